@@ -1,0 +1,78 @@
+//! config.yaml: as written (`file.rs`), then as meant (`check.rs`). Builds the settings that the core folders define;
+//! they never see the file.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use crate::dhcp::subnet::Settings;
+use crate::tftp::Limits;
+
+/// Everything `lanboot serve` needs to know, validated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Which interfaces are served.
+    pub interfaces: Interfaces,
+    /// The folder of what must survive a restart.
+    pub state: PathBuf,
+    /// The folder that clients download from.
+    pub images: PathBuf,
+    /// The DHCP server; `None` with `dhcp.mode: off`.
+    pub dhcp: Option<Settings>,
+    /// The TFTP server; `None` with `tftp: off`.
+    pub tftp: Option<Tftp>,
+    /// How to log.
+    pub log: Log,
+}
+
+/// `interfaces:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interfaces {
+    /// Every interface that is up and has an IPv4 address, loopback excepted.
+    Auto,
+    /// These, by name.
+    Named(Vec<String>),
+}
+
+/// `tftp:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tftp {
+    /// The UDP port of requests.
+    pub port: u16,
+    /// Addresses to listen on; empty means those of the served interfaces.
+    pub listen: Vec<Ipv4Addr>,
+    /// What is granted.
+    pub limits: Limits,
+}
+
+/// `log:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// One line of text, or one JSON object, per event.
+    pub format: LogFormat,
+    /// The least severity that is shown.
+    pub level: LogLevel,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// JSON objects for machines.
+    Json,
+}
+
+/// `log.level`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what stops lanboot from working.
+    Error,
+    /// Also what somebody should look at.
+    Warn,
+    /// Also one line per event.
+    Info,
+    /// Also what is normal and frequent: size probes, missing optional files.
+    Debug,
+    /// Everything.
+    Trace,
+}

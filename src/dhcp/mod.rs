@@ -1,0 +1,9 @@
+//! The decisions of the DHCP server. This folder never reads a clock, a socket or a file: it says what to do.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod bootp;
+pub mod decide;
+pub mod reply;
+pub mod request;
+pub mod route;
+pub mod subnet;

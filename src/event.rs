@@ -1,0 +1,221 @@
+//! Everything that can happen to a machine. Log lines, counters and boot journeys are all made from these, in
+//! `server/observe.rs` alone.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::types::{Arch, MacAddr, Stage};
+
+/// One thing that happened. Closed: what is not here cannot be logged or counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A DHCP or BOOTP message that we understood arrived.
+    Received {
+        /// Its kind.
+        message: Message,
+        /// From whom.
+        client: Client,
+    },
+    /// We answered it.
+    Answered {
+        /// The answer's kind.
+        message: Message,
+        /// The address it gives or confirms; unspecified in a NAK.
+        address: Ipv4Addr,
+        /// To whom.
+        client: Client,
+        /// The boot file it names, if any.
+        file: Option<Arc<str>>,
+        /// Why, where the answer alone does not say it: the reason of a NAK.
+        note: Option<&'static str>,
+    },
+    /// A client gave its address back.
+    Released {
+        /// The address, free from now on.
+        address: Ipv4Addr,
+        /// Who held it.
+        client: Client,
+    },
+    /// A client found its address in use by somebody else.
+    Declined {
+        /// The address, not offered again for a while.
+        address: Ipv4Addr,
+        /// Who said so.
+        client: Client,
+    },
+    /// A message was not answered.
+    Dropped {
+        /// Why.
+        reason: DropReason,
+        /// From whom, if that could be read.
+        client: Option<Client>,
+    },
+    /// A TFTP transfer ended with the whole file read.
+    TftpSent {
+        /// The file's name beneath boot-images/.
+        file: String,
+        /// To whom.
+        peer: SocketAddrV4,
+        /// Bytes of the file.
+        bytes: u64,
+        /// From request to end.
+        took: Duration,
+    },
+    /// A TFTP client asked for a file's size and went away, as firmware does before the real transfer.
+    TftpSizeProbe {
+        /// The file's name beneath boot-images/.
+        file: String,
+        /// To whom.
+        peer: SocketAddrV4,
+    },
+    /// A TFTP transfer ended before the end of the file.
+    TftpStopped {
+        /// The file's name beneath boot-images/.
+        file: String,
+        /// To whom.
+        peer: SocketAddrV4,
+        /// Bytes of it that were read for sending.
+        bytes: u64,
+        /// Bytes it has.
+        size: u64,
+    },
+    /// A TFTP request was refused.
+    TftpRefused {
+        /// The name as asked for.
+        name: String,
+        /// By whom.
+        peer: SocketAddrV4,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// Who sent a message, as far as a log line says it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Client {
+    /// Hardware address; `None` when it is not Ethernet's.
+    pub mac: Option<MacAddr>,
+    /// How far it has booted.
+    pub stage: Stage,
+    /// Its architecture, if it said one.
+    pub arch: Option<Arch>,
+}
+
+/// Gives an enum of unit variants a stable name for each: what logs, counters and tests call it.
+macro_rules! named {
+    ($(#[$meta:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $type { $($(#[$doc])* $variant,)* }
+
+        impl $type {
+            /// All of them.
+            pub const ALL: &[$type] = &[$($type::$variant,)*];
+
+            /// Its stable name.
+            pub fn name(self) -> &'static str {
+                match self { $($type::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+named! {
+    /// Kinds of DHCP messages (RFC 2132 section 9.6) and the two of BOOTP, as people grep for them.
+    Message {
+        /// DISCOVER.
+        Discover = "DHCPDISCOVER",
+        /// OFFER.
+        Offer = "DHCPOFFER",
+        /// REQUEST.
+        Request = "DHCPREQUEST",
+        /// DECLINE.
+        Decline = "DHCPDECLINE",
+        /// ACK.
+        Ack = "DHCPACK",
+        /// NAK.
+        Nak = "DHCPNAK",
+        /// RELEASE.
+        Release = "DHCPRELEASE",
+        /// INFORM.
+        Inform = "DHCPINFORM",
+        /// A BOOTREQUEST without a message type.
+        BootpRequest = "BOOTPREQUEST",
+        /// The answer to it.
+        BootpReply = "BOOTPREPLY",
+    }
+}
+
+named! {
+    /// Why a DHCP or BOOTP message was not answered. Each has a test in tests/dhcp.rs, tests/boot.rs or tests/serve.rs.
+    DropReason {
+        /// Fewer than the 236 bytes of a BOOTP header.
+        TooShort = "too_short",
+        /// Hardware address longer than the 16 bytes of its field.
+        BadHlen = "bad_hlen",
+        /// Not a BOOTREQUEST.
+        NotRequest = "not_a_request",
+        /// The options end in the middle of one, before any message type.
+        Malformed = "malformed",
+        /// Option 53 is not one byte, not known, or one that servers send.
+        BadMessageType = "bad_message_type",
+        /// Neither a hardware address nor a client identifier.
+        NoIdentity = "no_identity",
+        /// No subnet here has the interface's, the relay agent's or the client's address.
+        NoSubnet = "no_subnet",
+        /// The relay agent (giaddr) is not one of ours.
+        UnknownRelay = "unknown_relay",
+        /// A REQUEST, DECLINE or RELEASE for another server.
+        OtherServer = "other_server",
+        /// A REQUEST that fits none of the four forms of RFC 2131 section 4.3.2.
+        BadRequest = "bad_request",
+        /// Nothing is known of the lease that the client wants to keep; another server may know it.
+        UnknownLease = "unknown_lease",
+        /// RELEASE or DECLINE of an address that is not that client's.
+        NotOwner = "not_owner",
+        /// No free address is left in the subnet.
+        PoolExhausted = "pool_exhausted",
+        /// DECLINE beyond a fifth of the pool.
+        TooManyDeclined = "too_many_declined",
+        /// Plain BOOTP, and the configuration does not answer it, or not this client.
+        BootpRefused = "bootp_refused",
+        /// The lease could not be written to disk, so the promise was not sent.
+        StoreFailed = "store_failed",
+        /// More messages than can wait for the disk.
+        Overload = "overload",
+    }
+}
+
+named! {
+    /// Why a TFTP request was refused.
+    Refusal {
+        /// No regular file of that name.
+        NotFound = "not_found",
+        /// The name leaves boot-images/, or is not a name of a file.
+        BadName = "bad_name",
+        /// The file is there but may not be read.
+        AccessDenied = "access_denied",
+        /// Uploads are not served.
+        Upload = "upload",
+        /// The address is in none of the served or allowed networks.
+        NotAllowed = "not_allowed",
+        /// As many transfers as allowed are under way.
+        Busy = "busy",
+        /// The disk failed.
+        Io = "io",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stable_and_unique() {
+        let names: Vec<&str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        let unique: std::collections::HashSet<&&str> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+        assert!(names.iter().all(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())));
+    }
+}

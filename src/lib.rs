@@ -1,0 +1,36 @@
+//! lanboot boots diskless machines over the LAN.
+//!
+//! Every packet is handled in a straight line: **parse → classify → decide → commit → send → record**. Modules in
+//! reading order, and what each may import (`tests/tidy.rs` holds this table to the code):
+//!
+//! | module | what it is | may import |
+//! |---|---|---|
+//! | [`types`] | small values used everywhere | nothing |
+//! | [`event`] | everything that can happen to a machine | types |
+//! | [`wire`] | bytes ↔ values | types |
+//! | [`lease`] | who holds which address until when | types |
+//! | [`boot`] | machine identity → what it boots | types, wire |
+//! | [`dhcp`] | decisions of the DHCP server | types, event, wire, lease, boot |
+//! | [`tftp`] | what TFTP grants | types, event, wire |
+//! | [`probe`] | a PXE client's brain | types, wire |
+//! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
+//! | [`store`] | durable leases | types, lease, config |
+//! | [`images`] | the files of boot-images/ | types, boot |
+//! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
+//! | [`cli`] | one file per command | everything |
+//!
+//! Down to `config` everything is core: no I/O, no clock, no log, no randomness, no async. From `store` on it is shell.
+
+pub mod boot;
+pub mod cli;
+pub mod config;
+pub mod dhcp;
+pub mod event;
+pub mod images;
+pub mod lease;
+pub mod probe;
+pub mod server;
+pub mod store;
+pub mod tftp;
+pub mod types;
+pub mod wire;

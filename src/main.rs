@@ -1,0 +1,3 @@
+//! The `lanboot` program; see `lanboot::cli`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sockets, tasks, and the life of the process: bind → ready → run → drain → stop.

@@ -1,0 +1,69 @@
+//! TFTP: what is granted to a client. This folder never touches a socket or a file.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::net::Ipv4Addr;
+
+use crate::types::Ipv4Network;
+
+/// Limits on transfers, and who may ask for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest block granted, in bytes of data; `None` means the interface's MTU − 32.
+    pub max_block_size: Option<u16>,
+    /// The largest window granted (RFC 7440), in blocks.
+    pub max_window: u16,
+    /// Transfers at once; a request beyond that is refused.
+    pub max_transfers: usize,
+    /// Networks that may ask, besides those of the served interfaces and subnets.
+    pub allow: Vec<Ipv4Network>,
+}
+
+impl Limits {
+    /// RFC 7440 allows 65535; nothing that boots asks for more than 64 with profit.
+    pub const MAX_WINDOW: u16 = 64;
+    /// Bytes of an IPv4 header (20), a UDP header (8) and a TFTP header (4).
+    pub const HEADERS: u32 = 32;
+
+    /// The largest block that a datagram of `mtu` bytes carries unfragmented (RFC 2348), within what is configured.
+    /// At least 512, which every client accepts.
+    pub fn block_size_for(&self, mtu: u32) -> u16 {
+        let fits = u16::try_from(mtu.saturating_sub(Self::HEADERS)).unwrap_or(u16::MAX).clamp(512, 65464);
+        self.max_block_size.map_or(fits, |limit| limit.min(fits))
+    }
+
+    /// Whether a client at `address` may ask, given the `served` networks (interfaces and subnets).
+    pub fn admits(&self, address: Ipv4Addr, served: &[Ipv4Network]) -> bool {
+        served.iter().chain(&self.allow).any(|network| network.contains(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc2348_a_block_fits_the_mtu() {
+        let limits = Limits { max_block_size: None, max_window: 64, max_transfers: 10, allow: vec![] };
+        assert_eq!(limits.block_size_for(1500), 1468);
+        assert_eq!(limits.block_size_for(65536), 65464);
+        assert_eq!(limits.block_size_for(68), 512);
+        let limits = Limits { max_block_size: Some(1024), ..limits };
+        assert_eq!(limits.block_size_for(1500), 1024);
+        assert_eq!(limits.block_size_for(600), 568);
+    }
+
+    #[test]
+    fn only_served_and_allowed_networks_may_ask() {
+        let net = |text: &str| text.parse::<Ipv4Network>().unwrap();
+        let limits = Limits {
+            max_block_size: None,
+            max_window: 64,
+            max_transfers: 10,
+            allow: vec![net("10.0.0.0/8")],
+        };
+        let served = [net("192.168.77.0/24")];
+        assert!(limits.admits(Ipv4Addr::new(192, 168, 77, 9), &served));
+        assert!(limits.admits(Ipv4Addr::new(10, 9, 8, 7), &served));
+        assert!(!limits.admits(Ipv4Addr::new(192, 168, 78, 9), &served));
+    }
+}

@@ -1,0 +1,231 @@
+//! Small values used everywhere: addresses, identities, architectures, time. No I/O, no policy.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use arch::Arch;
+pub use network::{Ipv4Network, Ipv4Range};
+
+mod arch;
+mod network;
+
+/// An Ethernet hardware address: what `chaddr` holds when htype is 1 and hlen is 6.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is not one of these values; `Display` says what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadText(pub &'static str);
+
+impl fmt::Display for BadText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for BadText {}
+
+impl FromStr for MacAddr {
+    type Err = BadText;
+
+    /// Reads any common spelling: `52:54:00:12:34:56`, `52-54-00-12-34-56`, `5254.0012.3456`, `525400123456`.
+    fn from_str(text: &str) -> Result<Self, BadText> {
+        const EXPECTED: BadText = BadText("a MAC address like 52:54:00:12:34:56");
+        let separators = text.chars().filter(|c| matches!(c, ':' | '-' | '.')).count();
+        let parts: Vec<&str> = text.split([':', '-', '.']).collect();
+        let widths_fit = match separators {
+            5 => parts.iter().all(|p| (1..=2).contains(&p.len())),
+            2 => parts.iter().all(|p| p.len() == 4),
+            0 => text.len() == 12,
+            _ => false,
+        };
+        if !widths_fit || !text.is_ascii() {
+            return Err(EXPECTED);
+        }
+        let digits: String =
+            parts.iter().map(|p| if p.len() == 1 { format!("0{p}") } else { (*p).to_owned() }).collect();
+        let mut octets = [0; 6];
+        for (i, octet) in octets.iter_mut().enumerate() {
+            let pair = digits.get(2 * i..2 * i + 2).ok_or(EXPECTED)?;
+            if !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(EXPECTED);
+            }
+            *octet = u8::from_str_radix(pair, 16).map_err(|_| EXPECTED)?;
+        }
+        Ok(MacAddr(octets))
+    }
+}
+
+/// Who holds a lease: the client identifier (option 61) if the client sends one, else its hardware address.
+///
+/// RFC 2131 section 2 and RFC 4361 section 6.1. The usual identifier "hardware type + MAC" is the same identity as
+/// the bare MAC, so that firmware (which sends no option 61) and iPXE (which sends 01+MAC) are one client.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(Box<[u8]>);
+
+impl ClientId {
+    /// The identity of a client with hardware type `htype`, hardware address `chaddr` (0 to 16 bytes) and, where it
+    /// sent a usable one, client identifier `id` (2 to 255 bytes, type byte first). `None` when it has neither.
+    pub fn new(htype: u8, chaddr: &[u8], id: Option<&[u8]>) -> Option<ClientId> {
+        match id {
+            Some(id) if id.len() >= 2 => Some(ClientId(id.into())),
+            _ if chaddr.is_empty() => None,
+            _ => {
+                let mut key = Vec::with_capacity(1 + chaddr.len());
+                key.push(htype);
+                key.extend_from_slice(chaddr);
+                Some(ClientId(key.into()))
+            }
+        }
+    }
+
+    /// The identity as stored: type byte, then the identifier.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// An identity read back from the store. `None` for fewer than 2 bytes, which no client can have.
+    pub fn from_stored(bytes: &[u8]) -> Option<ClientId> {
+        (bytes.len() >= 2).then(|| ClientId(bytes.into()))
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            write!(f, "{}{byte:02x}", if i == 0 { "" } else { ":" })?;
+        }
+        Ok(())
+    }
+}
+
+/// A point in wall-clock time: milliseconds since 1970-01-01 UTC. Core code is given it, never asks for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// This moment plus `duration`; the end of time if that overflows.
+    pub fn after(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long from `earlier` until this moment; zero if `earlier` is later.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Whole seconds since 1970, as stored on disk.
+    pub fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The moment `seconds` after 1970.
+    pub fn from_seconds(seconds: u64) -> Timestamp {
+        Timestamp(seconds.saturating_mul(1000))
+    }
+}
+
+/// How far a booting machine has come, judged by who is asking. The firmware loads a loader; the loader asks again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Stage {
+    /// Plain BOOTP (RFC 951): no message type.
+    Bootp,
+    /// Firmware doing PXE: option 60 begins `PXEClient`, or option 93 is there.
+    Pxe,
+    /// UEFI firmware doing HTTP boot: option 60 begins `HTTPClient`.
+    Http,
+    /// iPXE, in ROM or loaded: option 77 is `iPXE`, or option 175 is there.
+    Ipxe,
+    /// An operating system, or anything else that only wants an address.
+    Other,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Bootp => "BOOTP",
+            Stage::Pxe => "PXE",
+            Stage::Http => "HTTP",
+            Stage::Ipxe => "iPXE",
+            Stage::Other => "DHCP",
+        })
+    }
+}
+
+/// Shows bytes or text that came off the wire so that they cannot forge a log line or drive a terminal: printable
+/// ASCII as it is, everything else as `\xNN`, at most [`Escaped::LIMIT`] bytes of it.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl Escaped<'_> {
+    /// Bytes shown before the rest is cut to `…`.
+    pub const LIMIT: usize = 200;
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.iter().take(Escaped::LIMIT) {
+            match byte {
+                b'\\' => f.write_str("\\\\")?,
+                0x20..=0x7e => write!(f, "{}", char::from(*byte))?,
+                _ => write!(f, "\\x{byte:02x}")?,
+            }
+        }
+        if self.0.len() > Escaped::LIMIT { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_is_read_in_every_common_spelling() {
+        let mac = MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x5f]);
+        for text in
+            ["52:54:00:12:34:5f", "52-54-00-12-34-5F", "5254.0012.345f", "52540012345f", "52:54:0:12:34:5f"]
+        {
+            assert_eq!(text.parse(), Ok(mac), "{text}");
+        }
+        for text in [
+            "",
+            "52:54:00:12:34",
+            "52:54:00:12:34:5g",
+            "52:54:00:12:34:5f:00",
+            "+2:54:00:12:34:5f",
+            "5254001234é",
+        ] {
+            assert!(text.parse::<MacAddr>().is_err(), "{text}");
+        }
+        assert_eq!(mac.to_string(), "52:54:00:12:34:5f");
+    }
+
+    #[test]
+    fn client_identifier_of_hardware_type_and_mac_is_the_mac() {
+        let chaddr = [2, 0, 0, 0, 0, 1];
+        let bare = ClientId::new(1, &chaddr, None);
+        assert_eq!(bare, ClientId::new(1, &chaddr, Some(&[1, 2, 0, 0, 0, 0, 1])));
+        assert_ne!(bare, ClientId::new(1, &chaddr, Some(b"\0other")));
+        assert_eq!(bare, ClientId::new(1, &chaddr, Some(&[0])), "RFC 2132 9.14: shorter than 2 is none");
+        assert_eq!(ClientId::new(1, &[], None), None);
+    }
+
+    #[test]
+    fn wire_text_cannot_forge_a_log_line() {
+        assert_eq!(Escaped(b"a\nb\x1b[0m\xff\\").to_string(), "a\\x0ab\\x1b[0m\\xff\\\\");
+        assert!(Escaped(&[b'x'; 500]).to_string().len() < 210);
+    }
+}

@@ -1,0 +1,153 @@
+//! IPv4 networks and ranges of addresses.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use super::BadText;
+
+/// An IPv4 network, host bits zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Ipv4Network {
+    address: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Ipv4Network {
+    /// The network of `prefix` bits (0 to 32) that `address` is in; `None` for a longer prefix.
+    pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Ipv4Network> {
+        let mask = u32::MAX.checked_shl(32u32.checked_sub(u32::from(prefix))?).unwrap_or(0);
+        Some(Ipv4Network { address: Ipv4Addr::from(u32::from(address) & mask), prefix })
+    }
+
+    /// Its lowest address, as in `192.168.77.0/24`.
+    pub fn address(self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Length of the prefix in bits.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// The subnet mask.
+    pub fn mask(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0))
+    }
+
+    /// Its highest address: the subnet's broadcast address.
+    pub fn broadcast(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) | !u32::from(self.mask()))
+    }
+
+    /// Whether `address` is in it.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & u32::from(self.mask()) == u32::from(self.address)
+    }
+
+    /// Whether a host can have `address` here: in the network, and (above /31) neither its first nor its last address.
+    pub fn has_host(self, address: Ipv4Addr) -> bool {
+        let edge = self.prefix < 31 && (address == self.address || address == self.broadcast());
+        self.contains(address) && !edge
+    }
+}
+
+impl fmt::Display for Ipv4Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl FromStr for Ipv4Network {
+    type Err = BadText;
+
+    /// Reads `192.168.77.0/24`. Host bits must be zero, so that a mistyped network is not silently another one.
+    fn from_str(text: &str) -> Result<Self, BadText> {
+        const EXPECTED: BadText = BadText("a network like 192.168.77.0/24");
+        let (address, prefix) = text.split_once('/').ok_or(EXPECTED)?;
+        let address: Ipv4Addr = address.parse().map_err(|_| EXPECTED)?;
+        let network = Ipv4Network::new(address, prefix.parse().map_err(|_| EXPECTED)?).ok_or(EXPECTED)?;
+        if network.address != address {
+            return Err(BadText("a network like 192.168.77.0/24: the bits after the prefix must be zero"));
+        }
+        Ok(network)
+    }
+}
+
+/// A range of IPv4 addresses, both ends in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Ipv4Range {
+    first: Ipv4Addr,
+    last: Ipv4Addr,
+}
+
+impl Ipv4Range {
+    /// The range from `first` to `last`; `None` if they are in the wrong order.
+    pub fn new(first: Ipv4Addr, last: Ipv4Addr) -> Option<Ipv4Range> {
+        (first <= last).then_some(Ipv4Range { first, last })
+    }
+
+    /// Its lowest address.
+    pub fn first(self) -> Ipv4Addr {
+        self.first
+    }
+
+    /// Its highest address.
+    pub fn last(self) -> Ipv4Addr {
+        self.last
+    }
+
+    /// Whether `address` is in it.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&address)
+    }
+
+    /// Whether the two have an address in common.
+    pub fn overlaps(self, other: Ipv4Range) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// How many addresses it has.
+    pub fn size(self) -> u64 {
+        u64::from(u32::from(self.last)) - u64::from(u32::from(self.first)) + 1
+    }
+}
+
+impl fmt::Display for Ipv4Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for Ipv4Range {
+    type Err = BadText;
+
+    /// Reads `192.168.77.50-192.168.77.200` or a single address.
+    fn from_str(text: &str) -> Result<Self, BadText> {
+        const EXPECTED: BadText = BadText("a range like 192.168.77.50-192.168.77.200, lower address first");
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let first = first.trim().parse().map_err(|_| EXPECTED)?;
+        let last = last.trim().parse().map_err(|_| EXPECTED)?;
+        Ipv4Range::new(first, last).ok_or(EXPECTED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_and_ranges_know_their_addresses() {
+        let net: Ipv4Network = "192.168.77.0/24".parse().unwrap();
+        assert_eq!(net.mask(), Ipv4Addr::new(255, 255, 255, 0));
+        assert!(net.has_host(Ipv4Addr::new(192, 168, 77, 1)));
+        assert!(!net.has_host(net.broadcast()) && !net.has_host(net.address()));
+        assert!("192.168.77.1/24".parse::<Ipv4Network>().is_err());
+        assert!("192.168.77.0/33".parse::<Ipv4Network>().is_err());
+        let all: Ipv4Network = "0.0.0.0/0".parse().unwrap();
+        assert!(all.contains(Ipv4Addr::BROADCAST));
+        let range: Ipv4Range = "10.0.0.5-10.0.0.9".parse().unwrap();
+        assert_eq!(range.size(), 5);
+        assert!("10.0.0.9-10.0.0.5".parse::<Ipv4Range>().is_err());
+    }
+}

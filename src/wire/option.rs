@@ -1,0 +1,266 @@
+//! The DHCP options: one table of code, name and kind, from which configuration is read and values are printed.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::types::Escaped;
+
+/// What the bytes of an option mean (RFC 2132 unless the table says otherwise). Lengths are in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One IPv4 address: 4.
+    Ip,
+    /// One or more IPv4 addresses: a multiple of 4.
+    Ips,
+    /// Pairs of IPv4 addresses, or address and mask: a multiple of 8.
+    IpPairs,
+    /// 0 or 1: 1.
+    Bool,
+    /// An unsigned number: 1.
+    U8,
+    /// An unsigned number: 2.
+    U16,
+    /// Unsigned numbers of 2 bytes each.
+    U16s,
+    /// An unsigned number, often seconds: 4.
+    U32,
+    /// A signed number: 4.
+    I32,
+    /// Text, at least 1.
+    Text,
+    /// DNS names, uncompressed on output (RFC 3397, RFC 1035 section 3.1).
+    Names,
+    /// Classless static routes (RFC 3442).
+    Routes,
+    /// Bytes whose meaning is somebody else's.
+    Bytes,
+    /// No value: the option's presence says it (RFC 4039): 0.
+    Empty,
+}
+
+impl Kind {
+    /// Whether a value of this kind can have `bytes` as its encoding, as far as lengths tell.
+    ///
+    /// Firmware parses options without checking lengths (PixieFail), so nothing that fails this is ever sent.
+    pub fn fits(self, bytes: &[u8]) -> bool {
+        let len = bytes.len();
+        match self {
+            Kind::Ip | Kind::U32 | Kind::I32 => len == 4,
+            Kind::Ips => len > 0 && len.is_multiple_of(4),
+            Kind::IpPairs => len > 0 && len.is_multiple_of(8),
+            Kind::Bool | Kind::U8 => len == 1,
+            Kind::U16 => len == 2,
+            Kind::U16s => len > 0 && len.is_multiple_of(2),
+            Kind::Text | Kind::Names | Kind::Bytes => len > 0,
+            Kind::Routes => len >= 5,
+            Kind::Empty => len == 0,
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Definition {
+    /// The option's code.
+    pub code: u8,
+    /// Its name in config.yaml and in logs.
+    pub name: &'static str,
+    /// How its bytes are read and written.
+    pub kind: Kind,
+}
+
+/// The row of option `code`; `None` for an option nobody registered.
+pub fn by_code(code: u8) -> Option<&'static Definition> {
+    TABLE.iter().find(|row| row.code == code)
+}
+
+/// The row named `name`; underscores and hyphens are the same.
+pub fn by_name(name: &str) -> Option<&'static Definition> {
+    let name = name.replace('-', "_");
+    TABLE.iter().find(|row| row.name == name)
+}
+
+/// Prints an option's value by its kind; bytes that do not fit the kind are printed as hex.
+pub struct Printed<'a>(pub u8, pub &'a [u8]);
+
+impl fmt::Display for Printed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Printed(code, bytes) = self;
+        let kind = by_code(*code).map_or(Kind::Bytes, |row| row.kind);
+        if !kind.fits(bytes) {
+            return write_hex(f, bytes);
+        }
+        match kind {
+            Kind::Ip | Kind::Ips | Kind::IpPairs => write_joined(f, bytes.chunks_exact(4).map(ip_of)),
+            Kind::Bool | Kind::U8 | Kind::U16 | Kind::U32 => write!(f, "{}", number_of(bytes)),
+            Kind::U16s => write_joined(f, bytes.chunks_exact(2).map(number_of)),
+            Kind::I32 => write!(f, "{}", (*bytes).try_into().map_or(0, i32::from_be_bytes)),
+            Kind::Text => write!(f, "\"{}\"", Escaped(bytes)),
+            Kind::Empty => Ok(()),
+            Kind::Names | Kind::Routes | Kind::Bytes => write_hex(f, bytes),
+        }
+    }
+}
+
+fn ip_of(bytes: &[u8]) -> Ipv4Addr {
+    bytes.try_into().map_or(Ipv4Addr::UNSPECIFIED, |octets: [u8; 4]| Ipv4Addr::from(octets))
+}
+
+fn number_of(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+fn write_joined(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = impl fmt::Display>) -> fmt::Result {
+    for (i, item) in items.enumerate() {
+        write!(f, "{}{item}", if i == 0 { "" } else { "," })?;
+    }
+    Ok(())
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+macro_rules! table {
+    ($($code:literal $name:ident $kind:ident $constant:ident;)*) => {
+        /// The codes by name.
+        pub mod code {
+            $(#[doc = concat!("Option ", stringify!($code), ", `", stringify!($name), "`.")]
+            pub const $constant: u8 = $code;)*
+        }
+
+        /// Every option lanboot knows by name, in the order of the codes.
+        pub const TABLE: &[Definition] =
+            &[$(Definition { code: $code, name: stringify!($name), kind: Kind::$kind },)*];
+    };
+}
+
+// RFC 2132 for 1 to 76; the registry "BOOTP Vendor Extensions and DHCP Options" names the others' documents.
+table! {
+    1 subnet_mask Ip SUBNET_MASK;
+    2 time_offset I32 TIME_OFFSET;
+    3 router Ips ROUTER;
+    4 time_server Ips TIME_SERVER;
+    5 name_server Ips NAME_SERVER;
+    6 dns Ips DNS;
+    7 log_server Ips LOG_SERVER;
+    8 cookie_server Ips COOKIE_SERVER;
+    9 lpr_server Ips LPR_SERVER;
+    10 impress_server Ips IMPRESS_SERVER;
+    11 resource_location_server Ips RESOURCE_LOCATION_SERVER;
+    12 hostname Text HOSTNAME;
+    13 boot_file_size U16 BOOT_FILE_SIZE;
+    14 merit_dump_file Text MERIT_DUMP_FILE;
+    15 domain Text DOMAIN;
+    16 swap_server Ip SWAP_SERVER;
+    17 root_path Text ROOT_PATH;
+    18 extensions_path Text EXTENSIONS_PATH;
+    19 ip_forwarding Bool IP_FORWARDING;
+    20 non_local_source_routing Bool NON_LOCAL_SOURCE_ROUTING;
+    21 policy_filter IpPairs POLICY_FILTER;
+    22 max_datagram_reassembly U16 MAX_DATAGRAM_REASSEMBLY;
+    23 default_ttl U8 DEFAULT_TTL;
+    24 path_mtu_aging_timeout U32 PATH_MTU_AGING_TIMEOUT;
+    25 path_mtu_plateau_table U16s PATH_MTU_PLATEAU_TABLE;
+    26 interface_mtu U16 INTERFACE_MTU;
+    27 all_subnets_local Bool ALL_SUBNETS_LOCAL;
+    28 broadcast_address Ip BROADCAST_ADDRESS;
+    29 perform_mask_discovery Bool PERFORM_MASK_DISCOVERY;
+    30 mask_supplier Bool MASK_SUPPLIER;
+    31 perform_router_discovery Bool PERFORM_ROUTER_DISCOVERY;
+    32 router_solicitation_address Ip ROUTER_SOLICITATION_ADDRESS;
+    33 static_routes IpPairs STATIC_ROUTES;
+    34 trailer_encapsulation Bool TRAILER_ENCAPSULATION;
+    35 arp_cache_timeout U32 ARP_CACHE_TIMEOUT;
+    36 ethernet_encapsulation Bool ETHERNET_ENCAPSULATION;
+    37 default_tcp_ttl U8 DEFAULT_TCP_TTL;
+    38 tcp_keepalive_interval U32 TCP_KEEPALIVE_INTERVAL;
+    39 tcp_keepalive_garbage Bool TCP_KEEPALIVE_GARBAGE;
+    40 nis_domain Text NIS_DOMAIN;
+    41 nis_servers Ips NIS_SERVERS;
+    42 ntp Ips NTP;
+    43 vendor_specific Bytes VENDOR_SPECIFIC;
+    44 netbios_name_servers Ips NETBIOS_NAME_SERVERS;
+    45 netbios_dd_servers Ips NETBIOS_DD_SERVERS;
+    46 netbios_node_type U8 NETBIOS_NODE_TYPE;
+    47 netbios_scope Text NETBIOS_SCOPE;
+    48 x_font_servers Ips X_FONT_SERVERS;
+    49 x_display_managers Ips X_DISPLAY_MANAGERS;
+    50 requested_address Ip REQUESTED_ADDRESS;
+    51 lease_time U32 LEASE_TIME;
+    52 overload U8 OVERLOAD;
+    53 message_type U8 MESSAGE_TYPE;
+    54 server_identifier Ip SERVER_IDENTIFIER;
+    55 parameter_request_list Bytes PARAMETER_REQUEST_LIST;
+    56 message Text MESSAGE;
+    57 max_message_size U16 MAX_MESSAGE_SIZE;
+    58 renewal_time U32 RENEWAL_TIME;
+    59 rebinding_time U32 REBINDING_TIME;
+    60 vendor_class Text VENDOR_CLASS;
+    61 client_identifier Bytes CLIENT_IDENTIFIER;
+    64 nisplus_domain Text NISPLUS_DOMAIN;
+    65 nisplus_servers Ips NISPLUS_SERVERS;
+    66 tftp_server_name Text TFTP_SERVER_NAME;
+    67 boot_file_name Text BOOT_FILE_NAME;
+    68 mobile_ip_home_agents Bytes MOBILE_IP_HOME_AGENTS;
+    69 smtp_servers Ips SMTP_SERVERS;
+    70 pop3_servers Ips POP3_SERVERS;
+    71 nntp_servers Ips NNTP_SERVERS;
+    72 www_servers Ips WWW_SERVERS;
+    73 finger_servers Ips FINGER_SERVERS;
+    74 irc_servers Ips IRC_SERVERS;
+    75 streettalk_servers Ips STREETTALK_SERVERS;
+    76 stda_servers Ips STDA_SERVERS;
+    77 user_class Bytes USER_CLASS;
+    80 rapid_commit Empty RAPID_COMMIT;
+    81 fqdn Bytes FQDN;
+    82 relay_agent_information Bytes RELAY_AGENT_INFORMATION;
+    93 client_architecture U16s CLIENT_ARCHITECTURE;
+    94 client_network_interface Bytes CLIENT_NETWORK_INTERFACE;
+    97 machine_identifier Bytes MACHINE_IDENTIFIER;
+    100 posix_timezone Text POSIX_TIMEZONE;
+    101 tzdb_timezone Text TZDB_TIMEZONE;
+    108 ipv6_only_preferred U32 IPV6_ONLY_PREFERRED;
+    114 captive_portal Text CAPTIVE_PORTAL;
+    116 auto_configure U8 AUTO_CONFIGURE;
+    117 name_service_search U16s NAME_SERVICE_SEARCH;
+    118 subnet_selection Ip SUBNET_SELECTION;
+    119 domain_search Names DOMAIN_SEARCH;
+    120 sip_servers Bytes SIP_SERVERS;
+    121 classless_routes Routes CLASSLESS_ROUTES;
+    124 vendor_identifying_class Bytes VENDOR_IDENTIFYING_CLASS;
+    125 vendor_identifying_information Bytes VENDOR_IDENTIFYING_INFORMATION;
+    138 capwap_controllers Ips CAPWAP_CONTROLLERS;
+    150 tftp_server_address Ips TFTP_SERVER_ADDRESS;
+    160 captive_portal_old Text CAPTIVE_PORTAL_OLD;
+    175 etherboot Bytes ETHERBOOT;
+    208 pxelinux_magic Bytes PXELINUX_MAGIC;
+    209 pxelinux_config_file Text PXELINUX_CONFIG_FILE;
+    210 pxelinux_path_prefix Text PXELINUX_PATH_PREFIX;
+    211 pxelinux_reboot_time U32 PXELINUX_REBOOT_TIME;
+    252 wpad Text WPAD;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_ordered_and_its_names_are_unique() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].code < pair[1].code));
+        for row in TABLE {
+            assert_eq!(by_name(row.name), Some(row));
+            assert_eq!(by_code(row.code), Some(row));
+        }
+        assert_eq!(by_name("domain-search").map(|row| row.code), Some(code::DOMAIN_SEARCH));
+    }
+
+    #[test]
+    fn values_print_by_their_kind_and_bad_lengths_as_hex() {
+        assert_eq!(Printed(6, &[192, 168, 77, 1, 1, 1, 1, 1]).to_string(), "192.168.77.1,1.1.1.1");
+        assert_eq!(Printed(51, &[0, 0, 14, 16]).to_string(), "3600");
+        assert_eq!(Printed(51, &[14, 16]).to_string(), "0e10");
+        assert_eq!(Printed(12, b"a\x1bb").to_string(), "\"a\\x1bb\"");
+        assert_eq!(Printed(224, &[1, 255]).to_string(), "01ff");
+    }
+}
