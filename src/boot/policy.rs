@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::boot::identity::{Identity, Stage};
 use crate::types::Arch;
 
 /// The `boot:` section of the configuration, as meant.

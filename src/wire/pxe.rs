@@ -1,1 +1,90 @@
-//! (to come)
+//! The options of PXE clients: 43, 60, 77, 93, 94, 97 and 175 (RFC 4578, RFC 3004, PXE 2.1 section 2, iPXE).
+
+use crate::types::Arch;
+use crate::wire::dhcp::Options;
+use crate::wire::option::code;
+
+/// Option 43 that lets a client boot the named file at once: suboption 6, discovery control, bit 3 ("do not prompt, no
+/// multicast or broadcast discovery", PXE 2.1 table 2-1). Without it, EDK2 takes option 60 as a promise that a boot
+/// server answers on port 4011.
+pub const BOOT_FILE_AT_ONCE: [u8; 4] = [6, 1, 8, 255];
+
+/// Option 175 suboption 176 = 1, `no-pxedhcp`: iPXE does not wait two seconds for a proxyDHCP (iPXE `dhcp.c`).
+pub const IPXE_NO_PROXY: [u8; 3] = [176, 1, 1];
+
+/// How option 60 begins for a PXE client, and all of it in the reply.
+pub const PXE_CLIENT: &[u8] = b"PXEClient";
+/// How option 60 begins for a UEFI HTTP boot client, and all of it in the reply.
+pub const HTTP_CLIENT: &[u8] = b"HTTPClient";
+
+/// The architectures in option 93, a list of 16-bit numbers (RFC 4578 section 2.1). Empty when absent or of odd length.
+pub fn architectures(options: &Options) -> impl Iterator<Item = Arch> {
+    let value = options.get(code::CLIENT_ARCHITECTURE).filter(|value| value.len().is_multiple_of(2));
+    value.unwrap_or_default().chunks_exact(2).filter_map(|pair| {
+        let number: [u8; 2] = pair.try_into().ok()?;
+        Some(Arch::from_number(u16::from_be_bytes(number)))
+    })
+}
+
+/// Whether this is iPXE: option 175 is there, or option 77 is `iPXE`, raw as it sends it or in RFC 3004 form.
+pub fn is_ipxe(options: &Options) -> bool {
+    let user_class = options.get(code::USER_CLASS).unwrap_or_default();
+    options.get(code::ETHERBOOT).is_some() || has_user_class(user_class, b"iPXE")
+}
+
+/// Whether `value` (option 77) holds `name`: raw (iPXE leaves out the length bytes), or as one of RFC 3004's instances.
+pub fn has_user_class(value: &[u8], name: &[u8]) -> bool {
+    let mut rest = value;
+    while let [len, tail @ ..] = rest {
+        let Some((instance, next)) = tail.split_at_checked(usize::from(*len)) else { break };
+        if instance == name {
+            return true;
+        }
+        rest = next;
+    }
+    value == name
+}
+
+/// Option 97 if it is a machine identifier that can be echoed: 17 bytes, type 0 (RFC 4578 section 2.3).
+pub fn machine_identifier(options: &Options) -> Option<&[u8]> {
+    options.get(code::MACHINE_IDENTIFIER).filter(|value| value.len() == 17 && value.first() == Some(&0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(code: u8, value: &[u8]) -> Options {
+        let mut options = Options::default();
+        options.push(code, value);
+        options
+    }
+
+    #[test]
+    fn rfc4578_2_1_option_93_is_a_list() {
+        let list = |value| architectures(&options(93, value)).map(Arch::number).collect::<Vec<_>>();
+        assert_eq!(list(&[0, 7]), [7]);
+        assert_eq!(list(&[0, 11, 0, 9]), [11, 7]);
+        assert_eq!(list(&[0, 7, 0]), [0u16; 0]);
+        assert_eq!(architectures(&Options::default()).count(), 0);
+    }
+
+    #[test]
+    fn rfc3004_4_ipxe_is_known_by_either_form_of_its_user_class() {
+        assert!(is_ipxe(&options(77, b"iPXE")));
+        assert!(is_ipxe(&options(77, b"\x04iPXE")));
+        assert!(is_ipxe(&options(77, b"\x03lab\x04iPXE")));
+        assert!(is_ipxe(&options(175, &[])));
+        for other in [&b"iPX"[..], b"xiPXE", b"\x05iPXE", b"", b"\x00", b"\xff"] {
+            assert!(!is_ipxe(&options(77, other)), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn rfc4578_2_3_a_machine_identifier_is_17_bytes_of_type_0() {
+        assert!(machine_identifier(&options(97, &[0; 17])).is_some());
+        for bad in [&[0; 16][..], &[0; 18], &[1; 17], &[]] {
+            assert!(machine_identifier(&options(97, bad)).is_none());
+        }
+    }
+}
