@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use arch::Arch;
@@ -75,7 +76,7 @@ impl FromStr for MacAddr {
 /// RFC 2131 section 2 and RFC 4361 section 6.1. The usual identifier "hardware type + MAC" is the same identity as
 /// the bare MAC, so that firmware (which sends no option 61) and iPXE (which sends 01+MAC) are one client.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientId(Box<[u8]>);
+pub struct ClientId(Arc<[u8]>);
 
 impl ClientId {
     /// The identity of a client with hardware type `htype`, hardware address `chaddr` (0 to 16 bytes) and, where it

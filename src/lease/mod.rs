@@ -1,2 +1,9 @@
-//! The lease book: who holds which address until when. This folder never reads a clock or a disk.
+//! The lease book: who holds which address until when, and which address a client gets. This folder never reads a
+//! clock or a disk, and knows nothing of messages.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod allocate;
+mod book;
+
+pub use allocate::Pool;
+pub use book::{Binding, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};

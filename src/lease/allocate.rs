@@ -1,0 +1,215 @@
+//! Which address a client gets: its own, its last, the one it asks for, or the one that nobody has used for longest.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::Ipv4Addr;
+
+use crate::lease::book::{Binding, LeaseBook, State};
+use crate::types::{ClientId, Ipv4Network, Ipv4Range, Timestamp};
+
+/// The addresses of one subnet that clients without a reservation share.
+#[derive(Debug)]
+pub struct Pool {
+    /// The subnet's network; reserved addresses are in it too.
+    pub(super) network: Ipv4Network,
+    ranges: Vec<Ipv4Range>,
+    reserved: HashSet<Ipv4Addr>,
+    /// Shared addresses with a binding, by the moment it ends: the first is the next to be free.
+    by_end: BTreeSet<(Timestamp, Ipv4Addr)>,
+    declined: BTreeSet<(Timestamp, Ipv4Addr)>,
+    /// Where the search for an address without a binding begins: range and offset in it.
+    next_unused: (usize, u32),
+}
+
+impl Pool {
+    /// The pool of `ranges`, less the `reserved` addresses, in `network`.
+    pub fn new(
+        network: Ipv4Network,
+        ranges: Vec<Ipv4Range>,
+        reserved: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Pool {
+        Pool {
+            network,
+            ranges,
+            reserved: reserved.into_iter().collect(),
+            by_end: BTreeSet::new(),
+            declined: BTreeSet::new(),
+            next_unused: (0, 0),
+        }
+    }
+
+    /// Whether any client may get `address`.
+    pub fn shares(&self, address: Ipv4Addr) -> bool {
+        self.ranges.iter().any(|range| range.contains(address)) && !self.reserved.contains(&address)
+    }
+
+    /// How many addresses its ranges have.
+    pub fn size(&self) -> u64 {
+        self.ranges.iter().map(|range| range.size()).sum()
+    }
+
+    pub(super) fn took(&mut self, address: Ipv4Addr, binding: &Binding) {
+        if self.shares(address) {
+            self.by_end.insert((binding.until, address));
+        }
+        if binding.state == State::Declined {
+            self.declined.insert((binding.until, address));
+        }
+    }
+
+    pub(super) fn gave(&mut self, address: Ipv4Addr, binding: &Binding) {
+        self.by_end.remove(&(binding.until, address));
+        self.declined.remove(&(binding.until, address));
+    }
+
+    pub(super) fn declined(&self, now: Timestamp) -> usize {
+        self.declined.iter().rev().take_while(|(until, _)| *until > now).count()
+    }
+
+    /// The address whose binding ended longest ago.
+    fn least_recently_used(&self, now: Timestamp) -> Option<Ipv4Addr> {
+        self.by_end.first().filter(|(until, _)| *until <= now).map(|(_, address)| *address)
+    }
+
+    /// Addresses from `next_unused` on, with the place to go on from.
+    fn from_next_unused(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
+        let (first, offset) = self.next_unused;
+        self.ranges.iter().enumerate().skip(first).flat_map(move |(i, range)| {
+            let offset = if i == first { offset } else { 0 };
+            let (low, high) = (u32::from(range.first()), u32::from(range.last()));
+            let begin = low.checked_add(offset).filter(|begin| *begin <= high);
+            begin
+                .into_iter()
+                .flat_map(move |begin| (begin..=high).map(move |n| (Ipv4Addr::from(n), (i, n - low))))
+        })
+    }
+}
+
+impl LeaseBook {
+    /// The address for `client` in `subnet`, if there is one: the one it has or last had, then the one it asks for,
+    /// then one that nobody ever had, then the one that has been free for longest.
+    pub fn find_address(
+        &self,
+        subnet: usize,
+        client: &ClientId,
+        requested: Option<Ipv4Addr>,
+        now: Timestamp,
+    ) -> Option<Ipv4Addr> {
+        let pool = self.pools.get(subnet)?;
+        let usable = |address: &Ipv4Addr| pool.shares(*address) && self.is_free_for(*address, client, now);
+        let last = self.of_client(subnet, client).map(|(address, _)| address);
+        last.filter(usable)
+            .or_else(|| requested.filter(usable))
+            .or_else(|| self.unused(pool).map(|(address, _)| address))
+            .or_else(|| pool.least_recently_used(now))
+    }
+
+    /// Whether any client may have `address` in `subnet`: it is in the pool and reserved for nobody.
+    pub fn shares(&self, subnet: usize, address: Ipv4Addr) -> bool {
+        self.pools.get(subnet).is_some_and(|pool| pool.shares(address))
+    }
+
+    /// How many addresses the pool of `subnet` has.
+    pub fn pool_size(&self, subnet: usize) -> u64 {
+        self.pools.get(subnet).map_or(0, Pool::size)
+    }
+
+    /// Moves the search for addresses without a binding past those that have one, so that it stays short.
+    pub(super) fn advance(&mut self, subnet: usize) {
+        let end = (self.pools[subnet].ranges.len(), 0);
+        let next = self.unused(&self.pools[subnet]).map_or(end, |(_, place)| place);
+        self.pools[subnet].next_unused = next;
+    }
+
+    fn unused(&self, pool: &Pool) -> Option<(Ipv4Addr, (usize, u32))> {
+        let mut places = pool.from_next_unused();
+        places.find(|(address, _)| !self.bindings.contains_key(address) && !pool.reserved.contains(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::{Lease, LeaseChange};
+
+    fn ip(n: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, n)
+    }
+
+    fn client(n: u8) -> ClientId {
+        ClientId::new(1, &[2, 0, 0, 0, 0, n], None).unwrap()
+    }
+
+    /// 10.0.0.1 to .3 and .10 to .11, .2 reserved.
+    fn book() -> LeaseBook {
+        let ranges = vec!["10.0.0.1-10.0.0.3".parse().unwrap(), "10.0.0.10-10.0.0.11".parse().unwrap()];
+        LeaseBook::new(vec![Pool::new("10.0.0.0/24".parse().unwrap(), ranges, [ip(2)])])
+    }
+
+    fn grant(book: &mut LeaseBook, address: Ipv4Addr, n: u8, until: u64) {
+        let until = Timestamp::from_seconds(until);
+        let lease = Lease { address, client: client(n), hardware: vec![], state: State::Leased, until };
+        book.apply(&LeaseChange::Store(lease));
+    }
+
+    #[test]
+    fn new_clients_get_addresses_that_nobody_had_and_no_reserved_one() {
+        let mut book = book();
+        let now = Timestamp::from_seconds(0);
+        let mut given = Vec::new();
+        for n in 0..5 {
+            let address = book.find_address(0, &client(n), None, now);
+            given.extend(address);
+            if let Some(address) = address {
+                grant(&mut book, address, n, 100);
+            }
+        }
+        assert_eq!(given, [ip(1), ip(3), ip(10), ip(11)]);
+    }
+
+    #[test]
+    fn a_full_pool_gives_the_address_that_has_been_free_for_longest() {
+        let mut book = book();
+        for (i, end) in [(1, 40), (3, 20), (10, 30), (11, 90)] {
+            grant(&mut book, ip(i), i, end);
+        }
+        let at = Timestamp::from_seconds;
+        assert_eq!(book.find_address(0, &client(99), None, at(19)), None);
+        assert_eq!(book.find_address(0, &client(99), None, at(50)), Some(ip(3)));
+        assert_eq!(
+            book.find_address(0, &client(99), Some(ip(10)), at(50)),
+            Some(ip(10)),
+            "the one it asks for"
+        );
+        assert_eq!(
+            book.find_address(0, &client(99), Some(ip(11)), at(50)),
+            Some(ip(3)),
+            "not if it is taken"
+        );
+        assert_eq!(
+            book.find_address(0, &client(99), Some(ip(2)), at(50)),
+            Some(ip(3)),
+            "not if it is reserved"
+        );
+        assert_eq!(
+            book.find_address(0, &client(1), Some(ip(10)), at(50)),
+            Some(ip(1)),
+            "first its own last one"
+        );
+        grant(&mut book, ip(3), 99, 200);
+        assert_eq!(book.find_address(0, &client(3), None, at(50)), Some(ip(10)), "its last one is taken now");
+    }
+
+    #[test]
+    fn a_declined_address_is_nobodys_until_its_time_is_over() {
+        let mut book = book();
+        let until = Timestamp::from_seconds(600);
+        let lease =
+            Lease { address: ip(1), client: client(1), hardware: vec![], state: State::Declined, until };
+        book.apply(&LeaseChange::Store(lease));
+        let at = Timestamp::from_seconds;
+        assert_eq!(book.declined(0, at(599)), 1);
+        assert_eq!(book.find_address(0, &client(1), Some(ip(1)), at(599)), Some(ip(3)));
+        assert_eq!(book.declined(0, at(600)), 0);
+        assert_eq!(book.find_address(0, &client(1), None, at(600)), Some(ip(1)));
+    }
+}
