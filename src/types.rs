@@ -134,6 +134,11 @@ impl Timestamp {
         self.0 / 1000
     }
 
+    /// This moment, or the next whole second after it: what is stored in seconds must not end too early.
+    pub fn rounded_up(self) -> Timestamp {
+        Timestamp(self.0.div_ceil(1000).saturating_mul(1000))
+    }
+
     /// The moment `seconds` after 1970.
     pub fn from_seconds(seconds: u64) -> Timestamp {
         Timestamp(seconds.saturating_mul(1000))

@@ -72,7 +72,10 @@ mod tests {
         assert_eq!(identity(&[discover]), (Stage::Other, vec![]));
         let uefi = (60, &b"PXEClient:Arch:00007:UNDI:003000"[..]);
         assert_eq!(identity(&[discover, uefi, (93, &[0, 7])]), (Stage::Pxe, vec![7]));
-        assert_eq!(identity(&[discover, (60, b"HTTPClient:Arch:00016"), (93, &[0, 16])]), (Stage::Http, vec![16]));
+        assert_eq!(
+            identity(&[discover, (60, b"HTTPClient:Arch:00016"), (93, &[0, 16])]),
+            (Stage::Http, vec![16])
+        );
         assert_eq!(identity(&[discover, uefi, (93, &[0, 7]), (77, b"iPXE")]), (Stage::Ipxe, vec![7]));
         assert_eq!(identity(&[discover, (175, &[1, 1, 1])]), (Stage::Ipxe, vec![]));
         assert_eq!(identity(&[discover, (60, b"HW-Client"), (93, &[0, 11])]), (Stage::Pxe, vec![11]));

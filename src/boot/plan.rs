@@ -48,7 +48,9 @@ pub fn plan(request: &Message, stage: Stage, choice: &Choice, server: Ipv4Addr) 
     if stage == Stage::Ipxe {
         options.push((code::ETHERBOOT, pxe::IPXE_NO_PROXY.to_vec()));
     }
-    options.extend(choice.size.and_then(blocks).map(|blocks| (code::BOOT_FILE_SIZE, blocks.to_be_bytes().to_vec())));
+    options.extend(
+        choice.size.and_then(blocks).map(|blocks| (code::BOOT_FILE_SIZE, blocks.to_be_bytes().to_vec())),
+    );
     Plan {
         sname: padded(server_text.as_bytes()).unwrap_or([0; 64]),
         file: padded(file.as_bytes()).unwrap_or([0; 128]),
@@ -119,7 +121,8 @@ mod tests {
 
     #[test]
     fn option_13_is_sent_only_when_it_is_exact() {
-        let size = |bytes| planned(&[], Stage::Pxe, "x", bytes).options.into_iter().find(|(code, _)| *code == 13);
+        let size =
+            |bytes| planned(&[], Stage::Pxe, "x", bytes).options.into_iter().find(|(code, _)| *code == 13);
         assert_eq!(size(Some(1024)), Some((13, vec![0, 2])));
         for bytes in [None, Some(0), Some(1025), Some(512 * 65536)] {
             assert_eq!(size(bytes), None, "{bytes:?}");

@@ -39,7 +39,8 @@ pub struct Choice {
 /// The boot file for a client, if it is one that boots: the machine's own, then iPXE's script, then the file of the
 /// first architecture that has one. An unknown architecture gets nothing, and certainly not the BIOS file.
 pub fn choose(policy: &Policy, machine: Option<&MachineBoot>, identity: &Identity) -> Option<Choice> {
-    let by_arch = |files: &BTreeMap<Arch, Arc<str>>| identity.arches.iter().find_map(|arch| files.get(arch)).cloned();
+    let by_arch =
+        |files: &BTreeMap<Arch, Arc<str>>| identity.arches.iter().find_map(|arch| files.get(arch)).cloned();
     let own = match machine {
         Some(MachineBoot::File(file)) => Some(Arc::clone(file)),
         Some(MachineBoot::ByArch(files)) => by_arch(files),
@@ -85,7 +86,11 @@ mod tests {
         assert_eq!(chosen(None, Stage::Pxe, &[7]).as_deref(), Some("snponly.efi"));
         assert_eq!(chosen(None, Stage::Pxe, &[9]).as_deref(), Some("snponly.efi"));
         assert_eq!(chosen(None, Stage::Pxe, &[11]), None);
-        assert_eq!(chosen(None, Stage::Pxe, &[11, 7]).as_deref(), Some("snponly.efi"), "the first that has one");
+        assert_eq!(
+            chosen(None, Stage::Pxe, &[11, 7]).as_deref(),
+            Some("snponly.efi"),
+            "the first that has one"
+        );
         assert_eq!(chosen(None, Stage::Pxe, &[]), None);
         assert_eq!(chosen(None, Stage::Other, &[]), None);
         assert_eq!(chosen(None, Stage::Bootp, &[]).as_deref(), Some("undionly.kpxe"));

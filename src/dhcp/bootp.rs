@@ -1,1 +1,35 @@
-//! (to come)
+//! Plain BOOTP (RFC 951, RFC 1534): one request, one reply, and the address is the client's for good.
+
+use crate::dhcp::decide::{Decision, answer, reserved_address};
+use crate::dhcp::reply::Reply;
+use crate::dhcp::request::Request;
+use crate::dhcp::subnet::{BootpMode, Settings};
+use crate::event::DropReason;
+use crate::lease::{LeaseBook, LeaseChange};
+use crate::types::Timestamp;
+
+/// The end of a lease that never ends: the last second that SQLite's signed integers can hold.
+pub const FOREVER: Timestamp = Timestamp((i64::MAX as u64 / 1000) * 1000);
+
+/// Answers a BOOTREQUEST: with the machine's reserved address, or with one from the pool where the settings say so.
+pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
+    if settings.bootp == BootpMode::Off {
+        return Decision::silent(DropReason::BootpRefused);
+    }
+    if let Some(address) = reserved_address(request, settings) {
+        if !book.is_free_for(address, &request.client, now) {
+            return Decision::silent(DropReason::PoolExhausted);
+        }
+        // Nothing to store: the configuration keeps the address for this machine.
+        return answer(request, settings, Reply::Bootp(address), None);
+    }
+    if settings.bootp != BootpMode::Dynamic {
+        return Decision::silent(DropReason::BootpRefused);
+    }
+    let Some(address) = book.find_address(request.subnet, &request.client, None, now) else {
+        return Decision::silent(DropReason::PoolExhausted);
+    };
+    let change = (book.binding(address).and_then(|binding| binding.stored) != Some(FOREVER))
+        .then(|| LeaseChange::Store(request.lease(address, FOREVER)));
+    answer(request, settings, Reply::Bootp(address), change)
+}

@@ -1,1 +1,191 @@
-//! (to come)
+//! Builds replies: header, boot fields, and the options that fit, the most needed first.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::boot::plan::plan;
+use crate::dhcp::request::Request;
+use crate::dhcp::subnet::Settings;
+use crate::wire::dhcp::{
+    BOOTREPLY, FLAG_BROADCAST, HEADER_LEN, MIN_LEN, Message, MessageType, Options, encoded_len,
+};
+use crate::wire::option::code;
+
+/// What a reply says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// OFFER of an address and a lease time.
+    Offer(Ipv4Addr, Duration),
+    /// ACK of an address and a lease time.
+    Ack(Ipv4Addr, Duration),
+    /// ACK to an INFORM: neither.
+    Inform,
+    /// The answer to plain BOOTP: an address for good.
+    Bootp(Ipv4Addr),
+    /// NAK, and why.
+    Nak(&'static str),
+}
+
+impl Reply {
+    /// The address that it gives; unspecified if none.
+    pub fn address(self) -> Ipv4Addr {
+        match self {
+            Reply::Offer(address, _) | Reply::Ack(address, _) | Reply::Bootp(address) => address,
+            Reply::Inform | Reply::Nak(_) => Ipv4Addr::UNSPECIFIED,
+        }
+    }
+}
+
+/// The largest datagram a client takes that says nothing (RFC 2131 section 2), and the least that option 57 can say.
+const DEFAULT_DATAGRAM: u32 = 576;
+/// The largest datagram sent: an Ethernet frame's. EDK2 says 65280 in option 57 and ignores replies over 1472 bytes.
+const MAX_DATAGRAM: u32 = 1500;
+/// Bytes of an IPv4 and a UDP header.
+const IP_UDP_HEADERS: u32 = 28;
+/// Options every client gets when they are configured, asked for or not: some boot loaders (GRUB) send no list.
+const UNASKED: [u8; 3] = [code::SUBNET_MASK, code::ROUTER, code::DNS];
+
+/// The message that says `reply` to `request`, its fields as in RFC 2131 table 3.
+pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Message {
+    let asked = request.message;
+    let mut message = Message::new(BOOTREPLY);
+    message.htype = asked.htype;
+    message.hlen = asked.hlen;
+    message.chaddr = asked.chaddr;
+    message.xid = asked.xid;
+    message.flags = asked.flags;
+    message.giaddr = asked.giaddr;
+    message.yiaddr = reply.address();
+    let mut room = Room::new(request, reply);
+    match reply {
+        Reply::Offer(_, lease) => room.lease(MessageType::Offer, request.server, lease),
+        Reply::Ack(_, lease) => {
+            message.ciaddr = asked.ciaddr;
+            room.lease(MessageType::Ack, request.server, lease);
+        }
+        Reply::Inform => {
+            message.ciaddr = asked.ciaddr;
+            room.kind(MessageType::Ack, request.server);
+        }
+        Reply::Bootp(_) => {}
+        Reply::Nak(why) => {
+            // RFC 2131 section 4.3.2: the relay agent must broadcast it, for the client's address may be wrong.
+            if !asked.giaddr.is_unspecified() {
+                message.flags |= FLAG_BROADCAST;
+            }
+            room.kind(MessageType::Nak, request.server);
+            room.push(code::MESSAGE, why.as_bytes());
+        }
+    }
+    if !matches!(reply, Reply::Nak(_)) {
+        boot_fields(&mut message, &mut room, request);
+        network_options(&mut room, request, settings);
+    }
+    message.options = room.into_options(&asked.options);
+    message
+}
+
+/// `siaddr`, `sname`, `file` and the options of network boot. A client that boots nothing from here still learns the
+/// server: GRUB's own DHCP takes its next server from `siaddr`.
+fn boot_fields(message: &mut Message, room: &mut Room, request: &Request<'_>) {
+    message.siaddr = request.server;
+    if let Some(choice) = &request.boot {
+        let plan = plan(request.message, request.identity.stage, choice, request.server);
+        message.sname = plan.sname;
+        message.file = plan.file;
+        plan.options.iter().for_each(|(code, value)| room.push(*code, value));
+    }
+}
+
+/// The configured options: those nobody need ask for, then those asked for in the order asked, or all if no list was
+/// sent. The machine's own value beats the subnet's, which beats the general one.
+fn network_options(room: &mut Room, request: &Request<'_>, settings: &Settings) {
+    let subnet = request.subnet(settings);
+    let sets: Vec<_> = request
+        .machine
+        .map(|machine| &machine.options)
+        .into_iter()
+        .chain([&subnet.options, &settings.options])
+        .collect();
+    let mask = subnet.network.mask().octets();
+    let broadcast = subnet.network.broadcast().octets();
+    let mut push = |code: u8| {
+        if let Some(value) = sets.iter().find_map(|set| set.get(&code)) {
+            room.push(code, value);
+        } else if code == code::SUBNET_MASK {
+            room.push(code, &mask);
+        } else if code == code::BROADCAST_ADDRESS {
+            room.push(code, &broadcast);
+        }
+    };
+    UNASKED.into_iter().for_each(&mut push);
+    match request.message.options.get(code::PARAMETER_REQUEST_LIST) {
+        Some(list) => list.iter().copied().for_each(push),
+        None => sets
+            .iter()
+            .flat_map(|set| set.keys().copied())
+            .collect::<BTreeSet<u8>>()
+            .into_iter()
+            .for_each(push),
+    }
+}
+
+/// The options of a reply, and how many bytes are left for more.
+struct Room {
+    options: Options,
+    left: usize,
+}
+
+impl Room {
+    /// Room for options: what the client can take (option 57, at least 576), what the interface carries, and for BOOTP
+    /// the 64 bytes of its vendor field; less what is echoed at the end.
+    fn new(request: &Request<'_>, reply: Reply) -> Room {
+        let asked = &request.message.options;
+        let takes =
+            asked.u16(code::MAX_MESSAGE_SIZE).map_or(DEFAULT_DATAGRAM, u32::from).max(DEFAULT_DATAGRAM);
+        let carries = request.arrival.mtu.max(DEFAULT_DATAGRAM).min(MAX_DATAGRAM);
+        let payload = match reply {
+            Reply::Bootp(_) => MIN_LEN,
+            _ => takes.min(carries).saturating_sub(IP_UDP_HEADERS) as usize,
+        };
+        let echoed: usize = echoed(asked).map(|(_, value)| encoded_len(value.len())).sum();
+        Room { options: Options::default(), left: payload.saturating_sub(HEADER_LEN + 4 + 1 + echoed) }
+    }
+
+    fn push(&mut self, code: u8, value: &[u8]) {
+        let len = encoded_len(value.len());
+        if len <= self.left && self.options.push(code, value) {
+            self.left -= len;
+        }
+    }
+
+    fn kind(&mut self, kind: MessageType, server: Ipv4Addr) {
+        self.push(code::MESSAGE_TYPE, &[kind.number()]);
+        self.push(code::SERVER_IDENTIFIER, &server.octets());
+    }
+
+    /// Message type, server and the times of a lease: renewal at a half, rebinding at seven eighths (RFC 2131 4.4.5).
+    fn lease(&mut self, kind: MessageType, server: Ipv4Addr, lease: Duration) {
+        let seconds = u32::try_from(lease.as_secs()).unwrap_or(u32::MAX);
+        self.kind(kind, server);
+        self.push(code::LEASE_TIME, &seconds.to_be_bytes());
+        self.push(code::RENEWAL_TIME, &(seconds / 2).to_be_bytes());
+        self.push(code::REBINDING_TIME, &(seconds - seconds / 8).to_be_bytes());
+    }
+
+    fn into_options(mut self, asked: &Options) -> Options {
+        for (code, value) in echoed(asked) {
+            self.options.push(code, value);
+        }
+        self.options
+    }
+}
+
+/// What goes back as it came: the client identifier (RFC 6842) and, last, what the relay agent added (RFC 3046
+/// section 2.2).
+fn echoed(asked: &Options) -> impl Iterator<Item = (u8, &[u8])> {
+    [code::CLIENT_IDENTIFIER, code::RELAY_AGENT_INFORMATION]
+        .into_iter()
+        .filter_map(|code| Some((code, asked.get(code)?)))
+}

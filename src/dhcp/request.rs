@@ -1,1 +1,175 @@
-//! (to come)
+//! Classify: what a message asks for, who asks, in which subnet, and what it would boot.
+
+use std::net::Ipv4Addr;
+
+use crate::boot::identity::Identity;
+use crate::boot::policy::{Choice, choose};
+use crate::dhcp::subnet::{Arrival, Machine, Settings, Subnet};
+use crate::event::{Client, DropReason, Message as Kind};
+use crate::types::ClientId;
+use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
+use crate::wire::option::code;
+
+/// A message that is for us to decide on.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What it asks for.
+    pub ask: Ask,
+    /// The message itself.
+    pub message: &'a Message,
+    /// How it reached us.
+    pub arrival: &'a Arrival,
+    /// Whose lease it is about.
+    pub client: ClientId,
+    /// What the client is.
+    pub identity: Identity,
+    /// The place of its subnet in the settings.
+    pub subnet: usize,
+    /// The address by which we serve it: option 54 and `siaddr` of the reply.
+    pub server: Ipv4Addr,
+    /// Its entry in `machines:`, if it has one.
+    pub machine: Option<&'a Machine>,
+    /// The boot file it gets, if any. The shell fills in the file's size.
+    pub boot: Option<Choice>,
+}
+
+/// What a message asks for. The four forms of REQUEST are those of RFC 2131 section 4.3.2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// Offers; the client may say which address it would like.
+    Discover {
+        /// Option 50.
+        requested: Option<Ipv4Addr>,
+    },
+    /// The address that a server offered.
+    Select {
+        /// Option 54: the server it chose.
+        server: Ipv4Addr,
+        /// Option 50: what that server offered.
+        address: Ipv4Addr,
+    },
+    /// To keep an address it remembers from before it was switched off.
+    InitReboot {
+        /// Option 50.
+        address: Ipv4Addr,
+    },
+    /// To keep the address it uses: renewing when sent to us, rebinding when broadcast.
+    Extend {
+        /// `ciaddr`.
+        address: Ipv4Addr,
+        /// Option 54, which must not be there but from some clients is.
+        server: Option<Ipv4Addr>,
+    },
+    /// That an offered or leased address be marked as in use by somebody else.
+    Decline {
+        /// Option 50.
+        address: Ipv4Addr,
+        /// Option 54.
+        server: Option<Ipv4Addr>,
+    },
+    /// To give its address back.
+    Release {
+        /// `ciaddr`.
+        address: Ipv4Addr,
+        /// Option 54.
+        server: Option<Ipv4Addr>,
+    },
+    /// Options for an address it did not get from us.
+    Inform,
+    /// Everything at once, the old way (RFC 951).
+    Bootp,
+}
+
+impl Ask {
+    /// The name of the message in logs.
+    pub fn kind(self) -> Kind {
+        match self {
+            Ask::Discover { .. } => Kind::Discover,
+            Ask::Select { .. } | Ask::InitReboot { .. } | Ask::Extend { .. } => Kind::Request,
+            Ask::Decline { .. } => Kind::Decline,
+            Ask::Release { .. } => Kind::Release,
+            Ask::Inform => Kind::Inform,
+            Ask::Bootp => Kind::BootpRequest,
+        }
+    }
+}
+
+impl Request<'_> {
+    /// The client as events show it.
+    pub fn client(&self) -> Client {
+        client_of(self.message, &self.identity)
+    }
+
+    /// The settings of its subnet.
+    pub fn subnet<'s>(&self, settings: &'s Settings) -> &'s Subnet {
+        &settings.subnets[self.subnet]
+    }
+}
+
+/// Who sent `message`, for an event about one that was dropped.
+pub fn client_of(message: &Message, identity: &Identity) -> Client {
+    Client { mac: message.mac(), stage: identity.stage, arch: identity.arch() }
+}
+
+/// What `message` asks for and all that is needed to decide on it, or why it is not for us.
+pub fn classify<'a>(
+    message: &'a Message,
+    arrival: &'a Arrival,
+    settings: &'a Settings,
+) -> Result<Request<'a>, DropReason> {
+    let ask = ask_of(message)?;
+    let id = message.options.get(code::CLIENT_IDENTIFIER);
+    let client = ClientId::new(message.htype, message.hardware(), id).ok_or(DropReason::NoIdentity)?;
+    let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, arrival)?;
+    let identity = Identity::of(message);
+    let machine = message.mac().and_then(|mac| settings.machines.with_mac(mac));
+    let boot = choose(&settings.boot, machine.and_then(|machine| machine.boot.as_ref()), &identity);
+    Ok(Request { ask, message, arrival, client, identity, subnet, server, machine, boot })
+}
+
+fn ask_of(message: &Message) -> Result<Ask, DropReason> {
+    if message.op != BOOTREQUEST {
+        return Err(DropReason::NotRequest);
+    }
+    let options = &message.options;
+    let requested = options.ip(code::REQUESTED_ADDRESS);
+    let server = options.ip(code::SERVER_IDENTIFIER);
+    let kind = match message.message_type() {
+        Some(kind) => kind.map_err(|()| DropReason::BadMessageType)?,
+        // The type may have stood in what was cut off; to take it for BOOTP would be to guess.
+        None if message.truncated => return Err(DropReason::Malformed),
+        None => return Ok(Ask::Bootp),
+    };
+    match kind {
+        MessageType::Discover => Ok(Ask::Discover { requested }),
+        MessageType::Request => request_form(requested, server, message),
+        MessageType::Decline => {
+            let address = requested.ok_or(DropReason::BadRequest)?;
+            Ok(Ask::Decline { address, server })
+        }
+        MessageType::Release => Ok(Ask::Release { address: message.ciaddr, server }),
+        MessageType::Inform => Ok(Ask::Inform),
+        MessageType::Offer | MessageType::Ack | MessageType::Nak => Err(DropReason::BadMessageType),
+    }
+}
+
+/// Which of the four forms a REQUEST has (RFC 2131 table 4). An option 50 or 54 that is there but is not an address
+/// makes it none of them.
+fn request_form(
+    requested: Option<Ipv4Addr>,
+    server: Option<Ipv4Addr>,
+    message: &Message,
+) -> Result<Ask, DropReason> {
+    let has = |code| message.options.get(code).is_some();
+    if has(code::REQUESTED_ADDRESS) != requested.is_some() || has(code::SERVER_IDENTIFIER) != server.is_some()
+    {
+        return Err(DropReason::BadRequest);
+    }
+    match (server, requested, message.ciaddr.is_unspecified()) {
+        (Some(server), Some(address), _) => Ok(Ask::Select { server, address }),
+        (None, Some(address), true) => Ok(Ask::InitReboot { address }),
+        // Some clients repeat option 50 or 54 while they renew; what they use is in ciaddr.
+        (_, _, false) => Ok(Ask::Extend { address: message.ciaddr, server }),
+        (_, None, true) => Err(DropReason::BadRequest),
+    }
+}

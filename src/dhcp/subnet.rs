@@ -1,10 +1,13 @@
 //! What the DHCP server is told to do: subnets, pools, options, machines; and which subnet a client is in.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::boot::policy::{MachineBoot, Policy};
+use crate::event::DropReason;
+use crate::lease::Pool;
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr};
 
 /// Everything decisions need to know, built and validated by `config/`.
@@ -23,7 +26,7 @@ pub struct Settings {
     /// Options for every subnet; a subnet's and then a machine's own override them.
     pub options: OptionSet,
     /// Machines with an entry of their own. MACs, names and addresses are unique.
-    pub machines: Vec<Machine>,
+    pub machines: Machines,
     /// Architecture → boot file.
     pub boot: Policy,
 }
@@ -90,4 +93,148 @@ pub struct Machine {
     pub boot: Option<MachineBoot>,
     /// Options for it alone.
     pub options: OptionSet,
+}
+
+/// The machines, found by MAC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machines {
+    list: Vec<Machine>,
+    by_mac: HashMap<MacAddr, usize>,
+}
+
+impl From<Vec<Machine>> for Machines {
+    fn from(list: Vec<Machine>) -> Machines {
+        let by_mac = list.iter().enumerate().map(|(i, machine)| (machine.mac, i)).collect();
+        Machines { list, by_mac }
+    }
+}
+
+impl Machines {
+    /// The machine with hardware address `mac`.
+    pub fn with_mac(&self, mac: MacAddr) -> Option<&Machine> {
+        self.by_mac.get(&mac).and_then(|i| self.list.get(*i))
+    }
+
+    /// All machines, in the order written.
+    pub fn iter(&self) -> impl Iterator<Item = &Machine> {
+        self.list.iter()
+    }
+}
+
+impl Settings {
+    /// The pools of the subnets, in their order: addresses reserved for machines are taken out.
+    pub fn pools(&self) -> Vec<Pool> {
+        let pool = |subnet: &Subnet| {
+            let reserved = self.machines.iter().filter_map(|machine| machine.address);
+            Pool::new(subnet.network, subnet.pools.clone(), reserved.filter(|a| subnet.network.contains(*a)))
+        };
+        self.subnets.iter().map(pool).collect()
+    }
+
+    /// The subnet of a client, by its place in `subnets`, and the address by which we serve it there.
+    ///
+    /// `giaddr` decides if a relay agent set it (RFC 2131 section 4.3.1). Otherwise `ciaddr` does, when the client has
+    /// an address (it may have sent through a router), and else the addresses of the interface, each with its subnet.
+    pub fn subnet_for(
+        &self,
+        giaddr: Ipv4Addr,
+        ciaddr: Ipv4Addr,
+        here: &Arrival,
+    ) -> Result<(usize, Ipv4Addr), DropReason> {
+        let containing = |address: Ipv4Addr| self.subnets.iter().position(|s| s.network.contains(address));
+        if !giaddr.is_unspecified() {
+            let by_list = self.subnets.iter().position(|subnet| subnet.relays.contains(&giaddr));
+            let subnet = containing(giaddr).or(by_list).ok_or(DropReason::UnknownRelay)?;
+            return Ok((subnet, here.server()));
+        }
+        let on_wire = here.addresses.iter().find_map(|address| Some((containing(*address)?, *address)));
+        if ciaddr.is_unspecified() {
+            return on_wire.ok_or(DropReason::NoSubnet);
+        }
+        match containing(ciaddr) {
+            Some(subnet) if on_wire.is_none_or(|(other, _)| other != subnet) => Ok((subnet, here.server())),
+            _ => on_wire.ok_or(DropReason::NoSubnet),
+        }
+    }
+}
+
+/// How a message reached us.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// The IPv4 addresses of the interface it came in on, at least one.
+    pub addresses: Arc<[Ipv4Addr]>,
+    /// The address it was sent to: one of ours, or a broadcast address.
+    pub destination: Ipv4Addr,
+    /// The address and port it came from.
+    pub source: SocketAddrV4,
+    /// Largest IP datagram of the interface, in bytes.
+    pub mtu: u32,
+    /// Whether it is a loopback interface.
+    pub loopback: bool,
+}
+
+impl Arrival {
+    /// The address by which the client knows us: the one it wrote to, else the interface's first.
+    pub fn server(&self) -> Ipv4Addr {
+        let first = self.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        if self.addresses.contains(&self.destination) { self.destination } else { first }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+
+    fn settings() -> Settings {
+        let subnet = |network: &str, relays: &[[u8; 4]]| Subnet {
+            network: network.parse().unwrap(),
+            pools: vec![],
+            lease: LeaseTime {
+                default: Duration::from_secs(3600),
+                min: Duration::from_secs(120),
+                max: Duration::from_secs(3600),
+            },
+            relays: relays.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
+            options: OptionSet::new(),
+        };
+        Settings {
+            authoritative: true,
+            always_broadcast: false,
+            bootp: BootpMode::Reserved,
+            ports: Ports { server: 67, client: 68 },
+            subnets: vec![subnet("10.0.1.0/24", &[]), subnet("10.0.2.0/24", &[[172, 16, 0, 1]])],
+            options: OptionSet::new(),
+            machines: Machines::default(),
+            boot: Policy::default(),
+        }
+    }
+
+    fn arrival(addresses: &[[u8; 4]], destination: Ipv4Addr) -> Arrival {
+        Arrival {
+            addresses: addresses.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
+            destination,
+            source: SocketAddrV4::new(NONE, 68),
+            mtu: 1500,
+            loopback: false,
+        }
+    }
+
+    #[test]
+    fn rfc2131_4_3_1_the_relay_the_client_or_the_interface_names_the_subnet() {
+        let settings = settings();
+        let ip = |octets: [u8; 4]| Ipv4Addr::from(octets);
+        let here = arrival(&[[192, 168, 0, 1], [10, 0, 1, 1]], Ipv4Addr::BROADCAST);
+        assert_eq!(settings.subnet_for(NONE, NONE, &here), Ok((0, ip([10, 0, 1, 1]))));
+        assert_eq!(settings.subnet_for(ip([10, 0, 2, 1]), NONE, &here), Ok((1, ip([192, 168, 0, 1]))));
+        assert_eq!(settings.subnet_for(ip([172, 16, 0, 1]), NONE, &here), Ok((1, ip([192, 168, 0, 1]))));
+        assert_eq!(settings.subnet_for(ip([172, 16, 0, 2]), NONE, &here), Err(DropReason::UnknownRelay));
+        assert_eq!(settings.subnet_for(NONE, ip([10, 0, 1, 9]), &here), Ok((0, ip([10, 0, 1, 1]))));
+        let routed = arrival(&[[192, 168, 0, 1], [10, 0, 1, 1]], ip([10, 0, 1, 1]));
+        assert_eq!(settings.subnet_for(NONE, ip([10, 0, 2, 9]), &routed), Ok((1, ip([10, 0, 1, 1]))));
+        let elsewhere = arrival(&[[192, 168, 0, 1]], Ipv4Addr::BROADCAST);
+        assert_eq!(settings.subnet_for(NONE, NONE, &elsewhere), Err(DropReason::NoSubnet));
+        assert_eq!(settings.subnet_for(NONE, ip([10, 9, 9, 9]), &elsewhere), Err(DropReason::NoSubnet));
+    }
 }
