@@ -15,7 +15,7 @@
 //! | [`probe`] | a PXE client's brain | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`store`] | durable leases | types, lease, config |
-//! | [`images`] | the files of boot-images/ | types, boot |
+//! | [`images`] | the files of boot-images/ | types, event, boot |
 //! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
 //! | [`cli`] | one file per command | everything |
 //!

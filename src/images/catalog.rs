@@ -1,0 +1,282 @@
+//! The folder of boot files. The kernel keeps every lookup beneath it (`openat2` with `RESOLVE_BENEATH`), so that a
+//! symlink, or a rename at the wrong moment, cannot lead outside. Nothing here ever writes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::Mode;
+
+use crate::boot::name::BootName;
+use crate::event::Refusal;
+use crate::types::Escaped;
+
+/// The folder, held open: renaming or replacing it does not change what is served until the next start. Files in it
+/// are looked up anew for each request. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    root: Arc<OwnedFd>,
+}
+
+/// A boot file, open for reading.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// The file. It stays this one when another is renamed over it, so a transfer never mixes two.
+    pub file: File,
+    /// Bytes it had when it was opened.
+    pub size: u64,
+    /// Its clean name beneath boot-images/.
+    pub name: String,
+}
+
+impl Catalog {
+    /// Opens the folder `root`, which may be a symlink to one.
+    ///
+    /// Fails when it is not there, and when the kernel has no `openat2` (before Linux 5.6): checking names ourselves
+    /// instead would be a race with whoever changes the folder.
+    pub fn open(root: &Path) -> io::Result<Catalog> {
+        let shown = Escaped(root.as_os_str().as_bytes());
+        let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open(root, folder, Mode::empty()).map_err(|errno| {
+            let error = io::Error::from(errno);
+            io::Error::new(error.kind(), format!("cannot open the folder of boot files {shown}: {error}"))
+        })?;
+        openat2(&root, ".", how(folder)).map_err(|errno| cannot_confine(&shown, errno))?;
+        Ok(Catalog { root: Arc::new(root) })
+    }
+
+    /// Opens the regular file `name`. Symlinks are followed as long as they stay beneath the folder; hard links are
+    /// files like any other.
+    ///
+    /// Refused: [`Refusal::NotFound`] for no file, and for a folder, FIFO, socket or device; [`Refusal::BadName`] for
+    /// a symlink that leads outside or in circles; [`Refusal::AccessDenied`]; [`Refusal::Busy`] when this process has
+    /// no file descriptor left; [`Refusal::Io`] otherwise.
+    pub fn open_file(&self, name: &BootName) -> Result<OpenFile, Refusal> {
+        // O_NONBLOCK: opening a FIFO for reading would otherwise wait for a writer. Regular files ignore it.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+        let file = File::from(self.look_up(name, flags).map_err(refusal)?);
+        let meta = file.metadata().map_err(|_| Refusal::Io)?;
+        if !meta.is_file() {
+            return Err(Refusal::NotFound);
+        }
+        Ok(OpenFile { file, size: meta.len(), name: name.as_str().to_owned() })
+    }
+
+    /// Opens what a client asked for, in its own bytes: as they are read by [`BootName::parse`], and if that is no
+    /// name or no file has it, by [`BootName::parse_trimmed`]. Refused as by [`Catalog::open_file`].
+    pub fn open_asked(&self, asked: &[u8]) -> Result<OpenFile, Refusal> {
+        let first =
+            BootName::parse(asked).map_err(|_| Refusal::BadName).and_then(|name| self.open_file(&name));
+        match first {
+            Err(Refusal::NotFound | Refusal::BadName) => {
+                BootName::parse_trimmed(asked).and_then(|name| self.open_file(&name).ok()).map_or(first, Ok)
+            }
+            other => other,
+        }
+    }
+
+    /// Bytes of the file `name`; `None` if it cannot be served.
+    pub fn size(&self, name: &str) -> Option<u64> {
+        let name = BootName::parse(name.as_bytes()).ok()?;
+        self.open_file(&name).ok().map(|open| open.size)
+    }
+
+    /// Whether the file `name` can be served now.
+    pub fn exists(&self, name: &str) -> bool {
+        self.size(name).is_some()
+    }
+
+    fn look_up(&self, name: &BootName, flags: OFlag) -> nix::Result<OwnedFd> {
+        const TRIES: usize = 8;
+        let mut outcome = Err(Errno::EAGAIN);
+        for _ in 0..TRIES {
+            outcome = openat2(self.root.as_fd(), name.as_str(), how(flags));
+            // The kernel says EAGAIN when something was renamed while it followed a `..` in a symlink.
+            if !matches!(outcome, Err(Errno::EAGAIN | Errno::EINTR)) {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+/// Beneath the folder, and not through /proc's magic links.
+fn how(flags: OFlag) -> OpenHow {
+    OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS)
+}
+
+fn cannot_confine(shown: &Escaped<'_>, errno: Errno) -> io::Error {
+    // Old container runtimes answer EPERM for system calls that their filter does not know.
+    let text = match errno {
+        Errno::ENOSYS | Errno::EPERM => format!(
+            "cannot confine reading to {shown}: the system call openat2 is not available ({errno}); Linux 5.6 or newer \
+             is needed, and in a container a seccomp filter that allows it"
+        ),
+        _ => format!("cannot look into the folder of boot files {shown}: {errno}"),
+    };
+    io::Error::new(io::Error::from(errno).kind(), text)
+}
+
+fn refusal(errno: Errno) -> Refusal {
+    match errno {
+        // ENXIO: a socket, or a device without a driver.
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO | Errno::ENODEV | Errno::EISDIR => Refusal::NotFound,
+        // EXDEV is how RESOLVE_BENEATH says "outside"; ELOOP is a circle, or a magic link.
+        Errno::EXDEV | Errno::ELOOP | Errno::ENAMETOOLONG | Errno::EINVAL => Refusal::BadName,
+        Errno::EACCES | Errno::EPERM => Refusal::AccessDenied,
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => Refusal::Busy,
+        _ => Refusal::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// A folder `root` with files in it, and a file `secret` beside it.
+    fn folder() -> (tempfile::TempDir, Catalog) {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("root");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::write(root.join("x"), "content").unwrap();
+        fs::write(root.join("sub/y"), "deeper").unwrap();
+        fs::write(base.path().join("secret"), "secret").unwrap();
+        let catalog = Catalog::open(&root).unwrap();
+        (base, catalog)
+    }
+
+    fn read(catalog: &Catalog, asked: &[u8]) -> Result<String, Refusal> {
+        let mut open = catalog.open_asked(asked)?;
+        let mut text = String::new();
+        open.file.read_to_string(&mut text).unwrap();
+        assert_eq!(open.size, text.len() as u64);
+        Ok(text)
+    }
+
+    #[test]
+    fn every_spelling_of_a_name_beneath_opens_it() {
+        let (_base, catalog) = folder();
+        for asked in ["x", "/x", "//x", "/./x", r"\x", "x\0", "x "] {
+            assert_eq!(read(&catalog, asked.as_bytes()).as_deref(), Ok("content"), "{asked:?}");
+        }
+        assert_eq!(read(&catalog, b"x\xff\xff").as_deref(), Ok("content"));
+        assert_eq!(read(&catalog, br"sub\y").as_deref(), Ok("deeper"));
+        assert_eq!(catalog.open_asked(br"\sub\y").unwrap().name, "sub/y");
+        assert_eq!((catalog.size("x"), catalog.exists("sub/y")), (Some(7), true));
+        assert_eq!((catalog.size("sub"), catalog.exists("../secret")), (None, false));
+    }
+
+    #[test]
+    fn no_name_leads_outside() {
+        let (base, catalog) = folder();
+        for asked in ["../secret", "sub/../../secret", r"..\secret", "/../secret", "..", "sub/../x"] {
+            assert_eq!(read(&catalog, asked.as_bytes()), Err(Refusal::BadName), "{asked}");
+        }
+        let absolute = base.path().join("secret");
+        for asked in [absolute.to_str().unwrap(), "/etc/passwd", "%2e%2e/secret", "sub%2fy"] {
+            assert_eq!(read(&catalog, asked.as_bytes()), Err(Refusal::NotFound), "{asked}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_names_are_refused() {
+        let (_base, catalog) = folder();
+        for asked in [b"".as_slice(), b"/", b"a\0b", b"a\nb", b"Gr\xf6\xdfe", &[b'x'; 5000], &[b'x'; 256]] {
+            assert_eq!(read(&catalog, asked), Err(Refusal::BadName), "{asked:?}");
+        }
+        assert_eq!(read(&catalog, &[b'x'; 255]), Err(Refusal::NotFound));
+        assert_eq!(read(&catalog, b"x/y"), Err(Refusal::NotFound), "a file is no folder");
+    }
+
+    #[test]
+    fn symlinks_are_followed_beneath_only() {
+        let (base, catalog) = folder();
+        let root = base.path().join("root");
+        symlink("sub/y", root.join("in")).unwrap();
+        symlink("../x", root.join("sub/up")).unwrap();
+        symlink("sub", root.join("folder")).unwrap();
+        assert_eq!(read(&catalog, b"in").as_deref(), Ok("deeper"));
+        assert_eq!(read(&catalog, b"sub/up").as_deref(), Ok("content"));
+        assert_eq!(read(&catalog, b"folder/y").as_deref(), Ok("deeper"));
+
+        symlink("../secret", root.join("out")).unwrap();
+        symlink(base.path().join("secret"), root.join("absolute")).unwrap();
+        symlink(root.join("x"), root.join("absolute-inside")).unwrap();
+        symlink("..", root.join("parent")).unwrap();
+        symlink("/dev/zero", root.join("device")).unwrap();
+        symlink("/proc/self/root", root.join("magic")).unwrap();
+        symlink("circle", root.join("circle")).unwrap();
+        for asked in
+            ["out", "absolute", "absolute-inside", "parent/secret", "device", "magic/etc/passwd", "circle"]
+        {
+            assert_eq!(read(&catalog, asked.as_bytes()), Err(Refusal::BadName), "{asked}");
+        }
+        symlink("gone", root.join("dangling")).unwrap();
+        assert_eq!(read(&catalog, b"dangling"), Err(Refusal::NotFound));
+    }
+
+    #[test]
+    fn only_regular_files_are_served() {
+        let (base, catalog) = folder();
+        let root = base.path().join("root");
+        nix::unistd::mkfifo(&root.join("fifo"), Mode::S_IRWXU).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+        for asked in ["sub", "sub/", "fifo", "socket"] {
+            assert_eq!(read(&catalog, asked.as_bytes()), Err(Refusal::NotFound), "{asked}");
+        }
+        // Only root may make a device.
+        if nix::unistd::geteuid().is_root() {
+            use nix::sys::stat::{SFlag, makedev, mknod};
+            if mknod(&root.join("zero"), SFlag::S_IFCHR, Mode::S_IRUSR, makedev(1, 5)).is_ok() {
+                let refused = read(&catalog, b"zero").unwrap_err();
+                assert!(matches!(refused, Refusal::NotFound | Refusal::AccessDenied), "{refused:?}");
+            }
+        }
+        fs::hard_link(base.path().join("secret"), root.join("hard")).unwrap();
+        assert_eq!(read(&catalog, b"hard").as_deref(), Ok("secret"), "whoever may link it here publishes it");
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_said_to_be_so() {
+        let (base, catalog) = folder();
+        fs::set_permissions(base.path().join("root/x"), fs::Permissions::from_mode(0)).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(refusal(Errno::EACCES), Refusal::AccessDenied, "root may read everything");
+        } else {
+            assert_eq!(read(&catalog, b"x"), Err(Refusal::AccessDenied));
+        }
+    }
+
+    #[test]
+    fn a_file_replaced_while_it_is_read_goes_on_as_it_was() {
+        let (base, catalog) = folder();
+        let mut open = catalog.open_asked(b"x").unwrap();
+        let mut first = [0; 3];
+        open.file.read_exact(&mut first).unwrap();
+        fs::write(base.path().join("new"), "something else").unwrap();
+        fs::rename(base.path().join("new"), base.path().join("root/x")).unwrap();
+        let mut rest = String::new();
+        open.file.read_to_string(&mut rest).unwrap();
+        assert_eq!((&first, rest.as_str()), (b"con", "tent"));
+        assert_eq!(read(&catalog, b"x").as_deref(), Ok("something else"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_served_says_why() {
+        let (base, _catalog) = folder();
+        let missing = Catalog::open(&base.path().join("none")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        assert!(missing.to_string().contains("/none"), "{missing}");
+        assert!(Catalog::open(&base.path().join("secret")).is_err(), "a file");
+        let old = cannot_confine(&Escaped(b"/srv"), Errno::ENOSYS).to_string();
+        assert!(old.contains("/srv") && old.contains("Linux 5.6"), "{old}");
+    }
+}
