@@ -1,0 +1,382 @@
+//! TFTP through the crate async-tftp: it speaks the protocol, this file gives it files and safe limits.
+//!
+//! What the crate (0.4.2) does that an operator may notice, all of it outside our reach:
+//! - It passes over a client's ERROR and sends again until the retries run out. UEFI firmware asks for a file's size,
+//!   aborts with ERROR 8, and asks again: the first request takes up a transfer for [`GIVE_UP`], and a second request
+//!   *from the same port* within that time is not answered (firmware takes a new port).
+//! - It serves a `netascii` request as it does `octet`: no line end is converted.
+//! - It drops requests whose name is not UTF-8, so the 0xFF that some ROMs append is never seen here.
+//! - After a gap in a window it waits for its timeout instead of sending again at once (RFC 7440 section 4).
+//! - Where an option is repeated, the last counts.
+
+use std::io::{self, BufReader, Read};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_tftp::packet::Error as Reply;
+use async_tftp::server::{Handler, TftpServerBuilder};
+use futures_io::AsyncRead;
+
+use crate::event::{Event, Refusal};
+use crate::images::{Catalog, OpenFile};
+use crate::tftp::Limits;
+use crate::types::Ipv4Network;
+
+/// How long the server waits for an acknowledgement before it sends again.
+///
+/// A client's own `timeout` option is not granted: at up to 255 s a single spoofed request would hold a transfer for
+/// 25 minutes. RFC 2347 lets a server leave an option out, and a client that waits longer than this only sees a
+/// repeated packet.
+pub const TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it sends again before it gives a client up.
+pub const RETRIES: u32 = 5;
+/// How long after its last acknowledgement a silent client is given up.
+pub const GIVE_UP: Duration = Duration::from_secs(6);
+/// Bytes of a window at most: the crate reads a whole window into memory for each transfer.
+pub const WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes read ahead for each transfer: several blocks in one system call.
+const READ_AHEAD: usize = 16 << 10;
+/// Pause before the socket is read again after it failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the transfers of one socket need. `record` is called for each thing that happens; it must not wait.
+#[derive(Clone, Debug)]
+pub struct Service<F> {
+    /// The files.
+    pub catalog: Catalog,
+    /// What is granted, and to whom.
+    pub limits: Limits,
+    /// Networks of the served interfaces and subnets, which may ask.
+    pub served: Arc<[Ipv4Network]>,
+    /// Transfers under way, shared by all sockets that `limits.max_transfers` is meant for.
+    pub under_way: Arc<AtomicUsize>,
+    /// Takes the events.
+    pub record: F,
+}
+
+/// Serves the requests that arrive on `socket`, until the future is dropped; that ends all its transfers.
+///
+/// `socket` should be bound to one address: the crate answers from a new port of that address, and from whatever the
+/// kernel picks if it is unspecified. `mtu` is that of its interface, in bytes. Files are read in the calling task:
+/// they are expected on a local disk. Fails only when the socket cannot be used at all.
+pub async fn serve<F>(socket: UdpSocket, mtu: u32, service: Service<F>) -> io::Result<()>
+where
+    F: Fn(Event) + Clone + Send + Sync + 'static,
+{
+    let block = service.limits.block_size_for(mtu);
+    let window = window_limit(block, service.limits.max_window);
+    loop {
+        let server = TftpServerBuilder::with_handler(Files(service.clone()))
+            .std_socket(socket.try_clone()?)
+            .map_err(into_io)?
+            .timeout(TIMEOUT)
+            .max_send_retries(RETRIES)
+            .ignore_client_timeout()
+            .block_size_limit(block)
+            .window_size_limit(window)
+            .build()
+            .await
+            .map_err(into_io)?;
+        // It ends only when receiving fails, and takes its transfers with it; their clients ask again.
+        let Err(error) = server.serve().await else { return Ok(()) };
+        tracing::warn!(%error, "cannot receive TFTP requests; trying again");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Blocks in a window at most: what is configured, 64, and [`WINDOW_BYTES`] of the largest block.
+fn window_limit(block: u16, configured: u16) -> u16 {
+    let fits = u16::try_from(WINDOW_BYTES / u32::from(block.max(1))).unwrap_or(u16::MAX);
+    configured.min(Limits::MAX_WINDOW).min(fits).max(1)
+}
+
+fn into_io(error: async_tftp::Error) -> io::Error {
+    match error {
+        async_tftp::Error::Io(error) | async_tftp::Error::Bind(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+/// Our side of the crate's interface.
+struct Files<F>(Service<F>);
+
+impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Files<F> {
+    type Reader = Transfer<F>;
+    /// Never made: every upload is refused.
+    type Writer = Vec<u8>;
+
+    async fn read_req_open(
+        &mut self,
+        client: &SocketAddr,
+        path: &Path,
+    ) -> Result<(Transfer<F>, Option<u64>), Reply> {
+        let asked = path.as_os_str().as_bytes();
+        let peer = v4(client)?;
+        let (file, slot) = self.0.admit(peer, asked).map_err(|reason| self.0.refuse(peer, asked, reason))?;
+        let size = file.size;
+        let transfer = Transfer::new(file, peer, slot, self.0.record.clone());
+        // curl takes a size of 0 in the answer for an error, so an empty file is sent without one.
+        Ok((transfer, (size > 0).then_some(size)))
+    }
+
+    async fn write_req_open(
+        &mut self,
+        client: &SocketAddr,
+        path: &Path,
+        _size: Option<u64>,
+    ) -> Result<Vec<u8>, Reply> {
+        Err(self.0.refuse(v4(client)?, path.as_os_str().as_bytes(), Refusal::Upload))
+    }
+}
+
+impl<F: Fn(Event)> Service<F> {
+    fn admit(&self, peer: SocketAddrV4, asked: &[u8]) -> Result<(OpenFile, Slot), Refusal> {
+        if !self.limits.admits(*peer.ip(), &self.served) {
+            return Err(Refusal::NotAllowed);
+        }
+        let slot = Slot::take(&self.under_way, self.limits.max_transfers).ok_or(Refusal::Busy)?;
+        Ok((self.catalog.open_asked(asked)?, slot))
+    }
+
+    fn refuse(&self, peer: SocketAddrV4, asked: &[u8], reason: Refusal) -> Reply {
+        let name = String::from_utf8_lossy(asked).into_owned();
+        (self.record)(Event::TftpRefused { name, peer, reason });
+        reply(reason)
+    }
+}
+
+/// The answer to a refused request: fixed text, which never tells a path of this machine.
+fn reply(reason: Refusal) -> Reply {
+    match reason {
+        Refusal::NotFound => Reply::FileNotFound,
+        // The crate says "Permission denied" with error 2, which RFC 1350 calls "Access violation".
+        Refusal::BadName | Refusal::AccessDenied | Refusal::Upload | Refusal::NotAllowed => {
+            Reply::PermissionDenied
+        }
+        Refusal::Busy => Reply::Msg("Server is busy, try again".to_owned()),
+        Refusal::Io => Reply::Msg("Cannot read the file".to_owned()),
+    }
+}
+
+/// The client's address; lanboot's sockets are IPv4, so there is no other.
+fn v4(client: &SocketAddr) -> Result<SocketAddrV4, Reply> {
+    match client {
+        SocketAddr::V4(peer) => Ok(*peer),
+        SocketAddr::V6(_) => Err(Reply::PermissionDenied),
+    }
+}
+
+/// One of the transfers that may be under way at once; given back when dropped.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(under_way: &Arc<AtomicUsize>, limit: usize) -> Option<Slot> {
+        let grow = |count: usize| (count < limit).then_some(count + 1);
+        under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, grow).ok()?;
+        Some(Slot(under_way.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A file on its way to a client. The crate drops it when the transfer is over, however it went; only then is known
+/// what to record.
+struct Transfer<F: Fn(Event)> {
+    file: BufReader<std::fs::File>,
+    name: String,
+    size: u64,
+    peer: SocketAddrV4,
+    progress: Progress,
+    began: Instant,
+    record: F,
+    _slot: Slot,
+}
+
+impl<F: Fn(Event)> Transfer<F> {
+    fn new(open: OpenFile, peer: SocketAddrV4, slot: Slot, record: F) -> Transfer<F> {
+        let now = Instant::now();
+        Transfer {
+            file: BufReader::with_capacity(READ_AHEAD, open.file),
+            name: open.name,
+            size: open.size,
+            peer,
+            progress: Progress { read: 0, first_block: 0, ended: false, last_read: now },
+            began: now,
+            record,
+            _slot: slot,
+        }
+    }
+
+    /// Reads what comes next of the `size` bytes promised, and nothing that was appended since. A file that became
+    /// shorter is an error: the end of the data must not look like the end of the file.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.size - self.progress.read;
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        let count = loop {
+            match self.file.read(&mut buf[..want]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        if count == 0 && left > 0 && want > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(count)
+    }
+}
+
+// Nothing in it is pinned: it may move whatever `record` is.
+impl<F: Fn(Event)> Unpin for Transfer<F> {}
+
+impl<F: Fn(Event)> AsyncRead for Transfer<F> {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = this.read(buf);
+        if let Ok(count) = outcome {
+            this.progress.advance(count, buf.len(), Instant::now());
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl<F: Fn(Event)> Drop for Transfer<F> {
+    fn drop(&mut self) {
+        let (file, peer) = (std::mem::take(&mut self.name), self.peer);
+        (self.record)(match self.progress.end(Instant::now()) {
+            End::Sent => Event::TftpSent { file, peer, bytes: self.size, took: self.began.elapsed() },
+            End::SizeProbe => Event::TftpSizeProbe { file, peer },
+            End::Stopped => Event::TftpStopped { file, peer, bytes: self.progress.read, size: self.size },
+        });
+    }
+}
+
+/// What the crate's reading tells about a transfer: it reads a window only when the one before was acknowledged.
+struct Progress {
+    /// Bytes read so far.
+    read: u64,
+    /// Bytes that the first block can have: how much the crate asks for at first.
+    first_block: u64,
+    /// The crate has read to the end of the file.
+    ended: bool,
+    /// When it read last.
+    last_read: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Sent,
+    SizeProbe,
+    Stopped,
+}
+
+impl Progress {
+    fn advance(&mut self, count: usize, asked: usize, now: Instant) {
+        if self.first_block == 0 {
+            self.first_block = asked as u64;
+        }
+        self.read += count as u64;
+        self.ended |= count == 0 && asked > 0;
+        self.last_read = now;
+    }
+
+    /// How a transfer ended that the crate dropped at `now`.
+    ///
+    /// The crate does not say, so this is judged by what it read and how long ago. It drops a transfer either as soon
+    /// as the last block is acknowledged, or when the client was silent for [`GIVE_UP`] after a window was read.
+    /// The first block is read before the options are sent (OACK), so a client that only wanted the size is one that
+    /// went silent when no more than that block had been read. What cannot be told apart from it: a client that went
+    /// silent after it took the options, or that asked for no options at all, before it acknowledged block 1.
+    /// And a client that acknowledged its last block later than [`GIVE_UP`] after it was read, which takes several
+    /// lost packets, counts as stopped although it has the file.
+    fn end(&self, now: Instant) -> End {
+        let went_silent = now.duration_since(self.last_read) >= GIVE_UP;
+        match (self.ended, went_silent) {
+            (true, false) => End::Sent,
+            (_, true) if self.read <= self.first_block => End::SizeProbe,
+            _ => End::Stopped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn a_window_is_bounded_in_blocks_and_bytes() {
+        assert_eq!(window_limit(1468, 64), 64);
+        assert_eq!(window_limit(1468, 65535), 64);
+        assert_eq!(window_limit(1468, 4), 4);
+        assert_eq!(window_limit(1468, 0), 1);
+        assert_eq!(window_limit(65464, 64), 16);
+        assert!(u32::from(window_limit(65464, 64)) * 65464 <= WINDOW_BYTES);
+    }
+
+    #[test]
+    fn the_end_of_a_transfer_is_judged_by_what_was_read() {
+        let start = Instant::now();
+        let after = |reads: &[usize], silence: Duration| {
+            let mut progress = Progress { read: 0, first_block: 0, ended: false, last_read: start };
+            for count in reads {
+                progress.advance(*count, 512, start);
+            }
+            progress.end(start + silence)
+        };
+        let (quick, silent) = (Duration::from_millis(5), GIVE_UP);
+        assert_eq!(after(&[512, 512, 100, 0], quick), End::Sent);
+        assert_eq!(after(&[100, 0], quick), End::Sent);
+        assert_eq!(after(&[0], quick), End::Sent, "an empty file");
+        assert_eq!(after(&[512], silent), End::SizeProbe);
+        assert_eq!(after(&[100, 0], silent), End::SizeProbe, "a file of one block");
+        assert_eq!(after(&[512, 512], silent), End::Stopped);
+        assert_eq!(after(&[512, 512, 0], silent), End::Stopped, "the last block was never acknowledged");
+        assert_eq!(after(&[512], quick), End::Stopped, "the server stops");
+        assert_eq!(after(&[], quick), End::Stopped, "no socket for the transfer");
+    }
+
+    #[test]
+    fn a_transfer_sends_what_was_there_and_never_less() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x"), [7; 100]).unwrap();
+        let catalog = Catalog::open(folder.path()).unwrap();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let start = || {
+            let seen = events.clone();
+            let slot = Slot::take(&under_way, 1).unwrap();
+            let peer = SocketAddrV4::new([127, 0, 0, 1].into(), 9);
+            Transfer::new(catalog.open_asked(b"x").unwrap(), peer, slot, move |event| {
+                seen.lock().unwrap().push(event);
+            })
+        };
+        let mut buf = [0; 512];
+        let change = |bytes: &[u8]| std::fs::write(folder.path().join("x"), bytes).unwrap();
+
+        let mut grown = start();
+        assert!(Slot::take(&under_way, 1).is_none(), "the only slot is taken");
+        change(&[8; 300]);
+        assert_eq!(grown.read(&mut buf).unwrap(), 100);
+        drop(grown);
+        assert_eq!(under_way.load(Ordering::Acquire), 0);
+
+        let mut shrunk = start();
+        change(&[9; 50]);
+        assert_eq!(shrunk.read(&mut buf).unwrap(), 50);
+        shrunk.progress.advance(50, 512, Instant::now());
+        assert_eq!(shrunk.read(&mut buf).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        drop(shrunk);
+        let last = events.lock().unwrap().pop();
+        assert!(matches!(last, Some(Event::TftpStopped { bytes: 50, size: 300, .. })), "{last:?}");
+    }
+}
