@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_file_that_may_not_be_read_is_said_to_be_so() {
         let (base, catalog) = folder();
-        fs::set_permissions(base.path().join("root/x"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(base.path().join("root/x"), fs::Permissions::from_mode(0o000)).unwrap();
         if nix::unistd::geteuid().is_root() {
             assert_eq!(refusal(Errno::EACCES), Refusal::AccessDenied, "root may read everything");
         } else {

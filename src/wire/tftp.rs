@@ -309,10 +309,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn options_of(text: &[u8]) -> Options {
-        match Packet::decode(&[b"\0\x01x\0octet\0", text].concat()) {
-            Ok(Packet::Rrq(request)) => request.options,
-            other => panic!("{other:?}"),
-        }
+        let bytes = [b"\0\x01x\0octet\0", text].concat();
+        let Ok(Packet::Rrq(request)) = Packet::decode(&bytes) else { unreachable!("{bytes:?} is a request") };
+        request.options
     }
 
     #[test]

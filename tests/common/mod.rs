@@ -1,0 +1,26 @@
+//! What several test files need.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Whether `program` can be run; `package` is Debian's name of what has it.
+///
+/// A test that needs a program and has not got it says so loudly and passes. Under `CI=true` it fails instead: there
+/// everything must have been installed.
+pub(crate) fn need(program: &str, package: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&path).any(|folder| is_program(&folder.join(program))) {
+        return true;
+    }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    assert!(env::var("CI").as_deref() != Ok("true"), "{test}: {program} is missing: install {package}");
+    // Not eprintln!, which the test harness hides for a test that passes.
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: install {package} (for {program})");
+    false
+}
+
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
