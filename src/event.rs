@@ -102,6 +102,23 @@ pub struct Client {
     pub arch: Option<Arch>,
 }
 
+impl Event {
+    /// The DHCP client it is about, if it is about one.
+    pub fn client(&self) -> Option<&Client> {
+        match self {
+            Event::Received { client, .. }
+            | Event::Answered { client, .. }
+            | Event::Released { client, .. }
+            | Event::Declined { client, .. } => Some(client),
+            Event::Dropped { client, .. } => client.as_ref(),
+            Event::TftpSent { .. }
+            | Event::TftpSizeProbe { .. }
+            | Event::TftpStopped { .. }
+            | Event::TftpRefused { .. } => None,
+        }
+    }
+}
+
 /// Gives an enum of unit variants a stable name for each: what logs, counters and tests call it.
 macro_rules! named {
     ($(#[$meta:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
@@ -150,6 +167,8 @@ named! {
 named! {
     /// Why a DHCP or BOOTP message was not answered. Each has a test in tests/dhcp.rs, tests/boot.rs or tests/serve.rs.
     DropReason {
+        /// It came in on an interface that is not served.
+        NotServed = "interface_not_served",
         /// Fewer than the 236 bytes of a BOOTP header.
         TooShort = "too_short",
         /// Hardware address longer than the 16 bytes of its field.
@@ -184,6 +203,10 @@ named! {
         StoreFailed = "store_failed",
         /// More messages than can wait for the disk.
         Overload = "overload",
+        /// The kernel did not take the reply: no route, or the interface went away.
+        SendFailed = "send_failed",
+        /// A fault in lanboot itself while it handled this message.
+        Fault = "fault",
     }
 }
 

@@ -33,10 +33,10 @@ pub enum Decision {
         /// What then has happened.
         event: Event,
     },
-    /// Make the change; there is nothing to say to the client.
+    /// Store this; there is nothing to say to the client.
     Quiet {
-        /// The change to the book.
-        change: LeaseChange,
+        /// The lease as it is now: released or declined.
+        lease: Lease,
         /// What then has happened.
         event: Event,
     },
@@ -189,7 +189,7 @@ fn decline(
     }
     let lease = Lease { state: State::Declined, ..request.lease(address, now.after(DECLINE_QUARANTINE)) };
     let event = Event::Declined { address, client: request.client() };
-    Decision::Quiet { change: LeaseChange::Store(lease), event }
+    Decision::Quiet { lease, event }
 }
 
 /// Frees the client's own address: only the one it holds, and only when it sends from it (or through a relay agent).
@@ -212,7 +212,7 @@ fn release(
     }
     let lease = Lease { state: State::Released, ..request.lease(address, now) };
     let event = Event::Released { address, client: request.client() };
-    Decision::Quiet { change: LeaseChange::Store(lease), event }
+    Decision::Quiet { lease, event }
 }
 
 /// The address reserved for the client, if it is one of its subnet.

@@ -1,3 +1,226 @@
 //! Sockets, tasks, and the life of the process: bind → ready → run → drain → stop.
+//!
+//! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp_async.rs` that of a read request. This folder never
+//! decides who gets which address or file; it does what `dhcp/` and `boot/` say.
 
+mod commit;
+mod dhcp;
+mod interface;
+pub mod notify;
+mod observe;
+mod port;
+mod socket;
 pub mod tftp_async;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Tftp};
+use crate::dhcp::subnet::Settings;
+use crate::images::Catalog;
+use crate::lease::LeaseBook;
+use crate::server::commit::Committer;
+use crate::server::dhcp::DhcpServer;
+use crate::server::interface::Interface;
+use crate::server::observe::Recorder;
+use crate::server::socket::DhcpSocket;
+use crate::store::{LeaseStore, SqliteStore};
+use crate::tftp::Limits;
+use crate::types::Ipv4Network;
+
+/// Why the server could not start: what was attempted, on what, and what to do.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A server with all its sockets bound and its leases loaded, ready to run.
+#[derive(Debug)]
+pub struct Server {
+    dhcp: Option<DhcpServer>,
+    tftp: Vec<TftpListener>,
+    limits: Option<Limits>,
+    served: Arc<[Ipv4Network]>,
+    catalog: Option<Catalog>,
+    recorder: Recorder,
+    summary: Vec<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+struct TftpListener {
+    socket: UdpSocket,
+    mtu: u32,
+}
+
+impl Server {
+    /// Binds every socket, opens the folder of boot files and loads the leases. Nothing is answered before `run`.
+    pub fn bind(config: &Config) -> Result<Server, StartError> {
+        let recorder = Recorder::default();
+        let interfaces = interfaces(config)?;
+        let mut summary = Vec::new();
+        let mut warnings = Vec::new();
+        let catalog = match &config.tftp {
+            Some(_) => Some(Catalog::open(&config.images).map_err(|error| StartError(error.to_string()))?),
+            None => None,
+        };
+        let dhcp = match &config.dhcp {
+            Some(settings) => {
+                let (socket, refused) = DhcpSocket::bind(settings.ports.server, &interfaces)?;
+                warnings.extend(refused);
+                let (store, book, loaded) = open_store(&config.state, settings)?;
+                summary.extend(describe_dhcp(settings, &interfaces, &mut warnings));
+                summary.push(loaded);
+                let socket = Arc::new(socket);
+                let committer = Committer::start(Box::new(store), Arc::clone(&socket), recorder.clone())
+                    .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
+                Some(DhcpServer {
+                    settings: settings.clone(),
+                    book,
+                    interfaces: interfaces.iter().map(|i| (i.index, i.clone())).collect::<HashMap<_, _>>(),
+                    socket,
+                    committer,
+                    catalog: catalog.clone(),
+                    recorder: recorder.clone(),
+                })
+            }
+            None => None,
+        };
+        let mut tftp = Vec::new();
+        if let Some(settings) = &config.tftp {
+            tftp = bind_tftp(settings, &interfaces)?;
+            let listening: Vec<String> = listen_addresses(settings, &interfaces).iter().map(ToString::to_string).collect();
+            summary.push(format!("TFTP on {} from {}", listening.join(", "), config.images.display()));
+        }
+        let subnets = config.dhcp.iter().flat_map(|settings| &settings.subnets).map(|subnet| subnet.network);
+        let served = interfaces.iter().flat_map(|interface| interface.networks.iter().copied()).chain(subnets).collect();
+        let limits = config.tftp.as_ref().map(|tftp| tftp.limits.clone());
+        Ok(Server { dhcp, tftp, limits, served, catalog, recorder, summary, warnings })
+    }
+
+    /// What is served, where, in which mode and from which folder: a line each.
+    pub fn summary(&self) -> &[String] {
+        &self.summary
+    }
+
+    /// What works less well than it could, and what to do about it: a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Serves until `stop` completes, then stores and answers what waits for the disk.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let mut transfers = JoinSet::new();
+        let under_way = Arc::new(AtomicUsize::new(0));
+        if let (Some(limits), Some(catalog)) = (&self.limits, &self.catalog) {
+            for listener in self.tftp {
+                let recorder = self.recorder.clone();
+                let service = tftp_async::Service {
+                    catalog: catalog.clone(),
+                    limits: limits.clone(),
+                    served: Arc::clone(&self.served),
+                    under_way: Arc::clone(&under_way),
+                    record: move |event| recorder.record("tftp", &event),
+                };
+                transfers.spawn(tftp_async::serve(listener.socket, listener.mtu, service));
+            }
+        }
+        match self.dhcp {
+            Some(dhcp) => dhcp.run(stop).await?,
+            None => stop.await,
+        }
+        transfers.shutdown().await;
+        for (reason, count) in self.recorder.drops() {
+            tracing::info!("dropped in all: {count} reason={reason}");
+        }
+        Ok(())
+    }
+}
+
+/// The interfaces to serve on. With only TFTP on given addresses, those that have the addresses.
+fn interfaces(config: &Config) -> Result<Vec<Interface>, StartError> {
+    let listen = config.tftp.as_ref().map(|tftp| tftp.listen.as_slice()).unwrap_or_default();
+    if config.dhcp.is_none() && !listen.is_empty() {
+        let has_one = |i: &Interface| listen.iter().any(|address| i.addresses.contains(address));
+        return Ok(interface::list()?.into_iter().filter(has_one).collect());
+    }
+    let interfaces = interface::served(&config.interfaces)?;
+    if interfaces.is_empty() {
+        return Err(StartError(
+            "no interface to serve: none is up with an IPv4 address besides loopback; name one in `interfaces`".to_owned(),
+        ));
+    }
+    Ok(interfaces)
+}
+
+/// Opens the lease database in `state` and takes its leases into a new book; the text says how many.
+fn open_store(state: &Path, settings: &Settings) -> Result<(SqliteStore, LeaseBook, String), StartError> {
+    let folder = state.display();
+    std::fs::create_dir_all(state).map_err(|error| {
+        StartError(format!("cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"))
+    })?;
+    let path = state.join("leases.db");
+    let advice = |error| StartError(format!("{error}; move the file away to start with no leases"));
+    let mut store = SqliteStore::open(&path).map_err(advice)?;
+    let (leases, skipped) = store.load().map_err(advice)?;
+    let mut book = LeaseBook::new(settings.pools());
+    let known = leases.into_iter().filter(|lease| book.load(lease.clone())).count();
+    let mut text = format!("{known} leases in {}", path.display());
+    if skipped > 0 {
+        text.push_str(&format!(" ({skipped} rows that are no leases were left alone)"));
+    }
+    Ok((store, book, text))
+}
+
+/// A line for each subnet, and a warning for each that no served interface is in.
+fn describe_dhcp(settings: &Settings, interfaces: &[Interface], warnings: &mut Vec<String>) -> Vec<String> {
+    let port = settings.ports.server;
+    let mut lines = Vec::new();
+    for interface in interfaces {
+        let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
+        lines.push(format!("DHCP server on {} {} port {port}", interface.name, addresses.join(", ")));
+    }
+    for subnet in &settings.subnets {
+        let pools: Vec<String> = subnet.pools.iter().map(ToString::to_string).collect();
+        let pools = if pools.is_empty() { "reservations only".to_owned() } else { pools.join(", ") };
+        lines.push(format!("subnet {} gives {pools}", subnet.network));
+        let on_wire = interfaces.iter().flat_map(|i| i.addresses.iter()).any(|a| subnet.network.contains(*a));
+        if !on_wire {
+            warnings.push(format!(
+                "subnet {}: no served interface has an address in it, so only relay agents reach it",
+                subnet.network
+            ));
+        }
+    }
+    lines
+}
+
+fn listen_addresses(settings: &Tftp, interfaces: &[Interface]) -> Vec<SocketAddrV4> {
+    let of_interfaces = interfaces.iter().flat_map(|interface| interface.addresses.iter().copied());
+    let addresses: Vec<Ipv4Addr> =
+        if settings.listen.is_empty() { of_interfaces.collect() } else { settings.listen.clone() };
+    addresses.into_iter().map(|address| SocketAddrV4::new(address, settings.port)).collect()
+}
+
+fn bind_tftp(settings: &Tftp, interfaces: &[Interface]) -> Result<Vec<TftpListener>, StartError> {
+    const ETHERNET_MTU: u32 = 1500;
+    let bind = |address: SocketAddrV4| {
+        let socket = UdpSocket::bind(address).map_err(|error| port::explain(address, "tftp.port", &error))?;
+        let interface = interfaces.iter().find(|interface| interface.addresses.contains(address.ip()));
+        Ok(TftpListener { socket, mtu: interface.map_or(ETHERNET_MTU, |interface| interface.mtu) })
+    };
+    listen_addresses(settings, interfaces).into_iter().map(bind).collect()
+}

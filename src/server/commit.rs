@@ -1,0 +1,135 @@
+//! The committer: one thread that owns the lease store. It writes everything that is waiting in one transaction with
+//! one fsync, and only then sends the replies that promise it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::event::{DropReason, Event};
+use crate::lease::Lease;
+use crate::server::observe::Recorder;
+use crate::server::socket::{DhcpSocket, Outgoing};
+use crate::store::LeaseStore;
+
+/// Leases that may wait for the disk. A message that would add one more is dropped; its client asks again.
+pub const MAX_WAITING: usize = 4096;
+
+/// A lease to be stored, and what then happens.
+#[derive(Debug)]
+pub struct Promise {
+    /// The lease.
+    pub lease: Lease,
+    /// The reply that may leave once it is stored; none for a RELEASE or DECLINE.
+    pub reply: Option<Outgoing>,
+    /// What then has happened.
+    pub event: Event,
+    /// Where.
+    pub interface: Arc<str>,
+}
+
+/// What became of a batch: the leases, and whether they are on stable storage.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The leases of the batch.
+    pub leases: Vec<Lease>,
+    /// Whether they are on stable storage.
+    pub stored: bool,
+}
+
+/// The DHCP loop's end of the committer.
+#[derive(Debug)]
+pub struct Committer {
+    // Neither channel has a bound of its own: together they hold at most MAX_WAITING leases.
+    queue: Option<Sender<Vec<Promise>>>,
+    outcomes: UnboundedReceiver<Outcome>,
+    thread: Option<JoinHandle<()>>,
+    waiting: usize,
+}
+
+impl Committer {
+    /// Starts the thread.
+    pub fn start(store: Box<dyn LeaseStore>, socket: Arc<DhcpSocket>, recorder: Recorder) -> std::io::Result<Committer> {
+        let (queue, promises) = channel();
+        let (report, outcomes) = unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || work(store, &promises, &report, &socket, &recorder))?;
+        Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread), waiting: 0 })
+    }
+
+    /// How many more leases may wait.
+    pub fn room(&self) -> usize {
+        MAX_WAITING.saturating_sub(self.waiting)
+    }
+
+    /// Hands over a batch. It is stored, answered and reported as a whole or in parts, in order.
+    pub fn submit(&mut self, batch: Vec<Promise>) {
+        self.waiting += batch.len();
+        if let Some(queue) = &self.queue
+            && queue.send(batch).is_err()
+        {
+            tracing::error!("the lease store stopped working: no lease is given until lanboot is restarted");
+        }
+    }
+
+    /// The next outcome.
+    pub async fn outcome(&mut self) -> Option<Outcome> {
+        let outcome = self.outcomes.recv().await?;
+        self.waiting = self.waiting.saturating_sub(outcome.leases.len());
+        Some(outcome)
+    }
+
+    /// Lets the thread store and answer what it has, and waits for it.
+    pub fn finish(mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the lease store's thread failed");
+        }
+    }
+}
+
+fn work(
+    mut store: Box<dyn LeaseStore>,
+    promises: &Receiver<Vec<Promise>>,
+    report: &UnboundedSender<Outcome>,
+    socket: &DhcpSocket,
+    recorder: &Recorder,
+) {
+    while let Ok(mut batch) = promises.recv() {
+        batch.extend(promises.try_iter().flatten());
+        let leases: Vec<Lease> = batch.iter().map(|promise| promise.lease.clone()).collect();
+        let stored = store.commit(&leases);
+        if let Err(error) = &stored {
+            tracing::error!("{error}: {} leases are not given until this works", batch.len());
+        }
+        for promise in batch {
+            match (&stored, promise.reply) {
+                (Ok(()), Some(reply)) => deliver(socket, recorder, &promise.interface, &reply, &promise.event),
+                (Ok(()), None) => recorder.record(&promise.interface, &promise.event),
+                (Err(_), _) => {
+                    let client = promise.event.client().cloned();
+                    let dropped = Event::Dropped { reason: DropReason::StoreFailed, client };
+                    recorder.record(&promise.interface, &dropped);
+                }
+            }
+        }
+        // The loop is gone only when the whole server is.
+        let _ = report.send(Outcome { leases, stored: stored.is_ok() });
+    }
+}
+
+/// Sends a reply and records what that means, or that it could not be sent.
+pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, interface: &str, reply: &Outgoing, event: &Event) {
+    match socket.send(reply) {
+        Ok(()) => recorder.record(interface, event),
+        Err(error) => {
+            tracing::warn!("cannot send a reply on {interface} ({:?}): {error}", reply.route);
+            let client = event.client().cloned();
+            recorder.record(interface, &Event::Dropped { reason: DropReason::SendFailed, client });
+        }
+    }
+}

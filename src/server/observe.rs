@@ -1,0 +1,190 @@
+//! The one place where events become log lines and counters.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tracing::Level;
+
+use crate::event::{Client, DropReason, Event, Refusal};
+use crate::types::{Escaped, Stage};
+
+/// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder {
+    drops: Arc<DropCounts>,
+}
+
+#[derive(Debug)]
+struct DropCounts([AtomicU64; DropReason::ALL.len()]);
+
+impl Default for DropCounts {
+    fn default() -> DropCounts {
+        DropCounts(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl Recorder {
+    /// Records what happened on the interface named `interface` (unused for TFTP).
+    pub fn record(&self, interface: &str, event: &Event) {
+        if let Event::Dropped { reason, .. } = event {
+            self.drops.0[*reason as usize].fetch_add(1, Ordering::Relaxed);
+        }
+        // Making a line costs more than deciding that nobody wants it.
+        let level = level(event);
+        if level == Level::WARN && tracing::enabled!(Level::WARN) {
+            tracing::warn!("{}", line(interface, event));
+        } else if level == Level::INFO && tracing::enabled!(Level::INFO) {
+            tracing::info!("{}", line(interface, event));
+        } else if level == Level::DEBUG && tracing::enabled!(Level::DEBUG) {
+            tracing::debug!("{}", line(interface, event));
+        }
+    }
+
+    /// How many messages were dropped for each reason that occurred, by its name.
+    pub fn drops(&self) -> Vec<(&'static str, u64)> {
+        let count = |reason: &DropReason| (reason.name(), self.drops.0[*reason as usize].load(Ordering::Relaxed));
+        DropReason::ALL.iter().map(count).filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// How much a person wants to see an event.
+fn level(event: &Event) -> Level {
+    match event {
+        Event::Dropped { reason, .. } => match reason {
+            DropReason::PoolExhausted | DropReason::StoreFailed | DropReason::Overload => Level::WARN,
+            DropReason::NotServed => Level::DEBUG,
+            _ => Level::INFO,
+        },
+        Event::Declined { .. } => Level::WARN,
+        // Loaders try many names (PXELINUX its configuration files); a miss is normal.
+        Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
+        Event::TftpRefused { .. } | Event::TftpStopped { .. } => Level::WARN,
+        _ => Level::INFO,
+    }
+}
+
+/// The log line of an event. The verbs are those that people grep for.
+fn line(interface: &str, event: &Event) -> String {
+    match event {
+        Event::Received { message, client } => format!("{}({interface}) {}", message.name(), who(client)),
+        Event::Answered { message, address, client, file, note } => {
+            let mut line = format!("{}({interface})", message.name());
+            if !address.is_unspecified() {
+                let _ = write!(line, " {address}");
+            }
+            let _ = write!(line, " {}", hardware(client));
+            if let Some(file) = file {
+                let _ = write!(line, " file={file}");
+            }
+            if let Some(note) = note {
+                let _ = write!(line, ": {note}");
+            }
+            line
+        }
+        Event::Released { address, client } => format!("released({interface}) {address} {}", hardware(client)),
+        Event::Declined { address, client } => format!(
+            "declined({interface}) {address} {}: another machine uses that address; it is offered to nobody for a while",
+            hardware(client)
+        ),
+        Event::Dropped { reason, client } => {
+            let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
+            format!("dropped({interface}){client} reason={}", reason.name())
+        }
+        Event::TftpSent { file, peer, bytes, took } => {
+            format!("sent {} to {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took))
+        }
+        Event::TftpSizeProbe { file, peer } => format!("size_probe {} by {}", escaped(file), peer.ip()),
+        Event::TftpStopped { file, peer, bytes, size: whole } => format!(
+            "stopped sending {} to {} after {} of {}: the client went silent",
+            escaped(file),
+            peer.ip(),
+            size(*bytes),
+            size(*whole)
+        ),
+        Event::TftpRefused { name, peer, reason } => {
+            format!("refused {} to {} reason={}", escaped(name), peer.ip(), reason.name())
+        }
+    }
+}
+
+fn hardware(client: &Client) -> String {
+    client.mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string())
+}
+
+fn who(client: &Client) -> String {
+    let mut text = hardware(client);
+    if client.stage != Stage::Other {
+        let _ = write!(text, " {}", client.stage);
+    }
+    if let Some(arch) = client.arch {
+        let _ = write!(text, " {arch}");
+    }
+    text
+}
+
+fn escaped(text: &str) -> Escaped<'_> {
+    Escaped(text.as_bytes())
+}
+
+/// `1.0 MiB`
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Message;
+    use crate::types::{Arch, MacAddr};
+    use std::net::Ipv4Addr;
+
+    fn client() -> Client {
+        Client { mac: Some(MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])), stage: Stage::Pxe, arch: Some(Arch::UEFI_X64) }
+    }
+
+    #[test]
+    fn lines_have_the_verbs_that_people_grep_for() {
+        let received = Event::Received { message: Message::Discover, client: client() };
+        assert_eq!(line("eth1", &received), "DHCPDISCOVER(eth1) 52:54:00:12:34:56 PXE uefi-x64");
+        let address = Ipv4Addr::new(192, 168, 77, 50);
+        let file = Some("snponly.efi".into());
+        let offer = Event::Answered { message: Message::Offer, address, client: client(), file, note: None };
+        assert_eq!(line("eth1", &offer), "DHCPOFFER(eth1) 192.168.77.50 52:54:00:12:34:56 file=snponly.efi");
+        let peer = "192.168.77.50:2070".parse().unwrap();
+        let sent = Event::TftpSent {
+            file: "snponly.efi".into(),
+            peer,
+            bytes: 1 << 20,
+            took: Duration::from_millis(150),
+        };
+        assert_eq!(line("eth1", &sent), "sent snponly.efi to 192.168.77.50 1.0 MiB 0.1 s");
+        let drop = Event::Dropped { reason: DropReason::UnknownRelay, client: None };
+        assert_eq!(line("eth1", &drop), "dropped(eth1) reason=unknown_relay");
+    }
+
+    #[test]
+    fn d_14_names_off_the_wire_are_escaped() {
+        let peer = "192.168.77.50:2070".parse().unwrap();
+        let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
+        assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
+    }
+
+    #[test]
+    fn every_drop_is_counted_by_its_reason() {
+        let recorder = Recorder::default();
+        for reason in [DropReason::BadHlen, DropReason::TooShort, DropReason::BadHlen] {
+            recorder.clone().record("eth1", &Event::Dropped { reason, client: None });
+        }
+        assert_eq!(recorder.drops(), [("too_short", 1), ("bad_hlen", 2)]);
+    }
+}

@@ -1,0 +1,210 @@
+//! The DHCP socket: one UDP socket on every interface that tells where each datagram came in and sends where it is
+//! told to, and a packet socket per interface for clients that have no address yet.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc::{in_addr, in_pktinfo};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn, bind,
+    recvmmsg, send, sendmsg, setsockopt, socket, sockopt,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::dhcp::route::Route;
+use crate::server::StartError;
+use crate::server::interface::Interface;
+use crate::server::port;
+use crate::types::MacAddr;
+use crate::wire::frame::udp_frame;
+
+/// Datagrams taken from the kernel in one system call.
+pub const BATCH: usize = 64;
+/// Bytes of a datagram that are read. DHCP messages fit an Ethernet frame; what is longer is cut and so marked.
+const BUFFER: usize = 2048;
+/// Bytes the kernel may queue for us while we are busy: a boot storm of about 10,000 DISCOVERs.
+const RECEIVE_QUEUE: usize = 8 << 20;
+
+/// The sockets of the DHCP server. Sending needs no exclusive access, so the committer sends too.
+#[derive(Debug)]
+pub struct DhcpSocket {
+    udp: UdpSocket,
+    port: u16,
+    frames: HashMap<u32, FrameSocket>,
+}
+
+#[derive(Debug)]
+struct FrameSocket {
+    socket: OwnedFd,
+    mac: MacAddr,
+}
+
+/// A reply ready to be sent.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The message.
+    pub payload: Vec<u8>,
+    /// The way it goes.
+    pub route: Route,
+    /// The number of the interface for broadcasts and frames.
+    pub interface: u32,
+    /// The address it comes from.
+    pub server: Ipv4Addr,
+}
+
+impl DhcpSocket {
+    /// Binds `port` on every address. Frames go out on those of `interfaces` that are Ethernet; the second value says
+    /// why that cannot be, if so: replies are then broadcast instead.
+    pub fn bind(port: u16, interfaces: &[Interface]) -> Result<(DhcpSocket, Option<String>), StartError> {
+        let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        let udp = open_udp(address).map_err(|error| port::explain(address, "dhcp.ports.server", &error))?;
+        let mut frames = HashMap::new();
+        let mut refused = None;
+        for interface in interfaces {
+            let (Some(mac), Some(link)) = (interface.mac, &interface.link) else { continue };
+            // Protocol 0: this socket sends and never receives.
+            let opened = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
+                .and_then(|socket| bind(socket.as_raw_fd(), link).map(|()| socket));
+            match opened {
+                Ok(socket) => {
+                    frames.insert(interface.index, FrameSocket { socket, mac });
+                }
+                Err(error) => {
+                    refused = Some(format!(
+                        "cannot send frames on {} ({error}): clients without an address are answered by broadcast; \
+                         run as root or grant CAP_NET_RAW (systemd/lanboot.service does)",
+                        interface.name
+                    ));
+                }
+            }
+        }
+        Ok((DhcpSocket { udp, port, frames }, refused))
+    }
+
+    /// The UDP socket, for waiting on it.
+    pub fn udp(&self) -> &UdpSocket {
+        &self.udp
+    }
+
+    /// Sends `outgoing`.
+    pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
+        match outgoing.route {
+            // Index 0: the kernel's routes choose the interface, for the way back may be another.
+            Route::Unicast(to) => self.send_udp(outgoing, to, 0),
+            Route::Broadcast { port } => {
+                self.send_udp(outgoing, SocketAddrV4::new(Ipv4Addr::BROADCAST, port), outgoing.interface)
+            }
+            Route::Frame { to, mac } => match self.frames.get(&outgoing.interface) {
+                Some(frames) => self.send_frame(frames, outgoing, to, mac),
+                None => {
+                    let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, to.port());
+                    self.send_udp(outgoing, everyone, outgoing.interface)
+                }
+            },
+        }
+    }
+
+    fn send_udp(&self, outgoing: &Outgoing, to: SocketAddrV4, interface: u32) -> io::Result<()> {
+        let info = in_pktinfo {
+            ipi_ifindex: i32::try_from(interface).unwrap_or(0),
+            ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(outgoing.server.octets()) },
+            ipi_addr: in_addr { s_addr: 0 },
+        };
+        let payload = [IoSlice::new(&outgoing.payload)];
+        let control = [ControlMessage::Ipv4PacketInfo(&info)];
+        sendmsg(self.udp.as_raw_fd(), &payload, &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
+        Ok(())
+    }
+
+    fn send_frame(&self, frames: &FrameSocket, outgoing: &Outgoing, to: SocketAddrV4, mac: MacAddr) -> io::Result<()> {
+        let from = SocketAddrV4::new(outgoing.server, self.port);
+        let frame = udp_frame(frames.mac, mac, from, to, &outgoing.payload)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the reply does not fit a datagram"))?;
+        send(frames.socket.as_raw_fd(), &frame, MsgFlags::empty())?;
+        Ok(())
+    }
+}
+
+/// A UDP socket that may broadcast, is told the interface of each datagram, and never sets don't-fragment (it confuses
+/// boot ROMs). Without SO_REUSEADDR, so that a second DHCP server on this machine is found and not starved.
+fn open_udp(address: SocketAddrV4) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_broadcast(true)?;
+    socket.set_nonblocking(true)?;
+    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    // The kernel grants what net.core.rmem_max allows; root may pass that limit.
+    if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
+        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Buffers for receiving [`BATCH`] datagrams at once.
+pub struct Inbox {
+    headers: MultiHeaders<SockaddrIn>,
+    buffers: Vec<[u8; BUFFER]>,
+    envelopes: Vec<Envelope>,
+}
+
+/// What the kernel says of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope {
+    len: usize,
+    /// Who sent it.
+    pub source: SocketAddrV4,
+    /// The number of the interface it came in on.
+    pub interface: u32,
+    /// The address it was sent to.
+    pub destination: Ipv4Addr,
+}
+
+impl Default for Inbox {
+    fn default() -> Inbox {
+        Inbox {
+            headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(in_pktinfo))),
+            buffers: vec![[0; BUFFER]; BATCH],
+            envelopes: Vec::with_capacity(BATCH),
+        }
+    }
+}
+
+impl Inbox {
+    /// Takes what is waiting at `socket`, up to [`BATCH`] datagrams; `WouldBlock` if there is nothing.
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        self.envelopes.clear();
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> = self.buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let received = match recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None) {
+            Err(Errno::EINTR) => return Ok(()),
+            received => received?,
+        };
+        for message in received {
+            let mut envelope = Envelope {
+                len: message.bytes,
+                source: message.address.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from),
+                interface: 0,
+                destination: Ipv4Addr::UNSPECIFIED,
+            };
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
+                    envelope.interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                    envelope.destination = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
+                }
+            }
+            self.envelopes.push(envelope);
+        }
+        Ok(())
+    }
+
+    /// The datagrams of the last [`Inbox::receive`].
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Envelope)> {
+        self.envelopes.iter().zip(&self.buffers).map(|(envelope, buffer)| {
+            let len = envelope.len.min(BUFFER);
+            (&buffer[..len], *envelope)
+        })
+    }
+}
