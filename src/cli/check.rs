@@ -67,3 +67,34 @@ fn summary(config: &Config) -> String {
     }
     parts.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_files_are_looked_for_in_the_images_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let text = "\
+dhcp: {mode: server, subnets: [{network: 10.0.0.0/24, pool: 10.0.0.5-10.0.0.9}]}
+boot: {arch: {bios: 'sub\\lpxelinux.0'}}
+";
+        std::fs::write(&file, text).unwrap();
+        let found = || missing(&load_file(Some(&file)).unwrap());
+        let [no_folder] = &found()[..] else { panic!("{:?}", found()) };
+        assert!(no_folder.message.starts_with("there is no folder"), "{no_folder}");
+        std::fs::create_dir_all(folder.path().join("boot-images/sub")).unwrap();
+        let keys: Vec<_> = found().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(keys, ["boot.ipxe", "boot.arch.bios"]);
+        for name in ["boot.ipxe", "sub/lpxelinux.0"] {
+            std::fs::write(folder.path().join("boot-images").join(name), "x").unwrap();
+        }
+        assert_eq!(found(), []);
+        let loaded = load_file(Some(&file)).unwrap();
+        assert_eq!(
+            summary(&loaded.config),
+            "dhcp server, 1 subnet, 5 pool addresses, 0 machines, 1 boot architecture, tftp on port 69"
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! config.yaml as meant: what only shows across keys is checked, and the settings are built.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use super::Config;
@@ -154,7 +154,7 @@ fn check_relays(reader: &mut Reader, subnets: &[file::Subnet]) {
 /// MACs, names and addresses are unique, and addresses are in a subnet.
 fn check_machines(reader: &mut Reader, machines: &[file::Machine], subnets: &[file::Subnet]) {
     unique(reader, "MAC", machines.iter().filter_map(|machine| machine.mac));
-    unique(reader, "name", machines.iter().filter_map(|machine| machine.name.clone()));
+    unique(reader, "name", names(machines).into_iter());
     unique(reader, "address", machines.iter().filter_map(|machine| machine.address));
     let networks: Vec<Ipv4Network> =
         subnets.iter().filter_map(|subnet| subnet.network).map(|at| at.value).collect();
@@ -180,6 +180,18 @@ fn check_machines(reader: &mut Reader, machines: &[file::Machine], subnets: &[fi
             }
         }
     }
+}
+
+/// The names of machines: those written, and the MACs that stand for the others. A MAC that is there twice is one
+/// problem, not also a name that is there twice.
+fn names(machines: &[file::Machine]) -> Vec<At<String>> {
+    let mut macs = HashSet::new();
+    let name = |machine: &file::Machine| match (&machine.name, machine.mac) {
+        (Some(name), _) => Some(name.clone()),
+        (None, Some(mac)) => macs.insert(mac.value).then(|| At { id: mac.id, value: mac.value.to_string() }),
+        (None, None) => None,
+    };
+    machines.iter().filter_map(name).collect()
 }
 
 fn unique<T: std::hash::Hash + Eq + std::fmt::Display>(

@@ -132,7 +132,9 @@ fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
         options: OptionSet::new(),
     };
     let Some(node) = node else {
-        reader.problem(root.id, NO_MODE);
+        if matches!(root.data, Data::Map(_) | Data::Null) {
+            reader.problem(root.id, NO_MODE);
+        }
         return dhcp;
     };
     if !matches!(node.data, Data::Map(_) | Data::Null) {
@@ -223,7 +225,7 @@ fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {
     let mut lease = with_default(default.map_or(DEFAULT_LEASE, |at| at.value));
     lease.min = min.map_or(lease.min, |at| at.value);
     lease.max = max.map_or(lease.max, |at| at.value);
-    if !broken && !(lease.min <= lease.default && lease.default <= lease.max) {
+    if !broken && (lease.min > lease.default || lease.default > lease.max) {
         let seconds = [lease.min, lease.default, lease.max].map(|duration| duration.as_secs());
         let [min, default, max] = seconds;
         reader.problem(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::yaml::{Data, Node, place_of};
+use super::yaml::{Data, Node, harmless, place_of};
 
 /// One thing that is wrong with a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +39,12 @@ pub(super) struct Unplaced {
 }
 
 /// Bytes parsed at most to find places, because each place takes one parse of the whole file.
-const PLACE_BUDGET: usize = 16 * 1024 * 1024;
+const PLACE_BUDGET: usize = 8 * 1024 * 1024;
 /// Problems shown at most, whatever the size of the file.
 const MAX_SHOWN: usize = 200;
 
 /// Looks up the places of `problems` and sorts by them. Of more problems than anybody reads (200; fewer for a file
-/// above 80 KiB) the last says how many more there are.
+/// above 40 KiB) the last says how many more there are.
 pub(super) fn placed(text: &str, root: &Node, mut problems: Vec<Unplaced>) -> Vec<Problem> {
     problems.sort_by_key(|problem| problem.id);
     let shown = (PLACE_BUDGET / text.len().max(1)).clamp(16, MAX_SHOWN);
@@ -126,7 +126,7 @@ pub(super) fn node_at<'n>(root: &'n Node, path: &str, same: impl Fn(&str, &str) 
 /// A key as paths and messages show it, harmless on a terminal.
 pub(super) fn key_text(key: &Node) -> String {
     match &key.data {
-        Data::Text(text) => text.escape_debug().take(80).collect(),
+        Data::Text(text) => harmless(text).chars().take(80).collect(),
         Data::Int(number) => number.to_string(),
         Data::Bool(value) => value.to_string(),
         Data::Float(number) => number.to_string(),

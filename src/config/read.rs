@@ -223,7 +223,11 @@ impl Reader {
         }
         let words = || choices.iter().map(|(word, _)| *word);
         let hint = suggestion(word, words()).unwrap_or_default();
-        let expected = words().collect::<Vec<_>>().join(" or ");
+        let expected = words().collect::<Vec<_>>().join(", ");
+        let expected = match expected.rsplit_once(", ") {
+            Some((others, last)) => format!("{others} or {last}"),
+            None => expected,
+        };
         self.problem(node.id, format!("expected {expected}, found {}{hint}", found(node)));
         None
     }

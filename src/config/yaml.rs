@@ -56,16 +56,10 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     if text.len() > MAX_BYTES {
         return Err(first_line(format!("expected at most 1 MiB, found {} bytes", text.len())));
     }
-    if let Some((line, column)) = too_deep(text) {
-        let message = format!("more than {MAX_OPEN} [ or {{ are open: close them");
-        return Err(Problem { line, column, path: String::new(), message });
+    if let Some(problem) = refused(text) {
+        return Err(problem);
     }
-    walk(text, None).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-        let own_place = format!(" at line {line} column {column}");
-        let message = error.to_string().replacen(&own_place, "", 1);
-        Problem { line, column, path: String::new(), message }
-    })
+    walk(text, None).map_err(|error| syntax_problem(text, &error))
 }
 
 /// Line and column, from 1, of node `id` of `text`. The start of the file if there is no such node.
@@ -81,22 +75,68 @@ fn walk(text: &str, stop_at: Option<u32>) -> Result<Node, serde_yaml::Error> {
     Walk { count: &mut count }.deserialize(serde_yaml::Deserializer::from_str(text))
 }
 
-/// Where brackets are nested too deeply, quotes and comments not understood: no real file comes near.
-fn too_deep(text: &str) -> Option<(usize, usize)> {
+/// What the parser is not shown: control characters, which it reports without their line, and brackets nested too
+/// deeply. Quotes and comments are not understood here: no real file comes near the limit.
+fn refused(text: &str) -> Option<Problem> {
     let (mut line, mut column, mut open) = (1, 0, 0usize);
-    for letter in text.chars() {
+    for letter in text.strip_prefix('\u{feff}').unwrap_or(text).chars() {
         column += 1;
-        match letter {
-            '\n' => (line, column) = (line + 1, 0),
-            '[' | '{' => open += 1,
-            ']' | '}' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        if open > MAX_OPEN {
-            return Some((line, column));
-        }
+        let message = match letter {
+            '\n' => {
+                (line, column) = (line + 1, 0);
+                continue;
+            }
+            '[' | '{' if open == MAX_OPEN => format!("more than {MAX_OPEN} [ or {{ are open: close them"),
+            '[' | '{' => {
+                open += 1;
+                continue;
+            }
+            ']' | '}' => {
+                open = open.saturating_sub(1);
+                continue;
+            }
+            '\t' | '\r' | '\u{85}' => continue,
+            '\u{feff}' | '\u{fffe}' | '\u{ffff}' => format!("{} is not text", letter.escape_unicode()),
+            _ if letter.is_control() => {
+                format!("the control character {} is not text", letter.escape_unicode())
+            }
+            _ => continue,
+        };
+        return Some(Problem { line, column, path: String::new(), message });
     }
     None
+}
+
+/// An error of the parser, its place taken out of the message.
+fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
+    let mut message = error.to_string();
+    let place = match error.location() {
+        Some(at) => {
+            message = message.replacen(&format!(" at line {} column {}", at.line(), at.column()), "", 1);
+            Some((at.line(), at.column()))
+        }
+        // The one error without a place.
+        None => serde_yaml::Deserializer::from_str(text).nth(1).and_then(|second| {
+            message = "expected one document, found a second".to_owned();
+            let mut count = Count { next: 0, stop_at: Some(0) };
+            let at = Walk { count: &mut count }.deserialize(second).err()?.location()?;
+            Some((at.line(), at.column()))
+        }),
+    };
+    if message.contains("recursion limit exceeded") {
+        message = "nested too deeply".to_owned();
+    }
+    let (line, column) = place.unwrap_or((1, 1));
+    Problem { line, column, path: String::new(), message: harmless(&message) }
+}
+
+/// Text of the file with its control characters escaped, so that it cannot drive a terminal.
+pub(super) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
 }
 
 struct Count {
@@ -286,7 +326,6 @@ mod tests {
         ] {
             let problem = parse(&text).unwrap_err();
             assert!(problem.line >= 1 && problem.column >= 1, "{problem:?}");
-            println!("{}: {}", text.chars().take(10).collect::<String>().escape_debug(), problem);
         }
     }
 }
