@@ -4,10 +4,14 @@
 //! Running the tests with `UPDATE_EXPECTED=1` writes the `.txt` files anew; read the difference before committing it.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lanboot::config::{self, Interfaces, Problem};
+use lanboot::boot::policy::MachineBoot;
+use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem};
+use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
+use lanboot::tftp::Limits;
 use lanboot::types::Arch;
 use proptest::prelude::*;
 
@@ -97,6 +101,67 @@ fn the_default_configuration_says_what_its_comments_say() {
 }
 
 #[test]
+fn every_key_arrives_where_it_is_used() {
+    let config = config::load(include_str!("data/config/full.yaml")).unwrap();
+    assert_eq!(config.interfaces, Interfaces::Named(vec!["eth1".into(), "eth2.10".into()]));
+    assert_eq!((config.state.to_str(), config.images.to_str()), (Some("state"), Some("files")));
+    assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Debug });
+
+    let tftp = config.tftp.unwrap();
+    assert_eq!((tftp.port, tftp.listen), (6969, vec![Ipv4Addr::LOCALHOST]));
+    let allow = vec!["10.0.0.0/8".parse().unwrap()];
+    let limits = Limits { max_block_size: Some(1024), max_window: 16, max_transfers: 100, allow };
+    assert_eq!(tftp.limits, limits);
+
+    let dhcp = config.dhcp.unwrap();
+    assert_eq!((dhcp.authoritative, dhcp.always_broadcast), (false, true));
+    assert_eq!((dhcp.bootp, dhcp.ports), (BootpMode::Dynamic, Ports { server: 6767, client: 6868 }));
+    assert_eq!(dhcp.options, OptionSet::from([(26, vec![0x05, 0x78])]));
+    let [first, second, third] = &dhcp.subnets[..] else { panic!("{:?}", dhcp.subnets) };
+    let pools: Vec<String> = first.pools.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        pools,
+        ["192.168.77.50-192.168.77.99", "192.168.77.150-192.168.77.200", "192.168.77.7-192.168.77.7"]
+    );
+    let seconds = |lease: LeaseTime| [lease.min, lease.default, lease.max].map(|time| time.as_secs());
+    assert_eq!(seconds(first.lease), [300, 3600, 5400]);
+    assert_eq!(seconds(second.lease), [60, 60, 60]);
+    assert_eq!(seconds(third.lease), [120, 3600, 3600]);
+    assert_eq!(first.relays, [Ipv4Addr::new(10, 1, 0, 1)]);
+    assert_eq!(first.options.keys().copied().collect::<Vec<_>>(), [3, 6, 119, 121, 224]);
+    assert_eq!(second.options, first.options, "an alias stands for what its anchor says");
+
+    let name = |arch: &str| dhcp.boot.arch.get(&arch.parse::<Arch>().unwrap()).map(ToString::to_string);
+    assert_eq!(name("bios").as_deref(), Some("undionly.kpxe"));
+    assert_eq!(name("uefi-x64").as_deref(), Some("snponly.efi"));
+    assert_eq!(name("uefi-x64-http").as_deref(), Some("http://{server}/snponly.efi"));
+    assert_eq!(dhcp.boot.ipxe.as_deref(), Some("scripts/boot.ipxe"));
+    assert_eq!(dhcp.boot.bootp.as_deref(), Some("pxelinux.0"));
+    let machines: Vec<_> = dhcp.machines.iter().collect();
+    assert_eq!(
+        (machines[0].name.as_str(), machines[0].mac.to_string().as_str()),
+        ("node1", "52:54:00:12:34:56")
+    );
+    assert_eq!(machines[0].address, Some(Ipv4Addr::new(192, 168, 78, 10)));
+    assert_eq!(machines[0].boot, Some(MachineBoot::File("debian.ipxe".into())));
+    assert_eq!(machines[0].options, OptionSet::from([(12, b"node1".to_vec())]));
+    assert_eq!(machines[1].name, "52:54:00:12:34:57", "a machine without a name is called by its MAC");
+    let Some(MachineBoot::ByArch(files)) = &machines[1].boot else { panic!("{:?}", machines[1]) };
+    assert_eq!(files[&Arch::BIOS], "lpxelinux.0".into());
+}
+
+#[test]
+fn dhcp_off_leaves_tftp() {
+    let config = config::load(include_str!("data/config/tftp-only.yaml")).unwrap();
+    assert_eq!((config.dhcp, config.interfaces), (None, Interfaces::Auto));
+    assert_eq!(config.tftp.unwrap().listen, [Ipv4Addr::new(192, 168, 77, 1)]);
+    for off in ["off", "false", "\"off\""] {
+        let text = format!("dhcp: {{mode: server, subnets: [{{network: 10.0.0.0/24}}]}}\ntftp: {off}\n");
+        assert_eq!(config::load(&text).unwrap().tftp, None, "{off}");
+    }
+}
+
+#[test]
 fn missing_boot_files_are_told_with_their_key_and_their_clients() {
     let text = "\
 dhcp: {mode: server, subnets: [{network: 10.0.0.0/24}]}
@@ -105,7 +170,7 @@ boot:
     9: x64.efi
     bios: there.kpxe
     uefi-x64-http: http://{server}/x64.efi
-    uefi-arm64: '{arch}.efi'
+    uefi-arm64: 'http/{server}.efi'
 machines:
   - {mac: 525400123456, boot: {7: other.efi}}
   - {mac: 52-54-00-12-34-57, name: node2, boot: debian.ipxe}
@@ -155,7 +220,7 @@ fn a_hostile_file_is_answered_soon() {
         // Generous: a debug build on a busy machine. What this guards against takes minutes.
         assert!(took < Duration::from_secs(20), "{what} took {took:?}");
     }
-    assert_eq!(config::load(&machines(10_000)).unwrap().dhcp.unwrap().machines.len(), 10_000);
+    assert_eq!(config::load(&machines(10_000)).unwrap().dhcp.unwrap().machines.iter().count(), 10_000);
 }
 
 /// Text made of what a configuration is made of, so that more than the scanner is reached.

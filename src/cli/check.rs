@@ -56,7 +56,7 @@ fn summary(config: &Config) -> String {
             parts.push("dhcp server".to_owned());
             parts.push(count(settings.subnets.len(), "subnet"));
             parts.push(format!("{addresses} pool addresses"));
-            parts.push(count(settings.machines.len(), "machine"));
+            parts.push(count(settings.machines.iter().count(), "machine"));
             parts.push(count(settings.boot.arch.len(), "boot architecture"));
         }
         None => parts.push("dhcp off".to_owned()),

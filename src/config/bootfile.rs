@@ -11,12 +11,16 @@ use crate::types::Arch;
 
 /// What iPXE gets if `boot.ipxe` is left out.
 pub(super) const DEFAULT_IPXE: &str = "boot.ipxe";
-/// Bytes that a name may have: those of option 67.
-const MAX_NAME: usize = 255;
+/// Bytes that a name may have: those of option 67, without the NUL at its end.
+const MAX_NAME: usize = 254;
 /// Bytes that a name for plain BOOTP may have: the `file` field, without the NUL at its end (RFC 951).
 const MAX_BOOTP_NAME: usize = 127;
 /// What may stand in braces in a name.
-const TEMPLATES: &[&str] = &["server", "mac", "mac_hyphen", "uuid", "arch", "ip", "hostname"];
+const TEMPLATES: &[&str] = &["server"];
+/// What is to be filled in one day. Building one moves its name to [`TEMPLATES`].
+const TEMPLATES_NOT_BUILT: &[&str] = &["mac", "mac_hyphen", "uuid", "arch", "ip", "hostname"];
+/// The longest text that `{server}` can become.
+const LONGEST_SERVER: &str = "255.255.255.255";
 
 /// Reads `boot:`; defaults if it is not there.
 pub(super) fn policy(reader: &mut Reader, node: Option<&Node>) -> Policy {
@@ -76,8 +80,9 @@ fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
 /// Reads the name of a boot file: relative to the images folder, or a URL; `{server}` and the like are filled in later.
 fn name(reader: &mut Reader, node: &Node, longest: usize) -> Option<Arc<str>> {
     let text = reader.text(node, "the name of a boot file like snponly.efi, or a URL")?;
-    let problem = if text.len() > longest {
-        Some(format!("expected a name of at most {longest} bytes, found {}", text.len()))
+    let filled_in = text.replace("{server}", LONGEST_SERVER).len();
+    let problem = if filled_in > longest {
+        Some(format!("expected a name of at most {longest} bytes, found {filled_in}"))
     } else if let Some((scheme, rest)) = text.split_once("://") {
         let known = ["http", "https", "tftp"].contains(&scheme.to_ascii_lowercase().as_str());
         (!known || rest.is_empty())
@@ -112,9 +117,12 @@ fn bad_template(text: &str) -> Option<String> {
         if after.contains('}') {
             return Some(format!("a }} without its {{ in {text:?}"));
         }
+        if TEMPLATES_NOT_BUILT.contains(&word) {
+            return Some(format!("{{{word}}} is not built yet in this version"));
+        }
         if !TEMPLATES.contains(&word) {
             let hint = suggestion(word, TEMPLATES.iter().copied())
-                .unwrap_or_else(|| format!("; there are {}", TEMPLATES.join(", ")));
+                .unwrap_or_else(|| format!("; there is {{{}}}", TEMPLATES.join("}, {")));
             return Some(format!("nothing is known by the name {{{word}}}{hint}"));
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         ports: dhcp.ports,
         subnets: file.dhcp.subnets.into_iter().filter_map(subnet).collect(),
         options: file.dhcp.options,
-        machines: file.machines.into_iter().filter_map(machine).collect(),
+        machines: file.machines.into_iter().filter_map(machine).collect::<Vec<Machine>>().into(),
         boot: file.boot,
     };
     Config {

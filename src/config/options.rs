@@ -13,6 +13,7 @@ use crate::wire::option::{Kind, TABLE, by_code, by_name};
 const DECIDED: &[(u8, &str)] = &[
     (0, "0 is padding, not an option"),
     (1, "the mask is that of the subnet's `network:`"),
+    (13, "lanboot writes the size of the boot file"),
     (43, "lanboot writes it for PXE clients, from `boot:`"),
     (50, "only clients send it; a machine's address is set by `machines[].address`"),
     (51, "lease times are set by `lease:` of the subnet"),
@@ -36,6 +37,7 @@ const DECIDED: &[(u8, &str)] = &[
     (94, "only clients send it"),
     (97, "only clients send it; lanboot echoes it"),
     (118, "only clients send it"),
+    (175, "lanboot writes it for iPXE"),
     (255, "255 is the end mark, not an option"),
 ];
 
@@ -46,7 +48,7 @@ pub(super) fn options(reader: &mut Reader, node: &Node) -> OptionSet {
         let Some((code, kind)) = option_named(reader, key.id, &key.value) else { continue };
         let Some(bytes) = encode(reader, value, kind) else { continue };
         if set.insert(code, bytes).is_some() {
-            reader.problem(key.id, format!("option {code} is there twice, by name and by number"));
+            reader.problem(key.id, format!("option {code} is there twice, under two names"));
         }
     }
     set
