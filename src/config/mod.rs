@@ -1,11 +1,38 @@
 //! config.yaml: as written (`file.rs`), then as meant (`check.rs`). Builds the settings that the core folders define;
-//! they never see the file.
+//! they never see the file. This folder never opens it either: text in, settings or problems out.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::dhcp::subnet::Settings;
 use crate::tftp::Limits;
+
+pub use missing::{MissingFile, missing_file_problems, missing_files};
+pub use place::Problem;
+
+mod bootfile;
+mod check;
+mod file;
+mod keys;
+mod missing;
+mod options;
+mod place;
+mod read;
+mod yaml;
+
+/// Reads and checks the text of a configuration file.
+///
+/// # Errors
+/// Every problem of the file, in the order of their places. A syntax error is the only problem of its file, because
+/// what follows it cannot be read.
+pub fn load(text: &str) -> Result<Config, Vec<Problem>> {
+    let root = yaml::parse(text).map_err(|problem| vec![problem])?;
+    let mut reader = read::Reader::default();
+    let file = file::read(&mut reader, &root);
+    let config = check::check(&mut reader, file);
+    if reader.problems.is_empty() { Ok(config) } else { Err(place::placed(text, &root, reader.problems)) }
+}
 
 /// Everything `lanboot serve` needs to know, validated.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,100 @@
+//! `lanboot check`: every problem of the configuration file, boot files that are not there included.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::config_file::{LoadError, Loaded, load_file};
+use crate::config::{self, Config, MissingFile, Problem};
+
+/// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
+/// error. 0 when there are none, 1 when there are some, 2 when the file cannot be read.
+pub fn run(config: Option<&Path>) -> ExitCode {
+    let loaded = match load_file(config) {
+        Ok(loaded) => loaded,
+        Err(error @ LoadError::Unreadable(_)) => {
+            eprintln!("lanboot: {error}");
+            return ExitCode::from(2);
+        }
+        Err(error @ LoadError::Problems { .. }) => {
+            eprintln!("{error}");
+            return ExitCode::from(1);
+        }
+    };
+    let problems = missing(&loaded);
+    if problems.is_empty() {
+        println!("{}: ok: {}", loaded.path.display(), summary(&loaded.config));
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{}", LoadError::Problems { path: loaded.path, problems });
+    ExitCode::from(1)
+}
+
+/// Boot files that are not in the images folder. One problem if there is no folder.
+fn missing(loaded: &Loaded) -> Vec<Problem> {
+    let images = &loaded.config.images;
+    let missing =
+        config::missing_files(&loaded.config, |name| images.join(name.replace('\\', "/")).is_file());
+    let folder_is_wanted = !missing.is_empty() || loaded.config.tftp.is_some();
+    if folder_is_wanted && !images.is_dir() {
+        let missing =
+            [MissingFile { name: "".into(), wanted_by: "images".to_owned(), clients: String::new() }];
+        let message = format!("there is no folder {}: create it, or say where it is", images.display());
+        let problems = config::missing_file_problems(&loaded.text, "", &missing);
+        return problems.into_iter().map(|problem| Problem { message: message.clone(), ..problem }).collect();
+    }
+    config::missing_file_problems(&loaded.text, &images.display().to_string(), &missing)
+}
+
+/// One line that shows whether the file says what its author meant.
+fn summary(config: &Config) -> String {
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let mut parts = Vec::new();
+    match &config.dhcp {
+        Some(settings) => {
+            let pools = settings.subnets.iter().flat_map(|subnet| &subnet.pools);
+            let addresses: u64 = pools.map(|pool| pool.size()).sum();
+            parts.push("dhcp server".to_owned());
+            parts.push(count(settings.subnets.len(), "subnet"));
+            parts.push(format!("{addresses} pool addresses"));
+            parts.push(count(settings.machines.iter().count(), "machine"));
+            parts.push(count(settings.boot.arch.len(), "boot architecture"));
+        }
+        None => parts.push("dhcp off".to_owned()),
+    }
+    match &config.tftp {
+        Some(tftp) => parts.push(format!("tftp on port {}", tftp.port)),
+        None => parts.push("tftp off".to_owned()),
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_files_are_looked_for_in_the_images_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let text = "\
+dhcp: {mode: server, subnets: [{network: 10.0.0.0/24, pool: 10.0.0.5-10.0.0.9}]}
+boot: {arch: {bios: 'sub\\lpxelinux.0'}}
+";
+        std::fs::write(&file, text).unwrap();
+        let found = || missing(&load_file(Some(&file)).unwrap());
+        let [no_folder] = &found()[..] else { panic!("{:?}", found()) };
+        assert!(no_folder.message.starts_with("there is no folder"), "{no_folder}");
+        std::fs::create_dir_all(folder.path().join("boot-images/sub")).unwrap();
+        let keys: Vec<_> = found().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(keys, ["boot.ipxe", "boot.arch.bios"]);
+        for name in ["boot.ipxe", "sub/lpxelinux.0"] {
+            std::fs::write(folder.path().join("boot-images").join(name), "x").unwrap();
+        }
+        assert_eq!(found(), []);
+        let loaded = load_file(Some(&file)).unwrap();
+        assert_eq!(
+            summary(&loaded.config),
+            "dhcp server, 1 subnet, 5 pool addresses, 0 machines, 1 boot architecture, tftp on port 69"
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! config.yaml as meant: what only shows across keys is checked, and the settings are built.
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+
+use super::Config;
+use super::file::{self, File, Mode};
+use super::read::{At, Reader};
+use crate::dhcp::subnet::{Machine, Settings, Subnet};
+use crate::types::{Ipv4Network, Ipv4Range};
+
+/// Builds the settings of `file`. Where a problem is written down, what is built is not to be used.
+pub(super) fn check(reader: &mut Reader, file: File) -> Config {
+    let File { dhcp, machines, .. } = &file;
+    if dhcp.mode == Some(Mode::Server) && dhcp.subnets.is_empty() {
+        reader.problem(dhcp.id, "with `mode: server` there must be at least one of `subnets`");
+    }
+    if dhcp.mode == Some(Mode::Off) && file.tftp.is_none() {
+        reader.problem(file.id, "nothing is left to serve: `dhcp.mode` is off and `tftp` is off");
+    }
+    check_networks(reader, &dhcp.subnets);
+    check_pools(reader, &dhcp.subnets);
+    check_relays(reader, &dhcp.subnets);
+    check_machines(reader, machines, &dhcp.subnets);
+    let mode = dhcp.mode;
+    let settings = Settings {
+        authoritative: dhcp.authoritative,
+        always_broadcast: dhcp.always_broadcast,
+        bootp: dhcp.bootp,
+        ports: dhcp.ports,
+        subnets: file.dhcp.subnets.into_iter().filter_map(subnet).collect(),
+        options: file.dhcp.options,
+        machines: file.machines.into_iter().filter_map(machine).collect::<Vec<Machine>>().into(),
+        boot: file.boot,
+    };
+    Config {
+        interfaces: file.interfaces,
+        state: file.state,
+        images: file.images,
+        dhcp: (mode == Some(Mode::Server)).then_some(settings),
+        tftp: file.tftp,
+        log: file.log,
+    }
+}
+
+fn subnet(written: file::Subnet) -> Option<Subnet> {
+    Some(Subnet {
+        network: written.network?.value,
+        pools: written.pools.into_iter().map(|at| at.value).collect(),
+        lease: written.lease,
+        relays: written.relays.into_iter().map(|at| at.value).collect(),
+        options: written.options,
+    })
+}
+
+fn machine(written: file::Machine) -> Option<Machine> {
+    let mac = written.mac?.value;
+    Some(Machine {
+        name: written.name.map_or_else(|| mac.to_string(), |at| at.value),
+        mac,
+        address: written.address.map(|at| at.value),
+        boot: written.boot,
+        options: written.options,
+    })
+}
+
+/// Networks are of hosts, and disjoint.
+fn check_networks(reader: &mut Reader, subnets: &[file::Subnet]) {
+    let mut ranges = Vec::new();
+    for at in subnets.iter().filter_map(|subnet| subnet.network) {
+        if at.value.broadcast() >= Ipv4Addr::new(224, 0, 0, 0) {
+            reader.problem(at.id, format!("expected a network of hosts, found {}", at.value));
+        }
+        ranges.extend(Ipv4Range::new(at.value.address(), at.value.broadcast()).map(|range| (at, range)));
+    }
+    for (at, other) in overlapping(ranges) {
+        reader.conflict(at.id, other.id, format!("{} overlaps the network {}", at.value, other.value));
+    }
+}
+
+/// Pools are inside their subnet, without the addresses that no host can have, and disjoint.
+fn check_pools(reader: &mut Reader, subnets: &[file::Subnet]) {
+    let mut ranges = Vec::new();
+    for subnet in subnets {
+        for pool in &subnet.pools {
+            let Some(network) = subnet.network.map(|at| at.value) else { continue };
+            let (first, last) = (pool.value.first(), pool.value.last());
+            if !network.contains(first) || !network.contains(last) {
+                reader.problem(pool.id, format!("expected a range inside {network}, found {}", pool.value));
+                continue;
+            }
+            for edge in [first, last] {
+                if !network.has_host(edge) {
+                    reader.problem(pool.id, not_a_host(edge, network));
+                    break;
+                }
+            }
+            ranges.push((*pool, pool.value));
+        }
+    }
+    for (at, other) in overlapping(ranges) {
+        reader.conflict(at.id, other.id, format!("{} overlaps the pool {}", at.value, other.value));
+    }
+}
+
+fn not_a_host(address: Ipv4Addr, network: Ipv4Network) -> String {
+    let what = if address == network.address() { "the network's own" } else { "its broadcast address" };
+    format!("{address} cannot be given to a host of {network}: it is {what}")
+}
+
+/// Each item that overlaps one that begins before it, with that one. Of many, the one that reaches furthest.
+fn overlapping<T: Copy>(mut items: Vec<(At<T>, Ipv4Range)>) -> Vec<(At<T>, At<T>)> {
+    items.sort_by_key(|(at, range)| (range.first(), at.id));
+    let mut furthest: Option<(At<T>, Ipv4Range)> = None;
+    let mut found = Vec::new();
+    for (at, range) in items {
+        match furthest {
+            // The one further down in the file is the one to change.
+            Some((other, reach)) if reach.overlaps(range) => {
+                found.push(if at.id > other.id { (at, other) } else { (other, at) });
+                if range.last() > reach.last() {
+                    furthest = Some((at, range));
+                }
+            }
+            _ => furthest = Some((at, range)),
+        }
+    }
+    found
+}
+
+/// A relay agent belongs to one subnet.
+fn check_relays(reader: &mut Reader, subnets: &[file::Subnet]) {
+    let mut seen: HashMap<Ipv4Addr, u32> = HashMap::new();
+    for (i, subnet) in subnets.iter().enumerate() {
+        for relay in &subnet.relays {
+            if let Some(first) = seen.get(&relay.value) {
+                reader.conflict(relay.id, *first, format!("the relay {} is there twice", relay.value));
+                continue;
+            }
+            seen.insert(relay.value, relay.id);
+            let networks = subnets.iter().enumerate().filter(|(j, _)| *j != i);
+            let mut networks = networks.filter_map(|(_, other)| other.network);
+            if let Some(other) = networks.find(|network| network.value.contains(relay.value)) {
+                let message = format!(
+                    "the relay {} is in the network {}, so its clients are too",
+                    relay.value, other.value
+                );
+                reader.conflict(relay.id, other.id, message);
+            }
+        }
+    }
+}
+
+/// MACs, names and addresses are unique, and addresses are in a subnet.
+fn check_machines(reader: &mut Reader, machines: &[file::Machine], subnets: &[file::Subnet]) {
+    unique(reader, "MAC", machines.iter().filter_map(|machine| machine.mac));
+    unique(reader, "name", names(machines).into_iter());
+    unique(reader, "address", machines.iter().filter_map(|machine| machine.address));
+    let networks: Vec<Ipv4Network> =
+        subnets.iter().filter_map(|subnet| subnet.network).map(|at| at.value).collect();
+    // A subnet that could not be read may be the one; one problem is enough then.
+    if networks.is_empty() || networks.len() < subnets.len() {
+        return;
+    }
+    for address in machines.iter().filter_map(|machine| machine.address) {
+        match networks.iter().find(|network| network.contains(address.value)) {
+            Some(network) if !network.has_host(address.value) => {
+                reader.problem(address.id, not_a_host(address.value, *network));
+            }
+            Some(_) => {}
+            None => {
+                let all: Vec<String> = networks.iter().take(4).map(ToString::to_string).collect();
+                let more = if networks.len() > 4 { " …" } else { "" };
+                let message = format!(
+                    "expected an address in one of the subnets ({}{more}), found {}",
+                    all.join(", "),
+                    address.value
+                );
+                reader.problem(address.id, message);
+            }
+        }
+    }
+}
+
+/// The names of machines: those written, and the MACs that stand for the others. A MAC that is there twice is one
+/// problem, not also a name that is there twice.
+fn names(machines: &[file::Machine]) -> Vec<At<String>> {
+    let mut macs = HashSet::new();
+    let name = |machine: &file::Machine| match (&machine.name, machine.mac) {
+        (Some(name), _) => Some(name.clone()),
+        (None, Some(mac)) => macs.insert(mac.value).then(|| At { id: mac.id, value: mac.value.to_string() }),
+        (None, None) => None,
+    };
+    machines.iter().filter_map(name).collect()
+}
+
+fn unique<T: std::hash::Hash + Eq + std::fmt::Display>(
+    reader: &mut Reader,
+    what: &str,
+    values: impl Iterator<Item = At<T>>,
+) {
+    let mut seen: HashMap<T, u32> = HashMap::new();
+    for At { id, value } in values {
+        match seen.get(&value) {
+            Some(first) => {
+                reader.conflict(id, *first, format!("another machine has the {what} {value} already"));
+            }
+            None => {
+                seen.insert(value, id);
+            }
+        }
+    }
+}

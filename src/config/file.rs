@@ -1,0 +1,336 @@
+//! config.yaml as written: every value read by its type, defaults filled in. What only shows across keys is checked
+//! in `check.rs`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::bootfile;
+use super::keys::Section;
+use super::options::options;
+use super::read::{At, Fields, Reader, is_off, one_or_more, size};
+use super::yaml::{Data, Node};
+use super::{Interfaces, Log, LogFormat, LogLevel, Tftp};
+use crate::boot::policy::{MachineBoot, Policy};
+use crate::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
+use crate::tftp::Limits;
+use crate::types::{Ipv4Network, Ipv4Range, MacAddr};
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) id: u32,
+    pub(super) interfaces: Interfaces,
+    pub(super) state: PathBuf,
+    pub(super) images: PathBuf,
+    pub(super) dhcp: Dhcp,
+    pub(super) boot: Policy,
+    pub(super) machines: Vec<Machine>,
+    pub(super) tftp: Option<Tftp>,
+    pub(super) log: Log,
+}
+
+/// `dhcp:`
+pub(super) struct Dhcp {
+    pub(super) id: u32,
+    /// `None` after a problem.
+    pub(super) mode: Option<Mode>,
+    pub(super) authoritative: bool,
+    pub(super) always_broadcast: bool,
+    pub(super) bootp: BootpMode,
+    pub(super) ports: Ports,
+    pub(super) subnets: Vec<Subnet>,
+    pub(super) options: OptionSet,
+}
+
+/// `dhcp.mode`
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Server,
+    Off,
+}
+
+/// One of `dhcp.subnets`. `network` is `None` after a problem.
+pub(super) struct Subnet {
+    pub(super) network: Option<At<Ipv4Network>>,
+    pub(super) pools: Vec<At<Ipv4Range>>,
+    pub(super) lease: LeaseTime,
+    pub(super) relays: Vec<At<Ipv4Addr>>,
+    pub(super) options: OptionSet,
+}
+
+/// One of `machines`. `mac` is `None` after a problem.
+pub(super) struct Machine {
+    pub(super) name: Option<At<String>>,
+    pub(super) mac: Option<At<MacAddr>>,
+    pub(super) address: Option<At<Ipv4Addr>>,
+    pub(super) boot: Option<MachineBoot>,
+    pub(super) options: OptionSet,
+}
+
+/// The lease of a subnet that says nothing.
+const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
+/// The least that a client gets by asking, if nothing is said.
+const DEFAULT_MIN_LEASE: Duration = Duration::from_secs(120);
+
+/// Reads the whole file.
+pub(super) fn read(reader: &mut Reader, root: &Node) -> File {
+    let fields = reader.fields(root, Section::Top);
+    File {
+        id: root.id,
+        interfaces: fields.get("interfaces").map_or(Interfaces::Auto, |node| interfaces(reader, node)),
+        state: path(reader, &fields, "state", "/var/lib/lanboot"),
+        images: path(reader, &fields, "images", "boot-images"),
+        dhcp: dhcp(reader, root, fields.get("dhcp")),
+        boot: bootfile::policy(reader, fields.get("boot")),
+        machines: match fields.get("machines") {
+            Some(node) => reader.list(node).iter().map(|node| machine(reader, node)).collect(),
+            None => Vec::new(),
+        },
+        tftp: tftp(reader, fields.get("tftp")),
+        log: log(reader, fields.get("log")),
+    }
+}
+
+fn path(reader: &mut Reader, fields: &Fields<'_>, key: &str, default: &str) -> PathBuf {
+    let written = fields.get(key).and_then(|node| reader.text(node, "the path of a folder"));
+    PathBuf::from(written.unwrap_or(default))
+}
+
+fn interfaces(reader: &mut Reader, node: &Node) -> Interfaces {
+    const WHAT: &str = "the name of an interface like eth1, or auto";
+    if matches!(&node.data, Data::Text(text) if text == "auto") {
+        return Interfaces::Auto;
+    }
+    let mut names: Vec<String> = Vec::new();
+    for item in one_or_more(node) {
+        let Some(name) = reader.text(item, WHAT) else { continue };
+        // The kernel's own rule: IFNAMSIZ is 16 with the NUL, and neither slash nor space.
+        if name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace()) || name == "auto" {
+            reader.expected(item, WHAT);
+        } else if names.iter().any(|other| other == name) {
+            reader.problem(item.id, format!("interface {name} is there twice"));
+        } else {
+            names.push(name.to_owned());
+        }
+    }
+    if one_or_more(node).is_empty() {
+        reader.problem(node.id, "expected at least one interface, or auto");
+    }
+    Interfaces::Named(names)
+}
+
+fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
+    const NO_MODE: &str = "`dhcp.mode` must be given: `server` gives addresses, `off` leaves DHCP alone";
+    let mut dhcp = Dhcp {
+        id: node.unwrap_or(root).id,
+        mode: None,
+        authoritative: true,
+        always_broadcast: false,
+        bootp: BootpMode::Reserved,
+        ports: Ports { server: 67, client: 68 },
+        subnets: Vec::new(),
+        options: OptionSet::new(),
+    };
+    let Some(node) = node else {
+        if matches!(root.data, Data::Map(_) | Data::Null) {
+            reader.problem(root.id, NO_MODE);
+        }
+        return dhcp;
+    };
+    if !matches!(node.data, Data::Map(_) | Data::Null) {
+        reader.expected(node, "a mapping with `mode: server` or `mode: off`");
+        return dhcp;
+    }
+    let fields = reader.fields(node, Section::Dhcp);
+    match fields.get("mode") {
+        Some(node) if matches!(&node.data, Data::Text(text) if text == "proxy") => {
+            reader.problem(node.id, "proxyDHCP is not built yet: use server, or off");
+        }
+        Some(node) => dhcp.mode = reader.choice(node, &[("server", Mode::Server), ("off", Mode::Off)]),
+        None => reader.problem(node.id, NO_MODE),
+    }
+    if let Some(value) = fields.get("authoritative").and_then(|node| reader.bool(node)) {
+        dhcp.authoritative = value;
+    }
+    if let Some(value) = fields.get("always_broadcast").and_then(|node| reader.bool(node)) {
+        dhcp.always_broadcast = value;
+    }
+    let modes = [("true", BootpMode::Reserved), ("off", BootpMode::Off), ("dynamic", BootpMode::Dynamic)];
+    if let Some(value) = fields.get("bootp").and_then(|node| reader.choice(node, &modes)) {
+        dhcp.bootp = value;
+    }
+    if let Some(node) = fields.get("ports") {
+        dhcp.ports = ports(reader, node);
+    }
+    if let Some(node) = fields.get("subnets") {
+        dhcp.subnets = reader.list(node).iter().map(|node| subnet(reader, node)).collect();
+    }
+    if let Some(node) = fields.get("options") {
+        dhcp.options = options(reader, node);
+    }
+    dhcp
+}
+
+fn ports(reader: &mut Reader, node: &Node) -> Ports {
+    let fields = reader.fields(node, Section::Ports);
+    let server = fields.get("server").map_or(Some(67), |node| reader.number(node, 1..=u16::MAX));
+    let client = fields.get("client").map_or(Some(68), |node| reader.number(node, 1..=u16::MAX));
+    if let (Some(server), Some(client)) = (server, client)
+        && server == client
+    {
+        reader
+            .problem(node.id, format!("expected two different ports, found {server} for server and client"));
+    }
+    Ports { server: server.unwrap_or(67), client: client.unwrap_or(68) }
+}
+
+fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
+    if matches!(node.data, Data::Null) {
+        reader.expected(node, "a subnet with `network` and `pool`");
+        return Subnet {
+            network: None,
+            pools: Vec::new(),
+            lease: lease(reader, None),
+            relays: Vec::new(),
+            options: OptionSet::new(),
+        };
+    }
+    let fields = reader.fields(node, Section::Subnet);
+    if fields.get("network").is_none() && matches!(node.data, Data::Map(_)) {
+        reader.problem(node.id, "`network` must be given, like 192.168.77.0/24");
+    }
+    Subnet {
+        network: fields.get("network").and_then(|node| reader.parse(node, "")),
+        pools: fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, "")),
+        lease: lease(reader, fields.get("lease")),
+        relays: fields
+            .get("relays")
+            .map_or(Vec::new(), |node| reader.parse_each(node, "the IPv4 address of a relay agent")),
+        options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
+    }
+}
+
+fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {
+    let with_default =
+        |default: Duration| LeaseTime { default, min: default.min(DEFAULT_MIN_LEASE), max: default };
+    let Some(node) = node else { return with_default(DEFAULT_LEASE) };
+    if !matches!(node.data, Data::Map(_)) {
+        return with_default(reader.seconds(node).map_or(DEFAULT_LEASE, |at| at.value));
+    }
+    let fields = reader.fields(node, Section::Lease);
+    let mut given = |key| fields.get(key).map(|node| reader.seconds(node));
+    let (default, min, max) = (given("default"), given("min"), given("max"));
+    let broken = [&default, &min, &max].iter().any(|read| matches!(read, Some(None)));
+    let (default, min, max) = (default.flatten(), min.flatten(), max.flatten());
+    let mut lease = with_default(default.map_or(DEFAULT_LEASE, |at| at.value));
+    lease.min = min.map_or(lease.min, |at| at.value);
+    lease.max = max.map_or(lease.max, |at| at.value);
+    if !broken && (lease.min > lease.default || lease.default > lease.max) {
+        let seconds = [lease.min, lease.default, lease.max].map(|duration| duration.as_secs());
+        let [min, default, max] = seconds;
+        reader.problem(
+            node.id,
+            format!("expected min <= default <= max, found {min} s, {default} s and {max} s"),
+        );
+    }
+    lease
+}
+
+fn machine(reader: &mut Reader, node: &Node) -> Machine {
+    let fields = reader.fields(node, Section::Machine);
+    if matches!(node.data, Data::Null) || (fields.get("mac").is_none() && matches!(node.data, Data::Map(_))) {
+        reader.problem(node.id, "`mac` must be given, like 52:54:00:12:34:56");
+    }
+    Machine {
+        name: fields.get("name").and_then(|node| {
+            let value = reader.text(node, "a name")?.to_owned();
+            Some(At { id: node.id, value })
+        }),
+        mac: fields.get("mac").and_then(|node| reader.parse(node, "")),
+        address: fields
+            .get("address")
+            .and_then(|node| reader.parse(node, "an IPv4 address like 192.168.77.10")),
+        boot: fields.get("boot").and_then(|node| bootfile::machine_boot(reader, node)),
+        options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
+    }
+}
+
+fn tftp(reader: &mut Reader, node: Option<&Node>) -> Option<Tftp> {
+    let limits = Limits {
+        max_block_size: None,
+        max_window: Limits::MAX_WINDOW,
+        max_transfers: 4096,
+        allow: Vec::new(),
+    };
+    let mut tftp = Tftp { port: 69, listen: Vec::new(), limits };
+    let Some(node) = node else { return Some(tftp) };
+    if is_off(node) {
+        return None;
+    }
+    if !matches!(node.data, Data::Map(_) | Data::Null) {
+        reader.expected(node, "off, or a mapping");
+        return None;
+    }
+    let fields = reader.fields(node, Section::Tftp);
+    if let Some(port) = fields.get("port").and_then(|node| reader.number(node, 1..=u16::MAX)) {
+        tftp.port = port;
+    }
+    if let Some(node) = fields.get("listen") {
+        let listen = reader.parse_each(node, "an IPv4 address of this machine");
+        tftp.listen = listen.into_iter().map(|at| at.value).collect();
+    }
+    if let Some(node) = fields.get("engine") {
+        // The name is pinned because scripts set it; for now one engine serves under both.
+        reader.choice(node, &[("native", ()), ("async-tftp", ())]);
+    }
+    if let Some(node) = fields.get("max_block_size") {
+        tftp.limits.max_block_size = block_size(reader, node);
+    }
+    if let Some(window) =
+        fields.get("max_window").and_then(|node| reader.number(node, 1..=Limits::MAX_WINDOW))
+    {
+        tftp.limits.max_window = window;
+    }
+    if let Some(transfers) =
+        fields.get("max_transfers").and_then(|node| reader.number(node, 1..=1_000_000u32))
+    {
+        tftp.limits.max_transfers = usize::try_from(transfers).unwrap_or(usize::MAX);
+    }
+    if let Some(node) = fields.get("allow") {
+        tftp.limits.allow = reader.parse_each(node, "").into_iter().map(|at| at.value).collect();
+    }
+    Some(tftp)
+}
+
+/// `auto`, or bytes: RFC 2348's largest, and the 512 that every client can do.
+fn block_size(reader: &mut Reader, node: &Node) -> Option<u16> {
+    if matches!(&node.data, Data::Text(text) if text == "auto") {
+        return None;
+    }
+    let bytes = size(node).and_then(|bytes| u16::try_from(bytes).ok()).filter(|b| (512..=65464).contains(b));
+    if bytes.is_none() {
+        reader.expected(node, "auto, or a size from 512 to 65464 bytes");
+    }
+    bytes
+}
+
+fn log(reader: &mut Reader, node: Option<&Node>) -> Log {
+    let mut log = Log { format: LogFormat::Text, level: LogLevel::Info };
+    let Some(node) = node else { return log };
+    let fields = reader.fields(node, Section::Log);
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    if let Some(format) = fields.get("format").and_then(|node| reader.choice(node, &formats)) {
+        log.format = format;
+    }
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    if let Some(level) = fields.get("level").and_then(|node| reader.choice(node, &levels)) {
+        log.level = level;
+    }
+    log
+}

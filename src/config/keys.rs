@@ -1,0 +1,62 @@
+//! Which keys there are: those that are built, and those whose names are settled but that are not built yet.
+
+/// A mapping of the file, by what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    Top,
+    Dhcp,
+    Ports,
+    Subnet,
+    Lease,
+    Route,
+    Boot,
+    Machine,
+    Tftp,
+    Log,
+}
+
+impl Section {
+    /// The keys that are read.
+    pub(super) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Section::Top => &["interfaces", "state", "images", "dhcp", "boot", "machines", "tftp", "log"],
+            Section::Dhcp => {
+                &["mode", "authoritative", "always_broadcast", "bootp", "ports", "subnets", "options"]
+            }
+            Section::Ports => &["server", "client"],
+            Section::Subnet => &["network", "pool", "lease", "relays", "options"],
+            Section::Lease => &["default", "min", "max"],
+            Section::Route => &["to", "via"],
+            Section::Boot => &["arch", "ipxe", "bootp"],
+            Section::Machine => &["name", "mac", "address", "boot", "options"],
+            Section::Tftp => {
+                &["port", "listen", "engine", "max_block_size", "max_window", "max_transfers", "allow"]
+            }
+            Section::Log => &["format", "level"],
+        }
+    }
+}
+
+/// The only value that a key which is not built yet may have: what lanboot does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    Nothing,
+    Off,
+    Zero,
+}
+
+/// Keys that are not built yet. Building one deletes its row and adds its name above.
+pub(super) const NOT_BUILT: &[(Section, &str, Accepted)] = &[
+    (Section::Top, "http", Accepted::Off),
+    (Section::Top, "metrics", Accepted::Off),
+    (Section::Dhcp, "conflict_check", Accepted::Off),
+    (Section::Dhcp, "fqdn_suffix", Accepted::Nothing),
+    (Section::Dhcp, "subnet_selection", Accepted::Off),
+    (Section::Dhcp, "classes", Accepted::Nothing),
+    (Section::Ports, "proxy", Accepted::Nothing),
+    (Section::Subnet, "boot_lease", Accepted::Nothing),
+    (Section::Subnet, "shared_network", Accepted::Nothing),
+    (Section::Boot, "menu", Accepted::Nothing),
+    (Section::Machine, "uuid", Accepted::Nothing),
+    (Section::Tftp, "ports", Accepted::Zero),
+];

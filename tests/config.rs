@@ -1,0 +1,308 @@
+//! The configuration: every example of the repository is right, and every broken one gives exactly its messages.
+//!
+//! A broken example is `tests/data/config/broken/NAME.yaml`; `NAME.txt` beside it has its problems, one per line.
+//! Running the tests with `UPDATE_EXPECTED=1` writes the `.txt` files anew; read the difference before committing it.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lanboot::boot::policy::MachineBoot;
+use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem};
+use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
+use lanboot::tftp::Limits;
+use lanboot::types::Arch;
+use proptest::prelude::*;
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The `.yaml` files below `folder`, except in `target`, hidden folders and the broken examples.
+fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let skipped = name == "target" || name.starts_with('.') || path.ends_with("tests/data/config/broken");
+        if path.is_dir() && !skipped {
+            yaml_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push(path);
+        }
+    }
+}
+
+fn problems(text: &str) -> Vec<Problem> {
+    config::load(text).err().unwrap_or_default()
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+#[test]
+fn every_yaml_file_of_the_repository_is_right() {
+    let mut files = Vec::new();
+    yaml_files(repository(), &mut files);
+    assert!(files.iter().any(|file| file.ends_with("config.yaml")), "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(lines(&problems(&text)), "", "{}", file.display());
+        assert_eq!(config::missing_files(&config::load(&text).unwrap(), |_| true), [], "{}", file.display());
+    }
+}
+
+#[test]
+fn every_broken_example_gives_exactly_its_messages() {
+    let folder = repository().join("tests/data/config/broken");
+    let update = std::env::var_os("UPDATE_EXPECTED").is_some();
+    let mut examples = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        examples += 1;
+        let found = lines(&problems(&fs::read_to_string(&file).unwrap()));
+        assert_ne!(found, "", "{} has no problem", file.display());
+        let expected = file.with_extension("txt");
+        if update {
+            fs::write(&expected, &found).unwrap();
+        }
+        assert_eq!(found, fs::read_to_string(&expected).unwrap_or_default(), "{}", file.display());
+    }
+    assert!(examples >= 30, "only {examples} broken examples");
+}
+
+#[test]
+fn the_default_configuration_says_what_its_comments_say() {
+    let text = fs::read_to_string(repository().join("config.yaml")).unwrap();
+    let config = config::load(&text).unwrap();
+    assert_eq!(config.interfaces, Interfaces::Auto);
+    let dhcp = config.dhcp.as_ref().unwrap();
+    assert_eq!(dhcp.subnets[0].pools[0].size(), 151);
+    assert_eq!(dhcp.subnets[0].lease.default, Duration::from_secs(3600));
+    assert_eq!(dhcp.subnets[0].lease.min, Duration::from_secs(120));
+    assert_eq!(dhcp.boot.arch[&Arch::UEFI_X64], "snponly.efi".into());
+    // What is written out in the file is what a file without it has.
+    let short =
+        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.200}]}";
+    let short = config::load(short).unwrap();
+    assert_eq!(short.tftp, config.tftp);
+    assert_eq!(short.log, config.log);
+    assert_eq!((short.state, short.images), (config.state.clone(), config.images.clone()));
+    let defaults = short.dhcp.unwrap();
+    assert_eq!(
+        (defaults.authoritative, defaults.always_broadcast, defaults.bootp, defaults.ports),
+        (dhcp.authoritative, dhcp.always_broadcast, dhcp.bootp, dhcp.ports)
+    );
+    assert_eq!(defaults.subnets[0].lease, dhcp.subnets[0].lease);
+}
+
+#[test]
+fn every_key_arrives_where_it_is_used() {
+    let config = config::load(include_str!("data/config/full.yaml")).unwrap();
+    assert_eq!(config.interfaces, Interfaces::Named(vec!["eth1".into(), "eth2.10".into()]));
+    assert_eq!((config.state.to_str(), config.images.to_str()), (Some("state"), Some("files")));
+    assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Debug });
+
+    let tftp = config.tftp.unwrap();
+    assert_eq!((tftp.port, tftp.listen), (6969, vec![Ipv4Addr::LOCALHOST]));
+    let allow = vec!["10.0.0.0/8".parse().unwrap()];
+    let limits = Limits { max_block_size: Some(1024), max_window: 16, max_transfers: 100, allow };
+    assert_eq!(tftp.limits, limits);
+
+    let dhcp = config.dhcp.unwrap();
+    assert_eq!((dhcp.authoritative, dhcp.always_broadcast), (false, true));
+    assert_eq!((dhcp.bootp, dhcp.ports), (BootpMode::Dynamic, Ports { server: 6767, client: 6868 }));
+    assert_eq!(dhcp.options, OptionSet::from([(26, vec![0x05, 0x78])]));
+    let [first, second, third] = &dhcp.subnets[..] else { panic!("{:?}", dhcp.subnets) };
+    let pools: Vec<String> = first.pools.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        pools,
+        ["192.168.77.50-192.168.77.99", "192.168.77.150-192.168.77.200", "192.168.77.7-192.168.77.7"]
+    );
+    let seconds = |lease: LeaseTime| [lease.min, lease.default, lease.max].map(|time| time.as_secs());
+    assert_eq!(seconds(first.lease), [300, 3600, 5400]);
+    assert_eq!(seconds(second.lease), [60, 60, 60]);
+    assert_eq!(seconds(third.lease), [120, 3600, 3600]);
+    assert_eq!(first.relays, [Ipv4Addr::new(10, 1, 0, 1)]);
+    assert_eq!(first.options.keys().copied().collect::<Vec<_>>(), [3, 6, 119, 121, 224]);
+    assert_eq!(second.options, first.options, "an alias stands for what its anchor says");
+
+    let name = |arch: &str| dhcp.boot.arch.get(&arch.parse::<Arch>().unwrap()).map(ToString::to_string);
+    assert_eq!(name("bios").as_deref(), Some("undionly.kpxe"));
+    assert_eq!(name("uefi-x64").as_deref(), Some("snponly.efi"));
+    assert_eq!(name("uefi-x64-http").as_deref(), Some("http://{server}/snponly.efi"));
+    assert_eq!(dhcp.boot.ipxe.as_deref(), Some("scripts/boot.ipxe"));
+    assert_eq!(dhcp.boot.bootp.as_deref(), Some("pxelinux.0"));
+    let machines: Vec<_> = dhcp.machines.iter().collect();
+    assert_eq!(
+        (machines[0].name.as_str(), machines[0].mac.to_string().as_str()),
+        ("node1", "52:54:00:12:34:56")
+    );
+    assert_eq!(machines[0].address, Some(Ipv4Addr::new(192, 168, 78, 10)));
+    assert_eq!(machines[0].boot, Some(MachineBoot::File("debian.ipxe".into())));
+    assert_eq!(machines[0].options, OptionSet::from([(12, b"node1".to_vec())]));
+    assert_eq!(machines[1].name, "52:54:00:12:34:57", "a machine without a name is called by its MAC");
+    let Some(MachineBoot::ByArch(files)) = &machines[1].boot else { panic!("{:?}", machines[1]) };
+    assert_eq!(files[&Arch::BIOS], "lpxelinux.0".into());
+}
+
+#[test]
+fn dhcp_off_leaves_tftp() {
+    let config = config::load(include_str!("data/config/tftp-only.yaml")).unwrap();
+    assert_eq!((config.dhcp, config.interfaces), (None, Interfaces::Auto));
+    assert_eq!(config.tftp.unwrap().listen, [Ipv4Addr::new(192, 168, 77, 1)]);
+    for off in ["off", "false", "\"off\""] {
+        let text = format!("dhcp: {{mode: server, subnets: [{{network: 10.0.0.0/24}}]}}\ntftp: {off}\n");
+        assert_eq!(config::load(&text).unwrap().tftp, None, "{off}");
+    }
+}
+
+#[test]
+fn missing_boot_files_are_told_with_their_key_and_their_clients() {
+    let text = "\
+dhcp: {mode: server, subnets: [{network: 10.0.0.0/24}]}
+boot:
+  arch:
+    9: x64.efi
+    bios: there.kpxe
+    uefi-x64-http: http://{server}/x64.efi
+    uefi-arm64: 'http/{server}.efi'
+machines:
+  - {mac: 525400123456, boot: {7: other.efi}}
+  - {mac: 52-54-00-12-34-57, name: node2, boot: debian.ipxe}
+";
+    let config = config::load(text).unwrap();
+    let missing = config::missing_files(&config, |name| name == "there.kpxe");
+    let problems = config::missing_file_problems(text, "boot-images", &missing);
+    assert_eq!(
+        lines(&problems),
+        "\
+3:3: boot.ipxe: no file \"boot.ipxe\" in boot-images, which iPXE would ask for
+4:8: boot.arch.uefi-x64: no file \"x64.efi\" in boot-images, which uefi-x64 clients would ask for
+9:35: machines[0].boot.uefi-x64: no file \"other.efi\" in boot-images, which 52:54:00:12:34:56 as a uefi-x64 client would ask for
+10:49: machines[1].boot: no file \"debian.ipxe\" in boot-images, which node2 would ask for
+"
+    );
+}
+
+#[test]
+fn a_hostile_file_is_answered_soon() {
+    let mib = 1024 * 1024;
+    let unknown_keys: String = (0..70_000).map(|i| format!("key{i}: 1\n")).collect();
+    let machines = |count| {
+        let entries: String =
+            (0..count).map(|i| format!("- mac: 02:00:00:00:{:02x}:{:02x}\n", i / 256, i % 256)).collect();
+        format!("dhcp: {{mode: server, subnets: [{{network: 10.0.0.0/8}}]}}\nmachines:\n{entries}")
+    };
+    for (what, text) in [
+        ("open brackets", "[".repeat(20_000)),
+        ("open brackets, 1 MiB", "[".repeat(mib)),
+        ("brackets opened and closed", "[]".repeat(mib / 2)),
+        ("open braces with keys", "{a: ".repeat(20_000)),
+        ("nested lists", "- ".repeat(20_000)),
+        ("nested keys", "? ".repeat(20_000)),
+        ("many problems", format!("interfaces:\n{}", "- 1\n".repeat(200_000))),
+        ("many unknown keys", unknown_keys),
+        ("one long word", "x".repeat(mib)),
+        ("one long key", format!("{}: 1", "x".repeat(1000))),
+        ("one long quoted key", format!("? \"{}\"\n: 1", "x".repeat(mib - 20))),
+        ("aliases of aliases", format!("a: &a [x,x,x,x]\n{}", "b: &a [*a,*a,*a,*a]\n".repeat(40))),
+        ("too long", "#".repeat(mib + 1)),
+    ] {
+        let start = Instant::now();
+        assert_ne!(problems(&text), [], "{what}");
+        let took = start.elapsed();
+        println!("{what}: {took:?}");
+        // Generous: a debug build on a busy machine. What this guards against takes minutes.
+        assert!(took < Duration::from_secs(20), "{what} took {took:?}");
+    }
+    assert_eq!(config::load(&machines(10_000)).unwrap().dhcp.unwrap().machines.iter().count(), 10_000);
+}
+
+/// Text made of what a configuration is made of, so that more than the scanner is reached.
+fn scrambled() -> impl Strategy<Value = String> {
+    let token = prop_oneof![
+        Just("dhcp:"),
+        Just("mode: server"),
+        Just("mode: off"),
+        Just("subnets:"),
+        Just("pool:"),
+        Just("network:"),
+        Just("10.0.0.0/24"),
+        Just("10.0.0.5-10.0.0.9"),
+        Just("options:"),
+        Just("dns:"),
+        Just("224:"),
+        Just("hex:0g"),
+        Just("text:é"),
+        Just("classless_routes:"),
+        Just("{to: 0.0.0.0/0, via: 1.1.1.1}"),
+        Just("boot:"),
+        Just("arch:"),
+        Just("0x10:"),
+        Just("machines:"),
+        Just("mac:"),
+        Just("525400123456"),
+        Just("tftp: off"),
+        Just("lease: {min: 1h}"),
+        Just("\n"),
+        Just("\n  "),
+        Just("\n    "),
+        Just("\n  - "),
+        Just("- "),
+        Just("["),
+        Just("]"),
+        Just("{"),
+        Just("}"),
+        Just(", "),
+        Just(": "),
+        Just("&a "),
+        Just("*a "),
+        Just("<<: "),
+        Just("!!int "),
+        Just("!x "),
+        Just("? "),
+        Just("| "),
+        Just("'"),
+        Just("\""),
+        Just("#"),
+        Just("null"),
+        Just("~"),
+        Just("-1"),
+        Just("1e9"),
+        Just("\t"),
+        Just("---\n"),
+        Just("\0"),
+        Just("\u{feff}"),
+    ];
+    prop::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,200}") {
+        problems(&text);
+    }
+
+    #[test]
+    fn no_scrambled_configuration_makes_it_panic(text in scrambled()) {
+        for problem in problems(&text) {
+            prop_assert!(problem.line >= 1 && problem.column >= 1);
+            prop_assert!(!problem.to_string().contains(char::is_control), "{problem}");
+        }
+    }
+
+    #[test]
+    fn no_change_of_the_default_configuration_makes_it_panic(at in 0usize..4000, drop in 0usize..20, put in ".{0,3}") {
+        let mut text = fs::read_to_string(repository().join("config.yaml")).unwrap();
+        let (from, to) = (text.floor_char_boundary(at), text.floor_char_boundary(at + drop));
+        text.replace_range(from..to, &put);
+        problems(&text);
+    }
+}
