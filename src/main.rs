@@ -1,3 +1,7 @@
 //! The `lanboot` program; see `lanboot::cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lanboot::cli::run()
+}

@@ -2,3 +2,55 @@
 
 pub mod check;
 pub mod config_file;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::LogLevel;
+
+/// Boots diskless machines over the LAN: DHCP, BOOTP and TFTP from one config.yaml.
+#[derive(Debug, Parser)]
+#[command(name = "lanboot", version, max_term_width = 100)]
+struct Arguments {
+    /// The configuration [default: ./config.yaml, then /etc/lanboot/config.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How much to log, whatever the configuration says: error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = level)]
+    log: Option<LogLevel>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the servers (also what lanboot does without a command)
+    Serve,
+    /// Show every problem in the configuration, each with its place
+    Check,
+}
+
+/// Runs the command that the process was started with. Exit codes: 0 done, 1 said no, 2 wrong usage or configuration,
+/// 3 could not start (a port, an interface or a right is missing).
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = arguments.config.as_deref();
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(config, arguments.log),
+        Command::Check => check::run(config),
+    }
+}
+
+fn level(text: &str) -> Result<LogLevel, &'static str> {
+    match text {
+        "error" => Ok(LogLevel::Error),
+        "warn" => Ok(LogLevel::Warn),
+        "info" => Ok(LogLevel::Info),
+        "debug" => Ok(LogLevel::Debug),
+        "trace" => Ok(LogLevel::Trace),
+        _ => Err("expected error, warn, info, debug or trace"),
+    }
+}

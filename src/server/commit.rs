@@ -50,7 +50,11 @@ pub struct Committer {
 
 impl Committer {
     /// Starts the thread.
-    pub fn start(store: Box<dyn LeaseStore>, socket: Arc<DhcpSocket>, recorder: Recorder) -> std::io::Result<Committer> {
+    pub fn start(
+        store: Box<dyn LeaseStore>,
+        socket: Arc<DhcpSocket>,
+        recorder: Recorder,
+    ) -> std::io::Result<Committer> {
         let (queue, promises) = channel();
         let (report, outcomes) = unbounded_channel();
         let thread = std::thread::Builder::new()
@@ -108,7 +112,9 @@ fn work(
         }
         for promise in batch {
             match (&stored, promise.reply) {
-                (Ok(()), Some(reply)) => deliver(socket, recorder, &promise.interface, &reply, &promise.event),
+                (Ok(()), Some(reply)) => {
+                    deliver(socket, recorder, &promise.interface, &reply, &promise.event)
+                }
                 (Ok(()), None) => recorder.record(&promise.interface, &promise.event),
                 (Err(_), _) => {
                     let client = promise.event.client().cloned();

@@ -8,7 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 
 use crate::boot::identity::Identity;
 use crate::dhcp::decide::{Decision, decide};
@@ -47,7 +48,8 @@ impl DhcpServer {
     /// Serves until `stop` completes, then lets waiting leases be stored and answered.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let socket = Arc::clone(&self.socket);
-        let readable = AsyncFd::register(socket.udp().try_clone()?)?;
+        // tokio only waits on this handle of the same socket; what is there is read many datagrams at a time.
+        let readable = UdpSocket::from_std(socket.udp().try_clone()?)?;
         let mut inbox = Inbox::default();
         let mut stop = pin!(stop);
         loop {
@@ -55,10 +57,11 @@ impl DhcpServer {
                 () = &mut stop => break,
                 Some(outcome) = self.committer.outcome() => self.committed(&outcome),
                 ready = readable.readable() => {
-                    match ready?.try_io(|udp| inbox.receive(udp.get_ref())) {
-                        Ok(Ok(())) => self.handle_batch(&inbox),
-                        Ok(Err(error)) => tracing::warn!("cannot receive DHCP messages: {error}"),
-                        Err(_would_block) => {}
+                    ready?;
+                    match readable.try_io(Interest::READABLE, || inbox.receive(socket.udp())) {
+                        Ok(()) => self.handle_batch(&inbox),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) => tracing::warn!("cannot receive DHCP messages: {error}"),
                     }
                 }
             }

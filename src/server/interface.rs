@@ -53,7 +53,9 @@ fn named(all: &[Interface], name: &str) -> Result<Interface, StartError> {
         )));
     };
     if !interface.up {
-        return Err(StartError(format!("interface {name} is down: bring it up with `ip link set {name} up`")));
+        return Err(StartError(format!(
+            "interface {name} is down: bring it up with `ip link set {name} up`"
+        )));
     }
     if interface.addresses.is_empty() {
         return Err(StartError(format!(
@@ -78,7 +80,8 @@ pub fn list() -> Result<Vec<Interface>, StartError> {
             let mask = other.netmask.as_ref().and_then(|mask| mask.as_sockaddr_in());
             let prefix = mask.map_or(32, |mask| u32::from(mask.ip()).leading_ones());
             addresses.push(address.ip());
-            networks.extend(u8::try_from(prefix).ok().and_then(|prefix| Ipv4Network::new(address.ip(), prefix)));
+            networks
+                .extend(u8::try_from(prefix).ok().and_then(|prefix| Ipv4Network::new(address.ip(), prefix)));
         }
         let loopback = entry.flags.contains(InterfaceFlags::IFF_LOOPBACK);
         let mac = link.addr().map(MacAddr).filter(|mac| !loopback && mac.0 != [0; 6]);

@@ -86,7 +86,9 @@ impl Server {
                 summary.push(loaded);
                 let socket = Arc::new(socket);
                 let committer = Committer::start(Box::new(store), Arc::clone(&socket), recorder.clone())
-                    .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
+                    .map_err(|error| {
+                        StartError(format!("cannot start the thread that stores leases: {error}"))
+                    })?;
                 Some(DhcpServer {
                     settings: settings.clone(),
                     book,
@@ -102,11 +104,16 @@ impl Server {
         let mut tftp = Vec::new();
         if let Some(settings) = &config.tftp {
             tftp = bind_tftp(settings, &interfaces)?;
-            let listening: Vec<String> = listen_addresses(settings, &interfaces).iter().map(ToString::to_string).collect();
+            let listening: Vec<String> =
+                listen_addresses(settings, &interfaces).iter().map(ToString::to_string).collect();
             summary.push(format!("TFTP on {} from {}", listening.join(", "), config.images.display()));
         }
         let subnets = config.dhcp.iter().flat_map(|settings| &settings.subnets).map(|subnet| subnet.network);
-        let served = interfaces.iter().flat_map(|interface| interface.networks.iter().copied()).chain(subnets).collect();
+        let served = interfaces
+            .iter()
+            .flat_map(|interface| interface.networks.iter().copied())
+            .chain(subnets)
+            .collect();
         let limits = config.tftp.as_ref().map(|tftp| tftp.limits.clone());
         Ok(Server { dhcp, tftp, limits, served, catalog, recorder, summary, warnings })
     }
@@ -170,7 +177,9 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>, StartError> {
 fn open_store(state: &Path, settings: &Settings) -> Result<(SqliteStore, LeaseBook, String), StartError> {
     let folder = state.display();
     std::fs::create_dir_all(state).map_err(|error| {
-        StartError(format!("cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"))
+        StartError(format!(
+            "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"
+        ))
     })?;
     let path = state.join("leases.db");
     let advice = |error| StartError(format!("{error}; move the file away to start with no leases"));

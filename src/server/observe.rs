@@ -44,7 +44,8 @@ impl Recorder {
 
     /// How many messages were dropped for each reason that occurred, by its name.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
-        let count = |reason: &DropReason| (reason.name(), self.drops.0[*reason as usize].load(Ordering::Relaxed));
+        let count =
+            |reason: &DropReason| (reason.name(), self.drops.0[*reason as usize].load(Ordering::Relaxed));
         DropReason::ALL.iter().map(count).filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -83,7 +84,9 @@ fn line(interface: &str, event: &Event) -> String {
             }
             line
         }
-        Event::Released { address, client } => format!("released({interface}) {address} {}", hardware(client)),
+        Event::Released { address, client } => {
+            format!("released({interface}) {address} {}", hardware(client))
+        }
         Event::Declined { address, client } => format!(
             "declined({interface}) {address} {}: another machine uses that address; it is offered to nobody for a while",
             hardware(client)
@@ -149,7 +152,11 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn client() -> Client {
-        Client { mac: Some(MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])), stage: Stage::Pxe, arch: Some(Arch::UEFI_X64) }
+        Client {
+            mac: Some(MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
+            stage: Stage::Pxe,
+            arch: Some(Arch::UEFI_X64),
+        }
     }
 
     #[test]

@@ -10,7 +10,10 @@ use crate::server::StartError;
 /// Programs known to hold the ports of DHCP and TFTP, and how to make them let go.
 const KNOWN: &[(&str, &str)] = &[
     ("dnsmasq", "stop it with `systemctl stop dnsmasq`, or if libvirt runs it, `virsh net-destroy default`"),
-    ("systemd-network", "set DHCPServer=no in the .network file of systemd-networkd, or stop systemd-networkd"),
+    (
+        "systemd-network",
+        "set DHCPServer=no in the .network file of systemd-networkd, or stop systemd-networkd",
+    ),
     ("dhcpd", "stop it with `systemctl stop isc-dhcp-server`"),
     ("kea-dhcp4", "stop it with `systemctl stop kea-dhcp4-server`"),
     ("in.tftpd", "stop it with `systemctl stop tftpd-hpa`"),
@@ -32,7 +35,9 @@ pub fn explain(address: SocketAddrV4, key: &str, error: &io::Error) -> StartErro
             format!("{address} is in use by {by}: {advice}, or set another port in `{key}`")
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("cannot bind {address}: no interface of this machine has that address (`ip address` lists them)")
+            format!(
+                "cannot bind {address}: no interface of this machine has that address (`ip address` lists them)"
+            )
         }
         _ => format!("cannot bind {address}: {error}"),
     })
@@ -50,9 +55,10 @@ fn holder(port: u16) -> (String, String) {
     // Without root another user's sockets cannot be seen, but its processes' names can.
     let likely = processes.iter().find_map(|process| Some((process, advice(&process.name)?)));
     match likely {
-        Some((process, advice)) => {
-            (format!("another program, probably {} (process {})", process.name, process.pid), advice.to_owned())
-        }
+        Some((process, advice)) => (
+            format!("another program, probably {} (process {})", process.name, process.pid),
+            advice.to_owned(),
+        ),
         None => ("another program".to_owned(), format!("find it with `ss -lunp 'sport = :{port}'` as root")),
     }
 }
@@ -82,7 +88,9 @@ impl Process {
     fn has_socket(&self, inode: &str) -> bool {
         let wanted = format!("socket:[{inode}]");
         let Ok(files) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return false };
-        files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|target| target == Path::new(&wanted)))
+        files
+            .flatten()
+            .any(|file| fs::read_link(file.path()).is_ok_and(|target| target == Path::new(&wanted)))
     }
 }
 
@@ -114,8 +122,13 @@ mod tests {
     #[test]
     fn errors_say_what_was_attempted_and_what_to_do() {
         let address = "0.0.0.0:67".parse().unwrap();
-        let denied = explain(address, "dhcp.ports.server", &io::ErrorKind::PermissionDenied.into()).to_string();
-        assert!(denied.starts_with("permission denied binding 0.0.0.0:67: run as root or grant CAP_NET_BIND_SERVICE"));
+        let denied =
+            explain(address, "dhcp.ports.server", &io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(
+            denied.starts_with(
+                "permission denied binding 0.0.0.0:67: run as root or grant CAP_NET_BIND_SERVICE"
+            )
+        );
         let busy = explain(address, "dhcp.ports.server", &io::ErrorKind::AddrInUse.into()).to_string();
         assert!(busy.starts_with("0.0.0.0:67 is in use by ") && busy.contains("dhcp.ports.server"), "{busy}");
     }

@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn, bind,
-    recvmmsg, send, sendmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockFlag, SockType,
+    SockaddrIn, bind, recvmmsg, send, sendmsg, setsockopt, socket, sockopt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -119,10 +119,17 @@ impl DhcpSocket {
         Ok(())
     }
 
-    fn send_frame(&self, frames: &FrameSocket, outgoing: &Outgoing, to: SocketAddrV4, mac: MacAddr) -> io::Result<()> {
+    fn send_frame(
+        &self,
+        frames: &FrameSocket,
+        outgoing: &Outgoing,
+        to: SocketAddrV4,
+        mac: MacAddr,
+    ) -> io::Result<()> {
         let from = SocketAddrV4::new(outgoing.server, self.port);
-        let frame = udp_frame(frames.mac, mac, from, to, &outgoing.payload)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the reply does not fit a datagram"))?;
+        let frame = udp_frame(frames.mac, mac, from, to, &outgoing.payload).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "the reply does not fit a datagram")
+        })?;
         send(frames.socket.as_raw_fd(), &frame, MsgFlags::empty())?;
         Ok(())
     }
@@ -176,7 +183,8 @@ impl Inbox {
     /// Takes what is waiting at `socket`, up to [`BATCH`] datagrams; `WouldBlock` if there is nothing.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         self.envelopes.clear();
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> = self.buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
+            self.buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
         let flags = MsgFlags::MSG_DONTWAIT;
         let received = match recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None) {
             Err(Errno::EINTR) => return Ok(()),
@@ -185,7 +193,9 @@ impl Inbox {
         for message in received {
             let mut envelope = Envelope {
                 len: message.bytes,
-                source: message.address.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from),
+                source: message
+                    .address
+                    .map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from),
                 interface: 0,
                 destination: Ipv4Addr::UNSPECIFIED,
             };

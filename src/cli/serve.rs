@@ -1,0 +1,115 @@
+//! `lanboot serve`: run the servers until SIGTERM or SIGINT.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+use crate::cli::config_file::{Loaded, load_file};
+use crate::config::{self, Log, LogFormat, LogLevel};
+use crate::server::{Server, notify};
+
+/// Exit code of a wrong configuration.
+const BAD_CONFIG: u8 = 2;
+/// Exit code of a server that cannot start.
+const CANNOT_START: u8 = 3;
+
+/// Loads the configuration, binds everything, says what is served, and serves.
+pub fn run(config: Option<&Path>, level: Option<LogLevel>) -> ExitCode {
+    let loaded = match load_file(config) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    let mut log = loaded.config.log;
+    log.level = level.unwrap_or(log.level);
+    start_log(log);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lanboot: cannot start the runtime: {error}");
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    runtime.block_on(serve(&loaded))
+}
+
+async fn serve(loaded: &Loaded) -> ExitCode {
+    let (server, stop) = match (Server::bind(&loaded.config), stop_signal()) {
+        (Ok(server), Ok(stop)) => (server, stop),
+        (Err(error), _) => {
+            eprintln!("lanboot: {error}");
+            return ExitCode::from(CANNOT_START);
+        }
+        (_, Err(error)) => {
+            eprintln!("lanboot: cannot wait for signals: {error}");
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    tracing::info!("lanboot {} with {}", env!("CARGO_PKG_VERSION"), loaded.path.display());
+    server.summary().iter().for_each(|line| tracing::info!("{line}"));
+    server.warnings().iter().for_each(|line| tracing::warn!("{line}"));
+    warn_of_missing_files(loaded);
+    notify::ready(&server.summary().join("; "));
+    let ended = server.run(stop).await;
+    notify::stopping();
+    match ended {
+        Ok(()) => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("the server failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Missing loaders stop nobody else from booting, so they are said and not refused.
+fn warn_of_missing_files(loaded: &Loaded) {
+    let images = &loaded.config.images;
+    for missing in
+        config::missing_files(&loaded.config, |name| images.join(name.replace('\\', "/")).is_file())
+    {
+        tracing::warn!(
+            "{} of {} is not in {}: {} cannot boot; see boot-images/README.md for where to get it",
+            missing.name,
+            missing.wanted_by,
+            images.display(),
+            missing.clients
+        );
+    }
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Logs to standard output. Under systemd the journal has its own clock, so lines carry none.
+fn start_log(log: Log) {
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    match log.format {
+        LogFormat::Json => lines.json().init(),
+        LogFormat::Text if in_journal => lines.without_time().with_ansi(false).init(),
+        LogFormat::Text => lines.init(),
+    }
+}
