@@ -1,5 +1,6 @@
 //! `lanboot serve`: run the servers until SIGTERM or SIGINT.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -106,10 +107,11 @@ fn start_log(log: Log) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let colour = std::io::stdout().is_terminal();
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(colour);
     match log.format {
         LogFormat::Json => lines.json().init(),
-        LogFormat::Text if in_journal => lines.without_time().with_ansi(false).init(),
+        LogFormat::Text if in_journal => lines.without_time().init(),
         LogFormat::Text => lines.init(),
     }
 }

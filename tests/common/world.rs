@@ -1,0 +1,179 @@
+//! The DHCP core in memory and in virtual time: what the shell does, without sockets, disk or clock.
+
+// Each test file uses its part of this.
+#![allow(dead_code)]
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use lanboot::config;
+use lanboot::dhcp::decide::{Decision, decide};
+use lanboot::dhcp::request::classify;
+use lanboot::dhcp::route::Route;
+use lanboot::dhcp::subnet::{Arrival, Settings};
+use lanboot::event::{DropReason, Event};
+use lanboot::lease::{LeaseBook, LeaseChange};
+use lanboot::types::Timestamp;
+use lanboot::wire::dhcp::{BOOTREQUEST, DecodeError, Message, MessageType};
+use lanboot::wire::option::code;
+
+/// The server's address on the only interface.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+
+/// A server with one interface, and the time.
+pub struct World {
+    pub settings: Settings,
+    pub book: LeaseBook,
+    pub now: Timestamp,
+    /// Whether commits succeed.
+    pub disk_works: bool,
+    /// How the next message arrives.
+    pub arrival: Arrival,
+    /// Sizes of boot files, as the shell would look them up.
+    pub sizes: Vec<(&'static str, u64)>,
+    pub events: Vec<Event>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub message: Message,
+    pub bytes: Vec<u8>,
+    pub route: Route,
+}
+
+impl Answer {
+    pub fn kind(&self) -> Option<MessageType> {
+        self.message.message_type().and_then(Result::ok)
+    }
+
+    pub fn option(&self, code: u8) -> Option<&[u8]> {
+        self.message.options.get(code)
+    }
+}
+
+impl World {
+    /// A server with the `dhcp`, `boot` and `machines` sections given, on 192.168.77.1/24, an hour after 1970.
+    pub fn new(yaml: &str) -> World {
+        let config = config::load(yaml).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let settings = config.dhcp.expect("the configuration has a DHCP server");
+        World {
+            book: LeaseBook::new(settings.pools()),
+            settings,
+            now: Timestamp::from_seconds(3600),
+            disk_works: true,
+            arrival: Arrival {
+                addresses: [SERVER].into(),
+                destination: Ipv4Addr::BROADCAST,
+                source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+                mtu: 1500,
+                loopback: false,
+            },
+            sizes: vec![],
+            events: vec![],
+        }
+    }
+
+    pub fn pass(&mut self, seconds: u64) {
+        self.now = self.now.after(Duration::from_secs(seconds));
+    }
+
+    /// Sends bytes and returns the answer or why there is none, or `Ok(None)` for a message that needs none.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<Option<Answer>, DropReason> {
+        let message = Message::decode(bytes).map_err(|error| match error {
+            DecodeError::TooShort => DropReason::TooShort,
+            DecodeError::BadHlen => DropReason::BadHlen,
+        })?;
+        let mut request = classify(&message, &self.arrival, &self.settings)?;
+        if let Some(choice) = &mut request.boot {
+            choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
+        }
+        let (lease, answer, event) = match decide(&request, &self.book, &self.settings, self.now) {
+            Decision::Answer { change, reply, route, event } => {
+                let lease = match change {
+                    Some(LeaseChange::Store(lease)) => Some(lease),
+                    other => {
+                        other.iter().for_each(|change| self.book.apply(change));
+                        None
+                    }
+                };
+                (lease, Some(Answer { bytes: reply.encode(), message: *reply, route }), event)
+            }
+            Decision::Quiet { lease, event } => (Some(lease), None, event),
+            Decision::Silent { reason, change } => {
+                change.iter().for_each(|change| self.book.apply(change));
+                return Err(reason);
+            }
+        };
+        if let Some(lease) = lease {
+            self.book.apply(&LeaseChange::Store(lease.clone()));
+            if !self.disk_works {
+                self.book.not_stored(&lease, self.now);
+                return Err(DropReason::StoreFailed);
+            }
+            self.book.stored(&lease);
+        }
+        self.events.push(event);
+        Ok(answer)
+    }
+
+    pub fn send(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {
+        self.send_bytes(&message.encode())
+    }
+
+    /// Sends a message that must be answered.
+    pub fn ask(&mut self, message: &Message) -> Answer {
+        self.send(message).expect("not dropped").expect("answered")
+    }
+
+    /// DISCOVER, OFFER, REQUEST, ACK: the address that client `n` now has.
+    pub fn lease(&mut self, n: u8) -> Ipv4Addr {
+        let offer = self.ask(&discover(n));
+        let address = offer.message.yiaddr;
+        let ack = self.ask(&select(n, SERVER, address));
+        assert_eq!((ack.kind(), ack.message.yiaddr), (Some(MessageType::Ack), address));
+        address
+    }
+}
+
+/// A message of type `kind` from client `n` (MAC 02:00:00:00:00:n) with these options.
+pub fn message(n: u8, kind: MessageType, options: &[(u8, &[u8])]) -> Message {
+    let mut message = bootp(n);
+    message.options.push(code::MESSAGE_TYPE, &[kind.number()]);
+    options.iter().for_each(|(code, value)| assert!(message.options.push(*code, value)));
+    message
+}
+
+/// A BOOTREQUEST without options from client `n`.
+pub fn bootp(n: u8) -> Message {
+    let mut message = Message::new(BOOTREQUEST);
+    message.xid = 0x1000 + u32::from(n);
+    message.chaddr[..6].copy_from_slice(&[2, 0, 0, 0, 0, n]);
+    message
+}
+
+pub fn discover(n: u8) -> Message {
+    message(n, MessageType::Discover, &[])
+}
+
+/// REQUEST in SELECTING.
+pub fn select(n: u8, server: Ipv4Addr, address: Ipv4Addr) -> Message {
+    let (server, address) = (server.octets(), address.octets());
+    message(
+        n,
+        MessageType::Request,
+        &[(code::SERVER_IDENTIFIER, &server), (code::REQUESTED_ADDRESS, &address)],
+    )
+}
+
+/// REQUEST in INIT-REBOOT.
+pub fn init_reboot(n: u8, address: Ipv4Addr) -> Message {
+    message(n, MessageType::Request, &[(code::REQUESTED_ADDRESS, &address.octets())])
+}
+
+/// REQUEST in RENEWING or REBINDING.
+pub fn extend(n: u8, address: Ipv4Addr) -> Message {
+    let mut message = message(n, MessageType::Request, &[]);
+    message.ciaddr = address;
+    message
+}
