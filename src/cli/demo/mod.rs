@@ -81,7 +81,7 @@ fn tell(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool>
         let outcome = client::boot(client, folder.ports, seed, out)?;
         let verdict = judge(client, &outcome, folder)?;
         if verdict.is_ok() {
-            writeln!(out, "{:>9.3} s  SHA-256 is that of the file", outcome.took.as_secs_f64())?;
+            writeln!(out, "{:>9.3} s  SHA-256 matches the file on disk", outcome.took.as_secs_f64())?;
         }
         rows.push(table::row(client, &outcome, &verdict));
     }
@@ -161,4 +161,38 @@ fn serve(
         let _ = started.send(Ok(()));
         server.run(async { drop(stopped.await) }).await
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_file_unharmed_counts_as_booted() {
+        let folder = Folder::new().unwrap();
+        let [_, client, ..] = &CLIENTS;
+        let outcome = |file: &str, content| Outcome {
+            file: Some(file.to_owned()),
+            content: Some(content),
+            ..Outcome::default()
+        };
+        let judged = |outcome| judge(client, &outcome, &folder).unwrap();
+        let digest = folder.digest("snponly.efi").unwrap();
+        assert_eq!(judged(outcome("snponly.efi", Ok(digest))), Ok(()));
+        let harmed = "what it received is not snponly.efi (SHA-256 differs)";
+        assert_eq!(judged(outcome("snponly.efi", Ok([0; 32]))), Err(harmed.to_owned()));
+        let other = "it got undionly.kpxe instead of snponly.efi";
+        assert_eq!(judged(outcome("undionly.kpxe", Ok(digest))), Err(other.to_owned()));
+        assert_eq!(judged(outcome("snponly.efi", Err("no answer".to_owned()))), Err("no answer".to_owned()));
+    }
+
+    #[test]
+    fn a_server_that_cannot_start_says_why() {
+        let folder = Folder::new().unwrap();
+        std::fs::remove_dir_all(folder.images()).unwrap();
+        let why = Running::start(&folder.config()).err().expect("there is no folder to serve");
+        assert!(why.contains("boot-images"), "{why}");
+        let why = Running::start("interfaces: [lo]\nimage: x\n").err().expect("no such key");
+        assert!(why.contains("image"), "{why}");
+    }
 }
