@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod config_file;
+pub mod demo;
 mod serve;
 
 use std::path::PathBuf;
@@ -31,6 +32,12 @@ enum Command {
     Serve,
     /// Show every problem in the configuration, each with its place
     Check,
+    /// Boot a simulated machine of every kind from a server on this computer's loopback
+    Demo {
+        /// Boot a real machine (QEMU) on a private network instead
+        #[arg(long)]
+        vm: bool,
+    },
 }
 
 /// Runs the command that the process was started with. Exit codes: 0 done, 1 said no, 2 wrong usage or configuration,
@@ -41,6 +48,7 @@ pub fn run() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(config, arguments.log),
         Command::Check => check::run(config),
+        Command::Demo { vm } => demo::run(vm),
     }
 }
 

@@ -1,0 +1,120 @@
+//! One simulated machine on loopback: the probe's brain, two sockets, a clock and a line for each step.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::probe::{Input, Kind, Machine, Ports, Progress, Step, Transmit};
+use crate::types::{Escaped, MacAddr, Timestamp};
+
+/// One machine of the demo.
+pub(super) struct Client {
+    /// What it is.
+    pub(super) kind: Kind,
+    /// Its hardware address.
+    pub(super) mac: MacAddr,
+    /// The file that it must get.
+    pub(super) file: &'static str,
+}
+
+/// How its boot ended.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// The address it got.
+    pub(super) address: Option<Ipv4Addr>,
+    /// The file it was told to load.
+    pub(super) file: Option<String>,
+    /// Bytes of it that came.
+    pub(super) bytes: u64,
+    /// From power-on to the end.
+    pub(super) took: Duration,
+    /// SHA-256 of the whole file, or why there is none.
+    pub(super) content: Option<Result<[u8; 32], String>>,
+}
+
+/// The longest datagram: a UDP payload over IPv4.
+const MAX_DATAGRAM: usize = 65507;
+
+/// Errors that only mean that the wait is over; a signal may end it early, which the machine then sees by its clock.
+const WAITED: [ErrorKind; 3] = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
+
+/// Switches the machine on and takes it to its last block or its failure, one line in `out` for each step.
+///
+/// # Errors
+/// No socket on loopback, or `out` is closed.
+pub(super) fn boot(client: &Client, ports: Ports, seed: u64, out: &mut impl Write) -> io::Result<Outcome> {
+    let dhcp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut tftp: Option<UdpSocket> = None;
+    let mut machine = Machine::new(client.kind.profile(), client.mac, ports, seed);
+    let mut datagram = vec![0; MAX_DATAGRAM];
+    let mut outcome = Outcome::default();
+    let mut hash = Sha256::new();
+    let began = Instant::now();
+    let now = || Timestamp(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+
+    let mut step = machine.start(now());
+    loop {
+        if let Some(data) = step.received {
+            hash.update(data);
+            outcome.bytes += data.len() as u64;
+        }
+        outcome.took = began.elapsed();
+        for progress in &step.progress {
+            writeln!(out, "{:>9.3} s  {progress}", outcome.took.as_secs_f64())?;
+            note(progress, &mut outcome, &hash);
+        }
+        transmit(&step, &dhcp, &mut tftp, ports, outcome.address)?;
+        let Some(until) = step.wait_until else { return Ok(outcome) };
+        let socket = tftp.as_ref().unwrap_or(&dhcp);
+        // Rounded up: a zero timeout is not allowed, and one that ends too early would only come back here.
+        socket.set_read_timeout(Some(until.since(now()) + Duration::from_millis(1)))?;
+        let input = match socket.recv_from(&mut datagram) {
+            Ok((len, SocketAddr::V4(from))) if tftp.is_some() => Input::Tftp(&datagram[..len], from),
+            Ok((len, SocketAddr::V4(from))) => Input::Dhcp(&datagram[..len], from),
+            Ok((_, SocketAddr::V6(_))) => Input::Timeout,
+            Err(error) if WAITED.contains(&error.kind()) => Input::Timeout,
+            Err(error) => return Err(error),
+        };
+        step = machine.handle(input, now());
+    }
+}
+
+/// Keeps what the table shows of a step.
+fn note(progress: &Progress, outcome: &mut Outcome, hash: &Sha256) {
+    match progress {
+        Progress::Acknowledged(offer) | Progress::BootpReplied(offer) => {
+            outcome.address = Some(offer.address);
+            outcome.file = Some(Escaped(&offer.file).to_string());
+        }
+        Progress::Finished { .. } => outcome.content = Some(Ok(hash.clone().finalize().into())),
+        Progress::Failed(failure) => outcome.content = Some(Err(failure.to_string())),
+        _ => {}
+    }
+}
+
+/// Sends what the step says. On loopback the server answers to the port that asked, so broadcast is not needed; the
+/// whole of 127.0.0.0/8 is this machine, so TFTP comes from the leased address as on a real network.
+fn transmit(
+    step: &Step<'_>,
+    dhcp: &UdpSocket,
+    tftp: &mut Option<UdpSocket>,
+    ports: Ports,
+    address: Option<Ipv4Addr>,
+) -> io::Result<()> {
+    for transmit in &step.send {
+        match transmit {
+            Transmit::Dhcp(payload) => dhcp.send_to(payload, (Ipv4Addr::LOCALHOST, ports.dhcp))?,
+            Transmit::TftpOpen { to, payload } => {
+                let socket = UdpSocket::bind((address.unwrap_or(Ipv4Addr::LOCALHOST), 0))?;
+                tftp.insert(socket).send_to(payload, to)?
+            }
+            Transmit::Tftp { to, payload } => match tftp {
+                Some(socket) => socket.send_to(payload, to)?,
+                None => 0,
+            },
+        };
+    }
+    Ok(())
+}
