@@ -35,13 +35,37 @@ impl Identity {
         if arches.is_empty() && vendor_class.starts_with(pxe::PXE_CLIENT) {
             arches.extend(arch_in_vendor_class(vendor_class));
         }
+        if stage == Stage::Pxe && arches == [Arch::BIOS] && is_raspberry_pi(message) {
+            arches = vec![Arch::RASPBERRY_PI];
+        }
         Identity { stage, arches }
+    }
+
+    /// Whether it is the boot ROM of a Raspberry Pi, which boots by files of fixed names and not by the one we name.
+    pub fn is_raspberry_pi(&self) -> bool {
+        self.arches == [Arch::RASPBERRY_PI]
     }
 
     /// The architecture shown in logs: the first one it says.
     pub fn arch(&self) -> Option<Arch> {
         self.arches.first().copied()
     }
+}
+
+/// Manufacturer parts of the MAC addresses of Raspberry Pis: 1 to 3, 4, 400, Pico and CM4, 5.
+const RASPBERRY_PI_OUIS: [[u8; 3]; 6] = [
+    [0xb8, 0x27, 0xeb],
+    [0xdc, 0xa6, 0x32],
+    [0xe4, 0x5f, 0x01],
+    [0x28, 0xcd, 0xc1],
+    [0xd8, 0x3a, 0xdd],
+    [0x2c, 0xcf, 0x67],
+];
+
+/// Whether a client that calls itself a BIOS is a Raspberry Pi: by its MAC, or from the 4 on by option 97.
+fn is_raspberry_pi(message: &Message) -> bool {
+    let by_mac = message.mac().is_some_and(|mac| RASPBERRY_PI_OUIS.iter().any(|oui| mac.0.starts_with(oui)));
+    by_mac || pxe::is_raspberry_pi_identifier(&message.options)
 }
 
 /// The architecture in `PXEClient:Arch:NNNNN:…`, decimal. A PXE client that names none is a BIOS: such ROMs predate it.
@@ -79,6 +103,24 @@ mod tests {
         assert_eq!(identity(&[discover, uefi, (93, &[0, 7]), (77, b"iPXE")]), (Stage::Ipxe, vec![7]));
         assert_eq!(identity(&[discover, (175, &[1, 1, 1])]), (Stage::Ipxe, vec![]));
         assert_eq!(identity(&[discover, (60, b"HW-Client"), (93, &[0, 11])]), (Stage::Pxe, vec![11]));
+    }
+
+    #[test]
+    fn a_raspberry_pi_that_calls_itself_a_bios_is_told_apart() {
+        let discover = (53, &[1][..]);
+        let rom = (60, &b"PXEClient:Arch:00000:UNDI:002001"[..]);
+        assert_eq!(identity(&[discover, rom, (93, &[0, 0]), (97, b"RPi4\x01\x02")]), (Stage::Pxe, vec![41]));
+        assert_eq!(identity(&[discover, rom, (93, &[0, 0]), (97, b"\0RPi5")]), (Stage::Pxe, vec![41]));
+        assert_eq!(
+            identity(&[discover, rom, (93, &[0, 11]), (97, b"RPi4")]),
+            (Stage::Pxe, vec![11]),
+            "its UEFI"
+        );
+        let mut message = Message::new(BOOTREQUEST);
+        message.chaddr[..3].copy_from_slice(&[0xb8, 0x27, 0xeb]);
+        message.options.push(53, &[1]);
+        message.options.push(60, rom.1);
+        assert!(Identity::of(&message).is_raspberry_pi());
     }
 
     #[test]

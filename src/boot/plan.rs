@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::boot::identity::Identity;
 use crate::boot::policy::Choice;
 use crate::types::Stage;
 use crate::wire::dhcp::{Message, padded};
@@ -19,14 +20,25 @@ pub struct Plan {
     pub options: Vec<(u8, Vec<u8>)>,
 }
 
-/// What to tell a client at `stage` that sent `request`, given its boot file, when `server` serves it.
+/// What to tell a client that sent `request`, given its boot file, when `server` serves it. `None` for a client that
+/// boots nothing from here: it must not take us for a boot server.
 ///
 /// The name goes into `file` and option 67 alike, and the server into `sname` and option 66: EDK2 and GRUB prefer 67,
 /// iPXE, PXELINUX and U-Boot prefer `file`. Both options end in NUL: an old ROM reads on into the next option's tag.
 /// No option overload (52): GRUB then ignores `file`.
-pub fn plan(request: &Message, stage: Stage, choice: &Choice, server: Ipv4Addr) -> Plan {
+pub fn plan(
+    request: &Message,
+    identity: &Identity,
+    choice: Option<&Choice>,
+    server: Ipv4Addr,
+) -> Option<Plan> {
+    // A Raspberry Pi asks for its files by fixed names; the one named here is only for those who gave it one.
+    if choice.is_none() && !identity.is_raspberry_pi() {
+        return None;
+    }
+    let stage = identity.stage;
     let server_text = server.to_string();
-    let file = choice.file.replace("{server}", &server_text);
+    let file = choice.map(|choice| choice.file.replace("{server}", &server_text)).unwrap_or_default();
     let mut options = Vec::with_capacity(6);
     let vendor_class = request.options.get(code::VENDOR_CLASS).unwrap_or_default();
     for class in [pxe::PXE_CLIENT, pxe::HTTP_CLIENT] {
@@ -35,7 +47,9 @@ pub fn plan(request: &Message, stage: Stage, choice: &Choice, server: Ipv4Addr) 
         }
     }
     if vendor_class.starts_with(pxe::PXE_CLIENT) {
-        options.push((code::VENDOR_SPECIFIC, pxe::BOOT_FILE_AT_ONCE.to_vec()));
+        let pi = identity.is_raspberry_pi();
+        let menu = if pi { pxe::RASPBERRY_PI_MENU } else { &pxe::BOOT_FILE_AT_ONCE };
+        options.push((code::VENDOR_SPECIFIC, menu.to_vec()));
     }
     if let Some(id) = pxe::machine_identifier(&request.options) {
         options.push((code::MACHINE_IDENTIFIER, id.to_vec()));
@@ -43,19 +57,20 @@ pub fn plan(request: &Message, stage: Stage, choice: &Choice, server: Ipv4Addr) 
     // A BOOTP client gets the 64-byte vendor field of RFC 951; the header says all this already.
     if stage != Stage::Bootp {
         options.push((code::TFTP_SERVER_NAME, with_nul(&server_text)));
+    }
+    if stage != Stage::Bootp && !file.is_empty() {
         options.push((code::BOOT_FILE_NAME, with_nul(&file)));
     }
     if stage == Stage::Ipxe {
         options.push((code::ETHERBOOT, pxe::IPXE_NO_PROXY.to_vec()));
     }
-    options.extend(
-        choice.size.and_then(blocks).map(|blocks| (code::BOOT_FILE_SIZE, blocks.to_be_bytes().to_vec())),
-    );
-    Plan {
+    let blocks = choice.and_then(|choice| choice.size).and_then(blocks);
+    options.extend(blocks.map(|blocks| (code::BOOT_FILE_SIZE, blocks.to_be_bytes().to_vec())));
+    Some(Plan {
         sname: padded(server_text.as_bytes()).unwrap_or([0; 64]),
         file: padded(file.as_bytes()).unwrap_or([0; 128]),
         options,
-    }
+    })
 }
 
 fn with_nul(text: &str) -> Vec<u8> {
@@ -74,6 +89,7 @@ fn blocks(size: u64) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Arch;
     use crate::wire::dhcp::{BOOTREQUEST, until_nul};
 
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
@@ -83,7 +99,8 @@ mod tests {
         for (code, value) in options {
             request.options.push(*code, value);
         }
-        plan(&request, stage, &Choice { file: file.into(), size }, SERVER)
+        let identity = Identity { stage, arches: vec![] };
+        plan(&request, &identity, Some(&Choice { file: file.into(), size }), SERVER).unwrap()
     }
 
     fn option(plan: &Plan, code: u8) -> Option<&[u8]> {
@@ -111,6 +128,19 @@ mod tests {
         assert_eq!(option(&plan, 60), Some(&b"HTTPClient"[..]));
         assert_eq!(option(&plan, 43), None);
         assert_eq!(until_nul(&plan.file), b"http://192.168.77.1/a.efi");
+    }
+
+    #[test]
+    fn a_raspberry_pi_finds_its_menu_and_needs_no_file_name() {
+        let mut request = Message::new(BOOTREQUEST);
+        request.options.push(60, b"PXEClient:Arch:00000:UNDI:002001");
+        let pi = Identity { stage: Stage::Pxe, arches: vec![Arch::RASPBERRY_PI] };
+        let found = plan(&request, &pi, None, SERVER).unwrap();
+        assert_eq!(option(&found, 43), Some(pxe::RASPBERRY_PI_MENU));
+        assert_eq!(option(&found, 66), Some(&b"192.168.77.1\0"[..]));
+        assert_eq!((option(&found, 67), found.file), (None, [0; 128]));
+        let other = Identity { stage: Stage::Pxe, arches: vec![Arch::BIOS] };
+        assert_eq!(plan(&request, &other, None, SERVER), None);
     }
 
     #[test]

@@ -90,8 +90,7 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
 /// server: GRUB's own DHCP takes its next server from `siaddr`.
 fn boot_fields(message: &mut Message, room: &mut Room, request: &Request<'_>) {
     message.siaddr = request.server;
-    if let Some(choice) = &request.boot {
-        let plan = plan(request.message, request.identity.stage, choice, request.server);
+    if let Some(plan) = plan(request.message, &request.identity, request.boot.as_ref(), request.server) {
         message.sname = plan.sname;
         message.file = plan.file;
         plan.options.iter().for_each(|(code, value)| room.push(*code, value));

@@ -66,6 +66,9 @@ impl Arch {
     /// 64-bit ARM UEFI.
     pub const UEFI_ARM64: Arch = Arch(11);
 
+    /// A Raspberry Pi's boot ROM. It says it is a BIOS; `boot/identity.rs` tells it apart.
+    pub const RASPBERRY_PI: Arch = Arch(41);
+
     /// The architecture with number `number` on the wire.
     pub fn from_number(number: u16) -> Arch {
         Arch(if number == 9 { 7 } else { number })

@@ -9,6 +9,10 @@ use crate::wire::option::code;
 /// server answers on port 4011.
 pub const BOOT_FILE_AT_ONCE: [u8; 4] = [6, 1, 8, 255];
 
+/// Option 43 that a Raspberry Pi's boot ROM looks for: discovery control, menu prompt `PXE`, and a menu whose one item is
+/// `Raspberry Pi Boot` (Raspberry Pi documentation, "network boot"; raspberrypi/firmware#894).
+pub const RASPBERRY_PI_MENU: &[u8] = b"\x06\x01\x03\x0a\x04\x00PXE\x09\x14\x00\x00\x11Raspberry Pi Boot\xff";
+
 /// Option 175 suboption 176 = 1, `no-pxedhcp`: iPXE does not wait two seconds for a proxyDHCP (iPXE `dhcp.c`).
 pub const IPXE_NO_PROXY: [u8; 3] = [176, 1, 1];
 
@@ -48,6 +52,12 @@ pub fn has_user_class(value: &[u8], name: &[u8]) -> bool {
 /// Option 97 if it is a machine identifier that can be echoed: 17 bytes, type 0 (RFC 4578 section 2.3).
 pub fn machine_identifier(options: &Options) -> Option<&[u8]> {
     options.get(code::MACHINE_IDENTIFIER).filter(|value| value.len() == 17 && value.first() == Some(&0))
+}
+
+/// The first bytes of option 97 of a Raspberry Pi 4 or 5 (rpi-eeprom): `RPi4`, `RPi5`, with or without a type byte.
+pub fn is_raspberry_pi_identifier(options: &Options) -> bool {
+    let value = options.get(code::MACHINE_IDENTIFIER).unwrap_or_default();
+    value.strip_prefix(&[0]).unwrap_or(value).starts_with(b"RPi")
 }
 
 #[cfg(test)]
