@@ -9,7 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 use lab::{SERVER, Site, one_at_a_time, ready};
-use lanboot::cli::demo::lab::{Firmware, NETWORK, Namespace, Need, OVMF, Running, SEABIOS, SNPONLY, machine};
+use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine};
 
 const MAC: &str = "52:54:00:77:00:01";
 
@@ -23,8 +23,6 @@ const LIMIT: Duration = Duration::from_secs(90);
 const SERVER_MODE: &str = "dhcp: {mode: server, subnets: \
      [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.200, lease: 10m}]}";
 
-const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
-
 #[test]
 fn seabios_with_ipxe_boots_from_a_dhcp_server() {
     if ready("firmware seabios_with_ipxe_boots_from_a_dhcp_server", &[NETWORK, SEABIOS]) {
@@ -36,21 +34,6 @@ fn seabios_with_ipxe_boots_from_a_dhcp_server() {
 fn uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server() {
     if ready("firmware uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server", &[NETWORK, OVMF]) {
         boots_from_a_dhcp_server(Firmware::Ovmf);
-    }
-}
-
-#[test]
-fn seabios_with_ipxe_boots_by_proxy_beside_another_dhcp_server() {
-    let name = "firmware seabios_with_ipxe_boots_by_proxy_beside_another_dhcp_server";
-    if ready(name, &[NETWORK, SEABIOS, DNSMASQ]) {
-        boots_by_proxy(Firmware::SeaBios);
-    }
-}
-
-#[test]
-fn uefi_boots_by_proxy_beside_another_dhcp_server() {
-    if ready("firmware uefi_boots_by_proxy_beside_another_dhcp_server", &[NETWORK, OVMF, DNSMASQ]) {
-        boots_by_proxy(Firmware::Ovmf);
     }
 }
 
@@ -85,20 +68,6 @@ fn boots_from_a_dhcp_server(firmware: Firmware) {
     assert!((500..=601).contains(&lease.remaining()), "a lease of 10 minutes: {lease:?}");
 }
 
-/// A machine boots where dnsmasq gives the addresses and lanboot only the boot files.
-fn boots_by_proxy(firmware: Firmware) {
-    let _alone = one_at_a_time();
-    let site = site(firmware);
-    let config =
-        site.configure("dhcp: {mode: proxy}\nboot: {arch: {uefi-x64: snponly.efi}, ipxe: boot.ipxe}");
-    let mut server = site.serve(&config);
-    let other = site.network.host("52:54:00:77:00:fe").unwrap();
-    let _other_server = other_dhcp_server(&other);
-    let address = boot(&site, firmware, &mut server);
-    assert!(address.starts_with("192.168.77.1"), "an address of dnsmasq's range: {address}");
-    assert_eq!(site.lease(MAC), None, "the proxy gives no leases");
-}
-
 fn site(firmware: Firmware) -> Site {
     let script = format!("#!ipxe\necho {MARKER} ${{net0/ip}} {END_MARKER}\nsleep 600\n");
     // The configuration names snponly.efi for both, so it has to be there; the BIOS machine never asks for it.
@@ -107,15 +76,6 @@ fn site(firmware: Firmware) -> Site {
         Firmware::SeaBios => b"MZ".to_vec(),
     };
     Site::new(&[("boot.ipxe", script.as_bytes()), ("snponly.efi", &loader)])
-}
-
-/// dnsmasq with addresses from .100 to .199 and nothing to boot.
-fn other_dhcp_server(host: &Namespace) -> Running {
-    host.ip("addr add 192.168.77.254/24 dev eth0").unwrap();
-    let mut command = host.command("dnsmasq");
-    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--log-dhcp"]);
-    command.args(["--dhcp-range=192.168.77.100,192.168.77.199,10m", "--log-facility=-", "--leasefile-ro"]);
-    Running::spawn(command).unwrap()
 }
 
 /// Switches the machine on and waits for the script's marker; the address that iPXE printed after it.

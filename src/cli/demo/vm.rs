@@ -127,8 +127,8 @@ fn boot_folder(folder: &Path, firmware: Firmware) -> io::Result<PathBuf> {
     };
     // The sleep keeps the last screen still until the machine is switched off: Debian's iPXE has no poweroff command.
     let script = format!(
-        "#!ipxe\necho\necho Hello from lanboot.\necho This machine has no disk. Its address ${{net0/ip}}, \
-         its boot loader and this text came over the network.\necho {LAST_LINE}\nsleep 600\n"
+        "#!ipxe\necho\necho Hello from lanboot. This machine has no disk: its address ${{net0/ip}},\n\
+         echo its boot loader and this text came over the network.\necho {LAST_LINE}\nsleep 600\n"
     );
     fs::write(images.join("boot.ipxe"), script)?;
     let config = folder.join("config.yaml");
