@@ -1,0 +1,238 @@
+//! `lanboot demo --vm`: a real machine (QEMU) boots from this server, in a private network on this computer.
+//!
+//! Nothing outside is touched: the network is a namespace of its own, and the server runs in it with a configuration
+//! and a boot folder made for the occasion in a temporary folder.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::lab::{self, Firmware, NETWORK, Network, Next, OVMF, Running, SEABIOS, SNPONLY};
+
+/// The machine's hardware address: QEMU's prefix, locally administered.
+const MAC: &str = "52:54:00:77:00:01";
+
+/// The last line of the boot script: when the console shows it, the machine has booted.
+const LAST_LINE: &str = "Nothing is left to do: the demonstration ends here.";
+
+/// How long a boot may take; a slow computer needs a minute, most need a quarter of one.
+const BOOT_WAIT: Duration = Duration::from_secs(180);
+
+/// Runs the command: 0 when the machine booted, 1 when it did not, 3 when QEMU or the rights are missing.
+pub(super) fn run() -> ExitCode {
+    let firmware =
+        if OVMF.iter().all(|need| lab::present(need.what)) { Firmware::Ovmf } else { Firmware::SeaBios };
+    let needs = if firmware == Firmware::Ovmf { OVMF } else { SEABIOS };
+    let obstacles = lab::obstacles(&[NETWORK, needs].concat(), "lanboot demo --vm");
+    if !obstacles.is_empty() {
+        eprintln!("lanboot demo --vm cannot run here:");
+        for line in obstacles {
+            eprintln!("  {line}");
+        }
+        return ExitCode::from(3);
+    }
+    match boot(firmware) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("lanboot demo --vm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes the network, starts the server and the machine, and shows both until the boot is over.
+fn boot(firmware: Firmware) -> io::Result<bool> {
+    let stop = interrupted()?;
+    let folder = tempfile::Builder::new().prefix("lanboot-demo-").tempdir()?;
+    let config = boot_folder(folder.path(), firmware)?;
+    let network = Network::new("192.168.77.1/24")?;
+    let program = env::current_exe()?;
+    say(&format!(
+        "A machine with {} and no disk, on a private network. It takes 15 to 60 seconds; Ctrl-C ends it.\n",
+        if firmware == Firmware::Ovmf { "UEFI firmware (OVMF)" } else { "a BIOS (SeaBIOS) and iPXE" }
+    ));
+    let mut server = lab::serve(&network, &[program.as_os_str()], &config)?;
+    let mut machine = lab::machine(&network, firmware, MAC, folder.path())?;
+    let began = Instant::now();
+    let booted = watch(&mut machine, &mut server, &stop, began + BOOT_WAIT);
+    match booted {
+        Ending::Booted => {
+            say(&format!("\nBooted in {:.0} s. The network is gone again.", began.elapsed().as_secs_f64()));
+        }
+        Ending::Interrupted => say("\nInterrupted; the machine and the network are gone again."),
+        Ending::Failed(why) => say(&format!("\nThe machine did not boot: {why}")),
+    }
+    Ok(matches!(booted, Ending::Booted))
+}
+
+/// How the demonstration ended.
+enum Ending {
+    Booted,
+    Interrupted,
+    Failed(&'static str),
+}
+
+/// Shows what the machine and the server print, line by line, until the boot script's last line, Ctrl-C or `until`.
+fn watch(machine: &mut Running, server: &mut Running, stop: &AtomicBool, until: Instant) -> Ending {
+    let (mut console, mut log) = (Screen::default(), Screen::default());
+    loop {
+        let output = machine.next(Duration::from_millis(100));
+        while let Next::Text(text) = server.next(Duration::ZERO) {
+            for line in log.feed(&text) {
+                say(&format!("server  | {line}"));
+            }
+        }
+        if let Next::Text(text) = &output {
+            for line in console.feed(text) {
+                say(&format!("machine | {line}"));
+                if line.contains(LAST_LINE) {
+                    return Ending::Booted;
+                }
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ending::Interrupted;
+        }
+        if output == Next::Closed {
+            return Ending::Failed("QEMU ended; its last lines are above.");
+        }
+        if server.ended().is_some() {
+            return Ending::Failed("the server ended; its last lines are above.");
+        }
+        if Instant::now() > until {
+            return Ending::Failed("it took too long; the console above shows how far it came.");
+        }
+    }
+}
+
+/// Writes the boot files and config.yaml of the demonstration to `folder`; the path of config.yaml.
+fn boot_folder(folder: &Path, firmware: Firmware) -> io::Result<PathBuf> {
+    let images = folder.join("boot-images");
+    fs::create_dir(&images)?;
+    let loaders = match firmware {
+        Firmware::SeaBios => "",
+        Firmware::Ovmf => {
+            fs::copy(SNPONLY, images.join("snponly.efi"))?;
+            "arch: {uefi-x64: snponly.efi}, "
+        }
+    };
+    // The sleep keeps the last screen still until the machine is switched off: Debian's iPXE has no poweroff command.
+    let script = format!(
+        "#!ipxe\necho\necho Hello from lanboot. This machine has no disk: its address ${{net0/ip}},\n\
+         echo its boot loader and this text came over the network.\necho {LAST_LINE}\nsleep 600\n"
+    );
+    fs::write(images.join("boot.ipxe"), script)?;
+    let config = folder.join("config.yaml");
+    let text = format!(
+        "interfaces: [{bridge}]\nstate: {state}\nimages: {images}\ndhcp:\n  mode: server\n  subnets:\n    \
+         - network: 192.168.77.0/24\n      pool: 192.168.77.50-192.168.77.200\n      lease: 10m\n\
+         boot: {{{loaders}ipxe: boot.ipxe}}\nhttp: off\nmetrics: off\n",
+        bridge = lab::BRIDGE,
+        state = folder.join("state").display(),
+        images = images.display(),
+    );
+    fs::write(&config, text)?;
+    Ok(config)
+}
+
+/// A flag that Ctrl-C, SIGTERM or a closed terminal sets, so that drops still run and no namespace stays behind.
+fn interrupted() -> io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
+    };
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+        set.store(true, Ordering::Relaxed);
+    });
+    Ok(flag)
+}
+
+fn say(line: &str) {
+    // A closed terminal is no reason to leave the network behind.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Turns what a serial console sends into plain lines: cursor movements and colours are dropped (the firmware clears
+/// the whole screen at will), and a backspace takes a character back.
+#[derive(Default)]
+struct Screen {
+    line: String,
+    escape: Escape,
+}
+
+#[derive(Default, PartialEq)]
+enum Escape {
+    #[default]
+    None,
+    /// After ESC.
+    Started,
+    /// After ESC and `[`, until a letter.
+    Sequence,
+}
+
+impl Screen {
+    /// The lines that `text` completes, without those that are blank.
+    fn feed(&mut self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for character in text.chars() {
+            match (&self.escape, character) {
+                (Escape::Started, '[') => self.escape = Escape::Sequence,
+                (Escape::Started, _) => self.escape = Escape::None,
+                (Escape::Sequence, '@'..='~') => self.escape = Escape::None,
+                (Escape::Sequence, _) => {}
+                (Escape::None, '\x1b') => self.escape = Escape::Started,
+                (Escape::None, '\x08') => drop(self.line.pop()),
+                (Escape::None, '\n') => {
+                    let line = std::mem::take(&mut self.line);
+                    if !line.trim().is_empty() {
+                        lines.push(line.trim_end().to_string());
+                    }
+                }
+                (Escape::None, _) if character.is_control() => {}
+                (Escape::None, _) => self.line.push(character),
+            }
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_becomes_plain_lines() {
+        let mut screen = Screen::default();
+        assert_eq!(screen.feed("\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\r\n\r\n\x1b[0;1miP"), ["SeaBIOS"]);
+        assert_eq!(screen.feed("XE\x1b["), [""; 0]);
+        assert_eq!(screen.feed("0m on\x08 \x08\x08net\n"), ["iPXE net"]);
+    }
+
+    #[test]
+    fn the_configuration_names_only_files_that_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = boot_folder(folder.path(), Firmware::SeaBios).unwrap();
+        let text = fs::read_to_string(config).unwrap();
+        assert!(!text.contains("snponly"), "{text}");
+        assert!(folder.path().join("boot-images/boot.ipxe").exists());
+    }
+}

@@ -1,0 +1,95 @@
+//! Real DHCP clients on a private network: `udhcpc` gets, renews and releases a lease of `lanboot serve`.
+//!
+//! Needs root and udhcpc (`tests/run` installs it on Debian); skipped by name without, failed with CI=true.
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use lab::{Site, ready};
+use lanboot::cli::demo::lab::{NETWORK, Need, Running};
+use nix::sys::signal::{Signal, kill};
+
+const MAC: &str = "52:54:00:77:00:02";
+
+const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
+
+/// Long enough for udhcpc's retries on a busy computer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Called by udhcpc: prints what it was given, and sets the address, which a renewal is sent from.
+const SCRIPT: &str = "#!/bin/sh\n\
+    case $1 in\n\
+    bound) ip addr add $ip/$mask dev $interface ;;\n\
+    deconfig) ip addr flush dev $interface ;;\n\
+    esac\n\
+    echo \"EVENT $1 ip=$ip mask=$mask router=$router dns=$dns domain=$domain lease=$lease serverid=$serverid.\"\n";
+
+#[test]
+fn udhcpc_gets_renews_and_releases_a_lease() {
+    if !ready("clients udhcpc_gets_renews_and_releases_a_lease", &[NETWORK, UDHCPC]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(
+        "dhcp:\n  mode: server\n  subnets:\n    - network: 192.168.77.0/24\n      \
+         pool: 192.168.77.50-192.168.77.60\n      lease: 10m\n      \
+         options: {router: 192.168.77.1, dns: [192.168.77.1, 9.9.9.9], domain: lab.example}",
+    );
+    let mut server = site.serve(&config);
+    let host = site.network.host(MAC).unwrap();
+    let script = site.folder.path().join("udhcpc.sh");
+    fs::write(&script, SCRIPT).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = host.command("udhcpc");
+    command.args(["-f", "-i", "eth0", "-t", "10", "-T", "1", "-s"]).arg(&script);
+    let mut client = Running::spawn(command).unwrap();
+
+    // Gets one.
+    expect(&mut client, &mut server, "EVENT bound ip=192.168.77.");
+    let said = client.drain().to_string();
+    let given = said.split("EVENT bound ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let address = given.split(['=', ' ']).nth(1).unwrap_or_default().to_string();
+    assert_eq!(
+        given,
+        format!(
+            "ip={address} mask=24 router=192.168.77.1 dns=192.168.77.1 9.9.9.9 domain=lab.example lease=600 \
+             serverid=192.168.77.1."
+        )
+    );
+    let lease = site.lease(MAC).expect("an acknowledged lease is in the database");
+    assert_eq!((&lease.address, lease.active), (&address, true));
+    // The store rounds up to a whole second.
+    assert!((590..=601).contains(&lease.remaining()), "{} s of {lease:?}", lease.remaining());
+
+    // Renews it: once some of it has passed, the end moves on.
+    until(|| lease.remaining() < 598, "two seconds of the lease pass");
+    kill(client.pid(), Signal::SIGUSR1).unwrap();
+    expect(&mut client, &mut server, &format!("EVENT renew ip={address} "));
+    let renewed = site.lease(MAC).expect("a renewed lease is in the database");
+    assert_eq!(renewed.address, address);
+    assert!(renewed.until > lease.until, "renewed {renewed:?}, before {lease:?}");
+
+    // Releases it. Nothing answers a RELEASE (RFC 2131 §4.4.6), so the database is asked until it shows it.
+    kill(client.pid(), Signal::SIGUSR2).unwrap();
+    expect(&mut client, &mut server, "entering released state");
+    until(|| site.lease(MAC).is_none_or(|lease| !lease.active), "the released lease is over");
+}
+
+/// Waits for a line of the client; a failure shows what both sides said.
+fn expect(client: &mut Running, server: &mut Running, wanted: &str) {
+    let seen = client.wait_for(wanted, LIMIT);
+    assert!(seen, "no {wanted:?}; the client:\n{}\nthe server:\n{}", client.drain(), server.drain());
+}
+
+/// Asks `is_so` until it is true.
+fn until(is_so: impl Fn() -> bool, what: &str) {
+    let end = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < end, "in {LIMIT:?} it did not come true that {what}");
+        sleep(Duration::from_millis(50));
+    }
+}
