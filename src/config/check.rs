@@ -49,6 +49,7 @@ fn subnet(written: file::Subnet) -> Option<Subnet> {
         pools: written.pools.into_iter().map(|at| at.value).collect(),
         lease: written.lease,
         relays: written.relays.into_iter().map(|at| at.value).collect(),
+        shared_network: written.shared_network.map(Into::into),
         options: written.options,
     })
 }

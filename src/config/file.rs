@@ -55,6 +55,7 @@ pub(super) struct Subnet {
     pub(super) pools: Vec<At<Ipv4Range>>,
     pub(super) lease: LeaseTime,
     pub(super) relays: Vec<At<Ipv4Addr>>,
+    pub(super) shared_network: Option<String>,
     pub(super) options: OptionSet,
 }
 
@@ -192,6 +193,7 @@ fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
             pools: Vec::new(),
             lease: lease(reader, None),
             relays: Vec::new(),
+            shared_network: None,
             options: OptionSet::new(),
         };
     }
@@ -206,6 +208,10 @@ fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
         relays: fields
             .get("relays")
             .map_or(Vec::new(), |node| reader.parse_each(node, "the IPv4 address of a relay agent")),
+        shared_network: fields
+            .get("shared_network")
+            .and_then(|node| reader.text(node, "the name of the wire that subnets share"))
+            .map(str::to_owned),
         options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
     }
 }

@@ -24,7 +24,7 @@ impl Section {
                 &["mode", "authoritative", "always_broadcast", "bootp", "ports", "subnets", "options"]
             }
             Section::Ports => &["server", "client"],
-            Section::Subnet => &["network", "pool", "lease", "relays", "options"],
+            Section::Subnet => &["network", "pool", "lease", "relays", "shared_network", "options"],
             Section::Lease => &["default", "min", "max"],
             Section::Route => &["to", "via"],
             Section::Boot => &["arch", "ipxe", "bootp"],
@@ -55,7 +55,6 @@ pub(super) const NOT_BUILT: &[(Section, &str, Accepted)] = &[
     (Section::Dhcp, "classes", Accepted::Nothing),
     (Section::Ports, "proxy", Accepted::Nothing),
     (Section::Subnet, "boot_lease", Accepted::Nothing),
-    (Section::Subnet, "shared_network", Accepted::Nothing),
     (Section::Boot, "menu", Accepted::Nothing),
     (Section::Machine, "uuid", Accepted::Nothing),
     (Section::Tftp, "ports", Accepted::Zero),

@@ -3,6 +3,7 @@
 use crate::dhcp::decide::{Decision, answer, reserved_address};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::Request;
+use crate::dhcp::shared::find_address;
 use crate::dhcp::subnet::{BootpMode, Settings};
 use crate::event::DropReason;
 use crate::lease::{LeaseBook, LeaseChange};
@@ -26,7 +27,7 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     if settings.bootp != BootpMode::Dynamic {
         return Decision::silent(DropReason::BootpRefused);
     }
-    let Some(address) = book.find_address(request.subnet, &request.client, None, now) else {
+    let Some(address) = find_address(request, None, book, settings, now) else {
         return Decision::silent(DropReason::PoolExhausted);
     };
     let change = (book.binding(address).and_then(|binding| binding.stored) != Some(FOREVER))

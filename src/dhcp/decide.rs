@@ -7,6 +7,7 @@ use crate::dhcp::bootp;
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::route::{Route, route};
+use crate::dhcp::shared;
 use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
@@ -83,11 +84,11 @@ fn discover(
     let client = &request.client;
     let reserved =
         reserved_address(request, settings).filter(|address| book.is_free_for(*address, client, now));
-    let found = reserved.or_else(|| book.find_address(request.subnet, client, requested, now));
+    let found = reserved.or_else(|| shared::find_address(request, requested, book, settings, now));
     let Some(address) = found else { return Decision::silent(DropReason::PoolExhausted) };
     let leased = book.binding(address).is_some_and(|b| is_leased_to(b, client) && b.until > now);
     let hold = LeaseChange::Offer { address, client: client.clone(), until: now.after(OFFER_HOLD) };
-    let lease = lease_time(request, settings);
+    let lease = lease_time(request, address, settings);
     answer(request, settings, Reply::Offer(address, lease), (!leased).then_some(hold))
 }
 
@@ -102,8 +103,8 @@ fn select(
 ) -> Decision {
     if !is_ours(request, Some(server)) {
         let client = request.client.clone();
-        let offer =
-            book.of_client(request.subnet, &client).filter(|(_, binding)| binding.state == State::Offered);
+        let offer = shared::of_client(request, book, settings, now)
+            .filter(|(_, binding)| binding.state == State::Offered);
         let change = offer.map(|(address, _)| LeaseChange::Withdraw { address, client });
         return Decision::Silent { reason: DropReason::OtherServer, change };
     }
@@ -122,7 +123,7 @@ fn keep(
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
-    if !request.subnet(settings).network.has_host(address) {
+    if !shared::has_host(request, address, settings) {
         return if settings.authoritative {
             nak(request, settings, "that address is not of this network")
         } else {
@@ -131,7 +132,7 @@ fn keep(
     }
     let known = match reserved_address(request, settings) {
         Some(reserved) => Some(reserved),
-        None => book.of_client(request.subnet, &request.client).map(|(address, _)| address),
+        None => shared::of_client(request, book, settings, now).map(|(address, _)| address),
     };
     match known {
         Some(_) if known == Some(address) && may_have(request, address, book, settings, now) => {
@@ -151,14 +152,14 @@ fn may_have(
     settings: &Settings,
     now: Timestamp,
 ) -> bool {
-    let entitled =
-        reserved_address(request, settings) == Some(address) || book.shares(request.subnet, address);
+    let entitled = reserved_address(request, settings) == Some(address)
+        || shared::shares(request, address, book, settings);
     entitled && book.is_free_for(address, &request.client, now)
 }
 
 /// ACKs `address` for the lease time. The reply leaves after the lease is stored.
 fn grant(request: &Request<'_>, address: Ipv4Addr, settings: &Settings, now: Timestamp) -> Decision {
-    let lease = lease_time(request, settings);
+    let lease = lease_time(request, address, settings);
     let change = LeaseChange::Store(request.lease(address, now.after(lease)));
     answer(request, settings, Reply::Ack(address, lease), Some(change))
 }
@@ -183,8 +184,9 @@ fn decline(
     if !book.binding(address).is_some_and(|binding| holds(binding) && binding.until > now) {
         return Decision::silent(DropReason::NotOwner);
     }
-    let declined = book.declined(request.subnet, now) as u64;
-    if (declined + 1) * DECLINED_SHARE > book.pool_size(request.subnet).max(DECLINED_SHARE) {
+    let subnet = book.pool_of(address).unwrap_or(request.subnet);
+    let declined = book.declined(subnet, now) as u64;
+    if (declined + 1) * DECLINED_SHARE > book.pool_size(subnet).max(DECLINED_SHARE) {
         return Decision::silent(DropReason::TooManyDeclined);
     }
     let lease = Lease { state: State::Declined, ..request.lease(address, now.after(DECLINE_QUARANTINE)) };
@@ -215,10 +217,10 @@ fn release(
     Decision::Quiet { lease, event }
 }
 
-/// The address reserved for the client, if it is one of its subnet.
+/// The address reserved for the client, if it is one of its wire.
 pub fn reserved_address(request: &Request<'_>, settings: &Settings) -> Option<Ipv4Addr> {
     let address = request.machine?.address?;
-    request.subnet(settings).network.contains(address).then_some(address)
+    shared::has_host(request, address, settings).then_some(address)
 }
 
 /// The decision to send `reply` after `change` was made.
@@ -254,9 +256,10 @@ impl Request<'_> {
     }
 }
 
-/// The lease time granted: what the client asks for (option 51) within the subnet's bounds, or the subnet's default.
-fn lease_time(request: &Request<'_>, settings: &Settings) -> Duration {
-    let bounds = request.subnet(settings).lease;
+/// The lease time granted: what the client asks for (option 51) within the bounds of `address`'s
+/// subnet, or that subnet's default.
+fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> Duration {
+    let bounds = request.subnet_of(address, settings).lease;
     match request.message.options.u32(code::LEASE_TIME) {
         Some(seconds) => Duration::from_secs(u64::from(seconds)).clamp(bounds.min, bounds.max),
         None => bounds.default,

@@ -6,4 +6,5 @@ pub mod decide;
 pub mod reply;
 pub mod request;
 pub mod route;
+pub mod shared;
 pub mod subnet;

@@ -80,7 +80,9 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
     }
     if !matches!(reply, Reply::Nak(_)) {
         boot_fields(&mut message, &mut room, request);
-        network_options(&mut room, request, settings);
+        // The answer to an INFORM gives no address: the client has one already.
+        let address = if reply == Reply::Inform { asked.ciaddr } else { reply.address() };
+        network_options(&mut room, request, settings, address);
     }
     message.options = room.into_options(&asked.options);
     message
@@ -99,8 +101,8 @@ fn boot_fields(message: &mut Message, room: &mut Room, request: &Request<'_>) {
 
 /// The configured options: those nobody need ask for, then those asked for in the order asked, or all if no list was
 /// sent. The machine's own value beats the subnet's, which beats the general one.
-fn network_options(room: &mut Room, request: &Request<'_>, settings: &Settings) {
-    let subnet = request.subnet(settings);
+fn network_options(room: &mut Room, request: &Request<'_>, settings: &Settings, address: Ipv4Addr) {
+    let subnet = request.subnet_of(address, settings);
     let sets: Vec<_> = request
         .machine
         .map(|machine| &machine.options)

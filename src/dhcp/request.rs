@@ -23,7 +23,8 @@ pub struct Request<'a> {
     pub client: ClientId,
     /// What the client is.
     pub identity: Identity,
-    /// The place of its subnet in the settings.
+    /// The place of its subnet in the settings. Where that shares its wire with others ([`Settings::wire_of`]), it is
+    /// the one that the relay agent's or the interface's address is in.
     pub subnet: usize,
     /// The address by which we serve it: option 54 and `siaddr` of the reply.
     pub server: Ipv4Addr,
@@ -100,9 +101,10 @@ impl Request<'_> {
         client_of(self.message, &self.identity)
     }
 
-    /// The settings of its subnet.
-    pub fn subnet<'s>(&self, settings: &'s Settings) -> &'s Subnet {
-        &settings.subnets[self.subnet]
+    /// The settings of the subnet on its wire that `address` is in; of its first subnet, if it is in none.
+    pub fn subnet_of<'s>(&self, address: Ipv4Addr, settings: &'s Settings) -> &'s Subnet {
+        let place = settings.wire_of(self.subnet).find(|i| settings.subnets[*i].network.contains(address));
+        &settings.subnets[place.unwrap_or(self.subnet)]
     }
 }
 

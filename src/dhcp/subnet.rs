@@ -65,6 +65,8 @@ pub struct Subnet {
     pub lease: LeaseTime,
     /// Relay agents outside `network` whose clients are in it.
     pub relays: Vec<Ipv4Addr>,
+    /// The name of the wire that it shares with other subnets.
+    pub shared_network: Option<Arc<str>>,
     /// Options for clients in this subnet.
     pub options: OptionSet,
 }
@@ -131,6 +133,22 @@ impl Settings {
         self.subnets.iter().map(pool).collect()
     }
 
+    /// The subnets on the wire of subnet `first`, by their places: itself, then those that share its name in the order
+    /// written.
+    pub fn wire_of(&self, first: usize) -> impl Iterator<Item = usize> {
+        let name = self.subnets.get(first).and_then(|subnet| subnet.shared_network.as_deref());
+        let others = name.into_iter().flat_map(move |name| {
+            let shares = move |subnet: &Subnet| subnet.shared_network.as_deref() == Some(name);
+            self.subnets.iter().enumerate().filter(move |(_, subnet)| shares(subnet)).map(|(i, _)| i)
+        });
+        std::iter::once(first).chain(others.filter(move |i| *i != first))
+    }
+
+    /// Whether subnet `first` has its wire in common with others.
+    pub fn is_shared(&self, first: usize) -> bool {
+        self.wire_of(first).nth(1).is_some()
+    }
+
     /// The subnet of a client, by its place in `subnets`, and the address by which we serve it there.
     ///
     /// `giaddr` decides if a relay agent set it (RFC 2131 section 4.3.1). Otherwise `ciaddr` does, when the client has
@@ -152,8 +170,11 @@ impl Settings {
             return on_wire.ok_or(DropReason::NoSubnet);
         }
         match containing(ciaddr) {
-            Some(subnet) if on_wire.is_none_or(|(other, _)| other != subnet) => Ok((subnet, here.server())),
-            _ => on_wire.ok_or(DropReason::NoSubnet),
+            None => on_wire.ok_or(DropReason::NoSubnet),
+            Some(subnet) => match on_wire {
+                Some((other, server)) if self.wire_of(other).any(|i| i == subnet) => Ok((subnet, server)),
+                _ => Ok((subnet, here.server())),
+            },
         }
     }
 }
@@ -197,6 +218,7 @@ mod tests {
                 max: Duration::from_secs(3600),
             },
             relays: relays.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
+            shared_network: None,
             options: OptionSet::new(),
         };
         Settings {

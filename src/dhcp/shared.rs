@@ -1,0 +1,58 @@
+//! Shared networks: several subnets on one wire. A client there may have an address of any of them.
+
+use std::net::Ipv4Addr;
+
+use crate::dhcp::request::Request;
+use crate::dhcp::subnet::Settings;
+use crate::lease::{Binding, LeaseBook};
+use crate::types::Timestamp;
+
+/// The address for the client, if there is one on its wire: its own in any of the subnets, then the one that it asks
+/// for, then a free one of its first subnet, then of the others in the order of the file.
+pub fn find_address(
+    request: &Request<'_>,
+    requested: Option<Ipv4Addr>,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Ipv4Addr> {
+    let client = &request.client;
+    let find = |subnet| book.find_address(subnet, client, requested, now);
+    if !settings.is_shared(request.subnet) {
+        return find(request.subnet);
+    }
+    let usable = |subnet, address| book.shares(subnet, address) && book.is_free_for(address, client, now);
+    let rank = |subnet: &usize| match book.of_client(*subnet, client) {
+        Some((address, binding)) if usable(*subnet, address) => u8::from(binding.until <= now),
+        _ if requested.is_some_and(|address| usable(*subnet, address)) => 2,
+        _ => 3,
+    };
+    let mut subnets: Vec<usize> = settings.wire_of(request.subnet).collect();
+    // Stable: of equals, the order is that of the wire.
+    subnets.sort_by_cached_key(rank);
+    subnets.into_iter().find_map(find)
+}
+
+/// The address that the client has or last had on its wire, and what is known of it. One that it still holds goes
+/// before one that it held.
+pub fn of_client<'b>(
+    request: &Request<'_>,
+    book: &'b LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<(Ipv4Addr, &'b Binding)> {
+    settings
+        .wire_of(request.subnet)
+        .filter_map(|subnet| book.of_client(subnet, &request.client))
+        .min_by_key(|(_, binding)| binding.until <= now)
+}
+
+/// Whether any client on the wire may get `address`: it is in a pool there and reserved for nobody.
+pub fn shares(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, settings: &Settings) -> bool {
+    settings.wire_of(request.subnet).any(|subnet| book.shares(subnet, address))
+}
+
+/// Whether a host on the client's wire can have `address`.
+pub fn has_host(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> bool {
+    settings.wire_of(request.subnet).any(|subnet| settings.subnets[subnet].network.has_host(address))
+}
