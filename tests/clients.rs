@@ -6,10 +6,9 @@ mod lab;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lab::{Site, ready};
+use lab::{Site, ready, until};
 use lanboot::cli::demo::lab::{NETWORK, Need, Running};
 use nix::sys::signal::{Signal, kill};
 
@@ -83,13 +82,4 @@ fn udhcpc_gets_renews_and_releases_a_lease() {
 fn expect(client: &mut Running, server: &mut Running, wanted: &str) {
     let seen = client.wait_for(wanted, LIMIT);
     assert!(seen, "no {wanted:?}; the client:\n{}\nthe server:\n{}", client.drain(), server.drain());
-}
-
-/// Asks `is_so` until it is true.
-fn until(is_so: impl Fn() -> bool, what: &str) {
-    let end = Instant::now() + LIMIT;
-    while !is_so() {
-        assert!(Instant::now() < end, "in {LIMIT:?} it did not come true that {what}");
-        sleep(Duration::from_millis(50));
-    }
 }

@@ -6,10 +6,12 @@
 mod lab;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
-use lab::{SERVER, Site, one_at_a_time, ready};
-use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine};
+use lab::{LANBOOT, SERVER, Site, one_at_a_time, ready, until};
+use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine, run};
 
 const MAC: &str = "52:54:00:77:00:01";
 
@@ -53,6 +55,45 @@ fn the_menu_of_boot_images_leaves_for_the_local_disk() {
     for entry in ["Start", "The local disk", "iPXE shell", "Restart the machine"] {
         assert!(screen.contains(entry), "the menu shows {entry:?}; console:\n{screen}");
     }
+}
+
+#[test]
+fn demo_vm_boots_a_machine_and_cleans_up() {
+    if !ready("firmware demo_vm_boots_a_machine_and_cleans_up", &[NETWORK, OVMF]) {
+        return;
+    }
+    let _alone = one_at_a_time();
+    let temporary = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(LANBOOT);
+    demo.args(["demo", "--vm"]).env("TMPDIR", temporary.path());
+    let mut demo = Running::spawn(demo).unwrap();
+    let pid = demo.pid();
+    let booted = demo.wait_for("Booted in ", LIMIT) && demo.wait_for("\n", LIMIT);
+    assert!(booted, "it printed:\n{}", demo.drain());
+    until(|| demo.ended().is_some(), "the demonstration ends");
+    assert_eq!(demo.ended().and_then(|status| status.code()), Some(0));
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "its temporary folder is gone");
+    let namespaces = run(Command::new("ip").args(["netns", "list"])).unwrap().stdout;
+    let namespaces = String::from_utf8_lossy(&namespaces);
+    assert!(!namespaces.contains(&format!("lanboot-{pid}-")), "its network is gone: {namespaces}");
+}
+
+#[test]
+fn demo_vm_without_root_says_what_to_run() {
+    if !ready("firmware demo_vm_without_root_says_what_to_run", &[NETWORK]) {
+        return;
+    }
+    // Copied, because the build folder may be closed to other users.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("lanboot");
+    fs::copy(LANBOOT, &program).unwrap();
+    let mut demo = Command::new("setpriv");
+    demo.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program).args(["demo", "--vm"]);
+    let output = demo.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("sudo lanboot demo --vm"), "{said}");
 }
 
 /// A machine boots where lanboot gives the addresses: the script runs, and its lease is on the disk.

@@ -7,7 +7,8 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lanboot::cli::demo::lab::{self, Need, Network, Running};
 use tempfile::TempDir;
@@ -44,6 +45,15 @@ pub fn one_at_a_time() -> MutexGuard<'static, ()> {
     static QEMU: Mutex<()> = Mutex::new(());
     // A test that failed while holding it has left nothing behind that matters.
     QEMU.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks `is_so` until it is true, for at most 20 s.
+pub fn until(mut is_so: impl FnMut() -> bool, what: &str) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "in 20 s it did not come true that {what}");
+        sleep(Duration::from_millis(50));
+    }
 }
 
 /// A private network and a folder with config.yaml and boot-images/. The fields are dropped in this order.
