@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::probe::Ports;
 
 /// The configuration, with `@NAMES@` for what differs from run to run.
-const CONFIG: &str = include_str!("config.yaml");
+const CONFIG: &str = include_str!("config.yaml.in");
 
 /// Boot files that are only bytes, and how many. Clients do not run them; they only load them.
 const LOADERS: [(&str, usize); 3] =

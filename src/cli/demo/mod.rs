@@ -22,7 +22,7 @@ pub mod lab;
 mod table;
 mod vm;
 
-/// The machines of the demo, in the order in which they boot. The last one's address is reserved in `config.yaml`.
+/// The machines of the demo, in the order in which they boot. The last one's address is reserved in `config.yaml.in`.
 const CLIENTS: [Client; 5] = [
     Client { kind: Kind::BiosPxe, mac: mac(1), file: "undionly.kpxe" },
     Client { kind: Kind::UefiX64, mac: mac(2), file: "snponly.efi" },
