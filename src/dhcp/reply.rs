@@ -145,7 +145,7 @@ impl Room {
         let asked = &request.message.options;
         let takes =
             asked.u16(code::MAX_MESSAGE_SIZE).map_or(DEFAULT_DATAGRAM, u32::from).max(DEFAULT_DATAGRAM);
-        let carries = request.arrival.mtu.max(DEFAULT_DATAGRAM).min(MAX_DATAGRAM);
+        let carries = request.arrival.mtu.clamp(DEFAULT_DATAGRAM, MAX_DATAGRAM);
         let payload = match reply {
             Reply::Bootp(_) => MIN_LEN,
             _ => takes.min(carries).saturating_sub(IP_UDP_HEADERS) as usize,

@@ -71,7 +71,7 @@ impl Pool {
     }
 
     /// Addresses from `next_unused` on, with the place to go on from.
-    fn from_next_unused(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
+    fn after_last_given(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
         let (first, offset) = self.next_unused;
         self.ranges.iter().enumerate().skip(first).flat_map(move |(i, range)| {
             let offset = if i == first { offset } else { 0 };
@@ -121,7 +121,7 @@ impl LeaseBook {
     }
 
     fn unused(&self, pool: &Pool) -> Option<(Ipv4Addr, (usize, u32))> {
-        let mut places = pool.from_next_unused();
+        let mut places = pool.after_last_given();
         places.find(|(address, _)| !self.bindings.contains_key(address) && !pool.reserved.contains(address))
     }
 }

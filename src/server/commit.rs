@@ -113,7 +113,7 @@ fn work(
         for promise in batch {
             match (&stored, promise.reply) {
                 (Ok(()), Some(reply)) => {
-                    deliver(socket, recorder, &promise.interface, &reply, &promise.event)
+                    deliver(socket, recorder, &promise.interface, &reply, &promise.event);
                 }
                 (Ok(()), None) => recorder.record(&promise.interface, &promise.event),
                 (Err(_), _) => {
