@@ -1,4 +1,5 @@
 //! Small values used everywhere: addresses, identities, architectures, time. No I/O, no policy.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,0 +1,165 @@
+//! The options of a message: an ordered list, read from its fields and written in pieces (RFC 2132, RFC 3396).
+
+use std::net::Ipv4Addr;
+
+use crate::wire::option::code;
+
+const PAD: u8 = 0;
+/// Ends the options of a field.
+pub(super) const END: u8 = 255;
+
+/// Options in the order in which they first appear, each once: pieces of one option are joined wherever they stand
+/// (RFC 3396 section 7).
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Options {
+    entries: Vec<Entry>,
+    values: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Entry {
+    code: u8,
+    start: usize,
+    len: usize,
+}
+
+impl Options {
+    /// Reads the options field and, where option 52 says so, `file` and then `sname` (RFC 2131 section 4.1), each at
+    /// most once. The second value says whether one of them ended in the middle of an option.
+    pub(super) fn decode(area: &[u8], file: &[u8], sname: &[u8]) -> (Options, bool) {
+        let mut pieces = Vec::with_capacity(24);
+        let mut truncated = walk(area, &mut pieces);
+        let overload =
+            pieces.iter().find(|(code, _)| *code == code::OVERLOAD).map_or(&[][..], |(_, value)| value);
+        if matches!(overload, [1 | 3]) {
+            truncated |= walk(file, &mut pieces);
+        }
+        if matches!(overload, [2 | 3]) {
+            truncated |= walk(sname, &mut pieces);
+        }
+        // Only the first option 52 counts: further ones, and those in the fields it opened, mean nothing.
+        let mut first = true;
+        pieces.retain(|(code, _)| *code != code::OVERLOAD || std::mem::take(&mut first));
+        (Options::join(&pieces), truncated)
+    }
+
+    /// Joins pieces of the same code in their order. One pass to measure, one to copy: linear in the pieces.
+    fn join(pieces: &[(u8, &[u8])]) -> Options {
+        let mut options = Options { entries: Vec::with_capacity(pieces.len()), values: Vec::new() };
+        let mut lengths = [0usize; 256];
+        let mut seen = [false; 256];
+        for (code, piece) in pieces {
+            if let Some(length) = lengths.get_mut(usize::from(*code)) {
+                *length = length.saturating_add(piece.len());
+            }
+        }
+        let total = lengths.iter().fold(0usize, |sum, len| sum.saturating_add(*len));
+        options.values.reserve_exact(total);
+        for (i, (code, piece)) in pieces.iter().enumerate() {
+            let Some(seen) = seen.get_mut(usize::from(*code)) else { continue };
+            if std::mem::replace(seen, true) {
+                continue;
+            }
+            let len = lengths.get(usize::from(*code)).copied().unwrap_or(0);
+            options.entries.push(Entry { code: *code, start: options.values.len(), len });
+            options.values.extend_from_slice(piece);
+            if len > piece.len() {
+                let more = pieces.iter().skip(i.saturating_add(1)).filter(|(other, _)| other == code);
+                more.for_each(|(_, piece)| options.values.extend_from_slice(piece));
+            }
+        }
+        options
+    }
+
+    /// The value of option `code`, all its pieces joined; `None` if the option is absent.
+    pub fn get(&self, code: u8) -> Option<&[u8]> {
+        let entry = self.entries.iter().find(|entry| entry.code == code)?;
+        self.value(*entry)
+    }
+
+    /// All options, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.entries.iter().filter_map(|entry| Some((entry.code, self.value(*entry)?)))
+    }
+
+    fn value(&self, entry: Entry) -> Option<&[u8]> {
+        self.values.get(entry.start..entry.start.saturating_add(entry.len))
+    }
+
+    /// Option `code` if it is exactly one byte.
+    pub fn u8(&self, code: u8) -> Option<u8> {
+        self.fixed(code).map(u8::from_be_bytes)
+    }
+
+    /// Option `code` if it is exactly two bytes.
+    pub fn u16(&self, code: u8) -> Option<u16> {
+        self.fixed(code).map(u16::from_be_bytes)
+    }
+
+    /// Option `code` if it is exactly four bytes.
+    pub fn u32(&self, code: u8) -> Option<u32> {
+        self.fixed(code).map(u32::from_be_bytes)
+    }
+
+    /// Option `code` if it is exactly one address.
+    pub fn ip(&self, code: u8) -> Option<Ipv4Addr> {
+        self.fixed(code).map(|octets: [u8; 4]| Ipv4Addr::from(octets))
+    }
+
+    fn fixed<const N: usize>(&self, code: u8) -> Option<[u8; N]> {
+        self.get(code)?.try_into().ok()
+    }
+
+    /// Adds option `code` at the end. An option that is already there stays as it is, and PAD and END are not options:
+    /// returns whether it was added.
+    pub fn push(&mut self, code: u8, value: &[u8]) -> bool {
+        if matches!(code, PAD | END) || self.get(code).is_some() {
+            return false;
+        }
+        self.entries.push(Entry { code, start: self.values.len(), len: value.len() });
+        self.values.extend_from_slice(value);
+        true
+    }
+
+    /// How many bytes the options take on the wire, END not counted.
+    pub fn encoded_len(&self) -> usize {
+        self.entries.iter().fold(0, |sum: usize, entry| sum.saturating_add(encoded_len(entry.len)))
+    }
+
+    pub(super) fn encode_into(&self, out: &mut Vec<u8>) {
+        for (code, value) in self.iter() {
+            if value.is_empty() {
+                out.extend_from_slice(&[code, 0]);
+            }
+            // RFC 3396 section 6: a value longer than 255 bytes goes out in pieces.
+            for piece in value.chunks(255) {
+                out.push(code);
+                out.push(u8::try_from(piece.len()).unwrap_or(u8::MAX));
+                out.extend_from_slice(piece);
+            }
+        }
+    }
+}
+
+/// How many bytes a value of `len` bytes takes on the wire: its bytes, and two for each piece of at most 255.
+pub fn encoded_len(len: usize) -> usize {
+    len.saturating_add(len.div_ceil(255).max(1).saturating_mul(2))
+}
+
+/// Collects the options of one field up to END or the field's end; true if that cut an option short.
+fn walk<'a>(mut area: &'a [u8], pieces: &mut Vec<(u8, &'a [u8])>) -> bool {
+    loop {
+        match area {
+            [] | [END, ..] => return false,
+            [PAD, rest @ ..] => area = rest,
+            [_] => return true,
+            [code, len, rest @ ..] => match rest.split_at_checked(usize::from(*len)) {
+                Some((value, rest)) => {
+                    pieces.push((*code, value));
+                    area = rest;
+                }
+                None => return true,
+            },
+        }
+    }
+}
