@@ -395,3 +395,18 @@ fn d_13_no_reply_is_longer_than_the_client_takes() {
 fn client_id(n: u8) -> lanboot::types::ClientId {
     lanboot::types::ClientId::new(1, &[2, 0, 0, 0, 0, n], None).unwrap()
 }
+
+#[test]
+fn d_01_bytes_that_are_no_message_are_dropped() {
+    let mut world = lab();
+    let whole = discover(1).encode();
+    for len in [0, 1, 43, 235] {
+        assert_eq!(world.send_bytes(&whole[..len]).unwrap_err(), DropReason::TooShort, "{len} bytes");
+    }
+    for hlen in [17, 32, 255] {
+        let mut bytes = whole.clone();
+        bytes[2] = hlen;
+        assert_eq!(world.send_bytes(&bytes).unwrap_err(), DropReason::BadHlen, "hlen {hlen}");
+    }
+    assert_eq!(world.book.len(), 0);
+}

@@ -279,4 +279,11 @@ mod tests {
         let old = cannot_confine(&Escaped(b"/srv"), Errno::ENOSYS).to_string();
         assert!(old.contains("/srv") && old.contains("Linux 5.6"), "{old}");
     }
+
+    #[test]
+    fn a_failing_disk_is_not_a_missing_file() {
+        assert_eq!(refusal(Errno::EIO), Refusal::Io);
+        assert_eq!(refusal(Errno::ESTALE), Refusal::Io);
+        assert_eq!(refusal(Errno::EMFILE), Refusal::Busy);
+    }
 }

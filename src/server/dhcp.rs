@@ -175,3 +175,202 @@ pub fn now() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::lease::Lease;
+    use crate::server::commit::MAX_WAITING;
+    use crate::server::interface;
+    use crate::store::{LeaseStore, MemoryStore, StoreError};
+    use crate::types::{ClientId, Stage};
+    use crate::wire::dhcp::{BOOTREQUEST, MessageType};
+    use crate::wire::option::code;
+    use std::net::{Ipv4Addr, SocketAddrV4};
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    const CONFIG: &str =
+        "dhcp: {mode: server, subnets: [{network: 127.0.0.0/8, pool: 127.77.0.50-127.77.0.99}]}";
+
+    /// A server on loopback that is driven by hand, and a client's socket.
+    struct Bench {
+        server: DhcpServer,
+        client: std::net::UdpSocket,
+    }
+
+    impl Bench {
+        fn new(store: Box<dyn LeaseStore>) -> Bench {
+            let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
+            let settings = config::load(CONFIG).unwrap().dhcp.unwrap();
+            let (socket, _) = DhcpSocket::bind(0, std::slice::from_ref(&lo)).unwrap();
+            let (socket, recorder) = (Arc::new(socket), Recorder::default());
+            let server = DhcpServer {
+                book: LeaseBook::new(settings.pools()),
+                settings,
+                interfaces: HashMap::from([(lo.index, lo)]),
+                committer: Committer::start(store, Arc::clone(&socket), recorder.clone()).unwrap(),
+                socket,
+                catalog: None,
+                recorder,
+            };
+            let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            Bench { server, client }
+        }
+
+        /// Sends a message, has the server handle it, and returns the drops so far.
+        fn send(&mut self, message: &Message) -> Vec<(&'static str, u64)> {
+            let port = self.server.socket.udp().local_addr().unwrap().port();
+            self.client.send_to(&message.encode(), (Ipv4Addr::LOCALHOST, port)).unwrap();
+            let mut inbox = Inbox::default();
+            while let Err(error) = inbox.receive(self.server.socket.udp()) {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                std::thread::yield_now();
+            }
+            self.server.handle_batch(&inbox);
+            self.server.recorder.drops()
+        }
+
+        fn receive(&self) -> Message {
+            let mut bytes = [0; 1500];
+            let len = self.client.recv(&mut bytes).expect("an answer");
+            Message::decode(&bytes[..len]).unwrap()
+        }
+
+        /// Takes in what became of the next batch.
+        fn wait_for_the_store(&mut self) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let outcome = runtime.block_on(self.server.committer.outcome()).unwrap();
+            self.server.committed(&outcome);
+        }
+    }
+
+    /// A store whose commits wait until the sender is dropped.
+    struct Blocked(Receiver<()>);
+
+    impl LeaseStore for Blocked {
+        fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError> {
+            Ok((Vec::new(), 0))
+        }
+
+        fn commit(&mut self, _: &[Lease]) -> Result<(), StoreError> {
+            let _ = self.0.recv();
+            Ok(())
+        }
+    }
+
+    fn message(kind: MessageType, options: &[(u8, &[u8])]) -> Message {
+        let mut message = Message::new(BOOTREQUEST);
+        message.chaddr[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+        message.options.push(code::MESSAGE_TYPE, &[kind.number()]);
+        options.iter().for_each(|(code, value)| assert!(message.options.push(*code, value)));
+        message
+    }
+
+    fn discover() -> Message {
+        message(MessageType::Discover, &[])
+    }
+
+    fn select(address: Ipv4Addr) -> Message {
+        let (address, server) = (address.octets(), Ipv4Addr::LOCALHOST.octets());
+        message(
+            MessageType::Request,
+            &[(code::REQUESTED_ADDRESS, &address), (code::SERVER_IDENTIFIER, &server)],
+        )
+    }
+
+    fn only(reason: DropReason) -> Vec<(&'static str, u64)> {
+        vec![(reason.name(), 1)]
+    }
+
+    #[test]
+    fn what_comes_in_on_another_interface_is_dropped() {
+        let mut bench = Bench::new(Box::new(MemoryStore::default()));
+        bench.server.interfaces.clear();
+        assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
+        assert!(bench.server.book.is_empty());
+    }
+
+    #[test]
+    fn without_the_store_there_is_no_ack_and_with_it_again_there_is() {
+        let store = MemoryStore::default();
+        let broken = store.switch();
+        let mut bench = Bench::new(Box::new(store));
+        assert!(bench.send(&discover()).is_empty());
+        let address = bench.receive().yiaddr;
+        broken.store(true, Ordering::Relaxed);
+        bench.send(&select(address));
+        bench.wait_for_the_store();
+        assert_eq!(bench.server.recorder.drops(), only(DropReason::StoreFailed));
+        broken.store(false, Ordering::Relaxed);
+        bench.send(&select(address));
+        bench.wait_for_the_store();
+        let ack = bench.receive();
+        assert_eq!((ack.message_type(), ack.yiaddr), (Some(Ok(MessageType::Ack)), address));
+        assert_eq!(bench.server.recorder.drops(), only(DropReason::StoreFailed));
+    }
+
+    #[test]
+    fn a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
+        let (release, blocked) = channel();
+        let mut bench = Bench::new(Box::new(Blocked(blocked)));
+        bench.send(&discover());
+        let address = bench.receive().yiaddr;
+        let waiting = |n: usize| Promise {
+            lease: Lease {
+                address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + n as u32),
+                client: ClientId::new(1, &[2, 1, 0, 0, 0, 0], None).unwrap(),
+                hardware: vec![],
+                state: crate::lease::State::Leased,
+                until: Timestamp(0),
+            },
+            reply: None,
+            event: Event::Released { address, client: Client { mac: None, stage: Stage::Other, arch: None } },
+            interface: "lo".into(),
+        };
+        bench.server.committer.submit((0..MAX_WAITING).map(waiting).collect());
+        assert_eq!(bench.send(&select(address)), only(DropReason::Overload));
+        assert!(bench.send(&discover()) == only(DropReason::Overload), "an offer needs no disk");
+        assert_eq!(bench.receive().yiaddr, address, "and the hold is as it was");
+        drop(release);
+        bench.wait_for_the_store();
+        bench.send(&select(address));
+        assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Ack)));
+    }
+
+    #[test]
+    fn a_fault_stops_no_other_message() {
+        let mut bench = Bench::new(Box::new(MemoryStore::default()));
+        // The configuration never lets this through: the bounds of the lease are the wrong way round.
+        let lease = bench.server.settings.subnets[0].lease;
+        bench.server.settings.subnets[0].lease.min = lease.max + Duration::from_secs(1);
+        let asks_for_a_time = message(MessageType::Discover, &[(code::LEASE_TIME, &60u32.to_be_bytes())]);
+        assert_eq!(bench.send(&asks_for_a_time), only(DropReason::Fault));
+        assert_eq!(bench.send(&discover()), only(DropReason::Fault));
+        assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Offer)));
+    }
+
+    #[test]
+    fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
+        let bench = Bench::new(Box::new(MemoryStore::default()));
+        let nowhere = Outgoing {
+            payload: vec![0; 300],
+            route: crate::dhcp::route::Route::Unicast(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1), 0)),
+            interface: 0,
+            server: Ipv4Addr::LOCALHOST,
+        };
+        let client = Client { mac: None, stage: Stage::Other, arch: None };
+        let offer = Event::Answered {
+            message: crate::event::Message::Offer,
+            address: Ipv4Addr::new(127, 77, 0, 50),
+            client,
+            file: None,
+            note: None,
+        };
+        deliver(&bench.server.socket, &bench.server.recorder, "lo", &nowhere, &offer);
+        assert_eq!(bench.server.recorder.drops(), only(DropReason::SendFailed));
+    }
+}
