@@ -1,0 +1,221 @@
+//! The real binary: what it prints and how it ends.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+use lab::{Lab, lanboot};
+
+#[path = "common/lab.rs"]
+mod lab;
+
+/// What a run printed to standard output and to standard error, and its exit code.
+fn told(output: &Output) -> (String, String, i32) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr), output.status.code().expect("it ended by itself"))
+}
+
+#[test]
+fn check_says_ok_in_one_line() {
+    let lab = Lab::new();
+    let (out, err, code) = told(&lab.run(&["check"]));
+    assert_eq!((err.as_str(), code), ("", 0));
+    let file = lab.config_file();
+    let expected = format!(
+        "{}: ok: dhcp server, 1 subnet, 65330 pool addresses, 0 machines, 2 boot architectures, tftp on port {}\n",
+        file.display(),
+        lab.ports.tftp
+    );
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn check_lists_every_problem_with_its_place() {
+    let lab = Lab::new();
+    let text =
+        lab.config().replace("pool: 127.77.0.50-", "pol: 127.77.0.50-").replace("lease: 10m", "lease: 10x");
+    lab.write_config(&text);
+    let (out, err, code) = told(&lab.run(&["check"]));
+    assert_eq!((out.as_str(), code), ("", 1));
+    let file = lab.config_file().display().to_string();
+    let lines: Vec<&str> = err.lines().collect();
+    assert_eq!(lines.len(), 3, "{err}");
+    assert!(lines[..2].iter().all(|line| line.starts_with(&format!("{file}:7:"))), "{err}");
+    assert!(lines[0].contains("pol") && lines[0].contains("did you mean `pool`"), "{err}");
+    assert!(lines[1].contains("lease") && lines[1].contains("10x"), "{err}");
+    assert_eq!(lines[2], format!("{file}: 2 problems"));
+}
+
+#[test]
+fn check_names_boot_files_that_are_not_there() {
+    let lab = Lab::new();
+    fs::remove_file(lab.path().join("boot-images/snponly.efi")).unwrap();
+    let (_, err, code) = told(&lab.run(&["check"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("boot.arch.uefi-x64") && err.contains("snponly.efi"), "{err}");
+    assert!(err.ends_with(": 1 problem\n"), "{err}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_wrong_usage() {
+    let lab = Lab::new();
+    fs::remove_file(lab.config_file()).unwrap();
+    for command in ["check", "serve"] {
+        let (out, err, code) = told(&lab.run(&[command]));
+        assert_eq!((out.as_str(), code), ("", 2), "{command}: {err}");
+        assert!(err.contains("cannot read the configuration") && err.contains("No such file"), "{err}");
+    }
+}
+
+#[test]
+fn without_any_configuration_it_says_where_it_looked() {
+    if fs::exists("/etc/lanboot/config.yaml").unwrap() {
+        return;
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let (_, err, code) = told(&lanboot(&["check"]).current_dir(&empty).output().unwrap());
+    assert_eq!(code, 2);
+    assert!(err.contains("./config.yaml") && err.contains("/etc/lanboot/config.yaml"), "{err}");
+    assert!(err.contains("--config FILE"), "{err}");
+}
+
+#[test]
+fn serve_refuses_a_configuration_with_problems() {
+    let lab = Lab::new();
+    lab.write_config(&lab.config().replace("mode: server", "mode: sever"));
+    let (out, err, code) = told(&lab.run(&["serve"]));
+    assert_eq!((out.as_str(), code), ("", 2));
+    assert!(err.contains(":4:") && err.contains("sever") && err.contains("`server`"), "{err}");
+    assert!(err.ends_with(": 1 problem\n"), "{err}");
+}
+
+#[test]
+fn a_port_in_use_is_said_with_the_process_that_has_it() {
+    let lab = Lab::new();
+    for (port, key) in [(lab.ports.dhcp, "dhcp.ports.server"), (lab.ports.tftp, "tftp.port")] {
+        let held = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+        let (out, err, code) = told(&lab.run(&["serve"]));
+        drop(held);
+        assert_eq!((out.as_str(), code), ("", 3), "{err}");
+        assert!(err.contains(&format!(":{port} is in use by ")), "{err}");
+        assert!(err.contains(&format!("(process {})", std::process::id())), "{err}");
+        assert!(err.contains(&format!("or set another port in `{key}`")), "{err}");
+    }
+}
+
+#[test]
+fn a_second_lanboot_is_told_of_the_first() {
+    let lab = Lab::new();
+    let serving = lab.serve(&["serve"]);
+    let (_, err, code) = told(&lab.run(&["serve"]));
+    assert_eq!(code, 3);
+    assert!(err.contains(&format!("in use by lanboot (process {})", serving.pid())), "{err}");
+    assert!(err.contains("another lanboot is running"), "{err}");
+}
+
+#[test]
+fn a_low_port_without_the_right_to_it_says_how_to_grant_it() {
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if first.trim().parse().is_ok_and(|first: u16| first <= 67) {
+        eprintln!("SKIPPED: this machine lets everybody bind port 67");
+        return;
+    }
+    let lab = Lab::new();
+    lab.write_config(&lab.config().replace(&format!("server: {}", lab.ports.dhcp), "server: 67"));
+    let mut command = lanboot(&["serve"]);
+    if nix::unistd::geteuid().is_root() {
+        // Root has the right: be nobody, with a copy of the binary that nobody can reach.
+        let binary = lab.path().join("lanboot");
+        fs::copy(env!("CARGO_BIN_EXE_lanboot"), &binary).unwrap();
+        fs::set_permissions(lab.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        command = Command::new(binary);
+        command.arg("serve").uid(65534).gid(65534).current_dir("/");
+    }
+    command.arg("--config").arg(lab.config_file());
+    let (out, err, code) = told(&command.output().unwrap());
+    assert_eq!((out.as_str(), code), ("", 3), "{err}");
+    assert!(err.starts_with("lanboot: permission denied binding 0.0.0.0:67"), "{err}");
+    assert!(err.contains("CAP_NET_BIND_SERVICE") && err.contains("`dhcp.ports.server`"), "{err}");
+}
+
+#[test]
+fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
+    let lab = Lab::new();
+    lab.write_config(&lab.config().replace("[lo]", "[nosuch0]"));
+    let (out, err, code) = told(&lab.run(&["serve"]));
+    assert_eq!((out.as_str(), code), ("", 3));
+    assert!(err.contains("nosuch0") && err.contains("this machine has lo"), "{err}");
+}
+
+#[test]
+fn a_missing_folder_of_boot_files_and_a_state_that_cannot_be_made_are_named() {
+    let lab = Lab::new();
+    lab.write_config(&lab.config().replace("state: state", "state: config.yaml/state"));
+    let (_, err, code) = told(&lab.run(&["serve"]));
+    assert_eq!(code, 3);
+    assert!(err.contains("cannot make the state folder") && err.contains("set `state`"), "{err}");
+    lab.write_config(&lab.config().replace("state: state", "state: state\nimages: nowhere"));
+    let (_, err, code) = told(&lab.run(&["serve"]));
+    assert_eq!(code, 3);
+    assert!(err.contains("nowhere") && err.contains("No such file"), "{err}");
+}
+
+#[test]
+fn a_lease_database_that_is_none_is_left_alone_and_named() {
+    let lab = Lab::new();
+    let database = lab.path().join("state/leases.db");
+    fs::create_dir(lab.path().join("state")).unwrap();
+    let text = "this is no database, but somebody may want it".repeat(100);
+    fs::write(&database, &text).unwrap();
+    let (_, err, code) = told(&lab.run(&["serve"]));
+    assert_eq!(code, 3);
+    assert!(err.contains("leases.db") && err.contains("move the file away"), "{err}");
+    assert_eq!(fs::read_to_string(&database).unwrap(), text);
+}
+
+#[test]
+fn wrong_usage_is_2_and_shows_what_is_right() {
+    for arguments in [&["frobnicate"][..], &["--log", "loud"], &["serve", "--nosuch"], &["--config"]] {
+        let (out, err, code) = told(&lanboot(arguments).output().unwrap());
+        assert_eq!((out.as_str(), code), ("", 2), "{arguments:?}");
+        assert!(err.contains("--help"), "{err}");
+    }
+    let (_, err, _) = told(&lanboot(&["--log", "loud"]).output().unwrap());
+    assert!(err.contains("expected error, warn, info, debug or trace"), "{err}");
+}
+
+#[test]
+fn version_and_help_are_answers() {
+    let (out, err, code) = told(&lanboot(&["--version"]).output().unwrap());
+    assert_eq!((out, err.as_str(), code), (format!("lanboot {}\n", env!("CARGO_PKG_VERSION")), "", 0));
+    let (out, err, code) = told(&lanboot(&["--help"]).output().unwrap());
+    assert_eq!((err.as_str(), code), ("", 0));
+    for word in ["serve", "check", "demo", "--config", "--log", "/etc/lanboot/config.yaml"] {
+        assert!(out.contains(word), "{out}");
+    }
+}
+
+#[test]
+fn no_command_means_serve_and_log_overrides_the_configuration() {
+    let lab = Lab::new();
+    lab.write_config(&format!("{}log: {{level: error}}\n", lab.config()));
+    let serving = lab.serve(&["--log", "debug"]);
+    // A client's size probe is a line of debug only.
+    lab::boot(lab.ports, lanboot::probe::Kind::UefiX64, 1);
+    serving.wait_for("DEBUG size_probe snponly.efi by 127.77.0.50");
+    assert_eq!(serving.terminate().0.code(), Some(0));
+}
+
+#[test]
+fn log_error_is_silent_and_json_is_one_object_a_line() {
+    let lab = Lab::new();
+    lab.write_config(&format!("{}log: {{format: json}}\n", lab.config()));
+    let serving = lab.serve(&["serve"]);
+    lab::lease(lab.ports, 1);
+    serving.wait_for("DHCPACK(lo) 127.77.0.50");
+    let (_, lines) = serving.terminate();
+    assert!(lines.iter().all(|line| line.starts_with('{') && line.ends_with('}')), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("\"level\":\"")), "{lines:#?}");
+}
