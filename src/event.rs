@@ -166,7 +166,7 @@ named! {
 }
 
 named! {
-    /// Why a DHCP or BOOTP message was not answered. Each has a test in tests/dhcp.rs, tests/boot.rs or tests/serve.rs.
+    /// Why a DHCP or BOOTP message was not answered. Each has a test: tests/tidy.rs looks for it.
     DropReason {
         /// It came in on an interface that is not served.
         NotServed = "interface_not_served",

@@ -315,6 +315,19 @@ fn core_modules_deny_clocks_files_and_sockets_and_wire_also_panics() {
     }
 }
 
+/// The rules leave out what stands after the first `#[cfg(test)]`, so nothing but tests may.
+#[test]
+fn tests_stand_at_the_bottom_of_their_file() {
+    for source in sources(&["src"]) {
+        let Some((_, after)) = source.code.split_once("#[cfg(test)]") else { continue };
+        let after = after.trim();
+        let last =
+            after == "mod tests;" || after.starts_with("mod tests {") && source.code.ends_with("\n}\n");
+        let closed = after.matches("\n}\n").count() == 0;
+        assert!(last && closed, "{}: something follows its tests", source.path.display());
+    }
+}
+
 #[test]
 fn files_and_functions_are_short() {
     let mut wrong = Vec::new();
