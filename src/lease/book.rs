@@ -178,6 +178,14 @@ impl LeaseBook {
         }
     }
 
+    /// The change that turns the hold of an address under check into an offer, because nobody was found to use it.
+    /// `None` if it is no longer held for that.
+    pub fn checked(&self, address: Ipv4Addr, now: Timestamp) -> Option<LeaseChange> {
+        let binding = self.bindings.get(&address).filter(|b| b.state == State::Checking && b.until > now)?;
+        let holder = binding.holder.clone();
+        Some(LeaseChange::Hold { address, holder, state: State::Offered, until: now.after(OFFER_HOLD) })
+    }
+
     /// Makes a change. What it says about storage comes later, by [`LeaseBook::stored`] or [`LeaseBook::not_stored`].
     pub fn apply(&mut self, change: &LeaseChange) {
         match change {
@@ -367,7 +375,7 @@ mod tests {
 
     #[test]
     fn one_machine_keeps_one_address_through_its_stages() {
-        let mut book = book();
+        let (mut book, mut never_booted) = (book(), book());
         let now = Timestamp::from_seconds(10);
         let firmware = Holder { boots: true, ..client(1) };
         let duid = ClientId::new(1, &[2, 0, 0, 0, 0, 1], Some(b"\xffduid")).unwrap();
@@ -380,7 +388,6 @@ mod tests {
         assert_eq!(book.of_client(0, &firmware, now).map(|(address, _)| address), Some(A), "it boots again");
         let other_system = Holder { client: ClientId::from_stored(b"\xffother").unwrap(), ..client(1) };
         assert!(book.is_free_for(A, &other_system, now), "it was installed anew");
-        let mut never_booted = super::tests::book();
         never_booted.apply(&leased(&system));
         assert!(!never_booted.is_free_for(A, &other_system, now), "two clients that never booted stay two");
     }
