@@ -45,6 +45,13 @@ pub enum Event {
         /// Who said so.
         client: Client,
     },
+    /// Before its first offer somebody was found to use an address.
+    Conflict {
+        /// The address, not offered for a while.
+        address: Ipv4Addr,
+        /// Who answered there, if it was on this wire.
+        by: Option<MacAddr>,
+    },
     /// A message was not answered.
     Dropped {
         /// Why.
@@ -112,7 +119,8 @@ impl Event {
             | Event::Released { client, .. }
             | Event::Declined { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
-            Event::TftpSent { .. }
+            Event::Conflict { .. }
+            | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }
             | Event::TftpStopped { .. }
             | Event::TftpRefused { .. } => None,
@@ -194,6 +202,8 @@ named! {
         UnknownLease = "unknown_lease",
         /// RELEASE or DECLINE of an address that is not that client's.
         NotOwner = "not_owner",
+        /// The address it would get is being checked; the answer comes when that is done.
+        Checking = "checking",
         /// No free address is left in the subnet.
         PoolExhausted = "pool_exhausted",
         /// DECLINE beyond a fifth of the pool.

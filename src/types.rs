@@ -95,6 +95,12 @@ impl ClientId {
         }
     }
 
+    /// The identity of an Ethernet client that is known by its MAC.
+    pub fn of_mac(mac: MacAddr) -> ClientId {
+        let [a, b, c, d, e, f] = mac.0;
+        ClientId([1, a, b, c, d, e, f].into())
+    }
+
     /// The identity as stored: type byte, then the identifier.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

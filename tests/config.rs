@@ -124,6 +124,8 @@ fn every_key_arrives_where_it_is_used() {
         ["192.168.77.50-192.168.77.99", "192.168.77.150-192.168.77.200", "192.168.77.7-192.168.77.7"]
     );
     let seconds = |lease: LeaseTime| [lease.min, lease.default, lease.max].map(|time| time.as_secs());
+    assert_eq!(dhcp.conflict_check, Some(Duration::from_millis(250)));
+    assert_eq!([first.boot_lease, second.boot_lease], [Some(Duration::from_secs(180)), None]);
     assert_eq!(seconds(first.lease), [300, 3600, 5400]);
     assert_eq!(seconds(second.lease), [60, 60, 60]);
     assert_eq!(seconds(third.lease), [120, 3600, 3600]);

@@ -8,7 +8,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::dhcp::route::Route;
 use lanboot::event::DropReason;
-use lanboot::types::MacAddr;
+use lanboot::lease::{Holder, LeaseChange, State};
+use lanboot::types::{ClientId, MacAddr};
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
 use lanboot::wire::option::code;
 use world::*;
@@ -136,7 +137,7 @@ fn rfc2131_4_3_2_selecting_our_offer_or_anothers() {
     let other = Ipv4Addr::new(192, 168, 77, 2);
     world.ask(&discover(1));
     assert_eq!(world.send(&select(1, other, ip(50))).unwrap_err(), DropReason::OtherServer);
-    assert!(world.book.is_free_for(ip(50), &client_id(9), world.now), "our offer is free again");
+    assert!(world.book.is_free_for(ip(50), &holder(9), world.now), "our offer is free again");
     world.ask(&discover(1));
     let nak = world.ask(&select(2, SERVER, ip(50)));
     assert_eq!(nak.kind(), Some(MessageType::Nak));
@@ -239,7 +240,7 @@ fn rfc2131_4_3_4_release_frees_the_owners_address_only() {
     );
     world.arrival.source = SocketAddrV4::new(address, 68);
     assert!(world.send(&release(1, address)).unwrap().is_none());
-    assert!(world.book.is_free_for(address, &client_id(2), world.now));
+    assert!(world.book.is_free_for(address, &holder(2), world.now));
     assert_eq!(world.send(&release(1, address)).unwrap_err(), DropReason::NotOwner, "it has none now");
     assert_eq!(world.lease(1), address, "its last address is kept for it");
 }
@@ -392,8 +393,81 @@ fn d_13_no_reply_is_longer_than_the_client_takes() {
     assert!((1000..=1472).contains(&offer.bytes.len()), "{} bytes with option 57 = 65280", offer.bytes.len());
 }
 
-fn client_id(n: u8) -> lanboot::types::ClientId {
-    lanboot::types::ClientId::new(1, &[2, 0, 0, 0, 0, n], None).unwrap()
+fn holder(n: u8) -> Holder {
+    let mac = MacAddr([2, 0, 0, 0, 0, n]);
+    Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false }
+}
+
+#[test]
+fn rfc2131_2_2_an_address_is_checked_before_its_first_offer_and_not_again() {
+    let mut world = lab();
+    world.used = vec![ip(50)];
+    assert_eq!(world.lease(1), ip(51), "somebody uses the first one");
+    assert_eq!(world.checked, [ip(50), ip(51)]);
+    world.lease(1);
+    world.pass(7200);
+    world.lease(1);
+    assert_eq!(world.checked.len(), 2, "it had a lease there");
+    assert_eq!(world.lease(0xc8), ip(10));
+    assert_eq!(world.checked.len(), 2, "a reserved address is the machine's, whatever answers there");
+    world.settings.conflict_check = None;
+    world.lease(3);
+    assert_eq!(world.checked.len(), 2);
+}
+
+#[test]
+fn an_address_found_in_use_again_stays_out_of_use_twice_as_long() {
+    let mut world = lab();
+    world.used = vec![ip(50)];
+    let mut times = Vec::new();
+    for n in 1..=12 {
+        let wish = message(n, MessageType::Discover, &[(50, &ip(50).octets())]);
+        assert_ne!(world.ask(&wish).message.yiaddr, ip(50));
+        let until = world.book.binding(ip(50)).unwrap().until;
+        times.push(until.since(world.now).as_secs());
+        world.now = until.after(std::time::Duration::from_secs(3600));
+    }
+    assert_eq!(times[..3], [600, 1200, 2400]);
+    assert_eq!(times[11], 86400, "a day at most");
+}
+
+#[test]
+fn a_repeated_discover_waits_for_the_check() {
+    let mut world = lab();
+    let hold = LeaseChange::Hold {
+        address: ip(50),
+        holder: holder(1),
+        state: State::Checking,
+        until: world.now.after(std::time::Duration::from_secs(30)),
+    };
+    world.book.apply(&hold);
+    assert_eq!(world.send(&discover(1)).unwrap_err(), DropReason::Checking);
+    assert_eq!(world.ask(&discover(2)).message.yiaddr, ip(51), "held for client 1");
+    world.pass(31);
+    assert_eq!(world.ask(&discover(1)).message.yiaddr, ip(50));
+}
+
+#[test]
+fn one_machine_keeps_its_address_from_firmware_to_system() {
+    let mut world = lab();
+    let pxe: [(u8, &[u8]); 2] = [(60, b"PXEClient:Arch:00007:UNDI:003000"), (93, &[0, 7])];
+    let address = world.ask(&message(1, MessageType::Discover, &pxe)).message.yiaddr;
+    world.ask(&select(1, SERVER, address));
+    let system = message(1, MessageType::Discover, &[(61, b"\xffan id of its own")]);
+    assert_eq!(world.ask(&system).message.yiaddr, address);
+    let installer = message(1, MessageType::Request, &[(61, b"\0an uuid"), (50, &address.octets())]);
+    assert_eq!(world.ask(&installer).message.yiaddr, address, "INIT-REBOOT with yet another identifier");
+    let other_machine = message(2, MessageType::Discover, &[(61, b"\xffsomething else")]);
+    assert_ne!(world.ask(&other_machine).message.yiaddr, address);
+}
+
+#[test]
+fn a_boot_lease_is_for_the_firmware_stage() {
+    let mut world =
+        World::new(&LAB.replace("lease: {default: 1h", "boot_lease: 2m\n      lease: {default: 1h"));
+    let pxe = message(1, MessageType::Discover, &[(60, b"PXEClient:Arch:00007:UNDI:003000"), (93, &[0, 7])]);
+    assert_eq!(world.ask(&pxe).message.options.u32(51), Some(120));
+    assert_eq!(world.ask(&discover(1)).message.options.u32(51), Some(3600));
 }
 
 #[test]

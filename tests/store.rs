@@ -3,14 +3,18 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 
-use lanboot::lease::{Lease, State};
+use lanboot::lease::{Holder, Lease, State};
 use lanboot::store::{LeaseStore, MemoryStore, SqliteStore};
-use lanboot::types::{ClientId, Timestamp};
+use lanboot::types::{ClientId, MacAddr, Timestamp};
 
 fn lease(n: u8, until: u64) -> Lease {
     Lease {
         address: Ipv4Addr::new(192, 168, 77, n),
-        client: ClientId::new(1, &[2, 0, 0, 0, 0, n], None).unwrap(),
+        holder: Holder {
+            client: ClientId::of_mac(MacAddr([2, 0, 0, 0, 0, n])),
+            mac: Some(MacAddr([2, 0, 0, 0, 0, n])),
+            boots: n == 2,
+        },
         hardware: vec![2, 0, 0, 0, 0, n],
         state: State::Leased,
         until: Timestamp::from_seconds(until),
@@ -53,7 +57,7 @@ fn sqlite_reads_back_after_reopening_and_skips_rows_that_are_no_leases() {
     SqliteStore::open(&path).unwrap().commit(&[lease(1, 100)]).unwrap();
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute(
-        "INSERT INTO leases VALUES (-5, x'0102', x'', 0, 10), (7, x'', x'', 0, 10), (8, x'0102', x'', 9, 10)",
+        "INSERT INTO leases VALUES (-5, x'0102', x'', 0, 0, 10), (7, x'', x'', 0, 0, 10), (8, x'0102', x'', 0, 9, 10)",
         [],
     )
     .unwrap();

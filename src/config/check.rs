@@ -26,6 +26,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     let settings = Settings {
         authoritative: dhcp.authoritative,
         always_broadcast: dhcp.always_broadcast,
+        conflict_check: dhcp.conflict_check,
         bootp: dhcp.bootp,
         ports: dhcp.ports,
         subnets: file.dhcp.subnets.into_iter().filter_map(subnet).collect(),
@@ -48,6 +49,7 @@ fn subnet(written: file::Subnet) -> Option<Subnet> {
         network: written.network?.value,
         pools: written.pools.into_iter().map(|at| at.value).collect(),
         lease: written.lease,
+        boot_lease: written.boot_lease,
         relays: written.relays.into_iter().map(|at| at.value).collect(),
         shared_network: written.shared_network.map(Into::into),
         options: written.options,

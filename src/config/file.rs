@@ -36,6 +36,7 @@ pub(super) struct Dhcp {
     pub(super) mode: Option<Mode>,
     pub(super) authoritative: bool,
     pub(super) always_broadcast: bool,
+    pub(super) conflict_check: Option<Duration>,
     pub(super) bootp: BootpMode,
     pub(super) ports: Ports,
     pub(super) subnets: Vec<Subnet>,
@@ -54,6 +55,7 @@ pub(super) struct Subnet {
     pub(super) network: Option<At<Ipv4Network>>,
     pub(super) pools: Vec<At<Ipv4Range>>,
     pub(super) lease: LeaseTime,
+    pub(super) boot_lease: Option<Duration>,
     pub(super) relays: Vec<At<Ipv4Addr>>,
     pub(super) shared_network: Option<String>,
     pub(super) options: OptionSet,
@@ -72,6 +74,9 @@ pub(super) struct Machine {
 const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
 /// The least that a client gets by asking, if nothing is said.
 const DEFAULT_MIN_LEASE: Duration = Duration::from_secs(120);
+
+/// How long an address is checked before its first offer, if nothing is said.
+const DEFAULT_CONFLICT_CHECK: Duration = Duration::from_millis(500);
 
 /// Reads the whole file.
 pub(super) fn read(reader: &mut Reader, root: &Node) -> File {
@@ -127,6 +132,7 @@ fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
         mode: None,
         authoritative: true,
         always_broadcast: false,
+        conflict_check: Some(DEFAULT_CONFLICT_CHECK),
         bootp: BootpMode::Reserved,
         ports: Ports { server: 67, client: 68 },
         subnets: Vec::new(),
@@ -155,6 +161,9 @@ fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
     }
     if let Some(value) = fields.get("always_broadcast").and_then(|node| reader.bool(node)) {
         dhcp.always_broadcast = value;
+    }
+    if let Some(node) = fields.get("conflict_check") {
+        dhcp.conflict_check = reader.wait_or_off(node);
     }
     let modes = [("true", BootpMode::Reserved), ("off", BootpMode::Off), ("dynamic", BootpMode::Dynamic)];
     if let Some(value) = fields.get("bootp").and_then(|node| reader.choice(node, &modes)) {
@@ -192,6 +201,7 @@ fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
             network: None,
             pools: Vec::new(),
             lease: lease(reader, None),
+            boot_lease: None,
             relays: Vec::new(),
             shared_network: None,
             options: OptionSet::new(),
@@ -205,6 +215,7 @@ fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
         network: fields.get("network").and_then(|node| reader.parse(node, "")),
         pools: fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, "")),
         lease: lease(reader, fields.get("lease")),
+        boot_lease: fields.get("boot_lease").and_then(|node| reader.seconds(node)).map(|at| at.value),
         relays: fields
             .get("relays")
             .map_or(Vec::new(), |node| reader.parse_each(node, "the IPv4 address of a relay agent")),

@@ -20,11 +20,20 @@ impl Section {
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
             Section::Top => &["interfaces", "state", "images", "dhcp", "boot", "machines", "tftp", "log"],
-            Section::Dhcp => {
-                &["mode", "authoritative", "always_broadcast", "bootp", "ports", "subnets", "options"]
-            }
+            Section::Dhcp => &[
+                "mode",
+                "authoritative",
+                "always_broadcast",
+                "conflict_check",
+                "bootp",
+                "ports",
+                "subnets",
+                "options",
+            ],
             Section::Ports => &["server", "client"],
-            Section::Subnet => &["network", "pool", "lease", "relays", "shared_network", "options"],
+            Section::Subnet => {
+                &["network", "pool", "lease", "boot_lease", "relays", "shared_network", "options"]
+            }
             Section::Lease => &["default", "min", "max"],
             Section::Route => &["to", "via"],
             Section::Boot => &["arch", "ipxe", "bootp"],
@@ -49,12 +58,10 @@ pub(super) enum Accepted {
 pub(super) const NOT_BUILT: &[(Section, &str, Accepted)] = &[
     (Section::Top, "http", Accepted::Off),
     (Section::Top, "metrics", Accepted::Off),
-    (Section::Dhcp, "conflict_check", Accepted::Off),
     (Section::Dhcp, "fqdn_suffix", Accepted::Nothing),
     (Section::Dhcp, "subnet_selection", Accepted::Off),
     (Section::Dhcp, "classes", Accepted::Nothing),
     (Section::Ports, "proxy", Accepted::Nothing),
-    (Section::Subnet, "boot_lease", Accepted::Nothing),
     (Section::Boot, "menu", Accepted::Nothing),
     (Section::Machine, "uuid", Accepted::Nothing),
     (Section::Tftp, "ports", Accepted::Zero),

@@ -209,6 +209,21 @@ impl Reader {
         }
     }
 
+    /// A short time to wait, or `None` for `off`.
+    pub(super) fn wait_or_off(&mut self, node: &Node) -> Option<Duration> {
+        let wait = match &node.data {
+            Data::Bool(false) => return None,
+            Data::Text(text) if matches!(text.as_str(), "off" | "no") => return None,
+            Data::Text(text) => duration(text),
+            _ => None,
+        };
+        let sensible = |wait: &Duration| (10..=5000).contains(&wait.as_millis());
+        if wait.filter(sensible).is_none() {
+            self.expected(node, "a time from 10ms to 5s like 500ms, or off");
+        }
+        wait
+    }
+
     /// One of the words of `choices`.
     pub(super) fn choice<T: Copy>(&mut self, node: &Node, choices: &[(&'static str, T)]) -> Option<T> {
         let word = match &node.data {

@@ -18,7 +18,7 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         return Decision::silent(DropReason::BootpRefused);
     }
     if let Some(address) = reserved_address(request, settings) {
-        if !book.is_free_for(address, &request.client, now) {
+        if !book.is_free_for(address, &request.holder, now) {
             return Decision::silent(DropReason::PoolExhausted);
         }
         // Nothing to store: the configuration keeps the address for this machine.

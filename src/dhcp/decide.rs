@@ -10,14 +10,17 @@ use crate::dhcp::route::{Route, route};
 use crate::dhcp::shared;
 use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
-use crate::lease::{Binding, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
-use crate::types::{ClientId, Timestamp};
+use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+use crate::types::{Stage, Timestamp};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 
-/// How long a declined address is offered to nobody.
-pub const DECLINE_QUARANTINE: Duration = Duration::from_secs(600);
-/// The part of a pool that DECLINEs can take out of use: one in this many addresses.
+/// How long an address that somebody else was found to use is offered to nobody; twice as long each further time.
+pub const QUARANTINE: Duration = Duration::from_secs(600);
+/// The longest that gets.
+pub const MAX_QUARANTINE: Duration = Duration::from_secs(86400);
+/// The part of a pool that can be out of use because others use it: one in this many addresses. More would be an attack,
+/// or a router that answers for every address (proxy ARP).
 pub const DECLINED_SHARE: u64 = 5;
 
 /// What to do about a request.
@@ -33,6 +36,13 @@ pub enum Decision {
         route: Route,
         /// What then has happened.
         event: Event,
+    },
+    /// Hold the address and find out whether somebody uses it already; then decide once more.
+    CheckAddress {
+        /// The address.
+        address: Ipv4Addr,
+        /// The change to the book.
+        hold: LeaseChange,
     },
     /// Store this; there is nothing to say to the client.
     Quiet {
@@ -81,15 +91,28 @@ fn discover(
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
-    let client = &request.client;
-    let reserved =
-        reserved_address(request, settings).filter(|address| book.is_free_for(*address, client, now));
+    let who = &request.holder;
+    let reserved = reserved_address(request, settings).filter(|address| book.is_free_for(*address, who, now));
     let found = reserved.or_else(|| shared::find_address(request, requested, book, settings, now));
     let Some(address) = found else { return Decision::silent(DropReason::PoolExhausted) };
-    let leased = book.binding(address).is_some_and(|b| is_leased_to(b, client) && b.until > now);
-    let hold = LeaseChange::Offer { address, client: client.clone(), until: now.after(OFFER_HOLD) };
+    let own = book.binding(address).filter(|binding| binding.holder.is(who));
+    let (state, active) = own.map_or((State::Released, false), |b| (b.state, b.until > now));
+    if state == State::Checking && active {
+        return Decision::silent(DropReason::Checking);
+    }
+    let is_checked = state == State::Leased || (state == State::Offered && active);
+    if reserved.is_none() && !is_checked && settings.conflict_check.is_some() && !request.arrival.loopback {
+        return Decision::CheckAddress { address, hold: hold(request, address, State::Checking, now) };
+    }
     let lease = lease_time(request, address, settings);
-    answer(request, settings, Reply::Offer(address, lease), (!leased).then_some(hold))
+    let is_leased = state == State::Leased && active;
+    let change = (!is_leased).then(|| hold(request, address, State::Offered, now));
+    answer(request, settings, Reply::Offer(address, lease), change)
+}
+
+/// Keeps `address` for the client for a while, in memory.
+fn hold(request: &Request<'_>, address: Ipv4Addr, state: State, now: Timestamp) -> LeaseChange {
+    LeaseChange::Hold { address, holder: request.holder.clone(), state, until: now.after(OFFER_HOLD) }
 }
 
 /// SELECTING: the client broadcasts which server's offer it takes (RFC 2131 section 4.3.2).
@@ -102,10 +125,10 @@ fn select(
     now: Timestamp,
 ) -> Decision {
     if !is_ours(request, Some(server)) {
-        let client = request.client.clone();
         let offer = shared::of_client(request, book, settings, now)
             .filter(|(_, binding)| binding.state == State::Offered);
-        let change = offer.map(|(address, _)| LeaseChange::Withdraw { address, client });
+        let change =
+            offer.map(|(address, _)| LeaseChange::Withdraw { address, holder: request.holder.clone() });
         return Decision::Silent { reason: DropReason::OtherServer, change };
     }
     if may_have(request, address, book, settings, now) {
@@ -154,7 +177,7 @@ fn may_have(
 ) -> bool {
     let entitled = reserved_address(request, settings) == Some(address)
         || shared::shares(request, address, book, settings);
-    entitled && book.is_free_for(address, &request.client, now)
+    entitled && book.is_free_for(address, &request.holder, now)
 }
 
 /// ACKs `address` for the lease time. The reply leaves after the lease is stored.
@@ -180,18 +203,33 @@ fn decline(
     if !is_ours(request, server) {
         return Decision::silent(DropReason::OtherServer);
     }
-    let holds = |b: &Binding| b.client == request.client && matches!(b.state, State::Offered | State::Leased);
-    if !book.binding(address).is_some_and(|binding| holds(binding) && binding.until > now) {
+    let holds = |b: &&Binding| {
+        b.holder.is(&request.holder) && matches!(b.state, State::Offered | State::Leased) && b.until > now
+    };
+    if book.binding(address).filter(holds).is_none() {
         return Decision::silent(DropReason::NotOwner);
     }
-    let subnet = book.pool_of(address).unwrap_or(request.subnet);
+    match quarantine(book, address, now) {
+        Some(lease) => {
+            Decision::Quiet { lease, event: Event::Declined { address, client: request.client() } }
+        }
+        None => Decision::silent(DropReason::TooManyDeclined),
+    }
+}
+
+/// The lease that keeps `address` from everyone for a while, because somebody else than its holder was found to use it.
+/// `None` if it has no holder, or if too much of its pool is out of use already.
+pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
+    let binding = book.binding(address)?;
+    let subnet = book.pool_of(address)?;
     let declined = book.declined(subnet, now) as u64;
     if (declined + 1) * DECLINED_SHARE > book.pool_size(subnet).max(DECLINED_SHARE) {
-        return Decision::silent(DropReason::TooManyDeclined);
+        return None;
     }
-    let lease = Lease { state: State::Declined, ..request.lease(address, now.after(DECLINE_QUARANTINE)) };
-    let event = Event::Declined { address, client: request.client() };
-    Decision::Quiet { lease, event }
+    let factor = 1u32.checked_shl(u32::from(binding.strikes)).unwrap_or(u32::MAX);
+    let until = now.after(QUARANTINE.saturating_mul(factor).min(MAX_QUARANTINE)).rounded_up();
+    let hardware = binding.holder.mac.map(|mac| mac.0.to_vec()).unwrap_or_default();
+    Some(Lease { address, holder: binding.holder.clone(), hardware, state: State::Declined, until })
 }
 
 /// Frees the client's own address: only the one it holds, and only when it sends from it (or through a relay agent).
@@ -208,7 +246,7 @@ fn release(
     let arrival = request.arrival;
     let sent_from_it =
         *arrival.source.ip() == address || arrival.loopback || !request.message.giaddr.is_unspecified();
-    let held = book.binding(address).is_some_and(|b| is_leased_to(b, &request.client) && b.until > now);
+    let held = book.binding(address).is_some_and(|b| is_leased_to(b, &request.holder) && b.until > now);
     if !held || !sent_from_it {
         return Decision::silent(DropReason::NotOwner);
     }
@@ -252,7 +290,7 @@ impl Request<'_> {
     pub fn lease(&self, address: Ipv4Addr, until: Timestamp) -> Lease {
         let hardware = self.message.hardware().to_vec();
         let until = until.rounded_up();
-        Lease { address, client: self.client.clone(), hardware, state: State::Leased, until }
+        Lease { address, holder: self.holder.clone(), hardware, state: State::Leased, until }
     }
 }
 
@@ -260,9 +298,11 @@ impl Request<'_> {
 /// subnet, or that subnet's default.
 fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> Duration {
     let bounds = request.subnet_of(address, settings).lease;
+    // iPXE and firmware ask for no time; the system they boot asks anew and for longer.
+    let boots = |_: &Duration| matches!(request.identity.stage, Stage::Pxe | Stage::Http | Stage::Ipxe);
     match request.message.options.u32(code::LEASE_TIME) {
         Some(seconds) => Duration::from_secs(u64::from(seconds)).clamp(bounds.min, bounds.max),
-        None => bounds.default,
+        None => request.subnet_of(address, settings).boot_lease.filter(boots).unwrap_or(bounds.default),
     }
 }
 
@@ -271,6 +311,6 @@ fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>) -> bool {
     server.is_none_or(|server| server == request.server || request.arrival.addresses.contains(&server))
 }
 
-fn is_leased_to(binding: &Binding, client: &ClientId) -> bool {
-    binding.state == State::Leased && binding.client == *client
+fn is_leased_to(binding: &Binding, who: &Holder) -> bool {
+    binding.state == State::Leased && binding.holder.is(who)
 }

@@ -6,7 +6,8 @@ use crate::boot::identity::Identity;
 use crate::boot::policy::{Choice, choose};
 use crate::dhcp::subnet::{Arrival, Machine, Settings, Subnet};
 use crate::event::{Client, DropReason, Message as Kind};
-use crate::types::ClientId;
+use crate::lease::Holder;
+use crate::types::{ClientId, Stage};
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::option::code;
 
@@ -20,7 +21,7 @@ pub struct Request<'a> {
     /// How it reached us.
     pub arrival: &'a Arrival,
     /// Whose lease it is about.
-    pub client: ClientId,
+    pub holder: Holder,
     /// What the client is.
     pub identity: Identity,
     /// The place of its subnet in the settings. Where that shares its wire with others ([`Settings::wire_of`]), it is
@@ -124,9 +125,11 @@ pub fn classify<'a>(
     let client = ClientId::new(message.htype, message.hardware(), id).ok_or(DropReason::NoIdentity)?;
     let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, arrival)?;
     let identity = Identity::of(message);
+    let boots = identity.stage != Stage::Other;
+    let holder = Holder { client, mac: message.mac(), boots };
     let machine = message.mac().and_then(|mac| settings.machines.with_mac(mac));
     let boot = choose(&settings.boot, machine.and_then(|machine| machine.boot.as_ref()), &identity);
-    Ok(Request { ask, message, arrival, client, identity, subnet, server, machine, boot })
+    Ok(Request { ask, message, arrival, holder, identity, subnet, server, machine, boot })
 }
 
 fn ask_of(message: &Message) -> Result<Ask, DropReason> {

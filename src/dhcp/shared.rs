@@ -16,13 +16,13 @@ pub fn find_address(
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Ipv4Addr> {
-    let client = &request.client;
-    let find = |subnet| book.find_address(subnet, client, requested, now);
+    let who = &request.holder;
+    let find = |subnet| book.find_address(subnet, who, requested, now);
     if !settings.is_shared(request.subnet) {
         return find(request.subnet);
     }
-    let usable = |subnet, address| book.shares(subnet, address) && book.is_free_for(address, client, now);
-    let rank = |subnet: &usize| match book.of_client(*subnet, client) {
+    let usable = |subnet, address| book.shares(subnet, address) && book.is_free_for(address, who, now);
+    let rank = |subnet: &usize| match book.of_client(*subnet, who, now) {
         Some((address, binding)) if usable(*subnet, address) => u8::from(binding.until <= now),
         _ if requested.is_some_and(|address| usable(*subnet, address)) => 2,
         _ => 3,
@@ -43,7 +43,7 @@ pub fn of_client<'b>(
 ) -> Option<(Ipv4Addr, &'b Binding)> {
     settings
         .wire_of(request.subnet)
-        .filter_map(|subnet| book.of_client(subnet, &request.client))
+        .filter_map(|subnet| book.of_client(subnet, &request.holder, now))
         .min_by_key(|(_, binding)| binding.until <= now)
 }
 

@@ -17,6 +17,8 @@ pub struct Settings {
     pub authoritative: bool,
     /// Answer every client without an address by broadcast.
     pub always_broadcast: bool,
+    /// How long to wait for somebody to answer at an address before its first offer; `None`: it is not checked.
+    pub conflict_check: Option<Duration>,
     /// Who is answered to plain BOOTP.
     pub bootp: BootpMode,
     /// UDP ports; 67 and 68 except in tests and classrooms.
@@ -63,6 +65,8 @@ pub struct Subnet {
     pub pools: Vec<Ipv4Range>,
     /// How long a lease lasts.
     pub lease: LeaseTime,
+    /// How long one lasts that firmware or a boot loader gets, where that is another time.
+    pub boot_lease: Option<Duration>,
     /// Relay agents outside `network` whose clients are in it.
     pub relays: Vec<Ipv4Addr>,
     /// The name of the wire that it shares with other subnets.
@@ -217,6 +221,7 @@ mod tests {
                 min: Duration::from_secs(120),
                 max: Duration::from_secs(3600),
             },
+            boot_lease: None,
             relays: relays.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
             shared_network: None,
             options: OptionSet::new(),
@@ -224,6 +229,7 @@ mod tests {
         Settings {
             authoritative: true,
             always_broadcast: false,
+            conflict_check: None,
             bootp: BootpMode::Reserved,
             ports: Ports { server: 67, client: 68 },
             subnets: vec![subnet("10.0.1.0/24", &[]), subnet("10.0.2.0/24", &[[172, 16, 0, 1]])],

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 
-use crate::lease::book::{Binding, LeaseBook, State};
-use crate::types::{ClientId, Ipv4Network, Ipv4Range, Timestamp};
+use crate::lease::book::{Binding, Holder, LeaseBook, State};
+use crate::types::{Ipv4Network, Ipv4Range, Timestamp};
 
 /// The addresses of one subnet that clients without a reservation share.
 #[derive(Debug)]
@@ -85,18 +85,18 @@ impl Pool {
 }
 
 impl LeaseBook {
-    /// The address for `client` in `subnet`, if there is one: the one it has or last had, then the one it asks for,
+    /// The address for `who` in `subnet`, if there is one: the one it has or last had, then the one it asks for,
     /// then one that nobody ever had, then the one that has been free for longest.
     pub fn find_address(
         &self,
         subnet: usize,
-        client: &ClientId,
+        who: &Holder,
         requested: Option<Ipv4Addr>,
         now: Timestamp,
     ) -> Option<Ipv4Addr> {
         let pool = self.pools.get(subnet)?;
-        let usable = |address: &Ipv4Addr| pool.shares(*address) && self.is_free_for(*address, client, now);
-        let last = self.of_client(subnet, client).map(|(address, _)| address);
+        let usable = |address: &Ipv4Addr| pool.shares(*address) && self.is_free_for(*address, who, now);
+        let last = self.of_client(subnet, who, now).map(|(address, _)| address);
         last.filter(usable)
             .or_else(|| requested.filter(usable))
             .or_else(|| self.unused(pool).map(|(address, _)| address))
@@ -130,13 +130,15 @@ impl LeaseBook {
 mod tests {
     use super::*;
     use crate::lease::{Lease, LeaseChange};
+    use crate::types::{ClientId, MacAddr};
 
     fn ip(n: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, n)
     }
 
-    fn client(n: u8) -> ClientId {
-        ClientId::new(1, &[2, 0, 0, 0, 0, n], None).unwrap()
+    fn client(n: u8) -> Holder {
+        let mac = MacAddr([2, 0, 0, 0, 0, n]);
+        Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false }
     }
 
     /// 10.0.0.1 to .3 and .10 to .11, .2 reserved.
@@ -147,7 +149,7 @@ mod tests {
 
     fn grant(book: &mut LeaseBook, address: Ipv4Addr, n: u8, until: u64) {
         let until = Timestamp::from_seconds(until);
-        let lease = Lease { address, client: client(n), hardware: vec![], state: State::Leased, until };
+        let lease = Lease { address, holder: client(n), hardware: vec![], state: State::Leased, until };
         book.apply(&LeaseChange::Store(lease));
     }
 
@@ -204,7 +206,7 @@ mod tests {
         let mut book = book();
         let until = Timestamp::from_seconds(600);
         let lease =
-            Lease { address: ip(1), client: client(1), hardware: vec![], state: State::Declined, until };
+            Lease { address: ip(1), holder: client(1), hardware: vec![], state: State::Declined, until };
         book.apply(&LeaseChange::Store(lease));
         let at = Timestamp::from_seconds;
         assert_eq!(book.declined(0, at(599)), 1);

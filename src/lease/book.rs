@@ -2,11 +2,12 @@
 //! survive a restart is also in the store.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::lease::allocate::Pool;
-use crate::types::{ClientId, Timestamp};
+use crate::types::{ClientId, MacAddr, Timestamp};
 
 /// All bindings, by address and by client.
 ///
@@ -17,17 +18,48 @@ pub struct LeaseBook {
     pub(super) pools: Vec<Pool>,
     pub(super) bindings: HashMap<Ipv4Addr, Binding>,
     clients: HashMap<(usize, ClientId), Ipv4Addr>,
+    /// By MAC, those bindings whose client has another identifier than its MAC.
+    machines: HashMap<(usize, MacAddr), Ipv4Addr>,
+}
+
+/// Who wants or has an address.
+///
+/// One machine may show several identifiers as it boots: its firmware the MAC, the installer a UUID, the system a DUID.
+/// So that it keeps one address, what a booting stage got is also found by MAC, and a booting stage finds what any
+/// other stage got.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// Its identity.
+    pub client: ClientId,
+    /// Its Ethernet address.
+    pub mac: Option<MacAddr>,
+    /// Whether it is firmware or a boot loader.
+    pub boots: bool,
+}
+
+impl Holder {
+    /// Whether the two are one machine.
+    pub fn is(&self, other: &Holder) -> bool {
+        self.client == other.client
+            || (self.mac.is_some() && self.mac == other.mac && (self.boots || other.boots))
+    }
+
+    fn is_known_by_mac(&self, mac: MacAddr) -> bool {
+        self.client == ClientId::of_mac(mac)
+    }
 }
 
 /// Who has or last had an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Binding {
-    /// Whose it is.
-    pub client: ClientId,
+    /// Whose it is. Once a booting stage had it, `boots` stays.
+    pub holder: Holder,
     /// In what way.
     pub state: State,
     /// When that ends. Past this moment the address is free.
     pub until: Timestamp,
+    /// How many times in a row somebody else was found to use it.
+    pub strikes: u8,
     /// The end that is on stable storage, if the lease is there at all. Nothing later may be promised before a commit.
     pub stored: Option<Timestamp>,
 }
@@ -35,6 +67,8 @@ pub struct Binding {
 /// In what way an address is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
+    /// Held for a client while it is checked that nobody uses it.
+    Checking,
     /// Held for the client it was offered to.
     Offered,
     /// Leased.
@@ -51,7 +85,7 @@ pub struct Lease {
     /// The address.
     pub address: Ipv4Addr,
     /// Whose it is.
-    pub client: ClientId,
+    pub holder: Holder,
     /// The client's hardware address, 0 to 16 bytes.
     pub hardware: Vec<u8>,
     /// Leased, declined or released; offers are not stored.
@@ -64,11 +98,13 @@ pub struct Lease {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LeaseChange {
     /// Hold an address for a client; in memory only.
-    Offer {
+    Hold {
         /// The address.
         address: Ipv4Addr,
         /// For whom.
-        client: ClientId,
+        holder: Holder,
+        /// Checking or offered.
+        state: State,
         /// Until when.
         until: Timestamp,
     },
@@ -77,7 +113,7 @@ pub enum LeaseChange {
         /// The address.
         address: Ipv4Addr,
         /// For whom it was held.
-        client: ClientId,
+        holder: Holder,
     },
     /// Grant, extend, give back or decline a lease. Must be on stable storage before the client is told.
     Store(Lease),
@@ -98,13 +134,8 @@ impl LeaseBook {
         if self.pool_of(lease.address).is_none() {
             return false;
         }
-        let binding = Binding {
-            client: lease.client,
-            state: lease.state,
-            until: lease.until,
-            stored: Some(lease.until),
-        };
-        self.put(lease.address, binding);
+        let Lease { address, holder, state, until, .. } = lease;
+        self.put(address, Binding { holder, state, until, strikes: 0, stored: Some(until) });
         true
     }
 
@@ -123,64 +154,86 @@ impl LeaseBook {
         self.bindings.get(&address)
     }
 
-    /// The address that `client` has or last had in subnet `subnet`, and what is known of it.
-    pub fn of_client(&self, subnet: usize, client: &ClientId) -> Option<(Ipv4Addr, &Binding)> {
-        let address = *self.clients.get(&(subnet, client.clone()))?;
-        Some((address, self.bindings.get(&address)?))
+    /// The address that `who` has or last had in subnet `subnet`, and what is known of it. One that it still has goes
+    /// before one that it had.
+    pub fn of_client(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
+        let by_client = self.clients.get(&(subnet, who.client.clone()));
+        let by_mac = who.mac.and_then(|mac| {
+            let bare = (!who.is_known_by_mac(mac)).then(|| (subnet, ClientId::of_mac(mac)));
+            let machine = self.machines.get(&(subnet, mac));
+            machine.or_else(|| self.clients.get(&bare?))
+        });
+        let known = [by_client, by_mac].into_iter().flatten();
+        let bindings = known.filter_map(|address| Some((*address, self.bindings.get(address)?)));
+        bindings.filter(|(_, binding)| binding.holder.is(who)).min_by_key(|(_, binding)| binding.until <= now)
     }
 
-    /// Whether `client` may have `address` as far as other clients are concerned: nobody else holds it and it is not
-    /// declined.
-    pub fn is_free_for(&self, address: Ipv4Addr, client: &ClientId, now: Timestamp) -> bool {
+    /// Whether `who` may have `address` as far as others are concerned: nobody else holds it and it is not declined.
+    pub fn is_free_for(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         match self.bindings.get(&address) {
             Some(binding) if binding.until > now => {
-                binding.client == *client && binding.state != State::Declined
+                binding.holder.is(who) && binding.state != State::Declined
             }
             _ => true,
         }
     }
 
+    /// The change that turns the hold of an address under check into an offer, because nobody was found to use it.
+    /// `None` if it is no longer held for that.
+    pub fn checked(&self, address: Ipv4Addr, now: Timestamp) -> Option<LeaseChange> {
+        let binding = self.bindings.get(&address).filter(|b| b.state == State::Checking && b.until > now)?;
+        let holder = binding.holder.clone();
+        Some(LeaseChange::Hold { address, holder, state: State::Offered, until: now.after(OFFER_HOLD) })
+    }
+
     /// Makes a change. What it says about storage comes later, by [`LeaseBook::stored`] or [`LeaseBook::not_stored`].
     pub fn apply(&mut self, change: &LeaseChange) {
         match change {
-            LeaseChange::Offer { address, client, until } => {
+            LeaseChange::Hold { address, holder, state, until } => {
+                let strikes = self.bindings.get(address).map_or(0, |b| b.strikes);
                 let binding =
-                    Binding { client: client.clone(), state: State::Offered, until: *until, stored: None };
+                    Binding { holder: holder.clone(), state: *state, until: *until, strikes, stored: None };
                 self.put(*address, binding);
             }
-            LeaseChange::Withdraw { address, client } => {
-                let offer =
-                    self.bindings.get(address).filter(|b| b.state == State::Offered && b.client == *client);
-                if let Some(offer) = offer {
+            LeaseChange::Withdraw { address, holder } => {
+                let offered = |b: &&Binding| b.state == State::Offered && b.holder.is(holder);
+                if let Some(offer) = self.bindings.get(address).filter(offered) {
                     let binding = Binding { state: State::Released, until: Timestamp(0), ..offer.clone() };
                     self.put(*address, binding);
                 }
             }
-            LeaseChange::Store(lease) => {
-                let stored = self.bindings.get(&lease.address).filter(|b| b.client == lease.client);
-                let binding = Binding {
-                    client: lease.client.clone(),
-                    state: lease.state,
-                    until: lease.until,
-                    stored: stored.and_then(|b| b.stored),
-                };
-                self.put(lease.address, binding);
-            }
+            LeaseChange::Store(lease) => self.apply_lease(lease),
         }
+    }
+
+    fn apply_lease(&mut self, lease: &Lease) {
+        let old = self.bindings.get(&lease.address);
+        let own = old.filter(|b| b.holder.is(&lease.holder));
+        let strikes = old.map_or(0, |b| b.strikes);
+        let strikes = match lease.state {
+            State::Declined => strikes.saturating_add(1),
+            // A client that comes back to extend its lease has had the address for itself.
+            State::Leased if own.is_some_and(|b| b.state == State::Leased) => 0,
+            _ => strikes,
+        };
+        let stored = own.and_then(|b| b.stored);
+        let binding =
+            Binding { holder: lease.holder.clone(), state: lease.state, until: lease.until, strikes, stored };
+        self.put(lease.address, binding);
     }
 
     /// `lease` is on stable storage now.
     pub fn stored(&mut self, lease: &Lease) {
-        if let Some(binding) = self.bindings.get_mut(&lease.address).filter(|b| b.client == lease.client) {
+        if let Some(binding) = self.bindings.get_mut(&lease.address).filter(|b| b.holder.is(&lease.holder)) {
             binding.stored = Some(lease.until);
         }
     }
 
     /// `lease` could not be stored: the book falls back to what is on disk, or to an offer if nothing is.
     pub fn not_stored(&mut self, lease: &Lease, now: Timestamp) {
-        let Some(binding) = self.bindings.get(&lease.address).filter(|b| b.client == lease.client) else {
-            return;
-        };
+        // A release or a decline promised nobody anything: it stands in memory, whatever the disk says.
+        let leased = |b: &&Binding| b.holder.is(&lease.holder) && b.state == State::Leased;
+        let Some(binding) = self.bindings.get(&lease.address).filter(leased) else { return };
         let (state, until) = match binding.stored {
             Some(until) => (State::Leased, until),
             None => (State::Offered, now.after(OFFER_HOLD)),
@@ -199,20 +252,31 @@ impl LeaseBook {
         self.pools.iter().position(|pool| pool.network.contains(address))
     }
 
-    fn put(&mut self, address: Ipv4Addr, binding: Binding) {
+    fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
         let Some(subnet) = self.pool_of(address) else { return };
         let pool = &mut self.pools[subnet];
         if let Some(old) = self.bindings.remove(&address) {
             pool.gave(address, &old);
-            let key = (subnet, old.client);
-            if self.clients.get(&key) == Some(&address) {
-                self.clients.remove(&key);
+            binding.holder.boots |= old.holder.boots && old.holder.is(&binding.holder);
+            remove_if(&mut self.clients, &(subnet, old.holder.client), address);
+            if let Some(mac) = old.holder.mac {
+                remove_if(&mut self.machines, &(subnet, mac), address);
             }
         }
         pool.took(address, &binding);
-        self.clients.insert((subnet, binding.client.clone()), address);
+        if let Some(mac) = binding.holder.mac.filter(|mac| !binding.holder.is_known_by_mac(*mac)) {
+            self.machines.insert((subnet, mac), address);
+        }
+        self.clients.insert((subnet, binding.holder.client.clone()), address);
         self.bindings.insert(address, binding);
         self.advance(subnet);
+    }
+}
+
+/// Removes `key` unless it has come to mean another address since.
+fn remove_if<K: Eq + Hash>(map: &mut HashMap<K, Ipv4Addr>, key: &K, address: Ipv4Addr) {
+    if map.get(key) == Some(&address) {
+        map.remove(key);
     }
 }
 
@@ -227,14 +291,19 @@ mod tests {
         LeaseBook::new(vec![Pool::new(network, vec!["192.168.77.50-192.168.77.52".parse().unwrap()], [])])
     }
 
-    fn client(n: u8) -> ClientId {
-        ClientId::new(1, &[2, 0, 0, 0, 0, n], None).unwrap()
+    fn client(n: u8) -> Holder {
+        let mac = MacAddr([2, 0, 0, 0, 0, n]);
+        Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false }
+    }
+
+    fn offer(n: u8, until: Timestamp) -> LeaseChange {
+        LeaseChange::Hold { address: A, holder: client(n), state: State::Offered, until }
     }
 
     fn lease(n: u8, until: u64) -> Lease {
         Lease {
             address: A,
-            client: client(n),
+            holder: client(n),
             hardware: vec![],
             state: State::Leased,
             until: Timestamp::from_seconds(until),
@@ -245,25 +314,25 @@ mod tests {
     fn an_offer_holds_the_address_until_it_ends() {
         let mut book = book();
         let until = Timestamp::from_seconds(30);
-        book.apply(&LeaseChange::Offer { address: A, client: client(1), until });
+        book.apply(&offer(1, until));
         let at = Timestamp::from_seconds;
         assert!(!book.is_free_for(A, &client(2), at(29)));
         assert!(book.is_free_for(A, &client(1), at(29)));
         assert!(book.is_free_for(A, &client(2), at(30)));
-        assert_eq!(book.of_client(0, &client(1)).map(|(address, _)| address), Some(A));
+        assert_eq!(book.of_client(0, &client(1), at(0)).map(|(address, _)| address), Some(A));
     }
 
     #[test]
     fn only_its_client_withdraws_an_offer_and_no_lease_is_withdrawn() {
         let mut book = book();
         let until = Timestamp::from_seconds(30);
-        book.apply(&LeaseChange::Offer { address: A, client: client(1), until });
-        book.apply(&LeaseChange::Withdraw { address: A, client: client(2) });
+        book.apply(&offer(1, until));
+        book.apply(&LeaseChange::Withdraw { address: A, holder: client(2) });
         assert!(!book.is_free_for(A, &client(3), Timestamp(0)));
-        book.apply(&LeaseChange::Withdraw { address: A, client: client(1) });
+        book.apply(&LeaseChange::Withdraw { address: A, holder: client(1) });
         assert!(book.is_free_for(A, &client(3), Timestamp(0)));
         book.apply(&LeaseChange::Store(lease(1, 60)));
-        book.apply(&LeaseChange::Withdraw { address: A, client: client(1) });
+        book.apply(&LeaseChange::Withdraw { address: A, holder: client(1) });
         assert!(!book.is_free_for(A, &client(3), Timestamp(0)));
     }
 
@@ -290,7 +359,7 @@ mod tests {
         let mut book = book();
         book.apply(&LeaseChange::Store(lease(1, 5)));
         book.apply(&LeaseChange::Store(lease(2, 60)));
-        assert!(book.of_client(0, &client(1)).is_none());
+        assert!(book.of_client(0, &client(1), Timestamp(0)).is_none());
         assert_eq!(book.len(), 1);
         book.stored(&lease(1, 5));
         assert_eq!(book.binding(A).unwrap().stored, None, "a late report of the old lease changes nothing");
@@ -302,5 +371,38 @@ mod tests {
         assert!(!book.load(Lease { address: Ipv4Addr::new(10, 0, 0, 1), ..lease(1, 60) }));
         assert!(book.load(lease(1, 60)));
         assert_eq!(book.binding(A).unwrap().stored, Some(Timestamp::from_seconds(60)));
+    }
+
+    #[test]
+    fn one_machine_keeps_one_address_through_its_stages() {
+        let (mut book, mut never_booted) = (book(), book());
+        let now = Timestamp::from_seconds(10);
+        let firmware = Holder { boots: true, ..client(1) };
+        let duid = ClientId::new(1, &[2, 0, 0, 0, 0, 1], Some(b"\xffduid")).unwrap();
+        let system = Holder { client: duid, ..client(1) };
+        let leased = |holder: &Holder| LeaseChange::Store(Lease { holder: holder.clone(), ..lease(1, 3600) });
+        book.apply(&leased(&firmware));
+        assert!(book.is_free_for(A, &system, now), "the same machine");
+        assert_eq!(book.of_client(0, &system, now).map(|(address, _)| address), Some(A));
+        book.apply(&leased(&system));
+        assert_eq!(book.of_client(0, &firmware, now).map(|(address, _)| address), Some(A), "it boots again");
+        let other_system = Holder { client: ClientId::from_stored(b"\xffother").unwrap(), ..client(1) };
+        assert!(book.is_free_for(A, &other_system, now), "it was installed anew");
+        never_booted.apply(&leased(&system));
+        assert!(!never_booted.is_free_for(A, &other_system, now), "two clients that never booted stay two");
+    }
+
+    #[test]
+    fn strikes_count_until_a_client_extends_its_lease() {
+        let mut book = book();
+        let declined = |until| LeaseChange::Store(Lease { state: State::Declined, ..lease(1, until) });
+        for (i, until) in [100, 200, 300].into_iter().enumerate() {
+            book.apply(&declined(until));
+            assert_eq!(usize::from(book.binding(A).unwrap().strikes), i + 1);
+            book.apply(&offer(2, Timestamp::from_seconds(until + 1)));
+            book.apply(&LeaseChange::Store(lease(2, until + 1)));
+        }
+        book.apply(&LeaseChange::Store(lease(2, 900)));
+        assert_eq!(book.binding(A).unwrap().strikes, 0);
     }
 }

@@ -6,4 +6,4 @@ mod allocate;
 mod book;
 
 pub use allocate::Pool;
-pub use book::{Binding, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+pub use book::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,17 +11,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc::Receiver;
 
 use crate::boot::identity::Identity;
-use crate::dhcp::decide::{Decision, decide};
+use crate::dhcp::decide::{Decision, decide, quarantine};
 use crate::dhcp::request::{classify, client_of};
 use crate::dhcp::subnet::{Arrival, Settings};
 use crate::event::{Client, DropReason, Event};
 use crate::images::Catalog;
 use crate::lease::{LeaseBook, LeaseChange};
+use crate::server::checks::{Checks, Waiting};
 use crate::server::commit::{Committer, Outcome, Promise, deliver};
 use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
+use crate::server::ping::{Heard, Prober};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::{DecodeError, Message};
@@ -36,12 +40,56 @@ pub struct DhcpServer {
     pub interfaces: HashMap<u32, Interface>,
     /// Where it receives and sends.
     pub socket: Arc<DhcpSocket>,
+    /// How addresses are checked before their first offer; `None` if they are not.
+    pub checker: Option<Checker>,
     /// Who stores leases and sends the replies that promise them.
     pub committer: Committer,
     /// Where sizes of boot files are looked up; `None` if no files are served.
     pub catalog: Option<Catalog>,
     /// Where events go.
     pub recorder: Recorder,
+}
+
+/// Finds out whether somebody uses an address.
+#[derive(Debug)]
+pub struct Checker {
+    /// What is under way.
+    pub checks: Checks,
+    /// How it asks.
+    pub prober: Prober,
+    /// What it hears.
+    pub heard: Receiver<Heard>,
+}
+
+impl Checker {
+    /// The next address that turns out to be used, by whom, or free.
+    async fn outcome(&mut self) -> (Ipv4Addr, Waiting, Option<Heard>) {
+        loop {
+            tokio::select! {
+                (address, waiting) = self.checks.free() => return (address, waiting, None),
+                Some(heard) = self.heard.recv() => {
+                    if let Some(waiting) = self.checks.used(heard.address) {
+                        return (heard.address, waiting, Some(heard));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a message is decided on for the first time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Round {
+    First,
+    AfterCheck,
+}
+
+/// The outcome of a checker, or for ever nothing without one.
+async fn checked(checker: &mut Option<Checker>) -> (Ipv4Addr, Waiting, Option<Heard>) {
+    match checker {
+        Some(checker) => checker.outcome().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl DhcpServer {
@@ -56,6 +104,9 @@ impl DhcpServer {
             tokio::select! {
                 () = &mut stop => break,
                 Some(outcome) = self.committer.outcome() => self.committed(&outcome),
+                (address, waiting, heard) = checked(&mut self.checker) => {
+                    self.address_checked(address, &waiting, heard);
+                }
                 ready = readable.readable() => {
                     ready?;
                     match readable.try_io(Interest::READABLE, || inbox.receive(socket.udp())) {
@@ -76,7 +127,9 @@ impl DhcpServer {
         for (bytes, envelope) in inbox.iter() {
             // A fault in handling one message must not stop the others: it is counted, and the book, which is changed
             // in one step after all decisions, is as it was.
-            let handled = catch_unwind(AssertUnwindSafe(|| self.handle(bytes, envelope, now, &mut promises)));
+            let handled = catch_unwind(AssertUnwindSafe(|| {
+                self.handle(bytes, envelope, Round::First, now, &mut promises)
+            }));
             if handled.is_err() {
                 self.drop(envelope.interface, DropReason::Fault, None);
             }
@@ -86,7 +139,14 @@ impl DhcpServer {
         }
     }
 
-    fn handle(&mut self, bytes: &[u8], envelope: Envelope, now: Timestamp, promises: &mut Vec<Promise>) {
+    fn handle(
+        &mut self,
+        bytes: &[u8],
+        envelope: Envelope,
+        round: Round,
+        now: Timestamp,
+        promises: &mut Vec<Promise>,
+    ) {
         let Some(interface) = self.interfaces.get(&envelope.interface) else {
             return self.drop(envelope.interface, DropReason::NotServed, None);
         };
@@ -104,19 +164,33 @@ impl DhcpServer {
             }
         };
         let (name, client) = (Arc::clone(&interface.name), request.client());
-        self.recorder.record(&name, &Event::Received { message: request.ask.kind(), client: client.clone() });
+        if round == Round::First {
+            let received = Event::Received { message: request.ask.kind(), client: client.clone() };
+            self.recorder.record(&name, &received);
+        }
         if let Some(choice) = &mut request.boot {
             choice.size = self.catalog.as_ref().and_then(|catalog| catalog.size(&choice.file));
         }
         let server = request.server;
         match decide(&request, &self.book, &self.settings, now) {
+            Decision::CheckAddress { address, hold } => {
+                let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
+                self.book.apply(&hold);
+                self.check_address(
+                    address,
+                    on_wire,
+                    Waiting { bytes: bytes.to_vec(), envelope },
+                    client,
+                    promises,
+                );
+            }
             Decision::Answer { change, reply, route, event } => {
                 let payload = reply.encode();
                 let outgoing = Outgoing { payload, route, interface: envelope.interface, server };
                 match change {
                     Some(LeaseChange::Store(lease)) => {
                         let promise = Promise { lease, reply: Some(outgoing), event, interface: name };
-                        self.promise(promise, envelope.interface, client, promises);
+                        self.promise(promise, envelope.interface, Some(client), promises);
                     }
                     other => {
                         other.iter().for_each(|change| self.book.apply(change));
@@ -126,7 +200,7 @@ impl DhcpServer {
             }
             Decision::Quiet { lease, event } => {
                 let promise = Promise { lease, reply: None, event, interface: name };
-                self.promise(promise, envelope.interface, client, promises);
+                self.promise(promise, envelope.interface, Some(client), promises);
             }
             Decision::Silent { reason, change } => {
                 change.iter().for_each(|change| self.book.apply(change));
@@ -135,10 +209,72 @@ impl DhcpServer {
         }
     }
 
+    /// Asks who uses `address`. If nobody can be asked, it counts as free.
+    fn check_address(
+        &mut self,
+        address: Ipv4Addr,
+        on_wire: Option<u32>,
+        waiting: Waiting,
+        client: Client,
+        promises: &mut Vec<Promise>,
+    ) {
+        match &mut self.checker {
+            Some(checker) if !checker.checks.has_room() => {
+                self.drop(waiting.envelope.interface, DropReason::Overload, Some(client));
+            }
+            Some(checker) if checker.prober.ask(address, on_wire) => checker.checks.begin(address, waiting),
+            _ => self.address_free(address, &waiting, promises),
+        }
+    }
+
+    /// Takes an address that is used out of use and finds the client another one, or offers it one that is free.
+    fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
+        let mut promises = Vec::new();
+        let holder = self.book.binding(address).and_then(|binding| binding.holder.mac);
+        match heard {
+            // The client itself may still use the address, as after a warm restart.
+            Some(heard) if heard.by.is_none() || heard.by != holder => {
+                self.address_used(heard, waiting, &mut promises);
+            }
+            _ => self.address_free(address, waiting, &mut promises),
+        }
+        if !promises.is_empty() {
+            self.committer.submit(promises);
+        }
+    }
+
+    fn address_free(&mut self, address: Ipv4Addr, waiting: &Waiting, promises: &mut Vec<Promise>) {
+        let now = now();
+        if let Some(offer) = self.book.checked(address, now) {
+            self.book.apply(&offer);
+        }
+        self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, promises);
+    }
+
+    fn address_used(&mut self, heard: Heard, waiting: &Waiting, promises: &mut Vec<Promise>) {
+        let now = now();
+        let interface = waiting.envelope.interface;
+        let Some(name) = self.interfaces.get(&interface).map(|interface| Arc::clone(&interface.name)) else {
+            return;
+        };
+        let Some(lease) = quarantine(&self.book, heard.address, now) else {
+            return self.drop(interface, DropReason::TooManyDeclined, None);
+        };
+        let event = Event::Conflict { address: heard.address, by: heard.by };
+        self.promise(Promise { lease, reply: None, event, interface: name }, interface, None, promises);
+        self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, promises);
+    }
+
     /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
-    fn promise(&mut self, promise: Promise, interface: u32, client: Client, promises: &mut Vec<Promise>) {
+    fn promise(
+        &mut self,
+        promise: Promise,
+        interface: u32,
+        client: Option<Client>,
+        promises: &mut Vec<Promise>,
+    ) {
         if self.committer.room() <= promises.len() {
-            return self.drop(interface, DropReason::Overload, Some(client));
+            return self.drop(interface, DropReason::Overload, client);
         }
         self.book.apply(&LeaseChange::Store(promise.lease.clone()));
         promises.push(promise);

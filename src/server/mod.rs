@@ -3,11 +3,13 @@
 //! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp_async.rs` that of a read request. This folder never
 //! decides who gets which address or file; it does what `dhcp/` and `boot/` say.
 
+mod checks;
 mod commit;
 mod dhcp;
 mod interface;
 pub mod notify;
 mod observe;
+mod ping;
 mod port;
 mod socket;
 pub mod tftp_async;
@@ -26,10 +28,12 @@ use crate::config::{Config, Tftp};
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::LeaseBook;
+use crate::server::checks::Checks;
 use crate::server::commit::Committer;
-use crate::server::dhcp::DhcpServer;
+use crate::server::dhcp::{Checker, DhcpServer};
 use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
+use crate::server::ping::Prober;
 use crate::server::socket::DhcpSocket;
 use crate::store::{LeaseStore, SqliteStore};
 use crate::tftp::Limits;
@@ -85,6 +89,11 @@ impl Server {
                 summary.extend(describe_dhcp(settings, &interfaces, &mut warnings));
                 summary.push(loaded);
                 let socket = Arc::new(socket);
+                let checker = settings.conflict_check.map(|time| {
+                    let (prober, heard, refused) = Prober::start(&interfaces);
+                    warnings.extend(refused);
+                    Checker { checks: Checks::new(time), prober, heard }
+                });
                 let committer = Committer::start(Box::new(store), Arc::clone(&socket), recorder.clone())
                     .map_err(|error| {
                         StartError(format!("cannot start the thread that stores leases: {error}"))
@@ -95,6 +104,7 @@ impl Server {
                     interfaces: interfaces.iter().map(|i| (i.index, i.clone())).collect::<HashMap<_, _>>(),
                     socket,
                     committer,
+                    checker,
                     catalog: catalog.clone(),
                     recorder: recorder.clone(),
                 })

@@ -55,10 +55,10 @@ fn level(event: &Event) -> Level {
     match event {
         Event::Dropped { reason, .. } => match reason {
             DropReason::PoolExhausted | DropReason::StoreFailed | DropReason::Overload => Level::WARN,
-            DropReason::NotServed => Level::DEBUG,
+            DropReason::NotServed | DropReason::Checking => Level::DEBUG,
             _ => Level::INFO,
         },
-        Event::Declined { .. } => Level::WARN,
+        Event::Declined { .. } | Event::Conflict { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
         Event::TftpRefused { .. } | Event::TftpStopped { .. } => Level::WARN,
@@ -91,6 +91,10 @@ fn line(interface: &str, event: &Event) -> String {
             "declined({interface}) {address} {}: another machine uses that address; it is offered to nobody for a while",
             hardware(client)
         ),
+        Event::Conflict { address, by } => {
+            let by = by.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
+            format!("conflict({interface}) {address} is used by {by}; it is offered to nobody for a while")
+        }
         Event::Dropped { reason, client } => {
             let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
             format!("dropped({interface}){client} reason={}", reason.name())

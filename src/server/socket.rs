@@ -169,6 +169,14 @@ pub struct Envelope {
     pub destination: Ipv4Addr,
 }
 
+#[cfg(test)]
+impl Envelope {
+    /// The envelope of a datagram of `len` bytes.
+    pub fn new(len: usize, source: SocketAddrV4, interface: u32, destination: Ipv4Addr) -> Envelope {
+        Envelope { len, source, interface, destination }
+    }
+}
+
 impl Default for Inbox {
     fn default() -> Inbox {
         Inbox {

@@ -8,19 +8,20 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
-use crate::lease::{Lease, State};
+use crate::lease::{Holder, Lease, State};
 use crate::store::{LeaseStore, StoreError};
-use crate::types::{ClientId, Timestamp};
+use crate::types::{ClientId, MacAddr, Timestamp};
 
 /// The version of the schema below, kept in `user_version`.
 const SCHEMA_VERSION: i64 = 1;
 
-/// `state`: 0 leased, 1 released, 2 declined. `until`: seconds since 1970. `address`: the address as a number.
+/// `boots`: 1 if firmware or a loader had it. `state`: 0 leased, 1 released, 2 declined. `until`: seconds since 1970. `address`: the address as a number.
 const SCHEMA: &str = "
     CREATE TABLE leases (
         address INTEGER PRIMARY KEY,
         client BLOB NOT NULL,
         hardware BLOB NOT NULL,
+        boots INTEGER NOT NULL,
         state INTEGER NOT NULL,
         until INTEGER NOT NULL
     ) STRICT;
@@ -35,9 +36,9 @@ const SCHEMA: &str = "
 ";
 
 const UPSERT: &str = "
-    INSERT INTO leases (address, client, hardware, state, until) VALUES (?1, ?2, ?3, ?4, ?5)
+    INSERT INTO leases (address, client, hardware, boots, state, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (address) DO UPDATE SET
-        client = excluded.client, hardware = excluded.hardware, state = excluded.state, until = excluded.until
+        client = excluded.client, hardware = excluded.hardware, boots = excluded.boots, state = excluded.state, until = excluded.until
 ";
 
 /// An open lease database.
@@ -83,7 +84,7 @@ impl SqliteStore {
 
     fn read(&self) -> rusqlite::Result<(Vec<Lease>, usize)> {
         let mut statement =
-            self.connection.prepare("SELECT address, client, hardware, state, until FROM leases")?;
+            self.connection.prepare("SELECT address, client, hardware, boots, state, until FROM leases")?;
         let mut rows = statement.query([])?;
         let mut leases = Vec::new();
         let mut skipped = 0;
@@ -103,8 +104,9 @@ impl SqliteStore {
             for lease in leases {
                 upsert.execute(params![
                     u32::from(lease.address),
-                    lease.client.as_bytes(),
+                    lease.holder.client.as_bytes(),
                     lease.hardware,
+                    lease.holder.boots,
                     state_number(lease.state),
                     i64::try_from(lease.until.seconds()).unwrap_or(i64::MAX),
                 ])?;
@@ -130,18 +132,21 @@ impl LeaseStore for SqliteStore {
 /// A row as a lease; `None` if somebody wrote something there that is none.
 fn lease_of(row: &rusqlite::Row<'_>) -> Option<Lease> {
     let client: Vec<u8> = row.get(1).ok()?;
+    let hardware: Vec<u8> = row.get(2).ok().filter(|hardware: &Vec<u8>| hardware.len() <= 16)?;
+    let mac = hardware.as_slice().try_into().ok().map(MacAddr);
+    let holder = Holder { client: ClientId::from_stored(&client)?, mac, boots: row.get(3).ok()? };
     Some(Lease {
         address: Ipv4Addr::from(row.get::<_, u32>(0).ok()?),
-        client: ClientId::from_stored(&client)?,
-        hardware: row.get::<_, Vec<u8>>(2).ok().filter(|hardware| hardware.len() <= 16)?,
-        state: state_of(row.get(3).ok()?)?,
-        until: Timestamp::from_seconds(u64::try_from(row.get::<_, i64>(4).ok()?).ok()?),
+        holder,
+        hardware,
+        state: state_of(row.get(4).ok()?)?,
+        until: Timestamp::from_seconds(u64::try_from(row.get::<_, i64>(5).ok()?).ok()?),
     })
 }
 
 fn state_number(state: State) -> i64 {
     match state {
-        State::Leased | State::Offered => 0,
+        State::Leased | State::Offered | State::Checking => 0,
         State::Released => 1,
         State::Declined => 2,
     }

@@ -51,7 +51,7 @@ pub fn udp_frame(
 }
 
 /// The Internet checksum (RFC 1071) of the parts one after another; all but the last have an even length.
-fn checksum(parts: &[&[u8]]) -> u16 {
+pub(super) fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u64;
     for pair in parts.iter().flat_map(|part| part.chunks(2)) {
         let word = match pair {

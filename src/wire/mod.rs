@@ -9,8 +9,10 @@
     clippy::panic
 )]
 
+pub mod arp;
 pub mod dhcp;
 pub mod frame;
+pub mod icmp;
 pub mod option;
 pub mod pxe;
 pub mod tftp;

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use lanboot::config;
-use lanboot::dhcp::decide::{Decision, decide};
+use lanboot::dhcp::decide::{Decision, decide, quarantine};
 use lanboot::dhcp::request::classify;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{Arrival, Settings};
@@ -31,6 +31,10 @@ pub struct World {
     pub arrival: Arrival,
     /// Sizes of boot files, as the shell would look them up.
     pub sizes: Vec<(&'static str, u64)>,
+    /// Addresses that somebody uses without a lease.
+    pub used: Vec<Ipv4Addr>,
+    /// Addresses that were checked, in order.
+    pub checked: Vec<Ipv4Addr>,
     pub events: Vec<Event>,
 }
 
@@ -70,6 +74,8 @@ impl World {
                 loopback: false,
             },
             sizes: vec![],
+            used: vec![],
+            checked: vec![],
             events: vec![],
         }
     }
@@ -88,7 +94,24 @@ impl World {
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
         }
-        let (lease, answer, event) = match decide(&request, &self.book, &self.settings, self.now) {
+        let decision = loop {
+            match decide(&request, &self.book, &self.settings, self.now) {
+                Decision::CheckAddress { address, hold } => {
+                    self.book.apply(&hold);
+                    self.checked.push(address);
+                    let outcome = if self.used.contains(&address) {
+                        let lease = quarantine(&self.book, address, self.now);
+                        LeaseChange::Store(lease.ok_or(DropReason::TooManyDeclined)?)
+                    } else {
+                        self.book.checked(address, self.now).expect("it is still held")
+                    };
+                    self.book.apply(&outcome);
+                }
+                decision => break decision,
+            }
+        };
+        let (lease, answer, event) = match decision {
+            Decision::CheckAddress { .. } => unreachable!("dealt with above"),
             Decision::Answer { change, reply, route, event } => {
                 let lease = match change {
                     Some(LeaseChange::Store(lease)) => Some(lease),
