@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
 
 use crate::boot::identity::Identity;
 use crate::dhcp::decide::{Decision, decide, quarantine};
@@ -93,11 +94,32 @@ async fn checked(checker: &mut Option<Checker>) -> (Ipv4Addr, Waiting, Option<He
 }
 
 impl DhcpServer {
+    /// Serves until `stop` completes, in a thread with a runtime of its own: a batch of messages then costs one wake-up
+    /// and never waits for a file transfer.
+    pub async fn run_apart(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stopper, stopped) = oneshot::channel::<()>();
+        let (finisher, finished) = oneshot::channel();
+        let work = move || {
+            let ended = runtime.block_on(self.run(async { drop(stopped.await) }));
+            // Nobody waits for this only if the whole server is being dropped.
+            let _ = finisher.send(ended);
+        };
+        std::thread::Builder::new().name("dhcp".to_owned()).spawn(work)?;
+        let mut finished = pin!(finished);
+        tokio::select! {
+            () = stop => drop(stopper),
+            ended = &mut finished => return ended.unwrap_or_else(|_| Err(fault())),
+        }
+        finished.await.unwrap_or_else(|_| Err(fault()))
+    }
+
     /// Serves until `stop` completes, then lets waiting leases be stored and answered.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let socket = Arc::clone(&self.socket);
-        // tokio only waits on this handle of the same socket; what is there is read many datagrams at a time.
-        let readable = UdpSocket::from_std(socket.udp().try_clone()?)?;
+        // Not tokio's UdpSocket: that also waits for room to send, and so wakes up after every reply.
+        #[expect(deprecated, reason = "unsound only for types whose as_raw_fd lies; this is the standard library's")]
+        let readable = AsyncFd::with_interest(socket.udp().try_clone()?, Interest::READABLE)?;
         let mut inbox = Inbox::default();
         let mut stop = pin!(stop);
         loop {
@@ -108,11 +130,10 @@ impl DhcpServer {
                     self.address_checked(address, &waiting, heard);
                 }
                 ready = readable.readable() => {
-                    ready?;
-                    match readable.try_io(Interest::READABLE, || inbox.receive(socket.udp())) {
-                        Ok(()) => self.handle_batch(&inbox),
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(error) => tracing::warn!("cannot receive DHCP messages: {error}"),
+                    match ready?.try_io(|udp| inbox.receive(udp.get_ref())) {
+                        Ok(Ok(())) => self.handle_batch(&inbox),
+                        Ok(Err(error)) => tracing::warn!("cannot receive DHCP messages: {error}"),
+                        Err(_would_block) => {}
                     }
                 }
             }
@@ -294,6 +315,10 @@ impl DhcpServer {
         let name = self.interfaces.get(&interface).map_or("?", |interface| &interface.name);
         self.recorder.record(name, &Event::Dropped { reason, client });
     }
+}
+
+fn fault() -> io::Error {
+    io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
 }
 
 fn arrival(interface: &Interface, envelope: Envelope) -> Arrival {

@@ -156,7 +156,7 @@ impl Server {
             }
         }
         match self.dhcp {
-            Some(dhcp) => dhcp.run(stop).await?,
+            Some(dhcp) => dhcp.run_apart(stop).await?,
             None => stop.await,
         }
         transfers.shutdown().await;
