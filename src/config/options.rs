@@ -118,8 +118,9 @@ fn length_of(kind: Kind) -> &'static str {
         Kind::Bool | Kind::U8 => "1 byte",
         Kind::U16 => "2 bytes",
         Kind::U16s => "2 bytes for each number",
-        Kind::Text | Kind::Names | Kind::Bytes => "at least one byte",
-        Kind::Routes => "at least 5 bytes",
+        Kind::Text | Kind::Bytes | Kind::U8s => "at least one byte",
+        Kind::Names => "whole domain names",
+        Kind::Routes => "whole routes",
         Kind::Empty => "no bytes",
     }
 }
@@ -132,6 +133,7 @@ fn by_kind(reader: &mut Reader, node: &Node, kind: Kind) -> Option<Vec<u8>> {
         Kind::Bool => Some(vec![u8::from(reader.bool(node)?)]),
         Kind::U8 => Some(vec![reader.number(node, 0..=u8::MAX)?]),
         Kind::U16 => Some(reader.number(node, 0..=u16::MAX)?.to_be_bytes().to_vec()),
+        Kind::U8s => each(reader, node, |reader, item| Some(vec![reader.number(item, 0..=u8::MAX)?])),
         Kind::U16s => {
             each(reader, node, |reader, item| Some(reader.number(item, 0..=u16::MAX)?.to_be_bytes().to_vec()))
         }
