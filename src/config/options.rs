@@ -195,6 +195,12 @@ fn seconds(node: &Node) -> Option<u32> {
     u32::try_from(duration.as_secs()).ok()
 }
 
+/// A domain name as written.
+pub(super) fn domain_name<'n>(reader: &mut Reader, node: &'n Node) -> Option<&'n str> {
+    name(reader, node)?;
+    if let Data::Text(text) = &node.data { Some(text) } else { None }
+}
+
 /// A DNS name in the encoding of RFC 1035 section 3.1, as RFC 3397 wants it, uncompressed.
 fn name(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
     const WHAT: &str = "a domain name like lab.example";
@@ -240,7 +246,7 @@ fn route(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
 }
 
 /// Pairs of hexadecimal digits; spaces, `:` and `-` may stand between them.
-fn hex(digits: &str) -> Option<Vec<u8>> {
+pub(super) fn hex(digits: &str) -> Option<Vec<u8>> {
     let digits: String = digits.chars().filter(|c| !matches!(c, ' ' | ':' | '-')).collect();
     if !digits.len().is_multiple_of(2) || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
