@@ -20,15 +20,15 @@ const RCODE: u8 = 255;
 ///
 /// N is 1 (no updates), so S is 0; O tells a client that wished S that it was overridden (RFC 4702 section 4).
 pub fn answer(value: &[u8], suffix: Option<&str>, host: Option<&[u8]>) -> Option<Vec<u8>> {
-    let Sent { flags, mut labels, complete } = Sent::read(value)?;
+    let Sent { flags, mut labels, mut complete } = Sent::read(value)?;
     if labels.is_empty() {
-        labels.push(clean(host?)?);
+        // Of a configured host name, what stands before its first dot.
+        labels.push(clean(host?.split(|byte| *byte == b'.').next()?)?);
+        complete = false;
     }
     let mut whole = complete;
-    if let Some(suffix) = suffix.filter(|_| !complete) {
-        labels.extend(
-            suffix.split('.').filter(|label| !label.is_empty()).map(|label| label.as_bytes().to_vec()),
-        );
+    if let Some(suffix) = suffix.filter(|_| !complete).and_then(suffix_labels) {
+        labels.extend(suffix);
         whole = true;
     }
     let len: usize = labels.iter().map(|label| label.len() + 1).sum();
@@ -48,6 +48,18 @@ pub fn answer(value: &[u8], suffix: Option<&str>, host: Option<&[u8]>) -> Option
         answer.extend(whole.then_some(0));
     }
     Some(answer)
+}
+
+/// The labels of a suffix; `None` if it is not a domain name. The domain option is free text, and some people write
+/// several names into it: the first one counts.
+fn suffix_labels(suffix: &str) -> Option<Vec<Vec<u8>>> {
+    let name = suffix.split_ascii_whitespace().next()?;
+    let fits = |label: &str| {
+        let known = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        known && (1..=MAX_LABEL).contains(&label.len())
+    };
+    let labels = name.strip_suffix('.').unwrap_or(name).split('.');
+    labels.map(|label| fits(label).then(|| label.as_bytes().to_vec())).collect()
 }
 
 /// The first label of the name in option 81, as a host name.
@@ -140,7 +152,13 @@ mod tests {
         assert_eq!(no_suffix(b"\x04\0\0\x03pc1"), Some(b"\x0c\xff\xff\x03pc1".to_vec()));
         let left_to_us = |host| answer(b"\x04\0\0", Some("lab"), host);
         assert_eq!(left_to_us(Some(b"node1")), Some(b"\x0c\xff\xff\x05node1\x03lab\0".to_vec()));
+        assert_eq!(left_to_us(Some(b"node1.lab")), left_to_us(Some(b"node1")));
+        assert_eq!(answer(b"\x04\0\0\0", Some("lab"), Some(b"node1")), left_to_us(Some(b"node1")));
         assert_eq!(left_to_us(None), None);
+        let with = |suffix| answer(b"\0\0\0pc1", Some(suffix), None).unwrap().split_off(3);
+        assert_eq!(with("lab.example. b.example"), b"pc1.lab.example");
+        assert_eq!(with("not a;name"), b"pc1.not");
+        assert_eq!(with("a;b"), b"pc1");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::subnet::{OptionSet, Settings};
 use crate::types::Stage;
 use crate::wire::dhcp::{
-    BOOTREPLY, FLAG_BROADCAST, HEADER_LEN, MIN_LEN, Message, MessageType, Options, encoded_len,
+    BOOTREPLY, COOKIE, FLAG_BROADCAST, HEADER_LEN, MIN_LEN, Message, MessageType, Options, encoded_len,
 };
 use crate::wire::option::code;
 
@@ -45,6 +45,8 @@ const DEFAULT_DATAGRAM: u32 = 576;
 const MAX_DATAGRAM: u32 = 1500;
 /// Bytes of an IPv4 and a UDP header.
 const IP_UDP_HEADERS: u32 = 28;
+/// Bytes of the options that a reply cannot do without: message type, server, and the three times of a lease.
+const ESSENTIAL: usize = 3 + 4 * 6;
 /// Options every client gets when they are configured, asked for or not: some boot loaders (GRUB) send no list.
 const UNASKED: [u8; 3] = [code::SUBNET_MASK, code::ROUTER, code::DNS];
 /// Options every network-boot client gets when they are configured: PXELINUX reads them from the reply to the firmware,
@@ -102,13 +104,13 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
         let address = if reply == Reply::Inform { asked.ciaddr } else { reply.address() };
         network_options(&mut room, request, &Configured::new(request, settings, address), settings);
     }
-    message.options = room.into_options(&asked.options);
+    message.options = room.into_options();
     message
 }
 
 /// `siaddr`, `sname`, `file` and the options of network boot. A client that boots nothing from here still learns the
 /// server: GRUB's own DHCP takes its next server from `siaddr`.
-fn boot_fields(message: &mut Message, room: &mut Room, request: &Request<'_>) {
+fn boot_fields(message: &mut Message, room: &mut Room<'_>, request: &Request<'_>) {
     message.siaddr = request.server;
     if let Some(plan) = plan(request.message, &request.identity, request.boot.as_ref(), request.server) {
         message.sname = plan.sname;
@@ -155,10 +157,15 @@ impl<'a> Configured<'a> {
 
 /// The configured options: those nobody need ask for, then those asked for in the order asked, or all if no list was
 /// sent.
-fn network_options(room: &mut Room, request: &Request<'_>, configured: &Configured<'_>, settings: &Settings) {
+fn network_options(
+    room: &mut Room<'_>,
+    request: &Request<'_>,
+    configured: &Configured<'_>,
+    settings: &Settings,
+) {
     let list = request.message.options.get(code::PARAMETER_REQUEST_LIST);
     let asks_for = |code| list.is_some_and(|list| list.contains(&code));
-    let push = |room: &mut Room, code| configured.get(code).is_some_and(|value| room.push(code, value));
+    let push = |room: &mut Room<'_>, code| configured.get(code).is_some_and(|value| room.push(code, value));
     push(room, code::SUBNET_MASK);
     // RFC 3442: a client that knows classless routes must ignore the router, so it would only take room.
     let routes = asks_for(code::CLASSLESS_ROUTES) && push(room, code::CLASSLESS_ROUTES);
@@ -185,25 +192,40 @@ fn network_options(room: &mut Room, request: &Request<'_>, configured: &Configur
 }
 
 /// The options of a reply, and how many bytes are left for more.
-struct Room {
+struct Room<'a> {
     options: Options,
     left: usize,
+    /// What goes back as it came, at the end. Its room is taken already.
+    echoed: Vec<(u8, &'a [u8])>,
 }
 
-impl Room {
+impl<'a> Room<'a> {
     /// Room for options: what the client can take (option 57, at least 576), what the interface carries, and for BOOTP
-    /// the 64 bytes of its vendor field; less what is echoed at the end.
-    fn new(request: &Request<'_>, reply: Reply) -> Room {
+    /// the 64 bytes of its vendor field.
+    ///
+    /// The client identifier (RFC 6842) and, last, what the relay agent added (RFC 3046 section 2.2) go back as they
+    /// came: unless they are so long that the message type or the lease would have no room.
+    fn new(request: &Request<'a>, reply: Reply) -> Room<'a> {
         let asked = &request.message.options;
         let takes =
             asked.u16(code::MAX_MESSAGE_SIZE).map_or(DEFAULT_DATAGRAM, u32::from).max(DEFAULT_DATAGRAM);
         let carries = request.arrival.mtu.clamp(DEFAULT_DATAGRAM, MAX_DATAGRAM);
-        let payload = match reply {
-            Reply::Bootp(_) => MIN_LEN,
-            _ => takes.min(carries).saturating_sub(IP_UDP_HEADERS) as usize,
+        let (payload, essential) = match reply {
+            Reply::Bootp(_) => (MIN_LEN, 0),
+            _ => (takes.min(carries).saturating_sub(IP_UDP_HEADERS) as usize, ESSENTIAL),
         };
-        let echoed: usize = echoed(asked).map(|(_, value)| encoded_len(value.len())).sum();
-        Room { options: Options::default(), left: payload.saturating_sub(HEADER_LEN + 4 + 1 + echoed) }
+        let mut left = payload.saturating_sub(HEADER_LEN + COOKIE.len() + 1);
+        let mut echoed = Vec::with_capacity(2);
+        for code in [code::RELAY_AGENT_INFORMATION, code::CLIENT_IDENTIFIER] {
+            let Some(value) = asked.get(code) else { continue };
+            let len = encoded_len(value.len());
+            if len + essential <= left {
+                left -= len;
+                echoed.push((code, value));
+            }
+        }
+        echoed.reverse();
+        Room { options: Options::default(), left, echoed }
     }
 
     /// Adds an option if there is room for all of it; says whether it is in the reply.
@@ -230,18 +252,10 @@ impl Room {
         self.push(code::REBINDING_TIME, &(seconds - seconds / 8).to_be_bytes());
     }
 
-    fn into_options(mut self, asked: &Options) -> Options {
-        for (code, value) in echoed(asked) {
+    fn into_options(mut self) -> Options {
+        for (code, value) in self.echoed {
             self.options.push(code, value);
         }
         self.options
     }
-}
-
-/// What goes back as it came: the client identifier (RFC 6842) and, last, what the relay agent added (RFC 3046
-/// section 2.2).
-fn echoed(asked: &Options) -> impl Iterator<Item = (u8, &[u8])> {
-    [code::CLIENT_IDENTIFIER, code::RELAY_AGENT_INFORMATION]
-        .into_iter()
-        .filter_map(|code| Some((code, asked.get(code)?)))
 }
