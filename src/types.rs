@@ -8,9 +8,11 @@ use std::time::Duration;
 
 pub use arch::Arch;
 pub use network::{Ipv4Network, Ipv4Range};
+pub use uuid::Uuid;
 
 mod arch;
 mod network;
+mod uuid;
 
 /// An Ethernet hardware address: what `chaddr` holds when htype is 1 and hlen is 6.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use lanboot::boot::policy::MachineBoot;
 use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem};
+use lanboot::dhcp::classes::{Condition, Glob, Value};
 use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
 use lanboot::tftp::Limits;
 use lanboot::types::Arch;
@@ -116,7 +117,34 @@ fn every_key_arrives_where_it_is_used() {
     let dhcp = config.dhcp.unwrap();
     assert_eq!((dhcp.authoritative, dhcp.always_broadcast), (false, true));
     assert_eq!((dhcp.bootp, dhcp.ports), (BootpMode::Dynamic, Ports { server: 6767, client: 6868 }));
+    assert_eq!((dhcp.fqdn_suffix.as_deref(), dhcp.subnet_selection), (Some("clients.lab.example"), true));
     assert_eq!(dhcp.options, OptionSet::from([(26, vec![0x05, 0x78])]));
+    let globs = |patterns: &[&str]| patterns.iter().map(|pattern| Glob((*pattern).to_owned())).collect();
+    let [acme, machines, port] = &dhcp.classes[..] else { panic!("{:?}", dhcp.classes) };
+    assert_eq!(
+        acme.conditions,
+        [
+            Condition::VendorClass(globs(&["acme*"])),
+            Condition::UserClass(globs(&["lab", "test?"])),
+            Condition::Hostname(globs(&["pc*"])),
+            Condition::Arch(vec![Arch::BIOS, Arch::UEFI_X64]),
+            Condition::Option(224, vec![Value::Bytes(vec![0x0a, 0xff])]),
+        ]
+    );
+    assert_eq!(acme.options, OptionSet::from([(15, b"acme.example".to_vec())]));
+    assert_eq!(acme.boot, Some(MachineBoot::File("acme.efi".into())));
+    let uuid = "00112233-4455-6677-8899-aabbccddeeff".parse().unwrap();
+    let macs = Condition::Mac(globs(&["525400*", "525400*", "525400*"]));
+    assert_eq!(machines.conditions, [macs, Condition::Uuid(vec![uuid])]);
+    let text = |pattern: &str| vec![Value::Text(Glob(pattern.to_owned()))];
+    assert_eq!(
+        port.conditions,
+        [
+            Condition::CircuitId(text("ge-0/0/*")),
+            Condition::RemoteId(text("7")),
+            Condition::Option(60, text("*x"))
+        ]
+    );
     let [first, second, third] = &dhcp.subnets[..] else { panic!("{:?}", dhcp.subnets) };
     let pools: Vec<String> = first.pools.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -130,6 +158,8 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(seconds(second.lease), [60, 60, 60]);
     assert_eq!(seconds(third.lease), [120, 3600, 3600]);
     assert_eq!(first.relays, [Ipv4Addr::new(10, 1, 0, 1)]);
+    let wires = [first, second, third].map(|subnet| subnet.shared_network.as_deref());
+    assert_eq!(wires, [Some("lab"), Some("lab"), None]);
     assert_eq!(first.options.keys().copied().collect::<Vec<_>>(), [3, 6, 119, 121, 224]);
     assert_eq!(second.options, first.options, "an alias stands for what its anchor says");
 
@@ -141,8 +171,8 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(dhcp.boot.bootp.as_deref(), Some("pxelinux.0"));
     let machines: Vec<_> = dhcp.machines.iter().collect();
     assert_eq!(
-        (machines[0].name.as_str(), machines[0].mac.to_string().as_str()),
-        ("node1", "52:54:00:12:34:56")
+        (machines[0].name.as_str(), machines[0].mac, machines[0].uuid),
+        ("node1", "52:54:00:12:34:56".parse().ok(), None)
     );
     assert_eq!(machines[0].address, Some(Ipv4Addr::new(192, 168, 78, 10)));
     assert_eq!(machines[0].boot, Some(MachineBoot::File("debian.ipxe".into())));
@@ -150,6 +180,8 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(machines[1].name, "52:54:00:12:34:57", "a machine without a name is called by its MAC");
     let Some(MachineBoot::ByArch(files)) = &machines[1].boot else { panic!("{:?}", machines[1]) };
     assert_eq!(files[&Arch::BIOS], "lpxelinux.0".into());
+    assert_eq!(machines[1].uuid, "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
+    assert_eq!((machines[2].name.as_str(), machines[2].mac), ("01020304-0506-0708-090a-0b0c0d0e0f10", None));
 }
 
 #[test]
@@ -166,7 +198,7 @@ fn dhcp_off_leaves_tftp() {
 #[test]
 fn missing_boot_files_are_told_with_their_key_and_their_clients() {
     let text = "\
-dhcp: {mode: server, subnets: [{network: 10.0.0.0/24}]}
+dhcp: {mode: server, subnets: [{network: 10.0.0.0/24}], classes: [{match: {arch: 7}, boot: class.efi}]}
 boot:
   arch:
     9: x64.efi
@@ -183,6 +215,7 @@ machines:
     assert_eq!(
         lines(&problems),
         "\
+1:92: dhcp.classes[0].boot: no file \"class.efi\" in boot-images, which a client of the class would ask for
 3:3: boot.ipxe: no file \"boot.ipxe\" in boot-images, which iPXE would ask for
 4:8: boot.arch.uefi-x64: no file \"x64.efi\" in boot-images, which uefi-x64 clients would ask for
 9:35: machines[0].boot.uefi-x64: no file \"other.efi\" in boot-images, which 52:54:00:12:34:56 as a uefi-x64 client would ask for

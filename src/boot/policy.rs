@@ -17,7 +17,7 @@ pub struct Policy {
     pub bootp: Option<Arc<str>>,
 }
 
-/// What one machine boots instead of what [`Policy`] says: `machines[].boot`.
+/// What a machine or a class boots instead of what [`Policy`] says: `boot` of a machine or class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MachineBoot {
     /// One file. An iPXE script is for iPXE and its firmware still gets the loader of its architecture; any other file
@@ -36,18 +36,21 @@ pub struct Choice {
     pub size: Option<u64>,
 }
 
-/// The boot file for a client, if it is one that boots: the machine's own, then iPXE's script, then the file of the
-/// first architecture that has one. An unknown architecture gets nothing, and certainly not the BIOS file.
-pub fn choose(policy: &Policy, machine: Option<&MachineBoot>, identity: &Identity) -> Option<Choice> {
+/// The boot file for a client, if it is one that boots: of what is said for it, the machine's own and then its classes'
+/// in `said`, the first that it can run; then iPXE's script, then the file of the first architecture that has one. An unknown architecture gets nothing, and certainly not the BIOS file.
+pub fn choose<'a>(
+    policy: &Policy,
+    said: impl IntoIterator<Item = &'a MachineBoot>,
+    identity: &Identity,
+) -> Option<Choice> {
     let by_arch =
         |files: &BTreeMap<Arch, Arc<str>>| identity.arches.iter().find_map(|arch| files.get(arch)).cloned();
-    let own = match machine {
-        Some(MachineBoot::File(file)) => Some(Arc::clone(file)),
-        Some(MachineBoot::ByArch(files)) => by_arch(files),
-        None => None,
-    };
     let for_ipxe = identity.stage == Stage::Ipxe;
-    let own = own.filter(|file| is_ipxe_script(file) == for_ipxe);
+    let file_of = |boot: &MachineBoot| match boot {
+        MachineBoot::File(file) => Some(Arc::clone(file)),
+        MachineBoot::ByArch(files) => by_arch(files),
+    };
+    let own = said.into_iter().filter_map(file_of).find(|file| is_ipxe_script(file) == for_ipxe);
     let file = own.or_else(|| match identity.stage {
         Stage::Ipxe => policy.ipxe.clone(),
         Stage::Bootp => policy.bootp.as_ref().or_else(|| policy.arch.get(&Arch::BIOS)).cloned(),

@@ -28,9 +28,12 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         always_broadcast: dhcp.always_broadcast,
         conflict_check: dhcp.conflict_check,
         bootp: dhcp.bootp,
+        fqdn_suffix: dhcp.fqdn_suffix.clone(),
+        subnet_selection: dhcp.subnet_selection,
         ports: dhcp.ports,
         subnets: file.dhcp.subnets.into_iter().filter_map(subnet).collect(),
         options: file.dhcp.options,
+        classes: file.dhcp.classes,
         machines: file.machines.into_iter().filter_map(machine).collect::<Vec<Machine>>().into(),
         boot: file.boot,
     };
@@ -57,10 +60,12 @@ fn subnet(written: file::Subnet) -> Option<Subnet> {
 }
 
 fn machine(written: file::Machine) -> Option<Machine> {
-    let mac = written.mac?.value;
+    let (mac, uuid) = (written.mac.map(|at| at.value), written.uuid.map(|at| at.value));
+    let name = mac.map(|mac| mac.to_string()).or_else(|| uuid.map(|uuid| uuid.to_string()))?;
     Some(Machine {
-        name: written.name.map_or_else(|| mac.to_string(), |at| at.value),
+        name: written.name.map_or(name, |at| at.value),
         mac,
+        uuid,
         address: written.address.map(|at| at.value),
         boot: written.boot,
         options: written.options,
@@ -154,9 +159,10 @@ fn check_relays(reader: &mut Reader, subnets: &[file::Subnet]) {
     }
 }
 
-/// MACs, names and addresses are unique, and addresses are in a subnet.
+/// MACs, UUIDs, names and addresses are unique, and addresses are in a subnet.
 fn check_machines(reader: &mut Reader, machines: &[file::Machine], subnets: &[file::Subnet]) {
     unique(reader, "MAC", machines.iter().filter_map(|machine| machine.mac));
+    unique(reader, "UUID", machines.iter().filter_map(|machine| machine.uuid));
     unique(reader, "name", names(machines).into_iter());
     unique(reader, "address", machines.iter().filter_map(|machine| machine.address));
     let networks: Vec<Ipv4Network> =

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::bootfile;
+use super::classes::{class, uuid};
 use super::keys::Section;
-use super::options::options;
+use super::options::{domain_name, options};
 use super::read::{At, Fields, Reader, is_off, one_or_more, size};
 use super::yaml::{Data, Node};
 use super::{Interfaces, Log, LogFormat, LogLevel, Tftp};
 use crate::boot::policy::{MachineBoot, Policy};
+use crate::dhcp::classes::Class;
 use crate::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
 use crate::tftp::Limits;
-use crate::types::{Ipv4Network, Ipv4Range, MacAddr};
+use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
 
 /// The whole file.
 pub(super) struct File {
@@ -38,9 +40,12 @@ pub(super) struct Dhcp {
     pub(super) always_broadcast: bool,
     pub(super) conflict_check: Option<Duration>,
     pub(super) bootp: BootpMode,
+    pub(super) fqdn_suffix: Option<String>,
+    pub(super) subnet_selection: bool,
     pub(super) ports: Ports,
     pub(super) subnets: Vec<Subnet>,
     pub(super) options: OptionSet,
+    pub(super) classes: Vec<Class>,
 }
 
 /// `dhcp.mode`
@@ -61,10 +66,11 @@ pub(super) struct Subnet {
     pub(super) options: OptionSet,
 }
 
-/// One of `machines`. `mac` is `None` after a problem.
+/// One of `machines`. Both `mac` and `uuid` are `None` only after a problem.
 pub(super) struct Machine {
     pub(super) name: Option<At<String>>,
     pub(super) mac: Option<At<MacAddr>>,
+    pub(super) uuid: Option<At<Uuid>>,
     pub(super) address: Option<At<Ipv4Addr>>,
     pub(super) boot: Option<MachineBoot>,
     pub(super) options: OptionSet,
@@ -134,9 +140,12 @@ fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
         always_broadcast: false,
         conflict_check: Some(DEFAULT_CONFLICT_CHECK),
         bootp: BootpMode::Reserved,
+        fqdn_suffix: None,
+        subnet_selection: false,
         ports: Ports { server: 67, client: 68 },
         subnets: Vec::new(),
         options: OptionSet::new(),
+        classes: Vec::new(),
     };
     let Some(node) = node else {
         if matches!(root.data, Data::Map(_) | Data::Null) {
@@ -169,6 +178,12 @@ fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
     if let Some(value) = fields.get("bootp").and_then(|node| reader.choice(node, &modes)) {
         dhcp.bootp = value;
     }
+    if let Some(node) = fields.get("fqdn_suffix") {
+        dhcp.fqdn_suffix = domain_name(reader, node).map(str::to_owned);
+    }
+    if let Some(value) = fields.get("subnet_selection").and_then(|node| reader.bool(node)) {
+        dhcp.subnet_selection = value;
+    }
     if let Some(node) = fields.get("ports") {
         dhcp.ports = ports(reader, node);
     }
@@ -177,6 +192,9 @@ fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
     }
     if let Some(node) = fields.get("options") {
         dhcp.options = options(reader, node);
+    }
+    if let Some(node) = fields.get("classes") {
+        dhcp.classes = reader.list(node).iter().map(|node| class(reader, node)).collect();
     }
     dhcp
 }
@@ -255,8 +273,9 @@ fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {
 
 fn machine(reader: &mut Reader, node: &Node) -> Machine {
     let fields = reader.fields(node, Section::Machine);
-    if matches!(node.data, Data::Null) || (fields.get("mac").is_none() && matches!(node.data, Data::Map(_))) {
-        reader.problem(node.id, "`mac` must be given, like 52:54:00:12:34:56");
+    let named = fields.get("mac").is_some() || fields.get("uuid").is_some();
+    if !named && matches!(node.data, Data::Map(_) | Data::Null) {
+        reader.problem(node.id, "`mac` or `uuid` must be given, like mac: 52:54:00:12:34:56");
     }
     Machine {
         name: fields.get("name").and_then(|node| {
@@ -264,6 +283,7 @@ fn machine(reader: &mut Reader, node: &Node) -> Machine {
             Some(At { id: node.id, value })
         }),
         mac: fields.get("mac").and_then(|node| reader.parse(node, "")),
+        uuid: fields.get("uuid").and_then(|node| uuid(reader, node)),
         address: fields
             .get("address")
             .and_then(|node| reader.parse(node, "an IPv4 address like 192.168.77.10")),

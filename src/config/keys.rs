@@ -8,6 +8,7 @@ pub(super) enum Section {
     Ports,
     Subnet,
     Lease,
+    Class,
     Route,
     Boot,
     Machine,
@@ -26,18 +27,22 @@ impl Section {
                 "always_broadcast",
                 "conflict_check",
                 "bootp",
+                "fqdn_suffix",
+                "subnet_selection",
                 "ports",
                 "subnets",
                 "options",
+                "classes",
             ],
             Section::Ports => &["server", "client"],
             Section::Subnet => {
                 &["network", "pool", "lease", "boot_lease", "relays", "shared_network", "options"]
             }
             Section::Lease => &["default", "min", "max"],
+            Section::Class => &["match", "options", "boot"],
             Section::Route => &["to", "via"],
             Section::Boot => &["arch", "ipxe", "bootp"],
-            Section::Machine => &["name", "mac", "address", "boot", "options"],
+            Section::Machine => &["name", "mac", "uuid", "address", "boot", "options"],
             Section::Tftp => {
                 &["port", "listen", "engine", "max_block_size", "max_window", "max_transfers", "allow"]
             }
@@ -58,11 +63,7 @@ pub(super) enum Accepted {
 pub(super) const NOT_BUILT: &[(Section, &str, Accepted)] = &[
     (Section::Top, "http", Accepted::Off),
     (Section::Top, "metrics", Accepted::Off),
-    (Section::Dhcp, "fqdn_suffix", Accepted::Nothing),
-    (Section::Dhcp, "subnet_selection", Accepted::Off),
-    (Section::Dhcp, "classes", Accepted::Nothing),
     (Section::Ports, "proxy", Accepted::Nothing),
     (Section::Boot, "menu", Accepted::Nothing),
-    (Section::Machine, "uuid", Accepted::Nothing),
     (Section::Tftp, "ports", Accepted::Zero),
 ];

@@ -30,25 +30,31 @@ pub fn missing_files(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Miss
         wanted.push((name.clone(), format!("boot.arch.{}", key_of(*arch)), format!("{arch} clients")));
     }
     // A server that only gives addresses does not need the default.
-    let boots =
-        !boot.arch.is_empty() || boot.bootp.is_some() || settings.machines.iter().any(|m| m.boot.is_some());
+    let boots = !boot.arch.is_empty()
+        || boot.bootp.is_some()
+        || settings.machines.iter().any(|machine| machine.boot.is_some())
+        || settings.classes.iter().any(|class| class.boot.is_some());
     if let Some(name) = boot.ipxe.as_ref().filter(|name| boots || ***name != *DEFAULT_IPXE) {
         wanted.push((name.clone(), "boot.ipxe".to_owned(), "iPXE".to_owned()));
     }
     if let Some(name) = &boot.bootp {
         wanted.push((name.clone(), "boot.bootp".to_owned(), "plain BOOTP clients".to_owned()));
     }
-    for (i, machine) in settings.machines.iter().enumerate() {
-        let key = format!("machines[{i}].boot");
-        match &machine.boot {
-            Some(MachineBoot::File(name)) => wanted.push((name.clone(), key, machine.name.clone())),
-            Some(MachineBoot::ByArch(files)) => {
+    let classes = settings.classes.iter().enumerate().filter_map(|(i, class)| {
+        Some((format!("dhcp.classes[{i}].boot"), "a client of the class".to_owned(), class.boot.as_ref()?))
+    });
+    let machines = settings.machines.iter().enumerate().filter_map(|(i, machine)| {
+        Some((format!("machines[{i}].boot"), machine.name.clone(), machine.boot.as_ref()?))
+    });
+    for (key, client, boot) in classes.chain(machines) {
+        match boot {
+            MachineBoot::File(name) => wanted.push((name.clone(), key, client)),
+            MachineBoot::ByArch(files) => {
                 for (arch, name) in files {
-                    let clients = format!("{} as a {arch} client", machine.name);
+                    let clients = format!("{client} as a {arch} client");
                     wanted.push((name.clone(), format!("{key}.{}", key_of(*arch)), clients));
                 }
             }
-            None => {}
         }
     }
     wanted.retain(|(name, _, _)| !name.contains("://") && !name.contains('{') && !exists(name));

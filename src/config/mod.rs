@@ -13,6 +13,7 @@ pub use place::Problem;
 
 mod bootfile;
 mod check;
+mod classes;
 mod file;
 mod keys;
 mod missing;

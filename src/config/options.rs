@@ -118,8 +118,9 @@ fn length_of(kind: Kind) -> &'static str {
         Kind::Bool | Kind::U8 => "1 byte",
         Kind::U16 => "2 bytes",
         Kind::U16s => "2 bytes for each number",
-        Kind::Text | Kind::Names | Kind::Bytes => "at least one byte",
-        Kind::Routes => "at least 5 bytes",
+        Kind::Text | Kind::Bytes | Kind::U8s => "at least one byte",
+        Kind::Names => "whole domain names",
+        Kind::Routes => "whole routes",
         Kind::Empty => "no bytes",
     }
 }
@@ -132,6 +133,7 @@ fn by_kind(reader: &mut Reader, node: &Node, kind: Kind) -> Option<Vec<u8>> {
         Kind::Bool => Some(vec![u8::from(reader.bool(node)?)]),
         Kind::U8 => Some(vec![reader.number(node, 0..=u8::MAX)?]),
         Kind::U16 => Some(reader.number(node, 0..=u16::MAX)?.to_be_bytes().to_vec()),
+        Kind::U8s => each(reader, node, |reader, item| Some(vec![reader.number(item, 0..=u8::MAX)?])),
         Kind::U16s => {
             each(reader, node, |reader, item| Some(reader.number(item, 0..=u16::MAX)?.to_be_bytes().to_vec()))
         }
@@ -193,6 +195,12 @@ fn seconds(node: &Node) -> Option<u32> {
     u32::try_from(duration.as_secs()).ok()
 }
 
+/// A domain name as written.
+pub(super) fn domain_name<'n>(reader: &mut Reader, node: &'n Node) -> Option<&'n str> {
+    name(reader, node)?;
+    if let Data::Text(text) = &node.data { Some(text) } else { None }
+}
+
 /// A DNS name in the encoding of RFC 1035 section 3.1, as RFC 3397 wants it, uncompressed.
 fn name(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
     const WHAT: &str = "a domain name like lab.example";
@@ -238,7 +246,7 @@ fn route(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
 }
 
 /// Pairs of hexadecimal digits; spaces, `:` and `-` may stand between them.
-fn hex(digits: &str) -> Option<Vec<u8>> {
+pub(super) fn hex(digits: &str) -> Option<Vec<u8>> {
     let digits: String = digits.chars().filter(|c| !matches!(c, ' ' | ':' | '-')).collect();
     if !digits.len().is_multiple_of(2) || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;

@@ -306,9 +306,10 @@ fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> 
     }
 }
 
-/// Whether a message that names `server` (option 54) or none is for us: that is one of the interface's addresses.
+/// Whether a message that names `server` (option 54) or none is for us: that is what we are called in our replies, or
+/// one of the interface's addresses.
 fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>) -> bool {
-    server.is_none_or(|server| server == request.server || request.arrival.addresses.contains(&server))
+    server.is_none_or(|server| server == request.identifier || request.arrival.addresses.contains(&server))
 }
 
 fn is_leased_to(binding: &Binding, who: &Holder) -> bool {

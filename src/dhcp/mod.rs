@@ -2,7 +2,9 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod bootp;
+pub mod classes;
 pub mod decide;
+pub mod fqdn;
 pub mod reply;
 pub mod request;
 pub mod route;

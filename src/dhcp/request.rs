@@ -4,12 +4,14 @@ use std::net::Ipv4Addr;
 
 use crate::boot::identity::Identity;
 use crate::boot::policy::{Choice, choose};
+use crate::dhcp::classes::Class;
 use crate::dhcp::subnet::{Arrival, Machine, Settings, Subnet};
 use crate::event::{Client, DropReason, Message as Kind};
 use crate::lease::Holder;
 use crate::types::{ClientId, Stage};
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::option::code;
+use crate::wire::relay;
 
 /// A message that is for us to decide on.
 #[derive(Debug)]
@@ -27,10 +29,14 @@ pub struct Request<'a> {
     /// The place of its subnet in the settings. Where that shares its wire with others ([`Settings::wire_of`]), it is
     /// the one that the relay agent's or the interface's address is in.
     pub subnet: usize,
-    /// The address by which we serve it: option 54 and `siaddr` of the reply.
+    /// The address by which we serve it: `siaddr` of the reply and the server of its boot files.
     pub server: Ipv4Addr,
+    /// What it is to take for our address, option 54: `server`, or what its relay agent puts in its place (RFC 5107).
+    pub identifier: Ipv4Addr,
     /// Its entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
+    /// The classes that it is in, in their order.
+    pub classes: Vec<&'a Class>,
     /// The boot file it gets, if any. The shell fills in the file's size.
     pub boot: Option<Choice>,
 }
@@ -123,13 +129,45 @@ pub fn classify<'a>(
     let ask = ask_of(message)?;
     let id = message.options.get(code::CLIENT_IDENTIFIER);
     let client = ClientId::new(message.htype, message.hardware(), id).ok_or(DropReason::NoIdentity)?;
-    let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, arrival)?;
+    let selected = selected_subnet(message, settings);
+    let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, selected, arrival)?;
+    let identifier = of_relay(message, relay::SERVER_OVERRIDE).unwrap_or(server);
     let identity = Identity::of(message);
     let boots = identity.stage != Stage::Other;
     let holder = Holder { client, mac: message.mac(), boots };
-    let machine = message.mac().and_then(|mac| settings.machines.with_mac(mac));
-    let boot = choose(&settings.boot, machine.and_then(|machine| machine.boot.as_ref()), &identity);
-    Ok(Request { ask, message, arrival, holder, identity, subnet, server, machine, boot })
+    let machine = settings.machines.that_sent(message);
+    let classes: Vec<&Class> =
+        settings.classes.iter().filter(|class| class.has(message, &identity)).collect();
+    let said = machine.and_then(|machine| machine.boot.as_ref());
+    let said = said.into_iter().chain(classes.iter().filter_map(|class| class.boot.as_ref()));
+    let boot = choose(&settings.boot, said, &identity);
+    Ok(Request {
+        ask,
+        message,
+        arrival,
+        holder,
+        identity,
+        subnet,
+        server,
+        identifier,
+        machine,
+        classes,
+        boot,
+    })
+}
+
+/// An address in the subnet that the relay agent (RFC 3527) or, where that is enabled, the client (RFC 3011) names. The
+/// relay agent knows better.
+pub fn selected_subnet(message: &Message, settings: &Settings) -> Option<Ipv4Addr> {
+    let by_client = || message.options.ip(code::SUBNET_SELECTION).filter(|address| !address.is_unspecified());
+    of_relay(message, relay::LINK_SELECTION)
+        .or_else(|| if settings.subnet_selection { by_client() } else { None })
+}
+
+/// The address in a suboption of option 82, if a relay agent stands behind it: without giaddr, anybody may have written
+/// it.
+fn of_relay(message: &Message, suboption: u8) -> Option<Ipv4Addr> {
+    if message.giaddr.is_unspecified() { None } else { relay::address(&message.options, suboption) }
 }
 
 fn ask_of(message: &Message) -> Result<Ask, DropReason> {

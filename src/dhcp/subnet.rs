@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::boot::policy::{MachineBoot, Policy};
+use crate::dhcp::classes::Class;
 use crate::event::DropReason;
 use crate::lease::Pool;
-use crate::types::{Ipv4Network, Ipv4Range, MacAddr};
+use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
+use crate::wire::dhcp::Message;
+use crate::wire::pxe;
 
 /// Everything decisions need to know, built and validated by `config/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +24,19 @@ pub struct Settings {
     pub conflict_check: Option<Duration>,
     /// Who is answered to plain BOOTP.
     pub bootp: BootpMode,
+    /// What completes a client's partial name in option 81; `None` means the domain option that it gets.
+    pub fqdn_suffix: Option<String>,
+    /// Honour option 118, by which a client names its subnet (RFC 3011).
+    pub subnet_selection: bool,
     /// UDP ports; 67 and 68 except in tests and classrooms.
     pub ports: Ports,
     /// The subnets served, networks disjoint.
     pub subnets: Vec<Subnet>,
-    /// Options for every subnet; a subnet's and then a machine's own override them.
+    /// Options for every subnet. A subnet's override them, those of a client's classes these, and its machine's all.
     pub options: OptionSet,
-    /// Machines with an entry of their own. MACs, names and addresses are unique.
+    /// Classes; where two that a client is in say different things, the earlier one counts.
+    pub classes: Vec<Class>,
+    /// Machines with an entry of their own. MACs, UUIDs, names and addresses are unique.
     pub machines: Machines,
     /// Architecture → boot file.
     pub boot: Policy,
@@ -91,8 +100,10 @@ pub struct LeaseTime {
 pub struct Machine {
     /// Its name in logs.
     pub name: String,
-    /// The hardware address it is known by.
-    pub mac: MacAddr,
+    /// The hardware address it is known by. It has this, a UUID or both; either is enough to be known.
+    pub mac: Option<MacAddr>,
+    /// The UUID it is known by (option 97), where the hardware address is not of a machine with an entry.
+    pub uuid: Option<Uuid>,
     /// The address reserved for it, inside one of the subnets.
     pub address: Option<Ipv4Addr>,
     /// What it boots instead of what `boot:` says.
@@ -101,24 +112,30 @@ pub struct Machine {
     pub options: OptionSet,
 }
 
-/// The machines, found by MAC.
+/// The machines, found by MAC or UUID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machines {
     list: Vec<Machine>,
     by_mac: HashMap<MacAddr, usize>,
+    by_uuid: HashMap<Uuid, usize>,
 }
 
 impl From<Vec<Machine>> for Machines {
     fn from(list: Vec<Machine>) -> Machines {
-        let by_mac = list.iter().enumerate().map(|(i, machine)| (machine.mac, i)).collect();
-        Machines { list, by_mac }
+        let places = || list.iter().enumerate();
+        let by_mac = places().filter_map(|(i, machine)| Some((machine.mac?, i))).collect();
+        let by_uuid = places().filter_map(|(i, machine)| Some((machine.uuid?, i))).collect();
+        Machines { list, by_mac, by_uuid }
     }
 }
 
 impl Machines {
-    /// The machine with hardware address `mac`.
-    pub fn with_mac(&self, mac: MacAddr) -> Option<&Machine> {
-        self.by_mac.get(&mac).and_then(|i| self.list.get(*i))
+    /// The machine that sent `message`: by its hardware address, else by its UUID.
+    pub fn that_sent(&self, message: &Message) -> Option<&Machine> {
+        let by_mac = message.mac().and_then(|mac| self.by_mac.get(&mac));
+        let by_uuid = || pxe::machine_uuids(&message.options)?.iter().find_map(|uuid| self.by_uuid.get(uuid));
+        let place = by_mac.or_else(|| if self.by_uuid.is_empty() { None } else { by_uuid() })?;
+        self.list.get(*place)
     }
 
     /// All machines, in the order written.
@@ -155,21 +172,29 @@ impl Settings {
 
     /// The subnet of a client, by its place in `subnets`, and the address by which we serve it there.
     ///
-    /// `giaddr` decides if a relay agent set it (RFC 2131 section 4.3.1). Otherwise `ciaddr` does, when the client has
-    /// an address (it may have sent through a router), and else the addresses of the interface, each with its subnet.
+    /// `selected` decides if the relay agent or the client may and does name a subnet (RFC 3527, RFC 3011), then `giaddr`
+    /// if a relay agent set it (RFC 2131 section 4.3.1). Otherwise `ciaddr` does, when the client has an address (it may
+    /// have sent through a router), and else the addresses of the interface, each with its subnet. A relay agent must be
+    /// one of ours, whatever it selects.
     pub fn subnet_for(
         &self,
         giaddr: Ipv4Addr,
         ciaddr: Ipv4Addr,
+        selected: Option<Ipv4Addr>,
         here: &Arrival,
     ) -> Result<(usize, Ipv4Addr), DropReason> {
         let containing = |address: Ipv4Addr| self.subnets.iter().position(|s| s.network.contains(address));
         if !giaddr.is_unspecified() {
             let by_list = self.subnets.iter().position(|subnet| subnet.relays.contains(&giaddr));
             let subnet = containing(giaddr).or(by_list).ok_or(DropReason::UnknownRelay)?;
+            let subnet = selected.map_or(Some(subnet), containing).ok_or(DropReason::NoSubnet)?;
             return Ok((subnet, here.server()));
         }
         let on_wire = here.addresses.iter().find_map(|address| Some((containing(*address)?, *address)));
+        if let Some(address) = selected {
+            let server = on_wire.map_or(here.server(), |(_, server)| server);
+            return containing(address).map(|subnet| (subnet, server)).ok_or(DropReason::NoSubnet);
+        }
         if ciaddr.is_unspecified() {
             return on_wire.ok_or(DropReason::NoSubnet);
         }
@@ -231,9 +256,12 @@ mod tests {
             always_broadcast: false,
             conflict_check: None,
             bootp: BootpMode::Reserved,
+            fqdn_suffix: None,
+            subnet_selection: false,
             ports: Ports { server: 67, client: 68 },
             subnets: vec![subnet("10.0.1.0/24", &[]), subnet("10.0.2.0/24", &[[172, 16, 0, 1]])],
             options: OptionSet::new(),
+            classes: vec![],
             machines: Machines::default(),
             boot: Policy::default(),
         }
@@ -254,15 +282,21 @@ mod tests {
         let settings = settings();
         let ip = |octets: [u8; 4]| Ipv4Addr::from(octets);
         let here = arrival(&[[192, 168, 0, 1], [10, 0, 1, 1]], Ipv4Addr::BROADCAST);
-        assert_eq!(settings.subnet_for(NONE, NONE, &here), Ok((0, ip([10, 0, 1, 1]))));
-        assert_eq!(settings.subnet_for(ip([10, 0, 2, 1]), NONE, &here), Ok((1, ip([192, 168, 0, 1]))));
-        assert_eq!(settings.subnet_for(ip([172, 16, 0, 1]), NONE, &here), Ok((1, ip([192, 168, 0, 1]))));
-        assert_eq!(settings.subnet_for(ip([172, 16, 0, 2]), NONE, &here), Err(DropReason::UnknownRelay));
-        assert_eq!(settings.subnet_for(NONE, ip([10, 0, 1, 9]), &here), Ok((0, ip([10, 0, 1, 1]))));
+        assert_eq!(settings.subnet_for(NONE, NONE, None, &here), Ok((0, ip([10, 0, 1, 1]))));
+        assert_eq!(settings.subnet_for(ip([10, 0, 2, 1]), NONE, None, &here), Ok((1, ip([192, 168, 0, 1]))));
+        assert_eq!(
+            settings.subnet_for(ip([172, 16, 0, 1]), NONE, None, &here),
+            Ok((1, ip([192, 168, 0, 1])))
+        );
+        assert_eq!(
+            settings.subnet_for(ip([172, 16, 0, 2]), NONE, None, &here),
+            Err(DropReason::UnknownRelay)
+        );
+        assert_eq!(settings.subnet_for(NONE, ip([10, 0, 1, 9]), None, &here), Ok((0, ip([10, 0, 1, 1]))));
         let routed = arrival(&[[192, 168, 0, 1], [10, 0, 1, 1]], ip([10, 0, 1, 1]));
-        assert_eq!(settings.subnet_for(NONE, ip([10, 0, 2, 9]), &routed), Ok((1, ip([10, 0, 1, 1]))));
+        assert_eq!(settings.subnet_for(NONE, ip([10, 0, 2, 9]), None, &routed), Ok((1, ip([10, 0, 1, 1]))));
         let elsewhere = arrival(&[[192, 168, 0, 1]], Ipv4Addr::BROADCAST);
-        assert_eq!(settings.subnet_for(NONE, NONE, &elsewhere), Err(DropReason::NoSubnet));
-        assert_eq!(settings.subnet_for(NONE, ip([10, 9, 9, 9]), &elsewhere), Err(DropReason::NoSubnet));
+        assert_eq!(settings.subnet_for(NONE, NONE, None, &elsewhere), Err(DropReason::NoSubnet));
+        assert_eq!(settings.subnet_for(NONE, ip([10, 9, 9, 9]), None, &elsewhere), Err(DropReason::NoSubnet));
     }
 }

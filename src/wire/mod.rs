@@ -13,6 +13,8 @@ pub mod arp;
 pub mod dhcp;
 pub mod frame;
 pub mod icmp;
+pub mod names;
 pub mod option;
 pub mod pxe;
+pub mod relay;
 pub mod tftp;

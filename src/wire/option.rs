@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::types::Escaped;
+use crate::wire::names;
 
 /// What the bytes of an option mean (RFC 2132 unless the table says otherwise). Lengths are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +21,8 @@ pub enum Kind {
     U8,
     /// An unsigned number: 2.
     U16,
+    /// Unsigned numbers of 1 byte each.
+    U8s,
     /// Unsigned numbers of 2 bytes each.
     U16s,
     /// An unsigned number, often seconds: 4.
@@ -39,7 +42,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether a value of this kind can have `bytes` as its encoding, as far as lengths tell.
+    /// Whether a value of this kind can have `bytes` as its encoding, as far as lengths tell, those inside it included.
     ///
     /// Firmware parses options without checking lengths (PixieFail), so nothing that fails this is ever sent.
     pub fn fits(self, bytes: &[u8]) -> bool {
@@ -51,8 +54,9 @@ impl Kind {
             Kind::Bool | Kind::U8 => len == 1,
             Kind::U16 => len == 2,
             Kind::U16s => len > 0 && len.is_multiple_of(2),
-            Kind::Text | Kind::Names | Kind::Bytes => len > 0,
-            Kind::Routes => len >= 5,
+            Kind::Text | Kind::Bytes | Kind::U8s => len > 0,
+            Kind::Names => names::are_whole(bytes),
+            Kind::Routes => routes(bytes).is_some(),
             Kind::Empty => len == 0,
         }
     }
@@ -87,17 +91,25 @@ impl fmt::Display for Printed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Printed(code, bytes) = self;
         let kind = by_code(*code).map_or(Kind::Bytes, |row| row.kind);
+        // A client's names may be compressed, ours never are: so `fits` would say no.
+        if kind == Kind::Names
+            && let Some(names) = names::read(bytes)
+        {
+            return write_joined(f, names.iter().map(|labels| labels.join(&b'.')).map(Shown));
+        }
         if !kind.fits(bytes) {
             return write_hex(f, bytes);
         }
         match kind {
             Kind::Ip | Kind::Ips | Kind::IpPairs => write_joined(f, bytes.chunks_exact(4).map(ip_of)),
             Kind::Bool | Kind::U8 | Kind::U16 | Kind::U32 => write!(f, "{}", number_of(bytes)),
+            Kind::U8s => write_joined(f, bytes.iter()),
             Kind::U16s => write_joined(f, bytes.chunks_exact(2).map(number_of)),
             Kind::I32 => write!(f, "{}", (*bytes).try_into().map_or(0, i32::from_be_bytes)),
             Kind::Text => write!(f, "\"{}\"", Escaped(bytes)),
             Kind::Empty => Ok(()),
-            Kind::Names | Kind::Routes | Kind::Bytes => write_hex(f, bytes),
+            Kind::Routes => write_joined(f, routes(bytes).unwrap_or_default().into_iter()),
+            Kind::Names | Kind::Bytes => write_hex(f, bytes),
         }
     }
 }
@@ -108,6 +120,47 @@ fn ip_of(bytes: &[u8]) -> Ipv4Addr {
 
 fn number_of(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+/// A route of option 121.
+struct Route {
+    to: Ipv4Addr,
+    prefix: u8,
+    via: Ipv4Addr,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} via {}", self.to, self.prefix, self.via)
+    }
+}
+
+/// The routes of option 121 (RFC 3442): of each its prefix, the octets that the prefix reaches into, and the router.
+/// `None` if they are not well formed, or there is none.
+fn routes(bytes: &[u8]) -> Option<Vec<Route>> {
+    let mut rest = bytes;
+    let mut found = Vec::new();
+    while let [prefix, tail @ ..] = rest {
+        let (octets, tail) = tail.split_at_checked(usize::from(prefix.div_ceil(8)))?;
+        let mut to = [0; 4];
+        to.get_mut(..octets.len())?.copy_from_slice(octets);
+        let (via, tail) = tail.split_at_checked(4)?;
+        if *prefix > 32 {
+            return None;
+        }
+        found.push(Route { to: Ipv4Addr::from(to), prefix: *prefix, via: ip_of(via) });
+        rest = tail;
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// A name off the wire.
+struct Shown(Vec<u8>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(&self.0).fmt(f)
+    }
 }
 
 fn write_joined(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = impl fmt::Display>) -> fmt::Result {
@@ -135,7 +188,8 @@ macro_rules! table {
     };
 }
 
-// RFC 2132 for 1 to 76; the registry "BOOTP Vendor Extensions and DHCP Options" names the others' documents.
+// RFC 2132 for 1 to 61 and 64 to 76; the registry "BOOTP Vendor Extensions and DHCP Options" names the others'
+// documents. Codes that it leaves to vendors (128 to 135, 224 to 254) have no name: they are set by number.
 table! {
     1 subnet_mask Ip SUBNET_MASK;
     2 time_offset I32 TIME_OFFSET;
@@ -191,18 +245,20 @@ table! {
     52 overload U8 OVERLOAD;
     53 message_type U8 MESSAGE_TYPE;
     54 server_identifier Ip SERVER_IDENTIFIER;
-    55 parameter_request_list Bytes PARAMETER_REQUEST_LIST;
+    55 parameter_request_list U8s PARAMETER_REQUEST_LIST;
     56 message Text MESSAGE;
     57 max_message_size U16 MAX_MESSAGE_SIZE;
     58 renewal_time U32 RENEWAL_TIME;
     59 rebinding_time U32 REBINDING_TIME;
     60 vendor_class Text VENDOR_CLASS;
     61 client_identifier Bytes CLIENT_IDENTIFIER;
+    62 netware_ip_domain Text NETWARE_IP_DOMAIN;
+    63 netware_ip_information Bytes NETWARE_IP_INFORMATION;
     64 nisplus_domain Text NISPLUS_DOMAIN;
     65 nisplus_servers Ips NISPLUS_SERVERS;
     66 tftp_server_name Text TFTP_SERVER_NAME;
     67 boot_file_name Text BOOT_FILE_NAME;
-    68 mobile_ip_home_agents Bytes MOBILE_IP_HOME_AGENTS;
+    68 mobile_ip_home_agents Ips MOBILE_IP_HOME_AGENTS;
     69 smtp_servers Ips SMTP_SERVERS;
     70 pop3_servers Ips POP3_SERVERS;
     71 nntp_servers Ips NNTP_SERVERS;
@@ -212,15 +268,32 @@ table! {
     75 streettalk_servers Ips STREETTALK_SERVERS;
     76 stda_servers Ips STDA_SERVERS;
     77 user_class Bytes USER_CLASS;
+    78 slp_directory_agent Bytes SLP_DIRECTORY_AGENT;
+    79 slp_service_scope Bytes SLP_SERVICE_SCOPE;
     80 rapid_commit Empty RAPID_COMMIT;
     81 fqdn Bytes FQDN;
     82 relay_agent_information Bytes RELAY_AGENT_INFORMATION;
+    83 isns Bytes ISNS;
+    85 nds_servers Ips NDS_SERVERS;
+    86 nds_tree_name Text NDS_TREE_NAME;
+    87 nds_context Text NDS_CONTEXT;
+    88 bcmcs_domains Names BCMCS_DOMAINS;
+    89 bcmcs_servers Ips BCMCS_SERVERS;
+    90 authentication Bytes AUTHENTICATION;
+    91 last_transaction_time U32 LAST_TRANSACTION_TIME;
+    92 associated_addresses Ips ASSOCIATED_ADDRESSES;
     93 client_architecture U16s CLIENT_ARCHITECTURE;
     94 client_network_interface Bytes CLIENT_NETWORK_INTERFACE;
+    95 ldap_url Text LDAP_URL;
     97 machine_identifier Bytes MACHINE_IDENTIFIER;
+    98 user_authentication Text USER_AUTHENTICATION;
+    99 civic_location Bytes CIVIC_LOCATION;
     100 posix_timezone Text POSIX_TIMEZONE;
     101 tzdb_timezone Text TZDB_TIMEZONE;
     108 ipv6_only_preferred U32 IPV6_ONLY_PREFERRED;
+    109 dhcp4o6_source_address Bytes DHCP4O6_SOURCE_ADDRESS;
+    112 netinfo_servers Ips NETINFO_SERVERS;
+    113 netinfo_tag Text NETINFO_TAG;
     114 captive_portal Text CAPTIVE_PORTAL;
     116 auto_configure U8 AUTO_CONFIGURE;
     117 name_service_search U16s NAME_SERVICE_SEARCH;
@@ -228,16 +301,45 @@ table! {
     119 domain_search Names DOMAIN_SEARCH;
     120 sip_servers Bytes SIP_SERVERS;
     121 classless_routes Routes CLASSLESS_ROUTES;
+    122 cablelabs_client Bytes CABLELABS_CLIENT;
+    123 geo_configuration Bytes GEO_CONFIGURATION;
     124 vendor_identifying_class Bytes VENDOR_IDENTIFYING_CLASS;
     125 vendor_identifying_information Bytes VENDOR_IDENTIFYING_INFORMATION;
+    136 pana_agents Ips PANA_AGENTS;
+    137 lost_server Names LOST_SERVER;
     138 capwap_controllers Ips CAPWAP_CONTROLLERS;
+    139 mos_addresses Bytes MOS_ADDRESSES;
+    140 mos_domains Bytes MOS_DOMAINS;
+    141 sip_ua_domains Names SIP_UA_DOMAINS;
+    142 andsf_servers Ips ANDSF_SERVERS;
+    143 sztp_redirect Bytes SZTP_REDIRECT;
+    144 geo_location Bytes GEO_LOCATION;
+    145 forcerenew_nonce_capable U8s FORCERENEW_NONCE_CAPABLE;
+    146 rdnss_selection Bytes RDNSS_SELECTION;
+    147 dots_agent Names DOTS_AGENT;
+    148 dots_addresses Ips DOTS_ADDRESSES;
     150 tftp_server_address Ips TFTP_SERVER_ADDRESS;
+    151 status_code Bytes STATUS_CODE;
+    152 base_time U32 BASE_TIME;
+    153 start_time_of_state U32 START_TIME_OF_STATE;
+    154 query_start_time U32 QUERY_START_TIME;
+    155 query_end_time U32 QUERY_END_TIME;
+    156 dhcp_state U8 DHCP_STATE;
+    157 data_source U8 DATA_SOURCE;
+    158 pcp_servers Bytes PCP_SERVERS;
+    159 port_parameters Bytes PORT_PARAMETERS;
     160 captive_portal_old Text CAPTIVE_PORTAL_OLD;
+    161 mud_url Text MUD_URL;
+    162 encrypted_dns Bytes ENCRYPTED_DNS;
     175 etherboot Bytes ETHERBOOT;
     208 pxelinux_magic Bytes PXELINUX_MAGIC;
     209 pxelinux_config_file Text PXELINUX_CONFIG_FILE;
     210 pxelinux_path_prefix Text PXELINUX_PATH_PREFIX;
     211 pxelinux_reboot_time U32 PXELINUX_REBOOT_TIME;
+    212 ipv6_rapid_deployment Bytes IPV6_RAPID_DEPLOYMENT;
+    213 access_domain Names ACCESS_DOMAIN;
+    220 subnet_allocation Bytes SUBNET_ALLOCATION;
+    221 virtual_subnet_selection Bytes VIRTUAL_SUBNET_SELECTION;
     252 wpad Text WPAD;
 }
 
@@ -262,5 +364,18 @@ mod tests {
         assert_eq!(Printed(51, &[14, 16]).to_string(), "0e10");
         assert_eq!(Printed(12, b"a\x1bb").to_string(), "\"a\\x1bb\"");
         assert_eq!(Printed(224, &[1, 255]).to_string(), "01ff");
+        assert_eq!(Printed(55, &[1, 3, 119]).to_string(), "1,3,119");
+    }
+
+    #[test]
+    fn rfc3397_and_rfc3442_names_and_routes_print_readably() {
+        assert_eq!(Printed(119, b"\x03eng\x03lab\0\x02ad\xc0\x04").to_string(), "eng.lab,ad.lab");
+        assert_eq!(Printed(119, b"\x02a\n\0").to_string(), "a\\x0a");
+        assert_eq!(Printed(119, b"\x09ab").to_string(), "096162");
+        let routes = [0, 10, 0, 0, 1, 25, 10, 229, 0, 128, 10, 0, 0, 2];
+        assert_eq!(Printed(121, &routes).to_string(), "0.0.0.0/0 via 10.0.0.1,10.229.0.128/25 via 10.0.0.2");
+        for bad in [&[][..], &[0, 10, 0, 0], &[33, 1, 2, 3, 4, 5, 10, 0, 0, 1], &routes[..13]] {
+            assert!(!Kind::Routes.fits(bad), "{bad:?}");
+        }
     }
 }

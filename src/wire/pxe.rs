@@ -1,6 +1,6 @@
 //! The options of PXE clients: 43, 60, 77, 93, 94, 97 and 175 (RFC 4578, RFC 3004, PXE 2.1 section 2, iPXE).
 
-use crate::types::Arch;
+use crate::types::{Arch, Uuid};
 use crate::wire::dhcp::Options;
 use crate::wire::option::code;
 
@@ -36,17 +36,31 @@ pub fn is_ipxe(options: &Options) -> bool {
     options.get(code::ETHERBOOT).is_some() || has_user_class(user_class, b"iPXE")
 }
 
+/// The UUIDs that option 97 can mean: as SMBIOS stores it, which is what firmware sends, and in the order of its text,
+/// which RFC 4578 section 2.3 can be read to ask for. 16 bytes without the type are taken too. `None` if the machine has
+/// no UUID of its own.
+pub fn machine_uuids(options: &Options) -> Option<[Uuid; 2]> {
+    let value = options.get(code::MACHINE_IDENTIFIER)?;
+    let bytes: [u8; 16] = value.try_into().ok().or_else(|| value.strip_prefix(&[0])?.try_into().ok())?;
+    let uuids = [Uuid::from_smbios(bytes), Uuid::from_network(bytes)];
+    uuids.iter().all(|uuid| !uuid.is_junk()).then_some(uuids)
+}
+
+/// The user classes in `value` (option 77): all of it, as iPXE sends it raw, and each of RFC 3004's instances.
+pub fn user_classes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = value;
+    let instances = std::iter::from_fn(move || {
+        let [len, tail @ ..] = rest else { return None };
+        let (instance, next) = tail.split_at_checked(usize::from(*len))?;
+        rest = next;
+        Some(instance)
+    });
+    std::iter::once(value).chain(instances)
+}
+
 /// Whether `value` (option 77) holds `name`: raw (iPXE leaves out the length bytes), or as one of RFC 3004's instances.
 pub fn has_user_class(value: &[u8], name: &[u8]) -> bool {
-    let mut rest = value;
-    while let [len, tail @ ..] = rest {
-        let Some((instance, next)) = tail.split_at_checked(usize::from(*len)) else { break };
-        if instance == name {
-            return true;
-        }
-        rest = next;
-    }
-    value == name
+    user_classes(value).any(|class| class == name)
 }
 
 /// Option 97 if it is a machine identifier that can be echoed: 17 bytes, type 0 (RFC 4578 section 2.3).
@@ -87,6 +101,19 @@ mod tests {
         assert!(is_ipxe(&options(175, &[])));
         for other in [&b"iPX"[..], b"xiPXE", b"\x05iPXE", b"", b"\x00", b"\xff"] {
             assert!(!is_ipxe(&options(77, other)), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn rfc4578_2_3_a_uuid_is_read_in_both_byte_orders_and_junk_is_none() {
+        let uuid = |text: &str| text.parse::<Uuid>().unwrap();
+        let bytes: Vec<u8> = (0..17).collect();
+        let expected =
+            [uuid("04030201-0605-0807-090a-0b0c0d0e0f10"), uuid("01020304-0506-0708-090a-0b0c0d0e0f10")];
+        assert_eq!(machine_uuids(&options(97, &bytes)), Some(expected));
+        assert_eq!(machine_uuids(&options(97, &bytes[1..])), Some(expected), "without its type");
+        for bad in [&[0; 17][..], &[0xff; 16], &[1; 17], &[1, 2, 3], &[]] {
+            assert_eq!(machine_uuids(&options(97, bad)), None, "{bad:?}");
         }
     }
 

@@ -1,0 +1,118 @@
+//! Domain names on the wire (RFC 1035 section 3.1): length and bytes of each label, and a zero at the end.
+
+/// Bytes of the longest label.
+pub const MAX_LABEL: usize = 63;
+/// Bytes of the longest name, its lengths and the zero at its end counted.
+pub const MAX_NAME: usize = 255;
+
+/// Whether `bytes` is one or more whole names, none of them compressed, as RFC 3396 and 3397 let servers send them.
+pub fn are_whole(bytes: &[u8]) -> bool {
+    let (mut rest, mut len) = (bytes, 0usize);
+    while let [label, tail @ ..] = rest {
+        let size = usize::from(*label);
+        len = len.saturating_add(size).saturating_add(1);
+        if size > MAX_LABEL || len > MAX_NAME {
+            return false;
+        }
+        let Some((_, next)) = tail.split_at_checked(size) else { return false };
+        rest = next;
+        if size == 0 {
+            len = 0;
+        }
+    }
+    !bytes.is_empty() && len == 0
+}
+
+/// Reads the names of a search list (RFC 3397), each as its labels. Names may be compressed: a pointer counts from the
+/// start of `bytes` and points backwards. `None` if they are not well formed.
+pub fn read(bytes: &[u8]) -> Option<Vec<Vec<&[u8]>>> {
+    let mut names = Vec::new();
+    let mut at = 0usize;
+    while at < bytes.len() {
+        let (name, next) = read_one(bytes, at)?;
+        names.push(name);
+        at = next;
+    }
+    (!names.is_empty()).then_some(names)
+}
+
+/// The labels of the name at `start`, and where the bytes after it begin.
+fn read_one(bytes: &[u8], start: usize) -> Option<(Vec<&[u8]>, usize)> {
+    let mut labels = Vec::new();
+    let (mut at, mut end, mut len) = (start, None, 1usize);
+    // Each pointer goes further back than the one before it, so that there is an end.
+    let mut furthest = start;
+    loop {
+        let (size, rest) = bytes.get(at..)?.split_first()?;
+        let size = usize::from(*size);
+        match size {
+            0 => return Some((labels, end.unwrap_or(at.checked_add(1)?))),
+            1..=MAX_LABEL => {
+                len = len.checked_add(size)?.checked_add(1)?;
+                if len > MAX_NAME {
+                    return None;
+                }
+                labels.push(rest.get(..size)?);
+                at = at.checked_add(size)?.checked_add(1)?;
+            }
+            0xc0..=0xff => {
+                let target = (size & 0x3f) << 8 | usize::from(*rest.first()?);
+                end = end.or(at.checked_add(2));
+                if target >= furthest {
+                    return None;
+                }
+                (furthest, at) = (target, target);
+            }
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(bytes: &[u8]) -> Option<Vec<String>> {
+        let join = |labels: Vec<&[u8]>| String::from_utf8_lossy(&labels.join(&b'.')).into_owned();
+        read(bytes).map(|names| names.into_iter().map(join).collect())
+    }
+
+    #[test]
+    fn rfc3397_2_names_may_be_compressed_on_input() {
+        // The example of RFC 3397 section 2: eng.apple.com and marketing.apple.com.
+        let example = b"\x03eng\x05apple\x03com\0\x09marketing\xc0\x04";
+        assert_eq!(text(example), Some(vec!["eng.apple.com".to_owned(), "marketing.apple.com".to_owned()]));
+        assert!(!are_whole(example), "never on output");
+        assert!(are_whole(b"\x03eng\x05apple\x03com\0\x01a\0"));
+    }
+
+    #[test]
+    fn names_that_are_not_well_formed_are_none() {
+        let long = [&[63u8; 64][..]; 4].concat();
+        for bytes in [
+            &b""[..],
+            b"\x03en",
+            b"\x03eng",
+            b"\xc0\x00",
+            b"\x01a\xc0\x02",
+            b"\xc0",
+            b"\x40x\0",
+            b"\x01a\xc0\x00",
+            &[&long[..], &[0]].concat(),
+        ] {
+            assert_eq!(read(bytes), None, "{bytes:?}");
+            assert!(!are_whole(bytes), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let names = read(&bytes);
+            if are_whole(&bytes) {
+                prop_assert!(names.is_some());
+            }
+        }
+    }
+}
