@@ -72,7 +72,8 @@ mod tests {
 
     fn waiting(n: u8) -> Waiting {
         let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
-        Waiting { bytes: vec![n], envelope: Envelope::new(1, source, 1, Ipv4Addr::BROADCAST) }
+        let envelope = Envelope { len: 1, source, interface: 1, destination: Ipv4Addr::BROADCAST };
+        Waiting { bytes: vec![n], envelope }
     }
 
     #[tokio::test(start_paused = true)]

@@ -118,7 +118,10 @@ impl DhcpServer {
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let socket = Arc::clone(&self.socket);
         // Not tokio's UdpSocket: that also waits for room to send, and so wakes up after every reply.
-        #[expect(deprecated, reason = "unsound only for types whose as_raw_fd lies; this is the standard library's")]
+        #[expect(
+            deprecated,
+            reason = "unsound only for types whose as_raw_fd lies; this is the standard library's"
+        )]
         let readable = AsyncFd::with_interest(socket.udp().try_clone()?, Interest::READABLE)?;
         let mut inbox = Inbox::default();
         let mut stop = pin!(stop);
@@ -149,7 +152,7 @@ impl DhcpServer {
             // A fault in handling one message must not stop the others: it is counted, and the book, which is changed
             // in one step after all decisions, is as it was.
             let handled = catch_unwind(AssertUnwindSafe(|| {
-                self.handle(bytes, envelope, Round::First, now, &mut promises)
+                self.handle(bytes, envelope, Round::First, now, &mut promises);
             }));
             if handled.is_err() {
                 self.drop(envelope.interface, DropReason::Fault, None);
@@ -341,11 +344,11 @@ pub fn now() -> Timestamp {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::lease::Lease;
+    use crate::lease::{Holder, Lease};
     use crate::server::commit::MAX_WAITING;
     use crate::server::interface;
     use crate::store::{LeaseStore, MemoryStore, StoreError};
-    use crate::types::{ClientId, Stage};
+    use crate::types::{ClientId, MacAddr, Stage};
     use crate::wire::dhcp::{BOOTREQUEST, MessageType};
     use crate::wire::option::code;
     use std::net::{Ipv4Addr, SocketAddrV4};
@@ -374,6 +377,7 @@ mod tests {
                 interfaces: HashMap::from([(lo.index, lo)]),
                 committer: Committer::start(store, Arc::clone(&socket), recorder.clone()).unwrap(),
                 socket,
+                checker: None,
                 catalog: None,
                 recorder,
             };
@@ -483,7 +487,11 @@ mod tests {
         let waiting = |n: usize| Promise {
             lease: Lease {
                 address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + n as u32),
-                client: ClientId::new(1, &[2, 1, 0, 0, 0, 0], None).unwrap(),
+                holder: Holder {
+                    client: ClientId::of_mac(MacAddr([2, 1, 0, 0, 0, 0])),
+                    mac: None,
+                    boots: false,
+                },
                 hardware: vec![],
                 state: crate::lease::State::Leased,
                 until: Timestamp(0),

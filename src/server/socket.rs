@@ -160,21 +160,14 @@ pub struct Inbox {
 /// What the kernel says of a datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope {
-    len: usize,
+    /// Bytes it had; those beyond the buffer are lost.
+    pub len: usize,
     /// Who sent it.
     pub source: SocketAddrV4,
     /// The number of the interface it came in on.
     pub interface: u32,
     /// The address it was sent to.
     pub destination: Ipv4Addr,
-}
-
-#[cfg(test)]
-impl Envelope {
-    /// The envelope of a datagram of `len` bytes.
-    pub fn new(len: usize, source: SocketAddrV4, interface: u32, destination: Ipv4Addr) -> Envelope {
-        Envelope { len, source, interface, destination }
-    }
 }
 
 impl Default for Inbox {
