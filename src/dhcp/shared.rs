@@ -17,7 +17,7 @@ pub fn find_address(
     now: Timestamp,
 ) -> Option<Ipv4Addr> {
     let who = &request.holder;
-    let find = |subnet| book.find_address(subnet, who, requested, now);
+    let find = |subnet| book.find_address(subnet, who, requested, request.machine.is_some(), now);
     if !settings.is_shared(request.subnet) {
         return find(request.subnet);
     }

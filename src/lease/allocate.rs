@@ -14,7 +14,11 @@ pub struct Pool {
     ranges: Vec<Ipv4Range>,
     reserved: HashSet<Ipv4Addr>,
     /// Shared addresses with a binding, by the moment it ends: the first is the next to be free.
-    by_end: BTreeSet<(Timestamp, Ipv4Addr)>,
+    active: BTreeSet<(Timestamp, Ipv4Addr)>,
+    /// Those whose binding has ended, by the moment it did: the first has been free for longest.
+    ended: BTreeSet<(Timestamp, Ipv4Addr)>,
+    /// Those of `active` that are held for an offer.
+    offered: HashSet<Ipv4Addr>,
     declined: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Where the search for an address without a binding begins: range and offset in it.
     next_unused: (usize, u32),
@@ -31,7 +35,9 @@ impl Pool {
             network,
             ranges,
             reserved: reserved.into_iter().collect(),
-            by_end: BTreeSet::new(),
+            active: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            offered: HashSet::new(),
             declined: BTreeSet::new(),
             next_unused: (0, 0),
         }
@@ -49,7 +55,10 @@ impl Pool {
 
     pub(super) fn took(&mut self, address: Ipv4Addr, binding: &Binding) {
         if self.shares(address) {
-            self.by_end.insert((binding.until, address));
+            self.active.insert((binding.until, address));
+            if matches!(binding.state, State::Checking | State::Offered) {
+                self.offered.insert(address);
+            }
         }
         if binding.state == State::Declined {
             self.declined.insert((binding.until, address));
@@ -57,8 +66,27 @@ impl Pool {
     }
 
     pub(super) fn gave(&mut self, address: Ipv4Addr, binding: &Binding) {
-        self.by_end.remove(&(binding.until, address));
+        self.active.remove(&(binding.until, address));
+        self.ended.remove(&(binding.until, address));
+        self.offered.remove(&address);
         self.declined.remove(&(binding.until, address));
+    }
+
+    /// Moves bindings that have ended by `now` from the active to the ended ones.
+    fn settle(&mut self, now: Timestamp) {
+        while let Some((until, address)) = self.active.first().copied().filter(|(until, _)| *until <= now) {
+            self.active.remove(&(until, address));
+            self.offered.remove(&address);
+            self.ended.insert((until, address));
+        }
+    }
+
+    /// Whether a client that was never seen here can be offered an address. Of those that are not leased a tenth is kept
+    /// from being held by offers to such clients, so that somebody who makes up MACs cannot keep known machines out.
+    fn has_room_for_strangers(&self) -> bool {
+        let leased = self.active.len().saturating_sub(self.offered.len()) as u64;
+        let open = self.size().saturating_sub(leased);
+        (self.offered.len() as u64) < (open - open / 10).max(1)
     }
 
     pub(super) fn declined(&self, now: Timestamp) -> usize {
@@ -67,7 +95,8 @@ impl Pool {
 
     /// The address whose binding ended longest ago.
     fn least_recently_used(&self, now: Timestamp) -> Option<Ipv4Addr> {
-        self.by_end.first().filter(|(until, _)| *until <= now).map(|(_, address)| *address)
+        let soonest = self.active.first().filter(|(until, _)| *until <= now);
+        self.ended.first().or(soonest).map(|(_, address)| *address)
     }
 
     /// Addresses from `next_unused` on, with the place to go on from.
@@ -86,19 +115,27 @@ impl Pool {
 
 impl LeaseBook {
     /// The address for `who` in `subnet`, if there is one: the one it has or last had, then the one it asks for,
-    /// then one that nobody ever had, then the one that has been free for longest.
+    /// then one that nobody ever had, then the one that has been free for longest. `is_expected` is a client that the
+    /// configuration names; others that were never seen here do not get the last addresses.
     pub fn find_address(
         &self,
         subnet: usize,
         who: &Holder,
         requested: Option<Ipv4Addr>,
+        is_expected: bool,
         now: Timestamp,
     ) -> Option<Ipv4Addr> {
         let pool = self.pools.get(subnet)?;
         let usable = |address: &Ipv4Addr| pool.shares(*address) && self.is_free_for(*address, who, now);
         let last = self.of_client(subnet, who, now).map(|(address, _)| address);
-        last.filter(usable)
-            .or_else(|| requested.filter(usable))
+        if let Some(own) = last.filter(usable) {
+            return Some(own);
+        }
+        if !is_expected && last.is_none() && !pool.has_room_for_strangers() {
+            return None;
+        }
+        requested
+            .filter(usable)
             .or_else(|| self.unused(pool).map(|(address, _)| address))
             .or_else(|| pool.least_recently_used(now))
     }
@@ -111,6 +148,11 @@ impl LeaseBook {
     /// How many addresses the pool of `subnet` has.
     pub fn pool_size(&self, subnet: usize) -> u64 {
         self.pools.get(subnet).map_or(0, Pool::size)
+    }
+
+    /// Notes what has ended by `now`. Call it before a batch of decisions.
+    pub fn settle(&mut self, now: Timestamp) {
+        self.pools.iter_mut().for_each(|pool| pool.settle(now));
     }
 
     /// Moves the search for addresses without a binding past those that have one, so that it stays short.
@@ -159,7 +201,7 @@ mod tests {
         let now = Timestamp::from_seconds(0);
         let mut given = Vec::new();
         for n in 0..5 {
-            let address = book.find_address(0, &client(n), None, now);
+            let address = book.find_address(0, &client(n), None, false, now);
             given.extend(address);
             if let Some(address) = address {
                 grant(&mut book, address, n, 100);
@@ -175,30 +217,34 @@ mod tests {
             grant(&mut book, ip(i), i, end);
         }
         let at = Timestamp::from_seconds;
-        assert_eq!(book.find_address(0, &client(99), None, at(19)), None);
-        assert_eq!(book.find_address(0, &client(99), None, at(50)), Some(ip(3)));
+        assert_eq!(book.find_address(0, &client(99), None, false, at(19)), None);
+        assert_eq!(book.find_address(0, &client(99), None, false, at(50)), Some(ip(3)));
         assert_eq!(
-            book.find_address(0, &client(99), Some(ip(10)), at(50)),
+            book.find_address(0, &client(99), Some(ip(10)), false, at(50)),
             Some(ip(10)),
             "the one it asks for"
         );
         assert_eq!(
-            book.find_address(0, &client(99), Some(ip(11)), at(50)),
+            book.find_address(0, &client(99), Some(ip(11)), false, at(50)),
             Some(ip(3)),
             "not if it is taken"
         );
         assert_eq!(
-            book.find_address(0, &client(99), Some(ip(2)), at(50)),
+            book.find_address(0, &client(99), Some(ip(2)), false, at(50)),
             Some(ip(3)),
             "not if it is reserved"
         );
         assert_eq!(
-            book.find_address(0, &client(1), Some(ip(10)), at(50)),
+            book.find_address(0, &client(1), Some(ip(10)), false, at(50)),
             Some(ip(1)),
             "first its own last one"
         );
         grant(&mut book, ip(3), 99, 200);
-        assert_eq!(book.find_address(0, &client(3), None, at(50)), Some(ip(10)), "its last one is taken now");
+        assert_eq!(
+            book.find_address(0, &client(3), None, false, at(50)),
+            Some(ip(10)),
+            "its last one is taken now"
+        );
     }
 
     #[test]
@@ -210,8 +256,34 @@ mod tests {
         book.apply(&LeaseChange::Store(lease));
         let at = Timestamp::from_seconds;
         assert_eq!(book.declined(0, at(599)), 1);
-        assert_eq!(book.find_address(0, &client(1), Some(ip(1)), at(599)), Some(ip(3)));
+        assert_eq!(book.find_address(0, &client(1), Some(ip(1)), false, at(599)), Some(ip(3)));
         assert_eq!(book.declined(0, at(600)), 0);
-        assert_eq!(book.find_address(0, &client(1), None, at(600)), Some(ip(1)));
+        assert_eq!(book.find_address(0, &client(1), None, false, at(600)), Some(ip(1)));
+    }
+
+    #[test]
+    fn strangers_that_only_ask_cannot_hold_a_whole_pool() {
+        let ranges = vec!["10.0.0.1-10.0.0.100".parse().unwrap()];
+        let mut book = LeaseBook::new(vec![Pool::new("10.0.0.0/24".parse().unwrap(), ranges, [])]);
+        let at = Timestamp::from_seconds;
+        for n in 1..=20 {
+            grant(&mut book, ip(n), n, 1000);
+        }
+        let mut offered = 0;
+        for n in 21..=120 {
+            let Some(address) = book.find_address(0, &client(n), None, false, at(0)) else { continue };
+            let hold = LeaseChange::Hold { address, holder: client(n), state: State::Offered, until: at(30) };
+            book.apply(&hold);
+            offered += 1;
+        }
+        assert_eq!(offered, 72, "nine tenths of the 80 that are not leased");
+        assert!(book.find_address(0, &client(200), None, false, at(0)).is_none());
+        assert!(
+            book.find_address(0, &client(200), None, true, at(0)).is_some(),
+            "the configuration names it"
+        );
+        assert_eq!(book.find_address(0, &client(7), None, false, at(0)), Some(ip(7)), "it has a lease");
+        book.settle(at(30));
+        assert!(book.find_address(0, &client(200), None, false, at(30)).is_some(), "the offers ran out");
     }
 }

@@ -4,8 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
+use crate::server::interface::Interface;
+use crate::server::ping::{Heard, Prober};
 use crate::server::socket::Envelope;
 
 /// Addresses that may be under check at once. A DISCOVER beyond that is dropped; its client asks again.
@@ -20,9 +23,76 @@ pub struct Waiting {
     pub envelope: Envelope,
 }
 
+/// Finds out whether somebody uses an address. The default one never asks.
+#[derive(Debug, Default)]
+pub struct Checker(Option<Asking>);
+
+#[derive(Debug)]
+struct Asking {
+    checks: Checks,
+    prober: Prober,
+    heard: Receiver<Heard>,
+}
+
+/// What became of the wish to check an address.
+#[derive(Debug)]
+pub enum Begun {
+    /// The network was asked; the outcome follows.
+    Asked,
+    /// Too many checks are under way.
+    TooMany,
+    /// Nobody can be asked, or not now and the client should not wait: the address counts as free.
+    CannotAsk(Waiting),
+}
+
+impl Checker {
+    /// One that waits `time` for an answer on `interfaces`, or never asks if that is `None`. The text says what it
+    /// cannot ask, and why.
+    pub fn start(time: Option<Duration>, interfaces: &[Interface]) -> (Checker, Option<String>) {
+        let Some(time) = time else { return (Checker::default(), None) };
+        let (prober, heard, refused) = Prober::start(interfaces);
+        (Checker(Some(Asking { checks: Checks::new(time), prober, heard })), refused)
+    }
+
+    /// Asks who uses `address`, on the wire of interface `on_wire` or behind a router. `is_expected`: the configuration
+    /// names the client, so it is not turned away when too many are being checked.
+    pub fn begin(
+        &mut self,
+        address: Ipv4Addr,
+        on_wire: Option<u32>,
+        waiting: Waiting,
+        is_expected: bool,
+    ) -> Begun {
+        let Some(asking) = &mut self.0 else { return Begun::CannotAsk(waiting) };
+        if !asking.checks.has_room() {
+            return if is_expected { Begun::CannotAsk(waiting) } else { Begun::TooMany };
+        }
+        if !asking.prober.ask(address, on_wire) {
+            return Begun::CannotAsk(waiting);
+        }
+        asking.checks.begin(address, waiting);
+        Begun::Asked
+    }
+
+    /// The next address that turns out to be used, and by whom, or to be free.
+    pub async fn outcome(&mut self) -> (Ipv4Addr, Waiting, Option<Heard>) {
+        let Some(asking) = &mut self.0 else { return std::future::pending().await };
+        loop {
+            tokio::select! {
+                (address, waiting) = asking.checks.free() => return (address, waiting, None),
+                Some(heard) = asking.heard.recv() => {
+                    if let Some(waiting) = asking.checks.used(heard.address) {
+                        return (heard.address, waiting, Some(heard));
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Checks under way. All take the same time, so they end in the order in which they began.
 #[derive(Debug)]
-pub struct Checks {
+struct Checks {
     time: Duration,
     waiting: HashMap<Ipv4Addr, Waiting>,
     ends: VecDeque<(Instant, Ipv4Addr)>,
@@ -30,28 +100,28 @@ pub struct Checks {
 
 impl Checks {
     /// No checks; each will take `time`.
-    pub fn new(time: Duration) -> Checks {
+    fn new(time: Duration) -> Checks {
         Checks { time, waiting: HashMap::new(), ends: VecDeque::new() }
     }
 
     /// Whether there is room for one more.
-    pub fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.ends.len() < MAX_CHECKS
     }
 
     /// `address` is being checked for the sender of `waiting` from now on.
-    pub fn begin(&mut self, address: Ipv4Addr, waiting: Waiting) {
+    fn begin(&mut self, address: Ipv4Addr, waiting: Waiting) {
         self.waiting.insert(address, waiting);
         self.ends.push_back((Instant::now() + self.time, address));
     }
 
     /// Somebody uses `address`: the message that waits for it, if one does.
-    pub fn used(&mut self, address: Ipv4Addr) -> Option<Waiting> {
+    fn used(&mut self, address: Ipv4Addr) -> Option<Waiting> {
         self.waiting.remove(&address)
     }
 
     /// Completes when the next check ends without anybody having been heard.
-    pub async fn free(&mut self) -> (Ipv4Addr, Waiting) {
+    async fn free(&mut self) -> (Ipv4Addr, Waiting) {
         loop {
             let Some((end, address)) = self.ends.front().copied() else {
                 return std::future::pending().await;

@@ -11,7 +11,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
 use crate::boot::identity::Identity;
@@ -21,11 +20,11 @@ use crate::dhcp::subnet::{Arrival, Settings};
 use crate::event::{Client, DropReason, Event};
 use crate::images::Catalog;
 use crate::lease::{LeaseBook, LeaseChange};
-use crate::server::checks::{Checks, Waiting};
+use crate::server::checks::{Begun, Checker, Waiting};
 use crate::server::commit::{Committer, Outcome, Promise, deliver};
 use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
-use crate::server::ping::{Heard, Prober};
+use crate::server::ping::Heard;
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::{DecodeError, Message};
@@ -41,8 +40,8 @@ pub struct DhcpServer {
     pub interfaces: HashMap<u32, Interface>,
     /// Where it receives and sends.
     pub socket: Arc<DhcpSocket>,
-    /// How addresses are checked before their first offer; `None` if they are not.
-    pub checker: Option<Checker>,
+    /// How addresses are checked before their first offer.
+    pub checker: Checker,
     /// Who stores leases and sends the replies that promise them.
     pub committer: Committer,
     /// Where sizes of boot files are looked up; `None` if no files are served.
@@ -51,46 +50,11 @@ pub struct DhcpServer {
     pub recorder: Recorder,
 }
 
-/// Finds out whether somebody uses an address.
-#[derive(Debug)]
-pub struct Checker {
-    /// What is under way.
-    pub checks: Checks,
-    /// How it asks.
-    pub prober: Prober,
-    /// What it hears.
-    pub heard: Receiver<Heard>,
-}
-
-impl Checker {
-    /// The next address that turns out to be used, by whom, or free.
-    async fn outcome(&mut self) -> (Ipv4Addr, Waiting, Option<Heard>) {
-        loop {
-            tokio::select! {
-                (address, waiting) = self.checks.free() => return (address, waiting, None),
-                Some(heard) = self.heard.recv() => {
-                    if let Some(waiting) = self.checks.used(heard.address) {
-                        return (heard.address, waiting, Some(heard));
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Whether a message is decided on for the first time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Round {
     First,
     AfterCheck,
-}
-
-/// The outcome of a checker, or for ever nothing without one.
-async fn checked(checker: &mut Option<Checker>) -> (Ipv4Addr, Waiting, Option<Heard>) {
-    match checker {
-        Some(checker) => checker.outcome().await,
-        None => std::future::pending().await,
-    }
 }
 
 impl DhcpServer {
@@ -129,7 +93,7 @@ impl DhcpServer {
             tokio::select! {
                 () = &mut stop => break,
                 Some(outcome) = self.committer.outcome() => self.committed(&outcome),
-                (address, waiting, heard) = checked(&mut self.checker) => {
+                (address, waiting, heard) = self.checker.outcome() => {
                     self.address_checked(address, &waiting, heard);
                 }
                 ready = readable.readable() => {
@@ -147,6 +111,7 @@ impl DhcpServer {
 
     fn handle_batch(&mut self, inbox: &Inbox) {
         let now = now();
+        self.book.settle(now);
         let mut promises = Vec::new();
         for (bytes, envelope) in inbox.iter() {
             // A fault in handling one message must not stop the others: it is counted, and the book, which is changed
@@ -200,13 +165,12 @@ impl DhcpServer {
             Decision::CheckAddress { address, hold } => {
                 let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
                 self.book.apply(&hold);
-                self.check_address(
-                    address,
-                    on_wire,
-                    Waiting { bytes: bytes.to_vec(), envelope },
-                    client,
-                    promises,
-                );
+                let waiting = Waiting { bytes: bytes.to_vec(), envelope };
+                match self.checker.begin(address, on_wire, waiting, request.machine.is_some()) {
+                    Begun::Asked => {}
+                    Begun::TooMany => self.drop(envelope.interface, DropReason::Overload, Some(client)),
+                    Begun::CannotAsk(waiting) => self.address_free(address, &waiting, promises),
+                }
             }
             Decision::Answer { change, reply, route, event } => {
                 let payload = reply.encode();
@@ -230,24 +194,6 @@ impl DhcpServer {
                 change.iter().for_each(|change| self.book.apply(change));
                 self.drop(envelope.interface, reason, Some(client));
             }
-        }
-    }
-
-    /// Asks who uses `address`. If nobody can be asked, it counts as free.
-    fn check_address(
-        &mut self,
-        address: Ipv4Addr,
-        on_wire: Option<u32>,
-        waiting: Waiting,
-        client: Client,
-        promises: &mut Vec<Promise>,
-    ) {
-        match &mut self.checker {
-            Some(checker) if !checker.checks.has_room() => {
-                self.drop(waiting.envelope.interface, DropReason::Overload, Some(client));
-            }
-            Some(checker) if checker.prober.ask(address, on_wire) => checker.checks.begin(address, waiting),
-            _ => self.address_free(address, &waiting, promises),
         }
     }
 
@@ -377,7 +323,7 @@ mod tests {
                 interfaces: HashMap::from([(lo.index, lo)]),
                 committer: Committer::start(store, Arc::clone(&socket), recorder.clone()).unwrap(),
                 socket,
-                checker: None,
+                checker: Checker::default(),
                 catalog: None,
                 recorder,
             };

@@ -28,12 +28,11 @@ use crate::config::{Config, Tftp};
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::LeaseBook;
-use crate::server::checks::Checks;
+use crate::server::checks::Checker;
 use crate::server::commit::Committer;
-use crate::server::dhcp::{Checker, DhcpServer};
+use crate::server::dhcp::DhcpServer;
 use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
-use crate::server::ping::Prober;
 use crate::server::socket::DhcpSocket;
 use crate::store::{LeaseStore, SqliteStore};
 use crate::tftp::Limits;
@@ -89,11 +88,8 @@ impl Server {
                 summary.extend(describe_dhcp(settings, &interfaces, &mut warnings));
                 summary.push(loaded);
                 let socket = Arc::new(socket);
-                let checker = settings.conflict_check.map(|time| {
-                    let (prober, heard, refused) = Prober::start(&interfaces);
-                    warnings.extend(refused);
-                    Checker { checks: Checks::new(time), prober, heard }
-                });
+                let (checker, refused) = Checker::start(settings.conflict_check, &interfaces);
+                warnings.extend(refused);
                 let committer = Committer::start(Box::new(store), Arc::clone(&socket), recorder.clone())
                     .map_err(|error| {
                         StartError(format!("cannot start the thread that stores leases: {error}"))

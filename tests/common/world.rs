@@ -94,6 +94,7 @@ impl World {
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
         }
+        self.book.settle(self.now);
         let decision = loop {
             match decide(&request, &self.book, &self.settings, self.now) {
                 Decision::CheckAddress { address, hold } => {
