@@ -3,6 +3,7 @@
 pub mod check;
 pub mod config_file;
 pub mod demo;
+mod leases;
 mod serve;
 
 use std::path::PathBuf;
@@ -32,6 +33,14 @@ enum Command {
     Serve,
     /// Show every problem in the configuration, each with its place
     Check,
+    /// List the leases, show one, or free its address; works while the server runs and when it does not
+    Leases {
+        /// A JSON array of objects instead of text
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: Option<leases::Command>,
+    },
     /// Boot a simulated machine of every kind from a server on this computer's loopback
     Demo {
         /// Boot a real machine (QEMU) on a private network instead
@@ -48,6 +57,7 @@ pub fn run() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(config, arguments.log),
         Command::Check => check::run(config),
+        Command::Leases { json, command } => leases::run(config, command, json),
         Command::Demo { vm } => demo::run(vm),
     }
 }

@@ -138,6 +138,11 @@ impl Machines {
         self.list.get(*place)
     }
 
+    /// The machine with hardware address `mac`.
+    pub fn with_mac(&self, mac: MacAddr) -> Option<&Machine> {
+        self.by_mac.get(&mac).and_then(|place| self.list.get(*place))
+    }
+
     /// All machines, in the order written.
     pub fn iter(&self) -> impl Iterator<Item = &Machine> {
         self.list.iter()

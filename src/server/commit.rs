@@ -2,19 +2,24 @@
 //! one fsync, and only then sends the replies that promise it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::event::{DropReason, Event};
 use crate::lease::Lease;
+use crate::server::clock::Clock;
 use crate::server::observe::Recorder;
 use crate::server::socket::{DhcpSocket, Outgoing};
 use crate::store::LeaseStore;
 
 /// Leases that may wait for the disk. A message that would add one more is dropped; its client asks again.
 pub const MAX_WAITING: usize = 4096;
+
+/// How often the clock is looked at, and how old its mark beside stored leases may be.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
 
 /// A lease to be stored, and what then happens.
 #[derive(Debug)]
@@ -52,6 +57,7 @@ impl Committer {
     /// Starts the thread.
     pub fn start(
         store: Box<dyn LeaseStore>,
+        clock: Clock,
         socket: Arc<DhcpSocket>,
         recorder: Recorder,
     ) -> std::io::Result<Committer> {
@@ -59,7 +65,7 @@ impl Committer {
         let (report, outcomes) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || work(store, &promises, &report, &socket, &recorder))?;
+            .spawn(move || work(store, clock, &promises, &report, &socket, &recorder))?;
         Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread), waiting: 0 })
     }
 
@@ -98,33 +104,79 @@ impl Committer {
 
 fn work(
     mut store: Box<dyn LeaseStore>,
+    mut clock: Clock,
     promises: &Receiver<Vec<Promise>>,
     report: &UnboundedSender<Outcome>,
     socket: &DhcpSocket,
     recorder: &Recorder,
 ) {
-    while let Ok(mut batch) = promises.recv() {
-        batch.extend(promises.try_iter().flatten());
-        let leases: Vec<Lease> = batch.iter().map(|promise| promise.lease.clone()).collect();
-        let stored = store.commit(&leases);
-        if let Err(error) = &stored {
-            tracing::error!("{error}: {} leases are not given until this works", batch.len());
+    let mut marked = Instant::now();
+    let mut unmarked = false;
+    loop {
+        match promises.recv_timeout(CLOCK_CHECK) {
+            Ok(mut batch) => {
+                batch.extend(promises.try_iter().flatten());
+                // The loop is gone only when the whole server is.
+                let _ = report.send(store_and_answer(&mut *store, batch, socket, recorder));
+                unmarked = true;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        for promise in batch {
-            match (&stored, promise.reply) {
-                (Ok(()), Some(reply)) => {
-                    deliver(socket, recorder, &promise.interface, &reply, &promise.event);
-                }
-                (Ok(()), None) => recorder.record(&promise.interface, &promise.event),
-                (Err(_), _) => {
-                    let client = promise.event.client().cloned();
-                    let dropped = Event::Dropped { reason: DropReason::StoreFailed, client };
-                    recorder.record(&promise.interface, &dropped);
-                }
+        if marked.elapsed() < CLOCK_CHECK {
+            continue;
+        }
+        marked = Instant::now();
+        if look_at_clock(&mut clock) || unmarked {
+            unmarked = false;
+            mark(&mut *store, clock);
+        }
+    }
+    mark(&mut *store, clock);
+}
+
+fn store_and_answer(
+    store: &mut dyn LeaseStore,
+    batch: Vec<Promise>,
+    socket: &DhcpSocket,
+    recorder: &Recorder,
+) -> Outcome {
+    let leases: Vec<Lease> = batch.iter().map(|promise| promise.lease.clone()).collect();
+    let stored = store.commit(&leases);
+    if let Err(error) = &stored {
+        tracing::error!("{error}: {} leases are not given until this works", batch.len());
+    }
+    for promise in batch {
+        match (&stored, promise.reply) {
+            (Ok(()), Some(reply)) => deliver(socket, recorder, &promise.interface, &reply, &promise.event),
+            (Ok(()), None) => recorder.record(&promise.interface, &promise.event),
+            (Err(_), _) => {
+                let client = promise.event.client().cloned();
+                let dropped = Event::Dropped { reason: DropReason::StoreFailed, client };
+                recorder.record(&promise.interface, &dropped);
             }
         }
-        // The loop is gone only when the whole server is.
-        let _ = report.send(Outcome { leases, stored: stored.is_ok() });
+    }
+    Outcome { leases, stored: stored.is_ok() }
+}
+
+/// Says so if the system's clock was set.
+fn look_at_clock(clock: &mut Clock) -> bool {
+    let step = clock.step();
+    if let Some(seconds) = step {
+        let way = if seconds > 0 { "forward" } else { "back" };
+        tracing::warn!(
+            "the system's clock was set {way} by {} seconds: leases keep the time that they have left",
+            seconds.unsigned_abs()
+        );
+    }
+    step.is_some()
+}
+
+/// Keeps beside the leases what the clocks show, for the next start.
+fn mark(store: &mut dyn LeaseStore, clock: Clock) {
+    if let Err(error) = store.set_clock(clock.mark(), 0) {
+        tracing::warn!("cannot note the time beside the leases: {error}");
     }
 }
 

@@ -7,7 +7,6 @@ use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -21,7 +20,9 @@ use crate::event::{Client, DropReason, Event};
 use crate::images::Catalog;
 use crate::lease::{LeaseBook, LeaseChange};
 use crate::server::checks::{Begun, Checker, Waiting};
+use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Outcome, Promise, deliver};
+use crate::server::control::{Asks, Refusal, Release, released_by_hand};
 use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
 use crate::server::ping::Heard;
@@ -44,6 +45,10 @@ pub struct DhcpServer {
     pub checker: Checker,
     /// Who stores leases and sends the replies that promise them.
     pub committer: Committer,
+    /// The time by which leases end.
+    pub clock: Clock,
+    /// What people ask of the loop.
+    pub asks: Asks,
     /// Where sizes of boot files are looked up; `None` if no files are served.
     pub catalog: Option<Catalog>,
     /// Where events go.
@@ -96,6 +101,7 @@ impl DhcpServer {
                 (address, waiting, heard) = self.checker.outcome() => {
                     self.address_checked(address, &waiting, heard);
                 }
+                Some(ask) = self.asks.next() => self.release(ask),
                 ready = readable.readable() => {
                     match ready?.try_io(|udp| inbox.receive(udp.get_ref())) {
                         Ok(Ok(())) => self.handle_batch(&inbox),
@@ -110,7 +116,7 @@ impl DhcpServer {
     }
 
     fn handle_batch(&mut self, inbox: &Inbox) {
-        let now = now();
+        let now = self.clock.now();
         self.book.settle(now);
         let mut promises = Vec::new();
         for (bytes, envelope) in inbox.iter() {
@@ -214,7 +220,7 @@ impl DhcpServer {
     }
 
     fn address_free(&mut self, address: Ipv4Addr, waiting: &Waiting, promises: &mut Vec<Promise>) {
-        let now = now();
+        let now = self.clock.now();
         if let Some(offer) = self.book.checked(address, now) {
             self.book.apply(&offer);
         }
@@ -222,7 +228,7 @@ impl DhcpServer {
     }
 
     fn address_used(&mut self, heard: Heard, waiting: &Waiting, promises: &mut Vec<Promise>) {
-        let now = now();
+        let now = self.clock.now();
         let interface = waiting.envelope.interface;
         let Some(name) = self.interfaces.get(&interface).map(|interface| Arc::clone(&interface.name)) else {
             return;
@@ -250,14 +256,30 @@ impl DhcpServer {
         promises.push(promise);
     }
 
+    /// Frees an address because a person says so, who is told once that is stored.
+    fn release(&mut self, ask: Release) {
+        let lease = match ask.freed(&self.book, self.clock.now()) {
+            Ok(lease) => lease,
+            Err(why) => return ask.answer(Err(why)),
+        };
+        if self.committer.room() == 0 {
+            return ask.answer(Err(Refusal::Failed("too many leases are waiting for the disk; try again")));
+        }
+        self.book.apply(&LeaseChange::Store(lease.clone()));
+        self.asks.stored_with(ask, lease.clone());
+        self.committer.submit(vec![released_by_hand(lease)]);
+    }
+
     fn committed(&mut self, outcome: &Outcome) {
+        let now = self.clock.now();
         for lease in &outcome.leases {
             if outcome.stored {
                 self.book.stored(lease);
             } else {
-                self.book.not_stored(lease, now());
+                self.book.not_stored(lease, now);
             }
         }
+        self.asks.committed(outcome);
     }
 
     fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {
@@ -280,20 +302,15 @@ fn arrival(interface: &Interface, envelope: Envelope) -> Arrival {
     }
 }
 
-/// The wall clock, read once for each batch.
-pub fn now() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
     use crate::lease::{Holder, Lease};
     use crate::server::commit::MAX_WAITING;
+    use crate::server::control::Control;
     use crate::server::interface;
-    use crate::store::{LeaseStore, MemoryStore, StoreError};
+    use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
     use crate::types::{ClientId, MacAddr, Stage};
     use crate::wire::dhcp::{BOOTREQUEST, MessageType};
     use crate::wire::option::code;
@@ -317,13 +334,16 @@ mod tests {
             let settings = config::load(CONFIG).unwrap().dhcp.unwrap();
             let (socket, _) = DhcpSocket::bind(0, std::slice::from_ref(&lo)).unwrap();
             let (socket, recorder) = (Arc::new(socket), Recorder::default());
+            let (clock, state) = (Clock::start(), tempfile::tempdir().unwrap());
             let server = DhcpServer {
                 book: LeaseBook::new(settings.pools()),
                 settings,
                 interfaces: HashMap::from([(lo.index, lo)]),
-                committer: Committer::start(store, Arc::clone(&socket), recorder.clone()).unwrap(),
+                committer: Committer::start(store, clock, Arc::clone(&socket), recorder.clone()).unwrap(),
                 socket,
                 checker: Checker::default(),
+                clock,
+                asks: Control::bind(state.path()).1,
                 catalog: None,
                 recorder,
             };
@@ -369,6 +389,14 @@ mod tests {
 
         fn commit(&mut self, _: &[Lease]) -> Result<(), StoreError> {
             let _ = self.0.recv();
+            Ok(())
+        }
+
+        fn clock(&mut self) -> Result<Option<ClockMark>, StoreError> {
+            Ok(None)
+        }
+
+        fn set_clock(&mut self, _: ClockMark, _: i64) -> Result<(), StoreError> {
             Ok(())
         }
     }

@@ -4,9 +4,12 @@
 //! decides who gets which address or file; it does what `dhcp/` and `boot/` say.
 
 mod checks;
+pub mod clock;
 mod commit;
+pub mod control;
 mod dhcp;
 mod interface;
+pub mod leases;
 pub mod notify;
 mod observe;
 mod ping;
@@ -22,19 +25,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::{Config, Tftp};
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::LeaseBook;
 use crate::server::checks::Checker;
+use crate::server::clock::Clock;
 use crate::server::commit::Committer;
+use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
 use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
 use crate::server::socket::DhcpSocket;
-use crate::store::{LeaseStore, SqliteStore};
+use crate::store::SqliteStore;
 use crate::tftp::Limits;
 use crate::types::Ipv4Network;
 
@@ -53,7 +58,7 @@ impl std::error::Error for StartError {}
 /// A server with all its sockets bound and its leases loaded, ready to run.
 #[derive(Debug)]
 pub struct Server {
-    dhcp: Option<DhcpServer>,
+    dhcp: Option<(DhcpServer, Option<Control>)>,
     tftp: Vec<TftpListener>,
     limits: Option<Limits>,
     served: Arc<[Ipv4Network]>,
@@ -84,26 +89,30 @@ impl Server {
             Some(settings) => {
                 let (socket, refused) = DhcpSocket::bind(settings.ports.server, &interfaces)?;
                 warnings.extend(refused);
-                let (store, book, loaded) = open_store(&config.state, settings)?;
+                let (store, book, clock) = open_store(&config.state, settings, &mut summary, &mut warnings)?;
                 summary.extend(describe_dhcp(settings, &interfaces, &mut warnings));
-                summary.push(loaded);
                 let socket = Arc::new(socket);
                 let (checker, refused) = Checker::start(settings.conflict_check, &interfaces);
                 warnings.extend(refused);
-                let committer = Committer::start(Box::new(store), Arc::clone(&socket), recorder.clone())
-                    .map_err(|error| {
-                        StartError(format!("cannot start the thread that stores leases: {error}"))
-                    })?;
-                Some(DhcpServer {
+                let (control, asks) = Control::bind(&config.state);
+                warnings.extend(control.as_ref().err().cloned());
+                let committer =
+                    Committer::start(Box::new(store), clock, Arc::clone(&socket), recorder.clone()).map_err(
+                        |error| StartError(format!("cannot start the thread that stores leases: {error}")),
+                    )?;
+                let dhcp = DhcpServer {
                     settings: settings.clone(),
                     book,
                     interfaces: interfaces.iter().map(|i| (i.index, i.clone())).collect::<HashMap<_, _>>(),
                     socket,
                     committer,
                     checker,
+                    clock,
+                    asks,
                     catalog: catalog.clone(),
                     recorder: recorder.clone(),
-                })
+                };
+                Some((dhcp, control.ok()))
             }
             None => None,
         };
@@ -152,7 +161,12 @@ impl Server {
             }
         }
         match self.dhcp {
-            Some(dhcp) => dhcp.run_apart(stop).await?,
+            Some((dhcp, control)) => {
+                let control = control.map(|control| tokio::spawn(control.serve()));
+                let ended = dhcp.run_apart(stop).await;
+                control.inspect(JoinHandle::abort);
+                ended?;
+            }
             None => stop.await,
         }
         transfers.shutdown().await;
@@ -179,25 +193,37 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>, StartError> {
     Ok(interfaces)
 }
 
-/// Opens the lease database in `state` and takes its leases into a new book; the text says how many.
-fn open_store(state: &Path, settings: &Settings) -> Result<(SqliteStore, LeaseBook, String), StartError> {
+/// Opens the lease database in `state` and takes its leases into a new book.
+fn open_store(
+    state: &Path,
+    settings: &Settings,
+    summary: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Result<(SqliteStore, LeaseBook, Clock), StartError> {
     let folder = state.display();
     std::fs::create_dir_all(state).map_err(|error| {
         StartError(format!(
             "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"
         ))
     })?;
-    let path = state.join("leases.db");
-    let advice = |error| StartError(format!("{error}; move the file away to start with no leases"));
-    let mut store = SqliteStore::open(&path).map_err(advice)?;
-    let (leases, skipped) = store.load().map_err(advice)?;
+    let opened = leases::open(state).map_err(|error| StartError(error.to_string()))?;
     let mut book = LeaseBook::new(settings.pools());
-    let known = leases.into_iter().filter(|lease| book.load(lease.clone())).count();
-    let mut text = format!("{known} leases in {}", path.display());
-    if skipped > 0 {
-        text.push_str(&format!(" ({skipped} rows that are no leases were left alone)"));
+    let all = opened.leases.len();
+    let known = opened.leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
+    summary.push(format!("{known} leases in {folder}"));
+    if known < all {
+        warnings.push(format!("{} stored leases are in none of the subnets and left alone", all - known));
     }
-    Ok((store, book, text))
+    if opened.skipped > 0 {
+        warnings.push(format!("{} rows of the lease database are no leases and left alone", opened.skipped));
+    }
+    if opened.shift != 0 {
+        warnings.push(format!(
+            "the system's clock was set by {} seconds: leases keep the time that they had left",
+            opened.shift
+        ));
+    }
+    Ok((opened.store, book, opened.clock))
 }
 
 /// A line for each subnet, and a warning for each that no served interface is in.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lease::Lease;
-use crate::store::{LeaseStore, StoreError};
+use crate::store::{ClockMark, LeaseStore, StoreError, moved};
 
 /// Leases in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     leases: BTreeMap<Ipv4Addr, Lease>,
+    clock: Option<ClockMark>,
     broken: Arc<AtomicBool>,
 }
 
@@ -19,6 +20,13 @@ impl MemoryStore {
     /// A switch that makes every commit fail while it is true, like a full disk.
     pub fn switch(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.broken)
+    }
+
+    fn works(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StoreError("the store was switched off".to_owned()));
+        }
+        Ok(())
     }
 }
 
@@ -28,10 +36,19 @@ impl LeaseStore for MemoryStore {
     }
 
     fn commit(&mut self, leases: &[Lease]) -> Result<(), StoreError> {
-        if self.broken.load(Ordering::Relaxed) {
-            return Err(StoreError("the store was switched off".to_owned()));
-        }
+        self.works()?;
         self.leases.extend(leases.iter().map(|lease| (lease.address, lease.clone())));
+        Ok(())
+    }
+
+    fn clock(&mut self) -> Result<Option<ClockMark>, StoreError> {
+        Ok(self.clock)
+    }
+
+    fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError> {
+        self.works()?;
+        self.leases.values_mut().for_each(|lease| lease.until = moved(lease.until, shift));
+        self.clock = Some(mark);
         Ok(())
     }
 }

@@ -6,9 +6,22 @@ mod sqlite;
 use std::fmt;
 
 pub use memory::MemoryStore;
-pub use sqlite::SqliteStore;
+pub use sqlite::{LeaseReader, SqliteStore};
 
 use crate::lease::Lease;
+use crate::types::Timestamp;
+
+/// The database's name in the state folder.
+pub const DATABASE: &str = "leases.db";
+
+/// What two clocks showed at one moment. They part when somebody sets the system's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClockMark {
+    /// The server's own clock, which nobody sets: stored leases end by it.
+    pub steady: Timestamp,
+    /// The system's wall clock.
+    pub wall: Timestamp,
+}
 
 /// Where leases survive a restart. One test suite, tests/store.rs, holds every store to this contract.
 pub trait LeaseStore: Send {
@@ -17,6 +30,12 @@ pub trait LeaseStore: Send {
 
     /// Stores all of `leases`, or none of them. When it returns `Ok` they are on stable storage.
     fn commit(&mut self, leases: &[Lease]) -> Result<(), StoreError>;
+
+    /// The last mark that was stored; `None` in a new store.
+    fn clock(&mut self) -> Result<Option<ClockMark>, StoreError>;
+
+    /// Stores a mark, and moves the end of every lease by `shift` seconds with it. Leases that never end do not move.
+    fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError>;
 }
 
 /// What was attempted on which store, and why it failed.
@@ -30,3 +49,19 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+/// Ends this late, in seconds since 1970, mean "never" (plain BOOTP) and do not move with a clock: the year 10000.
+const NEVER: u64 = 253_402_300_800;
+
+/// `until`, `shift` seconds later, or earlier if that is negative.
+pub fn moved(until: Timestamp, shift: i64) -> Timestamp {
+    if is_never(until) {
+        return until;
+    }
+    Timestamp(until.0.saturating_add_signed(shift.saturating_mul(1000)))
+}
+
+/// Whether a lease that ends then never ends.
+pub fn is_never(until: Timestamp) -> bool {
+    until.seconds() >= NEVER
+}

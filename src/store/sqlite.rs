@@ -2,20 +2,29 @@
 //!
 //! Write-ahead log with `synchronous=FULL`: a commit returns after its fsync, so kill -9 and a power cut lose nothing
 //! that was committed. The view `lease_list` shows the leases as a person reads them.
+//!
+//! One process writes, the one that holds the lock on `leases.lock`, because its book in memory must agree with the
+//! database. Any other may read at the same time.
 
+use std::fmt::Display;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::lease::{Holder, Lease, State};
-use crate::store::{LeaseStore, StoreError};
+use crate::store::{ClockMark, DATABASE, LeaseStore, NEVER, StoreError};
 use crate::types::{ClientId, MacAddr, Timestamp};
 
 /// The version of the schema below, kept in `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
-/// `boots`: 1 if firmware or a loader had it. `state`: 0 leased, 1 released, 2 declined. `until`: seconds since 1970. `address`: the address as a number.
+/// `boots`: 1 if firmware or a loader had it. `state`: 0 leased, 1 released, 2 declined. `until`: seconds since 1970.
+/// `address`: the address as a number. `clock`: one row, both clocks in milliseconds since 1970.
 const SCHEMA: &str = "
     CREATE TABLE leases (
         address INTEGER PRIMARY KEY,
@@ -25,6 +34,11 @@ const SCHEMA: &str = "
         state INTEGER NOT NULL,
         until INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE clock (
+        id INTEGER PRIMARY KEY CHECK (id = 0),
+        steady INTEGER NOT NULL,
+        wall INTEGER NOT NULL
+    ) STRICT;
     CREATE VIEW lease_list AS SELECT
         (address >> 24) || '.' || (address >> 16 & 255) || '.' || (address >> 8 & 255) || '.' || (address & 255) AS address,
         lower(hex(hardware)) AS hardware,
@@ -32,59 +46,165 @@ const SCHEMA: &str = "
         CASE state WHEN 0 THEN 'leased' WHEN 1 THEN 'released' ELSE 'declined' END AS state,
         datetime(until, 'unixepoch') AS until
     FROM leases ORDER BY leases.address;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 ";
 
 const UPSERT: &str = "
-    INSERT INTO leases (address, client, hardware, boots, state, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    INSERT INTO leases (address, client, hardware, boots, state, until)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (address) DO UPDATE SET
-        client = excluded.client, hardware = excluded.hardware, boots = excluded.boots, state = excluded.state, until = excluded.until
+        client = excluded.client, hardware = excluded.hardware, boots = excluded.boots,
+        state = excluded.state, until = excluded.until
 ";
 
-/// An open lease database.
+/// Renewals come in any order, so each of a batch touches another page, and whole pages are written to the log: small
+/// ones make random renewals twice as fast as SQLite's usual 4096. Only a new database takes this.
+const PAGE_SIZE: u32 = 1024;
+/// Pages in the log before they are moved to the database: 16 MiB. The commit that does it takes some 20 ms longer.
+const LOG_PAGES: u32 = 16 * 1024;
+/// Memory for pages, in KiB: the database is read once and then only written.
+const CACHE_KIB: i32 = 2048;
+/// How long a commit waits for a reader that is in its way, such as `sqlite3` in exclusive mode.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// How long to wait for the process that has the lock: it may just be ending, or be a child that has not begun yet.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+
+/// The lease database, open for writing. No other process can have it so at the same time.
 #[derive(Debug)]
 pub struct SqliteStore {
+    reader: LeaseReader,
+    // The lock ends with this handle, also when the process is killed.
+    _lock: File,
+}
+
+/// The lease database, open for reading, also while a server writes it.
+#[derive(Debug)]
+pub struct LeaseReader {
     connection: Connection,
     path: PathBuf,
 }
 
 impl SqliteStore {
-    /// Opens the database at `path`, or makes it. A newer lanboot's database is refused rather than misread.
-    pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-        let fail = |what: &str, error: &dyn std::fmt::Display| {
-            StoreError(format!("{what} {}: {error}", path.display()))
-        };
-        let connection =
-            Connection::open(path).map_err(|error| fail("cannot open the lease database", &error))?;
-        let set_up = |connection: &Connection| -> rusqlite::Result<i64> {
-            connection.busy_timeout(std::time::Duration::from_secs(2))?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if version == 0 {
-                connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
-                return Ok(SCHEMA_VERSION);
-            }
-            Ok(version)
-        };
-        let version =
-            set_up(&connection).map_err(|error| fail("cannot set up the lease database", &error))?;
-        if version != SCHEMA_VERSION {
-            let why = format!(
-                "it has schema version {version}, this lanboot knows {SCHEMA_VERSION}: use a newer lanboot"
-            );
-            return Err(fail("cannot use the lease database", &why));
-        }
-        Ok(SqliteStore { connection, path: path.to_owned() })
+    /// Opens the database in the folder `state`, or makes it. Refused with advice: one that another process has, one
+    /// of a newer lanboot, and one that is damaged.
+    pub fn open(state: &Path) -> Result<SqliteStore, StoreError> {
+        let path = state.join(DATABASE);
+        let lock = lock(state)?;
+        let connection = Connection::open(&path).map_err(|error| explain("open", &path, &error))?;
+        let version = set_up(&connection).map_err(|error| explain("set up", &path, &error))?;
+        let reader = LeaseReader { connection, path };
+        reader.check_version(version)?;
+        Ok(SqliteStore { reader, _lock: lock })
     }
 
-    fn error(&self, what: &str, error: &rusqlite::Error) -> StoreError {
-        StoreError(format!("cannot {what} the lease database {}: {error}", self.path.display()))
+    /// The lease of `address`, if one is stored.
+    pub fn lease(&self, address: Ipv4Addr) -> Result<Option<Lease>, StoreError> {
+        self.reader.lease(address)
+    }
+
+    fn write(&mut self, leases: &[Lease]) -> rusqlite::Result<()> {
+        let transaction = self.reader.connection.transaction()?;
+        {
+            let mut upsert = transaction.prepare_cached(UPSERT)?;
+            for lease in leases {
+                upsert.execute(params![
+                    u32::from(lease.address),
+                    lease.holder.client.as_bytes(),
+                    lease.hardware,
+                    lease.holder.boots,
+                    state_number(lease.state),
+                    signed(lease.until.seconds()),
+                ])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    fn write_clock(&mut self, mark: ClockMark, shift: i64) -> rusqlite::Result<()> {
+        let transaction = self.reader.connection.transaction()?;
+        if shift != 0 {
+            let shift_all = "UPDATE leases SET until = max(0, until + ?1) WHERE until < ?2";
+            transaction.execute(shift_all, params![shift, signed(NEVER)])?;
+        }
+        let replace = "INSERT OR REPLACE INTO clock (id, steady, wall) VALUES (0, ?1, ?2)";
+        transaction.execute(replace, params![signed(mark.steady.0), signed(mark.wall.0)])?;
+        transaction.commit()
+    }
+}
+
+impl LeaseStore for SqliteStore {
+    fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError> {
+        self.reader.load()
+    }
+
+    fn commit(&mut self, leases: &[Lease]) -> Result<(), StoreError> {
+        if leases.is_empty() {
+            return Ok(());
+        }
+        self.write(leases).map_err(|error| explain("write to", &self.reader.path, &error))
+    }
+
+    fn clock(&mut self) -> Result<Option<ClockMark>, StoreError> {
+        self.reader.clock()
+    }
+
+    fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError> {
+        self.write_clock(mark, shift).map_err(|error| explain("write to", &self.reader.path, &error))
+    }
+}
+
+impl LeaseReader {
+    /// Opens the database in the folder `state`; `None` if there is none yet.
+    pub fn open(state: &Path) -> Result<Option<LeaseReader>, StoreError> {
+        let path = state.join(DATABASE);
+        if matches!(path.try_exists(), Ok(false)) {
+            return Ok(None);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || -> rusqlite::Result<(Connection, i64)> {
+            let connection = Connection::open_with_flags(&path, flags)?;
+            connection.busy_timeout(WAIT)?;
+            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok((connection, version))
+        };
+        let (connection, version) = open().map_err(|error| explain("open", &path, &error))?;
+        let reader = LeaseReader { connection, path };
+        reader.check_version(version)?;
+        Ok(Some(reader))
+    }
+
+    /// All leases, in the order of their addresses, and how many rows are none.
+    pub fn load(&self) -> Result<(Vec<Lease>, usize), StoreError> {
+        self.read().map_err(|error| explain("read", &self.path, &error))
+    }
+
+    /// The lease of `address`, if one is stored.
+    pub fn lease(&self, address: Ipv4Addr) -> Result<Option<Lease>, StoreError> {
+        let query = "SELECT address, client, hardware, boots, state, until FROM leases WHERE address = ?1";
+        self.connection
+            .query_row(query, [u32::from(address)], |row| Ok(lease_of(row)))
+            .optional()
+            .map(Option::flatten)
+            .map_err(|error| explain("read", &self.path, &error))
+    }
+
+    /// The last mark of the clocks.
+    pub fn clock(&self) -> Result<Option<ClockMark>, StoreError> {
+        let millis = |row: &rusqlite::Row<'_>, column| {
+            row.get(column).map(|millis: i64| Timestamp(u64::try_from(millis).unwrap_or(0)))
+        };
+        self.connection
+            .query_row("SELECT steady, wall FROM clock", [], |row| {
+                Ok(ClockMark { steady: millis(row, 0)?, wall: millis(row, 1)? })
+            })
+            .optional()
+            .map_err(|error| explain("read", &self.path, &error))
     }
 
     fn read(&self) -> rusqlite::Result<(Vec<Lease>, usize)> {
-        let mut statement =
-            self.connection.prepare("SELECT address, client, hardware, boots, state, until FROM leases")?;
+        let query = "SELECT address, client, hardware, boots, state, until FROM leases ORDER BY address";
+        let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query([])?;
         let mut leases = Vec::new();
         let mut skipped = 0;
@@ -97,36 +217,99 @@ impl SqliteStore {
         Ok((leases, skipped))
     }
 
-    fn write(&mut self, leases: &[Lease]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        {
-            let mut upsert = transaction.prepare_cached(UPSERT)?;
-            for lease in leases {
-                upsert.execute(params![
-                    u32::from(lease.address),
-                    lease.holder.client.as_bytes(),
-                    lease.hardware,
-                    lease.holder.boots,
-                    state_number(lease.state),
-                    i64::try_from(lease.until.seconds()).unwrap_or(i64::MAX),
-                ])?;
-            }
+    fn check_version(&self, version: i64) -> Result<(), StoreError> {
+        if version == SCHEMA_VERSION {
+            return Ok(());
         }
-        transaction.commit()
+        let advice = if version > SCHEMA_VERSION {
+            "use a newer lanboot"
+        } else {
+            "move it away to start without leases"
+        };
+        Err(StoreError(format!(
+            "cannot use the lease database {}: it has schema version {version}, this lanboot knows \
+             {SCHEMA_VERSION}: {advice}",
+            self.path.display()
+        )))
     }
 }
 
-impl LeaseStore for SqliteStore {
-    fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError> {
-        self.read().map_err(|error| self.error("read", &error))
+/// Makes the connection durable and the database complete and sound; returns its schema version.
+fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.busy_timeout(WAIT)?;
+    connection.pragma_update(None, "page_size", PAGE_SIZE)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
+        return Ok(SCHEMA_VERSION);
     }
+    // A page that is read wrongly is a lease given twice: look at all of them before the first answer.
+    let found: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+    if found == "ok" {
+        return Ok(version);
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    let found = found.lines().filter(|line| !line.starts_with("***")).collect::<Vec<_>>().join("; ");
+    Err(rusqlite::Error::SqliteFailure(code, Some(found)))
+}
 
-    fn commit(&mut self, leases: &[Lease]) -> Result<(), StoreError> {
-        if leases.is_empty() {
-            return Ok(());
-        }
-        self.write(leases).map_err(|error| self.error("write to", &error))
+/// Takes the right to write the database in `state`.
+fn lock(state: &Path) -> Result<File, StoreError> {
+    let path = state.join("leases.lock");
+    let fail = |error: &dyn Display| {
+        StoreError(format!("cannot lock the lease database with {}: {error}", path.display()))
+    };
+    let mut open = OpenOptions::new();
+    open.read(true).write(true).create(true).truncate(false);
+    let mut file = open.open(&path).map_err(|error| fail(&error))?;
+    // Made by root for a server that is not: as SQLite does with its own files.
+    if let Ok(folder) = state.metadata() {
+        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
     }
+    let began = Instant::now();
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < LOCK_WAIT {
+        std::thread::sleep(Duration::from_millis(10));
+        locked = file.try_lock();
+    }
+    match locked {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.take(20).read_to_string(&mut holder);
+            let holder =
+                holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (process {pid})"));
+            return Err(StoreError(format!(
+                "another lanboot{holder} is using the leases in {}",
+                state.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(fail(&error)),
+    }
+    // Only for that message: a full disk is no reason to stop here.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+/// What failed on which file, and what to do about it.
+fn explain(what: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            ": it is damaged; restore it from a backup, or move the file away (with its -wal and -shm files) to start \
+             without leases"
+        }
+        Some(ErrorCode::DiskFull) => ": make room on its filesystem",
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            ": lanboot must be able to write it and its folder"
+        }
+        Some(ErrorCode::SystemIoFailure) => ": the disk failed; see dmesg",
+        _ => "",
+    };
+    StoreError(format!("cannot {what} the lease database {}: {error}{advice}", path.display()))
 }
 
 /// A row as a lease; `None` if somebody wrote something there that is none.
@@ -159,4 +342,9 @@ fn state_of(number: i64) -> Option<State> {
         2 => Some(State::Declined),
         _ => None,
     }
+}
+
+/// A number as SQLite has them.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

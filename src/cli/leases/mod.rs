@@ -1,0 +1,271 @@
+//! `lanboot leases`: what is leased, whether the server runs or not, and freeing an address by hand.
+//!
+//! Listing reads the database, which any process may. Freeing an address goes through the running server, whose book
+//! must agree, and only without one straight to the database.
+
+mod view;
+
+use std::cmp::Reverse;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Subcommand;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use view::View;
+
+use super::config_file::load_file;
+use crate::config::Config;
+use crate::lease::{Lease, State};
+use crate::server::control::control_path;
+use crate::server::{clock, leases};
+use crate::store::LeaseStore;
+use crate::types::MacAddr;
+
+/// How long the server may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of its answer that are read.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// `lanboot leases …`
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Every lease, in the order of addresses (also what `leases` does alone)
+    List,
+    /// All that is known of one lease
+    Show {
+        /// Its address, or its client's MAC address
+        #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
+        which: Which,
+    },
+    /// End a lease now: its address may be given to another client
+    Release {
+        /// Its address, or its client's MAC address
+        #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
+        which: Which,
+    },
+}
+
+/// What a person names a lease by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// Its address.
+    Address(Ipv4Addr),
+    /// Its client's hardware address.
+    Mac(MacAddr),
+}
+
+fn which(text: &str) -> Result<Which, &'static str> {
+    let address = text.parse().map(Which::Address);
+    address
+        .or_else(|_| text.parse().map(Which::Mac))
+        .map_err(|_| "expected an IPv4 address like 192.168.77.50 or a MAC address like 52:54:00:12:34:56")
+}
+
+impl Which {
+    fn is(self, lease: &Lease) -> bool {
+        match self {
+            Which::Address(address) => lease.address == address,
+            Which::Mac(mac) => view::mac_of(lease) == Some(mac),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Which::Address(address) => address.to_string(),
+            Which::Mac(mac) => mac.to_string(),
+        }
+    }
+}
+
+/// Runs the command. 0 done, 1 said no (no such lease, the server refused), 2 wrong configuration.
+pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
+    let config = match load_file(config) {
+        Ok(loaded) => loaded.config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match command.unwrap_or(Command::List) {
+        Command::List => list(&config, json),
+        Command::Show { which } => show(&config, which, json),
+        Command::Release { which } => release(&config, which, json),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Said(why)) => {
+            eprintln!("lanboot leases: {why}");
+            ExitCode::FAILURE
+        }
+        // The reader, `head` perhaps, has seen enough.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => {
+            eprintln!("lanboot leases: cannot write the output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    Said(String),
+    Output(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+fn said(why: impl ToString) -> Failure {
+    Failure::Said(why.to_string())
+}
+
+fn list(config: &Config, json: bool) -> Result<(), Failure> {
+    let (leases, now) = (leases::read(&config.state).map_err(said)?, clock::wall());
+    let views: Vec<View> = leases.iter().map(|lease| View::of(lease, config, now)).collect();
+    let mut out = BufWriter::new(io::stdout().lock());
+    if json {
+        view::write_json(&views, &mut out)?;
+    } else if views.is_empty() {
+        writeln!(out, "no leases in {}", config.state.display())?;
+    } else {
+        view::write_table(&views, io::stdout().is_terminal(), &mut out)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn show(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
+    let (leases, now) = (find(config, which)?, clock::wall());
+    let views: Vec<View> = leases.iter().map(|lease| View::of(lease, config, now)).collect();
+    let mut out = BufWriter::new(io::stdout().lock());
+    if json {
+        view::write_json(&views, &mut out)?;
+    } else {
+        view::write_details(&views, &mut out)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn release(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
+    let now = clock::wall();
+    let mut leases = find(config, which)?;
+    leases.retain(|lease| lease.until > now && lease.state != State::Released);
+    if leases.is_empty() {
+        return Err(said(format!("{} is free already", which.name())));
+    }
+    let addresses: Vec<Ipv4Addr> = leases.iter().map(|lease| lease.address).collect();
+    if !release_by_server(config, &addresses).map_err(said)? {
+        release_on_disk(config, &addresses).map_err(said)?;
+    }
+    let mut out = io::stdout().lock();
+    let ended: Vec<Lease> =
+        leases.into_iter().map(|lease| Lease { state: State::Released, until: now, ..lease }).collect();
+    if json {
+        let views: Vec<View> = ended.iter().map(|lease| View::of(lease, config, now)).collect();
+        return Ok(view::write_json(&views, &mut out)?);
+    }
+    for lease in ended {
+        writeln!(out, "released {} ({})", lease.address, view::hardware(&lease))?;
+    }
+    Ok(())
+}
+
+/// The leases that a person means: one, or several of a client that has been in several subnets.
+fn find(config: &Config, which: Which) -> Result<Vec<Lease>, Failure> {
+    let mut leases = leases::read(&config.state).map_err(said)?;
+    leases.retain(|lease| which.is(lease));
+    // The newest first.
+    leases.sort_by_key(|lease| Reverse(lease.until));
+    if leases.is_empty() {
+        return Err(said(format!("no lease of {} in {}", which.name(), config.state.display())));
+    }
+    Ok(leases)
+}
+
+/// Has the running server free these addresses; `false` if none runs.
+fn release_by_server(config: &Config, addresses: &[Ipv4Addr]) -> Result<bool, String> {
+    let socket = control_path(&config.state);
+    let fail =
+        |error: &dyn std::fmt::Display| format!("cannot ask the server at {}: {error}", socket.display());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| fail(&error))?;
+    for address in addresses {
+        let stream = match runtime.block_on(tokio::net::UnixStream::connect(&socket)) {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                return Ok(false);
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(fail(&"only root and the user that it runs as may; try with sudo"));
+            }
+            Err(error) => return Err(fail(&error)),
+        };
+        let path = format!("/leases/{address}/release");
+        let answered =
+            runtime.block_on(async { tokio::time::timeout(ANSWER_TIMEOUT, post(stream, &path)).await });
+        let refused = answered.map_err(|_| fail(&"it does not answer"))?.map_err(|error| fail(&error))?;
+        if let Some(why) = refused {
+            return Err(format!("the server does not free {address}: {why}"));
+        }
+    }
+    Ok(true)
+}
+
+/// Posts nothing to `path`; the answer is why not, or `None` for 200.
+async fn post(
+    stream: tokio::net::UnixStream,
+    path: &str,
+) -> Result<Option<String>, Box<dyn std::error::Error + Send + Sync>> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the response; what goes wrong with it, the response says too.
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(hyper::header::HOST, "lanboot")
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?.to_bytes();
+    if status.is_success() {
+        return Ok(None);
+    }
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let why = body.get("error").and_then(|why| why.as_str()).map_or(status.to_string(), str::to_owned);
+    Ok(Some(why))
+}
+
+/// Frees these addresses in the database itself, which no server has open then.
+fn release_on_disk(config: &Config, addresses: &[Ipv4Addr]) -> Result<(), String> {
+    let mut opened = leases::open(&config.state).map_err(|error| {
+        let socket = control_path(&config.state);
+        format!("{error}, and no server answers at {}", socket.display())
+    })?;
+    let until = opened.clock.now();
+    let ended: Vec<Lease> = opened
+        .leases
+        .into_iter()
+        .filter(|lease| addresses.contains(&lease.address) && lease.until > until)
+        .map(|lease| Lease { state: State::Released, until, ..lease })
+        .collect();
+    opened.store.commit(&ended).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_named_by_address_or_any_spelling_of_its_mac() {
+        assert_eq!(which("10.0.0.1"), Ok(Which::Address(Ipv4Addr::new(10, 0, 0, 1))));
+        assert_eq!(which("0200.0000.0009"), Ok(Which::Mac(MacAddr([2, 0, 0, 0, 0, 9]))));
+        assert!(which("node1").is_err());
+    }
+}

@@ -1,0 +1,244 @@
+//! Leases as people and programs see them: a table, details, JSON.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::lease::{Lease, State};
+use crate::store::is_never;
+use crate::types::{MacAddr, Timestamp};
+
+/// A lease as people and programs see it. The names are stable.
+#[derive(Serialize)]
+pub(super) struct View<'a> {
+    address: Ipv4Addr,
+    /// leased, declined, released or expired.
+    state: &'static str,
+    /// `null` if its hardware is not Ethernet.
+    mac: Option<String>,
+    /// The name in `machines`.
+    name: Option<&'a str>,
+    /// Client identifier, hex with colons, type byte first.
+    client_id: String,
+    /// RFC 3339, UTC; `null` for a lease that never ends.
+    expires: Option<String>,
+    /// 0 if it has ended; `null` if it never does.
+    seconds_left: Option<u64>,
+    #[serde(skip)]
+    ago: u64,
+    #[serde(skip)]
+    hardware: String,
+}
+
+/// The titles of [`View::details`].
+const DETAILS: [&str; 6] = ["address", "state", "name", "hardware", "client id", "expires"];
+
+impl<'a> View<'a> {
+    /// `lease` as it is at `now`.
+    pub(super) fn of(lease: &Lease, config: &'a Config, now: Timestamp) -> View<'a> {
+        let mac = mac_of(lease);
+        let machines = config.dhcp.as_ref().map(|settings| &settings.machines);
+        let machine = mac.and_then(|mac| machines?.with_mac(mac));
+        let finite = (!is_never(lease.until)).then_some(lease.until);
+        View {
+            address: lease.address,
+            state: match lease.state {
+                State::Released => "released",
+                _ if lease.until <= now => "expired",
+                State::Declined => "declined",
+                State::Leased | State::Offered | State::Checking => "leased",
+            },
+            mac: mac.map(|mac| mac.to_string()),
+            name: machine.map(|machine| machine.name.as_str()),
+            client_id: format!("{:?}", lease.holder.client),
+            expires: finite.map(|until| {
+                humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(until.0)).to_string()
+            }),
+            seconds_left: finite.map(|until| until.since(now).as_secs()),
+            ago: now.since(lease.until).as_secs(),
+            hardware: hardware(lease),
+        }
+    }
+
+    fn details(&self) -> [Cow<'_, str>; 6] {
+        let expires = match &self.expires {
+            Some(at) => format!("{at} ({})", self.when()).into(),
+            None => "never".into(),
+        };
+        [
+            self.address.to_string().into(),
+            self.state.into(),
+            self.name.unwrap_or("-").into(),
+            self.hardware.as_str().into(),
+            self.client_id.as_str().into(),
+            expires,
+        ]
+    }
+
+    /// `in 12m` or `3h 5m ago`.
+    fn when(&self) -> String {
+        match self.seconds_left {
+            None => "never".to_owned(),
+            Some(0) => format!("{} ago", span(self.ago)),
+            Some(left) => format!("in {}", span(left)),
+        }
+    }
+}
+
+/// The two largest units of a number of seconds.
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let units = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")];
+    let first = units.iter().position(|(count, _)| *count > 0).unwrap_or(3);
+    let two = units.iter().skip(first).take(2).filter(|(count, _)| *count > 0);
+    let text: Vec<String> = two.map(|(count, unit)| format!("{count}{unit}")).collect();
+    if text.is_empty() { "0s".to_owned() } else { text.join(" ") }
+}
+
+/// The client's MAC address, if it has one.
+pub(super) fn mac_of(lease: &Lease) -> Option<MacAddr> {
+    lease.hardware.as_slice().try_into().ok().map(MacAddr)
+}
+
+/// The hardware address as hex with colons, whatever its length.
+pub(super) fn hardware(lease: &Lease) -> String {
+    let bytes: Vec<String> = lease.hardware.iter().map(|byte| format!("{byte:02x}")).collect();
+    if bytes.is_empty() { "-".to_owned() } else { bytes.join(":") }
+}
+
+/// A line for each detail, an empty one between leases.
+pub(super) fn write_details(views: &[View<'_>], out: &mut impl Write) -> io::Result<()> {
+    for (i, view) in views.iter().enumerate() {
+        write!(out, "{}", if i == 0 { "" } else { "\n" })?;
+        for (title, cell) in DETAILS.iter().zip(view.details()) {
+            writeln!(out, "{title:<10} {cell}")?;
+        }
+    }
+    Ok(())
+}
+
+/// An array of objects, one to a line.
+pub(super) fn write_json(views: &[View<'_>], out: &mut impl Write) -> io::Result<()> {
+    for (i, view) in views.iter().enumerate() {
+        write!(out, "{}", if i == 0 { "[\n" } else { ",\n" })?;
+        serde_json::to_writer(&mut *out, view)?;
+    }
+    writeln!(out, "{}", if views.is_empty() { "[]" } else { "\n]" })
+}
+
+/// Lines beneath titles, each column as wide as its widest cell. Leases that are over are dim, declined ones red.
+pub(super) fn write_table(views: &[View<'_>], colour: bool, out: &mut impl Write) -> io::Result<()> {
+    const DIM: &str = "\x1b[2m";
+    const RED: &str = "\x1b[31m";
+    const PLAIN: &str = "\x1b[0m";
+    let titles = ["ADDRESS", "STATE", "NAME", "HARDWARE", "CLIENT ID", "EXPIRES"].map(Cow::from);
+    let mut widths = titles.each_ref().map(|title| title.len());
+    for view in views {
+        for (width, cell) in widths.iter_mut().zip(view.details()) {
+            *width = cell.len().max(*width);
+        }
+    }
+    // Client identifiers may be 255 bytes long, but seldom are: a long one sticks out instead of moving all others.
+    const CLIENT_ID: usize = 4;
+    const USUAL_CLIENT_ID: usize = 3 * 20;
+    widths[CLIENT_ID] = widths[CLIENT_ID].min(USUAL_CLIENT_ID);
+    let line = |cells: [Cow<'_, str>; 6]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    writeln!(out, "{}", line(titles))?;
+    for view in views {
+        let line = line(view.details());
+        match view.state {
+            "declined" if colour => writeln!(out, "{RED}{line}{PLAIN}")?,
+            "expired" | "released" if colour => writeln!(out, "{DIM}{line}{PLAIN}")?,
+            _ => writeln!(out, "{line}")?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::Holder;
+    use crate::types::ClientId;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn lease(n: u8, state: State, until: u64) -> Lease {
+        let mac = MacAddr([2, 0, 0, 0, 0, n]);
+        Lease {
+            address: Ipv4Addr::new(192, 168, 77, n),
+            holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+            hardware: mac.0.to_vec(),
+            state,
+            until: Timestamp::from_seconds(until),
+        }
+    }
+
+    fn config() -> Config {
+        crate::config::load(
+            "interfaces: [eth0]\ndhcp: {mode: server, subnets: [{network: 192.168.77.0/24}]}\n\
+             machines: [{name: node1, mac: 02:00:00:00:00:09}]\n",
+        )
+        .unwrap()
+    }
+
+    fn table(leases: &[Lease], colour: bool) -> String {
+        let config = config();
+        let now = Timestamp::from_seconds(NOW);
+        let views: Vec<View> = leases.iter().map(|lease| View::of(lease, &config, now)).collect();
+        let mut text = Vec::new();
+        write_table(&views, colour, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn the_table_aligns_and_says_when_leases_end() {
+        let leases = [
+            lease(9, State::Leased, NOW + 725),
+            lease(50, State::Leased, NOW - 3600),
+            lease(51, State::Released, NOW),
+            lease(152, State::Declined, NOW + 90_000),
+            lease(153, State::Leased, u64::MAX / 1000),
+        ];
+        assert_eq!(
+            table(&leases, false),
+            "\
+ADDRESS         STATE     NAME   HARDWARE           CLIENT ID             EXPIRES
+192.168.77.9    leased    node1  02:00:00:00:00:09  01:02:00:00:00:00:09  2023-11-14T22:25:25Z (in 12m 5s)
+192.168.77.50   expired   -      02:00:00:00:00:32  01:02:00:00:00:00:32  2023-11-14T21:13:20Z (1h ago)
+192.168.77.51   released  -      02:00:00:00:00:33  01:02:00:00:00:00:33  2023-11-14T22:13:20Z (0s ago)
+192.168.77.152  declined  -      02:00:00:00:00:98  01:02:00:00:00:00:98  2023-11-15T23:13:20Z (in 1d 1h)
+192.168.77.153  leased    -      02:00:00:00:00:99  01:02:00:00:00:00:99  never
+"
+        );
+        let colours = table(&leases, true);
+        assert_eq!(colours.matches("\x1b[2m").count(), 2);
+        assert_eq!(colours.matches("\x1b[31m").count(), 1);
+    }
+
+    #[test]
+    fn a_long_client_identifier_does_not_move_the_other_lines() {
+        let long = ClientId::new(1, &[], Some(&[0xff; 255])).unwrap();
+        let holder = Holder { client: long, mac: None, boots: false };
+        let leases = [Lease { holder, ..lease(1, State::Leased, NOW) }, lease(2, State::Leased, NOW)];
+        let text = table(&leases, false);
+        assert!(text.lines().next().unwrap().len() < 130);
+        assert!(text.contains(&"ff:".repeat(254)));
+    }
+
+    #[test]
+    fn spans_have_their_two_largest_units() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (60, "1m"), (3661, "1h 1m"), (3600, "1h"), (86_400 * 9 + 5, "9d")]
+        {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The server's clock: the time of day when it started, plus the time that has passed since. Setting the system's
+//! clock while it runs changes nothing for it, so no lease ends early or lives on because of that.
+//!
+//! What clients count is time that passes, not the time of day. But stored leases must outlive the process, so they end
+//! at a time of day by this clock, and a mark beside them says how far it is from the system's. At the next start the
+//! leases move by that distance, and both clocks are one again.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::store::ClockMark;
+use crate::types::Timestamp;
+
+/// Clocks that are this close are not apart: reading two of them takes a moment, and leases are stored in seconds.
+const TOLERANCE_MS: u64 = 2000;
+
+/// A clock that nobody can set. Copies go on as one.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Reading,
+    /// How many milliseconds the system's clock was ahead when `step` last looked.
+    ahead: i64,
+}
+
+/// What the system's clocks show at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// The time of day, which may be set.
+    wall: Timestamp,
+    /// How long the machine has been up, sleep included.
+    up: Duration,
+}
+
+impl Clock {
+    /// A clock that shows the system's time of day now.
+    pub fn start() -> Clock {
+        Clock { start: read(), ahead: 0 }
+    }
+
+    /// The time by this clock.
+    pub fn now(&self) -> Timestamp {
+        self.at(read())
+    }
+
+    /// The time by this clock and by the system's.
+    pub fn mark(&self) -> ClockMark {
+        self.mark_at(read())
+    }
+
+    /// By how many seconds the system's clock has been set since this was last called; `None` if it was not.
+    pub fn step(&mut self) -> Option<i64> {
+        self.step_at(read())
+    }
+
+    fn at(&self, now: Reading) -> Timestamp {
+        self.start.wall.after(now.up.saturating_sub(self.start.up))
+    }
+
+    fn mark_at(&self, now: Reading) -> ClockMark {
+        ClockMark { steady: self.at(now), wall: now.wall }
+    }
+
+    fn step_at(&mut self, now: Reading) -> Option<i64> {
+        let ahead = difference(now.wall, self.at(now));
+        let step = ahead.saturating_sub(self.ahead);
+        if step.unsigned_abs() < TOLERANCE_MS {
+            return None;
+        }
+        self.ahead = ahead;
+        Some(step / 1000)
+    }
+}
+
+/// By how many seconds stored leases must move so that each has as long to go as it should, now that the system's
+/// clock shows `wall` and the last mark beside them is `last`.
+///
+/// The time since the mark is what the system's clock says. If it says that the mark is in the future, it was set back
+/// meanwhile (a machine whose clock has no battery starts in 1970): no time is taken to have passed, so leases that had
+/// not ended have not, and those that had ended have.
+pub fn shift(last: Option<ClockMark>, wall: Timestamp) -> i64 {
+    let Some(last) = last else { return 0 };
+    let steady = last.steady.after(wall.since(last.wall));
+    let shift = difference(wall, steady);
+    // To the later second: a lease may end late, not early.
+    if shift.unsigned_abs() < TOLERANCE_MS {
+        0
+    } else {
+        shift.div_euclid(1000) + i64::from(shift % 1000 != 0)
+    }
+}
+
+/// The system's time of day.
+pub fn wall() -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn read() -> Reading {
+    // Linux has had this clock since 2.6.39; without it no time would pass.
+    let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    Reading { wall: wall(), up }
+}
+
+/// `a` − `b` in milliseconds.
+fn difference(a: Timestamp, b: Timestamp) -> i64 {
+    i64::try_from(i128::from(a.0) - i128::from(b.0)).unwrap_or(if a > b { i64::MAX } else { i64::MIN })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    /// A machine whose clocks tests set.
+    struct Machine {
+        wall: i64,
+        up: u64,
+    }
+
+    impl Machine {
+        fn pass(&mut self, seconds: u64) -> Reading {
+            self.wall += seconds as i64;
+            self.up += seconds;
+            self.read()
+        }
+
+        fn set(&mut self, by: i64) -> Reading {
+            self.wall += by;
+            self.read()
+        }
+
+        fn read(&self) -> Reading {
+            Reading { wall: self.wall_clock(), up: Duration::from_secs(self.up) }
+        }
+
+        fn wall_clock(&self) -> Timestamp {
+            Timestamp::from_seconds(self.wall as u64)
+        }
+    }
+
+    const START: i64 = 1_700_000_000;
+
+    fn machine() -> (Machine, Clock) {
+        let machine = Machine { wall: START, up: 500 };
+        let clock = Clock { start: machine.read(), ahead: 0 };
+        (machine, clock)
+    }
+
+    fn after_start(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds((START + seconds) as u64)
+    }
+
+    #[test]
+    fn only_passing_time_moves_the_clock() {
+        for step in [DAY, -DAY, 20_000 * DAY, -19_000 * DAY] {
+            let (mut machine, mut clock) = machine();
+            assert_eq!(clock.at(machine.pass(100)), after_start(100));
+            assert_eq!(clock.step_at(machine.read()), None);
+            assert_eq!(clock.at(machine.set(step)), after_start(100), "set by {step}");
+            assert_eq!(clock.step_at(machine.read()), Some(step));
+            assert_eq!(clock.step_at(machine.pass(10)), None, "told once");
+            assert_eq!(clock.at(machine.read()), after_start(110));
+            assert_eq!(clock.step_at(machine.set(-step)), Some(-step), "and back");
+            assert_eq!(clock.mark_at(machine.read()).wall, clock.at(machine.read()));
+        }
+    }
+
+    #[test]
+    fn small_corrections_of_ntp_are_no_step() {
+        let (mut machine, mut clock) = machine();
+        assert_eq!(clock.step_at(machine.set(1)), None);
+        assert_eq!(clock.step_at(machine.set(-2)), None);
+        assert_eq!(clock.step_at(machine.set(4)), Some(3), "together they are");
+    }
+
+    #[test]
+    fn leases_move_with_a_step_that_came_while_the_server_ran() {
+        for step in [DAY, -DAY, 20_000 * DAY, -19_000 * DAY] {
+            let (mut machine, clock) = machine();
+            let until = after_start(3600);
+            machine.pass(100);
+            let mark = clock.mark_at(machine.set(step));
+            machine.pass(500); // the server is down
+            let moved = crate::store::moved(until, shift(Some(mark), machine.wall_clock()));
+            assert_eq!(moved.since(machine.wall_clock()), Duration::from_secs(3000), "set by {step}");
+        }
+    }
+
+    #[test]
+    fn time_passes_for_leases_while_the_server_is_down() {
+        let (mut machine, clock) = machine();
+        let mark = clock.mark_at(machine.pass(100));
+        machine.pass(7 * DAY as u64);
+        assert_eq!(shift(Some(mark), machine.wall_clock()), 0);
+        assert_eq!(shift(None, machine.wall_clock()), 0, "a new store");
+    }
+
+    #[test]
+    fn a_clock_that_went_back_while_the_server_was_down_ends_no_lease_and_revives_none() {
+        for back in [3600, DAY, START] {
+            let (mut machine, clock) = machine();
+            let mark = clock.mark_at(machine.pass(1000));
+            let (valid, ended) = (after_start(3600), after_start(900));
+            machine.set(-back);
+            let by = shift(Some(mark), machine.wall_clock());
+            let now = machine.wall_clock();
+            assert_eq!(crate::store::moved(valid, by).since(now), Duration::from_secs(2600), "back {back}");
+            assert!(crate::store::moved(ended, by) <= now, "back {back}");
+        }
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_in_the_clients_favour() {
+        let mark = ClockMark { steady: Timestamp(10_000), wall: Timestamp(20_000) };
+        assert_eq!(shift(Some(mark), Timestamp(20_400)), 10);
+        let mark = ClockMark { steady: Timestamp(20_000), wall: Timestamp(10_400) };
+        assert_eq!(shift(Some(mark), Timestamp(10_400)), -9);
+        let mark = ClockMark { steady: Timestamp(20_000), wall: Timestamp(29_600) };
+        assert_eq!(shift(Some(mark), Timestamp(29_600)), 10);
+    }
+
+    #[test]
+    fn the_systems_clocks_go_forward() {
+        let clock = Clock::start();
+        let first = clock.now();
+        while clock.now() == first {
+            std::thread::yield_now();
+        }
+        assert!(clock.now() > first && clock.now().since(wall()) < Duration::from_secs(2));
+    }
+}

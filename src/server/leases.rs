@@ -1,0 +1,46 @@
+//! Opens stored leases so that they agree with the clock, for the server and for the commands that work without it.
+
+use std::path::Path;
+
+use crate::lease::Lease;
+use crate::server::clock::{self, Clock};
+use crate::store::{LeaseReader, LeaseStore, SqliteStore, StoreError, moved};
+
+/// The lease database open for writing, and what is in it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The database; no other process can write it now.
+    pub store: SqliteStore,
+    /// All leases.
+    pub leases: Vec<Lease>,
+    /// Rows that are no leases.
+    pub skipped: usize,
+    /// The clock by which the leases end.
+    pub clock: Clock,
+    /// By how many seconds they moved because the system's clock was set.
+    pub shift: i64,
+}
+
+/// Opens the database in the folder `state`, or makes it, and moves its leases if the system's clock was set.
+pub fn open(state: &Path) -> Result<Opened, StoreError> {
+    let mut store = SqliteStore::open(state)?;
+    let clock = Clock::start();
+    let mark = clock.mark();
+    let shift = clock::shift(store.clock()?, mark.wall);
+    if shift != 0 {
+        store.set_clock(mark, shift)?;
+    }
+    let (leases, skipped) = store.load()?;
+    Ok(Opened { store, leases, skipped, clock, shift })
+}
+
+/// The stored leases in the order of their addresses, each with its end by the system's clock, whether a server runs or
+/// not. None if there is no database yet.
+pub fn read(state: &Path) -> Result<Vec<Lease>, StoreError> {
+    let Some(reader) = LeaseReader::open(state)? else { return Ok(Vec::new()) };
+    // A running server marks the clock when it is set, so this is right for its leases too.
+    let shift = clock::shift(reader.clock()?, clock::wall());
+    let (mut leases, _) = reader.load()?;
+    leases.iter_mut().for_each(|lease| lease.until = moved(lease.until, shift));
+    Ok(leases)
+}

@@ -1,0 +1,349 @@
+//! `lanboot leases` as a person uses it: the real binary, beside a real server on loopback and without one.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use lanboot::lease::{Holder, Lease, State};
+use lanboot::server::clock;
+use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore};
+use lanboot::types::{ClientId, MacAddr, Timestamp};
+use lanboot::wire::dhcp::Message;
+
+#[path = "common/world.rs"]
+mod world;
+
+use world::{discover, select};
+
+const FIRST: &str = "127.77.0.50";
+
+/// A folder with a configuration whose pool has `pool` addresses, and a port for its server.
+struct Site {
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+/// A server that is killed with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    fn stop(mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Site {
+    fn new(pool: u8) -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        let free = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        let last = 49 + pool;
+        let yaml = format!(
+            "interfaces: [lo]\nstate: state\ntftp: off\ndhcp:\n  mode: server\n  conflict_check: off\n  \
+             ports: {{server: {port}, client: 68}}\n  subnets:\n    - network: 127.0.0.0/8\n      \
+             pool: {FIRST}-127.77.0.{last}\n      lease: 1h\n\
+             machines:\n  - {{name: node1, mac: 02:00:00:00:00:01}}\n"
+        );
+        std::fs::write(folder.path().join("config.yaml"), yaml).unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        Site { folder, port }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn lanboot(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lanboot"));
+        command.arg("--config").arg(self.folder.path().join("config.yaml"));
+        command
+    }
+
+    /// A server that is ready, and what it said until then.
+    fn serve(&self) -> (Server, String) {
+        let mut child = self.lanboot().arg("serve").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let server = Server(child);
+        let mut said = String::new();
+        // The last line of the summary; warnings, if any, come at once after it.
+        for line in lines.by_ref() {
+            said.push_str(&line);
+            if line.contains(" leases in ") {
+                break;
+            }
+        }
+        assert!(said.contains(" leases in "), "the server did not start: {said}");
+        std::thread::spawn(move || lines.for_each(drop));
+        (server, said)
+    }
+
+    fn leases(&self, arguments: &[&str]) -> Output {
+        self.lanboot().arg("leases").args(arguments).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+        let output = self.leases(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Sends a message to the server; its answer, if one comes in time.
+    fn ask(&self, message: &Message, wait: Duration) -> Option<Message> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(wait)).unwrap();
+        socket.send_to(&message.encode(), (Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut bytes = [0; 1500];
+        let (len, _) = socket.recv_from(&mut bytes).ok()?;
+        Message::decode(&bytes[..len]).ok()
+    }
+
+    /// The address that client `n` gets.
+    fn lease(&self, n: u8) -> String {
+        let offer = self.ask(&discover(n), Duration::from_secs(5)).expect("an offer");
+        let request = select(n, Ipv4Addr::LOCALHOST, offer.yiaddr);
+        let ack = self.ask(&request, Duration::from_secs(5)).expect("an answer");
+        assert_eq!(ack.yiaddr, offer.yiaddr);
+        ack.yiaddr.to_string()
+    }
+
+    fn is_refused(&self, n: u8) -> bool {
+        self.ask(&discover(n), Duration::from_millis(300)).is_none()
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn lease(n: u32, until: Timestamp) -> Lease {
+    let [a, b, c, d] = n.to_be_bytes();
+    let mac = MacAddr([2, 0, a, b, c, d]);
+    Lease {
+        address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 77, 0, 0)) + n),
+        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+        hardware: mac.0.to_vec(),
+        state: State::Leased,
+        until,
+    }
+}
+
+fn in_seconds(seconds: u64) -> Timestamp {
+    clock::wall().after(Duration::from_secs(seconds)).rounded_up()
+}
+
+#[test]
+fn leases_are_listed_while_the_server_runs_and_after() {
+    let site = Site::new(5);
+    assert_eq!(stdout(&site.leases(&[])), format!("no leases in {}\n", site.state().display()));
+    assert!(site.json(&["list"]).is_empty());
+    let (server, _) = site.serve();
+    assert_eq!((site.lease(1), site.lease(2)), (FIRST.to_owned(), "127.77.0.51".to_owned()));
+    let listed = stdout(&site.leases(&[]));
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("ADDRESS") && lines.len() == 3, "{listed}");
+    assert!(lines[1].starts_with("127.77.0.50  leased  node1  02:00:00:00:00:01"), "{listed}");
+    assert!(lines[1].contains("(in 59m ") || lines[1].contains("(in 1h)"), "{listed}");
+    assert!(!listed.contains('\x1b'), "colour only on a terminal");
+
+    let expected = |lease: &serde_json::Value| {
+        assert_eq!(lease["address"], "127.77.0.51");
+        assert_eq!(lease["state"], "leased");
+        assert_eq!(lease["mac"], "02:00:00:00:00:02");
+        assert_eq!(lease["client_id"], "01:02:00:00:00:00:02");
+        assert!(lease["expires"].as_str().unwrap().ends_with('Z'));
+        assert!((3500..=3601).contains(&lease["seconds_left"].as_u64().unwrap()), "{lease}");
+    };
+    expected(&site.json(&[])[1]);
+    server.stop();
+    assert_eq!(site.json(&["list"]).len(), 2);
+    expected(&site.json(&["show", "02-00-00-00-00-02"])[0]);
+    let shown = stdout(&site.leases(&["show", FIRST]));
+    assert!(shown.contains("hardware   02:00:00:00:00:01\n") && shown.contains("state      leased\n"));
+
+    let none = site.leases(&["show", "127.77.0.99"]);
+    assert_eq!((none.status.code(), stderr(&none).contains("no lease of 127.77.0.99")), (Some(1), true));
+    assert_eq!(site.leases(&["show", "node1"]).status.code(), Some(2), "neither address nor MAC");
+}
+
+#[test]
+fn a_release_goes_through_the_running_server_and_is_durable() {
+    let site = Site::new(1);
+    let (server, _) = site.serve();
+    assert_eq!(site.lease(1), FIRST);
+    assert!(site.is_refused(2));
+    let done = site.leases(&["release", FIRST]);
+    assert_eq!(stdout(&done), "released 127.77.0.50 (02:00:00:00:00:01)\n", "{}", stderr(&done));
+    assert_eq!(site.json(&[])[0]["state"], "released");
+    let again = site.leases(&["release", FIRST]);
+    assert_eq!((again.status.code(), stderr(&again).contains("is free already")), (Some(1), true));
+    assert_eq!(site.lease(2), FIRST, "the server's book agrees");
+    let by_mac = site.json(&["release", "020000000002"]);
+    assert_eq!(
+        (by_mac[0]["state"].as_str(), by_mac[0]["seconds_left"].as_u64()),
+        (Some("released"), Some(0))
+    );
+    drop(server); // kill -9
+    let (_server, _) = site.serve();
+    assert_eq!(site.json(&[])[0]["state"], "released");
+    assert_eq!(site.lease(3), FIRST);
+}
+
+#[test]
+fn a_release_without_a_server_is_seen_by_the_next_one() {
+    let site = Site::new(1);
+    let (server, _) = site.serve();
+    assert_eq!(site.lease(1), FIRST);
+    server.stop();
+    assert!(site.leases(&["release", "02:00:00:00:00:01"]).status.success());
+    let (_server, _) = site.serve();
+    assert_eq!(site.lease(2), FIRST);
+}
+
+#[test]
+fn nobody_writes_behind_the_back_of_a_server_that_cannot_be_asked() {
+    let site = Site::new(1);
+    let (server, _) = site.serve();
+    assert_eq!(site.lease(1), FIRST);
+    std::fs::remove_file(site.state().join("control.sock")).unwrap();
+    let refused = site.leases(&["release", FIRST]);
+    let why = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1));
+    let pid = format!("another lanboot (process {}) is using the leases", server.0.id());
+    assert!(why.contains(&pid) && why.contains("no server answers at"), "{why}");
+    let second = site.lanboot().arg("serve").output().unwrap();
+    assert_eq!(second.status.code(), Some(3), "nor is there a second server: {}", stderr(&second));
+    assert_eq!(site.json(&[])[0]["state"], "leased");
+}
+
+#[test]
+fn other_users_may_not_release() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI runs the tests as root");
+        let _ = writeln!(std::io::stderr(), "SKIPPED other_users_may_not_release: run the tests as root");
+        return;
+    }
+    let site = Site::new(1);
+    let (_server, _) = site.serve();
+    assert_eq!(site.lease(1), FIRST);
+    // Everything that file modes keep them from is opened, so that only the socket's own check is left.
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(site.folder.path(), 0o777);
+    open(&site.state(), 0o777);
+    open(&site.state().join("control.sock"), 0o666);
+    let binary = site.folder.path().join("lanboot");
+    std::fs::copy(env!("CARGO_BIN_EXE_lanboot"), &binary).unwrap();
+    let refused = Command::new(&binary)
+        .arg("--config")
+        .arg(site.folder.path().join("config.yaml"))
+        .args(["leases", "release", FIRST])
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .unwrap();
+    assert!(stderr(&refused).contains("only root and the user that the server runs as"), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(site.json(&[])[0]["state"], "leased");
+}
+
+#[test]
+fn strange_clients_of_the_control_socket_harm_nobody() {
+    let site = Site::new(1);
+    let (_server, _) = site.serve();
+    let socket = site.state().join("control.sock");
+    let say = |text: &[u8]| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        // The server may answer and close before it has read all of it.
+        let _ = stream.write_all(text);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+    };
+    let idle: Vec<UnixStream> = (0..8).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "404"),
+        ("GET /leases/127.77.0.50/release HTTP/1.1\r\n\r\n", "405"),
+        ("POST /leases/127.77.0.500/release HTTP/1.1\r\n\r\n", "400"),
+        ("POST /leases/127.77.0.50/release HTTP/1.1\r\n\r\n", "404"),
+        ("POST /leases/127.77.0.50/release HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\nxx", "404"),
+        ("hello\r\n\r\n", "400"),
+    ] {
+        let answer = say(request.as_bytes());
+        assert!(answer.contains(status), "{request:?}: {answer}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(1 << 20));
+    let answer = say(long.as_bytes());
+    assert!(answer.is_empty() || answer.contains(" 4"), "{answer}");
+    assert_eq!(site.lease(1), FIRST);
+    assert!(site.leases(&["release", FIRST]).status.success());
+    drop(idle);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let site = Site::new(1);
+    let all: Vec<Lease> = (1..20_000).map(|n| lease(n, in_seconds(60))).collect();
+    SqliteStore::open(&site.state()).unwrap().commit(&all).unwrap();
+    for arguments in [&["leases"][..], &["leases", "--json"]] {
+        let mut command = site.lanboot();
+        let mut child =
+            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{first}");
+    }
+    let text = stdout(&site.leases(&[]));
+    let addresses = text.lines().skip(1).filter_map(|line| line.split(' ').next()?.parse::<Ipv4Addr>().ok());
+    let addresses: Vec<Ipv4Addr> = addresses.collect();
+    assert!(addresses.len() == 19_999 && addresses.is_sorted(), "by number, not by text");
+}
+
+#[test]
+fn f_06_a_clock_that_was_set_ends_no_lease_and_revives_none() {
+    const DAY: i64 = 86_400;
+    for step in [DAY, -DAY, -19_000 * DAY] {
+        let site = Site::new(5);
+        // What a server leaves whose system clock was set by `step`: leases and mark by its own clock.
+        let wall = clock::wall();
+        let steady = Timestamp(wall.0.saturating_add_signed(-step * 1000));
+        let mut store = SqliteStore::open(&site.state()).unwrap();
+        let until = |seconds| steady.after(Duration::from_secs(seconds)).rounded_up();
+        let ended = Timestamp(steady.0 - 60_000);
+        store.commit(&[lease(50, until(3600)), lease(51, ended)]).unwrap();
+        store.set_clock(ClockMark { steady, wall }, 0).unwrap();
+        drop(store);
+
+        let left = || {
+            let leases = site.json(&[]);
+            assert_eq!((&leases[0]["state"], &leases[1]["state"]), (&"leased".into(), &"expired".into()));
+            leases[0]["seconds_left"].as_u64().unwrap()
+        };
+        assert!((3500..=3602).contains(&left()), "set by {step}");
+        let (server, _) = site.serve();
+        assert!((3500..=3602).contains(&left()), "set by {step}");
+        server.stop();
+        assert!((3500..=3602).contains(&left()), "set by {step}");
+        let mark = LeaseReader::open(&site.state()).unwrap().unwrap().clock().unwrap().unwrap();
+        assert!(mark.steady.since(mark.wall).max(mark.wall.since(mark.steady)) < Duration::from_secs(2));
+    }
+}
