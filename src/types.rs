@@ -74,6 +74,44 @@ impl FromStr for MacAddr {
     }
 }
 
+/// A hardware address of any type: 0 to 16 bytes, as `chaddr` holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct HardwareAddr {
+    len: u8,
+    bytes: [u8; 16],
+}
+
+impl HardwareAddr {
+    /// `None` for more than 16 bytes.
+    pub fn new(address: &[u8]) -> Option<HardwareAddr> {
+        let mut bytes = [0; 16];
+        bytes.get_mut(..address.len())?.copy_from_slice(address);
+        Some(HardwareAddr { len: u8::try_from(address.len()).ok()?, bytes })
+    }
+
+    /// It as an Ethernet address, if it has that length.
+    pub fn mac(&self) -> Option<MacAddr> {
+        self.as_bytes().try_into().ok().map(MacAddr)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
+    }
+}
+
+impl From<MacAddr> for HardwareAddr {
+    fn from(mac: MacAddr) -> HardwareAddr {
+        HardwareAddr::new(&mac.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for HardwareAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_colons(f, self.as_bytes())
+    }
+}
+
 /// Who holds a lease: the client identifier (option 61) if the client sends one, else its hardware address.
 ///
 /// RFC 2131 section 2 and RFC 4361 section 6.1. The usual identifier "hardware type + MAC" is the same identity as
@@ -116,11 +154,15 @@ impl ClientId {
 
 impl fmt::Debug for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, byte) in self.0.iter().enumerate() {
-            write!(f, "{}{byte:02x}", if i == 0 { "" } else { ":" })?;
-        }
-        Ok(())
+        write_colons(f, &self.0)
     }
+}
+
+fn write_colons(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for (i, byte) in bytes.iter().enumerate() {
+        write!(f, "{}{byte:02x}", if i == 0 { "" } else { ":" })?;
+    }
+    Ok(())
 }
 
 /// A point in wall-clock time: milliseconds since 1970-01-01 UTC. Core code is given it, never asks for it.

@@ -139,7 +139,7 @@ fn lease(n: u32, until: Timestamp) -> Lease {
     Lease {
         address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 77, 0, 0)) + n),
         holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
-        hardware: mac.0.to_vec(),
+        hardware: mac.into(),
         state: State::Leased,
         until,
     }

@@ -23,7 +23,7 @@ fn lease(n: u8, until: u64) -> Lease {
             mac: Some(MacAddr([2, 0, 0, 0, 0, n])),
             boots: n == 2,
         },
-        hardware: vec![2, 0, 0, 0, 0, n],
+        hardware: MacAddr([2, 0, 0, 0, 0, n]).into(),
         state: State::Leased,
         until: Timestamp::from_seconds(until),
     }
@@ -333,5 +333,5 @@ fn numbered(n: u32, until: u64) -> Lease {
     let mac = MacAddr([2, 0, a, b, c, d]);
     let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false };
     let address = Ipv4Addr::from(0x0a00_0000 + n);
-    Lease { address, holder, hardware: mac.0.to_vec(), ..lease(0, until) }
+    Lease { address, holder, hardware: mac.into(), ..lease(0, until) }
 }

@@ -11,7 +11,7 @@ use crate::dhcp::shared;
 use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
-use crate::types::{Stage, Timestamp};
+use crate::types::{HardwareAddr, Stage, Timestamp};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 
@@ -228,7 +228,7 @@ pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option
     }
     let factor = 1u32.checked_shl(u32::from(binding.strikes)).unwrap_or(u32::MAX);
     let until = now.after(QUARANTINE.saturating_mul(factor).min(MAX_QUARANTINE)).rounded_up();
-    let hardware = binding.holder.mac.map(|mac| mac.0.to_vec()).unwrap_or_default();
+    let hardware = binding.holder.mac.map(HardwareAddr::from).unwrap_or_default();
     Some(Lease { address, holder: binding.holder.clone(), hardware, state: State::Declined, until })
 }
 
@@ -288,7 +288,7 @@ pub fn answer(
 impl Request<'_> {
     /// The lease of `address` to this client until `until`.
     pub fn lease(&self, address: Ipv4Addr, until: Timestamp) -> Lease {
-        let hardware = self.message.hardware().to_vec();
+        let hardware = HardwareAddr::new(self.message.hardware()).unwrap_or_default();
         let until = until.rounded_up();
         Lease { address, holder: self.holder.clone(), hardware, state: State::Leased, until }
     }

@@ -172,7 +172,7 @@ impl LeaseBook {
 mod tests {
     use super::*;
     use crate::lease::{Lease, LeaseChange};
-    use crate::types::{ClientId, MacAddr};
+    use crate::types::{ClientId, HardwareAddr, MacAddr};
 
     fn ip(n: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, n)
@@ -191,7 +191,13 @@ mod tests {
 
     fn grant(book: &mut LeaseBook, address: Ipv4Addr, n: u8, until: u64) {
         let until = Timestamp::from_seconds(until);
-        let lease = Lease { address, holder: client(n), hardware: vec![], state: State::Leased, until };
+        let lease = Lease {
+            address,
+            holder: client(n),
+            hardware: HardwareAddr::default(),
+            state: State::Leased,
+            until,
+        };
         book.apply(&LeaseChange::Store(lease));
     }
 
@@ -251,8 +257,13 @@ mod tests {
     fn a_declined_address_is_nobodys_until_its_time_is_over() {
         let mut book = book();
         let until = Timestamp::from_seconds(600);
-        let lease =
-            Lease { address: ip(1), holder: client(1), hardware: vec![], state: State::Declined, until };
+        let lease = Lease {
+            address: ip(1),
+            holder: client(1),
+            hardware: HardwareAddr::default(),
+            state: State::Declined,
+            until,
+        };
         book.apply(&LeaseChange::Store(lease));
         let at = Timestamp::from_seconds;
         assert_eq!(book.declined(0, at(599)), 1);

@@ -2,12 +2,12 @@
 //! survive a restart is also in the store.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::lease::allocate::Pool;
-use crate::types::{ClientId, MacAddr, Timestamp};
+use crate::lease::index::ClientIndex;
+use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 
 /// All bindings, by address and by client.
 ///
@@ -17,7 +17,7 @@ use crate::types::{ClientId, MacAddr, Timestamp};
 pub struct LeaseBook {
     pub(super) pools: Vec<Pool>,
     pub(super) bindings: HashMap<Ipv4Addr, Binding>,
-    clients: HashMap<(usize, ClientId), Ipv4Addr>,
+    clients: ClientIndex,
     /// By MAC, those bindings whose client has another identifier than its MAC.
     machines: HashMap<(usize, MacAddr), Ipv4Addr>,
 }
@@ -86,8 +86,8 @@ pub struct Lease {
     pub address: Ipv4Addr,
     /// Whose it is.
     pub holder: Holder,
-    /// The client's hardware address, 0 to 16 bytes.
-    pub hardware: Vec<u8>,
+    /// The client's hardware address.
+    pub hardware: HardwareAddr,
     /// Leased, declined or released; offers are not stored.
     pub state: State,
     /// When it ends.
@@ -157,14 +157,16 @@ impl LeaseBook {
     /// The address that `who` has or last had in subnet `subnet`, and what is known of it. One that it still has goes
     /// before one that it had.
     pub fn of_client(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
-        let by_client = self.clients.get(&(subnet, who.client.clone()));
+        let by_id = |client: &ClientId| {
+            self.clients.get(subnet, client, &self.bindings, |address| self.pool_of(address))
+        };
         let by_mac = who.mac.and_then(|mac| {
-            let bare = (!who.is_known_by_mac(mac)).then(|| (subnet, ClientId::of_mac(mac)));
-            let machine = self.machines.get(&(subnet, mac));
-            machine.or_else(|| self.clients.get(&bare?))
+            let machine = self.machines.get(&(subnet, mac)).copied();
+            machine.or_else(|| (!who.is_known_by_mac(mac)).then(|| by_id(&ClientId::of_mac(mac))).flatten())
         });
+        let by_client = by_id(&who.client);
         let known = [by_client, by_mac].into_iter().flatten();
-        let bindings = known.filter_map(|address| Some((*address, self.bindings.get(address)?)));
+        let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));
         bindings.filter(|(_, binding)| binding.holder.is(who)).min_by_key(|(_, binding)| binding.until <= now)
     }
 
@@ -249,35 +251,34 @@ impl LeaseBook {
 
     /// The subnet that `address` is in, by its place in the configuration.
     pub fn pool_of(&self, address: Ipv4Addr) -> Option<usize> {
-        self.pools.iter().position(|pool| pool.network.contains(address))
+        subnet_of(&self.pools, address)
     }
 
     fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
         let Some(subnet) = self.pool_of(address) else { return };
-        let pool = &mut self.pools[subnet];
-        if let Some(old) = self.bindings.remove(&address) {
-            pool.gave(address, &old);
+        if let Some(old) = self.bindings.get(&address) {
+            self.pools[subnet].gave(address, old);
             binding.holder.boots |= old.holder.boots && old.holder.is(&binding.holder);
-            remove_if(&mut self.clients, &(subnet, old.holder.client), address);
-            if let Some(mac) = old.holder.mac {
-                remove_if(&mut self.machines, &(subnet, mac), address);
+            self.clients.remove(subnet, &old.holder.client, address);
+            if let Some(mac) =
+                old.holder.mac.filter(|mac| self.machines.get(&(subnet, *mac)) == Some(&address))
+            {
+                self.machines.remove(&(subnet, mac));
             }
         }
-        pool.took(address, &binding);
+        self.pools[subnet].took(address, &binding);
         if let Some(mac) = binding.holder.mac.filter(|mac| !binding.holder.is_known_by_mac(*mac)) {
             self.machines.insert((subnet, mac), address);
         }
-        self.clients.insert((subnet, binding.holder.client.clone()), address);
         self.bindings.insert(address, binding);
+        let pools = &self.pools;
+        self.clients.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
         self.advance(subnet);
     }
 }
 
-/// Removes `key` unless it has come to mean another address since.
-fn remove_if<K: Eq + Hash>(map: &mut HashMap<K, Ipv4Addr>, key: &K, address: Ipv4Addr) {
-    if map.get(key) == Some(&address) {
-        map.remove(key);
-    }
+fn subnet_of(pools: &[Pool], address: Ipv4Addr) -> Option<usize> {
+    pools.iter().position(|pool| pool.network.contains(address))
 }
 
 #[cfg(test)]
@@ -304,7 +305,7 @@ mod tests {
         Lease {
             address: A,
             holder: client(n),
-            hardware: vec![],
+            hardware: HardwareAddr::default(),
             state: State::Leased,
             until: Timestamp::from_seconds(until),
         }

@@ -4,6 +4,7 @@
 
 mod allocate;
 mod book;
+mod index;
 
 pub use allocate::Pool;
 pub use book::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};

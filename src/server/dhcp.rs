@@ -103,10 +103,15 @@ impl DhcpServer {
                 }
                 Some(ask) = self.asks.next() => self.release(ask),
                 ready = readable.readable() => {
-                    match ready?.try_io(|udp| inbox.receive(udp.get_ref())) {
+                    let mut ready = ready?;
+                    match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
                         Ok(Ok(())) => self.handle_batch(&inbox),
                         Ok(Err(error)) => tracing::warn!("cannot receive DHCP messages: {error}"),
                         Err(_would_block) => {}
+                    }
+                    // The kernel tells anew of what comes now; asking it once more would only cost a call.
+                    if !inbox.is_full() {
+                        ready.clear_ready();
                     }
                 }
             }
@@ -311,7 +316,7 @@ mod tests {
     use crate::server::control::Control;
     use crate::server::interface;
     use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
-    use crate::types::{ClientId, MacAddr, Stage};
+    use crate::types::{ClientId, HardwareAddr, MacAddr, Stage};
     use crate::wire::dhcp::{BOOTREQUEST, MessageType};
     use crate::wire::option::code;
     use std::net::{Ipv4Addr, SocketAddrV4};
@@ -466,7 +471,7 @@ mod tests {
                     mac: None,
                     boots: false,
                 },
-                hardware: vec![],
+                hardware: HardwareAddr::default(),
                 state: crate::lease::State::Leased,
                 until: Timestamp(0),
             },

@@ -211,6 +211,11 @@ impl Inbox {
         Ok(())
     }
 
+    /// Whether the last [`Inbox::receive`] took as many as it can, so that more may be waiting.
+    pub fn is_full(&self) -> bool {
+        self.envelopes.len() == BATCH
+    }
+
     /// The datagrams of the last [`Inbox::receive`].
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Envelope)> {
         self.envelopes.iter().zip(&self.buffers).map(|(envelope, buffer)| {

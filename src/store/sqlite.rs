@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::lease::{Holder, Lease, State};
 use crate::store::{ClockMark, DATABASE, LeaseStore, NEVER, StoreError};
-use crate::types::{ClientId, MacAddr, Timestamp};
+use crate::types::{ClientId, HardwareAddr, Timestamp};
 
 /// The version of the schema below, kept in `user_version`.
 const SCHEMA_VERSION: i64 = 2;
@@ -111,7 +111,7 @@ impl SqliteStore {
                 upsert.execute(params![
                     u32::from(lease.address),
                     lease.holder.client.as_bytes(),
-                    lease.hardware,
+                    lease.hardware.as_bytes(),
                     lease.holder.boots,
                     state_number(lease.state),
                     signed(lease.until.seconds()),
@@ -315,8 +315,8 @@ fn explain(what: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
 /// A row as a lease; `None` if somebody wrote something there that is none.
 fn lease_of(row: &rusqlite::Row<'_>) -> Option<Lease> {
     let client: Vec<u8> = row.get(1).ok()?;
-    let hardware: Vec<u8> = row.get(2).ok().filter(|hardware: &Vec<u8>| hardware.len() <= 16)?;
-    let mac = hardware.as_slice().try_into().ok().map(MacAddr);
+    let hardware = HardwareAddr::new(row.get_ref(2).ok()?.as_blob().ok()?)?;
+    let mac = hardware.mac();
     let holder = Holder { client: ClientId::from_stored(&client)?, mac, boots: row.get(3).ok()? };
     Some(Lease {
         address: Ipv4Addr::from(row.get::<_, u32>(0).ok()?),

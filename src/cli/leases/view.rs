@@ -101,12 +101,12 @@ fn span(seconds: u64) -> String {
 
 /// The client's MAC address, if it has one.
 pub(super) fn mac_of(lease: &Lease) -> Option<MacAddr> {
-    lease.hardware.as_slice().try_into().ok().map(MacAddr)
+    lease.hardware.mac()
 }
 
 /// The hardware address as hex with colons, whatever its length.
 pub(super) fn hardware(lease: &Lease) -> String {
-    let bytes: Vec<String> = lease.hardware.iter().map(|byte| format!("{byte:02x}")).collect();
+    let bytes: Vec<String> = lease.hardware.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     if bytes.is_empty() { "-".to_owned() } else { bytes.join(":") }
 }
 
@@ -175,7 +175,7 @@ mod tests {
         Lease {
             address: Ipv4Addr::new(192, 168, 77, n),
             holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
-            hardware: mac.0.to_vec(),
+            hardware: mac.into(),
             state,
             until: Timestamp::from_seconds(until),
         }
