@@ -76,18 +76,21 @@ impl Site {
     /// A server that is ready, and what it said until then.
     fn serve(&self) -> (Server, String) {
         let mut child = self.lanboot().arg("serve").stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let output = child.stdout.take().unwrap();
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
         let server = Server(child);
         let mut said = String::new();
         // The last line of the summary; warnings, if any, come at once after it.
-        for line in lines.by_ref() {
+        while let Ok(line) = lines.recv_timeout(Duration::from_secs(20)) {
             said.push_str(&line);
             if line.contains(" leases in ") {
                 break;
             }
         }
         assert!(said.contains(" leases in "), "the server did not start: {said}");
-        std::thread::spawn(move || lines.for_each(drop));
         (server, said)
     }
 

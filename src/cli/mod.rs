@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::LogLevel;
+use crate::server::Keep;
 
 /// Boots diskless machines over the LAN: DHCP, BOOTP and TFTP from one config.yaml.
 #[derive(Debug, Parser)]
@@ -30,7 +31,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the servers (also what lanboot does without a command)
-    Serve,
+    Serve {
+        /// Keep leases in memory only: for measuring what the disk costs. Nothing survives
+        #[arg(long, hide = true)]
+        leases_in_memory: bool,
+    },
     /// Show every problem in the configuration, each with its place
     Check,
     /// List the leases, show one, or free its address; works while the server runs and when it does not
@@ -54,8 +59,11 @@ enum Command {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let config = arguments.config.as_deref();
-    match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(config, arguments.log),
+    match arguments.command.unwrap_or(Command::Serve { leases_in_memory: false }) {
+        Command::Serve { leases_in_memory } => {
+            let keep = if leases_in_memory { Keep::InMemory } else { Keep::OnDisk };
+            serve::run(config, arguments.log, keep)
+        }
         Command::Check => check::run(config),
         Command::Leases { json, command } => leases::run(config, command, json),
         Command::Demo { vm } => demo::run(vm),

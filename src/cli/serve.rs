@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::cli::config_file::{Loaded, load_file};
 use crate::config::{self, Log, LogFormat, LogLevel};
-use crate::server::{Server, notify};
+use crate::server::{Keep, Server, notify};
 
 /// Exit code of a wrong configuration.
 const BAD_CONFIG: u8 = 2;
@@ -17,7 +17,7 @@ const BAD_CONFIG: u8 = 2;
 const CANNOT_START: u8 = 3;
 
 /// Loads the configuration, binds everything, says what is served, and serves.
-pub fn run(config: Option<&Path>, level: Option<LogLevel>) -> ExitCode {
+pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep) -> ExitCode {
     let loaded = match load_file(config) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -35,11 +35,11 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>) -> ExitCode {
             return ExitCode::from(CANNOT_START);
         }
     };
-    runtime.block_on(serve(&loaded))
+    runtime.block_on(serve(&loaded, keep))
 }
 
-async fn serve(loaded: &Loaded) -> ExitCode {
-    let (server, stop) = match (Server::bind(&loaded.config), stop_signal()) {
+async fn serve(loaded: &Loaded, keep: Keep) -> ExitCode {
+    let (server, stop) = match (Server::bind(&loaded.config, keep), stop_signal()) {
         (Ok(server), Ok(stop)) => (server, stop),
         (Err(error), _) => {
             eprintln!("lanboot: {error}");

@@ -105,13 +105,15 @@ impl DhcpServer {
                 ready = readable.readable() => {
                     let mut ready = ready?;
                     match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
-                        Ok(Ok(())) => self.handle_batch(&inbox),
+                        Ok(Ok(())) => {
+                            self.handle_batch(&inbox);
+                            // The kernel tells anew of what comes now; to ask it once more would only cost a call.
+                            if !inbox.is_full() {
+                                ready.clear_ready();
+                            }
+                        }
                         Ok(Err(error)) => tracing::warn!("cannot receive DHCP messages: {error}"),
                         Err(_would_block) => {}
-                    }
-                    // The kernel tells anew of what comes now; asking it once more would only cost a call.
-                    if !inbox.is_full() {
-                        ready.clear_ready();
                     }
                 }
             }

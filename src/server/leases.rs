@@ -4,13 +4,12 @@ use std::path::Path;
 
 use crate::lease::Lease;
 use crate::server::clock::{self, Clock};
-use crate::store::{LeaseReader, LeaseStore, SqliteStore, StoreError, moved};
+use crate::store::{LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
 
 /// The lease database open for writing, and what is in it.
-#[derive(Debug)]
 pub struct Opened {
     /// The database; no other process can write it now.
-    pub store: SqliteStore,
+    pub store: Box<dyn LeaseStore>,
     /// All leases.
     pub leases: Vec<Lease>,
     /// Rows that are no leases.
@@ -31,7 +30,18 @@ pub fn open(state: &Path) -> Result<Opened, StoreError> {
         store.set_clock(mark, shift)?;
     }
     let (leases, skipped) = store.load()?;
-    Ok(Opened { store, leases, skipped, clock, shift })
+    Ok(Opened { store: Box::new(store), leases, skipped, clock, shift })
+}
+
+/// No leases, and a store that forgets them when the server stops.
+pub fn in_memory() -> Opened {
+    Opened {
+        store: Box::new(MemoryStore::default()),
+        leases: Vec::new(),
+        skipped: 0,
+        clock: Clock::start(),
+        shift: 0,
+    }
 }
 
 /// The stored leases in the order of their addresses, each with its end by the system's clock, whether a server runs or

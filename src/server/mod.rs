@@ -30,16 +30,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::config::{Config, Tftp};
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
-use crate::lease::LeaseBook;
+use crate::lease::{Lease, LeaseBook};
 use crate::server::checks::Checker;
-use crate::server::clock::Clock;
 use crate::server::commit::Committer;
 use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
 use crate::server::interface::Interface;
+use crate::server::leases::Opened;
 use crate::server::observe::Recorder;
 use crate::server::socket::DhcpSocket;
-use crate::store::SqliteStore;
 use crate::tftp::Limits;
 use crate::types::Ipv4Network;
 
@@ -68,6 +67,15 @@ pub struct Server {
     warnings: Vec<String>,
 }
 
+/// Where leases are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// In the state folder, durably.
+    OnDisk,
+    /// In memory, so that nothing survives: what remains is the cost of everything but the disk.
+    InMemory,
+}
+
 #[derive(Debug)]
 struct TftpListener {
     socket: UdpSocket,
@@ -76,7 +84,7 @@ struct TftpListener {
 
 impl Server {
     /// Binds every socket, opens the folder of boot files and loads the leases. Nothing is answered before `run`.
-    pub fn bind(config: &Config) -> Result<Server, StartError> {
+    pub fn bind(config: &Config, keep: Keep) -> Result<Server, StartError> {
         let recorder = Recorder::default();
         let interfaces = interfaces(config)?;
         let mut summary = Vec::new();
@@ -87,32 +95,8 @@ impl Server {
         };
         let dhcp = match &config.dhcp {
             Some(settings) => {
-                let (socket, refused) = DhcpSocket::bind(settings.ports.server, &interfaces)?;
-                warnings.extend(refused);
-                let (store, book, clock) = open_store(&config.state, settings, &mut summary, &mut warnings)?;
-                summary.extend(describe_dhcp(settings, &interfaces, &mut warnings));
-                let socket = Arc::new(socket);
-                let (checker, refused) = Checker::start(settings.conflict_check, &interfaces);
-                warnings.extend(refused);
-                let (control, asks) = Control::bind(&config.state);
-                warnings.extend(control.as_ref().err().cloned());
-                let committer =
-                    Committer::start(Box::new(store), clock, Arc::clone(&socket), recorder.clone()).map_err(
-                        |error| StartError(format!("cannot start the thread that stores leases: {error}")),
-                    )?;
-                let dhcp = DhcpServer {
-                    settings: settings.clone(),
-                    book,
-                    interfaces: interfaces.iter().map(|i| (i.index, i.clone())).collect::<HashMap<_, _>>(),
-                    socket,
-                    committer,
-                    checker,
-                    clock,
-                    asks,
-                    catalog: catalog.clone(),
-                    recorder: recorder.clone(),
-                };
-                Some((dhcp, control.ok()))
+                let notes = (&mut summary, &mut warnings);
+                Some(bind_dhcp(config, settings, &interfaces, keep, catalog.clone(), &recorder, notes)?)
             }
             None => None,
         };
@@ -193,37 +177,82 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>, StartError> {
     Ok(interfaces)
 }
 
-/// Opens the lease database in `state` and takes its leases into a new book.
-fn open_store(
-    state: &Path,
-    settings: &Settings,
-    summary: &mut Vec<String>,
-    warnings: &mut Vec<String>,
-) -> Result<(SqliteStore, LeaseBook, Clock), StartError> {
+fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
+    if keep == Keep::InMemory {
+        return Ok(leases::in_memory());
+    }
     let folder = state.display();
     std::fs::create_dir_all(state).map_err(|error| {
         StartError(format!(
             "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"
         ))
     })?;
-    let opened = leases::open(state).map_err(|error| StartError(error.to_string()))?;
+    leases::open(state).map_err(|error| StartError(error.to_string()))
+}
+
+/// Binds the sockets of the DHCP server and takes the stored leases into its book. `notes` are the lines of the summary
+/// and the warnings.
+fn bind_dhcp(
+    config: &Config,
+    settings: &Settings,
+    interfaces: &[Interface],
+    keep: Keep,
+    catalog: Option<Catalog>,
+    recorder: &Recorder,
+    (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
+) -> Result<(DhcpServer, Option<Control>), StartError> {
+    let (socket, refused) = DhcpSocket::bind(settings.ports.server, interfaces)?;
+    warnings.extend(refused);
+    summary.extend(describe_dhcp(settings, interfaces, warnings));
+    let Opened { store, clock, leases, skipped, shift } = open_leases(&config.state, keep)?;
+    let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
+    let book = fill_book(settings, leases, kept, summary, warnings);
+    if skipped > 0 {
+        warnings.push(format!("{skipped} rows of the lease database are no leases and left alone"));
+    }
+    if shift != 0 {
+        warnings.push(format!(
+            "the system's clock was set by {shift} seconds: leases keep the time that they had left"
+        ));
+    }
+    let socket = Arc::new(socket);
+    let (checker, refused) = Checker::start(settings.conflict_check, interfaces);
+    warnings.extend(refused);
+    let (control, asks) = Control::bind(&config.state);
+    warnings.extend(control.as_ref().err().cloned());
+    let committer = Committer::start(store, clock, Arc::clone(&socket), recorder.clone())
+        .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
+    let dhcp = DhcpServer {
+        settings: settings.clone(),
+        book,
+        interfaces: interfaces.iter().map(|i| (i.index, i.clone())).collect::<HashMap<_, _>>(),
+        socket,
+        committer,
+        checker,
+        clock,
+        asks,
+        catalog,
+        recorder: recorder.clone(),
+    };
+    Ok((dhcp, control.ok()))
+}
+
+/// The stored leases in a new book. Those outside every subnet are left alone, for the subnet may come back.
+fn fill_book(
+    settings: &Settings,
+    leases: Vec<Lease>,
+    kept: &Path,
+    summary: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> LeaseBook {
     let mut book = LeaseBook::new(settings.pools());
-    let all = opened.leases.len();
-    let known = opened.leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
-    summary.push(format!("{known} leases in {folder}"));
+    let all = leases.len();
+    let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
+    summary.push(format!("{known} leases in {}", kept.display()));
     if known < all {
         warnings.push(format!("{} stored leases are in none of the subnets and left alone", all - known));
     }
-    if opened.skipped > 0 {
-        warnings.push(format!("{} rows of the lease database are no leases and left alone", opened.skipped));
-    }
-    if opened.shift != 0 {
-        warnings.push(format!(
-            "the system's clock was set by {} seconds: leases keep the time that they had left",
-            opened.shift
-        ));
-    }
-    Ok((opened.store, book, opened.clock))
+    book
 }
 
 /// A line for each subnet, and a warning for each that no served interface is in.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{self, Config};
 use crate::probe::Kind;
-use crate::server::{Server, StartError};
+use crate::server::{Keep, Server, StartError};
 use crate::types::MacAddr;
 
 use client::{Client, Outcome};
@@ -152,7 +152,7 @@ fn serve(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let server = match Server::bind(config) {
+        let server = match Server::bind(config, Keep::OnDisk) {
             Ok(server) => server,
             Err(error) => {
                 let _ = started.send(Err(error));

@@ -24,7 +24,6 @@ use crate::config::Config;
 use crate::lease::{Lease, State};
 use crate::server::control::control_path;
 use crate::server::{clock, leases};
-use crate::store::LeaseStore;
 use crate::types::MacAddr;
 
 /// How long the server may take to answer.
