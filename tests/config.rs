@@ -43,6 +43,21 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 #[test]
+fn every_example_in_the_readme_and_the_docs_works_as_pasted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut examples = 0;
+    for page in ["README.md", "docs/operations.md"] {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        for block in text.split("```yaml\n").skip(1) {
+            let yaml = block.split("```").next().unwrap();
+            assert!(config::load(yaml).is_ok(), "{page}: {:?}\n{yaml}", config::load(yaml));
+            examples += 1;
+        }
+    }
+    assert!(examples >= 2, "the examples were found");
+}
+
+#[test]
 fn every_yaml_file_of_the_repository_is_right() {
     let mut files = Vec::new();
     yaml_files(repository(), &mut files);
