@@ -301,6 +301,7 @@ fn rfc5107_4_the_relay_agent_stands_in_for_the_server() {
     );
     let mut release = message(1, MessageType::Release, &[(54, &stand_in.octets())]);
     release.ciaddr = address;
+    world.arrival.source = SocketAddrV4::new(stand_in, 67);
     assert!(world.send(&relayed(release)).unwrap().is_none());
 }
 

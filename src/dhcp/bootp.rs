@@ -30,7 +30,10 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     let Some(address) = find_address(request, None, book, settings, now) else {
         return Decision::silent(DropReason::PoolExhausted);
     };
-    let change = (book.binding(address).and_then(|binding| binding.stored) != Some(FOREVER))
-        .then(|| LeaseChange::Store(request.lease(address, FOREVER)));
+    let is_stored = book.binding(address).is_some_and(|binding| {
+        let for_good = binding.until == FOREVER && binding.stored_until() == Some(FOREVER);
+        for_good && binding.holder.is(&request.holder)
+    });
+    let change = (!is_stored).then(|| LeaseChange::Store(request.lease(address, FOREVER)));
     answer(request, settings, Reply::Bootp(address), change)
 }

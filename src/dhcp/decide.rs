@@ -105,8 +105,12 @@ fn discover(
         return Decision::CheckAddress { address, hold: hold(request, address, State::Checking, now) };
     }
     let lease = lease_time(request, address, settings);
-    let is_leased = state == State::Leased && active;
-    let change = (!is_leased).then(|| hold(request, address, State::Offered, now));
+    let change = match own.filter(|_| state == State::Leased && active) {
+        // It is held for the client anyway.
+        Some(leased) if leased.until >= now.after(OFFER_HOLD) => None,
+        Some(_) => Some(hold(request, address, State::Leased, now)),
+        None => Some(hold(request, address, State::Offered, now)),
+    };
     answer(request, settings, Reply::Offer(address, lease), change)
 }
 
@@ -187,6 +191,25 @@ fn grant(request: &Request<'_>, address: Ipv4Addr, settings: &Settings, now: Tim
     answer(request, settings, Reply::Ack(address, lease), Some(change))
 }
 
+/// The ACK to go out in place of a grant of `address` that could not be stored: for the time that is stored already, so
+/// that a full disk takes no lease from anybody who has one. Decide on it before the grant is applied. `None` while the
+/// store works, and if nothing is stored.
+pub fn rest_of_lease(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Decision> {
+    if !book.store_fails() || request.ask == Ask::Bootp {
+        return None;
+    }
+    let binding = book.binding(address).filter(|binding| is_leased_to(binding, &request.holder))?;
+    let rest = Duration::from_secs(binding.stored_until()?.since(now).as_secs());
+    let lease = lease_time(request, address, settings).min(rest);
+    (!lease.is_zero()).then(|| answer(request, settings, Reply::Ack(address, lease), None))
+}
+
 fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decision {
     answer(request, settings, Reply::Nak(why), None)
 }
@@ -232,7 +255,8 @@ pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option
     Some(Lease { address, holder: binding.holder.clone(), hardware, state: State::Declined, until })
 }
 
-/// Frees the client's own address: only the one it holds, and only when it sends from it (or through a relay agent).
+/// Frees the client's own address: only the one it holds, and only when it sends from it, or its relay agent does: what
+/// a message says of a relay agent that it did not come from, anybody can write.
 fn release(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -244,8 +268,10 @@ fn release(
         return Decision::silent(DropReason::OtherServer);
     }
     let arrival = request.arrival;
+    let giaddr = request.message.giaddr;
+    let source = *arrival.source.ip();
     let sent_from_it =
-        *arrival.source.ip() == address || arrival.loopback || !request.message.giaddr.is_unspecified();
+        source == address || arrival.loopback || (!giaddr.is_unspecified() && source == giaddr);
     let held = book.binding(address).is_some_and(|b| is_leased_to(b, &request.holder) && b.until > now);
     if !held || !sent_from_it {
         return Decision::silent(DropReason::NotOwner);

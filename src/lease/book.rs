@@ -20,6 +20,7 @@ pub struct LeaseBook {
     clients: ClientIndex,
     /// By MAC, those bindings whose client has another identifier than its MAC.
     machines: HashMap<(usize, MacAddr), Ipv4Addr>,
+    store_fails: bool,
 }
 
 /// Who wants or has an address.
@@ -62,6 +63,15 @@ pub struct Binding {
     pub strikes: u8,
     /// The end that is on stable storage, if the lease is there at all. Nothing later may be promised before a commit.
     pub stored: Option<Timestamp>,
+    /// Changes of this address, of whichever client, that are on their way to stable storage.
+    pub pending: u16,
+}
+
+impl Binding {
+    /// Until when the lease that it is stands on stable storage, with nothing on its way there that could change it.
+    pub fn stored_until(&self) -> Option<Timestamp> {
+        self.stored.filter(|_| self.state == State::Leased && self.pending == 0)
+    }
 }
 
 /// In what way an address is taken.
@@ -103,7 +113,7 @@ pub enum LeaseChange {
         address: Ipv4Addr,
         /// For whom.
         holder: Holder,
-        /// Checking or offered.
+        /// Checking or offered; or leased, for an offer of its own lease to the client, when that ends sooner.
         state: State,
         /// Until when.
         until: Timestamp,
@@ -135,7 +145,8 @@ impl LeaseBook {
             return false;
         }
         let Lease { address, holder, state, until, .. } = lease;
-        self.put(address, Binding { holder, state, until, strikes: 0, stored: Some(until) });
+        let stored = (state == State::Leased).then_some(until);
+        self.put(address, Binding { holder, state, until, strikes: 0, stored, pending: 0 });
         true
     }
 
@@ -192,10 +203,11 @@ impl LeaseBook {
     pub fn apply(&mut self, change: &LeaseChange) {
         match change {
             LeaseChange::Hold { address, holder, state, until } => {
-                let strikes = self.bindings.get(address).map_or(0, |b| b.strikes);
-                let binding =
-                    Binding { holder: holder.clone(), state: *state, until: *until, strikes, stored: None };
-                self.put(*address, binding);
+                let old = self.bindings.get(address);
+                let (strikes, pending) = old.map_or((0, 0), |b| (b.strikes, b.pending));
+                let stored = old.filter(|_| *state == State::Leased).and_then(|b| b.stored);
+                let (holder, state, until) = (holder.clone(), *state, *until);
+                self.put(*address, Binding { holder, state, until, strikes, stored, pending });
             }
             LeaseChange::Withdraw { address, holder } => {
                 let offered = |b: &&Binding| b.state == State::Offered && b.holder.is(holder);
@@ -219,29 +231,58 @@ impl LeaseBook {
             _ => strikes,
         };
         let stored = own.and_then(|b| b.stored);
-        let binding =
-            Binding { holder: lease.holder.clone(), state: lease.state, until: lease.until, strikes, stored };
-        self.put(lease.address, binding);
+        let pending = old.map_or(0, |b| b.pending).saturating_add(1);
+        let Lease { address, holder, state, until, .. } = lease.clone();
+        // A lease that becomes shorter is as long as before until that is stored and the client told.
+        let told = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
+        let until = told.map_or(until, |told| told.max(until));
+        self.put(address, Binding { holder, state, until, strikes, stored, pending });
     }
 
-    /// `lease` is on stable storage now.
-    pub fn stored(&mut self, lease: &Lease) {
-        if let Some(binding) = self.bindings.get_mut(&lease.address).filter(|b| b.holder.is(&lease.holder)) {
-            binding.stored = Some(lease.until);
+    /// `lease` is on stable storage now. Said once for each lease that was applied, as is the opposite, in their order.
+    pub fn stored(&mut self, lease: &Lease, now: Timestamp) {
+        self.store_fails = false;
+        let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
+        binding.pending = binding.pending.saturating_sub(1);
+        if !binding.holder.is(&lease.holder) {
+            return;
+        }
+        let is_lease = lease.state == State::Leased;
+        binding.stored = is_lease.then_some(lease.until);
+        if is_lease && binding.state == State::Leased && binding.pending == 0 {
+            // The client may have been offered it again meanwhile.
+            let until = lease.until.max(binding.until.min(now.after(OFFER_HOLD)));
+            if until != binding.until {
+                let binding = Binding { until, ..binding.clone() };
+                self.put(lease.address, binding);
+            }
         }
     }
 
-    /// `lease` could not be stored: the book falls back to what is on disk, or to an offer if nothing is.
+    /// `lease` could not be stored: the book falls back to what is on disk, or to an offer if nothing is. Not while a
+    /// later change of that address is on its way: what that says may be stored, and answered, already.
     pub fn not_stored(&mut self, lease: &Lease, now: Timestamp) {
+        self.store_fails = true;
+        let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
+        binding.pending = binding.pending.saturating_sub(1);
         // A release or a decline promised nobody anything: it stands in memory, whatever the disk says.
-        let leased = |b: &&Binding| b.holder.is(&lease.holder) && b.state == State::Leased;
-        let Some(binding) = self.bindings.get(&lease.address).filter(leased) else { return };
+        let is_leased = binding.holder.is(&lease.holder) && binding.state == State::Leased;
+        if binding.pending > 0 || !is_leased {
+            return;
+        }
+        // The client may have been offered it again meanwhile.
+        let hold = now.after(OFFER_HOLD);
         let (state, until) = match binding.stored {
-            Some(until) => (State::Leased, until),
-            None => (State::Offered, now.after(OFFER_HOLD)),
+            Some(until) => (State::Leased, until.max(hold)),
+            None => (State::Offered, hold),
         };
         let binding = Binding { state, until, ..binding.clone() };
         self.put(lease.address, binding);
+    }
+
+    /// Whether the last attempt to store anything failed.
+    pub fn store_fails(&self) -> bool {
+        self.store_fails
     }
 
     /// How many addresses of subnet `subnet` are declined at the moment.
@@ -348,7 +389,7 @@ mod tests {
         assert_eq!(book.binding(A).unwrap().until, now.after(OFFER_HOLD));
 
         book.apply(&LeaseChange::Store(lease(1, 3600)));
-        book.stored(&lease(1, 3600));
+        book.stored(&lease(1, 3600), Timestamp(0));
         book.apply(&LeaseChange::Store(lease(1, 7200)));
         assert_eq!(book.binding(A).unwrap().stored, Some(Timestamp::from_seconds(3600)));
         book.not_stored(&lease(1, 7200), now);
@@ -362,7 +403,7 @@ mod tests {
         book.apply(&LeaseChange::Store(lease(2, 60)));
         assert!(book.of_client(0, &client(1), Timestamp(0)).is_none());
         assert_eq!(book.len(), 1);
-        book.stored(&lease(1, 5));
+        book.stored(&lease(1, 5), Timestamp(0));
         assert_eq!(book.binding(A).unwrap().stored, None, "a late report of the old lease changes nothing");
     }
 

@@ -28,6 +28,8 @@ pub struct Promise {
     pub lease: Lease,
     /// The reply that may leave once it is stored; none for a RELEASE or DECLINE.
     pub reply: Option<Outgoing>,
+    /// The reply that leaves if it cannot be stored, and what then has happened; none if that is silence.
+    pub otherwise: Option<(Outgoing, Event)>,
     /// What then has happened.
     pub event: Event,
     /// Where.
@@ -147,10 +149,13 @@ fn store_and_answer(
         tracing::error!("{error}: {} leases are not given until this works", batch.len());
     }
     for promise in batch {
-        match (&stored, promise.reply) {
-            (Ok(()), Some(reply)) => deliver(socket, recorder, &promise.interface, &reply, &promise.event),
-            (Ok(()), None) => recorder.record(&promise.interface, &promise.event),
-            (Err(_), _) => {
+        match (&stored, promise.reply, promise.otherwise) {
+            (Ok(()), Some(reply), _) => deliver(socket, recorder, &promise.interface, &reply, &promise.event),
+            (Ok(()), None, _) => recorder.record(&promise.interface, &promise.event),
+            (Err(_), _, Some((reply, event))) => {
+                deliver(socket, recorder, &promise.interface, &reply, &event);
+            }
+            (Err(_), _, None) => {
                 let client = promise.event.client().cloned();
                 let dropped = Event::Dropped { reason: DropReason::StoreFailed, client };
                 recorder.record(&promise.interface, &dropped);

@@ -176,7 +176,7 @@ pub fn released_by_hand(lease: Lease) -> Promise {
     let mac = lease.hardware.mac();
     let client = Client { mac, stage: Stage::Other, arch: None };
     let event = Event::Released { address: lease.address, client };
-    Promise { lease, reply: None, event, interface: "control".into() }
+    Promise { lease, reply: None, otherwise: None, event, interface: "control".into() }
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {

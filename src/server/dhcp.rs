@@ -13,12 +13,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::boot::identity::Identity;
-use crate::dhcp::decide::{Decision, decide, quarantine};
-use crate::dhcp::request::{classify, client_of};
+use crate::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use crate::dhcp::request::{Request, classify, client_of};
 use crate::dhcp::subnet::{Arrival, Settings};
 use crate::event::{Client, DropReason, Event};
 use crate::images::Catalog;
-use crate::lease::{LeaseBook, LeaseChange};
+use crate::lease::{Lease, LeaseBook, LeaseChange};
 use crate::server::checks::{Begun, Checker, Waiting};
 use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Outcome, Promise, deliver};
@@ -190,7 +190,9 @@ impl DhcpServer {
                 let outgoing = Outgoing { payload, route, interface: envelope.interface, server };
                 match change {
                     Some(LeaseChange::Store(lease)) => {
-                        let promise = Promise { lease, reply: Some(outgoing), event, interface: name };
+                        let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
+                        let promise =
+                            Promise { lease, reply: Some(outgoing), otherwise, event, interface: name };
                         self.promise(promise, envelope.interface, Some(client), promises);
                     }
                     other => {
@@ -200,7 +202,7 @@ impl DhcpServer {
                 }
             }
             Decision::Quiet { lease, event } => {
-                let promise = Promise { lease, reply: None, event, interface: name };
+                let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
                 self.promise(promise, envelope.interface, Some(client), promises);
             }
             Decision::Silent { reason, change } => {
@@ -210,16 +212,36 @@ impl DhcpServer {
         }
     }
 
+    /// The reply that leaves if `lease` cannot be stored, and what then has happened.
+    fn otherwise(
+        &self,
+        request: &Request<'_>,
+        lease: &Lease,
+        interface: u32,
+        now: Timestamp,
+    ) -> Option<(Outgoing, Event)> {
+        match rest_of_lease(request, lease.address, &self.book, &self.settings, now)? {
+            Decision::Answer { reply, route, event, .. } => {
+                let outgoing = Outgoing { payload: reply.encode(), route, interface, server: request.server };
+                Some((outgoing, event))
+            }
+            _ => None,
+        }
+    }
+
     /// Takes an address that is used out of use and finds the client another one, or offers it one that is free.
     fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
         let mut promises = Vec::new();
         let holder = self.book.binding(address).and_then(|binding| binding.holder.mac);
-        match heard {
+        let handled = catch_unwind(AssertUnwindSafe(|| match heard {
             // The client itself may still use the address, as after a warm restart.
             Some(heard) if heard.by.is_none() || heard.by != holder => {
                 self.address_used(heard, waiting, &mut promises);
             }
             _ => self.address_free(address, waiting, &mut promises),
+        }));
+        if handled.is_err() {
+            self.drop(waiting.envelope.interface, DropReason::Fault, None);
         }
         if !promises.is_empty() {
             self.committer.submit(promises);
@@ -244,7 +266,8 @@ impl DhcpServer {
             return self.drop(interface, DropReason::TooManyDeclined, None);
         };
         let event = Event::Conflict { address: heard.address, by: heard.by };
-        self.promise(Promise { lease, reply: None, event, interface: name }, interface, None, promises);
+        let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
+        self.promise(promise, interface, None, promises);
         self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, promises);
     }
 
@@ -281,7 +304,7 @@ impl DhcpServer {
         let now = self.clock.now();
         for lease in &outcome.leases {
             if outcome.stored {
-                self.book.stored(lease);
+                self.book.stored(lease, now);
             } else {
                 self.book.not_stored(lease, now);
             }
@@ -478,6 +501,7 @@ mod tests {
                 until: Timestamp(0),
             },
             reply: None,
+            otherwise: None,
             event: Event::Released { address, client: Client { mac: None, stage: Stage::Other, arch: None } },
             interface: "lo".into(),
         };

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use lanboot::config;
-use lanboot::dhcp::decide::{Decision, decide, quarantine};
+use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
 use lanboot::dhcp::request::classify;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{Arrival, Settings};
@@ -111,11 +111,16 @@ impl World {
                 decision => break decision,
             }
         };
+        let mut otherwise = None;
         let (lease, answer, event) = match decision {
             Decision::CheckAddress { .. } => unreachable!("dealt with above"),
             Decision::Answer { change, reply, route, event } => {
                 let lease = match change {
-                    Some(LeaseChange::Store(lease)) => Some(lease),
+                    Some(LeaseChange::Store(lease)) => {
+                        otherwise =
+                            rest_of_lease(&request, lease.address, &self.book, &self.settings, self.now);
+                        Some(lease)
+                    }
                     other => {
                         other.iter().for_each(|change| self.book.apply(change));
                         None
@@ -133,9 +138,13 @@ impl World {
             self.book.apply(&LeaseChange::Store(lease.clone()));
             if !self.disk_works {
                 self.book.not_stored(&lease, self.now);
-                return Err(DropReason::StoreFailed);
+                let Some(Decision::Answer { reply, route, event, .. }) = otherwise else {
+                    return Err(DropReason::StoreFailed);
+                };
+                self.events.push(event);
+                return Ok(Some(Answer { bytes: reply.encode(), message: *reply, route }));
             }
-            self.book.stored(&lease);
+            self.book.stored(&lease, self.now);
         }
         self.events.push(event);
         Ok(answer)
