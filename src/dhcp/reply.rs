@@ -217,7 +217,9 @@ impl<'a> Room<'a> {
         let mut left = payload.saturating_sub(HEADER_LEN + COOKIE.len() + 1);
         let mut echoed = Vec::with_capacity(2);
         for code in [code::RELAY_AGENT_INFORMATION, code::CLIENT_IDENTIFIER] {
-            let Some(value) = asked.get(code) else { continue };
+            // A client identifier shorter than two bytes is none (RFC 2132 section 9.14).
+            let least = if code == code::CLIENT_IDENTIFIER { 2 } else { 0 };
+            let Some(value) = asked.get(code).filter(|value| value.len() >= least) else { continue };
             let len = encoded_len(value.len());
             if len + essential <= left {
                 left -= len;
