@@ -87,11 +87,16 @@ tftp: {{port: {}}}
 
     /// The server, once it says that it is ready. Arguments come after `--config`.
     pub fn serve(&self, arguments: &[&str]) -> Serving {
-        let mut command = lanboot(&[]);
-        command.arg("--config").arg(self.config_file()).args(arguments);
-        let serving = Serving::start(command);
+        let serving = self.serve_silently(arguments);
         serving.wait_for("TFTP on ");
         serving
+    }
+
+    /// The server, which may not be ready yet, and with the arguments may never say so.
+    pub fn serve_silently(&self, arguments: &[&str]) -> Serving {
+        let mut command = lanboot(&[]);
+        command.arg("--config").arg(self.config_file()).args(arguments);
+        Serving::start(command)
     }
 
     /// The leases that are on disk: address, hardware address in hex, state.
