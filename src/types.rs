@@ -124,7 +124,7 @@ impl ClientId {
     /// sent a usable one, client identifier `id` (2 to 255 bytes, type byte first). `None` when it has neither.
     pub fn new(htype: u8, chaddr: &[u8], id: Option<&[u8]>) -> Option<ClientId> {
         match id {
-            Some(id) if id.len() >= 2 => Some(ClientId(id.into())),
+            Some(id) if (2..=255).contains(&id.len()) => Some(ClientId(id.into())),
             _ if chaddr.is_empty() => None,
             _ => {
                 let mut key = Vec::with_capacity(1 + chaddr.len());

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::dhcp::route::Route;
 use lanboot::event::DropReason;
-use lanboot::lease::{Holder, LeaseChange, State};
+use lanboot::lease::{Holder, Lease, LeaseChange, State};
 use lanboot::types::{ClientId, MacAddr};
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
 use lanboot::wire::option::code;
@@ -218,8 +218,10 @@ fn rfc2131_4_3_3_decline_takes_the_address_out_of_use() {
     assert_ne!(next, address);
     // A pool of five can lose one address this way, and no more.
     assert_eq!(world.send(&decline(1, next)).unwrap_err(), DropReason::TooManyDeclined);
+    let third = world.lease(1);
+    assert!(![address, next].contains(&third), "nor is the client offered the second one again at once");
     world.pass(700);
-    assert!(world.send(&decline(1, next)).unwrap().is_none(), "the first one is back");
+    assert!(world.send(&decline(1, third)).unwrap().is_none(), "the first one is back");
 }
 
 #[test]
@@ -483,4 +485,43 @@ fn d_01_bytes_that_are_no_message_are_dropped() {
         assert_eq!(world.send_bytes(&bytes).unwrap_err(), DropReason::BadHlen, "hlen {hlen}");
     }
     assert_eq!(world.book.len(), 0);
+}
+
+#[test]
+fn boards_that_share_a_placeholder_for_a_uuid_are_not_one_machine() {
+    let mut world = lab();
+    let uuid = [0, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0, 9];
+    let board =
+        |n| message(n, MessageType::Discover, &[(60, b"PXEClient:Arch:00007:UNDI:003000"), (61, &uuid)]);
+    let first = world.ask(&board(1)).message.yiaddr;
+    assert_ne!(world.ask(&board(2)).message.yiaddr, first);
+    assert_eq!(world.ask(&board(1)).option(61), Some(&uuid[..]), "it is echoed all the same");
+}
+
+#[test]
+fn a_machine_whose_reserved_address_is_taken_keeps_the_one_it_got_instead() {
+    let mut world = lab();
+    let squatter = Lease {
+        address: ip(10),
+        holder: holder(9),
+        hardware: MacAddr([2, 0, 0, 0, 0, 9]).into(),
+        state: State::Leased,
+        until: world.now.after(std::time::Duration::from_secs(7200)),
+    };
+    world.book.load(squatter);
+    let address = world.lease(0xc8);
+    assert_ne!(address, ip(10));
+    assert_eq!(world.ask(&extend(0xc8, address)).kind(), Some(MessageType::Ack));
+    world.pass(7300);
+    assert_eq!(world.ask(&extend(0xc8, address)).kind(), Some(MessageType::Nak), "its own is free again");
+    assert_eq!(world.lease(0xc8), ip(10));
+}
+
+#[test]
+fn d_03_a_client_identifier_longer_than_an_option_is_none() {
+    let mut world = lab();
+    let long = message(1, MessageType::Discover, &[(61, &[7; 256])]);
+    assert_eq!(world.ask(&long).message.yiaddr, world.ask(&discover(1)).message.yiaddr);
+    let full = message(2, MessageType::Discover, &[(61, &[7; 255])]);
+    assert_ne!(world.ask(&full).message.yiaddr, world.ask(&discover(2)).message.yiaddr);
 }

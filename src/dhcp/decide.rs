@@ -55,7 +55,7 @@ pub enum Decision {
     Silent {
         /// Why.
         reason: DropReason,
-        /// The offer to forget, if the client took another server's.
+        /// The change all the same: an offer to forget, or an address to avoid.
         change: Option<LeaseChange>,
     },
 }
@@ -157,7 +157,8 @@ fn keep(
             Decision::silent(DropReason::UnknownLease)
         };
     }
-    let known = match reserved_address(request, settings) {
+    let free = |reserved: &Ipv4Addr| book.is_free_for(*reserved, &request.holder, now);
+    let known = match reserved_address(request, settings).filter(free) {
         Some(reserved) => Some(reserved),
         None => shared::of_client(request, book, settings, now).map(|(address, _)| address),
     };
@@ -236,7 +237,7 @@ fn decline(
         Some(lease) => {
             Decision::Quiet { lease, event: Event::Declined { address, client: request.client() } }
         }
-        None => Decision::silent(DropReason::TooManyDeclined),
+        None => Decision::Silent { reason: DropReason::TooManyDeclined, change: book.avoid(address, now) },
     }
 }
 

@@ -127,13 +127,12 @@ pub fn classify<'a>(
     settings: &'a Settings,
 ) -> Result<Request<'a>, DropReason> {
     let ask = ask_of(message)?;
-    let id = message.options.get(code::CLIENT_IDENTIFIER);
-    let client = ClientId::new(message.htype, message.hardware(), id).ok_or(DropReason::NoIdentity)?;
+    let identity = Identity::of(message);
+    let boots = identity.stage != Stage::Other;
+    let client = client_id(message, boots).ok_or(DropReason::NoIdentity)?;
     let selected = selected_subnet(message, settings);
     let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, selected, arrival)?;
     let identifier = of_relay(message, relay::SERVER_OVERRIDE).unwrap_or(server);
-    let identity = Identity::of(message);
-    let boots = identity.stage != Stage::Other;
     let holder = Holder { client, mac: message.mac(), boots };
     let machine = settings.machines.that_sent(message);
     let classes: Vec<&Class> =
@@ -168,6 +167,15 @@ pub fn selected_subnet(message: &Message, settings: &Settings) -> Option<Ipv4Add
 /// it.
 fn of_relay(message: &Message, suboption: u8) -> Option<Ipv4Addr> {
     if message.giaddr.is_unspecified() { None } else { relay::address(&message.options, suboption) }
+}
+
+/// The client's identity: its identifier, or its hardware address. Firmware that makes its identifier from the machine's
+/// UUID (type 0, 16 bytes) is known by its MAC: boards with the same placeholder for a UUID are not one machine.
+fn client_id(message: &Message, boots: bool) -> Option<ClientId> {
+    let is_uuid = |id: &[u8]| id.len() == 17 && id.first() == Some(&0);
+    let id = message.options.get(code::CLIENT_IDENTIFIER);
+    let id = id.filter(|id| !(boots && is_uuid(id) && message.mac().is_some()));
+    ClientId::new(message.htype, message.hardware(), id)
 }
 
 fn ask_of(message: &Message) -> Result<Ask, DropReason> {

@@ -21,7 +21,7 @@ pub fn find_address(
     if !settings.is_shared(request.subnet) {
         return find(request.subnet);
     }
-    let usable = |subnet, address| book.shares(subnet, address) && book.is_free_for(address, who, now);
+    let usable = |subnet, address| book.may_use(subnet, address, who, now);
     let rank = |subnet: &usize| match book.of_client(*subnet, who, now) {
         Some((address, binding)) if usable(*subnet, address) => u8::from(binding.until <= now),
         _ if requested.is_some_and(|address| usable(*subnet, address)) => 2,
@@ -44,7 +44,7 @@ pub fn of_client<'b>(
     settings
         .wire_of(request.subnet)
         .filter_map(|subnet| book.of_client(subnet, &request.holder, now))
-        .min_by_key(|(_, binding)| binding.until <= now)
+        .min_by_key(|(_, binding)| !binding.is_live(now))
 }
 
 /// Whether any client on the wire may get `address`: it is in a pool there and reserved for nobody.

@@ -203,12 +203,15 @@ impl Settings {
         if ciaddr.is_unspecified() {
             return on_wire.ok_or(DropReason::NoSubnet);
         }
-        match containing(ciaddr) {
-            None => on_wire.ok_or(DropReason::NoSubnet),
-            Some(subnet) => match on_wire {
-                Some((other, server)) if self.wire_of(other).any(|i| i == subnet) => Ok((subnet, server)),
-                _ => Ok((subnet, here.server())),
-            },
+        let is_beside = |address: &&Ipv4Addr, subnet: usize| {
+            containing(**address).is_some_and(|other| self.wire_of(other).any(|i| i == subnet))
+        };
+        match containing(ciaddr).map(|subnet| (subnet, here.addresses.iter().find(|a| is_beside(a, subnet))))
+        {
+            Some((subnet, Some(server))) => Ok((subnet, *server)),
+            // From behind a router, for it was sent to us alone. A broadcast comes from this wire, whatever it says.
+            Some((subnet, None)) if here.addresses.contains(&here.destination) => Ok((subnet, here.server())),
+            _ => on_wire.ok_or(DropReason::NoSubnet),
         }
     }
 }
@@ -300,6 +303,11 @@ mod tests {
         assert_eq!(settings.subnet_for(NONE, ip([10, 0, 1, 9]), None, &here), Ok((0, ip([10, 0, 1, 1]))));
         let routed = arrival(&[[192, 168, 0, 1], [10, 0, 1, 1]], ip([10, 0, 1, 1]));
         assert_eq!(settings.subnet_for(NONE, ip([10, 0, 2, 9]), None, &routed), Ok((1, ip([10, 0, 1, 1]))));
+        let moved = arrival(&[[192, 168, 0, 1], [10, 0, 1, 1]], Ipv4Addr::BROADCAST);
+        let from_wire = settings.subnet_for(NONE, ip([10, 0, 2, 9]), None, &moved);
+        assert_eq!(from_wire, Ok((0, ip([10, 0, 1, 1]))), "a broadcast comes from this wire");
+        let both = arrival(&[[10, 0, 1, 1], [10, 0, 2, 1]], Ipv4Addr::BROADCAST);
+        assert_eq!(settings.subnet_for(NONE, ip([10, 0, 2, 9]), None, &both), Ok((1, ip([10, 0, 2, 1]))));
         let elsewhere = arrival(&[[192, 168, 0, 1]], Ipv4Addr::BROADCAST);
         assert_eq!(settings.subnet_for(NONE, NONE, None, &elsewhere), Err(DropReason::NoSubnet));
         assert_eq!(settings.subnet_for(NONE, ip([10, 9, 9, 9]), None, &elsewhere), Err(DropReason::NoSubnet));

@@ -43,6 +43,13 @@ impl Pool {
         }
     }
 
+    /// Takes `address` out of the pool. Whether it was in it.
+    pub(super) fn reserve(&mut self, address: Ipv4Addr) -> bool {
+        let was_shared = self.shares(address);
+        self.reserved.insert(address);
+        was_shared
+    }
+
     /// Whether any client may get `address`.
     pub fn shares(&self, address: Ipv4Addr) -> bool {
         self.ranges.iter().any(|range| range.contains(address)) && !self.reserved.contains(&address)
@@ -126,7 +133,7 @@ impl LeaseBook {
         now: Timestamp,
     ) -> Option<Ipv4Addr> {
         let pool = self.pools.get(subnet)?;
-        let usable = |address: &Ipv4Addr| pool.shares(*address) && self.is_free_for(*address, who, now);
+        let usable = |address: &Ipv4Addr| self.may_use(subnet, *address, who, now);
         let last = self.of_client(subnet, who, now).map(|(address, _)| address);
         if let Some(own) = last.filter(usable) {
             return Some(own);
@@ -143,6 +150,11 @@ impl LeaseBook {
     /// Whether any client may have `address` in `subnet`: it is in the pool and reserved for nobody.
     pub fn shares(&self, subnet: usize, address: Ipv4Addr) -> bool {
         self.pools.get(subnet).is_some_and(|pool| pool.shares(address))
+    }
+
+    /// Whether `who` may have `address` from the pool of `subnet`: any client may get it, and nobody else holds it.
+    pub fn may_use(&self, subnet: usize, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
+        self.shares(subnet, address) && self.is_free_for(address, who, now)
     }
 
     /// How many addresses the pool of `subnet` has.

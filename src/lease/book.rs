@@ -27,7 +27,8 @@ pub struct LeaseBook {
 ///
 /// One machine may show several identifiers as it boots: its firmware the MAC, the installer a UUID, the system a DUID.
 /// So that it keeps one address, what a booting stage got is also found by MAC, and a booting stage finds what any
-/// other stage got.
+/// other stage got. The price: a second client with the MAC of a machine that once booted from the network, such as an
+/// ipvlan container on it, is taken for that machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
     /// Its identity.
@@ -68,6 +69,11 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Whether the client has the address: not if that ended, and not if it is out of use.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.until > now && self.state != State::Declined
+    }
+
     /// Until when the lease that it is stands on stable storage, with nothing on its way there that could change it.
     pub fn stored_until(&self) -> Option<Timestamp> {
         self.stored.filter(|_| self.state == State::Leased && self.pending == 0)
@@ -113,7 +119,7 @@ pub enum LeaseChange {
         address: Ipv4Addr,
         /// For whom.
         holder: Holder,
-        /// Checking or offered; or leased, for an offer of its own lease to the client, when that ends sooner.
+        /// Checking, offered or, to be avoided, declined; or leased, for an offer of its own lease to the client, when that ends sooner.
         state: State,
         /// Until when.
         until: Timestamp,
@@ -139,7 +145,13 @@ impl LeaseBook {
         LeaseBook { pools, ..LeaseBook::default() }
     }
 
-    /// Takes in a lease from the store. One outside every subnet of today's configuration is left alone: false.
+    /// Takes `address` out of its pool, because it is no client's. Whether it was in one.
+    pub fn reserve(&mut self, address: Ipv4Addr) -> bool {
+        let pool = self.pools.iter_mut().find(|pool| pool.network.contains(address));
+        pool.is_some_and(|pool| pool.reserve(address))
+    }
+
+    /// Takes in a lease from the store. Of several of one client the last that is taken in is the one it is found by. One outside every subnet of today's configuration is left alone: false.
     pub fn load(&mut self, lease: Lease) -> bool {
         if self.pool_of(lease.address).is_none() {
             return false;
@@ -178,7 +190,9 @@ impl LeaseBook {
         let by_client = by_id(&who.client);
         let known = [by_client, by_mac].into_iter().flatten();
         let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));
-        bindings.filter(|(_, binding)| binding.holder.is(who)).min_by_key(|(_, binding)| binding.until <= now)
+        bindings
+            .filter(|(_, binding)| binding.holder.is(who))
+            .min_by_key(|(_, binding)| !binding.is_live(now))
     }
 
     /// Whether `who` may have `address` as far as others are concerned: nobody else holds it and it is not declined.
@@ -197,6 +211,13 @@ impl LeaseBook {
         let binding = self.bindings.get(&address).filter(|b| b.state == State::Checking && b.until > now)?;
         let holder = binding.holder.clone();
         Some(LeaseChange::Hold { address, holder, state: State::Offered, until: now.after(OFFER_HOLD) })
+    }
+
+    /// The change that keeps an address from everybody for a short time, its holder too: somebody else uses it, but too
+    /// many addresses are out of use already. In memory only.
+    pub fn avoid(&self, address: Ipv4Addr, now: Timestamp) -> Option<LeaseChange> {
+        let holder = self.bindings.get(&address)?.holder.clone();
+        Some(LeaseChange::Hold { address, holder, state: State::Declined, until: now.after(OFFER_HOLD) })
     }
 
     /// Makes a change. What it says about storage comes later, by [`LeaseBook::stored`] or [`LeaseBook::not_stored`].

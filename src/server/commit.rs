@@ -93,14 +93,15 @@ impl Committer {
         Some(outcome)
     }
 
-    /// Lets the thread store and answer what it has, and waits for it.
-    pub fn finish(mut self) {
+    /// Lets the thread store and answer what it has, waits for it, and returns what became of that.
+    pub fn finish(&mut self) -> Vec<Outcome> {
         self.queue = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the lease store's thread failed");
         }
+        std::iter::from_fn(|| self.outcomes.try_recv().ok()).collect()
     }
 }
 
@@ -130,11 +131,10 @@ fn work(
         }
         marked = Instant::now();
         if look_at_clock(&mut clock) || unmarked {
-            unmarked = false;
-            mark(&mut *store, clock);
+            unmarked = !mark(&mut *store, clock);
         }
     }
-    mark(&mut *store, clock);
+    let _ = mark(&mut *store, clock);
 }
 
 fn store_and_answer(
@@ -179,10 +179,13 @@ fn look_at_clock(clock: &mut Clock) -> bool {
 }
 
 /// Keeps beside the leases what the clocks show, for the next start.
-fn mark(store: &mut dyn LeaseStore, clock: Clock) {
-    if let Err(error) = store.set_clock(clock.mark(), 0) {
+/// Whether that worked.
+fn mark(store: &mut dyn LeaseStore, clock: Clock) -> bool {
+    let marked = store.set_clock(clock.mark(), 0);
+    if let Err(error) = &marked {
         tracing::warn!("cannot note the time beside the leases: {error}");
     }
+    marked.is_ok()
 }
 
 /// Sends a reply and records what that means, or that it could not be sent.

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -55,6 +56,9 @@ pub struct DhcpServer {
     pub recorder: Recorder,
 }
 
+/// How long to wait after the kernel refused to hand over what it received.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+
 /// Whether a message is decided on for the first time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Round {
@@ -97,7 +101,11 @@ impl DhcpServer {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                Some(outcome) = self.committer.outcome() => self.committed(&outcome),
+                outcome = self.committer.outcome() => match outcome {
+                    Some(outcome) => self.committed(&outcome),
+                    // Without its thread no lease could ever be given; who started us should start us anew.
+                    None => return Err(fault()),
+                },
                 (address, waiting, heard) = self.checker.outcome() => {
                     self.address_checked(address, &waiting, heard);
                 }
@@ -112,13 +120,18 @@ impl DhcpServer {
                                 ready.clear_ready();
                             }
                         }
-                        Ok(Err(error)) => tracing::warn!("cannot receive DHCP messages: {error}"),
+                        Ok(Err(error)) => {
+                            tracing::warn!("cannot receive DHCP messages: {error}");
+                            tokio::time::sleep(RECEIVE_PAUSE).await;
+                        }
                         Err(_would_block) => {}
                     }
                 }
             }
         }
-        self.committer.finish();
+        for outcome in self.committer.finish() {
+            self.committed(&outcome);
+        }
         Ok(())
     }
 
@@ -177,12 +190,14 @@ impl DhcpServer {
         match decide(&request, &self.book, &self.settings, now) {
             Decision::CheckAddress { address, hold } => {
                 let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
-                self.book.apply(&hold);
                 let waiting = Waiting { bytes: bytes.to_vec(), envelope };
-                match self.checker.begin(address, on_wire, waiting, request.machine.is_some()) {
-                    Begun::Asked => {}
-                    Begun::TooMany => self.drop(envelope.interface, DropReason::Overload, Some(client)),
-                    Begun::CannotAsk(waiting) => self.address_free(address, &waiting, promises),
+                let begun = self.checker.begin(address, on_wire, waiting, request.machine.is_some());
+                if matches!(begun, Begun::TooMany) {
+                    return self.drop(envelope.interface, DropReason::Overload, Some(client));
+                }
+                self.book.apply(&hold);
+                if let Begun::CannotAsk(waiting) = begun {
+                    self.address_free(address, &waiting, promises);
                 }
             }
             Decision::Answer { change, reply, route, event } => {
@@ -231,6 +246,7 @@ impl DhcpServer {
 
     /// Takes an address that is used out of use and finds the client another one, or offers it one that is free.
     fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
+        self.book.settle(self.clock.now());
         let mut promises = Vec::new();
         let holder = self.book.binding(address).and_then(|binding| binding.holder.mac);
         let handled = catch_unwind(AssertUnwindSafe(|| match heard {
@@ -262,19 +278,24 @@ impl DhcpServer {
         let Some(name) = self.interfaces.get(&interface).map(|interface| Arc::clone(&interface.name)) else {
             return;
         };
-        let Some(lease) = quarantine(&self.book, heard.address, now) else {
-            return self.drop(interface, DropReason::TooManyDeclined, None);
-        };
-        let event = Event::Conflict { address: heard.address, by: heard.by };
-        let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
-        self.promise(promise, interface, None, promises);
+        match quarantine(&self.book, heard.address, now) {
+            Some(lease) => {
+                let event = Event::Conflict { address: heard.address, by: heard.by };
+                let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
+                self.promise(promise, interface, None, promises);
+            }
+            None => {
+                self.drop(interface, DropReason::TooManyDeclined, None);
+                self.book.avoid(heard.address, now).iter().for_each(|change| self.book.apply(change));
+            }
+        }
         self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, promises);
     }
 
     /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
     fn promise(
         &mut self,
-        promise: Promise,
+        mut promise: Promise,
         interface: u32,
         client: Option<Client>,
         promises: &mut Vec<Promise>,
@@ -283,6 +304,8 @@ impl DhcpServer {
             return self.drop(interface, DropReason::Overload, client);
         }
         self.book.apply(&LeaseChange::Store(promise.lease.clone()));
+        // Once a booting stage had the address, that stays known, on disk too.
+        promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
         promises.push(promise);
     }
 

@@ -30,7 +30,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::config::{Config, Tftp};
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
-use crate::lease::{Lease, LeaseBook};
+use crate::lease::{Lease, LeaseBook, State};
 use crate::server::checks::Checker;
 use crate::server::commit::Committer;
 use crate::server::control::Control;
@@ -220,6 +220,8 @@ fn bind_dhcp(
     warnings.extend(refused);
     let (control, asks) = Control::bind(&config.state);
     warnings.extend(control.as_ref().err().cloned());
+    // Without a database there is nothing that a command could release.
+    let control = control.ok().filter(|_| keep == Keep::OnDisk);
     let committer = Committer::start(store, clock, Arc::clone(&socket), recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
     let dhcp = DhcpServer {
@@ -234,18 +236,26 @@ fn bind_dhcp(
         catalog,
         recorder: recorder.clone(),
     };
-    Ok((dhcp, control.ok()))
+    Ok((dhcp, control))
 }
 
 /// The stored leases in a new book. Those outside every subnet are left alone, for the subnet may come back.
 fn fill_book(
     settings: &Settings,
-    leases: Vec<Lease>,
+    mut leases: Vec<Lease>,
     kept: &Path,
     summary: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) -> LeaseBook {
     let mut book = LeaseBook::new(settings.pools());
+    // This computer's own addresses never answer its own questions who uses them.
+    for address in interface::list().into_iter().flatten().flat_map(|i| i.addresses.to_vec()) {
+        if book.reserve(address) {
+            warnings.push(format!("{address} is this computer's own and in a pool: it is given to nobody"));
+        }
+    }
+    // What a client has must come after what it had or declined, for the last one loaded is where it is looked for.
+    leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
     let all = leases.len();
     let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
     summary.push(format!("{known} leases in {}", kept.display()));
@@ -293,4 +303,37 @@ fn bind_tftp(settings: &Tftp, interfaces: &[Interface]) -> Result<Vec<TftpListen
         Ok(TftpListener { socket, mtu: interface.map_or(ETHERNET_MTU, |interface| interface.mtu) })
     };
     listen_addresses(settings, interfaces).into_iter().map(bind).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::Holder;
+    use crate::types::{ClientId, MacAddr, Timestamp};
+
+    #[test]
+    fn after_a_restart_a_client_is_found_by_what_it_has_and_own_addresses_are_not_given() {
+        let yaml = "dhcp: {mode: server, subnets: [{network: 127.0.0.0/8, pool: 127.0.0.1-127.0.0.99}]}";
+        let settings = crate::config::load(yaml).unwrap().dhcp.unwrap();
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let who = Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false };
+        let at = Timestamp::from_seconds;
+        let lease = |last, state, until| {
+            let address = Ipv4Addr::new(127, 0, 0, last);
+            Lease { address, holder: who.clone(), hardware: mac.into(), state, until: at(until) }
+        };
+        let (has, had) = (lease(50, State::Leased, 900), lease(70, State::Leased, 100));
+        let declined = lease(60, State::Declined, 9000);
+        let (mut summary, mut warnings) = (vec![], vec![]);
+        let leases = vec![has.clone(), declined, had];
+        let mut book = fill_book(&settings, leases, Path::new("here"), &mut summary, &mut warnings);
+        assert_eq!(book.of_client(0, &who, at(500)).map(|(address, _)| address), Some(has.address));
+        assert!(
+            warnings.iter().any(|line| line.starts_with("127.0.0.1 is this computer's own")),
+            "{warnings:?}"
+        );
+        book.settle(at(500));
+        let stranger = Holder { client: ClientId::from_stored(b"xy").unwrap(), mac: None, boots: false };
+        assert_eq!(book.find_address(0, &stranger, None, false, at(500)), Some(Ipv4Addr::new(127, 0, 0, 2)));
+    }
 }
