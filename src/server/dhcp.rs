@@ -167,8 +167,7 @@ impl DhcpServer {
         };
         let message = match Message::decode(bytes) {
             Ok(message) => message,
-            Err(DecodeError::TooShort) => return self.drop(envelope.interface, DropReason::TooShort, None),
-            Err(DecodeError::BadHlen) => return self.drop(envelope.interface, DropReason::BadHlen, None),
+            Err(error) => return self.drop(envelope.interface, undecodable(error), None),
         };
         let arrival = arrival(interface, envelope);
         let mut request = match classify(&message, &arrival, &self.settings) {
@@ -186,7 +185,6 @@ impl DhcpServer {
         if let Some(choice) = &mut request.boot {
             choice.size = self.catalog.as_ref().and_then(|catalog| catalog.size(&choice.file));
         }
-        let server = request.server;
         match decide(&request, &self.book, &self.settings, now) {
             Decision::CheckAddress { address, hold } => {
                 let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
@@ -201,8 +199,8 @@ impl DhcpServer {
                 }
             }
             Decision::Answer { change, reply, route, event } => {
-                let payload = reply.encode();
-                let outgoing = Outgoing { payload, route, interface: envelope.interface, server };
+                let (interface, server) = (envelope.interface, request.server);
+                let outgoing = Outgoing { payload: reply.encode(), route, interface, server };
                 match change {
                     Some(LeaseChange::Store(lease)) => {
                         let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
@@ -343,6 +341,13 @@ impl DhcpServer {
 
 fn fault() -> io::Error {
     io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
+}
+
+fn undecodable(error: DecodeError) -> DropReason {
+    match error {
+        DecodeError::TooShort => DropReason::TooShort,
+        DecodeError::BadHlen => DropReason::BadHlen,
+    }
 }
 
 fn arrival(interface: &Interface, envelope: Envelope) -> Arrival {
