@@ -1,0 +1,15 @@
+//! Reading a configuration: any text is read or refused, quickly, with problems that have a place in it.
+
+/// More than this says nothing new, and takes longer.
+const MOST: usize = 4096;
+
+pub fn check(data: &[u8]) {
+    let text = String::from_utf8_lossy(&data[..data.len().min(MOST)]);
+    if let Err(problems) = lanboot::config::load(&text) {
+        assert!(!problems.is_empty());
+        for problem in problems {
+            let told = problem.to_string();
+            assert!(!told.is_empty() && !told.contains('\x1b'), "{told:?}");
+        }
+    }
+}

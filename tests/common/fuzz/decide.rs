@@ -1,0 +1,356 @@
+//! Deciding on one message, when the book is full of other people's leases.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use lanboot::config;
+use lanboot::dhcp::bootp::FOREVER;
+use lanboot::dhcp::decide::{DECLINED_SHARE, Decision, decide, quarantine};
+use lanboot::dhcp::request::{Ask, Request, classify};
+use lanboot::dhcp::subnet::{Arrival, Settings};
+use lanboot::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+use lanboot::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
+use lanboot::wire::dhcp::{COOKIE, Message, MessageType};
+
+use super::bytes::Bytes;
+use super::reply;
+
+const CONFIG: &str = "
+dhcp:
+  mode: server
+  bootp: dynamic
+  subnet_selection: true
+  fqdn_suffix: lab.example
+  subnets:
+    - network: 192.168.77.0/24
+      pool: [192.168.77.50-192.168.77.57, 192.168.77.10]
+      lease: {default: 1h, min: 2m, max: 12h}
+      boot_lease: 5m
+      shared_network: lab
+      options:
+        router: 192.168.77.1
+        dns: [192.168.77.1, 1.1.1.1]
+        domain: lab.example
+        ntp: 192.168.77.1
+        domain-search: [lab.example, example.org]
+        classless_routes: [{to: 0.0.0.0/0, via: 192.168.77.254}]
+        108: 1800
+        224: 'text:LONG'
+    - {network: 192.168.78.0/28, pool: 192.168.78.1-192.168.78.14, lease: 1h, shared_network: lab}
+    - {network: 10.1.0.0/24, pool: 10.1.0.50-10.1.0.55, lease: 10m, relays: [10.9.9.1]}
+  options: {interface_mtu: 1400, 209: 'text:x.cfg'}
+  classes:
+    - match: {vendor_class: acme}
+      options: {domain: acme.example, 226: 'text:acme'}
+      boot: acme.efi
+boot:
+  arch: {bios: undionly.kpxe, uefi-x64: snponly.efi, uefi-x64-http: 'http://{server}/a.efi'}
+  ipxe: boot.ipxe
+machines:
+  - {name: node1, mac: '02:00:00:00:00:c8', address: 192.168.77.10, options: {hostname: node1}}
+  - {name: node2, mac: '02:00:00:00:00:c9', address: 10.1.0.9, boot: own.efi}
+  - {name: node3, uuid: 01020304-0506-0708-090a-0b0c0d0e0f10, address: 192.168.77.11}
+";
+
+/// More addresses than a wire has; each is checked at most once for a message.
+const MOST_CHECKS: usize = 40;
+/// The time of every run.
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+fn settings() -> &'static Settings {
+    static SETTINGS: OnceLock<Settings> = OnceLock::new();
+    SETTINGS.get_or_init(|| {
+        let yaml = CONFIG.replace("LONG", &"long".repeat(70));
+        let config = config::load(&yaml).unwrap_or_else(|problems| panic!("{problems:?}"));
+        config.dhcp.expect("a DHCP server")
+    })
+}
+
+pub fn mac(n: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, n])
+}
+
+pub fn holder(n: u8) -> Holder {
+    Holder { client: ClientId::of_mac(mac(n)), mac: Some(mac(n)), boots: n.is_multiple_of(2) }
+}
+
+/// Clients 1 to 10 in every state, and machines with their own addresses.
+fn book(settings: &Settings) -> LeaseBook {
+    let mut book = LeaseBook::new(settings.pools());
+    let at = |seconds: i64| Timestamp(NOW.0.saturating_add_signed(seconds * 1000));
+    let rows = [
+        (1, [192, 168, 77, 50], State::Leased, at(1800)),
+        (2, [192, 168, 77, 51], State::Leased, at(-60)),
+        (3, [192, 168, 77, 52], State::Declined, at(300)),
+        (4, [192, 168, 77, 53], State::Released, at(-5)),
+        (5, [192, 168, 78, 1], State::Leased, at(3000)),
+        (6, [10, 1, 0, 50], State::Leased, at(500)),
+        (7, [10, 1, 0, 51], State::Leased, FOREVER),
+        (0xc8, [192, 168, 77, 10], State::Leased, at(100)),
+    ];
+    for (n, address, state, until) in rows {
+        let lease = Lease {
+            address: address.into(),
+            holder: holder(n),
+            hardware: HardwareAddr::default(),
+            state,
+            until,
+        };
+        assert!(book.load(lease));
+    }
+    let holds = [
+        (8, [192, 168, 77, 54], State::Offered, at(20)),
+        (9, [192, 168, 77, 55], State::Checking, at(20)),
+        (10, [192, 168, 77, 56], State::Offered, at(-20)),
+    ];
+    for (n, address, state, until) in holds {
+        book.apply(&LeaseChange::Hold { address: address.into(), holder: holder(n), state, until });
+    }
+    book
+}
+
+/// How the message arrives, whether addresses are checked, and then its bytes: as they are, or made from choices.
+pub fn check(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let how = bytes.u8();
+    let arrival = arrival(&mut bytes);
+    let packet = if how & 1 == 0 { bytes.0.to_vec() } else { structured(&mut bytes) };
+    let Ok(message) = Message::decode(&packet) else { return };
+    let mut own;
+    let mut settings = settings();
+    if how & 6 != 0 {
+        own = settings.clone();
+        own.conflict_check = (how & 2 != 0).then_some(Duration::from_millis(500));
+        own.authoritative = how & 4 == 0;
+        own.always_broadcast = how & 4 != 0;
+        settings = &own;
+    }
+    let Ok(request) = classify(&message, &arrival, settings) else { return };
+    let mut book = book(settings);
+    if how & 16 == 0 {
+        book.settle(NOW);
+    }
+    one(&request, &mut book, settings, how & 8 != 0);
+}
+
+fn arrival(bytes: &mut Bytes<'_>) -> Arrival {
+    let server = Ipv4Addr::new(192, 168, 77, 1);
+    let relayed = Ipv4Addr::new(10, 9, 9, 254);
+    let how = bytes.u8();
+    let addresses: &[Ipv4Addr] = match how & 3 {
+        0 => &[server],
+        1 => &[relayed, server],
+        2 => &[Ipv4Addr::new(10, 1, 0, 1)],
+        _ => &[Ipv4Addr::new(172, 16, 0, 1)],
+    };
+    let source = match how >> 2 & 3 {
+        0 => Ipv4Addr::UNSPECIFIED,
+        1 => Ipv4Addr::new(192, 168, 77, 50),
+        2 => Ipv4Addr::new(10, 9, 9, 1),
+        _ => Ipv4Addr::new(192, 168, 77, 50 + (how >> 4 & 7)),
+    };
+    Arrival {
+        addresses: addresses.into(),
+        destination: if how & 64 == 0 { Ipv4Addr::BROADCAST } else { addresses[0] },
+        source: SocketAddrV4::new(source, 68),
+        mtu: [1500, 576, 296, 9000][usize::from(how >> 5 & 3)],
+        loopback: how >= 0xf0,
+    }
+}
+
+/// A message that gets far: a client that is known, addresses that mean something, and options of any length.
+fn structured(bytes: &mut Bytes<'_>) -> Vec<u8> {
+    let addresses = [
+        Ipv4Addr::UNSPECIFIED,
+        Ipv4Addr::new(192, 168, 77, 50),
+        Ipv4Addr::new(192, 168, 77, 53),
+        Ipv4Addr::new(192, 168, 77, 57),
+        Ipv4Addr::new(192, 168, 77, 10),
+        Ipv4Addr::new(192, 168, 77, 1),
+        Ipv4Addr::new(192, 168, 77, 255),
+        Ipv4Addr::new(192, 168, 78, 1),
+        Ipv4Addr::new(192, 168, 78, 15),
+        Ipv4Addr::new(10, 1, 0, 50),
+        Ipv4Addr::new(10, 1, 0, 9),
+        Ipv4Addr::new(10, 9, 9, 1),
+        Ipv4Addr::new(172, 16, 0, 9),
+    ];
+    let mut message = Message::new(1);
+    message.xid = bytes.u32();
+    message.flags = bytes.pick(&[0, 0x8000]);
+    let client = bytes.pick(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0xc8, 0xc9]);
+    message.chaddr[..6].copy_from_slice(&mac(client).0);
+    (message.htype, message.hlen) = bytes.pick(&[(1, 6), (1, 6), (1, 6), (1, 0), (32, 16), (6, 8)]);
+    message.ciaddr = bytes.pick(&addresses[..]);
+    let relays = [[0; 4], [0; 4], [10, 1, 0, 1], [10, 9, 9, 1], [192, 168, 78, 1], [9, 9, 9, 9]];
+    message.giaddr = Ipv4Addr::from(bytes.pick(&relays));
+    let mut out = message.encode();
+    out.truncate(236);
+    out.extend_from_slice(&COOKIE);
+    let kind = bytes.u8() % 12;
+    if kind > 0 {
+        out.extend_from_slice(&[53, 1, kind]);
+    }
+    while !bytes.is_empty() {
+        let (code, tagged) = (bytes.u8(), bytes.u8());
+        let mut option = |code: u8, value: &[u8]| {
+            out.extend_from_slice(&[code, value.len() as u8]);
+            out.extend_from_slice(value);
+        };
+        match code {
+            0..=9 => option(50, &addresses[usize::from(tagged) % addresses.len()].octets()),
+            10..=15 => option(54, &addresses[usize::from(tagged) % addresses.len()].octets()),
+            16..=20 => {
+                option(60, [&b"PXEClient:Arch:00007"[..], b"HTTPClient", b"acme"][usize::from(tagged) % 3]);
+            }
+            21..=25 => option(93, &[0, tagged % 32]),
+            26..=29 => option(77, [&b"iPXE"[..], b"\x04iPXE", b""][usize::from(tagged) % 3]),
+            30..=32 => option(57, &[tagged, 0]),
+            33..=35 => option(97, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
+            36..=38 => option(82, &[5, 4, 192, 168, 77, 0, 11, 4, 10, 1, 0, tagged]),
+            39..=41 => option(118, &[192, 168, 78, 0]),
+            _ => option(code, bytes.take(usize::from(tagged))),
+        }
+    }
+    out.push(255);
+    out
+}
+
+/// Decides until there is an answer or silence, as the shell does, and checks it.
+fn one(request: &Request<'_>, book: &mut LeaseBook, settings: &Settings, in_use: bool) {
+    for _ in 0..MOST_CHECKS {
+        match decide(request, book, settings, NOW) {
+            Decision::CheckAddress { address, hold } => {
+                assert!(settings.conflict_check.is_some() && !request.arrival.loopback);
+                nobody_elses(request, address, book, settings);
+                book.apply(&hold);
+                assert_eq!(book.binding(address).map(|b| b.state), Some(State::Checking));
+                let outcome = match quarantine(book, address, NOW) {
+                    _ if !in_use => book.checked(address, NOW).expect("it is still held"),
+                    Some(lease) => LeaseChange::Store(lease),
+                    None => book.avoid(address, NOW).expect("it is still held"),
+                };
+                book.apply(&outcome);
+            }
+            Decision::Answer { change, reply, .. } => {
+                reply::check(request, &reply);
+                return given(request, &reply, change, book, settings);
+            }
+            Decision::Quiet { lease, .. } => return freed(request, &lease, book),
+            Decision::Silent { change: Some(change), .. } => return silently(request, &change, book),
+            Decision::Silent { .. } => return,
+        }
+    }
+    panic!("one message had {MOST_CHECKS} addresses checked: {request:?}");
+}
+
+/// Without an answer the book changes only so: an offer that the client does not take is forgotten, or an address that
+/// the client held and declines is avoided for a while.
+fn silently(request: &Request<'_>, change: &LeaseChange, book: &LeaseBook) {
+    let (LeaseChange::Withdraw { address, holder } | LeaseChange::Hold { address, holder, .. }) = change
+    else {
+        panic!("{change:?}")
+    };
+    let held = book.binding(*address).filter(|b| b.holder.is(&request.holder));
+    let held = held.unwrap_or_else(|| panic!("{address} is not this client's"));
+    match change {
+        LeaseChange::Hold { state, until, .. } => {
+            assert!(matches!(request.ask, Ask::Decline { .. }) && *state == State::Declined);
+            assert!(*until <= NOW.after(OFFER_HOLD) && held.is_live(NOW));
+        }
+        _ => assert!(held.state == State::Offered && holder == &request.holder),
+    }
+}
+
+/// The address is the client's to have: on its wire, a host's, reserved for no other machine, held by nobody else.
+fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, settings: &Settings) {
+    let subnet = settings.wire_of(request.subnet).find(|i| settings.subnets[*i].network.contains(address));
+    let subnet = &settings.subnets[subnet.unwrap_or_else(|| panic!("{address} is not of the client's wire"))];
+    assert!(subnet.network.has_host(address), "{address} is the network's or its broadcast address");
+    let reserved = settings.machines.iter().find(|machine| machine.address == Some(address));
+    match reserved {
+        Some(machine) => assert_eq!(Some(machine), request.machine, "{address} is reserved"),
+        None => assert!(subnet.pools.iter().any(|pool| pool.contains(address)), "{address} is in no pool"),
+    }
+    if let Some(binding) = book.binding(address).filter(|binding| binding.until > NOW) {
+        assert!(binding.holder.is(&request.holder), "{address} is held by {binding:?}");
+        assert!(binding.state != State::Declined, "{address} is out of use");
+    }
+}
+
+fn given(
+    request: &Request<'_>,
+    reply: &Message,
+    change: Option<LeaseChange>,
+    book: &mut LeaseBook,
+    settings: &Settings,
+) {
+    let address = reply.yiaddr;
+    let kind = reply.message_type().and_then(Result::ok);
+    if address.is_unspecified() {
+        let no_address = kind == Some(MessageType::Nak) || request.ask == Ask::Inform;
+        return assert!(no_address && change.is_none(), "{kind:?} without an address");
+    }
+    nobody_elses(request, address, book, settings);
+    let leased = |book: &LeaseBook| {
+        book.binding(address).filter(|b| b.holder.is(&request.holder) && b.until > NOW).cloned()
+    };
+    match kind {
+        Some(MessageType::Ack) => {
+            let Some(LeaseChange::Store(lease)) = change else {
+                panic!("an ACK without a commit: {change:?}")
+            };
+            stores(&lease, request, address);
+            let seconds = reply.options.u32(51).expect("checked before");
+            assert!(lease.until >= NOW.after(Duration::from_secs(seconds.into())), "stored for too short");
+        }
+        Some(MessageType::Offer) => {
+            change.iter().for_each(|change| {
+                assert!(matches!(change, LeaseChange::Hold { .. }), "an OFFER is no promise: {change:?}");
+                book.apply(change);
+            });
+            let binding: Option<Binding> = leased(book);
+            assert!(binding.is_some_and(|b| matches!(b.state, State::Offered | State::Leased)), "it is held");
+        }
+        None => match change {
+            Some(LeaseChange::Store(lease)) => {
+                stores(&lease, request, address);
+                assert_eq!(lease.until, FOREVER);
+            }
+            Some(other) => panic!("a BOOTP reply with {other:?}"),
+            None => {
+                let reserved = request.machine.and_then(|machine| machine.address) == Some(address);
+                let stored = leased(book).is_some_and(|b| b.stored == Some(FOREVER) && b.until == FOREVER);
+                assert!(reserved || stored, "an address for good that is written nowhere");
+            }
+        },
+        other => panic!("{other:?} with an address"),
+    }
+}
+
+fn stores(lease: &Lease, request: &Request<'_>, address: Ipv4Addr) {
+    assert_eq!((lease.address, lease.state), (address, State::Leased));
+    assert_eq!(lease.holder, request.holder);
+}
+
+/// A RELEASE or DECLINE: only of what the client holds, and never too much of a pool.
+fn freed(request: &Request<'_>, lease: &Lease, book: &LeaseBook) {
+    let held = book.binding(lease.address).filter(|b| b.holder.is(&request.holder) && b.until > NOW);
+    let held = held.unwrap_or_else(|| panic!("{lease:?} is not this client's"));
+    match lease.state {
+        State::Released => {
+            assert!(held.state == State::Leased && lease.until <= NOW.after(Duration::from_secs(1)));
+        }
+        State::Declined => {
+            assert!(matches!(held.state, State::Leased | State::Offered));
+            let subnet = book.pool_of(lease.address).expect("a subnet");
+            let declined = book.declined(subnet, NOW) as u64 + 1;
+            assert!(
+                declined == 1 || declined * DECLINED_SHARE <= book.pool_size(subnet),
+                "too many declined"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}

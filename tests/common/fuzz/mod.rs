@@ -1,0 +1,25 @@
+//! What must hold for any bytes: the properties behind the fuzz targets of tests/fuzz, which `cargo test` checks too,
+//! against the kept corpora (tests/fuzz_corpus.rs).
+
+// Each target uses its part of this.
+#![allow(dead_code)]
+
+pub mod bytes;
+pub mod config;
+pub mod decide;
+pub mod decode;
+pub mod reply;
+pub mod sequence;
+pub mod tftp;
+
+/// A target's name and what it checks.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target, by the name of its corpus.
+pub const TARGETS: [Target; 5] = [
+    ("dhcp_decode", decode::check),
+    ("dhcp_decide", decide::check),
+    ("dhcp_sequence", sequence::check),
+    ("config", config::check),
+    ("tftp_request", tftp::check),
+];

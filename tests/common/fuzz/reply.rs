@@ -1,0 +1,125 @@
+//! What must hold for every reply, whatever the request was. Firmware reads options without checking their lengths
+//! (PixieFail), so nothing here may be a little wrong.
+
+use std::net::Ipv4Addr;
+
+use lanboot::dhcp::request::Request;
+use lanboot::wire::dhcp::{BOOTREPLY, COOKIE, HEADER_LEN, MIN_LEN, Message, MessageType};
+use lanboot::wire::option::by_code;
+use lanboot::wire::relay;
+
+/// The datagram's and the message's own rules.
+pub fn check(request: &Request<'_>, reply: &Message) {
+    let asked = request.message;
+    let bytes = reply.encode();
+    assert_eq!(
+        (reply.op, reply.xid, reply.htype, reply.hlen),
+        (BOOTREPLY, asked.xid, asked.htype, asked.hlen)
+    );
+    assert_eq!((reply.chaddr, reply.giaddr, reply.hops), (asked.chaddr, asked.giaddr, 0));
+    size(request, reply, bytes.len());
+    options(request, &bytes);
+    fields(reply);
+    let kind = reply.message_type().map(|kind| kind.expect("a known message type"));
+    match kind {
+        None => assert!(reply.options.get(54).is_none(), "BOOTP knows no server identifier"),
+        Some(kind) => {
+            let by_relay = relay::address(&asked.options, 11).filter(|_| !asked.giaddr.is_unspecified());
+            let server = reply.options.ip(54).expect("option 54 is in every DHCP reply");
+            assert!(
+                request.arrival.addresses.contains(&server) || Some(server) == by_relay,
+                "54 is {server}"
+            );
+            assert_eq!(reply.options.iter().next().map(|(code, _)| code), Some(53), "53 goes first");
+            times(kind, reply);
+        }
+    }
+    if kind == Some(MessageType::Nak) {
+        assert_eq!((reply.siaddr, reply.ciaddr), (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED));
+        assert!(reply.file == [0; 128] && reply.sname == [0; 64]);
+        let allowed = |code| matches!(code, 53 | 54 | 56 | 61 | 82);
+        assert!(reply.options.iter().all(|(code, _)| allowed(code)), "RFC 2131 table 3: {reply:?}");
+    }
+}
+
+fn size(request: &Request<'_>, reply: &Message, len: usize) {
+    let takes = request.message.options.u16(57).unwrap_or(576).max(576);
+    let carries = request.arrival.mtu.clamp(576, 1500);
+    let most = if reply.message_type().is_none() { 300 } else { u32::from(takes).min(carries) as usize - 28 };
+    assert!((MIN_LEN..=most).contains(&len), "{len} bytes, at most {most}: {reply:?}");
+}
+
+/// Walks the bytes without lanboot's decoder.
+fn options(request: &Request<'_>, bytes: &[u8]) {
+    assert_eq!(bytes[HEADER_LEN..HEADER_LEN + 4], COOKIE);
+    let mut rest = &bytes[HEADER_LEN + 4..];
+    let mut values: Vec<(u8, Vec<u8>)> = Vec::new();
+    loop {
+        match rest {
+            [255, padding @ ..] => break assert!(padding.iter().all(|byte| *byte == 0), "D-12"),
+            [code, len, tail @ ..] if *code != 0 => {
+                let (value, tail) = tail.split_at(usize::from(*len));
+                match values.last_mut() {
+                    Some((last, joined)) if last == code => {
+                        assert!(joined.len() % 255 == 0, "only what is too long is split");
+                        joined.extend_from_slice(value);
+                    }
+                    _ => values.push((*code, value.to_vec())),
+                }
+                rest = tail;
+            }
+            _ => panic!("the options of a reply do not end in END: {bytes:02x?}"),
+        }
+    }
+    for (i, (code, value)) in values.iter().enumerate() {
+        assert!(values[..i].iter().all(|(other, _)| other != code), "option {code} is there twice");
+        let asked = request.message.options.get(*code);
+        match code {
+            // What the relay agent sent is its own affair; it goes back as it came, and last (RFC 3046 section 2.2).
+            82 => assert!(asked == Some(value) && i + 1 == values.len()),
+            61 => assert!(asked == Some(value) && value.len() >= 2, "RFC 6842, RFC 2132 section 9.14"),
+            66 | 67 => assert!(value.len() > 1 && value.last() == Some(&0), "option {code} ends in NUL"),
+            97 => assert!(value.len() == 17 && asked == Some(value)),
+            43 => sub_options(value),
+            52 => panic!("no option overload: GRUB then ignores `file`"),
+            _ => {
+                let fits = by_code(*code).is_none_or(|row| row.kind.fits(value));
+                assert!(fits, "option {code} has {} bytes: {value:02x?}", value.len());
+            }
+        }
+    }
+}
+
+/// Vendor options of PXE: sub-options, ended by 255.
+fn sub_options(mut rest: &[u8]) {
+    loop {
+        match rest {
+            [255] => break,
+            [code, len, tail @ ..] if *code != 0 && usize::from(*len) < tail.len() => {
+                rest = &tail[usize::from(*len)..];
+            }
+            _ => panic!("option 43 is not well formed: {rest:02x?}"),
+        }
+    }
+}
+
+/// `sname` and `file`: text, then NULs to the end, and at least one.
+fn fields(reply: &Message) {
+    for field in [&reply.sname[..], &reply.file] {
+        let end = field.iter().position(|byte| *byte == 0).expect("a NUL at the end");
+        assert!(field[end..].iter().all(|byte| *byte == 0), "D-12: {field:02x?}");
+    }
+}
+
+/// A lease has its three times, in order; what is no lease has none.
+fn times(kind: MessageType, reply: &Message) {
+    let all = [58, 59, 51].map(|code| reply.options.u32(code));
+    let is_lease = matches!(kind, MessageType::Offer | MessageType::Ack) && !reply.yiaddr.is_unspecified();
+    match all {
+        [Some(renewal), Some(rebinding), Some(lease)] if is_lease => {
+            assert!(renewal <= rebinding && rebinding <= lease && lease > 0, "{all:?}");
+        }
+        [None, None, None] if !is_lease => {}
+        _ => panic!("{kind:?} of {} with the times {all:?}", reply.yiaddr),
+    }
+}

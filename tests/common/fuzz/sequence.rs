@@ -1,0 +1,378 @@
+//! Conversations of several clients with a server over time, with a disk that works, fails or is late, and restarts:
+//! at no time do two clients have one address by what they were told.
+//!
+//! The model knows only what went over the wire and what was committed; the server's own book is not asked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use lanboot::config;
+use lanboot::dhcp::bootp::FOREVER;
+use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use lanboot::dhcp::request::classify;
+use lanboot::dhcp::subnet::{Arrival, Settings};
+use lanboot::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+use lanboot::types::Timestamp;
+use lanboot::wire::dhcp::{Message, MessageType};
+
+use super::bytes::Bytes;
+use super::decide::mac;
+use super::reply;
+
+const CONFIG: &str = "
+dhcp:
+  mode: server
+  bootp: dynamic
+  conflict_check: off
+  subnets:
+    - network: 192.168.77.0/24
+      pool: 192.168.77.50-192.168.77.53
+      lease: {default: 1h, min: 2m, max: 12h}
+      boot_lease: 2m
+      shared_network: lab
+    - {network: 192.168.78.0/24, pool: 192.168.78.50, lease: 10m, shared_network: lab}
+    - {network: 10.1.0.0/24, pool: 10.1.0.50-10.1.0.52, lease: 20m}
+machines:
+  - {name: node1, mac: '02:00:00:00:00:01', address: 192.168.77.10}
+";
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+const RELAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+/// The machine with an address of its own is the first of them.
+const CLIENTS: u8 = 6;
+/// Longer runs say nothing new.
+const MOST_STEPS: usize = 400;
+
+fn settings() -> &'static [Settings; 2] {
+    static SETTINGS: OnceLock<[Settings; 2]> = OnceLock::new();
+    SETTINGS.get_or_init(|| {
+        let config = config::load(CONFIG).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let plain = config.dhcp.expect("a DHCP server");
+        let mut checking = plain.clone();
+        checking.conflict_check = Some(Duration::from_millis(500));
+        [plain, checking]
+    })
+}
+
+/// What a client was told it has.
+#[derive(Clone, Debug)]
+struct Claim {
+    client: u8,
+    until: Timestamp,
+}
+
+/// A lease on its way to the disk, with the replies that wait for it.
+#[derive(Clone, Debug)]
+struct Promise {
+    client: u8,
+    lease: Lease,
+    /// The ACK, until when it is good, and when it was asked for.
+    ack: Option<Timestamp>,
+    /// The ACK that goes out if the disk fails.
+    otherwise: Option<Timestamp>,
+    /// Whether the client gave the address back since it asked, and ignores an ACK that comes now.
+    given_up: bool,
+}
+
+struct World {
+    settings: &'static Settings,
+    book: LeaseBook,
+    now: Timestamp,
+    waiting: VecDeque<Promise>,
+    /// Committed or failed, and answered; the book has not heard of it yet.
+    outcomes: VecDeque<(Lease, bool)>,
+    disk: BTreeMap<Ipv4Addr, Lease>,
+    claims: BTreeMap<Ipv4Addr, Claim>,
+    offers: BTreeMap<Ipv4Addr, Claim>,
+    /// The address that each client heard of last.
+    last: [Ipv4Addr; CLIENTS as usize],
+}
+
+pub fn check(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let settings = &settings()[usize::from(bytes.u8() & 1)];
+    let mut world = World {
+        settings,
+        book: LeaseBook::new(settings.pools()),
+        now: Timestamp::from_seconds(1_000_000),
+        waiting: VecDeque::new(),
+        outcomes: VecDeque::new(),
+        disk: BTreeMap::new(),
+        claims: BTreeMap::new(),
+        offers: BTreeMap::new(),
+        last: [Ipv4Addr::UNSPECIFIED; CLIENTS as usize],
+    };
+    for _ in 0..MOST_STEPS {
+        if bytes.is_empty() {
+            break;
+        }
+        world.step(&mut bytes);
+    }
+    world.restart();
+}
+
+impl World {
+    fn step(&mut self, bytes: &mut Bytes<'_>) {
+        let what = bytes.u8();
+        match what % 16 {
+            0 => {
+                let seconds = [1, 15, 31, 61, 121, 600, 1800, 3601, 7200][usize::from(what / 16) % 9];
+                self.now = self.now.after(Duration::from_secs(seconds));
+            }
+            1 => self.commit(1 + usize::from(what / 16), true),
+            2 => self.commit(1 + usize::from(what / 16), false),
+            3 => self.hear(1 + usize::from(what / 16)),
+            4 if what / 16 == 0 => self.restart(),
+            4 => {
+                self.commit(usize::MAX, true);
+                self.hear(usize::MAX);
+            }
+            _ => self.message(bytes, (what / 16) & 1 == 0),
+        }
+    }
+
+    /// A message of a client; with `at_once` the disk and the book are done with it before the next step.
+    fn message(&mut self, bytes: &mut Bytes<'_>, at_once: bool) {
+        let (client, how) = (bytes.u8(), bytes.u8());
+        let (client, variant) = (client % CLIENTS, client / CLIENTS);
+        let pool = [50, 51, 52, 53].map(|n| Ipv4Addr::new(192, 168, 77, n));
+        let address = match how >> 4 {
+            0..=7 => self.last[usize::from(client)],
+            n @ 8..=11 => pool[usize::from(n) - 8],
+            12 => Ipv4Addr::new(192, 168, 78, 50),
+            13 => Ipv4Addr::new(192, 168, 77, 10),
+            14 => Ipv4Addr::new(10, 1, 0, 51),
+            _ => Ipv4Addr::new(172, 16, 0, 9),
+        };
+        let mut message = Message::new(1);
+        message.chaddr[..6].copy_from_slice(&mac(client + 1).0);
+        let mut arrival = Arrival {
+            addresses: [SERVER].into(),
+            destination: Ipv4Addr::BROADCAST,
+            source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+            mtu: 1500,
+            loopback: false,
+        };
+        let mut put = |code: u8, value: &[u8]| assert!(message.options.push(code, value));
+        let (ip, server) = (address.octets(), SERVER.octets());
+        let kind = match how & 15 {
+            0..=2 => Some(MessageType::Discover),
+            3..=8 => Some(MessageType::Request),
+            9 | 10 => Some(MessageType::Release),
+            11 | 12 => Some(MessageType::Decline),
+            13 => Some(MessageType::Inform),
+            _ => None,
+        };
+        kind.iter().for_each(|kind| put(53, &[kind.number()]));
+        match how & 15 {
+            1 | 6 | 12 => put(50, &ip),
+            2 => put(51, &[0, 0, 0, 200]),
+            3..=5 | 11 => {
+                put(50, &ip);
+                put(54, if how & 15 == 5 { &[192, 168, 77, 2] } else { &server });
+            }
+            7..=10 | 13 => {
+                message.ciaddr = address;
+                arrival.source = SocketAddrV4::new(address, 68);
+            }
+            _ => {}
+        }
+        match variant & 7 {
+            1 if kind.is_some() => {
+                assert!(message.options.push(60, b"PXEClient:Arch:00007"));
+                assert!(message.options.push(93, &[0, 7]));
+            }
+            2 => assert!(message.options.push(61, &[0xff, 1, 2, client])),
+            3 => assert!(message.options.push(77, b"iPXE")),
+            4 => message.giaddr = RELAY,
+            _ => {}
+        }
+        self.gives_up(client, address, &message, kind);
+        self.send(client, &message, &arrival, how & 64 != 0);
+        if at_once {
+            self.commit(usize::MAX, true);
+            self.hear(usize::MAX);
+        }
+    }
+
+    /// Who sends RELEASE or DECLINE does not use the address any more, and who takes another server's offer not ours.
+    fn gives_up(&mut self, client: u8, address: Ipv4Addr, message: &Message, kind: Option<MessageType>) {
+        let others_offer = kind == Some(MessageType::Request)
+            && message.options.ip(54).is_some_and(|server| server != SERVER);
+        if others_offer {
+            self.offers.retain(|_, offer| offer.client != client);
+        }
+        if matches!(kind, Some(MessageType::Release | MessageType::Decline)) {
+            let of_client = |claim: &Claim| claim.client == client;
+            if self.claims.get(&address).is_some_and(of_client) {
+                self.claims.remove(&address);
+            }
+            if self.offers.get(&address).is_some_and(of_client) {
+                self.offers.remove(&address);
+            }
+            let same = |p: &&mut Promise| p.client == client && p.lease.address == address;
+            self.waiting.iter_mut().filter(same).for_each(|promise| promise.given_up = true);
+        }
+    }
+
+    /// What the shell does with a message: see server/dhcp.rs.
+    fn send(&mut self, client: u8, message: &Message, arrival: &Arrival, in_use: bool) {
+        let Ok(request) = classify(message, arrival, self.settings) else { return };
+        self.book.settle(self.now);
+        for _ in 0..20 {
+            match decide(&request, &self.book, self.settings, self.now) {
+                Decision::CheckAddress { address, hold } => {
+                    self.nobody_elses(client, address);
+                    self.book.apply(&hold);
+                    match quarantine(&self.book, address, self.now) {
+                        _ if !in_use => {
+                            let offer = self.book.checked(address, self.now).expect("it is still held");
+                            self.book.apply(&offer);
+                        }
+                        Some(lease) => {
+                            let promise =
+                                Promise { client, lease, ack: None, otherwise: None, given_up: true };
+                            self.promise(promise);
+                        }
+                        None => {
+                            let avoided = self.book.avoid(address, self.now).expect("it is still held");
+                            self.book.apply(&avoided);
+                        }
+                    }
+                }
+                Decision::Answer { change: Some(LeaseChange::Store(lease)), reply, .. } => {
+                    reply::check(&request, &reply);
+                    assert_eq!(reply.yiaddr, lease.address);
+                    let until = |reply: &Message| match reply.options.u32(51) {
+                        Some(seconds) => self.now.after(Duration::from_secs(seconds.into())),
+                        None => FOREVER,
+                    };
+                    let rest = rest_of_lease(&request, lease.address, &self.book, self.settings, self.now);
+                    let otherwise = rest.map(|decision| {
+                        let Decision::Answer { change: None, reply, .. } = decision else { panic!() };
+                        reply::check(&request, &reply);
+                        assert_eq!(reply.yiaddr, lease.address);
+                        until(&reply)
+                    });
+                    let ack = Some(until(&reply));
+                    return self.promise(Promise { client, lease, ack, otherwise, given_up: false });
+                }
+                Decision::Answer { change, reply, .. } => {
+                    reply::check(&request, &reply);
+                    change.iter().for_each(|change| self.book.apply(change));
+                    return self.told_at_once(client, &reply);
+                }
+                Decision::Quiet { lease, .. } => {
+                    let promise = Promise { client, lease, ack: None, otherwise: None, given_up: true };
+                    return self.promise(promise);
+                }
+                Decision::Silent { change, .. } => {
+                    return change.iter().for_each(|change| self.book.apply(change));
+                }
+            }
+        }
+    }
+
+    fn promise(&mut self, mut promise: Promise) {
+        self.book.apply(&LeaseChange::Store(promise.lease.clone()));
+        let stage = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
+        promise.lease.holder.boots = stage;
+        self.waiting.push_back(promise);
+    }
+
+    fn told_at_once(&mut self, client: u8, reply: &Message) {
+        let address = reply.yiaddr;
+        if address.is_unspecified() {
+            return;
+        }
+        self.nobody_elses(client, address);
+        self.last[usize::from(client)] = address;
+        match reply.message_type() {
+            Some(Ok(MessageType::Offer)) => {
+                let until = self.now.after(OFFER_HOLD);
+                self.offers.insert(address, Claim { client, until });
+            }
+            // BOOTP: an address of the configuration, or one that is stored for good already.
+            None => {
+                let reserved = address == Ipv4Addr::new(192, 168, 77, 10) && client == 0;
+                assert!(reserved || self.disk.get(&address).is_some_and(|lease| lease.until == FOREVER));
+                let until = if reserved { self.now } else { FOREVER };
+                self.claims.insert(address, Claim { client, until });
+            }
+            other => panic!("{other:?} with an address and without a commit"),
+        }
+    }
+
+    /// No other client was told that it has the address, and none was offered it a moment ago.
+    fn nobody_elses(&self, client: u8, address: Ipv4Addr) {
+        for (what, told) in [("has", &self.claims), ("was offered", &self.offers)] {
+            if let Some(claim) = told.get(&address).filter(|claim| claim.until > self.now) {
+                assert_eq!(
+                    claim.client, client,
+                    "{address} for client {client}, but another {what} it: {claim:?}"
+                );
+            }
+        }
+    }
+
+    /// The disk gets to the next `count` promises.
+    fn commit(&mut self, count: usize, works: bool) {
+        let batch: Vec<Promise> = self.waiting.drain(..count.min(self.waiting.len())).collect();
+        for Promise { lease, .. } in batch.iter().filter(|_| works) {
+            self.disk.insert(lease.address, lease.clone());
+        }
+        for promise in batch {
+            let address = promise.lease.address;
+            let until = if works { promise.ack } else { promise.otherwise };
+            if let Some(until) = until.filter(|_| !promise.given_up) {
+                self.last[usize::from(promise.client)] = address;
+                // Later than the lease lasts, it is no lease: the client counts from its request.
+                if until > self.now {
+                    self.nobody_elses(promise.client, address);
+                    self.offers.remove(&address);
+                }
+                if until > self.now || self.claims.get(&address).is_some_and(|c| c.client == promise.client) {
+                    self.claims.insert(address, Claim { client: promise.client, until });
+                }
+            }
+            self.outcomes.push_back((promise.lease, works));
+        }
+        self.what_was_promised_is_stored();
+    }
+
+    /// Every lease that a client was told of, and that is not over, is on the disk for at least as long.
+    fn what_was_promised_is_stored(&self) {
+        for (address, claim) in self.claims.iter().filter(|(_, claim)| claim.until > self.now) {
+            let stored = self.disk.get(address).expect("what was promised is stored");
+            let owner = stored.holder.mac == Some(mac(claim.client + 1));
+            assert!(
+                owner && stored.state == State::Leased && stored.until >= claim.until,
+                "{claim:?}, but {stored:?}"
+            );
+        }
+    }
+
+    /// The book hears what became of the next `count` leases.
+    fn hear(&mut self, count: usize) {
+        for (lease, stored) in self.outcomes.drain(..count.min(self.outcomes.len())) {
+            if stored {
+                self.book.stored(&lease, self.now);
+            } else {
+                self.book.not_stored(&lease, self.now);
+            }
+        }
+    }
+
+    /// kill -9: what was not committed is lost, and what was promised is not.
+    fn restart(&mut self) {
+        self.waiting.clear();
+        self.outcomes.clear();
+        self.offers.clear();
+        self.book = LeaseBook::new(self.settings.pools());
+        for lease in self.disk.values() {
+            assert!(self.book.load(lease.clone()));
+        }
+        self.what_was_promised_is_stored();
+    }
+}
