@@ -69,16 +69,21 @@ impl Decision {
 
 /// What to do about `request`, given who has which address at `now`.
 pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
+    // Selecting another server frees our offer; all else that names another is simply not for us.
+    if let Ask::Extend { server, .. } | Ask::Decline { server, .. } | Ask::Release { server, .. } =
+        request.ask
+        && !is_ours(request, server)
+    {
+        return Decision::silent(DropReason::OtherServer);
+    }
     match request.ask {
         Ask::Discover { requested } => discover(request, requested, book, settings, now),
         Ask::Select { server, address } => select(request, server, address, book, settings, now),
-        Ask::InitReboot { address } => keep(request, address, book, settings, now),
-        Ask::Extend { address, server } if is_ours(request, server) => {
+        Ask::InitReboot { address } | Ask::Extend { address, .. } => {
             keep(request, address, book, settings, now)
         }
-        Ask::Extend { .. } => Decision::silent(DropReason::OtherServer),
-        Ask::Decline { address, server } => decline(request, address, server, book, now),
-        Ask::Release { address, server } => release(request, address, server, book, now),
+        Ask::Decline { address, .. } => decline(request, address, book, now),
+        Ask::Release { address, .. } => release(request, address, book, now),
         Ask::Inform => answer(request, settings, Reply::Inform, None),
         Ask::Bootp => bootp::decide(request, book, settings, now),
     }
@@ -217,16 +222,7 @@ fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decisio
 
 /// Takes an address out of use for a while: only on the word of the client that it was given to, and never more than
 /// a part of the pool, or a hostile client could empty it.
-fn decline(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    server: Option<Ipv4Addr>,
-    book: &LeaseBook,
-    now: Timestamp,
-) -> Decision {
-    if !is_ours(request, server) {
-        return Decision::silent(DropReason::OtherServer);
-    }
+fn decline(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> Decision {
     let holds = |b: &&Binding| {
         b.holder.is(&request.holder) && matches!(b.state, State::Offered | State::Leased) && b.until > now
     };
@@ -258,16 +254,7 @@ pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option
 
 /// Frees the client's own address: only the one it holds, and only when it sends from it, or its relay agent does: what
 /// a message says of a relay agent that it did not come from, anybody can write.
-fn release(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    server: Option<Ipv4Addr>,
-    book: &LeaseBook,
-    now: Timestamp,
-) -> Decision {
-    if !is_ours(request, server) {
-        return Decision::silent(DropReason::OtherServer);
-    }
+fn release(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> Decision {
     let arrival = request.arrival;
     let giaddr = request.message.giaddr;
     let source = *arrival.source.ip();
