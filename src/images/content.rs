@@ -1,0 +1,130 @@
+//! What is sent to a client: a file of boot-images/, or text made for one machine that is served as if it were a file.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::OpenFile;
+
+/// What one transfer sends, from its first byte to its last. It does not change while it is sent: a file replaced by
+/// another (`rename`) stays the old one here.
+#[derive(Debug)]
+pub enum Content {
+    /// A file, open for reading.
+    File(OpenFile),
+    /// Text that is in no file.
+    Text(Text),
+}
+
+/// Text that is served as if it were a file. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The clean name it is served under, beneath boot-images/.
+    pub name: String,
+    /// All of it.
+    pub bytes: Arc<[u8]>,
+}
+
+impl Content {
+    /// Text served as the file `name`.
+    pub fn text(name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Content {
+        Content::Text(Text { name: name.into(), bytes: bytes.into() })
+    }
+
+    /// Bytes in all. Of a file: what it had when it was opened, which is what a client was told.
+    pub fn size(&self) -> u64 {
+        match self {
+            Content::File(open) => open.size,
+            Content::Text(text) => text.bytes.len() as u64,
+        }
+    }
+
+    /// The clean name beneath boot-images/, for events and for its extension.
+    pub fn name(&self) -> &str {
+        match self {
+            Content::File(open) => &open.name,
+            Content::Text(text) => &text.name,
+        }
+    }
+
+    /// Fills `buf` with the bytes from `offset` on and says how many they are: fewer than `buf` holds only where
+    /// [`Content::size`] is reached, 0 from there on. What was appended to a file since it was opened is never read.
+    ///
+    /// Keeps no position: any number of readers may share it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when the file became shorter than it was: the end of its data must not look
+    /// like the end of the file. Otherwise what the disk says.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let left = usize::try_from(self.size().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let want = left.min(buf.len());
+        let buf = &mut buf[..want];
+        match self {
+            Content::File(open) => open.file.read_exact_at(buf, offset)?,
+            Content::Text(text) if want > 0 => {
+                // `want` bytes are left from `offset` on, so both ends are inside.
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                buf.copy_from_slice(&text.bytes[from..from + want]);
+            }
+            Content::Text(_) => {}
+        }
+        Ok(want)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::Catalog;
+    use std::fs;
+
+    fn read(content: &Content, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut buf = vec![0; len];
+        let count = content.read_at(&mut buf, offset)?;
+        buf.truncate(count);
+        Ok(buf)
+    }
+
+    fn file(bytes: &[u8]) -> (tempfile::TempDir, Content) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("x"), bytes).unwrap();
+        let open = Catalog::open(folder.path()).unwrap().open_asked(b"x").unwrap();
+        (folder, Content::File(open))
+    }
+
+    #[test]
+    fn file_and_text_read_alike_from_any_place() {
+        let (_folder, file) = file(b"abcdefg");
+        for content in [file, Content::text("x", *b"abcdefg")] {
+            assert_eq!((content.size(), content.name()), (7, "x"));
+            assert_eq!(read(&content, 3, 0).unwrap(), b"abc");
+            assert_eq!(read(&content, 3, 6).unwrap(), b"g");
+            assert_eq!(read(&content, 9, 0).unwrap(), b"abcdefg");
+            assert_eq!(read(&content, 0, 3).unwrap(), b"");
+            for beyond in [7, 8, u64::MAX] {
+                assert_eq!(read(&content, 3, beyond).unwrap(), b"", "{beyond}");
+            }
+        }
+        assert_eq!(read(&Content::text("empty", []), 3, 0).unwrap(), b"");
+    }
+
+    #[test]
+    fn what_is_appended_is_not_sent_and_what_is_cut_off_is_an_error() {
+        let (folder, content) = file(&[7; 100]);
+        let change = |bytes: &[u8]| fs::write(folder.path().join("x"), bytes).unwrap();
+        change(&[8; 300]);
+        assert_eq!(read(&content, 512, 0).unwrap(), [8; 100]);
+        change(&[9; 50]);
+        assert_eq!(read(&content, 20, 10).unwrap(), [9; 20]);
+        assert_eq!(read(&content, 512, 0).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(read(&content, 512, 100).unwrap(), b"", "its end stays where it was");
+    }
+
+    #[test]
+    fn a_file_replaced_by_another_stays_the_old_one() {
+        let (folder, content) = file(b"old content");
+        fs::write(folder.path().join("new"), "another").unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join("x")).unwrap();
+        assert_eq!(read(&content, 99, 0).unwrap(), b"old content");
+    }
+}
