@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lanboot::boot::policy::MachineBoot;
-use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem};
+use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
 use lanboot::dhcp::classes::{Condition, Glob, Value};
 use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
-use lanboot::tftp::Limits;
+use lanboot::tftp::{Engine, Limits, Ports as TransferPorts};
 use lanboot::types::Arch;
 use proptest::prelude::*;
 
@@ -126,8 +126,14 @@ fn every_key_arrives_where_it_is_used() {
     let tftp = config.tftp.unwrap();
     assert_eq!((tftp.port, tftp.listen), (6969, vec![Ipv4Addr::LOCALHOST]));
     let allow = vec!["10.0.0.0/8".parse().unwrap()];
-    let limits = Limits { max_block_size: Some(1024), max_window: 16, max_transfers: 100, allow };
+    let limits =
+        Limits { max_block_size: Some(1024), max_window: 16, max_transfers: 100, max_per_client: 8, allow };
     assert_eq!(tftp.limits, limits);
+    assert_eq!(
+        (tftp.engine, tftp.ports),
+        (Engine::Native, TransferPorts::Range { first: 30000, last: 30999 })
+    );
+    assert_eq!(tftp.uploads, Some(Uploads { dir: "uploads".into(), max_size: 1 << 20 }));
 
     let dhcp = config.dhcp.unwrap();
     assert_eq!((dhcp.authoritative, dhcp.always_broadcast), (false, true));
@@ -207,6 +213,32 @@ fn dhcp_off_leaves_tftp() {
     for off in ["off", "false", "\"off\""] {
         let text = format!("dhcp: {{mode: server, subnets: [{{network: 10.0.0.0/24}}]}}\ntftp: {off}\n");
         assert_eq!(config::load(&text).unwrap().tftp, None, "{off}");
+    }
+}
+
+#[test]
+fn every_way_to_write_ports_and_uploads_is_read() {
+    let tftp =
+        |text: &str| config::load(&format!("dhcp: {{mode: off}}\ntftp: {{{text}}}\n")).unwrap().tftp.unwrap();
+    assert_eq!((tftp("").ports, tftp("").uploads), (TransferPorts::Ephemeral, None));
+    for (text, ports) in [
+        ("0", TransferPorts::Ephemeral),
+        ("single", TransferPorts::Single),
+        ("30000-30999", TransferPorts::Range { first: 30000, last: 30999 }),
+        ("' 30000 - 30999 '", TransferPorts::Range { first: 30000, last: 30999 }),
+        ("70-70", TransferPorts::Range { first: 70, last: 70 }),
+    ] {
+        assert_eq!(tftp(&format!("ports: {text}")).ports, ports, "{text}");
+    }
+    assert_eq!((tftp("").engine, tftp("engine: async-tftp").engine), (Engine::Native, Engine::AsyncTftp));
+    let default = Uploads { dir: "up".into(), max_size: 256 << 20 };
+    for (text, uploads) in [
+        ("off", None),
+        ("up", Some(default.clone())),
+        ("{dir: up}", Some(default.clone())),
+        ("{dir: up, max_size: 2MiB}", Some(Uploads { max_size: 2 << 20, ..default })),
+    ] {
+        assert_eq!(tftp(&format!("uploads: {text}")).uploads, uploads, "{text}");
     }
 }
 

@@ -123,7 +123,13 @@ impl Server {
 }
 
 fn limits() -> Limits {
-    Limits { max_block_size: None, max_window: 64, max_transfers: 100, allow: Vec::new() }
+    Limits {
+        max_block_size: None,
+        max_window: 64,
+        max_transfers: 100,
+        max_per_client: 100,
+        allow: Vec::new(),
+    }
 }
 
 fn rrq(name: &str, options: Options) -> Packet<'_> {

@@ -17,7 +17,7 @@ pub struct Loaded {
     pub path: PathBuf,
     /// Its text, to find places in it.
     pub text: String,
-    /// What it says. `images` and `state`, where relative, are taken from the folder of the file.
+    /// What it says. `images`, `state` and `tftp.uploads`, where relative, are taken from the folder of the file.
     pub config: Config,
 }
 
@@ -94,6 +94,9 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
             let folder = path.parent().unwrap_or(Path::new(""));
             config.images = folder.join(&config.images);
             config.state = folder.join(&config.state);
+            if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
+                uploads.dir = folder.join(&uploads.dir);
+            }
             Ok(Loaded { path, text, config })
         }
         Err(problems) => Err(LoadError::Problems { path, problems }),

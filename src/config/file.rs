@@ -9,13 +9,13 @@ use super::bootfile;
 use super::classes::{class, uuid};
 use super::keys::Section;
 use super::options::{domain_name, options};
-use super::read::{At, Fields, Reader, is_off, one_or_more, size};
+use super::read::{At, Fields, Reader, one_or_more};
+use super::tftp;
 use super::yaml::{Data, Node};
 use super::{Interfaces, Log, LogFormat, LogLevel, Tftp};
 use crate::boot::policy::{MachineBoot, Policy};
 use crate::dhcp::classes::Class;
 use crate::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
-use crate::tftp::Limits;
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
 
 /// The whole file.
@@ -98,7 +98,7 @@ pub(super) fn read(reader: &mut Reader, root: &Node) -> File {
             Some(node) => reader.list(node).iter().map(|node| machine(reader, node)).collect(),
             None => Vec::new(),
         },
-        tftp: tftp(reader, fields.get("tftp")),
+        tftp: tftp::tftp(reader, fields.get("tftp")),
         log: log(reader, fields.get("log")),
     }
 }
@@ -290,65 +290,6 @@ fn machine(reader: &mut Reader, node: &Node) -> Machine {
         boot: fields.get("boot").and_then(|node| bootfile::machine_boot(reader, node)),
         options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
     }
-}
-
-fn tftp(reader: &mut Reader, node: Option<&Node>) -> Option<Tftp> {
-    let limits = Limits {
-        max_block_size: None,
-        max_window: Limits::MAX_WINDOW,
-        max_transfers: 4096,
-        allow: Vec::new(),
-    };
-    let mut tftp = Tftp { port: 69, listen: Vec::new(), limits };
-    let Some(node) = node else { return Some(tftp) };
-    if is_off(node) {
-        return None;
-    }
-    if !matches!(node.data, Data::Map(_) | Data::Null) {
-        reader.expected(node, "off, or a mapping");
-        return None;
-    }
-    let fields = reader.fields(node, Section::Tftp);
-    if let Some(port) = fields.get("port").and_then(|node| reader.number(node, 1..=u16::MAX)) {
-        tftp.port = port;
-    }
-    if let Some(node) = fields.get("listen") {
-        let listen = reader.parse_each(node, "an IPv4 address of this machine");
-        tftp.listen = listen.into_iter().map(|at| at.value).collect();
-    }
-    if let Some(node) = fields.get("engine") {
-        // The name is pinned because scripts set it; for now one engine serves under both.
-        reader.choice(node, &[("native", ()), ("async-tftp", ())]);
-    }
-    if let Some(node) = fields.get("max_block_size") {
-        tftp.limits.max_block_size = block_size(reader, node);
-    }
-    if let Some(window) =
-        fields.get("max_window").and_then(|node| reader.number(node, 1..=Limits::MAX_WINDOW))
-    {
-        tftp.limits.max_window = window;
-    }
-    if let Some(transfers) =
-        fields.get("max_transfers").and_then(|node| reader.number(node, 1..=1_000_000u32))
-    {
-        tftp.limits.max_transfers = usize::try_from(transfers).unwrap_or(usize::MAX);
-    }
-    if let Some(node) = fields.get("allow") {
-        tftp.limits.allow = reader.parse_each(node, "").into_iter().map(|at| at.value).collect();
-    }
-    Some(tftp)
-}
-
-/// `auto`, or bytes: RFC 2348's largest, and the 512 that every client can do.
-fn block_size(reader: &mut Reader, node: &Node) -> Option<u16> {
-    if matches!(&node.data, Data::Text(text) if text == "auto") {
-        return None;
-    }
-    let bytes = size(node).and_then(|bytes| u16::try_from(bytes).ok()).filter(|b| (512..=65464).contains(b));
-    if bytes.is_none() {
-        reader.expected(node, "auto, or a size from 512 to 65464 bytes");
-    }
-    bytes
 }
 
 fn log(reader: &mut Reader, node: Option<&Node>) -> Log {

@@ -13,6 +13,7 @@ pub(super) enum Section {
     Boot,
     Machine,
     Tftp,
+    Uploads,
     Log,
 }
 
@@ -43,9 +44,19 @@ impl Section {
             Section::Route => &["to", "via"],
             Section::Boot => &["arch", "ipxe", "bootp"],
             Section::Machine => &["name", "mac", "uuid", "address", "boot", "options"],
-            Section::Tftp => {
-                &["port", "listen", "engine", "max_block_size", "max_window", "max_transfers", "allow"]
-            }
+            Section::Tftp => &[
+                "port",
+                "listen",
+                "engine",
+                "max_block_size",
+                "max_window",
+                "max_transfers",
+                "max_per_client",
+                "allow",
+                "ports",
+                "uploads",
+            ],
+            Section::Uploads => &["dir", "max_size"],
             Section::Log => &["format", "level"],
         }
     }
@@ -56,7 +67,6 @@ impl Section {
 pub(super) enum Accepted {
     Nothing,
     Off,
-    Zero,
 }
 
 /// Keys that are not built yet. Building one deletes its row and adds its name above.
@@ -65,5 +75,4 @@ pub(super) const NOT_BUILT: &[(Section, &str, Accepted)] = &[
     (Section::Top, "metrics", Accepted::Off),
     (Section::Ports, "proxy", Accepted::Nothing),
     (Section::Boot, "menu", Accepted::Nothing),
-    (Section::Tftp, "ports", Accepted::Zero),
 ];

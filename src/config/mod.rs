@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::dhcp::subnet::Settings;
-use crate::tftp::Limits;
+use crate::tftp::{Engine, Limits, Ports};
 
 pub use missing::{MissingFile, missing_file_problems, missing_files};
 pub use place::Problem;
@@ -20,6 +20,7 @@ mod missing;
 mod options;
 mod place;
 mod read;
+mod tftp;
 mod yaml;
 
 /// Reads and checks the text of a configuration file.
@@ -68,8 +69,23 @@ pub struct Tftp {
     pub port: u16,
     /// Addresses to listen on; empty means those of the served interfaces.
     pub listen: Vec<Ipv4Addr>,
+    /// What serves the transfers.
+    pub engine: Engine,
+    /// Which ports it sends from.
+    pub ports: Ports,
     /// What is granted.
     pub limits: Limits,
+    /// Where clients may put files; `None` means nowhere.
+    pub uploads: Option<Uploads>,
+}
+
+/// `tftp.uploads:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploads {
+    /// The folder for new files.
+    pub dir: PathBuf,
+    /// Bytes that one file may have.
+    pub max_size: u64,
 }
 
 /// `log:`

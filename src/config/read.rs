@@ -92,12 +92,10 @@ impl Reader {
             }
             match NOT_BUILT.iter().find(|(of, name, _)| *of == section && *name == key.value) {
                 Some((_, _, Accepted::Off)) if is_off(value) => {}
-                Some((_, _, Accepted::Zero)) if matches!(value.data, Data::Int(0)) => {}
                 Some((_, name, accepted)) => {
                     let instead = match accepted {
                         Accepted::Nothing => format!("leave `{name}` out"),
                         Accepted::Off => format!("use `{name}: off`, or leave it out"),
-                        Accepted::Zero => format!("use `{name}: 0`, or leave it out"),
                     };
                     self.problem(key.id, format!("not built yet in this version: {instead}"));
                 }

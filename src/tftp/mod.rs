@@ -5,6 +5,32 @@ use std::net::Ipv4Addr;
 
 use crate::types::Ipv4Network;
 
+/// What serves the transfers: `tftp.engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// lanboot's own.
+    Native,
+    /// The crate async-tftp.
+    AsyncTftp,
+}
+
+/// Which UDP ports transfers are sent from: `tftp.ports`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// One of its own for each transfer, chosen by the kernel (RFC 1350 section 4).
+    Ephemeral,
+    /// One of its own for each transfer, from `first` to `last`, both included; `first` <= `last`. As many transfers
+    /// at once as there are ports.
+    Range {
+        /// At least 1.
+        first: u16,
+        /// At least `first`.
+        last: u16,
+    },
+    /// The port of requests for all of them, so that NAT and containers need to know one port.
+    Single,
+}
+
 /// Limits on transfers, and who may ask for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -14,6 +40,8 @@ pub struct Limits {
     pub max_window: u16,
     /// Transfers at once; a request beyond that is refused.
     pub max_transfers: usize,
+    /// Transfers at once of one client address. Several machines may stand behind one (NAT).
+    pub max_per_client: usize,
     /// Networks that may ask, besides those of the served interfaces and subnets.
     pub allow: Vec<Ipv4Network>,
 }
@@ -43,7 +71,13 @@ mod tests {
 
     #[test]
     fn rfc2348_a_block_fits_the_mtu() {
-        let limits = Limits { max_block_size: None, max_window: 64, max_transfers: 10, allow: vec![] };
+        let limits = Limits {
+            max_block_size: None,
+            max_window: 64,
+            max_transfers: 10,
+            max_per_client: 10,
+            allow: vec![],
+        };
         assert_eq!(limits.block_size_for(1500), 1468);
         assert_eq!(limits.block_size_for(65536), 65464);
         assert_eq!(limits.block_size_for(68), 512);
@@ -59,6 +93,7 @@ mod tests {
             max_block_size: None,
             max_window: 64,
             max_transfers: 10,
+            max_per_client: 10,
             allow: vec![net("10.0.0.0/8")],
         };
         let served = [net("192.168.77.0/24")];
