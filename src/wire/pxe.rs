@@ -74,6 +74,17 @@ pub fn is_raspberry_pi_identifier(options: &Options) -> bool {
     value.strip_prefix(&[0]).unwrap_or(value).starts_with(b"RPi")
 }
 
+/// The serial number in option 97 of a Raspberry Pi 4 or 5, in the eight digits that it also names its folder by:
+/// `RPi4`, board revision, end of the MAC, serial number, four bytes each, the lowest first (Raspberry Pi documentation,
+/// "DHCP_OPTION97"). All zero is none.
+pub fn raspberry_pi_serial(options: &Options) -> Option<String> {
+    let value = options.get(code::MACHINE_IDENTIFIER).filter(|_| is_raspberry_pi_identifier(options))?;
+    let fields = value.strip_prefix(&[0]).unwrap_or(value);
+    let serial: [u8; 4] = fields.get(12..16)?.try_into().ok()?;
+    let serial = u32::from_le_bytes(serial);
+    (serial != 0).then(|| format!("{serial:08x}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +133,16 @@ mod tests {
         assert!(machine_identifier(&options(97, &[0; 17])).is_some());
         for bad in [&[0; 16][..], &[0; 18], &[1; 17], &[]] {
             assert!(machine_identifier(&options(97, bad)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_raspberry_pis_serial_number_is_read_from_option_97() {
+        let id = b"RPi4\x14\x31\xc0\x00\x32\x01\x02\x03\xef\xcd\x0b\x10";
+        assert_eq!(raspberry_pi_serial(&options(97, id)).as_deref(), Some("100bcdef"));
+        assert_eq!(raspberry_pi_serial(&options(97, &[&[0], &id[..]].concat())).as_deref(), Some("100bcdef"));
+        for other in [&id[..15], b"RPi4", &[0; 17], b"", b"RPi5\0\0\0\0\0\0\0\0\0\0\0\0"] {
+            assert_eq!(raspberry_pi_serial(&options(97, other)), None, "{other:?}");
         }
     }
 }

@@ -1,0 +1,292 @@
+//! What is known of the machine at an address, shared by everybody who serves it: the DHCP loop writes down whom it
+//! gave an address, TFTP and HTTP look up who asks them. Kept in memory only: a machine that boots says it anew.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::dhcp::request::{Ask, Request};
+use crate::event::{Event, Message};
+use crate::types::{Arch, MacAddr, Stage, Uuid};
+use crate::wire::option::code;
+use crate::wire::pxe;
+
+/// Machines remembered. Beyond that, the one that was heard of longest ago is forgotten.
+pub const MAX_MACHINES: usize = 16_384;
+/// Bytes of a host name that are kept: what a name in DNS may have (RFC 1035 section 2.3.4).
+const MAX_HOST_NAME: usize = 255;
+/// How long the kernel's word for which MAC is at an address is taken before it is asked again.
+const ARP_FRESH: Duration = Duration::from_secs(5);
+/// Where the kernel says which MAC it found at an address.
+const ARP_TABLE: &str = "/proc/net/arp";
+
+/// What is known of one machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownMachine {
+    /// Its hardware address.
+    pub mac: Option<MacAddr>,
+    /// Its UUID: that of its entry in `machines:`, or what it sent as option 97, read as SMBIOS stores it.
+    pub uuid: Option<Uuid>,
+    /// Its architecture, as its firmware or loader said.
+    pub arch: Option<Arch>,
+    /// Serial number of a Raspberry Pi, in the eight hexadecimal digits of its folder.
+    pub serial: Option<String>,
+    /// The host name it calls itself by: letters, digits, `-`, `_` and `.` only.
+    pub host_name: Option<String>,
+    /// The name of its entry in `machines:`.
+    pub name: Option<String>,
+}
+
+impl KnownMachine {
+    /// What `request` tells.
+    pub fn of(request: &Request<'_>) -> KnownMachine {
+        let options = &request.message.options;
+        let sent_uuid = || pxe::machine_uuids(options).map(|[smbios, _]| smbios);
+        KnownMachine {
+            mac: request.message.mac(),
+            uuid: request.machine.and_then(|machine| machine.uuid).or_else(sent_uuid),
+            arch: request.identity.arch(),
+            serial: pxe::raspberry_pi_serial(options),
+            host_name: options.get(code::HOSTNAME).and_then(host_name),
+            name: request.machine.map(|machine| machine.name.clone()),
+        }
+    }
+
+    /// What is known when `later` was heard of the same machine: an operating system says less than its firmware did.
+    fn and(self, later: KnownMachine) -> KnownMachine {
+        KnownMachine {
+            mac: later.mac.or(self.mac),
+            uuid: later.uuid.or(self.uuid),
+            arch: later.arch.or(self.arch),
+            serial: later.serial.or(self.serial),
+            host_name: later.host_name.or(self.host_name),
+            name: later.name.or(self.name),
+        }
+    }
+}
+
+/// The machines by address. Cheap to clone; clones share the table.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    machines: HashMap<Ipv4Addr, Entry>,
+    /// The addresses in the order in which they were last heard of.
+    order: BTreeMap<u64, Ipv4Addr>,
+    heard: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    machine: KnownMachine,
+    /// Its place in `order`.
+    heard: u64,
+    /// When the kernel was asked; `None` for a machine that DHCP knows.
+    asked: Option<Instant>,
+}
+
+impl Known {
+    /// The machine at `address` is `machine`. What an earlier stage of the same machine (the same MAC) told is kept
+    /// where `machine` says nothing; of another machine nothing is.
+    pub fn learn(&self, address: Ipv4Addr, machine: KnownMachine) {
+        self.table().put(address, machine, None);
+    }
+
+    /// Takes in what was answered to `request`: who got or has which address. Costs nothing for a system that renews
+    /// its lease.
+    pub fn answered(&self, request: &Request<'_>, event: &Event) {
+        let Event::Answered { message: Message::Ack | Message::BootpReply, address, .. } = event else {
+            return;
+        };
+        let boots = request.identity.stage != Stage::Other || request.machine.is_some();
+        if address.is_unspecified() || (!boots && matches!(request.ask, Ask::Extend { .. })) {
+            return;
+        }
+        if boots {
+            self.learn(*address, KnownMachine::of(request));
+        } else {
+            self.table().forget_another(*address, request.message.mac());
+        }
+    }
+
+    /// What is known of the machine at `address`. Of one that DHCP does not know, the MAC if it is on a wire of this
+    /// computer, as the kernel says.
+    pub fn at(&self, address: Ipv4Addr) -> KnownMachine {
+        if let Some(machine) = self.table().get(address) {
+            return machine;
+        }
+        // Not while the table is locked: the DHCP loop must not wait for a file.
+        let arp = std::fs::read_to_string(ARP_TABLE).unwrap_or_default();
+        let machine = KnownMachine { mac: mac_in(&arp, address), ..KnownMachine::default() };
+        let mut table = self.table();
+        // DHCP may have learned of it just now, and knows better.
+        table.get(address).unwrap_or_else(|| {
+            table.put(address, machine.clone(), Some(Instant::now()));
+            machine
+        })
+    }
+
+    /// The table, even if somebody who held it failed: each change leaves it whole.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn get(&self, address: Ipv4Addr) -> Option<KnownMachine> {
+        let entry = self.machines.get(&address)?;
+        let fresh = entry.asked.is_none_or(|asked| asked.elapsed() < ARP_FRESH);
+        fresh.then(|| entry.machine.clone())
+    }
+
+    fn put(&mut self, address: Ipv4Addr, machine: KnownMachine, asked: Option<Instant>) {
+        let before = self.remove(address).map(|entry| entry.machine);
+        let same = before.filter(|before| before.mac.is_some() && before.mac == machine.mac);
+        let machine = match same {
+            Some(before) => before.and(machine),
+            None => machine,
+        };
+        if self.machines.len() >= MAX_MACHINES
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.machines.remove(&oldest);
+        }
+        self.heard += 1;
+        self.order.insert(self.heard, address);
+        self.machines.insert(address, Entry { machine, heard: self.heard, asked });
+    }
+
+    /// Forgets the machine at `address` unless its MAC is `mac`: the address is another's now, of whom nothing is known.
+    fn forget_another(&mut self, address: Ipv4Addr, mac: Option<MacAddr>) {
+        let other = self.machines.get(&address).is_some_and(|entry| entry.machine.mac != mac);
+        if other {
+            self.remove(address);
+        }
+    }
+
+    fn remove(&mut self, address: Ipv4Addr) -> Option<Entry> {
+        let entry = self.machines.remove(&address)?;
+        self.order.remove(&entry.heard);
+        Some(entry)
+    }
+}
+
+/// Option 12 if it is a host name; some clients end it with NUL. It comes off the wire and goes into file names and
+/// scripts, so nothing else may be in it.
+fn host_name(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?.trim_end_matches('\0');
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let fits = (1..=MAX_HOST_NAME).contains(&text.len()) && text.bytes().all(known) && !text.starts_with('.');
+    fits.then(|| text.to_owned())
+}
+
+/// The MAC at `address` in the kernel's table: a line for each neighbour, with address, hardware type, flags, MAC, mask
+/// and interface (proc_net(5)). None if the kernel is still asking who has it.
+fn mac_in(table: &str, address: Ipv4Addr) -> Option<MacAddr> {
+    const COMPLETE: u32 = 2;
+    let address = address.to_string();
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (ip, _hardware, flags, mac) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let flags = u32::from_str_radix(flags.strip_prefix("0x")?, 16).ok()?;
+        let found = ip == address && flags & COMPLETE != 0;
+        found.then(|| mac.parse().ok()).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
+
+    fn mac(n: u8) -> MacAddr {
+        MacAddr([2, 0, 0, 0, 0, n])
+    }
+
+    fn machine(n: u8) -> KnownMachine {
+        KnownMachine { mac: Some(mac(n)), ..KnownMachine::default() }
+    }
+
+    #[test]
+    fn a_later_stage_adds_to_what_is_known_and_another_machine_does_not() {
+        let known = Known::default();
+        let firmware = KnownMachine { arch: Some(Arch::UEFI_X64), ..machine(1) };
+        known.learn(AT, firmware.clone());
+        known.clone().learn(AT, KnownMachine { host_name: Some("pc1".into()), ..machine(1) });
+        assert_eq!(known.at(AT), KnownMachine { host_name: Some("pc1".into()), ..firmware });
+        known.learn(AT, machine(2));
+        assert_eq!(known.at(AT), machine(2));
+        // Without a MAC nothing says that it is the same one.
+        known.learn(AT, KnownMachine { arch: Some(Arch::BIOS), ..KnownMachine::default() });
+        assert_eq!(known.at(AT).mac, None);
+    }
+
+    #[test]
+    fn an_address_that_a_system_of_another_machine_gets_is_not_the_old_machines() {
+        let known = Known::default();
+        known.learn(AT, machine(1));
+        known.table().forget_another(AT, Some(mac(1)));
+        assert_eq!(known.at(AT), machine(1));
+        known.table().forget_another(AT, Some(mac(2)));
+        assert_eq!(known.at(AT), KnownMachine::default());
+    }
+
+    #[test]
+    fn as_many_are_remembered_as_the_limit_says_and_the_oldest_forgotten() {
+        let known = Known::default();
+        let address = |i: usize| Ipv4Addr::from(0x0a00_0000 + u32::try_from(i).unwrap());
+        for i in 0..MAX_MACHINES {
+            known.learn(address(i), machine(1));
+        }
+        known.learn(address(0), machine(2));
+        known.learn(address(MAX_MACHINES), machine(3));
+        let table = known.table();
+        assert_eq!((table.machines.len(), table.order.len()), (MAX_MACHINES, MAX_MACHINES));
+        assert!(table.get(address(1)).is_none(), "the one heard of longest ago");
+        assert_eq!(table.get(address(0)), Some(machine(2)));
+        assert_eq!(table.get(address(MAX_MACHINES)), Some(machine(3)));
+    }
+
+    #[test]
+    fn the_kernel_is_asked_again_after_a_while_and_dhcp_knows_better() {
+        let known = Known::default();
+        let long_ago = Instant::now().checked_sub(ARP_FRESH).unwrap();
+        known.table().put(AT, machine(1), Some(Instant::now()));
+        assert_eq!(known.at(AT), machine(1));
+        known.table().put(AT, machine(1), Some(long_ago));
+        assert_eq!(known.table().get(AT), None);
+        assert_eq!(known.at(AT), KnownMachine::default(), "no neighbour has this address here");
+        known.learn(AT, machine(2));
+        assert_eq!(known.at(AT), machine(2));
+    }
+
+    #[test]
+    fn the_kernels_table_is_read_by_complete_entries_only() {
+        let table = "\
+IP address       HW type     Flags       HW address            Mask     Device
+192.168.77.5     0x1         0x0         00:00:00:00:00:00     *        eth0
+192.168.77.50    0x1         0x2         02:00:00:00:00:01     *        eth0
+192.168.77.51    0x1         0x6         02:00:00:00:00:02     *        eth0
+192.168.77.52    0x20        0x2         80:00:00:48:fe:80:00:00:00:00:00:00:00:02     *        ib0
+";
+        assert_eq!(mac_in(table, AT), Some(mac(1)));
+        assert_eq!(mac_in(table, Ipv4Addr::new(192, 168, 77, 51)), Some(mac(2)), "a permanent one");
+        for last in [5, 52, 53] {
+            assert_eq!(mac_in(table, Ipv4Addr::new(192, 168, 77, last)), None, "{last}");
+        }
+        assert_eq!(mac_in("", AT), None);
+    }
+
+    #[test]
+    fn a_host_name_has_nothing_in_it_that_a_path_or_a_script_would_mind() {
+        assert_eq!(host_name(b"node-1.lab\0").as_deref(), Some("node-1.lab"));
+        for bad in
+            [b"".as_slice(), b"\0", b"../x", b".hidden", b"a b", b"a\nb", b"${x}", b"\xff", &[b'x'; 256]]
+        {
+            assert_eq!(host_name(bad), None, "{bad:?}");
+        }
+    }
+}
