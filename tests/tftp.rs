@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use lanboot::event::{Event, Refusal};
 use lanboot::images::Catalog;
+use lanboot::server::files::Files;
+use lanboot::server::known::Known;
 use lanboot::server::tftp_async::{GIVE_UP, Service, serve};
 use lanboot::tftp::Limits;
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
@@ -50,7 +52,7 @@ impl Server {
         let (events, under_way) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
         let seen = events.clone();
         let service = Service {
-            catalog: Catalog::open(&base.path().join("root")).unwrap(),
+            files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
             limits,
             served: served.iter().map(|network| network.parse().unwrap()).collect(),
             under_way: under_way.clone(),

@@ -83,6 +83,21 @@ impl BootName {
         if junk == 0 { None } else { BootName::parse(trimmed).ok() }
     }
 
+    /// What a client may have meant by `asked`, the likelier first: at most two names, none if it is no name at all.
+    pub fn readings(asked: &[u8]) -> impl Iterator<Item = BootName> {
+        BootName::parse(asked).ok().into_iter().chain(BootName::parse_trimmed(asked))
+    }
+
+    /// This name in the folder `folder`, which is one component.
+    pub fn within(&self, folder: &BootName) -> BootName {
+        BootName(format!("{folder}/{self}"))
+    }
+
+    /// Its components: at least one.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
     /// The name, as a path relative to boot-images/.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -152,6 +167,18 @@ mod tests {
         for asked in [b"x".as_slice(), b"", b"\0\0", b"..\xff", b"a\0b"] {
             assert_eq!(BootName::parse_trimmed(asked), None, "{asked:?}");
         }
+    }
+
+    #[test]
+    fn what_a_client_may_have_meant_comes_in_order() {
+        let readings = |asked: &[u8]| BootName::readings(asked).map(|name| name.0).collect::<Vec<_>>();
+        assert_eq!(readings(b"x"), ["x"]);
+        assert_eq!(readings(b"x "), ["x ", "x"], "a file may end in a space");
+        assert_eq!(readings(b"x\xff"), ["x"]);
+        assert_eq!(readings(b"..\xff"), [""; 0]);
+        let name = BootName::parse(b"sub/x").unwrap();
+        assert_eq!(name.within(&BootName::parse(b"own").unwrap()).as_str(), "own/sub/x");
+        assert_eq!(name.components().collect::<Vec<_>>(), ["sub", "x"]);
     }
 
     proptest! {

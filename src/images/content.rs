@@ -75,6 +75,7 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot::name::BootName;
     use crate::images::Catalog;
     use std::fs;
 
@@ -88,7 +89,7 @@ mod tests {
     fn file(bytes: &[u8]) -> (tempfile::TempDir, Content) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("x"), bytes).unwrap();
-        let open = Catalog::open(folder.path()).unwrap().open_asked(b"x").unwrap();
+        let open = Catalog::open(folder.path()).unwrap().open_file(&BootName::parse(b"x").unwrap()).unwrap();
         (folder, Content::File(open))
     }
 

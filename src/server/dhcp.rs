@@ -16,15 +16,17 @@ use tokio::sync::oneshot;
 use crate::boot::identity::Identity;
 use crate::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
 use crate::dhcp::request::{Request, classify, client_of};
+use crate::dhcp::route::Route;
 use crate::dhcp::subnet::{Arrival, Settings};
 use crate::event::{Client, DropReason, Event};
-use crate::images::Catalog;
 use crate::lease::{Lease, LeaseBook, LeaseChange};
 use crate::server::checks::{Begun, Checker, Waiting};
 use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Outcome, Promise, deliver};
 use crate::server::control::{Asks, Refusal, Release, released_by_hand};
+use crate::server::files::Files;
 use crate::server::interface::Interface;
+use crate::server::known::Known;
 use crate::server::observe::Recorder;
 use crate::server::ping::Heard;
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
@@ -51,7 +53,9 @@ pub struct DhcpServer {
     /// What people ask of the loop.
     pub asks: Asks,
     /// Where sizes of boot files are looked up; `None` if no files are served.
-    pub catalog: Option<Catalog>,
+    pub files: Option<Files>,
+    /// Where it is written down who has which address.
+    pub known: Known,
     /// Where events go.
     pub recorder: Recorder,
 }
@@ -182,8 +186,8 @@ impl DhcpServer {
             let received = Event::Received { message: request.ask.kind(), client: client.clone() };
             self.recorder.record(&name, &received);
         }
-        if let Some(choice) = &mut request.boot {
-            choice.size = self.catalog.as_ref().and_then(|catalog| catalog.size(&choice.file));
+        if let (Some(choice), Some(files)) = (&mut request.boot, &self.files) {
+            choice.size = files.size(&choice.file, message.mac());
         }
         match decide(&request, &self.book, &self.settings, now) {
             Decision::CheckAddress { address, hold } => {
@@ -199,8 +203,8 @@ impl DhcpServer {
                 }
             }
             Decision::Answer { change, reply, route, event } => {
-                let (interface, server) = (envelope.interface, request.server);
-                let outgoing = Outgoing { payload: reply.encode(), route, interface, server };
+                self.known.answered(&request, &event);
+                let outgoing = outgoing(&request, envelope.interface, &reply, route);
                 match change {
                     Some(LeaseChange::Store(lease)) => {
                         let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
@@ -235,8 +239,7 @@ impl DhcpServer {
     ) -> Option<(Outgoing, Event)> {
         match rest_of_lease(request, lease.address, &self.book, &self.settings, now)? {
             Decision::Answer { reply, route, event, .. } => {
-                let outgoing = Outgoing { payload: reply.encode(), route, interface, server: request.server };
-                Some((outgoing, event))
+                Some((outgoing(request, interface, &reply, route), event))
             }
             _ => None,
         }
@@ -350,6 +353,10 @@ fn undecodable(error: DecodeError) -> DropReason {
     }
 }
 
+fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
+    Outgoing { payload: reply.encode(), route, interface, server: request.server }
+}
+
 fn arrival(interface: &Interface, envelope: Envelope) -> Arrival {
     Arrival {
         addresses: Arc::clone(&interface.addresses),
@@ -368,8 +375,9 @@ mod tests {
     use crate::server::commit::MAX_WAITING;
     use crate::server::control::Control;
     use crate::server::interface;
+    use crate::server::known::KnownMachine;
     use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
-    use crate::types::{ClientId, HardwareAddr, MacAddr, Stage};
+    use crate::types::{Arch, ClientId, HardwareAddr, MacAddr, Stage};
     use crate::wire::dhcp::{BOOTREQUEST, MessageType};
     use crate::wire::option::code;
     use std::net::{Ipv4Addr, SocketAddrV4};
@@ -402,7 +410,8 @@ mod tests {
                 checker: Checker::default(),
                 clock,
                 asks: Control::bind(state.path()).1,
-                catalog: None,
+                files: None,
+                known: Known::default(),
                 recorder,
             };
             let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -511,6 +520,33 @@ mod tests {
     }
 
     #[test]
+    fn whom_an_address_was_given_to_is_known_to_those_who_serve_it() {
+        let mut bench = Bench::new(Box::new(MemoryStore::default()));
+        let known = bench.server.known.clone();
+        bench.send(&discover());
+        let address = bench.receive().yiaddr;
+        let boots = |mut message: Message| {
+            message.options.push(code::VENDOR_CLASS, b"PXEClient:Arch:00007:UNDI:003000");
+            message.options.push(code::HOSTNAME, b"pc1");
+            message
+        };
+        bench.send(&boots(select(address)));
+        let machine = known.at(address);
+        assert_eq!((machine.mac, machine.arch), (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(Arch::UEFI_X64)));
+        assert_eq!(machine.host_name.as_deref(), Some("pc1"));
+        // Its system renews, and then another machine's system gets the address.
+        let mut renewal = message(MessageType::Request, &[]);
+        renewal.ciaddr = address;
+        bench.send(&renewal);
+        assert_eq!(known.at(address), machine);
+        bench.server.book = LeaseBook::new(bench.server.settings.pools());
+        let mut other = select(address);
+        other.chaddr[5] = 2;
+        bench.send(&other);
+        assert_eq!(known.at(address), KnownMachine::default());
+    }
+
+    #[test]
     fn a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
         let (release, blocked) = channel();
         let mut bench = Bench::new(Box::new(Blocked(blocked)));
@@ -560,7 +596,7 @@ mod tests {
         let bench = Bench::new(Box::new(MemoryStore::default()));
         let nowhere = Outgoing {
             payload: vec![0; 300],
-            route: crate::dhcp::route::Route::Unicast(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1), 0)),
+            route: Route::Unicast(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1), 0)),
             interface: 0,
             server: Ipv4Addr::LOCALHOST,
         };

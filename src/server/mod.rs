@@ -8,13 +8,16 @@ pub mod clock;
 mod commit;
 pub mod control;
 mod dhcp;
+pub mod files;
 mod interface;
+pub mod known;
 pub mod leases;
 pub mod notify;
 mod observe;
 mod ping;
 mod port;
 mod socket;
+mod texts;
 pub mod tftp_async;
 
 use std::collections::HashMap;
@@ -35,7 +38,9 @@ use crate::server::checks::Checker;
 use crate::server::commit::Committer;
 use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
+use crate::server::files::Files;
 use crate::server::interface::Interface;
+use crate::server::known::Known;
 use crate::server::leases::Opened;
 use crate::server::observe::Recorder;
 use crate::server::socket::DhcpSocket;
@@ -61,7 +66,7 @@ pub struct Server {
     tftp: Vec<TftpListener>,
     limits: Option<Limits>,
     served: Arc<[Ipv4Network]>,
-    catalog: Option<Catalog>,
+    files: Option<Files>,
     recorder: Recorder,
     summary: Vec<String>,
     warnings: Vec<String>,
@@ -89,14 +94,26 @@ impl Server {
         let interfaces = interfaces(config)?;
         let mut summary = Vec::new();
         let mut warnings = Vec::new();
-        let catalog = match &config.tftp {
-            Some(_) => Some(Catalog::open(&config.images).map_err(|error| StartError(error.to_string()))?),
+        let known = Known::default();
+        let files = match &config.tftp {
+            Some(_) => {
+                let catalog = Catalog::open(&config.images).map_err(|error| StartError(error.to_string()))?;
+                Some(Files::new(catalog, known.clone()))
+            }
             None => None,
         };
         let dhcp = match &config.dhcp {
             Some(settings) => {
                 let notes = (&mut summary, &mut warnings);
-                Some(bind_dhcp(config, settings, &interfaces, keep, catalog.clone(), &recorder, notes)?)
+                Some(bind_dhcp(
+                    config,
+                    settings,
+                    &interfaces,
+                    keep,
+                    (files.clone(), known),
+                    &recorder,
+                    notes,
+                )?)
             }
             None => None,
         };
@@ -114,7 +131,7 @@ impl Server {
             .chain(subnets)
             .collect();
         let limits = config.tftp.as_ref().map(|tftp| tftp.limits.clone());
-        Ok(Server { dhcp, tftp, limits, served, catalog, recorder, summary, warnings })
+        Ok(Server { dhcp, tftp, limits, served, files, recorder, summary, warnings })
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -131,11 +148,11 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
         let mut transfers = JoinSet::new();
         let under_way = Arc::new(AtomicUsize::new(0));
-        if let (Some(limits), Some(catalog)) = (&self.limits, &self.catalog) {
+        if let (Some(limits), Some(files)) = (&self.limits, &self.files) {
             for listener in self.tftp {
                 let recorder = self.recorder.clone();
                 let service = tftp_async::Service {
-                    catalog: catalog.clone(),
+                    files: files.clone(),
                     limits: limits.clone(),
                     served: Arc::clone(&self.served),
                     under_way: Arc::clone(&under_way),
@@ -197,7 +214,7 @@ fn bind_dhcp(
     settings: &Settings,
     interfaces: &[Interface],
     keep: Keep,
-    catalog: Option<Catalog>,
+    (files, known): (Option<Files>, Known),
     recorder: &Recorder,
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> Result<(DhcpServer, Option<Control>), StartError> {
@@ -233,7 +250,8 @@ fn bind_dhcp(
         checker,
         clock,
         asks,
-        catalog,
+        files,
+        known,
         recorder: recorder.clone(),
     };
     Ok((dhcp, control))

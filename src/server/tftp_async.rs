@@ -10,7 +10,7 @@
 //! - Where an option is repeated, the last counts.
 
 use std::io::{self, BufReader, Read};
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -24,7 +24,8 @@ use async_tftp::server::{Handler, TftpServerBuilder};
 use futures_io::AsyncRead;
 
 use crate::event::{Event, Refusal};
-use crate::images::{Catalog, OpenFile};
+use crate::images::Content;
+use crate::server::files::Files;
 use crate::tftp::Limits;
 use crate::types::Ipv4Network;
 
@@ -49,7 +50,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Service<F> {
     /// The files.
-    pub catalog: Catalog,
+    pub files: Files,
     /// What is granted, and to whom.
     pub limits: Limits,
     /// Networks of the served interfaces and subnets, which may ask.
@@ -71,8 +72,9 @@ where
 {
     let block = service.limits.block_size_for(mtu);
     let window = window_limit(block, service.limits.max_window);
+    let server = *v4(&socket.local_addr()?).map_err(|_| io::ErrorKind::Unsupported)?.ip();
     loop {
-        let server = TftpServerBuilder::with_handler(Files(service.clone()))
+        let server = TftpServerBuilder::with_handler(Serving { service: service.clone(), server })
             .std_socket(socket.try_clone()?)
             .map_err(into_io)?
             .timeout(TIMEOUT)
@@ -104,9 +106,13 @@ fn into_io(error: async_tftp::Error) -> io::Error {
 }
 
 /// Our side of the crate's interface.
-struct Files<F>(Service<F>);
+struct Serving<F> {
+    service: Service<F>,
+    /// The address that is served.
+    server: Ipv4Addr,
+}
 
-impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Files<F> {
+impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
     type Reader = Transfer<F>;
     /// Never made: every upload is refused.
     type Writer = Vec<u8>;
@@ -118,9 +124,11 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Files<F> {
     ) -> Result<(Transfer<F>, Option<u64>), Reply> {
         let asked = path.as_os_str().as_bytes();
         let peer = v4(client)?;
-        let (file, slot) = self.0.admit(peer, asked).map_err(|reason| self.0.refuse(peer, asked, reason))?;
-        let size = file.size;
-        let transfer = Transfer::new(file, peer, slot, self.0.record.clone());
+        let service = &self.service;
+        let admitted = service.admit(peer, self.server, asked);
+        let (content, slot) = admitted.map_err(|reason| service.refuse(peer, asked, reason))?;
+        let size = content.size();
+        let transfer = Transfer::new(content, peer, slot, service.record.clone());
         // curl takes a size of 0 in the answer for an error, so an empty file is sent without one.
         Ok((transfer, (size > 0).then_some(size)))
     }
@@ -131,17 +139,17 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Files<F> {
         path: &Path,
         _size: Option<u64>,
     ) -> Result<Vec<u8>, Reply> {
-        Err(self.0.refuse(v4(client)?, path.as_os_str().as_bytes(), Refusal::Upload))
+        Err(self.service.refuse(v4(client)?, path.as_os_str().as_bytes(), Refusal::Upload))
     }
 }
 
 impl<F: Fn(Event)> Service<F> {
-    fn admit(&self, peer: SocketAddrV4, asked: &[u8]) -> Result<(OpenFile, Slot), Refusal> {
+    fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Content, Slot), Refusal> {
         if !self.limits.admits(*peer.ip(), &self.served) {
             return Err(Refusal::NotAllowed);
         }
         let slot = Slot::take(&self.under_way, self.limits.max_transfers).ok_or(Refusal::Busy)?;
-        Ok((self.catalog.open_asked(asked)?, slot))
+        Ok((self.files.find(asked, &self.files.asker(*peer.ip(), server))?, slot))
     }
 
     fn refuse(&self, peer: SocketAddrV4, asked: &[u8], reason: Refusal) -> Reply {
@@ -192,9 +200,7 @@ impl Drop for Slot {
 /// A file on its way to a client. The crate drops it when the transfer is over, however it went; only then is known
 /// what to record.
 struct Transfer<F: Fn(Event)> {
-    file: BufReader<std::fs::File>,
-    name: String,
-    size: u64,
+    content: BufReader<Reading>,
     peer: SocketAddrV4,
     progress: Progress,
     began: Instant,
@@ -203,12 +209,10 @@ struct Transfer<F: Fn(Event)> {
 }
 
 impl<F: Fn(Event)> Transfer<F> {
-    fn new(open: OpenFile, peer: SocketAddrV4, slot: Slot, record: F) -> Transfer<F> {
+    fn new(content: Content, peer: SocketAddrV4, slot: Slot, record: F) -> Transfer<F> {
         let now = Instant::now();
         Transfer {
-            file: BufReader::with_capacity(READ_AHEAD, open.file),
-            name: open.name,
-            size: open.size,
+            content: BufReader::with_capacity(READ_AHEAD, Reading { content, at: 0 }),
             peer,
             progress: Progress { read: 0, first_block: 0, ended: false, last_read: now },
             began: now,
@@ -216,21 +220,18 @@ impl<F: Fn(Event)> Transfer<F> {
             _slot: slot,
         }
     }
+}
 
-    /// Reads what comes next of the `size` bytes promised, and nothing that was appended since. A file that became
-    /// shorter is an error: the end of the data must not look like the end of the file.
+/// Content that is read from its beginning to its end.
+struct Reading {
+    content: Content,
+    at: u64,
+}
+
+impl Read for Reading {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.size - self.progress.read;
-        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let count = loop {
-            match self.file.read(&mut buf[..want]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        if count == 0 && left > 0 && want > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let count = self.content.read_at(buf, self.at)?;
+        self.at += count as u64;
         Ok(count)
     }
 }
@@ -241,7 +242,7 @@ impl<F: Fn(Event)> Unpin for Transfer<F> {}
 impl<F: Fn(Event)> AsyncRead for Transfer<F> {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = this.read(buf);
+        let outcome = this.content.read(buf);
         if let Ok(count) = outcome {
             this.progress.advance(count, buf.len(), Instant::now());
         }
@@ -251,11 +252,12 @@ impl<F: Fn(Event)> AsyncRead for Transfer<F> {
 
 impl<F: Fn(Event)> Drop for Transfer<F> {
     fn drop(&mut self) {
-        let (file, peer) = (std::mem::take(&mut self.name), self.peer);
+        let content = &self.content.get_ref().content;
+        let (file, peer, size) = (content.name().to_owned(), self.peer, content.size());
         (self.record)(match self.progress.end(Instant::now()) {
-            End::Sent => Event::TftpSent { file, peer, bytes: self.size, took: self.began.elapsed() },
+            End::Sent => Event::TftpSent { file, peer, bytes: size, took: self.began.elapsed() },
             End::SizeProbe => Event::TftpSizeProbe { file, peer },
-            End::Stopped => Event::TftpStopped { file, peer, bytes: self.progress.read, size: self.size },
+            End::Stopped => Event::TftpStopped { file, peer, bytes: self.progress.read, size },
         });
     }
 }
@@ -346,37 +348,24 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_sends_what_was_there_and_never_less() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("x"), [7; 100]).unwrap();
-        let catalog = Catalog::open(folder.path()).unwrap();
+    fn a_transfer_gives_its_place_back_and_says_how_far_it_came() {
         let events = Arc::new(Mutex::new(Vec::new()));
         let under_way = Arc::new(AtomicUsize::new(0));
-        let start = || {
-            let seen = events.clone();
-            let slot = Slot::take(&under_way, 1).unwrap();
-            let peer = SocketAddrV4::new([127, 0, 0, 1].into(), 9);
-            Transfer::new(catalog.open_asked(b"x").unwrap(), peer, slot, move |event| {
-                seen.lock().unwrap().push(event);
-            })
-        };
-        let mut buf = [0; 512];
-        let change = |bytes: &[u8]| std::fs::write(folder.path().join("x"), bytes).unwrap();
-
-        let mut grown = start();
+        let seen = events.clone();
+        let slot = Slot::take(&under_way, 1).unwrap();
+        let peer = SocketAddrV4::new([127, 0, 0, 1].into(), 9);
+        let record = move |event| seen.lock().unwrap().push(event);
+        let mut transfer = Transfer::new(Content::text("x", vec![7; 600]), peer, slot, record);
         assert!(Slot::take(&under_way, 1).is_none(), "the only slot is taken");
-        change(&[8; 300]);
-        assert_eq!(grown.read(&mut buf).unwrap(), 100);
-        drop(grown);
+        let mut buf = [0; 512];
+        for expected in [512, 88] {
+            let count = transfer.content.read(&mut buf).unwrap();
+            assert_eq!(count, expected);
+            transfer.progress.advance(count, 512, Instant::now());
+        }
+        drop(transfer);
         assert_eq!(under_way.load(Ordering::Acquire), 0);
-
-        let mut shrunk = start();
-        change(&[9; 50]);
-        assert_eq!(shrunk.read(&mut buf).unwrap(), 50);
-        shrunk.progress.advance(50, 512, Instant::now());
-        assert_eq!(shrunk.read(&mut buf).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        drop(shrunk);
         let last = events.lock().unwrap().pop();
-        assert!(matches!(last, Some(Event::TftpStopped { bytes: 50, size: 300, .. })), "{last:?}");
+        assert!(matches!(last, Some(Event::TftpStopped { bytes: 600, size: 600, .. })), "{last:?}");
     }
 }

@@ -1,0 +1,277 @@
+//! What a client gets for the name it asks for, over TFTP and HTTP alike: the one place where that is looked up.
+
+use std::net::Ipv4Addr;
+
+use crate::boot::name::BootName;
+use crate::event::Refusal;
+use crate::images::{Catalog, Content, OpenFile};
+use crate::server::known::{Known, KnownMachine};
+use crate::server::texts;
+use crate::types::MacAddr;
+
+/// Everything that can be asked for. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Files {
+    catalog: Catalog,
+    known: Known,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The address of ours that it asked.
+    pub server: Ipv4Addr,
+    /// What is known of it.
+    pub machine: KnownMachine,
+}
+
+impl Files {
+    /// The files of `catalog`, for the machines that `known` knows.
+    pub fn new(catalog: Catalog, known: Known) -> Files {
+        Files { catalog, known }
+    }
+
+    /// Who asks from `address` at our address `server`.
+    pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
+        Asker { address, server, machine: self.known.at(address) }
+    }
+
+    /// What `asker` gets for `asked`, in the client's own bytes. The first that there is of
+    ///
+    /// 1. the file of that name in the machine's own folder: `52-54-00-12-34-56/`, `52:54:00:12:34:56/` or, of a
+    ///    Raspberry Pi, its serial number;
+    /// 2. the file of that name;
+    /// 3. text of that name that is made for the machine;
+    /// 4. 1 to 3 for the name without the NUL, 0xFF and space bytes at its end ([`BootName::parse_trimmed`]);
+    /// 5. a file whose name differs in ASCII case alone ([`Catalog::open_in_any_case`]), in the order of 1, 2 and 4.
+    ///
+    /// A machine never gets another machine's file, or one of another folder, for a name that it asks for with a
+    /// folder: a Raspberry Pi takes `<serial>/start4.elf` being missing as the sign to ask for `start4.elf` itself.
+    ///
+    /// # Errors
+    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; and what [`Catalog::open_file`] says of a file
+    /// that is there but cannot be served.
+    pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
+        let folders = own_folders(&asker.machine);
+        let mut refused = None;
+        for name in BootName::readings(asked) {
+            match self.open(&name, &folders) {
+                Ok(open) => return Ok(Content::File(open)),
+                Err(why @ (Refusal::NotFound | Refusal::BadName)) => _ = refused.get_or_insert(why),
+                Err(why) => return Err(why),
+            }
+            if let Some(text) = texts::text(&name, asker) {
+                return Ok(Content::Text(text));
+            }
+        }
+        let in_any_case = BootName::readings(asked).find_map(|name| {
+            let own = folders.iter().map(|folder| name.within(folder));
+            own.chain([name.clone()]).find_map(|name| self.catalog.open_in_any_case(&name))
+        });
+        in_any_case.map(Content::File).ok_or(refused.unwrap_or(Refusal::BadName))
+    }
+
+    /// Bytes of the file that the machine with this MAC gets for `name`, before it has an address to ask from. `None` if
+    /// that is text made for it, whose size may change, or nothing.
+    pub fn size(&self, name: &str, mac: Option<MacAddr>) -> Option<u64> {
+        let name = BootName::parse(name.as_bytes()).ok()?;
+        let folders = own_folders(&KnownMachine { mac, ..KnownMachine::default() });
+        self.open(&name, &folders).ok().map(|open| open.size)
+    }
+
+    /// The file `name` of the first of `folders` that has it, or of the whole folder.
+    fn open(&self, name: &BootName, folders: &[BootName]) -> Result<OpenFile, Refusal> {
+        for folder in folders {
+            match self.catalog.open_file(&name.within(folder)) {
+                Err(Refusal::NotFound) => {}
+                found => return found,
+            }
+        }
+        self.catalog.open_file(name)
+    }
+}
+
+/// The names that the machine's own folder may have.
+fn own_folders(machine: &KnownMachine) -> Vec<BootName> {
+    let colons = machine.mac.map(|mac| mac.to_string());
+    let hyphens = colons.as_ref().map(|mac| mac.replace(':', "-"));
+    let names = [hyphens, colons, machine.serial.clone()];
+    names.into_iter().flatten().filter_map(|name| BootName::parse(name.as_bytes()).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Arch;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
+    const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+    const OWN: &str = "52-54-00-12-34-56";
+
+    struct Bench {
+        base: tempfile::TempDir,
+        files: Files,
+        known: Known,
+    }
+
+    impl Bench {
+        /// A folder with these files, which have their names as content, and a file `secret` beside it.
+        fn with(names: &[&str]) -> Bench {
+            let base = tempfile::tempdir().unwrap();
+            fs::create_dir(base.path().join("root")).unwrap();
+            fs::write(base.path().join("secret"), "secret").unwrap();
+            let catalog = Catalog::open(&base.path().join("root")).unwrap();
+            let known = Known::default();
+            let bench = Bench { files: Files::new(catalog, known.clone()), base, known };
+            names.iter().for_each(|name| bench.add(name));
+            bench
+        }
+
+        fn root(&self) -> PathBuf {
+            self.base.path().join("root")
+        }
+
+        fn add(&self, name: &str) {
+            let path = self.root().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+
+        /// What the machine with this MAC gets: the name of the file, which is also what is in it.
+        fn get_as(&self, mac: Option<&str>, asked: &[u8]) -> Result<String, Refusal> {
+            let mac = mac.map(|mac| mac.parse().unwrap());
+            self.known.learn(ADDRESS, KnownMachine { mac, ..KnownMachine::default() });
+            let content = self.files.find(asked, &self.files.asker(ADDRESS, SERVER))?;
+            let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
+            content.read_at(&mut bytes, 0).unwrap();
+            assert_eq!(bytes, content.name().as_bytes());
+            Ok(content.name().to_owned())
+        }
+
+        fn get(&self, asked: &[u8]) -> Result<String, Refusal> {
+            self.get_as(Some(OWN), asked)
+        }
+    }
+
+    #[test]
+    fn t_19_every_spelling_that_clients_use_finds_the_file() {
+        let bench = Bench::with(&["x", "sub/y", "ends "]);
+        for asked in ["x", "/x", "//x", "/./x", r"\x", "x\0", "x ", "x \0\0", "X", "X "] {
+            assert_eq!(bench.get(asked.as_bytes()).as_deref(), Ok("x"), "{asked:?}");
+        }
+        assert_eq!(bench.get(b"x\xff\xff").as_deref(), Ok("x"));
+        assert_eq!(bench.get(br"\SUB\Y").as_deref(), Ok("sub/y"));
+        assert_eq!(bench.get(b"ends ").as_deref(), Ok("ends "), "as it is comes first");
+    }
+
+    #[test]
+    fn t_19_what_is_no_name_or_leads_outside_is_refused() {
+        let bench = Bench::with(&["sub/y"]);
+        symlink("../secret", bench.root().join("out")).unwrap();
+        nix::unistd::mkfifo(&bench.root().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for asked in [
+            "../secret",
+            r"..\secret",
+            "sub/../../secret",
+            "..\0",
+            "",
+            "/",
+            "a\0b",
+            "a\nb",
+            "out",
+            "OUT ",
+            "out\0",
+        ] {
+            let refused = bench.get(asked.as_bytes());
+            assert!(matches!(refused, Err(Refusal::BadName | Refusal::NotFound)), "{asked:?}: {refused:?}");
+        }
+        assert_eq!(bench.get(b"out"), Err(Refusal::BadName));
+        assert_eq!(bench.get(b"Gr\xf6\xdfe"), Err(Refusal::BadName), "Latin-1");
+        assert_eq!(bench.get(&[b'x'; 5000]), Err(Refusal::BadName));
+        for asked in ["%2e%2e/secret", "sub", "SUB", "fifo", "FIFO", "/etc/passwd", "none ", "none\0"] {
+            assert_eq!(bench.get(asked.as_bytes()), Err(Refusal::NotFound), "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_machines_own_folder_comes_before_all_else() {
+        let bench = Bench::with(&["a", "b", "sub/c", "52-54-00-12-34-56/a", "52-54-00-12-34-56/sub/c"]);
+        assert_eq!(bench.get(b"a").as_deref(), Ok("52-54-00-12-34-56/a"));
+        assert_eq!(bench.get(br"\sub\c").as_deref(), Ok("52-54-00-12-34-56/sub/c"));
+        assert_eq!(bench.get(b"a\xff").as_deref(), Ok("52-54-00-12-34-56/a"));
+        assert_eq!(bench.get(b"A").as_deref(), Ok("52-54-00-12-34-56/a"));
+        assert_eq!(bench.get(b"b").as_deref(), Ok("b"), "what it has not comes from where it is for all");
+        for other in [Some("52:54:00:12:34:57"), None] {
+            assert_eq!(bench.get_as(other, b"a").as_deref(), Ok("a"), "{other:?}");
+        }
+        let mac = OWN.parse().ok();
+        assert_eq!(bench.files.size("a", mac), Some(19), "and option 13 says the size of that one");
+        assert_eq!((bench.files.size("a", None), bench.files.size("none", mac)), (Some(1), None));
+    }
+
+    #[test]
+    fn a_machines_own_folder_may_have_its_mac_as_logs_show_it() {
+        let bench = Bench::with(&["a", "52:54:00:12:34:56/a"]);
+        assert_eq!(bench.get(b"a").as_deref(), Ok("52:54:00:12:34:56/a"));
+        bench.add("52-54-00-12-34-56/a");
+        assert_eq!(bench.get(b"a").as_deref(), Ok("52-54-00-12-34-56/a"));
+    }
+
+    #[test]
+    fn a_machines_own_folder_leads_outside_no_more_than_others() {
+        let bench = Bench::with(&["a"]);
+        symlink("..", bench.root().join(OWN)).unwrap();
+        assert_eq!(bench.get(b"secret"), Err(Refusal::BadName));
+        fs::remove_file(bench.root().join(OWN)).unwrap();
+        symlink("group1", bench.root().join(OWN)).unwrap();
+        bench.add("group1/a");
+        let found = bench.files.find(b"a", &bench.files.asker(ADDRESS, SERVER)).unwrap();
+        assert_eq!(found.name(), "52-54-00-12-34-56/a", "machines may share a folder by a symlink");
+    }
+
+    #[test]
+    fn what_a_raspberry_pi_asks_for_by_its_serial_number_is_never_taken_from_elsewhere() {
+        let bench = Bench::with(&["start4.elf", "100bcdef/config.txt", "config.txt"]);
+        let pi = KnownMachine {
+            serial: Some("100bcdef".into()),
+            arch: Some(Arch::RASPBERRY_PI),
+            ..Default::default()
+        };
+        let asker = Asker { address: ADDRESS, server: SERVER, machine: pi };
+        let find =
+            |asked: &str| bench.files.find(asked.as_bytes(), &asker).map(|found| found.name().to_owned());
+        assert_eq!(find("100bcdef/start4.elf"), Err(Refusal::NotFound), "so it asks for start4.elf itself");
+        assert_eq!(find("100bcdef/config.txt").as_deref(), Ok("100bcdef/config.txt"));
+        assert_eq!(find("00000000/config.txt"), Err(Refusal::NotFound));
+        assert_eq!(find("config.txt").as_deref(), Ok("100bcdef/config.txt"));
+        assert_eq!(find("start4.elf").as_deref(), Ok("start4.elf"));
+    }
+
+    #[test]
+    fn text_made_for_the_asker_is_served_as_if_it_were_a_file() {
+        let bench = Bench::with(&[]);
+        let whoami = |bench: &Bench| {
+            let mac = "52:54:00:12:34:56".parse().ok();
+            let asker = Asker {
+                address: ADDRESS,
+                server: SERVER,
+                machine: KnownMachine { mac, ..Default::default() },
+            };
+            let content = bench.files.find(br"\lanboot\whoami", &asker).unwrap();
+            let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
+            content.read_at(&mut bytes, 0).unwrap();
+            (content.name().to_owned(), String::from_utf8(bytes).unwrap())
+        };
+        let (name, text) = whoami(&bench);
+        assert_eq!(name, "lanboot/whoami");
+        assert_eq!(text, "address: 192.168.77.50\nserver: 192.168.77.1\nmac: 52:54:00:12:34:56\n");
+        bench.add("lanboot/whoami");
+        assert_eq!(whoami(&bench).1, "lanboot/whoami", "a file comes first");
+        assert_eq!(bench.files.size("lanboot/whoami2", None), None);
+    }
+}
