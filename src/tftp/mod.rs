@@ -1,6 +1,8 @@
 //! TFTP: what is granted to a client. This folder never touches a socket or a file.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod netascii;
+
 use std::net::Ipv4Addr;
 
 use crate::types::Ipv4Network;
