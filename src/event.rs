@@ -88,6 +88,28 @@ pub enum Event {
         /// Bytes it has.
         size: u64,
     },
+    /// A TFTP client put a new file here: it is on stable storage.
+    TftpReceived {
+        /// The file's name beneath the folder for uploads.
+        file: String,
+        /// From whom.
+        peer: SocketAddrV4,
+        /// Bytes of the file.
+        bytes: u64,
+        /// From request to the last acknowledgement.
+        took: Duration,
+    },
+    /// A TFTP upload ended before the end of the file; nothing is kept of it.
+    TftpUploadStopped {
+        /// The file's name beneath the folder for uploads.
+        file: String,
+        /// From whom.
+        peer: SocketAddrV4,
+        /// Bytes of it that had come.
+        bytes: u64,
+        /// Why.
+        why: UploadStop,
+    },
     /// A TFTP request was refused.
     TftpRefused {
         /// The name as asked for.
@@ -123,6 +145,8 @@ impl Event {
             | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }
             | Event::TftpStopped { .. }
+            | Event::TftpReceived { .. }
+            | Event::TftpUploadStopped { .. }
             | Event::TftpRefused { .. } => None,
         }
     }
@@ -232,12 +256,32 @@ named! {
         AccessDenied = "access_denied",
         /// Uploads are not served.
         Upload = "upload",
+        /// A file of that name is there: uploads never replace one.
+        Exists = "exists",
+        /// The upload is larger than allowed.
+        TooLarge = "too_large",
+        /// The disk has no room for the upload.
+        DiskFull = "disk_full",
         /// The address is in none of the served or allowed networks.
         NotAllowed = "not_allowed",
         /// As many transfers as allowed are under way.
         Busy = "busy",
         /// The disk failed.
         Io = "io",
+    }
+}
+
+named! {
+    /// Why an upload ended before the end of the file.
+    UploadStop {
+        /// Nothing was heard of the client any more.
+        Silent = "silent",
+        /// The client sent an ERROR.
+        Client = "client_error",
+        /// The network says that nobody listens at the client's port.
+        Unreachable = "unreachable",
+        /// The client broke the protocol.
+        Illegal = "illegal",
     }
 }
 

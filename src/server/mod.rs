@@ -16,9 +16,11 @@ pub mod notify;
 mod observe;
 mod ping;
 mod port;
+mod slot;
 mod socket;
 mod texts;
 pub mod tftp_async;
+pub mod tftp_upload;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -61,7 +61,9 @@ fn level(event: &Event) -> Level {
         Event::Declined { .. } | Event::Conflict { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
-        Event::TftpRefused { .. } | Event::TftpStopped { .. } => Level::WARN,
+        Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
+            Level::WARN
+        }
         _ => Level::INFO,
     }
 }
@@ -109,6 +111,16 @@ fn line(interface: &str, event: &Event) -> String {
             peer.ip(),
             size(*bytes),
             size(*whole)
+        ),
+        Event::TftpReceived { file, peer, bytes, took } => {
+            format!("received {} from {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took))
+        }
+        Event::TftpUploadStopped { file, peer, bytes, why } => format!(
+            "stopped receiving {} from {} after {}: {}; nothing is kept",
+            escaped(file),
+            peer.ip(),
+            size(*bytes),
+            why.name()
         ),
         Event::TftpRefused { name, peer, reason } => {
             format!("refused {} to {} reason={}", escaped(name), peer.ip(), reason.name())

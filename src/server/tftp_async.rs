@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use futures_io::AsyncRead;
 use crate::event::{Event, Refusal};
 use crate::images::Content;
 use crate::server::files::Files;
+use crate::server::slot::Slot;
 use crate::tftp::Limits;
 use crate::types::Ipv4Network;
 
@@ -167,6 +168,9 @@ fn reply(reason: Refusal) -> Reply {
         Refusal::BadName | Refusal::AccessDenied | Refusal::Upload | Refusal::NotAllowed => {
             Reply::PermissionDenied
         }
+        // The crate takes no uploads here, so these three never come.
+        Refusal::Exists => Reply::FileAlreadyExists,
+        Refusal::TooLarge | Refusal::DiskFull => Reply::DiskFull,
         Refusal::Busy => Reply::Msg("Server is busy, try again".to_owned()),
         Refusal::Io => Reply::Msg("Cannot read the file".to_owned()),
     }
@@ -177,23 +181,6 @@ fn v4(client: &SocketAddr) -> Result<SocketAddrV4, Reply> {
     match client {
         SocketAddr::V4(peer) => Ok(*peer),
         SocketAddr::V6(_) => Err(Reply::PermissionDenied),
-    }
-}
-
-/// One of the transfers that may be under way at once; given back when dropped.
-struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(under_way: &Arc<AtomicUsize>, limit: usize) -> Option<Slot> {
-        let grow = |count: usize| (count < limit).then_some(count + 1);
-        under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, grow).ok()?;
-        Some(Slot(under_way.clone()))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -314,6 +301,7 @@ impl Progress {
 mod tests {
     use super::*;
     use std::sync::Mutex;
+    use std::sync::atomic::Ordering;
 
     #[test]
     fn a_window_is_bounded_in_blocks_and_bytes() {

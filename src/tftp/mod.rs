@@ -2,6 +2,8 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod netascii;
+pub mod refusal;
+pub mod upload;
 
 use std::net::Ipv4Addr;
 

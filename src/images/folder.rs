@@ -1,0 +1,136 @@
+//! A folder that lookups do not leave. The kernel keeps every one beneath it (`openat2` with `RESOLVE_BENEATH`), so that
+//! a symlink, or a rename at the wrong moment, cannot lead outside.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::Mode;
+
+use crate::event::Refusal;
+use crate::types::Escaped;
+
+/// To look up beneath, and to read the entries of.
+pub(super) const LIST: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// The folder, held open: renaming or replacing it does not change what it is until the next start. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Folder(Arc<OwnedFd>);
+
+impl Folder {
+    /// Opens the folder `root`, which may be a symlink to one; `what` it is, for messages.
+    ///
+    /// Fails when it is not there, and when the kernel has no `openat2` (before Linux 5.6): checking names ourselves
+    /// instead would be a race with whoever changes the folder.
+    pub(super) fn open(root: &Path, what: &str) -> io::Result<Folder> {
+        let shown = Escaped(root.as_os_str().as_bytes());
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open(root, flags, Mode::empty()).map_err(|errno| {
+            let error = io::Error::from(errno);
+            io::Error::new(error.kind(), format!("cannot open {what} {shown}: {error}"))
+        })?;
+        openat2(&root, ".", how(flags)).map_err(|errno| cannot_confine(what, &shown, errno))?;
+        Ok(Folder(Arc::new(root)))
+    }
+
+    /// Opens `path` beneath it; `.` is the folder itself. Symlinks are followed as long as they stay beneath.
+    pub(super) fn look_up(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+        const TRIES: usize = 8;
+        let mut outcome = Err(Errno::EAGAIN);
+        for _ in 0..TRIES {
+            outcome = openat2(&self.0, path, how(flags));
+            // The kernel says EAGAIN when something was renamed while it followed a `..` in a symlink.
+            if !matches!(outcome, Err(Errno::EAGAIN | Errno::EINTR)) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// The names of the entries of `path` that are `wanted` and UTF-8. Each entry that is looked at is taken off
+    /// `budget`; when that is used up, it fails.
+    pub(super) fn entries(
+        &self,
+        path: &str,
+        budget: &mut usize,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> nix::Result<Vec<String>> {
+        let mut dir = Dir::from_fd(self.look_up(path, LIST)?)?;
+        let mut found = Vec::new();
+        for entry in dir.iter() {
+            *budget = budget.checked_sub(1).ok_or(Errno::E2BIG)?;
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if wanted(name) {
+                found.extend(std::str::from_utf8(name).map(str::to_owned));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Beneath the folder, and not through /proc's magic links.
+fn how(flags: OFlag) -> OpenHow {
+    OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS)
+}
+
+fn cannot_confine(what: &str, shown: &Escaped<'_>, errno: Errno) -> io::Error {
+    // Old container runtimes answer EPERM for system calls that their filter does not know.
+    let text = match errno {
+        Errno::ENOSYS | Errno::EPERM => format!(
+            "cannot confine clients to {what} {shown}: the system call openat2 is not available ({errno}); Linux 5.6 \
+             or newer is needed, and in a container a seccomp filter that allows it"
+        ),
+        _ => format!("cannot look into {what} {shown}: {errno}"),
+    };
+    io::Error::new(io::Error::from(errno).kind(), text)
+}
+
+/// Why something beneath a folder cannot be opened.
+pub(super) fn refusal(errno: Errno) -> Refusal {
+    match errno {
+        // ENXIO: a socket, or a device without a driver.
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO | Errno::ENODEV | Errno::EISDIR => Refusal::NotFound,
+        // EXDEV is how RESOLVE_BENEATH says "outside"; ELOOP is a circle, or a magic link.
+        Errno::EXDEV | Errno::ELOOP | Errno::ENAMETOOLONG | Errno::EINVAL => Refusal::BadName,
+        Errno::EACCES | Errno::EPERM => Refusal::AccessDenied,
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => Refusal::Busy,
+        _ => Refusal::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_used_says_why() {
+        let base = tempfile::tempdir().unwrap();
+        let missing = Folder::open(&base.path().join("none"), "the folder").unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        assert!(missing.to_string().contains("/none"), "{missing}");
+        std::fs::write(base.path().join("file"), "").unwrap();
+        assert!(Folder::open(&base.path().join("file"), "the folder").is_err(), "a file");
+        let old = cannot_confine("the folder", &Escaped(b"/srv"), Errno::ENOSYS).to_string();
+        assert!(old.contains("the folder /srv") && old.contains("Linux 5.6"), "{old}");
+    }
+
+    #[test]
+    fn a_failing_disk_is_not_a_missing_file() {
+        assert_eq!(refusal(Errno::EIO), Refusal::Io);
+        assert_eq!(refusal(Errno::ESTALE), Refusal::Io);
+        assert_eq!(refusal(Errno::EMFILE), Refusal::Busy);
+        assert_eq!(refusal(Errno::EACCES), Refusal::AccessDenied);
+    }
+}

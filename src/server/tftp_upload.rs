@@ -1,0 +1,294 @@
+//! Uploads over TFTP, where `tftp.uploads` allows them. They are small and rare, so each has a thread, and its file is
+//! written and synced there without holding up anybody.
+
+use std::io;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use crate::boot::name::BootName;
+use crate::config;
+use crate::event::{Event, Refusal};
+use crate::images::{Incoming, NewFile};
+use crate::server::slot::Slot;
+use crate::tftp::upload::{End, Input, Step, Terms, Upload};
+use crate::wire::tftp::{DATA_HEADER, Packet, Request};
+
+/// Uploads at once; a request beyond that is refused.
+pub const MAX_UPLOADS: usize = 16;
+/// The shortest time that a socket can wait.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// Where clients may put files. Cheap to clone; clones share the limit.
+#[derive(Clone, Debug)]
+pub struct Uploads {
+    incoming: Incoming,
+    max_size: u64,
+    under_way: Arc<AtomicUsize>,
+}
+
+/// An upload that was granted and not yet answered.
+#[derive(Debug)]
+pub struct Granted {
+    upload: Upload,
+    first: Step,
+    /// `None` once it has its name, or is given up.
+    file: Option<NewFile>,
+    name: String,
+    peer: SocketAddrV4,
+    block_size: u16,
+    slot: Slot,
+}
+
+impl Uploads {
+    /// Opens the folder. Fails as [`Incoming::open`] does.
+    pub fn open(settings: &config::Uploads) -> io::Result<Uploads> {
+        let incoming = Incoming::open(&settings.dir)?;
+        Ok(Uploads { incoming, max_size: settings.max_size, under_way: Arc::default() })
+    }
+
+    /// Grants the write request that `peer` sent. `block_size` is the largest that the path to it carries
+    /// ([`crate::tftp::Limits::block_size_for`]). Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] if [`MAX_UPLOADS`] are under way; [`Refusal::TooLarge`] if the client says so itself;
+    /// [`Refusal::BadName`]; and what [`Incoming::create`] says.
+    pub fn grant(
+        &self,
+        request: &Request<'_>,
+        peer: SocketAddrV4,
+        block_size: u16,
+    ) -> Result<Granted, Refusal> {
+        let name = BootName::parse(request.name).map_err(|_| Refusal::BadName)?;
+        let slot = Slot::take(&self.under_way, MAX_UPLOADS).ok_or(Refusal::Busy)?;
+        let terms = Terms { block_size, max_size: self.max_size };
+        let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
+        let file = Some(self.incoming.create(&name)?);
+        Ok(Granted { upload, first, file, name: name.as_str().to_owned(), peer, block_size, slot })
+    }
+}
+
+impl Granted {
+    /// Receives the file in a thread of its own. `socket` is connected to the client, sends from the address that the
+    /// request came to, and blocks. `record` is called for each thing that happens.
+    ///
+    /// Fails when there is no thread to be had; nothing is left of the upload then.
+    pub fn receive(self, socket: UdpSocket, record: impl Fn(Event) + Send + 'static) -> io::Result<()> {
+        let work = move || self.run(&socket, &record);
+        std::thread::Builder::new().name("tftp-upload".to_owned()).spawn(work)?;
+        Ok(())
+    }
+
+    fn run(mut self, socket: &UdpSocket, record: &impl Fn(Event)) {
+        let began = Instant::now();
+        // One byte more than agreed, so that a larger block is seen to be one.
+        let mut datagram = vec![0; DATA_HEADER + usize::from(self.block_size.max(512)) + 1];
+        let mut step = self.first.clone();
+        let end = loop {
+            step = match step {
+                Step::Send(answer) => {
+                    // What is lost is sent again.
+                    let _ = socket.send(&answer);
+                    self.next(socket, &mut datagram, began)
+                }
+                Step::Wait => self.next(socket, &mut datagram, began),
+                Step::Store { data, last } => {
+                    let stored = self.store(&data, last);
+                    if last && stored.is_ok() {
+                        let (file, bytes) = (self.name.clone(), self.upload.bytes());
+                        record(Event::TftpReceived { file, peer: self.peer, bytes, took: began.elapsed() });
+                    }
+                    self.upload.handle(Input::Stored(stored), began.elapsed())
+                }
+                Step::End { end, reply } => {
+                    if let Some(reply) = reply {
+                        let _ = socket.send(&reply);
+                    }
+                    break end;
+                }
+            };
+        };
+        let (file, peer, bytes) = (self.name, self.peer, self.upload.bytes());
+        match end {
+            // It was said when it was stored.
+            End::Received => {}
+            End::Refused(reason) => record(Event::TftpRefused { name: file, peer, reason }),
+            End::Stopped(why) => record(Event::TftpUploadStopped { file, peer, bytes, why }),
+        }
+        drop(self.slot);
+    }
+
+    /// Waits for what happens next, and what is to be done about it.
+    fn next(&mut self, socket: &UdpSocket, datagram: &mut [u8], began: Instant) -> Step {
+        let wait = self.upload.deadline().saturating_sub(began.elapsed()).max(SHORTEST_WAIT);
+        let received = socket.set_read_timeout(Some(wait)).and_then(|()| socket.recv(datagram));
+        let now = began.elapsed();
+        match received {
+            Ok(len) => match Packet::decode(&datagram[..len]) {
+                Ok(packet) => self.upload.handle(Input::Packet(&packet), now),
+                Err(_) => Step::Wait,
+            },
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                self.upload.handle(Input::Timeout, now)
+            }
+            Err(_) => self.upload.handle(Input::Unreachable, now),
+        }
+    }
+
+    fn store(&mut self, data: &[u8], last: bool) -> Result<(), Refusal> {
+        self.file.as_mut().ok_or(Refusal::Io)?.append(data)?;
+        if last { self.file.take().ok_or(Refusal::Io)?.publish() } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::UploadStop;
+    use crate::wire::tftp::{ErrorCode, Mode, Options};
+    use std::fs;
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A folder for uploads, and a client.
+    struct Bench {
+        base: tempfile::TempDir,
+        uploads: Uploads,
+        client: UdpSocket,
+        events: (std::sync::mpsc::Sender<Event>, Receiver<Event>),
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let base = tempfile::tempdir().unwrap();
+            let uploads =
+                Uploads::open(&config::Uploads { dir: base.path().to_owned(), max_size: 5000 }).unwrap();
+            let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            Bench { base, uploads, client, events: channel() }
+        }
+
+        fn grant(&self, name: &str, options: Options) -> Result<Granted, Refusal> {
+            let std::net::SocketAddr::V4(peer) = self.client.local_addr().unwrap() else { unreachable!() };
+            let request = Request { name: name.as_bytes(), mode: Mode::Octet, options };
+            self.uploads.grant(&request, peer, 1468)
+        }
+
+        /// Has an upload carried out; returns its first answer.
+        fn begin(&self, name: &str, options: Options) -> Vec<u8> {
+            let granted = self.grant(name, options).unwrap();
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            socket.connect(granted.peer).unwrap();
+            self.client.connect(socket.local_addr().unwrap()).unwrap();
+            let events = self.events.0.clone();
+            granted.receive(socket, move |event| events.send(event).unwrap()).unwrap();
+            self.answer()
+        }
+
+        fn answer(&self) -> Vec<u8> {
+            let mut buf = [0; 600];
+            let len = self.client.recv(&mut buf).expect("an answer");
+            buf[..len].to_vec()
+        }
+
+        fn put(&self, packet: Packet<'_>) -> Vec<u8> {
+            self.client.send(&packet.encode()).unwrap();
+            self.answer()
+        }
+
+        fn event(&self) -> Event {
+            self.events.1.recv_timeout(Duration::from_secs(10)).expect("an event")
+        }
+
+        fn is_empty(&self) -> bool {
+            let left = |path: &Path| fs::read_dir(path).unwrap().count();
+            // The thread says how it ended just before it ends.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while self.uploads.under_way.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            left(self.base.path()) == 0
+        }
+    }
+
+    #[test]
+    fn a_file_is_stored_before_its_last_block_is_acknowledged() {
+        let bench = Bench::new();
+        let asked = Options { block_size: Some(1024), transfer_size: Some(1500), ..Options::default() };
+        assert_eq!(bench.begin("new", asked), Packet::OAck(asked).encode());
+        assert_eq!(bench.put(Packet::Data { block: 1, data: &[1; 1024] }), Packet::Ack(1).encode());
+        assert!(!bench.base.path().join("new").exists());
+        let last = Packet::Data { block: 2, data: &[2; 476] };
+        assert_eq!(bench.put(last), Packet::Ack(2).encode());
+        assert_eq!(fs::read(bench.base.path().join("new")).unwrap(), [vec![1; 1024], vec![2; 476]].concat());
+        let event = bench.event();
+        assert!(
+            matches!(&event, Event::TftpReceived { file, bytes: 1500, .. } if file == "new"),
+            "{event:?}"
+        );
+        assert_eq!(bench.put(last), Packet::Ack(2).encode(), "should the acknowledgement have been lost");
+    }
+
+    #[test]
+    fn an_upload_that_the_client_ends_leaves_nothing() {
+        let bench = Bench::new();
+        bench.begin("new", Options::default());
+        bench.put(Packet::Data { block: 1, data: &[1; 512] });
+        let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"bye" };
+        bench.client.send(&error.encode()).unwrap();
+        let event = bench.event();
+        let stopped =
+            |event| matches!(event, Event::TftpUploadStopped { bytes: 512, why: UploadStop::Client, .. });
+        assert!(stopped(event));
+        assert!(bench.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_and_leaves_nothing() {
+        let bench = Bench::new();
+        let options = Options { transfer_size: Some(5001), ..Options::default() };
+        assert_eq!(bench.grant("new", options).unwrap_err(), Refusal::TooLarge);
+        bench.begin("new", Options::default());
+        for block in 1..=9 {
+            assert_eq!(bench.put(Packet::Data { block, data: &[1; 512] }), Packet::Ack(block).encode());
+        }
+        let refused = bench.put(Packet::Data { block: 10, data: &[1; 512] });
+        assert!(matches!(Packet::decode(&refused), Ok(Packet::Error { code: ErrorCode::DISK_FULL, .. })));
+        let event = bench.event();
+        assert!(matches!(event, Event::TftpRefused { reason: Refusal::TooLarge, .. }), "{event:?}");
+        assert!(bench.is_empty());
+    }
+
+    #[test]
+    fn a_block_larger_than_agreed_is_seen_to_be_one() {
+        let bench = Bench::new();
+        bench.begin("new", Options { block_size: Some(1468), ..Options::default() });
+        let refused = bench.put(Packet::Data { block: 1, data: &[1; 1500] });
+        assert!(matches!(Packet::decode(&refused), Ok(Packet::Error { code: ErrorCode::ILLEGAL, .. })));
+        assert!(bench.is_empty());
+    }
+
+    #[test]
+    fn names_are_as_strict_as_for_reading_and_uploads_are_bounded_in_number() {
+        let bench = Bench::new();
+        fs::write(bench.base.path().join("old"), "").unwrap();
+        for (name, reason) in [
+            ("../x", Refusal::BadName),
+            (r"..\x", Refusal::BadName),
+            ("", Refusal::BadName),
+            ("old", Refusal::Exists),
+            (r"\old", Refusal::Exists),
+            ("none/x", Refusal::NotFound),
+        ] {
+            assert_eq!(bench.grant(name, Options::default()).unwrap_err(), reason, "{name}");
+        }
+        let granted: Vec<_> =
+            (0..MAX_UPLOADS).map(|i| bench.grant(&format!("new{i}"), Options::default()).unwrap()).collect();
+        assert_eq!(bench.grant("new", Options::default()).unwrap_err(), Refusal::Busy);
+        drop(granted);
+        assert!(bench.grant("new", Options::default()).is_ok());
+    }
+}
