@@ -12,8 +12,11 @@ use crate::types::{Arch, MacAddr, Stage, Uuid};
 use crate::wire::option::code;
 use crate::wire::pxe;
 
-/// Machines remembered. Beyond that, the one that was heard of longest ago is forgotten.
+/// Machines remembered of those that DHCP told of. Beyond that, the one that was heard of longest ago is forgotten.
 pub const MAX_MACHINES: usize = 16_384;
+/// Addresses remembered of those that the kernel was asked about. Anybody can make these up, so they have a table of
+/// their own.
+pub const MAX_NEIGHBOURS: usize = 1024;
 /// Bytes of a host name that are kept: what a name in DNS may have (RFC 1035 section 2.3.4).
 const MAX_HOST_NAME: usize = 255;
 /// How long the kernel's word for which MAC is at an address is taken before it is asked again.
@@ -66,32 +69,30 @@ impl KnownMachine {
     }
 }
 
-/// The machines by address. Cheap to clone; clones share the table.
-#[derive(Clone, Debug, Default)]
-pub struct Known(Arc<Mutex<Table>>);
-
-#[derive(Debug, Default)]
-struct Table {
-    machines: HashMap<Ipv4Addr, Entry>,
-    /// The addresses in the order in which they were last heard of.
-    order: BTreeMap<u64, Ipv4Addr>,
-    heard: u64,
-}
+/// The machines by address. Cheap to clone; clones share the tables.
+#[derive(Clone, Debug)]
+pub struct Known(Arc<Mutex<Tables>>);
 
 #[derive(Debug)]
-struct Entry {
-    machine: KnownMachine,
-    /// Its place in `order`.
-    heard: u64,
-    /// When the kernel was asked; `None` for a machine that DHCP knows.
-    asked: Option<Instant>,
+struct Tables {
+    /// What DHCP told.
+    machines: Table<KnownMachine>,
+    /// What the kernel said, and when: no MAC if it knew none.
+    neighbours: Table<(Option<MacAddr>, Instant)>,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        let (machines, neighbours) = (Table::new(MAX_MACHINES), Table::new(MAX_NEIGHBOURS));
+        Known(Arc::new(Mutex::new(Tables { machines, neighbours })))
+    }
 }
 
 impl Known {
     /// The machine at `address` is `machine`. What an earlier stage of the same machine (the same MAC) told is kept
     /// where `machine` says nothing; of another machine nothing is.
     pub fn learn(&self, address: Ipv4Addr, machine: KnownMachine) {
-        self.table().put(address, machine, None);
+        self.tables().learn(address, machine);
     }
 
     /// Takes in what was answered to `request`: who got or has which address. Costs nothing for a system that renews
@@ -107,69 +108,92 @@ impl Known {
         if boots {
             self.learn(*address, KnownMachine::of(request));
         } else {
-            self.table().forget_another(*address, request.message.mac());
+            self.tables().forget_another(*address, request.message.mac());
         }
     }
 
     /// What is known of the machine at `address`. Of one that DHCP does not know, the MAC if it is on a wire of this
     /// computer, as the kernel says.
     pub fn at(&self, address: Ipv4Addr) -> KnownMachine {
-        if let Some(machine) = self.table().get(address) {
-            return machine;
-        }
-        // Not while the table is locked: the DHCP loop must not wait for a file.
-        let arp = std::fs::read_to_string(ARP_TABLE).unwrap_or_default();
-        let machine = KnownMachine { mac: mac_in(&arp, address), ..KnownMachine::default() };
-        let mut table = self.table();
-        // DHCP may have learned of it just now, and knows better.
-        table.get(address).unwrap_or_else(|| {
-            table.put(address, machine.clone(), Some(Instant::now()));
-            machine
+        let told = self.tables().at(address, Instant::now());
+        told.unwrap_or_else(|| {
+            // Not while the tables are locked: the DHCP loop must not wait for a file.
+            let mac = mac_in(&std::fs::read_to_string(ARP_TABLE).unwrap_or_default(), address);
+            self.tables().neighbours.put(address, (mac, Instant::now()));
+            KnownMachine { mac, ..KnownMachine::default() }
         })
     }
 
-    /// The table, even if somebody who held it failed: each change leaves it whole.
-    fn table(&self) -> MutexGuard<'_, Table> {
+    /// The tables, even if somebody who held them failed: each change leaves them whole.
+    fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
-    fn get(&self, address: Ipv4Addr) -> Option<KnownMachine> {
-        let entry = self.machines.get(&address)?;
-        let fresh = entry.asked.is_none_or(|asked| asked.elapsed() < ARP_FRESH);
-        fresh.then(|| entry.machine.clone())
+impl Tables {
+    /// What is known of `address`; `None` if the kernel is to be asked.
+    fn at(&self, address: Ipv4Addr, now: Instant) -> Option<KnownMachine> {
+        if let Some(machine) = self.machines.get(address) {
+            return Some(machine.clone());
+        }
+        let (mac, asked) = *self.neighbours.get(address)?;
+        let fresh = now.saturating_duration_since(asked) < ARP_FRESH;
+        fresh.then(|| KnownMachine { mac, ..KnownMachine::default() })
     }
 
-    fn put(&mut self, address: Ipv4Addr, machine: KnownMachine, asked: Option<Instant>) {
-        let before = self.remove(address).map(|entry| entry.machine);
+    fn learn(&mut self, address: Ipv4Addr, machine: KnownMachine) {
+        let before = self.machines.get(address);
         let same = before.filter(|before| before.mac.is_some() && before.mac == machine.mac);
         let machine = match same {
-            Some(before) => before.and(machine),
+            Some(before) => before.clone().and(machine),
             None => machine,
         };
-        if self.machines.len() >= MAX_MACHINES
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.machines.remove(&oldest);
-        }
-        self.heard += 1;
-        self.order.insert(self.heard, address);
-        self.machines.insert(address, Entry { machine, heard: self.heard, asked });
+        self.machines.put(address, machine);
     }
 
     /// Forgets the machine at `address` unless its MAC is `mac`: the address is another's now, of whom nothing is known.
     fn forget_another(&mut self, address: Ipv4Addr, mac: Option<MacAddr>) {
-        let other = self.machines.get(&address).is_some_and(|entry| entry.machine.mac != mac);
-        if other {
-            self.remove(address);
+        if self.machines.get(address).is_some_and(|machine| machine.mac != mac) {
+            self.machines.remove(address);
         }
     }
+}
 
-    fn remove(&mut self, address: Ipv4Addr) -> Option<Entry> {
-        let entry = self.machines.remove(&address)?;
-        self.order.remove(&entry.heard);
-        Some(entry)
+/// Values by address, as many as the limit says: of those that were put in, the last.
+#[derive(Debug)]
+struct Table<T> {
+    limit: usize,
+    values: HashMap<Ipv4Addr, (T, u64)>,
+    /// The addresses by the number of their last [`Table::put`].
+    order: BTreeMap<u64, Ipv4Addr>,
+    puts: u64,
+}
+
+impl<T> Table<T> {
+    fn new(limit: usize) -> Table<T> {
+        Table { limit, values: HashMap::new(), order: BTreeMap::new(), puts: 0 }
+    }
+
+    fn get(&self, address: Ipv4Addr) -> Option<&T> {
+        self.values.get(&address).map(|(value, _)| value)
+    }
+
+    fn put(&mut self, address: Ipv4Addr, value: T) {
+        self.remove(address);
+        if self.values.len() >= self.limit
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.values.remove(&oldest);
+        }
+        self.puts += 1;
+        self.order.insert(self.puts, address);
+        self.values.insert(address, (value, self.puts));
+    }
+
+    fn remove(&mut self, address: Ipv4Addr) {
+        if let Some((_, number)) = self.values.remove(&address) {
+            self.order.remove(&number);
+        }
     }
 }
 
@@ -228,39 +252,48 @@ mod tests {
     fn an_address_that_a_system_of_another_machine_gets_is_not_the_old_machines() {
         let known = Known::default();
         known.learn(AT, machine(1));
-        known.table().forget_another(AT, Some(mac(1)));
+        known.tables().forget_another(AT, Some(mac(1)));
         assert_eq!(known.at(AT), machine(1));
-        known.table().forget_another(AT, Some(mac(2)));
+        known.tables().forget_another(AT, Some(mac(2)));
         assert_eq!(known.at(AT), KnownMachine::default());
     }
 
     #[test]
     fn as_many_are_remembered_as_the_limit_says_and_the_oldest_forgotten() {
-        let known = Known::default();
-        let address = |i: usize| Ipv4Addr::from(0x0a00_0000 + u32::try_from(i).unwrap());
-        for i in 0..MAX_MACHINES {
-            known.learn(address(i), machine(1));
+        let mut table = Table::new(3);
+        let address = |n: u8| Ipv4Addr::new(10, 0, 0, n);
+        for n in [0, 1, 2, 0, 3] {
+            table.put(address(n), n);
         }
-        known.learn(address(0), machine(2));
-        known.learn(address(MAX_MACHINES), machine(3));
-        let table = known.table();
-        assert_eq!((table.machines.len(), table.order.len()), (MAX_MACHINES, MAX_MACHINES));
-        assert!(table.get(address(1)).is_none(), "the one heard of longest ago");
-        assert_eq!(table.get(address(0)), Some(machine(2)));
-        assert_eq!(table.get(address(MAX_MACHINES)), Some(machine(3)));
+        let values: Vec<_> = (0..4).map(|n| table.get(address(n)).copied()).collect();
+        assert_eq!(values, [Some(0), None, Some(2), Some(3)], "0 was put in once more");
+        assert_eq!((table.values.len(), table.order.len()), (3, 3));
+        table.remove(address(2));
+        assert_eq!((table.values.len(), table.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn addresses_that_anybody_made_up_push_no_machine_out() {
+        let known = Known::default();
+        known.learn(AT, machine(1));
+        for i in 0..u32::try_from(MAX_NEIGHBOURS + MAX_MACHINES).unwrap() {
+            known.tables().neighbours.put(Ipv4Addr::from(0x0a00_0000 + i), (None, Instant::now()));
+        }
+        assert_eq!(known.at(AT), machine(1));
+        assert_eq!(known.tables().neighbours.values.len(), MAX_NEIGHBOURS);
     }
 
     #[test]
     fn the_kernel_is_asked_again_after_a_while_and_dhcp_knows_better() {
         let known = Known::default();
-        let long_ago = Instant::now().checked_sub(ARP_FRESH).unwrap();
-        known.table().put(AT, machine(1), Some(Instant::now()));
-        assert_eq!(known.at(AT), machine(1));
-        known.table().put(AT, machine(1), Some(long_ago));
-        assert_eq!(known.table().get(AT), None);
+        let now = Instant::now();
+        known.tables().neighbours.put(AT, (Some(mac(1)), now));
+        assert_eq!(known.tables().at(AT, now), Some(machine(1)));
+        assert_eq!(known.tables().at(AT, now + ARP_FRESH), None);
+        known.tables().neighbours.remove(AT);
         assert_eq!(known.at(AT), KnownMachine::default(), "no neighbour has this address here");
         known.learn(AT, machine(2));
-        assert_eq!(known.at(AT), machine(2));
+        assert_eq!(known.tables().at(AT, now), Some(machine(2)));
     }
 
     #[test]
