@@ -7,11 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use arch::Arch;
+pub use firmware::Firmware;
+pub use kind::{FileKind, Processor};
 pub use network::{Ipv4Network, Ipv4Range};
+pub use rule::Rule;
 pub use uuid::Uuid;
 
 mod arch;
+mod firmware;
+mod kind;
 mod network;
+mod rule;
 mod uuid;
 
 /// An Ethernet hardware address: what `chaddr` holds when htype is 1 and hlen is 6.
@@ -166,7 +172,7 @@ fn write_colons(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 }
 
 /// A point in wall-clock time: milliseconds since 1970-01-01 UTC. Core code is given it, never asks for it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {

@@ -9,6 +9,8 @@ use nix::fcntl::OFlag;
 use super::folder::{Folder, refusal};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
+use crate::images::kind::read_kind;
+use crate::types::FileKind;
 
 /// Entries of folders that are looked at for one name in another case, in all folders together: a miss must not be
 /// expensive. In a larger folder, names are found only as they are written.
@@ -90,6 +92,11 @@ impl Catalog {
     pub fn size(&self, name: &BootName) -> Option<u64> {
         self.open_file(name).ok().map(|open| open.size)
     }
+
+    /// What kind of program the file `name` is; `None` if it cannot be served or read.
+    pub fn kind(&self, name: &BootName) -> Option<FileKind> {
+        read_kind(self.open_file(name).ok()?.file).ok()
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +141,8 @@ mod tests {
         assert_eq!(open(&catalog, br"\sub\y").unwrap().name, "sub/y");
         let size = |name: &str| catalog.size(&BootName::parse(name.as_bytes()).unwrap());
         assert_eq!((size("x"), size("sub/y"), size("sub")), (Some(7), Some(6), None));
+        let kind = |name: &str| catalog.kind(&BootName::parse(name.as_bytes()).unwrap());
+        assert_eq!((kind("x"), kind("sub")), (Some(FileKind::Text), None));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod content;
 mod folder;
 pub mod incoming;
+pub mod kind;
 
 pub use catalog::{Catalog, OpenFile};
 pub use content::{Content, Text};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::BadText;
+use super::{BadText, Processor};
 
 /// A client system architecture type (option 93, RFC 4578 section 2.1, IANA "Processor Architecture Types").
 ///
@@ -84,6 +84,39 @@ impl Arch {
         ARCH_NAMES.iter().find(|(number, _)| *number == self.0).map(|(_, name)| *name)
     }
 
+    /// Whether it boots by HTTP: its boot file is a URL.
+    pub fn is_http(self) -> bool {
+        self.name().is_some_and(|name| name.ends_with("-http"))
+    }
+
+    /// Whether it is UEFI, by TFTP or by HTTP.
+    pub fn is_uefi(self) -> bool {
+        self.name().is_some_and(|name| name.starts_with("uefi-"))
+    }
+
+    /// Whether it is U-Boot, by TFTP or by HTTP.
+    pub fn is_u_boot(self) -> bool {
+        self.name().is_some_and(|name| name.starts_with("uboot-"))
+    }
+
+    /// The processor that its EFI programs are for; `None` if it starts no EFI programs.
+    pub fn efi_processor(self) -> Option<Processor> {
+        Some(match self.name()?.strip_suffix("-http").unwrap_or(self.name()?) {
+            "uefi-x86" => Processor::X86,
+            "uefi-x64" => Processor::X64,
+            "ia64" => Processor::Itanium,
+            "uefi-ebc" => Processor::Ebc,
+            "uefi-arm32" | "uefi-xscale" => Processor::Arm32,
+            "uefi-arm64" => Processor::Arm64,
+            "uefi-riscv32" => Processor::RiscV32,
+            "uefi-riscv64" => Processor::RiscV64,
+            "uefi-riscv128" => Processor::RiscV128,
+            "uefi-loongarch32" => Processor::LoongArch32,
+            "uefi-loongarch64" => Processor::LoongArch64,
+            _ => return None,
+        })
+    }
+
     /// All names, for help texts and "did you mean".
     pub fn names() -> impl Iterator<Item = &'static str> {
         ARCH_NAMES.iter().filter(|(number, _)| *number != 9).map(|(_, name)| *name)
@@ -109,7 +142,7 @@ impl FromStr for Arch {
         if let Some((number, _)) = ARCH_NAMES.iter().find(|(_, name)| *name == text) {
             return Ok(Arch::from_number(*number));
         }
-        let number = match text.strip_prefix("0x") {
+        let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
             Some(hex) => u16::from_str_radix(hex, 16),
             None => text.parse(),
         };
@@ -127,6 +160,30 @@ mod tests {
         assert_eq!("9".parse(), Ok(Arch::UEFI_X64));
         assert_eq!("0x10".parse::<Arch>().unwrap().to_string(), "uefi-x64-http");
         assert_eq!(Arch::from_number(999).to_string(), "arch-999");
+        assert_eq!("0X13".parse::<Arch>().unwrap().to_string(), "uefi-arm64-http");
         assert!("uefi".parse::<Arch>().is_err());
+    }
+
+    /// "Processor Architecture Types", as IANA has it and as firmware sends it.
+    #[test]
+    fn the_table_is_ianas() {
+        assert!(ARCH_NAMES.iter().map(|(number, _)| *number).eq(0..=41));
+        for (number, name) in ARCH_NAMES {
+            let arch = Arch::from_number(*number);
+            assert_eq!((arch.to_string().as_str(), name.parse()), (*name, Ok(arch)));
+            assert_eq!(number.to_string().parse(), Ok(arch));
+            assert_eq!(format!("{number:#x}").parse(), Ok(arch));
+        }
+        let http: Vec<u16> = (0..50).filter(|number| Arch::from_number(*number).is_http()).collect();
+        assert_eq!(http, [15, 16, 17, 18, 19, 20, 23, 24, 26, 28, 30, 38, 40]);
+        let uefi = (0..50).filter(|number| Arch::from_number(*number).is_uefi());
+        assert_eq!(
+            uefi.collect::<Vec<u16>>(),
+            [6, 7, 8, 9, 10, 11, 15, 16, 17, 18, 19, 25, 26, 27, 28, 29, 30, 37, 38, 39, 40]
+        );
+        for arch in (0..50).map(Arch::from_number) {
+            let starts_efi = arch.is_uefi() || arch == Arch::from_number(2);
+            assert_eq!(arch.efi_processor().is_some(), starts_efi, "{arch}");
+        }
     }
 }

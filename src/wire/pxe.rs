@@ -68,10 +68,39 @@ pub fn machine_identifier(options: &Options) -> Option<&[u8]> {
     options.get(code::MACHINE_IDENTIFIER).filter(|value| value.len() == 17 && value.first() == Some(&0))
 }
 
-/// The first bytes of option 97 of a Raspberry Pi 4 or 5 (rpi-eeprom): `RPi4`, `RPi5`, with or without a type byte.
-pub fn is_raspberry_pi_identifier(options: &Options) -> bool {
+/// Whether the client asks for option `wanted` (option 55).
+pub fn asks_for(options: &Options, wanted: u8) -> bool {
+    options.get(code::PARAMETER_REQUEST_LIST).unwrap_or_default().contains(&wanted)
+}
+
+/// Major and minor version of the client's network interface (option 94, type 1, RFC 4578 section 2.2): 2.1 in a BIOS,
+/// 3.0 and 3.16 in EDK2, 3.10 in iPXE for UEFI, 0.0 in U-Boot.
+pub fn interface_version(options: &Options) -> Option<(u8, u8)> {
+    match options.get(code::CLIENT_NETWORK_INTERFACE)? {
+        [1, major, minor] => Some((*major, *minor)),
+        _ => None,
+    }
+}
+
+/// The network card that iPXE uses, as vendor and device on the PCI bus: suboption 177 of option 175, bus type 1 (iPXE
+/// `dhcp.h`). `None` for other buses.
+pub fn ipxe_card(options: &Options) -> Option<(u16, u16)> {
+    let mut rest = options.get(code::ETHERBOOT)?;
+    while let [number, len, tail @ ..] = rest {
+        let (value, next) = tail.split_at_checked(usize::from(*len))?;
+        if let (177, [1, a, b, c, d]) = (*number, value) {
+            return Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])));
+        }
+        rest = next;
+    }
+    None
+}
+
+/// The model of a Raspberry Pi from the 4 on, a digit: option 97 begins `RPi4` or `RPi5`, with or without a type byte
+/// (rpi-eeprom).
+pub fn raspberry_pi_model(options: &Options) -> Option<u8> {
     let value = options.get(code::MACHINE_IDENTIFIER).unwrap_or_default();
-    value.strip_prefix(&[0]).unwrap_or(value).starts_with(b"RPi")
+    value.strip_prefix(&[0]).unwrap_or(value).strip_prefix(b"RPi")?.first().copied()
 }
 
 /// The serial number in option 97 of a Raspberry Pi 4 or 5, in the eight digits that it also names its folder by:
@@ -125,6 +154,26 @@ mod tests {
         assert_eq!(machine_uuids(&options(97, &bytes[1..])), Some(expected), "without its type");
         for bad in [&[0; 17][..], &[0xff; 16], &[1; 17], &[1, 2, 3], &[]] {
             assert_eq!(machine_uuids(&options(97, bad)), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ipxe_names_its_card_among_its_features() {
+        let card = |value: &[u8]| ipxe_card(&options(175, value));
+        assert_eq!(card(&[0xb1, 5, 1, 0x1a, 0xf4, 0x10, 0, 0xeb, 3, 1, 0, 0]), Some((0x1af4, 0x1000)));
+        assert_eq!(card(&[0xeb, 3, 1, 0, 0, 0xb1, 5, 1, 0x80, 0x86, 0x10, 0x0e]), Some((0x8086, 0x100e)));
+        for other in
+            [&[0xb1, 5, 2, 0x1a, 0xf4, 0x10, 0][..], &[0xb1, 2, 1, 0x1a], &[0xb1, 9, 1], &[0xb1], &[]]
+        {
+            assert_eq!(card(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn rfc4578_2_2_the_interface_has_a_version_if_its_type_is_undi() {
+        assert_eq!(interface_version(&options(94, &[1, 3, 16])), Some((3, 16)));
+        for other in [&[2, 3, 16][..], &[1, 3], &[1, 3, 16, 0], &[]] {
+            assert_eq!(interface_version(&options(94, other)), None, "{other:?}");
         }
     }
 

@@ -1,0 +1,55 @@
+//! The rules by which a boot file is chosen.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Arch, Escaped};
+
+/// Why a client gets the boot file that it gets: the key of config.yaml that says so. `Display` is what log lines show.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Rule {
+    /// `boot` of the machine with this name.
+    Machine(Arc<str>),
+    /// `boot` of this one of `dhcp.classes`, counted from 1.
+    Class(usize),
+    /// `boot.ipxe`.
+    Ipxe,
+    /// `boot.arch`, the key of this architecture.
+    Arch(Arch),
+    /// `boot.bootp`.
+    Bootp,
+    /// The loop guard: an iPXE that does not say so loaded itself again and again, and gets what `boot.ipxe` says.
+    LoopGuard,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Machine(name) => write!(f, "machine {}", Escaped(name.as_bytes())),
+            Rule::Class(number) => write!(f, "class {number}"),
+            Rule::Ipxe => f.write_str("boot.ipxe"),
+            // A number that is not registered has no name, so the key is the number.
+            Rule::Arch(arch) => match arch.name() {
+                Some(name) => write!(f, "boot.arch.{name}"),
+                None => write!(f, "boot.arch.{}", arch.number()),
+            },
+            Rule::Bootp => f.write_str("boot.bootp"),
+            Rule::LoopGuard => f.write_str("loop guard"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_shown_as_the_key_that_says_it() {
+        assert_eq!(Rule::Machine("node1".into()).to_string(), "machine node1");
+        assert_eq!(Rule::Machine("a\nb".into()).to_string(), "machine a\\x0ab");
+        assert_eq!(Rule::Class(2).to_string(), "class 2");
+        assert_eq!(Rule::Arch(Arch::UEFI_X64).to_string(), "boot.arch.uefi-x64");
+        assert_eq!(Rule::Arch(Arch::from_number(999)).to_string(), "boot.arch.999");
+        assert_eq!([Rule::Ipxe, Rule::Bootp].map(|rule| rule.to_string()), ["boot.ipxe", "boot.bootp"]);
+    }
+}
