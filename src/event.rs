@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Arch, MacAddr, Stage};
+use crate::types::{Arch, Firmware, MacAddr, Rule};
 
 /// One thing that happened. Closed: what is not here cannot be logged or counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,8 +26,8 @@ pub enum Event {
         address: Ipv4Addr,
         /// To whom.
         client: Client,
-        /// The boot file it names, if any.
-        file: Option<Arc<str>>,
+        /// The boot file it names, if any, and why this one.
+        file: Option<(Arc<str>, Rule)>,
         /// Why, where the answer alone does not say it: the reason of a NAK.
         note: Option<&'static str>,
     },
@@ -51,6 +51,19 @@ pub enum Event {
         address: Ipv4Addr,
         /// Who answered there, if it was on this wire.
         by: Option<MacAddr>,
+    },
+    /// A machine is given the same boot file again and again.
+    Looping {
+        /// Which.
+        client: Client,
+        /// The file.
+        file: Arc<str>,
+        /// How often it was given.
+        times: usize,
+        /// From the first time to the last.
+        within: Duration,
+        /// Whether it seems to be an iPXE that does not say so, and gets the script from now on.
+        gets_script: bool,
     },
     /// A message was not answered.
     Dropped {
@@ -126,8 +139,8 @@ pub enum Event {
 pub struct Client {
     /// Hardware address; `None` when it is not Ethernet's.
     pub mac: Option<MacAddr>,
-    /// How far it has booted.
-    pub stage: Stage,
+    /// What kind of program it is.
+    pub firmware: Firmware,
     /// Its architecture, if it said one.
     pub arch: Option<Arch>,
 }
@@ -138,6 +151,7 @@ impl Event {
         match self {
             Event::Received { client, .. }
             | Event::Answered { client, .. }
+            | Event::Looping { client, .. }
             | Event::Released { client, .. }
             | Event::Declined { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),

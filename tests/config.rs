@@ -192,17 +192,17 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(dhcp.boot.bootp.as_deref(), Some("pxelinux.0"));
     let machines: Vec<_> = dhcp.machines.iter().collect();
     assert_eq!(
-        (machines[0].name.as_str(), machines[0].mac, machines[0].uuid),
+        (&*machines[0].name, machines[0].mac, machines[0].uuid),
         ("node1", "52:54:00:12:34:56".parse().ok(), None)
     );
     assert_eq!(machines[0].address, Some(Ipv4Addr::new(192, 168, 78, 10)));
     assert_eq!(machines[0].boot, Some(MachineBoot::File("debian.ipxe".into())));
     assert_eq!(machines[0].options, OptionSet::from([(12, b"node1".to_vec())]));
-    assert_eq!(machines[1].name, "52:54:00:12:34:57", "a machine without a name is called by its MAC");
+    assert_eq!(&*machines[1].name, "52:54:00:12:34:57", "a machine without a name is called by its MAC");
     let Some(MachineBoot::ByArch(files)) = &machines[1].boot else { panic!("{:?}", machines[1]) };
     assert_eq!(files[&Arch::BIOS], "lpxelinux.0".into());
     assert_eq!(machines[1].uuid, "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
-    assert_eq!((machines[2].name.as_str(), machines[2].mac), ("01020304-0506-0708-090a-0b0c0d0e0f10", None));
+    assert_eq!((&*machines[2].name, machines[2].mac), ("01020304-0506-0708-090a-0b0c0d0e0f10", None));
 }
 
 #[test]

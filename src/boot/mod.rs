@@ -1,6 +1,7 @@
 //! Machine identity → what it boots. This folder never looks at leases, sockets or the disk.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod guard;
 pub mod identity;
 pub mod name;
 pub mod plan;

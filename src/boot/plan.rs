@@ -89,7 +89,7 @@ fn blocks(size: u64) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Arch;
+    use crate::types::{Arch, Firmware, Rule};
     use crate::wire::dhcp::{BOOTREQUEST, until_nul};
 
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
@@ -99,8 +99,9 @@ mod tests {
         for (code, value) in options {
             request.options.push(*code, value);
         }
-        let identity = Identity { stage, arches: vec![] };
-        plan(&request, &identity, Some(&Choice { file: file.into(), size }), SERVER).unwrap()
+        let identity = Identity { stage, firmware: Firmware::UefiPxe, arches: vec![] };
+        let choice = Choice { size, ..Choice::new(&file.into(), Rule::Ipxe) };
+        plan(&request, &identity, Some(&choice), SERVER).unwrap()
     }
 
     fn option(plan: &Plan, code: u8) -> Option<&[u8]> {
@@ -134,12 +135,16 @@ mod tests {
     fn a_raspberry_pi_finds_its_menu_and_needs_no_file_name() {
         let mut request = Message::new(BOOTREQUEST);
         request.options.push(60, b"PXEClient:Arch:00000:UNDI:002001");
-        let pi = Identity { stage: Stage::Pxe, arches: vec![Arch::RASPBERRY_PI] };
+        let pi = Identity {
+            stage: Stage::Pxe,
+            firmware: Firmware::RaspberryPi4,
+            arches: vec![Arch::RASPBERRY_PI],
+        };
         let found = plan(&request, &pi, None, SERVER).unwrap();
         assert_eq!(option(&found, 43), Some(pxe::RASPBERRY_PI_MENU));
         assert_eq!(option(&found, 66), Some(&b"192.168.77.1\0"[..]));
         assert_eq!((option(&found, 67), found.file), (None, [0; 128]));
-        let other = Identity { stage: Stage::Pxe, arches: vec![Arch::BIOS] };
+        let other = Identity { stage: Stage::Pxe, firmware: Firmware::BiosPxe, arches: vec![Arch::BIOS] };
         assert_eq!(plan(&request, &other, None, SERVER), None);
     }
 

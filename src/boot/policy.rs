@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::boot::identity::Identity;
-use crate::types::{Arch, Stage};
+use crate::types::{Arch, Rule, Stage};
 
 /// The `boot:` section of the configuration, as meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,42 +32,83 @@ pub enum MachineBoot {
 pub struct Choice {
     /// Its name beneath boot-images/, or a URL.
     pub file: Arc<str>,
+    /// The key of the configuration that says so.
+    pub rule: Rule,
     /// Its size in bytes if it could be looked up: filled in by the shell, which alone can see the disk.
     pub size: Option<u64>,
 }
 
-/// The boot file for a client, if it is one that boots: of what is said for it, the machine's own and then its classes'
-/// in `said`, the first that it can run; then iPXE's script, then the file of the first architecture that has one. An unknown architecture gets nothing, and certainly not the BIOS file.
-pub fn choose<'a>(
-    policy: &Policy,
-    said: impl IntoIterator<Item = &'a MachineBoot>,
-    identity: &Identity,
-) -> Option<Choice> {
-    let by_arch =
-        |files: &BTreeMap<Arch, Arc<str>>| identity.arches.iter().find_map(|arch| files.get(arch)).cloned();
-    let for_ipxe = identity.stage == Stage::Ipxe;
-    let file_of = |boot: &MachineBoot| match boot {
-        MachineBoot::File(file) => Some(Arc::clone(file)),
-        MachineBoot::ByArch(files) => by_arch(files),
-    };
-    let own = said.into_iter().filter_map(file_of).find(|file| is_ipxe_script(file) == for_ipxe);
-    let file = own.or_else(|| match identity.stage {
-        Stage::Ipxe => policy.ipxe.clone(),
-        Stage::Bootp => policy.bootp.as_ref().or_else(|| policy.arch.get(&Arch::BIOS)).cloned(),
-        Stage::Pxe | Stage::Http => by_arch(&policy.arch),
-        Stage::Other => None,
-    })?;
-    Some(Choice { file, size: None })
+impl Choice {
+    /// The choice of `file` by `rule`, of a size that is not known yet.
+    pub fn new(file: &Arc<str>, rule: Rule) -> Choice {
+        Choice { file: Arc::clone(file), rule, size: None }
+    }
 }
 
-/// Whether a file name is one that only iPXE can run.
-fn is_ipxe_script(file: &str) -> bool {
-    file.ends_with(".ipxe")
+/// The boot file for a client, if it is one that boots. First match wins: of what is said for it in `said`, its
+/// machine's own and then its classes', the first that it can run; then, for iPXE, `boot.ipxe`; then `boot.arch` of the
+/// first architecture of the client that is there. An unknown architecture gets nothing, and certainly not the BIOS's
+/// file.
+pub fn choose<'a>(
+    policy: &Policy,
+    said: impl IntoIterator<Item = (&'a MachineBoot, Rule)>,
+    identity: &Identity,
+) -> Option<Choice> {
+    let own = said.into_iter().find_map(|(boot, rule)| {
+        let file = match boot {
+            MachineBoot::File(file) => file,
+            MachineBoot::ByArch(files) => by_arch(files, identity)?.1,
+        };
+        can_run(identity.stage, file).then(|| Choice::new(file, rule))
+    });
+    own.or_else(|| {
+        let (file, rule) = match identity.stage {
+            Stage::Ipxe => (policy.ipxe.as_ref()?, Rule::Ipxe),
+            Stage::Bootp => match &policy.bootp {
+                Some(file) => (file, Rule::Bootp),
+                None => (policy.arch.get(&Arch::BIOS)?, Rule::Arch(Arch::BIOS)),
+            },
+            Stage::Pxe | Stage::Http => {
+                let (arch, file) = by_arch(&policy.arch, identity)?;
+                (file, Rule::Arch(arch))
+            }
+            Stage::Other => return None,
+        };
+        Some(Choice::new(file, rule))
+    })
+}
+
+/// The first of the client's architectures that has a file, and the file. U-Boot on x86 says that it is a BIOS, but
+/// starts none of its programs.
+fn by_arch<'f>(files: &'f BTreeMap<Arch, Arc<str>>, identity: &Identity) -> Option<(Arch, &'f Arc<str>)> {
+    let starts = |arch: &Arch| *arch != Arch::BIOS || identity.firmware.starts_bios_programs();
+    identity.arches.iter().filter(|arch| starts(arch)).find_map(|arch| Some((*arch, files.get(arch)?)))
+}
+
+/// Whether a client at this stage can run `file`, as far as the name tells: only iPXE runs a script, and it must not
+/// load itself again; HTTP boot takes nothing but a URL of HTTP, and PXE has only TFTP.
+fn can_run(stage: Stage, file: &str) -> bool {
+    let is_http = ["http://", "https://"]
+        .iter()
+        .any(|scheme| file.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)));
+    match stage {
+        Stage::Ipxe => is_ipxe_script(file),
+        Stage::Http => is_http && !is_ipxe_script(file),
+        Stage::Pxe => !is_http && !is_ipxe_script(file),
+        Stage::Bootp | Stage::Other => !is_ipxe_script(file),
+    }
+}
+
+/// Whether a file name or URL is one that only iPXE can run: it ends in `.ipxe`, a URL's query left out.
+pub fn is_ipxe_script(file: &str) -> bool {
+    let path = file.split(['?', '#']).next().unwrap_or_default();
+    path.ends_with(".ipxe")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Firmware;
 
     fn policy() -> Policy {
         let arch = [(Arch::BIOS, "undionly.kpxe"), (Arch::UEFI_X64, "snponly.efi")];
@@ -78,9 +119,27 @@ mod tests {
         }
     }
 
-    fn chosen(machine: Option<&MachineBoot>, stage: Stage, arches: &[u16]) -> Option<String> {
+    fn identity(stage: Stage, arches: &[u16]) -> Identity {
+        let firmware = match stage {
+            Stage::Bootp => Firmware::Bootp,
+            Stage::Pxe if arches == [0] => Firmware::BiosPxe,
+            Stage::Pxe => Firmware::UefiPxe,
+            Stage::Http => Firmware::HttpBoot,
+            Stage::Ipxe => Firmware::Ipxe,
+            Stage::Other => Firmware::Other,
+        };
         let arches = arches.iter().map(|number| Arch::from_number(*number)).collect();
-        choose(&policy(), machine, &Identity { stage, arches }).map(|choice| choice.file.to_string())
+        Identity { stage, firmware, arches }
+    }
+
+    fn chosen(machine: Option<&MachineBoot>, stage: Stage, arches: &[u16]) -> Option<String> {
+        let said = machine.map(|boot| (boot, Rule::Machine("m".into())));
+        choose(&policy(), said, &identity(stage, arches)).map(|choice| choice.file.to_string())
+    }
+
+    fn rule(said: &[(&MachineBoot, Rule)], stage: Stage, arches: &[u16]) -> Option<String> {
+        choose(&policy(), said.iter().cloned(), &identity(stage, arches))
+            .map(|choice| choice.rule.to_string())
     }
 
     #[test]
@@ -116,5 +175,52 @@ mod tests {
         assert_eq!(chosen(Some(&map), Stage::Pxe, &[7]).as_deref(), Some("grubx64.efi"));
         assert_eq!(chosen(Some(&map), Stage::Pxe, &[0]).as_deref(), Some("undionly.kpxe"));
         assert_eq!(chosen(Some(&map), Stage::Ipxe, &[7]).as_deref(), Some("boot.ipxe"));
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_wins_and_is_named() {
+        let loader = MachineBoot::File("special.efi".into());
+        let script = MachineBoot::File("debian.ipxe".into());
+        let map = MachineBoot::ByArch([(Arch::UEFI_ARM64, "grubaa64.efi".into())].into());
+        let machine = |boot| (boot, Rule::Machine("node1".into()));
+        let class = |boot| (boot, Rule::Class(2));
+        let named = |rule: &str| Some(rule.to_owned());
+        assert_eq!(rule(&[machine(&loader), class(&loader)], Stage::Pxe, &[7]), named("machine node1"));
+        assert_eq!(rule(&[machine(&script), class(&loader)], Stage::Pxe, &[7]), named("class 2"));
+        assert_eq!(rule(&[machine(&script), class(&loader)], Stage::Ipxe, &[7]), named("machine node1"));
+        assert_eq!(rule(&[machine(&map), class(&map)], Stage::Pxe, &[7]), named("boot.arch.uefi-x64"));
+        assert_eq!(rule(&[machine(&map)], Stage::Pxe, &[11]), named("machine node1"));
+        assert_eq!(rule(&[machine(&loader)], Stage::Ipxe, &[7]), named("boot.ipxe"));
+        assert_eq!(rule(&[], Stage::Ipxe, &[0]), named("boot.ipxe"), "a native ROM on a BIOS too");
+        assert_eq!(rule(&[], Stage::Pxe, &[0]), named("boot.arch.bios"));
+        assert_eq!(rule(&[], Stage::Bootp, &[]), named("boot.arch.bios"));
+        assert_eq!(rule(&[], Stage::Pxe, &[999]), None);
+        let policy = Policy { bootp: Some("old.0".into()), ..policy() };
+        let choice = choose(&policy, [], &identity(Stage::Bootp, &[])).unwrap();
+        assert_eq!((&*choice.file, choice.rule.to_string().as_str()), ("old.0", "boot.bootp"));
+    }
+
+    #[test]
+    fn http_boot_gets_urls_and_pxe_gets_none() {
+        let url = MachineBoot::File("http://{server}/grubx64.efi".into());
+        let name = MachineBoot::File("grubx64.efi".into());
+        assert_eq!(chosen(Some(&url), Stage::Http, &[16]).as_deref(), Some("http://{server}/grubx64.efi"));
+        assert_eq!(chosen(Some(&name), Stage::Http, &[16]).as_deref(), None, "it would drop the reply");
+        assert_eq!(chosen(Some(&url), Stage::Pxe, &[7]).as_deref(), Some("snponly.efi"));
+        let script = MachineBoot::File("HTTP://{server}/menu.ipxe?mac=1".into());
+        assert_eq!(
+            chosen(Some(&script), Stage::Ipxe, &[7]).as_deref(),
+            Some("HTTP://{server}/menu.ipxe?mac=1")
+        );
+        assert_eq!(chosen(Some(&script), Stage::Http, &[16]), None);
+    }
+
+    #[test]
+    fn what_only_calls_itself_a_bios_gets_no_bios_file() {
+        let u_boot = Identity { stage: Stage::Pxe, firmware: Firmware::UBoot, arches: vec![Arch::BIOS] };
+        assert_eq!(choose(&policy(), [], &u_boot), None);
+        let own = MachineBoot::File("boot.scr.uimg".into());
+        let choice = choose(&policy(), [(&own, Rule::Class(1))], &u_boot).unwrap();
+        assert_eq!(&*choice.file, "boot.scr.uimg");
     }
 }

@@ -63,7 +63,7 @@ fn machine(written: file::Machine) -> Option<Machine> {
     let (mac, uuid) = (written.mac.map(|at| at.value), written.uuid.map(|at| at.value));
     let name = mac.map(|mac| mac.to_string()).or_else(|| uuid.map(|uuid| uuid.to_string()))?;
     Some(Machine {
-        name: written.name.map_or(name, |at| at.value),
+        name: written.name.map_or(name, |at| at.value).into(),
         mac,
         uuid,
         address: written.address.map(|at| at.value),

@@ -44,7 +44,7 @@ pub fn missing_files(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Miss
         Some((format!("dhcp.classes[{i}].boot"), "a client of the class".to_owned(), class.boot.as_ref()?))
     });
     let machines = settings.machines.iter().enumerate().filter_map(|(i, machine)| {
-        Some((format!("machines[{i}].boot"), machine.name.clone(), machine.boot.as_ref()?))
+        Some((format!("machines[{i}].boot"), machine.name.to_string(), machine.boot.as_ref()?))
     });
     for (key, client, boot) in classes.chain(machines) {
         match boot {

@@ -288,7 +288,8 @@ pub fn answer(
         Reply::Bootp(_) => (Kind::BootpReply, None),
         Reply::Nak(why) => (Kind::Nak, Some(why)),
     };
-    let file = request.boot.as_ref().filter(|_| note.is_none()).map(|choice| choice.file.clone());
+    let boot = request.boot.as_ref().filter(|_| note.is_none());
+    let file = boot.map(|choice| (choice.file.clone(), choice.rule.clone()));
     // The answer to an INFORM gives no address; the log names the one that the client has.
     let address = if reply == Reply::Inform { request.message.ciaddr } else { reply.address() };
     Decision::Answer {

@@ -5,6 +5,7 @@ pub mod bootp;
 pub mod classes;
 pub mod decide;
 pub mod fqdn;
+pub mod loops;
 pub mod reply;
 pub mod request;
 pub mod route;

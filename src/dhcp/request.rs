@@ -1,14 +1,15 @@
 //! Classify: what a message asks for, who asks, in which subnet, and what it would boot.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use crate::boot::identity::Identity;
-use crate::boot::policy::{Choice, choose};
+use crate::boot::policy::{Choice, MachineBoot, choose};
 use crate::dhcp::classes::Class;
 use crate::dhcp::subnet::{Arrival, Machine, Settings, Subnet};
 use crate::event::{Client, DropReason, Message as Kind};
 use crate::lease::Holder;
-use crate::types::{ClientId, Stage};
+use crate::types::{ClientId, Rule, Stage};
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::option::code;
 use crate::wire::relay;
@@ -117,7 +118,7 @@ impl Request<'_> {
 
 /// Who sent `message`, for an event about one that was dropped.
 pub fn client_of(message: &Message, identity: &Identity) -> Client {
-    Client { mac: message.mac(), stage: identity.stage, arch: identity.arch() }
+    Client { mac: message.mac(), firmware: identity.firmware, arch: identity.arch() }
 }
 
 /// What `message` asks for and all that is needed to decide on it, or why it is not for us.
@@ -135,11 +136,10 @@ pub fn classify<'a>(
     let identifier = of_relay(message, relay::SERVER_OVERRIDE).unwrap_or(server);
     let holder = Holder { client, mac: message.mac(), boots };
     let machine = settings.machines.that_sent(message);
-    let classes: Vec<&Class> =
-        settings.classes.iter().filter(|class| class.has(message, &identity)).collect();
-    let said = machine.and_then(|machine| machine.boot.as_ref());
-    let said = said.into_iter().chain(classes.iter().filter_map(|class| class.boot.as_ref()));
-    let boot = choose(&settings.boot, said, &identity);
+    let numbered = settings.classes.iter().zip(1..).filter(|(class, _)| class.has(message, &identity));
+    let numbered: Vec<(&Class, usize)> = numbered.collect();
+    let boot = choose(&settings.boot, said_for(machine, &numbered), &identity);
+    let classes = numbered.into_iter().map(|(class, _)| class).collect();
     Ok(Request {
         ask,
         message,
@@ -153,6 +153,19 @@ pub fn classify<'a>(
         classes,
         boot,
     })
+}
+
+/// What is said that a client boots: by its machine's entry, then by each of its classes, given with their numbers.
+fn said_for<'a>(
+    machine: Option<&'a Machine>,
+    classes: &[(&'a Class, usize)],
+) -> impl Iterator<Item = (&'a MachineBoot, Rule)> {
+    let by_class = classes.iter().filter_map(|(class, n)| Some((class.boot.as_ref()?, Rule::Class(*n))));
+    let by_machine = machine.and_then(|machine| {
+        let boot = machine.boot.as_ref()?;
+        Some((boot, Rule::Machine(Arc::clone(&machine.name))))
+    });
+    by_machine.into_iter().chain(by_class)
 }
 
 /// An address in the subnet that the relay agent (RFC 3527) or, where that is enabled, the client (RFC 3011) names. The

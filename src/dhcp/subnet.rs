@@ -99,7 +99,7 @@ pub struct LeaseTime {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// Its name in logs.
-    pub name: String,
+    pub name: Arc<str>,
     /// The hardware address it is known by. It has this, a UUID or both; either is enough to be known.
     pub mac: Option<MacAddr>,
     /// The UUID it is known by (option 97), where the hardware address is not of a machine with an entry.

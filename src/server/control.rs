@@ -26,7 +26,7 @@ use crate::event::{Client, Event};
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::commit::{Outcome, Promise};
 use crate::store::LeaseReader;
-use crate::types::{Stage, Timestamp};
+use crate::types::{Firmware, Timestamp};
 
 /// Connections at a time; more wait in the kernel.
 const MAX_CONNECTIONS: usize = 16;
@@ -174,7 +174,7 @@ impl Release {
 /// What the committer is given to store and record a lease that a person ended.
 pub fn released_by_hand(lease: Lease) -> Promise {
     let mac = lease.hardware.mac();
-    let client = Client { mac, stage: Stage::Other, arch: None };
+    let client = Client { mac, firmware: Firmware::Other, arch: None };
     let event = Event::Released { address: lease.address, client };
     Promise { lease, reply: None, otherwise: None, event, interface: "control".into() }
 }

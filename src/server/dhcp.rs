@@ -13,8 +13,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
+use crate::boot::guard::Guard;
 use crate::boot::identity::Identity;
 use crate::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use crate::dhcp::loops;
 use crate::dhcp::request::{Request, classify, client_of};
 use crate::dhcp::route::Route;
 use crate::dhcp::subnet::{Arrival, Settings};
@@ -56,6 +58,8 @@ pub struct DhcpServer {
     pub files: Option<Files>,
     /// Where it is written down who has which address.
     pub known: Known,
+    /// Which machines go round in circles.
+    pub guard: Guard,
     /// Where events go.
     pub recorder: Recorder,
 }
@@ -186,6 +190,7 @@ impl DhcpServer {
             let received = Event::Received { message: request.ask.kind(), client: client.clone() };
             self.recorder.record(&name, &received);
         }
+        loops::before(&mut self.guard, &mut request, &self.settings, now);
         if let (Some(choice), Some(files)) = (&mut request.boot, &self.files) {
             choice.size = files.size(&choice.file, message.mac());
         }
@@ -205,6 +210,8 @@ impl DhcpServer {
             Decision::Answer { change, reply, route, event } => {
                 self.known.answered(&request, &event);
                 let outgoing = outgoing(&request, envelope.interface, &reply, route);
+                let looping = loops::after(&mut self.guard, &request, &event, &self.settings, now);
+                looping.iter().for_each(|event| self.recorder.record(&name, event));
                 match change {
                     Some(LeaseChange::Store(lease)) => {
                         let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
@@ -377,7 +384,7 @@ mod tests {
     use crate::server::interface;
     use crate::server::known::KnownMachine;
     use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
-    use crate::types::{Arch, ClientId, HardwareAddr, MacAddr, Stage};
+    use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr, Stage};
     use crate::wire::dhcp::{BOOTREQUEST, MessageType};
     use crate::wire::option::code;
     use std::net::{Ipv4Addr, SocketAddrV4};
@@ -412,6 +419,7 @@ mod tests {
                 asks: Control::bind(state.path()).1,
                 files: None,
                 known: Known::default(),
+                guard: Guard::default(),
                 recorder,
             };
             let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -566,7 +574,10 @@ mod tests {
             },
             reply: None,
             otherwise: None,
-            event: Event::Released { address, client: Client { mac: None, stage: Stage::Other, arch: None } },
+            event: Event::Released {
+                address,
+                client: Client { mac: None, firmware: Firmware::Other, arch: None },
+            },
             interface: "lo".into(),
         };
         bench.server.committer.submit((0..MAX_WAITING).map(waiting).collect());
@@ -600,7 +611,7 @@ mod tests {
             interface: 0,
             server: Ipv4Addr::LOCALHOST,
         };
-        let client = Client { mac: None, stage: Stage::Other, arch: None };
+        let client = Client { mac: None, firmware: Firmware::Other, arch: None };
         let offer = Event::Answered {
             message: crate::event::Message::Offer,
             address: Ipv4Addr::new(127, 77, 0, 50),

@@ -32,6 +32,7 @@ use std::sync::atomic::AtomicUsize;
 
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::boot::guard::Guard;
 use crate::config::{Config, Tftp};
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
@@ -254,6 +255,7 @@ fn bind_dhcp(
         asks,
         files,
         known,
+        guard: Guard::default(),
         recorder: recorder.clone(),
     };
     Ok((dhcp, control))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use crate::event::{Client, DropReason, Event, Refusal};
-use crate::types::{Escaped, Stage};
+use crate::types::{Escaped, Firmware};
 
 /// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,7 @@ fn level(event: &Event) -> Level {
             DropReason::NotServed | DropReason::Checking => Level::DEBUG,
             _ => Level::INFO,
         },
-        Event::Declined { .. } | Event::Conflict { .. } => Level::WARN,
+        Event::Declined { .. } | Event::Conflict { .. } | Event::Looping { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
@@ -78,8 +78,8 @@ fn line(interface: &str, event: &Event) -> String {
                 let _ = write!(line, " {address}");
             }
             let _ = write!(line, " {}", hardware(client));
-            if let Some(file) = file {
-                let _ = write!(line, " file={file}");
+            if let Some((file, rule)) = file {
+                let _ = write!(line, " file={file} rule={rule}");
             }
             if let Some(note) = note {
                 let _ = write!(line, ": {note}");
@@ -96,6 +96,16 @@ fn line(interface: &str, event: &Event) -> String {
         Event::Conflict { address, by } => {
             let by = by.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
             format!("conflict({interface}) {address} is used by {by}; it is offered to nobody for a while")
+        }
+        Event::Looping { client, file, times, within, gets_script } => {
+            let why = if *gets_script {
+                "it seems to be an iPXE that does not say so (neither option 77 nor 175) and loads itself; from now on \
+                 it gets the script of boot.ipxe"
+            } else {
+                "that file does not come, does not start or leads back here; its screen says which"
+            };
+            let within = within.as_secs();
+            format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
         }
         Event::Dropped { reason, client } => {
             let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
@@ -134,8 +144,8 @@ fn hardware(client: &Client) -> String {
 
 fn who(client: &Client) -> String {
     let mut text = hardware(client);
-    if client.stage != Stage::Other {
-        let _ = write!(text, " {}", client.stage);
+    if client.firmware != Firmware::Other {
+        let _ = write!(text, " {}", client.firmware);
     }
     if let Some(arch) = client.arch {
         let _ = write!(text, " {arch}");
@@ -164,13 +174,13 @@ fn seconds(took: Duration) -> String {
 mod tests {
     use super::*;
     use crate::event::Message;
-    use crate::types::{Arch, MacAddr};
+    use crate::types::{Arch, MacAddr, Rule};
     use std::net::Ipv4Addr;
 
     fn client() -> Client {
         Client {
             mac: Some(MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
-            stage: Stage::Pxe,
+            firmware: Firmware::UefiPxe,
             arch: Some(Arch::UEFI_X64),
         }
     }
@@ -180,9 +190,12 @@ mod tests {
         let received = Event::Received { message: Message::Discover, client: client() };
         assert_eq!(line("eth1", &received), "DHCPDISCOVER(eth1) 52:54:00:12:34:56 PXE uefi-x64");
         let address = Ipv4Addr::new(192, 168, 77, 50);
-        let file = Some("snponly.efi".into());
+        let file = Some(("snponly.efi".into(), Rule::Arch(Arch::UEFI_X64)));
         let offer = Event::Answered { message: Message::Offer, address, client: client(), file, note: None };
-        assert_eq!(line("eth1", &offer), "DHCPOFFER(eth1) 192.168.77.50 52:54:00:12:34:56 file=snponly.efi");
+        assert_eq!(
+            line("eth1", &offer),
+            "DHCPOFFER(eth1) 192.168.77.50 52:54:00:12:34:56 file=snponly.efi rule=boot.arch.uefi-x64"
+        );
         let peer = "192.168.77.50:2070".parse().unwrap();
         let sent = Event::TftpSent {
             file: "snponly.efi".into(),
@@ -193,6 +206,28 @@ mod tests {
         assert_eq!(line("eth1", &sent), "sent snponly.efi to 192.168.77.50 1.0 MiB 0.1 s");
         let drop = Event::Dropped { reason: DropReason::UnknownRelay, client: None };
         assert_eq!(line("eth1", &drop), "dropped(eth1) reason=unknown_relay");
+    }
+
+    #[test]
+    fn a_loop_is_told_to_people() {
+        let told = |gets_script| {
+            let (file, within) = ("snponly.efi".into(), Duration::from_secs(31));
+            line("eth1", &Event::Looping { client: client(), file, times: 3, within, gets_script })
+        };
+        let begin = "loop(eth1) 52:54:00:12:34:56 PXE uefi-x64 was given snponly.efi 3 times in 31 s: ";
+        for (gets_script, why) in [(true, "it seems to be an iPXE"), (false, "that file does not come")] {
+            assert!(told(gets_script).starts_with(&format!("{begin}{why}")), "{}", told(gets_script));
+        }
+        assert_eq!(
+            level(&Event::Looping {
+                client: client(),
+                file: "x".into(),
+                times: 3,
+                within: Duration::ZERO,
+                gets_script: false
+            }),
+            Level::WARN
+        );
     }
 
     #[test]

@@ -6,8 +6,10 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use lanboot::boot::guard::Guard;
 use lanboot::config;
 use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use lanboot::dhcp::loops;
 use lanboot::dhcp::request::classify;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{Arrival, Settings};
@@ -35,6 +37,7 @@ pub struct World {
     pub used: Vec<Ipv4Addr>,
     /// Addresses that were checked, in order.
     pub checked: Vec<Ipv4Addr>,
+    pub guard: Guard,
     pub events: Vec<Event>,
 }
 
@@ -76,6 +79,7 @@ impl World {
             sizes: vec![],
             used: vec![],
             checked: vec![],
+            guard: Guard::default(),
             events: vec![],
         }
     }
@@ -91,6 +95,7 @@ impl World {
             DecodeError::BadHlen => DropReason::BadHlen,
         })?;
         let mut request = classify(&message, &self.arrival, &self.settings)?;
+        loops::before(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
         }
@@ -115,6 +120,8 @@ impl World {
         let (lease, answer, event) = match decision {
             Decision::CheckAddress { .. } => unreachable!("dealt with above"),
             Decision::Answer { change, reply, route, event } => {
+                let looping = loops::after(&mut self.guard, &request, &event, &self.settings, self.now);
+                self.events.extend(looping);
                 let lease = match change {
                     Some(LeaseChange::Store(lease)) => {
                         otherwise =

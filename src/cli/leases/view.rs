@@ -53,7 +53,7 @@ impl<'a> View<'a> {
                 State::Leased | State::Offered | State::Checking => "leased",
             },
             mac: mac.map(|mac| mac.to_string()),
-            name: machine.map(|machine| machine.name.as_str()),
+            name: machine.map(|machine| &*machine.name),
             client_id: format!("{:?}", lease.holder.client),
             expires: finite.map(|until| {
                 humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(until.0)).to_string()
