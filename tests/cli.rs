@@ -59,6 +59,37 @@ fn check_names_boot_files_that_are_not_there() {
 }
 
 #[test]
+fn check_compares_boot_files_with_the_architectures_they_are_mapped_to() {
+    let lab = Lab::new();
+    let images = lab.path().join("boot-images");
+    fs::copy(images.join("undionly.kpxe"), images.join("snponly.efi")).unwrap();
+    fs::write(images.join("boot.ipxe"), "<!DOCTYPE html>").unwrap();
+    let (_, err, code) = told(&lab.run(&["check"]));
+    let (file, folder) = (lab.config_file().display().to_string(), images.display().to_string());
+    assert_eq!(code, 1);
+    assert_eq!(
+        err,
+        format!(
+            "{file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" in {folder} is no EFI program and no iPXE script, but it \
+             is mapped to uefi-x64, which starts EFI programs for x64\n\
+             {file}:10:9: boot.ipxe: \"boot.ipxe\" in {folder} is a text file, but it is what iPXE gets, which must be \
+             an iPXE script: one that begins #!ipxe\n\
+             {file}: 2 problems\n"
+        )
+    );
+    // A server goes on for those whose files are right, and says the same.
+    let serving = lab.serve(&["serve"]);
+    serving.wait_for(&format!(
+        "ERROR {file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" in {folder} is no EFI program"
+    ));
+    serving.wait_for(&format!("ERROR {file}:10:9: boot.ipxe: "));
+    assert_eq!(serving.terminate().0.code(), Some(0));
+    fs::write(images.join("snponly.efi"), lab::efi_head(0xaa64)).unwrap();
+    let (_, err, _) = told(&lab.run(&["check"]));
+    assert!(err.contains("\"snponly.efi\" in ") && err.contains("is an EFI program for arm64, but"), "{err}");
+}
+
+#[test]
 fn a_configuration_that_cannot_be_read_is_wrong_usage() {
     let lab = Lab::new();
     fs::remove_file(lab.config_file()).unwrap();

@@ -13,7 +13,7 @@ use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem, Uploa
 use lanboot::dhcp::classes::{Condition, Glob, Value};
 use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
 use lanboot::tftp::{Engine, Limits, Ports as TransferPorts};
-use lanboot::types::Arch;
+use lanboot::types::{Arch, FileKind, Processor};
 use proptest::prelude::*;
 
 fn repository() -> &'static Path {
@@ -269,6 +269,79 @@ machines:
 10:49: machines[1].boot: no file \"debian.ipxe\" in boot-images, which node2 would ask for
 "
     );
+}
+
+#[test]
+fn files_that_their_clients_cannot_start_are_told_with_both() {
+    let text = "\
+dhcp: {mode: server, subnets: [{network: 10.0.0.0/24}], classes: [{match: {arch: 7}, boot: script}]}
+boot:
+  arch:
+    bios: x64.efi
+    9: undionly.kpxe
+    uefi-arm64: x64.efi
+    uefi-x86: script
+    uefi-riscv64: page.html
+    uefi-loongarch64: ebc.efi
+    uefi-x64-http: http://{server}/arm64.efi?x
+    uefi-arm64-http: http://{server}:8080/arm64.efi
+    uefi-x86-http: http://{server}/unknown.iso
+    uboot-arm64: script
+  ipxe: x64.efi
+  bootp: script
+machines:
+  - {mac: 525400123456, boot: {bios: driver.efi, 7: gone.efi}}
+  - {mac: 52-54-00-12-34-57, boot: page.ipxe}
+  - {mac: 52-54-00-12-34-58, boot: x64.efi}
+  - {mac: 52-54-00-12-34-59, boot: {bios: own.ipxe, uefi-x64: kernel}}
+";
+    let kind = |name: &str| {
+        Some(match name {
+            "x64.efi" => FileKind::EfiProgram(Processor::X64),
+            "arm64.efi" => FileKind::EfiProgram(Processor::Arm64),
+            "ebc.efi" => FileKind::EfiProgram(Processor::Ebc),
+            "driver.efi" => FileKind::OtherPe(Processor::Other(0x1234)),
+            "undionly.kpxe" => FileKind::BiosIpxe,
+            "kernel" => FileKind::LinuxKernel,
+            "script" | "own.ipxe" => FileKind::IpxeScript,
+            "page.html" | "page.ipxe" => FileKind::Text,
+            "unknown.iso" => FileKind::Unknown,
+            _ => return None,
+        })
+    };
+    let problems = config::wrong_file_problems(&config::load(text).unwrap(), text, "files", kind);
+    assert_eq!(
+        lines(&problems),
+        "\
+1:92: dhcp.classes[0].boot: \"script\" in files is an iPXE script, but its name does not end in .ipxe, so it is taken for a loader and firmware gets it: rename it
+4:11: boot.arch.bios: \"x64.efi\" in files is an EFI program for x64, but it is mapped to bios, which starts BIOS boot programs, such as undionly.kpxe and pxelinux.0
+5:8: boot.arch.uefi-x64: \"undionly.kpxe\" in files is a BIOS boot program (iPXE), but it is mapped to uefi-x64, which starts EFI programs for x64
+6:17: boot.arch.uefi-arm64: \"x64.efi\" in files is an EFI program for x64, but it is mapped to uefi-arm64, which starts EFI programs for arm64
+7:15: boot.arch.uefi-x86: \"script\" in files is an iPXE script, but it is mapped to uefi-x86, which starts EFI programs for x86
+8:19: boot.arch.uefi-riscv64: \"page.html\" in files is a text file, but it is mapped to uefi-riscv64, which starts EFI programs for riscv64
+10:20: boot.arch.uefi-x64-http: \"arm64.efi\" in files is an EFI program for arm64, but it is mapped to uefi-x64-http, which starts EFI programs for x64
+13:18: boot.arch.uboot-arm64: \"script\" in files is an iPXE script, but it is mapped to uboot-arm64, which starts programs, and no scripts of iPXE
+14:9: boot.ipxe: \"x64.efi\" in files is an EFI program for x64, but it is what iPXE gets, which must be an iPXE script: one that begins #!ipxe
+15:10: boot.bootp: \"script\" in files is an iPXE script, but plain BOOTP clients run no scripts
+17:38: machines[0].boot.bios: \"driver.efi\" in files is a PE file for machine type 0x1234 that is no EFI application (a driver, or of Windows), but it is mapped to bios, which starts BIOS boot programs, such as undionly.kpxe and pxelinux.0
+18:36: machines[1].boot: \"page.ipxe\" in files is a text file, but it is what iPXE gets, which must be an iPXE script: one that begins #!ipxe
+20:63: machines[3].boot.uefi-x64: \"kernel\" in files is a Linux kernel (bzImage), but it is mapped to uefi-x64, which starts EFI programs for x64
+"
+    );
+}
+
+#[test]
+fn many_wrong_files_are_told_soon_and_in_short() {
+    let machines: String = (0..5000)
+        .map(|n| format!("  - {{mac: '02:00:00:00:{:02x}:{:02x}', boot: a.ipxe}}\n", n / 256, n % 256))
+        .collect();
+    let text = format!("dhcp: {{mode: server, subnets: [{{network: 10.0.0.0/24}}]}}\nmachines:\n{machines}");
+    let config = config::load(&text).unwrap();
+    let problems = config::wrong_file_problems(&config, &text, "files", |_| Some(FileKind::Empty));
+    let shown = problems.len() - 1;
+    assert!((16..=200).contains(&shown), "{shown}");
+    let last = &problems[shown].message;
+    assert_eq!(*last, format!("and {} more problems that are not listed", 5001 - shown));
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! `lanboot check`: every problem of the configuration file, boot files that are not there included.
+//! `lanboot check`: every problem of the configuration file, boot files that are not there, or not what they should be,
+//! included.
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::boot_files;
 use super::config_file::{LoadError, Loaded, load_file};
 use crate::config::{self, Config, MissingFile, Problem};
 
@@ -20,7 +22,7 @@ pub fn run(config: Option<&Path>) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let problems = missing(&loaded);
+    let problems = of_boot_files(&loaded);
     if problems.is_empty() {
         println!("{}: ok: {}", loaded.path.display(), summary(&loaded.config));
         return ExitCode::SUCCESS;
@@ -29,11 +31,10 @@ pub fn run(config: Option<&Path>) -> ExitCode {
     ExitCode::from(1)
 }
 
-/// Boot files that are not in the images folder. One problem if there is no folder.
-fn missing(loaded: &Loaded) -> Vec<Problem> {
+/// Boot files that are not in the images folder, or are not what their clients start. One problem if there is no folder.
+fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     let images = &loaded.config.images;
-    let missing =
-        config::missing_files(&loaded.config, |name| images.join(name.replace('\\', "/")).is_file());
+    let missing = boot_files::missing(loaded);
     let folder_is_wanted = !missing.is_empty() || loaded.config.tftp.is_some();
     if folder_is_wanted && !images.is_dir() {
         let missing =
@@ -42,7 +43,10 @@ fn missing(loaded: &Loaded) -> Vec<Problem> {
         let problems = config::missing_file_problems(&loaded.text, "", &missing);
         return problems.into_iter().map(|problem| Problem { message: message.clone(), ..problem }).collect();
     }
-    config::missing_file_problems(&loaded.text, &images.display().to_string(), &missing)
+    let mut problems = config::missing_file_problems(&loaded.text, &images.display().to_string(), &missing);
+    problems.extend(boot_files::wrong(loaded));
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems
 }
 
 /// One line that shows whether the file says what its author meant.
@@ -81,15 +85,18 @@ dhcp: {mode: server, subnets: [{network: 10.0.0.0/24, pool: 10.0.0.5-10.0.0.9}]}
 boot: {arch: {bios: 'sub\\lpxelinux.0'}}
 ";
         std::fs::write(&file, text).unwrap();
-        let found = || missing(&load_file(Some(&file)).unwrap());
+        let found = || of_boot_files(&load_file(Some(&file)).unwrap());
         let [no_folder] = &found()[..] else { panic!("{:?}", found()) };
         assert!(no_folder.message.starts_with("there is no folder"), "{no_folder}");
         std::fs::create_dir_all(folder.path().join("boot-images/sub")).unwrap();
         let keys: Vec<_> = found().into_iter().map(|problem| problem.path).collect();
         assert_eq!(keys, ["boot.ipxe", "boot.arch.bios"]);
-        for name in ["boot.ipxe", "sub/lpxelinux.0"] {
-            std::fs::write(folder.path().join("boot-images").join(name), "x").unwrap();
-        }
+        let write = |name, bytes: &[u8]| std::fs::write(folder.path().join("boot-images").join(name), bytes);
+        write("boot.ipxe", b"#!ipxe\n").unwrap();
+        write("sub/lpxelinux.0", b"<!DOCTYPE html>").unwrap();
+        let [wrong] = &found()[..] else { panic!("{:?}", found()) };
+        assert!(wrong.message.contains("is a text file, but it is mapped to bios"), "{wrong}");
+        write("sub/lpxelinux.0", b"\xfa\x31").unwrap();
         assert_eq!(found(), []);
         let loaded = load_file(Some(&file)).unwrap();
         assert_eq!(

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
-pub mod check;
+pub mod boot_files;
+mod check;
 pub mod config_file;
 pub mod demo;
 mod leases;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
+use crate::cli::boot_files;
 use crate::cli::config_file::{Loaded, load_file};
-use crate::config::{self, Log, LogFormat, LogLevel};
+use crate::config::{Log, LogFormat, LogLevel};
 use crate::server::{Keep, Server, notify};
 
 /// Exit code of a wrong configuration.
@@ -53,7 +54,7 @@ async fn serve(loaded: &Loaded, keep: Keep) -> ExitCode {
     tracing::info!("lanboot {} with {}", env!("CARGO_PKG_VERSION"), loaded.path.display());
     server.summary().iter().for_each(|line| tracing::info!("{line}"));
     server.warnings().iter().for_each(|line| tracing::warn!("{line}"));
-    warn_of_missing_files(loaded);
+    tell_of_boot_files(loaded);
     notify::ready(&server.summary().join("; "));
     let ended = server.run(stop).await;
     notify::stopping();
@@ -69,19 +70,19 @@ async fn serve(loaded: &Loaded, keep: Keep) -> ExitCode {
     }
 }
 
-/// Missing loaders stop nobody else from booting, so they are said and not refused.
-fn warn_of_missing_files(loaded: &Loaded) {
-    let images = &loaded.config.images;
-    for missing in
-        config::missing_files(&loaded.config, |name| images.join(name.replace('\\', "/")).is_file())
-    {
+/// Missing and wrong loaders stop nobody else from booting, so they are said and not refused.
+fn tell_of_boot_files(loaded: &Loaded) {
+    for missing in boot_files::missing(loaded) {
         tracing::warn!(
             "{} of {} is not in {}: {} cannot boot; see boot-images/README.md for where to get it",
             missing.name,
             missing.wanted_by,
-            images.display(),
+            loaded.config.images.display(),
             missing.clients
         );
+    }
+    for wrong in boot_files::wrong(loaded) {
+        tracing::error!("{}:{wrong}", loaded.path.display());
     }
 }
 

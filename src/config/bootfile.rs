@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::keys::Section;
 use super::read::{Reader, suggestion};
 use super::yaml::{Data, Node};
-use crate::boot::policy::{MachineBoot, Policy};
+use crate::boot::policy::{MachineBoot, Policy, is_ipxe_script};
 use crate::types::Arch;
 
 /// What iPXE gets if `boot.ipxe` is left out.
@@ -63,6 +63,10 @@ fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
             continue;
         };
         let Some(file) = name(reader, value, MAX_NAME) else { continue };
+        if let Some(problem) = not_for(arch, &file) {
+            reader.problem(value.id, problem);
+            continue;
+        }
         // 7 and 9 are both x64, so a file moved here from another server has the same line twice.
         match files.insert(arch, file.clone()) {
             Some(other) if other != file => {
@@ -75,6 +79,21 @@ fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
         }
     }
     files
+}
+
+/// Why `arch` can never load `file`: HTTP boot drops a reply without a URL, and firmware's PXE asks the TFTP server for
+/// whatever it is told, as a name (EDK2 then says PXE-E99 or PXE-E23).
+fn not_for(arch: Arch, file: &str) -> Option<String> {
+    let is_url = file.contains("://");
+    if arch.is_http() && !is_url {
+        return Some(format!(
+            "{arch} boots by HTTP and needs a URL, such as http://{{server}}/{file}, found the name {file:?}"
+        ));
+    }
+    let by_tftp = !arch.is_http() && (arch == Arch::BIOS || arch.is_uefi());
+    // iPXE has an architecture too, and loads its script from anywhere.
+    (by_tftp && is_url && !is_ipxe_script(file))
+        .then(|| format!("{arch} boots by TFTP and needs the name of a file, found the URL {file:?}"))
 }
 
 /// Reads the name of a boot file: relative to the images folder, or a URL; `{server}` and the like are filled in later.

@@ -10,17 +10,20 @@ use crate::tftp::{Engine, Limits, Ports};
 
 pub use missing::{MissingFile, missing_file_problems, missing_files};
 pub use place::Problem;
+pub use wrong::wrong_file_problems;
 
 mod bootfile;
 mod check;
 mod classes;
 mod file;
 mod keys;
+mod mapped;
 mod missing;
 mod options;
 mod place;
 mod read;
 mod tftp;
+mod wrong;
 mod yaml;
 
 /// Reads and checks the text of a configuration file.

@@ -43,11 +43,16 @@ const PLACE_BUDGET: usize = 8 * 1024 * 1024;
 /// Problems shown at most, whatever the size of the file.
 const MAX_SHOWN: usize = 200;
 
+/// How many problems of the file with this text are shown.
+pub(super) fn shown(text: &str) -> usize {
+    (PLACE_BUDGET / text.len().max(1)).clamp(16, MAX_SHOWN)
+}
+
 /// Looks up the places of `problems` and sorts by them. Of more problems than anybody reads (200; fewer for a file
 /// above 40 KiB) the last says how many more there are.
 pub(super) fn placed(text: &str, root: &Node, mut problems: Vec<Unplaced>) -> Vec<Problem> {
     problems.sort_by_key(|problem| problem.id);
-    let shown = (PLACE_BUDGET / text.len().max(1)).clamp(16, MAX_SHOWN);
+    let shown = shown(text);
     let more = problems.len().saturating_sub(shown);
     let mut found: Vec<Problem> = problems
         .into_iter()
@@ -61,12 +66,17 @@ pub(super) fn placed(text: &str, root: &Node, mut problems: Vec<Unplaced>) -> Ve
         })
         .collect();
     found.sort_by_key(|problem| (problem.line, problem.column));
+    say_how_many_more(&mut found, more);
+    found
+}
+
+/// Ends a list of problems with how many there are besides.
+pub(super) fn say_how_many_more(found: &mut Vec<Problem>, more: usize) {
     if let Some(last) = found.last().filter(|_| more > 0) {
         let (line, column) = (last.line, last.column);
         let message = format!("and {more} more problems that are not listed");
         found.push(Problem { line, column, path: String::new(), message });
     }
-    found
 }
 
 /// The path of node `id` below `root`; a key has the path of its value.

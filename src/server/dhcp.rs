@@ -191,20 +191,15 @@ impl DhcpServer {
             self.recorder.record(&name, &received);
         }
         loops::before(&mut self.guard, &mut request, &self.settings, now);
-        if let (Some(choice), Some(files)) = (&mut request.boot, &self.files) {
-            choice.size = files.size(&choice.file, message.mac());
-        }
+        look_up_size(self.files.as_ref(), &mut request);
         match decide(&request, &self.book, &self.settings, now) {
             Decision::CheckAddress { address, hold } => {
                 let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
                 let waiting = Waiting { bytes: bytes.to_vec(), envelope };
                 let begun = self.checker.begin(address, on_wire, waiting, request.machine.is_some());
-                if matches!(begun, Begun::TooMany) {
-                    return self.drop(envelope.interface, DropReason::Overload, Some(client));
-                }
-                self.book.apply(&hold);
-                if let Begun::CannotAsk(waiting) = begun {
-                    self.address_free(address, &waiting, promises);
+                match begun {
+                    Begun::TooMany => self.drop(envelope.interface, DropReason::Overload, Some(client)),
+                    begun => self.check_begun(&begun, address, &hold, promises),
                 }
             }
             Decision::Answer { change, reply, route, event } => {
@@ -233,6 +228,20 @@ impl DhcpServer {
                 change.iter().for_each(|change| self.book.apply(change));
                 self.drop(envelope.interface, reason, Some(client));
             }
+        }
+    }
+
+    /// Holds an address while it is checked; gives it at once if nobody can be asked.
+    fn check_begun(
+        &mut self,
+        begun: &Begun,
+        address: Ipv4Addr,
+        hold: &LeaseChange,
+        promises: &mut Vec<Promise>,
+    ) {
+        self.book.apply(hold);
+        if let Begun::CannotAsk(waiting) = begun {
+            self.address_free(address, waiting, promises);
         }
     }
 
@@ -360,6 +369,12 @@ fn undecodable(error: DecodeError) -> DropReason {
     }
 }
 
+fn look_up_size(files: Option<&Files>, request: &mut Request<'_>) {
+    if let (Some(choice), Some(files)) = (&mut request.boot, files) {
+        choice.size = files.size(&choice.file, request.message.mac());
+    }
+}
+
 fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
     Outgoing { payload: reply.encode(), route, interface, server: request.server }
 }
@@ -384,7 +399,7 @@ mod tests {
     use crate::server::interface;
     use crate::server::known::KnownMachine;
     use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
-    use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr, Stage};
+    use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
     use crate::wire::dhcp::{BOOTREQUEST, MessageType};
     use crate::wire::option::code;
     use std::net::{Ipv4Addr, SocketAddrV4};

@@ -52,7 +52,7 @@ impl KnownMachine {
             arch: request.identity.arch(),
             serial: pxe::raspberry_pi_serial(options),
             host_name: options.get(code::HOSTNAME).and_then(host_name),
-            name: request.machine.map(|machine| machine.name.clone()),
+            name: request.machine.map(|machine| machine.name.to_string()),
         }
     }
 

@@ -107,7 +107,7 @@ pub fn raspberry_pi_model(options: &Options) -> Option<u8> {
 /// `RPi4`, board revision, end of the MAC, serial number, four bytes each, the lowest first (Raspberry Pi documentation,
 /// "DHCP_OPTION97"). All zero is none.
 pub fn raspberry_pi_serial(options: &Options) -> Option<String> {
-    let value = options.get(code::MACHINE_IDENTIFIER).filter(|_| is_raspberry_pi_identifier(options))?;
+    let value = options.get(code::MACHINE_IDENTIFIER).filter(|_| raspberry_pi_model(options).is_some())?;
     let fields = value.strip_prefix(&[0]).unwrap_or(value);
     let serial: [u8; 4] = fields.get(12..16)?.try_into().ok()?;
     let serial = u32::from_le_bytes(serial);

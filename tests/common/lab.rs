@@ -23,10 +23,28 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const FILES: [(&str, usize); 3] =
     [("undionly.kpxe", 70_000), ("snponly.efi", 1 << 20), ("boot.ipxe", 66)];
 
-/// Bytes that differ from file to file.
+/// Bytes that differ from file to file, and begin as such a file does.
 pub fn content(name: &str) -> Vec<u8> {
     let (_, size) = FILES.iter().find(|(file, _)| *file == name).expect("a file of the lab");
-    (0..*size).map(|i| (i * 31 + i / 251 + name.len()) as u8).collect()
+    let mut bytes: Vec<u8> = (0..*size).map(|i| (i * 31 + i / 251 + name.len()) as u8).collect();
+    let head = match name.split_once('.') {
+        Some((_, "ipxe")) => b"#!ipxe\n".to_vec(),
+        Some((_, "efi")) => efi_head(0x8664),
+        _ => b"\xea\x05\0\xc0\x07".to_vec(),
+    };
+    bytes[..head.len()].copy_from_slice(&head);
+    bytes
+}
+
+/// How an EFI application for this machine type begins.
+pub fn efi_head(machine: u16) -> Vec<u8> {
+    let mut head = vec![0; 256];
+    head[..2].copy_from_slice(b"MZ");
+    head[0x3c] = 0x40;
+    head[0x40..0x44].copy_from_slice(b"PE\0\0");
+    head[0x44..0x46].copy_from_slice(&machine.to_le_bytes());
+    head[0x44 + 20 + 68] = 10;
+    head
 }
 
 /// A configuration, its boot files and its state, deleted on drop.

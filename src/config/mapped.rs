@@ -1,0 +1,119 @@
+//! The boot files that a configuration maps: each with its key, who gets it, and what it must be.
+
+use std::sync::Arc;
+
+use super::bootfile::DEFAULT_IPXE;
+use super::place::{node_at, say_how_many_more, shown};
+use super::yaml::{parse, place_of};
+use super::{Config, Problem};
+use crate::boot::policy::{MachineBoot, is_ipxe_script};
+use crate::types::Arch;
+
+/// A boot file that the configuration names.
+pub(super) struct Mapped {
+    /// Its name, or a URL, as written.
+    pub(super) name: Arc<str>,
+    /// The key that names it, such as `boot.arch.bios` or `machines[2].boot`.
+    pub(super) key: String,
+    /// Which clients get it, for people.
+    pub(super) clients: String,
+    /// What gets it.
+    pub(super) to: Target,
+}
+
+/// What a boot file is mapped to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The firmware of this architecture.
+    Firmware(Arch),
+    /// iPXE.
+    Ipxe,
+    /// Plain BOOTP clients, which may be anything.
+    Bootp,
+    /// The firmware of a machine or class, of whatever architecture.
+    AnyFirmware,
+}
+
+impl Mapped {
+    /// The file of the images folder that this is: the name, or the path of a URL of this server. `None` for what lies
+    /// elsewhere, or is known only when a client asks.
+    pub(super) fn local_name(&self) -> Option<&str> {
+        let name = match self.name.split_once("://{server}") {
+            None => &*self.name,
+            // What may come before the path is a port.
+            Some((_, rest)) => rest.split_once('/')?.1.split(['?', '#']).next()?,
+        };
+        (!name.contains("://") && !name.contains('{')).then_some(name)
+    }
+}
+
+/// Every boot file that `config` names, in the order of the keys.
+pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
+    let Some(settings) = &config.dhcp else { return Vec::new() };
+    let boot = &settings.boot;
+    let mut all = Vec::new();
+    let mut add = |name: &Arc<str>, key: String, clients: String, to: Target| {
+        all.push(Mapped { name: name.clone(), key, clients, to });
+    };
+    for (arch, name) in &boot.arch {
+        let key = format!("boot.arch.{}", key_of(*arch));
+        add(name, key, format!("{arch} clients"), Target::Firmware(*arch));
+    }
+    // A server that only gives addresses does not need the default.
+    let boots = !boot.arch.is_empty()
+        || boot.bootp.is_some()
+        || settings.machines.iter().any(|machine| machine.boot.is_some())
+        || settings.classes.iter().any(|class| class.boot.is_some());
+    if let Some(name) = boot.ipxe.as_ref().filter(|name| boots || ***name != *DEFAULT_IPXE) {
+        add(name, "boot.ipxe".to_owned(), "iPXE".to_owned(), Target::Ipxe);
+    }
+    if let Some(name) = &boot.bootp {
+        add(name, "boot.bootp".to_owned(), "plain BOOTP clients".to_owned(), Target::Bootp);
+    }
+    let classes = settings.classes.iter().enumerate().filter_map(|(i, class)| {
+        Some((format!("dhcp.classes[{i}].boot"), "a client of the class".to_owned(), class.boot.as_ref()?))
+    });
+    let machines = settings.machines.iter().enumerate().filter_map(|(i, machine)| {
+        Some((format!("machines[{i}].boot"), machine.name.to_string(), machine.boot.as_ref()?))
+    });
+    // A name that iPXE gets says so: that is how boot/policy.rs chooses.
+    let unless_script = |name: &str, to| if is_ipxe_script(name) { Target::Ipxe } else { to };
+    for (key, client, boot) in classes.chain(machines) {
+        match boot {
+            MachineBoot::File(name) => add(name, key, client, unless_script(name, Target::AnyFirmware)),
+            MachineBoot::ByArch(files) => {
+                for (arch, name) in files {
+                    let clients = format!("{client} as a {arch} client");
+                    let to = unless_script(name, Target::Firmware(*arch));
+                    add(name, format!("{key}.{}", key_of(*arch)), clients, to);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Messages about keys of the file whose `text` is given, as problems in the order of their places. Of more than anybody
+/// reads the last says how many more there are.
+pub(super) fn problems_at(text: &str, messages: impl IntoIterator<Item = (String, String)>) -> Vec<Problem> {
+    let Ok(root) = parse(text) else { return Vec::new() };
+    let mut messages = messages.into_iter();
+    let placed = messages.by_ref().take(shown(text)).map(|(path, message)| {
+        let (line, column) = place_of(text, node_at(&root, &path, same_key).id);
+        Problem { line, column, path, message }
+    });
+    let mut problems: Vec<Problem> = placed.collect();
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    say_how_many_more(&mut problems, messages.count());
+    problems
+}
+
+/// The architecture as a key of the file.
+fn key_of(arch: Arch) -> String {
+    arch.name().map_or_else(|| arch.number().to_string(), str::to_owned)
+}
+
+/// An architecture is written as a name or as one of its numbers.
+fn same_key(written: &str, wanted: &str) -> bool {
+    written == wanted || matches!((written.parse::<Arch>(), wanted.parse::<Arch>()), (Ok(a), Ok(b)) if a == b)
+}
