@@ -1,4 +1,5 @@
-//! Real firmware boots from `lanboot serve`: QEMU with SeaBIOS and iPXE, and with UEFI (OVMF), in a network namespace.
+//! Real firmware boots from `lanboot serve`: QEMU with SeaBIOS and iPXE, and with UEFI (OVMF for x64, AAVMF for arm64), in
+//! a network namespace; beside the server, and behind a relay agent.
 //!
 //! Needs root, QEMU and the firmware (`tests/run` installs them on Debian); skipped by name without, failed with
 //! CI=true.
@@ -10,8 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use lab::{LANBOOT, SERVER, Site, one_at_a_time, ready, until};
-use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine, run};
+use lab::{AAVMF, GRUB_ARM64, LANBOOT, RELAY, SERVER, Site, arm64_machine, one_at_a_time, ready, until};
+use lanboot::cli::demo::lab::{Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, run};
 
 const MAC: &str = "52:54:00:77:00:01";
 
@@ -36,6 +37,44 @@ fn seabios_with_ipxe_boots_from_a_dhcp_server() {
 fn uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server() {
     if ready("firmware uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server", &[NETWORK, OVMF]) {
         boots_from_a_dhcp_server(Firmware::Ovmf);
+    }
+}
+
+#[test]
+fn uefi_on_arm64_boots_its_own_loader() {
+    if !ready("firmware uefi_on_arm64_boots_its_own_loader", &[NETWORK, AAVMF]) {
+        return;
+    }
+    let _alone = one_at_a_time();
+    let menu = format!("echo {MARKER} $net_default_ip on $grub_cpu {END_MARKER}\nsleep 600\n");
+    let site = Site::new(&[("grubnetaa64.efi", &fs::read(GRUB_ARM64).unwrap())]);
+    fs::create_dir(site.folder.path().join("boot-images/grub")).unwrap();
+    fs::write(site.folder.path().join("boot-images/grub/grub.cfg"), menu).unwrap();
+    // Of all loaders it must be this one: the others are there only in name.
+    let arches = "{bios: undionly.kpxe, uefi-x64: snponly.efi, uefi-arm64: grubnetaa64.efi}";
+    let config = site.configure(&format!("{SERVER_MODE}\nboot: {{arch: {arches}}}"));
+    let mut server = site.serve(&config);
+    let mut console = arm64_machine(&site.network, MAC, site.folder.path());
+    let address = booted_at(&mut console, &mut server);
+    assert!(console.drain().contains(" on arm64 "), "GRUB says what it runs on:\n{}", console.drain());
+    let lease = site.lease(MAC).expect("an address that was acknowledged is in the database");
+    assert_eq!((&lease.address, lease.active), (&address, true));
+    let said = server.drain();
+    assert!(said.contains(&format!("DHCPDISCOVER(br0) {MAC} PXE uefi-arm64")), "{said}");
+    assert!(said.contains("file=grubnetaa64.efi rule=boot.arch.uefi-arm64"), "{said}");
+}
+
+#[test]
+fn seabios_with_ipxe_boots_behind_a_relay_agent() {
+    if ready("firmware seabios_with_ipxe_boots_behind_a_relay_agent", &[NETWORK, SEABIOS, RELAY]) {
+        boots_behind_a_relay_agent(Firmware::SeaBios);
+    }
+}
+
+#[test]
+fn uefi_boots_ipxe_and_then_the_script_behind_a_relay_agent() {
+    if ready("firmware uefi_boots_ipxe_and_then_the_script_behind_a_relay_agent", &[NETWORK, OVMF, RELAY]) {
+        boots_behind_a_relay_agent(Firmware::Ovmf);
     }
 }
 
@@ -103,7 +142,7 @@ fn boots_from_a_dhcp_server(firmware: Firmware) {
     let config =
         site.configure(&format!("{SERVER_MODE}\nboot: {{arch: {{uefi-x64: snponly.efi}}, ipxe: boot.ipxe}}"));
     let mut server = site.serve(&config);
-    let address = boot(&site, firmware, &mut server);
+    let address = boot(&site.network, &site, firmware, &mut server);
     let lease = site.lease(MAC).expect("an address that was acknowledged is in the database");
     assert_eq!((&lease.address, lease.active), (&address, true));
     assert!((500..=601).contains(&lease.remaining()), "a lease of 10 minutes: {lease:?}");
@@ -119,12 +158,35 @@ fn site(firmware: Firmware) -> Site {
     Site::new(&[("boot.ipxe", script.as_bytes()), ("snponly.efi", &loader)])
 }
 
+/// A machine boots from another network, of whose packets the server sees only what a relay agent passes on.
+fn boots_behind_a_relay_agent(firmware: Firmware) {
+    let _alone = one_at_a_time();
+    let site = site(firmware);
+    let (mut relay, network) = site.behind_a_relay_agent("192.168.77.2/24", "10.1.0.1/24");
+    let config = site.configure(
+        "dhcp:\n  mode: server\n  subnets:\n    - {network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60}\n    \
+         - {network: 10.1.0.0/24, pool: 10.1.0.50-10.1.0.60, options: {router: 10.1.0.1}}\n\
+         boot: {arch: {uefi-x64: snponly.efi}, ipxe: boot.ipxe}",
+    );
+    let mut server = site.serve(&config);
+    let address = boot(&network, &site, firmware, &mut server);
+    assert!(address.starts_with("10.1.0."), "an address of the network behind the relay agent: {address}");
+    assert_eq!(site.lease(MAC).map(|lease| (lease.address, lease.active)), Some((address, true)));
+    let passed = relay.drain();
+    assert!(passed.contains("Forwarded BOOTREQUEST") && passed.contains("Forwarded BOOTREPLY"), "{passed}");
+}
+
 /// Switches the machine on and waits for the script's marker; the address that iPXE printed after it.
-fn boot(site: &Site, firmware: Firmware, server: &mut Running) -> String {
-    let mut console = machine(&site.network, firmware, MAC, site.folder.path()).unwrap();
+fn boot(network: &Network, site: &Site, firmware: Firmware, server: &mut Running) -> String {
+    let mut console = machine(network, firmware, MAC, site.folder.path()).unwrap();
+    booted_at(&mut console, server)
+}
+
+/// Waits for the marker on the console; the address that stands behind it.
+fn booted_at(console: &mut Running, server: &mut Running) -> String {
     let booted = console.wait_for(END_MARKER, LIMIT);
     let screen = console.drain();
-    assert!(booted, "{firmware:?} did not boot; console:\n{screen}\nserver {SERVER}:\n{}", server.drain());
+    assert!(booted, "it did not boot; console:\n{screen}\nserver {SERVER}:\n{}", server.drain());
     let after = screen.split(MARKER).nth(1).unwrap_or_default();
     after.split_whitespace().next().unwrap_or_default().to_string()
 }

@@ -87,6 +87,30 @@ impl Site {
         file
     }
 
+    /// Another network, `far` (as `10.1.0.1/24`), behind a router at `near` on this one that is also a DHCP relay
+    /// agent (ISC dhcrelay, which adds option 82). Drop the relay agent first.
+    pub fn behind_a_relay_agent(&self, near: &str, far: &str) -> (Running, Network) {
+        let network = Network::new(far).unwrap();
+        let (here, there) = (self.network.namespace(), network.namespace());
+        here.ip(&format!("link add relay0 type veth peer name up0 netns {}", there.name())).unwrap();
+        // dhcrelay reads packets raw and would see UDP checksums that nobody has filled in yet.
+        lab::run(here.command("ethtool").args(["-K", "relay0", "tx", "off"])).unwrap();
+        lab::run(there.command("ethtool").args(["-K", "up0", "tx", "off"])).unwrap();
+        here.ip(&format!("link set relay0 master {} up", lab::BRIDGE)).unwrap();
+        there.ip(&format!("addr add {near} dev up0")).unwrap();
+        there.ip("link set up0 up").unwrap();
+        lab::run(there.command("sysctl").args(["-q", "-w", "net.ipv4.ip_forward=1"])).unwrap();
+        let (router, _) = near.split_once('/').unwrap();
+        let (gateway, length) = far.split_once('/').unwrap();
+        let all = Ipv4Addr::from(u32::from(gateway.parse::<Ipv4Addr>().unwrap()) & !0xff);
+        here.ip(&format!("route add {all}/{length} via {router}")).unwrap();
+        let mut relay = there.command("dhcrelay");
+        relay.args(["-4", "-d", "-a", "--no-pid", "-id", lab::BRIDGE, "-iu", "up0", SERVER]);
+        let mut relay = Running::spawn(relay).unwrap();
+        assert!(relay.wait_for("Sending on   Socket", Duration::from_secs(10)), "{}", relay.drain());
+        (relay, network)
+    }
+
     /// `lanboot serve`, ready.
     pub fn serve(&self, config: &Path) -> Running {
         lab::serve(&self.network, &[OsStr::new(LANBOOT)], config).unwrap()
@@ -109,6 +133,41 @@ impl Site {
         let mut found = rows.unwrap().map(Result::unwrap).filter(|(hardware, _)| hardware.ends_with(&wanted));
         found.next().map(|(_, lease)| lease)
     }
+}
+
+/// What a relay agent needs.
+pub const RELAY: &[Need] =
+    &[Need { what: "dhcrelay", package: "isc-dhcp-relay" }, Need { what: "sysctl", package: "procps" }];
+
+/// What [`arm64_machine`] needs, and GRUB for it to load.
+pub const AAVMF: &[Need] = &[
+    Need { what: "qemu-system-aarch64", package: "qemu-system-arm" },
+    Need { what: AAVMF_CODE, package: "qemu-efi-aarch64" },
+    Need { what: AAVMF_VARS, package: "qemu-efi-aarch64" },
+    Need { what: GRUB_ARM64, package: "grub-efi-arm64-signed:arm64 (which tests/run unpacks)" },
+];
+
+const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
+const AAVMF_VARS: &str = "/usr/share/AAVMF/AAVMF_VARS.fd";
+
+/// GRUB for network boot of arm64, where tests/run puts it.
+pub const GRUB_ARM64: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/firmware/grubnetaa64.efi");
+
+/// Switches on an arm64 machine with UEFI (AAVMF) and no disk on `network`: client architecture 11.
+pub fn arm64_machine(network: &Network, mac: &str, dir: &Path) -> Running {
+    let tap = network.tap().unwrap();
+    let vars = dir.join(format!("vars-{tap}.fd"));
+    fs::copy(AAVMF_VARS, &vars).unwrap();
+    let mut qemu = network.namespace().command("qemu-system-aarch64");
+    qemu.args(["-accel", "tcg", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]);
+    qemu.args(["-M", "virt", "-cpu", "cortex-a57", "-m", "512"]);
+    qemu.args(["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={AAVMF_CODE}")]);
+    qemu.args(["-drive", &format!("if=pflash,format=raw,unit=1,file={}", vars.display())]);
+    qemu.args(["-netdev", &format!("tap,id=lan,ifname={tap},script=no,downscript=no")]);
+    // An empty romfile leaves the card to the firmware's own driver.
+    qemu.args(["-device", &format!("virtio-net-pci,netdev=lan,mac={mac},bootindex=0,romfile=")]);
+    qemu.args(["-device", "virtio-rng-pci"]);
+    Running::spawn(qemu).unwrap()
 }
 
 /// A row of the lease table, src/store/sqlite.rs.

@@ -7,96 +7,27 @@
 //!
 //! Needs root: namespaces, bridges and taps are the kernel's.
 
-use std::collections::BTreeSet;
-use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio, id};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use super::needs::{NETWORK, Need, OVMF, SEABIOS, SNPONLY, missing, obstacles, present};
+use super::needs::{OVMF_CODE, OVMF_VARS};
+
 /// The bridge's name inside the network's namespace: the interface that the server is to serve.
 pub const BRIDGE: &str = "br0";
 
 /// How long a server may take from its start to `READY=1`.
 const READY_WAIT: Duration = Duration::from_secs(20);
-
-/// Something a run needs from the system, and the Debian package that has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Need {
-    /// A program to be found in PATH, or the absolute path of a file.
-    pub what: &'static str,
-    /// The Debian package to install when it is missing.
-    pub package: &'static str,
-}
-
-/// What a [`Network`] needs.
-pub const NETWORK: &[Need] = &[
-    Need { what: "ip", package: "iproute2" },
-    Need { what: "ethtool", package: "ethtool" },
-    Need { what: "setpriv", package: "util-linux" },
-];
-
-/// What a [`machine`] with [`Firmware::SeaBios`] needs besides [`NETWORK`].
-pub const SEABIOS: &[Need] = &[
-    Need { what: "qemu-system-x86_64", package: "qemu-system-x86" },
-    Need { what: "/usr/lib/ipxe/qemu/pxe-virtio.rom", package: "ipxe-qemu" },
-];
-
-/// What a [`machine`] with [`Firmware::Ovmf`] needs besides [`NETWORK`]: the firmware, and iPXE for it to load.
-pub const OVMF: &[Need] = &[
-    Need { what: "qemu-system-x86_64", package: "qemu-system-x86" },
-    Need { what: OVMF_CODE, package: "ovmf" },
-    Need { what: OVMF_VARS, package: "ovmf" },
-    Need { what: SNPONLY, package: "ipxe" },
-];
-
-/// iPXE for UEFI that uses the firmware's own network driver, as Debian's package `ipxe` installs it.
-pub const SNPONLY: &str = "/usr/lib/ipxe/snponly.efi";
-
-const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-
-/// What stands between this process and a run that needs `needs` and root, one line each, with the command that
-/// mends it; empty when nothing does. `again` is the command to repeat as root.
-pub fn obstacles(needs: &[Need], again: &str) -> Vec<String> {
-    let mut lines = missing(needs);
-    if !nix::unistd::geteuid().is_root() {
-        lines.push(format!("network namespaces need root: sudo {again}"));
-    }
-    lines
-}
-
-/// The part of [`obstacles`] that is about programs: at most one line.
-pub fn missing(needs: &[Need]) -> Vec<String> {
-    let missing: Vec<&Need> = needs.iter().filter(|need| !present(need.what)).collect();
-    if missing.is_empty() {
-        return Vec::new();
-    }
-    let what: Vec<&str> = missing.iter().map(|need| need.what).collect();
-    let packages: BTreeSet<&str> = missing.iter().map(|need| need.package).collect();
-    let packages: Vec<&str> = packages.into_iter().collect();
-    let install = format!("On Debian or Ubuntu: sudo apt-get install {}", packages.join(" "));
-    vec![format!("not installed: {}. {install}", what.join(", "))]
-}
-
-/// Whether a program is in PATH (or where system programs are), or a file exists.
-pub fn present(what: &str) -> bool {
-    if what.starts_with('/') {
-        return Path::new(what).exists();
-    }
-    // /usr/sbin is not in everyone's PATH, and `ip` and `udhcpc` live there.
-    let path = env::var_os("PATH").unwrap_or_default();
-    let system = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
-    env::split_paths(&path).chain(system).any(|folder| folder.join(what).is_file())
-}
 
 /// A network namespace; deleted on drop, after what ran in it (drop the [`Running`]s first).
 #[derive(Debug)]
@@ -117,6 +48,11 @@ impl Namespace {
         let made = Self { name };
         made.ip("link set lo up")?;
         Ok(made)
+    }
+
+    /// Its name, as `ip netns` has it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// A command that will run inside: killed when this process dies, however that happens, and out of the
@@ -202,7 +138,10 @@ impl Network {
     }
 
     /// A new tap interface on the bridge, for QEMU; its name.
-    fn tap(&self) -> io::Result<String> {
+    ///
+    /// # Errors
+    /// What `ip` printed.
+    pub fn tap(&self) -> io::Result<String> {
         let port = self.port("tap");
         self.namespace.ip(&format!("tuntap add {port} mode tap"))?;
         self.plug(&port)?;

@@ -19,6 +19,7 @@ use folder::Folder;
 mod client;
 mod folder;
 pub mod lab;
+mod needs;
 mod table;
 mod vm;
 

@@ -1,0 +1,75 @@
+//! What a run with real machines needs from the system, and what to install where it is missing.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Something a run needs from the system, and the Debian package that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// A program to be found in PATH, or the absolute path of a file.
+    pub what: &'static str,
+    /// The Debian package to install when it is missing.
+    pub package: &'static str,
+}
+
+/// What a [`Network`](super::lab::Network) needs.
+pub const NETWORK: &[Need] = &[
+    Need { what: "ip", package: "iproute2" },
+    Need { what: "ethtool", package: "ethtool" },
+    Need { what: "setpriv", package: "util-linux" },
+];
+
+/// What a [`machine`](super::lab::machine) with `Firmware::SeaBios` needs besides [`NETWORK`].
+pub const SEABIOS: &[Need] = &[
+    Need { what: "qemu-system-x86_64", package: "qemu-system-x86" },
+    Need { what: "/usr/lib/ipxe/qemu/pxe-virtio.rom", package: "ipxe-qemu" },
+];
+
+/// What a [`machine`](super::lab::machine) with `Firmware::Ovmf` needs besides [`NETWORK`]: the firmware, and iPXE for it to load.
+pub const OVMF: &[Need] = &[
+    Need { what: "qemu-system-x86_64", package: "qemu-system-x86" },
+    Need { what: OVMF_CODE, package: "ovmf" },
+    Need { what: OVMF_VARS, package: "ovmf" },
+    Need { what: SNPONLY, package: "ipxe" },
+];
+
+/// iPXE for UEFI that uses the firmware's own network driver, as Debian's package `ipxe` installs it.
+pub const SNPONLY: &str = "/usr/lib/ipxe/snponly.efi";
+
+pub(super) const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+pub(super) const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// What stands between this process and a run that needs `needs` and root, one line each, with the command that
+/// mends it; empty when nothing does. `again` is the command to repeat as root.
+pub fn obstacles(needs: &[Need], again: &str) -> Vec<String> {
+    let mut lines = missing(needs);
+    if !nix::unistd::geteuid().is_root() {
+        lines.push(format!("network namespaces need root: sudo {again}"));
+    }
+    lines
+}
+
+/// The part of [`obstacles`] that is about programs: at most one line.
+pub fn missing(needs: &[Need]) -> Vec<String> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !present(need.what)).collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let what: Vec<&str> = missing.iter().map(|need| need.what).collect();
+    let packages: BTreeSet<&str> = missing.iter().map(|need| need.package).collect();
+    let packages: Vec<&str> = packages.into_iter().collect();
+    let install = format!("On Debian or Ubuntu: sudo apt-get install {}", packages.join(" "));
+    vec![format!("not installed: {}. {install}", what.join(", "))]
+}
+
+/// Whether a program is in PATH (or where system programs are), or a file exists.
+pub fn present(what: &str) -> bool {
+    if what.starts_with('/') {
+        return Path::new(what).exists();
+    }
+    // /usr/sbin is not in everyone's PATH, and `ip` and `udhcpc` live there.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
+    env::split_paths(&path).chain(system).any(|folder| folder.join(what).is_file())
+}
