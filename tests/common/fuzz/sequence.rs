@@ -8,9 +8,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use lanboot::boot::guard::Guard;
 use lanboot::config;
 use lanboot::dhcp::bootp::FOREVER;
 use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use lanboot::dhcp::loops;
 use lanboot::dhcp::request::classify;
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
@@ -78,6 +80,7 @@ struct Promise {
 struct World {
     settings: &'static Settings,
     book: LeaseBook,
+    guard: Guard,
     now: Timestamp,
     waiting: VecDeque<Promise>,
     /// Committed or failed, and answered; the book has not heard of it yet.
@@ -95,6 +98,7 @@ pub fn check(data: &[u8]) {
     let mut world = World {
         settings,
         book: LeaseBook::new(settings.pools()),
+        guard: Guard::default(),
         now: Timestamp::from_seconds(1_000_000),
         waiting: VecDeque::new(),
         outcomes: VecDeque::new(),
@@ -218,7 +222,8 @@ impl World {
 
     /// What the shell does with a message: see server/dhcp.rs.
     fn send(&mut self, client: u8, message: &Message, arrival: &Arrival, in_use: bool) {
-        let Ok(request) = classify(message, arrival, self.settings) else { return };
+        let Ok(mut request) = classify(message, arrival, self.settings) else { return };
+        loops::before(&mut self.guard, &mut request, self.settings, self.now);
         self.book.settle(self.now);
         for _ in 0..20 {
             match decide(&request, &self.book, self.settings, self.now) {
@@ -241,7 +246,8 @@ impl World {
                         }
                     }
                 }
-                Decision::Answer { change: Some(LeaseChange::Store(lease)), reply, .. } => {
+                Decision::Answer { change: Some(LeaseChange::Store(lease)), reply, event, .. } => {
+                    loops::after(&mut self.guard, &request, &event, self.settings, self.now);
                     reply::check(&request, &reply);
                     assert_eq!(reply.yiaddr, lease.address);
                     let until = |reply: &Message| match reply.options.u32(51) {
@@ -258,7 +264,8 @@ impl World {
                     let ack = Some(until(&reply));
                     return self.promise(Promise { client, lease, ack, otherwise, given_up: false });
                 }
-                Decision::Answer { change, reply, .. } => {
+                Decision::Answer { change, reply, event, .. } => {
+                    loops::after(&mut self.guard, &request, &event, self.settings, self.now);
                     reply::check(&request, &reply);
                     change.iter().for_each(|change| self.book.apply(change));
                     return self.told_at_once(client, &reply);
