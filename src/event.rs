@@ -208,6 +208,8 @@ named! {
         BootpRequest = "BOOTPREQUEST",
         /// The answer to it.
         BootpReply = "BOOTPREPLY",
+        /// An OFFER or ACK of a boot file without an address.
+        Proxy = "PROXYDHCP",
     }
 }
 
@@ -248,6 +250,12 @@ named! {
         TooManyDeclined = "too_many_declined",
         /// Plain BOOTP, and the configuration does not answer it, or not this client.
         BootpRefused = "bootp_refused",
+        /// It does not boot from the network, and on this interface another server gives the addresses.
+        NotNetboot = "not_network_boot",
+        /// A message about an address, on an interface where another server gives them.
+        ProxyOnly = "proxy_only",
+        /// A client that boots from the network, and no boot file for it.
+        NoBootFile = "no_boot_file",
         /// The lease could not be written to disk, so the promise was not sent.
         StoreFailed = "store_failed",
         /// More messages than can wait for the disk.

@@ -1,4 +1,5 @@
-//! Packets recorded from real firmware, and the reply that each gets: one snapshot for each packet.
+//! Packets recorded from real firmware, and the reply that each gets from the DHCP server and from a proxy beside
+//! another one: a snapshot for each packet and mode.
 //!
 //! The replies were held against what these clients need to boot (PXE 2.1, RFC 2131 and the sources of the firmware);
 //! a change here is a change on the wire.
@@ -8,13 +9,15 @@ mod world;
 
 use std::fmt::Write;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
+use std::time::Duration;
 
+use lanboot::boot::plan::Mode;
 use lanboot::types::Escaped;
 use lanboot::wire::dhcp::{Message, until_nul};
 use lanboot::wire::option::{Printed, by_code};
-use world::{Answer, World};
+use world::{Answer, SERVER, World};
 
 /// A campus that has a file for every architecture, answers all BOOTP, and serves each network in the recordings.
 const CAMPUS: &str = "
@@ -55,16 +58,32 @@ fn every_recorded_packet_gets_the_reply_that_its_client_needs() {
     assert!(paths.len() >= 41, "the recordings are there");
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let shown = show(&packet(&path));
-        insta::assert_snapshot!(name, shown);
+        // What the recordings of the boot service's port are called.
+        let from_port = match name.as_str() {
+            "ovmf-x64-pxe-request-4011" => Some(4011),
+            "ipxe-bios-request-4011" => Some(68),
+            _ => None,
+        };
+        assert_eq!(name.contains("4011"), from_port.is_some(), "{name}");
+        let shown = show(Mode::Server, &packet(&path), from_port);
+        insta::assert_snapshot!(name.clone(), shown);
+        let shown = show(Mode::Proxy, &packet(&path), from_port);
+        insta::assert_snapshot!(format!("proxy-{name}"), shown);
     }
 }
 
-/// What a lone server with these subnets answers, as text.
-fn show(bytes: &[u8]) -> String {
+/// What a lone server with these subnets answers, or a proxy beside another server, as text. A message to the boot
+/// service comes from a port of the client's address.
+fn show(mode: Mode, bytes: &[u8], from_port: Option<u16>) -> String {
     let request = Message::decode(bytes).unwrap();
     let relays = if request.giaddr.is_unspecified() { String::new() } else { request.giaddr.to_string() };
     let mut world = World::new(&CAMPUS.replace("GIADDRS", &relays));
+    world.arrival.mode = mode;
+    if let Some(port) = from_port {
+        world.arrival.boot_service = true;
+        world.arrival.destination = SERVER;
+        world.arrival.source = SocketAddrV4::new(request.ciaddr, port);
+    }
     world.sizes = vec![("undionly.kpxe", 70_000), ("snponly.efi", 512 * 300)];
     match world.send_bytes(bytes) {
         Ok(Some(answer)) => text(&answer),
@@ -77,6 +96,9 @@ fn text(answer: &Answer) -> String {
     let reply = Message::decode(&answer.bytes).unwrap();
     assert_eq!(reply, answer.message, "the reply survives the wire");
     let mut text = format!("{:?}, {} bytes\n", answer.route, answer.bytes.len());
+    if answer.wait > Duration::ZERO {
+        let _ = writeln!(text, "after {:?}", answer.wait);
+    }
     for (name, address) in [
         ("ciaddr", reply.ciaddr),
         ("yiaddr", reply.yiaddr),

@@ -8,9 +8,11 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lanboot::boot::plan::Mode;
 use lanboot::boot::policy::MachineBoot;
 use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
 use lanboot::dhcp::classes::{Condition, Glob, Value};
+use lanboot::dhcp::mode::Modes;
 use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
 use lanboot::tftp::{Engine, Limits, Ports as TransferPorts};
 use lanboot::types::{Arch, FileKind, Processor};
@@ -137,7 +139,10 @@ fn every_key_arrives_where_it_is_used() {
 
     let dhcp = config.dhcp.unwrap();
     assert_eq!((dhcp.authoritative, dhcp.always_broadcast), (false, true));
-    assert_eq!((dhcp.bootp, dhcp.ports), (BootpMode::Dynamic, Ports { server: 6767, client: 6868 }));
+    assert_eq!(
+        (dhcp.bootp, dhcp.ports),
+        (BootpMode::Dynamic, Ports { server: 6767, client: 6868, proxy: 6411 })
+    );
     assert_eq!((dhcp.fqdn_suffix.as_deref(), dhcp.subnet_selection), (Some("clients.lab.example"), true));
     assert_eq!(dhcp.options, OptionSet::from([(26, vec![0x05, 0x78])]));
     let globs = |patterns: &[&str]| patterns.iter().map(|pattern| Glob((*pattern).to_owned())).collect();
@@ -203,6 +208,22 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(files[&Arch::BIOS], "lpxelinux.0".into());
     assert_eq!(machines[1].uuid, "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
     assert_eq!((&*machines[2].name, machines[2].mac), ("01020304-0506-0708-090a-0b0c0d0e0f10", None));
+}
+
+#[test]
+fn without_a_mode_lanboot_is_a_proxy_and_interfaces_may_differ() {
+    let modes = |text: &str| config::load(text).unwrap().dhcp.unwrap().modes;
+    for text in ["interfaces: [eth1]", "dhcp: {}", "dhcp: {mode: proxy}", "dhcp:", ""] {
+        assert_eq!(modes(text), Modes::all(Some(Mode::Proxy)), "{text:?}");
+    }
+    let subnets = "subnets: [{network: 10.0.0.0/24}]";
+    assert_eq!(modes(&format!("dhcp: {{mode: server, {subnets}}}")), Modes::all(Some(Mode::Server)));
+    let each = modes(&format!("dhcp: {{mode: {{eth1: server, eth2: off}}, {subnets}}}"));
+    let on = |name| each.on(name);
+    assert_eq!([on("eth0"), on("eth1"), on("eth2")], [Some(Mode::Proxy), Some(Mode::Server), None]);
+    let off = modes(&format!("dhcp: {{mode: {{default: off, eth1: server}}, {subnets}}}"));
+    assert_eq!([off.on("eth0"), off.on("eth1")], [None, Some(Mode::Server)]);
+    assert_eq!(config::load("dhcp: {mode: {default: off, eth1: off}}").unwrap().dhcp, None);
 }
 
 #[test]

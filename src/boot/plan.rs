@@ -1,18 +1,30 @@
 //! How a boot file is put into a reply, so that every firmware finds it where it looks.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::boot::identity::Identity;
 use crate::boot::policy::Choice;
-use crate::types::Stage;
+use crate::types::{Arch, Firmware, Stage};
 use crate::wire::dhcp::{Message, padded};
 use crate::wire::option::code;
 use crate::wire::pxe;
 
+/// What lanboot is on a network.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Mode {
+    /// The DHCP server: it gives addresses, and boot files with them.
+    Server,
+    /// Beside another DHCP server that gives the addresses: boot files only (proxyDHCP, PXE 2.1 section 2.2.3).
+    Proxy,
+}
+
 /// The boot fields and options of a reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// The TFTP server's address in text. shim, U-Boot and old ROMs read only the header; EDK2 and GRUB the options.
+    /// The server of the boot file.
+    pub siaddr: Ipv4Addr,
+    /// Its address in text. shim, U-Boot and old ROMs read only the header; EDK2 and GRUB the options.
     pub sname: [u8; 64],
     /// The boot file's name; all zero when it is too long for the field and stands in option 67 alone.
     pub file: [u8; 128],
@@ -20,8 +32,13 @@ pub struct Plan {
     pub options: Vec<(u8, Vec<u8>)>,
 }
 
+/// How long the answer to a Raspberry Pi 3 waits: its boot ROM is deaf for a while after it asked, and asks anew only
+/// after 5 s (Raspberry Pi documentation, `boot-net.adoc`; raspberrypi/firmware#934).
+const RASPBERRY_PI_WAIT: Duration = Duration::from_millis(1500);
+
 /// What to tell a client that sent `request`, given its boot file, when `server` serves it. `None` for a client that
-/// boots nothing from here: it must not take us for a boot server.
+/// boots nothing from here: it must not take us for a boot server. What goes out from the boot service's port 4011 is
+/// that of [`Mode::Proxy`], whoever gives the addresses.
 ///
 /// The name goes into `file` and option 67 alike, and the server into `sname` and option 66: EDK2 and GRUB prefer 67,
 /// iPXE, PXELINUX and U-Boot prefer `file`. Both options end in NUL: an old ROM reads on into the next option's tag.
@@ -31,6 +48,7 @@ pub fn plan(
     identity: &Identity,
     choice: Option<&Choice>,
     server: Ipv4Addr,
+    mode: Mode,
 ) -> Option<Plan> {
     // A Raspberry Pi asks for its files by fixed names; the one named here is only for those who gave it one.
     if choice.is_none() && !identity.is_raspberry_pi() {
@@ -38,19 +56,12 @@ pub fn plan(
     }
     let stage = identity.stage;
     let server_text = server.to_string();
-    let file = choice.map(|choice| choice.file.replace("{server}", &server_text)).unwrap_or_default();
-    let mut options = Vec::with_capacity(6);
-    let vendor_class = request.options.get(code::VENDOR_CLASS).unwrap_or_default();
-    for class in [pxe::PXE_CLIENT, pxe::HTTP_CLIENT] {
-        if vendor_class.starts_with(class) {
-            options.push((code::VENDOR_CLASS, class.to_vec()));
-        }
-    }
-    if vendor_class.starts_with(pxe::PXE_CLIENT) {
-        let pi = identity.is_raspberry_pi();
-        let menu = if pi { pxe::RASPBERRY_PI_MENU } else { &pxe::BOOT_FILE_AT_ONCE };
-        options.push((code::VENDOR_SPECIFIC, menu.to_vec()));
-    }
+    let file = choice.map(|choice| file_name(&choice.file, stage, &server_text)).unwrap_or_default();
+    let mut options = Vec::with_capacity(8);
+    let class = vendor_class(request, identity);
+    options.extend(class.map(|class| (code::VENDOR_CLASS, class.to_vec())));
+    let vendor = class.and_then(|_| vendor_options(identity, mode));
+    options.extend(vendor.map(|vendor| (code::VENDOR_SPECIFIC, vendor.to_vec())));
     if let Some(id) = pxe::machine_identifier(&request.options) {
         options.push((code::MACHINE_IDENTIFIER, id.to_vec()));
     }
@@ -61,16 +72,58 @@ pub fn plan(
     if stage != Stage::Bootp && !file.is_empty() {
         options.push((code::BOOT_FILE_NAME, with_nul(&file)));
     }
-    if stage == Stage::Ipxe {
+    if stage == Stage::Ipxe && mode == Mode::Server {
         options.push((code::ETHERBOOT, pxe::IPXE_NO_PROXY.to_vec()));
     }
     let blocks = choice.and_then(|choice| choice.size).and_then(blocks);
     options.extend(blocks.map(|blocks| (code::BOOT_FILE_SIZE, blocks.to_be_bytes().to_vec())));
     Some(Plan {
+        siaddr: server,
         sname: padded(server_text.as_bytes()).unwrap_or([0; 64]),
         file: padded(file.as_bytes()).unwrap_or([0; 128]),
         options,
     })
+}
+
+/// How long the answer to a client must wait before it is sent; no time but for the one that would not hear it.
+pub fn wait(identity: &Identity) -> Duration {
+    if identity.firmware == Firmware::RaspberryPi3 { RASPBERRY_PI_WAIT } else { Duration::ZERO }
+}
+
+/// The name as the client is to see it. UEFI HTTP boot takes nothing but a URL, so a plain name becomes one.
+fn file_name(name: &str, stage: Stage, server: &str) -> String {
+    let name = name.replace("{server}", server);
+    if stage == Stage::Http && !name.contains("://") {
+        return format!("http://{server}/{}", name.trim_start_matches('/'));
+    }
+    name
+}
+
+/// Option 60 of the reply: that we are a server for what the client says that it is. Firmware that says something of
+/// its own maker's and is known by option 93 wants that back (dnsmasq `dhcp-pxe-vendor`). Nothing for others.
+fn vendor_class<'a>(request: &'a Message, identity: &Identity) -> Option<&'a [u8]> {
+    use Firmware::{BiosPxe, HttpBoot, OtherPxe, UefiPxe};
+    let sent = request.options.get(code::VENDOR_CLASS)?;
+    let known = [pxe::PXE_CLIENT, pxe::HTTP_CLIENT].into_iter().find(|class| sent.starts_with(class));
+    let by_arch = matches!(identity.firmware, BiosPxe | UefiPxe | OtherPxe | HttpBoot);
+    let own = || sent.split(|byte| *byte == b':').next().filter(|own| !own.is_empty());
+    known.or_else(|| if by_arch { own() } else { None })
+}
+
+/// Option 43 for a client of PXE: to load the named file at once.
+///
+/// As a proxy not for UEFI: some firmware passes over a proxy whose offer "bypasses boot server discovery", and asks on
+/// port 4011 if there is no option 43 (dnsmasq since 2.76 and pixiecore came to the same).
+fn vendor_options(identity: &Identity, mode: Mode) -> Option<&'static [u8]> {
+    const FIRST_UEFI: u16 = 6;
+    if identity.stage == Stage::Http {
+        return None;
+    }
+    if identity.is_raspberry_pi() {
+        return Some(pxe::RASPBERRY_PI_MENU);
+    }
+    let asks_again = mode == Mode::Proxy && identity.arch().map_or(0, Arch::number) >= FIRST_UEFI;
+    (!asks_again).then_some(&pxe::BOOT_FILE_AT_ONCE[..])
 }
 
 fn with_nul(text: &str) -> Vec<u8> {
@@ -89,19 +142,29 @@ fn blocks(size: u64) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Arch, Firmware, Rule};
+    use crate::types::Rule;
     use crate::wire::dhcp::{BOOTREQUEST, until_nul};
 
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 
-    fn planned(options: &[(u8, &[u8])], stage: Stage, file: &str, size: Option<u64>) -> Plan {
-        let mut request = Message::new(BOOTREQUEST);
-        for (code, value) in options {
-            request.options.push(*code, value);
+    /// A DISCOVER with these options.
+    fn message(options: &[(u8, &[u8])]) -> Message {
+        let mut message = Message::new(BOOTREQUEST);
+        for (code, value) in [(53, &[1][..])].iter().chain(options) {
+            assert!(message.options.push(*code, value));
         }
-        let identity = Identity { stage, firmware: Firmware::UefiPxe, arches: vec![] };
+        message
+    }
+
+    /// What its sender is told of `file`, of that size.
+    fn planned(mode: Mode, options: &[(u8, &[u8])], file: &str, size: Option<u64>) -> Plan {
+        let message = message(options);
         let choice = Choice { size, ..Choice::new(&file.into(), Rule::Ipxe) };
-        plan(&request, &identity, Some(&choice), SERVER).unwrap()
+        plan(&message, &Identity::of(&message), Some(&choice), SERVER, mode).unwrap()
+    }
+
+    fn in_mode(mode: Mode, options: &[(u8, &[u8])]) -> Plan {
+        planned(mode, options, "x", None)
     }
 
     fn option(plan: &Plan, code: u8) -> Option<&[u8]> {
@@ -110,7 +173,8 @@ mod tests {
 
     #[test]
     fn name_and_server_stand_in_header_and_options_alike() {
-        let plan = planned(&[(60, b"PXEClient:Arch:00007"), (97, &[0; 17])], Stage::Pxe, "snponly.efi", None);
+        let plan =
+            planned(Mode::Server, &[(60, b"PXEClient:Arch:00007"), (97, &[0; 17])], "snponly.efi", None);
         assert_eq!(until_nul(&plan.file), b"snponly.efi");
         assert_eq!(until_nul(&plan.sname), b"192.168.77.1");
         assert_eq!(option(&plan, 67), Some(&b"snponly.efi\0"[..]));
@@ -123,9 +187,9 @@ mod tests {
 
     #[test]
     fn clients_that_do_not_say_pxeclient_are_not_told_so() {
-        let plan = planned(&[(60, b"U-Boot.armv8"), (97, &[1; 16])], Stage::Pxe, "boot.scr", None);
+        let plan = planned(Mode::Server, &[(60, b"U-Boot.armv8"), (97, &[1; 16])], "boot.scr", None);
         assert_eq!((option(&plan, 60), option(&plan, 43), option(&plan, 97)), (None, None, None));
-        let plan = planned(&[(60, b"HTTPClient:Arch:00016")], Stage::Http, "http://{server}/a.efi", None);
+        let plan = planned(Mode::Server, &[(60, b"HTTPClient:Arch:00016")], "http://{server}/a.efi", None);
         assert_eq!(option(&plan, 60), Some(&b"HTTPClient"[..]));
         assert_eq!(option(&plan, 43), None);
         assert_eq!(until_nul(&plan.file), b"http://192.168.77.1/a.efi");
@@ -133,31 +197,80 @@ mod tests {
 
     #[test]
     fn a_raspberry_pi_finds_its_menu_and_needs_no_file_name() {
-        let mut request = Message::new(BOOTREQUEST);
-        request.options.push(60, b"PXEClient:Arch:00000:UNDI:002001");
-        let pi = Identity {
-            stage: Stage::Pxe,
-            firmware: Firmware::RaspberryPi4,
-            arches: vec![Arch::RASPBERRY_PI],
-        };
-        let found = plan(&request, &pi, None, SERVER).unwrap();
-        assert_eq!(option(&found, 43), Some(pxe::RASPBERRY_PI_MENU));
-        assert_eq!(option(&found, 66), Some(&b"192.168.77.1\0"[..]));
-        assert_eq!((option(&found, 67), found.file), (None, [0; 128]));
-        let other = Identity { stage: Stage::Pxe, firmware: Firmware::BiosPxe, arches: vec![Arch::BIOS] };
-        assert_eq!(plan(&request, &other, None, SERVER), None);
+        let pi: [(u8, &[u8]); 3] =
+            [(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0]), (97, b"RPi4abcdefghijkl")];
+        let request = message(&pi);
+        for mode in [Mode::Server, Mode::Proxy] {
+            let found = plan(&request, &Identity::of(&request), None, SERVER, mode).unwrap();
+            assert_eq!(option(&found, 43), Some(pxe::RASPBERRY_PI_MENU));
+            assert_eq!(option(&found, 66), Some(&b"192.168.77.1\0"[..]));
+            assert_eq!((option(&found, 67), found.file), (None, [0; 128]));
+        }
+        let other = message(&pi[..2]);
+        assert_eq!(plan(&other, &Identity::of(&other), None, SERVER, Mode::Server), None);
     }
 
     #[test]
-    fn ipxe_is_told_not_to_wait_for_a_proxy() {
-        let plan = planned(&[(60, b"PXEClient:Arch:00000")], Stage::Ipxe, "boot.ipxe", None);
-        assert_eq!(option(&plan, 175), Some(&[0xb0, 1, 1][..]));
+    fn a_raspberry_pi_3_is_answered_late_and_everyone_else_at_once() {
+        let mut pi = message(&[(60, b"PXEClient:Arch:00000:UNDI:002001"), (97, &[0x44; 17])]);
+        assert_eq!(wait(&Identity::of(&pi)), Duration::ZERO);
+        pi.chaddr[..3].copy_from_slice(&[0xb8, 0x27, 0xeb]);
+        assert_eq!(wait(&Identity::of(&pi)), RASPBERRY_PI_WAIT);
+        let later = message(&[(60, b"PXEClient:Arch:00000:UNDI:002001"), (97, b"RPi4abcdefghijkl")]);
+        assert_eq!(wait(&Identity::of(&later)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_proxy_sends_uefi_to_port_4011_and_bios_straight_to_its_file() {
+        let bios: [(u8, &[u8]); 2] = [(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0])];
+        let uefi: [(u8, &[u8]); 2] = [(60, b"PXEClient:Arch:00007:UNDI:003000"), (93, &[0, 7])];
+        let at_once = Some(&[6, 1, 8, 255][..]);
+        for (mode, of_bios, of_uefi) in [(Mode::Server, at_once, at_once), (Mode::Proxy, at_once, None)] {
+            let (bios, uefi) = (in_mode(mode, &bios), in_mode(mode, &uefi));
+            assert_eq!((option(&bios, 43), option(&uefi, 43)), (of_bios, of_uefi), "{mode:?}");
+            assert_eq!((option(&uefi, 60), until_nul(&uefi.file)), (Some(&b"PXEClient"[..]), &b"x"[..]));
+        }
+    }
+
+    #[test]
+    fn firmware_with_a_name_of_its_own_gets_that_name_back() {
+        let theirs = |class: &[u8], arch: &[u8]| {
+            let plan = in_mode(Mode::Server, &[(60, class), (93, arch)]);
+            (option(&plan, 60).map(<[u8]>::to_vec), option(&plan, 43).is_some())
+        };
+        assert_eq!(theirs(b"HW-Client:Arch:00011", &[0, 11]), (Some(b"HW-Client".to_vec()), true));
+        assert_eq!(theirs(b"HW-Client", &[0, 11]), (Some(b"HW-Client".to_vec()), true));
+        assert_eq!(theirs(b":", &[0, 11]), (None, false));
+        assert_eq!(theirs(b"U-Boot.armv8", &[0, 22]), (None, false));
+    }
+
+    #[test]
+    fn http_boot_gets_a_url_whatever_the_name() {
+        for (name, url) in [
+            ("grub.efi", "http://192.168.77.1/grub.efi"),
+            ("https://boot.example/x.efi", "https://boot.example/x.efi"),
+        ] {
+            let plan = planned(Mode::Server, &[(60, b"HTTPClient:Arch:00016")], name, None);
+            assert_eq!(until_nul(&plan.file), url.as_bytes());
+            assert_eq!(option(&plan, 67), Some(&with_nul(url)[..]));
+        }
+    }
+
+    #[test]
+    fn ipxe_is_told_not_to_wait_for_a_proxy_unless_we_are_the_proxy() {
+        let ipxe: [(u8, &[u8]); 3] = [(60, b"PXEClient:Arch:00000"), (93, &[0, 0]), (77, b"iPXE")];
+        assert_eq!(option(&in_mode(Mode::Server, &ipxe), 175), Some(&[0xb0, 1, 1][..]));
+        assert_eq!(option(&in_mode(Mode::Proxy, &ipxe), 175), None);
     }
 
     #[test]
     fn option_13_is_sent_only_when_it_is_exact() {
-        let size =
-            |bytes| planned(&[], Stage::Pxe, "x", bytes).options.into_iter().find(|(code, _)| *code == 13);
+        let size = |bytes| {
+            planned(Mode::Server, &[(93, &[0, 0])], "x", bytes)
+                .options
+                .into_iter()
+                .find(|(code, _)| *code == 13)
+        };
         assert_eq!(size(Some(1024)), Some((13, vec![0, 2])));
         for bytes in [None, Some(0), Some(1025), Some(512 * 65536)] {
             assert_eq!(size(bytes), None, "{bytes:?}");
@@ -167,7 +280,7 @@ mod tests {
     #[test]
     fn a_name_too_long_for_the_header_stands_in_option_67_alone() {
         let name = "d/".repeat(70);
-        let plan = planned(&[], Stage::Pxe, &name, None);
+        let plan = planned(Mode::Server, &[(93, &[0, 0])], &name, None);
         assert_eq!(plan.file, [0; 128]);
         assert_eq!(option(&plan, 67).map(<[u8]>::len), Some(141));
     }

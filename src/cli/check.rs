@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::boot_files;
 use super::config_file::{LoadError, Loaded, load_file};
+use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
 
 /// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
@@ -57,9 +58,13 @@ fn summary(config: &Config) -> String {
         Some(settings) => {
             let pools = settings.subnets.iter().flat_map(|subnet| &subnet.pools);
             let addresses: u64 = pools.map(|pool| pool.size()).sum();
-            parts.push("dhcp server".to_owned());
-            parts.push(count(settings.subnets.len(), "subnet"));
-            parts.push(format!("{addresses} pool addresses"));
+            let modes = [(Mode::Server, "dhcp server"), (Mode::Proxy, "dhcp proxy")];
+            let modes = modes.iter().filter(|(mode, _)| settings.modes.has(*mode));
+            parts.extend(modes.map(|(_, what)| (*what).to_owned()));
+            if settings.modes.has(Mode::Server) {
+                parts.push(count(settings.subnets.len(), "subnet"));
+                parts.push(format!("{addresses} pool addresses"));
+            }
             parts.push(count(settings.machines.iter().count(), "machine"));
             parts.push(count(settings.boot.arch.len(), "boot architecture"));
         }

@@ -4,26 +4,33 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use super::Config;
-use super::file::{self, File, Mode};
+use super::file::{self, File};
+use super::mode::Written;
 use super::read::{At, Reader};
+use crate::boot::plan::Mode;
+use crate::dhcp::mode::Modes;
 use crate::dhcp::subnet::{Machine, Settings, Subnet};
 use crate::types::{Ipv4Network, Ipv4Range};
 
 /// Builds the settings of `file`. Where a problem is written down, what is built is not to be used.
 pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     let File { dhcp, machines, .. } = &file;
-    if dhcp.mode == Some(Mode::Server) && dhcp.subnets.is_empty() {
+    let modes = dhcp.mode.as_ref().map(Written::modes);
+    if modes.as_ref().is_some_and(|modes| modes.has(Mode::Server)) && dhcp.subnets.is_empty() {
         reader.problem(dhcp.id, "with `mode: server` there must be at least one of `subnets`");
     }
-    if dhcp.mode == Some(Mode::Off) && file.tftp.is_none() {
+    dhcp.mode.iter().for_each(|written| written.check(reader, &file.interfaces));
+    if modes.as_ref().is_some_and(Modes::is_off) && file.tftp.is_none() {
         reader.problem(file.id, "nothing is left to serve: `dhcp.mode` is off and `tftp` is off");
     }
     check_networks(reader, &dhcp.subnets);
     check_pools(reader, &dhcp.subnets);
     check_relays(reader, &dhcp.subnets);
     check_machines(reader, machines, &dhcp.subnets);
-    let mode = dhcp.mode;
+    let modes = modes.unwrap_or(Modes::all(None));
+    let is_off = modes.is_off();
     let settings = Settings {
+        modes,
         authoritative: dhcp.authoritative,
         always_broadcast: dhcp.always_broadcast,
         conflict_check: dhcp.conflict_check,
@@ -41,7 +48,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         interfaces: file.interfaces,
         state: file.state,
         images: file.images,
-        dhcp: (mode == Some(Mode::Server)).then_some(settings),
+        dhcp: (!is_off).then_some(settings),
         tftp: file.tftp,
         log: file.log,
     }

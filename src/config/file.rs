@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::bootfile;
 use super::classes::{class, uuid};
 use super::keys::Section;
+use super::mode;
 use super::options::{domain_name, options};
 use super::read::{At, Fields, Reader, one_or_more};
 use super::tftp;
@@ -35,7 +36,7 @@ pub(super) struct File {
 pub(super) struct Dhcp {
     pub(super) id: u32,
     /// `None` after a problem.
-    pub(super) mode: Option<Mode>,
+    pub(super) mode: Option<mode::Written>,
     pub(super) authoritative: bool,
     pub(super) always_broadcast: bool,
     pub(super) conflict_check: Option<Duration>,
@@ -46,13 +47,6 @@ pub(super) struct Dhcp {
     pub(super) subnets: Vec<Subnet>,
     pub(super) options: OptionSet,
     pub(super) classes: Vec<Class>,
-}
-
-/// `dhcp.mode`
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Server,
-    Off,
 }
 
 /// One of `dhcp.subnets`. `network` is `None` after a problem.
@@ -84,6 +78,9 @@ const DEFAULT_MIN_LEASE: Duration = Duration::from_secs(120);
 /// How long an address is checked before its first offer, if nothing is said.
 const DEFAULT_CONFLICT_CHECK: Duration = Duration::from_millis(500);
 
+/// The registered ports.
+const PORTS: Ports = Ports { server: 67, client: 68, proxy: 4011 };
+
 /// Reads the whole file.
 pub(super) fn read(reader: &mut Reader, root: &Node) -> File {
     let fields = reader.fields(root, Section::Top);
@@ -92,7 +89,7 @@ pub(super) fn read(reader: &mut Reader, root: &Node) -> File {
         interfaces: fields.get("interfaces").map_or(Interfaces::Auto, |node| interfaces(reader, node)),
         state: path(reader, &fields, "state", "/var/lib/lanboot"),
         images: path(reader, &fields, "images", "boot-images"),
-        dhcp: dhcp(reader, root, fields.get("dhcp")),
+        dhcp: dhcp(reader, root.id, fields.get("dhcp")),
         boot: bootfile::policy(reader, fields.get("boot")),
         machines: match fields.get("machines") {
             Some(node) => reader.list(node).iter().map(|node| machine(reader, node)).collect(),
@@ -131,39 +128,30 @@ fn interfaces(reader: &mut Reader, node: &Node) -> Interfaces {
     Interfaces::Named(names)
 }
 
-fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
-    const NO_MODE: &str = "`dhcp.mode` must be given: `server` gives addresses, `off` leaves DHCP alone";
+fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
     let mut dhcp = Dhcp {
-        id: node.unwrap_or(root).id,
-        mode: None,
+        id: node.map_or(root, |node| node.id),
+        mode: Some(mode::Written::default()),
         authoritative: true,
         always_broadcast: false,
         conflict_check: Some(DEFAULT_CONFLICT_CHECK),
         bootp: BootpMode::Reserved,
         fqdn_suffix: None,
         subnet_selection: false,
-        ports: Ports { server: 67, client: 68 },
+        ports: PORTS,
         subnets: Vec::new(),
         options: OptionSet::new(),
         classes: Vec::new(),
     };
-    let Some(node) = node else {
-        if matches!(root.data, Data::Map(_) | Data::Null) {
-            reader.problem(root.id, NO_MODE);
-        }
-        return dhcp;
-    };
+    let Some(node) = node else { return dhcp };
     if !matches!(node.data, Data::Map(_) | Data::Null) {
-        reader.expected(node, "a mapping with `mode: server` or `mode: off`");
+        reader.expected(node, "a mapping with `mode: proxy`, `mode: server` or `mode: off`");
+        dhcp.mode = None;
         return dhcp;
     }
     let fields = reader.fields(node, Section::Dhcp);
-    match fields.get("mode") {
-        Some(node) if matches!(&node.data, Data::Text(text) if text == "proxy") => {
-            reader.problem(node.id, "proxyDHCP is not built yet: use server, or off");
-        }
-        Some(node) => dhcp.mode = reader.choice(node, &[("server", Mode::Server), ("off", Mode::Off)]),
-        None => reader.problem(node.id, NO_MODE),
+    if let Some(node) = fields.get("mode") {
+        dhcp.mode = mode::mode(reader, node);
     }
     if let Some(value) = fields.get("authoritative").and_then(|node| reader.bool(node)) {
         dhcp.authoritative = value;
@@ -201,15 +189,25 @@ fn dhcp(reader: &mut Reader, root: &Node, node: Option<&Node>) -> Dhcp {
 
 fn ports(reader: &mut Reader, node: &Node) -> Ports {
     let fields = reader.fields(node, Section::Ports);
-    let server = fields.get("server").map_or(Some(67), |node| reader.number(node, 1..=u16::MAX));
-    let client = fields.get("client").map_or(Some(68), |node| reader.number(node, 1..=u16::MAX));
-    if let (Some(server), Some(client)) = (server, client)
-        && server == client
-    {
-        reader
-            .problem(node.id, format!("expected two different ports, found {server} for server and client"));
+    let mut port = |key, default| match fields.get(key) {
+        Some(node) => reader.number(node, 1..=u16::MAX),
+        None => Some(default),
+    };
+    let named = [("server", PORTS.server), ("client", PORTS.client), ("proxy", PORTS.proxy)]
+        .map(|(key, default)| (key, port(key, default)));
+    for (i, (key, port)) in named.iter().enumerate() {
+        let same = named.iter().skip(i + 1).find(|(_, other)| port.is_some() && other == port);
+        if let (Some((other, _)), Some(port)) = (same, port) {
+            let message = format!("expected three different ports, found {port} for {key} and {other}");
+            reader.problem(node.id, message);
+        }
     }
-    Ports { server: server.unwrap_or(67), client: client.unwrap_or(68) }
+    let [server, client, proxy] = named.map(|(_, port)| port);
+    Ports {
+        server: server.unwrap_or(PORTS.server),
+        client: client.unwrap_or(PORTS.client),
+        proxy: proxy.unwrap_or(PORTS.proxy),
+    }
 }
 
 fn subnet(reader: &mut Reader, node: &Node) -> Subnet {

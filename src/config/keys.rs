@@ -35,7 +35,7 @@ impl Section {
                 "options",
                 "classes",
             ],
-            Section::Ports => &["server", "client"],
+            Section::Ports => &["server", "client", "proxy"],
             Section::Subnet => {
                 &["network", "pool", "lease", "boot_lease", "relays", "shared_network", "options"]
             }
@@ -73,6 +73,5 @@ pub(super) enum Accepted {
 pub(super) const NOT_BUILT: &[(Section, &str, Accepted)] = &[
     (Section::Top, "http", Accepted::Off),
     (Section::Top, "metrics", Accepted::Off),
-    (Section::Ports, "proxy", Accepted::Nothing),
     (Section::Boot, "menu", Accepted::Nothing),
 ];

@@ -19,6 +19,7 @@ mod file;
 mod keys;
 mod mapped;
 mod missing;
+mod mode;
 mod options;
 mod place;
 mod read;
@@ -48,7 +49,7 @@ pub struct Config {
     pub state: PathBuf,
     /// The folder that clients download from.
     pub images: PathBuf,
-    /// The DHCP server; `None` with `dhcp.mode: off`.
+    /// DHCP, as the server or beside another one; `None` with `dhcp.mode: off`.
     pub dhcp: Option<Settings>,
     /// The TFTP server; `None` with `tftp: off`.
     pub tftp: Option<Tftp>,

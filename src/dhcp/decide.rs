@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::boot::plan;
 use crate::dhcp::bootp;
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::{Ask, Request};
@@ -34,6 +35,8 @@ pub enum Decision {
         reply: Box<Message>,
         /// The way it goes.
         route: Route,
+        /// How long it waits before it goes: almost always no time.
+        wait: Duration,
         /// What then has happened.
         event: Event,
     },
@@ -294,6 +297,10 @@ pub fn answer(
     let address = if reply == Reply::Inform { request.message.ciaddr } else { reply.address() };
     Decision::Answer {
         change,
+        wait: match reply {
+            Reply::Offer(..) => plan::wait(&request.identity),
+            _ => Duration::ZERO,
+        },
         reply: Box::new(build(request, settings, reply)),
         route: route(request.message, request.arrival, settings, reply.address(), note.is_some()),
         event: Event::Answered { message, address, client: request.client(), file, note },

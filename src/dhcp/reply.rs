@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::boot::plan::plan;
+use crate::boot::plan::{Mode, Plan, plan};
 use crate::dhcp::fqdn;
 use crate::dhcp::request::{Ask, Request};
+use crate::dhcp::room::Room;
 use crate::dhcp::subnet::{OptionSet, Settings};
 use crate::types::Stage;
-use crate::wire::dhcp::{
-    BOOTREPLY, COOKIE, FLAG_BROADCAST, HEADER_LEN, MIN_LEN, Message, MessageType, Options, encoded_len,
-};
+use crate::wire::dhcp::{BOOTREPLY, FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;
 
 /// What a reply says.
@@ -39,19 +38,11 @@ impl Reply {
     }
 }
 
-/// The largest datagram a client takes that says nothing (RFC 2131 section 2), and the least that option 57 can say.
-const DEFAULT_DATAGRAM: u32 = 576;
-/// The largest datagram sent: an Ethernet frame's. EDK2 says 65280 in option 57 and ignores replies over 1472 bytes.
-const MAX_DATAGRAM: u32 = 1500;
-/// Bytes of an IPv4 and a UDP header.
-const IP_UDP_HEADERS: u32 = 28;
-/// Bytes of the options that a reply cannot do without: message type, server, and the three times of a lease.
-const ESSENTIAL: usize = 3 + 4 * 6;
 /// Options every client gets when they are configured, asked for or not: some boot loaders (GRUB) send no list.
 const UNASKED: [u8; 3] = [code::SUBNET_MASK, code::ROUTER, code::DNS];
 /// Options every network-boot client gets when they are configured: PXELINUX reads them from the reply to the firmware,
 /// whose list does not have them (RFC 5071).
-const UNASKED_BY_FIRMWARE: [u8; 4] = [
+pub const UNASKED_BY_FIRMWARE: [u8; 4] = [
     code::PXELINUX_MAGIC,
     code::PXELINUX_CONFIG_FILE,
     code::PXELINUX_PATH_PREFIX,
@@ -63,15 +54,12 @@ const ONLY_ASKED: [u8; 1] = [code::IPV6_ONLY_PREFERRED];
 /// The message that says `reply` to `request`, its fields as in RFC 2131 table 3.
 pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Message {
     let asked = request.message;
-    let mut message = Message::new(BOOTREPLY);
-    message.htype = asked.htype;
-    message.hlen = asked.hlen;
-    message.chaddr = asked.chaddr;
-    message.xid = asked.xid;
-    message.flags = asked.flags;
-    message.giaddr = asked.giaddr;
+    let mut message = header(asked);
     message.yiaddr = reply.address();
-    let mut room = Room::new(request, reply);
+    let mut room = match reply {
+        Reply::Bootp(_) => Room::for_bootp(asked),
+        _ => Room::new(asked, request.arrival.mtu),
+    };
     match reply {
         Reply::Offer(_, lease) => room.lease(MessageType::Offer, request.identifier, lease),
         Reply::Ack(_, lease) => {
@@ -108,15 +96,35 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
     message
 }
 
+/// The fields that every reply to `asked` takes from it (RFC 2131 table 3).
+pub fn header(asked: &Message) -> Message {
+    Message {
+        htype: asked.htype,
+        hlen: asked.hlen,
+        chaddr: asked.chaddr,
+        xid: asked.xid,
+        flags: asked.flags,
+        giaddr: asked.giaddr,
+        ..Message::new(BOOTREPLY)
+    }
+}
+
 /// `siaddr`, `sname`, `file` and the options of network boot. A client that boots nothing from here still learns the
 /// server: GRUB's own DHCP takes its next server from `siaddr`.
 fn boot_fields(message: &mut Message, room: &mut Room<'_>, request: &Request<'_>) {
     message.siaddr = request.server;
-    if let Some(plan) = plan(request.message, &request.identity, request.boot.as_ref(), request.server) {
-        message.sname = plan.sname;
-        message.file = plan.file;
-        plan.options.iter().for_each(|(code, value)| _ = room.push(*code, value));
+    let choice = request.boot.as_ref();
+    if let Some(plan) = plan(request.message, &request.identity, choice, request.server, Mode::Server) {
+        put(&plan, message, room);
     }
+}
+
+/// Puts what the client is to boot into a reply to it.
+pub fn put(plan: &Plan, message: &mut Message, room: &mut Room<'_>) {
+    message.siaddr = plan.siaddr;
+    message.sname = plan.sname;
+    message.file = plan.file;
+    plan.options.iter().for_each(|(code, value)| _ = room.push(*code, value));
 }
 
 /// What is configured for a client, in the order of precedence: its machine's options, its classes', its subnet's, and
@@ -188,76 +196,5 @@ fn network_options(
             let all = configured.codes().into_iter().filter(|code| !ONLY_ASKED.contains(code));
             all.for_each(|code| _ = push(room, code));
         }
-    }
-}
-
-/// The options of a reply, and how many bytes are left for more.
-struct Room<'a> {
-    options: Options,
-    left: usize,
-    /// What goes back as it came, at the end. Its room is taken already.
-    echoed: Vec<(u8, &'a [u8])>,
-}
-
-impl<'a> Room<'a> {
-    /// Room for options: what the client can take (option 57, at least 576), what the interface carries, and for BOOTP
-    /// the 64 bytes of its vendor field.
-    ///
-    /// The client identifier (RFC 6842) and, last, what the relay agent added (RFC 3046 section 2.2) go back as they
-    /// came: unless they are so long that the message type or the lease would have no room.
-    fn new(request: &Request<'a>, reply: Reply) -> Room<'a> {
-        let asked = &request.message.options;
-        let takes =
-            asked.u16(code::MAX_MESSAGE_SIZE).map_or(DEFAULT_DATAGRAM, u32::from).max(DEFAULT_DATAGRAM);
-        let carries = request.arrival.mtu.clamp(DEFAULT_DATAGRAM, MAX_DATAGRAM);
-        let (payload, essential) = match reply {
-            Reply::Bootp(_) => (MIN_LEN, 0),
-            _ => (takes.min(carries).saturating_sub(IP_UDP_HEADERS) as usize, ESSENTIAL),
-        };
-        let mut left = payload.saturating_sub(HEADER_LEN + COOKIE.len() + 1);
-        let mut echoed = Vec::with_capacity(2);
-        for code in [code::RELAY_AGENT_INFORMATION, code::CLIENT_IDENTIFIER] {
-            // A client identifier shorter than two bytes is none (RFC 2132 section 9.14).
-            let least = if code == code::CLIENT_IDENTIFIER { 2 } else { 0 };
-            let Some(value) = asked.get(code).filter(|value| value.len() >= least) else { continue };
-            let len = encoded_len(value.len());
-            if len + essential <= left {
-                left -= len;
-                echoed.push((code, value));
-            }
-        }
-        echoed.reverse();
-        Room { options: Options::default(), left, echoed }
-    }
-
-    /// Adds an option if there is room for all of it; says whether it is in the reply.
-    fn push(&mut self, code: u8, value: &[u8]) -> bool {
-        let len = encoded_len(value.len());
-        let fits = len <= self.left && self.options.push(code, value);
-        if fits {
-            self.left -= len;
-        }
-        fits
-    }
-
-    fn kind(&mut self, kind: MessageType, server: Ipv4Addr) {
-        self.push(code::MESSAGE_TYPE, &[kind.number()]);
-        self.push(code::SERVER_IDENTIFIER, &server.octets());
-    }
-
-    /// Message type, server and the times of a lease: renewal at a half, rebinding at seven eighths (RFC 2131 4.4.5).
-    fn lease(&mut self, kind: MessageType, server: Ipv4Addr, lease: Duration) {
-        let seconds = u32::try_from(lease.as_secs()).unwrap_or(u32::MAX);
-        self.kind(kind, server);
-        self.push(code::LEASE_TIME, &seconds.to_be_bytes());
-        self.push(code::RENEWAL_TIME, &(seconds / 2).to_be_bytes());
-        self.push(code::REBINDING_TIME, &(seconds - seconds / 8).to_be_bytes());
-    }
-
-    fn into_options(mut self) -> Options {
-        for (code, value) in self.echoed {
-            self.options.push(code, value);
-        }
-        self.options
     }
 }

@@ -121,6 +121,11 @@ pub fn client_of(message: &Message, identity: &Identity) -> Client {
     Client { mac: message.mac(), firmware: identity.firmware, arch: identity.arch() }
 }
 
+/// The same, where nothing is known of the client yet.
+pub fn sender_of(message: &Message) -> Client {
+    client_of(message, &Identity::of(message))
+}
+
 /// What `message` asks for and all that is needed to decide on it, or why it is not for us.
 pub fn classify<'a>(
     message: &'a Message,
@@ -135,11 +140,7 @@ pub fn classify<'a>(
     let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, selected, arrival)?;
     let identifier = of_relay(message, relay::SERVER_OVERRIDE).unwrap_or(server);
     let holder = Holder { client, mac: message.mac(), boots };
-    let machine = settings.machines.that_sent(message);
-    let numbered = settings.classes.iter().zip(1..).filter(|(class, _)| class.has(message, &identity));
-    let numbered: Vec<(&Class, usize)> = numbered.collect();
-    let boot = choose(&settings.boot, said_for(machine, &numbered), &identity);
-    let classes = numbered.into_iter().map(|(class, _)| class).collect();
+    let Entry { machine, classes, boot } = entry_of(message, &identity, settings);
     Ok(Request {
         ask,
         message,
@@ -153,6 +154,25 @@ pub fn classify<'a>(
         classes,
         boot,
     })
+}
+
+/// What the configuration says of one client.
+pub struct Entry<'a> {
+    /// Its entry in `machines:`, if it has one.
+    pub machine: Option<&'a Machine>,
+    /// The classes that it is in, in their order.
+    pub classes: Vec<&'a Class>,
+    /// The boot file it gets, if any.
+    pub boot: Option<Choice>,
+}
+
+/// What `settings` says of the client that sent `message`.
+pub fn entry_of<'a>(message: &Message, identity: &Identity, settings: &'a Settings) -> Entry<'a> {
+    let machine = settings.machines.that_sent(message);
+    let numbered = settings.classes.iter().zip(1..).filter(|(class, _)| class.has(message, identity));
+    let numbered: Vec<(&Class, usize)> = numbered.collect();
+    let boot = choose(&settings.boot, said_for(machine, &numbered), identity);
+    Entry { machine, classes: numbered.into_iter().map(|(class, _)| class).collect(), boot }
 }
 
 /// What is said that a client boots: by its machine's entry, then by each of its classes, given with their numbers.
@@ -191,19 +211,24 @@ fn client_id(message: &Message, boots: bool) -> Option<ClientId> {
     ClientId::new(message.htype, message.hardware(), id)
 }
 
-fn ask_of(message: &Message) -> Result<Ask, DropReason> {
+/// The type of a client's message; `None` if it is plain BOOTP.
+pub fn type_of(message: &Message) -> Result<Option<MessageType>, DropReason> {
     if message.op != BOOTREQUEST {
         return Err(DropReason::NotRequest);
     }
+    match message.message_type() {
+        Some(kind) => kind.map(Some).map_err(|()| DropReason::BadMessageType),
+        // The type may have stood in what was cut off; to take it for BOOTP would be to guess.
+        None if message.truncated => Err(DropReason::Malformed),
+        None => Ok(None),
+    }
+}
+
+fn ask_of(message: &Message) -> Result<Ask, DropReason> {
+    let Some(kind) = type_of(message)? else { return Ok(Ask::Bootp) };
     let options = &message.options;
     let requested = options.ip(code::REQUESTED_ADDRESS);
     let server = options.ip(code::SERVER_IDENTIFIER);
-    let kind = match message.message_type() {
-        Some(kind) => kind.map_err(|()| DropReason::BadMessageType)?,
-        // The type may have stood in what was cut off; to take it for BOOTP would be to guess.
-        None if message.truncated => return Err(DropReason::Malformed),
-        None => return Ok(Ask::Bootp),
-    };
     match kind {
         MessageType::Discover => Ok(Ask::Discover { requested }),
         MessageType::Request => request_form(requested, server, message),

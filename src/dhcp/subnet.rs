@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::boot::plan::Mode;
 use crate::boot::policy::{MachineBoot, Policy};
 use crate::dhcp::classes::Class;
+use crate::dhcp::mode::Modes;
 use crate::event::DropReason;
 use crate::lease::Pool;
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
@@ -16,6 +18,8 @@ use crate::wire::pxe;
 /// Everything decisions need to know, built and validated by `config/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// What lanboot is on which interface. What leases are about is for those where it is the server.
+    pub modes: Modes,
     /// NAK an address that is wrong for the client's network (RFC 2131 section 4.3.2).
     pub authoritative: bool,
     /// Answer every client without an address by broadcast.
@@ -63,6 +67,8 @@ pub struct Ports {
     pub server: u16,
     /// Where clients listen.
     pub client: u16,
+    /// Where the boot service listens: clients that took another server's address ask there for their file.
+    pub proxy: u16,
 }
 
 /// One subnet.
@@ -229,6 +235,10 @@ pub struct Arrival {
     pub mtu: u32,
     /// Whether it is a loopback interface.
     pub loopback: bool,
+    /// What lanboot is there.
+    pub mode: Mode,
+    /// Whether it was sent to the boot service, port 4011, and not to the DHCP server's port.
+    pub boot_service: bool,
 }
 
 impl Arrival {
@@ -260,13 +270,14 @@ mod tests {
             options: OptionSet::new(),
         };
         Settings {
+            modes: Modes::all(Some(Mode::Server)),
             authoritative: true,
             always_broadcast: false,
             conflict_check: None,
             bootp: BootpMode::Reserved,
             fqdn_suffix: None,
             subnet_selection: false,
-            ports: Ports { server: 67, client: 68 },
+            ports: Ports { server: 67, client: 68, proxy: 4011 },
             subnets: vec![subnet("10.0.1.0/24", &[]), subnet("10.0.2.0/24", &[[172, 16, 0, 1]])],
             options: OptionSet::new(),
             classes: vec![],
@@ -282,6 +293,8 @@ mod tests {
             source: SocketAddrV4::new(NONE, 68),
             mtu: 1500,
             loopback: false,
+            mode: Mode::Server,
+            boot_service: false,
         }
     }
 

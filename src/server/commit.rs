@@ -190,7 +190,18 @@ fn mark(store: &mut dyn LeaseStore, clock: Clock) -> bool {
 
 /// Sends a reply and records what that means, or that it could not be sent.
 pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, interface: &str, reply: &Outgoing, event: &Event) {
-    match socket.send(reply) {
+    report(socket.send(reply), recorder, interface, reply, event);
+}
+
+/// Records what it means that a reply was sent, or that it could not be.
+pub fn report(
+    sent: std::io::Result<()>,
+    recorder: &Recorder,
+    interface: &str,
+    reply: &Outgoing,
+    event: &Event,
+) {
+    match sent {
         Ok(()) => recorder.record(interface, event),
         Err(error) => {
             tracing::warn!("cannot send a reply on {interface} ({:?}): {error}", reply.route);

@@ -14,12 +14,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::boot::guard::Guard;
-use crate::boot::identity::Identity;
 use crate::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
 use crate::dhcp::loops;
-use crate::dhcp::request::{Request, classify, client_of};
+use crate::dhcp::proxy;
+use crate::dhcp::request::{Request, classify, sender_of};
 use crate::dhcp::route::Route;
-use crate::dhcp::subnet::{Arrival, Settings};
+use crate::dhcp::subnet::Settings;
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{Lease, LeaseBook, LeaseChange};
 use crate::server::checks::{Begun, Checker, Waiting};
@@ -29,23 +29,27 @@ use crate::server::control::{Asks, Refusal, Release, released_by_hand};
 use crate::server::files::Files;
 use crate::server::interface::Interface;
 use crate::server::known::Known;
+use crate::server::later::{Departure, Sender};
 use crate::server::observe::Recorder;
 use crate::server::ping::Heard;
+use crate::server::proxy::{Proxy, arrival, undecodable};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
-use crate::wire::dhcp::{DecodeError, Message};
+use crate::wire::dhcp::Message;
 
 /// Everything the loop works with.
 #[derive(Debug)]
 pub struct DhcpServer {
     /// What it is told to do.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Who has which address.
     pub book: LeaseBook,
     /// The served interfaces by their number.
     pub interfaces: HashMap<u32, Interface>,
     /// Where it receives and sends.
     pub socket: Arc<DhcpSocket>,
+    /// Who answers on the interfaces where another server gives the addresses.
+    pub proxy: Arc<Proxy>,
     /// How addresses are checked before their first offer.
     pub checker: Checker,
     /// Who stores leases and sends the replies that promise them.
@@ -177,13 +181,13 @@ impl DhcpServer {
             Ok(message) => message,
             Err(error) => return self.drop(envelope.interface, undecodable(error), None),
         };
-        let arrival = arrival(interface, envelope);
+        let arrival = arrival(interface, envelope, &self.settings, false);
+        if proxy::is_for_us(&arrival) {
+            return self.proxy.handle(&message, &arrival, envelope.interface, &self.sender());
+        }
         let mut request = match classify(&message, &arrival, &self.settings) {
             Ok(request) => request,
-            Err(reason) => {
-                let client = client_of(&message, &Identity::of(&message));
-                return self.drop(envelope.interface, reason, Some(client));
-            }
+            Err(reason) => return self.drop(envelope.interface, reason, Some(sender_of(&message))),
         };
         let (name, client) = (Arc::clone(&interface.name), request.client());
         if round == Round::First {
@@ -202,7 +206,7 @@ impl DhcpServer {
                     begun => self.check_begun(&begun, address, &hold, promises),
                 }
             }
-            Decision::Answer { change, reply, route, event } => {
+            Decision::Answer { change, reply, route, wait, event } => {
                 self.known.answered(&request, &event);
                 let outgoing = outgoing(&request, envelope.interface, &reply, route);
                 let looping = loops::after(&mut self.guard, &request, &event, &self.settings, now);
@@ -216,7 +220,7 @@ impl DhcpServer {
                     }
                     other => {
                         other.iter().for_each(|change| self.book.apply(change));
-                        deliver(&self.socket, &self.recorder, &name, &outgoing, &event);
+                        self.send(outgoing, wait, event, name);
                     }
                 }
             }
@@ -243,6 +247,17 @@ impl DhcpServer {
         if let Begun::CannotAsk(waiting) = begun {
             self.address_free(address, waiting, promises);
         }
+    }
+
+    fn send(&self, reply: Outgoing, wait: Duration, event: Event, interface: Arc<str>) {
+        if wait.is_zero() {
+            return deliver(&self.socket, &self.recorder, &interface, &reply, &event);
+        }
+        self.proxy.later.send(Departure { sender: self.sender(), reply, event, interface }, wait);
+    }
+
+    fn sender(&self) -> Sender {
+        Sender::Udp(Arc::clone(&self.socket))
     }
 
     /// The reply that leaves if `lease` cannot be stored, and what then has happened.
@@ -362,13 +377,6 @@ fn fault() -> io::Error {
     io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
 }
 
-fn undecodable(error: DecodeError) -> DropReason {
-    match error {
-        DecodeError::TooShort => DropReason::TooShort,
-        DecodeError::BadHlen => DropReason::BadHlen,
-    }
-}
-
 fn look_up_size(files: Option<&Files>, request: &mut Request<'_>) {
     if let (Some(choice), Some(files)) = (&mut request.boot, files) {
         choice.size = files.size(&choice.file, request.message.mac());
@@ -377,16 +385,6 @@ fn look_up_size(files: Option<&Files>, request: &mut Request<'_>) {
 
 fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
     Outgoing { payload: reply.encode(), route, interface, server: request.server }
-}
-
-fn arrival(interface: &Interface, envelope: Envelope) -> Arrival {
-    Arrival {
-        addresses: Arc::clone(&interface.addresses),
-        destination: envelope.destination,
-        source: envelope.source,
-        mtu: interface.mtu,
-        loopback: interface.loopback,
-    }
 }
 
 #[cfg(test)]
@@ -398,6 +396,8 @@ mod tests {
     use crate::server::control::Control;
     use crate::server::interface;
     use crate::server::known::KnownMachine;
+    use crate::server::later::Later;
+    use crate::server::socket::Sharing;
     use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
     use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
     use crate::wire::dhcp::{BOOTREQUEST, MessageType};
@@ -419,14 +419,25 @@ mod tests {
     impl Bench {
         fn new(store: Box<dyn LeaseStore>) -> Bench {
             let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
-            let settings = config::load(CONFIG).unwrap().dhcp.unwrap();
-            let (socket, _) = DhcpSocket::bind(0, std::slice::from_ref(&lo)).unwrap();
+            let settings = Arc::new(config::load(CONFIG).unwrap().dhcp.unwrap());
+            let served = std::slice::from_ref(&lo);
+            let (socket, _) = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone, served).unwrap();
             let (socket, recorder) = (Arc::new(socket), Recorder::default());
             let (clock, state) = (Clock::start(), tempfile::tempdir().unwrap());
+            let interfaces = HashMap::from([(lo.index, lo)]);
+            let proxy = Proxy {
+                settings: Arc::clone(&settings),
+                interfaces: interfaces.clone(),
+                files: None,
+                known: Known::default(),
+                later: Later::start(recorder.clone()).unwrap(),
+                recorder: recorder.clone(),
+            };
             let server = DhcpServer {
                 book: LeaseBook::new(settings.pools()),
                 settings,
-                interfaces: HashMap::from([(lo.index, lo)]),
+                interfaces,
+                proxy: Arc::new(proxy),
                 committer: Committer::start(store, clock, Arc::clone(&socket), recorder.clone()).unwrap(),
                 socket,
                 checker: Checker::default(),
@@ -609,8 +620,8 @@ mod tests {
     fn a_fault_stops_no_other_message() {
         let mut bench = Bench::new(Box::new(MemoryStore::default()));
         // The configuration never lets this through: the bounds of the lease are the wrong way round.
-        let lease = bench.server.settings.subnets[0].lease;
-        bench.server.settings.subnets[0].lease.min = lease.max + Duration::from_secs(1);
+        let settings = Arc::make_mut(&mut bench.server.settings);
+        settings.subnets[0].lease.min = settings.subnets[0].lease.max + Duration::from_secs(1);
         let asks_for_a_time = message(MessageType::Discover, &[(code::LEASE_TIME, &60u32.to_be_bytes())]);
         assert_eq!(bench.send(&asks_for_a_time), only(DropReason::Fault));
         assert_eq!(bench.send(&discover()), only(DropReason::Fault));

@@ -6,9 +6,12 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::boot::identity::Identity;
 use crate::dhcp::request::{Ask, Request};
-use crate::event::{Event, Message};
+use crate::dhcp::subnet::Machine;
+use crate::event::{Event, Message as Kind};
 use crate::types::{Arch, MacAddr, Stage, Uuid};
+use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 use crate::wire::pxe;
 
@@ -42,17 +45,17 @@ pub struct KnownMachine {
 }
 
 impl KnownMachine {
-    /// What `request` tells.
-    pub fn of(request: &Request<'_>) -> KnownMachine {
-        let options = &request.message.options;
+    /// What a message tells of the machine that sent it, which has that entry in `machines:`.
+    pub fn of(message: &Message, identity: &Identity, entry: Option<&Machine>) -> KnownMachine {
+        let options = &message.options;
         let sent_uuid = || pxe::machine_uuids(options).map(|[smbios, _]| smbios);
         KnownMachine {
-            mac: request.message.mac(),
-            uuid: request.machine.and_then(|machine| machine.uuid).or_else(sent_uuid),
-            arch: request.identity.arch(),
+            mac: message.mac(),
+            uuid: entry.and_then(|machine| machine.uuid).or_else(sent_uuid),
+            arch: identity.arch(),
             serial: pxe::raspberry_pi_serial(options),
             host_name: options.get(code::HOSTNAME).and_then(host_name),
-            name: request.machine.map(|machine| machine.name.to_string()),
+            name: entry.map(|machine| machine.name.to_string()),
         }
     }
 
@@ -98,7 +101,7 @@ impl Known {
     /// Takes in what was answered to `request`: who got or has which address. Costs nothing for a system that renews
     /// its lease.
     pub fn answered(&self, request: &Request<'_>, event: &Event) {
-        let Event::Answered { message: Message::Ack | Message::BootpReply, address, .. } = event else {
+        let Event::Answered { message: Kind::Ack | Kind::BootpReply, address, .. } = event else {
             return;
         };
         let boots = request.identity.stage != Stage::Other || request.machine.is_some();
@@ -106,7 +109,8 @@ impl Known {
             return;
         }
         if boots {
-            self.learn(*address, KnownMachine::of(request));
+            let machine = KnownMachine::of(request.message, &request.identity, request.machine);
+            self.learn(*address, machine);
         } else {
             self.tables().forget_another(*address, request.message.mac());
         }

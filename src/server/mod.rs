@@ -11,18 +11,21 @@ mod dhcp;
 pub mod files;
 mod interface;
 pub mod known;
+mod later;
 pub mod leases;
+mod listen;
 pub mod notify;
 mod observe;
 mod ping;
 mod port;
+mod proxy;
 mod slot;
 mod socket;
+mod taps;
 mod texts;
 pub mod tftp_async;
 pub mod tftp_upload;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -33,6 +36,7 @@ use std::sync::atomic::AtomicUsize;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::boot::guard::Guard;
+use crate::boot::plan::Mode;
 use crate::config::{Config, Tftp};
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
@@ -44,9 +48,12 @@ use crate::server::dhcp::DhcpServer;
 use crate::server::files::Files;
 use crate::server::interface::Interface;
 use crate::server::known::Known;
+use crate::server::later::Later;
 use crate::server::leases::Opened;
+use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
-use crate::server::socket::DhcpSocket;
+use crate::server::proxy::Proxy;
+use crate::server::socket::{DhcpSocket, Sharing};
 use crate::tftp::Limits;
 use crate::types::Ipv4Network;
 
@@ -66,6 +73,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Server {
     dhcp: Option<(DhcpServer, Option<Control>)>,
+    boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Vec<TftpListener>,
     limits: Option<Limits>,
     served: Arc<[Ipv4Network]>,
@@ -105,21 +113,19 @@ impl Server {
             }
             None => None,
         };
-        let dhcp = match &config.dhcp {
-            Some(settings) => {
+        let (mut dhcp, mut boot_files) = (None, None);
+        if let Some(settings) = &config.dhcp {
+            let proxy = Arc::new(proxy(settings, &interfaces, (files.clone(), known), &recorder)?);
+            let on = |mode| with_mode(settings, &interfaces, mode);
+            let (given, proxied) = (on(Mode::Server), on(Mode::Proxy));
+            if !given.is_empty() {
                 let notes = (&mut summary, &mut warnings);
-                Some(bind_dhcp(
-                    config,
-                    settings,
-                    &interfaces,
-                    keep,
-                    (files.clone(), known),
-                    &recorder,
-                    notes,
-                )?)
+                dhcp = Some(bind_dhcp(config, &proxy, (&given, &proxied), keep, notes)?);
             }
-            None => None,
-        };
+            let listeners = Listeners::bind(settings.ports, &proxied, !given.is_empty(), &mut warnings)?;
+            summary.extend(describe_proxy(settings, &proxied));
+            boot_files = Some((proxy, listeners));
+        }
         let mut tftp = Vec::new();
         if let Some(settings) = &config.tftp {
             tftp = bind_tftp(settings, &interfaces)?;
@@ -134,7 +140,7 @@ impl Server {
             .chain(subnets)
             .collect();
         let limits = config.tftp.as_ref().map(|tftp| tftp.limits.clone());
-        Ok(Server { dhcp, tftp, limits, served, files, recorder, summary, warnings })
+        Ok(Server { dhcp, boot_files, tftp, limits, served, files, recorder, summary, warnings })
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -164,6 +170,10 @@ impl Server {
                 transfers.spawn(tftp_async::serve(listener.socket, listener.mtu, service));
             }
         }
+        let boot_files = match self.boot_files {
+            Some((proxy, listeners)) => Some(listeners.serve_apart(proxy)?),
+            None => None,
+        };
         match self.dhcp {
             Some((dhcp, control)) => {
                 let control = control.map(|control| tokio::spawn(control.serve()));
@@ -173,6 +183,7 @@ impl Server {
             }
             None => stop.await,
         }
+        drop(boot_files);
         transfers.shutdown().await;
         for (reason, count) in self.recorder.drops() {
             tracing::info!("dropped in all: {count} reason={reason}");
@@ -210,18 +221,43 @@ fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
     leases::open(state).map_err(|error| StartError(error.to_string()))
 }
 
-/// Binds the sockets of the DHCP server and takes the stored leases into its book. `notes` are the lines of the summary
-/// and the warnings.
-fn bind_dhcp(
-    config: &Config,
+/// Those of `interfaces` where lanboot is `mode`.
+fn with_mode(settings: &Settings, interfaces: &[Interface], mode: Mode) -> Vec<Interface> {
+    interfaces.iter().filter(|i| settings.modes.on(&i.name) == Some(mode)).cloned().collect()
+}
+
+fn proxy(
     settings: &Settings,
     interfaces: &[Interface],
-    keep: Keep,
     (files, known): (Option<Files>, Known),
     recorder: &Recorder,
+) -> Result<Proxy, StartError> {
+    let later = Later::start(recorder.clone())
+        .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
+    let served = interfaces.iter().filter(|i| settings.modes.on(&i.name).is_some());
+    Ok(Proxy {
+        settings: Arc::new(settings.clone()),
+        interfaces: served.map(|i| (i.index, i.clone())).collect(),
+        files,
+        known,
+        later,
+        recorder: recorder.clone(),
+    })
+}
+
+/// Binds the sockets of the DHCP server and takes the stored leases into its book. It gives addresses on the first
+/// interfaces, and hears for `proxy` on the second ones. `notes` are the lines of the summary and the warnings.
+fn bind_dhcp(
+    config: &Config,
+    proxy: &Arc<Proxy>,
+    (interfaces, proxied): (&[Interface], &[Interface]),
+    keep: Keep,
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> Result<(DhcpServer, Option<Control>), StartError> {
-    let (socket, refused) = DhcpSocket::bind(settings.ports.server, interfaces)?;
+    let (settings, recorder) = (&proxy.settings, &proxy.recorder);
+    let port = settings.ports.server;
+    let all = [interfaces, proxied].concat();
+    let (socket, refused) = DhcpSocket::bind(port, "dhcp.ports.server", Sharing::Alone, &all)?;
     warnings.extend(refused);
     summary.extend(describe_dhcp(settings, interfaces, warnings));
     let Opened { store, clock, leases, skipped, shift } = open_leases(&config.state, keep)?;
@@ -245,16 +281,17 @@ fn bind_dhcp(
     let committer = Committer::start(store, clock, Arc::clone(&socket), recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
     let dhcp = DhcpServer {
-        settings: settings.clone(),
+        settings: Arc::clone(settings),
         book,
-        interfaces: interfaces.iter().map(|i| (i.index, i.clone())).collect::<HashMap<_, _>>(),
+        interfaces: proxy.interfaces.clone(),
         socket,
+        proxy: Arc::clone(proxy),
         committer,
         checker,
         clock,
         asks,
-        files,
-        known,
+        files: proxy.files.clone(),
+        known: proxy.known.clone(),
         guard: Guard::default(),
         recorder: recorder.clone(),
     };
@@ -285,6 +322,17 @@ fn fill_book(
         warnings.push(format!("{} stored leases are in none of the subnets and left alone", all - known));
     }
     book
+}
+
+/// A line for each interface where another server gives the addresses.
+fn describe_proxy(settings: &Settings, interfaces: &[Interface]) -> Vec<String> {
+    let ports = settings.ports;
+    let line = |interface: &Interface| {
+        let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
+        let (name, addresses) = (&interface.name, addresses.join(", "));
+        format!("proxyDHCP on {name} {addresses} ports {} and {}", ports.server, ports.proxy)
+    };
+    interfaces.iter().map(line).collect()
 }
 
 /// A line for each subnet, and a warning for each that no served interface is in.

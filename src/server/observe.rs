@@ -56,6 +56,8 @@ fn level(event: &Event) -> Level {
         Event::Dropped { reason, .. } => match reason {
             DropReason::PoolExhausted | DropReason::StoreFailed | DropReason::Overload => Level::WARN,
             DropReason::NotServed | DropReason::Checking => Level::DEBUG,
+            // What every client beside another DHCP server says.
+            DropReason::NotNetboot | DropReason::ProxyOnly => Level::DEBUG,
             _ => Level::INFO,
         },
         Event::Declined { .. } | Event::Conflict { .. } | Event::Looping { .. } => Level::WARN,

@@ -11,6 +11,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockFlag, SockType,
     SockaddrIn, bind, recvmmsg, send, sendmsg, setsockopt, socket, sockopt,
 };
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::dhcp::route::Route;
@@ -41,6 +42,15 @@ struct FrameSocket {
     mac: MacAddr,
 }
 
+/// Whether another program may have the same port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// No: a second DHCP server on this machine is to be found, and not starved.
+    Alone,
+    /// Yes, if that one lets us: broadcasts come to both.
+    Shared,
+}
+
 /// A reply ready to be sent.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -55,11 +65,16 @@ pub struct Outgoing {
 }
 
 impl DhcpSocket {
-    /// Binds `port` on every address. Frames go out on those of `interfaces` that are Ethernet; the second value says
-    /// why that cannot be, if so: replies are then broadcast instead.
-    pub fn bind(port: u16, interfaces: &[Interface]) -> Result<(DhcpSocket, Option<String>), StartError> {
+    /// Binds `port`, which the configuration says at `key`, on every address. Frames go out on those of `interfaces`
+    /// that are Ethernet; the second value says why that cannot be, if so: replies are then broadcast instead.
+    pub fn bind(
+        port: u16,
+        key: &str,
+        sharing: Sharing,
+        interfaces: &[Interface],
+    ) -> Result<(DhcpSocket, Option<String>), StartError> {
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        let udp = open_udp(address).map_err(|error| port::explain(address, "dhcp.ports.server", &error))?;
+        let udp = open_udp(address, sharing).map_err(|error| port::explain(address, key, &error))?;
         let mut frames = HashMap::new();
         let mut refused = None;
         for interface in interfaces {
@@ -135,12 +150,14 @@ impl DhcpSocket {
 }
 
 /// A UDP socket that may broadcast, is told the interface of each datagram, and never sets don't-fragment (it confuses
-/// boot ROMs). Without SO_REUSEADDR, so that a second DHCP server on this machine is found and not starved.
-fn open_udp(address: SocketAddrV4) -> io::Result<UdpSocket> {
+/// boot ROMs).
+fn open_udp(address: SocketAddrV4, sharing: Sharing) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_broadcast(true)?;
     socket.set_nonblocking(true)?;
     setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
+    socket.set_reuse_address(sharing == Sharing::Shared)?;
     // The kernel grants what net.core.rmem_max allows; root may pass that limit.
     if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
         socket.set_recv_buffer_size(RECEIVE_QUEUE)?;

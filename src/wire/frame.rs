@@ -160,7 +160,7 @@ mod tests {
     /// The frame with byte `at` of its IP header set, and a checksum that fits.
     fn changed(at: usize, value: u8) -> Vec<u8> {
         let mut frame = frame(b"payload");
-        frame[14 + at] = value;
+        frame[14..34][at] = value;
         frame[24..26].fill(0);
         let sum = checksum(&[&frame[14..34]]);
         frame[24..26].copy_from_slice(&sum.to_be_bytes());

@@ -10,6 +10,7 @@ use lanboot::boot::guard::Guard;
 use lanboot::config;
 use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
 use lanboot::dhcp::loops;
+use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::classify;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{Arrival, Settings};
@@ -47,6 +48,7 @@ pub struct Answer {
     pub message: Message,
     pub bytes: Vec<u8>,
     pub route: Route,
+    pub wait: Duration,
 }
 
 impl Answer {
@@ -64,6 +66,7 @@ impl World {
     pub fn new(yaml: &str) -> World {
         let config = config::load(yaml).unwrap_or_else(|problems| panic!("{problems:?}"));
         let settings = config.dhcp.expect("the configuration has a DHCP server");
+        let config_mode = settings.modes.default.expect("the interface is served");
         World {
             book: LeaseBook::new(settings.pools()),
             settings,
@@ -75,6 +78,8 @@ impl World {
                 source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
                 mtu: 1500,
                 loopback: false,
+                mode: config_mode,
+                boot_service: false,
             },
             sizes: vec![],
             used: vec![],
@@ -94,6 +99,9 @@ impl World {
             DecodeError::TooShort => DropReason::TooShort,
             DecodeError::BadHlen => DropReason::BadHlen,
         })?;
+        if proxy::is_for_us(&self.arrival) {
+            return self.send_to_proxy(&message);
+        }
         let mut request = classify(&message, &self.arrival, &self.settings)?;
         loops::before(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
@@ -119,7 +127,7 @@ impl World {
         let mut otherwise = None;
         let (lease, answer, event) = match decision {
             Decision::CheckAddress { .. } => unreachable!("dealt with above"),
-            Decision::Answer { change, reply, route, event } => {
+            Decision::Answer { change, reply, route, wait, event } => {
                 let looping = loops::after(&mut self.guard, &request, &event, &self.settings, self.now);
                 self.events.extend(looping);
                 let lease = match change {
@@ -133,7 +141,7 @@ impl World {
                         None
                     }
                 };
-                (lease, Some(Answer { bytes: reply.encode(), message: *reply, route }), event)
+                (lease, Some(Answer { bytes: reply.encode(), message: *reply, route, wait }), event)
             }
             Decision::Quiet { lease, event } => (Some(lease), None, event),
             Decision::Silent { reason, change } => {
@@ -145,16 +153,32 @@ impl World {
             self.book.apply(&LeaseChange::Store(lease.clone()));
             if !self.disk_works {
                 self.book.not_stored(&lease, self.now);
-                let Some(Decision::Answer { reply, route, event, .. }) = otherwise else {
+                let Some(Decision::Answer { reply, route, wait, event, .. }) = otherwise else {
                     return Err(DropReason::StoreFailed);
                 };
                 self.events.push(event);
-                return Ok(Some(Answer { bytes: reply.encode(), message: *reply, route }));
+                return Ok(Some(Answer { bytes: reply.encode(), message: *reply, route, wait }));
             }
             self.book.stored(&lease, self.now);
         }
         self.events.push(event);
         Ok(answer)
+    }
+
+    /// What is answered where another server gives the addresses, and on the boot service's port.
+    fn send_to_proxy(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {
+        let mut request = proxy::classify(message, &self.arrival, &self.settings)?;
+        if let Some(choice) = &mut request.boot {
+            choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
+        }
+        match proxy::decide(&request, &self.settings) {
+            Decision::Answer { change: None, reply, route, wait, event } => {
+                self.events.push(event);
+                Ok(Some(Answer { bytes: reply.encode(), message: *reply, route, wait }))
+            }
+            Decision::Silent { reason, change: None } => Err(reason),
+            other => panic!("a proxy decides on no lease: {other:?}"),
+        }
     }
 
     pub fn send(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {

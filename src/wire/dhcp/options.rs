@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::wire::option::code;
+use crate::wire::pxe;
 
 const PAD: u8 = 0;
 /// Ends the options of a field.
@@ -123,7 +124,7 @@ impl Options {
 
     /// How many bytes the options take on the wire, END not counted.
     pub fn encoded_len(&self) -> usize {
-        self.entries.iter().fold(0, |sum: usize, entry| sum.saturating_add(encoded_len(entry.len)))
+        self.iter().fold(0, |sum: usize, (code, value)| sum.saturating_add(encoded_len(code, value)))
     }
 
     pub(super) fn encode_into(&self, out: &mut Vec<u8>) {
@@ -137,13 +138,23 @@ impl Options {
                 out.push(u8::try_from(piece.len()).unwrap_or(u8::MAX));
                 out.extend_from_slice(piece);
             }
+            if is_padded(code, value) {
+                out.push(PAD);
+            }
         }
     }
 }
 
-/// How many bytes a value of `len` bytes takes on the wire: its bytes, and two for each piece of at most 255.
-pub fn encoded_len(len: usize) -> usize {
-    len.saturating_add(len.div_ceil(255).max(1).saturating_mul(2))
+/// How many bytes an option with this value takes on the wire: its bytes, and two for each piece of at most 255.
+pub fn encoded_len(code: u8, value: &[u8]) -> usize {
+    let len = value.len().saturating_add(value.len().div_ceil(255).max(1).saturating_mul(2));
+    len.saturating_add(usize::from(is_padded(code, value)))
+}
+
+/// Whether a PAD follows the option: GRUB compares option 60 with `HTTPClient` as a C string, which the byte after the
+/// value must end (rhboot grub `net/bootp.c`). The NUL is not in the value, for that has ten bytes for everyone else.
+fn is_padded(code: u8, value: &[u8]) -> bool {
+    code == code::VENDOR_CLASS && value == pxe::HTTP_CLIENT
 }
 
 /// Collects the options of one field up to END or the field's end; true if that cut an option short.

@@ -97,6 +97,20 @@ fn rfc3396_6_long_values_go_out_in_pieces() {
 }
 
 #[test]
+fn grub_finds_httpclient_ended_by_a_nul_and_others_find_ten_bytes() {
+    let mut message = Message::new(BOOTREPLY);
+    message.options.push(code::VENDOR_CLASS, b"HTTPClient");
+    message.options.push(code::MESSAGE, b"x");
+    let sent = message.encode();
+    assert_eq!(sent[HEADER_LEN + 4..HEADER_LEN + 21], *b"\x3c\x0aHTTPClient\0\x38\x01x\xff");
+    assert_eq!(message.options.encoded_len(), 16);
+    assert_eq!(Message::decode(&sent).unwrap().options, message.options);
+    let mut other = Message::new(BOOTREPLY);
+    other.options.push(code::VENDOR_CLASS, b"PXEClient");
+    assert_eq!((other.options.encoded_len(), other.encode()[HEADER_LEN + 15]), (11, 255));
+}
+
+#[test]
 fn d_21_framing_lies_are_no_message_type() {
     assert_eq!(decode(&[53, 0, 255]).message_type(), Some(Err(())));
     assert_eq!(decode(&[53, 1, 0, 255]).message_type(), Some(Err(())));

@@ -4,9 +4,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use lanboot::boot::plan::Mode;
 use lanboot::config;
 use lanboot::dhcp::bootp::FOREVER;
 use lanboot::dhcp::decide::{DECLINED_SHARE, Decision, decide, quarantine};
+use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::{Ask, Request, classify};
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
@@ -126,12 +128,32 @@ pub fn check(data: &[u8]) {
         own.always_broadcast = how & 4 != 0;
         settings = &own;
     }
+    proxied(&message, &arrival, settings);
     let Ok(request) = classify(&message, &arrival, settings) else { return };
     let mut book = book(settings);
     if how & 16 == 0 {
         book.settle(NOW);
     }
     one(&request, &mut book, settings, how & 8 != 0);
+}
+
+/// The same message beside another DHCP server, and at the boot service: no answer gives or confirms an address.
+fn proxied(message: &Message, arrival: &Arrival, settings: &Settings) {
+    for boot_service in [false, true] {
+        let arrival = Arrival { mode: Mode::Proxy, boot_service, ..arrival.clone() };
+        let Ok(request) = proxy::classify(message, &arrival, settings) else { continue };
+        match proxy::decide(&request, settings) {
+            Decision::Answer { change: None, reply, .. } => {
+                reply::check(message, &arrival, &reply);
+                assert!(reply.yiaddr.is_unspecified() && reply.options.u32(51).is_none());
+                let kind = if boot_service { MessageType::Ack } else { MessageType::Offer };
+                assert_eq!(reply.message_type(), Some(Ok(kind)));
+                assert!(boot_service || message.message_type() == Some(Ok(MessageType::Discover)));
+            }
+            Decision::Silent { change: None, .. } => {}
+            other => panic!("a proxy decides on no lease: {other:?}"),
+        }
+    }
 }
 
 fn arrival(bytes: &mut Bytes<'_>) -> Arrival {
@@ -156,6 +178,8 @@ fn arrival(bytes: &mut Bytes<'_>) -> Arrival {
         source: SocketAddrV4::new(source, 68),
         mtu: [1500, 576, 296, 9000][usize::from(how >> 5 & 3)],
         loopback: how >= 0xf0,
+        mode: Mode::Server,
+        boot_service: false,
     }
 }
 
@@ -234,7 +258,7 @@ fn one(request: &Request<'_>, book: &mut LeaseBook, settings: &Settings, in_use:
                 book.apply(&outcome);
             }
             Decision::Answer { change, reply, .. } => {
-                reply::check(request, &reply);
+                reply::check(request.message, request.arrival, &reply);
                 return given(request, &reply, change, book, settings);
             }
             Decision::Quiet { lease, .. } => return freed(request, &lease, book),

@@ -3,22 +3,21 @@
 
 use std::net::Ipv4Addr;
 
-use lanboot::dhcp::request::Request;
+use lanboot::dhcp::subnet::Arrival;
 use lanboot::wire::dhcp::{BOOTREPLY, COOKIE, HEADER_LEN, MIN_LEN, Message, MessageType};
 use lanboot::wire::option::by_code;
 use lanboot::wire::relay;
 
 /// The datagram's and the message's own rules.
-pub fn check(request: &Request<'_>, reply: &Message) {
-    let asked = request.message;
+pub fn check(asked: &Message, arrival: &Arrival, reply: &Message) {
     let bytes = reply.encode();
     assert_eq!(
         (reply.op, reply.xid, reply.htype, reply.hlen),
         (BOOTREPLY, asked.xid, asked.htype, asked.hlen)
     );
     assert_eq!((reply.chaddr, reply.giaddr, reply.hops), (asked.chaddr, asked.giaddr, 0));
-    size(request, reply, bytes.len());
-    options(request, &bytes);
+    size(asked, arrival, reply, bytes.len());
+    options(asked, &bytes);
     fields(reply);
     let kind = reply.message_type().map(|kind| kind.expect("a known message type"));
     match kind {
@@ -26,10 +25,7 @@ pub fn check(request: &Request<'_>, reply: &Message) {
         Some(kind) => {
             let by_relay = relay::address(&asked.options, 11).filter(|_| !asked.giaddr.is_unspecified());
             let server = reply.options.ip(54).expect("option 54 is in every DHCP reply");
-            assert!(
-                request.arrival.addresses.contains(&server) || Some(server) == by_relay,
-                "54 is {server}"
-            );
+            assert!(arrival.addresses.contains(&server) || Some(server) == by_relay, "54 is {server}");
             assert_eq!(reply.options.iter().next().map(|(code, _)| code), Some(53), "53 goes first");
             times(kind, reply);
         }
@@ -42,21 +38,22 @@ pub fn check(request: &Request<'_>, reply: &Message) {
     }
 }
 
-fn size(request: &Request<'_>, reply: &Message, len: usize) {
-    let takes = request.message.options.u16(57).unwrap_or(576).max(576);
-    let carries = request.arrival.mtu.clamp(576, 1500);
+fn size(asked: &Message, arrival: &Arrival, reply: &Message, len: usize) {
+    let takes = asked.options.u16(57).unwrap_or(576).max(576);
+    let carries = arrival.mtu.clamp(576, 1500);
     let most = if reply.message_type().is_none() { 300 } else { u32::from(takes).min(carries) as usize - 28 };
     assert!((MIN_LEN..=most).contains(&len), "{len} bytes, at most {most}: {reply:?}");
 }
 
 /// Walks the bytes without lanboot's decoder.
-fn options(request: &Request<'_>, bytes: &[u8]) {
+fn options(request: &Message, bytes: &[u8]) {
     assert_eq!(bytes[HEADER_LEN..HEADER_LEN + 4], COOKIE);
     let mut rest = &bytes[HEADER_LEN + 4..];
     let mut values: Vec<(u8, Vec<u8>)> = Vec::new();
     loop {
         match rest {
             [255, padding @ ..] => break assert!(padding.iter().all(|byte| *byte == 0), "D-12"),
+            [0, tail @ ..] if values.last() == Some(&(60, b"HTTPClient".to_vec())) => rest = tail,
             [code, len, tail @ ..] if *code != 0 => {
                 let (value, tail) = tail.split_at(usize::from(*len));
                 match values.last_mut() {
@@ -73,7 +70,7 @@ fn options(request: &Request<'_>, bytes: &[u8]) {
     }
     for (i, (code, value)) in values.iter().enumerate() {
         assert!(values[..i].iter().all(|(other, _)| other != code), "option {code} is there twice");
-        let asked = request.message.options.get(*code);
+        let asked = request.options.get(*code);
         match code {
             // What the relay agent sent is its own affair; it goes back as it came, and last (RFC 3046 section 2.2).
             82 => assert!(asked == Some(value) && i + 1 == values.len()),

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use lanboot::boot::guard::Guard;
+use lanboot::boot::plan::Mode;
 use lanboot::config;
 use lanboot::dhcp::bootp::FOREVER;
 use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
@@ -157,6 +158,8 @@ impl World {
             source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
             mtu: 1500,
             loopback: false,
+            mode: Mode::Server,
+            boot_service: false,
         };
         let mut put = |code: u8, value: &[u8]| assert!(message.options.push(code, value));
         let (ip, server) = (address.octets(), SERVER.octets());
@@ -248,7 +251,7 @@ impl World {
                 }
                 Decision::Answer { change: Some(LeaseChange::Store(lease)), reply, event, .. } => {
                     loops::after(&mut self.guard, &request, &event, self.settings, self.now);
-                    reply::check(&request, &reply);
+                    reply::check(request.message, request.arrival, &reply);
                     assert_eq!(reply.yiaddr, lease.address);
                     let until = |reply: &Message| match reply.options.u32(51) {
                         Some(seconds) => self.now.after(Duration::from_secs(seconds.into())),
@@ -257,7 +260,7 @@ impl World {
                     let rest = rest_of_lease(&request, lease.address, &self.book, self.settings, self.now);
                     let otherwise = rest.map(|decision| {
                         let Decision::Answer { change: None, reply, .. } = decision else { panic!() };
-                        reply::check(&request, &reply);
+                        reply::check(request.message, request.arrival, &reply);
                         assert_eq!(reply.yiaddr, lease.address);
                         until(&reply)
                     });
@@ -266,7 +269,7 @@ impl World {
                 }
                 Decision::Answer { change, reply, event, .. } => {
                     loops::after(&mut self.guard, &request, &event, self.settings, self.now);
-                    reply::check(&request, &reply);
+                    reply::check(request.message, request.arrival, &reply);
                     change.iter().for_each(|change| self.book.apply(change));
                     return self.told_at_once(client, &reply);
                 }

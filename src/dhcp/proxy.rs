@@ -1,0 +1,180 @@
+//! Boot files without addresses: proxyDHCP beside another DHCP server, and the boot service on port 4011 (PXE 2.1
+//! section 2.2.3). Nothing here knows of leases.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use crate::boot::identity::Identity;
+use crate::boot::plan::{self, Mode, Plan, plan};
+use crate::boot::policy::Choice;
+use crate::dhcp::classes::Class;
+use crate::dhcp::decide::Decision;
+use crate::dhcp::reply::{UNASKED_BY_FIRMWARE, header, put};
+use crate::dhcp::request::{Entry, client_of, entry_of, type_of};
+use crate::dhcp::room::Room;
+use crate::dhcp::route::{Route, route};
+use crate::dhcp::subnet::{Arrival, Machine, Settings};
+use crate::event::{Client, DropReason, Event, Message as Kind};
+use crate::types::Stage;
+use crate::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
+use crate::wire::option::code;
+
+/// A message of a client that boots from the network, and that we answer without giving it an address.
+#[derive(Debug)]
+pub struct BootRequest<'a> {
+    /// What it asks for.
+    pub ask: Ask,
+    /// The message itself.
+    pub message: &'a Message,
+    /// How it reached us.
+    pub arrival: &'a Arrival,
+    /// What the client is.
+    pub identity: Identity,
+    /// The address by which we serve it.
+    pub server: Ipv4Addr,
+    /// Its entry in `machines:`, if it has one.
+    pub machine: Option<&'a Machine>,
+    /// The classes that it is in, in their order.
+    pub classes: Vec<&'a Class>,
+    /// The boot file it gets, if any. The shell fills in the file's size.
+    pub boot: Option<Choice>,
+}
+
+/// What it asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// Offers, on the server's port: ours has a boot file beside the other server's address.
+    Discover,
+    /// On port 4011, its boot file: it has an address from another server, or from ours.
+    Request,
+    /// The same, by an INFORM.
+    Inform,
+}
+
+impl BootRequest<'_> {
+    /// The name of the message in logs.
+    pub fn kind(&self) -> Kind {
+        match self.ask {
+            Ask::Discover => Kind::Discover,
+            Ask::Request => Kind::Request,
+            Ask::Inform => Kind::Inform,
+        }
+    }
+
+    /// The client as events show it.
+    pub fn client(&self) -> Client {
+        client_of(self.message, &self.identity)
+    }
+}
+
+/// Whether `arrival` is of a message for [`classify`] here, and not for that of the DHCP server.
+pub fn is_for_us(arrival: &Arrival) -> bool {
+    arrival.boot_service || arrival.mode == Mode::Proxy
+}
+
+/// What `message` asks for and all that is needed to answer it, or why it is not for us.
+///
+/// On the server's port a proxy answers DISCOVERs only. Whoever gives the addresses confirms them too, so a REQUEST is
+/// not for us even if it names us: we offered no address.
+pub fn classify<'a>(
+    message: &'a Message,
+    arrival: &'a Arrival,
+    settings: &'a Settings,
+) -> Result<BootRequest<'a>, DropReason> {
+    // An address in the header is all that plain BOOTP can be told, and that is the other server's to give.
+    let kind = type_of(message)?.ok_or(DropReason::BootpRefused)?;
+    let ask = match (arrival.boot_service, kind) {
+        (false, MessageType::Discover) => Ask::Discover,
+        (true, MessageType::Request) => Ask::Request,
+        (true, MessageType::Inform) => Ask::Inform,
+        (_, MessageType::Offer | MessageType::Ack | MessageType::Nak) => {
+            return Err(DropReason::BadMessageType);
+        }
+        (false, _) => return Err(DropReason::ProxyOnly),
+        (true, _) => return Err(DropReason::BadRequest),
+    };
+    let identity = Identity::of(message);
+    if !matches!(identity.stage, Stage::Pxe | Stage::Http | Stage::Ipxe) {
+        return Err(DropReason::NotNetboot);
+    }
+    check_relay(message.giaddr, settings)?;
+    let names = message.options.ip(code::SERVER_IDENTIFIER);
+    if names.is_some_and(|server| !arrival.addresses.contains(&server)) {
+        return Err(DropReason::OtherServer);
+    }
+    let Entry { machine, classes, boot } = entry_of(message, &identity, settings);
+    let server = arrival.server();
+    Ok(BootRequest { ask, message, arrival, identity, server, machine, classes, boot })
+}
+
+/// Where subnets are configured, their relay agents are known; where none is, as beside another DHCP server, any is
+/// answered.
+fn check_relay(giaddr: Ipv4Addr, settings: &Settings) -> Result<(), DropReason> {
+    let mut subnets = settings.subnets.iter();
+    let known = giaddr.is_unspecified()
+        || settings.subnets.is_empty()
+        || subnets.any(|subnet| subnet.network.contains(giaddr) || subnet.relays.contains(&giaddr));
+    if known { Ok(()) } else { Err(DropReason::UnknownRelay) }
+}
+
+/// What to do about `request`: an OFFER or ACK of its boot file, or silence if there is none.
+pub fn decide(request: &BootRequest<'_>, settings: &Settings) -> Decision {
+    let choice = request.boot.as_ref();
+    let Some(plan) = plan(request.message, &request.identity, choice, request.server, Mode::Proxy) else {
+        return Decision::silent(DropReason::NoBootFile);
+    };
+    let is_offer = request.ask == Ask::Discover;
+    Decision::Answer {
+        change: None,
+        reply: Box::new(build(request, settings, &plan)),
+        route: if is_offer { offer_route(request, settings) } else { back(request) },
+        wait: if is_offer { plan::wait(&request.identity) } else { Duration::ZERO },
+        event: Event::Answered {
+            message: Kind::Proxy,
+            address: request.message.ciaddr,
+            client: request.client(),
+            file: choice.map(|choice| (choice.file.clone(), choice.rule.clone())),
+            note: None,
+        },
+    }
+}
+
+fn build(request: &BootRequest<'_>, settings: &Settings, plan: &Plan) -> Message {
+    let asked = request.message;
+    let mut message = header(asked);
+    let mut room = Room::new(asked, request.arrival.mtu);
+    if request.ask == Ask::Discover {
+        // It has no address to send a unicast to, and we give none: the relay agent must know that too.
+        message.flags |= FLAG_BROADCAST;
+        room.kind(MessageType::Offer, request.server);
+    } else {
+        message.ciaddr = asked.ciaddr;
+        room.kind(MessageType::Ack, request.server);
+    }
+    put(plan, &mut message, &mut room);
+    let machine = request.machine.map(|machine| &machine.options);
+    let classes = request.classes.iter().map(|class| &class.options);
+    let sets: Vec<_> = machine.into_iter().chain(classes).chain([&settings.options]).collect();
+    for code in UNASKED_BY_FIRMWARE {
+        let value = sets.iter().find_map(|set| set.get(&code));
+        value.into_iter().for_each(|value| _ = room.push(code, value));
+    }
+    message.options = room.into_options();
+    message
+}
+
+fn offer_route(request: &BootRequest<'_>, settings: &Settings) -> Route {
+    route(request.message, request.arrival, settings, Ipv4Addr::UNSPECIFIED, false)
+}
+
+/// Back to where the request came from: EDK2 listens on port 4011 itself, iPXE on 68. A client that sends without an
+/// address hears only broadcasts.
+fn back(request: &BootRequest<'_>) -> Route {
+    let source = request.arrival.source;
+    let ciaddr = request.message.ciaddr;
+    match (source.ip().is_unspecified(), ciaddr.is_unspecified()) {
+        (false, _) => Route::Unicast(source),
+        (true, false) => Route::Unicast(SocketAddrV4::new(ciaddr, source.port())),
+        (true, true) => Route::Broadcast { port: source.port() },
+    }
+}

@@ -1,0 +1,95 @@
+//! Replies that must wait before they go: a few clients are deaf for a while after they asked. They wait here, so that
+//! nobody else does.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::event::{DropReason, Event};
+use crate::server::commit::report;
+use crate::server::observe::Recorder;
+use crate::server::socket::{DhcpSocket, Outgoing};
+use crate::server::taps::Taps;
+
+/// Replies that may wait. A client whose reply would be one more asks again.
+pub const MAX_WAITING: usize = 256;
+
+/// What replies leave by.
+#[derive(Clone, Debug)]
+pub enum Sender {
+    /// A UDP port.
+    Udp(Arc<DhcpSocket>),
+    /// Packet sockets, where the port is another program's.
+    Taps(Arc<Taps>),
+}
+
+impl Sender {
+    /// Sends `outgoing`.
+    pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
+        match self {
+            Sender::Udp(socket) => socket.send(outgoing),
+            Sender::Taps(taps) => taps.send(outgoing),
+        }
+    }
+}
+
+/// A reply, and what has happened once it is sent.
+#[derive(Debug)]
+pub struct Departure {
+    /// What it leaves by.
+    pub sender: Sender,
+    /// The reply.
+    pub reply: Outgoing,
+    /// What then has happened.
+    pub event: Event,
+    /// Where.
+    pub interface: Arc<str>,
+}
+
+impl Departure {
+    /// Sends it and records what that means.
+    pub fn leave(&self, recorder: &Recorder) {
+        report(self.sender.send(&self.reply), recorder, &self.interface, &self.reply, &self.event);
+    }
+}
+
+/// The waiting room: a thread that sends each reply at its time. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Later {
+    queue: SyncSender<(Instant, Departure)>,
+    recorder: Recorder,
+}
+
+impl Later {
+    /// Starts the thread. It ends when the last clone is gone and what waited has been sent.
+    pub fn start(recorder: Recorder) -> io::Result<Later> {
+        let (queue, waiting) = sync_channel(MAX_WAITING);
+        let records = recorder.clone();
+        thread::Builder::new().name("later".to_owned()).spawn(move || work(&waiting, &records))?;
+        Ok(Later { queue, recorder })
+    }
+
+    /// Sends `departure` after `wait`, at once if that is no time. All waits are of one length, or replies would leave
+    /// behind one that waits longer.
+    pub fn send(&self, departure: Departure, wait: Duration) {
+        if wait.is_zero() {
+            return departure.leave(&self.recorder);
+        }
+        if let Err(refused) = self.queue.try_send((Instant::now() + wait, departure)) {
+            let (std::sync::mpsc::TrySendError::Full((_, departure))
+            | std::sync::mpsc::TrySendError::Disconnected((_, departure))) = refused;
+            let client = departure.event.client().cloned();
+            let dropped = Event::Dropped { reason: DropReason::Overload, client };
+            self.recorder.record(&departure.interface, &dropped);
+        }
+    }
+}
+
+fn work(waiting: &Receiver<(Instant, Departure)>, recorder: &Recorder) {
+    for (due, departure) in waiting {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        departure.leave(recorder);
+    }
+}

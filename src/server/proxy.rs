@@ -1,0 +1,184 @@
+//! The way of a DISCOVER beside another DHCP server, and of a request to the boot service on port 4011: receive → parse →
+//! classify → decide → send → record. Nothing is stored, so nothing is committed.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::boot::plan::Mode;
+use crate::dhcp::decide::Decision;
+use crate::dhcp::proxy::{classify, decide};
+use crate::dhcp::request::sender_of;
+use crate::dhcp::subnet::{Arrival, Settings};
+use crate::event::{Client, DropReason, Event};
+use crate::server::files::Files;
+use crate::server::interface::Interface;
+use crate::server::known::{Known, KnownMachine};
+use crate::server::later::{Departure, Later, Sender};
+use crate::server::observe::Recorder;
+use crate::server::socket::{BATCH, DhcpSocket, Envelope, Inbox, Outgoing};
+use crate::server::taps::{FRAME, Tap, Taps};
+use crate::wire::dhcp::{DecodeError, Message};
+
+/// How long to wait after the kernel refused to hand over what it received.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers with boot files and without addresses. It keeps nothing, so everyone who receives may share it.
+#[derive(Debug)]
+pub struct Proxy {
+    /// What it is told to do.
+    pub settings: Arc<Settings>,
+    /// The served interfaces by their number.
+    pub interfaces: HashMap<u32, Interface>,
+    /// Where sizes of boot files are looked up; `None` if no files are served.
+    pub files: Option<Files>,
+    /// Where it is written down who has which address.
+    pub known: Known,
+    /// Where replies wait that must not come too early.
+    pub later: Later,
+    /// Where events go.
+    pub recorder: Recorder,
+}
+
+impl Proxy {
+    /// Answers what comes to a UDP port, for ever.
+    pub async fn serve_port(self: Arc<Self>, socket: Arc<DhcpSocket>, boot_service: bool) {
+        let mut inbox = Inbox::default();
+        let Some(readable) = readable(socket.udp().try_clone()) else { return };
+        let sender = Sender::Udp(socket);
+        loop {
+            let Ok(mut ready) = readable.readable().await else { return };
+            match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
+                Ok(Ok(())) => {
+                    for (bytes, envelope) in inbox.iter() {
+                        self.receive(bytes, envelope, boot_service, &sender);
+                    }
+                }
+                Ok(Err(error)) => pause(&error).await,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Answers what a packet socket hears that was sent to DHCP servers, for ever.
+    pub async fn serve_tap(self: Arc<Self>, taps: Arc<Taps>, tap: Tap) {
+        let Some(readable) = readable(Ok(tap)) else { return };
+        let sender = Sender::Taps(taps);
+        let mut buffer = [0; FRAME];
+        loop {
+            let Ok(mut ready) = readable.readable().await else { return };
+            let emptied = ready.try_io(|tap| {
+                for _ in 0..BATCH {
+                    if let Some((datagram, envelope)) = tap.get_ref().receive(&mut buffer)? {
+                        self.receive(datagram.payload, envelope, false, &sender);
+                    }
+                }
+                Ok(())
+            });
+            if let Ok(Err(error)) = emptied {
+                pause(&error).await;
+            }
+            // A busy wire must not keep the other tasks from their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn receive(&self, bytes: &[u8], envelope: Envelope, boot_service: bool, sender: &Sender) {
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let Some(interface) = self.interfaces.get(&envelope.interface) else {
+                return self.drop(envelope.interface, DropReason::NotServed, None);
+            };
+            let arrival = arrival(interface, envelope, &self.settings, boot_service);
+            match Message::decode(bytes) {
+                Ok(message) => self.handle(&message, &arrival, envelope.interface, sender),
+                Err(error) => self.drop(envelope.interface, undecodable(error), None),
+            }
+        }));
+        if handled.is_err() {
+            self.drop(envelope.interface, DropReason::Fault, None);
+        }
+    }
+
+    /// Answers `message`, which came in on the interface of that number, or records why not.
+    pub fn handle(&self, message: &Message, arrival: &Arrival, interface: u32, sender: &Sender) {
+        let mut request = match classify(message, arrival, &self.settings) {
+            Ok(request) => request,
+            Err(reason) => return self.drop(interface, reason, Some(sender_of(message))),
+        };
+        let name = self.name(interface);
+        let received = Event::Received { message: request.kind(), client: request.client() };
+        self.recorder.record(&name, &received);
+        if let (Some(choice), Some(files)) = (&mut request.boot, &self.files) {
+            choice.size = files.size(&choice.file, message.mac());
+        }
+        match decide(&request, &self.settings) {
+            Decision::Answer { reply, route, wait, event, .. } => {
+                // Not on its word alone: it must have come from there.
+                if arrival.boot_service && *arrival.source.ip() == message.ciaddr {
+                    let machine = KnownMachine::of(message, &request.identity, request.machine);
+                    self.known.learn(message.ciaddr, machine);
+                }
+                let reply = Outgoing { payload: reply.encode(), route, interface, server: request.server };
+                self.later.send(Departure { sender: sender.clone(), reply, event, interface: name }, wait);
+            }
+            Decision::Silent { reason, .. } => self.drop(interface, reason, Some(request.client())),
+            // These are about leases.
+            Decision::CheckAddress { .. } | Decision::Quiet { .. } => {}
+        }
+    }
+
+    fn name(&self, interface: u32) -> Arc<str> {
+        self.interfaces.get(&interface).map_or_else(|| "?".into(), |interface| Arc::clone(&interface.name))
+    }
+
+    fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {
+        self.recorder.record(&self.name(interface), &Event::Dropped { reason, client });
+    }
+}
+
+/// How a message reached us, as decisions are told it.
+pub fn arrival(
+    interface: &Interface,
+    envelope: Envelope,
+    settings: &Settings,
+    boot_service: bool,
+) -> Arrival {
+    Arrival {
+        addresses: Arc::clone(&interface.addresses),
+        destination: envelope.destination,
+        source: envelope.source,
+        mtu: interface.mtu,
+        loopback: interface.loopback,
+        // Interfaces without a mode are not served.
+        mode: settings.modes.on(&interface.name).unwrap_or(Mode::Proxy),
+        boot_service,
+    }
+}
+
+/// Why bytes are not a message at all.
+pub fn undecodable(error: DecodeError) -> DropReason {
+    match error {
+        DecodeError::TooShort => DropReason::TooShort,
+        DecodeError::BadHlen => DropReason::BadHlen,
+    }
+}
+
+fn readable<T: AsRawFd>(socket: io::Result<T>) -> Option<AsyncFd<T>> {
+    #[expect(
+        deprecated,
+        reason = "unsound only for types whose as_raw_fd lies; these are the standard library's and our own"
+    )]
+    let readable = socket.and_then(|socket| AsyncFd::with_interest(socket, Interest::READABLE));
+    readable.inspect_err(|error| tracing::error!("cannot wait for messages: {error}")).ok()
+}
+
+async fn pause(error: &io::Error) {
+    tracing::warn!("cannot receive DHCP messages: {error}");
+    tokio::time::sleep(RECEIVE_PAUSE).await;
+}

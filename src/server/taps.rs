@@ -1,0 +1,160 @@
+//! Packet sockets: they hear what goes over the wire without holding a port, and send frames.
+//!
+//! As a proxy lanboot may run on the same computer as the DHCP server, and then port 67 is that one's. Two programs can
+//! share a UDP port only if both agree to (dnsmasq does with `bind-interfaces`, others never), and even then what clients
+//! send to the server alone, their renewals, would reach one of the two by chance. A packet socket takes nothing away.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::sys::socket::{LinkAddr, bind, recvfrom};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use crate::dhcp::route::Route;
+use crate::server::interface::Interface;
+use crate::server::socket::{Envelope, Outgoing};
+use crate::types::MacAddr;
+use crate::wire::frame::{Datagram, udp_datagram, udp_frame, udp_packet};
+
+/// Bytes of a frame that are read: more than Ethernet carries.
+pub const FRAME: usize = 2048;
+/// Bytes the kernel may queue for us while we are busy.
+const RECEIVE_QUEUE: usize = 2 << 20;
+const ETH_P_IP: u16 = 0x0800;
+const BROADCAST: MacAddr = MacAddr([0xff; 6]);
+
+/// A packet socket on each of some interfaces, and one that sends wherever the kernel's routes lead.
+#[derive(Debug)]
+pub struct Taps {
+    taps: HashMap<u32, Tap>,
+    routed: Socket,
+    port: u16,
+}
+
+/// The packet socket of one Ethernet interface.
+#[derive(Debug)]
+pub struct Tap {
+    socket: Socket,
+    index: u32,
+    mac: MacAddr,
+}
+
+impl Taps {
+    /// Opens them on those of `interfaces` that are Ethernet. They hear UDP to the ports `heard`, and send from `port`.
+    pub fn open(interfaces: &[Interface], heard: &[u16], port: u16) -> io::Result<Taps> {
+        let mut taps = HashMap::new();
+        for interface in interfaces {
+            let (Some(mac), Some(link)) = (interface.mac, &interface.link) else { continue };
+            taps.insert(interface.index, Tap::open(interface.index, mac, link, heard)?);
+        }
+        // IPPROTO_RAW: we write the IP header, so that don't-fragment is off.
+        let routed = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255)))?;
+        routed.set_nonblocking(true)?;
+        Ok(Taps { taps, routed, port })
+    }
+
+    /// The packet sockets.
+    pub fn iter(&self) -> impl Iterator<Item = &Tap> {
+        self.taps.values()
+    }
+
+    /// Sends `outgoing`.
+    pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
+        let from = SocketAddrV4::new(outgoing.server, self.port);
+        let (to, mac) = match outgoing.route {
+            Route::Unicast(to) => {
+                let packet = udp_packet(from, to, &outgoing.payload).ok_or_else(too_long)?;
+                self.routed.send_to(&packet, &SocketAddr::V4(to).into())?;
+                return Ok(());
+            }
+            Route::Broadcast { port } => (SocketAddrV4::new(Ipv4Addr::BROADCAST, port), BROADCAST),
+            Route::Frame { to, mac } => (to, mac),
+        };
+        let tap = self.taps.get(&outgoing.interface).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "there is no packet socket on that interface")
+        })?;
+        let frame = udp_frame(tap.mac, mac, from, to, &outgoing.payload).ok_or_else(too_long)?;
+        tap.socket.send(&frame)?;
+        Ok(())
+    }
+}
+
+impl Tap {
+    fn open(index: u32, mac: MacAddr, link: &LinkAddr, heard: &[u16]) -> io::Result<Tap> {
+        let protocol = Protocol::from(i32::from(ETH_P_IP.to_be()));
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+        socket.attach_filter(&udp_to(heard))?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
+        bind(socket.as_raw_fd(), link)?;
+        Ok(Tap { socket, index, mac })
+    }
+
+    /// The same socket once more.
+    pub fn try_clone(&self) -> io::Result<Tap> {
+        Ok(Tap { socket: self.socket.try_clone()?, index: self.index, mac: self.mac })
+    }
+
+    /// The next datagram that was heard, read into `buffer`; `WouldBlock` if there is none, and `None` where what came
+    /// is not for this interface or no whole datagram.
+    pub fn receive<'b>(&self, buffer: &'b mut [u8; FRAME]) -> io::Result<Option<(Datagram<'b>, Envelope)>> {
+        let (len, link) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer)?;
+        // The socket of an interface also hears what is of its VLANs, which are interfaces of their own.
+        if link.is_some_and(|link| u32::try_from(link.ifindex()) != Ok(self.index)) {
+            return Ok(None);
+        }
+        let Some(datagram) = buffer.get(..len).and_then(udp_datagram) else { return Ok(None) };
+        let envelope = Envelope {
+            len: datagram.payload.len(),
+            source: datagram.source,
+            interface: self.index,
+            destination: *datagram.destination.ip(),
+        };
+        Ok(Some((datagram, envelope)))
+    }
+}
+
+impl AsRawFd for Tap {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the reply does not fit a datagram")
+}
+
+/// A filter for the kernel: whole UDP datagrams in Ethernet frames to one of `ports`.
+fn udp_to(ports: &[u16]) -> Vec<SockFilter> {
+    // The classic BPF instructions that are needed, by their opcodes in linux/bpf_common.h.
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_BYTE: u16 = 0x30;
+    const LOAD_HALF_AT_X: u16 = 0x48;
+    const X_IS_IP_HEADER_LEN: u16 = 0xb1;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    // Where the comparisons with the ports begin; behind them stand reject and accept.
+    const COMPARE: usize = 8;
+    let reject = COMPARE + ports.len();
+    // A jump counts from the next instruction. There are a handful of ports, so it is short.
+    let jump = |from: usize, to: usize| u8::try_from(to - from - 1).unwrap_or(u8::MAX);
+    let mut filter = vec![
+        SockFilter::new(LOAD_HALF, 0, 0, 12),
+        SockFilter::new(JUMP_IF_EQUAL, 0, jump(1, reject), u32::from(ETH_P_IP)),
+        SockFilter::new(LOAD_BYTE, 0, 0, 23),
+        SockFilter::new(JUMP_IF_EQUAL, 0, jump(3, reject), 17),
+        SockFilter::new(LOAD_HALF, 0, 0, 20),
+        SockFilter::new(JUMP_IF_SET, jump(5, reject), 0, 0x3fff),
+        SockFilter::new(X_IS_IP_HEADER_LEN, 0, 0, 14),
+        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
+    ];
+    for (i, port) in ports.iter().enumerate() {
+        filter.push(SockFilter::new(JUMP_IF_EQUAL, jump(COMPARE + i, reject + 1), 0, u32::from(*port)));
+    }
+    filter.push(SockFilter::new(RETURN, 0, 0, 0));
+    filter.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+    filter
+}
