@@ -22,9 +22,9 @@ pub struct Interface {
     pub addresses: Arc<[Ipv4Addr]>,
     /// The networks of those addresses.
     pub networks: Vec<Ipv4Network>,
-    /// Its hardware address, if it is an Ethernet interface.
+    /// Its hardware address, if it is an Ethernet interface and has one: a bridge without ports has none.
     pub mac: Option<MacAddr>,
-    /// The same as the kernel wants it for sending frames.
+    /// The interface as the kernel wants it for packet sockets, if it is Ethernet's.
     pub link: Option<LinkAddr>,
     /// Largest IP datagram, in bytes.
     pub mtu: u32,
@@ -33,6 +33,9 @@ pub struct Interface {
     /// Whether it is up.
     pub up: bool,
 }
+
+/// The hardware type of Ethernet, as the kernel counts them.
+const ARPHRD_ETHER: u16 = 1;
 
 /// The interfaces that `wanted` means, each up and with an IPv4 address; or what is wrong with one of them.
 pub fn served(wanted: &Interfaces) -> Result<Vec<Interface>, StartError> {
@@ -91,7 +94,7 @@ pub fn list() -> Result<Vec<Interface>, StartError> {
             addresses: addresses.into(),
             networks,
             mac,
-            link: mac.and(Some(*link)),
+            link: (link.hatype() == ARPHRD_ETHER).then_some(*link),
             mtu: mtu_of(&entry.interface_name),
             loopback,
             up: entry.flags.contains(InterfaceFlags::IFF_UP),

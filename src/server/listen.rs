@@ -104,7 +104,6 @@ impl Listeners {
 const WITH_NET_RAW: &str = "run as root or grant CAP_NET_RAW (systemd/lanboot.service does)";
 
 fn listen_to_wire(proxied: &[Interface], ports: Ports) -> io::Result<(Arc<Taps>, Vec<Tap>)> {
-    let taps = Taps::open(proxied, &[ports.server], ports.server)?;
-    let heard = taps.iter().map(Tap::try_clone).collect::<io::Result<Vec<Tap>>>()?;
+    let (taps, heard) = Taps::open(proxied, &[ports.server], ports.server)?;
     Ok((Arc::new(taps), heard))
 }

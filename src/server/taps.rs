@@ -1,4 +1,5 @@
-//! Packet sockets: they hear what goes over the wire without holding a port, and send frames.
+//! Packet sockets, which hear what goes over the wire without holding a port, and raw sockets, which send from a port
+//! that they do not hold.
 //!
 //! As a proxy lanboot may run on the same computer as the DHCP server, and then port 67 is that one's. Two programs can
 //! share a UDP port only if both agree to (dnsmasq does with `bind-interfaces`, others never), and even then what clients
@@ -15,20 +16,20 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use crate::dhcp::route::Route;
 use crate::server::interface::Interface;
 use crate::server::socket::{Envelope, Outgoing};
-use crate::types::MacAddr;
-use crate::wire::frame::{Datagram, udp_datagram, udp_frame, udp_packet};
+use crate::wire::frame::{Datagram, udp_datagram, udp_packet};
 
 /// Bytes of a frame that are read: more than Ethernet carries.
 pub const FRAME: usize = 2048;
 /// Bytes the kernel may queue for us while we are busy.
 const RECEIVE_QUEUE: usize = 2 << 20;
 const ETH_P_IP: u16 = 0x0800;
-const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 
-/// A packet socket on each of some interfaces, and one that sends wherever the kernel's routes lead.
+/// What sends.
 #[derive(Debug)]
 pub struct Taps {
-    taps: HashMap<u32, Tap>,
+    /// Send to everyone on an interface. The kernel writes the hardware addresses: those of a bridge change with its ports.
+    wires: HashMap<u32, Socket>,
+    /// Sends wherever the kernel's routes lead.
     routed: Socket,
     port: u16,
 }
@@ -38,63 +39,60 @@ pub struct Taps {
 pub struct Tap {
     socket: Socket,
     index: u32,
-    mac: MacAddr,
 }
 
 impl Taps {
-    /// Opens them on those of `interfaces` that are Ethernet. They hear UDP to the ports `heard`, and send from `port`.
-    pub fn open(interfaces: &[Interface], heard: &[u16], port: u16) -> io::Result<Taps> {
-        let mut taps = HashMap::new();
+    /// Opens the sockets on those of `interfaces` that are Ethernet: what sends from `port`, and what hears UDP to the
+    /// ports `heard`, one for each interface.
+    pub fn open(interfaces: &[Interface], heard: &[u16], port: u16) -> io::Result<(Taps, Vec<Tap>)> {
+        let mut taps = Vec::new();
+        let mut wires = HashMap::new();
         for interface in interfaces {
-            let (Some(mac), Some(link)) = (interface.mac, &interface.link) else { continue };
-            taps.insert(interface.index, Tap::open(interface.index, mac, link, heard)?);
+            let Some(link) = &interface.link else { continue };
+            taps.push(Tap::open(interface.index, link, heard)?);
+            let wire = raw()?;
+            wire.set_broadcast(true)?;
+            wire.bind_device(Some(interface.name.as_bytes()))?;
+            wires.insert(interface.index, wire);
         }
-        // IPPROTO_RAW: we write the IP header, so that don't-fragment is off.
-        let routed = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255)))?;
-        routed.set_nonblocking(true)?;
-        Ok(Taps { taps, routed, port })
-    }
-
-    /// The packet sockets.
-    pub fn iter(&self) -> impl Iterator<Item = &Tap> {
-        self.taps.values()
+        Ok((Taps { wires, routed: raw()?, port }, taps))
     }
 
     /// Sends `outgoing`.
     pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
-        let from = SocketAddrV4::new(outgoing.server, self.port);
-        let (to, mac) = match outgoing.route {
-            Route::Unicast(to) => {
-                let packet = udp_packet(from, to, &outgoing.payload).ok_or_else(too_long)?;
-                self.routed.send_to(&packet, &SocketAddr::V4(to).into())?;
-                return Ok(());
-            }
-            Route::Broadcast { port } => (SocketAddrV4::new(Ipv4Addr::BROADCAST, port), BROADCAST),
-            Route::Frame { to, mac } => (to, mac),
+        let everyone = |port| SocketAddrV4::new(Ipv4Addr::BROADCAST, port);
+        let (socket, to) = match outgoing.route {
+            Route::Unicast(to) => (Some(&self.routed), to),
+            Route::Broadcast { port } => (self.wires.get(&outgoing.interface), everyone(port)),
+            // Not used here: nothing that leaves by this gives an address to somebody who has none.
+            Route::Frame { to, .. } => (self.wires.get(&outgoing.interface), everyone(to.port())),
         };
-        let tap = self.taps.get(&outgoing.interface).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, "there is no packet socket on that interface")
-        })?;
-        let frame = udp_frame(tap.mac, mac, from, to, &outgoing.payload).ok_or_else(too_long)?;
-        tap.socket.send(&frame)?;
+        let socket = socket.ok_or_else(|| io::Error::other("there is no packet socket on that interface"))?;
+        let from = SocketAddrV4::new(outgoing.server, self.port);
+        let packet = udp_packet(from, to, &outgoing.payload)
+            .ok_or_else(|| io::Error::other("the reply does not fit a datagram"))?;
+        socket.send_to(&packet, &SocketAddr::V4(to).into())?;
         Ok(())
     }
 }
 
+/// A socket that sends what we write with its IP header, so that don't-fragment is off.
+fn raw() -> io::Result<Socket> {
+    const IPPROTO_RAW: i32 = 255;
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 impl Tap {
-    fn open(index: u32, mac: MacAddr, link: &LinkAddr, heard: &[u16]) -> io::Result<Tap> {
+    fn open(index: u32, link: &LinkAddr, heard: &[u16]) -> io::Result<Tap> {
         let protocol = Protocol::from(i32::from(ETH_P_IP.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
         socket.attach_filter(&udp_to(heard))?;
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
         bind(socket.as_raw_fd(), link)?;
-        Ok(Tap { socket, index, mac })
-    }
-
-    /// The same socket once more.
-    pub fn try_clone(&self) -> io::Result<Tap> {
-        Ok(Tap { socket: self.socket.try_clone()?, index: self.index, mac: self.mac })
+        Ok(Tap { socket, index })
     }
 
     /// The next datagram that was heard, read into `buffer`; `WouldBlock` if there is none, and `None` where what came
@@ -120,10 +118,6 @@ impl AsRawFd for Tap {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
-}
-
-fn too_long() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the reply does not fit a datagram")
 }
 
 /// A filter for the kernel: whole UDP datagrams in Ethernet frames to one of `ports`.

@@ -32,7 +32,8 @@ const READY_WAIT: Duration = Duration::from_secs(20);
 /// A network namespace; deleted on drop, after what ran in it (drop the [`Running`]s first).
 #[derive(Debug)]
 pub struct Namespace {
-    name: String,
+    /// Its name, for `ip netns` and `/run/netns`.
+    pub name: String,
 }
 
 impl Namespace {

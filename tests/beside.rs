@@ -1,0 +1,251 @@
+//! lanboot as a proxy beside a real DHCP server, dnsmasq, on the same computer and on another one: who boots gets its
+//! file from lanboot and its address from dnsmasq, and nobody else notices that lanboot is there.
+//!
+//! Needs root, dnsmasq and udhcpc (`tests/run` installs them on Debian); skipped by name without, failed with CI=true.
+
+mod lab;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use lab::{Site, ready};
+use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
+use lanboot::types::MacAddr;
+use lanboot::wire::dhcp::{BOOTREQUEST, FLAG_BROADCAST, Message, MessageType, until_nul};
+use lanboot::wire::frame::udp_datagram;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use socket2::{Domain, Protocol, Socket, Type};
+
+const NEEDS: &[Need] =
+    &[Need { what: "dnsmasq", package: "dnsmasq-base" }, Need { what: "udhcpc", package: "udhcpc" }];
+
+const LANBOOT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 254);
+const MAC: &str = "52:54:00:77:00:02";
+const LIMIT: Duration = Duration::from_secs(20);
+
+const BOOT: &str = "boot: {arch: {bios: undionly.kpxe, uefi-x64: snponly.efi}}";
+
+#[test]
+fn a_proxy_beside_dnsmasq_on_another_computer() {
+    if !ready("beside a_proxy_beside_dnsmasq_on_another_computer", &[NETWORK, NEEDS]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(BOOT);
+    let other = site.network.host("52:54:00:77:00:fe").unwrap();
+    other.ip(&format!("addr add {OTHER}/24 dev eth0")).unwrap();
+    let _dnsmasq = dnsmasq(&other, &[]);
+    let mut server = site.serve(&config);
+    boots_beside(&site, OTHER, &mut server);
+}
+
+#[test]
+fn a_proxy_beside_dnsmasq_on_the_same_computer_whichever_starts_first() {
+    let name = "beside a_proxy_beside_dnsmasq_on_the_same_computer_whichever_starts_first";
+    if !ready(name, &[NETWORK, NEEDS]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(BOOT);
+    for dnsmasq_first in [true, false] {
+        let early = dnsmasq_first.then(|| dnsmasq(site.network.namespace(), &[]));
+        let mut server = site.serve(&config);
+        let _dnsmasq = early.unwrap_or_else(|| dnsmasq(site.network.namespace(), &[]));
+        boots_beside(&site, LANBOOT, &mut server);
+    }
+}
+
+#[test]
+fn without_cap_net_raw_the_port_is_shared_with_who_lets_us() {
+    let name = "beside without_cap_net_raw_the_port_is_shared_with_who_lets_us";
+    if !ready(name, &[NETWORK, NEEDS]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(BOOT);
+    let server = || {
+        let mut command = site.network.namespace().command("setpriv");
+        command.args(["--inh-caps=-net_raw", "--bounding-set=-net_raw", lab::LANBOOT, "serve", "--config"]);
+        command.arg(&config);
+        Running::spawn(command).unwrap()
+    };
+    {
+        let _dnsmasq = dnsmasq(site.network.namespace(), &["--bind-interfaces", "--interface=br0"]);
+        let mut server = server();
+        assert!(server.wait_for("cannot listen beside port 67", LIMIT), "{}", server.drain());
+        assert!(server.wait_for("TFTP on", LIMIT), "{}", server.drain());
+        let host = site.network.host(MAC).unwrap();
+        let wire = Wire::new(&host);
+        wire.broadcast(&discover(UEFI));
+        let offers = wire.hear(2, 68);
+        assert!(offers.iter().any(|heard| heard.message.yiaddr.is_unspecified()), "{offers:?}");
+        assert!(offers.iter().any(|heard| !heard.message.yiaddr.is_unspecified()), "{offers:?}");
+    }
+    // This one shares with nobody.
+    let _dnsmasq = dnsmasq(site.network.namespace(), &[]);
+    let mut server = server();
+    let said = "0.0.0.0:67 is in use by dnsmasq";
+    assert!(server.wait_for(said, LIMIT), "{}", server.drain());
+    assert!(server.wait_for("CAP_NET_RAW", LIMIT), "{}", server.drain());
+}
+
+const BIOS: (&[u8], u8) = (b"PXEClient:Arch:00000:UNDI:002001", 0);
+const UEFI: (&[u8], u8) = (b"PXEClient:Arch:00007:UNDI:003000", 7);
+
+/// A system gets and renews its address without a word from lanboot; firmware gets both offers, one ACK, and its file.
+fn boots_beside(site: &Site, dhcp_server: Ipv4Addr, server: &mut Running) {
+    let host = site.network.host(MAC).unwrap();
+    let address = system_gets_and_renews_its_address(site, &host);
+    assert!(!server.drain().contains("PROXYDHCP"), "a system boots nothing: {}", server.drain());
+    let wire = Wire::new(&host);
+    for (client, file) in [(BIOS, "undionly.kpxe"), (UEFI, "snponly.efi")] {
+        wire.broadcast(&discover(client));
+        let offers = wire.hear(2, 68);
+        let (ours, theirs): (Vec<_>, Vec<_>) =
+            offers.iter().partition(|heard| heard.message.yiaddr.is_unspecified());
+        let ([ours], [theirs]) = (&ours[..], &theirs[..]) else { panic!("two offers: {offers:?}") };
+        assert_eq!(
+            (ours.from, theirs.from),
+            (SocketAddrV4::new(LANBOOT, 67), SocketAddrV4::new(dhcp_server, 67))
+        );
+        assert_eq!(until_nul(&ours.message.file), file.as_bytes());
+        assert_eq!(until_nul(&theirs.message.file), b"");
+
+        let (offered, identifier) = (theirs.message.yiaddr, theirs.message.options.ip(54).unwrap());
+        let mut request = message(MessageType::Request, client);
+        request.options.push(50, &offered.octets());
+        request.options.push(54, &identifier.octets());
+        wire.broadcast(&request);
+        let acks = wire.hear(1, 68);
+        assert!(matches!(&acks[..], [ack] if ack.message.yiaddr == offered), "one ACK, dnsmasq's: {acks:?}");
+    }
+    let mut request = message(MessageType::Request, UEFI);
+    request.ciaddr = address;
+    let from = inside(&host, move || UdpSocket::bind((address, 4011)).unwrap());
+    from.send_to(&request.encode(), (LANBOOT, 4011)).unwrap();
+    let acks = wire.hear(1, 4011);
+    let [ack] = &acks[..] else { panic!("{acks:?}\n{}", server.drain()) };
+    assert_eq!(
+        (ack.from, ack.message.message_type()),
+        (SocketAddrV4::new(LANBOOT, 4011), Some(Ok(MessageType::Ack)))
+    );
+    assert_eq!(until_nul(&ack.message.file), b"snponly.efi");
+    assert!(server.wait_for("PROXYDHCP(br0) 192.168.77.", LIMIT), "{}", server.drain());
+}
+
+/// udhcpc gets an address from dnsmasq and renews it, which it asks of dnsmasq alone.
+fn system_gets_and_renews_its_address(site: &Site, host: &Namespace) -> Ipv4Addr {
+    const SCRIPT: &str = "#!/bin/sh\ncase $1 in bound) ip addr add $ip/$mask dev $interface ;; esac\n\
+                          echo \"EVENT $1 $ip.\"\n";
+    let script = site.folder.path().join("udhcpc.sh");
+    fs::write(&script, SCRIPT).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = host.command("udhcpc");
+    command.args(["-f", "-i", "eth0", "-t", "10", "-T", "1", "-s"]).arg(&script);
+    let mut client = Running::spawn(command).unwrap();
+    assert!(client.wait_for("EVENT bound 192.168.77.1", LIMIT), "{}", client.drain());
+    assert!(client.wait_for(".\n", LIMIT));
+    let said = client.drain().to_owned();
+    let bound = said.split("EVENT bound ").nth(1).unwrap().lines().next().unwrap();
+    kill(client.pid(), Signal::SIGUSR1).unwrap();
+    assert!(client.wait_for("EVENT renew 192.168.77.1", LIMIT), "{}", client.drain());
+    bound.trim_end_matches('.').parse().unwrap()
+}
+
+/// dnsmasq with addresses from .100 to .199 and nothing to boot, once it listens.
+fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
+    let mut command = host.command("dnsmasq");
+    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--no-ping"]);
+    command.args(["--dhcp-range=192.168.77.100,192.168.77.199,10m", "--log-facility=-", "--leasefile-ro"]);
+    command.args(["--dhcp-authoritative"]).args(more);
+    let mut running = Running::spawn(command).unwrap();
+    assert!(running.wait_for("DHCP, IP range", LIMIT), "{}", running.drain());
+    running
+}
+
+fn message(kind: MessageType, (class, arch): (&[u8], u8)) -> Message {
+    let mut message = Message::new(BOOTREQUEST);
+    (message.xid, message.flags) = (0x1122_3344, FLAG_BROADCAST);
+    message.chaddr[..6].copy_from_slice(&MAC.parse::<MacAddr>().unwrap().0);
+    message.options.push(53, &[kind.number()]);
+    message.options.push(60, class);
+    message.options.push(93, &[0, arch]);
+    message.options.push(97, &[0; 17]);
+    message
+}
+
+fn discover(client: (&[u8], u8)) -> Message {
+    message(MessageType::Discover, client)
+}
+
+/// Runs `work` in a namespace. Sockets that it opens stay there.
+fn inside<T: Send + 'static>(host: &Namespace, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let namespace = File::open(format!("/run/netns/{}", host.name)).unwrap();
+    let entered = std::thread::spawn(move || {
+        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        work()
+    });
+    entered.join().unwrap()
+}
+
+/// The firmware's end of the wire: it sends from port 68 and sees every frame that comes.
+struct Wire {
+    udp: UdpSocket,
+    frames: Socket,
+}
+
+#[derive(Debug)]
+struct Heard {
+    from: SocketAddrV4,
+    message: Message,
+}
+
+impl Wire {
+    fn new(host: &Namespace) -> Wire {
+        inside(host, || {
+            let udp = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+            udp.set_broadcast(true).unwrap();
+            udp.bind_device(Some(b"eth0")).unwrap();
+            udp.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68).into()).unwrap();
+            let ip = Protocol::from(i32::from(0x0800u16.to_be()));
+            let frames = Socket::new(Domain::PACKET, Type::RAW, Some(ip)).unwrap();
+            frames.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            Wire { udp: udp.into(), frames }
+        })
+    }
+
+    fn broadcast(&self, message: &Message) {
+        self.udp.send_to(&message.encode(), (Ipv4Addr::BROADCAST, 67)).unwrap();
+    }
+
+    /// The replies to `port`: as many as are wanted, and what else comes within half a second. None is a fragment or
+    /// says that it must not become one: both confuse boot ROMs.
+    fn hear(&self, wanted: usize, port: u16) -> Vec<Heard> {
+        let mut heard: Vec<Heard> = Vec::new();
+        let (end, mut quiet) = (Instant::now() + LIMIT, None);
+        while Instant::now() < end && quiet.is_none_or(|until| Instant::now() < until) {
+            let mut buffer = [0; 2048];
+            if let Ok(len) = (&self.frames).read(&mut buffer)
+                && let Some(datagram) = udp_datagram(&buffer[..len])
+                && datagram.destination.port() == port
+            {
+                if *datagram.source.ip() == LANBOOT {
+                    assert_eq!(buffer[20] & 0x40, 0, "don't-fragment is off");
+                }
+                heard.push(Heard {
+                    from: datagram.source,
+                    message: Message::decode(datagram.payload).unwrap(),
+                });
+            }
+            if heard.len() >= wanted {
+                quiet = quiet.or(Some(Instant::now() + Duration::from_millis(500)));
+            }
+        }
+        heard
+    }
+}
