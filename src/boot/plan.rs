@@ -87,7 +87,11 @@ pub fn plan(
 
 /// How long the answer to a client must wait before it is sent; no time but for the one that would not hear it.
 pub fn wait(identity: &Identity) -> Duration {
-    if identity.firmware == Firmware::RaspberryPi3 { RASPBERRY_PI_WAIT } else { Duration::ZERO }
+    match identity.firmware {
+        // The recording of one that says its serial number, as the 3B+ does, is said to be of a 3: so both wait.
+        Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus => RASPBERRY_PI_WAIT,
+        _ => Duration::ZERO,
+    }
 }
 
 /// The name as the client is to see it. UEFI HTTP boot takes nothing but a URL, so a plain name becomes one.
