@@ -128,6 +128,13 @@ fn line(interface: &str, event: &Event) -> String {
             let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
             format!("dropped({interface}){client} reason={}", reason.name())
         }
+        _ => tftp_line(event),
+    }
+}
+
+/// The log line of an event of TFTP; empty for any other.
+fn tftp_line(event: &Event) -> String {
+    match event {
         Event::TftpSent { file, peer, bytes, took, resent } => {
             let mut line =
                 format!("sent {} to {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took));
@@ -165,6 +172,7 @@ fn line(interface: &str, event: &Event) -> String {
         Event::TftpRefused { name, peer, reason } => {
             format!("refused {} to {} reason={}", escaped(name), peer.ip(), reason.name())
         }
+        _ => String::new(),
     }
 }
 
