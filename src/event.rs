@@ -72,7 +72,7 @@ pub enum Event {
         /// From whom, if that could be read.
         client: Option<Client>,
     },
-    /// A TFTP transfer ended with the whole file read.
+    /// A TFTP transfer ended with the whole file sent.
     TftpSent {
         /// The file's name beneath boot-images/.
         file: String,
@@ -82,6 +82,8 @@ pub enum Event {
         bytes: u64,
         /// From request to end.
         took: Duration,
+        /// Packets that were sent more than once.
+        resent: u64,
     },
     /// A TFTP client asked for a file's size and went away, as firmware does before the real transfer.
     TftpSizeProbe {
@@ -96,10 +98,25 @@ pub enum Event {
         file: String,
         /// To whom.
         peer: SocketAddrV4,
-        /// Bytes of it that were read for sending.
+        /// Bytes of it that the client has, as far as is known.
         bytes: u64,
         /// Bytes it has.
         size: u64,
+        /// From request to end.
+        took: Duration,
+        /// Packets that were sent more than once.
+        resent: u64,
+        /// Why it ended.
+        stop: Stop,
+        /// The block size that the client may be choking on: it accepted it, and never took block 1.
+        choking_on: Option<u16>,
+    },
+    /// A datagram to the TFTP server was not answered.
+    TftpUnanswered {
+        /// From whom.
+        peer: SocketAddrV4,
+        /// Why.
+        reason: Unanswered,
     },
     /// A TFTP client put a new file here: it is on stable storage.
     TftpReceived {
@@ -145,6 +162,41 @@ pub struct Client {
     pub arch: Option<Arch>,
 }
 
+/// How a TFTP transfer ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The client acknowledged the last block.
+    Sent,
+    /// The client only wanted to know the size.
+    SizeProbe,
+    /// Before the last block was acknowledged.
+    Stopped(Stop),
+}
+
+/// Why a TFTP transfer ended before the end of the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The client acknowledged nothing any more.
+    Silent,
+    /// The client sent an ERROR.
+    Refused {
+        /// Its code (RFC 1350 section 5).
+        code: u16,
+        /// Its text, as the client wrote it.
+        message: String,
+    },
+    /// The network says that nobody listens at the client's port.
+    Unreachable,
+    /// The client asked anew from the same port.
+    Replaced,
+    /// It had acknowledged nothing yet, and another one needed its place.
+    Evicted,
+    /// The file could not be read on, or became shorter.
+    Unreadable,
+    /// lanboot stops.
+    ServerStops,
+}
+
 impl Event {
     /// The DHCP client it is about, if it is about one.
     pub fn client(&self) -> Option<&Client> {
@@ -161,6 +213,7 @@ impl Event {
             | Event::TftpStopped { .. }
             | Event::TftpReceived { .. }
             | Event::TftpUploadStopped { .. }
+            | Event::TftpUnanswered { .. }
             | Event::TftpRefused { .. } => None,
         }
     }
@@ -304,6 +357,24 @@ named! {
         Unreachable = "unreachable",
         /// The client broke the protocol.
         Illegal = "illegal",
+    }
+}
+
+named! {
+    /// Why a datagram to the TFTP server was not answered. Each has a test.
+    Unanswered {
+        /// It is no request: two servers that answer errors with errors never stop (CVE-2024-2169).
+        NotRequest = "tftp_not_a_request",
+        /// A request that cannot be read.
+        Malformed = "tftp_malformed",
+        /// It was sent to all and not to us (RFC 1123 section 4.2.3.5).
+        Broadcast = "tftp_broadcast",
+        /// The address is in none of the served or allowed networks.
+        Stranger = "tftp_stranger",
+        /// The transfer that it asks for is under way.
+        Duplicate = "tftp_duplicate",
+        /// More errors than a network of 256 addresses is sent in a second.
+        ErrorRate = "tftp_error_rate",
     }
 }
 

@@ -11,7 +11,7 @@
 //! | [`lease`] | who holds which address until when | types |
 //! | [`boot`] | machine identity → what it boots | types, wire |
 //! | [`dhcp`] | decisions of the DHCP server | types, event, wire, lease, boot |
-//! | [`tftp`] | what TFTP grants | types, event, wire |
+//! | [`tftp`] | what TFTP grants, and what a transfer sends when | types, event, wire |
 //! | [`probe`] | a PXE client's brain | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`store`] | durable leases | types, lease, config |

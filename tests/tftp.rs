@@ -1,252 +1,117 @@
-//! TFTP over loopback: real clients, and our own packets where a client would not do what is to be shown.
+//! lanboot's own TFTP server over loopback: real clients, and our own packets where a client would not do what is to be
+//! shown. What needs no socket is shown in tftp_core.rs.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lanboot::event::{Event, Refusal};
-use lanboot::images::Catalog;
-use lanboot::server::files::Files;
-use lanboot::server::known::Known;
-use lanboot::server::tftp_async::{GIVE_UP, Service, serve};
-use lanboot::tftp::Limits;
-use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
-use sha2::{Digest, Sha256};
-
 use common::need;
+use lanboot::event::{Event, Refusal, Stop, Unanswered};
+use lanboot::tftp::{Limits, Ports};
+use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
+use live::{
+    LOOPBACK_MTU, Server, Setup, block, client, content, count, curl, error_of, fetch_all, limits, next, rrq,
+};
 
 mod common;
+#[path = "common/tftp_live.rs"]
+mod live;
 
-const SIZES: [(&str, usize); 4] = [("empty", 0), ("short", 511), ("exact", 512), ("long", 513)];
-/// 81920 blocks of 512 bytes: the block number passes 65535.
-const WRAPS: (&str, usize) = ("wraps", 40 << 20);
-const LOOPBACK_MTU: u32 = 65536;
-
-/// A server on a free port of loopback, with files, recording its events.
-struct Server {
-    port: u16,
-    base: tempfile::TempDir,
-    events: Arc<Mutex<Vec<Event>>>,
-    under_way: Arc<AtomicUsize>,
-    _runtime: tokio::runtime::Runtime,
+fn server() -> Server {
+    Server::native(Setup::default())
 }
 
-impl Server {
-    fn start() -> Server {
-        Server::with(limits(), &["127.0.0.0/8"], 1500)
-    }
+fn ack(socket: &UdpSocket, block: u16) {
+    socket.send(&Packet::Ack(block).encode()).unwrap();
+}
 
-    fn with(limits: Limits, served: &[&str], mtu: u32) -> Server {
-        let base = tempfile::tempdir().unwrap();
-        fs::create_dir_all(base.path().join("root/sub")).unwrap();
-        for (name, size) in SIZES {
-            fs::write(base.path().join("root").join(name), content(size)).unwrap();
+fn unanswered(server: &Server, wanted: Unanswered) -> Event {
+    server.event(|event| matches!(event, Event::TftpUnanswered { reason, .. } if *reason == wanted))
+}
+
+/// Fetches `name` in one window after another, and returns its bytes.
+fn fetch(server: &Server, name: &str, options: Options) -> Vec<u8> {
+    let (socket, first) = server.ask(rrq(name, options));
+    receive(&socket, first)
+}
+
+/// Receives a file whose first answer is `answer`, and returns its bytes.
+fn receive(socket: &UdpSocket, mut answer: Vec<u8>) -> Vec<u8> {
+    let (mut size, mut window) = (512, 1);
+    if let Ok(Packet::OAck(granted)) = Packet::decode(&answer) {
+        size = granted.block_size.unwrap_or(512).into();
+        window = granted.window_size.unwrap_or(1);
+        ack(socket, 0);
+        answer = next(socket);
+    }
+    let (mut bytes, mut number) = (Vec::new(), 1_u16);
+    loop {
+        let Ok(Packet::Data { block, data }) = Packet::decode(&answer) else { panic!("{answer:?}") };
+        assert_eq!(block, number, "nothing is lost or doubled on loopback");
+        bytes.extend_from_slice(data);
+        let last = data.len() < size;
+        if last || number % window == 0 {
+            ack(socket, number);
         }
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = socket.local_addr().unwrap().port();
-        let (events, under_way) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
-        let seen = events.clone();
-        let service = Service {
-            files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
-            limits,
-            served: served.iter().map(|network| network.parse().unwrap()).collect(),
-            under_way: under_way.clone(),
-            record: move |event| seen.lock().unwrap().push(event),
-        };
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.spawn(serve(socket, mtu, service));
-        Server { port, base, events, under_way, _runtime: runtime }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.base.path().join("root")
-    }
-
-    /// A folder for what clients fetch.
-    fn got(&self, name: &str) -> PathBuf {
-        let folder = self.base.path().join("got");
-        fs::create_dir_all(&folder).unwrap();
-        folder.join(name)
-    }
-
-    fn wait(&self, what: &str, done: impl Fn() -> bool) {
-        let deadline = Instant::now() + GIVE_UP + Duration::from_secs(10);
-        while !done() {
-            assert!(Instant::now() < deadline, "waited for: {what}; seen {:?}", self.events.lock().unwrap());
-            std::thread::sleep(Duration::from_millis(10));
+        if last {
+            return bytes;
         }
+        number = number.wrapping_add(1);
+        answer = next(socket);
     }
-
-    /// Waits for an event that `wanted` picks.
-    fn event(&self, wanted: impl Fn(&Event) -> bool) -> Event {
-        let find = || self.events.lock().unwrap().iter().find(|event| wanted(event)).cloned();
-        self.wait("an event", || find().is_some());
-        find().unwrap()
-    }
-
-    fn refusal(&self) -> (String, Refusal) {
-        match self.event(|event| matches!(event, Event::TftpRefused { .. })) {
-            Event::TftpRefused { name, reason, .. } => (name, reason),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Sends `packet` from a new port; returns the socket, connected to the port that answered, and the answer.
-    fn ask(&self, packet: Packet<'_>) -> (UdpSocket, Vec<u8>) {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        socket.send_to(&packet.encode(), (Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        let mut buf = vec![0; 70_000];
-        let (len, from) = socket.recv_from(&mut buf).expect("an answer");
-        assert_ne!(from.port(), self.port, "RFC 1350 section 4: the server answers from a port of its own");
-        socket.connect(from).unwrap();
-        buf.truncate(len);
-        (socket, buf)
-    }
-
-    /// The error that asking for `name` is answered with.
-    fn error(&self, name: &str) -> (ErrorCode, String) {
-        error_of(&self.ask(rrq(name, Options::default())).1)
-    }
-
-    /// The options granted of those asked for.
-    fn oack(&self, name: &str, options: Options) -> Options {
-        match Packet::decode(&self.ask(rrq(name, options)).1) {
-            Ok(Packet::OAck(options)) => options,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn limits() -> Limits {
-    Limits {
-        max_block_size: None,
-        max_window: 64,
-        max_transfers: 100,
-        max_per_client: 100,
-        allow: Vec::new(),
-    }
-}
-
-fn rrq(name: &str, options: Options) -> Packet<'_> {
-    Packet::Rrq(Request { name: name.as_bytes(), mode: Mode::Octet, options })
-}
-
-fn error_of(datagram: &[u8]) -> (ErrorCode, String) {
-    match Packet::decode(datagram) {
-        Ok(Packet::Error { code, message }) => {
-            assert!(message.len() <= 64, "{message:?}");
-            (code, String::from_utf8(message.to_vec()).unwrap())
-        }
-        other => panic!("not an error: {other:?}"),
-    }
-}
-
-/// Bytes that do not repeat with the block size, so that a lost or doubled block shows.
-fn content(size: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
-}
-
-fn assert_same(expected: &Path, got: &Path) {
-    let hash = |path: &Path| {
-        let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        (bytes.len(), Sha256::digest(bytes))
-    };
-    assert_eq!(hash(expected), hash(got), "{}", got.display());
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
-}
-
-/// Fetches all files with the commands that `client` makes from a name, a path to write to and the port.
-fn fetch_all(client: impl Fn(&str, &Path, u16) -> Command) {
-    let server = Server::start();
-    fs::write(server.root().join(WRAPS.0), content(WRAPS.1)).unwrap();
-    for (name, size) in SIZES.into_iter().chain([WRAPS]) {
-        let got = server.got(name);
-        run(&mut client(name, &got, server.port));
-        assert_same(&server.root().join(name), &got);
-        let sent = server.event(|event| matches!(event, Event::TftpSent { file, .. } if file == name));
-        assert!(matches!(sent, Event::TftpSent { bytes, .. } if bytes == size as u64), "{sent:?}");
-    }
-    server.wait("all transfers are over", || server.under_way.load(Ordering::Acquire) == 0);
-}
-
-fn curl(options: &[&str], name: &str, got: &Path, port: u16) -> Command {
-    let mut command = Command::new("curl");
-    command.args(["-sS", "--max-time", "120"]).args(options).arg("-o").arg(got);
-    command.arg(format!("tftp://127.0.0.1:{port}/{name}"));
-    command
 }
 
 #[test]
 fn curl_fetches_every_size() {
     if need("curl", "curl") {
-        fetch_all(|name, got, port| curl(&[], name, got, port));
+        fetch_all(&server(), |name, got, port| curl(&[], name, got, port));
     }
 }
 
 #[test]
 fn curl_fetches_every_size_with_a_larger_block() {
     if need("curl", "curl") {
-        fetch_all(|name, got, port| curl(&["--tftp-blksize", "1468"], name, got, port));
+        fetch_all(&server(), |name, got, port| curl(&["--tftp-blksize", "1468"], name, got, port));
     }
 }
 
 #[test]
 fn curl_fetches_every_size_without_options() {
     if need("curl", "curl") {
-        fetch_all(|name, got, port| curl(&["--tftp-no-options"], name, got, port));
+        fetch_all(&server(), |name, got, port| curl(&["--tftp-no-options"], name, got, port));
     }
+}
+
+fn atftp(options: &[&str], name: &str, got: &std::path::Path, port: u16) -> Command {
+    let mut command = Command::new("atftp");
+    for option in options {
+        command.args(["--option", option]);
+    }
+    command.args(["-g", "-r", name, "-l"]).arg(got);
+    command.arg("127.0.0.1").arg(port.to_string());
+    command
 }
 
 #[test]
 fn atftp_fetches_every_size() {
     if need("atftp", "atftp") {
-        fetch_all(|name, got, port| {
-            let mut command = Command::new("atftp");
-            command.args(["--option", "blksize 512", "-g", "-r", name, "-l"]).arg(got);
-            command.arg("127.0.0.1").arg(port.to_string());
-            command
-        });
+        fetch_all(&server(), |name, got, port| atftp(&["blksize 512"], name, got, port));
     }
 }
 
 #[test]
 fn atftp_fetches_every_size_with_a_window() {
     if need("atftp", "atftp") {
-        fetch_all(|name, got, port| {
-            let mut command = Command::new("atftp");
-            command
-                .args(["--option", "blksize 512", "--option", "windowsize 8", "-g", "-r", name, "-l"])
-                .arg(got);
-            command.arg("127.0.0.1").arg(port.to_string());
-            command
-        });
+        fetch_all(&server(), |name, got, port| atftp(&["blksize 512", "windowsize 8"], name, got, port));
     }
 }
 
 #[test]
 fn tftp_hpa_fetches_every_size() {
     if need("tftp", "tftp-hpa") {
-        fetch_all(|name, got, port| {
+        fetch_all(&server(), |name, got, port| {
             let mut command = Command::new("tftp");
             command.args(["-m", "binary", "127.0.0.1", &port.to_string(), "-c", "get", name]).arg(got);
             command
@@ -255,70 +120,116 @@ fn tftp_hpa_fetches_every_size() {
 }
 
 #[test]
-fn rfc1350_4_a_file_of_whole_blocks_ends_with_an_empty_one() {
-    let server = Server::start();
-    let (socket, first) = server.ask(rrq("exact", Options::default()));
-    let expected = content(512);
-    assert_eq!(Packet::decode(&first), Ok(Packet::Data { block: 1, data: &expected }));
-    socket.send(&Packet::Ack(1).encode()).unwrap();
-    let mut buf = [0; 600];
-    let len = socket.recv(&mut buf).unwrap();
-    assert_eq!(Packet::decode(&buf[..len]), Ok(Packet::Data { block: 2, data: b"" }));
+fn one_port_is_enough_for_everything() {
+    if need("curl", "curl") {
+        let server = Server::native(Setup { ports: Ports::Single, ..Setup::default() });
+        fetch_all(&server, |name, got, port| curl(&["--tftp-blksize", "1468"], name, got, port));
+        assert_eq!(server.error("missing").0, ErrorCode::NOT_FOUND);
+        let (socket, _) = server.ask(rrq("short", Options::default()));
+        assert_eq!(socket.peer_addr().unwrap().port(), server.port);
+    }
+}
+
+#[test]
+fn a_range_of_ports_is_kept_to() {
+    let (first, last) = (41_800, 41_820);
+    let server = Server::native(Setup { ports: Ports::Range { first, last }, ..Setup::default() });
+    let open: Vec<UdpSocket> = (0..5).map(|_| server.ask(rrq("long", Options::default())).0).collect();
+    for socket in &open {
+        assert!((first..=last).contains(&socket.peer_addr().unwrap().port()));
+    }
+    let missing = client();
+    missing
+        .send_to(&rrq("missing", Options::default()).encode(), (Ipv4Addr::LOCALHOST, server.port))
+        .unwrap();
+    let (_, from) = missing.recv_from(&mut [0; 100]).unwrap();
+    assert!((first..=last).contains(&from.port()), "errors too");
+}
+
+#[test]
+fn rfc1350_4_the_server_answers_from_a_port_of_its_own() {
+    let server = server();
+    let (socket, _) = server.ask(rrq("long", Options::default()));
+    let (other, _) = server.ask(rrq("long", Options::default()));
+    let ports = [&socket, &other].map(|socket| socket.peer_addr().unwrap().port());
+    assert!(ports[0] != server.port && ports[1] != server.port && ports[0] != ports[1], "{ports:?}");
+}
+
+#[test]
+fn replies_come_from_the_address_the_request_came_to() {
+    for ports in [Ports::Ephemeral, Ports::Single] {
+        let address = Ipv4Addr::UNSPECIFIED;
+        let server = Server::native(Setup { address, ports, ..Setup::default() });
+        for asked in [[127, 0, 0, 1], [127, 0, 0, 9], [127, 1, 2, 3]] {
+            for name in ["short", "missing"] {
+                let socket = client();
+                let request = rrq(name, Options::default()).encode();
+                socket.send_to(&request, (Ipv4Addr::from(asked), server.port)).unwrap();
+                let (_, from) = socket.recv_from(&mut [0; 1000]).unwrap();
+                assert_eq!(from.ip(), Ipv4Addr::from(asked), "{name} {ports:?}");
+            }
+        }
+    }
 }
 
 #[test]
 fn rfc2348_a_block_is_never_larger_than_the_interface_carries() {
-    let server = Server::start();
+    let server = server();
     let asked = |block_size| Options { block_size: Some(block_size), ..Options::default() };
     assert_eq!(server.oack("long", asked(65464)), asked(1468));
     assert_eq!(server.oack("long", asked(1024)), asked(1024));
     assert_eq!(server.oack("long", asked(8)), asked(8));
-    let configured = Server::with(Limits { max_block_size: Some(1024), ..limits() }, &["127.0.0.0/8"], 1500);
+    let limits = Limits { max_block_size: Some(1024), ..limits() };
+    let configured = Server::native(Setup { limits, ..Setup::default() });
     assert_eq!(configured.oack("long", asked(1468)), asked(1024));
 }
 
 #[test]
-fn rfc2349_the_size_is_told_and_a_timeout_not_granted() {
-    let server = Server::start();
-    let asked = Options { transfer_size: Some(0), timeout: Some(255), ..Options::default() };
-    assert_eq!(server.oack("long", asked), Options { transfer_size: Some(513), ..Options::default() });
+fn rfc7440_every_window_and_block_size_brings_the_file() {
+    let server = Server::native(Setup { mtu: LOOPBACK_MTU, ..Setup::default() });
+    let file = content((3 << 20) + 17);
+    fs::write(server.root().join("large"), &file).unwrap();
+    for (block_size, window_size) in
+        [(512, 1), (1468, 4), (1468, 16), (1468, 64), (1400, 7), (9000, 8), (65464, 2)]
+    {
+        let asked = Options {
+            block_size: Some(block_size),
+            window_size: Some(window_size),
+            transfer_size: Some(0),
+            timeout: None,
+        };
+        let got = fetch(&server, "large", asked);
+        assert!(got == file, "{block_size} {window_size}");
+    }
+    server.wait_until_idle();
+    let resent: u64 = server
+        .events
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|event| match event {
+            Event::TftpSent { resent, .. } => *resent,
+            other => panic!("{other:?}"),
+        })
+        .sum();
+    assert_eq!(resent, 0);
 }
 
 #[test]
-fn rfc7440_a_window_is_bounded_in_blocks_and_bytes() {
-    let asked = Options { block_size: Some(65464), window_size: Some(65535), ..Options::default() };
-    let ethernet = Server::start().oack("long", asked);
-    assert_eq!((ethernet.block_size, ethernet.window_size), (Some(1468), Some(64)));
-    let loopback = Server::with(limits(), &["127.0.0.0/8"], LOOPBACK_MTU).oack("long", asked);
-    assert_eq!((loopback.block_size, loopback.window_size), (Some(65464), Some(16)), "1 MiB");
-    let narrow = Server::with(Limits { max_window: 1, ..limits() }, &["127.0.0.0/8"], 1500);
-    assert_eq!(narrow.oack("long", asked).window_size, Some(1));
-}
-
-#[test]
-fn rfc7440_no_more_than_a_window_is_sent_unacknowledged() {
-    let server = Server::start();
+fn t_12_no_more_than_a_window_is_sent_unacknowledged() {
+    let server = server();
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();
     let asked = Options { window_size: Some(65535), ..Options::default() };
     let (socket, _) = server.ask(rrq("large", asked));
-    socket.send(&Packet::Ack(0).encode()).unwrap();
-    let mut blocks = Vec::new();
-    let mut buf = [0; 600];
-    loop {
-        let len = socket.recv(&mut buf).unwrap();
-        match Packet::decode(&buf[..len]) {
-            // What follows the window is the same window, sent again.
-            Ok(Packet::Data { block: 1, .. }) if !blocks.is_empty() => break,
-            Ok(Packet::Data { block, .. }) => blocks.push(block),
-            other => panic!("{other:?}"),
-        }
-    }
+    ack(&socket, 0);
+    let blocks: Vec<u16> = (0..64).map(|_| block(&next(&socket))).collect();
     assert_eq!(blocks, (1..=64).collect::<Vec<u16>>());
+    assert_eq!(block(&next(&socket)), 1, "what follows is the same window, sent again");
 }
 
 #[test]
-fn uploads_are_refused_and_write_nothing() {
-    let server = Server::start();
+fn t_20_uploads_are_refused_and_write_nothing() {
+    let server = server();
     for (name, options) in
         [("new", Options::default()), ("long", Options { transfer_size: Some(1), ..Options::default() })]
     {
@@ -331,8 +242,8 @@ fn uploads_are_refused_and_write_nothing() {
 }
 
 #[test]
-fn a_missing_file_is_said_to_be_so_without_a_path() {
-    let server = Server::start();
+fn t_08_a_missing_file_is_said_to_be_so_without_a_path() {
+    let server = server();
     let long = "x".repeat(255);
     for name in ["missing", "sub", "sub/missing", "/etc/passwd", "%2e%2e/secret", &long] {
         let not_found = (ErrorCode::NOT_FOUND, "File not found".to_owned());
@@ -342,8 +253,8 @@ fn a_missing_file_is_said_to_be_so_without_a_path() {
 }
 
 #[test]
-fn no_name_leads_outside_the_folder() {
-    let server = Server::start();
+fn t_19_no_name_leads_outside_the_folder() {
+    let server = server();
     fs::write(server.base.path().join("secret"), "secret").unwrap();
     symlink("../secret", server.root().join("out")).unwrap();
     symlink(server.base.path().join("secret"), server.root().join("absolute")).unwrap();
@@ -351,124 +262,469 @@ fn no_name_leads_outside_the_folder() {
     let names =
         ["../secret", r"..\secret", "sub/../../secret", "/../secret", "out", "absolute", "parent/secret", ""];
     for name in names {
-        let refused = (ErrorCode::ACCESS_VIOLATION, "Permission denied".to_owned());
+        let refused = (ErrorCode::ACCESS_VIOLATION, "Access violation".to_owned());
         assert_eq!(server.error(name), refused, "{name}");
     }
-    let refused = server
-        .events
-        .lock()
-        .unwrap()
-        .iter()
-        .filter(|event| matches!(event, Event::TftpRefused { reason: Refusal::BadName, .. }))
-        .count();
-    assert_eq!(refused, names.len());
 }
 
 #[test]
-fn backslashes_leading_slashes_and_trailing_junk_find_the_file() {
-    let server = Server::start();
+fn t_19_backslashes_leading_slashes_and_trailing_junk_find_the_file() {
+    let server = server();
     fs::write(server.root().join("sub/bcd"), "bcd").unwrap();
     for name in [r"\sub\bcd", "/sub/bcd", "//sub/./bcd", "sub/bcd "] {
-        let (socket, first) = server.ask(rrq(name, Options::default()));
-        assert_eq!(Packet::decode(&first), Ok(Packet::Data { block: 1, data: b"bcd" }), "{name}");
-        socket.send(&Packet::Ack(1).encode()).unwrap();
+        assert_eq!(fetch(&server, name, Options::default()), b"bcd", "{name}");
     }
 }
 
 #[test]
-fn strangers_are_refused_until_their_network_is_allowed() {
-    let server = Server::with(limits(), &["192.0.2.0/24"], 1500);
-    assert_eq!(server.error("long").0, ErrorCode::ACCESS_VIOLATION);
-    assert_eq!(server.error("missing").0, ErrorCode::ACCESS_VIOLATION, "nor learns what is there");
-    assert_eq!(server.refusal(), ("long".to_owned(), Refusal::NotAllowed));
-    let allow = vec!["127.0.0.0/8".parse().unwrap()];
-    let server = Server::with(Limits { allow, ..limits() }, &["192.0.2.0/24"], 1500);
-    assert!(matches!(
-        Packet::decode(&server.ask(rrq("long", Options::default())).1),
-        Ok(Packet::Data { .. })
-    ));
+fn t_13_strangers_get_nothing_until_their_network_is_allowed() {
+    let server = Server::native(Setup { served: "192.0.2.0/24", ..Setup::default() });
+    let stranger = client();
+    for name in ["long", "missing"] {
+        let request = rrq(name, Options::default()).encode();
+        stranger.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+    }
+    let upload = Packet::Wrq(Request { name: b"x", mode: Mode::Octet, options: Options::default() });
+    stranger.send_to(&upload.encode(), (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+    unanswered(&server, Unanswered::Stranger);
+    assert_eq!(count(&stranger, Duration::from_millis(300)), 0);
+
+    let limits = Limits { allow: vec!["127.0.0.0/8".parse().unwrap()], ..limits() };
+    let server = Server::native(Setup { limits, served: "192.0.2.0/24", ..Setup::default() });
+    assert_eq!(fetch(&server, "short", Options::default()), content(511));
+}
+
+#[test]
+fn t_13_a_silent_source_gets_three_copies_of_the_first_answer() {
+    let server = server();
+    for options in [Options::default(), Options { transfer_size: Some(0), ..Options::default() }] {
+        let (socket, _) = server.ask(rrq("long", options));
+        assert_eq!(count(&socket, Duration::from_millis(4500)), 2, "after 1 and 2 s");
+    }
+    let silent = |event: &Event| matches!(event, Event::TftpStopped { stop: Stop::Silent, resent: 2, .. });
+    server.event(silent);
+    server.wait_until_idle();
+}
+
+#[test]
+fn t_13_errors_to_one_network_are_bounded() {
+    let server = server();
+    let socket = client();
+    let request = rrq("missing", Options::default()).encode();
+    let until = Instant::now() + Duration::from_secs(20);
+    let refused =
+        |event: &Event| matches!(event, Event::TftpUnanswered { reason: Unanswered::ErrorRate, .. });
+    while !server.events.lock().unwrap().iter().any(refused) {
+        assert!(Instant::now() < until, "thousands of errors a second were sent");
+        for _ in 0..500 {
+            socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+        }
+    }
 }
 
 #[test]
 fn transfers_are_bounded_in_number() {
-    let server = Server::with(Limits { max_transfers: 1, ..limits() }, &["127.0.0.0/8"], 1500);
-    let (first, _) = server.ask(rrq("short", Options::default()));
+    let limits = Limits { max_transfers: 1, ..limits() };
+    let server = Server::native(Setup { limits, ..Setup::default() });
+    fs::write(server.root().join("large"), content(4 << 10)).unwrap();
+    let (first, _) = server.ask(rrq("large", Options::default()));
+    ack(&first, 1);
+    assert_eq!(block(&next(&first)), 2, "it gets on");
     assert_eq!(server.error("short"), (ErrorCode::UNDEFINED, "Server is busy, try again".to_owned()));
     assert_eq!(server.refusal(), ("short".to_owned(), Refusal::Busy));
-    first.send(&Packet::Ack(1).encode()).unwrap();
-    server.wait("the place is free", || server.under_way.load(Ordering::Acquire) == 0);
-    let (second, answer) = server.ask(rrq("short", Options::default()));
-    assert!(matches!(Packet::decode(&answer), Ok(Packet::Data { block: 1, .. })));
-    second.send(&Packet::Ack(1).encode()).unwrap();
+    first.send(&Packet::Error { code: ErrorCode::UNDEFINED, message: b"enough" }.encode()).unwrap();
+    server.wait_until_idle();
+    assert_eq!(fetch(&server, "short", Options::default()), content(511));
+}
+
+#[test]
+fn who_acknowledged_nothing_gives_way() {
+    let limits = Limits { max_per_client: 2, ..limits() };
+    let server = Server::native(Setup { limits, ..Setup::default() });
+    let silent: Vec<UdpSocket> = (0..5).map(|_| server.ask(rrq("long", Options::default())).0).collect();
+    server.wait("three gave way", || {
+        let evicted = |event: &&Event| matches!(event, Event::TftpStopped { stop: Stop::Evicted, .. });
+        server.events.lock().unwrap().iter().filter(evicted).count() == 3
+    });
+    assert_eq!(server.under_way(), 2);
+    assert_eq!(fetch(&server, "short", Options::default()), content(511));
+    drop(silent);
 }
 
 /// CVE-2024-2169: two servers that answer errors with errors never stop.
 #[test]
-fn what_is_no_request_gets_no_answer() {
-    let server = Server::start();
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let packets: [&[u8]; 10] = [
-        b"",
-        b"\0",
-        b"\0\x05",
-        b"\0\x05\0",
-        b"\0\x05\0\x01x\0",
-        b"\0\x04\0\x01",
-        b"\0\x03\0\x01x",
-        b"\0\x06",
-        b"\0\0",
-        b"\0\x63",
-    ];
-    for packet in packets {
-        socket.send_to(packet, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+fn t_01_what_is_no_request_gets_no_answer() {
+    for ports in [Ports::Ephemeral, Ports::Single] {
+        let server = Server::native(Setup { ports, ..Setup::default() });
+        let socket = client();
+        let packets: [&[u8]; 13] = [
+            b"",
+            b"\0",
+            b"\0\x05",
+            b"\0\x05\0",
+            b"\0\x05\0\x01x\0",
+            b"\0\x04\0\x01",
+            b"\0\x03\0\x01x",
+            b"\0\x06",
+            b"\0\0",
+            b"\0\x63",
+            b"\0\x01",
+            b"\0\x01x\0mail\0",
+            b"\0\x02x\0octet\0blksize\0",
+        ];
+        for packet in packets {
+            socket.send_to(packet, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+        }
+        unanswered(&server, Unanswered::NotRequest);
+        unanswered(&server, Unanswered::Malformed);
+        assert_eq!(count(&socket, Duration::from_millis(300)), 0);
+        assert_eq!(fetch(&server, "short", Options::default()), content(511), "and it goes on");
     }
-    socket.send_to(&rrq("short", Options::default()).encode(), (Ipv4Addr::LOCALHOST, server.port)).unwrap();
-    let mut buf = [0; 600];
-    let (len, from) = socket.recv_from(&mut buf).unwrap();
-    assert!(
-        matches!(Packet::decode(&buf[..len]), Ok(Packet::Data { block: 1, .. })),
-        "the request's answer is first"
-    );
-    socket.send_to(&Packet::Ack(1).encode(), from).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    assert!(socket.recv_from(&mut buf).is_err(), "and nothing follows");
 }
 
 #[test]
-fn clients_that_go_away_are_told_apart_and_let_go() {
-    let server = Server::start();
-    fs::write(server.root().join("large"), content(1 << 20)).unwrap();
-    let size = Options { transfer_size: Some(0), ..Options::default() };
+fn t_05_a_name_that_is_too_long_gets_an_error_or_nothing() {
+    let server = server();
+    for (len, error) in [(400, true), (1500, true), (4096, false), (60_000, false)] {
+        let name = "x".repeat(len);
+        let socket = client();
+        let request = rrq(&name, Options::default()).encode();
+        socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+        if error {
+            assert_eq!(error_of(&next(&socket)).0, ErrorCode::ACCESS_VIOLATION);
+        }
+    }
+    unanswered(&server, Unanswered::Malformed);
+    assert_eq!(fetch(&server, "short", Options::default()), content(511));
+}
 
-    // As UEFI firmware does before the real transfer.
-    let (probe, _) = server.ask(rrq("large", size));
-    probe
-        .send(&Packet::Error { code: ErrorCode::OPTIONS, message: b"User aborted the transfer" }.encode())
-        .unwrap();
-    let (stopped, _) = server.ask(rrq("large", Options::default()));
-    stopped.send(&Packet::Ack(1).encode()).unwrap();
-    let (silent, _) = server.ask(rrq("short", size));
+#[test]
+fn t_02_short_errors_to_a_transfer_are_survived() {
+    let server = server();
+    let (socket, _) = server.ask(rrq("long", Options::default()));
+    for packet in [b"\0\x05".as_slice(), b"", b"\0", b"\0\x05\0"] {
+        socket.send(packet).unwrap();
+    }
+    ack(&socket, 1);
+    assert_eq!(block(&next(&socket)), 2, "what is no packet is passed over");
+    socket.send(b"\0\x05\0\0").unwrap();
+    server.event(|event| matches!(event, Event::TftpStopped { stop: Stop::Refused { code: 0, .. }, .. }));
+}
 
-    // Meanwhile others are served.
-    let (other, answer) = server.ask(rrq("short", Options::default()));
-    assert!(matches!(Packet::decode(&answer), Ok(Packet::Data { block: 1, .. })));
-    other.send(&Packet::Ack(1).encode()).unwrap();
-    let local = |socket: &UdpSocket| socket.local_addr().unwrap().port();
-    server.event(
-        |event| matches!(event, Event::TftpSent { peer, bytes: 511, .. } if peer.port() == local(&other)),
-    );
+#[test]
+fn t_14_a_size_probe_is_over_at_once() {
+    let server = server();
+    let asked = Options { transfer_size: Some(0), block_size: Some(1468), ..Options::default() };
+    for code in [ErrorCode::OPTIONS, ErrorCode::UNDEFINED] {
+        let (probe, answer) = server.ask(rrq("long", asked));
+        assert!(matches!(Packet::decode(&answer), Ok(Packet::OAck(o)) if o.transfer_size == Some(513)));
+        let began = Instant::now();
+        probe.send(&Packet::Error { code, message: b"User aborted the transfer" }.encode()).unwrap();
+        let port = probe.local_addr().unwrap().port();
+        server.event(|event| matches!(event, Event::TftpSizeProbe { peer, .. } if peer.port() == port));
+        assert_eq!(server.under_way(), 0);
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        assert_eq!(count(&probe, Duration::from_millis(50)), 0);
+    }
+}
 
-    server.event(|event| matches!(event, Event::TftpSizeProbe { peer, .. } if peer.port() == local(&probe)));
-    server.event(|event| matches!(event, Event::TftpSizeProbe { peer, .. } if peer.port() == local(&silent)));
-    let end = server
-        .event(|event| matches!(event, Event::TftpStopped { peer, .. } if peer.port() == local(&stopped)));
-    assert!(matches!(end, Event::TftpStopped { bytes: 1024, size: 1_048_576, .. }), "{end:?}");
-    server.wait("all are let go", || server.under_way.load(Ordering::Acquire) == 0);
-
-    // To a silent (forged) source: the answer and five repeats of it, then an error.
-    silent.set_nonblocking(true).unwrap();
+#[test]
+fn t_15_a_stranger_does_not_disturb_a_transfer() {
+    let server = server();
+    let (socket, _) = server.ask(rrq("long", Options::default()));
+    let stranger = client();
+    for packet in [Packet::Ack(1), Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" }] {
+        let _ = stranger.send_to(&packet.encode(), socket.peer_addr().unwrap());
+    }
+    // The kernel tells a stranger that nobody listens there for him; at most one ERROR 5 may come besides.
+    stranger.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut errors = 0;
     let mut buf = [0; 600];
-    let repeats = std::iter::from_fn(|| silent.recv(&mut buf).ok()).count();
-    assert_eq!(repeats, 5 + 1);
+    for _ in 0..4 {
+        if let Ok(len) = stranger.recv(&mut buf) {
+            assert_eq!(error_of(&buf[..len]).0, ErrorCode::UNKNOWN_TRANSFER);
+            errors += 1;
+        }
+    }
+    assert!(errors <= 1);
+    ack(&socket, 1);
+    assert_eq!(block(&next(&socket)), 2, "and the transfer goes on");
+}
+
+#[test]
+fn t_16_a_request_sent_twice_is_one_transfer() {
+    for ports in [Ports::Ephemeral, Ports::Single] {
+        let server = Server::native(Setup { ports, ..Setup::default() });
+        let socket = client();
+        let request = rrq("long", Options::default()).encode();
+        for _ in 0..3 {
+            socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+        }
+        unanswered(&server, Unanswered::Duplicate);
+        assert_eq!(server.under_way(), 1);
+        assert_eq!(count(&socket, Duration::from_millis(500)), 1);
+    }
+}
+
+#[test]
+fn another_request_from_the_same_port_begins_anew() {
+    let server = server();
+    let socket = client();
+    for (name, size) in [("long", 512), ("short", 511)] {
+        let request = rrq(name, Options::default()).encode();
+        socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+        assert_eq!(next(&socket).len(), 4 + size);
+    }
+    server.event(|event| matches!(event, Event::TftpStopped { stop: Stop::Replaced, .. }));
+    assert_eq!(server.under_way(), 1);
+}
+
+#[test]
+fn rfc1123_4_2_3_5_a_request_to_all_gets_no_answer() {
+    let server = Server::native(Setup { address: Ipv4Addr::UNSPECIFIED, ..Setup::default() });
+    let socket = client();
+    socket.set_broadcast(true).unwrap();
+    let request = rrq("short", Options::default()).encode();
+    socket.send_to(&request, (Ipv4Addr::new(127, 255, 255, 255), server.port)).unwrap();
+    unanswered(&server, Unanswered::Broadcast);
+    assert_eq!(count(&socket, Duration::from_millis(200)), 0);
+}
+
+#[test]
+fn f_18_a_file_replaced_during_a_transfer_is_finished_as_it_was() {
+    let server = server();
+    let (old, new) = (content(100_000), vec![9; 100_000]);
+    fs::write(server.root().join("kernel"), &old).unwrap();
+    let (socket, first) = server.ask(rrq("kernel", Options::default()));
+    fs::write(server.root().join("kernel.new"), &new).unwrap();
+    fs::rename(server.root().join("kernel.new"), server.root().join("kernel")).unwrap();
+    let mut got = first[4..].to_vec();
+    let mut number = 1;
+    while got.len() < old.len() {
+        ack(&socket, number);
+        got.extend_from_slice(&next(&socket)[4..]);
+        number += 1;
+    }
+    assert!(got == old);
+    assert!(fetch(&server, "kernel", Options::default()) == new);
+}
+
+#[test]
+fn a_file_that_becomes_shorter_ends_in_an_error() {
+    let server = server();
+    fs::write(server.root().join("log"), content(200_000)).unwrap();
+    let (socket, _) = server.ask(rrq("log", Options::default()));
+    fs::write(server.root().join("log"), b"short").unwrap();
+    let mut number = 1;
+    let error = loop {
+        ack(&socket, number);
+        let answer = next(&socket);
+        match Packet::decode(&answer) {
+            Ok(Packet::Data { block, data }) => {
+                assert_eq!((block, data.len()), (number + 1, 512), "never the end of the file");
+                number = block;
+            }
+            _ => break answer,
+        }
+    };
+    assert_eq!(error_of(&error), (ErrorCode::UNDEFINED, "The server's disk failed".to_owned()));
+    server.event(|event| matches!(event, Event::TftpStopped { stop: Stop::Unreadable, .. }));
+}
+
+#[test]
+fn a_client_that_closes_its_port_is_let_go_at_once() {
+    let server = server();
+    let (socket, _) = server.ask(rrq("long", Options::default()));
+    ack(&socket, 1);
+    next(&socket);
+    drop(socket);
+    server.event(|event| matches!(event, Event::TftpStopped { stop: Stop::Unreachable, .. }));
+    assert_eq!(server.under_way(), 0);
+}
+
+#[test]
+fn t_07_ten_thousand_requests_and_errors_leave_nothing_behind() {
+    let server = server();
+    let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let sockets: Vec<UdpSocket> = (0..200).map(|_| client()).collect();
+    let before = open();
+    let asked = Options { transfer_size: Some(0), ..Options::default() };
+    let mut buf = [0; 600];
+    for round in 0..50 {
+        for (i, socket) in sockets.iter().enumerate() {
+            let request = rrq(if (i + round) % 2 == 0 { "long" } else { "short" }, asked).encode();
+            socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+        }
+        for (i, socket) in sockets.iter().enumerate() {
+            let (_, from) = socket.recv_from(&mut buf).unwrap();
+            if (i * 7 + round) % 3 > 0 {
+                let error = Packet::Error { code: ErrorCode::OPTIONS, message: b"" };
+                socket.send_to(&error.encode(), from).unwrap();
+            }
+        }
+    }
+    drop(sockets);
+    server.wait("all transfers are over", || server.under_way() == 0);
+    server.wait("all sockets are closed", || open() < before);
+    assert_eq!(fetch(&server, "short", Options::default()), content(511));
+}
+
+#[test]
+fn stopping_ends_transfers_with_an_event_and_a_word_to_the_client() {
+    let server = server();
+    let (socket, _) = server.ask(rrq("long", Options::default()));
+    let events = server.events.clone();
+    drop(server);
+    let stopped = |event: &Event| matches!(event, Event::TftpStopped { stop: Stop::ServerStops, .. });
+    assert!(events.lock().unwrap().iter().any(stopped));
+    assert_eq!(error_of(&next(&socket)).1, "The server stops");
+}
+
+/// The whole program with 40 descriptors.
+#[test]
+fn f_14_without_descriptors_transfers_are_refused_and_nothing_spins() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("boot-images")).unwrap();
+    fs::write(folder.path().join("boot-images/short"), content(511)).unwrap();
+    let port = client().local_addr().unwrap().port();
+    let config = format!(
+        "dhcp: {{mode: off}}\nstate: state\nlog: {{level: error}}\n\
+         tftp: {{port: {port}, listen: [127.0.0.1], allow: [127.0.0.0/8]}}\n"
+    );
+    fs::write(folder.path().join("config.yaml"), config).unwrap();
+    let command = format!(
+        "ulimit -n 40; exec {} serve --config {}",
+        env!("CARGO_BIN_EXE_lanboot"),
+        folder.path().join("config.yaml").display()
+    );
+    let mut lanboot = Command::new("sh").args(["-c", &command]).spawn().unwrap();
+    let request = rrq("short", Options { transfer_size: Some(0), ..Options::default() }).encode();
+    let ask = || {
+        let socket = client();
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        socket.send_to(&request, (Ipv4Addr::LOCALHOST, port)).unwrap();
+        let mut buf = vec![0; 600];
+        socket.recv_from(&mut buf).map(|(len, from)| {
+            buf.truncate(len);
+            socket.connect(from).unwrap();
+            (socket, buf)
+        })
+    };
+    let until = Instant::now() + Duration::from_secs(10);
+    let first = loop {
+        match ask() {
+            Ok(answer) => break answer,
+            Err(_) => assert!(Instant::now() < until, "it does not start"),
+        }
+    };
+    let mut open = vec![first.0];
+    let mut busy = 0;
+    for _ in 0..60 {
+        let (socket, answer) = ask().unwrap();
+        match Packet::decode(&answer) {
+            Ok(Packet::OAck(_)) => open.push(socket),
+            _ => {
+                assert_eq!(error_of(&answer).1, "Server is busy, try again");
+                busy += 1;
+            }
+        }
+    }
+    assert!(open.len() > 2 && busy > 30, "{} open, {busy} refused", open.len());
+    let ticks = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks(lanboot.id());
+    std::thread::sleep(Duration::from_millis(500));
+    let spent = ticks(lanboot.id()) - before;
+    assert!(spent <= 5, "{spent} ticks of 10 ms in half a second of waiting");
+    for socket in open {
+        let error = Packet::Error { code: ErrorCode::OPTIONS, message: b"" };
+        socket.send(&error.encode()).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let (_, answer) = ask().unwrap();
+    assert!(matches!(Packet::decode(&answer), Ok(Packet::OAck(_))), "there is room again");
+    lanboot.kill().unwrap();
+    lanboot.wait().unwrap();
+}
+
+/// Puts `bytes` as `name`, and returns the last answer.
+fn put(server: &Server, name: &str, bytes: &[u8]) -> (UdpSocket, Vec<u8>) {
+    let request =
+        Packet::Wrq(Request { name: name.as_bytes(), mode: Mode::Octet, options: Options::default() });
+    let (socket, mut answer) = server.ask(request);
+    let blocks = (0..=bytes.len() / 512).zip(1_u16..);
+    for (i, block) in blocks {
+        assert_eq!(Packet::decode(&answer), Ok(Packet::Ack(block - 1)));
+        let data = &bytes[i * 512..bytes.len().min(i * 512 + 512)];
+        socket.send(&Packet::Data { block, data }.encode()).unwrap();
+        answer = next(&socket);
+    }
+    (socket, answer)
+}
+
+#[test]
+fn uploads_where_they_are_allowed_make_new_files_only() {
+    for ports in [Ports::Ephemeral, Ports::Single, Ports::Range { first: 41_830, last: 41_840 }] {
+        let server = Server::native(Setup { ports, uploads: true, ..Setup::default() });
+        let bytes = content(3000);
+        let (socket, answer) = put(&server, "log.txt", &bytes);
+        assert_eq!(Packet::decode(&answer), Ok(Packet::Ack(6)));
+        assert_eq!(fs::read(server.base.path().join("uploads/log.txt")).unwrap(), bytes);
+        let from = socket.peer_addr().unwrap().port();
+        assert!(ports != Ports::Single || from == server.port);
+        server.event(|event| matches!(event, Event::TftpReceived { bytes: 3000, .. }));
+        let request = Request { name: b"log.txt", mode: Mode::Octet, options: Options::default() };
+        assert_eq!(error_of(&server.ask(Packet::Wrq(request)).1).0, ErrorCode::EXISTS);
+        assert_eq!(fetch(&server, "short", Options::default()), content(511), "others are served meanwhile");
+    }
+}
+
+#[test]
+fn t_16_an_upload_asked_for_twice_is_one() {
+    let server = Server::native(Setup { uploads: true, ..Setup::default() });
+    let socket = client();
+    let options = Options::default();
+    let request = Packet::Wrq(Request { name: b"new", mode: Mode::Octet, options }).encode();
+    for _ in 0..2 {
+        socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+    }
+    unanswered(&server, Unanswered::Duplicate);
+    assert_eq!(server.under_way(), 1);
+    let (_, from) = socket.recv_from(&mut [0; 100]).unwrap();
+    let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"" };
+    socket.send_to(&error.encode(), from).unwrap();
+    server.wait_until_idle();
+}
+
+#[test]
+fn rfc1350_1_netascii_is_converted_on_the_way() {
+    let server = server();
+    let text: Vec<u8> =
+        content(300_000).into_iter().map(|byte| if byte < 20 { b'\n' } else { byte }).collect();
+    fs::write(server.root().join("text"), &text).unwrap();
+    let expected: Vec<u8> = text
+        .iter()
+        .flat_map(|byte| match byte {
+            b'\n' => b"\r\n".to_vec(),
+            b'\r' => b"\r\0".to_vec(),
+            other => vec![*other],
+        })
+        .collect();
+    for window_size in [None, Some(16)] {
+        let options = Options { window_size, transfer_size: Some(0), ..Options::default() };
+        let request = Packet::Rrq(Request { name: b"text", mode: Mode::Netascii, options });
+        let (socket, first) = server.ask(request);
+        assert!(receive(&socket, first) == expected, "{window_size:?}");
+    }
+    if need("tftp", "tftp-hpa") {
+        let got = server.got("text");
+        let port = server.port.to_string();
+        let mut command = Command::new("tftp");
+        command.args(["-m", "ascii", "127.0.0.1", &port, "-c", "get", "text"]).arg(&got);
+        live::run(&mut command);
+        assert!(fs::read(got).unwrap() == text, "the client converts back");
+    }
 }

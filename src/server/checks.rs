@@ -142,7 +142,8 @@ mod tests {
 
     fn waiting(n: u8) -> Waiting {
         let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
-        let envelope = Envelope { len: 1, source, interface: 1, destination: Ipv4Addr::BROADCAST };
+        let (destination, local) = (Ipv4Addr::BROADCAST, Ipv4Addr::LOCALHOST);
+        let envelope = Envelope { len: 1, source, interface: 1, destination, local };
         Waiting { bytes: vec![n], envelope }
     }
 

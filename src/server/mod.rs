@@ -1,6 +1,6 @@
 //! Sockets, tasks, and the life of the process: bind → ready → run → drain → stop.
 //!
-//! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp_async.rs` that of a read request. This folder never
+//! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp.rs` that of a read request. This folder never
 //! decides who gets which address or file; it does what `dhcp/` and `boot/` say.
 
 mod checks;
@@ -23,21 +23,21 @@ mod slot;
 mod socket;
 mod taps;
 mod texts;
+pub mod tftp;
 pub mod tftp_async;
 pub mod tftp_upload;
+mod transfers;
 
 use std::fmt;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::boot::guard::Guard;
 use crate::boot::plan::Mode;
-use crate::config::{Config, Tftp};
+use crate::config::Config;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::{Lease, LeaseBook, State};
@@ -54,8 +54,7 @@ use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
 use crate::server::socket::{DhcpSocket, Sharing};
-use crate::tftp::Limits;
-use crate::types::Ipv4Network;
+use crate::server::transfers::Transfers;
 
 /// Why the server could not start: what was attempted, on what, and what to do.
 #[derive(Debug)]
@@ -74,10 +73,7 @@ impl std::error::Error for StartError {}
 pub struct Server {
     dhcp: Option<(DhcpServer, Option<Control>)>,
     boot_files: Option<(Arc<Proxy>, Listeners)>,
-    tftp: Vec<TftpListener>,
-    limits: Option<Limits>,
-    served: Arc<[Ipv4Network]>,
-    files: Option<Files>,
+    tftp: Option<Transfers>,
     recorder: Recorder,
     summary: Vec<String>,
     warnings: Vec<String>,
@@ -90,12 +86,6 @@ pub enum Keep {
     OnDisk,
     /// In memory, so that nothing survives: what remains is the cost of everything but the disk.
     InMemory,
-}
-
-#[derive(Debug)]
-struct TftpListener {
-    socket: UdpSocket,
-    mtu: u32,
 }
 
 impl Server {
@@ -126,21 +116,20 @@ impl Server {
             summary.extend(describe_proxy(settings, &proxied));
             boot_files = Some((proxy, listeners));
         }
-        let mut tftp = Vec::new();
-        if let Some(settings) = &config.tftp {
-            tftp = bind_tftp(settings, &interfaces)?;
-            let listening: Vec<String> =
-                listen_addresses(settings, &interfaces).iter().map(ToString::to_string).collect();
-            summary.push(format!("TFTP on {} from {}", listening.join(", "), config.images.display()));
-        }
         let subnets = config.dhcp.iter().flat_map(|settings| &settings.subnets).map(|subnet| subnet.network);
         let served = interfaces
             .iter()
             .flat_map(|interface| interface.networks.iter().copied())
             .chain(subnets)
             .collect();
-        let limits = config.tftp.as_ref().map(|tftp| tftp.limits.clone());
-        Ok(Server { dhcp, boot_files, tftp, limits, served, files, recorder, summary, warnings })
+        let mut tftp = None;
+        if let (Some(settings), Some(files)) = (&config.tftp, files) {
+            let transfers = Transfers::bind(settings, &interfaces, files, served)?;
+            let listening: Vec<String> = transfers.addresses().map(|at| at.to_string()).collect();
+            summary.push(format!("TFTP on {} from {}", listening.join(", "), config.images.display()));
+            tftp = Some(transfers);
+        }
+        Ok(Server { dhcp, boot_files, tftp, recorder, summary, warnings })
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -155,21 +144,10 @@ impl Server {
 
     /// Serves until `stop` completes, then stores and answers what waits for the disk.
     pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
-        let mut transfers = JoinSet::new();
-        let under_way = Arc::new(AtomicUsize::new(0));
-        if let (Some(limits), Some(files)) = (&self.limits, &self.files) {
-            for listener in self.tftp {
-                let recorder = self.recorder.clone();
-                let service = tftp_async::Service {
-                    files: files.clone(),
-                    limits: limits.clone(),
-                    served: Arc::clone(&self.served),
-                    under_way: Arc::clone(&under_way),
-                    record: move |event| recorder.record("tftp", &event),
-                };
-                transfers.spawn(tftp_async::serve(listener.socket, listener.mtu, service));
-            }
-        }
+        let transfers = match self.tftp {
+            Some(transfers) => Some(transfers.start(&self.recorder)?),
+            None => None,
+        };
         let boot_files = match self.boot_files {
             Some((proxy, listeners)) => Some(listeners.serve_apart(proxy)?),
             None => None,
@@ -184,7 +162,9 @@ impl Server {
             None => stop.await,
         }
         drop(boot_files);
-        transfers.shutdown().await;
+        if let Some(transfers) = transfers {
+            transfers.stop().await;
+        }
         for (reason, count) in self.recorder.drops() {
             tracing::info!("dropped in all: {count} reason={reason}");
         }
@@ -358,26 +338,11 @@ fn describe_dhcp(settings: &Settings, interfaces: &[Interface], warnings: &mut V
     lines
 }
 
-fn listen_addresses(settings: &Tftp, interfaces: &[Interface]) -> Vec<SocketAddrV4> {
-    let of_interfaces = interfaces.iter().flat_map(|interface| interface.addresses.iter().copied());
-    let addresses: Vec<Ipv4Addr> =
-        if settings.listen.is_empty() { of_interfaces.collect() } else { settings.listen.clone() };
-    addresses.into_iter().map(|address| SocketAddrV4::new(address, settings.port)).collect()
-}
-
-fn bind_tftp(settings: &Tftp, interfaces: &[Interface]) -> Result<Vec<TftpListener>, StartError> {
-    const ETHERNET_MTU: u32 = 1500;
-    let bind = |address: SocketAddrV4| {
-        let socket = UdpSocket::bind(address).map_err(|error| port::explain(address, "tftp.port", &error))?;
-        let interface = interfaces.iter().find(|interface| interface.addresses.contains(address.ip()));
-        Ok(TftpListener { socket, mtu: interface.map_or(ETHERNET_MTU, |interface| interface.mtu) })
-    };
-    listen_addresses(settings, interfaces).into_iter().map(bind).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
     use crate::lease::Holder;
     use crate::types::{ClientId, MacAddr, Timestamp};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use crate::event::{Client, DropReason, Event, Refusal};
+use crate::event::{Client, DropReason, Event, Refusal, Stop, Unanswered};
 use crate::types::{Escaped, Firmware};
 
 /// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
@@ -17,19 +17,31 @@ pub struct Recorder {
 }
 
 #[derive(Debug)]
-struct DropCounts([AtomicU64; DropReason::ALL.len()]);
+struct DropCounts {
+    dhcp: [AtomicU64; DropReason::ALL.len()],
+    tftp: [AtomicU64; Unanswered::ALL.len()],
+}
 
 impl Default for DropCounts {
     fn default() -> DropCounts {
-        DropCounts(std::array::from_fn(|_| AtomicU64::new(0)))
+        DropCounts {
+            dhcp: std::array::from_fn(|_| AtomicU64::new(0)),
+            tftp: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
     }
 }
 
 impl Recorder {
     /// Records what happened on the interface named `interface` (unused for TFTP).
     pub fn record(&self, interface: &str, event: &Event) {
-        if let Event::Dropped { reason, .. } = event {
-            self.drops.0[*reason as usize].fetch_add(1, Ordering::Relaxed);
+        match event {
+            Event::Dropped { reason, .. } => {
+                self.drops.dhcp[*reason as usize].fetch_add(1, Ordering::Relaxed);
+            }
+            Event::TftpUnanswered { reason, .. } => {
+                self.drops.tftp[*reason as usize].fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
         }
         // Making a line costs more than deciding that nobody wants it.
         let level = level(event);
@@ -44,9 +56,10 @@ impl Recorder {
 
     /// How many messages were dropped for each reason that occurred, by its name.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
-        let count =
-            |reason: &DropReason| (reason.name(), self.drops.0[*reason as usize].load(Ordering::Relaxed));
-        DropReason::ALL.iter().map(count).filter(|(_, count)| *count > 0).collect()
+        let dhcp = DropReason::ALL.iter().map(|reason| (reason.name(), &self.drops.dhcp[*reason as usize]));
+        let tftp = Unanswered::ALL.iter().map(|reason| (reason.name(), &self.drops.tftp[*reason as usize]));
+        let counts = dhcp.chain(tftp).map(|(name, count)| (name, count.load(Ordering::Relaxed)));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -63,6 +76,8 @@ fn level(event: &Event) -> Level {
         Event::Declined { .. } | Event::Conflict { .. } | Event::Looping { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
+        // What anybody may send at any rate must not fill the log; it is counted.
+        Event::TftpUnanswered { .. } => Level::DEBUG,
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
             Level::WARN
         }
@@ -113,17 +128,37 @@ fn line(interface: &str, event: &Event) -> String {
             let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
             format!("dropped({interface}){client} reason={}", reason.name())
         }
-        Event::TftpSent { file, peer, bytes, took } => {
-            format!("sent {} to {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took))
+        _ => tftp_line(event),
+    }
+}
+
+/// The log line of an event of TFTP; empty for any other.
+fn tftp_line(event: &Event) -> String {
+    match event {
+        Event::TftpSent { file, peer, bytes, took, resent } => {
+            let mut line =
+                format!("sent {} to {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took));
+            let _ = write!(line, " {}/s", size(rate(*bytes, *took)));
+            if *resent > 0 {
+                let _ = write!(line, " resent={resent}");
+            }
+            line
         }
         Event::TftpSizeProbe { file, peer } => format!("size_probe {} by {}", escaped(file), peer.ip()),
-        Event::TftpStopped { file, peer, bytes, size: whole } => format!(
-            "stopped sending {} to {} after {} of {}: the client went silent",
-            escaped(file),
-            peer.ip(),
-            size(*bytes),
-            size(*whole)
-        ),
+        Event::TftpStopped { file, peer, bytes, size: whole, took, resent, stop, choking_on } => {
+            let mut line = format!("stopped sending {} to {}", escaped(file), peer.ip());
+            let _ = write!(line, " after {} of {} {}", size(*bytes), size(*whole), seconds(*took));
+            let _ = write!(line, " resent={resent}: {}", why(stop));
+            if let Some(block_size) = choking_on {
+                let _ = write!(
+                    line,
+                    "; it took the options and never block 1, so it may be choking on blocks of {block_size} bytes: \
+                     set `tftp.max_block_size` lower"
+                );
+            }
+            line
+        }
+        Event::TftpUnanswered { peer, reason } => format!("dropped(tftp) {peer} reason={}", reason.name()),
         Event::TftpReceived { file, peer, bytes, took } => {
             format!("received {} from {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took))
         }
@@ -137,7 +172,28 @@ fn line(interface: &str, event: &Event) -> String {
         Event::TftpRefused { name, peer, reason } => {
             format!("refused {} to {} reason={}", escaped(name), peer.ip(), reason.name())
         }
+        _ => String::new(),
     }
+}
+
+fn why(stop: &Stop) -> String {
+    let text = match stop {
+        Stop::Silent => "the client went silent",
+        Stop::Refused { code, message } => {
+            return format!("the client sent error {code} \"{}\"", escaped(message));
+        }
+        Stop::Unreachable => "the client closed its port",
+        Stop::Replaced => "the client asked anew",
+        Stop::Evicted => "the client had acknowledged nothing, and others needed its place",
+        Stop::Unreadable => "the file could not be read on, or became shorter",
+        Stop::ServerStops => "lanboot stops",
+    };
+    text.to_owned()
+}
+
+/// Bytes a second.
+fn rate(bytes: u64, took: Duration) -> u64 {
+    (bytes as f64 / took.as_secs_f64().max(0.000_001)) as u64
 }
 
 fn hardware(client: &Client) -> String {
@@ -204,8 +260,25 @@ mod tests {
             peer,
             bytes: 1 << 20,
             took: Duration::from_millis(150),
+            resent: 2,
         };
-        assert_eq!(line("eth1", &sent), "sent snponly.efi to 192.168.77.50 1.0 MiB 0.1 s");
+        assert_eq!(line("eth1", &sent), "sent snponly.efi to 192.168.77.50 1.0 MiB 0.1 s 6.7 MiB/s resent=2");
+        let stopped = Event::TftpStopped {
+            file: "snponly.efi".into(),
+            peer,
+            bytes: 0,
+            size: 1 << 20,
+            took: Duration::from_secs(6),
+            resent: 5,
+            stop: Stop::Silent,
+            choking_on: Some(1468),
+        };
+        assert_eq!(
+            line("eth1", &stopped),
+            "stopped sending snponly.efi to 192.168.77.50 after 0 B of 1.0 MiB 6.0 s resent=5: the client went silent; \
+             it took the options and never block 1, so it may be choking on blocks of 1468 bytes: set \
+             `tftp.max_block_size` lower"
+        );
         let drop = Event::Dropped { reason: DropReason::UnknownRelay, client: None };
         assert_eq!(line("eth1", &drop), "dropped(eth1) reason=unknown_relay");
     }
@@ -236,6 +309,8 @@ mod tests {
     fn d_14_names_off_the_wire_are_escaped() {
         let peer = "192.168.77.50:2070".parse().unwrap();
         let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
+        let refused_by_client = Stop::Refused { code: 3, message: "full\n".into() };
+        assert_eq!(why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
         assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
     }
 
@@ -245,6 +320,8 @@ mod tests {
         for reason in [DropReason::BadHlen, DropReason::TooShort, DropReason::BadHlen] {
             recorder.clone().record("eth1", &Event::Dropped { reason, client: None });
         }
-        assert_eq!(recorder.drops(), [("too_short", 1), ("bad_hlen", 2)]);
+        let peer = "192.168.77.50:2070".parse().unwrap();
+        recorder.record("tftp", &Event::TftpUnanswered { peer, reason: Unanswered::NotRequest });
+        assert_eq!(recorder.drops(), [("too_short", 1), ("bad_hlen", 2), ("tftp_not_a_request", 1)]);
     }
 }

@@ -184,6 +184,8 @@ pub struct Envelope {
     pub interface: u32,
     /// The address it was sent to.
     pub destination: Ipv4Addr,
+    /// The address of ours that an answer comes from: the same, unless it was sent to all.
+    pub local: Ipv4Addr,
 }
 
 impl Default for Inbox {
@@ -212,11 +214,13 @@ impl Inbox {
                     .map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from),
                 interface: 0,
                 destination: Ipv4Addr::UNSPECIFIED,
+                local: Ipv4Addr::UNSPECIFIED,
             };
             for control in message.cmsgs()? {
                 if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
                     envelope.interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
                     envelope.destination = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
+                    envelope.local = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
                 }
             }
             self.envelopes.push(envelope);

@@ -109,6 +109,7 @@ impl Tap {
             source: datagram.source,
             interface: self.index,
             destination: *datagram.destination.ip(),
+            local: *datagram.destination.ip(),
         };
         Ok(Some((datagram, envelope)))
     }

@@ -23,7 +23,7 @@ use async_tftp::packet::Error as Reply;
 use async_tftp::server::{Handler, TftpServerBuilder};
 use futures_io::AsyncRead;
 
-use crate::event::{Event, Refusal};
+use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
 use crate::server::files::Files;
 use crate::server::slot::Slot;
@@ -40,8 +40,6 @@ pub const TIMEOUT: Duration = Duration::from_secs(1);
 pub const RETRIES: u32 = 5;
 /// How long after its last acknowledgement a silent client is given up.
 pub const GIVE_UP: Duration = Duration::from_secs(6);
-/// Bytes of a window at most: the crate reads a whole window into memory for each transfer.
-pub const WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes read ahead for each transfer: several blocks in one system call.
 const READ_AHEAD: usize = 16 << 10;
 /// Pause before the socket is read again after it failed.
@@ -72,7 +70,8 @@ where
     F: Fn(Event) + Clone + Send + Sync + 'static,
 {
     let block = service.limits.block_size_for(mtu);
-    let window = window_limit(block, service.limits.max_window);
+    // The crate reads a whole window into memory for each transfer.
+    let window = service.limits.window_for(block);
     let server = *v4(&socket.local_addr()?).map_err(|_| io::ErrorKind::Unsupported)?.ip();
     loop {
         let server = TftpServerBuilder::with_handler(Serving { service: service.clone(), server })
@@ -91,12 +90,6 @@ where
         tracing::warn!(%error, "cannot receive TFTP requests; trying again");
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-/// Blocks in a window at most: what is configured, 64, and [`WINDOW_BYTES`] of the largest block.
-fn window_limit(block: u16, configured: u16) -> u16 {
-    let fits = u16::try_from(WINDOW_BYTES / u32::from(block.max(1))).unwrap_or(u16::MAX);
-    configured.min(Limits::MAX_WINDOW).min(fits).max(1)
 }
 
 fn into_io(error: async_tftp::Error) -> io::Error {
@@ -241,10 +234,21 @@ impl<F: Fn(Event)> Drop for Transfer<F> {
     fn drop(&mut self) {
         let content = &self.content.get_ref().content;
         let (file, peer, size) = (content.name().to_owned(), self.peer, content.size());
+        // What the crate sent again it does not tell.
+        let (took, resent) = (self.began.elapsed(), 0);
         (self.record)(match self.progress.end(Instant::now()) {
-            End::Sent => Event::TftpSent { file, peer, bytes: size, took: self.began.elapsed() },
+            End::Sent => Event::TftpSent { file, peer, bytes: size, took, resent },
             End::SizeProbe => Event::TftpSizeProbe { file, peer },
-            End::Stopped => Event::TftpStopped { file, peer, bytes: self.progress.read, size },
+            End::Stopped => Event::TftpStopped {
+                file,
+                peer,
+                bytes: self.progress.read,
+                size,
+                took,
+                resent,
+                stop: Stop::Silent,
+                choking_on: None,
+            },
         });
     }
 }
@@ -302,16 +306,6 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use std::sync::atomic::Ordering;
-
-    #[test]
-    fn a_window_is_bounded_in_blocks_and_bytes() {
-        assert_eq!(window_limit(1468, 64), 64);
-        assert_eq!(window_limit(1468, 65535), 64);
-        assert_eq!(window_limit(1468, 4), 4);
-        assert_eq!(window_limit(1468, 0), 1);
-        assert_eq!(window_limit(65464, 64), 16);
-        assert!(u32::from(window_limit(65464, 64)) * 65464 <= WINDOW_BYTES);
-    }
 
     #[test]
     fn the_end_of_a_transfer_is_judged_by_what_was_read() {

@@ -1,13 +1,20 @@
-//! TFTP: what is granted to a client. This folder never touches a socket or a file.
+//! TFTP: what is granted to a client (`negotiate.rs`) and how a transfer goes (`transfer.rs`). This folder never
+//! touches a socket or a file.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
-
-pub mod netascii;
-pub mod refusal;
-pub mod upload;
 
 use std::net::Ipv4Addr;
 
 use crate::types::Ipv4Network;
+
+pub use negotiate::{Granted, negotiate};
+pub use transfer::{Input, Send, Step, Transfer};
+
+pub mod negotiate;
+pub mod netascii;
+pub mod refusal;
+pub mod rtt;
+pub mod transfer;
+pub mod upload;
 
 /// What serves the transfers: `tftp.engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,8 @@ pub struct Limits {
 impl Limits {
     /// RFC 7440 allows 65535; nothing that boots asks for more than 64 with profit.
     pub const MAX_WINDOW: u16 = 64;
+    /// Bytes of a window at most, whatever its blocks are: what one client may have us send at once.
+    pub const WINDOW_BYTES: u32 = 1 << 20;
     /// Bytes of an IPv4 header (20), a UDP header (8) and a TFTP header (4).
     pub const HEADERS: u32 = 32;
 
@@ -61,6 +70,13 @@ impl Limits {
     pub fn block_size_for(&self, mtu: u32) -> u16 {
         let fits = u16::try_from(mtu.saturating_sub(Self::HEADERS)).unwrap_or(u16::MAX).clamp(512, 65464);
         self.max_block_size.map_or(fits, |limit| limit.min(fits))
+    }
+
+    /// The largest window of blocks of `block_size` bytes that is granted, in blocks: what is configured, and
+    /// [`Limits::WINDOW_BYTES`]. At least 1.
+    pub fn window_for(&self, block_size: u16) -> u16 {
+        let fits = u16::try_from(Self::WINDOW_BYTES / u32::from(block_size.max(1))).unwrap_or(u16::MAX);
+        self.max_window.min(Self::MAX_WINDOW).min(fits).max(1)
     }
 
     /// Whether a client at `address` may ask, given the `served` networks (interfaces and subnets).
@@ -104,5 +120,21 @@ mod tests {
         assert!(limits.admits(Ipv4Addr::new(192, 168, 77, 9), &served));
         assert!(limits.admits(Ipv4Addr::new(10, 9, 8, 7), &served));
         assert!(!limits.admits(Ipv4Addr::new(192, 168, 78, 9), &served));
+    }
+
+    #[test]
+    fn a_window_is_bounded_in_blocks_and_bytes() {
+        let limits = |max_window| Limits {
+            max_block_size: None,
+            max_window,
+            max_transfers: 10,
+            max_per_client: 10,
+            allow: vec![],
+        };
+        assert_eq!(limits(64).window_for(1468), 64);
+        assert_eq!(limits(65535).window_for(1468), 64);
+        assert_eq!(limits(4).window_for(1468), 4);
+        assert_eq!(limits(0).window_for(1468), 1);
+        assert_eq!(limits(64).window_for(65464), 16);
     }
 }

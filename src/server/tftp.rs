@@ -1,0 +1,196 @@
+//! lanboot's own TFTP server: one thread per core, each with one epoll loop (`tftp/worker.rs`).
+//!
+//! The way of a read request: `worker.rs` takes it from its socket, `request.rs` judges it, `table.rs` says whether there is a place
+//! for it, `server/files.rs` finds the file, `link.rs` makes the transfer's socket, and `tftp::Transfer` (the core) says what
+//! to send when. `session.rs` does it: it has `source.rs` read the blocks and `send.rs` send a window in one call.
+//! No block is copied in this program but from the page cache into the buffer that it is sent from, and no memory is
+//! taken for a block.
+
+mod link;
+mod request;
+mod send;
+mod session;
+mod sessions;
+mod source;
+mod table;
+mod worker;
+
+use std::io;
+use std::net::UdpSocket;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::event::{Event, Stop};
+use crate::server::files::Files;
+use crate::server::tftp_upload::Uploads;
+use crate::tftp::{Limits, Ports};
+use crate::types::Ipv4Network;
+
+pub use link::listen;
+
+use table::{Place, Table};
+use worker::{Seat, Worker};
+
+/// Threads at most: beyond that the kernel's locks on one port cost more than a core brings.
+const MAX_THREADS: usize = 8;
+
+/// What the transfers need. `record` is called for each thing that happens; it must not wait.
+#[derive(Clone, Debug)]
+pub struct Service<F> {
+    /// The files.
+    pub files: Files,
+    /// Where clients may put files; `None` means nowhere.
+    pub uploads: Option<Uploads>,
+    /// What is granted, and to whom.
+    pub limits: Limits,
+    /// Which ports transfers are sent from.
+    pub ports: Ports,
+    /// Networks of the served interfaces and subnets, which may ask.
+    pub served: Arc<[Ipv4Network]>,
+    /// Takes the events.
+    pub record: F,
+}
+
+/// A socket for requests, made by [`listen`].
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: Arc<UdpSocket>,
+    /// Largest IP datagram of its interface, in bytes.
+    pub mtu: u32,
+}
+
+/// The server's threads.
+#[derive(Debug)]
+pub struct Engine {
+    hall: Arc<Hall>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Serves the requests that arrive at `listeners` until [`Engine::stop`].
+///
+/// Files are read in the threads of the server: they are expected on a local disk. Fails when the kernel gives no
+/// thread or descriptor.
+pub fn start<F>(listeners: Vec<Listener>, service: Service<F>) -> io::Result<Engine>
+where
+    F: Fn(Event) + Clone + Send + 'static,
+{
+    // Everything that comes in at one port is read by one thread.
+    let count = match service.ports {
+        Ports::Single => 1,
+        _ => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS),
+    };
+    raise_open_files();
+    let hall = Arc::new(Hall::new(&service, count)?);
+    let listeners: Arc<[Listener]> = listeners.into();
+    let mut engine = Engine { hall: Arc::clone(&hall), threads: Vec::with_capacity(count) };
+    for number in 0..count {
+        let (hall, listeners, service) = (Arc::clone(&hall), Arc::clone(&listeners), service.clone());
+        let seat = Seat::new(number, hall, listeners, service)?;
+        let thread = std::thread::Builder::new().name(format!("tftp-{number}"));
+        engine.threads.push(thread.spawn(move || Worker::new(seat).run())?);
+    }
+    Ok(engine)
+}
+
+/// A transfer has two descriptors, a socket and a file, and what a shell allows are 1,024; the kernel lets a program have
+/// more if it says so.
+fn raise_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+impl Engine {
+    /// Transfers under way.
+    pub fn under_way(&self) -> usize {
+        self.hall.table().under_way()
+    }
+
+    /// Ends all transfers, each with its event, and waits for the threads.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        for number in 0..self.hall.bells.len() {
+            self.hall.tell(number, Mail::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a TFTP thread ended by a fault in lanboot");
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the threads share. They meet here when a transfer begins, when it is first acknowledged and when it ends,
+/// never for a block.
+#[derive(Debug)]
+struct Hall {
+    /// The moment that all times are counted from.
+    began: Instant,
+    table: Mutex<Table>,
+    bells: Vec<Bell>,
+}
+
+/// How one thread tells another.
+#[derive(Debug)]
+struct Bell {
+    wake: EventFd,
+    mail: Mutex<Vec<Mail>>,
+}
+
+/// What one thread has another do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Mail {
+    /// End this transfer: another one got its place.
+    GiveWay(Place, Stop),
+    /// End them all.
+    Stop,
+}
+
+impl Hall {
+    fn new<F>(service: &Service<F>, threads: usize) -> io::Result<Hall> {
+        let mut limits = service.limits.clone();
+        if let Ports::Range { first, last } = service.ports {
+            limits.max_transfers = limits.max_transfers.min(usize::from(last.saturating_sub(first)) + 1);
+        }
+        let bell = |_| {
+            let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+            Ok(Bell { wake, mail: Mutex::new(Vec::new()) })
+        };
+        let bells = (0..threads).map(bell).collect::<io::Result<_>>()?;
+        Ok(Hall { began: Instant::now(), table: Mutex::new(Table::new(&limits)), bells })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, number: usize, mail: Mail) {
+        let Some(bell) = self.bells.get(number) else { return };
+        bell.mail.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+        // It fails only when the counter is full, and then the thread is awake.
+        let _ = bell.wake.write(1);
+    }
+
+    fn take_mail(&self, number: usize) -> Vec<Mail> {
+        let Some(bell) = self.bells.get(number) else { return Vec::new() };
+        let _ = bell.wake.read();
+        std::mem::take(&mut *bell.mail.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

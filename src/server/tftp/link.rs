@@ -1,0 +1,215 @@
+//! The sockets: one for requests, one for each transfer, one for errors.
+//!
+//! A transfer's socket is bound to the address that the request came to and connected to the client: so the kernel hands
+//! a stranger's packet to nobody, tells when the client's port is closed, and looks the route up once.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use nix::libc::{in_addr, in_pktinfo};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, getsockopt, sendmsg, setsockopt, sockopt};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::tftp::Ports;
+
+/// Bytes the kernel may queue of requests while we are busy: some ten thousand, so that none is lost when a whole room is
+/// switched on.
+const REQUEST_QUEUE: usize = 8 << 20;
+
+/// Opens a socket for requests at `address`.
+pub fn listen(address: SocketAddrV4) -> io::Result<UdpSocket> {
+    let socket = open()?;
+    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    // The kernel grants what net.core.rmem_max allows; root may pass that limit.
+    if setsockopt(&socket, sockopt::RcvBufForce, &REQUEST_QUEUE).is_err() {
+        socket.set_recv_buffer_size(REQUEST_QUEUE)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// A UDP socket that never waits and never sets don't-fragment: boot ROMs and tunnels choke on it.
+fn open() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
+    Ok(socket)
+}
+
+fn path_mtu(connected: &Socket) -> Option<u32> {
+    getsockopt(connected, sockopt::IpMtu).ok().and_then(|mtu| u32::try_from(mtu).ok())
+}
+
+/// Opens sockets for transfers.
+#[derive(Debug)]
+pub struct Opener {
+    ports: Ports,
+    /// Where in a range of ports is looked first.
+    next: u16,
+}
+
+impl Opener {
+    pub fn new(ports: Ports) -> Opener {
+        // Each thread and each start begins elsewhere, so that a port is not used again at once.
+        let random = RandomState::new().hash_one(0);
+        Opener { ports, next: (random & 0xffff) as u16 }
+    }
+
+    /// A socket at our address `local`, connected to `peer`. The second value is the largest datagram of the path, in
+    /// bytes, if the kernel knows it.
+    pub fn connect(&mut self, local: Ipv4Addr, peer: SocketAddrV4) -> io::Result<(UdpSocket, Option<u32>)> {
+        let socket = open()?;
+        self.bind(&socket, local)?;
+        socket.connect(&peer.into())?;
+        let mtu = path_mtu(&socket);
+        Ok((socket.into(), mtu))
+    }
+
+    /// A socket at the very port of `listener`, connected to `peer`: the kernel gives it what that client sends, and the
+    /// listener everything else. For what needs a socket of its own where there is one port only.
+    pub fn beside(
+        listener: &UdpSocket,
+        local: Ipv4Addr,
+        peer: SocketAddrV4,
+    ) -> io::Result<(UdpSocket, Option<u32>)> {
+        let socket = open()?;
+        let port = listener.local_addr()?.port();
+        // Two sockets of one port must both be willing; the listener is so only now, lest another program joins it.
+        setsockopt(listener, sockopt::ReuseAddr, &true)?;
+        let bound =
+            socket.set_reuse_address(true).and_then(|()| socket.bind(&SocketAddrV4::new(local, port).into()));
+        setsockopt(listener, sockopt::ReuseAddr, &false)?;
+        bound?;
+        socket.connect(&peer.into())?;
+        let mtu = path_mtu(&socket);
+        Ok((socket.into(), mtu))
+    }
+
+    /// A socket that errors are sent from: not the port of requests, as RFC 1350 section 4 has it, and open before
+    /// descriptors run out. What is sent to it is not read.
+    pub fn for_errors(&mut self) -> io::Result<UdpSocket> {
+        let socket = open()?;
+        socket.set_recv_buffer_size(0)?;
+        self.bind(&socket, Ipv4Addr::UNSPECIFIED)?;
+        Ok(socket.into())
+    }
+
+    fn bind(&mut self, socket: &Socket, local: Ipv4Addr) -> io::Result<()> {
+        let Ports::Range { first, last } = self.ports else {
+            return socket.bind(&SocketAddrV4::new(local, 0).into());
+        };
+        let count = u32::from(last.saturating_sub(first)) + 1;
+        let mut outcome = Err(io::ErrorKind::AddrInUse.into());
+        for _ in 0..count {
+            self.next = self.next.wrapping_add(1);
+            let port = u32::from(first) + u32::from(self.next) % count;
+            let address = SocketAddrV4::new(local, u16::try_from(port).unwrap_or(last));
+            outcome = socket.bind(&address.into());
+            if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+/// The way to one client.
+#[derive(Debug)]
+pub enum Link {
+    /// A socket of its own.
+    Own(UdpSocket),
+    /// The socket of requests, for all of them: one port for everything.
+    Shared {
+        /// That socket.
+        socket: Arc<UdpSocket>,
+        /// Our address, as the client knows it.
+        local: Ipv4Addr,
+        /// The client.
+        peer: SocketAddrV4,
+    },
+}
+
+impl Link {
+    /// Sends what `parts` make together as one datagram; or with `segment`, as datagrams of that many bytes each, the
+    /// last one with what is left.
+    pub fn send(&self, parts: &[IoSlice<'_>], segment: Option<u16>) -> nix::Result<()> {
+        let flags = MsgFlags::MSG_DONTWAIT;
+        match self {
+            // The socket knows where to, and in which segments: see `Link::prepare_segments`.
+            Link::Own(socket) => {
+                sendmsg(socket.as_raw_fd(), parts, &[], flags, None::<&SockaddrIn>)?;
+            }
+            Link::Shared { socket, local, peer } => {
+                let info = packet_info(*local);
+                let from = ControlMessage::Ipv4PacketInfo(&info);
+                let to = SockaddrIn::from(*peer);
+                match segment {
+                    Some(size) => {
+                        let control = [from, ControlMessage::UdpGsoSegments(&size)];
+                        sendmsg(socket.as_raw_fd(), parts, &control, flags, Some(&to))?
+                    }
+                    None => sendmsg(socket.as_raw_fd(), parts, &[from], flags, Some(&to))?,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the kernel cut what is sent into datagrams of `size` bytes; 0: no longer. Fails where it cannot.
+    pub fn prepare_segments(&self, size: u16) -> nix::Result<()> {
+        match self {
+            Link::Own(socket) => setsockopt(socket, sockopt::UdpGsoSegment, &i32::from(size)),
+            Link::Shared { .. } => Ok(()),
+        }
+    }
+}
+
+/// Sends `datagram` from `socket` with our address `local`. It may be lost: it is an error, and the client asks again.
+pub fn send_from(socket: &UdpSocket, local: Ipv4Addr, peer: SocketAddrV4, datagram: &[u8]) {
+    let info = packet_info(local);
+    let control = [ControlMessage::Ipv4PacketInfo(&info)];
+    let to = SockaddrIn::from(peer);
+    let _ =
+        sendmsg(socket.as_raw_fd(), &[IoSlice::new(datagram)], &control, MsgFlags::MSG_DONTWAIT, Some(&to));
+}
+
+fn packet_info(local: Ipv4Addr) -> in_pktinfo {
+    in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(local.octets()) },
+        ipi_addr: in_addr { s_addr: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
+
+    #[test]
+    fn a_range_of_ports_is_used_up_and_no_other_port_taken() {
+        let (first, last) = (41_700, 41_703);
+        let mut opener = Opener::new(Ports::Range { first, last });
+        let open: Vec<UdpSocket> =
+            (first..=last).map(|_| opener.connect(Ipv4Addr::LOCALHOST, PEER).unwrap().0).collect();
+        let mut ports: Vec<u16> = open.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        ports.sort_unstable();
+        assert_eq!(ports, (first..=last).collect::<Vec<_>>());
+        let none = opener.connect(Ipv4Addr::LOCALHOST, PEER).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_transfer_has_the_address_asked_and_the_mtu_of_its_path() {
+        let local = Ipv4Addr::new(127, 0, 0, 77);
+        let (socket, mtu) = Opener::new(Ports::Ephemeral).connect(local, PEER).unwrap();
+        assert_eq!(socket.local_addr().unwrap().ip(), local);
+        assert!(mtu.unwrap() > 1500, "loopback");
+        let discovery = rustix::net::sockopt::ip_mtu_discover(&socket).unwrap();
+        assert_eq!(discovery, Ipv4PathMtuDiscovery::DONT, "no don't-fragment");
+    }
+}

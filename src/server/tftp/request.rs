@@ -1,0 +1,212 @@
+//! What comes to the port of requests: who gets a transfer, who an error, and who nothing.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::link::{Link, Opener, send_from};
+use super::session::Session;
+use super::source::Source;
+use super::table::{Admission, Flow, Place};
+use super::worker::Worker;
+use super::{Hall, Listener, Mail};
+use crate::event::{Event, Refusal, Stop, Unanswered};
+use crate::server::socket::Envelope;
+use crate::tftp::{Input, Ports, negotiate, refusal};
+use crate::wire::tftp::{Mode, Packet, Request};
+
+impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
+    /// What came to the port of requests.
+    pub fn on_datagram(&mut self, listener: &Listener, datagram: &[u8], envelope: Envelope, now: Duration) {
+        let flow = Flow { peer: envelope.source, local: envelope.local };
+        let outcome = match Packet::decode(datagram) {
+            _ if envelope.destination != envelope.local => Err(Unanswered::Broadcast),
+            _ if envelope.len > datagram.len() => Err(Unanswered::Malformed),
+            Ok(Packet::Rrq(_) | Packet::Wrq(_)) if !self.admits(flow) => Err(Unanswered::Stranger),
+            Ok(packet @ (Packet::Rrq(request) | Packet::Wrq(request))) => {
+                let asked = (&request, hash(datagram));
+                let outcome = match packet {
+                    Packet::Rrq(_) => self.read_request(listener, flow, asked, now),
+                    _ => self.write_request(listener, flow, asked, now),
+                };
+                match outcome {
+                    Err(Unwilling::Refused(reason)) => self.refuse(listener, flow, request.name, reason, now),
+                    Err(Unwilling::Unanswered(reason)) => Err(reason),
+                    Ok(()) => Ok(()),
+                }
+            }
+            Ok(packet) => match self.sessions.find(&flow).filter(|_| self.service.ports == Ports::Single) {
+                Some(token) => {
+                    self.input(token, Input::Packet(&packet), now);
+                    Ok(())
+                }
+                None => Err(Unanswered::NotRequest),
+            },
+            Err(_) if matches!(datagram, [0, 1 | 2, ..]) => Err(Unanswered::Malformed),
+            Err(_) => Err(Unanswered::NotRequest),
+        };
+        if let Err(reason) = outcome {
+            (self.service.record)(Event::TftpUnanswered { peer: flow.peer, reason });
+        }
+    }
+
+    fn read_request(
+        &mut self,
+        listener: &Listener,
+        flow: Flow,
+        (request, hash): (&Request<'_>, u64),
+        now: Duration,
+    ) -> Result<(), Unwilling> {
+        let asker = self.service.files.asker(*flow.peer.ip(), flow.local);
+        let content = self.service.files.find(request.name, &asker)?;
+        let place = self.admit(flow, hash, now)?;
+        let (link, mtu) = self.link(listener, place)?;
+        // How many bytes text has as netascii shows when it is sent.
+        let size = (request.mode == Mode::Octet).then(|| content.size());
+        let granted = negotiate(&request.options, size, &self.service.limits, mtu);
+        let source = Source::new(content, request.mode, granted.block_size);
+        let (session, step) = Session::start(place, granted, source, link, now);
+        let token = self.sessions.insert(session);
+        self.register(token);
+        let end = self.sessions.get(token).and_then(|session| session.carry_out(step, &mut self.tools));
+        self.go_on(token, end, now);
+        Ok(())
+    }
+
+    /// A client wants to put a file here: that is done by a thread of its own.
+    fn write_request(
+        &mut self,
+        listener: &Listener,
+        flow: Flow,
+        (request, hash): (&Request<'_>, u64),
+        now: Duration,
+    ) -> Result<(), Unwilling> {
+        let Some(uploads) = self.service.uploads.clone() else { return Err(Refusal::Upload.into()) };
+        let place = self.admit(flow, hash, now)?;
+        // It is bounded by `tftp_upload::MAX_UPLOADS`, and never gives way.
+        self.hall.table().proven(place);
+        let guard = Taken { hall: Arc::clone(&self.hall), place };
+        let (socket, path) = match self.service.ports {
+            Ports::Single => Opener::beside(&listener.socket, flow.local, flow.peer),
+            _ => self.opener.connect(flow.local, flow.peer),
+        }
+        .map_err(|error| no_socket(flow, &error))?;
+        let mtu = path.map_or(listener.mtu, |path| path.min(listener.mtu));
+        let block_size = self.service.limits.block_size_for(mtu);
+        let granted = uploads.grant(request, flow.peer, block_size)?;
+        let record = self.service.record.clone();
+        socket.set_nonblocking(false).map_err(|error| no_socket(flow, &error))?;
+        let started = granted.receive(socket, move |event| {
+            // The place is given back when the thread drops what it was given.
+            let _ = &guard;
+            record(event);
+        });
+        started.map_err(|error| no_socket(flow, &error))
+    }
+
+    /// A place for the transfer, unless it is under way or others have them all.
+    fn admit(&mut self, flow: Flow, hash: u64, now: Duration) -> Result<Place, Unwilling> {
+        let admission = self.hall.table().admit(flow, hash, self.number);
+        match admission {
+            Admission::Admitted { place, instead_of } => {
+                if let Some((other, thread)) = instead_of {
+                    self.put_out(other, thread, flow, now);
+                }
+                Ok(place)
+            }
+            Admission::Duplicate => Err(Unwilling::Unanswered(Unanswered::Duplicate)),
+            Admission::Full => Err(Refusal::Busy.into()),
+        }
+    }
+
+    /// Has the transfer `other` make room for `flow`.
+    fn put_out(&mut self, other: Place, thread: usize, flow: Flow, now: Duration) {
+        let stop = if other.flow == flow { Stop::Replaced } else { Stop::Evicted };
+        if thread == self.number {
+            self.give_way(other, stop, now);
+        } else {
+            self.hall.tell(thread, Mail::GiveWay(other, stop));
+        }
+    }
+
+    /// The way to a client, and the largest datagram on it. Without one the place is given back.
+    fn link(&mut self, listener: &Listener, place: Place) -> Result<(Link, u32), Unwilling> {
+        let Flow { peer, local } = place.flow;
+        if self.service.ports == Ports::Single {
+            let socket = Arc::clone(&listener.socket);
+            return Ok((Link::Shared { socket, local, peer }, listener.mtu));
+        }
+        match self.opener.connect(local, peer) {
+            Ok((socket, path)) => {
+                let mtu = path.map_or(listener.mtu, |path| path.min(listener.mtu));
+                Ok((Link::Own(socket), mtu))
+            }
+            Err(error) => {
+                self.hall.table().end(place);
+                Err(no_socket(place.flow, &error))
+            }
+        }
+    }
+
+    fn admits(&self, flow: Flow) -> bool {
+        self.service.limits.admits(*flow.peer.ip(), &self.service.served)
+    }
+
+    /// Answers a request with an error.
+    fn refuse(
+        &mut self,
+        listener: &Listener,
+        flow: Flow,
+        asked: &[u8],
+        reason: Refusal,
+        now: Duration,
+    ) -> Result<(), Unanswered> {
+        let name = String::from_utf8_lossy(asked).into_owned();
+        (self.service.record)(Event::TftpRefused { name, peer: flow.peer, reason });
+        if !self.hall.table().may_send_error(*flow.peer.ip(), now) {
+            return Err(Unanswered::ErrorRate);
+        }
+        let from = if self.service.ports == Ports::Single { &listener.socket } else { &self.errors };
+        send_from(from, flow.local, flow.peer, &refusal::error(reason).encode());
+        Ok(())
+    }
+}
+
+/// Why a request gets no transfer.
+enum Unwilling {
+    /// It gets an error.
+    Refused(Refusal),
+    /// It gets nothing.
+    Unanswered(Unanswered),
+}
+
+impl From<Refusal> for Unwilling {
+    fn from(reason: Refusal) -> Unwilling {
+        Unwilling::Refused(reason)
+    }
+}
+
+/// No descriptor is left, no port of the range, or no route to the client.
+fn no_socket(flow: Flow, error: &io::Error) -> Unwilling {
+    tracing::debug!("no socket for a transfer to {}: {error}", flow.peer);
+    Unwilling::Refused(Refusal::Busy)
+}
+
+/// The place of an upload, given back when dropped.
+struct Taken {
+    hall: Arc<Hall>,
+    place: Place,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.hall.table().end(self.place);
+    }
+}
+
+fn hash(datagram: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    datagram.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,160 @@
+//! One transfer with all it holds: its state, its file, its way to the client. Does what the core says.
+
+use std::time::Duration;
+
+use super::link::Link;
+use super::send::{How, Sender, Sent, prepare};
+use super::source::{Blocks, Source};
+use super::table::Place;
+use crate::event::{End, Event, Refusal, Stop};
+use crate::tftp::{Granted, Input, Send, Step, Transfer, refusal};
+use crate::wire::tftp::{ErrorCode, Packet};
+
+/// What all transfers of a thread use in turn.
+pub struct Tools {
+    pub sender: Sender,
+    /// Where a window is read to before it is sent: as large as the largest so far.
+    pub scratch: Vec<u8>,
+}
+
+/// A transfer.
+pub struct Session {
+    place: Place,
+    transfer: Transfer,
+    source: Source,
+    link: Link,
+    how: How,
+    began: Duration,
+    /// Blocks that the socket had no room for: the first, and how many.
+    waiting: Option<(u64, usize)>,
+    /// The moment that the timer is set to.
+    pub armed: Duration,
+}
+
+impl Session {
+    /// A transfer at its beginning, and its first step.
+    pub fn start(
+        place: Place,
+        granted: Granted,
+        source: Source,
+        link: Link,
+        now: Duration,
+    ) -> (Session, Step) {
+        let (transfer, step) = Transfer::start(granted, source.known_size(), now);
+        let how = if granted.window > 1 { prepare(&link, source.block_size()) } else { How::Single };
+        let session =
+            Session { place, transfer, source, link, how, began: now, waiting: None, armed: Duration::MAX };
+        (session, step)
+    }
+
+    /// Whose transfer it is.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The way to the client.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// When something must be done if the client does nothing.
+    pub fn deadline(&self) -> Duration {
+        self.transfer.deadline()
+    }
+
+    /// Whether the client acknowledged anything.
+    pub fn is_proven(&self) -> bool {
+        self.transfer.is_proven()
+    }
+
+    /// Whether the socket had no room for all that is to be sent.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// What is to be done about `input`.
+    pub fn decide(&mut self, input: Input<'_>, now: Duration) -> Step {
+        self.transfer.handle(input, now)
+    }
+
+    /// Does what the core said, and says how it ended if it did.
+    pub fn carry_out(&mut self, step: Step, tools: &mut Tools) -> Option<End> {
+        match step {
+            Step::Send(Send::Blocks { first, last }) => {
+                let count =
+                    usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX).saturating_add(1);
+                self.send_blocks(first, count, tools)
+            }
+            Step::Send(Send::Options) => {
+                let options = self.transfer.granted().oack.unwrap_or_default();
+                self.say(&Packet::OAck(options));
+                None
+            }
+            Step::Wait => None,
+            Step::End(end) => Some(end),
+        }
+    }
+
+    /// The socket has room again.
+    pub fn send_rest(&mut self, tools: &mut Tools) -> Option<End> {
+        let (first, count) = self.waiting.take()?;
+        self.send_blocks(first, count, tools)
+    }
+
+    /// Tells the client that there is no more, where it is known to be one.
+    pub fn say_goodbye(&self, stop: &Stop) {
+        match stop {
+            Stop::Unreadable => self.say(&refusal::error(Refusal::Io)),
+            Stop::ServerStops => {
+                self.say(&Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" });
+            }
+            _ => {}
+        }
+    }
+
+    /// What is to be recorded about it.
+    pub fn event(&self, end: End, now: Duration) -> Event {
+        let (file, peer) = (self.source.name().to_owned(), self.place.flow.peer);
+        let (took, resent, size) =
+            (now.saturating_sub(self.began), self.transfer.resent(), self.source.size());
+        match end {
+            End::Sent => Event::TftpSent { file, peer, bytes: size, took, resent },
+            End::SizeProbe => Event::TftpSizeProbe { file, peer },
+            End::Stopped(stop) => Event::TftpStopped {
+                file,
+                peer,
+                bytes: size.min(self.transfer.acknowledged().saturating_mul(self.source.block_size() as u64)),
+                size,
+                took,
+                resent,
+                stop,
+                choking_on: self.transfer.choking_on(),
+            },
+        }
+    }
+
+    fn send_blocks(&mut self, first: u64, count: usize, tools: &mut Tools) -> Option<End> {
+        let block_size = self.source.block_size();
+        self.source.forget_before(self.transfer.acknowledged().saturating_add(1));
+        let Ok(Blocks { data, count, ends }) = self.source.blocks(first, count, &mut tools.scratch) else {
+            return Some(End::Stopped(Stop::Unreadable));
+        };
+        if ends {
+            self.transfer.ends_with(first.saturating_add(count as u64).saturating_sub(1));
+        }
+        self.waiting = None;
+        match tools.sender.send(&self.link, &mut self.how, (first, count), data, block_size) {
+            Sent::All => None,
+            Sent::Some(done) => {
+                self.waiting = Some((first.saturating_add(done as u64), count.saturating_sub(done)));
+                None
+            }
+            Sent::Unreachable => Some(End::Stopped(Stop::Unreachable)),
+        }
+    }
+
+    /// Sends a short packet. What is lost is sent again in time.
+    fn say(&self, packet: &Packet<'_>) {
+        let _ = self.link.send(&[std::io::IoSlice::new(&packet.encode())], None);
+    }
+}

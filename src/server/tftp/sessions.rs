@@ -1,0 +1,52 @@
+//! The transfers of one thread, found by what the kernel says is ready and by client.
+
+use std::collections::HashMap;
+
+use super::session::Session;
+use super::table::Flow;
+
+/// The transfers of a thread. A token names one and, once it is over, none: a slot's next transfer has another token.
+#[derive(Default)]
+pub struct Sessions {
+    slots: Vec<(u32, Option<Session>)>,
+    free: Vec<u32>,
+    by_flow: HashMap<Flow, u64>,
+}
+
+impl Sessions {
+    pub fn insert(&mut self, session: Session) -> u64 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let slot = &mut self.slots[index as usize];
+        let token = u64::from(slot.0) << 32 | u64::from(index);
+        self.by_flow.insert(session.place().flow, token);
+        slot.1 = Some(session);
+        token
+    }
+
+    pub fn get(&mut self, token: u64) -> Option<&mut Session> {
+        let slot = self.slots.get_mut((token & 0xffff_ffff) as usize)?;
+        if u64::from(slot.0) == token >> 32 { slot.1.as_mut() } else { None }
+    }
+
+    pub fn remove(&mut self, token: u64) -> Option<Session> {
+        let index = token & 0xffff_ffff;
+        let slot = self.slots.get_mut(index as usize).filter(|slot| u64::from(slot.0) == token >> 32)?;
+        let session = slot.1.take()?;
+        // The highest generations are the tokens of the bell and of the listeners.
+        slot.0 = (slot.0 + 1) & 0x7fff_ffff;
+        self.free.push(index as u32);
+        self.by_flow.remove(&session.place().flow);
+        Some(session)
+    }
+
+    pub fn find(&self, flow: &Flow) -> Option<u64> {
+        self.by_flow.get(flow).copied()
+    }
+
+    pub fn tokens(&self) -> Vec<u64> {
+        self.by_flow.values().copied().collect()
+    }
+}

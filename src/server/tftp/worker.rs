@@ -1,0 +1,279 @@
+//! One thread of the server: an epoll loop over the sockets of requests and its own transfers.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{MsgFlags, recv};
+
+use super::link::{Link, Opener};
+use super::send::Sender;
+use super::session::Tools;
+use super::sessions::Sessions;
+use super::table::Place;
+use super::{Hall, Listener, Mail, Service};
+use crate::event::{End, Event, Stop};
+use crate::server::socket::Inbox;
+use crate::tftp::Input;
+use crate::wire::tftp::Packet;
+
+/// Events taken from the kernel in one call.
+const EVENTS: usize = 256;
+/// Bytes of a client's packet that are read: an ACK has four, an ERROR has a text.
+const PACKET: usize = 1024;
+/// What wakes the thread, besides its transfers: the bell, and from here down the sockets of requests.
+const BELL: u64 = u64::MAX;
+const LISTENERS: u64 = u64::MAX - 1;
+
+/// A slot of [`Sessions`] and its generation; no other token has the highest bit clear.
+fn is_transfer(token: u64) -> bool {
+    token >> 63 == 0
+}
+
+/// What a thread begins with. It is made before the thread, where a failure can still be told.
+pub struct Seat<F> {
+    number: usize,
+    hall: Arc<Hall>,
+    listeners: Arc<[Listener]>,
+    service: Service<F>,
+    epoll: Epoll,
+    opener: Opener,
+    errors: UdpSocket,
+}
+
+impl<F> Seat<F> {
+    /// Readies thread `number`.
+    pub fn new(
+        number: usize,
+        hall: Arc<Hall>,
+        listeners: Arc<[Listener]>,
+        service: Service<F>,
+    ) -> io::Result<Seat<F>> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        if let Some(bell) = hall.bells.get(number) {
+            epoll.add(&bell.wake, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        }
+        for (i, listener) in listeners.iter().enumerate() {
+            // One thread is woken for a request, not all.
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+            epoll.add(&listener.socket, EpollEvent::new(flags, LISTENERS - i as u64))?;
+        }
+        let mut opener = Opener::new(service.ports);
+        let errors = opener.for_errors()?;
+        Ok(Seat { number, hall, listeners, service, epoll, opener, errors })
+    }
+}
+
+/// A thread's transfers and what they need.
+pub struct Worker<F> {
+    pub number: usize,
+    pub hall: Arc<Hall>,
+    pub service: Service<F>,
+    pub opener: Opener,
+    pub errors: UdpSocket,
+    pub sessions: Sessions,
+    pub tools: Tools,
+    listeners: Arc<[Listener]>,
+    epoll: Epoll,
+    inbox: Option<Inbox>,
+    timers: BinaryHeap<Reverse<(Duration, u64)>>,
+    stopping: bool,
+}
+
+impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
+    /// The thread's work.
+    pub fn new(seat: Seat<F>) -> Worker<F> {
+        let Seat { number, hall, listeners, service, epoll, opener, errors } = seat;
+        Worker {
+            number,
+            hall,
+            service,
+            opener,
+            errors,
+            sessions: Sessions::default(),
+            tools: Tools { sender: Sender::default(), scratch: Vec::new() },
+            listeners,
+            epoll,
+            inbox: None,
+            timers: BinaryHeap::new(),
+            stopping: false,
+        }
+    }
+
+    /// Serves until it is told to stop.
+    pub fn run(&mut self) {
+        while !self.stopping {
+            // A fault in the handling of one packet must not end all transfers, and the server with them.
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
+            if let Ok(Err(error)) = turn {
+                tracing::error!("the TFTP server cannot wait for packets: {error}");
+                break;
+            }
+        }
+        let now = self.now();
+        for token in self.sessions.tokens() {
+            self.finish(token, End::Stopped(Stop::ServerStops), now);
+        }
+    }
+
+    /// Waits for what comes, and deals with it.
+    fn turn(&mut self) -> nix::Result<()> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        let count = match self.epoll.wait(&mut events, self.timeout()) {
+            Err(Errno::EINTR) => 0,
+            other => other?,
+        };
+        let (now, events) = (self.now(), &events[..count]);
+        // Transfers first: the last ACK of one may wait before the next request from the same port.
+        for event in events.iter().filter(|event| is_transfer(event.data())) {
+            self.on_transfer(event.data(), event.events(), now);
+        }
+        for event in events.iter().filter(|event| !is_transfer(event.data())) {
+            match event.data() {
+                BELL => self.read_mail(now),
+                token => self.on_listener(LISTENERS.saturating_sub(token), now),
+            }
+        }
+        self.on_time(now);
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.hall.began.elapsed()
+    }
+
+    /// How long to wait for packets: until the next timer, a millisecond late rather than early.
+    fn timeout(&self) -> EpollTimeout {
+        let Some(Reverse((at, _))) = self.timers.peek() else { return EpollTimeout::NONE };
+        let millis = at.saturating_sub(self.now()).as_millis().saturating_add(1);
+        EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
+    }
+
+    fn on_transfer(&mut self, token: u64, ready: EpollFlags, now: Duration) {
+        let Some(session) = self.sessions.get(token) else { return };
+        if ready.contains(EpollFlags::EPOLLOUT) {
+            let end = session.send_rest(&mut self.tools);
+            self.watch(token);
+            return self.go_on(token, end, now);
+        }
+        let mut buffer = [0; PACKET];
+        let Link::Own(socket) = session.link() else { return };
+        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            // What is no packet is passed over: the connected socket took it from the client's port.
+            Ok(len) => {
+                if let Ok(packet) = Packet::decode(&buffer[..len.min(PACKET)]) {
+                    self.input(token, Input::Packet(&packet), now);
+                }
+            }
+            Err(Errno::ECONNREFUSED) => self.input(token, Input::Unreachable, now),
+            // Other news of the network (no route for now) may pass; the timer will tell.
+            Err(_) => {}
+        }
+    }
+
+    pub fn input(&mut self, token: u64, input: Input<'_>, now: Duration) {
+        let Some(session) = self.sessions.get(token) else { return };
+        let was_proven = session.is_proven();
+        let step = session.decide(input, now);
+        if session.is_proven() && !was_proven {
+            // Before anything is sent: what the client does next may come to another thread.
+            self.hall.table().proven(session.place());
+        }
+        let end = session.carry_out(step, &mut self.tools);
+        self.go_on(token, end, now);
+    }
+
+    /// After something was done for a transfer: ends it, or sets its timer.
+    pub fn go_on(&mut self, token: u64, end: Option<End>, now: Duration) {
+        if let Some(end) = end {
+            return self.finish(token, end, now);
+        }
+        let Some(session) = self.sessions.get(token) else { return };
+        // A deadline that moved away is looked at when the timer comes, so most packets touch no timer.
+        if session.deadline() < session.armed {
+            session.armed = session.deadline();
+            self.timers.push(Reverse((session.armed, token)));
+        }
+        if session.is_waiting() {
+            self.watch(token);
+        }
+    }
+
+    /// Has the kernel tell what the transfer waits for.
+    fn watch(&mut self, token: u64) {
+        let Some(session) = self.sessions.get(token) else { return };
+        let Link::Own(socket) = session.link() else { return };
+        let room = if session.is_waiting() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+        let _ = self.epoll.modify(socket, &mut EpollEvent::new(EpollFlags::EPOLLIN | room, token));
+    }
+
+    fn on_time(&mut self, now: Duration) {
+        while let Some(Reverse((at, token))) =
+            self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now)
+        {
+            self.timers.pop();
+            let Some(session) = self.sessions.get(token) else { continue };
+            if session.armed != at {
+                continue;
+            }
+            session.armed = Duration::MAX;
+            self.input(token, Input::Timeout, now);
+        }
+    }
+
+    fn finish(&mut self, token: u64, end: End, now: Duration) {
+        let Some(session) = self.sessions.remove(token) else { return };
+        self.hall.table().end(session.place());
+        if let End::Stopped(stop) = &end {
+            session.say_goodbye(stop);
+        }
+        (self.service.record)(session.event(end, now));
+    }
+
+    fn read_mail(&mut self, now: Duration) {
+        for mail in self.hall.take_mail(self.number) {
+            match mail {
+                Mail::GiveWay(place, stop) => self.give_way(place, stop, now),
+                Mail::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    /// Ends a transfer that has lost its place.
+    pub fn give_way(&mut self, place: Place, stop: Stop, now: Duration) {
+        let Some(token) = self.sessions.find(&place.flow) else { return };
+        if self.sessions.get(token).is_some_and(|session| session.place() == place) {
+            self.finish(token, End::Stopped(stop), now);
+        }
+    }
+
+    fn on_listener(&mut self, number: u64, now: Duration) {
+        let mut inbox = self.inbox.take().unwrap_or_default();
+        let listeners = Arc::clone(&self.listeners);
+        if let Some(listener) = usize::try_from(number).ok().and_then(|number| listeners.get(number)) {
+            // One batch, then the transfers again: a flood of requests must not starve them.
+            if inbox.receive(&listener.socket).is_ok() {
+                for (datagram, envelope) in inbox.iter() {
+                    self.on_datagram(listener, datagram, envelope, now);
+                }
+            }
+        }
+        self.inbox = Some(inbox);
+    }
+
+    /// Has the kernel tell when a new transfer's client sends something.
+    pub fn register(&mut self, token: u64) {
+        let Some(session) = self.sessions.get(token) else { return };
+        if let Link::Own(socket) = session.link() {
+            // It fails when the kernel's memory is used up; then the transfer ends by its timer.
+            let _ = self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! TFTP, whichever engine serves it: bind → run → stop.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::config::Tftp;
+use crate::server::files::Files;
+use crate::server::interface::Interface;
+use crate::server::observe::Recorder;
+use crate::server::tftp_upload::Uploads;
+use crate::server::{StartError, port, tftp, tftp_async};
+use crate::tftp::Engine;
+use crate::types::Ipv4Network;
+
+/// What serves files, with its sockets bound.
+#[derive(Debug)]
+pub struct Transfers {
+    listeners: Vec<(SocketAddrV4, tftp::Listener)>,
+    settings: Tftp,
+    files: Files,
+    uploads: Option<Uploads>,
+    served: Arc<[Ipv4Network]>,
+}
+
+/// What serves them now.
+#[derive(Debug)]
+pub enum Running {
+    /// lanboot's own engine.
+    Native(tftp::Engine),
+    /// The crate async-tftp, a task for each socket.
+    AsyncTftp(JoinSet<io::Result<()>>),
+}
+
+impl Transfers {
+    /// Binds the port of requests on the addresses of `settings`, or those of `interfaces`, and opens the folder for
+    /// uploads. Clients of the networks `served` may ask.
+    pub fn bind(
+        settings: &Tftp,
+        interfaces: &[Interface],
+        files: Files,
+        served: Arc<[Ipv4Network]>,
+    ) -> Result<Transfers, StartError> {
+        let listeners = addresses(settings, interfaces).into_iter().map(|at| listen(at, interfaces));
+        let listeners = listeners.collect::<Result<_, _>>()?;
+        let uploads = settings.uploads.as_ref().map(Uploads::open).transpose();
+        let uploads = uploads.map_err(|error| StartError(error.to_string()))?;
+        Ok(Transfers { listeners, settings: settings.clone(), files, uploads, served })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.listeners.iter().map(|(address, _)| *address)
+    }
+
+    /// Begins to serve.
+    pub fn start(self, recorder: &Recorder) -> io::Result<Running> {
+        let Transfers { listeners, settings, files, uploads, served } = self;
+        let listeners = listeners.into_iter().map(|(_, listener)| listener);
+        let (limits, ports) = (settings.limits, settings.ports);
+        let recorder = recorder.clone();
+        let record = move |event| recorder.record("tftp", &event);
+        if settings.engine == Engine::Native {
+            let service = tftp::Service { files, uploads, limits, ports, served, record };
+            return Ok(Running::Native(tftp::start(listeners.collect(), service)?));
+        }
+        let under_way = Arc::default();
+        let service = tftp_async::Service { files, limits, served, under_way, record };
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(tftp_async::serve(listener.socket.try_clone()?, listener.mtu, service.clone()));
+        }
+        Ok(Running::AsyncTftp(tasks))
+    }
+}
+
+impl Running {
+    /// Ends all transfers.
+    pub async fn stop(self) {
+        match self {
+            Running::Native(engine) => engine.stop(),
+            Running::AsyncTftp(mut tasks) => tasks.shutdown().await,
+        }
+    }
+}
+
+fn addresses(settings: &Tftp, interfaces: &[Interface]) -> Vec<SocketAddrV4> {
+    let of_interfaces = interfaces.iter().flat_map(|interface| interface.addresses.iter().copied());
+    let addresses: Vec<Ipv4Addr> =
+        if settings.listen.is_empty() { of_interfaces.collect() } else { settings.listen.clone() };
+    addresses.into_iter().map(|address| SocketAddrV4::new(address, settings.port)).collect()
+}
+
+fn listen(
+    address: SocketAddrV4,
+    interfaces: &[Interface],
+) -> Result<(SocketAddrV4, tftp::Listener), StartError> {
+    const ETHERNET_MTU: u32 = 1500;
+    let socket = tftp::listen(address).map_err(|error| port::explain(address, "tftp.port", &error))?;
+    let interface = interfaces.iter().find(|interface| interface.addresses.contains(address.ip()));
+    let mtu = interface.map_or(ETHERNET_MTU, |interface| interface.mtu);
+    Ok((address, tftp::Listener { socket: Arc::new(socket), mtu }))
+}

@@ -1,0 +1,123 @@
+//! How long to wait for a client before sending again: from the measured round trip, as RFC 6298 does it for TCP.
+
+use std::time::Duration;
+
+/// The round trip of one transfer, as measured so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RoundTrip {
+    /// Smoothed time from the last datagram of a flight to its acknowledgement; `None` before the first measurement.
+    smoothed: Option<Duration>,
+    variation: Duration,
+    shortest: Duration,
+    timeout: Duration,
+}
+
+impl Default for RoundTrip {
+    fn default() -> RoundTrip {
+        RoundTrip {
+            smoothed: None,
+            variation: Duration::ZERO,
+            shortest: Duration::ZERO,
+            timeout: RoundTrip::FIRST_TIMEOUT,
+        }
+    }
+}
+
+impl RoundTrip {
+    /// The wait before anything was measured (RFC 6298 section 2.1).
+    pub const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+    /// A client that reads its disk or draws its screen is not late before this.
+    pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+    /// However slow the path is: a person waits at the other end.
+    pub const MAX_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// What is longer is no round trip but a client that slept.
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    /// Takes in that an answer came after `took`. Only for what was sent once: of a repeated datagram nobody knows
+    /// which copy was answered (Karn's rule, RFC 6298 section 3).
+    pub fn measured(&mut self, took: Duration) {
+        let took = took.min(Self::LONGEST);
+        match self.smoothed {
+            None => {
+                self.smoothed = Some(took);
+                self.variation = took / 2;
+                self.shortest = took;
+            }
+            Some(smoothed) => {
+                self.variation = self.variation * 3 / 4 + smoothed.abs_diff(took) / 4;
+                self.smoothed = Some(smoothed * 7 / 8 + took / 8);
+                self.shortest = self.shortest.min(took);
+            }
+        }
+        let wait = self.smoothed.unwrap_or(took).saturating_add(self.variation.saturating_mul(4));
+        self.timeout = wait.clamp(Self::MIN_TIMEOUT, Self::MAX_TIMEOUT);
+    }
+
+    /// Nothing came in time: the next wait is twice as long, until something is measured again.
+    pub fn back_off(&mut self) {
+        self.timeout = self.timeout.saturating_mul(2).min(Self::MAX_TIMEOUT);
+    }
+
+    /// How long to wait for an acknowledgement.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The usual time; zero if nothing was measured.
+    pub fn usual(&self) -> Duration {
+        self.smoothed.unwrap_or_default()
+    }
+
+    /// The shortest time seen; zero if nothing was measured.
+    pub fn shortest(&self) -> Duration {
+        self.shortest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn rfc6298_2_the_wait_follows_what_is_measured() {
+        let mut trip = RoundTrip::default();
+        assert_eq!((trip.timeout(), trip.usual(), trip.shortest()), (ms(1000), ms(0), ms(0)));
+        trip.measured(ms(200));
+        assert_eq!((trip.timeout(), trip.usual()), (ms(200 + 4 * 100), ms(200)));
+        for _ in 0..50 {
+            trip.measured(ms(200));
+        }
+        assert!(trip.timeout() < ms(205), "{trip:?}");
+        trip.measured(ms(1000));
+        assert!(trip.timeout() > ms(1000) && trip.shortest() == ms(200), "{trip:?}");
+    }
+
+    #[test]
+    fn rfc6298_5_5_the_wait_doubles_until_something_is_measured() {
+        let mut trip = RoundTrip::default();
+        trip.measured(ms(1));
+        let waits = [100, 200, 400, 800, 1600, 3200, 5000, 5000];
+        for wait in waits {
+            assert_eq!(trip.timeout(), ms(wait));
+            trip.back_off();
+        }
+        trip.measured(ms(1));
+        assert_eq!(trip.timeout(), ms(100));
+    }
+
+    #[test]
+    fn the_wait_stays_within_its_bounds() {
+        for took in [Duration::ZERO, ms(1), ms(10_000), Duration::MAX] {
+            let mut trip = RoundTrip::default();
+            trip.measured(took);
+            trip.measured(took);
+            let bounds = RoundTrip::MIN_TIMEOUT..=RoundTrip::MAX_TIMEOUT;
+            assert!(bounds.contains(&trip.timeout()), "{took:?}: {trip:?}");
+        }
+    }
+}

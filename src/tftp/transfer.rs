@@ -1,0 +1,279 @@
+//! One download, from the first answer to its end: what to send when, as a function of packets and time.
+//!
+//! Blocks are counted from 1 without wrapping; on the wire only the low 16 bits of a number are seen (RFC 1350 has no
+//! more, and all who serve large files let it wrap to 0). Time is counted from whatever moment the caller likes.
+
+use std::time::Duration;
+
+use super::negotiate::Granted;
+use super::rtt::RoundTrip;
+use crate::event::{End, Stop};
+use crate::wire::tftp::Packet;
+
+/// How often the same is sent again to a client that is silent; then it is given up.
+pub const RESENDS: u32 = 5;
+/// How often the first answer is sent again. Nothing shows yet that the request was not forged, so a victim gets at most
+/// three packets for one.
+pub const RESENDS_UNPROVEN: u32 = 2;
+/// After so many waits in vain for block 1 the client is likely to choke on its size.
+pub const FIRST_BLOCK_LOST: u32 = 3;
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// The client sent this to the transfer's port.
+    Packet(&'a Packet<'a>),
+    /// [`Transfer::deadline`] has come.
+    Timeout,
+    /// The network says that nobody listens at the client's port (ICMP).
+    Unreachable,
+}
+
+/// What is to be done about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Send, then wait until [`Transfer::deadline`].
+    Send(Send),
+    /// Go on waiting until [`Transfer::deadline`].
+    Wait,
+    /// It is over. Nothing is sent: an ERROR is never answered, and to a silent client it would be for nobody.
+    End(End),
+}
+
+/// What is to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Send {
+    /// The options granted (OACK).
+    Options,
+    /// These blocks, in order.
+    Blocks {
+        /// The number of the first.
+        first: u64,
+        /// The number of the last one, included; at least `first`.
+        last: u64,
+    },
+}
+
+/// The state of a download.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    granted: Granted,
+    /// The number of the last block, once it is known.
+    last: Option<u64>,
+    /// The options were sent and not yet accepted.
+    offering: bool,
+    /// The client acknowledged something, so that its address is no forgery.
+    proven: bool,
+    /// Blocks that the client has: all up to this number.
+    acknowledged: u64,
+    /// The number of the highest block sent.
+    sent: u64,
+    /// When the flight that is under way was sent.
+    sent_at: Duration,
+    /// Some of that flight had been sent before.
+    sent_again: bool,
+    /// Waits in vain since the client was last heard.
+    silences: u32,
+    /// Waits in vain for block 1, although the client took the options.
+    first_block_lost: u32,
+    /// Packets sent more than once, in all.
+    resent: u64,
+    deadline: Duration,
+    round_trip: RoundTrip,
+}
+
+impl Transfer {
+    /// Begins the transfer of a file of `size` bytes; `None` if that shows only when it is read (netascii), and then
+    /// [`Transfer::ends_with`] must be told.
+    pub fn start(granted: Granted, size: Option<u64>, now: Duration) -> (Transfer, Step) {
+        let block_size = u64::from(granted.block_size.max(1));
+        let mut transfer = Transfer {
+            granted,
+            // The last block is the first that is not full, so whole blocks are followed by an empty one.
+            last: size.map(|size| (size / block_size).saturating_add(1)),
+            offering: granted.oack.is_some(),
+            proven: false,
+            acknowledged: 0,
+            sent: 0,
+            sent_at: now,
+            sent_again: false,
+            silences: 0,
+            first_block_lost: 0,
+            resent: 0,
+            deadline: now,
+            round_trip: RoundTrip::default(),
+        };
+        let send = transfer.flight(now);
+        (transfer, Step::Send(send))
+    }
+
+    /// Goes on. `now` never goes back.
+    pub fn handle(&mut self, input: Input<'_>, now: Duration) -> Step {
+        match input {
+            Input::Packet(Packet::Ack(block)) => self.acknowledge(*block, now),
+            Input::Packet(Packet::Error { code, message }) => Step::End(self.refused(code.0, message)),
+            // Nothing else is part of a download; the stray packet is not answered.
+            Input::Packet(_) => Step::Wait,
+            Input::Timeout if now < self.deadline => Step::Wait,
+            Input::Timeout => self.silence(now),
+            Input::Unreachable => Step::End(End::Stopped(Stop::Unreachable)),
+        }
+    }
+
+    /// Told by the reader: block `last` is not full, so it is the last one, and blocks after it were not sent.
+    pub fn ends_with(&mut self, last: u64) {
+        self.last = Some(last);
+        self.sent = self.sent.min(last);
+    }
+
+    /// When to call [`Transfer::handle`] with [`Input::Timeout`], unless a packet changes it before.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Whether the client acknowledged anything.
+    pub fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Whole blocks that the client has.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Packets that were sent more than once.
+    pub fn resent(&self) -> u64 {
+        self.resent
+    }
+
+    /// The block size that the client may be choking on: it took the options, and then never block 1, although it was
+    /// sent over and over. Firmware that cannot put fragments together does so, and a path with a smaller MTU.
+    pub fn choking_on(&self) -> Option<u16> {
+        let lost = self.acknowledged == 0 && self.first_block_lost >= FIRST_BLOCK_LOST;
+        lost.then_some(self.granted.block_size)
+    }
+
+    /// What the transfer goes by.
+    pub fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    fn acknowledge(&mut self, block: u16, now: Duration) -> Step {
+        // How far it is ahead of what the client had, on the wire's circle of 65536 numbers.
+        let ahead = u64::from(block.wrapping_sub(self.acknowledged as u16));
+        if self.offering {
+            return if block == 0 { self.accepted(now) } else { Step::Wait };
+        }
+        if ahead > self.sent.saturating_sub(self.acknowledged) {
+            // Late: the client has had this for long.
+            return Step::Wait;
+        }
+        self.silences = 0;
+        if ahead == 0 {
+            return self.repeated(now);
+        }
+        self.proven = true;
+        self.acknowledged = self.acknowledged.saturating_add(ahead);
+        if self.acknowledged < self.sent {
+            return self.gap(now);
+        }
+        self.measure(now);
+        if Some(self.acknowledged) == self.last {
+            return Step::End(End::Sent);
+        }
+        Step::Send(self.flight(now))
+    }
+
+    /// The client took the options.
+    fn accepted(&mut self, now: Duration) -> Step {
+        self.offering = false;
+        self.proven = true;
+        self.silences = 0;
+        self.measure(now);
+        Step::Send(self.flight(now))
+    }
+
+    /// The client acknowledged a block in the middle of the window: the one after it is missing, so the window begins
+    /// anew there, at once (RFC 7440 section 4). But where that was done less than a round trip ago the client has not
+    /// seen it yet, and this tells of the flight before.
+    fn gap(&mut self, now: Duration) -> Step {
+        if self.sent_again && now.saturating_sub(self.sent_at) < self.round_trip.shortest() {
+            return Step::Wait;
+        }
+        Step::Send(self.flight(now))
+    }
+
+    /// The client acknowledged once more what it had acknowledged.
+    ///
+    /// In lock-step that is never answered: each ACK would then double all blocks after it (the Sorcerer's Apprentice
+    /// bug, RFC 1123 section 4.2.3.1). With a window it says that the first block of it is missing (RFC 7440
+    /// section 4), unless it comes too early to be about it; and some clients say so for each block that they get
+    /// instead, so the window is repeated once a round trip only.
+    fn repeated(&mut self, now: Duration) -> Step {
+        let least =
+            if self.sent_again { self.round_trip.usual() } else { self.round_trip.shortest() * 3 / 4 };
+        if self.granted.window == 1 || now.saturating_sub(self.sent_at) < least {
+            return Step::Wait;
+        }
+        Step::Send(self.flight(now))
+    }
+
+    /// The deadline has come.
+    fn silence(&mut self, now: Duration) -> Step {
+        if self.proven && self.acknowledged == 0 {
+            self.first_block_lost = self.first_block_lost.saturating_add(1);
+        }
+        let most = if self.proven { RESENDS } else { RESENDS_UNPROVEN };
+        if self.silences >= most {
+            return Step::End(End::Stopped(Stop::Silent));
+        }
+        self.silences = self.silences.saturating_add(1);
+        self.round_trip.back_off();
+        Step::Send(self.flight(now))
+    }
+
+    /// The client gave up, or got what it wanted: EDK2 ends its question for the size with ERROR 8, iPXE and others
+    /// with another one.
+    fn refused(&self, code: u16, message: &[u8]) -> End {
+        if self.offering && self.granted.asked_size {
+            return End::SizeProbe;
+        }
+        End::Stopped(Stop::Refused { code, message: String::from_utf8_lossy(message).into_owned() })
+    }
+
+    /// What is to be under way now: the options until they are accepted, then the window after what the client has.
+    fn flight(&mut self, now: Duration) -> Send {
+        let send = if self.offering {
+            self.sent_again = self.silences > 0;
+            self.resent = self.resent.saturating_add(u64::from(self.sent_again));
+            Send::Options
+        } else {
+            let first = self.acknowledged.saturating_add(1);
+            let last = self.acknowledged.saturating_add(u64::from(self.granted.window.max(1)));
+            let last = last.min(self.last.unwrap_or(u64::MAX));
+            self.sent_again = first <= self.sent;
+            self.resent = self.resent.saturating_add(self.sent.saturating_sub(self.acknowledged));
+            self.sent = last;
+            Send::Blocks { first, last }
+        };
+        self.sent_at = now;
+        self.deadline = now.saturating_add(self.wait());
+        send
+    }
+
+    fn wait(&self) -> Duration {
+        match self.granted.timeout {
+            // A forged request is not worth holding a place for minutes.
+            Some(asked) if !self.proven => asked.min(RoundTrip::MAX_TIMEOUT),
+            Some(asked) => asked,
+            None => self.round_trip.timeout(),
+        }
+    }
+
+    /// The whole flight is acknowledged.
+    fn measure(&mut self, now: Duration) {
+        if !self.sent_again {
+            self.round_trip.measured(now.saturating_sub(self.sent_at));
+        }
+    }
+}
