@@ -480,6 +480,24 @@ fn another_request_from_the_same_port_begins_anew() {
 }
 
 #[test]
+fn a_port_used_again_at_once_gets_its_next_file() {
+    let server = server();
+    let socket = client();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let request = rrq("short", Options::default()).encode();
+    let mut late = 0;
+    for _ in 0..500 {
+        socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+        // The last ACK and the next request leave together.
+        match socket.recv_from(&mut [0; 600]) {
+            Ok((_, from)) => _ = socket.send_to(&Packet::Ack(1).encode(), from).unwrap(),
+            Err(_) => late += 1,
+        }
+    }
+    assert_eq!(late, 0, "requests were taken for copies");
+}
+
+#[test]
 fn rfc1123_4_2_3_5_a_request_to_all_gets_no_answer() {
     let server = Server::native(Setup { address: Ipv4Addr::UNSPECIFIED, ..Setup::default() });
     let socket = client();

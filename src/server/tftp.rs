@@ -27,6 +27,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::event::{Event, Stop};
 use crate::server::files::Files;
+use crate::server::socket::Envelope;
 use crate::server::tftp_upload::Uploads;
 use crate::tftp::{Limits, Ports};
 use crate::types::Ipv4Network;
@@ -38,6 +39,9 @@ use worker::{Seat, Worker};
 
 /// Threads at most: beyond that the kernel's locks on one port cost more than a core brings.
 const MAX_THREADS: usize = 8;
+
+/// Requests that may wait for one thread to judge them.
+const MAX_MAIL: usize = 256;
 
 /// What the transfers need. `record` is called for each thing that happens; it must not wait.
 #[derive(Clone, Debug)]
@@ -155,10 +159,19 @@ struct Bell {
 }
 
 /// What one thread has another do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 enum Mail {
     /// End this transfer: another one got its place.
     GiveWay(Place, Stop),
+    /// Judge this request: it may be a copy of one whose transfer you have.
+    Judge {
+        /// Which of the listeners it came to.
+        listener: usize,
+        /// It.
+        datagram: Box<[u8]>,
+        /// What the kernel says of it.
+        envelope: Envelope,
+    },
     /// End them all.
     Stop,
 }
@@ -183,7 +196,13 @@ impl Hall {
 
     fn tell(&self, number: usize, mail: Mail) {
         let Some(bell) = self.bells.get(number) else { return };
-        bell.mail.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+        let mut waiting = bell.mail.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= MAX_MAIL && matches!(mail, Mail::Judge { .. }) {
+            // The client asks again.
+            return;
+        }
+        waiting.push(mail);
+        drop(waiting);
         // It fails only when the counter is full, and then the thread is awake.
         let _ = bell.wake.write(1);
     }

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::epoll::EpollFlags;
+
 use super::link::{Link, Opener, send_from};
 use super::session::Session;
 use super::source::Source;
@@ -16,25 +18,51 @@ use crate::server::socket::Envelope;
 use crate::tftp::{Input, Ports, negotiate, refusal};
 use crate::wire::tftp::{Mode, Packet, Request};
 
+/// A datagram that came to the port of requests.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Which of the listeners it came to.
+    pub number: usize,
+    /// That listener.
+    pub listener: &'a Listener,
+    /// Its payload.
+    pub datagram: &'a [u8],
+    /// What the kernel says of it.
+    pub envelope: Envelope,
+    /// Another thread passed it on, because the transfer that it asks for seems to be here.
+    pub passed_on: bool,
+    /// When it was read.
+    pub now: Duration,
+}
+
+impl Arrival<'_> {
+    fn flow(&self) -> Flow {
+        Flow { peer: self.envelope.source, local: self.envelope.local }
+    }
+
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.datagram.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
-    /// What came to the port of requests.
-    pub fn on_datagram(&mut self, listener: &Listener, datagram: &[u8], envelope: Envelope, now: Duration) {
-        let flow = Flow { peer: envelope.source, local: envelope.local };
+    /// Deals with what came to the port of requests.
+    pub fn on_datagram(&mut self, arrival: Arrival<'_>) {
+        let Arrival { datagram, envelope, now, .. } = arrival;
+        let flow = arrival.flow();
         let outcome = match Packet::decode(datagram) {
             _ if envelope.destination != envelope.local => Err(Unanswered::Broadcast),
             _ if envelope.len > datagram.len() => Err(Unanswered::Malformed),
             Ok(Packet::Rrq(_) | Packet::Wrq(_)) if !self.admits(flow) => Err(Unanswered::Stranger),
-            Ok(packet @ (Packet::Rrq(request) | Packet::Wrq(request))) => {
-                let asked = (&request, hash(datagram));
-                let outcome = match packet {
-                    Packet::Rrq(_) => self.read_request(listener, flow, asked, now),
-                    _ => self.write_request(listener, flow, asked, now),
-                };
-                match outcome {
-                    Err(Unwilling::Refused(reason)) => self.refuse(listener, flow, request.name, reason, now),
-                    Err(Unwilling::Unanswered(reason)) => Err(reason),
-                    Ok(()) => Ok(()),
-                }
+            Ok(Packet::Rrq(request)) => {
+                let outcome = self.read_request(arrival, &request);
+                self.conclude(arrival, &request, outcome)
+            }
+            Ok(Packet::Wrq(request)) => {
+                let outcome = self.write_request(arrival, &request);
+                self.conclude(arrival, &request, outcome)
             }
             Ok(packet) => match self.sessions.find(&flow).filter(|_| self.service.ports == Ports::Single) {
                 Some(token) => {
@@ -51,17 +79,12 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    fn read_request(
-        &mut self,
-        listener: &Listener,
-        flow: Flow,
-        (request, hash): (&Request<'_>, u64),
-        now: Duration,
-    ) -> Result<(), Unwilling> {
+    fn read_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), Unwilling> {
+        let (flow, now) = (arrival.flow(), arrival.now);
         let asker = self.service.files.asker(*flow.peer.ip(), flow.local);
         let content = self.service.files.find(request.name, &asker)?;
-        let place = self.admit(flow, hash, now)?;
-        let (link, mtu) = self.link(listener, place)?;
+        let place = self.admit(arrival)?;
+        let (link, mtu) = self.link(arrival.listener, place)?;
         // How many bytes text has as netascii shows when it is sent.
         let size = (request.mode == Mode::Octet).then(|| content.size());
         let granted = negotiate(&request.options, size, &self.service.limits, mtu);
@@ -75,15 +98,10 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// A client wants to put a file here: that is done by a thread of its own.
-    fn write_request(
-        &mut self,
-        listener: &Listener,
-        flow: Flow,
-        (request, hash): (&Request<'_>, u64),
-        now: Duration,
-    ) -> Result<(), Unwilling> {
+    fn write_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), Unwilling> {
         let Some(uploads) = self.service.uploads.clone() else { return Err(Refusal::Upload.into()) };
-        let place = self.admit(flow, hash, now)?;
+        let (flow, listener) = (arrival.flow(), arrival.listener);
+        let place = self.admit(arrival)?;
         // It is bounded by `tftp_upload::MAX_UPLOADS`, and never gives way.
         self.hall.table().proven(place);
         let guard = Taken { hall: Arc::clone(&self.hall), place };
@@ -106,12 +124,30 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// A place for the transfer, unless it is under way or others have them all.
-    fn admit(&mut self, flow: Flow, hash: u64, now: Duration) -> Result<Place, Unwilling> {
-        let admission = self.hall.table().admit(flow, hash, self.number);
+    fn admit(&mut self, arrival: Arrival<'_>) -> Result<Place, Unwilling> {
+        let (flow, request) = (arrival.flow(), arrival.hash());
+        // A client that fetches file after file may get the same port from its system twice, and then the last ACK of
+        // its transfer may not have been read yet. Who has the transfer reads it first.
+        let owner = self.hall.table().owner(flow, request);
+        match owner {
+            Some(thread) if thread == self.number => {
+                if let Some(token) = self.sessions.find(&flow) {
+                    self.on_transfer(token, EpollFlags::EPOLLIN, arrival.now);
+                }
+            }
+            Some(thread) if !arrival.passed_on => {
+                let Arrival { number: listener, envelope, .. } = arrival;
+                let datagram = arrival.datagram.into();
+                self.hall.tell(thread, Mail::Judge { listener, datagram, envelope });
+                return Err(Unwilling::PassedOn);
+            }
+            _ => {}
+        }
+        let admission = self.hall.table().admit(flow, request, self.number);
         match admission {
             Admission::Admitted { place, instead_of } => {
                 if let Some((other, thread)) = instead_of {
-                    self.put_out(other, thread, flow, now);
+                    self.put_out(other, thread, flow, arrival.now);
                 }
                 Ok(place)
             }
@@ -153,22 +189,27 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         self.service.limits.admits(*flow.peer.ip(), &self.service.served)
     }
 
-    /// Answers a request with an error.
-    fn refuse(
+    /// Answers a request that got no transfer, if it is to be answered.
+    fn conclude(
         &mut self,
-        listener: &Listener,
-        flow: Flow,
-        asked: &[u8],
-        reason: Refusal,
-        now: Duration,
+        arrival: Arrival<'_>,
+        request: &Request<'_>,
+        outcome: Result<(), Unwilling>,
     ) -> Result<(), Unanswered> {
-        let name = String::from_utf8_lossy(asked).into_owned();
-        (self.service.record)(Event::TftpRefused { name, peer: flow.peer, reason });
-        if !self.hall.table().may_send_error(*flow.peer.ip(), now) {
+        let reason = match outcome {
+            Ok(()) | Err(Unwilling::PassedOn) => return Ok(()),
+            Err(Unwilling::Unanswered(reason)) => return Err(reason),
+            Err(Unwilling::Refused(reason)) => reason,
+        };
+        let Flow { peer, local } = arrival.flow();
+        let name = String::from_utf8_lossy(request.name).into_owned();
+        (self.service.record)(Event::TftpRefused { name, peer, reason });
+        if !self.hall.table().may_send_error(*peer.ip(), arrival.now) {
             return Err(Unanswered::ErrorRate);
         }
-        let from = if self.service.ports == Ports::Single { &listener.socket } else { &self.errors };
-        send_from(from, flow.local, flow.peer, &refusal::error(reason).encode());
+        let single = self.service.ports == Ports::Single;
+        let from = if single { &arrival.listener.socket } else { &self.errors };
+        send_from(from, local, peer, &refusal::error(reason).encode());
         Ok(())
     }
 }
@@ -179,6 +220,8 @@ enum Unwilling {
     Refused(Refusal),
     /// It gets nothing.
     Unanswered(Unanswered),
+    /// Another thread judges it.
+    PassedOn,
 }
 
 impl From<Refusal> for Unwilling {
@@ -203,10 +246,4 @@ impl Drop for Taken {
     fn drop(&mut self) {
         self.hall.table().end(self.place);
     }
-}
-
-fn hash(datagram: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    datagram.hash(&mut hasher);
-    hasher.finish()
 }

@@ -82,6 +82,11 @@ impl Table {
         self.entries.len()
     }
 
+    /// The thread that has the transfer that `flow` asks for with this request, if it is under way.
+    pub fn owner(&self, flow: Flow, request: u64) -> Option<usize> {
+        self.entries.get(&flow).filter(|entry| entry.request == request).map(|entry| entry.thread)
+    }
+
     /// Asks for a place for `flow`, whose request datagram has the hash `request`; `thread` will serve it.
     ///
     /// The same request again is a copy made by the network, or the client did not get the answer, which is sent again

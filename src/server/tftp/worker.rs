@@ -14,6 +14,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::link::{Link, Opener};
+use super::request::Arrival;
 use super::send::Sender;
 use super::session::Tools;
 use super::sessions::Sessions;
@@ -156,7 +157,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
     }
 
-    fn on_transfer(&mut self, token: u64, ready: EpollFlags, now: Duration) {
+    /// A transfer's socket is ready.
+    pub fn on_transfer(&mut self, token: u64, ready: EpollFlags, now: Duration) {
         let Some(session) = self.sessions.get(token) else { return };
         if ready.contains(EpollFlags::EPOLLOUT) {
             let end = session.send_rest(&mut self.tools);
@@ -241,6 +243,19 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         for mail in self.hall.take_mail(self.number) {
             match mail {
                 Mail::GiveWay(place, stop) => self.give_way(place, stop, now),
+                Mail::Judge { listener, datagram, envelope } => {
+                    let listeners = Arc::clone(&self.listeners);
+                    let Some(socket) = listeners.get(listener) else { continue };
+                    let arrival = Arrival {
+                        number: listener,
+                        listener: socket,
+                        datagram: &datagram,
+                        envelope,
+                        passed_on: true,
+                        now,
+                    };
+                    self.on_datagram(arrival);
+                }
                 Mail::Stop => self.stopping = true,
             }
         }
@@ -257,11 +272,12 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     fn on_listener(&mut self, number: u64, now: Duration) {
         let mut inbox = self.inbox.take().unwrap_or_default();
         let listeners = Arc::clone(&self.listeners);
-        if let Some(listener) = usize::try_from(number).ok().and_then(|number| listeners.get(number)) {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(listener) = listeners.get(number) {
             // One batch, then the transfers again: a flood of requests must not starve them.
             if inbox.receive(&listener.socket).is_ok() {
                 for (datagram, envelope) in inbox.iter() {
-                    self.on_datagram(listener, datagram, envelope, now);
+                    self.on_datagram(Arrival { number, listener, datagram, envelope, passed_on: false, now });
                 }
             }
         }
