@@ -1,28 +1,35 @@
-//! The DHCP half of a boot: DISCOVER, OFFER, REQUEST, ACK (or BOOTP's request and reply), then the download.
+//! The DHCP half of a boot: DISCOVER, OFFERs, a choice, REQUEST, ACK (or BOOTP's request and reply), boot servers if need
+//! be, then the download.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use super::boot_server::BootServers;
+use super::choice::{self, Choice, Plan};
 use super::download::Download;
+use super::fetch::Fetch;
 use super::offer::{self, Offer, Unusable};
-use super::profile::{Ask, Kind, Profile, Sending};
-use super::step::{Failure, Input, Ports, Progress, Step, Transmit, printable};
+use super::profile::{Ask, Firmware, Profile, Sending};
+use super::step::{Failure, Input, Ports, Progress, Step, Transmit, Waiting, printable};
 use crate::types::{MacAddr, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
 use crate::wire::option::code;
 
 /// How long a DISCOVER, and then a REQUEST, waits for its answer each time (EDK2's four tries, PXE 2.1 section 2.2.1).
-///
-/// Real EDK2 collects offers for the whole first wait even if it has one; this one takes the first that it can use.
 pub(super) const DHCP_WAITS: [Duration; 4] =
     [Duration::from_secs(4), Duration::from_secs(8), Duration::from_secs(16), Duration::from_secs(32)];
+
+/// The most offers that are kept (EDK2's `PXEBC_OFFER_MAX_NUM`).
+const MAX_OFFERS: usize = 16;
 
 /// One network boot of one machine.
 #[derive(Debug)]
 pub struct Machine {
-    profile: &'static Profile,
+    profile: Profile,
     mac: MacAddr,
     ports: Ports,
+    waiting: Waiting,
+    seed: u64,
     xid: u32,
     state: State,
     started: Timestamp,
@@ -34,25 +41,36 @@ pub struct Machine {
     asked: Timestamp,
     /// The last answer that could not be used.
     ignored: Option<(Ipv4Addr, Unusable)>,
+    /// When its present try counts as unanswered.
+    try_ends: Timestamp,
     deadline: Option<Timestamp>,
+    /// The address that we hold and the server that gave it.
+    lease: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
 #[derive(Debug)]
 enum State {
     Off,
-    Selecting,
-    Requesting(Offer),
+    /// Collects offers, in the order in which they came.
+    Selecting(Vec<Offer>),
+    Requesting(Choice),
+    Asking(BootServers),
     Loading(Download),
+    Fetching(Fetch),
     Failed,
 }
 
 impl Machine {
     /// A machine that is switched off. `seed` makes its transaction id; give each boot another one.
-    pub fn new(profile: &'static Profile, mac: MacAddr, ports: Ports, seed: u64) -> Machine {
+    ///
+    /// It takes the first offer that it can boot with: see [`waiting`](Machine::waiting).
+    pub fn new(profile: &Profile, mac: MacAddr, ports: Ports, seed: u64) -> Machine {
         Machine {
-            profile,
+            profile: *profile,
             mac,
             ports,
+            waiting: Waiting::default(),
+            seed,
             xid: transaction_id(mac, seed),
             state: State::Off,
             started: Timestamp(0),
@@ -60,8 +78,16 @@ impl Machine {
             attempt: 1,
             asked: Timestamp(0),
             ignored: None,
+            try_ends: Timestamp(0),
             deadline: None,
+            lease: None,
         }
+    }
+
+    /// The same, with other waits.
+    #[must_use]
+    pub fn waiting(self, waiting: Waiting) -> Machine {
+        Machine { waiting, ..self }
     }
 
     /// Switches it on: the first DISCOVER.
@@ -69,7 +95,7 @@ impl Machine {
         let mut step = Step::default();
         self.started = now;
         self.asked = now;
-        self.state = State::Selecting;
+        self.state = State::Selecting(Vec::new());
         self.ask(now, &mut step);
         step.wait_until = self.deadline;
         step
@@ -78,60 +104,104 @@ impl Machine {
     /// Goes on with what happened. Packets that are not for this machine change nothing.
     pub fn handle<'a>(&mut self, input: Input<'a>, now: Timestamp) -> Step<'a> {
         let mut step = Step::default();
-        match input {
-            Input::Dhcp(payload, source) => self.reply(payload, source, now, &mut step),
-            Input::Tftp(payload, source) => {
-                if let State::Loading(download) = &mut self.state {
-                    download.packet(payload, source, now, &mut step);
-                }
+        match (&mut self.state, input) {
+            (State::Loading(download), Input::Tftp(payload, source)) => {
+                download.packet(payload, source, now, &mut step);
             }
-            Input::Timeout => self.timeout(now, &mut step),
+            (State::Loading(download), Input::TftpClosed) => download.closed(&mut step),
+            (State::Loading(download), Input::Timeout) => download.timeout(now, &mut step),
+            (State::Fetching(fetch), Input::HttpBegun(size)) => fetch.begun(size, now, &mut step),
+            (State::Fetching(fetch), Input::HttpData(data)) => fetch.data(data, now, &mut step),
+            (State::Fetching(fetch), Input::HttpEnded) => fetch.ended(&mut step),
+            (State::Fetching(fetch), Input::HttpFailed(why)) => fetch.failed(why, &mut step),
+            (State::Fetching(fetch), Input::Timeout) => fetch.timeout(now, &mut step),
+            (_, Input::Dhcp(payload, source)) => self.reply(payload, source, now, &mut step),
+            (_, Input::Timeout) => self.timeout(now, &mut step),
+            _ => {}
         }
         step.wait_until = match &self.state {
             State::Loading(download) => download.deadline(),
+            State::Fetching(fetch) => fetch.deadline(),
+            State::Asking(servers) => Some(servers.deadline()),
             _ => self.deadline,
         };
         step
     }
 
+    /// Whom to tell that the address is free again, and the message; `None` if we hold none from a DHCP server.
+    ///
+    /// Firmware never does that. Who tries out a server should not leave a lease behind for each try.
+    pub fn release(&self) -> Option<(SocketAddrV4, Vec<u8>)> {
+        let (address, server) = self.lease?;
+        let ask = Ask::Release { address, server };
+        let sending = Sending { ask, xid: self.xid, elapsed: Duration::ZERO, count: 1, proxy: false };
+        Some((SocketAddrV4::new(server, self.ports.dhcp), self.profile.message(self.mac, &sending)))
+    }
+
     /// Sends the present question, for the `attempt`th time.
     fn ask(&mut self, now: Timestamp, step: &mut Step<'_>) {
         let attempt = self.attempt;
-        let (ask, progress) = match &self.state {
-            State::Requesting(offer) => (
+        let (ask, proxy, progress) = match &self.state {
+            State::Requesting(Choice { address: offer, plan }) => (
                 Ask::Request { address: offer.address, server: offer.server },
+                *plan != Plan::Ack,
                 Progress::Requesting { address: offer.address, attempt },
             ),
             _ => {
-                let bootp = self.profile.kind == Kind::Bootp;
-                (Ask::Discover, Progress::Discovering { bootp, attempt })
+                let bootp = self.profile.firmware == Firmware::Bootp;
+                (Ask::Discover, false, Progress::Discovering { bootp, attempt })
             }
         };
         self.sent = self.sent.saturating_add(1);
-        let sending = Sending { ask, xid: self.xid, elapsed: now.since(self.started), count: self.sent };
+        let sending =
+            Sending { ask, xid: self.xid, elapsed: now.since(self.started), count: self.sent, proxy };
         step.send.push(Transmit::Dhcp(self.profile.message(self.mac, &sending)));
         step.progress.push(progress);
-        let wait = DHCP_WAITS.iter().take(usize::try_from(attempt).unwrap_or(usize::MAX)).next_back();
-        self.deadline = wait.map(|wait| now.after(*wait));
+        let tries = usize::try_from(attempt).unwrap_or(usize::MAX);
+        let wait = DHCP_WAITS.iter().take(tries).next_back().copied().unwrap_or_default();
+        let limit = self.waiting.patience.map(|patience| self.asked.after(patience));
+        self.try_ends = limit.map_or(now.after(wait), |limit| limit.min(now.after(wait)));
+        let collecting = matches!(&self.state, State::Selecting(_)) && now < self.collected();
+        self.deadline = Some(if collecting { self.try_ends.min(self.collected()) } else { self.try_ends });
+    }
+
+    /// When the time for collecting offers is over.
+    fn collected(&self) -> Timestamp {
+        self.started.after(self.waiting.collect)
     }
 
     fn timeout(&mut self, now: Timestamp, step: &mut Step<'_>) {
-        if let State::Loading(download) = &mut self.state {
-            return download.timeout(now, step);
+        if let State::Asking(servers) = &mut self.state {
+            if now >= servers.deadline() {
+                let again = servers.may_retry(self.profile.firmware, self.waiting, now);
+                self.ask_boot_server(again, None, now, step);
+            }
+            return;
         }
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
-        if usize::try_from(self.attempt).is_ok_and(|attempt| attempt < DHCP_WAITS.len()) {
+        if now >= self.collected() {
+            self.choose(true, now, step);
+        }
+        if now < self.try_ends {
+            // Offers are collected no longer, or a REQUEST was just sent.
+            self.deadline = Some(self.try_ends);
+            return;
+        }
+        let patient = self.waiting.patience.is_none_or(|patience| now < self.asked.after(patience));
+        if patient && usize::try_from(self.attempt).is_ok_and(|attempt| attempt < DHCP_WAITS.len()) {
             self.attempt = self.attempt.saturating_add(1);
             return self.ask(now, step);
         }
         let waited = now.since(self.asked);
         let failure = match &self.state {
-            State::Requesting(offer) => {
+            State::Requesting(Choice { address: offer, .. }) => {
                 let ignored = self.ignored.map(|(_, reason)| reason);
                 Failure::NoAck { server: offer.server, waited, ignored }
             }
+            State::Selecting(offers) => choice::shortfall(self.profile.firmware, offers, waited)
+                .unwrap_or(Failure::NoOffer { waited, ignored: self.ignored }),
             _ => Failure::NoOffer { waited, ignored: self.ignored },
         };
         self.fail(failure, step);
@@ -140,80 +210,198 @@ impl Machine {
     /// Takes a payload that came to the DHCP port: anybody's, as replies are broadcast.
     fn reply(&mut self, payload: &[u8], source: SocketAddrV4, now: Timestamp, step: &mut Step<'_>) {
         let Ok(message) = Message::decode(payload) else { return };
-        if message.op != BOOTREPLY || message.xid != self.xid || message.mac() != Some(self.mac) {
+        let (xid, port) = match &self.state {
+            State::Asking(servers) => (servers.xid, servers.port()),
+            _ => (self.xid, self.ports.dhcp),
+        };
+        if message.op != BOOTREPLY || message.xid != xid || message.mac() != Some(self.mac) {
             return;
         }
-        let kind = self.profile.kind;
-        let read = || offer::read(kind, &message, payload.len(), source, self.ports.dhcp);
-        let message_type = match offer::message_type(kind, &message) {
+        let firmware = self.profile.firmware;
+        let read = || offer::read(firmware, &message, payload.len(), source, port);
+        let message_type = match offer::message_type(firmware, &message) {
             Ok(message_type) => message_type,
             Err(reason) => return self.ignore(*source.ip(), reason, step),
         };
         match (&self.state, message_type) {
-            (State::Selecting, Some(MessageType::Offer)) => match read() {
-                Ok(offer) => self.request(offer, now, step),
+            (State::Selecting(_), Some(MessageType::Offer)) => match read() {
+                Ok(offer) => self.collect(offer, now, step),
                 Err(reason) => self.ignore(*source.ip(), reason, step),
             },
-            (State::Selecting, None) => match read() {
+            (State::Selecting(_), None) => match read() {
                 Ok(offer) => {
                     step.progress.push(Progress::BootpReplied(offer.clone()));
-                    self.load(offer, now, step);
+                    self.boot(offer, true, now, step);
                 }
                 Err(reason) => self.ignore(*source.ip(), reason, step),
             },
-            (State::Requesting(offer), Some(MessageType::Ack)) => match read() {
+            (State::Requesting(choice), Some(MessageType::Ack)) => match read() {
                 // Another server's ACK is not the answer to our REQUEST.
-                Ok(ack) if ack.server != offer.server => {}
+                Ok(ack) if ack.server != choice.address.server => {}
                 Ok(ack) => {
-                    step.progress.push(Progress::Acknowledged(ack.clone()));
-                    self.load(ack, now, step);
+                    let plan = choice.plan.clone();
+                    self.acknowledged(ack, plan, now, step);
                 }
-                // Asking again will not bring a file.
-                Err(Unusable::NoFile) => self.fail(Failure::NoFile { server: offer.server }, step),
                 Err(reason) => self.ignore(*source.ip(), reason, step),
             },
-            (State::Requesting(offer), Some(MessageType::Nak)) => {
-                let server = offer.server;
+            (State::Requesting(choice), Some(MessageType::Nak)) => {
+                let server = choice.address.server;
                 if message.options.ip(code::SERVER_IDENTIFIER) == Some(server) {
                     let text = message.options.get(code::MESSAGE).unwrap_or_default();
                     self.fail(Failure::Nak { server, message: printable(text) }, step);
                 }
             }
+            (State::Asking(_), Some(MessageType::Ack | MessageType::Offer)) => match read() {
+                Ok(answer) => self.boot_server_answered(answer, now, step),
+                Err(reason) => self.ignore(*source.ip(), reason, step),
+            },
             _ => {}
         }
     }
 
     fn ignore(&mut self, from: Ipv4Addr, reason: Unusable, step: &mut Step<'_>) {
-        if matches!(self.state, State::Selecting | State::Requesting(_)) {
+        if matches!(self.state, State::Selecting(_) | State::Requesting(_) | State::Asking(_)) {
             self.ignored = Some((from, reason));
             step.progress.push(Progress::Ignored { from, reason });
         }
     }
 
-    fn request(&mut self, offer: Offer, now: Timestamp, step: &mut Step<'_>) {
+    /// Keeps an offer, the last one of each server, and chooses if that can be.
+    fn collect(&mut self, offer: Offer, now: Timestamp, step: &mut Step<'_>) {
+        let State::Selecting(offers) = &mut self.state else { return };
+        let same = |other: &Offer| (other.server, other.is_proxy()) == (offer.server, offer.is_proxy());
+        if !offers.iter().any(same) && offers.len() >= MAX_OFFERS {
+            return self.ignore(offer.server, Unusable::TooMany, step);
+        }
         step.progress.push(Progress::Offered(offer.clone()));
-        self.state = State::Requesting(offer);
+        match offers.iter_mut().find(|other| same(other)) {
+            Some(earlier) => *earlier = offer,
+            None => offers.push(offer),
+        }
+        let complete = choice::is_complete(self.profile.firmware, offers);
+        if now >= self.collected() || complete {
+            self.choose(false, now, step);
+        }
+    }
+
+    /// Chooses among the offers and asks for the address, if they are enough. `over`: none is waited for any more.
+    fn choose(&mut self, over: bool, now: Timestamp, step: &mut Step<'_>) {
+        let State::Selecting(offers) = &self.state else { return };
+        // One that names a file is enough for who does not collect.
+        let over = over || offers.iter().any(|offer| !offer.is_proxy() && !offer.file.is_empty());
+        let Some(choice) = choice::choose(self.profile.firmware, offers, over) else { return };
+        if offers.len() > 1 {
+            let address = choice.address.server;
+            let boot = match &choice.plan {
+                Plan::Ack => address,
+                Plan::Offer(offer) => offer.server,
+                Plan::BootServers(offers) => offers.first().map_or(address, |offer| offer.server),
+            };
+            step.progress.push(Progress::Chose { address, boot });
+        }
+        self.state = State::Requesting(choice);
         self.attempt = 1;
         self.asked = now;
         self.ignored = None;
         self.ask(now, step);
     }
 
-    /// The address is ours: loads the file, if the reply says which and from where.
-    fn load(&mut self, offer: Offer, now: Timestamp, step: &mut Step<'_>) {
+    /// The address is ours: finds out what to boot.
+    fn acknowledged(&mut self, ack: Offer, plan: Plan, now: Timestamp, step: &mut Step<'_>) {
+        self.lease = Some((ack.address, ack.server));
         self.deadline = None;
+        step.progress.push(Progress::Acknowledged(ack.clone()));
+        let firmware = self.profile.firmware;
+        match plan {
+            // iPXE looks into the ACK's settings first, whatever a proxy says.
+            _ if firmware == Firmware::Ipxe && !ack.file.is_empty() => self.boot(ack, true, now, step),
+            Plan::Ack => self.boot(ack, true, now, step),
+            Plan::Offer(offer) => self.boot(offer, true, now, step),
+            Plan::BootServers(offers) => {
+                let servers = BootServers::proxies(firmware, &offers, self.ports);
+                let xid = if firmware == Firmware::Ipxe { self.xid } else { self.next_xid() };
+                self.state = State::Asking(BootServers::new(servers, None, ack.address, xid, now));
+                self.ask_boot_server(true, None, now, step);
+            }
+        }
+    }
+
+    /// Asks the present boot server, `again` if not for the first time, or the next one; `useless` answered without help.
+    fn ask_boot_server(
+        &mut self,
+        again: bool,
+        useless: Option<Ipv4Addr>,
+        now: Timestamp,
+        step: &mut Step<'_>,
+    ) {
+        let State::Asking(servers) = &mut self.state else { return };
+        if !again && let Some(failure) = servers.next(useless, now) {
+            return self.fail(failure, step);
+        }
+        servers.ask(&self.profile, self.mac, self.ports, self.waiting, now, step);
+    }
+
+    fn boot_server_answered(&mut self, answer: Offer, now: Timestamp, step: &mut Step<'_>) {
+        let State::Asking(servers) = &self.state else { return };
+        step.progress.push(Progress::BootServerAnswered(answer.clone()));
+        let may_have_menu = !servers.is_menu();
+        if answer.file.is_empty() && !(may_have_menu && !answer.vendor.menu.is_empty()) {
+            return self.ask_boot_server(false, Some(answer.server), now, step);
+        }
+        self.boot(answer, may_have_menu, now, step);
+    }
+
+    /// Does what `offer` says: shows its menu, or loads its file.
+    fn boot(&mut self, offer: Offer, may_have_menu: bool, now: Timestamp, step: &mut Step<'_>) {
+        self.deadline = None;
+        let file_at_once = offer.vendor.file_at_once() && !offer.file.is_empty();
+        if may_have_menu && !file_at_once && !offer.vendor.menu.is_empty() {
+            return self.choose_from_menu(&offer, now, step);
+        }
         if offer.file.is_empty() {
             return self.fail(Failure::NoFile { server: offer.server }, step);
         }
-        if offer.file.windows(3).any(|window| window == b"://") {
-            return self.fail(Failure::NotTftp { url: printable(&offer.file) }, step);
+        if offer::is_url(&offer.file) || self.profile.firmware == Firmware::UefiHttp {
+            return self.fetch(&offer, now, step);
         }
         if offer.next_server.is_unspecified() {
             let file = printable(&offer.file);
             return self.fail(Failure::NoNextServer { server: offer.server, file }, step);
         }
         let server = SocketAddrV4::new(offer.next_server, self.ports.tftp);
-        self.state = State::Loading(Download::start(self.profile, server, offer.file, now, step));
+        let patience = self.waiting.patience;
+        self.state = State::Loading(Download::start(&self.profile, server, offer.file, patience, now, step));
+    }
+
+    /// Takes the first item of the menu, as a person who does not look would.
+    fn choose_from_menu(&mut self, offer: &Offer, now: Timestamp, step: &mut Step<'_>) {
+        let Some((item, text)) = offer.vendor.menu.first() else { return };
+        if *item == 0 {
+            return self.fail(Failure::LocalBoot { text: printable(text) }, step);
+        }
+        let address = self.lease.map_or(offer.address, |(address, _)| address);
+        let servers = BootServers::of_item(self.profile.firmware, offer, *item, self.ports);
+        // iPXE's question about a menu has no transaction id of its own (recorded: 0).
+        let xid = if self.profile.firmware == Firmware::Ipxe { 0 } else { self.next_xid() };
+        self.state = State::Asking(BootServers::new(servers, Some((*item, text)), address, xid, now));
+        self.ask_boot_server(true, None, now, step);
+    }
+
+    /// Loads a URL, if this firmware does that.
+    fn fetch(&mut self, offer: &Offer, now: Timestamp, step: &mut Step<'_>) {
+        let url = printable(&offer.file);
+        match self.profile.firmware {
+            Firmware::Ipxe | Firmware::UefiHttp if offer.file.starts_with(b"http://") => {
+                let head = self.profile.firmware == Firmware::UefiHttp;
+                self.state = State::Fetching(Fetch::start(url, head, self.waiting.patience, now, step));
+            }
+            Firmware::Ipxe | Firmware::UefiHttp => self.fail(Failure::BadUrl { url }, step),
+            _ => self.fail(Failure::NotTftp { url }, step),
+        }
+    }
+
+    fn next_xid(&self) -> u32 {
+        transaction_id(self.mac, self.seed ^ u64::from(self.xid))
     }
 
     fn fail(&mut self, failure: Failure, step: &mut Step<'_>) {
