@@ -258,14 +258,14 @@ impl fmt::Display for Failure {
             ),
             Failure::BootServerSilent { server, menu, waited } => {
                 if server.ip().is_broadcast() {
-                    f.write_str("no boot server")?;
+                    f.write_str("no boot server answered")?;
                 } else {
-                    write!(f, "{server}")?;
+                    write!(f, "{server} did not answer")?;
                 }
                 let what = if *menu { "for the menu's item" } else { "although option 60 sent us there" };
                 write!(
                     f,
-                    " did not answer within {} s, {what}: check that a boot server runs there and no firewall \
+                    " within {} s, {what}: check that a boot server runs there and no firewall \
                      stops UDP port {}",
                     waited.as_secs(),
                     server.port()

@@ -219,23 +219,24 @@ impl Machine {
         }
         let firmware = self.profile.firmware;
         let read = || offer::read(firmware, &message, payload.len(), source, port);
+        let read_address = || read().and_then(|offer| offer::check_address(firmware, offer));
         let message_type = match offer::message_type(firmware, &message) {
             Ok(message_type) => message_type,
             Err(reason) => return self.ignore(*source.ip(), reason, step),
         };
         match (&self.state, message_type) {
-            (State::Selecting(_), Some(MessageType::Offer)) => match read() {
+            (State::Selecting(_), Some(MessageType::Offer)) => match read_address() {
                 Ok(offer) => self.collect(offer, now, step),
                 Err(reason) => self.ignore(*source.ip(), reason, step),
             },
-            (State::Selecting(_), None) => match read() {
+            (State::Selecting(_), None) => match read_address() {
                 Ok(offer) => {
                     step.progress.push(Progress::BootpReplied(offer.clone()));
                     self.boot(offer, true, now, step);
                 }
                 Err(reason) => self.ignore(*source.ip(), reason, step),
             },
-            (State::Requesting(choice), Some(MessageType::Ack)) => match read() {
+            (State::Requesting(choice), Some(MessageType::Ack)) => match read_address() {
                 // Another server's ACK is not the answer to our REQUEST.
                 Ok(ack) if ack.server != choice.address.server => {}
                 Ok(ack) => {
@@ -345,7 +346,8 @@ impl Machine {
         let State::Asking(servers) = &self.state else { return };
         step.progress.push(Progress::BootServerAnswered(answer.clone()));
         let may_have_menu = !servers.is_menu();
-        if answer.file.is_empty() && !(may_have_menu && !answer.vendor.menu.is_empty()) {
+        // EDK2 takes an answer that has a file or any of option 43's tags 6 to 10, and may then find no file.
+        if answer.file.is_empty() && !(may_have_menu && answer.vendor.discovers) {
             return self.ask_boot_server(false, Some(answer.server), now, step);
         }
         self.boot(answer, may_have_menu, now, step);

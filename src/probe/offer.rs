@@ -244,23 +244,26 @@ fn check_as_edk2(message: &Message, len: usize) -> Result<(), Unusable> {
     bad.map_or(Ok(()), |(code, _)| Err(Unusable::BadOption(code)))
 }
 
-/// What a client drops at once. What is only half an answer is kept: the other half may come from another server.
+/// What a client drops at once.
 fn check_as_firmware(firmware: Firmware, offer: &Offer) -> Result<(), Unusable> {
     match firmware {
         Firmware::BiosPxe | Firmware::Uefi if offer.vendor.mtftp && !offer.vendor.discovers => {
-            return Err(Unusable::OnlyMtftp);
+            Err(Unusable::OnlyMtftp)
         }
-        Firmware::UefiHttp if offer.class == Class::Http && !is_url(&offer.file) => {
-            return Err(Unusable::NoUrl);
-        }
-        _ => {}
+        Firmware::UefiHttp if offer.class == Class::Http && !is_url(&offer.file) => Err(Unusable::NoUrl),
+        _ => Ok(()),
     }
+}
+
+/// What a client that looks for an address keeps: one, or at least what to boot with another's. A boot server's answer is
+/// not judged by this.
+pub(super) fn check_address(firmware: Firmware, offer: Offer) -> Result<Offer, Unusable> {
     let useful_proxy = match firmware {
         Firmware::BiosPxe | Firmware::Uefi | Firmware::Ipxe => offer.class == Class::Pxe,
         Firmware::UefiHttp => offer.class == Class::Http,
         Firmware::Bootp => false,
     };
-    if offer.is_proxy() && !useful_proxy { Err(Unusable::NoAddress) } else { Ok(()) }
+    if offer.is_proxy() && !useful_proxy { Err(Unusable::NoAddress) } else { Ok(offer) }
 }
 
 /// Whether a boot file is a URL.
