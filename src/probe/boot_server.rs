@@ -80,7 +80,7 @@ impl BootServers {
 
     /// The port that the present question went to.
     pub(super) fn port(&self) -> u16 {
-        self.left.first().map_or(0, |server| server.port())
+        self.left.first().map_or(0, SocketAddrV4::port)
     }
 
     /// Asks the first of those that are left, for the `attempt`th time.

@@ -40,7 +40,7 @@ pub enum Failure {
         /// Its text (option 56), escaped; may be empty.
         message: String,
     },
-    /// The address came without a boot file.
+    /// An address, and no boot file with it.
     NoFile {
         /// The server.
         server: Ipv4Addr,
@@ -252,10 +252,18 @@ impl fmt::Display for Failure {
                 write!(f, "{server} refused the address it had offered (NAK)")
             }
             Failure::Nak { server, message } => write!(f, "{server} refused the address (NAK): {message}"),
-            Failure::NoFile { server } => write!(
-                f,
-                "{server} gave an address but no boot file: name one for this architecture in its configuration"
-            ),
+            _ => self.write_file_trouble(f),
+        }
+    }
+}
+
+impl Failure {
+    /// The text of what failed once there was an address.
+    fn write_file_trouble(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::NoFile { server } => {
+                write!(f, "{server} names no boot file: name one for this architecture in its configuration")
+            }
             Failure::BootServerSilent { server, menu, waited } => {
                 if server.ip().is_broadcast() {
                     f.write_str("no boot server answered")?;
@@ -314,6 +322,11 @@ impl fmt::Display for Failure {
             Failure::WrongSize { promised, received } => {
                 write!(f, "the server said {promised} bytes and sent {received}")
             }
+            // What `fmt` says itself.
+            Failure::NoOffer { .. }
+            | Failure::OnlyProxy { .. }
+            | Failure::NoAck { .. }
+            | Failure::Nak { .. } => Ok(()),
         }
     }
 }

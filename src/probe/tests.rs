@@ -354,7 +354,7 @@ fn rfc2131_3_1_5_a_nak_ends_the_boot_with_the_servers_words() {
 #[test]
 fn an_ack_without_a_file_or_with_a_url_is_a_failure_in_plain_words() {
     for (file, expected) in [
-        (&b""[..], "192.168.77.1 gave an address but no boot file"),
+        (&b""[..], "192.168.77.1 names no boot file: name one"),
         (
             b"http://192.168.77.1/x.efi",
             "the boot file is http://192.168.77.1/x.efi, and this client loads by TFTP",

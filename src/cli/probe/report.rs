@@ -11,8 +11,16 @@ use super::wire::Way;
 use crate::probe::{Offer, Progress};
 use crate::wire::option::{self, Printed, code};
 
-/// Options that the step's own line says already.
-const SAID: [u8; 3] = [code::MESSAGE_TYPE, code::SERVER_IDENTIFIER, code::BOOT_FILE_NAME];
+/// Options that the step's own line says already, and those that help nobody to find a fault.
+const NOT_OF_NOTE: [u8; 7] = [
+    code::MESSAGE_TYPE,
+    code::SERVER_IDENTIFIER,
+    code::BOOT_FILE_NAME,
+    code::RENEWAL_TIME,
+    code::REBINDING_TIME,
+    code::CLIENT_IDENTIFIER,
+    code::MACHINE_IDENTIFIER,
+];
 
 /// What kind of machine asks, and where.
 pub(super) fn heading(client: &Client, way: &Way, out: &mut impl Write) -> io::Result<()> {
@@ -27,8 +35,8 @@ pub(super) fn heading(client: &Client, way: &Way, out: &mut impl Write) -> io::R
 /// The steps as they are told.
 #[derive(Default)]
 pub(super) struct Steps {
-    /// The options that were shown last: an ACK has mostly those of its OFFER.
-    options: Vec<String>,
+    /// The options that were shown: an ACK has mostly those of its OFFER.
+    shown: Vec<Vec<String>>,
 }
 
 impl Steps {
@@ -51,18 +59,18 @@ impl Steps {
             return Ok(());
         };
         let options = options(offer);
-        if options.is_empty() || options == self.options {
+        if options.is_empty() || self.shown.contains(&options) {
             return Ok(());
         }
         writeln!(out, "{:13}{}", "", options.join(", "))?;
-        self.options = options;
+        self.shown.push(options);
         Ok(())
     }
 }
 
-/// The options of an offer by name, as text.
+/// The options of note of an offer, by name, as text.
 fn options(offer: &Offer) -> Vec<String> {
-    let told = offer.options.iter().filter(|(code, _)| !SAID.contains(code));
+    let told = offer.options.iter().filter(|(code, _)| !NOT_OF_NOTE.contains(code));
     told.map(|(code, value)| format!("{} {}", name(code), Printed(code, value))).collect()
 }
 
