@@ -348,10 +348,10 @@ fn against_dnsmasq_as_the_only_server() {
         assert!(out.contains(&format!("SHA-256 {}\n", sha256(&content(file)))), "{out}");
     }
     // Two that ask at the same moment may be offered one address by dnsmasq, which holds none for an offer.
-    let (out, code) = probe(&addressed, "--interface eth0 --count 20 --rate 50");
+    let (out, code) = probe(&addressed, "--interface eth0 --count 10 --rate 5");
     assert_eq!(code, 0, "{out}");
     // All but the one that knows no DHCP.
-    until(|| server.drain().matches("DHCPRELEASE(br0)").count() == 26, "each lease is given back");
+    until(|| server.drain().matches("DHCPRELEASE(br0)").count() == 16, "each lease is given back");
     assert!(!server.drain().contains("unknown lease"), "{}", server.drain());
 
     fs::remove_file(site.folder.path().join("boot-images/snponly.efi")).unwrap();
