@@ -8,7 +8,10 @@ mod common_lab;
 mod lab;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common_lab::{FILES, Lab, content, lanboot};
@@ -128,6 +131,96 @@ fn each_step_that_fails_is_named_with_its_reason() {
     let (out, _) = on_loopback(&lab, &["--json"]);
     assert!(out.contains("\"failed_step\": \"tftp\""), "{out}");
     until(|| lab.leases().iter().all(|(_, _, state)| state == "released"), "all are released");
+    drop(serving);
+}
+
+/// A web server on loopback with one file, `/loader.efi`; `/old.efi` redirects to it. It keeps connections open, and
+/// remembers what it was asked.
+struct Web {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Web {
+    fn start(content: Vec<u8>) -> Web {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let web = Web { port: listener.local_addr().unwrap().port(), asked: Arc::default() };
+        let asked = Arc::clone(&web.asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (content, asked) = (content.clone(), Arc::clone(&asked));
+                std::thread::spawn(move || Web::serve(stream, &content, &asked));
+            }
+        });
+        web
+    }
+
+    fn serve(mut stream: TcpStream, content: &[u8], asked: &Mutex<Vec<String>>) {
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        while let Some(request) = lines.next() {
+            let headers: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+            let agent = headers.iter().find_map(|line| line.strip_prefix("user-agent: ")).unwrap_or_default();
+            asked.lock().unwrap().push(format!("{request} by {agent}"));
+            let (method, path) = request.split_once(' ').unwrap();
+            let (head, body) = match path.split(' ').next().unwrap() {
+                "/loader.efi" => (format!("200 OK\r\nContent-Length: {}", content.len()), content),
+                "/old.efi" => {
+                    ("302 Found\r\nLocation: /loader.efi\r\nContent-Length: 0".to_owned(), &b""[..])
+                }
+                _ => ("404 Not Found\r\nContent-Length: 0".to_owned(), &b""[..]),
+            };
+            stream.write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes()).unwrap();
+            stream.write_all(if method == "HEAD" { &[] } else { body }).unwrap();
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+#[test]
+fn uefi_http_boot_and_ipxe_load_urls() {
+    let lab = Lab::new();
+    let loader = content("snponly.efi");
+    let web = Web::start(loader.clone());
+    let url = |path: &str| format!("http://127.0.0.1:{}/{path}", web.port);
+    let configure = |path: &str| {
+        let arch = format!("uefi-x64: snponly.efi, uefi-x64-http: '{}'", url(path));
+        let config = lab.config().replace("uefi-x64: snponly.efi", &arch);
+        let config = config.replace("ipxe: boot.ipxe", &format!("ipxe: '{}'", url(path)));
+        lab.write_config(&config);
+        lab.serve(&["serve"])
+    };
+    let serving = configure("loader.efi");
+    let (out, code) = on_loopback(&lab, &["--arch", "uefi-x64-http"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains(&format!("booted: {}, {} bytes in ", url("loader.efi"), loader.len())), "{out}");
+    assert!(out.contains(&format!("SHA-256 {}\n", sha256(&loader))), "{out}");
+    let expected = ["HEAD", "GET"].map(|it| format!("{it} /loader.efi HTTP/1.1 by UefiHttpBoot/1.0"));
+    assert_eq!(web.asked(), expected);
+    // The same asked for in another way.
+    let (out, code) = on_loopback(&lab, &["--arch", "uefi-x64", "--firmware", "http", "--json"]);
+    assert!(code == 0 && out.contains("\"arch\": \"uefi-x64-http\""), "{out}");
+    web.asked();
+    let (out, code) = on_loopback(&lab, &["--firmware", "ipxe"]);
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(web.asked(), ["GET /loader.efi HTTP/1.1 by iPXE/1.21.1"], "iPXE asks for no size first");
+    drop(serving);
+
+    let serving = configure("old.efi");
+    let (out, code) = on_loopback(&lab, &["--arch", "uefi-x64-http"]);
+    assert!(code == 0 && out.contains(&format!("SHA-256 {}\n", sha256(&loader))), "{out}");
+    drop(serving);
+
+    let serving = configure("missing.efi");
+    let (out, code) = on_loopback(&lab, &["--arch", "uefi-x64-http"]);
+    assert_eq!(code, 1);
+    let why = format!(
+        "failed at http: cannot load {}: the web server answered 404 Not Found to HEAD",
+        url("missing.efi")
+    );
+    assert!(out.contains(&why), "{out}");
     drop(serving);
 }
 
@@ -409,6 +502,44 @@ fn against_dnsmasq_as_a_proxy_beside_one_that_gives_addresses() {
     let said =
         "failed at discover: 192.168.77.2 says what to boot (proxyDHCP), but no DHCP server gave an address";
     assert!(out.contains(said) && out.contains("PXE-E52"), "{out}");
+}
+
+#[test]
+fn against_our_own_proxy_beside_dnsmasq_that_gives_addresses() {
+    if !ready("probe against_our_own_proxy", &[NETWORK, DNSMASQ]) {
+        return;
+    }
+    let site = site();
+    let config = site.configure(
+        "dhcp: {mode: proxy}\n\
+         boot: {arch: {bios: undionly.kpxe, uefi-x64: snponly.efi}, ipxe: boot.ipxe}",
+    );
+    let mut ours = site.serve(&config);
+    let addresses_host = host(&site, "52:54:00:00:00:03", Some("192.168.77.3/24"));
+    let range = "--dhcp-range=192.168.77.50,192.168.77.99,10m";
+    let mut addresses = dnsmasq(&addresses_host, "eth0", &[range]);
+    let bare = host(&site, "52:54:00:00:00:01", None);
+    let addressed = host(&site, "52:54:00:00:00:02", Some("192.168.77.9/24"));
+    for (arguments, file) in [
+        ("--arch bios", "undionly.kpxe"),
+        ("--arch uefi-x64", "snponly.efi"),
+        ("--firmware ipxe --arch bios", "boot.ipxe"),
+        ("--firmware ipxe --arch uefi-x64", "boot.ipxe"),
+    ] {
+        for (from, interface) in [(&bare, ""), (&addressed, "--interface eth0")] {
+            let (out, code) = probe(from, &format!("{arguments} {interface} --collect 1"));
+            assert_eq!(code, 0, "{arguments}:\n{out}\nours:\n{}\n{}", ours.drain(), addresses.drain());
+            assert!(
+                out.contains("takes the address from 192.168.77.3 and the boot file from 192.168.77.1"),
+                "{out}"
+            );
+            assert!(out.contains(&format!("booted: {file} from 192.168.77.1")), "{out}");
+        }
+    }
+    // clients.md: without option 43 a UEFI machine asks on port 4011.
+    let (out, _) = probe(&bare, "--arch uefi-x64 --collect 1");
+    assert!(out.contains("REQUEST to boot server 192.168.77.1:4011\n"), "{out}");
+    until(|| addresses.drain().matches("DHCPRELEASE").count() == 9, "all are given back");
 }
 
 #[test]
