@@ -224,6 +224,7 @@ impl Lan {
                 }
                 Transmit::Tftp { to, payload } if !lost => self.read(&payload, to, &mut clients[i]),
                 Transmit::Dhcp(_) | Transmit::Tftp { .. } => {}
+                other @ (Transmit::BootServer { .. } | Transmit::Http { .. }) => panic!("{other:?}"),
             }
         }
     }

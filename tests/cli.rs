@@ -223,7 +223,7 @@ fn version_and_help_are_answers() {
     assert_eq!((out, err.as_str(), code), (format!("lanboot {}\n", env!("CARGO_PKG_VERSION")), "", 0));
     let (out, err, code) = told(&lanboot(&["--help"]).output().unwrap());
     assert_eq!((err.as_str(), code), ("", 0));
-    for word in ["serve", "check", "demo", "--config", "--log", "/etc/lanboot/config.yaml"] {
+    for word in ["serve", "check", "probe", "demo", "--config", "--log", "/etc/lanboot/config.yaml"] {
         assert!(out.contains(word), "{out}");
     }
 }

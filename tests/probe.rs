@@ -85,6 +85,7 @@ impl Lan {
                     (to, payload)
                 }
                 Transmit::Tftp { to, payload } => (to, payload),
+                other @ (Transmit::BootServer { .. } | Transmit::Http { .. }) => panic!("{other:?}"),
             };
             if self.lost() {
                 continue;

@@ -5,6 +5,7 @@ mod check;
 pub mod config_file;
 pub mod demo;
 mod leases;
+mod probe;
 mod serve;
 
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ enum Command {
     },
     /// Show every problem in the configuration, each with its place
     Check,
+    /// Be a machine that boots from the network, and show each step: DISCOVER … the last byte of the boot file
+    Probe(Box<probe::Arguments>),
     /// List the leases, show one, or free its address; works while the server runs and when it does not
     Leases {
         /// A JSON array of objects instead of text
@@ -66,6 +69,7 @@ pub fn run() -> ExitCode {
             serve::run(config, arguments.log, keep)
         }
         Command::Check => check::run(config),
+        Command::Probe(arguments) => probe::run(&arguments),
         Command::Leases { json, command } => leases::run(config, command, json),
         Command::Demo { vm } => demo::run(vm),
     }

@@ -18,7 +18,11 @@ const DEFAULT_BLOCK_SIZE: u16 = 512;
 /// One file on its way.
 #[derive(Debug)]
 pub(super) struct Download {
-    profile: &'static Profile,
+    profile: Profile,
+    /// The longest silence, if it is less than all tries take.
+    patience: Option<Duration>,
+    /// Since when nothing new came.
+    silent_since: Timestamp,
     /// Where read requests go.
     server: SocketAddrV4,
     /// The port the server answers from, once it has.
@@ -56,14 +60,17 @@ enum Phase {
 impl Download {
     /// Sends the first read request for `file`.
     pub(super) fn start(
-        profile: &'static Profile,
+        profile: &Profile,
         server: SocketAddrV4,
         file: Vec<u8>,
+        patience: Option<Duration>,
         now: Timestamp,
         step: &mut Step<'_>,
     ) -> Download {
         let mut download = Download {
-            profile,
+            profile: *profile,
+            patience,
+            silent_since: now,
             server,
             peer: None,
             file,
@@ -131,13 +138,13 @@ impl Download {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
-        if self.tries >= TFTP_TRIES {
+        if self.tries >= TFTP_TRIES || self.gives_up_at().is_some_and(|limit| now >= limit) {
             let file = printable(&self.file);
             let server = self.peer.unwrap_or(self.server);
             return self.fail(Failure::TftpSilent { server, file, received: self.received }, step);
         }
         self.tries = self.tries.saturating_add(1);
-        self.deadline = Some(now.after(TFTP_WAIT));
+        self.wait(now);
         step.progress.push(Progress::Retrying { attempt: self.tries });
         match self.phase {
             Phase::Receiving => self.acknowledge(step),
@@ -145,10 +152,27 @@ impl Download {
         }
     }
 
+    /// Nobody listens where the last packet went.
+    pub(super) fn closed(&mut self, step: &mut Step<'_>) {
+        if self.phase == Phase::Done || self.phase == Phase::Failed {
+            return;
+        }
+        let server = self.peer.unwrap_or(self.server);
+        self.fail(Failure::TftpClosed { server, file: printable(&self.file) }, step);
+    }
+
+    fn gives_up_at(&self) -> Option<Timestamp> {
+        self.patience.map(|patience| self.silent_since.after(patience))
+    }
+
+    fn wait(&mut self, now: Timestamp) {
+        let until = now.after(TFTP_WAIT);
+        self.deadline = Some(self.gives_up_at().map_or(until, |limit| limit.min(until)));
+    }
+
     fn open(&mut self, now: Timestamp, step: &mut Step<'_>) {
-        self.tries = 1;
         self.peer = None;
-        self.deadline = Some(now.after(TFTP_WAIT));
+        self.moved(now);
         step.progress.push(Progress::Opening {
             server: *self.server.ip(),
             file: printable(&self.file),
@@ -256,7 +280,8 @@ impl Download {
 
     fn moved(&mut self, now: Timestamp) {
         self.tries = 1;
-        self.deadline = Some(now.after(TFTP_WAIT));
+        self.silent_since = now;
+        self.wait(now);
     }
 
     fn finish(&mut self, step: &mut Step<'_>) {

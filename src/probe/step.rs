@@ -4,32 +4,55 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+pub use super::failure::Failure;
 use super::offer::{Offer, Unusable};
 use crate::types::{Escaped, Timestamp};
 
 /// The server's UDP ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ports {
-    /// Where DHCP and BOOTP requests go.
+    /// Where DHCP and BOOTP requests go. Replies come to the next one.
     pub dhcp: u16,
     /// Where TFTP read requests go.
     pub tftp: u16,
+    /// Where questions to boot servers go.
+    pub proxy: u16,
 }
 
 impl Default for Ports {
-    /// The registered ones: 67 and 69.
+    /// The registered ones: 67, 69 and 4011.
     fn default() -> Ports {
-        Ports { dhcp: 67, tftp: 69 }
+        Ports { dhcp: 67, tftp: 69, proxy: 4011 }
     }
+}
+
+/// How long a machine waits.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Waiting {
+    /// How long it collects offers before it chooses; at zero it takes the first that it can boot with.
+    /// [`Firmware::collects_for`](super::Firmware::collects_for) says what is real.
+    pub collect: Duration,
+    /// How long one question may stay unanswered, at most: as long as the firmware waits if `None`.
+    pub patience: Option<Duration>,
 }
 
 /// What happened to the machine from outside.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// A UDP payload arrived on its DHCP port, from this source.
+    /// A UDP payload arrived on its DHCP port, or on the one it asked a boot server from; from this source.
     Dhcp(&'a [u8], SocketAddrV4),
     /// A UDP payload arrived on the port of its present TFTP transfer, from this source.
     Tftp(&'a [u8], SocketAddrV4),
+    /// Nobody listens where the last TFTP packet went: the network said so (ICMP port unreachable).
+    TftpClosed,
+    /// The web server says how big the file is; `None` if it does not know.
+    HttpBegun(Option<u64>),
+    /// The next bytes of the file, over HTTP.
+    HttpData(&'a [u8]),
+    /// The web server has sent all that it wants to.
+    HttpEnded,
+    /// The file cannot be had over HTTP, for this reason (no bytes off the wire in it that were not made printable).
+    HttpFailed(&'a str),
     /// The last step's `wait_until` has passed. Too early, it changes nothing.
     Timeout,
 }
@@ -52,12 +75,28 @@ pub struct Step<'a> {
 pub enum Transmit {
     /// From the client's DHCP port to the server's: broadcast, as the machine has no address yet.
     Dhcp(Vec<u8>),
+    /// To a boot server, or to all of them if `to` is the broadcast address.
+    BootServer {
+        /// The port the firmware sends from.
+        from_port: u16,
+        /// Where to.
+        to: SocketAddrV4,
+        /// The UDP payload.
+        payload: Vec<u8>,
+    },
     /// A read request: from a new local port, which the transfer keeps (RFC 1350 section 4). Forget the last one.
     TftpOpen {
         /// The server's TFTP port.
         to: SocketAddrV4,
         /// The UDP payload.
         payload: Vec<u8>,
+    },
+    /// Load this URL over HTTP, and hand in what comes.
+    Http {
+        /// It; printable.
+        url: String,
+        /// Whether a HEAD request for the size comes first (UEFI does that).
+        head: bool,
     },
     /// From the transfer's local port.
     Tftp {
@@ -85,8 +124,15 @@ pub enum Progress {
         /// Why.
         reason: Unusable,
     },
-    /// An OFFER this client takes.
+    /// An OFFER this client can use, at least together with another.
     Offered(Offer),
+    /// Of several offers, these were chosen.
+    Chose {
+        /// Whose address it asks for.
+        address: Ipv4Addr,
+        /// Who says what to boot.
+        boot: Ipv4Addr,
+    },
     /// Asked for the offered address.
     Requesting {
         /// That address.
@@ -98,6 +144,22 @@ pub enum Progress {
     Acknowledged(Offer),
     /// A BOOTP reply: the address is ours for good.
     BootpReplied(Offer),
+    /// Asked a boot server what to boot.
+    AskingBootServer {
+        /// Where to; everybody if it is the broadcast address.
+        to: SocketAddrV4,
+        /// The item of the menu that was chosen, and its text.
+        item: Option<(u16, String)>,
+        /// Which try this was.
+        attempt: u32,
+    },
+    /// A boot server answered.
+    BootServerAnswered(Offer),
+    /// Asked a web server for a file.
+    Fetching {
+        /// The URL.
+        url: String,
+    },
     /// Asked a server for a file by TFTP.
     Opening {
         /// The server's address.
@@ -137,81 +199,6 @@ pub enum Progress {
     Failed(Failure),
 }
 
-/// Why a boot failed. `Display` says it for a person, with what to look at.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// No usable answer to any DISCOVER (or BOOTP request).
-    NoOffer {
-        /// How long we asked.
-        waited: Duration,
-        /// The last answer that could not be used, if there was one.
-        ignored: Option<(Ipv4Addr, Unusable)>,
-    },
-    /// An OFFER, but no usable answer to the REQUESTs.
-    NoAck {
-        /// Who offered.
-        server: Ipv4Addr,
-        /// How long we asked.
-        waited: Duration,
-        /// Why the last answer could not be used, if there was one.
-        ignored: Option<Unusable>,
-    },
-    /// The server took its offer back.
-    Nak {
-        /// The server.
-        server: Ipv4Addr,
-        /// Its text (option 56), escaped; may be empty.
-        message: String,
-    },
-    /// The address came without a boot file.
-    NoFile {
-        /// The server.
-        server: Ipv4Addr,
-    },
-    /// A boot file, and nothing that says which server has it.
-    NoNextServer {
-        /// The DHCP server.
-        server: Ipv4Addr,
-        /// The file.
-        file: String,
-    },
-    /// The boot file is a URL, which this client cannot load.
-    NotTftp {
-        /// It.
-        url: String,
-    },
-    /// TFTP packets were sent and nothing came back.
-    TftpSilent {
-        /// Where they went.
-        server: SocketAddrV4,
-        /// The file.
-        file: String,
-        /// Bytes received before the silence.
-        received: u64,
-    },
-    /// The TFTP server answered with an ERROR.
-    TftpError {
-        /// The file.
-        file: String,
-        /// Its number (RFC 1350 section 5).
-        code: u16,
-        /// Its text, escaped.
-        message: String,
-    },
-    /// The TFTP server granted what was not asked for.
-    BadOptions {
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// The file ended at another size than the server had said.
-    WrongSize {
-        /// What the server said, bytes.
-        promised: u64,
-        /// What came, bytes.
-        received: u64,
-    },
-}
-
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -221,6 +208,10 @@ impl fmt::Display for Progress {
             }
             Progress::Ignored { from, reason } => write!(f, "ignored a reply from {from}: {reason}"),
             Progress::Offered(offer) => write!(f, "OFFER {offer}"),
+            Progress::Chose { address, boot } if address == boot => write!(f, "takes the offer of {address}"),
+            Progress::Chose { address, boot } => {
+                write!(f, "takes the address from {address} and the boot file from {boot}")
+            }
             Progress::Requesting { address, attempt } => {
                 write!(f, "REQUEST {address}")?;
                 write_attempt(f, *attempt)
@@ -230,6 +221,25 @@ impl fmt::Display for Progress {
                 None => write!(f, "ACK {}", offer.address),
             },
             Progress::BootpReplied(offer) => write!(f, "BOOTREPLY {offer}"),
+            Progress::AskingBootServer { to, item, attempt } => {
+                if to.ip().is_broadcast() {
+                    write!(f, "REQUEST to every boot server, port {}", to.port())?;
+                } else {
+                    write!(f, "REQUEST to boot server {to}")?;
+                }
+                if let Some((number, text)) = item {
+                    write!(f, " for item {number} of the menu, \"{text}\"")?;
+                }
+                write_attempt(f, *attempt)
+            }
+            Progress::BootServerAnswered(offer) => {
+                write!(f, "boot server {}", offer.server)?;
+                if offer.file.is_empty() {
+                    return f.write_str(": no file");
+                }
+                write!(f, ": file {} on {}", printable(&offer.file), offer.next_server)
+            }
+            Progress::Fetching { url } => write!(f, "HTTP: get {url}"),
             Progress::Opening { server, file, size_only: true } => {
                 write!(f, "TFTP {server}: how big is {file}?")
             }
@@ -255,62 +265,6 @@ impl fmt::Display for Progress {
 
 fn write_attempt(f: &mut fmt::Formatter<'_>, attempt: u32) -> fmt::Result {
     if attempt > 1 { write!(f, " (try {attempt})") } else { Ok(()) }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::NoOffer { waited, ignored: None } => write!(
-                f,
-                "no DHCP server answered in {} s: check that one runs, serves this network, and is not behind a \
-                 firewall",
-                waited.as_secs()
-            ),
-            Failure::NoOffer { ignored: Some((from, reason)), .. } => {
-                write!(f, "no usable DHCP offer; {from} answered, but {reason}")
-            }
-            Failure::NoAck { server, waited, ignored: None } => write!(
-                f,
-                "{server} offered an address but did not confirm it in {} s: look for our REQUEST in its log",
-                waited.as_secs()
-            ),
-            Failure::NoAck { server, ignored: Some(reason), .. } => {
-                write!(f, "{server} confirmed the address, but {reason}")
-            }
-            Failure::Nak { server, message } if message.is_empty() => {
-                write!(f, "{server} refused the address it had offered (NAK)")
-            }
-            Failure::Nak { server, message } => write!(f, "{server} refused the address (NAK): {message}"),
-            Failure::NoFile { server } => write!(
-                f,
-                "{server} gave an address but no boot file: name one for this architecture in its configuration"
-            ),
-            Failure::NoNextServer { server, file } => {
-                write!(f, "{server} names the file {file} but no server to load it from (siaddr is 0.0.0.0)")
-            }
-            Failure::NotTftp { url } => {
-                write!(
-                    f,
-                    "the boot file is {url}, and this client loads by TFTP only: give it a plain file name"
-                )
-            }
-            Failure::TftpSilent { server, file, received: 0 } => write!(
-                f,
-                "{server} did not answer a TFTP request for {file}: check that TFTP runs there and no firewall \
-                 stops UDP"
-            ),
-            Failure::TftpSilent { server, file, received } => {
-                write!(f, "{server} stopped sending {file} after {received} bytes")
-            }
-            Failure::TftpError { file, code, message } => {
-                write!(f, "the TFTP server refused {file}: error {code}, {message}")
-            }
-            Failure::BadOptions { what } => write!(f, "the TFTP server's options cannot be used: {what}"),
-            Failure::WrongSize { promised, received } => {
-                write!(f, "the server said {promised} bytes and sent {received}")
-            }
-        }
-    }
 }
 
 /// Bytes off the wire as text that cannot drive a terminal.

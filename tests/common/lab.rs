@@ -62,7 +62,7 @@ impl Lab {
             fs::write(folder.path().join("boot-images").join(name), content(name)).unwrap();
         }
         let [dhcp, tftp, client_port] = free_ports();
-        let lab = Lab { folder, ports: Ports { dhcp, tftp }, client_port };
+        let lab = Lab { folder, ports: Ports { dhcp, tftp, ..Ports::default() }, client_port };
         lab.write_config(&lab.config());
         lab
     }
@@ -300,6 +300,7 @@ fn send(
                 (&*tftp.insert(socket), *to, payload)
             }
             Transmit::Tftp { to, payload } => (tftp.as_ref().expect("an open transfer"), *to, payload),
+            other => panic!("not expected of this lab: {other:?}"),
         };
         socket.send_to(payload, to).unwrap();
     }

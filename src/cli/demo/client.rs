@@ -110,6 +110,9 @@ fn transmit(
                 let socket = UdpSocket::bind((address.unwrap_or(Ipv4Addr::LOCALHOST), 0))?;
                 tftp.insert(socket).send_to(payload, to)?
             }
+            Transmit::BootServer { .. } | Transmit::Http { .. } => {
+                return Err(io::Error::other("the demo's server names neither boot servers nor URLs"));
+            }
             Transmit::Tftp { to, payload } => match tftp {
                 Some(socket) => socket.send_to(payload, to)?,
                 None => 0,

@@ -40,7 +40,7 @@ impl Folder {
         fs::create_dir(root.path().join("boot-images"))?;
         fs::create_dir(root.path().join("state"))?;
         let [dhcp, tftp, client_port] = free_ports()?;
-        let folder = Folder { root, ports: Ports { dhcp, tftp }, client_port };
+        let folder = Folder { root, ports: Ports { dhcp, tftp, ..Ports::default() }, client_port };
         for (name, size) in LOADERS {
             fs::write(folder.images().join(name), bytes(name, size))?;
         }

@@ -1,0 +1,323 @@
+//! One machine on real sockets: the probe's brain, a clock, and a word for each step.
+
+use std::future::pending;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc::Receiver;
+
+use super::http::{self, Event};
+use super::seat::Seat;
+use super::wire::{DATAGRAM, Received, Wire};
+use crate::probe::{Failure, Input, Machine, Offer, Ports, Profile, Progress, Step, Transmit, Waiting};
+use crate::types::{MacAddr, Timestamp};
+
+/// How long a RELEASE has to leave before an address that was lent for it is taken back.
+const LEAVING: Duration = Duration::from_millis(200);
+
+/// A machine to boot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    pub(super) profile: Profile,
+    pub(super) mac: MacAddr,
+    pub(super) seed: u64,
+    pub(super) ports: Ports,
+    pub(super) waiting: Waiting,
+}
+
+/// How its boot ended.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// All that was offered, one for each server and kind.
+    pub(super) offers: Vec<Offer>,
+    /// The address it got, and who gave it.
+    pub(super) lease: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The file it loaded or tried to: its name or URL, and the server.
+    pub(super) file: Option<(String, Option<Ipv4Addr>)>,
+    /// Bytes of it that came.
+    pub(super) bytes: u64,
+    /// From power-on to the ACK.
+    pub(super) got_address: Option<Duration>,
+    /// From power-on to the end.
+    pub(super) took: Duration,
+    /// SHA-256 of the whole file.
+    pub(super) digest: Option<[u8; 32]>,
+    /// Why there is none.
+    pub(super) failure: Option<Trouble>,
+}
+
+/// Why a boot failed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The network's fault.
+    Network(Failure),
+    /// This computer's: the step, and why.
+    Here(&'static str, String),
+}
+
+impl Outcome {
+    pub(super) fn booted(&self) -> bool {
+        self.digest.is_some()
+    }
+}
+
+/// The sockets of a machine that has an address.
+#[derive(Default)]
+struct Sockets {
+    seat: Option<Seat>,
+    tftp: Option<UdpSocket>,
+    boot_server: Option<UdpSocket>,
+    http: Option<Receiver<Event>>,
+    /// A datagram to a closed TFTP port came back at once.
+    tftp_closed: bool,
+}
+
+/// What came.
+enum Arrived {
+    Dhcp(Received),
+    Tftp(usize, SocketAddrV4),
+    BootServer(usize, SocketAddrV4),
+    TftpClosed,
+    Http(Event),
+    Nothing,
+}
+
+/// Switches the machine on, takes it to its last byte or its failure, telling each step, and gives its address back.
+///
+/// # Errors
+/// None of the network's: those are in the outcome. The DHCP socket is broken.
+pub(super) async fn boot(
+    client: &Client,
+    wire: &Wire,
+    tell: &mut (dyn FnMut(Duration, &Progress) + Send),
+) -> io::Result<Outcome> {
+    let mut inbox = wire.register(client.mac);
+    let mut machine =
+        Machine::new(&client.profile, client.mac, client.ports, client.seed).waiting(client.waiting);
+    let mut run = Run {
+        client,
+        wire,
+        tell,
+        began: Instant::now(),
+        sockets: Sockets::default(),
+        hash: Sha256::new(),
+        outcome: Outcome::default(),
+    };
+    let mut buffers = [vec![0; DATAGRAM], vec![0; DATAGRAM]];
+    let mut wait_until = run.perform(machine.start(run.now())).await?;
+    while let Some(until) = wait_until {
+        let wait = until.since(run.now());
+        let arrived = run.sockets.arrival(&mut inbox, &mut buffers, wait).await;
+        let [tftp, boot_server] = &buffers;
+        let input = match &arrived {
+            Arrived::Dhcp((payload, from)) => Input::Dhcp(payload, *from),
+            Arrived::Tftp(len, from) => Input::Tftp(tftp.get(..*len).unwrap_or_default(), *from),
+            Arrived::BootServer(len, from) => Input::Dhcp(boot_server.get(..*len).unwrap_or_default(), *from),
+            Arrived::TftpClosed => Input::TftpClosed,
+            Arrived::Http(Event::Begun(size)) => Input::HttpBegun(*size),
+            Arrived::Http(Event::Data(data)) => Input::HttpData(data),
+            Arrived::Http(Event::Ended) => Input::HttpEnded,
+            Arrived::Http(Event::Failed(why)) => Input::HttpFailed(why),
+            Arrived::Nothing => Input::Timeout,
+        };
+        let step = machine.handle(input, run.now());
+        wait_until = run.perform(step).await?;
+    }
+    run.release(&machine).await;
+    wire.forget(client.mac);
+    Ok(run.outcome)
+}
+
+/// A boot that goes on.
+struct Run<'a> {
+    client: &'a Client,
+    wire: &'a Wire,
+    tell: &'a mut (dyn FnMut(Duration, &Progress) + Send),
+    began: Instant,
+    sockets: Sockets,
+    hash: Sha256,
+    outcome: Outcome,
+}
+
+impl Run<'_> {
+    fn now(&self) -> Timestamp {
+        Timestamp(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Does what the step says, and returns how long to wait then; `None` when the boot is over.
+    async fn perform(&mut self, step: Step<'_>) -> io::Result<Option<Timestamp>> {
+        if let Some(data) = step.received {
+            self.hash.update(data);
+            self.outcome.bytes += data.len() as u64;
+        }
+        self.outcome.took = self.began.elapsed();
+        for progress in &step.progress {
+            (self.tell)(self.outcome.took, progress);
+            self.note(progress);
+        }
+        for transmit in step.send {
+            if self.outcome.failure.is_some() {
+                return Ok(None);
+            }
+            self.send(transmit).await?;
+        }
+        Ok(step.wait_until.filter(|_| self.outcome.failure.is_none()))
+    }
+
+    /// Keeps what the report shows of a step, and sits down where the machine has got its address.
+    fn note(&mut self, progress: &Progress) {
+        let outcome = &mut self.outcome;
+        match progress {
+            Progress::Offered(offer) => {
+                let same =
+                    |other: &Offer| (other.server, other.is_proxy()) == (offer.server, offer.is_proxy());
+                outcome.offers.retain(|other| !same(other));
+                outcome.offers.push(offer.clone());
+            }
+            Progress::Acknowledged(lease) | Progress::BootpReplied(lease) => {
+                outcome.lease = Some((lease.address, lease.server));
+                outcome.got_address = Some(outcome.took);
+                match Seat::take(lease, self.wire) {
+                    Ok(seat) => self.sockets.seat = Some(seat),
+                    Err(error) => outcome.failure = Some(Trouble::Here("address", error.to_string())),
+                }
+            }
+            Progress::Opening { server, file, .. } => outcome.file = Some((file.clone(), Some(*server))),
+            Progress::Fetching { url } => outcome.file = Some((url.clone(), None)),
+            Progress::Finished { .. } => outcome.digest = Some(self.hash.clone().finalize().into()),
+            Progress::Failed(failure) => outcome.failure = Some(Trouble::Network(failure.clone())),
+            _ => {}
+        }
+    }
+
+    /// Sends one datagram, or begins a download over HTTP. What cannot be sent ends the boot with that reason.
+    async fn send(&mut self, transmit: Transmit) -> io::Result<()> {
+        let (step, sent) = match transmit {
+            Transmit::Dhcp(payload) => return self.wire.send(self.client.mac, payload).await,
+            Transmit::BootServer { from_port, to, payload } => {
+                ("boot server", self.ask_boot_server(from_port, to, payload).await)
+            }
+            Transmit::TftpOpen { to, payload } => ("tftp", self.open_tftp(to, &payload).await),
+            Transmit::Tftp { to, payload } => ("tftp", self.send_tftp(to, &payload).await),
+            Transmit::Http { url, head } => {
+                let from = self.sockets.seat.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |seat| seat.address);
+                self.sockets.http = Some(http::get(url, head, self.client.profile.firmware, from));
+                ("http", Ok(()))
+            }
+        };
+        if let Err(error) = sent {
+            self.outcome.failure = Some(Trouble::Here(step, format!("cannot send: {error}")));
+        }
+        Ok(())
+    }
+
+    async fn open_tftp(&mut self, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
+        let Some(seat) = &self.sockets.seat else { return Ok(()) };
+        self.sockets.tftp = Some(seat.transfer_socket(*to.ip(), self.wire)?);
+        self.send_tftp(to, payload).await
+    }
+
+    async fn send_tftp(&mut self, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
+        let Some(socket) = &self.sockets.tftp else { return Ok(()) };
+        match socket.send_to(payload, to).await {
+            // That is what an earlier datagram met.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.sockets.tftp_closed = true,
+            other => drop(other?),
+        }
+        Ok(())
+    }
+
+    async fn ask_boot_server(
+        &mut self,
+        from_port: u16,
+        to: SocketAddrV4,
+        mut payload: Vec<u8>,
+    ) -> io::Result<()> {
+        let Some(seat) = &self.sockets.seat else { return Ok(()) };
+        // Where only one server is asked, nobody else is: its relay would be asked for the broadcast.
+        let to = match self.wire.server().filter(|_| to.ip().is_broadcast()) {
+            Some(server) => SocketAddrV4::new(server, to.port()),
+            None => to,
+        };
+        // Some answer to ciaddr and not to where the question came from (dnsmasq), so it is that address.
+        if let Some(ciaddr) = payload.get_mut(12..16) {
+            ciaddr.copy_from_slice(&seat.address.octets());
+        }
+        let socket = match self.sockets.boot_server.take() {
+            Some(socket) if !to.ip().is_broadcast() => socket,
+            _ => seat.boot_server_socket(from_port, to)?,
+        };
+        let socket = self.sockets.boot_server.insert(socket);
+        match socket.send_to(&payload, to).await {
+            // Nobody listens: it will be asked again, as firmware does, and then given up.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Gives the address back, unless it is this computer's own. Whether the server hears it is not known: nothing is
+    /// answered to a RELEASE.
+    async fn release(&mut self, machine: &Machine) {
+        let (Some((to, payload)), Some(seat)) = (machine.release(), &self.sockets.seat) else { return };
+        let Some((address, _)) = self.outcome.lease else { return };
+        if self.wire.interface().is_some_and(|interface| interface.addresses.contains(&address)) {
+            return;
+        }
+        if !seat.is_lent() {
+            let _ = self.wire.release(self.client.mac, payload, address, to).await;
+        } else if let Ok(socket) = seat.boot_server_socket(0, to) {
+            let _ = socket.send_to(&payload, to).await;
+            tokio::time::sleep(LEAVING).await;
+        }
+    }
+}
+
+impl Sockets {
+    /// Waits for the next thing to come, for at most `wait`.
+    async fn arrival(
+        &mut self,
+        inbox: &mut Receiver<Received>,
+        [tftp_buffer, boot_server_buffer]: &mut [Vec<u8>; 2],
+        wait: Duration,
+    ) -> Arrived {
+        if std::mem::take(&mut self.tftp_closed) {
+            return Arrived::TftpClosed;
+        }
+        tokio::select! {
+            received = inbox.recv() => received.map_or(Arrived::Nothing, Arrived::Dhcp),
+            came = receive(self.tftp.as_ref(), tftp_buffer) => match came {
+                Ok((len, from)) => Arrived::Tftp(len, from),
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => Arrived::TftpClosed,
+                Err(_) => Arrived::Nothing,
+            },
+            came = receive(self.boot_server.as_ref(), boot_server_buffer) => match came {
+                Ok((len, from)) => Arrived::BootServer(len, from),
+                Err(_) => Arrived::Nothing,
+            },
+            event = event(self.http.as_mut()) => Arrived::Http(event),
+            // Rounded up, for a wait that ends too early would only come back here.
+            () = tokio::time::sleep(wait + Duration::from_millis(1)) => Arrived::Nothing,
+        }
+    }
+}
+
+/// The next datagram at a socket; never, if there is no socket.
+async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<(usize, SocketAddrV4)> {
+    let Some(socket) = socket else { return pending().await };
+    match socket.recv_from(buffer).await? {
+        (len, SocketAddr::V4(from)) => Ok((len, from)),
+        (_, SocketAddr::V6(_)) => Err(ErrorKind::Unsupported.into()),
+    }
+}
+
+async fn event(events: Option<&mut Receiver<Event>>) -> Event {
+    let Some(events) = events else { return pending().await };
+    match events.recv().await {
+        Some(event) => event,
+        // The last event was handed on: there is nothing to wait for but the machine's own deadline.
+        None => pending().await,
+    }
+}

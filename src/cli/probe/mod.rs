@@ -1,0 +1,116 @@
+//! `lanboot probe`: be a network-boot client against any DHCP server, and say what happened.
+
+mod arguments;
+mod boot;
+mod http;
+mod report;
+mod seat;
+mod storm;
+mod wire;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use arguments::Arguments;
+use arguments::Plan;
+use boot::Outcome;
+use wire::Wire;
+
+/// Exit code of wrong arguments.
+const WRONG_USAGE: u8 = 2;
+/// Exit code of a probe that cannot begin: no such interface, no right, no port.
+const CANNOT_START: u8 = 3;
+
+/// Why a probe cannot begin.
+#[derive(Debug)]
+enum Refusal {
+    /// The arguments do not say what to do.
+    Usage(String),
+    /// This machine does not let us.
+    Start(String),
+}
+
+/// Runs the command: 0 when every machine got its boot file, 1 when one did not.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let refused = |refusal| {
+        let (why, code) = match refusal {
+            Refusal::Usage(why) => (format!("{why}; see lanboot probe --help"), WRONG_USAGE),
+            Refusal::Start(why) => (why, CANNOT_START),
+        };
+        eprintln!("lanboot probe: {why}");
+        ExitCode::from(code)
+    };
+    let plan = match arguments.plan() {
+        Ok(plan) => plan,
+        Err(refusal) => return refused(refusal),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refused(Refusal::Start(format!("cannot start the runtime: {error}"))),
+    };
+    runtime.block_on(async {
+        let wire = match Wire::open(&plan.way, plan.ports) {
+            Ok(wire) => Arc::new(wire),
+            Err(why) => return refused(Refusal::Start(why)),
+        };
+        let listening = tokio::spawn(Arc::clone(&wire).listen());
+        let ran = tokio::select! {
+            ran = probe(&plan, &wire) => ran,
+            // Dropped, each machine takes back what it changed on this computer.
+            _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
+        };
+        listening.abort();
+        match ran {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("lanboot probe: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+/// Whether every machine booted.
+async fn probe(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
+    match plan.storm {
+        Some(storm) => storm::run(plan, storm, wire).await,
+        None => one_after_the_other(plan, wire).await,
+    }
+}
+
+async fn one_after_the_other(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
+    let mut results = Vec::new();
+    let mut all_booted = true;
+    for (number, client) in plan.clients.iter().enumerate() {
+        if !plan.json {
+            if number > 0 {
+                writeln!(io::stdout())?;
+            }
+            report::heading(client, &plan.way, &mut io::stdout())?;
+        }
+        let mut lines = Vec::new();
+        let mut shown = report::Steps::default();
+        let mut tell = |at: Duration, progress: &crate::probe::Progress| {
+            if plan.json {
+                lines.push(report::Line::new(at, progress));
+            } else {
+                // A closed output ends the probe at its next line of its own; the boot goes on to its end.
+                let _ = shown.write(at, progress, &mut io::stdout());
+            }
+        };
+        let outcome: Outcome = boot::boot(client, wire, &mut tell).await?;
+        all_booted &= outcome.booted();
+        if plan.json {
+            results.push(report::result(client, &outcome, lines));
+        } else {
+            report::verdict(client, &outcome, &mut io::stdout())?;
+        }
+    }
+    if plan.json {
+        report::json(&results, &mut io::stdout())?;
+    }
+    Ok(all_booted)
+}

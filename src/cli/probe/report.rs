@@ -1,0 +1,247 @@
+//! What a probe says: a line for each step, then the verdict; or the same as JSON.
+
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::boot::{Client, Outcome, Trouble};
+use super::wire::Way;
+use crate::probe::{Offer, Progress};
+use crate::wire::option::{self, Printed, code};
+
+/// Options that the step's own line says already, and those that help nobody to find a fault.
+const NOT_OF_NOTE: [u8; 7] = [
+    code::MESSAGE_TYPE,
+    code::SERVER_IDENTIFIER,
+    code::BOOT_FILE_NAME,
+    code::RENEWAL_TIME,
+    code::REBINDING_TIME,
+    code::CLIENT_IDENTIFIER,
+    code::MACHINE_IDENTIFIER,
+];
+
+/// What kind of machine asks, and where.
+pub(super) fn heading(client: &Client, way: &Way, out: &mut impl Write) -> io::Result<()> {
+    let arch = client.profile.arch.map_or_else(String::new, |arch| format!(" ({arch})"));
+    let place = match way {
+        Way::Interface(interface) => format!("on {}", interface.name),
+        Way::Server(server) => format!("asking {server}"),
+    };
+    writeln!(out, "{}{arch}, {}, {place}", client.profile.name, client.mac)
+}
+
+/// The steps as they are told.
+#[derive(Default)]
+pub(super) struct Steps {
+    /// The options that were shown: an ACK has mostly those of its OFFER.
+    shown: Vec<Vec<String>>,
+}
+
+impl Steps {
+    /// Writes a step, and beneath it the options of an offer if they are new. How it ended is left to the verdict.
+    pub(super) fn write(
+        &mut self,
+        at: Duration,
+        progress: &Progress,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        if matches!(progress, Progress::Failed(_)) {
+            return Ok(());
+        }
+        writeln!(out, "{:>9.3} s  {progress}", at.as_secs_f64())?;
+        let (Progress::Offered(offer)
+        | Progress::Acknowledged(offer)
+        | Progress::BootpReplied(offer)
+        | Progress::BootServerAnswered(offer)) = progress
+        else {
+            return Ok(());
+        };
+        let options = options(offer);
+        if options.is_empty() || self.shown.contains(&options) {
+            return Ok(());
+        }
+        writeln!(out, "{:13}{}", "", options.join(", "))?;
+        self.shown.push(options);
+        Ok(())
+    }
+}
+
+/// The options of note of an offer, by name, as text.
+fn options(offer: &Offer) -> Vec<String> {
+    let told = offer.options.iter().filter(|(code, _)| !NOT_OF_NOTE.contains(code));
+    told.map(|(code, value)| format!("{} {}", name(code), Printed(code, value))).collect()
+}
+
+fn name(code: u8) -> String {
+    option::by_code(code).map_or_else(|| format!("option {code}"), |row| row.name.to_owned())
+}
+
+/// How it ended: the file, or the step that failed, why, and what the machine would show.
+pub(super) fn verdict(client: &Client, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+    let rogues = servers(outcome);
+    if let [first, second, ..] = rogues[..] {
+        writeln!(
+            out,
+            "warning: {} DHCP servers give addresses here, {first} and {second}: which one a machine takes is chance",
+            rogues.len()
+        )?;
+    }
+    match (&outcome.failure, outcome.digest) {
+        (Some(trouble), _) => {
+            writeln!(out, "failed at {}: {}", trouble.step(), trouble.why())?;
+            match on_screen(client, trouble) {
+                Some(text) => writeln!(out, "on the machine's screen: {text}"),
+                None => Ok(()),
+            }
+        }
+        (None, Some(digest)) => {
+            let (file, server) = outcome.file.clone().unwrap_or_default();
+            let from = server.map_or_else(String::new, |server| format!(" from {server}"));
+            let took = outcome.took.as_secs_f64();
+            writeln!(out, "booted: {file}{from}, {} bytes in {took:.3} s", outcome.bytes)?;
+            writeln!(out, "SHA-256 {}", hex(&digest))
+        }
+        (None, None) => writeln!(out, "failed: its boot did not end"),
+    }
+}
+
+/// The servers that offered an address, each once.
+fn servers(outcome: &Outcome) -> Vec<Ipv4Addr> {
+    let mut servers: Vec<Ipv4Addr> =
+        outcome.offers.iter().filter(|offer| !offer.is_proxy()).map(|offer| offer.server).collect();
+    servers.sort();
+    servers.dedup();
+    servers
+}
+
+fn on_screen(client: &Client, trouble: &Trouble) -> Option<&'static str> {
+    match trouble {
+        Trouble::Network(failure) => failure.on_screen(client.profile.firmware),
+        Trouble::Here(..) => None,
+    }
+}
+
+impl Trouble {
+    /// The step that failed.
+    pub(super) fn step(&self) -> &'static str {
+        match self {
+            Trouble::Network(failure) => failure.step(),
+            Trouble::Here(step, _) => step,
+        }
+    }
+
+    /// Why, in words.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Trouble::Network(failure) => failure.to_string(),
+            Trouble::Here(_, why) => why.clone(),
+        }
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A step, for JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    seconds: f64,
+    text: String,
+}
+
+impl Line {
+    pub(super) fn new(at: Duration, progress: &Progress) -> Line {
+        Line { seconds: at.as_secs_f64(), text: progress.to_string() }
+    }
+}
+
+/// A boot, for JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    firmware: &'static str,
+    arch: Option<String>,
+    mac: String,
+    booted: bool,
+    address: Option<Ipv4Addr>,
+    dhcp_server: Option<Ipv4Addr>,
+    file: Option<String>,
+    file_server: Option<Ipv4Addr>,
+    bytes: u64,
+    sha256: Option<String>,
+    seconds: f64,
+    failed_step: Option<&'static str>,
+    error: Option<String>,
+    on_screen: Option<&'static str>,
+    offers: Vec<Offered>,
+    steps: Vec<Line>,
+}
+
+/// An offer, for JSON.
+#[derive(Debug, Serialize)]
+struct Offered {
+    server: Ipv4Addr,
+    /// `null` for a proxy's.
+    address: Option<Ipv4Addr>,
+    next_server: Ipv4Addr,
+    file: String,
+    options: Vec<Value>,
+}
+
+/// An option, for JSON.
+#[derive(Debug, Serialize)]
+struct Value {
+    code: u8,
+    name: Option<&'static str>,
+    value: String,
+}
+
+/// All that JSON tells of a boot.
+pub(super) fn result(client: &Client, outcome: &Outcome, steps: Vec<Line>) -> Report {
+    let (file, file_server) =
+        outcome.file.clone().map_or((None, None), |(file, server)| (Some(file), server));
+    Report {
+        firmware: client.profile.name,
+        arch: client.profile.arch.map(|arch| arch.to_string()),
+        mac: client.mac.to_string(),
+        booted: outcome.booted(),
+        address: outcome.lease.map(|(address, _)| address),
+        dhcp_server: outcome.lease.map(|(_, server)| server),
+        file,
+        file_server,
+        bytes: outcome.bytes,
+        sha256: outcome.digest.map(|digest| hex(&digest)),
+        seconds: outcome.took.as_secs_f64(),
+        failed_step: outcome.failure.as_ref().map(Trouble::step),
+        error: outcome.failure.as_ref().map(Trouble::why),
+        on_screen: outcome.failure.as_ref().and_then(|trouble| on_screen(client, trouble)),
+        offers: outcome.offers.iter().map(offered).collect(),
+        steps,
+    }
+}
+
+fn offered(offer: &Offer) -> Offered {
+    Offered {
+        server: offer.server,
+        address: (!offer.is_proxy()).then_some(offer.address),
+        next_server: offer.next_server,
+        file: crate::types::Escaped(&offer.file).to_string(),
+        options: offer
+            .options
+            .iter()
+            .map(|(code, value)| Value {
+                code,
+                name: option::by_code(code).map(|row| row.name),
+                value: Printed(code, value).to_string(),
+            })
+            .collect(),
+    }
+}
+
+/// Writes a value and a line's end.
+pub(super) fn json(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}

@@ -1,0 +1,145 @@
+//! The address that a machine loads its file from: one that this computer has, or the machine's own, lent to an interface
+//! for the time of the download.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::SockRef;
+use tokio::net::UdpSocket;
+
+use super::wire::{Wire, udp};
+use crate::probe::Offer;
+use crate::server::interface::Interface;
+use crate::types::Ipv4Network;
+
+/// Seconds after which the kernel takes a lent address back by itself, should this process be killed.
+const LENT_SECONDS: u32 = 600;
+
+/// Where a machine's packets come from, once it has an address.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// The address.
+    pub(super) address: Ipv4Addr,
+    lent: Option<Lent>,
+    interface: Option<String>,
+}
+
+/// An address that an interface has only for us. Given back on drop.
+#[derive(Debug)]
+struct Lent {
+    address: Ipv4Addr,
+    network: Ipv4Network,
+    interface: String,
+    router: Option<Ipv4Addr>,
+}
+
+impl Seat {
+    /// A place for the machine that got this address.
+    ///
+    /// # Errors
+    /// The interface has no address in that network and cannot be lent one; the text says what to do.
+    pub(super) fn take(lease: &Offer, wire: &Wire) -> io::Result<Seat> {
+        let Some(interface) = wire.interface() else { return Seat::towards(lease, wire) };
+        let name = interface.name.to_string();
+        if let Some(address) = own_address(interface, lease.address) {
+            return Ok(Seat { address, lent: None, interface: Some(name) });
+        }
+        // Without option 1 the network is the one that the server is in: a class C, as most are.
+        let network = lease.network().or_else(|| Ipv4Network::new(lease.address, 24));
+        let network = network.ok_or_else(|| io::Error::other("no network"))?;
+        let lent = Lent { address: lease.address, network, interface: name.clone(), router: lease.router() };
+        lent.add().map_err(|error| {
+            io::Error::other(format!(
+                "interface {name} has no address in {network} to load from, and cannot be lent {} ({error}): give it \
+                 one with `ip address add`, or run as root",
+                lease.address
+            ))
+        })?;
+        Ok(Seat { address: lease.address, lent: Some(lent), interface: Some(name) })
+    }
+
+    /// Where one server is asked: loopback has every address of 127.0.0.0/8, else it is ours that its packets come to.
+    fn towards(lease: &Offer, wire: &Wire) -> io::Result<Seat> {
+        let address = match wire.server() {
+            Some(server) if server.is_loopback() && lease.address.is_loopback() => lease.address,
+            Some(server) => super::wire::local_address(SocketAddrV4::new(server, 1))?,
+            None => Ipv4Addr::UNSPECIFIED,
+        };
+        Ok(Seat { address, lent: None, interface: None })
+    }
+
+    /// Whether the address is only lent.
+    pub(super) fn is_lent(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// A socket for one TFTP transfer with `server`. It learns when the server's port is closed.
+    pub(super) fn transfer_socket(&self, server: Ipv4Addr, wire: &Wire) -> io::Result<UdpSocket> {
+        if let Some(lent) = &self.lent {
+            lent.reach(server);
+        }
+        let socket = wire.transfer_socket(self.address)?;
+        setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
+        Ok(socket)
+    }
+
+    /// A socket for asking boot servers: from `port` as the firmware does, or from any if that is taken.
+    pub(super) fn boot_server_socket(&self, port: u16, to: SocketAddrV4) -> io::Result<UdpSocket> {
+        if let Some(lent) = &self.lent {
+            lent.reach(*to.ip());
+        }
+        let socket = udp(SocketAddrV4::new(self.address, port))
+            .or_else(|_| udp(SocketAddrV4::new(self.address, 0)))?;
+        if let Some(interface) = self.interface.as_ref().filter(|_| to.ip().is_broadcast()) {
+            SockRef::from(&socket).bind_device(Some(interface.as_bytes()))?;
+        }
+        Ok(socket)
+    }
+}
+
+/// The interface's own address in the network that holds `address`.
+fn own_address(interface: &Interface, address: Ipv4Addr) -> Option<Ipv4Addr> {
+    let own = interface.addresses.iter().zip(&interface.networks);
+    own.into_iter().find(|(_, network)| network.contains(address)).map(|(own, _)| *own)
+}
+
+impl Lent {
+    fn add(&self) -> io::Result<()> {
+        let address = format!("{}/{}", self.address, self.network.prefix());
+        let seconds = LENT_SECONDS.to_string();
+        let lifetime = ["valid_lft", &seconds, "preferred_lft", &seconds];
+        ip(["address", "add", &address, "dev", &self.interface].into_iter().chain(lifetime))
+    }
+
+    /// Makes a way to a server behind the router. It ends with the address, which it names.
+    fn reach(&self, server: Ipv4Addr) {
+        let Some(router) = self.router.filter(|_| !self.network.contains(server) && !server.is_broadcast())
+        else {
+            return;
+        };
+        let (server, router, own) = (server.to_string(), router.to_string(), self.address.to_string());
+        // If this computer has a way there already, that one will do.
+        let _ =
+            ip(["route", "add", &server, "via", &router, "dev", &self.interface, "src", &own].into_iter());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let address = format!("{}/{}", self.address, self.network.prefix());
+        // What fails here, the address's own lifetime will do.
+        let _ = ip(["address", "del", &address, "dev", &self.interface].into_iter());
+    }
+}
+
+/// Runs `ip`; an error has what it printed.
+fn ip<'a>(words: impl Iterator<Item = &'a str>) -> io::Result<()> {
+    let output = Command::new("ip").args(words).output();
+    let output = output.map_err(|error| io::Error::new(error.kind(), format!("ip: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}

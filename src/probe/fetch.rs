@@ -1,0 +1,75 @@
+//! The HTTP half of a boot: how much came, and whether that is all. The requests are made by whoever drives the machine.
+
+use std::time::Duration;
+
+use super::step::{Failure, Progress, Step, Transmit};
+use crate::types::Timestamp;
+
+/// How long to wait for the web server each time.
+const HTTP_WAIT: Duration = Duration::from_secs(20);
+
+/// One file on its way over HTTP.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    url: String,
+    size: Option<u64>,
+    received: u64,
+    wait: Duration,
+    deadline: Option<Timestamp>,
+}
+
+impl Fetch {
+    /// Asks for `url`, with a HEAD request before if `head`; `patience` is the longest wait.
+    pub(super) fn start(
+        url: String,
+        head: bool,
+        patience: Option<Duration>,
+        now: Timestamp,
+        step: &mut Step<'_>,
+    ) -> Fetch {
+        let wait = patience.map_or(HTTP_WAIT, |patience| patience.min(HTTP_WAIT));
+        step.progress.push(Progress::Fetching { url: url.clone() });
+        step.send.push(Transmit::Http { url: url.clone(), head });
+        Fetch { url, size: None, received: 0, wait, deadline: Some(now.after(wait)) }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    pub(super) fn begun(&mut self, size: Option<u64>, now: Timestamp, step: &mut Step<'_>) {
+        self.size = size;
+        self.deadline = Some(now.after(self.wait));
+        step.progress.push(Progress::SizeKnown { bytes: size });
+    }
+
+    pub(super) fn data<'a>(&mut self, data: &'a [u8], now: Timestamp, step: &mut Step<'a>) {
+        self.received = self.received.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        self.deadline = Some(now.after(self.wait));
+        step.received = Some(data);
+    }
+
+    pub(super) fn ended(&mut self, step: &mut Step<'_>) {
+        self.deadline = None;
+        let progress = match self.size.filter(|size| *size != self.received) {
+            Some(promised) => Progress::Failed(Failure::Http {
+                url: self.url.clone(),
+                why: format!("the server said {promised} bytes and sent {}", self.received),
+            }),
+            None => Progress::Finished { bytes: self.received },
+        };
+        step.progress.push(progress);
+    }
+
+    pub(super) fn failed(&mut self, why: &str, step: &mut Step<'_>) {
+        self.deadline = None;
+        step.progress.push(Progress::Failed(Failure::Http { url: self.url.clone(), why: why.to_owned() }));
+    }
+
+    pub(super) fn timeout(&mut self, now: Timestamp, step: &mut Step<'_>) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        self.failed(&format!("nothing came for {} s", self.wait.as_secs()), step);
+    }
+}
