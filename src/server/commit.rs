@@ -148,20 +148,21 @@ fn store_and_answer(
     if let Err(error) = &stored {
         tracing::error!("{error}: {} leases are not given until this works", batch.len());
     }
+    let mut replies = Vec::with_capacity(batch.len());
     for promise in batch {
+        let interface = promise.interface;
         match (&stored, promise.reply, promise.otherwise) {
-            (Ok(()), Some(reply), _) => deliver(socket, recorder, &promise.interface, &reply, &promise.event),
-            (Ok(()), None, _) => recorder.record(&promise.interface, &promise.event),
-            (Err(_), _, Some((reply, event))) => {
-                deliver(socket, recorder, &promise.interface, &reply, &event);
-            }
+            (Ok(()), Some(reply), _) => replies.push(Delivery { reply, interface, event: promise.event }),
+            (Ok(()), None, _) => recorder.record(&interface, &promise.event),
+            (Err(_), _, Some((reply, event))) => replies.push(Delivery { reply, interface, event }),
             (Err(_), _, None) => {
                 let client = promise.event.client().cloned();
                 let dropped = Event::Dropped { reason: DropReason::StoreFailed, client };
-                recorder.record(&promise.interface, &dropped);
+                recorder.record(&interface, &dropped);
             }
         }
     }
+    deliver(socket, recorder, &replies);
     Outcome { leases, stored: stored.is_ok() }
 }
 
@@ -188,9 +189,23 @@ fn mark(store: &mut dyn LeaseStore, clock: Clock) -> bool {
     marked.is_ok()
 }
 
-/// Sends a reply and records what that means, or that it could not be sent.
-pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, interface: &str, reply: &Outgoing, event: &Event) {
-    report(socket.send(reply), recorder, interface, reply, event);
+/// A reply to send now.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The reply.
+    pub reply: Outgoing,
+    /// The name of the interface that the request came in on.
+    pub interface: Arc<str>,
+    /// What has happened once it is sent.
+    pub event: Event,
+}
+
+/// Sends replies, and records what each means or that it could not be sent.
+pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: &[Delivery]) {
+    let replies: Vec<&Outgoing> = deliveries.iter().map(|delivery| &delivery.reply).collect();
+    for (Delivery { reply, interface, event }, sent) in deliveries.iter().zip(socket.send_all(&replies)) {
+        report(sent, recorder, interface, reply, event);
+    }
 }
 
 /// Records what it means that a reply was sent, or that it could not be.

@@ -24,7 +24,7 @@ use crate::event::{Client, DropReason, Event};
 use crate::lease::{Lease, LeaseBook, LeaseChange};
 use crate::server::checks::{Begun, Checker, Waiting};
 use crate::server::clock::Clock;
-use crate::server::commit::{Committer, Outcome, Promise, deliver};
+use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
 use crate::server::control::{Asks, Refusal, Release, released_by_hand};
 use crate::server::files::Files;
 use crate::server::interface::Interface;
@@ -76,6 +76,15 @@ const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 enum Round {
     First,
     AfterCheck,
+}
+
+/// What a batch of messages brings about.
+#[derive(Debug, Default)]
+struct Outbox {
+    /// To be stored, and answered then.
+    promises: Vec<Promise>,
+    /// Answers that promise nothing new.
+    replies: Vec<Delivery>,
 }
 
 impl DhcpServer {
@@ -150,20 +159,18 @@ impl DhcpServer {
     fn handle_batch(&mut self, inbox: &Inbox) {
         let now = self.clock.now();
         self.book.settle(now);
-        let mut promises = Vec::new();
+        let mut out = Outbox::default();
         for (bytes, envelope) in inbox.iter() {
             // A fault in handling one message must not stop the others: it is counted, and the book, which is changed
             // in one step after all decisions, is as it was.
             let handled = catch_unwind(AssertUnwindSafe(|| {
-                self.handle(bytes, envelope, Round::First, now, &mut promises);
+                self.handle(bytes, envelope, Round::First, now, &mut out);
             }));
             if handled.is_err() {
                 self.drop(envelope.interface, DropReason::Fault, None);
             }
         }
-        if !promises.is_empty() {
-            self.committer.submit(promises);
-        }
+        self.send(out);
     }
 
     fn handle(
@@ -172,7 +179,7 @@ impl DhcpServer {
         envelope: Envelope,
         round: Round,
         now: Timestamp,
-        promises: &mut Vec<Promise>,
+        out: &mut Outbox,
     ) {
         let Some(interface) = self.interfaces.get(&envelope.interface) else {
             return self.drop(envelope.interface, DropReason::NotServed, None);
@@ -203,7 +210,7 @@ impl DhcpServer {
                 let begun = self.checker.begin(address, on_wire, waiting, request.machine.is_some());
                 match begun {
                     Begun::TooMany => self.drop(envelope.interface, DropReason::Overload, Some(client)),
-                    begun => self.check_begun(&begun, address, &hold, promises),
+                    begun => self.check_begun(&begun, address, &hold, out),
                 }
             }
             Decision::Answer { change, reply, route, wait, event } => {
@@ -216,17 +223,17 @@ impl DhcpServer {
                         let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
                         let promise =
                             Promise { lease, reply: Some(outgoing), otherwise, event, interface: name };
-                        self.promise(promise, envelope.interface, Some(client), promises);
+                        self.promise(promise, envelope.interface, Some(client), out);
                     }
                     other => {
                         other.iter().for_each(|change| self.book.apply(change));
-                        self.send(outgoing, wait, event, name);
+                        self.send_or_wait(outgoing, wait, event, name, out);
                     }
                 }
             }
             Decision::Quiet { lease, event } => {
                 let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
-                self.promise(promise, envelope.interface, Some(client), promises);
+                self.promise(promise, envelope.interface, Some(client), out);
             }
             Decision::Silent { reason, change } => {
                 change.iter().for_each(|change| self.book.apply(change));
@@ -241,23 +248,40 @@ impl DhcpServer {
         begun: &Begun,
         address: Ipv4Addr,
         hold: &LeaseChange,
-        promises: &mut Vec<Promise>,
+        out: &mut Outbox,
     ) {
         self.book.apply(hold);
         if let Begun::CannotAsk(waiting) = begun {
-            self.address_free(address, waiting, promises);
+            self.address_free(address, waiting, out);
         }
     }
 
-    fn send(&self, reply: Outgoing, wait: Duration, event: Event, interface: Arc<str>) {
+    /// Has a reply sent with the others of its batch, or by itself when its time has come.
+    fn send_or_wait(
+        &self,
+        reply: Outgoing,
+        wait: Duration,
+        event: Event,
+        interface: Arc<str>,
+        out: &mut Outbox,
+    ) {
         if wait.is_zero() {
-            return deliver(&self.socket, &self.recorder, &interface, &reply, &event);
+            out.replies.push(Delivery { reply, interface, event });
+        } else {
+            self.proxy.later.send(Departure { sender: self.sender(), reply, event, interface }, wait);
         }
-        self.proxy.later.send(Departure { sender: self.sender(), reply, event, interface }, wait);
     }
 
     fn sender(&self) -> Sender {
         Sender::Udp(Arc::clone(&self.socket))
+    }
+
+    /// Hands over what is to be stored, and meanwhile sends the rest.
+    fn send(&mut self, out: Outbox) {
+        if !out.promises.is_empty() {
+            self.committer.submit(out.promises);
+        }
+        deliver(&self.socket, &self.recorder, &out.replies);
     }
 
     /// The reply that leaves if `lease` cannot be stored, and what then has happened.
@@ -279,32 +303,30 @@ impl DhcpServer {
     /// Takes an address that is used out of use and finds the client another one, or offers it one that is free.
     fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
         self.book.settle(self.clock.now());
-        let mut promises = Vec::new();
+        let mut out = Outbox::default();
         let holder = self.book.binding(address).and_then(|binding| binding.holder.mac);
         let handled = catch_unwind(AssertUnwindSafe(|| match heard {
             // The client itself may still use the address, as after a warm restart.
             Some(heard) if heard.by.is_none() || heard.by != holder => {
-                self.address_used(heard, waiting, &mut promises);
+                self.address_used(heard, waiting, &mut out);
             }
-            _ => self.address_free(address, waiting, &mut promises),
+            _ => self.address_free(address, waiting, &mut out),
         }));
         if handled.is_err() {
             self.drop(waiting.envelope.interface, DropReason::Fault, None);
         }
-        if !promises.is_empty() {
-            self.committer.submit(promises);
-        }
+        self.send(out);
     }
 
-    fn address_free(&mut self, address: Ipv4Addr, waiting: &Waiting, promises: &mut Vec<Promise>) {
+    fn address_free(&mut self, address: Ipv4Addr, waiting: &Waiting, out: &mut Outbox) {
         let now = self.clock.now();
         if let Some(offer) = self.book.checked(address, now) {
             self.book.apply(&offer);
         }
-        self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, promises);
+        self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, out);
     }
 
-    fn address_used(&mut self, heard: Heard, waiting: &Waiting, promises: &mut Vec<Promise>) {
+    fn address_used(&mut self, heard: Heard, waiting: &Waiting, out: &mut Outbox) {
         let now = self.clock.now();
         let interface = waiting.envelope.interface;
         let Some(name) = self.interfaces.get(&interface).map(|interface| Arc::clone(&interface.name)) else {
@@ -314,14 +336,14 @@ impl DhcpServer {
             Some(lease) => {
                 let event = Event::Conflict { address: heard.address, by: heard.by };
                 let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
-                self.promise(promise, interface, None, promises);
+                self.promise(promise, interface, None, out);
             }
             None => {
                 self.drop(interface, DropReason::TooManyDeclined, None);
                 self.book.avoid(heard.address, now).iter().for_each(|change| self.book.apply(change));
             }
         }
-        self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, promises);
+        self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, out);
     }
 
     /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
@@ -330,15 +352,15 @@ impl DhcpServer {
         mut promise: Promise,
         interface: u32,
         client: Option<Client>,
-        promises: &mut Vec<Promise>,
+        out: &mut Outbox,
     ) {
-        if self.committer.room() <= promises.len() {
+        if self.committer.room() <= out.promises.len() {
             return self.drop(interface, DropReason::Overload, client);
         }
         self.book.apply(&LeaseChange::Store(promise.lease.clone()));
         // Once a booting stage had the address, that stays known, on disk too.
         promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
-        promises.push(promise);
+        out.promises.push(promise);
     }
 
     /// Frees an address because a person says so, who is told once that is stored.
@@ -645,7 +667,8 @@ mod tests {
             file: None,
             note: None,
         };
-        deliver(&bench.server.socket, &bench.server.recorder, "lo", &nowhere, &offer);
+        let offer = Delivery { reply: nowhere, interface: "lo".into(), event: offer };
+        deliver(&bench.server.socket, &bench.server.recorder, &[offer]);
         assert_eq!(bench.server.recorder.drops(), only(DropReason::SendFailed));
     }
 }

@@ -28,6 +28,10 @@ const BUFFER: usize = 2048;
 /// Bytes the kernel may queue for us while we are busy: a boot storm of about 10,000 DISCOVERs.
 const RECEIVE_QUEUE: usize = 8 << 20;
 
+/// Datagrams that the kernel cuts one into at most (UDP_MAX_SEGMENTS), and the bytes that one can have.
+const MAX_SEGMENTS: usize = 64;
+const MAX_SEGMENTED: usize = 65_507;
+
 /// The sockets of the DHCP server. Sending needs no exclusive access, so the committer sends too.
 #[derive(Debug)]
 pub struct DhcpSocket {
@@ -103,6 +107,26 @@ impl DhcpSocket {
         &self.udp
     }
 
+    /// Sends all of `outgoing`; the results are in their order.
+    ///
+    /// Replies that go the same way and are of one length, as those to the clients of a relay agent often are, leave as
+    /// one (UDP segmentation offload): the way through the kernel costs more than everything that is decided here.
+    pub fn send_all<'a>(&self, outgoing: &[&'a Outgoing]) -> Vec<io::Result<()>> {
+        let mut results = Vec::with_capacity(outgoing.len());
+        for run in outgoing.chunk_by(|one, next| one.goes_as(next)) {
+            let most = (MAX_SEGMENTED / run.first().map_or(1, |one| one.payload.len().max(1))).clamp(1, MAX_SEGMENTS);
+            for run in run.chunks(most) {
+                // One by one if the kernel or the interface cannot do that, and to know which one failed.
+                if run.len() > 1 && self.send_segmented(run).is_ok() {
+                    results.extend(run.iter().map(|_| Ok(())));
+                } else {
+                    results.extend(run.iter().map(|one| self.send(one)));
+                }
+            }
+        }
+        results
+    }
+
     /// Sends `outgoing`.
     pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
         match outgoing.route {
@@ -122,14 +146,27 @@ impl DhcpSocket {
     }
 
     fn send_udp(&self, outgoing: &Outgoing, to: SocketAddrV4, interface: u32) -> io::Result<()> {
-        let info = in_pktinfo {
-            ipi_ifindex: i32::try_from(interface).unwrap_or(0),
-            ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(outgoing.server.octets()) },
-            ipi_addr: in_addr { s_addr: 0 },
-        };
+        let info = packet_info(outgoing.server, interface);
         let payload = [IoSlice::new(&outgoing.payload)];
         let control = [ControlMessage::Ipv4PacketInfo(&info)];
         sendmsg(self.udp.as_raw_fd(), &payload, &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
+        Ok(())
+    }
+
+    /// Sends a run of replies as one datagram that the kernel or the network card cuts up.
+    fn send_segmented(&self, run: &[&Outgoing]) -> io::Result<()> {
+        let (to, interface) = match run {
+            [Outgoing { route: Route::Unicast(to), .. }, ..] => (*to, 0),
+            [Outgoing { route: Route::Broadcast { port }, interface, .. }, ..] => {
+                (SocketAddrV4::new(Ipv4Addr::BROADCAST, *port), *interface)
+            }
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        let info = packet_info(run[0].server, interface);
+        let length = u16::try_from(run[0].payload.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let payloads: Vec<IoSlice<'_>> = run.iter().map(|one| IoSlice::new(&one.payload)).collect();
+        let control = [ControlMessage::Ipv4PacketInfo(&info), ControlMessage::UdpGsoSegments(&length)];
+        sendmsg(self.udp.as_raw_fd(), &payloads, &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
         Ok(())
     }
 
@@ -146,6 +183,23 @@ impl DhcpSocket {
         })?;
         send(frames.socket.as_raw_fd(), &frame, MsgFlags::empty())?;
         Ok(())
+    }
+}
+
+impl Outgoing {
+    /// Whether the two differ in nothing but what they say.
+    fn goes_as(&self, other: &Outgoing) -> bool {
+        (self.route, self.interface, self.server, self.payload.len())
+            == (other.route, other.interface, other.server, other.payload.len())
+    }
+}
+
+/// What tells the kernel the source address and, unless it is 0, the interface of a datagram.
+fn packet_info(from: Ipv4Addr, interface: u32) -> in_pktinfo {
+    in_pktinfo {
+        ipi_ifindex: i32::try_from(interface).unwrap_or(0),
+        ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(from.octets()) },
+        ipi_addr: in_addr { s_addr: 0 },
     }
 }
 
