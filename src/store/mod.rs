@@ -1,5 +1,6 @@
 //! Leases on stable storage. This folder never decides who gets an address; it keeps what was decided.
 
+mod log;
 mod memory;
 mod sqlite;
 
