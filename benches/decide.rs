@@ -60,9 +60,7 @@ fn answer(bytes: &[u8], book: &mut LeaseBook, settings: &Settings) -> Vec<u8> {
     let Decision::Answer { change, reply, .. } = decide(&request, book, settings, now) else {
         panic!("it is answered");
     };
-    for change in &change {
-        book.apply(change);
-    }
+    change.iter().for_each(|change| book.apply(change));
     if let Some(LeaseChange::Store(lease)) = change {
         book.stored(&lease, now);
     }

@@ -132,12 +132,7 @@ impl ClientId {
         match id {
             Some(id) if (2..=255).contains(&id.len()) => Some(ClientId(id.into())),
             _ if chaddr.is_empty() => None,
-            _ => {
-                let mut key = Vec::with_capacity(1 + chaddr.len());
-                key.push(htype);
-                key.extend_from_slice(chaddr);
-                Some(ClientId(key.into()))
-            }
+            _ => Some(ClientId(std::iter::once(htype).chain(chaddr.iter().copied()).collect())),
         }
     }
 

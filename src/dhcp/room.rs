@@ -14,6 +14,9 @@ const MAX_DATAGRAM: u32 = 1500;
 const IP_UDP_HEADERS: u32 = 28;
 /// Bytes of the options that a reply cannot do without: message type, server, and the three times of a lease.
 const ESSENTIAL: usize = 3 + 4 * 6;
+/// How many options a reply seldom has more of, and bytes in them: room for these is made at once.
+const USUAL_OPTIONS: usize = 16;
+const USUAL_BYTES: usize = 256;
 
 /// The options of a reply, and how many bytes are left for more.
 pub struct Room<'a> {
@@ -55,7 +58,7 @@ impl<'a> Room<'a> {
             }
         }
         echoed.reverse();
-        Room { options: Options::default(), left, echoed }
+        Room { options: Options::with_capacity(USUAL_OPTIONS, USUAL_BYTES), left, echoed }
     }
 
     /// Adds an option if there is room for all of it; says whether it is in the reply.

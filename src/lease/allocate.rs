@@ -1,8 +1,9 @@
 //! Which address a client gets: its own, its last, the one it asks for, or the one that nobody has used for longest.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use crate::lease::AddressSet;
 use crate::lease::book::{Binding, Holder, LeaseBook, State};
 use crate::types::{Ipv4Network, Ipv4Range, Timestamp};
 
@@ -12,13 +13,13 @@ pub struct Pool {
     /// The subnet's network; reserved addresses are in it too.
     pub(super) network: Ipv4Network,
     ranges: Vec<Ipv4Range>,
-    reserved: HashSet<Ipv4Addr>,
+    reserved: AddressSet,
     /// Shared addresses with a binding, by the moment it ends: the first is the next to be free.
     active: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Those whose binding has ended, by the moment it did: the first has been free for longest.
     ended: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Those of `active` that are held for an offer.
-    offered: HashSet<Ipv4Addr>,
+    offered: AddressSet,
     declined: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Where the search for an address without a binding begins: range and offset in it.
     next_unused: (usize, u32),
@@ -37,7 +38,7 @@ impl Pool {
             reserved: reserved.into_iter().collect(),
             active: BTreeSet::new(),
             ended: BTreeSet::new(),
-            offered: HashSet::new(),
+            offered: AddressSet::default(),
             declined: BTreeSet::new(),
             next_unused: (0, 0),
         }

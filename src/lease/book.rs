@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::lease::AddressMap;
 use crate::lease::allocate::Pool;
 use crate::lease::index::ClientIndex;
 use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
@@ -16,7 +17,7 @@ use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 #[derive(Debug, Default)]
 pub struct LeaseBook {
     pub(super) pools: Vec<Pool>,
-    pub(super) bindings: HashMap<Ipv4Addr, Binding>,
+    pub(super) bindings: AddressMap<Binding>,
     clients: ClientIndex,
     /// By MAC, those bindings whose client has another identifier than its MAC.
     machines: HashMap<(usize, MacAddr), Ipv4Addr>,
@@ -321,7 +322,9 @@ impl LeaseBook {
         if let Some(old) = self.bindings.get(&address) {
             self.pools[subnet].gave(address, old);
             binding.holder.boots |= old.holder.boots && old.holder.is(&binding.holder);
-            self.clients.remove(subnet, &old.holder.client, address);
+            if old.holder.client != binding.holder.client {
+                self.clients.remove(subnet, &old.holder.client, address);
+            }
             if let Some(mac) =
                 old.holder.mac.filter(|mac| self.machines.get(&(subnet, *mac)) == Some(&address))
             {

@@ -6,5 +6,12 @@ mod allocate;
 mod book;
 mod index;
 
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+
+/// By address. Addresses are those of pools, which strangers cannot make up, so that a fast hash will do.
+type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
+type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
+
 pub use allocate::Pool;
 pub use book::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};

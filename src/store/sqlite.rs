@@ -113,6 +113,9 @@ impl SqliteStore {
         let transaction = self.reader.connection.transaction()?;
         {
             let mut upsert = transaction.prepare_cached(UPSERT)?;
+            // In the order of the table: what is new then fills its pages. Of one address, the last one stays.
+            let mut leases: Vec<&Lease> = leases.iter().collect();
+            leases.sort_by_key(|lease| lease.address);
             for lease in leases {
                 upsert.execute(params![
                     u32::from(lease.address),

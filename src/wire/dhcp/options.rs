@@ -44,32 +44,37 @@ impl Options {
         (Options::join(&pieces), truncated)
     }
 
-    /// Joins pieces of the same code in their order. One pass to measure, one to copy: linear in the pieces.
+    /// Joins pieces of the same code in their order. One pass to find what is in pieces, one to copy.
     fn join(pieces: &[(u8, &[u8])]) -> Options {
-        let mut options = Options { entries: Vec::with_capacity(pieces.len()), values: Vec::new() };
-        let mut lengths = [0usize; 256];
-        let mut seen = [false; 256];
+        let (mut to_come, mut in_pieces) = ([false; 256], [false; 256]);
+        let mut total = 0usize;
         for (code, piece) in pieces {
-            if let Some(length) = lengths.get_mut(usize::from(*code)) {
-                *length = length.saturating_add(piece.len());
+            total = total.saturating_add(piece.len());
+            let code = usize::from(*code);
+            if let (Some(to_come), Some(in_pieces)) = (to_come.get_mut(code), in_pieces.get_mut(code)) {
+                *in_pieces |= std::mem::replace(to_come, true);
             }
         }
-        let total = lengths.iter().fold(0usize, |sum, len| sum.saturating_add(*len));
-        options.values.reserve_exact(total);
+        let mut options = Options::with_capacity(pieces.len(), total);
         for (i, (code, piece)) in pieces.iter().enumerate() {
-            let Some(seen) = seen.get_mut(usize::from(*code)) else { continue };
-            if std::mem::replace(seen, true) {
+            if !to_come.get_mut(usize::from(*code)).is_some_and(std::mem::take) {
                 continue;
             }
-            let len = lengths.get(usize::from(*code)).copied().unwrap_or(0);
-            options.entries.push(Entry { code: *code, start: options.values.len(), len });
+            let start = options.values.len();
             options.values.extend_from_slice(piece);
-            if len > piece.len() {
+            if in_pieces.get(usize::from(*code)) == Some(&true) {
                 let more = pieces.iter().skip(i.saturating_add(1)).filter(|(other, _)| other == code);
                 more.for_each(|(_, piece)| options.values.extend_from_slice(piece));
             }
+            let len = options.values.len().saturating_sub(start);
+            options.entries.push(Entry { code: *code, start, len });
         }
         options
+    }
+
+    /// No options, with room for `count` of them that have `bytes` bytes in all.
+    pub fn with_capacity(count: usize, bytes: usize) -> Options {
+        Options { entries: Vec::with_capacity(count), values: Vec::with_capacity(bytes) }
     }
 
     /// The value of option `code`, all its pieces joined; `None` if the option is absent.
