@@ -60,8 +60,8 @@ const UPSERT: &str = "
 /// Renewals come in any order, so each of a batch touches another page, and whole pages are written to the log: small
 /// ones make random renewals twice as fast as SQLite's usual 4096. Only a new database takes this.
 const PAGE_SIZE: u32 = 1024;
-/// Pages in the log before they are moved to the database: 16 MiB. The commit that does it takes some 20 ms longer.
-const LOG_PAGES: u32 = 16 * 1024;
+/// Pages in the log before they are moved to the database: 4 MiB. The commit that does it takes some 10 ms longer.
+const LOG_PAGES: u32 = 4 * 1024;
 /// Bytes of the log with that many pages and those of the commit that is the last one: each has a header of 24 bytes.
 const LOG_BYTES: u64 = (LOG_PAGES as u64 + 1024) * (PAGE_SIZE as u64 + 24);
 /// Memory for pages, in KiB: the database is read once and then only written.
