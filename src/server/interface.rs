@@ -43,7 +43,10 @@ pub fn served(wanted: &Interfaces) -> Result<Vec<Interface>, StartError> {
     let usable = |interface: &&Interface| interface.up && !interface.addresses.is_empty();
     match wanted {
         Interfaces::Auto => Ok(all.iter().filter(usable).filter(|i| !i.loopback).cloned().collect()),
-        Interfaces::Named(names) => names.iter().map(|name| named(&all, name)).collect(),
+        Interfaces::Named(names) => {
+            let is_new = |(place, name): &(usize, &String)| !names[..*place].contains(*name);
+            names.iter().enumerate().filter(is_new).map(|(_, name)| named(&all, name)).collect()
+        }
     }
 }
 
@@ -117,7 +120,8 @@ mod tests {
 
     #[test]
     fn loopback_is_served_only_when_named() {
-        let interfaces = served(&Interfaces::Named(vec!["lo".to_owned()])).unwrap();
+        let interfaces = served(&Interfaces::Named(vec!["lo".to_owned(); 2])).unwrap();
+        assert_eq!(interfaces.len(), 1, "named twice is once");
         assert!(interfaces[0].loopback && interfaces[0].addresses.contains(&Ipv4Addr::LOCALHOST));
         assert!(served(&Interfaces::Auto).unwrap().iter().all(|interface| !interface.loopback));
     }
