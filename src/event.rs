@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Arch, Firmware, MacAddr, Rule};
+use crate::types::{Arch, Firmware, Ipv4Network, MacAddr, Rule};
 
 /// One thing that happened. Closed: what is not here cannot be logged or counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +64,15 @@ pub enum Event {
         within: Duration,
         /// Whether it seems to be an iPXE that does not say so, and gets the script from now on.
         gets_script: bool,
+    },
+    /// A client was turned away because its subnet has no free address.
+    Exhausted {
+        /// The subnet.
+        subnet: Ipv4Network,
+        /// How many addresses its pool has.
+        size: u64,
+        /// Who was turned away.
+        client: Client,
     },
     /// A message was not answered.
     Dropped {
@@ -205,7 +214,8 @@ impl Event {
             | Event::Answered { client, .. }
             | Event::Looping { client, .. }
             | Event::Released { client, .. }
-            | Event::Declined { client, .. } => Some(client),
+            | Event::Declined { client, .. }
+            | Event::Exhausted { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
             | Event::TftpSent { .. }

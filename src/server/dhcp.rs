@@ -173,14 +173,7 @@ impl DhcpServer {
         self.send(out);
     }
 
-    fn handle(
-        &mut self,
-        bytes: &[u8],
-        envelope: Envelope,
-        round: Round,
-        now: Timestamp,
-        out: &mut Outbox,
-    ) {
+    fn handle(&mut self, bytes: &[u8], envelope: Envelope, round: Round, now: Timestamp, out: &mut Outbox) {
         let Some(interface) = self.interfaces.get(&envelope.interface) else {
             return self.drop(envelope.interface, DropReason::NotServed, None);
         };
@@ -237,19 +230,16 @@ impl DhcpServer {
             }
             Decision::Silent { reason, change } => {
                 change.iter().for_each(|change| self.book.apply(change));
+                if reason == DropReason::PoolExhausted {
+                    self.recorder.record(&name, &self.exhausted(request.subnet, client.clone()));
+                }
                 self.drop(envelope.interface, reason, Some(client));
             }
         }
     }
 
     /// Holds an address while it is checked; gives it at once if nobody can be asked.
-    fn check_begun(
-        &mut self,
-        begun: &Begun,
-        address: Ipv4Addr,
-        hold: &LeaseChange,
-        out: &mut Outbox,
-    ) {
+    fn check_begun(&mut self, begun: &Begun, address: Ipv4Addr, hold: &LeaseChange, out: &mut Outbox) {
         self.book.apply(hold);
         if let Begun::CannotAsk(waiting) = begun {
             self.address_free(address, waiting, out);
@@ -347,13 +337,7 @@ impl DhcpServer {
     }
 
     /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
-    fn promise(
-        &mut self,
-        mut promise: Promise,
-        interface: u32,
-        client: Option<Client>,
-        out: &mut Outbox,
-    ) {
+    fn promise(&mut self, mut promise: Promise, interface: u32, client: Option<Client>, out: &mut Outbox) {
         if self.committer.room() <= out.promises.len() {
             return self.drop(interface, DropReason::Overload, client);
         }
@@ -387,6 +371,11 @@ impl DhcpServer {
             }
         }
         self.asks.committed(outcome);
+    }
+
+    fn exhausted(&self, subnet: usize, client: Client) -> Event {
+        let (network, size) = (self.settings.subnets[subnet].network, self.book.pool_size(subnet));
+        Event::Exhausted { subnet: network, size, client }
     }
 
     fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {

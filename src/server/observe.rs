@@ -1,20 +1,26 @@
 //! The one place where events become log lines and counters.
 
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 
 use crate::event::{Client, DropReason, Event, Refusal, Stop, Unanswered};
-use crate::types::{Escaped, Firmware};
+use crate::types::{Escaped, Firmware, Ipv4Network};
 
 /// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     drops: Arc<DropCounts>,
+    /// When each subnet was last said to be exhausted.
+    exhausted: Arc<Mutex<HashMap<Ipv4Network, Instant>>>,
 }
+
+/// How often a subnet is said to be exhausted: each client that it turns away asks again and again.
+const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct DropCounts {
@@ -41,6 +47,7 @@ impl Recorder {
             Event::TftpUnanswered { reason, .. } => {
                 self.drops.tftp[*reason as usize].fetch_add(1, Ordering::Relaxed);
             }
+            Event::Exhausted { subnet, .. } if !self.is_news(*subnet) => return,
             _ => {}
         }
         // Making a line costs more than deciding that nobody wants it.
@@ -52,6 +59,15 @@ impl Recorder {
         } else if level == Level::DEBUG && tracing::enabled!(Level::DEBUG) {
             tracing::debug!("{}", line(interface, event));
         }
+    }
+
+    fn is_news(&self, exhausted: Ipv4Network) -> bool {
+        let mut said = self.exhausted.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = said.get(&exhausted).is_none_or(|at| at.elapsed() >= EXHAUSTED_PAUSE);
+        if is_news {
+            said.insert(exhausted, Instant::now());
+        }
+        is_news
     }
 
     /// How many messages were dropped for each reason that occurred, by its name.
@@ -67,13 +83,15 @@ impl Recorder {
 fn level(event: &Event) -> Level {
     match event {
         Event::Dropped { reason, .. } => match reason {
-            DropReason::PoolExhausted | DropReason::StoreFailed | DropReason::Overload => Level::WARN,
-            DropReason::NotServed | DropReason::Checking => Level::DEBUG,
+            DropReason::StoreFailed | DropReason::Overload => Level::WARN,
+            DropReason::NotServed | DropReason::Checking | DropReason::PoolExhausted => Level::DEBUG,
             // What every client beside another DHCP server says.
             DropReason::NotNetboot | DropReason::ProxyOnly => Level::DEBUG,
             _ => Level::INFO,
         },
-        Event::Declined { .. } | Event::Conflict { .. } | Event::Looping { .. } => Level::WARN,
+        Event::Declined { .. } | Event::Conflict { .. } | Event::Looping { .. } | Event::Exhausted { .. } => {
+            Level::WARN
+        }
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
         // What anybody may send at any rate must not fill the log; it is counted.
@@ -124,6 +142,7 @@ fn line(interface: &str, event: &Event) -> String {
             let within = within.as_secs();
             format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
         }
+        Event::Exhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
         Event::Dropped { reason, client } => {
             let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
             format!("dropped({interface}){client} reason={}", reason.name())
@@ -194,6 +213,14 @@ fn why(stop: &Stop) -> String {
 /// Bytes a second.
 fn rate(bytes: u64, took: Duration) -> u64 {
     (bytes as f64 / took.as_secs_f64().max(0.000_001)) as u64
+}
+
+fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -> String {
+    format!(
+        "exhausted({interface}) {subnet} has no address left for {}, of a pool of {size}: enlarge `pool`, shorten \
+         `lease`, or see who has what with `lanboot leases`",
+        who(client)
+    )
 }
 
 fn hardware(client: &Client) -> String {
@@ -312,6 +339,16 @@ mod tests {
         let refused_by_client = Stop::Refused { code: 3, message: "full\n".into() };
         assert_eq!(why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
         assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
+    }
+
+    #[test]
+    fn f_15_a_subnet_is_said_to_be_exhausted_once_a_minute() {
+        let recorder = Recorder::default();
+        let [one, other] = ["10.0.0.0/24", "10.0.1.0/24"].map(|network| network.parse().unwrap());
+        assert!(recorder.is_news(one) && !recorder.is_news(one) && recorder.clone().is_news(other));
+        let before = Instant::now().checked_sub(EXHAUSTED_PAUSE).unwrap();
+        recorder.exhausted.lock().unwrap().insert(one, before);
+        assert!(recorder.is_news(one) && !recorder.is_news(one) && !recorder.is_news(other));
     }
 
     #[test]
