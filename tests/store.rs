@@ -258,6 +258,39 @@ fn f_04_a_full_disk_fails_commits_keeps_what_was_stored_and_heals() {
 }
 
 #[test]
+fn f_04_on_a_full_disk_the_ballast_makes_room_for_the_log_and_comes_back() {
+    let Some(state) = role() else {
+        let name = "f_04_on_a_full_disk_the_ballast_makes_room_for_the_log_and_comes_back";
+        return in_small_filesystem(name, 10 * 1024);
+    };
+    let mut store = SqliteStore::open(&state).unwrap();
+    let ballast = state.join("leases.ballast");
+    assert_eq!(ballast.metadata().unwrap().len(), 1 << 20);
+    assert!(state.join("leases.db-wal").metadata().unwrap().len() > 4 << 20, "the log has its room already");
+    std::fs::write(state.join("filler"), vec![0; 16 << 20]).unwrap_err();
+    let (mut n, mut after) = (0, 0);
+    let error = loop {
+        let batch: Vec<Lease> = (n..n + 100).map(|n| numbered(n, 100)).collect();
+        match store.commit(&batch) {
+            Ok(()) => n += 100,
+            Err(error) => break error.to_string(),
+        }
+        after += u32::from(!ballast.exists());
+    };
+    assert!(after > 10 && error.contains("make room on its filesystem"), "{after} commits without: {error}");
+    assert!(!ballast.exists());
+    std::fs::remove_file(state.join("filler")).unwrap();
+    std::thread::sleep(Duration::from_millis(5100));
+    let began = Instant::now();
+    store.commit(&[numbered(n, 100)]).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(ballast.metadata().unwrap().len(), 1 << 20, "made again");
+    drop(store);
+    let all: Vec<Lease> = (0..=n).map(|n| numbered(n, 100)).collect();
+    assert_eq!(SqliteStore::open(&state).unwrap().load().unwrap(), (all, 0));
+}
+
+#[test]
 fn f_05_a_read_only_disk_is_refused_at_start_and_works_once_it_can_be_written() {
     let Some(state) = role() else {
         let name = "f_05_a_read_only_disk_is_refused_at_start_and_works_once_it_can_be_written";

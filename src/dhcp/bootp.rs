@@ -6,11 +6,8 @@ use crate::dhcp::request::Request;
 use crate::dhcp::shared::find_address;
 use crate::dhcp::subnet::{BootpMode, Settings};
 use crate::event::DropReason;
-use crate::lease::{LeaseBook, LeaseChange};
+use crate::lease::{FOREVER, LeaseBook, LeaseChange, is_forever};
 use crate::types::Timestamp;
-
-/// The end of a lease that never ends: the last second that SQLite's signed integers can hold.
-pub const FOREVER: Timestamp = Timestamp((i64::MAX as u64 / 1000) * 1000);
 
 /// Answers a BOOTREQUEST: with the machine's reserved address, or with one from the pool where the settings say so.
 pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
@@ -31,7 +28,7 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         return Decision::silent(DropReason::PoolExhausted);
     };
     let is_stored = book.binding(address).is_some_and(|binding| {
-        let for_good = binding.until == FOREVER && binding.stored_until() == Some(FOREVER);
+        let for_good = is_forever(binding.until) && binding.stored_until().is_some_and(is_forever);
         for_good && binding.holder.is(&request.holder)
     });
     let change = (!is_stored).then(|| LeaseChange::Store(request.lease(address, FOREVER)));

@@ -21,7 +21,6 @@ pub struct LeaseBook {
     clients: ClientIndex,
     /// By MAC, those bindings whose client has another identifier than its MAC.
     machines: HashMap<(usize, MacAddr), Ipv4Addr>,
-    store_fails: bool,
 }
 
 /// Who wants or has an address.
@@ -109,6 +108,21 @@ pub struct Lease {
     pub state: State,
     /// When it ends.
     pub until: Timestamp,
+}
+
+impl Lease {
+    /// The same, given back or ended by hand at `now`.
+    pub fn released(&self, now: Timestamp) -> Lease {
+        Lease { state: State::Released, until: now, ..self.clone() }
+    }
+}
+
+/// The end of a lease that never ends (plain BOOTP), which does not move with a clock: the year 10000.
+pub const FOREVER: Timestamp = Timestamp(253_402_300_800_000);
+
+/// Whether a lease that ends then never ends.
+pub fn is_forever(until: Timestamp) -> bool {
+    until >= FOREVER
 }
 
 /// A change to the book that a decision asks for.
@@ -263,7 +277,6 @@ impl LeaseBook {
 
     /// `lease` is on stable storage now. Said once for each lease that was applied, as is the opposite, in their order.
     pub fn stored(&mut self, lease: &Lease, now: Timestamp) {
-        self.store_fails = false;
         let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         binding.pending = binding.pending.saturating_sub(1);
         if !binding.holder.is(&lease.holder) {
@@ -284,7 +297,6 @@ impl LeaseBook {
     /// `lease` could not be stored: the book falls back to what is on disk, or to an offer if nothing is. Not while a
     /// later change of that address is on its way: what that says may be stored, and answered, already.
     pub fn not_stored(&mut self, lease: &Lease, now: Timestamp) {
-        self.store_fails = true;
         let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         binding.pending = binding.pending.saturating_sub(1);
         // A release or a decline promised nobody anything: it stands in memory, whatever the disk says.
@@ -300,11 +312,6 @@ impl LeaseBook {
         };
         let binding = Binding { state, until, ..binding.clone() };
         self.put(lease.address, binding);
-    }
-
-    /// Whether the last attempt to store anything failed.
-    pub fn store_fails(&self) -> bool {
-        self.store_fails
     }
 
     /// How many addresses of subnet `subnet` are declined at the moment.

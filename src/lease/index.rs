@@ -46,8 +46,7 @@ impl ClientIndex {
     ) {
         let client_of = |address: &Ipv4Addr| bindings.get(address).map(|binding| &binding.holder.client);
         let Some(client) = client_of(&address) else { return };
-        let is_it =
-            |other: &Ipv4Addr| client_of(other) == Some(client) && subnet_of(*other) == Some(subnet);
+        let is_it = |other: &Ipv4Addr| client_of(other) == Some(client) && subnet_of(*other) == Some(subnet);
         let hasher = &self.hasher;
         let hash_of = |address: &Ipv4Addr| match (subnet_of(*address), client_of(address)) {
             (Some(subnet), Some(client)) => hash(hasher, subnet, client),

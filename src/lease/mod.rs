@@ -14,4 +14,4 @@ type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
 type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
 pub use allocate::Pool;
-pub use book::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+pub use book::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State, is_forever};

@@ -161,7 +161,7 @@ impl Release {
                 return Err(Refusal::Conflict("it is free already"));
             }
         }
-        Ok(Lease { state: State::Released, until: now, ..self.lease.clone() })
+        Ok(self.lease.released(now))
     }
 
     /// Answers.

@@ -1,7 +1,8 @@
 //! Leases on stable storage. This folder never decides who gets an address; it keeps what was decided.
 
-mod log;
+mod lock;
 mod memory;
+mod reserve;
 mod sqlite;
 
 use std::fmt;
@@ -9,7 +10,7 @@ use std::fmt;
 pub use memory::MemoryStore;
 pub use sqlite::{LeaseReader, SqliteStore};
 
-use crate::lease::Lease;
+use crate::lease::{Lease, is_forever};
 use crate::types::Timestamp;
 
 /// The database's name in the state folder.
@@ -51,18 +52,10 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// Ends this late, in seconds since 1970, mean "never" (plain BOOTP) and do not move with a clock: the year 10000.
-const NEVER: u64 = 253_402_300_800;
-
 /// `until`, `shift` seconds later, or earlier if that is negative.
 pub fn moved(until: Timestamp, shift: i64) -> Timestamp {
-    if is_never(until) {
+    if is_forever(until) {
         return until;
     }
     Timestamp(until.0.saturating_add_signed(shift.saturating_mul(1000)))
-}
-
-/// Whether a lease that ends then never ends.
-pub fn is_never(until: Timestamp) -> bool {
-    until.seconds() >= NEVER
 }

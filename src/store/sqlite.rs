@@ -6,18 +6,17 @@
 //! One process writes, the one that holds the lock on `leases.lock`, because its book in memory must agree with the
 //! database. Any other may read at the same time.
 
-use std::fmt::Display;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::fs::File;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use crate::lease::{Holder, Lease, State};
-use crate::store::{ClockMark, DATABASE, LeaseStore, NEVER, StoreError, log};
+use crate::lease::{FOREVER, Holder, Lease, State};
+use crate::store::lock::lock;
+use crate::store::reserve::{Ballast, fill_log};
+use crate::store::{ClockMark, DATABASE, LeaseStore, StoreError};
 use crate::types::{ClientId, HardwareAddr, Timestamp};
 
 /// The version of the schema below, kept in `user_version`.
@@ -69,13 +68,13 @@ const CACHE_KIB: i32 = 2048;
 /// How long a commit waits for a reader that is in its way, such as `sqlite3` in exclusive mode.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// How long to wait for the process that has the lock: it may just be ending, or be a child that has not begun yet.
-const LOCK_WAIT: Duration = Duration::from_millis(500);
-
 /// The lease database, open for writing. No other process can have it so at the same time.
 #[derive(Debug)]
 pub struct SqliteStore {
     reader: LeaseReader,
+    ballast: Ballast,
+    /// The disk failed, so what the log's file is said to hold may not be on it.
+    is_suspect: bool,
     // The lock ends with this handle, also when the process is killed.
     _lock: File,
 }
@@ -97,11 +96,17 @@ impl SqliteStore {
         let version = set_up(&connection).map_err(|error| explain("set up", &path, &error))?;
         let reader = LeaseReader { connection, path };
         reader.check_version(version)?;
-        // Without, commits are slower: on a full disk that is so.
-        if let Err(error) = log::fill(&reader.path, LOG_BYTES) {
-            tracing::warn!("cannot reserve {LOG_BYTES} bytes for the log of {}: {error}", reader.path.display());
+        let store = SqliteStore { reader, ballast: Ballast::make(state), is_suspect: false, _lock: lock };
+        store.fill_log();
+        Ok(store)
+    }
+
+    /// Commits are slower without, as on a full disk.
+    fn fill_log(&self) {
+        if let Err(error) = fill_log(&self.reader.path, LOG_BYTES) {
+            let path = self.reader.path.display();
+            tracing::warn!("cannot reserve {LOG_BYTES} bytes for the log of {path}: {error}");
         }
-        Ok(SqliteStore { reader, _lock: lock })
     }
 
     /// The lease of `address`, if one is stored.
@@ -109,37 +114,76 @@ impl SqliteStore {
         self.reader.lease(address)
     }
 
-    fn write(&mut self, leases: &[Lease]) -> rusqlite::Result<()> {
-        let transaction = self.reader.connection.transaction()?;
-        {
-            let mut upsert = transaction.prepare_cached(UPSERT)?;
-            // In the order of the table: what is new then fills its pages. Of one address, the last one stays.
-            let mut leases: Vec<&Lease> = leases.iter().collect();
-            leases.sort_by_key(|lease| lease.address);
-            for lease in leases {
-                upsert.execute(params![
-                    u32::from(lease.address),
-                    lease.holder.client.as_bytes(),
-                    lease.hardware.as_bytes(),
-                    lease.holder.boots,
-                    state_number(lease.state),
-                    signed(lease.until.seconds()),
-                ])?;
-            }
+    /// Does `write`, once more if it fails for a reason that can be mended.
+    fn durably(&mut self, write: impl Fn(&mut Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+        self.ballast.restore();
+        let mut written = self.trusted().and_then(&write);
+        if written.as_ref().is_err_and(is_full) && self.ballast.throw_off() {
+            tracing::warn!("the disk is full: threw off the ballast beside {}", self.reader.path.display());
+            written = write(&mut self.reader.connection);
+        } else if written.as_ref().is_err_and(has_failed) {
+            self.is_suspect = true;
+            written = self.trusted().and_then(&write);
         }
-        transaction.commit()
+        written.map_err(|error| explain("write to", &self.reader.path, &error))
     }
 
-    fn write_clock(&mut self, mark: ClockMark, shift: i64) -> rusqlite::Result<()> {
-        let transaction = self.reader.connection.transaction()?;
-        if shift != 0 {
-            let shift_all = "UPDATE leases SET until = max(0, until + ?1) WHERE until < ?2";
-            transaction.execute(shift_all, params![shift, signed(NEVER)])?;
+    /// The connection, opened anew after the disk failed.
+    ///
+    /// A sync that failed is not to be tried again: Linux reports lost writes once and then takes them for done. So all
+    /// that the log holds is written once more, into the database, and the log's file begins anew.
+    fn trusted(&mut self) -> rusqlite::Result<&mut Connection> {
+        if self.is_suspect {
+            let connection = Connection::open(&self.reader.path)?;
+            // The old one is closed only now that this one has the log open, or it would sync that once more.
+            configure(&connection)?;
+            self.reader.connection = connection;
+            let is_busy: bool =
+                self.reader.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            if is_busy {
+                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+                let why = "the disk failed, and somebody reads what must be written once more";
+                return Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())));
+            }
+            self.fill_log();
+            self.is_suspect = false;
+            let path = self.reader.path.display();
+            tracing::warn!("the disk failed: opened {path} anew and wrote all that its log held once more");
         }
-        let replace = "INSERT OR REPLACE INTO clock (id, steady, wall) VALUES (0, ?1, ?2)";
-        transaction.execute(replace, params![signed(mark.steady.0), signed(mark.wall.0)])?;
-        transaction.commit()
+        Ok(&mut self.reader.connection)
     }
+}
+
+fn write(connection: &mut Connection, leases: &[Lease]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    {
+        let mut upsert = transaction.prepare_cached(UPSERT)?;
+        // In the order of the table: what is new then fills its pages. Of one address, the last one stays.
+        let mut leases: Vec<&Lease> = leases.iter().collect();
+        leases.sort_by_key(|lease| lease.address);
+        for lease in leases {
+            upsert.execute(params![
+                u32::from(lease.address),
+                lease.holder.client.as_bytes(),
+                lease.hardware.as_bytes(),
+                lease.holder.boots,
+                state_number(lease.state),
+                signed(lease.until.seconds()),
+            ])?;
+        }
+    }
+    transaction.commit()
+}
+
+fn write_clock(connection: &mut Connection, mark: ClockMark, shift: i64) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    if shift != 0 {
+        let shift_all = "UPDATE leases SET until = max(0, until + ?1) WHERE until < ?2";
+        transaction.execute(shift_all, params![shift, signed(FOREVER.seconds())])?;
+    }
+    let replace = "INSERT OR REPLACE INTO clock (id, steady, wall) VALUES (0, ?1, ?2)";
+    transaction.execute(replace, params![signed(mark.steady.0), signed(mark.wall.0)])?;
+    transaction.commit()
 }
 
 impl LeaseStore for SqliteStore {
@@ -151,7 +195,7 @@ impl LeaseStore for SqliteStore {
         if leases.is_empty() {
             return Ok(());
         }
-        self.write(leases).map_err(|error| explain("write to", &self.reader.path, &error))
+        self.durably(|connection| write(connection, leases))
     }
 
     fn clock(&mut self) -> Result<Option<ClockMark>, StoreError> {
@@ -159,7 +203,7 @@ impl LeaseStore for SqliteStore {
     }
 
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError> {
-        self.write_clock(mark, shift).map_err(|error| explain("write to", &self.reader.path, &error))
+        self.durably(|connection| write_clock(connection, mark, shift))
     }
 }
 
@@ -243,14 +287,19 @@ impl LeaseReader {
     }
 }
 
-/// Makes the connection durable and the database complete and sound; returns its schema version.
-fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
+/// Makes the connection durable.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(WAIT)?;
     connection.pragma_update(None, "page_size", PAGE_SIZE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)
+}
+
+/// Makes the connection durable and the database complete and sound; returns its schema version.
+fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
+    configure(connection)?;
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
@@ -266,52 +315,26 @@ fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
     Err(rusqlite::Error::SqliteFailure(code, Some(found)))
 }
 
-/// Takes the right to write the database in `state`.
-fn lock(state: &Path) -> Result<File, StoreError> {
-    let path = state.join("leases.lock");
-    let fail = |error: &dyn Display| {
-        StoreError(format!("cannot lock the lease database with {}: {error}", path.display()))
-    };
-    let mut open = OpenOptions::new();
-    open.read(true).write(true).create(true).truncate(false);
-    let mut file = open.open(&path).map_err(|error| fail(&error))?;
-    // Made by root for a server that is not: as SQLite does with its own files.
-    if let Ok(folder) = state.metadata() {
-        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
-    }
-    let began = Instant::now();
-    let mut locked = file.try_lock();
-    while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < LOCK_WAIT {
-        std::thread::sleep(Duration::from_millis(10));
-        locked = file.try_lock();
-    }
-    match locked {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.take(20).read_to_string(&mut holder);
-            let holder =
-                holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (process {pid})"));
-            return Err(StoreError(format!(
-                "another lanboot{holder} is using the leases in {}",
-                state.display()
-            )));
-        }
-        Err(TryLockError::Error(error)) => return Err(fail(&error)),
-    }
-    // Only for that message: a full disk is no reason to stop here.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
+/// Whether there was no room, for the database and its log or for the index of that.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let for_index = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_error().is_some_and(|error| error.extended_code == for_index)
+}
+
+/// Whether the disk did not do what it was told.
+fn has_failed(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && !is_full(error)
 }
 
 /// What failed on which file, and what to do about it.
 fn explain(what: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
     let advice = match error.sqlite_error_code() {
+        _ if is_full(error) => ": make room on its filesystem",
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             ": it is damaged; restore it from a backup, or move the file away (with its -wal and -shm files) to start \
              without leases"
         }
-        Some(ErrorCode::DiskFull) => ": make room on its filesystem",
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             ": lanboot must be able to write it and its folder"
         }

@@ -164,8 +164,7 @@ fn release(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
         release_on_disk(config, &addresses).map_err(said)?;
     }
     let mut out = io::stdout().lock();
-    let ended: Vec<Lease> =
-        leases.into_iter().map(|lease| Lease { state: State::Released, until: now, ..lease }).collect();
+    let ended: Vec<Lease> = leases.iter().map(|lease| lease.released(now)).collect();
     if json {
         let views: Vec<View> = ended.iter().map(|lease| View::of(lease, config, now)).collect();
         return Ok(view::write_json(&views, &mut out)?);
@@ -247,13 +246,9 @@ fn release_on_disk(config: &Config, addresses: &[Ipv4Addr]) -> Result<(), String
         let socket = control_path(&config.state);
         format!("{error}, and no server answers at {}", socket.display())
     })?;
-    let until = opened.clock.now();
-    let ended: Vec<Lease> = opened
-        .leases
-        .into_iter()
-        .filter(|lease| addresses.contains(&lease.address) && lease.until > until)
-        .map(|lease| Lease { state: State::Released, until, ..lease })
-        .collect();
+    let now = opened.clock.now();
+    let meant = |lease: &&Lease| addresses.contains(&lease.address) && lease.until > now;
+    let ended: Vec<Lease> = opened.leases.iter().filter(meant).map(|lease| lease.released(now)).collect();
     opened.store.commit(&ended).map_err(|error| error.to_string())
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::lease::{Lease, State};
-use crate::store::is_never;
+use crate::lease::{Lease, State, is_forever};
+
 use crate::types::{MacAddr, Timestamp};
 
 /// A lease as people and programs see it. The names are stable.
@@ -43,7 +43,7 @@ impl<'a> View<'a> {
         let mac = mac_of(lease);
         let machines = config.dhcp.as_ref().map(|settings| &settings.machines);
         let machine = mac.and_then(|mac| machines?.with_mac(mac));
-        let finite = (!is_never(lease.until)).then_some(lease.until);
+        let finite = (!is_forever(lease.until)).then_some(lease.until);
         View {
             address: lease.address,
             state: match lease.state {

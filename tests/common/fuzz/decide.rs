@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use lanboot::boot::plan::Mode;
 use lanboot::config;
-use lanboot::dhcp::bootp::FOREVER;
 use lanboot::dhcp::decide::{DECLINED_SHARE, Decision, decide, quarantine};
 use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::{Ask, Request, classify};
 use lanboot::dhcp::subnet::{Arrival, Settings};
-use lanboot::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+use lanboot::lease::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use lanboot::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 use lanboot::wire::dhcp::{COOKIE, Message, MessageType};
 

@@ -11,12 +11,11 @@ use std::time::Duration;
 use lanboot::boot::guard::Guard;
 use lanboot::boot::plan::Mode;
 use lanboot::config;
-use lanboot::dhcp::bootp::FOREVER;
 use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
 use lanboot::dhcp::loops;
 use lanboot::dhcp::request::classify;
 use lanboot::dhcp::subnet::{Arrival, Settings};
-use lanboot::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+use lanboot::lease::{FOREVER, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use lanboot::types::Timestamp;
 use lanboot::wire::dhcp::{Message, MessageType};
 

@@ -1,0 +1,51 @@
+//! The right to write the leases in a state folder, which one process has at a time.
+
+use std::fmt::Display;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::store::StoreError;
+
+/// How long to wait for the process that has the lock: it may just be ending, or be a child that has not begun yet.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+
+/// Takes the right to write the database in `state`.
+pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
+    let path = state.join("leases.lock");
+    let fail = |error: &dyn Display| {
+        StoreError(format!("cannot lock the lease database with {}: {error}", path.display()))
+    };
+    let mut open = OpenOptions::new();
+    open.read(true).write(true).create(true).truncate(false);
+    let mut file = open.open(&path).map_err(|error| fail(&error))?;
+    // Made by root for a server that is not: as SQLite does with its own files.
+    if let Ok(folder) = state.metadata() {
+        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
+    }
+    let began = Instant::now();
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < LOCK_WAIT {
+        std::thread::sleep(Duration::from_millis(10));
+        locked = file.try_lock();
+    }
+    match locked {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.take(20).read_to_string(&mut holder);
+            let holder =
+                holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (process {pid})"));
+            return Err(StoreError(format!(
+                "another lanboot{holder} is using the leases in {}",
+                state.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(fail(&error)),
+    }
+    // Only for that message: a full disk is no reason to stop here.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
