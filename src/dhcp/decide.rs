@@ -201,8 +201,8 @@ fn grant(request: &Request<'_>, address: Ipv4Addr, settings: &Settings, now: Tim
 }
 
 /// The ACK to go out in place of a grant of `address` that could not be stored: for the time that is stored already, so
-/// that a full disk takes no lease from anybody who has one. Decide on it before the grant is applied. `None` while the
-/// store works, and if nothing is stored.
+/// that a full disk takes no lease from anybody who has one. Decide on it before the grant is applied. `None` if
+/// nothing is stored.
 pub fn rest_of_lease(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -210,7 +210,7 @@ pub fn rest_of_lease(
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Decision> {
-    if !book.store_fails() || request.ask == Ask::Bootp {
+    if request.ask == Ask::Bootp {
         return None;
     }
     let binding = book.binding(address).filter(|binding| is_leased_to(binding, &request.holder))?;
@@ -267,7 +267,7 @@ fn release(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Time
     if !held || !sent_from_it {
         return Decision::silent(DropReason::NotOwner);
     }
-    let lease = Lease { state: State::Released, ..request.lease(address, now) };
+    let lease = request.lease(address, now).released(now);
     let event = Event::Released { address, client: request.client() };
     Decision::Quiet { lease, event }
 }
