@@ -2,10 +2,8 @@
 //! against the core in virtual time; the real server where the row is about the process.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,9 +14,12 @@ use lanboot::types::HardwareAddr;
 use lanboot::wire::dhcp::{Message, MessageType};
 use lanboot::wire::{arp, icmp};
 
-use lab::{Lab, Serving};
+use client::{Client, resident};
+use lab::Lab;
 use world::{Answer, SERVER, World, bootp, discover, extend, init_reboot, message, select};
 
+#[path = "common/client.rs"]
+mod client;
 mod common;
 #[path = "common/lab.rs"]
 mod lab;
@@ -507,78 +508,6 @@ fn f_15_with_no_address_left_strangers_meet_silence_and_leases_go_on() {
     assert_eq!(world.lease(9), two, "the one whose lease ended first");
 }
 
-/// A DHCP client of the real server on loopback.
-struct Client {
-    socket: UdpSocket,
-    mac: [u8; 6],
-    xid: u32,
-}
-
-impl Client {
-    /// The client with MAC 02:00:00:00 and this number.
-    fn new(lab: &Lab, n: u16) -> Client {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.connect((Ipv4Addr::LOCALHOST, lab.ports.dhcp)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
-        let [high, low] = n.to_be_bytes();
-        Client { socket, mac: [2, 0, 0, 0, high, low], xid: u32::from(n) << 16 }
-    }
-
-    fn message(&mut self, kind: MessageType, options: &[(u8, &[u8])]) -> Message {
-        let mut message = message(0, kind, options);
-        message.chaddr[..6].copy_from_slice(&self.mac);
-        self.xid += 1;
-        Message { xid: self.xid, ..message }
-    }
-
-    /// The answer to a message, if there is one within the time.
-    fn ask(&mut self, kind: MessageType, options: &[(u8, &[u8])]) -> Option<Message> {
-        let message = self.message(kind, options);
-        self.exchange(&message)
-    }
-
-    fn exchange(&self, message: &Message) -> Option<Message> {
-        self.socket.send(&message.encode()).ok()?;
-        let mut bytes = [0; 1500];
-        loop {
-            let len = self.socket.recv(&mut bytes).ok()?;
-            let answer = Message::decode(&bytes[..len]).unwrap();
-            if answer.xid == message.xid {
-                return Some(answer);
-            }
-        }
-    }
-
-    /// The ACK to a REQUEST of what was offered.
-    fn take(&mut self, address: Ipv4Addr) -> Option<Message> {
-        let options: [(u8, &[u8]); 2] = [(50, &address.octets()), (54, &Ipv4Addr::LOCALHOST.octets())];
-        let answer = self.ask(MessageType::Request, &options)?;
-        (answer.message_type() == Some(Ok(MessageType::Ack))).then_some(answer)
-    }
-
-    fn renew(&mut self, address: Ipv4Addr) -> Option<Message> {
-        let message = self.message(MessageType::Request, &[]);
-        let answer = self.exchange(&Message { ciaddr: address, ..message })?;
-        (answer.message_type() == Some(Ok(MessageType::Ack))).then_some(answer)
-    }
-
-    fn lease(&mut self) -> Option<Ipv4Addr> {
-        let address = self.ask(MessageType::Discover, &[])?.yiaddr;
-        self.take(address).map(|ack| ack.yiaddr)
-    }
-
-    fn hardware(&self) -> String {
-        self.mac.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// Memory that the process has in RAM, in KiB.
-fn resident(serving: &Serving) -> i64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", serving.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
-}
-
 #[test]
 fn d_08_and_d_09_memory_stays_flat_under_malformed_packets() {
     let lab = Lab::new();
@@ -669,99 +598,4 @@ fn f_01_kill_9_under_load_round_after_round_loses_nothing_that_was_acknowledged(
             "it is confirmed"
         );
     }
-}
-
-/// A small file system in memory, unmounted on drop.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    /// One of 1 MiB, if this process may mount one; see `need` for what happens if not.
-    fn mount() -> Option<Disk> {
-        let folder = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "lanboot-test"])
-            .arg(folder.path())
-            .output()
-            .unwrap();
-        if mount.status.success() {
-            return Some(Disk(folder));
-        }
-        let why = String::from_utf8_lossy(&mount.stderr).trim().to_owned();
-        common::cannot(&format!("mount a tmpfs, which takes root ({why})"));
-        None
-    }
-
-    fn filler(&self) -> std::path::PathBuf {
-        self.0.path().join("filler")
-    }
-
-    /// Leaves no byte free.
-    fn fill(&self) {
-        use std::io::Write;
-        let mut file = fs::File::create(self.filler()).unwrap();
-        for size in [65536, 4096, 512, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-    }
-}
-
-#[test]
-fn f_04_a_full_disk_under_the_real_server() {
-    if !common::need("mount", "mount") {
-        return;
-    }
-    let Some(disk) = Disk::mount() else { return };
-    let lab = Lab::new();
-    std::os::unix::fs::symlink(disk.0.path(), lab.path().join("state")).unwrap();
-    let serving = lab.serve(&["serve"]);
-    let mut old = Client::new(&lab, 1);
-    let address = old.lease().expect("a lease while there is space");
-    let mut given = vec![(address, old.hardware())];
-
-    disk.fill();
-    // What the log of the database has left of its pages may still take some leases, which then are as durable as any.
-    let mut failed = None;
-    for n in 2..200 {
-        let mut client = Client::new(&lab, n);
-        let offered = client.ask(MessageType::Discover, &[]).expect("an offer needs no disk").yiaddr;
-        match client.take(offered) {
-            Some(_) => given.push((offered, client.hardware())),
-            None => {
-                failed = Some((client, offered));
-                break;
-            }
-        }
-    }
-    let (mut refused, offered) = failed.expect("a full disk takes no 200 leases");
-    serving.wait_for("reason=store_failed");
-    std::thread::sleep(Duration::from_millis(1100));
-    for _ in 0..3 {
-        let ack = old.renew(address).expect("a stored lease is confirmed");
-        let left = ack.options.u32(51).unwrap();
-        assert!(ack.yiaddr == address && (590..600).contains(&left), "what is left of 600 s: {left}");
-        assert!(refused.take(offered).is_none(), "and no new one is given");
-    }
-
-    fs::remove_file(disk.filler()).unwrap();
-    let freed = Instant::now();
-    while refused.take(offered).is_none() {
-        assert!(freed.elapsed() < Duration::from_secs(1), "there is space again");
-    }
-    given.push((offered, refused.hardware()));
-    assert_eq!(old.renew(address).unwrap().options.u32(51), Some(600), "whole again");
-    serving.kill_9();
-    let stored = lab.leases();
-    for (address, hardware) in given {
-        assert!(
-            stored.contains(&(address.to_string(), hardware, "leased".to_owned())),
-            "{address}: {stored:?}"
-        );
-    }
-    drop(disk);
 }

@@ -111,10 +111,11 @@ impl DhcpSocket {
     ///
     /// Replies that go the same way and are of one length, as those to the clients of a relay agent often are, leave as
     /// one (UDP segmentation offload): the way through the kernel costs more than everything that is decided here.
-    pub fn send_all<'a>(&self, outgoing: &[&'a Outgoing]) -> Vec<io::Result<()>> {
+    pub fn send_all(&self, outgoing: &[&Outgoing]) -> Vec<io::Result<()>> {
         let mut results = Vec::with_capacity(outgoing.len());
         for run in outgoing.chunk_by(|one, next| one.goes_as(next)) {
-            let most = (MAX_SEGMENTED / run.first().map_or(1, |one| one.payload.len().max(1))).clamp(1, MAX_SEGMENTS);
+            let most = (MAX_SEGMENTED / run.first().map_or(1, |one| one.payload.len().max(1)))
+                .clamp(1, MAX_SEGMENTS);
             for run in run.chunks(most) {
                 // One by one if the kernel or the interface cannot do that, and to know which one failed.
                 if run.len() > 1 && self.send_segmented(run).is_ok() {

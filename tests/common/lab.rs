@@ -117,6 +117,15 @@ tftp: {{port: {}}}
         Serving::start(command)
     }
 
+    /// The server, ready, with these environment variables.
+    pub fn serve_with(&self, variables: &[(&str, &Path)]) -> Serving {
+        let mut command = lanboot(&[]);
+        command.arg("--config").arg(self.config_file()).arg("serve").envs(variables.iter().copied());
+        let serving = Serving::start(command);
+        serving.wait_for("TFTP on ");
+        serving
+    }
+
     /// The leases that are on disk: address, hardware address in hex, state.
     pub fn leases(&self) -> Vec<(String, String, String)> {
         let database = rusqlite::Connection::open(self.path().join("state/leases.db")).unwrap();
@@ -190,6 +199,11 @@ impl Serving {
             assert!(!left.is_zero(), "no {text:?} in the log:\n{}", lines.join("\n"));
             lines = self.lines.1.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// How many lines so far have `text` in them.
+    pub fn count(&self, text: &str) -> usize {
+        self.lines.0.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
     pub fn pid(&self) -> u32 {

@@ -8,6 +8,7 @@ use std::path::Path;
 ///
 /// A test that needs a program and has not got it says so loudly and passes. Under `CI=true` it fails instead: there
 /// everything must have been installed.
+#[allow(dead_code)]
 pub(crate) fn need(program: &str, package: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     if env::split_paths(&path).any(|folder| is_program(&folder.join(program))) {
@@ -20,6 +21,7 @@ pub(crate) fn need(program: &str, package: &str) -> bool {
     false
 }
 
+#[allow(dead_code)]
 fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)

@@ -1,0 +1,298 @@
+//! Faults and attacks against the real server, each test named after its row in the list of them.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lanboot::lease::{Holder, Lease, State};
+use lanboot::probe::Kind;
+use lanboot::store::{LeaseStore, SqliteStore};
+use lanboot::types::{ClientId, MacAddr, Timestamp};
+use lanboot::wire::dhcp::MessageType;
+
+use client::{Client, resident};
+use lab::Lab;
+
+#[path = "common/client.rs"]
+mod client;
+mod common;
+#[path = "common/lab.rs"]
+mod lab;
+#[path = "common/world.rs"]
+mod world;
+
+/// A small file system in memory, unmounted on drop.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// One of 1 MiB, which is too little for the log's reserve and the ballast, if this process may mount one; see `need` for what happens if not.
+    fn mount() -> Option<Disk> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "lanboot-test"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        if mount.status.success() {
+            return Some(Disk(folder));
+        }
+        let why = String::from_utf8_lossy(&mount.stderr).trim().to_owned();
+        common::cannot(&format!("mount a tmpfs, which takes root ({why})"));
+        None
+    }
+
+    fn filler(&self) -> std::path::PathBuf {
+        self.0.path().join("filler")
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        use std::io::Write;
+        let mut file = fs::File::create(self.filler()).unwrap();
+        for size in [65536, 4096, 512, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn f_04_a_full_disk_under_the_real_server() {
+    if !common::need("mount", "mount") {
+        return;
+    }
+    let Some(disk) = Disk::mount() else { return };
+    let lab = Lab::new();
+    std::os::unix::fs::symlink(disk.0.path(), lab.path().join("state")).unwrap();
+    let serving = lab.serve(&["serve"]);
+    let mut old = Client::new(&lab, 1);
+    let address = old.lease().expect("a lease while there is space");
+    let mut given = vec![(address, old.hardware())];
+
+    disk.fill();
+    // No renewal goes without an answer, the first one that cannot be stored least of all.
+    let began = Instant::now();
+    while old.renew(address).expect("a stored lease is confirmed").options.u32(51) == Some(600) {
+        // Only what is known to be stored is confirmed without the disk: the server hears of the last one first.
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(began.elapsed() < Duration::from_secs(5), "a full disk takes no renewals for 5 s");
+    }
+    // What the log of the database has left of its pages may still take some leases, which then are as durable as any.
+    let mut failed = None;
+    for n in 2..200 {
+        let mut client = Client::new(&lab, n);
+        let offered = client.ask(MessageType::Discover, &[]).expect("an offer needs no disk").yiaddr;
+        match client.take(offered) {
+            Some(_) => given.push((offered, client.hardware())),
+            None => {
+                failed = Some((client, offered));
+                break;
+            }
+        }
+    }
+    let (mut refused, offered) = failed.expect("a full disk takes no 200 leases");
+    serving.wait_for("reason=store_failed");
+    for _ in 0..3 {
+        let ack = old.renew(address).expect("a stored lease is confirmed");
+        let left = ack.options.u32(51).unwrap();
+        assert!(ack.yiaddr == address && (590..600).contains(&left), "what is left of 600 s: {left}");
+        assert!(refused.take(offered).is_none(), "and no new one is given");
+    }
+
+    fs::remove_file(disk.filler()).unwrap();
+    let freed = Instant::now();
+    while refused.take(offered).is_none() {
+        assert!(freed.elapsed() < Duration::from_secs(1), "there is space again");
+    }
+    given.push((offered, refused.hardware()));
+    assert_eq!(old.renew(address).unwrap().options.u32(51), Some(600), "whole again");
+    serving.kill_9();
+    let stored = lab.leases();
+    for (address, hardware) in given {
+        assert!(
+            stored.contains(&(address.to_string(), hardware, "leased".to_owned())),
+            "{address}: {stored:?}"
+        );
+    }
+    drop(disk);
+}
+
+#[test]
+fn f_05_a_sync_that_failed_is_not_tried_again_but_everything_written_anew() {
+    if !common::need("cc", "gcc") {
+        return;
+    }
+    let lab = Lab::new();
+    let [shim, once, retried] = ["eio.so", "once", "retried"].map(|name| lab.path().join(name));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/eio.c");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).args([source, "-ldl"]).status();
+    assert!(built.unwrap().success());
+    let serving = lab.serve_with(&[("LD_PRELOAD", &shim), ("EIO_ONCE", &once), ("EIO_RETRIED", &retried)]);
+    let mut clients: Vec<Client> = (1..=3).map(|n| Client::new(&lab, n)).collect();
+    let mut given = vec![clients[0].lease().expect("a lease while the disk works")];
+    for client in &mut clients[1..] {
+        fs::write(&once, "").unwrap();
+        given.push(client.lease().expect("a lease when the disk works again"));
+        assert!(!once.exists(), "a sync has failed");
+    }
+    serving.wait_for("the disk failed: ");
+    serving.kill_9();
+    assert!(!retried.exists(), "the descriptor of the failed sync was trusted again");
+    let stored = lab.leases();
+    for (address, client) in given.into_iter().zip(&clients) {
+        let lease = (address.to_string(), client.hardware(), "leased".to_owned());
+        assert!(stored.contains(&lease), "{lease:?} in {stored:?}");
+    }
+}
+
+#[test]
+fn f_01_a_server_with_a_hundred_thousand_leases_is_ready_in_half_a_second() {
+    let lab = Lab::new();
+    let text = lab.config().replace("127.77.0.50-127.77.255.99", "127.64.0.0-127.79.255.255");
+    lab.write_config(&text);
+    let state = lab.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let lease = |n: u32| {
+        let [a, b, c, d] = n.to_be_bytes();
+        let mac = MacAddr([2, 1, a, b, c, d]);
+        Lease {
+            address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) + n),
+            holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+            hardware: mac.into(),
+            state: State::Leased,
+            until: Timestamp::from_seconds(4_000_000_000),
+        }
+    };
+    let leases: Vec<Lease> = (0..100_000).map(lease).collect();
+    SqliteStore::open(&state).unwrap().commit(&leases).unwrap();
+    let began = Instant::now();
+    let serving = lab.serve(&["serve"]);
+    let took = began.elapsed();
+    serving.wait_for("100000 leases in ");
+    println!("ready with 100,000 leases after {took:?}");
+    // Without optimisation it takes some times as long.
+    let bound = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 500 });
+    assert!(took < bound, "{took:?}");
+}
+
+#[test]
+fn f_15_an_exhausted_pool_is_one_line_with_advice() {
+    let lab = Lab::new();
+    lab.write_config(&lab.config().replace("127.77.0.50-127.77.255.99", "127.77.0.50-127.77.0.51"));
+    let serving = lab.serve(&["serve"]);
+    for n in 1..=2 {
+        Client::new(&lab, n).lease().expect("there are two addresses");
+    }
+    for n in 3..13 {
+        let mut client = Client::new(&lab, n);
+        client.socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        assert!(client.ask(MessageType::Discover, &[]).is_none());
+    }
+    let line = serving.wait_for("exhausted(lo) 127.0.0.0/8");
+    assert!(line.contains("of a pool of 2: enlarge `pool`, shorten `lease`"), "{line}");
+    let (_, lines) = serving.terminate();
+    let said = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        (said("exhausted(lo)"), said("dropped in all: 10 reason=pool_exhausted")),
+        (1, 1),
+        "{lines:?}"
+    );
+}
+
+/// How long the attack lasts; `STARVATION_SECONDS=60` for the row's own figure.
+fn seconds_of_starvation() -> u64 {
+    std::env::var("STARVATION_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(5)
+}
+
+/// DISCOVERs a second, each with a MAC of its own.
+const STARVATION_RATE: u64 = 10_000;
+
+#[test]
+fn attack_starvation_by_random_macs_keeps_no_configured_machine_from_booting() {
+    let lab = Lab::new();
+    let text = lab.config().replace("127.77.0.50-127.77.255.99", "127.77.0.50-127.77.3.250");
+    lab.write_config(&format!(
+        "{text}machines:\n  - {{name: node1, mac: '02:00:00:00:00:c8', address: 127.77.9.9}}\n"
+    ));
+    // Without a line for each, which would be a test of the pipe.
+    let serving = lab.serve_silently(&["serve", "--log", "warn"]);
+    let started = Instant::now();
+    while Client::new(&lab, 1).lease().is_none() {
+        assert!(started.elapsed() < lab::PATIENCE, "it does not start");
+    }
+    let lasts = Duration::from_secs(seconds_of_starvation());
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut slowest = Duration::ZERO;
+    std::thread::scope(|scope| {
+        scope.spawn(|| starve(&lab, &stop, &sent));
+        let began = Instant::now();
+        while began.elapsed() < lasts {
+            std::thread::sleep(Duration::from_millis(500));
+            let start = Instant::now();
+            let boot = lab::boot(lab.ports, Kind::UefiX64, 0xc8);
+            slowest = slowest.max(start.elapsed());
+            assert!(boot.content == lab::content("snponly.efi"), "{:?}", boot.last);
+            assert_eq!(boot.address, Some(Ipv4Addr::new(127, 77, 9, 9)));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let sent = sent.into_inner();
+    println!("{sent} DISCOVERs in {lasts:?}; the slowest boot took {slowest:?}; {} KiB", resident(&serving));
+    assert!(sent > lasts.as_secs() * STARVATION_RATE / 2, "this machine is too slow for the attack: {sent}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert_eq!(serving.count("exhausted(lo)"), 1 + usize::try_from(lasts.as_secs() / 60).unwrap());
+}
+
+/// Sends DISCOVERs with MACs that nobody has, at [`STARVATION_RATE`].
+fn starve(lab: &Lab, stop: &AtomicBool, sent: &AtomicU64) {
+    let mut attacker = Client::new(lab, 1);
+    attacker.socket.set_nonblocking(true).unwrap();
+    let (began, mut reply) = (Instant::now(), [0; 1500]);
+    let mut number = 0u64;
+    while !stop.load(Ordering::Relaxed) {
+        let due = began.elapsed().as_millis() as u64 * STARVATION_RATE / 1000;
+        while number < due {
+            number += 1;
+            // All numbers are visited, in an order that looks random.
+            let [.., a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+            attacker.mac = [6, 6, a, b, c, d];
+            let discover = attacker.message(MessageType::Discover, &[]);
+            sent.fetch_add(u64::from(attacker.socket.send(&discover.encode()).is_ok()), Ordering::Relaxed);
+        }
+        while attacker.socket.recv(&mut reply).is_ok() {}
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn d_17_connections_held_open_take_sixteen_descriptors_and_no_lease() {
+    let lab = Lab::new();
+    let serving = lab.serve(&["serve"]);
+    Client::new(&lab, 2).lease().expect("everything is open now");
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", serving.pid())).unwrap().count();
+    let (before, memory) = (descriptors(), resident(&serving));
+    let path = socket2::SockAddr::unix(lab.path().join("state/control.sock")).unwrap();
+    let connect = |_| {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        // Past what the kernel queues for the server there is no connecting.
+        socket.connect(&path).ok().map(|()| socket)
+    };
+    let held: Vec<_> = (0..10_000).map_while(connect).collect();
+    assert!(held.len() > 64, "{} connections", held.len());
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(descriptors() <= before + 16, "{} descriptors, {before} before", descriptors());
+    assert!(resident(&serving) - memory < 2048, "KiB more than {memory}");
+    let address = Client::new(&lab, 1).lease().expect("a lease meanwhile");
+    drop(held);
+    let released = lab.run(&["leases", "release", &address.to_string()]);
+    assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+}
