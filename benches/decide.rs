@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
+use lanboot::boot::plan::Mode;
 use lanboot::config;
 use lanboot::dhcp::decide::{Decision, decide};
 use lanboot::dhcp::request::classify;
@@ -53,6 +54,8 @@ fn answer(bytes: &[u8], book: &mut LeaseBook, settings: &Settings) -> Vec<u8> {
         source: SocketAddrV4::new(Ipv4Addr::new(10, 64, 0, 2), 67),
         mtu: 1500,
         loopback: false,
+        mode: Mode::Server,
+        boot_service: false,
     };
     let now = Timestamp::from_seconds(1_800_000_000);
     let message = Message::decode(bytes).expect("a message");
