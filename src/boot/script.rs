@@ -19,7 +19,7 @@ pub enum Loader {
 }
 
 /// How files are fetched from us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Served {
     /// The TCP port of HTTP, if it is on.
     pub http: Option<u16>,
