@@ -353,7 +353,8 @@ mod tests {
     fn w_05_a_template_has_an_end() {
         let bench = Bench::new();
         let error = |text: &str| bench.made("x.txt.j2", text).unwrap_err();
-        let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}";
+        let endless =
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% set c = b %}{% endfor %}{% endfor %}";
         assert!(error(endless).contains("steps"), "{}", error(endless));
         let circle = error("{% include 'x.txt.j2' %}");
         assert!(circle.starts_with("x.txt.j2:1: "), "{circle}");
@@ -376,7 +377,7 @@ mod tests {
         assert_eq!(made("a.yaml.j2", "- run {{ \"a'b\" | sh }}\n"), "- run \"'a'\\\\''b'\"\n");
         assert_eq!(
             made("a.ign.j2", "{\"a\": {{ disks | tojson }}, \"b\": \"{{ role }}\"}"),
-            "{\"a\": [\"sda\",\"sd\\\"b\"], \"b\": \"web\"}"
+            "{\"a\": [\"sda\", \"sd\\\"b\"], \"b\": \"web\"}"
         );
         assert_eq!(made("a.xml.j2", "<a>{{ '<&>' }}</a>"), "<a>&lt;&amp;&gt;</a>");
         assert_eq!(made("a.ipxe.j2", "{% autoescape false %}{{ '${x}' }}{% endautoescape %}"), "${x}");
