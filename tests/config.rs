@@ -49,7 +49,7 @@ fn lines(problems: &[Problem]) -> String {
 fn every_example_in_the_readme_and_the_docs_works_as_pasted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut examples = 0;
-    for page in ["README.md", "docs/operations.md"] {
+    for page in ["README.md", "docs/operations.md", "docs/templates.md"] {
         let text = fs::read_to_string(root.join(page)).unwrap();
         for block in text.split("```yaml\n").skip(1) {
             let yaml = block.split("```").next().unwrap();
