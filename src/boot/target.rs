@@ -160,7 +160,7 @@ impl Target {
     /// what it needs to start.
     pub fn last_file(&self) -> Option<&Arc<str>> {
         let files = std::iter::once(&self.kernel).chain(&self.initrd);
-        files.filter(|name| !is_url(name)).last()
+        files.rev().find(|name| !is_url(name))
     }
 }
 

@@ -117,7 +117,10 @@ impl Templates {
         });
         let catalog = self.catalog.clone();
         environment.set_loader(move |name| {
-            let Ok(name) = BootName::parse(name.as_bytes()) else { return Ok(None) };
+            // Only templates are compiled: of other files, clients may have put some here (`tftp.uploads`).
+            let name =
+                BootName::parse(name.as_bytes()).ok().filter(|name| name.as_str().ends_with(EXTENSION));
+            let Some(name) = name else { return Ok(None) };
             match catalog.open_file(&name) {
                 Ok(open) => source(open).map(Some),
                 Err(_) => Ok(None),
@@ -340,13 +343,14 @@ mod tests {
     #[test]
     fn w_02_nothing_outside_boot_images_is_included() {
         let bench = Bench::new();
-        std::os::unix::fs::symlink("../secret", bench.base.path().join("root/out")).unwrap();
-        for name in ["../secret", "/etc/passwd", "out", "sub/../../secret", "none"] {
+        std::os::unix::fs::symlink("../secret", bench.base.path().join("root/out.j2")).unwrap();
+        bench.write("plain", "what a client may have put here");
+        for name in ["../secret", "/etc/passwd", "out.j2", "../out.j2", "plain", "sub/../../secret", "none"] {
             let error = bench.made("x.txt.j2", &format!("{{% include '{name}' %}}")).unwrap_err();
             assert!(error.starts_with("x.txt.j2:1: template not found"), "{name}: {error}");
         }
-        bench.write("sub/part", "part of {{ name }}");
-        assert_eq!(bench.made("x.txt.j2", "{% include '/sub/part' %}").unwrap(), "part of node1");
+        bench.write("sub/part.j2", "part of {{ name }}");
+        assert_eq!(bench.made("x.txt.j2", "{% include '/sub/part.j2' %}").unwrap(), "part of node1");
     }
 
     #[test]
