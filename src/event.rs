@@ -339,6 +339,8 @@ named! {
         BadName = "bad_name",
         /// The file is there but may not be read.
         AccessDenied = "access_denied",
+        /// The text that is made for the machine has an error in it, which is in the log: nothing half made is served.
+        Template = "template",
         /// Uploads are not served.
         Upload = "upload",
         /// A file of that name is there: uploads never replace one.

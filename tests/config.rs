@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use lanboot::boot::plan::Mode;
 use lanboot::boot::policy::MachineBoot;
+use lanboot::boot::target::{SCRIPT, Start, Targets, Var};
 use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
 use lanboot::dhcp::classes::{Condition, Glob, Value};
 use lanboot::dhcp::mode::Modes;
@@ -48,7 +49,7 @@ fn lines(problems: &[Problem]) -> String {
 fn every_example_in_the_readme_and_the_docs_works_as_pasted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut examples = 0;
-    for page in ["README.md", "docs/operations.md"] {
+    for page in ["README.md", "docs/operations.md", "docs/templates.md"] {
         let text = fs::read_to_string(root.join(page)).unwrap();
         for block in text.split("```yaml\n").skip(1) {
             let yaml = block.split("```").next().unwrap();
@@ -69,6 +70,26 @@ fn every_yaml_file_of_the_repository_is_right() {
         assert_eq!(lines(&problems(&text)), "", "{}", file.display());
         assert_eq!(config::missing_files(&config::load(&text).unwrap(), |_| true), [], "{}", file.display());
     }
+}
+
+fn targets_arrive(targets: &Targets) {
+    assert_eq!((&targets.default, targets.ipxe.as_deref()), (&Some(Start::Menu), Some("scripts/boot.ipxe")));
+    let [debian, live] = &targets.list[..] else { panic!("{:?}", targets.list) };
+    assert_eq!((&*debian.name, &*debian.title), ("debian", "Debian's installer"));
+    assert_eq!(&*debian.kernel, "debian/{arch}/linux");
+    let initrd: Vec<&str> = debian.initrd.iter().map(|name| &**name).collect();
+    assert_eq!(initrd, ["debian/{arch}/initrd.gz", "http://{server}/more.img"]);
+    let cmdline = "auto=true priority=critical url=http://{server}/{mac}/preseed.cfg role={role} ---";
+    assert_eq!(&*debian.cmdline, cmdline);
+    assert_eq!((&*live.title, &*live.initrd[0], &*live.cmdline), ("live", "live.img", ""));
+    let machine = |mac: &str| targets.machine(mac.parse().ok(), None).unwrap();
+    let first = machine("52:54:00:00:00:01");
+    assert_eq!((&first.boot, &first.once), (&Some(Start::Local), &Some(Start::Target("debian".into()))));
+    assert_eq!(first.vars["role"], Var::Text("web".into()));
+    assert_eq!(first.vars["disks"], Var::List(vec![Var::Text("sda".into()), Var::Text("sdb".into())]));
+    assert_eq!(first.vars["net"], Var::Map([("vlan".to_owned(), Var::Int(7))].into()));
+    assert_eq!(machine("52:54:00:00:00:02").script.as_deref(), Some("node2.ipxe"));
+    assert_eq!(machine("52:54:00:12:34:56").host_name.as_deref(), Some("node1"));
 }
 
 #[test]
@@ -137,7 +158,10 @@ fn every_key_arrives_where_it_is_used() {
     );
     assert_eq!(tftp.uploads, Some(Uploads { dir: "uploads".into(), max_size: 1 << 20 }));
 
+    targets_arrive(&config.targets);
     let dhcp = config.dhcp.unwrap();
+    let boots: Vec<_> = dhcp.machines.iter().skip(3).map(|machine| machine.boot.clone()).collect();
+    assert_eq!(boots, [Some(MachineBoot::File(SCRIPT.into())), Some(MachineBoot::File(SCRIPT.into()))]);
     assert_eq!((dhcp.authoritative, dhcp.always_broadcast), (false, true));
     assert_eq!(
         (dhcp.bootp, dhcp.ports),
@@ -193,7 +217,7 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(name("bios").as_deref(), Some("undionly.kpxe"));
     assert_eq!(name("uefi-x64").as_deref(), Some("snponly.efi"));
     assert_eq!(name("uefi-x64-http").as_deref(), Some("http://{server}/snponly.efi"));
-    assert_eq!(dhcp.boot.ipxe.as_deref(), Some("scripts/boot.ipxe"));
+    assert_eq!(dhcp.boot.ipxe.as_deref(), Some(SCRIPT), "with a default, a script is made for each machine");
     assert_eq!(dhcp.boot.bootp.as_deref(), Some("pxelinux.0"));
     let machines: Vec<_> = dhcp.machines.iter().collect();
     assert_eq!(

@@ -4,11 +4,15 @@ use crate::boot::name::BootName;
 use crate::cli::config_file::Loaded;
 use crate::config::{self, MissingFile, Problem};
 use crate::images::Catalog;
+use crate::server::templates::EXTENSION;
 
-/// Files that are not there.
+/// Files that are not there, nor a template that they are made from.
 pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
-    config::missing_files(&loaded.config, |name| images.join(name.replace('\\', "/")).is_file())
+    config::missing_files(&loaded.config, |name| {
+        let name = name.replace('\\', "/");
+        images.join(&name).is_file() || images.join(format!("{name}{EXTENSION}")).is_file()
+    })
 }
 
 /// Files that are mapped to an architecture, or to iPXE, that cannot start them. Those that cannot be read count as

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::boot_files;
+use super::check_templates;
 use super::config_file::{LoadError, Loaded, load_file};
 use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
@@ -24,11 +25,26 @@ pub fn run(config: Option<&Path>) -> ExitCode {
         }
     };
     let problems = of_boot_files(&loaded);
-    if problems.is_empty() {
-        println!("{}: ok: {}", loaded.path.display(), summary(&loaded.config));
+    let templates = check_templates::check(&loaded.config);
+    let images = loaded.config.images.display();
+    templates.notes.iter().for_each(|line| eprintln!("note: {images}/{line}"));
+    for line in &templates.problems {
+        // What is wrong with a target has a key of the configuration before it, and no file.
+        let is_target = line.starts_with("targets.");
+        let place = if is_target { format!("{}: ", loaded.path.display()) } else { format!("{images}/") };
+        eprintln!("{place}{line}");
+    }
+    if problems.is_empty() && templates.problems.is_empty() {
+        let made = match templates.templates {
+            0 => String::new(),
+            number => format!(", {}", count(number, "template")),
+        };
+        println!("{}: ok: {}{made}", loaded.path.display(), summary(&loaded.config));
         return ExitCode::SUCCESS;
     }
-    eprintln!("{}", LoadError::Problems { path: loaded.path, problems });
+    if !problems.is_empty() {
+        eprintln!("{}", LoadError::Problems { path: loaded.path, problems });
+    }
     ExitCode::from(1)
 }
 
@@ -50,9 +66,12 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     problems
 }
 
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// One line that shows whether the file says what its author meant.
 fn summary(config: &Config) -> String {
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let mut parts = Vec::new();
     match &config.dhcp {
         Some(settings) => {
@@ -69,6 +88,9 @@ fn summary(config: &Config) -> String {
             parts.push(count(settings.boot.arch.len(), "boot architecture"));
         }
         None => parts.push("dhcp off".to_owned()),
+    }
+    if !config.targets.list.is_empty() {
+        parts.push(count(config.targets.list.len(), "target"));
     }
     match &config.tftp {
         Some(tftp) => parts.push(format!("tftp on port {}", tftp.port)),

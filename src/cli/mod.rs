@@ -2,6 +2,7 @@
 
 pub mod boot_files;
 mod check;
+mod check_templates;
 pub mod config_file;
 pub mod demo;
 mod leases;

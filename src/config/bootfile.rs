@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::keys::Section;
-use super::read::{Reader, suggestion};
+use super::read::{At, Reader, suggestion};
+use super::targets::{self, Written};
 use super::yaml::{Data, Node};
 use crate::boot::policy::{MachineBoot, Policy, is_ipxe_script};
+use crate::boot::target::Start;
 use crate::types::Arch;
 
 /// What iPXE gets if `boot.ipxe` is left out.
@@ -22,10 +24,14 @@ const TEMPLATES_NOT_BUILT: &[&str] = &["mac", "mac_hyphen", "uuid", "arch", "ip"
 /// The longest text that `{server}` can become.
 const LONGEST_SERVER: &str = "255.255.255.255";
 
-/// Reads `boot:`; defaults if it is not there.
-pub(super) fn policy(reader: &mut Reader, node: Option<&Node>) -> Policy {
+/// Reads `boot:`, and `boot.default` apart; defaults if it is not there.
+pub(super) fn policy(
+    reader: &mut Reader,
+    node: Option<&Node>,
+    targets: &[Written],
+) -> (Policy, Option<At<Start>>) {
     let mut policy = Policy { ipxe: Some(DEFAULT_IPXE.into()), ..Policy::default() };
-    let Some(node) = node else { return policy };
+    let Some(node) = node else { return (policy, None) };
     let fields = reader.fields(node, Section::Boot);
     if let Some(node) = fields.get("arch") {
         policy.arch = by_arch(reader, node);
@@ -36,7 +42,8 @@ pub(super) fn policy(reader: &mut Reader, node: Option<&Node>) -> Policy {
     if let Some(node) = fields.get("bootp") {
         policy.bootp = name(reader, node, MAX_BOOTP_NAME);
     }
-    policy
+    let default = fields.get("default").and_then(|node| targets::start(reader, node, targets));
+    (policy, default)
 }
 
 /// Reads `boot` of a machine: one name, or names by architecture.

@@ -7,7 +7,10 @@ use super::Config;
 use super::file::{self, File};
 use super::mode::Written;
 use super::read::{At, Reader};
+use super::targets::{self, Boot};
 use crate::boot::plan::Mode;
+use crate::boot::policy::{MachineBoot, Policy};
+use crate::boot::target::{SCRIPT, Targets};
 use crate::dhcp::mode::Modes;
 use crate::dhcp::subnet::{Machine, Settings, Subnet};
 use crate::types::{Ipv4Network, Ipv4Range};
@@ -29,6 +32,8 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     check_machines(reader, machines, &dhcp.subnets);
     let modes = modes.unwrap_or(Modes::all(None));
     let is_off = modes.is_off();
+    let targets = targets::check(reader, &file);
+    let File { dhcp, .. } = &file;
     let settings = Settings {
         modes,
         authoritative: dhcp.authoritative,
@@ -42,13 +47,14 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         options: file.dhcp.options,
         classes: file.dhcp.classes,
         machines: file.machines.into_iter().filter_map(machine).collect::<Vec<Machine>>().into(),
-        boot: file.boot,
+        boot: boot_policy(file.boot, &targets),
     };
     Config {
         interfaces: file.interfaces,
         state: file.state,
         images: file.images,
         dhcp: (!is_off).then_some(settings),
+        targets,
         tftp: file.tftp,
         log: file.log,
     }
@@ -67,16 +73,29 @@ fn subnet(written: file::Subnet) -> Option<Subnet> {
 }
 
 fn machine(written: file::Machine) -> Option<Machine> {
-    let (mac, uuid) = (written.mac.map(|at| at.value), written.uuid.map(|at| at.value));
-    let name = mac.map(|mac| mac.to_string()).or_else(|| uuid.map(|uuid| uuid.to_string()))?;
+    let made = || MachineBoot::File(SCRIPT.into());
     Some(Machine {
-        name: written.name.map_or(name, |at| at.value).into(),
-        mac,
-        uuid,
+        name: written.known_as()?.into(),
+        mac: written.mac.map(|at| at.value),
+        uuid: written.uuid.map(|at| at.value),
         address: written.address.map(|at| at.value),
-        boot: written.boot,
+        boot: match written.boot {
+            Some(Boot::Start(_)) => Some(made()),
+            // The script that is made goes on with this one when `once` is over.
+            _ if written.once.is_some() => Some(made()),
+            Some(Boot::Files(files)) => Some(files),
+            None => None,
+        },
         options: written.options,
     })
+}
+
+/// What `boot:` says to firmware and to iPXE. With a default, iPXE gets the script that is made for each machine.
+fn boot_policy(written: Policy, targets: &Targets) -> Policy {
+    match targets.default {
+        Some(_) => Policy { ipxe: Some(SCRIPT.into()), ..written },
+        None => written,
+    }
 }
 
 /// Networks are of hosts, and disjoint.

@@ -1,6 +1,7 @@
 //! config.yaml as written: every value read by its type, defaults filled in. What only shows across keys is checked
 //! in `check.rs`.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,10 +12,12 @@ use super::keys::Section;
 use super::mode;
 use super::options::{domain_name, options};
 use super::read::{At, Fields, Reader, one_or_more};
+use super::targets::{self, Boot, Written};
 use super::tftp;
 use super::yaml::{Data, Node};
 use super::{Interfaces, Log, LogFormat, LogLevel, Tftp};
-use crate::boot::policy::{MachineBoot, Policy};
+use crate::boot::policy::Policy;
+use crate::boot::target::{Start, Var};
 use crate::dhcp::classes::Class;
 use crate::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
@@ -27,6 +30,9 @@ pub(super) struct File {
     pub(super) images: PathBuf,
     pub(super) dhcp: Dhcp,
     pub(super) boot: Policy,
+    /// `boot.default`
+    pub(super) default: Option<At<Start>>,
+    pub(super) targets: Vec<Written>,
     pub(super) machines: Vec<Machine>,
     pub(super) tftp: Option<Tftp>,
     pub(super) log: Log,
@@ -66,8 +72,21 @@ pub(super) struct Machine {
     pub(super) mac: Option<At<MacAddr>>,
     pub(super) uuid: Option<At<Uuid>>,
     pub(super) address: Option<At<Ipv4Addr>>,
-    pub(super) boot: Option<MachineBoot>,
+    pub(super) boot: Option<Boot>,
+    pub(super) once: Option<At<Start>>,
+    pub(super) vars: BTreeMap<String, Var>,
     pub(super) options: OptionSet,
+}
+
+impl Machine {
+    /// Its name, or what it is known by. `None` only after a problem.
+    pub(super) fn known_as(&self) -> Option<String> {
+        let name = self.name.as_ref().map(|at| at.value.clone());
+        let mac = || self.mac.map(|at| at.value.to_string());
+        name.filter(|_| self.mac.is_some() || self.uuid.is_some())
+            .or_else(mac)
+            .or_else(|| self.uuid.map(|at| at.value.to_string()))
+    }
 }
 
 /// The lease of a subnet that says nothing.
@@ -84,17 +103,21 @@ const PORTS: Ports = Ports { server: 67, client: 68, proxy: 4011 };
 /// Reads the whole file.
 pub(super) fn read(reader: &mut Reader, root: &Node) -> File {
     let fields = reader.fields(root, Section::Top);
+    let targets = targets::targets(reader, fields.get("targets"));
+    let (boot, default) = bootfile::policy(reader, fields.get("boot"), &targets);
     File {
         id: root.id,
         interfaces: fields.get("interfaces").map_or(Interfaces::Auto, |node| interfaces(reader, node)),
         state: path(reader, &fields, "state", "/var/lib/lanboot"),
         images: path(reader, &fields, "images", "boot-images"),
         dhcp: dhcp(reader, root.id, fields.get("dhcp")),
-        boot: bootfile::policy(reader, fields.get("boot")),
+        boot,
+        default,
         machines: match fields.get("machines") {
-            Some(node) => reader.list(node).iter().map(|node| machine(reader, node)).collect(),
+            Some(node) => reader.list(node).iter().map(|node| machine(reader, node, &targets)).collect(),
             None => Vec::new(),
         },
+        targets,
         tftp: tftp::tftp(reader, fields.get("tftp")),
         log: log(reader, fields.get("log")),
     }
@@ -269,7 +292,7 @@ fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {
     lease
 }
 
-fn machine(reader: &mut Reader, node: &Node) -> Machine {
+fn machine(reader: &mut Reader, node: &Node, targets: &[Written]) -> Machine {
     let fields = reader.fields(node, Section::Machine);
     let named = fields.get("mac").is_some() || fields.get("uuid").is_some();
     if !named && matches!(node.data, Data::Map(_) | Data::Null) {
@@ -285,7 +308,9 @@ fn machine(reader: &mut Reader, node: &Node) -> Machine {
         address: fields
             .get("address")
             .and_then(|node| reader.parse(node, "an IPv4 address like 192.168.77.10")),
-        boot: fields.get("boot").and_then(|node| bootfile::machine_boot(reader, node)),
+        boot: fields.get("boot").and_then(|node| targets::machine_boot(reader, node, targets)),
+        once: fields.get("once").and_then(|node| targets::start(reader, node, targets)),
+        vars: fields.get("vars").map_or(BTreeMap::new(), |node| targets::vars(reader, node)),
         options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
     }
 }

@@ -11,6 +11,7 @@ pub(super) enum Section {
     Class,
     Route,
     Boot,
+    Target,
     Machine,
     Tftp,
     Uploads,
@@ -21,7 +22,9 @@ impl Section {
     /// The keys that are read.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Section::Top => &["interfaces", "state", "images", "dhcp", "boot", "machines", "tftp", "log"],
+            Section::Top => {
+                &["interfaces", "state", "images", "dhcp", "boot", "targets", "machines", "tftp", "log"]
+            }
             Section::Dhcp => &[
                 "mode",
                 "authoritative",
@@ -42,8 +45,9 @@ impl Section {
             Section::Lease => &["default", "min", "max"],
             Section::Class => &["match", "options", "boot"],
             Section::Route => &["to", "via"],
-            Section::Boot => &["arch", "ipxe", "bootp"],
-            Section::Machine => &["name", "mac", "uuid", "address", "boot", "options"],
+            Section::Boot => &["arch", "ipxe", "bootp", "default"],
+            Section::Target => &["title", "kernel", "initrd", "cmdline"],
+            Section::Machine => &["name", "mac", "uuid", "address", "boot", "once", "vars", "options"],
             Section::Tftp => &[
                 "port",
                 "listen",

@@ -59,12 +59,13 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
         let key = format!("boot.arch.{}", key_of(*arch));
         add(name, key, format!("{arch} clients"), Target::Firmware(*arch));
     }
-    // A server that only gives addresses does not need the default.
+    // A server that only gives addresses does not need the default; nor does one with targets, which makes a menu.
     let boots = !boot.arch.is_empty()
         || boot.bootp.is_some()
         || settings.machines.iter().any(|machine| machine.boot.is_some())
         || settings.classes.iter().any(|class| class.boot.is_some());
-    if let Some(name) = boot.ipxe.as_ref().filter(|name| boots || ***name != *DEFAULT_IPXE) {
+    let needs_default = boots && config.targets.list.is_empty();
+    if let Some(name) = boot.ipxe.as_ref().filter(|name| needs_default || ***name != *DEFAULT_IPXE) {
         add(name, "boot.ipxe".to_owned(), "iPXE".to_owned(), Target::Ipxe);
     }
     if let Some(name) = &boot.bootp {

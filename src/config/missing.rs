@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::mapped::{mapped, problems_at};
-use super::{Config, Problem};
+use super::{Config, Problem, targets};
+use crate::boot::target::SCRIPT;
 
 /// A boot file that is named and not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +20,13 @@ pub struct MissingFile {
 /// The boot files that `config` names and for which `exists` says no, in the order of the keys. URLs and names with
 /// templates (`{server}`) are not asked about: they are not files of this machine, or not known yet.
 pub fn missing_files(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<MissingFile> {
-    let named = mapped(config).into_iter();
-    let missing =
-        named.filter(|file| !file.name.contains("://") && !file.name.contains('{') && !exists(&file.name));
-    missing.map(|file| MissingFile { name: file.name, wanted_by: file.key, clients: file.clients }).collect()
+    let mut wanted = targets::wanted(&config.targets);
+    wanted.extend(mapped(config).into_iter().map(|file| (file.name, file.key, file.clients)));
+    // What is made for each machine is in no file.
+    wanted.retain(|(name, _, _)| {
+        !name.contains("://") && !name.contains('{') && **name != *SCRIPT && !exists(name)
+    });
+    wanted.into_iter().map(|(name, wanted_by, clients)| MissingFile { name, wanted_by, clients }).collect()
 }
 
 /// [`missing_files`] as problems of the file whose `text` is the one that `config` was loaded from; `images` is the

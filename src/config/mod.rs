@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use crate::boot::target::Targets;
 use crate::dhcp::subnet::Settings;
 use crate::tftp::{Engine, Limits, Ports};
 
@@ -23,6 +24,7 @@ mod mode;
 mod options;
 mod place;
 mod read;
+mod targets;
 mod tftp;
 mod wrong;
 mod yaml;
@@ -51,6 +53,8 @@ pub struct Config {
     pub images: PathBuf,
     /// DHCP, as the server or beside another one; `None` with `dhcp.mode: off`.
     pub dhcp: Option<Settings>,
+    /// What machines start once a loader runs, and what is known of them for texts made for them.
+    pub targets: Targets,
     /// The TFTP server; `None` with `tftp: off`.
     pub tftp: Option<Tftp>,
     /// How to log.

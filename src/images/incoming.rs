@@ -22,6 +22,8 @@ use crate::types::Escaped;
 
 /// How the name of a file begins that is not whole yet. Clients may not use such names.
 const TEMPORARY: &str = ".lanboot-upload-";
+/// How the names of templates end (`server/templates.rs`). Clients may not use such names.
+const TEMPLATE: &str = ".j2";
 /// How old what is left of an upload must be before it is removed: another lanboot may be at it.
 const LEFT_OVER: Duration = Duration::from_secs(3600);
 
@@ -75,7 +77,8 @@ impl Incoming {
     /// and as [`super::Catalog::open_file`] says.
     pub fn create(&self, name: &BootName) -> Result<NewFile, Refusal> {
         let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
-        if last.starts_with(TEMPORARY) {
+        // What a client puts here is never rendered: the folder may be that of the boot files.
+        if last.starts_with(TEMPORARY) || last.to_ascii_lowercase().ends_with(TEMPLATE) {
             return Err(Refusal::BadName);
         }
         let parent = self.root.look_up(folder, LIST);
@@ -207,6 +210,15 @@ mod tests {
             (names(&root), names(&root.join("sub"))),
             (vec!["new".into(), "old".into(), "sub".into()], vec!["new".into()])
         );
+    }
+
+    #[test]
+    fn w_02_a_client_cannot_put_a_template_here() {
+        let (base, incoming) = folder();
+        for name in ["x.j2", "sub/X.J2", "old.j2"] {
+            assert_eq!(create(&incoming, name).unwrap_err(), Refusal::BadName, "{name}");
+        }
+        assert_eq!(names(&base.path().join("root")), ["old", "sub"]);
     }
 
     #[test]

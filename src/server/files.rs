@@ -6,7 +6,11 @@ use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::server::known::{Known, KnownMachine};
-use crate::server::texts;
+use crate::server::subject::Subject;
+use crate::server::targets::Starts;
+use crate::server::templates::{EXTENSION, Templates};
+use crate::server::texts::{self, Making};
+use crate::server::told::Told;
 use crate::types::MacAddr;
 
 /// Everything that can be asked for. Cheap to clone.
@@ -14,6 +18,9 @@ use crate::types::MacAddr;
 pub struct Files {
     catalog: Catalog,
     known: Known,
+    starts: Starts,
+    templates: Templates,
+    told: Told,
 }
 
 /// Who asks.
@@ -30,7 +37,27 @@ pub struct Asker {
 impl Files {
     /// The files of `catalog`, for the machines that `known` knows.
     pub fn new(catalog: Catalog, known: Known) -> Files {
-        Files { catalog, known }
+        let told = Told::default();
+        let templates = Templates::new(catalog.clone(), told.clone());
+        Files { catalog, known, starts: Starts::default(), templates, told }
+    }
+
+    /// These files, where machines start what `starts` says.
+    pub fn starting(self, starts: Starts) -> Files {
+        Files { starts, ..self }
+    }
+
+    /// What machines start.
+    pub fn starts(&self) -> &Starts {
+        &self.starts
+    }
+
+    /// The machine at `address` was sent the whole of the content `name`: its `once` may be over.
+    pub fn sent(&self, name: &str, address: Ipv4Addr) {
+        // Most machines have no `once`, and most names are asked for by those.
+        if self.starts.targets().machines().iter().any(|machine| machine.once.is_some()) {
+            self.starts.sent(name, texts::is_script(name), &self.known.at(address));
+        }
     }
 
     /// Who asks from `address` at our address `server`.
@@ -42,35 +69,72 @@ impl Files {
     ///
     /// 1. the file of that name in the machine's own folder: `52-54-00-12-34-56/`, `52:54:00:12:34:56/` or, of a
     ///    Raspberry Pi, its serial number;
-    /// 2. the file of that name;
-    /// 3. text of that name that is made for the machine;
-    /// 4. 1 to 3 for the name without the NUL, 0xFF and space bytes at its end ([`BootName::parse_trimmed`]);
-    /// 5. a file whose name differs in ASCII case alone ([`Catalog::open_in_any_case`]), in the order of 1, 2 and 4.
+    /// 2. what the machine is to start, where that is said and a loader asks for its configuration ([`texts::own`]);
+    /// 3. the file of that name. Where the name names a machine (`01-<mac>`, `<mac>/…`), it comes before 2;
+    /// 4. of `<mac>/rest`, the file `rest` in that machine's folder in another spelling, and the template `rest.j2`;
+    /// 5. other text of that name that is made for the machine ([`texts::usual`]);
+    /// 6. 1 to 5 for the name without the NUL, 0xFF and space bytes at its end ([`BootName::parse_trimmed`]);
+    /// 7. a file whose name differs in ASCII case alone ([`Catalog::open_in_any_case`]), in the order of 1, 3 and 6.
+    ///
+    /// Where it says file, a template comes next: the file of that name with `.j2` at its end, rendered. Templates
+    /// themselves cannot be asked for.
     ///
     /// A machine never gets another machine's file, or one of another folder, for a name that it asks for with a
     /// folder: a Raspberry Pi takes `<serial>/start4.elf` being missing as the sign to ask for `start4.elf` itself.
     ///
     /// # Errors
-    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; and what [`Catalog::open_file`] says of a file
-    /// that is there but cannot be served.
+    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::Template`] if what is made has an error
+    /// in it; and what [`Catalog::open_file`] says of a file that is there but cannot be served.
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
         let folders = own_folders(&asker.machine);
         let mut refused = None;
         for name in BootName::readings(asked) {
-            match self.open(&name, &folders) {
-                Ok(open) => return Ok(Content::File(open)),
+            match self.find_name(&name, asker, &folders) {
                 Err(why @ (Refusal::NotFound | Refusal::BadName)) => _ = refused.get_or_insert(why),
-                Err(why) => return Err(why),
-            }
-            if let Some(text) = texts::text(&name, asker) {
-                return Ok(Content::Text(text));
+                found => return found,
             }
         }
-        let in_any_case = BootName::readings(asked).find_map(|name| {
+        for name in BootName::readings(asked) {
+            let subject = Subject::of(&name, asker, &self.starts);
             let own = folders.iter().map(|folder| name.within(folder));
-            own.chain([name.clone()]).find_map(|name| self.catalog.open_in_any_case(&name))
-        });
-        in_any_case.map(Content::File).ok_or(refused.unwrap_or(Refusal::BadName))
+            for name in own.chain([name.clone()]) {
+                if let Some(found) = self.open_in_any_case(&name) {
+                    return self.content(&name, found, &subject);
+                }
+            }
+        }
+        Err(refused.unwrap_or(Refusal::BadName))
+    }
+
+    fn find_name(&self, name: &BootName, asker: &Asker, folders: &[BootName]) -> Result<Content, Refusal> {
+        let subject = Subject::of(name, asker, &self.starts);
+        let making = Making { name, subject: &subject, starts: &self.starts, told: &self.told };
+        let text =
+            |made: Result<String, Refusal>| made.map(|text| Content::text(name.as_str(), text.into_bytes()));
+        for folder in folders {
+            if let Some(found) = self.open(&name.within(folder))? {
+                return self.content(&name.within(folder), found, &subject);
+            }
+        }
+        let own = texts::own(making);
+        if let Some(made) = own.as_ref().filter(|_| !subject.is_named) {
+            return text(made.clone());
+        }
+        if let Some(found) = self.open(name)? {
+            return self.content(name, found, &subject);
+        }
+        if let Some(rest) = &subject.rest {
+            let named = KnownMachine { mac: subject.facts.mac, ..KnownMachine::default() };
+            for folder in own_folders(&named) {
+                if let Some(found) = self.open(&rest.within(&folder))? {
+                    return self.content(name, found, &subject);
+                }
+            }
+            if let Some(found) = self.open_template(rest)? {
+                return self.content(name, found, &subject);
+            }
+        }
+        own.or_else(|| texts::usual(making, asker)).map_or(Err(Refusal::NotFound), text)
     }
 
     /// Bytes of the file that the machine with this MAC gets for `name`, before it has an address to ask from. `None` if
@@ -78,19 +142,49 @@ impl Files {
     pub fn size(&self, name: &str, mac: Option<MacAddr>) -> Option<u64> {
         let name = BootName::parse(name.as_bytes()).ok()?;
         let folders = own_folders(&KnownMachine { mac, ..KnownMachine::default() });
-        self.open(&name, &folders).ok().map(|open| open.size)
+        let own = folders.iter().map(|folder| name.within(folder));
+        let found = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten())?;
+        (!is_template(&found)).then_some(found.size)
     }
 
-    /// The file `name` of the first of `folders` that has it, or of the whole folder.
-    fn open(&self, name: &BootName, folders: &[BootName]) -> Result<OpenFile, Refusal> {
-        for folder in folders {
-            match self.catalog.open_file(&name.within(folder)) {
-                Err(Refusal::NotFound) => {}
-                found => return found,
-            }
+    /// The file `name`, or else its template.
+    fn open(&self, name: &BootName) -> Result<Option<OpenFile>, Refusal> {
+        // What a template has for other machines is not shown.
+        if name.as_str().to_ascii_lowercase().ends_with(EXTENSION) {
+            return Ok(None);
         }
-        self.catalog.open_file(name)
+        match self.catalog.open_file(name) {
+            Err(Refusal::NotFound) => self.open_template(name),
+            found => found.map(Some),
+        }
     }
+
+    fn open_template(&self, name: &BootName) -> Result<Option<OpenFile>, Refusal> {
+        let template = BootName::parse(format!("{name}{EXTENSION}").as_bytes());
+        match template.map(|template| self.catalog.open_file(&template)) {
+            Err(_) | Ok(Err(Refusal::NotFound)) => Ok(None),
+            Ok(found) => found.map(Some),
+        }
+    }
+
+    fn open_in_any_case(&self, name: &BootName) -> Option<OpenFile> {
+        let template = || BootName::parse(format!("{name}{EXTENSION}").as_bytes()).ok();
+        let file = self.catalog.open_in_any_case(name).filter(|open| !is_template(open));
+        file.or_else(|| self.catalog.open_in_any_case(&template()?))
+    }
+
+    /// A file as it is, or what is rendered from a template, under the name `name`.
+    fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Content, Refusal> {
+        if !is_template(&open) {
+            return Ok(Content::File(open));
+        }
+        let text = self.templates.text(open, &subject.facts)?;
+        Ok(Content::text(name.as_str(), text.into_bytes()))
+    }
+}
+
+fn is_template(open: &OpenFile) -> bool {
+    open.name.to_ascii_lowercase().ends_with(EXTENSION)
 }
 
 /// The names that the machine's own folder may have.
@@ -122,12 +216,17 @@ mod tests {
     impl Bench {
         /// A folder with these files, which have their names as content, and a file `secret` beside it.
         fn with(names: &[&str]) -> Bench {
+            Bench::configured("dhcp: {mode: off}", names)
+        }
+
+        fn configured(yaml: &str, names: &[&str]) -> Bench {
             let base = tempfile::tempdir().unwrap();
             fs::create_dir(base.path().join("root")).unwrap();
             fs::write(base.path().join("secret"), "secret").unwrap();
             let catalog = Catalog::open(&base.path().join("root")).unwrap();
             let known = Known::default();
-            let bench = Bench { files: Files::new(catalog, known.clone()), base, known };
+            let starts = Starts::forgetful(&crate::config::load(yaml).unwrap());
+            let bench = Bench { files: Files::new(catalog, known.clone()).starting(starts), base, known };
             names.iter().for_each(|name| bench.add(name));
             bench
         }

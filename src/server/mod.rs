@@ -21,11 +21,15 @@ pub mod port;
 mod proxy;
 mod slot;
 mod socket;
+mod subject;
 mod taps;
+pub mod targets;
+pub mod templates;
 mod texts;
 pub mod tftp;
 pub mod tftp_async;
 pub mod tftp_upload;
+pub mod told;
 mod transfers;
 
 use std::fmt;
@@ -54,6 +58,7 @@ use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
 use crate::server::socket::{DhcpSocket, Sharing};
+use crate::server::targets::Starts;
 use crate::server::transfers::Transfers;
 
 /// Why the server could not start: what was attempted, on what, and what to do.
@@ -97,10 +102,7 @@ impl Server {
         let mut warnings = Vec::new();
         let known = Known::default();
         let files = match &config.tftp {
-            Some(_) => {
-                let catalog = Catalog::open(&config.images).map_err(|error| StartError(error.to_string()))?;
-                Some(Files::new(catalog, known.clone()))
-            }
+            Some(_) => Some(open_files(config, keep, known.clone(), &mut warnings)?),
             None => None,
         };
         let (mut dhcp, mut boot_files) = (None, None);
@@ -186,6 +188,25 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>, StartError> {
         ));
     }
     Ok(interfaces)
+}
+
+/// The folder of boot files, and what machines start.
+fn open_files(
+    config: &Config,
+    keep: Keep,
+    known: Known,
+    warnings: &mut Vec<String>,
+) -> Result<Files, StartError> {
+    let catalog = Catalog::open(&config.images).map_err(|error| StartError(error.to_string()))?;
+    let starts = match keep {
+        Keep::OnDisk => {
+            let (starts, warning) = Starts::open(config);
+            warnings.extend(warning);
+            starts
+        }
+        Keep::InMemory => Starts::forgetful(config),
+    };
+    Ok(Files::new(catalog, known).starting(starts))
 }
 
 fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {

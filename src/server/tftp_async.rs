@@ -165,6 +165,7 @@ fn reply(reason: Refusal) -> Reply {
         Refusal::Exists => Reply::FileAlreadyExists,
         Refusal::TooLarge | Refusal::DiskFull => Reply::DiskFull,
         Refusal::Busy => Reply::Msg("Server is busy, try again".to_owned()),
+        Refusal::Template => Reply::Msg("The script has an error: see the server's log".to_owned()),
         Refusal::Io => Reply::Msg("Cannot read the file".to_owned()),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::config::Tftp;
+use crate::event::Event;
 use crate::server::files::Files;
 use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
@@ -60,8 +61,13 @@ impl Transfers {
         let Transfers { listeners, settings, files, uploads, served } = self;
         let listeners = listeners.into_iter().map(|(_, listener)| listener);
         let (limits, ports) = (settings.limits, settings.ports);
-        let recorder = recorder.clone();
-        let record = move |event| recorder.record("tftp", &event);
+        let (recorder, sent_by) = (recorder.clone(), files.clone());
+        let record = move |event: Event| {
+            if let Event::TftpSent { file, peer, .. } = &event {
+                sent_by.sent(file, *peer.ip());
+            }
+            recorder.record("tftp", &event);
+        };
         if settings.engine == Engine::Native {
             let service = tftp::Service { files, uploads, limits, ports, served, record };
             return Ok(Running::Native(tftp::start(listeners.collect(), service)?));

@@ -14,6 +14,7 @@ pub fn error(reason: Refusal) -> Packet<'static> {
         Refusal::TooLarge => (ErrorCode::DISK_FULL, b"File is too large"),
         Refusal::DiskFull => (ErrorCode::DISK_FULL, b"Disk full"),
         Refusal::Busy => (ErrorCode::UNDEFINED, b"Server is busy, try again"),
+        Refusal::Template => (ErrorCode::UNDEFINED, b"The script has an error: see the server's log"),
         Refusal::Io => (ErrorCode::UNDEFINED, b"The server's disk failed"),
     };
     Packet::Error { code, message }

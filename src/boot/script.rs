@@ -1,0 +1,501 @@
+//! The text by which a loader starts what a machine is to start: for iPXE, GRUB and PXELINUX from the same entry.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use crate::boot::escape::shell_word;
+use crate::boot::facts::Facts;
+use crate::boot::target::{Start, Target, Targets, is_url};
+
+/// Who reads the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loader {
+    /// iPXE, on every firmware.
+    Ipxe,
+    /// GRUB 2, on every firmware.
+    Grub,
+    /// PXELINUX, on a BIOS.
+    Pxelinux,
+}
+
+/// How files are fetched from us.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// The TCP port of HTTP, if it is on.
+    pub http: Option<u16>,
+    /// The UDP port of TFTP, if it is on.
+    pub tftp: Option<u16>,
+}
+
+/// How long a menu waits for a key before it starts the local disk, in seconds.
+pub const MENU_SECONDS: u32 = 10;
+/// How long a failure stays on the screen before the firmware goes on, in seconds.
+const FAILED_SECONDS: u32 = 10;
+/// The usual ports, which are left out of URLs.
+const HTTP_PORT: u16 = 80;
+const TFTP_PORT: u16 = 69;
+
+/// Why no text can be made: which target, which of its keys, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScriptError {
+    /// `targets.debian.cmdline`
+    pub key: String,
+    /// For people.
+    pub why: String,
+}
+
+impl Served {
+    /// The URL of the file `name` at our address `server`: by HTTP if that is on.
+    pub fn url(self, server: Ipv4Addr, name: &str) -> String {
+        let (scheme, port, usual) = match (self.http, self.tftp) {
+            (Some(port), _) => ("http", port, HTTP_PORT),
+            (None, port) => ("tftp", port.unwrap_or(TFTP_PORT), TFTP_PORT),
+        };
+        let port = if port == usual { String::new() } else { format!(":{port}") };
+        format!("{scheme}://{server}{port}/{}", in_url(name))
+    }
+}
+
+/// The text that makes `loader` start `start` on the machine that `facts` are of.
+///
+/// # Errors
+/// A target has a variable in it that has no value for this machine, or something that this loader cannot be told. A menu
+/// leaves such a target out.
+pub fn script(
+    loader: Loader,
+    start: &Start,
+    targets: &Targets,
+    facts: &Facts<'_>,
+    served: Served,
+) -> Result<String, ScriptError> {
+    let target = match start {
+        Start::Target(name) => targets.get(name),
+        Start::Menu => {
+            let entries =
+                targets.list.iter().filter_map(|target| Entry::new(loader, target, facts, served).ok());
+            return Ok(menu(loader, &entries.collect::<Vec<_>>()));
+        }
+        Start::Local => None,
+    };
+    let Some(target) = target else { return Ok(local(loader)) };
+    let entry = Entry::new(loader, target, facts, served)?;
+    Ok(match loader {
+        Loader::Ipxe => {
+            format!("#!ipxe\n{}boot || goto failed\n{}", entry.ipxe("failed"), ipxe_failed(&entry.name))
+        }
+        Loader::Grub => format!("{}boot\n{}", entry.grub(), grub_failed(&entry.name)),
+        Loader::Pxelinux => format!("DEFAULT {}\nPROMPT 0\n{}", entry.name, entry.pxelinux()),
+    })
+}
+
+/// An iPXE script that goes on with another one: a name beneath boot-images/ or a URL.
+pub fn chain(script: &str, server: Ipv4Addr, served: Served) -> String {
+    let script = script.replace("{server}", &server.to_string());
+    let url = if is_url(&script) { script } else { served.url(server, &script) };
+    format!("#!ipxe\nchain --replace {url} || goto failed\n{}", ipxe_failed(&url))
+}
+
+/// A target with everything filled in, fit for one loader.
+struct Entry {
+    name: String,
+    title: String,
+    kernel: String,
+    initrd: Vec<String>,
+    cmdline: String,
+}
+
+impl Entry {
+    fn new(loader: Loader, target: &Target, facts: &Facts<'_>, served: Served) -> Result<Entry, ScriptError> {
+        let error =
+            |key: &str, why: String| ScriptError { key: format!("targets.{}.{key}", target.name), why };
+        let fill = |key: &str, text: &str| {
+            let filled = facts.fill(text);
+            let filled =
+                filled.map_err(|name| error(key, format!("{{{name}}} is not known of this machine")))?;
+            match unfit(loader, &filled) {
+                Some(why) => Err(error(key, why)),
+                None => Ok(filled),
+            }
+        };
+        let file = |key: &str, name: &str| {
+            let name = fill(key, name)?;
+            located(loader, &name, facts.server, served)
+                .ok_or_else(|| error(key, format!("{loader:?} cannot load {name}: it has no such protocol")))
+        };
+        Ok(Entry {
+            name: target.name.to_string(),
+            title: target.title.clone(),
+            kernel: file("kernel", &target.kernel)?,
+            initrd: target.initrd.iter().map(|name| file("initrd", name)).collect::<Result<_, _>>()?,
+            cmdline: fill("cmdline", &target.cmdline)?,
+        })
+    }
+
+    /// The commands that load it. With UEFI, an older kernel looks its RAM disks up by the names in `initrd=`; a newer one
+    /// takes what iPXE hands it and does not look.
+    fn ipxe(&self, failed: &str) -> String {
+        let mut kernel = format!("kernel {}", self.kernel);
+        let mut initrds = String::new();
+        for (i, url) in self.initrd.iter().enumerate() {
+            let _ = write!(kernel, " initrd=initrd{i}");
+            let _ = writeln!(initrds, "initrd --name initrd{i} {url} || goto {failed}");
+        }
+        if !self.cmdline.is_empty() {
+            let _ = write!(kernel, " {}", self.cmdline);
+        }
+        format!("{kernel} || goto {failed}\n{initrds}")
+    }
+
+    fn grub(&self) -> String {
+        let words: Vec<String> = self.cmdline.split_ascii_whitespace().map(shell_word).collect();
+        let mut text = format!("echo {}\n", shell_word(&format!("Loading {} ...", self.name)));
+        let _ = writeln!(
+            text,
+            "{}",
+            format!("linux {} {}", shell_word(&self.kernel), words.join(" ")).trim_end()
+        );
+        if !self.initrd.is_empty() {
+            let initrd: Vec<String> = self.initrd.iter().map(|name| shell_word(name)).collect();
+            let _ = writeln!(text, "initrd {}", initrd.join(" "));
+        }
+        text
+    }
+
+    fn pxelinux(&self) -> String {
+        let mut text = format!("LABEL {}\n  KERNEL {}\n", self.name, self.kernel);
+        if !self.initrd.is_empty() {
+            let _ = writeln!(text, "  INITRD {}", self.initrd.join(","));
+        }
+        if !self.cmdline.is_empty() {
+            let _ = writeln!(text, "  APPEND {}", self.cmdline);
+        }
+        text
+    }
+}
+
+/// Why `text` cannot be told this loader, if it cannot.
+fn unfit(loader: Loader, text: &str) -> Option<String> {
+    if text.chars().any(char::is_control) {
+        return Some("a value has a line end or another control character in it".to_owned());
+    }
+    (loader == Loader::Ipxe).then(|| ipxe_problem(text)).flatten()
+}
+
+/// What iPXE would take for more than text, as a problem. It has no quotes.
+pub fn ipxe_problem(text: &str) -> Option<String> {
+    if text.contains("${") {
+        return Some(
+            "${ is filled in by iPXE alone: write {mac}, {server} and so on, for all loaders".to_owned(),
+        );
+    }
+    let special = |word: &&str| matches!(*word, "||" | "&&" | ";") || word.starts_with('#');
+    let word = text.split_ascii_whitespace().find(special)?;
+    Some(format!("iPXE cannot be told the word {word}: it ends a command there, or begins a comment"))
+}
+
+/// `name` as this loader finds it; `None` if it has not the protocol of the URL.
+fn located(loader: Loader, name: &str, server: Ipv4Addr, served: Served) -> Option<String> {
+    let name = name.replace('\\', "/");
+    if !is_url(&name) {
+        return Some(match loader {
+            Loader::Ipxe => served.url(server, &name),
+            // From where its configuration came, which is us: by TFTP, or by HTTP after an HTTP boot.
+            Loader::Grub => format!("/{name}"),
+            // Without the folder of pxelinux.0 before it.
+            Loader::Pxelinux => format!("::{name}"),
+        });
+    }
+    let (scheme, rest) = name.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    match loader {
+        Loader::Ipxe => Some(in_url(&name)),
+        // lpxelinux.0 has HTTP, pxelinux.0 only TFTP.
+        Loader::Pxelinux if scheme == "https" => None,
+        Loader::Pxelinux => Some(name),
+        Loader::Grub if scheme == "https" => None,
+        Loader::Grub => {
+            let (host, path) = rest.split_once('/')?;
+            Some(format!("({scheme},{host})/{path}"))
+        }
+    }
+}
+
+/// A path as part of a URL that stays one word.
+fn in_url(name: &str) -> String {
+    name.replace('%', "%25").replace(' ', "%20").replace('#', "%23")
+}
+
+/// The local disk. On a BIOS iPXE and GRUB start it themselves, for not every BIOS goes on after a network boot that
+/// ended. With UEFI an error is what makes firmware go on with its boot order: EDK2 shows its setup after a success.
+fn local(loader: Loader) -> String {
+    match loader {
+        Loader::Ipxe => format!("#!ipxe\n{IPXE_LOCAL}"),
+        Loader::Grub => GRUB_LOCAL.to_owned(),
+        Loader::Pxelinux => format!("DEFAULT local\nPROMPT 0\n{PXELINUX_LOCAL}"),
+    }
+}
+
+const IPXE_LOCAL: &str = "\
+echo Starting the local disk
+iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||
+exit 1
+";
+const GRUB_LOCAL: &str = "\
+echo 'Starting the local disk'
+if [ \"$grub_platform\" = pc ]; then
+  set root=(hd0)
+  chainloader +1 && boot
+fi
+exit 1
+";
+/// -1: PXELINUX reports a failure to the BIOS, which goes on with its boot order.
+const PXELINUX_LOCAL: &str = "LABEL local\n  LOCALBOOT -1\n";
+
+fn ipxe_failed(what: &str) -> String {
+    format!(
+        ":failed\necho lanboot: {what} could not be started: ${{errno}}\nsleep {FAILED_SECONDS}\nexit 1\n"
+    )
+}
+
+fn grub_failed(name: &str) -> String {
+    format!("echo 'lanboot: {name} could not be started'\nsleep {FAILED_SECONDS}\nexit 1\n")
+}
+
+fn menu(loader: Loader, entries: &[Entry]) -> String {
+    match loader {
+        Loader::Ipxe => ipxe_menu(entries),
+        Loader::Grub => grub_menu(entries),
+        Loader::Pxelinux => pxelinux_menu(entries),
+    }
+}
+
+fn ipxe_menu(entries: &[Entry]) -> String {
+    // Labels are made from numbers: a target may be called `failed`.
+    let mut text = "#!ipxe\n:start\nmenu lanboot\nitem local The local disk\n".to_owned();
+    for (i, entry) in entries.iter().enumerate() {
+        let _ = writeln!(text, "item target{i} {}", entry.title);
+    }
+    let milliseconds = MENU_SECONDS * 1000;
+    let _ = write!(
+        text,
+        "choose --default local --timeout {milliseconds} selected || goto local\ngoto ${{selected}}\n:local\n{IPXE_LOCAL}"
+    );
+    for (i, entry) in entries.iter().enumerate() {
+        let _ = write!(text, ":target{i}\n{}boot || goto failed\n", entry.ipxe("failed"));
+    }
+    text.push_str(":failed\necho That did not work: ${errno}\nimgfree\n");
+    let _ = write!(text, "prompt --timeout {milliseconds} Any key shows the menu again ||\ngoto start\n");
+    text
+}
+
+fn grub_menu(entries: &[Entry]) -> String {
+    let indented = |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    let mut text = format!("set default=0\nset timeout={MENU_SECONDS}\n");
+    let _ = write!(text, "menuentry 'The local disk' {{\n{}}}\n", indented(GRUB_LOCAL));
+    for entry in entries {
+        let title = entry.title.replace('\'', r"'\''");
+        let _ = write!(text, "menuentry '{title}' {{\n{}}}\n", indented(&entry.grub()));
+    }
+    text
+}
+
+/// Without a menu module, which need not be there: a list, and a prompt where a name is typed.
+fn pxelinux_menu(entries: &[Entry]) -> String {
+    let mut text = format!("DEFAULT local\nPROMPT 1\nTIMEOUT {}\n", MENU_SECONDS * 10);
+    text.push_str(
+        "SAY Type a name and press Enter; nothing starts the local disk.\nSAY   local  The local disk\n",
+    );
+    for entry in entries {
+        let _ = writeln!(text, "SAY   {}  {}", entry.name, entry.title);
+    }
+    text.push_str(PXELINUX_LOCAL);
+    entries.iter().for_each(|entry| text.push_str(&entry.pxelinux()));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::target::Machine;
+
+    const HTTP: Served = Served { http: Some(80), tftp: Some(69) };
+
+    fn targets() -> Targets {
+        let target = |name: &str, title: &str, kernel: &str, initrd: &[&str], cmdline: &str| Target {
+            name: name.into(),
+            title: title.into(),
+            kernel: kernel.into(),
+            initrd: initrd.iter().map(|name| (*name).into()).collect(),
+            cmdline: cmdline.into(),
+        };
+        Targets::new(
+            vec![
+                target(
+                    "debian",
+                    "Debian's installer",
+                    "debian/linux",
+                    &["debian/initrd.gz"],
+                    "auto=true url=http://{server}/{mac}/preseed.cfg ds=nocloud;s=x ---",
+                ),
+                target("live", "A live system", "http://10.0.0.9/vmlinuz", &["a.img", "b.img"], ""),
+            ],
+            None,
+            None,
+            vec![],
+        )
+    }
+
+    fn facts() -> Facts<'static> {
+        Facts {
+            server: Ipv4Addr::new(192, 168, 77, 1),
+            ip: None,
+            mac: "52:54:00:12:34:56".parse().ok(),
+            uuid: None,
+            arch: None,
+            serial: None,
+            host_name: None,
+            machine: None,
+        }
+    }
+
+    fn made(loader: Loader, start: &Start) -> String {
+        script(loader, start, &targets(), &facts(), HTTP).unwrap()
+    }
+
+    fn target(name: &str) -> Start {
+        Start::Target(name.into())
+    }
+
+    #[test]
+    fn ipxe_fetches_by_http_where_that_is_on() {
+        let text = made(Loader::Ipxe, &target("debian"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "#!ipxe");
+        assert_eq!(
+            lines[1],
+            "kernel http://192.168.77.1/debian/linux initrd=initrd0 auto=true url=http://192.168.77.1/52:54:00:12:34:56/preseed.cfg ds=nocloud;s=x --- || goto failed"
+        );
+        assert_eq!(lines[2], "initrd --name initrd0 http://192.168.77.1/debian/initrd.gz || goto failed");
+        assert_eq!(lines[3], "boot || goto failed");
+        let ports = Served { http: None, tftp: Some(6969) };
+        let text = script(Loader::Ipxe, &target("debian"), &targets(), &facts(), ports).unwrap();
+        assert!(text.contains("kernel tftp://192.168.77.1:6969/debian/linux "), "{text}");
+        assert_eq!(
+            Served { http: Some(8080), tftp: None }.url(facts().server, "a b#c"),
+            "http://192.168.77.1:8080/a%20b%23c"
+        );
+    }
+
+    #[test]
+    fn grub_gets_words_and_files_from_where_it_came() {
+        let text = made(Loader::Grub, &target("debian"));
+        assert!(text.contains("\nlinux /debian/linux auto=true url=http://192.168.77.1/52:54:00:12:34:56/preseed.cfg 'ds=nocloud;s=x' ---\ninitrd /debian/initrd.gz\nboot\n"), "{text}");
+        let text = made(Loader::Grub, &target("live"));
+        assert!(
+            text.contains("\nlinux (http,10.0.0.9)/vmlinuz\n")
+                || text.contains("linux '(http,10.0.0.9)/vmlinuz'\ninitrd /a.img /b.img\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn pxelinux_gets_one_label_and_no_prompt() {
+        assert_eq!(
+            made(Loader::Pxelinux, &target("debian")),
+            "DEFAULT debian\nPROMPT 0\nLABEL debian\n  KERNEL ::debian/linux\n  INITRD ::debian/initrd.gz\n  \
+             APPEND auto=true url=http://192.168.77.1/52:54:00:12:34:56/preseed.cfg ds=nocloud;s=x ---\n"
+        );
+        assert!(
+            made(Loader::Pxelinux, &target("live"))
+                .contains("  KERNEL http://10.0.0.9/vmlinuz\n  INITRD ::a.img,::b.img\n")
+        );
+    }
+
+    #[test]
+    fn each_loader_leaves_to_the_local_disk_in_its_own_way() {
+        let ipxe = made(Loader::Ipxe, &Start::Local);
+        assert!(
+            ipxe.starts_with("#!ipxe\n")
+                && ipxe.contains("sanboot --no-describe --drive 0x80")
+                && ipxe.ends_with("exit 1\n")
+        );
+        let grub = made(Loader::Grub, &Start::Local);
+        assert!(grub.contains("chainloader +1") && grub.ends_with("exit 1\n"));
+        assert_eq!(
+            made(Loader::Pxelinux, &Start::Local),
+            "DEFAULT local\nPROMPT 0\nLABEL local\n  LOCALBOOT -1\n"
+        );
+    }
+
+    #[test]
+    fn a_menu_has_every_target_that_the_loader_can_start_and_the_local_disk() {
+        let ipxe = made(Loader::Ipxe, &Start::Menu);
+        for text in [
+            "item local ",
+            "item target0 Debian's installer\n",
+            "item target1 A live system\n",
+            ":target0\nkernel http://192.168.77.1/debian/linux ",
+            ":local\n",
+            ":failed\n",
+        ] {
+            assert!(ipxe.contains(text), "{text} is not in\n{ipxe}");
+        }
+        let grub = made(Loader::Grub, &Start::Menu);
+        assert!(
+            grub.contains("menuentry 'Debian'\\''s installer' {\n  echo")
+                && grub.contains("menuentry 'A live system'"),
+            "{grub}"
+        );
+        let pxelinux = made(Loader::Pxelinux, &Start::Menu);
+        assert!(
+            pxelinux.contains("DEFAULT local\nPROMPT 1\nTIMEOUT 100\n")
+                && pxelinux.contains("SAY   debian  Debian's installer\n")
+                && pxelinux.contains("LABEL live\n"),
+            "{pxelinux}"
+        );
+        let nobody = Facts { mac: None, ..facts() };
+        let text = script(Loader::Ipxe, &Start::Menu, &targets(), &nobody, HTTP).unwrap();
+        assert!(!text.contains("Debian") && text.contains("item target0 A live system"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_known_or_cannot_be_told_is_an_error_and_no_half_script() {
+        let nobody = Facts { mac: None, ..facts() };
+        let error = script(Loader::Grub, &target("debian"), &targets(), &nobody, HTTP).unwrap_err();
+        assert_eq!(
+            (error.key.as_str(), error.why.as_str()),
+            ("targets.debian.cmdline", "{mac} is not known of this machine")
+        );
+        for cmdline in ["a || b", "a ; b", "a #b"] {
+            let mut targets = targets();
+            targets.list[0].cmdline = cmdline.into();
+            let made = |loader| script(loader, &target("debian"), &targets, &facts(), HTTP);
+            assert!(made(Loader::Ipxe).is_err(), "{cmdline}");
+            assert!(made(Loader::Grub).is_ok() && made(Loader::Pxelinux).is_ok(), "{cmdline}");
+        }
+        let machine = Machine {
+            vars: [("x".to_owned(), crate::boot::target::Var::Text("a\nreboot".into()))].into(),
+            ..Machine::default()
+        };
+        let mut targets = targets();
+        targets.list[0].cmdline = "{x}".into();
+        let known = Facts { machine: Some(&machine), ..facts() };
+        assert!(script(Loader::Pxelinux, &target("debian"), &targets, &known, HTTP).is_err());
+        targets.list[0].kernel = "https://10.0.0.9/k".into();
+        targets.list[0].cmdline = "".into();
+        assert!(script(Loader::Ipxe, &target("debian"), &targets, &known, HTTP).is_ok());
+        assert!(script(Loader::Grub, &target("debian"), &targets, &known, HTTP).is_err());
+    }
+
+    #[test]
+    fn a_script_may_go_on_with_another() {
+        let server = Ipv4Addr::new(192, 168, 77, 1);
+        assert!(
+            chain("x.ipxe", server, HTTP)
+                .starts_with("#!ipxe\nchain --replace http://192.168.77.1/x.ipxe || goto failed\n")
+        );
+        assert!(
+            chain("https://{server}/y", server, HTTP).contains("chain --replace https://192.168.77.1/y ")
+        );
+    }
+}

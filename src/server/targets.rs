@@ -1,0 +1,355 @@
+//! Which machine starts what, and who has had its `once`: remembered in the state folder, in `once.json`.
+//!
+//! `once` is over when the machine has the last file of the target that lanboot serves (of kernel and RAM disks, the
+//! last), or when it says so itself (`POST /<mac>/done`), whichever comes first: a machine whose installer never comes to
+//! its end must not be installed for ever. What was changed is on disk before a POST is answered.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::boot::facts::Facts;
+use crate::boot::name::BootName;
+use crate::boot::script::Served;
+use crate::boot::target::{Machine, Now, Start, Targets};
+use crate::config::Config;
+use crate::server::known::KnownMachine;
+use crate::types::{Escaped, MacAddr};
+
+/// The file in the state folder.
+pub const FILE: &str = "once.json";
+/// Bytes of it that are read at most: a line for each of 100,000 machines.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Who starts what. Cheap to clone; clones share what is remembered.
+#[derive(Clone, Debug, Default)]
+pub struct Starts(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    targets: Targets,
+    served: Served,
+    /// By machine, the `once` that it has had.
+    had: Mutex<Had>,
+    file: Option<PathBuf>,
+    /// Held while the file is written, so that the last one to write has the latest.
+    writing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Had {
+    by_machine: BTreeMap<String, String>,
+    /// The file could not be read: who has had what is not known, and nobody is installed anew for that.
+    unknown: bool,
+}
+
+/// What became of a machine's word that it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// Its `once` is over now.
+    Ended,
+    /// It had nothing to do once, or has had it.
+    Nothing,
+    /// No machine of that MAC has an entry.
+    Unknown,
+}
+
+impl Starts {
+    /// What `config` says, with nothing remembered and nothing kept.
+    pub fn forgetful(config: &Config) -> Starts {
+        Starts::with(config, Had::default(), None)
+    }
+
+    /// What `config` says, and what its state folder remembers. The text says what is wrong with that.
+    pub fn open(config: &Config) -> (Starts, Option<String>) {
+        let file = config.state.join(FILE);
+        let (had, warning) = match read(&file) {
+            Ok(by_machine) => (Had { by_machine, unknown: false }, None),
+            Err(error) => {
+                let warning = format!(
+                    "cannot read {}: {error}; every `once` counts as over until the file is removed or right",
+                    file.display()
+                );
+                (Had { by_machine: BTreeMap::new(), unknown: true }, Some(warning))
+            }
+        };
+        let before = had.by_machine.len();
+        let starts = Starts::with(config, had, Some(file));
+        let targets = &starts.0.targets;
+        let is_had = |key: &str, name: &str| {
+            let machine = targets.machines().iter().find(|machine| key_of(machine).as_deref() == Some(key));
+            machine.and_then(|machine| machine.once.as_ref()).is_some_and(|once| once.name() == name)
+        };
+        // Who takes `once` out of the file and puts it in again means it again.
+        starts.had().by_machine.retain(|key, name| is_had(key, name));
+        let forgotten = starts.had().by_machine.len() < before;
+        if forgotten && let Err(error) = starts.write() {
+            tracing::warn!("cannot write {FILE} in the state folder: {error}");
+        }
+        (starts, warning)
+    }
+
+    fn with(config: &Config, had: Had, file: Option<PathBuf>) -> Starts {
+        let served = Served { http: None, tftp: config.tftp.as_ref().map(|tftp| tftp.port) };
+        let (had, writing) = (Mutex::new(had), Mutex::default());
+        Starts(Arc::new(Inner { targets: config.targets.clone(), served, had, file, writing }))
+    }
+
+    /// All targets and machines.
+    pub fn targets(&self) -> &Targets {
+        &self.0.targets
+    }
+
+    /// How files are fetched from us.
+    pub fn served(&self) -> Served {
+        self.0.served
+    }
+
+    /// The entry of a machine.
+    pub fn machine(&self, known: &KnownMachine) -> Option<&Machine> {
+        self.0.targets.machine(known.mac, known.uuid)
+    }
+
+    /// What a machine starts now.
+    pub fn now(&self, machine: Option<&Machine>) -> Now {
+        let had_once = machine.is_some_and(|machine| self.has_had(machine));
+        self.0.targets.now(machine, had_once)
+    }
+
+    /// The machine with this MAC says that it is done with what it was to start once. This waits for the disk.
+    ///
+    /// # Errors
+    /// It could not be written down. Until the next restart it counts all the same.
+    pub fn done(&self, mac: MacAddr) -> io::Result<Done> {
+        let Some(machine) = self.0.targets.machine(Some(mac), None) else { return Ok(Done::Unknown) };
+        if !self.end_once(machine, "the machine said that it is done") {
+            return Ok(Done::Nothing);
+        }
+        self.write().map(|()| Done::Ended)
+    }
+
+    /// `known` was sent the whole of `file`; `is_script` if that was a text made to start what it is to start. Its `once`
+    /// is over if that is the last that it needs.
+    pub fn sent(&self, file: &str, is_script: bool, known: &KnownMachine) {
+        let Some(machine) = self.machine(known) else { return };
+        let Some(once) = machine.once.as_ref().filter(|_| !self.has_had(machine)) else { return };
+        let needed = match once {
+            Start::Target(name) => self.0.targets.get(name).and_then(|target| target.last_file()),
+            Start::Local | Start::Menu => None,
+        };
+        let facts = Facts {
+            server: Ipv4Addr::UNSPECIFIED,
+            ip: None,
+            mac: known.mac,
+            uuid: known.uuid,
+            arch: known.arch,
+            serial: known.serial.clone(),
+            host_name: known.host_name.clone(),
+            machine: Some(machine),
+        };
+        let is_last = match needed {
+            None => is_script,
+            Some(name) => {
+                facts.fill(name).ok().and_then(|name| BootName::parse(name.as_bytes()).ok()).is_some_and(
+                    // In the machine's own folder too.
+                    |name| file == name.as_str() || file.ends_with(&format!("/{name}")),
+                )
+            }
+        };
+        if !is_last || !self.end_once(machine, &format!("it was sent {file}")) {
+            return;
+        }
+        let starts = self.clone();
+        // Nobody who sends files waits for the disk.
+        let write = move || {
+            if let Err(error) = starts.write() {
+                tracing::error!(
+                    "cannot write {FILE} in the state folder: {error}; after a restart, `once` counts again"
+                );
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("once".to_owned()).spawn(write) {
+            tracing::error!(
+                "cannot start a thread to write {FILE}: {error}; after a restart, `once` counts again"
+            );
+        }
+    }
+
+    fn has_had(&self, machine: &Machine) -> bool {
+        let had = self.had();
+        let name = machine.once.as_ref().map(Start::name);
+        had.unknown || key_of(machine).is_some_and(|key| had.by_machine.get(&key).map(String::as_str) == name)
+    }
+
+    /// Whether it was not over before.
+    fn end_once(&self, machine: &Machine, why: &str) -> bool {
+        let (Some(once), Some(key)) = (&machine.once, key_of(machine)) else { return false };
+        if self.has_had(machine) {
+            return false;
+        }
+        self.had().by_machine.insert(key, once.name().to_owned());
+        let then = machine.boot.as_ref().map(|start| format!(" and starts {} next", start.name()));
+        let (name, why) = (Escaped(machine.name.as_bytes()), Escaped(why.as_bytes()));
+        tracing::info!("once {} of {name} is over: {why}{}", once.name(), then.unwrap_or_default());
+        true
+    }
+
+    fn had(&self) -> MutexGuard<'_, Had> {
+        self.0.had.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the file by what is remembered now, and waits until that is on the disk.
+    fn write(&self) -> io::Result<()> {
+        let Some(file) = &self.0.file else { return Ok(()) };
+        let _last = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = serde_json::to_string_pretty(&self.had().by_machine)?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        writeln!(new, "{text}")?;
+        new.as_file().sync_all()?;
+        new.persist(file)?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+fn read(file: &Path) -> io::Result<BTreeMap<String, String>> {
+    let text = match File::open(file) {
+        Ok(file) => io::read_to_string(io::Read::take(file, MAX_FILE))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// What a machine is remembered by: a name may change.
+fn key_of(machine: &Machine) -> Option<String> {
+    machine.mac.map(|mac| mac.to_string()).or_else(|| machine.uuid.map(|uuid| uuid.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    const YAML: &str = "
+dhcp: {mode: off}
+targets:
+  debian: {kernel: 'debian/{arch}/linux', initrd: debian/initrd.gz}
+  far: {kernel: http://10.0.0.9/linux}
+machines:
+  - {name: a, mac: 52:54:00:00:00:01, once: debian, boot: local}
+  - {name: b, mac: 52:54:00:00:00:02, once: far}
+  - {name: c, mac: 52:54:00:00:00:03}
+";
+
+    fn config(yaml: &str, state: &Path) -> Config {
+        Config { state: state.to_owned(), ..crate::config::load(yaml).unwrap() }
+    }
+
+    fn mac(n: u8) -> MacAddr {
+        MacAddr([0x52, 0x54, 0, 0, 0, n])
+    }
+
+    fn known(n: u8) -> KnownMachine {
+        KnownMachine { mac: Some(mac(n)), ..KnownMachine::default() }
+    }
+
+    fn now(starts: &Starts, n: u8) -> Now {
+        starts.now(starts.machine(&known(n)))
+    }
+
+    fn start(name: &str) -> Now {
+        Now::Start(Start::Target(name.into()))
+    }
+
+    /// Waits until the file says what it is to say.
+    fn wait_for(state: &Path, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !std::fs::read_to_string(state.join(FILE)).unwrap_or_default().contains(text) {
+            assert!(Instant::now() < deadline, "{text} is not in {FILE}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn once_is_over_with_the_last_file_and_stays_so_after_a_restart() {
+        let state = tempfile::tempdir().unwrap();
+        let (starts, warning) = Starts::open(&config(YAML, state.path()));
+        assert_eq!((warning, now(&starts, 1)), (None, start("debian")));
+        for (file, is_script, n) in [
+            ("lanboot/boot.ipxe", true, 1),
+            ("debian/bios/linux", false, 1),
+            ("other/initrd.gz", false, 1),
+            ("debian/initrd.gz", false, 2),
+        ] {
+            starts.sent(file, is_script, &known(n));
+            assert_eq!(now(&starts, 1), start("debian"), "{file}");
+        }
+        starts.sent("52-54-00-00-00-01/debian/initrd.gz", false, &known(1));
+        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+        wait_for(state.path(), "52:54:00:00:00:01");
+        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+    }
+
+    #[test]
+    fn of_a_target_that_is_served_by_others_the_script_is_the_last() {
+        let state = tempfile::tempdir().unwrap();
+        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        assert_eq!(now(&starts, 2), start("far"));
+        starts.sent("boot.cfg", false, &known(2));
+        assert_eq!(now(&starts, 2), start("far"));
+        starts.sent("lanboot/boot.ipxe", true, &known(2));
+        assert_eq!(now(&starts, 2), Now::Usual);
+    }
+
+    #[test]
+    fn a_machine_may_say_that_it_is_done_and_is_believed_once() {
+        let state = tempfile::tempdir().unwrap();
+        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        assert_eq!(starts.done(mac(1)).unwrap(), Done::Ended);
+        assert_eq!(starts.done(mac(1)).unwrap(), Done::Nothing);
+        assert_eq!(starts.done(mac(3)).unwrap(), Done::Nothing);
+        assert_eq!(starts.done(mac(9)).unwrap(), Done::Unknown);
+        // It was on the disk before the answer.
+        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+    }
+
+    #[test]
+    fn who_takes_once_out_and_puts_it_in_again_means_it_again() {
+        let state = tempfile::tempdir().unwrap();
+        Starts::open(&config(YAML, state.path())).0.done(mac(1)).unwrap();
+        let without = YAML.replace("once: debian, ", "");
+        drop(Starts::open(&config(&without, state.path())));
+        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        assert_eq!(now(&starts, 1), start("debian"));
+        starts.done(mac(1)).unwrap();
+        let other = YAML.replace("once: debian", "once: far");
+        assert_eq!(now(&Starts::open(&config(&other, state.path())).0, 1), start("far"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_installs_nobody_anew() {
+        let state = tempfile::tempdir().unwrap();
+        std::fs::write(state.path().join(FILE), "{\"52:54:").unwrap();
+        let (starts, warning) = Starts::open(&config(YAML, state.path()));
+        assert!(warning.is_some_and(|warning| warning.contains("once.json")));
+        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+        starts.sent("debian/initrd.gz", false, &known(1));
+        assert_eq!(std::fs::read_to_string(state.path().join(FILE)).unwrap(), "{\"52:54:");
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_said_and_once_is_over_all_the_same() {
+        let state = tempfile::tempdir().unwrap();
+        let (starts, _) = Starts::open(&config(YAML, &state.path().join("state")));
+        std::fs::write(state.path().join("state"), "a file").unwrap();
+        assert!(starts.done(mac(1)).is_err());
+        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+    }
+}

@@ -1,0 +1,401 @@
+//! Files that are rendered for the machine that asks: those of boot-images/ whose name ends in `.j2`.
+//!
+//! What is compiled is what stands in boot-images/, and nothing else. What came off the wire is only ever a value.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
+
+use crate::boot::escape::{Kind, has_marks, mark, place, shell_word};
+use crate::boot::facts::{Facts, NAMES};
+use crate::boot::name::BootName;
+use crate::boot::target::Var;
+use crate::event::Refusal;
+use crate::images::{Catalog, OpenFile};
+use crate::server::told::Told;
+
+/// How the name of a template ends. Under its name without this it is served.
+pub const EXTENSION: &str = ".j2";
+/// Bytes of a template.
+pub const MAX_TEMPLATE: u64 = 256 << 10;
+/// Bytes of what is made from one.
+pub const MAX_OUTPUT: usize = 1 << 20;
+/// Steps of one rendering: minijinja's instructions, and bytes written.
+const FUEL: u64 = 2_000_000;
+/// Templates inside one another: `include`, `import`, `extends`, and macros that call macros.
+const MAX_DEPTH: usize = 50;
+
+/// Why a template cannot be rendered. `Display` gives file and line, what is wrong, and for which machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateError {
+    /// The file that the error is in, beneath boot-images/. It may be one that another includes.
+    pub file: String,
+    /// The line in it, from 1, if there is one.
+    pub line: Option<usize>,
+    /// What is wrong, for people.
+    pub what: String,
+    /// The machine that it was rendered for.
+    pub machine: String,
+    /// It needs a value that is not known of this machine.
+    pub undefined: bool,
+}
+
+impl fmt::Display for TemplateError {
+    /// `kickstart.cfg.j2:12: undefined value: … (for node1)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {} (for {})", self.what, self.machine)
+    }
+}
+
+/// Renders the templates of a folder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    catalog: Catalog,
+    told: Told,
+}
+
+impl Templates {
+    /// The templates of `catalog`; errors are told to `told`.
+    pub fn new(catalog: Catalog, told: Told) -> Templates {
+        Templates { catalog, told }
+    }
+
+    /// The text of the open template `open`, for the machine that `facts` are of. An error is logged, once for each
+    /// template and machine until it is another or gone.
+    ///
+    /// # Errors
+    /// [`Refusal::Template`]; nothing of the text is served then.
+    pub fn text(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, Refusal> {
+        let name = open.name.clone();
+        let made = self.render(open, facts);
+        let problem = made.as_ref().err().map(|error| format!("cannot render {error}"));
+        self.told.tell(&name, facts.who(), problem);
+        made.map_err(|_| Refusal::Template)
+    }
+
+    /// As [`Templates::text`], but says what is wrong instead of logging it.
+    pub fn render(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
+        let name = open.name.clone();
+        let fail = |error: &Error| error_of(error, &name, facts.who());
+        let source = source(open).map_err(|error| fail(&error))?;
+        let kind = Kind::of(name.strip_suffix(EXTENSION).unwrap_or(&name), &source);
+        let environment = self.environment(kind);
+        let template = environment.template_from_named_str(&name, &source).map_err(|error| fail(&error))?;
+        let mut output = Limited(Vec::new());
+        let rendered = template.render_captured_to(variables(facts), &mut output).map(drop);
+        rendered.map_err(|error| fail(&error))?;
+        Ok(place(kind, &String::from_utf8_lossy(&output.0)))
+    }
+
+    fn environment(&self, kind: Kind) -> Environment<'static> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // A line that has only a block in it leaves nothing, and the file's last line end stays.
+        let mut syntax = SyntaxConfig::builder();
+        let syntax = syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+        environment.set_syntax(syntax.unwrap_or_default());
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(MAX_DEPTH);
+        // Which escaping is the matter of the file that is served, not of one that it includes.
+        environment.set_auto_escape_callback(|_| AutoEscape::Custom("place".into()));
+        environment.set_formatter(move |out, state, value| write_value(kind, out, state, value));
+        environment.add_filter("sh", move |value: String| {
+            let word = shell_word(&value);
+            // Where a shell reads the file itself, it is not quoted twice.
+            if matches!(kind, Kind::Shell | Kind::Grub) {
+                Value::from_safe_string(word)
+            } else {
+                Value::from(word)
+            }
+        });
+        let catalog = self.catalog.clone();
+        environment.set_loader(move |name| {
+            // Only templates are compiled: of other files, clients may have put some here (`tftp.uploads`).
+            let name =
+                BootName::parse(name.as_bytes()).ok().filter(|name| name.as_str().ends_with(EXTENSION));
+            let Some(name) = name else { return Ok(None) };
+            match catalog.open_file(&name) {
+                Ok(open) => source(open).map(Some),
+                Err(_) => Ok(None),
+            }
+        });
+        environment
+    }
+}
+
+/// The text of a template.
+fn source(open: OpenFile) -> Result<String, Error> {
+    let cannot = |what: String| Error::new(ErrorKind::BadSerialization, what);
+    if open.size > MAX_TEMPLATE {
+        return Err(cannot(format!(
+            "a template has at most {MAX_TEMPLATE} bytes, this one has {}",
+            open.size
+        )));
+    }
+    let mut text = String::new();
+    let read = open.file.take(MAX_TEMPLATE).read_to_string(&mut text);
+    read.map_err(|error| cannot(format!("it cannot be read as text: {error}")))?;
+    if has_marks(&text) {
+        return Err(cannot("a control character (1 or 2) is in it".to_owned()));
+    }
+    Ok(text)
+}
+
+/// What a template may use: [`NAMES`], and the machine's own `vars` also by their names alone.
+fn variables(facts: &Facts<'_>) -> Value {
+    let none = BTreeMap::new();
+    let vars = facts.machine.map_or(&none, |machine| &machine.vars);
+    let known = NAMES.iter().filter_map(|name| Some(((*name).to_owned(), Value::from(facts.text(name)?))));
+    let own: BTreeMap<String, Value> = vars.iter().map(|(name, var)| (name.clone(), value(var))).collect();
+    let mut all = own.clone();
+    all.extend(known);
+    all.insert("vars".to_owned(), own.into());
+    all.into()
+}
+
+fn value(var: &Var) -> Value {
+    match var {
+        Var::Bool(value) => Value::from(*value),
+        Var::Int(number) => Value::from(*number),
+        Var::Float(number) => Value::from(*number),
+        Var::Text(text) => Value::from(text.as_str()),
+        Var::List(items) => items.iter().map(value).collect::<Vec<_>>().into(),
+        Var::Map(entries) => {
+            entries.iter().map(|(key, var)| (key.clone(), value(var))).collect::<BTreeMap<_, _>>().into()
+        }
+    }
+}
+
+/// Writes a value of `{{ … }}` so that `place` can quote it. `safe`, and `autoescape false`, leave it as it is.
+fn write_value(kind: Kind, out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    let cannot =
+        |why: &str| Error::new(ErrorKind::BadEscape, format!("{value} cannot be written here: {why}"));
+    let text = if value.is_safe() || matches!(state.auto_escape(), AutoEscape::None) {
+        value.to_string()
+    } else if let Some(text) = value.as_str() {
+        mark(kind, text).map_err(|why| {
+            let shown = text.escape_debug().take(60).collect::<String>();
+            Error::new(ErrorKind::BadEscape, format!("the value {shown} cannot be written here: {why}"))
+        })?
+    } else if value.is_undefined() || value.is_none() {
+        return Err(Error::new(ErrorKind::UndefinedError, "it is nothing"));
+    } else if value.is_number() || value.kind() == minijinja::value::ValueKind::Bool {
+        value.to_string()
+    } else if kind.has_lists() {
+        serde_json::to_string(value).map_err(|_| cannot("it is neither text nor a list of texts"))?
+    } else {
+        return Err(cannot("it is a list or a mapping; use a loop, or the filter join"));
+    };
+    out.write_str(&text).map_err(|_| Error::new(ErrorKind::WriteFailure, "no more can be written"))
+}
+
+/// Bytes, as many as a made file may have.
+struct Limited(Vec<u8>);
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len().saturating_add(bytes.len()) > MAX_OUTPUT {
+            return Err(io::Error::other(format!("more than {MAX_OUTPUT} bytes would be made of it")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn error_of(error: &Error, template: &str, machine: String) -> TemplateError {
+    // An error in an included file is the cause of the `include` that failed.
+    let mut innermost = error;
+    while let Some(cause) =
+        std::error::Error::source(innermost).and_then(|cause| cause.downcast_ref::<Error>())
+    {
+        innermost = cause;
+    }
+    let io = std::error::Error::source(innermost).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let what = match (innermost.kind(), innermost.detail()) {
+        (ErrorKind::OutOfFuel, _) => {
+            format!("it takes more than {FUEL} steps; is there a loop without an end?")
+        }
+        (ErrorKind::BadEscape | ErrorKind::BadSerialization, Some(detail)) => detail.to_owned(),
+        (kind, Some(detail)) => format!("{kind}: {detail}{io}"),
+        (kind, None) => format!("{kind}{io}"),
+    };
+    let undefined = innermost.kind() == ErrorKind::UndefinedError;
+    let file = innermost.name().unwrap_or(template).to_owned();
+    TemplateError { file, line: innermost.line(), what, machine, undefined }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::target::Machine;
+    use std::fs;
+    use std::net::Ipv4Addr;
+
+    struct Bench {
+        base: tempfile::TempDir,
+        templates: Templates,
+        machine: Machine,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let base = tempfile::tempdir().unwrap();
+            fs::create_dir(base.path().join("root")).unwrap();
+            fs::write(base.path().join("secret"), "secret").unwrap();
+            let catalog = Catalog::open(&base.path().join("root")).unwrap();
+            let vars = [
+                ("role".to_owned(), Var::Text("web".into())),
+                ("disks".to_owned(), Var::List(vec![Var::Text("sda".into()), Var::Text("sd\"b".into())])),
+                ("bad".to_owned(), Var::Text("x\nreboot".into())),
+                ("size".to_owned(), Var::Int(10)),
+            ];
+            let machine = Machine { name: "node1".into(), vars: vars.into(), ..Machine::default() };
+            Bench { base, templates: Templates::new(catalog, Told::default()), machine }
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            let path = self.base.path().join("root").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn rendered(&self, name: &str, text: &str, facts: &Facts<'_>) -> Result<String, TemplateError> {
+            self.write(name, text);
+            let open = self.templates.catalog.open_file(&BootName::parse(name.as_bytes()).unwrap()).unwrap();
+            self.templates.render(open, facts)
+        }
+
+        fn made(&self, name: &str, text: &str) -> Result<String, String> {
+            self.rendered(name, text, &self.facts()).map_err(|error| error.to_string())
+        }
+
+        fn facts(&self) -> Facts<'_> {
+            Facts {
+                server: Ipv4Addr::new(192, 168, 77, 1),
+                ip: Some(Ipv4Addr::new(192, 168, 77, 50)),
+                mac: "52:54:00:12:34:56".parse().ok(),
+                uuid: None,
+                arch: None,
+                serial: None,
+                host_name: Some("pc".into()),
+                machine: Some(&self.machine),
+            }
+        }
+    }
+
+    #[test]
+    fn a_template_has_the_machines_variables_and_its_own() {
+        let bench = Bench::new();
+        let text = "{{ server }} {{ ip }} {{ mac }} {{ mac_hyphen }} {{ hostname }} {{ name }} {{ role }} {{ vars.role }}\n\
+                    {% for disk in vars.disks %}\n  {{ disk }}\n{% endfor %}\n{{ uuid | default('none') }}\n";
+        assert_eq!(
+            bench.made("x.txt.j2", text).unwrap(),
+            "192.168.77.1 192.168.77.50 52:54:00:12:34:56 52-54-00-12-34-56 pc node1 web web\n  sda\n  sd\"b\nnone\n"
+        );
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_machine_and_nothing_is_made() {
+        let bench = Bench::new();
+        let error = |text: &str| bench.made("a/x.ipxe.j2", text).unwrap_err();
+        let undefined = error("#!ipxe\n\n{{ rol }}\n");
+        assert!(
+            undefined.starts_with("a/x.ipxe.j2:3: undefined value") && undefined.ends_with("(for node1)"),
+            "{undefined}"
+        );
+        let syntax = error("one\n{% if %}\n");
+        assert!(syntax.starts_with("a/x.ipxe.j2:2: syntax error"), "{syntax}");
+        let value = error("one\ntwo\necho {{ bad }}");
+        assert!(
+            value
+                .starts_with("a/x.ipxe.j2:3: the value x\\nreboot cannot be written here: it has a line end"),
+            "{value}"
+        );
+        let list = error("echo {{ disks }}");
+        assert!(list.contains(":1: ") && list.contains("use a loop, or the filter join"), "{list}");
+        bench.write("part.j2", "one\ntwo\n{{ rol }}\n");
+        let included = error("{% include 'part.j2' %}\n");
+        assert!(included.starts_with("part.j2:3: undefined value"), "{included}");
+    }
+
+    #[test]
+    fn w_02_what_came_off_the_wire_is_never_compiled() {
+        let mut bench = Bench::new();
+        for value in ["{{7*7}}", "{% include \"/etc/shadow\" %}", "{# x #}", "{{ vars }}"] {
+            bench.machine.vars.insert("role".into(), Var::Text(value.into()));
+            let facts = Facts { host_name: Some(value.into()), ..bench.facts() };
+            let made = bench.rendered("x.txt.j2", "<{{ hostname }}><{{ role }}>", &facts);
+            assert_eq!(made.unwrap(), format!("<{value}><{value}>"));
+        }
+    }
+
+    #[test]
+    fn w_02_nothing_outside_boot_images_is_included() {
+        let bench = Bench::new();
+        std::os::unix::fs::symlink("../secret", bench.base.path().join("root/out.j2")).unwrap();
+        bench.write("plain", "what a client may have put here");
+        for name in ["../secret", "/etc/passwd", "out.j2", "../out.j2", "plain", "sub/../../secret", "none"] {
+            let error = bench.made("x.txt.j2", &format!("{{% include '{name}' %}}")).unwrap_err();
+            assert!(error.starts_with("x.txt.j2:1: template not found"), "{name}: {error}");
+        }
+        bench.write("sub/part.j2", "part of {{ name }}");
+        assert_eq!(bench.made("x.txt.j2", "{% include '/sub/part.j2' %}").unwrap(), "part of node1");
+    }
+
+    #[test]
+    fn w_05_a_template_has_an_end() {
+        let bench = Bench::new();
+        let error = |text: &str| bench.made("x.txt.j2", text).unwrap_err();
+        let endless =
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% set c = b %}{% endfor %}{% endfor %}";
+        assert!(error(endless).contains("steps"), "{}", error(endless));
+        let circle = error("{% include 'x.txt.j2' %}");
+        assert!(circle.starts_with("x.txt.j2:1: "), "{circle}");
+        let large = error("{% set x = 'x' * 600000 %}{{ x }}{{ x }}");
+        assert!(large.contains("more than 1048576 bytes would be made"), "{large}");
+        let big = error(&"x".repeat(300 << 10));
+        assert!(big.contains("at most 262144 bytes"), "{big}");
+    }
+
+    #[test]
+    fn values_are_escaped_for_the_file_and_filters_say_otherwise() {
+        let bench = Bench::new();
+        let made = |name: &str, text: &str| bench.made(name, text).unwrap();
+        assert_eq!(
+            made("a.yaml.j2", "a: {{ bad }}\nb: {{ disks }}\nc: {{ size }}\n"),
+            "a: \"x\\nreboot\"\nb: [\"sda\",\"sd\\\"b\"]\nc: 10\n"
+        );
+        assert_eq!(made("a.sh.j2", "x=\"{{ vars.disks[1] }}\" y={{ 'a b' }}"), "x=\"sd\\\"b\" y='a b'");
+        assert_eq!(made("a.sh.j2", "y={{ 'a b' | sh }} z={{ 'a b' | safe }}"), "y='a b' z=a b");
+        assert_eq!(made("a.yaml.j2", "- run {{ \"a'b\" | sh }}\n"), "- run \"'a'\\\\''b'\"\n");
+        assert_eq!(
+            made("a.ign.j2", "{\"a\": {{ disks | tojson }}, \"b\": \"{{ role }}\"}"),
+            "{\"a\": [\"sda\", \"sd\\\"b\"], \"b\": \"web\"}"
+        );
+        assert_eq!(made("a.xml.j2", "<a>{{ '<&>' }}</a>"), "<a>&lt;&amp;&gt;</a>");
+        assert_eq!(made("a.ipxe.j2", "{% autoescape false %}{{ '${x}' }}{% endautoescape %}"), "${x}");
+        // What a macro makes is quoted where it was written.
+        let text = "{% macro word(x) %}[{{ x }}]{% endmacro %}echo \"{{ word('a\"b') }}\"";
+        assert_eq!(made("a.sh.j2", text), "echo \"[a\\\"b]\"");
+    }
+
+    #[test]
+    fn a_template_that_is_no_text_is_an_error() {
+        let bench = Bench::new();
+        fs::write(bench.base.path().join("root/x.j2"), b"Gr\xf6\xdfe").unwrap();
+        let open = bench.templates.catalog.open_file(&BootName::parse(b"x.j2").unwrap()).unwrap();
+        assert_eq!(bench.templates.text(open, &bench.facts()), Err(Refusal::Template));
+        assert!(bench.made("y.j2", "\u{1}").unwrap_err().contains("control character"));
+    }
+}
