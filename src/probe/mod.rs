@@ -18,6 +18,7 @@
 
 mod download;
 mod machine;
+pub mod models;
 mod offer;
 mod profile;
 mod step;

@@ -1,0 +1,1 @@
+//! The models held to the rules that their comments name, reply by reply.
