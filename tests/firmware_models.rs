@@ -4,6 +4,8 @@
 //! Needs root, QEMU and the firmware (`tests/run` installs them on Debian); skipped by name without, failed with
 //! CI=true.
 
+#[path = "lab/cases.rs"]
+mod cases;
 mod lab;
 #[path = "lab/mangler.rs"]
 mod mangler;
@@ -12,194 +14,20 @@ mod reply;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use cases::*;
 use lab::{one_at_a_time, ready};
-use lanboot::cli::demo::lab::{self as demo, NETWORK, Network, OVMF, Running, SEABIOS, machine_with};
-use lanboot::probe::models::{Firmware, Heard, Question, Verdict, judge};
+use lanboot::cli::demo::lab::{self as demo, NETWORK, Need, Network, OVMF, Running, SEABIOS, machine_with};
+use lanboot::probe::models::{Firmware, Heard, Loader, Question, Verdict, judge, next};
 use lanboot::types::{Escaped, MacAddr};
-use lanboot::wire::option::code;
-use mangler::{Answer, Asked, Event, Files, Mangler, Who, heard_by};
+use mangler::{Asked, Event, Files, Mangler, Who, heard_by};
 use reply::{OTHER, Reply, SERVER};
-
-/// What a machine is answered, given what it asks and the address it is to get.
-type Script = fn(&Asked, Ipv4Addr) -> Vec<Answer>;
-
-/// A name for failures, and the answers.
-type Case = (&'static str, Script);
 
 /// The longest wait for one machine: EDK2 gives up after 64 s, and a busy computer is slow.
 const LIMIT: Duration = Duration::from_secs(150);
-
-/// A boot file that nobody has: to be asked for it is enough.
-const FILE: &str = "dir/x.bin";
-
-// ---- replies -------------------------------------------------------------------------------------------------------
-
-fn one(reply: Reply) -> Vec<Answer> {
-    vec![reply.answer()]
-}
-
-fn good(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::pxe(asked, address, FILE))
-}
-
-fn without_server_identifier(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::pxe(asked, address, FILE).without(code::SERVER_IDENTIFIER))
-}
-
-/// The name in option 67 alone, without NUL, and more options behind it.
-fn no_nul_in_67(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    let reply = Reply::pxe(asked, address, FILE).edit(|reply| reply.message.file = [0; 128]);
-    one(reply.without(code::BOOT_FILE_NAME).with(code::BOOT_FILE_NAME, FILE.as_bytes()).with(code::DOMAIN, b"lab"))
-}
-
-/// Option 43 with all of the items 1 to 5 and no other.
-fn only_mtftp(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    let mtftp = [1, 4, 224, 0, 1, 1, 2, 2, 6, 0, 3, 2, 7, 0, 4, 1, 2, 5, 1, 2, 255];
-    one(Reply::pxe(asked, address, FILE).with(code::VENDOR_SPECIFIC, &mtftp))
-}
-
-/// Option 60 without 43, and nothing on port 4011.
-fn no_43(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    match asked.question {
-        Question::BootServer => vec![],
-        _ => one(Reply::pxe(asked, address, FILE).without(code::VENDOR_SPECIFIC)),
-    }
-}
-
-/// Option 60 without 43 and without a file, which is named on port 4011, on another server.
-fn file_on_4011(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    let reply = Reply::pxe(asked, address, FILE).without(code::VENDOR_SPECIFIC);
-    match asked.question {
-        Question::BootServer => one(reply.edit(|reply| {
-            reply.message.yiaddr = Ipv4Addr::UNSPECIFIED;
-            reply.message.siaddr = OTHER;
-        })),
-        _ => one(nameless(reply)),
-    }
-}
-
-fn nameless(reply: Reply) -> Reply {
-    reply.without(code::BOOT_FILE_NAME).edit(|reply| reply.message.file = [0; 128])
-}
-
-/// A file for another architecture than the machine's: iPXE for UEFI to a BIOS, PXELINUX for a BIOS to UEFI.
-fn wrong_architecture(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::pxe(asked, address, "wrong"))
-}
-
-fn only_in_header(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    let reply = Reply::pxe(asked, address, FILE);
-    one(reply.without(code::BOOT_FILE_NAME).without(code::TFTP_SERVER_NAME))
-}
-
-fn only_in_options(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::pxe(asked, address, FILE).edit(|reply| {
-        reply.message.file = [0; 128];
-        reply.message.sname = [0; 64];
-    }))
-}
-
-fn header_and_67_differ(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::pxe(asked, address, FILE).with(code::BOOT_FILE_NAME, b"from-67\0"))
-}
-
-/// siaddr is 0 and option 66 names another server than option 54 is.
-fn no_siaddr(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    let reply = Reply::pxe(asked, address, FILE).with(code::TFTP_SERVER_NAME, format!("{OTHER}\0").as_bytes());
-    one(reply.edit(|reply| reply.message.siaddr = Ipv4Addr::UNSPECIFIED))
-}
-
-fn no_end(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::pxe(asked, address, FILE).edit(|reply| reply.end = false))
-}
-
-/// One option with a length that it cannot have.
-fn bad_length(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::pxe(asked, address, FILE).with(code::ROUTER, &[192, 168, 77]))
-}
-
-fn no_mask(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::pxe(asked, address, FILE).without(code::SUBNET_MASK))
-}
-
-fn no_file(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(Reply::plain(asked, address))
-}
-
-/// Another server's offer of a file, without an address.
-fn proxy(asked: &Asked, file: Option<&str>) -> Reply {
-    let reply = Reply::pxe(asked, Ipv4Addr::UNSPECIFIED, file.unwrap_or("-"));
-    let reply = if file.is_some() { reply } else { nameless(reply).without(code::VENDOR_SPECIFIC) };
-    reply.with(code::SERVER_IDENTIFIER, &OTHER.octets()).without(code::LEASE_TIME).edit(|reply| {
-        reply.message.siaddr = OTHER;
-        reply.from.set_ip(OTHER);
-    })
-}
-
-fn beside_a_proxy(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    match asked.question {
-        Question::Discover => vec![Reply::plain(asked, address).answer(), proxy(asked, Some(FILE)).answer()],
-        _ => one(Reply::plain(asked, address)),
-    }
-}
-
-fn beside_a_proxy_on_4011(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    match asked.question {
-        Question::Discover => vec![Reply::plain(asked, address).answer(), proxy(asked, None).answer()],
-        Question::Request => one(Reply::plain(asked, address)),
-        Question::BootServer => one(proxy(asked, Some(FILE)).edit(|reply| reply.from.set_port(4011))),
-    }
-}
-
-fn the_server_names_a_file_too(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    let mut answers = vec![Reply::plain(asked, address).file("from-dhcp").answer()];
-    answers.extend((asked.question == Question::Discover).then(|| proxy(asked, Some(FILE)).answer()));
-    answers
-}
-
-fn only_a_proxy(asked: &Asked, _: Ipv4Addr) -> Vec<Answer> {
-    one(proxy(asked, Some(FILE)))
-}
-
-fn told_of_no_proxy(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    let server = Reply::plain(asked, address).file("from-dhcp").with(code::ETHERBOOT, &[176, 1, 1]);
-    match asked.question {
-        Question::Discover => vec![proxy(asked, Some(FILE)).answer(), server.answer()],
-        _ => one(server),
-    }
-}
-
-/// A menu whose first item is on the other server, taken at once.
-const MENU: &[u8] = b"\x06\x01\x03\x08\x07\x00\x09\x01\xc0\xa8\x4d\x02\x09\x06\x00\x09\x03one\x0a\x02\x00?\xff";
-
-fn menu(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    match asked.question {
-        Question::BootServer => {
-            let item = [71, 4, 0, 9, 0, 0, 255];
-            one(proxy(asked, Some(FILE)).with(code::VENDOR_SPECIFIC, &item).edit(|reply| reply.from.set_port(4011)))
-        }
-        _ => one(nameless(Reply::pxe(asked, address, FILE)).with(code::VENDOR_SPECIFIC, MENU)),
-    }
-}
-
-fn menu_nobody_answers(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    if asked.question == Question::BootServer { vec![] } else { menu(asked, address) }
-}
-
-fn url(asked: &Asked, address: Ipv4Addr, class: &[u8], url: &str) -> Reply {
-    Reply::plain(asked, address).file(url).with(code::VENDOR_CLASS, class)
-}
-
-fn tftp_url(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(url(asked, address, b"PXEClient", "tftp://192.168.77.2/dir/x.bin"))
-}
-
-fn http_url(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    one(url(asked, address, b"HTTPClient", "http://192.168.77.2/dir/x.bin"))
-}
 
 // ---- what was seen, and whether the model says so ------------------------------------------------------------------
 
@@ -352,7 +180,9 @@ fn the_model_of_ipxe_says_what_seabios_with_ipxe_does() {
     let done = mangler.wait(LIMIT, is_over);
     assert!(done, "not all was asked:\n{}\n{}", mangler.story(), console.drain());
     let hung = !mangler.wait(Duration::from_secs(5), |events| {
-        events.iter().any(|event| matches!(event, Event::Asked { who: (_, session), .. } if *session > IPXE.len()))
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Asked { who: (_, session), .. } if *session > IPXE.len()))
     });
     assert!(hung, "a program for another architecture does no harm:\n{}", mangler.story());
     let events = mangler.events();
@@ -369,22 +199,11 @@ fn the_model_of_ipxe_says_what_seabios_with_ipxe_does() {
 
 // ---- OVMF ----------------------------------------------------------------------------------------------------------
 
-/// One broken reply for each of EDK2's four tries: none is kept.
-fn nothing_to_keep(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    match asked.count {
-        1 => without_server_identifier(asked, address),
-        2 => only_mtftp(asked, address),
-        3 => bad_length(asked, address),
-        _ => no_end(asked, address),
-    }
-}
-
-const UEFI_PXE: [Case; 17] = [
+const UEFI_PXE: [Case; 16] = [
     // The longest first: EDK2 waits 4, 8, 16 and 32 s.
     ("no 54, then 43 with MTFTP items only, then an option of bad length, then no END", nothing_to_keep),
-    ("no file", no_file),
-    ("only a proxy", only_a_proxy),
     ("60 without 43", no_43),
+    ("no file, then a proxy alone", a_proxy_that_comes_late),
     ("good", good),
     ("67 without NUL, no file in the header", no_nul_in_67),
     ("60 without 43, the file on port 4011", file_on_4011),
@@ -400,7 +219,7 @@ const UEFI_PXE: [Case; 17] = [
     ("a menu", menu),
 ];
 
-const UEFI_HTTP: [Case; 2] = [("good", http_url), ("a TFTP URL", tftp_url)];
+const UEFI_HTTP: [Case; 2] = [("for PXE, then good", not_for_http_then_for_it), ("a TFTP URL", no_http_url)];
 
 /// Machines at the same time: a machine that waits in its firmware keeps a core busy.
 const AT_ONCE: usize = 2;
@@ -430,22 +249,33 @@ fn the_models_of_uefi_say_what_ovmf_does() {
     let files = Files::from([("wrong".to_owned(), vec![0x90; 40_000])]);
     let mangler = Mangler::new(network.namespace(), &[SERVER, OTHER], files, Box::new(answers));
     let folder = tempfile::tempdir().unwrap();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let wrong: Vec<String> = thread::scope(|scope| {
-        let worker = || {
-            let mut wrong = Vec::new();
-            loop {
-                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let Some((firmware, (name, _), arguments)) = cases.get(number) else { return wrong };
-                if let Err(why) = boot_uefi(&network, &mangler, folder.path(), number, *firmware, arguments) {
-                    wrong.push(format!("{number} {firmware} {name}: {why}"));
-                }
-            }
-        };
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    let wrong = side_by_side(&cases, |number, (firmware, (name, _), arguments)| {
+        boot_uefi(&network, &mangler, folder.path(), number, *firmware, arguments)
+            .map_err(|why| format!("{number} {firmware} {name}: {why}"))
     });
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), mangler.story());
+}
+
+/// Does all cases, some at the same time; what went wrong.
+fn side_by_side<T: Sync>(cases: &[T], run: impl Fn(usize, &T) -> Result<(), String> + Sync) -> Vec<String> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut wrong = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(case) = cases.get(number) else { return wrong };
+            wrong.extend(run(number, case).err());
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
+/// The address of hardware of machine `number`.
+fn mac_of(number: usize) -> MacAddr {
+    MacAddr([0x52, 0x54, 0, 0x77, 1, u8::try_from(number).unwrap()])
 }
 
 /// Boots machine `number` until it wants a file or gives up, and compares.
@@ -457,7 +287,7 @@ fn boot_uefi(
     firmware: Firmware,
     arguments: &[&str],
 ) -> Result<(), String> {
-    let mac = MacAddr([0x52, 0x54, 0, 0x77, 1, u8::try_from(number).unwrap()]);
+    let mac = mac_of(number);
     let address = address_of(number);
     let ovmf = demo::Firmware::Ovmf;
     let mut console = machine_with(network, ovmf, &mac.to_string(), folder, arguments).unwrap();
@@ -483,4 +313,139 @@ fn shown(console: &mut Running) -> Option<String> {
     }
     let at = screen.find("PXE-E")?;
     screen.get(at..at + "PXE-E00".len()).map(str::to_owned)
+}
+
+// ---- what firmware loads, and what that loads ----------------------------------------------------------------------
+
+const PXELINUX: Need = Need { what: "/usr/lib/PXELINUX/pxelinux.0", package: "pxelinux" };
+const SYSLINUX_EFI: Need = Need { what: "/usr/lib/SYSLINUX.EFI/efi64/syslinux.efi", package: "syslinux-efi" };
+const GRUB: Need =
+    Need { what: "/usr/lib/grub/x86_64-efi/monolithic/grubnetx64.efi", package: "grub-efi-amd64-bin" };
+const SHIM: Need = Need { what: "/usr/lib/shim/shimx64.efi", package: "shim-unsigned" };
+
+/// How long a loader that has been downloaded may think before it asks for more.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+#[test]
+fn the_model_of_pxelinux_says_what_it_does() {
+    let cases: [Case; 7] = [
+        ("good", good),
+        ("only in the header", only_in_header),
+        ("only in options 66 and 67", only_in_options),
+        ("67 without NUL, no file in the header", no_nul_in_67),
+        ("configuration file and prefix by DHCP", pxelinux_options),
+        ("beside a proxy", beside_a_proxy),
+        ("60 without 43, the file on port 4011", file_on_4011),
+    ];
+    if ready("firmware_models pxelinux", &[NETWORK, SEABIOS, &[PXELINUX]]) {
+        loads(Loader::Pxelinux, PXELINUX, &cases);
+    }
+}
+
+#[test]
+fn the_model_of_syslinux_efi_says_what_it_does() {
+    let cases: [Case; 3] =
+        [("good", good), ("only in options", only_in_options), ("beside a proxy", beside_a_proxy)];
+    if ready("firmware_models syslinux.efi", &[NETWORK, OVMF, &[SYSLINUX_EFI]]) {
+        loads(Loader::SyslinuxEfi, SYSLINUX_EFI, &cases);
+    }
+}
+
+#[test]
+fn the_model_of_grub_says_what_it_loads() {
+    let cases: [Case; 5] = [
+        ("good", good),
+        ("only in options 66 and 67", only_in_options),
+        ("67 without NUL, no file in the header", no_nul_in_67),
+        ("siaddr 0, another server in 66", no_siaddr),
+        ("beside a proxy", beside_a_proxy),
+    ];
+    if ready("firmware_models grub", &[NETWORK, OVMF, &[GRUB]]) {
+        loads(Loader::Grub, GRUB, &cases);
+    }
+}
+
+#[test]
+fn the_model_of_shim_says_what_it_loads() {
+    let cases: [Case; 4] = [
+        ("good", good),
+        ("only in options 66 and 67", only_in_options),
+        ("header and 67 differ", header_and_67_differ),
+        ("beside a proxy", beside_a_proxy),
+    ];
+    if ready("firmware_models shim", &[NETWORK, OVMF, &[SHIM]]) {
+        loads(Loader::ShimX64, SHIM, &cases);
+    }
+}
+
+/// Lets machines load the loader in each case, and compares what it asks for next.
+fn loads(loader: Loader, file: Need, cases: &[Case]) {
+    let _alone = one_at_a_time();
+    let network = network();
+    let scripts: Vec<Script> = cases.iter().map(|(_, script)| *script).collect();
+    let answers = move |asked: &Asked| {
+        let number = usize::from(asked.mac.0[5]);
+        scripts.get(number).map_or_else(Vec::new, |script| script(asked, address_of(number)))
+    };
+    let bytes = std::fs::read(file.what).unwrap();
+    let files = Files::from([(FILE.to_owned(), bytes.clone()), ("from-67".to_owned(), bytes)]);
+    let mangler = Mangler::new(network.namespace(), &[SERVER, OTHER], files, Box::new(answers));
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = side_by_side(cases, |number, (name, _)| {
+        load(&network, &mangler, folder.path(), number, loader)
+            .map_err(|why| format!("{number} {name}: {why}"))
+    });
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), mangler.story());
+}
+
+fn load(
+    network: &Network,
+    mangler: &Mangler,
+    folder: &Path,
+    number: usize,
+    loader: Loader,
+) -> Result<(), String> {
+    let (machine, firmware) = match loader {
+        Loader::Pxelinux => (demo::Firmware::SeaBios, Firmware::Ipxe),
+        _ => (demo::Firmware::Ovmf, Firmware::Edk2Pxe),
+    };
+    let (mac, address) = (mac_of(number), address_of(number));
+    let mut console = machine_with(network, machine, &mac.to_string(), folder, &[]).unwrap();
+    // What it wanted, in order, each once.
+    let wanted = |events: &[Event]| {
+        let mut wanted: Vec<String> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Wanted { client, by, server, file } if *client == address => {
+                    Some(format!("{by} {server} {file}"))
+                }
+                _ => None,
+            })
+            .collect();
+        wanted.dedup();
+        wanted
+    };
+    let loaded = mangler.wait(LIMIT, |events| !wanted(events).is_empty());
+    if !loaded {
+        return Err(format!("it loads nothing\n{}", console.drain()));
+    }
+    mangler.wait(PATIENCE, |events| wanted(events).len() > 1);
+    // A loader asks for several files one after the other.
+    thread::sleep(Duration::from_secs(3));
+    let events = mangler.events();
+    let heard = heard_by(&events, (mac, 0));
+    let Verdict::Boots(boot) = judge(firmware, &heard) else {
+        return Err("the model loads nothing".to_owned());
+    };
+    let seen = wanted(&events);
+    let model = next(loader, &boot);
+    let agrees = match &model {
+        Some(Ok(next)) => {
+            let file = format!("{} {} {}", next.by, next.server, Escaped(&next.file));
+            let server = format!("{} {} ", next.by, next.server);
+            seen.contains(&file) && seen.iter().skip(1).all(|wanted| wanted.starts_with(&server))
+        }
+        _ => seen.len() == 1,
+    };
+    if agrees { Ok(()) } else { Err(format!("it is to want {model:?}; but {seen:?}\n{}", console.drain())) }
 }

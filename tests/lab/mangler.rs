@@ -41,7 +41,13 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A question, the address of ours that it was sent to (unspecified: broadcast), and options 54 and 50 of it.
-    Asked { who: Who, question: Question, to: SocketAddrV4, server: Option<Ipv4Addr>, address: Option<Ipv4Addr> },
+    Asked {
+        who: Who,
+        question: Question,
+        to: SocketAddrV4,
+        server: Option<Ipv4Addr>,
+        address: Option<Ipv4Addr>,
+    },
     /// Our answer.
     Answered { who: Who, question: Question, bytes: Vec<u8>, from: SocketAddrV4 },
     /// A file was asked for, from this address of ours.
@@ -91,7 +97,13 @@ impl Mangler {
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared { events: events.clone(), stop: stop.clone(), began: Instant::now() });
         let mut threads = Vec::new();
-        let dhcp = Dhcp { sockets: sockets.dhcp, script, sessions: BTreeMap::new(), counts: BTreeMap::new(), shared: shared.clone() };
+        let dhcp = Dhcp {
+            sockets: sockets.dhcp,
+            script,
+            sessions: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            shared: shared.clone(),
+        };
         threads.push(thread::spawn(move || dhcp.serve()));
         let (router, over) = (sockets.router, shared.clone());
         threads.push(thread::spawn(move || advertise(&router, &over)));
@@ -271,8 +283,14 @@ impl Dhcp {
                 Question::BootServer => source,
                 _ => SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
             };
-            let (_, socket) = self.sockets.iter().find(|(at, _)| *at == answer.from).expect("one of our addresses");
-            self.shared.record(Event::Answered { who, question, bytes: answer.bytes.clone(), from: answer.from });
+            let (_, socket) =
+                self.sockets.iter().find(|(at, _)| *at == answer.from).expect("one of our addresses");
+            self.shared.record(Event::Answered {
+                who,
+                question,
+                bytes: answer.bytes.clone(),
+                from: answer.from,
+            });
             socket.send_to(&answer.bytes, to).unwrap();
         }
     }
@@ -297,7 +315,12 @@ fn serve_tftp(address: Ipv4Addr, socket: &UdpSocket, files: &Files, shared: &Arc
         let [0, 1, rest @ ..] = &buffer[..len] else { continue };
         let mut words = rest.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
         let file = words.next().unwrap_or_default();
-        shared.record(Event::Wanted { client: *source.ip(), by: "tftp", server: address, file: file.clone() });
+        shared.record(Event::Wanted {
+            client: *source.ip(),
+            by: "tftp",
+            server: address,
+            file: file.clone(),
+        });
         let options: Vec<String> = words.skip(1).collect();
         let transfer = UdpSocket::bind((address, 0)).unwrap();
         transfer.connect(source).unwrap();
@@ -314,7 +337,8 @@ fn serve_tftp(address: Ipv4Addr, socket: &UdpSocket, files: &Files, shared: &Arc
 
 /// Sends a file block by block with the options blksize and tsize (RFC 2347 to 2349).
 fn send_file(transfer: &UdpSocket, bytes: &[u8], options: &[String], shared: &Shared) {
-    let asked = |name: &str| options.chunks(2).find(|pair| pair[0].eq_ignore_ascii_case(name)).map(|pair| &pair[1]);
+    let asked =
+        |name: &str| options.chunks(2).find(|pair| pair[0].eq_ignore_ascii_case(name)).map(|pair| &pair[1]);
     let size: usize = asked("blksize").and_then(|size| size.parse().ok()).unwrap_or(512).min(1400);
     let mut oack = vec![0, 6];
     if asked("blksize").is_some() {

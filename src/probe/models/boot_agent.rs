@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 
 use super::menu::{LOCAL, Menu};
 use super::packet::{OPTIONS, Packet, dotted_quad, walk};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, failure, fails};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
@@ -26,7 +26,10 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let Some(offer) = offers.iter().filter(with_address).min_by_key(by_merit) else {
         return match proxies().next() {
             Some(_) => fails(Code::E52, "a proxyDHCP server answered and no DHCP server gave an address"),
-            None => fails(Code::E51, "it heard no offer that it can use: with option 54 and of at most 1472 bytes"),
+            None => fails(
+                Code::E51,
+                "it heard no offer that it can use: with option 54 and of at most 1472 bytes",
+            ),
         };
     };
     let server = offer.address(code::SERVER_IDENTIFIER).unwrap_or(offer.siaddr());
@@ -44,7 +47,8 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
 
 /// A reply of this kind with a server identifier; PXE 2.1 table 2-1 requires it.
 fn reply<'a>(heard: &Heard<'a>, kind: MessageType) -> Option<Packet<'a>> {
-    let packet = Packet::new(heard.payload).filter(|packet| packet.has_cookie() && packet.0.len() <= MAX_LEN)?;
+    let packet =
+        Packet::new(heard.payload).filter(|packet| packet.has_cookie() && packet.0.len() <= MAX_LEN)?;
     let server = packet.address(code::SERVER_IDENTIFIER).filter(|server| !server.is_unspecified());
     (packet.first(code::MESSAGE_TYPE) == Some(&[kind.number()][..]) && server.is_some()).then_some(packet)
 }
@@ -89,7 +93,9 @@ fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Ve
     };
     let item = menu.choices.first().copied().filter(|_| menu.has(9));
     match answers(heard, Question::BootServer).find_map(|heard| reply(heard, MessageType::Ack)) {
-        Some(answer) if file(answer).is_empty() => fails(Code::E53, "the answer on port 4011 names no boot file"),
+        Some(answer) if file(answer).is_empty() => {
+            fails(Code::E53, "the answer on port 4011 names no boot file")
+        }
         Some(answer) => load(answer, Left { reply: Some(answer.0.to_vec()), ..left }),
         None => {
             let why = "option 60 is PXEClient and nobody answers on port 4011";
@@ -115,4 +121,3 @@ fn load(source: Packet<'_>, left: Left) -> Verdict {
         None => fails(Code::E53, "no reply names the boot file's server"),
     }
 }
-

@@ -69,7 +69,9 @@ pub(super) fn validate(packet: Packet<'_>) -> Result<Parameters, String> {
             _ => false,
         };
         if !fits || is_bad_switch || is_bad_value {
-            return Err(format!("option {option} in it has a bad length or value, so EDK2 drops the whole reply"));
+            return Err(format!(
+                "option {option} in it has a bad length or value, so EDK2 drops the whole reply"
+            ));
         }
         let address = || address_at(value, 0).unwrap_or(Ipv4Addr::UNSPECIFIED);
         match *option {
@@ -96,7 +98,11 @@ fn joined(packet: Packet<'_>) -> Result<Vec<(u8, Vec<u8>)>, String> {
             if is_main && option.code == code::OVERLOAD {
                 match option.value {
                     [fields] => overload = *fields,
-                    _ => return Err("option 52 in it has a bad length, so EDK2 drops the whole reply".to_owned()),
+                    _ => {
+                        return Err(
+                            "option 52 in it has a bad length, so EDK2 drops the whole reply".to_owned()
+                        );
+                    }
                 }
             }
             if option.value.is_empty() {
@@ -141,7 +147,9 @@ fn offer<'a>(heard: &Heard<'a>) -> Result<(Packet<'a>, Parameters), String> {
         Some(_) if read.server.is_unspecified() => {
             Err("it has no server identifier (option 54), without which EDK2 takes no offer".to_owned())
         }
-        _ if packet.0.len() > MAX_LEN => Err(format!("it is longer than the {MAX_LEN} bytes that EDK2 keeps")),
+        _ if packet.0.len() > MAX_LEN => {
+            Err(format!("it is longer than the {MAX_LEN} bytes that EDK2 keeps"))
+        }
         _ => Ok((packet, read)),
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::edk2::{self, Parameters};
 use super::packet::Packet;
-use super::{Boot, Code, Heard, Left, Protocol, Verdict, failure, fails};
+use super::{Boot, Code, Heard, Left, Protocol, Verdict, fails, failure};
 use crate::wire::option::code;
 use crate::wire::pxe::HTTP_CLIENT;
 
@@ -54,7 +54,11 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let Some((by, server, file)) = split(&url_offer.url) else {
         return fails(Code::Http, "the boot file is no http:// or https:// URL");
     };
-    let left = Left { ack: ack.0.to_vec(), proxy: url_offer.kind.is_proxy.then(|| url_offer.bytes.clone()), reply: None };
+    let left = Left {
+        ack: ack.0.to_vec(),
+        proxy: url_offer.kind.is_proxy.then(|| url_offer.bytes.clone()),
+        reply: None,
+    };
     Verdict::Boots(Boot { by, server, file, announced: None, left })
 }
 
@@ -81,9 +85,8 @@ fn parse(packet: Packet<'_>, read: Parameters) -> Result<Parsed<'_>, &'static st
 
 /// Whether the host in a URL is an IPv4 address. A URL without a host counts as one with a name (`HttpUrlGetIp4`).
 fn host(url: &[u8]) -> Host {
-    let address = split(url).and_then(|(_, server, _)| {
-        server.split(':').next().unwrap_or_default().parse::<Ipv4Addr>().ok()
-    });
+    let address = split(url)
+        .and_then(|(_, server, _)| server.split(':').next().unwrap_or_default().parse::<Ipv4Addr>().ok());
     if address.is_some() { Host::Address } else { Host::Name }
 }
 
@@ -92,7 +95,8 @@ fn select<'k, 'a>(kept: &'k [Parsed<'a>]) -> Option<(&'k Parsed<'a>, &'k Parsed<
     let of = |is_proxy, url, has_dns: Option<bool>| {
         kept.iter().find(move |parsed| {
             let kind = parsed.kind;
-            (kind.is_proxy, kind.url) == (is_proxy, url) && has_dns.is_none_or(|wanted| kind.has_dns == wanted)
+            (kind.is_proxy, kind.url) == (is_proxy, url)
+                && has_dns.is_none_or(|wanted| kind.has_dns == wanted)
         })
     };
     let alone = |offer: Option<&'k Parsed<'a>>| offer.map(|offer| (offer, offer));

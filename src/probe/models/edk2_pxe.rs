@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::edk2::{self, Parameters};
 use super::menu::{LOCAL, Menu};
 use super::packet::Packet;
-use super::{Boot, Code, Failure, Heard, Left, Protocol, Question, Verdict, answers, failure, fails};
+use super::{Boot, Code, Failure, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
 use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
 
@@ -51,9 +51,10 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
             Err(why) => discarded = Some(why),
         }
     }
-    let heard_proxy = edk2::offers(heard).0.iter().any(|(packet, read)| {
-        read.kind.is_some() && edk2::is_proxy(*packet) && parse(*packet).is_ok()
-    });
+    let heard_proxy = edk2::offers(heard)
+        .0
+        .iter()
+        .any(|(packet, read)| read.kind.is_some() && edk2::is_proxy(*packet) && parse(*packet).is_ok());
     if kept.is_empty() {
         let why = discarded.unwrap_or_else(|| "it heard no offer".to_owned());
         return fails(Code::E18, why);
@@ -82,7 +83,9 @@ fn parse(packet: Packet<'_>) -> Result<Parsed<'_>, String> {
         None | Some([0, ..]) => Kind::Bootp,
         Some(_) if menu.discovers() => Kind::Pxe10,
         Some(_) if menu.is_mtftp() => {
-            return Err("its option 43 has only multicast TFTP items (1 to 5), which EDK2 discards".to_owned());
+            return Err(
+                "its option 43 has only multicast TFTP items (1 to 5), which EDK2 discards".to_owned()
+            );
         }
         Some(_) if is_pxe => Kind::Binl,
         Some(_) => Kind::DhcpOnly,
@@ -143,7 +146,8 @@ fn after_ack(
     ack: Packet<'_>,
 ) -> Verdict {
     let Ok(ack) = parse(ack) else { return fails(Code::E99, "the ACK cannot be used") };
-    let of_kind = |kind: Kind| kept.iter().map(|(parsed, _)| parsed).filter(move |p| p.is_proxy && p.kind == kind);
+    let of_kind =
+        |kind: Kind| kept.iter().map(|(parsed, _)| parsed).filter(move |p| p.is_proxy && p.kind == kind);
     let proxy = match (offer.kind, beside) {
         (Kind::Binl, _) => match ask_for_file(heard, [offer].into_iter()) {
             Ok(answer) => Some(answer),
@@ -215,7 +219,9 @@ fn menu<'a>(heard: &[Heard<'a>], source: &Parsed<'_>) -> Result<Choice<'a>, Verd
     let Some(item) = menu.choices.first().copied().filter(|_| menu.has(9)) else {
         return Err(match menu.has(9) {
             true => fails(Code::E07, "the boot menu in option 43 is empty"),
-            false => fails(Code::E21, "option 43 neither names the file as final (6, bit 3) nor has a menu (9)"),
+            false => {
+                fails(Code::E21, "option 43 neither names the file as final (6, bit 3) nor has a menu (9)")
+            }
         });
     };
     if item == LOCAL {
@@ -229,7 +235,12 @@ fn menu<'a>(heard: &[Heard<'a>], source: &Parsed<'_>) -> Result<Choice<'a>, Verd
     let to = match servers.first() {
         _ if menu.may_multicast() => match menu.multicast.filter(|to| !to.is_unspecified()) {
             Some(to) => SocketAddrV4::new(to, BOOT_SERVER_PORT),
-            None => return Err(fails(Code::E99, "option 43 asks for multicast discovery and gives no address (7)")),
+            None => {
+                return Err(fails(
+                    Code::E99,
+                    "option 43 asks for multicast discovery and gives no address (7)",
+                ));
+            }
         },
         _ if menu.may_broadcast() => SocketAddrV4::new(Ipv4Addr::BROADCAST, 67),
         Some(server) => SocketAddrV4::new(*server, BOOT_SERVER_PORT),
@@ -242,7 +253,8 @@ fn menu<'a>(heard: &[Heard<'a>], source: &Parsed<'_>) -> Result<Choice<'a>, Verd
         let unanswered = Box::new(Verdict::Fails(silence));
         return Err(Verdict::AsksBootServer { to, item: Some(item), unanswered });
     }
-    let Some(answer) = answered.find(|packet| servers.is_empty() || !menu.only_listed() || is_listed(*packet))
+    let Some(answer) =
+        answered.find(|packet| servers.is_empty() || !menu.only_listed() || is_listed(*packet))
     else {
         return Err(fails(Code::E53, "only a server that is not in option 43's list answered"));
     };
@@ -274,4 +286,3 @@ fn boot(ack: &Parsed<'_>, proxy: Option<&Parsed<'_>>, choice: Choice<'_>) -> Ver
     let left = Left { ack: ack.bytes.clone(), proxy, reply };
     Verdict::Boots(Boot { by: Protocol::Tftp, server: server.to_string(), file, announced, left })
 }
-

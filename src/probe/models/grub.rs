@@ -6,7 +6,7 @@
 
 use super::loader::Next;
 use super::packet::{Found, OPTIONS, Packet, address_at, walk};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, failure, fails};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
@@ -28,7 +28,8 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
         return fails(Code::Silent, "couldn't autoconfigure: it heard no OFFER with option 54");
     };
     let ack = answers(heard, Question::Request).filter_map(|heard| Packet::new(heard.payload)).find(|ack| {
-        kind(*ack) == Some(MessageType::Ack.number()) && self::address(*ack, code::SERVER_IDENTIFIER) == Some(server)
+        kind(*ack) == Some(MessageType::Ack.number())
+            && self::address(*ack, code::SERVER_IDENTIFIER) == Some(server)
     });
     match ack {
         Some(ack) => configured(ack),
@@ -55,11 +56,13 @@ fn find(packet: Packet<'_>, wanted: u8) -> Option<&[u8]> {
     if !packet.has_cookie() {
         return None;
     }
-    let overload = match whole(packet.options()).find(|option| option.code == code::OVERLOAD).map(|o| o.value) {
+    let overload = match whole(packet.options()).find(|option| option.code == code::OVERLOAD).map(|o| o.value)
+    {
         Some([fields]) if packet.options().contains(&255) => *fields,
         _ => 0,
     };
-    let areas = [(packet.options(), true), (packet.file(), overload & 1 != 0), (packet.sname(), overload & 2 != 0)];
+    let areas =
+        [(packet.options(), true), (packet.file(), overload & 1 != 0), (packet.sname(), overload & 2 != 0)];
     let mut read = areas.into_iter().filter(|(_, is_read)| *is_read);
     read.find_map(|(area, _)| whole(area).find(|option| option.code == wanted)).map(|option| option.value)
 }
@@ -73,7 +76,8 @@ fn whole(area: &[u8]) -> impl Iterator<Item = Found<'_>> {
 /// Whether any overload at all hides the header's file: a slip in GRUB, `&&` where `&` was meant.
 fn file(packet: Packet<'_>) -> Vec<u8> {
     let option = find(packet, code::BOOT_FILE_NAME).filter(|value| !value.is_empty());
-    let is_overloaded = find(packet, code::OVERLOAD).is_some_and(|value| matches!(value, [fields] if *fields != 0));
+    let is_overloaded =
+        find(packet, code::OVERLOAD).is_some_and(|value| matches!(value, [fields] if *fields != 0));
     let header = packet.file();
     let name = option.unwrap_or(if is_overloaded { &[] } else { header });
     until_nul(name).to_vec()

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::menu::{LOCAL, Menu};
 use super::packet::{OPTIONS, Packet, address_at, first};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, edk2_http, failure, fails};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, edk2_http, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
@@ -74,7 +74,8 @@ impl<'a> Settings<'a> {
 
     /// Whether a proxy's reply says all that is needed, so that port 4011 is not asked (`dhcp_has_pxeopts`).
     fn has_pxe_options(self) -> bool {
-        let names_file = self.filename().is_some_and(|name| !name.is_empty()) && !self.0.siaddr().is_unspecified();
+        let names_file =
+            self.filename().is_some_and(|name| !name.is_empty()) && !self.0.siaddr().is_unspecified();
         names_file || self.encapsulated(code::VENDOR_SPECIFIC, 9).is_some_and(|menu| !menu.is_empty())
     }
 }
@@ -139,7 +140,9 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
         let unanswered = failure(Code::NoConfiguration, "the server does not answer the REQUEST");
         return Verdict::Requests { server: offer.server(), address, unanswered };
     };
-    let Some(ack) = Settings::new(ack.payload) else { return fails(Code::NoConfiguration, "the ACK is too short") };
+    let Some(ack) = Settings::new(ack.payload) else {
+        return fails(Code::NoConfiguration, "the ACK is too short");
+    };
     let proxy = discovery.proxy.filter(|_| !discovery.no_proxy);
     match proxy {
         None => boot(heard, ack, None),
@@ -171,9 +174,11 @@ fn ask_proxy(heard: &[Heard<'_>], ack: Settings<'_>, server: Ipv4Addr) -> Verdic
 fn boot(heard: &[Heard<'_>], ack: Settings<'_>, proxy: Option<Settings<'_>>) -> Verdict {
     let blocks: Vec<Settings<'_>> = std::iter::once(ack).chain(proxy).collect();
     let named = blocks.iter().copied().find(|block| block.filename().is_some());
-    let is_pxe = blocks.iter().find(|block| block.0.first(code::VENDOR_CLASS).is_some()).is_some_and(|b| b.is_pxe());
+    let is_pxe =
+        blocks.iter().find(|block| block.0.first(code::VENDOR_CLASS).is_some()).is_some_and(|b| b.is_pxe());
     let suboption = |inner| blocks.iter().find_map(|block| block.encapsulated(code::VENDOR_SPECIFIC, inner));
-    let with_item = |inner| blocks.iter().find(|block| block.encapsulated(code::VENDOR_SPECIFIC, inner).is_some());
+    let with_item =
+        |inner| blocks.iter().find(|block| block.encapsulated(code::VENDOR_SPECIFIC, inner).is_some());
     let control = suboption(6).and_then(|value| value.first().copied()).unwrap_or(0);
     let skips = control & 8 != 0 && named.is_some();
     let left = Left { ack: ack.0.0.to_vec(), proxy: proxy.map(|proxy| proxy.0.0.to_vec()), reply: None };
@@ -207,7 +212,10 @@ fn menu(heard: &[Heard<'_>], menu: &Menu, left: Left) -> Verdict {
         (None, true, _) => SocketAddrV4::new(Ipv4Addr::BROADCAST, 67),
         (None, false, Some(to)) => SocketAddrV4::new(to, BOOT_SERVER_PORT),
         (None, false, None) => {
-            return fails(Code::NothingToBoot, format!("option 43 lists no boot server for menu item {item}"));
+            return fails(
+                Code::NothingToBoot,
+                format!("option 43 lists no boot server for menu item {item}"),
+            );
         }
     };
     let answer = answers(heard, Question::BootServer).find_map(|heard| {
@@ -219,7 +227,8 @@ fn menu(heard: &[Heard<'_>], menu: &Menu, left: Left) -> Verdict {
         (is_answer && [67, BOOT_SERVER_PORT].contains(&heard.source.port())).then_some(reply)
     });
     let Some(answer) = answer else {
-        let silence = fails(Code::NothingToBoot, "the boot server does not answer, or without the menu item (43.71)");
+        let silence =
+            fails(Code::NothingToBoot, "the boot server does not answer, or without the menu item (43.71)");
         return Verdict::AsksBootServer { to, item: Some(item), unanswered: Box::new(silence) };
     };
     load(answer, Left { reply: Some(answer.0.0.to_vec()), ..left })
@@ -231,7 +240,8 @@ fn load(block: Settings<'_>, left: Left) -> Verdict {
     if name.is_empty() {
         return fails(Code::NothingToBoot, "the boot file's name is empty");
     }
-    let from = |by, server: String, file: Vec<u8>| Verdict::Boots(Boot { by, server, file, announced: None, left });
+    let from =
+        |by, server: String, file: Vec<u8>| Verdict::Boots(Boot { by, server, file, announced: None, left });
     if let Some((by, server, file)) = edk2_http::split(name) {
         return from(by, server, file);
     }

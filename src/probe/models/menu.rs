@@ -99,7 +99,10 @@ impl Menu {
 
     /// The boot servers of a type.
     pub(super) fn servers_of(&self, kind: u16) -> impl Iterator<Item = Ipv4Addr> {
-        self.servers.iter().filter(move |(of, _)| *of == kind).flat_map(|(_, servers)| servers.iter().copied())
+        self.servers
+            .iter()
+            .filter(move |(of, _)| *of == kind)
+            .flat_map(|(_, servers)| servers.iter().copied())
     }
 }
 
@@ -139,7 +142,9 @@ mod tests {
 
     #[test]
     fn pxe21_2_2_items_are_read_as_far_as_they_go() {
-        let menu = Menu::read(&[6, 1, 11, 8, 7, 0, 1, 1, 10, 0, 0, 9, 9, 5, 0, 1, 2, b'h', b'i', 10, 3, 0, b'h', b'i', 255]);
+        let menu = Menu::read(&[
+            6, 1, 11, 8, 7, 0, 1, 1, 10, 0, 0, 9, 9, 5, 0, 1, 2, b'h', b'i', 10, 3, 0, b'h', b'i', 255,
+        ]);
         assert_eq!((menu.control, menu.timeout), (11, Some(0)));
         assert_eq!(menu.choices, [1]);
         assert_eq!(menu.servers_of(1).collect::<Vec<_>>(), [Ipv4Addr::new(10, 0, 0, 9)]);

@@ -3,9 +3,9 @@
 
 use std::net::Ipv4Addr;
 
+use super::loader::Next;
 use super::packet::{Packet, address_at, walk};
 use super::{Left, Protocol};
-use super::loader::Next;
 use crate::wire::dhcp::until_nul;
 use crate::wire::option::code;
 

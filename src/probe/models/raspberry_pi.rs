@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::menu::Menu;
 use super::packet::{Packet, dotted_quad, walk};
-use super::{Boot, Code, Firmware, Heard, Left, Protocol, Question, Verdict, answers, failure, fails};
+use super::{Boot, Code, Firmware, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
 use crate::wire::dhcp::MessageType;
 use crate::wire::option::code;
 

@@ -4,7 +4,7 @@
 //! so goes before it; option 66 is ignored, the server is siaddr.
 
 use super::packet::{Packet, first};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, failure, fails};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
@@ -51,7 +51,8 @@ fn file(ack: Packet<'_>) -> Vec<u8> {
         return header.to_vec();
     }
     let overloaded = (overload & 1 != 0).then(|| ack.file());
-    let option = [Some(ack.options()), overloaded].into_iter().flatten().find_map(|a| first(a, code::BOOT_FILE_NAME));
+    let option =
+        [Some(ack.options()), overloaded].into_iter().flatten().find_map(|a| first(a, code::BOOT_FILE_NAME));
     match option.map(until_nul) {
         Some(name) if !name.is_empty() => name.to_vec(),
         _ => format!("{:08X}.img", u32::from(ack.yiaddr())).into_bytes(),
