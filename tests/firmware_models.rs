@@ -67,6 +67,9 @@ fn seen(events: &[Event], machine: Who, address: Ipv4Addr) -> Seen {
 
 /// Holds the model's verdict to what was seen; what it says wrongly, for people.
 fn compare(firmware: Firmware, heard: &[Heard<'_>], seen: &Seen) -> Result<(), String> {
+    if heard.is_empty() {
+        return Err("it asked nothing".to_owned());
+    }
     let offers: Vec<Heard<'_>> = heard.iter().copied().filter(|h| h.question == Question::Discover).collect();
     let expected = match judge(firmware, &offers) {
         Verdict::Requests { server, address, .. } => Some((server, address)),
@@ -448,4 +451,104 @@ fn load(
         _ => seen.len() == 1,
     };
     if agrees { Ok(()) } else { Err(format!("it is to want {model:?}; but {seen:?}\n{}", console.drain())) }
+}
+
+// ---- GRUB's own DHCP -----------------------------------------------------------------------------------------------
+
+const GRUB_DHCP: [Case; 14] = [
+    ("good", good),
+    ("67 without NUL, no file in the header", no_nul_in_67),
+    ("43 with MTFTP items only", only_mtftp),
+    ("60 without 43", no_43),
+    ("only in the header", only_in_header),
+    ("only in options 66 and 67", only_in_options),
+    ("header and 67 differ", header_and_67_differ),
+    ("siaddr 0, another server in 66", no_siaddr),
+    ("no END", no_end),
+    ("no END, and 67 is the last", no_end_after_67),
+    ("sname holds options", overloaded_sname),
+    ("an option of bad length", bad_length),
+    ("no file", no_file),
+    // The last: GRUB asks for 12 s.
+    ("no 54", without_server_identifier),
+];
+
+/// What GRUB learns stands in variables that it never changes again, so each case has a network card of its own. After
+/// each exchange they go into the name of a file that it asks for.
+fn grub_script() -> String {
+    let cases = (0..=GRUB_DHCP.len()).map(|number| {
+        let variables = ["mac", "next_server", "dhcp_server_name", "boot_file"]
+            .map(|name| format!("$net_efinet{number}_dhcp_{name}"));
+        format!("net_bootp efinet{number}\ncat (tftp,{SERVER})/seen,{}\n", variables.join(","))
+    });
+    cases.collect::<String>() + "cat (tftp,192.168.77.1)/end\n"
+}
+
+/// QEMU's arguments for one more card for each case; the taps are made.
+fn further_cards(network: &Network) -> Vec<String> {
+    let card = |number: usize| {
+        let tap = format!("more{number}");
+        for words in ["tuntap add TAP mode tap", "link set TAP master br0", "link set TAP up"] {
+            network.namespace().ip(&words.replace("TAP", &tap)).unwrap();
+        }
+        [
+            "-netdev".to_owned(),
+            format!("tap,id={tap},ifname={tap},script=no,downscript=no"),
+            "-device".to_owned(),
+            // With a place in the boot order, or OVMF does not start it.
+            format!("virtio-net-pci,netdev={tap},mac={},romfile=,bootindex={}", mac_of(number), number + 1),
+        ]
+    };
+    (0..GRUB_DHCP.len()).flat_map(card).collect()
+}
+
+#[test]
+fn the_model_of_grub_says_what_its_own_dhcp_does() {
+    if !ready("firmware_models grub_dhcp", &[NETWORK, OVMF, &[GRUB]]) {
+        return;
+    }
+    let _alone = one_at_a_time();
+    let network = network();
+    let script = |asked: &Asked| {
+        let number = GRUB_DHCP.len().min(usize::from(asked.mac.0[5]));
+        match GRUB_DHCP.get(number).filter(|_| asked.mac == mac_of(number)) {
+            Some((_, script)) => script(asked, address_of(number)),
+            None => one(Reply::pxe(asked, address_of(GRUB_DHCP.len()), "grub")),
+        }
+    };
+    let grub = std::fs::read(GRUB.what).unwrap();
+    let files =
+        Files::from([("grub".to_owned(), grub), ("grub/grub.cfg".to_owned(), grub_script().into_bytes())]);
+    let mangler = Mangler::new(network.namespace(), &[SERVER, OTHER], files, Box::new(script));
+    let folder = tempfile::tempdir().unwrap();
+    let cards = further_cards(&network);
+    let cards: Vec<&str> = cards.iter().map(String::as_str).collect();
+    let mut console =
+        machine_with(&network, demo::Firmware::Ovmf, &MAC.to_string(), folder.path(), &cards).unwrap();
+    let is_end = |event: &Event| matches!(event, Event::Wanted { file, .. } if file == "/end");
+    let done = mangler.wait(LIMIT, |events| events.iter().any(is_end));
+    assert!(done, "not all was asked:\n{}\n{}", mangler.story(), console.drain());
+    let events = mangler.events();
+    let mut wrong = Vec::new();
+    for (number, (name, _)) in GRUB_DHCP.into_iter().enumerate() {
+        let mac = mac_of(number);
+        let start = format!("/seen,{mac},");
+        let said = events.iter().find_map(|event| match event {
+            Event::Wanted { file, .. } => file.strip_prefix(&start),
+            _ => None,
+        });
+        let learnt: Vec<&str> = said.unwrap_or(",,").split(',').collect();
+        let [siaddr, server_name, file] = learnt[..] else { panic!("{said:?}") };
+        let server = if siaddr.is_empty() { server_name } else { siaddr };
+        let heard = heard_by(&events, (mac, 0));
+        assert!(!heard.is_empty(), "{name}: it asked nothing:\n{}\n{}", mangler.story(), console.drain());
+        let model = match judge(Firmware::GrubDhcp, &heard) {
+            Verdict::Boots(boot) => (boot.server.clone(), Escaped(&boot.file).to_string()),
+            _ => Default::default(),
+        };
+        if model != (server.to_owned(), file.to_owned()) {
+            wrong.push(format!("{number} {name}: the model says {model:?}; but {learnt:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}\n{}", wrong.join("\n"), mangler.story(), console.drain());
 }

@@ -225,3 +225,18 @@ pub fn pxelinux_options(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let reply = Reply::pxe(asked, address, FILE).with(code::PXELINUX_CONFIG_FILE, b"my.cfg");
     one(reply.with(code::PXELINUX_PATH_PREFIX, b"elsewhere/"))
 }
+
+/// Option 67 ends with the reply, and the header names another file.
+pub fn no_end_after_67(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
+    let reply = Reply::pxe(asked, address, FILE).without(code::BOOT_FILE_NAME);
+    one(reply.with(code::BOOT_FILE_NAME, b"from-67\0").edit(|reply| reply.end = false))
+}
+
+/// Option 52 says that `sname` holds options; the file is named in the header alone.
+pub fn overloaded_sname(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
+    let reply = Reply::pxe(asked, address, FILE).without(code::BOOT_FILE_NAME).with(code::OVERLOAD, &[2]);
+    one(reply.edit(|reply| {
+        reply.message.sname = [0; 64];
+        reply.message.sname[0] = 255;
+    }))
+}
