@@ -23,6 +23,12 @@ impl Uuid {
         Uuid([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
     }
 
+    /// The bytes that SMBIOS stores for it: the reverse of [`from_smbios`](Uuid::from_smbios).
+    pub fn to_smbios(self) -> [u8; 16] {
+        // Swapping the fields' bytes twice gives them back.
+        Uuid::from_smbios(self.0).0
+    }
+
     /// Whether it is what boards without a UUID of their own say, one byte sixteen times: 00 or FF, or the 44 of the
     /// Raspberry Pi 3's boot ROM. Many machines have these, so they name none.
     pub fn is_junk(self) -> bool {
@@ -79,6 +85,7 @@ mod tests {
         let smbios =
             [0x33, 0x22, 0x11, 0, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
         assert_eq!(Uuid::from_smbios(smbios), uuid);
+        assert_eq!(uuid.to_smbios(), smbios);
         assert_ne!(Uuid::from_network(smbios), uuid);
     }
 
