@@ -4,14 +4,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::boot_files;
 use super::config_file::{LoadError, Loaded, load_file};
+use super::{boot_files, rehearse};
 use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
 
 /// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
-/// error. 0 when there are none, 1 when there are some, 2 when the file cannot be read.
-pub fn run(config: Option<&Path>) -> ExitCode {
+/// error. With `rehearse`, clients that would not boot are problems too. 0 when there are none, 1 when there are some, 2
+/// when the file cannot be read.
+pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
     let loaded = match load_file(config) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable(_)) => {
@@ -24,6 +25,11 @@ pub fn run(config: Option<&Path>) -> ExitCode {
         }
     };
     let problems = of_boot_files(&loaded);
+    let failures = if rehearse { rehearse::failures(&loaded) } else { Vec::new() };
+    if problems.is_empty() && !failures.is_empty() {
+        failures.iter().for_each(|failure| eprintln!("{}: {failure}", loaded.path.display()));
+        return ExitCode::from(1);
+    }
     if problems.is_empty() {
         println!("{}: ok: {}", loaded.path.display(), summary(&loaded.config));
         return ExitCode::SUCCESS;

@@ -27,9 +27,8 @@ const EDK2_LIST: &[u8] = &[
     128, 129, 130, 131, 132, 133, 134, 135,
 ];
 /// What EDK2's HTTP boot asks for; 243 is what stood in memory there (`HttpBootBuildDhcp4Options` leaves it out).
-const EDK2_HTTP_LIST: &[u8] = &[
-    1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 243, 67, 97,
-];
+const EDK2_HTTP_LIST: &[u8] =
+    &[1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 243, 67, 97];
 const BOOT_AGENT_LIST: &[u8] = &[
     1, 2, 3, 4, 5, 6, 11, 12, 13, 15, 16, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 66, 67,
     128, 129, 130, 131, 132, 133, 134, 135,
@@ -111,13 +110,16 @@ impl Asker {
     /// What says who it is and what it wants.
     fn put_identity(&self, message: &mut Message) {
         let [arch_high, arch_low] = self.arch.number().to_be_bytes();
-        let class = |of: &str, undi: &str| format!("{of}:Arch:{:05}:UNDI:{undi}", self.arch.number()).into_bytes();
+        let class =
+            |of: &str, undi: &str| format!("{of}:Arch:{:05}:UNDI:{undi}", self.arch.number()).into_bytes();
         let (class, list, size, undi): (Vec<u8>, &[u8], u16, [u8; 3]) = match self.firmware {
             Firmware::Bootp | Firmware::GrubDhcp => return,
             Firmware::BootAgent => (class("PXEClient", "002001"), BOOT_AGENT_LIST, 1260, [1, 2, 1]),
             Firmware::Edk2Pxe => (class("PXEClient", "003000"), EDK2_LIST, 1472, [1, 3, 0]),
             Firmware::Edk2Http => (class("HTTPClient", "003000"), EDK2_HTTP_LIST, 1472, [1, 3, 0]),
-            Firmware::Ipxe if self.arch == Arch::BIOS => (class("PXEClient", "002001"), IPXE_LIST, 1472, [1, 2, 1]),
+            Firmware::Ipxe if self.arch == Arch::BIOS => {
+                (class("PXEClient", "002001"), IPXE_LIST, 1472, [1, 2, 1])
+            }
             Firmware::Ipxe => (class("PXEClient", "003010"), IPXE_LIST, 1472, [1, 3, 10]),
             Firmware::UBoot => (self.u_boot_class().to_vec(), U_BOOT_LIST, 576, [1, 0, 0]),
             Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus | Firmware::RaspberryPi4 => {
@@ -153,7 +155,8 @@ impl Asker {
         }
     }
 
-    fn is_raspberry_pi(&self) -> bool {
+    /// Whether it is a Raspberry Pi's ROM, which loads files of fixed names.
+    pub fn is_raspberry_pi(&self) -> bool {
         use Firmware::{RaspberryPi3, RaspberryPi3Plus, RaspberryPi4};
         matches!(self.firmware, RaspberryPi3 | RaspberryPi3Plus | RaspberryPi4)
     }
@@ -163,7 +166,9 @@ impl Asker {
         let mut id = [0; 17];
         let value: [u8; 16] = match self.firmware {
             Firmware::RaspberryPi3 => [0x44; 16],
-            Firmware::RaspberryPi3Plus => *b"\x01\x02\x03\x04\x01\x02\x03\x04\x01\x02\x03\x04\x01\x02\x03\x04",
+            Firmware::RaspberryPi3Plus => {
+                *b"\x01\x02\x03\x04\x01\x02\x03\x04\x01\x02\x03\x04\x01\x02\x03\x04"
+            }
             Firmware::RaspberryPi4 => *b"RPi4\x03\x11\x03\xc0\x77\x01\x02\x03\x01\x02\x03\x04",
             _ => self.uuid.map_or([0; 16], Uuid::to_smbios),
         };

@@ -15,8 +15,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::types::Escaped;
 
+pub use asks::Asker;
 pub use loader::{Loader, Next, next};
 
+mod asks;
 mod boot_agent;
 mod bootp;
 mod edk2;
@@ -230,7 +232,7 @@ pub enum Code {
     E18,
     /// UEFI PXE: "Remote boot cancelled".
     E21,
-    /// UEFI and BIOS: TFTP error, as file not found (UEFI; a BIOS shows PXE-T01).
+    /// UEFI PXE: the TFTP server answered with an error, as that there is no such file.
     E23,
     /// BIOS PXE: no DHCP or proxyDHCP offers were received.
     E51,
@@ -242,6 +244,8 @@ pub enum Code {
     E55,
     /// UEFI PXE: "Unexpected network error".
     E99,
+    /// BIOS PXE: file not found.
+    T01,
     /// UEFI HTTP boot has no codes: "Could not retrieve NBP file size from HTTP server", and others.
     Http,
     /// iPXE: "Nothing to boot" (ipxe.org/2d03e13b).
@@ -266,6 +270,7 @@ impl fmt::Display for Code {
             Code::E53 => "PXE-E53",
             Code::E55 => "PXE-E55",
             Code::E99 => "PXE-E99",
+            Code::T01 => "PXE-T01",
             Code::Http => "HTTP boot error",
             Code::NothingToBoot => "Nothing to boot",
             Code::NoConfiguration => "No configuration methods succeeded",
