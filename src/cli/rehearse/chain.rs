@@ -16,6 +16,9 @@ const MAX_QUESTIONS: usize = 6;
 /// Programs that load one another: shim, GRUB, and one more than anybody has seen.
 const MAX_STAGES: usize = 4;
 
+/// What is said of a file that its client cannot start: what that looks like differs, up to a machine that hangs.
+pub(super) const DOES_NOT_START: &str = "the file does not start";
+
 /// A file that is loaded on the way.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Step {
@@ -174,6 +177,11 @@ impl Course<'_> {
             Code::E16 | Code::E52 if self.site.mode == Mode::Proxy => {
                 format!("{}; or let lanboot give the addresses (dhcp.mode: server)", map_a_file(asker))
             }
+            _ if self.site.mode == Mode::Proxy && asker.firmware == Firmware::UBoot => {
+                "U-Boot takes no word of a proxy: have the DHCP server name this computer as next server (siaddr), or \
+                 let lanboot give the addresses (dhcp.mode: server)"
+                    .to_owned()
+            }
             _ => map_a_file(asker),
         };
         Trouble { code: failure.code.to_string(), why: failure.why, advice }
@@ -188,14 +196,16 @@ impl Course<'_> {
         }
         let found = if is_ours { self.site.file(asker, &boot.file) } else { None };
         let kind = found.as_ref().and_then(kind_of);
-        if asker.firmware == Firmware::Ipxe || asker.is_raspberry_pi() {
+        // What a Pi or U-Boot loads has no use for DHCP replies.
+        let is_last = matches!(asker.firmware, Firmware::Ipxe | Firmware::UBoot) || asker.is_raspberry_pi();
+        if is_last {
             return Ending::Boots;
         }
         let foreign = kind.and_then(|kind| Some((kind, config::starts(asker.arch, &name, kind)?)));
         if let Some((kind, starts)) = foreign {
             let why = format!("{name} is {kind}, but {} starts {starts}", asker.arch);
             let advice = format!("map another file in boot.arch.{}", asker.arch);
-            return Ending::Fails(Trouble { code: "the file does not start".to_owned(), why, advice });
+            return Ending::Fails(Trouble { code: DOES_NOT_START.to_owned(), why, advice });
         }
         let loader = match kind {
             Some(FileKind::BiosIpxe) => Some(Loader::Ipxe),

@@ -10,14 +10,16 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use chain::{Ending, Rehearsal, rehearse};
+use chain::{DOES_NOT_START, Ending, Rehearsal, rehearse};
 use site::Site;
 use view::View;
 
 use super::config_file::{LoadError, Loaded, load_file};
 use crate::boot::plan::Mode;
+use crate::boot::policy::MachineBoot;
 use crate::config::Config;
 use crate::dhcp::subnet::{Machine, Settings};
+use crate::probe::models::Firmware;
 use crate::types::Arch;
 
 /// The name of a machine without an entry.
@@ -39,6 +41,10 @@ struct Row {
 impl Row {
     fn fails(&self) -> bool {
         matches!(self.rehearsal.ending, Ending::Fails(_))
+    }
+
+    fn does_not_start(&self) -> bool {
+        matches!(&self.rehearsal.ending, Ending::Fails(trouble) if trouble.code == DOES_NOT_START)
     }
 }
 
@@ -184,5 +190,14 @@ fn of_machine(
             rehearsal: rehearse(site, &asker)?,
         })
     });
-    rows.collect()
+    let mut rows: Vec<Row> = rows.collect();
+    // A machine with one file is of the architecture that the file is for, if it is for any.
+    let has_one_file = machine.is_some_and(|machine| matches!(machine.boot, Some(MachineBoot::File(_))));
+    let starts = |row: &Row| {
+        !row.does_not_start() && !row.rehearsal.steps.is_empty() && row.client != Firmware::Ipxe.name()
+    };
+    if has_one_file && rows.iter().any(starts) {
+        rows.retain(|row| !row.does_not_start());
+    }
+    rows
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 
 use super::menu::{LOCAL, Menu};
 use super::packet::{OPTIONS, Packet, dotted_quad, walk};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
@@ -116,7 +116,7 @@ fn load(source: Packet<'_>, left: Left) -> Verdict {
     match server {
         Some(server) => {
             let server = server.to_string();
-            Verdict::Boots(Boot { by: Protocol::Tftp, server, file: name, announced: None, left })
+            boots(Boot { by: Protocol::Tftp, server, file: name, announced: None, left })
         }
         None => fails(Code::E53, "no reply names the boot file's server"),
     }

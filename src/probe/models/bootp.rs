@@ -1,7 +1,7 @@
 //! A client older than DHCP (RFC 951): one question, one answer, and only the header counts (sections 3 and 7).
 
 use super::packet::Packet;
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, fails};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails};
 use crate::wire::dhcp::until_nul;
 
 /// What the machine does after these replies.
@@ -17,7 +17,7 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     if reply.siaddr().is_unspecified() {
         return fails(Code::Silent, "the reply names no server in its header: siaddr is 0");
     }
-    Verdict::Boots(Boot {
+    boots(Boot {
         by: Protocol::Tftp,
         server: reply.siaddr().to_string(),
         file: file.to_vec(),

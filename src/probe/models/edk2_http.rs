@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::edk2::{self, Parameters};
 use super::packet::Packet;
-use super::{Boot, Code, Heard, Left, Protocol, Verdict, fails, failure};
+use super::{Boot, Code, Heard, Left, Protocol, Verdict, boots, fails, failure};
 use crate::wire::option::code;
 use crate::wire::pxe::HTTP_CLIENT;
 
@@ -59,7 +59,7 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
         proxy: url_offer.kind.is_proxy.then(|| url_offer.bytes.clone()),
         reply: None,
     };
-    Verdict::Boots(Boot { by, server, file, announced: None, left })
+    boots(Boot { by, server, file, announced: None, left })
 }
 
 /// `HttpBootParseDhcp4Packet`.

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::edk2::{self, Parameters};
 use super::menu::{LOCAL, Menu};
 use super::packet::Packet;
-use super::{Boot, Code, Failure, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
+use super::{Boot, Code, Failure, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
 use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
 
@@ -284,5 +284,5 @@ fn boot(ack: &Parsed<'_>, proxy: Option<&Parsed<'_>>, choice: Choice<'_>) -> Ver
     let reply = choice.as_ref().map(|(answer, _)| answer.bytes.clone());
     let proxy = proxy.map(|proxy| proxy.bytes.clone()).or_else(|| reply.clone());
     let left = Left { ack: ack.bytes.clone(), proxy, reply };
-    Verdict::Boots(Boot { by: Protocol::Tftp, server: server.to_string(), file, announced, left })
+    boots(Boot { by: Protocol::Tftp, server: server.to_string(), file, announced, left })
 }

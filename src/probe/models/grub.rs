@@ -6,7 +6,7 @@
 
 use super::loader::Next;
 use super::packet::{Found, OPTIONS, Packet, address_at, walk};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
@@ -99,7 +99,7 @@ fn configured(reply: Packet<'_>) -> Verdict {
         return fails(Code::Silent, "no server: siaddr is 0 and there is no server name");
     };
     let left = Left { ack: reply.0.to_vec(), ..Left::default() };
-    Verdict::Boots(Boot { by: Protocol::Tftp, server, file: file(reply), announced: None, left })
+    boots(Boot { by: Protocol::Tftp, server, file: file(reply), announced: None, left })
 }
 
 /// The folder of a distribution's GRUB, built into it (`grub-mkimage --prefix`): Debian's `grubnetx64.efi`.

@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::menu::{LOCAL, Menu};
 use super::packet::{OPTIONS, Packet, address_at, first};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, edk2_http, fails, failure};
+use super::{
+    Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, edk2_http, fails, failure,
+};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
@@ -240,8 +242,7 @@ fn load(block: Settings<'_>, left: Left) -> Verdict {
     if name.is_empty() {
         return fails(Code::NothingToBoot, "the boot file's name is empty");
     }
-    let from =
-        |by, server: String, file: Vec<u8>| Verdict::Boots(Boot { by, server, file, announced: None, left });
+    let from = |by, server: String, file: Vec<u8>| boots(Boot { by, server, file, announced: None, left });
     if let Some((by, server, file)) = edk2_http::split(name) {
         return from(by, server, file);
     }

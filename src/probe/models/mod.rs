@@ -141,7 +141,7 @@ pub enum Verdict {
         unanswered: Box<Verdict>,
     },
     /// It loads a file.
-    Boots(Boot),
+    Boots(Box<Boot>),
     /// It shows a menu and waits for somebody to choose.
     WaitsForPerson,
     /// It boots its own disk, because the menu says so.
@@ -293,6 +293,11 @@ pub fn judge(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
         }
         Firmware::Bootp => bootp::judge(heard),
     }
+}
+
+/// The verdict that it loads this.
+fn boots(boot: Boot) -> Verdict {
+    Verdict::Boots(Box::new(boot))
 }
 
 /// The verdict that it fails.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::menu::Menu;
 use super::packet::{Packet, dotted_quad, walk};
-use super::{Boot, Code, Firmware, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
+use super::{Boot, Code, Firmware, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
 use crate::wire::dhcp::MessageType;
 use crate::wire::option::code;
 
@@ -45,7 +45,7 @@ fn rom(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
         return fails(Code::Silent, "the offer came through a relay agent, which this ROM does not take");
     }
     let server = if firmware == Firmware::RaspberryPi3 { last_named(*source) } else { named(*source) };
-    boots(*source, server, b"bootcode.bin")
+    load(*source, server, b"bootcode.bin")
 }
 
 /// The 3: the DHCP server, unless option 66 or 43.8 names another; the last that it sees counts; siaddr does not
@@ -89,12 +89,12 @@ fn eeprom(heard: &[Heard<'_>]) -> Verdict {
         let unanswered = failure(Code::Silent, "the server does not answer the REQUEST");
         return Verdict::Requests { server, address: offer.yiaddr(), unanswered };
     }
-    boots(*source, named(*source), b"config.txt")
+    load(*source, named(*source), b"config.txt")
 }
 
-fn boots(source: Packet<'_>, server: Option<Ipv4Addr>, file: &[u8]) -> Verdict {
+fn load(source: Packet<'_>, server: Option<Ipv4Addr>, file: &[u8]) -> Verdict {
     let Some(server) = server else { return fails(Code::Silent, "no option names a TFTP server") };
-    Verdict::Boots(Boot {
+    boots(Boot {
         by: Protocol::Tftp,
         server: server.to_string(),
         file: file.to_vec(),

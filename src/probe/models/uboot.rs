@@ -4,7 +4,7 @@
 //! so goes before it; option 66 is ignored, the server is siaddr.
 
 use super::packet::{Packet, first};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, fails, failure};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
@@ -27,7 +27,7 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let Some(server) = server else {
         return fails(Code::Silent, "`serverip` not set: siaddr is 0, and U-Boot ignores option 66");
     };
-    Verdict::Boots(Boot {
+    boots(Boot {
         by: Protocol::Tftp,
         server: server.to_string(),
         file: file(ack),
