@@ -4,15 +4,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::boot_files;
-use super::check_templates;
 use super::config_file::{LoadError, Loaded, load_file};
+use super::{boot_files, check_templates, rehearse};
 use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
 
 /// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
-/// error. 0 when there are none, 1 when there are some, 2 when the file cannot be read.
-pub fn run(config: Option<&Path>) -> ExitCode {
+/// error. With `rehearse`, clients that would not boot are problems too. 0 when there are none, 1 when there are some, 2
+/// when the file cannot be read.
+pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
     let loaded = match load_file(config) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable(_)) => {
@@ -34,7 +34,10 @@ pub fn run(config: Option<&Path>) -> ExitCode {
         let place = if is_target { format!("{}: ", loaded.path.display()) } else { format!("{images}/") };
         eprintln!("{place}{line}");
     }
-    if problems.is_empty() && templates.problems.is_empty() {
+    // What is rehearsed with files that are not there says nothing new.
+    let failures = if rehearse && problems.is_empty() { rehearse::failures(&loaded) } else { Vec::new() };
+    failures.iter().for_each(|failure| eprintln!("{}: {failure}", loaded.path.display()));
+    if problems.is_empty() && templates.problems.is_empty() && failures.is_empty() {
         let made = match templates.templates {
             0 => String::new(),
             number => format!(", {}", count(number, "template")),

@@ -7,6 +7,7 @@ pub mod config_file;
 pub mod demo;
 mod leases;
 mod probe;
+mod rehearse;
 mod serve;
 
 use std::path::PathBuf;
@@ -40,7 +41,17 @@ enum Command {
         leases_in_memory: bool,
     },
     /// Show every problem in the configuration, each with its place
-    Check,
+    Check {
+        /// Also rehearse it: a client that would not boot is a problem
+        #[arg(long)]
+        rehearse: bool,
+    },
+    /// Say what each machine, with each kind of firmware, would boot from our replies; nothing is sent
+    Rehearse {
+        /// A JSON array of objects instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Be a machine that boots from the network, and show each step: DISCOVER … the last byte of the boot file
     Probe(Box<probe::Arguments>),
     /// List the leases, show one, or free its address; works while the server runs and when it does not
@@ -69,7 +80,8 @@ pub fn run() -> ExitCode {
             let keep = if leases_in_memory { Keep::InMemory } else { Keep::OnDisk };
             serve::run(config, arguments.log, keep)
         }
-        Command::Check => check::run(config),
+        Command::Check { rehearse } => check::run(config, rehearse),
+        Command::Rehearse { json } => rehearse::run(config, json),
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Leases { json, command } => leases::run(config, command, json),
         Command::Demo { vm } => demo::run(vm),

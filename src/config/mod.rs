@@ -11,7 +11,7 @@ use crate::tftp::{Engine, Limits, Ports};
 
 pub use missing::{MissingFile, missing_file_problems, missing_files};
 pub use place::Problem;
-pub use wrong::wrong_file_problems;
+pub use wrong::{starts, wrong_file_problems};
 
 mod bootfile;
 mod check;

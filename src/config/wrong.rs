@@ -40,8 +40,8 @@ fn mismatch(file: &Mapped, kind: FileKind) -> Option<String> {
     }
 }
 
-/// What the firmware of `arch` starts, if a file of this kind is none of it.
-fn starts(arch: Arch, name: &str, kind: FileKind) -> Option<String> {
+/// What the firmware of `arch` starts, if a file of this name and kind is none of it.
+pub fn starts(arch: Arch, name: &str, kind: FileKind) -> Option<String> {
     if let Some(processor) = arch.efi_processor() {
         // HTTP boot also takes a whole disk.
         let is_disk = arch.is_http() && [".iso", ".img"].iter().any(|end| name.ends_with(end));

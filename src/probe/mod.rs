@@ -23,6 +23,7 @@ mod download;
 mod failure;
 mod fetch;
 mod machine;
+pub mod models;
 mod offer;
 mod profile;
 mod step;

@@ -174,8 +174,23 @@ pub enum Firmware {
 /// # Errors
 /// What `ip` printed; a copy of the variable store that failed; QEMU that could not be started.
 pub fn machine(network: &Network, firmware: Firmware, mac: &str, dir: &Path) -> io::Result<Running> {
+    machine_with(network, firmware, mac, dir, &[])
+}
+
+/// As [`machine`], with further arguments for QEMU.
+///
+/// # Errors
+/// Those of [`machine`].
+pub fn machine_with(
+    network: &Network,
+    firmware: Firmware,
+    mac: &str,
+    dir: &Path,
+    arguments: &[&str],
+) -> io::Result<Running> {
     let tap = network.tap()?;
     let mut qemu = network.namespace().command("qemu-system-x86_64");
+    qemu.args(arguments);
     qemu.args(["-accel", "tcg", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]);
     qemu.args(["-netdev", &format!("tap,id=lan,ifname={tap},script=no,downscript=no")]);
     let card = format!("virtio-net-pci,netdev=lan,mac={mac},bootindex=0");

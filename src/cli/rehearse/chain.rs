@@ -1,0 +1,328 @@
+//! One machine's boot, from its DISCOVER to the last file that can be foreseen.
+
+use super::site::{Reply, Site};
+use crate::boot::plan::Mode;
+use crate::config;
+use crate::event::DropReason;
+use crate::images::Content;
+use crate::images::kind::read_kind;
+use crate::probe::models::{
+    Asker, Boot, Code, Failure, Firmware, Loader, Protocol, Question, Verdict, judge, next,
+};
+use crate::types::{Escaped, FileKind};
+
+/// Questions that a machine asks in one exchange: address, confirmation, boot file, menu item.
+const MAX_QUESTIONS: usize = 6;
+/// Programs that load one another: shim, GRUB, and one more than anybody has seen.
+const MAX_STAGES: usize = 4;
+
+/// What is said of a file that its client cannot start: what that looks like differs, up to a machine that hangs.
+pub(super) const DOES_NOT_START: &str = "the file does not start";
+
+/// A file that is loaded on the way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Step {
+    /// What loads it.
+    pub(super) who: &'static str,
+    /// How.
+    pub(super) by: Protocol,
+    /// From whom: an address or name, with its port if there is one.
+    pub(super) server: String,
+    /// Whether that is lanboot.
+    pub(super) is_ours: bool,
+    /// Its name.
+    pub(super) file: String,
+}
+
+/// How a boot ends, as far as it can be foreseen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    /// All files are there.
+    Boots,
+    /// A menu waits for somebody to choose.
+    Waits,
+    /// The menu sends it to its own disk.
+    LocalDisk,
+    /// It does not boot.
+    Fails(Trouble),
+}
+
+/// Why a machine does not boot, and what to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Trouble {
+    /// What it shows.
+    pub(super) code: String,
+    /// Why.
+    pub(super) why: String,
+    /// What to do about it.
+    pub(super) advice: String,
+}
+
+/// A boot: what is loaded, how it ends, and what is to be known besides.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Rehearsal {
+    pub(super) steps: Vec<Step>,
+    pub(super) ending: Ending,
+    pub(super) notes: Vec<String>,
+}
+
+/// Boots `asker` at `site`. `None` if lanboot has nothing to say to it by design: it is no client of its.
+pub(super) fn rehearse(site: &Site, asker: &Asker) -> Option<Rehearsal> {
+    let mut course = Course { site, steps: Vec::new(), notes: Vec::new() };
+    let ending = match exchange(site, asker) {
+        Answered::Refused(reason) if is_by_design(reason) => return None,
+        Answered::Refused(reason) => Ending::Fails(refused(asker, reason)),
+        Answered::Verdict(verdict) => course.follow(asker, verdict),
+    };
+    Some(Rehearsal { steps: course.steps, ending, notes: course.notes })
+}
+
+enum Answered {
+    Verdict(Verdict),
+    /// lanboot did not answer the first question.
+    Refused(DropReason),
+}
+
+/// Asks and answers until the machine has decided.
+fn exchange(site: &Site, asker: &Asker) -> Answered {
+    let mut book = site.book();
+    let (mut replies, refused) = site.ask(&asker.discover(), Question::Discover, &mut book);
+    if let Some(reason) = refused {
+        return Answered::Refused(reason);
+    }
+    let mut own = None;
+    for _ in 0..MAX_QUESTIONS {
+        let verdict = judge_all(asker.firmware, &replies);
+        let (question, kind, unanswered) = match verdict {
+            Verdict::Requests { server, address, unanswered } => {
+                own = Some(address);
+                (asker.request(server, address), Question::Request, Verdict::Fails(unanswered))
+            }
+            Verdict::AsksBootServer { to, item, unanswered } => {
+                let address = own.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
+                // Nobody else listens there.
+                if *to.ip() != site.server && !to.ip().is_broadcast() {
+                    return Answered::Verdict(*unanswered);
+                }
+                (asker.boot_server(address, *to.ip(), item), Question::BootServer, *unanswered)
+            }
+            decided => return Answered::Verdict(decided),
+        };
+        let before = replies.len();
+        replies.extend(site.ask(&question, kind, &mut book).0);
+        if replies.len() == before {
+            return Answered::Verdict(unanswered);
+        }
+    }
+    Answered::Verdict(judge_all(asker.firmware, &replies))
+}
+
+fn judge_all(firmware: Firmware, replies: &[Reply]) -> Verdict {
+    let heard: Vec<_> = replies.iter().map(Reply::heard).collect();
+    judge(firmware, &heard)
+}
+
+/// Whether that is no failure: the configuration says that such clients get nothing.
+fn is_by_design(reason: DropReason) -> bool {
+    matches!(reason, DropReason::BootpRefused | DropReason::NotNetboot)
+}
+
+fn refused(asker: &Asker, reason: DropReason) -> Trouble {
+    let (why, advice) = match reason {
+        DropReason::PoolExhausted => (
+            "no address is left for it".to_owned(),
+            "give the subnet a pool, or the machine an address".to_owned(),
+        ),
+        DropReason::NoBootFile => ("no boot file is mapped for it".to_owned(), map_a_file(asker)),
+        _ => (format!("lanboot does not answer: reason={}", reason.name()), map_a_file(asker)),
+    };
+    let code = if asker.firmware == Firmware::BootAgent { Code::E51 } else { Code::E18 };
+    let code =
+        if matches!(asker.firmware, Firmware::BootAgent | Firmware::Edk2Pxe) { code } else { Code::Silent };
+    Trouble { code: code.to_string(), why, advice }
+}
+
+/// Which key of config.yaml names the boot file of such a client.
+fn map_a_file(asker: &Asker) -> String {
+    match asker.firmware {
+        Firmware::Ipxe => "name a script in boot.ipxe".to_owned(),
+        Firmware::Bootp => "name a file in boot.bootp or boot.arch.bios".to_owned(),
+        _ => format!("name a file in boot.arch.{}", asker.arch),
+    }
+}
+
+/// A boot on its way.
+struct Course<'s> {
+    site: &'s Site,
+    steps: Vec<Step>,
+    notes: Vec<String>,
+}
+
+impl Course<'_> {
+    fn follow(&mut self, asker: &Asker, verdict: Verdict) -> Ending {
+        match verdict {
+            Verdict::Boots(boot) => self.load(asker, &boot),
+            Verdict::WaitsForPerson => Ending::Waits,
+            Verdict::BootsLocally => Ending::LocalDisk,
+            Verdict::Fails(failure) => Ending::Fails(self.trouble(asker, failure)),
+            // `exchange` goes on after these.
+            Verdict::Requests { unanswered, .. } => Ending::Fails(self.trouble(asker, unanswered)),
+            Verdict::AsksBootServer { unanswered, .. } => self.follow(asker, *unanswered),
+        }
+    }
+
+    fn trouble(&self, asker: &Asker, failure: Failure) -> Trouble {
+        let advice = match failure.code {
+            Code::E55 => "UDP port 4011 must reach lanboot".to_owned(),
+            Code::E16 | Code::E52 if self.site.mode == Mode::Proxy => {
+                format!("{}; or let lanboot give the addresses (dhcp.mode: server)", map_a_file(asker))
+            }
+            _ if self.site.mode == Mode::Proxy && asker.firmware == Firmware::UBoot => {
+                "U-Boot takes no word of a proxy: have the DHCP server name this computer as next server (siaddr), or \
+                 let lanboot give the addresses (dhcp.mode: server)"
+                    .to_owned()
+            }
+            _ => map_a_file(asker),
+        };
+        Trouble { code: failure.code.to_string(), why: failure.why, advice }
+    }
+
+    /// What a client does with its boot file, and the programs that follow.
+    fn load(&mut self, asker: &Asker, boot: &Boot) -> Ending {
+        let name = Escaped(&boot.file).to_string();
+        let is_ours = self.push(asker.firmware.name(), boot.by, &boot.server, &boot.file);
+        if let Err(trouble) = self.is_served(asker, boot, is_ours) {
+            return Ending::Fails(trouble);
+        }
+        let found = if is_ours { self.site.file(asker, &boot.file) } else { None };
+        let kind = found.as_ref().and_then(kind_of);
+        // What a Pi or U-Boot loads has no use for DHCP replies.
+        let is_last = matches!(asker.firmware, Firmware::Ipxe | Firmware::UBoot) || asker.is_raspberry_pi();
+        if is_last {
+            return Ending::Boots;
+        }
+        let foreign = kind.and_then(|kind| Some((kind, config::starts(asker.arch, &name, kind)?)));
+        if let Some((kind, starts)) = foreign {
+            let why = format!("{name} is {kind}, but {} starts {starts}", asker.arch);
+            let advice = format!("map another file in boot.arch.{}", asker.arch);
+            return Ending::Fails(Trouble { code: DOES_NOT_START.to_owned(), why, advice });
+        }
+        let loader = match kind {
+            Some(FileKind::BiosIpxe) => Some(Loader::Ipxe),
+            Some(FileKind::BiosPxelinux) => Some(Loader::Pxelinux),
+            _ => Loader::of_file(&name),
+        };
+        match loader {
+            Some(Loader::Ipxe) => self.chain_to_ipxe(asker),
+            Some(loader) => self.chain(asker, loader, boot),
+            None => Ending::Boots,
+        }
+    }
+
+    fn push(&mut self, who: &'static str, by: Protocol, server: &str, file: &[u8]) -> bool {
+        let is_ours = server.split(':').next() == Some(self.site.server.to_string().as_str());
+        let file = Escaped(file).to_string();
+        self.steps.push(Step { who, by, server: server.to_owned(), is_ours, file });
+        is_ours
+    }
+
+    /// Whether lanboot serves the file, and says the truth about its size.
+    fn is_served(&mut self, asker: &Asker, boot: &Boot, is_ours: bool) -> Result<(), Trouble> {
+        if !is_ours {
+            self.notes.push(format!("{boot} is not on this server and was not looked at"));
+            return Ok(());
+        }
+        let name = Escaped(&boot.file).to_string();
+        if boot.by == Protocol::Tftp && !self.site.tftp {
+            let advice = "switch tftp on".to_owned();
+            return Err(Trouble { code: "no TFTP server".to_owned(), why: "tftp is off".to_owned(), advice });
+        }
+        let Some(content) = self.site.file(asker, &boot.file) else {
+            return Err(Trouble {
+                code: not_found(asker.firmware).to_owned(),
+                why: format!("there is no file {name} in the images folder"),
+                advice: "put it there, or name another one".to_owned(),
+            });
+        };
+        match boot.announced {
+            Some(size) if size != content.size() => Err(Trouble {
+                code: Code::E05.to_string(),
+                why: format!("option 13 announces {size} bytes, and {name} has {}", content.size()),
+                advice: "remove option 13 from the configuration".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// iPXE asks for an address once more, and gets its script.
+    fn chain_to_ipxe(&mut self, asker: &Asker) -> Ending {
+        let ipxe = Asker { firmware: Firmware::Ipxe, ..*asker };
+        match exchange(self.site, &ipxe) {
+            Answered::Refused(reason) => Ending::Fails(refused(&ipxe, reason)),
+            Answered::Verdict(verdict) => self.follow(&ipxe, verdict),
+        }
+    }
+
+    /// A loader that reads the firmware's replies, and what that loads.
+    fn chain(&mut self, asker: &Asker, first: Loader, boot: &Boot) -> Ending {
+        let mut loader = first;
+        for _ in 0..MAX_STAGES {
+            let what = match next(loader, boot) {
+                None => return Ending::Boots,
+                Some(Ok(what)) => what,
+                Some(Err(why)) => return Ending::Fails(self.stuck(loader, why)),
+            };
+            let is_ours = self.push(loader.name(), what.by, &what.server, &what.file);
+            if !is_ours && self.site.mode == Mode::Proxy {
+                let why = format!("it asks {}, which is the DHCP server, for its files", what.server);
+                return Ending::Fails(self.stuck(loader, why));
+            }
+            if is_ours && self.site.file(asker, &what.file).is_none() {
+                let name = Escaped(&what.file).to_string();
+                // GRUB's folder is built into it, and not every GRUB has this one.
+                if loader == Loader::Grub {
+                    self.notes.push(format!("there is no {name}: fine if this GRUB's folder is another one"));
+                    return Ending::Boots;
+                }
+                let why = format!("{} needs {name}, which is not in the images folder", loader.name());
+                let advice = "put it there, beside the loader".to_owned();
+                return Ending::Fails(Trouble { code: "file not found".to_owned(), why, advice });
+            }
+            match loader {
+                Loader::ShimX64 | Loader::ShimArm64 => loader = Loader::Grub,
+                _ => return Ending::Boots,
+            }
+        }
+        Ending::Boots
+    }
+
+    /// A loader that is started and does not find its server.
+    fn stuck(&self, loader: Loader, why: String) -> Trouble {
+        let advice = match self.site.mode {
+            Mode::Proxy => {
+                "have the DHCP server name this computer as next server (siaddr); load iPXE instead; or let \
+                            lanboot give the addresses (dhcp.mode: server)"
+            }
+            Mode::Server => "look at the options that are set by number in config.yaml",
+        };
+        Trouble { code: format!("{} stops", loader.name()), why, advice: advice.to_owned() }
+    }
+}
+
+fn kind_of(content: &Content) -> Option<FileKind> {
+    match content {
+        Content::File(open) => read_kind(&open.file).ok(),
+        Content::Text(_) => None,
+    }
+}
+
+/// What a machine shows that does not find its file.
+fn not_found(firmware: Firmware) -> &'static str {
+    match firmware {
+        Firmware::Edk2Pxe => "PXE-E23",
+        Firmware::BootAgent => "PXE-T01",
+        Firmware::Ipxe => "No such file or directory",
+        Firmware::Edk2Http => "404 Not Found",
+        _ => "file not found",
+    }
+}

@@ -1,0 +1,90 @@
+//! Who is rehearsed: every machine of the configuration, and one that has no entry, with each firmware that it can have
+//! where a boot file is mapped for it.
+
+use std::collections::BTreeSet;
+
+use crate::boot::policy::{MachineBoot, is_ipxe_script};
+use crate::dhcp::subnet::{BootpMode, Machine, Settings};
+use crate::probe::models::{Asker, Firmware};
+use crate::types::{Arch, MacAddr};
+
+/// The MAC address of a machine without an entry, and of one that is known by its UUID alone: locally administered.
+const STRANGER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 1]);
+/// Manufacturer part of the MAC addresses of Raspberry Pis 2 and 3, and one of the 4.
+const PI_3: [u8; 3] = [0xb8, 0x27, 0xeb];
+const PI_4: [u8; 3] = [0xdc, 0xa6, 0x32];
+
+/// The clients that `machine` can be; `None` is any machine without an entry.
+pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<Asker> {
+    let mac = machine.and_then(|machine| machine.mac).unwrap_or(STRANGER);
+    let uuid = machine.and_then(|machine| machine.uuid);
+    let asker = |firmware, arch| Asker { firmware, arch, mac, uuid };
+    let arches = arches(settings, machine);
+    let mut clients = Vec::new();
+    for arch in &arches {
+        clients.extend(firmware_of(*arch).map(|firmware| asker(firmware, *arch)));
+    }
+    if let Some(arch) = arches.iter().find(|arch| **arch == Arch::BIOS || arch.is_uefi() && !arch.is_http()) {
+        clients.push(asker(Firmware::Ipxe, *arch));
+    } else if names_script(settings, machine) {
+        clients.push(asker(Firmware::Ipxe, Arch::BIOS));
+    }
+    clients.extend(raspberry_pis(settings, machine, asker(Firmware::RaspberryPi4, Arch::RASPBERRY_PI)));
+    let has_bootp_file = settings.boot.bootp.is_some() || settings.boot.arch.contains_key(&Arch::BIOS);
+    let is_answered = settings.bootp == BootpMode::Dynamic || machine.is_some_and(|m| m.address.is_some());
+    if has_bootp_file && is_answered && settings.bootp != BootpMode::Off {
+        clients.push(asker(Firmware::Bootp, Arch::BIOS));
+    }
+    clients
+}
+
+/// The architectures for which somebody mapped a file that `machine` may get.
+fn arches(settings: &Settings, machine: Option<&Machine>) -> BTreeSet<Arch> {
+    let mut arches: BTreeSet<Arch> = settings.boot.arch.keys().copied().collect();
+    let own = machine.and_then(|machine| machine.boot.as_ref());
+    let said = own.into_iter().chain(settings.classes.iter().filter_map(|class| class.boot.as_ref()));
+    for boot in said {
+        if let MachineBoot::ByArch(files) = boot {
+            arches.extend(files.keys());
+        }
+    }
+    arches
+}
+
+/// What asks with this architecture; `None` where there is no model: PowerPC and the like.
+fn firmware_of(arch: Arch) -> Option<Firmware> {
+    match arch {
+        Arch::BIOS => Some(Firmware::BootAgent),
+        _ if arch.is_u_boot() && !arch.is_http() => Some(Firmware::UBoot),
+        _ if arch.efi_processor().is_some() && arch.is_http() => Some(Firmware::Edk2Http),
+        _ if arch.efi_processor().is_some() => Some(Firmware::Edk2Pxe),
+        _ => None,
+    }
+}
+
+/// Whether a script is all that is there to boot: for the iPXE in emulators and some cards.
+fn names_script(settings: &Settings, machine: Option<&Machine>) -> bool {
+    let own = machine.and_then(|machine| machine.boot.as_ref());
+    let said = own.into_iter().chain(settings.classes.iter().filter_map(|class| class.boot.as_ref()));
+    said.into_iter().any(|boot| matches!(boot, MachineBoot::File(file) if is_ipxe_script(file)))
+}
+
+/// The models of Raspberry Pi that the machine can be: by its MAC address; without an entry, all of them if somebody
+/// mapped `arm-rpiboot`.
+fn raspberry_pis(settings: &Settings, machine: Option<&Machine>, asker: Asker) -> Vec<Asker> {
+    let of = |firmware, oui: [u8; 3]| {
+        let [a, b, c] = oui;
+        let [.., d, e, f] = asker.mac.0;
+        Asker { firmware, mac: MacAddr([a, b, c, d, e, f]), ..asker }
+    };
+    let all = [
+        of(Firmware::RaspberryPi3, PI_3),
+        of(Firmware::RaspberryPi3Plus, PI_3),
+        of(Firmware::RaspberryPi4, PI_4),
+    ];
+    match machine {
+        None if settings.boot.arch.contains_key(&Arch::RASPBERRY_PI) => all.to_vec(),
+        None => Vec::new(),
+        Some(_) => all.into_iter().filter(|pi| pi.mac == asker.mac).collect(),
+    }
+}

@@ -1,0 +1,203 @@
+//! `lanboot rehearse`: what every machine of the configuration would boot, said by models of its firmware that are given
+//! our own replies, in memory. Nothing is sent, nothing is started.
+
+mod chain;
+mod clients;
+mod site;
+mod view;
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use chain::{DOES_NOT_START, Ending, Rehearsal, rehearse};
+use site::Site;
+use view::View;
+
+use super::config_file::{LoadError, Loaded, load_file};
+use crate::boot::plan::Mode;
+use crate::boot::policy::MachineBoot;
+use crate::config::Config;
+use crate::dhcp::subnet::{Machine, Settings};
+use crate::probe::models::Firmware;
+use crate::types::Arch;
+
+/// The name of a machine without an entry.
+const ANY: &str = "any machine";
+
+/// What one client would do.
+struct Row {
+    /// The machine's name, or [`ANY`].
+    machine: String,
+    /// Its subnet, where there are several.
+    subnet: Option<String>,
+    /// What people call its firmware.
+    client: &'static str,
+    arch: Arch,
+    mode: Mode,
+    rehearsal: Rehearsal,
+}
+
+impl Row {
+    fn fails(&self) -> bool {
+        matches!(self.rehearsal.ending, Ending::Fails(_))
+    }
+
+    fn does_not_start(&self) -> bool {
+        matches!(&self.rehearsal.ending, Ending::Fails(trouble) if trouble.code == DOES_NOT_START)
+    }
+}
+
+/// Rehearses the configuration and prints what was found. 0 when every client boots, 1 when one does not, 2 when the
+/// configuration cannot be read or has problems.
+pub fn run(config: Option<&Path>, json: bool) -> ExitCode {
+    let loaded = match load_file(config) {
+        Ok(loaded) => loaded,
+        Err(LoadError::Unreadable(message)) => {
+            eprintln!("lanboot: {message}");
+            return ExitCode::from(2);
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let rows = rows(&loaded.config);
+    let failed = rows.iter().any(Row::fails);
+    match print(&rows, json) {
+        Ok(()) if failed => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+        // `lanboot rehearse | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lanboot: cannot print the rehearsal: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(rows: &[Row], json: bool) -> io::Result<()> {
+    let stdout = io::stdout();
+    let colour = stdout.is_terminal();
+    let mut out = BufWriter::new(stdout.lock());
+    if json {
+        let views: Vec<View<'_>> = rows.iter().map(View::of).collect();
+        serde_json::to_writer_pretty(&mut out, &views)?;
+        writeln!(out)?;
+    } else if rows.is_empty() {
+        writeln!(out, "nothing to rehearse: the configuration maps no boot file")?;
+    } else {
+        view::write(rows, colour, &mut out)?;
+    }
+    out.flush()
+}
+
+/// A sentence for every client that would not boot: for `check --rehearse`.
+pub(super) fn failures(loaded: &Loaded) -> Vec<String> {
+    let rows = rows(&loaded.config);
+    let sentence = |row: &Row| match &row.rehearsal.ending {
+        Ending::Fails(trouble) => {
+            let client = format!("{} as {} {}", row.machine, row.client, row.arch);
+            Some(format!(
+                "{client} would not boot: {}: {}. To do: {}",
+                trouble.code, trouble.why, trouble.advice
+            ))
+        }
+        _ => None,
+    };
+    rows.iter().filter_map(sentence).collect()
+}
+
+/// Every client of every machine, in every mode that the configuration uses. Machines that do what any machine does are
+/// left out.
+fn rows(config: &Config) -> Vec<Row> {
+    let Some(settings) = &config.dhcp else { return Vec::new() };
+    let mut rows = Vec::new();
+    for mode in [Mode::Server, Mode::Proxy].into_iter().filter(|mode| settings.modes.has(*mode)) {
+        let places = places(settings, mode);
+        for place in &places {
+            let site = Site::new(config, settings, mode, *place);
+            let subnet = place.filter(|_| places.len() > 1).and_then(|place| settings.subnets.get(place));
+            let subnet = subnet.map(|subnet| subnet.network.to_string());
+            rows.extend(of_machine(&site, settings, None, ANY, subnet.as_deref()));
+        }
+        let any: Vec<(&str, Arch, Rehearsal)> = rows
+            .iter()
+            .filter(|row| row.mode == mode)
+            .map(|row| (row.client, row.arch, row.rehearsal.clone()))
+            .collect();
+        let mut own = Vec::new();
+        for machine in settings.machines.iter() {
+            let site = Site::new(
+                config,
+                settings,
+                mode,
+                place_of(settings, machine).or(places.first().copied().flatten()),
+            );
+            own.extend(of_machine(&site, settings, Some(machine), &machine.name, None));
+        }
+        own.retain(|row| {
+            !any.iter().any(|(client, arch, rehearsal)| {
+                (*client, *arch) == (row.client, row.arch) && same(rehearsal, &row.rehearsal)
+            })
+        });
+        rows.extend(own);
+    }
+    rows
+}
+
+/// Whether two machines load the same and end the same; the server's made-up address may differ.
+fn same(one: &Rehearsal, other: &Rehearsal) -> bool {
+    let loads = |rehearsal: &Rehearsal| {
+        let steps = rehearsal.steps.iter();
+        steps.map(|step| (step.who, step.is_ours, step.file.clone())).collect::<Vec<_>>()
+    };
+    one.ending == other.ending && loads(one) == loads(other)
+}
+
+/// The subnets in which a machine without an entry gets an address; a proxy asks nobody where they are.
+fn places(settings: &Settings, mode: Mode) -> Vec<Option<usize>> {
+    match mode {
+        Mode::Proxy => vec![None],
+        Mode::Server => {
+            let subnets = settings.subnets.iter().enumerate();
+            subnets.filter(|(_, subnet)| !subnet.pools.is_empty()).map(|(place, _)| Some(place)).collect()
+        }
+    }
+}
+
+/// The subnet of a machine's reserved address.
+fn place_of(settings: &Settings, machine: &Machine) -> Option<usize> {
+    let address = machine.address?;
+    settings.subnets.iter().position(|subnet| subnet.network.contains(address))
+}
+
+fn of_machine(
+    site: &Site,
+    settings: &Settings,
+    machine: Option<&Machine>,
+    name: &str,
+    subnet: Option<&str>,
+) -> Vec<Row> {
+    let clients = clients::clients(settings, machine).into_iter();
+    let rows = clients.filter_map(|asker| {
+        Some(Row {
+            machine: name.to_owned(),
+            subnet: subnet.map(str::to_owned),
+            client: asker.firmware.name(),
+            arch: asker.arch,
+            mode: site.mode,
+            rehearsal: rehearse(site, &asker)?,
+        })
+    });
+    let mut rows: Vec<Row> = rows.collect();
+    // A machine with one file is of the architecture that the file is for, if it is for any.
+    let has_one_file = machine.is_some_and(|machine| matches!(machine.boot, Some(MachineBoot::File(_))));
+    let starts = |row: &Row| {
+        !row.does_not_start() && !row.rehearsal.steps.is_empty() && row.client != Firmware::Ipxe.name()
+    };
+    if has_one_file && rows.iter().any(starts) {
+        rows.retain(|row| !row.does_not_start());
+    }
+    rows
+}

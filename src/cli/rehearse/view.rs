@@ -1,0 +1,153 @@
+//! What a rehearsal found, as a table, as sentences and as JSON.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Row;
+use super::chain::{Ending, Step};
+use crate::boot::plan::Mode;
+use crate::probe::models::Protocol;
+
+const TITLES: [&str; COLUMNS] = ["MACHINE", "CLIENT", "ARCH", "MODE", "LOADS"];
+const COLUMNS: usize = 5;
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+/// One row as programs see it. The names are stable.
+#[derive(Serialize)]
+pub(super) struct View<'a> {
+    machine: &'a str,
+    /// The subnet, where there are several.
+    subnet: Option<&'a str>,
+    client: &'a str,
+    arch: String,
+    /// server or proxy.
+    mode: &'static str,
+    /// boots, waits (a menu), local-disk or fails.
+    verdict: &'static str,
+    loads: Vec<Loads<'a>>,
+    /// What the machine shows; `null` unless it fails.
+    code: Option<&'a str>,
+    why: Option<&'a str>,
+    advice: Option<&'a str>,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Loads<'a> {
+    /// What loads it.
+    who: &'a str,
+    protocol: String,
+    /// `null` for this server.
+    server: Option<&'a str>,
+    file: &'a str,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(row: &'a Row) -> View<'a> {
+        let loads = row.rehearsal.steps.iter().map(|step| Loads {
+            who: step.who,
+            protocol: step.by.to_string(),
+            server: (!step.is_ours).then_some(&step.server),
+            file: &step.file,
+        });
+        let trouble = match &row.rehearsal.ending {
+            Ending::Fails(trouble) => Some(trouble),
+            _ => None,
+        };
+        View {
+            machine: &row.machine,
+            subnet: row.subnet.as_deref(),
+            client: row.client,
+            arch: row.arch.to_string(),
+            mode: mode_name(row.mode),
+            verdict: match row.rehearsal.ending {
+                Ending::Boots => "boots",
+                Ending::Waits => "waits",
+                Ending::LocalDisk => "local-disk",
+                Ending::Fails(_) => "fails",
+            },
+            loads: loads.collect(),
+            code: trouble.map(|trouble| trouble.code.as_str()),
+            why: trouble.map(|trouble| trouble.why.as_str()),
+            advice: trouble.map(|trouble| trouble.advice.as_str()),
+            notes: &row.rehearsal.notes,
+        }
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Server => "server",
+        Mode::Proxy => "proxy",
+    }
+}
+
+/// Writes all rows beneath the titles, each column as wide as its widest cell; then, for each machine that fails, what to
+/// do.
+///
+/// # Errors
+/// `out` is closed.
+pub(super) fn write(rows: &[Row], colour: bool, out: &mut impl Write) -> io::Result<()> {
+    let titles = TITLES.map(str::to_owned);
+    let cells: Vec<[String; COLUMNS]> = rows.iter().map(cells).collect();
+    let lines = || std::iter::once(&titles).chain(&cells);
+    let width = |column: usize| lines().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let verdicts = std::iter::once("VERDICT".to_owned()).chain(rows.iter().map(|row| verdict(row, colour)));
+    for (cells, verdict) in lines().zip(verdicts) {
+        for (cell, width) in cells.iter().zip(widths) {
+            write!(out, "{cell:<width$}  ")?;
+        }
+        writeln!(out, "{verdict}")?;
+    }
+    let mut told: Vec<String> = rows.iter().flat_map(sentences).collect();
+    told.dedup();
+    if !told.is_empty() {
+        writeln!(out)?;
+    }
+    told.iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+fn cells(row: &Row) -> [String; COLUMNS] {
+    let machine = match &row.subnet {
+        Some(subnet) => format!("{} in {subnet}", row.machine),
+        None => row.machine.clone(),
+    };
+    let loads: Vec<String> =
+        row.rehearsal.steps.iter().enumerate().map(|(place, step)| loads(place, step)).collect();
+    let loads = if loads.is_empty() { "-".to_owned() } else { loads.join(", ") };
+    [machine, row.client.to_owned(), row.arch.to_string(), mode_name(row.mode).to_owned(), loads]
+}
+
+/// `snponly.efi`, then `iPXE: boot.ipxe`; the whole URL if it is not plain TFTP from here.
+fn loads(place: usize, step: &Step) -> String {
+    let file = match (step.is_ours, step.by) {
+        (true, Protocol::Tftp) => step.file.clone(),
+        (true, by) => format!("{by}://(this server){}", step.file),
+        (false, by) => format!("{by}://{}/{}", step.server, step.file.trim_start_matches('/')),
+    };
+    if place == 0 { file } else { format!("{}: {file}", step.who) }
+}
+
+fn verdict(row: &Row, colour: bool) -> String {
+    let (text, is_good) = match &row.rehearsal.ending {
+        Ending::Boots => ("boots".to_owned(), true),
+        Ending::Waits => ("waits at a menu".to_owned(), true),
+        Ending::LocalDisk => ("boots its own disk".to_owned(), true),
+        Ending::Fails(trouble) => (format!("fails: {}", trouble.code), false),
+    };
+    if colour { format!("{}{text}{PLAIN}", if is_good { GREEN } else { RED }) } else { text }
+}
+
+fn sentences(row: &Row) -> Vec<String> {
+    let who = format!("{}, {} {}, {}", row.machine, row.client, row.arch, mode_name(row.mode));
+    let mut lines = Vec::new();
+    if let Ending::Fails(trouble) = &row.rehearsal.ending {
+        lines.push(format!("{who}: {}: {}. To do: {}.", trouble.code, trouble.why, trouble.advice));
+    }
+    lines.extend(row.rehearsal.notes.iter().map(|note| format!("{who}: {note}.")));
+    lines
+}

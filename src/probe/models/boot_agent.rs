@@ -1,0 +1,123 @@
+//! A BIOS PXE ROM, as Intel Boot Agent: no sources. The rules are those of PXE 2.1 (sections 2.2 to 2.4 and table 2-1),
+//! of what servers' authors found out (dnsmasq `rfc2131.c` and CHANGELOG, syslinux `doc/pxelinux.txt`, pixiecore
+//! `dhcp.go`) and of Intel's and Broadcom's lists of its error codes. Not held to a real one: none is free to run.
+
+use std::net::SocketAddrV4;
+
+use super::menu::{LOCAL, Menu};
+use super::packet::{OPTIONS, Packet, dotted_quad, walk};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
+use crate::wire::dhcp::{MessageType, until_nul};
+use crate::wire::option::code;
+use crate::wire::pxe::PXE_CLIENT;
+
+const BOOT_SERVER_PORT: u16 = 4011;
+/// It cannot put fragments together (dnsmasq CHANGELOG 2.51) and has room for one Ethernet frame.
+const MAX_LEN: usize = 1472;
+
+/// What the machine does after these replies.
+pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
+    let offers: Vec<Packet<'_>> =
+        answers(heard, Question::Discover).filter_map(|heard| reply(heard, MessageType::Offer)).collect();
+    let with_address = |packet: &&Packet<'_>| !packet.yiaddr().is_unspecified();
+    let proxies = || offers.iter().filter(|packet| packet.yiaddr().is_unspecified() && is_pxe(**packet));
+    // A complete answer of one server goes before the answer of two (PXE 2.1 section 2.2.4).
+    let by_merit = |packet: &&Packet<'_>| (!is_pxe(**packet), file(**packet).is_empty());
+    let Some(offer) = offers.iter().filter(with_address).min_by_key(by_merit) else {
+        return match proxies().next() {
+            Some(_) => fails(Code::E52, "a proxyDHCP server answered and no DHCP server gave an address"),
+            None => fails(
+                Code::E51,
+                "it heard no offer that it can use: with option 54 and of at most 1472 bytes",
+            ),
+        };
+    };
+    let server = offer.address(code::SERVER_IDENTIFIER).unwrap_or(offer.siaddr());
+    let acked = answers(heard, Question::Request).find_map(|heard| {
+        let ack = reply(heard, MessageType::Ack)?;
+        (ack.yiaddr() == offer.yiaddr()).then_some(ack)
+    });
+    let Some(ack) = acked else {
+        let unanswered = failure(Code::E51, "the server does not answer the REQUEST");
+        return Verdict::Requests { server, address: offer.yiaddr(), unanswered };
+    };
+    let proxy = proxies().next().copied().filter(|_| !is_pxe(*offer));
+    follow(heard, ack, proxy)
+}
+
+/// A reply of this kind with a server identifier; PXE 2.1 table 2-1 requires it.
+fn reply<'a>(heard: &Heard<'a>, kind: MessageType) -> Option<Packet<'a>> {
+    let packet =
+        Packet::new(heard.payload).filter(|packet| packet.has_cookie() && packet.0.len() <= MAX_LEN)?;
+    let server = packet.address(code::SERVER_IDENTIFIER).filter(|server| !server.is_unspecified());
+    (packet.first(code::MESSAGE_TYPE) == Some(&[kind.number()][..]) && server.is_some()).then_some(packet)
+}
+
+fn is_pxe(packet: Packet<'_>) -> bool {
+    packet.first(code::VENDOR_CLASS).is_some_and(|value| value.starts_with(PXE_CLIENT))
+}
+
+/// The header's file; else option 67, read on into the next tag or END where it has no NUL
+/// (netbootxyz/netboot.xyz#1198).
+fn file(packet: Packet<'_>) -> &[u8] {
+    let header = until_nul(packet.file());
+    if !header.is_empty() {
+        return header;
+    }
+    let (found, _) = walk(packet.options());
+    let Some(option) = found.into_iter().find(|option| option.code == code::BOOT_FILE_NAME) else {
+        return &[];
+    };
+    until_nul(packet.0.get(OPTIONS.saturating_add(option.start)..).unwrap_or_default())
+}
+
+/// What it does with the address it has: the file, the menu, or a question to port 4011.
+fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Verdict {
+    let source = proxy.unwrap_or(ack);
+    let left = Left { ack: ack.0.to_vec(), proxy: proxy.map(|proxy| proxy.0.to_vec()), reply: None };
+    let vendor = source.first(code::VENDOR_SPECIFIC).filter(|_| is_pxe(source));
+    let menu = vendor.map(Menu::read).unwrap_or_default();
+    let has_file = !file(source).is_empty();
+    if !is_pxe(source) || (menu.boots_file_at_once() && has_file) {
+        return load(source, left);
+    }
+    let to = match (menu.has(9), menu.choices.first().copied(), menu.timeout) {
+        (true, _, None | Some(255)) => return Verdict::WaitsForPerson,
+        (true, Some(LOCAL), _) => return Verdict::BootsLocally,
+        (true, Some(item), _) => match menu.servers_of(item).next() {
+            Some(server) => server,
+            None => return fails(Code::E53, format!("option 43 lists no boot server for menu item {item}")),
+        },
+        // Option 60 without a word in option 43: a boot server must be at the same address.
+        _ => source.address(code::SERVER_IDENTIFIER).unwrap_or(source.siaddr()),
+    };
+    let item = menu.choices.first().copied().filter(|_| menu.has(9));
+    match answers(heard, Question::BootServer).find_map(|heard| reply(heard, MessageType::Ack)) {
+        Some(answer) if file(answer).is_empty() => {
+            fails(Code::E53, "the answer on port 4011 names no boot file")
+        }
+        Some(answer) => load(answer, Left { reply: Some(answer.0.to_vec()), ..left }),
+        None => {
+            let why = "option 60 is PXEClient and nobody answers on port 4011";
+            let unanswered = Box::new(fails(Code::E55, why));
+            Verdict::AsksBootServer { to: SocketAddrV4::new(to, BOOT_SERVER_PORT), item, unanswered }
+        }
+    }
+}
+
+fn load(source: Packet<'_>, left: Left) -> Verdict {
+    let name = file(source).to_vec();
+    if name.is_empty() {
+        return fails(Code::E53, "no reply names a boot file");
+    }
+    let siaddr = Some(source.siaddr()).filter(|address| !address.is_unspecified());
+    let named = || source.first(code::TFTP_SERVER_NAME).and_then(dotted_quad);
+    let server = siaddr.or_else(named).or_else(|| source.address(code::SERVER_IDENTIFIER));
+    match server {
+        Some(server) => {
+            let server = server.to_string();
+            boots(Boot { by: Protocol::Tftp, server, file: name, announced: None, left })
+        }
+        None => fails(Code::E53, "no reply names the boot file's server"),
+    }
+}

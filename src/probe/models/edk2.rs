@@ -1,0 +1,250 @@
+//! What EDK2's DHCP driver does to every reply, before PXE or HTTP boot sees it (`NetworkPkg/Dhcp4Dxe`).
+
+use std::net::Ipv4Addr;
+
+use super::packet::{End, FILE, OPTIONS, Packet, SNAME, address_at, walk};
+use super::{Code, Failure, Heard, Question, Verdict, answers, fails};
+use crate::wire::dhcp::{MessageType, until_nul};
+use crate::wire::option::code;
+
+/// The largest reply that PXE and HTTP boot keep, bytes (`PXEBC_DHCP4_PACKET_MAX_SIZE`).
+pub(super) const MAX_LEN: usize = 1472;
+/// The most offers that are kept (`PXEBC_OFFER_MAX_NUM`, `HTTP_BOOT_OFFER_MAX_NUM`).
+pub(super) const MAX_OFFERS: usize = 16;
+
+/// What the driver itself reads from a reply (`DHCP_PARAMETER`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Parameters {
+    /// Option 53; `None` for what it takes for BOOTP.
+    pub(super) kind: Option<u8>,
+    /// Option 54, unspecified if absent.
+    pub(super) server: Ipv4Addr,
+    /// Option 1, unspecified if absent.
+    pub(super) mask: Ipv4Addr,
+}
+
+/// Lengths that the driver insists on, of the options in its table `DhcpOptionFormats`: unit in bytes, fewest and most
+/// units. Options that are not in it may have any length.
+const fn format(option: u8) -> Option<(usize, usize, usize)> {
+    const MANY: usize = usize::MAX;
+    Some(match option {
+        1 | 16 | 28 | 32 | 50 | 54 => (4, 1, 1),
+        2 | 24 | 35 | 38 | 51 | 58 | 59 => (4, 1, 1),
+        3..=11 | 41 | 42 | 44 | 45 | 48 | 49 | 65 | 69..=76 => (4, 1, MANY),
+        68 => (4, 0, MANY),
+        21 | 33 => (8, 1, MANY),
+        13 | 22 | 26 | 57 => (2, 1, 1),
+        25 => (2, 1, MANY),
+        19 | 20 | 27 | 29..=31 | 34 | 36 | 39 => (1, 1, 1),
+        23 | 37 | 46 | 52 | 53 => (1, 1, 1),
+        12 | 14 | 15 | 17 | 18 | 40 | 43 | 47 | 55 | 56 | 60 | 64 | 66 | 67 => (1, 1, MANY),
+        61 => (1, 2, MANY),
+        121 => (1, 5, MANY),
+        _ => return None,
+    })
+}
+
+/// Options that are switches: each byte 0 or 1.
+const SWITCHES: [u8; 9] = [19, 20, 27, 29, 30, 31, 34, 36, 39];
+
+/// Whether the driver lets a reply pass, and what it reads from it. One known option with a bad length, options without
+/// END, or broken off, and the whole reply is gone (`DhcpInput`, `DhcpValidateOptions`).
+pub(super) fn validate(packet: Packet<'_>) -> Result<Parameters, String> {
+    let bootp = Parameters { kind: None, server: Ipv4Addr::UNSPECIFIED, mask: Ipv4Addr::UNSPECIFIED };
+    // Without cookie or options nothing is looked at, and the reply counts as BOOTP.
+    if packet.0.len() <= OPTIONS || !packet.has_cookie() {
+        return Ok(bootp);
+    }
+    let joined = joined(packet)?;
+    let mut read = bootp;
+    for (option, value) in &joined {
+        // What has no bytes at all is left out before lengths are looked at (`DhcpParseOption`).
+        let Some((unit, least, most)) = format(*option) else { continue };
+        let units = value.len().checked_div(unit).unwrap_or(0);
+        let fits = value.len().is_multiple_of(unit) && (least..=most).contains(&units);
+        let is_bad_switch = SWITCHES.contains(option) && value.iter().any(|byte| *byte > 1);
+        let is_bad_value = match *option {
+            code::MESSAGE_TYPE => !value.first().is_some_and(|kind| (1..=9).contains(kind)),
+            code::OVERLOAD => !value.first().is_some_and(|fields| (1..=3).contains(fields)),
+            _ => false,
+        };
+        if !fits || is_bad_switch || is_bad_value {
+            return Err(format!(
+                "option {option} in it has a bad length or value, so EDK2 drops the whole reply"
+            ));
+        }
+        let address = || address_at(value, 0).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        match *option {
+            code::MESSAGE_TYPE => read.kind = value.first().copied(),
+            code::SERVER_IDENTIFIER => read.server = address(),
+            code::SUBNET_MASK => read.mask = address(),
+            _ => {}
+        }
+    }
+    Ok(read)
+}
+
+/// All options with their pieces joined, overloaded fields included (`DhcpIterateOptions`); each field must have END.
+fn joined(packet: Packet<'_>) -> Result<Vec<(u8, Vec<u8>)>, String> {
+    let mut joined: Vec<(u8, Vec<u8>)> = Vec::new();
+    let mut overload = 0;
+    let mut take = |area, is_main: bool| {
+        let (found, end) = walk(area);
+        if end != End::Marked {
+            let how = if end == End::Cut { "break off in the middle of one" } else { "have no END (255)" };
+            return Err(format!("its options {how}, so EDK2 drops the whole reply"));
+        }
+        for option in found {
+            if is_main && option.code == code::OVERLOAD {
+                match option.value {
+                    [fields] => overload = *fields,
+                    _ => {
+                        return Err(
+                            "option 52 in it has a bad length, so EDK2 drops the whole reply".to_owned()
+                        );
+                    }
+                }
+            }
+            if option.value.is_empty() {
+                continue;
+            }
+            match joined.iter_mut().find(|(code, _)| *code == option.code) {
+                Some((_, value)) => value.extend_from_slice(option.value),
+                None => joined.push((option.code, option.value.to_vec())),
+            }
+        }
+        Ok(overload)
+    };
+    let overload = take(packet.options(), true)?;
+    if matches!(overload, 1 | 3) {
+        take(packet.file(), false)?;
+    }
+    if matches!(overload, 2 | 3) {
+        take(packet.sname(), false)?;
+    }
+    Ok(joined)
+}
+
+/// The offers that reach PXE and HTTP boot, and what was wrong with the last that did not (`DhcpHandleSelect`).
+pub(super) fn offers<'a>(heard: &[Heard<'a>]) -> (Vec<(Packet<'a>, Parameters)>, Option<String>) {
+    let mut kept = Vec::new();
+    let mut dropped = None;
+    for heard in answers(heard, Question::Discover) {
+        match offer(heard) {
+            Ok(offer) if kept.len() < MAX_OFFERS => kept.push(offer),
+            Ok(_) => {}
+            Err(why) => dropped = Some(why),
+        }
+    }
+    (kept, dropped)
+}
+
+fn offer<'a>(heard: &Heard<'a>) -> Result<(Packet<'a>, Parameters), String> {
+    let packet = Packet::new(heard.payload).ok_or("it is no reply")?;
+    let read = validate(packet)?;
+    match read.kind {
+        Some(kind) if kind != MessageType::Offer.number() => Err("it is no OFFER".to_owned()),
+        Some(_) if read.server.is_unspecified() => {
+            Err("it has no server identifier (option 54), without which EDK2 takes no offer".to_owned())
+        }
+        _ if packet.0.len() > MAX_LEN => {
+            Err(format!("it is longer than the {MAX_LEN} bytes that EDK2 keeps"))
+        }
+        _ => Ok((packet, read)),
+    }
+}
+
+/// The ACK to the selected offer, or what happens instead (`DhcpHandleRequest`, `DhcpLeaseAcquired`). A BOOTP reply is
+/// offer and ACK in one (`DhcpChooseOffer`).
+pub(super) fn acknowledged<'a>(
+    selected: (Packet<'a>, Parameters),
+    heard: &[Heard<'a>],
+    silence: impl FnOnce() -> Failure,
+) -> Result<Packet<'a>, Verdict> {
+    let (offer, read) = selected;
+    let has_mask = !read.mask.is_unspecified();
+    if read.kind.is_none() {
+        let why = "the BOOTP reply has no subnet mask (option 1), without which EDK2 takes no address";
+        return if has_mask { Ok(offer) } else { Err(fails(Code::E16, why)) };
+    }
+    for heard in answers(heard, Question::Request) {
+        let Some(packet) = Packet::new(heard.payload) else { continue };
+        let Ok(answer) = validate(packet) else { continue };
+        if answer.server != read.server || packet.0.len() > MAX_LEN {
+            continue;
+        }
+        if answer.kind == Some(MessageType::Nak.number()) {
+            return Err(fails(Code::E07, "the server refused the address that it had offered (NAK)"));
+        }
+        if answer.kind != Some(MessageType::Ack.number()) {
+            continue;
+        }
+        if packet.yiaddr() != offer.yiaddr() {
+            return Err(fails(Code::E07, "the ACK is for another address than the offer"));
+        }
+        let why = "the offer has no subnet mask (option 1): EDK2 declines the address";
+        return if has_mask { Ok(packet) } else { Err(fails(Code::E21, why)) };
+    }
+    Err(Verdict::Requests { server: read.server, address: offer.yiaddr(), unanswered: silence() })
+}
+
+/// Where the first option `wanted` of a reply stands in it, as PXE and HTTP boot look: the options field, then, where
+/// option 52 says so, `file` and `sname` (`PxeBcParseDhcp4Packet`). Start and length of the value.
+pub(super) fn find(packet: Packet<'_>, wanted: u8) -> Option<(usize, usize)> {
+    let fields = overload(packet);
+    let areas = [
+        (OPTIONS, packet.options(), true),
+        (FILE, packet.file(), fields & 1 != 0),
+        (SNAME, packet.sname(), fields & 2 != 0),
+    ];
+    areas.into_iter().filter(|(_, _, is_read)| *is_read).find_map(|(at, area, _)| {
+        let (found, _) = walk(area);
+        let option = found.into_iter().find(|option| option.code == wanted)?;
+        Some((at.saturating_add(option.start), option.value.len()))
+    })
+}
+
+/// The value of that option.
+pub(super) fn value(packet: Packet<'_>, wanted: u8) -> Option<&[u8]> {
+    let (start, len) = find(packet, wanted)?;
+    packet.0.get(start..start.saturating_add(len))
+}
+
+fn overload(packet: Packet<'_>) -> u8 {
+    packet.first(code::OVERLOAD).and_then(|value| value.first().copied()).unwrap_or(0)
+}
+
+/// The boot file of a reply, and the reply's bytes as EDK2 leaves them. Option 67 goes before the header; if its last
+/// byte is not NUL, EDK2 writes one over the byte that follows, the next option's tag or END (`PxeBcDhcp4.c`,
+/// `HttpBootDhcp4.c`). The name is then read up to the first NUL, wherever that is.
+pub(super) fn boot_file(packet: Packet<'_>) -> (Option<Vec<u8>>, Vec<u8>) {
+    let mut bytes = packet.0.to_vec();
+    let start = match find(packet, code::BOOT_FILE_NAME) {
+        Some((start, len)) => {
+            let end = start.saturating_add(len);
+            // The byte before `end`: of an empty option it is its length, which is 0.
+            if bytes.get(end.saturating_sub(1)).is_some_and(|byte| *byte != 0) {
+                bytes.get_mut(end).into_iter().for_each(|byte| *byte = 0);
+            }
+            start
+        }
+        None if overload(packet) & 1 == 0 && packet.file().first().is_some_and(|byte| *byte != 0) => FILE,
+        None => return (None, bytes),
+    };
+    let name = until_nul(bytes.get(start..).unwrap_or_default()).to_vec();
+    (Some(name), bytes)
+}
+
+/// Whether a reply gives no address: EDK2 looks at the first byte only.
+pub(super) fn is_proxy(packet: Packet<'_>) -> bool {
+    packet.0.get(16) == Some(&0)
+}
+
+/// The server in a reply: siaddr, else option 54. Here too the first byte alone decides.
+pub(super) fn server(packet: Packet<'_>) -> Option<Ipv4Addr> {
+    let siaddr = packet.siaddr();
+    if siaddr.octets().first() != Some(&0) {
+        return Some(siaddr);
+    }
+    value(packet, code::SERVER_IDENTIFIER).and_then(|value| address_at(value, 0))
+}

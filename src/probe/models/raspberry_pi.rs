@@ -1,0 +1,104 @@
+//! The boot ROMs of Raspberry Pis: no sources. The rules are those of their documentation (`boot-net.adoc`,
+//! `eeprom-bootloader.adoc`) and of issues in raspberrypi/firmware and raspberrypi/rpi-eeprom.
+
+use std::net::Ipv4Addr;
+
+use super::menu::Menu;
+use super::packet::{Packet, dotted_quad, walk};
+use super::{Boot, Code, Firmware, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
+use crate::wire::dhcp::MessageType;
+use crate::wire::option::code;
+
+/// What option 43 must hold for a Pi to take an offer for its own (`boot-net.adoc`; firmware#894 for its form).
+const MENU_TEXT: &[u8] = b"Raspberry Pi Boot";
+
+/// What the machine does after these replies.
+pub(super) fn judge(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
+    match firmware {
+        Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus => rom(firmware, heard),
+        _ => eeprom(heard),
+    }
+}
+
+fn of_kind<'a>(heard: &Heard<'a>, kind: MessageType) -> Option<Packet<'a>> {
+    let packet = Packet::new(heard.payload).filter(|packet| packet.has_cookie())?;
+    (packet.first(code::MESSAGE_TYPE) == Some(&[kind.number()][..])).then_some(packet)
+}
+
+fn has_menu(packet: &Packet<'_>) -> bool {
+    let vendor = packet.first(code::VENDOR_SPECIFIC).unwrap_or_default();
+    vendor.windows(MENU_TEXT.len()).any(|window| window == MENU_TEXT)
+}
+
+/// The mask ROM of the 3: it uses the offers and never asks for the address (firmware#1699), takes one server's address
+/// and another's menu, and always asks for `bootcode.bin`. Relayed offers fail (linux#1638).
+fn rom(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
+    let offers: Vec<Packet<'_>> =
+        answers(heard, Question::Discover).filter_map(|heard| of_kind(heard, MessageType::Offer)).collect();
+    if offers.iter().all(|offer| offer.yiaddr().is_unspecified()) {
+        return fails(Code::Silent, "it heard no offer of an address");
+    }
+    let Some(source) = offers.iter().find(|offer| has_menu(offer)) else {
+        return fails(Code::Silent, "option 43 does not hold the text `Raspberry Pi Boot`");
+    };
+    if firmware == Firmware::RaspberryPi3 && source.hops() != 0 {
+        return fails(Code::Silent, "the offer came through a relay agent, which this ROM does not take");
+    }
+    let server = if firmware == Firmware::RaspberryPi3 { last_named(*source) } else { named(*source) };
+    load(*source, server, b"bootcode.bin")
+}
+
+/// The 3: the DHCP server, unless option 66 or 43.8 names another; the last that it sees counts; siaddr does not
+/// (firmware#801, #871).
+fn last_named(packet: Packet<'_>) -> Option<Ipv4Addr> {
+    let (options, _) = walk(packet.options());
+    let named = options.iter().rev().find_map(|option| match option.code {
+        code::TFTP_SERVER_NAME => dotted_quad(option.value),
+        code::VENDOR_SPECIFIC => {
+            let menu = Menu::read(option.value);
+            menu.servers.iter().find_map(|(_, servers)| servers.first().copied())
+        }
+        _ => None,
+    });
+    named.or_else(|| packet.address(code::SERVER_IDENTIFIER))
+}
+
+/// The 3B+, 4 and 5: siaddr, else option 66, else the DHCP server.
+fn named(packet: Packet<'_>) -> Option<Ipv4Addr> {
+    let siaddr = Some(packet.siaddr()).filter(|address| !address.is_unspecified());
+    let by_option = || packet.first(code::TFTP_SERVER_NAME).and_then(dotted_quad);
+    siaddr.or_else(by_option).or_else(|| packet.address(code::SERVER_IDENTIFIER))
+}
+
+/// The EEPROM of the 4 and 5: a whole DHCP exchange, the same menu text (`PXE_OPTION43`), and its files beneath its
+/// serial number or else in the root. `config.txt` is the first that both models need.
+fn eeprom(heard: &[Heard<'_>]) -> Verdict {
+    let offers: Vec<Packet<'_>> =
+        answers(heard, Question::Discover).filter_map(|heard| of_kind(heard, MessageType::Offer)).collect();
+    let Some(offer) = offers.iter().find(|offer| !offer.yiaddr().is_unspecified()) else {
+        return fails(Code::Silent, "it heard no offer of an address");
+    };
+    let Some(source) = offers.iter().find(|offer| has_menu(offer)) else {
+        return fails(Code::Silent, "option 43 does not hold the text `Raspberry Pi Boot`");
+    };
+    let is_acked = answers(heard, Question::Request)
+        .filter_map(|heard| of_kind(heard, MessageType::Ack))
+        .any(|ack| ack.yiaddr() == offer.yiaddr());
+    if !is_acked {
+        let server = offer.address(code::SERVER_IDENTIFIER).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let unanswered = failure(Code::Silent, "the server does not answer the REQUEST");
+        return Verdict::Requests { server, address: offer.yiaddr(), unanswered };
+    }
+    load(*source, named(*source), b"config.txt")
+}
+
+fn load(source: Packet<'_>, server: Option<Ipv4Addr>, file: &[u8]) -> Verdict {
+    let Some(server) = server else { return fails(Code::Silent, "no option names a TFTP server") };
+    boots(Boot {
+        by: Protocol::Tftp,
+        server: server.to_string(),
+        file: file.to_vec(),
+        announced: None,
+        left: Left { ack: source.0.to_vec(), ..Left::default() },
+    })
+}

@@ -1,0 +1,233 @@
+//! The models of firmware that cannot be run here, held to the rules that their comments name. Those of iPXE, EDK2,
+//! GRUB, PXELINUX and shim are held to the real ones in tests/firmware_models.rs.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::*;
+use crate::wire::dhcp::{BOOTREPLY, Message, MessageType, padded};
+use crate::wire::option::code;
+use crate::wire::pxe::{BOOT_FILE_AT_ONCE, RASPBERRY_PI_MENU};
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+
+/// A reply of [`SERVER`]'s that gives an address and names the file `a/x` in the header and in option 67.
+fn reply(kind: MessageType, options: &[(u8, &[u8])]) -> Message {
+    let mut message = Message::new(BOOTREPLY);
+    message.yiaddr = ADDRESS;
+    message.siaddr = SERVER;
+    message.file = padded(b"a/x").unwrap();
+    message.options.push(code::MESSAGE_TYPE, &[kind.number()]);
+    for (code, value) in options {
+        message.options.push(*code, value);
+    }
+    message.options.push(code::SERVER_IDENTIFIER, &SERVER.octets());
+    message.options.push(code::SUBNET_MASK, &[255, 255, 255, 0]);
+    message
+}
+
+/// What a machine does that hears an OFFER and, once it asks, an ACK of the same, changed by `edit`.
+fn after(firmware: Firmware, options: &[(u8, &[u8])], edit: fn(&mut Message)) -> Verdict {
+    let make = |kind| {
+        let mut message = reply(kind, options);
+        edit(&mut message);
+        message.encode()
+    };
+    let (offer, ack) = (make(MessageType::Offer), make(MessageType::Ack));
+    let source = SocketAddrV4::new(SERVER, 67);
+    let mut heard = vec![Heard { payload: &offer, source, question: Question::Discover }];
+    if let Verdict::Requests { server, address, .. } = judge(firmware, &heard) {
+        assert!(server == SERVER || server.is_unspecified());
+        assert_eq!(address, ADDRESS);
+        heard.push(Heard { payload: &ack, source, question: Question::Request });
+    }
+    judge(firmware, &heard)
+}
+
+/// `server file` of what it loads, or the code that it shows.
+fn told(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Boots(boot) => format!("{} {}", boot.server, Escaped(&boot.file)),
+        Verdict::Fails(failure) => failure.code.to_string(),
+        Verdict::AsksBootServer { to, unanswered, .. } => format!("asks {to} or {}", told(unanswered)),
+        other => format!("{other:?}"),
+    }
+}
+
+const CLASS: (u8, &[u8]) = (code::VENDOR_CLASS, b"PXEClient");
+
+fn nothing(_: &mut Message) {}
+
+fn no_header(message: &mut Message) {
+    message.file = [0; 128];
+}
+
+fn no_siaddr(message: &mut Message) {
+    message.siaddr = Ipv4Addr::UNSPECIFIED;
+}
+
+#[test]
+fn without_any_reply_each_shows_its_code() {
+    let code = |firmware| told(&judge(firmware, &[]));
+    assert_eq!(code(Firmware::BootAgent), "PXE-E51");
+    assert_eq!(code(Firmware::Edk2Pxe), "PXE-E18");
+    assert_eq!(code(Firmware::Edk2Http), "HTTP boot error");
+    assert_eq!(code(Firmware::Ipxe), "No configuration methods succeeded");
+    for firmware in Firmware::ALL {
+        assert!(matches!(judge(firmware, &[]), Verdict::Fails(_)), "{firmware}");
+    }
+}
+
+#[test]
+fn boot_agent_loads_from_siaddr_and_reads_on_where_option_67_has_no_nul() {
+    let at_once = (code::VENDOR_SPECIFIC, &BOOT_FILE_AT_ONCE[..]);
+    let told = |options: &[(u8, &[u8])], edit| told(&after(Firmware::BootAgent, options, edit));
+    assert_eq!(told(&[], nothing), "10.0.0.1 a/x", "the conventional way");
+    assert_eq!(told(&[CLASS, at_once], nothing), "10.0.0.1 a/x");
+    assert_eq!(told(&[CLASS], nothing), "asks 10.0.0.1:4011 or PXE-E55");
+    assert_eq!(told(&[(67, b"b\0")], nothing), "10.0.0.1 a/x", "the header goes before option 67");
+    assert_eq!(told(&[(67, b"b\0")], no_header), "10.0.0.1 b");
+    // netbootxyz/netboot.xyz#1198: the next tag, here 54 (`6`), and its length behind the name.
+    assert_eq!(told(&[(67, b"b")], no_header), "10.0.0.1 b6\\x04\\x0a");
+    assert_eq!(told(&[], no_header), "PXE-E53");
+    assert_eq!(told(&[(66, b"10.0.0.2\0")], no_siaddr), "10.0.0.2 a/x");
+}
+
+#[test]
+fn boot_agent_needs_an_address_from_somebody() {
+    let mut proxy = reply(MessageType::Offer, &[CLASS]);
+    proxy.yiaddr = Ipv4Addr::UNSPECIFIED;
+    let payload = proxy.encode();
+    let heard =
+        [Heard { payload: &payload, source: SocketAddrV4::new(SERVER, 67), question: Question::Discover }];
+    assert_eq!(told(&judge(Firmware::BootAgent, &heard)), "PXE-E52");
+}
+
+#[test]
+fn u_boot_takes_the_header_before_67_and_knows_no_66() {
+    let told = |options: &[(u8, &[u8])], edit| told(&after(Firmware::UBoot, options, edit));
+    assert_eq!(told(&[(67, b"b")], nothing), "10.0.0.1 a/x");
+    assert_eq!(told(&[(67, b"b")], no_header), "10.0.0.1 b");
+    assert_eq!(told(&[], no_header), "10.0.0.1 0A000009.img", "the address in hex");
+    assert_eq!(told(&[(66, b"10.0.0.2")], no_siaddr), "no address");
+}
+
+#[test]
+fn a_raspberry_pi_needs_its_menu_and_each_model_finds_its_server_differently() {
+    let menu = (code::VENDOR_SPECIFIC, RASPBERRY_PI_MENU);
+    let named = (code::TFTP_SERVER_NAME, &b"10.0.0.2\0"[..]);
+    let other_siaddr: fn(&mut Message) = |message| message.siaddr = OTHER;
+    for (firmware, edit, expected) in [
+        (Firmware::RaspberryPi3, other_siaddr, "10.0.0.1 bootcode.bin"),
+        (Firmware::RaspberryPi3Plus, other_siaddr, "10.0.0.2 bootcode.bin"),
+        (Firmware::RaspberryPi4, other_siaddr, "10.0.0.2 config.txt"),
+        (Firmware::RaspberryPi4, no_siaddr, "10.0.0.1 config.txt"),
+    ] {
+        assert_eq!(told(&after(firmware, &[CLASS, menu], edit)), expected, "{firmware}");
+        assert_eq!(told(&after(firmware, &[CLASS], edit)), "no address", "{firmware} without its menu");
+    }
+    assert_eq!(told(&after(Firmware::RaspberryPi3, &[CLASS, menu, named], nothing)), "10.0.0.2 bootcode.bin");
+    let relayed = |firmware| told(&after(firmware, &[CLASS, menu], |message| message.hops = 1));
+    assert_eq!(relayed(Firmware::RaspberryPi3), "no address");
+    assert_eq!(relayed(Firmware::RaspberryPi4), "10.0.0.1 config.txt");
+}
+
+#[test]
+fn rfc951_3_bootp_reads_the_header_alone() {
+    let told = |edit| told(&after(Firmware::Bootp, &[(67, b"b\0"), (66, b"10.0.0.2\0")], edit));
+    assert_eq!(told(nothing), "10.0.0.1 a/x");
+    assert_eq!((told(no_header), told(no_siaddr)), ("no address".to_owned(), "no address".to_owned()));
+}
+
+#[test]
+fn http_boot_needs_dns_for_a_name_and_takes_no_other_scheme() {
+    let class = (code::VENDOR_CLASS, &b"HTTPClient"[..]);
+    let told = |url: &'static [u8], dns: bool| {
+        let dns: &[(u8, &[u8])] = if dns { &[(code::DNS, &[10, 0, 0, 1])] } else { &[] };
+        let options = [&[class, (code::BOOT_FILE_NAME, url)], dns].concat();
+        told(&after(Firmware::Edk2Http, &options, no_header))
+    };
+    assert_eq!(told(b"http://10.0.0.2:8080/a/x.efi", false), "10.0.0.2:8080 /a/x.efi");
+    assert_eq!(told(b"HTTP://10.0.0.2/x", false), "10.0.0.2 /x");
+    assert_eq!(told(b"http://boot.lab/x.efi", false), "HTTP boot error");
+    assert_eq!(told(b"http://boot.lab/x.efi", true), "boot.lab /x.efi");
+    assert_eq!(told(b"ftp://10.0.0.2/x", true), "HTTP boot error");
+}
+
+#[test]
+fn edk2_knows_more_than_lengths_of_some_options() {
+    let told = |options: &[(u8, &[u8])]| told(&after(Firmware::Edk2Pxe, options, nothing));
+    assert_eq!(told(&[(19, &[1])]), "10.0.0.1 a/x");
+    assert_eq!(told(&[(19, &[2])]), "PXE-E18", "a switch is 0 or 1");
+    assert_eq!(told(&[(121, &[0, 10, 0, 0])]), "PXE-E18", "a classless route has 5 bytes or more");
+    assert_eq!(told(&[(224, &[])]), "10.0.0.1 a/x", "nobody knows 224");
+    assert_eq!(told(&[(43, &[])]), "10.0.0.1 a/x", "an empty option is not looked at");
+}
+
+/// A menu whose first item is `kind` on [`OTHER`], with this timeout.
+fn menu(kind: u16, timeout: u8) -> Vec<u8> {
+    let [high, low] = kind.to_be_bytes();
+    let [a, b, c, d] = OTHER.octets();
+    vec![6, 1, 3, 8, 7, high, low, 1, a, b, c, d, 9, 4, high, low, 1, b'x', 10, 2, timeout, b'?', 255]
+}
+
+#[test]
+fn pxe21_2_2_a_menu_waits_boots_locally_or_asks_its_server() {
+    for firmware in [Firmware::BootAgent, Firmware::Edk2Pxe, Firmware::Ipxe] {
+        let verdict = |menu: &[u8]| after(firmware, &[CLASS, (code::VENDOR_SPECIFIC, menu)], no_header);
+        assert_eq!(verdict(&menu(7, 255)), Verdict::WaitsForPerson, "{firmware}");
+        assert_eq!(verdict(&menu(0, 0)), Verdict::BootsLocally, "{firmware}");
+        let asked = match verdict(&menu(7, 0)) {
+            Verdict::AsksBootServer { to, item, .. } => Some((to, item)),
+            _ => None,
+        };
+        assert_eq!(asked, Some((SocketAddrV4::new(OTHER, 4011), Some(7))), "{firmware}");
+    }
+}
+
+#[test]
+fn loaders_are_known_by_their_usual_names() {
+    for (name, loader) in [
+        ("undionly.kpxe", Some(Loader::Ipxe)),
+        ("boot.ipxe", None),
+        ("bios/lpxelinux.0", Some(Loader::Pxelinux)),
+        ("SYSLINUX.EFI", Some(Loader::SyslinuxEfi)),
+        ("deb/shimx64.efi.signed", Some(Loader::ShimX64)),
+        (r"a\shimaa64.efi", Some(Loader::ShimArm64)),
+        ("grubnetx64.efi", Some(Loader::Grub)),
+        ("vmlinuz", None),
+    ] {
+        assert_eq!(Loader::of_file(name), loader, "{name}");
+    }
+}
+
+proptest::proptest! {
+    /// Whatever the bytes are, every model says something.
+    #[test]
+    fn no_reply_makes_a_model_panic(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        options in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        question in 0..3usize,
+    ) {
+        let mut whole = reply(MessageType::Offer, &[CLASS]).encode();
+        whole.truncate(240);
+        whole.extend_from_slice(&options);
+        let source = SocketAddrV4::new(SERVER, 67);
+        let question = [Question::Discover, Question::Request, Question::BootServer][question];
+        let good = reply(MessageType::Offer, &[CLASS]).encode();
+        for firmware in Firmware::ALL {
+            let heard = [
+                Heard { payload: &whole, source, question: Question::Discover },
+                Heard { payload: &good, source, question: Question::Discover },
+                Heard { payload: &whole, source, question },
+                Heard { payload: &bytes, source, question },
+            ];
+            if let Verdict::Boots(boot) = judge(firmware, &heard) {
+                for loader in [Loader::Grub, Loader::ShimX64, Loader::Pxelinux] {
+                    let _ = next(loader, &boot);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! U-Boot's `dhcp` (`net/bootp.c`), as it is without `SERVERIP_FROM_PROXYDHCP`.
+//!
+//! The first OFFER that gives an address is taken, proxies are not seen. The header's file is stored after option 67 and
+//! so goes before it; option 66 is ignored, the server is siaddr.
+
+use super::packet::{Packet, first};
+use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
+use crate::wire::dhcp::{MessageType, until_nul};
+use crate::wire::option::code;
+
+/// What the machine does after these replies.
+pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
+    let Some(offer) = answers(heard, Question::Discover).find_map(reply) else {
+        return fails(Code::Silent, "it heard no offer of an address from port 67");
+    };
+    let ack = answers(heard, Question::Request).filter_map(reply).find(|ack| {
+        // `dhcp_message_type`: with the cookie, and any length.
+        let kind = ack.first(code::MESSAGE_TYPE).and_then(|value| value.first().copied());
+        ack.has_cookie() && kind == Some(MessageType::Ack.number())
+    });
+    let Some(ack) = ack else {
+        let server = offer.address(code::SERVER_IDENTIFIER).unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
+        let unanswered = failure(Code::Silent, "the server does not answer the REQUEST");
+        return Verdict::Requests { server, address: offer.yiaddr(), unanswered };
+    };
+    let server = [ack.siaddr(), offer.siaddr()].into_iter().find(|address| !address.is_unspecified());
+    let Some(server) = server else {
+        return fails(Code::Silent, "`serverip` not set: siaddr is 0, and U-Boot ignores option 66");
+    };
+    boots(Boot {
+        by: Protocol::Tftp,
+        server: server.to_string(),
+        file: file(ack),
+        announced: None,
+        left: Left { ack: ack.0.to_vec(), ..Left::default() },
+    })
+}
+
+/// `check_reply_packet`, and `dhcp_handler`: without an address it is ignored.
+fn reply<'a>(heard: &Heard<'a>) -> Option<Packet<'a>> {
+    let packet = Packet::new(heard.payload).filter(|_| heard.source.port() == 67)?;
+    (!packet.yiaddr().is_unspecified()).then_some(packet)
+}
+
+/// `store_bootp_params` and `dhcp_process_options`; without either, the address in hex and `.img`
+/// (`tftp_start`).
+fn file(ack: Packet<'_>) -> Vec<u8> {
+    let overload = ack.first(code::OVERLOAD).and_then(|value| value.first().copied()).unwrap_or(0);
+    let header = until_nul(ack.file());
+    if overload & 1 == 0 && !header.is_empty() {
+        return header.to_vec();
+    }
+    let overloaded = (overload & 1 != 0).then(|| ack.file());
+    let option =
+        [Some(ack.options()), overloaded].into_iter().flatten().find_map(|a| first(a, code::BOOT_FILE_NAME));
+    match option.map(until_nul) {
+        Some(name) if !name.is_empty() => name.to_vec(),
+        _ => format!("{:08X}.img", u32::from(ack.yiaddr())).into_bytes(),
+    }
+}

@@ -1,0 +1,159 @@
+//! `lanboot rehearse` and `check --rehearse`: the real binary, its table and its exit codes.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The head of an EFI program for this machine type.
+fn efi(machine: u16) -> Vec<u8> {
+    let mut bytes = vec![0; 1024];
+    bytes[..2].copy_from_slice(b"MZ");
+    bytes[0x3c] = 0x80;
+    bytes[0x80..0x84].copy_from_slice(b"PE\0\0");
+    bytes[0x84..0x86].copy_from_slice(&machine.to_le_bytes());
+    bytes[0x84 + 20 + 68] = 10;
+    bytes
+}
+
+/// A folder with these boot files and this configuration.
+fn lab(files: &[&str], config: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in files {
+        let path = folder.path().join("boot-images").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let bytes = match *name {
+            name if name.ends_with("aa64.efi") => efi(0xaa64),
+            name if name.ends_with(".efi") => efi(0x8664),
+            name if name.ends_with(".ipxe") => b"#!ipxe\n".to_vec(),
+            _ => vec![0xea, 0x90, 1, 2, 3],
+        };
+        fs::write(path, bytes).unwrap();
+    }
+    fs::write(folder.path().join("config.yaml"), config).unwrap();
+    folder
+}
+
+fn lanboot(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lanboot"));
+    command.args(arguments).arg("--config").arg(folder.join("config.yaml")).output().unwrap()
+}
+
+fn rows(output: &Output) -> Vec<Value> {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// `client: verdict, file file …` of each row.
+fn told(rows: &[Value]) -> Vec<String> {
+    let of = |row: &Value| {
+        let files = row["loads"].as_array().unwrap().iter().map(|load| load["file"].as_str().unwrap());
+        let text = |key: &str| row[key].as_str().unwrap().to_owned();
+        let files: Vec<&str> = files.collect();
+        format!(
+            "{} {} {} {}: {} {}",
+            text("machine"),
+            text("client"),
+            text("arch"),
+            text("mode"),
+            text("verdict"),
+            files.join(" ")
+        )
+    };
+    rows.iter().map(of).collect()
+}
+
+const SERVER: &str = "mode: server, subnets: [{network: 10.0.0.0/24, pool: 10.0.0.50-10.0.0.99}]";
+
+#[test]
+fn everybody_boots_in_both_modes() {
+    let files = ["undionly.kpxe", "snponly.efi", "ipxeaa64.efi", "boot.ipxe"];
+    let boot = "boot: {arch: {bios: undionly.kpxe, uefi-x64: snponly.efi, uefi-arm64: ipxeaa64.efi, \
+                uefi-x64-http: 'http://{server}/snponly.efi'}}";
+    for (mode, name) in [(SERVER, "server"), ("mode: proxy", "proxy")] {
+        let folder = lab(&files, &format!("dhcp: {{{mode}}}\n{boot}\n"));
+        let output = lanboot(folder.path(), &["rehearse", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let any = |what: &str| what.replace("MODE", name);
+        assert_eq!(
+            told(&rows(&output)),
+            [
+                any("any machine BIOS PXE bios MODE: boots undionly.kpxe boot.ipxe"),
+                any("any machine UEFI PXE uefi-x64 MODE: boots snponly.efi boot.ipxe"),
+                any("any machine UEFI PXE uefi-arm64 MODE: boots ipxeaa64.efi boot.ipxe"),
+                any("any machine UEFI HTTP boot uefi-x64-http MODE: boots /snponly.efi boot.ipxe"),
+                any("any machine iPXE bios MODE: boots boot.ipxe"),
+            ]
+        );
+        let output = lanboot(folder.path(), &["rehearse"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("MACHINE      CLIENT          ARCH           MODE"), "{text}");
+        assert!(lines[1].ends_with("undionly.kpxe, iPXE: boot.ipxe                     boots"), "{text}");
+        assert_eq!(lanboot(folder.path(), &["check", "--rehearse"]).status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_machine_with_a_loader_of_its_own_is_followed_to_the_next_files() {
+    let files = ["boot.ipxe", "deb/shimx64.efi", "deb/grubx64.efi", "grub/grub.cfg", "bios/pxelinux.0"];
+    let config = format!(
+        "dhcp: {{{SERVER}}}\nmachines:\n  - {{name: node1, mac: '52:54:00:00:00:01', boot: {{uefi-x64: deb/shimx64.efi}}}}\n  \
+         - {{name: node2, mac: '52:54:00:00:00:02', boot: {{bios: bios/pxelinux.0}}}}\n"
+    );
+    let folder = lab(&files, &config);
+    let output = lanboot(folder.path(), &["rehearse", "--json"]);
+    let rows = rows(&output);
+    assert_eq!(
+        told(&rows)[..3],
+        [
+            "node1 UEFI PXE uefi-x64 server: boots deb/shimx64.efi deb/grubx64.efi /grub/grub.cfg",
+            "node1 iPXE uefi-x64 server: boots boot.ipxe",
+            "node2 BIOS PXE bios server: fails bios/pxelinux.0 bios/ldlinux.c32",
+        ]
+    );
+    assert_eq!(output.status.code(), Some(1), "PXELINUX's second part is missing");
+    assert!(rows[2]["why"].as_str().unwrap().contains("bios/ldlinux.c32"), "{rows:?}");
+    assert!(rows[2]["advice"].as_str().is_some_and(|advice| !advice.is_empty()));
+}
+
+#[test]
+fn beside_another_server_grub_asks_that_one_and_the_rehearsal_says_so() {
+    let config = "dhcp: {mode: proxy}\nboot: {arch: {uefi-x64: grubnetx64.efi}}\n";
+    let folder = lab(&["grubnetx64.efi", "boot.ipxe"], config);
+    let output = lanboot(folder.path(), &["rehearse"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("fails: GRUB stops") && text.contains("siaddr"), "{text}");
+    let output = lanboot(folder.path(), &["check", "--rehearse"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("any machine as UEFI PXE uefi-x64 would not boot: GRUB stops"), "{said}");
+    assert_eq!(
+        lanboot(folder.path(), &["check"]).status.code(),
+        Some(0),
+        "without --rehearse nothing is wrong"
+    );
+}
+
+#[test]
+fn a_missing_file_shows_what_the_screen_would() {
+    let config = format!(
+        "dhcp: {{{SERVER}}}\nboot: {{arch: {{bios: none.0, uefi-x64: none.efi, uefi-arm64: snponly.efi}}}}\n"
+    );
+    let folder = lab(&["snponly.efi"], &config);
+    let output = lanboot(folder.path(), &["rehearse", "--json"]);
+    let codes: Vec<Value> = rows(&output).iter().map(|row| row["code"].clone()).collect();
+    assert_eq!(codes, ["PXE-T01", "PXE-E23", "the file does not start", "No such file or directory"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn nothing_to_rehearse_is_no_failure_and_a_bad_file_is() {
+    let folder = lab(&[], &format!("dhcp: {{{SERVER}}}\n"));
+    let output = lanboot(folder.path(), &["rehearse"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("nothing to rehearse"));
+    fs::write(folder.path().join("config.yaml"), "dhcp: {mode: maybe}\n").unwrap();
+    assert_eq!(lanboot(folder.path(), &["rehearse"]).status.code(), Some(2));
+}
