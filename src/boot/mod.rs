@@ -3,6 +3,7 @@
 
 pub mod guard;
 pub mod identity;
+pub mod menu;
 pub mod name;
 pub mod plan;
 pub mod policy;

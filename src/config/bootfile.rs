@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::keys::Section;
+use super::menu;
 use super::read::{Reader, suggestion};
 use super::yaml::{Data, Node};
 use crate::boot::policy::{MachineBoot, Policy, is_ipxe_script};
@@ -36,6 +37,7 @@ pub(super) fn policy(reader: &mut Reader, node: Option<&Node>) -> Policy {
     if let Some(node) = fields.get("bootp") {
         policy.bootp = name(reader, node, MAX_BOOTP_NAME);
     }
+    policy.menu = menu::menu(reader, &fields);
     policy
 }
 

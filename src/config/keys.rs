@@ -11,6 +11,7 @@ pub(super) enum Section {
     Class,
     Route,
     Boot,
+    MenuItem,
     Machine,
     Tftp,
     Uploads,
@@ -42,7 +43,8 @@ impl Section {
             Section::Lease => &["default", "min", "max"],
             Section::Class => &["match", "options", "boot"],
             Section::Route => &["to", "via"],
-            Section::Boot => &["arch", "ipxe", "bootp"],
+            Section::Boot => &["arch", "ipxe", "bootp", "menu", "prompt", "timeout"],
+            Section::MenuItem => &["text", "file", "server", "local"],
             Section::Machine => &["name", "mac", "uuid", "address", "boot", "options"],
             Section::Tftp => &[
                 "port",
@@ -62,16 +64,6 @@ impl Section {
     }
 }
 
-/// The only value that a key which is not built yet may have: what lanboot does now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accepted {
-    Nothing,
-    Off,
-}
-
-/// Keys that are not built yet. Building one deletes its row and adds its name above.
-pub(super) const NOT_BUILT: &[(Section, &str, Accepted)] = &[
-    (Section::Top, "http", Accepted::Off),
-    (Section::Top, "metrics", Accepted::Off),
-    (Section::Boot, "menu", Accepted::Nothing),
-];
+/// Keys that are not built yet: only `off` is taken, which is what lanboot does now. Building one deletes its row and adds
+/// its name above.
+pub(super) const NOT_BUILT: &[(Section, &str)] = &[(Section::Top, "http"), (Section::Top, "metrics")];

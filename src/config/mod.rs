@@ -18,6 +18,7 @@ mod classes;
 mod file;
 mod keys;
 mod mapped;
+mod menu;
 mod missing;
 mod mode;
 mod options;

@@ -96,6 +96,8 @@ fn line(interface: &str, event: &Event) -> String {
             }
             let _ = write!(line, " {}", hardware(client));
             if let Some((file, rule)) = file {
+                // A menu whose first item loads nothing.
+                let file = if file.is_empty() { "none" } else { file };
                 let _ = write!(line, " file={file} rule={rule}");
             }
             if let Some(note) = note {
