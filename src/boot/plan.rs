@@ -91,13 +91,16 @@ pub fn plan(
     })
 }
 
+/// Whether the client takes the address of an offer without a REQUEST, as the boot ROM of a Raspberry Pi 3 does
+/// (raspberrypi/firmware#934): it must stay the client's while it boots.
+pub fn takes_the_offer(identity: &Identity) -> bool {
+    matches!(identity.firmware, Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus)
+}
+
 /// How long the answer to a client must wait before it is sent; no time but for the one that would not hear it.
 pub fn wait(identity: &Identity) -> Duration {
-    match identity.firmware {
-        // The recording of one that says its serial number, as the 3B+ does, is said to be of a 3: so both wait.
-        Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus => RASPBERRY_PI_WAIT,
-        _ => Duration::ZERO,
-    }
+    // The recording of one that says its serial number, as the 3B+ does, is said to be of a 3: so both wait.
+    if takes_the_offer(identity) { RASPBERRY_PI_WAIT } else { Duration::ZERO }
 }
 
 /// The name as the client is to see it. UEFI HTTP boot takes nothing but a URL, so a plain name becomes one.
