@@ -74,6 +74,19 @@ pub enum Event {
         /// Who was turned away.
         client: Client,
     },
+    /// Another DHCP server answers clients on a wire where lanboot is the server.
+    Stranger {
+        /// What it said to a client; a REQUEST is what a client said to it.
+        message: Message,
+        /// The address that it gives; unspecified if none.
+        address: Ipv4Addr,
+        /// The client.
+        client: Option<MacAddr>,
+        /// The other server's address.
+        server: Ipv4Addr,
+        /// The hardware address that its message came from, if it was heard itself.
+        from: Option<MacAddr>,
+    },
     /// A message was not answered.
     Dropped {
         /// Why.
@@ -218,6 +231,7 @@ impl Event {
             | Event::Exhausted { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
+            | Event::Stranger { .. }
             | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }
             | Event::TftpStopped { .. }

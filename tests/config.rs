@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lanboot::boot::menu::{Boots, FOR_EVER, Item};
 use lanboot::boot::plan::Mode;
 use lanboot::boot::policy::MachineBoot;
 use lanboot::boot::target::{SCRIPT, Start, Targets, Var};
@@ -288,6 +289,22 @@ fn every_way_to_write_ports_and_uploads_is_read() {
 }
 
 #[test]
+fn a_menu_says_what_it_shows_and_for_how_long() {
+    let menu = |text: &str| config::load(&format!("boot: {{{text}}}")).unwrap().dhcp.unwrap().boot.menu;
+    let boots = |boots| vec![Item { text: "a".into(), boots }];
+    let written = menu("menu: [{text: a, local: true}]").unwrap();
+    assert_eq!(written.items, boots(Boots::Local));
+    assert_eq!((&*written.prompt, written.timeout), ("Press F8 for the boot menu", 10));
+    let written = menu("menu: [{text: a, server: 10.0.0.9}], prompt: Choose!, timeout: 1m").unwrap();
+    assert_eq!(written.items, boots(Boots::Server(Ipv4Addr::new(10, 0, 0, 9))));
+    assert_eq!((&*written.prompt, written.timeout), ("Choose!", 60));
+    let written = menu("menu: [{text: a, file: a.efi}], timeout: off").unwrap();
+    assert_eq!(written.items, boots(Boots::File(MachineBoot::File("a.efi".into()))));
+    assert_eq!(written.timeout, FOR_EVER);
+    assert_eq!(menu("menu: []"), None);
+}
+
+#[test]
 fn missing_boot_files_are_told_with_their_key_and_their_clients() {
     let text = "\
 dhcp: {mode: server, subnets: [{network: 10.0.0.0/24}], classes: [{match: {arch: 7}, boot: class.efi}]}
@@ -297,6 +314,7 @@ boot:
     bios: there.kpxe
     uefi-x64-http: http://{server}/x64.efi
     uefi-arm64: 'http/{server}.efi'
+  menu: [{text: Disk, local: true}, {text: Install, file: menu.efi}]
 machines:
   - {mac: 525400123456, boot: {7: other.efi}}
   - {mac: 52-54-00-12-34-57, name: node2, boot: debian.ipxe}
@@ -310,8 +328,9 @@ machines:
 1:92: dhcp.classes[0].boot: no file \"class.efi\" in boot-images, which a client of the class would ask for
 3:3: boot.ipxe: no file \"boot.ipxe\" in boot-images, which iPXE would ask for
 4:8: boot.arch.uefi-x64: no file \"x64.efi\" in boot-images, which uefi-x64 clients would ask for
-9:35: machines[0].boot.uefi-x64: no file \"other.efi\" in boot-images, which 52:54:00:12:34:56 as a uefi-x64 client would ask for
-10:49: machines[1].boot: no file \"debian.ipxe\" in boot-images, which node2 would ask for
+8:59: boot.menu[1].file: no file \"menu.efi\" in boot-images, which a client whose user chooses it would ask for
+10:35: machines[0].boot.uefi-x64: no file \"other.efi\" in boot-images, which 52:54:00:12:34:56 as a uefi-x64 client would ask for
+11:49: machines[1].boot: no file \"debian.ipxe\" in boot-images, which node2 would ask for
 "
     );
 }

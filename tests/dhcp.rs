@@ -39,6 +39,33 @@ fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, n)
 }
 
+/// A Raspberry Pi 3's DISCOVER.
+fn raspberry_pi(n: u8) -> Message {
+    let options: &[(u8, &[u8])] =
+        &[(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0]), (97, &[0x44; 17])];
+    let mut ask = message(n, MessageType::Discover, options);
+    ask.chaddr[..3].copy_from_slice(&[0xb8, 0x27, 0xeb]);
+    ask
+}
+
+#[test]
+fn a_raspberry_pi_3_that_sends_no_request_keeps_the_address_that_it_was_offered() {
+    for (boot_lease, kept, free) in [("", 590, 20), (", boot_lease: 2m", 110, 20)] {
+        let mut world = World::new(&format!(
+            "dhcp: {{mode: server, conflict_check: 100ms, subnets: [{{network: 192.168.77.0/24, \
+             pool: 192.168.77.50-192.168.77.50{boot_lease}}}]}}"
+        ));
+        let address = world.ask(&raspberry_pi(1)).message.yiaddr;
+        world.pass(kept);
+        assert_eq!(world.send(&discover(2)).unwrap_err(), DropReason::PoolExhausted, "{boot_lease}");
+        assert_eq!(world.ask(&raspberry_pi(1)).message.yiaddr, address, "it boots anew");
+        world.pass(kept);
+        assert_eq!(world.send(&discover(2)).unwrap_err(), DropReason::PoolExhausted, "{boot_lease}");
+        world.pass(free);
+        assert_eq!(world.ask(&discover(2)).message.yiaddr, address, "{boot_lease}");
+    }
+}
+
 #[test]
 fn rfc2131_3_1_a_client_gets_an_address_in_four_messages() {
     let mut world = lab();

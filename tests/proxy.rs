@@ -228,3 +228,160 @@ fn a_raspberry_pi_3_finds_its_menu_after_it_has_begun_to_listen() {
         assert_eq!(world.ask(&message(1, MessageType::Discover, BIOS)).wait, Duration::ZERO);
     }
 }
+
+const MENU: &str = "
+  prompt: F8
+  timeout: 5s
+  menu:
+    - {text: Install, file: {bios: lpxelinux.0, uefi-x64: install.efi}}
+    - {text: Rescue, file: {uefi-x64: rescue.efi}}
+    - {text: Lab 2, server: 192.168.77.2}
+    - {text: Disk, local: true}
+";
+
+/// The lab with a menu, as a proxy and as the server.
+fn menu_labs() -> [World; 2] {
+    let server = "server\n  subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60}]";
+    let yaml = LAB.replace("machines:", &format!("{}machines:", MENU.trim_start_matches('\n')));
+    ["proxy", server].map(|mode| World::new(&yaml.replace("proxy", mode)))
+}
+
+/// A request to the boot service for the item of this type.
+fn choose(options: &[(u8, &[u8])], [high, low]: [u8; 2]) -> Message {
+    let item: &[u8] = &[71, 4, high, low, 0, 0, 255];
+    boot_request(MessageType::Request, &[options, &[(43, item)]].concat())
+}
+
+#[test]
+fn pxe_2_1_table_2_1_firmware_is_offered_the_menu_of_what_it_can_start() {
+    let ours = [192, 168, 77, 1];
+    let both = |kind: [u8; 2], server: [u8; 4]| [&kind[..], &[1], &server].concat();
+    let (lab2, disk) = (&[0x80, 2, 5][..], &[0, 0, 4][..]);
+    let uefi = [
+        &[6, 1, 7, 8, 21][..],
+        &both([0x80, 0], ours),
+        &both([0x80, 1], ours),
+        &both([0x80, 2], [192, 168, 77, 2]),
+        &[9, 34, 0x80, 0, 7],
+        b"Install",
+        &[0x80, 1, 6],
+        b"Rescue",
+        lab2,
+        b"Lab 2",
+        disk,
+        b"Disk",
+        b"\x0a\x03\x05F8\xff",
+    ];
+    let bios = [
+        &[6, 1, 7, 8, 14][..],
+        &both([0x80, 0], ours),
+        &both([0x80, 2], [192, 168, 77, 2]),
+        &[9, 25, 0x80, 0, 7],
+        b"Install",
+        lab2,
+        b"Lab 2",
+        disk,
+        b"Disk",
+        b"\x0a\x03\x05F8\xff",
+    ];
+    for mut world in menu_labs() {
+        for (options, menu, first) in
+            [(UEFI, uefi.concat(), &b"install.efi"[..]), (BIOS, bios.concat(), b"lpxelinux.0")]
+        {
+            let offer = world.ask(&message(1, MessageType::Discover, options));
+            assert_eq!(offer.option(43), Some(&menu[..]));
+            assert_eq!((offer.message.siaddr, until_nul(&offer.message.file)), (SERVER, first));
+            assert_eq!(offer.option(60), Some(&b"PXEClient"[..]));
+        }
+    }
+}
+
+#[test]
+fn pxe_2_2_5_port_4011_answers_with_the_file_of_the_item_that_was_chosen() {
+    let other = Ipv4Addr::new(192, 168, 77, 2);
+    for mut world in menu_labs() {
+        to_boot_service(&mut world, 4011);
+        for (options, item, server, file) in [
+            (UEFI, [0x80, 0], SERVER, &b"install.efi"[..]),
+            (UEFI, [0x80, 1], SERVER, b"rescue.efi"),
+            (BIOS, [0x80, 0], SERVER, b"lpxelinux.0"),
+            // It should ask the other server. If it asks us all the same, it is sent there.
+            (UEFI, [0x80, 2], other, b"snponly.efi"),
+        ] {
+            let ack = world.ask(&choose(options, item));
+            assert_eq!((ack.message.siaddr, until_nul(&ack.message.file)), (server, file), "{item:?}");
+            assert_eq!(ack.option(43), Some(&[71, 4, item[0], item[1], 0, 0, 255][..]));
+            assert_eq!(ack.option(54), Some(&SERVER.octets()[..]));
+            assert_eq!(ack.option(66).map(until_nul), Some(server.to_string().as_bytes()));
+        }
+        for (options, item) in [(BIOS, [0x80, 1]), (UEFI, [0x80, 4]), (UEFI, [0, 0]), (UEFI, [0, 7])] {
+            assert_eq!(world.send(&choose(options, item)).unwrap_err(), DropReason::NoBootFile, "{item:?}");
+        }
+        let rules: Vec<String> = world.events.iter().filter_map(rule).collect();
+        assert_eq!(rules, ["boot.menu[0]", "boot.menu[1]", "boot.menu[0]", "boot.menu[2]"]);
+    }
+}
+
+fn rule(event: &Event) -> Option<String> {
+    match event {
+        Event::Answered { file: Some((_, rule)), .. } => Some(rule.to_string()),
+        _ => None,
+    }
+}
+
+#[test]
+fn whoever_has_a_boot_file_of_its_own_or_is_no_firmware_gets_no_menu() {
+    for mut world in menu_labs() {
+        for (n, options, file) in [
+            (0xc8, UEFI, &b"own.efi"[..]),
+            (1, &[(60, &b"HW-Client:Arch:00007"[..]), (93, &[0, 7])], b"class.efi"),
+            (1, IPXE, b"boot.ipxe"),
+            (1, HTTP, b"http://192.168.77.1/snponly.efi"),
+        ] {
+            let offer = world.ask(&message(n, MessageType::Discover, options));
+            assert_eq!(until_nul(&offer.message.file), file);
+            assert!(offer.option(43).is_none_or(|value| value == [6, 1, 8, 255]), "{:?}", offer.option(43));
+        }
+        to_boot_service(&mut world, 68);
+        let ack = world.ask(&choose(IPXE, [0x80, 1]));
+        assert_eq!(until_nul(&ack.message.file), b"boot.ipxe", "a stale choice of its firmware's");
+    }
+}
+
+#[test]
+fn the_prompt_boots_the_first_item_at_once_after_a_while_or_never() {
+    for (written, byte) in [("timeout: 0", 0), ("timeout: 254s", 254), ("timeout: off", 255), ("", 10)] {
+        let yaml = "
+dhcp: {mode: proxy}
+boot:
+  TIMEOUT
+  menu: [{text: Disk, local: true}, {text: Install, file: a.efi}]
+";
+        let mut world = World::new(&yaml.replace("TIMEOUT", written));
+        let offer = world.ask(&message(1, MessageType::Discover, UEFI));
+        let vendor = offer.option(43).unwrap();
+        assert!(vendor.windows(3).any(|window| window == [10, 27, byte]), "{written}: {vendor:?}");
+        assert_eq!((offer.message.file, offer.option(67)), ([0; 128], None), "the first item loads nothing");
+    }
+}
+
+#[test]
+fn a_menu_of_one_item_is_none() {
+    for (item, server) in
+        [("file: only.efi", SERVER), ("server: 192.168.77.2", Ipv4Addr::new(192, 168, 77, 2))]
+    {
+        let yaml = LAB.replace("machines:", &format!("  menu: [{{text: Only, {item}}}]\nmachines:"));
+        let mut world = World::new(&yaml);
+        let bios = world.ask(&message(1, MessageType::Discover, BIOS));
+        assert_eq!((bios.option(43), bios.message.siaddr), (Some(&[6, 1, 8, 255][..]), server));
+        assert_eq!(bios.option(66).map(until_nul), Some(server.to_string().as_bytes()));
+        let uefi = world.ask(&message(1, MessageType::Discover, UEFI));
+        assert_eq!((uefi.option(43), uefi.message.siaddr), (None, server));
+        to_boot_service(&mut world, 4011);
+        let ack = world.ask(&boot_request(MessageType::Request, UEFI));
+        assert_eq!((ack.option(43), ack.message.siaddr), (None, server));
+    }
+    let yaml = LAB.replace("machines:", "  menu: [{text: Disk, local: true}]\nmachines:");
+    let mut world = World::new(&yaml);
+    assert_eq!(world.send(&message(1, MessageType::Discover, UEFI)).unwrap_err(), DropReason::NoBootFile);
+}

@@ -5,6 +5,7 @@ pub mod escape;
 pub mod facts;
 pub mod guard;
 pub mod identity;
+pub mod menu;
 pub mod name;
 pub mod plan;
 pub mod policy;

@@ -1,9 +1,11 @@
 //! How a boot file is put into a reply, so that every firmware finds it where it looks.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::boot::identity::Identity;
+use crate::boot::menu::Part;
 use crate::boot::policy::Choice;
 use crate::types::{Arch, Firmware, Stage};
 use crate::wire::dhcp::{Message, padded};
@@ -55,13 +57,17 @@ pub fn plan(
         return None;
     }
     let stage = identity.stage;
+    // A menu names us for its items even where the first of them is another server's.
+    let us = server;
+    let server = choice.and_then(|choice| choice.server).unwrap_or(us);
     let server_text = server.to_string();
     let file = choice.map(|choice| file_name(&choice.file, stage, &server_text)).unwrap_or_default();
     let mut options = Vec::with_capacity(8);
     let class = vendor_class(request, identity);
     options.extend(class.map(|class| (code::VENDOR_CLASS, class.to_vec())));
-    let vendor = class.and_then(|_| vendor_options(identity, mode));
-    options.extend(vendor.map(|vendor| (code::VENDOR_SPECIFIC, vendor.to_vec())));
+    let menu = choice.and_then(|choice| choice.menu.as_ref());
+    let vendor = class.and_then(|_| vendor_options(identity, mode, menu, us));
+    options.extend(vendor.map(|vendor| (code::VENDOR_SPECIFIC, vendor.into_owned())));
     if let Some(id) = pxe::machine_identifier(&request.options) {
         options.push((code::MACHINE_IDENTIFIER, id.to_vec()));
     }
@@ -85,13 +91,16 @@ pub fn plan(
     })
 }
 
+/// Whether the client takes the address of an offer without a REQUEST, as the boot ROM of a Raspberry Pi 3 does
+/// (raspberrypi/firmware#934): it must stay the client's while it boots.
+pub fn takes_the_offer(identity: &Identity) -> bool {
+    matches!(identity.firmware, Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus)
+}
+
 /// How long the answer to a client must wait before it is sent; no time but for the one that would not hear it.
 pub fn wait(identity: &Identity) -> Duration {
-    match identity.firmware {
-        // The recording of one that says its serial number, as the 3B+ does, is said to be of a 3: so both wait.
-        Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus => RASPBERRY_PI_WAIT,
-        _ => Duration::ZERO,
-    }
+    // The recording of one that says its serial number, as the 3B+ does, is said to be of a 3: so both wait.
+    if takes_the_offer(identity) { RASPBERRY_PI_WAIT } else { Duration::ZERO }
 }
 
 /// The name as the client is to see it. UEFI HTTP boot takes nothing but a URL, so a plain name becomes one.
@@ -114,20 +123,46 @@ fn vendor_class<'a>(request: &'a Message, identity: &Identity) -> Option<&'a [u8
     known.or_else(|| if by_arch { own() } else { None })
 }
 
-/// Option 43 for a client of PXE: to load the named file at once.
+/// Option 43 for a client of PXE: its menu or the item that it chose, and without one, to load the named file at once.
 ///
 /// As a proxy not for UEFI: some firmware passes over a proxy whose offer "bypasses boot server discovery", and asks on
 /// port 4011 if there is no option 43 (dnsmasq since 2.76 and pixiecore came to the same).
-fn vendor_options(identity: &Identity, mode: Mode) -> Option<&'static [u8]> {
-    const FIRST_UEFI: u16 = 6;
+fn vendor_options(
+    identity: &Identity,
+    mode: Mode,
+    menu: Option<&Part>,
+    us: Ipv4Addr,
+) -> Option<Cow<'static, [u8]>> {
     if identity.stage == Stage::Http {
         return None;
     }
     if identity.is_raspberry_pi() {
-        return Some(pxe::RASPBERRY_PI_MENU);
+        return Some(pxe::RASPBERRY_PI_MENU.into());
     }
-    let asks_again = mode == Mode::Proxy && identity.arch().map_or(0, Arch::number) >= FIRST_UEFI;
-    (!asks_again).then_some(&pxe::BOOT_FILE_AT_ONCE[..])
+    match menu {
+        Some(Part::Chosen(item)) => return Some(item.echoed().into()),
+        // One that is too long does not get past `check`.
+        Some(Part::Whole(shown)) => {
+            if let Ok(menu) = shown.encode(us) {
+                return Some(menu.into());
+            }
+        }
+        None => {}
+    }
+    (!is_sent_to_boot_service(identity, mode)).then(|| pxe::BOOT_FILE_AT_ONCE[..].into())
+}
+
+/// Whether a client that is shown no menu is to ask on port 4011 for the file that it was told already.
+fn is_sent_to_boot_service(identity: &Identity, mode: Mode) -> bool {
+    const FIRST_UEFI: u16 = 6;
+    mode == Mode::Proxy && identity.arch().map_or(0, Arch::number) >= FIRST_UEFI
+}
+
+/// Whether what a proxy's offer tells this client ends there: it loads the file of `choice` without asking for it on port
+/// 4011. iPXE and HTTP boot take what the offer says, whatever their architecture.
+pub fn ends_with_offer(identity: &Identity, choice: &Choice) -> bool {
+    let takes_it = matches!(identity.stage, Stage::Ipxe | Stage::Http);
+    takes_it || choice.menu.is_none() && !is_sent_to_boot_service(identity, Mode::Proxy)
 }
 
 fn with_nul(text: &str) -> Vec<u8> {

@@ -1,10 +1,13 @@
 //! Which boot file a client gets, and by which rule. First match wins.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::boot::identity::Identity;
+use crate::boot::menu::{Menu, Part};
 use crate::types::{Arch, Rule, Stage};
+use crate::wire::pxe::BootItem;
 
 /// The `boot:` section of the configuration, as meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct Policy {
     pub ipxe: Option<Arc<str>>,
     /// What a plain BOOTP client gets; `None` means what `arch` says for the BIOS.
     pub bootp: Option<Arc<str>>,
+    /// What a PXE client may choose from instead of what `arch` says.
+    pub menu: Option<Menu>,
 }
 
 /// What a machine or a class boots instead of what [`Policy`] says: `boot` of a machine or class.
@@ -30,52 +35,69 @@ pub enum MachineBoot {
 /// The boot file chosen for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Its name beneath boot-images/, or a URL.
+    /// Its name beneath boot-images/, or a URL. Empty for a menu whose first item loads no file.
     pub file: Arc<str>,
     /// The key of the configuration that says so.
     pub rule: Rule,
     /// Its size in bytes if it could be looked up: filled in by the shell, which alone can see the disk.
     pub size: Option<u64>,
+    /// The server that has it; `None` is us.
+    pub server: Option<Ipv4Addr>,
+    /// What of a menu goes with it.
+    pub menu: Option<Part>,
 }
 
 impl Choice {
     /// The choice of `file` by `rule`, of a size that is not known yet.
     pub fn new(file: &Arc<str>, rule: Rule) -> Choice {
-        Choice { file: Arc::clone(file), rule, size: None }
+        Choice { file: Arc::clone(file), rule, size: None, server: None, menu: None }
     }
 }
 
 /// The boot file for a client, if it is one that boots. First match wins: of what is said for it in `said`, its
-/// machine's own and then its classes', the first that it can run; then, for iPXE, `boot.ipxe`; then `boot.arch` of the
-/// first architecture of the client that is there. An unknown architecture gets nothing, and certainly not the BIOS's
-/// file.
+/// machine's own and then its classes', the first that it can run; then, for iPXE, `boot.ipxe`; then, for firmware,
+/// `boot.menu`, of which it may have `asked` for an item; then `boot.arch` of the first architecture of the client that
+/// is there. An unknown architecture gets nothing, and certainly not the BIOS's file.
 pub fn choose<'a>(
     policy: &Policy,
     said: impl IntoIterator<Item = (&'a MachineBoot, Rule)>,
     identity: &Identity,
+    asked: Option<BootItem>,
 ) -> Option<Choice> {
     let own = said.into_iter().find_map(|(boot, rule)| {
-        let file = match boot {
-            MachineBoot::File(file) => file,
-            MachineBoot::ByArch(files) => by_arch(files, identity)?.1,
-        };
-        can_run(identity.stage, file).then(|| Choice::new(file, rule))
+        let file = file_for(boot, identity)?;
+        Some(Choice::new(&file, rule))
     });
-    own.or_else(|| {
-        let (file, rule) = match identity.stage {
-            Stage::Ipxe => (policy.ipxe.as_ref()?, Rule::Ipxe),
-            Stage::Bootp => match &policy.bootp {
-                Some(file) => (file, Rule::Bootp),
-                None => (policy.arch.get(&Arch::BIOS)?, Rule::Arch(Arch::BIOS)),
-            },
-            Stage::Pxe | Stage::Http => {
-                let (arch, file) = by_arch(&policy.arch, identity)?;
-                (file, Rule::Arch(arch))
-            }
-            Stage::Other => return None,
-        };
-        Some(Choice::new(file, rule))
+    own.or_else(|| match &policy.menu {
+        Some(menu) if Menu::is_for(identity) => menu.choose(identity, asked, by_policy(policy, identity)),
+        _ => by_policy(policy, identity),
     })
+}
+
+/// The boot file for a client of which nothing of its own is said, menu aside.
+fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
+    let (file, rule) = match identity.stage {
+        Stage::Ipxe => (policy.ipxe.as_ref()?, Rule::Ipxe),
+        Stage::Bootp => match &policy.bootp {
+            Some(file) => (file, Rule::Bootp),
+            None => (policy.arch.get(&Arch::BIOS)?, Rule::Arch(Arch::BIOS)),
+        },
+        Stage::Pxe | Stage::Http => {
+            let (arch, file) = by_arch(&policy.arch, identity)?;
+            (file, Rule::Arch(arch))
+        }
+        Stage::Other => return None,
+    };
+    Some(Choice::new(file, rule))
+}
+
+/// The file of `boot` for a client, if there is one that it can run.
+pub fn file_for(boot: &MachineBoot, identity: &Identity) -> Option<Arc<str>> {
+    let file = match boot {
+        MachineBoot::File(file) => file,
+        MachineBoot::ByArch(files) => by_arch(files, identity)?.1,
+    };
+    can_run(identity.stage, file).then(|| Arc::clone(file))
 }
 
 /// The first of the client's architectures that has a file, and the file. U-Boot on x86 says that it is a BIOS, but
@@ -115,7 +137,7 @@ mod tests {
         Policy {
             arch: arch.into_iter().map(|(arch, file)| (arch, file.into())).collect(),
             ipxe: Some("boot.ipxe".into()),
-            bootp: None,
+            ..Policy::default()
         }
     }
 
@@ -134,11 +156,11 @@ mod tests {
 
     fn chosen(machine: Option<&MachineBoot>, stage: Stage, arches: &[u16]) -> Option<String> {
         let said = machine.map(|boot| (boot, Rule::Machine("m".into())));
-        choose(&policy(), said, &identity(stage, arches)).map(|choice| choice.file.to_string())
+        choose(&policy(), said, &identity(stage, arches), None).map(|choice| choice.file.to_string())
     }
 
     fn rule(said: &[(&MachineBoot, Rule)], stage: Stage, arches: &[u16]) -> Option<String> {
-        choose(&policy(), said.iter().cloned(), &identity(stage, arches))
+        choose(&policy(), said.iter().cloned(), &identity(stage, arches), None)
             .map(|choice| choice.rule.to_string())
     }
 
@@ -196,7 +218,7 @@ mod tests {
         assert_eq!(rule(&[], Stage::Bootp, &[]), named("boot.arch.bios"));
         assert_eq!(rule(&[], Stage::Pxe, &[999]), None);
         let policy = Policy { bootp: Some("old.0".into()), ..policy() };
-        let choice = choose(&policy, [], &identity(Stage::Bootp, &[])).unwrap();
+        let choice = choose(&policy, [], &identity(Stage::Bootp, &[]), None).unwrap();
         assert_eq!((&*choice.file, choice.rule.to_string().as_str()), ("old.0", "boot.bootp"));
     }
 
@@ -218,9 +240,9 @@ mod tests {
     #[test]
     fn what_only_calls_itself_a_bios_gets_no_bios_file() {
         let u_boot = Identity { stage: Stage::Pxe, firmware: Firmware::UBoot, arches: vec![Arch::BIOS] };
-        assert_eq!(choose(&policy(), [], &u_boot), None);
+        assert_eq!(choose(&policy(), [], &u_boot, None), None);
         let own = MachineBoot::File("boot.scr.uimg".into());
-        let choice = choose(&policy(), [(&own, Rule::Class(1))], &u_boot).unwrap();
+        let choice = choose(&policy(), [(&own, Rule::Class(1))], &u_boot, None).unwrap();
         assert_eq!(&*choice.file, "boot.scr.uimg");
     }
 }

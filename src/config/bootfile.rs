@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::keys::Section;
+use super::menu;
 use super::read::{At, Reader, suggestion};
 use super::targets::{self, Written};
 use super::yaml::{Data, Node};
@@ -43,6 +44,7 @@ pub(super) fn policy(
         policy.bootp = name(reader, node, MAX_BOOTP_NAME);
     }
     let default = fields.get("default").and_then(|node| targets::start(reader, node, targets));
+    policy.menu = menu::menu(reader, &fields);
     (policy, default)
 }
 

@@ -12,6 +12,7 @@ pub(super) enum Section {
     Route,
     Boot,
     Target,
+    MenuItem,
     Machine,
     Tftp,
     Uploads,
@@ -45,9 +46,10 @@ impl Section {
             Section::Lease => &["default", "min", "max"],
             Section::Class => &["match", "options", "boot"],
             Section::Route => &["to", "via"],
-            Section::Boot => &["arch", "ipxe", "bootp", "default"],
+            Section::Boot => &["arch", "ipxe", "bootp", "default", "menu", "prompt", "timeout"],
             Section::Target => &["title", "kernel", "initrd", "cmdline"],
             Section::Machine => &["name", "mac", "uuid", "address", "boot", "once", "vars", "options"],
+            Section::MenuItem => &["text", "file", "server", "local"],
             Section::Tftp => &[
                 "port",
                 "listen",
@@ -66,16 +68,6 @@ impl Section {
     }
 }
 
-/// The only value that a key which is not built yet may have: what lanboot does now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accepted {
-    Nothing,
-    Off,
-}
-
-/// Keys that are not built yet. Building one deletes its row and adds its name above.
-pub(super) const NOT_BUILT: &[(Section, &str, Accepted)] = &[
-    (Section::Top, "http", Accepted::Off),
-    (Section::Top, "metrics", Accepted::Off),
-    (Section::Boot, "menu", Accepted::Nothing),
-];
+/// Keys that are not built yet: only `off` is taken, which is what lanboot does now. Building one deletes its row and adds
+/// its name above.
+pub(super) const NOT_BUILT: &[(Section, &str)] = &[(Section::Top, "http"), (Section::Top, "metrics")];

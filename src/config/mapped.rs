@@ -6,6 +6,7 @@ use super::bootfile::DEFAULT_IPXE;
 use super::place::{node_at, say_how_many_more, shown};
 use super::yaml::{parse, place_of};
 use super::{Config, Problem};
+use crate::boot::menu::Boots;
 use crate::boot::policy::{MachineBoot, is_ipxe_script};
 use crate::types::Arch;
 
@@ -61,6 +62,7 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
     }
     // A server that only gives addresses does not need the default; nor does one with targets, which makes a menu.
     let boots = !boot.arch.is_empty()
+        || boot.menu.is_some()
         || boot.bootp.is_some()
         || settings.machines.iter().any(|machine| machine.boot.is_some())
         || settings.classes.iter().any(|class| class.boot.is_some());
@@ -77,9 +79,13 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
     let machines = settings.machines.iter().enumerate().filter_map(|(i, machine)| {
         Some((format!("machines[{i}].boot"), machine.name.to_string(), machine.boot.as_ref()?))
     });
+    let items = boot.menu.iter().flat_map(|menu| menu.items.iter().enumerate()).filter_map(|(i, item)| {
+        let Boots::File(boot) = &item.boots else { return None };
+        Some((format!("boot.menu[{i}].file"), "a client whose user chooses it".to_owned(), boot))
+    });
     // A name that iPXE gets says so: that is how boot/policy.rs chooses.
     let unless_script = |name: &str, to| if is_ipxe_script(name) { Target::Ipxe } else { to };
-    for (key, client, boot) in classes.chain(machines) {
+    for (key, client, boot) in items.chain(classes).chain(machines) {
         match boot {
             MachineBoot::File(name) => add(name, key, client, unless_script(name, Target::AnyFirmware)),
             MachineBoot::ByArch(files) => {

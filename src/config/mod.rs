@@ -19,6 +19,7 @@ mod classes;
 mod file;
 mod keys;
 mod mapped;
+mod menu;
 mod missing;
 mod mode;
 mod options;

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::keys::{Accepted, NOT_BUILT, Section};
+use super::keys::{NOT_BUILT, Section};
 use super::place::{Unplaced, key_text};
 use super::yaml::{Data, Node};
 
@@ -90,13 +90,10 @@ impl Reader {
                 entries.insert(*known, value);
                 continue;
             }
-            match NOT_BUILT.iter().find(|(of, name, _)| *of == section && *name == key.value) {
-                Some((_, _, Accepted::Off)) if is_off(value) => {}
-                Some((_, name, accepted)) => {
-                    let instead = match accepted {
-                        Accepted::Nothing => format!("leave `{name}` out"),
-                        Accepted::Off => format!("use `{name}: off`, or leave it out"),
-                    };
+            match NOT_BUILT.iter().find(|(of, name)| *of == section && *name == key.value) {
+                Some(_) if is_off(value) => {}
+                Some((_, name)) => {
+                    let instead = format!("use `{name}: off`, or leave it out");
                     self.problem(key.id, format!("not built yet in this version: {instead}"));
                 }
                 None => {

@@ -24,6 +24,9 @@ pub const MAX_QUARANTINE: Duration = Duration::from_secs(86400);
 /// or a router that answers for every address (proxy ARP).
 pub const DECLINED_SHARE: u64 = 5;
 
+/// How long an address is kept for a client that boots by the offer alone, if its subnet has no `boot_lease`.
+pub const BOOT_HOLD: Duration = Duration::from_secs(600);
+
 /// What to do about a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
@@ -117,6 +120,11 @@ fn discover(
         // It is held for the client anyway.
         Some(leased) if leased.until >= now.after(OFFER_HOLD) => None,
         Some(_) => Some(hold(request, address, State::Leased, now)),
+        None if plan::takes_the_offer(&request.identity) => {
+            let until = now.after(request.subnet_of(address, settings).boot_lease.unwrap_or(BOOT_HOLD));
+            let holder = request.holder.clone();
+            Some(LeaseChange::Hold { address, holder, state: State::Offered, until })
+        }
         None => Some(hold(request, address, State::Offered, now)),
     };
     answer(request, settings, Reply::Offer(address, lease), change)

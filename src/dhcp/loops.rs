@@ -2,21 +2,41 @@
 //! counts the one that was given.
 
 use crate::boot::guard::{Guard, Loop};
-use crate::dhcp::request::Request;
+use crate::boot::identity::Identity;
+use crate::boot::menu::Part;
+use crate::boot::policy::Choice;
+use crate::dhcp::proxy::{Ask, BootRequest};
+use crate::dhcp::request::{Request, client_of};
 use crate::dhcp::subnet::Settings;
 use crate::event::{Event, Message as Kind};
 use crate::types::{Stage, Timestamp};
+use crate::wire::dhcp::Message;
 
 /// Gives iPXE's script to a client that goes round in circles and may be an iPXE; forgets a machine whose system runs.
 pub fn before(guard: &mut Guard, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
-    if request.identity.stage == Stage::Other {
-        request.message.mac().into_iter().for_each(|mac| guard.went_on(mac));
+    overrule(guard, (request.message, &request.identity), &mut request.boot, settings, now);
+}
+
+/// The same for a client that gets its address elsewhere.
+pub fn before_boot(guard: &mut Guard, request: &mut BootRequest<'_>, settings: &Settings, now: Timestamp) {
+    overrule(guard, (request.message, &request.identity), &mut request.boot, settings, now);
+}
+
+fn overrule(
+    guard: &mut Guard,
+    (message, identity): (&Message, &Identity),
+    boot: &mut Option<Choice>,
+    settings: &Settings,
+    now: Timestamp,
+) {
+    if identity.stage == Stage::Other {
+        message.mac().into_iter().for_each(|mac| guard.went_on(mac));
         return;
     }
-    let Some(choice) = &request.boot else { return };
-    let instead = guard.overrule(request.message, &request.identity, choice, &settings.boot, now);
+    let Some(choice) = boot else { return };
+    let instead = guard.overrule(message, identity, choice, &settings.boot, now);
     if instead.is_some() {
-        request.boot = instead;
+        *boot = instead;
     }
 }
 
@@ -32,7 +52,36 @@ pub fn after(
     let Event::Answered { message: Kind::Ack | Kind::BootpReply, .. } = event else { return None };
     // An operating system is told of its machine's boot file too, at every renewal.
     let choice = request.boot.as_ref().filter(|_| request.identity.stage != Stage::Other)?;
-    let found = guard.given(request.message, &request.identity, choice, &settings.boot, now)?;
+    count(guard, (request.message, &request.identity), Some(choice), settings, now)
+}
+
+/// The same for the boot service's answer. What a proxy offers is taken by a REQUEST to the other server
+/// (`dhcp/heard.rs`).
+pub fn after_boot(
+    guard: &mut Guard,
+    request: &BootRequest<'_>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Event> {
+    let choice = request.boot.as_ref().filter(|_| matches!(request.ask, Ask::Request | Ask::Inform))?;
+    count(guard, (request.message, &request.identity), Some(choice), settings, now)
+}
+
+/// Counts `choice` for the client; forgets one whose system runs. What then has happened, if that makes a loop.
+pub fn count(
+    guard: &mut Guard,
+    (message, identity): (&Message, &Identity),
+    choice: Option<&Choice>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Event> {
+    if identity.stage == Stage::Other {
+        message.mac().into_iter().for_each(|mac| guard.went_on(mac));
+        return None;
+    }
+    // Who is shown a menu has no file yet: what is chosen is counted.
+    let choice = choice.filter(|choice| !matches!(choice.menu, Some(Part::Whole(_))))?;
+    let found = guard.given(message, identity, choice, &settings.boot, now)?;
     let Loop { file, times, within, gets_script } = found;
-    Some(Event::Looping { client: request.client(), file, times, within, gets_script })
+    Some(Event::Looping { client: client_of(message, identity), file, times, within, gets_script })
 }

@@ -5,6 +5,7 @@ pub mod bootp;
 pub mod classes;
 pub mod decide;
 pub mod fqdn;
+pub mod heard;
 pub mod loops;
 pub mod mode;
 pub mod proxy;

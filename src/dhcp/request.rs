@@ -12,6 +12,7 @@ use crate::lease::Holder;
 use crate::types::{ClientId, Rule, Stage};
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::option::code;
+use crate::wire::pxe::BootItem;
 use crate::wire::relay;
 
 /// A message that is for us to decide on.
@@ -171,7 +172,7 @@ pub fn entry_of<'a>(message: &Message, identity: &Identity, settings: &'a Settin
     let machine = settings.machines.that_sent(message);
     let numbered = settings.classes.iter().zip(1..).filter(|(class, _)| class.has(message, identity));
     let numbered: Vec<(&Class, usize)> = numbered.collect();
-    let boot = choose(&settings.boot, said_for(machine, &numbered), identity);
+    let boot = choose(&settings.boot, said_for(machine, &numbered), identity, BootItem::of(&message.options));
     Entry { machine, classes: numbered.into_iter().map(|(class, _)| class).collect(), boot }
 }
 

@@ -13,7 +13,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use crate::boot::guard::Guard;
 use crate::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
 use crate::dhcp::loops;
 use crate::dhcp::proxy;
@@ -62,8 +61,6 @@ pub struct DhcpServer {
     pub files: Option<Files>,
     /// Where it is written down who has which address.
     pub known: Known,
-    /// Which machines go round in circles.
-    pub guard: Guard,
     /// Where events go.
     pub recorder: Recorder,
 }
@@ -194,7 +191,7 @@ impl DhcpServer {
             let received = Event::Received { message: request.ask.kind(), client: client.clone() };
             self.recorder.record(&name, &received);
         }
-        loops::before(&mut self.guard, &mut request, &self.settings, now);
+        loops::before(&mut self.proxy.guard(), &mut request, &self.settings, now);
         look_up_size(self.files.as_ref(), &mut request);
         match decide(&request, &self.book, &self.settings, now) {
             Decision::CheckAddress { address, hold } => {
@@ -209,7 +206,7 @@ impl DhcpServer {
             Decision::Answer { change, reply, route, wait, event } => {
                 self.known.answered(&request, &event);
                 let outgoing = outgoing(&request, envelope.interface, &reply, route);
-                let looping = loops::after(&mut self.guard, &request, &event, &self.settings, now);
+                let looping = loops::after(&mut self.proxy.guard(), &request, &event, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(&name, event));
                 match change {
                     Some(LeaseChange::Store(lease)) => {
@@ -229,6 +226,9 @@ impl DhcpServer {
                 self.promise(promise, envelope.interface, Some(client), out);
             }
             Decision::Silent { reason, change } => {
+                if reason == DropReason::OtherServer {
+                    self.proxy.hear_chosen(&request, &name);
+                }
                 change.iter().for_each(|change| self.book.apply(change));
                 if reason == DropReason::PoolExhausted {
                     self.recorder.record(&name, &self.exhausted(request.subnet, client.clone()));
@@ -441,6 +441,9 @@ mod tests {
                 interfaces: interfaces.clone(),
                 files: None,
                 known: Known::default(),
+                guard: Default::default(),
+                strangers: Default::default(),
+                clock: Clock::start(),
                 later: Later::start(recorder.clone()).unwrap(),
                 recorder: recorder.clone(),
             };
@@ -456,7 +459,6 @@ mod tests {
                 asks: Control::bind(state.path()).1,
                 files: None,
                 known: Known::default(),
-                guard: Guard::default(),
                 recorder,
             };
             let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

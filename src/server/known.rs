@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::boot::identity::Identity;
+use crate::boot::plan::takes_the_offer;
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::subnet::Machine;
 use crate::event::{Event, Message as Kind};
@@ -42,6 +43,8 @@ pub struct KnownMachine {
     pub host_name: Option<String>,
     /// The name of its entry in `machines:`.
     pub name: Option<String>,
+    /// The DHCP server that gave it its address.
+    pub server: Option<Ipv4Addr>,
 }
 
 impl KnownMachine {
@@ -56,6 +59,7 @@ impl KnownMachine {
             serial: pxe::raspberry_pi_serial(options),
             host_name: options.get(code::HOSTNAME).and_then(host_name),
             name: entry.map(|machine| machine.name.to_string()),
+            server: None,
         }
     }
 
@@ -68,6 +72,7 @@ impl KnownMachine {
             serial: later.serial.or(self.serial),
             host_name: later.host_name.or(self.host_name),
             name: later.name.or(self.name),
+            server: later.server.or(self.server),
         }
     }
 }
@@ -101,16 +106,19 @@ impl Known {
     /// Takes in what was answered to `request`: who got or has which address. Costs nothing for a system that renews
     /// its lease.
     pub fn answered(&self, request: &Request<'_>, event: &Event) {
-        let Event::Answered { message: Kind::Ack | Kind::BootpReply, address, .. } = event else {
+        let Event::Answered { message, address, .. } = event else { return };
+        // It takes what it is offered, and asks for nothing more.
+        let by_offer = *message == Kind::Offer && takes_the_offer(&request.identity);
+        if !by_offer && !matches!(message, Kind::Ack | Kind::BootpReply) {
             return;
-        };
+        }
         let boots = request.identity.stage != Stage::Other || request.machine.is_some();
         if address.is_unspecified() || (!boots && matches!(request.ask, Ask::Extend { .. })) {
             return;
         }
         if boots {
             let machine = KnownMachine::of(request.message, &request.identity, request.machine);
-            self.learn(*address, machine);
+            self.learn(*address, KnownMachine { server: Some(request.server), ..machine });
         } else {
             self.tables().forget_another(*address, request.message.mac());
         }

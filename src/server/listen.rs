@@ -25,18 +25,19 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds port 4011 and, unless the DHCP server does that, listens for DISCOVERs on `proxied`. `warnings` says what
-    /// works less well than it could.
+    /// Binds port 4011 and listens to the wire: for other servers, and on `proxied`, unless a DHCP server of ours on the
+    /// interfaces `given` does that, for DISCOVERs. `warnings` says what works less well than it could.
     ///
     /// # Errors
     /// When clients of `proxied` could not be heard.
     pub fn bind(
         ports: Ports,
         proxied: &[Interface],
-        is_server: bool,
+        given: &[Interface],
         warnings: &mut Vec<String>,
     ) -> Result<Listeners, StartError> {
         let mut listeners = Listeners::default();
+        let is_server = !given.is_empty();
         match DhcpSocket::bind(ports.proxy, "dhcp.ports.proxy", Sharing::Alone, &[]) {
             Ok((socket, _)) => listeners.boot_service = Some(Arc::new(socket)),
             // A server's offers name the file; only firmware that passes over it comes here.
@@ -45,12 +46,24 @@ impl Listeners {
             }
             Err(error) => return Err(error),
         }
-        if is_server || proxied.is_empty() {
+        if is_server {
+            let all = [given, proxied].concat();
+            if all.iter().any(|interface| interface.link.is_some()) {
+                match listen_to_wire(&all, &[ports.client], ports) {
+                    Ok(taps) => listeners.taps = Some(taps),
+                    Err(error) => warnings.push(format!(
+                        "cannot listen to the wire ({error}), so other DHCP servers there go unnoticed: {WITH_NET_RAW}"
+                    )),
+                }
+            }
+            return Ok(listeners);
+        }
+        if proxied.is_empty() {
             return Ok(listeners);
         }
         // On loopback nothing is heard but by a port, and no DHCP server is in the way there.
         if proxied.iter().all(|interface| interface.link.is_some()) {
-            match listen_to_wire(proxied, ports) {
+            match listen_to_wire(proxied, &[ports.server, ports.client], ports) {
                 Ok(taps) => {
                     listeners.taps = Some(taps);
                     return Ok(listeners);
@@ -103,7 +116,12 @@ impl Listeners {
 
 const WITH_NET_RAW: &str = "run as root or grant CAP_NET_RAW (systemd/lanboot.service does)";
 
-fn listen_to_wire(proxied: &[Interface], ports: Ports) -> io::Result<(Arc<Taps>, Vec<Tap>)> {
-    let (taps, heard) = Taps::open(proxied, &[ports.server], ports.server)?;
+/// Hears UDP to the ports `heard` on those of `interfaces` that are Ethernet.
+fn listen_to_wire(
+    interfaces: &[Interface],
+    heard: &[u16],
+    ports: Ports,
+) -> io::Result<(Arc<Taps>, Vec<Tap>)> {
+    let (taps, heard) = Taps::open(interfaces, heard, ports.server)?;
     Ok((Arc::new(taps), heard))
 }

@@ -35,17 +35,17 @@ mod transfers;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinHandle;
 
-use crate::boot::guard::Guard;
 use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::checks::Checker;
+use crate::server::clock::Clock;
 use crate::server::commit::Committer;
 use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
@@ -114,7 +114,7 @@ impl Server {
                 let notes = (&mut summary, &mut warnings);
                 dhcp = Some(bind_dhcp(config, &proxy, (&given, &proxied), keep, notes)?);
             }
-            let listeners = Listeners::bind(settings.ports, &proxied, !given.is_empty(), &mut warnings)?;
+            let listeners = Listeners::bind(settings.ports, &proxied, &given, &mut warnings)?;
             summary.extend(describe_proxy(settings, &proxied));
             boot_files = Some((proxy, listeners));
         }
@@ -241,6 +241,9 @@ fn proxy(
         interfaces: served.map(|i| (i.index, i.clone())).collect(),
         files,
         known,
+        guard: Mutex::default(),
+        strangers: Mutex::default(),
+        clock: Clock::start(),
         later,
         recorder: recorder.clone(),
     })
@@ -293,7 +296,6 @@ fn bind_dhcp(
         asks,
         files: proxy.files.clone(),
         known: proxy.known.clone(),
-        guard: Guard::default(),
         recorder: recorder.clone(),
     };
     Ok((dhcp, control))

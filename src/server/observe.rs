@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::event::{Client, DropReason, Event, Refusal, Stop, Unanswered};
-use crate::types::{Escaped, Firmware, Ipv4Network};
+use crate::event::{Client, DropReason, Event, Message, Refusal, Stop, Unanswered};
+use crate::types::{Escaped, Firmware, Ipv4Network, MacAddr};
 
 /// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
 #[derive(Clone, Debug, Default)]
@@ -89,9 +90,11 @@ fn level(event: &Event) -> Level {
             DropReason::NotNetboot | DropReason::ProxyOnly => Level::DEBUG,
             _ => Level::INFO,
         },
-        Event::Declined { .. } | Event::Conflict { .. } | Event::Looping { .. } | Event::Exhausted { .. } => {
-            Level::WARN
-        }
+        Event::Declined { .. }
+        | Event::Conflict { .. }
+        | Event::Looping { .. }
+        | Event::Exhausted { .. }
+        | Event::Stranger { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
         // What anybody may send at any rate must not fill the log; it is counted.
@@ -114,6 +117,8 @@ fn line(interface: &str, event: &Event) -> String {
             }
             let _ = write!(line, " {}", hardware(client));
             if let Some((file, rule)) = file {
+                // A menu whose first item loads nothing.
+                let file = if file.is_empty() { "none" } else { file };
                 let _ = write!(line, " file={file} rule={rule}");
             }
             if let Some(note) = note {
@@ -143,6 +148,9 @@ fn line(interface: &str, event: &Event) -> String {
             format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
         }
         Event::Exhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
+        Event::Stranger { message, address, client, server, from } => {
+            stranger(interface, *message, *address, (*client, *server, *from))
+        }
         Event::Dropped { reason, client } => {
             let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
             format!("dropped({interface}){client} reason={}", reason.name())
@@ -223,6 +231,29 @@ fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -
     )
 }
 
+fn stranger(
+    interface: &str,
+    message: Message,
+    address: Ipv4Addr,
+    (client, server, from): (Option<MacAddr>, Ipv4Addr, Option<MacAddr>),
+) -> String {
+    let mut line = format!("stranger({interface}) {server}");
+    if let Some(from) = from {
+        let _ = write!(line, " at {from}");
+    }
+    let _ = match message {
+        Message::Request => write!(line, " was taken for DHCP server"),
+        message => write!(line, " sent {}", message.name()),
+    };
+    if !address.is_unspecified() {
+        let _ = write!(line, " of {address}");
+    }
+    let by = if message == Message::Request { "by" } else { "to" };
+    let _ = write!(line, " {by} {}", client.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string()));
+    line + ": another DHCP server answers here, and a client takes either one's address; switch one of them off, or use \
+            `mode: proxy`"
+}
+
 fn hardware(client: &Client) -> String {
     client.mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string())
 }
@@ -258,9 +289,7 @@ fn seconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Message;
-    use crate::types::{Arch, MacAddr, Rule};
-    use std::net::Ipv4Addr;
+    use crate::types::{Arch, Rule};
 
     fn client() -> Client {
         Client {
@@ -330,6 +359,23 @@ mod tests {
             }),
             Level::WARN
         );
+    }
+
+    #[test]
+    fn another_dhcp_server_is_told_of_with_both_its_addresses() {
+        let told = |message, address: [u8; 4], from| {
+            let (client, server) = (client().mac, Ipv4Addr::new(192, 168, 77, 254));
+            let event = Event::Stranger { message, address: address.into(), client, server, from };
+            assert_eq!(level(&event), Level::WARN);
+            line("eth1", &event)
+        };
+        let from = Some(MacAddr([2, 0, 0, 0, 0, 9]));
+        let offer = told(Message::Offer, [192, 168, 77, 120], from);
+        let begin = "stranger(eth1) 192.168.77.254 at 02:00:00:00:00:09 sent DHCPOFFER of 192.168.77.120 to 52:54:00:12:34:56: ";
+        assert!(offer.starts_with(begin), "{offer}");
+        let taken = told(Message::Request, [0; 4], None);
+        let begin = "stranger(eth1) 192.168.77.254 was taken for DHCP server by 52:54:00:12:34:56: ";
+        assert!(taken.starts_with(begin), "{taken}");
     }
 
     #[test]

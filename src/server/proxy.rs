@@ -5,18 +5,22 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::boot::guard::Guard;
 use crate::boot::plan::Mode;
 use crate::dhcp::decide::Decision;
+use crate::dhcp::heard::{self, Strangers};
+use crate::dhcp::loops;
 use crate::dhcp::proxy::{classify, decide};
-use crate::dhcp::request::sender_of;
+use crate::dhcp::request::{Request, sender_of};
 use crate::dhcp::subnet::{Arrival, Settings};
 use crate::event::{Client, DropReason, Event};
+use crate::server::clock::Clock;
 use crate::server::files::Files;
 use crate::server::interface::Interface;
 use crate::server::known::{Known, KnownMachine};
@@ -25,11 +29,13 @@ use crate::server::observe::Recorder;
 use crate::server::socket::{BATCH, DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::server::taps::{FRAME, Tap, Taps};
 use crate::wire::dhcp::{DecodeError, Message};
+use crate::wire::frame::Datagram;
+use crate::wire::option::code;
 
 /// How long to wait after the kernel refused to hand over what it received.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers with boot files and without addresses. It keeps nothing, so everyone who receives may share it.
+/// Answers with boot files and without addresses, and listens to other servers. Everyone who receives shares it.
 #[derive(Debug)]
 pub struct Proxy {
     /// What it is told to do.
@@ -40,6 +46,12 @@ pub struct Proxy {
     pub files: Option<Files>,
     /// Where it is written down who has which address.
     pub known: Known,
+    /// Which machines go round in circles, whoever gives them their address.
+    pub guard: Mutex<Guard>,
+    /// The DHCP servers that there should not be.
+    pub strangers: Mutex<Strangers>,
+    /// What time it is for both.
+    pub clock: Clock,
     /// Where replies wait that must not come too early.
     pub later: Later,
     /// Where events go.
@@ -76,7 +88,11 @@ impl Proxy {
             let emptied = ready.try_io(|tap| {
                 for _ in 0..BATCH {
                     if let Some((datagram, envelope)) = tap.get_ref().receive(&mut buffer)? {
-                        self.receive(datagram.payload, envelope, false, &sender);
+                        if datagram.destination.port() == self.settings.ports.client {
+                            self.hear(&datagram, envelope);
+                        } else {
+                            self.receive(datagram.payload, envelope, false, &sender);
+                        }
                     }
                 }
                 Ok(())
@@ -105,8 +121,55 @@ impl Proxy {
         }
     }
 
+    /// Takes in what a server said to a client. What cannot be read is none of our business.
+    fn hear(&self, datagram: &Datagram<'_>, envelope: Envelope) {
+        let heard = catch_unwind(AssertUnwindSafe(|| {
+            let interface = self.interfaces.get(&envelope.interface)?;
+            let arrival = arrival(interface, envelope, &self.settings, false);
+            let message = Message::decode(datagram.payload).ok()?;
+            let given = heard::given(&message, *datagram.source.ip(), datagram.from, &arrival)?;
+            let now = self.clock.now();
+            let told = self.strangers().heard(&given, &arrival, now);
+            told.iter().for_each(|event| self.recorder.record(&interface.name, event));
+            if arrival.mode == Mode::Proxy && !given.address.is_unspecified() && given.client.is_some() {
+                let (mac, server) = (given.client, Some(given.server));
+                self.known.learn(given.address, KnownMachine { mac, server, ..KnownMachine::default() });
+            }
+            Some(())
+        }));
+        if heard.is_err() {
+            self.drop(envelope.interface, DropReason::Fault, None);
+        }
+    }
+
+    /// Takes in that a client took the address of another server, if that is what `message` says.
+    fn hear_taken(&self, message: &Message, arrival: &Arrival, interface: u32) {
+        let Some(taken) = heard::taken(message, arrival, &self.settings) else { return };
+        let machine = KnownMachine::of(message, &taken.identity, taken.machine);
+        let server = message.options.ip(code::SERVER_IDENTIFIER);
+        self.known.learn(taken.address, KnownMachine { server, ..machine });
+        let looping = heard::count(&mut self.guard(), message, &taken, &self.settings, self.clock.now());
+        looping.iter().for_each(|event| self.recorder.record(&self.name(interface), event));
+    }
+
+    /// Tells of the server that a client chose on a wire where lanboot is the server.
+    pub fn hear_chosen(&self, request: &Request<'_>, interface: &str) {
+        let told = self.strangers().chosen(request, self.clock.now());
+        told.iter().for_each(|event| self.recorder.record(interface, event));
+    }
+
+    /// The loop guard, even if somebody who held it failed: each change leaves it whole.
+    pub fn guard(&self) -> MutexGuard<'_, Guard> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, Strangers> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Answers `message`, which came in on the interface of that number, or records why not.
     pub fn handle(&self, message: &Message, arrival: &Arrival, interface: u32, sender: &Sender) {
+        self.hear_taken(message, arrival, interface);
         let mut request = match classify(message, arrival, &self.settings) {
             Ok(request) => request,
             Err(reason) => return self.drop(interface, reason, Some(sender_of(message))),
@@ -114,6 +177,8 @@ impl Proxy {
         let name = self.name(interface);
         let received = Event::Received { message: request.kind(), client: request.client() };
         self.recorder.record(&name, &received);
+        let now = self.clock.now();
+        loops::before_boot(&mut self.guard(), &mut request, &self.settings, now);
         if let (Some(choice), Some(files)) = (&mut request.boot, &self.files) {
             choice.size = files.size(&choice.file, message.mac());
         }
@@ -124,6 +189,8 @@ impl Proxy {
                     let machine = KnownMachine::of(message, &request.identity, request.machine);
                     self.known.learn(message.ciaddr, machine);
                 }
+                let looping = loops::after_boot(&mut self.guard(), &request, &self.settings, now);
+                looping.iter().for_each(|event| self.recorder.record(&name, event));
                 let reply = Outgoing { payload: reply.encode(), route, interface, server: request.server };
                 self.later.send(Departure { sender: sender.clone(), reply, event, interface: name }, wait);
             }

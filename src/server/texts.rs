@@ -114,6 +114,7 @@ fn whoami(asker: &Asker) -> String {
         ("serial", machine.serial.clone()),
         ("hostname", machine.host_name.clone()),
         ("machine", machine.name.clone()),
+        ("dhcp_server", machine.server.map(|server| server.to_string())),
     ];
     lines.into_iter().filter_map(|(key, value)| Some(format!("{key}: {}\n", value?))).collect()
 }

@@ -18,6 +18,8 @@ pub enum Rule {
     Arch(Arch),
     /// `boot.bootp`.
     Bootp,
+    /// `boot.menu`: all of it, or the item at this place, counted from 0.
+    Menu(Option<usize>),
     /// The loop guard: an iPXE that does not say so loaded itself again and again, and gets what `boot.ipxe` says.
     LoopGuard,
 }
@@ -34,6 +36,8 @@ impl fmt::Display for Rule {
                 None => write!(f, "boot.arch.{}", arch.number()),
             },
             Rule::Bootp => f.write_str("boot.bootp"),
+            Rule::Menu(None) => f.write_str("boot.menu"),
+            Rule::Menu(Some(place)) => write!(f, "boot.menu[{place}]"),
             Rule::LoopGuard => f.write_str("loop guard"),
         }
     }
@@ -51,5 +55,6 @@ mod tests {
         assert_eq!(Rule::Arch(Arch::UEFI_X64).to_string(), "boot.arch.uefi-x64");
         assert_eq!(Rule::Arch(Arch::from_number(999)).to_string(), "boot.arch.999");
         assert_eq!([Rule::Ipxe, Rule::Bootp].map(|rule| rule.to_string()), ["boot.ipxe", "boot.bootp"]);
+        assert_eq!([None, Some(1)].map(|n| Rule::Menu(n).to_string()), ["boot.menu", "boot.menu[1]"]);
     }
 }

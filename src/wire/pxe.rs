@@ -1,5 +1,7 @@
 //! The options of PXE clients: 43, 60, 77, 93, 94, 97 and 175 (RFC 4578, RFC 3004, PXE 2.1 section 2, iPXE).
 
+use std::net::Ipv4Addr;
+
 use crate::types::{Arch, Uuid};
 use crate::wire::dhcp::Options;
 use crate::wire::option::code;
@@ -15,6 +17,91 @@ pub const RASPBERRY_PI_MENU: &[u8] = b"\x06\x01\x03\x0a\x04\x00PXE\x09\x14\x00\x
 
 /// Option 175 suboption 176 = 1, `no-pxedhcp`: iPXE does not wait two seconds for a proxyDHCP (iPXE `dhcp.c`).
 pub const IPXE_NO_PROXY: [u8; 3] = [176, 1, 1];
+
+/// Bytes that option 43 can have. RFC 3396 would allow more, but firmware reads only the first part.
+pub const MAX_VENDOR_OPTIONS: usize = 255;
+
+/// The type of boot server that means the local disk (PXE 2.1 table 2-1, PXE_BOOT_MENU: "type 0 is local boot").
+pub const LOCAL_BOOT: u16 = 0;
+
+/// An item of a boot menu as it goes over the wire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MenuItem<'a> {
+    /// The type of boot server that stands for it.
+    pub kind: u16,
+    /// What the menu shows.
+    pub text: &'a str,
+    /// Who is asked for its boot file, on port 4011; nobody for local boot.
+    pub server: Option<Ipv4Addr>,
+}
+
+/// Option 43 that shows a menu (PXE 2.1 table 2-1): discovery control (only servers of the list, by unicast), boot
+/// servers, menu, and prompt. `timeout` is how many seconds the prompt stands before the first item boots: 0 boots it at
+/// once, 255 shows the menu at once and waits for ever.
+///
+/// # Errors
+/// The bytes it would take, if they are more than [`MAX_VENDOR_OPTIONS`].
+pub fn menu(prompt: &str, timeout: u8, items: &[MenuItem<'_>]) -> Result<Vec<u8>, usize> {
+    const DISCOVERY_CONTROL: [u8; 3] = [6, 1, 0b111];
+    const END: u8 = 255;
+    let (mut servers, mut menu) = (Vec::new(), Vec::new());
+    for item in items {
+        let kind = item.kind.to_be_bytes();
+        if let Some(server) = item.server {
+            servers.extend([&kind[..], &[1], &server.octets()].concat());
+        }
+        // A text too long for its length byte makes the whole too long, and so an error.
+        menu.extend([&kind[..], &[item.text.len() as u8], item.text.as_bytes()].concat());
+    }
+    let prompt = [&[timeout], prompt.as_bytes()].concat();
+    let mut bytes = DISCOVERY_CONTROL.to_vec();
+    for (suboption, value) in [(8, servers), (9, menu), (10, prompt)] {
+        if !value.is_empty() {
+            bytes.extend([suboption, value.len() as u8]);
+            bytes.extend(value);
+        }
+    }
+    bytes.push(END);
+    if bytes.len() <= MAX_VENDOR_OPTIONS { Ok(bytes) } else { Err(bytes.len()) }
+}
+
+/// What a client chose of a menu: suboption 71 of option 43 (PXE 2.1 table 2-1, PXE_BOOT_ITEM).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BootItem {
+    /// The type of boot server.
+    pub kind: u16,
+    /// Which of its files: 0 is the first.
+    pub layer: u16,
+}
+
+impl BootItem {
+    /// The item that a message asks for. iPXE and some ROMs end option 43 without its end mark, or send two.
+    pub fn of(options: &Options) -> Option<BootItem> {
+        const PAD: u8 = 0;
+        const END: u8 = 255;
+        let mut rest = options.get(code::VENDOR_SPECIFIC)?;
+        loop {
+            match *rest {
+                [PAD, ref tail @ ..] => rest = tail,
+                [END, ..] | [] | [_] => return None,
+                [number, len, ref tail @ ..] => {
+                    let (value, next) = tail.split_at_checked(usize::from(len))?;
+                    if let (71, [a, b, c, d]) = (number, value) {
+                        let (kind, layer) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+                        return Some(BootItem { kind, layer });
+                    }
+                    rest = next;
+                }
+            }
+        }
+    }
+
+    /// Option 43 of the answer: the same item.
+    pub fn echoed(self) -> Vec<u8> {
+        let ([a, b], [c, d]) = (self.kind.to_be_bytes(), self.layer.to_be_bytes());
+        vec![71, 4, a, b, c, d, 255]
+    }
+}
 
 /// How option 60 begins for a PXE client, and all of it in the reply.
 pub const PXE_CLIENT: &[u8] = b"PXEClient";
@@ -131,6 +218,54 @@ mod tests {
         assert_eq!(list(&[0, 11, 0, 9]), [11, 7]);
         assert_eq!(list(&[0, 7, 0]), [0u16; 0]);
         assert_eq!(architectures(&Options::default()).count(), 0);
+    }
+
+    #[test]
+    fn pxe_2_1_table_2_1_a_menu_is_written_as_firmware_reads_it() {
+        let ours = Some(Ipv4Addr::new(192, 168, 77, 1));
+        let items = [
+            MenuItem { kind: 0x8000, text: "Debian", server: ours },
+            MenuItem { kind: LOCAL_BOOT, text: "Disk", server: None },
+        ];
+        let expected = [
+            &[6, 1, 7][..],
+            &[8, 7, 0x80, 0, 1, 192, 168, 77, 1],
+            &[9, 16, 0x80, 0, 6],
+            b"Debian",
+            &[0, 0, 4],
+            b"Disk",
+            &[10, 4, 20],
+            b"F8?",
+            &[255],
+        ];
+        assert_eq!(menu("F8?", 20, &items), Ok(expected.concat()));
+        assert_eq!(
+            menu("", 0, &items[1..]),
+            Ok([&[6, 1, 7, 9, 7, 0, 0, 4][..], b"Disk\x0a\x01\0\xff"].concat())
+        );
+    }
+
+    #[test]
+    fn a_menu_is_as_long_as_one_option_or_none() {
+        let text = |len| "x".repeat(len);
+        let encoded = |len: usize| menu("", 9, &[MenuItem { kind: 0, text: &text(len), server: None }]);
+        let longest = MAX_VENDOR_OPTIONS - encoded(0).unwrap().len();
+        assert_eq!(encoded(longest).unwrap().len(), 255);
+        assert_eq!(encoded(longest + 1), Err(256));
+        assert_eq!(encoded(300 + longest), Err(555));
+    }
+
+    #[test]
+    fn pxe_2_1_table_2_1_the_choice_is_read_and_goes_back() {
+        let read = |value: &[u8]| BootItem::of(&options(43, value)).map(|item| (item.kind, item.layer));
+        for recorded in [&[71, 4, 0x80, 1, 0, 0, 255, 255][..], &[71, 4, 0x80, 1, 0, 0]] {
+            assert_eq!(read(recorded), Some((0x8001, 0)));
+        }
+        assert_eq!(read(&[0, 1, 2, 9, 9, 71, 4, 0, 1, 0x80, 0]), Some((1, 0x8000)));
+        for other in [&[][..], &[71], &[71, 4, 0], &[71, 2, 0, 1], &[255, 71, 4, 0, 0, 0, 0], &[6, 9, 8]] {
+            assert_eq!(read(other), None, "{other:?}");
+        }
+        assert_eq!(read(&BootItem { kind: 0x8002, layer: 3 }.echoed()), Some((0x8002, 3)));
     }
 
     #[test]

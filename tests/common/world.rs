@@ -9,6 +9,7 @@ use std::time::Duration;
 use lanboot::boot::guard::Guard;
 use lanboot::config;
 use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use lanboot::dhcp::heard::{self, Strangers};
 use lanboot::dhcp::loops;
 use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::classify;
@@ -16,7 +17,7 @@ use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::event::{DropReason, Event};
 use lanboot::lease::{LeaseBook, LeaseChange};
-use lanboot::types::Timestamp;
+use lanboot::types::{MacAddr, Timestamp};
 use lanboot::wire::dhcp::{BOOTREQUEST, DecodeError, Message, MessageType};
 use lanboot::wire::option::code;
 
@@ -39,6 +40,7 @@ pub struct World {
     /// Addresses that were checked, in order.
     pub checked: Vec<Ipv4Addr>,
     pub guard: Guard,
+    pub strangers: Strangers,
     pub events: Vec<Event>,
 }
 
@@ -85,6 +87,7 @@ impl World {
             used: vec![],
             checked: vec![],
             guard: Guard::default(),
+            strangers: Strangers::default(),
             events: vec![],
         }
     }
@@ -145,6 +148,9 @@ impl World {
             }
             Decision::Quiet { lease, event } => (Some(lease), None, event),
             Decision::Silent { reason, change } => {
+                if reason == DropReason::OtherServer {
+                    self.events.extend(self.strangers.chosen(&request, self.now));
+                }
                 change.iter().for_each(|change| self.book.apply(change));
                 return Err(reason);
             }
@@ -167,18 +173,31 @@ impl World {
 
     /// What is answered where another server gives the addresses, and on the boot service's port.
     fn send_to_proxy(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {
+        if let Some(taken) = heard::taken(message, &self.arrival, &self.settings) {
+            let looping = heard::count(&mut self.guard, message, &taken, &self.settings, self.now);
+            self.events.extend(looping);
+        }
         let mut request = proxy::classify(message, &self.arrival, &self.settings)?;
+        loops::before_boot(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
         }
         match proxy::decide(&request, &self.settings) {
             Decision::Answer { change: None, reply, route, wait, event } => {
+                self.events.extend(loops::after_boot(&mut self.guard, &request, &self.settings, self.now));
                 self.events.push(event);
                 Ok(Some(Answer { bytes: reply.encode(), message: *reply, route, wait }))
             }
             Decision::Silent { reason, change: None } => Err(reason),
             other => panic!("a proxy decides on no lease: {other:?}"),
         }
+    }
+
+    /// Hears what another server at `source`, with that hardware address, says to a client.
+    pub fn hear(&mut self, message: &Message, source: Ipv4Addr, from: MacAddr) -> Option<heard::Given> {
+        let given = heard::given(message, source, from, &self.arrival)?;
+        self.events.extend(self.strangers.heard(&given, &self.arrival, self.now));
+        Some(given)
     }
 
     pub fn send(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {

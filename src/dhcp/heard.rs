@@ -1,0 +1,144 @@
+//! What is heard on the wire of other DHCP servers: whose clients took which address from them, and, where lanboot is the
+//! server, that there is one at all.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::boot::guard::Guard;
+use crate::boot::identity::Identity;
+use crate::boot::plan::{self, Mode};
+use crate::boot::policy::Choice;
+use crate::dhcp::loops;
+use crate::dhcp::request::{Ask, Entry, Request, entry_of};
+use crate::dhcp::subnet::{Arrival, Machine, Settings};
+use crate::event::{Event, Message as Kind};
+use crate::types::{MacAddr, Timestamp};
+use crate::wire::dhcp::{BOOTREPLY, BOOTREQUEST, Message, MessageType};
+use crate::wire::option::code;
+
+/// How long after a stranger was told of nobody is told of it again.
+pub const QUIET_TIME: Duration = Duration::from_secs(600);
+/// Strangers remembered at most. Who makes up more is not told of them all: the log must not fill up.
+pub const MAX_STRANGERS: usize = 64;
+
+/// Other DHCP servers on wires where there should be none, and when each was told of.
+#[derive(Clone, Debug, Default)]
+pub struct Strangers(HashMap<Ipv4Addr, Timestamp>);
+
+/// What another server said to a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// OFFER, ACK, NAK, or BOOTP's answer.
+    pub message: Kind,
+    /// The address that it gives or confirms; unspecified in a NAK, in the answer to an INFORM and from a proxy.
+    pub address: Ipv4Addr,
+    /// The client.
+    pub client: Option<MacAddr>,
+    /// The server, as it calls itself (option 54), or where the message came from.
+    pub server: Ipv4Addr,
+    /// The hardware address that sent it: the server's or its router's.
+    pub from: MacAddr,
+}
+
+/// What a client says that it takes from another server.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// What the client is.
+    pub identity: Identity,
+    /// Its entry in `machines:`, if it has one.
+    pub machine: Option<&'a Machine>,
+    /// The boot file that it was offered here, if it boots.
+    pub boot: Option<Choice>,
+}
+
+/// What `message`, which came from a server's port at `source` and the hardware address `from`, says of an address.
+/// `None` if it is no server's, or one that a relay agent passes on for us.
+pub fn given(message: &Message, source: Ipv4Addr, from: MacAddr, arrival: &Arrival) -> Option<Given> {
+    if message.op != BOOTREPLY {
+        return None;
+    }
+    let kind = match message.message_type() {
+        Some(Ok(MessageType::Offer)) => Kind::Offer,
+        Some(Ok(MessageType::Ack)) => Kind::Ack,
+        Some(Ok(MessageType::Nak)) => Kind::Nak,
+        Some(_) => return None,
+        None => Kind::BootpReply,
+    };
+    let server = message.options.ip(code::SERVER_IDENTIFIER).unwrap_or(source);
+    // A relay agent's copy of our reply may have its own address in place of ours (RFC 5107).
+    let is_ours = |address| arrival.addresses.contains(&address);
+    let by_relay = !message.giaddr.is_unspecified() && (server == message.giaddr || is_ours(message.siaddr));
+    if server.is_unspecified() || is_ours(server) || is_ours(source) || by_relay {
+        return None;
+    }
+    Some(Given { message: kind, address: message.yiaddr, client: message.mac(), server, from })
+}
+
+impl Strangers {
+    /// What is to be told of `given`, heard where `arrival` says: another server where lanboot is the server.
+    pub fn heard(&mut self, given: &Given, arrival: &Arrival, now: Timestamp) -> Option<Event> {
+        if arrival.mode != Mode::Server {
+            return None;
+        }
+        self.is_news(given.server, now).then(|| {
+            let Given { message, address, client, server, from } = *given;
+            Event::Stranger { message, address, client, server, from: Some(from) }
+        })
+    }
+
+    /// What is to be told of a client of our wire that takes another server's offer, which may have been for the client
+    /// alone, so that nobody else could hear it.
+    pub fn chosen(&mut self, request: &Request<'_>, now: Timestamp) -> Option<Event> {
+        let Ask::Select { server, .. } = request.ask else { return None };
+        let by_wire = request.message.giaddr.is_unspecified() && !server.is_unspecified();
+        (by_wire && self.is_news(server, now)).then(|| Event::Stranger {
+            message: Kind::Request,
+            address: Ipv4Addr::UNSPECIFIED,
+            client: request.message.mac(),
+            server,
+            from: None,
+        })
+    }
+
+    fn is_news(&mut self, server: Ipv4Addr, now: Timestamp) -> bool {
+        self.0.retain(|_, told| now.since(*told) < QUIET_TIME);
+        if self.0.contains_key(&server) || self.0.len() >= MAX_STRANGERS {
+            return false;
+        }
+        self.0.insert(server, now);
+        true
+    }
+}
+
+/// What a client's REQUEST, heard where lanboot is a proxy, says that it takes or has. `None` if it takes nothing.
+pub fn taken<'a>(message: &Message, arrival: &Arrival, settings: &'a Settings) -> Option<Taken<'a>> {
+    let is_request = message.op == BOOTREQUEST && message.message_type() == Some(Ok(MessageType::Request));
+    if !is_request || arrival.boot_service || arrival.mode != Mode::Proxy {
+        return None;
+    }
+    let options = &message.options;
+    let requested =
+        options.ip(code::REQUESTED_ADDRESS).filter(|_| options.ip(code::SERVER_IDENTIFIER).is_some());
+    let address = if message.ciaddr.is_unspecified() { requested? } else { message.ciaddr };
+    let identity = Identity::of(message);
+    let Entry { machine, boot, .. } = entry_of(message, &identity, settings);
+    Some(Taken { address, identity, machine, boot })
+}
+
+/// Counts a boot that ends at our offer, which the client has just taken beside the other server's; forgets a machine
+/// whose system runs. What then has happened, if that makes a loop.
+pub fn count(
+    guard: &mut Guard,
+    message: &Message,
+    taken: &Taken<'_>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Event> {
+    // Who asks on port 4011 is counted there.
+    let ends = |choice: &&Choice| plan::ends_with_offer(&taken.identity, choice);
+    let choice = taken.boot.as_ref().filter(ends);
+    loops::count(guard, (message, &taken.identity), choice, settings, now)
+}
