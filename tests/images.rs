@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -573,7 +572,7 @@ fn what_takes_its_time_is_shown_on_a_terminal_and_nowhere_else() {
     let terminal = nix::pty::openpty(None, None).unwrap();
     let mut command = images_command(&lab, &["add", fifo.to_str().unwrap()]);
     command.stdout(Stdio::null());
-    let mut child = command.env("TERM", "xterm").stderr(OwnedFd::from(terminal.slave)).spawn().unwrap();
+    let mut child = command.env("TERM", "xterm").stderr(terminal.slave).spawn().unwrap();
     drop(command);
     let mut pipe = File::options().write(true).open(&fifo).unwrap();
     pipe.write_all(&[1; 50_000]).unwrap();
