@@ -5,6 +5,7 @@ mod check;
 mod check_templates;
 pub mod config_file;
 pub mod demo;
+mod images;
 mod leases;
 mod probe;
 mod rehearse;
@@ -62,6 +63,14 @@ enum Command {
         #[command(subcommand)]
         command: Option<leases::Command>,
     },
+    /// Show, fetch and check the boot files in boot-images/
+    Images {
+        /// A JSON array of objects instead of text
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: Option<images::Command>,
+    },
     /// Boot a simulated machine of every kind from a server on this computer's loopback
     Demo {
         /// Boot a real machine (QEMU) on a private network instead
@@ -84,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Rehearse { json } => rehearse::run(config, json),
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Leases { json, command } => leases::run(config, command, json),
+        Command::Images { json, command } => images::run(config, command, json),
         Command::Demo { vm } => demo::run(vm),
     }
 }

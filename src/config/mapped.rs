@@ -100,6 +100,20 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
     all
 }
 
+/// The files of the images folder that `config` maps, each with who gets it, in the order of the keys: `uefi-x64`,
+/// `ipxe`, `bootp`, the name of a machine, `class 1`.
+pub fn clients(config: &Config) -> Vec<(String, String)> {
+    let client = |file: &Mapped| {
+        let key = file.key.strip_prefix("boot.");
+        let of_boot = key.map(|key| key.strip_prefix("arch.").unwrap_or(key).to_owned());
+        let class =
+            file.key.strip_prefix("dhcp.classes[").and_then(|rest| rest.split(']').next()?.parse().ok());
+        let class = class.map(|number: usize| format!("class {}", number.saturating_add(1)));
+        of_boot.or(class).unwrap_or_else(|| file.clients.clone())
+    };
+    mapped(config).iter().filter_map(|file| Some((file.local_name()?.to_owned(), client(file)))).collect()
+}
+
 /// Messages about keys of the file whose `text` is given, as problems in the order of their places. Of more than anybody
 /// reads the last says how many more there are.
 pub(super) fn problems_at(text: &str, messages: impl IntoIterator<Item = (String, String)>) -> Vec<Problem> {

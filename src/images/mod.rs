@@ -1,10 +1,22 @@
-//! The files of boot-images/, opened by name, and those that clients upload. Always beneath their folder, never outside.
+//! The files of boot-images/, opened by name, and those that clients upload or `lanboot images` puts there. Always
+//! beneath their folder, never outside.
 
+pub mod apt;
 pub mod catalog;
+pub mod collection;
 pub mod content;
+pub mod deb;
+pub mod fetch;
 mod folder;
 pub mod incoming;
+pub mod inventory;
 pub mod kind;
+pub mod manifest;
+pub mod pe;
+mod policy;
+pub mod progress;
+pub mod sets;
+pub mod staging;
 
 pub use catalog::{Catalog, OpenFile};
 pub use content::{Content, Text};

@@ -1,0 +1,114 @@
+//! `lanboot images list`: what is in boot-images/.
+
+use std::io::{self, BufWriter, Write};
+
+use serde::Serialize;
+
+use super::{Failure, bytes, write_json, write_table};
+use crate::boot::name::BootName;
+use crate::config::{self, Config};
+use crate::images::manifest::{Entry, Manifest, Origin};
+use crate::images::pe::{Marks, read_marks};
+use crate::images::{Catalog, inventory};
+use crate::types::FileKind;
+
+/// A file as people and programs see it. The names are stable.
+#[derive(Serialize)]
+struct View {
+    file: String,
+    /// In a word or two, such as `EFI program`.
+    kind: &'static str,
+    /// The processor that it is for, such as `x64`; `null` if its first bytes do not say.
+    architecture: Option<String>,
+    /// Bytes.
+    size: u64,
+    /// Who gets it by config.yaml: architectures, `ipxe`, `bootp`, machines, classes.
+    clients: Vec<String>,
+    /// For each signature the authority that it comes from; `null` for what cannot be signed.
+    signed_by: Option<Vec<String>>,
+    /// Component and generation that revocation goes by, such as `shim,4`.
+    sbat: Vec<String>,
+    /// When and from where it was added; `null` if not by lanboot.
+    added: Option<Entry>,
+}
+
+/// Prints every file that a client may ask for.
+pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
+    let root = &config.images;
+    let manifest = Manifest::load(root)?;
+    let catalog = Catalog::open(root).map_err(|error| error.to_string())?;
+    let clients = config::clients(config);
+    let names = inventory::names(root)?;
+    let views: Vec<View> =
+        names.into_iter().filter_map(|name| view(&catalog, &manifest, &clients, name)).collect();
+    let mut out = BufWriter::new(io::stdout().lock());
+    if json {
+        write_json(&views, &mut out)?;
+    } else if views.is_empty() {
+        writeln!(out, "no files in {}: lanboot images add ipxe", root.display())?;
+    } else {
+        let titles = ["FILE", "KIND", "ARCH", "SIZE", "CLIENTS", "SIGNED BY", "FROM"];
+        let rows: Vec<[String; 7]> = views.iter().map(cells).collect();
+        write_table(titles, 3, &rows, &mut out)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// `None` for what no client gets: a link that leads outside, a socket.
+fn view(catalog: &Catalog, manifest: &Manifest, clients: &[(String, String)], file: String) -> Option<View> {
+    let name = BootName::parse(file.as_bytes()).ok()?;
+    let open = catalog.open_file(&name).ok()?;
+    let marks = read_marks(&open.file).ok().flatten();
+    let (kind, architecture) = in_words(catalog.kind(&name)?);
+    let mut clients: Vec<String> = clients
+        .iter()
+        .filter(|(mapped, _)| BootName::parse(mapped.as_bytes()).is_ok_and(|mapped| mapped == name))
+        .map(|(_, client)| client.clone())
+        .collect();
+    clients.dedup();
+    let sbat = marks.iter().flat_map(|marks: &Marks| &marks.sbat);
+    let sbat = sbat.map(|(component, generation)| format!("{component},{generation}")).collect();
+    let added = manifest.files.get(&file).cloned();
+    let signed_by = marks.map(|marks| marks.signed_by);
+    Some(View { file, kind, architecture, size: open.size, clients, signed_by, sbat, added })
+}
+
+fn in_words(kind: FileKind) -> (&'static str, Option<String>) {
+    let (words, architecture) = match kind {
+        FileKind::EfiProgram(processor) => return ("EFI program", Some(processor.to_string())),
+        FileKind::OtherPe(processor) => return ("PE, not EFI application", Some(processor.to_string())),
+        FileKind::BiosIpxe => ("iPXE for BIOS", Some("bios")),
+        FileKind::BiosPxelinux => ("PXELINUX", Some("bios")),
+        FileKind::LinuxKernel => ("Linux kernel", Some("x86")),
+        FileKind::IpxeScript => ("iPXE script", None),
+        FileKind::Text => ("text", None),
+        FileKind::RomImage => ("ROM image", None),
+        FileKind::Elf => ("ELF", None),
+        FileKind::Empty => ("empty", None),
+        FileKind::Unknown => ("other", None),
+    };
+    (words, architecture.map(str::to_owned))
+}
+
+fn cells(view: &View) -> [String; 7] {
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let signed_by = match &view.signed_by {
+        None => "-".to_owned(),
+        Some(by) if by.is_empty() => "not signed".to_owned(),
+        Some(by) => by.join(" + "),
+    };
+    let from = match view.added.as_ref().map(|entry| &entry.origin) {
+        None => "-".to_owned(),
+        Some(Origin::Package(package)) => format!("{} {}", package.name, package.version),
+        Some(Origin::Path(from) | Origin::Url(from)) => from.clone(),
+    };
+    [
+        view.file.clone(),
+        view.kind.to_owned(),
+        or_dash(view.architecture.clone().unwrap_or_default()),
+        bytes(view.size),
+        or_dash(view.clients.join(", ")),
+        signed_by,
+        from,
+    ]
+}

@@ -1,0 +1,199 @@
+//! `lanboot images`: what is in boot-images/, how it gets there, and whether it is still what it was.
+
+mod add;
+mod list;
+mod packages;
+mod verify;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::config_file::load_file;
+use crate::images::sets::{DebArch, SETS};
+
+/// `lanboot images …`
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Every boot file: what it is, who gets it, who signed it, where it came from (also what `images` does alone)
+    List,
+    /// Put loaders of the distribution's signed packages there, or a file, or a download
+    #[command(after_help = sets_help())]
+    Add(AddArguments),
+    /// Compare every file that was added with what it was then
+    Verify,
+}
+
+/// What `add` is told.
+#[derive(Debug, Args)]
+pub struct AddArguments {
+    /// Names of the list below; or one path, or one URL (http:// or https://)
+    #[arg(required = true, value_name = "NAME|PATH|URL")]
+    what: Vec<String>,
+    /// For which machines, amd64 or arm64 [default: both, where there are files for both]
+    #[arg(long, value_name = "ARCH", value_delimiter = ',', value_parser = arch)]
+    arch: Vec<DebArch>,
+    /// Take the files from these package files (.deb) instead of downloading them
+    #[arg(long, value_name = "FILE")]
+    deb: Vec<PathBuf>,
+    /// What to call the file of a path or URL in boot-images/ [default: as there]
+    #[arg(long)]
+    name: Option<String>,
+    /// The SHA-256 that the file of a path or URL must have, in hex
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    sha256: Option<String>,
+    /// Replace files that lanboot did not put there, or that were changed since
+    #[arg(long)]
+    force: bool,
+}
+
+fn arch(text: &str) -> Result<DebArch, &'static str> {
+    match text {
+        "amd64" | "x86_64" | "x64" => Ok(DebArch::Amd64),
+        "arm64" | "aarch64" => Ok(DebArch::Arm64),
+        _ => Err("expected amd64 or arm64"),
+    }
+}
+
+fn sha256(text: &str) -> Result<String, &'static str> {
+    let is_sum = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_sum { Ok(text.to_ascii_lowercase()) } else { Err("expected 64 hexadecimal digits") }
+}
+
+fn sets_help() -> String {
+    let lines = SETS.iter().map(|set| format!("  {:<18}{}\n", set.name, set.about));
+    format!(
+        "Names:\n{}\nThe packages are those of this system's own package servers, checked against their signatures. \
+         Nothing is installed, and root is needed only where boot-images/ belongs to root.",
+        lines.collect::<String>()
+    )
+}
+
+/// Why a command did not do what it should.
+enum Failure {
+    /// The reason, for people: exit code 1.
+    Said(String),
+    /// Wrong usage: exit code 2.
+    Usage(String),
+    /// Everything was said already: exit code 1.
+    Differs,
+    /// Standard output is gone.
+    Output(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Failure {
+        Failure::Said(why)
+    }
+}
+
+/// Runs the command. 0 done, 1 said no (a file differs, a download failed), 2 wrong usage or configuration.
+pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
+    let config = match load_file(config) {
+        Ok(loaded) => loaded.config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match command.unwrap_or(Command::List) {
+        Command::List => list::run(&config, json),
+        Command::Add(arguments) => add::run(&config.images, &arguments, json),
+        Command::Verify => verify::run(&config.images, json),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Said(why)) => {
+            eprintln!("lanboot images: {why}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Usage(why)) => {
+            eprintln!("lanboot images: {why}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Differs) => ExitCode::FAILURE,
+        // The reader, `head` perhaps, has seen enough.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => {
+            eprintln!("lanboot images: cannot write the output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An array of objects, one to a line.
+fn write_json(views: &[impl Serialize], out: &mut impl Write) -> io::Result<()> {
+    for (i, view) in views.iter().enumerate() {
+        write!(out, "{}", if i == 0 { "[\n" } else { ",\n" })?;
+        serde_json::to_writer(&mut *out, view)?;
+    }
+    writeln!(out, "{}", if views.is_empty() { "[]" } else { "\n]" })
+}
+
+/// Lines beneath titles, each column as wide as its widest cell; the last one sticks out. Sizes (`right`) are aligned to
+/// the right.
+fn write_table<const N: usize>(
+    titles: [&str; N],
+    right: usize,
+    rows: &[[String; N]],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let titles = titles.map(str::to_owned);
+    let lines = || std::iter::once(&titles).chain(rows);
+    let width =
+        |column: usize| lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    for line in lines() {
+        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if column == right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// A number of bytes for people: `72.5 KiB`.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut shown, mut unit) = (count as f64, "B");
+    for larger in UNITS {
+        if shown < 1024.0 {
+            break;
+        }
+        (shown, unit) = (shown / 1024.0, larger);
+    }
+    if unit == "B" { format!("{count} B") } else { format!("{shown:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align() {
+        let rows =
+            [["a".to_owned(), bytes(1), "x".to_owned()], ["abc".to_owned(), bytes(1 << 20), String::new()]];
+        let mut text = Vec::new();
+        write_table(["FILE", "SIZE", "KIND"], 1, &rows, &mut text).unwrap();
+        let expected = "FILE     SIZE  KIND\na         1 B  x\nabc   1.0 MiB\n";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+        assert_eq!([bytes(1023), bytes(1024), bytes(74_213)], ["1023 B", "1.0 KiB", "72.5 KiB"]);
+    }
+
+    #[test]
+    fn arguments_are_checked() {
+        assert_eq!(arch("aarch64"), Ok(DebArch::Arm64));
+        assert!(arch("i386").is_err());
+        assert_eq!(sha256(&"Ab".repeat(32)).unwrap(), "ab".repeat(32));
+        assert!(sha256("ab").is_err() && sha256(&"x".repeat(64)).is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! `lanboot images verify`: is every file still what it was when it was added?
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Failure, write_json};
+use crate::boot::name::BootName;
+use crate::event::Refusal;
+use crate::images::manifest::{Entry, Manifest};
+use crate::images::progress::Progress;
+use crate::images::{Catalog, inventory, staging};
+
+/// What became of a file. The names are stable.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// It is what it was.
+    Ok,
+    /// It is another.
+    Changed,
+    /// It is not there.
+    Missing,
+    /// It is there, but cannot be read.
+    Unreadable,
+    /// It was not added by lanboot.
+    Unknown,
+}
+
+#[derive(Serialize)]
+struct View {
+    file: String,
+    state: State,
+    /// As it is; `null` if it was not read.
+    sha256: Option<String>,
+    /// As it was when it was added.
+    expected: Option<String>,
+}
+
+/// Reads every file again and says what differs. Files that lanboot did not add are named, and are no fault.
+pub(super) fn run(root: &Path, json: bool) -> Result<(), Failure> {
+    let manifest = Manifest::load(root)?;
+    let catalog = Catalog::open(root).map_err(|error| error.to_string())?;
+    let total = manifest.files.values().map(|entry| entry.size).sum();
+    let progress = Progress::of_bytes("comparing", total);
+    let mut views = Vec::new();
+    for (name, entry) in &manifest.files {
+        views.push(compare(&catalog, name, entry));
+        progress.add(usize::try_from(entry.size).unwrap_or(usize::MAX));
+    }
+    drop(progress);
+    let names = inventory::names(root)?;
+    let unknown = names.into_iter().filter(|name| !manifest.files.contains_key(name));
+    views.extend(unknown.map(|file| View { file, state: State::Unknown, sha256: None, expected: None }));
+    let mut out = BufWriter::new(io::stdout().lock());
+    if json {
+        write_json(&views, &mut out)?;
+    } else {
+        write(&views, root, &mut out)?;
+    }
+    out.flush()?;
+    let is_fine = |view: &View| matches!(view.state, State::Ok | State::Unknown);
+    if views.iter().all(is_fine) { Ok(()) } else { Err(Failure::Differs) }
+}
+
+fn compare(catalog: &Catalog, name: &str, entry: &Entry) -> View {
+    let view =
+        |state, sha256| View { file: name.to_owned(), state, sha256, expected: Some(entry.sha256.clone()) };
+    let opened = BootName::parse(name.as_bytes()).map_err(|_| Refusal::BadName);
+    match opened.and_then(|name| catalog.open_file(&name)) {
+        Err(Refusal::NotFound) => view(State::Missing, None),
+        Err(_) => view(State::Unreadable, None),
+        Ok(open) => match staging::sha256(open.file) {
+            Err(_) => view(State::Unreadable, None),
+            Ok(sum) if sum == entry.sha256 => view(State::Ok, Some(sum)),
+            Ok(sum) => view(State::Changed, Some(sum)),
+        },
+    }
+}
+
+/// What differs, a line each, what is unknown, and then a summary.
+fn write(views: &[View], root: &Path, out: &mut impl Write) -> io::Result<()> {
+    let of = |state| views.iter().filter(move |view| view.state == state);
+    for (state, what) in [
+        (State::Changed, "changed: it is not what was added"),
+        (State::Missing, "missing"),
+        (State::Unreadable, "cannot be read"),
+        (State::Unknown, "unknown: not added by lanboot"),
+    ] {
+        for view in of(state) {
+            writeln!(out, "{}: {what}", view.file)?;
+        }
+    }
+    let counts = [
+        (State::Ok, "as added"),
+        (State::Changed, "changed"),
+        (State::Missing, "missing"),
+        (State::Unreadable, "unreadable"),
+        (State::Unknown, "unknown"),
+    ];
+    let parts = counts.map(|(state, what)| (of(state).count(), what));
+    let shown = parts.iter().filter(|(count, what)| *count > 0 || *what == "as added");
+    let text: Vec<String> = shown.map(|(count, what)| format!("{count} {what}")).collect();
+    writeln!(out, "{}: {}", root.display(), text.join(", "))
+}

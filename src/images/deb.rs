@@ -1,0 +1,238 @@
+//! Reads a Debian package file (deb(5)) without installing it: who it says it is, and some of its files. Everything in
+//! it is bounded, and nothing is written but to where the caller says.
+
+use std::io::{self, Read, Write};
+
+use tar::EntryType;
+
+/// Members of the package file that are looked at: there are three.
+const MAX_MEMBERS: usize = 16;
+/// Bytes of the unpacked control archive.
+const MAX_CONTROL: u64 = 16 * 1024 * 1024;
+/// Bytes of the file `control` in it.
+const MAX_CONTROL_FILE: u64 = 1024 * 1024;
+/// Bytes of the unpacked data archive. The Debian installer's has 0.3 GB.
+const MAX_UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
+/// Entries of an archive. The Debian installer's has 4,000.
+const MAX_ENTRIES: usize = 100_000;
+/// Bytes of one boot file.
+const MAX_FILE: u64 = 1024 * 1024 * 1024;
+/// KiB that unpacking XZ may use; `xz -9` needs 65 MiB.
+const XZ_MEMORY: u32 = 256 * 1024;
+/// Bytes of Zstandard's window.
+const ZSTD_WINDOW: u64 = 128 * 1024 * 1024;
+
+/// What a package says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Its name.
+    pub package: String,
+    /// Its version, epoch included.
+    pub version: String,
+    /// `amd64`, `arm64` or `all`.
+    pub architecture: String,
+}
+
+/// A file that is wanted from a package.
+#[derive(Debug)]
+pub struct Wanted<'a, W> {
+    /// Where it may be, relative to the root: `usr/lib/ipxe/snponly.efi`. A component `*` is any one.
+    pub paths: &'a [&'a str],
+    /// Where its bytes go.
+    pub out: W,
+    /// Where it was; `None` until it is found.
+    pub found: Option<String>,
+}
+
+/// What `deb` says of itself.
+///
+/// # Errors
+/// It is no Debian package, or a damaged one.
+pub fn read_control(deb: impl Read) -> Result<Control, String> {
+    let mut text = None;
+    each_member(deb, |name, member| {
+        let Some(compression) = name.strip_prefix("control.tar") else { return Ok(()) };
+        each_entry(member, compression, MAX_CONTROL, |path, entry| {
+            if path == "control" && entry.header().entry_type() == EntryType::Regular {
+                let mut file = String::new();
+                let read = entry.take(MAX_CONTROL_FILE).read_to_string(&mut file);
+                read.map_err(|error| format!("its file control cannot be read: {error}"))?;
+                text = Some(file);
+            }
+            Ok(())
+        })
+    })?;
+    let text = text.ok_or("it has no file control, so it is no Debian package")?;
+    let field = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        lines.next().map(|value| value.trim().to_owned()).ok_or(format!("its file control has no {name}"))
+    };
+    Ok(Control {
+        package: field("Package")?,
+        version: field("Version")?,
+        architecture: field("Architecture")?,
+    })
+}
+
+/// Copies the files of `deb` that are `wanted` to where they are wanted, and says in each where it was. The whole
+/// package is read, so that its checksums are checked. Links are never followed: a link is not the file.
+///
+/// # Errors
+/// It is no Debian package, a damaged one, one with names that lead outside, or larger than any that has boot files;
+/// or a file cannot be written.
+pub fn extract<W: Write>(deb: impl Read, wanted: &mut [Wanted<'_, W>]) -> Result<(), String> {
+    let mut has_data = false;
+    each_member(deb, |name, member| {
+        let Some(compression) = name.strip_prefix("data.tar") else { return Ok(()) };
+        has_data = true;
+        each_entry(member, compression, MAX_UNPACKED, |path, entry| {
+            let is_it = |file: &&mut Wanted<'_, W>| {
+                file.found.is_none() && file.paths.iter().any(|pattern| matches(pattern, path))
+            };
+            let is_file = entry.header().entry_type() == EntryType::Regular;
+            let file = wanted.iter_mut().filter(|_| is_file).find(is_it);
+            let Some(file) = file else { return Ok(()) };
+            let size = entry.size();
+            if size > MAX_FILE {
+                return Err(format!("{path} in it has {size} bytes, more than any boot file"));
+            }
+            let copied = io::copy(entry, &mut file.out).map_err(|error| format!("{path}: {error}"))?;
+            if copied != size {
+                return Err(format!("{path} in it is cut short"));
+            }
+            file.found = Some(path.to_owned());
+            Ok(())
+        })
+    })?;
+    if has_data { Ok(()) } else { Err("it has no files: data.tar is missing (cut short?)".to_owned()) }
+}
+
+/// Whether `path` is what `pattern` says: `*` is any one component.
+fn matches(pattern: &str, path: &str) -> bool {
+    let (mut patterns, mut parts) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (patterns.next(), parts.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(part)) if pattern == "*" || pattern == part => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Calls `visit` for each member of the `ar` archive that a package file is: a line of magic, and then for each member a
+/// header of 60 bytes (name, date, owner, group, mode, size in decimal, magic) and its bytes, padded to an even number.
+fn each_member(
+    mut deb: impl Read,
+    mut visit: impl FnMut(&str, &mut dyn Read) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut magic = [0; 8];
+    deb.read_exact(&mut magic).map_err(|_| "it is too short for a Debian package".to_owned())?;
+    if magic != *b"!<arch>\n" {
+        return Err("it is no Debian package: it does not begin with !<arch>".to_owned());
+    }
+    for number in 0..MAX_MEMBERS {
+        let Some((name, size)) = member_header(&mut deb)? else {
+            return if number == 0 { Err("there is nothing in it".to_owned()) } else { Ok(()) };
+        };
+        if number == 0 && name != "debian-binary" {
+            return Err(format!("it is no Debian package: it begins with {name:?}, not debian-binary"));
+        }
+        let mut member = deb.by_ref().take(size);
+        visit(&name, &mut member)?;
+        io::copy(&mut member, &mut io::sink()).map_err(|error| format!("it cannot be read: {error}"))?;
+        if member.limit() > 0 {
+            return Err(format!("it is cut short in {name}"));
+        }
+        if size % 2 == 1 {
+            let _ = deb.read(&mut [0]).map_err(|error| format!("it cannot be read: {error}"))?;
+        }
+    }
+    Err(format!("it has more than {MAX_MEMBERS} members"))
+}
+
+/// Name and size of the next member; `None` at the end.
+fn member_header(deb: &mut impl Read) -> Result<Option<(String, u64)>, String> {
+    const LEN: u64 = 60;
+    let mut header = Vec::new();
+    let read = deb.by_ref().take(LEN).read_to_end(&mut header);
+    read.map_err(|error| format!("it cannot be read: {error}"))?;
+    if header.is_empty() {
+        return Ok(None);
+    }
+    let field = |from: usize, to: usize| std::str::from_utf8(header.get(from..to)?).ok();
+    let name = field(0, 16).map(|name| name.trim_end().trim_end_matches('/').to_owned());
+    let size = field(48, 58).and_then(|size| size.trim_end().parse().ok());
+    match (name, size, field(58, 60)) {
+        (Some(name), Some(size), Some("`\n")) => Ok(Some((name, size))),
+        _ => Err("it is damaged or cut short: a member's header is wrong".to_owned()),
+    }
+}
+
+/// Calls `visit` for each entry of the tar archive in `member`, with its clean path, and reads the archive to its end.
+fn each_entry(
+    member: &mut dyn Read,
+    compression: &str,
+    limit: u64,
+    mut visit: impl FnMut(&str, &mut tar::Entry<'_, Bounded<Box<dyn Read + '_>>>) -> Result<(), String>,
+) -> Result<(), String> {
+    let damaged = |error: io::Error| format!("it is damaged or cut short: {error}");
+    let unpacked: Box<dyn Read + '_> = match compression {
+        "" => Box::new(member),
+        ".gz" => Box::new(flate2::read::MultiGzDecoder::new(member)),
+        ".xz" => Box::new(lzma_rust2::XzReader::new_mem_limit(member, true, XZ_MEMORY)),
+        ".zst" => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(member, ZSTD_WINDOW);
+            Box::new(decoder.map_err(|error| format!("it is damaged or cut short: {error}"))?)
+        }
+        other => return Err(format!("its files are packed as {other}, which lanboot cannot unpack")),
+    };
+    let mut archive = tar::Archive::new(Bounded { inner: unpacked, left: limit });
+    let mut name_follows = false;
+    // Raw: the crate would read long names and attributes into memory, of whatever length. No boot file needs them.
+    for (number, entry) in archive.entries().map_err(damaged)?.raw(true).enumerate() {
+        let mut entry = entry.map_err(damaged)?;
+        if number >= MAX_ENTRIES {
+            return Err(format!("it has more than {MAX_ENTRIES} files"));
+        }
+        let kind = entry.header().entry_type();
+        // What follows one of these has another name or size than its own header says.
+        let has_own_name = !name_follows;
+        name_follows = kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions()
+            || kind.is_gnu_sparse();
+        if !has_own_name || name_follows {
+            continue;
+        }
+        let path = clean(&entry.path_bytes())?;
+        visit(&path, &mut entry)?;
+    }
+    let mut rest = archive.into_inner();
+    io::copy(&mut rest, &mut io::sink()).map_err(damaged).map(|_| ())
+}
+
+/// The path of an entry without `./` before it. One that leads outside is no honest package's.
+fn clean(path: &[u8]) -> Result<String, String> {
+    let text = String::from_utf8_lossy(path);
+    if text.starts_with('/') || text.split('/').any(|part| part == "..") {
+        return Err(format!("a file in it is called {text:?}, which leads outside: it is no honest package"));
+    }
+    let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    Ok(parts.join("/"))
+}
+
+/// A reader that fails after so many bytes: what unpacks to more than any package has is there to fill memory or disk.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let len = u64::try_from(read).unwrap_or(u64::MAX);
+        let error = || io::Error::other("it unpacks to more than any package with boot files");
+        self.left = self.left.checked_sub(len).ok_or_else(error)?;
+        Ok(read)
+    }
+}

@@ -1,0 +1,253 @@
+//! What `lanboot images add NAME` takes from which Debian package, and under which name it is put into boot-images/.
+
+use DebArch::{Amd64, Arm64};
+
+/// The processor that boot files are for, by Debian's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DebArch {
+    /// x86-64, and PCs with a BIOS.
+    Amd64,
+    /// AArch64.
+    Arm64,
+}
+
+impl DebArch {
+    /// Both.
+    pub const ALL: [DebArch; 2] = [Amd64, Arm64];
+
+    /// Debian's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Amd64 => "amd64",
+            Arm64 => "arm64",
+        }
+    }
+}
+
+/// Files that are added together.
+#[derive(Debug)]
+pub struct Set {
+    /// What people call it.
+    pub name: &'static str,
+    /// What it is, for help.
+    pub about: &'static str,
+    /// What is said after it was added.
+    pub hint: &'static str,
+    /// Its files.
+    pub files: &'static [SetFile],
+}
+
+/// A file of a package and its name in boot-images/.
+#[derive(Debug)]
+pub struct SetFile {
+    /// Which machines it is for.
+    pub arch: DebArch,
+    /// The package. `*` is a number: that of the newest release that there is.
+    pub package: &'static str,
+    /// Whether that package is one for all architectures (`Architecture: all`).
+    pub for_all: bool,
+    /// Where it may be in there: distributions differ. A component `*` is any one.
+    pub paths: &'static [&'static str],
+    /// Its names in boot-images/: one, or more where loaders ask for it by several.
+    pub names: &'static [&'static str],
+    /// Whether older packages lack it.
+    pub may_lack: bool,
+}
+
+/// The set of that name.
+pub fn set(name: &str) -> Option<&'static Set> {
+    SETS.iter().find(|set| set.name == name)
+}
+
+const fn of_all(
+    arch: DebArch,
+    package: &'static str,
+    paths: &'static [&'static str],
+    names: &'static [&'static str],
+) -> SetFile {
+    SetFile { arch, package, for_all: true, paths, names, may_lack: false }
+}
+
+const fn of_arch(
+    arch: DebArch,
+    package: &'static str,
+    paths: &'static [&'static str],
+    names: &'static [&'static str],
+) -> SetFile {
+    SetFile { for_all: false, ..of_all(arch, package, paths, names) }
+}
+
+const fn newer(file: SetFile) -> SetFile {
+    SetFile { may_lack: true, ..file }
+}
+
+const GRUB_X64: &str = "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed";
+const GRUB_ARM64: &str = "usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed";
+const INSTALLER_X64: &str = "debian-installer-*-netboot-amd64";
+const INSTALLER_ARM64: &str = "debian-installer-*-netboot-arm64";
+
+/// Every set. Package and path are those of Debian 12 and 13; Ubuntu calls the last shim `.latest`.
+pub const SETS: &[Set] = &[
+    Set {
+        name: "ipxe",
+        about: "iPXE for BIOS and UEFI: loads by HTTP, runs scripts. Not signed",
+        hint: "in config.yaml, boot.arch: `bios: undionly.kpxe`, `uefi-x64: snponly.efi`",
+        files: &[
+            of_all(Amd64, "ipxe", &["usr/lib/ipxe/undionly.kpxe"], &["undionly.kpxe"]),
+            of_all(Amd64, "ipxe", &["usr/lib/ipxe/ipxe.pxe"], &["ipxe.pxe"]),
+            of_all(Amd64, "ipxe", &["usr/lib/ipxe/snponly.efi"], &["snponly.efi"]),
+            of_all(
+                Amd64,
+                "ipxe",
+                &["usr/lib/ipxe/ipxe-amd64.efi", "usr/lib/ipxe/ipxe.efi", "boot/ipxe.efi"],
+                &["ipxe.efi"],
+            ),
+            // Since Debian 13.
+            newer(of_all(Arm64, "ipxe", &["usr/lib/ipxe/ipxe-arm64.efi"], &["ipxe-arm64.efi"])),
+        ],
+    },
+    Set {
+        name: "pxelinux",
+        about: "PXELINUX for BIOS with its modules, SYSLINUX for UEFI: read pxelinux.cfg/",
+        hint: "in config.yaml, boot.arch: `bios: lpxelinux.0`; its menus are boot-images/pxelinux.cfg/default",
+        files: &[
+            of_all(Amd64, "pxelinux", &["usr/lib/PXELINUX/pxelinux.0"], &["pxelinux.0"]),
+            of_all(Amd64, "pxelinux", &["usr/lib/PXELINUX/lpxelinux.0"], &["lpxelinux.0"]),
+            of_all(
+                Amd64,
+                "syslinux-common",
+                &["usr/lib/syslinux/modules/bios/ldlinux.c32"],
+                &["ldlinux.c32"],
+            ),
+            of_all(
+                Amd64,
+                "syslinux-common",
+                &["usr/lib/syslinux/modules/bios/libcom32.c32"],
+                &["libcom32.c32"],
+            ),
+            of_all(
+                Amd64,
+                "syslinux-common",
+                &["usr/lib/syslinux/modules/bios/libutil.c32"],
+                &["libutil.c32"],
+            ),
+            of_all(Amd64, "syslinux-common", &["usr/lib/syslinux/modules/bios/menu.c32"], &["menu.c32"]),
+            of_all(
+                Amd64,
+                "syslinux-common",
+                &["usr/lib/syslinux/modules/bios/vesamenu.c32"],
+                &["vesamenu.c32"],
+            ),
+            of_all(Amd64, "syslinux-common", &["usr/lib/syslinux/modules/bios/chain.c32"], &["chain.c32"]),
+            of_all(Amd64, "syslinux-common", &["usr/lib/syslinux/modules/bios/mboot.c32"], &["mboot.c32"]),
+            of_all(Amd64, "syslinux-common", &["usr/lib/syslinux/modules/bios/reboot.c32"], &["reboot.c32"]),
+            of_all(
+                Amd64,
+                "syslinux-common",
+                &["usr/lib/syslinux/modules/bios/poweroff.c32"],
+                &["poweroff.c32"],
+            ),
+            of_all(Amd64, "syslinux-efi", &["usr/lib/SYSLINUX.EFI/efi64/syslinux.efi"], &["syslinux.efi64"]),
+            of_all(
+                Amd64,
+                "syslinux-common",
+                &["usr/lib/syslinux/modules/efi64/ldlinux.e64"],
+                &["ldlinux.e64"],
+            ),
+        ],
+    },
+    Set {
+        name: "grub",
+        about: "GRUB for UEFI, signed, also under the name that shim asks for: reads grub/grub.cfg",
+        hint: "in config.yaml, boot.arch: `uefi-x64: grubnetx64.efi`, `uefi-arm64: grubnetaa64.efi`; for Secure Boot \
+               also add shim. Its menu is boot-images/grub/grub.cfg",
+        files: &[
+            of_arch(Amd64, "grub-efi-amd64-signed", &[GRUB_X64], &["grubnetx64.efi", "grubx64.efi"]),
+            of_arch(Arm64, "grub-efi-arm64-signed", &[GRUB_ARM64], &["grubnetaa64.efi", "grubaa64.efi"]),
+        ],
+    },
+    Set {
+        name: "shim",
+        about: "shim for Secure Boot, signed by Microsoft: loads GRUB (add grub, too)",
+        hint: "in config.yaml, boot.arch: `uefi-x64: shimx64.efi`, `uefi-arm64: shimaa64.efi`; it loads grubx64.efi or \
+               grubaa64.efi from the same folder: lanboot images add grub",
+        files: &[
+            of_arch(
+                Amd64,
+                "shim-signed",
+                &["usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/shimx64.efi.signed.latest"],
+                &["shimx64.efi"],
+            ),
+            of_arch(Amd64, "shim-helpers-amd64-signed", &["usr/lib/shim/mmx64.efi.signed"], &["mmx64.efi"]),
+            of_arch(
+                Arm64,
+                "shim-signed",
+                &["usr/lib/shim/shimaa64.efi.signed", "usr/lib/shim/shimaa64.efi.signed.latest"],
+                &["shimaa64.efi"],
+            ),
+            of_arch(Arm64, "shim-helpers-arm64-signed", &["usr/lib/shim/mmaa64.efi.signed"], &["mmaa64.efi"]),
+        ],
+    },
+    Set {
+        name: "memtest",
+        about: "Memtest86+, a memory test: for UEFI, and for BIOS as a kernel",
+        hint: "in config.yaml, a machine's boot: `{uefi-x64: memtest86+x64.efi}`; with a BIOS, from iPXE: `kernel memtest86+x64.bin`",
+        files: &[
+            of_arch(Amd64, "memtest86+", &["boot/memtest86+x64.efi"], &["memtest86+x64.efi"]),
+            of_arch(Amd64, "memtest86+", &["boot/memtest86+x64.bin"], &["memtest86+x64.bin"]),
+        ],
+    },
+    Set {
+        name: "debian-installer",
+        about: "kernel and RAM disk of the Debian installer (downloads 130 MB for each architecture)",
+        hint: "in boot.ipxe: `kernel debian-installer/amd64/linux initrd=initrd.gz` and `initrd \
+               debian-installer/amd64/initrd.gz`",
+        files: &[
+            of_all(
+                Amd64,
+                INSTALLER_X64,
+                &["usr/lib/debian-installer/images/*/amd64/text/debian-installer/amd64/linux"],
+                &["debian-installer/amd64/linux"],
+            ),
+            of_all(
+                Amd64,
+                INSTALLER_X64,
+                &["usr/lib/debian-installer/images/*/amd64/text/debian-installer/amd64/initrd.gz"],
+                &["debian-installer/amd64/initrd.gz"],
+            ),
+            of_all(
+                Arm64,
+                INSTALLER_ARM64,
+                &["usr/lib/debian-installer/images/*/arm64/text/debian-installer/arm64/linux"],
+                &["debian-installer/arm64/linux"],
+            ),
+            of_all(
+                Arm64,
+                INSTALLER_ARM64,
+                &["usr/lib/debian-installer/images/*/arm64/text/debian-installer/arm64/initrd.gz"],
+                &["debian-installer/arm64/initrd.gz"],
+            ),
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::name::BootName;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_files_have_one_name_and_each_name_can_be_asked_for() {
+        let mut names = BTreeSet::new();
+        for file in SETS.iter().flat_map(|set| set.files) {
+            for name in file.names {
+                assert!(names.insert(name), "{name} twice");
+                assert_eq!(BootName::parse(name.as_bytes()).unwrap().as_str(), *name);
+            }
+            assert!(!file.names.is_empty() && !file.paths.is_empty());
+            assert!(file.paths.iter().all(|path| path.len() < 100), "{file:?}");
+            assert!(file.paths.iter().all(|path| !path.starts_with(['/', '.'])), "{file:?}");
+        }
+    }
+}
