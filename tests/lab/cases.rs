@@ -123,16 +123,23 @@ pub fn proxy(asked: &Asked, file: Option<&str>) -> Reply {
     })
 }
 
+/// The DHCP server's offer and the proxy's, which answers only PXE clients: syslinux.efi has EDK2 ask for an address
+/// once more, as anybody would.
+fn both(asked: &Asked, server: Reply, proxy: Reply) -> Vec<Answer> {
+    let is_pxe = asked.message.options.get(code::VENDOR_CLASS).is_some();
+    [Some(server), is_pxe.then_some(proxy)].into_iter().flatten().map(|reply| reply.answer()).collect()
+}
+
 pub fn beside_a_proxy(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match asked.question {
-        Question::Discover => vec![Reply::plain(asked, address).answer(), proxy(asked, Some(FILE)).answer()],
+        Question::Discover => both(asked, Reply::plain(asked, address), proxy(asked, Some(FILE))),
         _ => one(Reply::plain(asked, address)),
     }
 }
 
 pub fn beside_a_proxy_on_4011(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match asked.question {
-        Question::Discover => vec![Reply::plain(asked, address).answer(), proxy(asked, None).answer()],
+        Question::Discover => both(asked, Reply::plain(asked, address), proxy(asked, None)),
         Question::Request => one(Reply::plain(asked, address)),
         Question::BootServer => one(proxy(asked, Some(FILE)).edit(|reply| reply.from.set_port(4011))),
     }

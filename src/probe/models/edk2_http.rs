@@ -83,11 +83,13 @@ fn parse(packet: Packet<'_>, read: Parameters) -> Result<Parsed<'_>, &'static st
     Ok(Parsed { packet, read, kind, url: url.unwrap_or_default(), bytes })
 }
 
-/// Whether the host in a URL is an IPv4 address. A URL without a host counts as one with a name (`HttpUrlGetIp4`).
+/// Whether the host in a URL is an IPv4 address, whatever the scheme: that is looked at only once an offer was chosen
+/// (`HttpUrlGetIp4`). A URL without a host counts as one with a name.
 fn host(url: &[u8]) -> Host {
-    let address = split(url)
-        .and_then(|(_, server, _)| server.split(':').next().unwrap_or_default().parse::<Ipv4Addr>().ok());
-    if address.is_some() { Host::Address } else { Host::Name }
+    let text = std::str::from_utf8(url).unwrap_or_default();
+    let host = text.split_once("://").and_then(|(_, rest)| rest.split(['/', ':', '?', '#']).next());
+    let is_address = host.is_some_and(|host| host.parse::<Ipv4Addr>().is_ok());
+    if is_address { Host::Address } else { Host::Name }
 }
 
 /// The offer with the address and the one with the URL, by priority and then by order (`HttpBootSelectDhcpOffer`).
