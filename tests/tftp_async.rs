@@ -120,7 +120,7 @@ fn rfc7440_a_window_is_bounded_in_blocks_and_bytes() {
     assert_eq!((ethernet.block_size, ethernet.window_size), (Some(1468), Some(64)));
     let loopback = Server::async_tftp(Setup { served: "127.0.0.0/8", mtu: LOOPBACK_MTU, ..Setup::default() })
         .oack("long", asked);
-    assert_eq!((loopback.block_size, loopback.window_size), (Some(65464), Some(16)), "1 MiB");
+    assert_eq!((loopback.block_size, loopback.window_size), (Some(65464), Some(8)), "512 KiB");
     let narrow = Server::async_tftp(Setup {
         limits: Limits { max_window: 1, ..limits() },
         served: "127.0.0.0/8",

@@ -277,6 +277,18 @@ fn t_13_a_source_that_proved_nothing_gets_three_copies() {
 }
 
 #[test]
+fn t_13_an_ack_of_nothing_sent_buys_no_more_copies() {
+    let mut talk = Talk::new(Options::default(), 1 << 20);
+    for _ in 0..2 {
+        assert_eq!(talk.silence().1, blocks(1, 1));
+        for _ in 0..10 {
+            assert_eq!(talk.ack(ms(1), 0), Step::Wait);
+        }
+    }
+    assert_eq!(talk.silence().1, stopped(Stop::Silent));
+}
+
+#[test]
 fn t_12_after_the_handshake_a_silent_client_gets_one_window_and_its_repeats() {
     let mut talk = Talk::accepted(window(64), 1 << 30, ms(1));
     let mut sent = 64;

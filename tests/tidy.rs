@@ -421,6 +421,14 @@ fn every_drop_reason_and_refusal_has_a_test() {
 }
 
 #[test]
+fn every_tftp_row_of_the_robustness_table_has_a_test() {
+    let tests = tests();
+    let named = |row: &u8| tests.iter().any(|source| source.code.contains(&format!("fn t_{row:02}_")));
+    let missing: Vec<u8> = (1..=21).filter(|row| !named(row)).collect();
+    assert!(missing.is_empty(), "no test is named after the rows T-{missing:?}");
+}
+
+#[test]
 fn nothing_is_left_to_do_and_no_test_is_switched_off() {
     let mut wrong = Vec::new();
     for source in sources(&["src", "tests", "benches"]) {

@@ -60,8 +60,9 @@ pub struct Limits {
 impl Limits {
     /// RFC 7440 allows 65535; nothing that boots asks for more than 64 with profit.
     pub const MAX_WINDOW: u16 = 64;
-    /// Bytes of a window at most, whatever its blocks are: what one client may have us send at once.
-    pub const WINDOW_BYTES: u32 = 1 << 20;
+    /// Bytes of a window at most, whatever its blocks are: what one client may have us read and send at once. Half of
+    /// what a request may cost us in memory; 64 blocks of Ethernet are a fifth of it.
+    pub const WINDOW_BYTES: u32 = 1 << 19;
     /// Bytes of an IPv4 header (20), a UDP header (8) and a TFTP header (4).
     pub const HEADERS: u32 = 32;
 
@@ -135,6 +136,6 @@ mod tests {
         assert_eq!(limits(65535).window_for(1468), 64);
         assert_eq!(limits(4).window_for(1468), 4);
         assert_eq!(limits(0).window_for(1468), 1);
-        assert_eq!(limits(64).window_for(65464), 16);
+        assert_eq!(limits(64).window_for(65464), 8);
     }
 }

@@ -108,6 +108,6 @@ mod tests {
         assert_eq!(window(None, 1, 1500), 1);
         assert_eq!(window(None, 65535, 1500), 64);
         assert_eq!(window(Some(1468), 4, 1500), 4);
-        assert_eq!(window(Some(65464), 65535, 65536), 16, "1 MiB");
+        assert_eq!(window(Some(65464), 65535, 65536), 8, "512 KiB");
     }
 }

@@ -168,6 +168,11 @@ impl Transfer {
             // Late: the client has had this for long.
             return Step::Wait;
         }
+        if ahead == 0 && !self.proven {
+            // It acknowledges nothing that was sent: anyone can write it without having got block 1, and each one would
+            // buy more copies of that block for the address it claims to come from.
+            return Step::Wait;
+        }
         self.silences = 0;
         if ahead == 0 {
             return self.repeated(now);
