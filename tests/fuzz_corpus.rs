@@ -57,6 +57,11 @@ fn corpus_of_tftp_request() {
 }
 
 #[test]
+fn corpus_of_tftp_transfer() {
+    replay_all("tftp_transfer");
+}
+
+#[test]
 fn every_target_has_its_corpus_replayed() {
     let text = include_str!("fuzz_corpus.rs");
     for (target, _) in fuzz::TARGETS {
@@ -81,5 +86,10 @@ proptest! {
     #[test]
     fn no_conversation_gives_one_address_to_two(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
         fuzz::sequence::check(&bytes);
+    }
+
+    #[test]
+    fn no_path_and_no_timer_spoil_a_download(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
+        fuzz::transfer::check(&bytes);
     }
 }

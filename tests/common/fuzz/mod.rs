@@ -11,15 +11,17 @@ pub mod decode;
 pub mod reply;
 pub mod sequence;
 pub mod tftp;
+pub mod transfer;
 
 /// A target's name and what it checks.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("dhcp_decode", decode::check),
     ("dhcp_decide", decide::check),
     ("dhcp_sequence", sequence::check),
     ("config", config::check),
     ("tftp_request", tftp::check),
+    ("tftp_transfer", transfer::check),
 ];

@@ -1,10 +1,56 @@
-//! Reading TFTP packets, and what is granted to a read request.
+//! Reading TFTP packets, what is granted to a request, and the names that it may mean.
 
-use lanboot::wire::tftp::Packet;
+use lanboot::boot::name::BootName;
+use lanboot::tftp::{Limits, negotiate};
+use lanboot::wire::tftp::{Options, Packet, Request};
 
 pub fn check(data: &[u8]) {
     if let Ok(packet) = Packet::decode(data) {
         let written = packet.encode();
         assert_eq!(Packet::decode(&written).as_ref(), Ok(&packet), "what we write reads as it was meant");
+        if let Packet::Rrq(request) | Packet::Wrq(request) = packet {
+            granted(&request.options, data.len());
+            named(&request);
+        }
+    }
+}
+
+/// Never more than was asked for, than the path carries and than the limits allow, and an answer of the request's size.
+fn granted(asked: &Options, request: usize) {
+    for (mtu, max_block_size, max_window) in [(1500, None, 64), (65536, None, 65535), (576, Some(8), 0)] {
+        let limits =
+            Limits { max_block_size, max_window, max_transfers: 1, max_per_client: 1, allow: Vec::new() };
+        for size in [None, Some(0), Some(1 << 40)] {
+            let granted = negotiate(asked, size, &limits, mtu);
+            let (block, window) = (u32::from(granted.block_size), u32::from(granted.window));
+            let wanted = asked.block_size.unwrap_or(512);
+            assert!(granted.block_size <= wanted && block >= 8, "{block} of {wanted}");
+            assert!(block + Limits::HEADERS <= mtu || asked.block_size.is_none());
+            assert!((1..=64).contains(&window) && window <= u32::from(asked.window_size.unwrap_or(1)));
+            assert!(window == 1 || window * block <= Limits::WINDOW_BYTES);
+            let Some(told) = granted.oack else { continue };
+            assert!(told.block_size.is_none_or(|told| u32::from(told) == block));
+            assert!(told.window_size.is_none_or(|told| u32::from(told) == window));
+            assert!(told.block_size.is_none() || asked.block_size.is_some(), "not asked for");
+            assert!(told.window_size.is_none() || asked.window_size.is_some(), "not asked for");
+            assert!(told.transfer_size.is_none() || asked.transfer_size.is_some(), "not asked for");
+            assert!(told.timeout.is_none() || told.timeout == asked.timeout, "it may not be changed");
+            // The size has up to twenty digits where the client wrote one.
+            assert!(Packet::OAck(told).encode().len() <= request + 20, "an answer larger than the request");
+        }
+    }
+}
+
+/// What a name may mean lies beneath the folder, and is read as itself.
+fn named(request: &Request<'_>) {
+    for name in BootName::readings(request.name) {
+        let text = name.as_str();
+        assert!(!text.starts_with('/') && !text.contains(['\\', '\0']), "{text:?}");
+        assert!(!text.chars().any(char::is_control) && text.len() <= BootName::LIMIT, "{text:?}");
+        assert!(
+            name.components().all(|part| !matches!(part, "" | "." | "..") && part.len() <= 255),
+            "{text:?}"
+        );
+        assert_eq!(BootName::parse(text.as_bytes()).as_ref(), Ok(&name));
     }
 }
