@@ -1,8 +1,10 @@
 //! What is sent to a client: a file of boot-images/, or text made for one machine that is served as if it were a file.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use nix::sys::uio::preadv;
 
 use super::OpenFile;
 
@@ -70,6 +72,30 @@ impl Content {
         }
         Ok(want)
     }
+
+    /// Fills `parts`, one after another, with the bytes from `offset` on, in one system call where that can be. They
+    /// must not be more than there are.
+    ///
+    /// # Errors
+    /// As [`Content::read_at`]; [`io::ErrorKind::UnexpectedEof`] also if `parts` go beyond [`Content::size`].
+    pub fn read_parts_at(&self, parts: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<()> {
+        let want: usize = parts.iter().map(|part| part.len()).sum();
+        if let (Content::File(open), Ok(at)) = (self, i64::try_from(offset))
+            && parts.len() > 1
+            && preadv(&open.file, parts, at) == Ok(want)
+        {
+            return Ok(());
+        }
+        // One part only, a signal, or a file that became shorter.
+        let mut at = offset;
+        for part in parts {
+            if self.read_at(part, at)? < part.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at = at.saturating_add(part.len() as u64);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +133,24 @@ mod tests {
             }
         }
         assert_eq!(read(&Content::text("empty", []), 3, 0).unwrap(), b"");
+    }
+
+    #[test]
+    fn parts_are_filled_one_after_another() {
+        let (folder, file) = file(b"abcdefg");
+        for content in [&file, &Content::text("x", *b"abcdefg")] {
+            let (mut a, mut b) = ([0; 2], [0; 3]);
+            let mut parts = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
+            content.read_parts_at(&mut parts, 1).unwrap();
+            let beyond = content.read_parts_at(&mut parts, 3).unwrap_err();
+            assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
+            content.read_parts_at(&mut parts, 2).unwrap();
+            assert_eq!((&a, &b), (b"cd", b"efg"));
+        }
+        fs::write(folder.path().join("x"), "abc").unwrap();
+        let (mut a, mut b) = ([0; 2], [0; 3]);
+        let mut parts = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
+        assert_eq!(file.read_parts_at(&mut parts, 0).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod request;
 mod send;
 mod session;
 mod sessions;
+mod shelf;
 mod source;
 mod table;
 mod worker;
@@ -34,6 +35,7 @@ use crate::types::Ipv4Network;
 
 pub use link::listen;
 
+use shelf::Shelf;
 use table::{Place, Table};
 use worker::{Seat, Worker};
 
@@ -149,6 +151,8 @@ struct Hall {
     began: Instant,
     table: Mutex<Table>,
     bells: Vec<Bell>,
+    /// Files that several transfers send.
+    shelf: Arc<Shelf>,
 }
 
 /// How one thread tells another.
@@ -187,7 +191,12 @@ impl Hall {
             Ok(Bell { wake, mail: Mutex::new(Vec::new()) })
         };
         let bells = (0..threads).map(bell).collect::<io::Result<_>>()?;
-        Ok(Hall { began: Instant::now(), table: Mutex::new(Table::new(&limits)), bells })
+        Ok(Hall {
+            began: Instant::now(),
+            table: Mutex::new(Table::new(&limits)),
+            bells,
+            shelf: Arc::default(),
+        })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

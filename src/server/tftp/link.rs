@@ -10,7 +10,9 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use nix::libc::{in_addr, in_pktinfo};
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, getsockopt, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, SockaddrIn, getsockopt, send, sendmsg, setsockopt, sockopt,
+};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -133,16 +135,17 @@ pub enum Link {
 }
 
 impl Link {
-    /// Sends what `parts` make together as one datagram; or with `segment`, as datagrams of that many bytes each, the
+    /// Sends `bytes` as one datagram; or with `segment`, as datagrams of that many bytes each, the
     /// last one with what is left.
-    pub fn send(&self, parts: &[IoSlice<'_>], segment: Option<u16>) -> nix::Result<()> {
+    pub fn send(&self, bytes: &[u8], segment: Option<u16>) -> nix::Result<()> {
         let flags = MsgFlags::MSG_DONTWAIT;
         match self {
             // The socket knows where to, and in which segments: see `Link::prepare_segments`.
             Link::Own(socket) => {
-                sendmsg(socket.as_raw_fd(), parts, &[], flags, None::<&SockaddrIn>)?;
+                send(socket.as_raw_fd(), bytes, flags)?;
             }
             Link::Shared { socket, local, peer } => {
+                let parts = &[IoSlice::new(bytes)];
                 let info = packet_info(*local);
                 let from = ControlMessage::Ipv4PacketInfo(&info);
                 let to = SockaddrIn::from(*peer);

@@ -88,7 +88,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         // How many bytes text has as netascii shows when it is sent.
         let size = (request.mode == Mode::Octet).then(|| content.size());
         let granted = negotiate(&request.options, size, &self.service.limits, mtu);
-        let source = Source::new(content, request.mode, granted.block_size);
+        let source = Source::new(content, request.mode, granted.block_size, place.serial, &self.hall.shelf);
         let (session, step) = Session::start(place, granted, source, link, now);
         let token = self.sessions.insert(session);
         self.register(token);

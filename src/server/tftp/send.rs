@@ -9,7 +9,6 @@ use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendm
 
 use super::link::Link;
 use crate::tftp::Limits;
-use crate::wire::tftp::DATA_HEADER;
 
 /// Datagrams in one call (UDP_MAX_SEGMENTS of older kernels).
 const MAX_DATAGRAMS: usize = Limits::MAX_WINDOW as usize;
@@ -29,7 +28,6 @@ pub enum How {
 
 /// What sending takes; one for all transfers of a thread.
 pub struct Sender {
-    headers: [[u8; DATA_HEADER]; MAX_DATAGRAMS],
     messages: MultiHeaders<SockaddrIn>,
 }
 
@@ -46,40 +44,38 @@ pub enum Sent {
 
 impl Default for Sender {
     fn default() -> Sender {
-        Sender {
-            headers: [[0; DATA_HEADER]; MAX_DATAGRAMS],
-            messages: MultiHeaders::preallocate(MAX_DATAGRAMS, None),
-        }
+        Sender { messages: MultiHeaders::preallocate(MAX_DATAGRAMS, None) }
     }
 }
 
-/// Readies `link` for windows of blocks of `block_size` bytes.
-pub fn prepare(link: &Link, block_size: usize) -> How {
-    if link.prepare_segments(datagram_size(block_size)).is_ok() { How::Segments } else { How::Messages }
+/// Readies `link` for windows of datagrams of `size` bytes.
+pub fn prepare(link: &Link, size: usize) -> How {
+    if link.prepare_segments(segment(size)).is_ok() { How::Segments } else { How::Messages }
 }
 
 impl Sender {
-    /// Sends `count` blocks from number `first` on, whose bytes are `data`, over a link that was readied as `how`. What
-    /// is not sent for another reason than a full socket counts as lost on the way.
+    /// Sends `count` datagrams of `size` bytes each, the last one with what is left of `datagrams`, over a link that was
+    /// readied as `how`: the first `singly` of them one by one. What is not sent for another reason than a full socket
+    /// counts as lost on the way.
     pub fn send(
         &mut self,
         link: &Link,
         how: &mut How,
-        (first, count): (u64, usize),
-        data: &[u8],
-        block_size: usize,
+        (count, singly): (usize, usize),
+        datagrams: &[u8],
+        size: usize,
     ) -> Sent {
-        let per_call = (MAX_BYTES / (block_size + DATA_HEADER)).clamp(1, MAX_DATAGRAMS);
+        let per_call = (MAX_BYTES / size).clamp(1, MAX_DATAGRAMS);
         let mut done = 0;
         while done < count {
-            let most = if *how == How::Single { 1 } else { per_call };
+            let most = if *how == How::Single || done < singly { 1 } else { per_call };
             let batch = most.min(count - done);
-            let begin = (done * block_size).min(data.len());
-            let end = (begin + batch * block_size).min(data.len());
-            let (data, number) = (&data[begin..end], first + done as u64);
-            let outcome = match batch {
-                1 => link.send(&[IoSlice::new(&header(number)), IoSlice::new(data)], None).map(|()| 1),
-                _ => self.batch(link, *how, (number, batch), data, block_size),
+            let begin = (done * size).min(datagrams.len());
+            let bytes = &datagrams[begin..(begin + batch * size).min(datagrams.len())];
+            let outcome = match (batch, *how) {
+                (1, _) | (_, How::Single) => link.send(bytes, None).map(|()| 1),
+                (_, How::Segments) => link.send(bytes, Some(segment(size))).map(|()| batch),
+                (_, How::Messages) => self.messages(link, bytes, size),
             };
             match outcome {
                 Ok(sent) => done += sent.max(1),
@@ -99,51 +95,28 @@ impl Sender {
         Sent::All
     }
 
-    /// Sends several datagrams and says how many of them went.
-    fn batch(
-        &mut self,
-        link: &Link,
-        how: How,
-        (first, count): (u64, usize),
-        data: &[u8],
-        block_size: usize,
-    ) -> nix::Result<usize> {
-        for (i, bytes) in self.headers.iter_mut().enumerate().take(count) {
-            *bytes = header(first + i as u64);
+    /// Sends several datagrams as they are and says how many of them went.
+    fn messages(&mut self, link: &Link, datagrams: &[u8], size: usize) -> nix::Result<usize> {
+        let mut parts = [[IoSlice::new(&[])]; MAX_DATAGRAMS];
+        let mut count = 0;
+        for (part, datagram) in parts.iter_mut().zip(datagrams.chunks(size)) {
+            *part = [IoSlice::new(datagram)];
+            count += 1;
         }
-        let mut parts = [[IoSlice::new(&[]); 2]; MAX_DATAGRAMS];
-        for (i, (part, header)) in parts.iter_mut().zip(&self.headers).enumerate().take(count) {
-            let begin = (i * block_size).min(data.len());
-            let end = (begin + block_size).min(data.len());
-            *part = [IoSlice::new(header), IoSlice::new(&data[begin..end])];
-        }
-        let parts = &parts[..count];
-        match (how, link) {
-            (How::Segments, _) => {
-                link.send(parts.as_flattened(), Some(datagram_size(block_size))).map(|()| count)
-            }
-            (How::Messages, Link::Own(socket)) => {
-                let (to, no_control): ([Option<SockaddrIn>; MAX_DATAGRAMS], [ControlMessage<'_>; 0]) =
-                    ([None; MAX_DATAGRAMS], []);
-                let flags = MsgFlags::MSG_DONTWAIT;
-                let sent =
-                    sendmmsg(socket.as_raw_fd(), &mut self.messages, parts.iter(), to, no_control, flags)?;
-                Ok(sent.count())
-            }
-            _ => parts.first().map_or(Ok(0), |part| link.send(part, None).map(|()| 1)),
-        }
+        let Link::Own(socket) = link else {
+            return link.send(datagrams.chunks(size).next().unwrap_or_default(), None).map(|()| 1);
+        };
+        let (to, no_control): ([Option<SockaddrIn>; MAX_DATAGRAMS], [ControlMessage<'_>; 0]) =
+            ([None; MAX_DATAGRAMS], []);
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let parts = parts[..count].iter();
+        Ok(sendmmsg(socket.as_raw_fd(), &mut self.messages, parts, to, no_control, flags)?.count())
     }
 }
 
-/// What comes before the data of block `number`, of which the low 16 bits are sent: it wraps to 0.
-fn header(number: u64) -> [u8; DATA_HEADER] {
-    let [high, low] = (number as u16).to_be_bytes();
-    [0, 3, high, low]
-}
-
-/// Bytes of a datagram with a whole block.
-fn datagram_size(block_size: usize) -> u16 {
-    u16::try_from(block_size + DATA_HEADER).unwrap_or(u16::MAX)
+/// Bytes of a datagram as the kernel takes them.
+fn segment(size: usize) -> u16 {
+    u16::try_from(size).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -170,21 +143,19 @@ mod tests {
 
     #[test]
     fn every_way_to_send_makes_the_same_datagrams() {
-        let data: Vec<u8> = (0..700 * 40 + 3).map(|i| (i % 251) as u8).collect();
+        let datagrams: Vec<u8> = (0..704 * 40 + 7).map(|i| (i % 251) as u8).collect();
         for start in [How::Segments, How::Messages, How::Single] {
-            let (a, b) = pair();
-            let link = Link::Own(a);
-            let mut how = start;
-            if start == How::Segments {
-                assert_eq!(prepare(&link, 700), How::Segments, "this kernel can do it");
-            }
-            // 65530 to 65570: the number wraps on the way.
-            let sent = Sender::default().send(&link, &mut how, (65_530, 41), &data, 700);
-            assert_eq!((sent, how), (Sent::All, start));
-            for (i, datagram) in received(&b, 41).iter().enumerate() {
-                let expected = [&[0, 3], &(65_530 + i as u32).to_be_bytes()[2..]].concat();
-                assert_eq!(datagram[..4], expected, "{start:?}");
-                assert_eq!(datagram[4..], data[i * 700..(i * 700 + 700).min(data.len())]);
+            for singly in [0, 2, 41] {
+                let (a, b) = pair();
+                let link = Link::Own(a);
+                let mut how = start;
+                if start == How::Segments {
+                    assert_eq!(prepare(&link, 704), How::Segments, "this kernel can do it");
+                }
+                let sent = Sender::default().send(&link, &mut how, (41, singly), &datagrams, 704);
+                assert_eq!((sent, how), (Sent::All, start));
+                let expected: Vec<_> = datagrams.chunks(704).map(<[u8]>::to_vec).collect();
+                assert_eq!(received(&b, 41), expected, "{start:?} {singly}");
             }
         }
     }
@@ -195,8 +166,9 @@ mod tests {
         let SocketAddr::V4(peer) = b.local_addr().unwrap() else { unreachable!("IPv4") };
         let link = Link::Shared { socket: Arc::new(a), local: Ipv4Addr::LOCALHOST, peer };
         for mut how in [prepare(&link, 8), How::Messages, How::Single] {
-            assert_eq!(Sender::default().send(&link, &mut how, (1, 3), b"12345678abcdefgh", 8), Sent::All);
-            let expected: [&[u8]; 3] = [b"\0\x03\0\x0112345678", b"\0\x03\0\x02abcdefgh", b"\0\x03\0\x03"];
+            let datagrams = b"12345678abcdefgh1234";
+            assert_eq!(Sender::default().send(&link, &mut how, (3, 0), datagrams, 8), Sent::All);
+            let expected: [&[u8]; 3] = [b"12345678", b"abcdefgh", b"1234"];
             assert_eq!(received(&b, 3), expected, "{how:?}");
         }
     }
@@ -208,7 +180,7 @@ mod tests {
         let link = Link::Own(a);
         let mut how = How::Single;
         let mut sender = Sender::default();
-        assert_eq!(sender.send(&link, &mut how, (1, 1), b"x", 512), Sent::All, "nobody has told yet");
-        assert_eq!(sender.send(&link, &mut how, (1, 1), b"x", 512), Sent::Unreachable);
+        assert_eq!(sender.send(&link, &mut how, (1, 0), b"x", 516), Sent::All, "nobody has told yet");
+        assert_eq!(sender.send(&link, &mut how, (1, 0), b"x", 516), Sent::Unreachable);
     }
 }

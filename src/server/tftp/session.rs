@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::link::Link;
 use super::send::{How, Sender, Sent, prepare};
-use super::source::{Blocks, Source};
+use super::source::{Blocks, Scratch, Source};
 use super::table::Place;
 use crate::event::{End, Event, Refusal, Stop};
 use crate::tftp::{Granted, Input, Send, Step, Transfer, refusal};
@@ -14,8 +14,16 @@ use crate::wire::tftp::{ErrorCode, Packet};
 pub struct Tools {
     pub sender: Sender,
     /// Where a window is read to before it is sent: as large as the largest so far.
-    pub scratch: Vec<u8>,
+    pub scratch: Scratch,
+    /// Nothing else is to be done in this turn.
+    pub idle: bool,
 }
+
+/// Datagrams at the head of a window that are sent one by one when there is nothing else to do: the client, which sleeps
+/// until they come, takes them in while the rest is sent.
+const HEAD: usize = 2;
+/// Datagrams of a window that is all head.
+const SMALL_WINDOW: usize = 8;
 
 /// A transfer.
 pub struct Session {
@@ -41,7 +49,7 @@ impl Session {
         now: Duration,
     ) -> (Session, Step) {
         let (transfer, step) = Transfer::start(granted, source.known_size(), now);
-        let how = if granted.window > 1 { prepare(&link, source.block_size()) } else { How::Single };
+        let how = if granted.window > 1 { prepare(&link, source.datagram_size()) } else { How::Single };
         let session =
             Session { place, transfer, source, link, how, began: now, waiting: None, armed: Duration::MAX };
         (session, step)
@@ -65,6 +73,11 @@ impl Session {
     /// Whether the client acknowledged anything.
     pub fn is_proven(&self) -> bool {
         self.transfer.is_proven()
+    }
+
+    /// Whether the client acknowledges every block.
+    pub fn is_lock_step(&self) -> bool {
+        self.transfer.granted().window <= 1
     }
 
     /// Whether the socket had no room for all that is to be sent.
@@ -134,17 +147,26 @@ impl Session {
     }
 
     fn send_blocks(&mut self, first: u64, count: usize, tools: &mut Tools) -> Option<End> {
-        let block_size = self.source.block_size();
+        let size = self.source.datagram_size();
         self.source.forget_before(self.transfer.acknowledged().saturating_add(1));
-        let Ok(Blocks { data, count, ends }) = self.source.blocks(first, count, &mut tools.scratch) else {
+        let Ok(Blocks { datagrams, count, ends }) = self.source.blocks(first, count, &mut tools.scratch)
+        else {
             return Some(End::Stopped(Stop::Unreadable));
         };
         if ends {
             self.transfer.ends_with(first.saturating_add(count as u64).saturating_sub(1));
         }
         self.waiting = None;
-        match tools.sender.send(&self.link, &mut self.how, (first, count), data, block_size) {
-            Sent::All => None,
+        let singly = match tools.idle {
+            false => 0,
+            true if count <= SMALL_WINDOW => count,
+            true => HEAD,
+        };
+        match tools.sender.send(&self.link, &mut self.how, (count, singly), datagrams, size) {
+            Sent::All => {
+                self.read_ahead(first.saturating_add(count as u64), count, tools);
+                None
+            }
             Sent::Some(done) => {
                 self.waiting = Some((first.saturating_add(done as u64), count.saturating_sub(done)));
                 None
@@ -153,8 +175,15 @@ impl Session {
         }
     }
 
+    /// Reads the window that is likely to be next while there is nothing else to do.
+    fn read_ahead(&mut self, first: u64, count: usize, tools: &mut Tools) {
+        if tools.idle && self.transfer.granted().window > 1 {
+            self.source.read_ahead(first, count, &mut tools.scratch);
+        }
+    }
+
     /// Sends a short packet. What is lost is sent again in time.
     fn say(&self, packet: &Packet<'_>) {
-        let _ = self.link.send(&[std::io::IoSlice::new(&packet.encode())], None);
+        let _ = self.link.send(&packet.encode(), None);
     }
 }

@@ -1,14 +1,19 @@
-//! The blocks of a file, read ahead a little for clients in lock-step.
+//! The blocks of a file as the datagrams that they are sent as, read ahead a little for clients in lock-step.
 
-use std::io;
+use std::array;
+use std::io::{self, IoSliceMut};
+use std::sync::Arc;
 
+use super::shelf::{Shared, Shelf};
 use crate::images::Content;
 use crate::tftp::netascii::Encoder;
-use crate::wire::tftp::Mode;
+use crate::wire::tftp::{DATA_HEADER, Mode};
 
 /// Bytes read ahead of a client whose window is smaller than this: eleven blocks of Ethernet in one system call, and
 /// 1,000 such clients have 16 MiB.
-const READ_AHEAD: usize = 16 << 10;
+pub const READ_AHEAD: usize = 16 << 10;
+/// Blocks read in one system call.
+const PARTS: usize = 64;
 
 /// What one transfer sends.
 #[derive(Debug)]
@@ -17,16 +22,30 @@ pub struct Source {
     block_size: usize,
     /// Text that is converted while it is sent; `None` for bytes as they are.
     netascii: Option<Encoder>,
+    /// What it has in common with other transfers of this file.
+    shared: Option<Arc<Shared>>,
+    /// Datagrams read ahead.
     ahead: Vec<u8>,
-    /// The offset in the file of what was read ahead.
-    ahead_at: u64,
+    /// The number of the first of them.
+    ahead_first: u64,
+    /// Tells this source from the others of its thread.
+    id: u64,
+}
+
+/// What all sources of a thread read windows to, in turn.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// As large as the largest so far.
+    buffer: Vec<u8>,
+    /// Of which source it has datagrams, from which block on, and how many bytes.
+    holds: Option<(u64, u64, usize)>,
 }
 
 /// Blocks to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Blocks<'a> {
-    /// Their bytes, one after another.
-    pub data: &'a [u8],
+    /// Their DATA packets, one after another, each but the last of the file of [`Source::datagram_size`] bytes.
+    pub datagrams: &'a [u8],
     /// How many.
     pub count: usize,
     /// The last of them is the last of the file, which was not known before.
@@ -34,15 +53,12 @@ pub struct Blocks<'a> {
 }
 
 impl Source {
-    /// `block_size` is at least 1.
-    pub fn new(content: Content, mode: Mode, block_size: u16) -> Source {
-        Source {
-            content,
-            block_size: usize::from(block_size.max(1)),
-            netascii: (mode == Mode::Netascii).then(Encoder::default),
-            ahead: Vec::new(),
-            ahead_at: 0,
-        }
+    /// `block_size` is at least 1; `id` tells the source from others that use the same [`Scratch`].
+    pub fn new(content: Content, mode: Mode, block_size: u16, id: u64, shelf: &Arc<Shelf>) -> Source {
+        let block_size = usize::from(block_size.max(1));
+        let netascii = (mode == Mode::Netascii).then(Encoder::default);
+        let shared = if netascii.is_none() { shelf.share(&content, block_size) } else { None };
+        Source { content, block_size, netascii, shared, ahead: Vec::new(), ahead_first: 1, id }
     }
 
     /// Bytes of the file.
@@ -65,6 +81,11 @@ impl Source {
         self.block_size
     }
 
+    /// Bytes of a DATA packet that is not the last.
+    pub fn datagram_size(&self) -> usize {
+        self.block_size + DATA_HEADER
+    }
+
     /// The client has the blocks before number `block`: they are not asked for again.
     pub fn forget_before(&mut self, block: u64) {
         if let Some(encoder) = &mut self.netascii {
@@ -72,8 +93,8 @@ impl Source {
         }
     }
 
-    /// `count` blocks from number `first` (from 1) on: fewer where the file ends. They lie in `scratch` or in what was
-    /// read ahead.
+    /// `count` blocks from number `first` (from 1) on: fewer where the file ends. They lie in `scratch`, in what was
+    /// read ahead or in what is shared.
     ///
     /// # Errors
     /// When the disk fails, or the file is shorter than it was.
@@ -81,44 +102,69 @@ impl Source {
         &'a mut self,
         first: u64,
         count: usize,
-        scratch: &'a mut Vec<u8>,
+        scratch: &'a mut Scratch,
     ) -> io::Result<Blocks<'a>> {
         if self.netascii.is_some() {
             return self.text_blocks(first, count, scratch);
         }
-        let data = self.plain_blocks(first, count, scratch)?;
-        Ok(Blocks { data, count, ends: false })
+        let datagrams = self.plain_blocks(first, count, scratch)?;
+        Ok(Blocks { datagrams, count, ends: false })
+    }
+
+    /// Reads blocks that are likely to be asked for next. A failure shows when they are.
+    pub fn read_ahead(&mut self, first: u64, count: usize, scratch: &mut Scratch) {
+        if self.netascii.is_none() {
+            let _ = self.plain_blocks(first, count, scratch);
+        }
     }
 
     fn plain_blocks<'a>(
         &'a mut self,
         first: u64,
         count: usize,
-        scratch: &'a mut Vec<u8>,
+        scratch: &'a mut Scratch,
     ) -> io::Result<&'a [u8]> {
-        let offset = first.saturating_sub(1).saturating_mul(self.block_size as u64);
-        let left = usize::try_from(self.content.size().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let want = (count * self.block_size).min(left);
+        let (stride, left) = (self.datagram_size(), self.left(first));
+        let want = (count * stride).min(left);
+        if let Some(all) = self.shared.as_ref().and_then(|shared| shared.datagrams(&self.content)) {
+            let begin = all.len().saturating_sub(left);
+            return Ok(&all[begin..begin + want]);
+        }
         if want > READ_AHEAD {
-            let buffer = at_least(scratch, want);
-            self.content.read_at(buffer, offset)?;
+            let holds = (self.id, first, want);
+            let buffer = at_least(&mut scratch.buffer, want);
+            if scratch.holds != Some(holds) {
+                scratch.holds = None;
+                lay_out(&self.content, first, self.block_size, buffer)?;
+                scratch.holds = Some(holds);
+            }
             return Ok(buffer);
         }
-        let begin = offset.checked_sub(self.ahead_at).and_then(|begin| usize::try_from(begin).ok());
-        if let Some(begin) = begin.filter(|begin| begin + want <= self.ahead.len()) {
+        let begin = first.checked_sub(self.ahead_first).and_then(|blocks| usize::try_from(blocks).ok());
+        let begin = begin.and_then(|blocks| blocks.checked_mul(stride));
+        if let Some(begin) = begin.filter(|begin| begin.saturating_add(want) <= self.ahead.len()) {
             return Ok(&self.ahead[begin..begin + want]);
         }
         // Whole blocks, so that the next ones begin where these end.
-        let whole = READ_AHEAD / self.block_size * self.block_size;
+        let whole = READ_AHEAD / stride * stride;
         let ahead = left.min(whole.max(want));
         self.ahead.reserve_exact(ahead.saturating_sub(self.ahead.len()));
         self.ahead.resize(ahead, 0);
-        self.ahead_at = offset;
-        if let Err(error) = self.content.read_at(&mut self.ahead, offset) {
+        self.ahead_first = first;
+        if let Err(error) = lay_out(&self.content, first, self.block_size, &mut self.ahead) {
             self.ahead.clear();
             return Err(error);
         }
         Ok(&self.ahead[..want])
+    }
+
+    /// Bytes of the datagrams from block `first` to the end of the file.
+    fn left(&self, first: u64) -> usize {
+        let offset = first.saturating_sub(1).saturating_mul(self.block_size as u64);
+        match self.content.size().checked_sub(offset) {
+            Some(left) => laid_out_size(left, self.block_size).unwrap_or(usize::MAX),
+            None => 0,
+        }
     }
 
     /// Converts block by block: behind the blocks in `scratch` is room for what one is made from.
@@ -126,25 +172,61 @@ impl Source {
         &mut self,
         first: u64,
         count: usize,
-        scratch: &'a mut Vec<u8>,
+        scratch: &'a mut Scratch,
     ) -> io::Result<Blocks<'a>> {
-        let size = self.block_size;
-        let (blocks, raw) = at_least(scratch, (count + 1) * size).split_at_mut(count * size);
+        let (size, stride) = (self.block_size, self.datagram_size());
+        scratch.holds = None;
+        let buffer = at_least(&mut scratch.buffer, count * stride + size);
+        let (blocks, raw) = buffer.split_at_mut(count * stride);
         let encoder = self.netascii.get_or_insert_default();
         let (mut filled, mut done, mut ends) = (0, 0, false);
-        for (number, block) in (first..).zip(blocks.chunks_exact_mut(size)) {
+        for (number, datagram) in (first..).zip(blocks.chunks_exact_mut(stride)) {
+            let (head, block) = datagram.split_at_mut(DATA_HEADER);
+            head.copy_from_slice(&header(number));
             let place = encoder.offset_of(number).ok_or(io::ErrorKind::InvalidInput)?;
             let read = self.content.read_at(raw, place)?;
             let len = encoder.fill(number, &raw[..read], block).ok_or(io::ErrorKind::InvalidInput)?;
-            filled += len;
+            filled += DATA_HEADER + len;
             done += 1;
             ends = len < size;
             if ends {
                 break;
             }
         }
-        Ok(Blocks { data: &blocks[..filled], count: done, ends })
+        Ok(Blocks { datagrams: &blocks[..filled], count: done, ends })
     }
+}
+
+/// Bytes of all datagrams of `size` bytes of data.
+pub fn laid_out_size(size: u64, block_size: usize) -> Option<usize> {
+    let blocks = (size / block_size as u64).checked_add(1)?;
+    usize::try_from(size.checked_add(blocks.checked_mul(DATA_HEADER as u64)?)?).ok()
+}
+
+/// Fills `buffer` with DATA packets from block `first` on.
+pub fn lay_out(content: &Content, first: u64, block_size: usize, buffer: &mut [u8]) -> io::Result<()> {
+    let stride = block_size + DATA_HEADER;
+    let mut number = first;
+    for group in buffer.chunks_mut(stride * PARTS) {
+        let offset = number.saturating_sub(1).saturating_mul(block_size as u64);
+        let mut parts: [IoSliceMut<'_>; PARTS] = array::from_fn(|_| IoSliceMut::new(&mut []));
+        let mut count = 0;
+        for (part, datagram) in parts.iter_mut().zip(group.chunks_mut(stride)) {
+            let (head, data) = datagram.split_at_mut(DATA_HEADER.min(datagram.len()));
+            head.copy_from_slice(&header(number)[..head.len()]);
+            *part = IoSliceMut::new(data);
+            number += 1;
+            count += 1;
+        }
+        content.read_parts_at(&mut parts[..count], offset)?;
+    }
+    Ok(())
+}
+
+/// What comes before the data of block `number`, of which the low 16 bits are sent: it wraps to 0.
+fn header(number: u64) -> [u8; DATA_HEADER] {
+    let [high, low] = (number as u16).to_be_bytes();
+    [0, 3, high, low]
 }
 
 /// The first `len` bytes of a buffer that grows to the largest that was wanted.
@@ -159,38 +241,77 @@ fn at_least(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
 mod tests {
     use super::*;
 
-    fn source(size: usize, block_size: u16) -> (Vec<u8>, Source) {
-        let bytes: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251) as u8).collect();
-        let content = Content::text("x", bytes.clone());
-        (bytes, Source::new(content, Mode::Octet, block_size))
+    fn source(bytes: Vec<u8>, mode: Mode, block_size: u16) -> Source {
+        Source::new(Content::text("x", bytes), mode, block_size, 1, &Arc::default())
+    }
+
+    /// The data of datagrams whose headers are right.
+    fn data(read: Blocks<'_>, first: u64, size: usize) -> Vec<u8> {
+        let mut data = Vec::new();
+        let mut numbers = first..;
+        for datagram in read.datagrams.chunks(size + DATA_HEADER) {
+            assert_eq!(datagram[..DATA_HEADER], header(numbers.next().unwrap()));
+            data.extend(&datagram[DATA_HEADER..]);
+        }
+        assert_eq!(numbers.start, first + read.count as u64);
+        data
     }
 
     #[test]
     fn blocks_are_the_bytes_of_the_file_whatever_is_asked_first() {
+        let bytes: Vec<u8> = (0..300_000).map(|i| (i * 7 + i / 251) as u8).collect();
         for block_size in [8, 512, 1468, 9000, 65464] {
-            let (bytes, mut source) = source(300_000, block_size);
-            let mut scratch = Vec::new();
+            let mut source = source(bytes.clone(), Mode::Octet, block_size);
+            let mut scratch = Scratch::default();
             let size = usize::from(block_size);
             let last = bytes.len() / size + 1;
             for (first, count) in
-                [(1, 1), (2, 1), (1, 16), (17, 16), (3, 4), (last, 1), (last - 1, 2), (1, 64)]
+                [(1, 1), (2, 1), (1, 16), (17, 16), (3, 4), (last, 1), (last - 1, 2), (1, 64), (1, 64)]
             {
                 let first = first.max(1);
+                let count = count.min((last + 1).saturating_sub(first));
                 let from = ((first - 1) * size).min(bytes.len());
                 let until = (from + count * size).min(bytes.len());
+                source.read_ahead(first as u64, count, &mut scratch);
                 let read = source.blocks(first as u64, count, &mut scratch).unwrap();
-                assert_eq!(read.data, &bytes[from..until], "{first}+{count} of {block_size}");
+                assert_eq!(
+                    data(read, first as u64, size),
+                    &bytes[from..until],
+                    "{first}+{count} of {block_size}"
+                );
             }
             assert!(source.ahead.capacity() <= READ_AHEAD, "{}", source.ahead.capacity());
         }
     }
 
     #[test]
+    fn the_windows_of_two_transfers_are_not_mixed_up() {
+        let mut scratch = Scratch::default();
+        for _ in 0..2 {
+            for id in [1_u8, 2] {
+                let content = Content::text("x", vec![id; 100_000]);
+                let mut source = Source::new(content, Mode::Octet, 1468, id.into(), &Arc::default());
+                let read = source.blocks(1, 16, &mut scratch).unwrap();
+                assert_eq!(data(read, 1, 1468), vec![id; 16 * 1468]);
+            }
+        }
+    }
+
+    #[test]
     fn after_whole_blocks_there_is_an_empty_one() {
-        let (_, mut source) = source(1024, 512);
-        assert_eq!(source.blocks(3, 1, &mut Vec::new()).unwrap().data, b"");
-        let (_, mut empty) = self::source(0, 512);
-        assert_eq!(empty.blocks(1, 1, &mut Vec::new()).unwrap().data, b"");
+        let mut whole = source(vec![0; 1024], Mode::Octet, 512);
+        assert_eq!(whole.blocks(3, 1, &mut Scratch::default()).unwrap().datagrams, [0, 3, 0, 3]);
+        let mut empty = source(Vec::new(), Mode::Octet, 512);
+        assert_eq!(empty.blocks(1, 1, &mut Scratch::default()).unwrap().datagrams, [0, 3, 0, 1]);
+    }
+
+    #[test]
+    fn a_block_number_wraps() {
+        let mut source = source(vec![9; 8 * 65_600], Mode::Octet, 8);
+        let mut scratch = Scratch::default();
+        let read = source.blocks(65_535, 3, &mut scratch).unwrap().datagrams;
+        let headers: Vec<_> = read.chunks(12).map(|datagram| &datagram[..4]).collect();
+        assert_eq!(headers, [[0, 3, 255, 255], [0, 3, 0, 0], [0, 3, 0, 1]]);
     }
 
     #[test]
@@ -200,16 +321,16 @@ mod tests {
             .iter()
             .flat_map(|byte| if *byte == b'\n' { b"\r\n".to_vec() } else { vec![*byte] })
             .collect();
-        let mut source = Source::new(Content::text("x", text), Mode::Netascii, 512);
+        let mut source = source(text, Mode::Netascii, 512);
         assert_eq!((source.known_size(), source.size()), (None, 5000));
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         let blocks = expected.len() / 512 + 1;
         for (first, count) in [(1, 4), (1, 4), (3, 4), (5, 64), (7, 2)] {
             let from = (first - 1) * 512;
             let until = (from + count * 512).min(expected.len());
             let read = source.blocks(first as u64, count, &mut scratch).unwrap();
-            assert_eq!(read.data, &expected[from..until], "{first}+{count}");
             assert_eq!((read.count, read.ends), (count.min(blocks + 1 - first), first + count > blocks));
+            assert_eq!(data(read, first as u64, 512), &expected[from..until], "{first}+{count}");
         }
         source.forget_before(7);
         assert!(source.blocks(6, 1, &mut scratch).is_err(), "the client has it");

@@ -16,19 +16,22 @@ use nix::sys::socket::{MsgFlags, recv};
 use super::link::{Link, Opener};
 use super::request::Arrival;
 use super::send::Sender;
-use super::session::Tools;
+use super::session::{Session, Tools};
 use super::sessions::Sessions;
+use super::source::Scratch;
 use super::table::Place;
 use super::{Hall, Listener, Mail, Service};
 use crate::event::{End, Event, Stop};
 use crate::server::socket::Inbox;
-use crate::tftp::Input;
+use crate::tftp::{Input, Step};
 use crate::wire::tftp::Packet;
 
 /// Events taken from the kernel in one call.
 const EVENTS: usize = 256;
 /// Bytes of a client's packet that are read: an ACK has four, an ERROR has a text.
 const PACKET: usize = 1024;
+/// Packets of one lock-step client that are read in one turn.
+const PACKETS: usize = 16;
 /// What wakes the thread, besides its transfers: the bell, and from here down the sockets of requests.
 const BELL: u64 = u64::MAX;
 const LISTENERS: u64 = u64::MAX - 1;
@@ -36,6 +39,12 @@ const LISTENERS: u64 = u64::MAX - 1;
 /// A slot of [`Sessions`] and its generation; no other token has the highest bit clear.
 fn is_transfer(token: u64) -> bool {
     token >> 63 == 0
+}
+
+/// What the kernel is to tell of a transfer's socket. Of a lock-step client's packet it need not ask the socket again when
+/// it was read, which it does once more for every block otherwise (level-triggered epoll).
+fn interest(session: &Session) -> EpollFlags {
+    if session.is_lock_step() { EpollFlags::EPOLLIN | EpollFlags::EPOLLET } else { EpollFlags::EPOLLIN }
 }
 
 /// What a thread begins with. It is made before the thread, where a failure can still be told.
@@ -99,7 +108,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             opener,
             errors,
             sessions: Sessions::default(),
-            tools: Tools { sender: Sender::default(), scratch: Vec::new() },
+            tools: Tools { sender: Sender::default(), scratch: Scratch::default(), idle: false },
             listeners,
             epoll,
             inbox: None,
@@ -132,6 +141,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             other => other?,
         };
         let (now, events) = (self.now(), &events[..count]);
+        self.tools.idle = count <= 1;
         // Transfers first: the last ACK of one may wait before the next request from the same port.
         for event in events.iter().filter(|event| is_transfer(event.data())) {
             self.on_transfer(event.data(), event.events(), now);
@@ -166,30 +176,42 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             return self.go_on(token, end, now);
         }
         let mut buffer = [0; PACKET];
-        let Link::Own(socket) = session.link() else { return };
-        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            // What is no packet is passed over: the connected socket took it from the client's port.
-            Ok(len) => {
-                if let Ok(packet) = Packet::decode(&buffer[..len.min(PACKET)]) {
-                    self.input(token, Input::Packet(&packet), now);
-                }
+        // In lock-step the kernel tells of a packet when it comes and not again (`Worker::register`), so one that leads to
+        // nothing must not hide the next. One that has block n sent may: its answer comes behind all that was left.
+        for _ in 0..PACKETS {
+            let Some(session) = self.sessions.get(token) else { return };
+            let lock_step = session.is_lock_step();
+            let Link::Own(socket) = session.link() else { return };
+            let done = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                // What is no packet is passed over: the connected socket took it from the client's port.
+                Ok(len) => Packet::decode(&buffer[..len.min(PACKET)])
+                    .is_ok_and(|packet| self.input(token, Input::Packet(&packet), now)),
+                Err(Errno::ECONNREFUSED) => self.input(token, Input::Unreachable, now),
+                Err(Errno::EAGAIN) => true,
+                // Other news of the network (no route for now) may pass; the timer will tell.
+                Err(_) => false,
+            };
+            if done || !lock_step {
+                return;
             }
-            Err(Errno::ECONNREFUSED) => self.input(token, Input::Unreachable, now),
-            // Other news of the network (no route for now) may pass; the timer will tell.
-            Err(_) => {}
         }
+        // There may be more: the kernel is to tell again.
+        self.watch(token);
     }
 
-    pub fn input(&mut self, token: u64, input: Input<'_>, now: Duration) {
-        let Some(session) = self.sessions.get(token) else { return };
+    /// Has the core judge `input`, and says whether anything is done about it.
+    pub fn input(&mut self, token: u64, input: Input<'_>, now: Duration) -> bool {
+        let Some(session) = self.sessions.get(token) else { return true };
         let was_proven = session.is_proven();
         let step = session.decide(input, now);
         if session.is_proven() && !was_proven {
             // Before anything is sent: what the client does next may come to another thread.
             self.hall.table().proven(session.place());
         }
+        let acts = step != Step::Wait;
         let end = session.carry_out(step, &mut self.tools);
         self.go_on(token, end, now);
+        acts
     }
 
     /// After something was done for a transfer: ends it, or sets its timer.
@@ -213,7 +235,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let Some(session) = self.sessions.get(token) else { return };
         let Link::Own(socket) = session.link() else { return };
         let room = if session.is_waiting() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-        let _ = self.epoll.modify(socket, &mut EpollEvent::new(EpollFlags::EPOLLIN | room, token));
+        let _ = self.epoll.modify(socket, &mut EpollEvent::new(interest(session) | room, token));
     }
 
     fn on_time(&mut self, now: Duration) {
@@ -226,6 +248,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 continue;
             }
             session.armed = Duration::MAX;
+            // What has come and waits was in time.
+            self.on_transfer(token, EpollFlags::EPOLLIN, now);
             self.input(token, Input::Timeout, now);
         }
     }
@@ -289,7 +313,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let Some(session) = self.sessions.get(token) else { return };
         if let Link::Own(socket) = session.link() {
             // It fails when the kernel's memory is used up; then the transfer ends by its timer.
-            let _ = self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token));
+            let _ = self.epoll.add(socket, EpollEvent::new(interest(session), token));
         }
     }
 }

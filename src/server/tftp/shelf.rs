@@ -1,0 +1,215 @@
+//! Files that several transfers send at once, read once for all of them: when a room is switched on, every machine loads
+//! the same loader. They lie here as the datagrams that they are sent as.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use super::source::{READ_AHEAD, laid_out_size, lay_out};
+use crate::images::Content;
+
+/// The largest file that is kept, in bytes: what a machine loads before it has a kernel. Less than [`READ_AHEAD`] is read in
+/// one call anyway.
+const MAX_FILE: u64 = 4 << 20;
+/// Bytes of all files that are kept.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The files that several transfers send. A file stays as long as one of them is under way.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    files: Mutex<HashMap<Key, Weak<Shared>>>,
+    bytes: AtomicUsize,
+}
+
+/// A file as it was at a moment, in blocks of one size. A file that is written anew is another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    block_size: usize,
+}
+
+impl Key {
+    fn of(file: &File, block_size: usize) -> io::Result<Key> {
+        let meta = file.metadata()?;
+        Ok(Key {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+            block_size,
+        })
+    }
+}
+
+/// What the transfers of one file share.
+#[derive(Debug)]
+pub struct Shared {
+    key: Key,
+    shelf: Arc<Shelf>,
+    /// All its datagrams; `None` if there was no room, or reading failed.
+    datagrams: OnceLock<Option<Vec<u8>>>,
+}
+
+impl Shelf {
+    /// What the transfers of `content` in blocks of `block_size` bytes share, if it is a file of a size that is worth it.
+    pub fn share(self: &Arc<Shelf>, content: &Content, block_size: usize) -> Option<Arc<Shared>> {
+        let Content::File(open) = content else { return None };
+        if open.size <= READ_AHEAD as u64 || open.size > MAX_FILE || block_size < 512 {
+            return None;
+        }
+        let key = Key::of(&open.file, block_size).ok().filter(|key| key.size == open.size)?;
+        let mut files = self.files();
+        if let Some(shared) = files.get(&key).and_then(Weak::upgrade) {
+            return Some(shared);
+        }
+        let shared = Arc::new(Shared { key, shelf: Arc::clone(self), datagrams: OnceLock::new() });
+        files.insert(key, Arc::downgrade(&shared));
+        Some(shared)
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<Key, Weak<Shared>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// All datagrams of the file, read from `content` if they are not here yet. `None` while one transfer has it alone, and
+    /// when there is no room.
+    pub fn datagrams(self: &Arc<Shared>, content: &Content) -> Option<&[u8]> {
+        if let Some(read) = self.datagrams.get() {
+            return read.as_deref();
+        }
+        if Arc::strong_count(self) < 2 {
+            return None;
+        }
+        self.datagrams.get_or_init(|| self.read(content)).as_deref()
+    }
+
+    fn read(&self, content: &Content) -> Option<Vec<u8>> {
+        let Content::File(open) = content else { return None };
+        let size = laid_out_size(content.size(), self.key.block_size)?;
+        let room = |used: usize| used.checked_add(size).filter(|used| *used <= MAX_BYTES);
+        self.shelf.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        let mut datagrams = vec![0; size];
+        let read = lay_out(content, 1, self.key.block_size, &mut datagrams);
+        let same = Key::of(&open.file, self.key.block_size).is_ok_and(|key| key == self.key);
+        if read.is_err() || !same {
+            self.shelf.bytes.fetch_sub(size, Ordering::Relaxed);
+            return None;
+        }
+        Some(datagrams)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(Some(datagrams)) = self.datagrams.get() {
+            self.shelf.bytes.fetch_sub(datagrams.len(), Ordering::Relaxed);
+        }
+        let mut files = self.shelf.files();
+        // A newer one may have the place.
+        if files.get(&self.key).is_some_and(|shared| shared.strong_count() == 0) {
+            files.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::name::BootName;
+    use crate::images::Catalog;
+    use std::fs;
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        shelf: Arc<Shelf>,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            Bench { folder: tempfile::tempdir().unwrap(), shelf: Arc::default() }
+        }
+
+        fn write(&self, name: &str, byte: u8, size: usize) -> Content {
+            fs::write(self.folder.path().join("new"), vec![byte; size]).unwrap();
+            fs::rename(self.folder.path().join("new"), self.folder.path().join(name)).unwrap();
+            self.open(name)
+        }
+
+        fn open(&self, name: &str) -> Content {
+            let name = BootName::parse(name.as_bytes()).unwrap();
+            Content::File(Catalog::open(self.folder.path()).unwrap().open_file(&name).unwrap())
+        }
+
+        /// How many files, and bytes of them.
+        fn kept(&self) -> (usize, usize) {
+            (self.shelf.files().len(), self.shelf.bytes.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn a_file_is_kept_while_two_send_it_and_until_none_does() {
+        let bench = Bench::new();
+        let content = bench.write("x", 7, 100_000);
+        let one = bench.shelf.share(&content, 1000).unwrap();
+        assert_eq!(one.datagrams(&content), None, "nobody to share it with");
+        let two = bench.shelf.share(&bench.open("x"), 1000).unwrap();
+        let size = 100_000 + 101 * 4;
+        assert_eq!(one.datagrams(&content).map(<[u8]>::len), Some(size));
+        assert!(Arc::ptr_eq(&one, &two));
+        assert_eq!(bench.kept(), (1, size));
+        drop(one);
+        assert_eq!(two.datagrams(&content).unwrap()[..6], [0, 3, 0, 1, 7, 7]);
+        drop(two);
+        assert_eq!(bench.kept(), (0, 0));
+    }
+
+    #[test]
+    fn a_file_replaced_or_written_anew_is_another() {
+        let bench = Bench::new();
+        let old = bench.write("x", 1, 50_000);
+        let olds = [bench.shelf.share(&old, 512).unwrap(), bench.shelf.share(&old, 512).unwrap()];
+        assert_eq!(olds[0].datagrams(&old).unwrap()[4], 1);
+        let new = bench.write("x", 2, 50_000);
+        let news = [bench.shelf.share(&new, 512).unwrap(), bench.shelf.share(&new, 512).unwrap()];
+        assert_eq!(olds[1].datagrams(&old).unwrap()[4], 1, "these go on with the old one");
+        assert_eq!(news[0].datagrams(&new).unwrap()[4], 2);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(bench.folder.path().join("x"), vec![3; 50_000]).unwrap();
+        let third = bench.open("x");
+        let thirds = [bench.shelf.share(&third, 512).unwrap(), bench.shelf.share(&third, 512).unwrap()];
+        assert_eq!(thirds[0].datagrams(&third).unwrap()[4], 3);
+        assert_eq!(news[1].datagrams(&new).unwrap()[4], 2, "it was read before");
+        let fourth = bench.write("y", 4, 50_000);
+        let fourths = [bench.shelf.share(&fourth, 512).unwrap(), bench.shelf.share(&fourth, 512).unwrap()];
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(bench.folder.path().join("y"), vec![5; 50_000]).unwrap();
+        assert_eq!(fourths[0].datagrams(&fourth), None, "changed since it was asked for");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let bench = Bench::new();
+        let mut held = Vec::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            let content = bench.write(name, 0, 4 << 20);
+            held.extend((0..2).map(|_| bench.shelf.share(&content, 1468).unwrap()));
+            let _ = held.last().unwrap().datagrams(&content);
+        }
+        let (files, bytes) = bench.kept();
+        assert!(files == 5 && bytes <= MAX_BYTES && bytes > MAX_BYTES / 2, "{files} {bytes}");
+        assert!(bench.shelf.share(&bench.write("f", 0, (4 << 20) + 1), 1468).is_none(), "too large");
+        assert!(bench.shelf.share(&bench.write("g", 0, READ_AHEAD), 1468).is_none(), "not worth it");
+        drop(held);
+        assert_eq!(bench.kept(), (0, 0));
+    }
+}
