@@ -420,7 +420,7 @@ machines:
         format!(
             "\
 9:20: boot.arch.uefi-x64-http: UEFI looks up \"boot.example\" {why}
-14:37: machines[0].boot.uefi-x64-http: UEFI looks up \"other.example\" {why}
+14:36: machines[0].boot.uefi-x64-http: UEFI looks up \"other.example\" {why}
 "
         )
     );
