@@ -61,6 +61,33 @@ fn a_proxy_beside_dnsmasq_on_the_same_computer_whichever_starts_first() {
 }
 
 #[test]
+fn a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac() {
+    let name = "beside a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac";
+    if !ready(name, &[NETWORK, NEEDS]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let subnets = "subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60}]";
+    let config = site.configure(&format!("dhcp: {{mode: server, conflict_check: off, {subnets}}}\n{BOOT}"));
+    let mut server = site.serve(&config);
+    let host = site.network.host(MAC).unwrap();
+    let wire = Wire::new(&host);
+    wire.broadcast(&discover(UEFI));
+    assert_eq!(wire.hear(1, 68).len(), 1, "alone");
+    assert!(!server.drain().contains("stranger"), "{}", server.drain());
+    let other = site.network.host("52:54:00:77:00:fe").unwrap();
+    other.ip(&format!("addr add {OTHER}/24 dev eth0")).unwrap();
+    let _dnsmasq = dnsmasq(&other, &[]);
+    for _ in 0..3 {
+        wire.broadcast(&discover(UEFI));
+        assert_eq!(wire.hear(2, 68).len(), 2);
+    }
+    let said = "stranger(br0) 192.168.77.254 at 52:54:00:77:00:fe sent DHCPOFFER of 192.168.77.1";
+    assert!(server.wait_for(said, LIMIT), "{}", server.drain());
+    assert_eq!(server.drain().matches("stranger(").count(), 1, "{}", server.drain());
+}
+
+#[test]
 fn without_cap_net_raw_the_port_is_shared_with_who_lets_us() {
     let name = "beside without_cap_net_raw_the_port_is_shared_with_who_lets_us";
     if !ready(name, &[NETWORK, NEEDS]) {

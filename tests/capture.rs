@@ -72,6 +72,15 @@ fn every_recorded_packet_gets_the_reply_that_its_client_needs() {
     }
 }
 
+#[test]
+fn a_mac_whose_class_boots_gets_its_list_of_images() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/packets/apple-bsdp-inform-list-constructed.hex");
+    let yaml = "dhcp: {mode: proxy, classes: [{match: {vendor_class: AAPLBSDPC}, boot: mac/grubx64.efi}]}";
+    let answer = World::new(yaml).send_bytes(&packet(&path)).unwrap().unwrap();
+    insta::assert_snapshot!("apple-bsdp-inform-list-mapped", text(&answer));
+}
+
 /// What a lone server with these subnets answers, or a proxy beside another server, as text. A message to the boot
 /// service comes from a port of the client's address.
 fn show(mode: Mode, bytes: &[u8], from_port: Option<u16>) -> String {

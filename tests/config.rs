@@ -395,6 +395,40 @@ machines:
 }
 
 #[test]
+fn uefi_is_told_a_dns_server_where_a_url_has_a_name() {
+    let text = "\
+dhcp:
+  mode: server
+  options: {}
+  subnets: [{network: 10.0.0.0/24, options: {dns: 10.0.0.1}}, {network: 10.0.1.0/24}]
+  classes: [{match: {arch: 16}, boot: 'https://class.example:8080/a.efi', options: {dns: 10.0.0.1}}]
+boot:
+  arch:
+    bios: bios.example
+    uefi-x64-http: http://boot.example/a.efi
+    uefi-arm64-http: http://{server}/a.efi
+    uefi-x86-http: http://10.0.0.1:8080/a.efi
+  ipxe: http://ipxe.example/boot.ipxe
+machines:
+  - {mac: 525400123456, boot: {16: 'http://me@other.example:80/b.efi'}}
+  - {mac: 525400123457, boot: 'http://any.example', options: {dns: 10.0.1.9}}
+";
+    let found = |text: &str| lines(&config::dns_problems(&config::load(text).unwrap(), text));
+    let why = "only if it is told a DNS server: set the option `dns` for 10.0.1.0/24, or write an address";
+    assert_eq!(
+        found(text),
+        format!(
+            "\
+9:20: boot.arch.uefi-x64-http: UEFI looks up \"boot.example\" {why}
+14:36: machines[0].boot.uefi-x64-http: UEFI looks up \"other.example\" {why}
+"
+        )
+    );
+    assert_eq!(found(&text.replace("options: {}", "options: {dns: 10.0.0.1}")), "");
+    assert_eq!(found(&text.replace("mode: server", "mode: proxy")), "", "the other server names it");
+}
+
+#[test]
 fn many_wrong_files_are_told_soon_and_in_short() {
     let machines: String = (0..5000)
         .map(|n| format!("  - {{mac: '02:00:00:00:{:02x}:{:02x}', boot: a.ipxe}}\n", n / 256, n % 256))

@@ -212,6 +212,74 @@ fn a_relay_agent_gets_the_offer_and_is_told_to_broadcast_it() {
     assert_eq!(known.ask(&known_relay).kind(), Some(MessageType::Offer));
 }
 
+/// An INFORM of an Intel Mac that has an address and asks this, as option 43.
+fn mac(n: u8, vendor: &[u8]) -> Message {
+    let mut ask = message(n, MessageType::Inform, &[(60, b"AAPLBSDPC/i386/iMac14,3"), (43, vendor)]);
+    ask.ciaddr = CLIENT;
+    ask
+}
+
+const BSDP: &str = "
+dhcp:
+  MODE
+  classes: [{match: {vendor_class: AAPLBSDPC}, boot: mac/booter.efi, options: {root_path: http://lab/mac.dmg}}]
+machines: [{mac: '02:00:00:00:00:c8', boot: own.efi}]
+";
+
+/// A site that boots Macs, as a proxy and as the server.
+fn mac_sites() -> [World; 2] {
+    let server = "mode: server\n  subnets: [{network: 192.168.77.0/24}]";
+    ["mode: proxy", server].map(|mode| World::new(&BSDP.replace("MODE", mode)))
+}
+
+#[test]
+fn bsdp_1_1_a_mac_is_told_its_image_and_then_the_file_on_the_port_it_names() {
+    const IMAGE: &[u8] = &[0x81, 0, 0, 1];
+    for mut world in mac_sites() {
+        for (n, file) in [(1, "mac/booter.efi"), (0xc8, "own.efi")] {
+            let list = world.ask(&mac(n, &[1, 1, 1, 2, 2, 1, 1, 5, 2, 3, 0xe1]));
+            assert_eq!((list.kind(), list.message.yiaddr), (Some(MessageType::Ack), Ipv4Addr::UNSPECIFIED));
+            assert_eq!(list.route, Route::Unicast(SocketAddrV4::new(CLIENT, 993)));
+            assert_eq!(
+                (list.option(60), list.option(54)),
+                (Some(&b"AAPLBSDPC"[..]), Some(&SERVER.octets()[..]))
+            );
+            let len = file.len() as u8;
+            let begin =
+                [&[1, 1, 1, 4, 2, 0x80, 0x80, 7, 4][..], IMAGE, &[9, 5 + len], IMAGE, &[len]].concat();
+            assert_eq!(list.option(43), Some(&[&begin[..], file.as_bytes()].concat()[..]));
+            assert_eq!(list.message.file, [0; 128]);
+
+            let chosen = [&[1, 1, 2, 8, 4][..], IMAGE, &[3, 4, 192, 168, 77, 1]].concat();
+            let select = world.ask(&mac(n, &chosen));
+            assert_eq!(select.route, Route::Unicast(SocketAddrV4::new(CLIENT, 68)), "no port was named");
+            assert_eq!(select.option(43), Some(&[&[1, 1, 2, 8, 4][..], IMAGE].concat()[..]));
+            assert_eq!((select.message.siaddr, until_nul(&select.message.file)), (SERVER, file.as_bytes()));
+            assert_eq!(select.option(17).is_some(), n == 1 || n == 0xc8);
+        }
+        assert!(world.book.is_empty());
+    }
+}
+
+#[test]
+fn a_mac_without_an_image_or_of_another_server_is_not_answered() {
+    for mut world in mac_sites() {
+        for (vendor, reason) in [
+            (&[1, 1, 2, 8, 4, 1, 0, 0, 9][..], DropReason::NoBootFile),
+            (&[1, 1, 2], DropReason::BadRequest),
+            (&[1, 1, 2, 8, 2, 1, 1], DropReason::BadRequest),
+            (&[1, 1, 3], DropReason::BadRequest),
+            (&[], DropReason::BadRequest),
+            (&[1, 1, 2, 3, 4, 192, 168, 77, 254], DropReason::OtherServer),
+        ] {
+            assert_eq!(world.send(&mac(1, vendor)).unwrap_err(), reason, "{vendor:?}");
+        }
+    }
+    for mut world in menu_labs() {
+        assert_eq!(world.send(&mac(1, &[1, 1, 1])).unwrap_err(), DropReason::NoBootFile, "nothing is mapped");
+    }
+}
+
 #[test]
 fn a_raspberry_pi_3_finds_its_menu_after_it_has_begun_to_listen() {
     let pi: &[(u8, &[u8])] = &[(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0]), (97, &[0x44; 17])];

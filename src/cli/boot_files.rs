@@ -15,6 +15,11 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     })
 }
 
+/// URLs with a name that their clients cannot look up.
+pub fn unreachable(loaded: &Loaded) -> Vec<Problem> {
+    config::dns_problems(&loaded.config, &loaded.text)
+}
+
 /// Files that are mapped to an architecture, or to iPXE, that cannot start them. Those that cannot be read count as
 /// missing, not as wrong.
 pub fn wrong(loaded: &Loaded) -> Vec<Problem> {

@@ -65,6 +65,7 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     }
     let mut problems = config::missing_file_problems(&loaded.text, &images.display().to_string(), &missing);
     problems.extend(boot_files::wrong(loaded));
+    problems.extend(boot_files::unreachable(loaded));
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
 }

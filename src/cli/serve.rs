@@ -81,7 +81,7 @@ fn tell_of_boot_files(loaded: &Loaded) {
             missing.clients
         );
     }
-    for wrong in boot_files::wrong(loaded) {
+    for wrong in boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded)) {
         tracing::error!("{}:{wrong}", loaded.path.display());
     }
 }

@@ -9,6 +9,7 @@ use crate::boot::target::Targets;
 use crate::dhcp::subnet::Settings;
 use crate::tftp::{Engine, Limits, Ports};
 
+pub use dns::dns_problems;
 pub use mapped::clients;
 pub use missing::{MissingFile, missing_file_problems, missing_files};
 pub use place::Problem;
@@ -17,6 +18,7 @@ pub use wrong::{starts, wrong_file_problems};
 mod bootfile;
 mod check;
 mod classes;
+mod dns;
 mod file;
 mod keys;
 mod mapped;

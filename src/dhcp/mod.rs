@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod bootp;
+pub mod bsdp;
 pub mod classes;
 pub mod decide;
 pub mod fqdn;

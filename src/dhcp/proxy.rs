@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::boot::identity::Identity;
 use crate::boot::plan::{self, Mode, Plan, plan};
 use crate::boot::policy::Choice;
+use crate::dhcp::bsdp;
 use crate::dhcp::classes::Class;
 use crate::dhcp::decide::Decision;
 use crate::dhcp::reply::{UNASKED_BY_FIRMWARE, header, put};
@@ -49,6 +50,8 @@ pub enum Ask {
     Request,
     /// The same, by an INFORM.
     Inform,
+    /// What a Mac asks, by an INFORM on the server's port.
+    Bsdp(bsdp::Query),
 }
 
 impl BootRequest<'_> {
@@ -57,7 +60,7 @@ impl BootRequest<'_> {
         match self.ask {
             Ask::Discover => Kind::Discover,
             Ask::Request => Kind::Request,
-            Ask::Inform => Kind::Inform,
+            Ask::Inform | Ask::Bsdp(_) => Kind::Inform,
         }
     }
 
@@ -65,11 +68,19 @@ impl BootRequest<'_> {
     pub fn client(&self) -> Client {
         client_of(self.message, &self.identity)
     }
+
+    /// What is configured for it as option `code`, its subnet aside: that is the other server's affair.
+    pub fn option<'s>(&'s self, code: u8, settings: &'s Settings) -> Option<&'s [u8]> {
+        let machine = self.machine.map(|machine| &machine.options);
+        let classes = self.classes.iter().map(|class| &class.options);
+        let mut sets = machine.into_iter().chain(classes).chain([&settings.options]);
+        sets.find_map(|set| set.get(&code)).map(Vec::as_slice)
+    }
 }
 
-/// Whether `arrival` is of a message for [`classify`] here, and not for that of the DHCP server.
-pub fn is_for_us(arrival: &Arrival) -> bool {
-    arrival.boot_service || arrival.mode == Mode::Proxy
+/// Whether `message` is for [`classify`] here, and not for that of the DHCP server.
+pub fn is_for_us(message: &Message, arrival: &Arrival) -> bool {
+    arrival.boot_service || arrival.mode == Mode::Proxy || bsdp::is_bsdp(message)
 }
 
 /// What `message` asks for and all that is needed to answer it, or why it is not for us.
@@ -83,7 +94,9 @@ pub fn classify<'a>(
 ) -> Result<BootRequest<'a>, DropReason> {
     // An address in the header is all that plain BOOTP can be told, and that is the other server's to give.
     let kind = type_of(message)?.ok_or(DropReason::BootpRefused)?;
+    let is_ours = |server: &[u8]| arrival.addresses.iter().any(|address| address.octets() == server);
     let ask = match (arrival.boot_service, kind) {
+        (false, MessageType::Inform) if bsdp::is_bsdp(message) => Ask::Bsdp(bsdp::query(message, is_ours)?),
         (false, MessageType::Discover) => Ask::Discover,
         (true, MessageType::Request) => Ask::Request,
         (true, MessageType::Inform) => Ask::Inform,
@@ -94,7 +107,8 @@ pub fn classify<'a>(
         (true, _) => return Err(DropReason::BadRequest),
     };
     let identity = Identity::of(message);
-    if !matches!(identity.stage, Stage::Pxe | Stage::Http | Stage::Ipxe) {
+    let boots = matches!(identity.stage, Stage::Pxe | Stage::Http | Stage::Ipxe);
+    if !boots && !matches!(ask, Ask::Bsdp(_)) {
         return Err(DropReason::NotNetboot);
     }
     check_relay(message.giaddr, settings)?;
@@ -119,6 +133,9 @@ fn check_relay(giaddr: Ipv4Addr, settings: &Settings) -> Result<(), DropReason> 
 
 /// What to do about `request`: an OFFER or ACK of its boot file, or silence if there is none.
 pub fn decide(request: &BootRequest<'_>, settings: &Settings) -> Decision {
+    if let Ask::Bsdp(query) = request.ask {
+        return bsdp::decide(request, query, settings);
+    }
     let choice = request.boot.as_ref();
     let Some(plan) = plan(request.message, &request.identity, choice, request.server, Mode::Proxy) else {
         return Decision::silent(DropReason::NoBootFile);
@@ -152,11 +169,8 @@ fn build(request: &BootRequest<'_>, settings: &Settings, plan: &Plan) -> Message
         room.kind(MessageType::Ack, request.server);
     }
     put(plan, &mut message, &mut room);
-    let machine = request.machine.map(|machine| &machine.options);
-    let classes = request.classes.iter().map(|class| &class.options);
-    let sets: Vec<_> = machine.into_iter().chain(classes).chain([&settings.options]).collect();
     for code in UNASKED_BY_FIRMWARE {
-        let value = sets.iter().find_map(|set| set.get(&code));
+        let value = request.option(code, settings);
         value.into_iter().for_each(|value| _ = room.push(code, value));
     }
     message.options = room.into_options();

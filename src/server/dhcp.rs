@@ -179,7 +179,7 @@ impl DhcpServer {
             Err(error) => return self.drop(envelope.interface, undecodable(error), None),
         };
         let arrival = arrival(interface, envelope, &self.settings, false);
-        if proxy::is_for_us(&arrival) {
+        if proxy::is_for_us(&message, &arrival) {
             return self.proxy.handle(&message, &arrival, envelope.interface, &self.sender());
         }
         let mut request = match classify(&message, &arrival, &self.settings) {

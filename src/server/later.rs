@@ -93,3 +93,57 @@ fn work(waiting: &Receiver<(Instant, Departure)>, recorder: &Recorder) {
         departure.leave(recorder);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dhcp::route::Route;
+    use crate::event::{Client, Message};
+    use crate::server::socket::Sharing;
+    use crate::types::Firmware;
+    use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+
+    #[test]
+    fn as_many_replies_wait_as_the_limit_says_and_nobody_waits_for_them() {
+        const WAIT: Duration = Duration::from_secs(2);
+        let (socket, _) = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone, &[]).unwrap();
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, client.local_addr().unwrap().port());
+        let sender = Sender::Udp(Arc::new(socket));
+        let departure = |text: &[u8]| Departure {
+            sender: sender.clone(),
+            reply: Outgoing {
+                payload: text.to_vec(),
+                route: Route::Unicast(to),
+                interface: 1,
+                server: Ipv4Addr::LOCALHOST,
+            },
+            event: Event::Answered {
+                message: Message::Offer,
+                address: Ipv4Addr::LOCALHOST,
+                client: Client { mac: None, firmware: Firmware::RaspberryPi3, arch: None },
+                file: None,
+                note: None,
+            },
+            interface: "lo".into(),
+        };
+        let recorder = Recorder::default();
+        let later = Later::start(recorder.clone()).unwrap();
+        let begun = Instant::now();
+        // The thread holds one more than the queue, once it has taken it.
+        let more = 3;
+        for _ in 0..MAX_WAITING + 1 + more {
+            later.send(departure(b"late"), WAIT);
+        }
+        later.send(departure(b"now"), Duration::ZERO);
+        let mut bytes = [0; 16];
+        let received = client.recv(&mut bytes).map(|len| bytes[..len].to_vec()).unwrap();
+        assert_eq!((&received[..], begun.elapsed() < WAIT), (&b"now"[..], true));
+        let dropped: u64 = recorder.drops().iter().map(|(_, count)| count).sum();
+        assert!((more as u64..=more as u64 + 1).contains(&dropped), "{:?}", recorder.drops());
+        assert_eq!(recorder.drops()[0].0, DropReason::Overload.name());
+        let len = client.recv(&mut bytes).unwrap();
+        assert_eq!((&bytes[..len], begun.elapsed() >= WAIT), (&b"late"[..], true));
+    }
+}

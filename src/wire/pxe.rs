@@ -65,6 +65,27 @@ pub fn menu(prompt: &str, timeout: u8, items: &[MenuItem<'_>]) -> Result<Vec<u8>
     if bytes.len() <= MAX_VENDOR_OPTIONS { Ok(bytes) } else { Err(bytes.len()) }
 }
 
+/// The value of a suboption of option 43, the first if there are several. iPXE and some ROMs leave out the end mark, or
+/// send two.
+pub fn suboption(options: &Options, wanted: u8) -> Option<&[u8]> {
+    const PAD: u8 = 0;
+    const END: u8 = 255;
+    let mut rest = options.get(code::VENDOR_SPECIFIC)?;
+    loop {
+        match rest {
+            [PAD, tail @ ..] => rest = tail,
+            [END, ..] | [] | [_] => return None,
+            [number, len, tail @ ..] => {
+                let (value, next) = tail.split_at_checked(usize::from(*len))?;
+                if *number == wanted {
+                    return Some(value);
+                }
+                rest = next;
+            }
+        }
+    }
+}
+
 /// What a client chose of a menu: suboption 71 of option 43 (PXE 2.1 table 2-1, PXE_BOOT_ITEM).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BootItem {
@@ -75,25 +96,10 @@ pub struct BootItem {
 }
 
 impl BootItem {
-    /// The item that a message asks for. iPXE and some ROMs end option 43 without its end mark, or send two.
+    /// The item that a message asks for.
     pub fn of(options: &Options) -> Option<BootItem> {
-        const PAD: u8 = 0;
-        const END: u8 = 255;
-        let mut rest = options.get(code::VENDOR_SPECIFIC)?;
-        loop {
-            match *rest {
-                [PAD, ref tail @ ..] => rest = tail,
-                [END, ..] | [] | [_] => return None,
-                [number, len, ref tail @ ..] => {
-                    let (value, next) = tail.split_at_checked(usize::from(len))?;
-                    if let (71, [a, b, c, d]) = (number, value) {
-                        let (kind, layer) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
-                        return Some(BootItem { kind, layer });
-                    }
-                    rest = next;
-                }
-            }
-        }
+        let [a, b, c, d] = *suboption(options, 71)? else { return None };
+        Some(BootItem { kind: u16::from_be_bytes([a, b]), layer: u16::from_be_bytes([c, d]) })
     }
 
     /// Option 43 of the answer: the same item.

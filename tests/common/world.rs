@@ -102,7 +102,7 @@ impl World {
             DecodeError::TooShort => DropReason::TooShort,
             DecodeError::BadHlen => DropReason::BadHlen,
         })?;
-        if proxy::is_for_us(&self.arrival) {
+        if proxy::is_for_us(&message, &self.arrival) {
             return self.send_to_proxy(&message);
         }
         let mut request = classify(&message, &self.arrival, &self.settings)?;

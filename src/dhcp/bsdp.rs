@@ -1,0 +1,133 @@
+//! Apple's Boot Server Discovery Protocol 1.1, by which the firmware of Intel Macs boots (NetBoot): INFORMs whose option
+//! 43 asks for a list of images, then for one of them. As bsdpy (`bsdpserver.py`) and insomniacslk/dhcp (`bsdp`) answer it.
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use crate::dhcp::decide::Decision;
+use crate::dhcp::proxy::BootRequest;
+use crate::dhcp::reply::header;
+use crate::dhcp::room::Room;
+use crate::dhcp::route::{Route, route};
+use crate::dhcp::subnet::Settings;
+use crate::event::{DropReason, Event, Message as Kind};
+use crate::wire::dhcp::{Message, MessageType, padded};
+use crate::wire::option::code;
+use crate::wire::pxe::suboption;
+
+/// How option 60 of such a Mac begins, and all of it in the reply.
+pub const VENDOR_CLASS: &[u8] = b"AAPLBSDPC";
+
+const MESSAGE_TYPE: u8 = 1;
+const SERVER_IDENTIFIER: u8 = 3;
+const PRIORITY: u8 = 4;
+const REPLY_PORT: u8 = 5;
+const DEFAULT_IMAGE: u8 = 7;
+const SELECTED_IMAGE: u8 = 8;
+const IMAGE_LIST: u8 = 9;
+
+/// The one image that there is for a client: of Mac OS X, to install, number 1.
+const IMAGE: [u8; 4] = [0x81, 0, 0, 1];
+/// The middle: no server goes before another.
+const ANY_PRIORITY: [u8; 2] = [0x80, 0x80];
+/// Bytes of an image's name that are shown.
+const MAX_NAME: usize = 64;
+
+/// What a Mac asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Query {
+    /// Which images there are.
+    List,
+    /// To boot this one.
+    Select([u8; 4]),
+}
+
+/// Whether `message` is of this protocol.
+pub fn is_bsdp(message: &Message) -> bool {
+    let class = message.options.get(code::VENDOR_CLASS).unwrap_or_default();
+    message.message_type() == Some(Ok(MessageType::Inform)) && class.starts_with(VENDOR_CLASS)
+}
+
+/// What `message` asks, or why it is not for us.
+pub fn query(message: &Message, is_ours: impl Fn(&[u8]) -> bool) -> Result<Query, DropReason> {
+    let options = &message.options;
+    if suboption(options, SERVER_IDENTIFIER).is_some_and(|server| !is_ours(server)) {
+        return Err(DropReason::OtherServer);
+    }
+    match suboption(options, MESSAGE_TYPE) {
+        Some([1]) => Ok(Query::List),
+        Some([2]) => {
+            let image = suboption(options, SELECTED_IMAGE).and_then(|image| image.try_into().ok());
+            image.map(Query::Select).ok_or(DropReason::BadRequest)
+        }
+        _ => Err(DropReason::BadRequest),
+    }
+}
+
+/// Answers with the image that the client's machine or class boots, or is silent if there is none.
+pub fn decide(request: &BootRequest<'_>, query: Query, settings: &Settings) -> Decision {
+    let Some(choice) =
+        request.boot.as_ref().filter(|_| query == Query::List || query == Query::Select(IMAGE))
+    else {
+        return Decision::silent(DropReason::NoBootFile);
+    };
+    let asked = request.message;
+    let mut message = Message { ciaddr: asked.ciaddr, siaddr: request.server, ..header(asked) };
+    let mut room = Room::new(asked, request.arrival.mtu);
+    room.kind(MessageType::Ack, request.server);
+    room.push(code::VENDOR_CLASS, VENDOR_CLASS);
+    match query {
+        Query::List => _ = room.push(code::VENDOR_SPECIFIC, &list(&choice.file)),
+        Query::Select(image) => {
+            let [a, b, c, d] = image;
+            room.push(code::VENDOR_SPECIFIC, &[MESSAGE_TYPE, 1, 2, SELECTED_IMAGE, 4, a, b, c, d]);
+            let server = request.server.to_string();
+            message.sname = padded(server.as_bytes()).unwrap_or([0; 64]);
+            message.file = padded(choice.file.replace("{server}", &server).as_bytes()).unwrap_or([0; 128]);
+            if let Some(path) = request.option(code::ROOT_PATH, settings) {
+                room.push(code::ROOT_PATH, path);
+            }
+        }
+    }
+    message.options = room.into_options();
+    Decision::Answer {
+        change: None,
+        reply: Box::new(message),
+        route: back(request, settings),
+        wait: Duration::ZERO,
+        event: Event::Answered {
+            message: Kind::Proxy,
+            address: asked.ciaddr,
+            client: request.client(),
+            file: Some((choice.file.clone(), choice.rule.clone())),
+            note: None,
+        },
+    }
+}
+
+/// Option 43 that lists one image, called as its file.
+fn list(file: &str) -> Vec<u8> {
+    let shown = file.len().min(MAX_NAME);
+    let name = file.as_bytes().get(..shown).unwrap_or_default();
+    let len = |bytes: usize| u8::try_from(bytes).unwrap_or(u8::MAX);
+    let image = [&IMAGE[..], &[len(name.len())], name].concat();
+    let parts: [(u8, &[u8]); 4] =
+        [(MESSAGE_TYPE, &[1]), (PRIORITY, &ANY_PRIORITY), (DEFAULT_IMAGE, &IMAGE), (IMAGE_LIST, &image)];
+    parts.into_iter().flat_map(|(code, value)| [&[code, len(value.len())], value].concat()).collect()
+}
+
+/// To the port that the client names, where it has its address.
+fn back(request: &BootRequest<'_>, settings: &Settings) -> Route {
+    let asked = request.message;
+    let way = route(asked, request.arrival, settings, asked.ciaddr, false);
+    let port = match suboption(&asked.options, REPLY_PORT) {
+        Some([high, low]) => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    };
+    match way {
+        Route::Unicast(to) if port != 0 && asked.giaddr.is_unspecified() && !request.arrival.loopback => {
+            Route::Unicast(SocketAddrV4::new(*to.ip(), port))
+        }
+        way => way,
+    }
+}
