@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use crate::types::{Arch, Firmware, Ipv4Network, MacAddr, Rule};
 
+pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
 
+#[macro_use]
 mod reason;
+mod http;
 
 /// One thing that happened. Closed: what is not here cannot be logged or counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -175,6 +178,50 @@ pub enum Event {
         /// Why.
         reason: Refusal,
     },
+    /// What an HTTP client asked for of a file was sent.
+    HttpSent {
+        /// The file's name beneath boot-images/.
+        file: String,
+        /// To whom.
+        peer: SocketAddrV4,
+        /// Bytes of it that were asked for and sent.
+        bytes: u64,
+        /// They reach to its end, so that the client now has it.
+        to_end: bool,
+        /// From request to end.
+        took: Duration,
+    },
+    /// An HTTP request for a file was answered without any of it: its size (HEAD), or that the client has it.
+    HttpAnswered {
+        /// The file's name beneath boot-images/.
+        file: String,
+        /// To whom.
+        peer: SocketAddrV4,
+        /// The answer's status code.
+        status: u16,
+    },
+    /// An HTTP answer ended before its end.
+    HttpStopped {
+        /// The file's name beneath boot-images/.
+        file: String,
+        /// To whom.
+        peer: SocketAddrV4,
+        /// Bytes of it that were sent.
+        bytes: u64,
+        /// Bytes that should have been.
+        wanted: u64,
+        /// Why.
+        reason: HttpStop,
+    },
+    /// An HTTP request was refused.
+    HttpRefused {
+        /// What was asked for, as it was sent; nothing when that could not be read.
+        name: String,
+        /// By whom.
+        peer: SocketAddrV4,
+        /// Why.
+        reason: HttpRefusal,
+    },
 }
 
 /// Who sent a message, as far as a log line says it.
@@ -242,7 +289,11 @@ impl Event {
             | Event::TftpReceived { .. }
             | Event::TftpUploadStopped { .. }
             | Event::TftpUnanswered { .. }
-            | Event::TftpRefused { .. } => None,
+            | Event::TftpRefused { .. }
+            | Event::HttpSent { .. }
+            | Event::HttpAnswered { .. }
+            | Event::HttpStopped { .. }
+            | Event::HttpRefused { .. } => None,
         }
     }
 }

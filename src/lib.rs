@@ -12,6 +12,7 @@
 //! | [`boot`] | machine identity → what it boots | types, wire |
 //! | [`dhcp`] | decisions of the DHCP server | types, event, wire, lease, boot |
 //! | [`tftp`] | what TFTP grants, and what a transfer sends when | types, event, wire |
+//! | [`http`] | what HTTP answers | types |
 //! | [`probe`] | a PXE client's brain | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`store`] | durable leases | types, lease, config |
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod dhcp;
 pub mod event;
+pub mod http;
 pub mod images;
 pub mod lease;
 pub mod probe;

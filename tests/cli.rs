@@ -24,9 +24,11 @@ fn check_says_ok_in_one_line() {
     assert_eq!((err.as_str(), code), ("", 0));
     let file = lab.config_file();
     let expected = format!(
-        "{}: ok: dhcp server, 1 subnet, 65330 pool addresses, 0 machines, 2 boot architectures, tftp on port {}\n",
+        "{}: ok: dhcp server, 1 subnet, 65330 pool addresses, 0 machines, 2 boot architectures, tftp on port {}, \
+         http on port {}\n",
         file.display(),
-        lab.ports.tftp
+        lab.ports.tftp,
+        lab.http
     );
     assert_eq!(out, expected);
 }

@@ -12,7 +12,7 @@ use lanboot::boot::menu::{Boots, FOR_EVER, Item};
 use lanboot::boot::plan::Mode;
 use lanboot::boot::policy::MachineBoot;
 use lanboot::boot::target::{SCRIPT, Start, Targets, Var};
-use lanboot::config::{self, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
+use lanboot::config::{self, Http, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
 use lanboot::dhcp::classes::{Condition, Glob, Value};
 use lanboot::dhcp::mode::Modes;
 use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
@@ -233,6 +233,8 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(files[&Arch::BIOS], "lpxelinux.0".into());
     assert_eq!(machines[1].uuid, "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
     assert_eq!((&*machines[2].name, machines[2].mac), ("01020304-0506-0708-090a-0b0c0d0e0f10", None));
+    let listen = vec![Ipv4Addr::new(192, 168, 77, 1), Ipv4Addr::new(192, 168, 78, 1)];
+    assert_eq!(config.http, Some(Http { port: 8080, listen }));
 }
 
 #[test]

@@ -40,6 +40,31 @@ fn uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server() {
     }
 }
 
+/// HEAD, then GET on the same connection, for a URL with the interface's address; TFTP is off, so nothing else helps.
+#[test]
+fn uefi_http_boot_loads_ipxe_and_then_the_script_over_http_alone() {
+    if !ready("firmware uefi_http_boot_loads_ipxe_and_then_the_script_over_http_alone", &[NETWORK, OVMF]) {
+        return;
+    }
+    let _alone = one_at_a_time();
+    let site = site(Firmware::OvmfHttp);
+    let config = site.configure(&format!(
+        "{SERVER_MODE}\ntftp: off\nhttp: {{port: 80}}\nlog: {{level: debug}}\nboot: {{arch: {{uefi-x64-http: \
+         'http://{{server}}/snponly.efi'}}, ipxe: 'http://{{server}}/boot.ipxe'}}"
+    ));
+    let mut server = site.serve(&config);
+    let address = boot(&site.network, &site, Firmware::OvmfHttp, &mut server);
+    assert_eq!(site.lease(MAC).map(|lease| lease.address), Some(address));
+    let told = server.drain();
+    for line in [
+        "answered snponly.efi to 192.168.77.",
+        "sent snponly.efi to 192.168.77.",
+        "sent boot.ipxe to 192.168.77.",
+    ] {
+        assert!(told.contains(line), "{line} is not in the log:\n{told}");
+    }
+}
+
 #[test]
 fn uefi_on_arm64_boots_its_own_loader() {
     if !ready("firmware uefi_on_arm64_boots_its_own_loader", &[NETWORK, AAVMF]) {
@@ -152,7 +177,7 @@ fn site(firmware: Firmware) -> Site {
     let script = format!("#!ipxe\necho {MARKER} ${{net0/ip}} {END_MARKER}\nsleep 600\n");
     // The configuration names snponly.efi for both, so it has to be there; the BIOS machine never asks for it.
     let loader = match firmware {
-        Firmware::Ovmf => fs::read(SNPONLY).unwrap(),
+        Firmware::Ovmf | Firmware::OvmfHttp => fs::read(SNPONLY).unwrap(),
         Firmware::SeaBios => b"MZ".to_vec(),
     };
     Site::new(&[("boot.ipxe", script.as_bytes()), ("snponly.efi", &loader)])

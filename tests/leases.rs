@@ -53,7 +53,7 @@ impl Site {
         let port = free.local_addr().unwrap().port();
         let last = 49 + pool;
         let yaml = format!(
-            "interfaces: [lo]\nstate: state\ntftp: off\ndhcp:\n  mode: server\n  conflict_check: off\n  \
+            "interfaces: [lo]\nstate: state\ntftp: off\nhttp: off\ndhcp:\n  mode: server\n  conflict_check: off\n  \
              ports: {{server: {port}, client: 68}}\n  subnets:\n    - network: 127.0.0.0/8\n      \
              pool: {FIRST}-127.77.0.{last}\n      lease: 1h\n\
              machines:\n  - {{name: node1, mac: 02:00:00:00:00:01}}\n"

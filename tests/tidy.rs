@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lanboot::event::{DropReason, Refusal, Unanswered};
+use lanboot::event::{DropReason, HttpRefusal, HttpStop, Refusal, Unanswered};
 
 const MAX_FILE_LINES: usize = 400;
 const MAX_FUNCTION_LINES: usize = 70;
@@ -416,6 +416,10 @@ fn every_drop_reason_and_refusal_has_a_test() {
     assert!(reasons.is_empty(), "no test for DropReason {reasons:?}");
     let refusals = untested("Refusal", Refusal::ALL, Refusal::name);
     assert!(refusals.is_empty(), "no test for Refusal {refusals:?}");
+    let refusals = untested("HttpRefusal", HttpRefusal::ALL, HttpRefusal::name);
+    assert!(refusals.is_empty(), "no test for HttpRefusal {refusals:?}");
+    let stops = untested("HttpStop", HttpStop::ALL, HttpStop::name);
+    assert!(stops.is_empty(), "no test for HttpStop {stops:?}");
     let unanswered = untested("Unanswered", Unanswered::ALL, Unanswered::name);
     assert!(unanswered.is_empty(), "no test for Unanswered {unanswered:?}");
 }

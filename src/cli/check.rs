@@ -55,7 +55,8 @@ pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
 fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     let images = &loaded.config.images;
     let missing = boot_files::missing(loaded);
-    let folder_is_wanted = !missing.is_empty() || loaded.config.tftp.is_some();
+    let folder_is_wanted =
+        !missing.is_empty() || loaded.config.tftp.is_some() || loaded.config.http.is_some();
     if folder_is_wanted && !images.is_dir() {
         let missing =
             [MissingFile { name: "".into(), wanted_by: "images".to_owned(), clients: String::new() }];
@@ -100,6 +101,10 @@ fn summary(config: &Config) -> String {
         Some(tftp) => parts.push(format!("tftp on port {}", tftp.port)),
         None => parts.push("tftp off".to_owned()),
     }
+    match &config.http {
+        Some(http) => parts.push(format!("http on port {}", http.port)),
+        None => parts.push("http off".to_owned()),
+    }
     parts.join(", ")
 }
 
@@ -132,7 +137,8 @@ boot: {arch: {bios: 'sub\\lpxelinux.0'}}
         let loaded = load_file(Some(&file)).unwrap();
         assert_eq!(
             summary(&loaded.config),
-            "dhcp server, 1 subnet, 5 pool addresses, 0 machines, 1 boot architecture, tftp on port 69"
+            "dhcp server, 1 subnet, 5 pool addresses, 0 machines, 1 boot architecture, tftp on port 69, \
+             http on port 80"
         );
     }
 }

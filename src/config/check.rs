@@ -23,8 +23,8 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         reader.problem(dhcp.id, "with `mode: server` there must be at least one of `subnets`");
     }
     dhcp.mode.iter().for_each(|written| written.check(reader, &file.interfaces));
-    if modes.as_ref().is_some_and(Modes::is_off) && file.tftp.is_none() {
-        reader.problem(file.id, "nothing is left to serve: `dhcp.mode` is off and `tftp` is off");
+    if modes.as_ref().is_some_and(Modes::is_off) && file.tftp.is_none() && file.http.is_none() {
+        reader.problem(file.id, "nothing is left to serve: `dhcp.mode`, `tftp` and `http` are off");
     }
     check_networks(reader, &dhcp.subnets);
     check_pools(reader, &dhcp.subnets);
@@ -56,6 +56,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         dhcp: (!is_off).then_some(settings),
         targets,
         tftp: file.tftp,
+        http: file.http,
         log: file.log,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::bootfile;
 use super::classes::{class, uuid};
+use super::http;
 use super::keys::Section;
 use super::mode;
 use super::options::{domain_name, options};
@@ -15,7 +16,7 @@ use super::read::{At, Fields, Reader, one_or_more};
 use super::targets::{self, Boot, Written};
 use super::tftp;
 use super::yaml::{Data, Node};
-use super::{Interfaces, Log, LogFormat, LogLevel, Tftp};
+use super::{Http, Interfaces, Log, LogFormat, LogLevel, Tftp};
 use crate::boot::policy::Policy;
 use crate::boot::target::{Start, Var};
 use crate::dhcp::classes::Class;
@@ -35,6 +36,7 @@ pub(super) struct File {
     pub(super) targets: Vec<Written>,
     pub(super) machines: Vec<Machine>,
     pub(super) tftp: Option<Tftp>,
+    pub(super) http: Option<Http>,
     pub(super) log: Log,
 }
 
@@ -119,6 +121,7 @@ pub(super) fn read(reader: &mut Reader, root: &Node) -> File {
         },
         targets,
         tftp: tftp::tftp(reader, fields.get("tftp")),
+        http: http::http(reader, fields.get("http")),
         log: log(reader, fields.get("log")),
     }
 }

@@ -16,6 +16,7 @@ pub(super) enum Section {
     Machine,
     Tftp,
     Uploads,
+    Http,
     Log,
 }
 
@@ -23,9 +24,18 @@ impl Section {
     /// The keys that are read.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Section::Top => {
-                &["interfaces", "state", "images", "dhcp", "boot", "targets", "machines", "tftp", "log"]
-            }
+            Section::Top => &[
+                "interfaces",
+                "state",
+                "images",
+                "dhcp",
+                "boot",
+                "targets",
+                "machines",
+                "tftp",
+                "http",
+                "log",
+            ],
             Section::Dhcp => &[
                 "mode",
                 "authoritative",
@@ -63,6 +73,7 @@ impl Section {
                 "uploads",
             ],
             Section::Uploads => &["dir", "max_size"],
+            Section::Http => &["port", "listen"],
             Section::Log => &["format", "level"],
         }
     }
@@ -70,4 +81,4 @@ impl Section {
 
 /// Keys that are not built yet: only `off` is taken, which is what lanboot does now. Building one deletes its row and adds
 /// its name above.
-pub(super) const NOT_BUILT: &[(Section, &str)] = &[(Section::Top, "http"), (Section::Top, "metrics")];
+pub(super) const NOT_BUILT: &[(Section, &str)] = &[(Section::Top, "metrics")];

@@ -20,6 +20,7 @@ mod check;
 mod classes;
 mod dns;
 mod file;
+mod http;
 mod keys;
 mod mapped;
 mod menu;
@@ -61,6 +62,8 @@ pub struct Config {
     pub targets: Targets,
     /// The TFTP server; `None` with `tftp: off`.
     pub tftp: Option<Tftp>,
+    /// The HTTP server; `None` with `http: off`.
+    pub http: Option<Http>,
     /// How to log.
     pub log: Log,
 }
@@ -98,6 +101,15 @@ pub struct Uploads {
     pub dir: PathBuf,
     /// Bytes that one file may have.
     pub max_size: u64,
+}
+
+/// `http:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The TCP port.
+    pub port: u16,
+    /// Addresses to listen on; empty means those of the served interfaces.
+    pub listen: Vec<Ipv4Addr>,
 }
 
 /// `log:`

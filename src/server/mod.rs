@@ -3,12 +3,14 @@
 //! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp.rs` that of a read request. This folder never
 //! decides who gets which address or file; it does what `dhcp/` and `boot/` say.
 
+mod address;
 mod checks;
 pub mod clock;
 mod commit;
 pub mod control;
 mod dhcp;
 pub mod files;
+pub mod http;
 pub mod interface;
 pub mod known;
 mod later;
@@ -34,6 +36,7 @@ mod transfers;
 
 use std::fmt;
 use std::future::Future;
+use std::net::{SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -44,6 +47,7 @@ use crate::config::Config;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::{Lease, LeaseBook, State};
+use crate::server::address::{interfaces, listed, listen_addresses};
 use crate::server::checks::Checker;
 use crate::server::clock::Clock;
 use crate::server::commit::Committer;
@@ -79,6 +83,7 @@ pub struct Server {
     dhcp: Option<(DhcpServer, Option<Control>)>,
     boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
+    http: Option<(Vec<TcpListener>, http::Service)>,
     recorder: Recorder,
     summary: Vec<String>,
     warnings: Vec<String>,
@@ -101,9 +106,9 @@ impl Server {
         let mut summary = Vec::new();
         let mut warnings = Vec::new();
         let known = Known::default();
-        let files = match &config.tftp {
-            Some(_) => Some(open_files(config, keep, known.clone(), &mut warnings)?),
-            None => None,
+        let files = match config.tftp.is_some() || config.http.is_some() {
+            true => Some(open_files(config, keep, known.clone(), &mut warnings)?),
+            false => None,
         };
         let (mut dhcp, mut boot_files) = (None, None);
         if let Some(settings) = &config.dhcp {
@@ -124,14 +129,21 @@ impl Server {
             .flat_map(|interface| interface.networks.iter().copied())
             .chain(subnets)
             .collect();
+        let mut http = None;
+        if let (Some(settings), Some(files)) = (&config.http, &files) {
+            let addresses = listen_addresses(&settings.listen, settings.port, &interfaces);
+            let service = http::Service::new(files.clone(), recorder.clone(), http::Patience::DEFAULT);
+            http = Some((http::bind(&addresses)?, service));
+            summary.push(format!("HTTP on {} from {}", listed(&addresses), config.images.display()));
+        }
         let mut tftp = None;
         if let (Some(settings), Some(files)) = (&config.tftp, files) {
             let transfers = Transfers::bind(settings, &interfaces, files, served)?;
-            let listening: Vec<String> = transfers.addresses().map(|at| at.to_string()).collect();
-            summary.push(format!("TFTP on {} from {}", listening.join(", "), config.images.display()));
+            let addresses: Vec<SocketAddrV4> = transfers.addresses().collect();
+            summary.push(format!("TFTP on {} from {}", listed(&addresses), config.images.display()));
             tftp = Some(transfers);
         }
-        Ok(Server { dhcp, boot_files, tftp, recorder, summary, warnings })
+        Ok(Server { dhcp, boot_files, tftp, http, recorder, summary, warnings })
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -150,6 +162,10 @@ impl Server {
             Some(transfers) => Some(transfers.start(&self.recorder)?),
             None => None,
         };
+        let http = match self.http {
+            Some((listeners, service)) => Some(http::Threads::start(listeners, &service)?),
+            None => None,
+        };
         let boot_files = match self.boot_files {
             Some((proxy, listeners)) => Some(listeners.serve_apart(proxy)?),
             None => None,
@@ -163,7 +179,7 @@ impl Server {
             }
             None => stop.await,
         }
-        drop(boot_files);
+        drop((boot_files, http));
         if let Some(transfers) = transfers {
             transfers.stop().await;
         }
@@ -172,22 +188,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-/// The interfaces to serve on. With only TFTP on given addresses, those that have the addresses.
-fn interfaces(config: &Config) -> Result<Vec<Interface>, StartError> {
-    let listen = config.tftp.as_ref().map(|tftp| tftp.listen.as_slice()).unwrap_or_default();
-    if config.dhcp.is_none() && !listen.is_empty() {
-        let has_one = |i: &Interface| listen.iter().any(|address| i.addresses.contains(address));
-        return Ok(interface::list()?.into_iter().filter(has_one).collect());
-    }
-    let interfaces = interface::served(&config.interfaces)?;
-    if interfaces.is_empty() {
-        return Err(StartError(
-            "no interface to serve: none is up with an IPv4 address besides loopback; name one in `interfaces`".to_owned(),
-        ));
-    }
-    Ok(interfaces)
 }
 
 /// The folder of boot files, and what machines start.

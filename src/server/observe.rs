@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::event::{Client, DropReason, Event, Message, Refusal, Stop, Unanswered};
+use crate::event::{Client, DropReason, Event, HttpRefusal, Message, Refusal, Stop, Unanswered};
 use crate::types::{Escaped, Firmware, Ipv4Network, MacAddr};
 
 /// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     drops: Arc<DropCounts>,
+    refusals: Arc<Refusals>,
     /// When each subnet was last said to be exhausted.
     exhausted: Arc<Mutex<HashMap<Ipv4Network, Instant>>>,
 }
@@ -53,6 +54,15 @@ impl Recorder {
         }
         // Making a line costs more than deciding that nobody wants it.
         let level = level(event);
+        if level == Level::WARN && matches!(event, Event::HttpRefused { .. }) {
+            match self.refusals.admit(Instant::now()) {
+                None => return,
+                Some(0) => {}
+                Some(unsaid) => {
+                    tracing::warn!("refused {unsaid} more HTTP requests, without a line for each");
+                }
+            }
+        }
         if level == Level::WARN && tracing::enabled!(Level::WARN) {
             tracing::warn!("{}", line(interface, event));
         } else if level == Level::INFO && tracing::enabled!(Level::INFO) {
@@ -80,6 +90,39 @@ impl Recorder {
     }
 }
 
+/// Warnings a second about refused HTTP requests. Anybody can make them, and each costs disk (Stork, CVE-2025-8696).
+const REFUSALS_A_SECOND: u32 = 20;
+
+/// Keeps lines about refused HTTP requests within [`REFUSALS_A_SECOND`].
+#[derive(Debug, Default)]
+struct Refusals(Mutex<Second>);
+
+/// A second of them.
+#[derive(Debug, Default)]
+struct Second {
+    began: Option<Instant>,
+    lines: u32,
+    /// Refusals without a line, since the last that had one.
+    unsaid: u64,
+}
+
+impl Refusals {
+    /// Whether one at `now` gets a line; how many had none since the last that did.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasts = second.began.is_some_and(|began| now.duration_since(began) < Duration::from_secs(1));
+        if !lasts {
+            (second.began, second.lines) = (Some(now), 0);
+        }
+        if second.lines >= REFUSALS_A_SECOND {
+            second.unsaid += 1;
+            return None;
+        }
+        second.lines += 1;
+        Some(std::mem::take(&mut second.unsaid))
+    }
+}
+
 /// How much a person wants to see an event.
 fn level(event: &Event) -> Level {
     match event {
@@ -102,6 +145,10 @@ fn level(event: &Event) -> Level {
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
             Level::WARN
         }
+        Event::HttpAnswered { .. } | Event::HttpRefused { reason: HttpRefusal::NotFound, .. } => Level::DEBUG,
+        // A part that is not the end: iPXE reads a disk image so (sanboot), one block at a time.
+        Event::HttpSent { to_end: false, .. } => Level::DEBUG,
+        Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
         _ => Level::INFO,
     }
 }
@@ -159,7 +206,7 @@ fn line(interface: &str, event: &Event) -> String {
     }
 }
 
-/// The log line of an event of TFTP; empty for any other.
+/// The log line of an event of TFTP, and beyond that of HTTP.
 fn tftp_line(event: &Event) -> String {
     match event {
         Event::TftpSent { file, peer, bytes, took, resent } => {
@@ -198,6 +245,30 @@ fn tftp_line(event: &Event) -> String {
         ),
         Event::TftpRefused { name, peer, reason } => {
             format!("refused {} to {} reason={}", escaped(name), peer.ip(), reason.name())
+        }
+        _ => http_line(event),
+    }
+}
+
+/// The log line of an event of HTTP; empty for any other.
+fn http_line(event: &Event) -> String {
+    match event {
+        Event::HttpSent { file, peer, bytes, took, .. } => {
+            format!("sent {} to {} {} {} by HTTP", escaped(file), peer.ip(), size(*bytes), seconds(*took))
+        }
+        Event::HttpAnswered { file, peer, status } => {
+            format!("answered {} to {} status={status}", escaped(file), peer.ip())
+        }
+        Event::HttpStopped { file, peer, bytes, wanted, reason } => format!(
+            "stopped sending {} to {} by HTTP after {} of {} reason={}",
+            escaped(file),
+            peer.ip(),
+            size(*bytes),
+            size(*wanted),
+            reason.name()
+        ),
+        Event::HttpRefused { name, peer, reason } => {
+            format!("refused {} to {} by HTTP reason={}", escaped(name), peer.ip(), reason.name())
         }
         _ => String::new(),
     }
@@ -289,6 +360,7 @@ fn seconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::HttpStop;
     use crate::types::{Arch, Rule};
 
     fn client() -> Client {
@@ -385,6 +457,45 @@ mod tests {
         let refused_by_client = Stop::Refused { code: 3, message: "full\n".into() };
         assert_eq!(why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
         assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
+    }
+
+    #[test]
+    fn http_has_the_same_verbs_and_says_that_it_is_http() {
+        let peer = "192.168.77.50:40000".parse().unwrap();
+        let file = "snponly.efi".to_owned();
+        let took = Duration::from_millis(250);
+        let sent = |to_end| Event::HttpSent { file: file.clone(), peer, bytes: 1 << 20, to_end, took };
+        assert_eq!(line("http", &sent(true)), "sent snponly.efi to 192.168.77.50 1.0 MiB 0.2 s by HTTP");
+        assert_eq!(
+            (level(&sent(true)), level(&sent(false))),
+            (Level::INFO, Level::DEBUG),
+            "blocks of an image"
+        );
+        let reason = HttpStop::TooSlow;
+        let stopped =
+            Event::HttpStopped { file: file.clone(), peer, bytes: 1 << 10, wanted: 1 << 20, reason };
+        let expected =
+            "stopped sending snponly.efi to 192.168.77.50 by HTTP after 1.0 KiB of 1.0 MiB reason=too_slow";
+        assert_eq!(line("http", &stopped), expected);
+        let answered = Event::HttpAnswered { file, peer, status: 304 };
+        assert_eq!(line("http", &answered), "answered snponly.efi to 192.168.77.50 status=304");
+        let name = "/a\n{{7*7}}".to_owned();
+        let refused = Event::HttpRefused { name, peer, reason: HttpRefusal::BadRequest };
+        assert_eq!(
+            line("http", &refused),
+            "refused /a\\x0a{{7*7}} to 192.168.77.50 by HTTP reason=bad_request"
+        );
+    }
+
+    #[test]
+    fn w_05_a_flood_of_refused_requests_gets_20_lines_a_second() {
+        let refusals = Refusals::default();
+        let start = Instant::now();
+        let lines = (0..100_000).filter(|_| refusals.admit(start).is_some()).count();
+        assert_eq!(lines, 20);
+        assert_eq!(refusals.admit(start + Duration::from_millis(999)), None);
+        assert_eq!(refusals.admit(start + Duration::from_secs(1)), Some(99_981), "they are counted");
+        assert_eq!(refusals.admit(start + Duration::from_secs(1)), Some(0));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Why a UDP port cannot be bound, in words that help: missing rights, or who has it.
+//! Why a port cannot be bound, in words that help: missing rights, or who has it.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::server::StartError;
 
-/// Programs known to hold the ports of DHCP and TFTP, and how to make them let go.
+/// Programs known to hold the ports of DHCP, TFTP and HTTP, and how to make them let go.
 const KNOWN: &[(&str, &str)] = &[
     ("dnsmasq", "stop it with `systemctl stop dnsmasq`, or if libvirt runs it, `virsh net-destroy default`"),
     (
@@ -20,33 +20,56 @@ const KNOWN: &[(&str, &str)] = &[
     ("atftpd", "stop it with `systemctl stop atftpd`"),
     ("inetd", "take its tftp line out of /etc/inetd.conf"),
     ("udhcpd", "stop it"),
+    ("nginx", "stop it with `systemctl stop nginx`"),
+    ("apache2", "stop it with `systemctl stop apache2`"),
+    ("httpd", "stop it with `systemctl stop httpd`"),
+    ("lighttpd", "stop it with `systemctl stop lighttpd`"),
+    ("caddy", "stop it with `systemctl stop caddy`"),
     ("lanboot", "another lanboot is running: stop it with `systemctl stop lanboot`"),
 ];
 
-/// What to tell a person when binding `address` failed with `error`; `key` is where the port is set.
+/// What to tell a person when binding the UDP port of `address` failed with `error`; `key` is where the port is set.
 pub fn explain(address: SocketAddrV4, key: &str, error: &io::Error) -> StartError {
     StartError(match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let (by, advice) = holder(address.port(), "/proc/net/udp", "ss -lunp");
+            format!("{address} is in use by {by}: {advice}, or set another port in `{key}`")
+        }
+        _ => cannot_bind(address, key, error),
+    })
+}
+
+/// As [`explain`], for the TCP port of HTTP.
+pub fn explain_http(address: SocketAddrV4, error: &io::Error) -> StartError {
+    StartError(match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let (by, advice) = holder(address.port(), "/proc/net/tcp", "ss -ltnp");
+            format!(
+                "{address} is in use by {by}: {advice}, or set another port in `http.port` (boot URLs then name it: \
+                 http://{{server}}:8080/…), or `http: off`"
+            )
+        }
+        _ => cannot_bind(address, "http.port", error),
+    })
+}
+
+fn cannot_bind(address: SocketAddrV4, key: &str, error: &io::Error) -> String {
+    match error.kind() {
         io::ErrorKind::PermissionDenied => format!(
             "permission denied binding {address}: run as root or grant CAP_NET_BIND_SERVICE \
              (systemd/lanboot.service does), or set a port above 1023 in `{key}`"
         ),
-        io::ErrorKind::AddrInUse => {
-            let (by, advice) = holder(address.port());
-            format!("{address} is in use by {by}: {advice}, or set another port in `{key}`")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            format!(
-                "cannot bind {address}: no interface of this machine has that address (`ip address` lists them)"
-            )
-        }
+        io::ErrorKind::AddrNotAvailable => format!(
+            "cannot bind {address}: no interface of this machine has that address (`ip address` lists them)"
+        ),
         _ => format!("cannot bind {address}: {error}"),
-    })
+    }
 }
 
-/// Who has UDP port `port`, and what to do about it.
-fn holder(port: u16) -> (String, String) {
+/// Who has the port `port`, of those in the kernel's `table`, and what to do about it; `command` lists them.
+fn holder(port: u16, table: &str, command: &str) -> (String, String) {
     let processes = processes();
-    let sockets = sockets_on(port, &fs::read_to_string("/proc/net/udp").unwrap_or_default());
+    let sockets = sockets_on(port, &fs::read_to_string(table).unwrap_or_default());
     let owner = processes.iter().find(|process| sockets.iter().any(|inode| process.has_socket(inode)));
     if let Some(owner) = owner {
         let by = format!("{} (process {})", owner.name, owner.pid);
@@ -59,7 +82,7 @@ fn holder(port: u16) -> (String, String) {
             format!("another program, probably {} (process {})", process.name, process.pid),
             advice.to_owned(),
         ),
-        None => ("another program".to_owned(), format!("find it with `ss -lunp 'sport = :{port}'` as root")),
+        None => ("another program".to_owned(), format!("find it with `{command} 'sport = :{port}'` as root")),
     }
 }
 
@@ -67,7 +90,7 @@ fn advice(name: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(known, _)| name.starts_with(known)).map(|(_, advice)| *advice)
 }
 
-/// The inode numbers of the sockets bound to `port`, from the text of /proc/net/udp.
+/// The inode numbers of the sockets bound to `port`, from the text of /proc/net/udp or tcp.
 fn sockets_on(port: u16, table: &str) -> Vec<String> {
     let on_port = |line: &str| {
         let mut fields = line.split_whitespace();
@@ -131,5 +154,7 @@ mod tests {
         );
         let busy = explain(address, "dhcp.ports.server", &io::ErrorKind::AddrInUse.into()).to_string();
         assert!(busy.starts_with("0.0.0.0:67 is in use by ") && busy.contains("dhcp.ports.server"), "{busy}");
+        let taken = explain_http(address, &io::ErrorKind::AddrInUse.into()).to_string();
+        assert!(taken.starts_with("0.0.0.0:67 is in use by ") && taken.contains("`http: off`"), "{taken}");
     }
 }

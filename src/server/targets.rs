@@ -93,7 +93,8 @@ impl Starts {
     }
 
     fn with(config: &Config, had: Had, file: Option<PathBuf>) -> Starts {
-        let served = Served { http: None, tftp: config.tftp.as_ref().map(|tftp| tftp.port) };
+        let http = config.http.as_ref().map(|http| http.port);
+        let served = Served { http, tftp: config.tftp.as_ref().map(|tftp| tftp.port) };
         let (had, writing) = (Mutex::new(had), Mutex::default());
         Starts(Arc::new(Inner { targets: config.targets.clone(), served, had, file, writing }))
     }

@@ -1,13 +1,14 @@
 //! TFTP, whichever engine serves it: bind → run → stop.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use crate::config::Tftp;
 use crate::event::Event;
+use crate::server::address::listen_addresses;
 use crate::server::files::Files;
 use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
@@ -44,7 +45,8 @@ impl Transfers {
         files: Files,
         served: Arc<[Ipv4Network]>,
     ) -> Result<Transfers, StartError> {
-        let listeners = addresses(settings, interfaces).into_iter().map(|at| listen(at, interfaces));
+        let addresses = listen_addresses(&settings.listen, settings.port, interfaces);
+        let listeners = addresses.into_iter().map(|at| listen(at, interfaces));
         let listeners = listeners.collect::<Result<_, _>>()?;
         let uploads = settings.uploads.as_ref().map(Uploads::open).transpose();
         let uploads = uploads.map_err(|error| StartError(error.to_string()))?;
@@ -90,13 +92,6 @@ impl Running {
             Running::AsyncTftp(mut tasks) => tasks.shutdown().await,
         }
     }
-}
-
-fn addresses(settings: &Tftp, interfaces: &[Interface]) -> Vec<SocketAddrV4> {
-    let of_interfaces = interfaces.iter().flat_map(|interface| interface.addresses.iter().copied());
-    let addresses: Vec<Ipv4Addr> =
-        if settings.listen.is_empty() { of_interfaces.collect() } else { settings.listen.clone() };
-    addresses.into_iter().map(|address| SocketAddrV4::new(address, settings.port)).collect()
 }
 
 fn listen(

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -52,6 +52,8 @@ pub struct Lab {
     pub folder: tempfile::TempDir,
     pub ports: Ports,
     pub client_port: u16,
+    /// The TCP port of HTTP.
+    pub http: u16,
 }
 
 impl Lab {
@@ -62,7 +64,8 @@ impl Lab {
             fs::write(folder.path().join("boot-images").join(name), content(name)).unwrap();
         }
         let [dhcp, tftp, client_port] = free_ports();
-        let lab = Lab { folder, ports: Ports { dhcp, tftp, ..Ports::default() }, client_port };
+        let ports = Ports { dhcp, tftp, ..Ports::default() };
+        let lab = Lab { folder, ports, client_port, http: free_tcp_port() };
         lab.write_config(&lab.config());
         lab
     }
@@ -81,8 +84,9 @@ boot:
   arch: {{bios: undionly.kpxe, uefi-x64: snponly.efi}}
   ipxe: boot.ipxe
 tftp: {{port: {}}}
+http: {{port: {}}}
 ",
-            self.ports.dhcp, self.client_port, self.ports.tftp
+            self.ports.dhcp, self.client_port, self.ports.tftp, self.http
         )
     }
 
@@ -158,6 +162,16 @@ pub fn free_ports() -> [u16; 3] {
         }
     }
     [found[0], found[1], found[2]]
+}
+
+/// A TCP port that nobody listens on, beneath those that the kernel hands out by itself.
+pub fn free_tcp_port() -> u16 {
+    loop {
+        let [port, ..] = free_ports();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;

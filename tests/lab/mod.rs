@@ -73,11 +73,13 @@ impl Site {
         Self { network: Network::new(&format!("{SERVER}/24")).unwrap(), folder }
     }
 
-    /// Writes config.yaml: `rest` after the interface, the folders, and HTTP and metrics off.
+    /// Writes config.yaml: `rest` after the interface, the folders, and metrics and, if `rest` says nothing else, HTTP
+    /// off.
     pub fn configure(&self, rest: &str) -> PathBuf {
         let path = self.folder.path();
+        let http = if rest.contains("http: {") { "" } else { "http: off\n" };
         let text = format!(
-            "interfaces: [{}]\nstate: {}\nimages: {}\nhttp: off\nmetrics: off\n{rest}\n",
+            "interfaces: [{}]\nstate: {}\nimages: {}\nmetrics: off\n{http}{rest}\n",
             lab::BRIDGE,
             path.join("state").display(),
             path.join("boot-images").display(),

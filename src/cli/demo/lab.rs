@@ -166,6 +166,8 @@ pub enum Firmware {
     SeaBios,
     /// UEFI x64 (OVMF) with its own network driver and PXE stack: client architecture 7.
     Ovmf,
+    /// The same with PXE switched off in its settings, so that it tries HTTP boot: client architecture 16.
+    OvmfHttp,
 }
 
 /// Switches on a QEMU machine without a disk on `network`. Its console is the [`Running`]'s output; the UEFI variable
@@ -198,7 +200,7 @@ pub fn machine_with(
         Firmware::SeaBios => {
             qemu.args(["-M", "pc,graphics=off", "-m", "256", "-device", &card]);
         }
-        Firmware::Ovmf => {
+        Firmware::Ovmf | Firmware::OvmfHttp => {
             let vars = dir.join(format!("vars-{tap}.fd"));
             fs::copy(OVMF_VARS, &vars)?;
             let code = format!("if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}");
@@ -207,6 +209,11 @@ pub fn machine_with(
             // Newer edk2 has no network without a source of randomness; an empty romfile leaves the card to the
             // firmware's own driver.
             qemu.args(["-device", "virtio-rng-pci", "-device", &format!("{card},romfile=")]);
+            if firmware == Firmware::OvmfHttp {
+                for protocol in ["IPv4", "IPv6"] {
+                    qemu.args(["-fw_cfg", &format!("name=opt/org.tianocore/{protocol}PXESupport,string=n")]);
+                }
+            }
         }
     }
     Running::spawn(qemu)

@@ -120,7 +120,7 @@ fn boot_folder(folder: &Path, firmware: Firmware) -> io::Result<PathBuf> {
     fs::create_dir(&images)?;
     let loaders = match firmware {
         Firmware::SeaBios => "",
-        Firmware::Ovmf => {
+        Firmware::Ovmf | Firmware::OvmfHttp => {
             fs::copy(SNPONLY, images.join("snponly.efi"))?;
             "arch: {uefi-x64: snponly.efi}, "
         }

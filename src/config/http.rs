@@ -1,0 +1,28 @@
+//! `http:`
+
+use super::Http;
+use super::keys::Section;
+use super::read::{Reader, is_off};
+use super::yaml::{Data, Node};
+
+/// Reads `http:`; `None` for off, and after a problem.
+pub(super) fn http(reader: &mut Reader, node: Option<&Node>) -> Option<Http> {
+    let mut http = Http { port: 80, listen: Vec::new() };
+    let Some(node) = node else { return Some(http) };
+    if is_off(node) {
+        return None;
+    }
+    if !matches!(node.data, Data::Map(_) | Data::Null) {
+        reader.expected(node, "off, or a mapping");
+        return None;
+    }
+    let fields = reader.fields(node, Section::Http);
+    if let Some(port) = fields.get("port").and_then(|node| reader.number(node, 1..=u16::MAX)) {
+        http.port = port;
+    }
+    if let Some(node) = fields.get("listen") {
+        let listen = reader.parse_each(node, "an IPv4 address of this machine");
+        http.listen = listen.into_iter().map(|at| at.value).collect();
+    }
+    Some(http)
+}

@@ -1,0 +1,60 @@
+//! Why HTTP did not do what was asked.
+
+use super::Refusal;
+
+named! {
+    /// Why an HTTP request was refused.
+    HttpRefusal {
+        /// Not HTTP, or not a name: NUL, `..`, a backslash.
+        BadRequest = "bad_request",
+        /// The head has more bytes or fields than are read.
+        HeadTooLarge = "head_too_large",
+        /// The body has more bytes than are read.
+        BodyTooLarge = "body_too_large",
+        /// The head took too long to come.
+        SlowHead = "slow_head",
+        /// Boot files are only read.
+        Method = "method_not_allowed",
+        /// No regular file of that name.
+        NotFound = "not_found",
+        /// The name leaves boot-images/, or is not a name of a file.
+        BadName = "bad_name",
+        /// The file is there but may not be read.
+        AccessDenied = "access_denied",
+        /// As many connections as allowed are open, from that address or in all, or no file can be opened for now.
+        Busy = "busy",
+        /// The text that is made for the machine has an error in it, which is in the log.
+        Template = "template",
+        /// The disk failed.
+        Io = "io",
+    }
+}
+
+impl From<Refusal> for HttpRefusal {
+    fn from(refusal: Refusal) -> HttpRefusal {
+        match refusal {
+            Refusal::NotFound => HttpRefusal::NotFound,
+            Refusal::BadName => HttpRefusal::BadName,
+            Refusal::AccessDenied | Refusal::NotAllowed => HttpRefusal::AccessDenied,
+            Refusal::Busy => HttpRefusal::Busy,
+            Refusal::Template => HttpRefusal::Template,
+            Refusal::Io => HttpRefusal::Io,
+            // These are about writing, and HTTP only reads.
+            Refusal::Upload | Refusal::Exists | Refusal::TooLarge | Refusal::DiskFull => HttpRefusal::Method,
+        }
+    }
+}
+
+named! {
+    /// Why an HTTP answer ended before its end.
+    HttpStop {
+        /// The client closed the connection, or is gone.
+        ClientGone = "client_gone",
+        /// The client took less than 1 KiB/s.
+        TooSlow = "too_slow",
+        /// The file became shorter than it was when the answer began.
+        FileShrank = "file_shrank",
+        /// The disk failed.
+        Io = "io",
+    }
+}

@@ -1,0 +1,105 @@
+//! Validators and preconditions (RFC 9110 sections 8.8 and 13): EDK2 resumes a download with them.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use httpdate::HttpDate;
+
+use super::request::Request;
+
+/// What tells one version of a file from another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Validators {
+    /// The entity tag with its quotes, a strong one.
+    pub etag: String,
+    /// When the file was changed last; `None` where that is later than now, which must not be sent (section 8.8.2.1).
+    pub modified: Option<HttpDate>,
+}
+
+impl Validators {
+    /// The validators of a file of `size` bytes that is inode number `inode`, changed `seconds` and `nanoseconds` after
+    /// 1970, when it is `now`.
+    pub fn of_file(size: u64, inode: u64, seconds: i64, nanoseconds: i64, now: HttpDate) -> Validators {
+        let etag = format!("\"{size:x}-{seconds:x}.{nanoseconds:x}-{inode:x}\"");
+        Validators { etag, modified: Some(date(seconds)).filter(|modified| *modified <= now) }
+    }
+}
+
+/// The date `seconds` after 1970, or the nearest that HTTP can write.
+pub fn date(seconds: i64) -> HttpDate {
+    const YEAR_9999_ENDS: u64 = 253_402_300_799;
+    let seconds = u64::try_from(seconds).unwrap_or(0).min(YEAR_9999_ENDS);
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH).into()
+}
+
+/// What the preconditions of a request say to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Answer as if there were none.
+    Go,
+    /// 304.
+    NotModified,
+    /// 412.
+    Failed,
+}
+
+/// Evaluates the preconditions of a GET or HEAD in the order of RFC 9110 section 13.2.2. What cannot be read is as if
+/// it were not there.
+pub(super) fn evaluate(request: &Request<'_>, file: Option<&Validators>) -> Verdict {
+    let etag = file.map(|file| file.etag.as_bytes());
+    let modified = file.and_then(|file| file.modified);
+    let since = |name| request.one(name).and_then(read_date).zip(modified);
+    if request.all("if-match").next().is_some() {
+        let strong = |tag: Tag<'_>| !tag.is_weak && Some(tag.quoted) == etag;
+        if !request.all("if-match").any(|value| value == b"*" || tags(value).any(strong)) {
+            return Verdict::Failed;
+        }
+    } else if since("if-unmodified-since").is_some_and(|(date, modified)| modified > date) {
+        return Verdict::Failed;
+    }
+    if request.all("if-none-match").next().is_some() {
+        let weak = |tag: Tag<'_>| Some(tag.quoted) == etag;
+        if request.all("if-none-match").any(|value| value == b"*" || tags(value).any(weak)) {
+            return Verdict::NotModified;
+        }
+    } else if since("if-modified-since").is_some_and(|(date, modified)| modified <= date) {
+        return Verdict::NotModified;
+    }
+    Verdict::Go
+}
+
+/// Whether the Range field counts: there is no If-Range, or it names this version of the file (section 13.1.5).
+pub(super) fn range_counts(request: &Request<'_>, file: Option<&Validators>) -> bool {
+    let mut all = request.all("if-range");
+    let Some(value) = all.next() else { return true };
+    let Some(file) = file.filter(|_| all.next().is_none()) else { return false };
+    value == file.etag.as_bytes() || read_date(value).is_some_and(|date| Some(date) == file.modified)
+}
+
+fn read_date(value: &[u8]) -> Option<HttpDate> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// An entity tag of a list.
+struct Tag<'a> {
+    is_weak: bool,
+    /// With its quotes.
+    quoted: &'a [u8],
+}
+
+/// The entity tags of a list, as far as it can be read.
+fn tags(list: &[u8]) -> impl Iterator<Item = Tag<'_>> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        let begin = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;
+        rest = rest.get(begin..)?;
+        let is_weak = rest.starts_with(b"W/");
+        if is_weak {
+            rest = rest.get(2..)?;
+        }
+        let inside = rest.strip_prefix(b"\"")?;
+        let length = inside.iter().position(|byte| *byte == b'"')?.checked_add(2)?;
+        let (quoted, after) = rest.split_at_checked(length)?;
+        rest = after;
+        Some(Tag { is_weak, quoted })
+    })
+}

@@ -1,0 +1,159 @@
+//! The head of a request (RFC 9112).
+
+/// Bytes of the longest head that is read; firmware sends some 300.
+pub const HEAD_LIMIT: usize = 16 << 10;
+/// Header fields of a head at most.
+pub const FIELD_LIMIT: usize = 64;
+
+/// A request's head, read.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What to do.
+    pub method: Method,
+    /// What to do it to, as sent: [`name`](super::target::name) reads it.
+    pub target: &'a str,
+    /// HTTP/1.0, whose connections end with the answer unless both sides say otherwise.
+    pub is_1_0: bool,
+    /// The client wants to ask more on this connection.
+    pub keep_alive: bool,
+    /// Something follows the head.
+    pub has_body: bool,
+    fields: Vec<(&'a str, &'a [u8])>,
+}
+
+/// The methods that boot files know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// The file.
+    Get,
+    /// What GET would answer, without the file.
+    Head,
+    /// Any other.
+    Other,
+}
+
+/// Why bytes are no head of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadHead {
+    /// Not as RFC 9112 writes one.
+    Malformed,
+    /// More than [`HEAD_LIMIT`] bytes or [`FIELD_LIMIT`] fields.
+    TooLarge,
+    /// HTTP/1.1 without exactly one Host field, which RFC 9112 section 3.2 wants refused.
+    Host,
+}
+
+/// The bytes of the head that `bytes` begin with, its empty line included; `None` when that has not come yet.
+pub fn head_length(bytes: &[u8]) -> Option<usize> {
+    // Empty lines before a request are no end of one (RFC 9112 section 2.2).
+    let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let mut rest = bytes.get(begin..)?;
+    loop {
+        let line = rest.iter().position(|byte| *byte == b'\n')?.checked_add(1)?;
+        rest = rest.get(line..)?;
+        let end = match rest {
+            [b'\n', ..] => rest.get(1..)?,
+            [b'\r', b'\n', ..] => rest.get(2..)?,
+            _ => continue,
+        };
+        return bytes.len().checked_sub(end.len());
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads `head`, as long as [`head_length`] says.
+    pub fn parse(head: &'a [u8]) -> Result<Request<'a>, BadHead> {
+        if head.len() > HEAD_LIMIT {
+            return Err(BadHead::TooLarge);
+        }
+        let mut fields = [httparse::EMPTY_HEADER; FIELD_LIMIT];
+        let mut parsed = httparse::Request::new(&mut fields);
+        match parsed.parse(head) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(BadHead::TooLarge),
+            Ok(httparse::Status::Partial) | Err(_) => return Err(BadHead::Malformed),
+        }
+        let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+            return Err(BadHead::Malformed);
+        };
+        let method = match method {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            _ => Method::Other,
+        };
+        let fields = parsed.headers.iter().map(|field| (field.name, field.value)).collect();
+        let mut request =
+            Request { method, target, is_1_0: version == 0, keep_alive: false, has_body: false, fields };
+        if !request.is_1_0 && request.all("host").count() != 1 {
+            return Err(BadHead::Host);
+        }
+        request.keep_alive = request.wants_more();
+        request.has_body = request.announces_body();
+        Ok(request)
+    }
+
+    /// Whether this is all of a request for a file: GET or HEAD, and no body.
+    pub fn is_plain(&self) -> bool {
+        self.method != Method::Other && !self.has_body
+    }
+
+    /// The values of every field `name`, in order, without the spaces around them.
+    pub fn all<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'a [u8]> + 'r {
+        let named = self.fields.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.trim_ascii())
+    }
+
+    /// The value of the field `name`, if it is there once.
+    pub fn one(&self, name: &str) -> Option<&'a [u8]> {
+        let mut all = self.all(name);
+        let first = all.next()?;
+        if all.next().is_some() { None } else { Some(first) }
+    }
+
+    /// Bytes of the body, if they are announced so.
+    pub fn body_length(&self) -> Option<u64> {
+        std::str::from_utf8(self.one("content-length")?).ok()?.parse().ok()
+    }
+
+    /// RFC 9112 section 9.3.
+    fn wants_more(&self) -> bool {
+        let says = |option: &[u8]| {
+            let mut words = self.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
+            words.any(|word| word.trim_ascii().eq_ignore_ascii_case(option))
+        };
+        !says(b"close") && (!self.is_1_0 || says(b"keep-alive"))
+    }
+
+    /// RFC 9112 section 6.
+    fn announces_body(&self) -> bool {
+        self.all("transfer-encoding").next().is_some()
+            || self.all("content-length").any(|length| length.iter().any(|byte| *byte != b'0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_its_first_empty_line() {
+        let ends = |text: &str| head_length(text.as_bytes());
+        assert_eq!(ends("GET / HTTP/1.0\r\n\r\nrest"), Some(18));
+        assert_eq!(ends("\r\n\r\nGET / HTTP/1.0\r\n\r\n"), Some(22));
+        assert_eq!(ends("GET / HTTP/1.0\n\nrest"), Some(16));
+        for partial in ["", "\r\n", "\n\n\r\n", "GET / HTTP/1.0\r\n", "GET / HTTP/1.0\r\n\r"] {
+            assert_eq!(ends(partial), None, "{partial:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_what_is_announced() {
+        let has_body = |fields: &str| {
+            let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+            Request::parse(head.as_bytes()).unwrap().has_body
+        };
+        assert!(!has_body("") && !has_body("Content-Length: 0\r\n"));
+        assert!(has_body("Content-Length: 1\r\n") && has_body("Transfer-Encoding: chunked\r\n"));
+        assert!(has_body("Content-Length: 0\r\nContent-Length: 5\r\n") && has_body("Content-Length: x\r\n"));
+    }
+}

@@ -1,0 +1,360 @@
+//! The HTTP server: one task a connection, from its first byte to its last.
+//!
+//! [`converse`] is the way of a request from top to bottom: read a head, say what it asks for (`http/`), open the file
+//! (`images/`), send head and file. A file goes from the page cache to the socket inside the kernel (`send.rs`), which
+//! is why this loop is ours: a general HTTP library takes bytes, not files. Whatever is not a plain GET or HEAD goes to
+//! such a library (`other.rs`), with its connection.
+
+mod connections;
+mod other;
+mod send;
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use httpdate::HttpDate;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::event::{Event, HttpRefusal};
+use crate::http::{
+    Answer, BadHead, HEAD_LIMIT, Method, Request, Resource, Status, Validators, answer, date, head_length,
+    media, refusal, target,
+};
+use crate::images::{Content, OpenFile};
+use crate::server::files::Files;
+use crate::server::observe::Recorder;
+use crate::server::{StartError, port};
+
+use connections::Connections;
+use send::{Pace, Stopped};
+
+/// What the connections of all listeners share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    files: Files,
+    recorder: Recorder,
+    patience: Patience,
+    connections: Connections,
+}
+
+/// How long clients may take, each step of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a head, from its first byte (of the first: from the connection) to its last.
+    pub head: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// For each [`Pace::BYTES`] of an answer.
+    pub pace: Duration,
+}
+
+impl Patience {
+    /// What the server uses: 5 s for a head, 30 s between requests, 1 KiB/s for answers, so that a slow management
+    /// controller still boots.
+    pub const DEFAULT: Patience = Patience {
+        head: Duration::from_secs(5),
+        idle: Duration::from_secs(30),
+        pace: Duration::from_secs(Pace::BYTES / 1024),
+    };
+}
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: i32 = 1024;
+/// Bytes that most heads fit in.
+const HEAD_ROOM: usize = 1024;
+/// Pause before connections are accepted again after that failed, as it does when no file descriptor is left.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long, and how many bytes, a refused client is listened to, so that it reads the answer: closing a connection on
+/// which something is unread resets it (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+
+impl Service {
+    /// A service of `files`.
+    pub fn new(files: Files, recorder: Recorder, patience: Patience) -> Service {
+        Service { files, recorder, patience, connections: Connections::default() }
+    }
+
+    fn record(&self, event: &Event) {
+        self.recorder.record("http", event);
+    }
+
+    fn refused(&self, name: &str, peer: SocketAddrV4, reason: HttpRefusal) {
+        self.record(&Event::HttpRefused { name: name.to_owned(), peer, reason });
+    }
+}
+
+/// Binds the TCP port of each address.
+///
+/// # Errors
+/// Why one cannot be bound, for a person.
+pub fn bind(addresses: &[SocketAddrV4]) -> Result<Vec<std::net::TcpListener>, StartError> {
+    let listen = |address: SocketAddrV4| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+        // Connections of the server that ran before may still be closing.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    addresses
+        .iter()
+        .map(|address| listen(*address).map_err(|error| port::explain_http(*address, &error)))
+        .collect()
+}
+
+/// The threads that HTTP has for itself. They end when this is dropped, and with them all connections.
+///
+/// They are one fewer than there are processors, where there are two: the DHCP loop then finds one free. And a file
+/// that has to come from a slow disk holds up nobody but HTTP.
+#[derive(Debug)]
+pub struct Threads(Option<Runtime>);
+
+impl Threads {
+    /// Serves the connections that arrive at all `listeners`.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start(listeners: Vec<std::net::TcpListener>, service: &Service) -> io::Result<Threads> {
+        let processors = available_parallelism().map_or(1, NonZero::get);
+        let threads = processors.saturating_sub(1).max(1);
+        let runtime =
+            Builder::new_multi_thread().worker_threads(threads).thread_name("http").enable_all().build()?;
+        for listener in listeners {
+            let service = service.clone();
+            runtime.spawn(async move {
+                if let Err(error) = serve(listener, service).await {
+                    tracing::error!("HTTP cannot be served: {error}");
+                }
+            });
+        }
+        Ok(Threads(Some(runtime)))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // A runtime that waited for its threads could not be dropped by a task of another one.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Serves the connections that arrive at `listener`, until the future is dropped; that ends all of them.
+///
+/// # Errors
+/// The socket cannot be used at all.
+pub async fn serve(listener: std::net::TcpListener, service: Service) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let mut tasks = JoinSet::new();
+    loop {
+        while tasks.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, SocketAddr::V4(peer))) => match service.connections.admit(*peer.ip()) {
+                Some(place) => {
+                    let service = service.clone();
+                    tasks.spawn(async move {
+                        converse(stream, peer, &service).await;
+                        drop(place);
+                    });
+                }
+                None => {
+                    // There is room in a new connection's send buffer, and nobody is waited for.
+                    let (status, why) = told(HttpRefusal::Busy);
+                    let _ = stream.try_write(&refusal(status, why, None, now()));
+                    service.refused("", peer, HttpRefusal::Busy);
+                }
+            },
+            Ok((_, SocketAddr::V6(_))) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept HTTP connections; trying again");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers one request after the other, until the client or an error ends the connection.
+async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) {
+    // What is sent is sent in whole pieces: nothing is to wait for more. Without it, boots are only slower.
+    let _ = stream.set_nodelay(true);
+    send::keep_short(&stream);
+    let mut buffer = Vec::with_capacity(HEAD_ROOM);
+    let mut is_first = true;
+    loop {
+        let length = match read_head(&mut stream, &mut buffer, is_first, &service.patience).await {
+            Ok(Some(length)) => length,
+            Ok(None) => return,
+            Err(reason) => return refuse_and_close(stream, peer, reason, service).await,
+        };
+        is_first = false;
+        let request = match Request::parse(&buffer[..length]) {
+            Ok(request) => request,
+            Err(bad) => return refuse_and_close(stream, peer, bad.into(), service).await,
+        };
+        if request.body_length().is_some_and(|length| length > other::BODY_LIMIT) {
+            return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service).await;
+        }
+        if !request.is_plain() {
+            drop(request);
+            return other::converse(stream, buffer, peer, service).await;
+        }
+        let keep_alive = request.keep_alive;
+        if !respond(&stream, &request, peer, service).await || !keep_alive {
+            return;
+        }
+        buffer.drain(..length);
+    }
+}
+
+/// Reads on until `buffer` begins with a whole head, and says how long that is. `None` when the client said nothing
+/// more and left, or was to be left.
+async fn read_head(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    is_first: bool,
+    patience: &Patience,
+) -> Result<Option<usize>, HttpRefusal> {
+    let began = Instant::now();
+    let mut deadline = began + if is_first || !buffer.is_empty() { patience.head } else { patience.idle };
+    loop {
+        if let Some(length) = head_length(buffer) {
+            return Ok(Some(length));
+        }
+        if buffer.len() >= HEAD_LIMIT {
+            return Err(HttpRefusal::HeadTooLarge);
+        }
+        let was_empty = buffer.is_empty();
+        match timeout_at(deadline, stream.read_buf(buffer)).await {
+            Ok(Ok(0) | Err(_)) => return Ok(None),
+            Ok(Ok(_)) if was_empty && !is_first => deadline = Instant::now() + patience.head,
+            Ok(Ok(_)) => {}
+            Err(_) if was_empty => return Ok(None),
+            Err(_) => return Err(HttpRefusal::SlowHead),
+        }
+    }
+}
+
+/// Answers one GET or HEAD. Whether the connection can go on.
+async fn respond(stream: &TcpStream, request: &Request<'_>, peer: SocketAddrV4, service: &Service) -> bool {
+    let began = Instant::now();
+    let (content, resource) = match open(stream, request, peer, service) {
+        Ok(open) => open,
+        Err(reason) => {
+            service.refused(request.target, peer, reason);
+            let (status, why) = told(reason);
+            let bytes = refusal(status, why, Some(request), now());
+            return send::bytes(stream, &bytes, service.patience.pace).await.is_ok();
+        }
+    };
+    let Answer { status, head, body } = answer(request, &resource, now());
+    let (wanted, to_end) = (body.end - body.start, body.end == resource.size);
+    let is_file = request.method == Method::Get && matches!(status, Status::OK | Status::PARTIAL);
+    let sent = send::head_and_content(stream, &head, &content, body, service.patience.pace).await;
+    let file = content.name().to_owned();
+    service.record(&match sent {
+        Ok(()) if is_file => {
+            let took = began.elapsed();
+            if to_end {
+                service.files.sent(&file, *peer.ip());
+            }
+            Event::HttpSent { file, peer, bytes: wanted, to_end, took }
+        }
+        Ok(()) => Event::HttpAnswered { file, peer, status: status.code() },
+        Err(Stopped { bytes, reason }) => Event::HttpStopped { file, peer, bytes, wanted, reason },
+    });
+    sent.is_ok()
+}
+
+/// What the client gets for the name in `request`.
+fn open(
+    stream: &TcpStream,
+    request: &Request<'_>,
+    peer: SocketAddrV4,
+    service: &Service,
+) -> Result<(Content, Resource), HttpRefusal> {
+    let name = target::name(request.target).map_err(|_| HttpRefusal::BadRequest)?;
+    if name.iter().all(|byte| *byte == b'/') {
+        return Err(HttpRefusal::NotFound);
+    }
+    // Listeners are bound to IPv4 addresses, so a connection without one is one that has ended.
+    let Ok(SocketAddr::V4(server)) = stream.local_addr() else { return Err(HttpRefusal::Io) };
+    let asker = service.files.asker(*peer.ip(), *server.ip());
+    let content = service.files.find(&name, &asker)?;
+    let resource = match &content {
+        Content::File(OpenFile { file, size, name }) => {
+            let meta = file.metadata().map_err(|_| HttpRefusal::Io)?;
+            let validators = Validators::of_file(*size, meta.ino(), meta.mtime(), meta.mtime_nsec(), now());
+            Resource { size: *size, media: media::of(name), validators: Some(validators) }
+        }
+        Content::Text(_) => Resource { size: content.size(), media: media::TEXT, validators: None },
+    };
+    Ok((content, resource))
+}
+
+/// Answers with an error and ends the connection, which cannot go on: where the next request begins is not known.
+async fn refuse_and_close(mut stream: TcpStream, peer: SocketAddrV4, reason: HttpRefusal, service: &Service) {
+    service.refused("", peer, reason);
+    let (status, why) = told(reason);
+    if send::bytes(&stream, &refusal(status, why, None, now()), service.patience.pace).await.is_ok() {
+        linger(&mut stream).await;
+    }
+}
+
+/// Says that nothing more comes, and reads what the client still sends for a moment.
+async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let (mut unread, mut left) = ([0; 4096], LINGER_BYTES);
+    let end = Instant::now() + LINGER;
+    while let Ok(Ok(count @ 1..)) = timeout_at(end, stream.read(&mut unread)).await {
+        left = left.saturating_sub(count);
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// What a client is told: fixed text, which never tells a path of this machine.
+fn told(reason: HttpRefusal) -> (Status, &'static str) {
+    match reason {
+        HttpRefusal::BadRequest => (Status::BAD_REQUEST, "This is not a request for a boot file."),
+        HttpRefusal::HeadTooLarge => (Status::FIELDS_TOO_LARGE, "The request's head is too long."),
+        HttpRefusal::BodyTooLarge => (Status::CONTENT_TOO_LARGE, "The request's body is too long."),
+        HttpRefusal::SlowHead => (Status::TIMEOUT, "The request took too long."),
+        HttpRefusal::Method => (Status::METHOD_NOT_ALLOWED, "Boot files can only be read."),
+        HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
+        HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
+        HttpRefusal::Busy => (Status::UNAVAILABLE, "The server is busy, try again."),
+        HttpRefusal::Template => (Status::INTERNAL_ERROR, "The text for this machine cannot be made."),
+        HttpRefusal::Io => (Status::INTERNAL_ERROR, "The file cannot be read."),
+    }
+}
+
+impl From<BadHead> for HttpRefusal {
+    fn from(bad: BadHead) -> HttpRefusal {
+        match bad {
+            BadHead::TooLarge => HttpRefusal::HeadTooLarge,
+            BadHead::Malformed | BadHead::Host => HttpRefusal::BadRequest,
+        }
+    }
+}
+
+fn now() -> HttpDate {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    date(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

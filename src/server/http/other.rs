@@ -1,0 +1,102 @@
+//! Requests that are not a plain GET or HEAD: they go to axum, with their connection, which ends after the answer.
+//!
+//! Bodies, their encodings and their limits are a general library's trade.
+
+use std::io::Cursor;
+use std::net::SocketAddrV4;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Extension, Path};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, join};
+use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::{HEAD_LIMIT, Service, linger, told};
+use crate::event::HttpRefusal;
+use crate::server::targets::Done;
+use crate::types::MacAddr;
+
+/// Bytes of the longest body that is read.
+pub(super) const BODY_LIMIT: u64 = 64 << 10;
+
+/// Who asks, and of whom.
+#[derive(Clone)]
+struct Asked {
+    peer: SocketAddrV4,
+    service: Service,
+}
+
+/// Answers the request that begins with `begun`, which is its head at least, and closes the connection.
+pub(super) async fn converse(stream: TcpStream, begun: Vec<u8>, peer: SocketAddrV4, service: &Service) {
+    let router = router().layer(Extension(Asked { peer, service: service.clone() }));
+    let (read, write) = stream.into_split();
+    let stream = TokioIo::new(join(Cursor::new(begun).chain(read), write));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(service.patience.head)
+        .max_buf_size(HEAD_LIMIT)
+        .keep_alive(false)
+        .serve_connection(stream, TowerToHyperService::new(router))
+        .without_shutdown();
+    // A client that is too slow or speaks no HTTP is its own loss.
+    if let Ok(Ok(parts)) = timeout(service.patience.idle, connection).await {
+        linger(&mut parts.io.into_inner()).await;
+    }
+}
+
+fn router() -> Router {
+    let done = post(done).fallback(not_allowed);
+    let limit = DefaultBodyLimit::max(usize::try_from(BODY_LIMIT).unwrap_or(usize::MAX));
+    Router::new().route("/{mac}/done", done).fallback(not_allowed).layer(limit)
+}
+
+/// A machine says that it is done with what it was to start once. It may say it again.
+///
+/// 204; 404 where no machine of that MAC is in the configuration; 500 where it could not be written down.
+async fn done(Extension(asked): Extension<Asked>, uri: Uri, Path(mac): Path<String>) -> Response {
+    let starts = asked.service.files.starts().clone();
+    let Ok(mac) = mac.parse::<MacAddr>() else { return refuse(&asked, &uri, HttpRefusal::NotFound) };
+    // It waits for the disk.
+    match spawn_blocking(move || starts.done(mac)).await {
+        Ok(Ok(Done::Ended | Done::Nothing)) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Ok(Done::Unknown)) => refuse(&asked, &uri, HttpRefusal::NotFound),
+        Ok(Err(_)) | Err(_) => refuse(&asked, &uri, HttpRefusal::Io),
+    }
+}
+
+/// Boot files are only read; and a GET with a body is answered as if it were another method (RFC 9110 section 9.3.1).
+async fn not_allowed(
+    Extension(asked): Extension<Asked>,
+    uri: Uri,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    refuse(
+        &asked,
+        &uri,
+        match body {
+            Err(rejected) if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE => HttpRefusal::BodyTooLarge,
+            Err(_) => HttpRefusal::BadRequest,
+            Ok(_) => HttpRefusal::Method,
+        },
+    )
+}
+
+fn refuse(asked: &Asked, uri: &Uri, reason: HttpRefusal) -> Response {
+    asked.service.refused(&uri.to_string(), asked.peer, reason);
+    let (status, why) = told(reason);
+    let status = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = (status, format!("{why}\n")).into_response();
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}

@@ -1,0 +1,273 @@
+//! Clients over loopback: slow ones, rude ones, old ones. The clock is real; what takes 5 s outside takes 0.3 s here.
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::*;
+use crate::images::Catalog;
+use crate::server::known::Known;
+
+const SHORT: Patience = Patience {
+    head: Duration::from_millis(300),
+    idle: Duration::from_millis(600),
+    pace: Duration::from_millis(400),
+};
+
+/// A folder that is served, until this is dropped.
+struct Site {
+    folder: tempfile::TempDir,
+    address: SocketAddr,
+    server: tokio::task::JoinHandle<io::Result<()>>,
+}
+
+impl Site {
+    fn new(patience: Patience) -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x"), "content").unwrap();
+        std::fs::write(folder.path().join("empty"), "").unwrap();
+        File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
+        let files = Files::new(Catalog::open(folder.path()).unwrap(), Known::default());
+        let listener = bind(&[SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)]).unwrap().pop().unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = Service::new(files, Recorder::default(), patience);
+        Site { folder, address, server: tokio::spawn(serve(listener, service)) }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// What comes for `text`, until the server closes or says nothing for 5 s.
+    async fn exchange(&self, text: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(text.as_bytes()).await.unwrap();
+        rest(&mut stream).await
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A connection that was reset has said what it had to say.
+    let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut bytes)).await.expect("the server closes");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The next answer on a connection that stays: its head, and as many bytes as that says.
+async fn next(stream: &mut TcpStream) -> (String, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(Duration::from_secs(5), stream.read_u8()).await.unwrap().unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.split("Content-Length: ").nth(1).map_or("0", |rest| rest.lines().next().unwrap());
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+#[tokio::test]
+async fn one_connection_answers_many_requests_also_in_advance() {
+    let site = Site::new(SHORT);
+    let mut stream = site.connect().await;
+    let asked = [get("/x"), get("//empty"), get("/none"), get("/../x"), get("/"), get("/x?y")].concat();
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    for (status, text) in [
+        ("200 OK", "content"),
+        ("200 OK", ""),
+        ("404 Not Found", "There is no such boot file.\n"),
+        ("400 Bad Request", "This is not a request for a boot file.\n"),
+        ("404 Not Found", "There is no such boot file.\n"),
+        ("200 OK", "content"),
+    ] {
+        let (head, body) = next(&mut stream).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{status}: {head}");
+        assert_eq!(body, text);
+    }
+}
+
+#[tokio::test]
+async fn http_1_0_clients_get_the_file_and_the_end_of_the_connection() {
+    let site = Site::new(SHORT);
+    let answer = site.exchange("GET /x HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\ncontent"), "{answer}");
+    let text = site.exchange("GET /lanboot/whoami HTTP/1.0\r\n\r\n").await;
+    assert!(text.contains("Content-Type: text/plain") && text.contains("127.0.0.1"), "{text}");
+}
+
+#[tokio::test]
+async fn slowloris_is_closed_after_the_head_timeout_and_holds_up_nobody() {
+    let site = Site::new(SHORT);
+    let mut silent = site.connect().await;
+    let mut slow = site.connect().await;
+    let began = Instant::now();
+    let drip = async {
+        for byte in get("/x").bytes().cycle() {
+            if slow.write_u8(byte).await.is_err() || began.elapsed() > Duration::from_secs(2) {
+                break;
+            }
+            let mut answer = [0; 500];
+            match timeout(Duration::from_millis(50), slow.read(&mut answer)).await {
+                Ok(Ok(count)) => {
+                    return (began.elapsed(), String::from_utf8_lossy(&answer[..count]).into_owned());
+                }
+                _ => continue,
+            }
+        }
+        panic!("a client that sends 20 bytes a second is still listened to");
+    };
+    let asked = get("/x");
+    let ((closed_after, answer), other, silence) = tokio::join!(drip, site.exchange(&asked), async {
+        let said = rest(&mut silent).await;
+        (began.elapsed(), said)
+    });
+    assert!(answer.starts_with("HTTP/1.1 408 "), "reason=slow_head: {answer}");
+    assert!((SHORT.head..SHORT.idle).contains(&closed_after), "{closed_after:?}");
+    assert!((SHORT.head..SHORT.idle * 2).contains(&silence.0) && silence.1.is_empty(), "{silence:?}");
+    assert!(other.ends_with("content"), "{other}");
+}
+
+#[tokio::test]
+async fn a_connection_may_idle_between_requests_for_longer() {
+    let site = Site::new(SHORT);
+    let mut stream = site.connect().await;
+    stream.write_all(get("/x").as_bytes()).await.unwrap();
+    next(&mut stream).await;
+    sleep(SHORT.head + Duration::from_millis(100)).await;
+    stream.write_all(get("/x").as_bytes()).await.unwrap();
+    assert_eq!(next(&mut stream).await.1, "content");
+    let began = Instant::now();
+    assert_eq!(rest(&mut stream).await, "");
+    assert!(began.elapsed() >= SHORT.idle - Duration::from_millis(50), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+    let site = Site::new(SHORT);
+    let mut stuck = site.connect().await;
+    stuck.write_all(get("/large").as_bytes()).await.unwrap();
+    let steady = async {
+        let mut stream = site.connect().await;
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\nRange: bytes=0-16777215\r\n\r\n").await.unwrap();
+        let (mut got, mut buffer) = (0, vec![0; 256 << 10]);
+        let began = Instant::now();
+        while got < 16 << 20 {
+            let count = stream.read(&mut buffer).await.unwrap();
+            assert!(count > 0, "it was given up after {got} bytes and {:?}", began.elapsed());
+            got += count;
+            sleep(Duration::from_millis(20)).await;
+        }
+        began.elapsed()
+    };
+    let took = steady.await;
+    assert!(took > SHORT.pace * 2, "it was slow: {took:?}");
+    sleep(SHORT.pace * 2).await;
+    let got = rest(&mut stuck).await.len();
+    assert!(got > 0 && got < 64 << 20, "reason=too_slow: {got} bytes");
+}
+
+/// What is told of a file that changes under an answer: never bytes that are not its own, and no false end.
+#[tokio::test]
+async fn a_file_that_shrinks_ends_the_connection_before_its_length() {
+    let site = Site::new(SHORT);
+    let mut stream = site.connect().await;
+    stream.write_all(get("/large").as_bytes()).await.unwrap();
+    stream.readable().await.unwrap();
+    File::options().write(true).open(site.path().join("large")).unwrap().set_len(1 << 20).unwrap();
+    let got = rest(&mut stream).await.len();
+    assert!(got < 64 << 20, "reason=file_shrank: {got} bytes");
+}
+
+#[tokio::test]
+async fn w_05_heads_and_bodies_that_are_too_long_are_refused_early() {
+    let site = Site::new(SHORT);
+    let long = format!("GET /x HTTP/1.1\r\nHost: x\r\nX: {}", "y".repeat(1 << 20));
+    let answer = site.exchange(&long).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "reason=head_too_large: {answer}");
+    let many = format!("GET /x HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(100));
+    assert!(site.exchange(&many).await.starts_with("HTTP/1.1 431 "));
+
+    let post = |fields: &str, body: &str| format!("POST /x HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n{body}");
+    let announced = site.exchange(&post("Content-Length: 1073741824\r\nExpect: 100-continue", "")).await;
+    assert!(announced.starts_with("HTTP/1.1 413 "), "before any of it came: {announced}");
+    let body = "y".repeat(100 << 10);
+    let sent = site.exchange(&post("Content-Length: 102400", &body)).await;
+    assert!(sent.starts_with("HTTP/1.1 413 "), "reason=body_too_large: {sent}");
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let sent = site.exchange(&post("Transfer-Encoding: chunked", &chunked)).await;
+    assert!(sent.starts_with("HTTP/1.1 413 "), "reason=body_too_large: {sent}");
+}
+
+#[tokio::test]
+async fn files_are_only_read() {
+    let site = Site::new(SHORT);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        let text = format!("{method} /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
+        let answer = site.exchange(&text).await;
+        assert!(answer.starts_with("HTTP/1.1 405 "), "reason=method_not_allowed: {answer}");
+        assert!(answer.to_ascii_lowercase().contains("\r\nallow: get, head\r\n"), "{answer}");
+    }
+    assert_eq!(std::fs::read_to_string(site.path().join("x")).unwrap(), "content");
+    let garbage = site.exchange("\x16\x03\x01\x02\0\x01\0\x01\r\n\r\n").await;
+    assert!(garbage.starts_with("HTTP/1.1 400 "), "reason=bad_request, TLS: {garbage}");
+}
+
+/// What it ends is tested with what remembers it, in server/targets.rs, and over the real binary in tests/serve_http.rs.
+#[tokio::test]
+async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
+    let site = Site::new(SHORT);
+    for path in ["/52:54:00:12:34:56/done", "/nobody/done"] {
+        let answer =
+            site.exchange(&format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_65th_connection_of_a_client_is_told_to_come_back() {
+    let site = Site::new(Patience { head: Duration::from_secs(20), ..SHORT });
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(site.connect().await);
+    }
+    let refused = rest(&mut site.connect().await).await;
+    assert!(
+        refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: 1\r\n"),
+        "reason=busy: {refused}"
+    );
+    held.clear();
+    // The server notices each end on its own.
+    sleep(Duration::from_millis(200)).await;
+    assert!(site.exchange("GET /x HTTP/1.0\r\n\r\n").await.ends_with("content"));
+}
+
+#[test]
+fn every_refusal_has_the_status_that_says_it() {
+    let code = |reason| told(reason).0.code();
+    assert_eq!(code(HttpRefusal::from(crate::event::Refusal::AccessDenied)), 403);
+    assert_eq!(code(HttpRefusal::from(crate::event::Refusal::BadName)), 404, "HttpRefusal::BadName");
+    assert_eq!((code(HttpRefusal::NotFound), code(HttpRefusal::AccessDenied)), (404, 403));
+    assert_eq!(
+        (code(HttpRefusal::Busy), code(HttpRefusal::Io), code(HttpRefusal::Template)),
+        (503, 500, 500)
+    );
+}
