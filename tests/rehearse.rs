@@ -157,3 +157,21 @@ fn nothing_to_rehearse_is_no_failure_and_a_bad_file_is() {
     fs::write(folder.path().join("config.yaml"), "dhcp: {mode: maybe}\n").unwrap();
     assert_eq!(lanboot(folder.path(), &["rehearse"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_menu_is_answered_and_its_first_item_loaded_in_both_modes() {
+    for mode in [SERVER, "mode: proxy"] {
+        let config = format!(
+            "dhcp: {{{mode}}}\nboot: {{arch: {{uefi-x64: snponly.efi}}, timeout: 0, prompt: x, \
+             menu: [{{text: one, file: other.efi}}, {{text: disk, local: true}}]}}\n"
+        );
+        let folder = lab(&["snponly.efi", "other.efi", "boot.ipxe"], &config);
+        let output = lanboot(folder.path(), &["rehearse", "--json"]);
+        let told = told(&rows(&output));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(told[0].ends_with(": boots other.efi"), "{told:?}");
+        fs::write(folder.path().join("config.yaml"), config.replace("timeout: 0", "timeout: off")).unwrap();
+        let waiting = rows(&lanboot(folder.path(), &["rehearse", "--json"]));
+        assert_eq!(waiting[0]["verdict"], "waits", "{mode}: {waiting:?}");
+    }
+}

@@ -204,7 +204,10 @@ impl Course<'_> {
         let foreign = kind.and_then(|kind| Some((kind, config::starts(asker.arch, &name, kind)?)));
         if let Some((kind, starts)) = foreign {
             let why = format!("{name} is {kind}, but {} starts {starts}", asker.arch);
-            let advice = format!("map another file in boot.arch.{}", asker.arch);
+            let advice = format!(
+                "name one for {} where this one is named: boot.arch, its machine, or boot.menu",
+                asker.arch
+            );
             return Ending::Fails(Trouble { code: DOES_NOT_START.to_owned(), why, advice });
         }
         let loader = match kind {

@@ -15,6 +15,7 @@ use crate::lease::{LeaseBook, LeaseChange};
 use crate::probe::models::{Asker, Heard, Question};
 use crate::server::files::{self, Files};
 use crate::server::known::{Known, KnownMachine};
+use crate::server::targets::Starts;
 use crate::types::{Ipv4Network, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
 use crate::wire::option::code;
@@ -51,7 +52,9 @@ impl Site {
         let free: Vec<Ipv4Addr> =
             network.into_iter().flat_map(|network| free_addresses(network, settings)).take(3).collect();
         let address = |place: usize| free.get(place).copied().unwrap_or(Ipv4Addr::LOCALHOST);
-        let files = Catalog::open(&config.images).ok().map(|catalog| Files::new(catalog, Known::default()));
+        let starts = || Starts::forgetful(config);
+        let files = Catalog::open(&config.images).ok();
+        let files = files.map(|catalog| Files::new(catalog, Known::default()).starting(starts()));
         Site {
             // Nobody is there who could use an address.
             settings: Settings { conflict_check: None, ..settings.clone() },
