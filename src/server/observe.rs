@@ -1,16 +1,18 @@
 //! The one place where events become log lines and counters.
 
 use std::collections::HashMap;
-use std::fmt::Write;
-use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::event::{Client, DropReason, Event, HttpRefusal, Message, Refusal, Stop, Unanswered};
-use crate::types::{Escaped, Firmware, Ipv4Network, MacAddr};
+use crate::event::{DropReason, Event, HttpRefusal, Refusal, Unanswered};
+use crate::types::Ipv4Network;
+
+use line::line;
+
+mod line;
 
 /// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
 #[derive(Clone, Debug, Default)]
@@ -153,215 +155,13 @@ fn level(event: &Event) -> Level {
     }
 }
 
-/// The log line of an event. The verbs are those that people grep for.
-fn line(interface: &str, event: &Event) -> String {
-    match event {
-        Event::Received { message, client } => format!("{}({interface}) {}", message.name(), who(client)),
-        Event::Answered { message, address, client, file, note } => {
-            let mut line = format!("{}({interface})", message.name());
-            if !address.is_unspecified() {
-                let _ = write!(line, " {address}");
-            }
-            let _ = write!(line, " {}", hardware(client));
-            if let Some((file, rule)) = file {
-                // A menu whose first item loads nothing.
-                let file = if file.is_empty() { "none" } else { file };
-                let _ = write!(line, " file={file} rule={rule}");
-            }
-            if let Some(note) = note {
-                let _ = write!(line, ": {note}");
-            }
-            line
-        }
-        Event::Released { address, client } => {
-            format!("released({interface}) {address} {}", hardware(client))
-        }
-        Event::Declined { address, client } => format!(
-            "declined({interface}) {address} {}: another machine uses that address; it is offered to nobody for a while",
-            hardware(client)
-        ),
-        Event::Conflict { address, by } => {
-            let by = by.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
-            format!("conflict({interface}) {address} is used by {by}; it is offered to nobody for a while")
-        }
-        Event::Looping { client, file, times, within, gets_script } => {
-            let why = if *gets_script {
-                "it seems to be an iPXE that does not say so (neither option 77 nor 175) and loads itself; from now on \
-                 it gets the script of boot.ipxe"
-            } else {
-                "that file does not come, does not start or leads back here; its screen says which"
-            };
-            let within = within.as_secs();
-            format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
-        }
-        Event::Exhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
-        Event::Stranger { message, address, client, server, from } => {
-            stranger(interface, *message, *address, (*client, *server, *from))
-        }
-        Event::Dropped { reason, client } => {
-            let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
-            format!("dropped({interface}){client} reason={}", reason.name())
-        }
-        _ => tftp_line(event),
-    }
-}
-
-/// The log line of an event of TFTP, and beyond that of HTTP.
-fn tftp_line(event: &Event) -> String {
-    match event {
-        Event::TftpSent { file, peer, bytes, took, resent } => {
-            let mut line =
-                format!("sent {} to {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took));
-            let _ = write!(line, " {}/s", size(rate(*bytes, *took)));
-            if *resent > 0 {
-                let _ = write!(line, " resent={resent}");
-            }
-            line
-        }
-        Event::TftpSizeProbe { file, peer } => format!("size_probe {} by {}", escaped(file), peer.ip()),
-        Event::TftpStopped { file, peer, bytes, size: whole, took, resent, stop, choking_on } => {
-            let mut line = format!("stopped sending {} to {}", escaped(file), peer.ip());
-            let _ = write!(line, " after {} of {} {}", size(*bytes), size(*whole), seconds(*took));
-            let _ = write!(line, " resent={resent}: {}", why(stop));
-            if let Some(block_size) = choking_on {
-                let _ = write!(
-                    line,
-                    "; it took the options and never block 1, so it may be choking on blocks of {block_size} bytes: \
-                     set `tftp.max_block_size` lower"
-                );
-            }
-            line
-        }
-        Event::TftpUnanswered { peer, reason } => format!("dropped(tftp) {peer} reason={}", reason.name()),
-        Event::TftpReceived { file, peer, bytes, took } => {
-            format!("received {} from {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took))
-        }
-        Event::TftpUploadStopped { file, peer, bytes, why } => format!(
-            "stopped receiving {} from {} after {}: {}; nothing is kept",
-            escaped(file),
-            peer.ip(),
-            size(*bytes),
-            why.name()
-        ),
-        Event::TftpRefused { name, peer, reason } => {
-            format!("refused {} to {} reason={}", escaped(name), peer.ip(), reason.name())
-        }
-        _ => http_line(event),
-    }
-}
-
-/// The log line of an event of HTTP; empty for any other.
-fn http_line(event: &Event) -> String {
-    match event {
-        Event::HttpSent { file, peer, bytes, took, .. } => {
-            format!("sent {} to {} {} {} by HTTP", escaped(file), peer.ip(), size(*bytes), seconds(*took))
-        }
-        Event::HttpAnswered { file, peer, status } => {
-            format!("answered {} to {} status={status}", escaped(file), peer.ip())
-        }
-        Event::HttpStopped { file, peer, bytes, wanted, reason } => format!(
-            "stopped sending {} to {} by HTTP after {} of {} reason={}",
-            escaped(file),
-            peer.ip(),
-            size(*bytes),
-            size(*wanted),
-            reason.name()
-        ),
-        Event::HttpRefused { name, peer, reason } => {
-            format!("refused {} to {} by HTTP reason={}", escaped(name), peer.ip(), reason.name())
-        }
-        _ => String::new(),
-    }
-}
-
-fn why(stop: &Stop) -> String {
-    let text = match stop {
-        Stop::Silent => "the client went silent",
-        Stop::Refused { code, message } => {
-            return format!("the client sent error {code} \"{}\"", escaped(message));
-        }
-        Stop::Unreachable => "the client closed its port",
-        Stop::Replaced => "the client asked anew",
-        Stop::Evicted => "the client had acknowledged nothing, and others needed its place",
-        Stop::Unreadable => "the file could not be read on, or became shorter",
-        Stop::ServerStops => "lanboot stops",
-    };
-    text.to_owned()
-}
-
-/// Bytes a second.
-fn rate(bytes: u64, took: Duration) -> u64 {
-    (bytes as f64 / took.as_secs_f64().max(0.000_001)) as u64
-}
-
-fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -> String {
-    format!(
-        "exhausted({interface}) {subnet} has no address left for {}, of a pool of {size}: enlarge `pool`, shorten \
-         `lease`, or see who has what with `lanboot leases`",
-        who(client)
-    )
-}
-
-fn stranger(
-    interface: &str,
-    message: Message,
-    address: Ipv4Addr,
-    (client, server, from): (Option<MacAddr>, Ipv4Addr, Option<MacAddr>),
-) -> String {
-    let mut line = format!("stranger({interface}) {server}");
-    if let Some(from) = from {
-        let _ = write!(line, " at {from}");
-    }
-    let _ = match message {
-        Message::Request => write!(line, " was taken for DHCP server"),
-        message => write!(line, " sent {}", message.name()),
-    };
-    if !address.is_unspecified() {
-        let _ = write!(line, " of {address}");
-    }
-    let by = if message == Message::Request { "by" } else { "to" };
-    let _ = write!(line, " {by} {}", client.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string()));
-    line + ": another DHCP server answers here, and a client takes either one's address; switch one of them off, or use \
-            `mode: proxy`"
-}
-
-fn hardware(client: &Client) -> String {
-    client.mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string())
-}
-
-fn who(client: &Client) -> String {
-    let mut text = hardware(client);
-    if client.firmware != Firmware::Other {
-        let _ = write!(text, " {}", client.firmware);
-    }
-    if let Some(arch) = client.arch {
-        let _ = write!(text, " {arch}");
-    }
-    text
-}
-
-fn escaped(text: &str) -> Escaped<'_> {
-    Escaped(text.as_bytes())
-}
-
-/// `1.0 MiB`
-fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
-        None => format!("{bytes} B"),
-    }
-}
-
-fn seconds(took: Duration) -> String {
-    format!("{:.1} s", took.as_secs_f64())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::HttpStop;
-    use crate::types::{Arch, Rule};
+    use std::net::Ipv4Addr;
+
+    use crate::event::{Client, HttpStop, Message, Refusal, Stop};
+    use crate::types::{Arch, Firmware, MacAddr, Rule};
 
     fn client() -> Client {
         Client {
@@ -455,7 +255,7 @@ mod tests {
         let peer = "192.168.77.50:2070".parse().unwrap();
         let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
         let refused_by_client = Stop::Refused { code: 3, message: "full\n".into() };
-        assert_eq!(why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
+        assert_eq!(line::why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
         assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
     }
 
