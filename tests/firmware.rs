@@ -201,6 +201,8 @@ fn demo_vm_without_root_says_what_to_run() {
     if !ready("firmware demo_vm_without_root_says_what_to_run", &[NETWORK]) {
         return;
     }
+    // A process that another test starts meanwhile would keep the copy open for writing, and so not to be executed.
+    let _alone = one_at_a_time();
     // Copied, because the build folder may be closed to other users.
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
