@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use lab::{Site, ready};
+use lab::{DNSMASQ, Site, dnsmasq, ready};
 use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREQUEST, FLAG_BROADCAST, Message, MessageType, until_nul};
@@ -20,8 +20,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use socket2::{Domain, Protocol, Socket, Type};
 
-const NEEDS: &[Need] =
-    &[Need { what: "dnsmasq", package: "dnsmasq-base" }, Need { what: "udhcpc", package: "udhcpc" }];
+const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
 
 const LANBOOT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 254);
@@ -32,7 +31,7 @@ const BOOT: &str = "boot: {arch: {bios: undionly.kpxe, uefi-x64: snponly.efi}}";
 
 #[test]
 fn a_proxy_beside_dnsmasq_on_another_computer() {
-    if !ready("beside a_proxy_beside_dnsmasq_on_another_computer", &[NETWORK, NEEDS]) {
+    if !ready("beside a_proxy_beside_dnsmasq_on_another_computer", &[NETWORK, DNSMASQ, UDHCPC]) {
         return;
     }
     let site = Site::new(&[]);
@@ -47,7 +46,7 @@ fn a_proxy_beside_dnsmasq_on_another_computer() {
 #[test]
 fn a_proxy_beside_dnsmasq_on_the_same_computer_whichever_starts_first() {
     let name = "beside a_proxy_beside_dnsmasq_on_the_same_computer_whichever_starts_first";
-    if !ready(name, &[NETWORK, NEEDS]) {
+    if !ready(name, &[NETWORK, DNSMASQ, UDHCPC]) {
         return;
     }
     let site = Site::new(&[]);
@@ -90,7 +89,7 @@ fn a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac() {
 #[test]
 fn without_cap_net_raw_the_port_is_shared_with_who_lets_us() {
     let name = "beside without_cap_net_raw_the_port_is_shared_with_who_lets_us";
-    if !ready(name, &[NETWORK, NEEDS]) {
+    if !ready(name, &[NETWORK, DNSMASQ, UDHCPC]) {
         return;
     }
     let site = Site::new(&[]);
@@ -119,6 +118,32 @@ fn without_cap_net_raw_the_port_is_shared_with_who_lets_us() {
     let said = "0.0.0.0:67 is in use by dnsmasq";
     assert!(server.wait_for(said, LIMIT), "{}", server.drain());
     assert!(server.wait_for("CAP_NET_RAW", LIMIT), "{}", server.drain());
+}
+
+#[test]
+fn what_the_computer_of_a_proxy_sends_itself_is_heard() {
+    if !ready("beside what_the_computer_of_a_proxy_sends_itself_is_heard", &[NETWORK, DNSMASQ]) {
+        return;
+    }
+    let probe = |host: &Namespace, arguments: &str| {
+        let mut command = host.command(lab::LANBOOT);
+        let output = command.arg("probe").args(arguments.split(' ')).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let site = Site::new(&[("undionly.kpxe", b"MZ"), ("snponly.efi", b"MZ")]);
+    let config = site.configure(BOOT);
+    let other = site.network.host("52:54:00:77:00:fe").unwrap();
+    other.ip(&format!("addr add {OTHER}/24 dev eth0")).unwrap();
+    let mut server = site.serve(&config);
+    for (computer, address) in [(&other, OTHER), (site.network.namespace(), LANBOOT)] {
+        let mut dnsmasq = dnsmasq(computer, &[]);
+        for arch in ["bios", "uefi-x64"] {
+            let arguments = format!("--interface br0 --arch {arch} --collect 1");
+            let out = probe(site.network.namespace(), &arguments);
+            assert!(out.contains("booted: "), "{out}\n{}\n{}", server.drain(), dnsmasq.drain());
+            assert!(out.contains(&format!(" from {address}, no file")), "{out}");
+        }
+    }
 }
 
 const BIOS: (&[u8], u8) = (b"PXEClient:Arch:00000:UNDI:002001", 0);
@@ -182,17 +207,6 @@ fn system_gets_and_renews_its_address(site: &Site, host: &Namespace) -> Ipv4Addr
     kill(client.pid(), Signal::SIGUSR1).unwrap();
     assert!(client.wait_for("EVENT renew 192.168.77.1", LIMIT), "{}", client.drain());
     bound.trim_end_matches('.').parse().unwrap()
-}
-
-/// dnsmasq with addresses from .100 to .199 and nothing to boot, once it listens.
-fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
-    let mut command = host.command("dnsmasq");
-    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--no-ping"]);
-    command.args(["--dhcp-range=192.168.77.100,192.168.77.199,10m", "--log-facility=-", "--leasefile-ro"]);
-    command.args(["--dhcp-authoritative"]).args(more);
-    let mut running = Running::spawn(command).unwrap();
-    assert!(running.wait_for("DHCP, IP range", LIMIT), "{}", running.drain());
-    running
 }
 
 fn message(kind: MessageType, (class, arch): (&[u8], u8)) -> Message {

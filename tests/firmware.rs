@@ -1,5 +1,5 @@
 //! Real firmware boots from `lanboot serve`: QEMU with SeaBIOS and iPXE, and with UEFI (OVMF for x64, AAVMF for arm64), in
-//! a network namespace; beside the server, and behind a relay agent.
+//! a network namespace; beside the server, behind a relay agent, and beside another DHCP server.
 //!
 //! Needs root, QEMU and the firmware (`tests/run` installs them on Debian); skipped by name without, failed with
 //! CI=true.
@@ -7,12 +7,20 @@
 mod lab;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::thread::sleep;
 use std::time::Duration;
 
-use lab::{AAVMF, GRUB_ARM64, LANBOOT, RELAY, SERVER, Site, arm64_machine, one_at_a_time, ready, until};
-use lanboot::cli::demo::lab::{Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, run};
+use lab::{
+    AAVMF, DNSMASQ, GRUB_ARM64, LANBOOT, RELAY, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time, ready,
+    until,
+};
+use lanboot::cli::demo::lab::{
+    Firmware, NETWORK, Namespace, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
+};
 
 const MAC: &str = "52:54:00:77:00:01";
 
@@ -104,6 +112,52 @@ fn uefi_boots_ipxe_and_then_the_script_behind_a_relay_agent() {
 }
 
 #[test]
+fn seabios_with_ipxe_boots_by_a_proxy_beside_another_dhcp_server() {
+    let name = "firmware seabios_with_ipxe_boots_by_a_proxy_beside_another_dhcp_server";
+    if ready(name, &[NETWORK, SEABIOS, DNSMASQ]) {
+        let said = boots_by_a_proxy(Firmware::SeaBios);
+        assert!(said.contains("file=boot.ipxe"), "{said}");
+    }
+}
+
+#[test]
+fn uefi_asks_port_4011_and_boots_by_a_proxy_beside_another_dhcp_server() {
+    let name = "firmware uefi_asks_port_4011_and_boots_by_a_proxy_beside_another_dhcp_server";
+    if ready(name, &[NETWORK, OVMF, DNSMASQ]) {
+        let said = boots_by_a_proxy(Firmware::Ovmf);
+        // A proxy hears REQUESTs on port 67 too, and says nothing of them.
+        assert!(said.contains(&format!("DHCPREQUEST(br0) {MAC} PXE uefi-x64")), "{said}");
+        let from_4011 = |line: &str| {
+            line.contains("PROXYDHCP(br0) 192.168.77.1")
+                && line.contains(" file=snponly.efi rule=boot.arch.uefi-x64")
+        };
+        assert!(said.lines().any(from_4011), "{said}");
+    }
+}
+
+#[test]
+fn uefi_boots_the_first_item_of_a_menu_that_does_not_wait() {
+    if ready("firmware uefi_boots_the_first_item_of_a_menu_that_does_not_wait", &[NETWORK, OVMF, DNSMASQ]) {
+        boots_by_a_menu("0", "first.efi", |_, _| {});
+    }
+}
+
+#[test]
+fn uefi_shows_the_menu_and_boots_the_item_that_is_chosen() {
+    if ready("firmware uefi_shows_the_menu_and_boots_the_item_that_is_chosen", &[NETWORK, OVMF, DNSMASQ]) {
+        boots_by_a_menu("30s", "second.efi", |console, keyboard| {
+            assert!(console.wait_for("Lanboot menu by F8", LIMIT), "{}", console.drain());
+            press(keyboard, "f8");
+            for text in ["Item one", "Item two", "Local disk"] {
+                assert!(console.wait_for(text, LIMIT), "{}", console.drain());
+            }
+            press(keyboard, "down");
+            press(keyboard, "ret");
+        });
+    }
+}
+
+#[test]
 fn the_menu_of_boot_images_leaves_for_the_local_disk() {
     if !ready("firmware the_menu_of_boot_images_leaves_for_the_local_disk", &[NETWORK, SEABIOS]) {
         return;
@@ -147,6 +201,8 @@ fn demo_vm_without_root_says_what_to_run() {
     if !ready("firmware demo_vm_without_root_says_what_to_run", &[NETWORK]) {
         return;
     }
+    // A process that another test starts meanwhile would keep the copy open for writing, and so not to be executed.
+    let _alone = one_at_a_time();
     // Copied, because the build folder may be closed to other users.
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -181,6 +237,68 @@ fn site(firmware: Firmware) -> Site {
         Firmware::SeaBios => b"MZ".to_vec(),
     };
     Site::new(&[("boot.ipxe", script.as_bytes()), ("snponly.efi", &loader)])
+}
+
+/// A machine boots where another host's dnsmasq gives the addresses and lanboot only the boot files; what lanboot said.
+fn boots_by_a_proxy(firmware: Firmware) -> String {
+    let _alone = one_at_a_time();
+    let site = site(firmware);
+    let config =
+        site.configure("dhcp: {mode: proxy}\nboot: {arch: {uefi-x64: snponly.efi}, ipxe: boot.ipxe}");
+    let other = other_computer(&site);
+    let _dnsmasq = dnsmasq(&other, &[]);
+    let mut server = site.serve(&config);
+    let address = boot(&site.network, &site, firmware, &mut server);
+    assert!(address.starts_with("192.168.77.1"), "an address of dnsmasq's: {address}");
+    assert!(!site.folder.path().join("state/leases.db").exists(), "a proxy gives no leases");
+    server.drain().to_owned()
+}
+
+/// UEFI boots beside dnsmasq by a menu of three items, where `choose` does what a person at it does, and loads `file`,
+/// for which it asks on port 4011.
+fn boots_by_a_menu(timeout: &str, file: &str, choose: impl FnOnce(&mut Running, &mut UnixStream)) {
+    let _alone = one_at_a_time();
+    let site = site(Firmware::Ovmf);
+    for name in ["first.efi", "second.efi"] {
+        fs::copy(SNPONLY, site.folder.path().join("boot-images").join(name)).unwrap();
+    }
+    let config = site.configure(&format!(
+        "dhcp: {{mode: proxy}}\nboot:\n  arch: {{uefi-x64: snponly.efi}}\n  ipxe: boot.ipxe\n  \
+         prompt: Lanboot menu by F8\n  timeout: {timeout}\n  menu:\n    - {{text: Item one, file: first.efi}}\n    \
+         - {{text: Item two, file: second.efi}}\n    - {{text: Local disk, local: true}}"
+    ));
+    let other = other_computer(&site);
+    let _dnsmasq = dnsmasq(&other, &[]);
+    let mut server = site.serve(&config);
+    let path = site.folder.path().join("monitor");
+    let monitor = format!("unix:{},server=on,wait=off", path.display());
+    let arguments = ["-monitor", &monitor];
+    let mut console =
+        machine_with(&site.network, Firmware::Ovmf, MAC, site.folder.path(), &arguments).unwrap();
+    until(|| path.exists(), "QEMU has a monitor");
+    choose(&mut console, &mut UnixStream::connect(&path).unwrap());
+    let address = booted_at(&mut console, &mut server);
+    assert!(address.starts_with("192.168.77.1"), "an address of dnsmasq's: {address}");
+    let said = server.drain();
+    assert!(said.contains(&format!("DHCPREQUEST(br0) {MAC} PXE uefi-x64")), "{said}");
+    let chosen = |line: &str| {
+        line.contains("PROXYDHCP(br0) 192.168.77.1") && line.contains(&format!(" file={file} rule=boot.menu"))
+    };
+    assert!(said.lines().any(chosen), "{said}");
+    assert!(said.contains(&format!("sent {file} to ")), "{said}");
+}
+
+/// A host with an address for a DHCP server.
+fn other_computer(site: &Site) -> Namespace {
+    let other = site.network.host("52:54:00:77:00:fe").unwrap();
+    other.ip("addr add 192.168.77.254/24 dev eth0").unwrap();
+    other
+}
+
+/// Presses a key on the machine's keyboard, which is slow to take the next.
+fn press(monitor: &mut UnixStream, key: &str) {
+    writeln!(monitor, "sendkey {key}").unwrap();
+    sleep(Duration::from_millis(500));
 }
 
 /// A machine boots from another network, of whose packets the server sees only what a relay agent passes on.

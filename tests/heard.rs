@@ -109,6 +109,10 @@ fn what_is_ours_or_no_servers_is_no_stranger() {
     assert_eq!(strangers(&world), []);
     world.arrival.mode = Mode::Proxy;
     assert!(world.hear(&said(Some(MessageType::Offer), OTHER, CLIENT), OTHER, OTHERS_MAC).is_some());
+    let same_computer = said(Some(MessageType::Offer), SERVER, CLIENT);
+    assert_eq!(world.hear(&same_computer, SERVER, OTHERS_MAC).map(|given| given.address), Some(CLIENT));
+    let our_own = said(Some(MessageType::Offer), SERVER, Ipv4Addr::UNSPECIFIED);
+    assert_eq!(world.hear(&our_own, SERVER, OTHERS_MAC), None);
     assert_eq!(strangers(&world), [], "beside a proxy there is another server");
 }
 

@@ -71,7 +71,10 @@ pub fn given(message: &Message, source: Ipv4Addr, from: MacAddr, arrival: &Arriv
     // A relay agent's copy of our reply may have its own address in place of ours (RFC 5107).
     let is_ours = |address| arrival.addresses.contains(&address);
     let by_relay = !message.giaddr.is_unspecified() && (server == message.giaddr || is_ours(message.siaddr));
-    if server.is_unspecified() || is_ours(server) || is_ours(source) || by_relay {
+    // A proxy gives no address: who gives one from here is another server on this computer.
+    let is_own = (is_ours(server) || is_ours(source))
+        && (arrival.mode == Mode::Server || message.yiaddr.is_unspecified());
+    if server.is_unspecified() || is_own || by_relay {
         return None;
     }
     Some(Given { message: kind, address: message.yiaddr, client: message.mac(), server, from })

@@ -51,7 +51,8 @@ pub fn route(
     if yiaddr.is_unspecified() {
         // An INFORM without the ciaddr it must have: its IP header tells where it comes from.
         let source = *arrival.source.ip();
-        let known = !source.is_unspecified();
+        // What goes to an address of this computer never reaches the wire, where a client on it may listen.
+        let known = !source.is_unspecified() && !arrival.addresses.contains(&source);
         return if known { Route::Unicast(SocketAddrV4::new(source, ports.client)) } else { everyone };
     }
     match request.mac() {

@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use crate::dhcp::route::Route;
 use crate::server::interface::Interface;
 use crate::server::socket::{Envelope, Outgoing};
+use crate::wire::dhcp::BOOTREQUEST;
 use crate::wire::frame::{Datagram, udp_datagram, udp_packet};
 
 /// Bytes of a frame that are read: more than Ethernet carries.
@@ -23,6 +24,8 @@ pub const FRAME: usize = 2048;
 /// Bytes the kernel may queue for us while we are busy.
 const RECEIVE_QUEUE: usize = 2 << 20;
 const ETH_P_IP: u16 = 0x0800;
+/// Every frame, and those too that this computer sends itself.
+const ETH_P_ALL: u16 = 0x0003;
 
 /// What sends.
 #[derive(Debug)]
@@ -43,13 +46,14 @@ pub struct Tap {
 
 impl Taps {
     /// Opens the sockets on those of `interfaces` that are Ethernet: what sends from `port`, and what hears UDP to the
-    /// ports `heard`, one for each interface.
+    /// ports `heard`, one for each interface. Where that is `port` too, as it is beside another DHCP server, they also
+    /// hear the clients and the DHCP server on this computer.
     pub fn open(interfaces: &[Interface], heard: &[u16], port: u16) -> io::Result<(Taps, Vec<Tap>)> {
         let mut taps = Vec::new();
         let mut wires = HashMap::new();
         for interface in interfaces {
             let Some(link) = &interface.link else { continue };
-            taps.push(Tap::open(interface.index, link, heard)?);
+            taps.push(Tap::open(interface.index, link, heard, port)?);
             let wire = raw()?;
             wire.set_broadcast(true)?;
             wire.bind_device(Some(interface.name.as_bytes()))?;
@@ -85,10 +89,12 @@ fn raw() -> io::Result<Socket> {
 }
 
 impl Tap {
-    fn open(index: u32, link: &LinkAddr, heard: &[u16]) -> io::Result<Tap> {
-        let protocol = Protocol::from(i32::from(ETH_P_IP.to_be()));
+    fn open(index: u32, link: &LinkAddr, heard: &[u16], server: u16) -> io::Result<Tap> {
+        // Who holds the server's port is the only server here, and need not be shown each of its own replies.
+        let protocol = if heard.contains(&server) { ETH_P_ALL } else { ETH_P_IP };
+        let protocol = Protocol::from(i32::from(protocol.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-        socket.attach_filter(&udp_to(heard))?;
+        socket.attach_filter(&udp_to(heard, server))?;
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
         bind(socket.as_raw_fd(), link)?;
@@ -121,19 +127,32 @@ impl AsRawFd for Tap {
     }
 }
 
-/// A filter for the kernel: whole UDP datagrams in Ethernet frames to one of `ports`.
-fn udp_to(ports: &[u16]) -> Vec<SockFilter> {
-    // The classic BPF instructions that are needed, by their opcodes in linux/bpf_common.h.
+/// A filter for the kernel: whole UDP datagrams in Ethernet frames of no VLAN to one of `ports`. Of what this computer
+/// sends, only requests to everyone, and replies that give a client an address: ours, as a proxy's, give none, and what a
+/// relay agent here sends to its server, which has the port `server`, is between those two.
+fn udp_to(ports: &[u16], server: u16) -> Vec<SockFilter> {
+    // The classic BPF instructions that are needed, by their opcodes in linux/bpf_common.h, and what the kernel knows of
+    // a frame, by its place in linux/filter.h.
+    const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF: u16 = 0x28;
     const LOAD_BYTE: u16 = 0x30;
+    const LOAD_WORD_AT_X: u16 = 0x40;
     const LOAD_HALF_AT_X: u16 = 0x48;
+    const LOAD_BYTE_AT_X: u16 = 0x50;
     const X_IS_IP_HEADER_LEN: u16 = 0xb1;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const JUMP_IF_SET: u16 = 0x45;
     const RETURN: u16 = 0x06;
-    // Where the comparisons with the ports begin; behind them stand reject and accept.
-    const COMPARE: usize = 8;
+    const PACKET_TYPE: u32 = 0xffff_f004;
+    const VLAN_TAG: u32 = 0xffff_f02c;
+    const HAS_VLAN_TAG: u32 = 0xffff_f030;
+    const PACKET_OUTGOING: u32 = 4;
+    // Where the comparisons with the ports begin; behind them stand reject, the look at what we send, and accept.
+    const COMPARE: usize = 12;
     let reject = COMPARE + ports.len();
+    let own = reject + 1;
+    let deny = own + 10;
+    let accept = deny + 1;
     // A jump counts from the next instruction. There are a handful of ports, so it is short.
     let jump = |from: usize, to: usize| u8::try_from(to - from - 1).unwrap_or(u8::MAX);
     let mut filter = vec![
@@ -143,13 +162,33 @@ fn udp_to(ports: &[u16]) -> Vec<SockFilter> {
         SockFilter::new(JUMP_IF_EQUAL, 0, jump(3, reject), 17),
         SockFilter::new(LOAD_HALF, 0, 0, 20),
         SockFilter::new(JUMP_IF_SET, jump(5, reject), 0, 0x3fff),
+        // VLAN 0 is none: such a tag only says a priority.
+        SockFilter::new(LOAD_WORD, 0, 0, HAS_VLAN_TAG),
+        SockFilter::new(JUMP_IF_EQUAL, jump(7, 10), 0, 0),
+        SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG),
+        SockFilter::new(JUMP_IF_SET, jump(9, reject), 0, 0x0fff),
         SockFilter::new(X_IS_IP_HEADER_LEN, 0, 0, 14),
         SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
     ];
     for (i, port) in ports.iter().enumerate() {
-        filter.push(SockFilter::new(JUMP_IF_EQUAL, jump(COMPARE + i, reject + 1), 0, u32::from(*port)));
+        filter.push(SockFilter::new(JUMP_IF_EQUAL, jump(COMPARE + i, own), 0, u32::from(*port)));
     }
-    filter.push(SockFilter::new(RETURN, 0, 0, 0));
-    filter.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+    let no = || SockFilter::new(RETURN, 0, 0, 0);
+    filter.extend([
+        no(),
+        SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE),
+        SockFilter::new(JUMP_IF_EQUAL, 0, jump(own + 1, accept), PACKET_OUTGOING),
+        SockFilter::new(LOAD_BYTE_AT_X, 0, 0, 22),
+        SockFilter::new(JUMP_IF_EQUAL, 0, jump(own + 3, own + 6), u32::from(BOOTREQUEST)),
+        SockFilter::new(LOAD_WORD, 0, 0, 30),
+        SockFilter::new(JUMP_IF_EQUAL, jump(own + 5, accept), jump(own + 5, deny), u32::MAX),
+        // The address that a reply gives.
+        SockFilter::new(LOAD_WORD_AT_X, 0, 0, 38),
+        SockFilter::new(JUMP_IF_EQUAL, jump(own + 7, deny), 0, 0),
+        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
+        SockFilter::new(JUMP_IF_EQUAL, jump(own + 9, deny), jump(own + 9, accept), u32::from(server)),
+        no(),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]);
     filter
 }

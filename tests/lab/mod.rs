@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lanboot::cli::demo::lab::{self, Need, Network, Running};
+use lanboot::cli::demo::lab::{self, Namespace, Need, Network, Running};
 use tempfile::TempDir;
 
 /// The binary under test.
@@ -170,6 +170,20 @@ pub fn arm64_machine(network: &Network, mac: &str, dir: &Path) -> Running {
     qemu.args(["-device", &format!("virtio-net-pci,netdev=lan,mac={mac},bootindex=0,romfile=")]);
     qemu.args(["-device", "virtio-rng-pci"]);
     Running::spawn(qemu).unwrap()
+}
+
+/// What [`dnsmasq`] needs.
+pub const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
+
+/// dnsmasq with addresses from .100 to .199 and nothing to boot, once it listens.
+pub fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
+    let mut command = host.command("dnsmasq");
+    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--no-ping"]);
+    command.args(["--dhcp-range=192.168.77.100,192.168.77.199,10m", "--log-facility=-", "--leasefile-ro"]);
+    command.args(["--dhcp-authoritative"]).args(more);
+    let mut running = Running::spawn(command).unwrap();
+    assert!(running.wait_for("DHCP, IP range", Duration::from_secs(20)), "{}", running.drain());
+    running
 }
 
 /// A row of the lease table, src/store/sqlite.rs.
