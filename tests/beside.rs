@@ -62,7 +62,7 @@ fn a_proxy_beside_dnsmasq_on_the_same_computer_whichever_starts_first() {
 #[test]
 fn a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac() {
     let name = "beside a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac";
-    if !ready(name, &[NETWORK, NEEDS]) {
+    if !ready(name, &[NETWORK, DNSMASQ, UDHCPC]) {
         return;
     }
     let site = Site::new(&[]);

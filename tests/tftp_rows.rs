@@ -679,10 +679,10 @@ fn fetch_badly(address: SocketAddr, name: &str, window: u64) -> Vec<u8> {
         let Ok(len) = socket.recv(&mut buf) else {
             told = false;
             if begun {
-                ack(&socket, number)
+                ack(&socket, number);
             } else {
-                _ = socket.send(&request).unwrap()
-            };
+                socket.send(&request).unwrap();
+            }
             continue;
         };
         match Packet::decode(&buf[..len]) {

@@ -37,7 +37,7 @@ pub enum Method {
 pub enum BadHead {
     /// Not as RFC 9112 writes one.
     Malformed,
-    /// More than [`HEAD_LIMIT`] bytes or [`FIELD_LIMIT`] fields.
+    /// More than [`HEAD_LIMIT`] bytes or `FIELD_LIMIT` fields.
     TooLarge,
     /// HTTP/1.1 without exactly one Host field, which RFC 9112 section 3.2 wants refused.
     Host,

@@ -69,10 +69,10 @@ impl Files {
     ///
     /// 1. the file of that name in the machine's own folder: `52-54-00-12-34-56/`, `52:54:00:12:34:56/` or, of a
     ///    Raspberry Pi, its serial number;
-    /// 2. what the machine is to start, where that is said and a loader asks for its configuration ([`texts::own`]);
+    /// 2. what the machine is to start, where that is said and a loader asks for its configuration (`texts::own`);
     /// 3. the file of that name. Where the name names a machine (`01-<mac>`, `<mac>/…`), it comes before 2;
     /// 4. of `<mac>/rest`, the file `rest` in that machine's folder in another spelling, and the template `rest.j2`;
-    /// 5. other text of that name that is made for the machine ([`texts::usual`]);
+    /// 5. other text of that name that is made for the machine (`texts::usual`);
     /// 6. 1 to 5 for the name without the NUL, 0xFF and space bytes at its end ([`BootName::parse_trimmed`]);
     /// 7. a file whose name differs in ASCII case alone ([`Catalog::open_in_any_case`]), in the order of 1, 3 and 6.
     ///

@@ -1,6 +1,6 @@
 //! The HTTP server: one task a connection, from its first byte to its last.
 //!
-//! [`converse`] is the way of a request from top to bottom: read a head, say what it asks for (`http/`), open the file
+//! `converse` is the way of a request from top to bottom: read a head, say what it asks for (`http/`), open the file
 //! (`images/`), send head and file. A file goes from the page cache to the socket inside the kernel (`send.rs`), which
 //! is why this loop is ours: a general HTTP library takes bytes, not files. Whatever is not a plain GET or HEAD goes to
 //! such a library (`other.rs`), with its connection.
@@ -53,7 +53,7 @@ pub struct Patience {
     pub head: Duration,
     /// Between two requests.
     pub idle: Duration,
-    /// For each [`Pace::BYTES`] of an answer.
+    /// For each `Pace::BYTES` of an answer.
     pub pace: Duration,
 }
 

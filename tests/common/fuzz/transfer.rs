@@ -66,7 +66,7 @@ pub fn check(data: &[u8]) {
         }
         talk.play(&mut bytes);
     }
-    talk.conclude(data.len() % 4 == 0);
+    talk.conclude(data.len().is_multiple_of(4));
 }
 
 impl Talk {
