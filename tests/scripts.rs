@@ -180,9 +180,9 @@ fn one_target_is_told_to_every_loader() {
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
     let _serving = lab.serve(&["serve"]);
     let ipxe = fetch(&lab, "02-00-00-00-00-02/boot.ipxe").unwrap();
-    let port = lab.ports.tftp;
+    let port = lab.http;
     let kernel = format!(
-        "kernel tftp://127.0.0.1:{port}/debian/linux initrd=initrd0 auto=true who=02:00:00:00:00:02 role=db ---"
+        "kernel http://127.0.0.1:{port}/debian/linux initrd=initrd0 auto=true who=02:00:00:00:00:02 role=db ---"
     );
     assert!(ipxe.starts_with("#!ipxe\n") && ipxe.contains(&kernel), "{ipxe}");
     for name in [
