@@ -411,15 +411,22 @@ fn a_kill_at_any_moment_leaves_whole_files_or_none() {
     };
     let started = Instant::now();
     assert!(begin("memtest").wait().unwrap().success());
-    let whole = started.elapsed();
+    let mut whole = started.elapsed();
     let expected = files(&folder);
-    let mut killed = 0;
-    for step in 0..16 {
+    let (mut killed, mut runs) = (0, 0);
+    while killed < 16 {
         fs::remove_dir_all(&folder).unwrap();
         let mut child = begin("memtest");
         // The last quarter is where files are written.
-        std::thread::sleep(if step < 4 { whole * step / 4 } else { whole * (60 + step * 3) / 100 });
-        killed += u32::from(child.try_wait().unwrap().is_none());
+        std::thread::sleep(if killed < 4 { whole * killed / 4 } else { whole * (60 + killed * 3) / 100 });
+        if child.try_wait().unwrap().is_none() {
+            killed += 1;
+        } else {
+            // The machine is less busy than in the run that was timed.
+            whole = whole * 9 / 10;
+        }
+        runs += 1;
+        assert!(runs <= 64, "{killed} of {runs} runs were killed in time");
         child.kill().unwrap();
         child.wait().unwrap();
         if folder.exists() {
@@ -434,7 +441,6 @@ fn a_kill_at_any_moment_leaves_whole_files_or_none() {
         assert_eq!(code, 0, "{out}{err}");
         assert!(!out.contains(".lanboot-add-"), "{out}");
     }
-    assert!(killed >= 8, "{killed} of 16 runs were killed in time");
     assert!(begin("memtest").wait().unwrap().success());
     let names: Vec<String> = files(&folder).into_keys().collect();
     assert_eq!(names, ["manifest.json", "memtest86+x64.bin", "memtest86+x64.efi"], "nothing is left over");
