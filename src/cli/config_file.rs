@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use crate::config::{self, Config, Problem};
 
@@ -101,6 +102,20 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
         }
         Err(problems) => Err(LoadError::Problems { path, problems }),
     }
+}
+
+/// Exit code of a wrong configuration.
+const BAD_CONFIG: u8 = 2;
+
+/// As [`load_file`]; what is wrong is printed, and the command is to end with the code returned.
+///
+/// # Errors
+/// 2: wrong configuration.
+pub fn load_or_say(given: Option<&Path>) -> Result<Loaded, ExitCode> {
+    load_file(given).map_err(|error| {
+        eprintln!("{error}");
+        ExitCode::from(BAD_CONFIG)
+    })
 }
 
 /// Reads text, but not without end (`--config /dev/zero`).

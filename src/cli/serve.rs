@@ -8,23 +8,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::boot_files;
-use crate::cli::config_file::{Loaded, load_file};
+use crate::cli::config_file::{Loaded, load_or_say};
 use crate::config::{Log, LogFormat, LogLevel};
 use crate::server::{Keep, Server, notify};
 
-/// Exit code of a wrong configuration.
-const BAD_CONFIG: u8 = 2;
 /// Exit code of a server that cannot start.
 const CANNOT_START: u8 = 3;
 
 /// Loads the configuration, binds everything, says what is served, and serves.
 pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep) -> ExitCode {
-    let loaded = match load_file(config) {
+    let loaded = match load_or_say(config) {
         Ok(loaded) => loaded,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(BAD_CONFIG);
-        }
+        Err(code) => return code,
     };
     let mut log = loaded.config.log;
     log.level = level.unwrap_or(log.level);

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::config_file::load_file;
+use super::config_file::load_or_say;
 use crate::images::sets::{DebArch, SETS};
 
 /// `lanboot images …`
@@ -98,12 +98,9 @@ impl From<String> for Failure {
 
 /// Runs the command. 0 done, 1 said no (a file differs, a download failed), 2 wrong usage or configuration.
 pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
-    let config = match load_file(config) {
+    let config = match load_or_say(config) {
         Ok(loaded) => loaded.config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
     let done = match command.unwrap_or(Command::List) {
         Command::List => list::run(&config, json),

@@ -19,7 +19,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use view::View;
 
-use super::config_file::load_file;
+use super::config_file::load_or_say;
 use crate::config::Config;
 use crate::lease::{Lease, State};
 use crate::server::control::control_path;
@@ -84,12 +84,9 @@ impl Which {
 
 /// Runs the command. 0 done, 1 said no (no such lease, the server refused), 2 wrong configuration.
 pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
-    let config = match load_file(config) {
+    let config = match load_or_say(config) {
         Ok(loaded) => loaded.config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
     let done = match command.unwrap_or(Command::List) {
         Command::List => list(&config, json),
