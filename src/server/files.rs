@@ -160,17 +160,15 @@ impl Files {
     }
 
     fn open_template(&self, name: &BootName) -> Result<Option<OpenFile>, Refusal> {
-        let template = BootName::parse(format!("{name}{EXTENSION}").as_bytes());
-        match template.map(|template| self.catalog.open_file(&template)) {
-            Err(_) | Ok(Err(Refusal::NotFound)) => Ok(None),
-            Ok(found) => found.map(Some),
+        match template_of(name).map(|template| self.catalog.open_file(&template)) {
+            None | Some(Err(Refusal::NotFound)) => Ok(None),
+            Some(found) => found.map(Some),
         }
     }
 
     fn open_in_any_case(&self, name: &BootName) -> Option<OpenFile> {
-        let template = || BootName::parse(format!("{name}{EXTENSION}").as_bytes()).ok();
         let file = self.catalog.open_in_any_case(name).filter(|open| !is_template(open));
-        file.or_else(|| self.catalog.open_in_any_case(&template()?))
+        file.or_else(|| self.catalog.open_in_any_case(&template_of(name)?))
     }
 
     /// A file as it is, or what is rendered from a template, under the name `name`.
@@ -181,6 +179,11 @@ impl Files {
         let text = self.templates.text(open, &subject.facts)?;
         Ok(Content::text(name.as_str(), text.into_bytes()))
     }
+}
+
+/// The name of the template that `name` is rendered from; `None` if it is too long for one.
+fn template_of(name: &BootName) -> Option<BootName> {
+    BootName::parse(format!("{name}{EXTENSION}").as_bytes()).ok()
 }
 
 fn is_template(open: &OpenFile) -> bool {
