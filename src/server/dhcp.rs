@@ -9,8 +9,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
@@ -31,7 +29,7 @@ use crate::server::known::Known;
 use crate::server::later::{Departure, Sender};
 use crate::server::observe::Recorder;
 use crate::server::ping::Heard;
-use crate::server::proxy::{Proxy, arrival, undecodable};
+use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, undecodable};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
@@ -64,9 +62,6 @@ pub struct DhcpServer {
     /// Where events go.
     pub recorder: Recorder,
 }
-
-/// How long to wait after the kernel refused to hand over what it received.
-const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether a message is decided on for the first time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,12 +103,7 @@ impl DhcpServer {
     /// Serves until `stop` completes, then lets waiting leases be stored and answered.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let socket = Arc::clone(&self.socket);
-        // Not tokio's UdpSocket: that also waits for room to send, and so wakes up after every reply.
-        #[expect(
-            deprecated,
-            reason = "unsound only for types whose as_raw_fd lies; this is the standard library's"
-        )]
-        let readable = AsyncFd::with_interest(socket.udp().try_clone()?, Interest::READABLE)?;
+        let readable = readable(socket.udp().try_clone()?)?;
         let mut inbox = Inbox::default();
         let mut stop = pin!(stop);
         loop {
@@ -138,10 +128,7 @@ impl DhcpServer {
                                 ready.clear_ready();
                             }
                         }
-                        Ok(Err(error)) => {
-                            tracing::warn!("cannot receive DHCP messages: {error}");
-                            tokio::time::sleep(RECEIVE_PAUSE).await;
-                        }
+                        Ok(Err(error)) => pause(&error).await,
                         Err(_would_block) => {}
                     }
                 }
@@ -192,7 +179,7 @@ impl DhcpServer {
             self.recorder.record(&name, &received);
         }
         loops::before(&mut self.proxy.guard(), &mut request, &self.settings, now);
-        look_up_size(self.files.as_ref(), &mut request);
+        look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
         match decide(&request, &self.book, &self.settings, now) {
             Decision::CheckAddress { address, hold } => {
                 let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
@@ -386,12 +373,6 @@ impl DhcpServer {
 
 fn fault() -> io::Error {
     io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
-}
-
-fn look_up_size(files: Option<&Files>, request: &mut Request<'_>) {
-    if let (Some(choice), Some(files)) = (&mut request.boot, files) {
-        choice.size = files.size(&choice.file, request.message.mac());
-    }
 }
 
 fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {

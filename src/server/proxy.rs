@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::boot::guard::Guard;
 use crate::boot::plan::Mode;
+use crate::boot::policy::Choice;
 use crate::dhcp::decide::Decision;
 use crate::dhcp::heard::{self, Strangers};
 use crate::dhcp::loops;
@@ -62,7 +63,7 @@ impl Proxy {
     /// Answers what comes to a UDP port, for ever.
     pub async fn serve_port(self: Arc<Self>, socket: Arc<DhcpSocket>, boot_service: bool) {
         let mut inbox = Inbox::default();
-        let Some(readable) = readable(socket.udp().try_clone()) else { return };
+        let Some(readable) = told(socket.udp().try_clone().and_then(readable)) else { return };
         let sender = Sender::Udp(socket);
         loop {
             let Ok(mut ready) = readable.readable().await else { return };
@@ -80,7 +81,7 @@ impl Proxy {
 
     /// Answers what a packet socket hears that was sent to DHCP servers, for ever.
     pub async fn serve_tap(self: Arc<Self>, taps: Arc<Taps>, tap: Tap) {
-        let Some(readable) = readable(Ok(tap)) else { return };
+        let Some(readable) = told(readable(tap)) else { return };
         let sender = Sender::Taps(taps);
         let mut buffer = [0; FRAME];
         loop {
@@ -179,9 +180,7 @@ impl Proxy {
         self.recorder.record(&name, &received);
         let now = self.clock.now();
         loops::before_boot(&mut self.guard(), &mut request, &self.settings, now);
-        if let (Some(choice), Some(files)) = (&mut request.boot, &self.files) {
-            choice.size = files.size(&choice.file, message.mac());
-        }
+        look_up_size(self.files.as_ref(), request.boot.as_mut(), message);
         match decide(&request, &self.settings) {
             Decision::Answer { reply, route, wait, event, .. } => {
                 // Not on its word alone: it must have come from there.
@@ -236,16 +235,30 @@ pub fn undecodable(error: DecodeError) -> DropReason {
     }
 }
 
-fn readable<T: AsRawFd>(socket: io::Result<T>) -> Option<AsyncFd<T>> {
+/// Fills in the size of the file that the client which sent `message` gets: the one thing that a decision needs to know
+/// from the disk.
+pub fn look_up_size(files: Option<&Files>, boot: Option<&mut Choice>, message: &Message) {
+    if let (Some(choice), Some(files)) = (boot, files) {
+        choice.size = files.size(&choice.file, message.mac());
+    }
+}
+
+/// Waits on `socket` for what comes in alone. tokio's UdpSocket also waits for room to send, and so wakes up after every
+/// reply.
+pub fn readable<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
     #[expect(
         deprecated,
         reason = "unsound only for types whose as_raw_fd lies; these are the standard library's and our own"
     )]
-    let readable = socket.and_then(|socket| AsyncFd::with_interest(socket, Interest::READABLE));
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
+
+fn told<T>(readable: io::Result<T>) -> Option<T> {
     readable.inspect_err(|error| tracing::error!("cannot wait for messages: {error}")).ok()
 }
 
-async fn pause(error: &io::Error) {
+/// Lets the kernel recover that refused to hand over what it received.
+pub async fn pause(error: &io::Error) {
     tracing::warn!("cannot receive DHCP messages: {error}");
     tokio::time::sleep(RECEIVE_PAUSE).await;
 }
