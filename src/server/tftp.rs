@@ -35,6 +35,7 @@ use crate::types::Ipv4Network;
 
 pub use link::listen;
 
+use link::SPARE;
 use shelf::Shelf;
 use table::{Place, Table};
 use worker::{Seat, Worker};
@@ -91,13 +92,14 @@ where
         Ports::Single => 1,
         _ => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS),
     };
-    raise_open_files();
+    // A sixteenth of the descriptors, and no more, may lie in sockets that wait to be used again.
+    let max_spare = (raise_open_files() / 16 / count).min(SPARE);
     let hall = Arc::new(Hall::new(&service, count)?);
     let listeners: Arc<[Listener]> = listeners.into();
     let mut engine = Engine { hall: Arc::clone(&hall), threads: Vec::with_capacity(count) };
     for number in 0..count {
         let (hall, listeners, service) = (Arc::clone(&hall), Arc::clone(&listeners), service.clone());
-        let seat = Seat::new(number, hall, listeners, service)?;
+        let seat = Seat::new(number, hall, listeners, service, max_spare)?;
         let thread = std::thread::Builder::new().name(format!("tftp-{number}"));
         engine.threads.push(thread.spawn(move || Worker::new(seat).run())?);
     }
@@ -105,13 +107,11 @@ where
 }
 
 /// A transfer has two descriptors, a socket and a file, and what a shell allows are 1,024; the kernel lets a program have
-/// more if it says so.
-fn raise_open_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
+/// more if it says so. Returns how many that are.
+fn raise_open_files() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
 }
 
 impl Engine {
