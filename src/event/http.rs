@@ -52,6 +52,8 @@ named! {
         ClientGone = "client_gone",
         /// The client took less than 1 KiB/s.
         TooSlow = "too_slow",
+        /// lanboot stops, and has waited for it long enough.
+        ServerStops = "server_stops",
         /// The file became shorter than it was when the answer began.
         FileShrank = "file_shrank",
         /// The disk failed.

@@ -9,6 +9,7 @@ pub mod clock;
 mod commit;
 pub mod control;
 mod dhcp;
+pub mod drain;
 pub mod files;
 pub mod http;
 pub mod interface;
@@ -53,6 +54,7 @@ use crate::server::clock::Clock;
 use crate::server::commit::Committer;
 use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
+use crate::server::drain::Serving;
 use crate::server::files::Files;
 use crate::server::interface::Interface;
 use crate::server::known::Known;
@@ -156,9 +158,14 @@ impl Server {
         &self.warnings
     }
 
-    /// Serves until `stop` completes, then stores and answers what waits for the disk.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
-        let transfers = match self.tftp {
+    /// Serves until `stop` completes, then stores and answers what waits for the disk, and lets transfers come to their
+    /// end ([`drain`]) until `hurry` completes.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let tftp = match self.tftp {
             Some(transfers) => Some(transfers.start(&self.recorder)?),
             None => None,
         };
@@ -179,10 +186,8 @@ impl Server {
             }
             None => stop.await,
         }
-        drop((boot_files, http));
-        if let Some(transfers) = transfers {
-            transfers.stop().await;
-        }
+        drop(boot_files);
+        Serving { http, tftp }.drain(hurry).await;
         for (reason, count) in self.recorder.drops() {
             tracing::info!("dropped in all: {count} reason={reason}");
         }

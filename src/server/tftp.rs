@@ -19,6 +19,7 @@ mod worker;
 use std::io;
 use std::net::UdpSocket;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -120,6 +121,11 @@ impl Engine {
         self.hall.table().under_way()
     }
 
+    /// Begins no more transfers.
+    pub fn close(&self) {
+        self.hall.closing.store(true, Ordering::Release);
+    }
+
     /// Ends all transfers, each with its event, and waits for the threads.
     pub fn stop(mut self) {
         self.end();
@@ -151,6 +157,8 @@ struct Hall {
     began: Instant,
     table: Mutex<Table>,
     bells: Vec<Bell>,
+    /// No transfer is to begin any more.
+    closing: AtomicBool,
     /// Files that several transfers send.
     shelf: Arc<Shelf>,
 }
@@ -195,12 +203,17 @@ impl Hall {
             began: Instant::now(),
             table: Mutex::new(Table::new(&limits)),
             bells,
+            closing: AtomicBool::new(false),
             shelf: Arc::default(),
         })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     fn tell(&self, number: usize, mail: Mail) {
