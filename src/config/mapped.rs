@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bootfile::DEFAULT_IPXE;
+use super::local::local_name;
 use super::place::{node_at, say_how_many_more, shown};
 use super::yaml::{parse, place_of};
 use super::{Config, Problem};
@@ -33,19 +34,6 @@ pub(super) enum Target {
     Bootp,
     /// The firmware of a machine or class, of whatever architecture.
     AnyFirmware,
-}
-
-impl Mapped {
-    /// The file of the images folder that this is: the name, or the path of a URL of this server. `None` for what lies
-    /// elsewhere, or is known only when a client asks.
-    pub(super) fn local_name(&self) -> Option<&str> {
-        let name = match self.name.split_once("://{server}") {
-            None => &*self.name,
-            // What may come before the path is a port.
-            Some((_, rest)) => rest.split_once('/')?.1.split(['?', '#']).next()?,
-        };
-        (!name.contains("://") && !name.contains('{')).then_some(name)
-    }
 }
 
 /// Every boot file that `config` names, in the order of the keys.
@@ -111,7 +99,10 @@ pub fn clients(config: &Config) -> Vec<(String, String)> {
         let class = class.map(|number: usize| format!("class {}", number.saturating_add(1)));
         of_boot.or(class).unwrap_or_else(|| file.clients.clone())
     };
-    mapped(config).iter().filter_map(|file| Some((file.local_name()?.to_owned(), client(file)))).collect()
+    mapped(config)
+        .iter()
+        .filter_map(|file| Some((local_name(&file.name, config)?.to_owned(), client(file))))
+        .collect()
 }
 
 /// Messages about keys of the file whose `text` is given, as problems in the order of their places. Of more than anybody
