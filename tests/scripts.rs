@@ -307,14 +307,19 @@ fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
         write(&lab, folder, "x");
     }
     lab.write_config(&format!(
-        "{yaml}\ninterfaces: [lo]\nstate: state\ntftp: {{port: {}}}\n",
-        lab.ports.tftp
+        "{yaml}\ninterfaces: [lo]\nstate: state\ntftp: {{port: {}}}\nhttp: {{port: {}}}\n",
+        lab.ports.tftp, lab.http
     ));
     let checked = lab.run(&["check"]);
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
     let _serving = lab.serve(&["serve"]);
     let get = |name: &str| {
-        fetch(&lab, &format!("52-54-00-12-34-56/{name}")).unwrap_or_else(|error| panic!("{name}: {error}"))
+        let name = format!("52-54-00-12-34-56/{name}");
+        let by_tftp = fetch(&lab, &name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let url = format!("http://127.0.0.1:{}/{name}", lab.http);
+        let by_http = Command::new("curl").args(["-sSf", "--max-time", "20", &url]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&by_http.stdout), by_tftp, "{name}: {by_http:?}");
+        by_tftp
     };
 
     let user: serde_yaml::Value = serde_yaml::from_str(&get("user-data")).unwrap();
@@ -356,6 +361,13 @@ fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
         let words: Vec<&str> = line.split(' ').collect();
         let types = ["string", "select", "multiselect", "boolean", "password", "note"];
         assert!(words.len() >= 3 && words[1].contains('/') && types.contains(&words[2]), "{line}");
+    }
+    // Debian's own reader of such files.
+    if need("debconf-set-selections", "debconf") {
+        let file = lab.path().join("preseed.cfg");
+        fs::write(&file, &preseed).unwrap();
+        let read = Command::new("debconf-set-selections").arg("--checkonly").arg(&file).output().unwrap();
+        assert!(read.status.success() && read.stderr.is_empty(), "{read:?}");
     }
     assert!(preseed.contains("\nd-i pkgsel/include string openssh-server curl\n"), "{preseed}");
     assert!(!preseed.contains("{{") && !kickstart.contains("{{"));
