@@ -8,6 +8,7 @@ mod checks;
 pub mod clock;
 mod commit;
 pub mod control;
+mod descriptors;
 mod dhcp;
 pub mod drain;
 pub mod files;

@@ -25,9 +25,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::event::{Event, Stop};
+use crate::server::descriptors;
 use crate::server::files::Files;
 use crate::server::socket::Envelope;
 use crate::server::tftp_upload::Uploads;
@@ -92,7 +92,7 @@ where
         Ports::Single => 1,
         _ => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS),
     };
-    raise_open_files();
+    descriptors::raise();
     let hall = Arc::new(Hall::new(&service, count)?);
     let listeners: Arc<[Listener]> = listeners.into();
     let mut engine = Engine { hall: Arc::clone(&hall), threads: Vec::with_capacity(count) };
@@ -103,16 +103,6 @@ where
         engine.threads.push(thread.spawn(move || Worker::new(seat).run())?);
     }
     Ok(engine)
-}
-
-/// A transfer has two descriptors, a socket and a file, and what a shell allows are 1,024; the kernel lets a program have
-/// more if it says so.
-fn raise_open_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }
 
 impl Engine {

@@ -33,7 +33,7 @@ use crate::http::{
 use crate::images::{Content, OpenFile};
 use crate::server::files::Files;
 use crate::server::observe::Recorder;
-use crate::server::{StartError, port};
+use crate::server::{StartError, descriptors, port};
 
 use connections::Connections;
 use send::{Pace, Stopped};
@@ -137,6 +137,7 @@ impl Threads {
     /// # Errors
     /// No thread can be started.
     pub fn start(listeners: Vec<std::net::TcpListener>, service: &Service) -> io::Result<Threads> {
+        descriptors::raise();
         let processors = available_parallelism().map_or(1, NonZero::get);
         let threads = processors.saturating_sub(1).max(1);
         let runtime =
