@@ -204,6 +204,7 @@ fn open_files(
     warnings: &mut Vec<String>,
 ) -> Result<Files, StartError> {
     let catalog = Catalog::open(&config.images).map_err(|error| StartError(error.to_string()))?;
+    warnings.extend(state_among_images(config));
     let starts = match keep {
         Keep::OnDisk => {
             let (starts, warning) = Starts::open(config);
@@ -213,6 +214,17 @@ fn open_files(
         Keep::InMemory => Starts::forgetful(config),
     };
     Ok(Files::new(catalog, known).starting(starts))
+}
+
+/// What is to be said if clients can download what the server remembers.
+fn state_among_images(config: &Config) -> Option<String> {
+    let (state, images) = (config.state.canonicalize().ok()?, config.images.canonicalize().ok()?);
+    state.starts_with(&images).then(|| {
+        let (state, images) = (config.state.display(), config.images.display());
+        format!(
+            "the state folder {state} is in {images}: every machine can read the leases. Move it elsewhere"
+        )
+    })
 }
 
 fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
