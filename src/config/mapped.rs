@@ -1,5 +1,6 @@
 //! The boot files that a configuration maps: each with its key, who gets it, and what it must be.
 
+use std::iter;
 use std::sync::Arc;
 
 use super::bootfile::DEFAULT_IPXE;
@@ -89,7 +90,7 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
 }
 
 /// The files of the images folder that `config` maps, each with who gets it, in the order of the keys: `uefi-x64`,
-/// `ipxe`, `bootp`, the name of a machine, `class 1`.
+/// `ipxe`, `bootp`, the name of a machine, `class 1`; and last those of targets, `target debian`.
 pub fn clients(config: &Config) -> Vec<(String, String)> {
     let client = |file: &Mapped| {
         let key = file.key.strip_prefix("boot.");
@@ -99,10 +100,13 @@ pub fn clients(config: &Config) -> Vec<(String, String)> {
         let class = class.map(|number: usize| format!("class {}", number.saturating_add(1)));
         of_boot.or(class).unwrap_or_else(|| file.clients.clone())
     };
-    mapped(config)
-        .iter()
-        .filter_map(|file| Some((local_name(&file.name, config)?.to_owned(), client(file))))
-        .collect()
+    let mapped = mapped(config).into_iter().map(|file| (client(&file), file.name));
+    let started = config.targets.list.iter().flat_map(|target| {
+        let files = iter::once(&target.kernel).chain(&target.initrd);
+        files.map(|name| (format!("target {}", target.name), Arc::clone(name)))
+    });
+    let all = mapped.chain(started);
+    all.filter_map(|(client, name)| Some((local_name(&name, config)?.to_owned(), client))).collect()
 }
 
 /// Messages about keys of the file whose `text` is given, as problems in the order of their places. Of more than anybody
