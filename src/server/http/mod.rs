@@ -56,7 +56,7 @@ pub struct Patience {
     pub head: Duration,
     /// Between two requests.
     pub idle: Duration,
-    /// For each [`PACE_BYTES`](send::PACE_BYTES) of an answer.
+    /// For each `PACE_BYTES` bytes of an answer.
     pub pace: Duration,
 }
 
