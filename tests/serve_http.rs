@@ -258,6 +258,7 @@ fn files_go_from_the_page_cache_into_the_socket_by_sendfile() {
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     if !line.contains("attached") {
+        strace.wait().unwrap();
         return common::cannot(&format!("watch system calls: {line}"));
     }
     assert!(body(&lab, &[], "/snponly.efi") == content("snponly.efi"));
