@@ -88,6 +88,12 @@ impl Catalog {
         })
     }
 
+    /// Whether there is anything by the name of `name`: asked before files in a folder that seldom exists are looked for,
+    /// because it costs less than opening each of them. What cannot be asked counts as there; opening it tells why.
+    pub fn has(&self, name: &BootName) -> bool {
+        self.root.has(name.as_str())
+    }
+
     /// Bytes of the file `name`; `None` if it cannot be served.
     pub fn size(&self, name: &BootName) -> Option<u64> {
         self.open_file(name).ok().map(|open| open.size)

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::{Mode, fstatat};
 
 use crate::event::Refusal;
 use crate::types::Escaped;
@@ -50,6 +50,12 @@ impl Folder {
             }
         }
         outcome
+    }
+
+    /// Whether `path` beneath it is there. A symlink counts as it is: it is not followed.
+    pub(super) fn has(&self, path: &str) -> bool {
+        let found = fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW);
+        !matches!(found, Err(Errno::ENOENT | Errno::ENOTDIR))
     }
 
     /// The names of the entries of `path` that are `wanted` and UTF-8. Each entry that is looked at is taken off

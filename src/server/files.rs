@@ -86,7 +86,7 @@ impl Files {
     /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::Template`] if what is made has an error
     /// in it; and what [`Catalog::open_file`] says of a file that is there but cannot be served.
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
-        let folders = own_folders(&asker.machine);
+        let folders = self.own_folders(&asker.machine);
         let mut refused = None;
         for name in BootName::readings(asked) {
             match self.find_name(&name, asker, &folders) {
@@ -125,7 +125,7 @@ impl Files {
         }
         if let Some(rest) = &subject.rest {
             let named = KnownMachine { mac: subject.facts.mac, ..KnownMachine::default() };
-            for folder in own_folders(&named) {
+            for folder in self.own_folders(&named) {
                 if let Some(found) = self.open(&rest.within(&folder))? {
                     return self.content(name, found, &subject);
                 }
@@ -141,10 +141,17 @@ impl Files {
     /// that is text made for it, whose size may change, or nothing.
     pub fn size(&self, name: &str, mac: Option<MacAddr>) -> Option<u64> {
         let name = BootName::parse(name.as_bytes()).ok()?;
-        let folders = own_folders(&KnownMachine { mac, ..KnownMachine::default() });
+        let folders = self.own_folders(&KnownMachine { mac, ..KnownMachine::default() });
         let own = folders.iter().map(|folder| name.within(folder));
         let found = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten())?;
         (!is_template(&found)).then_some(found.size)
+    }
+
+    /// The folders that are the machine's own.
+    fn own_folders(&self, machine: &KnownMachine) -> Vec<BootName> {
+        let mut names = own_names(machine);
+        names.retain(|name| self.catalog.has(name));
+        names
     }
 
     /// The file `name`, or else its template.
@@ -191,7 +198,7 @@ fn is_template(open: &OpenFile) -> bool {
 }
 
 /// The names that the machine's own folder may have.
-fn own_folders(machine: &KnownMachine) -> Vec<BootName> {
+fn own_names(machine: &KnownMachine) -> Vec<BootName> {
     let colons = machine.mac.map(|mac| mac.to_string());
     let hyphens = colons.as_ref().map(|mac| mac.replace(':', "-"));
     let names = [hyphens, colons, machine.serial.clone()];

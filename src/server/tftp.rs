@@ -36,6 +36,7 @@ use crate::types::Ipv4Network;
 
 pub use link::listen;
 
+use link::SPARE;
 use shelf::Shelf;
 use table::{Place, Table};
 use worker::{Seat, Worker};
@@ -92,13 +93,14 @@ where
         Ports::Single => 1,
         _ => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS),
     };
-    descriptors::raise();
+    // A sixteenth of the descriptors, and no more, may lie in sockets that wait to be used again.
+    let max_spare = (descriptors::raise() / 16 / count).min(SPARE);
     let hall = Arc::new(Hall::new(&service, count)?);
     let listeners: Arc<[Listener]> = listeners.into();
     let mut engine = Engine { hall: Arc::clone(&hall), threads: Vec::with_capacity(count) };
     for number in 0..count {
         let (hall, listeners, service) = (Arc::clone(&hall), Arc::clone(&listeners), service.clone());
-        let seat = Seat::new(number, hall, listeners, service)?;
+        let seat = Seat::new(number, hall, listeners, service, max_spare)?;
         let thread = std::thread::Builder::new().name(format!("tftp-{number}"));
         engine.threads.push(thread.spawn(move || Worker::new(seat).run())?);
     }

@@ -72,6 +72,8 @@ pub struct Transfer {
     sent_at: Duration,
     /// Some of that flight had been sent before.
     sent_again: bool,
+    /// The deadline is that of a probe.
+    probing: bool,
     /// Waits in vain since the client was last heard.
     silences: u32,
     /// Waits in vain for block 1, although the client took the options.
@@ -97,6 +99,7 @@ impl Transfer {
             sent: 0,
             sent_at: now,
             sent_again: false,
+            probing: false,
             silences: 0,
             first_block_lost: 0,
             resent: 0,
@@ -115,6 +118,7 @@ impl Transfer {
             // Nothing else is part of a download; the stray packet is not answered.
             Input::Packet(_) => Step::Wait,
             Input::Timeout if now < self.deadline => Step::Wait,
+            Input::Timeout if self.probing => self.probe(now),
             Input::Timeout => self.silence(now),
             Input::Unreachable => Step::End(End::Stopped(Stop::Unreachable)),
         }
@@ -134,6 +138,11 @@ impl Transfer {
     /// Whether the client acknowledged anything.
     pub fn is_proven(&self) -> bool {
         self.proven
+    }
+
+    /// Whether an answer has come within `time` at least once.
+    pub fn answers_within(&self, time: Duration) -> bool {
+        self.round_trip.probe().is_some() && self.round_trip.shortest() < time
     }
 
     /// Whole blocks that the client has.
@@ -199,13 +208,30 @@ impl Transfer {
     }
 
     /// The client acknowledged a block in the middle of the window: the one after it is missing, so the window begins
-    /// anew there, at once (RFC 7440 section 4). But where that was done less than a round trip ago the client has not
-    /// seen it yet, and this tells of the flight before.
+    /// anew there, at once (RFC 7440 section 4). But where that was done less than a round trip ago this tells of the flight
+    /// before, and what is missing is on its way. The client counts its window from here all the same, and says nothing
+    /// before it is full: so it gets the rest of that.
     fn gap(&mut self, now: Duration) -> Step {
-        if self.sent_again && now.saturating_sub(self.sent_at) < self.round_trip.shortest() {
-            return Step::Wait;
+        if self.sent_again && now.saturating_sub(self.sent_at) < self.least_round_trip() {
+            return self.extend(now);
+        }
+        if !self.sent_again {
+            // On a lossy path this may be all that is ever heard of a flight: whole ones are seldom.
+            self.round_trip.heard();
         }
         Step::Send(self.flight(now))
+    }
+
+    /// Sends what the window after what the client has holds beyond the flight that is under way.
+    fn extend(&mut self, now: Duration) -> Step {
+        let first = self.sent.saturating_add(1);
+        let last = self.window_end();
+        self.set_deadline(now);
+        if last < first {
+            return Step::Wait;
+        }
+        self.sent = last;
+        Step::Send(Send::Blocks { first, last })
     }
 
     /// The client acknowledged once more what it had acknowledged.
@@ -215,12 +241,27 @@ impl Transfer {
     /// section 4), unless it comes too early to be about it; and some clients say so for each block that they get
     /// instead, so the window is repeated once a round trip only.
     fn repeated(&mut self, now: Duration) -> Step {
-        let least =
-            if self.sent_again { self.round_trip.usual() } else { self.round_trip.shortest() * 3 / 4 };
-        if self.granted.window == 1 || now.saturating_sub(self.sent_at) < least {
+        if self.granted.window == 1 || now.saturating_sub(self.sent_at) < self.least_round_trip() {
             return Step::Wait;
         }
         Step::Send(self.flight(now))
+    }
+
+    /// What comes sooner after a flight is no answer to it. A measured round trip has in it the time that the flight took to
+    /// be read and sent, which differs.
+    fn least_round_trip(&self) -> Duration {
+        self.round_trip.shortest() * 3 / 4
+    }
+
+    /// A window was not answered as soon as usual: its last block may be lost, or the answer. The last block is sent once
+    /// more: it completes the window, or has the client say what it has (as RFC 8985 section 7 does it for TCP). Without
+    /// that, each such loss would cost the whole of [`RoundTrip::MIN_TIMEOUT`].
+    fn probe(&mut self, now: Duration) -> Step {
+        self.probing = false;
+        self.sent_again = true;
+        self.resent = self.resent.saturating_add(1);
+        self.deadline = now.saturating_add(self.wait());
+        Step::Send(Send::Blocks { first: self.sent, last: self.sent })
     }
 
     /// The deadline has come.
@@ -254,16 +295,31 @@ impl Transfer {
             Send::Options
         } else {
             let first = self.acknowledged.saturating_add(1);
-            let last = self.acknowledged.saturating_add(u64::from(self.granted.window.max(1)));
-            let last = last.min(self.last.unwrap_or(u64::MAX));
+            let last = self.window_end();
             self.sent_again = first <= self.sent;
             self.resent = self.resent.saturating_add(self.sent.saturating_sub(self.acknowledged));
             self.sent = last;
             Send::Blocks { first, last }
         };
         self.sent_at = now;
-        self.deadline = now.saturating_add(self.wait());
+        self.set_deadline(now);
         send
+    }
+
+    fn set_deadline(&mut self, now: Duration) {
+        let wait = self.wait();
+        let probe = self.round_trip.probe().filter(|probe| *probe < wait);
+        // In lock-step a copy of the only block under way is no less than sending it again.
+        let may = self.granted.window > 1 && self.granted.timeout.is_none() && self.silences == 0;
+        let probe = probe.filter(|_| may && !self.offering);
+        self.probing = probe.is_some();
+        self.deadline = now.saturating_add(probe.unwrap_or(wait));
+    }
+
+    /// The number of the last block that may be under way.
+    fn window_end(&self) -> u64 {
+        let end = self.acknowledged.saturating_add(u64::from(self.granted.window.max(1)));
+        end.min(self.last.unwrap_or(u64::MAX))
     }
 
     fn wait(&self) -> Duration {

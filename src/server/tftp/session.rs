@@ -1,5 +1,6 @@
 //! One transfer with all it holds: its state, its file, its way to the client. Does what the core says.
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use super::link::Link;
@@ -18,12 +19,6 @@ pub struct Tools {
     /// Nothing else is to be done in this turn.
     pub idle: bool,
 }
-
-/// Datagrams at the head of a window that are sent one by one when there is nothing else to do: the client, which sleeps
-/// until they come, takes them in while the rest is sent.
-const HEAD: usize = 2;
-/// Datagrams of a window that is all head.
-const SMALL_WINDOW: usize = 8;
 
 /// A transfer.
 pub struct Session {
@@ -60,6 +55,14 @@ impl Session {
         self.place
     }
 
+    /// The way to the client, for another transfer, if it is a socket as a new one would be.
+    pub fn into_spare(self) -> Option<UdpSocket> {
+        match self.link {
+            Link::Own(socket) if self.how == How::Single => Some(socket),
+            _ => None,
+        }
+    }
+
     /// The way to the client.
     pub fn link(&self) -> &Link {
         &self.link
@@ -80,6 +83,12 @@ impl Session {
         self.transfer.granted().window <= 1
     }
 
+    /// Whether the client is known to answer a window within `time`. In lock-step it is not: there both ends take turns, often
+    /// on one core, and each wakes the other as it goes to sleep.
+    pub fn answers_within(&self, time: Duration) -> bool {
+        !self.is_lock_step() && self.transfer.answers_within(time)
+    }
+
     /// Whether the socket had no room for all that is to be sent.
     pub fn is_waiting(&self) -> bool {
         self.waiting.is_some()
@@ -94,6 +103,13 @@ impl Session {
     pub fn carry_out(&mut self, step: Step, tools: &mut Tools) -> Option<End> {
         match step {
             Step::Send(Send::Blocks { first, last }) => {
+                // What the socket had no room for comes before what follows it.
+                let first = match self.waiting {
+                    Some((waits, count)) if waits.saturating_add(count as u64) == first => {
+                        waits.max(self.transfer.acknowledged().saturating_add(1))
+                    }
+                    _ => first,
+                };
                 let count =
                     usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX).saturating_add(1);
                 self.send_blocks(first, count, tools)
@@ -157,12 +173,7 @@ impl Session {
             self.transfer.ends_with(first.saturating_add(count as u64).saturating_sub(1));
         }
         self.waiting = None;
-        let singly = match tools.idle {
-            false => 0,
-            true if count <= SMALL_WINDOW => count,
-            true => HEAD,
-        };
-        match tools.sender.send(&self.link, &mut self.how, (count, singly), datagrams, size) {
+        match tools.sender.send(&self.link, &mut self.how, count, datagrams, size) {
             Sent::All => {
                 self.read_ahead(first.saturating_add(count as u64), count, tools);
                 None

@@ -32,6 +32,10 @@ const EVENTS: usize = 256;
 const PACKET: usize = 1024;
 /// Packets of one lock-step client that are read in one turn.
 const PACKETS: usize = 16;
+/// How long the thread looks for the answer to a window before it sleeps, where answers came sooner than that before.
+/// Waking a core takes as long as such an answer. Only what is on this computer, a virtual machine for example, is so
+/// near: for who is on a network nobody spins.
+const LOOK: Duration = Duration::from_micros(100);
 /// What wakes the thread, besides its transfers: the bell, and from here down the sockets of requests.
 const BELL: u64 = u64::MAX;
 const LISTENERS: u64 = u64::MAX - 1;
@@ -59,12 +63,13 @@ pub struct Seat<F> {
 }
 
 impl<F> Seat<F> {
-    /// Readies thread `number`.
+    /// Readies thread `number`, which may keep `max_spare` sockets.
     pub fn new(
         number: usize,
         hall: Arc<Hall>,
         listeners: Arc<[Listener]>,
         service: Service<F>,
+        max_spare: usize,
     ) -> io::Result<Seat<F>> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         if let Some(bell) = hall.bells.get(number) {
@@ -75,7 +80,7 @@ impl<F> Seat<F> {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
             epoll.add(&listener.socket, EpollEvent::new(flags, LISTENERS - i as u64))?;
         }
-        let mut opener = Opener::new(service.ports);
+        let mut opener = Opener::new(service.ports, max_spare);
         let errors = opener.for_errors()?;
         Ok(Seat { number, hall, listeners, service, epoll, opener, errors })
     }
@@ -94,6 +99,8 @@ pub struct Worker<F> {
     epoll: Epoll,
     inbox: Option<Inbox>,
     timers: BinaryHeap<Reverse<(Duration, u64)>>,
+    /// An answer is about to come ([`LOOK`]).
+    expectant: bool,
     stopping: bool,
 }
 
@@ -113,6 +120,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             epoll,
             inbox: None,
             timers: BinaryHeap::new(),
+            expectant: false,
             stopping: false,
         }
     }
@@ -136,10 +144,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     /// Waits for what comes, and deals with it.
     fn turn(&mut self) -> nix::Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
-        let count = match self.epoll.wait(&mut events, self.timeout()) {
-            Err(Errno::EINTR) => 0,
-            other => other?,
-        };
+        let count = self.wait(&mut events)?;
         let (now, events) = (self.now(), &events[..count]);
         self.tools.idle = count <= 1;
         // Transfers first: the last ACK of one may wait before the next request from the same port.
@@ -153,7 +158,27 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             }
         }
         self.on_time(now);
+        self.expectant = match events {
+            [event] => self.sessions.get(event.data()).is_some_and(|session| session.answers_within(LOOK)),
+            _ => false,
+        };
         Ok(())
+    }
+
+    /// Waits for events, and says how many came.
+    fn wait(&mut self, events: &mut [EpollEvent]) -> nix::Result<usize> {
+        let until = self.now() + LOOK;
+        while self.expectant && self.now() < until {
+            match self.epoll.wait(events, EpollTimeout::ZERO) {
+                // The client may be waiting for this core.
+                Ok(0) => std::thread::yield_now(),
+                other => return other,
+            }
+        }
+        match self.epoll.wait(events, self.timeout()) {
+            Err(Errno::EINTR) => Ok(0),
+            other => other,
+        }
     }
 
     fn now(&self) -> Duration {
@@ -260,7 +285,20 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         if let End::Stopped(stop) = &end {
             session.say_goodbye(stop);
         }
+        // Who broke off may still send something.
+        let whole = end == End::Sent;
         (self.service.record)(session.event(end, now));
+        if whole {
+            self.keep_socket(session);
+        }
+    }
+
+    /// Keeps the socket of a transfer that is over for another one.
+    fn keep_socket(&mut self, session: Session) {
+        let local = session.place().flow.local;
+        if let Some(socket) = session.into_spare().filter(|socket| self.epoll.delete(socket).is_ok()) {
+            self.opener.take_back(local, socket);
+        }
     }
 
     fn read_mail(&mut self, now: Duration) {
