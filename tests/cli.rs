@@ -50,6 +50,31 @@ fn check_lists_every_problem_with_its_place() {
     assert_eq!(lines[2], format!("{file}: 2 problems"));
 }
 
+/// A missing file, and one for another processor, behind a URL of this server.
+#[test]
+fn check_looks_behind_urls_of_this_server() {
+    let lab = Lab::new();
+    let urls = format!(
+        "arch: {{uefi-x64-http: 'http://{{server}}:{0}/snponli.efi', uefi-arm64-http: 'http://{{server}}:{0}/snponly.efi', ",
+        lab.http
+    );
+    lab.write_config(&lab.config().replace("arch: {", &urls));
+    let (_, err, code) = told(&lab.run(&["check"]));
+    let file = lab.config_file().display().to_string();
+    let lines: Vec<&str> = err.lines().collect();
+    assert_eq!((lines.len(), code), (3, 1), "{err}");
+    assert!(
+        lines[0].starts_with(&format!("{file}:9:25: boot.arch.uefi-x64-http: no file \"snponli.efi\"")),
+        "{err}"
+    );
+    assert!(lines[0].ends_with("; did you mean `snponly.efi`?"), "{err}");
+    assert!(
+        lines[1].starts_with(&format!("{file}:9:")) && lines[1].contains("boot.arch.uefi-arm64-http"),
+        "{err}"
+    );
+    assert!(lines[1].contains("is an EFI program for x64, but it is mapped to uefi-arm64-http"), "{err}");
+}
+
 #[test]
 fn check_names_boot_files_that_are_not_there() {
     let lab = Lab::new();

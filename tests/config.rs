@@ -323,16 +323,48 @@ machines:
 ";
     let config = config::load(text).unwrap();
     let missing = config::missing_files(&config, |name| name == "there.kpxe");
-    let problems = config::missing_file_problems(text, "boot-images", &missing);
+    let problems = config::missing_file_problems(text, "boot-images", &[], &missing);
     assert_eq!(
         lines(&problems),
         "\
 1:92: dhcp.classes[0].boot: no file \"class.efi\" in boot-images, which a client of the class would ask for
 3:3: boot.ipxe: no file \"boot.ipxe\" in boot-images, which iPXE would ask for
 4:8: boot.arch.uefi-x64: no file \"x64.efi\" in boot-images, which uefi-x64 clients would ask for
+6:20: boot.arch.uefi-x64-http: no file \"x64.efi\" in boot-images, which uefi-x64-http clients would ask for
 8:59: boot.menu[1].file: no file \"menu.efi\" in boot-images, which a client whose user chooses it would ask for
 10:35: machines[0].boot.uefi-x64: no file \"other.efi\" in boot-images, which 52:54:00:12:34:56 as a uefi-x64 client would ask for
 11:49: machines[1].boot: no file \"debian.ipxe\" in boot-images, which node2 would ask for
+"
+    );
+}
+
+#[test]
+fn files_behind_urls_of_this_server_are_looked_for_like_names() {
+    let text = "\
+dhcp: {mode: proxy, classes: [{match: {arch: 16}, boot: 'http://{server}/clas.efi'}]}
+boot:
+  arch:
+    uefi-x64-http: http://{server}/snponli.efi
+    uefi-arm64-http: http://{server}:8080/elsewhere.efi
+    uefi-x86-http: http://{server}//there.efi?x
+  ipxe: http://{server}/boot.ipxe
+targets:
+  debian: {kernel: 'http://{server}/linux', initrd: [initrd.gz, 'http://10.0.0.9/more.gz', 'tftp://{server}/x']}
+machines:
+  - {mac: 525400123456, boot: {uefi-x64-http: 'http://{server}/a/node1.efi'}}
+";
+    let config = config::load(text).unwrap();
+    let missing = config::missing_files(&config, |name| name == "there.efi");
+    let there = ["there.efi", "debian/linux", "snponly.efi", "node1.efi"].map(str::to_owned);
+    assert_eq!(
+        lines(&config::missing_file_problems(text, "files", &there, &missing)),
+        "\
+1:57: dhcp.classes[0].boot: no file \"clas.efi\" in files, which a client of the class would ask for
+4:20: boot.arch.uefi-x64-http: no file \"snponli.efi\" in files, which uefi-x64-http clients would ask for; did you mean `snponly.efi`?
+9:20: targets.debian.kernel: no file \"linux\" in files, which a machine that starts debian would ask for; did you mean `debian/linux`?
+9:54: targets.debian.initrd[0]: no file \"initrd.gz\" in files, which a machine that starts debian would ask for
+9:92: targets.debian.initrd[2]: no file \"x\" in files, which a machine that starts debian would ask for
+11:47: machines[0].boot.uefi-x64-http: no file \"a/node1.efi\" in files, which 52:54:00:12:34:56 as a uefi-x64-http client would ask for; did you mean `node1.efi`?
 "
     );
 }

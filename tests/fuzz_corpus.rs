@@ -62,6 +62,11 @@ fn corpus_of_tftp_transfer() {
 }
 
 #[test]
+fn corpus_of_http_request() {
+    replay_all("http_request");
+}
+
+#[test]
 fn every_target_has_its_corpus_replayed() {
     let text = include_str!("fuzz_corpus.rs");
     for (target, _) in fuzz::TARGETS {
@@ -86,6 +91,11 @@ proptest! {
     #[test]
     fn no_conversation_gives_one_address_to_two(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
         fuzz::sequence::check(&bytes);
+    }
+
+    #[test]
+    fn no_request_gets_other_bytes_than_its_head_says(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
+        fuzz::http::check(&bytes);
     }
 
     #[test]

@@ -358,13 +358,23 @@ fn real_packages_for_both_processors_come_from_the_distribution() {
         return;
     }
     let (lab, folder) = empty();
-    lab.write_config(&lab.config().replace("uefi-x64: snponly.efi", "uefi-x64: shimx64.efi"));
-    let (out, err, code) = images(&lab, &["add", "ipxe", "grub", "shim"]);
+    let config = lab.config().replace("uefi-x64: snponly.efi", "uefi-x64: shimx64.efi");
+    lab.write_config(&format!("{config}targets: {{memtest: {{kernel: memtest86+x64.bin}}}}\n"));
+    let (out, err, code) = images(&lab, &["add", "ipxe", "grub", "shim", "pxelinux", "memtest"]);
     if code != 0 {
         return cannot(&format!("download packages: {err}"));
     }
-    for name in ["undionly.kpxe", "snponly.efi", "grubx64.efi", "shimx64.efi", "grubaa64.efi", "shimaa64.efi"]
-    {
+    for name in [
+        "undionly.kpxe",
+        "snponly.efi",
+        "grubx64.efi",
+        "shimx64.efi",
+        "grubaa64.efi",
+        "shimaa64.efi",
+        "lpxelinux.0",
+        "ldlinux.c32",
+        "memtest86+x64.bin",
+    ] {
         assert!(out.contains(&format!("added      {}", folder.join(name).display())), "{name}: {out}");
     }
     let (out, _, _) = images(&lab, &["list", "--json"]);
@@ -374,6 +384,8 @@ fn real_packages_for_both_processors_come_from_the_distribution() {
     assert_eq!(of("undionly.kpxe")["kind"], "iPXE for BIOS");
     assert_eq!(of("undionly.kpxe")["clients"][0], "bios");
     assert_eq!(of("shimx64.efi")["clients"][0], "uefi-x64");
+    assert_eq!(of("memtest86+x64.bin")["clients"][0], "target memtest");
+    assert_eq!(of("lpxelinux.0")["kind"], "PXELINUX");
     assert_eq!(of("snponly.efi")["signed_by"].as_array().unwrap().len(), 0);
     assert_eq!(of("snponly.efi")["added"]["origin"]["package"]["name"], "ipxe");
     let signer = of("shimx64.efi")["signed_by"].to_string();

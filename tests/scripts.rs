@@ -7,12 +7,20 @@ use std::time::{Duration, Instant};
 
 use lanboot::probe::{Kind, Progress};
 
+use lanboot::types::Uuid;
+use lanboot::wire::dhcp::MessageType;
+
+use client::Client;
 use common::need;
 use lab::{Lab, boot, lease};
 
+#[path = "common/client.rs"]
+mod client;
 mod common;
 #[path = "common/lab.rs"]
 mod lab;
+#[path = "common/world.rs"]
+mod world;
 
 /// The lab's machine of that number.
 const OWN: &str = "02-00-00-00-00-01";
@@ -217,6 +225,44 @@ fn one_target_is_told_to_every_loader() {
     assert!(fetch(&lab, "02-00-00-00-00-02/pxelinux.cfg/default").unwrap().starts_with("DEFAULT debian\n"));
 }
 
+/// PXELINUX asks for its UUID, then its MAC, then its address in hexadecimal, and then for less and less of that.
+#[test]
+fn pxelinux_finds_its_configuration_by_uuid_and_by_address() {
+    if !need("curl", "curl") {
+        return;
+    }
+    const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
+    let more = format!("{TARGETS}  - {{name: node4, uuid: {UUID}, boot: live}}\n");
+    let lab = lab(&more, &FILES);
+    let _serving = lab.serve(&["serve"]);
+    let mut client = Client::new(&lab, 4);
+    let identifier = [&[0], &UUID.parse::<Uuid>().unwrap().to_smbios()[..]].concat();
+    let says: [(u8, &[u8]); 3] =
+        [(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0]), (97, &identifier)];
+    let address = client.ask(MessageType::Discover, &says).expect("an offer").yiaddr;
+    let wanted = address.octets();
+    let takes = [&says[..], &[(50, &wanted), (54, &[127, 0, 0, 1])]].concat();
+    client.ask(MessageType::Request, &takes).expect("an ACK");
+    let from = address.to_string();
+    let get = |name: &str| {
+        let by = |url: String| {
+            let output =
+                Command::new("curl").args(["-sSf", "--max-time", "20", "--interface", &from, &url]).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        let by_tftp = by(format!("tftp://127.0.0.1:{}//{name}", lab.ports.tftp));
+        assert_eq!(by(format!("http://127.0.0.1:{}/{name}", lab.http)), by_tftp, "{name}");
+        by_tftp
+    };
+    let made = get(&format!("pxelinux.cfg/{UUID}"));
+    assert!(made.starts_with("DEFAULT live\n") && made.contains("  KERNEL "), "{made}");
+    assert_eq!(get("pxelinux.cfg/7c0fa7e0-1d2b-4c5d-8e6f-000000000000"), "", "another machine's");
+    let hex = format!("pxelinux.cfg/{:08X}", u32::from(address));
+    assert_eq!(get(&hex), "", "so that it goes on");
+    write(&lab, &format!("{hex}.j2"), "SAY {{ name }} {{ uuid }} {{ ip }}\n");
+    assert_eq!(get(&hex), format!("SAY node4 {UUID} {from}\n"));
+}
+
 #[test]
 fn firmware_gets_its_loader_and_the_loader_gets_what_its_machine_starts() {
     let lab = lab(TARGETS, &FILES);
@@ -307,14 +353,19 @@ fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
         write(&lab, folder, "x");
     }
     lab.write_config(&format!(
-        "{yaml}\ninterfaces: [lo]\nstate: state\ntftp: {{port: {}}}\n",
-        lab.ports.tftp
+        "{yaml}\ninterfaces: [lo]\nstate: state\ntftp: {{port: {}}}\nhttp: {{port: {}}}\n",
+        lab.ports.tftp, lab.http
     ));
     let checked = lab.run(&["check"]);
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
     let _serving = lab.serve(&["serve"]);
     let get = |name: &str| {
-        fetch(&lab, &format!("52-54-00-12-34-56/{name}")).unwrap_or_else(|error| panic!("{name}: {error}"))
+        let name = format!("52-54-00-12-34-56/{name}");
+        let by_tftp = fetch(&lab, &name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let url = format!("http://127.0.0.1:{}/{name}", lab.http);
+        let by_http = Command::new("curl").args(["-sSf", "--max-time", "20", &url]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&by_http.stdout), by_tftp, "{name}: {by_http:?}");
+        by_tftp
     };
 
     let user: serde_yaml::Value = serde_yaml::from_str(&get("user-data")).unwrap();
@@ -356,6 +407,13 @@ fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
         let words: Vec<&str> = line.split(' ').collect();
         let types = ["string", "select", "multiselect", "boolean", "password", "note"];
         assert!(words.len() >= 3 && words[1].contains('/') && types.contains(&words[2]), "{line}");
+    }
+    // Debian's own reader of such files.
+    if need("debconf-set-selections", "debconf") {
+        let file = lab.path().join("preseed.cfg");
+        fs::write(&file, &preseed).unwrap();
+        let read = Command::new("debconf-set-selections").arg("--checkonly").arg(&file).output().unwrap();
+        assert!(read.status.success() && read.stderr.is_empty(), "{read:?}");
     }
     assert!(preseed.contains("\nd-i pkgsel/include string openssh-server curl\n"), "{preseed}");
     assert!(!preseed.contains("{{") && !kickstart.contains("{{"));

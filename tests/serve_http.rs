@@ -1,10 +1,10 @@
 //! `lanboot serve` over HTTP: the real binary, and curl.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::need;
@@ -236,6 +236,44 @@ fn w_05_large_requests_take_no_memory() {
     assert!(grown < 4096, "it grew by {grown} KiB");
     serving.wait_for("by HTTP reason=head_too_large");
     serving.wait_for("by HTTP reason=body_too_large");
+}
+
+/// No byte of a file passes through the program: the system calls that sent it, as strace counts them.
+#[test]
+fn files_go_from_the_page_cache_into_the_socket_by_sendfile() {
+    if !need("curl", "curl") || !need("strace", "strace") {
+        return;
+    }
+    let lab = Lab::new();
+    let serving = lab.serve(&["serve"]);
+    let calls = lab.path().join("calls");
+    let mut strace = Command::new("strace")
+        .args(["-f", "-e", "trace=sendfile,sendto,sendmsg,write,writev", "-p", &serving.pid().to_string()])
+        .arg("-o")
+        .arg(&calls)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(strace.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    if !line.contains("attached") {
+        strace.wait().unwrap();
+        return common::cannot(&format!("watch system calls: {line}"));
+    }
+    assert!(body(&lab, &[], "/snponly.efi") == content("snponly.efi"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(strace.id() as i32), nix::sys::signal::Signal::SIGINT)
+        .unwrap();
+    strace.wait().unwrap();
+    let calls = fs::read_to_string(calls).unwrap();
+    // `7 sendfile(5, 6, [0], 1048576) = 65536`, or where another call came in between, `<... sendfile resumed>`.
+    let bytes = |line: &str| line.rsplit_once(" = ").and_then(|(_, count)| count.trim().parse::<u64>().ok());
+    let of = |is_sendfile: bool| {
+        let lines = calls.lines().filter(move |line| line.contains("sendfile") == is_sendfile);
+        lines.filter_map(bytes).collect::<Vec<u64>>()
+    };
+    assert_eq!(of(true).iter().sum::<u64>(), 1 << 20, "{calls}");
+    assert!(of(false).iter().all(|count| *count < 1024), "heads and lines of the log alone: {calls}");
 }
 
 #[test]

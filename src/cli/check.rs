@@ -8,6 +8,7 @@ use super::config_file::{LoadError, Loaded, load_file};
 use super::{boot_files, check_templates, rehearse};
 use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
+use crate::images::inventory;
 
 /// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
 /// error. With `rehearse`, clients that would not boot are problems too. 0 when there are none, 1 when there are some, 2
@@ -61,10 +62,13 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
         let missing =
             [MissingFile { name: "".into(), wanted_by: "images".to_owned(), clients: String::new() }];
         let message = format!("there is no folder {}: create it, or say where it is", images.display());
-        let problems = config::missing_file_problems(&loaded.text, "", &missing);
+        let problems = config::missing_file_problems(&loaded.text, "", &[], &missing);
         return problems.into_iter().map(|problem| Problem { message: message.clone(), ..problem }).collect();
     }
-    let mut problems = config::missing_file_problems(&loaded.text, &images.display().to_string(), &missing);
+    // The names are only a help; whoever cannot read the folder is told so elsewhere.
+    let there = if missing.is_empty() { Vec::new() } else { inventory::names(images).unwrap_or_default() };
+    let mut problems =
+        config::missing_file_problems(&loaded.text, &images.display().to_string(), &there, &missing);
     problems.extend(boot_files::wrong(loaded));
     problems.extend(boot_files::unreachable(loaded));
     problems.sort_by_key(|problem| (problem.line, problem.column));

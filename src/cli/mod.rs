@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 use crate::config::LogLevel;
 use crate::server::Keep;
 
-/// Boots diskless machines over the LAN: DHCP, BOOTP and TFTP from one config.yaml.
+/// Boots diskless machines over the LAN: DHCP, BOOTP, TFTP and HTTP from one config.yaml.
 #[derive(Debug, Parser)]
 #[command(name = "lanboot", version, max_term_width = 100)]
 struct Arguments {

@@ -1,10 +1,11 @@
-//! `lanboot serve`: run the servers until SIGTERM or SIGINT.
+//! `lanboot serve`: run the servers until SIGTERM or SIGINT; the second one does not wait for transfers.
 
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::boot_files;
@@ -35,8 +36,8 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep) -> ExitCo
 }
 
 async fn serve(loaded: &Loaded, keep: Keep) -> ExitCode {
-    let (server, stop) = match (Server::bind(&loaded.config, keep), stop_signal()) {
-        (Ok(server), Ok(stop)) => (server, stop),
+    let (server, (stop, hurry)) = match (Server::bind(&loaded.config, keep), stop_signals()) {
+        (Ok(server), Ok(signals)) => (server, signals),
         (Err(error), _) => {
             eprintln!("lanboot: {error}");
             return ExitCode::from(CANNOT_START);
@@ -51,8 +52,11 @@ async fn serve(loaded: &Loaded, keep: Keep) -> ExitCode {
     server.warnings().iter().for_each(|line| tracing::warn!("{line}"));
     tell_of_boot_files(loaded);
     notify::ready(&server.summary().join("; "));
-    let ended = server.run(stop).await;
-    notify::stopping();
+    let stop = async {
+        let _ = stop.await;
+        notify::stopping();
+    };
+    let ended = server.run(stop, async { drop(hurry.await) }).await;
     match ended {
         Ok(()) => {
             tracing::info!("stopped");
@@ -81,16 +85,23 @@ fn tell_of_boot_files(loaded: &Loaded) {
     }
 }
 
-/// Completes at SIGTERM or SIGINT.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+/// What the first and the second SIGTERM or SIGINT complete.
+fn stop_signals() -> std::io::Result<(oneshot::Receiver<()>, oneshot::Receiver<()>)> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let (first, stop) = oneshot::channel();
+    let (second, hurry) = oneshot::channel();
+    tokio::spawn(async move {
+        for sender in [first, second] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            // Who does not wait any more has stopped.
+            let _ = sender.send(());
         }
-    })
+    });
+    Ok((stop, hurry))
 }
 
 /// Logs to standard output. Under systemd the journal has its own clock, so lines carry none.

@@ -1,8 +1,10 @@
 //! The boot files that a configuration maps: each with its key, who gets it, and what it must be.
 
+use std::iter;
 use std::sync::Arc;
 
 use super::bootfile::DEFAULT_IPXE;
+use super::local::local_name;
 use super::place::{node_at, say_how_many_more, shown};
 use super::yaml::{parse, place_of};
 use super::{Config, Problem};
@@ -33,19 +35,6 @@ pub(super) enum Target {
     Bootp,
     /// The firmware of a machine or class, of whatever architecture.
     AnyFirmware,
-}
-
-impl Mapped {
-    /// The file of the images folder that this is: the name, or the path of a URL of this server. `None` for what lies
-    /// elsewhere, or is known only when a client asks.
-    pub(super) fn local_name(&self) -> Option<&str> {
-        let name = match self.name.split_once("://{server}") {
-            None => &*self.name,
-            // What may come before the path is a port.
-            Some((_, rest)) => rest.split_once('/')?.1.split(['?', '#']).next()?,
-        };
-        (!name.contains("://") && !name.contains('{')).then_some(name)
-    }
 }
 
 /// Every boot file that `config` names, in the order of the keys.
@@ -101,7 +90,7 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
 }
 
 /// The files of the images folder that `config` maps, each with who gets it, in the order of the keys: `uefi-x64`,
-/// `ipxe`, `bootp`, the name of a machine, `class 1`.
+/// `ipxe`, `bootp`, the name of a machine, `class 1`; and last those of targets, `target debian`.
 pub fn clients(config: &Config) -> Vec<(String, String)> {
     let client = |file: &Mapped| {
         let key = file.key.strip_prefix("boot.");
@@ -111,7 +100,13 @@ pub fn clients(config: &Config) -> Vec<(String, String)> {
         let class = class.map(|number: usize| format!("class {}", number.saturating_add(1)));
         of_boot.or(class).unwrap_or_else(|| file.clients.clone())
     };
-    mapped(config).iter().filter_map(|file| Some((file.local_name()?.to_owned(), client(file)))).collect()
+    let mapped = mapped(config).into_iter().map(|file| (client(&file), file.name));
+    let started = config.targets.list.iter().flat_map(|target| {
+        let files = iter::once(&target.kernel).chain(&target.initrd);
+        files.map(|name| (format!("target {}", target.name), Arc::clone(name)))
+    });
+    let all = mapped.chain(started);
+    all.filter_map(|(client, name)| Some((local_name(&name, config)?.to_owned(), client))).collect()
 }
 
 /// Messages about keys of the file whose `text` is given, as problems in the order of their places. Of more than anybody

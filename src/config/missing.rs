@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
+use super::bootfile::DEFAULT_IPXE;
+use super::local::local_name;
 use super::mapped::{mapped, problems_at};
+use super::read::suggestion;
 use super::{Config, Problem, targets};
 use crate::boot::target::SCRIPT;
+
+/// Missing files for which the nearest name that there is is looked for.
+const MAX_HINTS: usize = 50;
 
 /// A boot file that is named and not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,23 +23,42 @@ pub struct MissingFile {
     pub clients: String,
 }
 
-/// The boot files that `config` names and for which `exists` says no, in the order of the keys. URLs and names with
-/// templates (`{server}`) are not asked about: they are not files of this machine, or not known yet.
+/// The boot files that `config` names, by themselves or in a URL of this server, and for which `exists` says no, in the
+/// order of the keys. Other URLs and names that are not known yet are not asked about.
 pub fn missing_files(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<MissingFile> {
-    let mut wanted = targets::wanted(&config.targets);
+    let mut wanted = targets::named(&config.targets);
     wanted.extend(mapped(config).into_iter().map(|file| (file.name, file.key, file.clients)));
     // What is made for each machine is in no file.
-    wanted.retain(|(name, _, _)| {
-        !name.contains("://") && !name.contains('{') && **name != *SCRIPT && !exists(name)
+    let is_made = |name: &str| *name == *SCRIPT || name == DEFAULT_IPXE && !config.targets.list.is_empty();
+    let missing = wanted.into_iter().filter_map(|(written, wanted_by, clients)| {
+        let name = local_name(&written, config).filter(|name| !is_made(name) && !exists(name))?;
+        Some(MissingFile { name: name.into(), wanted_by, clients })
     });
-    wanted.into_iter().map(|(name, wanted_by, clients)| MissingFile { name, wanted_by, clients }).collect()
+    missing.collect()
 }
 
 /// [`missing_files`] as problems of the file whose `text` is the one that `config` was loaded from; `images` is the
-/// folder as people know it.
-pub fn missing_file_problems(text: &str, images: &str, missing: &[MissingFile]) -> Vec<Problem> {
-    let messages = missing.iter().map(|MissingFile { name, wanted_by, clients }| {
-        (wanted_by.clone(), format!("no file {name:?} in {images}, which {clients} would ask for"))
+/// folder as people know it, and `there` are the files in it.
+pub fn missing_file_problems(
+    text: &str,
+    images: &str,
+    there: &[String],
+    missing: &[MissingFile],
+) -> Vec<Problem> {
+    let messages = missing.iter().enumerate().map(|(i, MissingFile { name, wanted_by, clients })| {
+        let hint = if i < MAX_HINTS { nearest(name, there) } else { None };
+        let hint = hint.unwrap_or_default();
+        let message = format!("no file {name:?} in {images}, which {clients} would ask for{hint}");
+        (wanted_by.clone(), message)
     });
     problems_at(text, messages)
+}
+
+/// `; did you mean …?` for the file that is called so in another folder, or nearly so.
+fn nearest(name: &str, there: &[String]) -> Option<String> {
+    let last = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
+    let wanted = last(name);
+    let elsewhere = there.iter().find(|other| last(other) == wanted);
+    let elsewhere = elsewhere.map(|other| format!("; did you mean `{other}`?"));
+    elsewhere.or_else(|| suggestion(name, there.iter().map(String::as_str)))
 }

@@ -22,6 +22,7 @@ mod dns;
 mod file;
 mod http;
 mod keys;
+mod local;
 mod mapped;
 mod menu;
 mod missing;

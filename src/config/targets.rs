@@ -11,7 +11,7 @@ use super::yaml::{Data, Node};
 use crate::boot::facts;
 use crate::boot::policy::MachineBoot;
 use crate::boot::script::ipxe_problem;
-use crate::boot::target::{Machine, Start, Target, Targets, Var, is_url};
+use crate::boot::target::{Machine, Start, Target, Targets, Var};
 use crate::wire::option::code;
 
 /// Letters that a target's name may have: it is a word in menus and a label of PXELINUX.
@@ -288,16 +288,19 @@ fn unknown_variable(reader: &mut Reader, id: u32, text: &str, own: &BTreeSet<&st
     }
 }
 
-/// The files that `targets` name, each with its key: those beneath the images folder whose names are known beforehand.
-pub(super) fn wanted(targets: &Targets) -> Vec<(Arc<str>, String, String)> {
-    let mut wanted = Vec::new();
+/// The files that `targets` name, each with its key and who asks for it.
+pub(super) fn named(targets: &Targets) -> Vec<(Arc<str>, String, String)> {
+    let mut named_files = Vec::new();
     for target in &targets.list {
         let who = format!("a machine that starts {}", target.name);
-        wanted.push((Arc::clone(&target.kernel), format!("targets.{}.kernel", target.name), who.clone()));
+        named_files.push((
+            Arc::clone(&target.kernel),
+            format!("targets.{}.kernel", target.name),
+            who.clone(),
+        ));
         for (i, name) in target.initrd.iter().enumerate() {
-            wanted.push((Arc::clone(name), format!("targets.{}.initrd[{i}]", target.name), who.clone()));
+            named_files.push((Arc::clone(name), format!("targets.{}.initrd[{i}]", target.name), who.clone()));
         }
     }
-    wanted.retain(|(name, _, _)| !is_url(name));
-    wanted
+    named_files
 }

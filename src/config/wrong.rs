@@ -1,6 +1,7 @@
 //! Boot files that are there and that those who get them cannot start: a loader for another processor, a BIOS's for UEFI,
 //! a script for firmware.
 
+use super::local::local_name;
 use super::mapped::{Mapped, Target, mapped, problems_at};
 use super::{Config, Problem};
 use crate::types::{Arch, FileKind, Processor};
@@ -14,7 +15,7 @@ pub fn wrong_file_problems(
     kind_of: impl Fn(&str) -> Option<FileKind>,
 ) -> Vec<Problem> {
     let wrong = mapped(config).into_iter().filter_map(|file| {
-        let name = file.local_name()?;
+        let name = local_name(&file.name, config)?;
         let kind = kind_of(name)?;
         let why = mismatch(&file, kind)?;
         Some((file.key.clone(), format!("{name:?} in {images} is {kind}, but {why}")))

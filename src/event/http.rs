@@ -21,6 +21,8 @@ named! {
         BadName = "bad_name",
         /// The file is there but may not be read.
         AccessDenied = "access_denied",
+        /// A browser asks on behalf of a web page, for what only machines that boot may.
+        Browser = "browser",
         /// As many connections as allowed are open, from that address or in all, or no file can be opened for now.
         Busy = "busy",
         /// The text that is made for the machine has an error in it, which is in the log.
@@ -52,6 +54,8 @@ named! {
         ClientGone = "client_gone",
         /// The client took less than 1 KiB/s.
         TooSlow = "too_slow",
+        /// lanboot stops, and has waited for it long enough.
+        ServerStops = "server_stops",
         /// The file became shorter than it was when the answer began.
         FileShrank = "file_shrank",
         /// The disk failed.

@@ -156,6 +156,8 @@ named! {
         Stranger = "tftp_stranger",
         /// The transfer that it asks for is under way.
         Duplicate = "tftp_duplicate",
+        /// lanboot stops: who asks again may find the next one.
+        ServerStops = "tftp_server_stops",
         /// More errors than a network of 256 addresses is sent in a second.
         ErrorRate = "tftp_error_rate",
     }

@@ -8,7 +8,9 @@ mod checks;
 pub mod clock;
 mod commit;
 pub mod control;
+mod descriptors;
 mod dhcp;
+pub mod drain;
 pub mod files;
 pub mod http;
 pub mod interface;
@@ -53,6 +55,7 @@ use crate::server::clock::Clock;
 use crate::server::commit::Committer;
 use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
+use crate::server::drain::Serving;
 use crate::server::files::Files;
 use crate::server::interface::Interface;
 use crate::server::known::Known;
@@ -156,9 +159,14 @@ impl Server {
         &self.warnings
     }
 
-    /// Serves until `stop` completes, then stores and answers what waits for the disk.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
-        let transfers = match self.tftp {
+    /// Serves until `stop` completes, then stores and answers what waits for the disk, and lets transfers come to their
+    /// end ([`drain`]) until `hurry` completes.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let tftp = match self.tftp {
             Some(transfers) => Some(transfers.start(&self.recorder)?),
             None => None,
         };
@@ -179,10 +187,8 @@ impl Server {
             }
             None => stop.await,
         }
-        drop((boot_files, http));
-        if let Some(transfers) = transfers {
-            transfers.stop().await;
-        }
+        drop(boot_files);
+        Serving { http, tftp }.drain(hurry).await;
         for (reason, count) in self.recorder.drops() {
             tracing::info!("dropped in all: {count} reason={reason}");
         }
@@ -198,6 +204,7 @@ fn open_files(
     warnings: &mut Vec<String>,
 ) -> Result<Files, StartError> {
     let catalog = Catalog::open(&config.images).map_err(|error| StartError(error.to_string()))?;
+    warnings.extend(state_among_images(config));
     let starts = match keep {
         Keep::OnDisk => {
             let (starts, warning) = Starts::open(config);
@@ -207,6 +214,17 @@ fn open_files(
         Keep::InMemory => Starts::forgetful(config),
     };
     Ok(Files::new(catalog, known).starting(starts))
+}
+
+/// What is to be said if clients can download what the server remembers.
+fn state_among_images(config: &Config) -> Option<String> {
+    let (state, images) = (config.state.canonicalize().ok()?, config.images.canonicalize().ok()?);
+    state.starts_with(&images).then(|| {
+        let (state, images) = (config.state.display(), config.images.display());
+        format!(
+            "the state folder {state} is in {images}: every machine can read the leases. Move it elsewhere"
+        )
+    })
 }
 
 fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {

@@ -56,12 +56,14 @@ impl Recorder {
         }
         // Making a line costs more than deciding that nobody wants it.
         let level = level(event);
-        if level == Level::WARN && matches!(event, Event::HttpRefused { .. }) {
+        if level == Level::WARN && matches!(event, Event::HttpRefused { .. } | Event::HttpStopped { .. }) {
             match self.refusals.admit(Instant::now()) {
                 None => return,
                 Some(0) => {}
                 Some(unsaid) => {
-                    tracing::warn!("refused {unsaid} more HTTP requests, without a line for each");
+                    tracing::warn!(
+                        "refused or broke off {unsaid} more HTTP requests, without a line for each"
+                    );
                 }
             }
         }
@@ -92,10 +94,10 @@ impl Recorder {
     }
 }
 
-/// Warnings a second about refused HTTP requests. Anybody can make them, and each costs disk (Stork, CVE-2025-8696).
+/// Warnings a second about HTTP requests that were refused or not answered to their end. Anybody can make them, and each costs disk (Stork, CVE-2025-8696).
 const REFUSALS_A_SECOND: u32 = 20;
 
-/// Keeps lines about refused HTTP requests within [`REFUSALS_A_SECOND`].
+/// Keeps these lines within [`REFUSALS_A_SECOND`].
 #[derive(Debug, Default)]
 struct Refusals(Mutex<Second>);
 

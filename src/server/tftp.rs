@@ -19,14 +19,15 @@ mod worker;
 use std::io;
 use std::net::UdpSocket;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::event::{Event, Stop};
+use crate::server::descriptors;
 use crate::server::files::Files;
 use crate::server::socket::Envelope;
 use crate::server::tftp_upload::Uploads;
@@ -93,7 +94,7 @@ where
         _ => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS),
     };
     // A sixteenth of the descriptors, and no more, may lie in sockets that wait to be used again.
-    let max_spare = (raise_open_files() / 16 / count).min(SPARE);
+    let max_spare = (descriptors::raise() / 16 / count).min(SPARE);
     let hall = Arc::new(Hall::new(&service, count)?);
     let listeners: Arc<[Listener]> = listeners.into();
     let mut engine = Engine { hall: Arc::clone(&hall), threads: Vec::with_capacity(count) };
@@ -106,18 +107,15 @@ where
     Ok(engine)
 }
 
-/// A transfer has two descriptors, a socket and a file, and what a shell allows are 1,024; the kernel lets a program have
-/// more if it says so. Returns how many that are.
-fn raise_open_files() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
-    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-    usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
-}
-
 impl Engine {
     /// Transfers under way.
     pub fn under_way(&self) -> usize {
         self.hall.table().under_way()
+    }
+
+    /// Begins no more transfers.
+    pub fn close(&self) {
+        self.hall.closing.store(true, Ordering::Release);
     }
 
     /// Ends all transfers, each with its event, and waits for the threads.
@@ -151,6 +149,8 @@ struct Hall {
     began: Instant,
     table: Mutex<Table>,
     bells: Vec<Bell>,
+    /// No transfer is to begin any more.
+    closing: AtomicBool,
     /// Files that several transfers send.
     shelf: Arc<Shelf>,
 }
@@ -195,12 +195,17 @@ impl Hall {
             began: Instant::now(),
             table: Mutex::new(Table::new(&limits)),
             bells,
+            closing: AtomicBool::new(false),
             shelf: Arc::default(),
         })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     fn tell(&self, number: usize, mail: Mail) {

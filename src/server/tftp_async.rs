@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,8 @@ pub struct Service<F> {
     pub served: Arc<[Ipv4Network]>,
     /// Transfers under way, shared by all sockets that `limits.max_transfers` is meant for.
     pub under_way: Arc<AtomicUsize>,
+    /// No transfer is to begin any more: the server stops.
+    pub closing: Arc<AtomicBool>,
     /// Takes the events.
     pub record: F,
 }
@@ -142,7 +144,8 @@ impl<F: Fn(Event)> Service<F> {
         if !self.limits.admits(*peer.ip(), &self.served) {
             return Err(Refusal::NotAllowed);
         }
-        let slot = Slot::take(&self.under_way, self.limits.max_transfers).ok_or(Refusal::Busy)?;
+        let limit = if self.closing.load(Ordering::Acquire) { 0 } else { self.limits.max_transfers };
+        let slot = Slot::take(&self.under_way, limit).ok_or(Refusal::Busy)?;
         Ok((self.files.find(asked, &self.files.asker(*peer.ip(), server))?, slot))
     }
 

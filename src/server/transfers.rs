@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 
@@ -32,8 +33,15 @@ pub struct Transfers {
 pub enum Running {
     /// lanboot's own engine.
     Native(tftp::Engine),
-    /// The crate async-tftp, a task for each socket.
-    AsyncTftp(JoinSet<io::Result<()>>),
+    /// The crate async-tftp.
+    AsyncTftp {
+        /// A task for each socket.
+        tasks: JoinSet<io::Result<()>>,
+        /// Transfers under way.
+        under_way: Arc<AtomicUsize>,
+        /// No transfer is to begin any more.
+        closing: Arc<AtomicBool>,
+    },
 }
 
 impl Transfers {
@@ -74,13 +82,15 @@ impl Transfers {
             let service = tftp::Service { files, uploads, limits, ports, served, record };
             return Ok(Running::Native(tftp::start(listeners.collect(), service)?));
         }
-        let under_way = Arc::default();
-        let service = tftp_async::Service { files, limits, served, under_way, record };
+        let (under_way, closing) = (Arc::default(), Arc::default());
+        let (counted, closed) = (Arc::clone(&under_way), Arc::clone(&closing));
+        let service =
+            tftp_async::Service { files, limits, served, under_way: counted, closing: closed, record };
         let mut tasks = JoinSet::new();
         for listener in listeners {
             tasks.spawn(tftp_async::serve(listener.socket.try_clone()?, listener.mtu, service.clone()));
         }
-        Ok(Running::AsyncTftp(tasks))
+        Ok(Running::AsyncTftp { tasks, under_way, closing })
     }
 }
 
@@ -89,7 +99,23 @@ impl Running {
     pub async fn stop(self) {
         match self {
             Running::Native(engine) => engine.stop(),
-            Running::AsyncTftp(mut tasks) => tasks.shutdown().await,
+            Running::AsyncTftp { mut tasks, .. } => tasks.shutdown().await,
+        }
+    }
+
+    /// Begins no more transfers.
+    pub fn close(&self) {
+        match self {
+            Running::Native(engine) => engine.close(),
+            Running::AsyncTftp { closing, .. } => closing.store(true, Ordering::Release),
+        }
+    }
+
+    /// Transfers that have not ended.
+    pub fn under_way(&self) -> usize {
+        match self {
+            Running::Native(engine) => engine.under_way(),
+            Running::AsyncTftp { under_way, .. } => under_way.load(Ordering::Acquire),
         }
     }
 }

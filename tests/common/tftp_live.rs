@@ -92,6 +92,7 @@ impl Server {
             limits: setup.limits,
             served: [setup.served.parse::<Ipv4Network>().unwrap()].into(),
             under_way: under_way.clone(),
+            closing: Arc::default(),
             record: move |event| seen.lock().unwrap().push(event),
         };
         let runtime =

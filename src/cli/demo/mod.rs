@@ -161,7 +161,7 @@ fn serve(
             }
         };
         let _ = started.send(Ok(()));
-        server.run(async { drop(stopped.await) }).await
+        server.run(async { drop(stopped.await) }, std::future::ready(())).await
     })
 }
 

@@ -38,6 +38,11 @@ impl Connections {
         counts.by_address.insert(address, of_one + 1);
         Some(Place { connections: self.clone(), address })
     }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
 }
 
 impl Drop for Place {

@@ -8,19 +8,18 @@
 mod connections;
 mod other;
 mod send;
+mod stopping;
+mod threads;
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
-use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
-use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use httpdate::HttpDate;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -36,6 +35,9 @@ use crate::server::{StartError, port};
 
 use connections::Connections;
 use send::{Pace, Stopped};
+use stopping::Stopping;
+
+pub use threads::Threads;
 
 /// What the connections of all listeners share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ pub struct Service {
     recorder: Recorder,
     patience: Patience,
     connections: Connections,
+    stopping: Stopping,
 }
 
 /// How long clients may take, each step of a connection.
@@ -53,7 +56,7 @@ pub struct Patience {
     pub head: Duration,
     /// Between two requests.
     pub idle: Duration,
-    /// For each `Pace::BYTES` of an answer.
+    /// For each `PACE_BYTES` bytes of an answer.
     pub pace: Duration,
 }
 
@@ -63,7 +66,7 @@ impl Patience {
     pub const DEFAULT: Patience = Patience {
         head: Duration::from_secs(5),
         idle: Duration::from_secs(30),
-        pace: Duration::from_secs(Pace::BYTES / 1024),
+        pace: Duration::from_secs(send::PACE_BYTES / 1024),
     };
 }
 
@@ -81,7 +84,12 @@ const LINGER_BYTES: usize = 1 << 20;
 impl Service {
     /// A service of `files`.
     pub fn new(files: Files, recorder: Recorder, patience: Patience) -> Service {
-        Service { files, recorder, patience, connections: Connections::default() }
+        let (connections, stopping) = (Connections::default(), Stopping::not_yet());
+        Service { files, recorder, patience, connections, stopping }
+    }
+
+    fn pace(&self) -> Pace<'_> {
+        Pace { time: self.patience.pace, stopping: &self.stopping }
     }
 
     fn record(&self, event: &Event) {
@@ -112,45 +120,8 @@ pub fn bind(addresses: &[SocketAddrV4]) -> Result<Vec<std::net::TcpListener>, St
         .collect()
 }
 
-/// The threads that HTTP has for itself. They end when this is dropped, and with them all connections.
-///
-/// They are one fewer than there are processors, where there are two: the DHCP loop then finds one free. And a file
-/// that has to come from a slow disk holds up nobody but HTTP.
-#[derive(Debug)]
-pub struct Threads(Option<Runtime>);
-
-impl Threads {
-    /// Serves the connections that arrive at all `listeners`.
-    ///
-    /// # Errors
-    /// No thread can be started.
-    pub fn start(listeners: Vec<std::net::TcpListener>, service: &Service) -> io::Result<Threads> {
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        let threads = processors.saturating_sub(1).max(1);
-        let runtime =
-            Builder::new_multi_thread().worker_threads(threads).thread_name("http").enable_all().build()?;
-        for listener in listeners {
-            let service = service.clone();
-            runtime.spawn(async move {
-                if let Err(error) = serve(listener, service).await {
-                    tracing::error!("HTTP cannot be served: {error}");
-                }
-            });
-        }
-        Ok(Threads(Some(runtime)))
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        // A runtime that waited for its threads could not be dropped by a task of another one.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// Serves the connections that arrive at `listener`, until the future is dropped; that ends all of them.
+/// Serves the connections that arrive at `listener`, until the future is dropped; that ends all of them. When the service
+/// is being stopped, until the last of them has ended.
 ///
 /// # Errors
 /// The socket cannot be used at all.
@@ -159,7 +130,11 @@ pub async fn serve(listener: std::net::TcpListener, service: Service) -> io::Res
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = service.stopping.closing() => break,
+        };
+        match accepted {
             Ok((stream, SocketAddr::V4(peer))) => match service.connections.admit(*peer.ip()) {
                 Some(place) => {
                     let service = service.clone();
@@ -182,6 +157,10 @@ pub async fn serve(listener: std::net::TcpListener, service: Service) -> io::Res
             }
         }
     }
+    // Nobody waits to be accepted by a server that stops.
+    drop(listener);
+    while tasks.join_next().await.is_some() {}
+    Ok(())
 }
 
 /// Answers one request after the other, until the client or an error ends the connection.
@@ -192,13 +171,13 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) 
     let mut buffer = Vec::with_capacity(HEAD_ROOM);
     let mut is_first = true;
     loop {
-        let length = match read_head(&mut stream, &mut buffer, is_first, &service.patience).await {
+        let length = match read_head(&mut stream, &mut buffer, is_first, service).await {
             Ok(Some(length)) => length,
             Ok(None) => return,
             Err(reason) => return refuse_and_close(stream, peer, reason, service).await,
         };
         is_first = false;
-        let request = match Request::parse(&buffer[..length]) {
+        let mut request = match Request::parse(&buffer[..length]) {
             Ok(request) => request,
             Err(bad) => return refuse_and_close(stream, peer, bad.into(), service).await,
         };
@@ -209,8 +188,9 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) 
             drop(request);
             return other::converse(stream, buffer, peer, service).await;
         }
+        request.keep_alive &= !service.stopping.is_closing();
         let keep_alive = request.keep_alive;
-        if !respond(&stream, &request, peer, service).await || !keep_alive {
+        if !respond(&stream, &request, peer, service).await || !keep_alive || service.stopping.is_closing() {
             return;
         }
         buffer.drain(..length);
@@ -218,12 +198,12 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) 
 }
 
 /// Reads on until `buffer` begins with a whole head, and says how long that is. `None` when the client said nothing
-/// more and left, or was to be left.
+/// more and left, or was to be left, or the server stops.
 async fn read_head(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,
     is_first: bool,
-    patience: &Patience,
+    Service { patience, stopping, .. }: &Service,
 ) -> Result<Option<usize>, HttpRefusal> {
     let began = Instant::now();
     let mut deadline = began + if is_first || !buffer.is_empty() { patience.head } else { patience.idle };
@@ -235,7 +215,12 @@ async fn read_head(
             return Err(HttpRefusal::HeadTooLarge);
         }
         let was_empty = buffer.is_empty();
-        match timeout_at(deadline, stream.read_buf(buffer)).await {
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(deadline, stream.read_buf(buffer)) => read,
+            () = stopping.closing() => return Ok(None),
+        };
+        match read {
             Ok(Ok(0) | Err(_)) => return Ok(None),
             Ok(Ok(_)) if was_empty && !is_first => deadline = Instant::now() + patience.head,
             Ok(Ok(_)) => {}
@@ -254,13 +239,13 @@ async fn respond(stream: &TcpStream, request: &Request<'_>, peer: SocketAddrV4, 
             service.refused(request.target, peer, reason);
             let (status, why) = told(reason);
             let bytes = refusal(status, why, Some(request), now());
-            return send::bytes(stream, &bytes, service.patience.pace).await.is_ok();
+            return send::bytes(stream, &bytes, service.pace()).await.is_ok();
         }
     };
     let Answer { status, head, body } = answer(request, &resource, now());
     let (wanted, to_end) = (body.end - body.start, body.end == resource.size);
     let is_file = request.method == Method::Get && matches!(status, Status::OK | Status::PARTIAL);
-    let sent = send::head_and_content(stream, &head, &content, body, service.patience.pace).await;
+    let sent = send::head_and_content(stream, &head, &content, body, service.pace()).await;
     let file = content.name().to_owned();
     service.record(&match sent {
         Ok(()) if is_file => {
@@ -306,7 +291,7 @@ fn open(
 async fn refuse_and_close(mut stream: TcpStream, peer: SocketAddrV4, reason: HttpRefusal, service: &Service) {
     service.refused("", peer, reason);
     let (status, why) = told(reason);
-    if send::bytes(&stream, &refusal(status, why, None, now()), service.patience.pace).await.is_ok() {
+    if send::bytes(&stream, &refusal(status, why, None, now()), service.pace()).await.is_ok() {
         linger(&mut stream).await;
     }
 }
@@ -336,6 +321,7 @@ fn told(reason: HttpRefusal) -> (Status, &'static str) {
         HttpRefusal::Method => (Status::METHOD_NOT_ALLOWED, "Boot files can only be read."),
         HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
         HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
+        HttpRefusal::Browser => (Status::FORBIDDEN, "This is not for web pages."),
         HttpRefusal::Busy => (Status::UNAVAILABLE, "The server is busy, try again."),
         HttpRefusal::Template => (Status::INTERNAL_ERROR, "The text for this machine cannot be made."),
         HttpRefusal::Io => (Status::INTERNAL_ERROR, "The file cannot be read."),

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Extension, Path};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use hyper::server::conn::http1;
@@ -61,8 +61,20 @@ fn router() -> Router {
 
 /// A machine says that it is done with what it was to start once. It may say it again.
 ///
-/// 204; 404 where no machine of that MAC is in the configuration; 500 where it could not be written down.
-async fn done(Extension(asked): Extension<Asked>, uri: Uri, Path(mac): Path<String>) -> Response {
+/// It is the one thing that can be done here besides reading. Browsers say so where a web page sends them, whatever name
+/// the page has for this server, and no installer does: these are refused, or any page that somebody on this network
+/// looks at could end what machines are to start.
+///
+/// 204; 403 for a web page; 404 where no machine of that MAC is in the configuration; 500 where it could not be written down.
+async fn done(
+    Extension(asked): Extension<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+    Path(mac): Path<String>,
+) -> Response {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return refuse(&asked, &uri, HttpRefusal::Browser);
+    }
     let starts = asked.service.files.starts().clone();
     let Ok(mac) = mac.parse::<MacAddr>() else { return refuse(&asked, &uri, HttpRefusal::NotFound) };
     // It waits for the disk.

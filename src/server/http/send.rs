@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -13,17 +14,22 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::stopping::Stopping;
 use crate::event::HttpStop;
 use crate::images::Content;
 
-/// The pace that a client has to keep.
-pub(super) struct Pace;
-
-impl Pace {
-    /// Bytes that it must take in each stretch of the time that it is given. Twice what may wait unsent, or a client
-    /// that reads steadily could be given up because the kernel asks for more so seldom.
-    pub(super) const BYTES: u64 = 128 << 10;
+/// The pace that a client has to keep, and when nobody waits for it any more.
+#[derive(Clone, Copy)]
+pub(super) struct Pace<'a> {
+    /// The time that it has for each [`PACE_BYTES`].
+    pub(super) time: Duration,
+    /// The end of the server.
+    pub(super) stopping: &'a Stopping,
 }
+
+/// Bytes that a client must take in each stretch of the time that it is given. Twice what may wait unsent, or a client
+/// that reads steadily could be given up because the kernel asks for more so seldom.
+pub(super) const PACE_BYTES: u64 = 128 << 10;
 
 /// Bytes that may wait in a connection's buffer before the kernel asks for more.
 const UNSENT: u32 = 128 << 10;
@@ -51,7 +57,7 @@ pub(super) async fn head_and_content(
     head: &[u8],
     content: &Content,
     part: Range<u64>,
-    pace: Duration,
+    pace: Pace<'_>,
 ) -> Result<(), Stopped> {
     if part.is_empty() {
         return bytes(stream, head, pace).await;
@@ -72,7 +78,7 @@ pub(super) async fn head_and_content(
 }
 
 /// Sends `bytes`.
-pub(super) async fn bytes(stream: &TcpStream, bytes: &[u8], pace: Duration) -> Result<(), Stopped> {
+pub(super) async fn bytes(stream: &TcpStream, bytes: &[u8], pace: Pace<'_>) -> Result<(), Stopped> {
     at_pace(stream, bytes.len() as u64, pace, |sent| {
         let rest = usize::try_from(sent).ok().and_then(|sent| bytes.get(sent..)).unwrap_or_default();
         SockRef::from(stream).send_with_flags(rest, MSG_NOSIGNAL)
@@ -81,7 +87,7 @@ pub(super) async fn bytes(stream: &TcpStream, bytes: &[u8], pace: Duration) -> R
 }
 
 /// Sends the bytes `part` of `file`, from the page cache, without a copy.
-async fn file(stream: &TcpStream, file: &File, part: Range<u64>, pace: Duration) -> Result<(), Stopped> {
+async fn file(stream: &TcpStream, file: &File, part: Range<u64>, pace: Pace<'_>) -> Result<(), Stopped> {
     at_pace(stream, part.end - part.start, pace, |sent| {
         let at = part.start + sent;
         // Files end before the largest offset there is.
@@ -116,26 +122,32 @@ fn why(error: &io::Error) -> HttpStop {
 
 /// Calls `write` with how many bytes it has written so far, until these are `all`.
 ///
-/// A client that takes less than [`Pace::BYTES`] in `pace` is given up: it holds memory and a place.
+/// A client that does not keep `pace` is given up: it holds memory and a place.
 async fn at_pace(
     stream: &TcpStream,
     all: u64,
-    pace: Duration,
+    pace: Pace<'_>,
     write: impl Fn(u64) -> io::Result<usize>,
 ) -> Result<(), Stopped> {
     let (mut sent, mut mark) = (0, 0);
-    let mut give_up = Instant::now() + pace;
+    let mut give_up = Instant::now() + pace.time;
+    let mut ended = pin!(pace.stopping.ended());
     while sent < all {
         let stopped = |reason| Err(Stopped { bytes: sent, reason });
-        match timeout_at(give_up, stream.async_io(Interest::WRITABLE, || write(sent))).await {
+        let written = tokio::select! {
+            biased;
+            written = timeout_at(give_up, stream.async_io(Interest::WRITABLE, || write(sent))) => written,
+            () = &mut ended => return stopped(HttpStop::ServerStops),
+        };
+        match written {
             Ok(Ok(0)) => return stopped(HttpStop::FileShrank),
             Ok(Ok(count)) => sent += count as u64,
             Ok(Err(error)) => return stopped(why(&error)),
             Err(_) => return stopped(HttpStop::TooSlow),
         }
-        if sent - mark >= Pace::BYTES {
+        if sent - mark >= PACE_BYTES {
             mark = sent;
-            give_up = Instant::now() + pace;
+            give_up = Instant::now() + pace.time;
         }
     }
     Ok(())

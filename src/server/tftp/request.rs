@@ -56,6 +56,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             _ if envelope.destination != envelope.local => Err(Unanswered::Broadcast),
             _ if envelope.len > datagram.len() => Err(Unanswered::Malformed),
             Ok(Packet::Rrq(_) | Packet::Wrq(_)) if !self.admits(flow) => Err(Unanswered::Stranger),
+            Ok(Packet::Rrq(_) | Packet::Wrq(_)) if self.hall.is_closing() => Err(Unanswered::ServerStops),
             Ok(Packet::Rrq(request)) => {
                 let outcome = self.read_request(arrival, &request);
                 self.conclude(arrival, &request, outcome)

@@ -1,0 +1,67 @@
+//! Which file of the images folder a name or a URL of the configuration is.
+
+use super::Config;
+
+/// What stands in a URL for the address that the client asked.
+const SERVER: &str = "{server}";
+/// The ports that URLs without one mean.
+const HTTP_PORT: u16 = 80;
+const TFTP_PORT: u16 = 69;
+
+/// The file of the images folder that `name` is: the name itself, or the path of a URL of the server that `config` is
+/// of. `None` for what lies elsewhere, or is known only when a client asks.
+pub(super) fn local_name<'a>(name: &'a str, config: &Config) -> Option<&'a str> {
+    let path = match name.split_once("://") {
+        None => name,
+        Some((scheme, rest)) => {
+            let ours = match scheme.to_ascii_lowercase().as_str() {
+                "http" => (config.http.as_ref().map(|http| http.port), HTTP_PORT),
+                "tftp" => (config.tftp.as_ref().map(|tftp| tftp.port), TFTP_PORT),
+                _ => (None, 0),
+            };
+            let (port, path) = rest.strip_prefix(SERVER)?.split_once('/')?;
+            let port = if port.is_empty() { ours.1 } else { port.strip_prefix(':')?.parse().ok()? };
+            if ours.0 != Some(port) {
+                return None;
+            }
+            path.split(['?', '#']).next()?.trim_start_matches('/')
+        }
+    };
+    // An escape is no letter of the name, and a folder is no file.
+    let is_known = !path.is_empty() && !path.contains('{') && (path == name || !path.contains('%'));
+    is_known.then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_this_server_is_a_file_of_its_folder() {
+        let config = super::super::load("dhcp: {mode: off}\nhttp: {port: 8080}").unwrap();
+        let local = |name| local_name(name, &config);
+        for name in ["a/b.efi", "http://{server}:8080/a/b.efi", "HTTP://{server}:8080//a/b.efi?x#y"] {
+            assert_eq!(local(name), Some("a/b.efi"), "{name}");
+        }
+        assert_eq!(local("tftp://{server}/x"), Some("x"));
+        assert_eq!(local("tftp://{server}:69/x"), Some("x"));
+        for elsewhere in [
+            "http://{server}/x",
+            "http://{server}:80/x",
+            "https://{server}:8080/x",
+            "http://10.0.0.1:8080/x",
+            "http://{server}.example:8080/x",
+            "http://{server}:8080/%41",
+            "http://{server}:8080/{mac}/x",
+            "http://{server}:8080/",
+            "http://{server}:8080",
+            "{arch}/x",
+            "",
+        ] {
+            assert_eq!(local(elsewhere), None, "{elsewhere}");
+        }
+        assert_eq!(local("50%.efi"), Some("50%.efi"));
+        let off = super::super::load("dhcp: {mode: off}\nhttp: off").unwrap();
+        assert_eq!(local_name("http://{server}/x", &off), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! The end of the server: what is under way may come to its end, for a time.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::server::http::Threads;
+use crate::server::transfers::Running;
+
+/// How long transfers may go on after the server was told to stop. `TimeoutStopSec` of the systemd unit is longer.
+pub const LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks at what is still under way.
+const PAUSE: Duration = Duration::from_millis(10);
+/// What takes longer than this is told of. Connections without a request end sooner.
+const UNTOLD: Duration = Duration::from_millis(100);
+/// How long connections that are cut off have to say so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What may be under way when the server stops.
+#[derive(Debug)]
+pub(super) struct Serving {
+    /// HTTP's threads.
+    pub(super) http: Option<Threads>,
+    /// TFTP's.
+    pub(super) tftp: Option<Running>,
+}
+
+impl Serving {
+    /// Takes in nothing new, waits until nothing is under way, but no longer than [`LIMIT`] or until `hurry` completes,
+    /// and cuts off the rest.
+    pub(super) async fn drain(self, hurry: impl Future<Output = ()>) {
+        self.http.iter().for_each(Threads::close);
+        self.tftp.iter().for_each(Running::close);
+        let began = Instant::now();
+        let mut hurry = pin!(hurry);
+        let mut waited_for = None;
+        while self.under_way() > 0 && began.elapsed() < LIMIT {
+            if began.elapsed() >= UNTOLD && waited_for.is_none() {
+                waited_for = Some(self.under_way());
+                let (http, tftp) = (self.http(), self.tftp());
+                tracing::info!(
+                    "stopping: {http} HTTP and {tftp} TFTP transfers are under way and have {} s; another signal ends \
+                     them at once",
+                    LIMIT.as_secs()
+                );
+            }
+            tokio::select! {
+                biased;
+                () = &mut hurry => break,
+                () = sleep(PAUSE) => {}
+            }
+        }
+        let left = self.under_way();
+        if let Some(waited_for) = waited_for.or((left > 0).then_some(left)) {
+            let took = began.elapsed().as_secs_f64();
+            let ended = waited_for.saturating_sub(left);
+            tracing::info!("waited {took:.1} s for transfers: {ended} came to their end, {left} are cut off");
+        }
+        self.cut_off().await;
+    }
+
+    async fn cut_off(self) {
+        if let Some(http) = self.http {
+            http.end();
+            let began = Instant::now();
+            while http.under_way() > 0 && began.elapsed() < LAST_WORDS {
+                sleep(PAUSE).await;
+            }
+        }
+        if let Some(tftp) = self.tftp {
+            tftp.stop().await;
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.http() + self.tftp()
+    }
+
+    fn http(&self) -> usize {
+        self.http.as_ref().map_or(0, Threads::under_way)
+    }
+
+    fn tftp(&self) -> usize {
+        self.tftp.as_ref().map_or(0, Running::under_way)
+    }
+}
