@@ -55,9 +55,9 @@ enum Command {
     },
     /// Be a machine that boots from the network, and show each step: DISCOVER … the last byte of the boot file
     Probe(Box<probe::Arguments>),
-    /// List the leases, show one, or free its address; works while the server runs and when it does not
+    /// List the leases, show one, free its address, while the server runs or not; or import another server's
     Leases {
-        /// A JSON array of objects instead of text
+        /// JSON instead of text: an array of objects, or one object for import
         #[arg(long, global = true)]
         json: bool,
         #[command(subcommand)]
