@@ -7,6 +7,7 @@ pub mod config_file;
 pub mod demo;
 mod images;
 mod leases;
+mod log;
 mod probe;
 mod rehearse;
 mod serve;
