@@ -343,6 +343,59 @@ fn f_20_a_log_that_nobody_reads_stops_nobody_and_what_is_lost_is_counted() {
     }
 }
 
+/// Machines that are switched on at once; `STORM_MACHINES=10000` for the row's own figure.
+fn machines_of_storm() -> u32 {
+    std::env::var("STORM_MACHINES").ok().and_then(|machines| machines.parse().ok()).unwrap_or(400)
+}
+
+#[test]
+fn f_13_a_storm_of_machines_boots_every_one_in_bounded_memory() {
+    let lab = Lab::new();
+    // A line for each step of each would be a test of the pipe.
+    let serving = lab.serve_silently(&["serve", "--log", "warn"]);
+    let started = Instant::now();
+    while Client::new(&lab, 0xffff).lease().is_none() {
+        assert!(started.elapsed() < lab::PATIENCE, "it does not start");
+    }
+    let before = resident(&serving);
+    let [dhcp, tftp] = [lab.ports.dhcp, lab.ports.tftp].map(|port| port.to_string());
+    let machines = machines_of_storm();
+    let mut probe =
+        lab::lanboot(&["probe", "--server", "127.0.0.1", "--collect", "0", "--arch", "bios", "--json"]);
+    probe.args(["--dhcp-port", &dhcp, "--tftp-port", &tftp, "--count", &machines.to_string()]);
+    let output = probe.output().unwrap();
+    let grown = resident(&serving) - before;
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    println!("{grown} KiB more; {summary}");
+    assert_eq!(summary["booted"], machines, "{summary}");
+    assert!(grown < 64 * 1024, "{grown} KiB more for {machines} machines at once");
+    assert_eq!(serving.count("reason=overload"), 0);
+}
+
+#[test]
+fn f_14_without_descriptors_leases_are_given_all_the_same() {
+    let lab = Lab::new();
+    let command = format!(
+        "ulimit -n 48; exec {} serve --log error --config {}",
+        env!("CARGO_BIN_EXE_lanboot"),
+        lab.config_file().display()
+    );
+    let _serving = Killed(Command::new("sh").args(["-c", &command]).spawn().unwrap());
+    let started = Instant::now();
+    while Client::new(&lab, 1).lease().is_none() {
+        assert!(started.elapsed() < lab::PATIENCE, "it does not start");
+    }
+    // More connections than there are descriptors left.
+    let held: Vec<_> =
+        (0..100).map_while(|_| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, lab.http)).ok()).collect();
+    assert!(held.len() > 48, "{}", held.len());
+    for n in 2..20 {
+        let mut client = Client::new(&lab, n);
+        let address = client.lease().expect("a lease without a descriptor");
+        assert!(client.renew(address).is_some(), "a lease is confirmed");
+    }
+}
+
 #[test]
 fn d_17_connections_held_open_take_sixteen_descriptors_and_no_lease() {
     let lab = Lab::new();
