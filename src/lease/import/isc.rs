@@ -182,9 +182,8 @@ impl Draft {
                 _ => "`never`, `epoch SECONDS` or a moment like `2 2026/11/24 09:30:00`",
             };
             let at = values.first().map_or(name.place, |value| value.place);
-            let got =
-                values.iter().map(|value| Escaped(&value.bytes).to_string()).collect::<Vec<_>>().join(" ");
-            self.wrong(at, format!("expected {expected}, not `{}`", Escaped(got.as_bytes())));
+            let got = values.iter().map(|value| &value.bytes[..]).collect::<Vec<_>>().join(&b' ');
+            self.wrong(at, format!("expected {expected}, not `{}`", Escaped(&got)));
         }
     }
 
