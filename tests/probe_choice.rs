@@ -255,7 +255,9 @@ fn pxe21_2_2_4_a_proxy_without_option_43_is_asked_on_port_4011() {
         assert_eq!(asked.message_type(), Some(Ok(MessageType::Request)));
         assert_eq!((asked.ciaddr, asked.flags), (ADDRESS, flags));
         assert_eq!(asked.options.get(code::REQUESTED_ADDRESS), None);
-        assert_eq!(asked.options.get(code::SERVER_IDENTIFIER), None);
+        // iPXE alone names the proxy to itself (`dhcp_proxy_tx`).
+        let named = (firmware == Firmware::Ipxe).then_some(ip(PROXY));
+        assert_eq!(asked.options.ip(code::SERVER_IDENTIFIER), named);
         assert_eq!(asked.xid == xid, firmware == Firmware::Ipxe, "EDK2 makes a new transaction id");
         boot.ack(PROXY, |message| names(message, "loader"));
         assert_eq!(boot.loads.as_deref(), Some("192.168.77.2:loader"), "{firmware:?}");
