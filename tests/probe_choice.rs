@@ -629,6 +629,19 @@ fn patience_bounds_every_question() {
     assert!(matches!(boot.fail(), Failure::NoAck { .. }));
     assert_eq!(boot.seconds(), 5);
 
+    // An offer is not refused for coming while others were waited for longer than patience lasts.
+    let collects = Waiting { collect: Duration::from_secs(30), patience };
+    for firmware in [Firmware::Uefi, Firmware::BiosPxe, Firmware::Ipxe] {
+        let mut boot = Boot::start_with(firmware, collects);
+        boot.offer(DHCP, plain);
+        boot.offer(PROXY, binl);
+        while boot.requested().is_none() {
+            boot.wait();
+        }
+        assert!(boot.seconds() <= 5, "{firmware:?}: {} s", boot.seconds());
+        assert_eq!(boot.requested(), Some((ADDRESS, ip(DHCP))));
+    }
+
     let mut boot = Boot::start_with(Firmware::Uefi, waiting);
     boot.offer(DHCP, with_file("x"));
     boot.ack(DHCP, with_file("x"));
