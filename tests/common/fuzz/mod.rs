@@ -8,6 +8,7 @@ pub mod bytes;
 pub mod config;
 pub mod decide;
 pub mod decode;
+pub mod import;
 pub mod reply;
 pub mod sequence;
 pub mod tftp;
@@ -17,11 +18,12 @@ pub mod transfer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("dhcp_decode", decode::check),
     ("dhcp_decide", decide::check),
     ("dhcp_sequence", sequence::check),
     ("config", config::check),
+    ("leases_import", import::check),
     ("tftp_request", tftp::check),
     ("tftp_transfer", transfer::check),
 ];
