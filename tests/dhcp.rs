@@ -312,6 +312,27 @@ fn rfc1534_2_a_bootp_client_keeps_a_pool_address_for_good() {
 }
 
 #[test]
+fn rfc1542_5_4_a_bootp_client_is_answered_where_it_asked_from() {
+    let mut world = World::new(&LAB.replace("mode: server", "mode: server\n  bootp: dynamic"));
+    let relay = Ipv4Addr::new(10, 1, 0, 1);
+    let relayed = Message { giaddr: relay, hops: 3, secs: 9, ..bootp(1) };
+    let reply = world.ask(&relayed);
+    assert_eq!(reply.message.yiaddr, Ipv4Addr::new(10, 1, 0, 50), "an address of the relay agent's network");
+    assert_eq!(reply.route, Route::Unicast(SocketAddrV4::new(relay, 67)));
+    assert_eq!((reply.message.giaddr, reply.message.xid), (relay, relayed.xid));
+    let unknown = Message { giaddr: Ipv4Addr::new(10, 9, 9, 9), ..bootp(1) };
+    assert_eq!(world.send(&unknown).unwrap_err(), DropReason::UnknownRelay);
+    // Section 3.1.1: a client that cannot hear unicast says so.
+    let deaf = world.ask(&Message { flags: FLAG_BROADCAST, ..bootp(0xc8) });
+    assert_eq!((deaf.route, deaf.message.yiaddr), (Route::Broadcast { port: 68 }, ip(10)));
+    let hears = world.ask(&bootp(0xc8));
+    assert_eq!(
+        hears.route,
+        Route::Frame { to: SocketAddrV4::new(ip(10), 68), mac: MacAddr([2, 0, 0, 0, 0, 0xc8]) }
+    );
+}
+
+#[test]
 fn rfc3046_2_2_option_82_comes_back_byte_for_byte_and_last() {
     let mut world = lab();
     let relay_information = [1, 3, b'g', b'e', b'1', 2, 2, 0xff, 0x00, 151, 1, 9];

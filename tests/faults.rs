@@ -1,8 +1,9 @@
 //! Faults and attacks against the real server, each test named after its row in the list of them.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use lanboot::store::{LeaseStore, SqliteStore};
 use lanboot::types::{ClientId, MacAddr, Timestamp};
 use lanboot::wire::dhcp::MessageType;
 
-use client::{Client, resident};
+use client::{Client, resident, resident_of};
 use lab::Lab;
 
 #[path = "common/client.rs"]
@@ -22,6 +23,16 @@ mod common;
 mod lab;
 #[path = "common/world.rs"]
 mod world;
+
+/// A process that ends with the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// A small file system in memory, unmounted on drop.
 struct Disk(tempfile::TempDir);
@@ -269,6 +280,119 @@ fn starve(lab: &Lab, stop: &AtomicBool, sent: &AtomicU64) {
         }
         while attacker.socket.recv(&mut reply).is_ok() {}
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Reads a child's log until a line has `text` in it; the lines.
+fn read_until(log: &mut impl BufRead, text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log ends without {text:?}: {lines:#?}");
+        lines.push(line);
+        if lines.last().is_some_and(|line| line.contains(text)) {
+            return lines;
+        }
+    }
+}
+
+#[test]
+fn f_20_a_log_that_nobody_reads_stops_nobody_and_what_is_lost_is_counted() {
+    let lab = Lab::new();
+    let mut command = lab::lanboot(&["--log", "debug", "serve", "--config"]);
+    command.arg(lab.config_file()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut serving = Killed(command.spawn().unwrap());
+    let mut log = BufReader::new(serving.0.stdout.take().unwrap());
+    read_until(&mut log, "TFTP on ");
+
+    // From here on nobody reads: the pipe is full after some hundred lines, and what waits for it a while later.
+    let mut client = Client::new(&lab, 1);
+    let before = resident_of(serving.0.id());
+    for n in 0..20_000 {
+        assert!(client.ask(MessageType::Discover, &[]).is_some(), "message {n} has no answer");
+    }
+    assert!(Client::new(&lab, 2).lease().is_some());
+    let grown = resident_of(serving.0.id()) - before;
+    assert!(grown < 8 * 1024, "{grown} KiB wait for the log");
+
+    // When somebody reads again, the log says what is missing and goes on.
+    let asks = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while asks.load(Ordering::Relaxed) {
+                client.ask(MessageType::Discover, &[]);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let lines = read_until(&mut log, " lines of this log are missing here or before");
+        assert!(lines.len() > 100, "what waited was written: {lines:?}");
+        asks.store(false, Ordering::Relaxed);
+    });
+
+    // And it stops when it is told to, even if the log is stuck again.
+    for _ in 0..20_000 {
+        let message = client.message(MessageType::Discover, &[]);
+        client.socket.send(&message.encode()).unwrap();
+    }
+    let pid = nix::unistd::Pid::from_raw(serving.0.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let began = Instant::now();
+    while serving.0.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not stop");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Machines that are switched on at once; `STORM_MACHINES=10000` for the row's own figure.
+fn machines_of_storm() -> u32 {
+    std::env::var("STORM_MACHINES").ok().and_then(|machines| machines.parse().ok()).unwrap_or(400)
+}
+
+#[test]
+fn f_13_a_storm_of_machines_boots_every_one_in_bounded_memory() {
+    let lab = Lab::new();
+    // A line for each step of each would be a test of the pipe.
+    let serving = lab.serve_silently(&["serve", "--log", "warn"]);
+    let started = Instant::now();
+    while Client::new(&lab, 0xffff).lease().is_none() {
+        assert!(started.elapsed() < lab::PATIENCE, "it does not start");
+    }
+    let before = resident(&serving);
+    let [dhcp, tftp] = [lab.ports.dhcp, lab.ports.tftp].map(|port| port.to_string());
+    let machines = machines_of_storm();
+    let mut probe =
+        lab::lanboot(&["probe", "--server", "127.0.0.1", "--collect", "0", "--arch", "bios", "--json"]);
+    probe.args(["--dhcp-port", &dhcp, "--tftp-port", &tftp, "--count", &machines.to_string()]);
+    let output = probe.output().unwrap();
+    let grown = resident(&serving) - before;
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    println!("{grown} KiB more; {summary}");
+    assert_eq!(summary["booted"], machines, "{summary}");
+    assert!(grown < 64 * 1024, "{grown} KiB more for {machines} machines at once");
+    assert_eq!(serving.count("reason=overload"), 0);
+}
+
+#[test]
+fn f_14_without_descriptors_leases_are_given_all_the_same() {
+    let lab = Lab::new();
+    let command = format!(
+        "ulimit -n 48; exec {} serve --log error --config {}",
+        env!("CARGO_BIN_EXE_lanboot"),
+        lab.config_file().display()
+    );
+    let _serving = Killed(Command::new("sh").args(["-c", &command]).spawn().unwrap());
+    let started = Instant::now();
+    while Client::new(&lab, 1).lease().is_none() {
+        assert!(started.elapsed() < lab::PATIENCE, "it does not start");
+    }
+    // More connections than there are descriptors left.
+    let held: Vec<_> =
+        (0..100).map_while(|_| std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, lab.http)).ok()).collect();
+    assert!(held.len() > 48, "{}", held.len());
+    for n in 2..20 {
+        let mut client = Client::new(&lab, n);
+        let address = client.lease().expect("a lease without a descriptor");
+        assert!(client.renew(address).is_some(), "a lease is confirmed");
     }
 }
 

@@ -52,6 +52,11 @@ fn corpus_of_config() {
 }
 
 #[test]
+fn corpus_of_leases_import() {
+    replay_all("leases_import");
+}
+
+#[test]
 fn corpus_of_tftp_request() {
     replay_all("tftp_request");
 }

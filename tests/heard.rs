@@ -60,7 +60,7 @@ fn loops(world: &World) -> usize {
 }
 
 #[test]
-fn another_server_on_our_wire_is_told_of_once_in_ten_minutes() {
+fn f_16_another_server_on_our_wire_is_told_of_once_in_ten_minutes() {
     let mut world = World::new(SERVES);
     let offer = said(Some(MessageType::Offer), OTHER, CLIENT);
     for _ in 0..5 {

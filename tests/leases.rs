@@ -301,6 +301,125 @@ fn strange_clients_of_the_control_socket_harm_nobody() {
     drop(idle);
 }
 
+/// A lease file of another server, in tests/data.
+fn foreign(name: &str) -> String {
+    format!("{}/tests/data/leases/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn clients_of_an_imported_file_get_their_old_addresses() {
+    for name in ["dhcpd.leases", "dnsmasq.leases"] {
+        let site = Site::new(5);
+        let done = site.leases(&["import", &foreign(name)]);
+        let said = stdout(&done);
+        assert!(done.status.success() && stderr(&done).is_empty(), "{done:?}");
+        assert!(said.starts_with(&format!("imported 3 leases from {}\n", foreign(name))), "{said}");
+        assert!(said.contains("not taken: 1 in none of the subnets\n"), "{said}");
+        let listed = site.json(&[]);
+        assert_eq!(listed.len(), 3);
+        assert_eq!(
+            (&listed[1]["state"], &listed[1]["expires"]),
+            (&"leased".into(), &serde_json::Value::Null)
+        );
+        assert_eq!(listed[2]["client_id"], "ff:00:00:00:03:00:01:00:01:2c:df:10:ab");
+        let (_server, ready) = site.serve();
+        assert!(ready.contains("3 leases in "), "{ready}");
+        assert_eq!((site.lease(5), site.lease(2)), (FIRST.to_owned(), "127.77.0.51".to_owned()), "{name}");
+        assert_eq!(site.lease(9), "127.77.0.53", "what an imported lease holds is nobody else's");
+    }
+}
+
+#[test]
+fn an_import_says_what_it_leaves_out_and_overwrites_nothing() {
+    let site = Site::new(5);
+    let own = lease(50, in_seconds(3600));
+    SqliteStore::open(&site.state()).unwrap().commit(std::slice::from_ref(&own)).unwrap();
+    let file = site.folder.path().join("leases");
+    std::fs::write(
+        &file,
+        "lease 127.77.0.50 {\n  ends never;\n  uid \"mine\";\n}\nlease 127.77.0.51 {\n  ends soon;\n}\n\
+         lease 127.77.0.52 {\n  ends never;\n  uid \"ab\";\n}\nlease 127.77.0.99 {\n  ends never;\n  uid \"cd\";\n}\n",
+    )
+    .unwrap();
+    let name = file.to_str().unwrap();
+    let output = site.leases(&["import", "--json", name]);
+    assert_eq!(output.status.code(), Some(1), "an entry cannot be read");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["format"], &report["broken"]), (&"isc".into(), &1.into()));
+    assert_eq!(report["imported"][0]["address"], "127.77.0.52");
+    assert_eq!(report["not_taken"], serde_json::json!({"taken": 1, "not_in_pool": 1}));
+    let problem = &report["problems"][0];
+    assert_eq!((&problem["line"], &problem["column"]), (&6.into(), &8.into()));
+    let why = stderr(&output);
+    let expected = format!("{name}:6:8: expected `never`, `epoch SECONDS` or a moment like");
+    assert!(why.starts_with(&expected) && why.contains("1 entry of "), "{why}");
+    let stored = SqliteStore::open(&site.state()).unwrap().load().unwrap().0;
+    assert_eq!((stored.len(), &stored[0]), (2, &own), "lanboot's own lease is as it was");
+
+    let again = site.leases(&["import", "--from", "isc", name]);
+    assert!(
+        stdout(&again).contains("imported 0 leases")
+            && stdout(&again).contains("2 of addresses that lanboot")
+    );
+    let wrong = site.leases(&["import", "--from", "dnsmasq", name]);
+    assert!(stderr(&wrong).contains(":1:1: expected the end of the lease in seconds"), "{wrong:?}");
+    for (content, expected) in [("", "there is no lease in"), ("address,hwaddr\n", "expected `;`")] {
+        std::fs::write(&file, content).unwrap();
+        let refused = site.leases(&["import", name]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(stderr(&refused).contains(expected), "{refused:?}");
+    }
+}
+
+#[test]
+fn nothing_is_imported_behind_the_back_of_a_server() {
+    let site = Site::new(5);
+    let (server, _) = site.serve();
+    let refused = site.leases(&["import", &foreign("dhcpd.leases")]);
+    let pid = format!("another lanboot (process {}) is using the leases", server.0.id());
+    let why = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(why.contains(&pid) && why.contains("stop the server first"), "{why}");
+    server.stop();
+    assert!(site.json(&[]).is_empty());
+    let missing = site.leases(&["import", "/nowhere"]);
+    assert!(stderr(&missing).contains("cannot read /nowhere: No such file"), "{missing:?}");
+}
+
+#[test]
+fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+    use std::os::unix::fs::{MetadataExt, chown, symlink};
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI runs the tests as root");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED what_root_makes_belongs_to_the_owner: run the tests as root"
+        );
+        return;
+    }
+    let site = Site::new(5);
+    chown(site.state(), Some(65534), Some(65534)).unwrap();
+    assert!(site.leases(&["import", &foreign("dhcpd.leases")]).status.success());
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(site.state()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().uid(), 65534, "{}", file.display());
+    }
+    // Whoever owns the folder must not have root write where it could not.
+    let victim = site.folder.path().join("victim");
+    std::fs::write(&victim, "as it was").unwrap();
+    for name in ["leases.lock", "leases.ballast"] {
+        let link = site.state().join(name);
+        std::fs::remove_file(&link).unwrap();
+        symlink(&victim, &link).unwrap();
+        site.leases(&["import", &foreign("dnsmasq.leases")]);
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was", "{name}");
+        assert_eq!(victim.metadata().unwrap().uid(), 0, "{name}");
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let site = Site::new(1);

@@ -255,7 +255,9 @@ fn pxe21_2_2_4_a_proxy_without_option_43_is_asked_on_port_4011() {
         assert_eq!(asked.message_type(), Some(Ok(MessageType::Request)));
         assert_eq!((asked.ciaddr, asked.flags), (ADDRESS, flags));
         assert_eq!(asked.options.get(code::REQUESTED_ADDRESS), None);
-        assert_eq!(asked.options.get(code::SERVER_IDENTIFIER), None);
+        // iPXE alone names the proxy to itself (`dhcp_proxy_tx`).
+        let named = (firmware == Firmware::Ipxe).then_some(ip(PROXY));
+        assert_eq!(asked.options.ip(code::SERVER_IDENTIFIER), named);
         assert_eq!(asked.xid == xid, firmware == Firmware::Ipxe, "EDK2 makes a new transaction id");
         boot.ack(PROXY, |message| names(message, "loader"));
         assert_eq!(boot.loads.as_deref(), Some("192.168.77.2:loader"), "{firmware:?}");
@@ -626,6 +628,19 @@ fn patience_bounds_every_question() {
     boot.offer(DHCP, with_file("x"));
     assert!(matches!(boot.fail(), Failure::NoAck { .. }));
     assert_eq!(boot.seconds(), 5);
+
+    // An offer is not refused for coming while others were waited for longer than patience lasts.
+    let collects = Waiting { collect: Duration::from_secs(30), patience };
+    for firmware in [Firmware::Uefi, Firmware::BiosPxe, Firmware::Ipxe] {
+        let mut boot = Boot::start_with(firmware, collects);
+        boot.offer(DHCP, plain);
+        boot.offer(PROXY, binl);
+        while boot.requested().is_none() {
+            boot.wait();
+        }
+        assert!(boot.seconds() <= 5, "{firmware:?}: {} s", boot.seconds());
+        assert_eq!(boot.requested(), Some((ADDRESS, ip(DHCP))));
+    }
 
     let mut boot = Boot::start_with(Firmware::Uefi, waiting);
     boot.offer(DHCP, with_file("x"));

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common_lab::{FILES, Lab, content, lanboot};
 use lab::{LANBOOT, SERVER, Site, ready, ready_without_root, until};
-use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
+use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Network, Running, run};
 use sha2::{Digest, Sha256};
 
 const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
@@ -502,6 +502,47 @@ fn against_dnsmasq_as_a_proxy_beside_one_that_gives_addresses() {
     let said =
         "failed at discover: 192.168.77.2 says what to boot (proxyDHCP), but no DHCP server gave an address";
     assert!(out.contains(said) && out.contains("PXE-E52"), "{out}");
+}
+
+#[test]
+fn the_server_on_one_interface_is_a_proxy_on_another() {
+    if !ready("probe the_server_on_one_interface_is_a_proxy_on_another", &[NETWORK, DNSMASQ]) {
+        return;
+    }
+    let site = site();
+    // A second network, where dnsmasq on the switch gives the addresses, and lanboot's second interface in it.
+    let other = Network::new("192.168.88.254/24").unwrap();
+    let (here, there) = (site.network.namespace(), other.namespace());
+    here.ip(&format!("link add eth9 type veth peer name up9 netns {}", there.name())).unwrap();
+    run(here.command("ethtool").args(["-K", "eth9", "tx", "off"])).unwrap();
+    run(there.command("ethtool").args(["-K", "up9", "tx", "off"])).unwrap();
+    there.ip("link set up9 master br0 up").unwrap();
+    here.ip("addr add 192.168.88.1/24 dev eth9").unwrap();
+    here.ip("link set eth9 up").unwrap();
+    let config = site.configure(
+        "dhcp:\n  mode: {br0: server, eth9: proxy}\n  subnets: [{network: 192.168.77.0/24, pool: \
+         192.168.77.50-192.168.77.60}]\nboot: {arch: {bios: undionly.kpxe, uefi-x64: snponly.efi}}",
+    );
+    let text = fs::read_to_string(&config).unwrap().replace("interfaces: [br0]", "interfaces: [br0, eth9]");
+    fs::write(&config, text).unwrap();
+    let mut ours = site.serve(&config);
+    let mut addresses = dnsmasq(there, "br0", &["--dhcp-range=192.168.88.50,192.168.88.99,10m"]);
+    let near = host(&site, "52:54:00:00:00:01", None);
+    let far = other.host("52:54:00:00:00:02").unwrap();
+    for arch in ["bios", "uefi-x64"] {
+        let (out, code) = probe(&near, &format!("--arch {arch} --collect 1"));
+        assert_eq!(code, 0, "{out}\n{}", ours.drain());
+        assert!(out.contains("OFFER 192.168.77.") && out.contains(" from 192.168.77.1, "), "{out}");
+        assert!(!out.contains("192.168.88."), "each network has its own address of ours: {out}");
+
+        let (out, code) = probe(&far, &format!("--arch {arch} --collect 1"));
+        assert_eq!(code, 0, "{out}\nours:\n{}\n{}", ours.drain(), addresses.drain());
+        let took = "takes the address from 192.168.88.254 and the boot file from 192.168.88.1";
+        assert!(out.contains(took) && !out.contains("192.168.77."), "{out}");
+    }
+    // Who does not boot from the network gets nothing from us there.
+    let log = ours.drain().to_owned();
+    assert!(!log.contains("offer(eth9) 192.168.88"), "{log}");
 }
 
 #[test]

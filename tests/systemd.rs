@@ -51,8 +51,8 @@ fn the_unit_is_exposed_less_than_two_points() {
 }
 
 #[test]
-fn the_server_works_with_the_units_capabilities_and_no_others() {
-    let name = "systemd the_server_works_with_the_units_capabilities_and_no_others";
+fn d_25_the_server_works_with_the_units_capabilities_and_no_others() {
+    let name = "systemd d_25_the_server_works_with_the_units_capabilities_and_no_others";
     if !ready(name, &[NETWORK, CLIENTS]) {
         return;
     }

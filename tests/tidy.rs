@@ -309,6 +309,9 @@ fn core_modules_deny_clocks_files_and_sockets_and_wire_also_panics() {
         if module == "wire" || module == "probe" {
             lints.extend(PANICS);
         }
+        if module == "wire" {
+            lints.push("clippy::arithmetic_side_effects");
+        }
         for lint in lints {
             assert!(denied.contains(lint), "{} does not deny {lint}", file.display());
         }
@@ -424,12 +427,32 @@ fn every_drop_reason_and_refusal_has_a_test() {
     assert!(unanswered.is_empty(), "no test for Unanswered {unanswered:?}");
 }
 
-#[test]
-fn every_tftp_row_of_the_robustness_table_has_a_test() {
+/// The rows of the robustness table about faults that are tested here. Not: 3, a power cut, which asks no more of a
+/// program than 2; 9 and 10, a store shared by several servers; 12 and 17, reload and watchdog.
+const FAULTS: [u8; 14] = [1, 2, 4, 5, 6, 7, 8, 11, 13, 14, 15, 16, 18, 20];
+
+/// Which of the rows of the robustness table whose tests begin with `letter` have none.
+fn rows_without_test(letter: char, rows: impl IntoIterator<Item = u8>) -> Vec<u8> {
     let tests = tests();
-    let named = |row: &u8| tests.iter().any(|source| source.code.contains(&format!("fn t_{row:02}_")));
-    let missing: Vec<u8> = (1..=21).filter(|row| !named(row)).collect();
-    assert!(missing.is_empty(), "no test is named after the rows T-{missing:?}");
+    // One test may be for several rows: d_08_and_d_09_….
+    let names: Vec<&str> = tests
+        .iter()
+        .flat_map(|source| source.code.match_indices("fn ").map(|(at, _)| &source.code[at + 3..]))
+        .map(|rest| rest.split('(').next().unwrap_or_default())
+        .collect();
+    let named = |row: &u8| {
+        let (first, later) = (format!("{letter}_{row:02}_"), format!("_{letter}_{row:02}_"));
+        names.iter().any(|name| name.starts_with(&first) || name.contains(&later))
+    };
+    rows.into_iter().filter(|row| !named(row)).collect()
+}
+
+#[test]
+fn every_row_of_the_robustness_table_has_a_test() {
+    let missing = [('d', rows_without_test('d', 1..=26)), ('t', rows_without_test('t', 1..=21))];
+    for (letter, missing) in missing.into_iter().chain([('f', rows_without_test('f', FAULTS))]) {
+        assert!(missing.is_empty(), "no test is named after the rows {letter}_{missing:?}");
+    }
 }
 
 /// W-01 and W-06 are about passwords, of which there are none yet: whoever adds one adds them here.

@@ -7,6 +7,7 @@ pub mod config_file;
 pub mod demo;
 mod images;
 mod leases;
+mod log;
 mod probe;
 mod rehearse;
 mod serve;
@@ -55,9 +56,9 @@ enum Command {
     },
     /// Be a machine that boots from the network, and show each step: DISCOVER … the last byte of the boot file
     Probe(Box<probe::Arguments>),
-    /// List the leases, show one, or free its address; works while the server runs and when it does not
+    /// List the leases, show one, free its address, while the server runs or not; or import another server's
     Leases {
-        /// A JSON array of objects instead of text
+        /// JSON instead of text: an array of objects, or one object for import
         #[arg(long, global = true)]
         json: bool,
         #[command(subcommand)]

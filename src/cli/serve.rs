@@ -1,16 +1,15 @@
 //! `lanboot serve`: run the servers until SIGTERM or SIGINT; the second one does not wait for transfers.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing::level_filters::LevelFilter;
 
 use crate::cli::boot_files;
 use crate::cli::config_file::{Loaded, load_or_say};
-use crate::config::{Log, LogFormat, LogLevel};
+use crate::cli::log;
+use crate::config::LogLevel;
 use crate::server::{Keep, Server, notify};
 
 /// Exit code of a server that cannot start.
@@ -22,9 +21,9 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep) -> ExitCo
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let mut log = loaded.config.log;
-    log.level = level.unwrap_or(log.level);
-    start_log(log);
+    let mut settings = loaded.config.log;
+    settings.level = level.unwrap_or(settings.level);
+    let _log = log::start(settings);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -102,23 +101,4 @@ fn stop_signals() -> std::io::Result<(oneshot::Receiver<()>, oneshot::Receiver<(
         }
     });
     Ok((stop, hurry))
-}
-
-/// Logs to standard output. Under systemd the journal has its own clock, so lines carry none.
-fn start_log(log: Log) {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let colour = std::io::stdout().is_terminal();
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(colour);
-    match log.format {
-        LogFormat::Json => lines.json().init(),
-        LogFormat::Text if in_journal => lines.without_time().init(),
-        LogFormat::Text => lines.init(),
-    }
 }

@@ -4,6 +4,7 @@
 
 mod allocate;
 mod book;
+pub mod import;
 mod index;
 
 use std::collections::{HashMap, HashSet};

@@ -97,7 +97,7 @@ impl BootServers {
         let everybody = to.ip().is_broadcast();
         let item = self.item.as_ref().map(|(number, _)| *number);
         let sending = Sending {
-            ask: Ask::BootServer { address: self.address, item, everybody },
+            ask: Ask::BootServer { address: self.address, server: (!everybody).then_some(*to.ip()), item },
             xid: self.xid,
             elapsed: now.since(self.asked),
             count: u16::try_from(self.attempt).unwrap_or(u16::MAX),

@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
+    fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
         let (release, blocked) = channel();
         let mut bench = Bench::new(Box::new(Blocked(blocked)));
         bench.send(&discover());
@@ -611,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_stops_no_other_message() {
+    fn d_26_a_fault_stops_no_other_message() {
         let mut bench = Bench::new(Box::new(MemoryStore::default()));
         // The configuration never lets this through: the bounds of the lease are the wrong way round.
         let settings = Arc::make_mut(&mut bench.server.settings);

@@ -1,9 +1,12 @@
 //! Opens stored leases so that they agree with the clock, for the server and for the commands that work without it.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
-use crate::lease::Lease;
+use crate::dhcp::subnet::Settings;
+use crate::lease::{Lease, LeaseBook, State};
 use crate::server::clock::{self, Clock};
+use crate::server::interface;
 use crate::store::{LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
 
 /// The lease database open for writing, and what is in it.
@@ -42,6 +45,30 @@ pub fn in_memory() -> Opened {
         clock: Clock::start(),
         shift: 0,
     }
+}
+
+/// A book with stored leases in it.
+#[derive(Debug)]
+pub struct Filled {
+    /// The book.
+    pub book: LeaseBook,
+    /// This computer's own addresses that are in a pool: they are given to nobody.
+    pub own: Vec<Ipv4Addr>,
+    /// How many of the leases are in it: those outside every subnet are left alone, for the subnet may come back.
+    pub known: usize,
+}
+
+/// The stored leases in a new book.
+pub fn book(settings: &Settings, mut leases: Vec<Lease>) -> Filled {
+    let mut book = LeaseBook::new(settings.pools());
+    // This computer's own addresses never answer its own questions who uses them.
+    let mut own: Vec<Ipv4Addr> =
+        interface::list().into_iter().flatten().flat_map(|i| i.addresses.to_vec()).collect();
+    own.retain(|address| book.reserve(*address));
+    // What a client has must come after what it had or declined, for the last one loaded is where it is looked for.
+    leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
+    let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
+    Filled { book, own, known }
 }
 
 /// The stored leases in the order of their addresses, each with its end by the system's clock, whether a server runs or

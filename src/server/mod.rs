@@ -48,7 +48,7 @@ use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
-use crate::lease::{Lease, LeaseBook, State};
+use crate::lease::{Lease, LeaseBook};
 use crate::server::address::{interfaces, listed, listen_addresses};
 use crate::server::checks::Checker;
 use crate::server::clock::Clock;
@@ -60,7 +60,7 @@ use crate::server::files::Files;
 use crate::server::interface::Interface;
 use crate::server::known::Known;
 use crate::server::later::Later;
-use crate::server::leases::Opened;
+use crate::server::leases::{Filled, Opened};
 use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
@@ -322,22 +322,16 @@ fn bind_dhcp(
 /// The stored leases in a new book. Those outside every subnet are left alone, for the subnet may come back.
 fn fill_book(
     settings: &Settings,
-    mut leases: Vec<Lease>,
+    leases: Vec<Lease>,
     kept: &Path,
     summary: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) -> LeaseBook {
-    let mut book = LeaseBook::new(settings.pools());
-    // This computer's own addresses never answer its own questions who uses them.
-    for address in interface::list().into_iter().flatten().flat_map(|i| i.addresses.to_vec()) {
-        if book.reserve(address) {
-            warnings.push(format!("{address} is this computer's own and in a pool: it is given to nobody"));
-        }
-    }
-    // What a client has must come after what it had or declined, for the last one loaded is where it is looked for.
-    leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
     let all = leases.len();
-    let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
+    let Filled { book, own, known } = leases::book(settings, leases);
+    for address in own {
+        warnings.push(format!("{address} is this computer's own and in a pool: it is given to nobody"));
+    }
     summary.push(format!("{known} leases in {}", kept.display()));
     if known < all {
         warnings.push(format!("{} stored leases are in none of the subnets and left alone", all - known));
@@ -384,7 +378,7 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    use crate::lease::Holder;
+    use crate::lease::{Holder, State};
     use crate::types::{ClientId, MacAddr, Timestamp};
 
     #[test]

@@ -3,9 +3,11 @@
 use std::fmt::Display;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
 
 use crate::store::StoreError;
 
@@ -19,12 +21,10 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
         StoreError(format!("cannot lock the lease database with {}: {error}", path.display()))
     };
     let mut open = OpenOptions::new();
-    open.read(true).write(true).create(true).truncate(false);
+    // No link is followed: the folder is the server's, and root must not write elsewhere for it.
+    open.read(true).write(true).create(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
     let mut file = open.open(&path).map_err(|error| fail(&error))?;
-    // Made by root for a server that is not: as SQLite does with its own files.
-    if let Ok(folder) = state.metadata() {
-        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
-    }
+    give_to_owner(&file, state);
     let began = Instant::now();
     let mut locked = file.try_lock();
     while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < LOCK_WAIT {
@@ -48,4 +48,11 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
     // Only for that message: a full disk is no reason to stop here.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
+}
+
+/// Gives a file to whom the folder `state` belongs: a command may make it as root for a server that is not.
+pub(super) fn give_to_owner(file: &File, state: &Path) {
+    if let Ok(folder) = state.metadata() {
+        let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));
+    }
 }

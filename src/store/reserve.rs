@@ -3,8 +3,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+
+use crate::store::lock::give_to_owner;
 
 /// Bytes of the ballast: room for the leases of some thousand clients.
 const BALLAST: u64 = 1 << 20;
@@ -56,7 +61,12 @@ pub(super) fn fill_log(database: &Path, length: u64) -> io::Result<()> {
 /// Appends zeros to a file up to `length` bytes, and makes it if need be. They are written: zeros that a file system
 /// only promises would cost as much later as growing. If that fails, as on a full disk, the file is as it was.
 fn fill(path: &Path, length: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut open = OpenOptions::new();
+    // No link is followed: the folder is the server's, and root must not write elsewhere for it.
+    let mut file = open.append(true).create(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+    if let Some(folder) = path.parent() {
+        give_to_owner(&file, folder);
+    }
     let before = file.metadata()?.len();
     let filled = append_zeros(&mut file, length.saturating_sub(before)).and_then(|()| file.sync_all());
     if filled.is_err() {

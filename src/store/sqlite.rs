@@ -14,7 +14,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::lease::{FOREVER, Holder, Lease, State};
-use crate::store::lock::lock;
+use crate::store::lock::{give_to_owner, lock};
 use crate::store::reserve::{Ballast, fill_log};
 use crate::store::{ClockMark, DATABASE, LeaseStore, StoreError};
 use crate::types::{ClientId, HardwareAddr, Timestamp};
@@ -92,6 +92,10 @@ impl SqliteStore {
     pub fn open(state: &Path) -> Result<SqliteStore, StoreError> {
         let path = state.join(DATABASE);
         let lock = lock(state)?;
+        if let Ok(new) = File::options().append(true).create_new(true).open(&path) {
+            // SQLite gives what it makes beside the database to the same owner.
+            give_to_owner(&new, state);
+        }
         let connection = Connection::open(&path).map_err(|error| explain("open", &path, &error))?;
         let version = set_up(&connection).map_err(|error| explain("set up", &path, &error))?;
         let reader = LeaseReader { connection, path };

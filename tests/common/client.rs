@@ -79,7 +79,12 @@ impl Client {
 
 /// Memory that the process has in RAM, in KiB.
 pub fn resident(serving: &Serving) -> i64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", serving.pid())).unwrap();
+    resident_of(serving.pid())
+}
+
+/// The same of the process with this number.
+pub fn resident_of(pid: u32) -> i64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }

@@ -1,8 +1,9 @@
 //! `lanboot leases`: what is leased, whether the server runs or not, and freeing an address by hand.
 //!
 //! Listing reads the database, which any process may. Freeing an address goes through the running server, whose book
-//! must agree, and only without one straight to the database.
+//! must agree, and only without one straight to the database. Importing is for when no server runs yet.
 
+mod import;
 mod view;
 
 use std::cmp::Reverse;
@@ -48,6 +49,8 @@ pub enum Command {
         #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
         which: Which,
     },
+    /// Take over the leases of ISC dhcpd or dnsmasq, while no lanboot runs
+    Import(import::Arguments),
 }
 
 /// What a person names a lease by.
@@ -82,7 +85,8 @@ impl Which {
     }
 }
 
-/// Runs the command. 0 done, 1 said no (no such lease, the server refused), 2 wrong configuration.
+/// Runs the command. 0 done, 1 said no (no such lease, the server refused, an entry that cannot be read), 2 wrong
+/// configuration.
 pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
     let config = match load_or_say(config) {
         Ok(loaded) => loaded.config,
@@ -92,6 +96,7 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
         Command::List => list(&config, json),
         Command::Show { which } => show(&config, which, json),
         Command::Release { which } => release(&config, which, json),
+        Command::Import(arguments) => import::import(&config, &arguments, json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

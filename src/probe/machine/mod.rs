@@ -183,7 +183,9 @@ impl Machine {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
-        if now >= self.collected() {
+        let patient = self.waiting.patience.is_none_or(|patience| now < self.asked.after(patience));
+        // Whose patience ends before the time for collecting does takes what there is.
+        if now >= self.collected() || !patient {
             self.choose(true, now, step);
         }
         if now < self.try_ends {
@@ -191,7 +193,6 @@ impl Machine {
             self.deadline = Some(self.try_ends);
             return;
         }
-        let patient = self.waiting.patience.is_none_or(|patience| now < self.asked.after(patience));
         if patient && usize::try_from(self.attempt).is_ok_and(|attempt| attempt < DHCP_WAITS.len()) {
             self.attempt = self.attempt.saturating_add(1);
             return self.ask(now, step);

@@ -20,14 +20,15 @@ pub(in crate::probe) enum Ask {
         /// Who offered it.
         server: Ipv4Addr,
     },
-    /// The question to a boot server on port 4011 (PXE 2.1 section 2.2.4): a DHCPREQUEST without options 50 and 54.
+    /// The question to a boot server on port 4011 (PXE 2.1 section 2.2.4): a DHCPREQUEST without options 50 and, but for
+    /// iPXE, 54.
     BootServer {
         /// The address the client has.
         address: Ipv4Addr,
+        /// Who is asked; `None`: everybody.
+        server: Option<Ipv4Addr>,
         /// The chosen item of the menu, if there was one.
         item: Option<u16>,
-        /// Whether everybody is asked.
-        everybody: bool,
     },
     /// DHCPRELEASE (RFC 2131 section 4.4.6). Firmware never does that; we leave nothing behind.
     Release {
@@ -56,6 +57,15 @@ pub(in crate::probe) struct Sending {
 impl Profile {
     /// The UDP payload that this client with hardware address `mac` sends.
     pub(in crate::probe) fn message(&self, mac: MacAddr, sending: &Sending) -> Vec<u8> {
+        let mut payload = self.compose(mac, sending).encode();
+        if payload.len() < self.padded_to && !matches!(sending.ask, Ask::Release { .. }) {
+            payload.resize(self.padded_to, 0);
+        }
+        payload
+    }
+
+    /// The message in it.
+    pub(in crate::probe) fn compose(&self, mac: MacAddr, sending: &Sending) -> Message {
         let mut message = Message::new(BOOTREQUEST);
         message.xid = sending.xid;
         message.secs = self.seconds(sending);
@@ -77,11 +87,7 @@ impl Profile {
         if let Ask::BootServer { item: Some(item), .. } = sending.ask {
             message.options.push(code::VENDOR_SPECIFIC, &boot_item(item));
         }
-        let mut payload = message.encode();
-        if payload.len() < self.padded_to && !matches!(sending.ask, Ask::Release { .. }) {
-            payload.resize(self.padded_to, 0);
-        }
-        payload
+        message
     }
 
     /// `secs`: EDK2 counts from 0, BIOS ROMs from 4, and iPXE writes there how often it sent and what it has
@@ -103,7 +109,7 @@ impl Profile {
     fn asks_for_broadcast(&self, ask: Ask) -> bool {
         match ask {
             Ask::Discover | Ask::Request { .. } => self.broadcast,
-            Ask::BootServer { everybody, .. } => everybody || self.firmware == Firmware::Ipxe,
+            Ask::BootServer { server, .. } => server.is_none() || self.firmware == Firmware::Ipxe,
             Ask::Release { .. } => false,
         }
     }
@@ -155,10 +161,14 @@ impl Profile {
         message.options.push(code::VENDOR_CLASS, class.as_bytes());
         message.options.push(code::USER_CLASS, b"iPXE");
         message.options.push(code::PARAMETER_REQUEST_LIST, self.request_list);
-        message.options.push(code::ETHERBOOT, self.features);
+        message.options.push(code::ETHERBOOT, &[&[0xb1, 5, 1], &self.card[..], self.features].concat());
         message.options.push(code::CLIENT_IDENTIFIER, &client_identifier(mac));
         message.options.push(code::MACHINE_IDENTIFIER, &self.machine_identifier());
         put_choice(message, ask);
+        // A proxy is named to itself (`dhcp_proxy_tx`), the server of a menu's item is not (recorded).
+        if let Ask::BootServer { server: Some(server), item: None, .. } = ask {
+            message.options.push(code::SERVER_IDENTIFIER, &server.octets());
+        }
     }
 
     /// The identity must be that of the REQUEST, or the server finds no such lease.

@@ -99,7 +99,9 @@ pub struct Profile {
     max_message_size: [u16; 2],
     /// Option 94, as sent: UNDI and its version.
     interface: [u8; 3],
-    /// Option 175, as sent.
+    /// iPXE's network card, as option 175 names it first: vendor and device of PCI.
+    card: [u8; 4],
+    /// What follows there, as sent.
     features: &'static [u8],
     /// The UUID in option 97, in SMBIOS order.
     uuid: [u8; 16],
@@ -144,6 +146,12 @@ impl Profile {
     #[must_use]
     pub fn with_uuid(self, uuid: Uuid) -> Profile {
         Profile { uuid: uuid.to_smbios(), ..self }
+    }
+
+    /// The same client in a machine with this network card.
+    #[must_use]
+    pub(super) fn with_card(self, card: [u8; 4]) -> Profile {
+        Profile { card, ..self }
     }
 
     /// The same client, but it asks for broadcast replies: for one whose hardware address its network card does not know.

@@ -18,6 +18,7 @@ pub(super) const BIOS_PXE: Profile = Profile {
     ],
     max_message_size: [1260, 1260],
     interface: [1, 2, 1],
+    card: VIRTIO,
     features: &[],
     uuid: [0; 16],
     broadcast: true,
@@ -46,6 +47,7 @@ pub(super) const UEFI: Profile = Profile {
     // 0xff00 in the REQUEST is what EDK2 sends; it still drops what is longer than 1472.
     max_message_size: [1472, 0xff00],
     interface: [1, 3, 0],
+    card: VIRTIO,
     features: &[],
     uuid: [0; 16],
     broadcast: true,
@@ -88,6 +90,7 @@ pub(super) const IPXE_BIOS: Profile = Profile {
     ],
     max_message_size: [1472, 1472],
     interface: [1, 2, 1],
+    card: VIRTIO,
     features: IPXE_BIOS_FEATURES,
     uuid: [0; 16],
     broadcast: false,
@@ -108,6 +111,7 @@ pub(super) const BOOTP: Profile = Profile {
     request_list: &[],
     max_message_size: [0, 0],
     interface: [0, 0, 0],
+    card: VIRTIO,
     features: &[],
     uuid: [0; 16],
     broadcast: true,
@@ -116,14 +120,17 @@ pub(super) const BOOTP: Profile = Profile {
     tftp: NO_TFTP_OPTIONS,
 };
 
-/// iPXE's feature list (option 175) as recorded: its PCI device, its version, and what was compiled in.
+/// The network card of the machines that were recorded.
+const VIRTIO: [u8; 4] = [0x1a, 0xf4, 0x10, 0];
+
+/// iPXE's feature list (option 175) as recorded, after its card: its version, and what was compiled in.
 const IPXE_BIOS_FEATURES: &[u8] = &[
-    0xb1, 5, 1, 0x1a, 0xf4, 0x10, 0, 0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x22, 1, 1, 0x13, 1, 1, 0x11, 1, 1, 0x27,
-    1, 1, 0x19, 1, 1, 0x29, 1, 1, 0x10, 1, 2, 0x21, 1, 1, 0x15, 1, 1, 0x18, 1, 1, 0x12, 1, 1,
+    0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x22, 1, 1, 0x13, 1, 1, 0x11, 1, 1, 0x27, 1, 1, 0x19, 1, 1, 0x29, 1, 1,
+    0x10, 1, 2, 0x21, 1, 1, 0x15, 1, 1, 0x18, 1, 1, 0x12, 1, 1,
 ];
 
 /// The same of iPXE under UEFI.
 const IPXE_EFI_FEATURES: &[u8] = &[
-    0xb1, 5, 1, 0x1a, 0xf4, 0x10, 0, 0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x24, 1, 1, 0x13, 1, 1, 0x11, 1, 1, 0x27,
-    1, 1, 0x29, 1, 1, 0x15, 1, 1, 0x1b, 1, 1, 0x12, 1, 1,
+    0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x24, 1, 1, 0x13, 1, 1, 0x11, 1, 1, 0x27, 1, 1, 0x29, 1, 1, 0x15, 1, 1,
+    0x1b, 1, 1, 0x12, 1, 1,
 ];

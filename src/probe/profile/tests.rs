@@ -40,7 +40,8 @@ fn requested_from(last: u8, server: u8) -> Ask {
 }
 
 fn boot_server(last: u8, item: Option<u16>) -> Ask {
-    Ask::BootServer { address: Ipv4Addr::new(192, 168, 77, last), item, everybody: false }
+    let ip = |last| Ipv4Addr::new(192, 168, 77, last);
+    Ask::BootServer { address: ip(last), server: Some(ip(1)), item }
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod config;
 pub mod decide;
 pub mod decode;
 pub mod http;
+pub mod import;
 pub mod reply;
 pub mod sequence;
 pub mod tftp;
@@ -18,11 +19,12 @@ pub mod transfer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("dhcp_decode", decode::check),
     ("dhcp_decide", decide::check),
     ("dhcp_sequence", sequence::check),
     ("config", config::check),
+    ("leases_import", import::check),
     ("tftp_request", tftp::check),
     ("tftp_transfer", transfer::check),
     ("http_request", http::check),

@@ -1,0 +1,201 @@
+//! `lanboot leases import`: takes over the leases of another server, once, before lanboot takes its place.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::view::View;
+use super::{Failure, said};
+use crate::config::Config;
+use crate::lease::Lease;
+use crate::lease::import::{Format, Found, Intake, NotTaken, Problem, Reader, Reservations};
+use crate::server::{clock, leases};
+
+/// Bytes read at a time.
+const PIECE: usize = 64 * 1024;
+/// Problems that are shown. A file of another kind has one on every line.
+const MAX_SHOWN: usize = 100;
+
+/// What is imported from where.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Whose file it is; told by its content if not given
+    #[arg(long, value_name = "SERVER")]
+    from: Option<Server>,
+    /// ISC's dhcpd.leases or dnsmasq's dnsmasq.leases
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Server {
+    /// ISC dhcpd
+    Isc,
+    /// dnsmasq
+    Dnsmasq,
+}
+
+/// What came of it. The names are stable.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: &'a Path,
+    /// isc or dnsmasq.
+    format: &'static str,
+    /// The leases that are in the store now.
+    imported: Vec<View<'a>>,
+    /// How many entries were not taken, by reason.
+    not_taken: BTreeMap<&'static str, u64>,
+    /// How many entries could not be read.
+    broken: u64,
+    /// The first of those, with their places.
+    problems: Vec<Told>,
+}
+
+#[derive(Serialize)]
+struct Told {
+    line: u64,
+    column: u64,
+    message: String,
+}
+
+/// What is wrong with a file: how much, and the first of it.
+#[derive(Default)]
+struct Problems {
+    count: u64,
+    first: Vec<Problem>,
+}
+
+pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Result<(), Failure> {
+    let settings = config.dhcp.as_ref().filter(|settings| !settings.subnets.is_empty()).ok_or_else(|| {
+        said("the configuration has no subnets, so there is nobody to have a lease: see `dhcp.subnets`")
+    })?;
+    let path = &arguments.file;
+    let fail = |error: io::Error| said(format!("cannot read {}: {error}", path.display()));
+    let mut file = File::open(path).map_err(fail)?;
+    let mut piece = vec![0; PIECE];
+    // Before the store is opened: where there is nothing to import none is made.
+    let mut length = file.read(&mut piece).map_err(fail)?;
+    let format = arguments.from.map_or_else(|| Format::of(&piece[..length]), Format::from);
+
+    let mut opened = leases::open(&config.state)
+        .map_err(|error| said(format!("{error}; stop the server first, then import, then start it again")))?;
+    let book = leases::book(settings, std::mem::take(&mut opened.leases)).book;
+    let reservations: Reservations =
+        settings.machines.iter().filter_map(|machine| Some((machine.address?, machine.mac))).collect();
+    let mut intake = Intake::new(&book, &reservations, opened.clock.now());
+    let mut problems = Problems::default();
+    let mut entries = 0_u64;
+    let mut take = |found: Found| {
+        entries += 1;
+        if let Found::Broken(problem, _) = &found {
+            problems.note(problem);
+        }
+        intake.add(found);
+    };
+    let mut reader = Reader::new(format);
+    while length > 0 {
+        reader.read(&piece[..length], &mut take);
+        length = file.read(&mut piece).map_err(fail)?;
+    }
+    reader.end(&mut take);
+    if entries == 0 {
+        return Err(said(format!(
+            "there is no lease in {}, which was read as a {}: is it another file, or of another server?",
+            path.display(),
+            format.file_name()
+        )));
+    }
+    let (taken, not_taken) = intake.finish();
+    opened.store.commit(&taken).map_err(said)?;
+    drop(opened);
+    if json {
+        write_json(config, path, format, (&taken, &not_taken), &problems)?;
+    } else {
+        write_text(path, (&taken, &not_taken))?;
+    }
+    problems.outcome(path)
+}
+
+impl From<Server> for Format {
+    fn from(server: Server) -> Format {
+        match server {
+            Server::Isc => Format::Isc,
+            Server::Dnsmasq => Format::Dnsmasq,
+        }
+    }
+}
+
+impl Problems {
+    fn note(&mut self, problem: &Problem) {
+        self.count += 1;
+        if self.first.len() < MAX_SHOWN {
+            self.first.push(problem.clone());
+        }
+    }
+
+    /// Tells of each, and fails if there is one.
+    fn outcome(&self, path: &Path) -> Result<(), Failure> {
+        for problem in &self.first {
+            eprintln!("{}:{problem}", path.display());
+        }
+        if self.count == 0 {
+            return Ok(());
+        }
+        let (entries, are) = if self.count == 1 { ("entry", "is") } else { ("entries", "are") };
+        let count = self.count;
+        let more = match self.count > MAX_SHOWN as u64 {
+            true => format!(" (the first {MAX_SHOWN} are shown)"),
+            false => String::new(),
+        };
+        Err(said(format!(
+            "{count} {entries} of {} {are} left out, because of what stands above{more}; all others were read",
+            path.display()
+        )))
+    }
+}
+
+type Outcome<'a> = (&'a [Lease], &'a BTreeMap<NotTaken, u64>);
+
+fn write_text(path: &Path, (taken, not_taken): Outcome<'_>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let s = if taken.len() == 1 { "" } else { "s" };
+    writeln!(out, "imported {} lease{s} from {}", taken.len(), path.display())?;
+    for (why, count) in not_taken {
+        writeln!(out, "not taken: {count} {}", why.words())?;
+    }
+    out.flush()
+}
+
+fn write_json(
+    config: &Config,
+    path: &Path,
+    format: Format,
+    (taken, not_taken): Outcome<'_>,
+    problems: &Problems,
+) -> io::Result<()> {
+    let now = clock::wall();
+    let told = |problem: &Problem| Told {
+        line: problem.place.line,
+        column: problem.place.column,
+        message: problem.message.clone(),
+    };
+    let report = Report {
+        file: path,
+        format: match format {
+            Format::Isc => "isc",
+            Format::Dnsmasq => "dnsmasq",
+        },
+        imported: taken.iter().map(|lease| View::of(lease, config, now)).collect(),
+        not_taken: not_taken.iter().map(|(why, count)| (why.name(), *count)).collect(),
+        broken: problems.count,
+        problems: problems.first.iter().map(told).collect(),
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    serde_json::to_writer(&mut out, &report)?;
+    writeln!(out)?;
+    out.flush()
+}

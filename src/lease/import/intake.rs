@@ -1,0 +1,287 @@
+//! Which leases of another server's file are taken into the store.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::Ipv4Addr;
+
+use super::Found;
+use crate::lease::{AddressMap, Lease, LeaseBook, State};
+use crate::types::{ClientId, MacAddr, Timestamp};
+
+/// How many addresses a file may have entries of: twice what a server is measured with.
+const MAX_ADDRESSES: usize = 500_000;
+
+/// Why an entry of a file is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum NotTaken {
+    /// A later entry of the address counts.
+    Superseded,
+    /// Nobody has the address: it is free, released or abandoned.
+    Free,
+    /// The lease has ended.
+    Ended,
+    /// The address is in none of the subnets.
+    OtherSubnet,
+    /// The address is in a subnet, but in no pool and not reserved for its client.
+    NotInPool,
+    /// The address is reserved for another machine, or another address for its client.
+    Reserved,
+    /// The address is leased, or out of use, already.
+    Taken,
+    /// The client has another lease in the subnet.
+    OtherLease,
+    /// It is of IPv6.
+    Ipv6,
+    /// The file has entries of too many addresses.
+    TooMany,
+}
+
+impl NotTaken {
+    /// Its stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            NotTaken::Superseded => "superseded",
+            NotTaken::Free => "free",
+            NotTaken::Ended => "ended",
+            NotTaken::OtherSubnet => "other_subnet",
+            NotTaken::NotInPool => "not_in_pool",
+            NotTaken::Reserved => "reserved",
+            NotTaken::Taken => "taken",
+            NotTaken::OtherLease => "other_lease",
+            NotTaken::Ipv6 => "ipv6",
+            NotTaken::TooMany => "too_many",
+        }
+    }
+
+    /// It in words, after a number of entries.
+    pub fn words(self) -> &'static str {
+        match self {
+            NotTaken::Superseded => "superseded by a later entry of their address",
+            NotTaken::Free => "of addresses that nobody has",
+            NotTaken::Ended => "ended",
+            NotTaken::OtherSubnet => "in none of the subnets",
+            NotTaken::NotInPool => "in a subnet, but neither in its pool nor reserved for their client",
+            NotTaken::Reserved => "against a reservation in `machines`: of their address or for their client",
+            NotTaken::Taken => "of addresses that lanboot has leased or found in use",
+            NotTaken::OtherLease => "of clients that have another lease in the subnet",
+            NotTaken::Ipv6 => "of IPv6",
+            NotTaken::TooMany => "more than there may be addresses in the file",
+        }
+    }
+}
+
+/// The addresses reserved for machines, each with its machine's MAC if that is known.
+#[derive(Clone, Default, Debug)]
+pub struct Reservations {
+    by_address: HashMap<Ipv4Addr, Option<MacAddr>>,
+    by_mac: HashMap<MacAddr, Ipv4Addr>,
+}
+
+impl FromIterator<(Ipv4Addr, Option<MacAddr>)> for Reservations {
+    fn from_iter<I: IntoIterator<Item = (Ipv4Addr, Option<MacAddr>)>>(all: I) -> Reservations {
+        let by_address: HashMap<_, _> = all.into_iter().collect();
+        let by_mac = by_address.iter().filter_map(|(address, mac)| Some(((*mac)?, *address))).collect();
+        Reservations { by_address, by_mac }
+    }
+}
+
+/// Gathers what a file says, and chooses from it.
+#[derive(Debug)]
+pub struct Intake<'a> {
+    /// What lanboot has leased.
+    book: &'a LeaseBook,
+    reservations: &'a Reservations,
+    now: Timestamp,
+    /// The last entry of each address in a subnet.
+    last: AddressMap<Option<Lease>>,
+    not_taken: BTreeMap<NotTaken, u64>,
+}
+
+impl<'a> Intake<'a> {
+    /// An intake beside the leases of `book`, at `now`.
+    pub fn new(book: &'a LeaseBook, reservations: &'a Reservations, now: Timestamp) -> Intake<'a> {
+        Intake { book, reservations, now, last: AddressMap::default(), not_taken: BTreeMap::new() }
+    }
+
+    /// Takes note of what the file says next.
+    pub fn add(&mut self, found: Found) {
+        match found {
+            Found::Entry(address, _) if self.book.pool_of(address).is_none() => {
+                self.leave(NotTaken::OtherSubnet);
+            }
+            Found::Entry(address, _)
+                if self.last.len() >= MAX_ADDRESSES && !self.last.contains_key(&address) =>
+            {
+                self.leave(NotTaken::TooMany);
+            }
+            Found::Entry(address, lease) => {
+                if self.last.insert(address, lease).is_some() {
+                    self.leave(NotTaken::Superseded);
+                }
+            }
+            Found::Ipv6 => self.leave(NotTaken::Ipv6),
+            // An older entry does not count either: it may be another client's.
+            Found::Broken(_, address) => {
+                if address.and_then(|address| self.last.remove(&address)).is_some() {
+                    self.leave(NotTaken::Superseded);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, why: NotTaken) {
+        *self.not_taken.entry(why).or_default() += 1;
+    }
+
+    /// The leases to store, in the order of their addresses, and how many entries are left out for which reason.
+    pub fn finish(mut self) -> (Vec<Lease>, BTreeMap<NotTaken, u64>) {
+        let mut sound = Vec::new();
+        for lease in std::mem::take(&mut self.last).into_values() {
+            match lease.ok_or(NotTaken::Free).and_then(|lease| self.judge(lease)) {
+                Ok(lease) => sound.push(lease),
+                Err(why) => self.leave(why),
+            }
+        }
+        // Of several of one client the one that ends last: dhcpd keeps those that a client no longer wants.
+        sound.sort_by_key(|lease| (Reverse(lease.until), lease.address));
+        let mut clients: HashSet<(Option<usize>, ClientId)> = HashSet::new();
+        let mut taken = Vec::new();
+        for lease in sound {
+            if clients.insert((self.book.pool_of(lease.address), lease.holder.client.clone())) {
+                taken.push(lease);
+            } else {
+                self.leave(NotTaken::OtherLease);
+            }
+        }
+        taken.sort_by_key(|lease| lease.address);
+        (taken, self.not_taken)
+    }
+
+    fn judge(&self, lease: Lease) -> Result<Lease, NotTaken> {
+        let (address, who) = (lease.address, &lease.holder);
+        if lease.until <= self.now {
+            return Err(NotTaken::Ended);
+        }
+        let subnet = self.book.pool_of(address).ok_or(NotTaken::OtherSubnet)?;
+        let of_address = self.reservations.by_address.get(&address);
+        let for_client = who.mac.and_then(|mac| self.reservations.by_mac.get(&mac));
+        let elsewhere =
+            for_client.is_some_and(|other| *other != address && self.book.pool_of(*other) == Some(subnet));
+        if elsewhere || of_address.is_some_and(|mac| mac.is_none() || *mac != who.mac) {
+            return Err(NotTaken::Reserved);
+        }
+        if of_address.is_none() && !self.book.shares(subnet, address) {
+            return Err(NotTaken::NotInPool);
+        }
+        // Out of use counts too: somebody was found at the address.
+        let binding = self.book.binding(address);
+        if binding.is_some_and(|binding| binding.until > self.now && binding.state != State::Released) {
+            return Err(NotTaken::Taken);
+        }
+        match self.book.of_client(subnet, who, self.now) {
+            Some((_, binding)) if binding.is_live(self.now) && binding.state == State::Leased => {
+                Err(NotTaken::OtherLease)
+            }
+            _ => Ok(lease),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::{Holder, LeaseChange, Pool};
+
+    fn ip(n: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, n)
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn mac(n: u8) -> MacAddr {
+        MacAddr([2, 0, 0, 0, 0, n])
+    }
+
+    fn lease(address: u8, client: u8, until: u64) -> Lease {
+        let holder = Holder { client: ClientId::of_mac(mac(client)), mac: Some(mac(client)), boots: false };
+        let hardware = mac(client).into();
+        Lease { address: ip(address), holder, hardware, state: State::Leased, until: at(until) }
+    }
+
+    fn entry(lease: Lease) -> Found {
+        Found::Entry(lease.address, Some(lease))
+    }
+
+    /// A pool of 10.0.0.1 to .99; .5 is machine 5's, .6 another machine's; clients 70 and 71 have .70 and had .71.
+    fn finish(found: Vec<Found>) -> (Vec<u8>, Vec<(NotTaken, u64)>) {
+        let range = "10.0.0.1-10.0.0.99".parse().unwrap();
+        let pool = Pool::new("10.0.0.0/24".parse().unwrap(), vec![range], [ip(5), ip(6)]);
+        let mut book = LeaseBook::new(vec![pool]);
+        book.load(lease(70, 70, 2000));
+        book.load(lease(71, 71, 500));
+        let declined = Lease { state: State::Declined, ..lease(72, 72, 2000) };
+        book.apply(&LeaseChange::Store(declined));
+        let reservations = [(ip(5), Some(mac(5))), (ip(6), None)].into_iter().collect();
+        let mut intake = Intake::new(&book, &reservations, at(1000));
+        found.into_iter().for_each(|found| intake.add(found));
+        let (taken, not_taken) = intake.finish();
+        let taken = taken.iter().map(|lease| lease.address.octets()[3]).collect();
+        (taken, not_taken.into_iter().collect())
+    }
+
+    #[test]
+    fn the_last_entry_of_an_address_counts() {
+        let found = vec![
+            entry(lease(1, 1, 1500)),
+            entry(lease(2, 2, 1500)),
+            entry(lease(1, 3, 1600)),
+            Found::Entry(ip(2), None),
+        ];
+        assert_eq!(finish(found), (vec![1], vec![(NotTaken::Superseded, 2), (NotTaken::Free, 1)]));
+    }
+
+    #[test]
+    fn what_an_entry_that_cannot_be_read_replaced_is_not_taken() {
+        let place = super::super::Place { line: 9, column: 1 };
+        let broken =
+            |address| Found::Broken(super::super::Problem { place, message: String::new() }, address);
+        let found =
+            vec![entry(lease(1, 1, 1500)), broken(Some(ip(1))), broken(None), entry(lease(2, 2, 1500))];
+        assert_eq!(finish(found), (vec![2], vec![(NotTaken::Superseded, 1)]));
+    }
+
+    #[test]
+    fn only_what_is_valid_and_of_a_subnet_is_taken() {
+        let elsewhere = Lease { address: Ipv4Addr::new(10, 9, 0, 1), ..lease(1, 1, 1500) };
+        let found = vec![entry(elsewhere), entry(lease(1, 1, 1000)), entry(lease(200, 2, 1500)), Found::Ipv6];
+        let expected = [NotTaken::Ended, NotTaken::OtherSubnet, NotTaken::NotInPool, NotTaken::Ipv6];
+        assert_eq!(finish(found), (vec![], expected.map(|why| (why, 1)).to_vec()));
+    }
+
+    #[test]
+    fn what_lanboot_has_leased_stays() {
+        let found = vec![
+            entry(lease(70, 1, 9000)),
+            entry(lease(71, 2, 9000)),
+            entry(lease(72, 3, 9000)),
+            entry(lease(73, 70, 9000)),
+            entry(lease(74, 71, 9000)),
+        ];
+        assert_eq!(finish(found), (vec![71, 74], vec![(NotTaken::Taken, 2), (NotTaken::OtherLease, 1)]));
+    }
+
+    #[test]
+    fn reservations_stay_too() {
+        let found = vec![entry(lease(5, 9, 9000)), entry(lease(6, 6, 9000)), entry(lease(7, 5, 9000))];
+        assert_eq!(finish(found), (vec![], vec![(NotTaken::Reserved, 3)]));
+        assert_eq!(finish(vec![entry(lease(5, 5, 9000))]), (vec![5], vec![]));
+    }
+
+    #[test]
+    fn of_several_leases_of_a_client_the_longest_is_taken() {
+        let found = vec![entry(lease(1, 1, 1500)), entry(lease(2, 1, 9000)), entry(lease(3, 1, 1600))];
+        assert_eq!(finish(found), (vec![2], vec![(NotTaken::OtherLease, 2)]));
+    }
+}
