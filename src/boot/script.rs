@@ -32,7 +32,7 @@ pub const MENU_SECONDS: u32 = 10;
 /// How long a failure stays on the screen before the firmware goes on, in seconds.
 const FAILED_SECONDS: u32 = 10;
 /// The usual ports, which are left out of URLs.
-const HTTP_PORT: u16 = 80;
+pub(super) const HTTP_PORT: u16 = 80;
 const TFTP_PORT: u16 = 69;
 
 /// Why no text can be made: which target, which of its keys, and why.
