@@ -19,7 +19,7 @@ use lab::{
     until,
 };
 use lanboot::cli::demo::lab::{
-    Firmware, NETWORK, Namespace, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
+    Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
 };
 
 const MAC: &str = "52:54:00:77:00:01";
@@ -245,7 +245,7 @@ fn boots_by_a_proxy(firmware: Firmware) -> String {
     let site = site(firmware);
     let config =
         site.configure("dhcp: {mode: proxy}\nboot: {arch: {uefi-x64: snponly.efi}, ipxe: boot.ipxe}");
-    let other = other_computer(&site);
+    let other = site.other_computer();
     let _dnsmasq = dnsmasq(&other, &[]);
     let mut server = site.serve(&config);
     let address = boot(&site.network, &site, firmware, &mut server);
@@ -267,7 +267,7 @@ fn boots_by_a_menu(timeout: &str, file: &str, choose: impl FnOnce(&mut Running, 
          prompt: Lanboot menu by F8\n  timeout: {timeout}\n  menu:\n    - {{text: Item one, file: first.efi}}\n    \
          - {{text: Item two, file: second.efi}}\n    - {{text: Local disk, local: true}}"
     ));
-    let other = other_computer(&site);
+    let other = site.other_computer();
     let _dnsmasq = dnsmasq(&other, &[]);
     let mut server = site.serve(&config);
     let path = site.folder.path().join("monitor");
@@ -286,13 +286,6 @@ fn boots_by_a_menu(timeout: &str, file: &str, choose: impl FnOnce(&mut Running, 
     };
     assert!(said.lines().any(chosen), "{said}");
     assert!(said.contains(&format!("sent {file} to ")), "{said}");
-}
-
-/// A host with an address for a DHCP server.
-fn other_computer(site: &Site) -> Namespace {
-    let other = site.network.host("52:54:00:77:00:fe").unwrap();
-    other.ip("addr add 192.168.77.254/24 dev eth0").unwrap();
-    other
 }
 
 /// Presses a key on the machine's keyboard, which is slow to take the next.

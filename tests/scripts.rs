@@ -203,7 +203,7 @@ fn one_target_is_told_to_every_loader() {
     }
     let pxelinux = fetch(&lab, "pxelinux.cfg/01-02-00-00-00-00-02").unwrap();
     assert!(
-        pxelinux.starts_with("DEFAULT debian\nPROMPT 0\n") && pxelinux.contains("  KERNEL ::debian/linux\n"),
+        pxelinux.starts_with("DEFAULT debian\nPROMPT 0\n") && pxelinux.contains("  LINUX ::debian/linux\n"),
         "{pxelinux}"
     );
     // Who is in no entry may choose, where there is no file of that name; what it cannot start is left out.

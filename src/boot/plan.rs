@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::boot::identity::Identity;
 use crate::boot::menu::Part;
 use crate::boot::policy::Choice;
+use crate::boot::script::{HTTP_PORT, Served};
 use crate::types::{Arch, Firmware, Stage};
 use crate::wire::dhcp::{Message, padded};
 use crate::wire::option::code;
@@ -50,6 +51,7 @@ pub fn plan(
     identity: &Identity,
     choice: Option<&Choice>,
     server: Ipv4Addr,
+    served: Served,
     mode: Mode,
 ) -> Option<Plan> {
     // A Raspberry Pi asks for its files by fixed names; the one named here is only for those who gave it one.
@@ -61,7 +63,9 @@ pub fn plan(
     let us = server;
     let server = choice.and_then(|choice| choice.server).unwrap_or(us);
     let server_text = server.to_string();
-    let file = choice.map(|choice| file_name(&choice.file, stage, &server_text)).unwrap_or_default();
+    // How another server has its files is not known.
+    let served = if server == us { served } else { Served::default() };
+    let file = choice.map(|choice| file_name(&choice.file, stage, server, served)).unwrap_or_default();
     let mut options = Vec::with_capacity(8);
     let class = vendor_class(request, identity);
     options.extend(class.map(|class| (code::VENDOR_CLASS, class.to_vec())));
@@ -103,13 +107,19 @@ pub fn wait(identity: &Identity) -> Duration {
     if takes_the_offer(identity) { RASPBERRY_PI_WAIT } else { Duration::ZERO }
 }
 
-/// The name as the client is to see it. UEFI HTTP boot takes nothing but a URL, so a plain name becomes one.
-fn file_name(name: &str, stage: Stage, server: &str) -> String {
-    let name = name.replace("{server}", server);
-    if stage == Stage::Http && !name.contains("://") {
-        return format!("http://{server}/{}", name.trim_start_matches('/'));
+/// The name as the client is to see it. UEFI HTTP boot takes nothing but a URL, so a plain name becomes one; so it does for
+/// iPXE where we have no TFTP, which is what it takes a plain name for.
+fn file_name(name: &str, stage: Stage, server: Ipv4Addr, served: Served) -> String {
+    let name = name.replace("{server}", &server.to_string());
+    let wants_url = match stage {
+        Stage::Http => true,
+        Stage::Ipxe => served.tftp.is_none() && served.http.is_some(),
+        Stage::Pxe | Stage::Bootp | Stage::Other => false,
+    };
+    if !wants_url || name.contains("://") {
+        return name;
     }
-    name
+    Served { http: served.http.or(Some(HTTP_PORT)), tftp: None }.url(server, name.trim_start_matches('/'))
 }
 
 /// Option 60 of the reply: that we are a server for what the client says that it is. Firmware that says something of
@@ -185,6 +195,7 @@ mod tests {
     use crate::wire::dhcp::{BOOTREQUEST, until_nul};
 
     const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+    const BOTH: Served = Served { http: Some(80), tftp: Some(69) };
 
     /// A DISCOVER with these options.
     fn message(options: &[(u8, &[u8])]) -> Message {
@@ -199,7 +210,7 @@ mod tests {
     fn planned(mode: Mode, options: &[(u8, &[u8])], file: &str, size: Option<u64>) -> Plan {
         let message = message(options);
         let choice = Choice { size, ..Choice::new(&file.into(), Rule::Ipxe) };
-        plan(&message, &Identity::of(&message), Some(&choice), SERVER, mode).unwrap()
+        plan(&message, &Identity::of(&message), Some(&choice), SERVER, BOTH, mode).unwrap()
     }
 
     fn in_mode(mode: Mode, options: &[(u8, &[u8])]) -> Plan {
@@ -240,13 +251,13 @@ mod tests {
             [(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0]), (97, b"RPi4abcdefghijkl")];
         let request = message(&pi);
         for mode in [Mode::Server, Mode::Proxy] {
-            let found = plan(&request, &Identity::of(&request), None, SERVER, mode).unwrap();
+            let found = plan(&request, &Identity::of(&request), None, SERVER, BOTH, mode).unwrap();
             assert_eq!(option(&found, 43), Some(pxe::RASPBERRY_PI_MENU));
             assert_eq!(option(&found, 66), Some(&b"192.168.77.1\0"[..]));
             assert_eq!((option(&found, 67), found.file), (None, [0; 128]));
         }
         let other = message(&pi[..2]);
-        assert_eq!(plan(&other, &Identity::of(&other), None, SERVER, Mode::Server), None);
+        assert_eq!(plan(&other, &Identity::of(&other), None, SERVER, BOTH, Mode::Server), None);
     }
 
     #[test]
@@ -293,6 +304,19 @@ mod tests {
             assert_eq!(until_nul(&plan.file), url.as_bytes());
             assert_eq!(option(&plan, 67), Some(&with_nul(url)[..]));
         }
+    }
+
+    #[test]
+    fn ipxe_gets_a_url_where_there_is_no_tftp() {
+        let named = |stage, served| file_name("lanboot/boot.ipxe", stage, SERVER, served);
+        let by_http = Served { http: Some(8080), tftp: None };
+        assert_eq!(named(Stage::Ipxe, by_http), "http://192.168.77.1:8080/lanboot/boot.ipxe");
+        assert_eq!(named(Stage::Http, by_http), "http://192.168.77.1:8080/lanboot/boot.ipxe");
+        assert_eq!(named(Stage::Pxe, by_http), "lanboot/boot.ipxe");
+        for served in [BOTH, Served { http: None, tftp: Some(69) }, Served::default()] {
+            assert_eq!(named(Stage::Ipxe, served), "lanboot/boot.ipxe");
+        }
+        assert_eq!(file_name("tftp://x/y", Stage::Ipxe, SERVER, by_http), "tftp://x/y");
     }
 
     #[test]

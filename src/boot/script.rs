@@ -32,7 +32,7 @@ pub const MENU_SECONDS: u32 = 10;
 /// How long a failure stays on the screen before the firmware goes on, in seconds.
 const FAILED_SECONDS: u32 = 10;
 /// The usual ports, which are left out of URLs.
-const HTTP_PORT: u16 = 80;
+pub(super) const HTTP_PORT: u16 = 80;
 const TFTP_PORT: u16 = 69;
 
 /// Why no text can be made: which target, which of its keys, and why.
@@ -122,12 +122,16 @@ impl Entry {
             located(loader, &name, facts.server, served)
                 .ok_or_else(|| error(key, format!("{loader:?} cannot load {name}: it has no such protocol")))
         };
+        let cmdline = fill("cmdline", &target.cmdline)?;
+        if let Some(why) = grub_problem(&cmdline).filter(|_| loader == Loader::Grub) {
+            return Err(error("cmdline", why));
+        }
         Ok(Entry {
             name: target.name.to_string(),
             title: target.title.clone(),
             kernel: file("kernel", &target.kernel)?,
             initrd: target.initrd.iter().map(|name| file("initrd", name)).collect::<Result<_, _>>()?,
-            cmdline: fill("cmdline", &target.cmdline)?,
+            cmdline,
         })
     }
 
@@ -147,7 +151,8 @@ impl Entry {
     }
 
     fn grub(&self) -> String {
-        let words: Vec<String> = self.cmdline.split_ascii_whitespace().map(shell_word).collect();
+        let words: Vec<String> =
+            kernel_words(&self.cmdline).map(|word| shell_word(&unquoted(word))).collect();
         let mut text = format!("echo {}\n", shell_word(&format!("Loading {} ...", self.name)));
         let _ = writeln!(
             text,
@@ -161,8 +166,9 @@ impl Entry {
         text
     }
 
+    /// With KERNEL, PXELINUX would take `vmlinuz-6.1.0` for a boot program: what its name ends in would count.
     fn pxelinux(&self) -> String {
-        let mut text = format!("LABEL {}\n  KERNEL {}\n", self.name, self.kernel);
+        let mut text = format!("LABEL {}\n  LINUX {}\n", self.name, self.kernel);
         if !self.initrd.is_empty() {
             let _ = writeln!(text, "  INITRD {}", self.initrd.join(","));
         }
@@ -179,6 +185,42 @@ fn unfit(loader: Loader, text: &str) -> Option<String> {
         return Some("a value has a line end or another control character in it".to_owned());
     }
     (loader == Loader::Ipxe).then(|| ipxe_problem(text)).flatten()
+}
+
+/// The words of a command line as a kernel reads it: spaces in double quotes end none.
+fn kernel_words(line: &str) -> impl Iterator<Item = &str> {
+    let mut in_quotes = false;
+    let ends_word = move |c: char| {
+        in_quotes ^= c == '"';
+        c == ' ' && !in_quotes
+    };
+    line.split(ends_word).filter(|word| !word.is_empty())
+}
+
+/// A kernel's word without the quotes around it or its value. GRUB puts quotes around words with spaces itself
+/// (`"key=two words"`, which a kernel takes for `key="two words"`), and a backslash before those that it is told of, with
+/// which no kernel can do anything.
+fn unquoted(word: &str) -> String {
+    let without = |text: &str| text.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
+    let value = || word.split_once('=').and_then(|(key, value)| Some(format!("{key}={}", without(value)?)));
+    without(word).or_else(value).unwrap_or_else(|| word.to_owned())
+}
+
+/// What of a command line GRUB would put a backslash before, as a problem.
+fn grub_problem(text: &str) -> Option<String> {
+    let is_code = |after: &str| {
+        let digits = after.strip_prefix('x').and_then(|digits| digits.get(..2));
+        digits.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    let cannot = |word: &str| {
+        let has_backslash = || word.split('\\').skip(1).any(|after| !is_code(after));
+        word.contains(['"', '\'']) || has_backslash()
+    };
+    let word = kernel_words(text).map(unquoted).find(|word| cannot(word))?;
+    Some(format!(
+        "GRUB cannot tell a kernel {word}: it puts a backslash before each quote and backslash; only \" around a value \
+         and \\x with two digits are possible"
+    ))
 }
 
 /// What iPXE would take for more than text, as a problem. It has no quotes.
@@ -226,7 +268,8 @@ fn in_url(name: &str) -> String {
 }
 
 /// The local disk. On a BIOS iPXE and GRUB start it themselves, for not every BIOS goes on after a network boot that
-/// ended. With UEFI an error is what makes firmware go on with its boot order: EDK2 shows its setup after a success.
+/// ended. With UEFI an error is what makes firmware go on with its boot order: EDK2 shows its setup after a success. GRUB
+/// ends with no error (2.06: whatever is said behind `exit`), so it starts what the disk has for UEFI itself.
 fn local(loader: Loader) -> String {
     match loader {
         Loader::Ipxe => format!("#!ipxe\n{IPXE_LOCAL}"),
@@ -240,12 +283,30 @@ echo Starting the local disk
 iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||
 exit 1
 ";
+/// GRUB has no `&&`. Where distributions and Windows put their loaders comes before where any disk may have one, for what
+/// is there may be an installer's, or shim's `fallback`, which starts the machine anew. Of a pattern that nothing matches,
+/// the pattern is left. A loader looks for more on the disk that is the root when it is loaded.
 const GRUB_LOCAL: &str = "\
 echo 'Starting the local disk'
 if [ \"$grub_platform\" = pc ]; then
-  set root=(hd0)
-  chainloader +1 && boot
+  set root=hd0
+  chainloader +1
+  boot
 fi
+set suffix=x64
+if [ \"$grub_cpu\" = arm64 ]; then
+  set suffix=aa64
+fi
+for loader in (hd*)/EFI/*/shim$suffix.efi (hd*)/EFI/*/grub$suffix.efi (hd*)/EFI/Microsoft/Boot/bootmgfw.efi; do
+  if [ -f \"$loader\" ]; then
+    regexp --set=1:root '^[(]([^)]*)[)]' \"$loader\"
+    chainloader \"$loader\"
+    boot
+  fi
+done
+search --no-floppy --file --set=root /EFI/BOOT/BOOT$suffix.EFI
+chainloader /EFI/BOOT/BOOT$suffix.EFI
+boot
 exit 1
 ";
 /// -1: PXELINUX reports a failure to the BIOS, which goes on with its boot order.
@@ -402,12 +463,12 @@ mod tests {
     fn pxelinux_gets_one_label_and_no_prompt() {
         assert_eq!(
             made(Loader::Pxelinux, &target("debian")),
-            "DEFAULT debian\nPROMPT 0\nLABEL debian\n  KERNEL ::debian/linux\n  INITRD ::debian/initrd.gz\n  \
+            "DEFAULT debian\nPROMPT 0\nLABEL debian\n  LINUX ::debian/linux\n  INITRD ::debian/initrd.gz\n  \
              APPEND auto=true url=http://192.168.77.1/52:54:00:12:34:56/preseed.cfg ds=nocloud;s=x ---\n"
         );
         assert!(
             made(Loader::Pxelinux, &target("live"))
-                .contains("  KERNEL http://10.0.0.9/vmlinuz\n  INITRD ::a.img,::b.img\n")
+                .contains("  LINUX http://10.0.0.9/vmlinuz\n  INITRD ::a.img,::b.img\n")
         );
     }
 
@@ -420,7 +481,15 @@ mod tests {
                 && ipxe.ends_with("exit 1\n")
         );
         let grub = made(Loader::Grub, &Start::Local);
-        assert!(grub.contains("chainloader +1") && grub.ends_with("exit 1\n"));
+        // What its parser does not know.
+        assert!(grub.ends_with("exit 1\n") && !grub.contains("&&") && !grub.contains("||"), "{grub}");
+        for line in [
+            "  set root=hd0\n  chainloader +1\n  boot\n",
+            "for loader in (hd*)/EFI/*/shim$suffix.efi ",
+            "chainloader /EFI/BOOT/BOOT$suffix.EFI\nboot\nexit 1\n",
+        ] {
+            assert!(grub.contains(line), "{line} is not in\n{grub}");
+        }
         assert_eq!(
             made(Loader::Pxelinux, &Start::Local),
             "DEFAULT local\nPROMPT 0\nLABEL local\n  LOCALBOOT -1\n"
@@ -485,6 +554,32 @@ mod tests {
         targets.list[0].cmdline = "".into();
         assert!(script(Loader::Ipxe, &target("debian"), &targets, &known, HTTP).is_ok());
         assert!(script(Loader::Grub, &target("debian"), &targets, &known, HTTP).is_err());
+    }
+
+    /// GRUB 2.06 makes `say=\"two words\"` of `'say="two' 'words"'`.
+    #[test]
+    fn grub_is_told_words_without_quotes_for_it_puts_them_there_itself() {
+        let told = |cmdline: &str| {
+            let mut targets = targets();
+            targets.list[0].cmdline = cmdline.into();
+            let text = script(Loader::Grub, &target("debian"), &targets, &facts(), HTTP).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("linux /debian/linux"))?;
+            Some(line.trim_start().to_owned())
+        };
+        for (cmdline, words) in [
+            (r#"a say="two  words" ---"#, "a 'say=two  words' ---"),
+            (r#""say=two words"  x="" y="z""#, "'say=two words' x= y=z"),
+            (r"root=/dev/dm\x2d0 $x", r"'root=/dev/dm\x2d0' '$x'"),
+            ("", ""),
+        ] {
+            assert_eq!(told(cmdline).as_deref(), Some(words), "{cmdline}");
+        }
+        for cmdline in [r#"a=b"c d"e"#, r#"a="b"#, "a='b'", r"a\b", r"a\x2", r#"x="'""#] {
+            assert_eq!(told(cmdline), None, "{cmdline}");
+            let mut targets = targets();
+            targets.list[0].cmdline = cmdline.into();
+            assert!(script(Loader::Ipxe, &target("debian"), &targets, &facts(), HTTP).is_ok(), "{cmdline}");
+        }
     }
 
     #[test]

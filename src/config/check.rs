@@ -10,6 +10,7 @@ use super::read::{At, Reader};
 use super::targets::{self, Boot};
 use crate::boot::plan::Mode;
 use crate::boot::policy::{MachineBoot, Policy};
+use crate::boot::script::Served;
 use crate::boot::target::{SCRIPT, Targets};
 use crate::dhcp::mode::Modes;
 use crate::dhcp::subnet::{Machine, Settings, Subnet};
@@ -48,6 +49,10 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         classes: file.dhcp.classes,
         machines: file.machines.into_iter().filter_map(machine).collect::<Vec<Machine>>().into(),
         boot: boot_policy(file.boot, &targets),
+        served: Served {
+            http: file.http.as_ref().map(|http| http.port),
+            tftp: file.tftp.as_ref().map(|tftp| tftp.port),
+        },
     };
     Config {
         interfaces: file.interfaces,

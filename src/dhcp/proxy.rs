@@ -137,7 +137,9 @@ pub fn decide(request: &BootRequest<'_>, settings: &Settings) -> Decision {
         return bsdp::decide(request, query, settings);
     }
     let choice = request.boot.as_ref();
-    let Some(plan) = plan(request.message, &request.identity, choice, request.server, Mode::Proxy) else {
+    let Some(plan) =
+        plan(request.message, &request.identity, choice, request.server, settings.served, Mode::Proxy)
+    else {
         return Decision::silent(DropReason::NoBootFile);
     };
     let is_offer = request.ask == Ask::Discover;

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::boot::plan::{Mode, Plan, plan};
+use crate::boot::script::Served;
 use crate::dhcp::fqdn;
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::room::Room;
@@ -87,7 +88,7 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
             // RFC 3011 section 2: a client discards replies without it.
             room.push(code::SUBNET_SELECTION, &subnet.octets());
         }
-        boot_fields(&mut message, &mut room, request);
+        boot_fields(&mut message, &mut room, request, settings.served);
         // The answer to an INFORM gives no address: the client has one already.
         let address = if reply == Reply::Inform { asked.ciaddr } else { reply.address() };
         network_options(&mut room, request, &Configured::new(request, settings, address), settings);
@@ -111,10 +112,11 @@ pub fn header(asked: &Message) -> Message {
 
 /// `siaddr`, `sname`, `file` and the options of network boot. A client that boots nothing from here still learns the
 /// server: GRUB's own DHCP takes its next server from `siaddr`.
-fn boot_fields(message: &mut Message, room: &mut Room<'_>, request: &Request<'_>) {
+fn boot_fields(message: &mut Message, room: &mut Room<'_>, request: &Request<'_>, served: Served) {
     message.siaddr = request.server;
     let choice = request.boot.as_ref();
-    if let Some(plan) = plan(request.message, &request.identity, choice, request.server, Mode::Server) {
+    if let Some(plan) = plan(request.message, &request.identity, choice, request.server, served, Mode::Server)
+    {
         put(&plan, message, room);
     }
 }

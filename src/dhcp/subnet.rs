@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::boot::plan::Mode;
 use crate::boot::policy::{MachineBoot, Policy};
+use crate::boot::script::Served;
 use crate::dhcp::classes::Class;
 use crate::dhcp::mode::Modes;
 use crate::event::DropReason;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub machines: Machines,
     /// Architecture → boot file.
     pub boot: Policy,
+    /// How boot files are fetched from us.
+    pub served: Served,
 }
 
 /// Option values by code, encoded, each fitting its kind in the option table.
@@ -283,6 +286,7 @@ mod tests {
             classes: vec![],
             machines: Machines::default(),
             boot: Policy::default(),
+            served: Served::default(),
         }
     }
 

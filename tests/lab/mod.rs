@@ -118,6 +118,14 @@ impl Site {
         lab::serve(&self.network, &[OsStr::new(LANBOOT)], config).unwrap()
     }
 
+    /// A host with an address for a DHCP server.
+    pub fn other_computer(&self) -> Namespace {
+        let other = self.network.host("52:54:00:77:00:fe").unwrap();
+        other.ip("addr add 192.168.77.254/24 dev eth0").unwrap();
+        other.ip("addr add fd77::1/64 dev eth0 nodad").unwrap();
+        other
+    }
+
     /// The lease in the database for a hardware address, `52:54:00:77:00:01`.
     pub fn lease(&self, mac: &str) -> Option<Lease> {
         let wanted: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
