@@ -27,8 +27,10 @@ pub(super) struct Ballast {
 impl Ballast {
     /// Makes it in the folder `state`; without it if that cannot be.
     pub(super) fn make(state: &Path) -> Ballast {
-        let path = state.join("leases.ballast");
-        Ballast { is_there: fill(&path, BALLAST).is_ok(), path, changed: Instant::now() }
+        let mut ballast =
+            Ballast { path: state.join("leases.ballast"), is_there: false, changed: Instant::now() };
+        ballast.fill();
+        ballast
     }
 
     /// Gives its room to others. Whether there was any.
@@ -41,9 +43,17 @@ impl Ballast {
     /// Makes it again, some time after it was thrown off.
     pub(super) fn restore(&mut self) {
         if !self.is_there && self.changed.elapsed() >= BALLAST_PAUSE {
-            self.is_there = fill(&self.path, BALLAST).is_ok();
-            self.changed = Instant::now();
+            self.fill();
         }
+    }
+
+    /// All of it or nothing.
+    fn fill(&mut self) {
+        self.is_there = fill(&self.path, BALLAST).is_ok();
+        if !self.is_there {
+            let _ = fs::remove_file(&self.path);
+        }
+        self.changed = Instant::now();
     }
 }
 
