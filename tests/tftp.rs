@@ -50,7 +50,16 @@ fn receive(socket: &UdpSocket, mut answer: Vec<u8>) -> Vec<u8> {
     let (mut bytes, mut number) = (Vec::new(), 1_u16);
     loop {
         let Ok(Packet::Data { block, data }) = Packet::decode(&answer) else { panic!("{answer:?}") };
-        assert_eq!(block, number, "nothing is lost or doubled on loopback");
+        if block != number {
+            // Where the machine is busy, the end of a window may be sent once more.
+            let behind = number.wrapping_sub(block);
+            assert!(
+                (1..=window).contains(&behind),
+                "block {block} for {number}: nothing is lost on loopback"
+            );
+            answer = next(socket);
+            continue;
+        }
         bytes.extend_from_slice(data);
         let last = data.len() < size;
         if last || number % window == 0 {
