@@ -116,6 +116,12 @@ fn f_07_an_interface_that_was_down_is_served_again() {
     assert!(spent < 20, "{spent} ticks of 10 ms in a second without a network");
     here.ip(&format!("link set {BRIDGE} up")).unwrap();
     gets_a_lease("after the interface was down");
+    here.ip(&format!("addr add 192.168.77.2/24 dev {BRIDGE}")).unwrap();
+    let told =
+        "interface br0 had 192.168.77.1 at the start and has 192.168.77.1, 192.168.77.2 now: restart lanboot";
+    assert!(server.wait_for(told, LIMIT), "{}", server.drain());
+    here.ip(&format!("addr del 192.168.77.2/24 dev {BRIDGE}")).unwrap();
+    assert!(server.wait_for("interface br0 is as it was at the start again", LIMIT), "{}", server.drain());
 }
 
 /// udhcpc on a host, to its first lease.

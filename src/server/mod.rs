@@ -33,6 +33,7 @@ pub mod tftp_async;
 pub mod tftp_upload;
 pub mod told;
 mod transfers;
+mod watch;
 
 use std::fmt;
 use std::future::Future;
@@ -84,6 +85,8 @@ pub struct Server {
     boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
     http: Option<(Vec<TcpListener>, http::Service)>,
+    /// Those that are served.
+    interfaces: Vec<Interface>,
     recorder: Recorder,
     summary: Vec<String>,
     warnings: Vec<String>,
@@ -143,7 +146,7 @@ impl Server {
             summary.push(format!("TFTP on {} from {}", listed(&addresses), config.images.display()));
             tftp = Some(transfers);
         }
-        Ok(Server { dhcp, boot_files, tftp, http, recorder, summary, warnings })
+        Ok(Server { dhcp, boot_files, tftp, http, interfaces, recorder, summary, warnings })
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -170,6 +173,7 @@ impl Server {
             Some((proxy, listeners)) => Some(listeners.serve_apart(proxy)?),
             None => None,
         };
+        let watch = tokio::spawn(watch::watch(self.interfaces));
         match self.dhcp {
             Some((dhcp, control)) => {
                 let control = control.map(|control| tokio::spawn(control.serve()));
@@ -179,6 +183,7 @@ impl Server {
             }
             None => stop.await,
         }
+        watch.abort();
         drop((boot_files, http));
         if let Some(transfers) = transfers {
             transfers.stop().await;
