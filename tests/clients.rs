@@ -6,10 +6,10 @@ mod lab;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lab::{Site, ready, until};
-use lanboot::cli::demo::lab::{BRIDGE, NETWORK, Need, Running};
+use lab::{RELAY, Site, ready, until};
+use lanboot::cli::demo::lab::{BRIDGE, NETWORK, Namespace, Need, Running};
 use nix::sys::signal::{Signal, kill};
 
 const MAC: &str = "52:54:00:77:00:02";
@@ -116,6 +116,67 @@ fn f_07_an_interface_that_was_down_is_served_again() {
     assert!(spent < 20, "{spent} ticks of 10 ms in a second without a network");
     here.ip(&format!("link set {BRIDGE} up")).unwrap();
     gets_a_lease("after the interface was down");
+    here.ip(&format!("addr add 192.168.77.2/24 dev {BRIDGE}")).unwrap();
+    let told =
+        "interface br0 had 192.168.77.1 at the start and has 192.168.77.1, 192.168.77.2 now: restart lanboot";
+    assert!(server.wait_for(told, LIMIT), "{}", server.drain());
+    here.ip(&format!("addr del 192.168.77.2/24 dev {BRIDGE}")).unwrap();
+    assert!(server.wait_for("interface br0 is as it was at the start again", LIMIT), "{}", server.drain());
+}
+
+/// udhcpc on a host, to its first lease.
+fn udhcpc(host: &Namespace) -> Running {
+    let mut command = host.command("udhcpc");
+    command.args(["-f", "-q", "-n", "-i", "eth0", "-t", "10", "-T", "3", "-s", "/bin/true"]);
+    Running::spawn(command).unwrap()
+}
+
+#[test]
+fn rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp_while_others_are_served() {
+    if !ready("clients rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp", &[NETWORK, UDHCPC]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(
+        "dhcp: {mode: server, conflict_check: 2s, \
+         subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60}]}",
+    );
+    let mut server = site.serve(&config);
+    let old = site.network.host(MAC).unwrap();
+    expect(&mut udhcpc(&old), &mut server, "lease of 192.168.77.50 obtained");
+    let squatter = site.network.host("52:54:00:77:00:99").unwrap();
+    squatter.ip("addr add 192.168.77.51/24 dev eth0").unwrap();
+    let new = site.network.host("52:54:00:77:00:03").unwrap();
+    let mut new = udhcpc(&new);
+    let conflict =
+        "conflict(br0) 192.168.77.51 is used by 52:54:00:77:00:99; it is offered to nobody for a while";
+    assert!(server.wait_for(conflict, LIMIT), "{}", server.drain());
+    // The next address is being checked for two seconds now. Who has had one need not wait for that.
+    let began = Instant::now();
+    expect(&mut udhcpc(&old), &mut server, "lease of 192.168.77.50 obtained");
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    expect(&mut new, &mut server, "lease of 192.168.77.52 obtained");
+}
+
+#[test]
+fn an_address_that_somebody_uses_behind_a_relay_agent_is_found_by_ping() {
+    if !ready("clients an_address_that_somebody_uses_behind_a_relay_agent", &[NETWORK, UDHCPC, RELAY]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(
+        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24}, \
+         {network: 10.1.0.0/24, pool: 10.1.0.50-10.1.0.60}]}",
+    );
+    let (_relay, far) = site.behind_a_relay_agent("192.168.77.254/24", "10.1.0.1/24");
+    let mut server = site.serve(&config);
+    let squatter = far.host("52:54:00:77:00:99").unwrap();
+    squatter.ip("addr add 10.1.0.50/24 dev eth0").unwrap();
+    squatter.ip("route add default via 10.1.0.1").unwrap();
+    let client = far.host(MAC).unwrap();
+    expect(&mut udhcpc(&client), &mut server, "lease of 10.1.0.51 obtained");
+    assert!(server.wait_for("10.1.0.50 is used by ", LIMIT), "{}", server.drain());
 }
 
 /// Waits for a line of the client; a failure shows what both sides said.

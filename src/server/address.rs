@@ -32,6 +32,6 @@ pub fn listen_addresses(given: &[Ipv4Addr], port: u16, interfaces: &[Interface])
 }
 
 /// The addresses, for people.
-pub fn listed(addresses: &[SocketAddrV4]) -> String {
+pub fn listed(addresses: &[impl ToString]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -35,6 +35,7 @@ pub mod tftp_async;
 pub mod tftp_upload;
 pub mod told;
 mod transfers;
+mod watch;
 
 use std::fmt;
 use std::future::Future;
@@ -87,6 +88,8 @@ pub struct Server {
     boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
     http: Option<(Vec<TcpListener>, http::Service)>,
+    /// Those that are served.
+    interfaces: Vec<Interface>,
     recorder: Recorder,
     summary: Vec<String>,
     warnings: Vec<String>,
@@ -146,7 +149,7 @@ impl Server {
             summary.push(format!("TFTP on {} from {}", listed(&addresses), config.images.display()));
             tftp = Some(transfers);
         }
-        Ok(Server { dhcp, boot_files, tftp, http, recorder, summary, warnings })
+        Ok(Server { dhcp, boot_files, tftp, http, interfaces, recorder, summary, warnings })
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -178,6 +181,7 @@ impl Server {
             Some((proxy, listeners)) => Some(listeners.serve_apart(proxy)?),
             None => None,
         };
+        let watch = tokio::spawn(watch::watch(self.interfaces));
         match self.dhcp {
             Some((dhcp, control)) => {
                 let control = control.map(|control| tokio::spawn(control.serve()));
@@ -187,6 +191,7 @@ impl Server {
             }
             None => stop.await,
         }
+        watch.abort();
         drop(boot_files);
         Serving { http, tftp }.drain(hurry).await;
         for (reason, count) in self.recorder.drops() {

@@ -7,18 +7,18 @@ use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::server::interface::Interface;
+use crate::server::interface::{self, Interface};
 use crate::types::MacAddr;
 use crate::wire::{arp, icmp};
 
 /// Answers that may wait for the DHCP loop; more are lost, as on the wire.
 const HEARD: usize = 1024;
-/// How often a listening thread looks whether the server is gone.
+/// How often a listening thread looks whether the server is gone, and at most how often hardware addresses are looked up.
 const LOOK_UP: Duration = Duration::from_secs(1);
 const ETH_P_ARP: u16 = 0x0806;
 
@@ -34,9 +34,19 @@ pub struct Heard {
 /// The sockets for asking.
 #[derive(Debug, Default)]
 pub struct Prober {
-    arp: HashMap<u32, (Socket, MacAddr)>,
+    arp: HashMap<u32, Wire>,
     icmp: Option<Socket>,
     id: u16,
+    /// When the interfaces' hardware addresses were last looked up.
+    looked: Option<Instant>,
+}
+
+/// An Ethernet interface.
+#[derive(Debug)]
+struct Wire {
+    socket: Socket,
+    /// Its hardware address, where answers go. A bridge has another one, or one at last, when it gets another port.
+    mac: Option<MacAddr>,
 }
 
 impl Prober {
@@ -46,7 +56,7 @@ impl Prober {
         let mut prober = Prober { id: std::process::id() as u16, ..Prober::default() };
         let mut refused = None;
         for interface in interfaces {
-            let (Some(mac), Some(link)) = (interface.mac, &interface.link) else { continue };
+            let Some(link) = &interface.link else { continue };
             let opened = packet_socket(link).and_then(|socket| {
                 listen(socket.try_clone()?, sender.clone(), |frame| {
                     arp::user(frame).map(|(address, mac)| Heard { address, by: Some(mac) })
@@ -54,7 +64,7 @@ impl Prober {
                 Ok(socket)
             });
             match opened {
-                Ok(socket) => drop(prober.arp.insert(interface.index, (socket, mac))),
+                Ok(socket) => drop(prober.arp.insert(interface.index, Wire { socket, mac: interface.mac })),
                 Err(error) => refused = Some(error),
             }
         }
@@ -79,13 +89,28 @@ impl Prober {
     }
 
     /// Asks once who uses `address`: on the wire of `interface`, or wherever it is routed. False if it cannot be asked.
-    pub fn ask(&self, address: Ipv4Addr, interface: Option<u32>) -> bool {
-        if let Some((socket, mac)) = interface.and_then(|index| self.arp.get(&index)) {
-            return socket.send(&arp::probe(*mac, address)).is_ok();
+    pub fn ask(&mut self, address: Ipv4Addr, interface: Option<u32>) -> bool {
+        self.look_up();
+        let wire = interface.and_then(|index| self.arp.get(&index));
+        if let Some((socket, mac)) = wire.and_then(|wire| Some((&wire.socket, wire.mac?))) {
+            return socket.send(&arp::probe(mac, address)).is_ok();
         }
         let Some(socket) = &self.icmp else { return false };
         let to = SocketAddrV4::new(address, 0);
         socket.send_to(&icmp::echo_request(self.id), &to.into()).is_ok()
+    }
+
+    /// Looks the interfaces' hardware addresses up, if that was not just done.
+    fn look_up(&mut self) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK_UP) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        for interface in interface::list().unwrap_or_default() {
+            if let Some(wire) = self.arp.get_mut(&interface.index) {
+                wire.mac = interface.mac;
+            }
+        }
     }
 }
 
