@@ -7,16 +7,14 @@
 mod lab;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::thread::sleep;
 use std::time::Duration;
 
 use lab::{
-    AAVMF, DNSMASQ, GRUB_ARM64, LANBOOT, RELAY, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time, ready,
-    until,
+    AAVMF, DNSMASQ, GRUB_ARM64, LANBOOT, RELAY, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time, press,
+    ready, until,
 };
 use lanboot::cli::demo::lab::{
     Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
@@ -286,12 +284,6 @@ fn boots_by_a_menu(timeout: &str, file: &str, choose: impl FnOnce(&mut Running, 
     };
     assert!(said.lines().any(chosen), "{said}");
     assert!(said.contains(&format!("sent {file} to ")), "{said}");
-}
-
-/// Presses a key on the machine's keyboard, which is slow to take the next.
-fn press(monitor: &mut UnixStream, key: &str) {
-    writeln!(monitor, "sendkey {key}").unwrap();
-    sleep(Duration::from_millis(500));
 }
 
 /// A machine boots from another network, of whose packets the server sees only what a relay agent passes on.

@@ -9,8 +9,9 @@ mod lab;
 mod linux;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 
-use lab::{DNSMASQ, SERVER, Site, dnsmasq, one_at_a_time, ready};
+use lab::{DNSMASQ, SERVER, Site, dnsmasq, one_at_a_time, press, ready};
 use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine_with};
 use linux::*;
 
@@ -126,18 +127,27 @@ fn seabios_boots_pxelinux_and_linux_by_tftp_once_and_then_its_menu() {
 }
 
 #[test]
-fn uefi_boots_ipxe_and_linux_by_http_once_and_then_its_menu() {
-    let name = "firmware_linux uefi_boots_ipxe_and_linux_by_http_once_and_then_its_menu";
+fn uefi_boots_ipxe_and_linux_by_http_and_again_from_its_menu() {
+    let name = "firmware_linux uefi_boots_ipxe_and_linux_by_http_and_again_from_its_menu";
     if !ready(name, &[NETWORK, OVMF, LINUX, DNSMASQ]) {
         return;
     }
     let _alone = one_at_a_time();
     let site = linux_site(&[], &[("snponly.efi", &fs::read(SNPONLY).unwrap())]);
     let _router = router(&site);
-    let config = config("arch: {uefi-x64: snponly.efi}", "", "menu");
-    // The next in the boot order is the network again, by IPv6.
-    let left = [MENU[0], MENU[1], MENU[2], "BdsDxe: failed to start Boot", ">>Start PXE over IPv6"];
-    boots_linux_once(&site, &config, || switch_on(&site, Firmware::Ovmf, &[]), &left);
+    let mut server = site.serve(&site.configure(&config("arch: {uefi-x64: snponly.efi}", "", "menu")));
+    let path = site.folder.path().join("monitor");
+    let monitor = ["-monitor".to_owned(), format!("unix:{},server=on,wait=off", path.display())];
+    let mut console = switch_on(&site, Firmware::Ovmf, &monitor);
+    assert_starts_linux(&mut console, &mut server);
+    drop(console);
+    fs::remove_file(&path).unwrap();
+    let mut console = switch_on(&site, Firmware::Ovmf, &monitor);
+    assert_shows(&mut console, &mut server, &MENU[..2]);
+    let mut keyboard = UnixStream::connect(&path).unwrap();
+    press(&mut keyboard, "down");
+    press(&mut keyboard, "ret");
+    assert_starts_linux(&mut console, &mut server);
 }
 
 #[test]
@@ -167,17 +177,17 @@ fn by_http_alone() -> String {
 }
 
 #[test]
-fn uefi_http_boots_ipxe_and_linux_by_http_alone() {
-    let name = "firmware_linux uefi_http_boots_ipxe_and_linux_by_http_alone";
+fn uefi_http_boots_ipxe_and_linux_by_http_alone_once() {
+    let name = "firmware_linux uefi_http_boots_ipxe_and_linux_by_http_alone_once";
     if !ready(name, &[NETWORK, OVMF, LINUX, DNSMASQ]) {
         return;
     }
     let _alone = one_at_a_time();
     let site = linux_site(&[], &[("snponly.efi", &fs::read(SNPONLY).unwrap())]);
     let _router = router(&site);
-    let mut server = site.serve(&site.configure(&by_http_alone()));
-    let mut console = switch_on(&site, Firmware::OvmfHttp, &[]);
-    assert_starts_linux(&mut console, &mut server);
+    // The next in the boot order is the network again, by IPv6.
+    let left = ["Starting the local disk", "BdsDxe: failed to start Boot", ">>Start HTTP Boot over IPv6"];
+    boots_linux_once(&site, &by_http_alone(), || switch_on(&site, Firmware::OvmfHttp, &[]), &left);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
@@ -54,6 +55,12 @@ pub fn until(mut is_so: impl FnMut() -> bool, what: &str) {
         assert!(Instant::now() < end, "in 20 s it did not come true that {what}");
         sleep(Duration::from_millis(50));
     }
+}
+
+/// Presses a key on the machine's keyboard, which is slow to take the next.
+pub fn press(monitor: &mut UnixStream, key: &str) {
+    writeln!(monitor, "sendkey {key}").unwrap();
+    sleep(Duration::from_millis(500));
 }
 
 /// A private network and a folder with config.yaml and boot-images/. The fields are dropped in this order.
