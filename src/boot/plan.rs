@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::boot::identity::Identity;
 use crate::boot::menu::Part;
-use crate::boot::policy::Choice;
+use crate::boot::policy::{Choice, SERVER};
 use crate::boot::script::{HTTP_PORT, Served};
 use crate::types::{Arch, Firmware, Stage};
 use crate::wire::dhcp::{Message, padded};
@@ -110,7 +110,7 @@ pub fn wait(identity: &Identity) -> Duration {
 /// The name as the client is to see it. UEFI HTTP boot takes nothing but a URL, so a plain name becomes one; so it does for
 /// iPXE where we have no TFTP, which is what it takes a plain name for.
 fn file_name(name: &str, stage: Stage, server: Ipv4Addr, served: Served) -> String {
-    let name = name.replace("{server}", &server.to_string());
+    let name = name.replace(SERVER, &server.to_string());
     let wants_url = match stage {
         Stage::Http => true,
         Stage::Ipxe => served.tftp.is_none() && served.http.is_some(),

@@ -52,7 +52,19 @@ impl Choice {
     pub fn new(file: &Arc<str>, rule: Rule) -> Choice {
         Choice { file: Arc::clone(file), rule, size: None, server: None, menu: None }
     }
+
+    /// The file as a client of our address `us` is told it, and the rule: what is recorded.
+    pub fn named(&self, us: Ipv4Addr) -> (Arc<str>, Rule) {
+        let file = match self.file.contains(SERVER) {
+            true => self.file.replace(SERVER, &self.server.unwrap_or(us).to_string()).into(),
+            false => Arc::clone(&self.file),
+        };
+        (file, self.rule.clone())
+    }
 }
+
+/// What stands for the server's address in the name of a boot file.
+pub const SERVER: &str = "{server}";
 
 /// The boot file for a client, if it is one that boots. First match wins: of what is said for it in `said`, its
 /// machine's own and then its classes', the first that it can run; then, for iPXE, `boot.ipxe`; then, for firmware,
@@ -178,6 +190,18 @@ mod tests {
         assert_eq!(chosen(None, Stage::Pxe, &[]), None);
         assert_eq!(chosen(None, Stage::Other, &[]), None);
         assert_eq!(chosen(None, Stage::Bootp, &[]).as_deref(), Some("undionly.kpxe"));
+    }
+
+    #[test]
+    fn what_is_recorded_has_the_address_that_the_client_was_told() {
+        let us = Ipv4Addr::new(10, 0, 0, 1);
+        let name = |file: &str, server| {
+            let choice = Choice { server, ..Choice::new(&file.into(), Rule::Ipxe) };
+            choice.named(us).0.to_string()
+        };
+        assert_eq!(name("http://{server}/x.efi", None), "http://10.0.0.1/x.efi");
+        assert_eq!(name("http://{server}/x", Some(Ipv4Addr::new(10, 0, 0, 9))), "http://10.0.0.9/x");
+        assert_eq!(name("snponly.efi", None), "snponly.efi");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::boot::escape::shell_word;
 use crate::boot::facts::Facts;
+use crate::boot::policy::SERVER;
 use crate::boot::target::{Start, Target, Targets, is_url};
 
 /// Who reads the text.
@@ -90,7 +91,7 @@ pub fn script(
 
 /// An iPXE script that goes on with another one: a name beneath boot-images/ or a URL.
 pub fn chain(script: &str, server: Ipv4Addr, served: Served) -> String {
-    let script = script.replace("{server}", &server.to_string());
+    let script = script.replace(SERVER, &server.to_string());
     let url = if is_url(&script) { script } else { served.url(server, &script) };
     format!("#!ipxe\nchain --replace {url} || goto failed\n{}", ipxe_failed(&url))
 }

@@ -8,7 +8,7 @@ use super::menu;
 use super::read::{At, Reader, suggestion};
 use super::targets::{self, Written};
 use super::yaml::{Data, Node};
-use crate::boot::policy::{MachineBoot, Policy, is_ipxe_script};
+use crate::boot::policy::{MachineBoot, Policy, SERVER, is_ipxe_script};
 use crate::boot::target::Start;
 use crate::types::Arch;
 
@@ -108,7 +108,7 @@ fn not_for(arch: Arch, file: &str) -> Option<String> {
 /// Reads the name of a boot file: relative to the images folder, or a URL; `{server}` and the like are filled in later.
 fn name(reader: &mut Reader, node: &Node, longest: usize) -> Option<Arc<str>> {
     let text = reader.text(node, "the name of a boot file like snponly.efi, or a URL")?;
-    let filled_in = text.replace("{server}", LONGEST_SERVER).len();
+    let filled_in = text.replace(SERVER, LONGEST_SERVER).len();
     let problem = if filled_in > longest {
         Some(format!("expected a name of at most {longest} bytes, found {filled_in}"))
     } else if let Some((scheme, rest)) = text.split_once("://") {

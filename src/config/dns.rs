@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::mapped::{Mapped, Target, mapped, problems_at};
 use super::{Config, Problem};
 use crate::boot::plan::Mode;
+use crate::boot::policy::SERVER;
 use crate::dhcp::subnet::OptionSet;
 use crate::wire::option::code;
 
@@ -48,7 +49,7 @@ fn host_name(file: &Mapped) -> Option<&str> {
     let authority = rest.split(['/', '?', '#']).next().filter(|_| is_http)?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = host.split(':').next()?;
-    let is_name = host != "{server}" && host.parse::<Ipv4Addr>().is_err() && !host.starts_with('[');
+    let is_name = host != SERVER && host.parse::<Ipv4Addr>().is_err() && !host.starts_with('[');
     is_name.then_some(host)
 }
 

@@ -1,9 +1,8 @@
 //! Which file of the images folder a name or a URL of the configuration is.
 
 use super::Config;
+use crate::boot::policy::SERVER;
 
-/// What stands in a URL for the address that the client asked.
-const SERVER: &str = "{server}";
 /// The ports that URLs without one mean.
 const HTTP_PORT: u16 = 80;
 const TFTP_PORT: u16 = 69;

@@ -4,6 +4,7 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use crate::boot::policy::SERVER;
 use crate::dhcp::decide::Decision;
 use crate::dhcp::proxy::BootRequest;
 use crate::dhcp::reply::header;
@@ -83,7 +84,7 @@ pub fn decide(request: &BootRequest<'_>, query: Query, settings: &Settings) -> D
             room.push(code::VENDOR_SPECIFIC, &[MESSAGE_TYPE, 1, 2, SELECTED_IMAGE, 4, a, b, c, d]);
             let server = request.server.to_string();
             message.sname = padded(server.as_bytes()).unwrap_or([0; 64]);
-            message.file = padded(choice.file.replace("{server}", &server).as_bytes()).unwrap_or([0; 128]);
+            message.file = padded(choice.file.replace(SERVER, &server).as_bytes()).unwrap_or([0; 128]);
             if let Some(path) = request.option(code::ROOT_PATH, settings) {
                 room.push(code::ROOT_PATH, path);
             }
@@ -99,7 +100,7 @@ pub fn decide(request: &BootRequest<'_>, query: Query, settings: &Settings) -> D
             message: Kind::Proxy,
             address: asked.ciaddr,
             client: request.client(),
-            file: Some((choice.file.clone(), choice.rule.clone())),
+            file: Some(choice.named(request.server)),
             note: None,
         },
     }

@@ -300,7 +300,7 @@ pub fn answer(
         Reply::Nak(why) => (Kind::Nak, Some(why)),
     };
     let boot = request.boot.as_ref().filter(|_| note.is_none());
-    let file = boot.map(|choice| (choice.file.clone(), choice.rule.clone()));
+    let file = boot.map(|choice| choice.named(request.server));
     // The answer to an INFORM gives no address; the log names the one that the client has.
     let address = if reply == Reply::Inform { request.message.ciaddr } else { reply.address() };
     Decision::Answer {

@@ -152,7 +152,7 @@ pub fn decide(request: &BootRequest<'_>, settings: &Settings) -> Decision {
             message: Kind::Proxy,
             address: request.message.ciaddr,
             client: request.client(),
-            file: choice.map(|choice| (choice.file.clone(), choice.rule.clone())),
+            file: choice.map(|choice| choice.named(request.server)),
             note: None,
         },
     }
