@@ -284,4 +284,19 @@ mod tests {
         let found = vec![entry(lease(1, 1, 1500)), entry(lease(2, 1, 9000)), entry(lease(3, 1, 1600))];
         assert_eq!(finish(found), (vec![2], vec![(NotTaken::OtherLease, 2)]));
     }
+
+    #[test]
+    fn d_16_no_more_addresses_are_kept_than_there_may_be() {
+        let book = LeaseBook::new(vec![Pool::new("10.0.0.0/8".parse().unwrap(), vec![], [])]);
+        let reservations = Reservations::default();
+        let mut intake = Intake::new(&book, &reservations, at(1000));
+        let first = u32::from(ip(0));
+        for n in 0..MAX_ADDRESSES as u32 + 5 {
+            intake.add(Found::Entry(Ipv4Addr::from(first + n), None));
+        }
+        // One that is known already takes no more room.
+        intake.add(Found::Entry(ip(0), None));
+        let (_, not_taken) = intake.finish();
+        assert_eq!((not_taken[&NotTaken::TooMany], not_taken[&NotTaken::Superseded]), (5, 1));
+    }
 }
