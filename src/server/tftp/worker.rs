@@ -144,7 +144,10 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     /// Waits for what comes, and deals with it.
     fn turn(&mut self) -> nix::Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
-        let count = self.wait(&mut events)?;
+        let count = match self.wait(&mut events) {
+            Err(Errno::EINTR) => 0,
+            other => other?,
+        };
         let (now, events) = (self.now(), &events[..count]);
         self.tools.idle = count <= 1;
         // Transfers first: the last ACK of one may wait before the next request from the same port.
@@ -175,10 +178,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 other => return other,
             }
         }
-        match self.epoll.wait(events, self.timeout()) {
-            Err(Errno::EINTR) => Ok(0),
-            other => other,
-        }
+        self.epoll.wait(events, self.timeout())
     }
 
     fn now(&self) -> Duration {
