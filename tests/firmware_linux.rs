@@ -133,12 +133,11 @@ fn uefi_boots_ipxe_and_linux_by_http_and_again_from_its_menu() {
     let site = linux_site(&[], &[("snponly.efi", &fs::read(SNPONLY).unwrap())]);
     let _router = router(&site);
     let mut server = site.serve(&site.configure(&config("arch: {uefi-x64: snponly.efi}", "", "menu")));
-    let path = site.folder.path().join("monitor");
-    let monitor = ["-monitor".to_owned(), format!("unix:{},server=on,wait=off", path.display())];
-    let mut console = switch_on(&site, Firmware::Ovmf, &monitor);
+    let mut console = switch_on(&site, Firmware::Ovmf, &[]);
     assert_starts_linux(&mut console, &mut server);
     drop(console);
-    fs::remove_file(&path).unwrap();
+    let path = site.folder.path().join("monitor");
+    let monitor = ["-monitor".to_owned(), format!("unix:{},server=on,wait=off", path.display())];
     let mut console = switch_on(&site, Firmware::Ovmf, &monitor);
     assert_shows(&mut console, &mut server, &["The local disk", "Debian's kernel"]);
     let mut keyboard = UnixStream::connect(&path).unwrap();
