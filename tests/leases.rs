@@ -416,7 +416,8 @@ fn what_root_makes_belongs_to_the_owner_of_the_folder() {
         site.leases(&["import", &foreign("dnsmasq.leases")]);
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was", "{name}");
         assert_eq!(victim.metadata().unwrap().uid(), 0, "{name}");
-        std::fs::remove_file(&link).unwrap();
+        // A link in place of the ballast is gone already: only a whole one is left behind.
+        let _ = std::fs::remove_file(&link);
     }
 }
 
