@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use lab::{RELAY, Site, ready, until};
-use lanboot::cli::demo::lab::{BRIDGE, NETWORK, Namespace, Need, Running};
+use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
 use nix::sys::signal::{Signal, kill};
 
 const MAC: &str = "52:54:00:77:00:02";
@@ -76,52 +76,6 @@ fn udhcpc_gets_renews_and_releases_a_lease() {
     kill(client.pid(), Signal::SIGUSR2).unwrap();
     expect(&mut client, &mut server, "entering released state");
     until(|| site.lease(MAC).is_none_or(|lease| !lease.active), "the released lease is over");
-}
-
-#[test]
-fn f_07_an_interface_that_was_down_is_served_again() {
-    if !ready("clients f_07_an_interface_that_was_down_is_served_again", &[NETWORK, UDHCPC]) {
-        return;
-    }
-    // As the server, with raw sockets for the check of addresses, for other servers and for clients without an address.
-    let site = Site::new(&[]);
-    let config = site.configure(
-        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60}]}",
-    );
-    let mut server = site.serve(&config);
-    let pid = server.pid();
-    let host = site.network.host(MAC).unwrap();
-    let mut gets_a_lease = |when: &str| {
-        let mut command = host.command("udhcpc");
-        command.args(["-f", "-q", "-n", "-i", "eth0", "-t", "10", "-T", "1", "-s", "/bin/true"]);
-        let mut client = Running::spawn(command).unwrap();
-        assert!(
-            client.wait_for("lease of 192.168.77.", LIMIT),
-            "{when}: {}\n{}",
-            client.drain(),
-            server.drain()
-        );
-    };
-    gets_a_lease("at first");
-    let here = site.network.namespace();
-    let ticks = || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    here.ip(&format!("link set {BRIDGE} down")).unwrap();
-    let before = ticks();
-    std::thread::sleep(Duration::from_secs(1));
-    let spent = ticks() - before;
-    assert!(spent < 20, "{spent} ticks of 10 ms in a second without a network");
-    here.ip(&format!("link set {BRIDGE} up")).unwrap();
-    gets_a_lease("after the interface was down");
-    here.ip(&format!("addr add 192.168.77.2/24 dev {BRIDGE}")).unwrap();
-    let told =
-        "interface br0 had 192.168.77.1 at the start and has 192.168.77.1, 192.168.77.2 now: restart lanboot";
-    assert!(server.wait_for(told, LIMIT), "{}", server.drain());
-    here.ip(&format!("addr del 192.168.77.2/24 dev {BRIDGE}")).unwrap();
-    assert!(server.wait_for("interface br0 is as it was at the start again", LIMIT), "{}", server.drain());
 }
 
 /// udhcpc on a host, to its first lease.

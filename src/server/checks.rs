@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
-use crate::server::interface::Interface;
 use crate::server::ping::{Heard, Prober};
+use crate::server::served::Now;
 use crate::server::socket::Envelope;
 
 /// Addresses that may be under check at once. A DISCOVER beyond that is dropped; its client asks again.
@@ -46,11 +46,11 @@ pub enum Begun {
 }
 
 impl Checker {
-    /// One that waits `time` for an answer on `interfaces`, or never asks if that is `None`. The text says what it
+    /// One that waits `time` for an answer on what is `served`, or never asks if that is `None`. The text says what it
     /// cannot ask, and why.
-    pub fn start(time: Option<Duration>, interfaces: &[Interface]) -> (Checker, Option<String>) {
+    pub fn start(time: Option<Duration>, served: Now) -> (Checker, Option<String>) {
         let Some(time) = time else { return (Checker::default(), None) };
-        let (prober, heard, refused) = Prober::start(interfaces);
+        let (prober, heard, refused) = Prober::start(served);
         (Checker(Some(Asking { checks: Checks::new(time), prober, heard })), refused)
     }
 

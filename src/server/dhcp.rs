@@ -1,6 +1,5 @@
 //! The DHCP loop, in a straight line: receive → parse → classify → decide → commit → send → record.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
@@ -24,12 +23,12 @@ use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
 use crate::server::control::{Asks, Refusal, Release, released_by_hand};
 use crate::server::files::Files;
-use crate::server::interface::Interface;
 use crate::server::known::Known;
 use crate::server::later::{Departure, Sender};
 use crate::server::observe::Recorder;
 use crate::server::ping::Heard;
 use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, undecodable};
+use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
@@ -41,8 +40,10 @@ pub struct DhcpServer {
     pub settings: Arc<Settings>,
     /// Who has which address.
     pub book: LeaseBook,
-    /// The served interfaces by their number.
-    pub interfaces: HashMap<u32, Interface>,
+    /// The served interfaces, as they were when the loop last looked.
+    pub served: Arc<Served>,
+    /// Where it looks.
+    pub changes: Now,
     /// Where it receives and sends.
     pub socket: Arc<DhcpSocket>,
     /// Who answers on the interfaces where another server gives the addresses.
@@ -118,6 +119,7 @@ impl DhcpServer {
                     self.address_checked(address, &waiting, heard);
                 }
                 Some(ask) = self.asks.next() => self.release(ask),
+                Ok(()) = self.changes.changed() => self.look(),
                 ready = readable.readable() => {
                     let mut ready = ready?;
                     match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
@@ -140,6 +142,16 @@ impl DhcpServer {
         Ok(())
     }
 
+    /// Takes in which interfaces are served now. What became this computer's own address is no client's any more.
+    fn look(&mut self) {
+        self.served = Arc::clone(&self.changes.borrow_and_update());
+        for address in &self.served.own {
+            if self.book.reserve(*address) {
+                tracing::warn!("{}", own_in_pool(*address));
+            }
+        }
+    }
+
     fn handle_batch(&mut self, inbox: &Inbox) {
         let now = self.clock.now();
         self.book.settle(now);
@@ -158,7 +170,7 @@ impl DhcpServer {
     }
 
     fn handle(&mut self, bytes: &[u8], envelope: Envelope, round: Round, now: Timestamp, out: &mut Outbox) {
-        let Some(interface) = self.interfaces.get(&envelope.interface) else {
+        let Some(interface) = self.served.get(envelope.interface) else {
             return self.drop(envelope.interface, DropReason::NotServed, None);
         };
         let message = match Message::decode(bytes) {
@@ -306,7 +318,7 @@ impl DhcpServer {
     fn address_used(&mut self, heard: Heard, waiting: &Waiting, out: &mut Outbox) {
         let now = self.clock.now();
         let interface = waiting.envelope.interface;
-        let Some(name) = self.interfaces.get(&interface).map(|interface| Arc::clone(&interface.name)) else {
+        let Some(name) = self.served.get(interface).map(|interface| Arc::clone(&interface.name)) else {
             return;
         };
         match quarantine(&self.book, heard.address, now) {
@@ -366,13 +378,18 @@ impl DhcpServer {
     }
 
     fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {
-        let name = self.interfaces.get(&interface).map_or("?", |interface| &interface.name);
+        let name = self.served.get(interface).map_or("?", |interface| &interface.name);
         self.recorder.record(name, &Event::Dropped { reason, client });
     }
 }
 
 fn fault() -> io::Error {
     io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
+}
+
+/// What is to be said of an address of this computer that a pool has.
+pub fn own_in_pool(address: Ipv4Addr) -> String {
+    format!("{address} is this computer's own and in a pool: it is given to nobody")
 }
 
 fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
@@ -412,14 +429,14 @@ mod tests {
         fn new(store: Box<dyn LeaseStore>) -> Bench {
             let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
             let settings = Arc::new(config::load(CONFIG).unwrap().dhcp.unwrap());
-            let served = std::slice::from_ref(&lo);
-            let (socket, _) = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone, served).unwrap();
+            let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
             let (socket, recorder) = (Arc::new(socket), Recorder::default());
             let (clock, state) = (Clock::start(), tempfile::tempdir().unwrap());
-            let interfaces = HashMap::from([(lo.index, lo)]);
+            let served = Arc::new(Served::new(vec![lo], []));
+            let (_, changes) = tokio::sync::watch::channel(Arc::clone(&served));
             let proxy = Proxy {
                 settings: Arc::clone(&settings),
-                interfaces: interfaces.clone(),
+                served: changes.clone(),
                 files: None,
                 known: Known::default(),
                 guard: Default::default(),
@@ -431,7 +448,8 @@ mod tests {
             let server = DhcpServer {
                 book: LeaseBook::new(settings.pools()),
                 settings,
-                interfaces,
+                served,
+                changes,
                 proxy: Arc::new(proxy),
                 committer: Committer::start(store, clock, Arc::clone(&socket), recorder.clone()).unwrap(),
                 socket,
@@ -523,7 +541,7 @@ mod tests {
     #[test]
     fn what_comes_in_on_another_interface_is_dropped() {
         let mut bench = Bench::new(Box::new(MemoryStore::default()));
-        bench.server.interfaces.clear();
+        bench.server.served = Arc::default();
         assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
         assert!(bench.server.book.is_empty());
     }

@@ -1,4 +1,4 @@
-//! The end of the server: what is under way may come to its end, for a time.
+//! What serves files, as long as the server runs, and its end: what is under way may come to its end, for a time.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use crate::server::StartError;
 use crate::server::http::Threads;
+use crate::server::served::{Served, listed};
 use crate::server::transfers::Running;
 
 /// How long transfers may go on after the server was told to stop. `TimeoutStopSec` of the systemd unit is longer.
@@ -28,6 +30,26 @@ pub(super) struct Serving {
 }
 
 impl Serving {
+    /// Serves at the addresses that are `served` now, and returns what cannot be done.
+    pub(super) fn follow(&mut self, served: &Served) -> Vec<StartError> {
+        let mut refused = Vec::new();
+        if let Some(http) = &mut self.http {
+            let (changed, not) = http.follow(served);
+            refused.extend(not);
+            if changed {
+                tracing::info!("HTTP on {}", listed(http.addresses()));
+            }
+        }
+        if let Some(tftp) = &mut self.tftp {
+            let (changed, not) = tftp.follow(served);
+            refused.extend(not);
+            if changed {
+                tracing::info!("TFTP on {}", listed(tftp.addresses()));
+            }
+        }
+        refused
+    }
+
     /// Takes in nothing new, waits until nothing is under way, but no longer than [`LIMIT`] or until `hurry` completes,
     /// and cuts off the rest.
     pub(super) async fn drain(self, hurry: impl Future<Output = ()>) {

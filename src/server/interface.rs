@@ -11,8 +11,8 @@ use crate::config::Interfaces;
 use crate::server::StartError;
 use crate::types::{Ipv4Network, MacAddr};
 
-/// An interface as it was at start.
-#[derive(Clone, Debug)]
+/// An interface as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Interface {
     /// The kernel's number for it.
     pub index: u32,
@@ -37,38 +37,36 @@ pub struct Interface {
 /// The hardware type of Ethernet, as the kernel counts them.
 const ARPHRD_ETHER: u16 = 1;
 
-/// The interfaces that `wanted` means, each up and with an IPv4 address; or what is wrong with one of them.
-pub fn served(wanted: &Interfaces) -> Result<Vec<Interface>, StartError> {
-    let all = list()?;
-    let usable = |interface: &&Interface| interface.up && !interface.addresses.is_empty();
+/// Those of `all` that `wanted` means, each up and with an IPv4 address; and of those that it names and that are not so,
+/// what is wrong with each.
+pub fn served(wanted: &Interfaces, mut all: Vec<Interface>) -> (Vec<Interface>, Vec<String>) {
+    let usable = |interface: &Interface| interface.up && !interface.addresses.is_empty();
+    let mut absent = Vec::new();
     match wanted {
-        Interfaces::Auto => Ok(all.iter().filter(usable).filter(|i| !i.loopback).cloned().collect()),
+        Interfaces::Auto => all.retain(|interface| usable(interface) && !interface.loopback),
         Interfaces::Named(names) => {
-            let is_new = |(place, name): &(usize, &String)| !names[..*place].contains(*name);
-            names.iter().enumerate().filter(is_new).map(|(_, name)| named(&all, name)).collect()
+            absent.extend(names.iter().filter_map(|name| defect(&all, name)));
+            all.retain(|interface| usable(interface) && names.iter().any(|name| **name == *interface.name));
         }
     }
+    (all, absent)
 }
 
-fn named(all: &[Interface], name: &str) -> Result<Interface, StartError> {
+/// Why the interface of that name cannot be served, and what to do.
+fn defect(all: &[Interface], name: &str) -> Option<String> {
     let Some(interface) = all.iter().find(|interface| *interface.name == *name) else {
         let names: Vec<&str> = all.iter().map(|interface| &*interface.name).collect();
         let names = names.join(", ");
-        return Err(StartError(format!(
-            "interface {name} of `interfaces` does not exist: this machine has {names}"
-        )));
+        return Some(format!("interface {name} of `interfaces` does not exist: this machine has {names}"));
     };
     if !interface.up {
-        return Err(StartError(format!(
-            "interface {name} is down: bring it up with `ip link set {name} up`"
-        )));
+        return Some(format!("interface {name} is down: bring it up with `ip link set {name} up`"));
     }
-    if interface.addresses.is_empty() {
-        return Err(StartError(format!(
+    interface.addresses.is_empty().then(|| {
+        format!(
             "interface {name} has no IPv4 address: give it one with `ip address add ADDRESS/PREFIX dev {name}`"
-        )));
-    }
-    Ok(interface.clone())
+        )
+    })
 }
 
 /// All interfaces, each once, in the order of their numbers.
@@ -120,15 +118,23 @@ mod tests {
 
     #[test]
     fn loopback_is_served_only_when_named() {
-        let interfaces = served(&Interfaces::Named(vec!["lo".to_owned(); 2])).unwrap();
+        let served = |wanted| served(&wanted, list().unwrap()).0;
+        let interfaces = served(Interfaces::Named(vec!["lo".to_owned(); 2]));
         assert_eq!(interfaces.len(), 1, "named twice is once");
         assert!(interfaces[0].loopback && interfaces[0].addresses.contains(&Ipv4Addr::LOCALHOST));
-        assert!(served(&Interfaces::Auto).unwrap().iter().all(|interface| !interface.loopback));
+        assert!(served(Interfaces::Auto).iter().all(|interface| !interface.loopback));
     }
 
     #[test]
-    fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
-        let error = served(&Interfaces::Named(vec!["nosuch0".to_owned()])).unwrap_err().to_string();
-        assert!(error.contains("nosuch0") && error.contains("lo"), "{error}");
+    fn f_07_what_cannot_be_served_now_is_named_with_what_to_do() {
+        let lo = list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
+        let down = Interface { name: "down0".into(), up: false, ..lo.clone() };
+        let bare = Interface { name: "bare0".into(), addresses: [].into(), ..lo.clone() };
+        let names = ["lo", "down0", "bare0", "nosuch0"].map(str::to_owned).to_vec();
+        let (interfaces, absent) = served(&Interfaces::Named(names), vec![lo, down, bare]);
+        assert_eq!(interfaces.len(), 1);
+        let [down, bare, missing] = &absent[..] else { panic!("{absent:?}") };
+        assert!(down.contains("ip link set down0 up") && bare.contains("ip address add"), "{absent:?}");
+        assert!(missing.contains("nosuch0") && missing.contains("this machine has lo, down0"), "{missing}");
     }
 }

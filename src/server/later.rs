@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn as_many_replies_wait_as_the_limit_says_and_nobody_waits_for_them() {
         const WAIT: Duration = Duration::from_secs(2);
-        let (socket, _) = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone, &[]).unwrap();
+        let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, client.local_addr().unwrap().port());

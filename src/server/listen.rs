@@ -1,15 +1,17 @@
 //! Where boot files without addresses are asked for: the boot service's port, and beside another DHCP server the wire.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-use crate::dhcp::subnet::Ports;
+use crate::boot::plan::Mode;
+use crate::dhcp::subnet::Settings;
 use crate::server::StartError;
-use crate::server::interface::Interface;
 use crate::server::proxy::Proxy;
+use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Sharing};
 use crate::server::taps::{Tap, Taps};
 
@@ -21,51 +23,60 @@ pub struct Listeners {
     /// Port 67, where lanboot is nowhere the DHCP server and cannot or need not listen beside the port.
     port: Option<Arc<DhcpSocket>>,
     /// The wire.
-    taps: Option<(Arc<Taps>, Vec<Tap>)>,
+    wires: Option<Wires>,
+}
+
+/// What hears the wire of every Ethernet interface that is served.
+#[derive(Debug)]
+struct Wires {
+    taps: Arc<Taps>,
+    /// The ports that are heard, and the server's.
+    heard: Vec<u16>,
+    server: u16,
+    served: Now,
+    /// By the number of the interface.
+    open: HashMap<u32, Tap>,
 }
 
 impl Listeners {
-    /// Binds port 4011 and listens to the wire: for other servers, and on `proxied`, unless a DHCP server of ours on the
-    /// interfaces `given` does that, for DISCOVERs. `warnings` says what works less well than it could.
+    /// Binds port 4011 and listens to the wires of what is `served`: for other servers, and unless a DHCP server of ours,
+    /// `with_server`, has port 67, for DISCOVERs. `warnings` says what works less well than it could.
     ///
     /// # Errors
-    /// When clients of `proxied` could not be heard.
+    /// When clients could not be heard.
     pub fn bind(
-        ports: Ports,
-        proxied: &[Interface],
-        given: &[Interface],
+        settings: &Settings,
+        served: &Now,
+        with_server: bool,
         warnings: &mut Vec<String>,
     ) -> Result<Listeners, StartError> {
         let mut listeners = Listeners::default();
-        let is_server = !given.is_empty();
-        match DhcpSocket::bind(ports.proxy, "dhcp.ports.proxy", Sharing::Alone, &[]) {
-            Ok((socket, _)) => listeners.boot_service = Some(Arc::new(socket)),
+        let ports = settings.ports;
+        match DhcpSocket::bind(ports.proxy, "dhcp.ports.proxy", Sharing::Alone) {
+            Ok(socket) => listeners.boot_service = Some(Arc::new(socket)),
             // A server's offers name the file; only firmware that passes over it comes here.
-            Err(error) if is_server => {
+            Err(error) if with_server => {
                 warnings.push(format!("{error}; clients that ask there for their boot file get no answer"));
             }
             Err(error) => return Err(error),
         }
-        if is_server {
-            let all = [given, proxied].concat();
-            if all.iter().any(|interface| interface.link.is_some()) {
-                match listen_to_wire(&all, &[ports.client], ports) {
-                    Ok(taps) => listeners.taps = Some(taps),
-                    Err(error) => warnings.push(format!(
-                        "cannot listen to the wire ({error}), so other DHCP servers there go unnoticed: {WITH_NET_RAW}"
-                    )),
-                }
+        if with_server {
+            match Wires::open(served, &[ports.client], ports.server) {
+                Ok(wires) => listeners.wires = Some(wires),
+                // On loopback alone there is no other server.
+                Err(_) if served.borrow().interfaces().all(|interface| interface.link.is_none()) => {}
+                Err(error) => warnings.push(format!(
+                    "cannot listen to the wire ({error}), so other DHCP servers there go unnoticed: {WITH_NET_RAW}"
+                )),
             }
             return Ok(listeners);
         }
-        if proxied.is_empty() {
-            return Ok(listeners);
-        }
         // On loopback nothing is heard but by a port, and no DHCP server is in the way there.
-        if proxied.iter().all(|interface| interface.link.is_some()) {
-            match listen_to_wire(proxied, &[ports.server, ports.client], ports) {
-                Ok(taps) => {
-                    listeners.taps = Some(taps);
+        let proxied = served.borrow().clone();
+        if proxied.with_mode(settings, Mode::Proxy).iter().all(|interface| interface.link.is_some()) {
+            match Wires::open(served, &[ports.server, ports.client], ports.server) {
+                Ok(wires) => {
+                    listeners.wires = Some(wires);
                     return Ok(listeners);
                 }
                 Err(error) => warnings.push(format!(
@@ -75,10 +86,14 @@ impl Listeners {
                 )),
             }
         }
-        let bound = DhcpSocket::bind(ports.server, "dhcp.ports.server", Sharing::Shared, proxied);
-        let (socket, refused) = bound.map_err(|error| {
-            StartError(format!("{error}. A proxy does not need the port with CAP_NET_RAW: {WITH_NET_RAW}"))
-        })?;
+        let bound = DhcpSocket::bind(ports.server, "dhcp.ports.server", Sharing::Shared);
+        let (socket, refused) = bound
+            .map_err(|error| {
+                StartError(format!(
+                    "{error}. A proxy does not need the port with CAP_NET_RAW: {WITH_NET_RAW}"
+                ))
+            })?
+            .with_frames(served.clone());
         warnings.extend(refused);
         listeners.port = Some(Arc::new(socket));
         Ok(listeners)
@@ -106,22 +121,58 @@ impl Listeners {
         if let Some(socket) = self.port {
             tasks.spawn_local(Arc::clone(proxy).serve_port(socket, false));
         }
-        if let Some((taps, heard)) = self.taps {
-            for tap in heard {
-                tasks.spawn_local(Arc::clone(proxy).serve_tap(Arc::clone(&taps), tap));
+        if let Some(wires) = self.wires {
+            tasks.spawn_local(wires.serve(Arc::clone(proxy)));
+        }
+    }
+}
+
+impl Wires {
+    /// Hears UDP to the ports `heard` wherever lanboot is something.
+    fn open(served: &Now, heard: &[u16], server: u16) -> io::Result<Wires> {
+        let mut served = served.clone();
+        let taps = Arc::new(Taps::open(server)?);
+        let now = Arc::clone(&served.borrow_and_update());
+        let mut wires = Wires { taps, heard: heard.to_vec(), server, served, open: HashMap::new() };
+        for (index, tap) in wires.missing(&now, |_| false) {
+            wires.open.insert(index, tap?);
+        }
+        Ok(wires)
+    }
+
+    /// A tap for each wire that has none.
+    fn missing(&self, now: &Served, has: impl Fn(u32) -> bool) -> Vec<(u32, io::Result<Tap>)> {
+        let wires = now.interfaces().filter(|interface| !has(interface.index));
+        let open = |index, link| (index, Tap::open(index, link, &self.heard, self.server));
+        wires.filter_map(|interface| Some(open(interface.index, interface.link.as_ref()?))).collect()
+    }
+
+    /// Has `proxy` answer what is heard, on each wire as long as it is served.
+    async fn serve(mut self, proxy: Arc<Proxy>) {
+        let mut tasks: HashMap<u32, JoinHandle<()>> = HashMap::new();
+        let mut new: Vec<(u32, Tap)> = self.open.drain().collect();
+        loop {
+            for (index, tap) in new.drain(..) {
+                tasks.insert(index, spawn_local(Arc::clone(&proxy).serve_tap(Arc::clone(&self.taps), tap)));
+            }
+            if self.served.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            let now = Arc::clone(&self.served.borrow_and_update());
+            for (_, task) in tasks.extract_if(|index, _| now.get(*index).is_none()) {
+                task.abort();
+            }
+            for (index, tap) in self.missing(&now, |index| tasks.contains_key(&index)) {
+                match tap {
+                    Ok(tap) => new.push((index, tap)),
+                    Err(error) => tracing::warn!(
+                        "cannot listen to the wire of {} ({error}): {WITH_NET_RAW}",
+                        proxy.name(index)
+                    ),
+                }
             }
         }
     }
 }
 
 const WITH_NET_RAW: &str = "run as root or grant CAP_NET_RAW (systemd/lanboot.service does)";
-
-/// Hears UDP to the ports `heard` on those of `interfaces` that are Ethernet.
-fn listen_to_wire(
-    interfaces: &[Interface],
-    heard: &[u16],
-    ports: Ports,
-) -> io::Result<(Arc<Taps>, Vec<Tap>)> {
-    let (taps, heard) = Taps::open(interfaces, heard, ports.server)?;
-    Ok((Arc::new(taps), heard))
-}

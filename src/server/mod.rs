@@ -3,7 +3,6 @@
 //! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp.rs` that of a read request. This folder never
 //! decides who gets which address or file; it does what `dhcp/` and `boot/` say.
 
-mod address;
 mod checks;
 pub mod clock;
 mod commit;
@@ -23,6 +22,7 @@ mod observe;
 mod ping;
 pub mod port;
 mod proxy;
+pub mod served;
 mod slot;
 mod socket;
 mod subject;
@@ -39,10 +39,10 @@ mod watch;
 
 use std::fmt;
 use std::future::Future;
-use std::net::{SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch::channel;
 use tokio::task::JoinHandle;
 
 use crate::boot::plan::Mode;
@@ -50,24 +50,24 @@ use crate::config::Config;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::{Lease, LeaseBook};
-use crate::server::address::{interfaces, listed, listen_addresses};
 use crate::server::checks::Checker;
 use crate::server::clock::Clock;
 use crate::server::commit::Committer;
 use crate::server::control::Control;
-use crate::server::dhcp::DhcpServer;
+use crate::server::dhcp::{DhcpServer, own_in_pool};
 use crate::server::drain::Serving;
 use crate::server::files::Files;
-use crate::server::interface::Interface;
 use crate::server::known::Known;
 use crate::server::later::Later;
 use crate::server::leases::{Filled, Opened};
 use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
+use crate::server::served::{Now, Served, find_some, listed};
 use crate::server::socket::{DhcpSocket, Sharing};
 use crate::server::targets::Starts;
 use crate::server::transfers::Transfers;
+use crate::server::watch::{Watch, out_of_reach};
 
 /// Why the server could not start: what was attempted, on what, and what to do.
 #[derive(Debug)]
@@ -87,9 +87,8 @@ pub struct Server {
     dhcp: Option<(DhcpServer, Option<Control>)>,
     boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
-    http: Option<(Vec<TcpListener>, http::Service)>,
-    /// Those that are served.
-    interfaces: Vec<Interface>,
+    http: Option<http::Bound>,
+    watch: Watch,
     recorder: Recorder,
     summary: Vec<String>,
     warnings: Vec<String>,
@@ -108,9 +107,13 @@ impl Server {
     /// Binds every socket, opens the folder of boot files and loads the leases. Nothing is answered before `run`.
     pub fn bind(config: &Config, keep: Keep) -> Result<Server, StartError> {
         let recorder = Recorder::default();
-        let interfaces = interfaces(config)?;
-        let mut summary = Vec::new();
-        let mut warnings = Vec::new();
+        let (served, absent) = find_some(config)?;
+        let mut wrong = absent;
+        if let Some(settings) = &config.dhcp {
+            wrong.extend(served.out_of_reach(settings).into_iter().map(out_of_reach));
+        }
+        let (sender, now) = channel(Arc::new(served));
+        let (mut summary, mut warnings) = (Vec::new(), wrong.clone());
         let known = Known::default();
         let files = match config.tftp.is_some() || config.http.is_some() {
             true => Some(open_files(config, keep, known.clone(), &mut warnings)?),
@@ -118,38 +121,34 @@ impl Server {
         };
         let (mut dhcp, mut boot_files) = (None, None);
         if let Some(settings) = &config.dhcp {
-            let proxy = Arc::new(proxy(settings, &interfaces, (files.clone(), known), &recorder)?);
-            let on = |mode| with_mode(settings, &interfaces, mode);
-            let (given, proxied) = (on(Mode::Server), on(Mode::Proxy));
-            if !given.is_empty() {
-                let notes = (&mut summary, &mut warnings);
-                dhcp = Some(bind_dhcp(config, &proxy, (&given, &proxied), keep, notes)?);
+            let proxy = Arc::new(proxy(settings, &now, (files.clone(), known), &recorder)?);
+            let gives = served::may_be(config, Mode::Server);
+            if gives {
+                dhcp = Some(bind_dhcp(config, &proxy, keep, (&mut summary, &mut warnings))?);
             }
-            let listeners = Listeners::bind(settings.ports, &proxied, &given, &mut warnings)?;
-            summary.extend(describe_proxy(settings, &proxied));
+            let listeners = Listeners::bind(settings, &now, gives, &mut warnings)?;
+            summary.extend(describe_proxy(settings, &now.borrow()));
             boot_files = Some((proxy, listeners));
         }
-        let subnets = config.dhcp.iter().flat_map(|settings| &settings.subnets).map(|subnet| subnet.network);
-        let served = interfaces
-            .iter()
-            .flat_map(|interface| interface.networks.iter().copied())
-            .chain(subnets)
-            .collect();
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
-            let addresses = listen_addresses(&settings.listen, settings.port, &interfaces);
             let service = http::Service::new(files.clone(), recorder.clone(), http::Patience::DEFAULT);
-            http = Some((http::bind(&addresses)?, service));
-            summary.push(format!("HTTP on {} from {}", listed(&addresses), config.images.display()));
+            let bound = http::Bound::bind(settings, &now.borrow(), service)?;
+            summary.push(format!("HTTP on {} from {}", listed(bound.addresses()), config.images.display()));
+            http = Some(bound);
         }
         let mut tftp = None;
         if let (Some(settings), Some(files)) = (&config.tftp, files) {
-            let transfers = Transfers::bind(settings, &interfaces, files, served)?;
-            let addresses: Vec<SocketAddrV4> = transfers.addresses().collect();
-            summary.push(format!("TFTP on {} from {}", listed(&addresses), config.images.display()));
+            let transfers = Transfers::bind(settings, now, files)?;
+            summary.push(format!(
+                "TFTP on {} from {}",
+                listed(transfers.addresses()),
+                config.images.display()
+            ));
             tftp = Some(transfers);
         }
-        Ok(Server { dhcp, boot_files, tftp, http, interfaces, recorder, summary, warnings })
+        let watch = Watch::new(config, sender, wrong);
+        Ok(Server { dhcp, boot_files, tftp, http, watch, recorder, summary, warnings })
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -174,26 +173,35 @@ impl Server {
             None => None,
         };
         let http = match self.http {
-            Some((listeners, service)) => Some(http::Threads::start(listeners, &service)?),
+            Some(bound) => Some(http::Threads::start(bound)?),
             None => None,
         };
         let boot_files = match self.boot_files {
             Some((proxy, listeners)) => Some(listeners.serve_apart(proxy)?),
             None => None,
         };
-        let watch = tokio::spawn(watch::watch(self.interfaces));
-        match self.dhcp {
-            Some((dhcp, control)) => {
-                let control = control.map(|control| tokio::spawn(control.serve()));
-                let ended = dhcp.run_apart(stop).await;
-                control.inspect(JoinHandle::abort);
-                ended?;
+        let mut serving = Serving { http, tftp };
+        let watch = self.watch;
+        let dhcp = async {
+            match self.dhcp {
+                Some((dhcp, control)) => {
+                    let control = control.map(|control| tokio::spawn(control.serve()));
+                    let ended = dhcp.run_apart(stop).await;
+                    control.inspect(JoinHandle::abort);
+                    ended
+                }
+                None => {
+                    stop.await;
+                    Ok(())
+                }
             }
-            None => stop.await,
+        };
+        tokio::select! {
+            ended = dhcp => ended?,
+            never = watch.follow(&mut serving) => match never {},
         }
-        watch.abort();
         drop(boot_files);
-        Serving { http, tftp }.drain(hurry).await;
+        serving.drain(hurry).await;
         for (reason, count) in self.recorder.drops() {
             tracing::info!("dropped in all: {count} reason={reason}");
         }
@@ -245,23 +253,17 @@ fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
     leases::open(state).map_err(|error| StartError(error.to_string()))
 }
 
-/// Those of `interfaces` where lanboot is `mode`.
-fn with_mode(settings: &Settings, interfaces: &[Interface], mode: Mode) -> Vec<Interface> {
-    interfaces.iter().filter(|i| settings.modes.on(&i.name) == Some(mode)).cloned().collect()
-}
-
 fn proxy(
     settings: &Settings,
-    interfaces: &[Interface],
+    served: &Now,
     (files, known): (Option<Files>, Known),
     recorder: &Recorder,
 ) -> Result<Proxy, StartError> {
     let later = Later::start(recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
-    let served = interfaces.iter().filter(|i| settings.modes.on(&i.name).is_some());
     Ok(Proxy {
         settings: Arc::new(settings.clone()),
-        interfaces: served.map(|i| (i.index, i.clone())).collect(),
+        served: served.clone(),
         files,
         known,
         guard: Mutex::default(),
@@ -272,21 +274,19 @@ fn proxy(
     })
 }
 
-/// Binds the sockets of the DHCP server and takes the stored leases into its book. It gives addresses on the first
-/// interfaces, and hears for `proxy` on the second ones. `notes` are the lines of the summary and the warnings.
+/// Binds the sockets of the DHCP server, which also hears for `proxy`, and takes the stored leases into its book. The last
+/// are the lines of the summary and the warnings.
 fn bind_dhcp(
     config: &Config,
     proxy: &Arc<Proxy>,
-    (interfaces, proxied): (&[Interface], &[Interface]),
     keep: Keep,
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> Result<(DhcpServer, Option<Control>), StartError> {
-    let (settings, recorder) = (&proxy.settings, &proxy.recorder);
-    let port = settings.ports.server;
-    let all = [interfaces, proxied].concat();
-    let (socket, refused) = DhcpSocket::bind(port, "dhcp.ports.server", Sharing::Alone, &all)?;
+    let Proxy { settings, recorder, served, .. } = &**proxy;
+    let bound = DhcpSocket::bind(settings.ports.server, "dhcp.ports.server", Sharing::Alone)?;
+    let (socket, refused) = bound.with_frames(served.clone());
     warnings.extend(refused);
-    summary.extend(describe_dhcp(settings, interfaces, warnings));
+    summary.extend(describe_dhcp(settings, &served.borrow()));
     let Opened { store, clock, leases, skipped, shift } = open_leases(&config.state, keep)?;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
     let book = fill_book(settings, leases, kept, summary, warnings);
@@ -299,7 +299,7 @@ fn bind_dhcp(
         ));
     }
     let socket = Arc::new(socket);
-    let (checker, refused) = Checker::start(settings.conflict_check, interfaces);
+    let (checker, refused) = Checker::start(settings.conflict_check, served.clone());
     warnings.extend(refused);
     let (control, asks) = Control::bind(&config.state);
     warnings.extend(control.as_ref().err().cloned());
@@ -310,7 +310,8 @@ fn bind_dhcp(
     let dhcp = DhcpServer {
         settings: Arc::clone(settings),
         book,
-        interfaces: proxy.interfaces.clone(),
+        served: Arc::clone(&served.borrow()),
+        changes: served.clone(),
         socket,
         proxy: Arc::clone(proxy),
         committer,
@@ -335,7 +336,7 @@ fn fill_book(
     let all = leases.len();
     let Filled { book, own, known } = leases::book(settings, leases);
     for address in own {
-        warnings.push(format!("{address} is this computer's own and in a pool: it is given to nobody"));
+        warnings.push(own_in_pool(address));
     }
     summary.push(format!("{known} leases in {}", kept.display()));
     if known < all {
@@ -345,35 +346,27 @@ fn fill_book(
 }
 
 /// A line for each interface where another server gives the addresses.
-fn describe_proxy(settings: &Settings, interfaces: &[Interface]) -> Vec<String> {
+fn describe_proxy(settings: &Settings, served: &Served) -> Vec<String> {
     let ports = settings.ports;
-    let line = |interface: &Interface| {
-        let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
-        let (name, addresses) = (&interface.name, addresses.join(", "));
+    let interfaces = served.with_mode(settings, Mode::Proxy).into_iter();
+    let line = |name, addresses| {
         format!("proxyDHCP on {name} {addresses} ports {} and {}", ports.server, ports.proxy)
     };
-    interfaces.iter().map(line).collect()
+    interfaces.map(|interface| line(&interface.name, listed(interface.addresses.iter()))).collect()
 }
 
-/// A line for each subnet, and a warning for each that no served interface is in.
-fn describe_dhcp(settings: &Settings, interfaces: &[Interface], warnings: &mut Vec<String>) -> Vec<String> {
+/// A line for each interface where lanboot gives the addresses, and for each subnet.
+fn describe_dhcp(settings: &Settings, served: &Served) -> Vec<String> {
     let port = settings.ports.server;
     let mut lines = Vec::new();
-    for interface in interfaces {
-        let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
-        lines.push(format!("DHCP server on {} {} port {port}", interface.name, addresses.join(", ")));
+    for interface in served.with_mode(settings, Mode::Server) {
+        let addresses = listed(interface.addresses.iter());
+        lines.push(format!("DHCP server on {} {addresses} port {port}", interface.name));
     }
     for subnet in &settings.subnets {
-        let pools: Vec<String> = subnet.pools.iter().map(ToString::to_string).collect();
-        let pools = if pools.is_empty() { "reservations only".to_owned() } else { pools.join(", ") };
+        let pools =
+            if subnet.pools.is_empty() { "reservations only".to_owned() } else { listed(&subnet.pools) };
         lines.push(format!("subnet {} gives {pools}", subnet.network));
-        let on_wire = interfaces.iter().flat_map(|i| i.addresses.iter()).any(|a| subnet.network.contains(*a));
-        if !on_wire {
-            warnings.push(format!(
-                "subnet {}: no served interface has an address in it, so only relay agents reach it",
-                subnet.network
-            ));
-        }
     }
     lines
 }

@@ -1,7 +1,6 @@
 //! The way of a DISCOVER beside another DHCP server, and of a request to the boot service on port 4011: receive → parse →
 //! classify → decide → send → record. Nothing is stored, so nothing is committed.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +26,7 @@ use crate::server::interface::Interface;
 use crate::server::known::{Known, KnownMachine};
 use crate::server::later::{Departure, Later, Sender};
 use crate::server::observe::Recorder;
+use crate::server::served::Now;
 use crate::server::socket::{BATCH, DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::server::taps::{FRAME, Tap, Taps};
 use crate::wire::dhcp::{DecodeError, Message};
@@ -41,8 +41,8 @@ const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 pub struct Proxy {
     /// What it is told to do.
     pub settings: Arc<Settings>,
-    /// The served interfaces by their number.
-    pub interfaces: HashMap<u32, Interface>,
+    /// The served interfaces.
+    pub served: Now,
     /// Where sizes of boot files are looked up; `None` if no files are served.
     pub files: Option<Files>,
     /// Where it is written down who has which address.
@@ -108,7 +108,8 @@ impl Proxy {
 
     fn receive(&self, bytes: &[u8], envelope: Envelope, boot_service: bool, sender: &Sender) {
         let handled = catch_unwind(AssertUnwindSafe(|| {
-            let Some(interface) = self.interfaces.get(&envelope.interface) else {
+            let served = Arc::clone(&self.served.borrow());
+            let Some(interface) = served.get(envelope.interface) else {
                 return self.drop(envelope.interface, DropReason::NotServed, None);
             };
             let arrival = arrival(interface, envelope, &self.settings, boot_service);
@@ -125,7 +126,8 @@ impl Proxy {
     /// Takes in what a server said to a client. What cannot be read is none of our business.
     fn hear(&self, datagram: &Datagram<'_>, envelope: Envelope) {
         let heard = catch_unwind(AssertUnwindSafe(|| {
-            let interface = self.interfaces.get(&envelope.interface)?;
+            let served = Arc::clone(&self.served.borrow());
+            let interface = served.get(envelope.interface)?;
             let arrival = arrival(interface, envelope, &self.settings, false);
             let message = Message::decode(datagram.payload).ok()?;
             let given = heard::given(&message, *datagram.source.ip(), datagram.from, &arrival)?;
@@ -164,7 +166,8 @@ impl Proxy {
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn strangers(&self) -> MutexGuard<'_, Strangers> {
+    /// The other servers, as [`Proxy::guard`].
+    pub fn strangers(&self) -> MutexGuard<'_, Strangers> {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -199,8 +202,12 @@ impl Proxy {
         }
     }
 
-    fn name(&self, interface: u32) -> Arc<str> {
-        self.interfaces.get(&interface).map_or_else(|| "?".into(), |interface| Arc::clone(&interface.name))
+    /// The name of the interface of that number.
+    pub fn name(&self, interface: u32) -> Arc<str> {
+        self.served
+            .borrow()
+            .get(interface)
+            .map_or_else(|| "?".into(), |interface| Arc::clone(&interface.name))
     }
 
     fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {

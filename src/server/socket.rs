@@ -1,23 +1,22 @@
 //! The DHCP socket: one UDP socket on every interface that tells where each datagram came in and sends where it is
-//! told to, and a packet socket per interface for clients that have no address yet.
+//! told to, and a packet socket for clients that have no address yet.
 
-use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockFlag, SockType,
-    SockaddrIn, bind, recvmmsg, send, sendmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType,
+    SockaddrIn, recvmmsg, sendmsg, sendto, setsockopt, socket, sockopt,
 };
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::dhcp::route::Route;
 use crate::server::StartError;
-use crate::server::interface::Interface;
 use crate::server::port;
+use crate::server::served::Now;
 use crate::types::MacAddr;
 use crate::wire::frame::udp_frame;
 
@@ -37,13 +36,14 @@ const MAX_SEGMENTED: usize = 65_507;
 pub struct DhcpSocket {
     udp: UdpSocket,
     port: u16,
-    frames: HashMap<u32, FrameSocket>,
+    frames: Option<Frames>,
 }
 
+/// Sends frames on the Ethernet interfaces that are served.
 #[derive(Debug)]
-struct FrameSocket {
+struct Frames {
     socket: OwnedFd,
-    mac: MacAddr,
+    served: Now,
 }
 
 /// Whether another program may have the same port.
@@ -69,37 +69,30 @@ pub struct Outgoing {
 }
 
 impl DhcpSocket {
-    /// Binds `port`, which the configuration says at `key`, on every address. Frames go out on those of `interfaces`
-    /// that are Ethernet; the second value says why that cannot be, if so: replies are then broadcast instead.
-    pub fn bind(
-        port: u16,
-        key: &str,
-        sharing: Sharing,
-        interfaces: &[Interface],
-    ) -> Result<(DhcpSocket, Option<String>), StartError> {
+    /// Binds `port`, which the configuration says at `key`, on every address.
+    pub fn bind(port: u16, key: &str, sharing: Sharing) -> Result<DhcpSocket, StartError> {
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let udp = open_udp(address, sharing).map_err(|error| port::explain(address, key, &error))?;
-        let mut frames = HashMap::new();
-        let mut refused = None;
-        for interface in interfaces {
-            let (Some(mac), Some(link)) = (interface.mac, &interface.link) else { continue };
-            // Protocol 0: this socket sends and never receives.
-            let opened = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-                .and_then(|socket| bind(socket.as_raw_fd(), link).map(|()| socket));
-            match opened {
-                Ok(socket) => {
-                    frames.insert(interface.index, FrameSocket { socket, mac });
-                }
-                Err(error) => {
-                    refused = Some(format!(
-                        "cannot send frames on {} ({error}): clients without an address are answered by broadcast; \
-                         run as root or grant CAP_NET_RAW (systemd/lanboot.service does)",
-                        interface.name
-                    ));
-                }
+        Ok(DhcpSocket { udp, port, frames: None })
+    }
+
+    /// The same, with frames for clients without an address on what is `served`. The second value says why that cannot
+    /// be, if so: their replies are then broadcast.
+    pub fn with_frames(self, served: Now) -> (DhcpSocket, Option<String>) {
+        // Protocol 0: this socket sends and never receives.
+        match socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None) {
+            Ok(socket) => (DhcpSocket { frames: Some(Frames { socket, served }), ..self }, None),
+            Err(error) => {
+                let is_ethernet = served.borrow().interfaces().any(|interface| interface.link.is_some());
+                let refused = is_ethernet.then(|| {
+                    format!(
+                        "cannot send frames ({error}): clients without an address are answered by broadcast; \
+                         run as root or grant CAP_NET_RAW (systemd/lanboot.service does)"
+                    )
+                });
+                (self, refused)
             }
         }
-        Ok((DhcpSocket { udp, port, frames }, refused))
     }
 
     /// The UDP socket, for waiting on it.
@@ -136,14 +129,22 @@ impl DhcpSocket {
             Route::Broadcast { port } => {
                 self.send_udp(outgoing, SocketAddrV4::new(Ipv4Addr::BROADCAST, port), outgoing.interface)
             }
-            Route::Frame { to, mac } => match self.frames.get(&outgoing.interface) {
-                Some(frames) => self.send_frame(frames, outgoing, to, mac),
+            Route::Frame { to, mac } => match self.way_of_frames(outgoing.interface) {
+                Some(way) => self.send_frame(way, outgoing, to, mac),
                 None => {
                     let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, to.port());
                     self.send_udp(outgoing, everyone, outgoing.interface)
                 }
             },
         }
+    }
+
+    /// The socket for frames, the interface of that number as it wants it, and the hardware address they come from.
+    fn way_of_frames(&self, interface: u32) -> Option<(&OwnedFd, LinkAddr, MacAddr)> {
+        let Frames { socket, served } = self.frames.as_ref()?;
+        let served = served.borrow();
+        let interface = served.get(interface)?;
+        Some((socket, interface.link?, interface.mac?))
     }
 
     fn send_udp(&self, outgoing: &Outgoing, to: SocketAddrV4, interface: u32) -> io::Result<()> {
@@ -173,16 +174,16 @@ impl DhcpSocket {
 
     fn send_frame(
         &self,
-        frames: &FrameSocket,
+        (socket, link, own): (&OwnedFd, LinkAddr, MacAddr),
         outgoing: &Outgoing,
         to: SocketAddrV4,
         mac: MacAddr,
     ) -> io::Result<()> {
         let from = SocketAddrV4::new(outgoing.server, self.port);
-        let frame = udp_frame(frames.mac, mac, from, to, &outgoing.payload).ok_or_else(|| {
+        let frame = udp_frame(own, mac, from, to, &outgoing.payload).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "the reply does not fit a datagram")
         })?;
-        send(frames.socket.as_raw_fd(), &frame, MsgFlags::empty())?;
+        sendto(socket.as_raw_fd(), &frame, &link, MsgFlags::empty())?;
         Ok(())
     }
 }
@@ -196,7 +197,7 @@ impl Outgoing {
 }
 
 /// What tells the kernel the source address and, unless it is 0, the interface of a datagram.
-fn packet_info(from: Ipv4Addr, interface: u32) -> in_pktinfo {
+pub(super) fn packet_info(from: Ipv4Addr, interface: u32) -> in_pktinfo {
     in_pktinfo {
         ipi_ifindex: i32::try_from(interface).unwrap_or(0),
         ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(from.octets()) },

@@ -1,21 +1,19 @@
-//! Packet sockets, which hear what goes over the wire without holding a port, and raw sockets, which send from a port
-//! that they do not hold.
+//! Packet sockets, which hear what goes over the wire without holding a port, and a raw socket, which sends from a port
+//! that it does not hold.
 //!
 //! As a proxy lanboot may run on the same computer as the DHCP server, and then port 67 is that one's. Two programs can
 //! share a UDP port only if both agree to (dnsmasq does with `bind-interfaces`, others never), and even then what clients
 //! send to the server alone, their renewals, would reach one of the two by chance. A packet socket takes nothing away.
 
-use std::collections::HashMap;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, RawFd};
 
-use nix::sys::socket::{LinkAddr, bind, recvfrom};
+use nix::sys::socket::{ControlMessage, LinkAddr, MsgFlags, SockaddrIn, bind, recvfrom, sendmsg};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::dhcp::route::Route;
-use crate::server::interface::Interface;
-use crate::server::socket::{Envelope, Outgoing};
+use crate::server::socket::{Envelope, Outgoing, packet_info};
 use crate::wire::dhcp::BOOTREQUEST;
 use crate::wire::frame::{Datagram, udp_datagram, udp_packet};
 
@@ -30,10 +28,7 @@ const ETH_P_ALL: u16 = 0x0003;
 /// What sends.
 #[derive(Debug)]
 pub struct Taps {
-    /// Send to everyone on an interface. The kernel writes the hardware addresses: those of a bridge change with its ports.
-    wires: HashMap<u32, Socket>,
-    /// Sends wherever the kernel's routes lead.
-    routed: Socket,
+    socket: Socket,
     port: u16,
 }
 
@@ -45,51 +40,41 @@ pub struct Tap {
 }
 
 impl Taps {
-    /// Opens the sockets on those of `interfaces` that are Ethernet: what sends from `port`, and what hears UDP to the
-    /// ports `heard`, one for each interface. Where that is `port` too, as it is beside another DHCP server, they also
-    /// hear the clients and the DHCP server on this computer.
-    pub fn open(interfaces: &[Interface], heard: &[u16], port: u16) -> io::Result<(Taps, Vec<Tap>)> {
-        let mut taps = Vec::new();
-        let mut wires = HashMap::new();
-        for interface in interfaces {
-            let Some(link) = &interface.link else { continue };
-            taps.push(Tap::open(interface.index, link, heard, port)?);
-            let wire = raw()?;
-            wire.set_broadcast(true)?;
-            wire.bind_device(Some(interface.name.as_bytes()))?;
-            wires.insert(interface.index, wire);
-        }
-        Ok((Taps { wires, routed: raw()?, port }, taps))
+    /// Opens what sends from `port`. The kernel writes the hardware addresses: those of a bridge change with its ports.
+    pub fn open(port: u16) -> io::Result<Taps> {
+        // What this socket sends is written with its IP header, so that don't-fragment is off.
+        const IPPROTO_RAW: i32 = 255;
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
+        socket.set_nonblocking(true)?;
+        socket.set_broadcast(true)?;
+        Ok(Taps { socket, port })
     }
 
     /// Sends `outgoing`.
     pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
-        let everyone = |port| SocketAddrV4::new(Ipv4Addr::BROADCAST, port);
-        let (socket, to) = match outgoing.route {
-            Route::Unicast(to) => (Some(&self.routed), to),
-            Route::Broadcast { port } => (self.wires.get(&outgoing.interface), everyone(port)),
+        let everyone = |port| (SocketAddrV4::new(Ipv4Addr::BROADCAST, port), outgoing.interface);
+        let (to, interface) = match outgoing.route {
+            // Index 0: wherever the kernel's routes lead.
+            Route::Unicast(to) => (to, 0),
+            Route::Broadcast { port } => everyone(port),
             // Not used here: nothing that leaves by this gives an address to somebody who has none.
-            Route::Frame { to, .. } => (self.wires.get(&outgoing.interface), everyone(to.port())),
+            Route::Frame { to, .. } => everyone(to.port()),
         };
-        let socket = socket.ok_or_else(|| io::Error::other("there is no packet socket on that interface"))?;
         let from = SocketAddrV4::new(outgoing.server, self.port);
         let packet = udp_packet(from, to, &outgoing.payload)
             .ok_or_else(|| io::Error::other("the reply does not fit a datagram"))?;
-        socket.send_to(&packet, &SocketAddr::V4(to).into())?;
+        let info = packet_info(outgoing.server, interface);
+        let (payload, control) = ([IoSlice::new(&packet)], [ControlMessage::Ipv4PacketInfo(&info)]);
+        let to = SockaddrIn::from(to);
+        sendmsg(self.socket.as_raw_fd(), &payload, &control, MsgFlags::empty(), Some(&to))?;
         Ok(())
     }
 }
 
-/// A socket that sends what we write with its IP header, so that don't-fragment is off.
-fn raw() -> io::Result<Socket> {
-    const IPPROTO_RAW: i32 = 255;
-    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
 impl Tap {
-    fn open(index: u32, link: &LinkAddr, heard: &[u16], server: u16) -> io::Result<Tap> {
+    /// Hears UDP to the ports `heard` on the interface number `index`. Where that is the port `server` too, as it is beside
+    /// another DHCP server, it also hears the clients and the DHCP server on this computer.
+    pub fn open(index: u32, link: &LinkAddr, heard: &[u16], server: u16) -> io::Result<Tap> {
         // Who holds the server's port is the only server here, and need not be shown each of its own replies.
         let protocol = if heard.contains(&server) { ETH_P_ALL } else { ETH_P_IP };
         let protocol = Protocol::from(i32::from(protocol.to_be()));

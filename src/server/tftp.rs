@@ -29,10 +29,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::event::{Event, Stop};
 use crate::server::descriptors;
 use crate::server::files::Files;
+use crate::server::served::Now;
 use crate::server::socket::Envelope;
 use crate::server::tftp_upload::Uploads;
 use crate::tftp::{Limits, Ports};
-use crate::types::Ipv4Network;
 
 pub use link::listen;
 
@@ -58,8 +58,8 @@ pub struct Service<F> {
     pub limits: Limits,
     /// Which ports transfers are sent from.
     pub ports: Ports,
-    /// Networks of the served interfaces and subnets, which may ask.
-    pub served: Arc<[Ipv4Network]>,
+    /// Who may ask.
+    pub served: Now,
     /// Takes the events.
     pub record: F,
 }
@@ -73,6 +73,9 @@ pub struct Listener {
     pub mtu: u32,
 }
 
+/// The sockets for requests.
+pub type Listeners = Arc<[Arc<Listener>]>;
+
 /// The server's threads.
 #[derive(Debug)]
 pub struct Engine {
@@ -84,7 +87,7 @@ pub struct Engine {
 ///
 /// Files are read in the threads of the server: they are expected on a local disk. Fails when the kernel gives no
 /// thread or descriptor.
-pub fn start<F>(listeners: Vec<Listener>, service: Service<F>) -> io::Result<Engine>
+pub fn start<F>(listeners: Listeners, service: Service<F>) -> io::Result<Engine>
 where
     F: Fn(Event) + Clone + Send + 'static,
 {
@@ -96,7 +99,6 @@ where
     // A sixteenth of the descriptors, and no more, may lie in sockets that wait to be used again.
     let max_spare = (descriptors::raise() / 16 / count).min(SPARE);
     let hall = Arc::new(Hall::new(&service, count)?);
-    let listeners: Arc<[Listener]> = listeners.into();
     let mut engine = Engine { hall: Arc::clone(&hall), threads: Vec::with_capacity(count) };
     for number in 0..count {
         let (hall, listeners, service) = (Arc::clone(&hall), Arc::clone(&listeners), service.clone());
@@ -111,6 +113,13 @@ impl Engine {
     /// Transfers under way.
     pub fn under_way(&self) -> usize {
         self.hall.table().under_way()
+    }
+
+    /// Takes requests from these listeners from now on. Transfers go on.
+    pub fn listen(&self, listeners: &Listeners) {
+        for number in 0..self.hall.bells.len() {
+            self.hall.tell(number, Mail::Listen(Arc::clone(listeners)));
+        }
     }
 
     /// Begins no more transfers.
@@ -169,13 +178,15 @@ enum Mail {
     GiveWay(Place, Stop),
     /// Judge this request: it may be a copy of one whose transfer you have.
     Judge {
-        /// Which of the listeners it came to.
-        listener: usize,
+        /// Where it came to.
+        listener: Arc<Listener>,
         /// It.
         datagram: Box<[u8]>,
         /// What the kernel says of it.
         envelope: Envelope,
     },
+    /// Take requests from these.
+    Listen(Listeners),
     /// End them all.
     Stop,
 }

@@ -22,13 +22,16 @@ use std::time::{Duration, Instant};
 use async_tftp::packet::Error as Reply;
 use async_tftp::server::{Handler, TftpServerBuilder};
 use futures_io::AsyncRead;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
 use crate::server::files::Files;
+use crate::server::served::Now;
 use crate::server::slot::Slot;
+use crate::server::tftp::{Listener, Listeners};
 use crate::tftp::Limits;
-use crate::types::Ipv4Network;
 
 /// How long the server waits for an acknowledgement before it sends again.
 ///
@@ -52,14 +55,46 @@ pub struct Service<F> {
     pub files: Files,
     /// What is granted, and to whom.
     pub limits: Limits,
-    /// Networks of the served interfaces and subnets, which may ask.
-    pub served: Arc<[Ipv4Network]>,
+    /// Who may ask.
+    pub served: Now,
     /// Transfers under way, shared by all sockets that `limits.max_transfers` is meant for.
     pub under_way: Arc<AtomicUsize>,
     /// No transfer is to begin any more: the server stops.
     pub closing: Arc<AtomicBool>,
     /// Takes the events.
     pub record: F,
+}
+
+/// Serves the requests that arrive at `listeners`, whichever those are now, until the future is dropped; that ends all
+/// transfers, and the end of a listener those that it began.
+pub async fn serve_all<F>(mut listeners: watch::Receiver<Listeners>, service: Service<F>)
+where
+    F: Fn(Event) + Clone + Send + Sync + 'static,
+{
+    let mut tasks = JoinSet::new();
+    let mut served: Vec<(Arc<Listener>, AbortHandle)> = Vec::new();
+    loop {
+        let now = Arc::clone(&listeners.borrow_and_update());
+        let is = |one: &Arc<Listener>| now.iter().any(|other| Arc::ptr_eq(one, other));
+        for (_, task) in served.extract_if(.., |(listener, _)| !is(listener)) {
+            task.abort();
+        }
+        for listener in &*now {
+            if served.iter().any(|(other, _)| Arc::ptr_eq(other, listener)) {
+                continue;
+            }
+            match listener.socket.try_clone() {
+                Ok(socket) => {
+                    let task = tasks.spawn(serve(socket, listener.mtu, service.clone()));
+                    served.push((Arc::clone(listener), task));
+                }
+                Err(error) => tracing::error!("cannot serve TFTP at all addresses: {error}"),
+            }
+        }
+        if listeners.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// Serves the requests that arrive on `socket`, until the future is dropped; that ends all its transfers.
@@ -141,7 +176,7 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
 
 impl<F: Fn(Event)> Service<F> {
     fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Content, Slot), Refusal> {
-        if !self.limits.admits(*peer.ip(), &self.served) {
+        if !self.limits.admits(*peer.ip(), &self.served.borrow().networks) {
             return Err(Refusal::NotAllowed);
         }
         let limit = if self.closing.load(Ordering::Acquire) { 0 } else { self.limits.max_transfers };

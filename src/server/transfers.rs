@@ -5,57 +5,59 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::config::Tftp;
 use crate::event::Event;
-use crate::server::address::listen_addresses;
 use crate::server::files::Files;
-use crate::server::interface::Interface;
 use crate::server::observe::Recorder;
+use crate::server::served::{Doors, Now, Served, listen_addresses, rearrange};
 use crate::server::tftp_upload::Uploads;
 use crate::server::{StartError, port, tftp, tftp_async};
 use crate::tftp::Engine;
-use crate::types::Ipv4Network;
 
 /// What serves files, with its sockets bound.
 #[derive(Debug)]
 pub struct Transfers {
-    listeners: Vec<(SocketAddrV4, tftp::Listener)>,
+    listeners: Doors<Arc<tftp::Listener>>,
     settings: Tftp,
     files: Files,
     uploads: Option<Uploads>,
-    served: Arc<[Ipv4Network]>,
+    served: Now,
 }
 
 /// What serves them now.
 #[derive(Debug)]
-pub enum Running {
+pub struct Running {
+    listeners: Doors<Arc<tftp::Listener>>,
+    settings: Tftp,
+    engine: Serving,
+}
+
+#[derive(Debug)]
+enum Serving {
     /// lanboot's own engine.
     Native(tftp::Engine),
     /// The crate async-tftp.
     AsyncTftp {
-        /// A task for each socket.
-        tasks: JoinSet<io::Result<()>>,
-        /// Transfers under way.
+        /// Ends all transfers when it is aborted.
+        task: JoinHandle<()>,
+        listeners: watch::Sender<tftp::Listeners>,
         under_way: Arc<AtomicUsize>,
-        /// No transfer is to begin any more.
         closing: Arc<AtomicBool>,
     },
 }
 
 impl Transfers {
-    /// Binds the port of requests on the addresses of `settings`, or those of `interfaces`, and opens the folder for
-    /// uploads. Clients of the networks `served` may ask.
-    pub fn bind(
-        settings: &Tftp,
-        interfaces: &[Interface],
-        files: Files,
-        served: Arc<[Ipv4Network]>,
-    ) -> Result<Transfers, StartError> {
-        let addresses = listen_addresses(&settings.listen, settings.port, interfaces);
-        let listeners = addresses.into_iter().map(|at| listen(at, interfaces));
-        let listeners = listeners.collect::<Result<_, _>>()?;
+    /// Binds the port of requests on the addresses of `settings`, or those of what is `served`, and opens the folder for
+    /// uploads.
+    pub fn bind(settings: &Tftp, served: Now, files: Files) -> Result<Transfers, StartError> {
+        let mut listeners = Vec::new();
+        let (_, mut refused) = arrange(&mut listeners, settings, &served.borrow());
+        if let Some(error) = refused.pop() {
+            return Err(error);
+        }
         let uploads = settings.uploads.as_ref().map(Uploads::open).transpose();
         let uploads = uploads.map_err(|error| StartError(error.to_string()))?;
         Ok(Transfers { listeners, settings: settings.clone(), files, uploads, served })
@@ -69,8 +71,7 @@ impl Transfers {
     /// Begins to serve.
     pub fn start(self, recorder: &Recorder) -> io::Result<Running> {
         let Transfers { listeners, settings, files, uploads, served } = self;
-        let listeners = listeners.into_iter().map(|(_, listener)| listener);
-        let (limits, ports) = (settings.limits, settings.ports);
+        let (limits, ports) = (settings.limits.clone(), settings.ports);
         let (recorder, sent_by) = (recorder.clone(), files.clone());
         let record = move |event: Event| {
             if let Event::TftpSent { file, peer, .. } = &event {
@@ -78,55 +79,93 @@ impl Transfers {
             }
             recorder.record("tftp", &event);
         };
-        if settings.engine == Engine::Native {
+        let engine = if settings.engine == Engine::Native {
             let service = tftp::Service { files, uploads, limits, ports, served, record };
-            return Ok(Running::Native(tftp::start(listeners.collect(), service)?));
-        }
-        let (under_way, closing) = (Arc::default(), Arc::default());
-        let (counted, closed) = (Arc::clone(&under_way), Arc::clone(&closing));
-        let service =
-            tftp_async::Service { files, limits, served, under_way: counted, closing: closed, record };
-        let mut tasks = JoinSet::new();
-        for listener in listeners {
-            tasks.spawn(tftp_async::serve(listener.socket.try_clone()?, listener.mtu, service.clone()));
-        }
-        Ok(Running::AsyncTftp { tasks, under_way, closing })
+            Serving::Native(tftp::start(all(&listeners), service)?)
+        } else {
+            let (under_way, closing) = (Arc::default(), Arc::default());
+            let (counted, closed) = (Arc::clone(&under_way), Arc::clone(&closing));
+            let service =
+                tftp_async::Service { files, limits, served, under_way: counted, closing: closed, record };
+            let (sender, receiver) = watch::channel(all(&listeners));
+            let task = tokio::spawn(tftp_async::serve_all(receiver, service));
+            Serving::AsyncTftp { task, listeners: sender, under_way, closing }
+        };
+        Ok(Running { listeners, settings, engine })
     }
 }
 
 impl Running {
+    /// Takes requests at the addresses of what is served now. Whether that is a change, and what cannot be done.
+    pub fn follow(&mut self, served: &Served) -> (bool, Vec<StartError>) {
+        let (changed, refused) = arrange(&mut self.listeners, &self.settings, served);
+        if changed {
+            let listeners = all(&self.listeners);
+            match &self.engine {
+                Serving::Native(engine) => engine.listen(&listeners),
+                Serving::AsyncTftp { listeners: told, .. } => drop(told.send_replace(listeners)),
+            }
+        }
+        (changed, refused)
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.listeners.iter().map(|(address, _)| *address)
+    }
+
     /// Ends all transfers.
     pub async fn stop(self) {
-        match self {
-            Running::Native(engine) => engine.stop(),
-            Running::AsyncTftp { mut tasks, .. } => tasks.shutdown().await,
+        match self.engine {
+            Serving::Native(engine) => engine.stop(),
+            Serving::AsyncTftp { task, .. } => {
+                task.abort();
+                // It says that it was aborted.
+                let _ = task.await;
+            }
         }
     }
 
     /// Begins no more transfers.
     pub fn close(&self) {
-        match self {
-            Running::Native(engine) => engine.close(),
-            Running::AsyncTftp { closing, .. } => closing.store(true, Ordering::Release),
+        match &self.engine {
+            Serving::Native(engine) => engine.close(),
+            Serving::AsyncTftp { closing, .. } => closing.store(true, Ordering::Release),
         }
     }
 
     /// Transfers that have not ended.
     pub fn under_way(&self) -> usize {
-        match self {
-            Running::Native(engine) => engine.under_way(),
-            Running::AsyncTftp { under_way, .. } => under_way.load(Ordering::Acquire),
+        match &self.engine {
+            Serving::Native(engine) => engine.under_way(),
+            Serving::AsyncTftp { under_way, .. } => under_way.load(Ordering::Acquire),
         }
     }
 }
 
-fn listen(
-    address: SocketAddrV4,
-    interfaces: &[Interface],
-) -> Result<(SocketAddrV4, tftp::Listener), StartError> {
+fn all(listeners: &Doors<Arc<tftp::Listener>>) -> tftp::Listeners {
+    listeners.iter().map(|(_, listener)| Arc::clone(listener)).collect()
+}
+
+/// Makes the listeners those at the addresses of `settings`, or of what is `served`, each with its interface's MTU.
+fn arrange(
+    listeners: &mut Doors<Arc<tftp::Listener>>,
+    settings: &Tftp,
+    served: &Served,
+) -> (bool, Vec<StartError>) {
     const ETHERNET_MTU: u32 = 1500;
-    let socket = tftp::listen(address).map_err(|error| port::explain(address, "tftp.port", &error))?;
-    let interface = interfaces.iter().find(|interface| interface.addresses.contains(address.ip()));
-    let mtu = interface.map_or(ETHERNET_MTU, |interface| interface.mtu);
-    Ok((address, tftp::Listener { socket: Arc::new(socket), mtu }))
+    let mtu_of = |address: &SocketAddrV4| served.with_address(*address.ip()).map(|interface| interface.mtu);
+    let wanted = listen_addresses(&settings.listen, settings.port, served);
+    let (mut changed, refused) = rearrange(listeners, &wanted, |address| {
+        let socket = tftp::listen(address).map_err(|error| port::explain(address, "tftp.port", &error))?;
+        let mtu = mtu_of(&address).unwrap_or(ETHERNET_MTU);
+        Ok(Arc::new(tftp::Listener { socket: Arc::new(socket), mtu }))
+    });
+    for (address, listener) in listeners {
+        if let Some(mtu) = mtu_of(address).filter(|mtu| *mtu != listener.mtu) {
+            *listener = Arc::new(tftp::Listener { socket: Arc::clone(&listener.socket), mtu });
+            changed = true;
+        }
+    }
+    (changed, refused)
 }

@@ -15,10 +15,10 @@ use lanboot::event::{Event, Refusal};
 use lanboot::images::Catalog;
 use lanboot::server::files::Files;
 use lanboot::server::known::Known;
+use lanboot::server::served::{Now, Served};
 use lanboot::server::tftp_upload::Uploads;
 use lanboot::server::{tftp, tftp_async};
 use lanboot::tftp::{Limits, Ports};
-use lanboot::types::Ipv4Network;
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
 use sha2::{Digest, Sha256};
 
@@ -58,6 +58,13 @@ impl Default for Setup {
     }
 }
 
+impl Setup {
+    fn may_ask(&self) -> Now {
+        let served = Served::new(Vec::new(), [self.served.parse().unwrap()]);
+        tokio::sync::watch::channel(Arc::new(served)).1
+    }
+}
+
 impl Server {
     /// lanboot's own engine.
     pub(crate) fn native(setup: Setup) -> Server {
@@ -70,13 +77,13 @@ impl Server {
         let service = tftp::Service {
             uploads: setup.uploads.then(|| Uploads::open(&folder).unwrap()),
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
+            served: setup.may_ask(),
             limits: setup.limits,
             ports: setup.ports,
-            served: [setup.served.parse::<Ipv4Network>().unwrap()].into(),
             record: move |event| seen.lock().unwrap().push(event),
         };
         let listener = tftp::Listener { socket: Arc::new(socket), mtu: setup.mtu };
-        let engine = Engine::Native(tftp::start(vec![listener], service).unwrap());
+        let engine = Engine::Native(tftp::start(Arc::new([Arc::new(listener)]), service).unwrap());
         Server { port, base, events, engine }
     }
 
@@ -89,8 +96,8 @@ impl Server {
         let seen = events.clone();
         let service = tftp_async::Service {
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
+            served: setup.may_ask(),
             limits: setup.limits,
-            served: [setup.served.parse::<Ipv4Network>().unwrap()].into(),
             under_way: under_way.clone(),
             closing: Arc::default(),
             record: move |event| seen.lock().unwrap().push(event),

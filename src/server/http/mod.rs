@@ -11,9 +11,11 @@ mod send;
 mod stopping;
 mod threads;
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt;
+use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use httpdate::HttpDate;
@@ -37,7 +39,7 @@ use connections::Connections;
 use send::{Pace, Stopped};
 use stopping::Stopping;
 
-pub use threads::Threads;
+pub use threads::{Bound, Threads};
 
 /// What the connections of all listeners share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -101,12 +103,12 @@ impl Service {
     }
 }
 
-/// Binds the TCP port of each address.
+/// Binds the TCP port of `address`.
 ///
 /// # Errors
-/// Why one cannot be bound, for a person.
-pub fn bind(addresses: &[SocketAddrV4]) -> Result<Vec<std::net::TcpListener>, StartError> {
-    let listen = |address: SocketAddrV4| {
+/// Why it cannot be bound, for a person.
+pub fn bind(address: SocketAddrV4) -> Result<std::net::TcpListener, StartError> {
+    let listen = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
         // Connections of the server that ran before may still be closing.
         socket.set_reuse_address(true)?;
@@ -114,25 +116,28 @@ pub fn bind(addresses: &[SocketAddrV4]) -> Result<Vec<std::net::TcpListener>, St
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    addresses
-        .iter()
-        .map(|address| listen(*address).map_err(|error| port::explain_http(*address, &error)))
-        .collect()
+    listen().map_err(|error| port::explain_http(address, &error))
 }
 
-/// Serves the connections that arrive at `listener`, until the future is dropped; that ends all of them. When the service
-/// is being stopped, until the last of them has ended.
+/// Serves the connections that arrive at `listener` until the future is dropped; that ends all of them. When `closed`
+/// completes or the service is being stopped, no more are accepted, and it ends with the last of them.
 ///
 /// # Errors
 /// The socket cannot be used at all.
-pub async fn serve(listener: std::net::TcpListener, service: Service) -> io::Result<()> {
+pub async fn serve(
+    listener: std::net::TcpListener,
+    service: Service,
+    closed: impl Future<Output = ()>,
+) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut tasks = JoinSet::new();
+    let mut closed = pin!(closed);
     loop {
         while tasks.try_join_next().is_some() {}
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = service.stopping.closing() => break,
+            () = &mut closed => break,
         };
         match accepted {
             Ok((stream, SocketAddr::V4(peer))) => match service.connections.admit(*peer.ip()) {
@@ -157,7 +162,7 @@ pub async fn serve(listener: std::net::TcpListener, service: Service) -> io::Res
             }
         }
     }
-    // Nobody waits to be accepted by a server that stops.
+    // Nobody waits to be accepted by who accepts nobody.
     drop(listener);
     while tasks.join_next().await.is_some() {}
     Ok(())

@@ -33,10 +33,10 @@ impl Site {
         std::fs::write(folder.path().join("empty"), "").unwrap();
         File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
         let files = Files::new(Catalog::open(folder.path()).unwrap(), Known::default());
-        let listener = bind(&[SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)]).unwrap().pop().unwrap();
+        let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let service = Service::new(files, Recorder::default(), patience);
-        Site { folder, address, server: tokio::spawn(serve(listener, service)) }
+        Site { folder, address, server: tokio::spawn(serve(listener, service, std::future::pending())) }
     }
 
     fn path(&self) -> &Path {

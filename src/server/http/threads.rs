@@ -1,13 +1,25 @@
 //! The threads that HTTP has for itself.
 
 use std::io;
+use std::net::{SocketAddrV4, TcpListener};
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
-use super::{Service, serve};
-use crate::server::descriptors;
+use super::{Service, bind, serve};
+use crate::config::Http;
+use crate::server::served::{Doors, Served, listen_addresses, rearrange};
+use crate::server::{StartError, descriptors};
+
+/// HTTP with its sockets bound.
+#[derive(Debug)]
+pub struct Bound {
+    listeners: Doors<TcpListener>,
+    settings: Http,
+    service: Service,
+}
 
 /// The threads that HTTP has for itself. They end when this is dropped, and with them all connections.
 ///
@@ -17,29 +29,60 @@ use crate::server::descriptors;
 pub struct Threads {
     /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
+    settings: Http,
     service: Service,
+    /// What ends the listener of each address when it is dropped; its connections go on.
+    listeners: Doors<oneshot::Sender<()>>,
+}
+
+impl Bound {
+    /// Binds the TCP port on the addresses of `settings`, or those of what is `served`.
+    ///
+    /// # Errors
+    /// Why one cannot be bound, for a person.
+    pub fn bind(settings: &Http, served: &Served, service: Service) -> Result<Bound, StartError> {
+        let mut listeners = Vec::new();
+        let wanted = listen_addresses(&settings.listen, settings.port, served);
+        match rearrange(&mut listeners, &wanted, bind).1.pop() {
+            Some(error) => Err(error),
+            None => Ok(Bound { listeners, settings: settings.clone(), service }),
+        }
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.listeners.iter().map(|(address, _)| *address)
+    }
 }
 
 impl Threads {
-    /// Serves the connections that arrive at all `listeners`.
+    /// Serves the connections that arrive at what was bound.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(listeners: Vec<std::net::TcpListener>, service: &Service) -> io::Result<Threads> {
+    pub fn start(bound: Bound) -> io::Result<Threads> {
+        let Bound { listeners, settings, service } = bound;
         descriptors::raise();
         let processors = available_parallelism().map_or(1, NonZero::get);
         let threads = processors.saturating_sub(1).max(1);
         let runtime =
             Builder::new_multi_thread().worker_threads(threads).thread_name("http").enable_all().build()?;
-        for listener in listeners {
-            let service = service.clone();
-            runtime.spawn(async move {
-                if let Err(error) = serve(listener, service).await {
-                    tracing::error!("HTTP cannot be served: {error}");
-                }
-            });
-        }
-        Ok(Threads { runtime: Some(runtime), service: service.clone() })
+        let begun = listeners.into_iter().map(|(at, listener)| (at, begin(&runtime, listener, &service)));
+        let listeners = begun.collect();
+        Ok(Threads { runtime: Some(runtime), settings, service, listeners })
+    }
+
+    /// Accepts connections at the addresses of what is served now; those that are open go on. Whether that is a change,
+    /// and what cannot be done.
+    pub fn follow(&mut self, served: &Served) -> (bool, Vec<StartError>) {
+        let Some(runtime) = &self.runtime else { return (false, Vec::new()) };
+        let wanted = listen_addresses(&self.settings.listen, self.settings.port, served);
+        rearrange(&mut self.listeners, &wanted, |at| Ok(begin(runtime, bind(at)?, &self.service)))
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.listeners.iter().map(|(address, _)| *address)
     }
 
     /// Accepts no more connections and ends those that are being answered nothing.
@@ -65,4 +108,18 @@ impl Drop for Threads {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Serves what comes to `listener` until what is returned is dropped.
+fn begin(runtime: &Runtime, listener: TcpListener, service: &Service) -> oneshot::Sender<()> {
+    let (sender, closed) = oneshot::channel();
+    let service = service.clone();
+    runtime.spawn(async move {
+        // An error says that the other end was dropped.
+        let closed = async { drop(closed.await) };
+        if let Err(error) = serve(listener, service, closed).await {
+            tracing::error!("HTTP cannot be served: {error}");
+        }
+    });
+    sender
 }

@@ -21,10 +21,8 @@ use crate::wire::tftp::{Mode, Packet, Request};
 /// A datagram that came to the port of requests.
 #[derive(Clone, Copy)]
 pub struct Arrival<'a> {
-    /// Which of the listeners it came to.
-    pub number: usize,
-    /// That listener.
-    pub listener: &'a Listener,
+    /// Where it came to.
+    pub listener: &'a Arc<Listener>,
     /// Its payload.
     pub datagram: &'a [u8],
     /// What the kernel says of it.
@@ -137,7 +135,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 }
             }
             Some(thread) if !arrival.passed_on => {
-                let Arrival { number: listener, envelope, .. } = arrival;
+                let (listener, envelope) = (Arc::clone(arrival.listener), arrival.envelope);
                 let datagram = arrival.datagram.into();
                 self.hall.tell(thread, Mail::Judge { listener, datagram, envelope });
                 return Err(Unwilling::PassedOn);
@@ -187,7 +185,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     fn admits(&self, flow: Flow) -> bool {
-        self.service.limits.admits(*flow.peer.ip(), &self.service.served)
+        self.service.limits.admits(*flow.peer.ip(), &self.service.served.borrow().networks)
     }
 
     /// Answers a request that got no transfer, if it is to be answered.

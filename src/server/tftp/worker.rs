@@ -20,7 +20,7 @@ use super::session::{Session, Tools};
 use super::sessions::Sessions;
 use super::source::Scratch;
 use super::table::Place;
-use super::{Hall, Listener, Mail, Service};
+use super::{Hall, Listeners, Mail, Service};
 use crate::event::{End, Event, Stop};
 use crate::server::socket::Inbox;
 use crate::tftp::{Input, Step};
@@ -51,11 +51,21 @@ fn interest(session: &Session) -> EpollFlags {
     if session.is_lock_step() { EpollFlags::EPOLLIN | EpollFlags::EPOLLET } else { EpollFlags::EPOLLIN }
 }
 
+/// Has the kernel tell of requests.
+fn attend(epoll: &Epoll, listeners: &Listeners) -> nix::Result<()> {
+    for (i, listener) in listeners.iter().enumerate() {
+        // One thread is woken for a request, not all.
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+        epoll.add(&listener.socket, EpollEvent::new(flags, LISTENERS - i as u64))?;
+    }
+    Ok(())
+}
+
 /// What a thread begins with. It is made before the thread, where a failure can still be told.
 pub struct Seat<F> {
     number: usize,
     hall: Arc<Hall>,
-    listeners: Arc<[Listener]>,
+    listeners: Listeners,
     service: Service<F>,
     epoll: Epoll,
     opener: Opener,
@@ -67,7 +77,7 @@ impl<F> Seat<F> {
     pub fn new(
         number: usize,
         hall: Arc<Hall>,
-        listeners: Arc<[Listener]>,
+        listeners: Listeners,
         service: Service<F>,
         max_spare: usize,
     ) -> io::Result<Seat<F>> {
@@ -75,11 +85,7 @@ impl<F> Seat<F> {
         if let Some(bell) = hall.bells.get(number) {
             epoll.add(&bell.wake, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         }
-        for (i, listener) in listeners.iter().enumerate() {
-            // One thread is woken for a request, not all.
-            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-            epoll.add(&listener.socket, EpollEvent::new(flags, LISTENERS - i as u64))?;
-        }
+        attend(&epoll, &listeners)?;
         let mut opener = Opener::new(service.ports, max_spare);
         let errors = opener.for_errors()?;
         Ok(Seat { number, hall, listeners, service, epoll, opener, errors })
@@ -95,7 +101,7 @@ pub struct Worker<F> {
     pub errors: UdpSocket,
     pub sessions: Sessions,
     pub tools: Tools,
-    listeners: Arc<[Listener]>,
+    listeners: Listeners,
     epoll: Epoll,
     inbox: Option<Inbox>,
     timers: BinaryHeap<Reverse<(Duration, u64)>>,
@@ -306,20 +312,25 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             match mail {
                 Mail::GiveWay(place, stop) => self.give_way(place, stop, now),
                 Mail::Judge { listener, datagram, envelope } => {
-                    let listeners = Arc::clone(&self.listeners);
-                    let Some(socket) = listeners.get(listener) else { continue };
-                    let arrival = Arrival {
-                        number: listener,
-                        listener: socket,
-                        datagram: &datagram,
-                        envelope,
-                        passed_on: true,
-                        now,
-                    };
-                    self.on_datagram(arrival);
+                    let listener = &listener;
+                    let datagram = &datagram;
+                    self.on_datagram(Arrival { listener, datagram, envelope, passed_on: true, now });
                 }
+                Mail::Listen(listeners) => self.listen(listeners),
                 Mail::Stop => self.stopping = true,
             }
+        }
+    }
+
+    /// Takes requests from other listeners than before.
+    fn listen(&mut self, listeners: Listeners) {
+        for listener in &*self.listeners {
+            // It was added, so it can be taken away.
+            let _ = self.epoll.delete(&listener.socket);
+        }
+        self.listeners = listeners;
+        if let Err(error) = attend(&self.epoll, &self.listeners) {
+            tracing::error!("a TFTP thread cannot wait for requests at all addresses: {error}");
         }
     }
 
@@ -339,7 +350,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             // One batch, then the transfers again: a flood of requests must not starve them.
             if inbox.receive(&listener.socket).is_ok() {
                 for (datagram, envelope) in inbox.iter() {
-                    self.on_datagram(Arrival { number, listener, datagram, envelope, passed_on: false, now });
+                    self.on_datagram(Arrival { listener, datagram, envelope, passed_on: false, now });
                 }
             }
         }
