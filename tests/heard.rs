@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use lanboot::boot::guard::LOOP_COUNT;
 use lanboot::boot::plan::Mode;
-use lanboot::dhcp::heard::{self, MAX_STRANGERS, QUIET_TIME};
+use lanboot::dhcp::heard::{self, BESIDE_TIME, MAX_STRANGERS, QUIET_TIME};
 use lanboot::event::{DropReason, Event, Message as Kind};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, until_nul};
@@ -75,6 +75,50 @@ fn f_16_another_server_on_our_wire_is_told_of_once_in_ten_minutes() {
     let third = Ipv4Addr::new(192, 168, 77, 253);
     world.hear(&said(None, third, CLIENT), third, OTHERS_MAC);
     assert_eq!(strangers(&world)[2..], [(Kind::BootpReply, CLIENT, third, Some(OTHERS_MAC))]);
+}
+
+#[test]
+fn f_16_beside_another_server_no_new_address_is_given_unless_authoritative() {
+    let config = SERVES.replace("mode: server", "mode: server\n  authoritative: false\n  bootp: dynamic")
+        + "machines: [{name: node9, mac: '02:00:00:00:00:09', address: 192.168.77.9}]";
+    let offer = said(Some(MessageType::Offer), OTHER, CLIENT);
+    let mut world = World::new(&config);
+    let had = world.lease(1);
+    world.hear(&said(Some(MessageType::Nak), OTHER, Ipv4Addr::UNSPECIFIED), OTHER, OTHERS_MAC);
+    world.hear(&said(Some(MessageType::Offer), OTHER, Ipv4Addr::UNSPECIFIED), OTHER, OTHERS_MAC);
+    let held = world.ask(&discover(2)).message.yiaddr;
+    world.hear(&offer, OTHER, OTHERS_MAC);
+    // Nobody new gets an address of the pool, by no protocol.
+    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::BesideServer);
+    assert_eq!(world.send(&bootp(4)).unwrap_err(), DropReason::BesideServer);
+    assert_eq!(world.send(&discover(2)).unwrap_err(), DropReason::BesideServer);
+    // What was promised is kept, and what the configuration says.
+    assert_eq!(world.ask(&select(2, SERVER, held)).message.yiaddr, held);
+    assert_eq!(world.ask(&discover(1)).message.yiaddr, had);
+    assert_eq!(world.ask(&extend(1, had)).message.yiaddr, had);
+    assert_eq!(world.ask(&discover(9)).message.yiaddr, Ipv4Addr::new(192, 168, 77, 9));
+    // Who takes the other server's offer shows that there is one, too.
+    world.pass(BESIDE_TIME.as_secs() - 1);
+    assert_eq!(world.send(&select(5, OTHER, CLIENT)).unwrap_err(), DropReason::OtherServer);
+    world.pass(BESIDE_TIME.as_secs() - 1);
+    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::BesideServer);
+    world.pass(1);
+    world.ask(&discover(3));
+
+    let mut world = World::new(SERVES);
+    world.hear(&offer, OTHER, OTHERS_MAC);
+    world.ask(&discover(3));
+}
+
+#[test]
+fn f_16_another_server_on_one_wire_makes_no_way_on_another_nor_for_relay_agents() {
+    let config = SERVES.replace("mode: server", "mode: server\n  authoritative: false");
+    let mut world = World::new(&config);
+    world.hear(&said(Some(MessageType::Offer), OTHER, CLIENT), OTHER, OTHERS_MAC);
+    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::BesideServer);
+    world.ask(&Message { giaddr: Ipv4Addr::new(192, 168, 77, 7), ..discover(3) });
+    world.arrival.addresses = [Ipv4Addr::new(192, 168, 77, 2)].into();
+    world.ask(&discover(4));
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         let for_good = is_forever(binding.until) && binding.stored_until().is_some_and(is_forever);
         for_good && binding.holder.is(&request.holder)
     });
+    if request.beside && !is_stored {
+        return Decision::silent(DropReason::BesideServer);
+    }
     let change = (!is_stored).then(|| LeaseChange::Store(request.lease(address, FOREVER)));
     answer(request, settings, Reply::Bootp(address), change)
 }

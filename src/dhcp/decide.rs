@@ -108,6 +108,9 @@ fn discover(
     let Some(address) = found else { return Decision::silent(DropReason::PoolExhausted) };
     let own = book.binding(address).filter(|binding| binding.holder.is(who));
     let (state, active) = own.map_or((State::Released, false), |b| (b.state, b.until > now));
+    if request.beside && reserved.is_none() && !(state == State::Leased && active) {
+        return Decision::silent(DropReason::BesideServer);
+    }
     if state == State::Checking && active {
         return Decision::silent(DropReason::Checking);
     }

@@ -19,12 +19,19 @@ use crate::wire::option::code;
 
 /// How long after a stranger was told of nobody is told of it again.
 pub const QUIET_TIME: Duration = Duration::from_secs(600);
+/// How long after another server gave an address we give none there, if we are to make way for it.
+pub const BESIDE_TIME: Duration = Duration::from_secs(600);
 /// Strangers remembered at most. Who makes up more is not told of them all: the log must not fill up.
 pub const MAX_STRANGERS: usize = 64;
 
-/// Other DHCP servers on wires where there should be none, and when each was told of.
+/// Other DHCP servers on wires where there should be none.
 #[derive(Clone, Debug, Default)]
-pub struct Strangers(HashMap<Ipv4Addr, Timestamp>);
+pub struct Strangers {
+    /// When each was told of.
+    told: HashMap<Ipv4Addr, Timestamp>,
+    /// When one last gave an address, by our first address on that wire.
+    giving: HashMap<Ipv4Addr, Timestamp>,
+}
 
 /// What another server said to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +93,9 @@ impl Strangers {
         if arrival.mode != Mode::Server {
             return None;
         }
+        if given.message != Kind::Nak && !given.address.is_unspecified() {
+            self.gives(arrival, now);
+        }
         self.is_news(given.server, now).then(|| {
             let Given { message, address, client, server, from } = *given;
             Event::Stranger { message, address, client, server, from: Some(from) }
@@ -96,8 +106,11 @@ impl Strangers {
     /// alone, so that nobody else could hear it.
     pub fn chosen(&mut self, request: &Request<'_>, now: Timestamp) -> Option<Event> {
         let Ask::Select { server, .. } = request.ask else { return None };
-        let by_wire = request.message.giaddr.is_unspecified() && !server.is_unspecified();
-        (by_wire && self.is_news(server, now)).then(|| Event::Stranger {
+        if !request.message.giaddr.is_unspecified() || server.is_unspecified() {
+            return None;
+        }
+        self.gives(request.arrival, now);
+        self.is_news(server, now).then(|| Event::Stranger {
             message: Kind::Request,
             address: Ipv4Addr::UNSPECIFIED,
             client: request.message.mac(),
@@ -106,14 +119,34 @@ impl Strangers {
         })
     }
 
+    /// Whether another server gave somebody an address on the wire that a message came over, not long ago.
+    pub fn give_addresses(&self, arrival: &Arrival, now: Timestamp) -> bool {
+        self.giving.get(&wire(arrival)).is_some_and(|at| now.since(*at) < BESIDE_TIME)
+    }
+
+    fn gives(&mut self, arrival: &Arrival, now: Timestamp) {
+        self.giving.retain(|_, at| now.since(*at) < BESIDE_TIME);
+        self.giving.insert(wire(arrival), now);
+    }
+
     fn is_news(&mut self, server: Ipv4Addr, now: Timestamp) -> bool {
-        self.0.retain(|_, told| now.since(*told) < QUIET_TIME);
-        if self.0.contains_key(&server) || self.0.len() >= MAX_STRANGERS {
+        self.told.retain(|_, told| now.since(*told) < QUIET_TIME);
+        if self.told.contains_key(&server) || self.told.len() >= MAX_STRANGERS {
             return false;
         }
-        self.0.insert(server, now);
+        self.told.insert(server, now);
         true
     }
+}
+
+fn wire(arrival: &Arrival) -> Ipv4Addr {
+    arrival.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
+}
+
+/// Marks a request from a wire where another server gives addresses, if we are to make way for such a one.
+pub fn before(strangers: &Strangers, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
+    let by_wire = request.message.giaddr.is_unspecified();
+    request.beside = !settings.authoritative && by_wire && strangers.give_addresses(request.arrival, now);
 }
 
 /// What a client's REQUEST, heard where lanboot is a proxy, says that it takes or has. `None` if it takes nothing.

@@ -41,6 +41,9 @@ pub struct Request<'a> {
     pub classes: Vec<&'a Class>,
     /// The boot file it gets, if any. The shell fills in the file's size.
     pub boot: Option<Choice>,
+    /// Whether another server gives addresses on its wire and we make way for that one: `authoritative: false`. The shell
+    /// says so.
+    pub beside: bool,
 }
 
 /// What a message asks for. The four forms of REQUEST are those of RFC 2131 section 4.3.2.
@@ -154,6 +157,7 @@ pub fn classify<'a>(
         machine,
         classes,
         boot,
+        beside: false,
     })
 }
 

@@ -80,6 +80,9 @@ named! {
         Checking = "checking",
         /// No free address is left in the subnet.
         PoolExhausted = "pool_exhausted",
+        /// It would get an address of the pool, but another server gives addresses there and the configuration says
+        /// `authoritative: false`.
+        BesideServer = "beside_server",
         /// DECLINE beyond a fifth of the pool.
         TooManyDeclined = "too_many_declined",
         /// Plain BOOTP, and the configuration does not answer it, or not this client.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use crate::dhcp::heard;
 use crate::dhcp::loops;
 use crate::dhcp::proxy;
 use crate::dhcp::request::{Request, classify, sender_of};
@@ -190,6 +191,7 @@ impl DhcpServer {
             let received = Event::Received { message: request.ask.kind(), client: client.clone() };
             self.recorder.record(&name, &received);
         }
+        heard::before(&self.proxy.strangers(), &mut request, &self.settings, now);
         loops::before(&mut self.proxy.guard(), &mut request, &self.settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
         match decide(&request, &self.book, &self.settings, now) {

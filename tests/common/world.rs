@@ -106,6 +106,7 @@ impl World {
             return self.send_to_proxy(&message);
         }
         let mut request = classify(&message, &self.arrival, &self.settings)?;
+        heard::before(&self.strangers, &mut request, &self.settings, self.now);
         loops::before(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
