@@ -255,7 +255,7 @@ fn pxelinux_finds_its_configuration_by_uuid_and_by_address() {
         by_tftp
     };
     let made = get(&format!("pxelinux.cfg/{UUID}"));
-    assert!(made.starts_with("DEFAULT live\n") && made.contains("  KERNEL "), "{made}");
+    assert!(made.starts_with("DEFAULT live\n") && made.contains("  LINUX "), "{made}");
     assert_eq!(get("pxelinux.cfg/7c0fa7e0-1d2b-4c5d-8e6f-000000000000"), "", "another machine's");
     let hex = format!("pxelinux.cfg/{:08X}", u32::from(address));
     assert_eq!(get(&hex), "", "so that it goes on");
