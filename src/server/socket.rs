@@ -297,3 +297,15 @@ impl Inbox {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::sockopt::ip_mtu_discover;
+
+    #[test]
+    fn replies_have_no_dont_fragment() {
+        let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
+        assert_eq!(ip_mtu_discover(socket.udp()).unwrap(), Ipv4PathMtuDiscovery::DONT);
+    }
+}
