@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -18,23 +20,44 @@ use super::stopping::Stopping;
 use crate::event::HttpStop;
 use crate::images::Content;
 
-/// The pace that a client has to keep, and when nobody waits for it any more.
+/// The pace that a client has to keep, when nobody waits for it any more, and who else is being served.
 #[derive(Clone, Copy)]
 pub(super) struct Pace<'a> {
     /// The time that it has for each [`PACE_BYTES`].
     pub(super) time: Duration,
     /// The end of the server.
     pub(super) stopping: &'a Stopping,
+    /// Who gets a file now.
+    pub(super) crowd: &'a Crowd,
 }
+
+/// Counts the files that are being sent. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Crowd(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+struct Member<'a>(&'a Crowd);
 
 /// Bytes that a client must take in each stretch of the time that it is given. Twice what may wait unsent, or a client
 /// that reads steadily could be given up because the kernel asks for more so seldom.
 pub(super) const PACE_BYTES: u64 = 128 << 10;
 
-/// Bytes that may wait in a connection's buffer before the kernel asks for more.
-const UNSENT: u32 = 128 << 10;
-/// Bytes of a file in one system call: a connection does not keep its thread for longer.
-const CHUNK: u64 = 1 << 20;
+/// How much is given to the kernel at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Portion {
+    /// Bytes in one system call. A kernel without preemption runs nothing else on that processor meanwhile: with 1 MiB
+    /// for each of 64 clients, DHCP waited.
+    call: u64,
+    /// Bytes that may wait in the connection's buffer before the kernel asks for more.
+    unsent: u32,
+}
+
+/// For all who are served with others, and whoever takes it slowly.
+const SMALL: Portion = Portion { call: 64 << 10, unsent: 128 << 10 };
+/// For a client that is served alone and takes it as fast as it comes. Sleeping and waking up cost as much as sending does.
+const LARGE: Portion = Portion { call: 2 << 20, unsent: 4 << 20 };
+/// Who has taken as much, and in each second since the beginning, is fast.
+const FAST: u64 = 8 << 20;
 
 /// An answer that did not get to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +71,11 @@ pub(super) struct Stopped {
 /// Lets the kernel ask for more when little is left unsent, not when little is left unacknowledged: a client's pace is
 /// seen by that. Without it, slow clients are only given up later.
 pub(super) fn keep_short(stream: &TcpStream) {
-    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+    set_unsent(stream, SMALL);
+}
+
+fn set_unsent(stream: &TcpStream, portion: Portion) {
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(portion.unsent);
 }
 
 /// Sends `head`, and after it the bytes `part` of `content`. They share segments.
@@ -79,7 +106,7 @@ pub(super) async fn head_and_content(
 
 /// Sends `bytes`.
 pub(super) async fn bytes(stream: &TcpStream, bytes: &[u8], pace: Pace<'_>) -> Result<(), Stopped> {
-    at_pace(stream, bytes.len() as u64, pace, |sent| {
+    at_pace(stream, bytes.len() as u64, pace, |sent, _| {
         let rest = usize::try_from(sent).ok().and_then(|sent| bytes.get(sent..)).unwrap_or_default();
         SockRef::from(stream).send_with_flags(rest, MSG_NOSIGNAL)
     })
@@ -88,11 +115,12 @@ pub(super) async fn bytes(stream: &TcpStream, bytes: &[u8], pace: Pace<'_>) -> R
 
 /// Sends the bytes `part` of `file`, from the page cache, without a copy.
 async fn file(stream: &TcpStream, file: &File, part: Range<u64>, pace: Pace<'_>) -> Result<(), Stopped> {
-    at_pace(stream, part.end - part.start, pace, |sent| {
+    let _member = pace.crowd.join();
+    at_pace(stream, part.end - part.start, pace, |sent, most| {
         let at = part.start + sent;
         // Files end before the largest offset there is.
         let mut offset = i64::try_from(at).map_err(io::Error::other)?;
-        let count = usize::try_from((part.end - at).min(CHUNK)).unwrap_or(usize::MAX);
+        let count = usize::try_from((part.end - at).min(most)).unwrap_or(usize::MAX);
         Ok(sendfile64(stream, file, Some(&mut offset), count)?)
     })
     .await
@@ -120,23 +148,25 @@ fn why(error: &io::Error) -> HttpStop {
     }
 }
 
-/// Calls `write` with how many bytes it has written so far, until these are `all`.
+/// Calls `write` with how many bytes it has written so far and how many it may write at most, until they are `all`.
 ///
 /// A client that does not keep `pace` is given up: it holds memory and a place.
 async fn at_pace(
     stream: &TcpStream,
     all: u64,
     pace: Pace<'_>,
-    write: impl Fn(u64) -> io::Result<usize>,
+    write: impl Fn(u64, u64) -> io::Result<usize>,
 ) -> Result<(), Stopped> {
-    let (mut sent, mut mark) = (0, 0);
-    let mut give_up = Instant::now() + pace.time;
+    let (mut sent, mut mark, mut portion) = (0, 0, SMALL);
+    let began = Instant::now();
+    let mut give_up = began + pace.time;
     let mut ended = pin!(pace.stopping.ended());
     while sent < all {
         let stopped = |reason| Err(Stopped { bytes: sent, reason });
+        let write = || write(sent, portion.call);
         let written = tokio::select! {
             biased;
-            written = timeout_at(give_up, stream.async_io(Interest::WRITABLE, || write(sent))) => written,
+            written = timeout_at(give_up, stream.async_io(Interest::WRITABLE, write)) => written,
             () = &mut ended => return stopped(HttpStop::ServerStops),
         };
         match written {
@@ -145,12 +175,45 @@ async fn at_pace(
             Ok(Err(error)) => return stopped(why(&error)),
             Err(_) => return stopped(HttpStop::TooSlow),
         }
+        let now = Instant::now();
         if sent - mark >= PACE_BYTES {
             mark = sent;
-            give_up = Instant::now() + pace.time;
+            // What waits unsent is taken at that pace too.
+            give_up = now + pace.time * (portion.unsent / SMALL.unsent);
+        }
+        let next = portion_for(pace.crowd.is_one(), sent, now - began);
+        if next != portion {
+            set_unsent(stream, next);
+            portion = next;
         }
     }
+    if portion != SMALL {
+        set_unsent(stream, SMALL);
+    }
     Ok(())
+}
+
+/// What a client gets next that has taken `sent` bytes in that time.
+fn portion_for(alone: bool, sent: u64, time: Duration) -> Portion {
+    let is_fast = sent >= FAST && sent.saturating_mul(1000) >= FAST.saturating_mul(time.as_millis() as u64);
+    if alone && is_fast { LARGE } else { SMALL }
+}
+
+impl Crowd {
+    fn join(&self) -> Member<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Member(self)
+    }
+
+    fn is_one(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Drop for Member<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -170,5 +233,23 @@ mod tests {
     fn a_part_of_a_text_is_that_part() {
         assert_eq!(in_memory(b"abcdef", 2..4), b"cd");
         assert_eq!(in_memory(b"abc", 0..9), b"", "never beyond");
+    }
+
+    #[test]
+    fn only_who_is_fast_and_alone_gets_large_portions() {
+        let (second, fast) = (Duration::from_secs(1), 10 * FAST);
+        assert_eq!(portion_for(true, fast, 10 * second), LARGE);
+        assert_eq!(portion_for(false, fast, second), SMALL, "others wait");
+        assert_eq!(portion_for(true, fast, 11 * second), SMALL, "it is slower than that");
+        assert_eq!(portion_for(true, FAST - 1, Duration::ZERO), SMALL, "it is not known yet");
+        let crowd = Crowd::default();
+        let first = crowd.join();
+        assert!(crowd.is_one());
+        let second = crowd.join();
+        assert!(!crowd.is_one());
+        drop(first);
+        assert!(crowd.is_one());
+        drop(second);
+        assert!(!crowd.is_one());
     }
 }
