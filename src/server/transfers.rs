@@ -32,11 +32,11 @@ pub struct Transfers {
 pub struct Running {
     listeners: Doors<Arc<tftp::Listener>>,
     settings: Tftp,
-    engine: Serving,
+    engine: RunningEngine,
 }
 
 #[derive(Debug)]
-enum Serving {
+enum RunningEngine {
     /// lanboot's own engine.
     Native(tftp::Engine),
     /// The crate async-tftp.
@@ -81,7 +81,7 @@ impl Transfers {
         };
         let engine = if settings.engine == Engine::Native {
             let service = tftp::Service { files, uploads, limits, ports, served, record };
-            Serving::Native(tftp::start(all(&listeners), service)?)
+            RunningEngine::Native(tftp::start(all(&listeners), service)?)
         } else {
             let (under_way, closing) = (Arc::default(), Arc::default());
             let (counted, closed) = (Arc::clone(&under_way), Arc::clone(&closing));
@@ -89,7 +89,7 @@ impl Transfers {
                 tftp_async::Service { files, limits, served, under_way: counted, closing: closed, record };
             let (sender, receiver) = watch::channel(all(&listeners));
             let task = tokio::spawn(tftp_async::serve_all(receiver, service));
-            Serving::AsyncTftp { task, listeners: sender, under_way, closing }
+            RunningEngine::AsyncTftp { task, listeners: sender, under_way, closing }
         };
         Ok(Running { listeners, settings, engine })
     }
@@ -102,8 +102,8 @@ impl Running {
         if changed {
             let listeners = all(&self.listeners);
             match &self.engine {
-                Serving::Native(engine) => engine.listen(&listeners),
-                Serving::AsyncTftp { listeners: told, .. } => drop(told.send_replace(listeners)),
+                RunningEngine::Native(engine) => engine.listen(&listeners),
+                RunningEngine::AsyncTftp { listeners: told, .. } => drop(told.send_replace(listeners)),
             }
         }
         (changed, refused)
@@ -117,8 +117,8 @@ impl Running {
     /// Ends all transfers.
     pub async fn stop(self) {
         match self.engine {
-            Serving::Native(engine) => engine.stop(),
-            Serving::AsyncTftp { task, .. } => {
+            RunningEngine::Native(engine) => engine.stop(),
+            RunningEngine::AsyncTftp { task, .. } => {
                 task.abort();
                 // It says that it was aborted.
                 let _ = task.await;
@@ -129,16 +129,16 @@ impl Running {
     /// Begins no more transfers.
     pub fn close(&self) {
         match &self.engine {
-            Serving::Native(engine) => engine.close(),
-            Serving::AsyncTftp { closing, .. } => closing.store(true, Ordering::Release),
+            RunningEngine::Native(engine) => engine.close(),
+            RunningEngine::AsyncTftp { closing, .. } => closing.store(true, Ordering::Release),
         }
     }
 
     /// Transfers that have not ended.
     pub fn under_way(&self) -> usize {
         match &self.engine {
-            Serving::Native(engine) => engine.under_way(),
-            Serving::AsyncTftp { under_way, .. } => under_way.load(Ordering::Acquire),
+            RunningEngine::Native(engine) => engine.under_way(),
+            RunningEngine::AsyncTftp { under_way, .. } => under_way.load(Ordering::Acquire),
         }
     }
 }
