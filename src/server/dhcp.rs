@@ -171,14 +171,14 @@ impl DhcpServer {
     }
 
     fn handle(&mut self, bytes: &[u8], envelope: Envelope, round: Round, now: Timestamp, out: &mut Outbox) {
-        let Some(interface) = self.served.get(envelope.interface) else {
+        let Some((interface, mode)) = self.served.for_dhcp(envelope.interface, &self.settings) else {
             return self.drop(envelope.interface, DropReason::NotServed, None);
         };
         let message = match Message::decode(bytes) {
             Ok(message) => message,
             Err(error) => return self.drop(envelope.interface, undecodable(error), None),
         };
-        let arrival = arrival(interface, envelope, &self.settings, false);
+        let arrival = arrival((interface, mode), envelope, false);
         if proxy::is_for_us(&message, &arrival) {
             return self.proxy.handle(&message, &arrival, envelope.interface, &self.sender());
         }
@@ -546,6 +546,14 @@ mod tests {
         bench.server.served = Arc::default();
         assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
         assert!(bench.server.book.is_empty());
+    }
+
+    #[test]
+    fn where_the_mode_is_off_nothing_is_answered() {
+        let mut bench = Bench::new(Box::new(MemoryStore::default()));
+        let modes = &mut Arc::make_mut(&mut bench.server.settings).modes;
+        modes.by_interface.insert("lo".to_owned(), None);
+        assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
     }
 
     #[test]

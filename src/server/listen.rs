@@ -8,8 +8,10 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::boot::plan::Mode;
+use crate::dhcp::mode::Modes;
 use crate::dhcp::subnet::Settings;
 use crate::server::StartError;
+use crate::server::interface::Interface;
 use crate::server::proxy::Proxy;
 use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Sharing};
@@ -33,6 +35,7 @@ struct Wires {
     /// The ports that are heard, and the server's.
     heard: Vec<u16>,
     server: u16,
+    modes: Modes,
     served: Now,
     /// By the number of the interface.
     open: HashMap<u32, Tap>,
@@ -61,7 +64,7 @@ impl Listeners {
             Err(error) => return Err(error),
         }
         if with_server {
-            match Wires::open(served, &[ports.client], ports.server) {
+            match Wires::open(settings, served, &[ports.client]) {
                 Ok(wires) => listeners.wires = Some(wires),
                 // On loopback alone there is no other server.
                 Err(_) if served.borrow().interfaces().all(|interface| interface.link.is_none()) => {}
@@ -74,7 +77,7 @@ impl Listeners {
         // On loopback nothing is heard but by a port, and no DHCP server is in the way there.
         let proxied = served.borrow().clone();
         if proxied.with_mode(settings, Mode::Proxy).iter().all(|interface| interface.link.is_some()) {
-            match Wires::open(served, &[ports.server, ports.client], ports.server) {
+            match Wires::open(settings, served, &[ports.server, ports.client]) {
                 Ok(wires) => {
                     listeners.wires = Some(wires);
                     return Ok(listeners);
@@ -129,11 +132,11 @@ impl Listeners {
 
 impl Wires {
     /// Hears UDP to the ports `heard` wherever lanboot is something.
-    fn open(served: &Now, heard: &[u16], server: u16) -> io::Result<Wires> {
-        let mut served = served.clone();
+    fn open(settings: &Settings, served: &Now, heard: &[u16]) -> io::Result<Wires> {
+        let (mut served, server, modes) = (served.clone(), settings.ports.server, settings.modes.clone());
         let taps = Arc::new(Taps::open(server)?);
         let now = Arc::clone(&served.borrow_and_update());
-        let mut wires = Wires { taps, heard: heard.to_vec(), server, served, open: HashMap::new() };
+        let mut wires = Wires { taps, heard: heard.to_vec(), server, modes, served, open: HashMap::new() };
         for (index, tap) in wires.missing(&now, |_| false) {
             wires.open.insert(index, tap?);
         }
@@ -142,7 +145,8 @@ impl Wires {
 
     /// A tap for each wire that has none.
     fn missing(&self, now: &Served, has: impl Fn(u32) -> bool) -> Vec<(u32, io::Result<Tap>)> {
-        let wires = now.interfaces().filter(|interface| !has(interface.index));
+        let is_heard = |interface: &&Interface| self.modes.on(&interface.name).is_some();
+        let wires = now.interfaces().filter(is_heard).filter(|interface| !has(interface.index));
         let open = |index, link| (index, Tap::open(index, link, &self.heard, self.server));
         wires.filter_map(|interface| Some(open(interface.index, interface.link.as_ref()?))).collect()
     }

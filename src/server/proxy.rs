@@ -109,10 +109,10 @@ impl Proxy {
     fn receive(&self, bytes: &[u8], envelope: Envelope, boot_service: bool, sender: &Sender) {
         let handled = catch_unwind(AssertUnwindSafe(|| {
             let served = Arc::clone(&self.served.borrow());
-            let Some(interface) = served.get(envelope.interface) else {
+            let Some(place) = served.for_dhcp(envelope.interface, &self.settings) else {
                 return self.drop(envelope.interface, DropReason::NotServed, None);
             };
-            let arrival = arrival(interface, envelope, &self.settings, boot_service);
+            let arrival = arrival(place, envelope, boot_service);
             match Message::decode(bytes) {
                 Ok(message) => self.handle(&message, &arrival, envelope.interface, sender),
                 Err(error) => self.drop(envelope.interface, undecodable(error), None),
@@ -127,8 +127,8 @@ impl Proxy {
     fn hear(&self, datagram: &Datagram<'_>, envelope: Envelope) {
         let heard = catch_unwind(AssertUnwindSafe(|| {
             let served = Arc::clone(&self.served.borrow());
-            let interface = served.get(envelope.interface)?;
-            let arrival = arrival(interface, envelope, &self.settings, false);
+            let (interface, mode) = served.for_dhcp(envelope.interface, &self.settings)?;
+            let arrival = arrival((interface, mode), envelope, false);
             let message = Message::decode(datagram.payload).ok()?;
             let given = heard::given(&message, *datagram.source.ip(), datagram.from, &arrival)?;
             let now = self.clock.now();
@@ -216,20 +216,14 @@ impl Proxy {
 }
 
 /// How a message reached us, as decisions are told it.
-pub fn arrival(
-    interface: &Interface,
-    envelope: Envelope,
-    settings: &Settings,
-    boot_service: bool,
-) -> Arrival {
+pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_service: bool) -> Arrival {
     Arrival {
         addresses: Arc::clone(&interface.addresses),
         destination: envelope.destination,
         source: envelope.source,
         mtu: interface.mtu,
         loopback: interface.loopback,
-        // Interfaces without a mode are not served.
-        mode: settings.modes.on(&interface.name).unwrap_or(Mode::Proxy),
+        mode,
         boot_service,
     }
 }

@@ -43,6 +43,12 @@ impl Served {
         self.interfaces.get(&index)
     }
 
+    /// The interface of that number and what lanboot is there, if it is anything for DHCP.
+    pub fn for_dhcp(&self, index: u32, settings: &Settings) -> Option<(&Interface, Mode)> {
+        let interface = self.get(index)?;
+        Some((interface, settings.modes.on(&interface.name)?))
+    }
+
     /// All interfaces, in the order of their numbers.
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.interfaces.values()
