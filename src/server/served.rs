@@ -79,11 +79,14 @@ impl Served {
 /// # Errors
 /// The kernel does not list the interfaces.
 pub fn find(config: &Config) -> Result<Found, StartError> {
-    let all = interface::list()?;
+    Ok(find_among(config, interface::list()?))
+}
+
+fn find_among(config: &Config, all: Vec<Interface>) -> Found {
     let own = all.iter().flat_map(|interface| interface.addresses.to_vec()).collect();
     let (interfaces, absent) = choose(config, all);
     let subnets = config.dhcp.iter().flat_map(|settings| &settings.subnets).map(|subnet| subnet.network);
-    Ok((Served { own, ..Served::new(interfaces, subnets) }, absent))
+    (Served { own, ..Served::new(interfaces, subnets) }, absent)
 }
 
 /// As [`find`], for a server that starts: it needs something to serve.
@@ -91,14 +94,17 @@ pub fn find(config: &Config) -> Result<Found, StartError> {
 /// # Errors
 /// There is nothing, and why.
 pub fn find_some(config: &Config) -> Result<Found, StartError> {
-    let (served, absent) = find(config)?;
+    let all = interface::list()?;
+    let names = listed(all.iter().map(|interface| &interface.name));
+    let (served, absent) = find_among(config, all);
     if !served.interfaces.is_empty() || on_given_addresses(config).is_some() {
         return Ok((served, absent));
     }
-    Err(StartError(absent.into_iter().next().unwrap_or_else(|| {
-        "no interface to serve: none is up with an IPv4 address besides loopback; name one in `interfaces`"
-            .to_owned()
-    })))
+    Err(StartError(match absent.first() {
+        Some(why) => format!("{why}; this machine has {names}"),
+        None => "no interface to serve: none is up with an IPv4 address besides loopback; name one in `interfaces`"
+            .to_owned(),
+    }))
 }
 
 /// Whether lanboot is `mode` on an interface that `config` has served, be it there or not.
