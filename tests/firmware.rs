@@ -13,8 +13,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use lab::{
-    AAVMF, DNSMASQ, GRUB_ARM64, LANBOOT, RELAY, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time, press,
-    ready, until,
+    AAVMF, DNSMASQ, GRUB_ARM64, LANBOOT, RELAY, ROUTER, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time,
+    press, ready, router, until,
 };
 use lanboot::cli::demo::lab::{
     Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
@@ -34,14 +34,14 @@ const SERVER_MODE: &str = "dhcp: {mode: server, subnets: \
 
 #[test]
 fn seabios_with_ipxe_boots_from_a_dhcp_server() {
-    if ready("firmware seabios_with_ipxe_boots_from_a_dhcp_server", &[NETWORK, SEABIOS]) {
+    if ready("firmware seabios_with_ipxe_boots_from_a_dhcp_server", &[NETWORK, SEABIOS, DNSMASQ]) {
         boots_from_a_dhcp_server(Firmware::SeaBios);
     }
 }
 
 #[test]
 fn uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server() {
-    if ready("firmware uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server", &[NETWORK, OVMF]) {
+    if ready("firmware uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server", &[NETWORK, OVMF, DNSMASQ]) {
         boots_from_a_dhcp_server(Firmware::Ovmf);
     }
 }
@@ -97,14 +97,17 @@ fn uefi_on_arm64_boots_its_own_loader() {
 
 #[test]
 fn seabios_with_ipxe_boots_behind_a_relay_agent() {
-    if ready("firmware seabios_with_ipxe_boots_behind_a_relay_agent", &[NETWORK, SEABIOS, RELAY]) {
+    if ready("firmware seabios_with_ipxe_boots_behind_a_relay_agent", &[NETWORK, SEABIOS, RELAY, DNSMASQ]) {
         boots_behind_a_relay_agent(Firmware::SeaBios);
     }
 }
 
 #[test]
 fn uefi_boots_ipxe_and_then_the_script_behind_a_relay_agent() {
-    if ready("firmware uefi_boots_ipxe_and_then_the_script_behind_a_relay_agent", &[NETWORK, OVMF, RELAY]) {
+    if ready(
+        "firmware uefi_boots_ipxe_and_then_the_script_behind_a_relay_agent",
+        &[NETWORK, OVMF, RELAY, DNSMASQ],
+    ) {
         boots_behind_a_relay_agent(Firmware::Ovmf);
     }
 }
@@ -221,6 +224,7 @@ fn boots_from_a_dhcp_server(firmware: Firmware) {
     let config =
         site.configure(&format!("{SERVER_MODE}\nboot: {{arch: {{uefi-x64: snponly.efi}}, ipxe: boot.ipxe}}"));
     let mut server = site.serve(&config);
+    let _router = router(site.network.namespace());
     let address = boot(&site.network, &site, firmware, &mut server);
     let lease = site.lease(MAC).expect("an address that was acknowledged is in the database");
     assert_eq!((&lease.address, lease.active), (&address, true));
@@ -244,7 +248,7 @@ fn boots_by_a_proxy(firmware: Firmware) -> String {
     let config =
         site.configure("dhcp: {mode: proxy}\nboot: {arch: {uefi-x64: snponly.efi}, ipxe: boot.ipxe}");
     let other = site.other_computer();
-    let _dnsmasq = dnsmasq(&other, &[]);
+    let _dnsmasq = dnsmasq(&other, &ROUTER);
     let mut server = site.serve(&config);
     let address = boot(&site.network, &site, firmware, &mut server);
     assert!(address.starts_with("192.168.77.1"), "an address of dnsmasq's: {address}");
@@ -266,7 +270,7 @@ fn boots_by_a_menu(timeout: &str, file: &str, choose: impl FnOnce(&mut Running, 
          - {{text: Item two, file: second.efi}}\n    - {{text: Local disk, local: true}}"
     ));
     let other = site.other_computer();
-    let _dnsmasq = dnsmasq(&other, &[]);
+    let _dnsmasq = dnsmasq(&other, &ROUTER);
     let mut server = site.serve(&config);
     let path = site.folder.path().join("monitor");
     let monitor = format!("unix:{},server=on,wait=off", path.display());
@@ -297,6 +301,7 @@ fn boots_behind_a_relay_agent(firmware: Firmware) {
          boot: {arch: {uefi-x64: snponly.efi}, ipxe: boot.ipxe}",
     );
     let mut server = site.serve(&config);
+    let _router = router(network.namespace());
     let address = boot(&network, &site, firmware, &mut server);
     assert!(address.starts_with("10.1.0."), "an address of the network behind the relay agent: {address}");
     assert_eq!(site.lease(MAC).map(|lease| (lease.address, lease.active)), Some((address, true)));

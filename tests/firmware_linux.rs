@@ -11,7 +11,7 @@ mod linux;
 use std::fs;
 use std::os::unix::net::UnixStream;
 
-use lab::{DNSMASQ, SERVER, Site, dnsmasq, one_at_a_time, press, ready};
+use lab::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router};
 use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine_with};
 use linux::*;
 
@@ -95,7 +95,7 @@ fn seabios_boots_ipxe_and_linux_by_http_once_and_then_the_disk() {
     }
     let _alone = one_at_a_time();
     let site = linux_site(&[], &[]);
-    let _router = router(&site);
+    let _router = router(site.network.namespace());
     let disk = bios_disk(site.folder.path());
     let config = config("", "done=http://{server}/{mac}/done", "local");
     let switch_on = || switch_on(&site, Firmware::SeaBios, &disk);
@@ -112,7 +112,7 @@ fn seabios_boots_pxelinux_and_linux_by_tftp_once_and_then_its_menu() {
     }
     let _alone = one_at_a_time();
     let site = linux_site(&[PXELINUX], &[]);
-    let _router = router(&site);
+    let _router = router(site.network.namespace());
     // QEMU's ROM is iPXE, and is told its script. With this one it does what any other ROM does: PXELINUX reads there from
     // which folder it was loaded.
     let script = format!("#!ipxe\nset net0/filename lpxelinux.0\nchain tftp://{SERVER}/lpxelinux.0\n");
@@ -131,7 +131,7 @@ fn uefi_boots_ipxe_and_linux_by_http_and_again_from_its_menu() {
     }
     let _alone = one_at_a_time();
     let site = linux_site(&[], &[("snponly.efi", &fs::read(SNPONLY).unwrap())]);
-    let _router = router(&site);
+    let _router = router(site.network.namespace());
     let mut server = site.serve(&site.configure(&config("arch: {uefi-x64: snponly.efi}", "", "menu")));
     let mut console = switch_on(&site, Firmware::Ovmf, &[]);
     assert_starts_linux(&mut console, &mut server);
@@ -181,7 +181,7 @@ fn uefi_http_boots_ipxe_and_linux_by_http_alone_once() {
     }
     let _alone = one_at_a_time();
     let site = linux_site(&[], &[("snponly.efi", &fs::read(SNPONLY).unwrap())]);
-    let _router = router(&site);
+    let _router = router(site.network.namespace());
     // The next in the boot order is the network again, by IPv6.
     let left = ["Starting the local disk", "BdsDxe: failed to start Boot", ">>Start HTTP Boot over IPv6"];
     boots_linux_once(&site, &by_http_alone(), || switch_on(&site, Firmware::OvmfHttp, &[]), &left);
@@ -196,7 +196,7 @@ fn uefi_http_boots_ipxe_and_linux_by_a_proxy_beside_another_dhcp_server() {
     let _alone = one_at_a_time();
     let site = linux_site(&[], &[("snponly.efi", &fs::read(SNPONLY).unwrap())]);
     let other = site.other_computer();
-    let _dnsmasq = dnsmasq(&other, &["--enable-ra", "--dhcp-range=fd77::,ra-only"]);
+    let _dnsmasq = dnsmasq(&other, &ROUTER);
     let mut server = site.serve(&site.configure(&by_http_alone().replace(SERVER_MODE, "{mode: proxy}")));
     let mut console = switch_on(&site, Firmware::OvmfHttp, &[]);
     assert_starts_linux(&mut console, &mut server);

@@ -110,16 +110,6 @@ const LEASE: &str = "#!/bin/busybox sh
 [ \"$1\" != bound ] || ip addr add $ip/$mask dev $interface
 ";
 
-/// Ends iPXE's wait for a router of IPv6, for 15 s at each boot, by there being one.
-pub fn router(site: &Site) -> Running {
-    let host = site.network.namespace();
-    host.ip(&format!("addr add fd77::1/64 dev {} nodad", lab::BRIDGE)).unwrap();
-    let mut router = host.command("dnsmasq");
-    router.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--enable-ra"]);
-    router.args(["--dhcp-range=fd77::,ra-only", "--log-facility=-", "--leasefile-ro"]);
-    Running::spawn(router).unwrap()
-}
-
 /// A [`Site`] with the kernel and its RAM disk under [`LINUX_FILES`], with what `lanboot images add` takes out of the
 /// packages of each of `loaders`, and with `files`.
 pub fn linux_site(loaders: &[Loaders], files: &[(&str, &[u8])]) -> Site {

@@ -201,6 +201,18 @@ pub fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
     running
 }
 
+/// Ends iPXE's wait for a router of IPv6 on the network of `host`, for 15 s at each boot, by there being one.
+pub fn router(host: &Namespace) -> Running {
+    host.ip(&format!("addr add fd77::1/64 dev {} nodad", lab::BRIDGE)).unwrap();
+    let mut router = host.command("dnsmasq");
+    router.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root"]);
+    router.args(ROUTER).args(["--log-facility=-", "--leasefile-ro"]);
+    Running::spawn(router).unwrap()
+}
+
+/// What makes a dnsmasq such a router too.
+pub const ROUTER: [&str; 2] = ["--enable-ra", "--dhcp-range=fd77::,ra-only"];
+
 /// A row of the lease table, src/store/sqlite.rs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
