@@ -1,6 +1,7 @@
 //! What serves files, as long as the server runs, and its end: what is under way may come to its end, for a time.
 
 use std::future::Future;
+use std::net::SocketAddrV4;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -37,14 +38,14 @@ impl Serving {
             let (changed, not) = http.follow(served);
             refused.extend(not);
             if changed {
-                tracing::info!("HTTP on {}", listed(http.addresses()));
+                tracing::info!("HTTP on {}", or_none(http.addresses()));
             }
         }
         if let Some(tftp) = &mut self.tftp {
             let (changed, not) = tftp.follow(served);
             refused.extend(not);
             if changed {
-                tracing::info!("TFTP on {}", listed(tftp.addresses()));
+                tracing::info!("TFTP on {}", or_none(tftp.addresses()));
             }
         }
         refused
@@ -107,4 +108,8 @@ impl Serving {
     fn tftp(&self) -> usize {
         self.tftp.as_ref().map_or(0, Running::under_way)
     }
+}
+
+fn or_none(addresses: impl Iterator<Item = SocketAddrV4>) -> String {
+    Some(listed(addresses)).filter(|listed| !listed.is_empty()).unwrap_or_else(|| "no address".to_owned())
 }

@@ -64,8 +64,12 @@ impl Served {
         self.interfaces().find(|interface| interface.addresses.contains(&address))
     }
 
-    /// Those of the subnets that no served interface has an address in: only relay agents reach them.
+    /// Those of the subnets that no served interface has an address in: only relay agents reach them. For a proxy there
+    /// are none, as its subnets only name relay agents.
     pub fn out_of_reach(&self, settings: &Settings) -> Vec<Ipv4Network> {
+        if !settings.modes.has(Mode::Server) {
+            return Vec::new();
+        }
         let servers = self.with_mode(settings, Mode::Server);
         let has = |network: &Ipv4Network| {
             servers.iter().flat_map(|interface| interface.addresses.iter()).any(|a| network.contains(*a))
@@ -192,6 +196,18 @@ mod tests {
         assert_eq!(doors, [(at(2), "second"), (at(4), "new")]);
         let (changed, refused) = rearrange(&mut doors, &[at(4), at(2), at(3)], open);
         assert!(!changed && refused.len() == 1, "it is tried again");
+    }
+
+    #[test]
+    fn subnets_out_of_reach_are_a_servers() {
+        let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
+        let served = Served::new(vec![lo], []);
+        let out = |mode: &str| {
+            let subnets = "[{network: 127.0.0.0/8}, {network: 10.0.0.0/8}]";
+            let config = crate::config::load(&format!("dhcp: {{mode: {mode}, subnets: {subnets}}}")).unwrap();
+            listed(served.out_of_reach(&config.dhcp.unwrap()))
+        };
+        assert_eq!((out("server").as_str(), out("proxy").as_str()), ("10.0.0.0/8", ""));
     }
 
     #[test]
