@@ -1,0 +1,265 @@
+//! The loop, driven by hand on loopback.
+
+use super::*;
+use crate::config;
+use crate::lease::{Holder, Lease};
+use crate::server::commit::MAX_WAITING;
+use crate::server::control::Control;
+use crate::server::interface;
+use crate::server::known::KnownMachine;
+use crate::server::later::Later;
+use crate::server::socket::Sharing;
+use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
+use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
+use crate::wire::dhcp::{BOOTREQUEST, MessageType};
+use crate::wire::option::code;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+const CONFIG: &str = "dhcp: {mode: server, subnets: [{network: 127.0.0.0/8, pool: 127.77.0.50-127.77.0.99}]}";
+
+/// A server on loopback that is driven by hand, and a client's socket.
+struct Bench {
+    server: DhcpServer,
+    client: std::net::UdpSocket,
+}
+
+impl Bench {
+    fn new(store: Box<dyn LeaseStore>) -> Bench {
+        let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
+        let settings = Arc::new(config::load(CONFIG).unwrap().dhcp.unwrap());
+        let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
+        let (socket, recorder) = (Arc::new(socket), Recorder::default());
+        let (clock, state) = (Clock::start(), tempfile::tempdir().unwrap());
+        let served = Arc::new(Served::new(vec![lo], []));
+        let (_, changes) = tokio::sync::watch::channel(Arc::clone(&served));
+        let proxy = Proxy {
+            settings: Arc::clone(&settings),
+            served: changes.clone(),
+            files: None,
+            known: Known::default(),
+            guard: Default::default(),
+            strangers: Default::default(),
+            clock: Clock::start(),
+            later: Later::start(recorder.clone()).unwrap(),
+            recorder: recorder.clone(),
+        };
+        let server = DhcpServer {
+            book: LeaseBook::new(settings.pools()),
+            settings,
+            served,
+            changes,
+            proxy: Arc::new(proxy),
+            committer: Committer::start(store, clock, Arc::clone(&socket), recorder.clone()).unwrap(),
+            socket,
+            checker: Checker::default(),
+            clock,
+            asks: Control::bind(state.path()).1,
+            files: None,
+            known: Known::default(),
+            recorder,
+        };
+        let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        Bench { server, client }
+    }
+
+    /// Sends a message, has the server handle it, and returns the drops so far.
+    fn send(&mut self, message: &Message) -> Vec<(&'static str, u64)> {
+        let port = self.server.socket.udp().local_addr().unwrap().port();
+        self.client.send_to(&message.encode(), (Ipv4Addr::LOCALHOST, port)).unwrap();
+        let mut inbox = Inbox::default();
+        while let Err(error) = inbox.receive(self.server.socket.udp()) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            std::thread::yield_now();
+        }
+        self.server.handle_batch(&inbox);
+        self.server.recorder.drops()
+    }
+
+    fn receive(&self) -> Message {
+        let mut bytes = [0; 1500];
+        let len = self.client.recv(&mut bytes).expect("an answer");
+        Message::decode(&bytes[..len]).unwrap()
+    }
+
+    /// Takes in what became of the next batch.
+    fn wait_for_the_store(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let outcome = runtime.block_on(self.server.committer.outcome()).unwrap();
+        self.server.committed(&outcome);
+    }
+}
+
+/// A store whose commits wait until the sender is dropped.
+struct Blocked(Receiver<()>);
+
+impl LeaseStore for Blocked {
+    fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError> {
+        Ok((Vec::new(), 0))
+    }
+
+    fn commit(&mut self, _: &[Lease]) -> Result<(), StoreError> {
+        let _ = self.0.recv();
+        Ok(())
+    }
+
+    fn clock(&mut self) -> Result<Option<ClockMark>, StoreError> {
+        Ok(None)
+    }
+
+    fn set_clock(&mut self, _: ClockMark, _: i64) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn message(kind: MessageType, options: &[(u8, &[u8])]) -> Message {
+    let mut message = Message::new(BOOTREQUEST);
+    message.chaddr[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    message.options.push(code::MESSAGE_TYPE, &[kind.number()]);
+    options.iter().for_each(|(code, value)| assert!(message.options.push(*code, value)));
+    message
+}
+
+fn discover() -> Message {
+    message(MessageType::Discover, &[])
+}
+
+fn select(address: Ipv4Addr) -> Message {
+    let (address, server) = (address.octets(), Ipv4Addr::LOCALHOST.octets());
+    message(MessageType::Request, &[(code::REQUESTED_ADDRESS, &address), (code::SERVER_IDENTIFIER, &server)])
+}
+
+fn only(reason: DropReason) -> Vec<(&'static str, u64)> {
+    vec![(reason.name(), 1)]
+}
+
+#[test]
+fn what_comes_in_on_another_interface_is_dropped() {
+    let mut bench = Bench::new(Box::new(MemoryStore::default()));
+    bench.server.served = Arc::default();
+    assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
+    assert!(bench.server.book.is_empty());
+}
+
+#[test]
+fn where_the_mode_is_off_nothing_is_answered() {
+    let mut bench = Bench::new(Box::new(MemoryStore::default()));
+    let modes = &mut Arc::make_mut(&mut bench.server.settings).modes;
+    modes.by_interface.insert("lo".to_owned(), None);
+    assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
+}
+
+#[test]
+fn without_the_store_there_is_no_ack_and_with_it_again_there_is() {
+    let store = MemoryStore::default();
+    let broken = store.switch();
+    let mut bench = Bench::new(Box::new(store));
+    assert!(bench.send(&discover()).is_empty());
+    let address = bench.receive().yiaddr;
+    broken.store(true, Ordering::Relaxed);
+    bench.send(&select(address));
+    bench.wait_for_the_store();
+    assert_eq!(bench.server.recorder.drops(), only(DropReason::StoreFailed));
+    broken.store(false, Ordering::Relaxed);
+    bench.send(&select(address));
+    bench.wait_for_the_store();
+    let ack = bench.receive();
+    assert_eq!((ack.message_type(), ack.yiaddr), (Some(Ok(MessageType::Ack)), address));
+    assert_eq!(bench.server.recorder.drops(), only(DropReason::StoreFailed));
+}
+
+#[test]
+fn whom_an_address_was_given_to_is_known_to_those_who_serve_it() {
+    let mut bench = Bench::new(Box::new(MemoryStore::default()));
+    let known = bench.server.known.clone();
+    bench.send(&discover());
+    let address = bench.receive().yiaddr;
+    let boots = |mut message: Message| {
+        message.options.push(code::VENDOR_CLASS, b"PXEClient:Arch:00007:UNDI:003000");
+        message.options.push(code::HOSTNAME, b"pc1");
+        message
+    };
+    bench.send(&boots(select(address)));
+    let machine = known.at(address);
+    assert_eq!((machine.mac, machine.arch), (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(Arch::UEFI_X64)));
+    assert_eq!(machine.host_name.as_deref(), Some("pc1"));
+    // Its system renews, and then another machine's system gets the address.
+    let mut renewal = message(MessageType::Request, &[]);
+    renewal.ciaddr = address;
+    bench.send(&renewal);
+    assert_eq!(known.at(address), machine);
+    bench.server.book = LeaseBook::new(bench.server.settings.pools());
+    let mut other = select(address);
+    other.chaddr[5] = 2;
+    bench.send(&other);
+    assert_eq!(known.at(address), KnownMachine::default());
+}
+
+#[test]
+fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
+    let (release, blocked) = channel();
+    let mut bench = Bench::new(Box::new(Blocked(blocked)));
+    bench.send(&discover());
+    let address = bench.receive().yiaddr;
+    let waiting = |n: usize| Promise {
+        lease: Lease {
+            address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + n as u32),
+            holder: Holder { client: ClientId::of_mac(MacAddr([2, 1, 0, 0, 0, 0])), mac: None, boots: false },
+            hardware: HardwareAddr::default(),
+            state: crate::lease::State::Leased,
+            until: Timestamp(0),
+        },
+        reply: None,
+        otherwise: None,
+        event: Event::Released {
+            address,
+            client: Client { mac: None, firmware: Firmware::Other, arch: None },
+        },
+        interface: "lo".into(),
+    };
+    bench.server.committer.submit((0..MAX_WAITING).map(waiting).collect());
+    assert_eq!(bench.send(&select(address)), only(DropReason::Overload));
+    assert!(bench.send(&discover()) == only(DropReason::Overload), "an offer needs no disk");
+    assert_eq!(bench.receive().yiaddr, address, "and the hold is as it was");
+    drop(release);
+    bench.wait_for_the_store();
+    bench.send(&select(address));
+    assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Ack)));
+}
+
+#[test]
+fn d_26_a_fault_stops_no_other_message() {
+    let mut bench = Bench::new(Box::new(MemoryStore::default()));
+    // The configuration never lets this through: the bounds of the lease are the wrong way round.
+    let settings = Arc::make_mut(&mut bench.server.settings);
+    settings.subnets[0].lease.min = settings.subnets[0].lease.max + Duration::from_secs(1);
+    let asks_for_a_time = message(MessageType::Discover, &[(code::LEASE_TIME, &60u32.to_be_bytes())]);
+    assert_eq!(bench.send(&asks_for_a_time), only(DropReason::Fault));
+    assert_eq!(bench.send(&discover()), only(DropReason::Fault));
+    assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Offer)));
+}
+
+#[test]
+fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
+    let bench = Bench::new(Box::new(MemoryStore::default()));
+    let nowhere = Outgoing {
+        payload: vec![0; 300],
+        route: Route::Unicast(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1), 0)),
+        interface: 0,
+        server: Ipv4Addr::LOCALHOST,
+    };
+    let client = Client { mac: None, firmware: Firmware::Other, arch: None };
+    let offer = Event::Answered {
+        message: crate::event::Message::Offer,
+        address: Ipv4Addr::new(127, 77, 0, 50),
+        client,
+        file: None,
+        note: None,
+    };
+    let offer = Delivery { reply: nowhere, interface: "lo".into(), event: offer };
+    deliver(&bench.server.socket, &bench.server.recorder, &[offer]);
+    assert_eq!(bench.server.recorder.drops(), only(DropReason::SendFailed));
+}
