@@ -35,7 +35,6 @@ const NEWS: usize = 1024;
 pub struct Watch {
     config: Config,
     now: watch::Sender<Arc<Served>>,
-    news: Option<AsyncFd<OwnedFd>>,
     /// What is known to be wrong.
     told: BTreeSet<String>,
 }
@@ -43,34 +42,18 @@ pub struct Watch {
 impl Watch {
     /// Tells by `now`. What is wrong at the start has been `told`.
     pub fn new(config: &Config, now: watch::Sender<Arc<Served>>, told: Vec<String>) -> Watch {
-        Watch { config: config.clone(), now, news: None, told: told.into_iter().collect() }
+        Watch { config: config.clone(), now, told: told.into_iter().collect() }
     }
 
     /// Follows the changes, for ever.
     pub async fn follow(mut self, serving: &mut Serving) -> Infallible {
         // Without netlink a change is noticed when the next look is due.
-        self.news = netlink().ok();
+        let news = netlink().ok();
         loop {
-            self.wait().await;
+            wait(news.as_ref()).await;
             match find(&self.config) {
                 Ok((served, absent)) => self.take(served, absent, serving),
                 Err(error) => self.tell([error.to_string()].into()),
-            }
-        }
-    }
-
-    async fn wait(&self) {
-        let Some(news) = &self.news else { return sleep(PAUSE).await };
-        if timeout(PAUSE, news.readable()).await.is_err() {
-            return;
-        }
-        sleep(SETTLE).await;
-        // What it says does not matter, so it does not matter either if some of it was lost (ENOBUFS).
-        if let Ok(mut ready) = news.readable().await {
-            for _ in 0..NEWS {
-                if recv(news.as_raw_fd(), &mut [0; 4096], MsgFlags::MSG_DONTWAIT) == Err(Errno::EAGAIN) {
-                    return ready.clear_ready();
-                }
             }
         }
     }
@@ -95,6 +78,23 @@ impl Watch {
     fn tell(&mut self, wrong: BTreeSet<String>) {
         wrong.difference(&self.told).for_each(|warning| tracing::warn!("{warning}"));
         self.told = wrong;
+    }
+}
+
+/// Waits for news, or for the next look.
+async fn wait(news: Option<&AsyncFd<OwnedFd>>) {
+    let Some(news) = news else { return sleep(PAUSE).await };
+    if timeout(PAUSE, news.readable()).await.is_err() {
+        return;
+    }
+    sleep(SETTLE).await;
+    // What it says does not matter, so it does not matter either if some of it was lost (ENOBUFS).
+    if let Ok(mut ready) = news.readable().await {
+        for _ in 0..NEWS {
+            if recv(news.as_raw_fd(), &mut [0; 4096], MsgFlags::MSG_DONTWAIT) == Err(Errno::EAGAIN) {
+                return ready.clear_ready();
+            }
+        }
     }
 }
 
