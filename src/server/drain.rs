@@ -1,7 +1,6 @@
 //! What serves files, as long as the server runs, and its end: what is under way may come to its end, for a time.
 
 use std::future::Future;
-use std::net::SocketAddrV4;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::server::StartError;
 use crate::server::http::Threads;
-use crate::server::served::{Served, listed};
+use crate::server::served::Served;
 use crate::server::transfers::Running;
 
 /// How long transfers may go on after the server was told to stop. `TimeoutStopSec` of the systemd unit is longer.
@@ -38,14 +37,14 @@ impl Serving {
             let (changed, not) = http.follow(served);
             refused.extend(not);
             if changed {
-                tracing::info!("HTTP on {}", or_none(http.addresses()));
+                tracing::info!("HTTP on {}", http.places());
             }
         }
         if let Some(tftp) = &mut self.tftp {
             let (changed, not) = tftp.follow(served);
             refused.extend(not);
             if changed {
-                tracing::info!("TFTP on {}", or_none(tftp.addresses()));
+                tracing::info!("TFTP on {}", tftp.places());
             }
         }
         refused
@@ -108,8 +107,4 @@ impl Serving {
     fn tftp(&self) -> usize {
         self.tftp.as_ref().map_or(0, Running::under_way)
     }
-}
-
-fn or_none(addresses: impl Iterator<Item = SocketAddrV4>) -> String {
-    Some(listed(addresses)).filter(|listed| !listed.is_empty()).unwrap_or_else(|| "no address".to_owned())
 }

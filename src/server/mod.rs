@@ -134,17 +134,13 @@ impl Server {
         if let (Some(settings), Some(files)) = (&config.http, &files) {
             let service = http::Service::new(files.clone(), recorder.clone(), http::Patience::DEFAULT);
             let bound = http::Bound::bind(settings, &now.borrow(), service)?;
-            summary.push(format!("HTTP on {} from {}", listed(bound.addresses()), config.images.display()));
+            summary.push(format!("HTTP on {} from {}", bound.places(), config.images.display()));
             http = Some(bound);
         }
         let mut tftp = None;
         if let (Some(settings), Some(files)) = (&config.tftp, files) {
             let transfers = Transfers::bind(settings, now, files)?;
-            summary.push(format!(
-                "TFTP on {} from {}",
-                listed(transfers.addresses()),
-                config.images.display()
-            ));
+            summary.push(format!("TFTP on {} from {}", transfers.places(), config.images.display()));
             tftp = Some(transfers);
         }
         let watch = Watch::new(config, sender, wrong);

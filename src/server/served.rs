@@ -153,6 +153,12 @@ pub fn listed(addresses: impl IntoIterator<Item = impl ToString>) -> String {
 /// What is open at which address.
 pub type Doors<L> = Vec<(SocketAddrV4, L)>;
 
+/// Where the doors are, for people.
+pub fn places<L>(doors: &Doors<L>) -> String {
+    let places = listed(doors.iter().map(|(address, _)| *address));
+    if places.is_empty() { "no address".to_owned() } else { places }
+}
+
 /// Closes the doors at addresses that are not `wanted`, opens those that are missing, and says whether anything changed
 /// and what could not be opened.
 pub fn rearrange<L>(

@@ -12,7 +12,7 @@ use crate::config::Tftp;
 use crate::event::Event;
 use crate::server::files::Files;
 use crate::server::observe::Recorder;
-use crate::server::served::{Doors, Now, Served, listen_addresses, rearrange};
+use crate::server::served::{Doors, Now, Served, listen_addresses, places, rearrange};
 use crate::server::tftp_upload::Uploads;
 use crate::server::{StartError, port, tftp, tftp_async};
 use crate::tftp::Engine;
@@ -63,9 +63,9 @@ impl Transfers {
         Ok(Transfers { listeners, settings: settings.clone(), files, uploads, served })
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
-        self.listeners.iter().map(|(address, _)| *address)
+    /// Where it listens, for people.
+    pub fn places(&self) -> String {
+        places(&self.listeners)
     }
 
     /// Begins to serve.
@@ -109,9 +109,9 @@ impl Running {
         (changed, refused)
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
-        self.listeners.iter().map(|(address, _)| *address)
+    /// Where it listens, for people.
+    pub fn places(&self) -> String {
+        places(&self.listeners)
     }
 
     /// Ends all transfers.

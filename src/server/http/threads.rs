@@ -1,7 +1,7 @@
 //! The threads that HTTP has for itself.
 
 use std::io;
-use std::net::{SocketAddrV4, TcpListener};
+use std::net::TcpListener;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Service, bind, serve};
 use crate::config::Http;
-use crate::server::served::{Doors, Served, listen_addresses, rearrange};
+use crate::server::served::{Doors, Served, listen_addresses, places, rearrange};
 use crate::server::{StartError, descriptors};
 
 /// HTTP with its sockets bound.
@@ -49,9 +49,9 @@ impl Bound {
         }
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
-        self.listeners.iter().map(|(address, _)| *address)
+    /// Where it listens, for people.
+    pub fn places(&self) -> String {
+        places(&self.listeners)
     }
 }
 
@@ -80,9 +80,9 @@ impl Threads {
         rearrange(&mut self.listeners, &wanted, |at| Ok(begin(runtime, bind(at)?, &self.service)))
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
-        self.listeners.iter().map(|(address, _)| *address)
+    /// Where it listens, for people.
+    pub fn places(&self) -> String {
+        places(&self.listeners)
     }
 
     /// Accepts no more connections and ends those that are being answered nothing.
