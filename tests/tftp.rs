@@ -440,29 +440,6 @@ fn t_14_a_size_probe_is_over_at_once() {
 }
 
 #[test]
-fn t_15_a_stranger_does_not_disturb_a_transfer() {
-    let server = server();
-    let (socket, _) = server.ask(rrq("long", Options::default()));
-    let stranger = client();
-    for packet in [Packet::Ack(1), Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" }] {
-        let _ = stranger.send_to(&packet.encode(), socket.peer_addr().unwrap());
-    }
-    // The kernel tells a stranger that nobody listens there for him; at most one ERROR 5 may come besides.
-    stranger.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    let mut errors = 0;
-    let mut buf = [0; 600];
-    for _ in 0..4 {
-        if let Ok(len) = stranger.recv(&mut buf) {
-            assert_eq!(error_of(&buf[..len]).0, ErrorCode::UNKNOWN_TRANSFER);
-            errors += 1;
-        }
-    }
-    assert!(errors <= 1);
-    ack(&socket, 1);
-    assert_eq!(block(&next(&socket)), 2, "and the transfer goes on");
-}
-
-#[test]
 fn t_16_a_request_sent_twice_is_one_transfer() {
     for ports in [Ports::Ephemeral, Ports::Single] {
         let server = Server::native(Setup { ports, ..Setup::default() });

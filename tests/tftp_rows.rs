@@ -2,7 +2,7 @@
 //! stand in tftp.rs, tftp_core.rs and beside the code. tidy.rs sees to it that none is missing.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileExt, symlink};
 use std::process::{Child, Command, Stdio};
@@ -321,25 +321,54 @@ fn t_14_a_size_probe_is_told_as_such_at_debug_and_leaves_no_descriptor() {
     assert!(!program.log().contains("User aborted"), "nobody is to take it for a failure: {}", program.log());
 }
 
+/// How long an answer takes at most.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How many answers `stranger` gets: if it waits, each within [`PATIENCE`]. They are ERROR 5, and from `place`.
+fn times_told(stranger: &UdpSocket, place: SocketAddr) -> usize {
+    stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut buf = [0; 600];
+    let mut told = 0;
+    loop {
+        match stranger.recv_from(&mut buf) {
+            Ok((len, from)) => {
+                assert_eq!((error_of(&buf[..len]).0, from), (ErrorCode::UNKNOWN_TRANSFER, place));
+                told += 1;
+            }
+            // The kernel said that nobody listens there for him.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+            Err(_) => return told,
+        }
+    }
+}
+
 #[test]
-fn t_15_a_stranger_gets_no_block_and_stops_nothing_with_one_port_or_many() {
-    for ports in [Ports::Ephemeral, Ports::Single] {
+fn t_15_a_stranger_is_told_once_at_most_and_the_transfer_goes_on() {
+    let range = Ports::Range { first: 41_710, last: 41_719 };
+    for (ports, told) in [(Ports::Ephemeral, 1), (range, 1), (Ports::Single, 0)] {
         let server = Server::native(Setup { ports, ..Setup::default() });
         fs::write(server.root().join("large"), content(20 * 512)).unwrap();
         let (socket, _) = server.ask(rrq("large", Options::default()));
         let place = socket.peer_addr().unwrap();
-        let other = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
-        for stranger in [client(), other] {
-            for packet in [Packet::Ack(1), Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" }] {
-                // The kernel may refuse the second: it was told that nobody listens there.
+        let send = |stranger: &UdpSocket| {
+            let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" };
+            for packet in [error, Packet::Ack(1), Packet::Ack(1), Packet::Ack(2)] {
+                // It is refused where the kernel told that nobody listens.
                 let _ = stranger.send_to(&packet.encode(), place);
             }
-            stranger.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-            let mut buf = [0; 600];
-            let answers: Vec<Vec<u8>> =
-                (0..4).filter_map(|_| stranger.recv(&mut buf).map(|len| buf[..len].to_vec()).ok()).collect();
-            assert!(answers.len() <= 1, "{ports:?}");
-            assert!(answers.iter().all(|answer| error_of(answer).0 == ErrorCode::UNKNOWN_TRANSFER));
+        };
+        let early = client();
+        send(&early);
+        assert!(times_told(&early, place) <= 1, "{ports:?}");
+        // The transfer has lasted for a while when its first block has been sent again.
+        assert_eq!(block(&next(&socket)), 1);
+        std::thread::sleep(Duration::from_millis(50));
+        let elsewhere = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
+        for stranger in [client(), elsewhere] {
+            send(&stranger);
+            assert_eq!(times_told(&stranger, place), told, "{ports:?}");
+            send(&stranger);
+            assert_eq!(times_told(&stranger, place), 0, "{ports:?}: once");
         }
         for number in 1..=20 {
             ack(&socket, number);
@@ -349,7 +378,41 @@ fn t_15_a_stranger_gets_no_block_and_stops_nothing_with_one_port_or_many() {
         }
         ack(&socket, 21);
         server.event(|event| matches!(event, Event::TftpSent { .. }));
+        let reason = if told > 0 { Unanswered::UnknownTransfer } else { Unanswered::NotRequest };
+        server.event(|event| matches!(event, Event::TftpUnanswered { reason: why, .. } if *why == reason));
     }
+}
+
+#[test]
+fn t_15_who_may_not_ask_is_told_nothing_and_a_flood_is_cut_off() {
+    let server = Server::native(Setup { served: "127.0.0.1/32", ..Setup::default() });
+    let (socket, _) = server.ask(rrq("long", Options::default()));
+    let place = socket.peer_addr().unwrap();
+    assert_eq!(block(&next(&socket)), 1, "sent again");
+    std::thread::sleep(Duration::from_millis(50));
+    let elsewhere = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
+    elsewhere.send_to(&Packet::Ack(1).encode(), place).unwrap();
+    assert_eq!(times_told(&elsewhere, place), 0);
+    let flood: Vec<UdpSocket> = (0..200).map(|_| client()).collect();
+    for stranger in &flood {
+        stranger.set_nonblocking(true).unwrap();
+        stranger.send_to(&Packet::Ack(1).encode(), place).unwrap();
+        // What comes too fast is lost.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(PATIENCE);
+    let told: usize = flood.iter().map(|stranger| times_told(stranger, place)).sum();
+    assert_eq!(told, 8);
+    let of_strangers =
+        |event: &&Event| matches!(event, Event::TftpUnanswered { reason: Unanswered::UnknownTransfer, .. });
+    assert_eq!(
+        server.events.lock().unwrap().iter().filter(of_strangers).count(),
+        64,
+        "then the kernel refuses"
+    );
+    ack(&socket, 1);
+    let after = (0..5).map(|_| block(&next(&socket))).find(|block| *block != 1);
+    assert_eq!(after, Some(2), "the transfer goes on");
 }
 
 #[test]

@@ -161,6 +161,8 @@ named! {
         Duplicate = "tftp_duplicate",
         /// lanboot stops: who asks again may find the next one.
         ServerStops = "tftp_server_stops",
+        /// It came to the port of another client's transfer. The sender is told, once (RFC 1350 section 4).
+        UnknownTransfer = "tftp_unknown_transfer",
         /// More errors than a network of 256 addresses is sent in a second.
         ErrorRate = "tftp_error_rate",
     }

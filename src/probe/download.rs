@@ -195,9 +195,7 @@ impl Download {
         if matches!(Packet::decode(bytes), Err(_) | Ok(Packet::Error { .. })) {
             return;
         }
-        let payload =
-            Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" }.encode();
-        step.send.push(Transmit::Tftp { to: from, payload });
+        step.send.push(Transmit::Tftp { to: from, payload: Packet::UNKNOWN_TRANSFER.encode() });
         step.progress.push(Progress::Stranger(from));
     }
 

@@ -6,6 +6,7 @@
 //! that several clients load at once is read once for all of them (`shelf.rs`). No block is copied in this program but from
 //! the page cache into the buffer that it is sent from, and no memory is taken for a block.
 
+mod door;
 mod link;
 mod request;
 mod send;
@@ -17,7 +18,7 @@ mod table;
 mod worker;
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +65,13 @@ pub struct Service<F> {
     pub record: F,
 }
 
+impl<F> Service<F> {
+    /// Whether `client` may ask.
+    fn admits(&self, client: Ipv4Addr) -> bool {
+        self.limits.admits(client, &self.served.borrow().networks)
+    }
+}
+
 /// A socket for requests, made by [`listen`].
 #[derive(Debug)]
 pub struct Listener {
@@ -97,8 +105,9 @@ where
         _ => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS),
     };
     // A sixteenth of the descriptors, and no more, may lie in sockets that wait to be used again.
-    let max_spare = (descriptors::raise() / 16 / count).min(SPARE);
-    let hall = Arc::new(Hall::new(&service, count)?);
+    let descriptors = descriptors::raise();
+    let max_spare = (descriptors / 16 / count).min(SPARE);
+    let hall = Arc::new(Hall::new(&service, count, descriptors)?);
     let mut engine = Engine { hall: Arc::clone(&hall), threads: Vec::with_capacity(count) };
     for number in 0..count {
         let (hall, listeners, service) = (Arc::clone(&hall), Arc::clone(&listeners), service.clone());
@@ -160,6 +169,8 @@ struct Hall {
     bells: Vec<Bell>,
     /// No transfer is to begin any more.
     closing: AtomicBool,
+    /// Descriptors are plenty: no transfer lacks one because others have doors (`door.rs`).
+    doors: bool,
     /// Files that several transfers send.
     shelf: Arc<Shelf>,
 }
@@ -192,7 +203,7 @@ enum Mail {
 }
 
 impl Hall {
-    fn new<F>(service: &Service<F>, threads: usize) -> io::Result<Hall> {
+    fn new<F>(service: &Service<F>, threads: usize, descriptors: usize) -> io::Result<Hall> {
         let mut limits = service.limits.clone();
         if let Ports::Range { first, last } = service.ports {
             limits.max_transfers = limits.max_transfers.min(usize::from(last.saturating_sub(first)) + 1);
@@ -207,6 +218,7 @@ impl Hall {
             table: Mutex::new(Table::new(&limits)),
             bells,
             closing: AtomicBool::new(false),
+            doors: limits.max_transfers.saturating_mul(4) <= descriptors,
             shelf: Arc::default(),
         })
     }

@@ -13,6 +13,7 @@ pub mod negotiate;
 pub mod netascii;
 pub mod refusal;
 pub mod rtt;
+pub mod stranger;
 pub mod transfer;
 pub mod upload;
 

@@ -34,6 +34,12 @@ pub enum Packet<'a> {
     OAck(Options),
 }
 
+impl Packet<'static> {
+    /// What the sender of a packet gets that is of no transfer with it (RFC 1350 section 4). An ERROR is never answered.
+    pub const UNKNOWN_TRANSFER: Packet<'static> =
+        Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" };
+}
+
 /// What a read or write request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request<'a> {

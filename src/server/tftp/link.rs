@@ -1,7 +1,7 @@
 //! The sockets: one for requests, one for each transfer, one for errors.
 //!
 //! A transfer's socket is bound to the address that the request came to and connected to the client: so the kernel hands
-//! a stranger's packet to nobody, tells when the client's port is closed, and looks the route up once.
+//! a stranger's packet to another socket (`door.rs`) or to nobody, tells when the client's port is closed, and looks the route up once.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -53,6 +53,40 @@ fn forget_received(connected: &Socket) {
             return;
         }
     }
+}
+
+/// A second socket at the port of `holder`, bound to our address `local`. Of two, the kernel gives a datagram to the one
+/// that is connected to its sender, and otherwise to the one that is not connected.
+fn beside(holder: &UdpSocket, local: Ipv4Addr) -> io::Result<Socket> {
+    let socket = open()?;
+    let port = holder.local_addr()?.port();
+    // Two sockets of one port must both be willing; the first is so only now, lest another program joins it.
+    setsockopt(holder, sockopt::ReuseAddr, &true)?;
+    let bound =
+        socket.set_reuse_address(true).and_then(|()| socket.bind(&SocketAddrV4::new(local, port).into()));
+    setsockopt(holder, sockopt::ReuseAddr, &false)?;
+    bound.map(|()| socket)
+}
+
+/// A socket at the very port of `listener`, connected to `peer`, and the largest datagram of the path: see
+/// [`Opener::connect`]. For what needs a socket of its own where there is one port only.
+pub fn at_port_of(
+    listener: &UdpSocket,
+    local: Ipv4Addr,
+    peer: SocketAddrV4,
+) -> io::Result<(UdpSocket, Option<u32>)> {
+    let socket = beside(listener, local)?;
+    socket.connect(&peer.into())?;
+    let mtu = path_mtu(&socket);
+    Ok((socket.into(), mtu))
+}
+
+/// A socket for what others than its client send to the port of the connected socket `transfer`, bound to `local`.
+pub fn for_strangers(transfer: &UdpSocket, local: Ipv4Addr) -> io::Result<UdpSocket> {
+    let socket = beside(transfer, local)?;
+    // A few of them: a flood must take no memory.
+    socket.set_recv_buffer_size(0)?;
+    Ok(socket.into())
 }
 
 fn path_mtu(connected: &Socket) -> Option<u32> {
@@ -115,26 +149,6 @@ impl Opener {
         if self.spare.len() < self.max_spare {
             self.spare.push_back((local, socket));
         }
-    }
-
-    /// A socket at the very port of `listener`, connected to `peer`: the kernel gives it what that client sends, and the
-    /// listener everything else. For what needs a socket of its own where there is one port only.
-    pub fn beside(
-        listener: &UdpSocket,
-        local: Ipv4Addr,
-        peer: SocketAddrV4,
-    ) -> io::Result<(UdpSocket, Option<u32>)> {
-        let socket = open()?;
-        let port = listener.local_addr()?.port();
-        // Two sockets of one port must both be willing; the listener is so only now, lest another program joins it.
-        setsockopt(listener, sockopt::ReuseAddr, &true)?;
-        let bound =
-            socket.set_reuse_address(true).and_then(|()| socket.bind(&SocketAddrV4::new(local, port).into()));
-        setsockopt(listener, sockopt::ReuseAddr, &false)?;
-        bound?;
-        socket.connect(&peer.into())?;
-        let mtu = path_mtu(&socket);
-        Ok((socket.into(), mtu))
     }
 
     /// A socket that errors are sent from: not the port of requests, as RFC 1350 section 4 has it, and open before

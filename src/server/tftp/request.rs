@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::link::{Link, Opener, send_from};
+use super::link::{Link, at_port_of, send_from};
 use super::session::Session;
 use super::source::Source;
 use super::table::{Admission, Flow, Place};
@@ -53,7 +53,9 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let outcome = match Packet::decode(datagram) {
             _ if envelope.destination != envelope.local => Err(Unanswered::Broadcast),
             _ if envelope.len > datagram.len() => Err(Unanswered::Malformed),
-            Ok(Packet::Rrq(_) | Packet::Wrq(_)) if !self.admits(flow) => Err(Unanswered::Stranger),
+            Ok(Packet::Rrq(_) | Packet::Wrq(_)) if !self.service.admits(*flow.peer.ip()) => {
+                Err(Unanswered::Stranger)
+            }
             Ok(Packet::Rrq(_) | Packet::Wrq(_)) if self.hall.is_closing() => Err(Unanswered::ServerStops),
             Ok(Packet::Rrq(request)) => {
                 let outcome = self.read_request(arrival, &request);
@@ -105,7 +107,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         self.hall.table().proven(place);
         let guard = Taken { hall: Arc::clone(&self.hall), place };
         let (socket, path) = match self.service.ports {
-            Ports::Single => Opener::beside(&listener.socket, flow.local, flow.peer),
+            Ports::Single => at_port_of(&listener.socket, flow.local, flow.peer),
             _ => self.opener.connect(flow.local, flow.peer),
         }
         .map_err(|error| no_socket(flow, &error))?;
@@ -182,10 +184,6 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 Err(no_socket(place.flow, &error))
             }
         }
-    }
-
-    fn admits(&self, flow: Flow) -> bool {
-        self.service.limits.admits(*flow.peer.ip(), &self.service.served.borrow().networks)
     }
 
     /// Answers a request that got no transfer, if it is to be answered.

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use super::door::Door;
 use super::link::Link;
 use super::send::{How, Sender, Sent, prepare};
 use super::source::{Blocks, Scratch, Source};
@@ -32,6 +33,8 @@ pub struct Session {
     waiting: Option<(u64, usize)>,
     /// The moment that the timer is set to.
     pub armed: Duration,
+    /// Where strangers are told, once it has lasted a while.
+    pub door: Option<Door>,
 }
 
 impl Session {
@@ -45,8 +48,17 @@ impl Session {
     ) -> (Session, Step) {
         let (transfer, step) = Transfer::start(granted, source.known_size(), now);
         let how = if granted.window > 1 { prepare(&link, source.datagram_size()) } else { How::Single };
-        let session =
-            Session { place, transfer, source, link, how, began: now, waiting: None, armed: Duration::MAX };
+        let session = Session {
+            place,
+            transfer,
+            source,
+            link,
+            how,
+            began: now,
+            waiting: None,
+            armed: Duration::MAX,
+            door: None,
+        };
         (session, step)
     }
 

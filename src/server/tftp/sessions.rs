@@ -35,8 +35,8 @@ impl Sessions {
         let index = token & 0xffff_ffff;
         let slot = self.slots.get_mut(index as usize).filter(|slot| u64::from(slot.0) == token >> 32)?;
         let session = slot.1.take()?;
-        // The highest generations are the tokens of the bell and of the listeners.
-        slot.0 = (slot.0 + 1) & 0x7fff_ffff;
+        // The two highest bits tell of what else is waited for: see `worker.rs`.
+        slot.0 = (slot.0 + 1) & 0x3fff_ffff;
         self.free.push(index as u32);
         self.by_flow.remove(&session.place().flow);
         Some(session)

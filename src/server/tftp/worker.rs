@@ -29,18 +29,20 @@ use crate::wire::tftp::Packet;
 /// Events taken from the kernel in one call.
 const EVENTS: usize = 256;
 /// Bytes of a client's packet that are read: an ACK has four, an ERROR has a text.
-const PACKET: usize = 1024;
-/// Packets of one lock-step client that are read in one turn.
-const PACKETS: usize = 16;
+pub const PACKET: usize = 1024;
+/// Packets of one lock-step client, or of strangers to one transfer, that are read in one turn.
+pub const PACKETS: usize = 16;
 /// How long the thread looks for the answer to a window before it sleeps, where answers came sooner than that before.
 /// Waking a core takes as long as such an answer. Only what is on this computer, a virtual machine for example, is so
 /// near: for who is on a network nobody spins.
 const LOOK: Duration = Duration::from_micros(100);
+/// In the token of a transfer: it is its door that has something.
+pub const DOOR: u64 = 1 << 62;
 /// What wakes the thread, besides its transfers: the bell, and from here down the sockets of requests.
 const BELL: u64 = u64::MAX;
 const LISTENERS: u64 = u64::MAX - 1;
 
-/// A slot of [`Sessions`] and its generation; no other token has the highest bit clear.
+/// A slot of [`Sessions`] and its generation, perhaps with [`DOOR`]; no other token has the highest bit clear.
 fn is_transfer(token: u64) -> bool {
     token >> 63 == 0
 }
@@ -102,7 +104,7 @@ pub struct Worker<F> {
     pub sessions: Sessions,
     pub tools: Tools,
     listeners: Listeners,
-    epoll: Epoll,
+    pub epoll: Epoll,
     inbox: Option<Inbox>,
     timers: BinaryHeap<Reverse<(Duration, u64)>>,
     /// An answer is about to come ([`LOOK`]).
@@ -158,7 +160,10 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         self.tools.idle = count <= 1;
         // Transfers first: the last ACK of one may wait before the next request from the same port.
         for event in events.iter().filter(|event| is_transfer(event.data())) {
-            self.on_transfer(event.data(), event.events(), now);
+            match event.data() {
+                token if token & DOOR == 0 => self.on_transfer(token, event.events(), now),
+                token => self.on_door(token ^ DOOR, now),
+            }
         }
         for event in events.iter().filter(|event| !is_transfer(event.data())) {
             match event.data() {
@@ -282,6 +287,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             // What has come and waits was in time.
             self.on_transfer(token, EpollFlags::EPOLLIN, now);
             self.input(token, Input::Timeout, now);
+            self.open_door(token);
         }
     }
 
