@@ -17,6 +17,8 @@ mod line;
 /// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
+    /// DHCP messages that could be read.
+    received: Arc<AtomicU64>,
     drops: Arc<DropCounts>,
     refusals: Arc<Refusals>,
     /// When each subnet was last said to be exhausted.
@@ -45,6 +47,9 @@ impl Recorder {
     /// Records what happened on the interface named `interface` (unused for TFTP).
     pub fn record(&self, interface: &str, event: &Event) {
         match event {
+            Event::Received { .. } => {
+                self.received.fetch_add(1, Ordering::Relaxed);
+            }
             Event::Dropped { reason, .. } => {
                 self.drops.dhcp[*reason as usize].fetch_add(1, Ordering::Relaxed);
             }
@@ -74,6 +79,11 @@ impl Recorder {
         } else if level == Level::DEBUG && tracing::enabled!(Level::DEBUG) {
             tracing::debug!("{}", line(interface, event));
         }
+    }
+
+    /// How many DHCP messages have come that could be read.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     fn is_news(&self, exhausted: Ipv4Network) -> bool {

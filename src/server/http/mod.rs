@@ -36,7 +36,7 @@ use crate::server::observe::Recorder;
 use crate::server::{StartError, port};
 
 use connections::Connections;
-use send::{Crowd, Pace, Stopped};
+use send::{Pace, Stopped};
 use stopping::Stopping;
 
 pub use threads::{Bound, Threads};
@@ -49,7 +49,6 @@ pub struct Service {
     patience: Patience,
     connections: Connections,
     stopping: Stopping,
-    crowd: Crowd,
 }
 
 /// How long clients may take, each step of a connection.
@@ -88,11 +87,11 @@ impl Service {
     /// A service of `files`.
     pub fn new(files: Files, recorder: Recorder, patience: Patience) -> Service {
         let (connections, stopping) = (Connections::default(), Stopping::not_yet());
-        Service { files, recorder, patience, connections, stopping, crowd: Crowd::default() }
+        Service { files, recorder, patience, connections, stopping }
     }
 
     fn pace(&self) -> Pace<'_> {
-        Pace { time: self.patience.pace, stopping: &self.stopping, crowd: &self.crowd }
+        Pace { time: self.patience.pace, stopping: &self.stopping, recorder: &self.recorder }
     }
 
     fn record(&self, event: &Event) {

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,24 +17,26 @@ use tokio::time::{Instant, timeout_at};
 use super::stopping::Stopping;
 use crate::event::HttpStop;
 use crate::images::Content;
+use crate::server::observe::Recorder;
 
-/// The pace that a client has to keep, when nobody waits for it any more, and who else is being served.
+/// The pace that a client has to keep, when nobody waits for it any more, and what else is done.
 #[derive(Clone, Copy)]
 pub(super) struct Pace<'a> {
     /// The time that it has for each [`PACE_BYTES`].
     pub(super) time: Duration,
     /// The end of the server.
     pub(super) stopping: &'a Stopping,
-    /// Who gets a file now.
-    pub(super) crowd: &'a Crowd,
+    /// Who counts what DHCP gets to do.
+    pub(super) recorder: &'a Recorder,
 }
 
-/// Counts the files that are being sent. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Crowd(Arc<AtomicUsize>);
-
-/// One of them, until it is dropped.
-struct Member<'a>(&'a Crowd);
+/// Whether DHCP has something to do, as who sends a file sees it.
+struct Beside {
+    /// Messages so far.
+    received: u64,
+    /// When the last one was noticed.
+    at: Option<Instant>,
+}
 
 /// Bytes that a client must take in each stretch of the time that it is given. Twice what may wait unsent, or a client
 /// that reads steadily could be given up because the kernel asks for more so seldom.
@@ -45,19 +45,25 @@ pub(super) const PACE_BYTES: u64 = 128 << 10;
 /// How much is given to the kernel at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Portion {
-    /// Bytes in one system call. A kernel without preemption runs nothing else on that processor meanwhile: with 1 MiB
-    /// for each of 64 clients, DHCP waited.
+    /// Bytes in one system call. A kernel without preemption runs nothing else on that processor meanwhile.
     call: u64,
     /// Bytes that may wait in the connection's buffer before the kernel asks for more.
     unsent: u32,
+    /// How often the client gets the time for [`PACE_BYTES`], for all that may wait.
+    stretches: u32,
 }
 
-/// For all who are served with others, and whoever takes it slowly.
-const SMALL: Portion = Portion { call: 64 << 10, unsent: 128 << 10 };
-/// For a client that is served alone and takes it as fast as it comes. Sleeping and waking up cost as much as sending does.
-const LARGE: Portion = Portion { call: 2 << 20, unsent: 4 << 20 };
-/// Who has taken as much, and in each second since the beginning, is fast.
-const FAST: u64 = 8 << 20;
+/// For whoever takes it slowly, and for all while DHCP has something to do: it waited for pieces of 1 MiB.
+const SMALL: Portion = Portion { call: 64 << 10, unsent: 128 << 10, stretches: 1 };
+/// For who takes it as fast as it comes: a window or more, and as much waiting as the kernel keeps (4 MiB, unless
+/// net.ipv4.tcp_wmem says otherwise). Sleeping and waking up cost as much as sending does.
+const LARGE: Portion = Portion { call: 4 << 20, unsent: u32::MAX, stretches: 32 };
+/// Who has taken as much since the beginning, and [`FAST_RATE`] bytes in each second of it, is fast.
+const FAST: u64 = 1 << 20;
+/// See [`FAST`].
+const FAST_RATE: u64 = 8 << 20;
+/// How long after a message to DHCP another one is expected.
+const DHCP_LASTS: Duration = Duration::from_secs(1);
 
 /// An answer that did not get to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,7 +121,6 @@ pub(super) async fn bytes(stream: &TcpStream, bytes: &[u8], pace: Pace<'_>) -> R
 
 /// Sends the bytes `part` of `file`, from the page cache, without a copy.
 async fn file(stream: &TcpStream, file: &File, part: Range<u64>, pace: Pace<'_>) -> Result<(), Stopped> {
-    let _member = pace.crowd.join();
     at_pace(stream, part.end - part.start, pace, |sent, most| {
         let at = part.start + sent;
         // Files end before the largest offset there is.
@@ -159,6 +164,7 @@ async fn at_pace(
 ) -> Result<(), Stopped> {
     let (mut sent, mut mark, mut portion) = (0, 0, SMALL);
     let began = Instant::now();
+    let mut dhcp = Beside::new(pace.recorder);
     let mut give_up = began + pace.time;
     let mut ended = pin!(pace.stopping.ended());
     while sent < all {
@@ -179,9 +185,9 @@ async fn at_pace(
         if sent - mark >= PACE_BYTES {
             mark = sent;
             // What waits unsent is taken at that pace too.
-            give_up = now + pace.time * (portion.unsent / SMALL.unsent);
+            give_up = now + pace.time * portion.stretches;
         }
-        let next = portion_for(pace.crowd.is_one(), sent, now - began);
+        let next = portion_for(dhcp.is_busy(pace.recorder, now), sent, now - began);
         if next != portion {
             set_unsent(stream, next);
             portion = next;
@@ -193,32 +199,33 @@ async fn at_pace(
     Ok(())
 }
 
-/// What a client gets next that has taken `sent` bytes in that time.
-fn portion_for(alone: bool, sent: u64, time: Duration) -> Portion {
-    let is_fast = sent >= FAST && sent.saturating_mul(1000) >= FAST.saturating_mul(time.as_millis() as u64);
-    if alone && is_fast { LARGE } else { SMALL }
+/// What a client gets next that has taken `sent` bytes in that time, while DHCP is busy or not.
+fn portion_for(dhcp_is_busy: bool, sent: u64, time: Duration) -> Portion {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let is_fast = sent >= FAST && sent.saturating_mul(1000) >= FAST_RATE.saturating_mul(millis);
+    if is_fast && !dhcp_is_busy { LARGE } else { SMALL }
 }
 
-impl Crowd {
-    fn join(&self) -> Member<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Member(self)
+impl Beside {
+    fn new(recorder: &Recorder) -> Beside {
+        Beside { received: recorder.received(), at: None }
     }
 
-    fn is_one(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 1
-    }
-}
-
-impl Drop for Member<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    /// Whether a message came within [`DHCP_LASTS`], as far as was looked.
+    fn is_busy(&mut self, recorder: &Recorder, now: Instant) -> bool {
+        let received = recorder.received();
+        if received != self.received {
+            (self.received, self.at) = (received, Some(now));
+        }
+        self.at.is_some_and(|at| now - at < DHCP_LASTS)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Client, Event, Message};
+    use crate::types::Firmware;
 
     #[test]
     fn what_a_socket_says_is_about_the_client_and_the_rest_about_the_disk() {
@@ -236,20 +243,29 @@ mod tests {
     }
 
     #[test]
-    fn only_who_is_fast_and_alone_gets_large_portions() {
-        let (second, fast) = (Duration::from_secs(1), 10 * FAST);
-        assert_eq!(portion_for(true, fast, 10 * second), LARGE);
-        assert_eq!(portion_for(false, fast, second), SMALL, "others wait");
-        assert_eq!(portion_for(true, fast, 11 * second), SMALL, "it is slower than that");
-        assert_eq!(portion_for(true, FAST - 1, Duration::ZERO), SMALL, "it is not known yet");
-        let crowd = Crowd::default();
-        let first = crowd.join();
-        assert!(crowd.is_one());
-        let second = crowd.join();
-        assert!(!crowd.is_one());
-        drop(first);
-        assert!(crowd.is_one());
-        drop(second);
-        assert!(!crowd.is_one());
+    fn large_portions_are_for_who_is_fast_while_dhcp_has_nothing_to_do() {
+        let (second, rate) = (Duration::from_secs(1), FAST_RATE);
+        assert_eq!(portion_for(false, 10 * rate, 10 * second), LARGE);
+        assert_eq!(portion_for(true, 10 * rate, second), SMALL, "DHCP would wait");
+        assert_eq!(portion_for(false, 10 * rate, 11 * second), SMALL, "it is slower than that");
+        assert_eq!(portion_for(false, FAST - 1, Duration::ZERO), SMALL, "it is not known yet");
+    }
+
+    #[test]
+    fn dhcp_is_busy_until_a_second_after_each_message() {
+        let recorder = Recorder::default();
+        let message = || {
+            let client = Client { mac: None, firmware: Firmware::Other, arch: None };
+            recorder.record("eth1", &Event::Received { message: Message::Discover, client });
+        };
+        message();
+        let mut dhcp = Beside::new(&recorder);
+        let now = Instant::now();
+        let mut is_busy = |after| dhcp.is_busy(&recorder, now + after);
+        assert!(!is_busy(Duration::ZERO), "what came before is not looked at");
+        message();
+        assert!(is_busy(Duration::from_millis(1)));
+        assert!(is_busy(Duration::from_millis(1000)));
+        assert!(!is_busy(Duration::from_millis(1001)));
     }
 }
