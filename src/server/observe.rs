@@ -17,8 +17,7 @@ mod line;
 /// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
-    /// DHCP messages that could be read.
-    received: Arc<AtomicU64>,
+    dhcp: Arc<LastMessage>,
     drops: Arc<DropCounts>,
     refusals: Arc<Refusals>,
     /// When each subnet was last said to be exhausted.
@@ -27,6 +26,38 @@ pub struct Recorder {
 
 /// How often a subnet is said to be exhausted: each client that it turns away asks again and again.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
+
+/// When a DHCP message last came.
+#[derive(Debug)]
+struct LastMessage {
+    began: Instant,
+    /// Milliseconds from then, and one more; 0 means never.
+    at: AtomicU64,
+}
+
+impl LastMessage {
+    /// After as many milliseconds no other one is expected.
+    const LASTS: u64 = 1000;
+
+    fn came(&self, now: Instant) {
+        self.at.store(self.millis(now).saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn is_recent(&self, now: Instant) -> bool {
+        let at = self.at.load(Ordering::Relaxed);
+        at > 0 && self.millis(now) < at.saturating_add(Self::LASTS)
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Default for LastMessage {
+    fn default() -> LastMessage {
+        LastMessage { began: Instant::now(), at: AtomicU64::new(0) }
+    }
+}
 
 #[derive(Debug)]
 struct DropCounts {
@@ -48,7 +79,7 @@ impl Recorder {
     pub fn record(&self, interface: &str, event: &Event) {
         match event {
             Event::Received { .. } => {
-                self.received.fetch_add(1, Ordering::Relaxed);
+                self.dhcp.came(Instant::now());
             }
             Event::Dropped { reason, .. } => {
                 self.drops.dhcp[*reason as usize].fetch_add(1, Ordering::Relaxed);
@@ -81,9 +112,9 @@ impl Recorder {
         }
     }
 
-    /// How many DHCP messages have come that could be read.
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+    /// Whether DHCP has something to do: a message came within a second before `now`.
+    pub fn dhcp_is_busy(&self, now: Instant) -> bool {
+        self.dhcp.is_recent(now)
     }
 
     fn is_news(&self, exhausted: Ipv4Network) -> bool {
@@ -318,6 +349,21 @@ mod tests {
         let before = Instant::now().checked_sub(EXHAUSTED_PAUSE).unwrap();
         recorder.exhausted.lock().unwrap().insert(one, before);
         assert!(recorder.is_news(one) && !recorder.is_news(one) && !recorder.is_news(other));
+    }
+
+    #[test]
+    fn dhcp_is_busy_until_a_second_after_a_message() {
+        let dhcp = LastMessage::default();
+        let after = |millis| dhcp.began + Duration::from_millis(millis);
+        assert!(!dhcp.is_recent(after(0)) && !dhcp.is_recent(after(5000)), "none has come");
+        dhcp.came(after(0));
+        assert!(dhcp.is_recent(after(0)) && dhcp.is_recent(after(1000)) && !dhcp.is_recent(after(1001)));
+        dhcp.came(after(5000));
+        assert!(dhcp.is_recent(after(5999)));
+        let recorder = Recorder::default();
+        assert!(!recorder.dhcp_is_busy(Instant::now()));
+        recorder.clone().record("eth1", &Event::Received { message: Message::Discover, client: client() });
+        assert!(recorder.dhcp_is_busy(Instant::now()));
     }
 
     #[test]
