@@ -2,22 +2,24 @@
 //! nothing of theirs; a second socket at that port takes it, once the transfer has lasted for a while. Before that the kernel
 //! refuses them (ICMP port unreachable).
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use super::link::{Link, for_strangers};
-use super::worker::{DOOR, PACKET, PACKETS, Worker};
+use super::link::{Link, for_strangers, send_from};
+use super::worker::{DOOR, Worker};
 use crate::event::{Event, Unanswered};
+use crate::server::socket::Envelope;
 use crate::tftp::stranger::Strangers;
 
 /// The second socket of a transfer's port.
 #[derive(Debug)]
-pub struct Door {
-    /// `None` when too many came.
-    socket: Option<UdpSocket>,
-    strangers: Strangers,
+pub enum Door {
+    /// It takes what comes.
+    Open { socket: UdpSocket, strangers: Strangers },
+    /// Too many came.
+    Closed,
 }
 
 impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
@@ -28,30 +30,34 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         if session.door.is_some() || !self.hall.doors {
             return;
         }
-        let Ok(socket) = for_strangers(transfer, session.place().flow.local) else { return };
+        let Ok(socket) = for_strangers(transfer) else { return };
         if self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token | DOOR)).is_ok() {
-            session.door = Some(Door { socket: Some(socket), strangers: Strangers::default() });
+            session.door = Some(Door::Open { socket, strangers: Strangers::default() });
         }
     }
 
     /// Somebody else than its client has sent to a transfer's port.
     pub fn on_door(&mut self, token: u64, now: Duration) {
-        let Worker { sessions, service, hall, .. } = self;
-        let Some(door) = sessions.get(token).and_then(|session| session.door.as_mut()) else { return };
-        let mut buffer = [0; PACKET];
-        for _ in 0..PACKETS {
-            let Some(socket) = &door.socket else { return };
-            let Ok((len, SocketAddr::V4(from))) = socket.recv_from(&mut buffer) else { return };
-            let answer = door.strangers.answer(&buffer[..len.min(PACKET)], from, service.admits(*from.ip()));
+        let Worker { sessions, service, hall, inbox, .. } = self;
+        let Some(session) = sessions.get(token) else { return };
+        let local = session.place().flow.local;
+        let Some(Door::Open { socket, strangers }) = &mut session.door else { return };
+        let inbox = inbox.get_or_insert_default();
+        if inbox.receive(socket).is_err() {
+            return;
+        }
+        for (datagram, Envelope { source: from, local: asked, .. }) in inbox.iter() {
+            // At our other addresses the port is no transfer's.
+            let answer = strangers.answer(datagram, from, asked == local && service.admits(*from.ip()));
             if let Some(answer) = answer
                 && hall.table().may_send_error(*from.ip(), now)
             {
-                // It may be lost, like any error.
-                let _ = socket.send_to(&answer.encode(), from);
+                send_from(socket, local, from, &answer.encode());
             }
             (service.record)(Event::TftpUnanswered { peer: from, reason: Unanswered::UnknownTransfer });
-            if door.strangers.are_too_many() {
-                door.socket = None;
+            if strangers.are_too_many() {
+                session.door = Some(Door::Closed);
+                return;
             }
         }
     }

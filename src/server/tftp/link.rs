@@ -55,8 +55,8 @@ fn forget_received(connected: &Socket) {
     }
 }
 
-/// A second socket at the port of `holder`, bound to our address `local`. Of two, the kernel gives a datagram to the one
-/// that is connected to its sender, and otherwise to the one that is not connected.
+/// A second socket at the port of `holder`, bound to our address `local` (unspecified: all). Of two, the kernel gives a
+/// datagram to the one that is connected to its sender, and otherwise to the one that is not connected.
 fn beside(holder: &UdpSocket, local: Ipv4Addr) -> io::Result<Socket> {
     let socket = open()?;
     let port = holder.local_addr()?.port();
@@ -81,9 +81,11 @@ pub fn at_port_of(
     Ok((socket.into(), mtu))
 }
 
-/// A socket for what others than its client send to the port of the connected socket `transfer`, bound to `local`.
-pub fn for_strangers(transfer: &UdpSocket, local: Ipv4Addr) -> io::Result<UdpSocket> {
-    let socket = beside(transfer, local)?;
+/// A socket for what others than its client send to the port of the connected socket `transfer`. It is bound to no
+/// address: then the kernel still finds the transfer's at once for each packet of the client (early demultiplexing).
+pub fn for_strangers(transfer: &UdpSocket) -> io::Result<UdpSocket> {
+    let socket = beside(transfer, Ipv4Addr::UNSPECIFIED)?;
+    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
     // A few of them: a flood must take no memory.
     socket.set_recv_buffer_size(0)?;
     Ok(socket.into())

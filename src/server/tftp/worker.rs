@@ -29,9 +29,9 @@ use crate::wire::tftp::Packet;
 /// Events taken from the kernel in one call.
 const EVENTS: usize = 256;
 /// Bytes of a client's packet that are read: an ACK has four, an ERROR has a text.
-pub const PACKET: usize = 1024;
-/// Packets of one lock-step client, or of strangers to one transfer, that are read in one turn.
-pub const PACKETS: usize = 16;
+const PACKET: usize = 1024;
+/// Packets of one lock-step client that are read in one turn.
+const PACKETS: usize = 16;
 /// How long the thread looks for the answer to a window before it sleeps, where answers came sooner than that before.
 /// Waking a core takes as long as such an answer. Only what is on this computer, a virtual machine for example, is so
 /// near: for who is on a network nobody spins.
@@ -105,7 +105,7 @@ pub struct Worker<F> {
     pub tools: Tools,
     listeners: Listeners,
     pub epoll: Epoll,
-    inbox: Option<Inbox>,
+    pub inbox: Option<Inbox>,
     timers: BinaryHeap<Reverse<(Duration, u64)>>,
     /// An answer is about to come ([`LOOK`]).
     expectant: bool,
