@@ -114,9 +114,20 @@ pub fn bind(address: SocketAddrV4) -> Result<std::net::TcpListener, StartError> 
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
+        leave_bbr(&socket);
         Ok(socket.into())
     };
     listen().map_err(|error| port::explain_http(address, &error))
+}
+
+/// Has its connections use another congestion control where this computer's is BBR, which is made for long and lossy ways.
+/// In a LAN its pacing takes three times the processor's time and half of the rate.
+fn leave_bbr(listener: &Socket) {
+    let is_bbr = listener.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr"));
+    if is_bbr {
+        // The kernel may keep the first for root; the second anybody can have.
+        let _ = [b"cubic".as_slice(), b"reno"].iter().any(|name| listener.set_tcp_congestion(name).is_ok());
+    }
 }
 
 /// Serves the connections that arrive at `listener` until the future is dropped; that ends all of them. When `closed`

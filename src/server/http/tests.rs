@@ -85,6 +85,19 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
 }
 
+#[test]
+fn connections_are_not_paced_for_a_long_way() {
+    let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let used = socket2::SockRef::from(&listener).tcp_congestion().unwrap();
+    let default = std::fs::read("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    let default = default.trim_ascii_end();
+    if default.starts_with(b"bbr") {
+        assert!(used.starts_with(b"cubic") || used.starts_with(b"reno"), "{used:?}");
+    } else {
+        assert!(used.starts_with(default), "{used:?}");
+    }
+}
+
 #[tokio::test]
 async fn one_connection_answers_many_requests_also_in_advance() {
     let site = Site::new(SHORT);
