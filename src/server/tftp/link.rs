@@ -1,7 +1,8 @@
 //! The sockets: one for requests, one for each transfer, one for errors.
 //!
 //! A transfer's socket is bound to the address that the request came to and connected to the client: so the kernel hands
-//! a stranger's packet to another socket (`door.rs`) or to nobody, tells when the client's port is closed, and looks the route up once.
+//! a stranger's packet to another socket (`door.rs`) or to nobody, tells when the client's port is closed, and looks the
+//! route up once.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
