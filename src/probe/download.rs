@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::profile::Profile;
 use super::step::{Failure, Progress, Step, Transmit, printable};
 use crate::types::Timestamp;
-use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
+use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request, stray};
 
 /// How often a packet is sent before the server counts as silent.
 pub(super) const TFTP_TRIES: u32 = 5;
@@ -189,14 +189,12 @@ impl Download {
         Packet::Rrq(Request { name: &self.file, mode: Mode::Octet, options }).encode()
     }
 
-    /// A packet from elsewhere does not disturb the transfer; its sender is told (RFC 1350 section 4), unless it sent
-    /// an ERROR, which is never answered.
+    /// A packet from elsewhere does not disturb the transfer; its sender is told.
     fn turn_away(&self, bytes: &[u8], from: SocketAddrV4, step: &mut Step<'_>) {
-        if matches!(Packet::decode(bytes), Err(_) | Ok(Packet::Error { .. })) {
-            return;
+        if let Some(answer) = stray(bytes) {
+            step.send.push(Transmit::Tftp { to: from, payload: answer.encode() });
+            step.progress.push(Progress::Stranger(from));
         }
-        step.send.push(Transmit::Tftp { to: from, payload: Packet::UNKNOWN_TRANSFER.encode() });
-        step.progress.push(Progress::Stranger(from));
     }
 
     /// Ends the size probe and begins the real transfer.

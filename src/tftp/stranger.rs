@@ -3,7 +3,7 @@
 
 use std::net::SocketAddrV4;
 
-use crate::wire::tftp::Packet;
+use crate::wire::tftp::{Packet, stray};
 
 /// Strangers of one transfer that are told.
 const MAX_TOLD: usize = 8;
@@ -11,7 +11,7 @@ const MAX_TOLD: usize = 8;
 const MAX_PACKETS: u32 = 64;
 
 /// The strangers of one transfer.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Strangers {
     told: Vec<SocketAddrV4>,
     packets: u32,
@@ -22,15 +22,12 @@ impl Strangers {
     /// nobody is made to flood him.
     pub fn answer(&mut self, datagram: &[u8], from: SocketAddrV4, may_ask: bool) -> Option<Packet<'static>> {
         self.packets = self.packets.saturating_add(1);
-        if !may_ask
-            || self.told.len() >= MAX_TOLD
-            || self.told.contains(&from)
-            || matches!(Packet::decode(datagram), Err(_) | Ok(Packet::Error { .. }))
-        {
+        if !may_ask || self.told.len() >= MAX_TOLD || self.told.contains(&from) {
             return None;
         }
+        let answer = stray(datagram)?;
         self.told.push(from);
-        Some(Packet::UNKNOWN_TRANSFER)
+        Some(answer)
     }
 
     /// Whether no more of their packets are to be looked at: it is a flood.
@@ -53,12 +50,13 @@ mod tests {
         let mut strangers = Strangers::default();
         let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" }.encode();
         let ack = Packet::Ack(1).encode();
+        let told = Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" };
         assert_eq!(strangers.answer(&error, stranger(7), true), None);
         assert_eq!(strangers.answer(b"no packet", stranger(7), true), None);
         assert_eq!(strangers.answer(&ack, stranger(7), false), None);
-        assert_eq!(strangers.answer(&ack, stranger(7), true), Some(Packet::UNKNOWN_TRANSFER));
+        assert_eq!(strangers.answer(&ack, stranger(7), true), Some(told));
         assert_eq!(strangers.answer(&ack, stranger(7), true), None);
-        assert_eq!(strangers.answer(&ack, stranger(8), true), Some(Packet::UNKNOWN_TRANSFER), "another one");
+        assert_eq!(strangers.answer(&ack, stranger(8), true), Some(told), "another one");
     }
 
     #[test]

@@ -34,10 +34,13 @@ pub enum Packet<'a> {
     OAck(Options),
 }
 
-impl Packet<'static> {
-    /// What the sender of a packet gets that is of no transfer with it (RFC 1350 section 4). An ERROR is never answered.
-    pub const UNKNOWN_TRANSFER: Packet<'static> =
-        Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" };
+/// What the sender of `datagram` gets when it is of no transfer with it (RFC 1350 section 4). What is no packet gets
+/// nothing, nor does an ERROR, which is never answered.
+pub fn stray(datagram: &[u8]) -> Option<Packet<'static>> {
+    match Packet::decode(datagram) {
+        Err(_) | Ok(Packet::Error { .. }) => None,
+        Ok(_) => Some(Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" }),
+    }
 }
 
 /// What a read or write request asks for.
