@@ -14,6 +14,8 @@ pub struct Pool {
     pub(super) network: Ipv4Network,
     ranges: Vec<Ipv4Range>,
     reserved: AddressSet,
+    /// This computer's own.
+    own: Vec<Ipv4Addr>,
     /// Shared addresses with a binding, by the moment it ends: the first is the next to be free.
     active: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Those whose binding has ended, by the moment it did: the first has been free for longest.
@@ -36,6 +38,7 @@ impl Pool {
             network,
             ranges,
             reserved: reserved.into_iter().collect(),
+            own: Vec::new(),
             active: BTreeSet::new(),
             ended: BTreeSet::new(),
             offered: AddressSet::default(),
@@ -44,16 +47,14 @@ impl Pool {
         }
     }
 
-    /// Takes `address` out of the pool. Whether it was in it.
-    pub(super) fn reserve(&mut self, address: Ipv4Addr) -> bool {
-        let was_shared = self.shares(address);
-        self.reserved.insert(address);
-        was_shared
-    }
-
     /// Whether any client may get `address`.
     pub fn shares(&self, address: Ipv4Addr) -> bool {
-        self.ranges.iter().any(|range| range.contains(address)) && !self.reserved.contains(&address)
+        self.ranges.iter().any(|range| range.contains(address)) && !self.is_kept(address)
+    }
+
+    /// Whether `address` is for one client, or for none.
+    fn is_kept(&self, address: Ipv4Addr) -> bool {
+        self.reserved.contains(&address) || self.own.contains(&address)
     }
 
     /// How many addresses its ranges have.
@@ -122,6 +123,29 @@ impl Pool {
 }
 
 impl LeaseBook {
+    /// From now on no client gets one of this computer's `own` addresses, and one that was its own is a client's again.
+    /// Those that were in a pool until now.
+    pub fn keep_own(&mut self, own: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+        let mut taken = Vec::new();
+        for pool in &mut self.pools {
+            let now: Vec<Ipv4Addr> =
+                own.iter().copied().filter(|address| pool.network.contains(*address)).collect();
+            if now == pool.own {
+                continue;
+            }
+            let before = std::mem::take(&mut pool.own);
+            taken.extend(now.iter().copied().filter(|a| !before.contains(a) && pool.shares(*a)));
+            // Where a binding is found depends on whether its address is shared.
+            let bound = before.iter().chain(&now).filter_map(|a| Some((*a, self.bindings.get(a)?)));
+            let bound: Vec<_> = bound.collect();
+            bound.iter().for_each(|(address, binding)| pool.gave(*address, binding));
+            pool.own = now;
+            bound.iter().for_each(|(address, binding)| pool.took(*address, binding));
+            pool.next_unused = (0, 0);
+        }
+        taken
+    }
+
     /// The address for `who` in `subnet`, if there is one: the one it has or last had, then the one it asks for,
     /// then one that nobody ever had, then the one that has been free for longest. `is_expected` is a client that the
     /// configuration names; others that were never seen here do not get the last addresses.
@@ -177,7 +201,7 @@ impl LeaseBook {
 
     fn unused(&self, pool: &Pool) -> Option<(Ipv4Addr, (usize, u32))> {
         let mut places = pool.after_last_given();
-        places.find(|(address, _)| !self.bindings.contains_key(address) && !pool.reserved.contains(address))
+        places.find(|(address, _)| !self.bindings.contains_key(address) && !pool.is_kept(*address))
     }
 }
 
@@ -227,6 +251,32 @@ mod tests {
             }
         }
         assert_eq!(given, [ip(1), ip(3), ip(10), ip(11)]);
+    }
+
+    #[test]
+    fn an_own_address_is_given_to_nobody_while_it_is_one() {
+        let mut book = book();
+        let now = Timestamp::from_seconds(50);
+        for (i, end) in [(1, 20), (3, 90), (10, 90)] {
+            grant(&mut book, ip(i), i, end);
+        }
+        // One in use, one whose lease ended longest ago, one that nobody had, a reserved one, and one of another network.
+        let own = [ip(3), ip(1), ip(11), ip(2), Ipv4Addr::new(10, 0, 1, 1)];
+        assert_eq!(book.keep_own(&own), [ip(3), ip(1), ip(11)]);
+        book.settle(now);
+        assert_eq!(book.find_address(0, &client(99), Some(ip(1)), true, now), None);
+        assert!(!book.may_use(0, ip(3), &client(3), now), "the client of that lease has to leave it");
+        assert!(book.keep_own(&own).is_empty(), "nothing new");
+        assert!(book.keep_own(&[]).is_empty());
+        book.settle(now);
+        let given: Vec<_> = (20..23)
+            .map(|n| {
+                let address = book.find_address(0, &client(n), None, true, now);
+                address.inspect(|address| grant(&mut book, *address, n, 100))
+            })
+            .collect();
+        assert_eq!(given, [Some(ip(11)), Some(ip(1)), None]);
+        assert!(book.may_use(0, ip(3), &client(3), now));
     }
 
     #[test]

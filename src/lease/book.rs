@@ -134,7 +134,8 @@ pub enum LeaseChange {
         address: Ipv4Addr,
         /// For whom.
         holder: Holder,
-        /// Checking, offered or, to be avoided, declined; or leased, for an offer of its own lease to the client, when that ends sooner.
+        /// Checking, offered or, to be avoided, declined; or leased, for an offer of its own lease to the client, when
+        /// that ends sooner.
         state: State,
         /// Until when.
         until: Timestamp,
@@ -160,13 +161,8 @@ impl LeaseBook {
         LeaseBook { pools, ..LeaseBook::default() }
     }
 
-    /// Takes `address` out of its pool, because it is no client's. Whether it was in one.
-    pub fn reserve(&mut self, address: Ipv4Addr) -> bool {
-        let pool = self.pools.iter_mut().find(|pool| pool.network.contains(address));
-        pool.is_some_and(|pool| pool.reserve(address))
-    }
-
-    /// Takes in a lease from the store. Of several of one client the last that is taken in is the one it is found by. One outside every subnet of today's configuration is left alone: false.
+    /// Takes in a lease from the store. Of several of one client the last that is taken in is the one it is found by. One
+    /// outside every subnet of today's configuration is left alone: false.
     pub fn load(&mut self, lease: Lease) -> bool {
         if self.pool_of(lease.address).is_none() {
             return false;

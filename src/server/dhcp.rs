@@ -146,10 +146,8 @@ impl DhcpServer {
     /// Takes in which interfaces are served now. What became this computer's own address is no client's any more.
     fn look(&mut self) {
         self.served = Arc::clone(&self.changes.borrow_and_update());
-        for address in &self.served.own {
-            if self.book.reserve(*address) {
-                tracing::warn!("{}", own_in_pool(*address));
-            }
+        for address in self.book.keep_own(&self.served.own) {
+            tracing::warn!("{}", own_in_pool(address));
         }
     }
 

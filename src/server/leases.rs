@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::dhcp::subnet::Settings;
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::clock::{self, Clock};
-use crate::server::interface;
 use crate::store::{LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
 
 /// The lease database open for writing, and what is in it.
@@ -58,13 +57,11 @@ pub struct Filled {
     pub known: usize,
 }
 
-/// The stored leases in a new book.
-pub fn book(settings: &Settings, mut leases: Vec<Lease>) -> Filled {
+/// The stored leases in a new book, on a computer with these `own` addresses.
+pub fn book(settings: &Settings, mut leases: Vec<Lease>, own: &[Ipv4Addr]) -> Filled {
     let mut book = LeaseBook::new(settings.pools());
-    // This computer's own addresses never answer its own questions who uses them.
-    let mut own: Vec<Ipv4Addr> =
-        interface::list().into_iter().flatten().flat_map(|i| i.addresses.to_vec()).collect();
-    own.retain(|address| book.reserve(*address));
+    // They never answer its own questions who uses them.
+    let own = book.keep_own(own);
     // What a client has must come after what it had or declined, for the last one loaded is where it is looked for.
     leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
     let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();

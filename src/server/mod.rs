@@ -39,6 +39,7 @@ mod watch;
 
 use std::fmt;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -285,7 +286,7 @@ fn bind_dhcp(
     summary.extend(describe_dhcp(settings, &served.borrow()));
     let Opened { store, clock, leases, skipped, shift } = open_leases(&config.state, keep)?;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
-    let book = fill_book(settings, leases, kept, summary, warnings);
+    let book = fill_book(settings, leases, &served.borrow().own, kept, (summary, warnings));
     if skipped > 0 {
         warnings.push(format!("{skipped} rows of the lease database are no leases and left alone"));
     }
@@ -325,12 +326,12 @@ fn bind_dhcp(
 fn fill_book(
     settings: &Settings,
     leases: Vec<Lease>,
+    own: &[Ipv4Addr],
     kept: &Path,
-    summary: &mut Vec<String>,
-    warnings: &mut Vec<String>,
+    (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> LeaseBook {
     let all = leases.len();
-    let Filled { book, own, known } = leases::book(settings, leases);
+    let Filled { book, own, known } = leases::book(settings, leases, own);
     for address in own {
         warnings.push(own_in_pool(address));
     }
@@ -370,7 +371,6 @@ fn describe_dhcp(settings: &Settings, served: &Served) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
 
     use crate::lease::{Holder, State};
     use crate::types::{ClientId, MacAddr, Timestamp};
@@ -390,7 +390,8 @@ mod tests {
         let declined = lease(60, State::Declined, 9000);
         let (mut summary, mut warnings) = (vec![], vec![]);
         let leases = vec![has.clone(), declined, had];
-        let mut book = fill_book(&settings, leases, Path::new("here"), &mut summary, &mut warnings);
+        let (own, here) = ([Ipv4Addr::LOCALHOST], Path::new("here"));
+        let mut book = fill_book(&settings, leases, &own, here, (&mut summary, &mut warnings));
         assert_eq!(book.of_client(0, &who, at(500)).map(|(address, _)| address), Some(has.address));
         assert!(
             warnings.iter().any(|line| line.starts_with("127.0.0.1 is this computer's own")),

@@ -13,7 +13,7 @@ use super::{Failure, said};
 use crate::config::Config;
 use crate::lease::Lease;
 use crate::lease::import::{Format, Found, Intake, NotTaken, Problem, Reader, Reservations};
-use crate::server::{clock, leases};
+use crate::server::{clock, leases, served};
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
@@ -83,7 +83,8 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
 
     let mut opened = leases::open(&config.state)
         .map_err(|error| said(format!("{error}; stop the server first, then import, then start it again")))?;
-    let book = leases::book(settings, std::mem::take(&mut opened.leases)).book;
+    let (served, _) = served::find(config).map_err(said)?;
+    let book = leases::book(settings, std::mem::take(&mut opened.leases), &served.own).book;
     let reservations: Reservations =
         settings.machines.iter().filter_map(|machine| Some((machine.address?, machine.mac))).collect();
     let mut intake = Intake::new(&book, &reservations, opened.clock.now());
