@@ -40,7 +40,8 @@ impl Drop for Killed {
 struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// One of 1 MiB, which is too little for the log's reserve and the ballast, if this process may mount one; see `need` for what happens if not.
+    /// One of 1 MiB, which is too little for the log's reserve and the ballast, if this process may mount one; see
+    /// `need` for what happens if not.
     fn mount() -> Option<Disk> {
         let folder = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")

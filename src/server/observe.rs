@@ -135,7 +135,8 @@ impl Recorder {
     }
 }
 
-/// Warnings a second about HTTP requests that were refused or not answered to their end. Anybody can make them, and each costs disk (Stork, CVE-2025-8696).
+/// Warnings a second about HTTP requests that were refused or not answered to their end. Anybody can make them, and
+/// each costs disk (Stork, CVE-2025-8696).
 const REFUSALS_A_SECOND: u32 = 20;
 
 /// Keeps these lines within [`REFUSALS_A_SECOND`].

@@ -26,7 +26,8 @@ pub const SEABIOS: &[Need] = &[
     Need { what: "/usr/lib/ipxe/qemu/pxe-virtio.rom", package: "ipxe-qemu" },
 ];
 
-/// What a [`machine`](super::lab::machine) with `Firmware::Ovmf` needs besides [`NETWORK`]: the firmware, and iPXE for it to load.
+/// What a [`machine`](super::lab::machine) with `Firmware::Ovmf` needs besides [`NETWORK`]: the firmware, and iPXE for
+/// it to load.
 pub const OVMF: &[Need] = &[
     Need { what: "qemu-system-x86_64", package: "qemu-system-x86" },
     Need { what: OVMF_CODE, package: "ovmf" },

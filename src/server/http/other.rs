@@ -65,7 +65,8 @@ fn router() -> Router {
 /// the page has for this server, and no installer does: these are refused, or any page that somebody on this network
 /// looks at could end what machines are to start.
 ///
-/// 204; 403 for a web page; 404 where no machine of that MAC is in the configuration; 500 where it could not be written down.
+/// 204; 403 for a web page; 404 where no machine of that MAC is in the configuration; 500 where it could not be written
+/// down.
 async fn done(
     Extension(asked): Extension<Asked>,
     uri: Uri,
