@@ -1,9 +1,12 @@
 //! Plain BOOTP (RFC 951, RFC 1534): one request, one reply, and the address is the client's for good.
 
+use std::net::Ipv4Addr;
+
+use crate::dhcp::conflict::look_first;
 use crate::dhcp::decide::{Decision, answer, reserved_address};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::Request;
-use crate::dhcp::shared::find_address;
+use crate::dhcp::shared::{find_address, has_host};
 use crate::dhcp::subnet::{BootpMode, Settings};
 use crate::event::DropReason;
 use crate::lease::{FOREVER, LeaseBook, LeaseChange, is_forever};
@@ -13,6 +16,9 @@ use crate::types::Timestamp;
 pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
     if settings.bootp == BootpMode::Off {
         return Decision::silent(DropReason::BootpRefused);
+    }
+    if wants_another_server(request) {
+        return Decision::silent(DropReason::OtherServer);
     }
     if let Some(address) = reserved_address(request, settings) {
         if !book.is_free_for(address, &request.holder, now) {
@@ -24,6 +30,14 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     if settings.bootp != BootpMode::Dynamic {
         return Decision::silent(DropReason::BootpRefused);
     }
+    // RFC 951 section 3: who knows its address wants all the rest.
+    let known = request.message.ciaddr;
+    if !known.is_unspecified() {
+        return match has_host(request, known, settings) {
+            true => answer(request, settings, Reply::Bootp(Ipv4Addr::UNSPECIFIED), None),
+            false => Decision::silent(DropReason::NoSubnet),
+        };
+    }
     let Some(address) = find_address(request, None, book, settings, now) else {
         return Decision::silent(DropReason::PoolExhausted);
     };
@@ -34,6 +48,17 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     if request.beside && !is_stored {
         return Decision::silent(DropReason::BesideServer);
     }
+    if let Some(first) = look_first(request, address, book, settings, now) {
+        return first;
+    }
     let change = (!is_stored).then(|| LeaseChange::Store(request.lease(address, FOREVER)));
     answer(request, settings, Reply::Bootp(address), change)
+}
+
+/// Whether the client asks for another server in `sname` (RFC 951 section 7.3). Only addresses are compared: a name may be
+/// any of ours.
+fn wants_another_server(request: &Request<'_>) -> bool {
+    let name = str::from_utf8(request.message.server_name()).ok();
+    let address: Option<Ipv4Addr> = name.and_then(|name| name.parse().ok());
+    address.is_some_and(|address| address != request.server && !request.arrival.addresses.contains(&address))
 }

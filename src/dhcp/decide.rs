@@ -3,8 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::boot::identity::Identity;
 use crate::boot::plan;
 use crate::dhcp::bootp;
+use crate::dhcp::conflict::{decline, look_first};
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::route::{Route, route};
@@ -12,17 +14,9 @@ use crate::dhcp::shared;
 use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
-use crate::types::{HardwareAddr, Stage, Timestamp};
+use crate::types::{Firmware, HardwareAddr, Stage, Timestamp};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
-
-/// How long an address that somebody else was found to use is offered to nobody; twice as long each further time.
-pub const QUARANTINE: Duration = Duration::from_secs(600);
-/// The longest that gets.
-pub const MAX_QUARANTINE: Duration = Duration::from_secs(86400);
-/// The part of a pool that can be out of use because others use it: one in this many addresses. More would be an attack,
-/// or a router that answers for every address (proxy ARP).
-pub const DECLINED_SHARE: u64 = 5;
 
 /// How long an address is kept for a client that boots by the offer alone, if its subnet has no `boot_lease`.
 pub const BOOT_HOLD: Duration = Duration::from_secs(600);
@@ -76,10 +70,12 @@ impl Decision {
 /// What to do about `request`, given who has which address at `now`.
 pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
     // Selecting another server frees our offer; all else that names another is simply not for us.
-    if let Ask::Extend { server, .. } | Ask::Decline { server, .. } | Ask::Release { server, .. } =
-        request.ask
-        && !is_ours(request, server)
-    {
+    let named = match request.ask {
+        Ask::Extend { server, .. } | Ask::Release { server, .. } => server,
+        Ask::Decline { server, .. } => Some(server),
+        _ => None,
+    };
+    if !is_ours(request, named) {
         return Decision::silent(DropReason::OtherServer);
     }
     match request.ask {
@@ -90,7 +86,7 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         }
         Ask::Decline { address, .. } => decline(request, address, book, now),
         Ask::Release { address, .. } => release(request, address, book, now),
-        Ask::Inform => answer(request, settings, Reply::Inform, None),
+        Ask::Inform => inform(request, settings),
         Ask::Bootp => bootp::decide(request, book, settings, now),
     }
 }
@@ -103,23 +99,19 @@ fn discover(
     now: Timestamp,
 ) -> Decision {
     let who = &request.holder;
-    let reserved = reserved_address(request, settings).filter(|address| book.is_free_for(*address, who, now));
+    let reserved = own_reservation(request, book, settings, now);
     let found = reserved.or_else(|| shared::find_address(request, requested, book, settings, now));
     let Some(address) = found else { return Decision::silent(DropReason::PoolExhausted) };
     let own = book.binding(address).filter(|binding| binding.holder.is(who));
-    let (state, active) = own.map_or((State::Released, false), |b| (b.state, b.until > now));
-    if request.beside && reserved.is_none() && !(state == State::Leased && active) {
+    let leased = own.filter(|binding| binding.state == State::Leased && binding.until > now);
+    if request.beside && reserved.is_none() && leased.is_none() {
         return Decision::silent(DropReason::BesideServer);
     }
-    if state == State::Checking && active {
-        return Decision::silent(DropReason::Checking);
-    }
-    let is_checked = state == State::Leased || (state == State::Offered && active);
-    if reserved.is_none() && !is_checked && settings.conflict_check.is_some() && !request.arrival.loopback {
-        return Decision::CheckAddress { address, hold: hold(request, address, State::Checking, now) };
+    if let Some(first) = look_first(request, address, book, settings, now) {
+        return first;
     }
     let lease = lease_time(request, address, settings);
-    let change = match own.filter(|_| state == State::Leased && active) {
+    let change = match leased {
         // It is held for the client anyway.
         Some(leased) if leased.until >= now.after(OFFER_HOLD) => None,
         Some(_) => Some(hold(request, address, State::Leased, now)),
@@ -134,7 +126,7 @@ fn discover(
 }
 
 /// Keeps `address` for the client for a while, in memory.
-fn hold(request: &Request<'_>, address: Ipv4Addr, state: State, now: Timestamp) -> LeaseChange {
+pub fn hold(request: &Request<'_>, address: Ipv4Addr, state: State, now: Timestamp) -> LeaseChange {
     LeaseChange::Hold { address, holder: request.holder.clone(), state, until: now.after(OFFER_HOLD) }
 }
 
@@ -149,13 +141,13 @@ fn select(
 ) -> Decision {
     if !is_ours(request, Some(server)) {
         let offer = shared::of_client(request, book, settings, now)
-            .filter(|(_, binding)| binding.state == State::Offered);
+            .filter(|(_, binding)| matches!(binding.state, State::Checking | State::Offered));
         let change =
             offer.map(|(address, _)| LeaseChange::Withdraw { address, holder: request.holder.clone() });
         return Decision::Silent { reason: DropReason::OtherServer, change };
     }
     if may_have(request, address, book, settings, now) {
-        grant(request, address, settings, now)
+        grant(request, address, book, settings, now)
     } else {
         nak(request, settings, "that address was not offered to this client, or its offer ran out")
     }
@@ -176,14 +168,16 @@ fn keep(
             Decision::silent(DropReason::UnknownLease)
         };
     }
-    let free = |reserved: &Ipv4Addr| book.is_free_for(*reserved, &request.holder, now);
-    let known = match reserved_address(request, settings).filter(free) {
+    let known = match own_reservation(request, book, settings, now) {
         Some(reserved) => Some(reserved),
-        None => shared::of_client(request, book, settings, now).map(|(address, _)| address),
+        // An offer that it did not take is no reason to forbid it what another server gave it.
+        None => shared::of_client(request, book, settings, now)
+            .filter(|(own, binding)| binding.leased || *own == address)
+            .map(|(own, _)| own),
     };
     match known {
         Some(_) if known == Some(address) && may_have(request, address, book, settings, now) => {
-            grant(request, address, settings, now)
+            grant(request, address, book, settings, now)
         }
         Some(_) => nak(request, settings, "this client has another address, or its lease ran out"),
         // RFC 2131: a server that knows nothing of the client must stay silent, another one may know it.
@@ -191,7 +185,21 @@ fn keep(
     }
 }
 
-/// Whether the client can be given `address`: reserved for it, or in the pool; and nobody else holds it.
+/// INFORM: options for an address that the client has from elsewhere. It must be of this wire: where another one is, the
+/// answer would go to a stranger (RFC 2131 section 4.3.5: the network address should be checked).
+fn inform(request: &Request<'_>, settings: &Settings) -> Decision {
+    let (said, source) = (request.message.ciaddr, *request.arrival.source.ip());
+    let address = if said.is_unspecified() { source } else { said };
+    let is_told_elsewhere =
+        address.is_unspecified() || request.arrival.loopback || !request.message.giaddr.is_unspecified();
+    if is_told_elsewhere || shared::has_host(request, address, settings) {
+        answer(request, settings, Reply::Inform, None)
+    } else {
+        Decision::silent(DropReason::NoSubnet)
+    }
+}
+
+/// Whether the client can be given `address`: reserved for it or, if nothing is, in the pool; and nobody else holds it.
 fn may_have(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -199,13 +207,38 @@ fn may_have(
     settings: &Settings,
     now: Timestamp,
 ) -> bool {
-    let entitled = reserved_address(request, settings) == Some(address)
-        || shared::shares(request, address, book, settings);
-    entitled && book.is_free_for(address, &request.holder, now)
+    let who = &request.holder;
+    let entitled = match own_reservation(request, book, settings, now) {
+        Some(reserved) => reserved == address,
+        None => {
+            shared::shares(request, address, book, settings)
+                && (request.machine.is_some() || shared::admits(request, address, book, now))
+        }
+    };
+    entitled && book.is_free_for(address, who, now)
+}
+
+/// The address reserved for the client, unless somebody else has it.
+fn own_reservation(
+    request: &Request<'_>,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Ipv4Addr> {
+    reserved_address(request, settings).filter(|address| book.is_free_for(*address, &request.holder, now))
 }
 
 /// ACKs `address` for the lease time. The reply leaves after the lease is stored.
-fn grant(request: &Request<'_>, address: Ipv4Addr, settings: &Settings, now: Timestamp) -> Decision {
+fn grant(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Decision {
+    if let Some(first) = look_first(request, address, book, settings, now) {
+        return first;
+    }
     let lease = lease_time(request, address, settings);
     let change = LeaseChange::Store(request.lease(address, now.after(lease)));
     answer(request, settings, Reply::Ack(address, lease), Some(change))
@@ -234,38 +267,6 @@ fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decisio
     answer(request, settings, Reply::Nak(why), None)
 }
 
-/// Takes an address out of use for a while: only on the word of the client that it was given to, and never more than
-/// a part of the pool, or a hostile client could empty it.
-fn decline(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> Decision {
-    let holds = |b: &&Binding| {
-        b.holder.is(&request.holder) && matches!(b.state, State::Offered | State::Leased) && b.until > now
-    };
-    if book.binding(address).filter(holds).is_none() {
-        return Decision::silent(DropReason::NotOwner);
-    }
-    match quarantine(book, address, now) {
-        Some(lease) => {
-            Decision::Quiet { lease, event: Event::Declined { address, client: request.client() } }
-        }
-        None => Decision::Silent { reason: DropReason::TooManyDeclined, change: book.avoid(address, now) },
-    }
-}
-
-/// The lease that keeps `address` from everyone for a while, because somebody else than its holder was found to use it.
-/// `None` if it has no holder, or if too much of its pool is out of use already.
-pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
-    let binding = book.binding(address)?;
-    let subnet = book.pool_of(address)?;
-    let declined = book.declined(subnet, now) as u64;
-    if (declined + 1) * DECLINED_SHARE > book.pool_size(subnet).max(DECLINED_SHARE) {
-        return None;
-    }
-    let factor = 1u32.checked_shl(u32::from(binding.strikes)).unwrap_or(u32::MAX);
-    let until = now.after(QUARANTINE.saturating_mul(factor).min(MAX_QUARANTINE)).rounded_up();
-    let hardware = binding.holder.mac.map(HardwareAddr::from).unwrap_or_default();
-    Some(Lease { address, holder: binding.holder.clone(), hardware, state: State::Declined, until })
-}
-
 /// Frees the client's own address: only the one it holds, and only when it sends from it, or its relay agent does: what
 /// a message says of a relay agent that it did not come from, anybody can write.
 fn release(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> Decision {
@@ -283,10 +284,11 @@ fn release(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Time
     Decision::Quiet { lease, event }
 }
 
-/// The address reserved for the client, if it is one of its wire.
+/// The address reserved for the client, if it is one of its wire and not ours.
 pub fn reserved_address(request: &Request<'_>, settings: &Settings) -> Option<Ipv4Addr> {
     let address = request.machine?.address?;
-    shared::has_host(request, address, settings).then_some(address)
+    let is_ours = request.arrival.addresses.contains(&address);
+    (!is_ours && shared::has_host(request, address, settings)).then_some(address)
 }
 
 /// The decision to send `reply` after `change` was made.
@@ -304,8 +306,7 @@ pub fn answer(
     };
     let boot = request.boot.as_ref().filter(|_| note.is_none());
     let file = boot.map(|choice| choice.named(request.server));
-    // The answer to an INFORM gives no address; the log names the one that the client has.
-    let address = if reply == Reply::Inform { request.message.ciaddr } else { reply.address() };
+    let address = reply.address_of(request.message);
     Decision::Answer {
         change,
         wait: match reply {
@@ -331,8 +332,10 @@ impl Request<'_> {
 /// subnet, or that subnet's default.
 fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> Duration {
     let bounds = request.subnet_of(address, settings).lease;
-    // iPXE and firmware ask for no time; the system they boot asks anew and for longer.
-    let boots = |_: &Duration| matches!(request.identity.stage, Stage::Pxe | Stage::Http | Stage::Ipxe);
+    // Firmware and loaders ask for no time; the system they boot asks anew and for longer.
+    let Identity { stage, firmware, .. } = &request.identity;
+    let is_loader = matches!(stage, Stage::Pxe | Stage::Http | Stage::Ipxe) || *firmware == Firmware::Grub;
+    let boots = |_: &Duration| is_loader;
     match request.message.options.u32(code::LEASE_TIME) {
         Some(seconds) => Duration::from_secs(u64::from(seconds)).clamp(bounds.min, bounds.max),
         None => request.subnet_of(address, settings).boot_lease.filter(boots).unwrap_or(bounds.default),

@@ -4,6 +4,7 @@
 pub mod bootp;
 pub mod bsdp;
 pub mod classes;
+pub mod conflict;
 pub mod decide;
 pub mod fqdn;
 pub mod heard;

@@ -23,7 +23,7 @@ pub enum Reply {
     Ack(Ipv4Addr, Duration),
     /// ACK to an INFORM: neither.
     Inform,
-    /// The answer to plain BOOTP: an address for good.
+    /// The answer to plain BOOTP: an address for good; unspecified for a client that has one.
     Bootp(Ipv4Addr),
     /// NAK, and why.
     Nak(&'static str),
@@ -35,6 +35,15 @@ impl Reply {
         match self {
             Reply::Offer(address, _) | Reply::Ack(address, _) | Reply::Bootp(address) => address,
             Reply::Inform | Reply::Nak(_) => Ipv4Addr::UNSPECIFIED,
+        }
+    }
+
+    /// The address that the client has with it: what it gives, or else what the client that sent `asked` has already.
+    pub fn address_of(self, asked: &Message) -> Ipv4Addr {
+        match self {
+            Reply::Nak(_) => Ipv4Addr::UNSPECIFIED,
+            _ if self.address().is_unspecified() => asked.ciaddr,
+            _ => self.address(),
         }
     }
 }
@@ -71,7 +80,7 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
             message.ciaddr = asked.ciaddr;
             room.kind(MessageType::Ack, request.identifier);
         }
-        Reply::Bootp(_) => {}
+        Reply::Bootp(_) => message.ciaddr = asked.ciaddr,
         Reply::Nak(why) => {
             // RFC 2131 section 4.3.2: the relay agent must broadcast it, for the client's address may be wrong.
             if !asked.giaddr.is_unspecified() {
@@ -89,8 +98,7 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
             room.push(code::SUBNET_SELECTION, &subnet.octets());
         }
         boot_fields(&mut message, &mut room, request, settings.served);
-        // The answer to an INFORM gives no address: the client has one already.
-        let address = if reply == Reply::Inform { asked.ciaddr } else { reply.address() };
+        let address = reply.address_of(asked);
         network_options(&mut room, request, &Configured::new(request, settings, address), settings);
     }
     message.options = room.into_options();

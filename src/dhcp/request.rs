@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::boot::identity::Identity;
 use crate::boot::policy::{Choice, MachineBoot, choose};
 use crate::dhcp::classes::Class;
+use crate::dhcp::shared;
 use crate::dhcp::subnet::{Arrival, Machine, Settings, Subnet};
 use crate::event::{Client, DropReason, Message as Kind};
-use crate::lease::Holder;
-use crate::types::{ClientId, Rule, Stage};
+use crate::lease::{Holder, LeaseBook};
+use crate::types::{ClientId, Rule, Stage, Timestamp};
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::option::code;
 use crate::wire::pxe::BootItem;
@@ -78,7 +79,7 @@ pub enum Ask {
         /// Option 50.
         address: Ipv4Addr,
         /// Option 54.
-        server: Option<Ipv4Addr>,
+        server: Ipv4Addr,
     },
     /// To give its address back.
     Release {
@@ -171,9 +172,31 @@ pub struct Entry<'a> {
     pub boot: Option<Choice>,
 }
 
+/// Knows a machine by its lease that the configuration knows by its UUID alone, when a stage asks that does not say the
+/// UUID: GRUB, or the system. What it had as firmware is found by its MAC ([`Holder`]).
+pub fn recognize<'a>(request: &mut Request<'a>, book: &LeaseBook, settings: &'a Settings, now: Timestamp) {
+    if request.machine.is_some() || !settings.machines.has_any_by_uuid_alone() {
+        return;
+    }
+    let lease = shared::of_client(request, book, settings, now).filter(|(_, binding)| binding.leased);
+    let machine = lease.and_then(|(address, _)| settings.machines.by_uuid_alone(address));
+    if machine.is_some() {
+        let Entry { machine, boot, .. } = entry_for(machine, request.message, &request.identity, settings);
+        (request.machine, request.boot) = (machine, boot);
+    }
+}
+
 /// What `settings` says of the client that sent `message`.
 pub fn entry_of<'a>(message: &Message, identity: &Identity, settings: &'a Settings) -> Entry<'a> {
-    let machine = settings.machines.that_sent(message);
+    entry_for(settings.machines.that_sent(message), message, identity, settings)
+}
+
+fn entry_for<'a>(
+    machine: Option<&'a Machine>,
+    message: &Message,
+    identity: &Identity,
+    settings: &'a Settings,
+) -> Entry<'a> {
     let numbered = settings.classes.iter().zip(1..).filter(|(class, _)| class.has(message, identity));
     let numbered: Vec<(&Class, usize)> = numbered.collect();
     let boot = choose(&settings.boot, said_for(machine, &numbered), identity, BootItem::of(&message.options));
@@ -237,10 +260,10 @@ fn ask_of(message: &Message) -> Result<Ask, DropReason> {
     match kind {
         MessageType::Discover => Ok(Ask::Discover { requested }),
         MessageType::Request => request_form(requested, server, message),
-        MessageType::Decline => {
-            let address = requested.ok_or(DropReason::BadRequest)?;
-            Ok(Ask::Decline { address, server })
-        }
+        MessageType::Decline => match (requested, server) {
+            (Some(address), Some(server)) => Ok(Ask::Decline { address, server }),
+            _ => Err(DropReason::BadRequest),
+        },
         MessageType::Release => Ok(Ask::Release { address: message.ciaddr, server }),
         MessageType::Inform => Ok(Ask::Inform),
         MessageType::Offer | MessageType::Ack | MessageType::Nak => Err(DropReason::BadMessageType),

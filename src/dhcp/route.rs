@@ -45,7 +45,9 @@ pub fn route(
     if is_nak {
         return everyone;
     }
-    if !request.ciaddr.is_unspecified() {
+    // Who is given another address than it says to have is not believed: what went there might reach a stranger.
+    let has_it = yiaddr.is_unspecified() || yiaddr == request.ciaddr;
+    if !request.ciaddr.is_unspecified() && has_it {
         return Route::Unicast(SocketAddrV4::new(request.ciaddr, ports.client));
     }
     if yiaddr.is_unspecified() {

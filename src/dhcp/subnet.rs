@@ -1,6 +1,6 @@
 //! What the DHCP server is told to do: subnets, pools, options, machines; and which subnet a client is in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::boot::script::Served;
 use crate::dhcp::classes::Class;
 use crate::dhcp::mode::Modes;
 use crate::event::DropReason;
-use crate::lease::Pool;
+use crate::lease::{Expected, Pool};
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
 use crate::wire::dhcp::Message;
 use crate::wire::pxe;
@@ -127,6 +127,8 @@ pub struct Machines {
     list: Vec<Machine>,
     by_mac: HashMap<MacAddr, usize>,
     by_uuid: HashMap<Uuid, usize>,
+    /// Of those without a MAC, by their addresses.
+    by_uuid_alone: HashMap<Ipv4Addr, usize>,
 }
 
 impl From<Vec<Machine>> for Machines {
@@ -134,7 +136,9 @@ impl From<Vec<Machine>> for Machines {
         let places = || list.iter().enumerate();
         let by_mac = places().filter_map(|(i, machine)| Some((machine.mac?, i))).collect();
         let by_uuid = places().filter_map(|(i, machine)| Some((machine.uuid?, i))).collect();
-        Machines { list, by_mac, by_uuid }
+        let alone = places().filter(|(_, machine)| machine.mac.is_none());
+        let by_uuid_alone = alone.filter_map(|(i, machine)| Some((machine.address?, i))).collect();
+        Machines { list, by_mac, by_uuid, by_uuid_alone }
     }
 }
 
@@ -152,6 +156,16 @@ impl Machines {
         self.by_mac.get(&mac).and_then(|place| self.list.get(*place))
     }
 
+    /// The machine that `address` is reserved for, if only its UUID is known.
+    pub fn by_uuid_alone(&self, address: Ipv4Addr) -> Option<&Machine> {
+        self.by_uuid_alone.get(&address).and_then(|place| self.list.get(*place))
+    }
+
+    /// Whether there is one of which only the UUID is known.
+    pub fn has_any_by_uuid_alone(&self) -> bool {
+        !self.by_uuid_alone.is_empty()
+    }
+
     /// All machines, in the order written.
     pub fn iter(&self) -> impl Iterator<Item = &Machine> {
         self.list.iter()
@@ -159,11 +173,18 @@ impl Machines {
 }
 
 impl Settings {
-    /// The pools of the subnets, in their order: addresses reserved for machines are taken out.
+    /// The pools of the subnets, in their order: addresses reserved for machines are taken out, and machines without one
+    /// are expected in each.
     pub fn pools(&self) -> Vec<Pool> {
+        let without: Vec<&Machine> =
+            self.machines.iter().filter(|machine| machine.address.is_none()).collect();
+        let macs: HashSet<MacAddr> = without.iter().filter_map(|machine| machine.mac).collect();
+        let others = without.iter().filter(|machine| machine.mac.is_none()).count();
+        let expected = Expected { macs: Arc::new(macs), others };
         let pool = |subnet: &Subnet| {
             let reserved = self.machines.iter().filter_map(|machine| machine.address);
-            Pool::new(subnet.network, subnet.pools.clone(), reserved.filter(|a| subnet.network.contains(*a)))
+            let reserved = reserved.filter(|address| subnet.network.contains(*address));
+            Pool::new(subnet.network, subnet.pools.clone(), reserved).expecting(expected.clone())
         };
         self.subnets.iter().map(pool).collect()
     }

@@ -1,11 +1,12 @@
 //! Which address a client gets: its own, its last, the one it asks for, or the one that nobody has used for longest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use crate::lease::AddressSet;
 use crate::lease::book::{Binding, Holder, LeaseBook, State};
-use crate::types::{Ipv4Network, Ipv4Range, Timestamp};
+use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Timestamp};
 
 /// The addresses of one subnet that clients without a reservation share.
 #[derive(Debug)]
@@ -16,6 +17,11 @@ pub struct Pool {
     reserved: AddressSet,
     /// This computer's own.
     own: Vec<Ipv4Addr>,
+    /// How many addresses are shared.
+    size: u64,
+    expected: Expected,
+    /// Those of `active` that expected clients have.
+    arrived: AddressSet,
     /// Shared addresses with a binding, by the moment it ends: the first is the next to be free.
     active: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Those whose binding has ended, by the moment it did: the first has been free for longest.
@@ -27,6 +33,15 @@ pub struct Pool {
     next_unused: (usize, u32),
 }
 
+/// Clients that the configuration names without an address of their own: some of the pool's are kept for them.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// Their MACs.
+    pub macs: Arc<HashSet<MacAddr>>,
+    /// How many more there are, of whom only the UUID is known.
+    pub others: usize,
+}
+
 impl Pool {
     /// The pool of `ranges`, less the `reserved` addresses, in `network`.
     pub fn new(
@@ -34,22 +49,36 @@ impl Pool {
         ranges: Vec<Ipv4Range>,
         reserved: impl IntoIterator<Item = Ipv4Addr>,
     ) -> Pool {
-        Pool {
+        let mut pool = Pool {
             network,
             ranges,
             reserved: reserved.into_iter().collect(),
             own: Vec::new(),
+            size: 0,
+            expected: Expected::default(),
+            arrived: AddressSet::default(),
             active: BTreeSet::new(),
             ended: BTreeSet::new(),
             offered: AddressSet::default(),
             declined: BTreeSet::new(),
             next_unused: (0, 0),
-        }
+        };
+        pool.size = pool.count();
+        pool
+    }
+
+    /// The same, where these clients are expected.
+    pub fn expecting(self, expected: Expected) -> Pool {
+        Pool { expected, ..self }
     }
 
     /// Whether any client may get `address`.
     pub fn shares(&self, address: Ipv4Addr) -> bool {
-        self.ranges.iter().any(|range| range.contains(address)) && !self.is_kept(address)
+        self.has(address) && !self.is_kept(address)
+    }
+
+    fn has(&self, address: Ipv4Addr) -> bool {
+        self.ranges.iter().any(|range| range.contains(address))
     }
 
     /// Whether `address` is for one client, or for none.
@@ -57,9 +86,16 @@ impl Pool {
         self.reserved.contains(&address) || self.own.contains(&address)
     }
 
-    /// How many addresses its ranges have.
+    /// How many addresses any client may get.
     pub fn size(&self) -> u64 {
-        self.ranges.iter().map(|range| range.size()).sum()
+        self.size
+    }
+
+    fn count(&self) -> u64 {
+        let all: u64 = self.ranges.iter().map(|range| range.size()).sum();
+        let mut kept: BTreeSet<&Ipv4Addr> = self.reserved.iter().chain(&self.own).collect();
+        kept.retain(|address| self.has(**address));
+        all.saturating_sub(kept.len() as u64)
     }
 
     pub(super) fn took(&mut self, address: Ipv4Addr, binding: &Binding) {
@@ -67,6 +103,9 @@ impl Pool {
             self.active.insert((binding.until, address));
             if matches!(binding.state, State::Checking | State::Offered) {
                 self.offered.insert(address);
+            }
+            if binding.holder.mac.is_some_and(|mac| self.expected.macs.contains(&mac)) {
+                self.arrived.insert(address);
             }
         }
         if binding.state == State::Declined {
@@ -78,6 +117,7 @@ impl Pool {
         self.active.remove(&(binding.until, address));
         self.ended.remove(&(binding.until, address));
         self.offered.remove(&address);
+        self.arrived.remove(&address);
         self.declined.remove(&(binding.until, address));
     }
 
@@ -86,16 +126,22 @@ impl Pool {
         while let Some((until, address)) = self.active.first().copied().filter(|(until, _)| *until <= now) {
             self.active.remove(&(until, address));
             self.offered.remove(&address);
+            self.arrived.remove(&address);
             self.ended.insert((until, address));
         }
     }
 
-    /// Whether a client that was never seen here can be offered an address. Of those that are not leased a tenth is kept
-    /// from being held by offers to such clients, so that somebody who makes up MACs cannot keep known machines out.
+    /// Whether a client that never had an address here can be offered one. So that somebody who makes up MACs keeps no
+    /// known machine out, a tenth of the addresses that are not leased is not held by offers to such clients, and as many
+    /// are kept as expected clients are not here yet, a tenth of the pool at most.
     fn has_room_for_strangers(&self) -> bool {
         let leased = self.active.len().saturating_sub(self.offered.len()) as u64;
-        let open = self.size().saturating_sub(leased);
-        (self.offered.len() as u64) < (open - open / 10).max(1)
+        let open = self.size.saturating_sub(leased);
+        let free = self.size.saturating_sub(self.active.len() as u64);
+        let expected = self.expected.macs.len() + self.expected.others;
+        let absent = expected.saturating_sub(self.arrived.len()) as u64;
+        let kept = absent.min(self.size.div_ceil(10)).min(self.size.saturating_sub(1));
+        (self.offered.len() as u64) < (open - open / 10).max(1) && free > kept
     }
 
     pub(super) fn declined(&self, now: Timestamp) -> usize {
@@ -142,6 +188,7 @@ impl LeaseBook {
             pool.own = now;
             bound.iter().for_each(|(address, binding)| pool.took(*address, binding));
             pool.next_unused = (0, 0);
+            pool.size = pool.count();
         }
         taken
     }
@@ -159,17 +206,25 @@ impl LeaseBook {
     ) -> Option<Ipv4Addr> {
         let pool = self.pools.get(subnet)?;
         let usable = |address: &Ipv4Addr| self.may_use(subnet, *address, who, now);
-        let last = self.of_client(subnet, who, now).map(|(address, _)| address);
-        if let Some(own) = last.filter(usable) {
-            return Some(own);
-        }
-        if !is_expected && last.is_none() && !pool.has_room_for_strangers() {
+        if !is_expected && !self.admits(subnet, who, now) {
             return None;
+        }
+        let own = self.of_client(subnet, who, now).filter(|(_, binding)| binding.state != State::Declined);
+        if let Some(own) = own.map(|(address, _)| address).filter(usable) {
+            return Some(own);
         }
         requested
             .filter(usable)
             .or_else(|| self.unused(pool).map(|(address, _)| address))
             .or_else(|| pool.least_recently_used(now))
+    }
+
+    /// Whether `who`, whom the configuration does not name, may get an address in `subnet` at all: it has or had one, or
+    /// has an offer, or there is room for strangers.
+    pub fn admits(&self, subnet: usize, who: &Holder, now: Timestamp) -> bool {
+        let is_known =
+            self.of_client(subnet, who, now).is_some_and(|(_, own)| own.leased || own.is_live(now));
+        is_known || self.pools.get(subnet).is_some_and(Pool::has_room_for_strangers)
     }
 
     /// Whether any client may have `address` in `subnet`: it is in the pool and reserved for nobody.
@@ -182,7 +237,7 @@ impl LeaseBook {
         self.shares(subnet, address) && self.is_free_for(address, who, now)
     }
 
-    /// How many addresses the pool of `subnet` has.
+    /// How many addresses the pool of `subnet` has that any client may get.
     pub fn pool_size(&self, subnet: usize) -> u64 {
         self.pools.get(subnet).map_or(0, Pool::size)
     }
@@ -209,7 +264,7 @@ impl LeaseBook {
 mod tests {
     use super::*;
     use crate::lease::{Lease, LeaseChange};
-    use crate::types::{ClientId, HardwareAddr, MacAddr};
+    use crate::types::{ClientId, HardwareAddr};
 
     fn ip(n: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, n)
@@ -287,6 +342,7 @@ mod tests {
         }
         let at = Timestamp::from_seconds;
         assert_eq!(book.find_address(0, &client(99), None, false, at(19)), None);
+        book.settle(at(50));
         assert_eq!(book.find_address(0, &client(99), None, false, at(50)), Some(ip(3)));
         assert_eq!(
             book.find_address(0, &client(99), Some(ip(10)), false, at(50)),
@@ -332,7 +388,9 @@ mod tests {
         assert_eq!(book.declined(0, at(599)), 1);
         assert_eq!(book.find_address(0, &client(1), Some(ip(1)), false, at(599)), Some(ip(3)));
         assert_eq!(book.declined(0, at(600)), 0);
-        assert_eq!(book.find_address(0, &client(1), None, false, at(600)), Some(ip(1)));
+        assert_eq!(book.find_address(0, &client(2), Some(ip(1)), false, at(600)), Some(ip(1)));
+        let elsewhere = book.find_address(0, &client(1), None, false, at(600));
+        assert_eq!(elsewhere, Some(ip(3)), "who declined it does not get it again");
     }
 
     #[test]

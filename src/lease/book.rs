@@ -60,6 +60,8 @@ pub struct Binding {
     pub state: State,
     /// When that ends. Past this moment the address is free.
     pub until: Timestamp,
+    /// Whether the holder has or had a lease of it, which is more than an offer.
+    pub leased: bool,
     /// How many times in a row somebody else was found to use it.
     pub strikes: u8,
     /// The end that is on stable storage, if the lease is there at all. Nothing later may be promised before a commit.
@@ -140,7 +142,7 @@ pub enum LeaseChange {
         /// Until when.
         until: Timestamp,
     },
-    /// Forget an offer, because the client took another server's; in memory only.
+    /// Forget an offer, or one that was about to be made, because the client took another server's; in memory only.
     Withdraw {
         /// The address.
         address: Ipv4Addr,
@@ -169,7 +171,8 @@ impl LeaseBook {
         }
         let Lease { address, holder, state, until, .. } = lease;
         let stored = (state == State::Leased).then_some(until);
-        self.put(address, Binding { holder, state, until, strikes: 0, stored, pending: 0 });
+        let leased = matches!(state, State::Leased | State::Released);
+        self.put(address, Binding { holder, state, until, leased, strikes: 0, stored, pending: 0 });
         true
     }
 
@@ -224,11 +227,11 @@ impl LeaseBook {
         Some(LeaseChange::Hold { address, holder, state: State::Offered, until: now.after(OFFER_HOLD) })
     }
 
-    /// The change that keeps an address from everybody for a short time, its holder too: somebody else uses it, but too
-    /// many addresses are out of use already. In memory only.
-    pub fn avoid(&self, address: Ipv4Addr, now: Timestamp) -> Option<LeaseChange> {
+    /// The change that keeps an address from its holder, and until `until` from everybody: it is used, but too many of its
+    /// pool are out of use already. In memory only.
+    pub fn avoid(&self, address: Ipv4Addr, until: Timestamp) -> Option<LeaseChange> {
         let holder = self.bindings.get(&address)?.holder.clone();
-        Some(LeaseChange::Hold { address, holder, state: State::Declined, until: now.after(OFFER_HOLD) })
+        Some(LeaseChange::Hold { address, holder, state: State::Declined, until })
     }
 
     /// Makes a change. What it says about storage comes later, by [`LeaseBook::stored`] or [`LeaseBook::not_stored`].
@@ -239,10 +242,12 @@ impl LeaseBook {
                 let (strikes, pending) = old.map_or((0, 0), |b| (b.strikes, b.pending));
                 let stored = old.filter(|_| *state == State::Leased).and_then(|b| b.stored);
                 let (holder, state, until) = (holder.clone(), *state, *until);
-                self.put(*address, Binding { holder, state, until, strikes, stored, pending });
+                let leased = state == State::Leased;
+                self.put(*address, Binding { holder, state, until, leased, strikes, stored, pending });
             }
             LeaseChange::Withdraw { address, holder } => {
-                let offered = |b: &&Binding| b.state == State::Offered && b.holder.is(holder);
+                let offered =
+                    |b: &&Binding| matches!(b.state, State::Checking | State::Offered) && b.holder.is(holder);
                 if let Some(offer) = self.bindings.get(address).filter(offered) {
                     let binding = Binding { state: State::Released, until: Timestamp(0), ..offer.clone() };
                     self.put(*address, binding);
@@ -268,7 +273,8 @@ impl LeaseBook {
         // A lease that becomes shorter is as long as before until that is stored and the client told.
         let told = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
         let until = told.map_or(until, |told| told.max(until));
-        self.put(address, Binding { holder, state, until, strikes, stored, pending });
+        let leased = state == State::Leased;
+        self.put(address, Binding { holder, state, until, leased, strikes, stored, pending });
     }
 
     /// `lease` is on stable storage now. Said once for each lease that was applied, as is the opposite, in their order.
@@ -324,7 +330,9 @@ impl LeaseBook {
         let Some(subnet) = self.pool_of(address) else { return };
         if let Some(old) = self.bindings.get(&address) {
             self.pools[subnet].gave(address, old);
-            binding.holder.boots |= old.holder.boots && old.holder.is(&binding.holder);
+            let is_same = old.holder.is(&binding.holder);
+            binding.holder.boots |= old.holder.boots && is_same;
+            binding.leased |= old.leased && is_same;
             if old.holder.client != binding.holder.client {
                 self.clients.remove(subnet, &old.holder.client, address);
             }

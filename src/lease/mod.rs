@@ -14,5 +14,5 @@ use std::net::Ipv4Addr;
 type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
 type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
-pub use allocate::Pool;
+pub use allocate::{Expected, Pool};
 pub use book::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State, is_forever};

@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
-use crate::dhcp::heard;
-use crate::dhcp::loops;
-use crate::dhcp::proxy;
-use crate::dhcp::request::{Request, classify, sender_of};
+use crate::dhcp::conflict::quarantine;
+use crate::dhcp::decide::{Decision, decide, rest_of_lease};
+use crate::dhcp::request::{Request, classify, recognize, sender_of};
 use crate::dhcp::route::Route;
 use crate::dhcp::subnet::Settings;
+use crate::dhcp::{heard, loops, proxy};
 use crate::event::{Client, DropReason, Event};
-use crate::lease::{Lease, LeaseBook, LeaseChange};
+use crate::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::server::checks::{Begun, Checker, Waiting};
 use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
@@ -26,6 +25,7 @@ use crate::server::control::{Asks, Refusal, Release, released_by_hand};
 use crate::server::files::Files;
 use crate::server::known::Known;
 use crate::server::later::{Departure, Sender};
+use crate::server::leases::own_in_pool;
 use crate::server::observe::Recorder;
 use crate::server::ping::Heard;
 use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, undecodable};
@@ -184,6 +184,7 @@ impl DhcpServer {
             Ok(request) => request,
             Err(reason) => return self.drop(envelope.interface, reason, Some(sender_of(&message))),
         };
+        recognize(&mut request, &self.book, &self.settings, now);
         let (name, client) = (Arc::clone(&interface.name), request.client());
         if round == Round::First {
             let received = Event::Received { message: request.ask.kind(), client: client.clone() };
@@ -196,8 +197,7 @@ impl DhcpServer {
             Decision::CheckAddress { address, hold } => {
                 let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
                 let waiting = Waiting { bytes: bytes.to_vec(), envelope };
-                let begun = self.checker.begin(address, on_wire, waiting, request.machine.is_some());
-                match begun {
+                match self.checker.begin(address, on_wire, waiting, request.machine.is_some()) {
                     Begun::TooMany => self.drop(envelope.interface, DropReason::Overload, Some(client)),
                     begun => self.check_begun(&begun, address, &hold, out),
                 }
@@ -309,6 +309,10 @@ impl DhcpServer {
 
     fn address_free(&mut self, address: Ipv4Addr, waiting: &Waiting, out: &mut Outbox) {
         let now = self.clock.now();
+        if self.book.binding(address).is_some_and(|binding| binding.state == State::Released) {
+            // The client took another server's offer meanwhile.
+            return self.drop(waiting.envelope.interface, DropReason::OtherServer, None);
+        }
         if let Some(offer) = self.book.checked(address, now) {
             self.book.apply(&offer);
         }
@@ -319,7 +323,7 @@ impl DhcpServer {
         let now = self.clock.now();
         let interface = waiting.envelope.interface;
         let Some(name) = self.served.get(interface).map(|interface| Arc::clone(&interface.name)) else {
-            return;
+            return self.drop(interface, DropReason::NotServed, None);
         };
         match quarantine(&self.book, heard.address, now) {
             Some(lease) => {
@@ -328,8 +332,10 @@ impl DhcpServer {
                 self.promise(promise, interface, None, out);
             }
             None => {
+                self.recorder.record(&name, &Event::Conflict { address: heard.address, by: heard.by });
                 self.drop(interface, DropReason::TooManyDeclined, None);
-                self.book.avoid(heard.address, now).iter().for_each(|change| self.book.apply(change));
+                let change = self.book.avoid(heard.address, now.after(OFFER_HOLD));
+                change.iter().for_each(|change| self.book.apply(change));
             }
         }
         self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, out);
@@ -385,11 +391,6 @@ impl DhcpServer {
 
 fn fault() -> io::Error {
     io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
-}
-
-/// What is to be said of an address of this computer that a pool has.
-pub fn own_in_pool(address: Ipv4Addr) -> String {
-    format!("{address} is this computer's own and in a pool: it is given to nobody")
 }
 
 fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::subnet::{Machine, Settings};
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::clock::{self, Clock};
 use crate::store::{LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
@@ -66,6 +66,20 @@ pub fn book(settings: &Settings, mut leases: Vec<Lease>, own: &[Ipv4Addr]) -> Fi
     leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
     let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
     Filled { book, own, known }
+}
+
+/// What is to be said of an address of this computer that a pool has.
+pub fn own_in_pool(address: Ipv4Addr) -> String {
+    format!("{address} is this computer's own and in a pool: it is given to nobody")
+}
+
+/// What is to be said of a machine for which an address of this computer is reserved.
+pub fn own_and_reserved(machine: &Machine) -> String {
+    let address = machine.address.map(|address| address.to_string()).unwrap_or_default();
+    format!(
+        "the `address` of machine {} in `machines`, {address}, is this computer's own: give it another",
+        machine.name
+    )
 }
 
 /// The stored leases in the order of their addresses, each with its end by the system's clock, whether a server runs or

@@ -55,12 +55,12 @@ use crate::server::checks::Checker;
 use crate::server::clock::Clock;
 use crate::server::commit::Committer;
 use crate::server::control::Control;
-use crate::server::dhcp::{DhcpServer, own_in_pool};
+use crate::server::dhcp::DhcpServer;
 use crate::server::drain::Serving;
 use crate::server::files::Files;
 use crate::server::known::Known;
 use crate::server::later::Later;
-use crate::server::leases::{Filled, Opened};
+use crate::server::leases::{Filled, Opened, own_and_reserved, own_in_pool};
 use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
@@ -286,7 +286,10 @@ fn bind_dhcp(
     summary.extend(describe_dhcp(settings, &served.borrow()));
     let Opened { store, clock, leases, skipped, shift } = open_leases(&config.state, keep)?;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
-    let book = fill_book(settings, leases, &served.borrow().own, kept, (summary, warnings));
+    let own = served.borrow().own.clone();
+    let reserved = settings.machines.iter().filter(|m| m.address.is_some_and(|a| own.contains(&a)));
+    warnings.extend(reserved.map(own_and_reserved));
+    let book = fill_book(settings, leases, &own, kept, (summary, warnings));
     if skipped > 0 {
         warnings.push(format!("{skipped} rows of the lease database are no leases and left alone"));
     }

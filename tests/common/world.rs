@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use lanboot::boot::guard::Guard;
 use lanboot::config;
-use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use lanboot::dhcp::conflict::quarantine;
+use lanboot::dhcp::decide::{Decision, decide, rest_of_lease};
 use lanboot::dhcp::heard::{self, Strangers};
 use lanboot::dhcp::loops;
 use lanboot::dhcp::proxy;
-use lanboot::dhcp::request::classify;
+use lanboot::dhcp::request::{classify, recognize};
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::event::{DropReason, Event};
-use lanboot::lease::{LeaseBook, LeaseChange};
+use lanboot::lease::{LeaseBook, LeaseChange, OFFER_HOLD};
 use lanboot::types::{MacAddr, Timestamp};
 use lanboot::wire::dhcp::{BOOTREQUEST, DecodeError, Message, MessageType};
 use lanboot::wire::option::code;
@@ -106,6 +107,7 @@ impl World {
             return self.send_to_proxy(&message);
         }
         let mut request = classify(&message, &self.arrival, &self.settings)?;
+        recognize(&mut request, &self.book, &self.settings, self.now);
         heard::before(&self.strangers, &mut request, &self.settings, self.now);
         loops::before(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
@@ -118,8 +120,9 @@ impl World {
                     self.book.apply(&hold);
                     self.checked.push(address);
                     let outcome = if self.used.contains(&address) {
-                        let lease = quarantine(&self.book, address, self.now);
-                        LeaseChange::Store(lease.ok_or(DropReason::TooManyDeclined)?)
+                        let until = self.now.after(OFFER_HOLD);
+                        let lease = quarantine(&self.book, address, self.now).map(LeaseChange::Store);
+                        lease.or_else(|| self.book.avoid(address, until)).expect("it is still held")
                     } else {
                         self.book.checked(address, self.now).expect("it is still held")
                     };

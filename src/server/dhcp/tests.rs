@@ -209,7 +209,7 @@ fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
             address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + n as u32),
             holder: Holder { client: ClientId::of_mac(MacAddr([2, 1, 0, 0, 0, 0])), mac: None, boots: false },
             hardware: HardwareAddr::default(),
-            state: crate::lease::State::Leased,
+            state: State::Leased,
             until: Timestamp(0),
         },
         reply: None,
@@ -262,4 +262,41 @@ fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
     let offer = Delivery { reply: nowhere, interface: "lo".into(), event: offer };
     deliver(&bench.server.socket, &bench.server.recorder, &[offer]);
     assert_eq!(bench.server.recorder.drops(), only(DropReason::SendFailed));
+}
+
+/// A message that waits for 127.77.0.50 to be checked.
+fn waiting(bench: &mut Bench) -> Waiting {
+    let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+    let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false };
+    let (address, until) = (Ipv4Addr::new(127, 77, 0, 50), bench.server.clock.now().after(OFFER_HOLD));
+    bench.server.book.apply(&LeaseChange::Hold { address, holder, state: State::Checking, until });
+    let interface = bench.server.served.interfaces().next().unwrap().index;
+    let source = bench.client.local_addr().unwrap();
+    let std::net::SocketAddr::V4(source) = source else { panic!() };
+    let (destination, local) = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
+    let bytes = discover().encode();
+    Waiting { envelope: Envelope { len: bytes.len(), source, interface, destination, local }, bytes }
+}
+
+#[test]
+fn rfc2131_3_1_who_takes_another_servers_offer_while_ours_is_checked_gets_none() {
+    let mut bench = Bench::new(Box::new(MemoryStore::default()));
+    let (waiting, address) = (waiting(&mut bench), Ipv4Addr::new(127, 77, 0, 50));
+    let to_other: [(u8, &[u8]); 2] = [(code::SERVER_IDENTIFIER, &[127, 0, 0, 9]), (50, &[127, 0, 0, 7])];
+    assert_eq!(bench.send(&message(MessageType::Request, &to_other)), only(DropReason::OtherServer));
+    assert_eq!(bench.server.book.binding(address).unwrap().state, State::Released);
+    bench.server.address_checked(address, &waiting, None);
+    assert_eq!(bench.server.recorder.drops(), [(DropReason::OtherServer.name(), 2)]);
+    bench.client.set_nonblocking(true).unwrap();
+    assert!(bench.client.recv(&mut [0; 600]).is_err(), "no late offer");
+}
+
+#[test]
+fn a_message_whose_interface_went_while_its_address_was_checked_is_dropped_with_a_reason() {
+    let mut bench = Bench::new(Box::new(MemoryStore::default()));
+    let waiting = waiting(&mut bench);
+    bench.server.served = Arc::default();
+    let address = Ipv4Addr::new(127, 77, 0, 50);
+    bench.server.address_checked(address, &waiting, Some(Heard { address, by: None }));
+    assert_eq!(bench.server.recorder.drops(), only(DropReason::NotServed));
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use lanboot::boot::guard::Guard;
 use lanboot::boot::plan::Mode;
 use lanboot::config;
-use lanboot::dhcp::decide::{Decision, decide, quarantine, rest_of_lease};
+use lanboot::dhcp::conflict::quarantine;
+use lanboot::dhcp::decide::{Decision, decide, rest_of_lease};
 use lanboot::dhcp::loops;
-use lanboot::dhcp::request::classify;
+use lanboot::dhcp::request::{classify, recognize};
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::lease::{FOREVER, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use lanboot::types::Timestamp;
@@ -225,6 +226,7 @@ impl World {
     /// What the shell does with a message: see server/dhcp.rs.
     fn send(&mut self, client: u8, message: &Message, arrival: &Arrival, in_use: bool) {
         let Ok(mut request) = classify(message, arrival, self.settings) else { return };
+        recognize(&mut request, &self.book, self.settings, self.now);
         loops::before(&mut self.guard, &mut request, self.settings, self.now);
         self.book.settle(self.now);
         for _ in 0..20 {
@@ -243,7 +245,10 @@ impl World {
                             self.promise(promise);
                         }
                         None => {
-                            let avoided = self.book.avoid(address, self.now).expect("it is still held");
+                            let avoided = self
+                                .book
+                                .avoid(address, self.now.after(OFFER_HOLD))
+                                .expect("it is still held");
                             self.book.apply(&avoided);
                         }
                     }
