@@ -17,7 +17,7 @@ const DECIDED: &[(u8, &str)] = &[
     (43, "lanboot writes it for PXE clients, from `boot:`"),
     (50, "only clients send it; a machine's address is set by `machines[].address`"),
     (51, "lease times are set by `lease:` of the subnet"),
-    (52, "lanboot writes it where a reply needs it"),
+    (52, "lanboot never writes options into `file` and `sname`"),
     (53, "lanboot writes it"),
     (54, "lanboot writes the address that the request came to"),
     (55, "only clients send it"),
