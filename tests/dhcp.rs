@@ -349,6 +349,34 @@ fn rfc3046_2_2_option_82_comes_back_byte_for_byte_and_last() {
 }
 
 #[test]
+fn rfc3046_2_2_a_bootp_reply_carries_option_82_beyond_its_vendor_field_to_the_relay() {
+    let domain = "d".repeat(30);
+    let options =
+        format!("options: {{router: 10.1.0.1, domain: {domain}.example, 224: 'hex:{}'}}", "ab".repeat(40));
+    let lab = LAB.replace("mode: server", "mode: server\n  bootp: dynamic");
+    let mut world = World::new(&lab.replace("relays: [10.9.9.1]", &options));
+    let mut ask = |relay_information: &[u8], giaddr| {
+        let mut bootp = Message { giaddr, ..bootp(1) };
+        assert!(bootp.options.push(82, relay_information));
+        let reply = world.ask(&bootp);
+        let last = reply.message.options.iter().last().filter(|(code, _)| *code == 82);
+        let carried = last.is_some_and(|(_, value)| value == relay_information);
+        let of_client = reply.message.options.iter().filter(|(code, _)| *code != 82);
+        let of_client: usize = of_client.map(|(_, value)| value.len() + 2).sum();
+        assert!(of_client <= 59 && reply.message.encode().len() <= 548);
+        (carried, of_client)
+    };
+    let relay = Ipv4Addr::new(10, 1, 0, 1);
+    let alone = ask(&[1, 1, 7], relay);
+    assert_eq!(alone, (true, 6 + 6 + 2 + 38), "mask, router and domain fill the 64 bytes");
+    for len in [58, 200, 246] {
+        assert_eq!(ask(&vec![1; len], relay), alone, "{len} bytes");
+    }
+    assert!(!ask(&[1; 400], relay).0, "no more than the datagram");
+    assert!(!ask(&[1; 58], Ipv4Addr::UNSPECIFIED).0, "a client that added it itself reads 64 bytes");
+}
+
+#[test]
 fn rfc2131_4_3_2_a_nak_through_a_relay_asks_it_to_broadcast() {
     let mut world = lab();
     let wrong = Message { giaddr: Ipv4Addr::new(10, 1, 0, 1), ..init_reboot(1, ip(50)) };

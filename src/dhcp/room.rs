@@ -22,7 +22,7 @@ const USUAL_BYTES: usize = 256;
 pub struct Room<'a> {
     options: Options,
     left: usize,
-    /// What goes back as it came, at the end. Its room is taken already.
+    /// What goes back as it came, at the end, the last first. Its room is taken already.
     echoed: Vec<(u8, &'a [u8])>,
 }
 
@@ -33,32 +33,40 @@ impl<'a> Room<'a> {
         let takes = asked.options.u16(code::MAX_MESSAGE_SIZE);
         let takes = takes.map_or(DEFAULT_DATAGRAM, u32::from).max(DEFAULT_DATAGRAM);
         let carries = mtu.clamp(DEFAULT_DATAGRAM, MAX_DATAGRAM);
-        Room::of(asked, takes.min(carries).saturating_sub(IP_UDP_HEADERS) as usize, ESSENTIAL)
+        let mut room = Room::of(in_datagram(takes.min(carries)));
+        room.echo(asked, code::RELAY_AGENT_INFORMATION, ESSENTIAL);
+        room.echo(asked, code::CLIENT_IDENTIFIER, ESSENTIAL);
+        room
     }
 
-    /// Room in the answer to plain BOOTP: the 64 bytes of its vendor field.
+    /// Room in the answer to plain BOOTP: the 64 bytes of its vendor field. Only what the relay agent added may go
+    /// beyond them, for the agent takes it out before the client sees the reply (RFC 3046 section 2.1).
     pub fn for_bootp(asked: &'a Message) -> Room<'a> {
-        Room::of(asked, MIN_LEN, 0)
+        let field = in_payload(MIN_LEN);
+        let is_relayed = !asked.giaddr.is_unspecified();
+        let mut room = Room::of(if is_relayed { in_datagram(DEFAULT_DATAGRAM) } else { field });
+        room.echo(asked, code::RELAY_AGENT_INFORMATION, 0);
+        room.left = room.left.min(field);
+        room.echo(asked, code::CLIENT_IDENTIFIER, 0);
+        room
+    }
+
+    fn of(left: usize) -> Room<'a> {
+        let options = Options::with_capacity(USUAL_OPTIONS, USUAL_BYTES);
+        Room { options, left, echoed: Vec::with_capacity(2) }
     }
 
     /// The client identifier (RFC 6842) and, last, what the relay agent added (RFC 3046 section 2.2) go back as they
     /// came: unless they are so long that the `essential` bytes would have no room.
-    fn of(asked: &'a Message, payload: usize, essential: usize) -> Room<'a> {
-        let mut left = payload.saturating_sub(HEADER_LEN + COOKIE.len() + 1);
-        let mut echoed = Vec::with_capacity(2);
-        for code in [code::RELAY_AGENT_INFORMATION, code::CLIENT_IDENTIFIER] {
-            // A client identifier shorter than two bytes is none (RFC 2132 section 9.14).
-            let least = if code == code::CLIENT_IDENTIFIER { 2 } else { 0 };
-            let value = asked.options.get(code).filter(|value| value.len() >= least);
-            let Some(value) = value else { continue };
-            let len = encoded_len(code, value);
-            if len + essential <= left {
-                left -= len;
-                echoed.push((code, value));
-            }
+    fn echo(&mut self, asked: &'a Message, code: u8, essential: usize) {
+        // A client identifier shorter than two bytes is none (RFC 2132 section 9.14).
+        let least = if code == code::CLIENT_IDENTIFIER { 2 } else { 0 };
+        let Some(value) = asked.options.get(code).filter(|value| value.len() >= least) else { return };
+        let len = encoded_len(code, value);
+        if len.saturating_add(essential) <= self.left {
+            self.left -= len;
+            self.echoed.push((code, value));
         }
-        echoed.reverse();
-        Room { options: Options::with_capacity(USUAL_OPTIONS, USUAL_BYTES), left, echoed }
     }
 
     /// Adds an option if there is room for all of it; says whether it is in the reply.
@@ -88,9 +96,19 @@ impl<'a> Room<'a> {
 
     /// The options, what is echoed last.
     pub fn into_options(mut self) -> Options {
-        for (code, value) in self.echoed {
+        for (code, value) in self.echoed.into_iter().rev() {
             self.options.push(code, value);
         }
         self.options
     }
+}
+
+/// Bytes of options that a datagram of this size has room for.
+fn in_datagram(size: u32) -> usize {
+    in_payload(size.saturating_sub(IP_UDP_HEADERS) as usize)
+}
+
+/// Bytes of options that a message of this length has room for, END not counted.
+fn in_payload(len: usize) -> usize {
+    len.saturating_sub(HEADER_LEN + COOKIE.len() + 1)
 }

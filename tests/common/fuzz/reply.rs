@@ -41,8 +41,16 @@ pub fn check(asked: &Message, arrival: &Arrival, reply: &Message) {
 fn size(asked: &Message, arrival: &Arrival, reply: &Message, len: usize) {
     let takes = asked.options.u16(57).unwrap_or(576).max(576);
     let carries = arrival.mtu.clamp(576, 1500);
-    let most = if reply.message_type().is_none() { 300 } else { u32::from(takes).min(carries) as usize - 28 };
+    let is_bootp = reply.message_type().is_none();
+    let takes = if is_bootp { 576 } else { takes };
+    let most = u32::from(takes).min(carries) as usize - 28;
     assert!((MIN_LEN..=most).contains(&len), "{len} bytes, at most {most}: {reply:?}");
+    if is_bootp {
+        // A relay agent takes option 82 out before the client sees the reply.
+        let is_read = |code| code != 82 || asked.giaddr.is_unspecified();
+        let read = reply.options.iter().filter(|(code, _)| is_read(*code)).map(|(_, value)| 2 + value.len());
+        assert!(read.sum::<usize>() < 64 - COOKIE.len(), "more than the vendor field of RFC 951: {reply:?}");
+    }
 }
 
 /// Walks the bytes without lanboot's decoder.
