@@ -10,9 +10,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use lanboot::lease::{Holder, Lease, State};
-use lanboot::server::clock;
-use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore};
-use lanboot::types::{ClientId, MacAddr, Timestamp};
+use lanboot::server::clock::{self, Clock};
+use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore, Uptime};
+use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
 use lanboot::wire::dhcp::Message;
 
 #[path = "common/world.rs"]
@@ -453,7 +453,7 @@ fn f_06_a_clock_that_was_set_ends_no_lease_and_revives_none() {
         let until = |seconds| steady.after(Duration::from_secs(seconds)).rounded_up();
         let ended = Timestamp(steady.0 - 60_000);
         store.commit(&[lease(50, until(3600)), lease(51, ended)]).unwrap();
-        store.set_clock(ClockMark { steady, wall }, 0).unwrap();
+        store.set_clock(ClockMark { steady, wall, boot: None }, 0).unwrap();
         drop(store);
 
         let left = || {
@@ -469,4 +469,42 @@ fn f_06_a_clock_that_was_set_ends_no_lease_and_revives_none() {
         let mark = LeaseReader::open(&site.state()).unwrap().unwrap().clock().unwrap().unwrap();
         assert!(mark.steady.since(mark.wall).max(mark.wall.since(mark.steady)) < Duration::from_secs(2));
     }
+}
+
+#[test]
+fn f_06_a_clock_that_was_set_while_the_server_was_down_ends_no_lease() {
+    const DAY: i64 = 86_400;
+    for step in [DAY, -DAY] {
+        let site = Site::new(5);
+        let now = Clock::start().mark();
+        let boot =
+            now.boot.map(|boot| Uptime { up: boot.up.saturating_sub(Duration::from_secs(10)), ..boot });
+        // The mark is 10 s old, and since then the clock was set by `step`.
+        let then = Timestamp(now.wall.0.saturating_add_signed((-step - 10) * 1000));
+        let mut store = SqliteStore::open(&site.state()).unwrap();
+        store.commit(&[lease(50, then.after(Duration::from_secs(3600)).rounded_up())]).unwrap();
+        store.set_clock(ClockMark { steady: then, wall: then, boot }, 0).unwrap();
+        drop(store);
+
+        let left = || site.json(&[])[0]["seconds_left"].as_u64().unwrap();
+        assert!((3500..=3592).contains(&left()), "set by {step}");
+        let (server, _) = site.serve();
+        assert!((3500..=3592).contains(&left()), "set by {step}");
+        server.stop();
+        assert!((3500..=3592).contains(&left()), "set by {step}");
+    }
+}
+
+#[test]
+fn f_06_a_server_marks_its_boot_before_the_first_lease() {
+    let site = Site::new(5);
+    let now = Clock::start().mark();
+    let other_boot = Uptime { boot_id: Uuid::from_network([9; 16]), up: Duration::from_secs(1) };
+    let mut store = SqliteStore::open(&site.state()).unwrap();
+    store.set_clock(ClockMark { boot: Some(other_boot), ..now }, 0).unwrap();
+    drop(store);
+    let (server, _) = site.serve();
+    let mark = LeaseReader::open(&site.state()).unwrap().unwrap().clock().unwrap().unwrap();
+    assert_eq!(mark.boot.map(|boot| boot.boot_id), now.boot.map(|boot| boot.boot_id));
+    server.stop();
 }

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lanboot::lease::{Holder, Lease, State};
-use lanboot::store::{ClockMark, LeaseReader, LeaseStore, MemoryStore, SqliteStore};
-use lanboot::types::{ClientId, MacAddr, Timestamp};
+use lanboot::store::{ClockMark, LeaseReader, LeaseStore, MemoryStore, SqliteStore, Uptime};
+use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
 
 mod common;
 
@@ -43,7 +43,8 @@ fn keeps_what_was_committed(store: &mut dyn LeaseStore) {
     assert_eq!(store.clock().unwrap(), None);
     let forever = lease(4, Timestamp(u64::MAX).seconds());
     store.commit(std::slice::from_ref(&forever)).unwrap();
-    let mark = ClockMark { steady: Timestamp(1_000_001), wall: Timestamp(1_000_002) };
+    let boot = Some(Uptime { boot_id: Uuid::from_network([0xb0; 16]), up: Duration::from_millis(3_000_003) });
+    let mark = ClockMark { steady: Timestamp(1_000_001), wall: Timestamp(1_000_002), boot };
     store.set_clock(mark, 1000).unwrap();
     assert_eq!(store.clock().unwrap(), Some(mark));
     let untils = |store: &mut dyn LeaseStore| -> Vec<u64> {
@@ -55,6 +56,9 @@ fn keeps_what_was_committed(store: &mut dyn LeaseStore) {
     assert_eq!(untils(store), [100, 0, 600, never], "no time before 1970");
     store.set_clock(mark, 0).unwrap();
     assert_eq!(untils(store), [100, 0, 600, never]);
+    let mark = ClockMark { boot: None, ..mark };
+    store.set_clock(mark, 0).unwrap();
+    assert_eq!(store.clock().unwrap(), Some(mark), "a machine that does not say which boot it is");
 }
 
 #[test]
@@ -103,6 +107,28 @@ fn a_newer_or_broken_database_is_refused_with_its_path() {
     std::fs::write(&path, "this is not a database, whatever its name says it is").unwrap();
     let error = SqliteStore::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("leases.db"), "{error}");
+}
+
+#[test]
+fn a_database_of_an_older_version_is_read_and_takes_the_whole_mark_and_the_older_version_reads_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    SqliteStore::open(folder.path()).unwrap().commit(&[lease(1, 100)]).unwrap();
+    let raw = rusqlite::Connection::open(folder.path().join("leases.db")).unwrap();
+    raw.execute_batch("ALTER TABLE clock DROP COLUMN boot_id; ALTER TABLE clock DROP COLUMN up").unwrap();
+    let mark_it = "INSERT OR REPLACE INTO clock (id, steady, wall) VALUES (0, 1001, 1002)";
+    raw.execute(mark_it, []).unwrap();
+    let old = ClockMark { steady: Timestamp(1001), wall: Timestamp(1002), boot: None };
+    let reader = LeaseReader::open(folder.path()).unwrap().unwrap();
+    assert_eq!(reader.clock().unwrap(), Some(old), "before a server opens it");
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    assert_eq!((store.load().unwrap(), store.clock().unwrap()), ((vec![lease(1, 100)], 0), Some(old)));
+    let boot = Some(Uptime { boot_id: Uuid::from_network([7; 16]), up: Duration::from_millis(3003) });
+    store.set_clock(ClockMark { boot, ..old }, 0).unwrap();
+    assert_eq!(reader.clock().unwrap(), Some(ClockMark { boot, ..old }));
+    drop(store);
+    raw.execute(mark_it, []).unwrap();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    assert_eq!(store.clock().unwrap(), Some(old), "what the older version wrote says nothing of a boot");
 }
 
 #[test]

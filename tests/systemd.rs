@@ -51,6 +51,13 @@ fn the_unit_is_exposed_less_than_two_points() {
 }
 
 #[test]
+fn f_06_the_unit_says_which_boot_it_is() {
+    // /proc/sys/kernel/random/boot_id is not there with ProcSubset=pid.
+    assert_eq!(unit_value("ProcSubset"), "pid");
+    assert_eq!(unit_value("Environment"), "LANBOOT_BOOT_ID=%b");
+}
+
+#[test]
 fn d_25_the_server_works_with_the_units_capabilities_and_no_others() {
     let name = "systemd d_25_the_server_works_with_the_units_capabilities_and_no_others";
     if !ready(name, &[NETWORK, CLIENTS]) {

@@ -3,17 +3,23 @@
 //!
 //! What clients count is time that passes, not the time of day. But stored leases must outlive the process, so they end
 //! at a time of day by this clock, and a mark beside them says how far it is from the system's. At the next start the
-//! leases move by that distance, and both clocks are one again.
+//! leases move by that distance, and both clocks are one again. The mark also says how long the machine was up: until it
+//! boots again, that tells how much time has passed, whatever was set meanwhile.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::store::ClockMark;
-use crate::types::Timestamp;
+use crate::store::{ClockMark, Uptime};
+use crate::types::{Timestamp, Uuid};
 
 /// Clocks that are this close are not apart: reading two of them takes a moment, and leases are stored in seconds.
 const TOLERANCE_MS: u64 = 2000;
+
+/// The boot's id (random(4)).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// The boot's id in the environment, for a service that does not see that file (`ProcSubset=pid`).
+const BOOT_ID_VARIABLE: &str = "LANBOOT_BOOT_ID";
 
 /// A clock that nobody can set. Copies go on as one.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +27,7 @@ pub struct Clock {
     start: Reading,
     /// How many milliseconds the system's clock was ahead when `step` last looked.
     ahead: i64,
+    boot_id: Option<Uuid>,
 }
 
 /// What the system's clocks show at one moment.
@@ -35,7 +42,9 @@ struct Reading {
 impl Clock {
     /// A clock that shows the system's time of day now.
     pub fn start() -> Clock {
-        Clock { start: read(), ahead: 0 }
+        let boot_id = std::fs::read_to_string(BOOT_ID).or_else(|_| std::env::var(BOOT_ID_VARIABLE));
+        let boot_id = boot_id.ok().and_then(|id| id.trim().parse().ok());
+        Clock { start: read(), ahead: 0, boot_id }
     }
 
     /// The time by this clock.
@@ -58,7 +67,8 @@ impl Clock {
     }
 
     fn mark_at(&self, now: Reading) -> ClockMark {
-        ClockMark { steady: self.at(now), wall: now.wall }
+        let boot = self.boot_id.map(|boot_id| Uptime { boot_id, up: now.up });
+        ClockMark { steady: self.at(now), wall: now.wall, boot }
     }
 
     fn step_at(&mut self, now: Reading) -> Option<i64> {
@@ -72,22 +82,31 @@ impl Clock {
     }
 }
 
-/// By how many seconds stored leases must move so that each has as long to go as it should, now that the system's
-/// clock shows `wall` and the last mark beside them is `last`.
-///
-/// The time since the mark is what the system's clock says. If it says that the mark is in the future, it was set back
-/// meanwhile (a machine whose clock has no battery starts in 1970): no time is taken to have passed, so leases that had
-/// not ended have not, and those that had ended have.
-pub fn shift(last: Option<ClockMark>, wall: Timestamp) -> i64 {
+/// By how many seconds stored leases must move so that each has as long to go as it should, now that the clocks show
+/// `now` and the last mark beside them is `last`.
+pub fn shift(last: Option<ClockMark>, now: ClockMark) -> i64 {
     let Some(last) = last else { return 0 };
-    let steady = last.steady.after(wall.since(last.wall));
-    let shift = difference(wall, steady);
+    let steady = last.steady.after(passed(last, now));
+    let shift = difference(now.wall, steady);
     // To the later second: a lease may end late, not early.
     if shift.unsigned_abs() < TOLERANCE_MS {
         0
     } else {
         shift.div_euclid(1000) + i64::from(shift % 1000 != 0)
     }
+}
+
+/// The time since the mark `last`: how much longer the machine has been up, if it has not booted since.
+///
+/// If it has, the time is what the system's clock says. If that says that the mark is in the future, it was set back
+/// meanwhile (a machine whose clock has no battery starts in 1970): no time is taken to have passed, so leases that had
+/// not ended have not, and those that had ended have.
+fn passed(last: ClockMark, now: ClockMark) -> Duration {
+    let up = match (last.boot, now.boot) {
+        (Some(last), Some(now)) if last.boot_id == now.boot_id => now.up.checked_sub(last.up),
+        _ => None,
+    };
+    up.unwrap_or_else(|| now.wall.since(last.wall))
 }
 
 /// The system's time of day.
@@ -117,6 +136,7 @@ mod tests {
     struct Machine {
         wall: i64,
         up: u64,
+        boot_id: Uuid,
     }
 
     impl Machine {
@@ -138,13 +158,30 @@ mod tests {
         fn wall_clock(&self) -> Timestamp {
             Timestamp::from_seconds(self.wall as u64)
         }
+
+        /// Another boot, after the machine was off for a while.
+        fn boot(&mut self, off: u64) {
+            self.wall += off as i64;
+            self.up = 0;
+            self.boot_id = Uuid::from_network([2; 16]);
+        }
+
+        /// A server that starts now.
+        fn start(&self) -> Clock {
+            Clock { start: self.read(), ahead: 0, boot_id: Some(self.boot_id) }
+        }
+
+        /// By how much that server moves leases with this mark.
+        fn shift(&self, mark: ClockMark) -> i64 {
+            shift(Some(mark), self.start().mark_at(self.read()))
+        }
     }
 
     const START: i64 = 1_700_000_000;
 
     fn machine() -> (Machine, Clock) {
-        let machine = Machine { wall: START, up: 500 };
-        let clock = Clock { start: machine.read(), ahead: 0 };
+        let machine = Machine { wall: START, up: 500, boot_id: Uuid::from_network([1; 16]) };
+        let clock = machine.start();
         (machine, clock)
     }
 
@@ -183,7 +220,7 @@ mod tests {
             machine.pass(100);
             let mark = clock.mark_at(machine.set(step));
             machine.pass(500); // the server is down
-            let moved = crate::store::moved(until, shift(Some(mark), machine.wall_clock()));
+            let moved = crate::store::moved(until, machine.shift(mark));
             assert_eq!(moved.since(machine.wall_clock()), Duration::from_secs(3000), "set by {step}");
         }
     }
@@ -193,8 +230,36 @@ mod tests {
         let (mut machine, clock) = machine();
         let mark = clock.mark_at(machine.pass(100));
         machine.pass(7 * DAY as u64);
-        assert_eq!(shift(Some(mark), machine.wall_clock()), 0);
-        assert_eq!(shift(None, machine.wall_clock()), 0, "a new store");
+        assert_eq!(machine.shift(mark), 0);
+        machine.boot(DAY as u64);
+        machine.pass(600);
+        assert_eq!(machine.shift(mark), 0, "off for a day");
+        assert_eq!(shift(None, machine.start().mark()), 0, "a new store");
+    }
+
+    #[test]
+    fn only_passing_time_counts_while_the_server_is_down() {
+        for step in [DAY, -DAY, 20_000 * DAY, -19_000 * DAY] {
+            let (mut machine, clock) = machine();
+            let mark = clock.mark_at(machine.pass(100));
+            let (valid, ended) = (after_start(3600), after_start(200));
+            machine.pass(300);
+            machine.set(step);
+            machine.pass(200);
+            let by = machine.shift(mark);
+            let now = machine.wall_clock();
+            assert_eq!(crate::store::moved(valid, by).since(now), Duration::from_secs(3000), "set by {step}");
+            assert!(crate::store::moved(ended, by) <= now, "set by {step}");
+        }
+    }
+
+    #[test]
+    fn an_uptime_that_cannot_be_counts_for_nothing() {
+        let (mut machine, clock) = machine();
+        let mark = clock.mark_at(machine.pass(100));
+        machine.pass(200);
+        machine.up = 10; // in a container with a time namespace of its own
+        assert_eq!(machine.shift(mark), 0);
     }
 
     #[test]
@@ -203,8 +268,9 @@ mod tests {
             let (mut machine, clock) = machine();
             let mark = clock.mark_at(machine.pass(1000));
             let (valid, ended) = (after_start(3600), after_start(900));
+            machine.boot(0);
             machine.set(-back);
-            let by = shift(Some(mark), machine.wall_clock());
+            let by = machine.shift(mark);
             let now = machine.wall_clock();
             assert_eq!(crate::store::moved(valid, by).since(now), Duration::from_secs(2600), "back {back}");
             assert!(crate::store::moved(ended, by) <= now, "back {back}");
@@ -213,17 +279,17 @@ mod tests {
 
     #[test]
     fn a_fraction_of_a_second_is_in_the_clients_favour() {
-        let mark = ClockMark { steady: Timestamp(10_000), wall: Timestamp(20_000) };
-        assert_eq!(shift(Some(mark), Timestamp(20_400)), 10);
-        let mark = ClockMark { steady: Timestamp(20_000), wall: Timestamp(10_400) };
-        assert_eq!(shift(Some(mark), Timestamp(10_400)), -9);
-        let mark = ClockMark { steady: Timestamp(20_000), wall: Timestamp(29_600) };
-        assert_eq!(shift(Some(mark), Timestamp(29_600)), 10);
+        let mark = |steady, wall| ClockMark { steady: Timestamp(steady), wall: Timestamp(wall), boot: None };
+        assert_eq!(shift(Some(mark(10_000, 20_000)), mark(20_400, 20_400)), 10);
+        assert_eq!(shift(Some(mark(20_000, 10_400)), mark(10_400, 10_400)), -9);
+        assert_eq!(shift(Some(mark(20_000, 29_600)), mark(29_600, 29_600)), 10);
     }
 
     #[test]
     fn the_systems_clocks_go_forward() {
         let clock = Clock::start();
+        assert_eq!(clock.mark().boot.map(|boot| boot.boot_id), Clock::start().boot_id);
+        assert!(clock.boot_id.is_some());
         let first = clock.now();
         while clock.now() == first {
             std::thread::yield_now();

@@ -22,14 +22,16 @@ pub struct Opened {
     pub shift: i64,
 }
 
-/// Opens the database in the folder `state`, or makes it, and moves its leases if the system's clock was set.
+/// Opens the database in the folder `state`, or makes it, and moves its leases if the system's clock was set. From now on
+/// the mark is one of this boot, whatever is set next; without it leases are as good as with an older one.
 pub fn open(state: &Path) -> Result<Opened, StoreError> {
     let mut store = SqliteStore::open(state)?;
     let clock = Clock::start();
     let mark = clock.mark();
-    let shift = clock::shift(store.clock()?, mark.wall);
+    let shift = clock::shift(store.clock()?, mark);
+    let marked = store.set_clock(mark, shift);
     if shift != 0 {
-        store.set_clock(mark, shift)?;
+        marked?;
     }
     let (leases, skipped) = store.load()?;
     Ok(Opened { store: Box::new(store), leases, skipped, clock, shift })
@@ -87,7 +89,7 @@ pub fn own_and_reserved(machine: &Machine) -> String {
 pub fn read(state: &Path) -> Result<Vec<Lease>, StoreError> {
     let Some(reader) = LeaseReader::open(state)? else { return Ok(Vec::new()) };
     // A running server marks the clock when it is set, so this is right for its leases too.
-    let shift = clock::shift(reader.clock()?, clock::wall());
+    let shift = clock::shift(reader.clock()?, Clock::start().mark());
     let (mut leases, _) = reader.load()?;
     leases.iter_mut().for_each(|lease| lease.until = moved(lease.until, shift));
     Ok(leases)

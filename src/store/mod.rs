@@ -3,15 +3,17 @@
 mod lock;
 mod memory;
 mod reserve;
+mod schema;
 mod sqlite;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use memory::MemoryStore;
 pub use sqlite::{LeaseReader, SqliteStore};
 
 use crate::lease::{Lease, is_forever};
-use crate::types::Timestamp;
+use crate::types::{Timestamp, Uuid};
 
 /// The database's name in the state folder.
 pub const DATABASE: &str = "leases.db";
@@ -23,6 +25,17 @@ pub struct ClockMark {
     pub steady: Timestamp,
     /// The system's wall clock.
     pub wall: Timestamp,
+    /// How long the machine was up, where that is known.
+    pub boot: Option<Uptime>,
+}
+
+/// A clock that nobody sets either, but that begins anew with each boot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Uptime {
+    /// Which boot it is.
+    pub boot_id: Uuid,
+    /// The time since then, sleep included.
+    pub up: Duration,
 }
 
 /// Where leases survive a restart. One test suite, tests/store.rs, holds every store to this contract.

@@ -16,37 +16,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use crate::lease::{FOREVER, Holder, Lease, State};
 use crate::store::lock::{give_to_owner, lock};
 use crate::store::reserve::{Ballast, fill_log};
-use crate::store::{ClockMark, DATABASE, LeaseStore, StoreError};
-use crate::types::{ClientId, HardwareAddr, Timestamp};
-
-/// The version of the schema below, kept in `user_version`.
-const SCHEMA_VERSION: i64 = 2;
-
-/// `boots`: 1 if firmware or a loader had it. `state`: 0 leased, 1 released, 2 declined. `until`: seconds since 1970.
-/// `address`: the address as a number. `clock`: one row, both clocks in milliseconds since 1970.
-const SCHEMA: &str = "
-    CREATE TABLE leases (
-        address INTEGER PRIMARY KEY,
-        client BLOB NOT NULL,
-        hardware BLOB NOT NULL,
-        boots INTEGER NOT NULL,
-        state INTEGER NOT NULL,
-        until INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE clock (
-        id INTEGER PRIMARY KEY CHECK (id = 0),
-        steady INTEGER NOT NULL,
-        wall INTEGER NOT NULL
-    ) STRICT;
-    CREATE VIEW lease_list AS SELECT
-        (address >> 24) || '.' || (address >> 16 & 255) || '.' || (address >> 8 & 255) || '.' || (address & 255) AS address,
-        lower(hex(hardware)) AS hardware,
-        lower(hex(client)) AS client,
-        CASE state WHEN 0 THEN 'leased' WHEN 1 THEN 'released' ELSE 'declined' END AS state,
-        datetime(until, 'unixepoch') AS until
-    FROM leases ORDER BY leases.address;
-    PRAGMA user_version = 2;
-";
+use crate::store::{ClockMark, DATABASE, LeaseStore, StoreError, Uptime, schema};
+use crate::types::{ClientId, HardwareAddr, Timestamp, Uuid};
 
 const UPSERT: &str = "
     INSERT INTO leases (address, client, hardware, boots, state, until)
@@ -185,8 +156,10 @@ fn write_clock(connection: &mut Connection, mark: ClockMark, shift: i64) -> rusq
         let shift_all = "UPDATE leases SET until = max(0, until + ?1) WHERE until < ?2";
         transaction.execute(shift_all, params![shift, signed(FOREVER.seconds())])?;
     }
-    let replace = "INSERT OR REPLACE INTO clock (id, steady, wall) VALUES (0, ?1, ?2)";
-    transaction.execute(replace, params![signed(mark.steady.0), signed(mark.wall.0)])?;
+    let replace = "INSERT OR REPLACE INTO clock (id, steady, wall, boot_id, up) VALUES (0, ?1, ?2, ?3, ?4)";
+    let boot_id = mark.boot.map(|boot| boot.boot_id.to_network());
+    let up = mark.boot.map(|boot| i64::try_from(boot.up.as_millis()).unwrap_or(i64::MAX));
+    transaction.execute(replace, params![signed(mark.steady.0), signed(mark.wall.0), boot_id, up])?;
     transaction.commit()
 }
 
@@ -249,11 +222,17 @@ impl LeaseReader {
     /// The last mark of the clocks.
     pub fn clock(&self) -> Result<Option<ClockMark>, StoreError> {
         let millis = |row: &rusqlite::Row<'_>, column| {
-            row.get(column).map(|millis: i64| Timestamp(u64::try_from(millis).unwrap_or(0)))
+            row.get(column).map(|millis: i64| u64::try_from(millis).unwrap_or(0))
+        };
+        // A database that only older versions wrote lacks the last two columns.
+        let boot = |row: &rusqlite::Row<'_>| -> Option<Uptime> {
+            let boot_id = Uuid::from_network(row.get("boot_id").ok()?);
+            Some(Uptime { boot_id, up: Duration::from_millis(millis(row, "up").ok()?) })
         };
         self.connection
-            .query_row("SELECT steady, wall FROM clock", [], |row| {
-                Ok(ClockMark { steady: millis(row, 0)?, wall: millis(row, 1)? })
+            .query_row("SELECT * FROM clock", [], |row| {
+                let (steady, wall) = (Timestamp(millis(row, "steady")?), Timestamp(millis(row, "wall")?));
+                Ok(ClockMark { steady, wall, boot: boot(row) })
             })
             .optional()
             .map_err(|error| explain("read", &self.path, &error))
@@ -275,18 +254,18 @@ impl LeaseReader {
     }
 
     fn check_version(&self, version: i64) -> Result<(), StoreError> {
-        if version == SCHEMA_VERSION {
+        if version == schema::VERSION {
             return Ok(());
         }
-        let advice = if version > SCHEMA_VERSION {
+        let advice = if version > schema::VERSION {
             "use a newer lanboot"
         } else {
             "move it away to start without leases"
         };
         Err(StoreError(format!(
-            "cannot use the lease database {}: it has schema version {version}, this lanboot knows \
-             {SCHEMA_VERSION}: {advice}",
-            self.path.display()
+            "cannot use the lease database {}: it has schema version {version}, this lanboot knows {}: {advice}",
+            self.path.display(),
+            schema::VERSION
         )))
     }
 }
@@ -306,12 +285,15 @@ fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
     configure(connection)?;
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
-        connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
-        return Ok(SCHEMA_VERSION);
+        schema::create(connection)?;
+        return Ok(schema::VERSION);
     }
     // A page that is read wrongly is a lease given twice: look at all of them before the first answer.
     let found: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     if found == "ok" {
+        if version == schema::VERSION {
+            schema::complete(connection)?;
+        }
         return Ok(version);
     }
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);

@@ -15,6 +15,11 @@ impl Uuid {
         Uuid(bytes)
     }
 
+    /// Its bytes in the order of its text: the reverse of [`from_network`](Uuid::from_network).
+    pub fn to_network(self) -> [u8; 16] {
+        self.0
+    }
+
     /// The UUID that SMBIOS stores as these bytes: the first three fields little-endian (SMBIOS 3.0 section 7.2.1).
     /// Firmware copies them into option 97 as they are, so that `00112233-4455-…` begins 33 22 11 00 55 44 there.
     pub fn from_smbios(bytes: [u8; 16]) -> Uuid {
