@@ -50,6 +50,37 @@ fn check_lists_every_problem_with_its_place() {
     assert_eq!(lines[2], format!("{file}: 2 problems"));
 }
 
+#[test]
+fn check_and_serve_tell_of_options_that_are_too_long_for_some_clients() {
+    let lab = Lab::new();
+    let text = |len| format!("'text:{}'", "x".repeat(len));
+    let options = format!("options: {{224: {}, 225: {}, 226: {}}}", text(270), text(271), text(1300));
+    lab.write_config(&lab.config().replace("lease: 10m", &format!("lease: 10m, {options}")));
+    let (out, err, code) = told(&lab.run(&["check"]));
+    assert!(out.contains(": ok: ") && code == 0, "{out}{err}");
+    let notes: Vec<(String, &str)> = err
+        .lines()
+        .map(|line| line.strip_prefix(&format!("note: {}:7:", lab.config_file().display())).unwrap())
+        .map(|line| line.split_once(": ").unwrap().1.split_once(": ").unwrap())
+        .map(|(key, note)| (key.to_owned(), note))
+        .collect();
+    let expected = [
+        (
+            "dhcp.subnets[0].options.225".to_owned(),
+            "a value of 271 bytes reaches only clients that take messages of 577 bytes (option 57): it must be \
+             shorter by 1 for the others",
+        ),
+        (
+            "dhcp.subnets[0].options.226".to_owned(),
+            "a value of 1300 bytes reaches no client: it must be shorter by 114",
+        ),
+    ];
+    assert_eq!(notes, expected);
+    let server = lab.serve(&["serve"]);
+    server.wait_for("options.225: a value of 271 bytes");
+    server.wait_for("options.226: a value of 1300 bytes reaches no client");
+}
+
 /// A missing file, and one for another processor, behind a URL of this server.
 #[test]
 fn check_looks_behind_urls_of_this_server() {

@@ -6,6 +6,7 @@ mod world;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use lanboot::dhcp::room::smallest_datagram;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{BootpMode, OptionSet};
 use lanboot::event::DropReason;
@@ -303,6 +304,25 @@ fn rfc5107_4_the_relay_agent_stands_in_for_the_server() {
     release.ciaddr = address;
     world.arrival.source = SocketAddrV4::new(stand_in, 67);
     assert!(world.send(&relayed(release)).unwrap().is_none());
+}
+
+#[test]
+fn rfc2131_2_an_option_needs_the_datagram_that_the_check_of_the_configuration_says() {
+    for (len, datagram) in [(1, 305), (270, 576), (271, 577), (600, 908), (1000, 1310)] {
+        let long = "x".repeat(len);
+        assert_eq!(smallest_datagram(224, long.as_bytes()), datagram, "{len} bytes");
+        let mut world = World::new(&format!(
+            "dhcp: {{mode: server, subnets: [{{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99, \
+             options: {{224: 'text:{long}'}}}}]}}"
+        ));
+        let mut gets = |takes: u32| {
+            let takes = u16::try_from(takes).unwrap().to_be_bytes();
+            offer(&mut world, &[(57, &takes), (55, &[224])]).option(224).is_some()
+        };
+        assert!(gets(datagram), "{len} bytes");
+        assert_eq!(gets(datagram - 1), datagram <= 576, "{len} bytes");
+        assert_eq!(offer(&mut world, &[(55, &[224])]).option(224).is_some(), datagram <= 576, "{len} bytes");
+    }
 }
 
 #[test]

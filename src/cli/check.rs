@@ -28,6 +28,7 @@ pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
     let problems = of_boot_files(&loaded);
     let templates = check_templates::check(&loaded.config);
     let images = loaded.config.images.display();
+    loaded.config.notes.iter().for_each(|note| eprintln!("note: {}:{note}", loaded.path.display()));
     templates.notes.iter().for_each(|line| eprintln!("note: {images}/{line}"));
     for line in &templates.problems {
         // What is wrong with a target has a key of the configuration before it, and no file.

@@ -49,6 +49,7 @@ async fn serve(loaded: &Loaded, keep: Keep) -> ExitCode {
     tracing::info!("lanboot {} with {}", env!("CARGO_PKG_VERSION"), loaded.path.display());
     server.summary().iter().for_each(|line| tracing::info!("{line}"));
     server.warnings().iter().for_each(|line| tracing::warn!("{line}"));
+    loaded.config.notes.iter().for_each(|note| tracing::warn!("{}:{note}", loaded.path.display()));
     tell_of_boot_files(loaded);
     notify::ready(&server.summary().join("; "));
     let stop = async {

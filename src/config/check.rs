@@ -63,6 +63,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         tftp: file.tftp,
         http: file.http,
         log: file.log,
+        notes: Vec::new(),
     }
 }
 

@@ -45,7 +45,10 @@ pub fn load(text: &str) -> Result<Config, Vec<Problem>> {
     let mut reader = read::Reader::default();
     let file = file::read(&mut reader, &root);
     let config = check::check(&mut reader, file);
-    if reader.problems.is_empty() { Ok(config) } else { Err(place::placed(text, &root, reader.problems)) }
+    if !reader.problems.is_empty() {
+        return Err(place::placed(text, &root, reader.problems));
+    }
+    Ok(Config { notes: place::placed(text, &root, reader.notes), ..config })
 }
 
 /// Everything `lanboot serve` needs to know, validated.
@@ -67,6 +70,8 @@ pub struct Config {
     pub http: Option<Http>,
     /// How to log.
     pub log: Log,
+    /// What is right and yet may not do what its author thinks.
+    pub notes: Vec<Problem>,
 }
 
 /// `interfaces:`

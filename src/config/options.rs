@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::keys::Section;
 use super::read::{Reader, duration, found, one_or_more, suggestion};
 use super::yaml::{Data, Node};
+use crate::dhcp::room::{DEFAULT_DATAGRAM, MAX_DATAGRAM, smallest_datagram};
 use crate::dhcp::subnet::OptionSet;
 use crate::types::Ipv4Network;
 use crate::wire::option::{Kind, TABLE, by_code, by_name};
@@ -47,11 +48,28 @@ pub(super) fn options(reader: &mut Reader, node: &Node) -> OptionSet {
     for (key, value) in reader.entries(node) {
         let Some((code, kind)) = option_named(reader, key.id, &key.value) else { continue };
         let Some(bytes) = encode(reader, value, kind) else { continue };
+        if let Some(note) = length_note(code, &bytes) {
+            reader.note(key.id, note);
+        }
         if set.insert(code, bytes).is_some() {
             reader.problem(key.id, format!("option {code} is there twice, under two names"));
         }
     }
     set
+}
+
+/// What to know about an option that is too long for a reply to some clients, or to all: those replies go without it.
+fn length_note(code: u8, value: &[u8]) -> Option<String> {
+    let (len, needed) = (value.len(), smallest_datagram(code, value));
+    let over = |most| needed.checked_sub(most).filter(|bytes| *bytes > 0);
+    if let Some(bytes) = over(MAX_DATAGRAM) {
+        return Some(format!("a value of {len} bytes reaches no client: it must be shorter by {bytes}"));
+    }
+    let bytes = over(DEFAULT_DATAGRAM)?;
+    Some(format!(
+        "a value of {len} bytes reaches only clients that take messages of {needed} bytes (option 57): it must be \
+         shorter by {bytes} for the others"
+    ))
 }
 
 /// Code and kind of an option by name or number; `None` for a kind means that nobody registered it.

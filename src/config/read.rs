@@ -21,6 +21,8 @@ pub(super) struct At<T> {
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) problems: Vec<Unplaced>,
+    /// What is no problem but good to know.
+    pub(super) notes: Vec<Unplaced>,
 }
 
 /// A mapping whose keys are known.
@@ -39,6 +41,11 @@ impl Reader {
     /// Writes down a problem with node `id`.
     pub(super) fn problem(&mut self, id: u32, message: impl Into<String>) {
         self.problems.push(Unplaced { id, message: message.into(), see: None });
+    }
+
+    /// Writes down what is good to know about node `id`.
+    pub(super) fn note(&mut self, id: u32, message: impl Into<String>) {
+        self.notes.push(Unplaced { id, message: message.into(), see: None });
     }
 
     /// Writes down a problem with node `id` that another node has part in: `message (line N)`.

@@ -7,13 +7,15 @@ use crate::wire::dhcp::{COOKIE, HEADER_LEN, MIN_LEN, Message, MessageType, Optio
 use crate::wire::option::code;
 
 /// The largest datagram a client takes that says nothing (RFC 2131 section 2), and the least that option 57 can say.
-const DEFAULT_DATAGRAM: u32 = 576;
+pub const DEFAULT_DATAGRAM: u32 = 576;
 /// The largest datagram sent: an Ethernet frame's. EDK2 says 65280 in option 57 and ignores replies over 1472 bytes.
-const MAX_DATAGRAM: u32 = 1500;
+pub const MAX_DATAGRAM: u32 = 1500;
 /// Bytes of an IPv4 and a UDP header.
 const IP_UDP_HEADERS: u32 = 28;
 /// Bytes of the options that a reply cannot do without: message type, server, and the three times of a lease.
 const ESSENTIAL: usize = 3 + 4 * 6;
+/// Bytes of the subnet mask, which comes before all that is configured.
+const MASK: usize = 6;
 /// How many options a reply seldom has more of, and bytes in them: room for these is made at once.
 const USUAL_OPTIONS: usize = 16;
 const USUAL_BYTES: usize = 256;
@@ -101,6 +103,13 @@ impl<'a> Room<'a> {
         }
         self.options
     }
+}
+
+/// Bytes of the smallest datagram whose reply has room for this option.
+pub fn smallest_datagram(code: u8, value: &[u8]) -> u32 {
+    let options = ESSENTIAL.saturating_add(MASK).saturating_add(encoded_len(code, value));
+    let payload = options.saturating_add(HEADER_LEN + COOKIE.len() + 1);
+    u32::try_from(payload).unwrap_or(u32::MAX).saturating_add(IP_UDP_HEADERS)
 }
 
 /// Bytes of options that a datagram of this size has room for.
