@@ -97,6 +97,21 @@ fn sqlite_reads_back_after_reopening_and_skips_rows_that_are_no_leases() {
 }
 
 #[test]
+fn only_ethernet_hardware_has_a_mac_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mac = [2, 0, 0, 0, 0, 1];
+    let id = |id: &[u8]| ClientId::new(6, &mac, Some(id)).unwrap();
+    let ring = Holder { client: ClientId::new(6, &mac, None).unwrap(), mac: None, boots: false };
+    let system = Holder { client: id(b"\xff\0\0\0\x01"), ..lease(1, 0).holder };
+    let bare = Holder { client: id(&[0, 2, 0, 0, 0, 0, 1]), ..lease(1, 0).holder };
+    for holder in [ring, system, bare] {
+        let lease = Lease { holder, ..lease(1, 100) };
+        SqliteStore::open(folder.path()).unwrap().commit(std::slice::from_ref(&lease)).unwrap();
+        assert_eq!(SqliteStore::open(folder.path()).unwrap().load().unwrap().0, [lease]);
+    }
+}
+
+#[test]
 fn a_newer_or_broken_database_is_refused_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("leases.db");

@@ -334,7 +334,9 @@ fn explain(what: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
 fn lease_of(row: &rusqlite::Row<'_>) -> Option<Lease> {
     let client: Vec<u8> = row.get(1).ok()?;
     let hardware = HardwareAddr::new(row.get_ref(2).ok()?.as_blob().ok()?)?;
-    let mac = hardware.mac();
+    // The type of the hardware is stored only in the identity of a client that sends no identifier.
+    let is_other_hardware = matches!(&client[..], [2..=255, address @ ..] if address == hardware.as_bytes());
+    let mac = hardware.mac().filter(|_| !is_other_hardware);
     let holder = Holder { client: ClientId::from_stored(&client)?, mac, boots: row.get(3).ok()? };
     Some(Lease {
         address: Ipv4Addr::from(row.get::<_, u32>(0).ok()?),
