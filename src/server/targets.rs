@@ -35,8 +35,8 @@ struct Inner {
     /// By machine, the `once` that it has had.
     had: Mutex<Had>,
     file: Option<PathBuf>,
-    /// Held while the file is written, so that the last one to write has the latest.
-    writing: Mutex<()>,
+    /// What is known to be on the disk. Held while the file is written, so that the last one to write has the latest.
+    on_disk: Mutex<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default)]
@@ -95,8 +95,9 @@ impl Starts {
     fn with(config: &Config, had: Had, file: Option<PathBuf>) -> Starts {
         let http = config.http.as_ref().map(|http| http.port);
         let served = Served { http, tftp: config.tftp.as_ref().map(|tftp| tftp.port) };
-        let (had, writing) = (Mutex::new(had), Mutex::default());
-        Starts(Arc::new(Inner { targets: config.targets.clone(), served, had, file, writing }))
+        let on_disk = Mutex::new(had.by_machine.clone());
+        let had = Mutex::new(had);
+        Starts(Arc::new(Inner { targets: config.targets.clone(), served, had, file, on_disk }))
     }
 
     /// All targets and machines.
@@ -126,10 +127,13 @@ impl Starts {
     /// It could not be written down. Until the next restart it counts all the same.
     pub fn done(&self, mac: MacAddr) -> io::Result<Done> {
         let Some(machine) = self.0.targets.machine(Some(mac), None) else { return Ok(Done::Unknown) };
-        if !self.end_once(machine, "the machine said that it is done") {
+        if machine.once.is_none() {
             return Ok(Done::Nothing);
         }
-        self.write().map(|()| Done::Ended)
+        let ended = self.end_once(machine, "the machine said that it is done");
+        // Also where it was over before: that may not be on the disk yet.
+        self.write()?;
+        Ok(if ended { Done::Ended } else { Done::Nothing })
     }
 
     /// `known` was sent the whole of `file`; `is_script` if that was a text made to start what it is to start. Its `once`
@@ -202,18 +206,30 @@ impl Starts {
         self.0.had.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the file by what is remembered now, and waits until that is on the disk.
+    /// Waits until what is remembered now is on the disk, and replaces the file if it is not.
     fn write(&self) -> io::Result<()> {
         let Some(file) = &self.0.file else { return Ok(()) };
-        let _last = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = serde_json::to_string_pretty(&self.had().by_machine)?;
+        let mut on_disk = self.0.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let had = {
+            let had = self.had();
+            if had.unknown {
+                return Err(io::Error::other("it could not be read at start, and is not replaced"));
+            }
+            had.by_machine.clone()
+        };
+        if had == *on_disk {
+            return Ok(());
+        }
+        let text = serde_json::to_string_pretty(&had)?;
         let folder = file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
         let mut new = tempfile::NamedTempFile::new_in(folder)?;
         writeln!(new, "{text}")?;
         new.as_file().sync_all()?;
         new.persist(file)?;
-        File::open(folder)?.sync_all()
+        File::open(folder)?.sync_all()?;
+        *on_disk = had;
+        Ok(())
     }
 }
 
@@ -342,15 +358,23 @@ machines:
         assert!(warning.is_some_and(|warning| warning.contains("once.json")));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         starts.sent("debian/initrd.gz", false, &known(1));
+        assert!(starts.done(mac(1)).is_err(), "it is not written down");
         assert_eq!(std::fs::read_to_string(state.path().join(FILE)).unwrap(), "{\"52:54:");
     }
 
     #[test]
     fn a_disk_that_fails_is_said_and_once_is_over_all_the_same() {
         let state = tempfile::tempdir().unwrap();
-        let (starts, _) = Starts::open(&config(YAML, &state.path().join("state")));
-        std::fs::write(state.path().join("state"), "a file").unwrap();
-        assert!(starts.done(mac(1)).is_err());
-        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+        let folder = state.path().join("state");
+        let (starts, _) = Starts::open(&config(YAML, &folder));
+        std::fs::write(&folder, "a file").unwrap();
+        for _ in 0..2 {
+            assert!(starts.done(mac(1)).is_err(), "it is not on the disk");
+            assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+        }
+        std::fs::remove_file(&folder).unwrap();
+        assert_eq!(starts.done(mac(1)).unwrap(), Done::Nothing);
+        let (starts, _) = Starts::open(&config(YAML, &folder));
+        assert_eq!(now(&starts, 1), Now::Start(Start::Local), "it is now");
     }
 }
