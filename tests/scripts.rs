@@ -232,7 +232,7 @@ fn pxelinux_finds_its_configuration_by_uuid_and_by_address() {
         return;
     }
     const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
-    let more = format!("{TARGETS}  - {{name: node4, uuid: {UUID}, boot: live}}\n");
+    let more = format!("{TARGETS}  - {{name: node4, uuid: {UUID}, boot: local, once: live}}\n");
     let lab = lab(&more, &FILES);
     let _serving = lab.serve(&["serve"]);
     let mut client = Client::new(&lab, 4);
@@ -257,6 +257,15 @@ fn pxelinux_finds_its_configuration_by_uuid_and_by_address() {
     let made = get(&format!("pxelinux.cfg/{UUID}"));
     assert!(made.starts_with("DEFAULT live\n") && made.contains("  LINUX "), "{made}");
     assert_eq!(get("pxelinux.cfg/7c0fa7e0-1d2b-4c5d-8e6f-000000000000"), "", "another machine's");
+    let done = |from: &[&str]| {
+        let url = format!("http://127.0.0.1:{}/02:00:00:00:00:04/done", lab.http);
+        let output =
+            Command::new("curl").args(["-sf", "--max-time", "20", "-X", "POST", &url]).args(from).output();
+        output.unwrap().status.success()
+    };
+    assert!(!done(&[]), "whose that MAC is, only the machine itself can tell");
+    assert!(done(&["--interface", &from]));
+    assert!(get(&format!("pxelinux.cfg/{UUID}")).contains("LOCALBOOT"), "it has had that");
     let hex = format!("pxelinux.cfg/{:08X}", u32::from(address));
     assert_eq!(get(&hex), "", "so that it goes on");
     write(&lab, &format!("{hex}.j2"), "SAY {{ name }} {{ uuid }} {{ ip }}\n");

@@ -1,5 +1,6 @@
 //! What a client gets for the name it asks for, over TFTP and HTTP alike: the one place where that is looked up.
 
+use std::io;
 use std::net::Ipv4Addr;
 
 use crate::boot::name::BootName;
@@ -7,7 +8,7 @@ use crate::event::Refusal;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::server::known::{Known, KnownMachine};
 use crate::server::subject::Subject;
-use crate::server::targets::Starts;
+use crate::server::targets::{Done, Starts};
 use crate::server::templates::{EXTENSION, Templates};
 use crate::server::texts::{self, Making};
 use crate::server::told::Told;
@@ -47,9 +48,12 @@ impl Files {
         Files { starts, ..self }
     }
 
-    /// What machines start.
-    pub fn starts(&self) -> &Starts {
-        &self.starts
+    /// Who asks from `address` says that the machine with this MAC is done: [`Starts::done`].
+    ///
+    /// # Errors
+    /// It could not be written down.
+    pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<Done> {
+        self.starts.done(mac, &self.known.at(address))
     }
 
     /// The machine at `address` was sent the whole of the content `name`: its `once` may be over.

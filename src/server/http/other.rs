@@ -76,10 +76,10 @@ async fn done(
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
         return refuse(&asked, &uri, HttpRefusal::Browser);
     }
-    let starts = asked.service.files.starts().clone();
+    let (files, address) = (asked.service.files.clone(), *asked.peer.ip());
     let Ok(mac) = mac.parse::<MacAddr>() else { return refuse(&asked, &uri, HttpRefusal::NotFound) };
     // It waits for the disk.
-    match spawn_blocking(move || starts.done(mac)).await {
+    match spawn_blocking(move || files.done(mac, address)).await {
         Ok(Ok(Done::Ended | Done::Nothing)) => StatusCode::NO_CONTENT.into_response(),
         Ok(Ok(Done::Unknown)) => refuse(&asked, &uri, HttpRefusal::NotFound),
         Ok(Err(_)) | Err(_) => refuse(&asked, &uri, HttpRefusal::Io),
