@@ -4,7 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::boot::policy::SERVER;
+use crate::boot::script::Served;
 use crate::types::{MacAddr, Uuid};
+
+/// The ports that URLs without one mean.
+const HTTP_PORT: u16 = 80;
+const TFTP_PORT: u16 = 69;
 
 /// The script that a machine is given by DHCP once iPXE runs, if it has something of its own to start. It is no file:
 /// what is in it depends on who asks.
@@ -158,10 +164,24 @@ impl Targets {
 impl Target {
     /// The last file that a loader fetches of it, of those that are beneath boot-images/: once a machine has that, it has
     /// what it needs to start.
-    pub fn last_file(&self) -> Option<&Arc<str>> {
+    pub fn last_file(&self, served: Served) -> Option<&Arc<str>> {
         let files = std::iter::once(&self.kernel).chain(&self.initrd);
-        files.rev().find(|name| !is_url(name))
+        files.rev().find(|name| own_path(name, served).is_some())
     }
+}
+
+/// What `name`, of a file of a target, says of a file beneath boot-images/: all of it, or the path of a URL of this server.
+/// `None` if it is a URL of another server.
+pub fn own_path(name: &str, served: Served) -> Option<&str> {
+    let Some((scheme, rest)) = name.split_once("://") else { return Some(name) };
+    let (port, usual) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (served.http?, HTTP_PORT),
+        "tftp" => (served.tftp?, TFTP_PORT),
+        _ => return None,
+    };
+    let (asked, path) = rest.strip_prefix(SERVER)?.split_once('/')?;
+    let asked = if asked.is_empty() { usual } else { asked.strip_prefix(':')?.parse().ok()? };
+    (asked == port && !path.is_empty()).then_some(path)
 }
 
 /// Whether it is a URL, and not a file beneath boot-images/.
@@ -212,8 +232,24 @@ mod tests {
 
     #[test]
     fn the_last_file_of_a_target_is_one_that_we_serve() {
-        assert_eq!(target("k", &["a", "b"]).last_file().map(|name| &**name), Some("b"));
-        assert_eq!(target("k", &["http://x/b"]).last_file().map(|name| &**name), Some("k"));
-        assert_eq!(target("http://x/k", &[]).last_file(), None);
+        let served = Served { http: Some(8080), tftp: Some(69) };
+        let last = |kernel: &str, initrd: &[&str]| {
+            target(kernel, initrd).last_file(served).map(|name| own_path(name, served).unwrap().to_owned())
+        };
+        assert_eq!(last("k", &["a", "b"]).as_deref(), Some("b"));
+        assert_eq!(last("k", &["http://x/b"]).as_deref(), Some("k"));
+        assert_eq!(last("k", &["HTTP://{server}:8080/{mac}/b?c"]).as_deref(), Some("{mac}/b?c"));
+        assert_eq!(last("tftp://{server}/k", &[]).as_deref(), Some("k"));
+        for elsewhere in [
+            "http://x/k",
+            "http://{server}/k",
+            "https://{server}:8080/k",
+            "http://{server}.x:8080/k",
+            "http://{server}:8080/",
+            "tftp://{server}:70/k",
+        ] {
+            assert_eq!(last(elsewhere, &[]), None, "{elsewhere}");
+        }
+        assert_eq!(own_path("tftp://{server}/k", Served::default()), None, "TFTP is off");
     }
 }

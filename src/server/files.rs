@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::server::known::{Known, KnownMachine};
 use crate::server::subject::Subject;
-use crate::server::targets::{Done, Starts};
+use crate::server::targets::{Done, Sent, Starts};
 use crate::server::templates::{EXTENSION, Templates};
 use crate::server::texts::{self, Making};
 use crate::server::told::Told;
@@ -56,12 +57,17 @@ impl Files {
         self.starts.done(mac, &self.known.at(address))
     }
 
-    /// The machine at `address` was sent the whole of the content `name`: its `once` may be over.
-    pub fn sent(&self, name: &str, address: Ipv4Addr) {
+    /// The machine at `address` was sent the bytes `part` of the content `name`, which is of `size` bytes: its `once` may
+    /// be over.
+    pub fn sent(&self, name: &str, part: Range<u64>, size: u64, address: Ipv4Addr) {
         // Most machines have no `once`, and most names are asked for by those.
-        if self.starts.targets().machines().iter().any(|machine| machine.once.is_some()) {
-            self.starts.sent(name, texts::is_script(name), &self.known.at(address));
+        if !self.starts.targets().machines().iter().any(|machine| machine.once.is_some()) {
+            return;
         }
+        let Ok(name) = BootName::parse(name.as_bytes()) else { return };
+        let asker = self.asker(address, Ipv4Addr::UNSPECIFIED);
+        let is_script = texts::is_script(&name, &asker, &self.starts);
+        self.starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
     }
 
     /// Who asks from `address` at our address `server`.
@@ -202,7 +208,7 @@ fn is_template(open: &OpenFile) -> bool {
 }
 
 /// The names that the machine's own folder may have.
-fn own_names(machine: &KnownMachine) -> Vec<BootName> {
+pub(super) fn own_names(machine: &KnownMachine) -> Vec<BootName> {
     let colons = machine.mac.map(|mac| mac.to_string());
     let hyphens = colons.as_ref().map(|mac| mac.replace(':', "-"));
     let names = [hyphens, colons, machine.serial.clone()];
@@ -386,5 +392,37 @@ mod tests {
         bench.add("lanboot/whoami");
         assert_eq!(whoami(&bench).1, "lanboot/whoami", "a file comes first");
         assert_eq!(bench.files.size("lanboot/whoami2", None), None);
+    }
+    #[test]
+    fn once_of_a_target_that_is_served_by_others_ends_with_the_script_that_the_loader_read() {
+        const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
+        let yaml = format!(
+            "{{dhcp: {{mode: off}}, targets: {{far: {{kernel: 'http://10.0.0.9/linux'}}}}, machines: [{{uuid: {UUID}, boot: \
+             local, once: far}}, {{mac: {OWN}, boot: local, once: far}}]}}"
+        );
+        let by_uuid = KnownMachine { uuid: UUID.parse().ok(), ..KnownMachine::default() };
+        let by_mac = KnownMachine { mac: OWN.parse().ok(), ..KnownMachine::default() };
+        for (machine, asked) in [
+            (&by_uuid, format!("pxelinux.cfg/{UUID}")),
+            (&by_uuid, format!("grub/grub.cfg-{UUID}")),
+            (&by_mac, format!("pxelinux.cfg/01-{OWN}")),
+            (&by_mac, format!("{OWN}/boot.ipxe")),
+            (&by_mac, "pxelinux.cfg/default".to_owned()),
+        ] {
+            let bench = Bench::configured(&yaml, &["01-x", "52-54-00-12-34-57/boot.ipxe"]);
+            bench.known.learn(ADDRESS, machine.clone());
+            let fetch = |asked: &str| {
+                let found = bench.files.find(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER)).unwrap();
+                let (mut bytes, size) = (vec![0; usize::try_from(found.size()).unwrap()], found.size());
+                found.read_at(&mut bytes, 0).unwrap();
+                bench.files.sent(found.name(), 0..size, size, ADDRESS);
+                String::from_utf8(bytes).unwrap()
+            };
+            for another in ["01-x", "52-54-00-12-34-57/boot.ipxe", "lanboot/whoami"] {
+                fetch(another);
+            }
+            assert!(fetch(&asked).contains("10.0.0.9"), "{asked}");
+            assert!(!fetch(&asked).contains("10.0.0.9"), "{asked}: it has had that");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Which machine starts what, and who has had its `once`: remembered in the state folder, in `once.json`.
 //!
-//! `once` is over when the machine has the last file of the target that lanboot serves (of kernel and RAM disks, the
+//! `once` is over when the machine has all of the last file of the target that lanboot serves (of kernel and RAM disks, the
 //! last), or when it says so itself (`POST /<mac>/done`), whichever comes first: a machine whose installer never comes to
 //! its end must not be installed for ever. What was changed is on disk before a POST is answered.
 
@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::boot::facts::Facts;
 use crate::boot::name::BootName;
 use crate::boot::script::Served;
-use crate::boot::target::{Machine, Now, Start, Targets};
+use crate::boot::target::{Machine, Now, Start, Targets, is_url, own_path};
 use crate::config::Config;
+use crate::http;
+use crate::server::files::own_names;
 use crate::server::known::KnownMachine;
 use crate::types::{Escaped, MacAddr};
 
@@ -35,6 +38,8 @@ struct Inner {
     /// By machine, the `once` that it has had.
     had: Mutex<Had>,
     file: Option<PathBuf>,
+    /// By machine, what it has of the last that it needs.
+    begun: Mutex<BTreeMap<String, Begun>>,
     /// What is known to be on the disk. Held while the file is written, so that the last one to write has the latest.
     on_disk: Mutex<BTreeMap<String, String>>,
 }
@@ -44,6 +49,27 @@ struct Had {
     by_machine: BTreeMap<String, String>,
     /// The file could not be read: who has had what is not known, and nobody is installed anew for that.
     unknown: bool,
+}
+
+/// What a machine has of a file, from its first byte on.
+#[derive(Debug)]
+struct Begun {
+    name: BootName,
+    size: u64,
+    reached: u64,
+}
+
+/// What a machine was sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sent<'a> {
+    /// Its name beneath boot-images/.
+    pub name: &'a BootName,
+    /// Which bytes of it.
+    pub part: Range<u64>,
+    /// How many it has.
+    pub size: u64,
+    /// It is a text made to start what the machine is to start.
+    pub is_script: bool,
 }
 
 /// What became of a machine's word that it is done.
@@ -96,8 +122,8 @@ impl Starts {
         let http = config.http.as_ref().map(|http| http.port);
         let served = Served { http, tftp: config.tftp.as_ref().map(|tftp| tftp.port) };
         let on_disk = Mutex::new(had.by_machine.clone());
-        let had = Mutex::new(had);
-        Starts(Arc::new(Inner { targets: config.targets.clone(), served, had, file, on_disk }))
+        let (had, begun) = (Mutex::new(had), Mutex::default());
+        Starts(Arc::new(Inner { targets: config.targets.clone(), served, had, file, begun, on_disk }))
     }
 
     /// All targets and machines.
@@ -139,35 +165,26 @@ impl Starts {
         Ok(if ended { Done::Ended } else { Done::Nothing })
     }
 
-    /// `known` was sent the whole of `file`; `is_script` if that was a text made to start what it is to start. Its `once`
-    /// is over if that is the last that it needs.
-    pub fn sent(&self, file: &str, is_script: bool, known: &KnownMachine) {
+    /// `known` was sent this. Its `once` is over if it has all now of the last that it needs.
+    pub fn sent(&self, sent: &Sent<'_>, known: &KnownMachine) {
+        let file = sent.name;
         let Some(machine) = self.machine(known) else { return };
         let Some(once) = machine.once.as_ref().filter(|_| !self.has_had(machine)) else { return };
         let needed = match once {
-            Start::Target(name) => self.0.targets.get(name).and_then(|target| target.last_file()),
+            Start::Target(name) => {
+                self.0.targets.get(name).and_then(|target| target.last_file(self.0.served))
+            }
             Start::Local | Start::Menu => None,
         };
-        let facts = Facts {
-            server: Ipv4Addr::UNSPECIFIED,
-            ip: None,
-            mac: known.mac,
-            uuid: known.uuid,
-            arch: known.arch,
-            serial: known.serial.clone(),
-            host_name: known.host_name.clone(),
-            machine: Some(machine),
-        };
         let is_last = match needed {
-            None => is_script,
-            Some(name) => {
-                facts.fill(name).ok().and_then(|name| BootName::parse(name.as_bytes()).ok()).is_some_and(
-                    // In the machine's own folder too.
-                    |name| file == name.as_str() || file.ends_with(&format!("/{name}")),
-                )
-            }
+            None => sent.is_script,
+            Some(written) => needed_name(written, self.0.served, machine, known).is_some_and(|name| {
+                // In the machine's own folder too.
+                name == *file || own_names(known).iter().any(|folder| name.within(folder) == *file)
+            }),
         };
-        if !is_last || !self.end_once(machine, &format!("it was sent {file}")) {
+        if !is_last || !self.has_all(machine, sent) || !self.end_once(machine, &format!("it was sent {file}"))
+        {
             return;
         }
         let starts = self.clone();
@@ -184,6 +201,25 @@ impl Starts {
                 "cannot start a thread to write {FILE}: {error}; after a restart, `once` counts again"
             );
         }
+    }
+
+    /// Whether the machine has this from its first byte to its last: parts count where each begins within those before
+    /// it, as when a client goes on with what was broken off.
+    fn has_all(&self, machine: &Machine, sent: &Sent<'_>) -> bool {
+        let Some(key) = key_of(machine) else { return false };
+        let mut begun = self.0.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = begun.get(&key).filter(|begun| begun.name == *sent.name && begun.size == sent.size);
+        let reached = before.map_or(0, |begun| begun.reached);
+        if sent.part.start > reached {
+            return false;
+        }
+        let reached = reached.max(sent.part.end);
+        if reached >= sent.size {
+            begun.remove(&key);
+            return true;
+        }
+        begun.insert(key, Begun { name: sent.name.clone(), size: sent.size, reached });
+        false
     }
 
     fn has_had(&self, machine: &Machine) -> bool {
@@ -236,6 +272,25 @@ impl Starts {
     }
 }
 
+/// The name of a target's file, written so, for this machine.
+fn needed_name(written: &str, served: Served, machine: &Machine, known: &KnownMachine) -> Option<BootName> {
+    let facts = Facts {
+        server: Ipv4Addr::UNSPECIFIED,
+        ip: None,
+        mac: known.mac,
+        uuid: known.uuid,
+        arch: known.arch,
+        serial: known.serial.clone(),
+        host_name: known.host_name.clone(),
+        machine: Some(machine),
+    };
+    let name = facts.fill(own_path(written, served)?).ok()?;
+    if is_url(written) {
+        return BootName::parse(&http::target::name(&format!("/{name}")).ok()?).ok();
+    }
+    BootName::parse(name.as_bytes()).ok()
+}
+
 fn read(file: &Path) -> io::Result<BTreeMap<String, String>> {
     let text = match File::open(file) {
         Ok(file) => io::read_to_string(io::Read::take(file, MAX_FILE))?,
@@ -278,6 +333,17 @@ machines:
         KnownMachine { mac: Some(mac(n)), ..KnownMachine::default() }
     }
 
+    fn send(starts: &Starts, file: &str, n: u8) {
+        send_part(starts, file, 0..9, n);
+    }
+
+    /// A part of a file of 9 bytes.
+    fn send_part(starts: &Starts, file: &str, part: Range<u64>, n: u8) {
+        let name = BootName::parse(file.as_bytes()).unwrap();
+        let is_script = file == "lanboot/boot.ipxe";
+        starts.sent(&Sent { name: &name, part, size: 9, is_script }, &known(n));
+    }
+
     fn now(starts: &Starts, n: u8) -> Now {
         starts.now(starts.machine(&known(n)))
     }
@@ -300,16 +366,18 @@ machines:
         let state = tempfile::tempdir().unwrap();
         let (starts, warning) = Starts::open(&config(YAML, state.path()));
         assert_eq!((warning, now(&starts, 1)), (None, start("debian")));
-        for (file, is_script, n) in [
-            ("lanboot/boot.ipxe", true, 1),
-            ("debian/bios/linux", false, 1),
-            ("other/initrd.gz", false, 1),
-            ("debian/initrd.gz", false, 2),
+        for (file, n) in [
+            ("lanboot/boot.ipxe", 1),
+            ("debian/bios/linux", 1),
+            ("other/initrd.gz", 1),
+            ("rescue/debian/initrd.gz", 1),
+            ("52-54-00-00-00-02/debian/initrd.gz", 1),
+            ("debian/initrd.gz", 2),
         ] {
-            starts.sent(file, is_script, &known(n));
+            send(&starts, file, n);
             assert_eq!(now(&starts, 1), start("debian"), "{file}");
         }
-        starts.sent("52-54-00-00-00-01/debian/initrd.gz", false, &known(1));
+        send(&starts, "52-54-00-00-00-01/debian/initrd.gz", 1);
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         wait_for(state.path(), "52:54:00:00:00:01");
         let (starts, _) = Starts::open(&config(YAML, state.path()));
@@ -321,10 +389,35 @@ machines:
         let state = tempfile::tempdir().unwrap();
         let (starts, _) = Starts::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 2), start("far"));
-        starts.sent("boot.cfg", false, &known(2));
+        send(&starts, "boot.cfg", 2);
         assert_eq!(now(&starts, 2), start("far"));
-        starts.sent("lanboot/boot.ipxe", true, &known(2));
+        send(&starts, "lanboot/boot.ipxe", 2);
         assert_eq!(now(&starts, 2), Now::Usual);
+    }
+
+    #[test]
+    fn a_url_of_this_server_is_a_file_that_it_serves() {
+        let yaml = YAML.replace("http://10.0.0.9/linux", "'http://{server}:8080/{mac}%20x/linux?a'");
+        let starts = Starts::forgetful(&config(&format!("{yaml}http: {{port: 8080}}\n"), Path::new("")));
+        send(&starts, "lanboot/boot.ipxe", 2);
+        assert_eq!(now(&starts, 2), start("far"), "the kernel was not fetched yet");
+        send(&starts, "52:54:00:00:00:02 x/linux", 2);
+        assert_eq!(now(&starts, 2), Now::Usual);
+    }
+
+    #[test]
+    fn once_is_over_when_the_machine_has_the_last_file_from_its_first_byte_to_its_last() {
+        let starts = Starts::forgetful(&config(YAML, Path::new("")));
+        let is_over = |parts: &[Range<u64>]| {
+            parts.iter().for_each(|part| send_part(&starts, "debian/initrd.gz", part.clone(), 1));
+            now(&starts, 1) != start("debian")
+        };
+        assert!(!is_over(&[8..9, 0..0]), "its end alone");
+        assert!(!is_over(&[0..4, 5..9]), "a byte is missing");
+        send_part(&starts, "debian/bios/linux", 4..9, 1);
+        send_part(&starts, "debian/initrd.gz", 4..9, 2);
+        assert!(!is_over(&[]), "of another file, and of another machine");
+        assert!(is_over(&[3..7, 7..9]), "it goes on where it was broken off");
     }
 
     #[test]
@@ -373,7 +466,7 @@ machines:
         let (starts, warning) = Starts::open(&config(YAML, state.path()));
         assert!(warning.is_some_and(|warning| warning.contains("once.json")));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
-        starts.sent("debian/initrd.gz", false, &known(1));
+        send(&starts, "debian/initrd.gz", 1);
         assert!(starts.done(mac(1), &known(1)).is_err(), "it is not written down");
         assert_eq!(std::fs::read_to_string(state.path().join(FILE)).unwrap(), "{\"52:54:");
     }

@@ -58,12 +58,11 @@ pub fn usual(making: Making<'_>, asker: &Asker) -> Option<Result<String, Refusal
     }
 }
 
-/// Whether `name` is one by which a loader asks for what to start.
-pub fn is_script(name: &str) -> bool {
-    let last = name.rsplit('/').next().unwrap_or_default();
-    matches!(last, "boot.ipxe" | "autoexec.ipxe" | "default")
-        || last.starts_with("grub.cfg")
-        || last.starts_with("01-")
+/// Whether `name` is one of which a loader of the machine that asks reads what it is to start: [`own`] makes that text.
+pub fn is_script(name: &BootName, asker: &Asker, starts: &Starts) -> bool {
+    let subject = Subject::of(name, asker, starts);
+    let is_its_own = !subject.is_named || subject.facts.mac == asker.machine.mac;
+    is_its_own && loader_of(subject.rest.as_ref().unwrap_or(name), &subject).is_some()
 }
 
 fn made(making: Making<'_>, loader: Loader, start: &Start) -> Result<String, Refusal> {

@@ -74,8 +74,8 @@ impl Transfers {
         let (limits, ports) = (settings.limits.clone(), settings.ports);
         let (recorder, sent_by) = (recorder.clone(), files.clone());
         let record = move |event: Event| {
-            if let Event::TftpSent { file, peer, .. } = &event {
-                sent_by.sent(file, *peer.ip());
+            if let Event::TftpSent { file, peer, bytes, .. } = &event {
+                sent_by.sent(file, 0..*bytes, *bytes, *peer.ip());
             }
             recorder.record("tftp", &event);
         };

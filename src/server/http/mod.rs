@@ -258,16 +258,17 @@ async fn respond(stream: &TcpStream, request: &Request<'_>, peer: SocketAddrV4, 
         }
     };
     let Answer { status, head, body } = answer(request, &resource, now());
-    let (wanted, to_end) = (body.end - body.start, body.end == resource.size);
+    let (begin, wanted, to_end) = (body.start, body.end - body.start, body.end == resource.size);
     let is_file = request.method == Method::Get && matches!(status, Status::OK | Status::PARTIAL);
     let sent = send::head_and_content(stream, &head, &content, body, service.pace()).await;
     let file = content.name().to_owned();
+    if is_file {
+        let count = sent.map_or_else(|stopped| stopped.bytes, |()| wanted);
+        service.files.sent(&file, begin..begin + count, resource.size, *peer.ip());
+    }
     service.record(&match sent {
         Ok(()) if is_file => {
             let took = began.elapsed();
-            if to_end {
-                service.files.sent(&file, *peer.ip());
-            }
             Event::HttpSent { file, peer, bytes: wanted, to_end, took }
         }
         Ok(()) => Event::HttpAnswered { file, peer, status: status.code() },
