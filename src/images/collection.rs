@@ -59,7 +59,7 @@ impl Collection {
     }
 
     /// Puts the files there, all of them or, if one cannot be, none; then records them. What a person put there or
-    /// changed is replaced only by `force`.
+    /// changed is replaced only by `force`. If the disk fails between two files, those that are there are recorded.
     ///
     /// # Errors
     /// Such files are in the way; a name is lanboot's own; what the disk says.
@@ -80,18 +80,29 @@ impl Collection {
             ));
         }
         let added = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let mut done = Vec::new();
+        // All that is likely to fail comes before the first file has its name.
+        let mut prepared = Vec::new();
         for (item, outcome) in items.into_iter().zip(outcomes) {
+            let is_new = outcome != Some(Outcome::Unchanged);
+            let place = if is_new { Some(self.staging.prepare(&item.draft, &item.name)?) } else { None };
+            prepared.push((item, outcome, place));
+        }
+        let mut done = Vec::new();
+        let mut failed = Ok(());
+        for (item, outcome, place) in prepared {
             let (sha256, size) = item.draft.digest();
-            if outcome != Some(Outcome::Unchanged) {
-                self.staging.publish(item.draft, &item.name)?;
+            if let Some(place) = place {
+                failed = self.staging.publish_at(&place, item.draft, &item.name);
+                if failed.is_err() {
+                    break;
+                }
             }
             let entry = Entry { sha256, size, added: added.clone(), origin: item.origin };
             self.manifest.files.insert(item.name.as_str().to_owned(), entry);
             done.push((item.name, size, outcome.unwrap_or(Outcome::Changed)));
         }
-        self.manifest.save(&mut self.staging)?;
-        Ok(done)
+        let saved = self.manifest.save(&mut self.staging);
+        failed.and(saved).map(|()| done)
     }
 
     /// What is going to become of `item`; `None` if something is in its way that is not lanboot's.
@@ -134,6 +145,35 @@ mod tests {
         });
         let items = items.collect();
         Ok(collection.put(items, force)?.into_iter().map(|(_, _, outcome)| outcome).collect())
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_leaves_nothing_of_the_others() {
+        let base = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (base.path().join("images"), base.path().join("elsewhere"));
+        let mut all = Collection::open(&root).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        symlink(&elsewhere, root.join("installer")).unwrap();
+        fs::write(root.join("file"), "by hand").unwrap();
+        for bad in ["installer/linux", "file/linux"] {
+            let error = put(&mut all, &[("new", "1"), (bad, "1")], true).unwrap_err();
+            assert!(error.contains("cannot write") && error.contains(bad), "{error}");
+            assert!(!root.join("new").exists(), "all or none");
+        }
+        fs::remove_file(root.join("installer")).unwrap();
+        let both = [("new", "1"), ("installer/linux", "1")];
+        assert_eq!(put(&mut all, &both, false), Ok(vec![Outcome::Added; 2]));
+    }
+
+    #[test]
+    fn what_is_there_when_the_disk_fails_is_recorded() {
+        let base = tempfile::tempdir().unwrap();
+        let mut all = Collection::open(base.path()).unwrap();
+        // That the second is in the way of itself is seen only when it is to have its name.
+        let error = put(&mut all, &[("new", "1"), ("a", "1"), ("a/b", "1")], false).unwrap_err();
+        assert!(error.contains("cannot write"), "{error}");
+        assert_eq!(Manifest::load(base.path()).unwrap().files.keys().collect::<Vec<_>>(), ["new"]);
+        assert_eq!(put(&mut all, &[("new", "2")], false), Ok(vec![Outcome::Changed]));
     }
 
     #[test]

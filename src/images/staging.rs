@@ -7,9 +7,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, unlinkat};
 use sha2::{Digest, Sha256};
 
 use super::folder::{Folder, LIST};
@@ -41,6 +41,10 @@ pub struct Draft {
     digest: Sha256,
     size: u64,
 }
+
+/// Where a draft gets its name: the folder, held open.
+#[derive(Debug)]
+pub struct Place(OwnedFd);
 
 impl Staging {
     /// Takes the folder `root`, which is made if it is not there, and removes what a killed run left in it.
@@ -98,19 +102,45 @@ impl Staging {
     ///
     /// # Errors
     /// What the disk says; a folder has that name; a symlink on the way leads out of boot-images/.
-    pub fn publish(&self, mut draft: Draft, name: &BootName) -> Result<(), String> {
-        let done = self.rename(&draft, name);
-        done.map_err(|error| format!("cannot write {}: {error}", self.path.join(name.as_str()).display()))?;
-        draft.temporary.clear();
-        Ok(())
+    pub fn publish(&self, draft: Draft, name: &BootName) -> Result<(), String> {
+        let place = self.prepare(&draft, name)?;
+        self.publish_at(&place, draft, name)
     }
 
-    fn rename(&self, draft: &Draft, name: &BootName) -> io::Result<()> {
-        draft.file.sync_all()?;
-        let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
-        let parent = self.make_folder(folder)?;
-        renameat(&self.root, draft.temporary.as_str(), &parent, last)?;
-        Ok(fsync(&parent)?)
+    /// Does what can fail of publishing the draft, but for giving it its name: it is durable, and its folder is there, can
+    /// be written to, and is on the same disk.
+    ///
+    /// # Errors
+    /// As [`Staging::publish`].
+    pub fn prepare(&self, draft: &Draft, name: &BootName) -> Result<Place, String> {
+        let open = || {
+            draft.file.sync_all()?;
+            let (folder, _) = split(name);
+            let folder = self.make_folder(folder)?;
+            faccessat(&folder, ".", AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::empty())?;
+            // Folders, because a union mount tells of a file where it really is.
+            if fstat(&folder)?.st_dev != fstat(&self.root)?.st_dev {
+                return Err(Errno::EXDEV.into());
+            }
+            Ok(Place(folder))
+        };
+        open().map_err(|error| self.cannot_publish(name, &error))
+    }
+
+    /// Gives the draft its name in the place that was prepared for it.
+    ///
+    /// # Errors
+    /// As [`Staging::publish`].
+    pub fn publish_at(&self, place: &Place, mut draft: Draft, name: &BootName) -> Result<(), String> {
+        let (_, last) = split(name);
+        renameat(&self.root, draft.temporary.as_str(), &place.0, last)
+            .map_err(|errno| self.cannot_publish(name, &errno.into()))?;
+        draft.temporary.clear();
+        fsync(&place.0).map_err(|errno| self.cannot_publish(name, &errno.into()))
+    }
+
+    fn cannot_publish(&self, name: &BootName, error: &io::Error) -> String {
+        format!("cannot write {}: {error}", self.path.join(name.as_str()).display())
     }
 
     /// Opens the folder `path`, making what is not there.
@@ -128,6 +158,11 @@ impl Staging {
         }
         Ok(folder)
     }
+}
+
+/// The folder of a name, and what it is called there.
+fn split(name: &BootName) -> (&str, &str) {
+    name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()))
 }
 
 impl Draft {
