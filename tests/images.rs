@@ -491,7 +491,8 @@ fn a_file_and_a_download_are_recorded_and_held_to_their_sum() {
     }
     let (lab, folder) = empty();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/dir/loader.efi?x=1", server.local_addr().unwrap());
+    let place = format!("{}/dir/loader.efi", server.local_addr().unwrap());
+    let url = format!("http://user:secret@{place}?token=secret");
     // The third answer promises more than it sends.
     let answers = [
         "200 OK\r\nContent-Length: 3",
@@ -531,7 +532,7 @@ fn a_file_and_a_download_are_recorded_and_held_to_their_sum() {
     let sum = hex(b"mine").to_uppercase();
     assert_eq!(run(&["add", own.to_str().unwrap(), "--sha256", &sum]).2, 0);
     let manifest: serde_json::Value = serde_json::from_slice(&files(&folder)["manifest.json"]).unwrap();
-    assert_eq!(manifest["files"]["loader.efi"]["origin"]["url"], url);
+    assert_eq!(manifest["files"]["loader.efi"]["origin"]["url"], format!("http://{place}"));
     assert_eq!(manifest["files"]["own.efi"]["origin"]["path"], own.canonicalize().unwrap().to_str().unwrap());
     for name in ["../x", "manifest.json", ".lanboot-add-1-1", ""] {
         assert_ne!(run(&["add", own.to_str().unwrap(), "--name", name]).2, 0, "{name}");

@@ -36,6 +36,15 @@ pub fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
+/// `url` without what may be a secret: who downloads it, the query, and the fragment.
+pub fn without_secrets(url: &str) -> String {
+    let bare = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = bare.split_once("://") else { return bare.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
 /// Downloads `url`. Redirects are followed, but none from HTTPS to HTTP.
 ///
 /// # Errors
@@ -96,5 +105,22 @@ fn pour(from: &mut impl Read, draft: &mut Draft, progress: &Progress) -> Result<
             .write_all(chunk.get(..read).unwrap_or_default())
             .map_err(|error| format!("cannot write: {error}"))?;
         progress.add(read);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_url_may_have_of_secrets_goes() {
+        for (url, bare) in [
+            ("http://x/y/z.efi", "http://x/y/z.efi"),
+            ("https://user:secret@x:8443/y?token=secret#f", "https://x:8443/y"),
+            ("https://user@x?a", "https://x"),
+            ("http://x/a@b", "http://x/a@b"),
+        ] {
+            assert_eq!(without_secrets(url), bare, "{url}");
+        }
     }
 }

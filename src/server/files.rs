@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::boot::name::BootName;
 use crate::event::Refusal;
-use crate::images::{Catalog, Content, OpenFile};
+use crate::images::{Catalog, Content, OpenFile, manifest};
 use crate::server::known::{Known, KnownMachine};
 use crate::server::subject::Subject;
 use crate::server::targets::{Done, Sent, Starts};
@@ -87,7 +87,7 @@ impl Files {
     /// 7. a file whose name differs in ASCII case alone ([`Catalog::open_in_any_case`]), in the order of 1, 3 and 6.
     ///
     /// Where it says file, a template comes next: the file of that name with `.j2` at its end, rendered. Templates
-    /// themselves cannot be asked for.
+    /// themselves cannot be asked for, and `manifest.json` neither.
     ///
     /// A machine never gets another machine's file, or one of another folder, for a name that it asks for with a
     /// folder: a Raspberry Pi takes `<serial>/start4.elf` being missing as the sign to ask for `start4.elf` itself.
@@ -166,8 +166,8 @@ impl Files {
 
     /// The file `name`, or else its template.
     fn open(&self, name: &BootName) -> Result<Option<OpenFile>, Refusal> {
-        // What a template has for other machines is not shown.
-        if name.as_str().to_ascii_lowercase().ends_with(EXTENSION) {
+        // What a template has for other machines is not shown, nor where the files came from.
+        if name.as_str().to_ascii_lowercase().ends_with(EXTENSION) || name.as_str() == manifest::NAME {
             return Ok(None);
         }
         match self.catalog.open_file(name) {
@@ -184,7 +184,8 @@ impl Files {
     }
 
     fn open_in_any_case(&self, name: &BootName) -> Option<OpenFile> {
-        let file = self.catalog.open_in_any_case(name).filter(|open| !is_template(open));
+        let file = self.catalog.open_in_any_case(name);
+        let file = file.filter(|open| !is_template(open) && open.name != manifest::NAME);
         file.or_else(|| self.catalog.open_in_any_case(&template_of(name)?))
     }
 
@@ -315,6 +316,16 @@ mod tests {
         for asked in ["%2e%2e/secret", "sub", "SUB", "fifo", "FIFO", "/etc/passwd", "none ", "none\0"] {
             assert_eq!(bench.get(asked.as_bytes()), Err(Refusal::NotFound), "{asked:?}");
         }
+    }
+
+    #[test]
+    fn where_the_files_came_from_is_not_told() {
+        let bench = Bench::with(&["manifest.json", "sub/manifest.json"]);
+        for asked in ["manifest.json", "//manifest.json", "MANIFEST.JSON", "manifest.json "] {
+            assert_eq!(bench.get(asked.as_bytes()), Err(Refusal::NotFound), "{asked}");
+        }
+        assert_eq!(bench.files.size("manifest.json", None), None);
+        assert_eq!(bench.get(b"sub/manifest.json").as_deref(), Ok("sub/manifest.json"), "another file");
     }
 
     #[test]

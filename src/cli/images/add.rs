@@ -137,7 +137,7 @@ fn file(
     let mut draft = collection.draft()?;
     let origin = if fetch::is_url(from) {
         fetch::download(from, &mut draft)?;
-        origin(from.to_owned())
+        origin(fetch::without_secrets(from))
     } else {
         fetch::copy(Path::new(from), &mut draft)?;
         let path = Path::new(from).canonicalize().unwrap_or_else(|_| from.into());

@@ -10,6 +10,7 @@ use crate::boot::name::BootName;
 use crate::images::apt::{Apt, Candidate, Request};
 use crate::images::collection::{Collection, Item};
 use crate::images::deb::{self, Control, Wanted};
+use crate::images::fetch;
 use crate::images::manifest::{Origin, Package};
 use crate::images::progress::Progress;
 use crate::images::sets::{DebArch, Set, SetFile};
@@ -92,7 +93,7 @@ fn download(
     let opened = opened.into_iter().zip(wanted).map(|(file, (candidate, wanted))| Opened {
         file,
         bytes: candidate.size,
-        from: candidate.url,
+        from: fetch::without_secrets(&candidate.url),
         sha256: candidate.sha256,
         distribution: candidate.distribution,
         wanted,
