@@ -78,8 +78,8 @@ const BACKLOG: i32 = 1024;
 const HEAD_ROOM: usize = 1024;
 /// Pause before connections are accepted again after that failed, as it does when no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long, and how many bytes, a refused client is listened to, so that it reads the answer: closing a connection on
-/// which something is unread resets it (RFC 9112 section 9.6).
+/// How long, and how many bytes, a client is listened to after the last answer, so that it reads that: closing a connection
+/// on which something is unread resets it (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -205,8 +205,11 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) 
         }
         request.keep_alive &= !service.stopping.is_closing();
         let keep_alive = request.keep_alive;
-        if !respond(&stream, &request, peer, service).await || !keep_alive || service.stopping.is_closing() {
+        if !respond(&stream, &request, peer, service).await {
             return;
+        }
+        if !keep_alive || service.stopping.is_closing() {
+            return linger(&mut stream).await;
         }
         buffer.drain(..length);
     }

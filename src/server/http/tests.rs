@@ -124,6 +124,27 @@ async fn http_1_0_clients_get_the_file_and_the_end_of_the_connection() {
 }
 
 #[tokio::test]
+async fn rfc9112_9_6_what_comes_after_the_last_request_does_not_cut_the_answer_off() {
+    const LARGE: usize = 64 << 20;
+    let site = Site::new(SHORT);
+    for (asked, later) in [
+        ("GET /large HTTP/1.0\r\n\r\n\r\n", ""),
+        ("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "\r\n"),
+    ] {
+        let mut stream = site.connect().await;
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let mut begin = [0; 1000];
+        stream.read_exact(&mut begin).await.unwrap();
+        stream.write_all(later.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        // A client that is not as fast as the server.
+        sleep(Duration::from_millis(20)).await;
+        let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.unwrap();
+        assert!(read.is_ok() && bytes.len() > LARGE - begin.len(), "{asked}: {read:?} {}", bytes.len());
+    }
+}
+
+#[tokio::test]
 async fn slowloris_is_closed_after_the_head_timeout_and_holds_up_nobody() {
     let site = Site::new(SHORT);
     let mut silent = site.connect().await;
