@@ -327,7 +327,7 @@ fn a_target_is_started_once_over_http_until_the_machine_says_that_it_is_done() {
     let url = format!("http://127.0.0.1:{}/linux", lab.http);
     assert!(script().contains(&url), "{}", script());
     for _ in 0..2 {
-        assert_eq!(status(&lab, &["-X", "POST"], "/02:00:00:00:00:09/done"), "204");
+        assert_eq!(status(&lab, &["-X", "POST"], "//02:00:00:00:00:09//done"), "204");
         assert!(!script().contains(&url), "it was to start that once: {}", script());
     }
     assert_eq!(status(&lab, &["-X", "POST"], "/02:00:00:00:00:10/done"), "404");

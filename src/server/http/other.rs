@@ -8,8 +8,9 @@ use std::net::SocketAddrV4;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Extension, Path};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use hyper::server::conn::http1;
@@ -54,9 +55,26 @@ pub(super) async fn converse(stream: TcpStream, begun: Vec<u8>, peer: SocketAddr
 }
 
 fn router() -> Router {
-    let done = post(done).fallback(not_allowed);
+    let done = post(done).fallback(not_allowed_there);
     let limit = DefaultBodyLimit::max(usize::try_from(BODY_LIMIT).unwrap_or(usize::MAX));
-    Router::new().route("/{mac}/done", done).fallback(not_allowed).layer(limit)
+    let routes = Router::new().route("/{mac}/done", done).fallback(not_allowed).layer(limit);
+    // A layer sees a request before the routes only from outside of them.
+    Router::new().fallback_service(routes).layer(map_request(collapse))
+}
+
+/// `//` is the same as `/`, as it is for files.
+async fn collapse(mut request: Request) -> Request {
+    let uri = request.uri();
+    if uri.path().contains("//") {
+        let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut whole = uri.clone().into_parts();
+        whole.path_and_query = format!("/{}{query}", parts.join("/")).parse().ok();
+        if let Ok(collapsed) = Uri::from_parts(whole) {
+            *request.uri_mut() = collapsed;
+        }
+    }
+    request
 }
 
 /// A machine says that it is done with what it was to start once. It may say it again.
@@ -92,24 +110,39 @@ async fn not_allowed(
     uri: Uri,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    refuse(
-        &asked,
-        &uri,
-        match body {
-            Err(rejected) if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE => HttpRefusal::BodyTooLarge,
-            Err(_) => HttpRefusal::BadRequest,
-            Ok(_) => HttpRefusal::Method,
-        },
-    )
+    refuse_method(&asked, &uri, body, "GET, HEAD")
+}
+
+/// Where a machine says that it is done; a GET there finds no file.
+async fn not_allowed_there(
+    Extension(asked): Extension<Asked>,
+    uri: Uri,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    refuse_method(&asked, &uri, body, "GET, HEAD, POST")
+}
+
+fn refuse_method(
+    asked: &Asked,
+    uri: &Uri,
+    body: Result<Bytes, BytesRejection>,
+    allowed: &'static str,
+) -> Response {
+    let reason = match body {
+        Err(rejected) if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE => HttpRefusal::BodyTooLarge,
+        Err(_) => HttpRefusal::BadRequest,
+        Ok(_) => HttpRefusal::Method,
+    };
+    let mut response = refuse(asked, uri, reason);
+    if reason == HttpRefusal::Method {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
+    response
 }
 
 fn refuse(asked: &Asked, uri: &Uri, reason: HttpRefusal) -> Response {
     asked.service.refused(&uri.to_string(), asked.peer, reason);
     let (status, why) = told(reason);
     let status = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut response = (status, format!("{why}\n")).into_response();
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
-    response
+    (status, format!("{why}\n")).into_response()
 }

@@ -257,6 +257,9 @@ async fn files_are_only_read() {
         assert!(answer.to_ascii_lowercase().contains("\r\nallow: get, head\r\n"), "{answer}");
     }
     assert_eq!(std::fs::read_to_string(site.path().join("x")).unwrap(), "content");
+    let done =
+        site.exchange("PUT /52:54:00:12:34:56/done HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(done.starts_with("HTTP/1.1 405 ") && done.contains("\r\nallow: GET, HEAD, POST\r\n"), "{done}");
     let garbage = site.exchange("\x16\x03\x01\x02\0\x01\0\x01\r\n\r\n").await;
     assert!(garbage.starts_with("HTTP/1.1 400 "), "reason=bad_request, TLS: {garbage}");
 }
@@ -265,7 +268,9 @@ async fn files_are_only_read() {
 #[tokio::test]
 async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
     let site = Site::new(SHORT);
-    for path in ["/52:54:00:12:34:56/done", "/nobody/done"] {
+    for path in
+        ["/52:54:00:12:34:56/done", "//52:54:00:12:34:56//done", "/52%3a54:00:12:34:56/done", "/nobody/done"]
+    {
         let answer =
             site.exchange(&format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
