@@ -323,6 +323,8 @@ fn a_target_is_started_once_over_http_until_the_machine_says_that_it_is_done() {
     let serving = lab.serve(&["serve"]);
     assert_eq!(body(&lab, &[], "/seed.cfg"), b"url=http://127.0.0.1/\n");
     assert_eq!(status(&lab, &[], "/seed.cfg.j2"), "404");
+    fs::write(lab.path().join("boot-images/seed.json.j2"), "{}").unwrap();
+    assert!(head(&lab, "/seed.json").contains("\r\nContent-Type: application/json\r\n"));
     let script = || String::from_utf8(body(&lab, &[], "/02:00:00:00:00:09/boot.ipxe")).unwrap();
     let url = format!("http://127.0.0.1:{}/linux", lab.http);
     assert!(script().contains(&url), "{}", script());

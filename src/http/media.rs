@@ -20,7 +20,7 @@ const TYPES: &[(&str, &str)] = &[
     ("ign", "application/vnd.coreos.ignition+json"),
 ];
 
-/// Text made for a machine.
+/// Text.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 /// Anything else.
 const BYTES: &str = "application/octet-stream";
@@ -33,6 +33,14 @@ pub fn of(name: &str) -> &'static str {
     let Some((_, ending)) = file.rsplit_once('.') else { return BYTES };
     let known = TYPES.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known));
     known.map_or(BYTES, |(_, kind)| kind)
+}
+
+/// The content type of the text `name`, made for a machine.
+pub fn of_text(name: &str) -> &'static str {
+    match of(name) {
+        BYTES => TEXT,
+        known => known,
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +58,6 @@ mod tests {
         for bytes in ["vmlinuz", "folder.efi/kernel", "undionly.kpxe", "efi", ""] {
             assert_eq!(of(bytes), "application/octet-stream", "{bytes}");
         }
+        assert_eq!((of_text("ks"), of_text("a/seed.json")), (TEXT, "application/json"));
     }
 }

@@ -301,7 +301,9 @@ fn open(
             let validators = Validators::of_file(*size, meta.ino(), meta.mtime(), meta.mtime_nsec(), now());
             Resource { size: *size, media: media::of(name), validators: Some(validators) }
         }
-        Content::Text(_) => Resource { size: content.size(), media: media::TEXT, validators: None },
+        Content::Text(text) => {
+            Resource { size: content.size(), media: media::of_text(&text.name), validators: None }
+        }
     };
     Ok((content, resource))
 }
