@@ -25,4 +25,4 @@ pub mod target;
 pub use answer::{Answer, Resource, answer};
 pub use condition::{Validators, date};
 pub use head::{Status, refusal};
-pub use request::{BadHead, HEAD_LIMIT, Method, Request, head_length};
+pub use request::{BadHead, HEAD_LIMIT, Method, Request, as_known_version, head_length};

@@ -60,6 +60,17 @@ pub fn head_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Makes a later minor version of HTTP/1 the last one that is known: as that its requests are to be read (RFC 9110
+/// section 2.5).
+pub fn as_known_version(head: &mut [u8]) {
+    let mut lines = head.split_mut(|byte| *byte == b'\n');
+    let Some(line) = lines.find(|line| line.iter().any(|byte| *byte != b'\r')) else { return };
+    let line = if let [line @ .., b'\r'] = line { line } else { line };
+    if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = line {
+        *minor = b'1';
+    }
+}
+
 impl<'a> Request<'a> {
     /// Reads `head`, as long as [`head_length`] says.
     pub fn parse(head: &'a [u8]) -> Result<Request<'a>, BadHead> {
@@ -127,7 +138,9 @@ impl<'a> Request<'a> {
     /// RFC 9112 section 6.
     fn announces_body(&self) -> bool {
         self.all("transfer-encoding").next().is_some()
-            || self.all("content-length").any(|length| length.iter().any(|byte| *byte != b'0'))
+            || self
+                .all("content-length")
+                .any(|length| length.is_empty() || length.iter().any(|byte| *byte != b'0'))
     }
 }
 
@@ -147,6 +160,30 @@ mod tests {
     }
 
     #[test]
+    fn a_later_minor_version_is_read_as_the_last_one_that_is_known() {
+        let read = |head: &str| {
+            let mut head = head.as_bytes().to_vec();
+            as_known_version(&mut head);
+            String::from_utf8(head).unwrap()
+        };
+        assert_eq!(
+            read("\r\nGET /1.9 HTTP/1.2\r\nX: HTTP/1.2\r\n\r\n"),
+            "\r\nGET /1.9 HTTP/1.1\r\nX: HTTP/1.2\r\n\r\n"
+        );
+        assert_eq!(read("GET / HTTP/1.9\n\n"), "GET / HTTP/1.1\n\n");
+        for same in [
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "GET / HTTP/1.22\r\n\r\n",
+            "\r\n",
+            "",
+        ] {
+            assert_eq!(read(same), same);
+        }
+    }
+
+    #[test]
     fn a_body_is_what_is_announced() {
         let has_body = |fields: &str| {
             let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
@@ -155,5 +192,6 @@ mod tests {
         assert!(!has_body("") && !has_body("Content-Length: 0\r\n"));
         assert!(has_body("Content-Length: 1\r\n") && has_body("Transfer-Encoding: chunked\r\n"));
         assert!(has_body("Content-Length: 0\r\nContent-Length: 5\r\n") && has_body("Content-Length: x\r\n"));
+        assert!(has_body("Content-Length:\r\n"), "who reads bodies says that it is none");
     }
 }

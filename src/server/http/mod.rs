@@ -27,8 +27,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::event::{Event, HttpRefusal};
 use crate::http::{
-    Answer, BadHead, HEAD_LIMIT, Method, Request, Resource, Status, Validators, answer, date, head_length,
-    media, refusal, target,
+    Answer, BadHead, HEAD_LIMIT, Method, Request, Resource, Status, Validators, answer, as_known_version,
+    date, head_length, media, refusal, target,
 };
 use crate::images::{Content, OpenFile};
 use crate::server::files::Files;
@@ -192,6 +192,7 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) 
             Err(reason) => return refuse_and_close(stream, peer, reason, service).await,
         };
         is_first = false;
+        as_known_version(&mut buffer[..length]);
         let mut request = match Request::parse(&buffer[..length]) {
             Ok(request) => request,
             Err(bad) => return refuse_and_close(stream, peer, bad.into(), service).await,

@@ -115,6 +115,27 @@ async fn one_connection_answers_many_requests_also_in_advance() {
 }
 
 #[tokio::test]
+async fn rfc9110_2_5_a_later_minor_version_is_read_as_http_1_1() {
+    let site = Site::new(SHORT);
+    let get = site.exchange("GET /x HTTP/1.2\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(get.starts_with("HTTP/1.1 200 OK\r\n") && get.ends_with("content"), "{get}");
+    let post = site.exchange("POST /x HTTP/1.2\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+    let other = site.exchange("GET /x HTTP/2.0\r\nHost: x\r\n\r\n").await;
+    assert!(other.starts_with("HTTP/1.1 400 "), "{other}");
+}
+
+#[tokio::test]
+async fn rfc9112_6_3_a_length_that_is_no_number_is_bad_and_ends_the_connection() {
+    let site = Site::new(SHORT);
+    for length in ["", " ", " x", " 0x", " 1,2"] {
+        let answer =
+            site.exchange(&format!("GET /x HTTP/1.1\r\nHost: x\r\nContent-Length:{length}\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{length:?}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn http_1_0_clients_get_the_file_and_the_end_of_the_connection() {
     let site = Site::new(SHORT);
     let answer = site.exchange("GET /x HTTP/1.0\r\n\r\n").await;
