@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::images::Catalog;
-use crate::server::known::Known;
+use crate::server::known::{Known, KnownMachine};
+use crate::server::targets::Starts;
 
 const SHORT: Patience = Patience {
     head: Duration::from_millis(300),
@@ -28,11 +29,15 @@ struct Site {
 
 impl Site {
     fn new(patience: Patience) -> Site {
+        Site::with(patience, |catalog| Files::new(catalog, Known::default()))
+    }
+
+    fn with(patience: Patience, files: impl FnOnce(Catalog) -> Files) -> Site {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("x"), "content").unwrap();
         std::fs::write(folder.path().join("empty"), "").unwrap();
         File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
-        let files = Files::new(Catalog::open(folder.path()).unwrap(), Known::default());
+        let files = files(Catalog::open(folder.path()).unwrap());
         let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let service = Service::new(files, Recorder::default(), patience);
@@ -283,6 +288,26 @@ async fn files_are_only_read() {
     assert!(done.starts_with("HTTP/1.1 405 ") && done.contains("\r\nallow: GET, HEAD, POST\r\n"), "{done}");
     let garbage = site.exchange("\x16\x03\x01\x02\0\x01\0\x01\r\n\r\n").await;
     assert!(garbage.starts_with("HTTP/1.1 400 "), "reason=bad_request, TLS: {garbage}");
+}
+
+/// The end of a file alone is not the file: curl's `-r -1`.
+#[tokio::test]
+async fn once_is_over_over_http_with_all_of_the_last_file() {
+    let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: x}}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: t}]}";
+    let starts = Starts::forgetful(&crate::config::load(yaml).unwrap());
+    let known = Known::default();
+    let machine = KnownMachine { mac: "02:00:00:00:00:01".parse().ok(), ..KnownMachine::default() };
+    known.learn(Ipv4Addr::LOCALHOST, machine);
+    let site = Site::with(SHORT, |catalog| Files::new(catalog, known).starting(starts));
+    let part = |range: &str| {
+        format!("GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nRange: bytes={range}\r\n\r\n")
+    };
+    let script = get("/boot.ipxe").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    for (asked, is_over) in [("-1", false), ("0-3", false), ("5-", false), ("4-", true)] {
+        assert!(site.exchange(&part(asked)).await.starts_with("HTTP/1.1 206 "));
+        let script = site.exchange(&script).await;
+        assert_eq!(!script.contains("kernel "), is_over, "{asked}: {script}");
+    }
 }
 
 /// What it ends is tested with what remembers it, in server/targets.rs, and over the real binary in tests/serve_http.rs.
