@@ -207,6 +207,21 @@ fn rfc9110_8_8_2_1_a_date_later_than_now_is_not_sent() {
 }
 
 #[test]
+fn rfc9110_8_8_2_2_a_date_means_one_version_when_its_second_is_over() {
+    let at = |now: i64, fields: &[&str]| {
+        let validators = Validators::of_file(SIZE, 7, MODIFIED, 5, date(now));
+        ask(&Resource { validators: Some(validators), ..file() }, &request("GET", fields))
+    };
+    let range = ["Range: bytes=10-19", &format!("If-Range: {MODIFIED_TEXT}")];
+    assert_eq!(field(&at(MODIFIED, &[]).head, "Last-Modified"), None);
+    assert_eq!(at(MODIFIED, &range).status, Status::OK, "it may be changed once more in that second");
+    assert_eq!(field(&at(MODIFIED + 1, &[]).head, "Last-Modified").as_deref(), Some(MODIFIED_TEXT));
+    assert_eq!(at(MODIFIED + 1, &range).status, Status::PARTIAL);
+    let earlier = "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT";
+    assert_eq!(at(MODIFIED, &[earlier]).status, Status::PRECONDITION_FAILED, "it is another one than before");
+}
+
+#[test]
 fn rfc9110_8_8_3_the_tag_changes_with_the_file() {
     let tag = |size, inode, seconds, nanoseconds| {
         Validators::of_file(size, inode, seconds, nanoseconds, now()).etag

@@ -62,9 +62,9 @@ pub fn answer(request: &Request<'_>, resource: &Resource, now: HttpDate) -> Answ
         _ => {}
     }
     head.field("Accept-Ranges", "bytes");
-    if let Some(Validators { etag, modified }) = validators {
+    if let Some(Validators { etag, modified, is_settled }) = validators {
         head.field("ETag", etag);
-        if let Some(modified) = modified {
+        if let Some(modified) = modified.filter(|_| *is_settled) {
             head.field("Last-Modified", modified);
         }
     }

@@ -13,6 +13,9 @@ pub struct Validators {
     pub etag: String,
     /// When the file was changed last; `None` where that is later than now, which must not be sent (section 8.8.2.1).
     pub modified: Option<HttpDate>,
+    /// The second of `modified` is over: a file that is changed once more has another date. Before that a date could mean
+    /// two versions, so it is not told, nor is a range sent for it (section 8.8.2.2).
+    pub is_settled: bool,
 }
 
 impl Validators {
@@ -20,7 +23,8 @@ impl Validators {
     /// 1970, when it is `now`.
     pub fn of_file(size: u64, inode: u64, seconds: i64, nanoseconds: i64, now: HttpDate) -> Validators {
         let etag = format!("\"{size:x}-{seconds:x}.{nanoseconds:x}-{inode:x}\"");
-        Validators { etag, modified: Some(date(seconds)).filter(|modified| *modified <= now) }
+        let modified = Some(date(seconds)).filter(|modified| *modified <= now);
+        Validators { etag, modified, is_settled: date(seconds) < now }
     }
 }
 
@@ -72,7 +76,8 @@ pub(super) fn range_counts(request: &Request<'_>, file: Option<&Validators>) -> 
     let mut all = request.all("if-range");
     let Some(value) = all.next() else { return true };
     let Some(file) = file.filter(|_| all.next().is_none()) else { return false };
-    value == file.etag.as_bytes() || read_date(value).is_some_and(|date| Some(date) == file.modified)
+    let is_date = || file.is_settled && read_date(value).is_some_and(|date| Some(date) == file.modified);
+    value == file.etag.as_bytes() || is_date()
 }
 
 fn read_date(value: &[u8]) -> Option<HttpDate> {
