@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::config::Config;
 use crate::images::Catalog;
 use crate::server::known::{Known, KnownMachine};
 use crate::server::targets::Starts;
@@ -288,6 +289,25 @@ async fn files_are_only_read() {
     assert!(done.starts_with("HTTP/1.1 405 ") && done.contains("\r\nallow: GET, HEAD, POST\r\n"), "{done}");
     let garbage = site.exchange("\x16\x03\x01\x02\0\x01\0\x01\r\n\r\n").await;
     assert!(garbage.starts_with("HTTP/1.1 400 "), "reason=bad_request, TLS: {garbage}");
+}
+
+#[tokio::test]
+async fn a_machine_is_told_that_it_is_done_when_that_is_on_the_disk_and_not_before() {
+    let base = tempfile::tempdir().unwrap();
+    let state = base.path().join("state");
+    let yaml = "{dhcp: {mode: off}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: menu}]}";
+    let config = Config { state: state.clone(), ..crate::config::load(yaml).unwrap() };
+    let (starts, _) = Starts::open(&config);
+    let site = Site::with(SHORT, |catalog| Files::new(catalog, Known::default()).starting(starts));
+    let done = "POST /02:00:00:00:00:01/done HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    std::fs::write(&state, "in the way").unwrap();
+    for _ in 0..2 {
+        let answer = site.exchange(done).await;
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    }
+    std::fs::remove_file(&state).unwrap();
+    let answer = site.exchange(done).await;
+    assert!(answer.starts_with("HTTP/1.1 204 ") && state.join("once.json").exists(), "{answer}");
 }
 
 /// The end of a file alone is not the file: curl's `-r -1`.
