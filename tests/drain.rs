@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use lab::{Lab, Serving, content};
+use lab::{Lab, Serving, content, lease};
 use lanboot::server::drain;
 use lanboot::wire::tftp::{Mode, Options, Packet, Request};
+use nix::sys::signal::Signal;
 
 mod common;
 #[path = "common/lab.rs"]
@@ -114,6 +115,21 @@ fn a_second_signal_ends_at_once() {
     assert!(has(&lines, "by HTTP after ") && has(&lines, "reason=server_stops"), "{lines:#?}");
     assert!(has(&lines, "lanboot stops"), "{lines:#?}");
     drop((stuck, asked));
+}
+
+/// `kill -HUP`, or a terminal that closes.
+#[test]
+fn a_hangup_is_told_of_and_ends_nothing() {
+    let lab = lab();
+    let serving = lab.serve(&["serve"]);
+    serving.signal(Signal::SIGHUP);
+    let line = serving.wait_for("the configuration is read at start only: restart lanboot");
+    assert!(line.contains("WARN"), "{line}");
+    serving.signal(Signal::SIGHUP);
+    lease(lab.ports, 1);
+    serving.ask_to_stop();
+    let (_, lines) = ended(serving);
+    assert!(has(&lines, "DHCPACK(lo)") && has(&lines, "stopped"), "{lines:#?}");
 }
 
 #[test]

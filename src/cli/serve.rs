@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::boot_files;
@@ -89,6 +89,8 @@ fn tell_of_boot_files(loaded: &Loaded) {
 fn stop_signals() -> std::io::Result<(oneshot::Receiver<()>, oneshot::Receiver<()>)> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(outlive_hangups(hangup));
     let (first, stop) = oneshot::channel();
     let (second, hurry) = oneshot::channel();
     tokio::spawn(async move {
@@ -102,4 +104,14 @@ fn stop_signals() -> std::io::Result<(oneshot::Receiver<()>, oneshot::Receiver<(
         }
     });
     Ok((stop, hurry))
+}
+
+/// SIGHUP is how people ask a daemon to read its configuration anew, and what a terminal that closes sends: neither is
+/// a reason to end.
+async fn outlive_hangups(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::warn!(
+            "SIGHUP: the configuration is read at start only: restart lanboot to have a changed one count"
+        );
+    }
 }

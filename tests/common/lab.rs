@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use lanboot::probe::{Input, Kind, Machine, Ports, Progress, Step, Transmit};
 use lanboot::types::{MacAddr, Timestamp};
+use nix::sys::signal::Signal;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -242,8 +243,12 @@ impl Serving {
 
     /// Sends SIGTERM.
     pub fn ask_to_stop(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    pub fn signal(&self, signal: Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// Waits for its end, and returns how it ended and all that it said.
