@@ -18,6 +18,7 @@ use lanboot::dhcp::mode::Modes;
 use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
 use lanboot::tftp::{Engine, Limits, Ports as TransferPorts};
 use lanboot::types::{Arch, FileKind, Processor};
+use lanboot::wire::option::{Kind, TABLE};
 use proptest::prelude::*;
 
 fn repository() -> &'static Path {
@@ -59,6 +60,43 @@ fn every_example_in_the_readme_and_the_docs_works_as_pasted() {
         }
     }
     assert!(examples >= 2, "the examples were found");
+}
+
+/// docs/options.md lists what `options` takes, how its value is written, and other servers' names for it.
+#[test]
+fn the_page_of_options_has_every_name_that_is_taken_and_other_names_lead_to_it() {
+    let page = include_str!("../docs/options.md");
+    let first =
+        |name: &str| problems(&format!("dhcp: {{mode: off, options: {{{name}: []}}}}")).remove(0).message;
+    let rows = TABLE.iter().filter(|row| !first(row.name).contains("is not set here")).map(|row| {
+        let value = match row.kind {
+            Kind::Ip => "an address",
+            Kind::Ips => "addresses",
+            Kind::IpPairs => "pairs of addresses: `\"10.0.0.1 192.168.77.254\"`",
+            Kind::Bool => "`true` or `false`",
+            Kind::U8 => "a number up to 255",
+            Kind::U16 => "a number up to 65535",
+            Kind::U8s => "numbers up to 255",
+            Kind::U16s => "numbers up to 65535",
+            Kind::U32 => "a number, or a time like `1h`",
+            Kind::I32 => "a number, which may be negative",
+            Kind::Text => "text",
+            Kind::Names => "domain names",
+            Kind::Routes => "routes: `{to: 10.0.0.0/8, via: 192.168.77.254}`",
+            Kind::Bytes => "`hex:…` or `text:…`",
+            Kind::Empty => "`true`",
+        };
+        (row.name, format!("| {} | `{}` | {value} |", row.code, row.name))
+    });
+    let mut listed = page.lines().skip_while(|line| *line != "|---|---|---|---|").skip(1);
+    for (name, expected) in rows {
+        let line = listed.next().unwrap_or_default();
+        let others = line.strip_prefix(&expected).unwrap_or_else(|| panic!("{line:?} is not {expected:?}"));
+        for other in others.split('`').skip(1).step_by(2) {
+            assert_eq!(first(other), format!("unknown option `{other}`; did you mean `{name}`?"));
+        }
+    }
+    assert_eq!(listed.next(), Some(""), "nothing else is listed");
 }
 
 #[test]

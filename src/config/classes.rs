@@ -2,13 +2,14 @@
 
 use super::bootfile;
 use super::keys::Section;
+use super::option_names::hint;
 use super::options::{hex, options};
 use super::read::{At, Reader, one_or_more, suggestion};
 use super::yaml::{Data, Node};
 use crate::dhcp::classes::{Class, Condition, Glob, Value};
 use crate::dhcp::subnet::OptionSet;
 use crate::types::{Arch, Uuid};
-use crate::wire::option::{TABLE, by_name};
+use crate::wire::option::by_name;
 
 /// The keys of `match`, besides `option.N`.
 const KEYS: &[&str] =
@@ -79,10 +80,7 @@ fn option_code(reader: &mut Reader, id: u32, key: &str) -> Option<u8> {
     let code = name.parse::<u8>().ok().filter(|code| (1..=254).contains(code));
     let code = code.or_else(|| by_name(name).map(|row| row.code));
     if code.is_none() {
-        let underscored = name.replace('-', "_");
-        let hint = suggestion(&underscored, TABLE.iter().map(|row| row.name));
-        let hint = hint.unwrap_or_else(|| "; a number from 1 to 254 works for any option".to_owned());
-        reader.problem(id, format!("unknown option `{name}`{hint}"));
+        reader.problem(id, format!("unknown option `{name}`{}", hint(name)));
     }
     code
 }

@@ -27,6 +27,7 @@ mod mapped;
 mod menu;
 mod missing;
 mod mode;
+mod option_names;
 mod options;
 mod place;
 mod read;

@@ -3,12 +3,13 @@
 use std::net::Ipv4Addr;
 
 use super::keys::Section;
-use super::read::{Reader, duration, found, one_or_more, suggestion};
+use super::option_names::{elsewhere, hint};
+use super::read::{Reader, duration, found, one_or_more};
 use super::yaml::{Data, Node};
 use crate::dhcp::room::{DEFAULT_DATAGRAM, MAX_DATAGRAM, smallest_datagram};
 use crate::dhcp::subnet::OptionSet;
 use crate::types::Ipv4Network;
-use crate::wire::option::{Kind, TABLE, by_code, by_name};
+use crate::wire::option::{Kind, by_code, by_name};
 
 /// Options that lanboot writes itself, or that only clients and relay agents send; and what to do instead.
 const DECIDED: &[(u8, &str)] = &[
@@ -74,24 +75,17 @@ fn length_note(code: u8, value: &[u8]) -> Option<String> {
 
 /// Code and kind of an option by name or number; `None` for a kind means that nobody registered it.
 fn option_named(reader: &mut Reader, id: u32, name: &str) -> Option<(u8, Option<Kind>)> {
-    let row = match name.parse::<u8>() {
-        Ok(code) => by_code(code).map_or((code, None), |row| (code, Some(row.kind))),
-        Err(_) => match by_name(name) {
-            Some(row) => (row.code, Some(row.kind)),
-            None => {
-                let underscored = name.replace('-', "_");
-                let hint = suggestion(&underscored, TABLE.iter().map(|row| row.name));
-                let hint = hint.unwrap_or_else(|| "; a number from 1 to 254 works for any option".to_owned());
-                reader.problem(id, format!("unknown option `{name}`{hint}"));
-                return None;
-            }
-        },
-    };
-    if let Some((_, instead)) = DECIDED.iter().find(|(code, _)| *code == row.0) {
-        reader.problem(id, format!("option {} is not set here: {instead}", row.0));
+    let code = name.parse::<u8>().ok().or_else(|| by_name(name).map(|row| row.code));
+    let meant = code.or_else(|| elsewhere(name));
+    if let Some((code, instead)) = DECIDED.iter().find(|(code, _)| Some(*code) == meant) {
+        reader.problem(id, format!("option {code} is not set here: {instead}"));
         return None;
     }
-    Some(row)
+    let Some(code) = code else {
+        reader.problem(id, format!("unknown option `{name}`{}", hint(name)));
+        return None;
+    };
+    Some((code, by_code(code).map(|row| row.kind)))
 }
 
 /// The bytes of a value, typed by `kind`; `hex:` and `text:` are taken as they are, as far as they fit the kind.
