@@ -379,11 +379,28 @@ fn nothing_is_imported_behind_the_back_of_a_server() {
     let pid = format!("another lanboot (process {}) is using the leases", server.0.id());
     let why = stderr(&refused);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(why.contains(&pid) && why.contains("stop the server first"), "{why}");
+    assert!(why.contains(&pid) && why.contains("stop it first"), "{why}");
     server.stop();
     assert!(site.json(&[]).is_empty());
     let missing = site.leases(&["import", "/nowhere"]);
     assert!(stderr(&missing).contains("cannot read /nowhere: No such file"), "{missing:?}");
+}
+
+/// The way from another server: lanboot has not run yet, so its state folder may not be there.
+#[test]
+fn an_import_makes_the_state_folder_and_advises_to_stop_nobody() {
+    let site = Site::new(5);
+    std::fs::remove_dir(site.state()).unwrap();
+    let done = site.leases(&["import", &foreign("dhcpd.leases")]);
+    assert!(done.status.success() && stdout(&done).starts_with("imported 3 leases"), "{done:?}");
+    assert_eq!(site.json(&[]).len(), 3);
+    std::fs::remove_dir_all(site.state()).unwrap();
+    std::fs::write(site.state(), "a file").unwrap();
+    let refused = site.leases(&["import", &foreign("dhcpd.leases")]);
+    let why = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(why.contains("cannot make the state folder") && why.contains("set `state`"), "{why}");
+    assert!(!why.contains("stop"), "{why}");
 }
 
 #[test]

@@ -22,9 +22,15 @@ pub struct Opened {
     pub shift: i64,
 }
 
-/// Opens the database in the folder `state`, or makes it, and moves its leases if the system's clock was set. From now on
+/// Opens the database in the folder `state`, or makes both, and moves its leases if the system's clock was set. From now on
 /// the mark is one of this boot, whatever is set next; without it leases are as good as with an older one.
 pub fn open(state: &Path) -> Result<Opened, StoreError> {
+    std::fs::create_dir_all(state).map_err(|error| {
+        let folder = state.display();
+        StoreError(format!(
+            "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"
+        ))
+    })?;
     let mut store = SqliteStore::open(state)?;
     let clock = Clock::start();
     let mark = clock.mark();

@@ -241,12 +241,6 @@ fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
     if keep == Keep::InMemory {
         return Ok(leases::in_memory());
     }
-    let folder = state.display();
-    std::fs::create_dir_all(state).map_err(|error| {
-        StartError(format!(
-            "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"
-        ))
-    })?;
     leases::open(state).map_err(|error| StartError(error.to_string()))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,7 +23,12 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
     let mut open = OpenOptions::new();
     // No link is followed: the folder is the server's, and root must not write elsewhere for it.
     open.read(true).write(true).create(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
-    let mut file = open.open(&path).map_err(|error| fail(&error))?;
+    let mut file = open.open(&path).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => {
+            fail(&format!("{error}; only root and the user that {} belongs to may", state.display()))
+        }
+        _ => fail(&error),
+    })?;
     give_to_owner(&file, state);
     let began = Instant::now();
     let mut locked = file.try_lock();
@@ -39,7 +44,7 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
             let holder =
                 holder.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (process {pid})"));
             return Err(StoreError(format!(
-                "another lanboot{holder} is using the leases in {}",
+                "another lanboot{holder} is using the leases in {}: stop it first",
                 state.display()
             )));
         }

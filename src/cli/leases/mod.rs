@@ -246,7 +246,7 @@ async fn post(
 fn release_on_disk(config: &Config, addresses: &[Ipv4Addr]) -> Result<(), String> {
     let mut opened = leases::open(&config.state).map_err(|error| {
         let socket = control_path(&config.state);
-        format!("{error}, and no server answers at {}", socket.display())
+        format!("{error} (no server answers at {})", socket.display())
     })?;
     let now = opened.clock.now();
     let meant = |lease: &&Lease| addresses.contains(&lease.address) && lease.until > now;
