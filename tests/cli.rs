@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use lab::{Lab, lanboot};
 
@@ -31,6 +31,24 @@ fn check_says_ok_in_one_line() {
         lab.http
     );
     assert_eq!(out, expected);
+}
+
+#[test]
+fn check_survives_that_nobody_reads_what_it_says() {
+    let lab = Lab::new();
+    let check = |out: Stdio, err: Stdio| {
+        let mut command = lanboot(&["check", "--config"]);
+        command.arg(lab.config_file()).stdout(out).stderr(err).spawn().unwrap().wait_with_output().unwrap()
+    };
+    let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap());
+    let (_, err, code) = told(&check(full(), Stdio::piped()));
+    assert!(err.starts_with("lanboot: cannot write the output: No space left") && code == 1, "{code} {err}");
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let (_, err, code) = told(&check(closed.into(), Stdio::piped()));
+    assert_eq!((err.as_str(), code), ("", 0));
+    fs::remove_file(lab.path().join("boot-images/snponly.efi")).unwrap();
+    assert_eq!(check(Stdio::piped(), full()).status.code(), Some(1));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `lanboot check`: every problem of the configuration file, boot files that are not there, or not what they should be,
 //! included.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,40 +19,56 @@ pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
     let loaded = match load_file(config) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable(_)) => {
-            eprintln!("lanboot: {error}");
+            tell(format_args!("lanboot: {error}"));
             return ExitCode::from(2);
         }
         Err(error @ LoadError::Problems { .. }) => {
-            eprintln!("{error}");
+            tell(error);
             return ExitCode::from(1);
         }
     };
     let problems = of_boot_files(&loaded);
     let templates = check_templates::check(&loaded.config);
     let images = loaded.config.images.display();
-    loaded.config.notes.iter().for_each(|note| eprintln!("note: {}:{note}", loaded.path.display()));
-    templates.notes.iter().for_each(|line| eprintln!("note: {images}/{line}"));
+    let file = loaded.path.display();
+    loaded.config.notes.iter().for_each(|note| tell(format_args!("note: {file}:{note}")));
+    templates.notes.iter().for_each(|line| tell(format_args!("note: {images}/{line}")));
     for line in &templates.problems {
         // What is wrong with a target has a key of the configuration before it, and no file.
         let is_target = line.starts_with("targets.");
         let place = if is_target { format!("{}: ", loaded.path.display()) } else { format!("{images}/") };
-        eprintln!("{place}{line}");
+        tell(format_args!("{place}{line}"));
     }
     // What is rehearsed with files that are not there says nothing new.
     let failures = if rehearse && problems.is_empty() { rehearse::failures(&loaded) } else { Vec::new() };
-    failures.iter().for_each(|failure| eprintln!("{}: {failure}", loaded.path.display()));
+    failures.iter().for_each(|failure| tell(format_args!("{}: {failure}", loaded.path.display())));
     if problems.is_empty() && templates.problems.is_empty() && failures.is_empty() {
         let made = match templates.templates {
             0 => String::new(),
             number => format!(", {}", count(number, "template")),
         };
-        println!("{}: ok: {}{made}", loaded.path.display(), summary(&loaded.config));
-        return ExitCode::SUCCESS;
+        return say(&format!("{}: ok: {}{made}", loaded.path.display(), summary(&loaded.config)));
     }
     if !problems.is_empty() {
-        eprintln!("{}", LoadError::Problems { path: loaded.path, problems });
+        tell(LoadError::Problems { path: loaded.path, problems });
     }
     ExitCode::from(1)
+}
+
+/// A line on standard output, which a reader may have closed: it has seen enough.
+fn say(line: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tell(format_args!("lanboot: cannot write the output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// A line on standard error. Who cannot read it has the exit code.
+fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Boot files that are not in the images folder, or are not what their clients start. One problem if there is no folder.
