@@ -358,6 +358,7 @@ boot:
 machines:
   - {mac: 525400123456, boot: {7: other.efi}}
   - {mac: 52-54-00-12-34-57, name: node2, boot: debian.ipxe}
+  - {mac: 52-54-00-12-34-58, name: node3, boot: node3.ipxe, once: local}
 ";
     let config = config::load(text).unwrap();
     let missing = config::missing_files(&config, |name| name == "there.kpxe");
@@ -372,6 +373,7 @@ machines:
 8:59: boot.menu[1].file: no file \"menu.efi\" in boot-images, which a client whose user chooses it would ask for
 10:35: machines[0].boot.uefi-x64: no file \"other.efi\" in boot-images, which 52:54:00:12:34:56 as a uefi-x64 client would ask for
 11:49: machines[1].boot: no file \"debian.ipxe\" in boot-images, which node2 would ask for
+12:49: machines[2].boot: no file \"node3.ipxe\" in boot-images, which node3 would ask for
 "
     );
 }

@@ -68,6 +68,11 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
     let machines = settings.machines.iter().enumerate().filter_map(|(i, machine)| {
         Some((format!("machines[{i}].boot"), machine.name.to_string(), machine.boot.as_ref()?))
     });
+    // With `once` the script that is made comes first, and the one that is named after that.
+    let scripts = config.targets.machines().iter().enumerate().filter_map(|(i, machine)| {
+        machine.once.as_ref()?;
+        Some((format!("machines[{i}].boot"), machine.name.clone(), machine.script.as_ref()?))
+    });
     let items = boot.menu.iter().flat_map(|menu| menu.items.iter().enumerate()).filter_map(|(i, item)| {
         let Boots::File(boot) = &item.boots else { return None };
         Some((format!("boot.menu[{i}].file"), "a client whose user chooses it".to_owned(), boot))
@@ -85,6 +90,9 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
                 }
             }
         }
+    }
+    for (key, client, name) in scripts {
+        add(name, key, client, Target::Ipxe);
     }
     all
 }
