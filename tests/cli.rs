@@ -244,7 +244,10 @@ fn a_low_port_without_the_right_to_it_says_how_to_grant_it() {
     let (out, err, code) = told(&command.output().unwrap());
     assert_eq!((out.as_str(), code), ("", 3), "{err}");
     assert!(err.starts_with("lanboot: permission denied binding 0.0.0.0:67"), "{err}");
-    assert!(err.contains("CAP_NET_BIND_SERVICE") && err.contains("`dhcp.ports.server`"), "{err}");
+    assert!(
+        err.contains("CAP_NET_BIND_SERVICE") && err.contains("`dhcp.ports.server` are for tests"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -7,58 +7,133 @@ use std::path::Path;
 
 use crate::server::StartError;
 
-/// Programs known to hold the ports of DHCP, TFTP and HTTP, and how to make them let go.
-const KNOWN: &[(&str, &str)] = &[
-    ("dnsmasq", "stop it with `systemctl stop dnsmasq`, or if libvirt runs it, `virsh net-destroy default`"),
-    (
+/// A program known to hold ports of DHCP, TFTP or HTTP.
+struct Known {
+    /// How its name begins.
+    name: &'static str,
+    /// The ports that it has by default.
+    uses: &'static [(Protocol, u16)],
+    /// How to make it let go.
+    advice: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Udp,
+    Tcp,
+}
+
+impl Protocol {
+    /// Where the kernel lists its sockets.
+    fn table(self) -> &'static str {
+        match self {
+            Protocol::Udp => "/proc/net/udp",
+            Protocol::Tcp => "/proc/net/tcp",
+        }
+    }
+
+    /// What lists them for people.
+    fn command(self) -> &'static str {
+        match self {
+            Protocol::Udp => "ss -lunp",
+            Protocol::Tcp => "ss -ltnp",
+        }
+    }
+}
+
+const fn known(name: &'static str, uses: &'static [(Protocol, u16)], advice: &'static str) -> Known {
+    Known { name, uses, advice }
+}
+
+const DHCP: (Protocol, u16) = (Protocol::Udp, 67);
+const TFTP: (Protocol, u16) = (Protocol::Udp, 69);
+const PROXY: (Protocol, u16) = (Protocol::Udp, 4011);
+const HTTP: (Protocol, u16) = (Protocol::Tcp, 80);
+
+/// Of those that use a port and run, the first here is the likelier one. systemd-networkd runs on many computers and
+/// gives addresses on few.
+const KNOWN: &[Known] = &[
+    known(
+        "lanboot",
+        &[DHCP, TFTP, PROXY, HTTP],
+        "another lanboot is running: stop it with `systemctl stop lanboot`",
+    ),
+    known(
+        "dnsmasq",
+        &[DHCP, TFTP, PROXY],
+        "stop it with `systemctl stop dnsmasq`, or if libvirt runs it, `virsh net-destroy default`",
+    ),
+    known("dhcpd", &[DHCP], "stop it with `systemctl stop isc-dhcp-server`"),
+    known("kea-dhcp4", &[DHCP], "stop it with `systemctl stop kea-dhcp4-server`"),
+    known("udhcpd", &[DHCP], "stop it"),
+    known("in.tftpd", &[TFTP], "stop it with `systemctl stop tftpd-hpa`"),
+    known("atftpd", &[TFTP], "stop it with `systemctl stop atftpd`"),
+    known("inetd", &[TFTP], "take its tftp line out of /etc/inetd.conf"),
+    known("nginx", &[HTTP], "stop it with `systemctl stop nginx`"),
+    known("apache2", &[HTTP], "stop it with `systemctl stop apache2`"),
+    known("httpd", &[HTTP], "stop it with `systemctl stop httpd`"),
+    known("lighttpd", &[HTTP], "stop it with `systemctl stop lighttpd`"),
+    known("caddy", &[HTTP], "stop it with `systemctl stop caddy`"),
+    known(
         "systemd-network",
+        &[DHCP],
         "set DHCPServer=no in the .network file of systemd-networkd, or stop systemd-networkd",
     ),
-    ("dhcpd", "stop it with `systemctl stop isc-dhcp-server`"),
-    ("kea-dhcp4", "stop it with `systemctl stop kea-dhcp4-server`"),
-    ("in.tftpd", "stop it with `systemctl stop tftpd-hpa`"),
-    ("atftpd", "stop it with `systemctl stop atftpd`"),
-    ("inetd", "take its tftp line out of /etc/inetd.conf"),
-    ("udhcpd", "stop it"),
-    ("nginx", "stop it with `systemctl stop nginx`"),
-    ("apache2", "stop it with `systemctl stop apache2`"),
-    ("httpd", "stop it with `systemctl stop httpd`"),
-    ("lighttpd", "stop it with `systemctl stop lighttpd`"),
-    ("caddy", "stop it with `systemctl stop caddy`"),
-    ("lanboot", "another lanboot is running: stop it with `systemctl stop lanboot`"),
 ];
 
-/// What to tell a person when binding the UDP port of `address` failed with `error`; `key` is where the port is set.
-pub fn explain(address: SocketAddrV4, key: &str, error: &io::Error) -> StartError {
+/// What to tell a person when binding the UDP port of `address` failed with `error`; `key` is where the port is set, and
+/// `or_proxy` says that a proxy could do without it.
+pub fn explain(address: SocketAddrV4, key: &str, or_proxy: bool, error: &io::Error) -> StartError {
+    let port = address.port();
     StartError(match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let (by, advice) = holder(address.port(), "/proc/net/udp", "ss -lunp");
-            format!("{address} is in use by {by}: {advice}, or set another port in `{key}`")
+            let (by, advice) = holder(Protocol::Udp, port, &processes());
+            let instead = match (port, or_proxy) {
+                (67, true) => ", or leave the addresses to it with `dhcp.mode: proxy`".to_owned(),
+                (69, _) => {
+                    format!(
+                        ", or set `tftp: off`; other ports in `{key}` are for tests: firmware asks 69 only"
+                    )
+                }
+                // Nor does firmware ask any other.
+                (67 | 4011, _) => String::new(),
+                _ => format!(", or set another port in `{key}`"),
+            };
+            format!("{address} is in use by {by}: {advice}{instead}")
         }
-        _ => cannot_bind(address, key, error),
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "{}; ports above 1023 in `{key}` are for tests: firmware asks no others than 67 and 69",
+                denied(address)
+            )
+        }
+        _ => cannot_bind(address, error),
     })
 }
 
 /// As [`explain`], for the TCP port of HTTP.
 pub fn explain_http(address: SocketAddrV4, error: &io::Error) -> StartError {
+    const INSTEAD: &str =
+        "another port in `http.port` (boot URLs then name it: http://{server}:8080/…), or `http: off`";
     StartError(match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let (by, advice) = holder(address.port(), "/proc/net/tcp", "ss -ltnp");
-            format!(
-                "{address} is in use by {by}: {advice}, or set another port in `http.port` (boot URLs then name it: \
-                 http://{{server}}:8080/…), or `http: off`"
-            )
+            let (by, advice) = holder(Protocol::Tcp, address.port(), &processes());
+            format!("{address} is in use by {by}: {advice}, or set {INSTEAD}")
         }
-        _ => cannot_bind(address, "http.port", error),
+        io::ErrorKind::PermissionDenied => format!("{}, or set {INSTEAD}", denied(address)),
+        _ => cannot_bind(address, error),
     })
 }
 
-fn cannot_bind(address: SocketAddrV4, key: &str, error: &io::Error) -> String {
+fn denied(address: SocketAddrV4) -> String {
+    format!(
+        "permission denied binding {address}: run as root or grant CAP_NET_BIND_SERVICE \
+         (systemd/lanboot.service does)"
+    )
+}
+
+fn cannot_bind(address: SocketAddrV4, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => format!(
-            "permission denied binding {address}: run as root or grant CAP_NET_BIND_SERVICE \
-             (systemd/lanboot.service does), or set a port above 1023 in `{key}`"
-        ),
         io::ErrorKind::AddrNotAvailable => format!(
             "cannot bind {address}: no interface of this machine has that address (`ip address` lists them)"
         ),
@@ -66,28 +141,31 @@ fn cannot_bind(address: SocketAddrV4, key: &str, error: &io::Error) -> String {
     }
 }
 
-/// Who has the port `port`, of those in the kernel's `table`, and what to do about it; `command` lists them.
-fn holder(port: u16, table: &str, command: &str) -> (String, String) {
-    let processes = processes();
-    let sockets = sockets_on(port, &fs::read_to_string(table).unwrap_or_default());
+/// Which of `processes` has the port `port`, and what to do about it.
+fn holder(protocol: Protocol, port: u16, processes: &[Process]) -> (String, String) {
+    let sockets = sockets_on(port, &fs::read_to_string(protocol.table()).unwrap_or_default());
     let owner = processes.iter().find(|process| sockets.iter().any(|inode| process.has_socket(inode)));
     if let Some(owner) = owner {
         let by = format!("{} (process {})", owner.name, owner.pid);
-        return (by, advice(&owner.name).unwrap_or("stop it").to_owned());
+        let known = KNOWN.iter().find(|known| owner.name.starts_with(known.name));
+        return (by, known.map_or("stop it", |known| known.advice).to_owned());
     }
     // Without root another user's sockets cannot be seen, but its processes' names can.
-    let likely = processes.iter().find_map(|process| Some((process, advice(&process.name)?)));
+    let mut users = KNOWN.iter().filter(|known| known.uses.contains(&(protocol, port)));
+    let likely = users.find_map(|known| {
+        let process = processes.iter().find(|process| process.name.starts_with(known.name))?;
+        Some((process, known.advice))
+    });
     match likely {
         Some((process, advice)) => (
             format!("another program, probably {} (process {})", process.name, process.pid),
             advice.to_owned(),
         ),
-        None => ("another program".to_owned(), format!("find it with `{command} 'sport = :{port}'` as root")),
+        None => {
+            let command = protocol.command();
+            ("another program".to_owned(), format!("find it with `{command} 'sport = :{port}'` as root"))
+        }
     }
-}
-
-fn advice(name: &str) -> Option<&'static str> {
-    KNOWN.iter().find(|(known, _)| name.starts_with(known)).map(|(_, advice)| *advice)
 }
 
 /// The inode numbers of the sockets bound to `port`, from the text of /proc/net/udp or tcp.
@@ -146,15 +224,34 @@ mod tests {
     fn errors_say_what_was_attempted_and_what_to_do() {
         let address = "0.0.0.0:67".parse().unwrap();
         let denied =
-            explain(address, "dhcp.ports.server", &io::ErrorKind::PermissionDenied.into()).to_string();
+            explain(address, "dhcp.ports.server", true, &io::ErrorKind::PermissionDenied.into()).to_string();
         assert!(
             denied.starts_with(
                 "permission denied binding 0.0.0.0:67: run as root or grant CAP_NET_BIND_SERVICE"
             )
         );
-        let busy = explain(address, "dhcp.ports.server", &io::ErrorKind::AddrInUse.into()).to_string();
-        assert!(busy.starts_with("0.0.0.0:67 is in use by ") && busy.contains("dhcp.ports.server"), "{busy}");
+        let busy = explain(address, "dhcp.ports.server", true, &io::ErrorKind::AddrInUse.into()).to_string();
+        assert!(busy.starts_with("0.0.0.0:67 is in use by "), "{busy}");
+        assert!(busy.ends_with(", or leave the addresses to it with `dhcp.mode: proxy`"), "{busy}");
+        assert!(
+            denied.ends_with("`dhcp.ports.server` are for tests: firmware asks no others than 67 and 69"),
+            "{denied}"
+        );
         let taken = explain_http(address, &io::ErrorKind::AddrInUse.into()).to_string();
         assert!(taken.starts_with("0.0.0.0:67 is in use by ") && taken.contains("`http: off`"), "{taken}");
+    }
+
+    #[test]
+    fn who_cannot_be_seen_is_guessed_by_the_ports_that_it_uses() {
+        // No process has the number 0, so nobody is seen to have a socket.
+        let process = |name: &str| Process { pid: 0, name: name.to_owned() };
+        let running = ["python3", "systemd-network", "dnsmasq", "nginx"].map(process);
+        let guess = |protocol, port| holder(protocol, port, &running).0;
+        assert_eq!(guess(Protocol::Udp, 67), "another program, probably dnsmasq (process 0)");
+        assert_eq!(guess(Protocol::Udp, 4011), "another program, probably dnsmasq (process 0)");
+        assert_eq!(guess(Protocol::Tcp, 80), "another program, probably nginx (process 0)");
+        let (by, advice) = holder(Protocol::Tcp, 8080, &running);
+        assert_eq!(by, "another program");
+        assert_eq!(advice, "find it with `ss -ltnp 'sport = :8080'` as root");
     }
 }

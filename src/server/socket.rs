@@ -72,7 +72,8 @@ impl DhcpSocket {
     /// Binds `port`, which the configuration says at `key`, on every address.
     pub fn bind(port: u16, key: &str, sharing: Sharing) -> Result<DhcpSocket, StartError> {
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        let udp = open_udp(address, sharing).map_err(|error| port::explain(address, key, &error))?;
+        let udp = open_udp(address, sharing)
+            .map_err(|error| port::explain(address, key, sharing == Sharing::Alone, &error))?;
         Ok(DhcpSocket { udp, port, frames: None })
     }
 

@@ -157,7 +157,8 @@ fn arrange(
     let mtu_of = |address: &SocketAddrV4| served.with_address(*address.ip()).map(|interface| interface.mtu);
     let wanted = listen_addresses(&settings.listen, settings.port, served);
     let (mut changed, refused) = rearrange(listeners, &wanted, |address| {
-        let socket = tftp::listen(address).map_err(|error| port::explain(address, "tftp.port", &error))?;
+        let socket =
+            tftp::listen(address).map_err(|error| port::explain(address, "tftp.port", false, &error))?;
         let mtu = mtu_of(&address).unwrap_or(ETHERNET_MTU);
         Ok(Arc::new(tftp::Listener { socket: Arc::new(socket), mtu }))
     });
