@@ -50,6 +50,11 @@ pub(super) enum Data {
     Tagged(String),
 }
 
+/// The text behind a byte order mark, which some editors write: the parser takes the mark for a document.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Reads `text`. A syntax error is one problem.
 pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     let first_line = |message: String| Problem { line: 1, column: 1, path: String::new(), message };
@@ -72,14 +77,14 @@ pub(super) fn place_of(text: &str, id: u32) -> (usize, usize) {
 
 fn walk(text: &str, stop_at: Option<u32>) -> Result<Node, serde_yaml::Error> {
     let mut count = Count { next: 0, stop_at };
-    Walk { count: &mut count }.deserialize(serde_yaml::Deserializer::from_str(text))
+    Walk { count: &mut count }.deserialize(serde_yaml::Deserializer::from_str(unmarked(text)))
 }
 
 /// What the parser is not shown: control characters, which it reports without their line, and brackets nested too
 /// deeply. Quotes and comments are not understood here: no real file comes near the limit.
 fn refused(text: &str) -> Option<Problem> {
     let (mut line, mut column, mut open) = (1, 0, 0usize);
-    for letter in text.strip_prefix('\u{feff}').unwrap_or(text).chars() {
+    for letter in unmarked(text).chars() {
         column += 1;
         let message = match letter {
             '\n' => {
@@ -116,7 +121,7 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
             Some((at.line(), at.column()))
         }
         // The one error without a place.
-        None => serde_yaml::Deserializer::from_str(text).nth(1).and_then(|second| {
+        None => serde_yaml::Deserializer::from_str(unmarked(text)).nth(1).and_then(|second| {
             message = "expected one document, found a second".to_owned();
             let mut count = Count { next: 0, stop_at: Some(0) };
             let at = Walk { count: &mut count }.deserialize(second).err()?.location()?;
@@ -127,7 +132,16 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
         message = "nested too deeply".to_owned();
     }
     let (line, column) = place.unwrap_or((1, 1));
-    Problem { line, column, path: String::new(), message: harmless(&message) }
+    let mut message = harmless(&message);
+    // `{a: http://{server}/x}`
+    let letter = unmarked(text)
+        .lines()
+        .nth(line.saturating_sub(1))
+        .and_then(|line| line.chars().nth(column.saturating_sub(1)));
+    if message.contains("parsing a flow") && letter == Some('{') {
+        message.push_str("; a value with { and } in it must be in quotes here");
+    }
+    Problem { line, column, path: String::new(), message }
 }
 
 /// Text of the file with its control characters escaped, so that it cannot drive a terminal.
@@ -302,6 +316,14 @@ mod tests {
         let found: Vec<_> =
             found.iter().map(|(what, line, column)| (what.as_str(), *line, *column)).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_file() {
+        let marked = places("\u{feff}a: x\nb: y\n");
+        assert_eq!(marked, places("a: x\nb: y\n"));
+        let problem = parse("\u{feff}a: x\n--- b\n").unwrap_err();
+        assert_eq!((problem.line, problem.message.as_str()), (2, "expected one document, found a second"));
     }
 
     #[test]
