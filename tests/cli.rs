@@ -292,6 +292,13 @@ fn wrong_usage_is_2_and_shows_what_is_right() {
         assert_eq!((out.as_str(), code), ("", 2), "{arguments:?}");
         assert!(err.contains("--help"), "{err}");
     }
+    for (arguments, expected) in [
+        (["probe", "--timeout", "0"], "expected more than 0 seconds"),
+        (["probe", "--arch", "uefi-x65"], "did you mean `uefi-x64`?"),
+    ] {
+        let (_, err, code) = told(&lanboot(&arguments).output().unwrap());
+        assert!(err.contains(expected) && err.lines().count() < 5 && code == 2, "{code} {err}");
+    }
     let (_, err, _) = told(&lanboot(&["--log", "loud"]).output().unwrap());
     assert!(err.contains("expected error, warn, info, debug or trace"), "{err}");
 }

@@ -13,6 +13,7 @@ pub use dns::dns_problems;
 pub use mapped::clients;
 pub use missing::{MissingFile, missing_file_problems, missing_files};
 pub use place::Problem;
+pub use read::suggestion;
 pub use wrong::{starts, wrong_file_problems};
 
 mod bootfile;

@@ -282,7 +282,7 @@ pub(super) fn found(node: &Node) -> String {
 }
 
 /// `; did you mean …?` for the nearest of `names`, if one is near enough to be a slip of the fingers.
-pub(super) fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+pub fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let far = 1 + word.chars().count() / 4;
     // A long word is nobody's slip, and measuring takes time in proportion to its length.
     names

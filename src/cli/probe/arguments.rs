@@ -9,6 +9,7 @@ use super::Refusal;
 use super::boot::Client;
 use super::storm::Storm;
 use super::wire::Way;
+use crate::config::suggestion;
 use crate::probe::{Firmware, Ports, Profile, Waiting};
 use crate::server::interface::{self, Interface};
 use crate::types::{Arch, MacAddr, Uuid};
@@ -57,7 +58,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", requires = "count", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
     /// The longest that a question may stay unanswered, in seconds (a DHCP question: firmware takes 60)
-    #[arg(long, value_name = "SECONDS", default_value = PATIENCE, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = PATIENCE, value_parser = patience)]
     timeout: Duration,
     /// Collect offers for so many seconds before choosing one [default: as the firmware: 4, iPXE up to 2; 0 with --count]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -198,9 +199,12 @@ fn seed() -> u64 {
 }
 
 fn arch(text: &str) -> Result<Arch, String> {
-    text.parse().map_err(|_| {
-        let names: Vec<&str> = Arch::names().collect();
-        format!("expected a number of option 93 or one of {}", names.join(" "))
+    text.parse().map_err(|_| match suggestion(text, Arch::names()) {
+        Some(hint) => format!("expected the name or number of an architecture{hint}"),
+        None => {
+            let names: Vec<&str> = Arch::names().collect();
+            format!("expected a number of option 93 or one of {}", names.join(" "))
+        }
     })
 }
 
@@ -210,6 +214,12 @@ fn mac(text: &str) -> Result<MacAddr, String> {
 
 fn uuid(text: &str) -> Result<Uuid, String> {
     text.parse().map_err(|error| format!("expected {error}"))
+}
+
+/// With no time at all nothing would be answered.
+fn patience(text: &str) -> Result<Duration, &'static str> {
+    let patience = seconds(text)?;
+    if patience.is_zero() { Err("expected more than 0 seconds") } else { Ok(patience) }
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {
