@@ -222,6 +222,40 @@ fn a_second_lanboot_is_told_of_the_first() {
     assert!(err.contains("another lanboot is running"), "{err}");
 }
 
+/// `lanboot` as a user without rights.
+fn as_nobody(lab: &Lab, command: &str) -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return lanboot(&[command]);
+    }
+    // With a copy of the binary that nobody can reach. Not written by this process, for a child that another test starts
+    // meanwhile would have it open for writing, and then it cannot be run.
+    let binary = lab.path().join("lanboot");
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_lanboot")).arg(&binary).status().unwrap();
+    assert!(copied.success());
+    fs::set_permissions(lab.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut nobody = Command::new(binary);
+    nobody.arg(command).uid(65534).gid(65534).current_dir("/");
+    nobody
+}
+
+#[test]
+fn boot_files_that_may_not_be_read_are_neither_right_nor_missing() {
+    let lab = Lab::new();
+    let images = lab.path().join("boot-images");
+    fs::set_permissions(images.join("snponly.efi"), fs::Permissions::from_mode(0o000)).unwrap();
+    let check = || told(&as_nobody(&lab, "check").arg("--config").arg(lab.config_file()).output().unwrap());
+    let (_, err, code) = check();
+    let file = lab.config_file().display().to_string();
+    let told =
+        format!("in {} cannot be read by this user: chmod a+r it, and a+x its folders", images.display());
+    assert_eq!(err, format!("{file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" {told}\n{file}: 1 problem\n"));
+    assert_eq!(code, 1);
+    fs::set_permissions(&images, fs::Permissions::from_mode(0o600)).unwrap();
+    let (_, err, _) = check();
+    assert!(err.contains("cannot be read by this user") && !err.contains("no file"), "{err}");
+    fs::set_permissions(&images, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 #[test]
 fn a_low_port_without_the_right_to_it_says_how_to_grant_it() {
     let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
@@ -231,15 +265,7 @@ fn a_low_port_without_the_right_to_it_says_how_to_grant_it() {
     }
     let lab = Lab::new();
     lab.write_config(&lab.config().replace(&format!("server: {}", lab.ports.dhcp), "server: 67"));
-    let mut command = lanboot(&["serve"]);
-    if nix::unistd::geteuid().is_root() {
-        // Root has the right: be nobody, with a copy of the binary that nobody can reach.
-        let binary = lab.path().join("lanboot");
-        fs::copy(env!("CARGO_BIN_EXE_lanboot"), &binary).unwrap();
-        fs::set_permissions(lab.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        command = Command::new(binary);
-        command.arg("serve").uid(65534).gid(65534).current_dir("/");
-    }
+    let mut command = as_nobody(&lab, "serve");
     command.arg("--config").arg(lab.config_file());
     let (out, err, code) = told(&command.output().unwrap());
     assert_eq!((out.as_str(), code), ("", 3), "{err}");

@@ -1,5 +1,9 @@
 //! The boot files that a configuration names, held against what is in the images folder: for `check` and for `serve`.
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
 use crate::boot::name::BootName;
 use crate::cli::config_file::Loaded;
 use crate::config::{self, MissingFile, Problem};
@@ -11,8 +15,26 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
     config::missing_files(&loaded.config, |name| {
         let name = name.replace('\\', "/");
-        images.join(&name).is_file() || images.join(format!("{name}{EXTENSION}")).is_file()
+        is_there(&images.join(&name)) || is_there(&images.join(format!("{name}{EXTENSION}")))
     })
+}
+
+/// Files that are there and that this user may not read.
+pub fn unreadable(loaded: &Loaded) -> Vec<MissingFile> {
+    let images = &loaded.config.images;
+    config::missing_files(&loaded.config, |name| {
+        let file = images.join(name.replace('\\', "/"));
+        !is_there(&file) || File::open(&file).err().is_none_or(|error| !is_denied(&error))
+    })
+}
+
+/// Whether it is a file, or in a folder that does not let us see.
+fn is_there(path: &Path) -> bool {
+    path.metadata().map_or_else(|error| is_denied(&error), |found| found.is_file())
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// URLs with a name that their clients cannot look up.
@@ -20,8 +42,8 @@ pub fn unreachable(loaded: &Loaded) -> Vec<Problem> {
     config::dns_problems(&loaded.config, &loaded.text)
 }
 
-/// Files that are mapped to an architecture, or to iPXE, that cannot start them. Those that cannot be read count as
-/// missing, not as wrong.
+/// Files that are mapped to an architecture, or to iPXE, that cannot start them. Those that cannot be read are not
+/// wrong.
 pub fn wrong(loaded: &Loaded) -> Vec<Problem> {
     let Ok(catalog) = Catalog::open(&loaded.config.images) else { return Vec::new() };
     let images = loaded.config.images.display().to_string();

@@ -75,23 +75,36 @@ fn tell(line: impl Display) {
 fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     let images = &loaded.config.images;
     let missing = boot_files::missing(loaded);
+    let mut problems = Vec::new();
     let folder_is_wanted =
         !missing.is_empty() || loaded.config.tftp.is_some() || loaded.config.http.is_some();
     if folder_is_wanted && !images.is_dir() {
-        let missing =
-            [MissingFile { name: "".into(), wanted_by: "images".to_owned(), clients: String::new() }];
-        let message = format!("there is no folder {}: create it, or say where it is", images.display());
-        let problems = config::missing_file_problems(&loaded.text, "", &[], &missing);
-        return problems.into_iter().map(|problem| Problem { message: message.clone(), ..problem }).collect();
+        let message = match images.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
+                "the folder {} cannot be read by this user: chmod a+x it, and those that it is in",
+                images.display()
+            ),
+            _ => format!("there is no folder {}: create it, or say where it is", images.display()),
+        };
+        problems.extend(at_key(loaded, "images", message));
+        return problems;
     }
     // The names are only a help; whoever cannot read the folder is told so elsewhere.
     let there = if missing.is_empty() { Vec::new() } else { inventory::names(images).unwrap_or_default() };
-    let mut problems =
-        config::missing_file_problems(&loaded.text, &images.display().to_string(), &there, &missing);
+    let (text, shown) = (&loaded.text, images.display().to_string());
+    problems.extend(config::missing_file_problems(text, &shown, &there, &missing));
+    problems.extend(config::unreadable_file_problems(text, &shown, &boot_files::unreadable(loaded)));
     problems.extend(boot_files::wrong(loaded));
     problems.extend(boot_files::unreachable(loaded));
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
+}
+
+/// A problem with a key of the configuration.
+fn at_key(loaded: &Loaded, key: &str, message: String) -> Vec<Problem> {
+    let missing = [MissingFile { name: "".into(), wanted_by: key.to_owned(), clients: String::new() }];
+    let problems = config::missing_file_problems(&loaded.text, "", &[], &missing);
+    problems.into_iter().map(|problem| Problem { message: message.clone(), ..problem }).collect()
 }
 
 fn count(number: usize, what: &str) -> String {

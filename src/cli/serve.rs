@@ -80,6 +80,15 @@ fn tell_of_boot_files(loaded: &Loaded) {
             missing.clients
         );
     }
+    for unreadable in boot_files::unreadable(loaded) {
+        tracing::warn!(
+            "{} of {} in {} cannot be read by this user: chmod a+r it, and a+x its folders; until then {} cannot boot",
+            unreadable.name,
+            unreadable.wanted_by,
+            loaded.config.images.display(),
+            unreadable.clients
+        );
+    }
     for wrong in boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded)) {
         tracing::error!("{}:{wrong}", loaded.path.display());
     }

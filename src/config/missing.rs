@@ -54,6 +54,16 @@ pub fn missing_file_problems(
     problems_at(text, messages)
 }
 
+/// Files of `unreadable` that are there and that lanboot may not read, as [`missing_file_problems`] are told.
+pub fn unreadable_file_problems(text: &str, images: &str, unreadable: &[MissingFile]) -> Vec<Problem> {
+    let messages = unreadable.iter().map(|MissingFile { name, wanted_by, .. }| {
+        let message =
+            format!("{name:?} in {images} cannot be read by this user: chmod a+r it, and a+x its folders");
+        (wanted_by.clone(), message)
+    });
+    problems_at(text, messages)
+}
+
 /// `; did you mean …?` for the file that is called so in another folder, or nearly so.
 fn nearest(name: &str, there: &[String]) -> Option<String> {
     let last = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
