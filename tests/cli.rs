@@ -173,6 +173,7 @@ fn a_configuration_that_cannot_be_read_is_wrong_usage() {
         let (out, err, code) = told(&lab.run(&[command]));
         assert_eq!((out.as_str(), code), ("", 2), "{command}: {err}");
         assert!(err.contains("cannot read the configuration") && err.contains("No such file"), "{err}");
+        assert!(err.contains("README.md has one to begin with"), "{err}");
     }
 }
 
@@ -295,7 +296,36 @@ fn a_missing_folder_of_boot_files_and_a_state_that_cannot_be_made_are_named() {
     lab.write_config(&lab.config().replace("state: state", "state: state\nimages: nowhere"));
     let (_, err, code) = told(&lab.run(&["serve"]));
     assert_eq!(code, 3);
-    assert!(err.contains("nowhere") && err.contains("No such file"), "{err}");
+    assert!(err.contains("nowhere: No such file") && err.contains("say in `images` where it is"), "{err}");
+    let (_, err, code) = told(&lab.run(&["images"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("nowhere: `lanboot images add ipxe` makes it"), "{err}");
+}
+
+#[test]
+fn a_lease_database_that_this_user_may_not_write_says_who_may() {
+    let lab = Lab::new();
+    let state = lab.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o555)).unwrap();
+    let (_, err, code) =
+        told(&as_nobody(&lab, "serve").arg("--config").arg(lab.config_file()).output().unwrap());
+    let expected = format!("only root and the user that {} belongs to may", state.display());
+    assert!(err.contains("cannot lock the lease database") && err.contains(&expected), "{err}");
+    assert_eq!(code, 3);
+}
+
+#[test]
+fn a_missing_folder_for_uploads_is_told_with_how_to_make_it() {
+    let lab = Lab::new();
+    lab.write_config(&lab.config().replace("tftp: {", "tftp: {uploads: uploads, "));
+    let advice = format!("make it with `install -d -o lanboot {}`", lab.path().join("uploads").display());
+    let (_, err, code) = told(&lab.run(&["serve"]));
+    assert_eq!(code, 3);
+    assert!(err.contains("No such file") && err.contains(&advice), "{err}");
+    let (_, err, code) = told(&lab.run(&["check"]));
+    assert_eq!(code, 1);
+    assert!(err.contains(": tftp.uploads: there is no folder ") && err.contains(&advice), "{err}");
 }
 
 #[test]

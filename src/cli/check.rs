@@ -75,7 +75,7 @@ fn tell(line: impl Display) {
 fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     let images = &loaded.config.images;
     let missing = boot_files::missing(loaded);
-    let mut problems = Vec::new();
+    let mut problems = of_uploads(loaded);
     let folder_is_wanted =
         !missing.is_empty() || loaded.config.tftp.is_some() || loaded.config.http.is_some();
     if folder_is_wanted && !images.is_dir() {
@@ -98,6 +98,17 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     problems.extend(boot_files::unreachable(loaded));
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
+}
+
+/// Without the folder for uploads the server does not start.
+fn of_uploads(loaded: &Loaded) -> Vec<Problem> {
+    let uploads = loaded.config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
+    let Some(folder) = uploads.map(|uploads| &uploads.dir).filter(|folder| !folder.exists()) else {
+        return Vec::new();
+    };
+    let folder = folder.display();
+    let message = format!("there is no folder {folder}: make it with `install -d -o lanboot {folder}`");
+    at_key(loaded, "tftp.uploads", message)
 }
 
 /// A problem with a key of the configuration.

@@ -85,6 +85,10 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
     let text = read(&path).map_err(|error| {
         let what = match error.kind() {
             std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+            std::io::ErrorKind::NotFound => format!("{error}; README.md has one to begin with"),
+            std::io::ErrorKind::PermissionDenied => {
+                format!("{error}; try as root, or as the user that the server runs as")
+            }
             _ => error.to_string(),
         };
         LoadError::Unreadable(format!("cannot read the configuration {}: {what}", path.display()))

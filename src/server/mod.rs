@@ -39,6 +39,7 @@ mod watch;
 
 use std::fmt;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -213,7 +214,13 @@ fn open_files(
     known: Known,
     warnings: &mut Vec<String>,
 ) -> Result<Files, StartError> {
-    let catalog = Catalog::open(&config.images).map_err(|error| StartError(error.to_string()))?;
+    let catalog = Catalog::open(&config.images).map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::NotFound => "; make it, or say in `images` where it is",
+            _ => "",
+        };
+        StartError(format!("{error}{advice}"))
+    })?;
     warnings.extend(state_among_images(config));
     let starts = match keep {
         Keep::OnDisk => {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::Tftp;
+use crate::config::{self, Tftp};
 use crate::event::Event;
 use crate::server::files::Files;
 use crate::server::observe::Recorder;
@@ -58,8 +58,7 @@ impl Transfers {
         if let Some(error) = refused.pop() {
             return Err(error);
         }
-        let uploads = settings.uploads.as_ref().map(Uploads::open).transpose();
-        let uploads = uploads.map_err(|error| StartError(error.to_string()))?;
+        let uploads = settings.uploads.as_ref().map(open_uploads).transpose()?;
         Ok(Transfers { listeners, settings: settings.clone(), files, uploads, served })
     }
 
@@ -93,6 +92,19 @@ impl Transfers {
         };
         Ok(Running { listeners, settings, engine })
     }
+}
+
+fn open_uploads(settings: &config::Uploads) -> Result<Uploads, StartError> {
+    Uploads::open(settings).map_err(|error| {
+        let advice = match error.kind() {
+            // As with the systemd unit, where the user has that name.
+            io::ErrorKind::NotFound => {
+                format!("; make it with `install -d -o lanboot {}`", settings.dir.display())
+            }
+            _ => String::new(),
+        };
+        StartError(format!("{error}{advice}"))
+    })
 }
 
 impl Running {

@@ -103,8 +103,13 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
         Err(code) => return code,
     };
     let done = match command.unwrap_or(Command::List) {
-        Command::List => list::run(&config, json),
         Command::Add(arguments) => add::run(&config.images, &arguments, json),
+        // Adding makes it.
+        _ if is_missing(&config.images) => Err(Failure::Said(format!(
+            "there is no folder {}: `lanboot images add ipxe` makes it, or say in `images` where it is",
+            config.images.display()
+        ))),
+        Command::List => list::run(&config, json),
         Command::Verify => verify::run(&config.images, json),
     };
     match done {
@@ -125,6 +130,10 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_missing(folder: &Path) -> bool {
+    folder.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// An array of objects, one to a line.
