@@ -72,7 +72,7 @@ enum Command {
         #[command(subcommand)]
         command: Option<images::Command>,
     },
-    /// Boot a simulated machine of every kind from a server on this computer's loopback
+    /// Boot five simulated machines, each of another kind, from a server on this computer's loopback
     Demo {
         /// Boot a real machine (QEMU) on a private network instead
         #[arg(long)]
