@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use lab::{Lab, lanboot};
 
+mod common;
 #[path = "common/lab.rs"]
 mod lab;
 
@@ -228,11 +229,8 @@ fn as_nobody(lab: &Lab, command: &str) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return lanboot(&[command]);
     }
-    // With a copy of the binary that nobody can reach. Not written by this process, for a child that another test starts
-    // meanwhile would have it open for writing, and then it cannot be run.
     let binary = lab.path().join("lanboot");
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_lanboot")).arg(&binary).status().unwrap();
-    assert!(copied.success());
+    common::copy_program(&binary);
     fs::set_permissions(lab.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut nobody = Command::new(binary);
     nobody.arg(command).uid(65534).gid(65534).current_dir("/");

@@ -4,6 +4,7 @@
 //! Needs root, QEMU and the firmware (`tests/run` installs them on Debian); skipped by name without, failed with
 //! CI=true.
 
+mod common;
 mod lab;
 
 use std::fs;
@@ -202,13 +203,10 @@ fn demo_vm_without_root_says_what_to_run() {
     if !ready("firmware demo_vm_without_root_says_what_to_run", &[NETWORK]) {
         return;
     }
-    // A process that another test starts meanwhile would keep the copy open for writing, and so not to be executed.
-    let _alone = one_at_a_time();
-    // Copied, because the build folder may be closed to other users.
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("lanboot");
-    fs::copy(LANBOOT, &program).unwrap();
+    common::copy_program(&program);
     let mut demo = Command::new("setpriv");
     demo.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program).args(["demo", "--vm"]);
     let output = demo.output().unwrap();

@@ -15,6 +15,7 @@ use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore, Uptime};
 use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
 use lanboot::wire::dhcp::Message;
 
+mod common;
 #[path = "common/world.rs"]
 mod world;
 
@@ -254,7 +255,7 @@ fn other_users_may_not_release() {
     open(&site.state(), 0o777);
     open(&site.state().join("control.sock"), 0o666);
     let binary = site.folder.path().join("lanboot");
-    std::fs::copy(env!("CARGO_BIN_EXE_lanboot"), &binary).unwrap();
+    common::copy_program(&binary);
     let refused = Command::new(&binary)
         .arg("--config")
         .arg(site.folder.path().join("config.yaml"))

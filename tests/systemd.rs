@@ -3,6 +3,7 @@
 //! The first two need `systemd-analyze`, not a running systemd. The last needs root: it gives the server the unit's
 //! user rights and capabilities by `setpriv`, on the standard ports, in a network namespace.
 
+mod common;
 mod lab;
 
 use std::ffi::OsStr;
@@ -68,13 +69,13 @@ fn d_25_the_server_works_with_the_units_capabilities_and_no_others() {
         "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60, lease: 10m}]}\n\
          boot: {ipxe: boot.ipxe}",
     );
-    // As StateDirectory= does. The program is copied, because the build folder may be closed to other users.
+    // As StateDirectory= does.
     let folder = site.folder.path();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(folder.join("state")).unwrap();
     chown(folder.join("state"), Some(NOBODY), Some(NOBODY)).unwrap();
     let program = folder.join("lanboot");
-    fs::copy(LANBOOT, &program).unwrap();
+    common::copy_program(&program);
 
     let capabilities = setpriv_capabilities(&unit_value("AmbientCapabilities"));
     assert_eq!(capabilities, setpriv_capabilities(&unit_value("CapabilityBoundingSet")));

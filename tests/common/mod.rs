@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::Command;
 
 /// Whether `program` can be run; `package` is Debian's name of what has it.
 ///
@@ -33,4 +34,12 @@ pub(crate) fn cannot(what: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     assert!(env::var("CI").as_deref() != Ok("true"), "{test}: cannot {what}");
     let _ = writeln!(io::stderr(), "SKIPPED {test}: cannot {what}");
+}
+
+/// Copies the program to `to`, where other users can run it: the build folder may be closed to them. Not written by this
+/// process, for a child that another test starts meanwhile would have it open for writing, and then it cannot be run.
+#[allow(dead_code)]
+pub(crate) fn copy_program(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_lanboot")).arg(to).status().unwrap();
+    assert!(copied.success());
 }
