@@ -2,10 +2,14 @@
 //! line, the word or the quotes that it stands in, or is read as a command.
 //!
 //! Two steps. [`mark`] is given each value alone, and refuses what can be written nowhere in such a file; [`place`] is
-//! given the whole text and quotes each marked value for its place. Quotes are followed within a line: a string that
-//! goes on over several lines counts as unquoted from the second on.
+//! given the whole text and quotes each marked value for its place, or says that no quotes help there. In a shell's and
+//! GRUB's files quotes are followed within a line: a string that goes on over several lines counts as unquoted from the
+//! second on.
 
 use std::fmt::Write as _;
+
+mod shell;
+mod yaml;
 
 /// What reads the file, by which its values are escaped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,11 +56,12 @@ impl Kind {
             ("user-data" | "vendor-data", _) if text.starts_with("#!") => Kind::Shell,
             ("user-data" | "vendor-data" | "meta-data" | "network-config", _) => Kind::Yaml,
             ("preseed.cfg" | "preseed", _) | (_, "preseed" | "seed") => Kind::Preseed,
-            ("ks.cfg" | "kickstart" | "kickstart.cfg", _) | (_, "ks" | "sh" | "bash") => Kind::Shell,
+            ("ks.cfg", _) | (_, "ks" | "sh" | "bash") => Kind::Shell,
             (_, "grub") => Kind::Grub,
             (_, "yaml" | "yml" | "bu") => Kind::Yaml,
             (_, "json" | "ign") => Kind::Json,
             (_, "xml" | "html" | "htm") => Kind::Xml,
+            _ if last.starts_with("kickstart") => Kind::Shell,
             _ => Kind::Plain,
         }
     }
@@ -67,12 +72,12 @@ impl Kind {
     }
 }
 
-/// `value`, ready to stand in a text that is given to [`place`].
+/// `value`, ready to stand in a text that is given to [`place`], which names it by `number` if it has no place there.
 ///
 /// # Errors
 /// What cannot be written: a line end or another control character, except where the kind can escape it; and of an
 /// iPXE script what iPXE would take for more than text.
-pub fn mark(kind: Kind, value: &str) -> Result<String, Unfit> {
+pub fn mark(kind: Kind, number: usize, value: &str) -> Result<String, Unfit> {
     let many_lines = matches!(kind, Kind::Yaml | Kind::Json | Kind::Xml);
     let is_fit = |c: char| !c.is_control() || (many_lines && matches!(c, '\n' | '\r' | '\t'));
     if !value.chars().all(is_fit) {
@@ -89,7 +94,9 @@ pub fn mark(kind: Kind, value: &str) -> Result<String, Unfit> {
         Kind::Preseed if value.ends_with('\\') => Err("it ends in \\, by which preseed joins two lines"),
         Kind::Ipxe | Kind::Pxelinux | Kind::Preseed | Kind::Plain => Ok(value.to_owned()),
         Kind::Xml => Ok(xml(value)),
-        Kind::Grub | Kind::Shell | Kind::Yaml | Kind::Json => Ok(format!("{OPEN}{value}{CLOSE}")),
+        Kind::Grub | Kind::Shell | Kind::Yaml | Kind::Json => {
+            Ok(format!("{OPEN}{number}{OPEN}{value}{CLOSE}"))
+        }
     }
 }
 
@@ -98,127 +105,84 @@ pub fn has_marks(text: &str) -> bool {
     text.contains([OPEN, CLOSE])
 }
 
-/// Where in a line something stands.
+/// A value that cannot be written where the text has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum At {
-    Plain,
-    Single,
-    Double,
-    Comment,
+pub struct Misplaced {
+    /// The number that [`mark`] was given with it.
+    pub number: usize,
+    /// For people.
+    pub why: Unfit,
 }
 
 /// The text with every marked value written for its place.
-pub fn place(kind: Kind, text: &str) -> String {
+///
+/// # Errors
+/// A value can be written where it is to stand by no quotes.
+pub fn place(kind: Kind, text: &str) -> Result<String, Misplaced> {
+    match kind {
+        Kind::Shell | Kind::Grub => shell::place(kind, text),
+        Kind::Yaml => yaml::place(text),
+        Kind::Json => in_json(text),
+        Kind::Ipxe | Kind::Pxelinux | Kind::Preseed | Kind::Xml | Kind::Plain => Ok(text.to_owned()),
+    }
+}
+
+/// What a text with marked values is made of.
+enum Piece<'t> {
+    Letter(char),
+    Value { number: usize, value: &'t str },
+}
+
+/// The first piece of `text`, and the rest.
+fn next_piece(text: &str) -> Option<(Piece<'_>, &str)> {
+    let c = text.chars().next()?;
+    let rest = text.get(c.len_utf8()..).unwrap_or_default();
+    if c != OPEN {
+        return Some((Piece::Letter(c), rest));
+    }
+    let (inside, after) = rest.split_once(CLOSE).unwrap_or((rest, ""));
+    let (number, value) = inside.split_once(OPEN).unwrap_or(("", inside));
+    Some((Piece::Value { number: number.parse().unwrap_or_default(), value }, after))
+}
+
+fn in_json(text: &str) -> Result<String, Misplaced> {
     let mut out = String::with_capacity(text.len());
-    let (mut at, mut line) = (At::Plain, 0);
-    let mut escaped = false;
+    let (mut in_string, mut escaped) = (false, false);
     let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        if c == OPEN {
-            let (value, after) = rest.split_once(CLOSE).unwrap_or((rest, ""));
-            let before = out.get(line..).unwrap_or_default().to_owned();
-            write_value(kind, at, (&before, value, after), &mut out);
-            (rest, escaped) = (after, false);
-            continue;
-        }
-        let before = out.get(line..).and_then(|line| line.chars().next_back());
-        out.push(c);
-        if c == '\n' {
-            (at, line, escaped) = (At::Plain, out.len(), false);
-        } else if escaped {
-            escaped = false;
-        } else {
-            escaped = c == '\\' && (at == At::Double || (at == At::Plain && is_shell(kind)));
-            at = after(kind, at, before, c);
-        }
-    }
-    out
-}
-
-fn is_shell(kind: Kind) -> bool {
-    matches!(kind, Kind::Shell | Kind::Grub)
-}
-
-/// Where the next character stands, when `c` stands at `at` after `before`.
-fn after(kind: Kind, at: At, before: Option<char>, c: char) -> At {
-    // In a shell a quote may begin in a word; in YAML one in a word is a letter (`don't`).
-    let begins = is_shell(kind) || before.is_none_or(|c| c.is_whitespace() || "[{,:(".contains(c));
-    let begins_comment = kind != Kind::Json && before.is_none_or(char::is_whitespace);
-    match (at, c) {
-        (At::Plain, '"') if begins || kind == Kind::Json => At::Double,
-        (At::Plain, '\'') if begins && kind != Kind::Json => At::Single,
-        (At::Plain, '#') if begins_comment => At::Comment,
-        (At::Double, '"') | (At::Single, '\'') => At::Plain,
-        _ => at,
-    }
-}
-
-/// Writes `value`, which stands between `before` (of the same line) and `after`.
-fn write_value(kind: Kind, at: At, (before, value, after): (&str, &str, &str), out: &mut String) {
-    match (kind, at) {
-        (Kind::Json, At::Plain) => write_json(value, out),
-        (Kind::Json | Kind::Yaml, At::Double | At::Comment) => out.push_str(&json_letters(value)),
-        (Kind::Yaml, At::Plain) if stands_alone(before, after) && !is_word(value) => write_json(value, out),
-        (Kind::Yaml, At::Plain) if !is_part_of_plain(value) => write_json(value, out),
-        (Kind::Yaml, At::Single) => out.push_str(&value.replace('\'', "''").replace(['\n', '\r'], " ")),
-        (Kind::Shell, At::Plain) => out.push_str(&shell_word(value)),
-        (Kind::Grub, At::Plain) => {
-            let words: Vec<String> = value
-                .split(' ')
-                .map(|word| if word.is_empty() { String::new() } else { shell_word(word) })
-                .collect();
-            out.push_str(&words.join(" "));
-        }
-        (Kind::Shell | Kind::Grub, At::Single) => out.push_str(&value.replace('\'', r"'\''")),
-        (Kind::Shell | Kind::Grub, At::Double) => {
-            for c in value.chars() {
-                // In GRUB a backslash before a backquote would stay.
-                if matches!(c, '"' | '\\' | '$') || (c == '`' && kind == Kind::Shell) {
-                    out.push('\\');
-                }
+    while let Some((piece, after)) = next_piece(rest) {
+        rest = after;
+        match piece {
+            Piece::Letter(c) => {
+                in_string ^= c == '"' && !escaped;
+                escaped = c == '\\' && in_string && !escaped;
                 out.push(c);
             }
+            Piece::Value { number, .. } if escaped => {
+                return Err(Misplaced { number, why: "a backslash stands before it" });
+            }
+            Piece::Value { value, .. } if in_string => out.push_str(&json_letters(value)),
+            Piece::Value { value, .. } => out.push_str(&json(value)),
         }
-        _ => out.push_str(value),
     }
+    Ok(out)
 }
 
 /// One word for a shell or for GRUB: in single quotes if it needs them.
 pub fn shell_word(value: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
-    if !value.is_empty() && value.chars().all(is_plain) {
+    if is_plain_word(value) {
         return value.to_owned();
     }
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// Whether a value between `before` and `after` is all there is of a YAML scalar.
-fn stands_alone(before: &str, after: &str) -> bool {
-    let before = before.trim_end_matches(' ');
-    let begins = before.ends_with([':', '-', '[', '{', ',']);
-    let after = after.trim_start_matches(' ');
-    begins && (after.is_empty() || after.starts_with(['\n', ',', ']', '}', '#']))
+/// Whether `value` is one word for a shell as it is.
+fn is_plain_word(value: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    !value.is_empty() && value.chars().all(is_plain)
 }
 
-/// Whether YAML reads `value`, standing alone, as this text and nothing else.
-fn is_word(value: &str) -> bool {
-    const OTHERWISE: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
-    value.starts_with(|c: char| c.is_ascii_alphabetic())
-        && value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./@".contains(c))
-        && !OTHERWISE.contains(&value.to_ascii_lowercase().as_str())
-}
-
-/// Whether `value` can be part of a plain YAML scalar without ending it.
-fn is_part_of_plain(value: &str) -> bool {
-    let is_plain = |c: char| c.is_alphanumeric() || " _-./:=@%+".contains(c);
-    let trimmed = value.trim_matches(' ').len() == value.len();
-    trimmed && value.chars().all(is_plain) && !value.contains(": ") && !value.ends_with(':')
-}
-
-fn write_json(value: &str, out: &mut String) {
-    // Writing to a string does not fail.
-    let _ = write!(out, "\"{}\"", json_letters(value));
+fn json(value: &str) -> String {
+    format!("\"{}\"", json_letters(value))
 }
 
 /// The inside of a JSON string (RFC 8259 section 7), which is that of a double-quoted YAML scalar too.
@@ -230,10 +194,19 @@ fn json_letters(value: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
+            // Letters of JSON that YAML has only so.
+            '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
             c => out.push(c),
         }
     }
     out
+}
+
+/// What YAML 1.1 or 1.2 takes for the end of a line.
+fn is_line_end(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 fn xml(value: &str) -> String {
@@ -258,8 +231,8 @@ mod tests {
 
     /// `template` with each `@` replaced by `value`.
     fn written(kind: Kind, template: &str, value: &str) -> Result<String, Unfit> {
-        let marked = mark(kind, value)?;
-        Ok(place(kind, &template.replace('@', &marked)))
+        let marked = mark(kind, 1, value)?;
+        place(kind, &template.replace('@', &marked)).map_err(|misplaced| misplaced.why)
     }
 
     fn ok(kind: Kind, template: &str, value: &str) -> String {
@@ -280,6 +253,9 @@ mod tests {
             ("config.ign", Kind::Json),
             ("ks.cfg", Kind::Shell),
             ("rhel9.ks", Kind::Shell),
+            ("kickstart-web.cfg", Kind::Shell),
+            ("kickstart", Kind::Shell),
+            ("kickstart.yaml", Kind::Yaml),
             ("preseed.cfg", Kind::Preseed),
             ("autounattend.xml", Kind::Xml),
             ("config.txt", Kind::Plain),
@@ -353,6 +329,7 @@ mod tests {
         assert_eq!(ok(Kind::Yaml, "a: \"@\"", "x\"y"), "a: \"x\\\"y\"");
         assert_eq!(ok(Kind::Yaml, "s: http://@/x", "10.0.0.1"), "s: http://10.0.0.1/x");
         assert_eq!(ok(Kind::Yaml, "  server @ iburst", "10.0.0.1"), "  server 10.0.0.1 iburst");
+        assert!(written(Kind::Json, "{\"a\": \"\\@\"}", "\"").is_err());
         assert_eq!(ok(Kind::Json, "{\"a\": @}", "x"), "{\"a\": \"x\"}");
         assert_eq!(ok(Kind::Json, "{\"a\": \"http://@/\"}", "x"), "{\"a\": \"http://x/\"}");
     }

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
-use crate::boot::escape::{Kind, has_marks, mark, place, shell_word};
+use crate::boot::escape::{Kind, Misplaced, Unfit, has_marks, mark, place, shell_word};
 use crate::boot::facts::{Facts, NAMES};
 use crate::boot::name::BootName;
 use crate::boot::target::Var;
@@ -85,16 +86,30 @@ impl Templates {
         let name = open.name.clone();
         let fail = |error: &Error| error_of(error, &name, facts.who());
         let source = source(open).map_err(|error| fail(&error))?;
-        let kind = Kind::of(name.strip_suffix(EXTENSION).unwrap_or(&name), &source);
-        let environment = self.environment(kind);
-        let template = environment.template_from_named_str(&name, &source).map_err(|error| fail(&error))?;
-        let mut output = Limited(Vec::new());
-        let rendered = template.render_captured_to(variables(facts), &mut output).map(drop);
-        rendered.map_err(|error| fail(&error))?;
-        Ok(place(kind, &String::from_utf8_lossy(&output.0)))
+        let kind_of = |text: &str| Kind::of(name.strip_suffix(EXTENSION).unwrap_or(&name), text);
+        let marked = |kind, misplaced| {
+            let environment = self.environment(kind, misplaced);
+            let template = environment.template_from_named_str(&name, &source)?;
+            let mut output = Limited(Vec::new());
+            template.render_captured_to(variables(facts), &mut output)?;
+            Ok(String::from_utf8_lossy(&output.0).into_owned())
+        };
+        let mut kind = kind_of(&source);
+        let mut text = marked(kind, None).map_err(|error| fail(&error))?;
+        // A block may stand before the first line by which a script is known.
+        if kind_of(&text) != kind {
+            kind = kind_of(&text);
+            text = marked(kind, None).map_err(|error| fail(&error))?;
+        }
+        place(kind, &text).map_err(|misplaced| {
+            // Rendered again for the line that the value stands in.
+            let error = marked(kind, Some(misplaced)).err();
+            fail(&error.unwrap_or_else(|| Error::new(ErrorKind::BadEscape, misplaced.why)))
+        })
     }
 
-    fn environment(&self, kind: Kind) -> Environment<'static> {
+    /// What renders a file of this kind; with `misplaced`, up to that value, which is the error then.
+    fn environment(&self, kind: Kind, misplaced: Option<Misplaced>) -> Environment<'static> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         // A line that has only a block in it leaves nothing, and the file's last line end stays.
@@ -105,7 +120,12 @@ impl Templates {
         environment.set_recursion_limit(MAX_DEPTH);
         // Which escaping is the matter of the file that is served, not of one that it includes.
         environment.set_auto_escape_callback(|_| AutoEscape::Custom("place".into()));
-        environment.set_formatter(move |out, state, value| write_value(kind, out, state, value));
+        let values = AtomicUsize::new(0);
+        environment.set_formatter(move |out, state, value| {
+            let number = values.fetch_add(1, Ordering::Relaxed);
+            let why = misplaced.filter(|misplaced| misplaced.number == number).map(|misplaced| misplaced.why);
+            write_value(kind, (number, why), out, state, value)
+        });
         environment.add_filter("sh", move |value: String| {
             let word = shell_word(&value);
             // Where a shell reads the file itself, it is not quoted twice.
@@ -173,14 +193,21 @@ fn value(var: &Var) -> Value {
     }
 }
 
-/// Writes a value of `{{ … }}` so that `place` can quote it. `safe`, and `autoescape false`, leave it as it is.
-fn write_value(kind: Kind, out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+/// Writes a value of `{{ … }}` so that `place` can quote it. `safe`, and `autoescape false`, leave it as it is. With a
+/// `why`, it is known to have no place.
+fn write_value(
+    kind: Kind,
+    (number, why): (usize, Option<Unfit>),
+    out: &mut Output,
+    state: &mut State,
+    value: &Value,
+) -> Result<(), Error> {
     let cannot =
         |why: &str| Error::new(ErrorKind::BadEscape, format!("{value} cannot be written here: {why}"));
     let text = if value.is_safe() || matches!(state.auto_escape(), AutoEscape::None) {
         value.to_string()
     } else if let Some(text) = value.as_str() {
-        mark(kind, text).map_err(|why| {
+        why.map_or_else(|| mark(kind, number, text), Err).map_err(|why| {
             let shown = text.escape_debug().take(60).collect::<String>();
             Error::new(ErrorKind::BadEscape, format!("the value {shown} cannot be written here: {why}"))
         })?
@@ -324,6 +351,13 @@ mod tests {
         );
         let list = error("echo {{ disks }}");
         assert!(list.contains(":1: ") && list.contains("use a loop, or the filter join"), "{list}");
+        let misplaced = bench.made("a/x.yaml.j2", "a: {{ role }}\n- echo {{ bad }} >x\n").unwrap_err();
+        assert!(
+            misplaced
+                .starts_with("a/x.yaml.j2:2: the value x\\nreboot cannot be written here: it has a line end")
+                && misplaced.ends_with("(for node1)"),
+            "{misplaced}"
+        );
         bench.write("part.j2", "one\ntwo\n{{ rol }}\n");
         let included = error("{% include 'part.j2' %}\n");
         assert!(included.starts_with("part.j2:3: undefined value"), "{included}");
@@ -378,7 +412,7 @@ mod tests {
         );
         assert_eq!(made("a.sh.j2", "x=\"{{ vars.disks[1] }}\" y={{ 'a b' }}"), "x=\"sd\\\"b\" y='a b'");
         assert_eq!(made("a.sh.j2", "y={{ 'a b' | sh }} z={{ 'a b' | safe }}"), "y='a b' z=a b");
-        assert_eq!(made("a.yaml.j2", "- run {{ \"a'b\" | sh }}\n"), "- run \"'a'\\\\''b'\"\n");
+        assert_eq!(made("a.yaml.j2", "- run {{ \"a'b\" | sh }}\n"), "- run 'a'\\''b'\n");
         assert_eq!(
             made("a.ign.j2", "{\"a\": {{ disks | tojson }}, \"b\": \"{{ role }}\"}"),
             "{\"a\": [\"sda\", \"sd\\\"b\"], \"b\": \"web\"}"
@@ -388,6 +422,19 @@ mod tests {
         // What a macro makes is quoted where it was written.
         let text = "{% macro word(x) %}[{{ x }}]{% endmacro %}echo \"{{ word('a\"b') }}\"";
         assert_eq!(made("a.sh.j2", text), "echo \"[a\\\"b]\"");
+    }
+
+    #[test]
+    fn a_script_is_known_by_the_text_that_is_made() {
+        let bench = Bench::new();
+        for begin in ["{% set a = 1 %}\n", "{# x #}", "{% if role == 'db' %}\n#cloud-config\n{% endif %}\n"] {
+            let text = format!("{begin}#!/bin/sh\necho \"{{{{ '$(reboot)' }}}}\"\n");
+            assert_eq!(
+                bench.made("vendor-data.j2", &text).unwrap(),
+                "#!/bin/sh\necho \"\\$(reboot)\"\n",
+                "{begin}"
+            );
+        }
     }
 
     #[test]
