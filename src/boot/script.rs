@@ -251,7 +251,8 @@ fn located(loader: Loader, name: &str, server: Ipv4Addr, served: Served) -> Opti
     let (scheme, rest) = name.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     match loader {
-        Loader::Ipxe => Some(in_url(&name)),
+        // It is escaped already; only a value in it may have a space, which would end the word.
+        Loader::Ipxe => Some(name.replace(' ', "%20")),
         // lpxelinux.0 has HTTP, pxelinux.0 only TFTP.
         Loader::Pxelinux if scheme == "https" => None,
         Loader::Pxelinux => Some(name),
@@ -263,9 +264,9 @@ fn located(loader: Loader, name: &str, server: Ipv4Addr, served: Served) -> Opti
     }
 }
 
-/// A path as part of a URL that stays one word.
+/// The name of a file as the path of a URL that stays one word.
 fn in_url(name: &str) -> String {
-    name.replace('%', "%25").replace(' ', "%20").replace('#', "%23")
+    name.replace('%', "%25").replace(' ', "%20").replace('#', "%23").replace('?', "%3F")
 }
 
 /// The local disk. On a BIOS iPXE and GRUB start it themselves, for not every BIOS goes on after a network boot that
@@ -443,9 +444,19 @@ mod tests {
         let text = script(Loader::Ipxe, &target("debian"), &targets(), &facts(), ports).unwrap();
         assert!(text.contains("kernel tftp://192.168.77.1:6969/debian/linux "), "{text}");
         assert_eq!(
-            Served { http: Some(8080), tftp: None }.url(facts().server, "a b#c"),
-            "http://192.168.77.1:8080/a%20b%23c"
+            Served { http: Some(8080), tftp: None }.url(facts().server, "a b#c?d%20"),
+            "http://192.168.77.1:8080/a%20b%23c%3Fd%2520"
         );
+    }
+
+    #[test]
+    fn a_url_is_told_as_it_is_written() {
+        let mut targets = targets();
+        targets.list[1].kernel = "http://10.0.0.9/a%20b/linux?sig=a%2Fb#c".into();
+        for loader in [Loader::Ipxe, Loader::Grub, Loader::Pxelinux] {
+            let text = script(loader, &target("live"), &targets, &facts(), HTTP).unwrap();
+            assert!(text.contains("/a%20b/linux?sig=a%2Fb#c"), "{text}");
+        }
     }
 
     #[test]
