@@ -18,6 +18,8 @@ use crate::wire::option::code;
 const MAX_NAME: usize = 32;
 /// Bytes of a kernel's command line before it is filled in: what x86 has room for (COMMAND_LINE_SIZE).
 const MAX_CMDLINE: usize = 2048;
+/// iPXE's `item` and GRUB's `menuentry` have options.
+const NO_OPTION: &str = "a word that does not begin with `-`, which loaders would take for an option";
 /// What can be started and is no target.
 const BUILT_IN: [(&str, Start); 2] = [("local", Start::Local), ("menu", Start::Menu)];
 
@@ -50,6 +52,8 @@ pub(super) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<Written> 
         } else if !key.value.chars().all(is_letter) || !(1..=MAX_NAME).contains(&key.value.len()) {
             let name = format!("expected a name of at most {MAX_NAME} letters, digits, `.`, `_` and `-`");
             reader.problem(key.id, format!("{name}, found {:?}", key.value));
+        } else if key.value.starts_with('-') {
+            reader.problem(key.id, format!("expected {NO_OPTION}, found {:?}", key.value));
         }
         found.push(target(reader, key.value.into(), node));
     }
@@ -61,15 +65,29 @@ fn target(reader: &mut Reader, name: Arc<str>, node: &Node) -> Written {
     if fields.get("kernel").is_none() && matches!(node.data, Data::Map(_) | Data::Null) {
         reader.problem(node.id, "`kernel` must be given, like debian/linux");
     }
-    let title = fields.get("title").and_then(|node| reader.text(node, "what a menu calls it"));
     Written {
         name,
-        title: title.map(str::to_owned),
+        title: fields.get("title").and_then(|node| title(reader, node)),
         kernel: fields.get("kernel").and_then(|node| file_name(reader, node, "a kernel")),
         initrd: fields.get("initrd").map_or(Vec::new(), |node| {
             one_or_more(node).iter().filter_map(|node| file_name(reader, node, "a RAM disk")).collect()
         }),
         cmdline: fields.get("cmdline").and_then(|node| cmdline(reader, node)),
+    }
+}
+
+/// What a menu calls a target. It has no line ends; iPXE reads it as words of a command.
+fn title(reader: &mut Reader, node: &Node) -> Option<String> {
+    let text = reader.text(node, "what a menu calls it")?;
+    let is_option = text.starts_with('-');
+    let problem = is_option.then(|| format!("expected {NO_OPTION}, found {text:?}"));
+    let problem = problem.or_else(|| ipxe_problem(text));
+    match problem {
+        Some(message) => {
+            reader.problem(node.id, message);
+            None
+        }
+        None => Some(text.to_owned()),
     }
 }
 
