@@ -127,7 +127,7 @@ fn targets_arrive(targets: &Targets) {
     assert_eq!(first.vars["role"], Var::Text("web".into()));
     assert_eq!(first.vars["disks"], Var::List(vec![Var::Text("sda".into()), Var::Text("sdb".into())]));
     assert_eq!(first.vars["net"], Var::Map([("vlan".to_owned(), Var::Int(7))].into()));
-    assert_eq!(machine("52:54:00:00:00:02").script.as_deref(), Some("node2.ipxe"));
+    assert_eq!(machine("52:54:00:00:00:02").script.as_deref(), Some("http://10.0.0.9/node2.ipxe?a=1"));
     assert_eq!(machine("52:54:00:12:34:56").host_name.as_deref(), Some("node1"));
 }
 

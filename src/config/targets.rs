@@ -9,7 +9,7 @@ use super::keys::Section;
 use super::read::{At, Reader, one_or_more, suggestion};
 use super::yaml::{Data, Node};
 use crate::boot::facts;
-use crate::boot::policy::MachineBoot;
+use crate::boot::policy::{MachineBoot, is_ipxe_script};
 use crate::boot::script::ipxe_problem;
 use crate::boot::target::{Machine, Start, Target, Targets, Var};
 use crate::wire::option::code;
@@ -275,7 +275,7 @@ fn machine_of(written: &file::Machine) -> Option<Machine> {
 
 fn script_of(boot: &MachineBoot) -> Option<Arc<str>> {
     match boot {
-        MachineBoot::File(name) if name.ends_with(".ipxe") => Some(Arc::clone(name)),
+        MachineBoot::File(name) if is_ipxe_script(name) => Some(Arc::clone(name)),
         _ => None,
     }
 }
