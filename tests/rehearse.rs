@@ -95,6 +95,24 @@ fn everybody_boots_in_both_modes() {
 }
 
 #[test]
+fn a_url_of_this_server_that_nobody_serves_boots_nobody() {
+    let files = ["snponly.efi", "boot.ipxe"];
+    let boot = "boot: {arch: {uefi-x64-http: 'http://{server}/snponly.efi'}}";
+    for http in ["off", "{port: 18089}"] {
+        let folder = lab(&files, &format!("dhcp: {{mode: proxy}}\n{boot}\nhttp: {http}\n"));
+        let output = lanboot(folder.path(), &["rehearse", "--json"]);
+        assert_eq!((output.status.code(), &rows(&output)[0]["code"]), (Some(1), &"no HTTP server".into()));
+        let output = lanboot(folder.path(), &["check"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("boot.arch.uefi-x64-http: nobody serves http://{server}/snponly.efi"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_machine_with_a_loader_of_its_own_is_followed_to_the_next_files() {
     let files = ["boot.ipxe", "deb/shimx64.efi", "deb/grubx64.efi", "grub/grub.cfg", "bios/pxelinux.0"];
     let config = format!(

@@ -37,9 +37,11 @@ fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// URLs with a name that their clients cannot look up.
+/// URLs with a name that their clients cannot look up, and URLs of this server that it does not serve.
 pub fn unreachable(loaded: &Loaded) -> Vec<Problem> {
-    config::dns_problems(&loaded.config, &loaded.text)
+    let mut problems = config::dns_problems(&loaded.config, &loaded.text);
+    problems.extend(config::unserved_problems(&loaded.config, &loaded.text));
+    problems
 }
 
 /// Files that are mapped to an architecture, or to iPXE, that cannot start them. Those that cannot be read are not

@@ -1,6 +1,7 @@
 //! Which file of the images folder a name or a URL of the configuration is.
 
-use super::Config;
+use super::mapped::{mapped, problems_at};
+use super::{Config, Problem, targets};
 use crate::boot::policy::SERVER;
 
 /// The ports that URLs without one mean.
@@ -10,25 +11,60 @@ const TFTP_PORT: u16 = 69;
 /// The file of the images folder that `name` is: the name itself, or the path of a URL of the server that `config` is
 /// of. `None` for what lies elsewhere, or is known only when a client asks.
 pub(super) fn local_name<'a>(name: &'a str, config: &Config) -> Option<&'a str> {
-    let path = match name.split_once("://") {
-        None => name,
-        Some((scheme, rest)) => {
-            let ours = match scheme.to_ascii_lowercase().as_str() {
-                "http" => (config.http.as_ref().map(|http| http.port), HTTP_PORT),
-                "tftp" => (config.tftp.as_ref().map(|tftp| tftp.port), TFTP_PORT),
-                _ => (None, 0),
-            };
-            let (port, path) = rest.strip_prefix(SERVER)?.split_once('/')?;
-            let port = if port.is_empty() { ours.1 } else { port.strip_prefix(':')?.parse().ok()? };
-            if ours.0 != Some(port) {
-                return None;
-            }
-            path.split(['?', '#']).next()?.trim_start_matches('/')
+    let path = match name.contains("://") {
+        false => name,
+        true => {
+            let url = Own::of(name, config).filter(|url| url.served == Some(url.port))?;
+            url.path.split(['?', '#']).next()?.trim_start_matches('/')
         }
     };
     // An escape is no letter of the name, and a folder is no file.
     let is_known = !path.is_empty() && !path.contains('{') && (path == name || !path.contains('%'));
     is_known.then_some(path)
+}
+
+/// The URLs with `{server}` in `config` that it does not serve, because the protocol is off or has another port, as
+/// problems of the file whose `text` it was loaded from.
+pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
+    let boot = mapped(config).into_iter().map(|file| (file.name, file.key));
+    let all = boot.chain(targets::named(&config.targets).into_iter().map(|(name, key, _)| (name, key)));
+    let unserved = all.filter_map(|(name, key)| {
+        let Own { scheme, served, port, .. } = Own::of(&name, config)?;
+        let what = match served {
+            Some(served) if served == port => return None,
+            Some(served) => format!("{scheme} is served on port {served}, not on {port}"),
+            None => format!("`{scheme}` is off"),
+        };
+        let advice = "if another program on this computer serves it, write the address instead of {server}";
+        Some((key, format!("nobody serves {name}, for {what}; {advice}")))
+    });
+    problems_at(text, unserved)
+}
+
+/// A URL of this server.
+struct Own<'u> {
+    scheme: &'static str,
+    /// The port that its protocol is served on, if it is.
+    served: Option<u16>,
+    port: u16,
+    path: &'u str,
+}
+
+impl Own<'_> {
+    /// `None` for a name, and for a URL of another server or with a protocol that lanboot never has.
+    fn of<'u>(name: &'u str, config: &Config) -> Option<Own<'u>> {
+        let (scheme, rest) = name.split_once("://")?;
+        let (scheme, served, usual) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => ("http", config.http.as_ref().map(|http| http.port), HTTP_PORT),
+            "tftp" => ("tftp", config.tftp.as_ref().map(|tftp| tftp.port), TFTP_PORT),
+            _ => return None,
+        };
+        let rest = rest.strip_prefix(SERVER)?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (port, path) = (rest.get(..end)?, rest.get(end..)?);
+        let port = if port.is_empty() { usual } else { port.strip_prefix(':')?.parse().ok()? };
+        Some(Own { scheme, served, port, path })
+    }
 }
 
 #[cfg(test)]
@@ -62,5 +98,35 @@ mod tests {
         assert_eq!(local("50%.efi"), Some("50%.efi"));
         let off = super::super::load("dhcp: {mode: off}\nhttp: off").unwrap();
         assert_eq!(local_name("http://{server}/x", &off), None);
+    }
+    #[test]
+    fn a_url_of_this_server_that_nobody_serves_is_a_problem() {
+        let problems = |more: &str, url: &str| {
+            let text = format!(
+                "dhcp: {{mode: proxy}}\nboot: {{ipxe: boot.ipxe, arch: {{uefi-x64-http: '{url}'}}}}\n\
+                 targets: {{a: {{kernel: '{url}'}}}}\n{more}"
+            );
+            let found = unserved_problems(&super::super::load(&text).unwrap(), &text);
+            found.into_iter().map(|problem| (problem.path, problem.message)).collect::<Vec<_>>()
+        };
+        let advice = "if another program on this computer serves it, write the address instead of {server}";
+        let why = format!(
+            "nobody serves http://{{server}}/x.efi, for http is served on port 18089, not on 80; {advice}"
+        );
+        assert_eq!(
+            problems("http: {port: 18089}", "http://{server}/x.efi"),
+            [("boot.arch.uefi-x64-http".to_owned(), why.clone()), ("targets.a.kernel".to_owned(), why)]
+        );
+        let off = &problems("http: off", "http://{server}:8080/x.efi")[0].1;
+        assert!(off.ends_with(&format!("for `http` is off; {advice}")), "{off}");
+        for (more, url) in [
+            ("http: {port: 18089}", "http://{server}:18089/x"),
+            ("", "http://{server}/x.efi"),
+            ("", "http://10.0.0.1:8080/x.efi"),
+            ("", "http://{server}.example/x.efi"),
+            ("", "https://{server}/x.efi"),
+        ] {
+            assert_eq!(problems(more, url), [], "{url}");
+        }
     }
 }

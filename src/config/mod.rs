@@ -10,6 +10,7 @@ use crate::dhcp::subnet::Settings;
 use crate::tftp::{Engine, Limits, Ports};
 
 pub use dns::dns_problems;
+pub use local::unserved_problems;
 pub use mapped::clients;
 pub use missing::{MissingFile, missing_file_problems, missing_files, unreadable_file_problems};
 pub use place::Problem;

@@ -16,6 +16,9 @@ const MAX_QUESTIONS: usize = 6;
 /// Programs that load one another: shim, GRUB, and one more than anybody has seen.
 const MAX_STAGES: usize = 4;
 
+/// The port of a URL without one.
+const HTTP_PORT: u16 = 80;
+
 /// What is said of a file that its client cannot start: what that looks like differs, up to a machine that hangs.
 pub(super) const DOES_NOT_START: &str = "the file does not start";
 
@@ -239,6 +242,14 @@ impl Course<'_> {
         if boot.by == Protocol::Tftp && !self.site.tftp {
             let advice = "switch tftp on".to_owned();
             return Err(Trouble { code: "no TFTP server".to_owned(), why: "tftp is off".to_owned(), advice });
+        }
+        let port = boot.server.split_once(':').map_or(Some(HTTP_PORT), |(_, port)| port.parse().ok());
+        if boot.by == Protocol::Http && self.site.http != port {
+            return Err(Trouble {
+                code: "no HTTP server".to_owned(),
+                why: format!("nobody serves {boot}"),
+                advice: "switch http on, or name the port in the URL that it has".to_owned(),
+            });
         }
         let Some(content) = self.site.file(asker, &boot.file) else {
             return Err(Trouble {

@@ -36,6 +36,8 @@ pub(super) struct Site {
     pub(super) mode: Mode,
     /// Whether it serves TFTP.
     pub(super) tftp: bool,
+    /// The port that it serves HTTP on.
+    pub(super) http: Option<u16>,
     /// An address that it could have there; its real one is known only on the computer that it is to run on.
     pub(super) server: Ipv4Addr,
     /// The DHCP server of a network where lanboot is a proxy, and the address that it gives.
@@ -61,6 +63,7 @@ impl Site {
             files,
             mode,
             tftp: config.tftp.is_some(),
+            http: config.http.as_ref().map(|http| http.port),
             server: address(0),
             other: address(1),
             client: address(2),
