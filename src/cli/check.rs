@@ -32,13 +32,13 @@ pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
     let images = loaded.config.images.display();
     let file = loaded.path.display();
     loaded.config.notes.iter().for_each(|note| tell(format_args!("note: {file}:{note}")));
-    templates.notes.iter().for_each(|line| tell(format_args!("note: {images}/{line}")));
-    for line in &templates.problems {
+    let placed = |line: &str| {
         // What is wrong with a target has a key of the configuration before it, and no file.
-        let is_target = line.starts_with("targets.");
-        let place = if is_target { format!("{}: ", loaded.path.display()) } else { format!("{images}/") };
-        tell(format_args!("{place}{line}"));
-    }
+        let place = if line.starts_with("targets.") { format!("{file}: ") } else { format!("{images}/") };
+        place + line
+    };
+    templates.notes.iter().for_each(|line| tell(format_args!("note: {}", placed(line))));
+    templates.problems.iter().for_each(|line| tell(placed(line)));
     // What is rehearsed with files that are not there says nothing new.
     let failures = if rehearse && problems.is_empty() { rehearse::failures(&loaded) } else { Vec::new() };
     failures.iter().for_each(|failure| tell(format_args!("{}: {failure}", loaded.path.display())));

@@ -6,14 +6,16 @@ use std::path::Path;
 
 use crate::boot::facts::Facts;
 use crate::boot::name::BootName;
+use crate::boot::policy::is_ipxe_script;
 use crate::boot::script::{Loader, script};
 use crate::boot::target::{Machine, Start};
-use crate::config::Config;
+use crate::config::{Config, clients};
 use crate::images::Catalog;
+use crate::probe::models;
 use crate::server::targets::Starts;
 use crate::server::templates::{EXTENSION, TemplateError, Templates};
 use crate::server::told::Told;
-use crate::types::{Arch, MacAddr};
+use crate::types::{Arch, FileKind, MacAddr};
 
 /// Files and folders that are looked at for templates.
 const MAX_ENTRIES: usize = 100_000;
@@ -25,6 +27,8 @@ const MAX_RENDERINGS: usize = 20_000;
 const STRANGER: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 1]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const SERIAL: &str = "10000000abcdef01";
+const HOST_NAME: &str = "host";
 const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
 
 /// What was found.
@@ -32,15 +36,17 @@ const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
 pub struct Found {
     /// Templates, which all were rendered.
     pub templates: usize,
-    /// `FILE:LINE: what is wrong (for MACHINE)`, FILE being beneath the images folder.
+    /// `FILE:LINE: what is wrong (for MACHINE)`, FILE being beneath the images folder; of targets
+    /// `KEY: what is wrong (for MACHINE)`.
     pub problems: Vec<String>,
-    /// The same of what only machines cannot get that have no entry.
+    /// The same of what only machines cannot get that have no entry, or that come to a loader of which nothing tells.
     pub notes: Vec<String>,
 }
 
 /// Renders every template for every machine of `config`.
 ///
-/// What the firmware says (UUID, architecture, address) is made up. A value that is not known of a machine without an
+/// What a machine says of itself (UUID, architecture, host name, a Raspberry Pi's serial number), and its address, is made
+/// up. A value that is not known of a machine without an
 /// entry is only a note where some machine with an entry gets the file: that such a machine does not may be meant.
 pub fn check(config: &Config) -> Found {
     let mut found = Found::default();
@@ -83,7 +89,9 @@ pub fn check(config: &Config) -> Found {
             add(&mut found.problems, problems.into_iter());
         }
     }
-    found.problems.extend(targets(config, &arches));
+    let (problems, notes) = targets(config, &arches, &catalog);
+    found.problems.extend(problems);
+    found.notes.extend(notes);
     found
 }
 
@@ -97,33 +105,64 @@ fn add<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateErr
     }
 }
 
-/// What cannot be made of targets for the machines that are to start them.
-fn targets(config: &Config, arches: &[Arch]) -> Vec<String> {
-    let starts = Starts::forgetful(config);
+/// What cannot be made of targets for the machines that are to start them, by loaders that they come to; and what cannot
+/// by those of which that is not known.
+fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<String>, BTreeSet<String>) {
+    let served = Starts::forgetful(config).served();
+    let machines = config.targets.machines().iter();
+    let own = machines.flat_map(|machine| {
+        let starts = [&machine.boot, &machine.once].into_iter().flatten();
+        starts.map(move |start| (start, Some(machine)))
+    });
+    let default = config.targets.default.iter().map(|start| (start, None));
+    let starts: Vec<(&Start, Option<&Machine>)> = own.chain(default).collect();
+    let errors = |loader: Loader| {
+        let made = starts.iter().flat_map(|(start, machine)| {
+            let who = machine.map_or("a machine without an entry", |machine| &machine.name);
+            arches.iter().filter_map(move |arch| {
+                let made = script(loader, start, &config.targets, &facts(*machine, *arch), served);
+                made.err().map(|error| format!("{}: {} (for {who})", error.key, error.why))
+            })
+        });
+        made.collect::<Vec<_>>()
+    };
+    let (loaders, are_all_known) = loaders(config, catalog);
     let mut problems = BTreeSet::new();
-    for machine in config.targets.machines() {
-        for start in [&machine.boot, &machine.once].into_iter().flatten() {
-            for arch in arches {
-                let made = script(
-                    Loader::Ipxe,
-                    start,
-                    &config.targets,
-                    &facts(Some(machine), *arch),
-                    starts.served(),
-                );
-                problems.extend(
-                    made.err().map(|error| format!("{}: {} (for {})", error.key, error.why, machine.name)),
-                );
-            }
+    loaders.iter().for_each(|loader| problems.extend(errors(*loader)));
+    let mut notes = BTreeSet::new();
+    if !are_all_known {
+        let others = [Loader::Grub, Loader::Pxelinux].into_iter().filter(|loader| !loaders.contains(loader));
+        others.for_each(|loader| notes.extend(errors(loader)));
+    }
+    notes.retain(|note| !problems.contains(note));
+    (problems, notes)
+}
+
+/// The loaders that the configuration leads to, iPXE always, and whether there are no others.
+fn loaders(config: &Config, catalog: &Catalog) -> (Vec<Loader>, bool) {
+    let (mut found, mut are_all_known) = (vec![Loader::Ipxe], config.dhcp.is_some());
+    for (name, client) in clients(config) {
+        if client.starts_with("target ") {
+            continue;
+        }
+        let kind = BootName::parse(name.as_bytes()).ok().and_then(|name| catalog.kind(&name));
+        match kind {
+            Some(FileKind::BiosPxelinux) => found.push(Loader::Pxelinux),
+            Some(FileKind::BiosIpxe | FileKind::IpxeScript) => {}
+            _ => match models::Loader::of_file(&name) {
+                Some(models::Loader::Ipxe) => {}
+                Some(models::Loader::Pxelinux | models::Loader::SyslinuxEfi) => {
+                    found.push(Loader::Pxelinux);
+                }
+                Some(models::Loader::ShimX64 | models::Loader::ShimArm64 | models::Loader::Grub) => {
+                    found.push(Loader::Grub);
+                }
+                None => are_all_known &= is_ipxe_script(&name),
+            },
         }
     }
-    if let Some(start @ Start::Target(_)) = &config.targets.default {
-        let made = script(Loader::Ipxe, start, &config.targets, &facts(None, Arch::BIOS), starts.served());
-        problems.extend(
-            made.err().map(|error| format!("{}: {} (for a machine without an entry)", error.key, error.why)),
-        );
-    }
-    problems.into_iter().collect()
+    let each_once = [Loader::Ipxe, Loader::Grub, Loader::Pxelinux].into_iter();
+    (each_once.filter(|loader| found.contains(loader)).collect(), are_all_known)
 }
 
 /// The architectures that machines of this network have, as far as the configuration tells.
@@ -154,8 +193,8 @@ fn facts(machine: Option<&Machine>, arch: Arch) -> Facts<'_> {
         mac: machine.and_then(|machine| machine.mac).or(Some(STRANGER)),
         uuid: machine.and_then(|machine| machine.uuid).or(UUID.parse().ok()),
         arch: Some(arch),
-        serial: None,
-        host_name: None,
+        serial: Some(SERIAL.to_owned()),
+        host_name: Some(HOST_NAME.to_owned()),
         machine,
     }
 }
@@ -245,5 +284,35 @@ mod tests {
             found(yaml, &[]).problems,
             ["targets.t.cmdline: {disk} is not known of this machine (for a)"]
         );
+    }
+    const QUOTES: &str = "targets: {q: {kernel: k, cmdline: \"a='b'\"}}, machines: [{name: a, mac: 52:54:00:00:00:01, boot: q}]";
+
+    #[test]
+    fn what_a_loader_cannot_be_told_is_a_problem_where_machines_come_to_it() {
+        let with = |boot: &str, files: &[(&str, &str)]| {
+            found(&format!("{{dhcp: {{mode: proxy}}, boot: {{arch: {{{boot}}}}}, {QUOTES}}}"), files)
+        };
+        for grub in
+            ["uefi-arm64: grubnetaa64.efi", "uefi-x64: shimx64.efi", "bios: x.0, uefi-x64: grubx64.efi"]
+        {
+            let grub = with(grub, &[]);
+            assert_eq!((grub.problems.len(), grub.notes.len()), (1, 0), "{grub:?}");
+            assert!(
+                grub.problems[0].starts_with("targets.q.cmdline: GRUB cannot tell a kernel a='b'"),
+                "{grub:?}"
+            );
+        }
+        let unknown = with("bios: x.0", &[]);
+        assert_eq!((unknown.problems.len(), unknown.notes.len()), (0, 1), "{unknown:?}");
+        assert_eq!(with("bios: pxelinux.0, uefi-x64: snponly.efi", &[]), Found::default());
+        let elsewhere = found(&format!("{{dhcp: {{mode: off}}, {QUOTES}}}"), &[]);
+        assert_eq!((elsewhere.problems.len(), elsewhere.notes.len()), (0, 1), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn what_machines_say_of_themselves_is_no_problem_where_there_are_none() {
+        let text = "{{ hostname }} {{ serial }} {{ uuid }} {{ ip }}\n";
+        let found = found("{dhcp: {mode: off}}", &[("x.j2", text)]);
+        assert_eq!(found, Found { templates: 1, ..Found::default() });
     }
 }
