@@ -492,6 +492,11 @@ mod tests {
                 && ipxe.contains("sanboot --no-describe --drive 0x80")
                 && ipxe.ends_with("exit 1\n")
         );
+        let shipped = include_str!("../../boot-images/boot.ipxe");
+        assert!(
+            shipped.contains(&format!("\n:local\n{IPXE_LOCAL}")),
+            "the menu of boot-images/ does the same"
+        );
         let grub = made(Loader::Grub, &Start::Local);
         // What its parser does not know.
         assert!(grub.ends_with("exit 1\n") && !grub.contains("&&") && !grub.contains("||"), "{grub}");
