@@ -173,15 +173,46 @@ impl Target {
 /// What `name`, of a file of a target, says of a file beneath boot-images/: all of it, or the path of a URL of this server.
 /// `None` if it is a URL of another server.
 pub fn own_path(name: &str, served: Served) -> Option<&str> {
-    let Some((scheme, rest)) = name.split_once("://") else { return Some(name) };
-    let (port, usual) = match scheme.to_ascii_lowercase().as_str() {
-        "http" => (served.http?, HTTP_PORT),
-        "tftp" => (served.tftp?, TFTP_PORT),
-        _ => return None,
-    };
-    let (asked, path) = rest.strip_prefix(SERVER)?.split_once('/')?;
-    let asked = if asked.is_empty() { usual } else { asked.strip_prefix(':')?.parse().ok()? };
-    (asked == port && !path.is_empty()).then_some(path)
+    if !is_url(name) {
+        return Some(name);
+    }
+    let path = OwnUrl::of(name, served).filter(OwnUrl::is_served)?.path.strip_prefix('/')?;
+    (!path.is_empty()).then_some(path)
+}
+
+/// A URL of this server, as one writes it: `http://{server}/…` or `tftp://{server}/…`, perhaps with a port.
+#[derive(Debug)]
+pub struct OwnUrl<'u> {
+    /// `http` or `tftp`.
+    pub scheme: &'static str,
+    /// The port that its protocol is served on, if it is.
+    pub served: Option<u16>,
+    /// The port that it names, or means.
+    pub port: u16,
+    /// All behind the port.
+    pub path: &'u str,
+}
+
+impl OwnUrl<'_> {
+    /// `None` for a name, and for a URL of another server or with a protocol that lanboot never has.
+    pub fn of(url: &str, served: Served) -> Option<OwnUrl<'_>> {
+        let (scheme, rest) = url.split_once("://")?;
+        let (scheme, served, usual) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => ("http", served.http, HTTP_PORT),
+            "tftp" => ("tftp", served.tftp, TFTP_PORT),
+            _ => return None,
+        };
+        let rest = rest.strip_prefix(SERVER)?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (port, path) = (rest.get(..end)?, rest.get(end..)?);
+        let port = if port.is_empty() { usual } else { port.strip_prefix(':')?.parse().ok()? };
+        Some(OwnUrl { scheme, served, port, path })
+    }
+
+    /// Whether something of ours answers there.
+    pub fn is_served(&self) -> bool {
+        self.served == Some(self.port)
+    }
 }
 
 /// Whether it is a URL, and not a file beneath boot-images/.

@@ -2,19 +2,15 @@
 
 use super::mapped::{mapped, problems_at};
 use super::{Config, Problem, targets};
-use crate::boot::policy::SERVER;
-
-/// The ports that URLs without one mean.
-const HTTP_PORT: u16 = 80;
-const TFTP_PORT: u16 = 69;
+use crate::boot::target::{OwnUrl, is_url};
 
 /// The file of the images folder that `name` is: the name itself, or the path of a URL of the server that `config` is
 /// of. `None` for what lies elsewhere, or is known only when a client asks.
 pub(super) fn local_name<'a>(name: &'a str, config: &Config) -> Option<&'a str> {
-    let path = match name.contains("://") {
+    let path = match is_url(name) {
         false => name,
         true => {
-            let url = Own::of(name, config).filter(|url| url.served == Some(url.port))?;
+            let url = OwnUrl::of(name, config.served()).filter(OwnUrl::is_served)?;
             url.path.split(['?', '#']).next()?.trim_start_matches('/')
         }
     };
@@ -29,9 +25,9 @@ pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
     let boot = mapped(config).into_iter().map(|file| (file.name, file.key));
     let all = boot.chain(targets::named(&config.targets).into_iter().map(|(name, key, _)| (name, key)));
     let unserved = all.filter_map(|(name, key)| {
-        let Own { scheme, served, port, .. } = Own::of(&name, config)?;
+        let OwnUrl { scheme, served, port, .. } =
+            OwnUrl::of(&name, config.served()).filter(|url| !url.is_served())?;
         let what = match served {
-            Some(served) if served == port => return None,
             Some(served) => format!("{scheme} is served on port {served}, not on {port}"),
             None => format!("`{scheme}` is off"),
         };
@@ -39,32 +35,6 @@ pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
         Some((key, format!("nobody serves {name}, for {what}; {advice}")))
     });
     problems_at(text, unserved)
-}
-
-/// A URL of this server.
-struct Own<'u> {
-    scheme: &'static str,
-    /// The port that its protocol is served on, if it is.
-    served: Option<u16>,
-    port: u16,
-    path: &'u str,
-}
-
-impl Own<'_> {
-    /// `None` for a name, and for a URL of another server or with a protocol that lanboot never has.
-    fn of<'u>(name: &'u str, config: &Config) -> Option<Own<'u>> {
-        let (scheme, rest) = name.split_once("://")?;
-        let (scheme, served, usual) = match scheme.to_ascii_lowercase().as_str() {
-            "http" => ("http", config.http.as_ref().map(|http| http.port), HTTP_PORT),
-            "tftp" => ("tftp", config.tftp.as_ref().map(|tftp| tftp.port), TFTP_PORT),
-            _ => return None,
-        };
-        let rest = rest.strip_prefix(SERVER)?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (port, path) = (rest.get(..end)?, rest.get(end..)?);
-        let port = if port.is_empty() { usual } else { port.strip_prefix(':')?.parse().ok()? };
-        Some(Own { scheme, served, port, path })
-    }
 }
 
 #[cfg(test)]

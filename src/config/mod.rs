@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use crate::boot::script::Served;
 use crate::boot::target::Targets;
 use crate::dhcp::subnet::Settings;
 use crate::tftp::{Engine, Limits, Ports};
@@ -75,6 +76,16 @@ pub struct Config {
     pub log: Log,
     /// What is right and yet may not do what its author thinks.
     pub notes: Vec<Problem>,
+}
+
+impl Config {
+    /// How files are fetched from a server with this configuration.
+    pub fn served(&self) -> Served {
+        Served {
+            http: self.http.as_ref().map(|http| http.port),
+            tftp: self.tftp.as_ref().map(|tftp| tftp.port),
+        }
+    }
 }
 
 /// `interfaces:`

@@ -119,8 +119,7 @@ impl Starts {
     }
 
     fn with(config: &Config, had: Had, file: Option<PathBuf>) -> Starts {
-        let http = config.http.as_ref().map(|http| http.port);
-        let served = Served { http, tftp: config.tftp.as_ref().map(|tftp| tftp.port) };
+        let served = config.served();
         let on_disk = Mutex::new(had.by_machine.clone());
         let (had, begun) = (Mutex::new(had), Mutex::default());
         Starts(Arc::new(Inner { targets: config.targets.clone(), served, had, file, begun, on_disk }))
