@@ -106,8 +106,8 @@ const REST: usize = 32;
 #[derive(Debug)]
 pub struct Opener {
     ports: Ports,
-    /// Where in a range of ports is looked first.
-    next: u16,
+    /// Which port of a range was taken last, counted from its first.
+    last: u32,
     /// Sockets that are used again, with the address that they are bound to, by how long they have rested: to make one and
     /// to close it takes a sixth of the time of a small file.
     spare: VecDeque<(Ipv4Addr, UdpSocket)>,
@@ -122,7 +122,7 @@ impl Opener {
         let random = RandomState::new().hash_one(0);
         // In a range there are few ports, and they are used in turn anyway; of a few sockets none would rest for long.
         let max_spare = if ports == Ports::Ephemeral && max_spare > REST { max_spare } else { 0 };
-        Opener { ports, next: (random & 0xffff) as u16, spare: VecDeque::new(), max_spare }
+        Opener { ports, last: (random & 0xffff) as u32, spare: VecDeque::new(), max_spare }
     }
 
     /// A socket at our address `local`, connected to `peer`. The second value is the largest datagram of the path, in
@@ -170,8 +170,8 @@ impl Opener {
         let count = u32::from(last.saturating_sub(first)) + 1;
         let mut outcome = Err(io::ErrorKind::AddrInUse.into());
         for _ in 0..count {
-            self.next = self.next.wrapping_add(1);
-            let port = u32::from(first) + u32::from(self.next) % count;
+            self.last = (self.last + 1) % count;
+            let port = u32::from(first) + self.last;
             let address = SocketAddrV4::new(local, u16::try_from(port).unwrap_or(last));
             outcome = socket.bind(&address.into());
             if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
@@ -268,6 +268,22 @@ mod tests {
         assert_eq!(ports, (first..=last).collect::<Vec<_>>());
         let none = opener.connect(Ipv4Addr::LOCALHOST, PEER).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_free_port_of_a_range_is_found_wherever_it_is() {
+        let (first, last) = (41_690, 41_695);
+        let mut opener = Opener::new(Ports::Range { first, last }, 0);
+        for start in [0, u32::from(u16::MAX) - 1, u32::from(u16::MAX)] {
+            for free in first..=last {
+                let others = (first..=last).filter(|port| *port != free);
+                let taken: Vec<_> =
+                    others.map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
+                opener.last = start;
+                let (socket, _) = opener.connect(Ipv4Addr::LOCALHOST, PEER).unwrap();
+                assert_eq!((socket.local_addr().unwrap().port(), taken.len()), (free, 5), "{start}");
+            }
+        }
     }
 
     #[test]
