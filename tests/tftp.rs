@@ -153,7 +153,27 @@ fn a_range_of_ports_is_kept_to() {
         .send_to(&rrq("missing", Options::default()).encode(), (Ipv4Addr::LOCALHOST, server.port))
         .unwrap();
     let (_, from) = missing.recv_from(&mut [0; 100]).unwrap();
-    assert!((first..=last).contains(&from.port()), "errors too");
+    assert_eq!(from.port(), server.port, "an error takes no port of the range");
+}
+
+#[test]
+fn every_port_of_a_range_is_a_transfer_and_the_silent_give_way_for_those_beyond() {
+    for (first, last) in [(41_881, 41_881), (41_882, 41_883), (41_884, 41_891)] {
+        let server = Server::native(Setup { ports: Ports::Range { first, last }, ..Setup::default() });
+        let silent: Vec<UdpSocket> = (0..40)
+            .map(|_| {
+                let (socket, answer) = server.ask(rrq("long", Options::default()));
+                assert_eq!(block(&answer), 1, "{first}-{last}");
+                socket
+            })
+            .collect();
+        let count = usize::from(last - first) + 1;
+        assert_eq!(server.under_way(), count);
+        let mut ports: Vec<u16> =
+            silent[..count].iter().map(|socket| socket.peer_addr().unwrap().port()).collect();
+        ports.sort_unstable();
+        assert_eq!(ports, (first..=last).collect::<Vec<_>>());
+    }
 }
 
 #[test]

@@ -216,7 +216,7 @@ impl Hall {
         let bells = (0..threads).map(bell).collect::<io::Result<_>>()?;
         Ok(Hall {
             began: Instant::now(),
-            table: Mutex::new(Table::new(&limits)),
+            table: Mutex::new(Table::new(&limits, matches!(service.ports, Ports::Range { .. }))),
             bells,
             closing: AtomicBool::new(false),
             doors: limits.max_transfers.saturating_mul(4) <= descriptors,

@@ -92,6 +92,15 @@ pub fn for_strangers(transfer: &UdpSocket) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// A socket that errors are sent from: not the port of requests, as RFC 1350 section 4 has it, and open before
+/// descriptors run out. What is sent to it is not read.
+pub fn for_errors() -> io::Result<UdpSocket> {
+    let socket = open()?;
+    socket.set_recv_buffer_size(0)?;
+    socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into())?;
+    Ok(socket.into())
+}
+
 fn path_mtu(connected: &Socket) -> Option<u32> {
     getsockopt(connected, sockopt::IpMtu).ok().and_then(|mtu| u32::try_from(mtu).ok())
 }
@@ -152,15 +161,6 @@ impl Opener {
         if self.spare.len() < self.max_spare {
             self.spare.push_back((local, socket));
         }
-    }
-
-    /// A socket that errors are sent from: not the port of requests, as RFC 1350 section 4 has it, and open before
-    /// descriptors run out. What is sent to it is not read.
-    pub fn for_errors(&mut self) -> io::Result<UdpSocket> {
-        let socket = open()?;
-        socket.set_recv_buffer_size(0)?;
-        self.bind(&socket, Ipv4Addr::UNSPECIFIED)?;
-        Ok(socket.into())
     }
 
     fn bind(&mut self, socket: &Socket, local: Ipv4Addr) -> io::Result<()> {

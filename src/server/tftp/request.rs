@@ -85,7 +85,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let asker = self.service.files.asker(*flow.peer.ip(), flow.local);
         let content = self.service.files.find(request.name, &asker)?;
         let place = self.admit(arrival)?;
-        let (link, mtu) = self.link(arrival.listener, place)?;
+        let (link, mtu) = self.link(arrival, place)?;
         // How many bytes text has as netascii shows when it is sent.
         let size = (request.mode == Mode::Octet).then(|| content.size());
         let granted = negotiate(&request.options, size, &self.service.limits, mtu);
@@ -106,22 +106,22 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         // It is bounded by `tftp_upload::MAX_UPLOADS`, and never gives way.
         self.hall.table().proven(place);
         let guard = Taken { hall: Arc::clone(&self.hall), place };
-        let (socket, path) = match self.service.ports {
+        let connected = match self.service.ports {
             Ports::Single => at_port_of(&listener.socket, flow.local, flow.peer),
             _ => self.opener.connect(flow.local, flow.peer),
-        }
-        .map_err(|error| no_socket(flow, &error))?;
+        };
+        let (socket, path) = connected.map_err(|error| self.no_socket(arrival, &error))?;
         let mtu = path.map_or(listener.mtu, |path| path.min(listener.mtu));
         let block_size = self.service.limits.block_size_for(mtu);
         let granted = uploads.grant(request, flow.peer, block_size)?;
         let record = self.service.record.clone();
-        socket.set_nonblocking(false).map_err(|error| no_socket(flow, &error))?;
+        socket.set_nonblocking(false).map_err(|error| self.no_socket(arrival, &error))?;
         let started = granted.receive(socket, move |event| {
             // The place is given back when the thread drops what it was given.
             let _ = &guard;
             record(event);
         });
-        started.map_err(|error| no_socket(flow, &error))
+        started.map_err(|error| self.no_socket(arrival, &error))
     }
 
     /// A place for the transfer, unless it is under way or others have them all.
@@ -136,12 +136,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                     self.on_transfer(token, EpollFlags::EPOLLIN, arrival.now);
                 }
             }
-            Some(thread) if !arrival.passed_on => {
-                let (listener, envelope) = (Arc::clone(arrival.listener), arrival.envelope);
-                let datagram = arrival.datagram.into();
-                self.hall.tell(thread, Mail::Judge { listener, datagram, envelope });
-                return Err(Unwilling::PassedOn);
-            }
+            Some(thread) if !arrival.passed_on => return Err(self.pass_on(arrival, thread)),
             _ => {}
         }
         let admission = self.hall.table().admit(flow, request, self.number);
@@ -153,8 +148,16 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 Ok(place)
             }
             Admission::Duplicate => Err(Unwilling::Unanswered(Unanswered::Duplicate)),
-            Admission::Full => Err(Refusal::Busy.into()),
+            Admission::Elsewhere(thread) if !arrival.passed_on => Err(self.pass_on(arrival, thread)),
+            Admission::Elsewhere(_) | Admission::Full => Err(Refusal::Busy.into()),
         }
+    }
+
+    /// Has `thread` judge the request.
+    fn pass_on(&self, arrival: Arrival<'_>, thread: usize) -> Unwilling {
+        let (listener, envelope) = (Arc::clone(arrival.listener), arrival.envelope);
+        self.hall.tell(thread, Mail::Judge { listener, datagram: arrival.datagram.into(), envelope });
+        Unwilling::PassedOn
     }
 
     /// Has the transfer `other` make room for `flow`.
@@ -168,8 +171,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// The way to a client, and the largest datagram on it. Without one the place is given back.
-    fn link(&mut self, listener: &Listener, place: Place) -> Result<(Link, u32), Unwilling> {
-        let Flow { peer, local } = place.flow;
+    fn link(&mut self, arrival: Arrival<'_>, place: Place) -> Result<(Link, u32), Unwilling> {
+        let (Flow { peer, local }, listener) = (place.flow, arrival.listener);
         if self.service.ports == Ports::Single {
             let socket = Arc::clone(&listener.socket);
             return Ok((Link::Shared { socket, local, peer }, listener.mtu));
@@ -181,9 +184,27 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             }
             Err(error) => {
                 self.hall.table().end(place);
-                Err(no_socket(place.flow, &error))
+                Err(self.no_socket(arrival, &error))
             }
         }
+    }
+
+    /// No descriptor is left, no port of the range, or no route to the client.
+    fn no_socket(&mut self, arrival: Arrival<'_>, error: &io::Error) -> Unwilling {
+        let second = Some(arrival.now.as_secs());
+        // Anybody can ask as often as he likes.
+        if self.told_of_no_socket != second {
+            self.told_of_no_socket = second;
+            let peer = arrival.envelope.source;
+            match self.service.ports {
+                Ports::Range { first, last } if error.kind() == io::ErrorKind::AddrInUse => tracing::warn!(
+                    "no transfer to {peer}: every port of `tftp.ports: {first}-{last}` is in use, by transfers or by other \
+                     programs"
+                ),
+                _ => tracing::warn!("no socket for a transfer to {peer}: {error}"),
+            }
+        }
+        Unwilling::Refused(Refusal::Busy)
     }
 
     /// Answers a request that got no transfer, if it is to be answered.
@@ -204,8 +225,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         if !self.hall.table().may_send_error(*peer.ip(), arrival.now) {
             return Err(Unanswered::ErrorRate);
         }
-        let single = self.service.ports == Ports::Single;
-        let from = if single { &arrival.listener.socket } else { &self.errors };
+        let from = self.errors.as_ref().unwrap_or(&arrival.listener.socket);
         send_from(from, local, peer, &refusal::error(reason).encode());
         Ok(())
     }
@@ -225,12 +245,6 @@ impl From<Refusal> for Unwilling {
     fn from(reason: Refusal) -> Unwilling {
         Unwilling::Refused(reason)
     }
-}
-
-/// No descriptor is left, no port of the range, or no route to the client.
-fn no_socket(flow: Flow, error: &io::Error) -> Unwilling {
-    tracing::debug!("no socket for a transfer to {}: {error}", flow.peer);
-    Unwilling::Refused(Refusal::Busy)
 }
 
 /// The place of an upload, given back when dropped.

@@ -35,6 +35,9 @@ pub struct Table {
     next: u64,
     max_transfers: usize,
     max_per_client: usize,
+    /// Who gives way must be served by the thread that takes its place: there its port is free at once, and in a range of
+    /// ports there may be no other.
+    within_thread: bool,
     errors: ErrorRate,
 }
 
@@ -59,13 +62,15 @@ pub enum Admission {
     },
     /// The transfer that it asks for is under way.
     Duplicate,
+    /// There is a place if this thread judges the request: it has who must give way.
+    Elsewhere(usize),
     /// All places are taken by clients that get on.
     Full,
 }
 
 impl Table {
-    /// Empty.
-    pub fn new(limits: &Limits) -> Table {
+    /// Empty. `within_thread`: a transfer gives way only to one of its own thread.
+    pub fn new(limits: &Limits, within_thread: bool) -> Table {
         Table {
             entries: HashMap::new(),
             per_client: HashMap::new(),
@@ -73,6 +78,7 @@ impl Table {
             next: 0,
             max_transfers: limits.max_transfers.max(1),
             max_per_client: limits.max_per_client.max(1),
+            within_thread,
             errors: ErrorRate::default(),
         }
     }
@@ -101,18 +107,20 @@ impl Table {
             }
             instead_of = Some((Place { flow, serial: entry.serial }, entry.thread));
         } else if self.per_client.get(flow.peer.ip()).is_some_and(|count| *count >= self.max_per_client) {
-            let of_client = |other: &&Flow| other.peer.ip() == flow.peer.ip();
-            instead_of = self.unproven.values().find(of_client).and_then(|other| self.place(*other));
+            instead_of = self.oldest(thread, |other| other.peer.ip() == flow.peer.ip());
             if instead_of.is_none() {
                 return Admission::Full;
             }
         } else if self.entries.len() >= self.max_transfers {
-            instead_of = self.unproven.values().next().and_then(|other| self.place(*other));
+            instead_of = self.oldest(thread, |_| true);
             if instead_of.is_none() {
                 return Admission::Full;
             }
         }
-        if let Some((other, _)) = instead_of {
+        if let Some((other, owner)) = instead_of {
+            if self.within_thread && owner != thread {
+                return Admission::Elsewhere(owner);
+            }
             self.remove(other.flow);
         }
         let serial = self.next;
@@ -141,6 +149,20 @@ impl Table {
     /// Whether an error may be sent to `client` at `now`; if so it is counted.
     pub fn may_send_error(&mut self, client: Ipv4Addr, now: Duration) -> bool {
         self.errors.take(client, now)
+    }
+
+    /// Who of the `wanted` must give way: the oldest that acknowledged nothing, of `thread` where that matters and there is
+    /// one.
+    fn oldest(&self, thread: usize, wanted: impl Fn(&Flow) -> bool) -> Option<(Place, usize)> {
+        let mut oldest = None;
+        for flow in self.unproven.values().filter(|flow| wanted(flow)) {
+            let found = self.place(*flow);
+            if !self.within_thread || found.is_some_and(|(_, owner)| owner == thread) {
+                return found;
+            }
+            oldest = oldest.or(found);
+        }
+        oldest
     }
 
     fn place(&self, flow: Flow) -> Option<(Place, usize)> {
@@ -195,13 +217,13 @@ mod tests {
     use super::*;
 
     fn table(max_transfers: usize, max_per_client: usize) -> Table {
-        Table::new(&Limits {
-            max_block_size: None,
-            max_window: 64,
-            max_transfers,
-            max_per_client,
-            allow: Vec::new(),
-        })
+        with_limits(max_transfers, max_per_client, false)
+    }
+
+    fn with_limits(max_transfers: usize, max_per_client: usize, within_thread: bool) -> Table {
+        let (max_block_size, max_window, allow) = (None, 64, Vec::new());
+        let limits = Limits { max_block_size, max_window, max_transfers, max_per_client, allow };
+        Table::new(&limits, within_thread)
     }
 
     fn flow(client: u8, port: u16) -> Flow {
@@ -252,6 +274,22 @@ mod tests {
         assert_eq!(table.under_way(), 3);
         table.end(first);
         admitted(&mut table, flow(6, 1), 1);
+    }
+
+    #[test]
+    fn in_a_range_of_ports_the_oldest_of_the_same_thread_goes_or_another_thread_is_asked() {
+        let mut table = with_limits(2, 2, true);
+        for (client, thread) in [(1, 0), (2, 1)] {
+            let admission = table.admit(flow(client, 1), 1, thread);
+            assert!(matches!(admission, Admission::Admitted { instead_of: None, .. }), "{admission:?}");
+        }
+        assert_eq!(table.admit(flow(3, 1), 1, 2), Admission::Elsewhere(0), "the oldest of all");
+        assert_eq!(table.admit(flow(2, 1), 2, 0), Admission::Elsewhere(1), "its own transfer before");
+        assert_eq!(table.under_way(), 2, "nobody was put out for that");
+        match table.admit(flow(3, 1), 1, 1) {
+            Admission::Admitted { instead_of: Some((other, 1)), .. } => assert_eq!(other.flow, flow(2, 1)),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::link::{Link, Opener};
+use super::link::{Link, Opener, for_errors};
 use super::request::Arrival;
 use super::send::Sender;
 use super::session::{Session, Tools};
@@ -23,7 +23,7 @@ use super::table::Place;
 use super::{Hall, Listeners, Mail, Service};
 use crate::event::{End, Event, Stop};
 use crate::server::socket::Inbox;
-use crate::tftp::{Input, Step};
+use crate::tftp::{Input, Ports, Step};
 use crate::wire::tftp::Packet;
 
 /// Events taken from the kernel in one call.
@@ -71,7 +71,7 @@ pub struct Seat<F> {
     service: Service<F>,
     epoll: Epoll,
     opener: Opener,
-    errors: UdpSocket,
+    errors: Option<UdpSocket>,
 }
 
 impl<F> Seat<F> {
@@ -88,8 +88,8 @@ impl<F> Seat<F> {
             epoll.add(&bell.wake, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         }
         attend(&epoll, &listeners)?;
-        let mut opener = Opener::new(service.ports, max_spare);
-        let errors = opener.for_errors()?;
+        let opener = Opener::new(service.ports, max_spare);
+        let errors = if service.ports == Ports::Ephemeral { Some(for_errors()?) } else { None };
         Ok(Seat { number, hall, listeners, service, epoll, opener, errors })
     }
 }
@@ -100,12 +100,16 @@ pub struct Worker<F> {
     pub hall: Arc<Hall>,
     pub service: Service<F>,
     pub opener: Opener,
-    pub errors: UdpSocket,
+    /// Where errors are sent from; none where transfers have no ports of the kernel's choice. Then it is the port of
+    /// requests: in a range each port is one transfer less, and a firewall lets that one through.
+    pub errors: Option<UdpSocket>,
     pub sessions: Sessions,
     pub tools: Tools,
     listeners: Listeners,
     pub epoll: Epoll,
     pub inbox: Option<Inbox>,
+    /// The second in which the log was last told that there was no socket for a transfer.
+    pub told_of_no_socket: Option<u64>,
     timers: BinaryHeap<Reverse<(Duration, u64)>>,
     /// An answer is about to come ([`LOOK`]).
     expectant: bool,
@@ -127,6 +131,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             listeners,
             epoll,
             inbox: None,
+            told_of_no_socket: None,
             timers: BinaryHeap::new(),
             expectant: false,
             stopping: false,
@@ -293,7 +298,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
 
     fn finish(&mut self, token: u64, end: End, now: Duration) {
         let Some(session) = self.sessions.remove(token) else { return };
-        self.hall.table().end(session.place());
+        let place = session.place();
         if let End::Stopped(stop) = &end {
             session.say_goodbye(stop);
         }
@@ -302,7 +307,11 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         (self.service.record)(session.event(end, now));
         if whole {
             self.keep_socket(session);
+        } else {
+            drop(session);
         }
+        // Who gets the place may need the port.
+        self.hall.table().end(place);
     }
 
     /// Keeps the socket of a transfer that is over for another one.
