@@ -638,6 +638,20 @@ fn in_a_namespace(test: &str) -> bool {
 }
 
 #[test]
+fn rfc2348_a_block_is_never_larger_than_a_narrow_route_to_the_client_carries() {
+    if in_a_namespace("rfc2348_a_block_is_never_larger_than_a_narrow_route_to_the_client_carries") {
+        return;
+    }
+    let route = ["route", "change", "local", "127.0.0.1", "dev", "lo", "mtu", "1000", "table", "local"];
+    live::run(Command::new("ip").args(route));
+    for ports in [Ports::Ephemeral, Ports::Single] {
+        let server = Server::native(Setup { ports, ..Setup::default() });
+        let asked = |block_size| Options { block_size: Some(block_size), ..Options::default() };
+        assert_eq!(server.oack("long", asked(1468)), asked(968), "{ports:?}");
+    }
+}
+
+#[test]
 fn where_the_kernel_refuses_to_cut_a_window_the_plain_way_is_taken() {
     if in_a_namespace("where_the_kernel_refuses_to_cut_a_window_the_plain_way_is_taken") {
         return;

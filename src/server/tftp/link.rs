@@ -101,6 +101,15 @@ pub fn for_errors() -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// The largest datagram of the path from our address `local` to `peer`, if the kernel knows it: for who has no connected
+/// socket to ask.
+pub fn path_mtu_to(local: Ipv4Addr, peer: SocketAddrV4) -> Option<u32> {
+    let socket = open().ok()?;
+    socket.bind(&SocketAddrV4::new(local, 0).into()).ok()?;
+    socket.connect(&peer.into()).ok()?;
+    path_mtu(&socket)
+}
+
 fn path_mtu(connected: &Socket) -> Option<u32> {
     getsockopt(connected, sockopt::IpMtu).ok().and_then(|mtu| u32::try_from(mtu).ok())
 }

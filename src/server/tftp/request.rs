@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::link::{Link, at_port_of, send_from};
+use super::link::{Link, at_port_of, path_mtu_to, send_from};
 use super::session::Session;
 use super::source::Source;
 use super::table::{Admission, Flow, Place};
@@ -175,7 +175,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let (Flow { peer, local }, listener) = (place.flow, arrival.listener);
         if self.service.ports == Ports::Single {
             let socket = Arc::clone(&listener.socket);
-            return Ok((Link::Shared { socket, local, peer }, listener.mtu));
+            let mtu = path_mtu_to(local, peer).map_or(listener.mtu, |path| path.min(listener.mtu));
+            return Ok((Link::Shared { socket, local, peer }, mtu));
         }
         match self.opener.connect(local, peer) {
             Ok((socket, path)) => {
