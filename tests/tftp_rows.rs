@@ -652,6 +652,37 @@ fn rfc2348_a_block_is_never_larger_than_a_narrow_route_to_the_client_carries() {
 }
 
 #[test]
+fn what_a_slow_link_had_no_room_for_is_sent_when_it_has() {
+    if in_a_namespace("what_a_slow_link_had_no_room_for_is_sent_when_it_has") || !need("tc", "iproute2") {
+        return;
+    }
+    let tbf =
+        ["qdisc", "add", "dev", "lo", "root", "tbf", "rate", "100mbit", "burst", "64k", "limit", "8000000"];
+    if !Command::new("tc").args(tbf).status().unwrap().success() {
+        return common::cannot("slow loopback down");
+    }
+    for ports in [Ports::Ephemeral, Ports::Single] {
+        let server = Server::native(Setup { ports, send_queue: Some(100_000), ..Setup::default() });
+        let bytes = content(1468 * 64 * 2 + 7);
+        fs::write(server.root().join("large"), &bytes).unwrap();
+        let began = Instant::now();
+        let options = Options { block_size: Some(1468), window_size: Some(64), ..Options::default() };
+        let clients: Vec<_> = (0..24).map(|_| server.ask(rrq("large", options)).0).collect();
+        std::thread::scope(|scope| {
+            for socket in &clients {
+                scope.spawn(|| {
+                    let mut got = Vec::new();
+                    receive(socket, (1468, 64), |data| got.extend_from_slice(data));
+                    assert!(got == bytes, "{ports:?}");
+                });
+            }
+        });
+        // 5 MB take 0.4 s at that rate.
+        assert!(began.elapsed() < Duration::from_secs(4), "{ports:?} {:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn where_the_kernel_refuses_to_cut_a_window_the_plain_way_is_taken() {
     if in_a_namespace("where_the_kernel_refuses_to_cut_a_window_the_plain_way_is_taken") {
         return;

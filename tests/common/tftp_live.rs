@@ -49,12 +49,15 @@ pub(crate) struct Setup {
     pub(crate) mtu: u32,
     pub(crate) address: Ipv4Addr,
     pub(crate) uploads: bool,
+    /// Bytes that the kernel queues of what is sent from the port of requests, if not what the server asks for.
+    pub(crate) send_queue: Option<usize>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
         let (served, ports) = ("127.0.0.0/8", Ports::Ephemeral);
-        Setup { limits: limits(), ports, served, mtu: 1500, address: Ipv4Addr::LOCALHOST, uploads: false }
+        let address = Ipv4Addr::LOCALHOST;
+        Setup { limits: limits(), ports, served, mtu: 1500, address, uploads: false, send_queue: None }
     }
 }
 
@@ -70,6 +73,9 @@ impl Server {
     pub(crate) fn native(setup: Setup) -> Server {
         let (base, events) = Server::files();
         let socket = tftp::listen(SocketAddrV4::new(setup.address, 0)).unwrap();
+        if let Some(bytes) = setup.send_queue {
+            socket2::SockRef::from(&socket).set_send_buffer_size(bytes).unwrap();
+        }
         let port = socket.local_addr().unwrap().port();
         let seen = events.clone();
         fs::create_dir(base.path().join("uploads")).unwrap();

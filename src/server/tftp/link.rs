@@ -24,14 +24,20 @@ use crate::tftp::Ports;
 /// Bytes the kernel may queue of requests while we are busy: some ten thousand, so that none is lost when a whole room is
 /// switched on.
 const REQUEST_QUEUE: usize = 8 << 20;
+/// Bytes the kernel may queue of what is sent from the port of requests: with `tftp.ports: single` the windows of all
+/// transfers, some thirty of Ethernet's.
+const SEND_QUEUE: usize = 4 << 20;
 
 /// Opens a socket for requests at `address`.
 pub fn listen(address: SocketAddrV4) -> io::Result<UdpSocket> {
     let socket = open()?;
     setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-    // The kernel grants what net.core.rmem_max allows; root may pass that limit.
+    // The kernel grants what net.core.rmem_max and wmem_max allow; root may pass these limits.
     if setsockopt(&socket, sockopt::RcvBufForce, &REQUEST_QUEUE).is_err() {
         socket.set_recv_buffer_size(REQUEST_QUEUE)?;
+    }
+    if setsockopt(&socket, sockopt::SndBufForce, &SEND_QUEUE).is_err() {
+        socket.set_send_buffer_size(SEND_QUEUE)?;
     }
     socket.bind(&address.into())?;
     Ok(socket.into())

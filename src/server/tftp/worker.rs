@@ -14,6 +14,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::link::{Link, Opener, for_errors};
+use super::reception::{Queues, attend};
 use super::request::Arrival;
 use super::send::Sender;
 use super::session::{Session, Tools};
@@ -40,7 +41,7 @@ const LOOK: Duration = Duration::from_micros(100);
 pub const DOOR: u64 = 1 << 62;
 /// What wakes the thread, besides its transfers: the bell, and from here down the sockets of requests.
 const BELL: u64 = u64::MAX;
-const LISTENERS: u64 = u64::MAX - 1;
+pub const LISTENERS: u64 = u64::MAX - 1;
 
 /// A slot of [`Sessions`] and its generation, perhaps with [`DOOR`]; no other token has the highest bit clear.
 fn is_transfer(token: u64) -> bool {
@@ -51,16 +52,6 @@ fn is_transfer(token: u64) -> bool {
 /// it was read, which it does once more for every block otherwise (level-triggered epoll).
 fn interest(session: &Session) -> EpollFlags {
     if session.is_lock_step() { EpollFlags::EPOLLIN | EpollFlags::EPOLLET } else { EpollFlags::EPOLLIN }
-}
-
-/// Has the kernel tell of requests.
-fn attend(epoll: &Epoll, listeners: &Listeners) -> nix::Result<()> {
-    for (i, listener) in listeners.iter().enumerate() {
-        // One thread is woken for a request, not all.
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-        epoll.add(&listener.socket, EpollEvent::new(flags, LISTENERS - i as u64))?;
-    }
-    Ok(())
 }
 
 /// What a thread begins with. It is made before the thread, where a failure can still be told.
@@ -87,7 +78,7 @@ impl<F> Seat<F> {
         if let Some(bell) = hall.bells.get(number) {
             epoll.add(&bell.wake, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         }
-        attend(&epoll, &listeners)?;
+        attend(&epoll, &listeners, service.ports)?;
         let opener = Opener::new(service.ports, max_spare);
         let errors = if service.ports == Ports::Ephemeral { Some(for_errors()?) } else { None };
         Ok(Seat { number, hall, listeners, service, epoll, opener, errors })
@@ -105,7 +96,9 @@ pub struct Worker<F> {
     pub errors: Option<UdpSocket>,
     pub sessions: Sessions,
     pub tools: Tools,
-    listeners: Listeners,
+    pub listeners: Listeners,
+    /// Who waits for room in them.
+    pub queues: Queues,
     pub epoll: Epoll,
     pub inbox: Option<Inbox>,
     /// The second in which the log was last told that there was no socket for a transfer.
@@ -128,6 +121,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             errors,
             sessions: Sessions::default(),
             tools: Tools { sender: Sender::default(), scratch: Scratch::default(), idle: false },
+            queues: Queues::new(&listeners),
             listeners,
             epoll,
             inbox: None,
@@ -173,7 +167,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         for event in events.iter().filter(|event| !is_transfer(event.data())) {
             match event.data() {
                 BELL => self.read_mail(now),
-                token => self.on_listener(LISTENERS.saturating_sub(token), now),
+                token => self.on_listener(LISTENERS.saturating_sub(token), event.events(), now),
             }
         }
         self.on_time(now);
@@ -274,7 +268,13 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     /// Has the kernel tell what the transfer waits for.
     fn watch(&mut self, token: u64) {
         let Some(session) = self.sessions.get(token) else { return };
-        let Link::Own(socket) = session.link() else { return };
+        let socket = match session.link() {
+            Link::Own(socket) => socket,
+            Link::Shared { socket, .. } => {
+                let socket = Arc::clone(socket);
+                return self.wait_for_room(token, &socket);
+            }
+        };
         let room = if session.is_waiting() { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
         let _ = self.epoll.modify(socket, &mut EpollEvent::new(interest(session) | room, token));
     }
@@ -337,39 +337,12 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    /// Takes requests from other listeners than before.
-    fn listen(&mut self, listeners: Listeners) {
-        for listener in &*self.listeners {
-            // It was added, so it can be taken away.
-            let _ = self.epoll.delete(&listener.socket);
-        }
-        self.listeners = listeners;
-        if let Err(error) = attend(&self.epoll, &self.listeners) {
-            tracing::error!("a TFTP thread cannot wait for requests at all addresses: {error}");
-        }
-    }
-
     /// Ends a transfer that has lost its place.
     pub fn give_way(&mut self, place: Place, stop: Stop, now: Duration) {
         let Some(token) = self.sessions.find(&place.flow) else { return };
         if self.sessions.get(token).is_some_and(|session| session.place() == place) {
             self.finish(token, End::Stopped(stop), now);
         }
-    }
-
-    fn on_listener(&mut self, number: u64, now: Duration) {
-        let mut inbox = self.inbox.take().unwrap_or_default();
-        let listeners = Arc::clone(&self.listeners);
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        if let Some(listener) = listeners.get(number) {
-            // One batch, then the transfers again: a flood of requests must not starve them.
-            if inbox.receive(&listener.socket).is_ok() {
-                for (datagram, envelope) in inbox.iter() {
-                    self.on_datagram(Arrival { listener, datagram, envelope, passed_on: false, now });
-                }
-            }
-        }
-        self.inbox = Some(inbox);
     }
 
     /// Has the kernel tell when a new transfer's client sends something.
