@@ -709,16 +709,20 @@ fn uploads_where_they_are_allowed_make_new_files_only() {
 }
 
 #[test]
-fn t_16_an_upload_asked_for_twice_is_one() {
+fn t_16_an_upload_asked_for_again_and_again_is_one() {
     let server = Server::native(Setup { uploads: true, ..Setup::default() });
     let socket = client();
     let options = Options::default();
     let request = Packet::Wrq(Request { name: b"new", mode: Mode::Octet, options }).encode();
-    for _ in 0..2 {
+    for _ in 0..4 {
         socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
     }
-    unanswered(&server, Unanswered::Duplicate);
+    let is_duplicate =
+        |event: &&Event| matches!(event, Event::TftpUnanswered { reason: Unanswered::Duplicate, .. });
+    server
+        .wait("each copy is one", || server.events.lock().unwrap().iter().filter(is_duplicate).count() == 3);
     assert_eq!(server.under_way(), 1);
+    assert_eq!(fs::read_dir(server.base.path().join("uploads")).unwrap().count(), 1);
     let (_, from) = socket.recv_from(&mut [0; 100]).unwrap();
     let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"" };
     socket.send_to(&error.encode(), from).unwrap();

@@ -103,8 +103,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let Some(uploads) = self.service.uploads.clone() else { return Err(Refusal::Upload.into()) };
         let (flow, listener) = (arrival.flow(), arrival.listener);
         let place = self.admit(arrival)?;
-        // It is bounded by `tftp_upload::MAX_UPLOADS`, and never gives way.
-        self.hall.table().proven(place);
+        self.hall.table().is_upload(place);
         let guard = Taken { hall: Arc::clone(&self.hall), place };
         let connected = match self.service.ports {
             Ports::Single => at_port_of(&listener.socket, flow.local, flow.peer),

@@ -48,6 +48,7 @@ struct Entry {
     request: u64,
     proven: bool,
     repeated: bool,
+    upload: bool,
 }
 
 /// Whether a request gets a transfer.
@@ -97,11 +98,12 @@ impl Table {
     ///
     /// The same request again is a copy made by the network, or the client did not get the answer, which is sent again
     /// anyway: it gets nothing new (T-16). Another request from the same port means that the client has given the first
-    /// one up; so does the same one for the second time when the first is getting on.
+    /// one up; so does the same one for the second time when the first is getting on, unless that is an upload: of two of
+    /// the same name one would be in vain.
     pub fn admit(&mut self, flow: Flow, request: u64, thread: usize) -> Admission {
         let mut instead_of = None;
         if let Some(entry) = self.entries.get_mut(&flow) {
-            if entry.request == request && !(entry.proven && entry.repeated) {
+            if entry.request == request && (entry.upload || !(entry.proven && entry.repeated)) {
                 entry.repeated |= entry.proven;
                 return Admission::Duplicate;
             }
@@ -125,7 +127,8 @@ impl Table {
         }
         let serial = self.next;
         self.next += 1;
-        self.entries.insert(flow, Entry { serial, thread, request, proven: false, repeated: false });
+        let entry = Entry { serial, thread, request, proven: false, repeated: false, upload: false };
+        self.entries.insert(flow, entry);
         *self.per_client.entry(*flow.peer.ip()).or_default() += 1;
         self.unproven.insert(serial, flow);
         Admission::Admitted { place: Place { flow, serial }, instead_of }
@@ -136,6 +139,14 @@ impl Table {
         if let Some(entry) = self.entries.get_mut(&flow).filter(|entry| entry.serial == serial) {
             entry.proven = true;
             self.unproven.remove(&serial);
+        }
+    }
+
+    /// A transfer is an upload: these are bounded by `tftp_upload::MAX_UPLOADS`, and give way to nobody else.
+    pub fn is_upload(&mut self, place: Place) {
+        self.proven(place);
+        if let Some(entry) = self.entries.get_mut(&place.flow).filter(|entry| entry.serial == place.serial) {
+            entry.upload = true;
         }
     }
 
@@ -260,6 +271,17 @@ mod tests {
         assert_eq!(table.under_way(), 1, "the end of the first is not the end of the third");
         let other = Flow { local: [10, 0, 0, 99].into(), ..flow(2, 7) };
         admitted(&mut table, other, 1);
+    }
+
+    #[test]
+    fn t_16_a_write_request_begins_no_second_upload_however_often_it_comes() {
+        let mut table = table(10, 10);
+        let place = admitted(&mut table, flow(2, 7), 1);
+        table.is_upload(place);
+        for _ in 0..5 {
+            assert_eq!(table.admit(flow(2, 7), 1, 0), Admission::Duplicate);
+        }
+        assert_eq!(gives_way(&mut table, flow(2, 7), 2).1, flow(2, 7), "the client wants something else");
     }
 
     #[test]
