@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::need;
-use lanboot::event::{Event, Refusal, Stop, Unanswered};
+use lanboot::event::{Event, Refusal, Stop, Unanswered, UploadStop};
 use lanboot::tftp::rtt::RoundTrip;
 use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
@@ -727,6 +727,19 @@ fn t_16_an_upload_asked_for_again_and_again_is_one() {
     let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"" };
     socket.send_to(&error.encode(), from).unwrap();
     server.wait_until_idle();
+}
+
+#[test]
+fn an_upload_under_way_ends_with_the_server_and_with_an_event() {
+    let server = Server::native(Setup { uploads: true, ..Setup::default() });
+    let request = Packet::Wrq(Request { name: b"new", mode: Mode::Octet, options: Options::default() });
+    let (socket, _) = server.ask(request);
+    let events = server.events.clone();
+    drop(server);
+    let events = events.lock().unwrap();
+    let why = UploadStop::ServerStops;
+    assert!(matches!(&events[..], [Event::TftpUploadStopped { why: w, .. }] if *w == why), "{events:?}");
+    assert_eq!(error_of(&next(&socket)).1, "The server stops");
 }
 
 #[test]

@@ -143,6 +143,8 @@ named! {
         Unreachable = "unreachable",
         /// The client broke the protocol.
         Illegal = "illegal",
+        /// lanboot stops.
+        ServerStops = "server_stops",
     }
 }
 

@@ -91,6 +91,7 @@ pub type Listeners = Arc<[Arc<Listener>]>;
 pub struct Engine {
     hall: Arc<Hall>,
     threads: Vec<JoinHandle<()>>,
+    uploads: Option<Uploads>,
 }
 
 /// Serves the requests that arrive at `listeners` until [`Engine::stop`].
@@ -110,7 +111,8 @@ where
     let descriptors = descriptors::raise();
     let max_spare = (descriptors / 16 / count).min(SPARE);
     let hall = Arc::new(Hall::new(&service, count, descriptors)?);
-    let mut engine = Engine { hall: Arc::clone(&hall), threads: Vec::with_capacity(count) };
+    let (threads, uploads) = (Vec::with_capacity(count), service.uploads.clone());
+    let mut engine = Engine { hall: Arc::clone(&hall), threads, uploads };
     for number in 0..count {
         let (hall, listeners, service) = (Arc::clone(&hall), Arc::clone(&listeners), service.clone());
         let seat = Seat::new(number, hall, listeners, service, max_spare)?;
@@ -152,6 +154,8 @@ impl Engine {
                 tracing::error!("a TFTP thread ended by a fault in lanboot");
             }
         }
+        // Nobody begins another one now.
+        self.uploads.iter().for_each(Uploads::stop);
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::boot::name::BootName;
@@ -19,6 +20,8 @@ use crate::wire::tftp::{DATA_HEADER, Packet, Request};
 pub const MAX_UPLOADS: usize = 16;
 /// The shortest time that a socket can wait.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// The longest, so that an upload soon sees that lanboot stops.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
 /// Where clients may put files. Cheap to clone; clones share the limit.
 #[derive(Clone, Debug)]
@@ -26,6 +29,15 @@ pub struct Uploads {
     incoming: Incoming,
     max_size: u64,
     under_way: Arc<AtomicUsize>,
+    threads: Arc<Threads>,
+}
+
+/// The threads of uploads.
+#[derive(Debug, Default)]
+struct Threads {
+    stopping: AtomicBool,
+    /// Those that run, and some that are over.
+    started: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// An upload that was granted and not yet answered.
@@ -39,13 +51,15 @@ pub struct Granted {
     peer: SocketAddrV4,
     block_size: u16,
     slot: Slot,
+    threads: Arc<Threads>,
 }
 
 impl Uploads {
     /// Opens the folder. Fails as [`Incoming::open`] does.
     pub fn open(settings: &config::Uploads) -> io::Result<Uploads> {
         let incoming = Incoming::open(&settings.dir)?;
-        Ok(Uploads { incoming, max_size: settings.max_size, under_way: Arc::default() })
+        let (under_way, threads) = (Arc::default(), Arc::default());
+        Ok(Uploads { incoming, max_size: settings.max_size, under_way, threads })
     }
 
     /// Grants the write request that `peer` sent. `block_size` is the largest that the path to it carries
@@ -65,7 +79,24 @@ impl Uploads {
         let terms = Terms { block_size, max_size: self.max_size };
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
         let file = Some(self.incoming.create(&name)?);
-        Ok(Granted { upload, first, file, name: name.as_str().to_owned(), peer, block_size, slot })
+        let (name, threads) = (name.as_str().to_owned(), Arc::clone(&self.threads));
+        Ok(Granted { upload, first, file, name, peer, block_size, slot, threads })
+    }
+
+    /// Ends all uploads, each with its event, and waits for their threads.
+    pub fn stop(&self) {
+        self.threads.stopping.store(true, Ordering::Release);
+        for thread in std::mem::take(&mut *self.threads.started()) {
+            if thread.join().is_err() {
+                tracing::error!("the thread of a TFTP upload ended by a fault in lanboot");
+            }
+        }
+    }
+}
+
+impl Threads {
+    fn started(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,12 +106,17 @@ impl Granted {
     ///
     /// Fails when there is no thread to be had; nothing is left of the upload then.
     pub fn receive(self, socket: UdpSocket, record: impl Fn(Event) + Send + 'static) -> io::Result<()> {
-        let work = move || self.run(&socket, &record);
-        std::thread::Builder::new().name("tftp-upload".to_owned()).spawn(work)?;
+        let threads = Arc::clone(&self.threads);
+        let work = move || self.run(socket, &record);
+        let thread = std::thread::Builder::new().name("tftp-upload".to_owned()).spawn(work)?;
+        let mut started = threads.started();
+        started.retain(|thread| !thread.is_finished());
+        started.push(thread);
         Ok(())
     }
 
-    fn run(mut self, socket: &UdpSocket, record: &impl Fn(Event)) {
+    /// The thread's work. When it returns, the port is free and nothing is left of a file that is not whole.
+    fn run(mut self, socket: UdpSocket, record: &impl Fn(Event)) {
         let began = Instant::now();
         // One byte more than agreed, so that a larger block is seen to be one.
         let mut datagram = vec![0; DATA_HEADER + usize::from(self.block_size.max(512)) + 1];
@@ -90,9 +126,9 @@ impl Granted {
                 Step::Send(answer) => {
                     // What is lost is sent again.
                     let _ = socket.send(&answer);
-                    self.next(socket, &mut datagram, began)
+                    self.next(&socket, &mut datagram, began)
                 }
-                Step::Wait => self.next(socket, &mut datagram, began),
+                Step::Wait => self.next(&socket, &mut datagram, began),
                 Step::Store { data, last } => {
                     let stored = self.store(&data, last);
                     if last && stored.is_ok() {
@@ -109,6 +145,7 @@ impl Granted {
                 }
             };
         };
+        drop(self.file);
         let (file, peer, bytes) = (self.name, self.peer, self.upload.bytes());
         match end {
             // It was said when it was stored.
@@ -121,7 +158,11 @@ impl Granted {
 
     /// Waits for what happens next, and what is to be done about it.
     fn next(&mut self, socket: &UdpSocket, datagram: &mut [u8], began: Instant) -> Step {
-        let wait = self.upload.deadline().saturating_sub(began.elapsed()).max(SHORTEST_WAIT);
+        if self.threads.stopping.load(Ordering::Acquire) {
+            return self.upload.handle(Input::ServerStops, began.elapsed());
+        }
+        let until = self.upload.deadline().saturating_sub(began.elapsed());
+        let wait = until.clamp(SHORTEST_WAIT, LONGEST_WAIT);
         let received = socket.set_read_timeout(Some(wait)).and_then(|()| socket.recv(datagram));
         let now = began.elapsed();
         match received {
@@ -244,6 +285,36 @@ mod tests {
             |event| matches!(event, Event::TftpUploadStopped { bytes: 512, why: UploadStop::Client, .. });
         assert!(stopped(event));
         assert!(bench.is_empty());
+    }
+
+    #[test]
+    fn the_server_ends_uploads_when_it_stops_and_says_so() {
+        let bench = Bench::new();
+        bench.begin("half", Options::default());
+        bench.put(Packet::Data { block: 1, data: &[1; 512] });
+        bench.uploads.stop();
+        let event = bench.event();
+        let why = UploadStop::ServerStops;
+        assert!(
+            matches!(event, Event::TftpUploadStopped { bytes: 512, why: w, .. } if w == why),
+            "{event:?}"
+        );
+        let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" };
+        assert_eq!(bench.answer(), error.encode());
+        assert_eq!(fs::read_dir(bench.base.path()).unwrap().count(), 0, "at once");
+    }
+
+    #[test]
+    fn an_upload_that_is_stored_is_whole_when_the_server_stops() {
+        let bench = Bench::new();
+        bench.begin("whole", Options::default());
+        assert_eq!(bench.put(Packet::Data { block: 1, data: &[1; 5] }), Packet::Ack(1).encode());
+        let began = Instant::now();
+        bench.uploads.stop();
+        assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for a lost acknowledgement");
+        assert!(matches!(bench.event(), Event::TftpReceived { bytes: 5, .. }));
+        assert!(bench.events.1.try_recv().is_err(), "and that is all");
+        assert_eq!(fs::read(bench.base.path().join("whole")).unwrap(), [1; 5]);
     }
 
     #[test]

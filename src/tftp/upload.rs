@@ -44,6 +44,8 @@ pub enum Input<'a> {
     Unreachable,
     /// What came of the last [`Step::Store`].
     Stored(Result<(), Refusal>),
+    /// lanboot stops.
+    ServerStops,
 }
 
 /// What is to be done about it.
@@ -157,6 +159,10 @@ impl Upload {
                 self.answer(now)
             }
             Input::Stored(Err(reason)) => refused(reason),
+            Input::ServerStops => {
+                let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" };
+                self.stop(UploadStop::ServerStops, Some(error.encode()))
+            }
         }
     }
 
