@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use super::folder::{Folder, refusal};
+use super::folder::{Folder, is_temporary, refusal};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::kind::read_kind;
@@ -47,10 +47,13 @@ impl Catalog {
     /// Opens the regular file `name`. Symlinks are followed as long as they stay beneath the folder; hard links are
     /// files like any other.
     ///
-    /// Refused: [`Refusal::NotFound`] for no file, and for a folder, FIFO, socket or device; [`Refusal::BadName`] for
+    /// Refused: [`Refusal::NotFound`] for no file, one that is not whole yet, and for a folder, FIFO, socket or device; [`Refusal::BadName`] for
     /// a symlink that leads outside or in circles; [`Refusal::AccessDenied`]; [`Refusal::Busy`] when this process has
     /// no file descriptor left; [`Refusal::Io`] otherwise.
     pub fn open_file(&self, name: &BootName) -> Result<OpenFile, Refusal> {
+        if is_temporary(name.as_str()) {
+            return Err(Refusal::NotFound);
+        }
         // O_NONBLOCK: opening a FIFO for reading would otherwise wait for a writer. Regular files ignore it.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
         let file = File::from(self.root.look_up(name.as_str(), flags).map_err(refusal)?);
@@ -198,6 +201,17 @@ mod tests {
         }
         symlink("gone", root.join("dangling")).unwrap();
         assert_eq!(read(&catalog, b"dangling"), Err(Refusal::NotFound));
+    }
+
+    #[test]
+    fn a_file_that_is_not_whole_yet_is_not_served() {
+        let (base, catalog) = folder();
+        for name in [".lanboot-upload-1-0", "sub/.lanboot-upload-1-0", ".lanboot-add-1-0"] {
+            fs::write(base.path().join("root").join(name), "half").unwrap();
+            assert_eq!(read(&catalog, name.as_bytes()), Err(Refusal::NotFound), "{name}");
+            let other = BootName::parse(name.to_uppercase().as_bytes()).unwrap();
+            assert!(catalog.open_in_any_case(&other).is_none(), "{other:?}");
+        }
     }
 
     #[test]

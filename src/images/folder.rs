@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, fstatat};
 
+use super::{incoming, staging};
 use crate::event::Refusal;
 use crate::types::Escaped;
 
@@ -78,6 +79,13 @@ impl Folder {
         }
         Ok(found)
     }
+}
+
+/// Whether `name` is that of a file that is not whole yet: an upload (`incoming.rs`) or a loader that is being added
+/// (`staging.rs`).
+pub(super) fn is_temporary(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.starts_with(incoming::TEMPORARY) || last.starts_with(staging::TEMPORARY)
 }
 
 impl AsFd for Folder {

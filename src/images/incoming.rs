@@ -15,13 +15,13 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 
-use super::folder::{Folder, LIST, refusal};
+use super::folder::{Folder, LIST, is_temporary, refusal};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::types::Escaped;
 
 /// How the name of a file begins that is not whole yet. Clients may not use such names.
-const TEMPORARY: &str = ".lanboot-upload-";
+pub(super) const TEMPORARY: &str = ".lanboot-upload-";
 /// How the names of templates end (`server/templates.rs`). Clients may not use such names.
 const TEMPLATE: &str = ".j2";
 /// How old what is left of an upload must be before it is removed: another lanboot may be at it.
@@ -78,7 +78,7 @@ impl Incoming {
     pub fn create(&self, name: &BootName) -> Result<NewFile, Refusal> {
         let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
         // What a client puts here is never rendered: the folder may be that of the boot files.
-        if last.starts_with(TEMPORARY) || last.to_ascii_lowercase().ends_with(TEMPLATE) {
+        if is_temporary(last) || last.to_ascii_lowercase().ends_with(TEMPLATE) {
             return Err(Refusal::BadName);
         }
         let parent = self.root.look_up(folder, LIST);
@@ -106,8 +106,8 @@ impl Incoming {
 
     fn remove_left_overs(&self) {
         let now = SystemTime::now();
-        let is_temporary = |name: &[u8]| name.starts_with(TEMPORARY.as_bytes());
-        for name in self.root.entries(".", &mut { MAX_ENTRIES }, is_temporary).unwrap_or_default() {
+        let is_upload = |name: &[u8]| name.starts_with(TEMPORARY.as_bytes());
+        for name in self.root.entries(".", &mut { MAX_ENTRIES }, is_upload).unwrap_or_default() {
             let age = stat(&self.root, &name).ok().and_then(|stat| {
                 let changed = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);
                 now.duration_since(SystemTime::UNIX_EPOCH + changed).ok()
@@ -260,6 +260,7 @@ mod tests {
             ("old/new", Refusal::NotFound),
             (".lanboot-upload-1-1", Refusal::BadName),
             ("sub/.lanboot-upload-1-1", Refusal::BadName),
+            ("sub/.lanboot-add-1-1", Refusal::BadName),
         ] {
             assert_eq!(create(&incoming, name).unwrap_err(), refused, "{name}");
         }

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::folder::is_temporary;
 use super::manifest;
-use super::staging::TEMPORARY;
 
 /// Entries that are looked at, in all folders together.
 const MAX_ENTRIES: usize = 100_000;
@@ -31,7 +31,7 @@ pub fn names(root: &Path) -> Result<Vec<String>, String> {
             let name = if folder.is_empty() { last } else { format!("{folder}/{last}") };
             if entry.file_type().map_err(cannot)?.is_dir() {
                 folders.push(name);
-            } else if !name.starts_with(TEMPORARY) && name != manifest::NAME {
+            } else if !is_temporary(&name) && name != manifest::NAME {
                 found.push(name);
             }
         }
@@ -49,7 +49,7 @@ mod tests {
     fn every_file_is_named_and_circles_are_not_entered() {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir_all(base.path().join("a/b")).unwrap();
-        for name in ["x", "a/b/y", "manifest.json", ".lanboot-add-1-1"] {
+        for name in ["x", "a/b/y", "manifest.json", ".lanboot-add-1-1", "a/.lanboot-upload-1-1"] {
             fs::write(base.path().join(name), "").unwrap();
         }
         symlink(".", base.path().join("circle")).unwrap();
