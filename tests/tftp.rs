@@ -2,7 +2,7 @@
 //! shown. What needs no socket is shown in tftp_core.rs.
 
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -727,6 +727,34 @@ fn t_16_an_upload_asked_for_again_and_again_is_one() {
     let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"" };
     socket.send_to(&error.encode(), from).unwrap();
     server.wait_until_idle();
+}
+
+#[test]
+fn after_an_upload_the_same_port_may_ask_for_more_at_once() {
+    for ports in [Ports::Ephemeral, Ports::Single] {
+        let server = Server::native(Setup { uploads: true, ports, ..Setup::default() });
+        let socket = client();
+        let write = |name| Packet::Wrq(Request { name, mode: Mode::Octet, options: Options::default() });
+        let mut buf = [0; 1000];
+        let mut ask = |packet: Packet<'_>, to| {
+            socket.send_to(&packet.encode(), to).unwrap();
+            let (len, from) = socket.recv_from(&mut buf).unwrap();
+            (buf[..len].to_vec(), from)
+        };
+        let requests = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port));
+        let began = Instant::now();
+        for name in [b"one", b"two"] {
+            let (_, place) = ask(write(name), requests);
+            let (answer, _) = ask(Packet::Data { block: 1, data: b"x" }, place);
+            assert_eq!(answer, Packet::Ack(1).encode(), "{ports:?}");
+        }
+        // It is given up half way.
+        ask(write(b"three"), requests);
+        let (answer, _) = ask(rrq("short", Options::default()), requests);
+        assert_eq!(block(&answer), 1, "{ports:?}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{ports:?} {:?}", began.elapsed());
+        assert!(server.base.path().join("uploads/two").exists());
+    }
 }
 
 #[test]

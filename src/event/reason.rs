@@ -143,6 +143,8 @@ named! {
         Unreachable = "unreachable",
         /// The client broke the protocol.
         Illegal = "illegal",
+        /// The client asked for something else from the same port.
+        Replaced = "replaced",
         /// lanboot stops.
         ServerStops = "server_stops",
     }

@@ -52,6 +52,10 @@ pub struct Granted {
     block_size: u16,
     slot: Slot,
     threads: Arc<Threads>,
+    /// The datagram that it was asked for by.
+    request: Box<[u8]>,
+    /// What the client asked for next, at the socket of this upload.
+    next_request: Option<Box<[u8]>>,
 }
 
 impl Uploads {
@@ -62,7 +66,7 @@ impl Uploads {
         Ok(Uploads { incoming, max_size: settings.max_size, under_way, threads })
     }
 
-    /// Grants the write request that `peer` sent. `block_size` is the largest that the path to it carries
+    /// Grants the write request that `peer` sent as `datagram`. `block_size` is the largest that the path to it carries
     /// ([`crate::tftp::Limits::block_size_for`]). Nothing is sent yet.
     ///
     /// # Errors
@@ -71,6 +75,7 @@ impl Uploads {
     pub fn grant(
         &self,
         request: &Request<'_>,
+        datagram: &[u8],
         peer: SocketAddrV4,
         block_size: u16,
     ) -> Result<Granted, Refusal> {
@@ -80,7 +85,19 @@ impl Uploads {
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
         let file = Some(self.incoming.create(&name)?);
         let (name, threads) = (name.as_str().to_owned(), Arc::clone(&self.threads));
-        Ok(Granted { upload, first, file, name, peer, block_size, slot, threads })
+        let request = datagram.into();
+        Ok(Granted {
+            upload,
+            first,
+            file,
+            name,
+            peer,
+            block_size,
+            slot,
+            threads,
+            request,
+            next_request: None,
+        })
     }
 
     /// Ends all uploads, each with its event, and waits for their threads.
@@ -104,10 +121,24 @@ impl Granted {
     /// Receives the file in a thread of its own. `socket` is connected to the client, sends from the address that the
     /// request came to, and blocks. `record` is called for each thing that happens.
     ///
+    /// Where there is one port for everything, that socket takes what the client asks for next from the same port. Then this
+    /// upload is over, and `ask` is given the request when nothing of the upload is left, `record` included.
+    ///
     /// Fails when there is no thread to be had; nothing is left of the upload then.
-    pub fn receive(self, socket: UdpSocket, record: impl Fn(Event) + Send + 'static) -> io::Result<()> {
+    pub fn receive(
+        self,
+        socket: UdpSocket,
+        record: impl Fn(Event) + Send + 'static,
+        ask: impl FnOnce(Box<[u8]>) + Send + 'static,
+    ) -> io::Result<()> {
         let threads = Arc::clone(&self.threads);
-        let work = move || self.run(socket, &record);
+        let work = move || {
+            let next_request = self.run(socket, &record);
+            drop(record);
+            if let Some(request) = next_request {
+                ask(request);
+            }
+        };
         let thread = std::thread::Builder::new().name("tftp-upload".to_owned()).spawn(work)?;
         let mut started = threads.started();
         started.retain(|thread| !thread.is_finished());
@@ -115,8 +146,9 @@ impl Granted {
         Ok(())
     }
 
-    /// The thread's work. When it returns, the port is free and nothing is left of a file that is not whole.
-    fn run(mut self, socket: UdpSocket, record: &impl Fn(Event)) {
+    /// The thread's work. Returns what the client asked for next; then the port is free and nothing is left of a file that
+    /// is not whole.
+    fn run(mut self, socket: UdpSocket, record: &impl Fn(Event)) -> Option<Box<[u8]>> {
         let began = Instant::now();
         // One byte more than agreed, so that a larger block is seen to be one.
         let mut datagram = vec![0; DATA_HEADER + usize::from(self.block_size.max(512)) + 1];
@@ -154,6 +186,7 @@ impl Granted {
             End::Stopped(why) => record(Event::TftpUploadStopped { file, peer, bytes, why }),
         }
         drop(self.slot);
+        self.next_request
     }
 
     /// Waits for what happens next, and what is to be done about it.
@@ -167,6 +200,13 @@ impl Granted {
         let now = began.elapsed();
         match received {
             Ok(len) => match Packet::decode(&datagram[..len]) {
+                // One that fills the buffer may have been longer.
+                Ok(Packet::Rrq(_) | Packet::Wrq(_))
+                    if len < datagram.len() && datagram[..len] != *self.request =>
+                {
+                    self.next_request = Some(datagram[..len].into());
+                    self.upload.handle(Input::Replaced, now)
+                }
                 Ok(packet) => self.upload.handle(Input::Packet(&packet), now),
                 Err(_) => Step::Wait,
             },
@@ -215,7 +255,7 @@ mod tests {
         fn grant(&self, name: &str, options: Options) -> Result<Granted, Refusal> {
             let std::net::SocketAddr::V4(peer) = self.client.local_addr().unwrap() else { unreachable!() };
             let request = Request { name: name.as_bytes(), mode: Mode::Octet, options };
-            self.uploads.grant(&request, peer, 1468)
+            self.uploads.grant(&request, &Packet::Wrq(request).encode(), peer, 1468)
         }
 
         /// Has an upload carried out; returns its first answer.
@@ -225,7 +265,8 @@ mod tests {
             socket.connect(granted.peer).unwrap();
             self.client.connect(socket.local_addr().unwrap()).unwrap();
             let events = self.events.0.clone();
-            granted.receive(socket, move |event| events.send(event).unwrap()).unwrap();
+            let next_request = |request| panic!("{request:?}");
+            granted.receive(socket, move |event| events.send(event).unwrap(), next_request).unwrap();
             self.answer()
         }
 

@@ -44,6 +44,8 @@ pub enum Input<'a> {
     Unreachable,
     /// What came of the last [`Step::Store`].
     Stored(Result<(), Refusal>),
+    /// The client asked for something else.
+    Replaced,
     /// lanboot stops.
     ServerStops,
 }
@@ -159,6 +161,7 @@ impl Upload {
                 self.answer(now)
             }
             Input::Stored(Err(reason)) => refused(reason),
+            Input::Replaced => self.stop(UploadStop::Replaced, None),
             Input::ServerStops => {
                 let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" };
                 self.stop(UploadStop::ServerStops, Some(error.encode()))

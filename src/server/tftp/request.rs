@@ -112,13 +112,19 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let (socket, path) = connected.map_err(|error| self.no_socket(arrival, &error))?;
         let mtu = path.map_or(listener.mtu, |path| path.min(listener.mtu));
         let block_size = self.service.limits.block_size_for(mtu);
-        let granted = uploads.grant(request, flow.peer, block_size)?;
+        let granted = uploads.grant(request, arrival.datagram, flow.peer, block_size)?;
         let record = self.service.record.clone();
         socket.set_nonblocking(false).map_err(|error| self.no_socket(arrival, &error))?;
-        let started = granted.receive(socket, move |event| {
+        let (hall, number, listener, envelope) =
+            (Arc::clone(&self.hall), self.number, Arc::clone(listener), arrival.envelope);
+        let record = move |event| {
             // The place is given back when the thread drops what it was given.
             let _ = &guard;
             record(event);
+        };
+        let started = granted.receive(socket, record, move |datagram| {
+            let envelope = Envelope { len: datagram.len(), ..envelope };
+            hall.tell(number, Mail::Judge { listener, datagram, envelope });
         });
         started.map_err(|error| self.no_socket(arrival, &error))
     }
