@@ -247,6 +247,25 @@ fn transfers_are_bounded_in_number() {
     second.send(&Packet::Ack(1).encode()).unwrap();
 }
 
+#[test]
+fn one_client_cannot_take_the_places_of_others() {
+    let server = Server::async_tftp(Setup {
+        limits: Limits { max_per_client: 2, ..limits() },
+        served: "127.0.0.0/8",
+        mtu: 1500,
+        ..Setup::default()
+    });
+    let silent: Vec<_> = (0..2).map(|_| server.ask(rrq("long", Options::default()))).collect();
+    assert_eq!(server.error("long"), (ErrorCode::UNDEFINED, "Server is busy, try again".to_owned()));
+    assert_eq!((server.under_way(), silent.len()), (2, 2));
+    let other = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
+    other.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    other.send_to(&rrq("long", Options::default()).encode(), (Ipv4Addr::LOCALHOST, server.port)).unwrap();
+    let mut buf = [0; 600];
+    let len = other.recv(&mut buf).unwrap();
+    assert!(matches!(Packet::decode(&buf[..len]), Ok(Packet::Data { block: 1, .. })));
+}
+
 /// CVE-2024-2169: two servers that answer errors with errors never stop.
 #[test]
 fn what_is_no_request_gets_no_answer() {

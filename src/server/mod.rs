@@ -22,6 +22,7 @@ mod observe;
 mod ping;
 pub mod port;
 mod proxy;
+pub mod quota;
 pub mod served;
 mod slot;
 mod socket;

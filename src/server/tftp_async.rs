@@ -8,6 +8,9 @@
 //! - It drops requests whose name is not UTF-8, so the 0xFF that some ROMs append is never seen here.
 //! - After a gap in a window it waits for its timeout instead of sending again at once (RFC 7440 section 4).
 //! - Where an option is repeated, the last counts.
+//! - Nobody gives way: whoever fills `max_transfers` or `max_per_client` keeps others out until he is given up.
+//! - Errors are not bounded in number. One is as long as the request that it answers.
+//! - A block fits the MTU of the interface; a route to the client that carries less is not looked at.
 
 use std::io::{self, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -15,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -28,8 +31,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
 use crate::server::files::Files;
+use crate::server::quota::{Quota, Share};
 use crate::server::served::Now;
-use crate::server::slot::Slot;
 use crate::server::tftp::{Listener, Listeners};
 use crate::tftp::Limits;
 
@@ -57,8 +60,8 @@ pub struct Service<F> {
     pub limits: Limits,
     /// Who may ask.
     pub served: Now,
-    /// Transfers under way, shared by all sockets that `limits.max_transfers` is meant for.
-    pub under_way: Arc<AtomicUsize>,
+    /// Transfers under way, shared by all sockets that `limits` are meant for.
+    pub under_way: Quota,
     /// No transfer is to begin any more: the server stops.
     pub closing: Arc<AtomicBool>,
     /// Takes the events.
@@ -157,9 +160,9 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
         let peer = v4(client)?;
         let service = &self.service;
         let admitted = service.admit(peer, self.server, asked);
-        let (content, slot) = admitted.map_err(|reason| service.refuse(peer, asked, reason))?;
+        let (content, share) = admitted.map_err(|reason| service.refuse(peer, asked, reason))?;
         let size = content.size();
-        let transfer = Transfer::new(content, peer, slot, service.record.clone());
+        let transfer = Transfer::new(content, peer, share, service.record.clone());
         // curl takes a size of 0 in the answer for an error, so an empty file is sent without one.
         Ok((transfer, (size > 0).then_some(size)))
     }
@@ -175,13 +178,14 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
 }
 
 impl<F: Fn(Event)> Service<F> {
-    fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Content, Slot), Refusal> {
+    fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Content, Share), Refusal> {
         if !self.limits.admits(*peer.ip(), &self.served.borrow().networks) {
             return Err(Refusal::NotAllowed);
         }
         let limit = if self.closing.load(Ordering::Acquire) { 0 } else { self.limits.max_transfers };
-        let slot = Slot::take(&self.under_way, limit).ok_or(Refusal::Busy)?;
-        Ok((self.files.find(asked, &self.files.asker(*peer.ip(), server))?, slot))
+        let of_one = self.limits.max_per_client;
+        let share = self.under_way.take(*peer.ip(), limit, of_one).ok_or(Refusal::Busy)?;
+        Ok((self.files.find(asked, &self.files.asker(*peer.ip(), server))?, share))
     }
 
     fn refuse(&self, peer: SocketAddrV4, asked: &[u8], reason: Refusal) -> Reply {
@@ -224,11 +228,11 @@ struct Transfer<F: Fn(Event)> {
     progress: Progress,
     began: Instant,
     record: F,
-    _slot: Slot,
+    _share: Share,
 }
 
 impl<F: Fn(Event)> Transfer<F> {
-    fn new(content: Content, peer: SocketAddrV4, slot: Slot, record: F) -> Transfer<F> {
+    fn new(content: Content, peer: SocketAddrV4, share: Share, record: F) -> Transfer<F> {
         let now = Instant::now();
         Transfer {
             content: BufReader::with_capacity(READ_AHEAD, Reading { content, at: 0 }),
@@ -236,7 +240,7 @@ impl<F: Fn(Event)> Transfer<F> {
             progress: Progress { read: 0, first_block: 0, ended: false, last_read: now },
             began: now,
             record,
-            _slot: slot,
+            _share: share,
         }
     }
 }
@@ -344,7 +348,6 @@ impl Progress {
 mod tests {
     use super::*;
     use std::sync::Mutex;
-    use std::sync::atomic::Ordering;
 
     #[test]
     fn the_end_of_a_transfer_is_judged_by_what_was_read() {
@@ -371,13 +374,13 @@ mod tests {
     #[test]
     fn a_transfer_gives_its_place_back_and_says_how_far_it_came() {
         let events = Arc::new(Mutex::new(Vec::new()));
-        let under_way = Arc::new(AtomicUsize::new(0));
+        let under_way = Quota::default();
         let seen = events.clone();
-        let slot = Slot::take(&under_way, 1).unwrap();
         let peer = SocketAddrV4::new([127, 0, 0, 1].into(), 9);
+        let share = under_way.take(*peer.ip(), 1, 1).unwrap();
         let record = move |event| seen.lock().unwrap().push(event);
-        let mut transfer = Transfer::new(Content::text("x", vec![7; 600]), peer, slot, record);
-        assert!(Slot::take(&under_way, 1).is_none(), "the only slot is taken");
+        let mut transfer = Transfer::new(Content::text("x", vec![7; 600]), peer, share, record);
+        assert!(under_way.take(*peer.ip(), 1, 1).is_none(), "the only place is taken");
         let mut buf = [0; 512];
         for expected in [512, 88] {
             let count = transfer.content.read(&mut buf).unwrap();
@@ -385,7 +388,7 @@ mod tests {
             transfer.progress.advance(count, 512, Instant::now());
         }
         drop(transfer);
-        assert_eq!(under_way.load(Ordering::Acquire), 0);
+        assert_eq!(under_way.count(), 0);
         let last = events.lock().unwrap().pop();
         assert!(matches!(last, Some(Event::TftpStopped { bytes: 600, size: 600, .. })), "{last:?}");
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -12,6 +12,7 @@ use crate::config::{self, Tftp};
 use crate::event::Event;
 use crate::server::files::Files;
 use crate::server::observe::Recorder;
+use crate::server::quota::Quota;
 use crate::server::served::{Doors, Now, Served, listen_addresses, places, rearrange};
 use crate::server::tftp_upload::Uploads;
 use crate::server::{StartError, port, tftp, tftp_async};
@@ -44,7 +45,7 @@ enum RunningEngine {
         /// Ends all transfers when it is aborted.
         task: JoinHandle<()>,
         listeners: watch::Sender<tftp::Listeners>,
-        under_way: Arc<AtomicUsize>,
+        under_way: Quota,
         closing: Arc<AtomicBool>,
     },
 }
@@ -82,8 +83,8 @@ impl Transfers {
             let service = tftp::Service { files, uploads, limits, ports, served, record };
             RunningEngine::Native(tftp::start(all(&listeners), service)?)
         } else {
-            let (under_way, closing) = (Arc::default(), Arc::default());
-            let (counted, closed) = (Arc::clone(&under_way), Arc::clone(&closing));
+            let (under_way, closing) = (Quota::default(), Arc::default());
+            let (counted, closed) = (under_way.clone(), Arc::clone(&closing));
             let service =
                 tftp_async::Service { files, limits, served, under_way: counted, closing: closed, record };
             let (sender, receiver) = watch::channel(all(&listeners));
@@ -150,7 +151,7 @@ impl Running {
     pub fn under_way(&self) -> usize {
         match &self.engine {
             RunningEngine::Native(engine) => engine.under_way(),
-            RunningEngine::AsyncTftp { under_way, .. } => under_way.load(Ordering::Acquire),
+            RunningEngine::AsyncTftp { under_way, .. } => under_way.count(),
         }
     }
 }

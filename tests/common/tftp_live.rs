@@ -7,7 +7,6 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use lanboot::event::{Event, Refusal};
 use lanboot::images::Catalog;
 use lanboot::server::files::Files;
 use lanboot::server::known::Known;
+use lanboot::server::quota::Quota;
 use lanboot::server::served::{Now, Served};
 use lanboot::server::tftp_upload::Uploads;
 use lanboot::server::{tftp, tftp_async};
@@ -37,7 +37,7 @@ pub(crate) struct Server {
 
 enum Engine {
     Native(tftp::Engine),
-    AsyncTftp { under_way: Arc<AtomicUsize>, _runtime: tokio::runtime::Runtime },
+    AsyncTftp { under_way: Quota, _runtime: tokio::runtime::Runtime },
 }
 
 /// How a server is set up.
@@ -98,7 +98,7 @@ impl Server {
         let (base, events) = Server::files();
         let socket = UdpSocket::bind((setup.address, 0)).unwrap();
         let port = socket.local_addr().unwrap().port();
-        let under_way = Arc::new(AtomicUsize::new(0));
+        let under_way = Quota::default();
         let seen = events.clone();
         let service = tftp_async::Service {
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
@@ -126,7 +126,7 @@ impl Server {
     pub(crate) fn under_way(&self) -> usize {
         match &self.engine {
             Engine::Native(engine) => engine.under_way(),
-            Engine::AsyncTftp { under_way, .. } => under_way.load(Ordering::Acquire),
+            Engine::AsyncTftp { under_way, .. } => under_way.count(),
         }
     }
 

@@ -5,7 +5,6 @@
 //! is why this loop is ours: a general HTTP library takes bytes, not files. Whatever is not a plain GET or HEAD goes to
 //! such a library (`other.rs`), with its connection.
 
-mod connections;
 mod other;
 mod send;
 mod stopping;
@@ -33,9 +32,9 @@ use crate::http::{
 use crate::images::{Content, OpenFile};
 use crate::server::files::Files;
 use crate::server::observe::Recorder;
+use crate::server::quota::Quota;
 use crate::server::{StartError, port};
 
-use connections::Connections;
 use send::{Pace, Stopped};
 use stopping::Stopping;
 
@@ -47,7 +46,7 @@ pub struct Service {
     files: Files,
     recorder: Recorder,
     patience: Patience,
-    connections: Connections,
+    connections: Quota,
     stopping: Stopping,
 }
 
@@ -72,6 +71,10 @@ impl Patience {
     };
 }
 
+/// Connections at a time.
+const MAX_CONNECTIONS: usize = 8192;
+/// Connections at a time from one address, so that one client cannot take them all.
+const MAX_OF_ONE: usize = 64;
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
 /// Bytes that most heads fit in.
@@ -86,7 +89,7 @@ const LINGER_BYTES: usize = 1 << 20;
 impl Service {
     /// A service of `files`.
     pub fn new(files: Files, recorder: Recorder, patience: Patience) -> Service {
-        let (connections, stopping) = (Connections::default(), Stopping::not_yet());
+        let (connections, stopping) = (Quota::default(), Stopping::not_yet());
         Service { files, recorder, patience, connections, stopping }
     }
 
@@ -150,21 +153,23 @@ pub async fn serve(
             () = &mut closed => break,
         };
         match accepted {
-            Ok((stream, SocketAddr::V4(peer))) => match service.connections.admit(*peer.ip()) {
-                Some(place) => {
-                    let service = service.clone();
-                    tasks.spawn(async move {
-                        converse(stream, peer, &service).await;
-                        drop(place);
-                    });
+            Ok((stream, SocketAddr::V4(peer))) => {
+                match service.connections.take(*peer.ip(), MAX_CONNECTIONS, MAX_OF_ONE) {
+                    Some(place) => {
+                        let service = service.clone();
+                        tasks.spawn(async move {
+                            converse(stream, peer, &service).await;
+                            drop(place);
+                        });
+                    }
+                    None => {
+                        // There is room in a new connection's send buffer, and nobody is waited for.
+                        let (status, why) = told(HttpRefusal::Busy);
+                        let _ = stream.try_write(&refusal(status, why, None, now()));
+                        service.refused("", peer, HttpRefusal::Busy);
+                    }
                 }
-                None => {
-                    // There is room in a new connection's send buffer, and nobody is waited for.
-                    let (status, why) = told(HttpRefusal::Busy);
-                    let _ = stream.try_write(&refusal(status, why, None, now()));
-                    service.refused("", peer, HttpRefusal::Busy);
-                }
-            },
+            }
             Ok((_, SocketAddr::V6(_))) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept HTTP connections; trying again");

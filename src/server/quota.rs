@@ -1,0 +1,75 @@
+//! A bounded number of things at once, in all and for one address.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is under way, counted. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Quota(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<Ipv4Addr, usize>,
+}
+
+/// A place among what is under way; given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    quota: Quota,
+    address: Ipv4Addr,
+}
+
+impl Quota {
+    /// A place for `address`, if one is left of `limit` in all and of `limit_of_one` for each address.
+    pub fn take(&self, address: Ipv4Addr, limit: usize, limit_of_one: usize) -> Option<Share> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = counts.by_address.get(&address).copied().unwrap_or(0);
+        if counts.all >= limit || of_one >= limit_of_one {
+            return None;
+        }
+        counts.all += 1;
+        counts.by_address.insert(address, of_one + 1);
+        Some(Share { quota: self.clone(), address })
+    }
+
+    /// How many are under way.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.quota.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all -= 1;
+        if let Some(of_one) = counts.by_address.get_mut(&self.address) {
+            *of_one -= 1;
+            if *of_one == 0 {
+                counts.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_gets_64_connections_and_all_get_8192() {
+        let quota = Quota::default();
+        let take = |n| quota.take(Ipv4Addr::from_bits(n), 8192, 64);
+        let mut shares: Vec<Share> = (0..64).map(|_| take(7).unwrap()).collect();
+        assert!(take(7).is_none());
+        shares.pop();
+        shares.push(take(7).unwrap());
+
+        shares.extend((64..8192).map(|n| take(1000 + n / 64).unwrap()));
+        assert!(take(1).is_none());
+        shares.clear();
+        assert!(quota.0.lock().unwrap().by_address.is_empty(), "nobody is remembered");
+        assert!(take(7).is_some());
+    }
+}
