@@ -42,10 +42,12 @@ use crate::tftp::Limits;
 /// 25 minutes. RFC 2347 lets a server leave an option out, and a client that waits longer than this only sees a
 /// repeated packet.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
-/// How often it sends again before it gives a client up.
-pub const RETRIES: u32 = 5;
+/// How often it sends again before it gives a client up. The crate has one number for all packets, so it is that of the
+/// first answer: a forged request must not have us send more than three to whom it names. The price is that three losses
+/// in a row end a transfer.
+pub const RETRIES: u32 = 2;
 /// How long after its last acknowledgement a silent client is given up.
-pub const GIVE_UP: Duration = Duration::from_secs(6);
+pub const GIVE_UP: Duration = Duration::from_secs(3);
 /// Bytes read ahead for each transfer: several blocks in one system call.
 const READ_AHEAD: usize = 16 << 10;
 /// Pause before the socket is read again after it failed.
