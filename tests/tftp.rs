@@ -676,6 +676,44 @@ fn f_14_without_descriptors_transfers_are_refused_and_nothing_spins() {
     lanboot.wait().unwrap();
 }
 
+/// The whole program, where another one has the only port.
+#[test]
+fn the_log_names_the_range_of_which_every_port_is_in_use_once_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("boot-images")).unwrap();
+    fs::write(folder.path().join("boot-images/short"), content(511)).unwrap();
+    let other = client();
+    let (port, taken) = (client().local_addr().unwrap().port(), other.local_addr().unwrap().port());
+    let config = format!(
+        "dhcp: {{mode: off}}\nhttp: off\nstate: state\ntftp: {{port: {port}, listen: [127.0.0.1], \
+         allow: [127.0.0.0/8], ports: {taken}-{taken}}}\n"
+    );
+    fs::write(folder.path().join("config.yaml"), config).unwrap();
+    let mut lanboot = Command::new(env!("CARGO_BIN_EXE_lanboot"));
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    lanboot.args(["serve", "--config"]).arg(folder.path().join("config.yaml"));
+    let mut lanboot = lanboot.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    let socket = client();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let (mut busy, mut buf, until) = (0, [0; 100], Instant::now() + Duration::from_secs(10));
+    while busy < 20 {
+        socket.send_to(&rrq("short", Options::default()).encode(), (Ipv4Addr::LOCALHOST, port)).unwrap();
+        match socket.recv(&mut buf) {
+            Ok(len) => {
+                assert_eq!(error_of(&buf[..len]).1, "Server is busy, try again");
+                busy += 1;
+            }
+            Err(_) => assert!(Instant::now() < until, "it does not start"),
+        }
+    }
+    lanboot.kill().unwrap();
+    lanboot.wait().unwrap();
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let range = format!("every port of `tftp.ports: {taken}-{taken}` is in use");
+    let lines = log.lines().filter(|line| line.contains(&range) && line.contains("WARN")).count();
+    assert!((1..=4).contains(&lines), "{log}");
+}
+
 /// Puts `bytes` as `name`, and returns the last answer.
 fn put(server: &Server, name: &str, bytes: &[u8]) -> (UdpSocket, Vec<u8>) {
     let request =
