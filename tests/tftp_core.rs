@@ -1,6 +1,7 @@
 //! A TFTP transfer as a conversation in virtual time: what the client sends when, and what it gets. Named after the
 //! section of the RFC that says so, or the row of the robustness table.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use lanboot::event::{End, Stop};
@@ -216,6 +217,105 @@ fn a_client_that_acknowledges_every_block_of_a_window_causes_no_storm() {
         }
     }
     assert!(sent <= 2 * 16, "{sent} blocks for 16");
+}
+
+/// Sends a file over a path of the round trip `path`, on which a block takes `each` to pass, to a client that takes the options
+/// after `first` and acknowledges every block that it did not expect, as EDK2 does. Returns how many blocks it got.
+fn to_a_talkative_client(
+    window_size: u16,
+    last: u64,
+    path: Duration,
+    each: Duration,
+    first: Duration,
+) -> u64 {
+    let mut talk = Talk::new(window(window_size), 512 * last - 1);
+    let (mut step, mut path_is_free, mut got, mut has) = (talk.first.clone(), Duration::ZERO, 0, 0);
+    let mut acks = VecDeque::new();
+    loop {
+        match step {
+            Step::Send(Send::Options) => acks.push_back((first.max(talk.now + path), 0)),
+            Step::Send(Send::Blocks { first, last: until }) => {
+                for block in first..=until {
+                    path_is_free = path_is_free.max(talk.now) + each;
+                    let as_expected = block == has + 1;
+                    has += u64::from(as_expected);
+                    got += 1;
+                    if !as_expected || has.is_multiple_of(window_size.into()) || has == last {
+                        acks.push_back((path_is_free + path, has));
+                    }
+                }
+            }
+            Step::Wait => {}
+            Step::End(end) => {
+                assert_eq!(end, End::Sent);
+                return got;
+            }
+        }
+        assert!(got <= 10 * last, "a storm");
+        step = match acks.front().filter(|(at, _)| *at <= talk.transfer.deadline()) {
+            Some(&(at, block)) => {
+                acks.pop_front();
+                talk.ack(at.saturating_sub(talk.now), block)
+            }
+            None => talk.silence().1,
+        };
+    }
+}
+
+#[test]
+fn a_client_that_took_the_options_late_gets_each_block_once() {
+    for (window_size, first) in [(4, 350), (16, 350), (64, 350), (4, 800)] {
+        let got = to_a_talkative_client(window_size, 1001, ms(1), Duration::from_micros(12), ms(first));
+        assert_eq!(got, 1001, "windows of {window_size}, first ACK after {first} ms");
+    }
+}
+
+#[test]
+fn a_round_trip_longer_than_the_first_wait_causes_no_storm() {
+    let got = to_a_talkative_client(4, 61, ms(340), Duration::from_micros(12), ms(0));
+    assert_eq!(got, 61);
+}
+
+#[test]
+fn a_path_on_which_windows_queue_causes_no_storm() {
+    // Eight clients share 50 Mbit/s: a block passes in 2 ms.
+    for window_size in [4, 16, 64] {
+        let got = to_a_talkative_client(window_size, 1001, Duration::from_micros(100), ms(2), ms(0));
+        assert!(got <= 1200, "{got} blocks for 1001 in windows of {window_size}");
+    }
+}
+
+#[test]
+fn an_ack_seen_twice_is_of_the_probe_if_there_was_one_and_tells_the_round_trip() {
+    let mut talk = Talk::accepted(window(16), 1 << 20, ms(1));
+    assert_eq!(talk.silence(), (RoundTrip::MIN_PROBE, blocks(16, 16)));
+    assert_eq!(talk.ack(ms(30), 16), blocks(17, 32), "it was not lost, it waited behind others");
+    assert_eq!(talk.ack(ms(20), 16), Step::Wait, "the answer to the probe");
+    // (7 * 1 + 40) / 8 ms, from which the wait for the flight after this one is made.
+    assert_eq!(talk.ack(ms(1), 32), blocks(33, 48));
+    assert!(talk.silence().0 > RoundTrip::MIN_PROBE);
+}
+
+#[test]
+fn a_window_sent_again_without_need_does_not_have_the_next_one_sent_again() {
+    let mut talk = Talk::accepted(window(8), 1 << 20, ms(10));
+    assert_eq!(talk.ack(ms(10), 8), blocks(9, 16));
+    assert_eq!(talk.ack(ms(9), 8), blocks(9, 16), "the network made two of one ACK, and the second is late");
+    assert_eq!(talk.ack(ms(1), 16), blocks(17, 24), "too early to answer the copies");
+    assert_eq!(talk.ack(ms(9), 16), Step::Wait, "this one is of them");
+    assert_eq!(talk.ack(ms(1), 24), blocks(25, 32));
+    assert_eq!(talk.transfer.resent(), 8);
+}
+
+#[test]
+fn rfc7440_4_the_first_block_of_the_window_after_a_probe_is_mended_too() {
+    let mut talk = Talk::accepted(window(16), 1 << 20, ms(20));
+    assert_eq!(talk.silence(), (ms(40), blocks(16, 16)));
+    assert_eq!(talk.ack(ms(20), 16), blocks(17, 32), "it was lost, or the answer");
+    assert_eq!(talk.ack(ms(20), 16), Step::Wait, "this may answer the probe, it says no more");
+    let (waited, step) = talk.silence();
+    assert!(waited < ms(60) && step == blocks(32, 32), "{waited:?}: {step:?}");
+    assert_eq!(talk.ack(ms(20), 16), blocks(17, 32), "block 17 was lost");
 }
 
 #[test]

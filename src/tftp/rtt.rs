@@ -10,6 +10,10 @@ pub struct RoundTrip {
     variation: Duration,
     shortest: Duration,
     timeout: Duration,
+    /// What is measured if a copy of what the last flight held turns out to have been needless.
+    supposed: Option<Duration>,
+    /// An ACK seen twice so soon after a flight is of such a copy.
+    copies_within: Duration,
 }
 
 impl Default for RoundTrip {
@@ -19,6 +23,8 @@ impl Default for RoundTrip {
             variation: Duration::ZERO,
             shortest: Duration::ZERO,
             timeout: RoundTrip::FIRST_TIMEOUT,
+            supposed: None,
+            copies_within: Duration::ZERO,
         }
     }
 }
@@ -56,6 +62,32 @@ impl RoundTrip {
         self.heard();
     }
 
+    /// Takes in that an answer came `took` after a flight, some of which had been sent again meanwhile. If the client now
+    /// acknowledges the same once more, less than `within` after the next flight, it got both: then nothing was lost, the
+    /// answer was slow.
+    pub fn measured_if_a_copy_comes(&mut self, took: Duration, within: Duration) {
+        (self.supposed, self.copies_within) = (Some(took), within);
+    }
+
+    /// Takes in that the client acknowledged something else.
+    pub fn no_copy_comes(&mut self) {
+        (self.supposed, self.copies_within) = (None, Duration::ZERO);
+    }
+
+    /// Whether an ACK seen twice, so long after a flight, is of a copy; if so, what was supposed is measured. Otherwise a path
+    /// on which datagrams queue would never be found as slow as it is, and each flight would be sent twice.
+    pub fn is_of_a_copy(&mut self, since: Duration) -> bool {
+        if since >= self.copies_within {
+            return false;
+        }
+        if let Some(took) = self.supposed.take() {
+            self.measured(took);
+            // There may be as many more as there were copies.
+            self.copies_within = took.min(Self::LONGEST) * 3 / 4;
+        }
+        true
+    }
+
     /// Some of what was sent once was answered in time: the wait is again what was measured.
     pub fn heard(&mut self) {
         let Some(smoothed) = self.smoothed else { return };
@@ -76,6 +108,11 @@ impl RoundTrip {
     /// How long to wait for an acknowledgement.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// The usual time; `None` before the first measurement.
+    pub fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
     }
 
     /// The shortest time seen; zero if nothing was measured.

@@ -68,10 +68,16 @@ pub struct Transfer {
     acknowledged: u64,
     /// The number of the highest block sent.
     sent: u64,
-    /// When the flight that is under way was sent.
+    /// When the flight that is under way was sent, the last time if it was more than once.
     sent_at: Duration,
+    /// When its last block was sent for the first time.
+    first_sent_at: Duration,
     /// Some of that flight had been sent before.
     sent_again: bool,
+    /// Its last block was sent more than once: which of them an ACK of it answers, nobody knows.
+    ambiguous: bool,
+    /// How often it was sent anew because the client acknowledged again what came before it.
+    repeats: u32,
     /// The deadline is that of a probe.
     probing: bool,
     /// Waits in vain since the client was last heard.
@@ -98,7 +104,10 @@ impl Transfer {
             acknowledged: 0,
             sent: 0,
             sent_at: now,
+            first_sent_at: now,
             sent_again: false,
+            ambiguous: false,
+            repeats: 0,
             probing: false,
             silences: 0,
             first_block_lost: 0,
@@ -188,6 +197,7 @@ impl Transfer {
         }
         self.proven = true;
         self.acknowledged = self.acknowledged.saturating_add(ahead);
+        self.round_trip.no_copy_comes();
         if self.acknowledged < self.sent {
             return self.gap(now);
         }
@@ -212,7 +222,7 @@ impl Transfer {
     /// before, and what is missing is on its way. The client counts its window from here all the same, and says nothing
     /// before it is full: so it gets the rest of that.
     fn gap(&mut self, now: Duration) -> Step {
-        if self.sent_again && now.saturating_sub(self.sent_at) < self.least_round_trip() {
+        if self.sent_again && now.saturating_sub(self.sent_at) < self.round_trip.shortest() * 3 / 4 {
             return self.extend(now);
         }
         if !self.sent_again {
@@ -230,6 +240,8 @@ impl Transfer {
         if last < first {
             return Step::Wait;
         }
+        self.first_sent_at = now;
+        self.ambiguous = false;
         self.sent = last;
         Step::Send(Send::Blocks { first, last })
     }
@@ -238,19 +250,29 @@ impl Transfer {
     ///
     /// In lock-step that is never answered: each ACK would then double all blocks after it (the Sorcerer's Apprentice
     /// bug, RFC 1123 section 4.2.3.1). With a window it says that the first block of it is missing (RFC 7440
-    /// section 4), unless it comes too early to be about it; and some clients say so for each block that they get
-    /// instead, so the window is repeated once a round trip only.
+    /// section 4), unless it comes too early to be about it, or answers a copy of what the client has.
     fn repeated(&mut self, now: Duration) -> Step {
-        if self.granted.window == 1 || now.saturating_sub(self.sent_at) < self.least_round_trip() {
+        let since = now.saturating_sub(self.sent_at);
+        if self.granted.window == 1 || self.round_trip.is_of_a_copy(since) || self.is_too_early(since) {
             return Step::Wait;
         }
-        Step::Send(self.flight(now))
+        let repeats = self.repeats.saturating_add(u32::from(self.sent_again));
+        let send = self.flight(now);
+        self.repeats = repeats;
+        Step::Send(send)
     }
 
-    /// What comes sooner after a flight is no answer to it. A measured round trip has in it the time that the flight took to
-    /// be read and sent, which differs.
-    fn least_round_trip(&self) -> Duration {
-        self.round_trip.shortest() * 3 / 4
+    /// Whether what comes so long after the flight is no answer to it. Of a window that was sent once the first block may be
+    /// missed as soon as the second is there. After it was sent anew many more ACKs may come that are about the one before,
+    /// from clients that tell of each block that they get instead: so it is repeated once in the time that a whole window
+    /// usually takes, and ever more seldom.
+    fn is_too_early(&self, since: Duration) -> bool {
+        let least = match self.round_trip.smoothed() {
+            None => self.round_trip.timeout(),
+            Some(_) if !self.sent_again => self.round_trip.shortest() * 3 / 4,
+            Some(usual) => usual * (1 << self.repeats.min(10)) * 3 / 4,
+        };
+        since < least
     }
 
     /// A window was not answered as soon as usual: its last block may be lost, or the answer. The last block is sent once
@@ -259,6 +281,7 @@ impl Transfer {
     fn probe(&mut self, now: Duration) -> Step {
         self.probing = false;
         self.sent_again = true;
+        self.ambiguous = true;
         self.resent = self.resent.saturating_add(1);
         self.deadline = now.saturating_add(self.wait());
         Step::Send(Send::Blocks { first: self.sent, last: self.sent })
@@ -291,17 +314,23 @@ impl Transfer {
     fn flight(&mut self, now: Duration) -> Send {
         let send = if self.offering {
             self.sent_again = self.silences > 0;
+            self.ambiguous = self.sent_again;
             self.resent = self.resent.saturating_add(u64::from(self.sent_again));
             Send::Options
         } else {
             let first = self.acknowledged.saturating_add(1);
             let last = self.window_end();
             self.sent_again = first <= self.sent;
+            self.ambiguous = last <= self.sent;
             self.resent = self.resent.saturating_add(self.sent.saturating_sub(self.acknowledged));
             self.sent = last;
             Send::Blocks { first, last }
         };
         self.sent_at = now;
+        if !self.ambiguous {
+            self.first_sent_at = now;
+        }
+        self.repeats = 0;
         self.set_deadline(now);
         send
     }
@@ -333,8 +362,16 @@ impl Transfer {
 
     /// The whole flight is acknowledged.
     fn measure(&mut self, now: Duration) {
-        if !self.sent_again {
-            self.round_trip.measured(now.saturating_sub(self.sent_at));
+        let took = now.saturating_sub(self.first_sent_at);
+        // Whatever was answered, the round trip is not shorter than the time since the flight was sent anew.
+        let least = now.saturating_sub(self.sent_at);
+        let only_probed = self.sent_at <= self.first_sent_at;
+        if !self.ambiguous {
+            self.round_trip.measured(took);
+        } else if only_probed || least < self.round_trip.shortest() * 3 / 4 {
+            self.round_trip.measured_if_a_copy_comes(took, Duration::MAX);
+        } else if self.acknowledged > 0 {
+            self.round_trip.measured_if_a_copy_comes(took, least * 3 / 4);
         }
     }
 }
