@@ -455,6 +455,13 @@ fn a_client_that_never_takes_block_1_may_be_choking_on_its_size() {
     let mut silent = Talk::new(asked, 1 << 20);
     while let (_, Step::Send(_)) = silent.silence() {}
     assert_eq!(silent.transfer.choking_on(), None, "it never took the options");
+
+    let mut repeating = Talk::accepted(Options { window_size: Some(4), ..asked }, 1 << 20, ms(1));
+    for lost in 1..=3 {
+        assert_eq!(repeating.transfer.choking_on(), None, "{lost}");
+        assert_eq!(repeating.ack(ms(1000), 0), blocks(1, 4), "it asks for block 1 itself");
+    }
+    assert_eq!(repeating.transfer.choking_on(), Some(1468), "lost three times");
 }
 
 #[test]

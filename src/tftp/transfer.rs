@@ -82,7 +82,7 @@ pub struct Transfer {
     probing: bool,
     /// Waits in vain since the client was last heard.
     silences: u32,
-    /// Waits in vain for block 1, although the client took the options.
+    /// How often the client did not get block 1, although it took the options.
     first_block_lost: u32,
     /// Packets sent more than once, in all.
     resent: u64,
@@ -255,6 +255,9 @@ impl Transfer {
         let since = now.saturating_sub(self.sent_at);
         if self.granted.window == 1 || self.round_trip.is_of_a_copy(since) || self.is_too_early(since) {
             return Step::Wait;
+        }
+        if self.acknowledged == 0 {
+            self.first_block_lost = self.first_block_lost.saturating_add(1);
         }
         let repeats = self.repeats.saturating_add(u32::from(self.sent_again));
         let send = self.flight(now);
