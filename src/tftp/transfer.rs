@@ -80,7 +80,9 @@ pub struct Transfer {
     repeats: u32,
     /// The deadline is that of a probe.
     probing: bool,
-    /// Waits in vain since the client was last heard.
+    /// A probe was sent since the client was last heard.
+    probed: bool,
+    /// Waits in vain since the client was last heard, but for the probe.
     silences: u32,
     /// How often the client did not get block 1, although it took the options.
     first_block_lost: u32,
@@ -109,6 +111,7 @@ impl Transfer {
             ambiguous: false,
             repeats: 0,
             probing: false,
+            probed: false,
             silences: 0,
             first_block_lost: 0,
             resent: 0,
@@ -191,7 +194,7 @@ impl Transfer {
             // buy more copies of that block for the address it claims to come from.
             return Step::Wait;
         }
-        self.silences = 0;
+        self.heard();
         if ahead == 0 {
             return self.repeated(now);
         }
@@ -208,11 +211,16 @@ impl Transfer {
         Step::Send(self.flight(now))
     }
 
+    fn heard(&mut self) {
+        self.silences = 0;
+        self.probed = false;
+    }
+
     /// The client took the options.
     fn accepted(&mut self, now: Duration) -> Step {
         self.offering = false;
         self.proven = true;
-        self.silences = 0;
+        self.heard();
         self.measure(now);
         Step::Send(self.flight(now))
     }
@@ -283,6 +291,7 @@ impl Transfer {
     /// that, each such loss would cost the whole of [`RoundTrip::MIN_TIMEOUT`].
     fn probe(&mut self, now: Duration) -> Step {
         self.probing = false;
+        self.probed = true;
         self.sent_again = true;
         self.ambiguous = true;
         self.resent = self.resent.saturating_add(1);
@@ -296,12 +305,18 @@ impl Transfer {
             self.first_block_lost = self.first_block_lost.saturating_add(1);
         }
         let most = if self.proven { RESENDS } else { RESENDS_UNPROVEN };
-        if self.silences >= most {
+        if self.silences.saturating_add(u32::from(self.probed)) >= most {
             return Step::End(End::Stopped(Stop::Silent));
         }
         self.silences = self.silences.saturating_add(1);
         self.round_trip.back_off();
-        Step::Send(self.flight(now))
+        let send = self.flight(now);
+        if self.probed && self.silences.saturating_add(1) >= most {
+            // The probe was one of them. The client is not given up sooner for that.
+            self.round_trip.back_off();
+            self.deadline = self.deadline.saturating_add(self.wait());
+        }
+        Step::Send(send)
     }
 
     /// The client gave up, or got what it wanted: EDK2 ends its question for the size with ERROR 8, iPXE and others
