@@ -246,6 +246,29 @@ fn rfc7440_every_window_and_block_size_brings_the_file() {
 }
 
 #[test]
+fn rfc2347_an_answer_that_is_longer_than_a_block_is_one_datagram() {
+    for ports in [Ports::Ephemeral, Ports::Single] {
+        for size in [8, 9, 32, 123, 124] {
+            let server = Server::native(Setup { ports, ..Setup::default() });
+            let asked = Options {
+                block_size: Some(size),
+                window_size: Some(4),
+                timeout: Some(10),
+                ..Options::default()
+            };
+            let (socket, answer) = server.ask(rrq("long", asked));
+            assert_eq!(Packet::decode(&answer), Ok(Packet::OAck(asked)), "{ports:?}");
+            ack(&socket, 0);
+            for number in 1..=4 {
+                assert_eq!(block(&next(&socket)), number, "{ports:?}: blocks of {size} bytes");
+            }
+            drop(server);
+            assert_eq!(error_of(&next(&socket)).1, "The server stops", "{ports:?}: blocks of {size} bytes");
+        }
+    }
+}
+
+#[test]
 fn t_12_no_more_than_a_window_is_sent_unacknowledged() {
     let server = server();
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();

@@ -15,6 +15,9 @@ const MAX_DATAGRAMS: usize = Limits::MAX_WINDOW as usize;
 /// Bytes in one call: the largest UDP datagram, which is what the kernel cuts.
 const MAX_BYTES: usize = 65507;
 
+/// No other packet of a transfer, OACK or ERROR, is as long as this many bytes.
+const LONGER_THAN_WORDS: usize = 128;
+
 /// How the windows of a transfer are sent: the best way that its path has not refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 pub enum How {
@@ -50,6 +53,10 @@ impl Default for Sender {
 
 /// Readies `link` for windows of datagrams of `size` bytes.
 pub fn prepare(link: &Link, size: usize) -> How {
+    // A socket that cuts would cut the longer OACK and ERROR too.
+    if matches!(link, Link::Own(_)) && size < LONGER_THAN_WORDS {
+        return How::Messages;
+    }
     if link.prepare_segments(segment(size)).is_ok() { How::Segments } else { How::Messages }
 }
 
@@ -114,6 +121,9 @@ fn segment(size: usize) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Refusal;
+    use crate::tftp::refusal::error;
+    use crate::wire::tftp::{Options, Packet};
     use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
     use std::sync::Arc;
     use std::time::Duration;
@@ -160,6 +170,22 @@ mod tests {
             assert_eq!(Sender::default().send(&link, &mut how, 3, datagrams, 8), Sent::All);
             let expected: [&[u8]; 3] = [b"12345678", b"abcdefgh", b"1234"];
             assert_eq!(received(&b, 3), expected, "{how:?}");
+        }
+    }
+
+    #[test]
+    fn no_socket_cuts_what_is_no_block() {
+        let (socket, _) = pair();
+        assert_eq!(prepare(&Link::Own(socket), LONGER_THAN_WORDS - 1), How::Messages);
+        let options = Options {
+            block_size: Some(65464),
+            timeout: Some(255),
+            transfer_size: Some(u64::MAX),
+            window_size: Some(u16::MAX),
+        };
+        assert!(Packet::OAck(options).encode().len() < LONGER_THAN_WORDS);
+        for reason in Refusal::ALL {
+            assert!(error(*reason).encode().len() < LONGER_THAN_WORDS, "{reason:?}");
         }
     }
 
