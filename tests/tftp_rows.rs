@@ -384,6 +384,31 @@ fn t_15_a_stranger_is_told_once_at_most_and_the_transfer_goes_on() {
 }
 
 #[test]
+fn t_15_a_transfer_that_has_just_begun_has_nothing_that_tells_strangers() {
+    let server = server();
+    fs::write(server.root().join("large"), content(1 << 20)).unwrap();
+    let options = Options { window_size: Some(4), ..Options::default() };
+    // Where another program holds this one up, it has lasted for a while.
+    let seen = (0..20).find_map(|_| {
+        let began = Instant::now();
+        let (socket, _) = server.ask(rrq("large", options));
+        ack(&socket, 0);
+        for number in [1, 2, 3, 4, 4] {
+            assert_eq!(block(&next(&socket)), number, "the last block of the window comes once more");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let (stranger, place) = (client(), socket.peer_addr().unwrap());
+        stranger.send_to(&Packet::Ack(1).encode(), place).unwrap();
+        let early = began.elapsed() < Duration::from_millis(300);
+        let told = times_told(&stranger, place);
+        std::thread::sleep(Duration::from_millis(400));
+        stranger.send_to(&Packet::Ack(1).encode(), place).unwrap();
+        early.then(|| (told, times_told(&stranger, place)))
+    });
+    assert_eq!(seen, Some((0, 1)));
+}
+
+#[test]
 fn t_15_who_may_not_ask_is_told_nothing_and_a_flood_is_cut_off() {
     let server = Server::native(Setup { served: "127.0.0.1/32", ..Setup::default() });
     let (socket, _) = server.ask(rrq("long", Options::default()));

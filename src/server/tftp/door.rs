@@ -13,6 +13,9 @@ use crate::event::{Event, Unanswered};
 use crate::server::socket::Envelope;
 use crate::tftp::stranger::Strangers;
 
+/// So long a transfer has no door; most are over by then.
+const WITHOUT_DOOR: Duration = Duration::from_millis(300);
+
 /// The second socket of a transfer's port.
 #[derive(Debug)]
 pub enum Door {
@@ -23,11 +26,11 @@ pub enum Door {
 }
 
 impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
-    /// Opens a transfer's door, if it had none yet. Where that fails the transfer goes on without.
-    pub fn open_door(&mut self, token: u64) {
+    /// Opens a transfer's door, if it had none yet and has lasted for a while. Where that fails the transfer goes on without.
+    pub fn open_door(&mut self, token: u64, now: Duration) {
         let Some(session) = self.sessions.get(token) else { return };
         let Link::Own(transfer) = session.link() else { return };
-        if session.door.is_some() || !self.hall.doors {
+        if session.door.is_some() || !self.hall.doors || session.has_lasted(now) < WITHOUT_DOOR {
             return;
         }
         let Ok(socket) = for_strangers(transfer) else { return };

@@ -80,6 +80,11 @@ impl Session {
         &self.link
     }
 
+    /// How long it has been under way.
+    pub fn has_lasted(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.began)
+    }
+
     /// When something must be done if the client does nothing.
     pub fn deadline(&self) -> Duration {
         self.transfer.deadline()

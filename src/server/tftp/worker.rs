@@ -292,7 +292,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             // What has come and waits was in time.
             self.on_transfer(token, EpollFlags::EPOLLIN, now);
             self.input(token, Input::Timeout, now);
-            self.open_door(token);
+            self.open_door(token, now);
         }
     }
 
