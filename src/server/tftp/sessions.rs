@@ -38,7 +38,11 @@ impl Sessions {
         // The two highest bits tell of what else is waited for: see `worker.rs`.
         slot.0 = (slot.0 + 1) & 0x3fff_ffff;
         self.free.push(index as u32);
-        self.by_flow.remove(&session.place().flow);
+        let flow = session.place().flow;
+        // A client whose transfer had to give way to another thread's, and asks again before that is heard of here, has two.
+        if self.by_flow.get(&flow) == Some(&token) {
+            self.by_flow.remove(&flow);
+        }
         Some(session)
     }
 
@@ -48,5 +52,42 @@ impl Sessions {
 
     pub fn tokens(&self) -> Vec<u64> {
         self.by_flow.values().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::images::Content;
+    use crate::server::tftp::link::Link;
+    use crate::server::tftp::source::Source;
+    use crate::server::tftp::table::Place;
+    use crate::tftp::Granted;
+    use crate::wire::tftp::Mode;
+
+    #[test]
+    fn the_end_of_a_transfer_does_not_hide_the_next_one_of_its_client() {
+        let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let (local, peer) = (Ipv4Addr::LOCALHOST, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
+        let flow = Flow { peer, local };
+        let session = |serial| {
+            let granted =
+                Granted { block_size: 512, window: 1, timeout: None, oack: None, asked_size: false };
+            let source =
+                Source::new(Content::text("x", b"x".to_vec()), Mode::Octet, 512, serial, &Arc::default());
+            let link = Link::Shared { socket: Arc::clone(&socket), local, peer };
+            Session::start(Place { flow, serial }, granted, source, link, Duration::ZERO).0
+        };
+        let mut sessions = Sessions::default();
+        let first = sessions.insert(session(1));
+        let second = sessions.insert(session(2));
+        assert!(sessions.remove(first).is_some());
+        assert_eq!(sessions.find(&flow), Some(second));
+        assert!(sessions.remove(second).is_some());
+        assert_eq!(sessions.find(&flow), None);
     }
 }
