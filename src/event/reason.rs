@@ -155,7 +155,7 @@ named! {
     Unanswered {
         /// It is no request: two servers that answer errors with errors never stop (CVE-2024-2169).
         NotRequest = "tftp_not_a_request",
-        /// A request that cannot be read.
+        /// A request that cannot be read. The sender is told.
         Malformed = "tftp_malformed",
         /// It was sent to all and not to us (RFC 1123 section 4.2.3.5).
         Broadcast = "tftp_broadcast",

@@ -3,6 +3,10 @@
 use crate::event::Refusal;
 use crate::wire::tftp::{ErrorCode, Packet};
 
+/// The ERROR that answers a request that cannot be read: another mode than octet and netascii, or a string without its NUL.
+pub const MALFORMED: Packet<'static> =
+    Packet::Error { code: ErrorCode::ILLEGAL, message: b"The request cannot be read" };
+
 /// The ERROR that says `reason` (RFC 1350 section 5). The text is fixed, and never tells a path of this machine.
 pub fn error(reason: Refusal) -> Packet<'static> {
     let (code, message): (ErrorCode, &[u8]) = match reason {

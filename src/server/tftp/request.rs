@@ -16,7 +16,7 @@ use super::{Hall, Listener, Mail};
 use crate::event::{Event, Refusal, Stop, Unanswered};
 use crate::server::socket::Envelope;
 use crate::tftp::{Input, Ports, negotiate, refusal};
-use crate::wire::tftp::{Mode, Packet, Request};
+use crate::wire::tftp::{BadPacket, Mode, Packet, Request};
 
 /// A datagram that came to the port of requests.
 #[derive(Clone, Copy)]
@@ -50,13 +50,13 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     pub fn on_datagram(&mut self, arrival: Arrival<'_>) {
         let Arrival { datagram, envelope, now, .. } = arrival;
         let flow = arrival.flow();
-        let outcome = match Packet::decode(datagram) {
+        let is_request = matches!(datagram, [0, 1 | 2, ..]);
+        let is_whole = envelope.len <= datagram.len();
+        let packet = if is_whole { Packet::decode(datagram) } else { Err(BadPacket::TooLong) };
+        let outcome = match packet {
             _ if envelope.destination != envelope.local => Err(Unanswered::Broadcast),
-            _ if envelope.len > datagram.len() => Err(Unanswered::Malformed),
-            Ok(Packet::Rrq(_) | Packet::Wrq(_)) if !self.service.admits(*flow.peer.ip()) => {
-                Err(Unanswered::Stranger)
-            }
-            Ok(Packet::Rrq(_) | Packet::Wrq(_)) if self.hall.is_closing() => Err(Unanswered::ServerStops),
+            _ if is_request && !self.service.admits(*flow.peer.ip()) => Err(Unanswered::Stranger),
+            _ if is_request && self.hall.is_closing() => Err(Unanswered::ServerStops),
             Ok(Packet::Rrq(request)) => {
                 let outcome = self.read_request(arrival, &request);
                 self.conclude(arrival, &request, outcome)
@@ -72,7 +72,9 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 }
                 None => Err(Unanswered::NotRequest),
             },
-            Err(_) if matches!(datagram, [0, 1 | 2, ..]) => Err(Unanswered::Malformed),
+            Err(_) if is_request => {
+                self.send_error(arrival, &refusal::MALFORMED).and(Err(Unanswered::Malformed))
+            }
             Err(_) => Err(Unanswered::NotRequest),
         };
         if let Err(reason) = outcome {
@@ -225,14 +227,19 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             Err(Unwilling::Unanswered(reason)) => return Err(reason),
             Err(Unwilling::Refused(reason)) => reason,
         };
-        let Flow { peer, local } = arrival.flow();
         let name = String::from_utf8_lossy(request.name).into_owned();
-        (self.service.record)(Event::TftpRefused { name, peer, reason });
+        (self.service.record)(Event::TftpRefused { name, peer: arrival.flow().peer, reason });
+        self.send_error(arrival, &refusal::error(reason))
+    }
+
+    /// Sends an error to whoever asked, unless his network got too many.
+    fn send_error(&self, arrival: Arrival<'_>, error: &Packet<'_>) -> Result<(), Unanswered> {
+        let Flow { peer, local } = arrival.flow();
         if !self.hall.table().may_send_error(*peer.ip(), arrival.now) {
             return Err(Unanswered::ErrorRate);
         }
         let from = self.errors.as_ref().unwrap_or(&arrival.listener.socket);
-        send_from(from, local, peer, &refusal::error(reason).encode());
+        send_from(from, local, peer, &error.encode());
         Ok(())
     }
 }
