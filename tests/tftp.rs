@@ -501,7 +501,7 @@ fn t_14_a_size_probe_is_over_at_once() {
         probe.send(&Packet::Error { code, message: b"User aborted the transfer" }.encode()).unwrap();
         let port = probe.local_addr().unwrap().port();
         server.event(|event| matches!(event, Event::TftpSizeProbe { peer, .. } if peer.port() == port));
-        assert_eq!(server.under_way(), 0);
+        server.wait_until_idle();
         assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
         assert_eq!(count(&probe, Duration::from_millis(50)), 0);
     }
