@@ -261,7 +261,7 @@ impl Inbox {
         self.envelopes.clear();
         let mut slices: Vec<[IoSliceMut<'_>; 1]> =
             self.buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
-        let flags = MsgFlags::MSG_DONTWAIT;
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         let received = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None)?;
         for message in received {
             let mut envelope = Envelope {
@@ -308,5 +308,15 @@ mod tests {
     fn replies_have_no_dont_fragment() {
         let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
         assert_eq!(ip_mtu_discover(socket.udp()).unwrap(), Ipv4PathMtuDiscovery::DONT);
+    }
+
+    #[test]
+    fn a_datagram_that_was_cut_says_how_long_it_was() {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.send_to(&[7; 3 * BUFFER], socket.local_addr().unwrap()).unwrap();
+        let mut inbox = Inbox::default();
+        inbox.receive(&socket).unwrap();
+        let (bytes, envelope) = inbox.iter().next().unwrap();
+        assert_eq!((bytes, envelope.len), (&[7; BUFFER][..], 3 * BUFFER));
     }
 }
