@@ -212,7 +212,7 @@ fn may_have(
         Some(reserved) => reserved == address,
         None => {
             shared::shares(request, address, book, settings)
-                && (request.machine.is_some() || shared::admits(request, address, book, now))
+                && (request.machine.is_some() || book.admits(address, who, now))
         }
     };
     entitled && book.is_free_for(address, who, now)

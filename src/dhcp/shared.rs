@@ -52,12 +52,6 @@ pub fn shares(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, settin
     settings.wire_of(request.subnet).any(|subnet| book.shares(subnet, address))
 }
 
-/// Whether the client, whom the configuration does not name, may get an address where `address` is
-/// ([`LeaseBook::admits`]).
-pub fn admits(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
-    book.pool_of(address).is_some_and(|subnet| book.admits(subnet, &request.holder, now))
-}
-
 /// Whether a host on the client's wire can have `address`.
 pub fn has_host(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> bool {
     settings.wire_of(request.subnet).any(|subnet| settings.subnets[subnet].network.has_host(address))

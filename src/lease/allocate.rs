@@ -206,11 +206,12 @@ impl LeaseBook {
     ) -> Option<Ipv4Addr> {
         let pool = self.pools.get(subnet)?;
         let usable = |address: &Ipv4Addr| self.may_use(subnet, *address, who, now);
-        if !is_expected && !self.admits(subnet, who, now) {
+        let own = self.of_client(subnet, who, now);
+        if !is_expected && !is_known(own, now) && !pool.has_room_for_strangers() {
             return None;
         }
-        let own = self.of_client(subnet, who, now).filter(|(_, binding)| binding.state != State::Declined);
-        if let Some(own) = own.map(|(address, _)| address).filter(usable) {
+        let own = own.filter(|(_, binding)| binding.state != State::Declined).map(|(address, _)| address);
+        if let Some(own) = own.filter(usable) {
             return Some(own);
         }
         requested
@@ -219,12 +220,14 @@ impl LeaseBook {
             .or_else(|| pool.least_recently_used(now))
     }
 
-    /// Whether `who`, whom the configuration does not name, may get an address in `subnet` at all: it has or had one, or
-    /// has an offer, or there is room for strangers.
-    pub fn admits(&self, subnet: usize, who: &Holder, now: Timestamp) -> bool {
-        let is_known =
-            self.of_client(subnet, who, now).is_some_and(|(_, own)| own.leased || own.is_live(now));
-        is_known || self.pools.get(subnet).is_some_and(Pool::has_room_for_strangers)
+    /// Whether `who`, whom the configuration does not name, may get `address` as far as strangers are concerned: it has or
+    /// had one there, or has an offer, or there is room for strangers.
+    pub fn admits(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
+        let held = self.bindings.get(&address).filter(|binding| binding.holder.is(who));
+        let Some(subnet) = self.pool_of(address) else { return false };
+        is_known(held.map(|binding| (address, binding)), now)
+            || is_known(self.of_client(subnet, who, now), now)
+            || self.pools[subnet].has_room_for_strangers()
     }
 
     /// Whether any client may have `address` in `subnet`: it is in the pool and reserved for nobody.
@@ -258,6 +261,11 @@ impl LeaseBook {
         let mut places = pool.after_last_given();
         places.find(|(address, _)| !self.bindings.contains_key(address) && !pool.is_kept(*address))
     }
+}
+
+/// Whether the client of this binding is no stranger: it has an offer, or it has or had a lease.
+fn is_known(own: Option<(Ipv4Addr, &Binding)>, now: Timestamp) -> bool {
+    own.is_some_and(|(_, binding)| binding.leased || binding.is_live(now))
 }
 
 #[cfg(test)]
