@@ -24,7 +24,6 @@ pub mod port;
 mod proxy;
 pub mod quota;
 pub mod served;
-mod slot;
 mod socket;
 mod subject;
 mod taps;

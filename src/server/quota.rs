@@ -72,4 +72,16 @@ mod tests {
         assert!(quota.0.lock().unwrap().by_address.is_empty(), "nobody is remembered");
         assert!(take(7).is_some());
     }
+
+    #[test]
+    fn no_more_are_taken_than_there_are_and_each_is_given_back() {
+        let quota = Quota::default();
+        let take = || quota.take(Ipv4Addr::LOCALHOST, 2, 2);
+        let first = take();
+        let second = take();
+        assert!(first.is_some() && second.is_some() && take().is_none());
+        drop(first);
+        assert!(take().is_some());
+        assert_eq!(quota.count(), 1);
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::boot::name::BootName;
 use crate::config;
 use crate::event::{Event, Refusal};
 use crate::images::{Incoming, NewFile};
-use crate::server::slot::Slot;
+use crate::server::quota::{Quota, Share};
 use crate::tftp::upload::{End, Input, Step, Terms, Upload};
 use crate::wire::tftp::{DATA_HEADER, Packet, Request};
 
@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 pub struct Uploads {
     incoming: Incoming,
     max_size: u64,
-    under_way: Arc<AtomicUsize>,
+    under_way: Quota,
     threads: Arc<Threads>,
 }
 
@@ -50,7 +50,7 @@ pub struct Granted {
     name: String,
     peer: SocketAddrV4,
     block_size: u16,
-    slot: Slot,
+    share: Share,
     threads: Arc<Threads>,
     /// The datagram that it was asked for by.
     request: Box<[u8]>,
@@ -62,7 +62,7 @@ impl Uploads {
     /// Opens the folder. Fails as [`Incoming::open`] does.
     pub fn open(settings: &config::Uploads) -> io::Result<Uploads> {
         let incoming = Incoming::open(&settings.dir)?;
-        let (under_way, threads) = (Arc::default(), Arc::default());
+        let (under_way, threads) = (Quota::default(), Arc::default());
         Ok(Uploads { incoming, max_size: settings.max_size, under_way, threads })
     }
 
@@ -80,7 +80,7 @@ impl Uploads {
         block_size: u16,
     ) -> Result<Granted, Refusal> {
         let name = BootName::parse(request.name).map_err(|_| Refusal::BadName)?;
-        let slot = Slot::take(&self.under_way, MAX_UPLOADS).ok_or(Refusal::Busy)?;
+        let share = self.under_way.take(*peer.ip(), MAX_UPLOADS, MAX_UPLOADS).ok_or(Refusal::Busy)?;
         let terms = Terms { block_size, max_size: self.max_size };
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
         let file = Some(self.incoming.create(&name)?);
@@ -93,7 +93,7 @@ impl Uploads {
             name,
             peer,
             block_size,
-            slot,
+            share,
             threads,
             request,
             next_request: None,
@@ -185,7 +185,7 @@ impl Granted {
             End::Refused(reason) => record(Event::TftpRefused { name: file, peer, reason }),
             End::Stopped(why) => record(Event::TftpUploadStopped { file, peer, bytes, why }),
         }
-        drop(self.slot);
+        drop(self.share);
         self.next_request
     }
 
@@ -231,7 +231,6 @@ mod tests {
     use std::fs;
     use std::net::Ipv4Addr;
     use std::path::Path;
-    use std::sync::atomic::Ordering;
     use std::sync::mpsc::{Receiver, channel};
 
     /// A folder for uploads, and a client.
@@ -289,7 +288,7 @@ mod tests {
             let left = |path: &Path| fs::read_dir(path).unwrap().count();
             // The thread says how it ended just before it ends.
             let deadline = Instant::now() + Duration::from_secs(5);
-            while self.uploads.under_way.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            while self.uploads.under_way.count() > 0 && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
             }
             left(self.base.path()) == 0
