@@ -212,6 +212,13 @@ pub enum Stage {
     Other,
 }
 
+impl Stage {
+    /// Whether it says that it boots from the network, as all do but plain BOOTP, of which nobody knows.
+    pub fn is_network_boot(self) -> bool {
+        matches!(self, Stage::Pxe | Stage::Http | Stage::Ipxe)
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

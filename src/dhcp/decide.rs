@@ -14,7 +14,7 @@ use crate::dhcp::shared;
 use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
-use crate::types::{Firmware, HardwareAddr, Stage, Timestamp};
+use crate::types::{Firmware, HardwareAddr, Timestamp};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 
@@ -334,8 +334,7 @@ fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> 
     let bounds = request.subnet_of(address, settings).lease;
     // Firmware and loaders ask for no time; the system they boot asks anew and for longer.
     let Identity { stage, firmware, .. } = &request.identity;
-    let is_loader = matches!(stage, Stage::Pxe | Stage::Http | Stage::Ipxe) || *firmware == Firmware::Grub;
-    let boots = |_: &Duration| is_loader;
+    let boots = |_: &Duration| stage.is_network_boot() || *firmware == Firmware::Grub;
     match request.message.options.u32(code::LEASE_TIME) {
         Some(seconds) => Duration::from_secs(u64::from(seconds)).clamp(bounds.min, bounds.max),
         None => request.subnet_of(address, settings).boot_lease.filter(boots).unwrap_or(bounds.default),

@@ -16,7 +16,6 @@ use crate::dhcp::room::Room;
 use crate::dhcp::route::{Route, route};
 use crate::dhcp::subnet::{Arrival, Machine, Settings};
 use crate::event::{Client, DropReason, Event, Message as Kind};
-use crate::types::Stage;
 use crate::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;
 
@@ -107,8 +106,7 @@ pub fn classify<'a>(
         (true, _) => return Err(DropReason::BadRequest),
     };
     let identity = Identity::of(message);
-    let boots = matches!(identity.stage, Stage::Pxe | Stage::Http | Stage::Ipxe);
-    if !boots && !matches!(ask, Ask::Bsdp(_)) {
+    if !identity.stage.is_network_boot() && !matches!(ask, Ask::Bsdp(_)) {
         return Err(DropReason::NotNetboot);
     }
     check_relay(message.giaddr, settings)?;

@@ -10,7 +10,6 @@ use crate::dhcp::fqdn;
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::room::Room;
 use crate::dhcp::subnet::{OptionSet, Settings};
-use crate::types::Stage;
 use crate::wire::dhcp::{BOOTREPLY, FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;
 
@@ -189,7 +188,7 @@ fn network_options(
     let routes = asks_for(code::CLASSLESS_ROUTES) && push(room, code::CLASSLESS_ROUTES);
     let wanted = |code: &u8| !(routes && *code == code::ROUTER);
     UNASKED.into_iter().filter(wanted).for_each(|code| _ = push(room, code));
-    if matches!(request.identity.stage, Stage::Pxe | Stage::Http | Stage::Ipxe) {
+    if request.identity.stage.is_network_boot() {
         UNASKED_BY_FIRMWARE.into_iter().for_each(|code| _ = push(room, code));
     }
     if request.ask != Ask::Bootp
