@@ -182,8 +182,8 @@ impl LeaseBook {
             let before = std::mem::take(&mut pool.own);
             taken.extend(now.iter().copied().filter(|a| !before.contains(a) && pool.shares(*a)));
             // Where a binding is found depends on whether its address is shared.
-            let bound = before.iter().chain(&now).filter_map(|a| Some((*a, self.bindings.get(a)?)));
-            let bound: Vec<_> = bound.collect();
+            let bound: Vec<_> =
+                before.iter().chain(&now).filter_map(|a| Some((*a, self.bindings.get(a)?))).collect();
             bound.iter().for_each(|(address, binding)| pool.gave(*address, binding));
             pool.own = now;
             bound.iter().for_each(|(address, binding)| pool.took(*address, binding));
@@ -207,7 +207,8 @@ impl LeaseBook {
         let pool = self.pools.get(subnet)?;
         let usable = |address: &Ipv4Addr| self.may_use(subnet, *address, who, now);
         let own = self.of_client(subnet, who, now);
-        if !is_expected && !is_known(own, now) && !pool.has_room_for_strangers() {
+        let is_known = own.is_some_and(|(_, binding)| binding.is_known(now));
+        if !is_expected && !is_known && !pool.has_room_for_strangers() {
             return None;
         }
         let own = own.filter(|(_, binding)| binding.state != State::Declined).map(|(address, _)| address);
@@ -223,10 +224,10 @@ impl LeaseBook {
     /// Whether `who`, whom the configuration does not name, may get `address` as far as strangers are concerned: it has or
     /// had one there, or has an offer, or there is room for strangers.
     pub fn admits(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
-        let held = self.bindings.get(&address).filter(|binding| binding.holder.is(who));
         let Some(subnet) = self.pool_of(address) else { return false };
-        is_known(held.map(|binding| (address, binding)), now)
-            || is_known(self.of_client(subnet, who, now), now)
+        let held = self.bindings.get(&address).filter(|binding| binding.holder.is(who));
+        held.is_some_and(|binding| binding.is_known(now))
+            || self.of_client(subnet, who, now).is_some_and(|(_, binding)| binding.is_known(now))
             || self.pools[subnet].has_room_for_strangers()
     }
 
@@ -261,11 +262,6 @@ impl LeaseBook {
         let mut places = pool.after_last_given();
         places.find(|(address, _)| !self.bindings.contains_key(address) && !pool.is_kept(*address))
     }
-}
-
-/// Whether the client of this binding is no stranger: it has an offer, or it has or had a lease.
-fn is_known(own: Option<(Ipv4Addr, &Binding)>, now: Timestamp) -> bool {
-    own.is_some_and(|(_, binding)| binding.leased || binding.is_live(now))
 }
 
 #[cfg(test)]

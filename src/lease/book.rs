@@ -76,6 +76,11 @@ impl Binding {
         self.until > now && self.state != State::Declined
     }
 
+    /// Whether its client is no stranger: it has an offer, or it has or had a lease.
+    pub fn is_known(&self, now: Timestamp) -> bool {
+        self.leased || self.is_live(now)
+    }
+
     /// Until when the lease that it is stands on stable storage, with nothing on its way there that could change it.
     pub fn stored_until(&self) -> Option<Timestamp> {
         self.stored.filter(|_| self.state == State::Leased && self.pending == 0)
