@@ -55,9 +55,15 @@ pub(super) async fn converse(stream: TcpStream, begun: Vec<u8>, peer: SocketAddr
 }
 
 fn router() -> Router {
-    let done = post(done).fallback(not_allowed_there);
+    let not_allowed = |allowed: &'static str| {
+        move |Extension(asked): Extension<Asked>, uri: Uri, body: Result<Bytes, BytesRejection>| async move {
+            refuse_method(&asked, &uri, body, allowed)
+        }
+    };
+    // A GET there finds no file.
+    let done = post(done).fallback(not_allowed("GET, HEAD, POST"));
     let limit = DefaultBodyLimit::max(usize::try_from(BODY_LIMIT).unwrap_or(usize::MAX));
-    let routes = Router::new().route("/{mac}/done", done).fallback(not_allowed).layer(limit);
+    let routes = Router::new().route("/{mac}/done", done).fallback(not_allowed("GET, HEAD")).layer(limit);
     // A layer sees a request before the routes only from outside of them.
     Router::new().fallback_service(routes).layer(map_request(collapse))
 }
@@ -104,24 +110,8 @@ async fn done(
     }
 }
 
-/// Boot files are only read; and a GET with a body is answered as if it were another method (RFC 9110 section 9.3.1).
-async fn not_allowed(
-    Extension(asked): Extension<Asked>,
-    uri: Uri,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    refuse_method(&asked, &uri, body, "GET, HEAD")
-}
-
-/// Where a machine says that it is done; a GET there finds no file.
-async fn not_allowed_there(
-    Extension(asked): Extension<Asked>,
-    uri: Uri,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    refuse_method(&asked, &uri, body, "GET, HEAD, POST")
-}
-
+/// For another method than those `allowed`. Boot files are only read; and a GET with a body is answered as if it were
+/// another method (RFC 9110 section 9.3.1).
 fn refuse_method(
     asked: &Asked,
     uri: &Uri,
