@@ -103,11 +103,8 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
 /// Without the folder for uploads the server does not start.
 fn of_uploads(loaded: &Loaded) -> Vec<Problem> {
     let uploads = loaded.config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
-    let Some(folder) = uploads.map(|uploads| &uploads.dir).filter(|folder| !folder.exists()) else {
-        return Vec::new();
-    };
-    let folder = folder.display();
-    let message = format!("there is no folder {folder}: make it with `install -d -o lanboot {folder}`");
+    let Some(uploads) = uploads.filter(|uploads| !uploads.dir.exists()) else { return Vec::new() };
+    let message = format!("there is no folder {}: {}", uploads.dir.display(), uploads.how_to_make());
     at_key(loaded, "tftp.uploads", message)
 }
 

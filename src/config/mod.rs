@@ -123,6 +123,13 @@ pub struct Uploads {
     pub max_size: u64,
 }
 
+impl Uploads {
+    /// What to do when the folder is not there. With the systemd unit the server's user has that name.
+    pub fn how_to_make(&self) -> String {
+        format!("make it with `install -d -o lanboot {}`", self.dir.display())
+    }
+}
+
 /// `http:`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {

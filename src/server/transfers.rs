@@ -98,10 +98,7 @@ impl Transfers {
 fn open_uploads(settings: &config::Uploads) -> Result<Uploads, StartError> {
     Uploads::open(settings).map_err(|error| {
         let advice = match error.kind() {
-            // As with the systemd unit, where the user has that name.
-            io::ErrorKind::NotFound => {
-                format!("; make it with `install -d -o lanboot {}`", settings.dir.display())
-            }
+            io::ErrorKind::NotFound => format!("; {}", settings.how_to_make()),
             _ => String::new(),
         };
         StartError(format!("{error}{advice}"))
