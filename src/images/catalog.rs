@@ -47,9 +47,9 @@ impl Catalog {
     /// Opens the regular file `name`. Symlinks are followed as long as they stay beneath the folder; hard links are
     /// files like any other.
     ///
-    /// Refused: [`Refusal::NotFound`] for no file, one that is not whole yet, and for a folder, FIFO, socket or device; [`Refusal::BadName`] for
-    /// a symlink that leads outside or in circles; [`Refusal::AccessDenied`]; [`Refusal::Busy`] when this process has
-    /// no file descriptor left; [`Refusal::Io`] otherwise.
+    /// Refused: [`Refusal::NotFound`] for no file, one that is not whole yet, and for a folder, FIFO, socket or device;
+    /// [`Refusal::BadName`] for a symlink that leads outside or in circles; [`Refusal::AccessDenied`];
+    /// [`Refusal::Busy`] when this process has no file descriptor left; [`Refusal::Io`] otherwise.
     pub fn open_file(&self, name: &BootName) -> Result<OpenFile, Refusal> {
         if is_temporary(name.as_str()) {
             return Err(Refusal::NotFound);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use crate::dhcp::subnet::{Machine, Settings};
+use crate::dhcp::subnet::Settings;
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::clock::{self, Clock};
 use crate::store::{LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
@@ -82,11 +82,9 @@ pub fn own_in_pool(address: Ipv4Addr) -> String {
 }
 
 /// What is to be said of a machine for which an address of this computer is reserved.
-pub fn own_and_reserved(machine: &Machine) -> String {
-    let address = machine.address.map(|address| address.to_string()).unwrap_or_default();
+pub fn own_and_reserved(machine: &str, address: Ipv4Addr) -> String {
     format!(
-        "the `address` of machine {} in `machines`, {address}, is this computer's own: give it another",
-        machine.name
+        "the `address` of machine {machine} in `machines`, {address}, is this computer's own: give it another"
     )
 }
 

@@ -288,8 +288,9 @@ fn bind_dhcp(
     let Opened { store, clock, leases, skipped, shift } = open_leases(&config.state, keep)?;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
     let own = served.borrow().own.clone();
-    let reserved = settings.machines.iter().filter(|m| m.address.is_some_and(|a| own.contains(&a)));
-    warnings.extend(reserved.map(own_and_reserved));
+    let reserved = settings.machines.iter().filter_map(|machine| Some((&machine.name, machine.address?)));
+    let wrong = reserved.filter(|(_, address)| own.contains(address));
+    warnings.extend(wrong.map(|(name, address)| own_and_reserved(name, address)));
     let book = fill_book(settings, leases, &own, kept, (summary, warnings));
     if skipped > 0 {
         warnings.push(format!("{skipped} rows of the lease database are no leases and left alone"));

@@ -4,8 +4,8 @@
 //! there is a place for it, `server/files.rs` finds the file, `link.rs` makes the transfer's socket, and
 //! `tftp::Transfer` (the core) says what to send when. `session.rs` does it: it has `source.rs` read the blocks and
 //! `send.rs` send a window in one call. A file that several clients load at once is read once for all of them
-//! (`shelf.rs`). Where they share one socket, `reception.rs` says whose turn it is. No block is copied in this program but from the page cache into the buffer that it is sent from, and
-//! no memory is taken for a block.
+//! (`shelf.rs`). Where they share one socket, `reception.rs` says whose turn it is. No block is copied in this program
+//! but from the page cache into the buffer that it is sent from, and no memory is taken for a block.
 
 mod door;
 mod link;
