@@ -213,7 +213,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Whether it says that it boots from the network, as all do but plain BOOTP, of which nobody knows.
+    /// Whether it says that it boots from the network. Plain BOOTP may be firmware too, and does not say so.
     pub fn is_network_boot(self) -> bool {
         matches!(self, Stage::Pxe | Stage::Http | Stage::Ipxe)
     }
