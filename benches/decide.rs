@@ -50,6 +50,7 @@ fn exchange(n: u32, book: &mut LeaseBook, settings: &Settings) -> Duration {
 fn answer(bytes: &[u8], book: &mut LeaseBook, settings: &Settings) -> Vec<u8> {
     let arrival = Arrival {
         addresses: [SERVER].into(),
+        networks: [].into(),
         destination: SERVER,
         source: SocketAddrV4::new(Ipv4Addr::new(10, 64, 0, 2), 67),
         mtu: 1500,

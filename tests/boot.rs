@@ -253,7 +253,7 @@ impl Lan {
         };
         for client in clients {
             let hears = match answer.route {
-                Route::Frame { mac, to } => client.mac == mac && to.port() == 68,
+                Route::Frame { mac, to, .. } => client.mac == mac && to.port() == 68,
                 _ => true,
             };
             if hears && !self.lost() {

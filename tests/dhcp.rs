@@ -120,7 +120,7 @@ fn rfc2131_4_1_replies_go_where_the_client_can_hear_them() {
     let mut world = lab();
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
     let to = |address, port| SocketAddrV4::new(address, port);
-    assert_eq!(world.ask(&discover(1)).route, Route::Frame { to: to(ip(50), 68), mac });
+    assert_eq!(world.ask(&discover(1)).route, Route::Frame { to: to(ip(50), 68), mac, has_address: false });
     let deaf = Message { flags: FLAG_BROADCAST, ..discover(1) };
     assert_eq!(world.ask(&deaf).route, Route::Broadcast { port: 68 });
     world.settings.always_broadcast = true;
@@ -135,7 +135,12 @@ fn rfc2131_4_1_replies_go_where_the_client_can_hear_them() {
     );
 
     let address = world.lease(1);
-    assert_eq!(world.ask(&extend(1, address)).route, Route::Unicast(to(address, 68)));
+    // no ARP before the ACK of a renewal.
+    let in_use = Route::Frame { to: to(address, 68), mac, has_address: true };
+    assert_eq!(world.ask(&extend(1, address)).route, in_use);
+    world.settings.always_broadcast = true;
+    assert_eq!(world.ask(&extend(1, address)).route, Route::Broadcast { port: 68 }, "renewals too");
+    world.settings.always_broadcast = false;
     let relayed = Message { giaddr: Ipv4Addr::new(10, 1, 0, 1), ..discover(7) };
     assert_eq!(world.ask(&relayed).route, Route::Unicast(to(Ipv4Addr::new(10, 1, 0, 1), 67)));
     let nak = world.ask(&init_reboot(1, Ipv4Addr::new(10, 1, 0, 50)));
@@ -283,7 +288,9 @@ fn rfc2131_4_3_5_inform_is_answered_without_address_and_lease() {
     assert_eq!(ack.message.yiaddr, Ipv4Addr::UNSPECIFIED);
     assert_eq!((ack.option(51), ack.option(58), ack.option(59)), (None, None, None));
     assert_eq!(ack.message.options.ip(3), Some(SERVER));
-    assert_eq!(ack.route, Route::Unicast(SocketAddrV4::new(ip(200), 68)));
+    let to = SocketAddrV4::new(ip(200), 68);
+    let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+    assert_eq!(ack.route, Route::Frame { to, mac, has_address: true });
     assert_eq!(world.book.len(), 0);
 }
 
@@ -328,7 +335,11 @@ fn rfc1542_5_4_a_bootp_client_is_answered_where_it_asked_from() {
     let hears = world.ask(&bootp(0xc8));
     assert_eq!(
         hears.route,
-        Route::Frame { to: SocketAddrV4::new(ip(10), 68), mac: MacAddr([2, 0, 0, 0, 0, 0xc8]) }
+        Route::Frame {
+            to: SocketAddrV4::new(ip(10), 68),
+            mac: MacAddr([2, 0, 0, 0, 0, 0xc8]),
+            has_address: false
+        }
     );
 }
 

@@ -10,6 +10,7 @@ use lanboot::dhcp::room::smallest_datagram;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{BootpMode, OptionSet};
 use lanboot::event::DropReason;
+use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType, Options};
 use lanboot::wire::names;
 use lanboot::wire::option::{Kind, TABLE, by_code};
@@ -188,9 +189,9 @@ fn rfc2131_4_3_2_table_4_each_form_of_request_is_known_by_its_fields() {
         world.arrival.destination = to;
         let ack = world.ask(&request);
         assert_eq!((ack.kind(), ack.message.yiaddr), (Some(MessageType::Ack), ip(50)), "{state}");
-        let expected =
-            if ciaddr == none { None } else { Some(Route::Unicast(SocketAddrV4::new(ip(50), 68))) };
-        assert_eq!(Some(ack.route).filter(|route| matches!(route, Route::Unicast(_))), expected, "{state}");
+        let (to, mac) = (SocketAddrV4::new(ip(50), 68), MacAddr([2, 0, 0, 0, 0, 1]));
+        let expected = Route::Frame { to, mac, has_address: ciaddr != none };
+        assert_eq!(ack.route, expected, "{state}");
     }
     let neither = message(1, MessageType::Request, &[(54, &SERVER.octets())]);
     assert_eq!(world.send(&neither).unwrap_err(), DropReason::BadRequest, "no state sends this");

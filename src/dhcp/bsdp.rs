@@ -117,18 +117,20 @@ fn list(file: &str) -> Vec<u8> {
     parts.into_iter().flat_map(|(code, value)| [&[code, len(value.len())], value].concat()).collect()
 }
 
-/// To the port that the client names, where it has its address.
+/// To the port that the client names, where it has its address. An Intel Mac that asks has one, and answers ARP.
 fn back(request: &BootRequest<'_>, settings: &Settings) -> Route {
     let asked = request.message;
     let way = route(asked, request.arrival, settings, asked.ciaddr, false);
-    let port = match suboption(&asked.options, REPLY_PORT) {
+    if !asked.giaddr.is_unspecified() || request.arrival.loopback {
+        return way;
+    }
+    let named = match suboption(&asked.options, REPLY_PORT) {
         Some([high, low]) => u16::from_be_bytes([*high, *low]),
         _ => 0,
     };
+    let port = if named == 0 { settings.ports.client } else { named };
     match way {
-        Route::Unicast(to) if port != 0 && asked.giaddr.is_unspecified() && !request.arrival.loopback => {
-            Route::Unicast(SocketAddrV4::new(*to.ip(), port))
-        }
-        way => way,
+        Route::Unicast(to) | Route::Frame { to, .. } => Route::Unicast(SocketAddrV4::new(*to.ip(), port)),
+        Route::Broadcast { .. } => Route::Broadcast { port },
     }
 }

@@ -16,12 +16,16 @@ pub enum Route {
         /// The clients' port.
         port: u16,
     },
-    /// To this address and port in a frame to this hardware address: the client cannot answer ARP yet.
+    /// To this address and port, in a frame to this hardware address: a client that was just given its address cannot
+    /// answer ARP yet, and one whose system restarted may not answer it any more.
     Frame {
-        /// The client's address to be, and its port.
+        /// The client's address, and its port.
         to: SocketAddrV4,
         /// Its hardware address.
         mac: MacAddr,
+        /// Whether the client says that it uses the address already. Where no frame can be sent, it is then reached through
+        /// the kernel; other clients only by broadcast.
+        has_address: bool,
     },
 }
 
@@ -45,22 +49,34 @@ pub fn route(
     if is_nak {
         return everyone;
     }
-    // Who is given another address than it says to have is not believed: what went there might reach a stranger.
+    // A client that is given another address than it claims is not believed: a reply to its claim might reach another one.
     let has_it = yiaddr.is_unspecified() || yiaddr == request.ciaddr;
     if !request.ciaddr.is_unspecified() && has_it {
-        return Route::Unicast(SocketAddrV4::new(request.ciaddr, ports.client));
+        return to_address_in_use(request, arrival, settings, request.ciaddr);
     }
     if yiaddr.is_unspecified() {
-        // An INFORM without the ciaddr it must have: its IP header tells where it comes from.
+        // An INFORM without the ciaddr it must have: its IP header has the address.
         let source = *arrival.source.ip();
-        // What goes to an address of this computer never reaches the wire, where a client on it may listen.
         let known = !source.is_unspecified() && !arrival.addresses.contains(&source);
-        return if known { Route::Unicast(SocketAddrV4::new(source, ports.client)) } else { everyone };
+        return if known { to_address_in_use(request, arrival, settings, source) } else { everyone };
     }
     match request.mac() {
         Some(mac) if request.flags & FLAG_BROADCAST == 0 && !settings.always_broadcast => {
-            Route::Frame { to: SocketAddrV4::new(yiaddr, ports.client), mac }
+            Route::Frame { to: SocketAddrV4::new(yiaddr, ports.client), mac, has_address: false }
         }
         _ => everyone,
+    }
+}
+
+/// To a client that uses `address`. On the interface's own wire that needs no ARP, which would delay the reply, and a
+/// client that does not answer ARP would never hear it. A client behind a router is reached by the kernel's routes.
+fn to_address_in_use(request: &Message, arrival: &Arrival, settings: &Settings, address: Ipv4Addr) -> Route {
+    let to = SocketAddrV4::new(address, settings.ports.client);
+    // A datagram to an address of this computer never reaches the wire, where a client on it may listen.
+    let on_wire = arrival.is_on_wire(address) && !arrival.addresses.contains(&address);
+    match request.mac() {
+        _ if on_wire && settings.always_broadcast => Route::Broadcast { port: to.port() },
+        Some(mac) if on_wire => Route::Frame { to, mac, has_address: true },
+        _ => Route::Unicast(to),
     }
 }

@@ -23,7 +23,7 @@ pub struct Settings {
     pub modes: Modes,
     /// NAK an address that is wrong for the client's network (RFC 2131 section 4.3.2).
     pub authoritative: bool,
-    /// Answer every client without an address by broadcast.
+    /// Answer every client on our own wires by broadcast.
     pub always_broadcast: bool,
     /// How long to wait for somebody to answer at an address before its first offer; `None`: it is not checked.
     pub conflict_check: Option<Duration>,
@@ -251,6 +251,8 @@ impl Settings {
 pub struct Arrival {
     /// The IPv4 addresses of the interface it came in on, at least one.
     pub addresses: Arc<[Ipv4Addr]>,
+    /// The networks of those addresses: what is on its wire.
+    pub networks: Arc<[Ipv4Network]>,
     /// The address it was sent to: one of ours, or a broadcast address.
     pub destination: Ipv4Addr,
     /// The address and port it came from.
@@ -266,6 +268,11 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// Whether `address` is in a network of the interface, so that its holder is reached without a router.
+    pub fn is_on_wire(&self, address: Ipv4Addr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
+    }
+
     /// The address by which the client knows us: the one it wrote to, else the interface's first.
     pub fn server(&self) -> Ipv4Addr {
         let first = self.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
@@ -314,6 +321,7 @@ mod tests {
     fn arrival(addresses: &[[u8; 4]], destination: Ipv4Addr) -> Arrival {
         Arrival {
             addresses: addresses.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
+            networks: [].into(),
             destination,
             source: SocketAddrV4::new(NONE, 68),
             mtu: 1500,

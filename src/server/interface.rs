@@ -21,7 +21,7 @@ pub struct Interface {
     /// Its IPv4 addresses, in the kernel's order.
     pub addresses: Arc<[Ipv4Addr]>,
     /// The networks of those addresses.
-    pub networks: Vec<Ipv4Network>,
+    pub networks: Arc<[Ipv4Network]>,
     /// Its hardware address, if it is an Ethernet interface and has one: a bridge without ports has none.
     pub mac: Option<MacAddr>,
     /// The interface as the kernel wants it for packet sockets, if it is Ethernet's.
@@ -91,7 +91,7 @@ pub fn list() -> Result<Vec<Interface>, StartError> {
             index: u32::try_from(link.ifindex()).unwrap_or(0),
             name: entry.interface_name.as_str().into(),
             addresses: addresses.into(),
-            networks,
+            networks: networks.into(),
             mac,
             link: (link.hatype() == ARPHRD_ETHER).then_some(*link),
             mtu: mtu_of(&entry.interface_name),

@@ -219,6 +219,7 @@ impl Proxy {
 pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_service: bool) -> Arrival {
     Arrival {
         addresses: Arc::clone(&interface.addresses),
+        networks: Arc::clone(&interface.networks),
         destination: envelope.destination,
         source: envelope.source,
         mtu: interface.mtu,

@@ -1,5 +1,5 @@
-//! The DHCP socket: one UDP socket on every interface that tells where each datagram came in and sends where it is
-//! told to, and a packet socket for clients that have no address yet.
+//! The DHCP server's sockets: one UDP socket for all interfaces, which reports where each datagram came in, and a packet
+//! socket for replies to clients on our own wires.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType,
-    SockaddrIn, recvmmsg, sendmsg, sendto, setsockopt, socket, sockopt,
+    SockaddrIn, SockaddrLike, recvmmsg, sendmmsg, setsockopt, socket, sockopt,
 };
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,9 +16,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::dhcp::route::Route;
 use crate::server::StartError;
 use crate::server::port;
-use crate::server::served::Now;
+use crate::server::served::{Now, Served};
 use crate::types::MacAddr;
-use crate::wire::frame::udp_frame;
+use crate::wire::frame::{HEADERS_LEN, udp_frame_headers};
 
 /// Datagrams taken from the kernel in one system call.
 pub const BATCH: usize = 64;
@@ -26,10 +26,6 @@ pub const BATCH: usize = 64;
 const BUFFER: usize = 2048;
 /// Bytes the kernel may queue for us while we are busy: a boot storm of about 10,000 DISCOVERs.
 const RECEIVE_QUEUE: usize = 8 << 20;
-
-/// Datagrams that the kernel cuts one into at most (UDP_MAX_SEGMENTS), and the bytes that one can have.
-const MAX_SEGMENTS: usize = 64;
-const MAX_SEGMENTED: usize = 65_507;
 
 /// The sockets of the DHCP server. Sending needs no exclusive access, so the committer sends too.
 #[derive(Debug)]
@@ -103,19 +99,21 @@ impl DhcpSocket {
 
     /// Sends all of `outgoing`; the results are in their order.
     ///
-    /// Replies that go the same way and are of one length, as those to the clients of a relay agent often are, leave as
-    /// one (UDP segmentation offload): the way through the kernel costs more than everything that is decided here.
+    /// Each reply is one datagram in one frame, whatever else leaves with it. Segmentation offload would be cheaper, but
+    /// virtual links (veth, virtio) hand the uncut buffer to packet sockets, and a DHCP client without an address and
+    /// every relay agent read from one.
     pub fn send_all(&self, outgoing: &[&Outgoing]) -> Vec<io::Result<()>> {
+        let served = self.frames.as_ref().map(|frames| frames.served.borrow());
+        let parcels: Vec<Parcel<'_>> =
+            outgoing.iter().map(|one| self.parcel(one, served.as_deref().map(|served| &**served))).collect();
         let mut results = Vec::with_capacity(outgoing.len());
-        for run in outgoing.chunk_by(|one, next| one.goes_as(next)) {
-            let most = (MAX_SEGMENTED / run.first().map_or(1, |one| one.payload.len().max(1)))
-                .clamp(1, MAX_SEGMENTS);
-            for run in run.chunks(most) {
-                // One by one if the kernel or the interface cannot do that, and to know which one failed.
-                if run.len() > 1 && self.send_segmented(run).is_ok() {
-                    results.extend(run.iter().map(|_| Ok(())));
-                } else {
-                    results.extend(run.iter().map(|one| self.send(one)));
+        for run in parcels.chunk_by(Parcel::leaves_with) {
+            for run in run.chunks(BATCH) {
+                match run {
+                    [Parcel::Datagram { server, interface, .. }, ..] => {
+                        self.send_datagrams(*server, *interface, run, &mut results);
+                    }
+                    _ => self.send_frames(run, &mut results),
                 }
             }
         }
@@ -124,76 +122,137 @@ impl DhcpSocket {
 
     /// Sends `outgoing`.
     pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
-        match outgoing.route {
+        self.send_all(&[outgoing]).pop().unwrap_or(Ok(()))
+    }
+
+    /// How `outgoing` leaves. All that goes to the wire of an Ethernet interface leaves as a frame that is complete: the
+    /// kernel leaves the UDP checksum of its own broadcasts to the network card, and a virtual one fills in none.
+    fn parcel<'o>(&self, outgoing: &'o Outgoing, served: Option<&Served>) -> Parcel<'o> {
+        let Outgoing { payload, route, server, .. } = outgoing;
+        let interface = served.and_then(|served| served.get(outgoing.interface));
+        let wire = interface.and_then(|interface| Some((interface.link?, interface.mac?)));
+        let frame = |to: SocketAddrV4, mac: MacAddr| {
+            let (link, own) = wire?;
+            let from = SocketAddrV4::new(*server, self.port);
+            let headers = udp_frame_headers(own, mac, from, to, payload)?;
+            Some(Parcel::Frame { headers, payload, link })
+        };
+        let datagram = |to, interface| Parcel::Datagram { payload, to, server: *server, interface };
+        let everyone = |port| SocketAddrV4::new(Ipv4Addr::BROADCAST, port);
+        match *route {
             // Index 0: the kernel's routes choose the interface, for the way back may be another.
-            Route::Unicast(to) => self.send_udp(outgoing, to, 0),
-            Route::Broadcast { port } => {
-                self.send_udp(outgoing, SocketAddrV4::new(Ipv4Addr::BROADCAST, port), outgoing.interface)
-            }
-            Route::Frame { to, mac } => match self.way_of_frames(outgoing.interface) {
-                Some(way) => self.send_frame(way, outgoing, to, mac),
-                None => {
-                    let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, to.port());
-                    self.send_udp(outgoing, everyone, outgoing.interface)
-                }
-            },
+            Route::Unicast(to) => datagram(to, 0),
+            Route::Broadcast { port } => frame(everyone(port), MacAddr::BROADCAST)
+                .unwrap_or_else(|| datagram(everyone(port), outgoing.interface)),
+            Route::Frame { to, mac, has_address } => frame(to, mac).unwrap_or_else(|| match has_address {
+                true => datagram(to, 0),
+                false => datagram(everyone(to.port()), outgoing.interface),
+            }),
         }
     }
 
-    /// The socket for frames, the interface of that number as it wants it, and the hardware address they come from.
-    fn way_of_frames(&self, interface: u32) -> Option<(&OwnedFd, LinkAddr, MacAddr)> {
-        let Frames { socket, served } = self.frames.as_ref()?;
-        let served = served.borrow();
-        let interface = served.get(interface)?;
-        Some((socket, interface.link?, interface.mac?))
-    }
-
-    fn send_udp(&self, outgoing: &Outgoing, to: SocketAddrV4, interface: u32) -> io::Result<()> {
-        let info = packet_info(outgoing.server, interface);
-        let payload = [IoSlice::new(&outgoing.payload)];
-        let control = [ControlMessage::Ipv4PacketInfo(&info)];
-        sendmsg(self.udp.as_raw_fd(), &payload, &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
-        Ok(())
-    }
-
-    /// Sends a run of replies as one datagram that the kernel or the network card cuts up.
-    fn send_segmented(&self, run: &[&Outgoing]) -> io::Result<()> {
-        let (to, interface) = match run {
-            [Outgoing { route: Route::Unicast(to), .. }, ..] => (*to, 0),
-            [Outgoing { route: Route::Broadcast { port }, interface, .. }, ..] => {
-                (SocketAddrV4::new(Ipv4Addr::BROADCAST, *port), *interface)
-            }
-            _ => return Err(io::ErrorKind::Unsupported.into()),
-        };
-        let info = packet_info(run[0].server, interface);
-        let length = u16::try_from(run[0].payload.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let payloads: Vec<IoSlice<'_>> = run.iter().map(|one| IoSlice::new(&one.payload)).collect();
-        let control = [ControlMessage::Ipv4PacketInfo(&info), ControlMessage::UdpGsoSegments(&length)];
-        sendmsg(self.udp.as_raw_fd(), &payloads, &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
-        Ok(())
-    }
-
-    fn send_frame(
+    /// Sends a run of datagrams that have one source address and one interface, with one system call where the kernel
+    /// takes them all.
+    fn send_datagrams(
         &self,
-        (socket, link, own): (&OwnedFd, LinkAddr, MacAddr),
-        outgoing: &Outgoing,
-        to: SocketAddrV4,
-        mac: MacAddr,
-    ) -> io::Result<()> {
-        let from = SocketAddrV4::new(outgoing.server, self.port);
-        let frame = udp_frame(own, mac, from, to, &outgoing.payload).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "the reply does not fit a datagram")
-        })?;
-        sendto(socket.as_raw_fd(), &frame, &link, MsgFlags::empty())?;
-        Ok(())
+        server: Ipv4Addr,
+        interface: u32,
+        run: &[Parcel<'_>],
+        results: &mut Vec<io::Result<()>>,
+    ) {
+        let info = packet_info(server, interface);
+        let payloads: Vec<[IoSlice<'_>; 1]> = run.iter().map(|one| [IoSlice::new(one.payload())]).collect();
+        let to: Vec<Option<SockaddrIn>> = run.iter().map(Parcel::destination).collect();
+        let control = [ControlMessage::Ipv4PacketInfo(&info)];
+        send_run(&self.udp, &payloads, &to, &control, results);
+    }
+
+    fn send_frames(&self, run: &[Parcel<'_>], results: &mut Vec<io::Result<()>>) {
+        let Some(Frames { socket, .. }) = &self.frames else { return };
+        let payloads: Vec<[IoSlice<'_>; 2]> =
+            run.iter().map(|one| [IoSlice::new(one.headers()), IoSlice::new(one.payload())]).collect();
+        let to: Vec<Option<LinkAddr>> = run.iter().map(Parcel::link).collect();
+        send_run(socket, &payloads, &to, &[], results);
     }
 }
 
-impl Outgoing {
-    /// Whether the two differ in nothing but what they say.
-    fn goes_as(&self, other: &Outgoing) -> bool {
-        (self.route, self.interface, self.server, self.payload.len())
-            == (other.route, other.interface, other.server, other.payload.len())
+/// A reply in the form in which a socket takes it.
+#[derive(Debug)]
+enum Parcel<'o> {
+    /// For the UDP socket; the kernel writes the headers. Interface 0: wherever its routes lead.
+    Datagram { payload: &'o [u8], to: SocketAddrV4, server: Ipv4Addr, interface: u32 },
+    /// For the packet socket.
+    Frame { headers: [u8; HEADERS_LEN], payload: &'o [u8], link: LinkAddr },
+}
+
+impl Parcel<'_> {
+    /// Whether one system call can send both.
+    fn leaves_with(&self, other: &Parcel<'_>) -> bool {
+        match (self, other) {
+            (
+                Parcel::Datagram { server, interface, .. },
+                Parcel::Datagram { server: other_server, interface: other_interface, .. },
+            ) => (server, interface) == (other_server, other_interface),
+            (Parcel::Frame { .. }, Parcel::Frame { .. }) => true,
+            _ => false,
+        }
+    }
+
+    fn payload(&self) -> &[u8] {
+        match self {
+            Parcel::Datagram { payload, .. } | Parcel::Frame { payload, .. } => payload,
+        }
+    }
+
+    fn headers(&self) -> &[u8] {
+        match self {
+            Parcel::Frame { headers, .. } => headers,
+            Parcel::Datagram { .. } => &[],
+        }
+    }
+
+    fn destination(&self) -> Option<SockaddrIn> {
+        match self {
+            Parcel::Datagram { to, .. } => Some(SockaddrIn::from(*to)),
+            Parcel::Frame { .. } => None,
+        }
+    }
+
+    fn link(&self) -> Option<LinkAddr> {
+        match self {
+            Parcel::Frame { link, .. } => Some(*link),
+            Parcel::Datagram { .. } => None,
+        }
+    }
+}
+
+/// Sends messages by `sendmmsg` and appends one result for each to `results`: after one that the kernel refuses it goes
+/// on with the next one.
+fn send_run<'a, S: SockaddrLike + Copy + 'a, const N: usize>(
+    socket: &impl AsRawFd,
+    payloads: &'a [[IoSlice<'a>; N]],
+    to: &[Option<S>],
+    control: &'a [ControlMessage<'a>],
+    results: &mut Vec<io::Result<()>>,
+) {
+    let mut done = 0;
+    while let (Some(payloads @ [_, ..]), Some(to)) = (payloads.get(done..), to.get(done..)) {
+        let space = control.iter().map(|_| nix::cmsg_space!(in_pktinfo)).next();
+        let mut headers = MultiHeaders::preallocate(payloads.len(), space);
+        let sent = sendmmsg(socket.as_raw_fd(), &mut headers, payloads, to, control, MsgFlags::empty())
+            .map(Iterator::count);
+        match sent {
+            Ok(sent) => {
+                // The kernel says 0 of none; then the first one counts as sent, lest this goes on forever.
+                let sent = sent.max(1);
+                results.extend((0..sent).map(|_| Ok(())));
+                done += sent;
+            }
+            Err(error) => {
+                results.push(Err(error.into()));
+                done += 1;
+            }
+        }
     }
 }
 

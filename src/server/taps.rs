@@ -55,9 +55,9 @@ impl Taps {
         let everyone = |port| (SocketAddrV4::new(Ipv4Addr::BROADCAST, port), outgoing.interface);
         let (to, interface) = match outgoing.route {
             // Index 0: wherever the kernel's routes lead.
-            Route::Unicast(to) => (to, 0),
+            Route::Unicast(to) | Route::Frame { to, has_address: true, .. } => (to, 0),
             Route::Broadcast { port } => everyone(port),
-            // Not used here: nothing that leaves by this gives an address to somebody who has none.
+            // Not used here: a proxy's reply gives no address.
             Route::Frame { to, .. } => everyone(to.port()),
         };
         let from = SocketAddrV4::new(outgoing.server, self.port);

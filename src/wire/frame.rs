@@ -7,6 +7,7 @@ use crate::types::MacAddr;
 
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const PROTOCOL_UDP: u8 = 17;
+const ETHERNET_HEADER_LEN: usize = 14;
 const IP_HEADER_LEN: usize = 20;
 const UDP_HEADER_LEN: usize = 8;
 
@@ -19,42 +20,93 @@ pub fn udp_frame(
     destination: SocketAddrV4,
     payload: &[u8],
 ) -> Option<Vec<u8>> {
-    let packet = udp_packet(source, destination, payload)?;
-    Some([&to.0[..], &from.0, &ETHERTYPE_IPV4, &packet].concat())
+    Some([&udp_frame_headers(from, to, source, destination, payload)?[..], payload].concat())
+}
+
+/// Bytes of the Ethernet, IPv4 and UDP headers before the payload of a frame.
+pub const HEADERS_LEN: usize = ETHERNET_HEADER_LEN + UDP_PACKET_HEADERS_LEN;
+const UDP_PACKET_HEADERS_LEN: usize = IP_HEADER_LEN + UDP_HEADER_LEN;
+
+/// The headers of the Ethernet frame that carries `payload` from `source` to `destination` between the given hardware
+/// addresses. The payload follows them in the frame; see [`udp_packet`].
+pub fn udp_frame_headers(
+    from: MacAddr,
+    to: MacAddr,
+    source: SocketAddrV4,
+    destination: SocketAddrV4,
+    payload: &[u8],
+) -> Option<[u8; HEADERS_LEN]> {
+    let mut headers = [0; HEADERS_LEN];
+    let (ethernet, packet) = headers.split_first_chunk_mut::<ETHERNET_HEADER_LEN>()?;
+    let [d0, d1, d2, d3, d4, d5] = to.0;
+    let [s0, s1, s2, s3, s4, s5] = from.0;
+    let [type_high, type_low] = ETHERTYPE_IPV4;
+    *ethernet = [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, type_high, type_low];
+    packet.copy_from_slice(&udp_packet_headers(source, destination, payload)?);
+    Some(headers)
 }
 
 /// The IPv4 datagram that carries `payload` from `source` to `destination`.
 ///
-/// The don't-fragment bit is off (it confuses some boot ROMs) and the UDP checksum is there. `None` when the payload
+/// The don't-fragment bit is off (it confuses some boot ROMs) and the UDP checksum is complete. `None` when the payload
 /// does not fit an IPv4 datagram.
 pub fn udp_packet(source: SocketAddrV4, destination: SocketAddrV4, payload: &[u8]) -> Option<Vec<u8>> {
-    let udp_len = u16::try_from(payload.len().checked_add(UDP_HEADER_LEN)?).ok()?;
-    let ip_len = udp_len.checked_add(20)?;
-    let mut ip = Vec::with_capacity(IP_HEADER_LEN);
-    ip.extend_from_slice(&[0x45, 0]);
-    ip.extend_from_slice(&ip_len.to_be_bytes());
-    ip.extend_from_slice(&[0, 0, 0, 0, 64, PROTOCOL_UDP, 0, 0]);
-    ip.extend_from_slice(&source.ip().octets());
-    ip.extend_from_slice(&destination.ip().octets());
-    let ip_checksum = checksum(&[&ip]);
-    ip.get_mut(10..12)?.copy_from_slice(&ip_checksum.to_be_bytes());
+    Some([&udp_packet_headers(source, destination, payload)?[..], payload].concat())
+}
 
-    let mut udp = Vec::with_capacity(UDP_HEADER_LEN);
-    for field in [source.port(), destination.port(), udp_len, 0] {
-        udp.extend_from_slice(&field.to_be_bytes());
-    }
-    let mut pseudo = Vec::with_capacity(12);
-    pseudo.extend_from_slice(&source.ip().octets());
-    pseudo.extend_from_slice(&destination.ip().octets());
-    pseudo.extend_from_slice(&[0, PROTOCOL_UDP]);
-    pseudo.extend_from_slice(&udp_len.to_be_bytes());
+fn udp_packet_headers(
+    source: SocketAddrV4,
+    destination: SocketAddrV4,
+    payload: &[u8],
+) -> Option<[u8; UDP_PACKET_HEADERS_LEN]> {
+    let udp_len = u16::try_from(payload.len().checked_add(UDP_HEADER_LEN)?).ok()?;
+    let [udp_high, udp_low] = udp_len.to_be_bytes();
+    let [ip_high, ip_low] = udp_len.checked_add(20)?.to_be_bytes();
+    let [s0, s1, s2, s3] = source.ip().octets();
+    let [d0, d1, d2, d3] = destination.ip().octets();
+    let ip = |sum: u16| {
+        let [sum_high, sum_low] = sum.to_be_bytes();
+        [
+            0x45,
+            0,
+            ip_high,
+            ip_low,
+            0,
+            0,
+            0,
+            0,
+            64,
+            PROTOCOL_UDP,
+            sum_high,
+            sum_low,
+            s0,
+            s1,
+            s2,
+            s3,
+            d0,
+            d1,
+            d2,
+            d3,
+        ]
+    };
+    let ip = ip(checksum(&[&ip(0)]));
+    let [from_high, from_low] = source.port().to_be_bytes();
+    let [to_high, to_low] = destination.port().to_be_bytes();
+    let udp = |sum: u16| {
+        let [sum_high, sum_low] = sum.to_be_bytes();
+        [from_high, from_low, to_high, to_low, udp_high, udp_low, sum_high, sum_low]
+    };
+    let pseudo = [s0, s1, s2, s3, d0, d1, d2, d3, 0, PROTOCOL_UDP, udp_high, udp_low];
     // RFC 768: a checksum of zero is sent as all ones; zero means none.
-    let udp_checksum = match checksum(&[&pseudo, &udp, payload]) {
+    let udp = udp(match checksum(&[&pseudo, &udp(0), payload]) {
         0 => u16::MAX,
         sum => sum,
-    };
-    udp.get_mut(6..8)?.copy_from_slice(&udp_checksum.to_be_bytes());
-    Some([&ip[..], &udp, payload].concat())
+    });
+    let mut headers = [0; UDP_PACKET_HEADERS_LEN];
+    let (ip_part, udp_part) = headers.split_at_mut_checked(IP_HEADER_LEN)?;
+    ip_part.copy_from_slice(&ip);
+    udp_part.copy_from_slice(&udp);
+    Some(headers)
 }
 
 /// A UDP datagram as it stands in a frame.
@@ -109,13 +161,17 @@ pub fn udp_datagram(frame: &[u8]) -> Option<Datagram<'_>> {
 /// The Internet checksum (RFC 1071) of the parts one after another; all but the last have an even length.
 pub(super) fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u64;
-    for pair in parts.iter().flat_map(|part| part.chunks(2)) {
-        let word = match pair {
-            [high, low] => u16::from_be_bytes([*high, *low]),
-            [high] => u16::from_be_bytes([*high, 0]),
+    for part in parts {
+        // Words of four bytes add up to the same after folding, in half the steps.
+        let (words, rest) = part.as_chunks::<4>();
+        let of_words: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+        let of_rest = match *rest {
+            [high, low, odd] => u64::from(u16::from_be_bytes([high, low])).wrapping_add(u64::from(odd) << 8),
+            [high, low] => u64::from(u16::from_be_bytes([high, low])),
+            [high] => u64::from(high) << 8,
             _ => 0,
         };
-        sum = sum.wrapping_add(u64::from(word));
+        sum = sum.wrapping_add(of_words).wrapping_add(of_rest);
     }
     while sum >> 16 != 0 {
         sum = (sum & 0xffff).wrapping_add(sum >> 16);
@@ -154,7 +210,7 @@ mod tests {
     }
 
     fn frame(payload: &[u8]) -> Vec<u8> {
-        udp_frame(FROM, MacAddr([0xff; 6]), SOURCE, DESTINATION, payload).unwrap()
+        udp_frame(FROM, MacAddr::BROADCAST, SOURCE, DESTINATION, payload).unwrap()
     }
 
     /// The frame with byte `at` of its IP header set, and a checksum that fits.

@@ -77,6 +77,7 @@ impl World {
             disk_works: true,
             arrival: Arrival {
                 addresses: [SERVER].into(),
+                networks: ["192.168.77.0/24".parse().unwrap()].into(),
                 destination: Ipv4Addr::BROADCAST,
                 source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
                 mtu: 1500,

@@ -101,7 +101,7 @@ impl Seat {
 
 /// The interface's own address in the network that holds `address`.
 fn own_address(interface: &Interface, address: Ipv4Addr) -> Option<Ipv4Addr> {
-    let own = interface.addresses.iter().zip(&interface.networks);
+    let own = interface.addresses.iter().zip(interface.networks.iter());
     own.into_iter().find(|(_, network)| network.contains(address)).map(|(own, _)| *own)
 }
 

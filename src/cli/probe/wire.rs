@@ -276,7 +276,7 @@ impl Ethernet {
             None => {
                 // A switch learns where a machine is from the address its frames come from.
                 let nobody = from(Ipv4Addr::UNSPECIFIED);
-                let frame = udp_frame(mac, MacAddr([0xff; 6]), nobody, everyone, payload);
+                let frame = udp_frame(mac, MacAddr::BROADCAST, nobody, everyone, payload);
                 self.frames.send(&frame.ok_or(ErrorKind::InvalidInput)?).await
             }
         };

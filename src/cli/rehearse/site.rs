@@ -112,6 +112,7 @@ impl Site {
         let source = SocketAddrV4::new(question.ciaddr, 68);
         Arrival {
             addresses: [self.server].into(),
+            networks: self.settings.subnets.iter().map(|subnet| subnet.network).collect(),
             destination: if boot_service { self.server } else { Ipv4Addr::BROADCAST },
             source,
             mtu: 1500,

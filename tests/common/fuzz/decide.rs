@@ -12,7 +12,7 @@ use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::{Ask, Request, classify, recognize};
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::lease::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
-use lanboot::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
+use lanboot::types::{ClientId, HardwareAddr, Ipv4Network, MacAddr, Timestamp};
 use lanboot::wire::dhcp::{COOKIE, Message, MessageType};
 
 use super::bytes::Bytes;
@@ -175,6 +175,7 @@ fn arrival(bytes: &mut Bytes<'_>) -> Arrival {
     };
     Arrival {
         addresses: addresses.into(),
+        networks: addresses.iter().filter_map(|address| Ipv4Network::new(*address, 24)).collect(),
         destination: if how & 64 == 0 { Ipv4Addr::BROADCAST } else { addresses[0] },
         source: SocketAddrV4::new(source, 68),
         mtu: [1500, 576, 296, 9000][usize::from(how >> 5 & 3)],

@@ -154,6 +154,7 @@ impl World {
         message.chaddr[..6].copy_from_slice(&mac(client + 1).0);
         let mut arrival = Arrival {
             addresses: [SERVER].into(),
+            networks: [].into(),
             destination: Ipv4Addr::BROADCAST,
             source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
             mtu: 1500,
