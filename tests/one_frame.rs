@@ -247,6 +247,68 @@ fn r_01_two_hundred_machines_boot_at_once_over_veth() {
     assert!(output.status.success(), "{out}{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A client that got its address by DHCP loads a file in windows of 16 blocks; the frames as a packet socket reads them.
+#[test]
+fn r_01_a_raw_reader_sees_each_block_of_a_window_by_itself() {
+    if !ready("one_frame r_01_a_raw_reader_sees_each_block_of_a_window_by_itself", &[NETWORK]) {
+        return;
+    }
+    const BLOCK: usize = 1400;
+    let file = vec![7; 200 * BLOCK];
+    let site = Site::new(&[("loader.efi", &file)]);
+    let host = host_with_offloads(&site, "192.168.77.250/24");
+    let _server = site.serve(&site.configure(&format!("{SUBNET}\nboot: {{arch: {{uefi-x64: loader.efi}}}}")));
+    let mac = link_address(&host);
+    let server: Ipv4Addr = SERVER.parse().unwrap();
+    let client = |kind, options: &[(u8, &[u8])]| {
+        let firmware = [(60, &b"PXEClient:Arch:00007:UNDI:003016"[..]), (93, &[0, 7])];
+        let mut message = message(1, kind, &[options, &firmware].concat());
+        message.chaddr[..6].copy_from_slice(&mac.0);
+        message
+    };
+    inside(&host, || {
+        let wire = Wire::open();
+        let ask = |message: &Message| {
+            wire.send(mac, NOBODY, EVERYONE, MacAddr::BROADCAST, message);
+            replies(&wire.receive(&[68], |frames| !frames.is_empty()), true).remove(0)
+        };
+        let address = ask(&client(MessageType::Discover, &[])).yiaddr;
+        let options = [(50, &address.octets()[..]), (54, &server.octets())];
+        assert_eq!(ask(&client(MessageType::Request, &options)).yiaddr, address);
+        host.ip(&format!("addr add {address}/24 dev eth0")).unwrap();
+
+        let socket = std::net::UdpSocket::bind((address, 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let request = format!("\0\x01loader.efi\0octet\0blksize\0{BLOCK}\0windowsize\x0016\0");
+        socket.send_to(request.as_bytes(), (SERVER, 69)).unwrap();
+        let (mut buffer, mut blocks) = ([0; 2048], 0);
+        loop {
+            let (len, from) = socket.recv_from(&mut buffer).unwrap();
+            match buffer[..2] {
+                [0, 6] => _ = socket.send_to(&[0, 4, 0, 0], from).unwrap(),
+                [0, 3] => {
+                    blocks += 1;
+                    if blocks % 16 == 0 || len < BLOCK + 4 {
+                        socket.send_to(&[0, 4, buffer[2], buffer[3]], from).unwrap();
+                    }
+                    if len < BLOCK + 4 {
+                        break;
+                    }
+                }
+                _ => panic!("{:?}", &buffer[..len]),
+            }
+        }
+        let frames = wire.receive(&[port], |frames| frames.len() > blocks);
+        let longest = frames.iter().map(Vec::len).max();
+        assert_eq!((blocks, frames.len(), longest), (201, 202, Some(14 + 28 + 4 + BLOCK)));
+    });
+}
+
+fn link_address(host: &Namespace) -> MacAddr {
+    let output = host.command("cat").arg("/sys/class/net/eth0/address").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
 /// Eight udhcpc at the same moment in `hosts`; how long until the last one has its lease.
 fn all_at_once(hosts: &[Namespace], broadcast: bool) -> Duration {
     let began = Instant::now();

@@ -1,6 +1,8 @@
 //! The network interfaces of this machine that are served.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::ifaddrs::getifaddrs;
@@ -28,6 +30,9 @@ pub struct Interface {
     pub link: Option<LinkAddr>,
     /// Largest IP datagram, in bytes.
     pub mtu: u32,
+    /// Whether nothing reads what leaves by it before segmentation offload has cut it into datagrams: the card does, or the
+    /// kernel for the card. Bridges, veth pairs, tap devices and virtio pass it on uncut.
+    pub cuts_offload: bool,
     /// Whether it is a loopback interface.
     pub loopback: bool,
     /// Whether it is up.
@@ -95,6 +100,7 @@ pub fn list() -> Result<Vec<Interface>, StartError> {
             mac,
             link: (link.hatype() == ARPHRD_ETHER).then_some(*link),
             mtu: mtu_of(&entry.interface_name),
+            cuts_offload: loopback || cuts_offload(Path::new(INTERFACES), &entry.interface_name, MAX_STACKED),
             loopback,
             up: entry.flags.contains(InterfaceFlags::IFF_UP),
         });
@@ -103,10 +109,30 @@ pub fn list() -> Result<Vec<Interface>, StartError> {
     Ok(interfaces)
 }
 
+/// The kernel's folder of interfaces.
+const INTERFACES: &str = "/sys/class/net";
+/// Interfaces on top of one another that are looked at: a VLAN on a bond of cards are two.
+const MAX_STACKED: u8 = 4;
+
+/// Whether the interface `name` in the folder `interfaces` is a card whose driver has datagrams cut before they leave this
+/// computer, or is on top of such cards alone. virtio hands them to the hypervisor uncut, and there to other machines.
+fn cuts_offload(interfaces: &Path, name: &str, depth: u8) -> bool {
+    let folder = interfaces.join(name);
+    if folder.join("device").exists() {
+        let driver = fs::read_link(folder.join("device/driver"));
+        return driver.is_ok_and(|driver| !driver.ends_with("virtio_net"));
+    }
+    let Some(depth) = depth.checked_sub(1) else { return false };
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let lower: Vec<String> = names.filter_map(|name| Some(name.strip_prefix("lower_")?.to_owned())).collect();
+    !lower.is_empty() && lower.iter().all(|name| cuts_offload(interfaces, name, depth))
+}
+
 /// The kernel shows an interface's MTU in sysfs. Where that is another namespace's or hidden, Ethernet's is assumed.
 fn mtu_of(name: &str) -> u32 {
     const ETHERNET: u32 = 1500;
-    let text = std::fs::read_to_string(format!("/sys/class/net/{name}/mtu"));
+    let text = fs::read_to_string(Path::new(INTERFACES).join(name).join("mtu"));
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(ETHERNET)
 }
 
@@ -121,6 +147,37 @@ mod tests {
         assert_eq!(interfaces.len(), 1, "named twice is once");
         assert!(interfaces[0].loopback && interfaces[0].addresses.contains(&Ipv4Addr::LOCALHOST));
         assert!(served(Interfaces::Auto).iter().all(|interface| !interface.loopback));
+    }
+
+    #[test]
+    fn r_01_offload_is_cut_by_cards_and_by_what_stands_on_cards_alone() {
+        let sys = tempfile::tempdir().unwrap();
+        let add = |name: &str, driver: Option<&str>, lower: &[&str]| {
+            let folder = sys.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            if let Some(driver) = driver {
+                fs::create_dir(folder.join("device")).unwrap();
+                std::os::unix::fs::symlink(format!("../drivers/{driver}"), folder.join("device/driver"))
+                    .unwrap();
+            }
+            lower.iter().for_each(|lower| fs::create_dir(folder.join(format!("lower_{lower}"))).unwrap());
+        };
+        add("eth0", Some("e1000e"), &[]);
+        add("eth1", Some("igb"), &[]);
+        add("eth2", Some("virtio_net"), &[]);
+        add("veth0", None, &[]);
+        add("bond0", None, &["eth0", "eth1"]);
+        add("bond0.10", None, &["bond0"]);
+        add("br0", None, &["eth0", "veth0"]);
+        add("eth2.5", None, &["eth2"]);
+        add("loop0", None, &["loop0"]);
+        let cuts = |name: &str| cuts_offload(sys.path(), name, MAX_STACKED);
+        for name in ["eth0", "bond0", "bond0.10"] {
+            assert!(cuts(name), "{name}");
+        }
+        for name in ["eth2", "eth2.5", "veth0", "br0", "loop0", "none0"] {
+            assert!(!cuts(name), "{name}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::event::{Event, Stop};
 use crate::server::descriptors;
-use crate::server::files::Files;
+use crate::server::files::{Asker, Files};
 use crate::server::served::Now;
 use crate::server::socket::Envelope;
 use crate::server::tftp_upload::Uploads;
@@ -40,6 +40,7 @@ use crate::tftp::{Limits, Ports};
 pub use link::listen;
 
 use link::SPARE;
+use send::How;
 use shelf::Shelf;
 use table::{Place, Table};
 use worker::{Seat, Worker};
@@ -71,6 +72,14 @@ impl<F> Service<F> {
     /// Whether `client` may ask.
     fn admits(&self, client: Ipv4Addr) -> bool {
         self.limits.admits(client, &self.served.borrow().networks)
+    }
+
+    /// The best way to send windows to `asker`, whose request came in by that interface. Segmentation offload would reach
+    /// a packet socket uncut where no card cuts it (veth, bridges, virtio). Firmware may read from one, and machines that
+    /// got their address by DHCP may be firmware; other clients use the kernel's sockets, where it does no harm.
+    fn best_way(&self, interface: u32, asker: &Asker) -> How {
+        let is_cut = || self.served.borrow().get(interface).is_some_and(|interface| interface.cuts_offload);
+        if asker.machine.server.is_none() || is_cut() { How::Segments } else { How::Messages }
     }
 }
 

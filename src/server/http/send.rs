@@ -120,7 +120,9 @@ async fn together(
     match content.read_at(&mut whole[head.len()..], part.start) {
         Ok(read) if read == body_length => {}
         Ok(_) => return unreadable(HttpStop::FileShrank),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return unreadable(HttpStop::FileShrank),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return unreadable(HttpStop::FileShrank);
+        }
         Err(error) => return unreadable(why(&error)),
     }
     bytes(stream, &whole, pace)

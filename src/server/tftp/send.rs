@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 65507;
 const LONGER_THAN_WORDS: usize = 128;
 
 /// How the windows of a transfer are sent: the best way that its path has not refused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum How {
     /// One datagram a call.
     Single,
@@ -51,11 +51,12 @@ impl Default for Sender {
     }
 }
 
-/// Readies `link` for windows of datagrams of `size` bytes.
-pub fn prepare(link: &Link, size: usize) -> How {
+/// Prepares `link` for windows of datagrams of `size` bytes, which are to be sent as `best` or a plainer way.
+pub fn prepare(link: &Link, best: How, size: usize) -> How {
     // A socket that cuts would cut the longer OACK and ERROR too.
-    if matches!(link, Link::Own(_)) && size < LONGER_THAN_WORDS {
-        return How::Messages;
+    let cuts_too_much = matches!(link, Link::Own(_)) && size < LONGER_THAN_WORDS;
+    if best < How::Segments || cuts_too_much {
+        return best.min(How::Messages);
     }
     if link.prepare_segments(segment(size)).is_ok() { How::Segments } else { How::Messages }
 }
@@ -151,7 +152,7 @@ mod tests {
             let link = Link::Own(a);
             let mut how = start;
             if start == How::Segments {
-                assert_eq!(prepare(&link, 704), How::Segments, "this kernel can do it");
+                assert_eq!(prepare(&link, How::Segments, 704), How::Segments, "this kernel can do it");
             }
             let sent = Sender::default().send(&link, &mut how, 41, &datagrams, 704);
             assert_eq!((sent, how), (Sent::All, start));
@@ -165,7 +166,7 @@ mod tests {
         let (a, b) = pair();
         let SocketAddr::V4(peer) = b.local_addr().unwrap() else { unreachable!("IPv4") };
         let link = Link::Shared { socket: Arc::new(a), local: Ipv4Addr::LOCALHOST, peer };
-        for mut how in [prepare(&link, 8), How::Messages, How::Single] {
+        for mut how in [prepare(&link, How::Segments, 8), How::Messages, How::Single] {
             let datagrams = b"12345678abcdefgh1234";
             assert_eq!(Sender::default().send(&link, &mut how, 3, datagrams, 8), Sent::All);
             let expected: [&[u8]; 3] = [b"12345678", b"abcdefgh", b"1234"];
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn no_socket_cuts_what_is_no_block() {
         let (socket, _) = pair();
-        assert_eq!(prepare(&Link::Own(socket), LONGER_THAN_WORDS - 1), How::Messages);
+        assert_eq!(prepare(&Link::Own(socket), How::Segments, LONGER_THAN_WORDS - 1), How::Messages);
         let options = Options {
             block_size: Some(65464),
             timeout: Some(255),

@@ -43,11 +43,11 @@ impl Session {
         place: Place,
         granted: Granted,
         source: Source,
-        link: Link,
+        (link, best): (Link, How),
         now: Duration,
     ) -> (Session, Step) {
         let (transfer, step) = Transfer::start(granted, source.known_size(), now);
-        let how = if granted.window > 1 { prepare(&link, source.datagram_size()) } else { How::Single };
+        let how = if granted.window > 1 { prepare(&link, best, source.datagram_size()) } else { How::Single };
         let session = Session {
             place,
             transfer,

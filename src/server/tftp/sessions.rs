@@ -64,6 +64,7 @@ mod tests {
     use super::*;
     use crate::images::Content;
     use crate::server::tftp::link::Link;
+    use crate::server::tftp::send::How;
     use crate::server::tftp::source::Source;
     use crate::server::tftp::table::Place;
     use crate::tftp::Granted;
@@ -80,7 +81,7 @@ mod tests {
             let source =
                 Source::new(Content::text("x", b"x".to_vec()), Mode::Octet, 512, serial, &Arc::default());
             let link = Link::Shared { socket: Arc::clone(&socket), local, peer };
-            Session::start(Place { flow, serial }, granted, source, link, Duration::ZERO).0
+            Session::start(Place { flow, serial }, granted, source, (link, How::Segments), Duration::ZERO).0
         };
         let mut sessions = Sessions::default();
         let first = sessions.insert(session(1));
