@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::config;
-use crate::lease::{Holder, Lease};
+use crate::lease::{Holder, Lease, OFFER_HOLD, State};
 use crate::server::commit::MAX_WAITING;
 use crate::server::control::Control;
 use crate::server::interface;
 use crate::server::known::KnownMachine;
 use crate::server::later::Later;
+use crate::server::ping::Heard;
 use crate::server::socket::Sharing;
 use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
 use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
@@ -42,6 +43,7 @@ impl Bench {
             known: Known::default(),
             guard: Default::default(),
             strangers: Default::default(),
+            senders: Default::default(),
             clock: Clock::start(),
             later: Later::start(recorder.clone()).unwrap(),
             recorder: recorder.clone(),
@@ -55,6 +57,7 @@ impl Bench {
             committer: Committer::start(store, clock, Arc::clone(&socket), recorder.clone()).unwrap(),
             socket,
             checker: Checker::default(),
+            proxy_arp: ProxyArp::default(),
             clock,
             asks: Control::bind(state.path()).1,
             files: None,
@@ -297,6 +300,10 @@ fn a_message_whose_interface_went_while_its_address_was_checked_is_dropped_with_
     let waiting = waiting(&mut bench);
     bench.server.served = Arc::default();
     let address = Ipv4Addr::new(127, 77, 0, 50);
-    bench.server.address_checked(address, &waiting, Some(Heard { address, by: None }));
+    bench.server.address_checked(
+        address,
+        &waiting,
+        Some(Heard { address, by: None, from: None, asks: false }),
+    );
     assert_eq!(bench.server.recorder.drops(), only(DropReason::NotServed));
 }
