@@ -9,6 +9,9 @@ use crate::lease::OFFER_MIN_HOLD;
 use crate::lease::book::{Binding, Holder, LeaseBook, OFFER_HOLD, State};
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Timestamp};
 
+/// Offers that are looked at for one that gives way, so that a DISCOVER costs the same in a pool of any size.
+const MAX_LOOKED_AT: usize = 128;
+
 /// The addresses of one subnet that clients without a reservation share.
 #[derive(Debug)]
 pub struct Pool {
@@ -232,7 +235,8 @@ impl LeaseBook {
 
     /// The address of the oldest offer in `subnet` that was never taken, which gives way to `who` now that no address is
     /// free. An offer younger than [`OFFER_MIN_HOLD`] gives way only to clients that the configuration names, that are
-    /// known here, or that were turned away before and ask again: made-up clients ask once.
+    /// known here, or that were turned away before and ask again: made-up clients ask once. Among young ones, the offers
+    /// to clients that came back themselves give way last.
     pub fn find_untaken(
         &self,
         subnet: usize,
@@ -240,11 +244,21 @@ impl LeaseBook {
         is_expected: bool,
         now: Timestamp,
     ) -> Option<Ipv4Addr> {
-        let (until, address) = *self.pools.get(subnet)?.untaken.first()?;
-        let is_old = until <= now.after(OFFER_HOLD.saturating_sub(OFFER_MIN_HOLD));
+        let untaken = &self.pools.get(subnet)?.untaken;
+        let (until, oldest) = *untaken.first()?;
+        if until <= now.after(OFFER_HOLD.saturating_sub(OFFER_MIN_HOLD)) {
+            return Some(oldest);
+        }
         let is_known = || self.of_client(subnet, who, now).is_some_and(|(_, binding)| binding.is_known(now));
-        let is_preferred = || is_expected || self.offers.comes_back(&who.client, now) || is_known();
-        (until > now && (is_old || is_preferred())).then_some(address)
+        if !is_expected && !self.offers.comes_back(&who.client, now) && !is_known() {
+            return None;
+        }
+        let asked_once = |address: &Ipv4Addr| {
+            let holder = self.bindings.get(address).map(|binding| &binding.holder);
+            holder.is_some_and(|holder| !self.offers.turned_away(&holder.client))
+        };
+        let mut oldest_few = untaken.iter().take(MAX_LOOKED_AT).map(|(_, address)| *address);
+        oldest_few.find(asked_once).or(Some(oldest))
     }
 
     /// Whether `who` was offered `address` not long ago, and the offer gave way to another client that has not taken it

@@ -2,6 +2,7 @@
 //! keep no other client out. Two short lists remember whose offer gave way and which clients were turned away.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -16,16 +17,19 @@ const RETURN_TIME: Duration = Duration::from_secs(30);
 const SAME_ATTEMPT: Duration = Duration::from_millis(500);
 /// Offers that gave way and are still remembered; at most half a megabyte. More than a wire of 65,536 clients needs.
 const MAX_GIVEN_WAY: usize = 4096;
-/// Clients that were turned away and are still remembered.
-const MAX_TURNED_AWAY: usize = 4096;
+/// Clients that were turned away and are still remembered, by a hash: a megabyte. Enough for 1000 made-up clients per
+/// second.
+const MAX_TURNED_AWAY: usize = 32_768;
 
 /// The two lists. Entries leave in the order in which they came, when their time is over or the list is full.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     now: Timestamp,
     given_way: VecDeque<GivenWay>,
-    turned_away: HashMap<ClientId, Timestamp>,
-    order: VecDeque<(Timestamp, ClientId)>,
+    turned_away: HashMap<u64, Timestamp>,
+    order: VecDeque<(Timestamp, u64)>,
+    // Random, so that clients cannot choose identifiers that collide.
+    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -66,20 +70,26 @@ impl Offers {
 
     /// Remembers that `client` was turned away at `at`.
     pub(super) fn turn_away(&mut self, client: &ClientId, at: Timestamp) {
-        if self.turned_away.contains_key(client) {
+        let client = self.hasher.hash_one(client);
+        if self.turned_away.contains_key(&client) {
             return;
         }
         if self.order.len() >= MAX_TURNED_AWAY {
             self.forget_first();
         }
-        self.turned_away.insert(client.clone(), at);
-        self.order.push_back((at, client.clone()));
+        self.turned_away.insert(client, at);
+        self.order.push_back((at, client));
     }
 
     /// Whether `client` was turned away a while ago and asks again.
     pub(super) fn comes_back(&self, client: &ClientId, now: Timestamp) -> bool {
-        let since = self.turned_away.get(client).map(|at| now.since(*at));
+        let since = self.turned_away.get(&self.hasher.hash_one(client)).map(|at| now.since(*at));
         since.is_some_and(|since| since >= SAME_ATTEMPT && since < RETURN_TIME)
+    }
+
+    /// Whether `client` was turned away not long ago.
+    pub(super) fn turned_away(&self, client: &ClientId) -> bool {
+        self.turned_away.contains_key(&self.hasher.hash_one(client))
     }
 
     fn forget_first(&mut self) {
@@ -105,14 +115,15 @@ mod tests {
         let mut offers = Offers::default();
         let at = Timestamp::from_seconds;
         let address = Ipv4Addr::new(10, 0, 0, 1);
-        for n in 0..10_000 {
+        let last = 99_999;
+        for n in 0..=last {
             offers.gave_way(address, holder(n), at(30));
             offers.turn_away(&holder(n).client, at(0));
         }
         assert_eq!((offers.given_way.len(), offers.turned_away.len()), (MAX_GIVEN_WAY, MAX_TURNED_AWAY));
-        assert!(offers.had(address, &holder(9999), at(29)) && !offers.had(address, &holder(0), at(29)));
-        assert!(!offers.had(address, &holder(9999), at(30)));
-        let last = holder(9999).client;
+        assert!(offers.had(address, &holder(last), at(29)) && !offers.had(address, &holder(0), at(29)));
+        assert!(!offers.had(address, &holder(last), at(30)));
+        let last = holder(last).client;
         assert!(!offers.comes_back(&last, at(0)), "a copy of the same message");
         assert!(offers.comes_back(&last, at(4)) && !offers.comes_back(&last, at(30)));
         offers.settle(at(30));
