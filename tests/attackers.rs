@@ -6,8 +6,11 @@
 mod lab;
 
 use std::fs::File;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,12 +65,28 @@ impl Raw {
 
     /// Sends a client's message to all, in a frame from `from`.
     fn send(&self, from: MacAddr, message: &Message) {
-        let (source, to) = (
-            SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
-            SocketAddrV4::new(Ipv4Addr::BROADCAST, 67),
-        );
+        let (source, to) =
+            (SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
         let frame = udp_frame(from, MacAddr([0xff; 6]), source, to, &message.encode()).unwrap();
         sendto(self.socket.as_raw_fd(), &frame, &self.link, MsgFlags::empty()).unwrap();
+    }
+
+    /// Answers every ARP probe (RFC 5227) from one hardware address, and in the message with another one each time.
+    fn answer_all_probes(&self, stop: &AtomicBool) {
+        self.socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut frame = [0; 2048];
+        while !stop.load(Ordering::Relaxed) {
+            let Ok(len) = (&self.socket).read(&mut frame) else { continue };
+            let is_probe = len >= 42 && frame[12..14] == [8, 6] && frame[28..32] == [0; 4];
+            if !is_probe || frame[6..12] == ATTACKER.0 {
+                continue;
+            }
+            let address: [u8; 4] = frame[38..42].try_into().unwrap();
+            let made_up = [6, 6, 6, 6, 6, address[3]];
+            let head = [&frame[6..12], &ATTACKER.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2]].concat();
+            let answer = [&head[..], &made_up, &address, &frame[6..12], &[0; 4]].concat();
+            sendto(self.socket.as_raw_fd(), &answer, &self.link, MsgFlags::empty()).unwrap();
+        }
     }
 }
 
@@ -229,8 +248,7 @@ fn s_04_a_machine_that_answers_for_every_address_keeps_no_client_out() {
     answer_for_all(&router);
     let squatter = site.network.host("52:54:00:77:00:99").unwrap();
     squatter.ip("addr add 192.168.77.54/24 dev eth0").unwrap();
-    let hosts: Vec<Namespace> =
-        (20..26).map(|n| site.network.host(&mac(n).to_string()).unwrap()).collect();
+    let hosts: Vec<Namespace> = (20..26).map(|n| site.network.host(&mac(n).to_string()).unwrap()).collect();
     let mut clients: Vec<Running> = hosts.iter().map(udhcpc).collect();
     for client in &mut clients {
         let got = client.wait_for(" obtained", LIMIT);
@@ -245,10 +263,69 @@ fn s_04_a_machine_that_answers_for_every_address_keeps_no_client_out() {
         let log = server_leases(&site);
         log.lines().filter(|line| line.contains("declined")).map(str::to_owned).collect::<Vec<_>>()
     };
-    until(
-        || quarantined().iter().all(|line| line.contains("192.168.77.54")),
-        "the addresses are free again",
+    until(|| quarantined().iter().all(|line| line.contains("192.168.77.54")), "the addresses are free again");
+}
+
+#[test]
+fn s_04_an_attacker_that_answers_with_another_mac_each_time_is_found_too() {
+    if !ready("attackers s_04_an_attacker_that_answers_with_another_mac", &[NETWORK, UDHCPC]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(&LAB.replace("CHECK", "500ms"));
+    let mut server = site.serve(&config);
+    let attacker = site.network.host(&ATTACKER.to_string()).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (raw, stopped) = (Raw::new(&attacker), Arc::clone(&stop));
+    let liar = thread::spawn(move || raw.answer_all_probes(&stopped));
+    let hosts: Vec<Namespace> = (20..24).map(|n| site.network.host(&mac(n).to_string()).unwrap()).collect();
+    let mut clients: Vec<Running> = hosts.iter().map(udhcpc).collect();
+    for client in &mut clients {
+        assert!(client.wait_for(" obtained", LIMIT), "{}\n{}", client.drain(), server.drain());
+    }
+    stop.store(true, Ordering::Relaxed);
+    liar.join().unwrap();
+    assert!(server.wait_for("proxy_arp(br0) 52:54:00:77:00:66 answers for ", LIMIT), "{}", server.drain());
+}
+
+#[test]
+fn s_14_a_flood_of_made_up_macs_keeps_no_new_client_out() {
+    if !ready("attackers s_14_a_flood_of_made_up_macs", &[NETWORK, UDHCPC]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(
+        "log: {level: warn}\ndhcp: {mode: server, subnets: [{network: 192.168.77.0/24, \
+         pool: 192.168.77.50-192.168.77.199}]}",
     );
+    let mut server = site.serve(&config);
+    let attacker = site.network.host(&ATTACKER.to_string()).unwrap();
+    let hosts: Vec<Namespace> = (20..24).map(|n| site.network.host(&mac(n).to_string()).unwrap()).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (raw, stopped) = (Raw::new(&attacker), Arc::clone(&stop));
+    let flood = thread::spawn(move || {
+        for n in 0u32.. {
+            let mut discover = Message::new(1);
+            discover.xid = n;
+            discover.chaddr[..6].copy_from_slice(&[[6, 0].as_slice(), &n.to_be_bytes()].concat());
+            discover.options.push(53, &[1]);
+            raw.send(ATTACKER, &discover);
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    // The pool is full of offers by then.
+    thread::sleep(Duration::from_secs(7));
+    let mut clients: Vec<Running> = hosts.iter().map(udhcpc).collect();
+    let began = Instant::now();
+    for client in &mut clients {
+        assert!(client.wait_for(" obtained", LIMIT), "{}\n{}", client.drain(), server.drain());
+    }
+    stop.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
 }
 
 /// What `lanboot leases` lists.

@@ -180,3 +180,65 @@ fn declines_to(server: u16) -> Vec<SockFilter> {
         SockFilter::new(RETURN, 0, 0, u32::MAX),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::udp_frame;
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn message(xid: u32, kind: MessageType) -> Message {
+        let mut message = Message::new(BOOTREQUEST);
+        message.xid = xid;
+        message.chaddr[..6].copy_from_slice(&CLIENT.0);
+        assert!(message.options.push(53, &[kind.number()]));
+        message
+    }
+
+    fn frame(from: MacAddr, message: &Message) -> Vec<u8> {
+        let (source, to) =
+            (SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
+        udp_frame(from, MacAddr([0xff; 6]), source, to, &message.encode()).unwrap()
+    }
+
+    #[test]
+    fn s_02_only_a_frame_from_the_client_itself_bears_out_a_decline() {
+        let senders = Senders::default();
+        let [forged, own, other] = [1, 2, 3].map(|xid| message(xid, MessageType::Decline));
+        assert_eq!(senders.is_from_client(7, &own), None, "frames are not seen there");
+        senders.sees(7, true);
+        let now = Instant::now();
+        senders.see(7, &frame(MacAddr([2, 0, 0, 0, 0, 9]), &forged), now);
+        senders.see(7, &frame(CLIENT, &own), now);
+        senders.see(7, &frame(CLIENT, &message(3, MessageType::Discover)), now);
+        assert_eq!(senders.is_from_client(7, &forged), Some(false));
+        assert_eq!(senders.is_from_client(7, &own), Some(true));
+        assert_eq!(senders.is_from_client(7, &other), Some(false), "a DISCOVER is no DECLINE");
+        assert_eq!(senders.is_from_client(8, &own), None);
+        for n in 0..100_000 {
+            senders.table().note((7, CLIENT, 1000 + n), now);
+        }
+        assert!(senders.table().seen.len() <= MAX_SEEN && senders.table().order.len() <= MAX_SEEN);
+        senders.table().note((7, CLIENT, 1), now + MEMORY);
+        assert_eq!(senders.table().seen.len(), 1, "the rest is forgotten");
+        senders.sees(7, false);
+        assert_eq!(senders.is_from_client(7, &own), None);
+    }
+
+    #[test]
+    fn s_02_a_message_that_the_filter_passes_over_is_no_decline() {
+        let plain = message(1, MessageType::Discover).encode();
+        // The type twice: both among the options, or the second in the field of the file name (option 52).
+        let mut twice = plain[..240].to_vec();
+        twice.extend_from_slice(&[53, 1, 1, 53, 1, 4, 255]);
+        let mut overloaded = plain[..240].to_vec();
+        overloaded.extend_from_slice(&[53, 1, 1, 52, 1, 1, 255]);
+        overloaded[108..112].copy_from_slice(&[53, 1, 4, 255]);
+        for bytes in [plain, twice, overloaded] {
+            let kind = Message::decode(&bytes).unwrap().message_type();
+            assert_ne!(kind, Some(Ok(MessageType::Decline)));
+        }
+    }
+}
