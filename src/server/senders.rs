@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use crate::server::socket::BATCH;
 use crate::types::MacAddr;
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::frame::udp_datagram;
+use crate::wire::option::code;
 
 /// Bytes of a frame that are read: more than Ethernet carries.
 const FRAME: usize = 2048;
@@ -37,24 +39,29 @@ struct Table {
     order: VecDeque<(Instant, Key)>,
 }
 
-/// Interface, client and transaction.
-type Key = (u32, MacAddr, u32);
+/// Interface, client and declined address. Not the transaction: a forged copy that came first must not hide the client's.
+type Key = (u32, MacAddr, Ipv4Addr);
 
 impl Senders {
-    /// Whether `message`, which came in on the interface number `index`, came from its client's hardware address. `None`
+    /// Whether the DECLINE `message`, which came in on the interface number `index`, came from its client's hardware address. `None`
     /// if that cannot be known: frames are not seen there, or its client has no Ethernet address.
     pub fn is_from_client(&self, index: u32, message: &Message) -> Option<bool> {
         let table = self.table();
         let mac = message.mac().filter(|_| table.seeing.contains(&index))?;
-        Some(table.seen.contains_key(&(index, mac, message.xid)))
+        let address = message.options.ip(code::REQUESTED_ADDRESS)?;
+        Some(table.seen.contains_key(&(index, mac, address)))
     }
 
     /// Notes the frame if it is a DECLINE from its client.
     fn see(&self, index: u32, frame: &[u8], now: Instant) {
         let Some(datagram) = udp_datagram(frame) else { return };
         let Ok(message) = Message::decode(datagram.payload) else { return };
-        if message.message_type() == Some(Ok(MessageType::Decline)) && message.mac() == Some(datagram.from) {
-            self.table().note((index, datagram.from, message.xid), now);
+        let is_decline = message.message_type() == Some(Ok(MessageType::Decline));
+        if is_decline
+            && message.mac() == Some(datagram.from)
+            && let Some(address) = message.options.ip(code::REQUESTED_ADDRESS)
+        {
+            self.table().note((index, datagram.from, address), now);
         }
     }
 
@@ -185,15 +192,15 @@ fn declines_to(server: u16) -> Vec<SockFilter> {
 mod tests {
     use super::*;
     use crate::wire::frame::udp_frame;
-    use std::net::{Ipv4Addr, SocketAddrV4};
+    use std::net::SocketAddrV4;
 
     const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
-    fn message(xid: u32, kind: MessageType) -> Message {
+    fn message(last: u8, kind: MessageType) -> Message {
         let mut message = Message::new(BOOTREQUEST);
-        message.xid = xid;
         message.chaddr[..6].copy_from_slice(&CLIENT.0);
         assert!(message.options.push(53, &[kind.number()]));
+        assert!(message.options.push(50, &[192, 168, 77, last]));
         message
     }
 
@@ -206,7 +213,7 @@ mod tests {
     #[test]
     fn s_02_only_a_frame_from_the_client_itself_bears_out_a_decline() {
         let senders = Senders::default();
-        let [forged, own, other] = [1, 2, 3].map(|xid| message(xid, MessageType::Decline));
+        let [forged, own, other] = [1, 2, 3].map(|last| message(last, MessageType::Decline));
         assert_eq!(senders.is_from_client(7, &own), None, "frames are not seen there");
         senders.sees(7, true);
         let now = Instant::now();
@@ -218,10 +225,10 @@ mod tests {
         assert_eq!(senders.is_from_client(7, &other), Some(false), "a DISCOVER is no DECLINE");
         assert_eq!(senders.is_from_client(8, &own), None);
         for n in 0..100_000 {
-            senders.table().note((7, CLIENT, 1000 + n), now);
+            senders.table().note((7, CLIENT, Ipv4Addr::from(n)), now);
         }
         assert!(senders.table().seen.len() <= MAX_SEEN && senders.table().order.len() <= MAX_SEEN);
-        senders.table().note((7, CLIENT, 1), now + MEMORY);
+        senders.table().note((7, CLIENT, Ipv4Addr::LOCALHOST), now + MEMORY);
         assert_eq!(senders.table().seen.len(), 1, "the rest is forgotten");
         senders.sees(7, false);
         assert_eq!(senders.is_from_client(7, &own), None);
