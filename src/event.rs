@@ -45,14 +45,23 @@ pub enum Event {
         /// Who held it.
         client: Client,
     },
-    /// A client found its address in use by somebody else.
+    /// A client found its address in use by another machine.
     Declined {
         /// The address, not offered again for a while.
         address: Ipv4Addr,
-        /// Who said so.
+        /// The client.
         client: Client,
+        /// The machine that answered there, if one did.
+        by: Option<MacAddr>,
     },
-    /// Before its first offer somebody was found to use an address.
+    /// One machine answers for addresses that no client has (proxy ARP): what it says is ignored from now on.
+    ProxyArp {
+        /// Its hardware address.
+        by: MacAddr,
+        /// The addresses.
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// Before its first offer another machine was found to use an address.
     Conflict {
         /// The address, not offered for a while.
         address: Ipv4Addr,
@@ -282,6 +291,7 @@ impl Event {
             | Event::Exhausted { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
+            | Event::ProxyArp { .. }
             | Event::Stranger { .. }
             | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }

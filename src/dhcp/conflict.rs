@@ -1,4 +1,5 @@
-//! Addresses that somebody else uses: a look before an address is given, and what becomes of one that is in use.
+//! Addresses that another machine uses: the check before an address is given, the check of a DECLINE, and the quarantine of
+//! an address that is in use.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -7,19 +8,20 @@ use crate::dhcp::decide::{Decision, hold, reserved_address};
 use crate::dhcp::request::Request;
 use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event};
-use crate::lease::{Binding, Lease, LeaseBook, State};
-use crate::types::{HardwareAddr, Timestamp};
+use crate::lease::{Binding, Lease, LeaseBook, OFFER_HOLD, State};
+use crate::types::{HardwareAddr, MacAddr, Timestamp};
 
-/// How long an address that somebody else was found to use is offered to nobody; twice as long each further time.
+/// Quarantine of an address: no client is offered it for this time. Twice as long each further time that another machine
+/// answers there.
 pub const QUARANTINE: Duration = Duration::from_secs(600);
-/// The longest that gets.
+/// Longest quarantine.
 pub const MAX_QUARANTINE: Duration = Duration::from_secs(86400);
-/// The part of a pool that can be out of use because others use it: one in this many addresses. More would be an attack,
-/// or a router that answers for every address (proxy ARP).
+/// The part of a pool that can be in quarantine: one in this many addresses, and one in any case (RFC 2131 section 4.3.3).
+/// More would be an attack.
 pub const DECLINED_SHARE: u64 = 5;
 
-/// What comes before the client gets `address`: a look whether somebody uses it already, unless that was done for its
-/// offer, the client had it leased last, or the configuration reserves it for the client.
+/// The check that comes before the client gets `address`. None where it was done for its offer, where the client had the
+/// address leased last, and where the configuration reserves it for the client.
 pub fn look_first(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -31,41 +33,135 @@ pub fn look_first(
     let is_seen_to = match own.map(|binding| (binding.state, binding.until > now)) {
         Some((State::Checking, true)) => return Some(Decision::silent(DropReason::Checking)),
         Some((State::Leased, _) | (State::Offered, true)) => true,
-        _ => reserved_address(request, settings) == Some(address),
+        _ => {
+            reserved_address(request, settings) == Some(address)
+                || book.had_offer(address, &request.holder, now)
+        }
     };
     (!is_seen_to && settings.conflict_check.is_some() && !request.arrival.loopback)
         .then(|| Decision::CheckAddress { address, hold: hold(request, address, State::Checking, now) })
 }
 
-/// Takes an address out of use for a while: only on the word of the client that it was given to, and never more than
-/// a part of the pool, or a hostile client could empty it.
-pub fn decline(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> Decision {
-    let holds = |b: &&Binding| {
-        b.holder.is(&request.holder) && matches!(b.state, State::Offered | State::Leased) && b.until > now
-    };
-    if book.binding(address).filter(holds).is_none() {
+/// The answers to a probe of an address that its client declined, and the origin of the DECLINE.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Evidence {
+    /// The machines that answered.
+    pub answer: Answer,
+    /// Whether the DECLINE was seen in a frame from its client's hardware address, where frames are seen.
+    pub from_client: Option<bool>,
+}
+
+/// The machines that answered a probe.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Answer {
+    /// None; or the address could not be probed.
+    #[default]
+    None,
+    /// The client itself, and no other.
+    Client,
+    /// A machine that is not the client.
+    Other(MacAddr),
+}
+
+/// Whether a DECLINE is worth a look: it names the client that has the address. On our own wire the address is probed
+/// first, whatever relay agent the message names. Behind a relay agent it is not: a ping does not say which machine
+/// answers.
+pub fn decline(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Decision {
+    if !holds(request, address, book, now) {
         return Decision::silent(DropReason::NotOwner);
     }
-    match quarantine(book, address, now) {
-        Some(lease) => {
-            Decision::Quiet { lease, event: Event::Declined { address, client: request.client() } }
+    let is_relayed = !request.message.giaddr.is_unspecified() && !is_on_wire(request, address, settings);
+    if request.arrival.loopback || is_relayed {
+        return declined(request, address, Evidence::default(), book, settings, now);
+    }
+    Decision::CheckDecline { address }
+}
+
+/// The effect of a DECLINE, once the address was probed. Any machine can send one in the name of any other, so it is
+/// believed as far as the network bears it out:
+///
+/// - one that did not come from its client's hardware address changes nothing;
+/// - where another machine answers, the address is in quarantine, longer each time;
+/// - where only the client itself answers, it changes nothing;
+/// - where none answers, a reserved address stays its machine's, and one from the pool is in quarantine for the shortest
+///   time (RFC 2131 section 4.3.3): the client saw what we cannot see, or it would ask for the same address forever.
+pub fn declined(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    evidence: Evidence,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Decision {
+    if request.holder.mac.is_some() && evidence.from_client == Some(false) {
+        return Decision::silent(DropReason::ForgedDecline);
+    }
+    if !holds(request, address, book, now) {
+        return Decision::silent(DropReason::NotOwner);
+    }
+    let (lease, by, avoided) = match evidence.answer {
+        Answer::Other(by) => (quarantine(book, address, now), Some(by), now.after(OFFER_HOLD)),
+        Answer::None if reserved_address(request, settings) != Some(address) => {
+            (out_of_use(book, address, QUARANTINE, now), None, now)
         }
-        // The client gets another one. Whether somebody uses it is seen before its next offer.
-        None => Decision::Silent { reason: DropReason::TooManyDeclined, change: book.avoid(address, now) },
+        _ => return Decision::silent(DropReason::DeclineUnfounded),
+    };
+    match lease {
+        Some(lease) => {
+            Decision::Quiet { lease, event: Event::Declined { address, client: request.client(), by } }
+        }
+        // The client gets another one. The address is checked again before its next offer.
+        None => {
+            Decision::Silent { reason: DropReason::TooManyDeclined, change: book.avoid(address, avoided) }
+        }
     }
 }
 
-/// The lease that keeps `address` from everyone for a while, because somebody else than its holder was found to use it.
-/// `None` if it has no holder, or if too much of its pool is out of use already.
+/// Whether `address` is of the wire that the message came in on.
+fn is_on_wire(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> bool {
+    let network_of = |address: Ipv4Addr| settings.subnets.iter().position(|s| s.network.contains(address));
+    let wires = request.arrival.addresses.iter().filter_map(|own| network_of(*own));
+    let declined = network_of(address);
+    wires.flat_map(|first| settings.wire_of(first)).any(|subnet| Some(subnet) == declined)
+}
+
+fn holds(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
+    let is_held = |b: &Binding| {
+        b.holder.is(&request.holder) && matches!(b.state, State::Offered | State::Leased) && b.until > now
+    };
+    book.binding(address).is_some_and(is_held)
+}
+
+/// The lease that keeps `address` from all clients for a while, because another machine answered there. Each time
+/// ([`LeaseBook::strike`]) it is twice as long. `None` if the address has no holder, or if too much of its pool is in
+/// quarantine already.
 pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
+    let strikes = u32::from(book.binding(address)?.strikes);
+    let factor = 1u32.checked_shl(strikes).unwrap_or(u32::MAX);
+    out_of_use(book, address, QUARANTINE.saturating_mul(factor).min(MAX_QUARANTINE), now)
+}
+
+fn out_of_use(book: &LeaseBook, address: Ipv4Addr, time: Duration, now: Timestamp) -> Option<Lease> {
     let binding = book.binding(address)?;
     let subnet = book.pool_of(address)?;
-    let declined = book.declined(subnet, now) as u64;
-    if (declined + 1) * DECLINED_SHARE > book.pool_size(subnet) {
+    let most = (book.pool_size(subnet) / DECLINED_SHARE).max(1);
+    if book.declined(subnet, now) as u64 >= most {
         return None;
     }
-    let factor = 1u32.checked_shl(u32::from(binding.strikes)).unwrap_or(u32::MAX);
-    let until = now.after(QUARANTINE.saturating_mul(factor).min(MAX_QUARANTINE)).rounded_up();
     let hardware = binding.holder.mac.map(HardwareAddr::from).unwrap_or_default();
-    Some(Lease { address, holder: binding.holder.clone(), hardware, state: State::Declined, until })
+    let (holder, until) = (binding.holder.clone(), now.after(time).rounded_up());
+    Some(Lease { address, holder, hardware, state: State::Declined, until })
+}
+
+/// The lease that ends the quarantine of `address` before its time, if it is in one.
+pub fn end_of_quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
+    let binding = book.binding(address).filter(|b| b.state == State::Declined && b.until > now)?;
+    let hardware = binding.holder.mac.map(HardwareAddr::from).unwrap_or_default();
+    Some(Lease { address, holder: binding.holder.clone(), hardware, state: State::Released, until: now })
 }

@@ -44,6 +44,12 @@ pub enum Decision {
         /// The change to the book.
         hold: LeaseChange,
     },
+    /// The client declines the address: find out whether another machine uses it; then ask
+    /// [`declined`](crate::dhcp::conflict::declined).
+    CheckDecline {
+        /// The address.
+        address: Ipv4Addr,
+    },
     /// Store this; there is nothing to say to the client.
     Quiet {
         /// The lease as it is now: released or declined.
@@ -84,7 +90,7 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         Ask::InitReboot { address } | Ask::Extend { address, .. } => {
             keep(request, address, book, settings, now)
         }
-        Ask::Decline { address, .. } => decline(request, address, book, now),
+        Ask::Decline { address, .. } => decline(request, address, book, settings, now),
         Ask::Release { address, .. } => release(request, address, book, now),
         Ask::Inform => inform(request, settings),
         Ask::Bootp => bootp::decide(request, book, settings, now),
@@ -101,7 +107,7 @@ fn discover(
     let who = &request.holder;
     let reserved = own_reservation(request, book, settings, now);
     let found = reserved.or_else(|| shared::find_address(request, requested, book, settings, now));
-    let Some(address) = found else { return Decision::silent(DropReason::PoolExhausted) };
+    let Some(address) = found else { return turn_away(request, now) };
     let own = book.binding(address).filter(|binding| binding.holder.is(who));
     let leased = own.filter(|binding| binding.state == State::Leased && binding.until > now);
     if request.beside && reserved.is_none() && leased.is_none() {
@@ -111,18 +117,30 @@ fn discover(
         return first;
     }
     let lease = lease_time(request, address, settings);
+    let boot_hold = now.after(request.subnet_of(address, settings).boot_lease.unwrap_or(BOOT_HOLD));
     let change = match leased {
+        // It has taken the address with this offer. Made-up clients of this kind must not fill the pool.
+        _ if plan::takes_the_offer(&request.identity) && !is_crowded(book, address) => {
+            let until = leased.map_or(boot_hold, |leased| leased.until.max(boot_hold));
+            let holder = request.holder.clone();
+            Some(LeaseChange::Hold { address, holder, state: State::Leased, until })
+        }
         // It is held for the client anyway.
         Some(leased) if leased.until >= now.after(OFFER_HOLD) => None,
         Some(_) => Some(hold(request, address, State::Leased, now)),
-        None if plan::takes_the_offer(&request.identity) => {
-            let until = now.after(request.subnet_of(address, settings).boot_lease.unwrap_or(BOOT_HOLD));
-            let holder = request.holder.clone();
-            Some(LeaseChange::Hold { address, holder, state: State::Offered, until })
-        }
         None => Some(hold(request, address, State::Offered, now)),
     };
     answer(request, settings, Reply::Offer(address, lease), change)
+}
+
+fn is_crowded(book: &LeaseBook, address: Ipv4Addr) -> bool {
+    book.pool_of(address).is_some_and(|subnet| book.is_crowded(subnet, address))
+}
+
+/// No address is free for the client. It is preferred when it asks again.
+fn turn_away(request: &Request<'_>, now: Timestamp) -> Decision {
+    let change = Some(LeaseChange::TurnAway { client: request.holder.client.clone(), at: now });
+    Decision::Silent { reason: DropReason::PoolExhausted, change }
 }
 
 /// Keeps `address` for the client for a while, in memory.
@@ -215,7 +233,7 @@ fn may_have(
                 && (request.machine.is_some() || book.admits(address, who, now))
         }
     };
-    entitled && book.is_free_for(address, who, now)
+    entitled && (book.is_free_for(address, who, now) || book.had_offer(address, who, now))
 }
 
 /// The address reserved for the client, unless somebody else has it.

@@ -11,6 +11,7 @@ pub mod heard;
 pub mod loops;
 pub mod mode;
 pub mod proxy;
+pub mod proxy_arp;
 pub mod reply;
 pub mod request;
 pub mod room;

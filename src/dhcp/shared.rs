@@ -8,7 +8,8 @@ use crate::lease::{Binding, LeaseBook};
 use crate::types::Timestamp;
 
 /// The address for the client, if there is one on its wire: its own in any of the subnets, then the one that it asks
-/// for, then a free one of its first subnet, then of the others in the order of the file.
+/// for, then a free one of its first subnet, then of the others in the order of the file, then that of an offer that was
+/// never taken.
 pub fn find_address(
     request: &Request<'_>,
     requested: Option<Ipv4Addr>,
@@ -18,8 +19,9 @@ pub fn find_address(
 ) -> Option<Ipv4Addr> {
     let who = &request.holder;
     let find = |subnet| book.find_address(subnet, who, requested, request.machine.is_some(), now);
+    let untaken = |subnet| book.find_untaken(subnet, who, request.machine.is_some(), now);
     if !settings.is_shared(request.subnet) {
-        return find(request.subnet);
+        return find(request.subnet).or_else(|| untaken(request.subnet));
     }
     let usable = |subnet, address| book.may_use(subnet, address, who, now);
     let rank = |subnet: &usize| match book.of_client(*subnet, who, now) {
@@ -30,7 +32,7 @@ pub fn find_address(
     let mut subnets: Vec<usize> = settings.wire_of(request.subnet).collect();
     // Stable: of equals, the order is that of the wire.
     subnets.sort_by_cached_key(rank);
-    subnets.into_iter().find_map(find)
+    subnets.into_iter().find_map(find).or_else(|| settings.wire_of(request.subnet).find_map(untaken))
 }
 
 /// The address that the client has or last had on its wire, and what is known of it. One that it still holds goes

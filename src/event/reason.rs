@@ -85,6 +85,10 @@ named! {
         BesideServer = "beside_server",
         /// DECLINE beyond a fifth of the pool.
         TooManyDeclined = "too_many_declined",
+        /// DECLINE that did not come from the hardware address that it names as its client's.
+        ForgedDecline = "forged_decline",
+        /// DECLINE of an address where the client itself still answers, or of a reserved one where no machine answers.
+        DeclineUnfounded = "decline_unfounded",
         /// Plain BOOTP, and the configuration does not answer it, or not this client.
         BootpRefused = "bootp_refused",
         /// It does not boot from the network, and on this interface another server gives the addresses.

@@ -5,8 +5,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::lease::AddressSet;
-use crate::lease::book::{Binding, Holder, LeaseBook, State};
+use crate::lease::OFFER_MIN_HOLD;
+use crate::lease::book::{Binding, Holder, LeaseBook, OFFER_HOLD, State};
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Timestamp};
+
+/// Offers that are looked at for one that gives way, so that a DISCOVER costs the same in a pool of any size.
+const MAX_LOOKED_AT: usize = 128;
 
 /// The addresses of one subnet that clients without a reservation share.
 #[derive(Debug)]
@@ -28,6 +32,9 @@ pub struct Pool {
     ended: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Those of `active` that are held for an offer.
     offered: AddressSet,
+    /// Offers to clients that never had a lease and that the configuration does not name, by the moment they end: the
+    /// first is the oldest.
+    untaken: BTreeSet<(Timestamp, Ipv4Addr)>,
     declined: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// Where the search for an address without a binding begins: range and offset in it.
     next_unused: (usize, u32),
@@ -60,6 +67,7 @@ impl Pool {
             active: BTreeSet::new(),
             ended: BTreeSet::new(),
             offered: AddressSet::default(),
+            untaken: BTreeSet::new(),
             declined: BTreeSet::new(),
             next_unused: (0, 0),
         };
@@ -106,6 +114,8 @@ impl Pool {
             }
             if binding.holder.mac.is_some_and(|mac| self.expected.macs.contains(&mac)) {
                 self.arrived.insert(address);
+            } else if binding.state == State::Offered && !binding.leased {
+                self.untaken.insert((binding.until, address));
             }
         }
         if binding.state == State::Declined {
@@ -117,6 +127,7 @@ impl Pool {
         self.active.remove(&(binding.until, address));
         self.ended.remove(&(binding.until, address));
         self.offered.remove(&address);
+        self.untaken.remove(&(binding.until, address));
         self.arrived.remove(&address);
         self.declined.remove(&(binding.until, address));
     }
@@ -126,6 +137,7 @@ impl Pool {
         while let Some((until, address)) = self.active.first().copied().filter(|(until, _)| *until <= now) {
             self.active.remove(&(until, address));
             self.offered.remove(&address);
+            self.untaken.remove(&(until, address));
             self.arrived.remove(&address);
             self.ended.insert((until, address));
         }
@@ -221,12 +233,57 @@ impl LeaseBook {
             .or_else(|| pool.least_recently_used(now))
     }
 
+    /// The address of the oldest offer in `subnet` that was never taken, which gives way to `who` now that no address is
+    /// free. An offer younger than [`OFFER_MIN_HOLD`] gives way only to clients that the configuration names, that are
+    /// known here, or that were turned away before and ask again: made-up clients ask once. Among young ones, the offers
+    /// to clients that came back themselves give way last.
+    pub fn find_untaken(
+        &self,
+        subnet: usize,
+        who: &Holder,
+        is_expected: bool,
+        now: Timestamp,
+    ) -> Option<Ipv4Addr> {
+        let untaken = &self.pools.get(subnet)?.untaken;
+        let (until, oldest) = *untaken.first()?;
+        if until <= now.after(OFFER_HOLD.saturating_sub(OFFER_MIN_HOLD)) {
+            return Some(oldest);
+        }
+        let is_known = || self.of_client(subnet, who, now).is_some_and(|(_, binding)| binding.is_known(now));
+        if !is_expected && !self.offers.comes_back(&who.client, now) && !is_known() {
+            return None;
+        }
+        let asked_once = |address: &Ipv4Addr| {
+            let holder = self.bindings.get(address).map(|binding| &binding.holder);
+            holder.is_some_and(|holder| !self.offers.turned_away(&holder.client))
+        };
+        let mut oldest_few = untaken.iter().take(MAX_LOOKED_AT).map(|(_, address)| *address);
+        oldest_few.find(asked_once).or(Some(oldest))
+    }
+
+    /// Whether `who` was offered `address` not long ago, and the offer gave way to another client that has not taken it
+    /// either: the first of the two that asks for it gets it.
+    pub fn had_offer(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
+        let binding = self.bindings.get(&address);
+        binding.is_some_and(|b| b.state == State::Offered && !b.leased) && self.offers.had(address, who, now)
+    }
+
+    /// Whether less than a quarter of the pool of `subnet` is free, apart from `address`: then no client keeps an address
+    /// for long that it only was offered.
+    pub fn is_crowded(&self, subnet: usize, address: Ipv4Addr) -> bool {
+        let Some(pool) = self.pools.get(subnet) else { return false };
+        let own = self.bindings.get(&address).is_some_and(|b| pool.active.contains(&(b.until, address)));
+        let taken = pool.active.len().saturating_sub(usize::from(own)) as u64;
+        taken.saturating_mul(4) > pool.size.saturating_mul(3)
+    }
+
     /// Whether `who`, whom the configuration does not name, may get `address` as far as strangers are concerned: it has or
     /// had one there, or has an offer, or there is room for strangers.
     pub fn admits(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         let Some(subnet) = self.pool_of(address) else { return false };
         let held = self.bindings.get(&address).filter(|binding| binding.holder.is(who));
         held.is_some_and(|binding| binding.is_known(now))
+            || self.had_offer(address, who, now)
             || self.of_client(subnet, who, now).is_some_and(|(_, binding)| binding.is_known(now))
             || self.pools[subnet].has_room_for_strangers()
     }
@@ -249,6 +306,7 @@ impl LeaseBook {
     /// Notes what has ended by `now`. Call it before a batch of decisions.
     pub fn settle(&mut self, now: Timestamp) {
         self.pools.iter_mut().for_each(|pool| pool.settle(now));
+        self.offers.settle(now);
     }
 
     /// Moves the search for addresses without a binding past those that have one, so that it stays short.

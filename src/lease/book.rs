@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::lease::AddressMap;
 use crate::lease::allocate::Pool;
 use crate::lease::index::ClientIndex;
+use crate::lease::offers::Offers;
 use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 
 /// All bindings, by address and by client.
@@ -21,6 +22,7 @@ pub struct LeaseBook {
     clients: ClientIndex,
     /// By MAC, those bindings whose client has another identifier than its MAC.
     machines: HashMap<(usize, MacAddr), Ipv4Addr>,
+    pub(super) offers: Offers,
 }
 
 /// Who wants or has an address.
@@ -62,7 +64,7 @@ pub struct Binding {
     pub until: Timestamp,
     /// Whether the holder has or had a lease of it, which is more than an offer.
     pub leased: bool,
-    /// How many times in a row somebody else was found to use it.
+    /// How many times in a row another machine answered at it.
     pub strikes: u8,
     /// The end that is on stable storage, if the lease is there at all. Nothing later may be promised before a commit.
     pub stored: Option<Timestamp>,
@@ -141,8 +143,8 @@ pub enum LeaseChange {
         address: Ipv4Addr,
         /// For whom.
         holder: Holder,
-        /// Checking, offered or, to be avoided, declined; or leased, for an offer of its own lease to the client, when
-        /// that ends sooner.
+        /// Checking, offered or, to be avoided, declined. Leased for an offer of its own lease to the client, when that
+        /// ends sooner, and for a client that takes an offer without a REQUEST.
         state: State,
         /// Until when.
         until: Timestamp,
@@ -153,6 +155,13 @@ pub enum LeaseChange {
         address: Ipv4Addr,
         /// For whom it was held.
         holder: Holder,
+    },
+    /// Remember that a client found no free address, so that it is preferred when it asks again; in memory only.
+    TurnAway {
+        /// The client.
+        client: ClientId,
+        /// The time at which it asked.
+        at: Timestamp,
     },
     /// Grant, extend, give back or decline a lease. Must be on stable storage before the client is told.
     Store(Lease),
@@ -244,6 +253,10 @@ impl LeaseBook {
         match change {
             LeaseChange::Hold { address, holder, state, until } => {
                 let old = self.bindings.get(address);
+                let untaken = old.filter(|b| b.state == State::Offered && !b.leased && !b.holder.is(holder));
+                if let Some(offer) = untaken {
+                    self.offers.gave_way(*address, offer.holder.clone(), offer.until);
+                }
                 let (strikes, pending) = old.map_or((0, 0), |b| (b.strikes, b.pending));
                 let stored = old.filter(|_| *state == State::Leased).and_then(|b| b.stored);
                 let (holder, state, until) = (holder.clone(), *state, *until);
@@ -258,7 +271,15 @@ impl LeaseBook {
                     self.put(*address, binding);
                 }
             }
+            LeaseChange::TurnAway { client, at } => self.offers.turn_away(client, *at),
             LeaseChange::Store(lease) => self.apply_lease(lease),
+        }
+    }
+
+    /// Counts that another machine than its holder answered at `address`: its next quarantine is twice as long.
+    pub fn strike(&mut self, address: Ipv4Addr) {
+        if let Some(binding) = self.bindings.get_mut(&address) {
+            binding.strikes = binding.strikes.saturating_add(1);
         }
     }
 
@@ -267,7 +288,8 @@ impl LeaseBook {
         let own = old.filter(|b| b.holder.is(&lease.holder));
         let strikes = old.map_or(0, |b| b.strikes);
         let strikes = match lease.state {
-            State::Declined => strikes.saturating_add(1),
+            // A quarantine that is ended before its time was an error.
+            State::Released if old.is_some_and(|b| b.state == State::Declined) => 0,
             // A client that comes back to extend its lease has had the address for itself.
             State::Leased if own.is_some_and(|b| b.state == State::Leased) => 0,
             _ => strikes,
@@ -480,6 +502,8 @@ mod tests {
         let declined = |until| LeaseChange::Store(Lease { state: State::Declined, ..lease(1, until) });
         for (i, until) in [100, 200, 300].into_iter().enumerate() {
             book.apply(&declined(until));
+            assert_eq!(usize::from(book.binding(A).unwrap().strikes), i, "the word of a client is no strike");
+            book.strike(A);
             assert_eq!(usize::from(book.binding(A).unwrap().strikes), i + 1);
             book.apply(&offer(2, Timestamp::from_seconds(until + 1)));
             book.apply(&LeaseChange::Store(lease(2, until + 1)));

@@ -1,6 +1,7 @@
-//! The addresses that are being checked, and the messages that wait for it.
+//! The addresses that are being checked, and the messages that wait for it: before an address is given, and before a
+//! DECLINE takes effect.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -10,9 +11,16 @@ use tokio::time::Instant;
 use crate::server::ping::{Heard, Prober};
 use crate::server::served::Now;
 use crate::server::socket::Envelope;
+use crate::types::MacAddr;
 
 /// Addresses that may be under check at once. A DISCOVER beyond that is dropped; its client asks again.
 pub const MAX_CHECKS: usize = 1024;
+/// DECLINEs that may be under check at once. They have their own places, so that a flood of them keeps no client from an
+/// address. More than this at one moment would be an attack.
+pub const MAX_DECLINES: usize = 64;
+/// Duration of the check of a DECLINE. In this time a machine answers ARP, and the frame that brought the DECLINE is seen
+/// by the packet socket, which may be later than the UDP socket.
+pub const DECLINE_CHECK: Duration = Duration::from_millis(500);
 
 /// A message that is decided on again when its address is known to be free or not.
 #[derive(Debug)]
@@ -23,35 +31,69 @@ pub struct Waiting {
     pub envelope: Envelope,
 }
 
-/// Finds out whether somebody uses an address. The default one never asks.
-#[derive(Debug, Default)]
-pub struct Checker(Option<Asking>);
-
+/// A DECLINE that is being checked.
 #[derive(Debug)]
-struct Asking {
-    checks: Checks,
-    prober: Prober,
-    heard: Receiver<Heard>,
+pub struct Declining {
+    /// The DECLINE.
+    pub waiting: Waiting,
+    /// Whether the client itself answers at the address.
+    pub client_answers: bool,
+    /// The answer of another machine, the first one. The check goes on: the DECLINE's own frame may not have been seen yet.
+    pub other: Option<Heard>,
+    /// The next message of the client, if one came meanwhile: its answer depends on this check.
+    pub next: Option<Waiting>,
 }
 
-/// What became of the wish to check an address.
+/// Finds out whether a machine uses an address. The default one never asks.
+#[derive(Debug)]
+pub struct Checker {
+    prober: Option<(Prober, Receiver<Heard>)>,
+    /// `None`: addresses are not checked before they are given.
+    offers: Option<Checks<Waiting>>,
+    declines: Checks<Declining>,
+    /// Machines whose ARP requests are of interest although the address that they send from is not being checked.
+    watched: HashSet<MacAddr>,
+}
+
+/// The outcome of the wish to check an address.
 #[derive(Debug)]
 pub enum Begun {
     /// The network was asked; the outcome follows.
     Asked,
     /// Too many checks are under way.
     TooMany,
-    /// Nobody can be asked, or not now and the client should not wait: the address counts as free.
+    /// The network cannot be asked, or not now and the client should not wait: the address counts as free.
     CannotAsk(Waiting),
 }
 
+/// News of the checks.
+#[derive(Debug)]
+pub enum Outcome {
+    /// No machine was found at the address in time.
+    Free(Ipv4Addr, Waiting),
+    /// The time for checking a DECLINE is over.
+    Declined(Declining),
+    /// A machine uses an address that is being checked, or a watched machine sends from an address.
+    Heard(Heard),
+}
+
+impl Default for Checker {
+    fn default() -> Checker {
+        let declines = Checks::new(DECLINE_CHECK, MAX_DECLINES);
+        Checker { prober: None, offers: None, declines, watched: HashSet::new() }
+    }
+}
+
 impl Checker {
-    /// One that waits `time` for an answer on what is `served`, or never asks if that is `None`. The text says what it
-    /// cannot ask, and why.
+    /// One that waits `time` for an answer on what is `served` before an address is given, or gives it unchecked if that
+    /// is `None`. DECLINEs are checked in any case. The text says what it cannot ask, and why.
     pub fn start(time: Option<Duration>, served: Now) -> (Checker, Option<String>) {
-        let Some(time) = time else { return (Checker::default(), None) };
         let (prober, heard, refused) = Prober::start(served);
-        (Checker(Some(Asking { checks: Checks::new(time), prober, heard })), refused)
+        let offers = time.map(|time| Checks::new(time, MAX_CHECKS));
+        (
+            Checker { prober: Some((prober, heard)), offers, ..Checker::default() },
+            refused.filter(|_| time.is_some()),
+        )
     }
 
     /// Asks who uses `address`, on the wire of interface `on_wire` or behind a router. `is_expected`: the configuration
@@ -63,26 +105,95 @@ impl Checker {
         waiting: Waiting,
         is_expected: bool,
     ) -> Begun {
-        let Some(asking) = &mut self.0 else { return Begun::CannotAsk(waiting) };
-        if !asking.checks.has_room() {
+        let (Some(checks), Some((prober, _))) = (&mut self.offers, &self.prober) else {
+            return Begun::CannotAsk(waiting);
+        };
+        if !checks.has_room() {
             return if is_expected { Begun::CannotAsk(waiting) } else { Begun::TooMany };
         }
-        if !asking.prober.ask(address, on_wire) {
+        if !prober.ask(address, on_wire) {
             return Begun::CannotAsk(waiting);
         }
-        asking.checks.begin(address, waiting);
+        checks.begin(address, waiting);
         Begun::Asked
     }
 
-    /// The next address that turns out to be used, and by whom, or to be free.
-    pub async fn outcome(&mut self) -> (Ipv4Addr, Waiting, Option<Heard>) {
-        let Some(asking) = &mut self.0 else { return std::future::pending().await };
+    /// Begins to check the DECLINE of `address` that came in on interface `on_wire`. False if it is being checked already,
+    /// or too many others are.
+    pub fn begin_decline(&mut self, address: Ipv4Addr, on_wire: u32, waiting: Waiting) -> bool {
+        if self.declines.has(address) || !self.declines.has_room() {
+            return false;
+        }
+        if let Some((prober, _)) = &self.prober {
+            prober.ask_wire(address, on_wire);
+        }
+        self.declines.begin(address, Declining { waiting, client_answers: false, other: None, next: None });
+        true
+    }
+
+    /// Whether any DECLINE is being checked.
+    pub fn has_declines(&self) -> bool {
+        !self.declines.waiting.is_empty()
+    }
+
+    /// Whether a DECLINE of `address` is being checked.
+    pub fn is_declining(&self, address: Ipv4Addr) -> bool {
+        self.declines.has(address)
+    }
+
+    /// The client's `next` message is decided on after its DECLINE of `address`; the last one of several. Returns the one
+    /// that it replaces, or itself if no DECLINE is being checked.
+    pub fn after_decline(&mut self, address: Ipv4Addr, next: Waiting) -> Option<Waiting> {
+        match self.declines.get_mut(address) {
+            Some(declining) => declining.next.replace(next),
+            None => Some(next),
+        }
+    }
+
+    /// A machine answers at the address of `heard`: the client itself or another one. If a DECLINE of it is being checked,
+    /// that is noted.
+    pub fn note_answer(&mut self, heard: Heard, is_client: bool) {
+        if let Some(declining) = self.declines.get_mut(heard.address) {
+            if is_client {
+                declining.client_answers = true;
+            } else {
+                declining.other = declining.other.or(Some(heard));
+            }
+        }
+    }
+
+    /// Ends the check of `address` before its offer: the message that waits for it.
+    pub fn take(&mut self, address: Ipv4Addr) -> Option<Waiting> {
+        self.offers.as_mut()?.take(address)
+    }
+
+    /// Ends the check of the DECLINE of `address`.
+    pub fn take_decline(&mut self, address: Ipv4Addr) -> Option<Declining> {
+        self.declines.take(address)
+    }
+
+    /// Whether `address` is being checked, for any reason.
+    pub fn is_checked(&self, address: Ipv4Addr) -> bool {
+        self.declines.has(address) || self.offers.as_ref().is_some_and(|offers| offers.has(address))
+    }
+
+    /// From now on, `mac` and no other machines than those for which `keep` is true are watched.
+    pub fn watch(&mut self, mac: MacAddr, keep: impl Fn(MacAddr) -> bool) {
+        self.watched.retain(|mac| keep(*mac));
+        self.watched.insert(mac);
+    }
+
+    /// The next outcome.
+    pub async fn outcome(&mut self) -> Outcome {
         loop {
+            let offers = self.offers.as_mut();
             tokio::select! {
-                (address, waiting) = asking.checks.free() => return (address, waiting, None),
-                Some(heard) = asking.heard.recv() => {
-                    if let Some(waiting) = asking.checks.used(heard.address) {
-                        return (heard.address, waiting, Some(heard));
+                (address, waiting) = ended(offers) => return Outcome::Free(address, waiting),
+                (_, declining) = self.declines.ended() => return Outcome::Declined(declining),
+                Some(heard) = next(self.prober.as_mut()) => {
+                    let is_watched = heard.asks && heard.from.is_some_and(|mac| self.watched.contains(&mac));
+                    if is_watched || self.is_checked(heard.address) {
+                        return Outcome::Heard(heard);
                     }
                 }
             }
@@ -90,45 +201,73 @@ impl Checker {
     }
 }
 
-/// Checks under way. All take the same time, so they end in the order in which they began.
+async fn ended(checks: Option<&mut Checks<Waiting>>) -> (Ipv4Addr, Waiting) {
+    match checks {
+        Some(checks) => checks.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(prober: Option<&mut (Prober, Receiver<Heard>)>) -> Option<Heard> {
+    match prober {
+        Some((_, heard)) => heard.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Checks under way, one for an address. All take the same time, so they end in the order in which they began.
 #[derive(Debug)]
-struct Checks {
+struct Checks<T> {
     time: Duration,
-    waiting: HashMap<Ipv4Addr, Waiting>,
+    limit: usize,
+    waiting: HashMap<Ipv4Addr, (Instant, T)>,
+    /// Also those that were taken before their time: they keep their place until then.
     ends: VecDeque<(Instant, Ipv4Addr)>,
 }
 
-impl Checks {
-    /// No checks; each will take `time`.
-    fn new(time: Duration) -> Checks {
-        Checks { time, waiting: HashMap::new(), ends: VecDeque::new() }
+impl<T> Checks<T> {
+    /// No checks; each will take `time`, and there are `limit` at most.
+    fn new(time: Duration, limit: usize) -> Checks<T> {
+        Checks { time, limit, waiting: HashMap::new(), ends: VecDeque::new() }
     }
 
     /// Whether there is room for one more.
     fn has_room(&self) -> bool {
-        self.ends.len() < MAX_CHECKS
+        self.ends.len() < self.limit
     }
 
-    /// `address` is being checked for the sender of `waiting` from now on.
-    fn begin(&mut self, address: Ipv4Addr, waiting: Waiting) {
-        self.waiting.insert(address, waiting);
-        self.ends.push_back((Instant::now() + self.time, address));
+    fn has(&self, address: Ipv4Addr) -> bool {
+        self.waiting.contains_key(&address)
     }
 
-    /// Somebody uses `address`: the message that waits for it, if one does.
-    fn used(&mut self, address: Ipv4Addr) -> Option<Waiting> {
-        self.waiting.remove(&address)
+    fn get_mut(&mut self, address: Ipv4Addr) -> Option<&mut T> {
+        self.waiting.get_mut(&address).map(|(_, waiting)| waiting)
     }
 
-    /// Completes when the next check ends without anybody having been heard.
-    async fn free(&mut self) -> (Ipv4Addr, Waiting) {
+    /// `address` is being checked for `waiting` from now on.
+    fn begin(&mut self, address: Ipv4Addr, waiting: T) {
+        let end = Instant::now() + self.time;
+        self.waiting.insert(address, (end, waiting));
+        self.ends.push_back((end, address));
+    }
+
+    /// Ends the check of `address` now.
+    fn take(&mut self, address: Ipv4Addr) -> Option<T> {
+        self.waiting.remove(&address).map(|(_, waiting)| waiting)
+    }
+
+    /// Completes when the time of the next check is over.
+    async fn ended(&mut self) -> (Ipv4Addr, T) {
         loop {
             let Some((end, address)) = self.ends.front().copied() else {
                 return std::future::pending().await;
             };
             tokio::time::sleep_until(end).await;
             self.ends.pop_front();
-            if let Some(waiting) = self.waiting.remove(&address) {
+            // The address may be under check again since, until a later time.
+            if self.waiting.get(&address).is_some_and(|(its_end, _)| *its_end == end)
+                && let Some(waiting) = self.take(address)
+            {
                 return (address, waiting);
             }
         }
@@ -149,17 +288,46 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn checks_end_in_order_and_those_that_heard_somebody_do_not() {
-        let mut checks = Checks::new(Duration::from_millis(500));
+        let mut checks = Checks::new(Duration::from_millis(500), MAX_CHECKS);
         let ip = |n| Ipv4Addr::new(10, 0, 0, n);
         let began = Instant::now();
         for n in 1..=3 {
             checks.begin(ip(n), waiting(n));
         }
-        assert_eq!(checks.used(ip(2)).map(|waiting| waiting.bytes), Some(vec![2]));
-        assert!(checks.used(ip(2)).is_none() && checks.used(ip(9)).is_none());
-        assert_eq!(checks.free().await.0, ip(1));
-        assert_eq!(checks.free().await.0, ip(3));
+        assert_eq!(checks.take(ip(2)).map(|waiting| waiting.bytes), Some(vec![2]));
+        assert!(checks.take(ip(2)).is_none() && checks.take(ip(9)).is_none());
+        assert_eq!(checks.ended().await.0, ip(1));
+        assert_eq!(checks.ended().await.0, ip(3));
         assert_eq!(began.elapsed(), Duration::from_millis(500));
-        assert!(tokio::time::timeout(Duration::from_secs(60), checks.free()).await.is_err(), "none is left");
+        assert!(tokio::time::timeout(Duration::from_secs(60), checks.ended()).await.is_err(), "none is left");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_begins_again_takes_its_whole_time() {
+        let mut checks = Checks::new(Duration::from_millis(500), MAX_CHECKS);
+        let address = Ipv4Addr::new(10, 0, 0, 1);
+        let began = Instant::now();
+        checks.begin(address, 1);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(checks.take(address), Some(1));
+        checks.begin(address, 2);
+        assert_eq!(checks.ended().await, (address, 2));
+        assert_eq!(began.elapsed(), Duration::from_millis(800));
+    }
+
+    #[test]
+    fn s_02_declines_are_bounded_and_take_no_place_of_other_checks() {
+        let mut checker =
+            Checker { offers: Some(Checks::new(DECLINE_CHECK, MAX_CHECKS)), ..Checker::default() };
+        let ip = |n: u32| Ipv4Addr::from(0x0a00_0000 + n);
+        let begun = (0..1000).filter(|n| checker.begin_decline(ip(*n), 1, waiting(1))).count();
+        assert_eq!(begun, MAX_DECLINES);
+        assert!(!checker.begin_decline(ip(0), 1, waiting(1)), "it is being checked");
+        assert!(
+            checker.offers.as_ref().unwrap().has_room() && checker.offers.as_ref().unwrap().ends.is_empty()
+        );
+        assert!(checker.after_decline(ip(0), waiting(2)).is_none());
+        assert_eq!(checker.after_decline(ip(0), waiting(3)).map(|old| old.bytes), Some(vec![2]));
+        assert!(checker.after_decline(ip(2000), waiting(3)).is_some());
     }
 }

@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::dhcp::conflict::quarantine;
+use crate::dhcp::conflict::{Evidence, declined};
 use crate::dhcp::decide::{Decision, decide, rest_of_lease};
-use crate::dhcp::request::{Request, classify, recognize, sender_of};
+use crate::dhcp::proxy_arp::ProxyArp;
+use crate::dhcp::request::{Ask, Request, classify, recognize, sender_of};
 use crate::dhcp::route::Route;
 use crate::dhcp::subnet::Settings;
 use crate::dhcp::{heard, loops, proxy};
 use crate::event::{Client, DropReason, Event};
-use crate::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
-use crate::server::checks::{Begun, Checker, Waiting};
+use crate::lease::{Lease, LeaseBook, LeaseChange};
+use crate::server::checks::{Begun, Checker, Outcome as Checked, Waiting};
 use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
 use crate::server::control::{Asks, Refusal, Release, released_by_hand};
@@ -27,7 +28,6 @@ use crate::server::known::Known;
 use crate::server::later::{Departure, Sender};
 use crate::server::leases::own_in_pool;
 use crate::server::observe::Recorder;
-use crate::server::ping::Heard;
 use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, undecodable};
 use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
@@ -49,8 +49,10 @@ pub struct DhcpServer {
     pub socket: Arc<DhcpSocket>,
     /// Who answers on the interfaces where another server gives the addresses.
     pub proxy: Arc<Proxy>,
-    /// How addresses are checked before their first offer.
+    /// How addresses are checked before their first offer, and when they are declined.
     pub checker: Checker,
+    /// The machines that answer for addresses that are not theirs.
+    pub proxy_arp: ProxyArp,
     /// Who stores leases and sends the replies that promise them.
     pub committer: Committer,
     /// The time by which leases end.
@@ -70,6 +72,8 @@ pub struct DhcpServer {
 enum Round {
     First,
     AfterCheck,
+    /// A DECLINE whose address was probed.
+    Declined(Evidence),
 }
 
 /// What a batch of messages brings about.
@@ -116,9 +120,11 @@ impl DhcpServer {
                     // Without its thread no lease could ever be given; who started us should start us anew.
                     None => return Err(fault()),
                 },
-                (address, waiting, heard) = self.checker.outcome() => {
-                    self.address_checked(address, &waiting, heard);
-                }
+                checked = self.checker.outcome() => match checked {
+                    Checked::Free(address, waiting) => self.address_checked(address, &waiting, None),
+                    Checked::Declined(declining) => self.decline_checked(declining),
+                    Checked::Heard(heard) => self.heard(heard),
+                },
                 Some(ask) = self.asks.next() => self.release(ask),
                 Ok(()) = self.changes.changed() => self.look(),
                 ready = readable.readable() => {
@@ -180,59 +186,97 @@ impl DhcpServer {
         if proxy::is_for_us(&message, &arrival) {
             return self.proxy.handle(&message, &arrival, envelope.interface, &self.sender());
         }
-        let mut request = match classify(&message, &arrival, &self.settings) {
+        let settings = Arc::clone(&self.settings);
+        let mut request = match classify(&message, &arrival, &settings) {
             Ok(request) => request,
             Err(reason) => return self.drop(envelope.interface, reason, Some(sender_of(&message))),
         };
-        recognize(&mut request, &self.book, &self.settings, now);
+        recognize(&mut request, &self.book, &settings, now);
         let (name, client) = (Arc::clone(&interface.name), request.client());
         if round == Round::First {
             let received = Event::Received { message: request.ask.kind(), client: client.clone() };
             self.recorder.record(&name, &received);
         }
-        heard::before(&self.proxy.strangers(), &mut request, &self.settings, now);
-        loops::before(&mut self.proxy.guard(), &mut request, &self.settings, now);
+        heard::before(&self.proxy.strangers(), &mut request, &settings, now);
+        loops::before(&mut self.proxy.guard(), &mut request, &settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
-        match decide(&request, &self.book, &self.settings, now) {
+        if round == Round::First
+            && self.checker.has_declines()
+            && self.waits_for_decline(&request, bytes, envelope, now)
+        {
+            return;
+        }
+        let decision = match (round, request.ask) {
+            (Round::Declined(evidence), Ask::Decline { address, .. }) => {
+                let from_client = self.proxy.senders.is_from_client(envelope.interface, &message);
+                let evidence = Evidence { from_client, ..evidence };
+                declined(&request, address, evidence, &self.book, &settings, now)
+            }
+            _ => decide(&request, &self.book, &settings, now),
+        };
+        self.act(decision, &request, (bytes, envelope), &name, now, out);
+    }
+
+    /// Carries out what was decided on `request`, which came as those bytes.
+    fn act(
+        &mut self,
+        decision: Decision,
+        request: &Request<'_>,
+        (bytes, envelope): (&[u8], Envelope),
+        name: &Arc<str>,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
+        let (client, interface) = (request.client(), envelope.interface);
+        let waiting = || Waiting { bytes: bytes.to_vec(), envelope };
+        match decision {
             Decision::CheckAddress { address, hold } => {
-                let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
-                let waiting = Waiting { bytes: bytes.to_vec(), envelope };
-                match self.checker.begin(address, on_wire, waiting, request.machine.is_some()) {
-                    Begun::TooMany => self.drop(envelope.interface, DropReason::Overload, Some(client)),
+                let on_wire = request.message.giaddr.is_unspecified().then_some(interface);
+                match self.checker.begin(address, on_wire, waiting(), request.machine.is_some()) {
+                    Begun::TooMany => self.drop(interface, DropReason::Overload, Some(client)),
                     begun => self.check_begun(&begun, address, &hold, out),
                 }
             }
+            Decision::CheckDecline { address } => {
+                // A copy of the same one, or one of a flood.
+                if !self.checker.begin_decline(address, interface, waiting()) {
+                    self.drop(interface, DropReason::Checking, Some(client));
+                }
+            }
             Decision::Answer { change, reply, route, wait, event } => {
-                self.known.answered(&request, &event);
-                let outgoing = outgoing(&request, envelope.interface, &reply, route);
-                let looping = loops::after(&mut self.proxy.guard(), &request, &event, &self.settings, now);
-                looping.iter().for_each(|event| self.recorder.record(&name, event));
+                self.known.answered(request, &event);
+                let outgoing = outgoing(request, interface, &reply, route);
+                let looping = loops::after(&mut self.proxy.guard(), request, &event, &self.settings, now);
+                looping.iter().for_each(|event| self.recorder.record(name, event));
                 match change {
                     Some(LeaseChange::Store(lease)) => {
-                        let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
-                        let promise =
-                            Promise { lease, reply: Some(outgoing), otherwise, event, interface: name };
-                        self.promise(promise, envelope.interface, Some(client), out);
+                        let otherwise = self.otherwise(request, &lease, interface, now);
+                        let interface_name = Arc::clone(name);
+                        let promise = Promise {
+                            lease,
+                            reply: Some(outgoing),
+                            otherwise,
+                            event,
+                            interface: interface_name,
+                        };
+                        self.promise(promise, interface, Some(client), out);
                     }
                     other => {
                         other.iter().for_each(|change| self.book.apply(change));
-                        self.send_or_wait(outgoing, wait, event, name, out);
+                        self.send_or_wait(outgoing, wait, event, Arc::clone(name), out);
                     }
                 }
             }
-            Decision::Quiet { lease, event } => {
-                let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
-                self.promise(promise, envelope.interface, Some(client), out);
-            }
+            Decision::Quiet { lease, event } => self.store_quietly(lease, event, name, interface, out),
             Decision::Silent { reason, change } => {
                 if reason == DropReason::OtherServer {
-                    self.proxy.hear_chosen(&request, &name);
+                    self.proxy.hear_chosen(request, name);
                 }
                 change.iter().for_each(|change| self.book.apply(change));
                 if reason == DropReason::PoolExhausted {
-                    self.recorder.record(&name, &self.exhausted(request.subnet, client.clone()));
+                    self.recorder.record(name, &self.exhausted(request.subnet, client.clone()));
                 }
-                self.drop(envelope.interface, reason, Some(client));
+                self.drop(interface, reason, Some(client));
             }
         }
     }
@@ -287,58 +331,6 @@ impl DhcpServer {
             }
             _ => None,
         }
-    }
-
-    /// Takes an address that is used out of use and finds the client another one, or offers it one that is free.
-    fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
-        self.book.settle(self.clock.now());
-        let mut out = Outbox::default();
-        let holder = self.book.binding(address).and_then(|binding| binding.holder.mac);
-        let handled = catch_unwind(AssertUnwindSafe(|| match heard {
-            // The client itself may still use the address, as after a warm restart.
-            Some(heard) if heard.by.is_none() || heard.by != holder => {
-                self.address_used(heard, waiting, &mut out);
-            }
-            _ => self.address_free(address, waiting, &mut out),
-        }));
-        if handled.is_err() {
-            self.drop(waiting.envelope.interface, DropReason::Fault, None);
-        }
-        self.send(out);
-    }
-
-    fn address_free(&mut self, address: Ipv4Addr, waiting: &Waiting, out: &mut Outbox) {
-        let now = self.clock.now();
-        if self.book.binding(address).is_some_and(|binding| binding.state == State::Released) {
-            // The client took another server's offer meanwhile.
-            return self.drop(waiting.envelope.interface, DropReason::OtherServer, None);
-        }
-        if let Some(offer) = self.book.checked(address, now) {
-            self.book.apply(&offer);
-        }
-        self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, out);
-    }
-
-    fn address_used(&mut self, heard: Heard, waiting: &Waiting, out: &mut Outbox) {
-        let now = self.clock.now();
-        let interface = waiting.envelope.interface;
-        let Some(name) = self.served.get(interface).map(|interface| Arc::clone(&interface.name)) else {
-            return self.drop(interface, DropReason::NotServed, None);
-        };
-        match quarantine(&self.book, heard.address, now) {
-            Some(lease) => {
-                let event = Event::Conflict { address: heard.address, by: heard.by };
-                let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
-                self.promise(promise, interface, None, out);
-            }
-            None => {
-                self.recorder.record(&name, &Event::Conflict { address: heard.address, by: heard.by });
-                self.drop(interface, DropReason::TooManyDeclined, None);
-                let change = self.book.avoid(heard.address, now.after(OFFER_HOLD));
-                change.iter().for_each(|change| self.book.apply(change));
-            }
-        }
-        self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, out);
     }
 
     /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
@@ -397,5 +389,6 @@ fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route
     Outgoing { payload: reply.encode(), route, interface, server: request.server }
 }
 
+mod probed;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use crate::dhcp::subnet::Settings;
 use crate::server::StartError;
 use crate::server::interface::Interface;
 use crate::server::proxy::Proxy;
+use crate::server::senders::DeclineTap;
 use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Sharing};
 use crate::server::taps::{Tap, Taps};
@@ -151,13 +152,34 @@ impl Wires {
         wires.filter_map(|interface| Some(open(interface.index, interface.link.as_ref()?))).collect()
     }
 
+    /// Notes for `proxy` which DECLINEs come from their client, where lanboot has the server's port.
+    fn declines(&self, index: u32, proxy: &Arc<Proxy>) -> impl Future<Output = ()> + 'static {
+        let link = self.served.borrow().get(index).and_then(|interface| interface.link);
+        let link = link.filter(|_| !self.heard.contains(&self.server));
+        let tap = link.map(|link| DeclineTap::open(index, &link, self.server, proxy.senders.clone()));
+        let proxy = Arc::clone(proxy);
+        async move {
+            match tap {
+                Some(Ok(tap)) => proxy.serve_declines(tap).await,
+                Some(Err(error)) => tracing::warn!(
+                    "cannot see which machine on {} sends a DECLINE ({error}), so forged ones are found less often: \
+                     {WITH_NET_RAW}",
+                    proxy.name(index)
+                ),
+                None => {}
+            }
+        }
+    }
+
     /// Has `proxy` answer what is heard, on each wire as long as it is served.
     async fn serve(mut self, proxy: Arc<Proxy>) {
         let mut tasks: HashMap<u32, JoinHandle<()>> = HashMap::new();
         let mut new: Vec<(u32, Tap)> = self.open.drain().collect();
         loop {
             for (index, tap) in new.drain(..) {
-                tasks.insert(index, spawn_local(Arc::clone(&proxy).serve_tap(Arc::clone(&self.taps), tap)));
+                let heard = Arc::clone(&proxy).serve_tap(Arc::clone(&self.taps), tap);
+                let declines = self.declines(index, &proxy);
+                tasks.insert(index, spawn_local(async { _ = tokio::join!(heard, declines) }));
             }
             if self.served.changed().await.is_err() {
                 return std::future::pending().await;

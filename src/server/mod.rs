@@ -23,6 +23,7 @@ mod ping;
 pub mod port;
 mod proxy;
 pub mod quota;
+mod senders;
 pub mod served;
 mod socket;
 mod subject;
@@ -49,6 +50,7 @@ use tokio::task::JoinHandle;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
+use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::{Lease, LeaseBook};
@@ -65,6 +67,7 @@ use crate::server::leases::{Filled, Opened, own_and_reserved, own_in_pool};
 use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
+use crate::server::senders::Senders;
 use crate::server::served::{Now, Served, find_some, listed};
 use crate::server::socket::{DhcpSocket, Sharing};
 use crate::server::targets::Starts;
@@ -266,6 +269,7 @@ fn proxy(
         known,
         guard: Mutex::default(),
         strangers: Mutex::default(),
+        senders: Senders::default(),
         clock: Clock::start(),
         later,
         recorder: recorder.clone(),
@@ -318,6 +322,7 @@ fn bind_dhcp(
         proxy: Arc::clone(proxy),
         committer,
         checker,
+        proxy_arp: ProxyArp::default(),
         clock,
         asks,
         files: proxy.files.clone(),

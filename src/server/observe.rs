@@ -181,6 +181,7 @@ fn level(event: &Event) -> Level {
         },
         Event::Declined { .. }
         | Event::Conflict { .. }
+        | Event::ProxyArp { .. }
         | Event::Looping { .. }
         | Event::Exhausted { .. }
         | Event::Stranger { .. } => Level::WARN,

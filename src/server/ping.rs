@@ -22,13 +22,17 @@ const HEARD: usize = 1024;
 const LOOK_UP: Duration = Duration::from_secs(1);
 const ETH_P_ARP: u16 = 0x0806;
 
-/// Somebody uses an address.
+/// A machine uses an address.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard {
     /// The address.
     pub address: Ipv4Addr,
-    /// Who, if it was heard by ARP.
+    /// The machine's hardware address as it states it, if it was heard by ARP.
     pub by: Option<MacAddr>,
+    /// The hardware address that the frame came from, if it was heard by ARP.
+    pub from: Option<MacAddr>,
+    /// Whether it was an ARP request: the machine asks for another one, and no probe of ours.
+    pub asks: bool,
 }
 
 /// The sockets for asking.
@@ -54,8 +58,7 @@ impl Prober {
                 // The socket hears every wire that this computer is on.
                 let index = link.and_then(|link| u32::try_from(link.ifindex()).ok());
                 let is_served = index.is_some_and(|index| served.borrow().get(index).is_some());
-                let user = buffer.get(..len).filter(|_| is_served).and_then(arp::user);
-                Ok(user.map(|(address, mac)| Heard { address, by: Some(mac) }))
+                Ok(buffer.get(..len).filter(|_| is_served).and_then(heard_by_arp))
             })?;
             Ok(socket)
         });
@@ -68,7 +71,7 @@ impl Prober {
             listen(socket.try_clone()?, sender, move |mut socket, buffer| {
                 let len = socket.read(buffer)?;
                 let from = buffer.get(..len).and_then(|packet| icmp::echo_reply_from(packet, id));
-                Ok(from.map(|address| Heard { address, by: None }))
+                Ok(from.map(|address| Heard { address, by: None, from: None, asks: false }))
             })?;
             Ok(socket)
         });
@@ -87,13 +90,18 @@ impl Prober {
 
     /// Asks once who uses `address`: on the wire of `interface`, or wherever it is routed. False if it cannot be asked.
     pub fn ask(&self, address: Ipv4Addr, interface: Option<u32>) -> bool {
-        if let Some((socket, link, mac)) = interface.and_then(|index| self.wire(index)) {
-            let probe = arp::probe(mac, address);
-            return sendto(socket.as_raw_fd(), &probe, &link, MsgFlags::empty()).is_ok();
+        if let Some(asked) = interface.and_then(|index| self.ask_wire(address, index)) {
+            return asked;
         }
         let Some(socket) = &self.icmp else { return false };
         let to = SocketAddrV4::new(address, 0);
         socket.send_to(&icmp::echo_request(self.id), &to.into()).is_ok()
+    }
+
+    /// Asks once who uses `address` on the wire of the interface number `index`, by ARP alone. `None` if it is no wire.
+    pub fn ask_wire(&self, address: Ipv4Addr, index: u32) -> Option<bool> {
+        let (socket, link, mac) = self.wire(index)?;
+        Some(sendto(socket.as_raw_fd(), &arp::probe(mac, address), &link, MsgFlags::empty()).is_ok())
     }
 
     /// The way to ask on an Ethernet interface, and the hardware address where answers go. A bridge has another one, or
@@ -103,6 +111,11 @@ impl Prober {
         let interface = served.get(index)?;
         Some((self.arp.as_ref()?, interface.link?, interface.mac?))
     }
+}
+
+fn heard_by_arp(frame: &[u8]) -> Option<Heard> {
+    let ((address, by), (from, asks)) = (arp::user(frame)?, arp::origin(frame)?);
+    Some(Heard { address, by: Some(by), from: Some(from), asks })
 }
 
 /// Reads `socket` in a thread of its own until nobody listens to what is heard there.

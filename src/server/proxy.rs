@@ -26,6 +26,7 @@ use crate::server::interface::Interface;
 use crate::server::known::{Known, KnownMachine};
 use crate::server::later::{Departure, Later, Sender};
 use crate::server::observe::Recorder;
+use crate::server::senders::{DeclineTap, Senders};
 use crate::server::served::Now;
 use crate::server::socket::{BATCH, DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::server::taps::{FRAME, Tap, Taps};
@@ -51,6 +52,8 @@ pub struct Proxy {
     pub guard: Mutex<Guard>,
     /// The DHCP servers that there should not be.
     pub strangers: Mutex<Strangers>,
+    /// The hardware addresses that DECLINEs came from.
+    pub senders: Senders,
     /// What time it is for both.
     pub clock: Clock,
     /// Where replies wait that must not come too early.
@@ -99,6 +102,19 @@ impl Proxy {
                 Ok(())
             });
             if let Ok(Err(error)) = emptied {
+                pause(&error).await;
+            }
+            // A busy wire must not keep the other tasks from their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Notes which DECLINEs come from their client, forever.
+    pub async fn serve_declines(self: Arc<Self>, tap: DeclineTap) {
+        let Some(readable) = told(readable(tap)) else { return };
+        loop {
+            let Ok(mut ready) = readable.readable().await else { return };
+            if let Ok(Err(error)) = ready.try_io(|tap| tap.get_ref().receive()) {
                 pause(&error).await;
             }
             // A busy wire must not keep the other tasks from their turn.
@@ -198,7 +214,7 @@ impl Proxy {
             }
             Decision::Silent { reason, .. } => self.drop(interface, reason, Some(request.client())),
             // These are about leases.
-            Decision::CheckAddress { .. } | Decision::Quiet { .. } => {}
+            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } | Decision::Quiet { .. } => {}
         }
     }
 

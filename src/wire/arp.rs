@@ -26,13 +26,24 @@ pub fn probe(from: MacAddr, address: Ipv4Addr) -> Vec<u8> {
     .concat()
 }
 
-/// Who says in `frame` that it uses which address: the sender of an ARP request or reply. `None` for other frames and
-/// for probes.
+/// The machine that says in `frame` that it uses an address: the sender of an ARP request or reply. `None` for other
+/// frames and for probes.
 pub fn user(frame: &[u8]) -> Option<(Ipv4Addr, MacAddr)> {
-    let arp = frame.get(12..)?.strip_prefix(&ETHERTYPE_ARP)?.strip_prefix(&ETHERNET_IPV4)?;
+    let arp = body(frame)?;
     let mac: [u8; 6] = arp.get(2..8)?.try_into().ok()?;
     let address: [u8; 4] = arp.get(8..12)?.try_into().ok()?;
     (address != [0; 4]).then(|| (Ipv4Addr::from(address), MacAddr(mac)))
+}
+
+/// The hardware address that sent the ARP message in `frame`, which the message itself may not say, and whether it is a
+/// request.
+pub fn origin(frame: &[u8]) -> Option<(MacAddr, bool)> {
+    let mac: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
+    Some((MacAddr(mac), body(frame)?.starts_with(&REQUEST)))
+}
+
+fn body(frame: &[u8]) -> Option<&[u8]> {
+    frame.get(12..)?.strip_prefix(&ETHERTYPE_ARP)?.strip_prefix(&ETHERNET_IPV4)
 }
 
 #[cfg(test)]
@@ -59,5 +70,9 @@ mod tests {
         for cut in 0..32 {
             assert_eq!(user(&answer[..cut]), None, "{cut}");
         }
+        answer[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 7]);
+        assert_eq!(origin(&answer), Some((MacAddr([2, 0, 0, 0, 0, 7]), false)), "the frame's own sender");
+        assert_eq!(origin(&probe(them, Ipv4Addr::LOCALHOST)), Some((them, true)));
+        (0..20).for_each(|cut| assert_eq!(origin(&answer[..cut]), None, "{cut}"));
     }
 }

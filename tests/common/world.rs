@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lanboot::boot::guard::Guard;
 use lanboot::config;
-use lanboot::dhcp::conflict::quarantine;
+use lanboot::dhcp::conflict::{Answer as Probed, Evidence, declined, quarantine};
 use lanboot::dhcp::decide::{Decision, decide, rest_of_lease};
 use lanboot::dhcp::heard::{self, Strangers};
 use lanboot::dhcp::loops;
@@ -40,6 +40,10 @@ pub struct World {
     pub used: Vec<Ipv4Addr>,
     /// Addresses that were checked, in order.
     pub checked: Vec<Ipv4Addr>,
+    /// Addresses where the client that declines them still answers.
+    pub kept: Vec<Ipv4Addr>,
+    /// Whether a DECLINE was seen to come from its client's hardware address.
+    pub from_client: Option<bool>,
     pub guard: Guard,
     pub strangers: Strangers,
     pub events: Vec<Event>,
@@ -88,6 +92,8 @@ impl World {
             sizes: vec![],
             used: vec![],
             checked: vec![],
+            kept: vec![],
+            from_client: None,
             guard: Guard::default(),
             strangers: Strangers::default(),
             events: vec![],
@@ -120,7 +126,8 @@ impl World {
                 Decision::CheckAddress { address, hold } => {
                     self.book.apply(&hold);
                     self.checked.push(address);
-                    let outcome = if self.used.contains(&address) {
+                    let is_used = self.used.contains(&address);
+                    let outcome = if is_used {
                         let until = self.now.after(OFFER_HOLD);
                         let lease = quarantine(&self.book, address, self.now).map(LeaseChange::Store);
                         lease.or_else(|| self.book.avoid(address, until)).expect("it is still held")
@@ -128,13 +135,20 @@ impl World {
                         self.book.checked(address, self.now).expect("it is still held")
                     };
                     self.book.apply(&outcome);
+                    if is_used && matches!(outcome, LeaseChange::Store(_)) {
+                        self.book.strike(address);
+                    }
+                }
+                Decision::CheckDecline { address } => {
+                    let evidence = Evidence { answer: self.probed(address), from_client: self.from_client };
+                    break declined(&request, address, evidence, &self.book, &self.settings, self.now);
                 }
                 decision => break decision,
             }
         };
         let mut otherwise = None;
         let (lease, answer, event) = match decision {
-            Decision::CheckAddress { .. } => unreachable!("dealt with above"),
+            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } => unreachable!("dealt with above"),
             Decision::Answer { change, reply, route, wait, event } => {
                 let looping = loops::after(&mut self.guard, &request, &event, &self.settings, self.now);
                 self.events.extend(looping);
@@ -172,8 +186,19 @@ impl World {
             }
             self.book.stored(&lease, self.now);
         }
+        if let Event::Declined { address, by: Some(_), .. } = event {
+            self.book.strike(address);
+        }
         self.events.push(event);
         Ok(answer)
+    }
+
+    /// What answers at an address that a client declines.
+    fn probed(&self, address: Ipv4Addr) -> Probed {
+        if self.used.contains(&address) {
+            return Probed::Other(MacAddr([2, 0, 0, 0, 9, 9]));
+        }
+        if self.kept.contains(&address) { Probed::Client } else { Probed::None }
     }
 
     /// What is answered where another server gives the addresses, and on the boot service's port.

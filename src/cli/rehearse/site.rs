@@ -139,7 +139,9 @@ impl Site {
                 Ok(Some(reply.encode()))
             }
             Decision::Silent { reason, .. } => Err(reason),
-            Decision::CheckAddress { .. } | Decision::Quiet { .. } => Ok(None),
+            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } | Decision::Quiet { .. } => {
+                Ok(None)
+            }
         }
     }
 
@@ -152,7 +154,9 @@ impl Site {
         match proxy::decide(&request, &self.settings) {
             Decision::Answer { reply, .. } => Ok(Some(reply.encode())),
             Decision::Silent { reason, .. } => Err(reason),
-            Decision::CheckAddress { .. } | Decision::Quiet { .. } => Ok(None),
+            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } | Decision::Quiet { .. } => {
+                Ok(None)
+            }
         }
     }
 

@@ -2,18 +2,19 @@
 
 use super::*;
 use crate::config;
-use crate::lease::{Holder, Lease};
+use crate::lease::{Holder, Lease, OFFER_HOLD, State};
 use crate::server::commit::MAX_WAITING;
 use crate::server::control::Control;
 use crate::server::interface;
 use crate::server::known::KnownMachine;
 use crate::server::later::Later;
+use crate::server::ping::Heard;
 use crate::server::socket::Sharing;
 use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
 use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
 use crate::wire::dhcp::{BOOTREQUEST, MessageType};
 use crate::wire::option::code;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -42,6 +43,7 @@ impl Bench {
             known: Known::default(),
             guard: Default::default(),
             strangers: Default::default(),
+            senders: Default::default(),
             clock: Clock::start(),
             later: Later::start(recorder.clone()).unwrap(),
             recorder: recorder.clone(),
@@ -55,6 +57,7 @@ impl Bench {
             committer: Committer::start(store, clock, Arc::clone(&socket), recorder.clone()).unwrap(),
             socket,
             checker: Checker::default(),
+            proxy_arp: ProxyArp::default(),
             clock,
             asks: Control::bind(state.path()).1,
             files: None,
@@ -272,7 +275,7 @@ fn waiting(bench: &mut Bench) -> Waiting {
     bench.server.book.apply(&LeaseChange::Hold { address, holder, state: State::Checking, until });
     let interface = bench.server.served.interfaces().next().unwrap().index;
     let source = bench.client.local_addr().unwrap();
-    let std::net::SocketAddr::V4(source) = source else { panic!() };
+    let SocketAddr::V4(source) = source else { panic!() };
     let (destination, local) = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
     let bytes = discover().encode();
     Waiting { envelope: Envelope { len: bytes.len(), source, interface, destination, local }, bytes }
@@ -297,6 +300,45 @@ fn a_message_whose_interface_went_while_its_address_was_checked_is_dropped_with_
     let waiting = waiting(&mut bench);
     bench.server.served = Arc::default();
     let address = Ipv4Addr::new(127, 77, 0, 50);
-    bench.server.address_checked(address, &waiting, Some(Heard { address, by: None }));
+    bench.server.address_checked(
+        address,
+        &waiting,
+        Some(Heard { address, by: None, from: None, asks: false }),
+    );
     assert_eq!(bench.server.recorder.drops(), only(DropReason::NotServed));
+}
+
+#[test]
+fn s_02_what_a_client_asks_while_its_decline_is_checked_waits_for_that() {
+    let mut bench = Bench::new(Box::new(MemoryStore::default()));
+    bench.send(&discover());
+    let address = bench.receive().yiaddr;
+    let (server, ip) = (Ipv4Addr::LOCALHOST.octets(), address.octets());
+    let decline =
+        message(MessageType::Decline, &[(code::SERVER_IDENTIFIER, &server), (code::REQUESTED_ADDRESS, &ip)]);
+    let check = |bench: &mut Bench| {
+        let template = waiting(&mut Bench::new(Box::new(MemoryStore::default())));
+        let SocketAddr::V4(source) = bench.client.local_addr().unwrap() else { panic!() };
+        let waiting = Waiting { envelope: Envelope { source, ..template.envelope }, bytes: decline.encode() };
+        assert!(bench.server.checker.begin_decline(address, 1, waiting));
+    };
+    // A client that takes the offer has not declined it.
+    check(&mut bench);
+    assert_eq!(bench.send(&select(address)), only(DropReason::DeclineUnfounded));
+    assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Ack)));
+    bench.wait_for_the_store();
+    // What it asks after it has had the address may show that it looks for another one.
+    check(&mut bench);
+    bench.send(&discover());
+    bench.client.set_nonblocking(true).unwrap();
+    assert!(bench.client.recv(&mut [0; 600]).is_err(), "the offer depends on the check");
+    let drops = bench.send(&discover());
+    assert!(drops.contains(&(DropReason::Checking.name(), 1)), "the first copy gives way: {drops:?}");
+    bench.client.set_nonblocking(false).unwrap();
+    let declining = bench.server.checker.take_decline(address).unwrap();
+    bench.server.decline_checked(declining);
+    let other = bench.receive();
+    assert_eq!(other.message_type(), Some(Ok(MessageType::Offer)));
+    assert_ne!(other.yiaddr, address);
+    assert_eq!(bench.server.book.binding(address).unwrap().state, State::Declined);
 }

@@ -30,10 +30,8 @@ pub fn line(interface: &str, event: &Event) -> String {
         Event::Released { address, client } => {
             format!("released({interface}) {address} {}", hardware(client))
         }
-        Event::Declined { address, client } => format!(
-            "declined({interface}) {address} {}: another machine uses that address; it is offered to nobody for a while",
-            hardware(client)
-        ),
+        Event::Declined { address, client, by } => declined(interface, *address, client, *by),
+        Event::ProxyArp { by, addresses } => proxy_arp(interface, *by, addresses),
         Event::Conflict { address, by } => {
             let by = by.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
             format!("conflict({interface}) {address} is used by {by}; it is offered to nobody for a while")
@@ -58,6 +56,24 @@ pub fn line(interface: &str, event: &Event) -> String {
         }
         _ => tftp_line(event),
     }
+}
+
+fn declined(interface: &str, address: Ipv4Addr, client: &Client, by: Option<MacAddr>) -> String {
+    let why = match by {
+        Some(by) => format!("{by} uses that address"),
+        None => "it found another machine at that address, and none answers there now".to_owned(),
+    };
+    let client = hardware(client);
+    format!("declined({interface}) {address} {client}: {why}; it is offered to nobody for a while")
+}
+
+fn proxy_arp(interface: &str, by: MacAddr, addresses: &[Ipv4Addr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(Ipv4Addr::to_string).collect();
+    format!(
+        "proxy_arp({interface}) {by} answers for {}, which no client has: its answers are ignored from now on and these \
+         addresses are offered; switch off proxy ARP on that machine, or take the addresses that it uses out of the pool",
+        addresses.join(", ")
+    )
 }
 
 /// The log line of an event of TFTP, and beyond that of HTTP.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lanboot::boot::plan::Mode;
 use lanboot::config;
-use lanboot::dhcp::conflict::{DECLINED_SHARE, quarantine};
+use lanboot::dhcp::conflict::{Answer, DECLINED_SHARE, Evidence, declined, quarantine};
 use lanboot::dhcp::decide::{Decision, decide};
 use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::{Ask, Request, classify, recognize};
@@ -246,7 +246,16 @@ fn structured(bytes: &mut Bytes<'_>) -> Vec<u8> {
 /// Decides until there is an answer or silence, as the shell does, and checks it.
 fn one(request: &Request<'_>, book: &mut LeaseBook, settings: &Settings, in_use: bool) {
     for _ in 0..MOST_CHECKS {
-        match decide(request, book, settings, NOW) {
+        let decision = match decide(request, book, settings, NOW) {
+            Decision::CheckDecline { address } => {
+                let answer = if in_use { Answer::Other(mac(99)) } else { Answer::None };
+                let evidence = Evidence { answer, from_client: None };
+                declined(request, address, evidence, book, settings, NOW)
+            }
+            decision => decision,
+        };
+        match decision {
+            Decision::CheckDecline { .. } => unreachable!("dealt with above"),
             Decision::CheckAddress { address, hold } => {
                 assert!(settings.conflict_check.is_some() && !request.arrival.loopback);
                 nobody_elses(request, address, book, settings);
@@ -274,6 +283,9 @@ fn one(request: &Request<'_>, book: &mut LeaseBook, settings: &Settings, in_use:
 /// Without an answer the book changes only so: an offer that the client does not take is forgotten, or an address that
 /// the client held and declines is avoided for a while.
 fn silently(request: &Request<'_>, change: &LeaseChange, book: &LeaseBook) {
+    if let LeaseChange::TurnAway { client, at } = change {
+        return assert!(*client == request.holder.client && *at == NOW);
+    }
     let (LeaseChange::Withdraw { address, holder } | LeaseChange::Hold { address, holder, .. }) = change
     else {
         panic!("{change:?}")
@@ -300,7 +312,8 @@ fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, sett
         None => assert!(subnet.pools.iter().any(|pool| pool.contains(address)), "{address} is in no pool"),
     }
     if let Some(binding) = book.binding(address).filter(|binding| binding.until > NOW) {
-        assert!(binding.holder.is(&request.holder), "{address} is held by {binding:?}");
+        let gives_way = binding.state == State::Offered && !binding.leased;
+        assert!(gives_way || binding.holder.is(&request.holder), "{address} is held by {binding:?}");
         assert!(binding.state != State::Declined, "{address} is out of use");
     }
 }

@@ -1,0 +1,251 @@
+//! The hardware address that a DECLINE came from. The UDP socket does not say it, so a packet socket on each wire sees the
+//! same frames and notes those that come from their client. Without CAP_NET_RAW there is none, and nothing is known.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{LinkAddr, bind, recvfrom};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use crate::server::socket::BATCH;
+use crate::types::MacAddr;
+use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
+use crate::wire::frame::udp_datagram;
+use crate::wire::option::code;
+
+/// Bytes of a frame that are read: more than Ethernet carries.
+const FRAME: usize = 2048;
+/// Bytes the kernel may queue for us while we are busy. DECLINEs are rare.
+const RECEIVE_QUEUE: usize = 256 << 10;
+/// Time in which a DECLINE that was seen is remembered; much longer than its check takes.
+const MEMORY: Duration = Duration::from_secs(5);
+/// DECLINEs remembered; at 10,000 forged ones per second still longer than the check of one takes.
+const MAX_SEEN: usize = 16_384;
+const ETH_P_IP: u16 = 0x0800;
+
+/// The DECLINEs that came from their client's hardware address. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Senders(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The interfaces whose frames are seen, by their number.
+    seeing: HashSet<u32>,
+    seen: HashMap<Key, Instant>,
+    order: VecDeque<(Instant, Key)>,
+}
+
+/// Interface, client and declined address. Not the transaction: a forged copy that came first must not hide the client's.
+type Key = (u32, MacAddr, Ipv4Addr);
+
+impl Senders {
+    /// Whether the DECLINE `message`, which came in on the interface number `index`, came from its client's hardware address. `None`
+    /// if that cannot be known: frames are not seen there, or its client has no Ethernet address.
+    pub fn is_from_client(&self, index: u32, message: &Message) -> Option<bool> {
+        let table = self.table();
+        let mac = message.mac().filter(|_| table.seeing.contains(&index))?;
+        let address = message.options.ip(code::REQUESTED_ADDRESS)?;
+        Some(table.seen.contains_key(&(index, mac, address)))
+    }
+
+    /// Notes the frame if it is a DECLINE from its client.
+    fn see(&self, index: u32, frame: &[u8], now: Instant) {
+        let Some(datagram) = udp_datagram(frame) else { return };
+        let Ok(message) = Message::decode(datagram.payload) else { return };
+        let is_decline = message.message_type() == Some(Ok(MessageType::Decline));
+        if is_decline
+            && message.mac() == Some(datagram.from)
+            && let Some(address) = message.options.ip(code::REQUESTED_ADDRESS)
+        {
+            self.table().note((index, datagram.from, address), now);
+        }
+    }
+
+    fn sees(&self, index: u32, sees: bool) {
+        let mut table = self.table();
+        if sees {
+            table.seeing.insert(index)
+        } else {
+            table.seeing.remove(&index)
+        };
+    }
+
+    /// The table, even if a thread that held it failed: each change leaves it whole.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn note(&mut self, key: Key, now: Instant) {
+        while let Some((at, key)) = self.order.front().copied() {
+            if self.order.len() < MAX_SEEN && now.saturating_duration_since(at) < MEMORY {
+                break;
+            }
+            self.order.pop_front();
+            if self.seen.get(&key) == Some(&at) {
+                self.seen.remove(&key);
+            }
+        }
+        self.seen.insert(key, now);
+        self.order.push_back((now, key));
+    }
+}
+
+/// The packet socket that sees the DECLINEs of one Ethernet interface. Dropped, it says that they are not seen any more.
+#[derive(Debug)]
+pub struct DeclineTap {
+    socket: Socket,
+    index: u32,
+    senders: Senders,
+}
+
+impl DeclineTap {
+    /// Sees what clients send to the UDP port `server` on the interface number `index`.
+    pub fn open(index: u32, link: &LinkAddr, server: u16, senders: Senders) -> io::Result<DeclineTap> {
+        let protocol = Protocol::from(i32::from(ETH_P_IP.to_be()));
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+        socket.attach_filter(&declines_to(server))?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
+        bind(socket.as_raw_fd(), link)?;
+        senders.sees(index, true);
+        Ok(DeclineTap { socket, index, senders })
+    }
+
+    /// Notes what was seen since, up to [`BATCH`] frames; `WouldBlock` when there is nothing more.
+    pub fn receive(&self) -> io::Result<()> {
+        let mut frame = [0; FRAME];
+        for _ in 0..BATCH {
+            let (len, link) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut frame)?;
+            // The socket of an interface also sees the frames of its VLANs, which are interfaces of their own.
+            let is_its = link.is_none_or(|link| u32::try_from(link.ifindex()) == Ok(self.index));
+            if let Some(frame) = frame.get(..len).filter(|_| is_its) {
+                self.senders.see(self.index, frame, Instant::now());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsRawFd for DeclineTap {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Drop for DeclineTap {
+    fn drop(&mut self) {
+        self.senders.sees(self.index, false);
+    }
+}
+
+/// A filter for the kernel: whole UDP datagrams to the port `server` with a request of a client on this wire, unless the
+/// first option says that it is no DECLINE. Nearly all messages begin with that option (53), so this costs the other
+/// messages nothing; a second one would make the message type invalid.
+fn declines_to(server: u16) -> Vec<SockFilter> {
+    // The classic BPF instructions that are needed, by their opcodes in linux/bpf_common.h.
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_BYTE: u16 = 0x30;
+    const LOAD_WORD_AT_X: u16 = 0x40;
+    const LOAD_HALF_AT_X: u16 = 0x48;
+    const LOAD_BYTE_AT_X: u16 = 0x50;
+    const X_IS_IP_HEADER_LEN: u16 = 0xb1;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    // Ethernet and UDP header, then the fields of a BOOTP message; the length of the IP header is in X.
+    const MESSAGE: u32 = 14 + 8;
+    const GIADDR: u32 = MESSAGE + 24;
+    const FIRST_OPTION: u32 = MESSAGE + 240;
+    // Option 53 of one byte.
+    const MESSAGE_TYPE: u32 = 0x3501;
+    let equal = |value: u32, or: u8| SockFilter::new(JUMP_IF_EQUAL, 0, or, value);
+    vec![
+        SockFilter::new(LOAD_HALF, 0, 0, 12),
+        equal(u32::from(ETH_P_IP), 15),
+        SockFilter::new(LOAD_BYTE, 0, 0, 23),
+        equal(17, 13),
+        SockFilter::new(LOAD_HALF, 0, 0, 20),
+        SockFilter::new(JUMP_IF_SET, 11, 0, 0x3fff),
+        SockFilter::new(X_IS_IP_HEADER_LEN, 0, 0, 14),
+        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
+        equal(u32::from(server), 8),
+        SockFilter::new(LOAD_BYTE_AT_X, 0, 0, MESSAGE),
+        equal(u32::from(BOOTREQUEST), 6),
+        SockFilter::new(LOAD_WORD_AT_X, 0, 0, GIADDR),
+        equal(0, 4),
+        SockFilter::new(LOAD_HALF_AT_X, 0, 0, FIRST_OPTION),
+        equal(MESSAGE_TYPE, 3),
+        SockFilter::new(LOAD_BYTE_AT_X, 0, 0, FIRST_OPTION + 2),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, u32::from(MessageType::Decline.number())),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::udp_frame;
+    use std::net::SocketAddrV4;
+
+    const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn message(last: u8, kind: MessageType) -> Message {
+        let mut message = Message::new(BOOTREQUEST);
+        message.chaddr[..6].copy_from_slice(&CLIENT.0);
+        assert!(message.options.push(53, &[kind.number()]));
+        assert!(message.options.push(50, &[192, 168, 77, last]));
+        message
+    }
+
+    fn frame(from: MacAddr, message: &Message) -> Vec<u8> {
+        let (source, to) =
+            (SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
+        udp_frame(from, MacAddr([0xff; 6]), source, to, &message.encode()).unwrap()
+    }
+
+    #[test]
+    fn s_02_only_a_frame_from_the_client_itself_bears_out_a_decline() {
+        let senders = Senders::default();
+        let [forged, own, other] = [1, 2, 3].map(|last| message(last, MessageType::Decline));
+        assert_eq!(senders.is_from_client(7, &own), None, "frames are not seen there");
+        senders.sees(7, true);
+        let now = Instant::now();
+        senders.see(7, &frame(MacAddr([2, 0, 0, 0, 0, 9]), &forged), now);
+        senders.see(7, &frame(CLIENT, &own), now);
+        senders.see(7, &frame(CLIENT, &message(3, MessageType::Discover)), now);
+        assert_eq!(senders.is_from_client(7, &forged), Some(false));
+        assert_eq!(senders.is_from_client(7, &own), Some(true));
+        assert_eq!(senders.is_from_client(7, &other), Some(false), "a DISCOVER is no DECLINE");
+        assert_eq!(senders.is_from_client(8, &own), None);
+        for n in 0..100_000 {
+            senders.table().note((7, CLIENT, Ipv4Addr::from(n)), now);
+        }
+        assert!(senders.table().seen.len() <= MAX_SEEN && senders.table().order.len() <= MAX_SEEN);
+        senders.table().note((7, CLIENT, Ipv4Addr::LOCALHOST), now + MEMORY);
+        assert_eq!(senders.table().seen.len(), 1, "the rest is forgotten");
+        senders.sees(7, false);
+        assert_eq!(senders.is_from_client(7, &own), None);
+    }
+
+    #[test]
+    fn s_02_a_message_that_the_filter_passes_over_is_no_decline() {
+        let plain = message(1, MessageType::Discover).encode();
+        // The type twice: both among the options, or the second in the field of the file name (option 52).
+        let mut twice = plain[..240].to_vec();
+        twice.extend_from_slice(&[53, 1, 1, 53, 1, 4, 255]);
+        let mut overloaded = plain[..240].to_vec();
+        overloaded.extend_from_slice(&[53, 1, 1, 52, 1, 1, 255]);
+        overloaded[108..112].copy_from_slice(&[53, 1, 4, 255]);
+        for bytes in [plain, twice, overloaded] {
+            let kind = Message::decode(&bytes).unwrap().message_type();
+            assert_ne!(kind, Some(Ok(MessageType::Decline)));
+        }
+    }
+}
