@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::event::{Client, Event};
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::commit::{Outcome, Promise};
+use crate::server::privileges::make_folder;
 use crate::store::LeaseReader;
 use crate::types::{Firmware, Timestamp};
 
@@ -39,11 +40,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may last in all.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The control socket of the installed service.
+const INSTALLED: &str = "/run/lanboot/control.sock";
+
 /// Where the control socket of the server with this `state` folder is: the installed service's at
 /// `/run/lanboot/control.sock`, any other's in its own state folder, so that servers do not meet.
 pub fn control_path(state: &Path) -> PathBuf {
     if state == Path::new("/var/lib/lanboot") {
-        PathBuf::from("/run/lanboot/control.sock")
+        PathBuf::from(INSTALLED)
     } else {
         state.join("control.sock")
     }
@@ -180,8 +184,10 @@ pub fn released_by_hand(lease: Lease) -> Promise {
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+    match path.parent() {
+        Some(folder) if path == Path::new(INSTALLED) => std::fs::create_dir_all(folder)?,
+        Some(folder) => make_folder(folder)?,
+        None => {}
     }
     if path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket()) {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {

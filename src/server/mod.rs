@@ -21,6 +21,7 @@ pub mod notify;
 mod observe;
 mod ping;
 pub mod port;
+pub mod privileges;
 mod proxy;
 pub mod quota;
 pub mod served;
@@ -55,7 +56,7 @@ use crate::lease::{Lease, LeaseBook};
 use crate::server::checks::Checker;
 use crate::server::clock::Clock;
 use crate::server::commit::Committer;
-use crate::server::control::Control;
+use crate::server::control::{Asks, Control};
 use crate::server::dhcp::DhcpServer;
 use crate::server::drain::Serving;
 use crate::server::files::Files;
@@ -108,6 +109,15 @@ pub enum Keep {
 impl Server {
     /// Binds every socket, opens the folder of boot files and loads the leases. Nothing is answered before `run`.
     pub fn bind(config: &Config, keep: Keep) -> Result<Server, StartError> {
+        Server::bind_then(config, keep, || Ok(()))
+    }
+
+    /// The same, and calls `confine` when everything is bound that may need root's rights, and before any thread starts.
+    pub fn bind_then(
+        config: &Config,
+        keep: Keep,
+        confine: impl FnOnce() -> Result<(), StartError>,
+    ) -> Result<Server, StartError> {
         let recorder = Recorder::default();
         let (served, absent) = find_some(config)?;
         let mut wrong = absent;
@@ -121,16 +131,13 @@ impl Server {
             true => Some(open_files(config, keep, known.clone(), &mut warnings)?),
             false => None,
         };
-        let (mut dhcp, mut boot_files) = (None, None);
+        let (mut bound, mut listeners) = (None, None);
         if let Some(settings) = &config.dhcp {
-            let proxy = Arc::new(proxy(settings, &now, (files.clone(), known), &recorder)?);
             let gives = served::may_be(config, Mode::Server);
             if gives {
-                dhcp = Some(bind_dhcp(config, &proxy, keep, (&mut summary, &mut warnings))?);
+                bound = Some(BoundDhcp::bind(config, settings, &now, keep, &mut warnings)?);
             }
-            let listeners = Listeners::bind(settings, &now, gives, &mut warnings)?;
-            summary.extend(describe_proxy(settings, &now.borrow()));
-            boot_files = Some((proxy, listeners));
+            listeners = Some(Listeners::bind(settings, &now, gives, &mut warnings)?);
         }
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
@@ -140,10 +147,22 @@ impl Server {
             http = Some(bound);
         }
         let mut tftp = None;
-        if let (Some(settings), Some(files)) = (&config.tftp, files) {
-            let transfers = Transfers::bind(settings, now, files)?;
+        if let (Some(settings), Some(files)) = (&config.tftp, &files) {
+            let transfers = Transfers::bind(settings, now.clone(), files.clone())?;
             summary.push(format!("TFTP on {} from {}", transfers.places(), config.images.display()));
             tftp = Some(transfers);
+        }
+        confine()?;
+        let (mut dhcp, mut boot_files) = (None, None);
+        if let (Some(settings), Some(listeners)) = (&config.dhcp, listeners) {
+            let proxy = Arc::new(proxy(settings, &now, (files, known), &recorder)?);
+            let mut lines = Vec::new();
+            if let Some(bound) = bound {
+                dhcp = Some(start_dhcp(bound, config, &proxy, keep, (&mut lines, &mut warnings))?);
+            }
+            lines.extend(describe_proxy(settings, &now.borrow()));
+            summary.splice(0..0, lines);
+            boot_files = Some((proxy, listeners));
         }
         let watch = Watch::new(config, sender, wrong);
         Ok(Server { dhcp, boot_files, tftp, http, watch, recorder, summary, warnings })
@@ -272,20 +291,43 @@ fn proxy(
     })
 }
 
-/// Binds the sockets of the DHCP server, which also hears for `proxy`, and takes the stored leases into its book. The last
+/// The sockets and the store of the DHCP server, before any of its threads runs.
+struct BoundDhcp {
+    socket: DhcpSocket,
+    opened: Opened,
+    control: Result<Control, String>,
+    asks: Asks,
+}
+
+impl BoundDhcp {
+    fn bind(
+        config: &Config,
+        settings: &Settings,
+        served: &Now,
+        keep: Keep,
+        warnings: &mut Vec<String>,
+    ) -> Result<BoundDhcp, StartError> {
+        let bound = DhcpSocket::bind(settings.ports.server, "dhcp.ports.server", Sharing::Alone)?;
+        let (socket, refused) = bound.with_frames(served.clone());
+        warnings.extend(refused);
+        let opened = open_leases(&config.state, keep)?;
+        let (control, asks) = Control::bind(&config.state);
+        Ok(BoundDhcp { socket, opened, control, asks })
+    }
+}
+
+/// Starts the threads of the DHCP server, which also hears for `proxy`, and takes the stored leases into its book. The last
 /// are the lines of the summary and the warnings.
-fn bind_dhcp(
+fn start_dhcp(
+    BoundDhcp { socket, opened, control, asks }: BoundDhcp,
     config: &Config,
     proxy: &Arc<Proxy>,
     keep: Keep,
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> Result<(DhcpServer, Option<Control>), StartError> {
     let Proxy { settings, recorder, served, .. } = &**proxy;
-    let bound = DhcpSocket::bind(settings.ports.server, "dhcp.ports.server", Sharing::Alone)?;
-    let (socket, refused) = bound.with_frames(served.clone());
-    warnings.extend(refused);
     summary.extend(describe_dhcp(settings, &served.borrow()));
-    let Opened { store, clock, leases, skipped, shift } = open_leases(&config.state, keep)?;
+    let Opened { store, clock, leases, skipped, shift } = opened;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
     let own = served.borrow().own.clone();
     let reserved = settings.machines.iter().filter_map(|machine| Some((&machine.name, machine.address?)));
@@ -303,7 +345,6 @@ fn bind_dhcp(
     let socket = Arc::new(socket);
     let (checker, refused) = Checker::start(settings.conflict_check, served.clone());
     warnings.extend(refused);
-    let (control, asks) = Control::bind(&config.state);
     warnings.extend(control.as_ref().err().cloned());
     // Without a database there is nothing that a command could release.
     let control = control.ok().filter(|_| keep == Keep::OnDisk);
