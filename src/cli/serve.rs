@@ -65,7 +65,7 @@ fn bind(loaded: &Loaded, keep: Keep, user: Option<&str>) -> Result<(Server, Drop
 }
 
 async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
-    let Signals { stop, hurry, statistics } = match signals::listen() {
+    let Signals { stop, hurry, mut statistics } = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("lanboot: cannot wait for signals: {error}");
@@ -83,6 +83,12 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
         let _ = stop.await;
         notify::stopping();
     };
+    let wanted = server.statistics();
+    tokio::spawn(async move {
+        while statistics.recv().await.is_some() {
+            wanted.notify_one();
+        }
+    });
     let ended = server.run(stop, async { drop(hurry.await) }).await;
     match ended {
         Ok(()) => {

@@ -6,6 +6,7 @@ mod allocate;
 mod book;
 pub mod import;
 mod index;
+mod tally;
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -16,3 +17,4 @@ type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
 pub use allocate::{Expected, Pool};
 pub use book::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State, is_forever};
+pub use tally::Tally;

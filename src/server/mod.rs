@@ -26,6 +26,7 @@ mod proxy;
 pub mod quota;
 pub mod served;
 mod socket;
+mod statistics;
 mod subject;
 mod taps;
 pub mod targets;
@@ -38,6 +39,7 @@ pub mod told;
 mod transfers;
 mod watch;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -45,6 +47,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
 use tokio::sync::watch::channel;
 use tokio::task::JoinHandle;
 
@@ -56,7 +60,7 @@ use crate::lease::{Lease, LeaseBook};
 use crate::server::checks::Checker;
 use crate::server::clock::Clock;
 use crate::server::commit::Committer;
-use crate::server::control::{Asks, Control};
+use crate::server::control::{Ask, Asks, Control};
 use crate::server::dhcp::DhcpServer;
 use crate::server::drain::Serving;
 use crate::server::files::Files;
@@ -66,7 +70,7 @@ use crate::server::leases::{Filled, Opened, own_and_reserved, own_in_pool};
 use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
-use crate::server::served::{Now, Served, find_some, listed};
+use crate::server::served::{Now, describe_dhcp, describe_proxy, find_some};
 use crate::server::socket::{DhcpSocket, Sharing};
 use crate::server::targets::Starts;
 use crate::server::transfers::Transfers;
@@ -93,6 +97,7 @@ pub struct Server {
     http: Option<http::Bound>,
     watch: Watch,
     recorder: Recorder,
+    statistics: Arc<Notify>,
     summary: Vec<String>,
     warnings: Vec<String>,
 }
@@ -165,7 +170,13 @@ impl Server {
             boot_files = Some((proxy, listeners));
         }
         let watch = Watch::new(config, sender, wrong);
-        Ok(Server { dhcp, boot_files, tftp, http, watch, recorder, summary, warnings })
+        let statistics = Arc::default();
+        Ok(Server { dhcp, boot_files, tftp, http, watch, recorder, statistics, summary, warnings })
+    }
+
+    /// Each [`Notify::notify_one`] has the running server log its statistics.
+    pub fn statistics(&self) -> Arc<Notify> {
+        Arc::clone(&self.statistics)
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -198,7 +209,8 @@ impl Server {
             None => None,
         };
         let mut serving = Serving { http, tftp };
-        let watch = self.watch;
+        let (watch, recorder) = (self.watch, self.recorder);
+        let asks = self.dhcp.as_ref().map(|(dhcp, _)| dhcp.asks.sender());
         let dhcp = async {
             match self.dhcp {
                 Some((dhcp, control)) => {
@@ -216,13 +228,31 @@ impl Server {
         tokio::select! {
             ended = dhcp => ended?,
             never = watch.follow(&mut serving) => match never {},
+            never = recorder.follow_left_out() => match never {},
+            never = log_statistics(&self.statistics, &recorder, asks) => match never {},
         }
         drop(boot_files);
-        serving.drain(hurry).await;
-        for (reason, count) in self.recorder.drops() {
+        tokio::select! {
+            () = serving.drain(hurry) => {}
+            never = recorder.follow_left_out() => match never {},
+        }
+        recorder.log_left_out();
+        for (reason, count) in recorder.drops() {
             tracing::info!("dropped in all: {count} reason={reason}");
         }
         Ok(())
+    }
+}
+
+/// Logs the statistics whenever `asked` is notified.
+async fn log_statistics(asked: &Notify, recorder: &Recorder, asks: Option<Sender<Ask>>) -> Infallible {
+    loop {
+        asked.notified().await;
+        recorder.log_counts();
+        if let Some(asks) = &asks {
+            // A loop that is too busy for it says nothing, rather than keeping signals waiting.
+            let _ = asks.try_send(Ask::Statistics);
+        }
     }
 }
 
@@ -386,32 +416,6 @@ fn fill_book(
         warnings.push(format!("{} stored leases are in none of the subnets and left alone", all - known));
     }
     book
-}
-
-/// A line for each interface where another server gives the addresses.
-fn describe_proxy(settings: &Settings, served: &Served) -> Vec<String> {
-    let ports = settings.ports;
-    let interfaces = served.with_mode(settings, Mode::Proxy).into_iter();
-    let line = |name, addresses| {
-        format!("proxyDHCP on {name} {addresses} ports {} and {}", ports.server, ports.proxy)
-    };
-    interfaces.map(|interface| line(&interface.name, listed(interface.addresses.iter()))).collect()
-}
-
-/// A line for each interface where lanboot gives the addresses, and for each subnet.
-fn describe_dhcp(settings: &Settings, served: &Served) -> Vec<String> {
-    let port = settings.ports.server;
-    let mut lines = Vec::new();
-    for interface in served.with_mode(settings, Mode::Server) {
-        let addresses = listed(interface.addresses.iter());
-        lines.push(format!("DHCP server on {} {addresses} port {port}", interface.name));
-    }
-    for subnet in &settings.subnets {
-        let pools =
-            if subnet.pools.is_empty() { "reservations only".to_owned() } else { listed(&subnet.pools) };
-        lines.push(format!("subnet {} gives {pools}", subnet.network));
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -62,7 +62,8 @@ impl Account {
     }
 
     fn of(user: &User) -> Account {
-        let groups = CString::new(user.name.as_bytes()).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
+        let groups =
+            CString::new(user.name.as_bytes()).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
         Account { uid: user.uid, gid: user.gid, groups: groups.unwrap_or_else(|| vec![user.gid]) }
     }
 
@@ -123,8 +124,7 @@ pub fn choose(config: &Config, config_file: &Path, folder: &Path) -> Result<Chos
 }
 
 fn can_read(config: &Config, config_file: &Path) -> Result<(), String> {
-    let cannot =
-        |path: &Path, error: io::Error| Err(format!("cannot read {} ({error})", path.display()));
+    let cannot = |path: &Path, error: io::Error| Err(format!("cannot read {} ({error})", path.display()));
     if let Err(error) = File::open(config_file) {
         return cannot(config_file, error);
     }
@@ -157,6 +157,8 @@ fn as_user(
     let became = setegid(account.gid).and_then(|()| seteuid(account.uid));
     let outcome = became.map_err(cannot_become).and_then(|()| attempt());
     let back = seteuid(uid).and_then(|()| setegid(gid)).and_then(|()| setgroups(&groups));
-    back.map_err(|errno| StartError(format!("cannot become root again after a trial as another user: {errno}")))?;
+    back.map_err(|errno| {
+        StartError(format!("cannot become root again after a trial as another user: {errno}"))
+    })?;
     Ok(outcome)
 }

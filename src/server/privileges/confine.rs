@@ -38,7 +38,12 @@ impl Places {
         // A rule is about the folder that has the name now. One that is put in its place later, or mounted over it, is
         // another; it is allowed by what allows the folder above.
         read.push(config.images.clone());
-        read.extend(config.images.parent().map(|parent| if parent == Path::new("") { ".".into() } else { parent.into() }));
+        read.extend(
+            config
+                .images
+                .parent()
+                .map(|parent| if parent == Path::new("") { ".".into() } else { parent.into() }),
+        );
         if let Ok(images) = config.images.canonicalize() {
             read.extend(images.parent().map(Path::to_owned));
         }
@@ -137,7 +142,8 @@ mod tests {
             assert!(write("var/state/leases.db") && write("uploads/sub/x"));
             fs::rename(path.join("var/state/leases.db"), path.join("var/state/y")).unwrap();
             fs::hard_link(path.join("uploads/sub/x"), path.join("uploads/y")).unwrap();
-            for name in ["net/boot-images/x", "net/new", "etc/config.yaml", "secret", "var/other/x", "var/x"] {
+            for name in ["net/boot-images/x", "net/new", "etc/config.yaml", "secret", "var/other/x", "var/x"]
+            {
                 assert!(!write(name), "{name}");
             }
             assert!(fs::read(path.join("secret")).is_err() && fs::read("/etc/passwd").is_err());

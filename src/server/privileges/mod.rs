@@ -13,7 +13,7 @@ mod state;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access, geteuid, getegid, setgroups, setresgid, setresuid};
+use nix::unistd::{AccessFlags, access, getegid, geteuid, setgroups, setresgid, setresuid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
@@ -26,7 +26,7 @@ use account::{Account, Chosen};
 use state::StateFolder;
 
 pub use account::LANBOOT;
-pub use state::make_folder;
+pub use state::{give_to_group, make_folder};
 
 /// The capabilities that stay.
 const KEPT: CapabilitySet = CapabilitySet::NET_BIND_SERVICE.union(CapabilitySet::NET_RAW);
@@ -61,7 +61,9 @@ impl Privileges {
             _ => Path::new("."),
         };
         let chosen = match (geteuid().is_root(), user) {
-            (true, Some(user)) => Some(Chosen { account: Account::named(user)?, trusted: true, warning: None }),
+            (true, Some(user)) => {
+                Some(Chosen { account: Account::named(user)?, trusted: true, warning: None })
+            }
             (true, None) => Some(account::choose(config, config_file, folder)?),
             (false, Some(user)) => {
                 let own = geteuid();
@@ -91,17 +93,21 @@ impl Privileges {
         self.state.hand_over(account, trusted)?;
         state::give_control(control, account);
         let fail = |what: &str, errno: Errno| {
-            StartError(format!("cannot give up the rights of root: {what}: {errno}; is a container in the way?"))
+            StartError(format!(
+                "cannot give up the rights of root: {what}: {errno}; is a container in the way?"
+            ))
         };
         if let Some(account) = account {
             become_user(account).map_err(|(what, errno)| fail(what, errno))?;
         }
         limit_capabilities().map_err(|(what, errno)| fail(what, errno))?;
-        let confined = self.places.confine();
         if let Some(warning) = self.chosen.take().and_then(|chosen| chosen.warning) {
             warnings.push(warning);
         }
-        warnings.extend(unusable(config));
+        // The user's name cannot be looked up once the process is confined.
+        let user = account::name_of(geteuid());
+        warnings.extend(unusable(config, &user));
+        let confined = self.places.confine();
         let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         if threads > 1 {
             warnings.push(format!(
@@ -109,7 +115,7 @@ impl Privileges {
                 threads - 1
             ));
         }
-        Ok(Dropped { summary: format!("runs as {}; {confined}", described()), warnings })
+        Ok(Dropped { summary: format!("runs as {user} with {}; {confined}", described()), warnings })
     }
 }
 
@@ -169,23 +175,20 @@ fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }
 
-/// The user and the capabilities of this thread, for people.
-fn described() -> String {
-    let user = account::name_of(geteuid());
+/// The capabilities of this thread, for people.
+fn described() -> &'static str {
     let own = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     let has = |set| own.contains(set);
-    let capabilities = match (has(CapabilitySet::NET_BIND_SERVICE), has(CapabilitySet::NET_RAW)) {
+    match (has(CapabilitySet::NET_BIND_SERVICE), has(CapabilitySet::NET_RAW)) {
         (true, true) => "only the capabilities CAP_NET_BIND_SERVICE and CAP_NET_RAW",
         (true, false) => "only the capability CAP_NET_BIND_SERVICE",
         (false, true) => "only the capability CAP_NET_RAW",
         (false, false) => "no capabilities",
-    };
-    format!("{user} with {capabilities}")
+    }
 }
 
 /// Folders that this user cannot use, with the command that changes that.
-fn unusable(config: &Config) -> Vec<String> {
-    let user = account::name_of(geteuid());
+fn unusable(config: &Config, user: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let can = |path: &Path, how| access(path, how).is_ok();
     let search = AccessFlags::R_OK | AccessFlags::X_OK;

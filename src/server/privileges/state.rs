@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
@@ -109,7 +109,8 @@ impl StateFolder {
             }
             self.check_link(account)?;
         }
-        let mut dir = Dir::from_fd(folder.try_clone().map_err(|_| fail(nix::errno::Errno::EMFILE))?).map_err(fail)?;
+        let mut dir =
+            Dir::from_fd(folder.try_clone().map_err(|_| fail(nix::errno::Errno::EMFILE))?).map_err(fail)?;
         for entry in dir.iter().take(MAX_ENTRIES).flatten() {
             if !is_shared || is_ours(entry.file_name()) {
                 hand_over_file(&folder, entry.file_name(), account).map_err(fail)?;
@@ -142,19 +143,19 @@ impl StateFolder {
     }
 }
 
-/// Gives the control socket to `account`; the members of the group `lanboot` may use it too.
+/// Lets the members of the group `lanboot` use the socket `control`. Whether they may.
+pub fn give_to_group(control: &Path) -> bool {
+    lanboot_group().is_some_and(|group| lchown(control, None, Some(group.as_raw())).is_ok())
+}
+
+/// Gives the control socket to `account`, with a group that is not every user's.
 pub(super) fn give_control(control: &Path, account: Option<&Account>) {
-    let is_socket = control.symlink_metadata().is_ok_and(|meta| {
-        use std::os::unix::fs::FileTypeExt;
-        meta.file_type().is_socket()
-    });
-    if !is_socket {
-        return;
+    let is_socket = control.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+    if let Some(account) = account.filter(|_| is_socket) {
+        let group = lanboot_group().map_or(0, Gid::as_raw);
+        // It is root's otherwise, and root may use it.
+        let _ = lchown(control, Some(account.uid.as_raw()), Some(group));
     }
-    let group = lanboot_group().or(account.map(|_| Gid::from_raw(0)));
-    // Where the user may not give it away, the socket has the user's own group.
-    let uid = account.map(|account| account.uid.as_raw());
-    let _ = std::os::unix::fs::lchown(control, uid, group.map(Gid::as_raw));
 }
 
 fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
