@@ -218,8 +218,8 @@ fn s_07_a_flood_fills_no_disk_and_hides_no_other_client() {
         left_out = serving.count("left out ");
         std::thread::sleep(Duration::from_millis(2500));
     }
-    assert!(serving.count(" lines: DHCPDISCOVER") >= 3, "{left_out} lines tell what was left out");
-    assert!(serving.count(" lines: dropped reason=too_short") >= 3, "{left_out} lines");
+    assert!(serving.count(" lines: DHCPDISCOVER") >= 1, "{left_out} lines tell what was left out");
+    assert!(serving.count(" lines: dropped reason=too_short") >= 1, "{left_out} lines");
     // All are counted, with and without a line: what the kernel dropped never came.
     let (_, lines) = serving.terminate();
     let number = |text: &str, line: &str| -> u64 {

@@ -26,6 +26,7 @@ mod proxy;
 pub mod quota;
 pub mod served;
 mod socket;
+mod start_error;
 mod statistics;
 mod subject;
 mod taps;
@@ -39,8 +40,6 @@ pub mod told;
 mod transfers;
 mod watch;
 
-use std::convert::Infallible;
-use std::fmt;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -48,7 +47,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::Sender;
 use tokio::sync::watch::channel;
 use tokio::task::JoinHandle;
 
@@ -60,7 +58,7 @@ use crate::lease::{Lease, LeaseBook};
 use crate::server::checks::Checker;
 use crate::server::clock::Clock;
 use crate::server::commit::Committer;
-use crate::server::control::{Ask, Asks, Control};
+use crate::server::control::{Asks, Control};
 use crate::server::dhcp::DhcpServer;
 use crate::server::drain::Serving;
 use crate::server::files::Files;
@@ -76,17 +74,7 @@ use crate::server::targets::Starts;
 use crate::server::transfers::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
 
-/// Why the server could not start: what was attempted, on what, and what to do.
-#[derive(Debug)]
-pub struct StartError(pub String);
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StartError {}
+pub use start_error::StartError;
 
 /// A server with all its sockets bound and its leases loaded, ready to run.
 #[derive(Debug)]
@@ -229,7 +217,7 @@ impl Server {
             ended = dhcp => ended?,
             never = watch.follow(&mut serving) => match never {},
             never = recorder.follow_left_out() => match never {},
-            never = log_statistics(&self.statistics, &recorder, asks) => match never {},
+            never = statistics::follow(&self.statistics, &recorder, asks) => match never {},
         }
         drop(boot_files);
         tokio::select! {
@@ -241,18 +229,6 @@ impl Server {
             tracing::info!("dropped in all: {count} reason={reason}");
         }
         Ok(())
-    }
-}
-
-/// Logs the statistics whenever `asked` is notified.
-async fn log_statistics(asked: &Notify, recorder: &Recorder, asks: Option<Sender<Ask>>) -> Infallible {
-    loop {
-        asked.notified().await;
-        recorder.log_counts();
-        if let Some(asks) = &asks {
-            // A loop that is too busy for it says nothing, rather than keeping signals waiting.
-            let _ = asks.try_send(Ask::Statistics);
-        }
     }
 }
 
