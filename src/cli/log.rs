@@ -3,16 +3,23 @@
 //! Who writes a line never waits for who reads it: a journal that has stopped, or a full disk behind it, must not keep
 //! anybody from booting. Lines wait in memory for a thread of their own; when too many do, new ones are lost and counted.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{self as settings, LogFormat, LogLevel};
+use crate::server::observe::budget::{Budget, Kind};
 
 /// Lines that wait to be written. Each has some hundred bytes.
 const MAX_WAITING: usize = 8192;
+/// How often the lines that were left out are logged.
+const LEFT_OUT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The log of the process. Lines are kept until [`Log::write_apart`], because a thread that writes them must not start
 /// before the process has given up the rights of root; what is left when this is dropped is written at once.
@@ -29,17 +36,40 @@ struct Lines {
     apart: OnceLock<NonBlocking>,
     /// For want of one, at most [`MAX_WAITING`].
     early: Mutex<Vec<Vec<u8>>>,
+    /// For lines that no event makes: by the place in the sources that they come from.
+    budget: Budget,
 }
 
-/// Takes one line.
-struct Line(Arc<Lines>);
+/// Takes lines, as far as their budget goes.
+struct Writer(Arc<Lines>);
+
+impl<'a> MakeWriter<'a> for Writer {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line(Some(Arc::clone(&self.0)))
+    }
+
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line {
+        let is_bounded = UNBOUNDED.iter().all(|target| !of.target().starts_with(target));
+        let is_over = is_bounded && !self.0.budget.admit(Kind::new(of.name()), *of.level(), Instant::now());
+        if is_over { Line(None) } else { self.make_writer() }
+    }
+}
+
+/// Modules whose lines have another bound: events are counted by their kind, and commands log once.
+const UNBOUNDED: [&str; 2] = ["lanboot::server::observe", "lanboot::cli"];
+
+/// Takes one line, which is left out if there is nothing to put it into.
+struct Line(Option<Arc<Lines>>);
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(apart) = self.0.apart.get() {
+        let Some(lines) = &self.0 else { return Ok(line.len()) };
+        if let Some(apart) = lines.apart.get() {
             return apart.clone().write(line);
         }
-        let mut early = self.0.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut early = lines.early.lock().unwrap_or_else(PoisonError::into_inner);
         if early.len() < MAX_WAITING {
             early.push(line.to_vec());
         }
@@ -69,10 +99,22 @@ impl Log {
         let _ = self.lines.apart.set(writer);
         self.guard = Some(guard);
     }
+
+    /// Logs once a second how many lines were left out, forever.
+    pub(super) fn follow_left_out(&self) -> impl Future<Output = Infallible> + use<> {
+        let lines = Arc::clone(&self.lines);
+        async move {
+            loop {
+                tokio::time::sleep(LEFT_OUT_PAUSE).await;
+                lines.budget.log_left_out();
+            }
+        }
+    }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
+        self.lines.budget.log_left_out();
         let mut early = self.lines.early.lock().unwrap_or_else(PoisonError::into_inner);
         for line in early.drain(..) {
             let _ = io::stdout().write_all(&line);
@@ -93,9 +135,9 @@ pub(super) fn start(log: settings::Log) -> Log {
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let colour = io::stdout().is_terminal();
     let waiting = Arc::new(Lines::default());
-    let writer = Arc::clone(&waiting);
+    let writer = Writer(Arc::clone(&waiting));
     let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(colour);
-    let lines = lines.with_writer(move || Line(Arc::clone(&writer)));
+    let lines = lines.with_writer(writer);
     match log.format {
         LogFormat::Json => lines.json().init(),
         LogFormat::Text if in_journal => lines.without_time().init(),

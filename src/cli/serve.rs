@@ -49,6 +49,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
             return ExitCode::from(CANNOT_START);
         }
     };
+    runtime.spawn(log.follow_left_out());
     runtime.block_on(serve(&loaded, server, &dropped))
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 /// Signals whose default is to end the process, and that mean nothing here. Timers and descriptors send the first five,
 /// the kernel sends the last one for a file that reached its largest size (the write fails then, which is reported).
-/// SIGQUIT and those of a fault stay what they are: they end the process with a core dump.
+/// SIGQUIT and those of a fault stay what they are: they end the process at once.
 const MEANINGLESS: [Signal; 8] = [
     Signal::SIGALRM,
     Signal::SIGVTALRM,

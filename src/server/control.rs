@@ -171,7 +171,11 @@ impl Connections {
             }
             let idle = |connection: &Connection| !connection.is_asking.load(Ordering::Acquire);
             match self.0.iter().position(idle).and_then(|place| self.0.remove(place)) {
-                Some(idle) => idle.task.abort(),
+                Some(idle) => {
+                    idle.task.abort();
+                    // Its memory and descriptor are free only when the task has ended.
+                    let _ = idle.task.await;
+                }
                 None => tokio::time::sleep(FULL_PAUSE).await,
             }
         }

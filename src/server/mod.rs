@@ -18,7 +18,7 @@ mod later;
 pub mod leases;
 mod listen;
 pub mod notify;
-mod observe;
+pub mod observe;
 mod ping;
 pub mod port;
 pub mod privileges;

@@ -15,7 +15,7 @@ use budget::{Budget, Kind};
 use counts::Counts;
 use line::line;
 
-mod budget;
+pub mod budget;
 mod counts;
 mod line;
 
@@ -131,13 +131,7 @@ impl Recorder {
 
     /// Logs how many lines were left out since the last time, by kind.
     pub fn log_left_out(&self) {
-        for left_out in self.budget.left_out() {
-            match left_out.level {
-                Level::ERROR | Level::WARN => tracing::warn!("{left_out}"),
-                Level::INFO => tracing::info!("{left_out}"),
-                _ => tracing::debug!("{left_out}"),
-            }
-        }
+        self.budget.log_left_out();
     }
 
     /// The same once a second, forever.

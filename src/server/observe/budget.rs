@@ -40,16 +40,16 @@ pub struct Kind {
 /// Lines of one kind that were left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeftOut {
-    pub kind: Kind,
-    pub level: Level,
-    pub lines: u64,
+    kind: Kind,
+    level: Level,
+    lines: u64,
 }
 
 /// The budgets of all kinds. There are as many kinds as events with their reasons.
 #[derive(Debug, Default)]
 pub struct Budget(Mutex<BTreeMap<Kind, Account>>);
 
-/// What one kind has left.
+/// What is left of one kind's budget.
 #[derive(Debug)]
 struct Account {
     /// Thousandths of a line.
@@ -60,7 +60,7 @@ struct Account {
 }
 
 impl Kind {
-    /// Lines that begin with `verb`.
+    /// Lines that begin with `verb`, or come from the place in the sources that has this name.
     pub const fn new(verb: &'static str) -> Kind {
         Kind { verb, reason: "" }
     }
@@ -115,7 +115,7 @@ impl fmt::Display for LeftOut {
 }
 
 impl Budget {
-    /// Whether a line of this kind may be written at `now`; else it is counted.
+    /// Whether a line of this kind may be written at `now`; else it is counted as left out.
     pub fn admit(&self, kind: Kind, level: Level, now: Instant) -> bool {
         let limit = kind.limit(level);
         let full = limit.burst.saturating_mul(1000);
@@ -135,8 +135,19 @@ impl Budget {
         left.is_some()
     }
 
+    /// Logs how many lines were left out since the last time, by kind.
+    pub fn log_left_out(&self) {
+        for left_out in self.left_out() {
+            match left_out.level {
+                Level::ERROR | Level::WARN => tracing::warn!("{left_out}"),
+                Level::INFO => tracing::info!("{left_out}"),
+                _ => tracing::debug!("{left_out}"),
+            }
+        }
+    }
+
     /// The lines that were left out since this was asked last.
-    pub fn left_out(&self) -> Vec<LeftOut> {
+    fn left_out(&self) -> Vec<LeftOut> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = kinds.iter_mut().map(|(kind, account)| LeftOut {
             kind: *kind,

@@ -61,7 +61,7 @@ impl Places {
         }
         match self.restrict() {
             Ok(RulesetStatus::NotEnforced) => {
-                "not confined to its folders, because this kernel has no Landlock".to_owned()
+                "not confined to its folders: this kernel has no Landlock, or a filter of system calls forbids it".to_owned()
             }
             Ok(_) => "confined to its folders by Landlock".to_owned(),
             Err(error) => format!("not confined to its folders: {error}"),

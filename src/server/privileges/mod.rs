@@ -9,11 +9,12 @@
 mod account;
 mod confine;
 mod state;
+mod unusable;
 
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access, getegid, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{getegid, geteuid, setgroups, setresgid, setresuid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
@@ -106,7 +107,7 @@ impl Privileges {
         }
         // The user's name cannot be looked up once the process is confined.
         let user = account::name_of(geteuid());
-        warnings.extend(unusable(config, &user));
+        warnings.extend(unusable::warnings(config, &user));
         let confined = self.places.confine();
         let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         if threads > 1 {
@@ -167,7 +168,12 @@ fn limit_capabilities() -> Result<(), (&'static str, Errno)> {
     let _ = clear_ambient_capability_set();
     let kept = own.permitted & KEPT;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(|error| ("capset", errno(error)))?;
+    match set_capabilities(None, sets).map_err(errno) {
+        // A filter of system calls forbids it, as in units that were written for older versions. With no_new_privs, what
+        // can be inherited is of no use.
+        Err(Errno::EPERM) if KEPT.contains(own.permitted) => {}
+        done => done.map_err(|errno| ("capset", errno))?,
+    }
     set_no_new_privs(true).map_err(|error| ("prctl(PR_SET_NO_NEW_PRIVS)", errno(error)))
 }
 
@@ -185,31 +191,6 @@ fn described() -> &'static str {
         (false, true) => "only the capability CAP_NET_RAW",
         (false, false) => "no capabilities",
     }
-}
-
-/// Folders that this user cannot use, with the command that changes that.
-fn unusable(config: &Config, user: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let can = |path: &Path, how| access(path, how).is_ok();
-    let search = AccessFlags::R_OK | AccessFlags::X_OK;
-    let images = &config.images;
-    if (config.tftp.is_some() || config.http.is_some()) && !can(images, search) {
-        lines.push(format!(
-            "the user {user} cannot read the folder `images`, {0}: no file is served from it; `chmod -R a+rX {0}`, and \
-             a+x for the folders above it",
-            images.display()
-        ));
-    }
-    if let Some(uploads) = config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref())
-        && !can(&uploads.dir, search | AccessFlags::W_OK)
-    {
-        lines.push(format!(
-            "the user {user} cannot write to the folder `tftp.uploads.dir`, {0}: every upload is refused; `chown {user} \
-             {0}`",
-            uploads.dir.display()
-        ));
-    }
-    lines
 }
 
 #[cfg(test)]

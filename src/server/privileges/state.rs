@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use super::account::{Account, lanboot_group, name_of};
@@ -27,11 +27,16 @@ const TOO_MUCH: u32 = 0o027;
 /// Entries that are looked at. A state folder has a dozen; one with more is another folder.
 const MAX_ENTRIES: usize = 10_000;
 
-/// The state folder as it was before the server put anything into it.
+/// The state folder as it was before the server put anything into it. It is held open, so that nothing that is put in its
+/// place meanwhile is handed over.
 #[derive(Debug)]
 pub(super) struct StateFolder {
     path: PathBuf,
     was: Was,
+    /// `None` if there is no such folder.
+    folder: Option<OwnedFd>,
+    /// The path is a symbolic link that root did not make.
+    is_foreign_link: bool,
 }
 
 /// Whose folder it seems to be.
@@ -79,8 +84,14 @@ impl StateFolder {
                 ))
             })?;
         }
-        let was = if is_new { Was::New } else { look_into(path) };
-        Ok(StateFolder { path: path.to_owned(), was })
+        let is_foreign_link =
+            path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_symlink() && meta.uid() != 0);
+        let folder = open_folder(path).ok();
+        let was = match &folder {
+            Some(folder) if !is_new => look_into(folder),
+            _ => Was::New,
+        };
+        Ok(StateFolder { path: path.to_owned(), was, folder, is_foreign_link })
     }
 
     /// Gives the folder and lanboot's files in it to `account`, if there is one, and takes them away from all others.
@@ -89,11 +100,11 @@ impl StateFolder {
     /// # Errors
     /// The folder seems to be another program's, or the kernel refuses.
     pub(super) fn hand_over(&self, account: Option<&Account>, trusted: bool) -> Result<(), StartError> {
-        let Ok(folder) = open_folder(&self.path) else { return Ok(()) };
+        let Some(folder) = &self.folder else { return Ok(()) };
         let fail = |errno: nix::errno::Errno| {
             StartError(format!("cannot give the state folder {} to its user: {errno}", self.path.display()))
         };
-        let stat = fstat(&folder).map_err(fail)?;
+        let stat = fstat(folder).map_err(fail)?;
         let is_shared = self.was == Was::OtherFolders || (self.was == Was::OtherFiles && !trusted);
         if let Some(account) = account
             && stat.st_uid != account.uid.as_raw()
@@ -107,37 +118,29 @@ impl StateFolder {
                     name_of(account.uid)
                 )));
             }
-            self.check_link(account)?;
+            if self.is_foreign_link {
+                return Err(StartError(format!(
+                    "the state folder {} is a symbolic link that is not root's, so the folder that it leads to is not given \
+                     to the user {}: set `state` to the folder itself",
+                    self.path.display(),
+                    name_of(account.uid)
+                )));
+            }
         }
-        let mut dir =
-            Dir::from_fd(folder.try_clone().map_err(|_| fail(nix::errno::Errno::EMFILE))?).map_err(fail)?;
+        let mut dir = entries(folder).map_err(fail)?;
         for entry in dir.iter().take(MAX_ENTRIES).flatten() {
             if !is_shared || is_ours(entry.file_name()) {
-                hand_over_file(&folder, entry.file_name(), account).map_err(fail)?;
+                hand_over_file(folder, entry.file_name(), account).map_err(fail)?;
             }
         }
         if let Some(account) = account
             && (stat.st_uid, stat.st_gid) != (account.uid.as_raw(), account.gid.as_raw())
         {
-            fchown(&folder, Some(account.uid), Some(account.gid)).map_err(fail)?;
+            fchown(folder, Some(account.uid), Some(account.gid)).map_err(fail)?;
         }
         if stat.st_mode & TOO_MUCH != 0 && !is_shared {
             // Without the right to do it, the folder is another's who chose so.
-            let _ = fchmod(&folder, Mode::from_bits_truncate(stat.st_mode & 0o7777 & !TOO_MUCH));
-        }
-        Ok(())
-    }
-
-    /// A symbolic link that the new owner may have made could lead root to any folder.
-    fn check_link(&self, account: &Account) -> Result<(), StartError> {
-        let link = self.path.symlink_metadata().ok().filter(|meta| meta.file_type().is_symlink());
-        if link.is_some_and(|meta| meta.uid() != 0) {
-            return Err(StartError(format!(
-                "the state folder {} is a symbolic link that is not root's, so where it leads is not given to the user {}: \
-                 set `state` to the folder itself",
-                self.path.display(),
-                name_of(account.uid)
-            )));
+            let _ = fchmod(folder, Mode::from_bits_truncate(stat.st_mode & 0o7777 & !TOO_MUCH));
         }
         Ok(())
     }
@@ -145,7 +148,8 @@ impl StateFolder {
 
 /// Lets the members of the group `lanboot` use the socket `control`. Whether they may.
 pub fn give_to_group(control: &Path) -> bool {
-    lanboot_group().is_some_and(|group| lchown(control, None, Some(group.as_raw())).is_ok())
+    let has = |group: Gid| control.symlink_metadata().is_ok_and(|meta| meta.gid() == group.as_raw());
+    lanboot_group().is_some_and(|group| has(group) || lchown(control, None, Some(group.as_raw())).is_ok())
 }
 
 /// Gives the control socket to `account`, with a group that is not every user's.
@@ -162,18 +166,24 @@ fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
     open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// What is in the folder; only names are read.
-fn look_into(path: &Path) -> Was {
-    let Ok(entries) = fs::read_dir(path) else { return Was::OtherFolders };
+/// The entries of the folder, from the first on.
+fn entries(folder: &OwnedFd) -> nix::Result<Dir> {
+    Dir::openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// What is in the folder; only names and types are read.
+fn look_into(folder: &OwnedFd) -> Was {
+    let Ok(mut entries) = entries(folder) else { return Was::OtherFolders };
     let (mut was, mut leases) = (Was::New, false);
-    for entry in entries.take(MAX_ENTRIES).flatten() {
-        let name = entry.file_name();
-        let Ok(kind) = entry.file_type() else { continue };
-        leases |= kind.is_file() && name == DATABASE;
-        // The root of a file system of its own.
-        if kind.is_dir() && name != "lost+found" {
+    for entry in entries.iter().take(MAX_ENTRIES).flatten() {
+        let name = entry.file_name().to_bytes();
+        let Ok(stat) = fstatat(folder, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
+        let (is_file, is_folder) = (is_kind(&stat, SFlag::S_IFREG), is_kind(&stat, SFlag::S_IFDIR));
+        leases |= is_file && name == DATABASE.as_bytes();
+        // The last one is in the root of each ext4 file system.
+        if is_folder && ![b".".as_slice(), b"..", b"lost+found"].contains(&name) {
             was = Was::OtherFolders;
-        } else if kind.is_file() && !is_ours_named(name.as_encoded_bytes()) && was == Was::New {
+        } else if is_file && !is_ours(entry.file_name()) && was == Was::New {
             was = Was::OtherFiles;
         }
     }
@@ -182,10 +192,7 @@ fn look_into(path: &Path) -> Was {
 
 /// Whether lanboot gives its files such names.
 fn is_ours(name: &CStr) -> bool {
-    is_ours_named(name.to_bytes())
-}
-
-fn is_ours_named(name: &[u8]) -> bool {
+    let name = name.to_bytes();
     name.starts_with(b"leases.") || name == b"once.json"
 }
 
@@ -217,7 +224,11 @@ fn hand_over_file(folder: &OwnedFd, name: &CStr, account: Option<&Account>) -> n
 }
 
 fn is_plain(stat: &FileStat) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG && stat.st_nlink == 1
+    is_kind(stat, SFlag::S_IFREG) && stat.st_nlink == 1
+}
+
+fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == kind.bits()
 }
 
 #[cfg(test)]
