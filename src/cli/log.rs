@@ -180,3 +180,27 @@ impl Write for Output {
         self.out.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s_07_lines_that_no_event_makes_are_bounded_too() {
+        let lines = Arc::new(Lines::default());
+        let subscriber = tracing_subscriber::fmt().with_writer(Writer(Arc::clone(&lines))).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..5000 {
+                tracing::warn!(target: "lanboot::server::told", "a template is wrong for {number}");
+                tracing::warn!(target: "lanboot::server::observe", "bounded by its kind");
+            }
+            lines.budget.log_left_out();
+        });
+        let written = lines.early.lock().unwrap();
+        let count =
+            |text: &str| written.iter().filter(|line| String::from_utf8_lossy(line).contains(text)).count();
+        // A few more if the loop takes long.
+        assert!((1000..1500).contains(&count("a template")), "{}", count("a template"));
+        assert_eq!((count("bounded by its kind"), count("left out ")), (5000, 1));
+    }
+}
