@@ -1,9 +1,9 @@
 //! Gives up every right that serving does not need, once the sockets are bound: `cli/serve.rs` plans it before and has
 //! it done after that, while the process still has one thread.
 //!
-//! Started as root, the process becomes another user (see [`account`]), who gets the state folder first. Whatever the
+//! Started as root, the process becomes another user (`account.rs`), who gets the state folder first. Whatever the
 //! user is, two capabilities stay: CAP_NET_BIND_SERVICE, for addresses that come later, and CAP_NET_RAW, for frames,
-//! ARP and interfaces that come later. Then the kernel confines it to its folders ([`confine`]). Capabilities,
+//! ARP and interfaces that come later. Then the kernel confines it to its folders (`confine.rs`). Capabilities,
 //! no_new_privs and Landlock belong to a thread, and new threads inherit them; so no thread may start before.
 
 mod account;
@@ -20,8 +20,10 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
 };
 
+use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::server::StartError;
+use crate::server::served::may_be;
 
 use account::{Account, Chosen};
 use state::StateFolder;
@@ -51,7 +53,7 @@ pub struct Dropped {
 }
 
 impl Privileges {
-    /// Chooses the user: `user` if given, else see [`account::choose`]. Makes the state folder if root starts the
+    /// Chooses the user: `user` if given, else as `account::choose` says. Makes the state folder if root starts the
     /// server and there is none, and remembers whose folder it was.
     ///
     /// # Errors
@@ -77,7 +79,8 @@ impl Privileges {
             }
             (false, None) => None,
         };
-        let needs_state = config.dhcp.is_some() || config.targets.machines().iter().any(|m| m.once.is_some());
+        let needs_state =
+            may_be(config, Mode::Server) || config.targets.machines().iter().any(|m| m.once.is_some());
         let state = StateFolder::look(&config.state, chosen.is_some() && needs_state)?;
         Ok(Privileges { chosen, state, places: confine::Places::of(config, folder) })
     }
@@ -160,7 +163,7 @@ fn drop_bounding_set() -> Result<(), (&'static str, Errno)> {
     Ok(())
 }
 
-/// Of the capabilities that this thread has, only [`KEPT`] stay, and none is inherited by programs.
+/// Of the capabilities that this thread has, only `KEPT` stay, and none is inherited by programs.
 fn limit_capabilities() -> Result<(), (&'static str, Errno)> {
     let own = capabilities(None).map_err(|error| ("capget", errno(error)))?;
     drop_bounding_set()?;
