@@ -254,6 +254,9 @@ fn other_users_may_not_release() {
     open(site.folder.path(), 0o777);
     open(&site.state(), 0o777);
     open(&site.state().join("control.sock"), 0o666);
+    for file in ["leases.db", "leases.db-wal", "leases.db-shm"] {
+        open(&site.state().join(file), 0o666);
+    }
     let binary = site.folder.path().join("lanboot");
     common::copy_program(&binary);
     let refused = Command::new(&binary)
@@ -264,7 +267,10 @@ fn other_users_may_not_release() {
         .gid(65534)
         .output()
         .unwrap();
-    assert!(stderr(&refused).contains("only root and the user that the server runs as"), "{refused:?}");
+    assert!(
+        stderr(&refused).contains("only root, the user that the server runs as and the group lanboot"),
+        "{refused:?}"
+    );
     assert_eq!(refused.status.code(), Some(1));
     assert_eq!(site.json(&[])[0]["state"], "leased");
 }

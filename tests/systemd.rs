@@ -51,6 +51,17 @@ fn the_unit_is_exposed_less_than_two_points() {
     run(&mut command).expect("systemd-analyze security: an exposure of 2.0 or less");
 }
 
+/// Else the server is not confined, and what it could inherit stays.
+#[test]
+fn s_15_the_unit_lets_the_server_give_up_rights() {
+    let unit = fs::read_to_string(UNIT).unwrap();
+    let filters: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
+    let last = filters.last().unwrap();
+    for call in ["capset", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"] {
+        assert!(last.split(' ').any(|word| word == call), "{call} is allowed by {filters:?}");
+    }
+}
+
 #[test]
 fn f_06_the_unit_says_which_boot_it_is() {
     // /proc/sys/kernel/random/boot_id is not there with ProcSubset=pid.

@@ -11,6 +11,7 @@ mod log;
 mod probe;
 mod rehearse;
 mod serve;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,10 @@ struct Arguments {
 enum Command {
     /// Run the servers (also what lanboot does without a command)
     Serve {
+        /// The user to become when root starts the server [default: lanboot if that user can read `images` and the
+        /// configuration, else the owner of the configuration's folder]
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
         /// Keep leases in memory only: for measuring what the disk costs. Nothing survives
         #[arg(long, hide = true)]
         leases_in_memory: bool,
@@ -85,10 +90,10 @@ enum Command {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let config = arguments.config.as_deref();
-    match arguments.command.unwrap_or(Command::Serve { leases_in_memory: false }) {
-        Command::Serve { leases_in_memory } => {
+    match arguments.command.unwrap_or(Command::Serve { user: None, leases_in_memory: false }) {
+        Command::Serve { user, leases_in_memory } => {
             let keep = if leases_in_memory { Keep::InMemory } else { Keep::OnDisk };
-            serve::run(config, arguments.log, keep)
+            serve::run(config, arguments.log, keep, user.as_deref())
         }
         Command::Check { rehearse } => check::run(config, rehearse),
         Command::Rehearse { json } => rehearse::run(config, json),

@@ -3,27 +3,45 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
-
 use crate::cli::boot_files;
 use crate::cli::config_file::{Loaded, load_or_say};
 use crate::cli::log;
+use crate::cli::signals::{self, Signals};
 use crate::config::LogLevel;
-use crate::server::{Keep, Server, notify};
+use crate::server::control::control_path;
+use crate::server::privileges::{self, Dropped, Privileges};
+use crate::server::{Keep, Server, StartError, notify};
 
+/// Exit code of a wrong command line.
+const WRONG_USAGE: u8 = 2;
 /// Exit code of a server that cannot start.
 const CANNOT_START: u8 = 3;
 
-/// Loads the configuration, binds everything, says what is served, and serves.
-pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep) -> ExitCode {
+/// Loads the configuration, binds everything, gives up the rights of root, logs what is served, and serves.
+///
+/// The order matters: no thread may start before the rights are given up, for each thread has its own.
+pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Option<&str>) -> ExitCode {
+    signals::hold_back();
     let loaded = match load_or_say(config) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    if let Some(user) = user.filter(|user| !privileges::is_user(user)) {
+        eprintln!("lanboot: --user {user}: there is no such user on this computer");
+        return ExitCode::from(WRONG_USAGE);
+    }
     let mut settings = loaded.config.log;
     settings.level = level.unwrap_or(settings.level);
-    let _log = log::start(settings);
+    let mut log = log::start(settings);
+    let (server, dropped) = match bind(&loaded, keep, user) {
+        Ok(bound) => bound,
+        Err(error) => {
+            drop(log);
+            eprintln!("lanboot: {error}");
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    log.write_apart();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -31,24 +49,34 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep) -> ExitCo
             return ExitCode::from(CANNOT_START);
         }
     };
-    runtime.block_on(serve(&loaded, keep))
+    runtime.spawn(log.follow_left_out());
+    runtime.block_on(serve(&loaded, server, &dropped))
 }
 
-async fn serve(loaded: &Loaded, keep: Keep) -> ExitCode {
-    let (server, (stop, hurry)) = match (Server::bind(&loaded.config, keep), stop_signals()) {
-        (Ok(server), Ok(signals)) => (server, signals),
-        (Err(error), _) => {
-            eprintln!("lanboot: {error}");
-            return ExitCode::from(CANNOT_START);
-        }
-        (_, Err(error)) => {
+/// Binds everything and gives up the rights that served for that.
+fn bind(loaded: &Loaded, keep: Keep, user: Option<&str>) -> Result<(Server, Dropped), StartError> {
+    let config = &loaded.config;
+    let privileges = Privileges::plan(config, &loaded.path, user)?;
+    let mut dropped = Dropped::default();
+    let server = Server::bind_then(config, keep, || {
+        dropped = privileges.drop(config, &control_path(&config.state))?;
+        Ok(())
+    })?;
+    Ok((server, dropped))
+}
+
+async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
+    let Signals { stop, hurry, mut statistics } = match signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
             eprintln!("lanboot: cannot wait for signals: {error}");
             return ExitCode::from(CANNOT_START);
         }
     };
     tracing::info!("lanboot {} with {}", env!("CARGO_PKG_VERSION"), loaded.path.display());
+    tracing::info!("{}", dropped.summary);
     server.summary().iter().for_each(|line| tracing::info!("{line}"));
-    server.warnings().iter().for_each(|line| tracing::warn!("{line}"));
+    dropped.warnings.iter().chain(server.warnings()).for_each(|line| tracing::warn!("{line}"));
     loaded.config.notes.iter().for_each(|note| tracing::warn!("{}:{note}", loaded.path.display()));
     tell_of_boot_files(loaded);
     notify::ready(&server.summary().join("; "));
@@ -56,6 +84,12 @@ async fn serve(loaded: &Loaded, keep: Keep) -> ExitCode {
         let _ = stop.await;
         notify::stopping();
     };
+    let wanted = server.statistics();
+    tokio::spawn(async move {
+        while statistics.recv().await.is_some() {
+            wanted.notify_one();
+        }
+    });
     let ended = server.run(stop, async { drop(hurry.await) }).await;
     match ended {
         Ok(()) => {
@@ -91,36 +125,5 @@ fn tell_of_boot_files(loaded: &Loaded) {
     }
     for wrong in boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded)) {
         tracing::error!("{}:{wrong}", loaded.path.display());
-    }
-}
-
-/// What the first and the second SIGTERM or SIGINT complete.
-fn stop_signals() -> std::io::Result<(oneshot::Receiver<()>, oneshot::Receiver<()>)> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(outlive_hangups(hangup));
-    let (first, stop) = oneshot::channel();
-    let (second, hurry) = oneshot::channel();
-    tokio::spawn(async move {
-        for sender in [first, second] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            // Who does not wait any more has stopped.
-            let _ = sender.send(());
-        }
-    });
-    Ok((stop, hurry))
-}
-
-/// SIGHUP is how people ask a daemon to read its configuration anew, and what a terminal that closes sends: neither is
-/// a reason to end.
-async fn outlive_hangups(mut hangup: Signal) {
-    while hangup.recv().await.is_some() {
-        tracing::warn!(
-            "SIGHUP: the configuration is read at start only: restart lanboot to have a changed one count"
-        );
     }
 }

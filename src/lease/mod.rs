@@ -7,6 +7,7 @@ mod book;
 pub mod import;
 mod index;
 mod offers;
+mod tally;
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -18,3 +19,4 @@ type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 pub use allocate::{Expected, Pool};
 pub use book::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State, is_forever};
 pub use offers::OFFER_MIN_HOLD;
+pub use tally::Tally;

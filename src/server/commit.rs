@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::Level;
 
 use crate::event::{DropReason, Event};
 use crate::lease::Lease;
@@ -146,7 +147,9 @@ fn store_and_answer(
     let leases: Vec<Lease> = batch.iter().map(|promise| promise.lease.clone()).collect();
     let stored = store.commit(&leases);
     if let Err(error) = &stored {
-        tracing::error!("{error}: {} leases are not given until this works", batch.len());
+        recorder.log_failure(Level::ERROR, "cannot store leases:", || {
+            format!("{error}: {} leases are not given until this works", batch.len())
+        });
     }
     let mut replies = Vec::with_capacity(batch.len());
     for promise in batch {
@@ -219,7 +222,9 @@ pub fn report(
     match sent {
         Ok(()) => recorder.record(interface, event),
         Err(error) => {
-            tracing::warn!("cannot send a reply on {interface} ({:?}): {error}", reply.route);
+            recorder.log_failure(Level::WARN, "cannot send a reply", || {
+                format!("on {interface} ({:?}): {error}", reply.route)
+            });
             let client = event.client().cloned();
             recorder.record(interface, &Event::Dropped { reason: DropReason::SendFailed, client });
         }

@@ -1,15 +1,17 @@
 //! The control socket: HTTP/1.1 over a unix socket, by which commands reach the running server.
 //!
 //! `POST /leases/ADDRESS/release` frees an address; the answer comes once that is on stable storage: 200 `{}`, or an
-//! error with `{"error": why}`: 403 for other users than root and the server's own, 404 where no lease is stored, 409
+//! error with `{"error": why}`: 403 for other users than root, the server's own and the group `lanboot`, 404 where no lease is stored, 409
 //! where there is nothing to free, 503 where it could not be stored.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -19,34 +21,39 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::event::{Client, Event};
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::commit::{Outcome, Promise};
+use crate::server::dhcp::DhcpServer;
+use crate::server::privileges::{self, make_folder};
+use crate::server::statistics::log_subnets;
 use crate::store::LeaseReader;
 use crate::types::{Firmware, Timestamp};
 
-/// Connections at a time; more wait in the kernel.
+/// Connections at a time. Beyond that one that asks nothing gives way; while all ask, more wait in the kernel.
 const MAX_CONNECTIONS: usize = 16;
+/// How long to wait for one of them to end.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// Questions that may wait for the DHCP loop.
 const MAX_ASKED: usize = 16;
 /// Bytes of a request's head. Bodies are not read.
 const MAX_HEAD: usize = 8 * 1024;
-/// How long a client may take to send the head.
+/// How long a client may take to send the head: a command sends it at once.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may last in all.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The control socket of the installed service.
+const INSTALLED: &str = "/run/lanboot/control.sock";
+
 /// Where the control socket of the server with this `state` folder is: the installed service's at
 /// `/run/lanboot/control.sock`, any other's in its own state folder, so that servers do not meet.
 pub fn control_path(state: &Path) -> PathBuf {
-    if state == Path::new("/var/lib/lanboot") {
-        PathBuf::from("/run/lanboot/control.sock")
-    } else {
-        state.join("control.sock")
-    }
+    if state == Path::new("/var/lib/lanboot") { PathBuf::from(INSTALLED) } else { state.join("control.sock") }
 }
 
 /// The bound socket.
@@ -54,14 +61,26 @@ pub fn control_path(state: &Path) -> PathBuf {
 pub struct Control {
     listener: UnixListener,
     state: Arc<Path>,
-    asks: mpsc::Sender<Release>,
+    asks: mpsc::Sender<Ask>,
+    /// The socket has the group `lanboot`, so every user that can open it may ask.
+    group_may_ask: bool,
 }
 
 /// The DHCP loop's end: what is asked, and who waits for the disk.
 #[derive(Debug)]
 pub struct Asks {
-    incoming: mpsc::Receiver<Release>,
+    incoming: mpsc::Receiver<Ask>,
+    sender: mpsc::Sender<Ask>,
     waiting: Vec<(Release, Lease)>,
+}
+
+/// What people ask of the DHCP loop.
+#[derive(Debug)]
+pub enum Ask {
+    /// An address is to be freed.
+    Release(Release),
+    /// The use of the pools is to be logged.
+    Statistics,
 }
 
 /// A person wants an address freed.
@@ -89,7 +108,10 @@ impl Control {
         let path = control_path(state);
         let (asks, incoming) = mpsc::channel(MAX_ASKED);
         let control = listen(&path)
-            .map(|listener| Control { listener, state: state.into(), asks })
+            .map(|listener| {
+                let group_may_ask = privileges::give_to_group(&path);
+                Control { listener, state: state.into(), asks: asks.clone(), group_may_ask }
+            })
             .map_err(|error| {
                 format!(
                     "cannot make the control socket {}: {error}; `lanboot leases release` works only while the server \
@@ -97,7 +119,7 @@ impl Control {
                     path.display()
                 )
             });
-        (control, Asks { incoming, waiting: Vec::new() })
+        (control, Asks { incoming, sender: asks, waiting: Vec::new() })
     }
 
     /// Serves until it is dropped.
@@ -106,16 +128,18 @@ impl Control {
             Ok(listener) => listener,
             Err(error) => return tracing::warn!("cannot serve the control socket: {error}"),
         };
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
+        let mut connections = Connections::default();
+        loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    connections.make_room().await;
                     let (state, asks) = (Arc::clone(&self.state), self.asks.clone());
-                    tokio::spawn(async move {
-                        let _permit = permit;
-                        // A client that is too slow or speaks no HTTP is its own loss.
-                        let _ = timeout(CONNECTION_TIMEOUT, converse(stream, state, asks)).await;
-                    });
+                    let is_asking = Arc::new(AtomicBool::new(false));
+                    let conversation =
+                        converse(stream, (state, asks), Arc::clone(&is_asking), self.group_may_ask);
+                    // A client that is too slow or speaks no HTTP is its own loss.
+                    let task = tokio::spawn(async { drop(timeout(CONNECTION_TIMEOUT, conversation).await) });
+                    connections.0.push_back(Connection { task, is_asking });
                 }
                 Err(error) => {
                     tracing::warn!("cannot accept on the control socket: {error}");
@@ -126,10 +150,53 @@ impl Control {
     }
 }
 
+/// The open connections, in the order in which they came.
+#[derive(Default)]
+struct Connections(VecDeque<Connection>);
+
+struct Connection {
+    task: JoinHandle<()>,
+    /// Its request has been read.
+    is_asking: Arc<AtomicBool>,
+}
+
+impl Connections {
+    /// Waits until there is room for one more. The one that has been idle for longest gives way; one that waits for an
+    /// answer never does.
+    async fn make_room(&mut self) {
+        loop {
+            self.0.retain(|connection| !connection.task.is_finished());
+            if self.0.len() < MAX_CONNECTIONS {
+                return;
+            }
+            let idle = |connection: &Connection| !connection.is_asking.load(Ordering::Acquire);
+            match self.0.iter().position(idle).and_then(|place| self.0.remove(place)) {
+                Some(idle) => {
+                    idle.task.abort();
+                    // Its memory and descriptor are free only when the task has ended.
+                    let _ = idle.task.await;
+                }
+                None => tokio::time::sleep(FULL_PAUSE).await,
+            }
+        }
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|connection| connection.task.abort());
+    }
+}
+
 impl Asks {
     /// The next question.
-    pub async fn next(&mut self) -> Option<Release> {
+    pub async fn next(&mut self) -> Option<Ask> {
         self.incoming.recv().await
+    }
+
+    /// What questions are put with.
+    pub fn sender(&self) -> mpsc::Sender<Ask> {
+        self.sender.clone()
     }
 
     /// `ask` is answered when `lease` is stored.
@@ -146,6 +213,16 @@ impl Asks {
                     Err(Refusal::Failed("the lease database could not be written: see the server's log"))
                 }
             });
+        }
+    }
+}
+
+impl Ask {
+    /// Has `server` do it.
+    pub fn carry_out(self, server: &mut DhcpServer) {
+        match self {
+            Ask::Release(release) => server.release(release),
+            Ask::Statistics => log_subnets(&server.book, &server.settings, server.clock.now()),
         }
     }
 }
@@ -180,8 +257,10 @@ pub fn released_by_hand(lease: Lease) -> Promise {
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+    match path.parent() {
+        Some(folder) if path == Path::new(INSTALLED) => std::fs::create_dir_all(folder)?,
+        Some(folder) => make_folder(folder)?,
+        None => {}
     }
     if path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket()) {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
@@ -195,10 +274,17 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn converse(stream: UnixStream, state: Arc<Path>, asks: mpsc::Sender<Release>) -> hyper::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    (state, asks): (Arc<Path>, mpsc::Sender<Ask>),
+    is_asking: Arc<AtomicBool>,
+    group_may_ask: bool,
+) -> hyper::Result<()> {
     let user = stream.peer_cred().map(|peer| peer.uid());
-    let allowed = user.is_ok_and(|user| user == 0 || user == nix::unistd::geteuid().as_raw());
+    let is_own = |user| user == 0 || user == nix::unistd::geteuid().as_raw();
+    let allowed = group_may_ask || user.is_ok_and(is_own);
     let service = service_fn(|request| {
+        is_asking.store(true, Ordering::Release);
         let (state, asks) = (Arc::clone(&state), asks.clone());
         async move {
             let answer = if allowed {
@@ -206,7 +292,7 @@ async fn converse(stream: UnixStream, state: Arc<Path>, asks: mpsc::Sender<Relea
             } else {
                 Err((
                     StatusCode::FORBIDDEN,
-                    "only root and the user that the server runs as may ask".to_owned(),
+                    "only root, the user that the server runs as and the group lanboot may ask".to_owned(),
                 ))
             };
             Ok::<_, std::convert::Infallible>(response(answer))
@@ -235,7 +321,7 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
-async fn answer(request: &Request<Incoming>, state: &Arc<Path>, asks: &mpsc::Sender<Release>) -> Answer {
+async fn answer(request: &Request<Incoming>, state: &Arc<Path>, asks: &mpsc::Sender<Ask>) -> Answer {
     let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
         ["leases", address, "release"] => {
@@ -252,7 +338,7 @@ async fn answer(request: &Request<Incoming>, state: &Arc<Path>, asks: &mpsc::Sen
 }
 
 /// Looks the lease up on disk, which has all of it, and has the loop end it.
-async fn release(address: Ipv4Addr, state: &Arc<Path>, asks: &mpsc::Sender<Release>) -> Answer {
+async fn release(address: Ipv4Addr, state: &Arc<Path>, asks: &mpsc::Sender<Ask>) -> Answer {
     let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
     let state = Arc::clone(state);
     let look_up = move || LeaseReader::open(&state)?.map_or(Ok(None), |reader| reader.lease(address));
@@ -263,7 +349,7 @@ async fn release(address: Ipv4Addr, state: &Arc<Path>, asks: &mpsc::Sender<Relea
     let lease = stored.ok_or((StatusCode::NOT_FOUND, "no lease is stored for it".to_owned()))?;
     let (reply, answer) = oneshot::channel();
     let stopping = || unavailable("the server is stopping".to_owned());
-    asks.send(Release { lease, reply }).await.map_err(|_| stopping())?;
+    asks.send(Ask::Release(Release { lease, reply })).await.map_err(|_| stopping())?;
     match answer.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Refusal::Conflict(why))) => Err((StatusCode::CONFLICT, why.to_owned())),

@@ -125,7 +125,7 @@ impl DhcpServer {
                     Checked::Declined(declining) => self.decline_checked(declining),
                     Checked::Heard(heard) => self.heard(heard),
                 },
-                Some(ask) = self.asks.next() => self.release(ask),
+                Some(ask) = self.asks.next() => ask.carry_out(&mut self),
                 Ok(()) = self.changes.changed() => self.look(),
                 ready = readable.readable() => {
                     let mut ready = ready?;
@@ -345,7 +345,7 @@ impl DhcpServer {
     }
 
     /// Frees an address because a person says so, who is told once that is stored.
-    fn release(&mut self, ask: Release) {
+    pub(super) fn release(&mut self, ask: Release) {
         let lease = match ask.freed(&self.book, self.clock.now()) {
             Ok(lease) => lease,
             Err(why) => return ask.answer(Err(why)),

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::dhcp::subnet::Settings;
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::clock::{self, Clock};
+use crate::server::privileges::make_folder;
 use crate::store::{LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
 
 /// The lease database open for writing, and what is in it.
@@ -25,7 +26,7 @@ pub struct Opened {
 /// Opens the database in the folder `state`, or makes both, and moves its leases if the system's clock was set. From now on
 /// the mark is one of this boot, whatever is set next; without it leases are as good as with an older one.
 pub fn open(state: &Path) -> Result<Opened, StoreError> {
-    std::fs::create_dir_all(state).map_err(|error| {
+    make_folder(state).map_err(|error| {
         let folder = state.display();
         StoreError(format!(
             "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"

@@ -18,14 +18,17 @@ mod later;
 pub mod leases;
 mod listen;
 pub mod notify;
-mod observe;
+pub mod observe;
 mod ping;
 pub mod port;
+pub mod privileges;
 mod proxy;
 pub mod quota;
 mod senders;
 pub mod served;
 mod socket;
+mod start_error;
+mod statistics;
 mod subject;
 mod taps;
 pub mod targets;
@@ -38,13 +41,13 @@ pub mod told;
 mod transfers;
 mod watch;
 
-use std::fmt;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Notify;
 use tokio::sync::watch::channel;
 use tokio::task::JoinHandle;
 
@@ -57,7 +60,7 @@ use crate::lease::{Lease, LeaseBook};
 use crate::server::checks::Checker;
 use crate::server::clock::Clock;
 use crate::server::commit::Committer;
-use crate::server::control::Control;
+use crate::server::control::{Asks, Control};
 use crate::server::dhcp::DhcpServer;
 use crate::server::drain::Serving;
 use crate::server::files::Files;
@@ -68,23 +71,13 @@ use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
 use crate::server::senders::Senders;
-use crate::server::served::{Now, Served, find_some, listed};
+use crate::server::served::{Now, describe_dhcp, describe_proxy, find_some};
 use crate::server::socket::{DhcpSocket, Sharing};
 use crate::server::targets::Starts;
 use crate::server::transfers::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
 
-/// Why the server could not start: what was attempted, on what, and what to do.
-#[derive(Debug)]
-pub struct StartError(pub String);
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StartError {}
+pub use start_error::StartError;
 
 /// A server with all its sockets bound and its leases loaded, ready to run.
 #[derive(Debug)]
@@ -95,6 +88,7 @@ pub struct Server {
     http: Option<http::Bound>,
     watch: Watch,
     recorder: Recorder,
+    statistics: Arc<Notify>,
     summary: Vec<String>,
     warnings: Vec<String>,
 }
@@ -111,6 +105,15 @@ pub enum Keep {
 impl Server {
     /// Binds every socket, opens the folder of boot files and loads the leases. Nothing is answered before `run`.
     pub fn bind(config: &Config, keep: Keep) -> Result<Server, StartError> {
+        Server::bind_then(config, keep, || Ok(()))
+    }
+
+    /// The same, and calls `confine` when everything is bound that may need root's rights, and before any thread starts.
+    pub fn bind_then(
+        config: &Config,
+        keep: Keep,
+        confine: impl FnOnce() -> Result<(), StartError>,
+    ) -> Result<Server, StartError> {
         let recorder = Recorder::default();
         let (served, absent) = find_some(config)?;
         let mut wrong = absent;
@@ -124,16 +127,13 @@ impl Server {
             true => Some(open_files(config, keep, known.clone(), &mut warnings)?),
             false => None,
         };
-        let (mut dhcp, mut boot_files) = (None, None);
+        let (mut bound, mut listeners) = (None, None);
         if let Some(settings) = &config.dhcp {
-            let proxy = Arc::new(proxy(settings, &now, (files.clone(), known), &recorder)?);
             let gives = served::may_be(config, Mode::Server);
             if gives {
-                dhcp = Some(bind_dhcp(config, &proxy, keep, (&mut summary, &mut warnings))?);
+                bound = Some(BoundDhcp::bind(config, settings, &now, keep, &mut warnings)?);
             }
-            let listeners = Listeners::bind(settings, &now, gives, &mut warnings)?;
-            summary.extend(describe_proxy(settings, &now.borrow()));
-            boot_files = Some((proxy, listeners));
+            listeners = Some(Listeners::bind(settings, &now, gives, &mut warnings)?);
         }
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
@@ -143,13 +143,31 @@ impl Server {
             http = Some(bound);
         }
         let mut tftp = None;
-        if let (Some(settings), Some(files)) = (&config.tftp, files) {
-            let transfers = Transfers::bind(settings, now, files)?;
+        if let (Some(settings), Some(files)) = (&config.tftp, &files) {
+            let transfers = Transfers::bind(settings, now.clone(), files.clone())?;
             summary.push(format!("TFTP on {} from {}", transfers.places(), config.images.display()));
             tftp = Some(transfers);
         }
+        confine()?;
+        let (mut dhcp, mut boot_files) = (None, None);
+        if let (Some(settings), Some(listeners)) = (&config.dhcp, listeners) {
+            let proxy = Arc::new(proxy(settings, &now, (files, known), &recorder)?);
+            let mut lines = Vec::new();
+            if let Some(bound) = bound {
+                dhcp = Some(start_dhcp(bound, config, &proxy, keep, (&mut lines, &mut warnings))?);
+            }
+            lines.extend(describe_proxy(settings, &now.borrow()));
+            summary.splice(0..0, lines);
+            boot_files = Some((proxy, listeners));
+        }
         let watch = Watch::new(config, sender, wrong);
-        Ok(Server { dhcp, boot_files, tftp, http, watch, recorder, summary, warnings })
+        let statistics = Arc::default();
+        Ok(Server { dhcp, boot_files, tftp, http, watch, recorder, statistics, summary, warnings })
+    }
+
+    /// Each [`Notify::notify_one`] has the running server log its statistics.
+    pub fn statistics(&self) -> Arc<Notify> {
+        Arc::clone(&self.statistics)
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -182,7 +200,8 @@ impl Server {
             None => None,
         };
         let mut serving = Serving { http, tftp };
-        let watch = self.watch;
+        let (watch, recorder) = (self.watch, self.recorder);
+        let asks = self.dhcp.as_ref().map(|(dhcp, _)| dhcp.asks.sender());
         let dhcp = async {
             match self.dhcp {
                 Some((dhcp, control)) => {
@@ -200,10 +219,16 @@ impl Server {
         tokio::select! {
             ended = dhcp => ended?,
             never = watch.follow(&mut serving) => match never {},
+            never = recorder.follow_left_out() => match never {},
+            never = statistics::follow(&self.statistics, &recorder, asks) => match never {},
         }
         drop(boot_files);
-        serving.drain(hurry).await;
-        for (reason, count) in self.recorder.drops() {
+        tokio::select! {
+            () = serving.drain(hurry) => {}
+            never = recorder.follow_left_out() => match never {},
+        }
+        recorder.log_left_out();
+        for (reason, count) in recorder.drops() {
             tracing::info!("dropped in all: {count} reason={reason}");
         }
         Ok(())
@@ -276,20 +301,43 @@ fn proxy(
     })
 }
 
-/// Binds the sockets of the DHCP server, which also hears for `proxy`, and takes the stored leases into its book. The last
+/// The sockets and the store of the DHCP server, before any of its threads runs.
+struct BoundDhcp {
+    socket: DhcpSocket,
+    opened: Opened,
+    control: Result<Control, String>,
+    asks: Asks,
+}
+
+impl BoundDhcp {
+    fn bind(
+        config: &Config,
+        settings: &Settings,
+        served: &Now,
+        keep: Keep,
+        warnings: &mut Vec<String>,
+    ) -> Result<BoundDhcp, StartError> {
+        let bound = DhcpSocket::bind(settings.ports.server, "dhcp.ports.server", Sharing::Alone)?;
+        let (socket, refused) = bound.with_frames(served.clone());
+        warnings.extend(refused);
+        let opened = open_leases(&config.state, keep)?;
+        let (control, asks) = Control::bind(&config.state);
+        Ok(BoundDhcp { socket, opened, control, asks })
+    }
+}
+
+/// Starts the threads of the DHCP server, which also hears for `proxy`, and takes the stored leases into its book. The last
 /// are the lines of the summary and the warnings.
-fn bind_dhcp(
+fn start_dhcp(
+    BoundDhcp { socket, opened, control, asks }: BoundDhcp,
     config: &Config,
     proxy: &Arc<Proxy>,
     keep: Keep,
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> Result<(DhcpServer, Option<Control>), StartError> {
     let Proxy { settings, recorder, served, .. } = &**proxy;
-    let bound = DhcpSocket::bind(settings.ports.server, "dhcp.ports.server", Sharing::Alone)?;
-    let (socket, refused) = bound.with_frames(served.clone());
-    warnings.extend(refused);
     summary.extend(describe_dhcp(settings, &served.borrow()));
-    let Opened { store, clock, leases, skipped, shift } = open_leases(&config.state, keep)?;
+    let Opened { store, clock, leases, skipped, shift } = opened;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
     let own = served.borrow().own.clone();
     let reserved = settings.machines.iter().filter_map(|machine| Some((&machine.name, machine.address?)));
@@ -307,7 +355,6 @@ fn bind_dhcp(
     let socket = Arc::new(socket);
     let (checker, refused) = Checker::start(settings.conflict_check, served.clone());
     warnings.extend(refused);
-    let (control, asks) = Control::bind(&config.state);
     warnings.extend(control.as_ref().err().cloned());
     // Without a database there is nothing that a command could release.
     let control = control.ok().filter(|_| keep == Keep::OnDisk);
@@ -350,32 +397,6 @@ fn fill_book(
         warnings.push(format!("{} stored leases are in none of the subnets and left alone", all - known));
     }
     book
-}
-
-/// A line for each interface where another server gives the addresses.
-fn describe_proxy(settings: &Settings, served: &Served) -> Vec<String> {
-    let ports = settings.ports;
-    let interfaces = served.with_mode(settings, Mode::Proxy).into_iter();
-    let line = |name, addresses| {
-        format!("proxyDHCP on {name} {addresses} ports {} and {}", ports.server, ports.proxy)
-    };
-    interfaces.map(|interface| line(&interface.name, listed(interface.addresses.iter()))).collect()
-}
-
-/// A line for each interface where lanboot gives the addresses, and for each subnet.
-fn describe_dhcp(settings: &Settings, served: &Served) -> Vec<String> {
-    let port = settings.ports.server;
-    let mut lines = Vec::new();
-    for interface in served.with_mode(settings, Mode::Server) {
-        let addresses = listed(interface.addresses.iter());
-        lines.push(format!("DHCP server on {} {addresses} port {port}", interface.name));
-    }
-    for subnet in &settings.subnets {
-        let pools =
-            if subnet.pools.is_empty() { "reservations only".to_owned() } else { listed(&subnet.pools) };
-        lines.push(format!("subnet {} gives {pools}", subnet.network));
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -1,31 +1,39 @@
 //! The one place where events become log lines and counters.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::event::{DropReason, Event, HttpRefusal, Refusal, Unanswered};
+use crate::event::{DropReason, Event, HttpRefusal, Refusal};
 use crate::types::Ipv4Network;
 
+use budget::{Budget, Kind};
+use counts::Counts;
 use line::line;
 
+pub mod budget;
+mod counts;
 mod line;
 
-/// Records events: one log line each, and a count of every drop by its reason. Clones share the counts.
+/// Records events: each is counted, and gets a log line as far as the budget of its kind goes. Clones share both.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     dhcp: Arc<LastMessage>,
-    drops: Arc<DropCounts>,
-    refusals: Arc<Refusals>,
+    counts: Arc<Counts>,
+    budget: Arc<Budget>,
     /// When each subnet was last said to be exhausted.
     exhausted: Arc<Mutex<HashMap<Ipv4Network, Instant>>>,
 }
 
 /// How often a subnet is said to be exhausted: each client that it turns away asks again and again.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often the lines that were left out are logged.
+const LEFT_OUT_PAUSE: Duration = Duration::from_secs(1);
 
 /// When a DHCP message last came.
 #[derive(Debug)]
@@ -59,56 +67,41 @@ impl Default for LastMessage {
     }
 }
 
-#[derive(Debug)]
-struct DropCounts {
-    dhcp: [AtomicU64; DropReason::ALL.len()],
-    tftp: [AtomicU64; Unanswered::ALL.len()],
-}
-
-impl Default for DropCounts {
-    fn default() -> DropCounts {
-        DropCounts {
-            dhcp: std::array::from_fn(|_| AtomicU64::new(0)),
-            tftp: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
-    }
-}
-
 impl Recorder {
     /// Records what happened on the interface named `interface` (unused for TFTP).
     pub fn record(&self, interface: &str, event: &Event) {
+        self.counts.count(event);
         match event {
             Event::Received { .. } => {
                 self.dhcp.came(Instant::now());
             }
-            Event::Dropped { reason, .. } => {
-                self.drops.dhcp[*reason as usize].fetch_add(1, Ordering::Relaxed);
-            }
-            Event::TftpUnanswered { reason, .. } => {
-                self.drops.tftp[*reason as usize].fetch_add(1, Ordering::Relaxed);
-            }
             Event::Exhausted { subnet, .. } if !self.is_news(*subnet) => return,
             _ => {}
         }
-        // Making a line costs more than deciding that nobody wants it.
-        let level = level(event);
-        if level == Level::WARN && matches!(event, Event::HttpRefused { .. } | Event::HttpStopped { .. }) {
-            match self.refusals.admit(Instant::now()) {
-                None => return,
-                Some(0) => {}
-                Some(unsaid) => {
-                    tracing::warn!(
-                        "refused or broke off {unsaid} more HTTP requests, without a line for each"
-                    );
-                }
-            }
+        // Making a line costs more than deciding that it is not wanted.
+        self.log(level(event), Kind::of(event), || line(interface, event));
+    }
+
+    /// Logs that something failed, for each of many messages perhaps. `what` begins every such line.
+    pub fn log_failure(&self, level: Level, what: &'static str, text: impl FnOnce() -> String) {
+        self.log(level, Kind::new(what), || format!("{what} {}", text()));
+    }
+
+    fn log(&self, level: Level, kind: Kind, text: impl FnOnce() -> String) {
+        let is_wanted = match level {
+            Level::ERROR => tracing::enabled!(Level::ERROR),
+            Level::WARN => tracing::enabled!(Level::WARN),
+            Level::INFO => tracing::enabled!(Level::INFO),
+            _ => tracing::enabled!(Level::DEBUG),
+        };
+        if !is_wanted || !self.budget.admit(kind, level, Instant::now()) {
+            return;
         }
-        if level == Level::WARN && tracing::enabled!(Level::WARN) {
-            tracing::warn!("{}", line(interface, event));
-        } else if level == Level::INFO && tracing::enabled!(Level::INFO) {
-            tracing::info!("{}", line(interface, event));
-        } else if level == Level::DEBUG && tracing::enabled!(Level::DEBUG) {
-            tracing::debug!("{}", line(interface, event));
+        match level {
+            Level::ERROR => tracing::error!("{}", text()),
+            Level::WARN => tracing::warn!("{}", text()),
+            Level::INFO => tracing::info!("{}", text()),
+            _ => tracing::debug!("{}", text()),
         }
     }
 
@@ -128,44 +121,25 @@ impl Recorder {
 
     /// How many messages were dropped for each reason that occurred, by its name.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
-        let dhcp = DropReason::ALL.iter().map(|reason| (reason.name(), &self.drops.dhcp[*reason as usize]));
-        let tftp = Unanswered::ALL.iter().map(|reason| (reason.name(), &self.drops.tftp[*reason as usize]));
-        let counts = dhcp.chain(tftp).map(|(name, count)| (name, count.load(Ordering::Relaxed)));
-        counts.filter(|(_, count)| *count > 0).collect()
+        self.counts.drops()
     }
-}
 
-/// Warnings a second about HTTP requests that were refused or not answered to their end. Anybody can make them, and
-/// each costs disk (Stork, CVE-2025-8696).
-const REFUSALS_A_SECOND: u32 = 20;
+    /// Logs how often everything happened since the start.
+    pub fn log_counts(&self) {
+        self.counts.lines().iter().for_each(|line| tracing::info!("statistics: {line}"));
+    }
 
-/// Keeps these lines within [`REFUSALS_A_SECOND`].
-#[derive(Debug, Default)]
-struct Refusals(Mutex<Second>);
+    /// Logs how many lines were left out since the last time, by kind.
+    pub fn log_left_out(&self) {
+        self.budget.log_left_out();
+    }
 
-/// A second of them.
-#[derive(Debug, Default)]
-struct Second {
-    began: Option<Instant>,
-    lines: u32,
-    /// Refusals without a line, since the last that had one.
-    unsaid: u64,
-}
-
-impl Refusals {
-    /// Whether one at `now` gets a line; how many had none since the last that did.
-    fn admit(&self, now: Instant) -> Option<u64> {
-        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lasts = second.began.is_some_and(|began| now.duration_since(began) < Duration::from_secs(1));
-        if !lasts {
-            (second.began, second.lines) = (Some(now), 0);
+    /// The same once a second, forever.
+    pub async fn follow_left_out(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(LEFT_OUT_PAUSE).await;
+            self.log_left_out();
         }
-        if second.lines >= REFUSALS_A_SECOND {
-            second.unsaid += 1;
-            return None;
-        }
-        second.lines += 1;
-        Some(std::mem::take(&mut second.unsaid))
     }
 }
 
@@ -205,7 +179,7 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    use crate::event::{Client, HttpStop, Message, Refusal, Stop};
+    use crate::event::{Client, HttpStop, Message, Refusal, Stop, Unanswered};
     use crate::types::{Arch, Firmware, MacAddr, Rule};
 
     fn client() -> Client {
@@ -330,17 +304,6 @@ mod tests {
             line("http", &refused),
             "refused /a\\x0a{{7*7}} to 192.168.77.50 by HTTP reason=bad_request"
         );
-    }
-
-    #[test]
-    fn w_05_a_flood_of_refused_requests_gets_20_lines_a_second() {
-        let refusals = Refusals::default();
-        let start = Instant::now();
-        let lines = (0..100_000).filter(|_| refusals.admit(start).is_some()).count();
-        assert_eq!(lines, 20);
-        assert_eq!(refusals.admit(start + Duration::from_millis(999)), None);
-        assert_eq!(refusals.admit(start + Duration::from_secs(1)), Some(99_981), "they are counted");
-        assert_eq!(refusals.admit(start + Duration::from_secs(1)), Some(0));
     }
 
     #[test]

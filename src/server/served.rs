@@ -185,6 +185,32 @@ pub fn rearrange<L>(
     (changed, refused)
 }
 
+/// A line for each interface where another server gives the addresses.
+pub fn describe_proxy(settings: &Settings, served: &Served) -> Vec<String> {
+    let ports = settings.ports;
+    let interfaces = served.with_mode(settings, Mode::Proxy).into_iter();
+    let line = |name, addresses| {
+        format!("proxyDHCP on {name} {addresses} ports {} and {}", ports.server, ports.proxy)
+    };
+    interfaces.map(|interface| line(&interface.name, listed(interface.addresses.iter()))).collect()
+}
+
+/// A line for each interface where lanboot gives the addresses, and for each subnet.
+pub fn describe_dhcp(settings: &Settings, served: &Served) -> Vec<String> {
+    let port = settings.ports.server;
+    let mut lines = Vec::new();
+    for interface in served.with_mode(settings, Mode::Server) {
+        let addresses = listed(interface.addresses.iter());
+        lines.push(format!("DHCP server on {} {addresses} port {port}", interface.name));
+    }
+    for subnet in &settings.subnets {
+        let pools =
+            if subnet.pools.is_empty() { "reservations only".to_owned() } else { listed(&subnet.pools) };
+        lines.push(format!("subnet {} gives {pools}", subnet.network));
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,11 @@
 //! its end must not be installed for ever. What was changed is on disk before a POST is answered.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +21,8 @@ use crate::config::Config;
 use crate::http;
 use crate::server::files::own_names;
 use crate::server::known::KnownMachine;
+use crate::server::privileges::make_folder;
+use crate::store::FILE_MODE;
 use crate::types::{Escaped, MacAddr};
 
 /// The file in the state folder.
@@ -260,8 +263,9 @@ impl Starts {
         }
         let text = serde_json::to_string_pretty(&had)?;
         let folder = file.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        make_folder(folder)?;
+        let permissions = Permissions::from_mode(FILE_MODE);
+        let mut new = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
         writeln!(new, "{text}")?;
         new.as_file().sync_all()?;
         new.persist(file)?;

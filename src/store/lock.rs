@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
-use crate::store::StoreError;
+use crate::store::{FILE_MODE, StoreError};
 
 /// How long to wait for the process that has the lock: it may just be ending, or be a child that has not begun yet.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
@@ -22,7 +22,12 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
     };
     let mut open = OpenOptions::new();
     // No link is followed: the folder is the server's, and root must not write elsewhere for it.
-    open.read(true).write(true).create(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
+    open.read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .custom_flags(OFlag::O_NOFOLLOW.bits());
     let mut file = open.open(&path).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => {
             fail(&format!("{error}; only root and the user that {} belongs to may", state.display()))

@@ -17,6 +17,8 @@ use crate::types::{Timestamp, Uuid};
 
 /// The database's name in the state folder.
 pub const DATABASE: &str = "leases.db";
+/// Permissions of every file in the state folder: who has which address is not for every user of this computer.
+pub const FILE_MODE: u32 = 0o640;
 
 /// What two clocks showed at one moment. They part when somebody sets the system's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
+use crate::store::FILE_MODE;
 use crate::store::lock::give_to_owner;
 
 /// Bytes of the ballast: room for the leases of some thousand clients.
@@ -73,7 +74,8 @@ pub(super) fn fill_log(database: &Path, length: u64) -> io::Result<()> {
 fn fill(path: &Path, length: u64) -> io::Result<()> {
     let mut open = OpenOptions::new();
     // No link is followed: the folder is the server's, and root must not write elsewhere for it.
-    let mut file = open.append(true).create(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+    let mut file =
+        open.append(true).create(true).mode(FILE_MODE).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
     if let Some(folder) = path.parent() {
         give_to_owner(&file, folder);
     }

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use crate::lease::{FOREVER, Holder, Lease, State};
 use crate::store::lock::{give_to_owner, lock};
 use crate::store::reserve::{Ballast, fill_log};
-use crate::store::{ClockMark, DATABASE, LeaseStore, StoreError, Uptime, schema};
+use crate::store::{ClockMark, DATABASE, FILE_MODE, LeaseStore, StoreError, Uptime, schema};
 use crate::types::{ClientId, HardwareAddr, Timestamp, Uuid};
 
 const UPSERT: &str = "
@@ -63,8 +64,8 @@ impl SqliteStore {
     pub fn open(state: &Path) -> Result<SqliteStore, StoreError> {
         let path = state.join(DATABASE);
         let lock = lock(state)?;
-        if let Ok(new) = File::options().append(true).create_new(true).open(&path) {
-            // SQLite gives what it makes beside the database to the same owner.
+        if let Ok(new) = File::options().append(true).create_new(true).mode(FILE_MODE).open(&path) {
+            // SQLite gives what it makes beside the database to the same owner, with the same permissions.
             give_to_owner(&new, state);
         }
         let connection = Connection::open(&path).map_err(|error| explain("open", &path, &error))?;

@@ -185,7 +185,8 @@ pub struct Serving {
 }
 
 impl Serving {
-    fn start(mut command: Command) -> Serving {
+    /// Runs `command`, which becomes the server.
+    pub fn start(mut command: Command) -> Serving {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let lines = Lines::default();
@@ -214,6 +215,11 @@ impl Serving {
             assert!(!left.is_zero(), "no {text:?} in the log:\n{}", lines.join("\n"));
             lines = self.lines.1.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// Bytes of the log so far.
+    pub fn log_bytes(&self) -> usize {
+        self.lines.0.lock().unwrap().iter().map(|line| line.len() + 1).sum()
     }
 
     /// How many lines so far have `text` in them.

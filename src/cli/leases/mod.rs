@@ -203,7 +203,9 @@ fn release_by_server(config: &Config, addresses: &[Ipv4Addr]) -> Result<bool, St
                 return Ok(false);
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                return Err(fail(&"only root and the user that it runs as may; try with sudo"));
+                return Err(fail(
+                    &"only root, the user that it runs as and the group lanboot may; try with sudo",
+                ));
             }
             Err(error) => return Err(fail(&error)),
         };

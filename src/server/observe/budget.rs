@@ -1,0 +1,220 @@
+//! How many lines a second the log gets. Any machine on the network can cause an event with each packet that it sends, and
+//! a line costs far more than a packet: it fills the disk, and hides the lines that matter.
+//!
+//! Each kind of line has a budget for itself, so that a flood of one kind hides no other. Lines that are left out are
+//! counted, and a line a second says how many.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::Level;
+
+use crate::event::Event;
+
+/// How many lines of one kind there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// Lines at once, after a time without any.
+    burst: u64,
+    /// Lines per second for as long as it goes on.
+    per_second: u64,
+}
+
+/// A thousand machines that are switched on together are shown in full. In a flood each kind is some 25 KB/s: all kinds
+/// that one packet can cause stay below 0.2 MB/s, and all that there are below 2 MB/s.
+const LINES: Limit = Limit { burst: 1000, per_second: 200 };
+
+/// Warnings about HTTP requests that were refused or broken off: a client that misbehaves once does it at each request
+/// (Stork, CVE-2025-8696).
+const HTTP_WARNINGS: Limit = Limit { burst: 20, per_second: 20 };
+
+/// Lines that differ only in who and what they are about: the first word, and the reason if there is one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Kind {
+    verb: &'static str,
+    reason: &'static str,
+}
+
+/// Lines of one kind that were left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeftOut {
+    kind: Kind,
+    level: Level,
+    lines: u64,
+}
+
+/// The budgets of all kinds. There are as many kinds as events with their reasons.
+#[derive(Debug, Default)]
+pub struct Budget(Mutex<BTreeMap<Kind, Account>>);
+
+/// What is left of one kind's budget.
+#[derive(Debug)]
+struct Account {
+    /// Thousandths of a line.
+    left: u64,
+    at: Instant,
+    left_out: u64,
+    level: Level,
+}
+
+impl Kind {
+    /// Lines that begin with `verb`, or come from the place in the sources that has this name.
+    pub const fn new(verb: &'static str) -> Kind {
+        Kind { verb, reason: "" }
+    }
+
+    const fn because(verb: &'static str, reason: &'static str) -> Kind {
+        Kind { verb, reason }
+    }
+
+    /// The kind of the line of `event`.
+    pub fn of(event: &Event) -> Kind {
+        match event {
+            Event::Received { message, .. } | Event::Answered { message, .. } => Kind::new(message.name()),
+            Event::Released { .. } => Kind::new("released"),
+            Event::Declined { .. } => Kind::new("declined"),
+            Event::Conflict { .. } => Kind::new("conflict"),
+            Event::Looping { .. } => Kind::new("loop"),
+            Event::Exhausted { .. } => Kind::new("exhausted"),
+            Event::Stranger { .. } => Kind::new("stranger"),
+            Event::Dropped { reason, .. } => Kind::because("dropped", reason.name()),
+            Event::TftpSent { .. } => Kind::new("sent"),
+            Event::TftpSizeProbe { .. } => Kind::new("size_probe"),
+            Event::TftpStopped { .. } => Kind::new("stopped sending"),
+            Event::TftpUnanswered { reason, .. } => Kind::because("dropped", reason.name()),
+            Event::TftpReceived { .. } => Kind::new("received"),
+            Event::TftpUploadStopped { .. } => Kind::new("stopped receiving"),
+            Event::TftpRefused { reason, .. } => Kind::because("refused", reason.name()),
+            Event::HttpSent { .. } => Kind::new("sent by HTTP"),
+            Event::HttpAnswered { .. } => Kind::new("answered"),
+            Event::HttpStopped { .. } => Kind::new("stopped sending by HTTP"),
+            Event::HttpRefused { reason, .. } => Kind::because("refused by HTTP", reason.name()),
+        }
+    }
+
+    fn limit(self, level: Level) -> Limit {
+        match level == Level::WARN && self.verb.ends_with("by HTTP") {
+            true => HTTP_WARNINGS,
+            false => LINES,
+        }
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LeftOut { kind: Kind { verb, reason }, lines, .. } = self;
+        let s = if *lines == 1 { "" } else { "s" };
+        write!(f, "left out {lines} line{s}: {verb}")?;
+        if !reason.is_empty() {
+            write!(f, " reason={reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Budget {
+    /// Whether a line of this kind may be written at `now`; else it is counted as left out.
+    pub fn admit(&self, kind: Kind, level: Level, now: Instant) -> bool {
+        let limit = kind.limit(level);
+        let full = limit.burst.saturating_mul(1000);
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = kinds.entry(kind).or_insert(Account { left: full, at: now, left_out: 0, level });
+        let millis = u64::try_from(now.saturating_duration_since(account.at).as_millis()).unwrap_or(u64::MAX);
+        if millis > 0 {
+            account.left = account.left.saturating_add(millis.saturating_mul(limit.per_second)).min(full);
+            account.at += Duration::from_millis(millis);
+        }
+        account.level = level;
+        let left = account.left.checked_sub(1000);
+        match left {
+            Some(left) => account.left = left,
+            None => account.left_out = account.left_out.saturating_add(1),
+        }
+        left.is_some()
+    }
+
+    /// Logs how many lines were left out since the last time, by kind.
+    pub fn log_left_out(&self) {
+        for left_out in self.left_out() {
+            match left_out.level {
+                Level::ERROR | Level::WARN => tracing::warn!("{left_out}"),
+                Level::INFO => tracing::info!("{left_out}"),
+                _ => tracing::debug!("{left_out}"),
+            }
+        }
+    }
+
+    /// The lines that were left out since this was asked last.
+    fn left_out(&self) -> Vec<LeftOut> {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = kinds.iter_mut().map(|(kind, account)| LeftOut {
+            kind: *kind,
+            level: account.level,
+            lines: std::mem::take(&mut account.left_out),
+        });
+        taken.filter(|left_out| left_out.lines > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::event::{DropReason, HttpRefusal};
+
+    const DISCOVER: Kind = Kind::new("DHCPDISCOVER");
+
+    fn admitted(budget: &Budget, kind: Kind, level: Level, count: usize, now: Instant) -> usize {
+        (0..count).filter(|_| budget.admit(kind, level, now)).count()
+    }
+
+    #[test]
+    fn s_07_a_flood_gets_a_burst_and_then_a_few_lines_a_second() {
+        let (budget, start) = (Budget::default(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(admitted(&budget, DISCOVER, Level::INFO, 100_000, at(0)), 1000, "a boot storm");
+        assert_eq!(budget.left_out()[0].to_string(), "left out 99000 lines: DHCPDISCOVER");
+        assert!(budget.left_out().is_empty(), "each is counted once");
+        let mut lines = 0;
+        for millis in (1..=10_000).step_by(7) {
+            lines += admitted(&budget, DISCOVER, Level::INFO, 50, at(millis));
+        }
+        assert!((1995..=2000).contains(&lines), "{lines} in 10 s");
+        assert_eq!(budget.left_out()[0].lines, 1429 * 50 - lines as u64);
+        assert_eq!(admitted(&budget, DISCOVER, Level::INFO, 2000, at(60_000)), 1000, "after a quiet time");
+    }
+
+    #[test]
+    fn s_07_a_flood_of_one_kind_hides_no_other() {
+        let (budget, now) = (Budget::default(), Instant::now());
+        let dropped = |reason| Kind::of(&Event::Dropped { reason, client: None });
+        admitted(&budget, dropped(DropReason::BadHlen), Level::INFO, 100_000, now);
+        assert!(!budget.admit(dropped(DropReason::BadHlen), Level::INFO, now));
+        assert!(budget.admit(dropped(DropReason::TooShort), Level::INFO, now));
+        assert!(budget.admit(DISCOVER, Level::INFO, now));
+        let left_out: Vec<String> = budget.left_out().iter().map(ToString::to_string).collect();
+        assert_eq!(left_out, ["left out 99001 lines: dropped reason=bad_hlen"]);
+    }
+
+    #[test]
+    fn w_05_a_flood_of_refused_requests_gets_20_lines_a_second() {
+        let (budget, start) = (Budget::default(), Instant::now());
+        let peer = "192.168.77.50:40000".parse().unwrap();
+        let reason = HttpRefusal::BadRequest;
+        let refused = Kind::of(&Event::HttpRefused { name: String::new(), peer, reason });
+        assert_eq!(admitted(&budget, refused, Level::WARN, 100_000, start), 20);
+        let next = start + Duration::from_secs(1);
+        assert_eq!(admitted(&budget, refused, Level::WARN, 100_000, next), 20);
+        assert_eq!(budget.left_out()[0].lines, 199_960);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_goes_back_gives_nothing() {
+        let (budget, now) = (Budget::default(), Instant::now());
+        assert_eq!(admitted(&budget, DISCOVER, Level::INFO, 5000, now), 1000);
+        let before = now.checked_sub(Duration::from_secs(5)).unwrap();
+        assert_eq!(admitted(&budget, DISCOVER, Level::INFO, 5000, before), 0);
+    }
+}

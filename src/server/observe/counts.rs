@@ -1,0 +1,135 @@
+//! How often everything happened since the server started.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::event::{DropReason, Event, Message, Unanswered};
+
+/// A number for each kind of thing that is counted.
+#[derive(Debug)]
+pub struct Counts {
+    received: [AtomicU64; Message::ALL.len()],
+    sent: [AtomicU64; Message::ALL.len()],
+    dropped: [AtomicU64; DropReason::ALL.len()],
+    unanswered: [AtomicU64; Unanswered::ALL.len()],
+    tftp: Transfers,
+    http: Transfers,
+}
+
+/// What became of requests for files.
+#[derive(Debug, Default)]
+struct Transfers {
+    sent: AtomicU64,
+    stopped: AtomicU64,
+    refused: AtomicU64,
+    /// Uploads.
+    received: AtomicU64,
+    /// Bytes of files that were sent.
+    bytes: AtomicU64,
+}
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts {
+            received: zeros(),
+            sent: zeros(),
+            dropped: zeros(),
+            unanswered: zeros(),
+            tftp: Transfers::default(),
+            http: Transfers::default(),
+        }
+    }
+}
+
+fn zeros<const N: usize>() -> [AtomicU64; N] {
+    std::array::from_fn(|_| AtomicU64::new(0))
+}
+
+fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+impl Counts {
+    /// Counts `event`.
+    pub fn count(&self, event: &Event) {
+        match event {
+            Event::Received { message, .. } => add(&self.received[*message as usize], 1),
+            Event::Answered { message, .. } => add(&self.sent[*message as usize], 1),
+            Event::Dropped { reason, .. } => add(&self.dropped[*reason as usize], 1),
+            Event::TftpUnanswered { reason, .. } => add(&self.unanswered[*reason as usize], 1),
+            Event::TftpSent { bytes, .. } => {
+                add(&self.tftp.sent, 1);
+                add(&self.tftp.bytes, *bytes);
+            }
+            Event::TftpStopped { bytes, .. } => {
+                add(&self.tftp.stopped, 1);
+                add(&self.tftp.bytes, *bytes);
+            }
+            Event::TftpReceived { .. } => add(&self.tftp.received, 1),
+            Event::TftpUploadStopped { .. } => add(&self.tftp.stopped, 1),
+            Event::TftpRefused { .. } => add(&self.tftp.refused, 1),
+            Event::HttpSent { bytes, .. } => {
+                add(&self.http.sent, 1);
+                add(&self.http.bytes, *bytes);
+            }
+            Event::HttpStopped { bytes, .. } => {
+                add(&self.http.stopped, 1);
+                add(&self.http.bytes, *bytes);
+            }
+            Event::HttpRefused { .. } => add(&self.http.refused, 1),
+            Event::Released { .. }
+            | Event::Declined { .. }
+            | Event::Conflict { .. }
+            | Event::Looping { .. }
+            | Event::Exhausted { .. }
+            | Event::Stranger { .. }
+            | Event::TftpSizeProbe { .. }
+            | Event::HttpAnswered { .. } => {}
+        }
+    }
+
+    /// How many messages were dropped for each reason that occurred, by its name.
+    pub fn drops(&self) -> Vec<(&'static str, u64)> {
+        let mut drops = occurred(DropReason::ALL, DropReason::name, &self.dropped);
+        drops.extend(occurred(Unanswered::ALL, Unanswered::name, &self.unanswered));
+        drops
+    }
+
+    /// All of it for people, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        let messages = |counters| listed(&occurred(Message::ALL, Message::name, counters));
+        vec![
+            format!("received {}", messages(&self.received)),
+            format!("sent {}", messages(&self.sent)),
+            format!("dropped {}", listed(&self.drops())),
+            self.tftp.line("TFTP", true),
+            self.http.line("HTTP", false),
+        ]
+    }
+}
+
+impl Transfers {
+    fn line(&self, name: &str, uploads: bool) -> String {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (sent, bytes) = (get(&self.sent), get(&self.bytes));
+        let (stopped, refused) = (get(&self.stopped), get(&self.refused));
+        let uploads = if uploads { format!(", {} received", get(&self.received)) } else { String::new() };
+        format!("{name} {sent} sent{uploads}, {stopped} stopped, {refused} refused, {bytes} bytes sent")
+    }
+}
+
+/// Those of `all` that occurred, by name.
+fn occurred<T: Copy>(
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    counters: &[AtomicU64],
+) -> Vec<(&'static str, u64)> {
+    let counts = all.iter().zip(counters).map(|(one, counter)| (name(*one), counter.load(Ordering::Relaxed)));
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
+fn listed(counts: &[(&'static str, u64)]) -> String {
+    if counts.is_empty() {
+        return "nothing".to_owned();
+    }
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+}

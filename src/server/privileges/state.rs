@@ -1,0 +1,294 @@
+//! The state folder passes from root to the user that the server becomes.
+//!
+//! The folder may belong to that user already, who can put anything into it at any moment. So root follows no link in it,
+//! changes nothing that has a second name elsewhere, and takes a folder that was there before only if it is plainly
+//! one of lanboot's.
+
+use std::ffi::CStr;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
+use nix::unistd::{Gid, Uid, fchown, fchownat};
+
+use super::account::{Account, lanboot_group, name_of};
+use crate::server::StartError;
+use crate::store::{DATABASE, FILE_MODE};
+
+/// Permissions of the folder: its owner's, and its group may look.
+const FOLDER_MODE: u32 = 0o750;
+/// The folder's group may read and nobody else may anything: bits that are taken away.
+const TOO_MUCH: u32 = 0o027;
+/// Entries that are looked at. A state folder has a dozen; one with more is another folder.
+const MAX_ENTRIES: usize = 10_000;
+
+/// The state folder as it was before the server put anything into it. It is held open, so that nothing that is put in its
+/// place meanwhile is handed over.
+#[derive(Debug)]
+pub(super) struct StateFolder {
+    path: PathBuf,
+    was: Was,
+    /// `None` if there is no such folder.
+    folder: Option<OwnedFd>,
+    /// The path is a symbolic link that root did not make.
+    is_foreign_link: bool,
+}
+
+/// Whose folder it seems to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Was {
+    /// There was none, or an empty one.
+    New,
+    /// It has leases in it.
+    Leases,
+    /// It has other files in it.
+    OtherFiles,
+    /// It has other folders in it, as `/var/lib` has.
+    OtherFolders,
+}
+
+/// Makes the state folder if it is not there, for its owner and group alone.
+///
+/// # Errors
+/// What the kernel says.
+pub fn make_folder(state: &Path) -> io::Result<()> {
+    if state.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = state.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(FOLDER_MODE).create(state) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && state.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+impl StateFolder {
+    /// Looks at the folder `path`, and makes it first if `needed`.
+    ///
+    /// # Errors
+    /// It is needed and cannot be made.
+    pub(super) fn look(path: &Path, needed: bool) -> Result<StateFolder, StartError> {
+        let is_new = !path.exists();
+        if needed {
+            make_folder(path).map_err(|error| {
+                let folder = path.display();
+                StartError(format!(
+                    "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"
+                ))
+            })?;
+        }
+        let is_foreign_link =
+            path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_symlink() && meta.uid() != 0);
+        let folder = open_folder(path).ok();
+        let was = match &folder {
+            Some(folder) if !is_new => look_into(folder),
+            _ => Was::New,
+        };
+        Ok(StateFolder { path: path.to_owned(), was, folder, is_foreign_link })
+    }
+
+    /// Gives the folder and lanboot's files in it to `account`, if there is one, and takes them away from all others.
+    /// An account that is not `trusted` gets no folder with files of others.
+    ///
+    /// # Errors
+    /// The folder seems to be another program's, or the kernel refuses.
+    pub(super) fn hand_over(&self, account: Option<&Account>, trusted: bool) -> Result<(), StartError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let fail = |errno: nix::errno::Errno| {
+            StartError(format!("cannot give the state folder {} to its user: {errno}", self.path.display()))
+        };
+        let stat = fstat(folder).map_err(fail)?;
+        let is_shared = self.was == Was::OtherFolders || (self.was == Was::OtherFiles && !trusted);
+        if let Some(account) = account
+            && stat.st_uid != account.uid.as_raw()
+        {
+            if is_shared {
+                return Err(StartError(format!(
+                    "the state folder {0} has other things in it and belongs to {1}, so it is not given to the user {2} \
+                     that the server runs as: set `state` to a folder that is for lanboot alone, or `chown {2} {0}`",
+                    self.path.display(),
+                    name_of(Uid::from_raw(stat.st_uid)),
+                    name_of(account.uid)
+                )));
+            }
+            if self.is_foreign_link {
+                return Err(StartError(format!(
+                    "the state folder {} is a symbolic link that is not root's, so the folder that it leads to is not given \
+                     to the user {}: set `state` to the folder itself",
+                    self.path.display(),
+                    name_of(account.uid)
+                )));
+            }
+        }
+        let mut dir = entries(folder).map_err(fail)?;
+        for entry in dir.iter().take(MAX_ENTRIES).flatten() {
+            if !is_shared || is_ours(entry.file_name()) {
+                hand_over_file(folder, entry.file_name(), account).map_err(fail)?;
+            }
+        }
+        if let Some(account) = account
+            && (stat.st_uid, stat.st_gid) != (account.uid.as_raw(), account.gid.as_raw())
+        {
+            fchown(folder, Some(account.uid), Some(account.gid)).map_err(fail)?;
+        }
+        if stat.st_mode & TOO_MUCH != 0 && !is_shared {
+            // Without the right to do it, the folder is another's who chose so.
+            let _ = fchmod(folder, Mode::from_bits_truncate(stat.st_mode & 0o7777 & !TOO_MUCH));
+        }
+        Ok(())
+    }
+}
+
+/// Lets the members of the group `lanboot` use the socket `control`. Whether they may.
+pub fn give_to_group(control: &Path) -> bool {
+    let has = |group: Gid| control.symlink_metadata().is_ok_and(|meta| meta.gid() == group.as_raw());
+    lanboot_group().is_some_and(|group| has(group) || lchown(control, None, Some(group.as_raw())).is_ok())
+}
+
+/// Gives the control socket to `account`, with a group that is not every user's.
+pub(super) fn give_control(control: &Path, account: Option<&Account>) {
+    let is_socket = control.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+    if let Some(account) = account.filter(|_| is_socket) {
+        let group = lanboot_group().map_or(0, Gid::as_raw);
+        // It is root's otherwise, and root may use it.
+        let _ = lchown(control, Some(account.uid.as_raw()), Some(group));
+    }
+}
+
+fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
+    open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// The entries of the folder, from the first on.
+fn entries(folder: &OwnedFd) -> nix::Result<Dir> {
+    Dir::openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// What is in the folder; only names and types are read.
+fn look_into(folder: &OwnedFd) -> Was {
+    let Ok(mut entries) = entries(folder) else { return Was::OtherFolders };
+    let (mut was, mut leases) = (Was::New, false);
+    for entry in entries.iter().take(MAX_ENTRIES).flatten() {
+        let name = entry.file_name().to_bytes();
+        let Ok(stat) = fstatat(folder, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
+        let (is_file, is_folder) = (is_kind(&stat, SFlag::S_IFREG), is_kind(&stat, SFlag::S_IFDIR));
+        leases |= is_file && name == DATABASE.as_bytes();
+        // The last one is in the root of each ext4 file system.
+        if is_folder && ![b".".as_slice(), b"..", b"lost+found"].contains(&name) {
+            was = Was::OtherFolders;
+        } else if is_file && !is_ours(entry.file_name()) && was == Was::New {
+            was = Was::OtherFiles;
+        }
+    }
+    if leases { Was::Leases } else { was }
+}
+
+/// Whether lanboot gives its files such names.
+fn is_ours(name: &CStr) -> bool {
+    let name = name.to_bytes();
+    name.starts_with(b"leases.") || name == b"once.json"
+}
+
+/// One file of the folder. Nothing is done to what is no regular file, and to what has another name somewhere.
+///
+/// The descriptor is an `O_PATH` one: to close any other of a database's files would end SQLite's locks on it.
+fn hand_over_file(folder: &OwnedFd, name: &CStr, account: Option<&Account>) -> nix::Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    // It may be gone by now.
+    let Ok(file) = openat(folder, name, flags, Mode::empty()) else { return Ok(()) };
+    let stat = fstat(&file)?;
+    if !is_plain(&stat) {
+        return Ok(());
+    }
+    if let Some(account) = account
+        && (stat.st_uid, stat.st_gid) != (account.uid.as_raw(), account.gid.as_raw())
+    {
+        fchownat(&file, "", Some(account.uid), Some(account.gid), AtFlags::AT_EMPTY_PATH)?;
+    }
+    let mode = stat.st_mode & 0o777;
+    if mode & !FILE_MODE != 0 {
+        // An O_PATH descriptor has no fchmod; this name is the kernel's own for it. Files of others keep their mode.
+        let _ = fs::set_permissions(
+            format!("/proc/self/fd/{}", file.as_raw_fd()),
+            Permissions::from_mode(mode & FILE_MODE),
+        );
+    }
+    Ok(())
+}
+
+fn is_plain(stat: &FileStat) -> bool {
+    is_kind(stat, SFlag::S_IFREG) && stat.st_nlink == 1
+}
+
+fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == kind.bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn s_15_a_state_folder_is_closed_to_others_and_no_link_is_followed() {
+        let base = tempfile::tempdir().unwrap();
+        let state = base.path().join("state");
+        let outside = base.path().join("outside");
+        fs::create_dir(&state).unwrap();
+        fs::set_permissions(&state, Permissions::from_mode(0o755)).unwrap();
+        fs::write(&outside, "other").unwrap();
+        for name in ["leases.db", "leases.db-wal", "once.json"] {
+            fs::write(state.join(name), "").unwrap();
+            fs::set_permissions(state.join(name), Permissions::from_mode(0o644)).unwrap();
+        }
+        fs::set_permissions(&outside, Permissions::from_mode(0o666)).unwrap();
+        symlink(&outside, state.join("leases.lock")).unwrap();
+        fs::hard_link(&outside, state.join("leases.ballast")).unwrap();
+        StateFolder::look(&state, true).unwrap().hand_over(None, true).unwrap();
+        assert_eq!(mode(&state), 0o750);
+        for name in ["leases.db", "leases.db-wal", "once.json"] {
+            assert_eq!(mode(&state.join(name)), 0o640, "{name}");
+        }
+        assert_eq!(mode(&outside), 0o666, "through a link");
+    }
+
+    #[test]
+    fn s_15_a_folder_of_others_is_not_handed_over() {
+        let base = tempfile::tempdir().unwrap();
+        let own = base.path().metadata().unwrap().uid();
+        let other = Account { uid: Uid::from_raw(own + 1), gid: Gid::from_raw(own + 1), groups: vec![] };
+        let hand_over = |state: &Path, trusted| {
+            let folder = StateFolder::look(state, false).unwrap();
+            let refused = folder.hand_over(Some(&other), trusted).err().map(|error| error.to_string());
+            refused.filter(|why| why.contains("for lanboot alone"))
+        };
+        let lib = base.path().join("lib");
+        fs::create_dir_all(lib.join("dpkg")).unwrap();
+        assert!(hand_over(&lib, true).is_some(), "it has folders in it");
+        let cron = base.path().join("cron.d");
+        fs::create_dir(&cron).unwrap();
+        fs::write(cron.join("job"), "").unwrap();
+        assert!(hand_over(&cron, false).is_some(), "the new owner wrote its name into config.yaml");
+        assert!(hand_over(&cron, true).is_none());
+    }
+
+    #[test]
+    fn a_new_state_folder_is_for_its_owner_and_group() {
+        let base = tempfile::tempdir().unwrap();
+        let state = base.path().join("var/state");
+        make_folder(&state).unwrap();
+        make_folder(&state).unwrap();
+        assert_eq!(mode(&state) & !FOLDER_MODE, 0);
+    }
+}

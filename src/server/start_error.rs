@@ -1,0 +1,15 @@
+//! Why a server does not start.
+
+use std::fmt;
+
+/// Why the server could not start: what was attempted, on what, and what to do.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
