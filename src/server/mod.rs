@@ -21,7 +21,7 @@ pub mod notify;
 mod observe;
 mod ping;
 pub mod port;
-mod proxy;
+pub mod proxy;
 pub mod quota;
 pub mod served;
 mod socket;
