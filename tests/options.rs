@@ -6,10 +6,12 @@ mod world;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use lanboot::boot::policy::Content;
 use lanboot::dhcp::room::smallest_datagram;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{BootpMode, OptionSet};
 use lanboot::event::DropReason;
+use lanboot::types::{FileKind, Processor};
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType, Options};
 use lanboot::wire::names;
 use lanboot::wire::option::{Kind, TABLE, by_code};
@@ -508,10 +510,8 @@ fn every_class_that_matches_adds_its_options_and_the_earlier_one_counts() {
 #[test]
 fn a_class_may_name_the_boot_file_by_the_rule_for_machines() {
     let mut world = World::new(CLASSES);
-    world.contents = vec![
-        ("acme.efi", Content::Other(FileKind::EfiProgram(Processor::X64))),
-        ("machine.efi", Content::IpxeBuild),
-    ];
+    let acme = Content::Other(FileKind::EfiProgram(Processor::X64));
+    world.contents.extend([("acme.efi", acme), ("machine.efi", Content::IpxeBuild)]);
     let mut file = |n: u8, options: &[(u8, &[u8])]| {
         let answer = world.ask(&message(n, MessageType::Discover, options));
         String::from_utf8(answer.message.file_name().to_vec()).unwrap()

@@ -47,6 +47,8 @@ struct Machine {
     told: Option<Timestamp>,
     /// When its firmware last got a boot file: an iPXE that asks after that was loaded, and is not in the machine's ROM.
     firmware: Option<Timestamp>,
+    /// When an iPXE on it last got one. What asks as firmware after that was loaded by it, as Windows's `wdsnbp.com` is.
+    ipxe: Option<Timestamp>,
 }
 
 /// A boot file, and when the machine was given it last: at most [`LOOP_COUNT`] times, within [`LOOP_TIME`].
@@ -105,10 +107,7 @@ impl Guard {
         self.renew(now);
         let known = self.young.remove(&mac).or_else(|| self.old.remove(&mac)).unwrap_or_default();
         let machine = self.young.entry(mac).or_insert(known);
-        // An iPXE that does not say so is no firmware.
-        if identity.stage != Stage::Ipxe && !may_be_ipxe(message) {
-            machine.firmware = Some(now);
-        }
+        machine.note_stage(message, identity, now);
         let (times, first) = machine.note(&choice.file, message.xid, now);
         let is_told = machine.told.is_some_and(|told| now.since(told) < QUIET_TIME);
         if times < LOOP_COUNT || is_told {
@@ -159,10 +158,18 @@ impl Machine {
         match identity.stage {
             Stage::Pxe if choice.rule != Rule::LoopGuard && may_be_ipxe(message) => Some(policy.script()),
             Stage::Ipxe if choice.otherwise.is_some() => {
-                let was_loaded = || self.firmware.is_some_and(|time| now.since(time) < LOOP_TIME);
-                (!choice.is_known || was_loaded()).then(|| choice.last().clone())
+                (!choice.is_known || is_recent(self.firmware, now)).then(|| choice.last().clone())
             }
             _ => None,
+        }
+    }
+
+    /// Remembers whether firmware or iPXE asks. An iPXE that does not say so is neither.
+    fn note_stage(&mut self, message: &Message, identity: &Identity, now: Timestamp) {
+        if identity.stage == Stage::Ipxe {
+            self.ipxe = Some(now);
+        } else if !may_be_ipxe(message) && (is_recent(self.firmware, now) || !is_recent(self.ipxe, now)) {
+            self.firmware = Some(now);
         }
     }
 
@@ -195,6 +202,10 @@ impl Machine {
         self.given.push(given);
         counted
     }
+}
+
+fn is_recent(time: Option<Timestamp>, now: Timestamp) -> bool {
+    time.is_some_and(|time| now.since(time) < LOOP_TIME)
 }
 
 #[cfg(test)]
@@ -318,7 +329,11 @@ mod tests {
     /// A loader for an iPXE, whose content is known or not.
     fn loader(is_known: bool) -> Choice {
         let script = Choice::new(&"boot.ipxe".into(), Rule::Ipxe);
-        Choice { otherwise: Some(Box::new(script)), is_known, ..Choice::new(&"loader".into(), Rule::Arch(Arch::BIOS)) }
+        Choice {
+            otherwise: Some(Box::new(script)),
+            is_known,
+            ..Choice::new(&"loader".into(), Rule::Arch(Arch::BIOS))
+        }
     }
 
     #[test]
@@ -347,6 +362,15 @@ mod tests {
         assert_eq!(rounds(false, true), format!("loader loader! boot.ipxe {script}"));
         // An iPXE in ROM may be restarted as often as anybody likes.
         assert_eq!(rounds(true, false), "loader loader loader loader loader loader loader");
+        // Nor does what that loader loads count as firmware, as wdsnbp.com asks port 4011.
+        let mut watch = Watch::new();
+        for xid in 0..20 {
+            let (message, choice) = (request(1, xid, if xid % 2 == 0 { ipxe } else { &[] }), loader(true));
+            let identity = Identity::of(&message);
+            assert_eq!(watch.guard.overrule(&message, &identity, &choice, &policy(), watch.now), None);
+            watch.guard.given(&message, &identity, &choice, &policy(), watch.now);
+            watch.now = watch.now.after(LATER);
+        }
         // A loader that leads to another iPXE, as PXELINUX can.
         assert_eq!(rounds(true, true), format!("loader loader! boot.ipxe {script}"));
     }

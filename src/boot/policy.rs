@@ -383,15 +383,25 @@ mod tests {
 
     #[test]
     fn r_02_an_ipxe_in_rom_boots_the_file_of_its_architecture() {
-        for file in ["pxelinux.0", "core.0", "wdsnbp.com", "memtest.bin", "gone.0", "http://10.0.0.9/ipxe.kpxe"] {
+        for file in
+            ["pxelinux.0", "core.0", "wdsnbp.com", "memtest.bin", "gone.0", "http://10.0.0.9/ipxe.kpxe"]
+        {
             assert_eq!(for_ipxe(&[(0, file)], &[], 0), format!("{file} by boot.arch.bios"));
         }
         assert_eq!(for_ipxe(&[(7, "grubx64.efi")], &[], 7), "grubx64.efi by boot.arch.uefi-x64");
         for build in ["undionly.kpxe", "ipxe.lkrn", "http://{server}/ipxe.efi"] {
             assert_eq!(for_ipxe(&[(0, build)], &[], 0), "boot.ipxe by boot.ipxe", "{build}");
         }
-        assert_eq!(for_ipxe(&[(7, "grubx64.efi")], &[], 0), "boot.ipxe by boot.ipxe", "of another architecture");
-        assert_eq!(for_ipxe(&[(16, "http://{server}/grubx64.efi")], &[], 7), "boot.ipxe by boot.ipxe", "HTTP boot's");
+        assert_eq!(
+            for_ipxe(&[(7, "grubx64.efi")], &[], 0),
+            "boot.ipxe by boot.ipxe",
+            "of another architecture"
+        );
+        assert_eq!(
+            for_ipxe(&[(16, "http://{server}/grubx64.efi")], &[], 7),
+            "boot.ipxe by boot.ipxe",
+            "HTTP boot's"
+        );
         assert_eq!(for_ipxe(&[(0, "http://x/menu.ipxe")], &[], 0), "http://x/menu.ipxe by boot.arch.bios");
         assert_eq!(for_ipxe(&[], &[], 0), "boot.ipxe by boot.ipxe");
     }
@@ -400,7 +410,8 @@ mod tests {
     fn r_02_the_order_for_ipxe() {
         let arch: BTreeMap<Arch, Arc<str>> = [(Arch::BIOS, "pxelinux.0".into())].into();
         let file = |name: &str| MachineBoot::File(name.into());
-        let (script, build, grub, made) = (file("own.ipxe"), file("ipxe.efi"), file("grubx64.efi"), file(SCRIPT));
+        let (script, build, grub, made) =
+            (file("own.ipxe"), file("ipxe.efi"), file("grubx64.efi"), file(SCRIPT));
         let core = MachineBoot::ByArch([(Arch::BIOS, "core.0".into())].into());
         let (node, class) = (|| Rule::Machine("n".into()), || Rule::Class(1));
         let bios = identity(Stage::Ipxe, &[0]);
@@ -411,8 +422,16 @@ mod tests {
         for policy in [&policy, &set, &default] {
             assert_eq!(by(policy, &[(&script, node()), (&core, class())]), "own.ipxe by machine n");
             assert_eq!(by(policy, &[(&core, node()), (&script, class())]), "core.0 by machine n");
-            assert_eq!(by(policy, &[(&build, node()), (&core, class())]), "core.0 by class 1", "it must not loop");
-            assert_eq!(by(policy, &[(&grub, node()), (&script, class())]), "own.ipxe by class 1", "not on a BIOS");
+            assert_eq!(
+                by(policy, &[(&build, node()), (&core, class())]),
+                "core.0 by class 1",
+                "it must not loop"
+            );
+            assert_eq!(
+                by(policy, &[(&grub, node()), (&script, class())]),
+                "own.ipxe by class 1",
+                "not on a BIOS"
+            );
             assert_eq!(by(policy, &[(&made, node()), (&core, class())]), "lanboot/boot.ipxe by machine n");
         }
         assert_eq!(by(&default, &[(&build, node())]), "lanboot/boot.ipxe by boot.default");

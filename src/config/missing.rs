@@ -57,14 +57,19 @@ pub fn missing_script(
 /// Notes about `boot.ipxe`, which the file with this `text` sets: the files of `boot.arch` that machines with iPXE in ROM
 /// do not get because of it. `is_ipxe` says of each file that is there whether it is a build of iPXE, which they would not
 /// get either.
-pub fn hidden_file_notes(config: &Config, text: &str, is_ipxe: impl Fn(&str) -> Option<bool>) -> Vec<Problem> {
+pub fn hidden_file_notes(
+    config: &Config,
+    text: &str,
+    is_ipxe: impl Fn(&str) -> Option<bool>,
+) -> Vec<Problem> {
     let Some(boot) = config.dhcp.as_ref().map(|settings| &settings.boot) else { return Vec::new() };
     let Some(script) = boot.ipxe.as_ref().filter(|_| !boot.has_default) else { return Vec::new() };
     let is_hidden = |(arch, name): &(&Arch, &Arc<str>)| {
         let has_rom = **arch == Arch::BIOS || arch.is_uefi() && !arch.is_http();
         has_rom && *name != script && local_name(name, config).and_then(&is_ipxe) == Some(false)
     };
-    let hidden: Vec<String> = boot.arch.iter().filter(is_hidden).map(|(arch, name)| format!("{name} ({arch})")).collect();
+    let hidden: Vec<String> =
+        boot.arch.iter().filter(is_hidden).map(|(arch, name)| format!("{name} ({arch})")).collect();
     let message = format!(
         "machines with iPXE in ROM (QEMU, Proxmox, VirtualBox) get {script} and not {}: leave `ipxe` out if they are to \
          boot what `boot.arch` names",

@@ -14,7 +14,8 @@ pub use dns::dns_problems;
 pub use local::unserved_problems;
 pub use mapped::clients;
 pub use missing::{
-    MissingFile, hidden_file_notes, missing_file_problems, missing_files, missing_script, unreadable_file_problems,
+    MissingFile, hidden_file_notes, missing_file_problems, missing_files, missing_script,
+    unreadable_file_problems,
 };
 pub use place::Problem;
 pub use read::suggestion;

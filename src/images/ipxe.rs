@@ -193,7 +193,10 @@ mod tests {
         assert!(!is_ipxe(&efi(b".text", &mark)), "code is not searched");
         assert!(is_ipxe(&efi(b".sbat", b"sbat,1,SBAT Version\nipxe,1,iPXE,ipxe,1.21.1\n")));
         assert!(!is_ipxe(&efi(b".sbat", b"sbat,1,SBAT Version\ngrub,3,loads ipxe\n")));
-        assert!(!is_ipxe(&efi(b".data", b"chainload snponly.efi of iPXE https://ipxe.org/")), "it only speaks of it");
+        assert!(
+            !is_ipxe(&efi(b".data", b"chainload snponly.efi of iPXE https://ipxe.org/")),
+            "it only speaks of it"
+        );
         assert!(!is_ipxe(b"#!ipxe\nchain x\n"), "a script is none");
         for cut in [0, 2, 0x84, 0x98, 0x188, 0x3ff] {
             assert!(!is_ipxe(&efi(b".data", &mark)[..cut]), "{cut}");
@@ -247,7 +250,9 @@ mod tests {
         // By a rename, with the old file's times.
         let new = folder.path().join("new");
         fs::write(&new, &build).unwrap();
-        assert!(std::process::Command::new("touch").arg("-r").arg(&path).arg(&new).status().unwrap().success());
+        assert!(
+            std::process::Command::new("touch").arg("-r").arg(&path).arg(&new).status().unwrap().success()
+        );
         fs::rename(&new, &path).unwrap();
         assert!(look(&path));
     }

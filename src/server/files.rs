@@ -26,6 +26,7 @@ pub struct Files {
     starts: Starts,
     templates: Templates,
     builds: Builds,
+    absent: content::Absent,
     told: Told,
 }
 
@@ -45,7 +46,15 @@ impl Files {
     pub fn new(catalog: Catalog, known: Known) -> Files {
         let told = Told::default();
         let templates = Templates::new(catalog.clone(), told.clone());
-        Files { catalog, known, starts: Starts::default(), templates, builds: Builds::default(), told }
+        Files {
+            catalog,
+            known,
+            starts: Starts::default(),
+            templates,
+            builds: Builds::default(),
+            absent: Default::default(),
+            told,
+        }
     }
 
     /// These files, where machines start what `starts` says.

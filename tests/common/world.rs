@@ -89,7 +89,7 @@ impl World {
                 boot_service: false,
             },
             sizes: vec![],
-            contents: vec![],
+            contents: vec![("undionly.kpxe", Content::IpxeBuild), ("snponly.efi", Content::IpxeBuild)],
             used: vec![],
             checked: vec![],
             guard: Guard::default(),

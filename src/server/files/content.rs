@@ -1,7 +1,10 @@
 //! The content of boot files that an iPXE may get: the one thing besides a size that a DHCP decision needs to know from the
 //! disk. Called for every reply to an iPXE, so it reads no more than `images/ipxe.rs` does.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Files, is_template};
 use crate::boot::name::BootName;
@@ -13,6 +16,35 @@ use crate::images::ipxe::Seen;
 use crate::server::known::KnownMachine;
 use crate::wire::dhcp::Message;
 use crate::wire::pxe;
+
+/// How long a name is not searched for again that was found in no case: a search looks at thousands of entries of folders,
+/// too many for each DHCP message.
+const ABSENT_TIME: Duration = Duration::from_secs(1);
+/// Names that are remembered as absent. Beyond that all are forgotten.
+const MAX_ABSENT: usize = 64;
+
+/// Names that were found in no case a moment ago. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Absent(Arc<Mutex<HashMap<BootName, Instant>>>);
+
+impl Absent {
+    /// What `search` finds for `name`, unless it found nothing a moment ago.
+    fn unless_absent(&self, name: &BootName, search: impl FnOnce() -> Option<OpenFile>) -> Option<OpenFile> {
+        let mut absent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if absent.get(name).is_some_and(|at| at.elapsed() < ABSENT_TIME) {
+            return None;
+        }
+        absent.remove(name);
+        let found = search();
+        if found.is_none() {
+            if absent.len() >= MAX_ABSENT {
+                absent.clear();
+            }
+            absent.insert(name.clone(), Instant::now());
+        }
+        found
+    }
+}
 
 impl Files {
     /// The content of the file of `choice` for the iPXE that sent `message` and that we serve at our address `server`.
@@ -51,7 +83,8 @@ impl Files {
     fn open_for(&self, name: &BootName, machine: &KnownMachine) -> Option<OpenFile> {
         let own = self.own_folders(machine);
         let own = own.iter().map(|folder| name.within(folder));
-        let found = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten());
+        let exact = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten());
+        let found = exact.or_else(|| self.absent.unless_absent(name, || self.open_in_any_case(name)));
         found.filter(|open| !is_template(open))
     }
 }
@@ -91,6 +124,7 @@ mod tests {
         for here in [
             "a b.kpxe",
             "/a b.kpxe",
+            "A B.KPXE",
             "http://{server}:8080/a%20b.kpxe?mac=1#x",
             "HTTP://192.168.77.1:8080//a%20b.kpxe",
             "tftp://{server}/a%20b.kpxe",
@@ -108,13 +142,19 @@ mod tests {
         ] {
             assert_eq!(of(1, elsewhere), Content::Unknown, "{elsewhere}");
         }
-        let other = Choice { server: Some(Ipv4Addr::new(10, 0, 0, 9)), ..Choice::new(&"a b.kpxe".into(), Rule::Ipxe) };
+        let other = Choice {
+            server: Some(Ipv4Addr::new(10, 0, 0, 9)),
+            ..Choice::new(&"a b.kpxe".into(), Rule::Ipxe)
+        };
         assert_eq!(files.content_of(&other, &request(1), SERVED_BY), Content::Unknown);
         fs::create_dir(folder.path().join("02-00-00-00-00-01")).unwrap();
         fs::write(folder.path().join("02-00-00-00-00-01/a b.kpxe"), "\0\0").unwrap();
         assert_eq!(of(1, "a b.kpxe"), Content::Other(FileKind::Unknown), "its own file");
         assert_eq!(of(2, "a b.kpxe"), Content::IpxeBuild);
-        assert_eq!([1, 2, 3].map(|n| of(n, SCRIPT)), [Content::Unknown, Content::Unknown, Content::NothingToStart]);
+        assert_eq!(
+            [1, 2, 3].map(|n| of(n, SCRIPT)),
+            [Content::Unknown, Content::Unknown, Content::NothingToStart]
+        );
         starts.done(MacAddr([2, 0, 0, 0, 0, 1]), &KnownMachine::default()).unwrap();
         assert_eq!(of(1, SCRIPT), Content::NothingToStart, "its `once` is over");
     }
