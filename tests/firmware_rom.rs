@@ -45,7 +45,7 @@ const BESIDE: &str = "dhcp: {mode: proxy}";
 const ALONE: &str =
     "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99}]}";
 
-/// What ends iPXE's waits, and as a proxy gives the addresses.
+/// Servers that end iPXE's waits, and beside a proxy give the addresses.
 fn other_server(site: &Site, mode: &str) -> Vec<Running> {
     if mode == ALONE {
         return vec![router(site.network.namespace())];
@@ -112,7 +112,7 @@ fn r_02_seabios_with_ipxe_boots_pxelinux_beside_another_dhcp_server() {
     }
 }
 
-/// The installer's menu, in which somebody presses Enter, and its kernel.
+/// The installer shows its menu, and loads its kernel when Enter is pressed.
 fn boots_the_installer(mode: &str) {
     let _alone = one_at_a_time();
     let site = Site::new(&[]);

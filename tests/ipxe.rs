@@ -68,7 +68,7 @@ fn boot(world: &mut World, n: u8, xid: u32, options: Options<'_>) -> String {
     file(&offer)
 }
 
-/// What the boot service answers to client `n`, which has an address of another server.
+/// The boot file in the boot service's answer to client `n`, which has an address of another server.
 fn asked_on_4011(world: &mut World, n: u8, options: Options<'_>) -> String {
     let client = Ipv4Addr::new(192, 168, 77, 150);
     (world.arrival.boot_service, world.arrival.destination) = (true, SERVER);

@@ -17,7 +17,7 @@ fn efi(machine: u16) -> Vec<u8> {
     bytes
 }
 
-/// What iPXE is known by: in its data as an EFI program (here in an only section), and at its beginning as a BIOS program.
+/// A file that is an iPXE by its content: by its data as an EFI program, by its beginning as a BIOS program.
 fn ipxe(name: &str) -> Vec<u8> {
     const BIOS: &[u8] = b"\xea\x05\0\xc0\x07 PXENV+ at ";
     if name.ends_with(".kpxe") {

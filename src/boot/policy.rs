@@ -20,9 +20,9 @@ pub struct Policy {
     pub arch: BTreeMap<Arch, Arc<str>>,
     /// The file of every iPXE; `None` if the key is left out. With [`Policy::has_default`] it is [`SCRIPT`].
     pub ipxe: Option<Arc<str>>,
-    /// `boot.default` is set.
+    /// Whether `boot.default` is set.
     pub has_default: bool,
-    /// There are `targets`, so that a script can be made for any machine.
+    /// Whether there are `targets`: then a script can be made for any machine.
     pub has_targets: bool,
     /// What a plain BOOTP client gets; `None` means what `arch` says for the BIOS.
     pub bootp: Option<Arc<str>>,
@@ -193,7 +193,7 @@ fn for_ipxe(policy: &Policy, own: impl Iterator<Item = Choice>, identity: &Ident
     loaders.into_iter().rev().fold(last, before)
 }
 
-/// The boot file for firmware of which nothing of its own is said, menu aside.
+/// The boot file for firmware whose machine and classes have no `boot`, menu aside.
 fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
     let (file, rule) = match identity.stage {
         Stage::Bootp => match &policy.bootp {
@@ -225,7 +225,7 @@ fn by_arch<'f>(files: &'f BTreeMap<Arch, Arc<str>>, identity: &Identity) -> Opti
     identity.arches.iter().filter(|arch| starts(arch)).find_map(|arch| Some((*arch, files.get(arch)?)))
 }
 
-/// Whether a client at this stage can run `file`, as far as the name tells: only iPXE runs a script, and it runs loaders
+/// Whether a client at this stage can run `file`, as far as its name shows: only iPXE runs a script, and it runs loaders
 /// too; HTTP boot takes nothing but a URL of HTTP, and PXE has only TFTP.
 fn can_run(stage: Stage, file: &str) -> bool {
     let is_http = ["http://", "https://"]
@@ -305,7 +305,7 @@ mod tests {
         Some(choice.rule.to_string())
     }
 
-    /// What is in files that have these names.
+    /// The content of files that have these names.
     fn content_of(choice: &Choice) -> Content {
         let last = choice.file.rsplit('/').next().unwrap();
         match last {

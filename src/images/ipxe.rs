@@ -23,7 +23,7 @@ const MAX_REMEMBERED: usize = 4096;
 /// count time in steps of up to 2 s (FAT; ext4 and XFS 4 ms).
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// What is known of the files that were looked at. Cheap to clone; clones share it.
+/// A cache of the files that were looked at, by version. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Builds(Arc<Mutex<HashMap<Version, Seen>>>);
 
@@ -47,7 +47,7 @@ pub struct Seen {
 }
 
 impl Builds {
-    /// What `file` is. Reads it at most once a version, except just after it was changed.
+    /// Looks into `file`. Reads each version once, except just after it was changed.
     ///
     /// # Errors
     /// Those of reading.

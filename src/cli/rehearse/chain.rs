@@ -200,7 +200,7 @@ impl Course<'_> {
         }
         let found = if is_ours { self.site.file(asker, &boot.file) } else { None };
         let kind = found.as_ref().and_then(kind_of);
-        // What a Pi or U-Boot loads has no use for DHCP replies, and what a script does is not looked at.
+        // Programs that a Pi or U-Boot loads have no use for DHCP replies, and scripts are not looked into.
         let is_ipxe = asker.firmware == Firmware::Ipxe;
         let is_last = match kind {
             _ if asker.firmware == Firmware::UBoot || asker.is_raspberry_pi() => true,

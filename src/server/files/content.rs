@@ -28,7 +28,7 @@ const MAX_ABSENT: usize = 64;
 pub(super) struct Absent(Arc<Mutex<HashMap<BootName, Instant>>>);
 
 impl Absent {
-    /// What `search` finds for `name`, unless it found nothing a moment ago.
+    /// Searches for `name`, unless a search found nothing a moment ago.
     fn unless_absent(&self, name: &BootName, search: impl FnOnce() -> Option<OpenFile>) -> Option<OpenFile> {
         let mut absent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if absent.get(name).is_some_and(|at| at.elapsed() < ABSENT_TIME) {
@@ -65,8 +65,8 @@ impl Files {
         }
     }
 
-    /// The name beneath boot-images/ of a boot file that is written so: a name, or a URL of this server. `None` for what is
-    /// on another server.
+    /// The name beneath boot-images/ of a boot file as the configuration names it: by a name, or by a URL of this server.
+    /// `None` for a URL of another server.
     fn name_of(&self, written: &str, server: Ipv4Addr) -> Option<BootName> {
         if !is_url(written) {
             return BootName::parse(written.as_bytes()).ok();
