@@ -113,6 +113,10 @@ impl Choice {
             };
             if is_taken {
                 self.is_known = matches!(content, Content::Other(_));
+                // A script is no loader: the loop guard leaves it alone.
+                if is_ipxe_script(&self.file) || content == Content::Other(FileKind::IpxeScript) {
+                    self.otherwise = None;
+                }
                 return;
             }
             if let Some(next) = self.otherwise.take() {
@@ -459,6 +463,11 @@ mod tests {
         assert_eq!((&*choice.file, &*choice.last().file), ("ipxe.efi", "boot.ipxe"));
         let choice = choose(&policy(), said(&script), &identity(Stage::Ipxe, &[7]), None).unwrap();
         assert_eq!((&*choice.file, choice.otherwise), ("a.ipxe", None));
+        // The script made for a machine too, so that a machine may be restarted often: the guard overrules only loaders.
+        let (made, ipxe) = (MachineBoot::File(SCRIPT.into()), identity(Stage::Ipxe, &[7]));
+        let mut choice = choose(&policy(), said(&made), &ipxe, None).unwrap();
+        choice.settle(&ipxe, content_of);
+        assert_eq!((&*choice.file, choice.otherwise), (SCRIPT, None));
     }
 
     #[test]
