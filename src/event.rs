@@ -78,7 +78,7 @@ pub enum Event {
         times: usize,
         /// From the first time to the last.
         within: Duration,
-        /// Whether it seems to be an iPXE that does not say so, and gets the script from now on.
+        /// Whether it is an iPXE that loads itself, or seems to be one, and gets the script from now on.
         gets_script: bool,
     },
     /// A client was turned away because its subnet has no free address.

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use lanboot::boot::policy::Content;
 use lanboot::dhcp::route::Route;
 use lanboot::event::{DropReason, Event};
 use lanboot::probe::{Failure, Input, Kind, Machine, Ports, Progress, Step, Transmit, Unusable};
-use lanboot::types::{MacAddr, Timestamp};
+use lanboot::types::{FileKind, MacAddr, Processor, Timestamp};
 use lanboot::wire::dhcp::{Message, Options};
 use lanboot::wire::option::code;
 
@@ -427,7 +428,10 @@ fn a_boot_after_the_lease_ran_out_gets_the_same_address_unless_it_was_needed() {
 #[test]
 fn machines_with_an_entry_boot_what_it_says() {
     let mut lan = Lan::new(LAB);
+    let special = Content::Other(FileKind::EfiProgram(Processor::X64));
+    lan.world.contents.push(("special.efi", special));
     lan.boot(Kind::UefiX64, 0x20).is(ip(50), "special.efi");
+    // The iPXE of a BIOS, which would hang with it.
     lan.boot(Kind::Ipxe, 0x20).is(ip(50), "boot.ipxe");
     lan.boot(Kind::UefiX64, 0x21).is(ip(12), "snponly.efi");
     lan.boot(Kind::Ipxe, 0x21).is(ip(12), "debian.ipxe");

@@ -147,8 +147,8 @@ fn check_compares_boot_files_with_the_architectures_they_are_mapped_to() {
     assert_eq!(
         err,
         format!(
-            "{file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" in {folder} is no EFI program and no iPXE script, but it \
-             is mapped to uefi-x64, which starts EFI programs for x64\n\
+            "{file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" in {folder} is a BIOS boot program (iPXE), but it is \
+             mapped to uefi-x64, which starts EFI programs for x64\n\
              {file}:10:9: boot.ipxe: \"boot.ipxe\" in {folder} is a text file, but it is what iPXE gets, which must be \
              an iPXE script: one that begins #!ipxe\n\
              {file}: 2 problems\n"
@@ -157,7 +157,7 @@ fn check_compares_boot_files_with_the_architectures_they_are_mapped_to() {
     // A server goes on for those whose files are right, and says the same.
     let serving = lab.serve(&["serve"]);
     serving.wait_for(&format!(
-        "ERROR {file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" in {folder} is no EFI program"
+        "ERROR {file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" in {folder} is a BIOS boot program"
     ));
     serving.wait_for(&format!("ERROR {file}:10:9: boot.ipxe: "));
     assert_eq!(serving.terminate().0.code(), Some(0));
@@ -369,10 +369,28 @@ fn version_and_help_are_answers() {
 }
 
 #[test]
-fn no_command_means_serve_and_log_overrides_the_configuration() {
+fn r_11_without_a_command_the_help_is_printed_and_nothing_starts() {
+    let lab = Lab::new();
+    for arguments in [&[][..], &["--log", "debug"]] {
+        // In the folder of a configuration that it would find.
+        let output = lanboot(arguments).current_dir(lab.path()).output().unwrap();
+        let (out, err, code) = told(&output);
+        assert_eq!((out.as_str(), code), ("", 2), "{arguments:?}: {err}");
+        for word in ["Usage: lanboot", "serve", "check", "probe"] {
+            assert!(err.contains(word), "{arguments:?}: {err}");
+        }
+    }
+    let (_, help, _) = told(&lanboot(&[]).output().unwrap());
+    assert!(help.contains("Run the servers") && help.contains("--config"), "{help}");
+    assert_eq!(told(&lab.run(&[])).2, 2, "nor with --config");
+    assert!(!lab.path().join("state").exists(), "no server ran");
+}
+
+#[test]
+fn log_overrides_the_configuration() {
     let lab = Lab::new();
     lab.write_config(&format!("{}log: {{level: error}}\n", lab.config()));
-    let serving = lab.serve(&["--log", "debug"]);
+    let serving = lab.serve(&["serve", "--log", "debug"]);
     // A client's size probe is a line of debug only.
     lab::boot(lab.ports, lanboot::probe::Kind::UefiX64, 1);
     serving.wait_for("DEBUG size_probe snponly.efi by 127.77.0.50");

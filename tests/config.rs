@@ -361,13 +361,16 @@ machines:
   - {mac: 52-54-00-12-34-58, name: node3, boot: node3.ipxe, once: local}
 ";
     let config = config::load(text).unwrap();
-    let missing = config::missing_files(&config, |name| name == "there.kpxe");
+    let exists = |name: &str| name == "there.kpxe";
+    let missing = config::missing_files(&config, exists);
+    assert_eq!(config::missing_script(&config, exists, |_| false), None, "no iPXE is loaded");
+    let script = config::missing_script(&config, exists, |name| name == "there.kpxe").unwrap();
+    assert_eq!((&*script.name, script.wanted_by.as_str()), ("boot.ipxe", "boot.ipxe"));
     let problems = config::missing_file_problems(text, "boot-images", &[], &missing);
     assert_eq!(
         lines(&problems),
         "\
 1:92: dhcp.classes[0].boot: no file \"class.efi\" in boot-images, which a client of the class would ask for
-3:3: boot.ipxe: no file \"boot.ipxe\" in boot-images, which iPXE would ask for
 4:8: boot.arch.uefi-x64: no file \"x64.efi\" in boot-images, which uefi-x64 clients would ask for
 6:20: boot.arch.uefi-x64-http: no file \"x64.efi\" in boot-images, which uefi-x64-http clients would ask for
 8:59: boot.menu[1].file: no file \"menu.efi\" in boot-images, which a client whose user chooses it would ask for

@@ -219,14 +219,20 @@ fn demo_vm_without_root_says_what_to_run() {
 fn boots_from_a_dhcp_server(firmware: Firmware) {
     let _alone = one_at_a_time();
     let site = site(firmware);
-    let config =
-        site.configure(&format!("{SERVER_MODE}\nboot: {{arch: {{uefi-x64: snponly.efi}}, ipxe: boot.ipxe}}"));
+    let config = site.configure(&format!("{SERVER_MODE}\nboot: {{arch: {{uefi-x64: snponly.efi}}}}"));
     let mut server = site.serve(&config);
     let _router = router(site.network.namespace());
     let address = boot(&site.network, &site, firmware, &mut server);
     let lease = site.lease(MAC).expect("an address that was acknowledged is in the database");
     assert_eq!((&lease.address, lease.active), (&address, true));
     assert!((500..=601).contains(&lease.remaining()), "a lease of 10 minutes: {lease:?}");
+    assert_loaded_at_most_once(server.drain());
+}
+
+/// The iPXE that was loaded did not load itself: `boot.ipxe` is left out, and only the content of its file says so.
+fn assert_loaded_at_most_once(said: &str) {
+    assert!(said.matches("sent snponly.efi to ").count() <= 1, "{said}");
+    assert!(said.contains("file=boot.ipxe rule=boot.ipxe"), "{said}");
 }
 
 fn site(firmware: Firmware) -> Site {
@@ -243,14 +249,14 @@ fn site(firmware: Firmware) -> Site {
 fn boots_by_a_proxy(firmware: Firmware) -> String {
     let _alone = one_at_a_time();
     let site = site(firmware);
-    let config =
-        site.configure("dhcp: {mode: proxy}\nboot: {arch: {uefi-x64: snponly.efi}, ipxe: boot.ipxe}");
+    let config = site.configure("dhcp: {mode: proxy}\nboot: {arch: {uefi-x64: snponly.efi}}");
     let other = site.other_computer();
     let _dnsmasq = dnsmasq(&other, &ROUTER);
     let mut server = site.serve(&config);
     let address = boot(&site.network, &site, firmware, &mut server);
     assert!(address.starts_with("192.168.77.1"), "an address of dnsmasq's: {address}");
     assert!(!site.folder.path().join("state/leases.db").exists(), "a proxy gives no leases");
+    assert_loaded_at_most_once(server.drain());
     server.drain().to_owned()
 }
 

@@ -6,11 +6,12 @@ mod world;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use lanboot::boot::policy::Content;
 use lanboot::dhcp::room::smallest_datagram;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{BootpMode, OptionSet};
 use lanboot::event::DropReason;
-use lanboot::types::MacAddr;
+use lanboot::types::{FileKind, MacAddr, Processor};
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType, Options};
 use lanboot::wire::names;
 use lanboot::wire::option::{Kind, TABLE, by_code};
@@ -509,6 +510,8 @@ fn every_class_that_matches_adds_its_options_and_the_earlier_one_counts() {
 #[test]
 fn a_class_may_name_the_boot_file_by_the_rule_for_machines() {
     let mut world = World::new(CLASSES);
+    let acme = Content::Other(FileKind::EfiProgram(Processor::X64));
+    world.contents.extend([("acme.efi", acme), ("machine.efi", Content::IpxeBuild)]);
     let mut file = |n: u8, options: &[(u8, &[u8])]| {
         let answer = world.ask(&message(n, MessageType::Discover, options));
         String::from_utf8(answer.message.file_name().to_vec()).unwrap()
@@ -518,11 +521,12 @@ fn a_class_may_name_the_boot_file_by_the_rule_for_machines() {
     assert_eq!(file(1, &[bios]), "undionly.kpxe");
     assert_eq!(file(1, &[bios, (60, b"acme")]), "acme.efi");
     assert_eq!(file(0xc8, &[bios, (60, b"acme")]), "machine.efi", "its machine's own comes first");
-    assert_eq!(file(1, &[bios, ipxe, (60, b"acme")]), "boot.ipxe", "a loader is not for iPXE");
+    assert_eq!(file(1, &[bios, ipxe, (60, b"acme")]), "boot.ipxe", "an EFI program is not for a BIOS");
     assert_eq!(file(1, &[bios, marked]), "class.kpxe");
     assert_eq!(file(1, &[x64, marked]), "snponly.efi", "the script is not for firmware");
     assert_eq!(file(1, &[x64, ipxe, marked]), "class.ipxe");
-    assert_eq!(file(0xc8, &[x64, ipxe, marked]), "class.ipxe", "the machine's own is a loader");
+    assert_eq!(file(0xc8, &[x64, ipxe, marked]), "class.ipxe", "the machine's own is an iPXE");
+    assert_eq!(file(1, &[x64, ipxe, (60, b"acme")]), "acme.efi", "and this one it can run");
 }
 
 #[test]

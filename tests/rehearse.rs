@@ -17,6 +17,20 @@ fn efi(machine: u16) -> Vec<u8> {
     bytes
 }
 
+/// A file that is an iPXE by its content: by its data as an EFI program, by its beginning as a BIOS program.
+fn ipxe(name: &str) -> Vec<u8> {
+    const BIOS: &[u8] = b"\xea\x05\0\xc0\x07 PXENV+ at ";
+    if name.ends_with(".kpxe") {
+        return BIOS.to_vec();
+    }
+    let mut bytes = efi(if name.ends_with("aa64.efi") { 0xaa64 } else { 0x8664 });
+    (bytes[0x86], bytes[0x94]) = (1, 0xf0);
+    bytes[0x188..0x18d].copy_from_slice(b".data");
+    bytes[0x198..0x1a0].copy_from_slice(&[0, 1, 0, 0, 0, 3, 0, 0]);
+    bytes[0x300..0x306].copy_from_slice(b"\x4d\x04iPXE");
+    bytes
+}
+
 /// A folder with these boot files and this configuration.
 fn lab(files: &[&str], config: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -24,6 +38,9 @@ fn lab(files: &[&str], config: &str) -> tempfile::TempDir {
         let path = folder.path().join("boot-images").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let bytes = match *name {
+            name if name.contains("snponly") || name.contains("undionly") || name.starts_with("ipxe") => {
+                ipxe(name)
+            }
             name if name.ends_with("aa64.efi") => efi(0xaa64),
             name if name.ends_with(".efi") => efi(0x8664),
             name if name.ends_with(".ipxe") => b"#!ipxe\n".to_vec(),
@@ -126,13 +143,71 @@ fn a_machine_with_a_loader_of_its_own_is_followed_to_the_next_files() {
         told(&rows)[..3],
         [
             "node1 UEFI PXE uefi-x64 server: boots deb/shimx64.efi deb/grubx64.efi /grub/grub.cfg",
-            "node1 iPXE uefi-x64 server: boots boot.ipxe",
+            "node1 iPXE uefi-x64 server: boots deb/shimx64.efi deb/grubx64.efi /grub/grub.cfg",
             "node2 BIOS PXE bios server: fails bios/pxelinux.0 bios/ldlinux.c32",
         ]
     );
     assert_eq!(output.status.code(), Some(1), "PXELINUX's second part is missing");
     assert!(rows[2]["why"].as_str().unwrap().contains("bios/ldlinux.c32"), "{rows:?}");
     assert!(rows[2]["advice"].as_str().is_some_and(|advice| !advice.is_empty()));
+}
+
+#[test]
+fn r_02_an_ipxe_in_rom_is_rehearsed_with_the_file_of_its_architecture() {
+    let files = ["pxelinux.0", "ldlinux.c32", "pxelinux.cfg/default", "snponly.efi", "boot.ipxe"];
+    for (mode, name) in [(SERVER, "server"), ("mode: proxy", "proxy")] {
+        let config = |ipxe: &str| {
+            format!("dhcp: {{{mode}}}\nboot: {{arch: {{bios: pxelinux.0, uefi-x64: snponly.efi}}{ipxe}}}\n")
+        };
+        let folder = lab(&files, &config(""));
+        let ipxe = |folder: &Path| {
+            let output = lanboot(folder, &["rehearse", "--json"]);
+            told(&rows(&output)).into_iter().filter(|line| line.contains(" iPXE ")).collect::<Vec<_>>()
+        };
+        let any = |what: &str| format!("any machine iPXE {}", what.replace("MODE", name));
+        assert_eq!(
+            ipxe(folder.path()),
+            [any("bios MODE: boots pxelinux.0 ldlinux.c32"), any("uefi-x64 MODE: boots boot.ipxe")]
+        );
+        let check = lanboot(folder.path(), &["check", "--rehearse"]);
+        assert_eq!((check.status.code(), String::from_utf8(check.stderr).unwrap().as_str()), (Some(0), ""));
+        fs::remove_file(folder.path().join("boot-images/ldlinux.c32")).unwrap();
+        assert_eq!(ipxe(folder.path())[0], any("bios MODE: fails pxelinux.0 ldlinux.c32"));
+        fs::write(folder.path().join("config.yaml"), config(", ipxe: boot.ipxe")).unwrap();
+        assert_eq!(ipxe(folder.path()), [any("bios MODE: boots boot.ipxe")], "`ipxe` is for every iPXE");
+        let check = lanboot(folder.path(), &["check"]);
+        let said = String::from_utf8(check.stderr).unwrap();
+        assert_eq!(check.status.code(), Some(0), "a note is no problem: {said}");
+        assert!(
+            said.contains("note: ") && said.contains("boot.ipxe and not pxelinux.0 (bios): leave `ipxe` out"),
+            "{said}"
+        );
+        assert!(!said.contains("snponly.efi"), "which such a machine would not load anyway: {said}");
+    }
+}
+
+/// An iPXE that firmware loads needs a script; PXELINUX alone needs none.
+#[test]
+fn r_02_check_misses_boot_ipxe_only_where_an_ipxe_is_loaded() {
+    let config = |boot: &str| format!("dhcp: {{{SERVER}}}\nboot: {{{boot}}}\n");
+    let missing = "no file \"boot.ipxe\"";
+    for (boot, is_missed) in [
+        ("arch: {bios: pxelinux.0}", false),
+        ("arch: {bios: undionly.kpxe}", true),
+        ("arch: {bios: pxelinux.0, uefi-x64-http: 'http://{server}/snponly.efi'}", true),
+        ("arch: {bios: pxelinux.0}, ipxe: boot.ipxe", true),
+        ("arch: {bios: pxelinux.0}, bootp: undionly.kpxe", true),
+        ("arch: {bios: undionly.kpxe}}\ntargets: {t: {kernel: pxelinux.0}", false),
+    ] {
+        let folder = lab(&["pxelinux.0", "undionly.kpxe", "snponly.efi"], &config(boot));
+        let output = lanboot(folder.path(), &["check"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (said.contains(missing), output.status.code()),
+            (is_missed, Some(i32::from(is_missed))),
+            "{boot}: {said}"
+        );
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The loop guard: machines that are given the same boot file again and again.
 //!
-//! Two things loop. A firmware whose loader does not come or does not start goes through its boot devices and asks
-//! anew. And an iPXE that does not say that it is one (no option 77 or 175: a build of its own, or a relay agent that
-//! takes options out) is taken for firmware, gets the loader that it is, and loads itself (ipxe/ipxe#908,
-//! netboot.xyz#495). Both are noticed by counting; an iPXE is then handed its script.
+//! Three things loop. A firmware whose loader does not come or does not start goes through its boot devices and asks
+//! again. An iPXE that does not say that it is one (no option 77 or 175: its own build, or a relay agent that takes
+//! options out) is taken for firmware, gets the loader that it is, and loads itself (ipxe/ipxe#908, netboot.xyz#495).
+//! And an iPXE that says so gets a loader whose content is not known, because it is on another server, and that loader is
+//! the same iPXE. All are noticed by counting; an iPXE then gets its script.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,8 +43,12 @@ pub struct Guard {
 #[derive(Clone, Debug, Default)]
 struct Machine {
     given: Vec<Given>,
-    /// When somebody was told of its loop.
+    /// When its loop was last reported.
     told: Option<Timestamp>,
+    /// When its firmware last got a boot file: an iPXE that asks after that was loaded, and is not in the machine's ROM.
+    firmware: Option<Timestamp>,
+    /// When an iPXE on it last got one. What asks as firmware after that was loaded by it, as Windows's `wdsnbp.com` is.
+    ipxe: Option<Timestamp>,
 }
 
 /// A boot file, and when the machine was given it last: at most [`LOOP_COUNT`] times, within [`LOOP_TIME`].
@@ -64,13 +69,13 @@ pub struct Loop {
     pub times: usize,
     /// From the first of these to the last.
     pub within: Duration,
-    /// Whether it looks like an iPXE that does not say so, and gets the script from now on.
+    /// Whether it is an iPXE, or looks like one that does not say so, and gets the script from now on.
     pub gets_script: bool,
 }
 
 impl Guard {
-    /// What the client that sent `message` gets in place of `choice`: iPXE's script, if its machine goes round in
-    /// circles with that file and it may be an iPXE. `None`: `choice` stands.
+    /// The choice for the client that sent `message` in place of `choice`: iPXE's script, if its machine goes round in
+    /// circles with that file and it is or may be an iPXE. `None`: `choice` stands.
     pub fn overrule(
         &self,
         message: &Message,
@@ -81,9 +86,11 @@ impl Guard {
     ) -> Option<Choice> {
         let mac = message.mac()?;
         let machine = self.young.get(&mac).or_else(|| self.old.get(&mac))?;
-        let script =
-            hidden_ipxes_script(message, identity, policy).filter(|_| machine.loops(&choice.file, now))?;
-        Some(Choice::new(script, Rule::LoopGuard))
+        if !machine.loops(&choice.file, now) {
+            return None;
+        }
+        let script = machine.script(message, identity, choice, policy, now)?;
+        Some(Choice { rule: Rule::LoopGuard, ..script })
     }
 
     /// Counts that the client that sent `message` was given `choice` at `now`, by an ACK or by BOOTP's answer. Says so
@@ -100,14 +107,14 @@ impl Guard {
         self.renew(now);
         let known = self.young.remove(&mac).or_else(|| self.old.remove(&mac)).unwrap_or_default();
         let machine = self.young.entry(mac).or_insert(known);
+        machine.note_stage(message, identity, now);
         let (times, first) = machine.note(&choice.file, message.xid, now);
         let is_told = machine.told.is_some_and(|told| now.since(told) < QUIET_TIME);
         if times < LOOP_COUNT || is_told {
             return None;
         }
         machine.told = Some(now);
-        let gets_script =
-            choice.rule != Rule::LoopGuard && hidden_ipxes_script(message, identity, policy).is_some();
+        let gets_script = machine.script(message, identity, choice, policy, now).is_some();
         Some(Loop { file: Arc::clone(&choice.file), times, within: now.since(first), gets_script })
     }
 
@@ -136,6 +143,36 @@ impl Guard {
 }
 
 impl Machine {
+    /// The script for a client that goes round in circles with `choice`, if a script ends that: it may be an iPXE that was
+    /// not taken for one, or it is an iPXE and `choice` is a loader that may lead back to an iPXE. Any loader may whose
+    /// content is not known. One whose content is known may where the machine's firmware got a boot file shortly before:
+    /// then that loader has loaded this iPXE. An iPXE in ROM keeps a known loader however often it is restarted.
+    fn script(
+        &self,
+        message: &Message,
+        identity: &Identity,
+        choice: &Choice,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Option<Choice> {
+        match identity.stage {
+            Stage::Pxe if choice.rule != Rule::LoopGuard && may_be_ipxe(message) => Some(policy.script()),
+            Stage::Ipxe if choice.otherwise.is_some() => {
+                (!choice.is_known || is_recent(self.firmware, now)).then(|| choice.last().clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Remembers whether firmware or iPXE asks. An iPXE that does not say so is neither.
+    fn note_stage(&mut self, message: &Message, identity: &Identity, now: Timestamp) {
+        if identity.stage == Stage::Ipxe {
+            self.ipxe = Some(now);
+        } else if !may_be_ipxe(message) && (is_recent(self.firmware, now) || !is_recent(self.ipxe, now)) {
+            self.firmware = Some(now);
+        }
+    }
+
     fn loops(&self, file: &str, now: Timestamp) -> bool {
         let given = self.given.iter().find(|given| *given.file == *file);
         let lately = |time: &&Timestamp| now.since(**time) < LOOP_TIME;
@@ -167,13 +204,8 @@ impl Machine {
     }
 }
 
-/// The script for a client that may be an iPXE and was not taken for one.
-fn hidden_ipxes_script<'p>(
-    message: &Message,
-    identity: &Identity,
-    policy: &'p Policy,
-) -> Option<&'p Arc<str>> {
-    policy.ipxe.as_ref().filter(|_| identity.stage == Stage::Pxe && may_be_ipxe(message))
+fn is_recent(time: Option<Timestamp>, now: Timestamp) -> bool {
+    time.is_some_and(|time| now.since(time) < LOOP_TIME)
 }
 
 #[cfg(test)]
@@ -285,13 +317,62 @@ mod tests {
         assert_eq!(watch.overruled(&request(1, 4, hidden)).as_deref(), Some("boot.ipxe by loop guard"));
         assert_eq!(watch.overruled(&request(1, 4, &[])), None, "the firmware below it keeps its loader");
         assert_eq!(watch.overruled(&request(2, 4, hidden)), None, "and so do others");
-        let no_script = Policy::default();
+        let left_out = Policy { has_targets: true, ..Policy::default() };
         let message = request(1, 5, hidden);
-        let loader = Choice::new(&"snponly.efi".into(), Rule::Ipxe);
-        let none = watch.guard.overrule(&message, &Identity::of(&message), &loader, &no_script, watch.now);
-        assert_eq!(none, None);
+        let loader = Choice::new(&"snponly.efi".into(), Rule::Arch(Arch::UEFI_X64));
+        let made = watch.guard.overrule(&message, &Identity::of(&message), &loader, &left_out, watch.now);
+        assert_eq!(made.map(|choice| choice.file.to_string()).as_deref(), Some("lanboot/boot.ipxe"));
         watch.now = watch.now.after(LOOP_TIME);
         assert_eq!(watch.overruled(&request(1, 6, hidden)), None, "after a while it is tried anew");
+    }
+
+    /// A loader for an iPXE, whose content is known or not.
+    fn loader(is_known: bool) -> Choice {
+        let script = Choice::new(&"boot.ipxe".into(), Rule::Ipxe);
+        Choice {
+            otherwise: Some(Box::new(script)),
+            is_known,
+            ..Choice::new(&"loader".into(), Rule::Arch(Arch::BIOS))
+        }
+    }
+
+    #[test]
+    fn r_02_an_ipxe_that_loads_what_nobody_knows_again_and_again_gets_the_script() {
+        let ipxe: &[(u8, &[u8])] = &[(77, b"iPXE")];
+        let rounds = |is_known: bool, firmware: bool| {
+            let mut watch = Watch::new();
+            if firmware {
+                watch.give(&request(1, 99, &[]), "loader");
+            }
+            let mut files = Vec::new();
+            for xid in 1..8 {
+                let (message, choice) = (request(1, xid, ipxe), loader(is_known));
+                let identity = Identity::of(&message);
+                let instead = watch.guard.overrule(&message, &identity, &choice, &policy(), watch.now);
+                let choice = instead.unwrap_or(choice);
+                let found = watch.guard.given(&message, &identity, &choice, &policy(), watch.now);
+                let gets_script = found.is_some_and(|found| found.gets_script);
+                files.push(if gets_script { format!("{}!", choice.file) } else { choice.file.to_string() });
+                watch.now = watch.now.after(LATER);
+            }
+            files.join(" ")
+        };
+        let script = "boot.ipxe boot.ipxe boot.ipxe boot.ipxe";
+        assert_eq!(rounds(false, false), format!("loader loader loader! {script}"));
+        assert_eq!(rounds(false, true), format!("loader loader! boot.ipxe {script}"));
+        // An iPXE in ROM may be restarted as often as anybody likes.
+        assert_eq!(rounds(true, false), "loader loader loader loader loader loader loader");
+        // Nor does what that loader loads count as firmware, as wdsnbp.com asks port 4011.
+        let mut watch = Watch::new();
+        for xid in 0..20 {
+            let (message, choice) = (request(1, xid, if xid % 2 == 0 { ipxe } else { &[] }), loader(true));
+            let identity = Identity::of(&message);
+            assert_eq!(watch.guard.overrule(&message, &identity, &choice, &policy(), watch.now), None);
+            watch.guard.given(&message, &identity, &choice, &policy(), watch.now);
+            watch.now = watch.now.after(LATER);
+        }
+        // A loader that leads to another iPXE, as PXELINUX can.
+        assert_eq!(rounds(true, true), format!("loader loader! boot.ipxe {script}"));
     }
 
     #[test]

@@ -6,27 +6,52 @@ use std::sync::Arc;
 
 use crate::boot::identity::Identity;
 use crate::boot::menu::{Menu, Part};
-use crate::types::{Arch, Rule, Stage};
+use crate::boot::target::SCRIPT;
+use crate::types::{Arch, FileKind, Processor, Rule, Stage};
 use crate::wire::pxe::BootItem;
+
+/// The script of iPXE where `boot.ipxe` is left out and nothing else is there for it.
+pub const DEFAULT_IPXE: &str = "boot.ipxe";
 
 /// The `boot:` section of the configuration, as meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Boot file by client architecture.
     pub arch: BTreeMap<Arch, Arc<str>>,
-    /// What iPXE gets, so that it never loads itself again.
+    /// The file of every iPXE; `None` if the key is left out. With [`Policy::has_default`] it is [`SCRIPT`].
     pub ipxe: Option<Arc<str>>,
+    /// Whether `boot.default` is set.
+    pub has_default: bool,
+    /// Whether there are `targets`: then a script can be made for any machine.
+    pub has_targets: bool,
     /// What a plain BOOTP client gets; `None` means what `arch` says for the BIOS.
     pub bootp: Option<Arc<str>>,
     /// What a PXE client may choose from instead of what `arch` says.
     pub menu: Option<Menu>,
 }
 
+impl Policy {
+    /// The script for every iPXE, if one is configured: by `boot.default` or `boot.ipxe`.
+    fn configured_script(&self) -> Option<Choice> {
+        let rule = if self.has_default { Rule::Default } else { Rule::Ipxe };
+        self.ipxe.as_ref().map(|file| Choice::new(file, rule))
+    }
+
+    /// The script that ends every chain of iPXE: the configured one, else the generated one if there are `targets`, else
+    /// [`DEFAULT_IPXE`].
+    pub fn script(&self) -> Choice {
+        self.configured_script().unwrap_or_else(|| match self.has_targets {
+            true => Choice::new(&SCRIPT.into(), Rule::Targets),
+            false => Choice::new(&DEFAULT_IPXE.into(), Rule::Ipxe),
+        })
+    }
+}
+
 /// What a machine or a class boots instead of what [`Policy`] says: `boot` of a machine or class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MachineBoot {
-    /// One file. An iPXE script is for iPXE and its firmware still gets the loader of its architecture; any other file
-    /// is a loader, and iPXE still gets its script.
+    /// One file. An iPXE script is for iPXE, and firmware still gets the loader of its architecture; any other file is a
+    /// loader, also for an iPXE that came with the machine.
     File(Arc<str>),
     /// A loader by architecture, or for every architecture that is missing here what [`Policy`] says.
     ByArch(BTreeMap<Arch, Arc<str>>),
@@ -45,12 +70,68 @@ pub struct Choice {
     pub server: Option<Ipv4Addr>,
     /// What of a menu goes with it.
     pub menu: Option<Part>,
+    /// The next choice for an iPXE, if it must not or cannot run `file`. `None` for other clients, and for scripts: a
+    /// script is the end of the chain.
+    pub otherwise: Option<Box<Choice>>,
+    /// The content of `file` is known, and it is no build of iPXE. Only looked up for an iPXE.
+    pub is_known: bool,
+}
+
+/// The content of a boot file that an iPXE may get, as far as the shell can see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// There is no such file here: it is missing, or on another server.
+    Unknown,
+    /// A build of iPXE, which an iPXE would load again and again.
+    IpxeBuild,
+    /// Another file, of this kind.
+    Other(FileKind),
+    /// The generated script, and it has nothing to start for this machine: its `once` is over, and it has no `boot`.
+    NothingToStart,
 }
 
 impl Choice {
     /// The choice of `file` by `rule`, of a size that is not known yet.
     pub fn new(file: &Arc<str>, rule: Rule) -> Choice {
-        Choice { file: Arc::clone(file), rule, size: None, server: None, menu: None }
+        let (size, server, menu, otherwise) = (None, None, None, None);
+        Choice { file: Arc::clone(file), rule, size, server, menu, otherwise, is_known: false }
+    }
+
+    /// Takes the first choice of the chain that the client with this `identity` can run, and that is no build of iPXE.
+    /// `content_of` is asked for the content of each file until one is found. A file that nothing is known about is
+    /// taken: the loop guard ends the loop if it is an iPXE after all.
+    pub fn settle(&mut self, identity: &Identity, content_of: impl Fn(&Choice) -> Content) {
+        while self.otherwise.is_some() {
+            let content = content_of(self);
+            let is_taken = match content {
+                Content::Unknown => true,
+                Content::IpxeBuild | Content::NothingToStart => false,
+                // A file of `boot.arch` is that of the client's architecture by its key.
+                Content::Other(kind) => {
+                    matches!(self.rule, Rule::Arch(_)) || ipxe_can_run(kind, identity.arch())
+                }
+            };
+            if is_taken {
+                self.is_known = matches!(content, Content::Other(_));
+                // A script is no loader: the loop guard leaves it alone.
+                if is_ipxe_script(&self.file) || content == Content::Other(FileKind::IpxeScript) {
+                    self.otherwise = None;
+                }
+                return;
+            }
+            if let Some(next) = self.otherwise.take() {
+                *self = *next;
+            }
+        }
+    }
+
+    /// The last choice of the chain: for an iPXE its script.
+    pub fn last(&self) -> &Choice {
+        let mut last = self;
+        while let Some(next) = &last.otherwise {
+            last = next;
+        }
+        last
     }
 
     /// The file as a client of our address `us` is told it, and the rule: what is recorded.
@@ -67,29 +148,58 @@ impl Choice {
 pub const SERVER: &str = "{server}";
 
 /// The boot file for a client, if it is one that boots. First match wins: of what is said for it in `said`, its
-/// machine's own and then its classes', the first that it can run; then, for iPXE, `boot.ipxe`; then, for firmware,
-/// `boot.menu`, of which it may have `asked` for an item; then `boot.arch` of the first architecture of the client that
-/// is there. An unknown architecture gets nothing, and certainly not the BIOS's file.
+/// machine's own and then its classes', the first that it can run; then, for firmware, `boot.menu`, of which it may have
+/// `asked` for an item; then `boot.arch` of the first architecture of the client that is there. An unknown architecture
+/// gets nothing, and certainly not the BIOS's file. For iPXE: [`for_ipxe`].
 pub fn choose<'a>(
     policy: &Policy,
     said: impl IntoIterator<Item = (&'a MachineBoot, Rule)>,
     identity: &Identity,
     asked: Option<BootItem>,
 ) -> Option<Choice> {
-    let own = said.into_iter().find_map(|(boot, rule)| {
+    let own = said.into_iter().filter_map(|(boot, rule)| {
         let file = file_for(boot, identity)?;
         Some(Choice::new(&file, rule))
     });
-    own.or_else(|| match &policy.menu {
+    if identity.stage == Stage::Ipxe {
+        return Some(for_ipxe(policy, own, identity));
+    }
+    let mut own = own;
+    own.next().or_else(|| match &policy.menu {
         Some(menu) if Menu::is_for(identity) => menu.choose(identity, asked, by_policy(policy, identity)),
         _ => by_policy(policy, identity),
     })
 }
 
-/// The boot file for a client of which nothing of its own is said, menu aside.
+/// The choices for an iPXE as a chain that [`Choice::settle`] goes along: `own`; then `boot.default` or `boot.ipxe`; then
+/// the file of its architecture; then the generated script if there are `targets`, else [`DEFAULT_IPXE`]. The chain ends
+/// at the first script: any iPXE can run that. A loader is followed by what counts if it is a build of iPXE, so that no
+/// iPXE loads itself.
+fn for_ipxe(policy: &Policy, own: impl Iterator<Item = Choice>, identity: &Identity) -> Choice {
+    let of_arch = || {
+        let (arch, file) = by_arch(&policy.arch, identity)?;
+        let is_loader = !is_ipxe_script(file);
+        let otherwise = is_loader.then(|| Box::new(policy.script()));
+        Some(Choice { otherwise, ..Choice::new(file, Rule::Arch(arch)) })
+    };
+    let mut loaders = Vec::new();
+    let mut last = policy.configured_script().or_else(of_arch);
+    for choice in own {
+        // The script that is made for a machine may have nothing to start.
+        if is_ipxe_script(&choice.file) && *choice.file != *SCRIPT {
+            last = Some(choice);
+            break;
+        }
+        loaders.push(choice);
+    }
+    let last = last.unwrap_or_else(|| policy.script());
+    let before = |next, choice| Choice { otherwise: Some(Box::new(next)), ..choice };
+    loaders.into_iter().rev().fold(last, before)
+}
+
+/// The boot file for firmware whose machine and classes have no `boot`, menu aside.
 fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
     let (file, rule) = match identity.stage {
-        Stage::Ipxe => (policy.ipxe.as_ref()?, Rule::Ipxe),
         Stage::Bootp => match &policy.bootp {
             Some(file) => (file, Rule::Bootp),
             None => (policy.arch.get(&Arch::BIOS)?, Rule::Arch(Arch::BIOS)),
@@ -98,7 +208,7 @@ fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
             let (arch, file) = by_arch(&policy.arch, identity)?;
             (file, Rule::Arch(arch))
         }
-        Stage::Other => return None,
+        Stage::Ipxe | Stage::Other => return None,
     };
     Some(Choice::new(file, rule))
 }
@@ -119,17 +229,35 @@ fn by_arch<'f>(files: &'f BTreeMap<Arch, Arc<str>>, identity: &Identity) -> Opti
     identity.arches.iter().filter(|arch| starts(arch)).find_map(|arch| Some((*arch, files.get(arch)?)))
 }
 
-/// Whether a client at this stage can run `file`, as far as the name tells: only iPXE runs a script, and it must not
-/// load itself again; HTTP boot takes nothing but a URL of HTTP, and PXE has only TFTP.
+/// Whether a client at this stage can run `file`, as far as its name shows: only iPXE runs a script, and it runs loaders
+/// too; HTTP boot takes nothing but a URL of HTTP, and PXE has only TFTP.
 fn can_run(stage: Stage, file: &str) -> bool {
     let is_http = ["http://", "https://"]
         .iter()
         .any(|scheme| file.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)));
     match stage {
-        Stage::Ipxe => is_ipxe_script(file),
+        Stage::Ipxe => true,
         Stage::Http => is_http && !is_ipxe_script(file),
         Stage::Pxe => !is_http && !is_ipxe_script(file),
         Stage::Bootp | Stage::Other => !is_ipxe_script(file),
+    }
+}
+
+/// Whether iPXE on this architecture starts a file of this kind (iPXE `src/image`): with UEFI, EFI programs alone; on a
+/// BIOS, boot programs, kernels and ELF files. A script runs everywhere.
+fn ipxe_can_run(kind: FileKind, arch: Option<Arch>) -> bool {
+    // An iPXE that does not say its architecture may be of any.
+    let Some(arch) = arch else { return !matches!(kind, FileKind::Text | FileKind::Empty) };
+    let has = arch.efi_processor();
+    match kind {
+        FileKind::IpxeScript => true,
+        FileKind::EfiProgram(of) => has.is_some_and(|has| of == has || of == Processor::Ebc),
+        FileKind::OtherPe(_) | FileKind::Text | FileKind::RomImage | FileKind::Empty => false,
+        FileKind::LinuxKernel
+        | FileKind::Elf
+        | FileKind::BiosIpxe
+        | FileKind::BiosPxelinux
+        | FileKind::Unknown => has.is_none(),
     }
 }
 
@@ -168,12 +296,32 @@ mod tests {
 
     fn chosen(machine: Option<&MachineBoot>, stage: Stage, arches: &[u16]) -> Option<String> {
         let said = machine.map(|boot| (boot, Rule::Machine("m".into())));
-        choose(&policy(), said, &identity(stage, arches), None).map(|choice| choice.file.to_string())
+        let identity = identity(stage, arches);
+        let mut choice = choose(&policy(), said, &identity, None)?;
+        choice.settle(&identity, content_of);
+        Some(choice.file.to_string())
     }
 
     fn rule(said: &[(&MachineBoot, Rule)], stage: Stage, arches: &[u16]) -> Option<String> {
-        choose(&policy(), said.iter().cloned(), &identity(stage, arches), None)
-            .map(|choice| choice.rule.to_string())
+        let identity = identity(stage, arches);
+        let mut choice = choose(&policy(), said.iter().cloned(), &identity, None)?;
+        choice.settle(&identity, content_of);
+        Some(choice.rule.to_string())
+    }
+
+    /// The content of files that have these names.
+    fn content_of(choice: &Choice) -> Content {
+        let last = choice.file.rsplit('/').next().unwrap();
+        match last {
+            "undionly.kpxe" | "snponly.efi" | "ipxe.efi" | "ipxe.lkrn" => Content::IpxeBuild,
+            "pxelinux.0" => Content::Other(FileKind::BiosPxelinux),
+            "core.0" | "wdsnbp.com" => Content::Other(FileKind::Unknown),
+            "memtest.bin" => Content::Other(FileKind::LinuxKernel),
+            "page.html" => Content::Other(FileKind::Text),
+            "grubx64.efi" => Content::Other(FileKind::EfiProgram(Processor::X64)),
+            "boot.ipxe" if *choice.rule.to_string() == *"machine spent" => Content::NothingToStart,
+            _ => Content::Unknown,
+        }
     }
 
     #[test]
@@ -220,7 +368,106 @@ mod tests {
         let map = MachineBoot::ByArch([(Arch::UEFI_X64, "grubx64.efi".into())].into());
         assert_eq!(chosen(Some(&map), Stage::Pxe, &[7]).as_deref(), Some("grubx64.efi"));
         assert_eq!(chosen(Some(&map), Stage::Pxe, &[0]).as_deref(), Some("undionly.kpxe"));
-        assert_eq!(chosen(Some(&map), Stage::Ipxe, &[7]).as_deref(), Some("boot.ipxe"));
+        assert_eq!(chosen(Some(&map), Stage::Ipxe, &[7]).as_deref(), Some("grubx64.efi"), "in ROM too");
+        assert_eq!(chosen(Some(&map), Stage::Ipxe, &[0]).as_deref(), Some("boot.ipxe"));
+    }
+
+    /// iPXE's choices with `ipxe` left out: the file, and which key said so.
+    fn for_ipxe(arch: &[(u16, &str)], said: &[(&MachineBoot, Rule)], of: u16) -> String {
+        let arch = arch.iter().map(|(number, file)| (Arch::from_number(*number), (*file).into()));
+        let policy = Policy { arch: arch.collect(), ..Policy::default() };
+        settled(&policy, said, &identity(Stage::Ipxe, &[of]))
+    }
+
+    fn settled(policy: &Policy, said: &[(&MachineBoot, Rule)], identity: &Identity) -> String {
+        let mut choice = choose(policy, said.iter().cloned(), identity, None).unwrap();
+        choice.settle(identity, content_of);
+        format!("{} by {}", choice.file, choice.rule)
+    }
+
+    #[test]
+    fn r_02_an_ipxe_in_rom_boots_the_file_of_its_architecture() {
+        for file in
+            ["pxelinux.0", "core.0", "wdsnbp.com", "memtest.bin", "gone.0", "http://10.0.0.9/ipxe.kpxe"]
+        {
+            assert_eq!(for_ipxe(&[(0, file)], &[], 0), format!("{file} by boot.arch.bios"));
+        }
+        assert_eq!(for_ipxe(&[(7, "grubx64.efi")], &[], 7), "grubx64.efi by boot.arch.uefi-x64");
+        for build in ["undionly.kpxe", "ipxe.lkrn", "http://{server}/ipxe.efi"] {
+            assert_eq!(for_ipxe(&[(0, build)], &[], 0), "boot.ipxe by boot.ipxe", "{build}");
+        }
+        assert_eq!(
+            for_ipxe(&[(7, "grubx64.efi")], &[], 0),
+            "boot.ipxe by boot.ipxe",
+            "of another architecture"
+        );
+        assert_eq!(
+            for_ipxe(&[(16, "http://{server}/grubx64.efi")], &[], 7),
+            "boot.ipxe by boot.ipxe",
+            "HTTP boot's"
+        );
+        assert_eq!(for_ipxe(&[(0, "http://x/menu.ipxe")], &[], 0), "http://x/menu.ipxe by boot.arch.bios");
+        assert_eq!(for_ipxe(&[], &[], 0), "boot.ipxe by boot.ipxe");
+    }
+
+    #[test]
+    fn r_02_the_order_for_ipxe() {
+        let arch: BTreeMap<Arch, Arc<str>> = [(Arch::BIOS, "pxelinux.0".into())].into();
+        let file = |name: &str| MachineBoot::File(name.into());
+        let (script, build, grub, made) =
+            (file("own.ipxe"), file("ipxe.efi"), file("grubx64.efi"), file(SCRIPT));
+        let core = MachineBoot::ByArch([(Arch::BIOS, "core.0".into())].into());
+        let (node, class) = (|| Rule::Machine("n".into()), || Rule::Class(1));
+        let bios = identity(Stage::Ipxe, &[0]);
+        let policy = Policy { arch, has_targets: true, ..Policy::default() };
+        let by = |policy: &Policy, said: &[(&MachineBoot, Rule)]| settled(policy, said, &bios);
+        let set = Policy { ipxe: Some("menu.ipxe".into()), ..policy.clone() };
+        let default = Policy { ipxe: Some(SCRIPT.into()), has_default: true, ..policy.clone() };
+        for policy in [&policy, &set, &default] {
+            assert_eq!(by(policy, &[(&script, node()), (&core, class())]), "own.ipxe by machine n");
+            assert_eq!(by(policy, &[(&core, node()), (&script, class())]), "core.0 by machine n");
+            assert_eq!(
+                by(policy, &[(&build, node()), (&core, class())]),
+                "core.0 by class 1",
+                "it must not loop"
+            );
+            assert_eq!(
+                by(policy, &[(&grub, node()), (&script, class())]),
+                "own.ipxe by class 1",
+                "not on a BIOS"
+            );
+            assert_eq!(by(policy, &[(&made, node()), (&core, class())]), "lanboot/boot.ipxe by machine n");
+        }
+        assert_eq!(by(&default, &[(&build, node())]), "lanboot/boot.ipxe by boot.default");
+        assert_eq!(by(&set, &[(&build, node())]), "menu.ipxe by boot.ipxe");
+        assert_eq!(by(&policy, &[(&build, node())]), "pxelinux.0 by boot.arch.bios");
+        let spent = || Rule::Machine("spent".into());
+        assert_eq!(by(&policy, &[(&made, spent())]), "pxelinux.0 by boot.arch.bios", "its `once` is over");
+        assert_eq!(by(&set, &[(&made, spent())]), "menu.ipxe by boot.ipxe");
+        let loaded = Policy { arch: [(Arch::BIOS, "undionly.kpxe".into())].into(), ..policy.clone() };
+        assert_eq!(by(&loaded, &[]), "lanboot/boot.ipxe by targets");
+        assert_eq!(by(&Policy { has_targets: false, ..loaded }, &[]), "boot.ipxe by boot.ipxe");
+    }
+
+    #[test]
+    fn r_02_only_an_ipxe_has_a_chain_and_its_end_is_a_script() {
+        let (loader, script) = (MachineBoot::File("ipxe.efi".into()), MachineBoot::File("a.ipxe".into()));
+        let said = |boot| [(boot, Rule::Class(1))];
+        for (stage, arch) in [(Stage::Pxe, 0), (Stage::Pxe, 7), (Stage::Bootp, 0)] {
+            for boot in [&loader, &script] {
+                let choice = choose(&policy(), said(boot), &identity(stage, &[arch]), None).unwrap();
+                assert_eq!(choice.otherwise, None);
+            }
+        }
+        let choice = choose(&policy(), said(&loader), &identity(Stage::Ipxe, &[7]), None).unwrap();
+        assert_eq!((&*choice.file, &*choice.last().file), ("ipxe.efi", "boot.ipxe"));
+        let choice = choose(&policy(), said(&script), &identity(Stage::Ipxe, &[7]), None).unwrap();
+        assert_eq!((&*choice.file, choice.otherwise), ("a.ipxe", None));
+        // The script made for a machine too, so that a machine may be restarted often: the guard overrules only loaders.
+        let (made, ipxe) = (MachineBoot::File(SCRIPT.into()), identity(Stage::Ipxe, &[7]));
+        let mut choice = choose(&policy(), said(&made), &ipxe, None).unwrap();
+        choice.settle(&ipxe, content_of);
+        assert_eq!((&*choice.file, choice.otherwise), (SCRIPT, None));
     }
 
     #[test]
@@ -236,7 +483,7 @@ mod tests {
         assert_eq!(rule(&[machine(&script), class(&loader)], Stage::Ipxe, &[7]), named("machine node1"));
         assert_eq!(rule(&[machine(&map), class(&map)], Stage::Pxe, &[7]), named("boot.arch.uefi-x64"));
         assert_eq!(rule(&[machine(&map)], Stage::Pxe, &[11]), named("machine node1"));
-        assert_eq!(rule(&[machine(&loader)], Stage::Ipxe, &[7]), named("boot.ipxe"));
+        assert_eq!(rule(&[machine(&loader)], Stage::Ipxe, &[7]), named("machine node1"), "in ROM too");
         assert_eq!(rule(&[], Stage::Ipxe, &[0]), named("boot.ipxe"), "a native ROM on a BIOS too");
         assert_eq!(rule(&[], Stage::Pxe, &[0]), named("boot.arch.bios"));
         assert_eq!(rule(&[], Stage::Bootp, &[]), named("boot.arch.bios"));

@@ -8,15 +8,32 @@ use crate::boot::name::BootName;
 use crate::cli::config_file::Loaded;
 use crate::config::{self, MissingFile, Problem};
 use crate::images::Catalog;
+use crate::images::ipxe::look_into;
 use crate::server::templates::EXTENSION;
 
 /// Files that are not there, nor a template that they are made from.
 pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
-    config::missing_files(&loaded.config, |name| {
+    let exists = |name: &str| {
         let name = name.replace('\\', "/");
         is_there(&images.join(&name)) || is_there(&images.join(format!("{name}{EXTENSION}")))
-    })
+    };
+    let mut missing = config::missing_files(&loaded.config, exists);
+    let is_ipxe = |name: &str| is_ipxe(loaded, name) == Some(true);
+    missing.extend(config::missing_script(&loaded.config, exists, is_ipxe));
+    missing
+}
+
+/// The files of `boot.arch` that machines with iPXE in ROM do not get because `boot.ipxe` is set.
+pub fn hidden(loaded: &Loaded) -> Vec<Problem> {
+    config::hidden_file_notes(&loaded.config, &loaded.text, |name| is_ipxe(loaded, name))
+}
+
+/// Whether the file `name` is a build of iPXE; `None` if it is not there.
+fn is_ipxe(loaded: &Loaded, name: &str) -> Option<bool> {
+    let catalog = Catalog::open(&loaded.config.images).ok()?;
+    let open = catalog.open_file(&BootName::parse(name.as_bytes()).ok()?).ok()?;
+    look_into(&open.file).ok().map(|seen| seen.is_ipxe)
 }
 
 /// Files that are there and that this user may not read.

@@ -31,7 +31,8 @@ pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
     let templates = check_templates::check(&loaded.config);
     let images = loaded.config.images.display();
     let file = loaded.path.display();
-    loaded.config.notes.iter().for_each(|note| tell(format_args!("note: {file}:{note}")));
+    let hidden = boot_files::hidden(&loaded);
+    loaded.config.notes.iter().chain(&hidden).for_each(|note| tell(format_args!("note: {file}:{note}")));
     let placed = |line: &str| {
         // What is wrong with a target has a key of the configuration before it, and no file.
         let place = if line.starts_with("targets.") { format!("{file}: ") } else { format!("{images}/") };
@@ -170,9 +171,13 @@ boot: {arch: {bios: 'sub\\lpxelinux.0'}}
         assert!(no_folder.message.starts_with("there is no folder"), "{no_folder}");
         std::fs::create_dir_all(folder.path().join("boot-images/sub")).unwrap();
         let keys: Vec<_> = found().into_iter().map(|problem| problem.path).collect();
-        assert_eq!(keys, ["boot.ipxe", "boot.arch.bios"]);
+        assert_eq!(keys, ["boot.arch.bios"], "who needs boot.ipxe is not known yet");
         let write = |name, bytes: &[u8]| std::fs::write(folder.path().join("boot-images").join(name), bytes);
+        write("sub/lpxelinux.0", b"\xea\x05\0\xc0\x07 PXENV+ at ").unwrap();
+        let [script] = &found()[..] else { panic!("{:?}", found()) };
+        assert_eq!(script.path, "boot.ipxe", "iPXE is loaded and has nothing to run");
         write("boot.ipxe", b"#!ipxe\n").unwrap();
+        assert_eq!(found(), []);
         write("sub/lpxelinux.0", b"<!DOCTYPE html>").unwrap();
         let [wrong] = &found()[..] else { panic!("{:?}", found()) };
         assert!(wrong.message.contains("is a text file, but it is mapped to bios"), "{wrong}");

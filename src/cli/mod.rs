@@ -24,6 +24,7 @@ use crate::server::Keep;
 /// Boots diskless machines over the LAN: DHCP, BOOTP, TFTP and HTTP from one config.yaml.
 #[derive(Debug, Parser)]
 #[command(name = "lanboot", version, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Arguments {
     /// The configuration [default: ./config.yaml, then /etc/lanboot/config.yaml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -32,12 +33,12 @@ struct Arguments {
     #[arg(long, global = true, value_name = "LEVEL", value_parser = level)]
     log: Option<LogLevel>,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the servers (also what lanboot does without a command)
+    /// Run the servers
     Serve {
         /// The user to become when root starts the server [default: lanboot if that user can read `images` and the
         /// configuration, else the owner of the configuration's folder]
@@ -85,12 +86,13 @@ enum Command {
     },
 }
 
-/// Runs the command that the process was started with. Exit codes: 0 done, 1 said no, 2 wrong usage or configuration,
+/// Runs the command that the process was started with. Without a command it prints the help: a server starts only when it is
+/// asked for, because it answers on every interface. Exit codes: 0 done, 1 said no, 2 wrong usage or configuration,
 /// 3 could not start (a port, an interface or a right is missing).
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let config = arguments.config.as_deref();
-    match arguments.command.unwrap_or(Command::Serve { user: None, leases_in_memory: false }) {
+    match arguments.command {
         Command::Serve { user, leases_in_memory } => {
             let keep = if leases_in_memory { Keep::InMemory } else { Keep::OnDisk };
             serve::run(config, arguments.log, keep, user.as_deref())

@@ -12,8 +12,6 @@ use crate::boot::policy::{MachineBoot, Policy, SERVER, is_ipxe_script};
 use crate::boot::target::Start;
 use crate::types::Arch;
 
-/// What iPXE gets if `boot.ipxe` is left out.
-pub(super) const DEFAULT_IPXE: &str = "boot.ipxe";
 /// Bytes that a name may have: those of option 67, without the NUL at its end.
 const MAX_NAME: usize = 254;
 /// Bytes that a name for plain BOOTP may have: the `file` field, without the NUL at its end (RFC 951).
@@ -31,7 +29,7 @@ pub(super) fn policy(
     node: Option<&Node>,
     targets: &[Written],
 ) -> (Policy, Option<At<Start>>) {
-    let mut policy = Policy { ipxe: Some(DEFAULT_IPXE.into()), ..Policy::default() };
+    let mut policy = Policy::default();
     let Some(node) = node else { return (policy, None) };
     let fields = reader.fields(node, Section::Boot);
     if let Some(node) = fields.get("arch") {

@@ -97,12 +97,11 @@ fn machine(written: file::Machine) -> Option<Machine> {
     })
 }
 
-/// What `boot:` says to firmware and to iPXE. With a default, iPXE gets the script that is made for each machine.
+/// `boot:` for firmware and iPXE. With a default, iPXE gets the script that is made for each machine.
 fn boot_policy(written: Policy, targets: &Targets) -> Policy {
-    match targets.default {
-        Some(_) => Policy { ipxe: Some(SCRIPT.into()), ..written },
-        None => written,
-    }
+    let has_default = targets.default.is_some();
+    let ipxe = if has_default { Some(SCRIPT.into()) } else { written.ipxe };
+    Policy { ipxe, has_default, has_targets: !targets.list.is_empty(), ..written }
 }
 
 /// Networks are of hosts, and disjoint.

@@ -42,7 +42,7 @@ fn host_name(file: &Mapped) -> Option<&str> {
     let by_http = match file.to {
         Target::Firmware(arch) => arch.is_http() && arch.is_uefi(),
         Target::AnyFirmware => true,
-        Target::Ipxe | Target::Bootp => false,
+        Target::Ipxe | Target::DefaultScript | Target::Bootp => false,
     };
     let (scheme, rest) = file.name.split_once("://").filter(|_| by_http)?;
     let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));

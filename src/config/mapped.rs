@@ -3,13 +3,12 @@
 use std::iter;
 use std::sync::Arc;
 
-use super::bootfile::DEFAULT_IPXE;
 use super::local::local_name;
 use super::place::{node_at, say_how_many_more, shown};
 use super::yaml::{parse, place_of};
 use super::{Config, Problem};
 use crate::boot::menu::Boots;
-use crate::boot::policy::{MachineBoot, is_ipxe_script};
+use crate::boot::policy::{DEFAULT_IPXE, MachineBoot, is_ipxe_script};
 use crate::types::Arch;
 
 /// A boot file that the configuration names.
@@ -31,6 +30,8 @@ pub(super) enum Target {
     Firmware(Arch),
     /// iPXE.
     Ipxe,
+    /// iPXE, but only where nothing else is there for it: `boot.ipxe` is left out.
+    DefaultScript,
     /// Plain BOOTP clients, which may be anything.
     Bootp,
     /// The firmware of a machine or class, of whatever architecture.
@@ -49,15 +50,17 @@ pub(super) fn mapped(config: &Config) -> Vec<Mapped> {
         let key = format!("boot.arch.{}", key_of(*arch));
         add(name, key, format!("{arch} clients"), Target::Firmware(*arch));
     }
-    // A server that only gives addresses does not need the default; nor does one with targets, which makes a menu.
+    // A server that only gives addresses has no use for the default script; nor has one with targets, which makes a menu.
     let boots = !boot.arch.is_empty()
         || boot.menu.is_some()
         || boot.bootp.is_some()
         || settings.machines.iter().any(|machine| machine.boot.is_some())
         || settings.classes.iter().any(|class| class.boot.is_some());
-    let needs_default = boots && config.targets.list.is_empty();
-    if let Some(name) = boot.ipxe.as_ref().filter(|name| needs_default || ***name != *DEFAULT_IPXE) {
+    let uses_default = boots && config.targets.list.is_empty();
+    if let Some(name) = boot.ipxe.as_ref().filter(|name| uses_default || ***name != *DEFAULT_IPXE) {
         add(name, "boot.ipxe".to_owned(), "iPXE".to_owned(), Target::Ipxe);
+    } else if uses_default {
+        add(&DEFAULT_IPXE.into(), "boot.ipxe".to_owned(), "iPXE".to_owned(), Target::DefaultScript);
     }
     if let Some(name) = &boot.bootp {
         add(name, "boot.bootp".to_owned(), "plain BOOTP clients".to_owned(), Target::Bootp);

@@ -13,7 +13,10 @@ use crate::tftp::{Engine, Limits, Ports};
 pub use dns::dns_problems;
 pub use local::unserved_problems;
 pub use mapped::clients;
-pub use missing::{MissingFile, missing_file_problems, missing_files, unreadable_file_problems};
+pub use missing::{
+    MissingFile, hidden_file_notes, missing_file_problems, missing_files, missing_script,
+    unreadable_file_problems,
+};
 pub use place::Problem;
 pub use read::suggestion;
 pub use wrong::{starts, wrong_file_problems};

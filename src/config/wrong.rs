@@ -27,7 +27,7 @@ pub fn wrong_file_problems(
 fn mismatch(file: &Mapped, kind: FileKind) -> Option<String> {
     let is_script = kind == FileKind::IpxeScript;
     match file.to {
-        Target::Ipxe => (!is_script)
+        Target::Ipxe | Target::DefaultScript => (!is_script)
             .then(|| "it is what iPXE gets, which must be an iPXE script: one that begins #!ipxe".to_owned()),
         Target::Firmware(arch) => {
             let starts = starts(arch, &file.name, kind)?;

@@ -12,7 +12,8 @@ use crate::event::{Event, Message as Kind};
 use crate::types::{Stage, Timestamp};
 use crate::wire::dhcp::Message;
 
-/// Gives iPXE's script to a client that goes round in circles and may be an iPXE; forgets a machine whose system runs.
+/// Gives iPXE's script to a client that goes round in circles and is or may be an iPXE; forgets a machine whose system
+/// runs. The choice must be settled ([`Choice::settle`]).
 pub fn before(guard: &mut Guard, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
     overrule(guard, (request.message, &request.identity), &mut request.boot, settings, now);
 }

@@ -10,6 +10,7 @@ pub mod fetch;
 mod folder;
 pub mod incoming;
 pub mod inventory;
+pub mod ipxe;
 pub mod kind;
 pub mod manifest;
 pub mod pe;

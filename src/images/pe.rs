@@ -59,6 +59,23 @@ fn read_part(file: &File, at: u64, len: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The data of a PE/COFF file, without its code: up to `limit` bytes of the sections whose names begin with one of
+/// `names`, one after another. `None` if it is no PE/COFF file.
+///
+/// # Errors
+/// Those of reading.
+pub(super) fn read_sections(file: &File, names: &[&[u8]], limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let head = read_part(file, 0, HEAD)?;
+    let Some((_, sections)) = headers(&head) else { return Ok(None) };
+    let mut data = Vec::new();
+    for section in sections.filter(|section| names.iter().any(|name| section.starts_with(name))) {
+        let (Some(len), Some(at)) = (u32_at(section, 16), u32_at(section, 20)) else { continue };
+        let room = limit.saturating_sub(data.len());
+        data.extend(read_part(file, u64::from(at), size(len).min(room))?);
+    }
+    Ok(Some(data))
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
@@ -67,15 +84,23 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
-/// PE format: "COFF File Header", "Optional Header Data Directories" (the fifth is the certificate table, whose address
-/// is an offset in the file), "Section Table".
-fn places(head: &[u8]) -> Option<Places> {
+/// PE format: "COFF File Header", "Section Table": the optional header with all that follows it,
+/// and the headers of the sections.
+fn headers(head: &[u8]) -> Option<(&[u8], impl Iterator<Item = &[u8]>)> {
     if !head.starts_with(b"MZ") {
         return None;
     }
     let coff = head.get(size(u32_at(head, 0x3c)?)..)?.strip_prefix(b"PE\0\0")?;
     let (sections, optional_len) = (u16_at(coff, 2)?, u16_at(coff, 16)?);
     let optional = coff.get(20..)?;
+    let table = optional.get(usize::from(optional_len)..).unwrap_or_default();
+    Some((optional, table.chunks_exact(40).take(usize::from(sections))))
+}
+
+/// PE format: "Optional Header Data Directories" (the fifth is the certificate table, whose address is an offset in the
+/// file).
+fn places(head: &[u8]) -> Option<Places> {
+    let (optional, mut sections) = headers(head)?;
     let directories = match u16_at(optional, 0)? {
         0x10b => 96,
         0x20b => 112,
@@ -84,8 +109,6 @@ fn places(head: &[u8]) -> Option<Places> {
     let count = u32_at(optional, directories - 4)?;
     let entry = optional.get(directories + 4 * 8..).filter(|_| count > 4);
     let certificates = entry.and_then(|entry| Some((u32_at(entry, 0)?, u32_at(entry, 4)?)));
-    let table = optional.get(usize::from(optional_len)..).unwrap_or_default();
-    let mut sections = table.chunks_exact(40).take(usize::from(sections));
     let sbat = sections.find(|section| section.starts_with(b".sbat\0\0\0"));
     let sbat = sbat.and_then(|section| Some((u32_at(section, 20)?, u32_at(section, 16)?)));
     Some(Places { certificates: certificates.unwrap_or_default(), sbat: sbat.unwrap_or_default() })

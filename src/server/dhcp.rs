@@ -28,7 +28,7 @@ use crate::server::known::Known;
 use crate::server::later::{Departure, Sender};
 use crate::server::leases::own_in_pool;
 use crate::server::observe::Recorder;
-use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, undecodable};
+use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, settle, undecodable};
 use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
@@ -198,6 +198,7 @@ impl DhcpServer {
             self.recorder.record(&name, &received);
         }
         heard::before(&self.proxy.strangers(), &mut request, &settings, now);
+        settle(self.files.as_ref(), request.boot.as_mut(), (&message, &request.identity), request.server);
         loops::before(&mut self.proxy.guard(), &mut request, &settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
         if round == Round::First

@@ -1,11 +1,14 @@
 //! What a client gets for the name it asks for, over TFTP and HTTP alike: the one place where that is looked up.
 
+mod content;
+
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use crate::boot::name::BootName;
 use crate::event::Refusal;
+use crate::images::ipxe::Builds;
 use crate::images::{Catalog, Content, OpenFile, manifest};
 use crate::server::known::{Known, KnownMachine};
 use crate::server::subject::Subject;
@@ -22,6 +25,8 @@ pub struct Files {
     known: Known,
     starts: Starts,
     templates: Templates,
+    builds: Builds,
+    absent: content::Absent,
     told: Told,
 }
 
@@ -41,7 +46,15 @@ impl Files {
     pub fn new(catalog: Catalog, known: Known) -> Files {
         let told = Told::default();
         let templates = Templates::new(catalog.clone(), told.clone());
-        Files { catalog, known, starts: Starts::default(), templates, told }
+        Files {
+            catalog,
+            known,
+            starts: Starts::default(),
+            templates,
+            builds: Builds::default(),
+            absent: Default::default(),
+            told,
+        }
     }
 
     /// These files, where machines start what `starts` says.

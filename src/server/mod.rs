@@ -22,7 +22,7 @@ pub mod observe;
 mod ping;
 pub mod port;
 pub mod privileges;
-mod proxy;
+pub mod proxy;
 pub mod quota;
 mod senders;
 pub mod served;

@@ -2,6 +2,7 @@
 //! classify → decide → send → record. Nothing is stored, so nothing is committed.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::boot::guard::Guard;
+use crate::boot::identity::Identity;
 use crate::boot::plan::Mode;
-use crate::boot::policy::Choice;
+use crate::boot::policy::{Choice, Content};
 use crate::dhcp::decide::Decision;
 use crate::dhcp::heard::{self, Strangers};
 use crate::dhcp::loops;
@@ -163,7 +165,8 @@ impl Proxy {
 
     /// Takes in that a client took the address of another server, if that is what `message` says.
     fn hear_taken(&self, message: &Message, arrival: &Arrival, interface: u32) {
-        let Some(taken) = heard::taken(message, arrival, &self.settings) else { return };
+        let Some(mut taken) = heard::taken(message, arrival, &self.settings) else { return };
+        settle(self.files.as_ref(), taken.boot.as_mut(), (message, &taken.identity), arrival.server());
         let machine = KnownMachine::of(message, &taken.identity, taken.machine);
         let server = message.options.ip(code::SERVER_IDENTIFIER);
         self.known.learn(taken.address, KnownMachine { server, ..machine });
@@ -198,6 +201,7 @@ impl Proxy {
         let received = Event::Received { message: request.kind(), client: request.client() };
         self.recorder.record(&name, &received);
         let now = self.clock.now();
+        settle(self.files.as_ref(), request.boot.as_mut(), (message, &request.identity), request.server);
         loops::before_boot(&mut self.guard(), &mut request, &self.settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), message);
         match decide(&request, &self.settings) {
@@ -253,8 +257,24 @@ pub fn undecodable(error: DecodeError) -> DropReason {
     }
 }
 
-/// Fills in the size of the file that the client which sent `message` gets: the one thing that a decision needs to know
-/// from the disk.
+/// Settles which boot file the client gets that sent `message` and that we serve at our address `server`: an iPXE gets no
+/// build of iPXE. That and the size are all that a decision needs to know from the disk.
+pub fn settle(
+    files: Option<&Files>,
+    boot: Option<&mut Choice>,
+    (message, identity): (&Message, &Identity),
+    server: Ipv4Addr,
+) {
+    let content_of = |choice: &Choice| match files {
+        Some(files) => files.content_of(choice, message, server),
+        None => Content::Unknown,
+    };
+    if let Some(choice) = boot {
+        choice.settle(identity, content_of);
+    }
+}
+
+/// Fills in the size of the file that the client which sent `message` gets.
 pub fn look_up_size(files: Option<&Files>, boot: Option<&mut Choice>, message: &Message) {
     if let (Some(choice), Some(files)) = (boot, files) {
         choice.size = files.size(&choice.file, message.mac());

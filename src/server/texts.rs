@@ -1,6 +1,7 @@
 //! Text that is in no file and is made for one machine.
 
 use crate::boot::name::BootName;
+use crate::boot::policy::DEFAULT_IPXE;
 use crate::boot::script::{Loader, chain, script};
 use crate::boot::target::{Now, SCRIPT, Start};
 use crate::event::Refusal;
@@ -12,8 +13,6 @@ use crate::types::Uuid;
 
 /// What lanboot knows of the machine that asks: for a person who wonders why a machine gets what it gets.
 pub const WHOAMI: &str = "lanboot/whoami";
-/// The script that iPXE runs if nothing is said.
-const DEFAULT_SCRIPT: &str = "boot.ipxe";
 
 /// What [`own`] and [`usual`] are made from.
 #[derive(Clone, Copy, Debug)]
@@ -47,10 +46,11 @@ pub fn usual(making: Making<'_>, asker: &Asker) -> Option<Result<String, Refusal
     let Making { name, subject, starts, .. } = making;
     match name.as_str() {
         WHOAMI => Some(Ok(whoami(asker))),
-        SCRIPT => {
-            let script = starts.targets().ipxe.as_deref().unwrap_or(DEFAULT_SCRIPT);
-            Some(Ok(chain(script, asker.server, starts.served())))
-        }
+        // The order of boot/policy.rs: `boot.ipxe`, else a menu of the targets, else the file of that name.
+        SCRIPT => match starts.targets().ipxe.as_deref() {
+            None if !starts.targets().list.is_empty() => Some(made(making, Loader::Ipxe, &Start::Menu)),
+            script => Some(Ok(chain(script.unwrap_or(DEFAULT_IPXE), asker.server, starts.served()))),
+        },
         // iPXE asks for autoexec.ipxe before it asks DHCP for its script, and goes on where there is none.
         _ if subject.is_named || name.as_str().ends_with("autoexec.ipxe") => None,
         _ if starts.targets().list.is_empty() => None,
@@ -88,7 +88,7 @@ fn loader_of(name: &BootName, subject: &Subject<'_>) -> Option<Loader> {
         let by_uuid = entry.filter(|entry| entry.mac.is_none()).and_then(|entry| entry.uuid);
         by_uuid.is_some() && text.parse::<Uuid>().ok() == by_uuid
     };
-    if name.as_str() == SCRIPT || last == "autoexec.ipxe" || (folder.is_empty() && last == DEFAULT_SCRIPT) {
+    if name.as_str() == SCRIPT || last == "autoexec.ipxe" || (folder.is_empty() && last == DEFAULT_IPXE) {
         return Some(Loader::Ipxe);
     }
     if folder == "pxelinux.cfg" || folder.ends_with("/pxelinux.cfg") {

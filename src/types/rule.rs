@@ -12,15 +12,19 @@ pub enum Rule {
     Machine(Arc<str>),
     /// `boot` of this one of `dhcp.classes`, counted from 1.
     Class(usize),
-    /// `boot.ipxe`.
+    /// `boot.ipxe`, or the file of that name where the key is left out and nothing else is there for iPXE.
     Ipxe,
+    /// `boot.default`: the script that is made for each machine.
+    Default,
+    /// `targets`: the same script, where nothing else names a file for iPXE.
+    Targets,
     /// `boot.arch`, the key of this architecture.
     Arch(Arch),
     /// `boot.bootp`.
     Bootp,
     /// `boot.menu`: all of it, or the item at this place, counted from 0.
     Menu(Option<usize>),
-    /// The loop guard: an iPXE that does not say so loaded itself again and again, and gets what `boot.ipxe` says.
+    /// The loop guard: an iPXE loaded itself again and again, and gets the script that ends this.
     LoopGuard,
 }
 
@@ -30,6 +34,8 @@ impl fmt::Display for Rule {
             Rule::Machine(name) => write!(f, "machine {}", Escaped(name.as_bytes())),
             Rule::Class(number) => write!(f, "class {number}"),
             Rule::Ipxe => f.write_str("boot.ipxe"),
+            Rule::Default => f.write_str("boot.default"),
+            Rule::Targets => f.write_str("targets"),
             // A number that is not registered has no name, so the key is the number.
             Rule::Arch(arch) => match arch.name() {
                 Some(name) => write!(f, "boot.arch.{name}"),
@@ -55,6 +61,7 @@ mod tests {
         assert_eq!(Rule::Arch(Arch::UEFI_X64).to_string(), "boot.arch.uefi-x64");
         assert_eq!(Rule::Arch(Arch::from_number(999)).to_string(), "boot.arch.999");
         assert_eq!([Rule::Ipxe, Rule::Bootp].map(|rule| rule.to_string()), ["boot.ipxe", "boot.bootp"]);
+        assert_eq!([Rule::Default, Rule::Targets].map(|rule| rule.to_string()), ["boot.default", "targets"]);
         assert_eq!([None, Some(1)].map(|n| Rule::Menu(n).to_string()), ["boot.menu", "boot.menu[1]"]);
     }
 }

@@ -30,8 +30,8 @@ pub fn content(name: &str) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..*size).map(|i| (i * 31 + i / 251 + name.len()) as u8).collect();
     let head = match name.split_once('.') {
         Some((_, "ipxe")) => b"#!ipxe\n".to_vec(),
-        Some((_, "efi")) => efi_head(0x8664),
-        _ => b"\xea\x05\0\xc0\x07".to_vec(),
+        Some((_, "efi")) => ipxe_head(0x8664),
+        _ => b"\xea\x05\0\xc0\x07 PXENV+ ".to_vec(),
     };
     bytes[..head.len()].copy_from_slice(&head);
     bytes
@@ -45,6 +45,17 @@ pub fn efi_head(machine: u16) -> Vec<u8> {
     head[0x40..0x44].copy_from_slice(b"PE\0\0");
     head[0x44..0x46].copy_from_slice(&machine.to_le_bytes());
     head[0x44 + 20 + 68] = 10;
+    head
+}
+
+/// How an iPXE for UEFI begins whose data follows at once: 77, 4, `iPXE` of the DHCP options that it sends.
+pub fn ipxe_head(machine: u16) -> Vec<u8> {
+    let mut head = efi_head(machine);
+    // One section behind an optional header of 0x80 bytes: its name, its size, and where it is.
+    (head[0x46], head[0x54]) = (1, 0x80);
+    head[0xd8..0xdd].copy_from_slice(b".data");
+    (head[0xe8], head[0xed]) = (0x10, 1);
+    head.extend(b"\x4d\x04iPXE\0\0\0\0\0\0\0\0\0\0");
     head
 }
 

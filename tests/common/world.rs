@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use lanboot::boot::guard::Guard;
+use lanboot::boot::identity::Identity;
+use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
 use lanboot::dhcp::conflict::{Answer as Probed, Evidence, declined, quarantine};
 use lanboot::dhcp::decide::{Decision, decide, rest_of_lease};
@@ -36,6 +38,8 @@ pub struct World {
     pub arrival: Arrival,
     /// Sizes of boot files, as the shell would look them up.
     pub sizes: Vec<(&'static str, u64)>,
+    /// Contents of boot files, as the shell would look them up; nothing is known of others.
+    pub contents: Vec<(&'static str, Content)>,
     /// Addresses that somebody uses without a lease.
     pub used: Vec<Ipv4Addr>,
     /// Addresses that were checked, in order.
@@ -90,6 +94,7 @@ impl World {
                 boot_service: false,
             },
             sizes: vec![],
+            contents: vec![("undionly.kpxe", Content::IpxeBuild), ("snponly.efi", Content::IpxeBuild)],
             used: vec![],
             checked: vec![],
             kept: vec![],
@@ -116,6 +121,7 @@ impl World {
         let mut request = classify(&message, &self.arrival, &self.settings)?;
         recognize(&mut request, &self.book, &self.settings, self.now);
         heard::before(&self.strangers, &mut request, &self.settings, self.now);
+        self.settle(request.boot.as_mut(), &request.identity);
         loops::before(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
@@ -201,13 +207,21 @@ impl World {
         if self.kept.contains(&address) { Probed::Client } else { Probed::None }
     }
 
+    fn settle(&self, boot: Option<&mut Choice>, identity: &Identity) {
+        let known = |choice: &Choice| self.contents.iter().find(|(name, _)| *name == &*choice.file);
+        let content_of = |choice: &Choice| known(choice).map_or(Content::Unknown, |(_, content)| *content);
+        boot.into_iter().for_each(|choice| choice.settle(identity, content_of));
+    }
+
     /// What is answered where another server gives the addresses, and on the boot service's port.
     fn send_to_proxy(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {
-        if let Some(taken) = heard::taken(message, &self.arrival, &self.settings) {
+        if let Some(mut taken) = heard::taken(message, &self.arrival, &self.settings) {
+            self.settle(taken.boot.as_mut(), &taken.identity);
             let looping = heard::count(&mut self.guard, message, &taken, &self.settings, self.now);
             self.events.extend(looping);
         }
         let mut request = proxy::classify(message, &self.arrival, &self.settings)?;
+        self.settle(request.boot.as_mut(), &request.identity);
         loops::before_boot(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);

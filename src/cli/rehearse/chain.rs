@@ -2,6 +2,7 @@
 
 use super::site::{Reply, Site};
 use crate::boot::plan::Mode;
+use crate::boot::policy::is_ipxe_script;
 use crate::config;
 use crate::event::DropReason;
 use crate::images::Content;
@@ -9,7 +10,7 @@ use crate::images::kind::read_kind;
 use crate::probe::models::{
     Asker, Boot, Code, Failure, Firmware, Loader, Protocol, Question, Verdict, judge, next,
 };
-use crate::types::{Escaped, FileKind};
+use crate::types::{Arch, Escaped, FileKind};
 
 /// Questions that a machine asks in one exchange: address, confirmation, boot file, menu item.
 const MAX_QUESTIONS: usize = 6;
@@ -148,7 +149,7 @@ fn refused(asker: &Asker, reason: DropReason) -> Trouble {
 /// Which key of config.yaml names the boot file of such a client.
 fn map_a_file(asker: &Asker) -> String {
     match asker.firmware {
-        Firmware::Ipxe => "name a script in boot.ipxe".to_owned(),
+        Firmware::Ipxe => format!("name a script in boot.ipxe, or a file in boot.arch.{}", asker.arch),
         Firmware::Bootp => "name a file in boot.bootp or boot.arch.bios".to_owned(),
         _ => format!("name a file in boot.arch.{}", asker.arch),
     }
@@ -199,8 +200,14 @@ impl Course<'_> {
         }
         let found = if is_ours { self.site.file(asker, &boot.file) } else { None };
         let kind = found.as_ref().and_then(kind_of);
-        // What a Pi or U-Boot loads has no use for DHCP replies.
-        let is_last = matches!(asker.firmware, Firmware::Ipxe | Firmware::UBoot) || asker.is_raspberry_pi();
+        // Programs that a Pi or U-Boot loads have no use for DHCP replies, and scripts are not looked into.
+        let is_ipxe = asker.firmware == Firmware::Ipxe;
+        let is_last = match kind {
+            _ if asker.firmware == Firmware::UBoot || asker.is_raspberry_pi() => true,
+            None | Some(FileKind::IpxeScript) => is_ipxe,
+            Some(FileKind::LinuxKernel) => is_ipxe && asker.arch == Arch::BIOS,
+            Some(_) => is_ipxe && is_ipxe_script(&name),
+        };
         if is_last {
             return Ending::Boots;
         }
@@ -219,6 +226,7 @@ impl Course<'_> {
             _ => Loader::of_file(&name),
         };
         match loader {
+            Some(Loader::Ipxe) if is_ipxe => Ending::Boots,
             Some(Loader::Ipxe) => self.chain_to_ipxe(asker),
             Some(loader) => self.chain(asker, loader, boot),
             None => Ending::Boots,

@@ -14,7 +14,8 @@ const STRANGER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 1]);
 const PI_3: [u8; 3] = [0xb8, 0x27, 0xeb];
 const PI_4: [u8; 3] = [0xdc, 0xa6, 0x32];
 
-/// The clients that `machine` can be; `None` is any machine without an entry.
+/// The clients that `machine` can be; `None` is any machine without an entry. The iPXE of every architecture is there: what
+/// one in ROM boots depends on it.
 pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<Asker> {
     let mac = machine.and_then(|machine| machine.mac).unwrap_or(STRANGER);
     let uuid = machine.and_then(|machine| machine.uuid);
@@ -24,9 +25,10 @@ pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<Ask
     for arch in &arches {
         clients.extend(firmware_of(*arch).map(|firmware| asker(firmware, *arch)));
     }
-    if let Some(arch) = arches.iter().find(|arch| **arch == Arch::BIOS || arch.is_uefi() && !arch.is_http()) {
-        clients.push(asker(Firmware::Ipxe, *arch));
-    } else if names_script(settings, machine) {
+    let has_rom = |arch: &&Arch| **arch == Arch::BIOS || arch.is_uefi() && !arch.is_http();
+    let ipxes = arches.iter().filter(has_rom).map(|arch| asker(Firmware::Ipxe, *arch));
+    clients.extend(ipxes);
+    if !arches.iter().any(|arch| has_rom(&arch)) && names_script(settings, machine) {
         clients.push(asker(Firmware::Ipxe, Arch::BIOS));
     }
     clients.extend(raspberry_pis(settings, machine, asker(Firmware::RaspberryPi4, Arch::RASPBERRY_PI)));

@@ -191,6 +191,16 @@ fn of_machine(
         })
     });
     let mut rows: Vec<Row> = rows.collect();
+    // The iPXEs that do the same as the first are left out, and those that fail: then the firmware of that architecture,
+    // which gets the same file, fails too.
+    let ipxe = Firmware::Ipxe.name();
+    let first = rows.iter().find(|row| row.client == ipxe).map(|row| (row.arch, row.rehearsal.clone()));
+    rows.retain(|row| {
+        let is_new = |(arch, first): &(Arch, Rehearsal)| {
+            row.arch == *arch || !row.fails() && !same(first, &row.rehearsal)
+        };
+        row.client != ipxe || first.as_ref().is_none_or(is_new)
+    });
     // A machine with one file is of the architecture that the file is for, if it is for any.
     let has_one_file = machine.is_some_and(|machine| matches!(machine.boot, Some(MachineBoot::File(_))));
     let starts = |row: &Row| {

@@ -15,6 +15,7 @@ use crate::lease::{LeaseBook, LeaseChange};
 use crate::probe::models::{Asker, Heard, Question};
 use crate::server::files::{self, Files};
 use crate::server::known::{Known, KnownMachine};
+use crate::server::proxy::{look_up_size, settle};
 use crate::server::targets::Starts;
 use crate::types::{Ipv4Network, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
@@ -125,9 +126,8 @@ impl Site {
     fn as_server(&self, question: &Message, book: &mut LeaseBook) -> Result<Option<Vec<u8>>, DropReason> {
         let arrival = self.arrival(question, false);
         let mut request = classify(question, &arrival, &self.settings)?;
-        if let Some(choice) = &mut request.boot {
-            choice.size = self.files.as_ref().and_then(|files| files.size(&choice.file, question.mac()));
-        }
+        settle(self.files.as_ref(), request.boot.as_mut(), (question, &request.identity), request.server);
+        look_up_size(self.files.as_ref(), request.boot.as_mut(), question);
         match decide(&request, book, &self.settings, NOW) {
             Decision::Answer { change, reply, .. } => {
                 if let Some(change) = change {
@@ -148,9 +148,8 @@ impl Site {
     fn as_boot_server(&self, question: &Message, boot_service: bool) -> Result<Option<Vec<u8>>, DropReason> {
         let arrival = self.arrival(question, boot_service);
         let mut request = proxy::classify(question, &arrival, &self.settings)?;
-        if let Some(choice) = &mut request.boot {
-            choice.size = self.files.as_ref().and_then(|files| files.size(&choice.file, question.mac()));
-        }
+        settle(self.files.as_ref(), request.boot.as_mut(), (question, &request.identity), request.server);
+        look_up_size(self.files.as_ref(), request.boot.as_mut(), question);
         match proxy::decide(&request, &self.settings) {
             Decision::Answer { reply, .. } => Ok(Some(reply.encode())),
             Decision::Silent { reason, .. } => Err(reason),

@@ -37,9 +37,12 @@ pub fn line(interface: &str, event: &Event) -> String {
             format!("conflict({interface}) {address} is used by {by}; it is offered to nobody for a while")
         }
         Event::Looping { client, file, times, within, gets_script } => {
-            let why = if *gets_script {
+            let why = if *gets_script && client.firmware.is_ipxe() {
+                "it is an iPXE, and that file seems to load iPXE again; from now on it gets the script: set `boot.ipxe` \
+                 to have it at once"
+            } else if *gets_script {
                 "it seems to be an iPXE that does not say so (neither option 77 nor 175) and loads itself; from now on \
-                 it gets the script of boot.ipxe"
+                 it gets the script of iPXE"
             } else {
                 "that file does not come, does not start or leads back here; its screen says which"
             };

@@ -1,0 +1,278 @@
+//! Which boot files are builds of iPXE. An iPXE must not get one, because it would load itself again and again.
+//!
+//! `server/files.rs` asks for each reply to an iPXE, and `check` for each file that is mapped. Only parts of a file are read,
+//! and each version of a file once: the DHCP loop waits for the answer.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::kind::read_kind;
+use super::pe::read_sections;
+use crate::types::FileKind;
+
+/// Bytes of an EFI program's data that are searched. Debian's largest iPXE, with all drivers, has 230 KiB of it.
+const MAX_DATA: usize = 1 << 20;
+/// Versions of files that are remembered. Beyond that all are forgotten and read again: there are a few loaders, and
+/// copies of them in folders of machines.
+const MAX_REMEMBERED: usize = 4096;
+/// A file that was changed this short a time before it was read may change again without a new time stamp: file systems
+/// count time in steps of up to 2 s (FAT; ext4 and XFS 4 ms).
+const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// A cache of the files that were looked at, by version. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Builds(Arc<Mutex<HashMap<Version, Seen>>>);
+
+/// One version of one file: a file that is replaced is another inode, and one that is written again has another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Version {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The content of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its kind.
+    pub kind: FileKind,
+    /// It is a build of iPXE.
+    pub is_ipxe: bool,
+}
+
+impl Builds {
+    /// Looks into `file`. Reads each version once, except just after it was changed.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn look(&self, file: &File) -> io::Result<Seen> {
+        let meta = file.metadata()?;
+        let version = Version::of(&meta);
+        if let Some(seen) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&version) {
+            return Ok(*seen);
+        }
+        let seen = look_into(file)?;
+        if version.has_settled() {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= MAX_REMEMBERED {
+                known.clear();
+            }
+            known.insert(version, seen);
+        }
+        Ok(seen)
+    }
+}
+
+impl Version {
+    fn of(meta: &Metadata) -> Version {
+        Version {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// Whether a later change is sure to show in the time stamps.
+    fn has_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let latest = self.changed.0.max(self.modified.0);
+        u64::try_from(latest).is_ok_and(|latest| latest + SETTLE_TIME.as_secs() < now.as_secs())
+    }
+}
+
+/// The kind of an open file, and whether it is a build of iPXE.
+///
+/// # Errors
+/// Those of reading.
+pub fn look_into(file: &File) -> io::Result<Seen> {
+    let kind = read_kind(Head { file, at: 0 })?;
+    let is_ipxe = match kind {
+        FileKind::BiosIpxe => true,
+        FileKind::EfiProgram(_) | FileKind::OtherPe(_) => is_efi_build(file)?,
+        FileKind::LinuxKernel => is_kernel_build(file)?,
+        _ => false,
+    };
+    Ok(Seen { kind, is_ipxe })
+}
+
+/// iPXE's list of the DHCP options that it sends has its user class (`dhcp_request_options_data` in
+/// `src/net/udp/dhcp.c`): 77, 4, `iPXE`. That is what iPXE is known by, so a build under another product name has it too.
+const USER_CLASS: &[u8] = b"\x4d\x04iPXE";
+/// The first line for iPXE in the section `.sbat` of builds that can be signed.
+const SBAT: &[u8] = b"\nipxe,";
+
+fn is_efi_build(file: &File) -> io::Result<bool> {
+    // The options are in `.data`; the rest is for builds whose linker put constants elsewhere.
+    const NAMES: [&[u8]; 3] = [b".data", b".rodata", b".sbat"];
+    let data = read_sections(file, &NAMES, MAX_DATA)?.unwrap_or_default();
+    Ok([USER_CLASS, SBAT].iter().any(|mark| contains(&data, mark)))
+}
+
+/// `ipxe.lkrn` is compressed, but for the code that says so when it cannot unpack itself (`src/arch/x86/prefix/libprefix.S`).
+fn is_kernel_build(file: &File) -> io::Result<bool> {
+    const MARK: &[u8] = b"Installation failed - cannot continue";
+    const SETUP: usize = 8192;
+    let mut setup = vec![0; SETUP];
+    let read = read_at_most(file, &mut setup)?;
+    Ok(contains(setup.get(..read).unwrap_or_default(), MARK))
+}
+
+fn contains(data: &[u8], mark: &[u8]) -> bool {
+    let first = mark.first().copied().unwrap_or_default();
+    let starts = data.iter().enumerate().filter(|(_, byte)| **byte == first);
+    starts.map(|(at, _)| data.get(at..).unwrap_or_default()).any(|rest| rest.starts_with(mark))
+}
+
+fn read_at_most(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut head = Head { file, at: 0 };
+    let mut read = 0;
+    while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match io::Read::read(&mut head, rest)? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(read)
+}
+
+/// Reads a file from its beginning without moving the position of the open file, which others may share.
+struct Head<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl io::Read for Head<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.at)?;
+        self.at = self.at.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    /// An EFI program for x64 whose section `name` has `data` in it.
+    fn efi(name: &[u8], data: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 0x400];
+        bytes[..2].copy_from_slice(b"MZ");
+        bytes[0x3c] = 0x80;
+        bytes[0x80..0x84].copy_from_slice(b"PE\0\0");
+        bytes[0x84..0x88].copy_from_slice(&[0x64, 0x86, 1, 0]);
+        bytes[0x94] = 0xf0;
+        bytes[0x84 + 20 + 68] = 10;
+        let section = 0x98 + 0xf0;
+        bytes[section..section + name.len()].copy_from_slice(name);
+        bytes[section + 16..section + 20].copy_from_slice(&(data.len() as u32).to_le_bytes());
+        bytes[section + 20..section + 24].copy_from_slice(&0x400u32.to_le_bytes());
+        [bytes, data.to_vec()].concat()
+    }
+
+    fn is_ipxe(bytes: &[u8]) -> bool {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        look_into(file.as_file()).unwrap().is_ipxe
+    }
+
+    #[test]
+    fn r_02_an_ipxe_build_is_known_by_its_content() {
+        let mark = [&[0; 5000][..], b"7\x07\x01\x03\x4d\x04iPXE=\x07"].concat();
+        assert!(is_ipxe(&efi(b".data", &mark)));
+        assert!(is_ipxe(&efi(b".rodata", &mark)));
+        assert!(!is_ipxe(&efi(b".text", &mark)), "code is not searched");
+        assert!(is_ipxe(&efi(b".sbat", b"sbat,1,SBAT Version\nipxe,1,iPXE,ipxe,1.21.1\n")));
+        assert!(!is_ipxe(&efi(b".sbat", b"sbat,1,SBAT Version\ngrub,3,loads ipxe\n")));
+        assert!(
+            !is_ipxe(&efi(b".data", b"chainload snponly.efi of iPXE https://ipxe.org/")),
+            "it only speaks of it"
+        );
+        assert!(!is_ipxe(b"#!ipxe\nchain x\n"), "a script is none");
+        for cut in [0, 2, 0x84, 0x98, 0x188, 0x3ff] {
+            assert!(!is_ipxe(&efi(b".data", &mark)[..cut]), "{cut}");
+        }
+    }
+
+    /// The loaders of Debian's packages, those that are installed here.
+    #[test]
+    fn r_02_real_builds_are_told_from_other_loaders() {
+        let loaders = [
+            ("/usr/lib/ipxe/undionly.kpxe", true),
+            ("/usr/lib/ipxe/undionly.kkpxe", true),
+            ("/usr/lib/ipxe/ipxe.pxe", true),
+            ("/usr/lib/ipxe/snponly.efi", true),
+            ("/boot/ipxe.efi", true),
+            ("/boot/ipxe.lkrn", true),
+            ("/usr/lib/PXELINUX/pxelinux.0", false),
+            ("/usr/lib/PXELINUX/lpxelinux.0", false),
+            ("/usr/lib/shim/shimx64.efi", false),
+            ("/usr/lib/grub/x86_64-efi/monolithic/grubnetx64.efi", false),
+            ("/usr/lib/SYSLINUX.EFI/efi64/syslinux.efi", false),
+            ("/usr/lib/SYSLINUX.EFI/efi32/syslinux.efi", false),
+        ];
+        for (path, is_ipxe) in loaders {
+            let Ok(file) = File::open(path) else {
+                eprintln!("SKIPPED: there is no {path}");
+                continue;
+            };
+            assert_eq!(look_into(&file).unwrap().is_ipxe, is_ipxe, "{path}");
+        }
+    }
+
+    #[test]
+    fn r_02_a_file_is_looked_at_again_when_it_was_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("loader");
+        let builds = Builds::default();
+        let look = |path: &Path| builds.look(&File::open(path).unwrap()).unwrap().is_ipxe;
+        let (build, other) = (efi(b".data", USER_CLASS), efi(b".data", b"GRUB!!"));
+        assert_eq!(build.len(), other.len());
+        for _ in 0..50 {
+            // In place, with the same size, and perhaps within one step of the clock.
+            fs::write(&path, &build).unwrap();
+            assert!(look(&path));
+            fs::write(&path, &other).unwrap();
+            assert!(!look(&path));
+        }
+        let old = std::process::Command::new("touch").args(["-d", "2001-01-01"]).arg(&path).status().unwrap();
+        assert!(old.success());
+        assert!(!look(&path));
+        // By a rename, with the old file's times.
+        let new = folder.path().join("new");
+        fs::write(&new, &build).unwrap();
+        assert!(
+            std::process::Command::new("touch").arg("-r").arg(&path).arg(&new).status().unwrap().success()
+        );
+        fs::rename(&new, &path).unwrap();
+        assert!(look(&path));
+    }
+
+    #[test]
+    fn r_02_a_version_is_read_once_and_few_are_remembered() {
+        let builds = Builds::default();
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        let version = Version::of(&file.metadata().unwrap());
+        let seen = Seen { kind: FileKind::Empty, is_ipxe: true };
+        builds.0.lock().unwrap().insert(version, seen);
+        assert_eq!(builds.look(&file).unwrap(), seen, "what is remembered is not read again");
+        let mut known = builds.0.lock().unwrap();
+        for inode in 0..MAX_REMEMBERED as u64 {
+            known.insert(Version { inode, device: u64::MAX, ..version }, seen);
+        }
+        known.remove(&version);
+        drop(known);
+        let old = Path::new("/proc/version");
+        let _ = builds.look(&File::open(old).unwrap());
+        assert!(builds.0.lock().unwrap().len() <= MAX_REMEMBERED + 1);
+    }
+}

@@ -1,0 +1,161 @@
+//! The content of boot files that an iPXE may get: the one thing besides a size that a DHCP decision needs to know from the
+//! disk. Called for every reply to an iPXE, so it reads no more than `images/ipxe.rs` does.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Files, is_template};
+use crate::boot::name::BootName;
+use crate::boot::policy::{Choice, Content, SERVER};
+use crate::boot::target::{Now, SCRIPT, is_url, own_path};
+use crate::http;
+use crate::images::OpenFile;
+use crate::images::ipxe::Seen;
+use crate::server::known::KnownMachine;
+use crate::wire::dhcp::Message;
+use crate::wire::pxe;
+
+/// How long a name is not searched for again that was found in no case: a search looks at thousands of entries of folders,
+/// too many for each DHCP message.
+const ABSENT_TIME: Duration = Duration::from_secs(1);
+/// Names that are remembered as absent. Beyond that all are forgotten.
+const MAX_ABSENT: usize = 64;
+
+/// Names that were found in no case a moment ago. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Absent(Arc<Mutex<HashMap<BootName, Instant>>>);
+
+impl Absent {
+    /// Searches for `name`, unless a search found nothing a moment ago.
+    fn unless_absent(&self, name: &BootName, search: impl FnOnce() -> Option<OpenFile>) -> Option<OpenFile> {
+        let mut absent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if absent.get(name).is_some_and(|at| at.elapsed() < ABSENT_TIME) {
+            return None;
+        }
+        absent.remove(name);
+        let found = search();
+        if found.is_none() {
+            if absent.len() >= MAX_ABSENT {
+                absent.clear();
+            }
+            absent.insert(name.clone(), Instant::now());
+        }
+        found
+    }
+}
+
+impl Files {
+    /// The content of the file of `choice` for the iPXE that sent `message` and that we serve at our address `server`.
+    pub fn content_of(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Content {
+        let uuid = pxe::machine_uuids(&message.options).and_then(|uuids| uuids.into_iter().next());
+        let machine = KnownMachine { mac: message.mac(), uuid, ..KnownMachine::default() };
+        let is_here = choice.server.is_none_or(|other| other == server);
+        let name = if is_here { self.name_of(&choice.file, server) } else { None };
+        let Some(open) = name.and_then(|name| self.open_for(&name, &machine)) else {
+            let makes_script = *choice.file == *SCRIPT;
+            let is_usual = || self.starts.now(self.starts.machine(&machine)) == Now::Usual;
+            return if makes_script && is_usual() { Content::NothingToStart } else { Content::Unknown };
+        };
+        match self.builds.look(&open.file) {
+            Ok(Seen { is_ipxe: true, .. }) => Content::IpxeBuild,
+            Ok(Seen { kind, .. }) => Content::Other(kind),
+            Err(_) => Content::Unknown,
+        }
+    }
+
+    /// The name beneath boot-images/ of a boot file as the configuration names it: by a name, or by a URL of this server.
+    /// `None` for a URL of another server.
+    fn name_of(&self, written: &str, server: Ipv4Addr) -> Option<BootName> {
+        if !is_url(written) {
+            return BootName::parse(written.as_bytes()).ok();
+        }
+        // The address may stand there itself.
+        let (scheme, rest) = written.split_once("://")?;
+        let rest = rest.strip_prefix(&server.to_string()).map(|rest| format!("{SERVER}{rest}"));
+        let url = rest.map_or_else(|| written.to_owned(), |rest| format!("{scheme}://{rest}"));
+        let path = own_path(&url, self.starts.served())?.split('#').next()?;
+        BootName::parse(&http::target::name(&format!("/{path}")).ok()?).ok()
+    }
+
+    /// The file that the machine gets for `name`, as [`Files::find`] finds it; `None` for text that is made for it.
+    fn open_for(&self, name: &BootName, machine: &KnownMachine) -> Option<OpenFile> {
+        let own = self.own_folders(machine);
+        let own = own.iter().map(|folder| name.within(folder));
+        let exact = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten());
+        let found = exact.or_else(|| self.absent.unless_absent(name, || self.open_in_any_case(name)));
+        found.filter(|open| !is_template(open))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::Catalog;
+    use crate::server::known::Known;
+    use crate::server::targets::Starts;
+    use crate::types::{FileKind, MacAddr, Rule};
+    use crate::wire::dhcp::BOOTREQUEST;
+    use std::fs;
+
+    const SERVED_BY: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+    const BUILD: &[u8] = b"\xea\x05\0\xc0\x07 PXENV+ at ";
+
+    fn request(n: u8) -> Message {
+        let mut message = Message::new(BOOTREQUEST);
+        message.chaddr[..6].copy_from_slice(&[2, 0, 0, 0, 0, n]);
+        message
+    }
+
+    #[test]
+    fn r_02_content_is_that_of_the_file_which_the_client_would_get() {
+        let folder = tempfile::tempdir().unwrap();
+        let yaml = "{dhcp: {mode: off}, http: {port: 8080}, targets: {t: {kernel: k}}, machines: [{mac: '02:00:00:00:00:01', once: \
+                    local}, {mac: '02:00:00:00:00:02', boot: t}]}";
+        let starts = Starts::forgetful(&crate::config::load(yaml).unwrap());
+        let catalog = Catalog::open(folder.path()).unwrap();
+        let files = Files::new(catalog, Known::default()).starting(starts.clone());
+        let of = |n: u8, name: &str| {
+            files.content_of(&Choice::new(&name.into(), Rule::Ipxe), &request(n), SERVED_BY)
+        };
+        fs::write(folder.path().join("a b.kpxe"), BUILD).unwrap();
+        fs::write(folder.path().join("page.j2"), "x").unwrap();
+        for here in [
+            "a b.kpxe",
+            "/a b.kpxe",
+            "A B.KPXE",
+            "http://{server}:8080/a%20b.kpxe?mac=1#x",
+            "HTTP://192.168.77.1:8080//a%20b.kpxe",
+            "tftp://{server}/a%20b.kpxe",
+        ] {
+            assert_eq!(of(1, here), Content::IpxeBuild, "{here}");
+        }
+        for elsewhere in [
+            "http://{server}/a%20b.kpxe",
+            "https://{server}:8080/a%20b.kpxe",
+            "http://192.168.77.10:8080/a%20b.kpxe",
+            "http://192.168.77.2:8080/a%20b.kpxe",
+            "none",
+            "../a b.kpxe",
+            "page",
+        ] {
+            assert_eq!(of(1, elsewhere), Content::Unknown, "{elsewhere}");
+        }
+        let other = Choice {
+            server: Some(Ipv4Addr::new(10, 0, 0, 9)),
+            ..Choice::new(&"a b.kpxe".into(), Rule::Ipxe)
+        };
+        assert_eq!(files.content_of(&other, &request(1), SERVED_BY), Content::Unknown);
+        fs::create_dir(folder.path().join("02-00-00-00-00-01")).unwrap();
+        fs::write(folder.path().join("02-00-00-00-00-01/a b.kpxe"), "\0\0").unwrap();
+        assert_eq!(of(1, "a b.kpxe"), Content::Other(FileKind::Unknown), "its own file");
+        assert_eq!(of(2, "a b.kpxe"), Content::IpxeBuild);
+        assert_eq!(
+            [1, 2, 3].map(|n| of(n, SCRIPT)),
+            [Content::Unknown, Content::Unknown, Content::NothingToStart]
+        );
+        starts.done(MacAddr([2, 0, 0, 0, 0, 1]), &KnownMachine::default()).unwrap();
+        assert_eq!(of(1, SCRIPT), Content::NothingToStart, "its `once` is over");
+    }
+}
