@@ -1,11 +1,19 @@
 //! Files that are rendered for the machine that asks: those of boot-images/ whose name ends in `.j2`.
 //!
 //! What is compiled is what stands in boot-images/, and nothing else. What came off the wire is only ever a value.
+//! Templates are rendered in threads that serve nothing else (`pool.rs`), within limits of time, depth and memory
+//! (`bounds.rs`): a template that never ends must not cost more than its own client's boot.
+
+mod bounds;
+mod pool;
+mod rendering;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
@@ -18,16 +26,30 @@ use crate::event::Refusal;
 use crate::images::{Catalog, OpenFile};
 use crate::server::told::Told;
 
+use bounds::{bounded, fault, single, too_long};
+use pool::Pool;
+
+pub use rendering::Rendering;
+
 /// How the name of a template ends. Under its name without this it is served.
 pub const EXTENSION: &str = ".j2";
 /// Bytes of a template.
 pub const MAX_TEMPLATE: u64 = 256 << 10;
 /// Bytes of what is made from one.
 pub const MAX_OUTPUT: usize = 1 << 20;
-/// Steps of one rendering: minijinja's instructions, and bytes written.
-const FUEL: u64 = 2_000_000;
+/// Steps of one rendering: minijinja's instructions, and one for each 64 bytes that it makes or reads. So the texts and
+/// lists of one rendering have 64 MiB at most.
+const FUEL: u64 = 1_000_000;
 /// Templates inside one another: `include`, `import`, `extends`, and macros that call macros.
 const MAX_DEPTH: usize = 50;
+/// Bytes of all templates that one rendering compiles. What is compiled takes up to fifty times as much memory.
+const MAX_SOURCES: u64 = 1 << 20;
+/// Templates that one rendering looks up: each is a file to open, and costs no fuel where there is none.
+const MAX_LOOKUPS: usize = 1000;
+/// Time that one rendering may take. Ordinary templates take a millisecond.
+const MAX_TIME: Duration = Duration::from_secs(2);
+/// Characters of a problem that are logged and shown.
+const MAX_PROBLEM: usize = 400;
 
 /// Why a template cannot be rendered. `Display` gives file and line, what is wrong, and for which machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,36 +82,60 @@ impl fmt::Display for TemplateError {
 pub struct Templates {
     catalog: Catalog,
     told: Told,
+    pool: Pool,
 }
 
 impl Templates {
     /// The templates of `catalog`; errors are told to `told`.
     pub fn new(catalog: Catalog, told: Told) -> Templates {
-        Templates { catalog, told }
+        Templates { catalog, told, pool: Pool::default() }
     }
 
-    /// The text of the open template `open`, for the machine that `facts` are of. An error is logged, once for each
+    /// The text of the open template `open`, for the machine that `facts` are of. For threads of the pool: it needs a
+    /// stack of [`pool::STACK`] bytes. An error is logged, once for each
     /// template and machine until it is another or gone.
     ///
     /// # Errors
     /// [`Refusal::Template`]; nothing of the text is served then.
-    pub fn text(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, Refusal> {
+    fn text(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, Refusal> {
         let name = open.name.clone();
-        let made = self.render(open, facts);
+        let made = self.render_here(open, facts);
         let problem = made.as_ref().err().map(|error| format!("cannot render {error}"));
         self.told.tell(&name, facts.who(), problem);
         made.map_err(|_| Refusal::Template)
     }
 
-    /// As [`Templates::text`], but says what is wrong instead of logging it.
+    /// As [`Templates::text`], but says what is wrong instead of logging it. It is rendered in a thread with a large
+    /// stack, for which the caller waits.
     pub fn render(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
+        let (file, machine) = (open.name.clone(), facts.who());
+        let failed = |what: &str| TemplateError { file, line: None, what: what.to_owned(), machine, undefined: false };
+        let made = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("render".to_owned()).stack_size(pool::STACK);
+            let thread = thread.spawn_scoped(scope, || self.render_here(open, facts));
+            thread.map(std::thread::ScopedJoinHandle::join)
+        });
+        match made {
+            Ok(Ok(made)) => made,
+            Ok(Err(_)) => Err(failed("a fault in lanboot ended it: please report it with the template")),
+            Err(error) => Err(failed(&format!("there is no thread to render it in: {error}"))),
+        }
+    }
+
+    /// Renders in this thread, which needs a stack of [`pool::STACK`] bytes.
+    fn render_here(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
         let name = open.name.clone();
         let fail = |error: &Error| error_of(error, &name, facts.who());
+        let until = Instant::now() + MAX_TIME;
         let source = source(open).map_err(|error| fail(&error))?;
+        let guarded = bounds::guard(&source, &syntax()).map_err(|unbounded| {
+            let (line, what) = (Some(unbounded.line), unbounded.why);
+            TemplateError { file: name.clone(), line, what, machine: facts.who(), undefined: false }
+        })?;
         let kind_of = |text: &str| Kind::of(name.strip_suffix(EXTENSION).unwrap_or(&name), text);
         let marked = |kind, misplaced| {
-            let environment = self.environment(kind, misplaced);
-            let template = environment.template_from_named_str(&name, &source)?;
+            let environment = self.environment(kind, misplaced, until);
+            let template = environment.template_from_named_str(&name, &guarded)?;
             let mut output = Limited(Vec::new());
             template.render_captured_to(variables(facts), &mut output)?;
             Ok(String::from_utf8_lossy(&output.0).into_owned())
@@ -108,24 +154,27 @@ impl Templates {
         })
     }
 
-    /// What renders a file of this kind; with `misplaced`, up to that value, which is the error then.
-    fn environment(&self, kind: Kind, misplaced: Option<Misplaced>) -> Environment<'static> {
+    /// What renders a file of this kind until `until`; with `misplaced`, up to that value, which is the error then.
+    fn environment(&self, kind: Kind, misplaced: Option<Misplaced>, until: Instant) -> Environment<'static> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        // A line that has only a block in it leaves nothing, and the file's last line end stays.
-        let mut syntax = SyntaxConfig::builder();
-        let syntax = syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
-        environment.set_syntax(syntax.unwrap_or_default());
+        environment.set_syntax(syntax());
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_DEPTH);
+        // It prints everything there is.
+        environment.remove_global("debug");
         // Which escaping is the matter of the file that is served, not of one that it includes.
         environment.set_auto_escape_callback(|_| AutoEscape::Custom("place".into()));
         let values = AtomicUsize::new(0);
         environment.set_formatter(move |out, state, value| {
             let number = values.fetch_add(1, Ordering::Relaxed);
             let why = misplaced.filter(|misplaced| misplaced.number == number).map(|misplaced| misplaced.why);
-            write_value(kind, (number, why), out, state, value)
+            let value = bounded(state, value, until)?;
+            write_value(kind, (number, why), out, state, &value)
         });
+        environment
+            .add_filter(bounds::BOUNDED, move |state: &State<'_, '_>, value: &Value| bounded(state, value, until));
+        environment.add_filter(bounds::SINGLE, move |value: &Value| single(value, until));
         environment.add_filter("sh", move |value: String| {
             let word = shell_word(&value);
             // Where a shell reads the file itself, it is not quoted twice.
@@ -135,35 +184,63 @@ impl Templates {
                 Value::from(word)
             }
         });
-        let catalog = self.catalog.clone();
-        environment.set_loader(move |name| {
-            // Only templates are compiled: of other files, clients may have put some here (`tftp.uploads`).
-            let name =
-                BootName::parse(name.as_bytes()).ok().filter(|name| name.as_str().ends_with(EXTENSION));
-            let Some(name) = name else { return Ok(None) };
-            match catalog.open_file(&name) {
-                Ok(open) => source(open).map(Some),
-                Err(_) => Ok(None),
-            }
-        });
+        let loader = Loader { catalog: self.catalog.clone(), until, used: Arc::default() };
+        environment.set_loader(move |name| loader.load(name));
         environment
+    }
+}
+
+/// How templates are written: a line that has only a block in it leaves nothing, and the file's last line end stays.
+fn syntax() -> SyntaxConfig {
+    let mut syntax = SyntaxConfig::builder();
+    let syntax = syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+    syntax.unwrap_or_default()
+}
+
+/// Finds the templates that one rendering includes.
+struct Loader {
+    catalog: Catalog,
+    until: Instant,
+    /// Templates looked up, and bytes of those found.
+    used: Arc<(AtomicUsize, AtomicUsize)>,
+}
+
+impl Loader {
+    /// The text of the template `name`; `None` if there is none.
+    fn load(&self, name: &str) -> Result<Option<String>, Error> {
+        if Instant::now() > self.until {
+            return Err(too_long());
+        }
+        if self.used.0.fetch_add(1, Ordering::Relaxed) >= MAX_LOOKUPS {
+            return Err(fault(format!("it includes more than {MAX_LOOKUPS} templates")));
+        }
+        // Only templates are compiled: of other files, clients may have put some here (`tftp.uploads`).
+        let name = BootName::parse(name.as_bytes()).ok().filter(|name| name.as_str().ends_with(EXTENSION));
+        let Some(name) = name else { return Ok(None) };
+        let Ok(open) = self.catalog.open_file(&name) else { return Ok(None) };
+        let text = source(open)?;
+        let before = self.used.1.fetch_add(text.len(), Ordering::Relaxed);
+        if before.saturating_add(text.len()) as u64 > MAX_SOURCES {
+            return Err(fault(format!("the templates that it includes have more than {MAX_SOURCES} bytes")));
+        }
+        let guarded = bounds::guard(&text, &syntax());
+        guarded.map(Some).map_err(|unbounded| fault(format!("{name}:{}: {}", unbounded.line, unbounded.why)))
     }
 }
 
 /// The text of a template.
 fn source(open: OpenFile) -> Result<String, Error> {
-    let cannot = |what: String| Error::new(ErrorKind::BadSerialization, what);
     if open.size > MAX_TEMPLATE {
-        return Err(cannot(format!(
+        return Err(fault(format!(
             "a template has at most {MAX_TEMPLATE} bytes, this one has {}",
             open.size
         )));
     }
     let mut text = String::new();
     let read = open.file.take(MAX_TEMPLATE).read_to_string(&mut text);
-    read.map_err(|error| cannot(format!("it cannot be read as text: {error}")))?;
+    read.map_err(|error| fault(format!("it cannot be read as text: {error}")))?;
     if has_marks(&text) {
-        return Err(cannot("a control character (1 or 2) is in it".to_owned()));
+        return Err(fault("a control character (1 or 2) is in it"));
     }
     Ok(text)
 }
@@ -202,8 +279,10 @@ fn write_value(
     state: &mut State,
     value: &Value,
 ) -> Result<(), Error> {
-    let cannot =
-        |why: &str| Error::new(ErrorKind::BadEscape, format!("{value} cannot be written here: {why}"));
+    let cannot = |why: &str| {
+        let shown = value.to_string().escape_debug().take(60).collect::<String>();
+        Error::new(ErrorKind::BadEscape, format!("{shown} cannot be written here: {why}"))
+    };
     let text = if value.is_safe() || matches!(state.auto_escape(), AutoEscape::None) {
         value.to_string()
     } else if let Some(text) = value.as_str() {
@@ -257,6 +336,7 @@ fn error_of(error: &Error, template: &str, machine: String) -> TemplateError {
         (kind, Some(detail)) => format!("{kind}: {detail}{io}"),
         (kind, None) => format!("{kind}{io}"),
     };
+    let what = what.chars().take(MAX_PROBLEM).collect();
     let undefined = innermost.kind() == ErrorKind::UndefinedError;
     let file = innermost.name().unwrap_or(template).to_owned();
     TemplateError { file, line: innermost.line(), what, machine, undefined }
@@ -442,7 +522,7 @@ mod tests {
         let bench = Bench::new();
         fs::write(bench.base.path().join("root/x.j2"), b"Gr\xf6\xdfe").unwrap();
         let open = bench.templates.catalog.open_file(&BootName::parse(b"x.j2").unwrap()).unwrap();
-        assert_eq!(bench.templates.text(open, &bench.facts()), Err(Refusal::Template));
+        assert_eq!(bench.templates.render(open, &bench.facts()).map_err(|_| Refusal::Template), Err(Refusal::Template));
         assert!(bench.made("y.j2", "\u{1}").unwrap_err().contains("control character"));
     }
 }

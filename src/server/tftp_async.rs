@@ -30,7 +30,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
-use crate::server::files::Files;
+use crate::server::files::{Files, Found};
 use crate::server::quota::{Quota, Share};
 use crate::server::served::Now;
 use crate::server::tftp::{Listener, Listeners};
@@ -162,7 +162,8 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
         let peer = v4(client)?;
         let service = &self.service;
         let admitted = service.admit(peer, self.server, asked);
-        let (content, share) = admitted.map_err(|reason| service.refuse(peer, asked, reason))?;
+        let (found, share) = admitted.map_err(|reason| service.refuse(peer, asked, reason))?;
+        let content = found.content().await.map_err(|reason| service.refuse(peer, asked, reason))?;
         let size = content.size();
         let transfer = Transfer::new(content, peer, share, service.record.clone());
         // curl takes a size of 0 in the answer for an error, so an empty file is sent without one.
@@ -180,7 +181,7 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
 }
 
 impl<F: Fn(Event)> Service<F> {
-    fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Content, Share), Refusal> {
+    fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Found, Share), Refusal> {
         if !self.limits.admits(*peer.ip(), &self.served.borrow().networks) {
             return Err(Refusal::NotAllowed);
         }
@@ -208,7 +209,7 @@ fn reply(reason: Refusal) -> Reply {
         // The crate takes no uploads here, so these three never come.
         Refusal::Exists => Reply::FileAlreadyExists,
         Refusal::TooLarge | Refusal::DiskFull => Reply::DiskFull,
-        Refusal::Busy => Reply::Msg("Server is busy, try again".to_owned()),
+        Refusal::Busy | Refusal::RenderQueue => Reply::Msg("Server is busy, try again".to_owned()),
         Refusal::Template => Reply::Msg("The script has an error: see the server's log".to_owned()),
         Refusal::Io => Reply::Msg("Cannot read the file".to_owned()),
     }
