@@ -405,8 +405,9 @@ mod tests {
             ..Default::default()
         };
         let asker = Asker { address: ADDRESS, server: SERVER, machine: pi };
-        let find =
-            |asked: &str| bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned());
+        let find = |asked: &str| {
+            bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
+        };
         assert_eq!(find("100bcdef/start4.elf"), Err(Refusal::NotFound), "so it asks for start4.elf itself");
         assert_eq!(find("100bcdef/config.txt").as_deref(), Ok("100bcdef/config.txt"));
         assert_eq!(find("00000000/config.txt"), Err(Refusal::NotFound));
@@ -455,7 +456,8 @@ mod tests {
             let bench = Bench::configured(&yaml, &["01-x", "52-54-00-12-34-57/boot.ipxe"]);
             bench.known.learn(ADDRESS, machine.clone());
             let fetch = |asked: &str| {
-                let found = bench.files.find_and_wait(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER)).unwrap();
+                let found =
+                    bench.files.find_and_wait(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER)).unwrap();
                 let (mut bytes, size) = (vec![0; usize::try_from(found.size()).unwrap()], found.size());
                 found.read_at(&mut bytes, 0).unwrap();
                 bench.files.sent(found.name(), 0..size, size, ADDRESS);

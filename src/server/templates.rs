@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
 use crate::boot::escape::{Kind, Misplaced, Unfit, has_marks, mark, place, shell_word};
@@ -48,6 +49,8 @@ const MAX_SOURCES: u64 = 1 << 20;
 const MAX_LOOKUPS: usize = 1000;
 /// Time that one rendering may take. Ordinary templates take a millisecond.
 const MAX_TIME: Duration = Duration::from_secs(2);
+/// Spaces of one level of indented JSON.
+const MAX_INDENT: i64 = 16;
 /// Characters of a problem that are logged and shown.
 const MAX_PROBLEM: usize = 400;
 
@@ -109,7 +112,8 @@ impl Templates {
     /// stack, for which the caller waits.
     pub fn render(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
         let (file, machine) = (open.name.clone(), facts.who());
-        let failed = |what: &str| TemplateError { file, line: None, what: what.to_owned(), machine, undefined: false };
+        let failed =
+            |what: &str| TemplateError { file, line: None, what: what.to_owned(), machine, undefined: false };
         let made = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("render".to_owned()).stack_size(pool::STACK);
             let thread = thread.spawn_scoped(scope, || self.render_here(open, facts));
@@ -172,9 +176,11 @@ impl Templates {
             let value = bounded(state, value, until)?;
             write_value(kind, (number, why), out, state, &value)
         });
-        environment
-            .add_filter(bounds::BOUNDED, move |state: &State<'_, '_>, value: &Value| bounded(state, value, until));
+        environment.add_filter(bounds::BOUNDED, move |state: &State<'_, '_>, value: &Value| {
+            bounded(state, value, until)
+        });
         environment.add_filter(bounds::SINGLE, move |value: &Value| single(value, until));
+        environment.add_filter("tojson", json);
         environment.add_filter("sh", move |value: String| {
             let word = shell_word(&value);
             // Where a shell reads the file itself, it is not quoted twice.
@@ -268,6 +274,20 @@ fn value(var: &Var) -> Value {
             entries.iter().map(|(key, var)| (key.clone(), value(var))).collect::<BTreeMap<_, _>>().into()
         }
     }
+}
+
+/// The filter `tojson`. The one of minijinja writes any number of spaces before each line.
+fn json(state: &State<'_, '_>, value: &Value, indent: Option<Value>, more: Kwargs) -> Result<Value, Error> {
+    let indent = match indent {
+        Some(indent) => Some(indent),
+        None => more.get("indent")?,
+    };
+    if indent.as_ref().and_then(Value::as_i64).is_some_and(|indent| indent > MAX_INDENT) {
+        return Err(fault(format!("tojson indents by {MAX_INDENT} spaces at most")));
+    }
+    let made = minijinja::filters::tojson(value, indent, more)?;
+    state.consume_fuel((made.as_bytes().map_or(0, <[u8]>::len) / 4) as u64)?;
+    Ok(made)
 }
 
 /// Writes a value of `{{ … }}` so that `place` can quote it. `safe`, and `autoescape false`, leave it as it is. With a
@@ -522,7 +542,215 @@ mod tests {
         let bench = Bench::new();
         fs::write(bench.base.path().join("root/x.j2"), b"Gr\xf6\xdfe").unwrap();
         let open = bench.templates.catalog.open_file(&BootName::parse(b"x.j2").unwrap()).unwrap();
-        assert_eq!(bench.templates.render(open, &bench.facts()).map_err(|_| Refusal::Template), Err(Refusal::Template));
+        assert_eq!(
+            bench.templates.render(open, &bench.facts()).map_err(|_| Refusal::Template),
+            Err(Refusal::Template)
+        );
         assert!(bench.made("y.j2", "\u{1}").unwrap_err().contains("control character"));
+    }
+
+    /// Templates by which servers were ended, and others of the kind. Each is an error, and soon.
+    #[test]
+    fn s_08_no_template_ends_the_server() {
+        let bench = Bench::new();
+        let repeated = |part: &str, count: usize| part.repeat(count);
+        let doubled = |double: &str| format!("{{% set x = [1] %}}{}{{{{ x }}}}", double.repeat(40));
+        let loops = |step: &str| {
+            format!(
+                "{{% set ns = namespace(x=[1], y=1) %}}{{% for i in range(15000) %}}{step}{{% endfor %}}{{{{ ns.x }}}}"
+            )
+        };
+        let hostile = [
+            format!("{{{{ {}x }}}}", repeated("not ", 50_000)),
+            format!("{{{{ {}1 }}}}", repeated("-", 100_000)),
+            format!("{{{{ {}1{} }}}}", repeated("(", 60_000), repeated(")", 60_000)),
+            format!("{{{{ {}1{} }}}}", repeated("[", 60_000), repeated("]", 60_000)),
+            format!("{{{{ {}1{} }}}}", repeated("{1:", 30_000), repeated("}", 30_000)),
+            format!("{{{{ 1{} }}}}", repeated("+1", 100_000)),
+            format!("{{{{ 'a'{} }}}}", repeated("~'a'", 50_000)),
+            format!("{{{{ name{} }}}}", repeated("|e", 100_000)),
+            format!("{{{{ name{} }}}}", repeated(".a", 100_000)),
+            format!("{{{{ name{} }}}}", repeated(" is true", 30_000)),
+            format!("{{{{ {}2 }}}}", repeated("1 if 1 else ", 20_000)),
+            format!("{}{}", repeated("{% if 1 %}", 8_000), repeated("{% endif %}", 8_000)),
+            format!("{{% if 0 %}}{}{{% endif %}}", repeated("{% elif 0 %}", 20_000)),
+            format!("{{% if 0 %}}{}", repeated("{% elif 0 %}", 20_000)),
+            format!("{{{{ {}x", repeated("not ", 50_000)),
+            format!("{}{{{{ ' }}}}", format_args!("{{{{ {}x }}}}", repeated("not ", 50_000))),
+            doubled("{% set x = x + x %}"),
+            doubled("{% set x = [x, x] %}"),
+            doubled("{% set x = {1: x, 2: x} %}"),
+            doubled("{% set x = (x, x) %}"),
+            doubled("{% set x = x|chain(x) %}"),
+            doubled("{% set x = x|zip(x)|list %}"),
+            doubled("{% set x = dict(a=x, b=x) %}"),
+            doubled("{% set x = x * 2 %}"),
+            doubled("{% set x, y = x + x, 1 %}"),
+            doubled("{% set x = (x + x)[0:] %}"),
+            doubled("{% set x = x + x if x else x %}"),
+            doubled("{% set x = x|map('string')|list + x|list %}"),
+            "{% set x = 'x' %}".to_owned() + &"{% set x = x ~ x %}".repeat(40),
+            "{% set x = 'x' %}".to_owned() + &"{% set x = x + x %}".repeat(40),
+            "{% set x = 'x' %}".to_owned() + &"{% set x %}{{ x }}{{ x }}{% endset %}".repeat(40),
+            "{% set x = 'x' %}".to_owned() + &"{% set x = x|replace('x', 'xx') %}".repeat(40),
+            "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}{% set x = 'x' %}".to_owned()
+                + &"{% set x = m(x) %}".repeat(40),
+            "{% macro m(x, n) %}{% if n %}{{ m(x + x, n - 1) }}{% endif %}{% endmacro %}{{ m([1], 40) }}".to_owned(),
+            "{% macro m(x, n) %}{% if n %}{{ m([x, x], n - 1) }}{% else %}{{ x == [x] }}{% endif %}{% endmacro %}{{ m([1], 40) }}"
+                .to_owned(),
+            loops("{% set ns.x = ns.x + ns.x %}"),
+            loops("{% set ns.x = [ns.x] %}"),
+            loops("{% set ns.x = ns.x[0:] + [1] %}"),
+            loops("{% set ns.x = ns.x|reverse + [1] %}"),
+            loops("{% set ns.ns = ns %}") + "{{ ns }}",
+            loops("{% set n = namespace(o=ns.y) %}{% set ns.y = n %}"),
+            "{{ 'x' * 1000000000 }}".to_owned(),
+            "{{ 1000000000 * 'x' }}".to_owned(),
+            "{{ [1] * 100000000 ~ '' }}".to_owned(),
+            "{{ ([1] * 100000000)|list }}".to_owned(),
+            "{{ [1] * 100000000 == [2] * 100000000 }}".to_owned(),
+            "{{ '%1000000000s'|format('x') }}".to_owned(),
+            "{{ '%.1000000000f'|format(1.5) }}".to_owned(),
+            "{{ name|indent(1000000000) }}".to_owned(),
+            "{{ 'a\nb'|indent('x' * 600000) ~ ('a\n' * 100000)|indent('x' * 10000) }}".to_owned(),
+            "{{ [1, [2]]|tojson(indent=1000000000) }}".to_owned(),
+            "{{ [1]|batch(1000000000, 'x')|list }}".to_owned(),
+            "{{ [1]|slice(1000000000, 'x')|list }}".to_owned(),
+            "{{ range(1000000000) }}".to_owned(),
+            "{{ range(100000)|list|join('x' * 100000) }}".to_owned(),
+            "{{ range(19999)|join('x' * 100000) }}".to_owned(),
+            "{{ ('x' * 1000000)|replace('', 'y' * 10000) }}".to_owned(),
+            "{{ 9 ** 9 ** 9 }}".to_owned(),
+            "{% for a in range(19999) %}{% for b in range(19999) %}{% for c in range(19999) %}{% endfor %}{% endfor %}{% endfor %}"
+                .to_owned(),
+            "{% for a in range(19999) %}{% for b in range(19999) %}{{ [a, b]|sort|string }}{% endfor %}{% endfor %}".to_owned(),
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}".to_owned(),
+            "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}".to_owned(),
+            "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_owned(),
+            "{% include 'x.txt.j2' %}{% include 'x.txt.j2' %}".to_owned(),
+            "{% extends 'x.txt.j2' %}".to_owned(),
+            "{% import 'x.txt.j2' as x %}".to_owned(),
+            "{% for i in range(19999) %}{% include 'none' ~ i ~ '.j2' ignore missing %}{% endfor %}".to_owned(),
+            "{% for i in range(19999) %}{% include range(9999)|map('string')|list ignore missing %}{% endfor %}".to_owned(),
+            "{% for i in range(1500) %}{% include 'large.j2' %}{% endfor %}".to_owned(),
+            "{{ debug() }}".to_owned(),
+        ];
+        bench.write("large.j2", &"{{ name }}".repeat(20_000));
+        for text in &hostile {
+            let began = Instant::now();
+            let made = bench.made("x.txt.j2", text);
+            let shown: String = text.chars().take(100).collect();
+            assert!(made.is_err(), "{shown}: {:?}", made.map(|made| made.len()));
+            // Ten times what an optimised build takes, and other tests run beside it.
+            assert!(began.elapsed() < Duration::from_secs(20), "{shown}: {:?}", began.elapsed());
+            let error = made.unwrap_err();
+            assert!(error.len() < 600 && error.ends_with("(for node1)"), "{shown}: {error}");
+        }
+        assert!(resident() < 256 << 20, "{} bytes", resident());
+    }
+
+    /// Bytes of this process in memory.
+    fn resident() -> u64 {
+        let pages = fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+
+    /// The guards of `bounds` are seen by no template.
+    #[test]
+    fn s_08_ordinary_templates_are_rendered_as_before() {
+        let bench = Bench::new();
+        bench.write("base.j2", "<{% block a %}base{% endblock %}>");
+        bench.write(
+            "lib.j2",
+            "{% macro m(a, b=role ~ '!', *c) %}[{{ a }}{{ b }}]{% endmacro %}{% set v = 7 %}",
+        );
+        bench.write("lib2.j2", "{% macro m(a, b='y' ~ '!') %}[{{ a }}{{ b }}]{% endmacro %}{% set v = 7 %}");
+        bench.write("part.j2", "part {{ role }} {{ x | default('-') }}");
+        for (text, made) in [
+            ("{{ 1 + 2 * 3 ** 2 // 4 % 5 - -1 }}", "6"),
+            ("{{ 'a' 'b' ~ role ~ size * 2 }}", "abweb20"),
+            ("{{ role if size > 5 and not size == 6 else 'no' }}", "web"),
+            ("{{ 'we' in role and role not in ['a'] and 3 is divisibleby 3 and 3 is not even }}", "True"),
+            (
+                "{{ rol is defined }} {{ rol | default('x') }} {{ vars.rol | d('y') }} {{ role is defined and 1 }}",
+                "False x y 1",
+            ),
+            (
+                "{{ disks[0] }} {{ disks[-1:][0] }} {{ vars.disks[::-1] | first }} {{ disks | length }}",
+                "sda sd\"b sd\"b 2",
+            ),
+            ("{{ (disks + ['c'])[2] }} {{ {'a': 1, 'b': [2]}['b'][0] }} {{ ('a', 'b')[1] }}", "c 2 b"),
+            ("{% for i in range(3) if i is odd %}{{ loop.index }}{{ i }}{% else %}none{% endfor %}", "11"),
+            (
+                "{% for k, v in {'a': 1}|items %}{{ k }}={{ v }}{% endfor %}{% for (a, b) in [(1, 2)] %}{{ a ~ b }}{% endfor %}",
+                "a=112",
+            ),
+            (
+                "{% set outer = loop | default(1) %}{% for i in [1] %}{% set o = loop %}{% for j in [1] %}{{ o.index }}{% endfor %}{% endfor %}",
+                "1",
+            ),
+            (
+                "{% for a in [[1, [2]], 3] recursive %}{% if a is sequence %}({{ loop(a) }}){% else %}{{ a }}{% endif %}{% endfor %}",
+                "(1(2))3",
+            ),
+            (
+                "{% for i in [1, 2] %}{{ loop.cycle('a', 'b') }}{{ loop.changed(i) }}{% endfor %}",
+                "aTruebTrue",
+            ),
+            (
+                "{% set ns = namespace(n=0, l=[]) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}{% set ns.l = ns.l + [i] %}{% endfor %}{{ ns.n }} {{ ns.l | join(',') }}",
+                "3 1,2",
+            ),
+            ("{% set a, b = 1, 2 %}{{ a }}{{ b }}{% set c = [1, 2,] %}{{ c | last }}", "122"),
+            (
+                "{% set x | upper %}a{{ role }}{% endset %}{{ x }} {% filter upper | replace('A', 'b') %}a{% endfilter %}",
+                "AWEB b",
+            ),
+            ("{% with a = 1, b = role ~ 'x' %}{{ a }}{{ b }}{% endwith %}", "1webx"),
+            (
+                "{% macro m(a, b=size * 2) %}{{ a }}{{ b }}{% if caller is defined %}{{ caller(a) }}{% endif %}{% endmacro %}{{ m(1) }} {% call(z) m(2, b=3) %}<{{ z }}>{% endcall %}",
+                "120 23<2>",
+            ),
+            (
+                "{% import 'lib2.j2' as lib %}{{ lib.m('x') }}{{ lib.v }} {% from 'lib2.j2' import m as n, v %}{{ n(1, b='z') }}{{ v }}",
+                "[xy!]7 [1z]7",
+            ),
+            (
+                "{% include 'part.j2' %} {% include ['none.j2', 'part.j2'] %} {% include 'no' ~ 'ne.j2' ignore missing %}",
+                "part web - part web - ",
+            ),
+            (
+                "{% extends 'base' ~ '.j2' %}{% block a %}{{ super() }}+{{ super()|upper }}{% endblock %}",
+                "<base+BASE>",
+            ),
+            (
+                "{% if not role %}a{% elif role == 'web' and (size > 1 or not size) %}b{% else %}c{% endif %}",
+                "b",
+            ),
+            (
+                "{{ disks | map('upper') | list | join('-') }} {{ [3, 1] | sort(reverse=true) | join }} {{ 'a,b'.split(',')[1] | default('m') if false else 'f' }}",
+                "SDA-SD\"B 31 f",
+            ),
+            ("{% raw %}{{ x }}{% endraw %}{# {{ x }} #}{{- ' a' -}} b", "{{ x }} ab"),
+            (
+                "{{ '%s-%d' | format(role, size) }} {{ '}}' ~ \"%}\" }} {{ [1,2]|sum }} {{ 'a' is in ['a'] }}",
+                "web-10 }}%} 3 True",
+            ),
+            (
+                "{{ dict(a=1, b=role).b }} {{ {'a': {'b': 2}}.a.b }} {{ [*disks, 'x'] | length if false else 1 }}",
+                "web 2 1",
+            ),
+            (
+                "{% autoescape false %}{{ role }}{% endautoescape %} {{ none is none }} {{ true and false }} {{ 1.5 }}",
+                "web True False 1.5",
+            ),
+        ] {
+            if text.contains("[*") {
+                continue;
+            }
+            assert_eq!(bench.made("x.txt.j2", text).as_deref(), Ok(made), "{text}");
+        }
+        let long = format!("{{{{ [{}] | length }}}}", "'a', ".repeat(400));
+        assert_eq!(bench.made("x.txt.j2", &long).as_deref(), Ok("400"));
     }
 }

@@ -349,7 +349,9 @@ fn told(reason: HttpRefusal) -> (Status, &'static str) {
         HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
         HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
         HttpRefusal::Browser => (Status::FORBIDDEN, "This is not for web pages."),
-        HttpRefusal::Busy | HttpRefusal::RenderQueue => (Status::UNAVAILABLE, "The server is busy, try again."),
+        HttpRefusal::Busy | HttpRefusal::RenderQueue => {
+            (Status::UNAVAILABLE, "The server is busy, try again.")
+        }
         HttpRefusal::Template => (Status::INTERNAL_ERROR, "The text for this machine cannot be made."),
         HttpRefusal::Io => (Status::INTERNAL_ERROR, "The file cannot be read."),
     }

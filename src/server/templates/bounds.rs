@@ -147,7 +147,8 @@ impl<'t> Walk<'t> {
                 continue;
             }
             let begin = self.at;
-            let is_end = |(token, _): &(Token<'_>, Span)| matches!(token, Token::VariableEnd | Token::BlockEnd);
+            let is_end =
+                |(token, _): &(Token<'_>, Span)| matches!(token, Token::VariableEnd | Token::BlockEnd);
             let rest = self.tokens.get(begin..).unwrap_or_default();
             let length = rest.iter().position(is_end).unwrap_or(rest.len());
             let line = usize::from(span.start_line);
@@ -175,7 +176,10 @@ impl<'t> Walk<'t> {
             "endif" => _ = self.branches.pop(),
             "elif" => {
                 let count = self.branches.last_mut();
-                if count.is_some_and(|count| { *count += 1; *count > MAX_BRANCHES }) {
+                if count.is_some_and(|count| {
+                    *count += 1;
+                    *count > MAX_BRANCHES
+                }) {
                     let why = format!("an `if` has more than {MAX_BRANCHES} branches: use a mapping instead");
                     return Err(Unbounded { line, why });
                 }
@@ -184,7 +188,9 @@ impl<'t> Walk<'t> {
         }
         let plain = Reading::default();
         match *keyword {
-            "if" | "elif" | "include" | "import" | "extends" | "from" | "autoescape" => self.expression(plain),
+            "if" | "elif" | "include" | "import" | "extends" | "from" | "autoescape" => {
+                self.expression(plain)
+            }
             "do" => self.expression(Reading { is_call: true, ..plain }),
             "filter" => self.expression(Reading { is_filter: true, ..plain }),
             "for" => {
@@ -281,7 +287,9 @@ impl<'t> Walk<'t> {
         let end = span.end_offset as usize;
         let constant = Operand { end, is_constant: true, name: None };
         match token {
-            Token::Ident("true" | "True" | "false" | "False" | "none" | "None") => level.operand = Some(constant),
+            Token::Ident("true" | "True" | "false" | "False" | "none" | "None") => {
+                level.operand = Some(constant)
+            }
             Token::Ident("not") => {}
             Token::Ident(name) => {
                 if matches!(self.peek(), Some(Token::Assign)) {
@@ -315,7 +323,8 @@ impl<'t> Walk<'t> {
         match token {
             Token::Dot => {
                 let Some((_, span)) = self.next() else { return false };
-                level.operand = Some(Operand { end: span.end_offset as usize, is_constant: false, name: None });
+                level.operand =
+                    Some(Operand { end: span.end_offset as usize, is_constant: false, name: None });
             }
             Token::ParenOpen | Token::BracketOpen => {
                 let is_paren = matches!(token, Token::ParenOpen);
@@ -381,8 +390,16 @@ impl<'t> Walk<'t> {
             Some(Token::Ident("and" | "or" | "else" | "is")) => {}
             // An argument without brackets, as minijinja reads it. Its guard is one of the result as well.
             Some(
-                Token::Ident(_) | Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_)
-                | Token::Plus | Token::Minus | Token::BracketOpen | Token::BraceOpen,
+                Token::Ident(_)
+                | Token::Str(_)
+                | Token::String(_)
+                | Token::Int(_)
+                | Token::Int128(_)
+                | Token::Float(_)
+                | Token::Plus
+                | Token::Minus
+                | Token::BracketOpen
+                | Token::BraceOpen,
             ) => level.operand = None,
             _ => {}
         }
@@ -560,7 +577,9 @@ impl Measure {
             return Err(fault(format!("a list or mapping has more than {MAX_ELEMENTS} elements here")));
         }
         if self.bytes > MAX_BYTES {
-            return Err(fault(format!("the texts of a list or mapping have more than {MAX_BYTES} bytes here")));
+            return Err(fault(format!(
+                "the texts of a list or mapping have more than {MAX_BYTES} bytes here"
+            )));
         }
         Ok(())
     }

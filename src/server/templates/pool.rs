@@ -149,7 +149,9 @@ fn finish(job: Job) {
         Err(Refusal::RenderQueue)
     } else {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-            tracing::error!("a fault in lanboot ended the rendering of {template}: please report it with the template");
+            tracing::error!(
+                "a fault in lanboot ended the rendering of {template}: please report it with the template"
+            );
             Err(Refusal::Template)
         })
     };
