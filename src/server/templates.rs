@@ -7,6 +7,7 @@
 mod bounds;
 mod pool;
 mod rendering;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -10,6 +10,8 @@
 //! - Where an option is repeated, the last counts.
 //! - Nobody gives way: whoever fills `max_transfers` or `max_per_client` keeps others out until he is given up.
 //! - Errors are not bounded in number. One is as long as the request that it answers.
+//! - While a file is made from a template for one client, new requests to that address wait (up to 7 s): the crate calls
+//!   one handler at a time.
 //! - A block fits the MTU of the interface; a route to the client that carries less is not looked at.
 
 use std::io::{self, BufReader, Read};

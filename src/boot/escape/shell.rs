@@ -9,7 +9,10 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::commands::{begins_foreign_section, delimiter, is_read_again, is_script_read_again, logical_line};
-use super::word::{Command, Line, MAX_WORD, RESERVED};
+use super::word::{
+    AGAIN, Command, DOCUMENT, FORMAT, INDEX, LINES, Line, MAX_WORD, ODD, RESERVED, in_double_quotes,
+    is_word_letter,
+};
 use super::{Kind, Misplaced, OPEN, Piece, Unfit, is_plain_word, next_piece, shell_word};
 
 /// Constructs inside one another. What is deeper is not followed.
@@ -367,7 +370,7 @@ impl Scan {
         }
         Ok(match self.at() {
             In::Single => value.replace('\'', r"'\''"),
-            In::Double => self.in_double_quotes(value),
+            In::Double => in_double_quotes(self.kind, value),
             In::Comment => value.to_owned(),
             _ if self.kind == Kind::Grub => {
                 let word = |word: &str| if word.is_empty() { String::new() } else { shell_word(word) };
@@ -388,33 +391,6 @@ impl Scan {
             written.chars().take(MAX_WORD).for_each(|c| open.command.push(c, is_quoted));
         }
     }
-
-    fn in_double_quotes(&self, value: &str) -> String {
-        let mut out = String::with_capacity(value.len());
-        for c in value.chars() {
-            // In GRUB a backslash before a backquote would stay.
-            if matches!(c, '"' | '\\' | '$') || (c == '`' && self.kind == Kind::Shell) {
-                out.push('\\');
-            }
-            out.push(c);
-        }
-        out
-    }
-}
-
-const DOCUMENT: Unfit =
-    "in a here-document only letters, digits and _-./:=@%+, can stand: put it in a variable before";
-const LINES: Unfit =
-    "in a text of several lines only letters, digits and _-./:=@%+, can stand: put it in a variable before";
-const INDEX: Unfit = "in an index only letters, digits and _-./:=@%+, can stand: put it in a variable before";
-const AGAIN: Unfit = "where something reads words once more (eval, sh -c, a pipe into a shell, awk, [[, …) only letters, \
-                      digits and _-./:=@%+, can stand: put it in a variable in a line before";
-const ODD: Unfit = "beside `…`, ${…}, $((…)), $'…' or a case in $(…) only letters, digits and _-./:=@%+, can stand: put it \
-                    in a variable in a line before";
-const FORMAT: Unfit = "printf reads % and \\ in its first word: write printf '%s' before it";
-/// Whether `c` is part of a word that stands before it.
-fn is_word_letter(c: char) -> bool {
-    !c.is_whitespace() && !";&|()<>".contains(c)
 }
 
 #[cfg(test)]

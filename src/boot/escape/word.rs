@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Misplaced;
 use super::commands::MAX_DELIMITER;
+use super::{Kind, Misplaced, Unfit};
 
 /// Letters of a word that are kept.
 pub(super) const MAX_WORD: usize = 64;
@@ -13,6 +13,35 @@ pub(super) const RESERVED: [&str; 15] = [
     "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "select",
     "function", "time",
 ];
+
+pub(super) const DOCUMENT: Unfit =
+    "in a here-document only letters, digits and _-./:=@%+, can stand: put it in a variable before";
+pub(super) const LINES: Unfit =
+    "in a text of several lines only letters, digits and _-./:=@%+, can stand: put it in a variable before";
+pub(super) const INDEX: Unfit =
+    "in an index only letters, digits and _-./:=@%+, can stand: put it in a variable before";
+pub(super) const AGAIN: Unfit = "where something reads words once more (eval, sh -c, a pipe into a shell, awk, [[, …) only letters, \
+                      digits and _-./:=@%+, can stand: put it in a variable in a line before";
+pub(super) const ODD: Unfit = "beside `…`, ${…}, $((…)), $'…' or a case in $(…) only letters, digits and _-./:=@%+, can stand: put it \
+                    in a variable in a line before";
+pub(super) const FORMAT: Unfit = "printf reads % and \\ in its first word: write printf '%s' before it";
+/// Whether `c` is part of a word that stands before it.
+pub(super) fn is_word_letter(c: char) -> bool {
+    !c.is_whitespace() && !";&|()<>".contains(c)
+}
+
+/// `value` as it is written in double quotes.
+pub(super) fn in_double_quotes(kind: Kind, value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for c in value.chars() {
+        // In GRUB a backslash before a backquote would stay.
+        if matches!(c, '"' | '\\' | '$') || (c == '`' && kind == Kind::Shell) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
 
 /// The command that is being read, as far as it matters.
 #[derive(Default)]
