@@ -25,7 +25,7 @@ fn lab(templates: &[(&str, String)]) -> Lab {
     for (name, text) in templates {
         fs::write(images.join(name), text).unwrap();
     }
-    fs::write(images.join("good.j2"), "{{ server }} {% for i in range(9) %}{{ i }}{% endfor %}\n").unwrap();
+    fs::write(images.join("good.j2"), "{{ server }} {% for i in range(9) %}{{ i }}{% endfor %}!\n").unwrap();
     fs::write(images.join("file"), "file").unwrap();
     lab
 }
@@ -67,7 +67,7 @@ fn peak(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-const GOOD: &str = "127.0.0.1 012345678\n";
+const GOOD: &str = "127.0.0.1 012345678!\n";
 
 fn bad() -> Vec<(&'static str, String)> {
     let doubled = |step: &str| format!("{{% set x = [1] %}}{}{{{{ x }}}}", step.repeat(40));
