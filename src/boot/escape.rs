@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 mod commands;
 mod ipxe;
+mod preseed;
 mod shell;
 mod word;
 mod yaml;
@@ -93,9 +94,9 @@ pub fn mark(kind: Kind, number: usize, value: &str) -> Result<String, Unfit> {
             Err("it has a word in it that ends a command of iPXE (||, &&, ;) or begins a comment (#)")
         }
         Kind::Preseed if value.ends_with('\\') => Err("it ends in \\, by which preseed joins two lines"),
-        Kind::Pxelinux | Kind::Preseed | Kind::Plain => Ok(value.to_owned()),
+        Kind::Pxelinux | Kind::Plain => Ok(value.to_owned()),
         Kind::Xml => Ok(xml(value)),
-        Kind::Ipxe | Kind::Grub | Kind::Shell | Kind::Yaml | Kind::Json => {
+        Kind::Ipxe | Kind::Preseed | Kind::Grub | Kind::Shell | Kind::Yaml | Kind::Json => {
             Ok(format!("{OPEN}{number}{OPEN}{value}{CLOSE}"))
         }
     }
@@ -125,7 +126,8 @@ pub fn place(kind: Kind, text: &str) -> Result<String, Misplaced> {
         Kind::Yaml => yaml::place(text),
         Kind::Json => in_json(text),
         Kind::Ipxe => ipxe::place(text),
-        Kind::Pxelinux | Kind::Preseed | Kind::Xml | Kind::Plain => Ok(text.to_owned()),
+        Kind::Preseed => preseed::place(text),
+        Kind::Pxelinux | Kind::Xml | Kind::Plain => Ok(text.to_owned()),
     }
 }
 

@@ -184,11 +184,13 @@ impl Templates {
         environment.add_filter("tojson", json);
         environment.add_filter("sh", move |value: String| {
             let word = shell_word(&value);
-            // Where a shell reads the file itself, it is not quoted twice.
-            if matches!(kind, Kind::Shell | Kind::Grub) {
-                Value::from_safe_string(word)
-            } else {
-                Value::from(word)
+            match kind {
+                Kind::Preseed if value.contains(char::is_control) => {
+                    Err(fault("the filter sh got a line end or another control character"))
+                }
+                // Where a shell reads the file itself, it is not quoted twice.
+                Kind::Shell | Kind::Grub | Kind::Preseed => Ok(Value::from_safe_string(word)),
+                _ => Ok(Value::from(word)),
             }
         });
         let loader = Loader { catalog: self.catalog.clone(), until, used: Arc::default() };
@@ -513,6 +515,11 @@ mod tests {
         );
         assert_eq!(made("a.sh.j2", "x=\"{{ vars.disks[1] }}\" y={{ 'a b' }}"), "x=\"sd\\\"b\" y='a b'");
         assert_eq!(made("a.sh.j2", "y={{ 'a b' | sh }} z={{ 'a b' | safe }}"), "y='a b' z=a b");
+        assert_eq!(
+            made("preseed.cfg.j2", "d-i preseed/late_command string echo {{ 'a b' | sh }}\n"),
+            "d-i preseed/late_command string echo 'a b'\n"
+        );
+        assert!(bench.made("preseed.cfg.j2", "d-i preseed/late_command string echo {{ bad | sh }}").is_err());
         assert_eq!(made("a.yaml.j2", "- run {{ \"a'b\" | sh }}\n"), "- run 'a'\\''b'\n");
         assert_eq!(
             made("a.ign.j2", "{\"a\": {{ disks | tojson }}, \"b\": \"{{ role }}\"}"),

@@ -34,8 +34,8 @@ const READERS: [&str; 22] = [
 /// The same, but words of English too: only where a command stands.
 const READERS_AS_COMMANDS: [&str; 12] =
     ["let", "trap", "alias", "source", ".", "at", "batch", "watch", "expect", "unset", "node", "mapfile"];
-/// Commands that do so with an option.
-const READERS_WITH_OPTION: [&str; 4] = ["local", "export", "readonly", "declare"];
+/// Commands that do so with an option, or with an index in a name.
+const READERS_WITH_OPTION: [&str; 3] = ["local", "export", "readonly"];
 const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "sudo", "source"];
 /// Words before a command in its place.
 const BEFORE_COMMANDS: [&str; 18] = [
@@ -77,7 +77,7 @@ pub(super) fn is_read_again(line: &str) -> bool {
     words.iter().any(|word| {
         READERS.contains(&word.text)
             || (word.is_command && READERS_AS_COMMANDS.contains(&word.text))
-            || (READERS_WITH_OPTION.contains(&word.text) && has_option())
+            || (READERS_WITH_OPTION.contains(&word.text) && (has_option() || line.contains('[')))
             || is_program_option(word.text)
     }) || (has("-v") && (line.contains('[') || has("test") || has("printf")))
         || is_piped_to_shell(line)

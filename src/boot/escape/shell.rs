@@ -450,7 +450,7 @@ mod tests {
     }
 
     /// Where a value cannot be held by quotes. `@` is the value.
-    const STRICT: [&str; 45] = [
+    const STRICT: [&str; 47] = [
         "cat <<EOF\nx @\nEOF\n",
         "cat <<'EOF'\nx @\nEOF\n",
         "cat <<\"EOF\"\n\"@\"\nEOF\n",
@@ -487,6 +487,8 @@ mod tests {
         "alias x='@'\n",
         "let 'x=@'\n",
         "declare -i x='@'\n",
+        "f() { local 'x[@]=1'; }\n",
+        "unset 'x[@]'\n",
         "declare -a x='(@)'\n",
         "(( x = '@' ))\n",
         "((\nx = '@'\n))\n",
