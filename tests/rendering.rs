@@ -1,6 +1,7 @@
 //! Templates that take too much, asked of the real binary by many clients at the same moment, with honest clients beside
 //! them: over HTTP and TFTP.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
@@ -88,6 +89,15 @@ fn bad() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Has the clients stop when it is dropped, also when a test fails.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn s_08_bad_templates_hold_up_no_other_client() {
     let templates = bad();
@@ -95,10 +105,10 @@ fn s_08_bad_templates_hold_up_no_other_client() {
     let serving = lab.serve(&["serve"]);
     assert_eq!(get(&lab, "good"), ("200".to_owned(), GOOD.to_owned()));
     let before = peak(serving.pid());
-    let (stopping, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (stopping, asked) = (&AtomicBool::new(false), &AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for number in 0..48 {
-            let (lab, templates, stopping, asked) = (&lab, &templates, &stopping, &asked);
+            let (lab, templates) = (&lab, &templates);
             scope.spawn(move || {
                 let name = |turn: usize| templates[turn % templates.len()].0.trim_end_matches(".j2");
                 for turn in number.. {
@@ -116,43 +126,43 @@ fn s_08_bad_templates_hold_up_no_other_client() {
                 }
             });
         }
-        let mut slowest = [("", Duration::ZERO); 5];
-        let mut note = |what: usize, name: &'static str, began: Instant| {
-            slowest[what] = (name, slowest[what].1.max(began.elapsed()));
-        };
+        let _stop = Stop(stopping);
+        let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+        let mut note =
+            |name: &'static str, began: Instant| times.entry(name).or_default().push(began.elapsed());
         let end = Instant::now() + Duration::from_secs(10);
         let mut machine = 1;
         while Instant::now() < end {
             let began = Instant::now();
             assert_eq!(get(&lab, "file").1, "file");
-            note(0, "a file by HTTP", began);
+            note("a file by HTTP", began);
             let began = Instant::now();
             assert_eq!(answer(&ask(&lab, "file")), (3, b"file".to_vec()));
-            note(1, "a file by TFTP", began);
+            note("a file by TFTP", began);
             let began = Instant::now();
             assert_eq!(get(&lab, "good").1, GOOD);
-            note(2, "a template by HTTP", began);
+            note("a template by HTTP", began);
             let began = Instant::now();
             assert_eq!(answer(&ask(&lab, "good")), (3, GOOD.as_bytes().to_vec()));
-            note(3, "a template by TFTP", began);
+            note("a template by TFTP", began);
             if machine < 20 {
+                // An address is looked for on the network before it is offered, which takes a while itself.
                 let began = Instant::now();
                 lease(lab.ports, machine);
-                note(4, "a lease", began);
+                note("a lease", began + PROMPT / 2);
                 machine += 1;
             }
         }
-        stopping.store(true, Ordering::Relaxed);
-        println!("{slowest:?}, {} bad requests", asked.load(Ordering::Relaxed));
-        for (what, took) in slowest {
-            // A lease is offered after the address was looked for, which takes a while itself.
-            let allowed = if what == "a lease" { PROMPT * 3 } else { PROMPT };
-            assert!(took < allowed, "{what} took {took:?}");
+        for (what, mut times) in times {
+            times.sort();
+            // Of every ten one may be late: tests run beside others.
+            let took = times[times.len() * 9 / 10];
+            assert!(took < PROMPT, "{what} took {took:?}: {times:?}");
         }
     });
     let grown = peak(serving.pid()).saturating_sub(before);
     assert!(grown < MORE, "{grown} bytes more");
-    assert!(asked.into_inner() > templates.len());
+    assert!(asked.load(Ordering::Relaxed) > templates.len());
     serving.wait_for("cannot render not.j2:1: a tag has 50001 words and signs");
     serving.wait_for("cannot render double.j2:1: a list or mapping has more than 20000 elements here (for ");
     let (status, _) = serving.terminate();

@@ -3,7 +3,7 @@
 //! A template may take long or be asked for by a thousand machines at once, and neither may hold up a thread that
 //! serves. So each rendering is a job: it waits here, for a while, and its client is answered when it is done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,6 +18,10 @@ pub(super) const STACK: usize = 64 << 20;
 const MAX_RUNNING: usize = 3;
 /// Renderings of one template at a time, so that one that takes long leaves a thread to others.
 const MAX_OF_ONE: usize = 2;
+/// A template whose last rendering took as long is slow. The slow ones leave a thread to the others, all together.
+const SLOW: Duration = Duration::from_millis(200);
+/// Templates of which it is remembered how long they take. Beyond that all are forgotten.
+const MAX_REMEMBERED: usize = 1024;
 /// Renderings that wait: one for each of as many machines as TFTP serves at a time.
 const MAX_WAITING: usize = 4096;
 /// Time that a rendering may wait for its turn. Clients ask again or give up before.
@@ -43,6 +47,8 @@ struct Queue {
     waiting: VecDeque<Job>,
     /// The templates that are being rendered.
     running: Vec<String>,
+    /// How long the last rendering of each template took.
+    took: BTreeMap<String, Duration>,
 }
 
 impl std::fmt::Debug for Queue {
@@ -52,17 +58,38 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    fn may_run(&self, template: &str) -> bool {
-        let of_one = self.running.iter().filter(|running| *running == template).count();
-        self.running.len() < MAX_RUNNING && of_one < MAX_OF_ONE
+    /// How long a rendering of `template` will take, as far as is known.
+    fn expected(&self, template: &str) -> Duration {
+        self.took.get(template).copied().unwrap_or_default()
     }
 
-    /// The first job that may run now. From then on it counts as running.
+    fn may_run(&self, template: &str) -> bool {
+        let of_one = self.running.iter().filter(|running| *running == template).count();
+        let slow = self.running.iter().filter(|running| self.expected(running) >= SLOW).count();
+        let is_quick = self.expected(template) < SLOW;
+        self.running.len() < MAX_RUNNING && of_one < MAX_OF_ONE && (is_quick || slow + 1 < MAX_RUNNING)
+    }
+
+    /// The job that may run now and takes the least time; of several, the first. From then on it counts as running. So a
+    /// template that takes long delays none that does not, however many clients ask for it.
     fn take(&mut self) -> Option<Job> {
-        let index = self.waiting.iter().position(|job| self.may_run(&job.template))?;
+        let waiting = self.waiting.iter().enumerate().filter(|(_, job)| self.may_run(&job.template));
+        let (index, _) = waiting.min_by_key(|(_, job)| self.expected(&job.template))?;
         let job = self.waiting.remove(index)?;
         self.running.push(job.template.clone());
         Some(job)
+    }
+
+    /// A rendering of `template` is over.
+    fn ended(&mut self, template: &str, took: Option<Duration>) {
+        if let Some(index) = self.running.iter().position(|running| running == template) {
+            self.running.swap_remove(index);
+        }
+        let Some(took) = took else { return };
+        if self.took.len() >= MAX_REMEMBERED {
+            self.took.clear();
+        }
+        self.took.insert(template.to_owned(), took);
     }
 }
 
@@ -105,8 +132,8 @@ impl Pool {
             let mut next = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
             while let Some(job) = next {
                 let template = job.template.clone();
-                finish(job);
-                next = pool.next_after(&template);
+                let took = finish(job);
+                next = pool.next_after(&template, took);
             }
         };
         let thread = thread::Builder::new().name("render".to_owned()).stack_size(STACK).spawn(work);
@@ -116,7 +143,7 @@ impl Pool {
             let mut waiting = VecDeque::new();
             {
                 let mut queue = self.queue();
-                queue.ended(&job.template);
+                queue.ended(&job.template, None);
                 if queue.running.is_empty() {
                     waiting = std::mem::take(&mut queue.waiting);
                 }
@@ -127,25 +154,19 @@ impl Pool {
     }
 
     /// Takes the next job when one of `template` is done.
-    fn next_after(&self, template: &str) -> Option<Job> {
+    fn next_after(&self, template: &str, took: Option<Duration>) -> Option<Job> {
         let mut queue = self.queue();
-        queue.ended(template);
+        queue.ended(template, took);
         queue.take()
     }
 }
 
-impl Queue {
-    fn ended(&mut self, template: &str) {
-        if let Some(index) = self.running.iter().position(|running| running == template) {
-            self.running.swap_remove(index);
-        }
-    }
-}
-
-/// Does a job, unless it has waited too long.
-fn finish(job: Job) {
+/// Does a job, unless it has waited too long. How long that took.
+fn finish(job: Job) -> Option<Duration> {
     let Job { template, until, work, done } = job;
-    let made = if Instant::now() > until {
+    let began = Instant::now();
+    let is_late = began > until;
+    let made = if is_late {
         Err(Refusal::RenderQueue)
     } else {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
@@ -155,10 +176,12 @@ fn finish(job: Job) {
             Err(Refusal::Template)
         })
     };
+    let took = (!is_late).then(|| began.elapsed());
     // What comes after the answer is the matter of the thread that waits for it.
     if catch_unwind(AssertUnwindSafe(|| done(made))).is_err() {
         tracing::error!("a fault in lanboot lost the answer to a request for {template}");
     }
+    took
 }
 
 #[cfg(test)]
@@ -195,6 +218,24 @@ mod tests {
         }
         for (open, made) in slow {
             drop(open);
+            assert_eq!(made.recv_timeout(SOON).unwrap(), Ok("made".to_owned()));
+        }
+    }
+
+    #[test]
+    fn s_08_slow_templates_leave_a_thread_to_others_all_together() {
+        let pool = Pool::default();
+        for name in ["a", "b", "c", "d"] {
+            pool.queue().took.insert(name.to_owned(), SLOW);
+        }
+        let slow: Vec<_> = ["a", "b", "c", "d", "a", "b", "c", "d"].map(|name| blocked(&pool, name)).into();
+        for _ in 0..100 {
+            assert_eq!(run(&pool, "other").recv_timeout(SOON).unwrap(), Ok("made".to_owned()));
+        }
+        for (open, _) in &slow {
+            let _ = open.send(());
+        }
+        for (_, made) in slow {
             assert_eq!(made.recv_timeout(SOON).unwrap(), Ok("made".to_owned()));
         }
     }
