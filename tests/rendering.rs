@@ -14,7 +14,7 @@ mod common;
 #[path = "common/lab.rs"]
 mod lab;
 
-/// What other clients may have to wait for their answer. Seven other builds may run on this computer.
+/// Time that other clients may wait for their answer.
 const PROMPT: Duration = Duration::from_secs(1);
 /// Bytes that the server may take more than before.
 const MORE: u64 = 256 << 20;
@@ -31,7 +31,7 @@ fn lab(templates: &[(&str, String)]) -> Lab {
     lab
 }
 
-/// What the server sends for `name` by HTTP: status and body.
+/// Status and body of the answer to a request for `name` by HTTP.
 fn get(lab: &Lab, name: &str) -> (String, String) {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, lab.http)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

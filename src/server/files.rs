@@ -36,7 +36,7 @@ pub struct Asker {
     pub machine: KnownMachine,
 }
 
-/// What there is for a name.
+/// The answer to a request for a name.
 #[derive(Debug)]
 pub enum Found {
     /// It is there.

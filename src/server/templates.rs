@@ -159,7 +159,7 @@ impl Templates {
         })
     }
 
-    /// What renders a file of this kind until `until`; with `misplaced`, up to that value, which is the error then.
+    /// The environment that renders a file of this kind, until `until`. With `misplaced`, that value is an error.
     fn environment(&self, kind: Kind, misplaced: Option<Misplaced>, until: Instant) -> Environment<'static> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);

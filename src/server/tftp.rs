@@ -205,11 +205,11 @@ enum Mail {
     },
     /// Answer this request, which you admitted: the file that it is for is made, or cannot be.
     Rendered {
-        /// Where it came to.
+        /// The socket that it arrived at.
         listener: Arc<Listener>,
-        /// It.
+        /// The request.
         datagram: Box<[u8]>,
-        /// What the kernel says of it.
+        /// Its addresses, as the kernel reported them.
         envelope: Envelope,
         /// Its place. Another transfer may have got it meanwhile.
         place: Place,

@@ -52,7 +52,7 @@ pub const RETRIES: u32 = 2;
 pub const GIVE_UP: Duration = Duration::from_secs(3);
 /// Bytes read ahead for each transfer: several blocks in one system call.
 const READ_AHEAD: usize = 16 << 10;
-/// How long a request is held up by a file that is being made: ordinary templates take a millisecond, and other requests
+/// Time that a request waits for a file that is being made: ordinary templates take a millisecond, and other requests
 /// to that address wait meanwhile.
 const SOON: Duration = Duration::from_millis(20);
 /// Pause before the socket is read again after it failed.

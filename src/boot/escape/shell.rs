@@ -71,7 +71,7 @@ struct Open {
 
 struct Scan {
     kind: Kind,
-    /// What is open, the script itself first.
+    /// The constructs that are open, the script itself first.
     open: Vec<Open>,
     line: Line,
     /// A string goes on in this line that began before.
@@ -84,9 +84,9 @@ struct Scan {
     escaped: bool,
     /// A dollar sign stands before it.
     dollar: bool,
-    /// What is open depends on more than is followed here, from here to the end.
+    /// From here to the end, the open constructs depend on more than this file follows.
     is_unsure: bool,
-    /// What reads this script, this section, or this line reads words once more.
+    /// The reader of this script reads its words once more. The same for this section and this line.
     is_foreign: bool,
     is_foreign_section: bool,
     is_read_again: bool,
@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(written(Kind::Grub, "echo `(@", "a;b").as_deref(), Ok("echo `('a;b'"));
     }
 
-    /// Where a value cannot be held by quotes. `@` is the value.
+    /// Places in which no quotes hold a value. `@` is the value.
     const STRICT: [&str; 47] = [
         "cat <<EOF\nx @\nEOF\n",
         "cat <<'EOF'\nx @\nEOF\n",
@@ -525,7 +525,7 @@ mod tests {
         }
     }
 
-    /// Elsewhere bash executes nothing of a value, whatever else it makes of the script.
+    /// In all other places bash executes nothing of a value.
     #[test]
     fn s_13_bash_executes_no_value() {
         const PLACES: [&str; 34] = [
@@ -638,7 +638,7 @@ mod tests {
         }
     }
 
-    /// What is read is bounded, and takes no time that grows with its square.
+    /// Long texts take no time that grows with their square.
     #[test]
     fn s_08_placing_takes_no_time_that_grows_with_the_square() {
         let value = mark(Kind::Shell, 1, "a").unwrap();

@@ -105,7 +105,7 @@ pub(super) fn fault(why: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadSerialization, why.into())
 }
 
-/// What was counted of one value.
+/// Counts of one value.
 struct Measure {
     elements: usize,
     bytes: usize,

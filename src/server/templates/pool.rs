@@ -27,7 +27,7 @@ const MAX_WAITING: usize = 4096;
 /// Time that a rendering may wait for its turn. Clients ask again or give up before.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// What is made of a template, or why it is not.
+/// The text made from a template, or the reason why there is none.
 type Made = Result<String, Refusal>;
 
 /// A rendering.
@@ -47,7 +47,7 @@ struct Queue {
     waiting: VecDeque<Job>,
     /// The templates that are being rendered.
     running: Vec<String>,
-    /// How long the last rendering of each template took.
+    /// Time that the last rendering of each template took.
     took: BTreeMap<String, Duration>,
 }
 
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// How long a rendering of `template` will take, as far as is known.
+    /// Time that a rendering of `template` takes: that of the last one, or zero.
     fn expected(&self, template: &str) -> Duration {
         self.took.get(template).copied().unwrap_or_default()
     }
@@ -161,7 +161,7 @@ impl Pool {
     }
 }
 
-/// Does a job, unless it has waited too long. How long that took.
+/// Does a job, unless it has waited too long, and returns the time that it took.
 fn finish(job: Job) -> Option<Duration> {
     let Job { template, until, work, done } = job;
     let began = Instant::now();
@@ -177,7 +177,7 @@ fn finish(job: Job) -> Option<Duration> {
         })
     };
     let took = (!is_late).then(|| began.elapsed());
-    // What comes after the answer is the matter of the thread that waits for it.
+    // A fault while the answer is passed on must not end this thread.
     if catch_unwind(AssertUnwindSafe(|| done(made))).is_err() {
         tracing::error!("a fault in lanboot lost the answer to a request for {template}");
     }

@@ -7,10 +7,10 @@ use minijinja::machinery::{Span, Token};
 
 use super::bounds::{BOUNDED, MAX_BRANCHES, MAX_TOKENS, SINGLE, Unbounded};
 
-/// What a bracket belongs to.
+/// The construct that a bracket belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Group {
-    /// An operand of its own: `( … )`, `[ … ]`, `{ … }`.
+    /// Its own operand: `( … )`, `[ … ]`, `{ … }`.
     Operand,
     /// Behind an operand: a call, an index or a slice.
     Postfix,
@@ -23,7 +23,7 @@ enum Group {
 /// An operand that was read.
 #[derive(Clone, Copy, Debug)]
 struct Operand {
-    /// Where it ends in the source.
+    /// Offset of its end in the source.
     end: usize,
     /// It needs no guard: a constant, or the result of a test.
     is_constant: bool,
@@ -62,7 +62,7 @@ struct Reading {
 pub(super) struct Walk<'t> {
     tokens: &'t [(Token<'t>, Span)],
     at: usize,
-    /// Where guards are to stand, and which.
+    /// Offsets of guards in the source, and their filters.
     pub guards: Vec<(usize, &'static str)>,
     /// For each `if` that is open, its branches so far.
     branches: Vec<usize>,
@@ -350,7 +350,7 @@ impl<'t> Walk<'t> {
         true
     }
 
-    /// Where a name with dots in it ends.
+    /// Reads a name with dots in it, and returns the offset of its end.
     fn dotted_name(&mut self) -> Option<usize> {
         let (Token::Ident(_), span) = self.next()? else { return None };
         let mut end = span.end_offset as usize;
@@ -373,7 +373,7 @@ impl<'t> Walk<'t> {
 }
 
 impl Special {
-    /// What it is with a bracket behind it.
+    /// The same name with a bracket behind it.
     fn called(self, is_call: bool) -> Option<Special> {
         match self {
             Special::Engine if is_call => Some(self),
@@ -383,7 +383,7 @@ impl Special {
     }
 }
 
-/// What is read behind a bracket that closes `group`, which began in `before`.
+/// The state behind a bracket that closes `group`, which began in `before`.
 fn closed(group: Group, before: Level, end: usize) -> Level {
     let name = before.operand.and_then(|operand| operand.name).filter(|_| group == Group::Postfix);
     Level { operand: Some(Operand { end, is_constant: group == Group::Test, name }), ..before }
