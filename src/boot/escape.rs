@@ -2,13 +2,15 @@
 //! line, the word or the quotes that it stands in, or is read as a command.
 //!
 //! Two steps. [`mark`] is given each value alone, and refuses what can be written nowhere in such a file; [`place`] is
-//! given the whole text and quotes each marked value for its place, or says that no quotes help there. In a shell's and
-//! GRUB's files quotes are followed within a line: a string that goes on over several lines counts as unquoted from the
-//! second on.
+//! given the whole text and quotes each marked value for its place, or says that no quotes help there.
 
 use std::fmt::Write as _;
 
+mod commands;
+mod ipxe;
+mod preseed;
 mod shell;
+mod word;
 mod yaml;
 
 /// What reads the file, by which its values are escaped.
@@ -92,9 +94,9 @@ pub fn mark(kind: Kind, number: usize, value: &str) -> Result<String, Unfit> {
             Err("it has a word in it that ends a command of iPXE (||, &&, ;) or begins a comment (#)")
         }
         Kind::Preseed if value.ends_with('\\') => Err("it ends in \\, by which preseed joins two lines"),
-        Kind::Ipxe | Kind::Pxelinux | Kind::Preseed | Kind::Plain => Ok(value.to_owned()),
+        Kind::Pxelinux | Kind::Plain => Ok(value.to_owned()),
         Kind::Xml => Ok(xml(value)),
-        Kind::Grub | Kind::Shell | Kind::Yaml | Kind::Json => {
+        Kind::Ipxe | Kind::Preseed | Kind::Grub | Kind::Shell | Kind::Yaml | Kind::Json => {
             Ok(format!("{OPEN}{number}{OPEN}{value}{CLOSE}"))
         }
     }
@@ -123,7 +125,9 @@ pub fn place(kind: Kind, text: &str) -> Result<String, Misplaced> {
         Kind::Shell | Kind::Grub => shell::place(kind, text),
         Kind::Yaml => yaml::place(text),
         Kind::Json => in_json(text),
-        Kind::Ipxe | Kind::Pxelinux | Kind::Preseed | Kind::Xml | Kind::Plain => Ok(text.to_owned()),
+        Kind::Ipxe => ipxe::place(text),
+        Kind::Preseed => preseed::place(text),
+        Kind::Pxelinux | Kind::Xml | Kind::Plain => Ok(text.to_owned()),
     }
 }
 

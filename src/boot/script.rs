@@ -120,6 +120,13 @@ impl Entry {
         };
         let file = |key: &str, name: &str| {
             let name = fill(key, name)?;
+            // A blank ends the name of a file in its configuration, and a comma the name of a RAM disk.
+            if loader == Loader::Pxelinux && name.contains([' ', ',']) {
+                return Err(error(
+                    key,
+                    format!("PXELINUX cannot load {name}: its name has a blank or a comma in it"),
+                ));
+            }
             located(loader, &name, facts.server, served)
                 .ok_or_else(|| error(key, format!("{loader:?} cannot load {name}: it has no such protocol")))
         };
@@ -230,6 +237,9 @@ pub fn ipxe_problem(text: &str) -> Option<String> {
         return Some(
             "${ is filled in by iPXE alone: write {mac}, {server} and so on, for all loaders".to_owned(),
         );
+    }
+    if text.ends_with('\\') {
+        return Some("it ends in \\, by which iPXE joins two lines".to_owned());
     }
     let special = |word: &&str| matches!(*word, "||" | "&&" | ";") || word.starts_with('#');
     let word = text.split_ascii_whitespace().find(special)?;

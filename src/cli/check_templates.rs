@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::boot::facts::Facts;
 use crate::boot::name::BootName;
@@ -23,6 +24,8 @@ const MAX_ENTRIES: usize = 100_000;
 const MAX_DEPTH: usize = 16;
 /// Renderings in all: with many machines, the first ones are rendered for.
 const MAX_RENDERINGS: usize = 20_000;
+/// Time for the renderings of one template. One that takes long takes long for every machine, and has been reported then.
+const MAX_TIME: Duration = Duration::from_secs(5);
 /// What a machine that is in no entry has, as far as every machine has it. The addresses are of documentation.
 const STRANGER: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 1]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
@@ -62,11 +65,12 @@ pub fn check(config: &Config) -> Found {
         let named = only_for(&clean, machines);
         let mut errors = Vec::new();
         let mut is_got = false;
+        let began = Instant::now();
         for machine in machines.iter().filter(|machine| named.is_none_or(|named| named == *machine)) {
             for arch in &arches {
                 let Ok(open) = catalog.open_file(&clean) else { continue };
                 left = left.saturating_sub(1);
-                if left == 0 {
+                if left == 0 || began.elapsed() > MAX_TIME {
                     break;
                 }
                 match templates.render(open, &facts(Some(machine), *arch)) {
@@ -79,6 +83,9 @@ pub fn check(config: &Config) -> Found {
         add(&mut found.problems, errors.iter());
         if named.is_none() {
             let stranger = arches.iter().filter_map(|arch| {
+                if began.elapsed() > MAX_TIME && !errors.is_empty() {
+                    return None;
+                }
                 let open = catalog.open_file(&clean).ok()?;
                 templates.render(open, &facts(None, *arch)).err()
             });
@@ -268,6 +275,22 @@ mod tests {
             branch.problems.iter().all(|line| line.starts_with("x.j2:2:")) && branch.problems.len() >= 2,
             "{branch:?}"
         );
+    }
+
+    #[test]
+    fn s_08_templates_that_end_servers_are_problems() {
+        let doubled = format!("{{% set x = [1] %}}{}{{{{ x }}}}", "{% set x = x + x %}".repeat(40));
+        let nots = format!("{{{{ {}x }}}}", "not ".repeat(50_000));
+        let long = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a == b }}{% endfor %}{% endfor %}";
+        let found =
+            found(MACHINES, &[("a.j2", &doubled), ("b.j2", &nots), ("c.j2", long), ("d.j2", "{{ role }}")]);
+        let has = |start: &str, part: &str| {
+            found.problems.iter().any(|line| line.starts_with(start) && line.contains(part))
+        };
+        assert!(has("a.j2:1: ", "more than 20000 elements"), "{found:?}");
+        assert!(has("b.j2:1: ", "a tag has 50001 words and signs"), "{found:?}");
+        assert!(has("c.j2", "it takes"), "{found:?}");
+        assert_eq!(found.templates, 4);
     }
 
     #[test]

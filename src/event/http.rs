@@ -27,6 +27,8 @@ named! {
         Busy = "busy",
         /// The text that is made for the machine has an error in it, which is in the log.
         Template = "template",
+        /// More texts than may wait are to be made from templates, or this one has waited too long.
+        RenderQueue = "render_queue",
         /// The disk failed.
         Io = "io",
     }
@@ -40,6 +42,7 @@ impl From<Refusal> for HttpRefusal {
             Refusal::AccessDenied | Refusal::NotAllowed => HttpRefusal::AccessDenied,
             Refusal::Busy => HttpRefusal::Busy,
             Refusal::Template => HttpRefusal::Template,
+            Refusal::RenderQueue => HttpRefusal::RenderQueue,
             Refusal::Io => HttpRefusal::Io,
             // These are about writing, and HTTP only reads.
             Refusal::Upload | Refusal::Exists | Refusal::TooLarge | Refusal::DiskFull => HttpRefusal::Method,

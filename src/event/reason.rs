@@ -119,6 +119,8 @@ named! {
         AccessDenied = "access_denied",
         /// The text that is made for the machine has an error in it, which is in the log: nothing half made is served.
         Template = "template",
+        /// More texts than may wait are to be made from templates, or this one has waited too long.
+        RenderQueue = "render_queue",
         /// Uploads are not served.
         Upload = "upload",
         /// A file of that name is there: uploads never replace one.

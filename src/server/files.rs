@@ -13,7 +13,7 @@ use crate::images::{Catalog, Content, OpenFile, manifest};
 use crate::server::known::{Known, KnownMachine};
 use crate::server::subject::Subject;
 use crate::server::targets::{Done, Sent, Starts};
-use crate::server::templates::{EXTENSION, Templates};
+use crate::server::templates::{EXTENSION, Rendering, Templates};
 use crate::server::texts::{self, Making};
 use crate::server::told::Told;
 use crate::types::MacAddr;
@@ -39,6 +39,28 @@ pub struct Asker {
     pub server: Ipv4Addr,
     /// What is known of it.
     pub machine: KnownMachine,
+}
+
+/// The answer to a request for a name.
+#[derive(Debug)]
+pub enum Found {
+    /// It is there.
+    Content(Content),
+    /// It is to be made from a template, which takes a while.
+    Rendering(Box<Rendering>),
+}
+
+impl Found {
+    /// The content, when it is made. For a task that waits.
+    ///
+    /// # Errors
+    /// As [`Rendering::start`] says.
+    pub async fn content(self) -> Result<Content, Refusal> {
+        match self {
+            Found::Content(content) => Ok(content),
+            Found::Rendering(rendering) => rendering.finished().await,
+        }
+    }
 }
 
 impl Files {
@@ -106,9 +128,9 @@ impl Files {
     /// folder: a Raspberry Pi takes `<serial>/start4.elf` being missing as the sign to ask for `start4.elf` itself.
     ///
     /// # Errors
-    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::Template`] if what is made has an error
-    /// in it; and what [`Catalog::open_file`] says of a file that is there but cannot be served.
-    pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
+    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::Template`] if a target's text cannot be
+    /// made; and what [`Catalog::open_file`] says of a file that is there but cannot be served.
+    pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
         let folders = self.own_folders(&asker.machine);
         let mut refused = None;
         for name in BootName::readings(asked) {
@@ -129,11 +151,20 @@ impl Files {
         Err(refused.unwrap_or(Refusal::BadName))
     }
 
-    fn find_name(&self, name: &BootName, asker: &Asker, folders: &[BootName]) -> Result<Content, Refusal> {
+    /// As [`Files::find`], and waits until it is made: for a thread that serves no clients.
+    pub fn find_and_wait(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
+        match self.find(asked, asker)? {
+            Found::Content(content) => Ok(content),
+            Found::Rendering(rendering) => rendering.wait(),
+        }
+    }
+
+    fn find_name(&self, name: &BootName, asker: &Asker, folders: &[BootName]) -> Result<Found, Refusal> {
         let subject = Subject::of(name, asker, &self.starts);
         let making = Making { name, subject: &subject, starts: &self.starts, told: &self.told };
-        let text =
-            |made: Result<String, Refusal>| made.map(|text| Content::text(name.as_str(), text.into_bytes()));
+        let text = |made: Result<String, Refusal>| {
+            made.map(|text| Found::Content(Content::text(name.as_str(), text.into_bytes())))
+        };
         for folder in folders {
             if let Some(found) = self.open(&name.within(folder))? {
                 return self.content(&name.within(folder), found, &subject);
@@ -202,13 +233,14 @@ impl Files {
         file.or_else(|| self.catalog.open_in_any_case(&template_of(name)?))
     }
 
-    /// A file as it is, or what is rendered from a template, under the name `name`.
-    fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Content, Refusal> {
+    /// A file as it is, or what is to be rendered from a template, under the name `name`.
+    fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Found, Refusal> {
         if !is_template(&open) {
-            return Ok(Content::File(open));
+            return Ok(Found::Content(Content::File(open)));
         }
-        let text = self.templates.text(open, &subject.facts)?;
-        Ok(Content::text(name.as_str(), text.into_bytes()))
+        let template = BootName::parse(open.name.as_bytes()).map_err(|_| Refusal::BadName)?;
+        let rendering = Rendering::new(&self.templates, template, name, &subject.facts, &self.starts);
+        Ok(Found::Rendering(Box::new(rendering)))
     }
 }
 
@@ -279,7 +311,7 @@ mod tests {
         fn get_as(&self, mac: Option<&str>, asked: &[u8]) -> Result<String, Refusal> {
             let mac = mac.map(|mac| mac.parse().unwrap());
             self.known.learn(ADDRESS, KnownMachine { mac, ..KnownMachine::default() });
-            let content = self.files.find(asked, &self.files.asker(ADDRESS, SERVER))?;
+            let content = self.files.find_and_wait(asked, &self.files.asker(ADDRESS, SERVER))?;
             let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
             content.read_at(&mut bytes, 0).unwrap();
             assert_eq!(bytes, content.name().as_bytes());
@@ -373,7 +405,7 @@ mod tests {
         fs::remove_file(bench.root().join(OWN)).unwrap();
         symlink("group1", bench.root().join(OWN)).unwrap();
         bench.add("group1/a");
-        let found = bench.files.find(b"a", &bench.files.asker(ADDRESS, SERVER)).unwrap();
+        let found = bench.files.find_and_wait(b"a", &bench.files.asker(ADDRESS, SERVER)).unwrap();
         assert_eq!(found.name(), "52-54-00-12-34-56/a", "machines may share a folder by a symlink");
     }
 
@@ -386,8 +418,9 @@ mod tests {
             ..Default::default()
         };
         let asker = Asker { address: ADDRESS, server: SERVER, machine: pi };
-        let find =
-            |asked: &str| bench.files.find(asked.as_bytes(), &asker).map(|found| found.name().to_owned());
+        let find = |asked: &str| {
+            bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
+        };
         assert_eq!(find("100bcdef/start4.elf"), Err(Refusal::NotFound), "so it asks for start4.elf itself");
         assert_eq!(find("100bcdef/config.txt").as_deref(), Ok("100bcdef/config.txt"));
         assert_eq!(find("00000000/config.txt"), Err(Refusal::NotFound));
@@ -405,7 +438,7 @@ mod tests {
                 server: SERVER,
                 machine: KnownMachine { mac, ..Default::default() },
             };
-            let content = bench.files.find(br"\lanboot\whoami", &asker).unwrap();
+            let content = bench.files.find_and_wait(br"\lanboot\whoami", &asker).unwrap();
             let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
             content.read_at(&mut bytes, 0).unwrap();
             (content.name().to_owned(), String::from_utf8(bytes).unwrap())
@@ -436,7 +469,8 @@ mod tests {
             let bench = Bench::configured(&yaml, &["01-x", "52-54-00-12-34-57/boot.ipxe"]);
             bench.known.learn(ADDRESS, machine.clone());
             let fetch = |asked: &str| {
-                let found = bench.files.find(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER)).unwrap();
+                let found =
+                    bench.files.find_and_wait(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER)).unwrap();
                 let (mut bytes, size) = (vec![0; usize::try_from(found.size()).unwrap()], found.size());
                 found.read_at(&mut bytes, 0).unwrap();
                 bench.files.sent(found.name(), 0..size, size, ADDRESS);

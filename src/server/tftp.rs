@@ -29,7 +29,8 @@ use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::event::{Event, Stop};
+use crate::event::{Event, Refusal, Stop};
+use crate::images::Content;
 use crate::server::descriptors;
 use crate::server::files::{Asker, Files};
 use crate::server::served::Now;
@@ -210,6 +211,19 @@ enum Mail {
         datagram: Box<[u8]>,
         /// What the kernel says of it.
         envelope: Envelope,
+    },
+    /// Answer this request, which you admitted: the file that it is for is made, or cannot be.
+    Rendered {
+        /// The socket that it arrived at.
+        listener: Arc<Listener>,
+        /// The request.
+        datagram: Box<[u8]>,
+        /// Its addresses, as the kernel reported them.
+        envelope: Envelope,
+        /// Its place. Another transfer may have got it meanwhile.
+        place: Place,
+        /// The file.
+        content: Result<Content, Refusal>,
     },
     /// Take requests from these.
     Listen(Listeners),

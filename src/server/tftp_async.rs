@@ -10,6 +10,8 @@
 //! - Where an option is repeated, the last counts.
 //! - Nobody gives way: whoever fills `max_transfers` or `max_per_client` keeps others out until he is given up.
 //! - Errors are not bounded in number. One is as long as the request that it answers.
+//! - It calls one handler at a time. A file that is made from a template within [`SOON`] is waited for; of one that takes
+//!   longer, the client is not sent the size.
 //! - A block fits the MTU of the interface; a route to the client that carries less is not looked at.
 
 use std::io::{self, BufReader, Read};
@@ -19,18 +21,18 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_tftp::packet::Error as Reply;
 use async_tftp::server::{Handler, TftpServerBuilder};
 use futures_io::AsyncRead;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
-use crate::server::files::Files;
+use crate::server::files::{Files, Found};
 use crate::server::quota::{Quota, Share};
 use crate::server::served::Now;
 use crate::server::tftp::{Listener, Listeners};
@@ -50,6 +52,9 @@ pub const RETRIES: u32 = 2;
 pub const GIVE_UP: Duration = Duration::from_secs(3);
 /// Bytes read ahead for each transfer: several blocks in one system call.
 const READ_AHEAD: usize = 16 << 10;
+/// Time that a request waits for a file that is being made: ordinary templates take a millisecond, and other requests
+/// to that address wait meanwhile.
+const SOON: Duration = Duration::from_millis(20);
 /// Pause before the socket is read again after it failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -162,9 +167,25 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
         let peer = v4(client)?;
         let service = &self.service;
         let admitted = service.admit(peer, self.server, asked);
-        let (content, share) = admitted.map_err(|reason| service.refuse(peer, asked, reason))?;
+        let (found, share) = admitted.map_err(|reason| service.refuse(peer, asked, reason))?;
+        let record = service.record.clone();
+        let content = match found {
+            Found::Content(content) => content,
+            Found::Rendering(rendering) => {
+                let (sender, mut made) = oneshot::channel();
+                rendering.start(move |content| _ = sender.send(content));
+                let Ok(made) = tokio::time::timeout(SOON, &mut made).await else {
+                    let name = String::from_utf8_lossy(asked).into_owned();
+                    let mut transfer = Transfer::new(Content::text(name, Vec::new()), peer, share, record);
+                    transfer.pending = Some(made);
+                    return Ok((transfer, None));
+                };
+                let made = made.unwrap_or(Err(Refusal::Template));
+                made.map_err(|reason| service.refuse(peer, asked, reason))?
+            }
+        };
         let size = content.size();
-        let transfer = Transfer::new(content, peer, share, service.record.clone());
+        let transfer = Transfer::new(content, peer, share, record);
         // curl takes a size of 0 in the answer for an error, so an empty file is sent without one.
         Ok((transfer, (size > 0).then_some(size)))
     }
@@ -180,7 +201,7 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
 }
 
 impl<F: Fn(Event)> Service<F> {
-    fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Content, Share), Refusal> {
+    fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Found, Share), Refusal> {
         if !self.limits.admits(*peer.ip(), &self.served.borrow().networks) {
             return Err(Refusal::NotAllowed);
         }
@@ -208,7 +229,7 @@ fn reply(reason: Refusal) -> Reply {
         // The crate takes no uploads here, so these three never come.
         Refusal::Exists => Reply::FileAlreadyExists,
         Refusal::TooLarge | Refusal::DiskFull => Reply::DiskFull,
-        Refusal::Busy => Reply::Msg("Server is busy, try again".to_owned()),
+        Refusal::Busy | Refusal::RenderQueue => Reply::Msg("Server is busy, try again".to_owned()),
         Refusal::Template => Reply::Msg("The script has an error: see the server's log".to_owned()),
         Refusal::Io => Reply::Msg("Cannot read the file".to_owned()),
     }
@@ -226,6 +247,10 @@ fn v4(client: &SocketAddr) -> Result<SocketAddrV4, Reply> {
 /// what to record.
 struct Transfer<F: Fn(Event)> {
     content: BufReader<Reading>,
+    /// The content, while it is being made.
+    pending: Option<oneshot::Receiver<Result<Content, Refusal>>>,
+    /// It cannot be made, and that is recorded.
+    is_refused: bool,
     peer: SocketAddrV4,
     progress: Progress,
     began: Instant,
@@ -238,6 +263,8 @@ impl<F: Fn(Event)> Transfer<F> {
         let now = Instant::now();
         Transfer {
             content: BufReader::with_capacity(READ_AHEAD, Reading { content, at: 0 }),
+            pending: None,
+            is_refused: false,
             peer,
             progress: Progress { read: 0, first_block: 0, ended: false, last_read: now },
             began: now,
@@ -265,8 +292,25 @@ impl Read for Reading {
 impl<F: Fn(Event)> Unpin for Transfer<F> {}
 
 impl<F: Fn(Event)> AsyncRead for Transfer<F> {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(pending) = &mut this.pending {
+            let made = ready!(Pin::new(pending).poll(cx)).unwrap_or(Err(Refusal::Template));
+            this.pending = None;
+            match made {
+                Ok(content) => {
+                    this.content = BufReader::with_capacity(READ_AHEAD, Reading { content, at: 0 });
+                }
+                Err(reason) => {
+                    this.is_refused = true;
+                    let name = this.content.get_ref().content.name().to_owned();
+                    (this.record)(Event::TftpRefused { name, peer: this.peer, reason });
+                    return Poll::Ready(Err(io::Error::other(
+                        "The script has an error: see the server's log",
+                    )));
+                }
+            }
+        }
         let outcome = this.content.read(buf);
         if let Ok(count) = outcome {
             this.progress.advance(count, buf.len(), Instant::now());
@@ -277,6 +321,9 @@ impl<F: Fn(Event)> AsyncRead for Transfer<F> {
 
 impl<F: Fn(Event)> Drop for Transfer<F> {
     fn drop(&mut self) {
+        if self.is_refused {
+            return;
+        }
         let content = &self.content.get_ref().content;
         let (file, peer, size) = (content.name().to_owned(), self.peer, content.size());
         // What the crate sent again it does not tell.

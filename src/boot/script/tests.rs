@@ -227,3 +227,32 @@ fn a_script_may_go_on_with_another() {
     );
     assert!(chain("https://{server}/y", server, HTTP).contains("chain --replace https://192.168.77.1/y "));
 }
+
+#[test]
+fn s_16_values_in_targets_are_judged_as_the_line_they_make() {
+    let made = |loader, host_name: &str, cmdline: &str| {
+        let mut targets = targets();
+        targets.list[0].cmdline = cmdline.into();
+        let known = Facts { host_name: Some(host_name.into()), ..facts() };
+        script(loader, &target("debian"), &targets, &known, HTTP)
+    };
+    for (host_name, cmdline) in [
+        ("|", "a {hostname}{hostname} reboot"),
+        ("&", "a &{hostname} reboot"),
+        ("{net0/mac}", "a=${hostname}"),
+        ("#x", "a {hostname}"),
+        ("x\\", "a={hostname}"),
+        ("a\nreboot", "a={hostname}"),
+    ] {
+        assert!(made(Loader::Ipxe, host_name, cmdline).is_err(), "{host_name:?} {cmdline}");
+    }
+    for loader in [Loader::Grub, Loader::Pxelinux] {
+        assert!(made(loader, "a\nreboot", "a={hostname}").is_err(), "{loader:?}");
+    }
+    let grub = made(Loader::Grub, ";", "a={hostname}{hostname} b").unwrap();
+    assert!(grub.contains("linux /debian/linux 'a=;;' b\n"), "{grub}");
+    let mut targets = targets();
+    targets.list[0].initrd = vec!["a,b".into()];
+    assert!(script(Loader::Pxelinux, &target("debian"), &targets, &facts(), HTTP).is_err());
+    assert!(script(Loader::Ipxe, &target("debian"), &targets, &facts(), HTTP).is_ok());
+}

@@ -190,7 +190,7 @@ impl Site {
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
         let asker = files::Asker { address: self.client, server: self.server, machine };
-        self.files.as_ref()?.find(asked, &asker).ok()
+        self.files.as_ref()?.find_and_wait(asked, &asker).ok()
     }
 }
 

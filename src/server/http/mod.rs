@@ -257,7 +257,7 @@ async fn read_head(
 /// Answers one GET or HEAD. Whether the connection can go on.
 async fn respond(stream: &TcpStream, request: &Request<'_>, peer: SocketAddrV4, service: &Service) -> bool {
     let began = Instant::now();
-    let (content, resource) = match open(stream, request, peer, service) {
+    let (content, resource) = match open(stream, request, peer, service).await {
         Ok(open) => open,
         Err(reason) => {
             service.refused(request.target, peer, reason);
@@ -287,7 +287,7 @@ async fn respond(stream: &TcpStream, request: &Request<'_>, peer: SocketAddrV4, 
 }
 
 /// What the client gets for the name in `request`.
-fn open(
+async fn open(
     stream: &TcpStream,
     request: &Request<'_>,
     peer: SocketAddrV4,
@@ -300,7 +300,7 @@ fn open(
     // Listeners are bound to IPv4 addresses, so a connection without one is one that has ended.
     let Ok(SocketAddr::V4(server)) = stream.local_addr() else { return Err(HttpRefusal::Io) };
     let asker = service.files.asker(*peer.ip(), *server.ip());
-    let content = service.files.find(&name, &asker)?;
+    let content = service.files.find(&name, &asker)?.content().await?;
     let resource = match &content {
         Content::File(OpenFile { file, size, name }) => {
             let meta = file.metadata().map_err(|_| HttpRefusal::Io)?;
@@ -349,7 +349,9 @@ fn told(reason: HttpRefusal) -> (Status, &'static str) {
         HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
         HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
         HttpRefusal::Browser => (Status::FORBIDDEN, "This is not for web pages."),
-        HttpRefusal::Busy => (Status::UNAVAILABLE, "The server is busy, try again."),
+        HttpRefusal::Busy | HttpRefusal::RenderQueue => {
+            (Status::UNAVAILABLE, "The server is busy, try again.")
+        }
         HttpRefusal::Template => (Status::INTERNAL_ERROR, "The text for this machine cannot be made."),
         HttpRefusal::Io => (Status::INTERNAL_ERROR, "The file cannot be read."),
     }

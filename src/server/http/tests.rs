@@ -367,6 +367,7 @@ fn every_refusal_has_the_status_that_says_it() {
     assert_eq!(code(HttpRefusal::from(crate::event::Refusal::AccessDenied)), 403);
     assert_eq!(code(HttpRefusal::from(crate::event::Refusal::BadName)), 404, "HttpRefusal::BadName");
     assert_eq!((code(HttpRefusal::NotFound), code(HttpRefusal::AccessDenied)), (404, 403));
+    assert_eq!(code(HttpRefusal::RenderQueue), 503);
     assert_eq!(
         (code(HttpRefusal::Busy), code(HttpRefusal::Io), code(HttpRefusal::Template)),
         (503, 500, 500)

@@ -14,7 +14,10 @@ use super::table::{Admission, Flow, Place};
 use super::worker::Worker;
 use super::{Hall, Listener, Mail};
 use crate::event::{Event, Refusal, Stop, Unanswered};
+use crate::images::Content;
+use crate::server::files::Found;
 use crate::server::socket::Envelope;
+use crate::server::templates::Rendering;
 use crate::tftp::{Input, Ports, negotiate, refusal};
 use crate::wire::tftp::{BadPacket, Mode, Packet, Request};
 
@@ -83,10 +86,64 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     fn read_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), Unwilling> {
-        let (flow, now) = (arrival.flow(), arrival.now);
+        let flow = arrival.flow();
         let asker = self.service.files.asker(*flow.peer.ip(), flow.local);
-        let content = self.service.files.find(request.name, &asker)?;
-        let place = self.admit(arrival)?;
+        match self.service.files.find(request.name, &asker)? {
+            Found::Content(content) => {
+                let place = self.admit(arrival)?;
+                self.send_content(arrival, request, place, content)
+            }
+            Found::Rendering(rendering) => {
+                // Its place says that it is under way: the same request again gets nothing new.
+                let place = self.admit(arrival)?;
+                self.render(arrival, place, *rendering);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a file made, and answers the request when that is done ([`Worker::on_rendered`]). Nothing waits for it here.
+    fn render(&self, arrival: Arrival<'_>, place: Place, rendering: Rendering) {
+        let (hall, number) = (Arc::clone(&self.hall), self.number);
+        let (listener, envelope) = (Arc::clone(arrival.listener), arrival.envelope);
+        let datagram: Box<[u8]> = arrival.datagram.into();
+        rendering.start(move |content| {
+            hall.tell(number, Mail::Rendered { listener, datagram, envelope, place, content });
+        });
+    }
+
+    /// The file that a request is for is made, or cannot be.
+    pub fn on_rendered(&mut self, arrival: Arrival<'_>, place: Place, content: Result<Content, Refusal>) {
+        let Ok(Packet::Rrq(request)) = Packet::decode(arrival.datagram) else { return };
+        let (has_place, has_another) = {
+            let table = self.hall.table();
+            (table.has(place), table.has_one(place.flow))
+        };
+        let outcome = match content {
+            // The client asked for something else from the same port.
+            _ if !has_place && has_another => return,
+            // Its place went to another client.
+            _ if !has_place => Err(Refusal::Busy.into()),
+            Ok(content) => self.send_content(arrival, &request, place, content),
+            Err(reason) => {
+                self.hall.table().end(place);
+                Err(reason.into())
+            }
+        };
+        if let Err(reason) = self.conclude(arrival, &request, outcome) {
+            (self.service.record)(Event::TftpUnanswered { peer: arrival.flow().peer, reason });
+        }
+    }
+
+    /// Begins to send `content` in the transfer that has `place`.
+    fn send_content(
+        &mut self,
+        arrival: Arrival<'_>,
+        request: &Request<'_>,
+        place: Place,
+        content: Content,
+    ) -> Result<(), Unwilling> {
+        let now = arrival.now;
         let (link, mtu) = self.link(arrival, place)?;
         // How many bytes text has as netascii shows when it is sent.
         let size = (request.mode == Mode::Octet).then(|| content.size());

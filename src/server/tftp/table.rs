@@ -94,6 +94,16 @@ impl Table {
         self.entries.get(&flow).filter(|entry| entry.request == request).map(|entry| entry.thread)
     }
 
+    /// Whether the transfer still has its place.
+    pub fn has(&self, Place { flow, serial }: Place) -> bool {
+        self.entries.get(&flow).is_some_and(|entry| entry.serial == serial)
+    }
+
+    /// Whether a transfer of `flow` is under way.
+    pub fn has_one(&self, flow: Flow) -> bool {
+        self.entries.contains_key(&flow)
+    }
+
     /// Asks for a place for `flow`, whose request datagram has the hash `request`; `thread` will serve it.
     ///
     /// The same request again is a copy made by the network, or the client did not get the answer, which is sent again

@@ -331,6 +331,11 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                     let datagram = &datagram;
                     self.on_datagram(Arrival { listener, datagram, envelope, passed_on: true, now });
                 }
+                Mail::Rendered { listener, datagram, envelope, place, content } => {
+                    let (listener, datagram) = (&listener, &datagram);
+                    let arrival = Arrival { listener, datagram, envelope, passed_on: true, now };
+                    self.on_rendered(arrival, place, content);
+                }
                 Mail::Listen(listeners) => self.listen(listeners),
                 Mail::Stop => self.stopping = true,
             }
