@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Arch, Firmware, Ipv4Network, MacAddr, Rule};
+use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, Rule};
 
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
@@ -80,6 +80,15 @@ pub enum Event {
         size: u64,
         /// Who was turned away.
         client: Client,
+    },
+    /// Several machines send one client identifier.
+    Clones {
+        /// The identifier.
+        id: ClientId,
+        /// The machines, as many as a line names.
+        machines: Vec<MacAddr>,
+        /// How many more were found.
+        more: usize,
     },
     /// Another DHCP server answers clients on a wire where lanboot is the server.
     Stranger {
@@ -282,6 +291,7 @@ impl Event {
             | Event::Exhausted { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
+            | Event::Clones { .. }
             | Event::Stranger { .. }
             | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::boot::identity::Identity;
 use crate::boot::plan;
 use crate::dhcp::bootp;
+use crate::dhcp::claims::{Inheritance, inheritance, is_anothers, is_one_too_many, other_lease};
 use crate::dhcp::conflict::{decline, look_first};
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::route::{Route, route};
 use crate::dhcp::shared;
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::subnet::{Authoritative, Settings};
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::types::{Firmware, HardwareAddr, Timestamp};
@@ -44,6 +45,12 @@ pub enum Decision {
         /// The change to the book.
         hold: LeaseChange,
     },
+    /// Find out whether the machine that has a lease of this address still answers there, then decide again with the
+    /// answer in [`Request::probed`]. The book stays as it is: the lease may be in use.
+    AskHolder {
+        /// The address.
+        address: Ipv4Addr,
+    },
     /// Store this; there is nothing to say to the client.
     Quiet {
         /// The lease as it is now: released or declined.
@@ -70,12 +77,8 @@ impl Decision {
 /// What to do about `request`, given who has which address at `now`.
 pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
     // Selecting another server frees our offer; all else that names another is simply not for us.
-    let named = match request.ask {
-        Ask::Extend { server, .. } | Ask::Release { server, .. } => server,
-        Ask::Decline { server, .. } => Some(server),
-        _ => None,
-    };
-    if !is_ours(request, named) {
+    let named = request.ask.server().filter(|_| !matches!(request.ask, Ask::Select { .. }));
+    if !is_ours(request, named, book) {
         return Decision::silent(DropReason::OtherServer);
     }
     match request.ask {
@@ -100,8 +103,22 @@ fn discover(
 ) -> Decision {
     let who = &request.holder;
     let reserved = own_reservation(request, book, settings, now);
-    let found = reserved.or_else(|| shared::find_address(request, requested, book, settings, now));
+    let inherited = match reserved {
+        Some(_) => Inheritance::None,
+        None => inheritance(request, book, settings, now),
+    };
+    let found = match inherited {
+        Inheritance::IfSilent(address) if !request.beside => return Decision::AskHolder { address },
+        Inheritance::Takes(address) if !request.beside => {
+            // It stays the other machine's until the client takes it: an OFFER is sent for any forged DISCOVER.
+            return answer(request, settings, Reply::Offer(address, lease_time(request, address, settings)), None);
+        }
+        _ => reserved.or_else(|| shared::find_address(request, requested, book, settings, now)),
+    };
     let Some(address) = found else { return Decision::silent(DropReason::PoolExhausted) };
+    if is_one_too_many(request, address, book, now) {
+        return Decision::silent(DropReason::TooManyIds);
+    }
     let own = book.binding(address).filter(|binding| binding.holder.is(who));
     let leased = own.filter(|binding| binding.state == State::Leased && binding.until > now);
     if request.beside && reserved.is_none() && leased.is_none() {
@@ -139,17 +156,24 @@ fn select(
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
-    if !is_ours(request, Some(server)) {
-        let offer = shared::of_client(request, book, settings, now)
-            .filter(|(_, binding)| matches!(binding.state, State::Checking | State::Offered));
-        let change =
-            offer.map(|(address, _)| LeaseChange::Withdraw { address, holder: request.holder.clone() });
+    if !is_ours(request, Some(server), book) {
+        let offer = shared::offer_to(request, book, settings, now);
+        let change = offer.map(|address| LeaseChange::Withdraw { address, holder: request.holder.clone() });
         return Decision::Silent { reason: DropReason::OtherServer, change };
     }
+    // It was offered its lease, and nothing else, for as long as it may have that: also before a restart of ours.
+    let lease = other_lease(request, address, book, settings, now);
+    if lease.is_some_and(|own| may_have(request, own, book, settings, now)) {
+        return nak(request, settings, "this client has another address, and was not offered that one");
+    }
+    // Nor is it known after a restart what was offered: then any free address of its pool will do.
     if may_have(request, address, book, settings, now) {
-        grant(request, address, book, settings, now)
-    } else {
-        nak(request, settings, "that address was not offered to this client, or its offer ran out")
+        return grant(request, address, book, settings, now);
+    }
+    match inheritance(request, book, settings, now) {
+        Inheritance::IfSilent(other) if other == address => Decision::AskHolder { address },
+        Inheritance::Takes(other) if other == address => acknowledge(request, address, book, settings, now),
+        _ => nak(request, settings, "that address was not offered to this client, or its offer ran out"),
     }
 }
 
@@ -162,7 +186,10 @@ fn keep(
     now: Timestamp,
 ) -> Decision {
     if !shared::has_host(request, address, settings) {
-        return if settings.authoritative {
+        let has_lease = || shared::of_client(request, book, settings, now).is_some_and(|(_, own)| {
+            own.state == State::Leased && own.until > now
+        });
+        return if settings.authoritative != Authoritative::No || has_lease() {
             nak(request, settings, "that address is not of this network")
         } else {
             Decision::silent(DropReason::UnknownLease)
@@ -180,8 +207,36 @@ fn keep(
             grant(request, address, book, settings, now)
         }
         Some(_) => nak(request, settings, "this client has another address, or its lease ran out"),
+        None => keep_of_unknown(request, address, book, settings, now),
+    }
+}
+
+/// What comes of an address that a client wants to keep of which the book knows nothing.
+fn keep_of_unknown(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Decision {
+    match inheritance(request, book, settings, now) {
+        Inheritance::IfSilent(other) if other == address => return Decision::AskHolder { address },
+        Inheritance::Takes(other) if other == address => {
+            return acknowledge(request, address, book, settings, now);
+        }
+        _ => {}
+    }
+    let was_its_own = book.binding(address).is_some_and(|b| b.leased && b.holder.shares_id(&request.holder));
+    if was_its_own && may_have(request, address, book, settings, now) {
+        return grant(request, address, book, settings, now);
+    }
+    match settings.authoritative {
+        Authoritative::Yes | Authoritative::Strict if is_anothers(request, address, book, now) => {
+            nak(request, settings, "that address is another machine's")
+        }
+        Authoritative::Strict => nak(request, settings, "this server did not give that address to this client"),
         // RFC 2131: a server that knows nothing of the client must stay silent, another one may know it.
-        None => Decision::silent(DropReason::UnknownLease),
+        _ => Decision::silent(DropReason::UnknownLease),
     }
 }
 
@@ -239,9 +294,29 @@ fn grant(
     if let Some(first) = look_first(request, address, book, settings, now) {
         return first;
     }
+    if is_one_too_many(request, address, book, now) {
+        return Decision::silent(DropReason::TooManyIds);
+    }
+    acknowledge(request, address, book, settings, now)
+}
+
+/// ACKs `address`, which may be in use by no other machine.
+fn acknowledge(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Decision {
     let lease = lease_time(request, address, settings);
-    let change = LeaseChange::Store(request.lease(address, now.after(lease)));
+    let change = store(request.lease(address, now.after(lease)), book, now);
     answer(request, settings, Reply::Ack(address, lease), Some(change))
+}
+
+/// Grants `lease`, which ends the client's other leases on its wire.
+pub fn store(lease: Lease, book: &LeaseBook, now: Timestamp) -> LeaseChange {
+    let ended = book.ended_by(&lease, now);
+    if ended.is_empty() { LeaseChange::Store(lease) } else { LeaseChange::Replace { lease, ended } }
 }
 
 /// The ACK to go out in place of a grant of `address` that could not be stored: for the time that is stored already, so
@@ -305,7 +380,7 @@ pub fn answer(
         Reply::Nak(why) => (Kind::Nak, Some(why)),
     };
     let boot = request.boot.as_ref().filter(|_| note.is_none());
-    let file = boot.map(|choice| choice.named(request.server));
+    let file = boot.map(|choice| choice.named(request.server_for(reply.address(), settings)));
     let address = reply.address_of(request.message);
     Decision::Answer {
         change,
@@ -341,10 +416,14 @@ fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> 
     }
 }
 
-/// Whether a message that names `server` (option 54) or none is for us: that is what we are called in our replies, or
-/// one of the interface's addresses.
-fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>) -> bool {
-    server.is_none_or(|server| server == request.identifier || request.arrival.addresses.contains(&server))
+/// Whether a message that names `server` (option 54) or none is for us: that is what our relay agent has put into our
+/// replies, or any of this computer's addresses (RFC 2131 section 4.1).
+fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>, book: &LeaseBook) -> bool {
+    server.is_none_or(|server| {
+        request.override_identifier == Some(server)
+            || request.arrival.addresses.contains(&server)
+            || book.is_own(server)
+    })
 }
 
 fn is_leased_to(binding: &Binding, who: &Holder) -> bool {

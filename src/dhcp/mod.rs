@@ -3,7 +3,9 @@
 
 pub mod bootp;
 pub mod bsdp;
+pub mod claims;
 pub mod classes;
+pub mod clones;
 pub mod conflict;
 pub mod decide;
 pub mod fqdn;

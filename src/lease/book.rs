@@ -1,13 +1,12 @@
 //! Bindings of addresses to clients and their transitions. Everything that decisions read is here, in memory; what must
 //! survive a restart is also in the store.
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::lease::AddressMap;
 use crate::lease::allocate::Pool;
-use crate::lease::index::ClientIndex;
+use crate::lease::index::{ClientIndex, MachineIndex};
 use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 
 /// All bindings, by address and by client.
@@ -19,9 +18,17 @@ pub struct LeaseBook {
     pub(super) pools: Vec<Pool>,
     pub(super) bindings: AddressMap<Binding>,
     clients: ClientIndex,
-    /// By MAC, those bindings whose client has another identifier than its MAC.
-    machines: HashMap<(usize, MacAddr), Ipv4Addr>,
+    machines: MachineIndex,
+    /// Leases on stable storage whose address is about to go to a machine with the same client identifier: they are valid
+    /// again if that cannot be stored. Never more than leases that wait for the disk.
+    displaced: AddressMap<Binding>,
+    /// All addresses of this computer.
+    pub(super) own: Vec<Ipv4Addr>,
 }
+
+/// Client identifiers that may have an address at the same time with one MAC. One machine has one, a host of containers
+/// some (ipvlan); a client that makes up identifiers must not get a whole pool where the switches let it use one MAC only.
+pub const MAX_CLIENTS_PER_MAC: usize = 32;
 
 /// Who wants or has an address.
 ///
@@ -29,6 +36,9 @@ pub struct LeaseBook {
 /// So that it keeps one address, what a booting stage got is also found by MAC, and a booting stage finds what any
 /// other stage got. The price: a second client with the MAC of a machine that once booted from the network, such as an
 /// ipvlan container on it, is taken for that machine.
+///
+/// Two MACs are two machines, also when they show one identifier: copies of one system share the identifier that it was
+/// installed with. A machine whose network card was replaced does that too; see [`Holder::shares_id`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
     /// Its identity.
@@ -42,12 +52,17 @@ pub struct Holder {
 impl Holder {
     /// Whether the two are one machine.
     pub fn is(&self, other: &Holder) -> bool {
-        self.client == other.client
-            || (self.mac.is_some() && self.mac == other.mac && (self.boots || other.boots))
+        let same_id = self.client == other.client;
+        match (self.mac, other.mac) {
+            (Some(mac), Some(other_mac)) => mac == other_mac && (same_id || self.boots || other.boots),
+            _ => same_id,
+        }
     }
 
-    fn is_known_by_mac(&self, mac: MacAddr) -> bool {
-        self.client == ClientId::of_mac(mac)
+    /// Whether the two have one client identifier and different MACs: a machine before and after its network card was
+    /// replaced, or two copies of one system. Whether the first one still answers at its address tells them apart.
+    pub fn shares_id(&self, other: &Holder) -> bool {
+        self.client == other.client && self.mac.is_some() && other.mac.is_some() && self.mac != other.mac
     }
 }
 
@@ -68,6 +83,9 @@ pub struct Binding {
     pub stored: Option<Timestamp>,
     /// Changes of this address, of whichever client, that are on their way to stable storage.
     pub pending: u16,
+    /// Whether its client is about to get another lease in place of this one. Until that is on stable storage no other
+    /// client gets the address.
+    pub ending: bool,
 }
 
 impl Binding {
@@ -156,6 +174,14 @@ pub enum LeaseChange {
     },
     /// Grant, extend, give back or decline a lease. Must be on stable storage before the client is told.
     Store(Lease),
+    /// Grant a lease in place of others that the same client has on that wire, because a client has one address there
+    /// (RFC 2131 section 2.1). All must be stored in one transaction, before the reply is sent.
+    Replace {
+        /// The lease that is granted.
+        lease: Lease,
+        /// The others as they are stored then: released.
+        ended: Vec<Lease>,
+    },
 }
 
 /// How long an offered address is held for its client. Firmware collects offers for up to 4 s (EDK2) and tries again
@@ -168,16 +194,34 @@ impl LeaseBook {
         LeaseBook { pools, ..LeaseBook::default() }
     }
 
-    /// Takes in a lease from the store. Of several of one client the last that is taken in is the one it is found by. One
-    /// outside every subnet of today's configuration is left alone: false.
+    /// Takes in a lease from the store. Of several leases of one client on one wire, as an older version stored them, the
+    /// one that ends last counts and the others are over. A lease outside every subnet of today's configuration is left
+    /// alone: false.
     pub fn load(&mut self, lease: Lease) -> bool {
-        if self.pool_of(lease.address).is_none() {
-            return false;
-        }
+        let Some(subnet) = self.pool_of(lease.address) else { return false };
         let Lease { address, holder, state, until, .. } = lease;
-        let stored = (state == State::Leased).then_some(until);
         let leased = matches!(state, State::Leased | State::Released);
-        self.put(address, Binding { holder, state, until, leased, strikes: 0, stored, pending: 0 });
+        let stored = (state == State::Leased).then_some(until);
+        let mut binding =
+            Binding { holder, state, until, leased, strikes: 0, stored, pending: 0, ending: false };
+        if state == State::Leased {
+            let over = |b: &Binding| Binding {
+                state: State::Released,
+                until: Timestamp(0),
+                stored: None,
+                ..b.clone()
+            };
+            let others = self.leases_on_wire(subnet, &binding.holder).filter(|(other, _)| *other != address);
+            let others: Vec<_> = others.map(|(other, b)| (other, b.until, over(b))).collect();
+            for (other, ends, ended) in others {
+                if ends >= until {
+                    binding = over(&binding);
+                } else {
+                    self.put(other, ended);
+                }
+            }
+        }
+        self.put(address, binding);
         true
     }
 
@@ -196,22 +240,92 @@ impl LeaseBook {
         self.bindings.get(&address)
     }
 
-    /// The address that `who` has or last had in subnet `subnet`, and what is known of it. One that it still has goes
-    /// before one that it had.
+    /// The address that `who` has or last had in subnet `subnet`, and what is known of it. A lease goes before an offer,
+    /// and what it still has before what it had.
     pub fn of_client(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
-        let by_id = |client: &ClientId| {
-            self.clients.get(subnet, client, &self.bindings, |address| self.pool_of(address))
-        };
-        let by_mac = who.mac.and_then(|mac| {
-            let machine = self.machines.get(&(subnet, mac)).copied();
-            machine.or_else(|| (!who.is_known_by_mac(mac)).then(|| by_id(&ClientId::of_mac(mac))).flatten())
+        self.all_of(subnet, who).filter(|(_, binding)| !binding.ending).max_by_key(|(_, binding)| {
+            let is_live = binding.is_live(now);
+            (is_live && binding.state == State::Leased, is_live, binding.leased, binding.until)
+        })
+    }
+
+    /// The address that is offered to `who` in `subnet`, or is about to be.
+    pub fn offer_to(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<Ipv4Addr> {
+        let is_offer = |b: &Binding| matches!(b.state, State::Checking | State::Offered) && b.until > now;
+        self.all_of(subnet, who).find(|(_, binding)| is_offer(binding)).map(|(address, _)| address)
+    }
+
+    /// The newest binding in `subnet` of another MAC that has the client identifier of `who`.
+    pub fn namesake(&self, subnet: usize, who: &Holder) -> Option<(Ipv4Addr, &Binding)> {
+        let address = self.newest_of(subnet, &who.client)?;
+        let binding = self.bindings.get(&address)?;
+        binding.holder.shares_id(who).then_some((address, binding))
+    }
+
+    /// How many other clients with the MAC of `who` have an address in `subnet`.
+    pub fn others_of_mac(&self, subnet: usize, who: &Holder, now: Timestamp) -> usize {
+        let is_other = |b: &&Binding| b.holder.mac == who.mac && b.is_live(now) && !b.holder.is(who);
+        let addresses = who.mac.into_iter().flat_map(|_| self.machines.of(subnet, who));
+        addresses.filter_map(|address| self.bindings.get(&address).filter(is_other)).count()
+    }
+
+    /// The other leases of the client of `lease` on its wire, released at `now`: what ends when `lease` is granted.
+    pub fn ended_by(&self, lease: &Lease, now: Timestamp) -> Vec<Lease> {
+        let Some(subnet) = self.pool_of(lease.address) else { return Vec::new() };
+        let mut who = lease.holder.clone();
+        who.boots |= self.bindings.get(&lease.address).is_some_and(|b| b.holder.is(&who) && b.holder.boots);
+        let others = self.leases_on_wire(subnet, &who);
+        let others = others.filter(|(other, binding)| *other != lease.address && binding.until > now);
+        let ended = others.map(|(address, binding)| Lease {
+            address,
+            holder: binding.holder.clone(),
+            hardware: binding.holder.mac.map_or(lease.hardware, HardwareAddr::from),
+            state: State::Released,
+            until: now.rounded_up(),
         });
-        let by_client = by_id(&who.client);
-        let known = [by_client, by_mac].into_iter().flatten();
+        ended.collect()
+    }
+
+    /// Whether `address` is one of this computer's own.
+    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.own.contains(&address)
+    }
+
+    fn newest_of(&self, subnet: usize, client: &ClientId) -> Option<Ipv4Addr> {
+        self.clients.get(subnet, client, &self.bindings, |address| self.pool_of(address))
+    }
+
+    /// Every binding of `who` in `subnet`.
+    fn all_of<'b, 'w>(
+        &'b self,
+        subnet: usize,
+        who: &'w Holder,
+    ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
+        let newest = self.newest_of(subnet, &who.client);
+        let others = self.machines.of(subnet, who).filter(move |address| Some(*address) != newest);
+        let known = newest.into_iter().chain(others);
         let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));
-        bindings
-            .filter(|(_, binding)| binding.holder.is(who))
-            .min_by_key(|(_, binding)| !binding.is_live(now))
+        let is_here = move |address| self.pools.len() == 1 || self.pool_of(address) == Some(subnet);
+        bindings.filter(move |(address, binding)| binding.holder.is(who) && is_here(*address))
+    }
+
+    /// The leases of `who` on the wire of `subnet`, ended ones included.
+    fn leases_on_wire<'b, 'w>(
+        &'b self,
+        subnet: usize,
+        who: &'w Holder,
+    ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
+        let subnets = self.wire_of(subnet).flat_map(move |subnet| self.all_of(subnet, who));
+        subnets.filter(|(_, binding)| binding.state == State::Leased)
+    }
+
+    /// The subnets on the wire of `subnet`.
+    fn wire_of(&self, subnet: usize) -> impl Iterator<Item = usize> {
+        let wire = self.pools.get(subnet).and_then(|pool| pool.wire);
+        let others = wire.into_iter().flat_map(move |wire| {
+            self.pools.iter().enumerate().filter(move |(_, pool)| pool.wire == Some(wire)).map(|(i, _)| i)
+        });
+        std::iter::once(subnet).chain(others.filter(move |other| *other != subnet))
     }
 
     /// Whether `who` may have `address` as far as others are concerned: nobody else holds it and it is not declined.
@@ -248,7 +362,8 @@ impl LeaseBook {
                 let stored = old.filter(|_| *state == State::Leased).and_then(|b| b.stored);
                 let (holder, state, until) = (holder.clone(), *state, *until);
                 let leased = state == State::Leased;
-                self.put(*address, Binding { holder, state, until, leased, strikes, stored, pending });
+                let ending = false;
+                self.put(*address, Binding { holder, state, until, leased, strikes, stored, pending, ending });
             }
             LeaseChange::Withdraw { address, holder } => {
                 let offered =
@@ -259,6 +374,18 @@ impl LeaseBook {
                 }
             }
             LeaseChange::Store(lease) => self.apply_lease(lease),
+            LeaseChange::Replace { lease, ended } => {
+                ended.iter().for_each(|lease| self.begin_to_end(lease));
+                self.apply_lease(lease);
+            }
+        }
+    }
+
+    /// A lease that is over once that is on stable storage. Until then its client has it, and no other gets the address.
+    fn begin_to_end(&mut self, lease: &Lease) {
+        if let Some(binding) = self.bindings.get_mut(&lease.address) {
+            binding.pending = binding.pending.saturating_add(1);
+            binding.ending = true;
         }
     }
 
@@ -275,15 +402,23 @@ impl LeaseBook {
         let stored = own.and_then(|b| b.stored);
         let pending = old.map_or(0, |b| b.pending).saturating_add(1);
         let Lease { address, holder, state, until, .. } = lease.clone();
+        let displaced = old.filter(|b| b.stored_until().is_some() && b.holder.shares_id(&holder)).cloned();
         // A lease that becomes shorter is as long as before until that is stored and the client told.
         let told = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
         let until = told.map_or(until, |told| told.max(until));
         let leased = state == State::Leased;
-        self.put(address, Binding { holder, state, until, leased, strikes, stored, pending });
+        self.put(
+            address,
+            Binding { holder, state, until, leased, strikes, stored, pending, ending: false },
+        );
+        if let Some(displaced) = displaced {
+            self.displaced.insert(address, displaced);
+        }
     }
 
     /// `lease` is on stable storage now. Said once for each lease that was applied, as is the opposite, in their order.
     pub fn stored(&mut self, lease: &Lease, now: Timestamp) {
+        self.displaced.remove(&lease.address);
         let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         binding.pending = binding.pending.saturating_sub(1);
         if !binding.holder.is(&lease.holder) {
@@ -291,7 +426,11 @@ impl LeaseBook {
         }
         let is_lease = lease.state == State::Leased;
         binding.stored = is_lease.then_some(lease.until);
-        if is_lease && binding.state == State::Leased && binding.pending == 0 {
+        if lease.state == State::Released && binding.ending && binding.pending == 0 {
+            let binding =
+                Binding { state: State::Released, until: lease.until, ending: false, ..binding.clone() };
+            self.put(lease.address, binding);
+        } else if is_lease && binding.state == State::Leased && binding.pending == 0 {
             // The client may have been offered it again meanwhile.
             let until = lease.until.max(binding.until.min(now.after(OFFER_HOLD)));
             if until != binding.until {
@@ -306,6 +445,12 @@ impl LeaseBook {
     pub fn not_stored(&mut self, lease: &Lease, now: Timestamp) {
         let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         binding.pending = binding.pending.saturating_sub(1);
+        if binding.pending == 0
+            && let Some(displaced) = self.displaced.remove(&lease.address)
+        {
+            return self.put(lease.address, displaced);
+        }
+        let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         // A release or a decline promised nobody anything: it stands in memory, whatever the disk says.
         let is_leased = binding.holder.is(&lease.holder) && binding.state == State::Leased;
         if binding.pending > 0 || !is_leased {
@@ -317,7 +462,7 @@ impl LeaseBook {
             Some(until) => (State::Leased, until.max(hold)),
             None => (State::Offered, hold),
         };
-        let binding = Binding { state, until, ..binding.clone() };
+        let binding = Binding { state, until, ending: false, ..binding.clone() };
         self.put(lease.address, binding);
     }
 
@@ -341,19 +486,15 @@ impl LeaseBook {
             if old.holder.client != binding.holder.client {
                 self.clients.remove(subnet, &old.holder.client, address);
             }
-            if let Some(mac) =
-                old.holder.mac.filter(|mac| self.machines.get(&(subnet, *mac)) == Some(&address))
-            {
-                self.machines.remove(&(subnet, mac));
+            if old.holder.mac != binding.holder.mac || binding.holder.mac.is_none() {
+                self.machines.remove(subnet, &old.holder, address);
             }
         }
         self.pools[subnet].took(address, &binding);
-        if let Some(mac) = binding.holder.mac.filter(|mac| !binding.holder.is_known_by_mac(*mac)) {
-            self.machines.insert((subnet, mac), address);
-        }
         self.bindings.insert(address, binding);
         let pools = &self.pools;
         self.clients.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
+        self.machines.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
         self.advance(subnet);
     }
 }

@@ -15,4 +15,6 @@ type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
 type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
 pub use allocate::{Expected, Pool};
-pub use book::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State, is_forever};
+pub use book::{
+    Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, MAX_CLIENTS_PER_MAC, OFFER_HOLD, State, is_forever,
+};

@@ -74,6 +74,11 @@ impl Checker {
         Begun::Asked
     }
 
+    /// Whether `address` is being checked.
+    pub fn is_checking(&self, address: Ipv4Addr) -> bool {
+        self.0.as_ref().is_some_and(|asking| asking.checks.waiting.contains_key(&address))
+    }
+
     /// The next address that turns out to be used, and by whom, or to be free.
     pub async fn outcome(&mut self) -> (Ipv4Addr, Waiting, Option<Heard>) {
         let Some(asking) = &mut self.0 else { return std::future::pending().await };

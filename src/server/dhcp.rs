@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::dhcp::clones::Clones;
 use crate::dhcp::conflict::quarantine;
-use crate::dhcp::decide::{Decision, decide, rest_of_lease};
-use crate::dhcp::request::{Request, classify, recognize, sender_of};
-use crate::dhcp::route::Route;
+use crate::dhcp::decide::{Decision, decide};
+use crate::dhcp::request::{Probed, classify, recognize, sender_of};
 use crate::dhcp::subnet::Settings;
 use crate::dhcp::{heard, loops, proxy};
 use crate::event::{Client, DropReason, Event};
-use crate::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+use crate::lease::{LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::server::checks::{Begun, Checker, Waiting};
 use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
-use crate::server::control::{Asks, Refusal, Release, released_by_hand};
+use crate::server::control::Asks;
 use crate::server::files::Files;
 use crate::server::known::Known;
 use crate::server::later::{Departure, Sender};
@@ -33,6 +33,11 @@ use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
+
+use promises::outgoing;
+
+mod holders;
+mod promises;
 
 /// Everything the loop works with.
 #[derive(Debug)]
@@ -61,6 +66,8 @@ pub struct DhcpServer {
     pub files: Option<Files>,
     /// Where it is written down who has which address.
     pub known: Known,
+    /// Machines that send one client identifier.
+    pub clones: Clones,
     /// Where events go.
     pub recorder: Recorder,
 }
@@ -70,6 +77,17 @@ pub struct DhcpServer {
 enum Round {
     First,
     AfterCheck,
+    /// Whether the machine that holds a lease answers there is known now.
+    AfterProbe(Probed),
+}
+
+impl Round {
+    fn probed(self) -> Option<Probed> {
+        match self {
+            Round::AfterProbe(probed) => Some(probed),
+            Round::First | Round::AfterCheck => None,
+        }
+    }
 }
 
 /// What a batch of messages brings about.
@@ -77,6 +95,8 @@ enum Round {
 struct Outbox {
     /// To be stored, and answered then.
     promises: Vec<Promise>,
+    /// Leases in these.
+    leases: usize,
     /// Answers that promise nothing new.
     replies: Vec<Delivery>,
 }
@@ -121,6 +141,7 @@ impl DhcpServer {
                 }
                 Some(ask) = self.asks.next() => self.release(ask),
                 Ok(()) = self.changes.changed() => self.look(),
+                () = holders::wait(self.clones.next(), self.clock) => self.warn_of_clones(),
                 ready = readable.readable() => {
                     let mut ready = ready?;
                     match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
@@ -192,6 +213,8 @@ impl DhcpServer {
         }
         heard::before(&self.proxy.strangers(), &mut request, &self.settings, now);
         loops::before(&mut self.proxy.guard(), &mut request, &self.settings, now);
+        request.probed = round.probed();
+        self.clones.look(&request, &name, &self.book, &self.settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
         match decide(&request, &self.book, &self.settings, now) {
             Decision::CheckAddress { address, hold } => {
@@ -202,26 +225,33 @@ impl DhcpServer {
                     begun => self.check_begun(&begun, address, &hold, out),
                 }
             }
+            Decision::AskHolder { address } => {
+                let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
+                let waiting = Waiting { bytes: bytes.to_vec(), envelope };
+                self.ask_holder(address, on_wire, waiting, client, out);
+            }
             Decision::Answer { change, reply, route, wait, event } => {
+                request.server = request.server_for(reply.yiaddr, &self.settings);
                 self.known.answered(&request, &event);
                 let outgoing = outgoing(&request, envelope.interface, &reply, route);
                 let looping = loops::after(&mut self.proxy.guard(), &request, &event, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(&name, event));
-                match change {
-                    Some(LeaseChange::Store(lease)) => {
-                        let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
-                        let promise =
-                            Promise { lease, reply: Some(outgoing), otherwise, event, interface: name };
-                        self.promise(promise, envelope.interface, Some(client), out);
-                    }
+                let (lease, ended) = match change {
+                    Some(LeaseChange::Store(lease)) => (lease, Vec::new()),
+                    Some(LeaseChange::Replace { lease, ended }) => (lease, ended),
                     other => {
                         other.iter().for_each(|change| self.book.apply(change));
-                        self.send_or_wait(outgoing, wait, event, name, out);
+                        return self.send_or_wait(outgoing, wait, event, name, out);
                     }
-                }
+                };
+                let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
+                let reply = Some(outgoing);
+                let promise = Promise { lease, ended, reply, otherwise, event, interface: name };
+                self.promise(promise, envelope.interface, Some(client), out);
             }
             Decision::Quiet { lease, event } => {
-                let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
+                let ended = Vec::new();
+                let promise = Promise { lease, ended, reply: None, otherwise: None, event, interface: name };
                 self.promise(promise, envelope.interface, Some(client), out);
             }
             Decision::Silent { reason, change } => {
@@ -273,28 +303,15 @@ impl DhcpServer {
         deliver(&self.socket, &self.recorder, &out.replies);
     }
 
-    /// The reply that leaves if `lease` cannot be stored, and what then has happened.
-    fn otherwise(
-        &self,
-        request: &Request<'_>,
-        lease: &Lease,
-        interface: u32,
-        now: Timestamp,
-    ) -> Option<(Outgoing, Event)> {
-        match rest_of_lease(request, lease.address, &self.book, &self.settings, now)? {
-            Decision::Answer { reply, route, event, .. } => {
-                Some((outgoing(request, interface, &reply, route), event))
-            }
-            _ => None,
-        }
-    }
-
     /// Takes an address that is used out of use and finds the client another one, or offers it one that is free.
     fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
         self.book.settle(self.clock.now());
         let mut out = Outbox::default();
-        let holder = self.book.binding(address).and_then(|binding| binding.holder.mac);
+        let binding = self.book.binding(address);
+        let holder = binding.and_then(|binding| binding.holder.mac);
+        let is_leased = binding.is_some_and(|binding| binding.state == State::Leased);
         let handled = catch_unwind(AssertUnwindSafe(|| match heard {
+            _ if is_leased => self.holder_asked(address, waiting, heard, &mut out),
             // The client itself may still use the address, as after a warm restart.
             Some(heard) if heard.by.is_none() || heard.by != holder => {
                 self.address_used(heard, waiting, &mut out);
@@ -328,7 +345,8 @@ impl DhcpServer {
         match quarantine(&self.book, heard.address, now) {
             Some(lease) => {
                 let event = Event::Conflict { address: heard.address, by: heard.by };
-                let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
+                let ended = Vec::new();
+                let promise = Promise { lease, ended, reply: None, otherwise: None, event, interface: name };
                 self.promise(promise, interface, None, out);
             }
             None => {
@@ -339,31 +357,6 @@ impl DhcpServer {
             }
         }
         self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, out);
-    }
-
-    /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
-    fn promise(&mut self, mut promise: Promise, interface: u32, client: Option<Client>, out: &mut Outbox) {
-        if self.committer.room() <= out.promises.len() {
-            return self.drop(interface, DropReason::Overload, client);
-        }
-        self.book.apply(&LeaseChange::Store(promise.lease.clone()));
-        // Once a booting stage had the address, that stays known, on disk too.
-        promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
-        out.promises.push(promise);
-    }
-
-    /// Frees an address because a person says so, who is told once that is stored.
-    fn release(&mut self, ask: Release) {
-        let lease = match ask.freed(&self.book, self.clock.now()) {
-            Ok(lease) => lease,
-            Err(why) => return ask.answer(Err(why)),
-        };
-        if self.committer.room() == 0 {
-            return ask.answer(Err(Refusal::Failed("too many leases are waiting for the disk; try again")));
-        }
-        self.book.apply(&LeaseChange::Store(lease.clone()));
-        self.asks.stored_with(ask, lease.clone());
-        self.committer.submit(vec![released_by_hand(lease)]);
     }
 
     fn committed(&mut self, outcome: &Outcome) {
@@ -391,10 +384,6 @@ impl DhcpServer {
 
 fn fault() -> io::Error {
     io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
-}
-
-fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
-    Outgoing { payload: reply.encode(), route, interface, server: request.server }
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ use tokio::task::JoinHandle;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
+use crate::dhcp::clones::Clones;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::lease::{Lease, LeaseBook};
@@ -322,6 +323,7 @@ fn bind_dhcp(
         asks,
         files: proxy.files.clone(),
         known: proxy.known.clone(),
+        clones: Clones::default(),
         recorder: recorder.clone(),
     };
     Ok((dhcp, control))

@@ -183,6 +183,7 @@ fn level(event: &Event) -> Level {
         | Event::Conflict { .. }
         | Event::Looping { .. }
         | Event::Exhausted { .. }
+        | Event::Clones { .. }
         | Event::Stranger { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,

@@ -138,7 +138,7 @@ impl Site {
                 Ok(Some(reply.encode()))
             }
             Decision::Silent { reason, .. } => Err(reason),
-            Decision::CheckAddress { .. } | Decision::Quiet { .. } => Ok(None),
+            Decision::CheckAddress { .. } | Decision::AskHolder { .. } | Decision::Quiet { .. } => Ok(None),
         }
     }
 
@@ -151,7 +151,7 @@ impl Site {
         match proxy::decide(&request, &self.settings) {
             Decision::Answer { reply, .. } => Ok(Some(reply.encode())),
             Decision::Silent { reason, .. } => Err(reason),
-            Decision::CheckAddress { .. } | Decision::Quiet { .. } => Ok(None),
+            Decision::CheckAddress { .. } | Decision::AskHolder { .. } | Decision::Quiet { .. } => Ok(None),
         }
     }
 

@@ -59,6 +59,7 @@ impl Bench {
             asks: Control::bind(state.path()).1,
             files: None,
             known: Known::default(),
+            clones: Clones::default(),
             recorder,
         };
         let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -212,6 +213,7 @@ fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
             state: State::Leased,
             until: Timestamp(0),
         },
+        ended: vec![],
         reply: None,
         otherwise: None,
         event: Event::Released {
