@@ -220,11 +220,8 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
 
 /// `true`, `false` and what YAML 1.1 took for them, or `strict`.
 fn authoritative(reader: &mut Reader, node: &Node) -> Option<Authoritative> {
-    let choices = [
-        ("true", Authoritative::Yes),
-        ("false", Authoritative::No),
-        ("strict", Authoritative::Strict),
-    ];
+    let choices =
+        [("true", Authoritative::Yes), ("false", Authoritative::No), ("strict", Authoritative::Strict)];
     match &node.data {
         Data::Text(text) if matches!(text.as_str(), "on" | "yes") => Some(Authoritative::Yes),
         Data::Text(text) if matches!(text.as_str(), "off" | "no") => Some(Authoritative::No),

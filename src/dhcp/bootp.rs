@@ -51,8 +51,13 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     if let Some(first) = look_first(request, address, book, settings, now) {
         return first;
     }
-    let change = (!is_stored).then(|| store(request.lease(address, FOREVER), book, now));
-    answer(request, settings, Reply::Bootp(address), change)
+    if is_stored {
+        return answer(request, settings, Reply::Bootp(address), None);
+    }
+    match store(request.lease(address, FOREVER), book, now) {
+        Some(change) => answer(request, settings, Reply::Bootp(address), Some(change)),
+        None => Decision::silent(DropReason::StoreFailed),
+    }
 }
 
 /// Whether the client asks for another server in `sname` (RFC 951 section 7.3). Only addresses are compared: a name may be

@@ -30,7 +30,9 @@ pub fn inheritance(
     settings: &Settings,
     now: Timestamp,
 ) -> Inheritance {
-    let Some((address, binding)) = shared::namesake(request, book, settings) else { return Inheritance::None };
+    let Some((address, binding)) = shared::namesake(request, book, settings) else {
+        return Inheritance::None;
+    };
     if takes_the_offer(&request.identity) {
         return Inheritance::None;
     }
@@ -72,15 +74,11 @@ pub fn other_lease(
 }
 
 /// Whether the client gets no further address because so many others with its MAC have one.
-pub fn is_one_too_many(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    now: Timestamp,
-) -> bool {
+pub fn is_one_too_many(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
     let is_known = book.binding(address).is_some_and(|b| b.holder.is(&request.holder));
     let by_entry = request.machine.is_some_and(|machine| machine.address == Some(address));
-    let others = || book.pool_of(address).map_or(0, |subnet| book.others_of_mac(subnet, &request.holder, now));
+    let others =
+        || book.pool_of(address).map_or(0, |subnet| book.others_of_mac(subnet, &request.holder, now));
     !is_known && !by_entry && others() >= MAX_CLIENTS_PER_MAC
 }
 

@@ -111,7 +111,12 @@ fn discover(
         Inheritance::IfSilent(address) if !request.beside => return Decision::AskHolder { address },
         Inheritance::Takes(address) if !request.beside => {
             // It stays the other machine's until the client takes it: an OFFER is sent for any forged DISCOVER.
-            return answer(request, settings, Reply::Offer(address, lease_time(request, address, settings)), None);
+            return answer(
+                request,
+                settings,
+                Reply::Offer(address, lease_time(request, address, settings)),
+                None,
+            );
         }
         _ => reserved.or_else(|| shared::find_address(request, requested, book, settings, now)),
     };
@@ -186,9 +191,10 @@ fn keep(
     now: Timestamp,
 ) -> Decision {
     if !shared::has_host(request, address, settings) {
-        let has_lease = || shared::of_client(request, book, settings, now).is_some_and(|(_, own)| {
-            own.state == State::Leased && own.until > now
-        });
+        let has_lease = || {
+            shared::of_client(request, book, settings, now)
+                .is_some_and(|(_, own)| own.state == State::Leased && own.until > now)
+        };
         return if settings.authoritative != Authoritative::No || has_lease() {
             nak(request, settings, "that address is not of this network")
         } else {
@@ -234,7 +240,9 @@ fn keep_of_unknown(
         Authoritative::Yes | Authoritative::Strict if is_anothers(request, address, book, now) => {
             nak(request, settings, "that address is another machine's")
         }
-        Authoritative::Strict => nak(request, settings, "this server did not give that address to this client"),
+        Authoritative::Strict => {
+            nak(request, settings, "this server did not give that address to this client")
+        }
         // RFC 2131: a server that knows nothing of the client must stay silent, another one may know it.
         _ => Decision::silent(DropReason::UnknownLease),
     }
@@ -291,11 +299,11 @@ fn grant(
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
-    if let Some(first) = look_first(request, address, book, settings, now) {
-        return first;
-    }
     if is_one_too_many(request, address, book, now) {
         return Decision::silent(DropReason::TooManyIds);
+    }
+    if let Some(first) = look_first(request, address, book, settings, now) {
+        return first;
     }
     acknowledge(request, address, book, settings, now)
 }
@@ -309,14 +317,16 @@ fn acknowledge(
     now: Timestamp,
 ) -> Decision {
     let lease = lease_time(request, address, settings);
-    let change = store(request.lease(address, now.after(lease)), book, now);
-    answer(request, settings, Reply::Ack(address, lease), Some(change))
+    match store(request.lease(address, now.after(lease)), book, now) {
+        Some(change) => answer(request, settings, Reply::Ack(address, lease), Some(change)),
+        None => Decision::silent(DropReason::StoreFailed),
+    }
 }
 
-/// Grants `lease`, which ends the client's other leases on its wire.
-pub fn store(lease: Lease, book: &LeaseBook, now: Timestamp) -> LeaseChange {
-    let ended = book.ended_by(&lease, now);
-    if ended.is_empty() { LeaseChange::Store(lease) } else { LeaseChange::Replace { lease, ended } }
+/// Grants `lease`, which ends the client's other leases on its wire. `None` if that cannot be stored now.
+pub fn store(lease: Lease, book: &LeaseBook, now: Timestamp) -> Option<LeaseChange> {
+    let ended = book.ended_by(&lease, now)?;
+    Some(if ended.is_empty() { LeaseChange::Store(lease) } else { LeaseChange::Replace { lease, ended } })
 }
 
 /// The ACK to go out in place of a grant of `address` that could not be stored: for the time that is stored already, so

@@ -146,7 +146,9 @@ fn wire(arrival: &Arrival) -> Ipv4Addr {
 /// Marks a request from a wire where another server gives addresses, if we are to make way for such a one.
 pub fn before(strangers: &Strangers, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
     let by_wire = request.message.giaddr.is_unspecified();
-    request.beside = settings.authoritative == Authoritative::No && by_wire && strangers.give_addresses(request.arrival, now);
+    request.beside = settings.authoritative == Authoritative::No
+        && by_wire
+        && strangers.give_addresses(request.arrival, now);
 }
 
 /// What a client's REQUEST, heard where lanboot is a proxy, says that it takes or has. `None` if it takes nothing.

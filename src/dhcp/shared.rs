@@ -18,7 +18,8 @@ pub fn find_address(
 ) -> Option<Ipv4Addr> {
     let who = &request.holder;
     // The last address of a machine whose network card was replaced: it is checked like one that was never its own.
-    let last = namesake(request, book, settings).filter(|(_, binding)| binding.leased && binding.until <= now);
+    let last =
+        namesake(request, book, settings).filter(|(_, binding)| binding.leased && binding.until <= now);
     let requested = last.map(|(address, _)| address).or(requested);
     let is_expected = request.machine.is_some() || last.is_some();
     let find = |subnet| book.find_address(subnet, who, requested, is_expected, now);
@@ -48,7 +49,9 @@ pub fn of_client<'b>(
     settings
         .wire_of(request.subnet)
         .filter_map(|subnet| book.of_client(subnet, &request.holder, now))
-        .min_by_key(|(_, binding)| (!(binding.is_live(now) && binding.state == State::Leased), !binding.is_live(now)))
+        .min_by_key(|(_, binding)| {
+            (!(binding.is_live(now) && binding.state == State::Leased), !binding.is_live(now))
+        })
 }
 
 /// The newest lease or offer on the client's wire of another MAC that has the client's identifier.

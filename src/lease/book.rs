@@ -22,9 +22,16 @@ pub struct LeaseBook {
     /// Leases on stable storage whose address is about to go to a machine with the same client identifier: they are valid
     /// again if that cannot be stored. Never more than leases that wait for the disk.
     displaced: AddressMap<Binding>,
+    /// Leases on stable storage that are over by what the book says: a RELEASE or DECLINE that could not be stored, or was
+    /// not to be. They are ended there with the next lease of their client.
+    left_over: AddressMap<Lease>,
     /// All addresses of this computer.
     pub(super) own: Vec<Ipv4Addr>,
 }
+
+/// Leases remembered at most that are over but not on stable storage: they are searched for each new lease. Beyond that a
+/// lease that is over may be valid again after a restart, until it ends.
+const MAX_LEFT_OVER: usize = 256;
 
 /// Client identifiers that may have an address at the same time with one MAC. One machine has one, a host of containers
 /// some (ipvlan); a client that makes up identifiers must not get a whole pool where the switches let it use one MAC only.
@@ -269,9 +276,10 @@ impl LeaseBook {
         addresses.filter_map(|address| self.bindings.get(&address).filter(is_other)).count()
     }
 
-    /// The other leases of the client of `lease` on its wire, released at `now`: what ends when `lease` is granted.
-    pub fn ended_by(&self, lease: &Lease, now: Timestamp) -> Vec<Lease> {
-        let Some(subnet) = self.pool_of(lease.address) else { return Vec::new() };
+    /// The other leases of the client of `lease` on its wire, released at `now`: what ends when `lease` is granted. `None`
+    /// while it is not known whether another client's lease takes the place of one of them on stable storage.
+    pub fn ended_by(&self, lease: &Lease, now: Timestamp) -> Option<Vec<Lease>> {
+        let subnet = self.pool_of(lease.address)?;
         let mut who = lease.holder.clone();
         who.boots |= self.bindings.get(&lease.address).is_some_and(|b| b.holder.is(&who) && b.holder.boots);
         let others = self.leases_on_wire(subnet, &who);
@@ -283,7 +291,28 @@ impl LeaseBook {
             state: State::Released,
             until: now.rounded_up(),
         });
-        ended.collect()
+        let mut ended: Vec<Lease> = ended.collect();
+        if !self.left_over.is_empty() {
+            let is_over = |left: &&Lease| {
+                let other = self.pool_of(left.address);
+                let is_here = self.wire_of(subnet).any(|subnet| Some(subnet) == other);
+                left.address != lease.address && left.holder.is(&who) && is_here
+            };
+            for left in self.left_over.values().filter(is_over) {
+                if self.bindings.get(&left.address).is_some_and(|binding| binding.pending > 0) {
+                    return None;
+                }
+                ended.push(left.clone());
+            }
+        }
+        Some(ended)
+    }
+
+    /// Remembers that what is stored of `address` is over, although that is not stored.
+    fn leave_over(&mut self, lease: Lease) {
+        if self.left_over.len() < MAX_LEFT_OVER {
+            self.left_over.insert(lease.address, lease);
+        }
     }
 
     /// Whether `address` is one of this computer's own.
@@ -363,7 +392,17 @@ impl LeaseBook {
                 let (holder, state, until) = (holder.clone(), *state, *until);
                 let leased = state == State::Leased;
                 let ending = false;
-                self.put(*address, Binding { holder, state, until, leased, strikes, stored, pending, ending });
+                let dropped = old.filter(|b| b.stored.is_some() && stored.is_none()).cloned();
+                if let Some(old) = dropped {
+                    let hardware = old.holder.mac.map(HardwareAddr::from).unwrap_or_default();
+                    let (holder, state) = (old.holder, State::Released);
+                    let until = Timestamp(0);
+                    self.leave_over(Lease { address: *address, holder, hardware, state, until });
+                }
+                self.put(
+                    *address,
+                    Binding { holder, state, until, leased, strikes, stored, pending, ending },
+                );
             }
             LeaseChange::Withdraw { address, holder } => {
                 let offered =
@@ -407,10 +446,7 @@ impl LeaseBook {
         let told = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
         let until = told.map_or(until, |told| told.max(until));
         let leased = state == State::Leased;
-        self.put(
-            address,
-            Binding { holder, state, until, leased, strikes, stored, pending, ending: false },
-        );
+        self.put(address, Binding { holder, state, until, leased, strikes, stored, pending, ending: false });
         if let Some(displaced) = displaced {
             self.displaced.insert(address, displaced);
         }
@@ -419,11 +455,15 @@ impl LeaseBook {
     /// `lease` is on stable storage now. Said once for each lease that was applied, as is the opposite, in their order.
     pub fn stored(&mut self, lease: &Lease, now: Timestamp) {
         self.displaced.remove(&lease.address);
+        self.left_over.remove(&lease.address);
         let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         binding.pending = binding.pending.saturating_sub(1);
-        if !binding.holder.is(&lease.holder) {
-            return;
+        let is_same = binding.holder.is(&lease.holder);
+        if lease.state == State::Leased && !(is_same && binding.state == State::Leased) {
+            // The client gave it back, or declined it, while it was on its way.
+            self.leave_over(lease.released(Timestamp(0)));
         }
+        let Some(binding) = self.bindings.get_mut(&lease.address).filter(|_| is_same) else { return };
         let is_lease = lease.state == State::Leased;
         binding.stored = is_lease.then_some(lease.until);
         if lease.state == State::Released && binding.ending && binding.pending == 0 {
@@ -450,7 +490,11 @@ impl LeaseBook {
         {
             return self.put(lease.address, displaced);
         }
-        let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
+        let Some(binding) = self.bindings.get(&lease.address) else { return };
+        if lease.state != State::Leased && !binding.ending && binding.stored.is_some() {
+            self.leave_over(lease.clone());
+        }
+        let Some(binding) = self.bindings.get(&lease.address) else { return };
         // A release or a decline promised nobody anything: it stands in memory, whatever the disk says.
         let is_leased = binding.holder.is(&lease.holder) && binding.state == State::Leased;
         if binding.pending > 0 || !is_leased {

@@ -118,7 +118,9 @@ impl MachineIndex {
             if other == address {
                 return;
             }
-            let Some(binding) = bindings.get(&other).filter(|b| b.holder.key() == holder.key()) else { continue };
+            let Some(binding) = bindings.get(&other).filter(|b| b.holder.key() == holder.key()) else {
+                continue;
+            };
             count += 1;
             first = first.into_iter().chain([(binding.until, other)]).min();
         }

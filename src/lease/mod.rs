@@ -16,5 +16,6 @@ type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
 pub use allocate::{Expected, Pool};
 pub use book::{
-    Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, MAX_CLIENTS_PER_MAC, OFFER_HOLD, State, is_forever,
+    Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, MAX_CLIENTS_PER_MAC, OFFER_HOLD, State,
+    is_forever,
 };

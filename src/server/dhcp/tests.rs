@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config;
+use crate::dhcp::route::Route;
 use crate::lease::{Holder, Lease};
 use crate::server::commit::MAX_WAITING;
 use crate::server::control::Control;

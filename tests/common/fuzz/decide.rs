@@ -315,12 +315,7 @@ fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, sett
 }
 
 /// The lease is one of another MAC with the same client identifier, whose machine did not answer.
-fn is_taken_over(
-    request: &Request<'_>,
-    binding: &Binding,
-    address: Ipv4Addr,
-    settings: &Settings,
-) -> bool {
+fn is_taken_over(request: &Request<'_>, binding: &Binding, address: Ipv4Addr, settings: &Settings) -> bool {
     let never_asks = settings.conflict_check.is_none() || request.arrival.loopback;
     let is_silent = request.probed.is_some_and(|probed| probed.address == address && !probed.in_use);
     binding.state == State::Leased && binding.holder.shares_id(&request.holder) && (never_asks || is_silent)

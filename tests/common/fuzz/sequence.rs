@@ -269,6 +269,7 @@ impl World {
                     if !in_use {
                         // That machine is gone: its network card was replaced.
                         self.claims.remove(&address);
+                        self.offers.remove(&address);
                     }
                     request.probed = Some(Probed { address, in_use });
                 }
@@ -384,8 +385,10 @@ impl World {
             for lease in promise.ended {
                 // The client asked for another one.
                 let own = |claim: &Claim| claim.client == promise.client;
-                if works && self.claims.get(&lease.address).is_some_and(own) {
-                    self.claims.remove(&lease.address);
+                for told in [&mut self.claims, &mut self.offers].into_iter().filter(|_| works) {
+                    if told.get(&lease.address).is_some_and(own) {
+                        told.remove(&lease.address);
+                    }
                 }
                 self.outcomes.push_back((lease, works));
             }
