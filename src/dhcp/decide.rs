@@ -6,13 +6,14 @@ use std::time::Duration;
 use crate::boot::identity::Identity;
 use crate::boot::plan;
 use crate::dhcp::bootp;
-use crate::dhcp::claims::{Inheritance, inheritance, is_anothers, is_one_too_many, other_lease};
+use crate::dhcp::claims::{Inheritance, inheritance, is_one_too_many, other_lease};
 use crate::dhcp::conflict::{decline, look_first};
+use crate::dhcp::keep::keep;
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::route::{Route, route};
 use crate::dhcp::shared;
-use crate::dhcp::subnet::{Authoritative, Settings};
+use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::types::{Firmware, HardwareAddr, Timestamp};
@@ -182,72 +183,6 @@ fn select(
     }
 }
 
-/// INIT-REBOOT, RENEWING and REBINDING: the client wants to go on with an address (RFC 2131 section 4.3.2).
-fn keep(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> Decision {
-    if !shared::has_host(request, address, settings) {
-        let has_lease = || {
-            shared::of_client(request, book, settings, now)
-                .is_some_and(|(_, own)| own.state == State::Leased && own.until > now)
-        };
-        return if settings.authoritative != Authoritative::No || has_lease() {
-            nak(request, settings, "that address is not of this network")
-        } else {
-            Decision::silent(DropReason::UnknownLease)
-        };
-    }
-    let known = match own_reservation(request, book, settings, now) {
-        Some(reserved) => Some(reserved),
-        // An offer that it did not take is no reason to forbid it what another server gave it.
-        None => shared::of_client(request, book, settings, now)
-            .filter(|(own, binding)| binding.leased || *own == address)
-            .map(|(own, _)| own),
-    };
-    match known {
-        Some(_) if known == Some(address) && may_have(request, address, book, settings, now) => {
-            grant(request, address, book, settings, now)
-        }
-        Some(_) => nak(request, settings, "this client has another address, or its lease ran out"),
-        None => keep_of_unknown(request, address, book, settings, now),
-    }
-}
-
-/// What comes of an address that a client wants to keep of which the book knows nothing.
-fn keep_of_unknown(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> Decision {
-    match inheritance(request, book, settings, now) {
-        Inheritance::IfSilent(other) if other == address => return Decision::AskHolder { address },
-        Inheritance::Takes(other) if other == address => {
-            return acknowledge(request, address, book, settings, now);
-        }
-        _ => {}
-    }
-    let was_its_own = book.binding(address).is_some_and(|b| b.leased && b.holder.shares_id(&request.holder));
-    if was_its_own && may_have(request, address, book, settings, now) {
-        return grant(request, address, book, settings, now);
-    }
-    match settings.authoritative {
-        Authoritative::Yes | Authoritative::Strict if is_anothers(request, address, book, now) => {
-            nak(request, settings, "that address is another machine's")
-        }
-        Authoritative::Strict => {
-            nak(request, settings, "this server did not give that address to this client")
-        }
-        // RFC 2131: a server that knows nothing of the client must stay silent, another one may know it.
-        _ => Decision::silent(DropReason::UnknownLease),
-    }
-}
-
 /// INFORM: options for an address that the client has from elsewhere. It must be of this wire: where another one is, the
 /// answer would go to a stranger (RFC 2131 section 4.3.5: the network address should be checked).
 fn inform(request: &Request<'_>, settings: &Settings) -> Decision {
@@ -263,7 +198,7 @@ fn inform(request: &Request<'_>, settings: &Settings) -> Decision {
 }
 
 /// Whether the client can be given `address`: reserved for it or, if nothing is, in the pool; and nobody else holds it.
-fn may_have(
+pub(super) fn may_have(
     request: &Request<'_>,
     address: Ipv4Addr,
     book: &LeaseBook,
@@ -282,7 +217,7 @@ fn may_have(
 }
 
 /// The address reserved for the client, unless somebody else has it.
-fn own_reservation(
+pub(super) fn own_reservation(
     request: &Request<'_>,
     book: &LeaseBook,
     settings: &Settings,
@@ -292,7 +227,7 @@ fn own_reservation(
 }
 
 /// ACKs `address` for the lease time. The reply leaves after the lease is stored.
-fn grant(
+pub(super) fn grant(
     request: &Request<'_>,
     address: Ipv4Addr,
     book: &LeaseBook,
@@ -309,7 +244,7 @@ fn grant(
 }
 
 /// ACKs `address`, which may be in use by no other machine.
-fn acknowledge(
+pub(super) fn acknowledge(
     request: &Request<'_>,
     address: Ipv4Addr,
     book: &LeaseBook,
@@ -348,7 +283,7 @@ pub fn rest_of_lease(
     (!lease.is_zero()).then(|| answer(request, settings, Reply::Ack(address, lease), None))
 }
 
-fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decision {
+pub(super) fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decision {
     answer(request, settings, Reply::Nak(why), None)
 }
 

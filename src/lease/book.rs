@@ -17,21 +17,17 @@ use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 pub struct LeaseBook {
     pub(super) pools: Vec<Pool>,
     pub(super) bindings: AddressMap<Binding>,
-    clients: ClientIndex,
-    machines: MachineIndex,
+    pub(super) clients: ClientIndex,
+    pub(super) machines: MachineIndex,
     /// Leases on stable storage whose address is about to go to a machine with the same client identifier: they are valid
     /// again if that cannot be stored. Never more than leases that wait for the disk.
-    displaced: AddressMap<Binding>,
+    pub(super) displaced: AddressMap<Binding>,
     /// Leases on stable storage that are over by what the book says: a RELEASE or DECLINE that could not be stored, or was
     /// not to be. They are ended there with the next lease of their client.
-    left_over: AddressMap<Lease>,
+    pub(super) left_over: AddressMap<Lease>,
     /// All addresses of this computer.
     pub(super) own: Vec<Ipv4Addr>,
 }
-
-/// Leases remembered at most that are over but not on stable storage: they are searched for each new lease. Beyond that a
-/// lease that is over may be valid again after a restart, until it ends.
-const MAX_LEFT_OVER: usize = 256;
 
 /// Client identifiers that may have an address at the same time with one MAC. One machine has one, a host of containers
 /// some (ipvlan); a client that makes up identifiers must not get a whole pool where the switches let it use one MAC only.
@@ -247,116 +243,6 @@ impl LeaseBook {
         self.bindings.get(&address)
     }
 
-    /// The address that `who` has or last had in subnet `subnet`, and what is known of it. A lease goes before an offer,
-    /// and what it still has before what it had.
-    pub fn of_client(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
-        self.all_of(subnet, who).filter(|(_, binding)| !binding.ending).max_by_key(|(_, binding)| {
-            let is_live = binding.is_live(now);
-            (is_live && binding.state == State::Leased, is_live, binding.leased, binding.until)
-        })
-    }
-
-    /// The address that is offered to `who` in `subnet`, or is about to be.
-    pub fn offer_to(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<Ipv4Addr> {
-        let is_offer = |b: &Binding| matches!(b.state, State::Checking | State::Offered) && b.until > now;
-        self.all_of(subnet, who).find(|(_, binding)| is_offer(binding)).map(|(address, _)| address)
-    }
-
-    /// The newest binding in `subnet` of another MAC that has the client identifier of `who`.
-    pub fn namesake(&self, subnet: usize, who: &Holder) -> Option<(Ipv4Addr, &Binding)> {
-        let address = self.newest_of(subnet, &who.client)?;
-        let binding = self.bindings.get(&address)?;
-        binding.holder.shares_id(who).then_some((address, binding))
-    }
-
-    /// How many other clients with the MAC of `who` have an address in `subnet`.
-    pub fn others_of_mac(&self, subnet: usize, who: &Holder, now: Timestamp) -> usize {
-        let is_other = |b: &&Binding| b.holder.mac == who.mac && b.is_live(now) && !b.holder.is(who);
-        let addresses = who.mac.into_iter().flat_map(|_| self.machines.of(subnet, who));
-        addresses.filter_map(|address| self.bindings.get(&address).filter(is_other)).count()
-    }
-
-    /// The other leases of the client of `lease` on its wire, released at `now`: what ends when `lease` is granted. `None`
-    /// while it is not known whether another client's lease takes the place of one of them on stable storage.
-    pub fn ended_by(&self, lease: &Lease, now: Timestamp) -> Option<Vec<Lease>> {
-        let subnet = self.pool_of(lease.address)?;
-        let mut who = lease.holder.clone();
-        who.boots |= self.bindings.get(&lease.address).is_some_and(|b| b.holder.is(&who) && b.holder.boots);
-        let others = self.leases_on_wire(subnet, &who);
-        let others = others.filter(|(other, binding)| *other != lease.address && binding.until > now);
-        let ended = others.map(|(address, binding)| Lease {
-            address,
-            holder: binding.holder.clone(),
-            hardware: binding.holder.mac.map_or(lease.hardware, HardwareAddr::from),
-            state: State::Released,
-            until: now.rounded_up(),
-        });
-        let mut ended: Vec<Lease> = ended.collect();
-        if !self.left_over.is_empty() {
-            let is_over = |left: &&Lease| {
-                let other = self.pool_of(left.address);
-                let is_here = self.wire_of(subnet).any(|subnet| Some(subnet) == other);
-                left.address != lease.address && left.holder.is(&who) && is_here
-            };
-            for left in self.left_over.values().filter(is_over) {
-                if self.bindings.get(&left.address).is_some_and(|binding| binding.pending > 0) {
-                    return None;
-                }
-                ended.push(left.clone());
-            }
-        }
-        Some(ended)
-    }
-
-    /// Remembers that what is stored of `address` is over, although that is not stored.
-    fn leave_over(&mut self, lease: Lease) {
-        if self.left_over.len() < MAX_LEFT_OVER {
-            self.left_over.insert(lease.address, lease);
-        }
-    }
-
-    /// Whether `address` is one of this computer's own.
-    pub fn is_own(&self, address: Ipv4Addr) -> bool {
-        self.own.contains(&address)
-    }
-
-    fn newest_of(&self, subnet: usize, client: &ClientId) -> Option<Ipv4Addr> {
-        self.clients.get(subnet, client, &self.bindings, |address| self.pool_of(address))
-    }
-
-    /// Every binding of `who` in `subnet`.
-    fn all_of<'b, 'w>(
-        &'b self,
-        subnet: usize,
-        who: &'w Holder,
-    ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
-        let newest = self.newest_of(subnet, &who.client);
-        let others = self.machines.of(subnet, who).filter(move |address| Some(*address) != newest);
-        let known = newest.into_iter().chain(others);
-        let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));
-        let is_here = move |address| self.pools.len() == 1 || self.pool_of(address) == Some(subnet);
-        bindings.filter(move |(address, binding)| binding.holder.is(who) && is_here(*address))
-    }
-
-    /// The leases of `who` on the wire of `subnet`, ended ones included.
-    fn leases_on_wire<'b, 'w>(
-        &'b self,
-        subnet: usize,
-        who: &'w Holder,
-    ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
-        let subnets = self.wire_of(subnet).flat_map(move |subnet| self.all_of(subnet, who));
-        subnets.filter(|(_, binding)| binding.state == State::Leased)
-    }
-
-    /// The subnets on the wire of `subnet`.
-    fn wire_of(&self, subnet: usize) -> impl Iterator<Item = usize> {
-        let wire = self.pools.get(subnet).and_then(|pool| pool.wire);
-        let others = wire.into_iter().flat_map(move |wire| {
-            self.pools.iter().enumerate().filter(move |(_, pool)| pool.wire == Some(wire)).map(|(i, _)| i)
-        });
-        std::iter::once(subnet).chain(others.filter(move |other| *other != subnet))
-    }
-
     /// Whether `who` may have `address` as far as others are concerned: nobody else holds it and it is not declined.
     pub fn is_free_for(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         match self.bindings.get(&address) {
@@ -420,14 +306,6 @@ impl LeaseBook {
         }
     }
 
-    /// A lease that is over once that is on stable storage. Until then its client has it, and no other gets the address.
-    fn begin_to_end(&mut self, lease: &Lease) {
-        if let Some(binding) = self.bindings.get_mut(&lease.address) {
-            binding.pending = binding.pending.saturating_add(1);
-            binding.ending = true;
-        }
-    }
-
     fn apply_lease(&mut self, lease: &Lease) {
         let old = self.bindings.get(&lease.address);
         let own = old.filter(|b| b.holder.is(&lease.holder));
@@ -452,64 +330,6 @@ impl LeaseBook {
         }
     }
 
-    /// `lease` is on stable storage now. Said once for each lease that was applied, as is the opposite, in their order.
-    pub fn stored(&mut self, lease: &Lease, now: Timestamp) {
-        self.displaced.remove(&lease.address);
-        self.left_over.remove(&lease.address);
-        let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
-        binding.pending = binding.pending.saturating_sub(1);
-        let is_same = binding.holder.is(&lease.holder);
-        if lease.state == State::Leased && !(is_same && binding.state == State::Leased) {
-            // The client gave it back, or declined it, while it was on its way.
-            self.leave_over(lease.released(Timestamp(0)));
-        }
-        let Some(binding) = self.bindings.get_mut(&lease.address).filter(|_| is_same) else { return };
-        let is_lease = lease.state == State::Leased;
-        binding.stored = is_lease.then_some(lease.until);
-        if lease.state == State::Released && binding.ending && binding.pending == 0 {
-            let binding =
-                Binding { state: State::Released, until: lease.until, ending: false, ..binding.clone() };
-            self.put(lease.address, binding);
-        } else if is_lease && binding.state == State::Leased && binding.pending == 0 {
-            // The client may have been offered it again meanwhile.
-            let until = lease.until.max(binding.until.min(now.after(OFFER_HOLD)));
-            if until != binding.until {
-                let binding = Binding { until, ..binding.clone() };
-                self.put(lease.address, binding);
-            }
-        }
-    }
-
-    /// `lease` could not be stored: the book falls back to what is on disk, or to an offer if nothing is. Not while a
-    /// later change of that address is on its way: what that says may be stored, and answered, already.
-    pub fn not_stored(&mut self, lease: &Lease, now: Timestamp) {
-        let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
-        binding.pending = binding.pending.saturating_sub(1);
-        if binding.pending == 0
-            && let Some(displaced) = self.displaced.remove(&lease.address)
-        {
-            return self.put(lease.address, displaced);
-        }
-        let Some(binding) = self.bindings.get(&lease.address) else { return };
-        if lease.state != State::Leased && !binding.ending && binding.stored.is_some() {
-            self.leave_over(lease.clone());
-        }
-        let Some(binding) = self.bindings.get(&lease.address) else { return };
-        // A release or a decline promised nobody anything: it stands in memory, whatever the disk says.
-        let is_leased = binding.holder.is(&lease.holder) && binding.state == State::Leased;
-        if binding.pending > 0 || !is_leased {
-            return;
-        }
-        // The client may have been offered it again meanwhile.
-        let hold = now.after(OFFER_HOLD);
-        let (state, until) = match binding.stored {
-            Some(until) => (State::Leased, until.max(hold)),
-            None => (State::Offered, hold),
-        };
-        let binding = Binding { state, until, ending: false, ..binding.clone() };
-        self.put(lease.address, binding);
-    }
-
     /// How many addresses of subnet `subnet` are declined at the moment.
     pub fn declined(&self, subnet: usize, now: Timestamp) -> usize {
         self.pools.get(subnet).map_or(0, |pool| pool.declined(now))
@@ -520,7 +340,7 @@ impl LeaseBook {
         subnet_of(&self.pools, address)
     }
 
-    fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
+    pub(super) fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
         let Some(subnet) = self.pool_of(address) else { return };
         if let Some(old) = self.bindings.get(&address) {
             self.pools[subnet].gave(address, old);

@@ -4,6 +4,8 @@
 
 mod allocate;
 mod book;
+mod disk;
+mod find;
 pub mod import;
 mod index;
 

@@ -39,6 +39,11 @@ pub struct Promise {
 }
 
 impl Promise {
+    /// Something to be stored that no client waits for.
+    pub fn quiet(lease: Lease, event: Event, interface: Arc<str>) -> Promise {
+        Promise { lease, ended: Vec::new(), reply: None, otherwise: None, event, interface }
+    }
+
     /// All leases that it has stored, the one that is promised last.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.ended.iter().chain([&self.lease])

@@ -34,7 +34,7 @@ use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 
-use promises::outgoing;
+use promises::{outgoing, to_be_stored};
 
 mod holders;
 mod promises;
@@ -216,30 +216,25 @@ impl DhcpServer {
         request.probed = round.probed();
         self.clones.look(&request, &name, &self.book, &self.settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
+        let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
+        let waiting = || Waiting { bytes: bytes.to_vec(), envelope };
         match decide(&request, &self.book, &self.settings, now) {
             Decision::CheckAddress { address, hold } => {
-                let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
-                let waiting = Waiting { bytes: bytes.to_vec(), envelope };
-                match self.checker.begin(address, on_wire, waiting, request.machine.is_some()) {
+                match self.checker.begin(address, on_wire, waiting(), request.machine.is_some()) {
                     Begun::TooMany => self.drop(envelope.interface, DropReason::Overload, Some(client)),
                     begun => self.check_begun(&begun, address, &hold, out),
                 }
             }
-            Decision::AskHolder { address } => {
-                let on_wire = message.giaddr.is_unspecified().then_some(envelope.interface);
-                let waiting = Waiting { bytes: bytes.to_vec(), envelope };
-                self.ask_holder(address, on_wire, waiting, client, out);
-            }
+            Decision::AskHolder { address } => self.ask_holder(address, on_wire, waiting(), client, out),
             Decision::Answer { change, reply, route, wait, event } => {
                 request.server = request.server_for(reply.yiaddr, &self.settings);
                 self.known.answered(&request, &event);
                 let outgoing = outgoing(&request, envelope.interface, &reply, route);
                 let looping = loops::after(&mut self.proxy.guard(), &request, &event, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(&name, event));
-                let (lease, ended) = match change {
-                    Some(LeaseChange::Store(lease)) => (lease, Vec::new()),
-                    Some(LeaseChange::Replace { lease, ended }) => (lease, ended),
-                    other => {
+                let (lease, ended) = match to_be_stored(change) {
+                    Ok(leases) => leases,
+                    Err(other) => {
                         other.iter().for_each(|change| self.book.apply(change));
                         return self.send_or_wait(outgoing, wait, event, name, out);
                     }
@@ -250,9 +245,7 @@ impl DhcpServer {
                 self.promise(promise, envelope.interface, Some(client), out);
             }
             Decision::Quiet { lease, event } => {
-                let ended = Vec::new();
-                let promise = Promise { lease, ended, reply: None, otherwise: None, event, interface: name };
-                self.promise(promise, envelope.interface, Some(client), out);
+                self.promise(Promise::quiet(lease, event, name), envelope.interface, Some(client), out);
             }
             Decision::Silent { reason, change } => {
                 if reason == DropReason::OtherServer {
@@ -345,9 +338,7 @@ impl DhcpServer {
         match quarantine(&self.book, heard.address, now) {
             Some(lease) => {
                 let event = Event::Conflict { address: heard.address, by: heard.by };
-                let ended = Vec::new();
-                let promise = Promise { lease, ended, reply: None, otherwise: None, event, interface: name };
-                self.promise(promise, interface, None, out);
+                self.promise(Promise::quiet(lease, event, name), interface, None, out);
             }
             None => {
                 self.recorder.record(&name, &Event::Conflict { address: heard.address, by: heard.by });

@@ -68,6 +68,15 @@ impl DhcpServer {
     }
 }
 
+/// The lease that `change` grants and those that end with it; `change` itself if it is for the book alone.
+pub(super) fn to_be_stored(change: Option<LeaseChange>) -> Result<(Lease, Vec<Lease>), Option<LeaseChange>> {
+    match change {
+        Some(LeaseChange::Store(lease)) => Ok((lease, Vec::new())),
+        Some(LeaseChange::Replace { lease, ended }) => Ok((lease, ended)),
+        other => Err(other),
+    }
+}
+
 /// `reply` on its way. A relay agent gets it from the address that it wrote to, as a firewall between us expects.
 pub(super) fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
     let relayed = !request.message.giaddr.is_unspecified();
