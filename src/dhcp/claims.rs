@@ -10,7 +10,7 @@ use crate::dhcp::subnet::Settings;
 use crate::lease::{Binding, LeaseBook, MAX_CLIENTS_PER_MAC, State};
 use crate::types::Timestamp;
 
-/// What a client may do with the lease that another MAC has with the client's own identifier.
+/// The right of a client to the lease that another MAC has with the client's own identifier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inheritance {
     /// Nothing: there is no such lease, the client has one itself, or the other machine still answers.

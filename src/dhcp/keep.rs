@@ -47,7 +47,7 @@ pub(super) fn keep(
     }
 }
 
-/// What comes of an address that a client wants to keep of which the book knows nothing.
+/// Decides on an address that a client wants to keep although the book knows no lease of that client.
 fn keep_of_unknown(
     request: &Request<'_>,
     address: Ipv4Addr,

@@ -21,7 +21,7 @@ use crate::wire::pxe;
 pub struct Settings {
     /// What lanboot is on which interface. What leases are about is for those where it is the server.
     pub modes: Modes,
-    /// Which addresses that clients want to keep are refused (RFC 2131 section 4.3.2).
+    /// The addresses that clients are refused when they want to keep them (RFC 2131 section 4.3.2).
     pub authoritative: Authoritative,
     /// Know clients by the identifier that they send (option 61); if not, by their hardware address alone.
     pub match_client_id: bool,

@@ -66,7 +66,7 @@ impl LeaseBook {
             self.leave_over(lease.clone());
         }
         let Some(binding) = self.bindings.get(&lease.address) else { return };
-        // A release or a decline promised nobody anything: it stands in memory, whatever the disk says.
+        // A release or a decline promises no client anything: it stands in memory, whatever the disk says.
         let is_leased = binding.holder.is(&lease.holder) && binding.state == State::Leased;
         if binding.pending > 0 || !is_leased {
             return;

@@ -167,8 +167,8 @@ fn clones(interface: &str, id: &ClientId, machines: &[MacAddr], more: usize) -> 
     }
     let id: String = format!("{id:?}").chars().take(MAX_ID).collect();
     format!(
-        "clones({interface}) {names} send the same client id {id}, as copies of one system do: each MAC keeps an address \
-         of its own; give each system its own machine-id, or set `dhcp.match_client_id: false`"
+        "clones({interface}) {names} send the same client id {id}, as copies of one system do: each MAC keeps \
+         its own address; give each system its own machine-id, or set `dhcp.match_client_id: false`"
     )
 }
 
