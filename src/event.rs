@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Arch, Firmware, Ipv4Network, MacAddr, Rule};
+use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, Rule};
 
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
@@ -89,6 +89,15 @@ pub enum Event {
         size: u64,
         /// Who was turned away.
         client: Client,
+    },
+    /// Several machines send one client identifier.
+    Clones {
+        /// The identifier.
+        id: ClientId,
+        /// The machines, as many as a line names.
+        machines: Vec<MacAddr>,
+        /// How many more were found.
+        more: usize,
     },
     /// Another DHCP server answers clients on a wire where lanboot is the server.
     Stranger {
@@ -292,6 +301,7 @@ impl Event {
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
             | Event::ProxyArp { .. }
+            | Event::Clones { .. }
             | Event::Stranger { .. }
             | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }

@@ -15,7 +15,7 @@ use lanboot::boot::target::{SCRIPT, Start, Targets, Var};
 use lanboot::config::{self, Http, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
 use lanboot::dhcp::classes::{Condition, Glob, Value};
 use lanboot::dhcp::mode::Modes;
-use lanboot::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
+use lanboot::dhcp::subnet::{Authoritative, BootpMode, LeaseTime, OptionSet, Ports};
 use lanboot::tftp::{Engine, Limits, Ports as TransferPorts};
 use lanboot::types::{Arch, FileKind, Processor};
 use lanboot::wire::option::{Kind, TABLE};
@@ -175,7 +175,31 @@ fn the_default_configuration_says_what_its_comments_say() {
         (defaults.authoritative, defaults.always_broadcast, defaults.bootp, defaults.ports),
         (dhcp.authoritative, dhcp.always_broadcast, dhcp.bootp, dhcp.ports)
     );
+    assert_eq!((defaults.match_client_id, dhcp.match_client_id), (true, true));
     assert_eq!(defaults.subnets[0].lease, dhcp.subnets[0].lease);
+}
+
+#[test]
+fn r_07_authoritative_is_true_false_or_strict() {
+    let all = [
+        ("true", Authoritative::Yes),
+        ("yes", Authoritative::Yes),
+        ("false", Authoritative::No),
+        ("off", Authoritative::No),
+        ("strict", Authoritative::Strict),
+    ];
+    let file = |word: &str| {
+        format!("dhcp:\n  mode: server\n  authoritative: {word}\n  subnets: [{{network: 10.0.0.0/24}}]\n")
+    };
+    for (word, expected) in all {
+        assert_eq!(config::load(&file(word)).unwrap().dhcp.unwrap().authoritative, expected, "{word}");
+    }
+    let problems = config::load(&file("strickt")).unwrap_err();
+    let why = format!("{problems:?}");
+    assert!(
+        why.contains("expected true, false or strict") && why.contains("did you mean `strict`?"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -201,7 +225,8 @@ fn every_key_arrives_where_it_is_used() {
     let dhcp = config.dhcp.unwrap();
     let boots: Vec<_> = dhcp.machines.iter().skip(3).map(|machine| machine.boot.clone()).collect();
     assert_eq!(boots, [Some(MachineBoot::File(SCRIPT.into())), Some(MachineBoot::File(SCRIPT.into()))]);
-    assert_eq!((dhcp.authoritative, dhcp.always_broadcast), (false, true));
+    assert_eq!((dhcp.authoritative, dhcp.match_client_id), (Authoritative::No, false));
+    assert!(dhcp.always_broadcast);
     assert_eq!(
         (dhcp.bootp, dhcp.ports),
         (BootpMode::Dynamic, Ports { server: 6767, client: 6868, proxy: 6411 })

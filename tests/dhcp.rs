@@ -7,6 +7,7 @@ mod world;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::dhcp::route::Route;
+use lanboot::dhcp::subnet::Authoritative;
 use lanboot::event::DropReason;
 use lanboot::lease::{Holder, Lease, LeaseChange, State};
 use lanboot::types::{ClientId, MacAddr};
@@ -196,7 +197,7 @@ fn rfc2131_4_3_2_init_reboot() {
         Some(MessageType::Nak),
         "wrong for this network"
     );
-    world.settings.authoritative = false;
+    world.settings.authoritative = Authoritative::No;
     assert_eq!(world.send(&init_reboot(2, elsewhere)).unwrap_err(), DropReason::UnknownLease);
     world.pass(7200);
     assert_eq!(

@@ -268,3 +268,54 @@ fn a_menu_is_answered_and_its_first_item_loaded_in_both_modes() {
         assert_eq!(waiting[0]["verdict"], "waits", "{mode}: {waiting:?}");
     }
 }
+
+#[test]
+fn r_03_a_machine_without_a_way_to_its_server_fails() {
+    let boot = "boot: {arch: {uefi-x64: snponly.efi}}";
+    let verdicts = |config: &str| {
+        let folder = lab(&["snponly.efi", "boot.ipxe"], config);
+        let output = lanboot(folder.path(), &["rehearse", "--json"]);
+        let rows = rows(&output);
+        let text = |row: &Value| {
+            let subnet = row["subnet"].as_str().unwrap_or_default().to_owned();
+            format!("{} {}", subnet, row["verdict"].as_str().unwrap())
+        };
+        let codes: Vec<Value> =
+            rows.iter().map(|row| row["code"].clone()).filter(|code| !code.is_null()).collect();
+        assert!(codes.iter().all(|code| code == "no route to the server"), "{rows:?}");
+        (output.status.code(), rows.iter().map(text).collect::<Vec<_>>())
+    };
+    // Behind a relay agent the server is never in the machine's network.
+    for (options, code) in [("", 1), (", options: {router: 10.9.0.1}", 0)] {
+        let subnet = format!("network: 10.9.0.0/24, pool: 10.9.0.50-10.9.0.60, relays: [10.8.0.1]{options}");
+        let config =
+            format!("interfaces: [none0]\ndhcp: {{mode: server, subnets: [{{{subnet}}}]}}\n{boot}\n");
+        assert_eq!(verdicts(&config).0, Some(code), "{options}");
+    }
+    // This computer has an address in one of the two subnets on the wire.
+    let one = "{network: 127.0.0.0/8, pool: 127.77.0.50-127.77.0.60, shared_network: lab}";
+    for (options, second) in [("", "fails"), (", options: {router: 10.9.0.1}", "boots")] {
+        let other =
+            format!("{{network: 10.9.0.0/24, pool: 10.9.0.50-10.9.0.60, shared_network: lab{options}}}");
+        let config = format!("interfaces: [lo]\ndhcp: {{mode: server, subnets: [{one}, {other}]}}\n{boot}\n");
+        let (code, rows) = verdicts(&config);
+        assert_eq!(code, Some(i32::from(second == "fails")), "{rows:?}");
+        assert!(rows.contains(&"127.0.0.0/8 boots".to_owned()), "{rows:?}");
+        assert!(rows.contains(&format!("10.9.0.0/24 {second}")), "{rows:?}");
+    }
+}
+
+#[test]
+fn r_03_a_server_elsewhere_needs_a_router_too() {
+    let subnet = |options| format!("{{network: 10.9.0.0/24, pool: 10.9.0.50-10.9.0.60{options}}}");
+    for (options, code) in [("", 1), (", options: {router: 10.9.0.1}", 0)] {
+        let config = format!(
+            "interfaces: [none0]\ndhcp: {{mode: server, subnets: [{}]}}\n\
+             boot: {{arch: {{uefi-x64-http: 'http://10.8.0.1/a.efi'}}}}\n",
+            subnet(options)
+        );
+        let folder = lab(&["boot.ipxe"], &config);
+        let output = lanboot(folder.path(), &["rehearse"]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
+}

@@ -38,6 +38,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     let settings = Settings {
         modes,
         authoritative: dhcp.authoritative,
+        match_client_id: dhcp.match_client_id,
         always_broadcast: dhcp.always_broadcast,
         conflict_check: dhcp.conflict_check,
         bootp: dhcp.bootp,

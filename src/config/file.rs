@@ -20,7 +20,7 @@ use super::{Http, Interfaces, Log, LogFormat, LogLevel, Tftp};
 use crate::boot::policy::Policy;
 use crate::boot::target::{Start, Var};
 use crate::dhcp::classes::Class;
-use crate::dhcp::subnet::{BootpMode, LeaseTime, OptionSet, Ports};
+use crate::dhcp::subnet::{Authoritative, BootpMode, LeaseTime, OptionSet, Ports};
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
 
 /// The whole file.
@@ -45,7 +45,8 @@ pub(super) struct Dhcp {
     pub(super) id: u32,
     /// `None` after a problem.
     pub(super) mode: Option<mode::Written>,
-    pub(super) authoritative: bool,
+    pub(super) authoritative: Authoritative,
+    pub(super) match_client_id: bool,
     pub(super) always_broadcast: bool,
     pub(super) conflict_check: Option<Duration>,
     pub(super) bootp: BootpMode,
@@ -158,7 +159,8 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
     let mut dhcp = Dhcp {
         id: node.map_or(root, |node| node.id),
         mode: Some(mode::Written::default()),
-        authoritative: true,
+        authoritative: Authoritative::Yes,
+        match_client_id: true,
         always_broadcast: false,
         conflict_check: Some(DEFAULT_CONFLICT_CHECK),
         bootp: BootpMode::Reserved,
@@ -179,8 +181,11 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
     if let Some(node) = fields.get("mode") {
         dhcp.mode = mode::mode(reader, node);
     }
-    if let Some(value) = fields.get("authoritative").and_then(|node| reader.bool(node)) {
+    if let Some(value) = fields.get("authoritative").and_then(|node| authoritative(reader, node)) {
         dhcp.authoritative = value;
+    }
+    if let Some(value) = fields.get("match_client_id").and_then(|node| reader.bool(node)) {
+        dhcp.match_client_id = value;
     }
     if let Some(value) = fields.get("always_broadcast").and_then(|node| reader.bool(node)) {
         dhcp.always_broadcast = value;
@@ -211,6 +216,17 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
         dhcp.classes = reader.list(node).iter().map(|node| class(reader, node)).collect();
     }
     dhcp
+}
+
+/// `true`, `false` and what YAML 1.1 took for them, or `strict`.
+fn authoritative(reader: &mut Reader, node: &Node) -> Option<Authoritative> {
+    let choices =
+        [("true", Authoritative::Yes), ("false", Authoritative::No), ("strict", Authoritative::Strict)];
+    match &node.data {
+        Data::Text(text) if matches!(text.as_str(), "on" | "yes") => Some(Authoritative::Yes),
+        Data::Text(text) if matches!(text.as_str(), "off" | "no") => Some(Authoritative::No),
+        _ => reader.choice(node, &choices),
+    }
 }
 
 fn ports(reader: &mut Reader, node: &Node) -> Ports {

@@ -39,6 +39,7 @@ impl Section {
             Section::Dhcp => &[
                 "mode",
                 "authoritative",
+                "match_client_id",
                 "always_broadcast",
                 "conflict_check",
                 "bootp",

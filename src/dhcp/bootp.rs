@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 
 use crate::dhcp::conflict::look_first;
-use crate::dhcp::decide::{Decision, answer, reserved_address};
+use crate::dhcp::decide::{Decision, answer, reserved_address, store};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::Request;
 use crate::dhcp::shared::{find_address, has_host};
 use crate::dhcp::subnet::{BootpMode, Settings};
 use crate::event::DropReason;
-use crate::lease::{FOREVER, LeaseBook, LeaseChange, is_forever};
+use crate::lease::{FOREVER, LeaseBook, is_forever};
 use crate::types::Timestamp;
 
 /// Answers a BOOTREQUEST: with the machine's reserved address, or with one from the pool where the settings say so.
@@ -51,8 +51,13 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     if let Some(first) = look_first(request, address, book, settings, now) {
         return first;
     }
-    let change = (!is_stored).then(|| LeaseChange::Store(request.lease(address, FOREVER)));
-    answer(request, settings, Reply::Bootp(address), change)
+    if is_stored {
+        return answer(request, settings, Reply::Bootp(address), None);
+    }
+    match store(request.lease(address, FOREVER), book, now) {
+        Some(change) => answer(request, settings, Reply::Bootp(address), Some(change)),
+        None => Decision::silent(DropReason::StoreFailed),
+    }
 }
 
 /// Whether the client asks for another server in `sname` (RFC 951 section 7.3). Only addresses are compared: a name may be

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::boot::identity::Identity;
 use crate::boot::plan;
 use crate::dhcp::bootp;
+use crate::dhcp::claims::{Inheritance, inheritance, is_one_too_many, other_lease};
 use crate::dhcp::conflict::{decline, look_first};
+use crate::dhcp::keep::keep;
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::route::{Route, route};
@@ -50,6 +52,12 @@ pub enum Decision {
         /// The address.
         address: Ipv4Addr,
     },
+    /// Find out whether the machine that has a lease of this address still answers there, then decide again with the
+    /// answer in [`Request::probed`]. The book stays as it is: the lease may be in use.
+    AskHolder {
+        /// The address.
+        address: Ipv4Addr,
+    },
     /// Store this; there is nothing to say to the client.
     Quiet {
         /// The lease as it is now: released or declined.
@@ -76,12 +84,8 @@ impl Decision {
 /// What to do about `request`, given who has which address at `now`.
 pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
     // Selecting another server frees our offer; all else that names another is simply not for us.
-    let named = match request.ask {
-        Ask::Extend { server, .. } | Ask::Release { server, .. } => server,
-        Ask::Decline { server, .. } => Some(server),
-        _ => None,
-    };
-    if !is_ours(request, named) {
+    let named = request.ask.server().filter(|_| !matches!(request.ask, Ask::Select { .. }));
+    if !is_ours(request, named, book) {
         return Decision::silent(DropReason::OtherServer);
     }
     match request.ask {
@@ -106,8 +110,27 @@ fn discover(
 ) -> Decision {
     let who = &request.holder;
     let reserved = own_reservation(request, book, settings, now);
-    let found = reserved.or_else(|| shared::find_address(request, requested, book, settings, now));
+    let inherited = match reserved {
+        Some(_) => Inheritance::None,
+        None => inheritance(request, book, settings, now),
+    };
+    let found = match inherited {
+        Inheritance::IfSilent(address) if !request.beside => return Decision::AskHolder { address },
+        Inheritance::Takes(address) if !request.beside => {
+            // It stays the other machine's until the client takes it: an OFFER is sent for any forged DISCOVER.
+            return answer(
+                request,
+                settings,
+                Reply::Offer(address, lease_time(request, address, settings)),
+                None,
+            );
+        }
+        _ => reserved.or_else(|| shared::find_address(request, requested, book, settings, now)),
+    };
     let Some(address) = found else { return turn_away(request, now) };
+    if is_one_too_many(request, address, book, now) {
+        return Decision::silent(DropReason::TooManyIds);
+    }
     let own = book.binding(address).filter(|binding| binding.holder.is(who));
     let leased = own.filter(|binding| binding.state == State::Leased && binding.until > now);
     if request.beside && reserved.is_none() && leased.is_none() {
@@ -157,49 +180,24 @@ fn select(
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
-    if !is_ours(request, Some(server)) {
-        let offer = shared::of_client(request, book, settings, now)
-            .filter(|(_, binding)| matches!(binding.state, State::Checking | State::Offered));
-        let change =
-            offer.map(|(address, _)| LeaseChange::Withdraw { address, holder: request.holder.clone() });
+    if !is_ours(request, Some(server), book) {
+        let offer = shared::offer_to(request, book, settings, now);
+        let change = offer.map(|address| LeaseChange::Withdraw { address, holder: request.holder.clone() });
         return Decision::Silent { reason: DropReason::OtherServer, change };
     }
+    // It was offered its lease, and nothing else, for as long as it may have that: also before a restart of ours.
+    let lease = other_lease(request, address, book, settings, now);
+    if lease.is_some_and(|own| may_have(request, own, book, settings, now)) {
+        return nak(request, settings, "this client has another address, and was not offered that one");
+    }
+    // Nor is it known after a restart what was offered: then any free address of its pool will do.
     if may_have(request, address, book, settings, now) {
-        grant(request, address, book, settings, now)
-    } else {
-        nak(request, settings, "that address was not offered to this client, or its offer ran out")
+        return grant(request, address, book, settings, now);
     }
-}
-
-/// INIT-REBOOT, RENEWING and REBINDING: the client wants to go on with an address (RFC 2131 section 4.3.2).
-fn keep(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> Decision {
-    if !shared::has_host(request, address, settings) {
-        return if settings.authoritative {
-            nak(request, settings, "that address is not of this network")
-        } else {
-            Decision::silent(DropReason::UnknownLease)
-        };
-    }
-    let known = match own_reservation(request, book, settings, now) {
-        Some(reserved) => Some(reserved),
-        // An offer that it did not take is no reason to forbid it what another server gave it.
-        None => shared::of_client(request, book, settings, now)
-            .filter(|(own, binding)| binding.leased || *own == address)
-            .map(|(own, _)| own),
-    };
-    match known {
-        Some(_) if known == Some(address) && may_have(request, address, book, settings, now) => {
-            grant(request, address, book, settings, now)
-        }
-        Some(_) => nak(request, settings, "this client has another address, or its lease ran out"),
-        // RFC 2131: a server that knows nothing of the client must stay silent, another one may know it.
-        None => Decision::silent(DropReason::UnknownLease),
+    match inheritance(request, book, settings, now) {
+        Inheritance::IfSilent(other) if other == address => Decision::AskHolder { address },
+        Inheritance::Takes(other) if other == address => acknowledge(request, address, book, settings, now),
+        _ => nak(request, settings, "that address was not offered to this client, or its offer ran out"),
     }
 }
 
@@ -218,7 +216,7 @@ fn inform(request: &Request<'_>, settings: &Settings) -> Decision {
 }
 
 /// Whether the client can be given `address`: reserved for it or, if nothing is, in the pool; and nobody else holds it.
-fn may_have(
+pub(super) fn may_have(
     request: &Request<'_>,
     address: Ipv4Addr,
     book: &LeaseBook,
@@ -237,7 +235,7 @@ fn may_have(
 }
 
 /// The address reserved for the client, unless somebody else has it.
-fn own_reservation(
+pub(super) fn own_reservation(
     request: &Request<'_>,
     book: &LeaseBook,
     settings: &Settings,
@@ -247,19 +245,41 @@ fn own_reservation(
 }
 
 /// ACKs `address` for the lease time. The reply leaves after the lease is stored.
-fn grant(
+pub(super) fn grant(
     request: &Request<'_>,
     address: Ipv4Addr,
     book: &LeaseBook,
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
+    if is_one_too_many(request, address, book, now) {
+        return Decision::silent(DropReason::TooManyIds);
+    }
     if let Some(first) = look_first(request, address, book, settings, now) {
         return first;
     }
+    acknowledge(request, address, book, settings, now)
+}
+
+/// ACKs `address`, which may be in use by no other machine.
+pub(super) fn acknowledge(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Decision {
     let lease = lease_time(request, address, settings);
-    let change = LeaseChange::Store(request.lease(address, now.after(lease)));
-    answer(request, settings, Reply::Ack(address, lease), Some(change))
+    match store(request.lease(address, now.after(lease)), book, now) {
+        Some(change) => answer(request, settings, Reply::Ack(address, lease), Some(change)),
+        None => Decision::silent(DropReason::StoreFailed),
+    }
+}
+
+/// Grants `lease`, which ends the client's other leases on its wire. `None` if that cannot be stored now.
+pub fn store(lease: Lease, book: &LeaseBook, now: Timestamp) -> Option<LeaseChange> {
+    let ended = book.ended_by(&lease, now)?;
+    Some(if ended.is_empty() { LeaseChange::Store(lease) } else { LeaseChange::Replace { lease, ended } })
 }
 
 /// The ACK to go out in place of a grant of `address` that could not be stored: for the time that is stored already, so
@@ -281,7 +301,7 @@ pub fn rest_of_lease(
     (!lease.is_zero()).then(|| answer(request, settings, Reply::Ack(address, lease), None))
 }
 
-fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decision {
+pub(super) fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decision {
     answer(request, settings, Reply::Nak(why), None)
 }
 
@@ -323,7 +343,7 @@ pub fn answer(
         Reply::Nak(why) => (Kind::Nak, Some(why)),
     };
     let boot = request.boot.as_ref().filter(|_| note.is_none());
-    let file = boot.map(|choice| choice.named(request.server));
+    let file = boot.map(|choice| choice.named(request.server_for(reply.address(), settings)));
     let address = reply.address_of(request.message);
     Decision::Answer {
         change,
@@ -359,10 +379,14 @@ fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> 
     }
 }
 
-/// Whether a message that names `server` (option 54) or none is for us: that is what we are called in our replies, or
-/// one of the interface's addresses.
-fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>) -> bool {
-    server.is_none_or(|server| server == request.identifier || request.arrival.addresses.contains(&server))
+/// Whether a message that names `server` (option 54) or none is for us: that is what our relay agent has put into our
+/// replies, or any of this computer's addresses (RFC 2131 section 4.1).
+fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>, book: &LeaseBook) -> bool {
+    server.is_none_or(|server| {
+        request.override_identifier == Some(server)
+            || request.arrival.addresses.contains(&server)
+            || book.is_own(server)
+    })
 }
 
 fn is_leased_to(binding: &Binding, who: &Holder) -> bool {

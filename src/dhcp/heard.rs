@@ -11,7 +11,7 @@ use crate::boot::plan::{self, Mode};
 use crate::boot::policy::Choice;
 use crate::dhcp::loops;
 use crate::dhcp::request::{Ask, Entry, Request, entry_of};
-use crate::dhcp::subnet::{Arrival, Machine, Settings};
+use crate::dhcp::subnet::{Arrival, Authoritative, Machine, Settings};
 use crate::event::{Event, Message as Kind};
 use crate::types::{MacAddr, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, BOOTREQUEST, Message, MessageType};
@@ -146,7 +146,9 @@ fn wire(arrival: &Arrival) -> Ipv4Addr {
 /// Marks a request from a wire where another server gives addresses, if we are to make way for such a one.
 pub fn before(strangers: &Strangers, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
     let by_wire = request.message.giaddr.is_unspecified();
-    request.beside = !settings.authoritative && by_wire && strangers.give_addresses(request.arrival, now);
+    request.beside = settings.authoritative == Authoritative::No
+        && by_wire
+        && strangers.give_addresses(request.arrival, now);
 }
 
 /// What a client's REQUEST, heard where lanboot is a proxy, says that it takes or has. `None` if it takes nothing.

@@ -3,11 +3,14 @@
 
 pub mod bootp;
 pub mod bsdp;
+pub mod claims;
 pub mod classes;
+pub mod clones;
 pub mod conflict;
 pub mod decide;
 pub mod fqdn;
 pub mod heard;
+mod keep;
 pub mod loops;
 pub mod mode;
 pub mod proxy;

@@ -115,8 +115,17 @@ pub fn classify<'a>(
         return Err(DropReason::OtherServer);
     }
     let Entry { machine, classes, boot } = entry_of(message, &identity, settings);
-    let server = arrival.server();
+    let server = server_for(message, arrival, settings);
     Ok(BootRequest { ask, message, arrival, identity, server, machine, classes, boot })
+}
+
+/// Our address for the client: the interface's in the network of the address that the client has from whichever server,
+/// as far as the configuration knows that network (RFC 2131 section 4.1); else the one that it wrote to.
+fn server_for(message: &Message, arrival: &Arrival, settings: &Settings) -> Ipv4Addr {
+    let place = message.ciaddr;
+    let mut subnets = settings.subnets.iter();
+    let subnet = subnets.find(|subnet| !place.is_unspecified() && subnet.network.contains(place));
+    subnet.and_then(|subnet| arrival.server_in(subnet.network)).unwrap_or_else(|| arrival.server())
 }
 
 /// Where subnets are configured, their relay agents are known; where none is, as beside another DHCP server, any is

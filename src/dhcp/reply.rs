@@ -63,6 +63,7 @@ const ONLY_ASKED: [u8; 1] = [code::IPV6_ONLY_PREFERRED];
 /// The message that says `reply` to `request`, its fields as in RFC 2131 table 3.
 pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Message {
     let asked = request.message;
+    let identifier = request.identifier_for(reply.address(), settings);
     let mut message = header(asked);
     message.yiaddr = reply.address();
     let mut room = match reply {
@@ -70,14 +71,14 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
         _ => Room::new(asked, request.arrival.mtu),
     };
     match reply {
-        Reply::Offer(_, lease) => room.lease(MessageType::Offer, request.identifier, lease),
+        Reply::Offer(_, lease) => room.lease(MessageType::Offer, identifier, lease),
         Reply::Ack(_, lease) => {
             message.ciaddr = asked.ciaddr;
-            room.lease(MessageType::Ack, request.identifier, lease);
+            room.lease(MessageType::Ack, identifier, lease);
         }
         Reply::Inform => {
             message.ciaddr = asked.ciaddr;
-            room.kind(MessageType::Ack, request.identifier);
+            room.kind(MessageType::Ack, identifier);
         }
         Reply::Bootp(_) => message.ciaddr = asked.ciaddr,
         Reply::Nak(why) => {
@@ -85,7 +86,7 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
             if !asked.giaddr.is_unspecified() {
                 message.flags |= FLAG_BROADCAST;
             }
-            room.kind(MessageType::Nak, request.identifier);
+            room.kind(MessageType::Nak, identifier);
             room.push(code::MESSAGE, why.as_bytes());
         }
     }
@@ -96,8 +97,9 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
             // RFC 3011 section 2: a client discards replies without it.
             room.push(code::SUBNET_SELECTION, &subnet.octets());
         }
-        boot_fields(&mut message, &mut room, request, settings.served);
-        let address = reply.address_of(asked);
+        let server = request.server_for(reply.address(), settings);
+        boot_fields(&mut message, &mut room, request, server, settings.served);
+        let address = request.place(reply.address());
         network_options(&mut room, request, &Configured::new(request, settings, address), settings);
     }
     message.options = room.into_options();
@@ -119,11 +121,16 @@ pub fn header(asked: &Message) -> Message {
 
 /// `siaddr`, `sname`, `file` and the options of network boot. A client that boots nothing from here still learns the
 /// server: GRUB's own DHCP takes its next server from `siaddr`.
-fn boot_fields(message: &mut Message, room: &mut Room<'_>, request: &Request<'_>, served: Served) {
-    message.siaddr = request.server;
+fn boot_fields(
+    message: &mut Message,
+    room: &mut Room<'_>,
+    request: &Request<'_>,
+    server: Ipv4Addr,
+    served: Served,
+) {
+    message.siaddr = server;
     let choice = request.boot.as_ref();
-    if let Some(plan) = plan(request.message, &request.identity, choice, request.server, served, Mode::Server)
-    {
+    if let Some(plan) = plan(request.message, &request.identity, choice, server, served, Mode::Server) {
         put(&plan, message, room);
     }
 }

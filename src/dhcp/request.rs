@@ -32,10 +32,11 @@ pub struct Request<'a> {
     /// The place of its subnet in the settings. Where that shares its wire with others ([`Settings::wire_of`]), it is
     /// the one that the relay agent's or the interface's address is in.
     pub subnet: usize,
-    /// The address by which we serve it: `siaddr` of the reply and the server of its boot files.
+    /// The address by which we serve a client of which nothing more is known. Once it has an address of its own,
+    /// [`Request::server_for`] is right.
     pub server: Ipv4Addr,
-    /// What it is to take for our address, option 54: `server`, or what its relay agent puts in its place (RFC 5107).
-    pub identifier: Ipv4Addr,
+    /// The address that its relay agent puts in the place of ours in option 54 (RFC 5107).
+    pub override_identifier: Option<Ipv4Addr>,
     /// Its entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
     /// The classes that it is in, in their order.
@@ -45,6 +46,17 @@ pub struct Request<'a> {
     /// Whether another server gives addresses on its wire and we make way for that one: `authoritative: false`. The shell
     /// says so.
     pub beside: bool,
+    /// Whether the machine that holds a lease still answers there, once the network was asked.
+    pub probed: Option<Probed>,
+}
+
+/// The outcome of [`crate::dhcp::decide::Decision::AskHolder`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probed {
+    /// The address that was asked for.
+    pub address: Ipv4Addr,
+    /// Whether another machine than the client answered there.
+    pub in_use: bool,
 }
 
 /// What a message asks for. The four forms of REQUEST are those of RFC 2131 section 4.3.2.
@@ -106,6 +118,15 @@ impl Ask {
             Ask::Bootp => Kind::BootpRequest,
         }
     }
+
+    /// The server that the message names (option 54).
+    pub fn server(self) -> Option<Ipv4Addr> {
+        match self {
+            Ask::Select { server, .. } | Ask::Decline { server, .. } => Some(server),
+            Ask::Extend { server, .. } | Ask::Release { server, .. } => server,
+            Ask::Discover { .. } | Ask::InitReboot { .. } | Ask::Inform | Ask::Bootp => None,
+        }
+    }
 }
 
 impl Request<'_> {
@@ -118,6 +139,35 @@ impl Request<'_> {
     pub fn subnet_of<'s>(&self, address: Ipv4Addr, settings: &'s Settings) -> &'s Subnet {
         let place = settings.wire_of(self.subnet).find(|i| settings.subnets[*i].network.contains(address));
         &settings.subnets[place.unwrap_or(self.subnet)]
+    }
+
+    /// The address of a client that gets `yiaddr`, or of one that gets none but says where it is; else unspecified.
+    pub fn place(&self, yiaddr: Ipv4Addr) -> Ipv4Addr {
+        let source = *self.arrival.source.ip();
+        match (yiaddr.is_unspecified(), self.message.ciaddr.is_unspecified()) {
+            (false, _) => yiaddr,
+            (true, false) => self.message.ciaddr,
+            // An INFORM without the `ciaddr` that it must have; one from a relay agent has the agent's source address.
+            (true, true) if self.ask == Ask::Inform && self.message.giaddr.is_unspecified() => source,
+            (true, true) => Ipv4Addr::UNSPECIFIED,
+        }
+    }
+
+    /// Our address in a reply to a client that gets `yiaddr`: the interface's address in the network of the client's
+    /// address if it has one there (RFC 2131 section 4.1), because a client without a router reaches no other.
+    pub fn server_for(&self, yiaddr: Ipv4Addr, settings: &Settings) -> Ipv4Addr {
+        let place = self.place(yiaddr);
+        if place.is_unspecified() || self.arrival.addresses.len() < 2 {
+            return self.server;
+        }
+        self.arrival.server_in(self.subnet_of(place, settings).network).unwrap_or(self.server)
+    }
+
+    /// The server identifier (option 54) of a reply to a client that gets `yiaddr`. A refusal carries the identifier that
+    /// the client sent, so that it knows which server refuses.
+    pub fn identifier_for(&self, yiaddr: Ipv4Addr, settings: &Settings) -> Ipv4Addr {
+        let named = self.ask.server().filter(|_| yiaddr.is_unspecified());
+        named.or(self.override_identifier).unwrap_or_else(|| self.server_for(yiaddr, settings))
     }
 }
 
@@ -140,10 +190,9 @@ pub fn classify<'a>(
     let ask = ask_of(message)?;
     let identity = Identity::of(message);
     let boots = identity.stage != Stage::Other;
-    let client = client_id(message, boots).ok_or(DropReason::NoIdentity)?;
+    let client = client_id(message, boots, settings).ok_or(DropReason::NoIdentity)?;
     let selected = selected_subnet(message, settings);
     let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, selected, arrival)?;
-    let identifier = of_relay(message, relay::SERVER_OVERRIDE).unwrap_or(server);
     let holder = Holder { client, mac: message.mac(), boots };
     let Entry { machine, classes, boot } = entry_of(message, &identity, settings);
     Ok(Request {
@@ -154,11 +203,12 @@ pub fn classify<'a>(
         identity,
         subnet,
         server,
-        identifier,
+        override_identifier: of_relay(message, relay::SERVER_OVERRIDE),
         machine,
         classes,
         boot,
         beside: false,
+        probed: None,
     })
 }
 
@@ -231,11 +281,13 @@ fn of_relay(message: &Message, suboption: u8) -> Option<Ipv4Addr> {
 }
 
 /// The client's identity: its identifier, or its hardware address. Firmware that makes its identifier from the machine's
-/// UUID (type 0, 16 bytes) is known by its MAC: boards with the same placeholder for a UUID are not one machine.
-fn client_id(message: &Message, boots: bool) -> Option<ClientId> {
+/// UUID (type 0, 16 bytes) is known by its MAC: boards with the same placeholder for a UUID are not one machine. With
+/// `match_client_id: false` every client that has a hardware address is known by that.
+fn client_id(message: &Message, boots: bool, settings: &Settings) -> Option<ClientId> {
     let is_uuid = |id: &[u8]| id.len() == 17 && id.first() == Some(&0);
     let id = message.options.get(code::CLIENT_IDENTIFIER);
     let id = id.filter(|id| !(boots && is_uuid(id) && message.mac().is_some()));
+    let id = id.filter(|_| settings.match_client_id || message.hardware().is_empty());
     ClientId::new(message.htype, message.hardware(), id)
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::dhcp::request::Request;
 use crate::dhcp::subnet::Settings;
-use crate::lease::{Binding, LeaseBook};
+use crate::lease::{Binding, LeaseBook, State};
 use crate::types::Timestamp;
 
 /// The address for the client, if there is one on its wire: its own in any of the subnets, then the one that it asks
@@ -18,8 +18,13 @@ pub fn find_address(
     now: Timestamp,
 ) -> Option<Ipv4Addr> {
     let who = &request.holder;
-    let find = |subnet| book.find_address(subnet, who, requested, request.machine.is_some(), now);
-    let untaken = |subnet| book.find_untaken(subnet, who, request.machine.is_some(), now);
+    // The last address of a machine whose network card was replaced: it is checked like one that was never its own.
+    let last =
+        namesake(request, book, settings).filter(|(_, binding)| binding.leased && binding.until <= now);
+    let requested = last.map(|(address, _)| address).or(requested);
+    let is_expected = request.machine.is_some() || last.is_some();
+    let find = |subnet| book.find_address(subnet, who, requested, is_expected, now);
+    let untaken = |subnet| book.find_untaken(subnet, who, is_expected, now);
     if !settings.is_shared(request.subnet) {
         return find(request.subnet).or_else(|| untaken(request.subnet));
     }
@@ -46,7 +51,28 @@ pub fn of_client<'b>(
     settings
         .wire_of(request.subnet)
         .filter_map(|subnet| book.of_client(subnet, &request.holder, now))
-        .min_by_key(|(_, binding)| !binding.is_live(now))
+        .min_by_key(|(_, binding)| {
+            (!(binding.is_live(now) && binding.state == State::Leased), !binding.is_live(now))
+        })
+}
+
+/// The newest lease or offer on the client's wire of another MAC that has the client's identifier.
+pub fn namesake<'b>(
+    request: &Request<'_>,
+    book: &'b LeaseBook,
+    settings: &Settings,
+) -> Option<(Ipv4Addr, &'b Binding)> {
+    settings.wire_of(request.subnet).find_map(|subnet| book.namesake(subnet, &request.holder))
+}
+
+/// The address that is offered to the client on its wire, or is about to be.
+pub fn offer_to(
+    request: &Request<'_>,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Ipv4Addr> {
+    settings.wire_of(request.subnet).find_map(|subnet| book.offer_to(subnet, &request.holder, now))
 }
 
 /// Whether any client on the wire may get `address`: it is in a pool there and reserved for nobody.

@@ -21,8 +21,10 @@ use crate::wire::pxe;
 pub struct Settings {
     /// What lanboot is on which interface. What leases are about is for those where it is the server.
     pub modes: Modes,
-    /// NAK an address that is wrong for the client's network (RFC 2131 section 4.3.2).
-    pub authoritative: bool,
+    /// The addresses that clients are refused when they want to keep them (RFC 2131 section 4.3.2).
+    pub authoritative: Authoritative,
+    /// Know clients by the identifier that they send (option 61); if not, by their hardware address alone.
+    pub match_client_id: bool,
     /// Answer every client on our own wires by broadcast.
     pub always_broadcast: bool,
     /// How long to wait for somebody to answer at an address before its first offer; `None`: it is not checked.
@@ -51,6 +53,18 @@ pub struct Settings {
 
 /// Option values by code, encoded, each fitting its kind in the option table.
 pub type OptionSet = BTreeMap<u8, Vec<u8>>;
+
+/// `dhcp.authoritative`: which addresses are refused that clients want to keep. A client whose lease we hold is refused
+/// any other address in each case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Authoritative {
+    /// No others, because another server may have given them; beside one, no new address is given either.
+    No,
+    /// Those of another network, and those that are known to belong to another machine.
+    Yes,
+    /// Every address that we did not give the client, as ISC dhcpd and Kea do: there is no other server.
+    Strict,
+}
 
 /// `dhcp.bootp`: which plain BOOTP clients (RFC 951) are answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,12 +195,14 @@ impl Settings {
         let macs: HashSet<MacAddr> = without.iter().filter_map(|machine| machine.mac).collect();
         let others = without.iter().filter(|machine| machine.mac.is_none()).count();
         let expected = Expected { macs: Arc::new(macs), others };
-        let pool = |subnet: &Subnet| {
+        let pool = |(place, subnet): (usize, &Subnet)| {
+            let wire = self.is_shared(place).then(|| self.wire_of(place).min()).flatten();
             let reserved = self.machines.iter().filter_map(|machine| machine.address);
             let reserved = reserved.filter(|address| subnet.network.contains(*address));
-            Pool::new(subnet.network, subnet.pools.clone(), reserved).expecting(expected.clone())
+            let pool = Pool::new(subnet.network, subnet.pools.clone(), reserved);
+            pool.expecting(expected.clone()).on_wire(wire)
         };
-        self.subnets.iter().map(pool).collect()
+        self.subnets.iter().enumerate().map(pool).collect()
     }
 
     /// The subnets on the wire of subnet `first`, by their places: itself, then those that share its name in the order
@@ -278,6 +294,14 @@ impl Arrival {
         let first = self.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
         if self.addresses.contains(&self.destination) { self.destination } else { first }
     }
+
+    /// The interface's address in `network`, if it has one there: the one that the client wrote to before others.
+    pub fn server_in(&self, network: Ipv4Network) -> Option<Ipv4Addr> {
+        let mut here = self.addresses.iter().copied().filter(|address| network.contains(*address));
+        let first = here.next()?;
+        let wrote_to_another = here.any(|address| address == self.destination);
+        Some(if wrote_to_another { self.destination } else { first })
+    }
 }
 
 #[cfg(test)]
@@ -302,7 +326,8 @@ mod tests {
         };
         Settings {
             modes: Modes::all(Some(Mode::Server)),
-            authoritative: true,
+            authoritative: Authoritative::Yes,
+            match_client_id: true,
             always_broadcast: false,
             conflict_check: None,
             bootp: BootpMode::Reserved,

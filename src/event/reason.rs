@@ -78,6 +78,8 @@ named! {
         NotOwner = "not_owner",
         /// The address it would get is being checked; the answer comes when that is done.
         Checking = "checking",
+        /// As many other clients with its MAC have an address as may have one.
+        TooManyIds = "too_many_ids",
         /// No free address is left in the subnet.
         PoolExhausted = "pool_exhausted",
         /// It would get an address of the pool, but another server gives addresses there and the configuration says

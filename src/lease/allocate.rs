@@ -17,6 +17,8 @@ const MAX_LOOKED_AT: usize = 128;
 pub struct Pool {
     /// The subnet's network; reserved addresses are in it too.
     pub(super) network: Ipv4Network,
+    /// The wire that the subnet shares with others, by a number that they have in common.
+    pub(super) wire: Option<usize>,
     ranges: Vec<Ipv4Range>,
     reserved: AddressSet,
     /// This computer's own.
@@ -58,6 +60,7 @@ impl Pool {
     ) -> Pool {
         let mut pool = Pool {
             network,
+            wire: None,
             ranges,
             reserved: reserved.into_iter().collect(),
             own: Vec::new(),
@@ -78,6 +81,11 @@ impl Pool {
     /// The same, where these clients are expected.
     pub fn expecting(self, expected: Expected) -> Pool {
         Pool { expected, ..self }
+    }
+
+    /// The same, on a wire that it shares with every other pool that has this number.
+    pub fn on_wire(self, wire: Option<usize>) -> Pool {
+        Pool { wire, ..self }
     }
 
     /// Whether any client may get `address`.
@@ -184,6 +192,7 @@ impl LeaseBook {
     /// From now on no client gets one of this computer's `own` addresses, and one that was its own is a client's again.
     /// Those that were in a pool until now.
     pub fn keep_own(&mut self, own: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+        self.own = own.to_vec();
         let mut taken = Vec::new();
         for pool in &mut self.pools {
             let now: Vec<Ipv4Addr> =
@@ -286,6 +295,11 @@ impl LeaseBook {
             || self.had_offer(address, who, now)
             || self.of_client(subnet, who, now).is_some_and(|(_, binding)| binding.is_known(now))
             || self.pools[subnet].has_room_for_strangers()
+    }
+
+    /// Whether the configuration reserves `address` for a machine.
+    pub fn is_reserved(&self, address: Ipv4Addr) -> bool {
+        self.pool_of(address).is_some_and(|subnet| self.pools[subnet].reserved.contains(&address))
     }
 
     /// Whether any client may have `address` in `subnet`: it is in the pool and reserved for nobody.

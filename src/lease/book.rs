@@ -1,13 +1,12 @@
 //! Bindings of addresses to clients and their transitions. Everything that decisions read is here, in memory; what must
 //! survive a restart is also in the store.
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::lease::AddressMap;
 use crate::lease::allocate::Pool;
-use crate::lease::index::ClientIndex;
+use crate::lease::index::{ClientIndex, MachineIndex};
 use crate::lease::offers::Offers;
 use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 
@@ -19,11 +18,22 @@ use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 pub struct LeaseBook {
     pub(super) pools: Vec<Pool>,
     pub(super) bindings: AddressMap<Binding>,
-    clients: ClientIndex,
-    /// By MAC, those bindings whose client has another identifier than its MAC.
-    machines: HashMap<(usize, MacAddr), Ipv4Addr>,
+    pub(super) clients: ClientIndex,
+    pub(super) machines: MachineIndex,
     pub(super) offers: Offers,
+    /// Leases on stable storage whose address is about to go to a machine with the same client identifier: they are valid
+    /// again if that cannot be stored. Never more than leases that wait for the disk.
+    pub(super) displaced: AddressMap<Binding>,
+    /// Leases on stable storage that are over by what the book says: a RELEASE or DECLINE that could not be stored, or was
+    /// not to be. They are ended there with the next lease of their client.
+    pub(super) left_over: AddressMap<Lease>,
+    /// All addresses of this computer.
+    pub(super) own: Vec<Ipv4Addr>,
 }
+
+/// Client identifiers that may have an address at the same time with one MAC. One machine has one, a host of containers
+/// some (ipvlan); a client that makes up identifiers must not get a whole pool where the switches let it use one MAC only.
+pub const MAX_CLIENTS_PER_MAC: usize = 32;
 
 /// Who wants or has an address.
 ///
@@ -31,6 +41,9 @@ pub struct LeaseBook {
 /// So that it keeps one address, what a booting stage got is also found by MAC, and a booting stage finds what any
 /// other stage got. The price: a second client with the MAC of a machine that once booted from the network, such as an
 /// ipvlan container on it, is taken for that machine.
+///
+/// Two MACs are two machines, also when they show one identifier: copies of one system share the identifier that it was
+/// installed with. A machine whose network card was replaced does that too; see [`Holder::shares_id`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
     /// Its identity.
@@ -44,12 +57,17 @@ pub struct Holder {
 impl Holder {
     /// Whether the two are one machine.
     pub fn is(&self, other: &Holder) -> bool {
-        self.client == other.client
-            || (self.mac.is_some() && self.mac == other.mac && (self.boots || other.boots))
+        let same_id = self.client == other.client;
+        match (self.mac, other.mac) {
+            (Some(mac), Some(other_mac)) => mac == other_mac && (same_id || self.boots || other.boots),
+            _ => same_id,
+        }
     }
 
-    fn is_known_by_mac(&self, mac: MacAddr) -> bool {
-        self.client == ClientId::of_mac(mac)
+    /// Whether the two have one client identifier and different MACs: a machine before and after its network card was
+    /// replaced, or two copies of one system. Whether the first one still answers at its address tells them apart.
+    pub fn shares_id(&self, other: &Holder) -> bool {
+        self.client == other.client && self.mac.is_some() && other.mac.is_some() && self.mac != other.mac
     }
 }
 
@@ -70,6 +88,9 @@ pub struct Binding {
     pub stored: Option<Timestamp>,
     /// Changes of this address, of whichever client, that are on their way to stable storage.
     pub pending: u16,
+    /// Whether its client is about to get another lease in place of this one. Until that is on stable storage no other
+    /// client gets the address.
+    pub ending: bool,
 }
 
 impl Binding {
@@ -165,6 +186,14 @@ pub enum LeaseChange {
     },
     /// Grant, extend, give back or decline a lease. Must be on stable storage before the client is told.
     Store(Lease),
+    /// Grant a lease in place of others that the same client has on that wire, because a client has one address there
+    /// (RFC 2131 section 2.1). All must be stored in one transaction, before the reply is sent.
+    Replace {
+        /// The lease that is granted.
+        lease: Lease,
+        /// The others as they are stored then: released.
+        ended: Vec<Lease>,
+    },
 }
 
 /// How long an offered address is held for its client. Firmware collects offers for up to 4 s (EDK2) and tries again
@@ -177,16 +206,34 @@ impl LeaseBook {
         LeaseBook { pools, ..LeaseBook::default() }
     }
 
-    /// Takes in a lease from the store. Of several of one client the last that is taken in is the one it is found by. One
-    /// outside every subnet of today's configuration is left alone: false.
+    /// Takes in a lease from the store. Of several leases of one client on one wire, as an older version stored them, the
+    /// one that ends last counts and the others are over. A lease outside every subnet of today's configuration is left
+    /// alone: false.
     pub fn load(&mut self, lease: Lease) -> bool {
-        if self.pool_of(lease.address).is_none() {
-            return false;
-        }
+        let Some(subnet) = self.pool_of(lease.address) else { return false };
         let Lease { address, holder, state, until, .. } = lease;
-        let stored = (state == State::Leased).then_some(until);
         let leased = matches!(state, State::Leased | State::Released);
-        self.put(address, Binding { holder, state, until, leased, strikes: 0, stored, pending: 0 });
+        let stored = (state == State::Leased).then_some(until);
+        let mut binding =
+            Binding { holder, state, until, leased, strikes: 0, stored, pending: 0, ending: false };
+        if state == State::Leased {
+            let over = |b: &Binding| Binding {
+                state: State::Released,
+                until: Timestamp(0),
+                stored: None,
+                ..b.clone()
+            };
+            let others = self.leases_on_wire(subnet, &binding.holder).filter(|(other, _)| *other != address);
+            let others: Vec<_> = others.map(|(other, b)| (other, b.until, over(b))).collect();
+            for (other, ends, ended) in others {
+                if ends >= until {
+                    binding = over(&binding);
+                } else {
+                    self.put(other, ended);
+                }
+            }
+        }
+        self.put(address, binding);
         true
     }
 
@@ -203,24 +250,6 @@ impl LeaseBook {
     /// What is known of `address`.
     pub fn binding(&self, address: Ipv4Addr) -> Option<&Binding> {
         self.bindings.get(&address)
-    }
-
-    /// The address that `who` has or last had in subnet `subnet`, and what is known of it. One that it still has goes
-    /// before one that it had.
-    pub fn of_client(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
-        let by_id = |client: &ClientId| {
-            self.clients.get(subnet, client, &self.bindings, |address| self.pool_of(address))
-        };
-        let by_mac = who.mac.and_then(|mac| {
-            let machine = self.machines.get(&(subnet, mac)).copied();
-            machine.or_else(|| (!who.is_known_by_mac(mac)).then(|| by_id(&ClientId::of_mac(mac))).flatten())
-        });
-        let by_client = by_id(&who.client);
-        let known = [by_client, by_mac].into_iter().flatten();
-        let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));
-        bindings
-            .filter(|(_, binding)| binding.holder.is(who))
-            .min_by_key(|(_, binding)| !binding.is_live(now))
     }
 
     /// Whether `who` may have `address` as far as others are concerned: nobody else holds it and it is not declined.
@@ -261,7 +290,18 @@ impl LeaseBook {
                 let stored = old.filter(|_| *state == State::Leased).and_then(|b| b.stored);
                 let (holder, state, until) = (holder.clone(), *state, *until);
                 let leased = state == State::Leased;
-                self.put(*address, Binding { holder, state, until, leased, strikes, stored, pending });
+                let ending = false;
+                let dropped = old.filter(|b| b.stored.is_some() && stored.is_none()).cloned();
+                if let Some(old) = dropped {
+                    let hardware = old.holder.mac.map(HardwareAddr::from).unwrap_or_default();
+                    let (holder, state) = (old.holder, State::Released);
+                    let until = Timestamp(0);
+                    self.leave_over(Lease { address: *address, holder, hardware, state, until });
+                }
+                self.put(
+                    *address,
+                    Binding { holder, state, until, leased, strikes, stored, pending, ending },
+                );
             }
             LeaseChange::Withdraw { address, holder } => {
                 let offered =
@@ -273,6 +313,10 @@ impl LeaseBook {
             }
             LeaseChange::TurnAway { client, at } => self.offers.turn_away(client, *at),
             LeaseChange::Store(lease) => self.apply_lease(lease),
+            LeaseChange::Replace { lease, ended } => {
+                ended.iter().for_each(|lease| self.begin_to_end(lease));
+                self.apply_lease(lease);
+            }
         }
     }
 
@@ -297,50 +341,15 @@ impl LeaseBook {
         let stored = own.and_then(|b| b.stored);
         let pending = old.map_or(0, |b| b.pending).saturating_add(1);
         let Lease { address, holder, state, until, .. } = lease.clone();
+        let displaced = old.filter(|b| b.stored_until().is_some() && b.holder.shares_id(&holder)).cloned();
         // A lease that becomes shorter is as long as before until that is stored and the client told.
         let told = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
         let until = told.map_or(until, |told| told.max(until));
         let leased = state == State::Leased;
-        self.put(address, Binding { holder, state, until, leased, strikes, stored, pending });
-    }
-
-    /// `lease` is on stable storage now. Said once for each lease that was applied, as is the opposite, in their order.
-    pub fn stored(&mut self, lease: &Lease, now: Timestamp) {
-        let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
-        binding.pending = binding.pending.saturating_sub(1);
-        if !binding.holder.is(&lease.holder) {
-            return;
+        self.put(address, Binding { holder, state, until, leased, strikes, stored, pending, ending: false });
+        if let Some(displaced) = displaced {
+            self.displaced.insert(address, displaced);
         }
-        let is_lease = lease.state == State::Leased;
-        binding.stored = is_lease.then_some(lease.until);
-        if is_lease && binding.state == State::Leased && binding.pending == 0 {
-            // The client may have been offered it again meanwhile.
-            let until = lease.until.max(binding.until.min(now.after(OFFER_HOLD)));
-            if until != binding.until {
-                let binding = Binding { until, ..binding.clone() };
-                self.put(lease.address, binding);
-            }
-        }
-    }
-
-    /// `lease` could not be stored: the book falls back to what is on disk, or to an offer if nothing is. Not while a
-    /// later change of that address is on its way: what that says may be stored, and answered, already.
-    pub fn not_stored(&mut self, lease: &Lease, now: Timestamp) {
-        let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
-        binding.pending = binding.pending.saturating_sub(1);
-        // A release or a decline promised nobody anything: it stands in memory, whatever the disk says.
-        let is_leased = binding.holder.is(&lease.holder) && binding.state == State::Leased;
-        if binding.pending > 0 || !is_leased {
-            return;
-        }
-        // The client may have been offered it again meanwhile.
-        let hold = now.after(OFFER_HOLD);
-        let (state, until) = match binding.stored {
-            Some(until) => (State::Leased, until.max(hold)),
-            None => (State::Offered, hold),
-        };
-        let binding = Binding { state, until, ..binding.clone() };
-        self.put(lease.address, binding);
     }
 
     /// How many addresses of subnet `subnet` are declined at the moment.
@@ -353,7 +362,7 @@ impl LeaseBook {
         subnet_of(&self.pools, address)
     }
 
-    fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
+    pub(super) fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
         let Some(subnet) = self.pool_of(address) else { return };
         if let Some(old) = self.bindings.get(&address) {
             self.pools[subnet].gave(address, old);
@@ -363,19 +372,15 @@ impl LeaseBook {
             if old.holder.client != binding.holder.client {
                 self.clients.remove(subnet, &old.holder.client, address);
             }
-            if let Some(mac) =
-                old.holder.mac.filter(|mac| self.machines.get(&(subnet, *mac)) == Some(&address))
-            {
-                self.machines.remove(&(subnet, mac));
+            if old.holder.mac != binding.holder.mac || binding.holder.mac.is_none() {
+                self.machines.remove(subnet, &old.holder, address);
             }
         }
         self.pools[subnet].took(address, &binding);
-        if let Some(mac) = binding.holder.mac.filter(|mac| !binding.holder.is_known_by_mac(*mac)) {
-            self.machines.insert((subnet, mac), address);
-        }
         self.bindings.insert(address, binding);
         let pools = &self.pools;
         self.clients.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
+        self.machines.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
         self.advance(subnet);
     }
 }

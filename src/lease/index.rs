@@ -1,4 +1,4 @@
-//! Which address a client has: a table of addresses alone, whose keys stand in the bindings. A map that held its keys
+//! Which addresses a client has: tables of addresses alone, whose keys stand in the bindings. A map that held its keys
 //! would take a third of the memory of a large book.
 
 use std::hash::{BuildHasher, RandomState};
@@ -8,8 +8,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::lease::AddressMap;
-use crate::lease::book::Binding;
-use crate::types::ClientId;
+use crate::lease::book::{Binding, Holder};
+use crate::types::{ClientId, MacAddr};
 
 /// One address for each client of each subnet: the newest of those that have a binding of that client.
 #[derive(Debug, Default)]
@@ -70,4 +70,81 @@ impl ClientIndex {
 
 fn hash(hasher: &RandomState, subnet: usize, client: &ClientId) -> u64 {
     hasher.hash_one((subnet, client))
+}
+
+/// Addresses of one machine in one subnet that the book can find. A machine whose stages show different client
+/// identifiers has a few. Above this, the one that ends first is not found by its machine any more, so that a client
+/// that makes up identifiers cannot slow down the search.
+const MAX_OF_MACHINE: usize = 2 * super::book::MAX_CLIENTS_PER_MAC;
+
+/// All addresses of each machine in each subnet.
+#[derive(Debug, Default)]
+pub(super) struct MachineIndex {
+    addresses: HashTable<Ipv4Addr>,
+    // Random, as above.
+    hasher: RandomState,
+}
+
+/// How a machine is known: by its MAC, or by its client identifier if it has no MAC.
+#[derive(PartialEq, Eq, Hash)]
+enum Key<'h> {
+    Mac(MacAddr),
+    Client(&'h ClientId),
+}
+
+impl Holder {
+    fn key(&self) -> Key<'_> {
+        self.mac.map_or(Key::Client(&self.client), Key::Mac)
+    }
+}
+
+impl MachineIndex {
+    /// The addresses of the machine that `who` is in `subnet`, and now and then one of another machine.
+    pub(super) fn of<'i>(&'i self, subnet: usize, who: &Holder) -> impl Iterator<Item = Ipv4Addr> + use<'i> {
+        self.addresses.iter_hash(self.hash(subnet, who)).copied()
+    }
+
+    /// Adds `address`, whose binding is in `bindings` already, to those of its machine.
+    pub(super) fn insert(
+        &mut self,
+        subnet: usize,
+        address: Ipv4Addr,
+        bindings: &AddressMap<Binding>,
+        subnet_of: impl Fn(Ipv4Addr) -> Option<usize>,
+    ) {
+        let Some(holder) = bindings.get(&address).map(|binding| &binding.holder) else { return };
+        let (mut count, mut first) = (0, None);
+        for other in self.of(subnet, holder) {
+            if other == address {
+                return;
+            }
+            let Some(binding) = bindings.get(&other).filter(|b| b.holder.key() == holder.key()) else {
+                continue;
+            };
+            count += 1;
+            first = first.into_iter().chain([(binding.until, other)]).min();
+        }
+        if let Some((_, first)) = first.filter(|_| count >= MAX_OF_MACHINE) {
+            self.remove(subnet, holder, first);
+        }
+        let hasher = &self.hasher;
+        let hash_of = |address: &Ipv4Addr| match (subnet_of(*address), bindings.get(address)) {
+            (Some(subnet), Some(binding)) => hasher.hash_one((subnet, binding.holder.key())),
+            // No such address is in the index.
+            _ => 0,
+        };
+        self.addresses.insert_unique(hasher.hash_one((subnet, holder.key())), address, hash_of);
+    }
+
+    /// Forgets that `who` has `address`, if that is what the index says.
+    pub(super) fn remove(&mut self, subnet: usize, who: &Holder, address: Ipv4Addr) {
+        let hash = self.hash(subnet, who);
+        if let Ok(entry) = self.addresses.find_entry(hash, |other| *other == address) {
+            entry.remove();
+        }
+    }
+
+    fn hash(&self, subnet: usize, who: &Holder) -> u64 {
+        self.hasher.hash_one((subnet, who.key()))
+    }
 }

@@ -4,6 +4,8 @@
 
 mod allocate;
 mod book;
+mod disk;
+mod find;
 pub mod import;
 mod index;
 mod offers;
@@ -17,6 +19,9 @@ type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
 type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
 pub use allocate::{Expected, Pool};
-pub use book::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State, is_forever};
+pub use book::{
+    Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, MAX_CLIENTS_PER_MAC, OFFER_HOLD, State,
+    is_forever,
+};
 pub use offers::OFFER_MIN_HOLD;
 pub use tally::Tally;

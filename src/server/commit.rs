@@ -27,6 +27,8 @@ const CLOCK_CHECK: Duration = Duration::from_secs(10);
 pub struct Promise {
     /// The lease.
     pub lease: Lease,
+    /// Leases of the same client that end when this one is stored: with it, or not at all.
+    pub ended: Vec<Lease>,
     /// The reply that may leave once it is stored; none for a RELEASE or DECLINE.
     pub reply: Option<Outgoing>,
     /// The reply that leaves if it cannot be stored, and what then has happened; none if that is silence.
@@ -35,6 +37,18 @@ pub struct Promise {
     pub event: Event,
     /// Where.
     pub interface: Arc<str>,
+}
+
+impl Promise {
+    /// Something to be stored that no client waits for.
+    pub fn quiet(lease: Lease, event: Event, interface: Arc<str>) -> Promise {
+        Promise { lease, ended: Vec::new(), reply: None, otherwise: None, event, interface }
+    }
+
+    /// All leases that it has stored, the one that is promised last.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.ended.iter().chain([&self.lease])
+    }
 }
 
 /// What became of a batch: the leases, and whether they are on stable storage.
@@ -79,7 +93,7 @@ impl Committer {
 
     /// Hands over a batch. It is stored, answered and reported as a whole or in parts, in order.
     pub fn submit(&mut self, batch: Vec<Promise>) {
-        self.waiting += batch.len();
+        self.waiting += batch.iter().map(|promise| promise.leases().count()).sum::<usize>();
         if let Some(queue) = &self.queue
             && queue.send(batch).is_err()
         {
@@ -144,7 +158,7 @@ fn store_and_answer(
     socket: &DhcpSocket,
     recorder: &Recorder,
 ) -> Outcome {
-    let leases: Vec<Lease> = batch.iter().map(|promise| promise.lease.clone()).collect();
+    let leases: Vec<Lease> = batch.iter().flat_map(Promise::leases).cloned().collect();
     let stored = store.commit(&leases);
     if let Err(error) = &stored {
         recorder.log_failure(Level::ERROR, "cannot store leases:", || {
@@ -154,6 +168,13 @@ fn store_and_answer(
     let mut replies = Vec::with_capacity(batch.len());
     for promise in batch {
         let interface = promise.interface;
+        if stored.is_ok()
+            && let Some(client) = promise.event.client()
+        {
+            for Lease { address, .. } in promise.ended {
+                recorder.record(&interface, &Event::Released { address, client: client.clone() });
+            }
+        }
         match (&stored, promise.reply, promise.otherwise) {
             (Ok(()), Some(reply), _) => replies.push(Delivery { reply, interface, event: promise.event }),
             (Ok(()), None, _) => recorder.record(&interface, &promise.event),

@@ -231,7 +231,9 @@ impl Release {
     /// The lease as it is once it is freed, if `book` still says that it is one.
     pub fn freed(&self, book: &LeaseBook, now: Timestamp) -> Result<Lease, Refusal> {
         if let Some(binding) = book.binding(self.lease.address) {
-            if binding.holder.client != self.lease.holder.client {
+            // With `match_client_id: false` the book does not know the client by the identifier that is stored.
+            let is_same_mac = binding.holder.mac.is_some() && binding.holder.mac == self.lease.holder.mac;
+            if binding.holder.client != self.lease.holder.client && !is_same_mac {
                 return Err(Refusal::Conflict("another client has it by now"));
             }
             if binding.until <= now || !matches!(binding.state, State::Leased | State::Declined) {
@@ -253,7 +255,8 @@ pub fn released_by_hand(lease: Lease) -> Promise {
     let mac = lease.hardware.mac();
     let client = Client { mac, firmware: Firmware::Other, arch: None };
     let event = Event::Released { address: lease.address, client };
-    Promise { lease, reply: None, otherwise: None, event, interface: "control".into() }
+    let ended = Vec::new();
+    Promise { lease, ended, reply: None, otherwise: None, event, interface: "control".into() }
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {

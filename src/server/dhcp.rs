@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::dhcp::clones::Clones;
 use crate::dhcp::conflict::{Evidence, declined};
-use crate::dhcp::decide::{Decision, decide, rest_of_lease};
+use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::proxy_arp::ProxyArp;
-use crate::dhcp::request::{Ask, Request, classify, recognize, sender_of};
-use crate::dhcp::route::Route;
+use crate::dhcp::request::{Ask, Probed, Request, classify, recognize, sender_of};
 use crate::dhcp::subnet::Settings;
 use crate::dhcp::{heard, loops, proxy};
 use crate::event::{Client, DropReason, Event};
-use crate::lease::{Lease, LeaseBook, LeaseChange};
+use crate::lease::{LeaseBook, LeaseChange};
 use crate::server::checks::{Begun, Checker, Outcome as Checked, Waiting};
 use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
-use crate::server::control::{Asks, Refusal, Release, released_by_hand};
+use crate::server::control::Asks;
 use crate::server::files::Files;
 use crate::server::known::Known;
 use crate::server::later::{Departure, Sender};
@@ -33,6 +33,12 @@ use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
+
+use promises::{outgoing, to_be_stored};
+
+mod holders;
+mod probed;
+mod promises;
 
 /// Everything the loop works with.
 #[derive(Debug)]
@@ -63,6 +69,8 @@ pub struct DhcpServer {
     pub files: Option<Files>,
     /// Where it is written down who has which address.
     pub known: Known,
+    /// Machines that send one client identifier.
+    pub clones: Clones,
     /// Where events go.
     pub recorder: Recorder,
 }
@@ -74,6 +82,17 @@ enum Round {
     AfterCheck,
     /// A DECLINE whose address was probed.
     Declined(Evidence),
+    /// Whether the machine that holds a lease answers there is known now.
+    AfterProbe(Probed),
+}
+
+impl Round {
+    fn probed(self) -> Option<Probed> {
+        match self {
+            Round::AfterProbe(probed) => Some(probed),
+            Round::First | Round::AfterCheck | Round::Declined(_) => None,
+        }
+    }
 }
 
 /// What a batch of messages brings about.
@@ -81,6 +100,8 @@ enum Round {
 struct Outbox {
     /// To be stored, and answered then.
     promises: Vec<Promise>,
+    /// Leases in these.
+    leases: usize,
     /// Answers that promise nothing new.
     replies: Vec<Delivery>,
 }
@@ -127,6 +148,7 @@ impl DhcpServer {
                 },
                 Some(ask) = self.asks.next() => ask.carry_out(&mut self),
                 Ok(()) = self.changes.changed() => self.look(),
+                () = holders::wait(self.clones.next(), self.clock) => self.warn_of_clones(),
                 ready = readable.readable() => {
                     let mut ready = ready?;
                     match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
@@ -200,6 +222,8 @@ impl DhcpServer {
         heard::before(&self.proxy.strangers(), &mut request, &settings, now);
         settle(self.files.as_ref(), request.boot.as_mut(), (&message, &request.identity), request.server);
         loops::before(&mut self.proxy.guard(), &mut request, &settings, now);
+        request.probed = round.probed();
+        self.clones.look(&request, &name, &self.book, &settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
         if round == Round::First
             && self.checker.has_declines()
@@ -215,14 +239,14 @@ impl DhcpServer {
             }
             _ => decide(&request, &self.book, &settings, now),
         };
-        self.act(decision, &request, (bytes, envelope), &name, now, out);
+        self.act(decision, &mut request, (bytes, envelope), &name, now, out);
     }
 
     /// Carries out what was decided on `request`, which came as those bytes.
     fn act(
         &mut self,
         decision: Decision,
-        request: &Request<'_>,
+        request: &mut Request<'_>,
         (bytes, envelope): (&[u8], Envelope),
         name: &Arc<str>,
         now: Timestamp,
@@ -244,29 +268,27 @@ impl DhcpServer {
                     self.drop(interface, DropReason::Checking, Some(client));
                 }
             }
+            Decision::AskHolder { address } => {
+                let on_wire = request.message.giaddr.is_unspecified().then_some(interface);
+                self.ask_holder(address, on_wire, waiting(), client, out);
+            }
             Decision::Answer { change, reply, route, wait, event } => {
+                request.server = request.server_for(reply.yiaddr, &self.settings);
                 self.known.answered(request, &event);
                 let outgoing = outgoing(request, interface, &reply, route);
                 let looping = loops::after(&mut self.proxy.guard(), request, &event, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(name, event));
-                match change {
-                    Some(LeaseChange::Store(lease)) => {
-                        let otherwise = self.otherwise(request, &lease, interface, now);
-                        let interface_name = Arc::clone(name);
-                        let promise = Promise {
-                            lease,
-                            reply: Some(outgoing),
-                            otherwise,
-                            event,
-                            interface: interface_name,
-                        };
-                        self.promise(promise, interface, Some(client), out);
-                    }
-                    other => {
+                let (lease, ended) = match to_be_stored(change) {
+                    Ok(leases) => leases,
+                    Err(other) => {
                         other.iter().for_each(|change| self.book.apply(change));
-                        self.send_or_wait(outgoing, wait, event, Arc::clone(name), out);
+                        return self.send_or_wait(outgoing, wait, event, Arc::clone(name), out);
                     }
-                }
+                };
+                let otherwise = self.otherwise(request, &lease, interface, now);
+                let (reply, place) = (Some(outgoing), Arc::clone(name));
+                let promise = Promise { lease, ended, reply, otherwise, event, interface: place };
+                self.promise(promise, interface, Some(client), out);
             }
             Decision::Quiet { lease, event } => self.store_quietly(lease, event, name, interface, out),
             Decision::Silent { reason, change } => {
@@ -318,47 +340,6 @@ impl DhcpServer {
         deliver(&self.socket, &self.recorder, &out.replies);
     }
 
-    /// The reply that leaves if `lease` cannot be stored, and what then has happened.
-    fn otherwise(
-        &self,
-        request: &Request<'_>,
-        lease: &Lease,
-        interface: u32,
-        now: Timestamp,
-    ) -> Option<(Outgoing, Event)> {
-        match rest_of_lease(request, lease.address, &self.book, &self.settings, now)? {
-            Decision::Answer { reply, route, event, .. } => {
-                Some((outgoing(request, interface, &reply, route), event))
-            }
-            _ => None,
-        }
-    }
-
-    /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
-    fn promise(&mut self, mut promise: Promise, interface: u32, client: Option<Client>, out: &mut Outbox) {
-        if self.committer.room() <= out.promises.len() {
-            return self.drop(interface, DropReason::Overload, client);
-        }
-        self.book.apply(&LeaseChange::Store(promise.lease.clone()));
-        // Once a booting stage had the address, that stays known, on disk too.
-        promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
-        out.promises.push(promise);
-    }
-
-    /// Frees an address because a person says so, who is told once that is stored.
-    pub(super) fn release(&mut self, ask: Release) {
-        let lease = match ask.freed(&self.book, self.clock.now()) {
-            Ok(lease) => lease,
-            Err(why) => return ask.answer(Err(why)),
-        };
-        if self.committer.room() == 0 {
-            return ask.answer(Err(Refusal::Failed("too many leases are waiting for the disk; try again")));
-        }
-        self.book.apply(&LeaseChange::Store(lease.clone()));
-        self.asks.stored_with(ask, lease.clone());
-        self.committer.submit(vec![released_by_hand(lease)]);
-    }
-
     fn committed(&mut self, outcome: &Outcome) {
         let now = self.clock.now();
         for lease in &outcome.leases {
@@ -386,10 +367,5 @@ fn fault() -> io::Error {
     io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
 }
 
-fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
-    Outgoing { payload: reply.encode(), route, interface, server: request.server }
-}
-
-mod probed;
 #[cfg(test)]
 mod tests;

@@ -105,6 +105,11 @@ impl Files {
         self.starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
     }
 
+    /// Whether the machine at `address` got that by DHCP, as far as we heard.
+    pub fn is_from_dhcp(&self, address: Ipv4Addr) -> bool {
+        self.known.at(address).server.is_some()
+    }
+
     /// Who asks from `address` at our address `server`.
     pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
         Asker { address, server, machine: self.known.at(address) }

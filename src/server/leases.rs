@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::dhcp::subnet::Settings;
-use crate::lease::{Lease, LeaseBook, State};
+use crate::lease::{Holder, Lease, LeaseBook, State};
 use crate::server::clock::{self, Clock};
 use crate::server::privileges::make_folder;
 use crate::store::{LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
+use crate::types::ClientId;
 
 /// The lease database open for writing, and what is in it.
 pub struct Opened {
@@ -71,10 +72,20 @@ pub fn book(settings: &Settings, mut leases: Vec<Lease>, own: &[Ipv4Addr]) -> Fi
     let mut book = LeaseBook::new(settings.pools());
     // They never answer its own questions who uses them.
     let own = book.keep_own(own);
+    if !settings.match_client_id {
+        leases.iter_mut().for_each(|lease| know_by_hardware(&mut lease.holder));
+    }
     // What a client has must come after what it had or declined, for the last one loaded is where it is looked for.
     leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
     let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
     Filled { book, own, known }
+}
+
+/// Forgets the identifier that a client sent when `match_client_id` was on: it would not be found by that.
+fn know_by_hardware(holder: &mut Holder) {
+    if let Some(mac) = holder.mac {
+        holder.client = ClientId::of_mac(mac);
+    }
 }
 
 /// What is to be said of an address of this computer that a pool has.

@@ -53,6 +53,7 @@ use tokio::task::JoinHandle;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
+use crate::dhcp::clones::Clones;
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
@@ -374,6 +375,7 @@ fn start_dhcp(
         asks,
         files: proxy.files.clone(),
         known: proxy.known.clone(),
+        clones: Clones::default(),
         recorder: recorder.clone(),
     };
     Ok((dhcp, control))

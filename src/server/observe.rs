@@ -158,6 +158,7 @@ fn level(event: &Event) -> Level {
         | Event::ProxyArp { .. }
         | Event::Looping { .. }
         | Event::Exhausted { .. }
+        | Event::Clones { .. }
         | Event::Stranger { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,

@@ -213,12 +213,18 @@ impl Proxy {
                 }
                 let looping = loops::after_boot(&mut self.guard(), &request, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(&name, event));
-                let reply = Outgoing { payload: reply.encode(), route, interface, server: request.server };
+                // The client waits for an answer from the address that it asked.
+                let asked = arrival.addresses.contains(&arrival.destination);
+                let server = if asked { arrival.destination } else { request.server };
+                let reply = Outgoing { payload: reply.encode(), route, interface, server };
                 self.later.send(Departure { sender: sender.clone(), reply, event, interface: name }, wait);
             }
             Decision::Silent { reason, .. } => self.drop(interface, reason, Some(request.client())),
             // These are about leases.
-            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } | Decision::Quiet { .. } => {}
+            Decision::CheckAddress { .. }
+            | Decision::CheckDecline { .. }
+            | Decision::AskHolder { .. }
+            | Decision::Quiet { .. } => {}
         }
     }
 

@@ -32,7 +32,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
 use crate::server::descriptors;
-use crate::server::files::{Asker, Files};
+use crate::server::files::Files;
 use crate::server::served::Now;
 use crate::server::socket::Envelope;
 use crate::server::tftp_upload::Uploads;
@@ -75,12 +75,12 @@ impl<F> Service<F> {
         self.limits.admits(client, &self.served.borrow().networks)
     }
 
-    /// The best way to send windows to `asker`, whose request came in by that interface. Segmentation offload would reach
+    /// The best way to send windows to `client`, whose request came in by that interface. Segmentation offload would reach
     /// a packet socket uncut where no card cuts it (veth, bridges, virtio). Firmware may read from one, and machines that
     /// got their address by DHCP may be firmware; other clients use the kernel's sockets, where it does no harm.
-    fn best_way(&self, interface: u32, asker: &Asker) -> How {
+    fn best_way(&self, interface: u32, client: Ipv4Addr) -> How {
         let is_cut = || self.served.borrow().get(interface).is_some_and(|interface| interface.cuts_offload);
-        if asker.machine.server.is_none() || is_cut() { How::Segments } else { How::Messages }
+        if !self.files.is_from_dhcp(client) || is_cut() { How::Segments } else { How::Messages }
     }
 }
 

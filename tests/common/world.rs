@@ -3,6 +3,7 @@
 // Each test file uses its part of this.
 #![allow(dead_code)]
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -10,16 +11,17 @@ use lanboot::boot::guard::Guard;
 use lanboot::boot::identity::Identity;
 use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
-use lanboot::dhcp::conflict::{Answer as Probed, Evidence, declined, quarantine};
+use lanboot::dhcp::clones::Clones;
+use lanboot::dhcp::conflict::{Answer as ConflictAnswer, Evidence, declined, quarantine};
 use lanboot::dhcp::decide::{Decision, decide, rest_of_lease};
 use lanboot::dhcp::heard::{self, Strangers};
 use lanboot::dhcp::loops;
 use lanboot::dhcp::proxy;
-use lanboot::dhcp::request::{classify, recognize};
+use lanboot::dhcp::request::{Probed, classify, recognize};
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::event::{DropReason, Event};
-use lanboot::lease::{LeaseBook, LeaseChange, OFFER_HOLD};
+use lanboot::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD};
 use lanboot::types::{MacAddr, Timestamp};
 use lanboot::wire::dhcp::{BOOTREQUEST, DecodeError, Message, MessageType};
 use lanboot::wire::option::code;
@@ -49,6 +51,13 @@ pub struct World {
     /// Whether a DECLINE was seen to come from its client's hardware address.
     pub from_client: Option<bool>,
     pub guard: Guard,
+    /// Leased addresses whose machine was asked for, in order.
+    pub asked: Vec<Ipv4Addr>,
+    /// Leased addresses whose machine answers there.
+    pub answering: Vec<Ipv4Addr>,
+    /// What is on stable storage.
+    pub disk: BTreeMap<Ipv4Addr, Lease>,
+    pub clones: Clones,
     pub strangers: Strangers,
     pub events: Vec<Event>,
 }
@@ -100,6 +109,10 @@ impl World {
             kept: vec![],
             from_client: None,
             guard: Guard::default(),
+            asked: vec![],
+            answering: vec![],
+            disk: BTreeMap::new(),
+            clones: Clones::default(),
             strangers: Strangers::default(),
             events: vec![],
         }
@@ -128,6 +141,7 @@ impl World {
         }
         self.book.settle(self.now);
         let decision = loop {
+            self.clones.look(&request, &"eth1".into(), &self.book, &self.settings, self.now);
             match decide(&request, &self.book, &self.settings, self.now) {
                 Decision::CheckAddress { address, hold } => {
                     self.book.apply(&hold);
@@ -149,29 +163,36 @@ impl World {
                     let evidence = Evidence { answer: self.probed(address), from_client: self.from_client };
                     break declined(&request, address, evidence, &self.book, &self.settings, self.now);
                 }
+                Decision::AskHolder { address } => {
+                    assert!(request.probed.is_none(), "{address} is asked for twice");
+                    request.probed = Some(Probed { address, in_use: self.answering.contains(&address) });
+                    self.asked.push(address);
+                }
                 decision => break decision,
             }
         };
         let mut otherwise = None;
-        let (lease, answer, event) = match decision {
-            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } => unreachable!("dealt with above"),
+        let (change, answer, event) = match decision {
+            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } | Decision::AskHolder { .. } => {
+                unreachable!("dealt with above")
+            }
             Decision::Answer { change, reply, route, wait, event } => {
                 let looping = loops::after(&mut self.guard, &request, &event, &self.settings, self.now);
                 self.events.extend(looping);
-                let lease = match change {
-                    Some(LeaseChange::Store(lease)) => {
+                let change = match change {
+                    Some(LeaseChange::Store(ref lease) | LeaseChange::Replace { ref lease, .. }) => {
                         otherwise =
                             rest_of_lease(&request, lease.address, &self.book, &self.settings, self.now);
-                        Some(lease)
+                        change
                     }
                     other => {
                         other.iter().for_each(|change| self.book.apply(change));
                         None
                     }
                 };
-                (lease, Some(Answer { bytes: reply.encode(), message: *reply, route, wait }), event)
+                (change, Some(Answer { bytes: reply.encode(), message: *reply, route, wait }), event)
             }
-            Decision::Quiet { lease, event } => (Some(lease), None, event),
+            Decision::Quiet { lease, event } => (Some(LeaseChange::Store(lease)), None, event),
             Decision::Silent { reason, change } => {
                 if reason == DropReason::OtherServer {
                     self.events.extend(self.strangers.chosen(&request, self.now));
@@ -180,17 +201,19 @@ impl World {
                 return Err(reason);
             }
         };
-        if let Some(lease) = lease {
-            self.book.apply(&LeaseChange::Store(lease.clone()));
+        if let Some(change) = change {
+            self.book.apply(&change);
+            let leases = self.to_be_stored(change);
             if !self.disk_works {
-                self.book.not_stored(&lease, self.now);
+                leases.iter().for_each(|lease| self.book.not_stored(lease, self.now));
                 let Some(Decision::Answer { reply, route, wait, event, .. }) = otherwise else {
                     return Err(DropReason::StoreFailed);
                 };
                 self.events.push(event);
                 return Ok(Some(Answer { bytes: reply.encode(), message: *reply, route, wait }));
             }
-            self.book.stored(&lease, self.now);
+            self.disk.extend(leases.iter().map(|lease| (lease.address, lease.clone())));
+            leases.iter().for_each(|lease| self.book.stored(lease, self.now));
         }
         if let Event::Declined { address, by: Some(_), .. } = event {
             self.book.strike(address);
@@ -200,17 +223,37 @@ impl World {
     }
 
     /// What answers at an address that a client declines.
-    fn probed(&self, address: Ipv4Addr) -> Probed {
+    fn probed(&self, address: Ipv4Addr) -> ConflictAnswer {
         if self.used.contains(&address) {
-            return Probed::Other(MacAddr([2, 0, 0, 0, 9, 9]));
+            return ConflictAnswer::Other(MacAddr([2, 0, 0, 0, 9, 9]));
         }
-        if self.kept.contains(&address) { Probed::Client } else { Probed::None }
+        if self.kept.contains(&address) { ConflictAnswer::Client } else { ConflictAnswer::None }
     }
 
     fn settle(&self, boot: Option<&mut Choice>, identity: &Identity) {
         let known = |choice: &Choice| self.contents.iter().find(|(name, _)| *name == &*choice.file);
         let content_of = |choice: &Choice| known(choice).map_or(Content::Unknown, |(_, content)| *content);
         boot.into_iter().for_each(|choice| choice.settle(identity, content_of));
+    }
+
+    /// The leases that `change`, which is in the book already, has stored in one transaction.
+    fn to_be_stored(&self, change: LeaseChange) -> Vec<Lease> {
+        let (mut lease, mut leases) = match change {
+            LeaseChange::Store(lease) => (lease, vec![]),
+            LeaseChange::Replace { lease, ended } => (lease, ended),
+            other => panic!("{other:?} is not for the disk"),
+        };
+        lease.holder.boots = self.book.binding(lease.address).is_some_and(|binding| binding.holder.boots);
+        leases.push(lease);
+        leases
+    }
+
+    /// kill -9, and a start with what is on the disk.
+    pub fn restart(&mut self) {
+        self.book = LeaseBook::new(self.settings.pools());
+        for lease in self.disk.values() {
+            assert!(self.book.load(lease.clone()));
+        }
     }
 
     /// What is answered where another server gives the addresses, and on the boot service's port.

@@ -1,5 +1,7 @@
 //! One machine's boot, from its DISCOVER to the last file that can be foreseen.
 
+use std::net::Ipv4Addr;
+
 use super::site::{Reply, Site};
 use crate::boot::plan::Mode;
 use crate::boot::policy::is_ipxe_script;
@@ -10,7 +12,9 @@ use crate::images::kind::read_kind;
 use crate::probe::models::{
     Asker, Boot, Code, Failure, Firmware, Loader, Protocol, Question, Verdict, judge, next,
 };
-use crate::types::{Arch, Escaped, FileKind};
+use crate::types::{Arch, Escaped, FileKind, Ipv4Network};
+use crate::wire::dhcp::Message;
+use crate::wire::option::code;
 
 /// Questions that a machine asks in one exchange: address, confirmation, boot file, menu item.
 const MAX_QUESTIONS: usize = 6;
@@ -103,9 +107,9 @@ fn exchange(site: &Site, asker: &Asker) -> Answered {
                 (asker.request(server, address), Question::Request, Verdict::Fails(unanswered))
             }
             Verdict::AsksBootServer { to, item, unanswered } => {
-                let address = own.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
+                let address = own.unwrap_or(Ipv4Addr::UNSPECIFIED);
                 // Nobody else listens there.
-                if *to.ip() != site.server && !to.ip().is_broadcast() {
+                if !site.addresses.contains(to.ip()) && !to.ip().is_broadcast() {
                     return Answered::Verdict(*unanswered);
                 }
                 (asker.boot_server(address, *to.ip(), item), Question::BootServer, *unanswered)
@@ -195,7 +199,8 @@ impl Course<'_> {
     fn load(&mut self, asker: &Asker, boot: &Boot) -> Ending {
         let name = Escaped(&boot.file).to_string();
         let is_ours = self.push(asker.firmware.name(), boot.by, &boot.server, &boot.file);
-        if let Err(trouble) = self.is_served(asker, boot, is_ours) {
+        let reached = self.is_reached(boot, &boot.server, is_ours);
+        if let Err(trouble) = reached.and_then(|()| self.is_served(asker, boot, is_ours)) {
             return Ending::Fails(trouble);
         }
         let found = if is_ours { self.site.file(asker, &boot.file) } else { None };
@@ -234,10 +239,35 @@ impl Course<'_> {
     }
 
     fn push(&mut self, who: &'static str, by: Protocol, server: &str, file: &[u8]) -> bool {
-        let is_ours = server.split(':').next() == Some(self.site.server.to_string().as_str());
+        let is_ours = host(server).is_some_and(|address| self.site.addresses.contains(&address));
         let file = Escaped(file).to_string();
         self.steps.push(Step { who, by, server: server.to_owned(), is_ours, file });
         is_ours
+    }
+
+    /// Whether the machine has a way to `server` by what the replies that it kept say.
+    fn is_reached(&mut self, boot: &Boot, server: &str, is_ours: bool) -> Result<(), Trouble> {
+        let Some((server, network)) = without_route(&boot.left.ack, server) else {
+            let assumed = self.site.assumed.filter(|_| is_ours && !has_router(&boot.left.ack));
+            if let Some(network) = assumed {
+                let note = format!(
+                    "it has no router, so this computer needs an address in {network}; none of the interfaces here has one"
+                );
+                if !self.notes.contains(&note) {
+                    self.notes.push(note);
+                }
+            }
+            return Ok(());
+        };
+        let advice = match is_ours {
+            true => format!("give this computer an address in {network}, or that subnet the option `router`"),
+            false => "give the subnet the option `router`".to_owned(),
+        };
+        Err(Trouble {
+            code: "no route to the server".to_owned(),
+            why: format!("its server {server} is not in its network {network}, and it is given no router"),
+            advice,
+        })
     }
 
     /// Whether lanboot serves the file, and says the truth about its size.
@@ -295,6 +325,9 @@ impl Course<'_> {
                 Some(Err(why)) => return Ending::Fails(self.stuck(loader, why)),
             };
             let is_ours = self.push(loader.name(), what.by, &what.server, &what.file);
+            if let Err(trouble) = self.is_reached(boot, &what.server, is_ours) {
+                return Ending::Fails(trouble);
+            }
             if !is_ours && self.site.mode == Mode::Proxy {
                 let why = format!("it asks {}, which is the DHCP server, for its files", what.server);
                 return Ending::Fails(self.stuck(loader, why));
@@ -329,6 +362,27 @@ impl Course<'_> {
         };
         Trouble { code: format!("{} stops", loader.name()), why, advice: advice.to_owned() }
     }
+}
+
+/// The address of a server that is written as one, with or without its port.
+fn host(server: &str) -> Option<Ipv4Addr> {
+    server.split(':').next()?.parse().ok()
+}
+
+fn has_router(ack: &[u8]) -> bool {
+    let Ok(ack) = Message::decode(ack) else { return true };
+    [code::ROUTER, code::CLASSLESS_ROUTES].iter().any(|code| ack.options.get(*code).is_some())
+}
+
+/// The address of `server` and the machine's network, if that does not have it and the machine has no router.
+fn without_route(ack: &[u8], server: &str) -> Option<(Ipv4Addr, Ipv4Network)> {
+    let server = host(server)?;
+    let message = Message::decode(ack).ok()?;
+    let mask = message.options.ip(code::SUBNET_MASK)?;
+    let prefix = u8::try_from(u32::from(mask).leading_ones()).ok()?;
+    let network = Ipv4Network::new(message.yiaddr, prefix)?;
+    let is_stuck = !message.yiaddr.is_unspecified() && !network.contains(server) && !has_router(ack);
+    is_stuck.then_some((server, network))
 }
 
 fn kind_of(content: &Content) -> Option<FileKind> {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use chain::{DOES_NOT_START, Ending, Rehearsal, rehearse};
-use site::Site;
+use site::{Interfaces, Site};
 use view::View;
 
 use super::config_file::{LoadError, Loaded, load_file};
@@ -112,11 +112,12 @@ pub(super) fn failures(loaded: &Loaded) -> Vec<String> {
 /// left out.
 fn rows(config: &Config) -> Vec<Row> {
     let Some(settings) = &config.dhcp else { return Vec::new() };
+    let interfaces = Interfaces::of_this_computer(config);
     let mut rows = Vec::new();
     for mode in [Mode::Server, Mode::Proxy].into_iter().filter(|mode| settings.modes.has(*mode)) {
         let places = places(settings, mode);
         for place in &places {
-            let site = Site::new(config, settings, mode, *place);
+            let site = Site::new(config, settings, mode, *place, &interfaces);
             let subnet = place.filter(|_| places.len() > 1).and_then(|place| settings.subnets.get(place));
             let subnet = subnet.map(|subnet| subnet.network.to_string());
             rows.extend(of_machine(&site, settings, None, ANY, subnet.as_deref()));
@@ -133,6 +134,7 @@ fn rows(config: &Config) -> Vec<Row> {
                 settings,
                 mode,
                 place_of(settings, machine).or(places.first().copied().flatten()),
+                &interfaces,
             );
             own.extend(of_machine(&site, settings, Some(machine), &machine.name, None));
         }

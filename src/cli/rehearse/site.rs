@@ -8,12 +8,13 @@ use crate::config::Config;
 use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::proxy;
 use crate::dhcp::request::classify;
-use crate::dhcp::subnet::{Arrival, Settings};
+use crate::dhcp::subnet::{Arrival, Settings, Subnet};
 use crate::event::DropReason;
 use crate::images::{Catalog, Content};
 use crate::lease::{LeaseBook, LeaseChange};
 use crate::probe::models::{Asker, Heard, Question};
 use crate::server::files::{self, Files};
+use crate::server::interface;
 use crate::server::known::{Known, KnownMachine};
 use crate::server::proxy::{look_up_size, settle};
 use crate::server::targets::Starts;
@@ -29,6 +30,9 @@ const SEARCH: u32 = 4096;
 /// The network of a proxy without subnets in its configuration (RFC 5737).
 const EXAMPLE: (Ipv4Addr, u8) = (Ipv4Addr::new(192, 0, 2, 0), 24);
 
+/// A server that is in none of the configured networks.
+const EXAMPLE_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
 /// lanboot on one network.
 pub(super) struct Site {
     settings: Settings,
@@ -39,8 +43,13 @@ pub(super) struct Site {
     pub(super) tftp: bool,
     /// The port that it serves HTTP on.
     pub(super) http: Option<u16>,
-    /// An address that it could have there; its real one is known only on the computer that it is to run on.
-    pub(super) server: Ipv4Addr,
+    /// The addresses of its interface there, the one in the machine's network first: those of this computer if it serves one
+    /// of the subnets, else one that it could have.
+    pub(super) addresses: Vec<Ipv4Addr>,
+    /// The relay agent through which the machine reaches it, if it has no interface on the machine's wire.
+    relay: Option<Ipv4Addr>,
+    /// A subnet that shares its wire and in which this computer is only taken to have an address.
+    pub(super) assumed: Option<Ipv4Network>,
     /// The DHCP server of a network where lanboot is a proxy, and the address that it gives.
     pub(super) other: Ipv4Addr,
     client: Ipv4Addr,
@@ -49,27 +58,46 @@ pub(super) struct Site {
 
 impl Site {
     /// lanboot in the network of `subnet`; `None` stands for one that is not configured.
-    pub(super) fn new(config: &Config, settings: &Settings, mode: Mode, subnet: Option<usize>) -> Site {
+    pub(super) fn new(
+        config: &Config,
+        settings: &Settings,
+        mode: Mode,
+        subnet: Option<usize>,
+        interfaces: &Interfaces,
+    ) -> Site {
         let network = subnet.and_then(|place| settings.subnets.get(place)).map(|subnet| subnet.network);
         let network = network.or_else(|| Ipv4Network::new(EXAMPLE.0, EXAMPLE.1));
         let free: Vec<Ipv4Addr> =
             network.into_iter().flat_map(|network| free_addresses(network, settings)).take(3).collect();
         let address = |place: usize| free.get(place).copied().unwrap_or(Ipv4Addr::LOCALHOST);
+        let (addresses, relay) = match subnet.filter(|_| mode == Mode::Server) {
+            Some(place) => interfaces.towards(settings, place, [address(0), address(1)]),
+            None => (vec![address(0)], None),
+        };
+        let is_guess = interfaces.are_elsewhere(settings) && mode == Mode::Server;
+        let assumed = network.filter(|_| is_guess && subnet.is_some_and(|place| settings.is_shared(place)));
         let starts = || Starts::forgetful(config);
         let files = Catalog::open(&config.images).ok();
         let files = files.map(|catalog| Files::new(catalog, Known::default()).starting(starts()));
         Site {
-            // Nobody is there who could use an address.
-            settings: Settings { conflict_check: None, ..settings.clone() },
+            // No other machine is there that could use an address, nor is another subnet of the wire any fuller.
+            settings: Settings { conflict_check: None, subnets: alone(settings, subnet), ..settings.clone() },
             files,
             mode,
             tftp: config.tftp.is_some(),
             http: config.http.as_ref().map(|http| http.port),
-            server: address(0),
+            addresses,
+            relay,
+            assumed,
             other: address(1),
             client: address(2),
             mask: network.map_or(Ipv4Addr::UNSPECIFIED, Ipv4Network::mask),
         }
+    }
+
+    /// The first of its addresses.
+    fn server(&self) -> Ipv4Addr {
+        self.addresses.first().copied().unwrap_or(Ipv4Addr::LOCALHOST)
     }
 
     /// The addresses of one machine's boot, none of them given yet.
@@ -95,10 +123,10 @@ impl Site {
         // The registered ports; those of a test's configuration mean nothing to firmware.
         let port = if kind == Question::BootServer { 4011 } else { 67 };
         let why = match ours {
-            Ok(bytes) => {
-                replies.extend(bytes.map(|bytes| Reply {
+            Ok(reply) => {
+                replies.extend(reply.map(|(bytes, server)| Reply {
                     bytes,
-                    source: SocketAddrV4::new(self.server, port),
+                    source: SocketAddrV4::new(server, port),
                     kind,
                 }));
                 None
@@ -112,9 +140,9 @@ impl Site {
         // EDK2 asks from port 4011, iPXE from 68; nothing here depends on it.
         let source = SocketAddrV4::new(question.ciaddr, 68);
         Arrival {
-            addresses: [self.server].into(),
+            addresses: self.addresses.as_slice().into(),
             networks: self.settings.subnets.iter().map(|subnet| subnet.network).collect(),
-            destination: if boot_service { self.server } else { Ipv4Addr::BROADCAST },
+            destination: if boot_service { self.server() } else { Ipv4Addr::BROADCAST },
             source,
             mtu: 1500,
             loopback: false,
@@ -123,9 +151,15 @@ impl Site {
         }
     }
 
-    fn as_server(&self, question: &Message, book: &mut LeaseBook) -> Result<Option<Vec<u8>>, DropReason> {
+    /// The reply and the address that it comes from.
+    fn as_server(
+        &self,
+        question: &Message,
+        book: &mut LeaseBook,
+    ) -> Result<Option<(Vec<u8>, Ipv4Addr)>, DropReason> {
         let arrival = self.arrival(question, false);
-        let mut request = classify(question, &arrival, &self.settings)?;
+        let relayed = self.relay.map(|giaddr| Message { giaddr, hops: 1, ..question.clone() });
+        let mut request = classify(relayed.as_ref().unwrap_or(question), &arrival, &self.settings)?;
         settle(self.files.as_ref(), request.boot.as_mut(), (question, &request.identity), request.server);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), question);
         match decide(&request, book, &self.settings, NOW) {
@@ -136,26 +170,33 @@ impl Site {
                         book.stored(lease, NOW);
                     }
                 }
-                Ok(Some(reply.encode()))
+                let server = request.server_for(reply.yiaddr, &self.settings);
+                Ok(Some((reply.encode(), server)))
             }
             Decision::Silent { reason, .. } => Err(reason),
-            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } | Decision::Quiet { .. } => {
-                Ok(None)
-            }
+            Decision::CheckAddress { .. }
+            | Decision::CheckDecline { .. }
+            | Decision::AskHolder { .. }
+            | Decision::Quiet { .. } => Ok(None),
         }
     }
 
-    fn as_boot_server(&self, question: &Message, boot_service: bool) -> Result<Option<Vec<u8>>, DropReason> {
+    fn as_boot_server(
+        &self,
+        question: &Message,
+        boot_service: bool,
+    ) -> Result<Option<(Vec<u8>, Ipv4Addr)>, DropReason> {
         let arrival = self.arrival(question, boot_service);
         let mut request = proxy::classify(question, &arrival, &self.settings)?;
         settle(self.files.as_ref(), request.boot.as_mut(), (question, &request.identity), request.server);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), question);
         match proxy::decide(&request, &self.settings) {
-            Decision::Answer { reply, .. } => Ok(Some(reply.encode())),
+            Decision::Answer { reply, .. } => Ok(Some((reply.encode(), request.server))),
             Decision::Silent { reason, .. } => Err(reason),
-            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } | Decision::Quiet { .. } => {
-                Ok(None)
-            }
+            Decision::CheckAddress { .. }
+            | Decision::CheckDecline { .. }
+            | Decision::AskHolder { .. }
+            | Decision::Quiet { .. } => Ok(None),
         }
     }
 
@@ -189,7 +230,7 @@ impl Site {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
-        let asker = files::Asker { address: self.client, server: self.server, machine };
+        let asker = files::Asker { address: self.client, server: self.server(), machine };
         self.files.as_ref()?.find_and_wait(asked, &asker).ok()
     }
 }
@@ -206,6 +247,63 @@ impl Reply {
     pub(super) fn heard(&self) -> Heard<'_> {
         Heard { payload: &self.bytes, source: self.source, question: self.kind }
     }
+}
+
+/// The interfaces that lanboot would serve on this computer.
+pub(super) struct Interfaces(Vec<Vec<Ipv4Addr>>);
+
+impl Interfaces {
+    /// Those that `config` means, as they are now.
+    pub(super) fn of_this_computer(config: &Config) -> Interfaces {
+        let (served, _) = interface::served(&config.interfaces, interface::list().unwrap_or_default());
+        Interfaces(served.into_iter().map(|interface| interface.addresses.to_vec()).collect())
+    }
+
+    /// Whether none of them has an address in a subnet: the configuration is for another computer.
+    fn are_elsewhere(&self, settings: &Settings) -> bool {
+        let mut all = self.0.iter().flatten();
+        !all.any(|address| settings.subnets.iter().any(|subnet| subnet.network.contains(*address)))
+    }
+
+    /// The addresses by which the server is reached from the subnet at `place`, and the relay agent on the way, if one is
+    /// needed. `free` are two addresses in that subnet that no host has.
+    fn towards(
+        &self,
+        settings: &Settings,
+        place: usize,
+        free: [Ipv4Addr; 2],
+    ) -> (Vec<Ipv4Addr>, Option<Ipv4Addr>) {
+        let networks: Vec<Ipv4Network> =
+            settings.wire_of(place).filter_map(|i| Some(settings.subnets.get(i)?.network)).collect();
+        let is_on_wire = |address: &Ipv4Addr| networks.iter().any(|network| network.contains(*address));
+        if let Some(addresses) = self.0.iter().find(|addresses| addresses.iter().any(is_on_wire)) {
+            let mut addresses = addresses.clone();
+            let near =
+                |address: &Ipv4Addr| networks.first().is_some_and(|network| network.contains(*address));
+            addresses.sort_by_key(|address| !near(address));
+            return (addresses, None);
+        }
+        let relays = settings.subnets.get(place).map(|subnet| subnet.relays.as_slice()).unwrap_or_default();
+        if !self.are_elsewhere(settings) {
+            let addresses = self.0.iter().flatten().copied().collect();
+            return (addresses, Some(relays.first().copied().unwrap_or(free[1])));
+        }
+        match relays.first() {
+            // Its clients are behind that relay agent, and so is the server for them.
+            Some(relay) => (vec![EXAMPLE_SERVER], Some(*relay)),
+            None => (vec![free[0]], None),
+        }
+    }
+}
+
+/// The subnets, where those that share the wire of `place` have no address left: every subnet is rehearsed.
+fn alone(settings: &Settings, place: Option<usize>) -> Vec<Subnet> {
+    let mut subnets = settings.subnets.clone();
+    let others = place.into_iter().flat_map(|place| settings.wire_of(place).filter(move |i| *i != place));
+    for other in others {
+        subnets[other].pools.clear();
+    }
+    subnets
 }
 
 /// Addresses of hosts that are in no pool and reserved for nobody.

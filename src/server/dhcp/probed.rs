@@ -27,12 +27,15 @@ impl DhcpServer {
             heard.from.iter().for_each(|mac| self.proxy_arp.uses(*mac, address));
             return;
         }
-        let holder = self.book.binding(address).and_then(|binding| binding.holder.mac);
+        let binding = self.book.binding(address);
+        let holder = binding.and_then(|binding| binding.holder.mac);
+        let is_leased = binding.is_some_and(|binding| binding.state == State::Leased);
         if heard.by.is_some() && heard.by == holder {
-            // The client itself may still use the address, as after a warm restart.
             self.checker.note_answer(heard, true);
             if let Some(waiting) = self.checker.take(address) {
-                self.address_checked(address, &waiting, None);
+                // The client itself may still use the address that it is to get, as after a warm restart. The holder of a
+                // lease that another machine asks for keeps it.
+                self.address_checked(address, &waiting, is_leased.then_some(heard));
             }
             return;
         }
@@ -78,7 +81,9 @@ impl DhcpServer {
     pub(super) fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
         self.book.settle(self.clock.now());
         let mut out = Outbox::default();
+        let is_leased = self.book.binding(address).is_some_and(|binding| binding.state == State::Leased);
         let handled = catch_unwind(AssertUnwindSafe(|| match heard {
+            _ if is_leased => self.holder_asked(address, waiting, heard, &mut out),
             Some(heard) => self.address_used(heard, waiting, &mut out),
             None => self.address_free(address, waiting, &mut out),
         }));
@@ -106,10 +111,6 @@ impl DhcpServer {
         let Some(name) = self.served.get(interface).map(|interface| Arc::clone(&interface.name)) else {
             return self.drop(interface, DropReason::NotServed, None);
         };
-        if self.book.binding(heard.address).is_some_and(|binding| binding.state == State::Leased) {
-            // Another client was quicker, and was offered the address after a check of its own.
-            return self.handle(&waiting.bytes, waiting.envelope, Round::AfterCheck, now, out);
-        }
         let event = Event::Conflict { address: heard.address, by: heard.by };
         match quarantine(&self.book, heard.address, now) {
             Some(lease) => self.store_quietly(lease, event, &name, interface, out),
@@ -198,8 +199,7 @@ impl DhcpServer {
         let address = lease.address;
         let is_strike = matches!(event, Event::Conflict { .. } | Event::Declined { by: Some(_), .. });
         let client = event.client().cloned();
-        let promise = Promise { lease, reply: None, otherwise: None, event, interface: Arc::clone(name) };
-        self.promise(promise, interface, client, out);
+        self.promise(Promise::quiet(lease, event, Arc::clone(name)), interface, client, out);
         if is_strike {
             self.book.strike(address);
         }

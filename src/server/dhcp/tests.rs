@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config;
+use crate::dhcp::route::Route;
 use crate::lease::{Holder, Lease, OFFER_HOLD, State};
 use crate::server::commit::MAX_WAITING;
 use crate::server::control::Control;
@@ -62,6 +63,7 @@ impl Bench {
             asks: Control::bind(state.path()).1,
             files: None,
             known: Known::default(),
+            clones: Clones::default(),
             recorder,
         };
         let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -215,6 +217,7 @@ fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
             state: State::Leased,
             until: Timestamp(0),
         },
+        ended: vec![],
         reply: None,
         otherwise: None,
         event: Event::Released {

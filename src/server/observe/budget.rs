@@ -76,6 +76,8 @@ impl Kind {
             Event::Released { .. } => Kind::new("released"),
             Event::Declined { .. } => Kind::new("declined"),
             Event::Conflict { .. } => Kind::new("conflict"),
+            Event::ProxyArp { .. } => Kind::new("proxy_arp"),
+            Event::Clones { .. } => Kind::new("clones"),
             Event::Looping { .. } => Kind::new("loop"),
             Event::Exhausted { .. } => Kind::new("exhausted"),
             Event::Stranger { .. } => Kind::new("stranger"),

@@ -79,6 +79,8 @@ impl Counts {
             Event::Released { .. }
             | Event::Declined { .. }
             | Event::Conflict { .. }
+            | Event::ProxyArp { .. }
+            | Event::Clones { .. }
             | Event::Looping { .. }
             | Event::Exhausted { .. }
             | Event::Stranger { .. }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::event::{Client, Event, Message, Stop};
-use crate::types::{Escaped, Firmware, Ipv4Network, MacAddr};
+use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr};
 
 /// The log line of an event. The verbs are those that people grep for.
 pub fn line(interface: &str, event: &Event) -> String {
@@ -50,6 +50,7 @@ pub fn line(interface: &str, event: &Event) -> String {
             format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
         }
         Event::Exhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
+        Event::Clones { id, machines, more } => clones(interface, id, machines, *more),
         Event::Stranger { message, address, client, server, from } => {
             stranger(interface, *message, *address, (*client, *server, *from))
         }
@@ -172,6 +173,21 @@ fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -
         "exhausted({interface}) {subnet} has no address left for {}, of a pool of {size}: enlarge `pool`, shorten \
          `lease`, or see who has what with `lanboot leases`",
         who(client)
+    )
+}
+
+/// Characters of a client identifier in a line: those of a DUID of any kind in use.
+const MAX_ID: usize = 96;
+
+fn clones(interface: &str, id: &ClientId, machines: &[MacAddr], more: usize) -> String {
+    let mut names = machines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        let _ = write!(names, " and {more} more");
+    }
+    let id: String = format!("{id:?}").chars().take(MAX_ID).collect();
+    format!(
+        "clones({interface}) {names} send the same client id {id}, as copies of one system do: each MAC keeps \
+         its own address; give each system its own machine-id, or set `dhcp.match_client_id: false`"
     )
 }
 

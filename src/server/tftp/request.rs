@@ -149,7 +149,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let size = (request.mode == Mode::Octet).then(|| content.size());
         let granted = negotiate(&request.options, size, &self.service.limits, mtu);
         let source = Source::new(content, request.mode, granted.block_size, place.serial, &self.hall.shelf);
-        let best = self.service.best_way(arrival.envelope.interface, &asker);
+        let best = self.service.best_way(arrival.envelope.interface, *arrival.flow().peer.ip());
         let (session, step) = Session::start(place, granted, source, (link, best), now);
         let token = self.sessions.insert(session);
         self.register(token);

@@ -9,8 +9,8 @@ use lanboot::config;
 use lanboot::dhcp::conflict::{Answer, DECLINED_SHARE, Evidence, declined, quarantine};
 use lanboot::dhcp::decide::{Decision, decide};
 use lanboot::dhcp::proxy;
-use lanboot::dhcp::request::{Ask, Request, classify, recognize};
-use lanboot::dhcp::subnet::{Arrival, Settings};
+use lanboot::dhcp::request::{Ask, Probed, Request, classify, recognize};
+use lanboot::dhcp::subnet::{Arrival, Authoritative, Settings};
 use lanboot::lease::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use lanboot::types::{ClientId, HardwareAddr, Ipv4Network, MacAddr, Timestamp};
 use lanboot::wire::dhcp::{COOKIE, Message, MessageType};
@@ -124,7 +124,7 @@ pub fn check(data: &[u8]) {
     if how & 6 != 0 {
         own = settings.clone();
         own.conflict_check = (how & 2 != 0).then_some(Duration::from_millis(500));
-        own.authoritative = how & 4 == 0;
+        own.authoritative = if how & 4 == 0 { Authoritative::Yes } else { Authoritative::No };
         own.always_broadcast = how & 4 != 0;
         settings = &own;
     }
@@ -135,7 +135,7 @@ pub fn check(data: &[u8]) {
         book.settle(NOW);
     }
     recognize(&mut request, &book, settings, NOW);
-    one(&request, &mut book, settings, how & 8 != 0);
+    one(&mut request, &mut book, settings, how & 8 != 0);
 }
 
 /// The same message beside another DHCP server, and at the boot service: no answer gives or confirms an address.
@@ -244,7 +244,7 @@ fn structured(bytes: &mut Bytes<'_>) -> Vec<u8> {
 }
 
 /// Decides until there is an answer or silence, as the shell does, and checks it.
-fn one(request: &Request<'_>, book: &mut LeaseBook, settings: &Settings, in_use: bool) {
+fn one(request: &mut Request<'_>, book: &mut LeaseBook, settings: &Settings, in_use: bool) {
     for _ in 0..MOST_CHECKS {
         let decision = match decide(request, book, settings, NOW) {
             Decision::CheckDecline { address } => {
@@ -271,6 +271,13 @@ fn one(request: &Request<'_>, book: &mut LeaseBook, settings: &Settings, in_use:
             Decision::Answer { change, reply, .. } => {
                 reply::check(request.message, request.arrival, &reply);
                 return given(request, &reply, change, book, settings);
+            }
+            Decision::AskHolder { address } => {
+                assert!(settings.conflict_check.is_some() && !request.arrival.loopback);
+                assert!(request.probed.is_none(), "{address} is asked for twice");
+                let held = book.binding(address).filter(|b| b.state == State::Leased && b.until > NOW);
+                assert!(held.is_some_and(|b| b.holder.shares_id(&request.holder)));
+                request.probed = Some(Probed { address, in_use });
             }
             Decision::Quiet { lease, .. } => return freed(request, &lease, book),
             Decision::Silent { change: Some(change), .. } => return silently(request, &change, book),
@@ -313,9 +320,21 @@ fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, sett
     }
     if let Some(binding) = book.binding(address).filter(|binding| binding.until > NOW) {
         let gives_way = binding.state == State::Offered && !binding.leased;
-        assert!(gives_way || binding.holder.is(&request.holder), "{address} is held by {binding:?}");
+        assert!(
+            gives_way
+                || binding.holder.is(&request.holder)
+                || is_taken_over(request, binding, address, settings),
+            "{address} is held by {binding:?}"
+        );
         assert!(binding.state != State::Declined, "{address} is out of use");
     }
+}
+
+/// The lease is one of another MAC with the same client identifier, whose machine did not answer.
+fn is_taken_over(request: &Request<'_>, binding: &Binding, address: Ipv4Addr, settings: &Settings) -> bool {
+    let never_asks = settings.conflict_check.is_none() || request.arrival.loopback;
+    let is_silent = request.probed.is_some_and(|probed| probed.address == address && !probed.in_use);
+    binding.state == State::Leased && binding.holder.shares_id(&request.holder) && (never_asks || is_silent)
 }
 
 fn given(
@@ -338,9 +357,16 @@ fn given(
     };
     match kind {
         Some(MessageType::Ack) => {
-            let Some(LeaseChange::Store(lease)) = change else {
-                panic!("an ACK without a commit: {change:?}")
+            let (lease, ended) = match change {
+                Some(LeaseChange::Store(lease)) => (lease, vec![]),
+                Some(LeaseChange::Replace { lease, ended }) => (lease, ended),
+                _ => panic!("an ACK without a commit: {change:?}"),
             };
+            for other in ended {
+                assert!(other.address != address && other.state == State::Released);
+                let held = book.binding(other.address).expect("a lease that ends");
+                assert!(held.state == State::Leased && held.holder.mac == request.holder.mac);
+            }
             stores(&lease, request, address);
             let seconds = reply.options.u32(51).expect("checked before");
             assert!(lease.until >= NOW.after(Duration::from_secs(seconds.into())), "stored for too short");
@@ -351,10 +377,14 @@ fn given(
                 book.apply(change);
             });
             let binding: Option<Binding> = leased(book);
+            if binding.is_none() {
+                let other = book.binding(address).expect("a lease");
+                return assert!(is_taken_over(request, other, address, settings) && other.until > NOW);
+            }
             assert!(binding.is_some_and(|b| matches!(b.state, State::Offered | State::Leased)), "it is held");
         }
         None => match change {
-            Some(LeaseChange::Store(lease)) => {
+            Some(LeaseChange::Store(lease) | LeaseChange::Replace { lease, .. }) => {
                 stores(&lease, request, address);
                 assert_eq!(lease.until, FOREVER);
             }

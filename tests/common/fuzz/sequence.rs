@@ -14,7 +14,7 @@ use lanboot::config;
 use lanboot::dhcp::conflict::{Answer, Evidence, declined, quarantine};
 use lanboot::dhcp::decide::{Decision, decide, rest_of_lease};
 use lanboot::dhcp::loops;
-use lanboot::dhcp::request::{classify, recognize};
+use lanboot::dhcp::request::{Probed, classify, recognize};
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::lease::{FOREVER, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use lanboot::types::Timestamp;
@@ -70,6 +70,8 @@ struct Claim {
 struct Promise {
     client: u8,
     lease: Lease,
+    /// Its other leases, which end with that.
+    ended: Vec<Lease>,
     /// The ACK, until when it is good, and when it was asked for.
     ack: Option<Timestamp>,
     /// The ACK that goes out if the disk fails.
@@ -115,6 +117,13 @@ pub fn check(data: &[u8]) {
         world.step(&mut bytes);
     }
     world.restart();
+}
+
+impl Promise {
+    /// Something to be stored without a reply.
+    fn quiet(client: u8, lease: Lease) -> Promise {
+        Promise { client, lease, ended: vec![], ack: None, otherwise: None, given_up: true }
+    }
 }
 
 impl World {
@@ -194,6 +203,10 @@ impl World {
             2 => assert!(message.options.push(61, &[0xff, 1, 2, client])),
             3 => assert!(message.options.push(77, b"iPXE")),
             4 => message.giaddr = RELAY,
+            // Copies of one system. A network that is never asked cannot tell them apart.
+            5 if self.settings.conflict_check.is_some() => {
+                assert!(message.options.push(61, &[0xff, 0xc1, 0x0e]));
+            }
             _ => {}
         }
         self.gives_up(client, address, &message, kind);
@@ -250,9 +263,7 @@ impl World {
                             self.book.apply(&offer);
                         }
                         Some(lease) => {
-                            let promise =
-                                Promise { client, lease, ack: None, otherwise: None, given_up: true };
-                            self.promise(promise);
+                            self.promise(Promise::quiet(client, lease));
                         }
                         None => {
                             let avoided = self
@@ -263,7 +274,26 @@ impl World {
                         }
                     }
                 }
-                Decision::Answer { change: Some(LeaseChange::Store(lease)), reply, event, .. } => {
+                Decision::AskHolder { address } => {
+                    assert!(request.probed.is_none(), "{address} is asked for twice");
+                    if !in_use {
+                        // That machine is gone: its network card was replaced.
+                        self.claims.remove(&address);
+                        self.offers.remove(&address);
+                    }
+                    request.probed = Some(Probed { address, in_use });
+                }
+                Decision::Answer {
+                    change: Some(change @ (LeaseChange::Store(_) | LeaseChange::Replace { .. })),
+                    reply,
+                    event,
+                    ..
+                } => {
+                    let (lease, ended) = match change {
+                        LeaseChange::Store(lease) => (lease, vec![]),
+                        LeaseChange::Replace { lease, ended } => (lease, ended),
+                        other => panic!("{other:?}"),
+                    };
                     loops::after(&mut self.guard, &request, &event, self.settings, self.now);
                     reply::check(request.message, request.arrival, &reply);
                     assert_eq!(reply.yiaddr, lease.address);
@@ -279,17 +309,24 @@ impl World {
                         until(&reply)
                     });
                     let ack = Some(until(&reply));
-                    return self.promise(Promise { client, lease, ack, otherwise, given_up: false });
+                    return self.promise(Promise { client, lease, ended, ack, otherwise, given_up: false });
                 }
                 Decision::Answer { change, reply, event, .. } => {
                     loops::after(&mut self.guard, &request, &event, self.settings, self.now);
                     reply::check(request.message, request.arrival, &reply);
                     change.iter().for_each(|change| self.book.apply(change));
+                    let taken_over = |b: &lanboot::lease::Binding| {
+                        b.state == State::Leased && b.until > self.now && b.holder.shares_id(&request.holder)
+                    };
+                    if self.book.binding(reply.yiaddr).is_some_and(taken_over) {
+                        // It stays the other machine's until the client takes it.
+                        self.last[usize::from(client)] = reply.yiaddr;
+                        return self.nobody_elses(client, reply.yiaddr);
+                    }
                     return self.told_at_once(client, &reply);
                 }
                 Decision::Quiet { lease, .. } => {
-                    let promise = Promise { client, lease, ack: None, otherwise: None, given_up: true };
-                    return self.promise(promise);
+                    return self.promise(Promise::quiet(client, lease));
                 }
                 Decision::Silent { change, .. } => {
                     return change.iter().for_each(|change| self.book.apply(change));
@@ -299,7 +336,12 @@ impl World {
     }
 
     fn promise(&mut self, mut promise: Promise) {
-        self.book.apply(&LeaseChange::Store(promise.lease.clone()));
+        let (lease, ended) = (promise.lease.clone(), promise.ended.clone());
+        self.book.apply(&if ended.is_empty() {
+            LeaseChange::Store(lease)
+        } else {
+            LeaseChange::Replace { lease, ended }
+        });
         let stage = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
         promise.lease.holder.boots = stage;
         self.waiting.push_back(promise);
@@ -338,10 +380,23 @@ impl World {
     /// The disk gets to the next `count` promises.
     fn commit(&mut self, count: usize, works: bool) {
         let batch: Vec<Promise> = self.waiting.drain(..count.min(self.waiting.len())).collect();
-        for Promise { lease, .. } in batch.iter().filter(|_| works) {
-            self.disk.insert(lease.address, lease.clone());
+        for promise in batch.iter().filter(|_| works) {
+            for lease in promise.ended.iter().chain([&promise.lease]) {
+                self.disk.insert(lease.address, lease.clone());
+            }
         }
+        self.each_client_has_one_lease();
         for promise in batch {
+            for lease in promise.ended {
+                // The client asked for another one.
+                let own = |claim: &Claim| claim.client == promise.client;
+                for told in [&mut self.claims, &mut self.offers].into_iter().filter(|_| works) {
+                    if told.get(&lease.address).is_some_and(own) {
+                        told.remove(&lease.address);
+                    }
+                }
+                self.outcomes.push_back((lease, works));
+            }
             let address = promise.lease.address;
             let until = if works { promise.ack } else { promise.otherwise };
             if let Some(until) = until.filter(|_| !promise.given_up) {
@@ -358,6 +413,18 @@ impl World {
             self.outcomes.push_back((promise.lease, works));
         }
         self.what_was_promised_is_stored();
+    }
+
+    /// Of two leases on the disk that are not over, no two are one client's on one wire.
+    fn each_client_has_one_lease(&self) {
+        let is_live = |lease: &&Lease| lease.state == State::Leased && lease.until > self.now;
+        let live: Vec<&Lease> = self.disk.values().filter(is_live).collect();
+        let wire = |lease: &Lease| lease.address.octets()[0];
+        for (i, one) in live.iter().enumerate() {
+            let same = |other: &&&Lease| other.holder.is(&one.holder) && wire(other) == wire(one);
+            let other = live[i + 1..].iter().find(same);
+            assert!(other.is_none(), "{one:?} and {other:?} are one client's");
+        }
     }
 
     /// Every lease that a client was told of, and that is not over, is on the disk for at least as long.
@@ -393,5 +460,6 @@ impl World {
             assert!(self.book.load(lease.clone()));
         }
         self.what_was_promised_is_stored();
+        self.each_client_has_one_lease();
     }
 }

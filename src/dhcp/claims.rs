@@ -1,0 +1,87 @@
+//! Whose an address is when a client wants it that was not offered it: its own, another machine's, or that of a machine
+//! with the same client identifier.
+
+use std::net::Ipv4Addr;
+
+use crate::boot::plan::takes_the_offer;
+use crate::dhcp::request::Request;
+use crate::dhcp::shared;
+use crate::dhcp::subnet::Settings;
+use crate::lease::{Binding, LeaseBook, MAX_CLIENTS_PER_MAC, State};
+use crate::types::Timestamp;
+
+/// The right of a client to the lease that another MAC has with the client's own identifier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inheritance {
+    /// Nothing: there is no such lease, the client has one itself, or the other machine still answers.
+    None,
+    /// Take it, unless the other machine still answers at this address.
+    IfSilent(Ipv4Addr),
+    /// Take it: the other machine is silent, or the network is never asked.
+    Takes(Ipv4Addr),
+}
+
+/// Whether the client takes over the lease of another MAC. A machine whose network card was replaced keeps its address that
+/// way. Copies of one system, which share its identifier, must not take one another's: a copy has a lease of its own, or
+/// the other one answers.
+pub fn inheritance(
+    request: &Request<'_>,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Inheritance {
+    let Some((address, binding)) = shared::namesake(request, book, settings) else {
+        return Inheritance::None;
+    };
+    if takes_the_offer(&request.identity) {
+        return Inheritance::None;
+    }
+    // A change on its way to the disk means that the other machine spoke a moment ago.
+    let is_there = is_leased(binding, now) && binding.pending == 0;
+    if !is_there || !shared::shares(request, address, book, settings) {
+        return Inheritance::None;
+    }
+    if shared::of_client(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now)) {
+        return Inheritance::None;
+    }
+    match request.probed.filter(|probed| probed.address == address) {
+        Some(probed) if probed.in_use => Inheritance::None,
+        Some(_) => Inheritance::Takes(address),
+        None if settings.conflict_check.is_none() || request.arrival.loopback => Inheritance::Takes(address),
+        None => Inheritance::IfSilent(address),
+    }
+}
+
+/// Whether `address` is known to be another machine's: leased to it, reserved for it, or this computer's own.
+pub fn is_anothers(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
+    let is_ours = request.arrival.addresses.contains(&address) || book.is_own(address);
+    let own_entry = request.machine.is_some_and(|machine| machine.address == Some(address));
+    let is_leased = book.binding(address).is_some_and(|b| is_leased(b, now) && !b.holder.is(&request.holder));
+    is_ours || is_leased || (book.is_reserved(address) && !own_entry)
+}
+
+/// The client's lease on its wire, if that is not `address`, and `address` was not offered to the client.
+pub fn other_lease(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Ipv4Addr> {
+    let was_offered = book.binding(address).is_some_and(|b| b.holder.is(&request.holder) && b.is_live(now));
+    let lease = shared::of_client(request, book, settings, now).filter(|(_, own)| is_leased(own, now));
+    lease.map(|(own, _)| own).filter(|own| *own != address && !was_offered)
+}
+
+/// Whether the client gets no further address because so many others with its MAC have one.
+pub fn is_one_too_many(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
+    let is_known = book.binding(address).is_some_and(|b| b.holder.is(&request.holder));
+    let by_entry = request.machine.is_some_and(|machine| machine.address == Some(address));
+    let others =
+        || book.pool_of(address).map_or(0, |subnet| book.others_of_mac(subnet, &request.holder, now));
+    !is_known && !by_entry && others() >= MAX_CLIENTS_PER_MAC
+}
+
+fn is_leased(binding: &Binding, now: Timestamp) -> bool {
+    binding.state == State::Leased && binding.until > now
+}

@@ -1,0 +1,85 @@
+//! What the DHCP loop promises: leases that are handed to the committer together with the replies that wait for them. It
+//! must never send such a reply itself.
+
+use crate::dhcp::decide::{Decision, rest_of_lease};
+use crate::dhcp::request::Request;
+use crate::dhcp::route::Route;
+use crate::event::{Client, DropReason, Event};
+use crate::lease::{Lease, LeaseChange};
+use crate::server::commit::Promise;
+use crate::server::control::{Refusal, Release, released_by_hand};
+use crate::server::dhcp::{DhcpServer, Outbox};
+use crate::server::socket::Outgoing;
+use crate::types::Timestamp;
+use crate::wire::dhcp::Message;
+
+impl DhcpServer {
+    /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
+    pub(super) fn promise(
+        &mut self,
+        mut promise: Promise,
+        interface: u32,
+        client: Option<Client>,
+        out: &mut Outbox,
+    ) {
+        let leases = promise.leases().count();
+        if self.committer.room() < out.leases + leases {
+            return self.drop(interface, DropReason::Overload, client);
+        }
+        let lease = promise.lease.clone();
+        self.book.apply(&match promise.ended.is_empty() {
+            true => LeaseChange::Store(lease),
+            false => LeaseChange::Replace { lease, ended: promise.ended.clone() },
+        });
+        // Once a booting stage had the address, that stays known, on disk too.
+        promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
+        out.leases += leases;
+        out.promises.push(promise);
+    }
+
+    /// Frees an address because a person says so, and answers once that is stored.
+    pub fn release(&mut self, ask: Release) {
+        let lease = match ask.freed(&self.book, self.clock.now()) {
+            Ok(lease) => lease,
+            Err(why) => return ask.answer(Err(why)),
+        };
+        if self.committer.room() == 0 {
+            return ask.answer(Err(Refusal::Failed("too many leases are waiting for the disk; try again")));
+        }
+        self.book.apply(&LeaseChange::Store(lease.clone()));
+        self.asks.stored_with(ask, lease.clone());
+        self.committer.submit(vec![released_by_hand(lease)]);
+    }
+
+    /// The reply that leaves if `lease` cannot be stored, and the event to record then.
+    pub(super) fn otherwise(
+        &self,
+        request: &Request<'_>,
+        lease: &Lease,
+        interface: u32,
+        now: Timestamp,
+    ) -> Option<(Outgoing, Event)> {
+        match rest_of_lease(request, lease.address, &self.book, &self.settings, now)? {
+            Decision::Answer { reply, route, event, .. } => {
+                Some((outgoing(request, interface, &reply, route), event))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The lease that `change` grants and those that end with it; `change` itself if it is for the book alone.
+pub(super) fn to_be_stored(change: Option<LeaseChange>) -> Result<(Lease, Vec<Lease>), Option<LeaseChange>> {
+    match change {
+        Some(LeaseChange::Store(lease)) => Ok((lease, Vec::new())),
+        Some(LeaseChange::Replace { lease, ended }) => Ok((lease, ended)),
+        other => Err(other),
+    }
+}
+
+/// `reply` on its way. A relay agent gets it from the address that it wrote to, as a firewall between us expects.
+pub(super) fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
+    let relayed = !request.message.giaddr.is_unspecified();
+    let server = if relayed { request.arrival.server() } else { request.server };
+    Outgoing { payload: reply.encode(), route, interface, server }
+}
