@@ -203,7 +203,7 @@ impl DhcpServer {
                 }
             }
             Decision::Answer { change, reply, route, wait, event } => {
-                self.known.answered(&request, &event);
+                self.known.answered(&request, (&reply, change.as_ref()), &self.book, now);
                 let outgoing = outgoing(&request, envelope.interface, &reply, route);
                 let looping = loops::after(&mut self.proxy.guard(), &request, &event, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(&name, event));
@@ -221,6 +221,9 @@ impl DhcpServer {
                 }
             }
             Decision::Quiet { lease, event } => {
+                if lease.state == State::Released {
+                    self.known.released(&lease);
+                }
                 let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
                 self.promise(promise, envelope.interface, Some(client), out);
             }

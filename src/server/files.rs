@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::{Catalog, Content, OpenFile, manifest};
-use crate::server::known::{Known, KnownMachine};
+use crate::server::known::{Found, Known, KnownMachine, Standing};
 use crate::server::subject::Subject;
 use crate::server::targets::{Done, Sent, Starts};
 use crate::server::templates::{EXTENSION, Templates};
@@ -34,6 +34,8 @@ pub struct Asker {
     pub server: Ipv4Addr,
     /// What is known of it.
     pub machine: KnownMachine,
+    /// How sure that is.
+    pub standing: Standing,
 }
 
 impl Files {
@@ -49,12 +51,15 @@ impl Files {
         Files { starts, ..self }
     }
 
-    /// Who asks from `address` says that the machine with this MAC is done: [`Starts::done`].
+    /// The client at `address` says that the machine with this MAC is done: [`Starts::done`].
     ///
     /// # Errors
     /// It could not be written down.
     pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<Done> {
-        self.starts.done(mac, &self.known.at(address))
+        let Found { machine, standing } = self.known.at(address);
+        // A person at this computer may say it for any machine.
+        let by_person = address.is_loopback() && standing == Standing::Unknown;
+        self.starts.done(mac, &machine, by_person)
     }
 
     /// The machine at `address` was sent the bytes `part` of the content `name`, which is of `size` bytes: its `once` may
@@ -72,7 +77,8 @@ impl Files {
 
     /// Who asks from `address` at our address `server`.
     pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
-        Asker { address, server, machine: self.known.at(address) }
+        let Found { machine, standing } = self.known.at(address);
+        Asker { address, server, machine, standing }
     }
 
     /// What `asker` gets for `asked`, in the client's own bytes. The first that there is of
@@ -93,8 +99,8 @@ impl Files {
     /// folder: a Raspberry Pi takes `<serial>/start4.elf` being missing as the sign to ask for `start4.elf` itself.
     ///
     /// # Errors
-    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::Template`] if what is made has an error
-    /// in it; and what [`Catalog::open_file`] says of a file that is there but cannot be served.
+    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::OtherMachine`] for what would be made for
+    /// another machine than the one that is known to ask; [`Refusal::Template`] if what is made has an error in it; and what [`Catalog::open_file`] says of a file that is there but cannot be served.
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
         let folders = self.own_folders(&asker.machine);
         let mut refused = None;
@@ -193,6 +199,9 @@ impl Files {
     fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Content, Refusal> {
         if !is_template(&open) {
             return Ok(Content::File(open));
+        }
+        if subject.is_forbidden {
+            return Err(Refusal::OtherMachine);
         }
         let text = self.templates.text(open, &subject.facts)?;
         Ok(Content::text(name.as_str(), text.into_bytes()))
@@ -372,7 +381,7 @@ mod tests {
             arch: Some(Arch::RASPBERRY_PI),
             ..Default::default()
         };
-        let asker = Asker { address: ADDRESS, server: SERVER, machine: pi };
+        let asker = Asker { address: ADDRESS, server: SERVER, machine: pi, standing: Standing::Certain };
         let find =
             |asked: &str| bench.files.find(asked.as_bytes(), &asker).map(|found| found.name().to_owned());
         assert_eq!(find("100bcdef/start4.elf"), Err(Refusal::NotFound), "so it asks for start4.elf itself");
@@ -391,6 +400,7 @@ mod tests {
                 address: ADDRESS,
                 server: SERVER,
                 machine: KnownMachine { mac, ..Default::default() },
+                standing: Standing::Certain,
             };
             let content = bench.files.find(br"\lanboot\whoami", &asker).unwrap();
             let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];

@@ -1,6 +1,7 @@
 //! The one place where events become log lines and counters.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +23,15 @@ pub struct Recorder {
     refusals: Arc<Refusals>,
     /// When each subnet was last said to be exhausted.
     exhausted: Arc<Mutex<HashMap<Ipv4Network, Instant>>>,
+    /// When each address was last logged as contested.
+    contested: Arc<Mutex<HashMap<Ipv4Addr, Instant>>>,
 }
+
+/// Minimum time between two warnings about the same contested address: its machine asks for file after file.
+const CONTESTED_PAUSE: Duration = Duration::from_secs(600);
+/// Contested addresses that are remembered. Beyond that none is logged until one is [`CONTESTED_PAUSE`] old: anybody can
+/// make up any number of them, and the log must not fill up.
+const MAX_CONTESTED: usize = 64;
 
 /// How often a subnet is said to be exhausted: each client that it turns away asks again and again.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
@@ -63,6 +72,9 @@ impl Default for LastMessage {
 struct DropCounts {
     dhcp: [AtomicU64; DropReason::ALL.len()],
     tftp: [AtomicU64; Unanswered::ALL.len()],
+    http: [AtomicU64; HttpRefusal::ALL.len()],
+    /// TFTP requests for what is made for another machine.
+    other_machine: AtomicU64,
 }
 
 impl Default for DropCounts {
@@ -70,6 +82,8 @@ impl Default for DropCounts {
         DropCounts {
             dhcp: std::array::from_fn(|_| AtomicU64::new(0)),
             tftp: std::array::from_fn(|_| AtomicU64::new(0)),
+            http: std::array::from_fn(|_| AtomicU64::new(0)),
+            other_machine: AtomicU64::new(0),
         }
     }
 }
@@ -87,7 +101,14 @@ impl Recorder {
             Event::TftpUnanswered { reason, .. } => {
                 self.drops.tftp[*reason as usize].fetch_add(1, Ordering::Relaxed);
             }
+            Event::HttpRefused { reason, .. } => {
+                self.drops.http[*reason as usize].fetch_add(1, Ordering::Relaxed);
+            }
+            Event::TftpRefused { reason: Refusal::OtherMachine, .. } => {
+                self.drops.other_machine.fetch_add(1, Ordering::Relaxed);
+            }
             Event::Exhausted { subnet, .. } if !self.is_news(*subnet) => return,
+            Event::Contested { address, .. } if !self.is_newly_contested(*address, Instant::now()) => return,
             _ => {}
         }
         // Making a line costs more than deciding that nobody wants it.
@@ -126,11 +147,31 @@ impl Recorder {
         is_news
     }
 
-    /// How many messages were dropped for each reason that occurred, by its name.
+    fn is_newly_contested(&self, address: Ipv4Addr, now: Instant) -> bool {
+        let mut logged = self.contested.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.retain(|_, at| now.saturating_duration_since(*at) < CONTESTED_PAUSE);
+        if logged.contains_key(&address) || logged.len() >= MAX_CONTESTED {
+            return false;
+        }
+        logged.insert(address, now);
+        true
+    }
+
+    /// How many messages were dropped for each reason that occurred, by its name; and how many requests were refused for
+    /// who asked.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
         let dhcp = DropReason::ALL.iter().map(|reason| (reason.name(), &self.drops.dhcp[*reason as usize]));
         let tftp = Unanswered::ALL.iter().map(|reason| (reason.name(), &self.drops.tftp[*reason as usize]));
-        let counts = dhcp.chain(tftp).map(|(name, count)| (name, count.load(Ordering::Relaxed)));
+        let by_asker = [
+            HttpRefusal::Browser,
+            HttpRefusal::ForeignHost,
+            HttpRefusal::NotAllowed,
+            HttpRefusal::OtherMachine,
+        ];
+        let http = by_asker.map(|reason| (http_counter(reason), &self.drops.http[reason as usize]));
+        let other = [("tftp_other_machine", &self.drops.other_machine)];
+        let counts = dhcp.chain(tftp).chain(http).chain(other);
+        let counts = counts.map(|(name, count)| (name, count.load(Ordering::Relaxed)));
         counts.filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -169,6 +210,17 @@ impl Refusals {
     }
 }
 
+/// What a count of HTTP requests that were refused for who asked is called beside those of DHCP and TFTP.
+fn http_counter(reason: HttpRefusal) -> &'static str {
+    match reason {
+        HttpRefusal::Browser => "http_browser",
+        HttpRefusal::ForeignHost => "http_foreign_host",
+        HttpRefusal::NotAllowed => "http_not_allowed",
+        HttpRefusal::OtherMachine => "http_other_machine",
+        other => other.name(),
+    }
+}
+
 /// How much a person wants to see an event.
 fn level(event: &Event) -> Level {
     match event {
@@ -183,6 +235,7 @@ fn level(event: &Event) -> Level {
         | Event::Conflict { .. }
         | Event::Looping { .. }
         | Event::Exhausted { .. }
+        | Event::Contested { .. }
         | Event::Stranger { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
@@ -191,7 +244,9 @@ fn level(event: &Event) -> Level {
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
             Level::WARN
         }
-        Event::HttpAnswered { .. } | Event::HttpRefused { reason: HttpRefusal::NotFound, .. } => Level::DEBUG,
+        // As TFTP's: what any network may send at any rate is counted.
+        Event::HttpAnswered { .. }
+        | Event::HttpRefused { reason: HttpRefusal::NotFound | HttpRefusal::NotAllowed, .. } => Level::DEBUG,
         // A part that is not the end: iPXE reads a disk image so (sanboot), one block at a time.
         Event::HttpSent { to_end: false, .. } => Level::DEBUG,
         Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
@@ -202,7 +257,6 @@ fn level(event: &Event) -> Level {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
 
     use crate::event::{Client, HttpStop, Message, Refusal, Stop};
     use crate::types::{Arch, Firmware, MacAddr, Rule};

@@ -14,7 +14,7 @@ use crate::images::{Catalog, Content};
 use crate::lease::{LeaseBook, LeaseChange};
 use crate::probe::models::{Asker, Heard, Question};
 use crate::server::files::{self, Files};
-use crate::server::known::{Known, KnownMachine};
+use crate::server::known::{Known, KnownMachine, Standing};
 use crate::server::targets::Starts;
 use crate::types::{Ipv4Network, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
@@ -185,7 +185,8 @@ impl Site {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
-        let asker = files::Asker { address: self.client, server: self.server, machine };
+        let asker =
+            files::Asker { address: self.client, server: self.server, machine, standing: Standing::Certain };
         self.files.as_ref()?.find(asked, &asker).ok()
     }
 }
