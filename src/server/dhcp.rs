@@ -221,9 +221,7 @@ impl DhcpServer {
                 }
             }
             Decision::Quiet { lease, event } => {
-                if lease.state == State::Released {
-                    self.known.released(&lease);
-                }
+                self.known.released(&lease);
                 let promise = Promise { lease, reply: None, otherwise: None, event, interface: name };
                 self.promise(promise, envelope.interface, Some(client), out);
             }

@@ -414,6 +414,39 @@ mod tests {
         assert_eq!(whoami(&bench).1, "lanboot/whoami", "a file comes first");
         assert_eq!(bench.files.size("lanboot/whoami2", None), None);
     }
+
+    #[test]
+    fn s_01_nothing_is_made_for_another_machine_than_the_one_that_is_known_to_ask() {
+        const OTHER: &str = "52-54-00-12-34-57";
+        let yaml = format!(
+            "{{dhcp: {{mode: off}}, targets: {{t: {{kernel: linux}}}}, machines: [{{mac: {OTHER}, boot: t, once: menu}}]}}"
+        );
+        let bench = Bench::configured(&yaml, &["user-data.j2", "plain"]);
+        bench.add(&format!("{OTHER}/secret.j2"));
+        bench.add(&format!("{OTHER}/open"));
+        bench.known.learn(ADDRESS, KnownMachine { mac: OWN.parse().ok(), ..KnownMachine::default() });
+        let find = |asked: &str| {
+            let asker = bench.files.asker(ADDRESS, SERVER);
+            bench.files.find(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
+        };
+        for asked in ["user-data", "boot.ipxe", "secret", "SECRET"] {
+            assert_eq!(find(&format!("{OTHER}/{asked}")), Err(Refusal::OtherMachine), "{asked}");
+        }
+        assert_eq!(find(&format!("pxelinux.cfg/01-{OTHER}")), Err(Refusal::OtherMachine));
+        assert_eq!(
+            find(&format!("{OTHER}/open")).unwrap(),
+            format!("{OTHER}/open"),
+            "plain files are for all"
+        );
+        assert_eq!(find(&format!("{OTHER}/plain")), Err(Refusal::NotFound));
+        assert_eq!(find(&format!("{OWN}/user-data")).unwrap(), format!("{OWN}/user-data"));
+        assert_eq!(find("user-data").as_deref(), Ok("user-data"));
+        bench.known.learn(ADDRESS, KnownMachine::default());
+        let unknown = Asker { standing: Standing::Unknown, ..bench.files.asker(ADDRESS, SERVER) };
+        let name = format!("{OTHER}/user-data");
+        assert_eq!(bench.files.find(name.as_bytes(), &unknown).unwrap().name(), name, "behind a router");
+    }
+
     #[test]
     fn once_of_a_target_that_is_served_by_others_ends_with_the_script_that_the_loader_read() {
         const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";

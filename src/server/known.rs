@@ -5,8 +5,6 @@
 //! function that learns is one of its rows, and [`Known::at`] is the check when the address is used.
 
 mod binding;
-#[cfg(test)]
-mod forged;
 mod machine;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +18,7 @@ use crate::dhcp::heard::{Given, Taken};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::subnet::{Arrival, Machine};
 use crate::event::{Event, Message as Kind};
-use crate::lease::{FOREVER, Lease, LeaseBook, LeaseChange, is_forever};
+use crate::lease::{FOREVER, Lease, LeaseBook, LeaseChange, State, is_forever};
 use crate::server::neighbours::Neighbours;
 use crate::server::observe::Recorder;
 use crate::server::served::Now;
@@ -37,8 +35,9 @@ use binding::{Candidate, Contest, Word, identify, put};
 /// more addresses than this knows some of its machines by the neighbour table alone.
 const MAX_LEASES: usize = 1 << 20;
 /// Addresses remembered of those that other messages named. Anybody can make these up, so they have a table of their
-/// own; beyond that, the one that was heard of longest ago is forgotten.
-const MAX_CLAIMS: usize = 16_384;
+/// own; beyond that, the one that was heard of longest ago is forgotten. What is forgotten cannot contradict a forged
+/// message any more, so for [`CLAIM_LASTS`] after that no such message counts without the neighbour table.
+const MAX_CLAIMS: usize = 65_536;
 /// How long the word of a message that promised nothing is remembered: longer than a boot and most installations take.
 const CLAIM_LASTS: Duration = Duration::from_secs(3600);
 /// How long an address that was given back still counts as its last machine's too: a RELEASE can be forged.
@@ -56,11 +55,13 @@ pub struct Known {
 struct Tables {
     leases: HashMap<Ipv4Addr, Vec<Candidate>, foldhash::fast::RandomState>,
     claims: Table<Vec<Candidate>>,
+    /// When a claim was last forgotten before its time.
+    lost: Option<Instant>,
 }
 
 impl Default for Tables {
     fn default() -> Tables {
-        Tables { leases: HashMap::default(), claims: Table::new(MAX_CLAIMS) }
+        Tables { leases: HashMap::default(), claims: Table::new(MAX_CLAIMS), lost: None }
     }
 }
 
@@ -125,8 +126,11 @@ impl Known {
         }
     }
 
-    /// Learns that `lease` was given back. A RELEASE may be forged, so its machine may be there for a while longer.
+    /// Learns that `lease` was given back, if it was. A RELEASE may be forged, so its machine may be there for a while longer.
     pub fn released(&self, lease: &Lease) {
+        if lease.state != State::Released {
+            return;
+        }
         let latest = Instant::now().checked_add(RELEASED_LASTS);
         let mut tables = self.tables();
         let candidates = tables.leases.get_mut(&lease.address).into_iter().flatten();
@@ -186,21 +190,15 @@ impl Known {
             let tables = self.tables();
             let leases = tables.leases.get(&address).map_or(&[][..], Vec::as_slice);
             let claims = tables.claims.get(address).map_or(&[][..], Vec::as_slice);
-            identify(leases, claims, &neighbour, Instant::now())
+            let now = Instant::now();
+            let all = tables.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= CLAIM_LASTS);
+            identify(leases, (claims, all), &neighbour, now)
         };
         found.unwrap_or_else(|contest| {
             let Contest { by_dhcp, other, on_wire } = contest;
             self.recorder.record("identity", &Event::Contested { address, by_dhcp, other, on_wire });
             Found { machine: KnownMachine::default(), standing: Standing::Contested }
         })
-    }
-
-    /// In tests: the machine at `address` is `machine` and no other.
-    #[cfg(test)]
-    pub fn learn(&self, address: Ipv4Addr, machine: KnownMachine) {
-        let candidate =
-            Candidate { mac: machine.mac, word: Word::Lease, ends: None, facts: Some(Box::new(machine)) };
-        self.tables().leases.insert(address, vec![candidate]);
     }
 
     /// The tables, even if a thread that held them failed: each change leaves them whole.
@@ -228,7 +226,10 @@ impl Tables {
         }
         let mut candidates = self.claims.remove(address).unwrap_or_default();
         put(&mut candidates, claim, now);
-        self.claims.put(address, candidates);
+        let forgotten = self.claims.put(address, candidates);
+        if forgotten.into_iter().flatten().any(|claim| claim.is_live(now)) {
+            self.lost = Some(now);
+        }
     }
 }
 
@@ -251,16 +252,19 @@ impl<T> Table<T> {
         self.values.get(&address).map(|(value, _)| value)
     }
 
-    fn put(&mut self, address: Ipv4Addr, value: T) {
+    /// Returns what had to be forgotten for it.
+    fn put(&mut self, address: Ipv4Addr, value: T) -> Option<T> {
         self.remove(address);
+        let mut forgotten = None;
         if self.values.len() >= self.limit
             && let Some((_, oldest)) = self.order.pop_first()
         {
-            self.values.remove(&oldest);
+            forgotten = self.values.remove(&oldest).map(|(value, _)| value);
         }
         self.puts += 1;
         self.order.insert(self.puts, address);
         self.values.insert(address, (value, self.puts));
+        forgotten
     }
 
     fn remove(&mut self, address: Ipv4Addr) -> Option<T> {
@@ -271,139 +275,4 @@ impl<T> Table<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::neighbours::Neighbour;
-    use crate::types::Arch;
-    use crate::types::MacAddr;
-
-    const AT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
-
-    fn mac(n: u8) -> MacAddr {
-        MacAddr([2, 0, 0, 0, 0, n])
-    }
-
-    fn machine(n: u8) -> KnownMachine {
-        KnownMachine { mac: Some(mac(n)), ..KnownMachine::default() }
-    }
-
-    fn lease(n: u8, seconds: u64) -> Candidate {
-        let ends = Some(Instant::now() + Duration::from_secs(seconds));
-        Candidate { mac: Some(mac(n)), word: Word::Lease, ends, facts: Some(Box::new(machine(n))) }
-    }
-
-    fn give(known: &Known, candidate: Candidate) {
-        known.tables().give(AT, candidate, Instant::now());
-    }
-
-    fn seen(known: &Known) -> (Option<MacAddr>, Standing) {
-        let found = known.at(AT);
-        (found.machine.mac, found.standing)
-    }
-
-    #[test]
-    fn a_later_stage_adds_to_what_is_known() {
-        let known = Known::default();
-        let firmware = KnownMachine { arch: Some(Arch::UEFI_X64), ..machine(1) };
-        give(&known, Candidate { facts: Some(Box::new(firmware.clone())), ..lease(1, 60) });
-        let loader = KnownMachine { host_name: Some("pc1".into()), ..machine(1) };
-        give(&known, Candidate { facts: Some(Box::new(loader)), ..lease(1, 60) });
-        assert_eq!(known.at(AT).machine, KnownMachine { host_name: Some("pc1".into()), ..firmware.clone() });
-        give(&known, Candidate { facts: None, ..lease(1, 60) });
-        assert_eq!(known.at(AT).machine.arch, firmware.arch, "its system has renewed");
-    }
-
-    #[test]
-    fn s_01_an_address_with_two_leases_is_neither_machines_unless_the_wire_says_which() {
-        let known = Known::default();
-        give(&known, lease(1, 60));
-        assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain));
-        give(&known, lease(2, 60));
-        assert_eq!(seen(&known), (None, Standing::Contested));
-        for (neighbour, expected) in [
-            (Neighbour::At(vec![mac(1)]), (Some(mac(1)), Standing::Certain)),
-            (Neighbour::At(vec![mac(2)]), (Some(mac(2)), Standing::Certain)),
-            (Neighbour::At(vec![mac(3)]), (None, Standing::Contested)),
-            (Neighbour::Silent, (None, Standing::Contested)),
-        ] {
-            known.neighbours.fix(AT, neighbour.clone());
-            assert_eq!(seen(&known), expected, "{neighbour:?}");
-        }
-        known.neighbours.fix(AT, Neighbour::Elsewhere);
-        for n in 3..20 {
-            give(&known, lease(n, 60));
-        }
-        assert!(known.tables().leases[&AT].len() <= 4, "no more are remembered");
-    }
-
-    #[test]
-    fn a_lease_that_ended_is_no_machines() {
-        let known = Known::default();
-        give(&known, lease(1, 0));
-        assert_eq!(seen(&known), (None, Standing::Unknown));
-        give(&known, lease(2, 60));
-        assert_eq!(seen(&known), (Some(mac(2)), Standing::Certain));
-        let released = Lease {
-            address: AT,
-            holder: crate::lease::Holder {
-                client: crate::types::ClientId::of_mac(mac(2)),
-                mac: Some(mac(2)),
-                boots: true,
-            },
-            hardware: mac(2).into(),
-            state: crate::lease::State::Released,
-            until: Timestamp(0),
-        };
-        known.released(&released);
-        let ends = known.tables().leases[&AT][0].ends.unwrap();
-        assert!(ends <= Instant::now() + Duration::from_secs(60), "giving back makes no lease longer");
-        give(&known, lease(3, 60));
-        assert_eq!(seen(&known).1, Standing::Contested, "the RELEASE may have been forged");
-    }
-
-    #[test]
-    fn s_01_a_claim_counts_for_nothing_against_a_lease_or_the_wire() {
-        let known = Known::default();
-        known.claim(AT, machine(2), Word::Hint);
-        assert_eq!(seen(&known), (None, Standing::Unknown), "an INFORM alone");
-        known.neighbours.fix(AT, Neighbour::At(vec![mac(1)]));
-        assert_eq!(seen(&known), (Some(mac(1)), Standing::Neighbour));
-        known.claim(AT, machine(2), Word::Heard);
-        assert_eq!(seen(&known), (None, Standing::Contested), "beside another server");
-        known.neighbours.fix(AT, Neighbour::At(vec![mac(2)]));
-        assert_eq!(seen(&known), (Some(mac(2)), Standing::Certain));
-        known.neighbours.fix(AT, Neighbour::Elsewhere);
-        assert_eq!(seen(&known), (Some(mac(2)), Standing::Claimed));
-        known.claim(AT, machine(3), Word::Heard);
-        assert_eq!(seen(&known), (None, Standing::Contested));
-        give(&known, lease(1, 60));
-        assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain), "the book knows better");
-        known.claim(AT, KnownMachine { arch: Some(Arch::BIOS), ..machine(1) }, Word::Hint);
-        assert_eq!(known.at(AT).machine.arch, Some(Arch::BIOS), "and its own machine may say more");
-    }
-
-    #[test]
-    fn as_many_are_remembered_as_the_limit_says_and_the_oldest_forgotten() {
-        let mut table = Table::new(3);
-        let address = |n: u8| Ipv4Addr::new(10, 0, 0, n);
-        for n in [0, 1, 2, 0, 3] {
-            table.put(address(n), n);
-        }
-        let values: Vec<_> = (0..4).map(|n| table.get(address(n)).copied()).collect();
-        assert_eq!(values, [Some(0), None, Some(2), Some(3)], "0 was put in once more");
-        assert_eq!((table.values.len(), table.order.len()), (3, 3));
-        table.remove(address(2));
-        assert_eq!((table.values.len(), table.order.len()), (2, 2));
-    }
-
-    #[test]
-    fn addresses_that_anybody_made_up_push_no_machine_out() {
-        let known = Known::default();
-        give(&known, lease(1, 60));
-        for i in 0..u32::try_from(MAX_CLAIMS * 2).unwrap() {
-            known.claim(Ipv4Addr::from(0x0a00_0000 + i), machine(2), Word::Heard);
-        }
-        assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain));
-        assert_eq!(known.tables().claims.values.len(), MAX_CLAIMS);
-    }
-}
+mod tests;

@@ -43,9 +43,6 @@ struct Inner {
     /// Whose wires are ours; `None` means that there are none.
     served: Option<Now>,
     remembered: Mutex<HashMap<Ipv4Addr, (Neighbour, Instant)>>,
-    /// The whole table, in tests.
-    #[cfg(test)]
-    fixed: Mutex<HashMap<Ipv4Addr, Neighbour>>,
 }
 
 impl Neighbours {
@@ -54,17 +51,14 @@ impl Neighbours {
         Neighbours(Arc::new(Inner { served: Some(served), ..Inner::default() }))
     }
 
-    /// Has the table say so, in tests.
-    #[cfg(test)]
-    pub fn fix(&self, address: Ipv4Addr, neighbour: Neighbour) {
-        self.0.fixed.lock().unwrap().insert(address, neighbour);
-    }
-
-    /// Who is at `address`.
+    /// The MAC at `address`.
     pub fn at(&self, address: Ipv4Addr) -> Neighbour {
-        #[cfg(test)]
-        if let Some(fixed) = self.0.fixed.lock().unwrap().get(&address) {
-            return fixed.clone();
+        let now = Instant::now();
+        let lock = || self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((neighbour, asked)) = lock().get(&address)
+            && now.saturating_duration_since(*asked) < FRESH
+        {
+            return neighbour.clone();
         }
         let Some(served) = &self.0.served else { return Neighbour::Elsewhere };
         let wires = {
@@ -77,13 +71,6 @@ impl Neighbours {
         };
         if wires.is_empty() {
             return Neighbour::Elsewhere;
-        }
-        let now = Instant::now();
-        let lock = || self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((neighbour, asked)) = lock().get(&address)
-            && now.saturating_duration_since(*asked) < FRESH
-        {
-            return neighbour.clone();
         }
         let macs: Vec<MacAddr> = wires.iter().filter_map(|wire| ask(*wire, address)).collect();
         if macs.is_empty() {
@@ -202,6 +189,14 @@ mod tests {
     use super::*;
     use std::process::Command;
 
+    impl Neighbours {
+        /// Has the table say so from now on.
+        pub fn fix(&self, address: Ipv4Addr, neighbour: Neighbour) {
+            let for_long = Instant::now() + Duration::from_secs(3600);
+            self.0.remembered.lock().unwrap().insert(address, (neighbour, for_long));
+        }
+    }
+
     fn mac(n: u8) -> MacAddr {
         MacAddr([2, 0, 0, 0, 0, n])
     }
@@ -246,19 +241,22 @@ IP address       HW type     Flags       HW address            Mask     Device
     fn the_kernel_is_asked_for_one_address() {
         // Loopback has no neighbours; the question is understood all the same.
         assert_eq!(ask_netlink(1, Ipv4Addr::new(127, 0, 0, 9)).unwrap(), None);
-        let is_root = nix::unistd::geteuid().is_root();
-        let name = format!("nb{}", std::process::id());
-        let ip = |arguments: &[&str]| Command::new("ip").args(arguments).status().is_ok_and(|s| s.success());
-        if !is_root || !ip(&["link", "add", &name, "type", "dummy"]) {
+        if !nix::unistd::geteuid().is_root() {
             return;
         }
-        let index = nix::net::if_::if_nametoindex(name.as_str()).unwrap();
-        let added = ip(&["link", "set", &name, "up"])
-            && ip(&["neigh", "add", "192.0.2.77", "lladdr", "02:00:00:00:00:07", "dev", &name]);
-        let found = ask_netlink(index, Ipv4Addr::new(192, 0, 2, 77));
-        let other = ask_netlink(index, Ipv4Addr::new(192, 0, 2, 78));
-        ip(&["link", "delete", &name]);
-        assert!(added);
-        assert_eq!((found.unwrap(), other.unwrap()), (Some(mac(7)), None));
+        // A thread in a network namespace of its own, and so the commands that it starts.
+        let in_own_network = || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            for line in [
+                "link add wire0 type veth peer name wire1",
+                "link set wire0 up",
+                "neigh add 192.0.2.77 lladdr 02:00:00:00:00:07 dev wire0",
+            ] {
+                assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "{line}");
+            }
+            let index = nix::net::if_::if_nametoindex("wire0").unwrap();
+            [77, 78].map(|last| ask_netlink(index, Ipv4Addr::new(192, 0, 2, last)).unwrap())
+        };
+        assert_eq!(std::thread::spawn(in_own_network).join().unwrap(), [Some(mac(7)), None]);
     }
 }

@@ -119,13 +119,14 @@ pub struct Contest {
     pub on_wire: bool,
 }
 
-/// The machine at an address of which the lease book gave the candidates `leases`, and other messages `claims`.
+/// The machine at an address of which the lease book gave the candidates `leases`, and other messages `claims`; whether
+/// these are all that were heard, or some may have been forgotten.
 ///
 /// The lease book goes before all claims. On our own wires the neighbour table chooses among the candidates, and
 /// contradicts them if it has another MAC. Where it has none there must be exactly one candidate.
 pub fn identify(
     leases: &[Candidate],
-    claims: &[Candidate],
+    (claims, are_all): (&[Candidate], bool),
     neighbour: &Neighbour,
     now: Instant,
 ) -> Result<Found, Contest> {
@@ -149,6 +150,7 @@ pub fn identify(
         ([.., known], Neighbour::At(macs)) => {
             Err(Contest { by_dhcp: known.mac, other: macs.first().copied(), on_wire: true })
         }
+        ([known], _) if known.word == Word::Heard && !are_all => Ok(Found::default()),
         ([known], _) => {
             let is_lease = known.word == Word::Lease;
             let standing = if is_lease { Standing::Certain } else { Standing::Claimed };
