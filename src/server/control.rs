@@ -2,7 +2,7 @@
 //!
 //! `POST /leases/ADDRESS/release` frees an address; the answer comes once that is on stable storage: 200 `{}`, or an
 //! error with `{"error": why}`: 403 for other users than root and the server's own, 404 where no lease is stored, 409
-//! where there is nothing to free, 503 where it could not be stored.
+//! where there is nothing to free, 421 under a foreign name in `Host`, 503 where it could not be stored.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -201,7 +201,9 @@ async fn converse(stream: UnixStream, state: Arc<Path>, asks: mpsc::Sender<Relea
     let service = service_fn(|request| {
         let (state, asks) = (Arc::clone(&state), asks.clone());
         async move {
-            let answer = if allowed {
+            let answer = if !is_known_host(&request) {
+                Err((StatusCode::MISDIRECTED_REQUEST, "the Host here is localhost or lanboot".to_owned()))
+            } else if allowed {
                 answer(&request, &state, &asks).await
             } else {
                 Err((
@@ -219,6 +221,20 @@ async fn converse(stream: UnixStream, state: Arc<Path>, asks: mpsc::Sender<Relea
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await
+}
+
+/// Whether the request is meant for this socket: what a browser sends to a name of its own, which some proxy passes on
+/// here, is not. `lanboot` is what the commands say; a request without a name comes from no browser.
+fn is_known_host(request: &Request<Incoming>) -> bool {
+    let by_field = || {
+        let host = request.headers().get(hyper::header::HOST)?;
+        Some(host.to_str().unwrap_or("?"))
+    };
+    let Some(host) = request.uri().authority().map(|authority| authority.as_str()).or_else(by_field) else {
+        return true;
+    };
+    let name = host.split(':').next().unwrap_or_default();
+    name.eq_ignore_ascii_case("lanboot") || name.eq_ignore_ascii_case("localhost")
 }
 
 type Answer = Result<(), (StatusCode, String)>;
