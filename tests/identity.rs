@@ -332,6 +332,8 @@ fn s_10_a_network_that_is_not_served_reads_nothing_and_ends_no_once() {
     assert!(http(&far, &format!("{NAMED}/user-data")).contains("name=named"));
     assert!(says_done(&far, NAMED).ends_with("403"), "it may read, and is no machine of ours");
     assert!(script().contains("installer/linux"));
+    assert!(says_done(here, NAMED).ends_with("204"), "a person at this computer");
+    assert!(!script().contains("installer/linux"));
 }
 
 #[test]

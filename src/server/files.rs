@@ -58,7 +58,7 @@ impl Files {
     pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<Done> {
         let Found { machine, standing } = self.known.at(address);
         // A person at this computer may say it for any machine.
-        let by_person = address.is_loopback() && standing == Standing::Unknown;
+        let by_person = self.known.is_own(address) && standing == Standing::Unknown;
         self.starts.done(mac, &machine, by_person)
     }
 

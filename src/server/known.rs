@@ -201,6 +201,11 @@ impl Known {
         })
     }
 
+    /// Whether `address` is one of this computer's own, from which nothing can come over a wire.
+    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.neighbours.is_own(address)
+    }
+
     /// The tables, even if a thread that held them failed: each change leaves them whole.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)

@@ -51,6 +51,12 @@ impl Neighbours {
         Neighbours(Arc::new(Inner { served: Some(served), ..Inner::default() }))
     }
 
+    /// Whether `address` is this computer's own.
+    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+        let is_ours = |served: &Now| served.borrow().own.contains(&address);
+        address.is_loopback() || self.0.served.as_ref().is_some_and(is_ours)
+    }
+
     /// The MAC at `address`.
     pub fn at(&self, address: Ipv4Addr) -> Neighbour {
         let now = Instant::now();
