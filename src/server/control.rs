@@ -230,7 +230,8 @@ fn is_known_host(request: &Request<Incoming>) -> bool {
         let host = request.headers().get(hyper::header::HOST)?;
         Some(host.to_str().unwrap_or("?"))
     };
-    let Some(host) = request.uri().authority().map(hyper::http::uri::Authority::as_str).or_else(by_field) else {
+    let Some(host) = request.uri().authority().map(hyper::http::uri::Authority::as_str).or_else(by_field)
+    else {
         return true;
     };
     let name = host.split(':').next().unwrap_or_default();

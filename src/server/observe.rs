@@ -113,14 +113,18 @@ impl Recorder {
         }
         // Making a line costs more than deciding that nobody wants it.
         let level = level(event);
-        if level == Level::WARN && matches!(event, Event::HttpRefused { .. } | Event::HttpStopped { .. }) {
+        let is_made_by_anybody = matches!(
+            event,
+            Event::HttpRefused { .. }
+                | Event::HttpStopped { .. }
+                | Event::TftpRefused { reason: Refusal::OtherMachine, .. }
+        );
+        if level == Level::WARN && is_made_by_anybody {
             match self.refusals.admit(Instant::now()) {
                 None => return,
                 Some(0) => {}
                 Some(unsaid) => {
-                    tracing::warn!(
-                        "refused or broke off {unsaid} more HTTP requests, without a line for each"
-                    );
+                    tracing::warn!("refused or broke off {unsaid} more requests, without a line for each");
                 }
             }
         }
@@ -419,6 +423,39 @@ mod tests {
         assert!(!recorder.dhcp_is_busy(Instant::now()));
         recorder.clone().record("eth1", &Event::Received { message: Message::Discover, client: client() });
         assert!(recorder.dhcp_is_busy(Instant::now()));
+    }
+
+    #[test]
+    fn s_01_a_contested_address_is_logged_once_in_ten_minutes() {
+        let recorder = Recorder::default();
+        let (start, at) = (Instant::now(), |n: u8| Ipv4Addr::new(10, 0, 0, n));
+        assert!(recorder.is_newly_contested(at(1), start) && !recorder.is_newly_contested(at(1), start));
+        for n in 2..=64 {
+            assert!(recorder.clone().is_newly_contested(at(n), start), "{n}");
+        }
+        assert!(!recorder.is_newly_contested(at(65), start), "an attacker may make up any number");
+        assert!(recorder.is_newly_contested(at(65), start + CONTESTED_PAUSE));
+        let (by_dhcp, other) = (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
+        let event = |on_wire| Event::Contested { address: at(1), by_dhcp, other, on_wire };
+        assert_eq!(level(&event(true)), Level::WARN);
+        let begin = "contested 10.0.0.1 is 02:00:00:00:00:01 by DHCP and 02:00:00:00:00:02 by ARP: it gets what an unknown";
+        assert!(line("identity", &event(true)).starts_with(begin), "{}", line("identity", &event(true)));
+        let begin = "contested 10.0.0.1 is 02:00:00:00:00:01 and 02:00:00:00:00:02 by DHCP: ";
+        assert!(line("identity", &event(false)).starts_with(begin), "{}", line("identity", &event(false)));
+    }
+
+    #[test]
+    fn requests_that_are_refused_for_who_asks_are_counted() {
+        let recorder = Recorder::default();
+        let peer = "192.168.77.50:2070".parse().unwrap();
+        for reason in [HttpRefusal::NotAllowed, HttpRefusal::ForeignHost, HttpRefusal::NotFound] {
+            recorder.record("http", &Event::HttpRefused { name: "x".to_owned(), peer, reason });
+        }
+        for reason in [Refusal::OtherMachine, Refusal::NotFound] {
+            recorder.record("tftp", &Event::TftpRefused { name: "x".to_owned(), peer, reason });
+        }
+        let expected = [("http_foreign_host", 1), ("http_not_allowed", 1), ("tftp_other_machine", 1)];
+        assert_eq!(recorder.drops(), expected);
     }
 
     #[test]
