@@ -98,9 +98,10 @@ impl KnownMachine {
         }
     }
 
-    /// The UUID by which its entry in `machines:` may be looked up: none while its messages dispute it.
+    /// The UUID by which its entry in `machines:` may be looked up: none while its messages dispute it, and none if its
+    /// firmware sent none. The lease book may then have taken it for a machine that a forged message said it was.
     pub fn believed_uuid(&self) -> Option<Uuid> {
-        self.uuid.filter(|_| self.identifier != Identifier::Disputed)
+        self.uuid.filter(|_| !matches!(self.identifier, Identifier::Disputed | Identifier::Absent))
     }
 }
 
@@ -194,6 +195,8 @@ mod tests {
         }
         let system = KnownMachine { mac: Some(MacAddr(pc)), ..KnownMachine::default() };
         assert_eq!(known(states(pc, Some(a), None), system).believed_uuid(), Some(a[0]), "it says no UUID");
+        let recognized = KnownMachine { uuid: Some(b[0]), ..states(pc, None, None) };
+        assert_eq!(recognized.believed_uuid(), None, "the lease book alone says so");
         let forged = known(states(pc, None, None), states(pc, None, Some("100bcdef")));
         assert_eq!(forged.serial, None, "no Raspberry Pi");
         let uboot = known(states(pi, None, Some("100bcdef")), states(pi, None, None));
