@@ -231,8 +231,8 @@ fn s_01_forged_packets_teach_a_proxy_nothing() {
 
 /// A host that took the address of a machine is that machine by DHCP and not by ARP.
 #[test]
-fn s_01_a_host_that_uses_anothers_address_is_nobody() {
-    if !ready("identity s_01_a_host_that_uses_anothers_address_is_nobody", &[NETWORK, CLIENT]) {
+fn s_01_a_host_with_anothers_address_is_contested() {
+    if !ready("identity s_01_a_host_with_anothers_address_is_contested", &[NETWORK, CLIENT]) {
         return;
     }
     let (site, config) = site(SERVES, "{port: 80}");

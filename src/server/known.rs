@@ -34,7 +34,7 @@ use binding::{Candidate, Contest, Word, identify, put};
 /// Addresses remembered of those that our lease book gave, in all. There are never more than leases; a DHCP server of
 /// more addresses than this knows some of its machines by the neighbour table alone.
 const MAX_LEASES: usize = 1 << 20;
-/// Addresses remembered of those that other messages named. Anybody can make these up, so they have a table of their
+/// Addresses remembered of those that other messages named. Any host can make these up, so they have a table of their
 /// own; beyond that, the one that was heard of longest ago is forgotten. What is forgotten cannot contradict a forged
 /// message any more, so for [`CLAIM_LASTS`] after that no such message counts without the neighbour table.
 const MAX_CLAIMS: usize = 65_536;

@@ -235,7 +235,7 @@ IP address       HW type     Flags       HW address            Mask     Device
             let _ = mac_of(&answer[..length]);
         }
         answer[24] = 0x20;
-        assert_eq!(mac_of(&answer).unwrap(), None, "nobody answered there");
+        assert_eq!(mac_of(&answer).unwrap(), None, "no host answered there");
         answer[4] = 2;
         answer[16..20].copy_from_slice(&(-2i32).to_ne_bytes());
         assert_eq!(mac_of(&answer).unwrap(), None);

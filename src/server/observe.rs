@@ -113,13 +113,13 @@ impl Recorder {
         }
         // Making a line costs more than deciding that nobody wants it.
         let level = level(event);
-        let is_made_by_anybody = matches!(
+        let is_made_by_any_client = matches!(
             event,
             Event::HttpRefused { .. }
                 | Event::HttpStopped { .. }
                 | Event::TftpRefused { reason: Refusal::OtherMachine, .. }
         );
-        if level == Level::WARN && is_made_by_anybody {
+        if level == Level::WARN && is_made_by_any_client {
             match self.refusals.admit(Instant::now()) {
                 None => return,
                 Some(0) => {}
