@@ -112,6 +112,17 @@ pub enum Event {
         /// The hardware address that its message came from, if it was heard itself.
         from: Option<MacAddr>,
     },
+    /// A machine that asks for files cannot be told from another one that may have its address.
+    Contested {
+        /// The address.
+        address: Ipv4Addr,
+        /// The machine that DHCP named last, if it has a MAC.
+        by_dhcp: Option<MacAddr>,
+        /// The other one.
+        other: Option<MacAddr>,
+        /// Whether the other one is that of the kernel's neighbour table.
+        on_wire: bool,
+    },
     /// A message was not answered.
     Dropped {
         /// Why.
@@ -302,6 +313,7 @@ impl Event {
             Event::Conflict { .. }
             | Event::ProxyArp { .. }
             | Event::Clones { .. }
+            | Event::Contested { .. }
             | Event::Stranger { .. }
             | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }

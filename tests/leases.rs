@@ -296,6 +296,11 @@ fn strange_clients_of_the_control_socket_harm_nobody() {
         ("POST /leases/127.77.0.50/release HTTP/1.1\r\n\r\n", "404"),
         ("POST /leases/127.77.0.50/release HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\nxx", "404"),
         ("hello\r\n\r\n", "400"),
+        // S-16: the Host must be a known one.
+        ("POST /leases/127.77.0.50/release HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421"),
+        ("POST http://evil.example/leases/127.77.0.50/release HTTP/1.1\r\nHost: localhost\r\n\r\n", "421"),
+        ("POST /leases/127.77.0.50/release HTTP/1.1\r\nHost: localhost:80\r\n\r\n", "404"),
+        ("POST /leases/127.77.0.50/release HTTP/1.1\r\nHost: lanboot\r\n\r\n", "404"),
     ] {
         let answer = say(request.as_bytes());
         assert!(answer.contains(status), "{request:?}: {answer}");

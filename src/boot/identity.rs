@@ -1,6 +1,6 @@
 //! Who is asking: what a message tells about the program that sent it and how far the machine has booted.
 
-use crate::types::{Arch, Firmware, Stage};
+use crate::types::{Arch, Firmware, MacAddr, Stage};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 use crate::wire::pxe;
@@ -174,6 +174,11 @@ const RASPBERRY_PI_OUIS: [([u8; 3], Firmware); 6] = [
     ([0xd8, 0x3a, 0xdd], Firmware::RaspberryPi4),
     ([0x2c, 0xcf, 0x67], Firmware::RaspberryPi5),
 ];
+
+/// Whether the MAC is one of a Raspberry Pi.
+pub fn is_raspberry_pi_mac(mac: MacAddr) -> bool {
+    RASPBERRY_PI_OUIS.iter().any(|(oui, _)| mac.0.starts_with(oui))
+}
 
 /// The boot ROM of a Raspberry Pi: it calls itself a PXE client on a BIOS. A Pi that runs UEFI says so and is one.
 fn raspberry_pi(message: &Message, first: Option<Arch>) -> Option<Firmware> {

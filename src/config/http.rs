@@ -7,7 +7,7 @@ use super::yaml::{Data, Node};
 
 /// Reads `http:`; `None` for off, and after a problem.
 pub(super) fn http(reader: &mut Reader, node: Option<&Node>) -> Option<Http> {
-    let mut http = Http { port: 80, listen: Vec::new() };
+    let mut http = Http { port: 80, listen: Vec::new(), allow: Vec::new() };
     let Some(node) = node else { return Some(http) };
     if is_off(node) {
         return None;
@@ -23,6 +23,9 @@ pub(super) fn http(reader: &mut Reader, node: Option<&Node>) -> Option<Http> {
     if let Some(node) = fields.get("listen") {
         let listen = reader.parse_each(node, "an IPv4 address of this machine");
         http.listen = listen.into_iter().map(|at| at.value).collect();
+    }
+    if let Some(node) = fields.get("allow") {
+        http.allow = reader.parse_each(node, "").into_iter().map(|at| at.value).collect();
     }
     Some(http)
 }

@@ -74,7 +74,7 @@ impl Section {
                 "uploads",
             ],
             Section::Uploads => &["dir", "max_size"],
-            Section::Http => &["port", "listen"],
+            Section::Http => &["port", "listen", "allow"],
             Section::Log => &["format", "level"],
         }
     }

@@ -9,6 +9,7 @@ use crate::boot::script::Served;
 use crate::boot::target::Targets;
 use crate::dhcp::subnet::Settings;
 use crate::tftp::{Engine, Limits, Ports};
+use crate::types::Ipv4Network;
 
 pub use dns::dns_problems;
 pub use local::unserved_problems;
@@ -140,6 +141,8 @@ pub struct Http {
     pub port: u16,
     /// Addresses to listen on; empty means those of the served interfaces.
     pub listen: Vec<Ipv4Addr>,
+    /// Networks whose clients may ask, besides the served ones.
+    pub allow: Vec<Ipv4Network>,
 }
 
 /// `log:`

@@ -23,6 +23,12 @@ named! {
         AccessDenied = "access_denied",
         /// A browser asks on behalf of a web page, for what only machines that boot may.
         Browser = "browser",
+        /// The same, for a file under a name for this server that is not one of its own (DNS rebinding).
+        ForeignHost = "foreign_host",
+        /// The address is in none of the served or allowed networks.
+        NotAllowed = "not_allowed",
+        /// It is made for another machine, or only that one may say it.
+        OtherMachine = "other_machine",
         /// As many connections as allowed are open, from that address or in all, or no file can be opened for now.
         Busy = "busy",
         /// The text that is made for the machine has an error in it, which is in the log.
@@ -39,7 +45,9 @@ impl From<Refusal> for HttpRefusal {
         match refusal {
             Refusal::NotFound => HttpRefusal::NotFound,
             Refusal::BadName => HttpRefusal::BadName,
-            Refusal::AccessDenied | Refusal::NotAllowed => HttpRefusal::AccessDenied,
+            Refusal::AccessDenied => HttpRefusal::AccessDenied,
+            Refusal::NotAllowed => HttpRefusal::NotAllowed,
+            Refusal::OtherMachine => HttpRefusal::OtherMachine,
             Refusal::Busy => HttpRefusal::Busy,
             Refusal::Template => HttpRefusal::Template,
             Refusal::RenderQueue => HttpRefusal::RenderQueue,

@@ -133,6 +133,8 @@ named! {
         DiskFull = "disk_full",
         /// The address is in none of the served or allowed networks.
         NotAllowed = "not_allowed",
+        /// It would be made for another machine than the one that is known to ask.
+        OtherMachine = "other_machine",
         /// As many transfers as allowed are under way.
         Busy = "busy",
         /// The disk failed.

@@ -121,6 +121,16 @@ impl<'a> Request<'a> {
         if all.next().is_some() { None } else { Some(first) }
     }
 
+    /// Whether a browser sends it on behalf of a web page or of a person: only browsers send these fields.
+    pub fn is_of_browser(&self) -> bool {
+        const FETCH: &[u8] = b"sec-fetch-";
+        self.fields.iter().any(|(name, _)| {
+            let begin = name.as_bytes().get(..FETCH.len());
+            name.eq_ignore_ascii_case("origin")
+                || begin.is_some_and(|begin| begin.eq_ignore_ascii_case(FETCH))
+        })
+    }
+
     /// Bytes of the body, if they are announced so.
     pub fn body_length(&self) -> Option<u64> {
         std::str::from_utf8(self.one("content-length")?).ok()?.parse().ok()

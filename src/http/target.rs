@@ -41,6 +41,14 @@ pub fn name(target: &str) -> Result<Vec<u8>, BadTarget> {
     Ok(name)
 }
 
+/// The authority of a target in absolute form: `server:80` of `http://server:80/x`. `None` for a path.
+pub fn authority(target: &str) -> Option<&str> {
+    let (before_query, _) = target.split_once('?').unwrap_or((target, ""));
+    let (scheme, rest) = before_query.split_once("://")?;
+    let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_scheme.then(|| rest.split('/').next().unwrap_or_default())
+}
+
 /// The path of a target in origin form (`/x?y`) or absolute form (`http://server/x?y`).
 fn path(target: &str) -> Option<&str> {
     let (before_query, _) = target.split_once('?').unwrap_or((target, ""));

@@ -1,8 +1,8 @@
 //! The control socket: HTTP/1.1 over a unix socket, by which commands reach the running server.
 //!
 //! `POST /leases/ADDRESS/release` frees an address; the answer comes once that is on stable storage: 200 `{}`, or an
-//! error with `{"error": why}`: 403 for other users than root, the server's own and the group `lanboot`, 404 where no lease is stored, 409
-//! where there is nothing to free, 503 where it could not be stored.
+//! error with `{"error": why}`: 403 for other users than root, the server's own and the group `lanboot`, 404 where no lease
+//! is stored, 409 where there is nothing to free, 421 under a foreign name in `Host`, 503 where it could not be stored.
 
 use std::collections::VecDeque;
 use std::io;
@@ -290,7 +290,9 @@ async fn converse(
         is_asking.store(true, Ordering::Release);
         let (state, asks) = (Arc::clone(&state), asks.clone());
         async move {
-            let answer = if allowed {
+            let answer = if !is_known_host(&request) {
+                Err((StatusCode::MISDIRECTED_REQUEST, "the Host here is localhost or lanboot".to_owned()))
+            } else if allowed {
                 answer(&request, &state, &asks).await
             } else {
                 Err((
@@ -308,6 +310,21 @@ async fn converse(
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await
+}
+
+/// Whether the request is meant for this socket: what a browser sends to a name of its own, which some proxy passes on
+/// here, is not. `lanboot` is what the commands say; a request without a name comes from no browser.
+fn is_known_host(request: &Request<Incoming>) -> bool {
+    let by_field = || {
+        let host = request.headers().get(hyper::header::HOST)?;
+        Some(host.to_str().unwrap_or("?"))
+    };
+    let Some(host) = request.uri().authority().map(hyper::http::uri::Authority::as_str).or_else(by_field)
+    else {
+        return true;
+    };
+    let name = host.split(':').next().unwrap_or_default();
+    name.eq_ignore_ascii_case("lanboot") || name.eq_ignore_ascii_case("localhost")
 }
 
 type Answer = Result<(), (StatusCode, String)>;

@@ -274,7 +274,7 @@ impl DhcpServer {
             }
             Decision::Answer { change, reply, route, wait, event } => {
                 request.server = request.server_for(reply.yiaddr, &self.settings);
-                self.known.answered(request, &event);
+                self.known.answered(request, (&reply, change.as_ref()), &self.book, now);
                 let outgoing = outgoing(request, interface, &reply, route);
                 let looping = loops::after(&mut self.proxy.guard(), request, &event, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(name, event));
@@ -285,12 +285,16 @@ impl DhcpServer {
                         return self.send_or_wait(outgoing, wait, event, Arc::clone(name), out);
                     }
                 };
+                ended.iter().for_each(|lease| self.known.released(lease));
                 let otherwise = self.otherwise(request, &lease, interface, now);
                 let (reply, place) = (Some(outgoing), Arc::clone(name));
                 let promise = Promise { lease, ended, reply, otherwise, event, interface: place };
                 self.promise(promise, interface, Some(client), out);
             }
-            Decision::Quiet { lease, event } => self.store_quietly(lease, event, name, interface, out),
+            Decision::Quiet { lease, event } => {
+                self.known.released(&lease);
+                self.store_quietly(lease, event, name, interface, out);
+            }
             Decision::Silent { reason, change } => {
                 if reason == DropReason::OtherServer {
                     self.proxy.hear_chosen(request, name);

@@ -10,7 +10,7 @@ use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::ipxe::Builds;
 use crate::images::{Catalog, Content, OpenFile, manifest};
-use crate::server::known::{Known, KnownMachine};
+use crate::server::known::{self, Known, KnownMachine, Standing};
 use crate::server::subject::Subject;
 use crate::server::targets::{Done, Sent, Starts};
 use crate::server::templates::{EXTENSION, Rendering, Templates};
@@ -39,6 +39,8 @@ pub struct Asker {
     pub server: Ipv4Addr,
     /// What is known of it.
     pub machine: KnownMachine,
+    /// How sure that is.
+    pub standing: Standing,
 }
 
 /// The answer to a request for a name.
@@ -84,12 +86,15 @@ impl Files {
         Files { starts, ..self }
     }
 
-    /// Who asks from `address` says that the machine with this MAC is done: [`Starts::done`].
+    /// The client at `address` says that the machine with this MAC is done: [`Starts::done`].
     ///
     /// # Errors
     /// It could not be written down.
     pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<Done> {
-        self.starts.done(mac, &self.known.at(address))
+        let known::Found { machine, standing } = self.known.at(address);
+        // A person at this computer may say it for any machine.
+        let by_person = self.known.is_own(address) && standing == Standing::Unknown;
+        self.starts.done(mac, &machine, by_person)
     }
 
     /// The machine at `address` was sent the bytes `part` of the content `name`, which is of `size` bytes: its `once` may
@@ -107,12 +112,13 @@ impl Files {
 
     /// Whether the machine at `address` got that by DHCP, as far as we heard.
     pub fn is_from_dhcp(&self, address: Ipv4Addr) -> bool {
-        self.known.at(address).server.is_some()
+        self.known.at(address).machine.server.is_some()
     }
 
     /// Who asks from `address` at our address `server`.
     pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
-        Asker { address, server, machine: self.known.at(address) }
+        let known::Found { machine, standing } = self.known.at(address);
+        Asker { address, server, machine, standing }
     }
 
     /// What `asker` gets for `asked`, in the client's own bytes. The first that there is of
@@ -133,8 +139,9 @@ impl Files {
     /// folder: a Raspberry Pi takes `<serial>/start4.elf` being missing as the sign to ask for `start4.elf` itself.
     ///
     /// # Errors
-    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::Template`] if a target's text cannot be
-    /// made; and what [`Catalog::open_file`] says of a file that is there but cannot be served.
+    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::OtherMachine`] for what would be made for
+    /// another machine than the one that is known to ask; [`Refusal::Template`] if a target's text cannot be made; and what
+    /// [`Catalog::open_file`] says of a file that is there but cannot be served.
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
         let folders = self.own_folders(&asker.machine);
         let mut refused = None;
@@ -242,6 +249,9 @@ impl Files {
     fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Found, Refusal> {
         if !is_template(&open) {
             return Ok(Found::Content(Content::File(open)));
+        }
+        if subject.is_forbidden {
+            return Err(Refusal::OtherMachine);
         }
         let template = BootName::parse(open.name.as_bytes()).map_err(|_| Refusal::BadName)?;
         let rendering = Rendering::new(&self.templates, template, name, &subject.facts, &self.starts);
@@ -422,7 +432,7 @@ mod tests {
             arch: Some(Arch::RASPBERRY_PI),
             ..Default::default()
         };
-        let asker = Asker { address: ADDRESS, server: SERVER, machine: pi };
+        let asker = Asker { address: ADDRESS, server: SERVER, machine: pi, standing: Standing::Certain };
         let find = |asked: &str| {
             bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
         };
@@ -442,6 +452,7 @@ mod tests {
                 address: ADDRESS,
                 server: SERVER,
                 machine: KnownMachine { mac, ..Default::default() },
+                standing: Standing::Certain,
             };
             let content = bench.files.find_and_wait(br"\lanboot\whoami", &asker).unwrap();
             let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
@@ -455,6 +466,39 @@ mod tests {
         assert_eq!(whoami(&bench).1, "lanboot/whoami", "a file comes first");
         assert_eq!(bench.files.size("lanboot/whoami2", None), None);
     }
+
+    #[test]
+    fn s_01_nothing_is_made_for_another_machine_than_the_one_that_is_known_to_ask() {
+        const OTHER: &str = "52-54-00-12-34-57";
+        let yaml = format!(
+            "{{dhcp: {{mode: off}}, targets: {{t: {{kernel: linux}}}}, machines: [{{mac: {OTHER}, boot: t, once: menu}}]}}"
+        );
+        let bench = Bench::configured(&yaml, &["user-data.j2", "plain"]);
+        bench.add(&format!("{OTHER}/secret.j2"));
+        bench.add(&format!("{OTHER}/open"));
+        bench.known.learn(ADDRESS, KnownMachine { mac: OWN.parse().ok(), ..KnownMachine::default() });
+        let find = |asked: &str| {
+            let asker = bench.files.asker(ADDRESS, SERVER);
+            bench.files.find(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
+        };
+        for asked in ["user-data", "boot.ipxe", "secret", "SECRET"] {
+            assert_eq!(find(&format!("{OTHER}/{asked}")), Err(Refusal::OtherMachine), "{asked}");
+        }
+        assert_eq!(find(&format!("pxelinux.cfg/01-{OTHER}")), Err(Refusal::OtherMachine));
+        assert_eq!(
+            find(&format!("{OTHER}/open")).unwrap(),
+            format!("{OTHER}/open"),
+            "plain files are for all"
+        );
+        assert_eq!(find(&format!("{OTHER}/plain")), Err(Refusal::NotFound));
+        assert_eq!(find(&format!("{OWN}/user-data")).unwrap(), format!("{OWN}/user-data"));
+        assert_eq!(find("user-data").as_deref(), Ok("user-data"));
+        bench.known.learn(ADDRESS, KnownMachine::default());
+        let unknown = Asker { standing: Standing::Unknown, ..bench.files.asker(ADDRESS, SERVER) };
+        let name = format!("{OTHER}/user-data");
+        assert_eq!(bench.files.find(name.as_bytes(), &unknown).unwrap().name(), name, "behind a router");
+    }
+
     #[test]
     fn once_of_a_target_that_is_served_by_others_ends_with_the_script_that_the_loader_read() {
         const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";

@@ -17,6 +17,7 @@ pub mod known;
 mod later;
 pub mod leases;
 mod listen;
+mod neighbours;
 pub mod notify;
 pub mod observe;
 mod ping;
@@ -123,7 +124,7 @@ impl Server {
         }
         let (sender, now) = channel(Arc::new(served));
         let (mut summary, mut warnings) = (Vec::new(), wrong.clone());
-        let known = Known::default();
+        let known = Known::new(now.clone(), recorder.clone());
         let files = match config.tftp.is_some() || config.http.is_some() {
             true => Some(open_files(config, keep, known.clone(), &mut warnings)?),
             false => None,
@@ -138,7 +139,9 @@ impl Server {
         }
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
-            let service = http::Service::new(files.clone(), recorder.clone(), http::Patience::DEFAULT);
+            let admission = http::Admission::new(config, now.clone());
+            let patience = http::Patience::DEFAULT;
+            let service = http::Service::new(files.clone(), recorder.clone(), patience, admission);
             let bound = http::Bound::bind(settings, &now.borrow(), service)?;
             summary.push(format!("HTTP on {} from {}", bound.places(), config.images.display()));
             http = Some(bound);

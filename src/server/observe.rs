@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,7 +28,15 @@ pub struct Recorder {
     budget: Arc<Budget>,
     /// When each subnet was last said to be exhausted.
     exhausted: Arc<Mutex<HashMap<Ipv4Network, Instant>>>,
+    /// When each address was last logged as contested.
+    contested: Arc<Mutex<HashMap<Ipv4Addr, Instant>>>,
 }
+
+/// Minimum time between two warnings about the same contested address: its machine asks for file after file.
+const CONTESTED_PAUSE: Duration = Duration::from_secs(600);
+/// Contested addresses that are remembered. Beyond that none is logged until one is [`CONTESTED_PAUSE`] old: anybody can
+/// make up any number of them, and the log must not fill up.
+const MAX_CONTESTED: usize = 64;
 
 /// How often a subnet is said to be exhausted: each client that it turns away asks again and again.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
@@ -76,6 +85,7 @@ impl Recorder {
                 self.dhcp.came(Instant::now());
             }
             Event::Exhausted { subnet, .. } if !self.is_news(*subnet) => return,
+            Event::Contested { address, .. } if !self.is_newly_contested(*address, Instant::now()) => return,
             _ => {}
         }
         // Making a line costs more than deciding that it is not wanted.
@@ -119,7 +129,18 @@ impl Recorder {
         is_news
     }
 
-    /// How many messages were dropped for each reason that occurred, by its name.
+    fn is_newly_contested(&self, address: Ipv4Addr, now: Instant) -> bool {
+        let mut logged = self.contested.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.retain(|_, at| now.saturating_duration_since(*at) < CONTESTED_PAUSE);
+        if logged.contains_key(&address) || logged.len() >= MAX_CONTESTED {
+            return false;
+        }
+        logged.insert(address, now);
+        true
+    }
+
+    /// How many messages were dropped for each reason that occurred, by its name; and how many requests were refused for
+    /// who asked.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
         self.counts.drops()
     }
@@ -159,6 +180,7 @@ fn level(event: &Event) -> Level {
         | Event::Looping { .. }
         | Event::Exhausted { .. }
         | Event::Clones { .. }
+        | Event::Contested { .. }
         | Event::Stranger { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
@@ -167,7 +189,9 @@ fn level(event: &Event) -> Level {
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
             Level::WARN
         }
-        Event::HttpAnswered { .. } | Event::HttpRefused { reason: HttpRefusal::NotFound, .. } => Level::DEBUG,
+        // As TFTP's: what any network may send at any rate is counted.
+        Event::HttpAnswered { .. }
+        | Event::HttpRefused { reason: HttpRefusal::NotFound | HttpRefusal::NotAllowed, .. } => Level::DEBUG,
         // A part that is not the end: iPXE reads a disk image so (sanboot), one block at a time.
         Event::HttpSent { to_end: false, .. } => Level::DEBUG,
         Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
@@ -178,7 +202,6 @@ fn level(event: &Event) -> Level {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
 
     use crate::event::{Client, HttpStop, Message, Refusal, Stop, Unanswered};
     use crate::types::{Arch, Firmware, MacAddr, Rule};
@@ -330,6 +353,39 @@ mod tests {
         assert!(!recorder.dhcp_is_busy(Instant::now()));
         recorder.clone().record("eth1", &Event::Received { message: Message::Discover, client: client() });
         assert!(recorder.dhcp_is_busy(Instant::now()));
+    }
+
+    #[test]
+    fn s_01_a_contested_address_is_logged_once_in_ten_minutes() {
+        let recorder = Recorder::default();
+        let (start, at) = (Instant::now(), |n: u8| Ipv4Addr::new(10, 0, 0, n));
+        assert!(recorder.is_newly_contested(at(1), start) && !recorder.is_newly_contested(at(1), start));
+        for n in 2..=64 {
+            assert!(recorder.clone().is_newly_contested(at(n), start), "{n}");
+        }
+        assert!(!recorder.is_newly_contested(at(65), start), "an attacker may make up any number");
+        assert!(recorder.is_newly_contested(at(65), start + CONTESTED_PAUSE));
+        let (by_dhcp, other) = (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
+        let event = |on_wire| Event::Contested { address: at(1), by_dhcp, other, on_wire };
+        assert_eq!(level(&event(true)), Level::WARN);
+        let begin = "contested 10.0.0.1 is 02:00:00:00:00:01 by DHCP and 02:00:00:00:00:02 by ARP: it gets what an unknown";
+        assert!(line("identity", &event(true)).starts_with(begin), "{}", line("identity", &event(true)));
+        let begin = "contested 10.0.0.1 is 02:00:00:00:00:01 and 02:00:00:00:00:02 by DHCP: ";
+        assert!(line("identity", &event(false)).starts_with(begin), "{}", line("identity", &event(false)));
+    }
+
+    #[test]
+    fn requests_that_are_refused_for_who_asks_are_counted() {
+        let recorder = Recorder::default();
+        let peer = "192.168.77.50:2070".parse().unwrap();
+        for reason in [HttpRefusal::NotAllowed, HttpRefusal::ForeignHost, HttpRefusal::NotFound] {
+            recorder.record("http", &Event::HttpRefused { name: "x".to_owned(), peer, reason });
+        }
+        for reason in [Refusal::OtherMachine, Refusal::NotFound] {
+            recorder.record("tftp", &Event::TftpRefused { name: "x".to_owned(), peer, reason });
+        }
+        let expected = [("http_foreign_host", 1), ("http_not_allowed", 1), ("tftp_other_machine", 1)];
+        assert_eq!(recorder.drops(), expected);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::event::{Client, DropReason, Event};
 use crate::server::clock::Clock;
 use crate::server::files::Files;
 use crate::server::interface::Interface;
-use crate::server::known::{Known, KnownMachine};
+use crate::server::known::Known;
 use crate::server::later::{Departure, Later, Sender};
 use crate::server::observe::Recorder;
 use crate::server::senders::{DeclineTap, Senders};
@@ -34,7 +34,6 @@ use crate::server::socket::{BATCH, DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::server::taps::{FRAME, Tap, Taps};
 use crate::wire::dhcp::{DecodeError, Message};
 use crate::wire::frame::Datagram;
-use crate::wire::option::code;
 
 /// How long to wait after the kernel refused to hand over what it received.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
@@ -152,9 +151,8 @@ impl Proxy {
             let now = self.clock.now();
             let told = self.strangers().heard(&given, &arrival, now);
             told.iter().for_each(|event| self.recorder.record(&interface.name, event));
-            if arrival.mode == Mode::Proxy && !given.address.is_unspecified() && given.client.is_some() {
-                let (mac, server) = (given.client, Some(given.server));
-                self.known.learn(given.address, KnownMachine { mac, server, ..KnownMachine::default() });
+            if arrival.mode == Mode::Proxy {
+                self.known.heard_given(&given);
             }
             Some(())
         }));
@@ -167,9 +165,7 @@ impl Proxy {
     fn hear_taken(&self, message: &Message, arrival: &Arrival, interface: u32) {
         let Some(mut taken) = heard::taken(message, arrival, &self.settings) else { return };
         settle(self.files.as_ref(), taken.boot.as_mut(), (message, &taken.identity), arrival.server());
-        let machine = KnownMachine::of(message, &taken.identity, taken.machine);
-        let server = message.options.ip(code::SERVER_IDENTIFIER);
-        self.known.learn(taken.address, KnownMachine { server, ..machine });
+        self.known.heard_taken(message, &taken);
         let looping = heard::count(&mut self.guard(), message, &taken, &self.settings, self.clock.now());
         looping.iter().for_each(|event| self.recorder.record(&self.name(interface), event));
     }
@@ -206,11 +202,7 @@ impl Proxy {
         look_up_size(self.files.as_ref(), request.boot.as_mut(), message);
         match decide(&request, &self.settings) {
             Decision::Answer { reply, route, wait, event, .. } => {
-                // Not on its word alone: it must have come from there.
-                if arrival.boot_service && *arrival.source.ip() == message.ciaddr {
-                    let machine = KnownMachine::of(message, &request.identity, request.machine);
-                    self.known.learn(message.ciaddr, machine);
-                }
+                self.known.asked_boot_service(message, (&request.identity, request.machine), arrival);
                 let looping = loops::after_boot(&mut self.guard(), &request, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(&name, event));
                 // The client waits for an answer from the address that it asked.

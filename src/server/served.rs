@@ -21,6 +21,9 @@ pub struct Served {
     pub networks: Vec<Ipv4Network>,
     /// All addresses of this computer, also those of interfaces that are not served.
     pub own: Vec<Ipv4Addr>,
+    /// The networks of this computer's Ethernet interfaces, each with the interface's number, also of those that are not
+    /// served: the kernel has a neighbour table for them.
+    pub wires: Vec<(u32, Ipv4Network)>,
 }
 
 /// What is served now, whenever it is asked.
@@ -35,7 +38,7 @@ impl Served {
         let theirs = interfaces.iter().flat_map(|interface| interface.networks.iter().copied());
         let networks = theirs.chain(networks).collect();
         let interfaces = interfaces.into_iter().map(|interface| (interface.index, interface)).collect();
-        Served { interfaces, networks, own: Vec::new() }
+        Served { interfaces, networks, own: Vec::new(), wires: Vec::new() }
     }
 
     /// The interface of that number.
@@ -88,9 +91,11 @@ pub fn find(config: &Config) -> Result<Found, StartError> {
 
 fn find_among(config: &Config, all: Vec<Interface>) -> Found {
     let own = all.iter().flat_map(|interface| interface.addresses.to_vec()).collect();
+    let ethernet = all.iter().filter(|interface| interface.link.is_some() && !interface.loopback);
+    let wires = ethernet.flat_map(|one| one.networks.iter().map(|network| (one.index, *network))).collect();
     let (interfaces, absent) = choose(config, all);
     let subnets = config.dhcp.iter().flat_map(|settings| &settings.subnets).map(|subnet| subnet.network);
-    (Served { own, ..Served::new(interfaces, subnets) }, absent)
+    (Served { own, wires, ..Served::new(interfaces, subnets) }, absent)
 }
 
 /// As [`find`], for a server that starts: it needs something to serve.

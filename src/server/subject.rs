@@ -1,9 +1,10 @@
-//! Whom a text is made for: who asks, or the machine that the name names.
+//! The machine that a text is made for: the one that asks, or the one that the name names.
 
 use crate::boot::facts::Facts;
 use crate::boot::name::BootName;
 use crate::boot::target::Machine;
 use crate::server::files::Asker;
+use crate::server::known::Standing;
 use crate::server::targets::Starts;
 use crate::types::MacAddr;
 
@@ -16,13 +17,18 @@ pub struct Subject<'s> {
     pub is_named: bool,
     /// What is left of a name that begins with the folder `<mac>/`.
     pub rest: Option<BootName>,
+    /// The name names a machine, and the one that asks is known to be another one: nothing is made for it.
+    pub is_forbidden: bool,
+    /// It may get its `once`: not while it is contested which machine asks.
+    pub may_once: bool,
 }
 
 impl<'s> Subject<'s> {
-    /// Whom the text `name` is made for, when `asker` asks for it.
+    /// The machine that the text `name` is made for, when `asker` asks for it.
     ///
     /// A MAC in the name counts where loaders and cloud-init put it: as the first folder (`<mac>/user-data`), and at the
-    /// end after `01-` (`pxelinux.cfg/01-<mac>`, `grub.cfg-01-<mac>`), 01 being Ethernet.
+    /// end after `01-` (`pxelinux.cfg/01-<mac>`, `grub.cfg-01-<mac>`), 01 being Ethernet. Loaders behind a router ask so
+    /// from addresses of which nothing is known, so a name counts unless the asker is known to be another machine.
     pub fn of(name: &BootName, asker: &Asker, starts: &'s Starts) -> Subject<'s> {
         let in_folder = folder_mac(name);
         let mac = in_folder.as_ref().map(|(mac, _)| *mac).or_else(|| last_mac(name));
@@ -31,7 +37,7 @@ impl<'s> Subject<'s> {
         let (is_named, is_another) = (mac.is_some(), mac.is_some() && mac != known.mac);
         let facts = if is_another {
             let machine = starts.targets().machine(mac, None);
-            // Who is not known, as behind a router, most likely asks for itself.
+            // A machine that is not known, as behind a router, most likely asks for itself.
             let asks = known.mac.is_none().then_some(asker.address);
             Facts {
                 server: asker.server,
@@ -55,13 +61,30 @@ impl<'s> Subject<'s> {
                 machine: starts.machine(known),
             }
         };
-        Subject { facts, is_named, rest }
+        let is_forbidden = is_another && is_known_as_another(asker, facts.machine, starts);
+        let may_once = asker.standing != Standing::Contested;
+        Subject { facts, is_named, rest, is_forbidden, may_once }
     }
 
     /// Its entry in `machines:`.
     pub fn machine(&self) -> Option<&'s Machine> {
         self.facts.machine
     }
+}
+
+/// Whether the asker is known to be another machine than the one with the entry `named`.
+///
+/// A MAC from the neighbour table alone may be a router's, behind which the named machine asks; not if that MAC has an
+/// entry. What was heard beside another server, and nothing confirms, may be forged to keep a machine from its files.
+fn is_known_as_another(asker: &Asker, named: Option<&Machine>, starts: &Starts) -> bool {
+    let entry = starts.machine(&asker.machine);
+    let is_same = entry.zip(named).is_some_and(|(own, named)| std::ptr::eq(own, named));
+    let is_known = match asker.standing {
+        Standing::Certain => true,
+        Standing::Neighbour => entry.is_some(),
+        Standing::Unknown | Standing::Claimed | Standing::Contested => false,
+    };
+    is_known && !is_same
 }
 
 fn folder_mac(name: &BootName) -> Option<(MacAddr, BootName)> {
@@ -86,36 +109,68 @@ mod tests {
     use crate::server::known::KnownMachine;
     use std::net::Ipv4Addr;
 
+    const YAML: &str = "{dhcp: {mode: off}, machines: [{name: a, mac: 52:54:00:00:00:01}, {name: b, mac: 52:54:00:00:00:02, address: 10.0.0.2}]}";
+
+    fn asker(mac: Option<&str>, standing: Standing) -> Asker {
+        let mac = mac.and_then(|mac| mac.parse().ok());
+        let host_name = mac.map(|_| "x".to_owned());
+        let machine = KnownMachine { mac, host_name, ..KnownMachine::default() };
+        let (address, server) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9));
+        Asker { address, server, machine, standing }
+    }
+
     #[test]
-    fn the_machine_that_a_name_names_comes_before_the_one_that_asks() {
-        let yaml = "{dhcp: {mode: off}, machines: [{name: a, mac: 52:54:00:00:00:01}, {name: b, mac: 52:54:00:00:00:02, address: 10.0.0.2}]}";
-        let starts = Starts::forgetful(&crate::config::load(yaml).unwrap());
-        let machine = KnownMachine {
-            mac: "52:54:00:00:00:01".parse().ok(),
-            host_name: Some("x".into()),
-            ..KnownMachine::default()
-        };
-        let asker =
-            Asker { address: Ipv4Addr::new(10, 0, 0, 1), server: Ipv4Addr::new(10, 0, 0, 9), machine };
-        let subject = |name: &str| Subject::of(&BootName::parse(name.as_bytes()).unwrap(), &asker, &starts);
-        let known = |name: &str| {
-            let subject = subject(name);
+    fn a_name_names_a_machine_where_loaders_put_its_mac() {
+        let starts = Starts::forgetful(&crate::config::load(YAML).unwrap());
+        let known = |asker: &Asker, name: &str| {
+            let subject = Subject::of(&BootName::parse(name.as_bytes()).unwrap(), asker, &starts);
             let facts = &subject.facts;
             (facts.who(), facts.ip.map(|ip| ip.to_string()), facts.host_name.clone(), subject.is_named)
         };
+        let a = asker(Some("52:54:00:00:00:01"), Standing::Certain);
         let ip = |n: u8| Some(format!("10.0.0.{n}"));
-        assert_eq!(known("boot.ipxe"), ("a".into(), ip(1), Some("x".into()), false));
+        assert_eq!(known(&a, "boot.ipxe"), ("a".into(), ip(1), Some("x".into()), false));
         for name in
             ["52-54-00-00-00-01/user-data", "52:54:00:00:00:01/x", "pxelinux.cfg/01-52-54-00-00-00-01"]
         {
-            assert_eq!(known(name), ("a".into(), ip(1), Some("x".into()), true), "{name}");
+            assert_eq!(known(&a, name), ("a".into(), ip(1), Some("x".into()), true), "{name}");
         }
+        let unknown = asker(None, Standing::Unknown);
         for name in ["52-54-00-00-00-02/user-data", "grub/grub.cfg-01-52-54-00-00-00-02"] {
-            assert_eq!(known(name), ("b".into(), ip(2), None, true), "{name}");
+            assert_eq!(known(&unknown, name), ("b".into(), ip(2), None, true), "{name}");
         }
-        assert_eq!(known("01-52-54-00-00-00-03"), ("52:54:00:00:00:03".into(), None, None, true));
-        assert_eq!(known("525400000002/x").0, "a", "twelve digits may be a date");
-        assert_eq!(subject("52-54-00-00-00-02/a/b").rest.unwrap().as_str(), "a/b");
-        assert!(subject("52-54-00-00-00-02").rest.is_none());
+        let nameless = known(&unknown, "01-52-54-00-00-00-03");
+        assert_eq!(
+            nameless,
+            ("52:54:00:00:00:03".into(), ip(1), None, true),
+            "it most likely asks for itself"
+        );
+        assert_eq!(known(&a, "525400000002/x").0, "a", "twelve digits may be a date");
+        let rest =
+            |name: &str| Subject::of(&BootName::parse(name.as_bytes()).unwrap(), &unknown, &starts).rest;
+        assert_eq!(rest("52-54-00-00-00-02/a/b").unwrap().as_str(), "a/b");
+        assert!(rest("52-54-00-00-00-02").is_none());
+    }
+
+    #[test]
+    fn s_01_a_machine_that_is_known_gets_nothing_that_is_made_for_another() {
+        let starts = Starts::forgetful(&crate::config::load(YAML).unwrap());
+        let forbidden = |mac: Option<&str>, standing: Standing, name: &str| {
+            let name = BootName::parse(name.as_bytes()).unwrap();
+            Subject::of(&name, &asker(mac, standing), &starts).is_forbidden
+        };
+        let (a, other) = (Some("52:54:00:00:00:01"), Some("02:00:00:00:00:07"));
+        for name in
+            ["52-54-00-00-00-02/user-data", "pxelinux.cfg/01-52-54-00-00-00-02", "x/01-02-00-00-00-00-09"]
+        {
+            assert!(forbidden(a, Standing::Certain, name) && forbidden(other, Standing::Certain, name));
+            assert!(forbidden(a, Standing::Neighbour, name), "it has an entry, so it is no router");
+            assert!(!forbidden(other, Standing::Neighbour, name), "it may be a router");
+            for standing in [Standing::Unknown, Standing::Claimed, Standing::Contested] {
+                assert!(!forbidden(None, standing, name), "{standing:?}");
+            }
+        }
+        assert!(!forbidden(a, Standing::Certain, "52-54-00-00-00-01/user-data"), "its own");
+        assert!(!forbidden(a, Standing::Certain, "user-data"), "for the machine that asks");
     }
 }

@@ -84,6 +84,8 @@ pub enum Done {
     Nothing,
     /// No machine of that MAC has an entry.
     Unknown,
+    /// Another machine says it, or one that is not known to be this one.
+    NotIts,
 }
 
 impl Starts {
@@ -140,24 +142,34 @@ impl Starts {
 
     /// The entry of a machine.
     pub fn machine(&self, known: &KnownMachine) -> Option<&Machine> {
-        self.0.targets.machine(known.mac, known.uuid)
+        self.0.targets.machine(known.mac, known.believed_uuid())
     }
 
     /// What a machine starts now.
     pub fn now(&self, machine: Option<&Machine>) -> Now {
-        let had_once = machine.is_some_and(|machine| self.has_had(machine));
+        self.now_for(machine, true)
+    }
+
+    /// The same, where it may be that it is not this machine that asks: then `may_once` is false.
+    pub fn now_for(&self, machine: Option<&Machine>, may_once: bool) -> Now {
+        let had_once = !may_once || machine.is_some_and(|machine| self.has_had(machine));
         self.0.targets.now(machine, had_once)
     }
 
-    /// The machine with this MAC is done with what it was to start once, as `known` says, who may be another one. This
-    /// waits for the disk.
+    /// The machine with this MAC is done with what it was to start once, as the machine `known` says, which must be the
+    /// same one, or a person. This waits for the disk.
     ///
     /// # Errors
     /// It could not be written down. Until the next restart it counts all the same.
-    pub fn done(&self, mac: MacAddr, known: &KnownMachine) -> io::Result<Done> {
-        // Of the others only the MAC is known.
-        let uuid = known.uuid.filter(|_| known.mac == Some(mac));
-        let Some(machine) = self.0.targets.machine(Some(mac), uuid) else { return Ok(Done::Unknown) };
+    pub fn done(&self, mac: MacAddr, known: &KnownMachine, by_person: bool) -> io::Result<Done> {
+        let own = self.machine(known);
+        let is_its_mac = known.mac == Some(mac);
+        // Of other machines only the MAC is known.
+        let named = self.0.targets.machine(Some(mac), known.believed_uuid().filter(|_| is_its_mac));
+        let Some(machine) = named else { return Ok(Done::Unknown) };
+        if !by_person && !own.is_some_and(|own| std::ptr::eq(own, machine)) {
+            return Ok(Done::NotIts);
+        }
         if machine.once.is_none() {
             return Ok(Done::Nothing);
         }
@@ -427,10 +439,11 @@ machines:
     fn a_machine_may_say_that_it_is_done_and_is_believed_once() {
         let state = tempfile::tempdir().unwrap();
         let (starts, _) = Starts::open(&config(YAML, state.path()));
-        assert_eq!(starts.done(mac(1), &known(1)).unwrap(), Done::Ended);
-        assert_eq!(starts.done(mac(1), &known(1)).unwrap(), Done::Nothing);
-        assert_eq!(starts.done(mac(3), &known(1)).unwrap(), Done::Nothing);
-        assert_eq!(starts.done(mac(9), &known(9)).unwrap(), Done::Unknown);
+        assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Ended);
+        assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Nothing);
+        assert_eq!(starts.done(mac(3), &known(1), false).unwrap(), Done::NotIts);
+        assert_eq!(starts.done(mac(3), &known(3), false).unwrap(), Done::Nothing);
+        assert_eq!(starts.done(mac(9), &known(9), false).unwrap(), Done::Unknown);
         // It was on the disk before the answer.
         let (starts, _) = Starts::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
@@ -442,22 +455,22 @@ machines:
         let yaml = format!("{YAML}  - {{name: d, uuid: {uuid}, once: debian, boot: local}}\n");
         let starts = Starts::forgetful(&config(&yaml, Path::new("")));
         let d = KnownMachine { uuid: uuid.parse().ok(), ..known(4) };
-        assert_eq!(starts.done(mac(4), &known(4)).unwrap(), Done::Unknown, "nothing tells its UUID");
-        assert_eq!(starts.done(mac(9), &d).unwrap(), Done::Unknown, "it says so of another one");
+        assert_eq!(starts.done(mac(4), &known(4), false).unwrap(), Done::Unknown, "nothing tells its UUID");
+        assert_eq!(starts.done(mac(9), &d, false).unwrap(), Done::Unknown, "it says so of another one");
         assert_eq!(starts.now(starts.machine(&d)), start("debian"));
-        assert_eq!(starts.done(mac(4), &d).unwrap(), Done::Ended);
+        assert_eq!(starts.done(mac(4), &d, false).unwrap(), Done::Ended);
         assert_eq!(starts.now(starts.machine(&d)), Now::Start(Start::Local));
     }
 
     #[test]
     fn who_takes_once_out_and_puts_it_in_again_means_it_again() {
         let state = tempfile::tempdir().unwrap();
-        Starts::open(&config(YAML, state.path())).0.done(mac(1), &known(1)).unwrap();
+        Starts::open(&config(YAML, state.path())).0.done(mac(1), &known(1), false).unwrap();
         let without = YAML.replace("once: debian, ", "");
         drop(Starts::open(&config(&without, state.path())));
         let (starts, _) = Starts::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 1), start("debian"));
-        starts.done(mac(1), &known(1)).unwrap();
+        starts.done(mac(1), &known(1), false).unwrap();
         let other = YAML.replace("once: debian", "once: far");
         assert_eq!(now(&Starts::open(&config(&other, state.path())).0, 1), start("far"));
     }
@@ -470,7 +483,7 @@ machines:
         assert!(warning.is_some_and(|warning| warning.contains("once.json")));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         send(&starts, "debian/initrd.gz", 1);
-        assert!(starts.done(mac(1), &known(1)).is_err(), "it is not written down");
+        assert!(starts.done(mac(1), &known(1), false).is_err(), "it is not written down");
         assert_eq!(std::fs::read_to_string(state.path().join(FILE)).unwrap(), "{\"52:54:");
     }
 
@@ -481,11 +494,11 @@ machines:
         let (starts, _) = Starts::open(&config(YAML, &folder));
         std::fs::write(&folder, "a file").unwrap();
         for _ in 0..2 {
-            assert!(starts.done(mac(1), &known(1)).is_err(), "it is not on the disk");
+            assert!(starts.done(mac(1), &known(1), false).is_err(), "it is not on the disk");
             assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         }
         std::fs::remove_file(&folder).unwrap();
-        assert_eq!(starts.done(mac(1), &known(1)).unwrap(), Done::Nothing);
+        assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Nothing);
         let (starts, _) = Starts::open(&config(YAML, &folder));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local), "it is now");
     }

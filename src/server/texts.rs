@@ -32,7 +32,8 @@ pub struct Making<'a> {
 pub fn own(making: Making<'_>) -> Option<Result<String, Refusal>> {
     let Making { name, subject, starts, .. } = making;
     let loader = loader_of(subject.rest.as_ref().unwrap_or(name), subject)?;
-    match (starts.now(subject.machine()), loader) {
+    match (starts.now_for(subject.machine(), subject.may_once), loader) {
+        (Now::Start(_) | Now::Script(_), _) if subject.is_forbidden => Some(Err(Refusal::OtherMachine)),
         (Now::Start(start), _) => Some(made(making, loader, &start)),
         (Now::Script(script), Loader::Ipxe) => {
             Some(Ok(chain(&script, subject.facts.server, starts.served())))

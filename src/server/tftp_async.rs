@@ -223,9 +223,11 @@ fn reply(reason: Refusal) -> Reply {
     match reason {
         Refusal::NotFound => Reply::FileNotFound,
         // The crate says "Permission denied" with error 2, which RFC 1350 calls "Access violation".
-        Refusal::BadName | Refusal::AccessDenied | Refusal::Upload | Refusal::NotAllowed => {
-            Reply::PermissionDenied
-        }
+        Refusal::BadName
+        | Refusal::AccessDenied
+        | Refusal::Upload
+        | Refusal::NotAllowed
+        | Refusal::OtherMachine => Reply::PermissionDenied,
         // The crate takes no uploads here, so these three never come.
         Refusal::Exists => Reply::FileAlreadyExists,
         Refusal::TooLarge | Refusal::DiskFull => Reply::DiskFull,

@@ -11,9 +11,11 @@ pub const MALFORMED: Packet<'static> =
 pub fn error(reason: Refusal) -> Packet<'static> {
     let (code, message): (ErrorCode, &[u8]) = match reason {
         Refusal::NotFound => (ErrorCode::NOT_FOUND, b"File not found"),
-        Refusal::BadName | Refusal::AccessDenied | Refusal::Upload | Refusal::NotAllowed => {
-            (ErrorCode::ACCESS_VIOLATION, b"Access violation")
-        }
+        Refusal::BadName
+        | Refusal::AccessDenied
+        | Refusal::Upload
+        | Refusal::NotAllowed
+        | Refusal::OtherMachine => (ErrorCode::ACCESS_VIOLATION, b"Access violation"),
         Refusal::Exists => (ErrorCode::EXISTS, b"File already exists"),
         Refusal::TooLarge => (ErrorCode::DISK_FULL, b"File is too large"),
         Refusal::DiskFull => (ErrorCode::DISK_FULL, b"Disk full"),

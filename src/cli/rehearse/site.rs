@@ -15,7 +15,7 @@ use crate::lease::{LeaseBook, LeaseChange};
 use crate::probe::models::{Asker, Heard, Question};
 use crate::server::files::{self, Files};
 use crate::server::interface;
-use crate::server::known::{Known, KnownMachine};
+use crate::server::known::{Known, KnownMachine, Standing};
 use crate::server::proxy::{look_up_size, settle};
 use crate::server::targets::Starts;
 use crate::types::{Ipv4Network, Timestamp};
@@ -230,7 +230,12 @@ impl Site {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
-        let asker = files::Asker { address: self.client, server: self.server(), machine };
+        let asker = files::Asker {
+            address: self.client,
+            server: self.server(),
+            machine,
+            standing: Standing::Certain,
+        };
         self.files.as_ref()?.find_and_wait(asked, &asker).ok()
     }
 }

@@ -7,7 +7,7 @@ use crate::lease::{Holder, Lease, OFFER_HOLD, State};
 use crate::server::commit::MAX_WAITING;
 use crate::server::control::Control;
 use crate::server::interface;
-use crate::server::known::KnownMachine;
+use crate::server::known::{KnownMachine, Standing};
 use crate::server::later::Later;
 use crate::server::ping::Heard;
 use crate::server::socket::Sharing;
@@ -188,19 +188,24 @@ fn whom_an_address_was_given_to_is_known_to_those_who_serve_it() {
         message
     };
     bench.send(&boots(select(address)));
-    let machine = known.at(address);
+    let machine = known.at(address).machine;
     assert_eq!((machine.mac, machine.arch), (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(Arch::UEFI_X64)));
     assert_eq!(machine.host_name.as_deref(), Some("pc1"));
     // Its system renews, and then another machine's system gets the address.
     let mut renewal = message(MessageType::Request, &[]);
     renewal.ciaddr = address;
     bench.send(&renewal);
-    assert_eq!(known.at(address), machine);
+    assert_eq!(known.at(address).machine, machine);
     bench.server.book = LeaseBook::new(bench.server.settings.pools());
     let mut other = select(address);
     other.chaddr[5] = 2;
     bench.send(&other);
-    assert_eq!(known.at(address), KnownMachine::default());
+    let found = known.at(address);
+    assert_eq!(
+        (found.machine, found.standing),
+        (KnownMachine::default(), Standing::Contested),
+        "off our wires"
+    );
 }
 
 #[test]

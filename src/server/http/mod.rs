@@ -5,6 +5,7 @@
 //! is why this loop is ours: a general HTTP library takes bytes, not files. Whatever is not a plain GET or HEAD goes to
 //! such a library (`other.rs`), with its connection.
 
+mod admission;
 mod other;
 mod send;
 mod stopping;
@@ -15,6 +16,7 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use httpdate::HttpDate;
@@ -38,6 +40,7 @@ use crate::server::{StartError, port};
 use send::{Pace, Stopped};
 use stopping::Stopping;
 
+pub use admission::Admission;
 pub use threads::{Bound, Threads};
 
 /// What the connections of all listeners share. Cheap to clone.
@@ -46,6 +49,7 @@ pub struct Service {
     files: Files,
     recorder: Recorder,
     patience: Patience,
+    admission: Arc<Admission>,
     connections: Quota,
     stopping: Stopping,
 }
@@ -87,10 +91,10 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
 impl Service {
-    /// A service of `files`.
-    pub fn new(files: Files, recorder: Recorder, patience: Patience) -> Service {
+    /// A service of `files` to the clients that `admission` admits.
+    pub fn new(files: Files, recorder: Recorder, patience: Patience, admission: Admission) -> Service {
         let (connections, stopping) = (Quota::default(), Stopping::not_yet());
-        Service { files, recorder, patience, connections, stopping }
+        Service { files, recorder, patience, admission: Arc::new(admission), connections, stopping }
     }
 
     fn pace(&self) -> Pace<'_> {
@@ -202,6 +206,9 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) 
             Ok(request) => request,
             Err(bad) => return refuse_and_close(stream, peer, bad.into(), service).await,
         };
+        if !service.admission.admits(*peer.ip()) {
+            return refuse_and_close(stream, peer, HttpRefusal::NotAllowed, service).await;
+        }
         if request.body_length().is_some_and(|length| length > other::BODY_LIMIT) {
             return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service).await;
         }
@@ -293,6 +300,7 @@ async fn open(
     peer: SocketAddrV4,
     service: &Service,
 ) -> Result<(Content, Resource), HttpRefusal> {
+    service.admission.check_host(request)?;
     let name = target::name(request.target).map_err(|_| HttpRefusal::BadRequest)?;
     if name.iter().all(|byte| *byte == b'/') {
         return Err(HttpRefusal::NotFound);
@@ -348,7 +356,9 @@ fn told(reason: HttpRefusal) -> (Status, &'static str) {
         HttpRefusal::Method => (Status::METHOD_NOT_ALLOWED, "Boot files can only be read."),
         HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
         HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
-        HttpRefusal::Browser => (Status::FORBIDDEN, "This is not for web pages."),
+        HttpRefusal::Browser | HttpRefusal::ForeignHost => (Status::FORBIDDEN, "This is not for web pages."),
+        HttpRefusal::NotAllowed => (Status::FORBIDDEN, "This network is not served."),
+        HttpRefusal::OtherMachine => (Status::FORBIDDEN, "This is for another machine."),
         HttpRefusal::Busy | HttpRefusal::RenderQueue => {
             (Status::UNAVAILABLE, "The server is busy, try again.")
         }

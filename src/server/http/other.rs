@@ -89,7 +89,7 @@ async fn collapse(mut request: Request) -> Request {
 /// the page has for this server, and no installer does: these are refused, or any page that somebody on this network
 /// looks at could end what machines are to start.
 ///
-/// 204; 403 for a web page; 404 where no machine of that MAC is in the configuration; 500 where it could not be written
+/// 204; 403 for a web page, and from an address that is not known to be that machine's; 404 where no machine of that MAC is in the configuration; 500 where it could not be written
 /// down.
 async fn done(
     Extension(asked): Extension<Asked>,
@@ -106,6 +106,7 @@ async fn done(
     match spawn_blocking(move || files.done(mac, address)).await {
         Ok(Ok(Done::Ended | Done::Nothing)) => StatusCode::NO_CONTENT.into_response(),
         Ok(Ok(Done::Unknown)) => refuse(&asked, &uri, HttpRefusal::NotFound),
+        Ok(Ok(Done::NotIts)) => refuse(&asked, &uri, HttpRefusal::OtherMachine),
         Ok(Err(_)) | Err(_) => refuse(&asked, &uri, HttpRefusal::Io),
     }
 }

@@ -41,7 +41,7 @@ impl Site {
         let files = files(Catalog::open(folder.path()).unwrap());
         let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let service = Service::new(files, Recorder::default(), patience);
+        let service = Service::new(files, Recorder::default(), patience, Admission::default());
         Site { folder, address, server: tokio::spawn(serve(listener, service, std::future::pending())) }
     }
 

@@ -78,6 +78,7 @@ impl Kind {
             Event::Conflict { .. } => Kind::new("conflict"),
             Event::ProxyArp { .. } => Kind::new("proxy_arp"),
             Event::Clones { .. } => Kind::new("clones"),
+            Event::Contested { .. } => Kind::new("contested"),
             Event::Looping { .. } => Kind::new("loop"),
             Event::Exhausted { .. } => Kind::new("exhausted"),
             Event::Stranger { .. } => Kind::new("stranger"),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::event::{DropReason, Event, Message, Unanswered};
+use crate::event::{DropReason, Event, HttpRefusal, Message, Refusal, Unanswered};
 
 /// A number for each kind of thing that is counted.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub struct Counts {
     sent: [AtomicU64; Message::ALL.len()],
     dropped: [AtomicU64; DropReason::ALL.len()],
     unanswered: [AtomicU64; Unanswered::ALL.len()],
+    tftp_refused: [AtomicU64; Refusal::ALL.len()],
+    http_refused: [AtomicU64; HttpRefusal::ALL.len()],
     tftp: Transfers,
     http: Transfers,
 }
@@ -34,6 +36,8 @@ impl Default for Counts {
             sent: zeros(),
             dropped: zeros(),
             unanswered: zeros(),
+            tftp_refused: zeros(),
+            http_refused: zeros(),
             tftp: Transfers::default(),
             http: Transfers::default(),
         }
@@ -66,7 +70,10 @@ impl Counts {
             }
             Event::TftpReceived { .. } => add(&self.tftp.received, 1),
             Event::TftpUploadStopped { .. } => add(&self.tftp.stopped, 1),
-            Event::TftpRefused { .. } => add(&self.tftp.refused, 1),
+            Event::TftpRefused { reason, .. } => {
+                add(&self.tftp.refused, 1);
+                add(&self.tftp_refused[*reason as usize], 1);
+            }
             Event::HttpSent { bytes, .. } => {
                 add(&self.http.sent, 1);
                 add(&self.http.bytes, *bytes);
@@ -75,12 +82,16 @@ impl Counts {
                 add(&self.http.stopped, 1);
                 add(&self.http.bytes, *bytes);
             }
-            Event::HttpRefused { .. } => add(&self.http.refused, 1),
+            Event::HttpRefused { reason, .. } => {
+                add(&self.http.refused, 1);
+                add(&self.http_refused[*reason as usize], 1);
+            }
             Event::Released { .. }
             | Event::Declined { .. }
             | Event::Conflict { .. }
             | Event::ProxyArp { .. }
             | Event::Clones { .. }
+            | Event::Contested { .. }
             | Event::Looping { .. }
             | Event::Exhausted { .. }
             | Event::Stranger { .. }
@@ -89,10 +100,22 @@ impl Counts {
         }
     }
 
-    /// How many messages were dropped for each reason that occurred, by its name.
+    /// How many messages were dropped, and requests refused because of the client that sent them, for each reason that
+    /// occurred, by its name.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
         let mut drops = occurred(DropReason::ALL, DropReason::name, &self.dropped);
         drops.extend(occurred(Unanswered::ALL, Unanswered::name, &self.unanswered));
+        let by_client = [
+            HttpRefusal::Browser,
+            HttpRefusal::ForeignHost,
+            HttpRefusal::NotAllowed,
+            HttpRefusal::OtherMachine,
+        ];
+        let http = by_client.map(|reason| (http_counter(reason), &self.http_refused[reason as usize]));
+        let tftp = ("tftp_other_machine", &self.tftp_refused[Refusal::OtherMachine as usize]);
+        let refused = http.into_iter().chain([tftp]);
+        let refused = refused.map(|(name, counter)| (name, counter.load(Ordering::Relaxed)));
+        drops.extend(refused.filter(|(_, count)| *count > 0));
         drops
     }
 
@@ -116,6 +139,17 @@ impl Transfers {
         let (stopped, refused) = (get(&self.stopped), get(&self.refused));
         let uploads = if uploads { format!(", {} received", get(&self.received)) } else { String::new() };
         format!("{name} {sent} sent{uploads}, {stopped} stopped, {refused} refused, {bytes} bytes sent")
+    }
+}
+
+/// The name of a counter of refused HTTP requests beside those of DHCP and TFTP.
+fn http_counter(reason: HttpRefusal) -> &'static str {
+    match reason {
+        HttpRefusal::Browser => "http_browser",
+        HttpRefusal::ForeignHost => "http_foreign_host",
+        HttpRefusal::NotAllowed => "http_not_allowed",
+        HttpRefusal::OtherMachine => "http_other_machine",
+        other => other.name(),
     }
 }
 

@@ -54,6 +54,9 @@ pub fn line(interface: &str, event: &Event) -> String {
         Event::Stranger { message, address, client, server, from } => {
             stranger(interface, *message, *address, (*client, *server, *from))
         }
+        Event::Contested { address, by_dhcp, other, on_wire } => {
+            contested(*address, *by_dhcp, *other, *on_wire)
+        }
         Event::Dropped { reason, client } => {
             let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
             format!("dropped({interface}){client} reason={}", reason.name())
@@ -212,6 +215,19 @@ fn stranger(
     let _ = write!(line, " {by} {}", client.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string()));
     line + ": another DHCP server answers here, and a client takes either one's address; switch one of them off, or use \
             `mode: proxy`"
+}
+
+fn contested(address: Ipv4Addr, by_dhcp: Option<MacAddr>, other: Option<MacAddr>, on_wire: bool) -> String {
+    let mac = |mac: Option<MacAddr>| mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string());
+    let (by_dhcp, other) = (mac(by_dhcp), mac(other));
+    let how = match on_wire {
+        true => format!("is {by_dhcp} by DHCP and {other} by ARP"),
+        false => format!("is {by_dhcp} and {other} by DHCP"),
+    };
+    format!(
+        "contested {address} {how}: it gets what an unknown machine gets, and no `once`; look for two machines with that \
+         address, for a bridge that changes MAC addresses, or for forged DHCP messages"
+    )
 }
 
 fn hardware(client: &Client) -> String {

@@ -1,0 +1,154 @@
+//! What is known of an address after leases, claims and neighbours, each in the order in which they may come.
+
+mod forged {
+    mod tests;
+}
+
+use super::*;
+use crate::server::neighbours::Neighbour;
+use crate::types::Arch;
+use crate::types::MacAddr;
+
+const AT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
+
+impl Known {
+    /// The machine at `address` is `machine` and no other.
+    pub fn learn(&self, address: Ipv4Addr, machine: KnownMachine) {
+        let candidate =
+            Candidate { mac: machine.mac, word: Word::Lease, ends: None, facts: Some(Box::new(machine)) };
+        self.tables().leases.insert(address, vec![candidate]);
+    }
+}
+
+fn mac(n: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, n])
+}
+
+fn machine(n: u8) -> KnownMachine {
+    KnownMachine { mac: Some(mac(n)), ..KnownMachine::default() }
+}
+
+fn lease(n: u8, seconds: u64) -> Candidate {
+    let ends = Some(Instant::now() + Duration::from_secs(seconds));
+    Candidate { mac: Some(mac(n)), word: Word::Lease, ends, facts: Some(Box::new(machine(n))) }
+}
+
+fn give(known: &Known, candidate: Candidate) {
+    known.tables().give(AT, candidate, Instant::now());
+}
+
+fn seen(known: &Known) -> (Option<MacAddr>, Standing) {
+    let found = known.at(AT);
+    (found.machine.mac, found.standing)
+}
+
+#[test]
+fn a_later_stage_adds_to_what_is_known() {
+    let known = Known::default();
+    let firmware = KnownMachine { arch: Some(Arch::UEFI_X64), ..machine(1) };
+    give(&known, Candidate { facts: Some(Box::new(firmware.clone())), ..lease(1, 60) });
+    let loader = KnownMachine { host_name: Some("pc1".into()), ..machine(1) };
+    give(&known, Candidate { facts: Some(Box::new(loader)), ..lease(1, 60) });
+    assert_eq!(known.at(AT).machine, KnownMachine { host_name: Some("pc1".into()), ..firmware.clone() });
+    give(&known, Candidate { facts: None, ..lease(1, 60) });
+    assert_eq!(known.at(AT).machine.arch, firmware.arch, "its system has renewed");
+}
+
+#[test]
+fn s_01_an_address_with_two_leases_is_neither_machines_unless_the_wire_says_which() {
+    let known = Known::default();
+    give(&known, lease(1, 60));
+    assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain));
+    give(&known, lease(2, 60));
+    assert_eq!(seen(&known), (None, Standing::Contested));
+    for (neighbour, expected) in [
+        (Neighbour::At(vec![mac(1)]), (Some(mac(1)), Standing::Certain)),
+        (Neighbour::At(vec![mac(2)]), (Some(mac(2)), Standing::Certain)),
+        (Neighbour::At(vec![mac(3)]), (None, Standing::Contested)),
+        (Neighbour::Silent, (None, Standing::Contested)),
+    ] {
+        known.neighbours.fix(AT, neighbour.clone());
+        assert_eq!(seen(&known), expected, "{neighbour:?}");
+    }
+    known.neighbours.fix(AT, Neighbour::Elsewhere);
+    for n in 3..20 {
+        give(&known, lease(n, 60));
+    }
+    assert!(known.tables().leases[&AT].len() <= 4, "no more are remembered");
+}
+
+#[test]
+fn a_lease_that_ended_is_no_machines() {
+    let known = Known::default();
+    give(&known, lease(1, 0));
+    assert_eq!(seen(&known), (None, Standing::Unknown));
+    give(&known, lease(2, 60));
+    assert_eq!(seen(&known), (Some(mac(2)), Standing::Certain));
+    let released = Lease {
+        address: AT,
+        holder: crate::lease::Holder {
+            client: crate::types::ClientId::of_mac(mac(2)),
+            mac: Some(mac(2)),
+            boots: true,
+        },
+        hardware: mac(2).into(),
+        state: State::Released,
+        until: Timestamp(0),
+    };
+    known.released(&released);
+    let ends = known.tables().leases[&AT][0].ends.unwrap();
+    assert!(ends <= Instant::now() + Duration::from_secs(60), "giving back makes no lease longer");
+    give(&known, lease(3, 60));
+    assert_eq!(seen(&known).1, Standing::Contested, "the RELEASE may have been forged");
+}
+
+#[test]
+fn s_01_a_claim_counts_for_nothing_against_a_lease_or_the_wire() {
+    let known = Known::default();
+    known.claim(AT, machine(2), Word::Hint);
+    assert_eq!(seen(&known), (None, Standing::Unknown), "an INFORM alone");
+    known.neighbours.fix(AT, Neighbour::At(vec![mac(1)]));
+    assert_eq!(seen(&known), (Some(mac(1)), Standing::Neighbour));
+    known.claim(AT, machine(2), Word::Heard);
+    assert_eq!(seen(&known), (None, Standing::Contested), "beside another server");
+    known.neighbours.fix(AT, Neighbour::At(vec![mac(2)]));
+    assert_eq!(seen(&known), (Some(mac(2)), Standing::Certain));
+    known.neighbours.fix(AT, Neighbour::Elsewhere);
+    assert_eq!(seen(&known), (Some(mac(2)), Standing::Claimed));
+    known.claim(AT, machine(3), Word::Heard);
+    assert_eq!(seen(&known), (None, Standing::Contested));
+    give(&known, lease(1, 60));
+    assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain), "the book knows better");
+    known.claim(AT, KnownMachine { arch: Some(Arch::BIOS), ..machine(1) }, Word::Hint);
+    assert_eq!(known.at(AT).machine.arch, Some(Arch::BIOS), "and its own machine may say more");
+}
+
+#[test]
+fn as_many_are_remembered_as_the_limit_says_and_the_oldest_forgotten() {
+    let mut table = Table::new(3);
+    let address = |n: u8| Ipv4Addr::new(10, 0, 0, n);
+    for n in [0, 1, 2, 0, 3] {
+        table.put(address(n), n);
+    }
+    let values: Vec<_> = (0..4).map(|n| table.get(address(n)).copied()).collect();
+    assert_eq!(values, [Some(0), None, Some(2), Some(3)], "0 was put in once more");
+    assert_eq!((table.values.len(), table.order.len()), (3, 3));
+    table.remove(address(2));
+    assert_eq!((table.values.len(), table.order.len()), (2, 2));
+}
+
+#[test]
+fn addresses_that_anybody_made_up_push_no_machine_out() {
+    let known = Known::default();
+    give(&known, lease(1, 60));
+    for i in 0..u32::try_from(MAX_CLAIMS * 2).unwrap() {
+        known.claim(Ipv4Addr::from(0x0a00_0000 + i), machine(2), Word::Heard);
+    }
+    assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain));
+    assert_eq!(known.tables().claims.values.len(), MAX_CLAIMS);
+    let beyond_a_router = Ipv4Addr::new(10, 200, 0, 1);
+    known.claim(beyond_a_router, machine(2), Word::Heard);
+    assert_eq!(known.at(beyond_a_router), Found::default(), "what contradicts it may be forgotten");
+    known.neighbours.fix(beyond_a_router, Neighbour::At(vec![mac(2)]));
+    assert_eq!(known.at(beyond_a_router).standing, Standing::Certain);
+}

@@ -1,0 +1,268 @@
+//! Which MAC is at an address of our own wires, as the kernel's neighbour table says (ARP). What lanboot sends to such an
+//! address goes to that MAC, whatever a DHCP message said.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
+};
+
+use crate::server::served::Now;
+use crate::types::MacAddr;
+
+/// Addresses whose MAC is remembered for [`FRESH`]. Beyond that all are forgotten, which costs a question each.
+const MAX_REMEMBERED: usize = 4096;
+/// How long a MAC is taken for that of an address before the kernel is asked again. A machine that loads its files asks
+/// for many in that time. That an address has no MAC yet is not remembered: it has one as soon as something is sent.
+const FRESH: Duration = Duration::from_secs(1);
+/// The kernel's table as text, for kernels before 5.0, which cannot be asked for one address.
+const ARP_TABLE: &str = "/proc/net/arp";
+
+/// What the neighbour table says of an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Neighbour {
+    /// The address is not on one of our Ethernet wires, or is our own: the table says nothing of it.
+    Elsewhere,
+    /// It is on our wire, and the kernel has not found a MAC there.
+    Silent,
+    /// These MACs: more than one only if several interfaces are in one network.
+    At(Vec<MacAddr>),
+}
+
+/// Asks the kernel. Cheap to clone; clones share what is remembered.
+#[derive(Clone, Debug, Default)]
+pub struct Neighbours(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Whose wires are ours; `None` means that there are none.
+    served: Option<Now>,
+    remembered: Mutex<HashMap<Ipv4Addr, (Neighbour, Instant)>>,
+}
+
+impl Neighbours {
+    /// Neighbours on the wires of this computer.
+    pub fn new(served: Now) -> Neighbours {
+        Neighbours(Arc::new(Inner { served: Some(served), ..Inner::default() }))
+    }
+
+    /// Whether `address` is this computer's own.
+    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+        let is_ours = |served: &Now| served.borrow().own.contains(&address);
+        address.is_loopback() || self.0.served.as_ref().is_some_and(is_ours)
+    }
+
+    /// The MAC at `address`.
+    pub fn at(&self, address: Ipv4Addr) -> Neighbour {
+        let now = Instant::now();
+        let lock = || self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((neighbour, asked)) = lock().get(&address)
+            && now.saturating_duration_since(*asked) < FRESH
+        {
+            return neighbour.clone();
+        }
+        let Some(served) = &self.0.served else { return Neighbour::Elsewhere };
+        let wires = {
+            let served = served.borrow();
+            if served.own.contains(&address) {
+                return Neighbour::Elsewhere;
+            }
+            let there = served.wires.iter().filter(|(_, network)| network.contains(address));
+            there.map(|(interface, _)| *interface).collect::<Vec<u32>>()
+        };
+        if wires.is_empty() {
+            return Neighbour::Elsewhere;
+        }
+        let macs: Vec<MacAddr> = wires.iter().filter_map(|wire| ask(*wire, address)).collect();
+        if macs.is_empty() {
+            return Neighbour::Silent;
+        }
+        let neighbour = Neighbour::At(macs);
+        let mut remembered = lock();
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(address, (neighbour.clone(), now));
+        neighbour
+    }
+}
+
+/// The MAC at `address` on the interface of that number.
+fn ask(interface: u32, address: Ipv4Addr) -> Option<MacAddr> {
+    match ask_netlink(interface, address) {
+        Ok(found) => found,
+        Err(_) => mac_in(&std::fs::read_to_string(ARP_TABLE).unwrap_or_default(), address),
+    }
+}
+
+/// As [`ask`], by one question to the kernel, which it answers at once (rtnetlink(7), since Linux 5.0).
+fn ask_netlink(interface: u32, address: Ipv4Addr) -> io::Result<Option<MacAddr>> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    let kernel = NetlinkAddr::new(0, 0);
+    sendto(socket.as_raw_fd(), &question(interface, address), &kernel, MsgFlags::empty())?;
+    let mut buffer = [0; 1024];
+    let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+    let kernels = buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
+    mac_of(kernels)
+}
+
+/// RTM_GETNEIGH for one address: `nlmsghdr`, `ndmsg`, and the attribute NDA_DST.
+fn question(interface: u32, address: Ipv4Addr) -> Vec<u8> {
+    const RTM_GETNEIGH: u16 = 30;
+    const NLM_F_REQUEST: u16 = 1;
+    const AF_INET: u8 = 2;
+    const NDA_DST: u16 = 1;
+    const LENGTH: u32 = 16 + 12 + 8;
+    let mut bytes = Vec::with_capacity(36);
+    bytes.extend(LENGTH.to_ne_bytes());
+    bytes.extend(RTM_GETNEIGH.to_ne_bytes());
+    bytes.extend(NLM_F_REQUEST.to_ne_bytes());
+    // Its number and whom it is from, which the kernel fills in.
+    bytes.extend([0; 8]);
+    bytes.extend([AF_INET, 0, 0, 0]);
+    bytes.extend(interface.to_ne_bytes());
+    // State, flags and type.
+    bytes.extend([0; 4]);
+    bytes.extend(8u16.to_ne_bytes());
+    bytes.extend(NDA_DST.to_ne_bytes());
+    bytes.extend(address.octets());
+    bytes
+}
+
+/// The MAC in the kernel's answer; `Ok(None)` if it has none that it would send to.
+fn mac_of(answer: &[u8]) -> io::Result<Option<MacAddr>> {
+    const NLMSG_ERROR: u16 = 2;
+    const RTM_NEWNEIGH: u16 = 28;
+    const ENOENT: i32 = 2;
+    const NDA_LLADDR: u16 = 2;
+    /// REACHABLE, STALE, DELAY, PROBE, NOARP and PERMANENT, from linux/neighbour.h.
+    const VALID: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80;
+    let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let two = |at: usize| -> Option<u16> {
+        Some(u16::from_ne_bytes(answer.get(at..at.checked_add(2)?)?.try_into().ok()?))
+    };
+    match two(4).ok_or_else(short)? {
+        RTM_NEWNEIGH => {}
+        NLMSG_ERROR => {
+            let bytes = answer.get(16..20).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?;
+            return match i32::from_ne_bytes(bytes).saturating_neg() {
+                ENOENT => Ok(None),
+                other => Err(io::Error::from_raw_os_error(other)),
+            };
+        }
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    }
+    if two(24).ok_or_else(short)? & VALID == 0 {
+        return Ok(None);
+    }
+    let mut at: usize = 28;
+    while let (Some(length), Some(kind)) = (two(at), two(at.saturating_add(2))) {
+        let length = usize::from(length);
+        let value = answer.get(at.saturating_add(4)..at.saturating_add(length));
+        if kind == NDA_LLADDR {
+            return Ok(value.and_then(|value| value.try_into().ok()).map(MacAddr));
+        }
+        if length < 4 {
+            break;
+        }
+        at = at.saturating_add(length.next_multiple_of(4));
+    }
+    Ok(None)
+}
+
+/// The MAC at `address` in the kernel's table: a line for each neighbour, with address, hardware type, flags, MAC, mask
+/// and interface (proc_net(5)). None if the kernel is still asking who has it.
+fn mac_in(table: &str, address: Ipv4Addr) -> Option<MacAddr> {
+    const COMPLETE: u32 = 2;
+    let address = address.to_string();
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (ip, _hardware, flags, mac) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let flags = u32::from_str_radix(flags.strip_prefix("0x")?, 16).ok()?;
+        let found = ip == address && flags & COMPLETE != 0;
+        found.then(|| mac.parse().ok()).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    impl Neighbours {
+        /// Has the table say so from now on.
+        pub fn fix(&self, address: Ipv4Addr, neighbour: Neighbour) {
+            let for_long = Instant::now() + Duration::from_secs(3600);
+            self.0.remembered.lock().unwrap().insert(address, (neighbour, for_long));
+        }
+    }
+
+    fn mac(n: u8) -> MacAddr {
+        MacAddr([2, 0, 0, 0, 0, n])
+    }
+
+    #[test]
+    fn the_kernels_table_is_read_by_complete_entries_only() {
+        let table = "\
+IP address       HW type     Flags       HW address            Mask     Device
+192.168.77.5     0x1         0x0         00:00:00:00:00:00     *        eth0
+192.168.77.50    0x1         0x2         02:00:00:00:00:01     *        eth0
+192.168.77.51    0x1         0x6         02:00:00:00:00:02     *        eth0
+192.168.77.52    0x20        0x2         80:00:00:48:fe:80:00:00:00:00:00:00:00:02     *        ib0
+";
+        let at = |last| mac_in(table, Ipv4Addr::new(192, 168, 77, last));
+        assert_eq!((at(50), at(51)), (Some(mac(1)), Some(mac(2))), "a permanent one too");
+        for last in [5, 52, 53] {
+            assert_eq!(at(last), None, "{last}");
+        }
+        assert_eq!(mac_in("", Ipv4Addr::new(192, 168, 77, 50)), None);
+    }
+
+    #[test]
+    fn an_answer_of_the_kernel_is_read_however_short_it_is() {
+        let mut answer = vec![0; 28];
+        answer[4..6].copy_from_slice(&28u16.to_ne_bytes());
+        answer[24] = 4;
+        answer.extend([8, 0, 1, 0, 10, 0, 0, 1, 10, 0, 2, 0, 2, 0, 0, 0, 0, 7, 0, 0]);
+        assert_eq!(mac_of(&answer).unwrap(), Some(mac(7)));
+        for length in 0..answer.len() {
+            let _ = mac_of(&answer[..length]);
+        }
+        answer[24] = 0x20;
+        assert_eq!(mac_of(&answer).unwrap(), None, "no host answered there");
+        answer[4] = 2;
+        answer[16..20].copy_from_slice(&(-2i32).to_ne_bytes());
+        assert_eq!(mac_of(&answer).unwrap(), None);
+        answer[16..20].copy_from_slice(&(-95i32).to_ne_bytes());
+        assert!(mac_of(&answer).is_err());
+    }
+
+    #[test]
+    fn the_kernel_is_asked_for_one_address() {
+        // Loopback has no neighbours; the question is understood all the same.
+        assert_eq!(ask_netlink(1, Ipv4Addr::new(127, 0, 0, 9)).unwrap(), None);
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        // A thread in a network namespace of its own, and so the commands that it starts.
+        let in_own_network = || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            for line in [
+                "link add wire0 type veth peer name wire1",
+                "link set wire0 up",
+                "neigh add 192.0.2.77 lladdr 02:00:00:00:00:07 dev wire0",
+            ] {
+                assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "{line}");
+            }
+            let index = nix::net::if_::if_nametoindex("wire0").unwrap();
+            [77, 78].map(|last| ask_netlink(index, Ipv4Addr::new(192, 0, 2, last)).unwrap())
+        };
+        assert_eq!(std::thread::spawn(in_own_network).join().unwrap(), [Some(mac(7)), None]);
+    }
+}
