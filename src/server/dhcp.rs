@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::dhcp::conflict::quarantine;
-use crate::dhcp::decide::{Decision, decide, rest_of_lease};
+use crate::dhcp::decide::{Decision, decide, rest_of_lease_until};
 use crate::dhcp::request::{Request, classify, recognize, sender_of};
 use crate::dhcp::route::Route;
 use crate::dhcp::subnet::Settings;
@@ -29,10 +29,12 @@ use crate::server::leases::own_in_pool;
 use crate::server::observe::Recorder;
 use crate::server::ping::Heard;
 use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, undecodable};
+use crate::server::renewals::{Otherwise, Renewals};
 use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
+use crate::wire::option::code;
 
 /// Everything the loop works with.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct DhcpServer {
     pub checker: Checker,
     /// Who stores leases and sends the replies that promise them.
     pub committer: Committer,
+    /// Renewals that wait for the committer.
+    pub renewals: Renewals,
     /// The time by which leases end.
     pub clock: Clock,
     /// What people ask of the loop.
@@ -116,6 +120,7 @@ impl DhcpServer {
                     // Without its thread no lease could ever be given; who started us should start us anew.
                     None => return Err(fault()),
                 },
+                overdue = self.renewals.overdue() => deliver(&self.socket, &self.recorder, &overdue),
                 (address, waiting, heard) = self.checker.outcome() => {
                     self.address_checked(address, &waiting, heard);
                 }
@@ -273,17 +278,22 @@ impl DhcpServer {
         deliver(&self.socket, &self.recorder, &out.replies);
     }
 
-    /// The reply that leaves if `lease` cannot be stored, and what then has happened.
+    /// The reply that leaves if `lease` cannot be stored, or not in time.
     fn otherwise(
         &self,
         request: &Request<'_>,
         lease: &Lease,
         interface: u32,
         now: Timestamp,
-    ) -> Option<(Outgoing, Event)> {
-        match rest_of_lease(request, lease.address, &self.book, &self.settings, now)? {
+    ) -> Option<Arc<Otherwise>> {
+        let binding = self.book.binding(lease.address)?;
+        let assured = || self.renewals.assured(lease.address, &request.holder);
+        let until = binding.stored_until().or_else(assured)?;
+        match rest_of_lease_until(until, request, lease.address, (&self.book, &self.settings), now)? {
             Decision::Answer { reply, route, event, .. } => {
-                Some((outgoing(request, interface, &reply, route), event))
+                let time = Duration::from_secs(reply.options.u32(code::LEASE_TIME)?.into());
+                let reply = outgoing(request, interface, &reply, route);
+                Some(Otherwise::new(reply, event, now.after(time)))
             }
             _ => None,
         }
@@ -344,11 +354,16 @@ impl DhcpServer {
     /// Makes the change in the book at once, so that the next decision sees it, and queues it for the disk.
     fn promise(&mut self, mut promise: Promise, interface: u32, client: Option<Client>, out: &mut Outbox) {
         if self.committer.room() <= out.promises.len() {
-            return self.drop(interface, DropReason::Overload, client);
+            return match promise.otherwise {
+                // This needs no disk.
+                Some(otherwise) => out.replies.push(otherwise.delivery(&promise.interface)),
+                None => self.drop(interface, DropReason::Overload, client),
+            };
         }
         self.book.apply(&LeaseChange::Store(promise.lease.clone()));
         // Once a booting stage had the address, that stays known, on disk too.
         promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
+        self.renewals.add(&promise);
         out.promises.push(promise);
     }
 
@@ -363,7 +378,9 @@ impl DhcpServer {
         }
         self.book.apply(&LeaseChange::Store(lease.clone()));
         self.asks.stored_with(ask, lease.clone());
-        self.committer.submit(vec![released_by_hand(lease)]);
+        let promise = released_by_hand(lease);
+        self.renewals.add(&promise);
+        self.committer.submit(vec![promise]);
     }
 
     fn committed(&mut self, outcome: &Outcome) {
@@ -375,6 +392,7 @@ impl DhcpServer {
                 self.book.not_stored(lease, now);
             }
         }
+        self.renewals.committed(outcome, &self.book);
         self.asks.committed(outcome);
     }
 

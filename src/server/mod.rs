@@ -23,6 +23,7 @@ mod ping;
 pub mod port;
 mod proxy;
 pub mod quota;
+mod renewals;
 pub mod served;
 mod socket;
 mod subject;
@@ -65,11 +66,13 @@ use crate::server::leases::{Filled, Opened, own_and_reserved, own_in_pool};
 use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
+use crate::server::renewals::Renewals;
 use crate::server::served::{Now, Served, find_some, listed};
 use crate::server::socket::{DhcpSocket, Sharing};
 use crate::server::targets::Starts;
 use crate::server::transfers::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
+use crate::store::Findings;
 
 /// Why the server could not start: what was attempted, on what, and what to do.
 #[derive(Debug)]
@@ -248,7 +251,12 @@ fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
     if keep == Keep::InMemory {
         return Ok(leases::in_memory());
     }
-    leases::open(state).map_err(|error| StartError(error.to_string()))
+    // Logged at once: the start may still fail, and the next one knows of these losses no more.
+    let log = |findings: &Findings| {
+        findings.new.iter().for_each(|line| tracing::warn!("{line}"));
+        findings.losses.iter().for_each(|line| tracing::error!("{line}"));
+    };
+    leases::open(state, log).map_err(|error| StartError(error.to_string()))
 }
 
 fn proxy(
@@ -317,6 +325,7 @@ fn bind_dhcp(
         socket,
         proxy: Arc::clone(proxy),
         committer,
+        renewals: Renewals::default(),
         checker,
         clock,
         asks,

@@ -12,7 +12,6 @@ use crate::server::socket::Sharing;
 use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
 use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
 use crate::wire::dhcp::{BOOTREQUEST, MessageType};
-use crate::wire::option::code;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -53,6 +52,7 @@ impl Bench {
             changes,
             proxy: Arc::new(proxy),
             committer: Committer::start(store, clock, Arc::clone(&socket), recorder.clone()).unwrap(),
+            renewals: Renewals::default(),
             socket,
             checker: Checker::default(),
             clock,
