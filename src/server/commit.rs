@@ -28,8 +28,11 @@ const LOOK_AFTER: Duration = Duration::from_millis(500);
 /// Time between two lines about a store that does not work. Each batch that fails, and each look at its files, has one
 /// to say.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
-/// The same while no lease is asked for.
+/// The same while no lease is asked for, and between two lines about a slow disk.
 const IDLE_FAULT_PAUSE: Duration = Duration::from_secs(60);
+
+/// A commit that takes longer is logged. Clients repeat a request after 4 s (RFC 2131 section 4.1).
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A lease to be stored, and what then happens.
 #[derive(Debug)]
@@ -163,9 +166,11 @@ fn store_and_answer(
     faults: &mut Faults,
 ) -> Outcome {
     let leases: Vec<Lease> = batch.iter().map(|promise| promise.lease.clone()).collect();
+    let began = Instant::now();
     let stored = store.commit(&leases);
-    if let Err(error) = &stored {
-        faults.log(error, batch.len());
+    match &stored {
+        Ok(()) => faults.log_slow(began.elapsed(), batch.len()),
+        Err(error) => faults.log(error, batch.len()),
     }
     let mut replies = Vec::with_capacity(batch.len());
     for promise in batch {
@@ -195,6 +200,8 @@ struct Faults {
     logged: Option<Instant>,
     /// Leases that were not given since then, without a line.
     unsaid: usize,
+    /// When it was last logged that the disk is slow.
+    slow: Option<Instant>,
 }
 
 impl Faults {
@@ -209,6 +216,18 @@ impl Faults {
             0 => tracing::error!("{error}: no lease is given until this works"),
             unsaid => tracing::error!("{error}: {unsaid} leases are not given until this works"),
         }
+    }
+
+    fn log_slow(&mut self, took: Duration, leases: usize) {
+        if took < SLOW || self.slow.is_some_and(|logged| logged.elapsed() < IDLE_FAULT_PAUSE) {
+            return;
+        }
+        self.slow = Some(Instant::now());
+        tracing::warn!(
+            "the disk took {:.1} s to store {leases} leases: new clients wait for it; move `state` to a faster disk, or \
+             find what keeps this one busy",
+            took.as_secs_f64()
+        );
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -21,6 +21,7 @@ pub(super) const COUNT: &str = "leases.commits";
 const BEGIN: &str = "lanboot-commits 1";
 /// Bytes of a line. The file has two, which are written in turn, so that one is whole whatever happens.
 const LINE: usize = 256;
+const LENGTH: u64 = 2 * LINE as u64;
 
 /// What the file says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,6 +129,13 @@ impl CountFile {
         }
     }
 
+    /// Whether the file that is open is still the one in the folder.
+    pub(super) fn is_in_place(&self) -> bool {
+        let Some(own) = self.file.as_ref().and_then(|file| file.metadata().ok()) else { return true };
+        let found = std::fs::metadata(&self.path);
+        found.is_ok_and(|found| (found.dev(), found.ino(), found.len()) == (own.dev(), own.ino(), LENGTH))
+    }
+
     /// Has the file made again with the next commit, because it is not in its place any more.
     pub(super) fn forget(&mut self) {
         self.file = None;
@@ -143,7 +151,7 @@ impl CountFile {
             give_to_owner(&file, folder);
         }
         file.write_all_at(&[*line, *line].concat(), 0)?;
-        file.set_len(2 * LINE as u64)?;
+        file.set_len(LENGTH)?;
         file.sync_all()?;
         self.file = Some(file);
         Ok(())

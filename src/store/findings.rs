@@ -28,10 +28,7 @@ impl Findings {
     /// There is no database in the folder `state`.
     pub(super) fn without_database(state: &Path, noted: &Noted) -> Findings {
         let folder = state.display();
-        let new = Some(format!(
-            "starting with 0 leases in {folder}: there is no lease database yet; if clients have leases from here \
-             already, restore the folder from a backup and start again"
-        ));
+        let new = Some(no_leases(state));
         let losses = match noted {
             Noted::Nothing => Vec::new(),
             Noted::Damaged => vec![format!(
@@ -87,12 +84,32 @@ impl Findings {
                 noted.rows, noted.commits
             ));
         }
+        let rows = content.rows.totals().rows;
+        if let (true, Noted::Commit(noted)) = (content.is_edited && losses.is_empty(), noted)
+            && i64::try_from(rows).is_ok_and(|rows| rows < noted.rows)
+        {
+            losses.push(format!(
+                "another program removed leases from {file}: {} were stored, {rows} are left; {CONSEQUENCE}",
+                noted.rows
+            ));
+        }
         if lost_in_log > 0 && losses.is_empty() {
             losses.push(format!(
                 "the log of {file} is damaged: {lost_in_log} or more commits after the damage cannot be read and may be \
                  lost; {CONSEQUENCE}"
             ));
         }
-        Findings { new: None, losses }
+        // A start that was killed may have made it, or a person emptied it.
+        let is_unused = content.integrity.is_none_or(|found| found.commits == 0) || !losses.is_empty();
+        let new = (rows == 0 && is_unused).then(|| no_leases(path.parent().unwrap_or(path)));
+        Findings { new, losses }
     }
+}
+
+fn no_leases(state: &Path) -> String {
+    format!(
+        "starting with 0 leases in {}: there is no lease database yet; if clients have leases from here already, restore \
+         the folder from a backup and start again",
+        state.display()
+    )
 }

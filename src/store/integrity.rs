@@ -22,12 +22,12 @@ pub(super) const TABLE: &str = "
         checksum INTEGER NOT NULL,
         edited INTEGER NOT NULL
     ) STRICT;
-    CREATE TRIGGER leases_inserted AFTER INSERT ON leases BEGIN UPDATE integrity SET edited = 1; END;
-    CREATE TRIGGER leases_updated AFTER UPDATE ON leases BEGIN UPDATE integrity SET edited = 1; END;
-    CREATE TRIGGER leases_deleted AFTER DELETE ON leases BEGIN UPDATE integrity SET edited = 1; END;
-    CREATE TRIGGER clock_inserted AFTER INSERT ON clock BEGIN UPDATE integrity SET edited = 1; END;
-    CREATE TRIGGER clock_updated AFTER UPDATE ON clock BEGIN UPDATE integrity SET edited = 1; END;
-    CREATE TRIGGER clock_deleted AFTER DELETE ON clock BEGIN UPDATE integrity SET edited = 1; END;
+    CREATE TRIGGER IF NOT EXISTS leases_inserted AFTER INSERT ON leases BEGIN UPDATE integrity SET edited = 1; END;
+    CREATE TRIGGER IF NOT EXISTS leases_updated AFTER UPDATE ON leases BEGIN UPDATE integrity SET edited = 1; END;
+    CREATE TRIGGER IF NOT EXISTS leases_deleted AFTER DELETE ON leases BEGIN UPDATE integrity SET edited = 1; END;
+    CREATE TRIGGER IF NOT EXISTS clock_inserted AFTER INSERT ON clock BEGIN UPDATE integrity SET edited = 1; END;
+    CREATE TRIGGER IF NOT EXISTS clock_updated AFTER UPDATE ON clock BEGIN UPDATE integrity SET edited = 1; END;
+    CREATE TRIGGER IF NOT EXISTS clock_deleted AFTER DELETE ON clock BEGIN UPDATE integrity SET edited = 1; END;
 ";
 
 /// The state of a database after one commit.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 
 use crate::store::StoreError;
-use crate::store::place::Change;
+use crate::store::place::{Change, is_gone};
 
 /// How long to wait for the process that has the lock: it may just be ending, or be a child that has not begun yet.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
@@ -28,10 +28,10 @@ impl Lock {
         let what = match std::fs::metadata(&self.path) {
             Ok(found) if self.file.metadata().is_ok_and(|own| is_same(&own, &found)) => return None,
             Ok(_) => "was replaced by another file",
-            Err(error) if error.kind() == ErrorKind::NotFound => "was deleted or renamed",
+            Err(error) if is_gone(&error) => "was deleted or renamed",
             Err(_) => return None,
         };
-        Some(Change { what: format!("{} {what}", self.path.display()), is_shorter: false })
+        Some(Change { what: format!("{} {what}", self.path.display()), may_be_harmless: false })
     }
 
     /// Takes the right again if the file is another one.
@@ -45,6 +45,13 @@ impl Lock {
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Does `read` if no process has the right to write; none takes it meanwhile.
+pub(super) fn while_stopped<T>(state: &Path, read: impl FnOnce() -> T) -> Option<T> {
+    let file = OpenOptions::new().read(true).open(state.join("leases.lock")).ok()?;
+    file.try_lock_shared().ok()?;
+    Some(read())
 }
 
 /// Takes the right to write the database in `state`.

@@ -49,11 +49,20 @@ pub(super) fn open(state: &Path) -> Result<Opened, StoreError> {
             StoreError(format!("cannot make the lease database {}: {error}", path.display()))
         })?;
     }
-    let (connection, content) = match open_whole(&path) {
-        // What a damaged log covers may be whole without it, if all of it was moved to the database before.
-        Err(Refused(_, true)) if log.lost > 0 => without_log(&path, &noted)?,
-        other => other.map_err(|Refused(error, _)| error)?,
+    let mut opened = open_whole(&path);
+    let lacks_commits = match &opened {
+        Ok((_, content)) => !has_all(content, &noted),
+        Err(Refused(_, is_damaged)) => *is_damaged,
     };
+    if lacks_commits && log.has_frames {
+        // What a damaged log hides may be in the database: all of it was moved there, before or after the damage.
+        drop(opened);
+        opened = match without_log(&path, &noted)? {
+            Some(opened) => Ok(opened),
+            None => open_whole(&path),
+        };
+    }
+    let (connection, content) = opened.map_err(|Refused(error, _)| error)?;
     let findings = match new {
         true => Findings::without_database(state, &noted),
         false => Findings::compare(&path, &noted, &content, log.lost),
@@ -83,42 +92,43 @@ fn open_whole(path: &Path) -> Result<(Connection, Content), Refused> {
     let version = set_up(&connection).map_err(|error| refuse("set up", &error))?;
     check_version(path, version).map_err(|error| Refused(error, true))?;
     let content = Content::read(&connection).map_err(|error| refuse("read", &error))?;
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-        .map_err(|error| refuse("set up", &error))?;
     Ok((connection, content))
 }
 
-/// Opens a database without its log, which is kept under another name. Only if nothing is missing then.
-fn without_log(path: &Path, noted: &Noted) -> Result<(Connection, Content), StoreError> {
+/// Whether no commit is missing that was noted.
+fn has_all(content: &Content, noted: &Noted) -> bool {
+    match (noted, content.integrity) {
+        (Noted::Commit(noted), Some(found)) => {
+            found.database == noted.database && found.commits >= noted.commits
+        }
+        _ => true,
+    }
+}
+
+/// Opens a database without its log, which is kept under another name, if nothing is missing then.
+fn without_log(path: &Path, noted: &Noted) -> Result<Option<(Connection, Content)>, StoreError> {
+    if !matches!(noted, Noted::Commit(_)) {
+        return Ok(None);
+    }
     let (log, aside) = (path_of(path), wal::with_suffix(path, "-wal.aside"));
     let fail = |error: std::io::Error| {
         StoreError(format!("cannot rename the damaged log {}: {error}", log.display()))
     };
     fs::rename(&log, &aside).map_err(fail)?;
-    let opened = open_whole(path);
-    let is_complete = opened.as_ref().is_ok_and(|(_, content)| {
-        matches!(noted, Noted::Commit(noted) if content.integrity.is_some_and(|found| {
-            found.database == noted.database && found.commits >= noted.commits
-        }))
-    });
-    match opened {
-        Ok(opened) if is_complete => {
+    if let Ok((connection, content)) = open_whole(path) {
+        if content.integrity.is_some() && has_all(&content, noted) {
             tracing::warn!(
                 "the log of {} was damaged, and is kept as {}: all leases were in the database already",
                 path.display(),
                 aside.display()
             );
-            Ok(opened)
+            return Ok(Some((connection, content)));
         }
-        opened => {
-            // Closed before its log comes back.
-            let refused = opened.map(drop).err();
-            fs::rename(&aside, &log).map_err(fail)?;
-            let why = corrupt("its log is damaged, and it is not whole without it".to_owned());
-            Err(refused.map_or_else(|| explain("read", path, &why), |Refused(error, _)| error))
-        }
+        // Closed before its log comes back.
+        drop(connection);
     }
+    fs::rename(&aside, &log).map_err(fail)?;
+    Ok(None)
 }
 
 /// Makes the connection durable.
@@ -143,11 +153,17 @@ fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
         let found = found.lines().filter(|line| !line.starts_with("***")).collect::<Vec<_>>().join("; ");
         return Err(corrupt(found));
     }
+    if connection.is_readonly("main")? {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        let why = "it is read-only, or the header of the file is damaged";
+        return Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())));
+    }
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// Adds to a whole database what older versions did not have, and takes what other programs changed for right.
 fn complete(connection: Connection, content: Content, findings: Findings) -> rusqlite::Result<Opened> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     schema::complete(&connection)?;
     let Content { rows, clock, integrity, is_edited } = content;
     let integrity = match integrity {

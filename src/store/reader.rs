@@ -8,10 +8,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::lease::Lease;
 use crate::store::count::{self, Noted};
+use crate::store::create::PAGE_SIZE;
 use crate::store::findings::Findings;
 use crate::store::integrity::Content;
+use crate::store::lock::while_stopped;
 use crate::store::rows::{COLUMNS, ClockRow, Row};
-use crate::store::{ClockMark, DATABASE, StoreError, schema};
+use crate::store::{ClockMark, DATABASE, StoreError, schema, wal};
 
 /// How long a commit waits for a reader that is in its way, such as `sqlite3` in exclusive mode.
 pub(super) const WAIT: Duration = Duration::from_secs(2);
@@ -19,10 +21,12 @@ pub(super) const WAIT: Duration = Duration::from_secs(2);
 /// The lease database, open for reading, also while a server writes it.
 #[derive(Debug)]
 pub struct LeaseReader {
-    pub(super) connection: Connection,
-    pub(super) path: PathBuf,
+    connection: Connection,
+    path: PathBuf,
     /// What `leases.commits` said before the database was opened.
     noted: Noted,
+    /// Commits in the log that cannot be recovered.
+    lost_in_log: u64,
 }
 
 impl LeaseReader {
@@ -34,6 +38,9 @@ impl LeaseReader {
         }
         // Before the database is read: a server that writes it notes each commit after it.
         let noted = count::read(state);
+        // What a server writes meanwhile would look like damage.
+        let log = while_stopped(state, || wal::examine(&path, PAGE_SIZE).unwrap_or_default());
+        let lost_in_log = log.unwrap_or_default().lost;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || -> rusqlite::Result<(Connection, i64)> {
             let connection = Connection::open_with_flags(&path, flags)?;
@@ -43,7 +50,7 @@ impl LeaseReader {
         };
         let (connection, version) = open().map_err(|error| explain("open", &path, &error))?;
         check_version(&path, version)?;
-        Ok(Some(LeaseReader { connection, path, noted }))
+        Ok(Some(LeaseReader { connection, path, noted, lost_in_log }))
     }
 
     /// What is known to be lost from a database in the folder `state` that cannot be opened because it is not there.
@@ -55,7 +62,7 @@ impl LeaseReader {
     pub fn load(&self) -> Result<(Vec<Lease>, usize, Vec<String>), StoreError> {
         let read = Content::read(&self.connection);
         let content = read.map_err(|error| explain("read", &self.path, &error))?;
-        let losses = Findings::compare(&self.path, &self.noted, &content, 0).losses;
+        let losses = Findings::compare(&self.path, &self.noted, &content, self.lost_in_log).losses;
         Ok((content.rows.leases(), content.rows.skipped(), losses))
     }
 

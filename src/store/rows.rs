@@ -75,7 +75,13 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// A change of one byte always changes it.
+    fn is_lease(&self) -> bool {
+        let is_client = self.client.len() >= 2 && self.hardware.len() <= 16;
+        let is_number = u32::try_from(self.address).is_ok() && u8::try_from(self.boots).is_ok();
+        is_client && is_number && state_of(self.state).is_some() && self.until >= 0
+    }
+
+    /// A change in one field always changes it.
     fn checksum(&self) -> u64 {
         let mut sum = Checksum::default();
         [self.address, self.boots, self.state, self.until].iter().for_each(|number| sum.number(*number));
@@ -131,12 +137,12 @@ impl Rows {
         let mut rows = Rows::default();
         while let Some(row) = found.next()? {
             let row = Row::read(row)?;
-            let lease = row.lease().and_then(|lease| Some((u32::from(lease.address), row.packed()?)));
-            match lease {
-                Some((address, packed)) => drop(rows.leases.insert(address, packed)),
-                None => drop(rows.others.insert(row.address, row.checksum())),
+            let checksum = row.checksum();
+            match row.is_lease().then(|| row.packed()).flatten().zip(u32::try_from(row.address).ok()) {
+                Some((packed, address)) => drop(rows.leases.insert(address, packed)),
+                None => drop(rows.others.insert(row.address, checksum)),
             }
-            rows.sum = rows.sum.wrapping_add(row.checksum());
+            rows.sum = rows.sum.wrapping_add(checksum);
         }
         Ok(rows)
     }
@@ -181,9 +187,9 @@ impl Rows {
         totals
     }
 
-    /// Takes in leases that are stored now.
-    pub(super) fn store(&mut self, batch: &BTreeMap<Ipv4Addr, &Lease>) {
-        self.sum = self.totals_with(batch).sum;
+    /// Takes in leases that are stored now, which leaves these totals.
+    pub(super) fn store(&mut self, batch: &BTreeMap<Ipv4Addr, &Lease>, totals: Totals) {
+        self.sum = totals.sum;
         for (address, lease) in batch {
             let address = u32::from(*address);
             self.others.remove(&address.into());
@@ -270,40 +276,35 @@ impl ClockRow {
     }
 }
 
-/// FNV-1a of 64 bits: a change in one byte always changes it, which a checksum against flipped bits has to do.
-#[derive(Debug)]
+/// A checksum against flipped bits, made from words of 8 bytes. Each step can be undone, so a change in one word always
+/// changes the result.
+#[derive(Default, Debug)]
 pub(super) struct Checksum(u64);
-
-impl Default for Checksum {
-    fn default() -> Checksum {
-        Checksum(0xcbf2_9ce4_8422_2325)
-    }
-}
 
 impl Checksum {
     pub(super) fn number(&mut self, number: i64) {
-        self.raw(&number.to_le_bytes());
+        self.word(number.cast_unsigned());
     }
 
     /// Bytes after their number, so that none moves unnoticed from one field to the next.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.raw(&(bytes.len() as u64).to_le_bytes());
-        self.raw(bytes);
+        self.word(bytes.len() as u64);
+        let (words, rest) = bytes.as_chunks();
+        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.word(u64::from_le_bytes(last));
     }
 
-    fn raw(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+    /// A step of MurmurHash3's finish: sums of the results do not cancel each other.
+    fn word(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        self.0 = mixed ^ (mixed >> 32);
     }
 
-    /// Mixed once more (the end of MurmurHash3, which loses nothing): sums of these do not cancel each other.
-    pub(super) fn finish(self) -> u64 {
-        let mut mixed = self.0;
-        for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
-            mixed = (mixed ^ (mixed >> 33)).wrapping_mul(factor);
-        }
-        mixed ^ (mixed >> 33)
+    pub(super) fn finish(mut self) -> u64 {
+        self.word(0);
+        self.0
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::lease::{FOREVER, Lease};
 use crate::store::count::CountFile;
@@ -24,7 +24,7 @@ use crate::store::findings::Findings;
 use crate::store::integrity::{Content, Integrity};
 use crate::store::lock::{Lock, lock};
 use crate::store::opening::{self, configure};
-use crate::store::place::Place;
+use crate::store::place::{Moment, Place};
 use crate::store::reader::{explain, is_full};
 use crate::store::reserve::{Ballast, fill_log};
 use crate::store::rows::{ClockRow, Row, Rows, signed};
@@ -61,6 +61,8 @@ pub struct SqliteStore {
     missing: Option<(String, Option<Instant>)>,
     /// When the log was last moved to the database, and how many commits that one has had then.
     checkpoint: (Instant, i64),
+    /// Whether the log is to begin again at once, because another program wrote to it.
+    restarts_log: bool,
     // The lock ends with this handle, also when the process is killed.
     lock: Lock,
 }
@@ -87,6 +89,7 @@ impl SqliteStore {
             ballast: Ballast::make(state),
             is_suspect: false,
             missing: None,
+            restarts_log: false,
             state: state.to_owned(),
             path,
             lock,
@@ -122,7 +125,7 @@ impl SqliteStore {
         for _ in 0..ATTEMPTS {
             self.look_after_files()?;
             let written = self.durably(&write);
-            if !self.files_are_gone() {
+            if !self.files_are_gone(Moment::AfterWrite) {
                 return written.map_err(|error| explain("write to", &self.path, &error));
             }
         }
@@ -139,7 +142,7 @@ impl SqliteStore {
         if written.as_ref().is_err_and(is_full) && self.ballast.throw_off() {
             tracing::warn!("the disk is full: threw off the ballast beside {}", self.path.display());
             written = write(&mut self.connection, &self.rows);
-        } else if written.as_ref().is_err_and(has_failed) && !self.files_are_gone() {
+        } else if written.as_ref().is_err_and(has_failed) && !self.files_are_gone(Moment::AfterWrite) {
             self.is_suspect = true;
             written = self.trusted().and_then(|()| write(&mut self.connection, &self.rows));
         }
@@ -180,13 +183,13 @@ impl SqliteStore {
 
     /// Looks whether the files are still in their place. From when they are not, no connection to them is open: closing
     /// one later would delete the log of the database that takes their place.
-    fn files_are_gone(&mut self) -> bool {
+    fn files_are_gone(&mut self, moment: Moment) -> bool {
         if self.missing.is_some() {
             return true;
         }
-        let mut change = self.place.change().or_else(|| self.lock.change());
-        if change.as_ref().is_some_and(|change| change.is_shorter) && self.is_whole() {
-            // Another program, such as sqlite3, has moved the log to the database, or has packed that.
+        let mut change = self.place.change(moment).or_else(|| self.lock.change());
+        if change.as_ref().is_some_and(|change| change.may_be_harmless) && self.is_whole() {
+            // Another program, such as sqlite3, has moved the log to the database, packed that or changed a lease.
             self.place.learn();
             change = None;
         }
@@ -207,15 +210,22 @@ impl SqliteStore {
         true
     }
 
-    /// Whether the database still has all that was stored.
-    fn is_whole(&self) -> bool {
-        let stored = Content::read(&self.connection).ok();
-        stored.and_then(|content| content.integrity) == Some(self.integrity)
+    /// Whether the files still have all that was stored. If so, it is moved out of the log, which may be damaged where no
+    /// page is read from.
+    fn is_whole(&mut self) -> bool {
+        // The connection in use may remember pages of the files, so another one reads them.
+        let read = || Content::read(&Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
+        let is_whole = read().is_ok_and(|content| content.integrity == Some(self.integrity));
+        self.restarts_log = is_whole;
+        let counts = |row: &rusqlite::Row<'_>| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]);
+        let moved = || self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], counts);
+        // Whether it was blocked, the pages in the log, and those that were moved.
+        is_whole && moved().is_ok_and(|[blocked, all, moved]| blocked == 0 && all == moved)
     }
 
     /// Writes the database again from memory if its files are gone.
     fn look_after_files(&mut self) -> Result<(), StoreError> {
-        if !self.files_are_gone() {
+        if !self.files_are_gone(Moment::Idle) {
             return Ok(());
         }
         if let Some((_, tried)) = &mut self.missing {
@@ -273,7 +283,8 @@ impl SqliteStore {
     /// damage to it.
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         let (at, commits) = self.checkpoint;
-        if at.elapsed() < CHECKPOINT_EVERY || commits == self.integrity.commits {
+        let is_due = at.elapsed() >= CHECKPOINT_EVERY && commits != self.integrity.commits;
+        if !is_due && !std::mem::take(&mut self.restarts_log) {
             return Ok(());
         }
         let (integrity, clock) = (self.integrity, self.clock);
@@ -300,11 +311,12 @@ impl LeaseStore for SqliteStore {
         }
         let batch: Batch<'_> = leases.iter().map(|lease| (lease.address, lease)).collect();
         let (integrity, clock) = (self.integrity, self.clock);
-        let next = self.in_place(|connection, rows| {
-            let next = integrity.next(rows.totals_with(&batch), clock);
-            write(connection, &batch, &next).map(|()| next)
+        let (next, totals) = self.in_place(|connection, rows| {
+            let totals = rows.totals_with(&batch);
+            let next = integrity.next(totals, clock);
+            write(connection, &batch, &next).map(|()| (next, totals))
         })?;
-        self.rows.store(&batch);
+        self.rows.store(&batch, totals);
         self.stored(next);
         Ok(())
     }
@@ -325,6 +337,10 @@ impl LeaseStore for SqliteStore {
 
     fn look_after(&mut self) -> Result<(), StoreError> {
         self.look_after_files()?;
+        if !self.count.is_in_place() {
+            self.count.forget();
+            self.count.note(&self.integrity);
+        }
         self.checkpoint()
     }
 }
