@@ -198,7 +198,10 @@ fn s_16_renewals_are_answered_while_a_sync_is_slow() {
                 scope.spawn(move || {
                     let ack = client.renew(*address).expect("an answer within a second");
                     let left = ack.options.u32(51).unwrap();
-                    assert!(ack.yiaddr == *address && (580..=600).contains(&left), "{left} s in round {round}");
+                    assert!(
+                        ack.yiaddr == *address && (580..=600).contains(&left),
+                        "{left} s in round {round}"
+                    );
                 });
             }
         });

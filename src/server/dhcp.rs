@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::dhcp::conflict::quarantine;
-use crate::dhcp::decide::{Decision, decide, rest_of_lease_until};
+use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::request::{Request, classify, recognize, sender_of};
 use crate::dhcp::route::Route;
 use crate::dhcp::subnet::Settings;
 use crate::dhcp::{heard, loops, proxy};
 use crate::event::{Client, DropReason, Event};
-use crate::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+use crate::lease::{LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::server::checks::{Begun, Checker, Waiting};
 use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
@@ -29,12 +29,11 @@ use crate::server::leases::own_in_pool;
 use crate::server::observe::Recorder;
 use crate::server::ping::Heard;
 use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, undecodable};
-use crate::server::renewals::{Otherwise, Renewals};
+use crate::server::renewals::Renewals;
 use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
-use crate::wire::option::code;
 
 /// Everything the loop works with.
 #[derive(Debug)]
@@ -214,7 +213,9 @@ impl DhcpServer {
                 looping.iter().for_each(|event| self.recorder.record(&name, event));
                 match change {
                     Some(LeaseChange::Store(lease)) => {
-                        let otherwise = self.otherwise(&request, &lease, envelope.interface, now);
+                        let facts = (&self.book, &*self.settings);
+                        let otherwise =
+                            self.renewals.otherwise(&request, &lease, envelope.interface, facts, now);
                         let promise =
                             Promise { lease, reply: Some(outgoing), otherwise, event, interface: name };
                         self.promise(promise, envelope.interface, Some(client), out);
@@ -276,27 +277,6 @@ impl DhcpServer {
             self.committer.submit(out.promises);
         }
         deliver(&self.socket, &self.recorder, &out.replies);
-    }
-
-    /// The reply that leaves if `lease` cannot be stored, or not in time.
-    fn otherwise(
-        &self,
-        request: &Request<'_>,
-        lease: &Lease,
-        interface: u32,
-        now: Timestamp,
-    ) -> Option<Arc<Otherwise>> {
-        let binding = self.book.binding(lease.address)?;
-        let assured = || self.renewals.assured(lease.address, &request.holder);
-        let until = binding.stored_until().or_else(assured)?;
-        match rest_of_lease_until(until, request, lease.address, (&self.book, &self.settings), now)? {
-            Decision::Answer { reply, route, event, .. } => {
-                let time = Duration::from_secs(reply.options.u32(code::LEASE_TIME)?.into());
-                let reply = outgoing(request, interface, &reply, route);
-                Some(Otherwise::new(reply, event, now.after(time)))
-            }
-            _ => None,
-        }
     }
 
     /// Takes an address that is used out of use and finds the client another one, or offers it one that is free.
@@ -411,7 +391,8 @@ fn fault() -> io::Error {
     io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
 }
 
-fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
+/// The reply as the socket sends it.
+pub(super) fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
     Outgoing { payload: reply.encode(), route, interface, server: request.server }
 }
 

@@ -12,11 +12,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::dhcp::decide::{Decision, rest_of_lease_until};
+use crate::dhcp::request::Request;
+use crate::dhcp::subnet::Settings;
 use crate::event::Event;
-use crate::lease::{Holder, LeaseBook, State};
+use crate::lease::{Holder, Lease, LeaseBook, State};
 use crate::server::commit::{Delivery, Outcome, Promise};
+use crate::server::dhcp::outgoing;
 use crate::server::socket::Outgoing;
 use crate::types::Timestamp;
+use crate::wire::option::code;
 
 /// How long a renewal waits for the disk. Clients repeat a request after 4 s (RFC 2131 section 4.1), and systems that
 /// wait for their network give up after some seconds; a disk that works takes some milliseconds.
@@ -33,11 +38,6 @@ pub struct Otherwise {
 }
 
 impl Otherwise {
-    /// `event` is recorded when `reply` is sent, which promises the lease until `until`.
-    pub fn new(reply: Outgoing, event: Event, until: Timestamp) -> Arc<Otherwise> {
-        Arc::new(Otherwise { reply, event, until, is_answered: AtomicBool::new(false) })
-    }
-
     /// The right to answer the request, in one way or the other. Only the first caller gets it.
     pub fn take(&self) -> bool {
         !self.is_answered.swap(true, Ordering::Relaxed)
@@ -60,6 +60,28 @@ pub struct Renewals {
 }
 
 impl Renewals {
+    /// The reply that leaves if `lease` cannot be stored, or not in time.
+    pub fn otherwise(
+        &self,
+        request: &Request<'_>,
+        lease: &Lease,
+        interface: u32,
+        (book, settings): (&LeaseBook, &Settings),
+        now: Timestamp,
+    ) -> Option<Arc<Otherwise>> {
+        let assured = || self.assured(lease.address, &request.holder);
+        let until = book.binding(lease.address)?.stored_until().or_else(assured)?;
+        match rest_of_lease_until(until, request, lease.address, (book, settings), now)? {
+            Decision::Answer { reply, route, event, .. } => {
+                let time = Duration::from_secs(reply.options.u32(code::LEASE_TIME)?.into());
+                let reply = outgoing(request, interface, &reply, route);
+                let until = now.after(time);
+                Some(Arc::new(Otherwise { reply, event, until, is_answered: AtomicBool::new(false) }))
+            }
+            _ => None,
+        }
+    }
+
     /// Takes note of a promise that goes to the disk.
     pub fn add(&mut self, promise: &Promise) {
         let lease = &promise.lease;
@@ -75,7 +97,7 @@ impl Renewals {
     }
 
     /// Until when the lease of `address` is stored for `holder`, although changes of it are on their way to the disk.
-    pub fn assured(&self, address: Ipv4Addr, holder: &Holder) -> Option<Timestamp> {
+    fn assured(&self, address: Ipv4Addr, holder: &Holder) -> Option<Timestamp> {
         self.assured.get(&address).filter(|(own, _)| own.is(holder)).map(|(_, until)| *until)
     }
 

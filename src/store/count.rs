@@ -81,9 +81,8 @@ fn parse(line: &str) -> Option<Integrity> {
 fn line(integrity: &Integrity) -> [u8; LINE] {
     let Integrity { database, commits, rows, sum } = integrity;
     let checksum = integrity.checksum();
-    let text = format!(
-        "{BEGIN} database={database} commits={commits} leases={rows} sum={sum} checksum={checksum}"
-    );
+    let text =
+        format!("{BEGIN} database={database} commits={commits} leases={rows} sum={sum} checksum={checksum}");
     let mut line = [b' '; LINE];
     line.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
     line[LINE - 1] = b'\n';

@@ -112,9 +112,7 @@ impl From<io::Error> for DraftError {
 /// Renames a file to `NAME.aside`, in place of an older one, so that an expert can look at it. An empty one is removed.
 pub(super) fn set_aside(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() && found.len() > 0 => {
-            fs::rename(path, with_suffix(path, ".aside"))
-        }
+        Ok(found) if found.is_file() && found.len() > 0 => fs::rename(path, with_suffix(path, ".aside")),
         Ok(_) => remove(path),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

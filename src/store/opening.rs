@@ -35,9 +35,8 @@ pub(super) fn open(state: &Path) -> Result<Opened, StoreError> {
     let log = wal::examine(&path, PAGE_SIZE).map_err(|error| {
         StoreError(format!("cannot read the log of the lease database {}: {error}", path.display()))
     })?;
-    let new = is_new(&path).map_err(|error| {
-        StoreError(format!("cannot open the lease database {}: {error}", path.display()))
-    })?;
+    let new = is_new(&path)
+        .map_err(|error| StoreError(format!("cannot open the lease database {}: {error}", path.display())))?;
     if new {
         if log.has_frames {
             // Worth a look by an expert; SQLite would delete it.

@@ -47,13 +47,8 @@ pub(super) struct Change {
 impl Place {
     /// The files of `database` in the folder `state`, as they are now.
     pub(super) fn new(state: &Path, database: &Path) -> Place {
-        let watched = |path: PathBuf, is_shared| Watched {
-            path,
-            inode: None,
-            length: 0,
-            written: (0, 0),
-            is_shared,
-        };
+        let watched =
+            |path: PathBuf, is_shared| Watched { path, inode: None, length: 0, written: (0, 0), is_shared };
         let mut files = vec![
             watched(database.to_owned(), false),
             watched(with_suffix(database, "-wal"), false),

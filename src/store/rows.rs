@@ -131,19 +131,21 @@ pub(super) struct Rows {
 impl Rows {
     /// Reads the table.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
-        let mut statement =
-            connection.prepare(&format!("SELECT {COLUMNS} FROM leases ORDER BY address"))?;
+        let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM leases ORDER BY address"))?;
         let mut found = statement.query([])?;
         let mut rows = Rows::default();
+        // In order, so that the map is built at once.
+        let mut leases = Vec::new();
         while let Some(row) = found.next()? {
             let row = Row::read(row)?;
             let checksum = row.checksum();
             match row.is_lease().then(|| row.packed()).flatten().zip(u32::try_from(row.address).ok()) {
-                Some((packed, address)) => drop(rows.leases.insert(address, packed)),
+                Some((packed, address)) => leases.push((address, packed)),
                 None => drop(rows.others.insert(row.address, checksum)),
             }
             rows.sum = rows.sum.wrapping_add(checksum);
         }
+        rows.leases = leases.into_iter().collect();
         Ok(rows)
     }
 

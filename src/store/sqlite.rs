@@ -214,7 +214,8 @@ impl SqliteStore {
     /// page is read from.
     fn is_whole(&mut self) -> bool {
         // The connection in use may remember pages of the files, so another one reads them.
-        let read = || Content::read(&Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
+        let read =
+            || Content::read(&Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
         let is_whole = read().is_ok_and(|content| content.integrity == Some(self.integrity));
         self.restarts_log = is_whole;
         let counts = |row: &rusqlite::Row<'_>| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]);
@@ -327,8 +328,8 @@ impl LeaseStore for SqliteStore {
 
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError> {
         let (integrity, clock) = (self.integrity, ClockRow::of(mark));
-        let (next, moved) = self
-            .in_place(|connection, rows| write_clock(connection, (clock, shift), (&integrity, rows)))?;
+        let (next, moved) =
+            self.in_place(|connection, rows| write_clock(connection, (clock, shift), (&integrity, rows)))?;
         self.rows = moved.unwrap_or(std::mem::take(&mut self.rows));
         self.clock = Some(clock);
         self.stored(next);

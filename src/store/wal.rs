@@ -80,8 +80,7 @@ fn walk(log: &mut impl Read, page_size: u32) -> io::Result<Log> {
         return Ok(Log { has_frames: true, ..found });
     }
     let salts = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).unwrap_or_default();
-    let mut last =
-        Last { salts: salts(&header[16..24]), sums: two(&header[24..]), ends_lost_commit: false };
+    let mut last = Last { salts: salts(&header[16..24]), sums: two(&header[24..]), ends_lost_commit: false };
     let mut is_recovered = is_whole;
     let mut frame = vec![0; FRAME_HEADER + page_size as usize];
     while fill(log, &mut frame)? {
@@ -114,9 +113,8 @@ fn fill(log: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 }
 
 fn two(bytes: &[u8]) -> Sums {
-    let number = |at: usize| {
-        bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_be_bytes)
-    };
+    let number =
+        |at: usize| bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_be_bytes);
     (number(0), number(4))
 }
 
