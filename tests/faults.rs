@@ -138,17 +138,24 @@ fn f_04_a_full_disk_under_the_real_server() {
     drop(disk);
 }
 
+/// The library that makes syncs fail or wait, built in the lab's folder.
+fn build_shim(lab: &Lab) -> std::path::PathBuf {
+    let shim = lab.path().join("eio.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/eio.c");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).args([source, "-ldl"]).status();
+    assert!(built.unwrap().success());
+    shim
+}
+
 #[test]
 fn f_05_a_sync_that_failed_is_not_tried_again_but_everything_written_anew() {
     if !common::need("cc", "gcc") {
         return;
     }
     let lab = Lab::new();
-    let [shim, once, retried] = ["eio.so", "once", "retried"].map(|name| lab.path().join(name));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/eio.c");
-    let built =
-        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).args([source, "-ldl"]).status();
-    assert!(built.unwrap().success());
+    let shim = build_shim(&lab);
+    let [once, retried] = ["once", "retried"].map(|name| lab.path().join(name));
     let serving = lab.serve_with(&[("LD_PRELOAD", &shim), ("EIO_ONCE", &once), ("EIO_RETRIED", &retried)]);
     let mut clients: Vec<Client> = (1..=3).map(|n| Client::new(&lab, n)).collect();
     let mut given = vec![clients[0].lease().expect("a lease while the disk works")];
@@ -165,6 +172,141 @@ fn f_05_a_sync_that_failed_is_not_tried_again_but_everything_written_anew() {
         let lease = (address.to_string(), client.hardware(), "leased".to_owned());
         assert!(stored.contains(&lease), "{lease:?} in {stored:?}");
     }
+}
+
+#[test]
+fn s_16_renewals_are_answered_while_a_sync_is_slow() {
+    const CLIENTS: u16 = 40;
+    if !common::need("cc", "gcc") {
+        return;
+    }
+    let lab = Lab::new();
+    let (shim, slow) = (build_shim(&lab), lab.path().join("slow"));
+    let serving = lab.serve_with(&[("LD_PRELOAD", &shim), ("SLOW", &slow)]);
+    let mut clients: Vec<Client> = (1..=CLIENTS).map(|n| Client::new(&lab, n)).collect();
+    let addresses: Vec<Ipv4Addr> = clients.iter_mut().map(|client| client.lease().unwrap()).collect();
+    let mut new = Client::new(&lab, 1000);
+    let offered = new.ask(MessageType::Discover, &[]).unwrap().yiaddr;
+
+    fs::write(&slow, "").unwrap();
+    // All at the same moment, and a second time: the answer to the first may have been lost.
+    for round in 0..3 {
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for (client, address) in clients.iter_mut().zip(&addresses) {
+                client.socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+                scope.spawn(move || {
+                    let ack = client.renew(*address).expect("an answer within a second");
+                    let left = ack.options.u32(51).unwrap();
+                    assert!(
+                        ack.yiaddr == *address && (580..=600).contains(&left),
+                        "{left} s in round {round}"
+                    );
+                });
+            }
+        });
+        assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    }
+    assert!(new.take(offered).is_none(), "nothing new is promised while it is not stored");
+    assert!(new.ask(MessageType::Discover, &[]).is_some(), "an offer needs no disk");
+    fs::remove_file(&slow).unwrap();
+    let began = Instant::now();
+    while new.take(offered).is_none() {
+        assert!(began.elapsed() < Duration::from_secs(2), "the disk is fast again");
+    }
+    assert_eq!(clients[0].renew(addresses[0]).unwrap().options.u32(51), Some(600));
+    serving.kill_9();
+    let stored = lab.leases();
+    for (address, client) in addresses.iter().zip(&clients).chain([(&offered, &new)]) {
+        let lease = (address.to_string(), client.hardware(), "leased".to_owned());
+        assert!(stored.contains(&lease), "{lease:?} in {stored:?}");
+    }
+}
+
+#[test]
+fn s_05_a_start_says_that_it_has_no_leases_or_lost_some() {
+    let lab = Lab::new();
+    let state = lab.path().join("state");
+    let serving = lab.serve(&["serve"]);
+    let new = format!("starting with 0 leases in {}", state.display());
+    assert!(serving.wait_for(&new).contains("WARN"));
+    let mut clients: Vec<Client> = (1..=6).map(|n| Client::new(&lab, n)).collect();
+    let addresses: Vec<Ipv4Addr> = clients.iter_mut().map(|client| client.lease().unwrap()).collect();
+    serving.kill_9();
+
+    // A kill alone is nothing to mention.
+    let serving = lab.serve(&["serve"]);
+    assert_eq!(serving.count("starting with 0 leases") + serving.count("lost"), 0);
+    for (client, address) in clients.iter_mut().zip(&addresses) {
+        assert_eq!(client.renew(*address).map(|ack| ack.yiaddr), Some(*address));
+    }
+    serving.kill_9();
+
+    // A bit in the log flips: SQLite forgets what follows without a word.
+    let log = state.join("leases.db-wal");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[32 + 24 + 500] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let listed = lab.run(&["leases"]);
+    let said = String::from_utf8_lossy(&listed.stderr).into_owned();
+    assert!(said.contains("lost the last ") || said.contains("damaged"), "{said}");
+    let serving = lab.serve_silently(&["serve"]);
+    let line = serving.wait_for(" commits ");
+    assert!(line.contains("ERROR") && line.contains("lost the last "), "{line}");
+    let _ = serving.terminate();
+
+    // The folder is deleted while nothing runs.
+    fs::remove_dir_all(&state).unwrap();
+    let serving = lab.serve(&["serve"]);
+    assert!(serving.wait_for(&new).contains("WARN"));
+}
+
+#[test]
+fn s_06_and_r_50_a_deleted_state_folder_is_noticed_and_written_again() {
+    let lab = Lab::new();
+    let state = lab.path().join("state");
+    let serving = lab.serve(&["serve"]);
+    let mut clients: Vec<Client> = (1..=4).map(|n| Client::new(&lab, n)).collect();
+    let mut given: Vec<Ipv4Addr> = clients.iter_mut().map(|client| client.lease().unwrap()).collect();
+
+    // Nobody asks for anything meanwhile.
+    fs::remove_dir_all(&state).unwrap();
+    let began = Instant::now();
+    let line = serving.wait_for(" no lease is given until all 4 leases are written again");
+    assert!(line.contains("ERROR") && line.contains("was deleted"), "{line}");
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(serving.wait_for("leases are given again").contains("INFO"));
+
+    // It cannot be made again: a file is in its place. Who has a lease keeps it, and no other client gets one.
+    fs::remove_dir_all(&state).unwrap();
+    fs::write(&state, "").unwrap();
+    let mut new = Client::new(&lab, 5);
+    let offered = new.ask(MessageType::Discover, &[]).unwrap().yiaddr;
+    assert!(new.take(offered).is_none());
+    let ack = clients[0].renew(given[0]).expect("a stored lease is confirmed");
+    assert!((590..600).contains(&ack.options.u32(51).unwrap()));
+    fs::remove_file(&state).unwrap();
+    let began = Instant::now();
+    while new.take(offered).is_none() {
+        assert!(began.elapsed() < Duration::from_secs(4), "the folder can be made again");
+    }
+    given.push(offered);
+    clients.push(new);
+
+    // The log alone, and then a lease at once.
+    fs::remove_file(state.join("leases.db-wal")).unwrap();
+    let mut last = Client::new(&lab, 6);
+    given.push(last.lease().expect("a lease in the new log"));
+    clients.push(last);
+    serving.kill_9();
+    let stored = lab.leases();
+    assert_eq!(stored.len(), 6);
+    for (address, client) in given.iter().zip(&clients) {
+        let lease = (address.to_string(), client.hardware(), "leased".to_owned());
+        assert!(stored.contains(&lease), "{lease:?} in {stored:?}");
+    }
+    let serving = lab.serve(&["serve"]);
+    assert_eq!(serving.count("lost") + serving.count("starting with 0"), 0);
 }
 
 #[test]

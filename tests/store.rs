@@ -226,7 +226,10 @@ fn f_01_f_02_kill_9_loses_nothing_that_was_reported_and_tears_no_commit() {
             note(line);
         }
         assert_eq!(child.wait().unwrap().signal(), Some(9));
-        let (leases, skipped) = SqliteStore::open(folder.path()).unwrap().load().unwrap();
+        let mut store = SqliteStore::open(folder.path()).unwrap();
+        assert_eq!(store.findings().losses, [""; 0], "a crash is no damage");
+        let (leases, skipped) = store.load().unwrap();
+        drop(store);
         let stored = leases[0].until.seconds();
         assert!(reported > last, "round {round} did something");
         assert!((reported..=reported + 1).contains(&stored), "{reported} was reported, {stored} is there");

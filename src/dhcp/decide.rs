@@ -292,11 +292,23 @@ pub fn rest_of_lease(
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Decision> {
-    if request.ask == Ask::Bootp {
+    let until = book.binding(address)?.stored_until()?;
+    rest_of_lease_until(until, request, address, (book, settings), now)
+}
+
+/// The same, of a lease that is on stable storage at least until `until`.
+pub fn rest_of_lease_until(
+    until: Timestamp,
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    (book, settings): (&LeaseBook, &Settings),
+    now: Timestamp,
+) -> Option<Decision> {
+    let is_own = book.binding(address).is_some_and(|binding| is_leased_to(binding, &request.holder));
+    if request.ask == Ask::Bootp || !is_own {
         return None;
     }
-    let binding = book.binding(address).filter(|binding| is_leased_to(binding, &request.holder))?;
-    let rest = Duration::from_secs(binding.stored_until()?.since(now).as_secs());
+    let rest = Duration::from_secs(until.since(now).as_secs());
     let lease = lease_time(request, address, settings).min(rest);
     (!lease.is_zero()).then(|| answer(request, settings, Reply::Ack(address, lease), None))
 }

@@ -13,14 +13,27 @@ use crate::event::{DropReason, Event};
 use crate::lease::Lease;
 use crate::server::clock::Clock;
 use crate::server::observe::Recorder;
+use crate::server::renewals::Otherwise;
 use crate::server::socket::{DhcpSocket, Outgoing};
-use crate::store::LeaseStore;
+use crate::store::{LeaseStore, StoreError};
 
 /// Leases that may wait for the disk. A message that would add one more is dropped; its client asks again.
 pub const MAX_WAITING: usize = 4096;
 
 /// How often the clock is looked at, and how old its mark beside stored leases may be.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
+
+/// How often the store looks after its files, at least: whether they are still there.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+
+/// Time between two lines about a store that does not work. Each batch that fails, and each look at its files, has one
+/// to say.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
+/// The same while no lease is asked for, and between two lines about a slow disk.
+const IDLE_FAULT_PAUSE: Duration = Duration::from_secs(60);
+
+/// A commit that takes longer is logged. Clients repeat a request after 4 s (RFC 2131 section 4.1).
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A lease to be stored, and what then happens.
 #[derive(Debug)]
@@ -31,8 +44,8 @@ pub struct Promise {
     pub ended: Vec<Lease>,
     /// The reply that may leave once it is stored; none for a RELEASE or DECLINE.
     pub reply: Option<Outgoing>,
-    /// The reply that leaves if it cannot be stored, and what then has happened; none if that is silence.
-    pub otherwise: Option<(Outgoing, Event)>,
+    /// The reply that leaves if it cannot be stored, or not in time; none if that is silence.
+    pub otherwise: Option<Arc<Otherwise>>,
     /// What then has happened.
     pub event: Event,
     /// Where.
@@ -129,17 +142,25 @@ fn work(
     recorder: &Recorder,
 ) {
     let mut marked = Instant::now();
+    let mut looked = Instant::now();
     let mut unmarked = false;
+    let mut faults = Faults::default();
     loop {
-        match promises.recv_timeout(CLOCK_CHECK) {
+        match promises.recv_timeout(LOOK_AFTER) {
             Ok(mut batch) => {
                 batch.extend(promises.try_iter().flatten());
                 // The loop is gone only when the whole server is.
-                let _ = report.send(store_and_answer(&mut *store, batch, socket, recorder));
+                let _ = report.send(store_and_answer(&mut *store, batch, socket, recorder, &mut faults));
                 unmarked = true;
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if looked.elapsed() >= LOOK_AFTER {
+            looked = Instant::now();
+            if let Err(error) = store.look_after() {
+                faults.log(&error, 0);
+            }
         }
         if marked.elapsed() < CLOCK_CHECK {
             continue;
@@ -157,13 +178,14 @@ fn store_and_answer(
     batch: Vec<Promise>,
     socket: &DhcpSocket,
     recorder: &Recorder,
+    faults: &mut Faults,
 ) -> Outcome {
     let leases: Vec<Lease> = batch.iter().flat_map(Promise::leases).cloned().collect();
+    let began = Instant::now();
     let stored = store.commit(&leases);
-    if let Err(error) = &stored {
-        recorder.log_failure(Level::ERROR, "cannot store leases:", || {
-            format!("{error}: {} leases are not given until this works", batch.len())
-        });
+    match &stored {
+        Ok(()) => faults.log_slow(began.elapsed(), batch.len()),
+        Err(error) => faults.log(error, batch.len()),
     }
     let mut replies = Vec::with_capacity(batch.len());
     for promise in batch {
@@ -175,10 +197,14 @@ fn store_and_answer(
                 recorder.record(&interface, &Event::Released { address, client: client.clone() });
             }
         }
+        if promise.otherwise.as_ref().is_some_and(|otherwise| !otherwise.take()) {
+            // It had an answer already, while the disk was slow.
+            continue;
+        }
         match (&stored, promise.reply, promise.otherwise) {
             (Ok(()), Some(reply), _) => replies.push(Delivery { reply, interface, event: promise.event }),
             (Ok(()), None, _) => recorder.record(&interface, &promise.event),
-            (Err(_), _, Some((reply, event))) => replies.push(Delivery { reply, interface, event }),
+            (Err(_), _, Some(otherwise)) => replies.push(otherwise.delivery(&interface)),
             (Err(_), _, None) => {
                 let client = promise.event.client().cloned();
                 let dropped = Event::Dropped { reason: DropReason::StoreFailed, client };
@@ -188,6 +214,43 @@ fn store_and_answer(
     }
     deliver(socket, recorder, &replies);
     Outcome { leases, stored: stored.is_ok() }
+}
+
+/// Logs faults of the store, within a line per second.
+#[derive(Default)]
+struct Faults {
+    logged: Option<Instant>,
+    /// Leases that were not given since then, without a line.
+    unsaid: usize,
+    /// When it was last logged that the disk is slow.
+    slow: Option<Instant>,
+}
+
+impl Faults {
+    fn log(&mut self, error: &StoreError, leases: usize) {
+        self.unsaid += leases;
+        let pause = if self.unsaid > 0 { FAULT_PAUSE } else { IDLE_FAULT_PAUSE };
+        if self.logged.is_some_and(|logged| logged.elapsed() < pause) {
+            return;
+        }
+        self.logged = Some(Instant::now());
+        match std::mem::take(&mut self.unsaid) {
+            0 => tracing::error!("{error}: no lease is given until this works"),
+            unsaid => tracing::error!("{error}: {unsaid} leases are not given until this works"),
+        }
+    }
+
+    fn log_slow(&mut self, took: Duration, leases: usize) {
+        if took < SLOW || self.slow.is_some_and(|logged| logged.elapsed() < IDLE_FAULT_PAUSE) {
+            return;
+        }
+        self.slow = Some(Instant::now());
+        tracing::warn!(
+            "the disk took {:.1} s to store {leases} leases: new clients wait for it; move `state` to a faster disk, or \
+             find what keeps this one busy",
+            took.as_secs_f64()
+        );
+    }
 }
 
 /// Says so if the system's clock was set.

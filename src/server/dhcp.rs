@@ -29,12 +29,14 @@ use crate::server::later::{Departure, Sender};
 use crate::server::leases::own_in_pool;
 use crate::server::observe::Recorder;
 use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, settle, undecodable};
+use crate::server::renewals::Renewals;
 use crate::server::served::{Now, Served};
 use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 
-use promises::{outgoing, to_be_stored};
+pub(super) use promises::outgoing;
+use promises::to_be_stored;
 
 mod holders;
 mod probed;
@@ -61,6 +63,8 @@ pub struct DhcpServer {
     pub proxy_arp: ProxyArp,
     /// Who stores leases and sends the replies that promise them.
     pub committer: Committer,
+    /// Renewals that wait for the committer.
+    pub renewals: Renewals,
     /// The time by which leases end.
     pub clock: Clock,
     /// What people ask of the loop.
@@ -141,6 +145,7 @@ impl DhcpServer {
                     // Without its thread no lease could ever be given; who started us should start us anew.
                     None => return Err(fault()),
                 },
+                overdue = self.renewals.overdue() => deliver(&self.socket, &self.recorder, &overdue),
                 checked = self.checker.outcome() => match checked {
                     Checked::Free(address, waiting) => self.address_checked(address, &waiting, None),
                     Checked::Declined(declining) => self.decline_checked(declining),
@@ -286,7 +291,8 @@ impl DhcpServer {
                     }
                 };
                 ended.iter().for_each(|lease| self.known.released(lease));
-                let otherwise = self.otherwise(request, &lease, interface, now);
+                let facts = (&self.book, &*self.settings);
+                let otherwise = self.renewals.otherwise(request, &lease, interface, facts, now);
                 let (reply, place) = (Some(outgoing), Arc::clone(name));
                 let promise = Promise { lease, ended, reply, otherwise, event, interface: place };
                 self.promise(promise, interface, Some(client), out);
@@ -353,6 +359,7 @@ impl DhcpServer {
                 self.book.not_stored(lease, now);
             }
         }
+        self.renewals.committed(outcome, &self.book);
         self.asks.committed(outcome);
     }
 

@@ -7,7 +7,7 @@ use crate::dhcp::subnet::Settings;
 use crate::lease::{Holder, Lease, LeaseBook, State};
 use crate::server::clock::{self, Clock};
 use crate::server::privileges::make_folder;
-use crate::store::{LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
+use crate::store::{Findings, LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
 use crate::types::ClientId;
 
 /// The lease database open for writing, and what is in it.
@@ -26,7 +26,9 @@ pub struct Opened {
 
 /// Opens the database in the folder `state`, or makes both, and moves its leases if the system's clock was set. From now on
 /// the mark is one of this boot, whatever is set next; without it leases are as good as with an older one.
-pub fn open(state: &Path) -> Result<Opened, StoreError> {
+///
+/// `report` is called before anything is written: after the first commit, what was lost is not known any more.
+pub fn open(state: &Path, report: impl FnOnce(&Findings)) -> Result<Opened, StoreError> {
     make_folder(state).map_err(|error| {
         let folder = state.display();
         StoreError(format!(
@@ -34,6 +36,7 @@ pub fn open(state: &Path) -> Result<Opened, StoreError> {
         ))
     })?;
     let mut store = SqliteStore::open(state)?;
+    report(store.findings());
     let clock = Clock::start();
     let mark = clock.mark();
     let shift = clock::shift(store.clock()?, mark);
@@ -101,12 +104,14 @@ pub fn own_and_reserved(machine: &str, address: Ipv4Addr) -> String {
 }
 
 /// The stored leases in the order of their addresses, each with its end by the system's clock, whether a server runs or
-/// not. None if there is no database yet.
-pub fn read(state: &Path) -> Result<Vec<Lease>, StoreError> {
-    let Some(reader) = LeaseReader::open(state)? else { return Ok(Vec::new()) };
+/// not, and what is known to be lost of them. None if there is no database yet.
+pub fn read(state: &Path) -> Result<(Vec<Lease>, Vec<String>), StoreError> {
+    let Some(reader) = LeaseReader::open(state)? else {
+        return Ok((Vec::new(), LeaseReader::lost_with_database(state)));
+    };
     // A running server marks the clock when it is set, so this is right for its leases too.
     let shift = clock::shift(reader.clock()?, Clock::start().mark());
-    let (mut leases, _) = reader.load()?;
+    let (mut leases, _, losses) = reader.load()?;
     leases.iter_mut().for_each(|lease| lease.until = moved(lease.until, shift));
-    Ok(leases)
+    Ok((leases, losses))
 }

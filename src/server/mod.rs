@@ -25,6 +25,7 @@ pub mod port;
 pub mod privileges;
 pub mod proxy;
 pub mod quota;
+mod renewals;
 mod senders;
 pub mod served;
 mod socket;
@@ -72,12 +73,14 @@ use crate::server::leases::{Filled, Opened, own_and_reserved, own_in_pool};
 use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
+use crate::server::renewals::Renewals;
 use crate::server::senders::Senders;
 use crate::server::served::{Now, describe_dhcp, describe_proxy, find_some};
 use crate::server::socket::{DhcpSocket, Sharing};
 use crate::server::targets::Starts;
 use crate::server::transfers::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
+use crate::store::Findings;
 
 pub use start_error::StartError;
 
@@ -280,7 +283,12 @@ fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
     if keep == Keep::InMemory {
         return Ok(leases::in_memory());
     }
-    leases::open(state).map_err(|error| StartError(error.to_string()))
+    // Logged at once: the start may still fail, and the next one knows of these losses no more.
+    let log = |findings: &Findings| {
+        findings.new.iter().for_each(|line| tracing::warn!("{line}"));
+        findings.losses.iter().for_each(|line| tracing::error!("{line}"));
+    };
+    leases::open(state, log).map_err(|error| StartError(error.to_string()))
 }
 
 fn proxy(
@@ -372,6 +380,7 @@ fn start_dhcp(
         socket,
         proxy: Arc::clone(proxy),
         committer,
+        renewals: Renewals::default(),
         checker,
         proxy_arp: ProxyArp::default(),
         clock,

@@ -52,7 +52,7 @@ pub enum Sharing {
 }
 
 /// A reply ready to be sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outgoing {
     /// The message.
     pub payload: Vec<u8>,

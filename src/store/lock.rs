@@ -1,21 +1,61 @@
 //! The right to write the leases in a state folder, which one process has at a time.
 
 use std::fmt::Display;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
+use crate::store::place::{Change, is_gone};
 use crate::store::{FILE_MODE, StoreError};
 
 /// How long to wait for the process that has the lock: it may just be ending, or be a child that has not begun yet.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 
+/// The right to write the database in a state folder, held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// What has happened to the file of the lock. Another process could take the right by a new one.
+    pub(super) fn change(&self) -> Option<Change> {
+        let what = match std::fs::metadata(&self.path) {
+            Ok(found) if self.file.metadata().is_ok_and(|own| is_same(&own, &found)) => return None,
+            Ok(_) => "was replaced by another file",
+            Err(error) if is_gone(&error) => "was deleted or renamed",
+            Err(_) => return None,
+        };
+        Some(Change { what: format!("{} {what}", self.path.display()), may_be_harmless: false })
+    }
+
+    /// Takes the right again if the file is another one.
+    pub(super) fn renew(&mut self, state: &Path) -> Result<(), StoreError> {
+        if self.change().is_some() {
+            *self = lock(state)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Does `read` if no process has the right to write; none takes it meanwhile.
+pub(super) fn while_stopped<T>(state: &Path, read: impl FnOnce() -> T) -> Option<T> {
+    let file = OpenOptions::new().read(true).open(state.join("leases.lock")).ok()?;
+    file.try_lock_shared().ok()?;
+    Some(read())
+}
+
 /// Takes the right to write the database in `state`.
-pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(state: &Path) -> Result<Lock, StoreError> {
     let path = state.join("leases.lock");
     let fail = |error: &dyn Display| {
         StoreError(format!("cannot lock the lease database with {}: {error}", path.display()))
@@ -57,7 +97,7 @@ pub(super) fn lock(state: &Path) -> Result<File, StoreError> {
     }
     // Only for that message: a full disk is no reason to stop here.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
+    Ok(Lock { file, path })
 }
 
 /// Gives a file to whom the folder `state` belongs: a command may make it as root for a server that is not.

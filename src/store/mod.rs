@@ -1,16 +1,27 @@
 //! Leases on stable storage. This folder never decides who gets an address; it keeps what was decided.
 
+mod count;
+mod create;
+mod findings;
+mod integrity;
 mod lock;
 mod memory;
+mod opening;
+mod place;
+mod reader;
 mod reserve;
+mod rows;
 mod schema;
 mod sqlite;
+mod wal;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use findings::Findings;
 pub use memory::MemoryStore;
-pub use sqlite::{LeaseReader, SqliteStore};
+pub use reader::LeaseReader;
+pub use sqlite::SqliteStore;
 
 use crate::lease::{Lease, is_forever};
 use crate::types::{Timestamp, Uuid};
@@ -19,6 +30,8 @@ use crate::types::{Timestamp, Uuid};
 pub const DATABASE: &str = "leases.db";
 /// Permissions of every file in the state folder: who has which address is not for every user of this computer.
 pub const FILE_MODE: u32 = 0o640;
+/// Permissions of the state folder, for the same reason.
+pub const FOLDER_MODE: u32 = 0o750;
 
 /// What two clocks showed at one moment. They part when somebody sets the system's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +66,11 @@ pub trait LeaseStore: Send {
 
     /// Stores a mark, and moves the end of every lease by `shift` seconds with it. Leases that never end do not move.
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError>;
+
+    /// Does what is due beside the commits. Called about once a second.
+    fn look_after(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What was attempted on which store, and why it failed.

@@ -2,6 +2,8 @@
 
 use rusqlite::Connection;
 
+use crate::store::integrity;
+
 /// The version of the tables, kept in `user_version`. A column that older versions of lanboot need not know changes
 /// nothing about it.
 pub(super) const VERSION: i64 = 2;
@@ -39,9 +41,9 @@ const UPTIME: &str = "
     ALTER TABLE clock ADD COLUMN up INTEGER;
 ";
 
-/// Makes the tables of a new database.
-pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!("BEGIN; {TABLES} {UPTIME} COMMIT;"))
+/// Makes the tables of a new database, in a transaction of the caller's.
+pub(super) fn create(transaction: &Connection) -> rusqlite::Result<()> {
+    transaction.execute_batch(&format!("{TABLES} {UPTIME} {}", integrity::TABLE))
 }
 
 /// Adds to a database of this version what it did not have from the beginning.
@@ -49,6 +51,10 @@ pub(super) fn complete(connection: &Connection) -> rusqlite::Result<()> {
     let columns = "SELECT count(*) FROM pragma_table_info('clock') WHERE name = 'up'";
     if connection.query_row(columns, [], |row| row.get::<_, i64>(0))? == 0 {
         connection.execute_batch(&format!("BEGIN; {UPTIME} COMMIT;"))?;
+    }
+    let table = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'integrity'";
+    if connection.query_row(table, [], |row| row.get::<_, i64>(0))? == 0 {
+        connection.execute_batch(&format!("BEGIN; {} COMMIT;", integrity::TABLE))?;
     }
     Ok(())
 }

@@ -5,367 +5,384 @@
 //!
 //! One process writes, the one that holds the lock on `leases.lock`, because its book in memory must agree with the
 //! database. Any other may read at the same time.
+//!
+//! Every statement that changes a row of `leases` or `clock` belongs into this file, and writes the row in `integrity`
+//! in the same transaction: the next start refuses a database where the two do not agree.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::lease::{FOREVER, Holder, Lease, State};
-use crate::store::lock::{give_to_owner, lock};
+use crate::lease::{FOREVER, Lease};
+use crate::store::count::CountFile;
+use crate::store::create::{Draft, PAGE_SIZE, UPSERT, set_aside};
+use crate::store::findings::Findings;
+use crate::store::integrity::{Content, Integrity};
+use crate::store::lock::{Lock, lock};
+use crate::store::opening::{self, configure};
+use crate::store::place::{Moment, Place};
+use crate::store::reader::{explain, is_full};
 use crate::store::reserve::{Ballast, fill_log};
-use crate::store::{ClockMark, DATABASE, FILE_MODE, LeaseStore, StoreError, Uptime, schema};
-use crate::types::{ClientId, HardwareAddr, Timestamp, Uuid};
+use crate::store::rows::{ClockRow, Row, Rows, signed};
+use crate::store::{ClockMark, DATABASE, FOLDER_MODE, LeaseStore, StoreError};
 
-const UPSERT: &str = "
-    INSERT INTO leases (address, client, hardware, boots, state, until)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-    ON CONFLICT (address) DO UPDATE SET
-        client = excluded.client, hardware = excluded.hardware, boots = excluded.boots,
-        state = excluded.state, until = excluded.until
-";
-
-/// Renewals come in any order, so each of a batch touches another page, and whole pages are written to the log: small
-/// ones make random renewals twice as fast as SQLite's usual 4096. Only a new database takes this.
-const PAGE_SIZE: u32 = 1024;
 /// Pages in the log before they are moved to the database: 4 MiB. The commit that does it takes some 10 ms longer.
-const LOG_PAGES: u32 = 4 * 1024;
+pub(super) const LOG_PAGES: u32 = 4 * 1024;
 /// Bytes of the log with that many pages and those of the commit that is the last one: each has a header of 24 bytes.
 const LOG_BYTES: u64 = (LOG_PAGES as u64 + 1024) * (PAGE_SIZE as u64 + 24);
-/// Memory for pages, in KiB: the database is read once and then only written.
-const CACHE_KIB: i32 = 2048;
-/// How long a commit waits for a reader that is in its way, such as `sqlite3` in exclusive mode.
-const WAIT: Duration = Duration::from_secs(2);
+/// Time after which the log is moved to the database while commits are rare. A damaged log then costs little.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// Time between two attempts to write the database again after its files were deleted.
+const RECREATE_PAUSE: Duration = Duration::from_secs(1);
+/// How often a commit is made again because the files were changed meanwhile.
+const ATTEMPTS: u32 = 3;
 
 /// The lease database, open for writing. No other process can have it so at the same time.
 #[derive(Debug)]
 pub struct SqliteStore {
-    reader: LeaseReader,
+    connection: Connection,
+    path: PathBuf,
+    state: PathBuf,
+    /// All that is stored, in memory.
+    rows: Rows,
+    clock: Option<ClockRow>,
+    integrity: Integrity,
+    findings: Findings,
+    count: CountFile,
+    place: Place,
     ballast: Ballast,
     /// The disk failed, so what the log's file is said to hold may not be on it.
     is_suspect: bool,
+    /// Why there is no database to write to, and when it was last tried to write it again.
+    missing: Option<(String, Option<Instant>)>,
+    /// When the log was last moved to the database, and how many commits that one has had then.
+    checkpoint: (Instant, i64),
+    /// Whether the log is to begin again at once, because another program wrote to it.
+    restarts_log: bool,
     // The lock ends with this handle, also when the process is killed.
-    _lock: File,
+    lock: Lock,
 }
 
-/// The lease database, open for reading, also while a server writes it.
-#[derive(Debug)]
-pub struct LeaseReader {
-    connection: Connection,
-    path: PathBuf,
-}
+/// Leases to store, the last one of each address.
+type Batch<'a> = BTreeMap<Ipv4Addr, &'a Lease>;
 
 impl SqliteStore {
     /// Opens the database in the folder `state`, or makes it. Refused with advice: one that another process has, one
-    /// of a newer lanboot, and one that is damaged.
+    /// of a newer lanboot, and one that is damaged. What is lost without damage to the rest is in [`Self::findings`].
     pub fn open(state: &Path) -> Result<SqliteStore, StoreError> {
-        let path = state.join(DATABASE);
         let lock = lock(state)?;
-        if let Ok(new) = File::options().append(true).create_new(true).mode(FILE_MODE).open(&path) {
-            // SQLite gives what it makes beside the database to the same owner, with the same permissions.
-            give_to_owner(&new, state);
-        }
-        let connection = Connection::open(&path).map_err(|error| explain("open", &path, &error))?;
-        let version = set_up(&connection).map_err(|error| explain("set up", &path, &error))?;
-        let reader = LeaseReader { connection, path };
-        reader.check_version(version)?;
-        let store = SqliteStore { reader, ballast: Ballast::make(state), is_suspect: false, _lock: lock };
+        let opened = opening::open(state)?;
+        let path = state.join(DATABASE);
+        let mut store = SqliteStore {
+            checkpoint: (Instant::now(), opened.integrity.commits),
+            connection: opened.connection,
+            rows: opened.rows,
+            clock: opened.clock,
+            integrity: opened.integrity,
+            findings: opened.findings,
+            count: CountFile::new(state),
+            place: Place::new(state, &path),
+            ballast: Ballast::make(state),
+            is_suspect: false,
+            missing: None,
+            restarts_log: false,
+            state: state.to_owned(),
+            path,
+            lock,
+        };
         store.fill_log();
+        store.place.learn();
         Ok(store)
     }
 
-    /// Commits are slower without, as on a full disk.
-    fn fill_log(&self) {
-        if let Err(error) = fill_log(&self.reader.path, LOG_BYTES) {
-            let path = self.reader.path.display();
-            tracing::warn!("cannot reserve {LOG_BYTES} bytes for the log of {path}: {error}");
-        }
+    /// Whether the database is new, and what of an older one is lost. Say so before the first commit.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// The lease of `address`, if one is stored.
     pub fn lease(&self, address: Ipv4Addr) -> Result<Option<Lease>, StoreError> {
-        self.reader.lease(address)
+        Ok(self.rows.lease(address))
     }
 
-    /// Does `write`, once more if it fails for a reason that can be mended.
-    fn durably(&mut self, write: impl Fn(&mut Connection) -> rusqlite::Result<()>) -> Result<(), StoreError> {
-        self.ballast.restore();
-        let mut written = self.trusted().and_then(&write);
-        if written.as_ref().is_err_and(is_full) && self.ballast.throw_off() {
-            tracing::warn!("the disk is full: threw off the ballast beside {}", self.reader.path.display());
-            written = write(&mut self.reader.connection);
-        } else if written.as_ref().is_err_and(has_failed) {
-            self.is_suspect = true;
-            written = self.trusted().and_then(&write);
+    /// Commits are slower without, as on a full disk.
+    fn fill_log(&self) {
+        if let Err(error) = fill_log(&self.path, LOG_BYTES) {
+            let path = self.path.display();
+            tracing::warn!("cannot reserve {LOG_BYTES} bytes for the log of {path}: {error}");
         }
-        written.map_err(|error| explain("write to", &self.reader.path, &error))
     }
 
-    /// The connection, opened anew after the disk failed.
+    /// Does `write` in files that are in their place before and after.
+    fn in_place<T>(
+        &mut self,
+        write: impl Fn(&mut Connection, &Rows) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        for _ in 0..ATTEMPTS {
+            self.look_after_files()?;
+            let written = self.durably(&write);
+            if !self.files_are_gone(Moment::AfterWrite) {
+                return written.map_err(|error| explain("write to", &self.path, &error));
+            }
+        }
+        Err(self.missing_error("its files are changed again and again"))
+    }
+
+    /// Does `write`, once more if it fails for a reason that can be removed.
+    fn durably<T>(
+        &mut self,
+        write: impl Fn(&mut Connection, &Rows) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.ballast.restore();
+        let mut written = self.trusted().and_then(|()| write(&mut self.connection, &self.rows));
+        if written.as_ref().is_err_and(is_full) && self.ballast.throw_off() {
+            tracing::warn!("the disk is full: threw off the ballast beside {}", self.path.display());
+            written = write(&mut self.connection, &self.rows);
+        } else if written.as_ref().is_err_and(has_failed) && !self.files_are_gone(Moment::AfterWrite) {
+            self.is_suspect = true;
+            written = self.trusted().and_then(|()| write(&mut self.connection, &self.rows));
+        }
+        written
+    }
+
+    /// Opens the connection again after the disk failed.
     ///
     /// A sync that failed is not to be tried again: Linux reports lost writes once and then takes them for done. So all
-    /// that the log holds is written once more, into the database, and the log's file begins anew.
-    fn trusted(&mut self) -> rusqlite::Result<&mut Connection> {
+    /// that the log holds is written once more, into the database, and the log's file begins again.
+    fn trusted(&mut self) -> rusqlite::Result<()> {
         if self.is_suspect {
-            let connection = Connection::open(&self.reader.path)?;
+            let connection = Connection::open(&self.path)?;
             // The old one is closed only now that this one has the log open, or it would sync that once more.
             configure(&connection)?;
-            self.reader.connection = connection;
+            self.connection = connection;
             let is_busy: bool =
-                self.reader.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+                self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
             if is_busy {
                 let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
                 let why = "the disk failed, and somebody reads what must be written once more";
                 return Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())));
             }
             self.fill_log();
+            self.place.learn();
             self.is_suspect = false;
-            let path = self.reader.path.display();
-            tracing::warn!("the disk failed: opened {path} anew and wrote all that its log held once more");
+            let path = self.path.display();
+            tracing::warn!("the disk failed: opened {path} again and wrote all that its log held once more");
         }
-        Ok(&mut self.reader.connection)
+        Ok(())
     }
-}
 
-fn write(connection: &mut Connection, leases: &[Lease]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    {
-        let mut upsert = transaction.prepare_cached(UPSERT)?;
-        // In the order of the table: what is new then fills its pages. Of one address, the last one stays.
-        let mut leases: Vec<&Lease> = leases.iter().collect();
-        leases.sort_by_key(|lease| lease.address);
-        for lease in leases {
-            upsert.execute(params![
-                u32::from(lease.address),
-                lease.holder.client.as_bytes(),
-                lease.hardware.as_bytes(),
-                lease.holder.boots,
-                state_number(lease.state),
-                signed(lease.until.seconds()),
-            ])?;
+    /// Makes the state that `next` says the stored one.
+    fn stored(&mut self, next: Integrity) {
+        self.integrity = next;
+        self.count.note(&next);
+    }
+
+    /// Looks whether the files are still in their place. From when they are not, no connection to them is open: closing
+    /// one later would delete the log of the database that takes their place.
+    fn files_are_gone(&mut self, moment: Moment) -> bool {
+        if self.missing.is_some() {
+            return true;
         }
+        let mut change = self.place.change(moment).or_else(|| self.lock.change());
+        if change.as_ref().is_some_and(|change| change.may_be_harmless) && self.is_whole() {
+            // Another program, such as sqlite3, has moved the log to the database, packed that or changed a lease.
+            self.place.learn();
+            change = None;
+        }
+        let Some(change) = change else { return false };
+        tracing::error!(
+            "{}: no lease is given until all {} leases are written again",
+            change.what,
+            self.rows.totals().rows
+        );
+        // Closed without a last checkpoint, which would delete whatever has the name of its log then.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        match Connection::open_in_memory() {
+            Ok(nothing) => self.connection = nothing,
+            Err(error) => tracing::error!("cannot close the lease database: {error}"),
+        }
+        self.is_suspect = false;
+        self.missing = Some((change.what, None));
+        true
     }
-    transaction.commit()
-}
 
-fn write_clock(connection: &mut Connection, mark: ClockMark, shift: i64) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    if shift != 0 {
-        let shift_all = "UPDATE leases SET until = max(0, until + ?1) WHERE until < ?2";
-        transaction.execute(shift_all, params![shift, signed(FOREVER.seconds())])?;
+    /// Whether the files still have all that was stored. If so, it is moved out of the log, which may be damaged where no
+    /// page is read from.
+    fn is_whole(&mut self) -> bool {
+        // The connection in use may remember pages of the files, so another one reads them.
+        let read =
+            || Content::read(&Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
+        let is_whole = read().is_ok_and(|content| content.integrity == Some(self.integrity));
+        self.restarts_log = is_whole;
+        let counts = |row: &rusqlite::Row<'_>| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]);
+        let moved = || self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], counts);
+        // Whether it was blocked, the pages in the log, and those that were moved.
+        is_whole && moved().is_ok_and(|[blocked, all, moved]| blocked == 0 && all == moved)
     }
-    let replace = "INSERT OR REPLACE INTO clock (id, steady, wall, boot_id, up) VALUES (0, ?1, ?2, ?3, ?4)";
-    let boot_id = mark.boot.map(|boot| boot.boot_id.to_network());
-    let up = mark.boot.map(|boot| i64::try_from(boot.up.as_millis()).unwrap_or(i64::MAX));
-    transaction.execute(replace, params![signed(mark.steady.0), signed(mark.wall.0), boot_id, up])?;
-    transaction.commit()
+
+    /// Writes the database again from memory if its files are gone.
+    fn look_after_files(&mut self) -> Result<(), StoreError> {
+        if !self.files_are_gone(Moment::Idle) {
+            return Ok(());
+        }
+        if let Some((_, tried)) = &mut self.missing {
+            if tried.is_some_and(|tried| tried.elapsed() < RECREATE_PAUSE) {
+                return Err(self.missing_error("it is tried again in a second"));
+            }
+            *tried = Some(Instant::now());
+        }
+        let recreated = self.recreate();
+        if recreated.is_err() && self.ballast.throw_off() {
+            tracing::warn!("threw off the ballast beside {}", self.path.display());
+        }
+        recreated.map_err(|error| self.missing_error(&error.0))?;
+        self.missing = None;
+        self.fill_log();
+        self.place.learn();
+        self.ballast = Ballast::make(&self.state);
+        self.count.forget();
+        self.count.note(&self.integrity);
+        let (path, rows) = (self.path.display(), self.rows.totals().rows);
+        tracing::info!("wrote {path} again with all its {rows} leases: leases are given again");
+        Ok(())
+    }
+
+    fn recreate(&mut self) -> Result<(), StoreError> {
+        let mut folder = DirBuilder::new();
+        folder.recursive(true).mode(FOLDER_MODE);
+        folder
+            .create(&self.state)
+            .map_err(|error| StoreError(format!("cannot make {}: {error}", self.state.display())))?;
+        self.lock.renew(&self.state)?;
+        self.rows.without_others();
+        self.integrity = self.integrity.with(self.rows.totals(), self.clock);
+        let fail = |error: std::io::Error| {
+            StoreError(format!("cannot write {} again: {error}", self.path.display()))
+        };
+        let draft = Draft::write(&self.state, &self.rows, self.clock, Some(self.integrity))
+            .map_err(|error| error.explain(&self.state))?;
+        if self.place.has_other_database() {
+            set_aside(&self.path).map_err(fail)?;
+        }
+        draft.publish().map_err(fail)?;
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(&self.path)?;
+            configure(&connection)?;
+            Ok(connection)
+        };
+        self.connection = open().map_err(|error| explain("open", &self.path, &error))?;
+        Ok(())
+    }
+
+    fn missing_error(&self, why: &str) -> StoreError {
+        let what = self.missing.as_ref().map_or("", |(what, _)| what);
+        StoreError(format!("cannot write to the lease database {}: {what}; {why}", self.path.display()))
+    }
+
+    /// Moves what is in the log to the database. The commit after it begins the log again, so that little can be lost by
+    /// damage to it.
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        let (at, commits) = self.checkpoint;
+        let is_due = at.elapsed() >= CHECKPOINT_EVERY && commits != self.integrity.commits;
+        if !is_due && !std::mem::take(&mut self.restarts_log) {
+            return Ok(());
+        }
+        let (integrity, clock) = (self.integrity, self.clock);
+        let next = self.in_place(|connection, rows| {
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            let next = integrity.next(rows.totals(), clock);
+            next.update(connection).map(|()| next)
+        })?;
+        self.stored(next);
+        self.count.sync();
+        self.checkpoint = (Instant::now(), next.commits);
+        Ok(())
+    }
 }
 
 impl LeaseStore for SqliteStore {
     fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError> {
-        self.reader.load()
+        Ok((self.rows.leases(), self.rows.skipped()))
     }
 
     fn commit(&mut self, leases: &[Lease]) -> Result<(), StoreError> {
         if leases.is_empty() {
             return Ok(());
         }
-        self.durably(|connection| write(connection, leases))
+        let batch: Batch<'_> = leases.iter().map(|lease| (lease.address, lease)).collect();
+        let (integrity, clock) = (self.integrity, self.clock);
+        let (next, totals) = self.in_place(|connection, rows| {
+            let totals = rows.totals_with(&batch);
+            let next = integrity.next(totals, clock);
+            write(connection, &batch, &next).map(|()| (next, totals))
+        })?;
+        self.rows.store(&batch, totals);
+        self.stored(next);
+        Ok(())
     }
 
     fn clock(&mut self) -> Result<Option<ClockMark>, StoreError> {
-        self.reader.clock()
+        Ok(self.clock.map(|clock| clock.mark()))
     }
 
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError> {
-        self.durably(|connection| write_clock(connection, mark, shift))
+        let (integrity, clock) = (self.integrity, ClockRow::of(mark));
+        let (next, moved) =
+            self.in_place(|connection, rows| write_clock(connection, (clock, shift), (&integrity, rows)))?;
+        self.rows = moved.unwrap_or(std::mem::take(&mut self.rows));
+        self.clock = Some(clock);
+        self.stored(next);
+        Ok(())
     }
-}
 
-impl LeaseReader {
-    /// Opens the database in the folder `state`; `None` if there is none yet.
-    pub fn open(state: &Path) -> Result<Option<LeaseReader>, StoreError> {
-        let path = state.join(DATABASE);
-        if matches!(path.try_exists(), Ok(false)) {
-            return Ok(None);
+    fn look_after(&mut self) -> Result<(), StoreError> {
+        self.look_after_files()?;
+        if !self.count.is_in_place() {
+            self.count.forget();
+            self.count.note(&self.integrity);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let open = || -> rusqlite::Result<(Connection, i64)> {
-            let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(WAIT)?;
-            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            Ok((connection, version))
-        };
-        let (connection, version) = open().map_err(|error| explain("open", &path, &error))?;
-        let reader = LeaseReader { connection, path };
-        reader.check_version(version)?;
-        Ok(Some(reader))
-    }
-
-    /// All leases, in the order of their addresses, and how many rows are none.
-    pub fn load(&self) -> Result<(Vec<Lease>, usize), StoreError> {
-        self.read().map_err(|error| explain("read", &self.path, &error))
-    }
-
-    /// The lease of `address`, if one is stored.
-    pub fn lease(&self, address: Ipv4Addr) -> Result<Option<Lease>, StoreError> {
-        let query = "SELECT address, client, hardware, boots, state, until FROM leases WHERE address = ?1";
-        self.connection
-            .query_row(query, [u32::from(address)], |row| Ok(lease_of(row)))
-            .optional()
-            .map(Option::flatten)
-            .map_err(|error| explain("read", &self.path, &error))
-    }
-
-    /// The last mark of the clocks.
-    pub fn clock(&self) -> Result<Option<ClockMark>, StoreError> {
-        let millis = |row: &rusqlite::Row<'_>, column| {
-            row.get(column).map(|millis: i64| u64::try_from(millis).unwrap_or(0))
-        };
-        // A database that only older versions wrote lacks the last two columns.
-        let boot = |row: &rusqlite::Row<'_>| -> Option<Uptime> {
-            let boot_id = Uuid::from_network(row.get("boot_id").ok()?);
-            Some(Uptime { boot_id, up: Duration::from_millis(millis(row, "up").ok()?) })
-        };
-        self.connection
-            .query_row("SELECT * FROM clock", [], |row| {
-                let (steady, wall) = (Timestamp(millis(row, "steady")?), Timestamp(millis(row, "wall")?));
-                Ok(ClockMark { steady, wall, boot: boot(row) })
-            })
-            .optional()
-            .map_err(|error| explain("read", &self.path, &error))
-    }
-
-    fn read(&self) -> rusqlite::Result<(Vec<Lease>, usize)> {
-        let query = "SELECT address, client, hardware, boots, state, until FROM leases ORDER BY address";
-        let mut statement = self.connection.prepare(query)?;
-        let mut rows = statement.query([])?;
-        let mut leases = Vec::new();
-        let mut skipped = 0;
-        while let Some(row) = rows.next()? {
-            match lease_of(row) {
-                Some(lease) => leases.push(lease),
-                None => skipped += 1,
-            }
-        }
-        Ok((leases, skipped))
-    }
-
-    fn check_version(&self, version: i64) -> Result<(), StoreError> {
-        if version == schema::VERSION {
-            return Ok(());
-        }
-        let advice = if version > schema::VERSION {
-            "use a newer lanboot"
-        } else {
-            "move it away to start without leases"
-        };
-        Err(StoreError(format!(
-            "cannot use the lease database {}: it has schema version {version}, this lanboot knows {}: {advice}",
-            self.path.display(),
-            schema::VERSION
-        )))
+        self.checkpoint()
     }
 }
 
-/// Makes the connection durable.
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(WAIT)?;
-    connection.pragma_update(None, "page_size", PAGE_SIZE)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)
-}
-
-/// Makes the connection durable and the database complete and sound; returns its schema version.
-fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
-    configure(connection)?;
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
-        schema::create(connection)?;
-        return Ok(schema::VERSION);
+fn write(connection: &mut Connection, batch: &Batch<'_>, next: &Integrity) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    {
+        // In the order of the table: what is new then fills its pages.
+        let mut upsert = transaction.prepare_cached(UPSERT)?;
+        batch.values().try_for_each(|lease| Row::of(lease).write(&mut upsert))?;
     }
-    // A page that is read wrongly is a lease given twice: look at all of them before the first answer.
-    let found: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
-    if found == "ok" {
-        if version == schema::VERSION {
-            schema::complete(connection)?;
-        }
-        return Ok(version);
+    next.update(&transaction)?;
+    transaction.commit()
+}
+
+/// Returns the rows too if their ends moved.
+fn write_clock(
+    connection: &mut Connection,
+    (clock, shift): (ClockRow, i64),
+    (integrity, rows): (&Integrity, &Rows),
+) -> rusqlite::Result<(Integrity, Option<Rows>)> {
+    let transaction = connection.transaction()?;
+    let mut moved = None;
+    if shift != 0 {
+        let shift_all = "UPDATE leases SET until = max(0, until + ?1) WHERE until < ?2";
+        transaction.execute(shift_all, rusqlite::params![shift, signed(FOREVER.seconds())])?;
+        moved = Some(Rows::read(&transaction)?);
     }
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    let found = found.lines().filter(|line| !line.starts_with("***")).collect::<Vec<_>>().join("; ");
-    Err(rusqlite::Error::SqliteFailure(code, Some(found)))
+    clock.write(&transaction)?;
+    let next = integrity.next(moved.as_ref().unwrap_or(rows).totals(), Some(clock));
+    next.update(&transaction)?;
+    transaction.commit()?;
+    Ok((next, moved))
 }
 
-/// Whether there was no room, for the database and its log or for the index of that.
-fn is_full(error: &rusqlite::Error) -> bool {
-    let for_index = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-        || error.sqlite_error().is_some_and(|error| error.extended_code == for_index)
-}
-
-/// Whether the disk did not do what it was told.
+/// Whether the disk did not do what it should.
 fn has_failed(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && !is_full(error)
-}
-
-/// What failed on which file, and what to do about it.
-fn explain(what: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
-    let advice = match error.sqlite_error_code() {
-        _ if is_full(error) => ": make room on its filesystem",
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            ": it is damaged; restore it from a backup, or move the file away (with its -wal and -shm files) to start \
-             without leases"
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            ": lanboot must be able to write it and its folder"
-        }
-        Some(ErrorCode::SystemIoFailure) => ": the disk failed; see dmesg",
-        _ => "",
-    };
-    StoreError(format!("cannot {what} the lease database {}: {error}{advice}", path.display()))
-}
-
-/// A row as a lease; `None` if somebody wrote something there that is none.
-fn lease_of(row: &rusqlite::Row<'_>) -> Option<Lease> {
-    let client: Vec<u8> = row.get(1).ok()?;
-    let hardware = HardwareAddr::new(row.get_ref(2).ok()?.as_blob().ok()?)?;
-    // The type of the hardware is stored only in the identity of a client that sends no identifier.
-    let is_other_hardware = matches!(&client[..], [2..=255, address @ ..] if address == hardware.as_bytes());
-    let mac = hardware.mac().filter(|_| !is_other_hardware);
-    let holder = Holder { client: ClientId::from_stored(&client)?, mac, boots: row.get(3).ok()? };
-    Some(Lease {
-        address: Ipv4Addr::from(row.get::<_, u32>(0).ok()?),
-        holder,
-        hardware,
-        state: state_of(row.get(4).ok()?)?,
-        until: Timestamp::from_seconds(u64::try_from(row.get::<_, i64>(5).ok()?).ok()?),
-    })
-}
-
-fn state_number(state: State) -> i64 {
-    match state {
-        State::Leased | State::Offered | State::Checking => 0,
-        State::Released => 1,
-        State::Declined => 2,
-    }
-}
-
-fn state_of(number: i64) -> Option<State> {
-    match number {
-        0 => Some(State::Leased),
-        1 => Some(State::Released),
-        2 => Some(State::Declined),
-        _ => None,
-    }
-}
-
-/// A number as SQLite has them.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,6 @@
 /* Makes one sync fail: the next one after the file that EIO_ONCE names was made. Makes the file that EIO_RETRIED names
-   if a sync of the same descriptor is tried again. For LD_PRELOAD, by tests/faults.rs. */
+   if a sync of the same descriptor is tried again. Makes each sync wait while the file that SLOW names exists. For
+   LD_PRELOAD, by tests/faults.rs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,7 +12,9 @@ static volatile int failed = -1;
 
 static int sync_or_fail(const char *name, int fd)
 {
-    const char *once = getenv("EIO_ONCE"), *retried = getenv("EIO_RETRIED");
+    const char *once = getenv("EIO_ONCE"), *retried = getenv("EIO_RETRIED"), *slow = getenv("SLOW");
+    while (slow && access(slow, F_OK) == 0)
+        usleep(10000);
     if (fd == failed && retried)
         open(retried, O_CREAT | O_WRONLY, 0600);
     if (once && unlink(once) == 0) {

@@ -81,7 +81,7 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
     let mut length = file.read(&mut piece).map_err(fail)?;
     let format = arguments.from.map_or_else(|| Format::of(&piece[..length]), Format::from);
 
-    let mut opened = leases::open(&config.state).map_err(said)?;
+    let mut opened = leases::open(&config.state, super::warn).map_err(said)?;
     let (served, _) = served::find(config).map_err(said)?;
     let book = leases::book(settings, std::mem::take(&mut opened.leases), &served.own).book;
     let reservations: Reservations =

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::lease::{Lease, State};
 use crate::server::control::control_path;
 use crate::server::{clock, leases};
+use crate::store::Findings;
 use crate::types::MacAddr;
 
 /// How long the server may take to answer.
@@ -129,7 +130,7 @@ fn said(why: impl ToString) -> Failure {
 }
 
 fn list(config: &Config, json: bool) -> Result<(), Failure> {
-    let (leases, now) = (leases::read(&config.state).map_err(said)?, clock::wall());
+    let (leases, now) = (read(config)?, clock::wall());
     let views: Vec<View> = leases.iter().map(|lease| View::of(lease, config, now)).collect();
     let mut out = BufWriter::new(io::stdout().lock());
     if json {
@@ -177,9 +178,21 @@ fn release(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// All stored leases; what is lost of them is said on standard error.
+fn read(config: &Config) -> Result<Vec<Lease>, Failure> {
+    let (leases, losses) = leases::read(&config.state).map_err(said)?;
+    losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
+    Ok(leases)
+}
+
+/// Says what is lost of the stored leases. That there was no database is no news to a command.
+fn warn(findings: &Findings) {
+    findings.losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
+}
+
 /// The leases that a person means: one, or several of a client that has been in several subnets.
 fn find(config: &Config, which: Which) -> Result<Vec<Lease>, Failure> {
-    let mut leases = leases::read(&config.state).map_err(said)?;
+    let mut leases = read(config)?;
     leases.retain(|lease| which.is(lease));
     // The newest first.
     leases.sort_by_key(|lease| Reverse(lease.until));
@@ -246,7 +259,7 @@ async fn post(
 
 /// Frees these addresses in the database itself, which no server has open then.
 fn release_on_disk(config: &Config, addresses: &[Ipv4Addr]) -> Result<(), String> {
-    let mut opened = leases::open(&config.state).map_err(|error| {
+    let mut opened = leases::open(&config.state, warn).map_err(|error| {
         let socket = control_path(&config.state);
         format!("{error} (no server answers at {})", socket.display())
     })?;

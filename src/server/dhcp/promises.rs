@@ -1,16 +1,14 @@
 //! What the DHCP loop promises: leases that are handed to the committer together with the replies that wait for them. It
 //! must never send such a reply itself.
 
-use crate::dhcp::decide::{Decision, rest_of_lease};
 use crate::dhcp::request::Request;
 use crate::dhcp::route::Route;
-use crate::event::{Client, DropReason, Event};
+use crate::event::{Client, DropReason};
 use crate::lease::{Lease, LeaseChange};
 use crate::server::commit::Promise;
 use crate::server::control::{Refusal, Release, released_by_hand};
 use crate::server::dhcp::{DhcpServer, Outbox};
 use crate::server::socket::Outgoing;
-use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 
 impl DhcpServer {
@@ -33,6 +31,7 @@ impl DhcpServer {
         });
         // Once a booting stage had the address, that stays known, on disk too.
         promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
+        self.renewals.add(&promise);
         out.leases += leases;
         out.promises.push(promise);
     }
@@ -48,23 +47,9 @@ impl DhcpServer {
         }
         self.book.apply(&LeaseChange::Store(lease.clone()));
         self.asks.stored_with(ask, lease.clone());
-        self.committer.submit(vec![released_by_hand(lease)]);
-    }
-
-    /// The reply that leaves if `lease` cannot be stored, and the event to record then.
-    pub(super) fn otherwise(
-        &self,
-        request: &Request<'_>,
-        lease: &Lease,
-        interface: u32,
-        now: Timestamp,
-    ) -> Option<(Outgoing, Event)> {
-        match rest_of_lease(request, lease.address, &self.book, &self.settings, now)? {
-            Decision::Answer { reply, route, event, .. } => {
-                Some((outgoing(request, interface, &reply, route), event))
-            }
-            _ => None,
-        }
+        let promise = released_by_hand(lease);
+        self.renewals.add(&promise);
+        self.committer.submit(vec![promise]);
     }
 }
 
@@ -78,7 +63,12 @@ pub(super) fn to_be_stored(change: Option<LeaseChange>) -> Result<(Lease, Vec<Le
 }
 
 /// `reply` on its way. A relay agent gets it from the address that it wrote to, as a firewall between us expects.
-pub(super) fn outgoing(request: &Request<'_>, interface: u32, reply: &Message, route: Route) -> Outgoing {
+pub(in crate::server) fn outgoing(
+    request: &Request<'_>,
+    interface: u32,
+    reply: &Message,
+    route: Route,
+) -> Outgoing {
     let relayed = !request.message.giaddr.is_unspecified();
     let server = if relayed { request.arrival.server() } else { request.server };
     Outgoing { payload: reply.encode(), route, interface, server }

@@ -56,6 +56,7 @@ impl Bench {
             changes,
             proxy: Arc::new(proxy),
             committer: Committer::start(store, clock, Arc::clone(&socket), recorder.clone()).unwrap(),
+            renewals: Renewals::default(),
             socket,
             checker: Checker::default(),
             proxy_arp: ProxyArp::default(),
@@ -239,6 +240,48 @@ fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
     bench.wait_for_the_store();
     bench.send(&select(address));
     assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Ack)));
+}
+
+#[test]
+fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
+    let (release, blocked) = channel();
+    let mut bench = Bench::new(Box::new(Blocked(blocked)));
+    let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+    let address = Ipv4Addr::new(127, 77, 0, 60);
+    let stored = |seconds| Lease {
+        address,
+        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+        hardware: mac.into(),
+        state: State::Leased,
+        until: Clock::start().now().after(Duration::from_secs(seconds)),
+    };
+    bench.server.book.load(stored(300));
+    let mut renewal = message(MessageType::Request, &[]);
+    renewal.ciaddr = address;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    // The second one is a repetition: the answer to the first was lost.
+    for _ in 0..2 {
+        let began = std::time::Instant::now();
+        assert_eq!(bench.send(&renewal), [], "nothing is dropped");
+        let due = runtime.block_on(bench.server.renewals.overdue());
+        assert!(due.len() == 1 && began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        deliver(&bench.server.socket, &bench.server.recorder, &due);
+        let ack = bench.receive();
+        let time = ack.options.u32(code::LEASE_TIME).unwrap();
+        assert_eq!((ack.message_type(), ack.yiaddr), (Some(Ok(MessageType::Ack)), address));
+        assert!((290..=300).contains(&time), "no more than is stored: {time}");
+    }
+    // Where no more may wait, the answer comes at once.
+    let room = bench.server.committer.room();
+    let waiting = |_| released_by_hand(Lease { address: Ipv4Addr::new(127, 1, 0, 1), ..stored(0) });
+    bench.server.committer.submit((0..room).map(waiting).collect());
+    assert_eq!(bench.send(&renewal), []);
+    assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Ack)));
+    drop(release);
+    bench.wait_for_the_store();
+    let mut silent = [0; 600];
+    bench.client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(bench.client.recv(&mut silent).is_err(), "each request has one answer");
 }
 
 #[test]

@@ -18,10 +18,8 @@ use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use super::account::{Account, lanboot_group, name_of};
 use crate::server::StartError;
-use crate::store::{DATABASE, FILE_MODE};
+use crate::store::{DATABASE, FILE_MODE, FOLDER_MODE};
 
-/// Permissions of the folder: its owner's, and its group may look.
-const FOLDER_MODE: u32 = 0o750;
 /// The folder's group may read and nobody else may anything: bits that are taken away.
 const TOO_MUCH: u32 = 0o027;
 /// Entries that are looked at. A state folder has a dozen; one with more is another folder.

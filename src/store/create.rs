@@ -1,0 +1,142 @@
+//! Makes the file of a database under another name, and renames it when all of it is on stable storage: whoever sees the
+//! file sees a whole database, and a process that is killed meanwhile leaves none.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::store::integrity::Integrity;
+use crate::store::lock::give_to_owner;
+use crate::store::rows::{ClockRow, Rows};
+use crate::store::wal::{path_of, with_suffix};
+use crate::store::{DATABASE, FILE_MODE, StoreError, schema};
+
+/// Renewals come in any order, so each of a batch touches another page, and whole pages are written to the log: small
+/// ones make random renewals twice as fast as SQLite's usual 4096. Only a new database takes this.
+pub(super) const PAGE_SIZE: u32 = 1024;
+
+/// The statement that stores a row: [`crate::store::rows::COLUMNS`].
+pub(super) const UPSERT: &str = "
+    INSERT INTO leases (address, client, hardware, boots, state, until)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (address) DO UPDATE SET
+        client = excluded.client, hardware = excluded.hardware, boots = excluded.boots,
+        state = excluded.state, until = excluded.until
+";
+
+/// A whole database that does not have its name yet.
+#[derive(Debug)]
+pub(super) struct Draft {
+    path: PathBuf,
+    state: PathBuf,
+}
+
+impl Draft {
+    /// Writes a database with these rows in the folder `state`. Without `integrity` it is a new one.
+    pub(super) fn write(
+        state: &Path,
+        rows: &Rows,
+        clock: Option<ClockRow>,
+        integrity: Option<Integrity>,
+    ) -> Result<Draft, DraftError> {
+        let draft = Draft { path: state.join("leases.db.new"), state: state.to_owned() };
+        draft.remove();
+        let file = File::options().write(true).create_new(true).mode(FILE_MODE).open(&draft.path)?;
+        give_to_owner(&file, state);
+        drop(file);
+        let mut connection = Connection::open(&draft.path)?;
+        connection.pragma_update(None, "page_size", PAGE_SIZE)?;
+        // It is synced once, at the end, and worth nothing before.
+        connection.pragma_update(None, "journal_mode", "OFF")?;
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        let transaction = connection.transaction()?;
+        schema::create(&transaction)?;
+        {
+            let mut upsert = transaction.prepare_cached(UPSERT)?;
+            rows.rows().try_for_each(|row| row.write(&mut upsert))?;
+        }
+        clock.iter().try_for_each(|clock| clock.write(&transaction))?;
+        let integrity = integrity.map_or_else(|| Integrity::new(&transaction), Ok)?;
+        integrity.with(rows.totals(), clock).insert(&transaction)?;
+        transaction.commit()?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.close().map_err(|(_, error)| error)?;
+        File::open(&draft.path)?.sync_all()?;
+        Ok(draft)
+    }
+
+    /// Gives it the name of the database, in place of one that is there. No process may have that open.
+    pub(super) fn publish(self) -> io::Result<()> {
+        let path = self.state.join(DATABASE);
+        // SQLite would apply the log of another database to this one.
+        remove(&path_of(&path))?;
+        remove(&with_suffix(&path, "-shm"))?;
+        fs::rename(&self.path, &path)?;
+        File::open(&self.state)?.sync_all()
+    }
+
+    fn remove(&self) {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let _ = fs::remove_file(with_suffix(&self.path, suffix));
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Why there is no draft.
+#[derive(Debug)]
+pub(super) enum DraftError {
+    Database(rusqlite::Error),
+    File(io::Error),
+}
+
+impl From<rusqlite::Error> for DraftError {
+    fn from(error: rusqlite::Error) -> DraftError {
+        DraftError::Database(error)
+    }
+}
+
+impl From<io::Error> for DraftError {
+    fn from(error: io::Error) -> DraftError {
+        DraftError::File(error)
+    }
+}
+
+/// Renames a file to `NAME.aside`, in place of an older one, so that an expert can look at it. An empty one is removed.
+pub(super) fn set_aside(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() && found.len() > 0 => fs::rename(path, with_suffix(path, ".aside")),
+        Ok(_) => remove(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl DraftError {
+    /// What failed in which folder, and what to do.
+    pub(super) fn explain(&self, state: &Path) -> StoreError {
+        let path = state.join(DATABASE);
+        match self {
+            DraftError::Database(error) => crate::store::reader::explain("make", &path, error),
+            DraftError::File(error) => StoreError(format!(
+                "cannot make the lease database {}: {error}: lanboot must be able to write it and its folder",
+                path.display()
+            )),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! All rows of the lease table in memory, packed, and the sum of their checksums.
+//!
+//! The store keeps them for two reasons: with the sum beside them in the database each start finds a changed bit in
+//! any row, and with the rows themselves a database whose file was deleted under the server is written again.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, params};
+
+use crate::lease::{Holder, Lease, State};
+use crate::store::{ClockMark, Uptime};
+use crate::types::{ClientId, HardwareAddr, Timestamp, Uuid};
+
+/// The columns of a row, as [`Row::read`] expects them.
+pub(super) const COLUMNS: &str = "address, client, hardware, boots, state, until";
+
+/// One row of the lease table: a lease, or something that a person wrote there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Row<'a> {
+    address: i64,
+    client: &'a [u8],
+    hardware: &'a [u8],
+    boots: i64,
+    state: i64,
+    until: i64,
+}
+
+impl<'a> Row<'a> {
+    /// The row that stores `lease`.
+    pub(super) fn of(lease: &'a Lease) -> Row<'a> {
+        Row {
+            address: u32::from(lease.address).into(),
+            client: lease.holder.client.as_bytes(),
+            hardware: lease.hardware.as_bytes(),
+            boots: lease.holder.boots.into(),
+            state: state_number(lease.state),
+            until: signed(lease.until.seconds()),
+        }
+    }
+
+    /// The row that a query for [`COLUMNS`] returned.
+    pub(super) fn read(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Row<'a>> {
+        Ok(Row {
+            address: row.get(0)?,
+            client: row.get_ref(1)?.as_blob()?,
+            hardware: row.get_ref(2)?.as_blob()?,
+            boots: row.get(3)?,
+            state: row.get(4)?,
+            until: row.get(5)?,
+        })
+    }
+
+    /// Runs a statement that takes the columns in the order of [`COLUMNS`].
+    pub(super) fn write(&self, statement: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
+        let Row { address, client, hardware, boots, state, until } = *self;
+        statement.execute(params![address, client, hardware, boots, state, until]).map(drop)
+    }
+
+    /// The lease, or `None` if this row is not one.
+    pub(super) fn lease(&self) -> Option<Lease> {
+        let hardware = HardwareAddr::new(self.hardware)?;
+        // The type of the hardware is stored only in the identity of a client that sends no identifier.
+        let is_other_hardware =
+            matches!(self.client, [2..=255, address @ ..] if address == hardware.as_bytes());
+        let mac = hardware.mac().filter(|_| !is_other_hardware);
+        let boots = u8::try_from(self.boots).ok()? != 0;
+        Some(Lease {
+            address: Ipv4Addr::from(u32::try_from(self.address).ok()?),
+            holder: Holder { client: ClientId::from_stored(self.client)?, mac, boots },
+            hardware,
+            state: state_of(self.state)?,
+            until: Timestamp::from_seconds(u64::try_from(self.until).ok()?),
+        })
+    }
+
+    fn is_lease(&self) -> bool {
+        let is_client = self.client.len() >= 2 && self.hardware.len() <= 16;
+        let is_number = u32::try_from(self.address).is_ok() && u8::try_from(self.boots).is_ok();
+        is_client && is_number && state_of(self.state).is_some() && self.until >= 0
+    }
+
+    /// A change in one field always changes it.
+    fn checksum(&self) -> u64 {
+        let mut sum = Checksum::default();
+        [self.address, self.boots, self.state, self.until].iter().for_each(|number| sum.number(*number));
+        sum.bytes(self.client);
+        sum.bytes(self.hardware);
+        sum.finish()
+    }
+
+    /// Its bytes but for the address, as few as possible: there is one for each lease.
+    fn packed(&self) -> Option<Box<[u8]>> {
+        let mut bytes = Vec::with_capacity(11 + self.hardware.len() + self.client.len());
+        bytes.extend(self.until.to_le_bytes());
+        bytes.push(u8::try_from(self.state).ok()?);
+        bytes.push(u8::try_from(self.boots).ok()?);
+        bytes.push(u8::try_from(self.hardware.len()).ok()?);
+        bytes.extend(self.hardware);
+        bytes.extend(self.client);
+        Some(bytes.into())
+    }
+
+    fn unpacked(address: u32, bytes: &'a [u8]) -> Option<Row<'a>> {
+        let (until, rest) = bytes.split_first_chunk()?;
+        let ([state, boots, length], rest) = rest.split_first_chunk()?;
+        let (hardware, client) = rest.split_at_checked(usize::from(*length))?;
+        Some(Row {
+            address: address.into(),
+            client,
+            hardware,
+            boots: (*boots).into(),
+            state: (*state).into(),
+            until: i64::from_le_bytes(*until),
+        })
+    }
+}
+
+/// All rows of the table.
+#[derive(Default, Debug)]
+pub(super) struct Rows {
+    /// Leases by their address as a number, packed.
+    leases: BTreeMap<u32, Box<[u8]>>,
+    /// The checksums of rows that are not leases. They are left alone.
+    others: BTreeMap<i64, u64>,
+    /// The sum of all checksums.
+    sum: u64,
+}
+
+impl Rows {
+    /// Reads the table.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
+        let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM leases ORDER BY address"))?;
+        let mut found = statement.query([])?;
+        let mut rows = Rows::default();
+        // In order, so that the map is built at once.
+        let mut leases = Vec::new();
+        while let Some(row) = found.next()? {
+            let row = Row::read(row)?;
+            let checksum = row.checksum();
+            match row.is_lease().then(|| row.packed()).flatten().zip(u32::try_from(row.address).ok()) {
+                Some((packed, address)) => leases.push((address, packed)),
+                None => drop(rows.others.insert(row.address, checksum)),
+            }
+            rows.sum = rows.sum.wrapping_add(checksum);
+        }
+        rows.leases = leases.into_iter().collect();
+        Ok(rows)
+    }
+
+    /// Every lease, in the order of addresses.
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.rows().filter_map(|row| row.lease()).collect()
+    }
+
+    /// The lease of `address`.
+    pub(super) fn lease(&self, address: Ipv4Addr) -> Option<Lease> {
+        let number = u32::from(address);
+        Row::unpacked(number, self.leases.get(&number)?)?.lease()
+    }
+
+    /// The rows of all leases.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.leases.iter().filter_map(|(address, bytes)| Row::unpacked(*address, bytes))
+    }
+
+    /// How many rows are not leases.
+    pub(super) fn skipped(&self) -> usize {
+        self.others.len()
+    }
+
+    /// How many rows there are and the sum of their checksums.
+    pub(super) fn totals(&self) -> Totals {
+        Totals { rows: self.leases.len() + self.others.len(), sum: self.sum }
+    }
+
+    /// The totals once these leases are stored. `batch` has one lease for each address.
+    pub(super) fn totals_with(&self, batch: &BTreeMap<Ipv4Addr, &Lease>) -> Totals {
+        let mut totals = self.totals();
+        for lease in batch.values() {
+            let row = Row::of(lease);
+            match self.checksum_of(row.address) {
+                Some(old) => totals.sum = totals.sum.wrapping_sub(old),
+                None => totals.rows += 1,
+            }
+            totals.sum = totals.sum.wrapping_add(row.checksum());
+        }
+        totals
+    }
+
+    /// Takes in leases that are stored now, which leaves these totals.
+    pub(super) fn store(&mut self, batch: &BTreeMap<Ipv4Addr, &Lease>, totals: Totals) {
+        self.sum = totals.sum;
+        for (address, lease) in batch {
+            let address = u32::from(*address);
+            self.others.remove(&address.into());
+            if let Some(packed) = Row::of(lease).packed() {
+                self.leases.insert(address, packed);
+            }
+        }
+    }
+
+    /// Forgets the rows that are not leases, which only the database has.
+    pub(super) fn without_others(&mut self) {
+        let others = std::mem::take(&mut self.others);
+        self.sum = others.values().fold(self.sum, |sum, other| sum.wrapping_sub(*other));
+    }
+
+    fn checksum_of(&self, address: i64) -> Option<u64> {
+        let number = u32::try_from(address).ok();
+        let lease = number.and_then(|number| Row::unpacked(number, self.leases.get(&number)?));
+        lease.map(|row| row.checksum()).or_else(|| self.others.get(&address).copied())
+    }
+}
+
+/// The size of the table and the sum of its checksums.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Totals {
+    pub(super) rows: usize,
+    pub(super) sum: u64,
+}
+
+/// The row of the table `clock`, as it is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ClockRow {
+    steady: i64,
+    wall: i64,
+    boot_id: Option<[u8; 16]>,
+    up: Option<i64>,
+}
+
+impl ClockRow {
+    pub(super) fn of(mark: ClockMark) -> ClockRow {
+        ClockRow {
+            steady: signed(mark.steady.0),
+            wall: signed(mark.wall.0),
+            boot_id: mark.boot.map(|boot| boot.boot_id.to_network()),
+            up: mark.boot.map(|boot| i64::try_from(boot.up.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// Reads the row, if there is one. A database that only older versions wrote lacks the last two columns.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<ClockRow>> {
+        let mut statement = connection.prepare("SELECT * FROM clock")?;
+        let mut rows = statement.query([])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let boot_id = match row.get_ref("boot_id") {
+            Ok(ValueRef::Blob(bytes)) => bytes.try_into().ok(),
+            _ => None,
+        };
+        let up = row.get("up").ok();
+        Ok(Some(ClockRow { steady: row.get("steady")?, wall: row.get("wall")?, boot_id, up }))
+    }
+
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let replace =
+            "INSERT OR REPLACE INTO clock (id, steady, wall, boot_id, up) VALUES (0, ?1, ?2, ?3, ?4)";
+        let mut replace = connection.prepare_cached(replace)?;
+        replace.execute(params![self.steady, self.wall, self.boot_id, self.up]).map(drop)
+    }
+
+    pub(super) fn mark(&self) -> ClockMark {
+        let time = |millis: i64| Timestamp(u64::try_from(millis).unwrap_or(0));
+        let boot = self.boot_id.zip(self.up).map(|(boot_id, up)| Uptime {
+            boot_id: Uuid::from_network(boot_id),
+            up: std::time::Duration::from_millis(u64::try_from(up).unwrap_or(0)),
+        });
+        ClockMark { steady: time(self.steady), wall: time(self.wall), boot }
+    }
+
+    /// Never that of a lease: it begins with another number.
+    pub(super) fn checksum(&self) -> u64 {
+        let mut sum = Checksum::default();
+        [-1, self.steady, self.wall, self.up.unwrap_or(-1)].iter().for_each(|number| sum.number(*number));
+        sum.bytes(self.boot_id.as_ref().map_or(&[], |id| id));
+        sum.finish()
+    }
+}
+
+/// A checksum against flipped bits, made from words of 8 bytes. Each step can be undone, so a change in one word always
+/// changes the result.
+#[derive(Default, Debug)]
+pub(super) struct Checksum(u64);
+
+impl Checksum {
+    pub(super) fn number(&mut self, number: i64) {
+        self.word(number.cast_unsigned());
+    }
+
+    /// Bytes after their number, so that none moves unnoticed from one field to the next.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.word(bytes.len() as u64);
+        let (words, rest) = bytes.as_chunks();
+        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.word(u64::from_le_bytes(last));
+    }
+
+    /// A step of MurmurHash3's finish: sums of the results do not cancel each other.
+    fn word(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
+    pub(super) fn finish(mut self) -> u64 {
+        self.word(0);
+        self.0
+    }
+}
+
+fn state_number(state: State) -> i64 {
+    match state {
+        State::Leased | State::Offered | State::Checking => 0,
+        State::Released => 1,
+        State::Declined => 2,
+    }
+}
+
+fn state_of(number: i64) -> Option<State> {
+    match number {
+        0 => Some(State::Leased),
+        1 => Some(State::Released),
+        2 => Some(State::Declined),
+        _ => None,
+    }
+}
+
+/// A number as SQLite has them.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
