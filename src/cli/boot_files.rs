@@ -15,8 +15,27 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
     config::missing_files(&loaded.config, |name| {
         let name = name.replace('\\', "/");
-        is_there(&images.join(&name)) || is_there(&images.join(format!("{name}{EXTENSION}")))
+        is_hidden(&name)
+            || is_there(&images.join(&name))
+            || is_there(&images.join(format!("{name}{EXTENSION}")))
     })
+}
+
+/// Files whose names begin with a dot, or are in a folder whose name does: the server never sends them.
+pub fn hidden(loaded: &Loaded) -> Vec<Problem> {
+    let hidden = config::missing_files(&loaded.config, |name| !is_hidden(&name.replace('\\', "/")));
+    let placed = config::missing_file_problems(&loaded.text, "", &[], &hidden).into_iter();
+    let problems = placed.filter_map(|problem| {
+        let MissingFile { name, .. } = hidden.iter().find(|file| file.wanted_by == problem.path)?;
+        let message =
+            format!("{name:?} is never sent, because of the dot that a part of it begins with: rename it");
+        Some(Problem { message, ..problem })
+    });
+    problems.collect()
+}
+
+fn is_hidden(name: &str) -> bool {
+    name.split('/').any(|part| part.starts_with('.') && part != "." && part != "..")
 }
 
 /// Files that are there and that this user may not read.

@@ -7,7 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::boot_files;
-use crate::cli::config_file::{Loaded, load_or_say};
+use crate::cli::check::of_folders;
+use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_or_say};
 use crate::cli::log;
 use crate::config::LogLevel;
 use crate::server::{Keep, Server, notify};
@@ -21,6 +22,11 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep) -> ExitCo
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    let problems = of_folders(&loaded);
+    if !problems.is_empty() {
+        eprintln!("{}", LoadError::Problems { path: loaded.path, problems });
+        return ExitCode::from(BAD_CONFIG);
+    }
     let mut settings = loaded.config.log;
     settings.level = level.unwrap_or(settings.level);
     let _log = log::start(settings);
@@ -89,7 +95,8 @@ fn tell_of_boot_files(loaded: &Loaded) {
             unreadable.clients
         );
     }
-    for wrong in boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded)) {
+    let wrong = boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded));
+    for wrong in wrong.chain(boot_files::hidden(loaded)) {
         tracing::error!("{}:{wrong}", loaded.path.display());
     }
 }

@@ -76,6 +76,8 @@ pub struct Config {
     pub log: Log,
     /// What is right and yet may not do what its author thinks.
     pub notes: Vec<Problem>,
+    /// The files that it was read from. Whoever reads them adds them here; no client may download them.
+    pub read_from: Vec<PathBuf>,
 }
 
 impl Config {

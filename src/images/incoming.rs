@@ -15,13 +15,14 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 
-use super::folder::{Folder, LIST, is_temporary, refusal};
+use super::folder::{Folder, LIST, refusal};
+use super::resolve::has_hidden_component;
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::types::Escaped;
 
-/// How the name of a file begins that is not whole yet. Clients may not use such names.
-pub(super) const TEMPORARY: &str = ".lanboot-upload-";
+/// How the name of a file begins that is not whole yet. Clients may not use names that begin with a dot.
+const TEMPORARY: &str = ".lanboot-upload-";
 /// How the names of templates end (`server/templates.rs`). Clients may not use such names.
 const TEMPLATE: &str = ".j2";
 /// How old what is left of an upload must be before it is removed: another lanboot may be at it.
@@ -77,8 +78,9 @@ impl Incoming {
     /// and as [`super::Catalog::open_file`] says.
     pub fn create(&self, name: &BootName) -> Result<NewFile, Refusal> {
         let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
-        // What a client puts here is never rendered: the folder may be that of the boot files.
-        if is_temporary(last) || last.to_ascii_lowercase().ends_with(TEMPLATE) {
+        // Names that begin with a dot are those of files that are not whole yet, and of other programs' own files. And
+        // a client must not put a template here, wherever the folder is.
+        if has_hidden_component(name.as_str().as_bytes()) || last.to_ascii_lowercase().ends_with(TEMPLATE) {
             return Err(Refusal::BadName);
         }
         let parent = self.root.look_up(folder, LIST);
@@ -261,6 +263,8 @@ mod tests {
             (".lanboot-upload-1-1", Refusal::BadName),
             ("sub/.lanboot-upload-1-1", Refusal::BadName),
             ("sub/.lanboot-add-1-1", Refusal::BadName),
+            (".git/hooks", Refusal::BadName),
+            (".profile", Refusal::BadName),
         ] {
             assert_eq!(create(&incoming, name).unwrap_err(), refused, "{name}");
         }

@@ -13,8 +13,11 @@ pub mod inventory;
 pub mod kind;
 pub mod manifest;
 pub mod pe;
+pub mod placement;
 mod policy;
 pub mod progress;
+mod resolve;
+mod root;
 pub mod sets;
 pub mod staging;
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::boot::name::BootName;
 use crate::event::Refusal;
-use crate::images::{Catalog, Content, OpenFile, manifest};
+use crate::images::{Catalog, Content, OpenFile};
 use crate::server::known::{Known, KnownMachine};
 use crate::server::subject::Subject;
 use crate::server::targets::{Done, Sent, Starts};
@@ -70,6 +70,11 @@ impl Files {
         self.starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
     }
 
+    /// Looks for the folder of boot files, and logs if it is missing, or back.
+    pub fn look(&self) {
+        self.catalog.look();
+    }
+
     /// Who asks from `address` at our address `server`.
     pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
         Asker { address, server, machine: self.known.at(address) }
@@ -96,6 +101,13 @@ impl Files {
     /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::Template`] if what is made has an error
     /// in it; and what [`Catalog::open_file`] says of a file that is there but cannot be served.
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
+        let generation = self.catalog.generation();
+        let found = self.find_once(asked, asker);
+        // The folder may turn out to be another one in the middle of it.
+        if self.catalog.generation() == generation { found } else { self.find_once(asked, asker) }
+    }
+
+    fn find_once(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
         let folders = self.own_folders(&asker.machine);
         let mut refused = None;
         for name in BootName::readings(asked) {
@@ -154,7 +166,7 @@ impl Files {
         let folders = self.own_folders(&KnownMachine { mac, ..KnownMachine::default() });
         let own = folders.iter().map(|folder| name.within(folder));
         let found = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten())?;
-        (!is_template(&found)).then_some(found.size)
+        (!found.is_template()).then_some(found.size)
     }
 
     /// The folders that are the machine's own.
@@ -166,12 +178,14 @@ impl Files {
 
     /// The file `name`, or else its template.
     fn open(&self, name: &BootName) -> Result<Option<OpenFile>, Refusal> {
-        // What a template has for other machines is not shown, nor where the files came from.
-        if name.as_str().to_ascii_lowercase().ends_with(EXTENSION) || name.as_str() == manifest::NAME {
+        // What a template has for other machines is not shown. One that a symlink with another name leads to is rendered.
+        if name.as_str().to_ascii_lowercase().ends_with(EXTENSION) {
             return Ok(None);
         }
         match self.catalog.open_file(name) {
             Err(Refusal::NotFound) => self.open_template(name),
+            // Nor is shown where the files came from.
+            Ok(open) if open.is_manifest() => Ok(None),
             found => found.map(Some),
         }
     }
@@ -185,13 +199,14 @@ impl Files {
 
     fn open_in_any_case(&self, name: &BootName) -> Option<OpenFile> {
         let file = self.catalog.open_in_any_case(name);
-        let file = file.filter(|open| !is_template(open) && open.name != manifest::NAME);
+        let asked_for = |open: &OpenFile| open.name.to_ascii_lowercase().ends_with(EXTENSION);
+        let file = file.filter(|open| !asked_for(open) && !open.is_manifest());
         file.or_else(|| self.catalog.open_in_any_case(&template_of(name)?))
     }
 
     /// A file as it is, or what is rendered from a template, under the name `name`.
     fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Content, Refusal> {
-        if !is_template(&open) {
+        if !open.is_template() {
             return Ok(Content::File(open));
         }
         let text = self.templates.text(open, &subject.facts)?;
@@ -202,10 +217,6 @@ impl Files {
 /// The name of the template that `name` is rendered from; `None` if it is too long for one.
 fn template_of(name: &BootName) -> Option<BootName> {
     BootName::parse(format!("{name}{EXTENSION}").as_bytes()).ok()
-}
-
-fn is_template(open: &OpenFile) -> bool {
-    open.name.to_ascii_lowercase().ends_with(EXTENSION)
 }
 
 /// The names that the machine's own folder may have.
@@ -326,6 +337,70 @@ mod tests {
         }
         assert_eq!(bench.files.size("manifest.json", None), None);
         assert_eq!(bench.get(b"sub/manifest.json").as_deref(), Ok("sub/manifest.json"), "another file");
+    }
+
+    fn text_of(bench: &Bench, asked: &str) -> Result<String, Refusal> {
+        let content = bench.files.find(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER))?;
+        let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
+        content.read_at(&mut bytes, 0).unwrap();
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn s_12_the_source_of_a_template_is_never_sent() {
+        let bench = Bench::with(&["sub/y"]);
+        let template = "{# secret #}hello {{ server }}";
+        for name in ["t.j2", "sub/U.J2", "52-54-00-12-34-56/own.j2"] {
+            bench.add(name);
+            fs::write(bench.root().join(name), template).unwrap();
+        }
+        for (link, target) in [
+            ("link", "t.j2"),
+            ("chain", "link"),
+            ("upper", "sub/U.J2"),
+            ("folder", "sub"),
+            ("52-54-00-12-34-56/linked", "own.j2"),
+            ("other.j2", "link"),
+            ("dotted.j2.", "t.j2"),
+        ] {
+            symlink(target, bench.root().join(link)).unwrap();
+        }
+        let mac = OWN.parse().ok();
+        bench.known.learn(ADDRESS, KnownMachine { mac, ..KnownMachine::default() });
+        for asked in ["t", "link", "LINK", "chain", "upper", "own", "linked", "other", "T", "dotted.j2."] {
+            assert_eq!(text_of(&bench, asked).as_deref(), Ok("hello 192.168.77.1"), "{asked}");
+        }
+        for asked in ["t.j2", "T.J2", "sub/U.J2", "folder/U.J2", "own.j2", "other.j2", "t.j2 ", "t.j2\0"] {
+            let refused = text_of(&bench, asked);
+            assert!(refused == Err(Refusal::NotFound), "{asked}: {refused:?}");
+        }
+        assert_eq!(bench.files.size("link", None), None, "its size is not that of its source");
+    }
+
+    #[test]
+    fn s_12_a_template_includes_no_hidden_file() {
+        let bench = Bench::with(&[]);
+        for (name, text) in
+            [(".secret.j2", "secret"), (".git/x.j2", "secret"), ("a.j2", "{% include '.secret.j2' %}")]
+        {
+            bench.add(name);
+            fs::write(bench.root().join(name), text).unwrap();
+        }
+        fs::write(bench.root().join("b.j2"), "{% include 'link.j2' %}").unwrap();
+        symlink(".git/x.j2", bench.root().join("link.j2")).unwrap();
+        for asked in ["a", "b"] {
+            assert_eq!(text_of(&bench, asked), Err(Refusal::Template), "{asked}");
+        }
+    }
+
+    #[test]
+    fn r_09_a_machines_own_folder_is_found_in_a_folder_that_was_replaced() {
+        let bench = Bench::with(&["a", "52-54-00-12-34-56/b"]);
+        fs::rename(bench.root(), bench.base.path().join("away")).unwrap();
+        bench.add("c");
+        bench.add("52-54-00-12-34-56/c");
+        assert_eq!(bench.get(b"c").as_deref(), Ok("52-54-00-12-34-56/c"));
+        assert_eq!(bench.get(b"a"), Err(Refusal::NotFound));
     }
 
     #[test]

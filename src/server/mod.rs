@@ -11,6 +11,7 @@ mod descriptors;
 mod dhcp;
 pub mod drain;
 pub mod files;
+pub mod folders;
 pub mod http;
 pub mod interface;
 pub mod known;
@@ -37,15 +38,18 @@ pub mod told;
 mod transfers;
 mod watch;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::watch::channel;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
@@ -90,6 +94,8 @@ pub struct Server {
     boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
     http: Option<http::Bound>,
+    /// For looking after their folder.
+    files: Option<Files>,
     watch: Watch,
     recorder: Recorder,
     summary: Vec<String>,
@@ -140,13 +146,13 @@ impl Server {
             http = Some(bound);
         }
         let mut tftp = None;
-        if let (Some(settings), Some(files)) = (&config.tftp, files) {
-            let transfers = Transfers::bind(settings, now, files)?;
+        if let (Some(settings), Some(files)) = (&config.tftp, &files) {
+            let transfers = Transfers::bind(settings, now, files.clone())?;
             summary.push(format!("TFTP on {} from {}", transfers.places(), config.images.display()));
             tftp = Some(transfers);
         }
         let watch = Watch::new(config, sender, wrong);
-        Ok(Server { dhcp, boot_files, tftp, http, watch, recorder, summary, warnings })
+        Ok(Server { dhcp, boot_files, tftp, http, files, watch, recorder, summary, warnings })
     }
 
     /// What is served, where, in which mode and from which folder: a line each.
@@ -197,6 +203,7 @@ impl Server {
         tokio::select! {
             ended = dhcp => ended?,
             never = watch.follow(&mut serving) => match never {},
+            never = look_after(self.files) => match never {},
         }
         drop(boot_files);
         serving.drain(hurry).await;
@@ -207,6 +214,18 @@ impl Server {
     }
 }
 
+/// Looks for the folder of boot files every second, so that the log says that it is missing before a client asks.
+async fn look_after(files: Option<Files>) -> Infallible {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let Some(files) = files else { return std::future::pending().await };
+    loop {
+        sleep(PAUSE).await;
+        let files = files.clone();
+        // A file server that does not answer holds up this thread only.
+        let _ = spawn_blocking(move || files.look()).await;
+    }
+}
+
 /// The folder of boot files, and what machines start.
 fn open_files(
     config: &Config,
@@ -214,14 +233,16 @@ fn open_files(
     known: Known,
     warnings: &mut Vec<String>,
 ) -> Result<Files, StartError> {
-    let catalog = Catalog::open(&config.images).map_err(|error| {
+    if let Some((key, problem)) = folders::problems(config).into_iter().next() {
+        return Err(StartError(format!("`{key}`: {problem}")));
+    }
+    let catalog = Catalog::open_beside(&config.images, folders::secrets(config)).map_err(|error| {
         let advice = match error.kind() {
             ErrorKind::NotFound => "; make it, or say in `images` where it is",
             _ => "",
         };
         StartError(format!("{error}{advice}"))
     })?;
-    warnings.extend(state_among_images(config));
     let starts = match keep {
         Keep::OnDisk => {
             let (starts, warning) = Starts::open(config);
@@ -231,17 +252,6 @@ fn open_files(
         Keep::InMemory => Starts::forgetful(config),
     };
     Ok(Files::new(catalog, known).starting(starts))
-}
-
-/// What is to be said if clients can download what the server remembers.
-fn state_among_images(config: &Config) -> Option<String> {
-    let (state, images) = (config.state.canonicalize().ok()?, config.images.canonicalize().ok()?);
-    state.starts_with(&images).then(|| {
-        let (state, images) = (config.state.display(), config.images.display());
-        format!(
-            "the state folder {state} is in {images}: every machine can read the leases. Move it elsewhere"
-        )
-    })
 }
 
 fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {

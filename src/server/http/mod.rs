@@ -302,7 +302,7 @@ fn open(
     let asker = service.files.asker(*peer.ip(), *server.ip());
     let content = service.files.find(&name, &asker)?;
     let resource = match &content {
-        Content::File(OpenFile { file, size, name }) => {
+        Content::File(OpenFile { file, size, name, .. }) => {
             let meta = file.metadata().map_err(|_| HttpRefusal::Io)?;
             let validators = Validators::of_file(*size, meta.ino(), meta.mtime(), meta.mtime_nsec(), now());
             Resource { size: *size, media: media::of(name), validators: Some(validators) }
