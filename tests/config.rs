@@ -272,7 +272,7 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(machines[1].uuid, "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
     assert_eq!((&*machines[2].name, machines[2].mac), ("01020304-0506-0708-090a-0b0c0d0e0f10", None));
     let listen = vec![Ipv4Addr::new(192, 168, 77, 1), Ipv4Addr::new(192, 168, 78, 1)];
-    assert_eq!(config.http, Some(Http { port: 8080, listen }));
+    assert_eq!(config.http, Some(Http { port: 8080, listen, max_per_client: 1024 }));
 }
 
 #[test]

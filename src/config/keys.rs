@@ -73,7 +73,7 @@ impl Section {
                 "uploads",
             ],
             Section::Uploads => &["dir", "max_size"],
-            Section::Http => &["port", "listen"],
+            Section::Http => &["port", "listen", "max_per_client"],
             Section::Log => &["format", "level"],
         }
     }

@@ -139,6 +139,8 @@ pub struct Http {
     pub port: u16,
     /// Addresses to listen on; empty means those of the served interfaces.
     pub listen: Vec<Ipv4Addr>,
+    /// Connections at once of one client address. Several machines may stand behind one (NAT).
+    pub max_per_client: u32,
 }
 
 /// `log:`

@@ -25,6 +25,8 @@ named! {
         Browser = "browser",
         /// As many connections as allowed are open, from that address or in all, or no file can be opened for now.
         Busy = "busy",
+        /// The connection was idle, and another one needed its place.
+        GaveWay = "gave_way",
         /// The text that is made for the machine has an error in it, which is in the log.
         Template = "template",
         /// The disk failed.
@@ -54,6 +56,8 @@ named! {
         ClientGone = "client_gone",
         /// The client took less than 1 KiB/s.
         TooSlow = "too_slow",
+        /// The client took nothing for long, and another connection needed its place.
+        GaveWay = "gave_way",
         /// lanboot stops, and has waited for it long enough.
         ServerStops = "server_stops",
         /// The file became shorter than it was when the answer began.

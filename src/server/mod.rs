@@ -141,6 +141,8 @@ impl Server {
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
             let service = http::Service::new(files.clone(), recorder.clone(), http::Patience::DEFAULT);
+            let of_one = usize::try_from(settings.max_per_client).unwrap_or(usize::MAX);
+            let service = service.limited(http::Limits { of_one, ..http::Limits::DEFAULT });
             let bound = http::Bound::bind(settings, &now.borrow(), service)?;
             summary.push(format!("HTTP on {} from {}", bound.places(), config.images.display()));
             http = Some(bound);

@@ -5,6 +5,7 @@
 //! is why this loop is ours: a general HTTP library takes bytes, not files. Whatever is not a plain GET or HEAD goes to
 //! such a library (`other.rs`), with its connection.
 
+mod connections;
 mod other;
 mod send;
 mod stopping;
@@ -35,9 +36,11 @@ use crate::server::observe::Recorder;
 use crate::server::quota::Quota;
 use crate::server::{StartError, port};
 
+use connections::{Connections, Seat};
 use send::{Pace, Stopped};
 use stopping::Stopping;
 
+pub use connections::Limits;
 pub use threads::{Bound, Threads};
 
 /// What the connections of all listeners share. Cheap to clone.
@@ -46,7 +49,9 @@ pub struct Service {
     files: Files,
     recorder: Recorder,
     patience: Patience,
-    connections: Quota,
+    connections: Connections,
+    /// Connections beyond those, whose request is only read.
+    turned_away: Quota,
     stopping: Stopping,
 }
 
@@ -71,10 +76,6 @@ impl Patience {
     };
 }
 
-/// Connections at a time.
-const MAX_CONNECTIONS: usize = 8192;
-/// Connections at a time from one address, so that one client cannot take them all.
-const MAX_OF_ONE: usize = 64;
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
 /// Bytes that most heads fit in.
@@ -89,12 +90,17 @@ const LINGER_BYTES: usize = 1 << 20;
 impl Service {
     /// A service of `files`.
     pub fn new(files: Files, recorder: Recorder, patience: Patience) -> Service {
-        let (connections, stopping) = (Quota::default(), Stopping::not_yet());
-        Service { files, recorder, patience, connections, stopping }
+        let (connections, turned_away) = (Connections::new(Limits::DEFAULT), Quota::default());
+        Service { files, recorder, patience, connections, turned_away, stopping: Stopping::not_yet() }
     }
 
-    fn pace(&self) -> Pace<'_> {
-        Pace { time: self.patience.pace, stopping: &self.stopping, recorder: &self.recorder }
+    /// This service, for so many connections.
+    pub fn limited(self, limits: Limits) -> Service {
+        Service { connections: Connections::new(limits), ..self }
+    }
+
+    fn pace<'a>(&'a self, seat: Option<&'a Seat>) -> Pace<'a> {
+        Pace { time: self.patience.pace, seat, stopping: &self.stopping, recorder: &self.recorder }
     }
 
     fn record(&self, event: &Event) {
@@ -154,81 +160,132 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, SocketAddr::V4(peer))) => {
-                match service.connections.take(*peer.ip(), MAX_CONNECTIONS, MAX_OF_ONE) {
-                    Some(place) => {
-                        let service = service.clone();
-                        tasks.spawn(async move {
-                            converse(stream, peer, &service).await;
-                            drop(place);
-                        });
+                let service = service.clone();
+                match service.connections.admit(*peer.ip()) {
+                    Some(seat) => {
+                        _ = tasks.spawn(async move { converse(stream, peer, &service, &seat).await })
                     }
-                    None => {
-                        // There is room in a new connection's send buffer, and nobody is waited for.
-                        let (status, why) = told(HttpRefusal::Busy);
-                        let _ = stream.try_write(&refusal(status, why, None, now()));
-                        service.refused("", peer, HttpRefusal::Busy);
-                    }
+                    None => turn_away(stream, peer, service, &mut tasks),
                 }
             }
             Ok((_, SocketAddr::V6(_))) => {}
             Err(error) => {
+                // No descriptor may be left.
+                service.connections.make_room();
                 tracing::warn!(%error, "cannot accept HTTP connections; trying again");
                 sleep(PAUSE).await;
             }
         }
     }
-    // Nobody waits to be accepted by who accepts nobody.
+    // Close the listener now, so that new connections are refused instead of queued.
     drop(listener);
     while tasks.join_next().await.is_some() {}
     Ok(())
 }
 
+/// Refuses a connection that there is no place for, after its request was read: what a client has not yet asked it does
+/// not take as the answer, and a connection that is closed on a request that was not read is reset.
+fn turn_away(mut stream: TcpStream, peer: SocketAddrV4, service: Service, tasks: &mut JoinSet<()>) {
+    service.refused("", peer, HttpRefusal::Busy);
+    let Limits { turned_away, turned_away_of_one, .. } = *service.connections.limits();
+    let (status, why) = told(HttpRefusal::Busy);
+    let Some(share) = service.turned_away.take(*peer.ip(), turned_away, turned_away_of_one) else {
+        // There is room in a new connection's send buffer, and no client is waited for.
+        let _ = stream.try_write(&refusal(status, why, None, now()));
+        return;
+    };
+    tasks.spawn(async move {
+        let _share = share;
+        let mut buffer = Vec::with_capacity(HEAD_ROOM);
+        let Ok(head) = read_head(&mut stream, &mut buffer, true, &service, None).await else { return };
+        let mut request = head.and_then(|length| Request::parse(buffer.get(..length)?).ok());
+        request.iter_mut().for_each(|request| request.keep_alive = false);
+        let bytes = refusal(status, why, request.as_ref(), now());
+        if head.is_some() && send::bytes(&stream, &bytes, service.pace(None)).await.is_ok() {
+            linger(&mut stream).await;
+        }
+    });
+}
+
 /// Answers one request after the other, until the client or an error ends the connection.
-async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) {
+async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service, seat: &Seat) {
     // What is sent is sent in whole pieces: nothing is to wait for more. Without it, boots are only slower.
     let _ = stream.set_nodelay(true);
     send::keep_short(&stream);
     let mut buffer = Vec::with_capacity(HEAD_ROOM);
     let mut is_first = true;
     loop {
-        let length = match read_head(&mut stream, &mut buffer, is_first, service).await {
+        let length = match read_head(&mut stream, &mut buffer, is_first, service, Some(seat)).await {
             Ok(Some(length)) => length,
             Ok(None) => return,
-            Err(reason) => return refuse_and_close(stream, peer, reason, service).await,
+            Err(HttpRefusal::GaveWay) => return service.refused("", peer, HttpRefusal::GaveWay),
+            Err(reason) => return refuse_and_close(stream, peer, reason, service, seat).await,
         };
         is_first = false;
         as_known_version(&mut buffer[..length]);
         let mut request = match Request::parse(&buffer[..length]) {
             Ok(request) => request,
-            Err(bad) => return refuse_and_close(stream, peer, bad.into(), service).await,
+            Err(bad) => return refuse_and_close(stream, peer, bad.into(), service, seat).await,
         };
         if request.body_length().is_some_and(|length| length > other::BODY_LIMIT) {
-            return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service).await;
+            return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service, seat).await;
         }
         if !request.is_plain() {
             drop(request);
-            return other::converse(stream, buffer, peer, service).await;
+            if !until_it_gives_way(seat, other::converse(stream, buffer, peer, service)).await {
+                service.refused("", peer, HttpRefusal::GaveWay);
+            }
+            return;
         }
         request.keep_alive &= !service.stopping.is_closing();
         let keep_alive = request.keep_alive;
-        if !respond(&stream, &request, peer, service).await {
+        seat.is_busy();
+        if !respond(&stream, &request, peer, service, seat).await {
             return;
         }
         if !keep_alive || service.stopping.is_closing() {
-            return linger(&mut stream).await;
+            seat.is_idle();
+            until_it_gives_way(seat, linger(&mut stream)).await;
+            return;
         }
         buffer.drain(..length);
     }
 }
 
+/// Does `work` on an idle connection, and returns whether all of it was done before another connection needs its place.
+async fn until_it_gives_way(seat: &Seat, work: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        () = work => true,
+        () = seat.gives_way() => false,
+    }
+}
+
 /// Reads on until `buffer` begins with a whole head, and says how long that is. `None` when the client said nothing
 /// more and left, or was to be left, or the server stops.
+///
+/// # Errors
+/// The head is too long or takes too long; [`HttpRefusal::GaveWay`] when another connection needs the place.
 async fn read_head(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,
     is_first: bool,
     Service { patience, stopping, .. }: &Service,
+    seat: Option<&Seat>,
 ) -> Result<Option<usize>, HttpRefusal> {
+    // A request that came in advance is not waited for.
+    if let Some(length) = head_length(buffer) {
+        return Ok(Some(length));
+    }
+    if let Some(seat) = seat.filter(|_| !is_first) {
+        seat.is_idle();
+    }
+    let gives_way = async {
+        match seat {
+            Some(seat) => seat.gives_way().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut gives_way = pin!(gives_way);
     let began = Instant::now();
     let mut deadline = began + if is_first || !buffer.is_empty() { patience.head } else { patience.idle };
     loop {
@@ -243,6 +300,7 @@ async fn read_head(
             biased;
             read = timeout_at(deadline, stream.read_buf(buffer)) => read,
             () = stopping.closing() => return Ok(None),
+            () = &mut gives_way => return Err(HttpRefusal::GaveWay),
         };
         match read {
             Ok(Ok(0) | Err(_)) => return Ok(None),
@@ -255,21 +313,28 @@ async fn read_head(
 }
 
 /// Answers one GET or HEAD. Whether the connection can go on.
-async fn respond(stream: &TcpStream, request: &Request<'_>, peer: SocketAddrV4, service: &Service) -> bool {
+async fn respond(
+    stream: &TcpStream,
+    request: &Request<'_>,
+    peer: SocketAddrV4,
+    service: &Service,
+    seat: &Seat,
+) -> bool {
     let began = Instant::now();
+    let pace = service.pace(Some(seat));
     let (content, resource) = match open(stream, request, peer, service) {
         Ok(open) => open,
         Err(reason) => {
             service.refused(request.target, peer, reason);
             let (status, why) = told(reason);
             let bytes = refusal(status, why, Some(request), now());
-            return send::bytes(stream, &bytes, service.pace()).await.is_ok();
+            return send::bytes(stream, &bytes, pace).await.is_ok();
         }
     };
     let Answer { status, head, body } = answer(request, &resource, now());
     let (begin, wanted, to_end) = (body.start, body.end - body.start, body.end == resource.size);
     let is_file = request.method == Method::Get && matches!(status, Status::OK | Status::PARTIAL);
-    let sent = send::head_and_content(stream, &head, &content, body, service.pace()).await;
+    let sent = send::head_and_content(stream, &head, &content, body, pace).await;
     let file = content.name().to_owned();
     if is_file {
         let count = sent.map_or_else(|stopped| stopped.bytes, |()| wanted);
@@ -315,11 +380,18 @@ fn open(
 }
 
 /// Answers with an error and ends the connection, which cannot go on: where the next request begins is not known.
-async fn refuse_and_close(mut stream: TcpStream, peer: SocketAddrV4, reason: HttpRefusal, service: &Service) {
+async fn refuse_and_close(
+    mut stream: TcpStream,
+    peer: SocketAddrV4,
+    reason: HttpRefusal,
+    service: &Service,
+    seat: &Seat,
+) {
     service.refused("", peer, reason);
     let (status, why) = told(reason);
-    if send::bytes(&stream, &refusal(status, why, None, now()), service.pace()).await.is_ok() {
-        linger(&mut stream).await;
+    seat.is_idle();
+    if send::bytes(&stream, &refusal(status, why, None, now()), service.pace(Some(seat))).await.is_ok() {
+        until_it_gives_way(seat, linger(&mut stream)).await;
     }
 }
 
@@ -349,7 +421,7 @@ fn told(reason: HttpRefusal) -> (Status, &'static str) {
         HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
         HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
         HttpRefusal::Browser => (Status::FORBIDDEN, "This is not for web pages."),
-        HttpRefusal::Busy => (Status::UNAVAILABLE, "The server is busy, try again."),
+        HttpRefusal::Busy | HttpRefusal::GaveWay => (Status::UNAVAILABLE, "The server is busy, try again."),
         HttpRefusal::Template => (Status::INTERNAL_ERROR, "The text for this machine cannot be made."),
         HttpRefusal::Io => (Status::INTERNAL_ERROR, "The file cannot be read."),
     }
