@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::netascii::Decoder;
-use super::refusal;
+use super::{MAX_SILENCE, refusal};
 use crate::event::{Refusal, UploadStop};
 use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
 
@@ -104,6 +104,8 @@ pub struct Upload {
     answer: Vec<u8>,
     /// Waits in vain since the client was last heard.
     silences: u32,
+    /// When the client last sent what it had not before; the beginning, if it sent nothing.
+    heard_at: Duration,
     deadline: Duration,
 }
 
@@ -139,6 +141,7 @@ impl Upload {
             stored: false,
             answer,
             silences: 0,
+            heard_at: now,
             deadline: now,
         };
         let step = upload.answer(now);
@@ -158,6 +161,7 @@ impl Upload {
             Input::Stored(Ok(())) => {
                 self.answer = Packet::Ack(on_wire(self.block)).encode();
                 self.silences = 0;
+                self.heard_at = now;
                 self.answer(now)
             }
             Input::Stored(Err(reason)) => refused(reason),
@@ -222,7 +226,7 @@ impl Upload {
             return Step::End { end: End::Received, reply: None };
         }
         let most = if self.block > 0 { RESENDS } else { RESENDS_UNPROVEN };
-        if self.silences >= most {
+        if self.silences >= most || now >= self.heard_at.saturating_add(MAX_SILENCE) {
             return self.stop(UploadStop::Silent, None);
         }
         self.silences = self.silences.saturating_add(1);
@@ -232,6 +236,10 @@ impl Upload {
     /// Sends what was sent last.
     fn answer(&mut self, now: Duration) -> Step {
         self.deadline = now.saturating_add(self.wait());
+        if !self.stored {
+            // Whatever the client asked for, and however often it sends what is here already.
+            self.deadline = self.deadline.min(self.heard_at.saturating_add(MAX_SILENCE));
+        }
         Step::Send(self.answer.clone())
     }
 

@@ -146,11 +146,12 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             Some(thread) if !arrival.passed_on => return Err(self.pass_on(arrival, thread)),
             _ => {}
         }
-        let admission = self.hall.table().admit(flow, request, self.number);
+        let admission = self.hall.table().admit(flow, request, self.number, arrival.now);
         match admission {
             Admission::Admitted { place, instead_of } => {
                 if let Some((other, thread)) = instead_of {
-                    self.put_out(other, thread, flow, arrival.now);
+                    let stop = if other.flow == flow { Stop::Replaced } else { Stop::Evicted };
+                    self.put_out(other, thread, stop, arrival.now);
                 }
                 Ok(place)
             }
@@ -167,9 +168,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         Unwilling::PassedOn
     }
 
-    /// Has the transfer `other` make room for `flow`.
-    fn put_out(&mut self, other: Place, thread: usize, flow: Flow, now: Duration) {
-        let stop = if other.flow == flow { Stop::Replaced } else { Stop::Evicted };
+    /// Ends the transfer `other`, which has lost its place.
+    pub fn put_out(&mut self, other: Place, thread: usize, stop: Stop, now: Duration) {
         if thread == self.number {
             self.give_way(other, stop, now);
         } else {
