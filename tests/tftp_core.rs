@@ -156,8 +156,7 @@ fn rfc2349_the_clients_timeout_is_honoured() {
     for _ in 0..5 {
         assert_eq!(talk.silence(), (ms(3000), blocks(1, 1)));
     }
-    assert_eq!(talk.silence(), (ms(3000), Step::Wait), "it may be busy");
-    assert_eq!(talk.silence(), (ms(12_000), stopped(Stop::Silent)));
+    assert_eq!(talk.silence(), (ms(15_000), stopped(Stop::Silent)), "it may be busy for 30 s");
     let mut silent = Talk::new(Options { timeout: Some(255), ..Options::default() }, 5000);
     assert_eq!(
         silent.silence(),
@@ -360,9 +359,8 @@ fn the_wait_follows_the_round_trip_and_doubles_in_silence() {
         })
         .collect();
     assert_eq!(waits, [ms(100), ms(200), ms(400), ms(800)]);
-    assert_eq!(talk.silence(), (ms(1600), Step::Wait), "it may be busy");
     assert_eq!(talk.silence().1, stopped(Stop::Silent));
-    assert_eq!(talk.now, ms(2) + Duration::from_secs(30));
+    assert_eq!(talk.now, ms(2) + Duration::from_secs(30), "it may be busy for so long");
     assert_eq!(talk.transfer.resent(), 4 * 4 + 1);
 
     let mut slow = Talk::accepted(window(1), 1 << 20, ms(800));
@@ -486,7 +484,6 @@ fn t_12_after_the_handshake_a_silent_client_gets_one_window_and_its_repeats() {
                 again += 1;
                 sent += last - first + 1;
             }
-            Step::Wait => {}
             step => break assert_eq!(step, stopped(Stop::Silent)),
         }
     }

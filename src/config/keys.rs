@@ -72,7 +72,7 @@ impl Section {
                 "ports",
                 "uploads",
             ],
-            Section::Uploads => &["dir", "max_size"],
+            Section::Uploads => &["dir", "max_size", "max_total", "max_files"],
             Section::Http => &["port", "listen", "max_per_client"],
             Section::Log => &["format", "level"],
         }

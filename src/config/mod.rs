@@ -123,6 +123,10 @@ pub struct Uploads {
     pub dir: PathBuf,
     /// Bytes that one file may have.
     pub max_size: u64,
+    /// Bytes that all files in the folder may have.
+    pub max_total: u64,
+    /// Files that may be in the folder.
+    pub max_files: u64,
 }
 
 impl Uploads {

@@ -44,7 +44,11 @@ impl From<Refusal> for HttpRefusal {
             Refusal::Template => HttpRefusal::Template,
             Refusal::Io => HttpRefusal::Io,
             // These are about writing, and HTTP only reads.
-            Refusal::Upload | Refusal::Exists | Refusal::TooLarge | Refusal::DiskFull => HttpRefusal::Method,
+            Refusal::Upload
+            | Refusal::Exists
+            | Refusal::TooLarge
+            | Refusal::UploadsFull
+            | Refusal::DiskFull => HttpRefusal::Method,
         }
     }
 }

@@ -20,6 +20,7 @@ mod resolve;
 mod root;
 pub mod sets;
 pub mod staging;
+pub mod stock;
 
 pub use catalog::{Catalog, OpenFile};
 pub use content::{Content, Text};

@@ -36,6 +36,7 @@ pub mod tftp_async;
 pub mod tftp_upload;
 pub mod told;
 mod transfers;
+mod upload_places;
 mod watch;
 
 use std::convert::Infallible;

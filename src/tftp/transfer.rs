@@ -339,16 +339,18 @@ impl Transfer {
             self.first_block_lost = self.first_block_lost.saturating_add(1);
         }
         let most = if self.proven { RESENDS } else { RESENDS_UNPROVEN };
-        if self.silences.saturating_add(u32::from(self.probed)) >= most {
-            if !self.proven {
-                return Step::End(End::Stopped(Stop::Silent));
-            }
-            self.deadline = self.gives_up_at();
-            return Step::Wait;
+        let sent_again = |transfer: &Transfer| transfer.silences.saturating_add(u32::from(transfer.probed));
+        if sent_again(self) >= most {
+            return Step::End(End::Stopped(Stop::Silent));
         }
         self.silences = self.silences.saturating_add(1);
         self.round_trip.back_off();
-        Step::Send(self.flight(now))
+        let send = self.flight(now);
+        if self.proven && sent_again(self) >= most {
+            // It may be busy: some machines hear nothing while they erase their flash.
+            self.deadline = self.gives_up_at();
+        }
+        Step::Send(send)
     }
 
     /// The client gave up, or got what it wanted: EDK2 ends its question for the size with ERROR 8, iPXE and others

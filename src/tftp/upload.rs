@@ -46,6 +46,8 @@ pub enum Input<'a> {
     Stored(Result<(), Refusal>),
     /// The client asked for something else.
     Replaced,
+    /// Another upload got its place.
+    GivesWay,
     /// lanboot stops.
     ServerStops,
 }
@@ -166,6 +168,7 @@ impl Upload {
             }
             Input::Stored(Err(reason)) => refused(reason),
             Input::Replaced => self.stop(UploadStop::Replaced, None),
+            Input::GivesWay => self.stop(UploadStop::Evicted, None),
             Input::ServerStops => {
                 let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" };
                 self.stop(UploadStop::ServerStops, Some(error.encode()))

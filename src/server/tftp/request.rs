@@ -121,7 +121,9 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             (Arc::clone(&self.hall), self.number, Arc::clone(listener), arrival.envelope);
         let record = move |event| {
             // The place is given back when the thread drops what it was given.
-            let _ = &guard;
+            if matches!(event, Event::TftpReceived { .. }) {
+                guard.hall.table().is_stored(guard.place);
+            }
             record(event);
         };
         let started = granted.receive(socket, record, move |datagram| {

@@ -187,7 +187,7 @@ impl Table {
         longest
     }
 
-    /// A transfer is an upload: these are bounded by `tftp_upload::MAX_UPLOADS`, and give way to no download.
+    /// A transfer is an upload: these are bounded by `upload_places.rs`, and give way to no download.
     pub fn is_upload(&mut self, place: Place) {
         self.heard(place);
         if let Some(entry) = self.entry(place) {
