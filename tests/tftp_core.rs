@@ -420,7 +420,7 @@ fn s_03_silent_transfers_end_within_30_s() {
     }
 }
 
-/// A machine that erases its flash hears nothing for 20 s, and then says what it said last.
+/// A machine that erases its flash hears nothing for more than 20 s, and then says what it said last.
 #[test]
 fn s_03_a_client_that_was_busy_for_20_s_goes_on() {
     for timeout in [None, Some(1), Some(5), Some(255)] {
@@ -434,14 +434,14 @@ fn s_03_a_client_that_was_busy_for_20_s_goes_on() {
             for n in 1..=8 {
                 talk.ack(ms(1), n * window);
             }
-            let until = talk.now + Duration::from_secs(20);
+            let until = talk.now + ms(21_500);
             while talk.transfer.deadline() <= until {
                 assert!(!matches!(talk.silence().1, Step::End(_)), "{asked:?} {:?}", talk.now);
             }
             talk.now = until;
             let last = blocks(8 * window + 1, 9 * window);
             let waits = talk.ack(ms(0), 8 * window);
-            // With a window, or 255 s, a copy was sent long ago or not at all.
+            // The last copy was sent more than a second ago.
             assert_eq!(waits, last, "{asked:?}");
             assert_eq!(talk.ack(ms(1), 8 * window), Step::Wait, "but not over and over");
             assert_eq!(talk.ack(ms(1), 9 * window), blocks(9 * window + 1, 10 * window), "{asked:?}");

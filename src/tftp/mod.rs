@@ -8,12 +8,14 @@ use std::time::Duration;
 use crate::types::Ipv4Network;
 
 pub use negotiate::{Granted, negotiate};
-pub use transfer::{Input, Send, Step, Transfer};
+pub use step::{Input, Send, Step};
+pub use transfer::Transfer;
 
 pub mod negotiate;
 pub mod netascii;
 pub mod refusal;
 pub mod rtt;
+mod step;
 pub mod stranger;
 pub mod transfer;
 pub mod upload;

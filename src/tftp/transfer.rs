@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::MAX_SILENCE;
 use super::negotiate::Granted;
 use super::rtt::RoundTrip;
+use super::step::{Input, Send, Step};
 use crate::event::{End, Stop};
 use crate::wire::tftp::Packet;
 
@@ -21,42 +22,6 @@ pub const RESENDS_UNPROVEN: u32 = 2;
 pub const LOST_FOR_SURE: Duration = Duration::from_secs(1);
 /// After so many waits in vain for block 1 the client is likely to choke on its size.
 pub const FIRST_BLOCK_LOST: u32 = 3;
-
-/// What happened.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// The client sent this to the transfer's port.
-    Packet(&'a Packet<'a>),
-    /// [`Transfer::deadline`] has come.
-    Timeout,
-    /// The network says that nobody listens at the client's port (ICMP).
-    Unreachable,
-}
-
-/// What is to be done about it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
-    /// Send, then wait until [`Transfer::deadline`].
-    Send(Send),
-    /// Go on waiting until [`Transfer::deadline`].
-    Wait,
-    /// It is over. Nothing is sent: an ERROR is never answered, and to a silent client it would be for nobody.
-    End(End),
-}
-
-/// What is to be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Send {
-    /// The options granted (OACK).
-    Options,
-    /// These blocks, in order.
-    Blocks {
-        /// The number of the first.
-        first: u64,
-        /// The number of the last one, included; at least `first`.
-        last: u64,
-    },
-}
 
 /// The state of a download.
 #[derive(Clone, Debug)]
@@ -235,9 +200,14 @@ impl Transfer {
     }
 
     fn heard(&mut self, now: Duration) {
+        let only_waits = self.deadline >= self.gives_up_at();
         self.silences = 0;
         self.probed = false;
         self.heard_at = now;
+        if only_waits {
+            // It is there again: what it lacks is sent again in time.
+            self.deadline = now.saturating_add(self.wait()).min(self.gives_up_at());
+        }
     }
 
     fn gives_up_at(&self) -> Duration {
