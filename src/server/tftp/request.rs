@@ -187,7 +187,15 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             let mtu = path_mtu_to(local, peer).map_or(listener.mtu, |path| path.min(listener.mtu));
             return Ok((Link::Shared { socket, local, peer }, mtu));
         }
-        match self.opener.connect(local, peer) {
+        let mut connected = self.opener.connect(local, peer);
+        if connected.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+            let gives_way = self.hall.table().give_port(place, self.number);
+            if let Some(other) = gives_way {
+                self.put_out(other, self.number, Stop::Evicted, arrival.now);
+                connected = self.opener.connect(local, peer);
+            }
+        }
+        match connected {
             Ok((socket, path)) => {
                 let mtu = path.map_or(listener.mtu, |path| path.min(listener.mtu));
                 Ok((Link::Own(socket), mtu))

@@ -187,6 +187,19 @@ impl Table {
         longest
     }
 
+    /// The longest silent transfer of `thread`, whose port `place` gets; it is over. For when other programs have ports of
+    /// the range, so that there are fewer than places.
+    pub fn give_port(&mut self, place: Place, thread: usize) -> Option<Place> {
+        let may_go = |flow: &&Flow| {
+            **flow != place.flow
+                && self.entries.get(*flow).is_some_and(|entry| entry.thread == thread && !entry.upload)
+        };
+        let flow = *self.waiting.values().find(may_go)?;
+        let (other, _) = self.place(flow)?;
+        self.remove(flow);
+        Some(other)
+    }
+
     /// A transfer is an upload: these are bounded by `upload_places.rs`, and give way to no download.
     pub fn is_upload(&mut self, place: Place) {
         self.heard(place);
@@ -458,6 +471,25 @@ mod tests {
             table.end(*place);
         }
         assert!(table.clients.is_empty() && table.waiting.is_empty() && table.entries.is_empty());
+    }
+
+    #[test]
+    fn s_03_a_port_that_another_program_has_is_taken_from_the_longest_silent() {
+        let mut table = with_limits(9, 9, true);
+        let get = |table: &mut Table, client, thread| match table.admit(flow(client, 1), 1, thread, NOW) {
+            Admission::Admitted { place, instead_of: None } => place,
+            other => panic!("{other:?}"),
+        };
+        let upload = get(&mut table, 1, 0);
+        table.is_upload(upload);
+        table.is_stored(upload);
+        let active = get(&mut table, 2, 0);
+        table.heard(active);
+        let (other, silent) = (get(&mut table, 3, 1), get(&mut table, 4, 0));
+        let mine = get(&mut table, 5, 0);
+        assert_eq!(table.give_port(mine, 0), Some(silent));
+        assert_eq!(table.give_port(mine, 0), None, "not its own place, and none that gets on");
+        assert_eq!(table.give_port(mine, 1), Some(other));
     }
 
     #[test]
