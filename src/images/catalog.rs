@@ -51,7 +51,7 @@ impl OpenFile {
         self.names().any(|name| plain(name).ends_with(TEMPLATE.as_bytes()))
     }
 
-    /// Whether it is the manifest of boot-images/, which tells where the files came from.
+    /// Whether it is the manifest of boot-images/, which lists the origin of each file.
     pub fn is_manifest(&self) -> bool {
         self.names().any(|name| plain(name) == manifest::NAME.as_bytes())
     }

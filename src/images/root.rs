@@ -1,5 +1,5 @@
-//! The folder of boot files, found by its path. Where another folder comes to stand at that path, by `mv`, `cp`, a mount
-//! or a symlink that is switched, that one is served, without a restart.
+//! The folder of boot files, found by its path. When another folder comes to stand at that path, by `mv`, `cp`, a mount
+//! or a symlink that is switched, that one is served, without a restart. Used by the catalog.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -104,7 +104,7 @@ impl Root {
                 }
             }
             Err(errno) if !is_gone(errno) && state.open.is_some() => {
-                // Who may not look, or a server that does not answer: the folder may still be there.
+                // No permission, or a file server that does not answer: the folder may still be there.
                 report(state, format!("cannot look for {WHAT} {shown}: {}", io::Error::from(errno)));
             }
             _ => match open_at(&self.0.path, &self.0.secrets) {

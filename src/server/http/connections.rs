@@ -69,7 +69,7 @@ struct Entry {
     signal: Arc<Signal>,
 }
 
-/// How a connection and the table talk.
+/// Shared by a connection and the table.
 #[derive(Debug, Default)]
 struct Signal {
     gives_way: AtomicBool,

@@ -50,7 +50,7 @@ pub struct Session {
     waiting: Option<(u64, usize)>,
     /// The moment that the timer is set to.
     pub armed: Duration,
-    /// What the table was told of its silence.
+    /// The silence that was last recorded in the table.
     silence: Silence,
     /// Where strangers are told, once it has lasted a while.
     pub door: Option<Door>,
