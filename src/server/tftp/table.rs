@@ -181,7 +181,9 @@ impl Table {
         }
         self.wait(place.flow, Some(since), long);
         let client = self.clients.get(place.flow.peer.ip()).filter(|client| client.silent > MAX_SILENT)?;
-        let first = *client.waiting.values().next()?;
+        // Not one whose thread has not yet found it to be silent: too many would be left then.
+        let is_silent = |flow: &&Flow| self.entries.get(*flow).is_some_and(|entry| entry.silent);
+        let first = *client.waiting.values().find(is_silent)?;
         let longest = self.place(first);
         self.remove(first);
         longest
