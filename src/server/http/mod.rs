@@ -160,7 +160,7 @@ pub async fn serve(
                 let service = service.clone();
                 match service.connections.admit(*peer.ip()) {
                     Some(seat) => {
-                        _ = tasks.spawn(async move { converse(stream, peer, &service, &seat).await })
+                        tasks.spawn(async move { converse(stream, peer, &service, &seat).await });
                     }
                     None => turn_away(stream, peer, service, &mut tasks),
                 }
