@@ -291,7 +291,7 @@ pub enum Stop {
     Unreachable,
     /// The client asked anew from the same port.
     Replaced,
-    /// It had acknowledged nothing yet, and another one needed its place.
+    /// Its client was silent, and another one needed its place.
     Evicted,
     /// The file could not be read on, or became shorter.
     Unreadable,

@@ -219,7 +219,10 @@ fn every_key_arrives_where_it_is_used() {
         (tftp.engine, tftp.ports),
         (Engine::Native, TransferPorts::Range { first: 30000, last: 30999 })
     );
-    assert_eq!(tftp.uploads, Some(Uploads { dir: "uploads".into(), max_size: 1 << 20 }));
+    assert_eq!(
+        tftp.uploads,
+        Some(Uploads { dir: "uploads".into(), max_size: 1 << 20, max_total: 1 << 30, max_files: 10_000 })
+    );
 
     targets_arrive(&config.targets);
     let dhcp = config.dhcp.unwrap();
@@ -297,7 +300,8 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(machines[1].uuid, "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
     assert_eq!((&*machines[2].name, machines[2].mac), ("01020304-0506-0708-090a-0b0c0d0e0f10", None));
     let listen = vec![Ipv4Addr::new(192, 168, 77, 1), Ipv4Addr::new(192, 168, 78, 1)];
-    assert_eq!(config.http, Some(Http { port: 8080, listen, allow: vec!["10.9.0.0/16".parse().unwrap()] }));
+    let allow = vec!["10.9.0.0/16".parse().unwrap()];
+    assert_eq!(config.http, Some(Http { port: 8080, listen, max_per_client: 1024, allow }));
 }
 
 #[test]
@@ -342,12 +346,20 @@ fn every_way_to_write_ports_and_uploads_is_read() {
         assert_eq!(tftp(&format!("ports: {text}")).ports, ports, "{text}");
     }
     assert_eq!((tftp("").engine, tftp("engine: async-tftp").engine), (Engine::Native, Engine::AsyncTftp));
-    let default = Uploads { dir: "up".into(), max_size: 256 << 20 };
+    let default = Uploads { dir: "up".into(), max_size: 256 << 20, max_total: 1 << 30, max_files: 10_000 };
     for (text, uploads) in [
         ("off", None),
         ("up", Some(default.clone())),
         ("{dir: up}", Some(default.clone())),
-        ("{dir: up, max_size: 2MiB}", Some(Uploads { max_size: 2 << 20, ..default })),
+        ("{dir: up, max_size: 2MiB}", Some(Uploads { max_size: 2 << 20, ..default.clone() })),
+        (
+            "{dir: up, max_size: 1GiB}",
+            Some(Uploads { max_size: 1 << 30, max_total: 4 << 30, ..default.clone() }),
+        ),
+        (
+            "{dir: up, max_total: 512MiB, max_files: 7}",
+            Some(Uploads { max_total: 512 << 20, max_files: 7, ..default }),
+        ),
     ] {
         assert_eq!(tftp(&format!("uploads: {text}")).uploads, uploads, "{text}");
     }

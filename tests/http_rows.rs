@@ -225,11 +225,13 @@ fn w_08_only_boot_images_is_served() {
     }
     drop(serving);
     lab.write_config(&lab.config().replace("state: state", "state: boot-images/state"));
-    let serving = lab.serve(&["serve"]);
-    drop(serving);
-    // It was made at the first start, so the second one sees it.
-    let serving = lab.serve(&["serve"]);
-    serving.wait_for("every machine can read the leases");
+    for command in ["check", "serve"] {
+        let output = lab.run(&[command]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        let expected = if command == "check" { 1 } else { 2 };
+        assert_eq!(output.status.code(), Some(expected), "{command}: {error}");
+        assert!(error.contains("images: the folder of `state`"), "{command}: {error}");
+    }
 }
 
 #[test]

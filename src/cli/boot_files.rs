@@ -16,7 +16,9 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
     let exists = |name: &str| {
         let name = name.replace('\\', "/");
-        is_there(&images.join(&name)) || is_there(&images.join(format!("{name}{EXTENSION}")))
+        is_hidden(&name)
+            || is_there(&images.join(&name))
+            || is_there(&images.join(format!("{name}{EXTENSION}")))
     };
     let mut missing = config::missing_files(&loaded.config, exists);
     let is_ipxe = |name: &str| is_ipxe(loaded, name) == Some(true);
@@ -25,7 +27,7 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
 }
 
 /// The files of `boot.arch` that machines with iPXE in ROM do not get because `boot.ipxe` is set.
-pub fn hidden(loaded: &Loaded) -> Vec<Problem> {
+pub fn unreached(loaded: &Loaded) -> Vec<Problem> {
     config::hidden_file_notes(&loaded.config, &loaded.text, |name| is_ipxe(loaded, name))
 }
 
@@ -34,6 +36,23 @@ fn is_ipxe(loaded: &Loaded, name: &str) -> Option<bool> {
     let catalog = Catalog::open(&loaded.config.images).ok()?;
     let open = catalog.open_file(&BootName::parse(name.as_bytes()).ok()?).ok()?;
     look_into(&open.file).ok().map(|seen| seen.is_ipxe)
+}
+
+/// Files whose names begin with a dot, or are in a folder whose name does: the server never sends them.
+pub fn hidden(loaded: &Loaded) -> Vec<Problem> {
+    let hidden = config::missing_files(&loaded.config, |name| !is_hidden(&name.replace('\\', "/")));
+    let placed = config::missing_file_problems(&loaded.text, "", &[], &hidden).into_iter();
+    let problems = placed.filter_map(|problem| {
+        let MissingFile { name, .. } = hidden.iter().find(|file| file.wanted_by == problem.path)?;
+        let message =
+            format!("{name:?} is never sent, because of the dot that a part of it begins with: rename it");
+        Some(Problem { message, ..problem })
+    });
+    problems.collect()
+}
+
+fn is_hidden(name: &str) -> bool {
+    name.split('/').any(|part| part.starts_with('.') && part != "." && part != "..")
 }
 
 /// Files that are there and that this user may not read.

@@ -11,6 +11,7 @@ use super::{boot_files, check_templates, rehearse};
 use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
 use crate::images::inventory;
+use crate::server::folders;
 
 /// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
 /// error. With `rehearse`, clients that would not boot are problems too. 0 when there are none, 1 when there are some, 2
@@ -31,7 +32,7 @@ pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
     let templates = check_templates::check(&loaded.config);
     let images = loaded.config.images.display();
     let file = loaded.path.display();
-    let hidden = boot_files::hidden(&loaded);
+    let hidden = boot_files::unreached(&loaded);
     loaded.config.notes.iter().chain(&hidden).for_each(|note| tell(format_args!("note: {file}:{note}")));
     let placed = |line: &str| {
         // What is wrong with a target has a key of the configuration before it, and no file.
@@ -90,10 +91,13 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
         problems.extend(at_key(loaded, "images", message));
         return problems;
     }
+    let hidden = boot_files::hidden(loaded);
+    problems.extend(of_folders(loaded));
     // The names are only a help; whoever cannot read the folder is told so elsewhere.
     let there = if missing.is_empty() { Vec::new() } else { inventory::names(images).unwrap_or_default() };
     let (text, shown) = (&loaded.text, images.display().to_string());
     problems.extend(config::missing_file_problems(text, &shown, &there, &missing));
+    problems.extend(hidden);
     problems.extend(config::unreadable_file_problems(text, &shown, &boot_files::unreadable(loaded)));
     problems.extend(boot_files::wrong(loaded));
     problems.extend(boot_files::unreachable(loaded));
@@ -107,6 +111,12 @@ fn of_uploads(loaded: &Loaded) -> Vec<Problem> {
     let Some(uploads) = uploads.filter(|uploads| !uploads.dir.exists()) else { return Vec::new() };
     let message = format!("there is no folder {}: {}", uploads.dir.display(), uploads.how_to_make());
     at_key(loaded, "tftp.uploads", message)
+}
+
+/// Folders that must not be served, or must not lie in one another.
+pub(super) fn of_folders(loaded: &Loaded) -> Vec<Problem> {
+    let found = folders::problems(&loaded.config).into_iter();
+    found.flat_map(|(key, problem)| at_key(loaded, key, problem)).collect()
 }
 
 /// A problem with a key of the configuration.
@@ -183,6 +193,18 @@ boot: {arch: {bios: 'sub\\lpxelinux.0'}}
         assert!(wrong.message.contains("is a text file, but it is mapped to bios"), "{wrong}");
         write("sub/lpxelinux.0", b"\xfa\x31").unwrap();
         assert_eq!(found(), []);
+        std::fs::write(&file, text.replace("sub\\lpxelinux", ".sub\\lpxelinux")).unwrap();
+        let [hidden] = &found()[..] else { panic!("{:?}", found()) };
+        assert!(hidden.path == "boot.arch.bios" && hidden.message.contains("is never sent"), "{hidden}");
+        for (key, folder) in
+            [("state", "boot-images/state"), ("images", "."), ("tftp", "{uploads: boot-images}")]
+        {
+            std::fs::create_dir_all(file.with_file_name("boot-images/state")).unwrap();
+            std::fs::write(&file, format!("{text}{key}: {folder}\n")).unwrap();
+            let found: Vec<_> = of_folders(&load_file(Some(&file)).unwrap());
+            assert!(!found.is_empty() && found.iter().all(|problem| problem.line > 0), "{key}: {found:?}");
+        }
+        std::fs::write(&file, text).unwrap();
         let loaded = load_file(Some(&file)).unwrap();
         assert_eq!(
             summary(&loaded.config),

@@ -214,6 +214,10 @@ fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, names:
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let Ok(name) = entry.file_name().into_string() else { continue };
+        // It is not served.
+        if name.starts_with('.') {
+            continue;
+        }
         let name = format!("{prefix}{name}");
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => {

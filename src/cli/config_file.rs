@@ -102,6 +102,7 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
             if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
                 uploads.dir = folder.join(&uploads.dir);
             }
+            config.read_from.push(path.clone());
             Ok(Loaded { path, text, config })
         }
         Err(problems) => Err(LoadError::Problems { path, problems }),
@@ -109,7 +110,7 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
 }
 
 /// Exit code of a wrong configuration.
-const BAD_CONFIG: u8 = 2;
+pub const BAD_CONFIG: u8 = 2;
 
 /// As [`load_file`]; what is wrong is printed, and the command is to end with the code returned.
 ///

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::boot_files;
-use crate::cli::config_file::{Loaded, load_or_say};
+use crate::cli::check::of_folders;
+use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_or_say};
 use crate::cli::log;
 use crate::cli::signals::{self, Signals};
 use crate::config::LogLevel;
@@ -29,6 +30,11 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
     if let Some(user) = user.filter(|user| !privileges::is_user(user)) {
         eprintln!("lanboot: --user {user}: there is no such user on this computer");
         return ExitCode::from(WRONG_USAGE);
+    }
+    let problems = of_folders(&loaded);
+    if !problems.is_empty() {
+        eprintln!("{}", LoadError::Problems { path: loaded.path, problems });
+        return ExitCode::from(BAD_CONFIG);
     }
     let mut settings = loaded.config.log;
     settings.level = level.unwrap_or(settings.level);
@@ -123,7 +129,8 @@ fn tell_of_boot_files(loaded: &Loaded) {
             unreadable.clients
         );
     }
-    for wrong in boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded)) {
+    let wrong = boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded));
+    for wrong in wrong.chain(boot_files::hidden(loaded)) {
         tracing::error!("{}:{wrong}", loaded.path.display());
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         http: file.http,
         log: file.log,
         notes: Vec::new(),
+        read_from: Vec::new(),
     }
 }
 

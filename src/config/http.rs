@@ -5,9 +5,15 @@ use super::keys::Section;
 use super::read::{Reader, is_off};
 use super::yaml::{Data, Node};
 
+/// Connections at once of one address, if nothing is said: a room full of machines behind one NAT.
+const DEFAULT_MAX_PER_CLIENT: u32 = 1024;
+/// Connections at once of one address, at most: as many as there may be in all.
+const MOST_PER_CLIENT: u32 = 8192;
+
 /// Reads `http:`; `None` for off, and after a problem.
 pub(super) fn http(reader: &mut Reader, node: Option<&Node>) -> Option<Http> {
-    let mut http = Http { port: 80, listen: Vec::new(), allow: Vec::new() };
+    let mut http =
+        Http { port: 80, listen: Vec::new(), max_per_client: DEFAULT_MAX_PER_CLIENT, allow: Vec::new() };
     let Some(node) = node else { return Some(http) };
     if is_off(node) {
         return None;
@@ -26,6 +32,10 @@ pub(super) fn http(reader: &mut Reader, node: Option<&Node>) -> Option<Http> {
     }
     if let Some(node) = fields.get("allow") {
         http.allow = reader.parse_each(node, "").into_iter().map(|at| at.value).collect();
+    }
+    if let Some(most) = fields.get("max_per_client").and_then(|node| reader.number(node, 1..=MOST_PER_CLIENT))
+    {
+        http.max_per_client = most;
     }
     Some(http)
 }

@@ -73,8 +73,8 @@ impl Section {
                 "ports",
                 "uploads",
             ],
-            Section::Uploads => &["dir", "max_size"],
-            Section::Http => &["port", "listen", "allow"],
+            Section::Uploads => &["dir", "max_size", "max_total", "max_files"],
+            Section::Http => &["port", "listen", "max_per_client", "allow"],
             Section::Log => &["format", "level"],
         }
     }

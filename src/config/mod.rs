@@ -80,6 +80,8 @@ pub struct Config {
     pub log: Log,
     /// What is right and yet may not do what its author thinks.
     pub notes: Vec<Problem>,
+    /// The files that it was read from. Whoever reads them adds them here; no client may download them.
+    pub read_from: Vec<PathBuf>,
 }
 
 impl Config {
@@ -125,6 +127,10 @@ pub struct Uploads {
     pub dir: PathBuf,
     /// Bytes that one file may have.
     pub max_size: u64,
+    /// Bytes that all files in the folder may have.
+    pub max_total: u64,
+    /// Files that may be in the folder.
+    pub max_files: u64,
 }
 
 impl Uploads {
@@ -141,6 +147,8 @@ pub struct Http {
     pub port: u16,
     /// Addresses to listen on; empty means those of the served interfaces.
     pub listen: Vec<Ipv4Addr>,
+    /// Connections at once of one client address. Several machines may stand behind one (NAT).
+    pub max_per_client: u32,
     /// Networks whose clients may ask, besides the served ones.
     pub allow: Vec<Ipv4Network>,
 }

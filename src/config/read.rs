@@ -324,7 +324,10 @@ pub(super) fn size(node: &Node) -> Option<i128> {
         Data::Text(text) => {
             let (number, unit) = match text.strip_suffix("KiB") {
                 Some(number) => (number, 1024),
-                None => (text.strip_suffix("MiB")?, 1024 * 1024),
+                None => match text.strip_suffix("MiB") {
+                    Some(number) => (number, 1024 * 1024),
+                    None => (text.strip_suffix("GiB")?, 1024 * 1024 * 1024),
+                },
             };
             number.trim_end().parse::<u32>().ok().map(|number| i128::from(number) * unit)
         }

@@ -18,6 +18,12 @@ const DEFAULT_MAX_PER_CLIENT: usize = 1024;
 const MOST_TRANSFERS: u32 = 1_000_000;
 /// Bytes of an uploaded file at most, if nothing is said.
 const DEFAULT_UPLOAD: u64 = 256 << 20;
+/// Bytes of all uploaded files at most, if nothing is said; four files of the largest size, if that is more.
+const DEFAULT_TOTAL: u64 = 1 << 30;
+/// Uploaded files at most, if nothing is said.
+const DEFAULT_FILES: u64 = 10_000;
+/// Uploaded files at most that may be allowed: they are counted one by one.
+const MOST_FILES: u64 = 100_000;
 
 /// Reads `tftp:`; defaults if it is not there, `None` for `off`.
 pub(super) fn tftp(reader: &mut Reader, node: Option<&Node>) -> Option<Tftp> {
@@ -135,7 +141,7 @@ fn ports(reader: &mut Reader, node: &Node, requests: u16) -> Option<Ports> {
     Some(Ports::Range { first, last })
 }
 
-/// `off`, a folder, or a folder and a limit.
+/// `off`, a folder, or a folder and limits.
 fn uploads(reader: &mut Reader, node: &Node) -> Option<Uploads> {
     const FOLDER: &str = "the path of a folder";
     if is_off(node) {
@@ -143,20 +149,33 @@ fn uploads(reader: &mut Reader, node: &Node) -> Option<Uploads> {
     }
     if !matches!(node.data, Data::Map(_)) {
         let dir = PathBuf::from(reader.text(node, "off, or the path of a folder")?);
-        return Some(Uploads { dir, max_size: DEFAULT_UPLOAD });
+        let (max_size, max_total, max_files) = (DEFAULT_UPLOAD, DEFAULT_TOTAL, DEFAULT_FILES);
+        return Some(Uploads { dir, max_size, max_total, max_files });
     }
     let fields = reader.fields(node, Section::Uploads);
-    let max_size = fields.get("max_size").map_or(Some(DEFAULT_UPLOAD), |node| {
+    let mut bytes = |key, example| {
+        let node = fields.get(key)?;
         let bytes = size(node).and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
         if bytes.is_none() {
-            reader.expected(node, "a size like 256MiB");
+            reader.expected(node, example);
         }
-        bytes
-    });
+        Some(bytes)
+    };
+    let max_size = bytes("max_size", "a size like 256MiB").unwrap_or(Some(DEFAULT_UPLOAD));
+    let total = bytes("max_total", "a size like 4GiB");
+    let least = DEFAULT_TOTAL.max(max_size.unwrap_or_default().saturating_mul(4));
+    let max_total = total.unwrap_or(Some(least));
+    if let (Some(size), Some(total), Some(node)) = (max_size, max_total, fields.get("max_total"))
+        && total < size
+    {
+        reader.problem(node.id, "it must be at least `max_size`, or no such file could be stored");
+    }
+    let files = fields.get("max_files").map(|node| reader.number(node, 1..=MOST_FILES));
+    let max_files = files.unwrap_or(Some(DEFAULT_FILES));
     let Some(dir) = fields.get("dir") else {
         reader.problem(node.id, "`dir` must be given, like /var/lib/lanboot/uploads");
         return None;
     };
     let dir = PathBuf::from(reader.text(dir, FOLDER)?);
-    Some(Uploads { dir, max_size: max_size? })
+    Some(Uploads { dir, max_size: max_size?, max_total: max_total?, max_files: max_files? })
 }

@@ -31,6 +31,8 @@ named! {
         OtherMachine = "other_machine",
         /// As many connections as allowed are open, from that address or in all, or no file can be opened for now.
         Busy = "busy",
+        /// The connection was idle, and another one needed its place.
+        GaveWay = "gave_way",
         /// The text that is made for the machine has an error in it, which is in the log.
         Template = "template",
         /// More texts than may wait are to be made from templates, or this one has waited too long.
@@ -53,7 +55,11 @@ impl From<Refusal> for HttpRefusal {
             Refusal::RenderQueue => HttpRefusal::RenderQueue,
             Refusal::Io => HttpRefusal::Io,
             // These are about writing, and HTTP only reads.
-            Refusal::Upload | Refusal::Exists | Refusal::TooLarge | Refusal::DiskFull => HttpRefusal::Method,
+            Refusal::Upload
+            | Refusal::Exists
+            | Refusal::TooLarge
+            | Refusal::UploadsFull
+            | Refusal::DiskFull => HttpRefusal::Method,
         }
     }
 }
@@ -65,6 +71,8 @@ named! {
         ClientGone = "client_gone",
         /// The client took less than 1 KiB/s.
         TooSlow = "too_slow",
+        /// The client took nothing for long, and another connection needed its place.
+        GaveWay = "gave_way",
         /// lanboot stops, and has waited for it long enough.
         ServerStops = "server_stops",
         /// The file became shorter than it was when the answer began.

@@ -129,6 +129,8 @@ named! {
         Exists = "exists",
         /// The upload is larger than allowed.
         TooLarge = "too_large",
+        /// The folder for uploads holds as much as it may, or as much of this client.
+        UploadsFull = "uploads_full",
         /// The disk has no room for the upload.
         DiskFull = "disk_full",
         /// The address is in none of the served or allowed networks.
@@ -155,6 +157,8 @@ named! {
         Illegal = "illegal",
         /// The client asked for something else from the same port.
         Replaced = "replaced",
+        /// Nothing new came of the client, and another upload needed its place.
+        Evicted = "evicted",
         /// lanboot stops.
         ServerStops = "server_stops",
     }

@@ -4,9 +4,13 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::folder::{Folder, is_temporary, refusal};
+use super::folder::refusal;
+use super::placement::Secret;
+use super::root::Root;
+use super::{manifest, resolve};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::kind::read_kind;
@@ -18,11 +22,14 @@ pub const MAX_ENTRIES: usize = 4096;
 /// Components of a name that is looked for in another case.
 pub const MAX_DEPTH: usize = 16;
 
-/// The folder, held open: renaming or replacing it does not change what is served until the next start. Files in it
-/// are looked up anew for each request. Cheap to clone.
+/// How the name of a template ends, in lower case.
+const TEMPLATE: &str = ".j2";
+
+/// The folder. Files in it are looked up again for each request. Where another folder comes to stand at its path, that
+/// one is served. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    root: Folder,
+    root: Root,
 }
 
 /// A boot file, open for reading.
@@ -32,8 +39,32 @@ pub struct OpenFile {
     pub file: File,
     /// Bytes it had when it was opened.
     pub size: u64,
-    /// Its clean name beneath boot-images/.
+    /// Its clean name beneath boot-images/, as it was asked for.
     pub name: String,
+    /// Its clean name without symlinks, where that is another one. What may be done with a file is decided by both.
+    real_name: Option<Vec<u8>>,
+}
+
+impl OpenFile {
+    /// Whether it is a template, by its name or by that of the symlink that led to it.
+    pub fn is_template(&self) -> bool {
+        self.names().any(|name| plain(name).ends_with(TEMPLATE.as_bytes()))
+    }
+
+    /// Whether it is the manifest of boot-images/, which lists the origin of each file.
+    pub fn is_manifest(&self) -> bool {
+        self.names().any(|name| plain(name) == manifest::NAME.as_bytes())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        [self.name.as_bytes()].into_iter().chain(self.real_name.as_deref())
+    }
+}
+
+/// `name` in lower case, and without the dots and spaces at its end that FAT and NTFS pass over.
+fn plain(name: &[u8]) -> Vec<u8> {
+    let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last + 1);
+    name.iter().take(end).map(u8::to_ascii_lowercase).collect()
 }
 
 impl Catalog {
@@ -41,27 +72,54 @@ impl Catalog {
     ///
     /// Fails when it is not there, and when the kernel has no `openat2` (before Linux 5.6).
     pub fn open(root: &Path) -> io::Result<Catalog> {
-        Ok(Catalog { root: Folder::open(root, "the folder of boot files")? })
+        Catalog::open_beside(root, Vec::new())
+    }
+
+    /// As [`Catalog::open`]; fails also where one of `secrets` is in the folder, and serves no folder that has one.
+    pub fn open_beside(root: &Path, secrets: Vec<Secret>) -> io::Result<Catalog> {
+        Ok(Catalog { root: Root::open(root, secrets)? })
     }
 
     /// Opens the regular file `name`. Symlinks are followed as long as they stay beneath the folder; hard links are
     /// files like any other.
     ///
     /// Refused: [`Refusal::NotFound`] for no file, one that is not whole yet, and for a folder, FIFO, socket or device;
-    /// [`Refusal::BadName`] for a symlink that leads outside or in circles; [`Refusal::AccessDenied`];
+    /// also where a component begins with a dot, of `name` or on the way of its symlinks: these are hidden from people
+    /// too. [`Refusal::BadName`] for a symlink that leads outside or in circles; [`Refusal::AccessDenied`];
     /// [`Refusal::Busy`] when this process has no file descriptor left; [`Refusal::Io`] otherwise.
     pub fn open_file(&self, name: &BootName) -> Result<OpenFile, Refusal> {
-        if is_temporary(name.as_str()) {
-            return Err(Refusal::NotFound);
-        }
-        // O_NONBLOCK: opening a FIFO for reading would otherwise wait for a writer. Regular files ignore it.
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-        let file = File::from(self.root.look_up(name.as_str(), flags).map_err(refusal)?);
+        let opened = self.open_now(name);
+        let is_another = match opened {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => self.root.look_again(),
+            Err(Errno::ESTALE) => self.root.open_again(),
+            _ => false,
+        };
+        let opened = if is_another { self.open_now(name) } else { opened };
+        let (file, real) = opened.map_err(refusal)?;
         let meta = file.metadata().map_err(|_| Refusal::Io)?;
         if !meta.is_file() {
             return Err(Refusal::NotFound);
         }
-        Ok(OpenFile { file, size: meta.len(), name: name.as_str().to_owned() })
+        let real_name = (real != name.as_str().as_bytes()).then_some(real);
+        Ok(OpenFile { file, size: meta.len(), name: name.as_str().to_owned(), real_name })
+    }
+
+    fn open_now(&self, name: &BootName) -> nix::Result<(File, Vec<u8>)> {
+        let folder = self.root.folder().ok_or(Errno::ENOENT)?;
+        // O_NONBLOCK: opening a FIFO for reading would otherwise wait for a writer. Regular files ignore it.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+        let (file, real) = resolve::open(&folder, name.as_str(), flags)?;
+        Ok((File::from(file), real))
+    }
+
+    /// Looks for the folder again if that was not done for a second, and logs if it is missing, or back.
+    pub fn look(&self) {
+        self.root.folder();
+    }
+
+    /// A number that is another one when another folder is served: what was found before may be gone.
+    pub fn generation(&self) -> u64 {
+        self.root.generation()
     }
 
     /// Opens the first regular file whose name differs from `name` in the case of ASCII letters alone: Windows' loaders
@@ -82,7 +140,7 @@ impl Catalog {
         let (first, rest) = rest.split_first()?;
         let path = folder.map_or(".", BootName::as_str);
         let is_alike = |entry: &[u8]| entry.eq_ignore_ascii_case(first.as_bytes());
-        let mut alike = self.root.entries(path, budget, is_alike).unwrap_or_default();
+        let mut alike = self.root.folder()?.entries(path, budget, is_alike).unwrap_or_default();
         alike.sort_by(|a, b| (a != first, a).cmp(&(b != first, b)));
         alike.iter().find_map(|entry| {
             let name = BootName::parse(entry.as_bytes()).ok()?;
@@ -94,7 +152,7 @@ impl Catalog {
     /// Whether there is anything by the name of `name`: asked before files in a folder that seldom exists are looked for,
     /// because it costs less than opening each of them. What cannot be asked counts as there; opening it tells why.
     pub fn has(&self, name: &BootName) -> bool {
-        self.root.has(name.as_str())
+        self.root.folder().is_some_and(|folder| folder.has(name.as_str()))
     }
 
     /// Bytes of the file `name`; `None` if it cannot be served.
@@ -212,6 +270,100 @@ mod tests {
             let other = BootName::parse(name.to_uppercase().as_bytes()).unwrap();
             assert!(catalog.open_in_any_case(&other).is_none(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn s_12_names_that_begin_with_a_dot_are_not_served() {
+        let (base, catalog) = folder();
+        let root = base.path().join("root");
+        fs::create_dir_all(root.join(".git/refs")).unwrap();
+        fs::create_dir_all(root.join("sub/.svn")).unwrap();
+        for name in
+            [".env", "sub/.htaccess", ".git/config", ".git/refs/x", "sub/.svn/entries", "..data", "..."]
+        {
+            fs::write(root.join(name), "secret").unwrap();
+        }
+        symlink(".git", root.join("git")).unwrap();
+        symlink(".env", root.join("env")).unwrap();
+        symlink("env", root.join("chain")).unwrap();
+        symlink("../.git/config", root.join("sub/config")).unwrap();
+        symlink(".git/../x", root.join("through")).unwrap();
+        symlink("../x", root.join(".git/out")).unwrap();
+        symlink(".git/out", root.join("visible")).unwrap();
+        for asked in [
+            ".env",
+            "/.env",
+            r"\.env",
+            "./.env",
+            "sub/.htaccess",
+            ".git/config",
+            ".git/refs/x",
+            "..data",
+            "...",
+            "sub/.svn/entries",
+            "git/config",
+            "env",
+            "chain",
+            "sub/config",
+            "through",
+            "visible",
+            "git/out",
+        ] {
+            assert_eq!(read(&catalog, asked.as_bytes()), Err(Refusal::NotFound), "{asked}");
+        }
+        for asked in [".ENV", "GIT/CONFIG", "Env", "CHAIN", ".GIT/config", "SUB/.htaccess"] {
+            assert_eq!(in_any_case(&catalog, asked), None, "{asked}");
+        }
+    }
+
+    #[test]
+    fn s_12_a_file_is_a_template_by_its_own_name_or_that_of_its_symlink() {
+        let (base, catalog) = folder();
+        let root = base.path().join("root");
+        fs::write(root.join("sub/t.j2"), "").unwrap();
+        fs::write(root.join("sub/T2.J2"), "").unwrap();
+        fs::write(root.join("manifest.json"), "").unwrap();
+        symlink("sub", root.join("folder")).unwrap();
+        symlink("folder/t.j2", root.join("a")).unwrap();
+        symlink("a", root.join("b")).unwrap();
+        symlink("sub/T2.J2", root.join("c")).unwrap();
+        symlink("x", root.join("d.j2")).unwrap();
+        symlink("manifest.json", root.join("m")).unwrap();
+        let is = |asked: &str| {
+            let open = open(&catalog, asked.as_bytes()).unwrap();
+            (open.is_template(), open.is_manifest())
+        };
+        for asked in ["sub/t.j2", "folder/t.j2", "a", "b", "c", "d.j2"] {
+            assert_eq!(is(asked), (true, false), "{asked}");
+        }
+        assert_eq!((is("x"), is("m"), is("manifest.json")), ((false, false), (false, true), (false, true)));
+        assert_eq!(open(&catalog, b"b").unwrap().name, "b", "served under the name that was asked for");
+        assert_eq!(plain(b"x.J2. ."), b"x.j2", "FAT has these open the same file");
+    }
+
+    #[test]
+    fn r_09_files_of_a_folder_that_was_replaced_are_found() {
+        let (base, catalog) = folder();
+        let root = base.path().join("root");
+        let mut under_way = open(&catalog, b"x").unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(read(&catalog, b"x"), Err(Refusal::NotFound));
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("x"), "another").unwrap();
+        assert_eq!(read(&catalog, b"x").as_deref(), Ok("another"), "at once, because it was missing");
+        let mut text = String::new();
+        under_way.file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content", "what is under way goes on");
+        fs::rename(&root, base.path().join("away")).unwrap();
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("only-here"), "new").unwrap();
+        assert_eq!(
+            in_any_case(&catalog, "ONLY-HERE"),
+            None,
+            "the old folder is taken to be there for a second"
+        );
+        assert_eq!(read(&catalog, b"only-here").as_deref(), Ok("new"));
+        assert_eq!(in_any_case(&catalog, "ONLY-HERE").as_deref(), Some("only-here"));
     }
 
     #[test]

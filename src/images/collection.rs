@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::manifest::{self, Entry, Manifest, Origin};
+use super::resolve::has_hidden_component;
 use super::staging::{Draft, Staging, TEMPORARY, sha256};
 use crate::boot::name::BootName;
 use crate::images::Catalog;
@@ -108,6 +109,11 @@ impl Collection {
     /// What is going to become of `item`; `None` if something is in its way that is not lanboot's.
     fn outcome(&self, item: &Item) -> Result<Option<Outcome>, String> {
         let name = item.name.as_str();
+        if has_hidden_component(name.as_bytes()) && !name.starts_with(TEMPORARY) {
+            return Err(format!(
+                "{name} would not be served, because of the dot: choose another name with --name"
+            ));
+        }
         if name == manifest::NAME || name.starts_with(TEMPORARY) {
             return Err(format!("{name} is a name that lanboot uses itself: choose another with --name"));
         }
@@ -198,7 +204,7 @@ mod tests {
         assert_eq!(put(&mut all, &[("x", "3"), ("link", "3")], true), Ok(vec![Outcome::Changed; 2]));
         assert_eq!(fs::read(root.join("own")).unwrap(), b"by hand");
         assert_eq!(Manifest::load(root).unwrap().files.keys().collect::<Vec<_>>(), ["a/y", "link", "x"]);
-        for name in ["manifest.json", ".lanboot-add-1-9", "a"] {
+        for name in ["manifest.json", ".lanboot-add-1-9", "a", ".x", "a/.b/c"] {
             assert!(put(&mut all, &[(name, "1")], true).is_err(), "{name}");
         }
     }

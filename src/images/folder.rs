@@ -12,14 +12,13 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, fstatat};
 
-use super::{incoming, staging};
 use crate::event::Refusal;
 use crate::types::Escaped;
 
 /// To look up beneath, and to read the entries of.
 pub(super) const LIST: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// The folder, held open: renaming or replacing it does not change what it is until the next start. Cheap to clone.
+/// A folder, held open: renaming or replacing it does not change which one it is. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Folder(Arc<OwnedFd>);
 
@@ -53,6 +52,17 @@ impl Folder {
         outcome
     }
 
+    /// Opens `path` beneath it without following any symlink: ELOOP says that one is in it.
+    pub(super) fn look_up_exactly(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+        let how = how(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        loop {
+            match openat2(&self.0, path, how) {
+                Err(Errno::EINTR) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Whether `path` beneath it is there. A symlink counts as it is: it is not followed.
     pub(super) fn has(&self, path: &str) -> bool {
         let found = fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW);
@@ -79,13 +89,6 @@ impl Folder {
         }
         Ok(found)
     }
-}
-
-/// Whether `name` is that of a file that is not whole yet: an upload (`incoming.rs`) or a loader that is being added
-/// (`staging.rs`).
-pub(super) fn is_temporary(name: &str) -> bool {
-    let last = name.rsplit('/').next().unwrap_or(name);
-    last.starts_with(incoming::TEMPORARY) || last.starts_with(staging::TEMPORARY)
 }
 
 impl AsFd for Folder {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,12 +16,14 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 
-use super::folder::{Folder, LIST, is_temporary, refusal};
+use super::folder::{Folder, LIST, refusal};
+use super::resolve::has_hidden_component;
+use super::stock::{Allowance, Portion, Stock};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::types::Escaped;
 
-/// How the name of a file begins that is not whole yet. Clients may not use such names.
+/// How the name of a file begins that is not whole yet. Clients may not use names that begin with a dot.
 pub(super) const TEMPORARY: &str = ".lanboot-upload-";
 /// How the names of templates end (`server/templates.rs`). Clients may not use such names.
 const TEMPLATE: &str = ".j2";
@@ -34,6 +37,7 @@ const MAX_ENTRIES: usize = 100_000;
 #[derive(Clone, Debug)]
 pub struct Incoming {
     root: Folder,
+    stock: Stock,
     /// Numbers temporary files.
     next: Arc<AtomicU64>,
 }
@@ -42,22 +46,33 @@ pub struct Incoming {
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    root: Folder,
-    temporary: String,
+    temporary: Temporary,
     /// The folder that it is going to be in.
     parent: OwnedFd,
     /// Its name there.
     last: String,
+    /// Its whole name.
+    name: String,
+    portion: Portion,
+}
+
+/// The name of a file that is not whole yet; removed when dropped.
+#[derive(Debug)]
+struct Temporary {
+    root: Folder,
+    name: String,
 }
 
 impl Incoming {
-    /// Opens the folder `root`, and removes what uploads left there that ended with lanboot itself.
+    /// Opens the folder `root`, which may come to hold what `allowance` says, and removes what uploads left there that
+    /// ended with lanboot itself.
     ///
     /// Fails when it is not there or cannot be written, and when the kernel has no `openat2` (before Linux 5.6).
-    pub fn open(root: &Path) -> io::Result<Incoming> {
+    pub fn open(root: &Path, allowance: Allowance) -> io::Result<Incoming> {
         let shown = Escaped(root.as_os_str().as_bytes());
         let folder = Folder::open(root, "the folder for uploads")?;
-        let incoming = Incoming { root: folder, next: Arc::default() };
+        let stock = Stock::open(root, allowance);
+        let incoming = Incoming { root: folder, stock, next: Arc::default() };
         let name = incoming.temporary_name();
         let made = incoming.make(&name).and_then(|_| unlinkat(&incoming.root, name.as_str(), FILE));
         made.map_err(|errno| {
@@ -71,14 +86,15 @@ impl Incoming {
         Ok(incoming)
     }
 
-    /// Begins the new file `name`. The folder it names must be there.
+    /// Begins the new file `name`, which `client` sends. The folder it names must be there.
     ///
-    /// Refused: [`Refusal::Exists`] if anything of that name is there; [`Refusal::NotFound`] if the folder is not;
+    /// Refused: [`Refusal::UploadsFull`] if there may be no more, or no more of this client; [`Refusal::Exists`] if anything of that name is there; [`Refusal::NotFound`] if the folder is not;
     /// and as [`super::Catalog::open_file`] says.
-    pub fn create(&self, name: &BootName) -> Result<NewFile, Refusal> {
+    pub fn create(&self, name: &BootName, client: Ipv4Addr) -> Result<NewFile, Refusal> {
         let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
-        // What a client puts here is never rendered: the folder may be that of the boot files.
-        if is_temporary(last) || last.to_ascii_lowercase().ends_with(TEMPLATE) {
+        // Names that begin with a dot are those of files that are not whole yet, and of other programs' own files. And
+        // a client must not put a template here, wherever the folder is.
+        if has_hidden_component(name.as_str().as_bytes()) || last.to_ascii_lowercase().ends_with(TEMPLATE) {
             return Err(Refusal::BadName);
         }
         let parent = self.root.look_up(folder, LIST);
@@ -89,9 +105,12 @@ impl Incoming {
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(refusal(errno)),
         }
+        let portion = self.stock.begin(client).ok_or(Refusal::UploadsFull)?;
         let temporary = self.temporary_name();
         let file = File::from(self.make(&temporary).map_err(cannot_store)?);
-        Ok(NewFile { file, root: self.root.clone(), temporary, parent, last: last.to_owned() })
+        let temporary = Temporary { root: self.root.clone(), name: temporary };
+        let (last, name) = (last.to_owned(), name.as_str().to_owned());
+        Ok(NewFile { file, temporary, parent, last, name, portion })
     }
 
     /// A name that no other upload of this or another process has.
@@ -123,8 +142,11 @@ impl Incoming {
 impl NewFile {
     /// Appends `bytes`.
     ///
-    /// Refused: [`Refusal::DiskFull`], or what the disk says.
+    /// Refused: [`Refusal::UploadsFull`], [`Refusal::DiskFull`], or what the disk says.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if !self.portion.add(bytes.len()) {
+            return Err(Refusal::UploadsFull);
+        }
         self.file.write_all(bytes).map_err(|error| cannot_store(errno_of(&error)))
     }
 
@@ -133,17 +155,19 @@ impl NewFile {
     /// Refused: [`Refusal::Exists`] if something of that name came in between, and what the disk says.
     pub fn publish(self) -> Result<(), Refusal> {
         self.file.sync_all().map_err(|error| cannot_store(errno_of(&error)))?;
+        let NewFile { file: _file, temporary, parent, last, name, portion } = self;
         // A second link, and not a rename: that never replaces what is there, on every file system.
-        let (root, temporary) = (&self.root, self.temporary.as_str());
-        linkat(root, temporary, &self.parent, self.last.as_str(), AtFlags::empty()).map_err(cannot_store)?;
-        fsync(&self.parent).map_err(cannot_store)
+        let (root, from) = (&temporary.root, temporary.name.as_str());
+        linkat(root, from, &parent, last.as_str(), AtFlags::empty()).map_err(cannot_store)?;
+        portion.stored_as(&name);
+        fsync(&parent).map_err(cannot_store)
     }
 }
 
-impl Drop for NewFile {
+impl Drop for Temporary {
     fn drop(&mut self) {
         // Published or not, the temporary name goes. One that cannot be removed is litter until the next start.
-        let _ = unlinkat(&self.root, self.temporary.as_str(), FILE);
+        let _ = unlinkat(&self.root, self.name.as_str(), FILE);
     }
 }
 
@@ -173,17 +197,21 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    fn open(root: &Path) -> io::Result<Incoming> {
+        Incoming::open(root, Allowance { bytes: 1000, files: 10, bytes_of_one_file: 1000 })
+    }
+
     fn folder() -> (tempfile::TempDir, Incoming) {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir_all(base.path().join("root/sub")).unwrap();
         fs::write(base.path().join("root/old"), "old").unwrap();
         fs::create_dir(base.path().join("outside")).unwrap();
-        let incoming = Incoming::open(&base.path().join("root")).unwrap();
+        let incoming = open(&base.path().join("root")).unwrap();
         (base, incoming)
     }
 
     fn create(incoming: &Incoming, name: &str) -> Result<NewFile, Refusal> {
-        incoming.create(&BootName::parse(name.as_bytes()).unwrap())
+        incoming.create(&BootName::parse(name.as_bytes()).unwrap(), Ipv4Addr::LOCALHOST)
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -239,6 +267,20 @@ mod tests {
     }
 
     #[test]
+    fn s_11_uploads_end_where_the_folder_is_full() {
+        let (base, incoming) = folder();
+        let mut file = create(&incoming, "new").unwrap();
+        file.append(&[0; 990]).unwrap();
+        assert_eq!(file.append(&[0; 10]), Err(Refusal::UploadsFull), "3 bytes were there");
+        drop(file);
+        for n in 0..5 {
+            create(&incoming, &format!("new{n}")).unwrap().publish().unwrap();
+        }
+        assert_eq!(create(&incoming, "new9").unwrap_err(), Refusal::UploadsFull, "half of the files");
+        assert_eq!(names(&base.path().join("root")).len(), 7, "and nothing is left of those refused");
+    }
+
+    #[test]
     fn nothing_is_left_of_an_upload_that_ends_early() {
         let (base, incoming) = folder();
         let mut file = create(&incoming, "new").unwrap();
@@ -261,6 +303,8 @@ mod tests {
             (".lanboot-upload-1-1", Refusal::BadName),
             ("sub/.lanboot-upload-1-1", Refusal::BadName),
             ("sub/.lanboot-add-1-1", Refusal::BadName),
+            (".git/hooks", Refusal::BadName),
+            (".profile", Refusal::BadName),
         ] {
             assert_eq!(create(&incoming, name).unwrap_err(), refused, "{name}");
         }
@@ -278,20 +322,20 @@ mod tests {
         of_age(".lanboot-upload-1-1", 7200);
         of_age(".lanboot-upload-1-2", 60);
         of_age("mine", 7200);
-        Incoming::open(&root).unwrap();
+        open(&root).unwrap();
         assert_eq!(names(&root), [".lanboot-upload-1-2", "mine", "old", "sub"]);
     }
 
     #[test]
     fn a_folder_that_cannot_be_used_says_why() {
         let (base, _incoming) = folder();
-        let missing = Incoming::open(&base.path().join("none")).unwrap_err().to_string();
+        let missing = open(&base.path().join("none")).unwrap_err().to_string();
         assert!(
             missing.starts_with("cannot open the folder for uploads") && missing.contains("/none"),
             "{missing}"
         );
         // /proc can be looked into by anybody and written by nobody, root included.
-        let read_only = Incoming::open(Path::new("/proc")).unwrap_err().to_string();
+        let read_only = open(Path::new("/proc")).unwrap_err().to_string();
         assert!(read_only.starts_with("cannot write to the folder for uploads /proc"), "{read_only}");
     }
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::folder::is_temporary;
 use super::manifest;
 
 /// Entries that are looked at, in all folders together.
@@ -26,12 +25,15 @@ pub fn names(root: &Path) -> Result<Vec<String>, String> {
             if seen > MAX_ENTRIES {
                 return Err(format!("there are more than {MAX_ENTRIES} files in {}", root.display()));
             }
-            // A name that is not UTF-8 cannot be asked for.
+            // A name that is not UTF-8 cannot be asked for, and one that begins with a dot is not served.
             let Ok(last) = entry.file_name().into_string() else { continue };
+            if last.starts_with('.') {
+                continue;
+            }
             let name = if folder.is_empty() { last } else { format!("{folder}/{last}") };
             if entry.file_type().map_err(cannot)?.is_dir() {
                 folders.push(name);
-            } else if !is_temporary(&name) && name != manifest::NAME {
+            } else if name != manifest::NAME {
                 found.push(name);
             }
         }
@@ -49,7 +51,8 @@ mod tests {
     fn every_file_is_named_and_circles_are_not_entered() {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir_all(base.path().join("a/b")).unwrap();
-        for name in ["x", "a/b/y", "manifest.json", ".lanboot-add-1-1", "a/.lanboot-upload-1-1"] {
+        fs::create_dir(base.path().join(".git")).unwrap();
+        for name in ["x", "a/b/y", "manifest.json", ".lanboot-add-1-1", "a/.lanboot-upload-1-1", ".git/x"] {
             fs::write(base.path().join(name), "").unwrap();
         }
         symlink(".", base.path().join("circle")).unwrap();

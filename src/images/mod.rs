@@ -14,10 +14,14 @@ pub mod ipxe;
 pub mod kind;
 pub mod manifest;
 pub mod pe;
+pub mod placement;
 mod policy;
 pub mod progress;
+mod resolve;
+mod root;
 pub mod sets;
 pub mod staging;
+pub mod stock;
 
 pub use catalog::{Catalog, OpenFile};
 pub use content::{Content, Text};

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::ipxe::Builds;
-use crate::images::{Catalog, Content, OpenFile, manifest};
+use crate::images::{Catalog, Content, OpenFile};
 use crate::server::known::{self, Known, KnownMachine, Standing};
 use crate::server::subject::Subject;
 use crate::server::targets::{Done, Sent, Starts};
@@ -115,6 +115,11 @@ impl Files {
         self.known.at(address).machine.server.is_some()
     }
 
+    /// Looks for the folder of boot files, and logs if it is missing, or back.
+    pub fn look(&self) {
+        self.catalog.look();
+    }
+
     /// Who asks from `address` at our address `server`.
     pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
         let known::Found { machine, standing } = self.known.at(address);
@@ -143,6 +148,13 @@ impl Files {
     /// another machine than the one that is known to ask; [`Refusal::Template`] if a target's text cannot be made; and what
     /// [`Catalog::open_file`] says of a file that is there but cannot be served.
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
+        let generation = self.catalog.generation();
+        let found = self.find_once(asked, asker);
+        // The folder may turn out to be another one in the middle of it.
+        if self.catalog.generation() == generation { found } else { self.find_once(asked, asker) }
+    }
+
+    fn find_once(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
         let folders = self.own_folders(&asker.machine);
         let mut refused = None;
         for name in BootName::readings(asked) {
@@ -210,7 +222,7 @@ impl Files {
         let folders = self.own_folders(&KnownMachine { mac, ..KnownMachine::default() });
         let own = folders.iter().map(|folder| name.within(folder));
         let found = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten())?;
-        (!is_template(&found)).then_some(found.size)
+        (!found.is_template()).then_some(found.size)
     }
 
     /// The folders that are the machine's own.
@@ -222,12 +234,14 @@ impl Files {
 
     /// The file `name`, or else its template.
     fn open(&self, name: &BootName) -> Result<Option<OpenFile>, Refusal> {
-        // What a template has for other machines is not shown, nor where the files came from.
-        if name.as_str().to_ascii_lowercase().ends_with(EXTENSION) || name.as_str() == manifest::NAME {
+        // What a template has for other machines is not shown. One that a symlink with another name leads to is rendered.
+        if name.as_str().to_ascii_lowercase().ends_with(EXTENSION) {
             return Ok(None);
         }
         match self.catalog.open_file(name) {
             Err(Refusal::NotFound) => self.open_template(name),
+            // Nor is shown where the files came from.
+            Ok(open) if open.is_manifest() => Ok(None),
             found => found.map(Some),
         }
     }
@@ -241,13 +255,14 @@ impl Files {
 
     fn open_in_any_case(&self, name: &BootName) -> Option<OpenFile> {
         let file = self.catalog.open_in_any_case(name);
-        let file = file.filter(|open| !is_template(open) && open.name != manifest::NAME);
+        let asked_for = |open: &OpenFile| open.name.to_ascii_lowercase().ends_with(EXTENSION);
+        let file = file.filter(|open| !asked_for(open) && !open.is_manifest());
         file.or_else(|| self.catalog.open_in_any_case(&template_of(name)?))
     }
 
     /// A file as it is, or what is to be rendered from a template, under the name `name`.
     fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Found, Refusal> {
-        if !is_template(&open) {
+        if !open.is_template() {
             return Ok(Found::Content(Content::File(open)));
         }
         if subject.is_forbidden {
@@ -262,10 +277,6 @@ impl Files {
 /// The name of the template that `name` is rendered from; `None` if it is too long for one.
 fn template_of(name: &BootName) -> Option<BootName> {
     BootName::parse(format!("{name}{EXTENSION}").as_bytes()).ok()
-}
-
-fn is_template(open: &OpenFile) -> bool {
-    open.name.to_ascii_lowercase().ends_with(EXTENSION)
 }
 
 /// The names that the machine's own folder may have.
@@ -388,6 +399,70 @@ mod tests {
         assert_eq!(bench.get(b"sub/manifest.json").as_deref(), Ok("sub/manifest.json"), "another file");
     }
 
+    fn text_of(bench: &Bench, asked: &str) -> Result<String, Refusal> {
+        let content = bench.files.find_and_wait(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER))?;
+        let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
+        content.read_at(&mut bytes, 0).unwrap();
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn s_12_the_source_of_a_template_is_never_sent() {
+        let bench = Bench::with(&["sub/y"]);
+        let template = "{# secret #}hello {{ server }}";
+        for name in ["t.j2", "sub/U.J2", "52-54-00-12-34-56/own.j2"] {
+            bench.add(name);
+            fs::write(bench.root().join(name), template).unwrap();
+        }
+        for (link, target) in [
+            ("link", "t.j2"),
+            ("chain", "link"),
+            ("upper", "sub/U.J2"),
+            ("folder", "sub"),
+            ("52-54-00-12-34-56/linked", "own.j2"),
+            ("other.j2", "link"),
+            ("dotted.j2.", "t.j2"),
+        ] {
+            symlink(target, bench.root().join(link)).unwrap();
+        }
+        let mac = OWN.parse().ok();
+        bench.known.learn(ADDRESS, KnownMachine { mac, ..KnownMachine::default() });
+        for asked in ["t", "link", "LINK", "chain", "upper", "own", "linked", "other", "T", "dotted.j2."] {
+            assert_eq!(text_of(&bench, asked).as_deref(), Ok("hello 192.168.77.1"), "{asked}");
+        }
+        for asked in ["t.j2", "T.J2", "sub/U.J2", "folder/U.J2", "own.j2", "other.j2", "t.j2 ", "t.j2\0"] {
+            let refused = text_of(&bench, asked);
+            assert!(refused == Err(Refusal::NotFound), "{asked}: {refused:?}");
+        }
+        assert_eq!(bench.files.size("link", None), None, "its size is not that of its source");
+    }
+
+    #[test]
+    fn s_12_a_template_includes_no_hidden_file() {
+        let bench = Bench::with(&[]);
+        for (name, text) in
+            [(".secret.j2", "secret"), (".git/x.j2", "secret"), ("a.j2", "{% include '.secret.j2' %}")]
+        {
+            bench.add(name);
+            fs::write(bench.root().join(name), text).unwrap();
+        }
+        fs::write(bench.root().join("b.j2"), "{% include 'link.j2' %}").unwrap();
+        symlink(".git/x.j2", bench.root().join("link.j2")).unwrap();
+        for asked in ["a", "b"] {
+            assert_eq!(text_of(&bench, asked), Err(Refusal::Template), "{asked}");
+        }
+    }
+
+    #[test]
+    fn r_09_a_machines_own_folder_is_found_in_a_folder_that_was_replaced() {
+        let bench = Bench::with(&["a", "52-54-00-12-34-56/b"]);
+        fs::rename(bench.root(), bench.base.path().join("away")).unwrap();
+        bench.add("c");
+        bench.add("52-54-00-12-34-56/c");
+        assert_eq!(bench.get(b"c").as_deref(), Ok("52-54-00-12-34-56/c"));
+        assert_eq!(bench.get(b"a"), Err(Refusal::NotFound));
+    }
+
     #[test]
     fn a_machines_own_folder_comes_before_all_else() {
         let bench = Bench::with(&["a", "b", "sub/c", "52-54-00-12-34-56/a", "52-54-00-12-34-56/sub/c"]);
@@ -479,7 +554,7 @@ mod tests {
         bench.known.learn(ADDRESS, KnownMachine { mac: OWN.parse().ok(), ..KnownMachine::default() });
         let find = |asked: &str| {
             let asker = bench.files.asker(ADDRESS, SERVER);
-            bench.files.find(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
+            bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
         };
         for asked in ["user-data", "boot.ipxe", "secret", "SECRET"] {
             assert_eq!(find(&format!("{OTHER}/{asked}")), Err(Refusal::OtherMachine), "{asked}");
@@ -496,7 +571,11 @@ mod tests {
         bench.known.learn(ADDRESS, KnownMachine::default());
         let unknown = Asker { standing: Standing::Unknown, ..bench.files.asker(ADDRESS, SERVER) };
         let name = format!("{OTHER}/user-data");
-        assert_eq!(bench.files.find(name.as_bytes(), &unknown).unwrap().name(), name, "behind a router");
+        assert_eq!(
+            bench.files.find_and_wait(name.as_bytes(), &unknown).unwrap().name(),
+            name,
+            "behind a router"
+        );
     }
 
     #[test]

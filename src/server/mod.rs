@@ -11,6 +11,7 @@ mod descriptors;
 mod dhcp;
 pub mod drain;
 pub mod files;
+pub mod folders;
 pub mod http;
 pub mod interface;
 pub mod known;
@@ -41,17 +42,21 @@ pub mod tftp_async;
 pub mod tftp_upload;
 pub mod told;
 mod transfers;
+mod upload_places;
 mod watch;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::watch::channel;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
@@ -91,6 +96,8 @@ pub struct Server {
     boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
     http: Option<http::Bound>,
+    /// For looking after their folder.
+    files: Option<Files>,
     watch: Watch,
     recorder: Recorder,
     statistics: Arc<Notify>,
@@ -145,6 +152,8 @@ impl Server {
             let admission = http::Admission::new(config, now.clone());
             let patience = http::Patience::DEFAULT;
             let service = http::Service::new(files.clone(), recorder.clone(), patience, admission);
+            let of_one = usize::try_from(settings.max_per_client).unwrap_or(usize::MAX);
+            let service = service.limited(http::Limits { of_one, ..http::Limits::DEFAULT });
             let bound = http::Bound::bind(settings, &now.borrow(), service)?;
             summary.push(format!("HTTP on {} from {}", bound.places(), config.images.display()));
             http = Some(bound);
@@ -158,7 +167,7 @@ impl Server {
         confine()?;
         let (mut dhcp, mut boot_files) = (None, None);
         if let (Some(settings), Some(listeners)) = (&config.dhcp, listeners) {
-            let proxy = Arc::new(proxy(settings, &now, (files, known), &recorder)?);
+            let proxy = Arc::new(proxy(settings, &now, (files.clone(), known), &recorder)?);
             let mut lines = Vec::new();
             if let Some(bound) = bound {
                 dhcp = Some(start_dhcp(bound, config, &proxy, keep, (&mut lines, &mut warnings))?);
@@ -169,7 +178,7 @@ impl Server {
         }
         let watch = Watch::new(config, sender, wrong);
         let statistics = Arc::default();
-        Ok(Server { dhcp, boot_files, tftp, http, watch, recorder, statistics, summary, warnings })
+        Ok(Server { dhcp, boot_files, tftp, http, files, watch, recorder, statistics, summary, warnings })
     }
 
     /// Each [`Notify::notify_one`] has the running server log its statistics.
@@ -228,6 +237,7 @@ impl Server {
             never = watch.follow(&mut serving) => match never {},
             never = recorder.follow_left_out() => match never {},
             never = statistics::follow(&self.statistics, &recorder, asks) => match never {},
+            never = look_after(self.files) => match never {},
         }
         drop(boot_files);
         tokio::select! {
@@ -242,6 +252,18 @@ impl Server {
     }
 }
 
+/// Looks for the folder of boot files every second, so that the log says that it is missing before a client asks.
+async fn look_after(files: Option<Files>) -> Infallible {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let Some(files) = files else { return std::future::pending().await };
+    loop {
+        sleep(PAUSE).await;
+        let files = files.clone();
+        // A file server that does not answer holds up this thread only.
+        let _ = spawn_blocking(move || files.look()).await;
+    }
+}
+
 /// The folder of boot files, and what machines start.
 fn open_files(
     config: &Config,
@@ -249,14 +271,16 @@ fn open_files(
     known: Known,
     warnings: &mut Vec<String>,
 ) -> Result<Files, StartError> {
-    let catalog = Catalog::open(&config.images).map_err(|error| {
+    if let Some((key, problem)) = folders::problems(config).into_iter().next() {
+        return Err(StartError(format!("`{key}`: {problem}")));
+    }
+    let catalog = Catalog::open_beside(&config.images, folders::secrets(config)).map_err(|error| {
         let advice = match error.kind() {
             ErrorKind::NotFound => "; make it, or say in `images` where it is",
             _ => "",
         };
         StartError(format!("{error}{advice}"))
     })?;
-    warnings.extend(state_among_images(config));
     let starts = match keep {
         Keep::OnDisk => {
             let (starts, warning) = Starts::open(config);
@@ -266,17 +290,6 @@ fn open_files(
         Keep::InMemory => Starts::forgetful(config),
     };
     Ok(Files::new(catalog, known).starting(starts))
-}
-
-/// What is to be said if clients can download what the server remembers.
-fn state_among_images(config: &Config) -> Option<String> {
-    let (state, images) = (config.state.canonicalize().ok()?, config.images.canonicalize().ok()?);
-    state.starts_with(&images).then(|| {
-        let (state, images) = (config.state.display(), config.images.display());
-        format!(
-            "the state folder {state} is in {images}: every machine can read the leases. Move it elsewhere"
-        )
-    })
 }
 
 fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {

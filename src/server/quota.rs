@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_client_gets_64_connections_and_all_get_8192() {
+    fn one_client_gets_its_share_and_all_get_the_rest() {
         let quota = Quota::default();
         let take = |n| quota.take(Ipv4Addr::from_bits(n), 8192, 64);
         let mut shares: Vec<Share> = (0..64).map(|_| take(7).unwrap()).collect();

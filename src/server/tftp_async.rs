@@ -8,7 +8,9 @@
 //! - It drops requests whose name is not UTF-8, so the 0xFF that some ROMs append is never seen here.
 //! - After a gap in a window it waits for its timeout instead of sending again at once (RFC 7440 section 4).
 //! - Where an option is repeated, the last counts.
-//! - Nobody gives way: whoever fills `max_transfers` or `max_per_client` keeps others out until he is given up.
+//! - No transfer gives way, and an address may have as many silent ones as transfers: clients that fill `max_transfers` or
+//!   `max_per_client` keep others out until they are given up, [`GIVE_UP`] after their last acknowledgement. So is a client
+//!   that is busy for longer.
 //! - Errors are not bounded in number. One is as long as the request that it answers.
 //! - It calls one handler at a time. A file that is made from a template within [`SOON`] is waited for; of one that takes
 //!   longer, the client is not sent the size.
@@ -228,9 +230,9 @@ fn reply(reason: Refusal) -> Reply {
         | Refusal::Upload
         | Refusal::NotAllowed
         | Refusal::OtherMachine => Reply::PermissionDenied,
-        // The crate takes no uploads here, so these three never come.
+        // The crate takes no uploads here, so these four never come.
         Refusal::Exists => Reply::FileAlreadyExists,
-        Refusal::TooLarge | Refusal::DiskFull => Reply::DiskFull,
+        Refusal::TooLarge | Refusal::UploadsFull | Refusal::DiskFull => Reply::DiskFull,
         Refusal::Busy | Refusal::RenderQueue => Reply::Msg("Server is busy, try again".to_owned()),
         Refusal::Template => Reply::Msg("The script has an error: see the server's log".to_owned()),
         Refusal::Io => Reply::Msg("Cannot read the file".to_owned()),

@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use crate::boot::name::BootName;
 use crate::config;
 use crate::event::{Event, Refusal};
+use crate::images::stock::Allowance;
 use crate::images::{Incoming, NewFile};
-use crate::server::quota::{Quota, Share};
+use crate::server::upload_places::{Place, Places};
 use crate::tftp::upload::{End, Input, Step, Terms, Upload};
 use crate::wire::tftp::{DATA_HEADER, Packet, Request};
 
-/// Uploads at once; a request beyond that is refused.
-pub const MAX_UPLOADS: usize = 16;
+/// Threads at once. Those of uploads that are stored, and wait only in case their last acknowledgement was lost, are
+/// among them.
+const MAX_THREADS: usize = 256;
 /// The shortest time that a socket can wait.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// The longest, so that an upload soon sees that lanboot stops.
@@ -28,7 +30,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 pub struct Uploads {
     incoming: Incoming,
     max_size: u64,
-    under_way: Quota,
+    under_way: Places,
     threads: Arc<Threads>,
 }
 
@@ -50,7 +52,8 @@ pub struct Granted {
     name: String,
     peer: SocketAddrV4,
     block_size: u16,
-    share: Share,
+    /// `None` once it is stored.
+    place: Option<Place>,
     threads: Arc<Threads>,
     /// The datagram that it was asked for by.
     request: Box<[u8]>,
@@ -61,16 +64,18 @@ pub struct Granted {
 impl Uploads {
     /// Opens the folder. Fails as [`Incoming::open`] does.
     pub fn open(settings: &config::Uploads) -> io::Result<Uploads> {
-        let incoming = Incoming::open(&settings.dir)?;
-        let (under_way, threads) = (Quota::default(), Arc::default());
-        Ok(Uploads { incoming, max_size: settings.max_size, under_way, threads })
+        let config::Uploads { dir, max_size, max_total, max_files } = settings;
+        let allowance = Allowance { bytes: *max_total, files: *max_files, bytes_of_one_file: *max_size };
+        let incoming = Incoming::open(dir, allowance)?;
+        let (under_way, threads) = (Places::default(), Arc::default());
+        Ok(Uploads { incoming, max_size: *max_size, under_way, threads })
     }
 
     /// Grants the write request that `peer` sent as `datagram`. `block_size` is the largest that the path to it carries
     /// ([`crate::tftp::Limits::block_size_for`]). Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] if [`MAX_UPLOADS`] are under way; [`Refusal::TooLarge`] if the client says so itself;
+    /// [`Refusal::Busy`] if as many as there may be are under way and get on; [`Refusal::TooLarge`] if the client says so itself;
     /// [`Refusal::BadName`]; and what [`Incoming::create`] says.
     pub fn grant(
         &self,
@@ -80,10 +85,13 @@ impl Uploads {
         block_size: u16,
     ) -> Result<Granted, Refusal> {
         let name = BootName::parse(request.name).map_err(|_| Refusal::BadName)?;
-        let share = self.under_way.take(*peer.ip(), MAX_UPLOADS, MAX_UPLOADS).ok_or(Refusal::Busy)?;
+        if self.threads.running() >= MAX_THREADS {
+            return Err(Refusal::Busy);
+        }
+        let place = Some(self.under_way.take(*peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
         let terms = Terms { block_size, max_size: self.max_size };
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
-        let file = Some(self.incoming.create(&name)?);
+        let file = Some(self.incoming.create(&name, *peer.ip())?);
         let (name, threads) = (name.as_str().to_owned(), Arc::clone(&self.threads));
         let request = datagram.into();
         Ok(Granted {
@@ -93,7 +101,7 @@ impl Uploads {
             name,
             peer,
             block_size,
-            share,
+            place,
             threads,
             request,
             next_request: None,
@@ -115,6 +123,12 @@ impl Threads {
     fn started(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn running(&self) -> usize {
+        let mut started = self.started();
+        started.retain(|thread| !thread.is_finished());
+        started.len()
+    }
 }
 
 impl Granted {
@@ -132,6 +146,7 @@ impl Granted {
         ask: impl FnOnce(Box<[u8]>) + Send + 'static,
     ) -> io::Result<()> {
         let threads = Arc::clone(&self.threads);
+        self.place.iter().for_each(|place| place.waits_at(&socket));
         let work = move || {
             let next_request = self.run(socket, &record);
             drop(record);
@@ -162,8 +177,10 @@ impl Granted {
                 }
                 Step::Wait => self.next(&socket, &mut datagram, began),
                 Step::Store { data, last } => {
+                    self.place.iter().for_each(|place| place.heard(Instant::now()));
                     let stored = self.store(&data, last);
                     if last && stored.is_ok() {
+                        self.place = None;
                         let (file, bytes) = (self.name.clone(), self.upload.bytes());
                         record(Event::TftpReceived { file, peer: self.peer, bytes, took: began.elapsed() });
                     }
@@ -185,7 +202,7 @@ impl Granted {
             End::Refused(reason) => record(Event::TftpRefused { name: file, peer, reason }),
             End::Stopped(why) => record(Event::TftpUploadStopped { file, peer, bytes, why }),
         }
-        drop(self.share);
+        drop(self.place);
         self.next_request
     }
 
@@ -193,6 +210,9 @@ impl Granted {
     fn next(&mut self, socket: &UdpSocket, datagram: &mut [u8], began: Instant) -> Step {
         if self.threads.stopping.load(Ordering::Acquire) {
             return self.upload.handle(Input::ServerStops, began.elapsed());
+        }
+        if self.place.as_ref().is_some_and(Place::gives_way) {
+            return self.upload.handle(Input::GivesWay, began.elapsed());
         }
         let until = self.upload.deadline().saturating_sub(began.elapsed());
         let wait = until.clamp(SHORTEST_WAIT, LONGEST_WAIT);
@@ -227,6 +247,7 @@ impl Granted {
 mod tests {
     use super::*;
     use crate::event::UploadStop;
+    use crate::server::upload_places::{MAX_OF_ONE, MAX_UPLOADS};
     use crate::wire::tftp::{ErrorCode, Mode, Options};
     use std::fs;
     use std::net::Ipv4Addr;
@@ -244,8 +265,9 @@ mod tests {
     impl Bench {
         fn new() -> Bench {
             let base = tempfile::tempdir().unwrap();
-            let uploads =
-                Uploads::open(&config::Uploads { dir: base.path().to_owned(), max_size: 5000 }).unwrap();
+            let dir = base.path().to_owned();
+            let settings = config::Uploads { dir, max_size: 5000, max_total: 20_000, max_files: 100 };
+            let uploads = Uploads::open(&settings).unwrap();
             let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             Bench { base, uploads, client, events: channel() }
@@ -396,10 +418,67 @@ mod tests {
         ] {
             assert_eq!(bench.grant(name, Options::default()).unwrap_err(), reason, "{name}");
         }
-        let granted: Vec<_> =
-            (0..MAX_UPLOADS).map(|i| bench.grant(&format!("new{i}"), Options::default()).unwrap()).collect();
-        assert_eq!(bench.grant("new", Options::default()).unwrap_err(), Refusal::Busy);
-        drop(granted);
-        assert!(bench.grant("new", Options::default()).is_ok());
+        let mut granted: Vec<_> =
+            (0..MAX_OF_ONE).map(|i| bench.grant(&format!("new{i}"), Options::default()).unwrap()).collect();
+        granted.push(bench.grant("new", Options::default()).unwrap());
+        assert_eq!(bench.uploads.under_way.count(), MAX_OF_ONE, "the oldest gave way");
+    }
+
+    /// Requests for uploads with forged addresses, each of which would be waited for for seconds.
+    #[test]
+    fn s_11_forged_requests_keep_no_upload_out() {
+        let bench = Bench::new();
+        let forged = |n: u8| {
+            let request = Request { name: &[b'f', n], mode: Mode::Octet, options: Options::default() };
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            // A port where no client is, and no error comes from.
+            let silent = UdpSocket::bind((Ipv4Addr::new(127, 0, 7, n), 0)).unwrap();
+            socket.connect(silent.local_addr().unwrap()).unwrap();
+            let std::net::SocketAddr::V4(peer) = silent.local_addr().unwrap() else { unreachable!() };
+            let events = bench.events.0.clone();
+            let granted = bench.uploads.grant(&request, &Packet::Wrq(request).encode(), peer, 1468).unwrap();
+            granted.receive(socket, move |event| events.send(event).unwrap(), |_| {}).unwrap();
+            silent
+        };
+        let _silent: Vec<UdpSocket> = (b'A'..b'A' + 40).map(forged).collect();
+        assert_eq!(bench.uploads.under_way.count(), MAX_UPLOADS);
+        bench.begin("honest", Options::default());
+        let evicted = |event| matches!(event, Event::TftpUploadStopped { why: UploadStop::Evicted, .. });
+        assert!(evicted(bench.event()));
+        assert_eq!(bench.put(Packet::Data { block: 1, data: b"x" }), Packet::Ack(1).encode());
+        let began = Instant::now();
+        while bench.uploads.threads.running() > MAX_UPLOADS + 1 {
+            assert!(began.elapsed() < Duration::from_secs(5), "who gave way ends");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(bench.uploads.under_way.count(), MAX_UPLOADS - 1, "what is stored has no place");
+        bench.uploads.stop();
+        let left: Vec<_> =
+            fs::read_dir(bench.base.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["honest"]);
+    }
+
+    #[test]
+    fn s_11_the_folder_takes_no_more_than_it_may() {
+        let bench = Bench::new();
+        for n in 0..2 {
+            bench.begin(&format!("new{n}"), Options::default());
+            for block in 1..=9 {
+                let answer = bench.put(Packet::Data { block, data: &[1; 512] });
+                assert_eq!(answer, Packet::Ack(block).encode());
+            }
+            bench.put(Packet::Data { block: 10, data: b"" });
+        }
+        bench.begin("third", Options::default());
+        let last = (1..=9).find(|block| {
+            let answer = bench.put(Packet::Data { block: *block, data: &[1; 512] });
+            let refused =
+                matches!(Packet::decode(&answer), Ok(Packet::Error { code: ErrorCode::DISK_FULL, .. }));
+            refused || answer != Packet::Ack(*block).encode()
+        });
+        assert_eq!(last, Some(2), "half of 20,000 bytes, of which 9,216 are there");
+        let refused = |event| matches!(event, Event::TftpRefused { reason: Refusal::UploadsFull, .. });
+        assert!((0..3).any(|_| refused(bench.event())));
+        assert_eq!(fs::read_dir(bench.base.path()).unwrap().count(), 2);
     }
 }

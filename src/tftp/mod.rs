@@ -3,19 +3,26 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::types::Ipv4Network;
 
 pub use negotiate::{Granted, negotiate};
-pub use transfer::{Input, Send, Step, Transfer};
+pub use step::{Input, Send, Step};
+pub use transfer::Transfer;
 
 pub mod negotiate;
 pub mod netascii;
 pub mod refusal;
 pub mod rtt;
+mod step;
 pub mod stranger;
 pub mod transfer;
 pub mod upload;
+
+/// How long a client may be silent until its transfer is given up, whatever `timeout` it asked for: longer than a machine
+/// takes to erase its flash or to bring its link up again.
+pub const MAX_SILENCE: Duration = Duration::from_secs(30);
 
 /// What serves the transfers: `tftp.engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

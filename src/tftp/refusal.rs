@@ -18,6 +18,7 @@ pub fn error(reason: Refusal) -> Packet<'static> {
         | Refusal::OtherMachine => (ErrorCode::ACCESS_VIOLATION, b"Access violation"),
         Refusal::Exists => (ErrorCode::EXISTS, b"File already exists"),
         Refusal::TooLarge => (ErrorCode::DISK_FULL, b"File is too large"),
+        Refusal::UploadsFull => (ErrorCode::DISK_FULL, b"No more uploads are taken"),
         Refusal::DiskFull => (ErrorCode::DISK_FULL, b"Disk full"),
         Refusal::Busy | Refusal::RenderQueue => (ErrorCode::UNDEFINED, b"Server is busy, try again"),
         Refusal::Template => (ErrorCode::UNDEFINED, b"The script has an error: see the server's log"),

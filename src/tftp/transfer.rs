@@ -5,54 +5,23 @@
 
 use std::time::Duration;
 
+use super::MAX_SILENCE;
 use super::negotiate::Granted;
 use super::rtt::RoundTrip;
+use super::step::{Input, Send, Step};
 use crate::event::{End, Stop};
 use crate::wire::tftp::Packet;
 
-/// How often the same is sent again to a client that is silent; then it is given up.
+/// How often the same is sent again to a client that is silent. Then it is waited for, until [`MAX_SILENCE`] is over.
 pub const RESENDS: u32 = 5;
 /// How often the first answer is sent again. Nothing shows yet that the request was not forged, so a victim gets at most
 /// three packets for one.
 pub const RESENDS_UNPROVEN: u32 = 2;
+/// A client without a window that acknowledges the same once more so long after its last block was sent has lost that
+/// block: its answers to copies come sooner.
+pub const LOST_FOR_SURE: Duration = Duration::from_secs(1);
 /// After so many waits in vain for block 1 the client is likely to choke on its size.
 pub const FIRST_BLOCK_LOST: u32 = 3;
-
-/// What happened.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// The client sent this to the transfer's port.
-    Packet(&'a Packet<'a>),
-    /// [`Transfer::deadline`] has come.
-    Timeout,
-    /// The network says that nobody listens at the client's port (ICMP).
-    Unreachable,
-}
-
-/// What is to be done about it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
-    /// Send, then wait until [`Transfer::deadline`].
-    Send(Send),
-    /// Go on waiting until [`Transfer::deadline`].
-    Wait,
-    /// It is over. Nothing is sent: an ERROR is never answered, and to a silent client it would be for nobody.
-    End(End),
-}
-
-/// What is to be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Send {
-    /// The options granted (OACK).
-    Options,
-    /// These blocks, in order.
-    Blocks {
-        /// The number of the first.
-        first: u64,
-        /// The number of the last one, included; at least `first`.
-        last: u64,
-    },
-}
 
 /// The state of a download.
 #[derive(Clone, Debug)]
@@ -64,6 +33,10 @@ pub struct Transfer {
     offering: bool,
     /// The client acknowledged something, so that its address is no forgery.
     proven: bool,
+    /// When the client was heard last; the beginning, if it was not.
+    heard_at: Duration,
+    /// When it last acknowledged what it had not before; the beginning, if it acknowledged nothing.
+    progress_at: Duration,
     /// Blocks that the client has: all up to this number.
     acknowledged: u64,
     /// The number of the highest block sent.
@@ -103,6 +76,8 @@ impl Transfer {
             last: size.map(|size| (size / block_size).saturating_add(1)),
             offering: granted.oack.is_some(),
             proven: false,
+            heard_at: now,
+            progress_at: now,
             acknowledged: 0,
             sent: 0,
             sent_at: now,
@@ -130,6 +105,7 @@ impl Transfer {
             // Nothing else is part of a download; the stray packet is not answered.
             Input::Packet(_) => Step::Wait,
             Input::Timeout if now < self.deadline => Step::Wait,
+            Input::Timeout if now >= self.gives_up_at() => Step::End(End::Stopped(Stop::Silent)),
             Input::Timeout if self.probing => self.probe(now),
             Input::Timeout => self.silence(now),
             Input::Unreachable => Step::End(End::Stopped(Stop::Unreachable)),
@@ -150,6 +126,17 @@ impl Transfer {
     /// Whether the client acknowledged anything.
     pub fn is_proven(&self) -> bool {
         self.proven
+    }
+
+    /// When the client last acknowledged what it had not before; the beginning, if it acknowledged nothing.
+    pub fn progress_at(&self) -> Duration {
+        self.progress_at
+    }
+
+    /// From when on the client is later than it usually is, if it acknowledges nothing more, and at most
+    /// `longest` after it did.
+    pub fn late_at(&self, longest: Duration) -> Duration {
+        self.progress_at.saturating_add(self.round_trip.timeout().min(longest))
     }
 
     /// Whether an answer has come within `time` at least once.
@@ -194,11 +181,12 @@ impl Transfer {
             // buy more copies of that block for the address it claims to come from.
             return Step::Wait;
         }
-        self.heard();
+        self.heard(now);
         if ahead == 0 {
             return self.repeated(now);
         }
         self.proven = true;
+        self.progress_at = now;
         self.acknowledged = self.acknowledged.saturating_add(ahead);
         self.round_trip.no_copy_comes();
         if self.acknowledged < self.sent {
@@ -211,16 +199,27 @@ impl Transfer {
         Step::Send(self.flight(now))
     }
 
-    fn heard(&mut self) {
+    fn heard(&mut self, now: Duration) {
+        let only_waits = self.deadline >= self.gives_up_at();
         self.silences = 0;
         self.probed = false;
+        self.heard_at = now;
+        if only_waits {
+            // It is there again: what it lacks is sent again in time.
+            self.deadline = now.saturating_add(self.wait()).min(self.gives_up_at());
+        }
+    }
+
+    fn gives_up_at(&self) -> Duration {
+        self.heard_at.saturating_add(MAX_SILENCE)
     }
 
     /// The client took the options.
     fn accepted(&mut self, now: Duration) -> Step {
         self.offering = false;
         self.proven = true;
-        self.heard();
+        self.progress_at = now;
+        self.heard(now);
         self.measure(now);
         Step::Send(self.flight(now))
     }
@@ -256,12 +255,17 @@ impl Transfer {
 
     /// The client acknowledged once more what it had acknowledged.
     ///
-    /// In lock-step that is never answered: each ACK would then double all blocks after it (the Sorcerer's Apprentice
-    /// bug, RFC 1123 section 4.2.3.1). With a window it says that the first block of it is missing (RFC 7440
+    /// In lock-step that is not answered: each ACK would then double all blocks after it (the Sorcerer's Apprentice bug,
+    /// RFC 1123 section 4.2.3.1). Only a client that says so long after everything was sent, because it was busy
+    /// meanwhile, gets its block once more. With a window it says that the first block of it is missing (RFC 7440
     /// section 4), unless it comes too early to be about it, or answers a copy of what the client has.
     fn repeated(&mut self, now: Duration) -> Step {
         let since = now.saturating_sub(self.sent_at);
-        if self.granted.window == 1 || self.round_trip.is_of_a_copy(since) || self.is_too_early(since) {
+        let is_answer = match self.granted.window {
+            1 => since < self.round_trip.probe().unwrap_or_default().max(LOST_FOR_SURE),
+            _ => self.round_trip.is_of_a_copy(since) || self.is_too_early(since),
+        };
+        if is_answer {
             return Step::Wait;
         }
         if self.acknowledged == 0 {
@@ -295,7 +299,7 @@ impl Transfer {
         self.sent_again = true;
         self.ambiguous = true;
         self.resent = self.resent.saturating_add(1);
-        self.deadline = now.saturating_add(self.wait());
+        self.deadline = now.saturating_add(self.wait()).min(self.gives_up_at());
         Step::Send(Send::Blocks { first: self.sent, last: self.sent })
     }
 
@@ -305,16 +309,16 @@ impl Transfer {
             self.first_block_lost = self.first_block_lost.saturating_add(1);
         }
         let most = if self.proven { RESENDS } else { RESENDS_UNPROVEN };
-        if self.silences.saturating_add(u32::from(self.probed)) >= most {
+        let sent_again = |transfer: &Transfer| transfer.silences.saturating_add(u32::from(transfer.probed));
+        if sent_again(self) >= most {
             return Step::End(End::Stopped(Stop::Silent));
         }
         self.silences = self.silences.saturating_add(1);
         self.round_trip.back_off();
         let send = self.flight(now);
-        if self.probed && self.silences.saturating_add(1) >= most {
-            // The probe was one of them. The client is not given up sooner for that.
-            self.round_trip.back_off();
-            self.deadline = self.deadline.saturating_add(self.wait());
+        if self.proven && sent_again(self) >= most {
+            // It may be busy: some machines hear nothing while they erase their flash.
+            self.deadline = self.gives_up_at();
         }
         Step::Send(send)
     }
@@ -360,7 +364,7 @@ impl Transfer {
         let may = self.granted.window > 1 && self.granted.timeout.is_none() && self.silences == 0;
         let probe = probe.filter(|_| may && !self.offering);
         self.probing = probe.is_some();
-        self.deadline = now.saturating_add(probe.unwrap_or(wait));
+        self.deadline = now.saturating_add(probe.unwrap_or(wait)).min(self.gives_up_at());
     }
 
     /// The number of the last block that may be under way.

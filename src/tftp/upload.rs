@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::netascii::Decoder;
-use super::refusal;
+use super::{MAX_SILENCE, refusal};
 use crate::event::{Refusal, UploadStop};
 use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
 
@@ -46,6 +46,8 @@ pub enum Input<'a> {
     Stored(Result<(), Refusal>),
     /// The client asked for something else.
     Replaced,
+    /// Another upload got its place.
+    GivesWay,
     /// lanboot stops.
     ServerStops,
 }
@@ -104,6 +106,8 @@ pub struct Upload {
     answer: Vec<u8>,
     /// Waits in vain since the client was last heard.
     silences: u32,
+    /// When the client last sent what it had not before; the beginning, if it sent nothing.
+    heard_at: Duration,
     deadline: Duration,
 }
 
@@ -139,6 +143,7 @@ impl Upload {
             stored: false,
             answer,
             silences: 0,
+            heard_at: now,
             deadline: now,
         };
         let step = upload.answer(now);
@@ -158,10 +163,12 @@ impl Upload {
             Input::Stored(Ok(())) => {
                 self.answer = Packet::Ack(on_wire(self.block)).encode();
                 self.silences = 0;
+                self.heard_at = now;
                 self.answer(now)
             }
             Input::Stored(Err(reason)) => refused(reason),
             Input::Replaced => self.stop(UploadStop::Replaced, None),
+            Input::GivesWay => self.stop(UploadStop::Evicted, None),
             Input::ServerStops => {
                 let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" };
                 self.stop(UploadStop::ServerStops, Some(error.encode()))
@@ -222,7 +229,7 @@ impl Upload {
             return Step::End { end: End::Received, reply: None };
         }
         let most = if self.block > 0 { RESENDS } else { RESENDS_UNPROVEN };
-        if self.silences >= most {
+        if self.silences >= most || now >= self.heard_at.saturating_add(MAX_SILENCE) {
             return self.stop(UploadStop::Silent, None);
         }
         self.silences = self.silences.saturating_add(1);
@@ -232,6 +239,10 @@ impl Upload {
     /// Sends what was sent last.
     fn answer(&mut self, now: Duration) -> Step {
         self.deadline = now.saturating_add(self.wait());
+        if !self.stored {
+            // Whatever the client asked for, and however often it sends what is here already.
+            self.deadline = self.deadline.min(self.heard_at.saturating_add(MAX_SILENCE));
+        }
         Step::Send(self.answer.clone())
     }
 

@@ -79,7 +79,8 @@ impl Server {
         let port = socket.local_addr().unwrap().port();
         let seen = events.clone();
         fs::create_dir(base.path().join("uploads")).unwrap();
-        let folder = lanboot::config::Uploads { dir: base.path().join("uploads"), max_size: 1 << 20 };
+        let dir = base.path().join("uploads");
+        let folder = lanboot::config::Uploads { dir, max_size: 1 << 20, max_total: 16 << 20, max_files: 100 };
         let service = tftp::Service {
             uploads: setup.uploads.then(|| Uploads::open(&folder).unwrap()),
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),

@@ -5,7 +5,7 @@ use crate::config;
 use crate::dhcp::route::Route;
 use crate::lease::{Holder, Lease, OFFER_HOLD, State};
 use crate::server::commit::MAX_WAITING;
-use crate::server::control::Control;
+use crate::server::control::{Control, released_by_hand};
 use crate::server::interface;
 use crate::server::known::{KnownMachine, Standing};
 use crate::server::later::Later;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Files, is_template};
+use super::Files;
 use crate::boot::name::BootName;
 use crate::boot::policy::{Choice, Content, SERVER};
 use crate::boot::target::{Now, SCRIPT, is_url, own_path};
@@ -85,7 +85,7 @@ impl Files {
         let own = own.iter().map(|folder| name.within(folder));
         let exact = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten());
         let found = exact.or_else(|| self.absent.unless_absent(name, || self.open_in_any_case(name)));
-        found.filter(|open| !is_template(open))
+        found.filter(|open| !open.is_template())
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
             [1, 2, 3].map(|n| of(n, SCRIPT)),
             [Content::Unknown, Content::Unknown, Content::NothingToStart]
         );
-        starts.done(MacAddr([2, 0, 0, 0, 0, 1]), &KnownMachine::default()).unwrap();
+        starts.done(MacAddr([2, 0, 0, 0, 0, 1]), &KnownMachine::default(), true).unwrap();
         assert_eq!(of(1, SCRIPT), Content::NothingToStart, "its `once` is over");
     }
 }

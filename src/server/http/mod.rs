@@ -6,7 +6,9 @@
 //! such a library (`other.rs`), with its connection.
 
 mod admission;
+mod connections;
 mod other;
+mod refuse;
 mod send;
 mod stopping;
 mod threads;
@@ -21,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use httpdate::HttpDate;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -37,10 +39,13 @@ use crate::server::observe::Recorder;
 use crate::server::quota::Quota;
 use crate::server::{StartError, port};
 
+use connections::{Connections, Seat};
+use refuse::{linger, refuse_and_close, turn_away, until_it_gives_way};
 use send::{Pace, Stopped};
 use stopping::Stopping;
 
 pub use admission::Admission;
+pub use connections::Limits;
 pub use threads::{Bound, Threads};
 
 /// What the connections of all listeners share. Cheap to clone.
@@ -50,7 +55,9 @@ pub struct Service {
     recorder: Recorder,
     patience: Patience,
     admission: Arc<Admission>,
-    connections: Quota,
+    connections: Connections,
+    /// Connections beyond those, whose request is only read.
+    turned_away: Quota,
     stopping: Stopping,
 }
 
@@ -75,30 +82,27 @@ impl Patience {
     };
 }
 
-/// Connections at a time.
-const MAX_CONNECTIONS: usize = 8192;
-/// Connections at a time from one address, so that one client cannot take them all.
-const MAX_OF_ONE: usize = 64;
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
 /// Bytes that most heads fit in.
 const HEAD_ROOM: usize = 1024;
 /// Pause before connections are accepted again after that failed, as it does when no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long, and how many bytes, a client is listened to after the last answer, so that it reads that: closing a connection
-/// on which something is unread resets it (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1 << 20;
-
 impl Service {
     /// A service of `files` to the clients that `admission` admits.
     pub fn new(files: Files, recorder: Recorder, patience: Patience, admission: Admission) -> Service {
-        let (connections, stopping) = (Quota::default(), Stopping::not_yet());
-        Service { files, recorder, patience, admission: Arc::new(admission), connections, stopping }
+        let (connections, turned_away) = (Connections::new(Limits::DEFAULT), Quota::default());
+        let (admission, stopping) = (Arc::new(admission), Stopping::not_yet());
+        Service { files, recorder, patience, admission, connections, turned_away, stopping }
     }
 
-    fn pace(&self) -> Pace<'_> {
-        Pace { time: self.patience.pace, stopping: &self.stopping, recorder: &self.recorder }
+    /// This service, for so many connections.
+    pub fn limited(self, limits: Limits) -> Service {
+        Service { connections: Connections::new(limits), ..self }
+    }
+
+    fn pace<'a>(&'a self, seat: Option<&'a Seat>) -> Pace<'a> {
+        Pace { time: self.patience.pace, seat, stopping: &self.stopping, recorder: &self.recorder }
     }
 
     fn record(&self, event: &Event) {
@@ -158,71 +162,72 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, SocketAddr::V4(peer))) => {
-                match service.connections.take(*peer.ip(), MAX_CONNECTIONS, MAX_OF_ONE) {
-                    Some(place) => {
-                        let service = service.clone();
-                        tasks.spawn(async move {
-                            converse(stream, peer, &service).await;
-                            drop(place);
-                        });
+                let service = service.clone();
+                match service.connections.admit(*peer.ip()) {
+                    Some(seat) => {
+                        tasks.spawn(async move { converse(stream, peer, &service, &seat).await });
                     }
-                    None => {
-                        // There is room in a new connection's send buffer, and nobody is waited for.
-                        let (status, why) = told(HttpRefusal::Busy);
-                        let _ = stream.try_write(&refusal(status, why, None, now()));
-                        service.refused("", peer, HttpRefusal::Busy);
-                    }
+                    None => turn_away(stream, peer, service, &mut tasks),
                 }
             }
             Ok((_, SocketAddr::V6(_))) => {}
             Err(error) => {
+                // No descriptor may be left.
+                service.connections.make_room();
                 tracing::warn!(%error, "cannot accept HTTP connections; trying again");
                 sleep(PAUSE).await;
             }
         }
     }
-    // Nobody waits to be accepted by who accepts nobody.
+    // Close the listener now, so that new connections are refused instead of queued.
     drop(listener);
     while tasks.join_next().await.is_some() {}
     Ok(())
 }
 
 /// Answers one request after the other, until the client or an error ends the connection.
-async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) {
+async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service, seat: &Seat) {
     // What is sent is sent in whole pieces: nothing is to wait for more. Without it, boots are only slower.
     let _ = stream.set_nodelay(true);
     send::keep_short(&stream);
     let mut buffer = Vec::with_capacity(HEAD_ROOM);
     let mut is_first = true;
     loop {
-        let length = match read_head(&mut stream, &mut buffer, is_first, service).await {
+        let length = match read_head(&mut stream, &mut buffer, is_first, service, Some(seat)).await {
             Ok(Some(length)) => length,
             Ok(None) => return,
-            Err(reason) => return refuse_and_close(stream, peer, reason, service).await,
+            Err(HttpRefusal::GaveWay) => return service.refused("", peer, HttpRefusal::GaveWay),
+            Err(reason) => return refuse_and_close(stream, peer, reason, service, seat).await,
         };
         is_first = false;
         as_known_version(&mut buffer[..length]);
         let mut request = match Request::parse(&buffer[..length]) {
             Ok(request) => request,
-            Err(bad) => return refuse_and_close(stream, peer, bad.into(), service).await,
+            Err(bad) => return refuse_and_close(stream, peer, bad.into(), service, seat).await,
         };
         if !service.admission.admits(*peer.ip()) {
-            return refuse_and_close(stream, peer, HttpRefusal::NotAllowed, service).await;
+            return refuse_and_close(stream, peer, HttpRefusal::NotAllowed, service, seat).await;
         }
         if request.body_length().is_some_and(|length| length > other::BODY_LIMIT) {
-            return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service).await;
+            return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service, seat).await;
         }
         if !request.is_plain() {
             drop(request);
-            return other::converse(stream, buffer, peer, service).await;
+            if !until_it_gives_way(seat, other::converse(stream, buffer, peer, service)).await {
+                service.refused("", peer, HttpRefusal::GaveWay);
+            }
+            return;
         }
         request.keep_alive &= !service.stopping.is_closing();
         let keep_alive = request.keep_alive;
-        if !respond(&stream, &request, peer, service).await {
+        seat.is_busy();
+        if !respond(&stream, &request, peer, service, seat).await {
             return;
         }
         if !keep_alive || service.stopping.is_closing() {
-            return linger(&mut stream).await;
+            seat.is_idle();
+            until_it_gives_way(seat, linger(&mut stream)).await;
+            return;
         }
         buffer.drain(..length);
     }
@@ -230,12 +235,30 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service) 
 
 /// Reads on until `buffer` begins with a whole head, and says how long that is. `None` when the client said nothing
 /// more and left, or was to be left, or the server stops.
+///
+/// # Errors
+/// The head is too long or takes too long; [`HttpRefusal::GaveWay`] when another connection needs the place.
 async fn read_head(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,
     is_first: bool,
     Service { patience, stopping, .. }: &Service,
+    seat: Option<&Seat>,
 ) -> Result<Option<usize>, HttpRefusal> {
+    // A request that came in advance is not waited for.
+    if let Some(length) = head_length(buffer) {
+        return Ok(Some(length));
+    }
+    if let Some(seat) = seat.filter(|_| !is_first) {
+        seat.is_idle();
+    }
+    let gives_way = async {
+        match seat {
+            Some(seat) => seat.gives_way().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut gives_way = pin!(gives_way);
     let began = Instant::now();
     let mut deadline = began + if is_first || !buffer.is_empty() { patience.head } else { patience.idle };
     loop {
@@ -250,6 +273,7 @@ async fn read_head(
             biased;
             read = timeout_at(deadline, stream.read_buf(buffer)) => read,
             () = stopping.closing() => return Ok(None),
+            () = &mut gives_way => return Err(HttpRefusal::GaveWay),
         };
         match read {
             Ok(Ok(0) | Err(_)) => return Ok(None),
@@ -262,21 +286,28 @@ async fn read_head(
 }
 
 /// Answers one GET or HEAD. Whether the connection can go on.
-async fn respond(stream: &TcpStream, request: &Request<'_>, peer: SocketAddrV4, service: &Service) -> bool {
+async fn respond(
+    stream: &TcpStream,
+    request: &Request<'_>,
+    peer: SocketAddrV4,
+    service: &Service,
+    seat: &Seat,
+) -> bool {
     let began = Instant::now();
+    let pace = service.pace(Some(seat));
     let (content, resource) = match open(stream, request, peer, service).await {
         Ok(open) => open,
         Err(reason) => {
             service.refused(request.target, peer, reason);
             let (status, why) = told(reason);
             let bytes = refusal(status, why, Some(request), now());
-            return send::bytes(stream, &bytes, service.pace()).await.is_ok();
+            return send::bytes(stream, &bytes, pace).await.is_ok();
         }
     };
     let Answer { status, head, body } = answer(request, &resource, now());
     let (begin, wanted, to_end) = (body.start, body.end - body.start, body.end == resource.size);
     let is_file = request.method == Method::Get && matches!(status, Status::OK | Status::PARTIAL);
-    let sent = send::head_and_content(stream, &head, &content, body, service.pace()).await;
+    let sent = send::head_and_content(stream, &head, &content, body, pace).await;
     let file = content.name().to_owned();
     if is_file {
         let count = sent.map_or_else(|stopped| stopped.bytes, |()| wanted);
@@ -310,7 +341,7 @@ async fn open(
     let asker = service.files.asker(*peer.ip(), *server.ip());
     let content = service.files.find(&name, &asker)?.content().await?;
     let resource = match &content {
-        Content::File(OpenFile { file, size, name }) => {
+        Content::File(OpenFile { file, size, name, .. }) => {
             let meta = file.metadata().map_err(|_| HttpRefusal::Io)?;
             let validators = Validators::of_file(*size, meta.ino(), meta.mtime(), meta.mtime_nsec(), now());
             Resource { size: *size, media: media::of(name), validators: Some(validators) }
@@ -320,30 +351,6 @@ async fn open(
         }
     };
     Ok((content, resource))
-}
-
-/// Answers with an error and ends the connection, which cannot go on: where the next request begins is not known.
-async fn refuse_and_close(mut stream: TcpStream, peer: SocketAddrV4, reason: HttpRefusal, service: &Service) {
-    service.refused("", peer, reason);
-    let (status, why) = told(reason);
-    if send::bytes(&stream, &refusal(status, why, None, now()), service.pace()).await.is_ok() {
-        linger(&mut stream).await;
-    }
-}
-
-/// Says that nothing more comes, and reads what the client still sends for a moment.
-async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let (mut unread, mut left) = ([0; 4096], LINGER_BYTES);
-    let end = Instant::now() + LINGER;
-    while let Ok(Ok(count @ 1..)) = timeout_at(end, stream.read(&mut unread)).await {
-        left = left.saturating_sub(count);
-        if left == 0 {
-            return;
-        }
-    }
 }
 
 /// What a client is told: fixed text, which never tells a path of this machine.
@@ -359,7 +366,7 @@ fn told(reason: HttpRefusal) -> (Status, &'static str) {
         HttpRefusal::Browser | HttpRefusal::ForeignHost => (Status::FORBIDDEN, "This is not for web pages."),
         HttpRefusal::NotAllowed => (Status::FORBIDDEN, "This network is not served."),
         HttpRefusal::OtherMachine => (Status::FORBIDDEN, "This is for another machine."),
-        HttpRefusal::Busy | HttpRefusal::RenderQueue => {
+        HttpRefusal::Busy | HttpRefusal::GaveWay | HttpRefusal::RenderQueue => {
             (Status::UNAVAILABLE, "The server is busy, try again.")
         }
         HttpRefusal::Template => (Status::INTERNAL_ERROR, "The text for this machine cannot be made."),

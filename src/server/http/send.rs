@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::connections::Seat;
 use super::stopping::Stopping;
 use crate::event::HttpStop;
 use crate::images::Content;
@@ -25,6 +26,8 @@ use crate::server::observe::Recorder;
 pub(super) struct Pace<'a> {
     /// The time that it has for each [`PACE_BYTES`].
     pub(super) time: Duration,
+    /// The connection's place, which it may lose to another one when it takes nothing.
+    pub(super) seat: Option<&'a Seat>,
     /// The end of the server.
     pub(super) stopping: &'a Stopping,
     /// Who knows whether DHCP has something to do.
@@ -186,6 +189,12 @@ async fn at_pace(
     let began = Instant::now();
     let mut give_up = began + pace.time;
     let mut ended = pin!(pace.stopping.ended());
+    let mut gives_way = pin!(async {
+        match pace.seat {
+            Some(seat) => seat.gives_way().await,
+            None => std::future::pending().await,
+        }
+    });
     while sent < all {
         let stopped = |reason| Err(Stopped { bytes: sent, reason });
         let write = || write(sent, portion.call);
@@ -193,6 +202,7 @@ async fn at_pace(
             biased;
             written = timeout_at(give_up, stream.async_io(Interest::WRITABLE, write)) => written,
             () = &mut ended => return stopped(HttpStop::ServerStops),
+            () = &mut gives_way => return stopped(HttpStop::GaveWay),
         };
         match written {
             Ok(Ok(0)) => return stopped(HttpStop::FileShrank),
@@ -201,6 +211,7 @@ async fn at_pace(
             Err(_) => return stopped(HttpStop::TooSlow),
         }
         let now = Instant::now();
+        pace.seat.iter().for_each(|seat| seat.has_progress());
         if sent - mark >= PACE_BYTES {
             mark = sent;
             // What waits unsent is taken at that pace too.

@@ -12,9 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 use crate::config::Config;
 use crate::images::Catalog;
+use crate::server::descriptors;
 use crate::server::known::{Known, KnownMachine};
 use crate::server::targets::Starts;
 
+/// For tests of what ends in time.
 const SHORT: Patience = Patience {
     head: Duration::from_millis(300),
     idle: Duration::from_millis(600),
@@ -33,15 +35,27 @@ impl Site {
         Site::with(patience, |catalog| Files::new(catalog, Known::default()))
     }
 
+    fn limited(patience: Patience, limits: Limits) -> Site {
+        Site::serving(|catalog| {
+            let files = Files::new(catalog, Known::default());
+            Service::new(files, Recorder::default(), patience, Admission::default()).limited(limits)
+        })
+    }
+
     fn with(patience: Patience, files: impl FnOnce(Catalog) -> Files) -> Site {
+        Site::serving(|catalog| {
+            Service::new(files(catalog), Recorder::default(), patience, Admission::default())
+        })
+    }
+
+    fn serving(service: impl FnOnce(Catalog) -> Service) -> Site {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("x"), "content").unwrap();
         std::fs::write(folder.path().join("empty"), "").unwrap();
         File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
-        let files = files(Catalog::open(folder.path()).unwrap());
+        let service = service(Catalog::open(folder.path()).unwrap());
         let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let service = Service::new(files, Recorder::default(), patience, Admission::default());
         Site { folder, address, server: tokio::spawn(serve(listener, service, std::future::pending())) }
     }
 
@@ -343,22 +357,169 @@ async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
     }
 }
 
-#[tokio::test]
-async fn the_65th_connection_of_a_client_is_told_to_come_back() {
-    let site = Site::new(Patience { head: Duration::from_secs(20), ..SHORT });
+/// 200 machines behind one address boot at the same moment, some of them with two connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
+    descriptors::raise();
+    let site = Site::new(Patience::DEFAULT);
     let mut held = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..100 {
         held.push(site.connect().await);
     }
-    let refused = rest(&mut site.connect().await).await;
+    let address = site.address;
+    let boots: JoinSet<String> = (0..200)
+        .map(|_| async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let head = next_head(&mut stream).await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            sleep(Duration::from_millis(50)).await;
+            stream.write_all(get("/x").as_bytes()).await.unwrap();
+            next(&mut stream).await.1
+        })
+        .collect();
+    let files = boots.join_all().await;
+    assert!(files.len() == 200 && files.iter().all(|file| file == "content"), "{files:?}");
+}
+
+#[tokio::test]
+async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() {
+    descriptors::raise();
+    let site = Site::new(Patience { head: Duration::from_secs(20), ..SHORT });
+    let mut held = Vec::new();
+    for _ in 0..1024 {
+        held.push(site.connect().await);
+    }
+    let mut refused = site.connect().await;
+    sleep(Duration::from_millis(100)).await;
+    let too_early = refused.try_read(&mut [0; 10]).unwrap_err();
+    assert_eq!(too_early.kind(), io::ErrorKind::WouldBlock, "nothing is answered before it was asked");
+    // A head in two pieces, and something behind it: none of it may reset the connection before the answer is read.
+    refused.write_all(b"GET /x HTTP/1.1\r\nHos").await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    refused.write_all(b"t: x\r\n\r\nGET /x").await.unwrap();
+    let answer = rest(&mut refused).await;
     assert!(
-        refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: 1\r\n"),
-        "reason=busy: {refused}"
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 1\r\n"),
+        "reason=busy: {answer}"
+    );
+    assert!(answer.contains("Connection: close\r\n") && answer.ends_with("try again.\n"), "{answer}");
+    let head = site.exchange("HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("\r\n\r\n"), "{head}");
+    let elsewhere = from([127, 9, 9, 9], site.address).await;
+    assert!(
+        answered(elsewhere, "GET /x HTTP/1.0\r\n\r\n").await.ends_with("content"),
+        "others are not refused"
     );
     held.clear();
-    // The server notices each end on its own.
-    sleep(Duration::from_millis(200)).await;
+    // The server notices each end separately.
+    sleep(Duration::from_millis(300)).await;
     assert!(site.exchange("GET /x HTTP/1.0\r\n\r\n").await.ends_with("content"));
+}
+
+#[tokio::test]
+async fn r_10_connections_that_are_refused_are_bounded_too() {
+    let limits = Limits { of_one: 2, turned_away_of_one: 3, ..Limits::DEFAULT };
+    let site = Site::limited(SHORT, limits);
+    let _held = [site.connect().await, site.connect().await];
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(site.connect().await);
+    }
+    sleep(Duration::from_millis(50)).await;
+    let at_once = rest(&mut site.connect().await).await;
+    assert!(at_once.starts_with("HTTP/1.1 503 "), "{at_once}");
+    for stream in &mut silent {
+        assert_eq!(rest(stream).await, "", "it never asked, and is not waited for longer than for any head");
+    }
+}
+
+/// A connection to `address` from another address of this computer.
+async fn from(source: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((source, 0))).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+async fn answered(mut stream: TcpStream, text: &str) -> String {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    rest(&mut stream).await
+}
+
+async fn next_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(Duration::from_secs(5), stream.read_u8()).await.unwrap().unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// One host with many addresses holds every place: with connections that never ask, that asked once, and that never end
+/// their head. Downloads that get on are among them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_09_idle_connections_give_way_and_transfers_do_not() {
+    descriptors::raise();
+    let limits = Limits { all: 300, ..Limits::DEFAULT };
+    let long = Duration::from_secs(60);
+    let site = Site::limited(Patience { head: long, idle: long, pace: long }, limits);
+    let mut downloads = Vec::new();
+    for n in 0..4 {
+        let mut stream = from([127, 1, 0, n + 1], site.address).await;
+        stream.write_all(get("/large").as_bytes()).await.unwrap();
+        stream.readable().await.unwrap();
+        downloads.push(stream);
+    }
+    let mut held = Vec::new();
+    for n in 0..400_u16 {
+        let [high, low] = n.to_be_bytes();
+        let mut stream = from([127, 2, high, low.max(1)], site.address).await;
+        match n % 3 {
+            0 => {}
+            1 => stream.write_all(b"GET /x HTTP/1.1\r\n").await.unwrap(),
+            _ => {
+                stream.write_all(get("/x").as_bytes()).await.unwrap();
+                next(&mut stream).await;
+            }
+        }
+        held.push(stream);
+    }
+    let began = Instant::now();
+    for n in 1..=20 {
+        let stream = from([127, 3, 0, n], site.address).await;
+        let answer = answered(stream, "GET /x HTTP/1.0\r\n\r\n").await;
+        assert!(answer.ends_with("content"), "{n}: {answer}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(rest(&mut held[0]).await, "", "reason=gave_way: the longest idle");
+    for mut stream in downloads {
+        let mut got = 0;
+        let mut buffer = vec![0; 1 << 20];
+        while got < 64 << 20 {
+            let count = timeout(Duration::from_secs(5), stream.read(&mut buffer)).await.unwrap().unwrap();
+            assert!(count > 0, "a download was cut off after {got} bytes");
+            got += count;
+        }
+    }
+}
+
+#[tokio::test]
+async fn s_09_a_client_that_takes_nothing_gives_way() {
+    let limits = Limits { all: 2, stalled: Duration::from_millis(300), ..Limits::DEFAULT };
+    let long = Duration::from_secs(60);
+    let site = Site::limited(Patience { head: long, idle: long, pace: long }, limits);
+    let mut stuck = Vec::new();
+    for _ in 0..2 {
+        let mut stream = site.connect().await;
+        stream.write_all(get("/large").as_bytes()).await.unwrap();
+        stuck.push(stream);
+    }
+    sleep(Duration::from_millis(100)).await;
+    let early = site.exchange(&get("/x")).await;
+    assert!(early.starts_with("HTTP/1.1 503 "), "both may still get on: {early}");
+    sleep(Duration::from_millis(600)).await;
+    assert!(site.exchange("GET /x HTTP/1.0\r\n\r\n").await.ends_with("content"));
+    let got = rest(&mut stuck[0]).await.len();
+    assert!(got < 64 << 20, "HttpStop::GaveWay: {got} bytes");
 }
 
 #[test]
@@ -372,4 +533,5 @@ fn every_refusal_has_the_status_that_says_it() {
         (code(HttpRefusal::Busy), code(HttpRefusal::Io), code(HttpRefusal::Template)),
         (503, 500, 500)
     );
+    assert_eq!(code(HttpRefusal::GaveWay), 503);
 }

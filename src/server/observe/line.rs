@@ -159,7 +159,7 @@ pub fn why(stop: &Stop) -> String {
         }
         Stop::Unreachable => "the client closed its port",
         Stop::Replaced => "the client asked anew",
-        Stop::Evicted => "the client had acknowledged nothing, and others needed its place",
+        Stop::Evicted => "the client was silent, and others needed its place",
         Stop::Unreadable => "the file could not be read on, or became shorter",
         Stop::ServerStops => "lanboot stops",
     };

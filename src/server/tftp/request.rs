@@ -179,7 +179,9 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             (Arc::clone(&self.hall), self.number, Arc::clone(listener), arrival.envelope);
         let record = move |event| {
             // The place is given back when the thread drops what it was given.
-            let _ = &guard;
+            if matches!(event, Event::TftpReceived { .. }) {
+                guard.hall.table().is_stored(guard.place);
+            }
             record(event);
         };
         let started = granted.receive(socket, record, move |datagram| {
@@ -204,11 +206,12 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             Some(thread) if !arrival.passed_on => return Err(self.pass_on(arrival, thread)),
             _ => {}
         }
-        let admission = self.hall.table().admit(flow, request, self.number);
+        let admission = self.hall.table().admit(flow, request, self.number, arrival.now);
         match admission {
             Admission::Admitted { place, instead_of } => {
                 if let Some((other, thread)) = instead_of {
-                    self.put_out(other, thread, flow, arrival.now);
+                    let stop = if other.flow == flow { Stop::Replaced } else { Stop::Evicted };
+                    self.put_out(other, thread, stop, arrival.now);
                 }
                 Ok(place)
             }
@@ -225,9 +228,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         Unwilling::PassedOn
     }
 
-    /// Has the transfer `other` make room for `flow`.
-    fn put_out(&mut self, other: Place, thread: usize, flow: Flow, now: Duration) {
-        let stop = if other.flow == flow { Stop::Replaced } else { Stop::Evicted };
+    /// Ends the transfer `other`, which has lost its place.
+    pub fn put_out(&mut self, other: Place, thread: usize, stop: Stop, now: Duration) {
         if thread == self.number {
             self.give_way(other, stop, now);
         } else {
@@ -243,7 +245,15 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             let mtu = path_mtu_to(local, peer).map_or(listener.mtu, |path| path.min(listener.mtu));
             return Ok((Link::Shared { socket, local, peer }, mtu));
         }
-        match self.opener.connect(local, peer) {
+        let mut connected = self.opener.connect(local, peer);
+        if connected.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+            let gives_way = self.hall.table().give_port(place, self.number);
+            if let Some(other) = gives_way {
+                self.put_out(other, self.number, Stop::Evicted, arrival.now);
+                connected = self.opener.connect(local, peer);
+            }
+        }
+        match connected {
             Ok((socket, path)) => {
                 let mtu = path.map_or(listener.mtu, |path| path.min(listener.mtu));
                 Ok((Link::Own(socket), mtu))

@@ -21,6 +21,23 @@ pub struct Tools {
     pub idle: bool,
 }
 
+/// The longest time until a client counts as late, however slow its path is.
+const LATE: Duration = Duration::from_secs(3);
+/// How long a client acknowledges nothing until it counts as silent. Active ones are heard sooner: 400 of them with full
+/// windows on 100 Mbit/s have to wait so long for each other.
+const SILENT: Duration = Duration::from_secs(3);
+
+/// How long a transfer has made no progress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Silence {
+    /// No longer than usual.
+    None,
+    /// Longer than usual.
+    Late,
+    /// For [`SILENT`].
+    Long,
+}
+
 /// A transfer.
 pub struct Session {
     place: Place,
@@ -33,6 +50,8 @@ pub struct Session {
     waiting: Option<(u64, usize)>,
     /// The moment that the timer is set to.
     pub armed: Duration,
+    /// The silence that was last recorded in the table.
+    silence: Silence,
     /// Where strangers are told, once it has lasted a while.
     pub door: Option<Door>,
 }
@@ -57,6 +76,7 @@ impl Session {
             began: now,
             waiting: None,
             armed: Duration::MAX,
+            silence: Silence::None,
             door: None,
         };
         (session, step)
@@ -87,12 +107,32 @@ impl Session {
 
     /// When something must be done if the client does nothing.
     pub fn deadline(&self) -> Duration {
-        self.transfer.deadline()
+        let next = match self.silence {
+            Silence::None => self.transfer.late_at(LATE),
+            Silence::Late => self.transfer.progress_at().saturating_add(SILENT),
+            Silence::Long => Duration::MAX,
+        };
+        self.transfer.deadline().min(next)
     }
 
-    /// Whether the client acknowledged anything.
-    pub fn is_proven(&self) -> bool {
-        self.transfer.is_proven()
+    /// Since when the client is silent, and whether that is for long, if it is news at `now`.
+    pub fn becomes_silent(&mut self, now: Duration) -> Option<(Duration, bool)> {
+        let since = self.transfer.progress_at();
+        let silence = if now >= since.saturating_add(SILENT) {
+            Silence::Long
+        } else if now >= self.transfer.late_at(LATE) {
+            Silence::Late
+        } else {
+            return None;
+        };
+        let is_news = self.silence != silence && self.silence != Silence::Long;
+        self.silence = silence;
+        is_news.then_some((since, silence == Silence::Long))
+    }
+
+    /// Takes in that the client made progress. Whether it was silent before.
+    fn is_heard(&mut self) -> bool {
+        std::mem::replace(&mut self.silence, Silence::None) != Silence::None
     }
 
     /// Whether the client acknowledges every block.
@@ -111,9 +151,13 @@ impl Session {
         self.waiting.is_some()
     }
 
-    /// What is to be done about `input`.
-    pub fn decide(&mut self, input: Input<'_>, now: Duration) -> Step {
-        self.transfer.handle(input, now)
+    /// What is to be done about `input`, and whether the client was heard for the first time, or after it was silent.
+    pub fn decide(&mut self, input: Input<'_>, now: Duration) -> (Step, bool) {
+        let (was_proven, progress) = (self.transfer.is_proven(), self.transfer.progress_at());
+        let step = self.transfer.handle(input, now);
+        let is_first = self.transfer.is_proven() && !was_proven;
+        let is_heard = self.transfer.progress_at() > progress && self.is_heard();
+        (step, is_first || is_heard)
     }
 
     /// Does what the core said, and says how it ended if it did.

@@ -25,13 +25,17 @@ pub struct Place {
     pub serial: u64,
 }
 
+/// Silent transfers of one address: a flood from there leaves no more behind. Those that get on do not count, so that a
+/// room full of machines may stand behind one address (NAT).
+pub const MAX_SILENT: usize = 16;
+
 /// All transfers under way.
 #[derive(Debug)]
 pub struct Table {
     entries: HashMap<Flow, Entry>,
-    per_client: HashMap<Ipv4Addr, usize>,
-    /// Those that acknowledged nothing yet, oldest first: who asked with a forged address is among them.
-    unproven: BTreeMap<u64, Flow>,
+    clients: HashMap<Ipv4Addr, Client>,
+    /// Those that may have to give way, of all clients.
+    waiting: Waiting,
     next: u64,
     max_transfers: usize,
     max_per_client: usize,
@@ -39,6 +43,18 @@ pub struct Table {
     /// ports there may be no other.
     within_thread: bool,
     errors: ErrorRate,
+}
+
+/// Transfers whose client was not heard as soon as usual, by when it was heard last, and those that acknowledged nothing
+/// yet, whose address may be forged, by when they began: the longest silent is first.
+type Waiting = BTreeMap<(Duration, u64), Flow>;
+
+#[derive(Debug, Default)]
+struct Client {
+    transfers: usize,
+    waiting: Waiting,
+    /// Those that were silent for long.
+    silent: usize,
 }
 
 #[derive(Debug)]
@@ -49,6 +65,10 @@ struct Entry {
     proven: bool,
     repeated: bool,
     upload: bool,
+    /// Its place in [`Waiting`], if it is there.
+    waits_since: Option<Duration>,
+    /// It was silent for long.
+    silent: bool,
 }
 
 /// Whether a request gets a transfer.
@@ -74,8 +94,8 @@ impl Table {
     pub fn new(limits: &Limits, within_thread: bool) -> Table {
         Table {
             entries: HashMap::new(),
-            per_client: HashMap::new(),
-            unproven: BTreeMap::new(),
+            clients: HashMap::new(),
+            waiting: Waiting::new(),
             next: 0,
             max_transfers: limits.max_transfers.max(1),
             max_per_client: limits.max_per_client.max(1),
@@ -104,27 +124,29 @@ impl Table {
         self.entries.contains_key(&flow)
     }
 
-    /// Asks for a place for `flow`, whose request datagram has the hash `request`; `thread` will serve it.
+    /// Asks at `now` for a place for `flow`, whose request datagram has the hash `request`; `thread` will serve it. Where
+    /// there is none left, the transfer that was silent for longest gives way.
     ///
     /// The same request again is a copy made by the network, or the client did not get the answer, which is sent again
     /// anyway: it gets nothing new (T-16). Another request from the same port means that the client has given the first
     /// one up; so does the same one for the second time when the first is getting on, unless that is an upload: of two of
     /// the same name one would be in vain.
-    pub fn admit(&mut self, flow: Flow, request: u64, thread: usize) -> Admission {
+    pub fn admit(&mut self, flow: Flow, request: u64, thread: usize, now: Duration) -> Admission {
         let mut instead_of = None;
+        let client = self.clients.get(flow.peer.ip());
         if let Some(entry) = self.entries.get_mut(&flow) {
             if entry.request == request && (entry.upload || !(entry.proven && entry.repeated)) {
                 entry.repeated |= entry.proven;
                 return Admission::Duplicate;
             }
             instead_of = Some((Place { flow, serial: entry.serial }, entry.thread));
-        } else if self.per_client.get(flow.peer.ip()).is_some_and(|count| *count >= self.max_per_client) {
-            instead_of = self.oldest(thread, |other| other.peer.ip() == flow.peer.ip());
+        } else if let Some(client) = client.filter(|client| client.transfers >= self.max_per_client) {
+            instead_of = self.longest(&client.waiting, thread);
             if instead_of.is_none() {
                 return Admission::Full;
             }
         } else if self.entries.len() >= self.max_transfers {
-            instead_of = self.oldest(thread, |_| true);
+            instead_of = self.longest(&self.waiting, thread);
             if instead_of.is_none() {
                 return Admission::Full;
             }
@@ -137,33 +159,78 @@ impl Table {
         }
         let serial = self.next;
         self.next += 1;
-        let entry = Entry { serial, thread, request, proven: false, repeated: false, upload: false };
+        let entry = Entry {
+            serial,
+            thread,
+            request,
+            proven: false,
+            repeated: false,
+            upload: false,
+            waits_since: None,
+            silent: false,
+        };
         self.entries.insert(flow, entry);
-        *self.per_client.entry(*flow.peer.ip()).or_default() += 1;
-        self.unproven.insert(serial, flow);
+        self.clients.entry(*flow.peer.ip()).or_default().transfers += 1;
+        self.wait(flow, Some(now), false);
         Admission::Admitted { place: Place { flow, serial }, instead_of }
     }
 
-    /// The client of a transfer acknowledged something.
-    pub fn proven(&mut self, Place { flow, serial }: Place) {
-        if let Some(entry) = self.entries.get_mut(&flow).filter(|entry| entry.serial == serial) {
+    /// The client of a transfer acknowledged something, for the first time or after it was silent.
+    pub fn heard(&mut self, place: Place) {
+        if let Some(entry) = self.entry(place) {
             entry.proven = true;
-            self.unproven.remove(&serial);
+            self.wait(place.flow, None, false);
         }
     }
 
-    /// A transfer is an upload: these are bounded by `tftp_upload::MAX_UPLOADS`, and give way to nobody else.
+    /// The client of a transfer was not heard `since` then, later than usual; with `long`, for so long that it counts as
+    /// silent. Then the longest silent of its address may have to end: which one, and the thread that has it.
+    pub fn silent(&mut self, place: Place, since: Duration, long: bool) -> Option<(Place, usize)> {
+        if self.entry(place)?.upload {
+            return None;
+        }
+        self.wait(place.flow, Some(since), long);
+        let client = self.clients.get(place.flow.peer.ip()).filter(|client| client.silent > MAX_SILENT)?;
+        // Not one whose thread has not yet found it to be silent: too many would be left then.
+        let is_silent = |flow: &&Flow| self.entries.get(*flow).is_some_and(|entry| entry.silent);
+        let first = *client.waiting.values().find(is_silent)?;
+        let longest = self.place(first);
+        self.remove(first);
+        longest
+    }
+
+    /// The longest silent transfer of `thread`, whose port `place` gets; it is over. For when other programs have ports of
+    /// the range, so that there are fewer than places.
+    pub fn give_port(&mut self, place: Place, thread: usize) -> Option<Place> {
+        let may_go = |flow: &&Flow| {
+            **flow != place.flow
+                && self.entries.get(*flow).is_some_and(|entry| entry.thread == thread && !entry.upload)
+        };
+        let flow = *self.waiting.values().find(may_go)?;
+        let (other, _) = self.place(flow)?;
+        self.remove(flow);
+        Some(other)
+    }
+
+    /// A transfer is an upload: these are bounded by `upload_places.rs`, and give way to no download.
     pub fn is_upload(&mut self, place: Place) {
-        self.proven(place);
-        if let Some(entry) = self.entries.get_mut(&place.flow).filter(|entry| entry.serial == place.serial) {
+        self.heard(place);
+        if let Some(entry) = self.entry(place) {
             entry.upload = true;
         }
     }
 
+    /// An upload is stored. Its place only keeps copies of its request from beginning another one, so it goes first.
+    pub fn is_stored(&mut self, place: Place) {
+        if self.entry(place).is_some() {
+            self.wait(place.flow, Some(Duration::ZERO), false);
+        }
+    }
+
     /// A transfer is over.
-    pub fn end(&mut self, Place { flow, serial }: Place) {
-        if self.entries.get(&flow).is_some_and(|entry| entry.serial == serial) {
-            self.remove(flow);
+    pub fn end(&mut self, place: Place) {
+        if self.entry(place).is_some() {
+            self.remove(place.flow);
         }
     }
 
@@ -172,18 +239,21 @@ impl Table {
         self.errors.take(client, now)
     }
 
-    /// Who of the `wanted` must give way: the oldest that acknowledged nothing, of `thread` where that matters and there is
-    /// one.
-    fn oldest(&self, thread: usize, wanted: impl Fn(&Flow) -> bool) -> Option<(Place, usize)> {
-        let mut oldest = None;
-        for flow in self.unproven.values().filter(|flow| wanted(flow)) {
+    /// The first of `waiting`, of `thread` where that matters and there is one.
+    fn longest(&self, waiting: &Waiting, thread: usize) -> Option<(Place, usize)> {
+        let mut longest = None;
+        for flow in waiting.values() {
             let found = self.place(*flow);
             if !self.within_thread || found.is_some_and(|(_, owner)| owner == thread) {
                 return found;
             }
-            oldest = oldest.or(found);
+            longest = longest.or(found);
         }
-        oldest
+        longest
+    }
+
+    fn entry(&mut self, Place { flow, serial }: Place) -> Option<&mut Entry> {
+        self.entries.get_mut(&flow).filter(|entry| entry.serial == serial)
     }
 
     fn place(&self, flow: Flow) -> Option<(Place, usize)> {
@@ -191,13 +261,31 @@ impl Table {
         Some((Place { flow, serial: entry.serial }, entry.thread))
     }
 
+    /// Has the transfer of `flow` wait `since` then, or not at all.
+    fn wait(&mut self, flow: Flow, since: Option<Duration>, silent: bool) {
+        let Some(entry) = self.entries.get_mut(&flow) else { return };
+        let client = self.clients.entry(*flow.peer.ip()).or_default();
+        if let Some(before) = std::mem::replace(&mut entry.waits_since, since) {
+            self.waiting.remove(&(before, entry.serial));
+            client.waiting.remove(&(before, entry.serial));
+        }
+        if let Some(since) = since {
+            self.waiting.insert((since, entry.serial), flow);
+            client.waiting.insert((since, entry.serial), flow);
+        }
+        client.silent -= usize::from(std::mem::replace(&mut entry.silent, silent));
+        client.silent += usize::from(silent);
+    }
+
     fn remove(&mut self, flow: Flow) {
-        let Some(entry) = self.entries.remove(&flow) else { return };
-        self.unproven.remove(&entry.serial);
-        if let Some(count) = self.per_client.get_mut(flow.peer.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_client.remove(flow.peer.ip());
+        self.wait(flow, None, false);
+        if self.entries.remove(&flow).is_none() {
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(flow.peer.ip()) {
+            client.transfers -= 1;
+            if client.transfers == 0 {
+                self.clients.remove(flow.peer.ip());
             }
         }
     }
@@ -237,6 +325,8 @@ impl ErrorRate {
 mod tests {
     use super::*;
 
+    const NOW: Duration = Duration::from_secs(60);
+
     fn table(max_transfers: usize, max_per_client: usize) -> Table {
         with_limits(max_transfers, max_per_client, false)
     }
@@ -252,7 +342,7 @@ mod tests {
     }
 
     fn admitted(table: &mut Table, flow: Flow, request: u64) -> Place {
-        match table.admit(flow, request, 0) {
+        match table.admit(flow, request, 0, NOW) {
             Admission::Admitted { place, instead_of: None } => place,
             other => panic!("{other:?}"),
         }
@@ -260,7 +350,7 @@ mod tests {
 
     /// Who got a place, and whose it was.
     fn gives_way(table: &mut Table, flow: Flow, request: u64) -> (Place, Flow) {
-        match table.admit(flow, request, 0) {
+        match table.admit(flow, request, 0, NOW) {
             Admission::Admitted { place, instead_of: Some((other, 0)) } => (place, other.flow),
             other => panic!("{other:?}"),
         }
@@ -271,10 +361,10 @@ mod tests {
         let mut table = table(10, 10);
         let place = admitted(&mut table, flow(2, 7), 1);
         for _ in 0..5 {
-            assert_eq!(table.admit(flow(2, 7), 1, 0), Admission::Duplicate, "the answer is on its way");
+            assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate, "the answer is on its way");
         }
-        table.proven(place);
-        assert_eq!(table.admit(flow(2, 7), 1, 0), Admission::Duplicate, "a late copy");
+        table.heard(place);
+        assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate, "a late copy");
         assert_eq!(gives_way(&mut table, flow(2, 7), 1).1, flow(2, 7), "the client began anew");
         assert_eq!(gives_way(&mut table, flow(2, 7), 2).1, flow(2, 7), "and wants something else");
         table.end(place);
@@ -289,7 +379,7 @@ mod tests {
         let place = admitted(&mut table, flow(2, 7), 1);
         table.is_upload(place);
         for _ in 0..5 {
-            assert_eq!(table.admit(flow(2, 7), 1, 0), Admission::Duplicate);
+            assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate);
         }
         assert_eq!(gives_way(&mut table, flow(2, 7), 2).1, flow(2, 7), "the client wants something else");
     }
@@ -300,7 +390,7 @@ mod tests {
         let first = admitted(&mut table, flow(1, 1), 1);
         admitted(&mut table, flow(2, 1), 1);
         admitted(&mut table, flow(3, 1), 1);
-        table.proven(first);
+        table.heard(first);
         assert_eq!(gives_way(&mut table, flow(4, 1), 1).1, flow(2, 1));
         assert_eq!(gives_way(&mut table, flow(5, 1), 1).1, flow(3, 1));
         assert_eq!(table.under_way(), 3);
@@ -312,13 +402,13 @@ mod tests {
     fn in_a_range_of_ports_the_oldest_of_the_same_thread_goes_or_another_thread_is_asked() {
         let mut table = with_limits(2, 2, true);
         for (client, thread) in [(1, 0), (2, 1)] {
-            let admission = table.admit(flow(client, 1), 1, thread);
+            let admission = table.admit(flow(client, 1), 1, thread, NOW);
             assert!(matches!(admission, Admission::Admitted { instead_of: None, .. }), "{admission:?}");
         }
-        assert_eq!(table.admit(flow(3, 1), 1, 2), Admission::Elsewhere(0), "the oldest of all");
-        assert_eq!(table.admit(flow(2, 1), 2, 0), Admission::Elsewhere(1), "its own transfer before");
+        assert_eq!(table.admit(flow(3, 1), 1, 2, NOW), Admission::Elsewhere(0), "the oldest of all");
+        assert_eq!(table.admit(flow(2, 1), 2, 0, NOW), Admission::Elsewhere(1), "its own transfer before");
         assert_eq!(table.under_way(), 2, "nobody was put out for that");
-        match table.admit(flow(3, 1), 1, 1) {
+        match table.admit(flow(3, 1), 1, 1, NOW) {
             Admission::Admitted { instead_of: Some((other, 1)), .. } => assert_eq!(other.flow, flow(2, 1)),
             other => panic!("{other:?}"),
         }
@@ -329,9 +419,9 @@ mod tests {
         let mut table = table(2, 2);
         for port in [1, 2] {
             let place = admitted(&mut table, flow(1, port), 1);
-            table.proven(place);
+            table.heard(place);
         }
-        assert_eq!(table.admit(flow(2, 1), 1, 0), Admission::Full);
+        assert_eq!(table.admit(flow(2, 1), 1, 0, NOW), Admission::Full);
         assert_eq!(table.under_way(), 2);
     }
 
@@ -342,14 +432,88 @@ mod tests {
         admitted(&mut table, flow(1, 1), 1);
         let second = admitted(&mut table, flow(1, 2), 1);
         assert_eq!(gives_way(&mut table, flow(1, 3), 1).1, flow(1, 1), "its own oldest, not another's");
-        table.proven(second);
+        table.heard(second);
         let (place, other) = gives_way(&mut table, flow(1, 4), 1);
         assert_eq!(other, flow(1, 3));
-        table.proven(place);
-        assert_eq!(table.admit(flow(1, 5), 1, 0), Admission::Full);
+        table.heard(place);
+        assert_eq!(table.admit(flow(1, 5), 1, 0, NOW), Admission::Full);
         admitted(&mut table, flow(3, 1), 1);
         table.end(place);
         admitted(&mut table, flow(1, 6), 1);
+    }
+
+    #[test]
+    fn s_03_the_longest_silent_gives_way_acknowledged_or_not() {
+        let mut table = table(3, 3);
+        let at = Duration::from_secs;
+        let places: Vec<Place> = (1..=3).map(|client| admitted(&mut table, flow(client, 1), 1)).collect();
+        places.iter().for_each(|place| table.heard(*place));
+        assert_eq!(table.admit(flow(9, 1), 1, 0, NOW), Admission::Full, "all get on");
+        assert_eq!(table.silent(places[1], at(50), false), None);
+        assert_eq!(table.silent(places[0], at(55), false), None);
+        assert_eq!(gives_way(&mut table, flow(9, 1), 1).1, flow(2, 1), "silent for longest");
+        table.heard(places[0]);
+        assert_eq!(gives_way(&mut table, flow(8, 1), 1).1, flow(9, 1), "the first is heard again");
+        assert_eq!(table.silent(places[1], at(50), false), None, "it is over");
+        assert_eq!(table.under_way(), 3);
+    }
+
+    #[test]
+    fn s_03_sixteen_silent_transfers_of_an_address_stay_and_any_number_that_get_on() {
+        let mut table = table(1000, 1000);
+        let active: Vec<Place> = (1..=200).map(|port| admitted(&mut table, flow(1, port), 1)).collect();
+        active.iter().for_each(|place| table.heard(*place));
+        let silent: Vec<Place> = (301..=330).map(|port| admitted(&mut table, flow(1, port), 1)).collect();
+        let mut ended = Vec::new();
+        for (n, place) in silent.iter().enumerate() {
+            table.heard(*place);
+            assert_eq!(
+                table.silent(*place, Duration::from_millis(n as u64), false),
+                None,
+                "not for long yet"
+            );
+            ended.extend(table.silent(*place, Duration::from_millis(n as u64), true));
+        }
+        let ended: Vec<Flow> = ended.into_iter().map(|(place, _)| place.flow).collect();
+        assert_eq!(ended, (301..=314).map(|port| flow(1, port)).collect::<Vec<_>>(), "the longest silent");
+        assert_eq!(table.under_way(), 216);
+        let other = admitted(&mut table, flow(2, 1), 1);
+        assert_eq!(table.silent(other, NOW, true), None, "another address");
+        for place in active.iter().chain(&silent).chain([&other]) {
+            table.end(*place);
+        }
+        assert!(table.clients.is_empty() && table.waiting.is_empty() && table.entries.is_empty());
+    }
+
+    #[test]
+    fn s_03_a_port_that_another_program_has_is_taken_from_the_longest_silent() {
+        let mut table = with_limits(9, 9, true);
+        let get = |table: &mut Table, client, thread| match table.admit(flow(client, 1), 1, thread, NOW) {
+            Admission::Admitted { place, instead_of: None } => place,
+            other => panic!("{other:?}"),
+        };
+        let upload = get(&mut table, 1, 0);
+        table.is_upload(upload);
+        table.is_stored(upload);
+        let active = get(&mut table, 2, 0);
+        table.heard(active);
+        let (other, silent) = (get(&mut table, 3, 1), get(&mut table, 4, 0));
+        let mine = get(&mut table, 5, 0);
+        assert_eq!(table.give_port(mine, 0), Some(silent));
+        assert_eq!(table.give_port(mine, 0), None, "not its own place, and none that gets on");
+        assert_eq!(table.give_port(mine, 1), Some(other));
+    }
+
+    #[test]
+    fn s_11_an_upload_that_is_stored_goes_first() {
+        let mut table = table(2, 2);
+        let upload = admitted(&mut table, flow(1, 1), 1);
+        table.is_upload(upload);
+        admitted(&mut table, flow(2, 1), 1);
+        assert_eq!(table.silent(upload, NOW, true), None);
+        table.is_stored(upload);
+        assert_eq!(table.admit(flow(1, 1), 1, 0, NOW), Admission::Duplicate, "a copy of its request");
+        assert_eq!(gives_way(&mut table, flow(3, 1), 1).1, flow(1, 1));
     }
 
     #[test]

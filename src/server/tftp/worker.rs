@@ -237,11 +237,10 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     /// Has the core judge `input`, and says whether anything is done about it.
     pub fn input(&mut self, token: u64, input: Input<'_>, now: Duration) -> bool {
         let Some(session) = self.sessions.get(token) else { return true };
-        let was_proven = session.is_proven();
-        let step = session.decide(input, now);
-        if session.is_proven() && !was_proven {
+        let (step, is_heard) = session.decide(input, now);
+        if is_heard {
             // Before anything is sent: what the client does next may come to another thread.
-            self.hall.table().proven(session.place());
+            self.hall.table().heard(session.place());
         }
         let acts = step != Step::Wait;
         let end = session.carry_out(step, &mut self.tools);
@@ -289,6 +288,12 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 continue;
             }
             session.armed = Duration::MAX;
+            if let Some((since, long)) = session.becomes_silent(now) {
+                let gives_way = self.hall.table().silent(session.place(), since, long);
+                if let Some((other, thread)) = gives_way {
+                    self.put_out(other, thread, Stop::Evicted, now);
+                }
+            }
             // What has come and waits was in time.
             self.on_transfer(token, EpollFlags::EPOLLIN, now);
             self.input(token, Input::Timeout, now);

@@ -7,8 +7,9 @@ use std::net::SocketAddrV4;
 use proptest::prelude::*;
 
 use super::super::super::*;
+use crate::dhcp::conflict::{Answer, Evidence, declined};
 use crate::dhcp::decide::{Decision, decide};
-use crate::dhcp::request::{classify, recognize};
+use crate::dhcp::request::{Probed, classify, recognize};
 use crate::dhcp::subnet::Settings;
 use crate::dhcp::{heard, proxy};
 use crate::images::Catalog;
@@ -158,6 +159,7 @@ impl World {
     fn arrival(&self, source: Ipv4Addr, boot_service: bool) -> Arrival {
         Arrival {
             addresses: [SERVER].into(),
+            networks: ["192.168.77.0/24".parse().unwrap()].into(),
             destination: if boot_service { SERVER } else { Ipv4Addr::BROADCAST },
             source: SocketAddrV4::new(source, 68),
             mtu: 1500,
@@ -184,7 +186,19 @@ impl World {
         let mut request = classify(&message, &arrival, &self.settings).ok()?;
         recognize(&mut request, &self.book, &self.settings, self.now);
         self.book.settle(self.now);
-        let (change, reply) = match decide(&request, &self.book, &self.settings, self.now) {
+        let decision = match decide(&request, &self.book, &self.settings, self.now) {
+            // The network is of no help: no machine answers.
+            Decision::AskHolder { address } => {
+                request.probed = Some(Probed { address, in_use: false });
+                decide(&request, &self.book, &self.settings, self.now)
+            }
+            Decision::CheckDecline { address } => {
+                let evidence = Evidence { answer: Answer::None, from_client: None };
+                declined(&request, address, evidence, &self.book, &self.settings, self.now)
+            }
+            decision => decision,
+        };
+        let (change, reply) = match decision {
             Decision::Answer { change, reply, .. } => {
                 self.known.answered(&request, (&reply, change.as_ref()), &self.book, self.now);
                 (change, Some(*reply))
@@ -195,11 +209,17 @@ impl World {
             }
             Decision::Silent { change, .. } => (change, None),
             Decision::CheckAddress { .. } => panic!("conflict_check is off"),
+            Decision::AskHolder { .. } | Decision::CheckDecline { .. } => panic!("they are dealt with above"),
         };
         if let Some(change) = change {
             self.book.apply(&change);
-            if let LeaseChange::Store(lease) = &change {
-                self.book.stored(lease, self.now);
+            match &change {
+                LeaseChange::Store(lease) => self.book.stored(lease, self.now),
+                LeaseChange::Replace { lease, ended } => {
+                    ended.iter().for_each(|lease| self.known.released(lease));
+                    ended.iter().chain([lease]).for_each(|lease| self.book.stored(lease, self.now));
+                }
+                _ => {}
             }
         }
         reply
@@ -309,7 +329,8 @@ impl World {
     }
 
     fn text(&self, name: &str, address: Ipv4Addr) -> String {
-        let Ok(content) = self.files.find(name.as_bytes(), &self.files.asker(address, SERVER)) else {
+        let Ok(content) = self.files.find_and_wait(name.as_bytes(), &self.files.asker(address, SERVER))
+        else {
             return String::new();
         };
         let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];

@@ -1,0 +1,287 @@
+//! How much the folder for uploads holds, and how much of that each client brought.
+//!
+//! Counted at the start and when a limit seems to be reached, because a person may have removed files; in between every
+//! upload adds to it. It is not remembered across a restart who brought what.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Entries of the folder that are counted. There may be no more files than that (`tftp.uploads.max_files`).
+pub const MAX_FILES: u64 = 100_000;
+/// Folders inside one another that are counted.
+const MAX_DEPTH: usize = 16;
+/// The least time between two counts, because each reads the whole folder.
+const PAUSE: Duration = Duration::from_secs(10);
+/// The least time between two warnings that the folder is full.
+const WARNING_PAUSE: Duration = Duration::from_secs(600);
+
+/// How much there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes of one file. A client may bring half of the bytes and files above, and one such file in any case.
+    pub bytes_of_one_file: u64,
+}
+
+/// Files and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Amount {
+    bytes: u64,
+    files: u64,
+}
+
+impl Amount {
+    fn add(&mut self, other: Amount) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.files = self.files.saturating_add(other.files);
+    }
+
+    fn take_off(&mut self, other: Amount) {
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.files = self.files.saturating_sub(other.files);
+    }
+
+    fn fits(self, more: Amount, limit: Amount) -> bool {
+        self.bytes.saturating_add(more.bytes) <= limit.bytes
+            && self.files.saturating_add(more.files) <= limit.files
+    }
+}
+
+/// What is in the folder. Cheap to clone; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Stock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    allowance: Allowance,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    /// Files that have their name.
+    stored: Amount,
+    /// Files that come in.
+    under_way: Amount,
+    by_client: HashMap<Ipv4Addr, Amount>,
+    /// Files that came since the start.
+    brought: HashMap<String, (Ipv4Addr, u64)>,
+    counted: Instant,
+    warned: Option<Instant>,
+}
+
+/// What one upload takes of the allowance; given back when dropped, unless it was stored.
+#[derive(Debug)]
+pub(super) struct Portion {
+    stock: Stock,
+    client: Ipv4Addr,
+    amount: Amount,
+}
+
+impl Stock {
+    /// Counts what is in the folder `root`.
+    pub(super) fn open(root: &Path, allowance: Allowance) -> Stock {
+        let mut stored = Amount::default();
+        walk(root, "", 0, &mut |_, bytes| stored.add(Amount { bytes, files: 1 }));
+        let counts = Counts {
+            stored,
+            under_way: Amount::default(),
+            by_client: HashMap::new(),
+            brought: HashMap::new(),
+            counted: Instant::now(),
+            warned: None,
+        };
+        Stock(Arc::new(Inner { root: root.to_owned(), allowance, counts: Mutex::new(counts) }))
+    }
+
+    /// A portion for one more file of `client`; `None` if the folder is full, or has as much of the client's as may be.
+    pub(super) fn begin(&self, client: Ipv4Addr) -> Option<Portion> {
+        let mut portion = Portion { stock: self.clone(), client, amount: Amount::default() };
+        portion.grow(Amount { bytes: 0, files: 1 }).then_some(portion)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `more` of `client` fits.
+    fn fits(&self, counts: &Counts, client: Ipv4Addr, more: Amount) -> bool {
+        let Allowance { bytes, files, bytes_of_one_file } = self.0.allowance;
+        let mut all = counts.stored;
+        all.add(counts.under_way);
+        let of_client = counts.by_client.get(&client).copied().unwrap_or_default();
+        let share = Amount { bytes: (bytes / 2).max(bytes_of_one_file), files: (files / 2).max(1) };
+        all.fits(more, Amount { bytes, files }) && of_client.fits(more, share)
+    }
+
+    fn count_again(&self, counts: &mut Counts) {
+        counts.counted = Instant::now();
+        counts.stored = Amount::default();
+        let mut brought = std::mem::take(&mut counts.brought);
+        let gone = |counts: &mut Counts, client: Ipv4Addr, bytes: u64| {
+            if let Some(amount) = counts.by_client.get_mut(&client) {
+                amount.take_off(Amount { bytes, files: 1 });
+            }
+        };
+        walk(&self.0.root, "", 0, &mut |name, bytes| {
+            counts.stored.add(Amount { bytes, files: 1 });
+            if let Some((name, found)) = brought.remove_entry(name) {
+                counts.brought.insert(name, found);
+            }
+        });
+        brought.into_values().for_each(|(client, bytes)| gone(counts, client, bytes));
+        counts.by_client.retain(|_, amount| *amount != Amount::default());
+    }
+
+    fn warn(&self, counts: &mut Counts, client: Ipv4Addr) {
+        if counts.warned.is_some_and(|warned| warned.elapsed() < WARNING_PAUSE) {
+            return;
+        }
+        counts.warned = Some(Instant::now());
+        let Amount { bytes, files } = counts.stored;
+        tracing::warn!(
+            "an upload of {client} was refused: {} holds {files} files of {bytes} bytes, and one client may bring half of \
+             what there may be; remove files, or raise `tftp.uploads.max_total` or `max_files`",
+            self.0.root.display()
+        );
+    }
+}
+
+impl Portion {
+    /// Adds `bytes` to it, if they fit.
+    pub(super) fn add(&mut self, bytes: usize) -> bool {
+        self.grow(Amount { bytes: bytes as u64, files: 0 })
+    }
+
+    fn grow(&mut self, more: Amount) -> bool {
+        let stock = self.stock.clone();
+        let mut counts = stock.counts();
+        if !stock.fits(&counts, self.client, more) && counts.counted.elapsed() >= PAUSE {
+            stock.count_again(&mut counts);
+        }
+        if !stock.fits(&counts, self.client, more) {
+            stock.warn(&mut counts, self.client);
+            return false;
+        }
+        counts.under_way.add(more);
+        counts.by_client.entry(self.client).or_default().add(more);
+        self.amount.add(more);
+        true
+    }
+
+    /// The file has its name, and so stays.
+    pub(super) fn stored_as(mut self, name: &str) {
+        let amount = std::mem::take(&mut self.amount);
+        let stock = self.stock.clone();
+        let mut counts = stock.counts();
+        counts.under_way.take_off(amount);
+        counts.stored.add(amount);
+        counts.brought.insert(name.to_owned(), (self.client, amount.bytes));
+    }
+}
+
+impl Drop for Portion {
+    fn drop(&mut self) {
+        let mut counts = self.stock.counts();
+        counts.under_way.take_off(self.amount);
+        if let Some(amount) = counts.by_client.get_mut(&self.client) {
+            amount.take_off(self.amount);
+            if *amount == Amount::default() {
+                counts.by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// Calls `found` for each file beneath `root` with its name and bytes, but for those that are not whole yet.
+fn walk(root: &Path, prefix: &str, depth: usize, found: &mut impl FnMut(&str, u64)) {
+    let Ok(entries) = fs::read_dir(root.join(prefix)) else { return };
+    for entry in entries.flatten().take(usize::try_from(MAX_FILES).unwrap_or(usize::MAX)) {
+        let Ok(meta) = entry.metadata() else { continue };
+        let last = entry.file_name().to_string_lossy().into_owned();
+        let name = if prefix.is_empty() { last } else { format!("{prefix}/{last}") };
+        if meta.is_dir() && depth < MAX_DEPTH {
+            walk(root, &name, depth + 1, found);
+        } else if meta.is_file() && !name.starts_with(super::incoming::TEMPORARY) {
+            found(&name, meta.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const C: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+
+    fn stock(bytes: u64, files: u64) -> (tempfile::TempDir, Stock) {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join("sub")).unwrap();
+        fs::write(base.path().join("sub/old"), [0; 100]).unwrap();
+        fs::write(base.path().join(".lanboot-upload-1-1"), [0; 100]).unwrap();
+        let allowance = Allowance { bytes, files, bytes_of_one_file: 10 };
+        let stock = Stock::open(base.path(), allowance);
+        (base, stock)
+    }
+
+    #[test]
+    fn s_11_no_more_files_than_allowed_and_half_of_them_for_a_client() {
+        let (_base, stock) = stock(1000, 4);
+        let first = stock.begin(A).unwrap();
+        let second = stock.begin(A).unwrap();
+        assert!(stock.begin(A).is_none(), "two of four");
+        let third = stock.begin(B).unwrap();
+        assert!(stock.begin(B).is_none() && stock.begin(C).is_none(), "with the old one there are four");
+        drop(first);
+        second.stored_as("x");
+        assert!(stock.begin(C).is_some());
+        drop(third);
+        assert_eq!(stock.counts().under_way, Amount::default());
+    }
+
+    #[test]
+    fn s_11_no_more_bytes_than_allowed_and_half_of_them_for_a_client() {
+        let (_base, stock) = stock(1000, 100);
+        let mut a = stock.begin(A).unwrap();
+        assert!(a.add(500) && !a.add(1), "half of it");
+        let mut b = stock.begin(B).unwrap();
+        assert!(b.add(400) && !b.add(1), "500, 400, and 100 that were there");
+        drop(a);
+        assert!(b.add(100) && !b.add(1));
+        b.stored_as("x");
+        assert!(!stock.begin(B).unwrap().add(1), "what is stored counts");
+    }
+
+    #[test]
+    fn s_11_what_a_person_removed_is_counted_no_more() {
+        let (base, stock) = stock(200, 100);
+        let mut a = stock.begin(A).unwrap();
+        assert!(a.add(100));
+        a.stored_as("x");
+        assert!(!stock.begin(B).unwrap().add(1));
+        fs::remove_file(base.path().join("sub/old")).unwrap();
+        assert!(!stock.begin(B).unwrap().add(1), "it was counted a moment ago");
+        stock.counts().counted -= PAUSE;
+        // The file x was never written here, so it counts as removed too.
+        assert!(stock.begin(B).unwrap().add(100) && stock.begin(A).unwrap().add(100));
+        assert!(stock.counts().by_client.is_empty() && stock.counts().brought.is_empty());
+    }
+
+    #[test]
+    fn s_11_one_file_of_the_largest_size_may_be_more_than_half() {
+        let base = tempfile::tempdir().unwrap();
+        let allowance = Allowance { bytes: 10, files: 1, bytes_of_one_file: 10 };
+        let stock = Stock::open(base.path(), allowance);
+        assert!(stock.begin(A).unwrap().add(10));
+    }
+}

@@ -1,0 +1,81 @@
+//! Which folders of the configuration must not lie in one another, for `lanboot check` and for the start.
+
+use std::path::Path;
+
+use crate::config::Config;
+use crate::images::placement::{Secret, images_problem, is_within};
+
+/// What no client may download: the state folder, that of uploads, and config.yaml.
+pub fn secrets(config: &Config) -> Vec<Secret> {
+    let uploads = config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
+    let files = config.read_from.iter().map(|path| Secret { key: "--config", path: path.clone() });
+    let folders = [("state", Some(&config.state)), ("tftp.uploads", uploads.map(|uploads| &uploads.dir))];
+    let folders = folders.into_iter().filter_map(|(key, path)| Some(Secret { key, path: path?.clone() }));
+    folders.chain(files).collect()
+}
+
+/// What is wrong with the folders, each with the key that is to be changed. Folders that are not there are not looked
+/// at.
+pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let serves_files = config.tftp.is_some() || config.http.is_some();
+    let problem = serves_files.then(|| images_problem(&config.images, &secrets(config)));
+    found.extend(problem.flatten().map(|problem| ("images", problem)));
+    if let Some(uploads) = config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref()) {
+        let mut is_in = |path: &Path, what: &str, why: &str| {
+            if is_within(path, &uploads.dir) {
+                let (path, dir) = (path.display(), uploads.dir.display());
+                let message = format!("{what} {path} is in {dir}, where clients may put files: {why}");
+                found.push(("tftp.uploads", message));
+            }
+        };
+        is_in(&config.images, "the folder of `images`", "they could add boot files; use separate folders");
+        is_in(&config.state, "the folder of `state`", "use a folder of its own for uploads");
+        config.read_from.iter().for_each(|path| {
+            is_in(path, "the configuration file", "use a folder of its own for uploads");
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn keys(base: &Path, yaml: &str, file: &str) -> Vec<&'static str> {
+        let mut config = crate::config::load(&format!("dhcp: {{mode: off}}\n{yaml}")).unwrap();
+        config.images = base.join(&config.images);
+        config.state = base.join(&config.state);
+        if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
+            uploads.dir = base.join(&uploads.dir);
+        }
+        config.read_from.push(base.join(file));
+        problems(&config).into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn s_12_foolish_folders_are_errors() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
+        fs::create_dir_all(base.join("boot-images/uploads")).unwrap();
+        fs::create_dir_all(base.join("state/uploads")).unwrap();
+        fs::write(base.join("config.yaml"), "").unwrap();
+        let file = "config.yaml";
+        for good in ["state: state", "state: state\ntftp: {uploads: state/uploads}", "state: none"] {
+            assert_eq!(keys(base, good, file), [""; 0], "{good}");
+        }
+        assert_eq!(keys(base, "state: boot-images/state", file), ["images"]);
+        assert_eq!(keys(base, "state: boot-images", file), ["images"]);
+        assert_eq!(keys(base, "state: state\nimages: .", file), ["images"]);
+        assert_eq!(keys(base, "state: state\nimages: /etc", file), ["images"]);
+        assert_eq!(keys(base, "state: state", "boot-images/config.yaml"), ["images"]);
+        assert_eq!(keys(base, "state: state\ntftp: {uploads: boot-images/uploads}", file), ["images"]);
+        let both = ["images", "tftp.uploads"];
+        assert_eq!(keys(base, "state: state\ntftp: {uploads: boot-images}", file), both);
+        assert_eq!(keys(base, "state: state\ntftp: {uploads: state}", file), ["tftp.uploads"]);
+        let all = ["tftp.uploads"; 3];
+        assert_eq!(keys(base, "state: state\ntftp: {uploads: .}", file), all);
+        assert_eq!(keys(base, "state: state\nimages: .\ntftp: off\nhttp: {}", file), ["images"]);
+    }
+}
