@@ -179,7 +179,7 @@ impl Scan {
             (_, '$') => self.dollar = !dollar,
             (_, '{') if dollar && expands => self.open(In::Braces),
             (_, '(') if dollar && expands => {
-                self.open(if rest.starts_with('(') { In::Sum } else { In::Words })
+                self.open(if rest.starts_with('(') { In::Sum } else { In::Words });
             }
             (In::Double, _) => self.word_letter(c, true),
             (_, '"') => self.open(In::Double),
@@ -640,6 +640,11 @@ mod tests {
 
     /// Long texts take no time that grows with their square.
     #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "the test measures time, not the code"
+    )]
     fn s_08_placing_takes_no_time_that_grows_with_the_square() {
         let value = mark(Kind::Shell, 1, "a").unwrap();
         for part in
@@ -653,7 +658,6 @@ mod tests {
             });
             // Eight times the text; its square would be 64 times the time.
             assert!(times[1] < times[0] * 30 + std::time::Duration::from_secs(1), "{part:?}: {times:?}");
-            println!("{part:?}: {times:?}");
         }
     }
 }

@@ -22,7 +22,11 @@ impl DhcpServer {
     ) {
         let leases = promise.leases().count();
         if self.committer.room() < out.leases + leases {
-            return self.drop(interface, DropReason::Overload, client);
+            return match promise.otherwise {
+                // This needs no disk.
+                Some(otherwise) => out.replies.push(otherwise.delivery(&promise.interface)),
+                None => self.drop(interface, DropReason::Overload, client),
+            };
         }
         let lease = promise.lease.clone();
         self.book.apply(&match promise.ended.is_empty() {

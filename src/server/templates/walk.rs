@@ -133,7 +133,7 @@ impl<'t> Walk<'t> {
         let plain = Reading::default();
         match *keyword {
             "if" | "elif" | "include" | "import" | "extends" | "from" | "autoescape" => {
-                self.expression(plain)
+                self.expression(plain);
             }
             "do" => self.expression(Reading { is_call: true, ..plain }),
             "filter" => self.expression(Reading { is_filter: true, ..plain }),
@@ -232,7 +232,7 @@ impl<'t> Walk<'t> {
         let constant = Operand { end, is_constant: true, name: None };
         match token {
             Token::Ident("true" | "True" | "false" | "False" | "none" | "None") => {
-                level.operand = Some(constant)
+                level.operand = Some(constant);
             }
             Token::Ident("not") => {}
             Token::Ident(name) => {
