@@ -207,7 +207,10 @@ fn a_port_in_use_is_said_with_the_process_that_has_it() {
         let held = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
         let (out, err, code) = told(&lab.run(&["serve"]));
         drop(held);
-        assert_eq!((out.as_str(), code), ("", 3), "{err}");
+        // The leases are opened before TFTP is bound, and a first start says that there are none.
+        let said: Vec<_> =
+            out.lines().filter(|line| !line.contains(" WARN starting with 0 leases in ")).collect();
+        assert_eq!((said, code), (vec![], 3), "{err}");
         assert!(err.contains(&format!(":{port} is in use by ")), "{err}");
         assert!(err.contains(&format!("(process {})", std::process::id())), "{err}");
         assert!(err.contains(&format!("or set another port in `{key}`")), "{err}");

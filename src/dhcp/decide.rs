@@ -282,37 +282,6 @@ pub fn store(lease: Lease, book: &LeaseBook, now: Timestamp) -> Option<LeaseChan
     Some(if ended.is_empty() { LeaseChange::Store(lease) } else { LeaseChange::Replace { lease, ended } })
 }
 
-/// The ACK to go out in place of a grant of `address` that could not be stored: for the time that is stored already, so
-/// that a full disk takes no lease from anybody who has one. Decide on it before the grant is applied. `None` if
-/// nothing is stored.
-pub fn rest_of_lease(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> Option<Decision> {
-    let until = book.binding(address)?.stored_until()?;
-    rest_of_lease_until(until, request, address, (book, settings), now)
-}
-
-/// The same, of a lease that is on stable storage at least until `until`.
-pub fn rest_of_lease_until(
-    until: Timestamp,
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    (book, settings): (&LeaseBook, &Settings),
-    now: Timestamp,
-) -> Option<Decision> {
-    let is_own = book.binding(address).is_some_and(|binding| is_leased_to(binding, &request.holder));
-    if request.ask == Ask::Bootp || !is_own {
-        return None;
-    }
-    let rest = Duration::from_secs(until.since(now).as_secs());
-    let lease = lease_time(request, address, settings).min(rest);
-    (!lease.is_zero()).then(|| answer(request, settings, Reply::Ack(address, lease), None))
-}
-
 pub(super) fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decision {
     answer(request, settings, Reply::Nak(why), None)
 }
@@ -380,7 +349,7 @@ impl Request<'_> {
 
 /// The lease time granted: what the client asks for (option 51) within the bounds of `address`'s
 /// subnet, or that subnet's default.
-fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> Duration {
+pub(super) fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> Duration {
     let bounds = request.subnet_of(address, settings).lease;
     // Firmware and loaders ask for no time; the system they boot asks anew and for longer.
     let Identity { stage, firmware, .. } = &request.identity;
@@ -401,6 +370,6 @@ fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>, book: &LeaseBook) ->
     })
 }
 
-fn is_leased_to(binding: &Binding, who: &Holder) -> bool {
+pub(super) fn is_leased_to(binding: &Binding, who: &Holder) -> bool {
     binding.state == State::Leased && binding.holder.is(who)
 }

@@ -2,10 +2,14 @@
 //! `decide.rs` alone.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::dhcp::claims::{Inheritance, inheritance, is_anothers};
-use crate::dhcp::decide::{Decision, acknowledge, grant, may_have, nak, own_reservation};
-use crate::dhcp::request::Request;
+use crate::dhcp::decide::{
+    Decision, acknowledge, answer, grant, is_leased_to, lease_time, may_have, nak, own_reservation,
+};
+use crate::dhcp::reply::Reply;
+use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::shared;
 use crate::dhcp::subnet::{Authoritative, Settings};
 use crate::event::DropReason;
@@ -76,4 +80,35 @@ fn keep_of_unknown(
         // RFC 2131: a server that knows nothing of the client must stay silent, another one may know it.
         _ => Decision::silent(DropReason::UnknownLease),
     }
+}
+
+/// The ACK to go out in place of a grant of `address` that could not be stored: for the time that is stored already, so
+/// that a full disk takes no lease from anybody who has one. Decide on it before the grant is applied. `None` if
+/// nothing is stored.
+pub fn rest_of_lease(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    book: &LeaseBook,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Decision> {
+    let until = book.binding(address)?.stored_until()?;
+    rest_of_lease_until(until, request, address, (book, settings), now)
+}
+
+/// The same, of a lease that is on stable storage at least until `until`.
+pub fn rest_of_lease_until(
+    until: Timestamp,
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    (book, settings): (&LeaseBook, &Settings),
+    now: Timestamp,
+) -> Option<Decision> {
+    let is_own = book.binding(address).is_some_and(|binding| is_leased_to(binding, &request.holder));
+    if request.ask == Ask::Bootp || !is_own {
+        return None;
+    }
+    let rest = Duration::from_secs(until.since(now).as_secs());
+    let lease = lease_time(request, address, settings).min(rest);
+    (!lease.is_zero()).then(|| answer(request, settings, Reply::Ack(address, lease), None))
 }

@@ -10,7 +10,7 @@ pub mod conflict;
 pub mod decide;
 pub mod fqdn;
 pub mod heard;
-mod keep;
+pub mod keep;
 pub mod loops;
 pub mod mode;
 pub mod proxy;

@@ -9,6 +9,7 @@ mod commit;
 pub mod control;
 mod descriptors;
 mod dhcp;
+mod dhcp_start;
 pub mod drain;
 pub mod files;
 pub mod folders;
@@ -48,8 +49,6 @@ mod watch;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -60,32 +59,24 @@ use tokio::time::sleep;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
-use crate::dhcp::clones::Clones;
-use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
-use crate::lease::{Lease, LeaseBook};
-use crate::server::checks::Checker;
 use crate::server::clock::Clock;
-use crate::server::commit::Committer;
-use crate::server::control::{Asks, Control};
+use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
+use crate::server::dhcp_start::{BoundDhcp, start_dhcp};
 use crate::server::drain::Serving;
 use crate::server::files::Files;
 use crate::server::known::Known;
 use crate::server::later::Later;
-use crate::server::leases::{Filled, Opened, own_and_reserved, own_in_pool};
 use crate::server::listen::Listeners;
 use crate::server::observe::Recorder;
 use crate::server::proxy::Proxy;
-use crate::server::renewals::Renewals;
 use crate::server::senders::Senders;
-use crate::server::served::{Now, describe_dhcp, describe_proxy, find_some};
-use crate::server::socket::{DhcpSocket, Sharing};
+use crate::server::served::{Now, describe_proxy, find_some};
 use crate::server::targets::Starts;
 use crate::server::transfers::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
-use crate::store::Findings;
 
 pub use start_error::StartError;
 
@@ -292,18 +283,6 @@ fn open_files(
     Ok(Files::new(catalog, known).starting(starts))
 }
 
-fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
-    if keep == Keep::InMemory {
-        return Ok(leases::in_memory());
-    }
-    // Logged at once: the start may still fail, and the next one knows of these losses no more.
-    let log = |findings: &Findings| {
-        findings.new.iter().for_each(|line| tracing::warn!("{line}"));
-        findings.losses.iter().for_each(|line| tracing::error!("{line}"));
-    };
-    leases::open(state, log).map_err(|error| StartError(error.to_string()))
-}
-
 fn proxy(
     settings: &Settings,
     served: &Now,
@@ -324,139 +303,4 @@ fn proxy(
         later,
         recorder: recorder.clone(),
     })
-}
-
-/// The sockets and the store of the DHCP server, before any of its threads runs.
-struct BoundDhcp {
-    socket: DhcpSocket,
-    opened: Opened,
-    control: Result<Control, String>,
-    asks: Asks,
-}
-
-impl BoundDhcp {
-    fn bind(
-        config: &Config,
-        settings: &Settings,
-        served: &Now,
-        keep: Keep,
-        warnings: &mut Vec<String>,
-    ) -> Result<BoundDhcp, StartError> {
-        let bound = DhcpSocket::bind(settings.ports.server, "dhcp.ports.server", Sharing::Alone)?;
-        let (socket, refused) = bound.with_frames(served.clone());
-        warnings.extend(refused);
-        let opened = open_leases(&config.state, keep)?;
-        let (control, asks) = Control::bind(&config.state);
-        Ok(BoundDhcp { socket, opened, control, asks })
-    }
-}
-
-/// Starts the threads of the DHCP server, which also hears for `proxy`, and takes the stored leases into its book. The last
-/// are the lines of the summary and the warnings.
-fn start_dhcp(
-    BoundDhcp { socket, opened, control, asks }: BoundDhcp,
-    config: &Config,
-    proxy: &Arc<Proxy>,
-    keep: Keep,
-    (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
-) -> Result<(DhcpServer, Option<Control>), StartError> {
-    let Proxy { settings, recorder, served, .. } = &**proxy;
-    summary.extend(describe_dhcp(settings, &served.borrow()));
-    let Opened { store, clock, leases, skipped, shift } = opened;
-    let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
-    let own = served.borrow().own.clone();
-    let reserved = settings.machines.iter().filter_map(|machine| Some((&machine.name, machine.address?)));
-    let wrong = reserved.filter(|(_, address)| own.contains(address));
-    warnings.extend(wrong.map(|(name, address)| own_and_reserved(name, address)));
-    let book = fill_book(settings, leases, &own, kept, (summary, warnings));
-    if skipped > 0 {
-        warnings.push(format!("{skipped} rows of the lease database are no leases and left alone"));
-    }
-    if shift != 0 {
-        warnings.push(format!(
-            "the system's clock was set by {shift} seconds: leases keep the time that they had left"
-        ));
-    }
-    let socket = Arc::new(socket);
-    let (checker, refused) = Checker::start(settings.conflict_check, served.clone());
-    warnings.extend(refused);
-    warnings.extend(control.as_ref().err().cloned());
-    // Without a database there is nothing that a command could release.
-    let control = control.ok().filter(|_| keep == Keep::OnDisk);
-    let committer = Committer::start(store, clock, Arc::clone(&socket), recorder.clone())
-        .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
-    let dhcp = DhcpServer {
-        settings: Arc::clone(settings),
-        book,
-        served: Arc::clone(&served.borrow()),
-        changes: served.clone(),
-        socket,
-        proxy: Arc::clone(proxy),
-        committer,
-        renewals: Renewals::default(),
-        checker,
-        proxy_arp: ProxyArp::default(),
-        clock,
-        asks,
-        files: proxy.files.clone(),
-        known: proxy.known.clone(),
-        clones: Clones::default(),
-        recorder: recorder.clone(),
-    };
-    Ok((dhcp, control))
-}
-
-/// The stored leases in a new book. Those outside every subnet are left alone, for the subnet may come back.
-fn fill_book(
-    settings: &Settings,
-    leases: Vec<Lease>,
-    own: &[Ipv4Addr],
-    kept: &Path,
-    (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
-) -> LeaseBook {
-    let all = leases.len();
-    let Filled { book, own, known } = leases::book(settings, leases, own);
-    for address in own {
-        warnings.push(own_in_pool(address));
-    }
-    summary.push(format!("{known} leases in {}", kept.display()));
-    if known < all {
-        warnings.push(format!("{} stored leases are in none of the subnets and left alone", all - known));
-    }
-    book
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use crate::lease::{Holder, State};
-    use crate::types::{ClientId, MacAddr, Timestamp};
-
-    #[test]
-    fn after_a_restart_a_client_is_found_by_what_it_has_and_own_addresses_are_not_given() {
-        let yaml = "dhcp: {mode: server, subnets: [{network: 127.0.0.0/8, pool: 127.0.0.1-127.0.0.99}]}";
-        let settings = crate::config::load(yaml).unwrap().dhcp.unwrap();
-        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let who = Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false };
-        let at = Timestamp::from_seconds;
-        let lease = |last, state, until| {
-            let address = Ipv4Addr::new(127, 0, 0, last);
-            Lease { address, holder: who.clone(), hardware: mac.into(), state, until: at(until) }
-        };
-        let (has, had) = (lease(50, State::Leased, 900), lease(70, State::Leased, 100));
-        let declined = lease(60, State::Declined, 9000);
-        let (mut summary, mut warnings) = (vec![], vec![]);
-        let leases = vec![has.clone(), declined, had];
-        let (own, here) = ([Ipv4Addr::LOCALHOST], Path::new("here"));
-        let mut book = fill_book(&settings, leases, &own, here, (&mut summary, &mut warnings));
-        assert_eq!(book.of_client(0, &who, at(500)).map(|(address, _)| address), Some(has.address));
-        assert!(
-            warnings.iter().any(|line| line.starts_with("127.0.0.1 is this computer's own")),
-            "{warnings:?}"
-        );
-        book.settle(at(500));
-        let stranger = Holder { client: ClientId::from_stored(b"xy").unwrap(), mac: None, boots: false };
-        assert_eq!(book.find_address(0, &stranger, None, false, at(500)), Some(Ipv4Addr::new(127, 0, 0, 2)));
-    }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::dhcp::decide::{Decision, rest_of_lease_until};
+use crate::dhcp::decide::Decision;
+use crate::dhcp::keep::rest_of_lease_until;
 use crate::dhcp::request::Request;
 use crate::dhcp::subnet::Settings;
 use crate::event::Event;

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::route::{has_router, host, without_route};
 use super::site::{Reply, Site};
 use crate::boot::plan::Mode;
 use crate::boot::policy::is_ipxe_script;
@@ -12,9 +13,7 @@ use crate::images::kind::read_kind;
 use crate::probe::models::{
     Asker, Boot, Code, Failure, Firmware, Loader, Protocol, Question, Verdict, judge, next,
 };
-use crate::types::{Arch, Escaped, FileKind, Ipv4Network};
-use crate::wire::dhcp::Message;
-use crate::wire::option::code;
+use crate::types::{Arch, Escaped, FileKind};
 
 /// Questions that a machine asks in one exchange: address, confirmation, boot file, menu item.
 const MAX_QUESTIONS: usize = 6;
@@ -362,27 +361,6 @@ impl Course<'_> {
         };
         Trouble { code: format!("{} stops", loader.name()), why, advice: advice.to_owned() }
     }
-}
-
-/// The address of a server that is written as one, with or without its port.
-fn host(server: &str) -> Option<Ipv4Addr> {
-    server.split(':').next()?.parse().ok()
-}
-
-fn has_router(ack: &[u8]) -> bool {
-    let Ok(ack) = Message::decode(ack) else { return true };
-    [code::ROUTER, code::CLASSLESS_ROUTES].iter().any(|code| ack.options.get(*code).is_some())
-}
-
-/// The address of `server` and the machine's network, if that does not have it and the machine has no router.
-fn without_route(ack: &[u8], server: &str) -> Option<(Ipv4Addr, Ipv4Network)> {
-    let server = host(server)?;
-    let message = Message::decode(ack).ok()?;
-    let mask = message.options.ip(code::SUBNET_MASK)?;
-    let prefix = u8::try_from(u32::from(mask).leading_ones()).ok()?;
-    let network = Ipv4Network::new(message.yiaddr, prefix)?;
-    let is_stuck = !message.yiaddr.is_unspecified() && !network.contains(server) && !has_router(ack);
-    is_stuck.then_some((server, network))
 }
 
 fn kind_of(content: &Content) -> Option<FileKind> {

@@ -3,6 +3,7 @@
 
 mod chain;
 mod clients;
+mod route;
 mod site;
 mod view;
 
