@@ -93,6 +93,7 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     }
     let hidden = boot_files::hidden(loaded);
     problems.extend(of_folders(loaded));
+    problems.extend(inside_images(loaded));
     // The names are only a help; whoever cannot read the folder is told so elsewhere.
     let there = if missing.is_empty() { Vec::new() } else { inventory::names(images).unwrap_or_default() };
     let (text, shown) = (&loaded.text, images.display().to_string());
@@ -111,6 +112,12 @@ fn of_uploads(loaded: &Loaded) -> Vec<Problem> {
     let Some(uploads) = uploads.filter(|uploads| !uploads.dir.exists()) else { return Vec::new() };
     let message = format!("there is no folder {}: {}", uploads.dir.display(), uploads.how_to_make());
     at_key(loaded, "tftp.uploads", message)
+}
+
+/// What stands in the folder of boot files and is for no client.
+pub(super) fn inside_images(loaded: &Loaded) -> Vec<Problem> {
+    let found = folders::inside_images(&loaded.config).into_iter();
+    found.flat_map(|problem| at_key(loaded, "images", problem)).collect()
 }
 
 /// Folders that must not be served, or must not lie in one another.
@@ -201,7 +208,8 @@ boot: {arch: {bios: 'sub\\lpxelinux.0'}}
         {
             std::fs::create_dir_all(file.with_file_name("boot-images/state")).unwrap();
             std::fs::write(&file, format!("{text}{key}: {folder}\n")).unwrap();
-            let found: Vec<_> = of_folders(&load_file(Some(&file)).unwrap());
+            let loaded = load_file(Some(&file)).unwrap();
+            let found: Vec<_> = of_folders(&loaded).into_iter().chain(inside_images(&loaded)).collect();
             assert!(!found.is_empty() && found.iter().all(|problem| problem.line > 0), "{key}: {found:?}");
         }
         std::fs::write(&file, text).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::boot_files;
-use crate::cli::check::of_folders;
+use crate::cli::check::{inside_images, of_folders};
 use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_or_say};
 use crate::cli::log;
 use crate::cli::signals::{self, Signals};
@@ -111,6 +111,9 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
 
 /// Missing and wrong loaders stop nobody else from booting, so they are said and not refused.
 fn tell_of_boot_files(loaded: &Loaded) {
+    for problem in inside_images(loaded) {
+        tracing::error!("{}:{problem}", loaded.path.display());
+    }
     for missing in boot_files::missing(loaded) {
         tracing::warn!(
             "{} of {} is not in {}: {} cannot boot; see boot-images/README.md for where to get it",

@@ -75,7 +75,7 @@ impl Catalog {
         Catalog::open_beside(root, Vec::new())
     }
 
-    /// As [`Catalog::open`]; fails also where one of `secrets` is in the folder, and serves no folder that has one.
+    /// As [`Catalog::open`]. Of `secrets`, none is ever opened, also where it is in the folder.
     pub fn open_beside(root: &Path, secrets: Vec<Secret>) -> io::Result<Catalog> {
         Ok(Catalog { root: Root::open(root, secrets)? })
     }
@@ -109,6 +109,9 @@ impl Catalog {
         // O_NONBLOCK: opening a FIFO for reading would otherwise wait for a writer. Regular files ignore it.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
         let (file, real) = resolve::open(&folder, name.as_str(), flags)?;
+        if self.root.hides(&real) {
+            return Err(Errno::ENOENT);
+        }
         Ok((File::from(file), real))
     }
 

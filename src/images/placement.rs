@@ -26,7 +26,7 @@ const VIRTUAL: [&str; 2] = ["/proc", "/sys"];
 /// What only a person's home folder has in it.
 const AT_HOME: [&str; 5] = [".ssh", ".gnupg", ".bashrc", ".bash_history", ".profile"];
 
-/// Why clients must not download from the folder `images`, for people; `None` if they may, or there is no such folder.
+/// Why the folder `images` must not be served at all, for people; `None` if it may be, or there is no such folder.
 pub fn images_problem(images: &Path, secrets: &[Secret]) -> Option<String> {
     let folder = images.metadata().ok().filter(Metadata::is_dir)?;
     let shown = images.display();
@@ -43,23 +43,43 @@ pub fn images_problem(images: &Path, secrets: &[Secret]) -> Option<String> {
     if let Some(name) = AT_HOME.iter().find(|name| images.join(name).symlink_metadata().is_ok()) {
         return Some(format!("{shown} has {name} in it, so it is somebody's home folder; {advice}"));
     }
-    let inside = secrets.iter().find(|secret| is_within(&secret.path, images))?;
-    let (what, move_it) = match inside.key {
-        "--config" => ("the configuration file".to_owned(), "move it, or the boot files, elsewhere"),
-        key => (format!("the folder of `{key}`"), "move it elsewhere"),
-    };
-    let path = inside.path.display();
-    Some(format!("{what} {path} is in {shown}, from where every client could download it; {move_it}"))
+    let is_it = |secret: &&Secret| secret.path.metadata().is_ok_and(|found| is_same(&folder, &found));
+    let secret = secrets.iter().find(is_it)?;
+    Some(format!("{shown} is the folder of `{}` too; {advice}", secret.key))
+}
+
+/// What stands in the folder `images` and is for no client, each for people. The server never sends it, but it does not
+/// belong there.
+pub fn inside(images: &Path, secrets: &[Secret]) -> Vec<String> {
+    let shown = images.display();
+    let within = secrets.iter().filter(|secret| is_within(&secret.path, images));
+    let lines = within.map(|Secret { key, path }| {
+        let what = match *key {
+            "--config" => "the configuration file".to_owned(),
+            key => format!("the folder of `{key}`"),
+        };
+        let path = path.display();
+        format!("{what} {path} is in {shown}, which is for clients: it is never sent, but move it elsewhere")
+    });
+    lines.collect()
 }
 
 /// Whether `path` is `folder` or something in it. What is not there yet counts as if it were.
 pub fn is_within(path: &Path, folder: &Path) -> bool {
-    let Ok(folder) = folder.metadata() else { return false };
-    let Ok(path) = std::path::absolute(path) else { return false };
-    let Some(there) = path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok()) else {
-        return false;
-    };
-    there.ancestors().any(|ancestor| ancestor.metadata().is_ok_and(|found| is_same(&found, &folder)))
+    path_within(path, folder).is_some()
+}
+
+/// The path from `folder` to `path`, if that is in it or is it (then it is empty). What is not there yet counts as if it
+/// were.
+pub fn path_within(path: &Path, folder: &Path) -> Option<PathBuf> {
+    let folder = folder.metadata().ok()?;
+    let path = std::path::absolute(path).ok()?;
+    let (there, rest) = path.ancestors().find_map(|ancestor| {
+        Some((ancestor.canonicalize().ok()?, path.strip_prefix(ancestor).unwrap_or(Path::new(""))))
+    })?;
+    let top = there.ancestors().find(|found| found.metadata().is_ok_and(|found| is_same(&found, &folder)))?;
+    // `join` alone would add a slash at the end where nothing is left.
+    Some(there.strip_prefix(top).ok()?.components().chain(rest.components()).collect())
 }
 
 fn is_same(a: &Metadata, b: &Metadata) -> bool {
@@ -80,14 +100,18 @@ mod tests {
         symlink("images/sub", base.path().join("link")).unwrap();
         let secret = |path: &str| [Secret { key: "state", path: base.path().join(path) }];
         for path in ["images", "images/sub", "images/none/yet", "link", "link/none"] {
-            let problem = images_problem(&images, &secret(path)).unwrap();
-            assert!(problem.contains("the folder of `state`"), "{path}: {problem}");
+            let problems = inside(&images, &secret(path));
+            assert!(problems[0].contains("the folder of `state`"), "{path}: {problems:?}");
         }
         for path in [".", "other", "images2", "none/yet"] {
-            assert_eq!(images_problem(&images, &secret(path)), None, "{path}");
+            assert_eq!(inside(&images, &secret(path)), [""; 0], "{path}");
         }
+        let problem = images_problem(&images, &secret("images")).unwrap();
+        assert!(problem.contains("is the folder of `state` too"), "{problem}");
+        assert_eq!(images_problem(&images, &secret("images/sub")), None, "its files are never sent");
         let config = [Secret { key: "--config", path: images.join("config.yaml") }];
-        assert!(images_problem(&images, &config).unwrap().contains("the configuration file"));
+        assert!(inside(&images, &config)[0].contains("the configuration file"));
+        assert_eq!(path_within(&base.path().join("link/none"), &images).unwrap(), Path::new("sub/none"));
     }
 
     #[test]

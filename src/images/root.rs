@@ -13,7 +13,7 @@ use nix::sys::stat::{FileStat, fstat, stat};
 use nix::unistd::{AccessFlags, access};
 
 use super::folder::Folder;
-use super::placement::{Secret, images_problem};
+use super::placement::{Secret, images_problem, path_within};
 use crate::types::Escaped;
 
 /// How long a folder that was found in its place is taken to be there, unless a file is missing in it.
@@ -33,7 +33,7 @@ pub(super) struct Root(Arc<Inner>);
 struct Inner {
     /// Absolute, so that it is the same one after the process changes its working directory. Symlinks in it stay.
     path: PathBuf,
-    /// Must not be in the folder.
+    /// Files and folders that no client may read, should they be in the folder.
     secrets: Vec<Secret>,
     /// Counts the folders that were opened, and the times that there was none.
     generation: AtomicU64,
@@ -44,6 +44,8 @@ struct Inner {
 struct State {
     /// `None` while there is none.
     open: Option<(Folder, Identity)>,
+    /// Names in it that are for no client, and all below them.
+    hidden: Vec<Vec<u8>>,
     looked_at: Instant,
     /// What was logged last, until it is over.
     problem: Option<String>,
@@ -52,11 +54,12 @@ struct State {
 impl Root {
     /// Opens the folder at `path`, which may be a symlink to one.
     ///
-    /// Fails as [`Folder::open`] does, and where one of `secrets` is in it.
+    /// Fails as [`Folder::open`] does, and where the folder must not be served: [`images_problem`].
     pub(super) fn open(path: &Path, secrets: Vec<Secret>) -> io::Result<Root> {
         let path = std::path::absolute(path)?;
         let open = open_at(&path, &secrets)?;
-        let state = State { open: Some(open), looked_at: Instant::now(), problem: None };
+        let hidden = hidden_in(&path, &secrets);
+        let state = State { open: Some(open), hidden, looked_at: Instant::now(), problem: None };
         Ok(Root(Arc::new(Inner { path, secrets, generation: AtomicU64::new(0), state: Mutex::new(state) })))
     }
 
@@ -89,6 +92,16 @@ impl Root {
         self.0.generation.load(Ordering::Acquire)
     }
 
+    /// Whether the file of that name, which has no symlink in it, is for no client: config.yaml, or one in the folder for
+    /// state or uploads.
+    pub(super) fn hides(&self, real_name: &[u8]) -> bool {
+        let is_in = |hidden: &Vec<u8>| match real_name.strip_prefix(hidden.as_slice()) {
+            Some(rest) => rest.is_empty() || rest.starts_with(b"/"),
+            None => false,
+        };
+        self.state().hidden.iter().any(is_in)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,6 +124,7 @@ impl Root {
                 Ok(open) => {
                     let was_missing = state.open.is_none();
                     state.open = Some(open);
+                    state.hidden = hidden_in(&self.0.path, &self.0.secrets);
                     state.problem = None;
                     self.0.generation.fetch_add(1, Ordering::AcqRel);
                     if was_missing {
@@ -144,6 +158,12 @@ fn open_at(path: &Path, secrets: &[Secret]) -> io::Result<(Folder, Identity)> {
     }
     let identity = identity(&fstat(&folder)?);
     Ok((folder, identity))
+}
+
+/// The places of `secrets` in the folder at `path`.
+fn hidden_in(path: &Path, secrets: &[Secret]) -> Vec<Vec<u8>> {
+    let within = secrets.iter().filter_map(|secret| path_within(&secret.path, path));
+    within.map(|path| path.as_os_str().as_bytes().to_vec()).collect()
 }
 
 fn identity(found: &FileStat) -> Identity {
@@ -207,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn r_09_a_folder_that_must_not_be_served_is_not_switched_to() {
+    fn r_09_what_is_for_no_client_is_hidden_in_a_folder_that_is_switched_to() {
         let base = tempfile::tempdir().unwrap();
         let (path, good) = (base.path().join("images"), base.path().join("good"));
         fs::create_dir_all(base.path().join("bad/state")).unwrap();
@@ -217,7 +237,13 @@ mod tests {
         let root = Root::open(&path, secrets).unwrap();
         fs::remove_file(&path).unwrap();
         symlink("bad", &path).unwrap();
-        assert!(root.look_again() && root.folder().is_none());
+        assert!(!root.hides(b"state/leases.db"));
+        assert!(root.look_again() && root.folder().is_some());
+        let hidden = ["state", "state/leases.db", "state/a/b"];
+        assert!(hidden.iter().all(|name| root.hides(name.as_bytes())) && !root.hides(b"states"));
+        fs::remove_file(&path).unwrap();
+        symlink("bad/state", &path).unwrap();
+        assert!(root.look_again() && root.folder().is_none(), "the state folder itself");
         assert!(root.state().problem.as_ref().unwrap().contains("`state`"));
     }
 }

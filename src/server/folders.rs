@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::images::placement::{Secret, images_problem, is_within};
+use crate::images::placement::{self, Secret, images_problem, is_within};
 
 /// What no client may download: the state folder, that of uploads, and config.yaml.
 pub fn secrets(config: &Config) -> Vec<Secret> {
@@ -14,8 +14,15 @@ pub fn secrets(config: &Config) -> Vec<Secret> {
     folders.chain(files).collect()
 }
 
-/// What is wrong with the folders, each with the key that is to be changed. Folders that are not there are not looked
-/// at.
+/// What stands in the folder of boot files and must not, each for people: an error of `lanboot check`. The server starts
+/// and never sends it.
+pub fn inside_images(config: &Config) -> Vec<String> {
+    let serves_files = config.tftp.is_some() || config.http.is_some();
+    if serves_files { placement::inside(&config.images, &secrets(config)) } else { Vec::new() }
+}
+
+/// Why the server must not start with these folders, each with the key that is to be changed. Folders that are not there
+/// are not looked at.
 pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let serves_files = config.tftp.is_some() || config.http.is_some();
@@ -51,7 +58,8 @@ mod tests {
             uploads.dir = base.join(&uploads.dir);
         }
         config.read_from.push(base.join(file));
-        problems(&config).into_iter().map(|(key, _)| key).collect()
+        let inside = inside_images(&config).into_iter().map(|_| "inside");
+        problems(&config).into_iter().map(|(key, _)| key).chain(inside).collect()
     }
 
     #[test]
@@ -65,17 +73,17 @@ mod tests {
         for good in ["state: state", "state: state\ntftp: {uploads: state/uploads}", "state: none"] {
             assert_eq!(keys(base, good, file), [""; 0], "{good}");
         }
-        assert_eq!(keys(base, "state: boot-images/state", file), ["images"]);
-        assert_eq!(keys(base, "state: boot-images", file), ["images"]);
-        assert_eq!(keys(base, "state: state\nimages: .", file), ["images"]);
+        assert_eq!(keys(base, "state: boot-images/state", file), ["inside"]);
+        assert_eq!(keys(base, "state: boot-images", file), ["images", "inside"]);
+        assert_eq!(keys(base, "state: state\nimages: .", file), ["inside"; 2]);
         assert_eq!(keys(base, "state: state\nimages: /etc", file), ["images"]);
-        assert_eq!(keys(base, "state: state", "boot-images/config.yaml"), ["images"]);
-        assert_eq!(keys(base, "state: state\ntftp: {uploads: boot-images/uploads}", file), ["images"]);
-        let both = ["images", "tftp.uploads"];
+        assert_eq!(keys(base, "state: state", "boot-images/config.yaml"), ["inside"]);
+        assert_eq!(keys(base, "state: state\ntftp: {uploads: boot-images/uploads}", file), ["inside"]);
+        let both = ["images", "tftp.uploads", "inside"];
         assert_eq!(keys(base, "state: state\ntftp: {uploads: boot-images}", file), both);
         assert_eq!(keys(base, "state: state\ntftp: {uploads: state}", file), ["tftp.uploads"]);
         let all = ["tftp.uploads"; 3];
         assert_eq!(keys(base, "state: state\ntftp: {uploads: .}", file), all);
-        assert_eq!(keys(base, "state: state\nimages: .\ntftp: off\nhttp: {}", file), ["images"]);
+        assert_eq!(keys(base, "state: state\nimages: .\ntftp: off\nhttp: {}", file), ["inside"; 2]);
     }
 }
