@@ -10,6 +10,7 @@ use nix::fcntl::OFlag;
 use super::folder::refusal;
 use super::placement::Secret;
 use super::root::Root;
+use super::short::{ShortFile, ShortFiles};
 use super::{manifest, resolve};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
@@ -30,6 +31,7 @@ const TEMPLATE: &str = ".j2";
 #[derive(Clone, Debug)]
 pub struct Catalog {
     root: Root,
+    short: ShortFiles,
 }
 
 /// A boot file, open for reading.
@@ -77,7 +79,7 @@ impl Catalog {
 
     /// As [`Catalog::open`]. Of `secrets`, none is ever opened, also where it is in the folder.
     pub fn open_beside(root: &Path, secrets: Vec<Secret>) -> io::Result<Catalog> {
-        Ok(Catalog { root: Root::open(root, secrets)? })
+        Ok(Catalog { root: Root::open(root, secrets)?, short: ShortFiles::default() })
     }
 
     /// Opens the regular file `name`. Symlinks are followed as long as they stay beneath the folder; hard links are
@@ -102,6 +104,20 @@ impl Catalog {
         }
         let real_name = (real != name.as_str().as_bytes()).then_some(real);
         Ok(OpenFile { file, size: meta.len(), name: name.as_str().to_owned(), real_name })
+    }
+
+    /// The short file `name`, if [`Catalog::keep_if_short`] kept it and it is still the same.
+    pub fn short(&self, name: &BootName) -> Option<ShortFile> {
+        let folder = self.root.folder()?;
+        let found = self.short.get(&folder, name.as_str())?;
+        (!self.root.hides(name.as_str().as_bytes())).then_some(found)
+    }
+
+    /// Keeps `open` in memory for the next client, if it is a short file that is sent as it is.
+    pub fn keep_if_short(&self, open: &OpenFile) {
+        if open.real_name.is_none() && !open.is_template() && !open.is_manifest() {
+            self.short.keep(open);
+        }
     }
 
     fn open_now(&self, name: &BootName) -> nix::Result<(File, Vec<u8>)> {
@@ -150,6 +166,12 @@ impl Catalog {
             let name = folder.map_or_else(|| name.clone(), |folder| name.within(folder));
             if rest.is_empty() { self.open_file(&name).ok() } else { self.search(Some(&name), rest, budget) }
         })
+    }
+
+    /// Whether some machine may have a folder of its own here: an entry of the folder has a name as long as a MAC in words
+    /// or a serial number of a Raspberry Pi. The entries are read again when the folder has changed.
+    pub fn may_have_machine_folders(&self) -> bool {
+        self.root.may_have_entry_of_length(&[17, 8], MAX_ENTRIES)
     }
 
     /// Whether there is anything by the name of `name`: asked before files in a folder that seldom exists are looked for,
@@ -400,6 +422,48 @@ mod tests {
             Err(Refusal::AccessDenied)
         };
         assert_eq!(read(&catalog, b"x"), expected, "root may read everything");
+    }
+
+    /// Waits until a later change of `path` is sure to show in its time stamps, which cannot be set.
+    fn settle(path: &Path) {
+        std::thread::sleep(std::time::Duration::from_millis(3100));
+        assert!(fs::metadata(path).is_ok());
+    }
+
+    #[test]
+    fn a_short_file_is_kept_until_it_changes() {
+        let (base, catalog) = folder();
+        let root = base.path().join("root");
+        fs::write(root.join("long"), [7; 20 << 10]).unwrap();
+        fs::write(root.join("t.j2"), "").unwrap();
+        symlink("x", root.join("link")).unwrap();
+        let name = |text: &str| BootName::parse(text.as_bytes()).unwrap();
+        let keep = |text: &str| catalog.keep_if_short(&catalog.open_file(&name(text)).unwrap());
+        let short = |text: &str| catalog.short(&name(text)).map(|short| short.bytes.to_vec());
+        keep("x");
+        assert_eq!(short("x"), None, "it was changed a moment ago and may change again in the same tick");
+        settle(&root.join("x"));
+        for kept in ["x", "sub/y", "long", "t.j2", "link"] {
+            keep(kept);
+        }
+        assert_eq!(
+            (short("x").as_deref(), short("sub/y").as_deref()),
+            (Some(&b"content"[..]), Some(&b"deeper"[..]))
+        );
+        assert_eq!((short("long"), short("t.j2"), short("link")), (None, None, None));
+        // Written again, replaced, made unreadable, removed, or reached by another folder: it is another version.
+        fs::write(root.join("x"), "CONTENT").unwrap();
+        assert_eq!(short("x"), None);
+        fs::write(base.path().join("root/new"), "deeper").unwrap();
+        fs::rename(root.join("new"), root.join("sub/y")).unwrap();
+        assert_eq!(short("sub/y"), None);
+        settle(&root.join("x"));
+        keep("x");
+        assert_eq!(short("x").as_deref(), Some(&b"CONTENT"[..]));
+        fs::set_permissions(root.join("x"), fs::Permissions::from_mode(0o000)).unwrap();
+        assert_eq!(short("x"), None);
+        fs::remove_file(root.join("x")).unwrap();
+        assert_eq!(short("x"), None);
     }
 
     #[test]

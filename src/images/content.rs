@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nix::sys::uio::preadv;
 
-use super::OpenFile;
+use super::{OpenFile, ShortFile};
 
 /// What one transfer sends, from its first byte to its last. It does not change while it is sent: a file replaced by
 /// another (`rename`) stays the old one here.
@@ -14,6 +14,8 @@ use super::OpenFile;
 pub enum Content {
     /// A file, open for reading.
     File(OpenFile),
+    /// A short file that is kept in memory.
+    Short(ShortFile),
     /// Text that is in no file.
     Text(Text),
 }
@@ -37,6 +39,7 @@ impl Content {
     pub fn size(&self) -> u64 {
         match self {
             Content::File(open) => open.size,
+            Content::Short(short) => short.bytes.len() as u64,
             Content::Text(text) => text.bytes.len() as u64,
         }
     }
@@ -45,6 +48,7 @@ impl Content {
     pub fn name(&self) -> &str {
         match self {
             Content::File(open) => &open.name,
+            Content::Short(short) => &short.name,
             Content::Text(text) => &text.name,
         }
     }
@@ -63,12 +67,12 @@ impl Content {
         let buf = &mut buf[..want];
         match self {
             Content::File(open) => open.file.read_exact_at(buf, offset)?,
-            Content::Text(text) if want > 0 => {
+            Content::Short(ShortFile { bytes, .. }) | Content::Text(Text { bytes, .. }) if want > 0 => {
                 // `want` bytes are left from `offset` on, so both ends are inside.
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
-                buf.copy_from_slice(&text.bytes[from..from + want]);
+                buf.copy_from_slice(&bytes[from..from + want]);
             }
-            Content::Text(_) => {}
+            Content::Short(_) | Content::Text(_) => {}
         }
         Ok(want)
     }

@@ -4,14 +4,13 @@
 //! and each version of a file once: the DHCP loop waits for the answer.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::kind::read_kind;
 use super::pe::read_sections;
+use super::version::Version;
 use crate::types::FileKind;
 
 /// Bytes of an EFI program's data that are searched. Debian's largest iPXE, with all drivers, has 230 KiB of it.
@@ -19,23 +18,10 @@ const MAX_DATA: usize = 1 << 20;
 /// Versions of files that are remembered. Beyond that all are forgotten and read again: there are a few loaders, and
 /// copies of them in folders of machines.
 const MAX_REMEMBERED: usize = 4096;
-/// A file that was changed this short a time before it was read may change again without a new time stamp: file systems
-/// count time in steps of up to 2 s (FAT; ext4 and XFS 4 ms).
-const SETTLE_TIME: Duration = Duration::from_secs(2);
 
 /// A cache of the files that were looked at, by version. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Builds(Arc<Mutex<HashMap<Version, Seen>>>);
-
-/// One version of one file: a file that is replaced is another inode, and one that is written again has another time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Version {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
 
 /// The content of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,25 +52,6 @@ impl Builds {
             known.insert(version, seen);
         }
         Ok(seen)
-    }
-}
-
-impl Version {
-    fn of(meta: &Metadata) -> Version {
-        Version {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-
-    /// Whether a later change is sure to show in the time stamps.
-    fn has_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let latest = self.changed.0.max(self.modified.0);
-        u64::try_from(latest).is_ok_and(|latest| latest + SETTLE_TIME.as_secs() < now.as_secs())
     }
 }
 

@@ -20,9 +20,12 @@ pub mod progress;
 mod resolve;
 mod root;
 pub mod sets;
+pub mod short;
 pub mod staging;
 pub mod stock;
+mod version;
 
 pub use catalog::{Catalog, OpenFile};
 pub use content::{Content, Text};
 pub use incoming::{Incoming, NewFile};
+pub use short::ShortFile;

@@ -14,6 +14,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::folder::Folder;
 use super::placement::{Secret, images_problem, path_within};
+use super::version::Version;
 use crate::types::Escaped;
 
 /// How long a folder that was found in its place is taken to be there, unless a file is missing in it.
@@ -47,6 +48,8 @@ struct State {
     /// Names in it that are for no client, and all below them.
     hidden: Vec<Vec<u8>>,
     looked_at: Instant,
+    /// Whether the folder has an entry of one of the lengths that were asked for, and the version of it that was read.
+    lengths: Option<(Version, bool)>,
     /// What was logged last, until it is over.
     problem: Option<String>,
 }
@@ -59,7 +62,8 @@ impl Root {
         let path = std::path::absolute(path)?;
         let open = open_at(&path, &secrets)?;
         let hidden = hidden_in(&path, &secrets);
-        let state = State { open: Some(open), hidden, looked_at: Instant::now(), problem: None };
+        let state =
+            State { open: Some(open), hidden, looked_at: Instant::now(), lengths: None, problem: None };
         Ok(Root(Arc::new(Inner { path, secrets, generation: AtomicU64::new(0), state: Mutex::new(state) })))
     }
 
@@ -100,6 +104,23 @@ impl Root {
             None => false,
         };
         self.state().hidden.iter().any(is_in)
+    }
+
+    /// Whether an entry of the folder has a name of one of `lengths`, which are always the same. True also where there are
+    /// more than `most` entries, or they cannot be read.
+    pub(super) fn may_have_entry_of_length(&self, lengths: &[usize], most: usize) -> bool {
+        let Some(folder) = self.folder() else { return false };
+        let Ok(found) = fstat(&folder) else { return true };
+        let version = Version::of_stat(&found);
+        if let Some((read, has)) = self.state().lengths
+            && read == version
+        {
+            return has;
+        }
+        let entries = folder.entries(".", &mut { most }, |name| lengths.contains(&name.len()));
+        let has = entries.map_or(true, |entries| !entries.is_empty());
+        self.state().lengths = version.has_settled().then_some((version, has));
+        has
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

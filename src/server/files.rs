@@ -198,7 +198,11 @@ impl Files {
         if let Some(made) = own.as_ref().filter(|_| !subject.is_named) {
             return text(made.clone());
         }
+        if let Some(short) = self.catalog.short(name) {
+            return Ok(Found::Content(Content::Short(short)));
+        }
         if let Some(found) = self.open(name)? {
+            self.catalog.keep_if_short(&found);
             return self.content(name, found, &subject);
         }
         if let Some(rest) = &subject.rest {
@@ -227,6 +231,9 @@ impl Files {
 
     /// The folders that are the machine's own.
     fn own_folders(&self, machine: &KnownMachine) -> Vec<BootName> {
+        if !self.catalog.may_have_machine_folders() {
+            return Vec::new();
+        }
         let mut names = own_names(machine);
         names.retain(|name| self.catalog.has(name));
         names

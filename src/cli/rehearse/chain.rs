@@ -366,6 +366,7 @@ impl Course<'_> {
 fn kind_of(content: &Content) -> Option<FileKind> {
     match content {
         Content::File(open) => read_kind(&open.file).ok(),
+        Content::Short(short) => read_kind(&*short.bytes).ok(),
         Content::Text(_) => None,
     }
 }

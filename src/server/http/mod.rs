@@ -15,7 +15,7 @@ mod threads;
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -190,6 +190,9 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service, 
     // What is sent is sent in whole pieces: nothing is to wait for more. Without it, boots are only slower.
     let _ = stream.set_nodelay(true);
     send::keep_short(&stream);
+    // Listeners are bound to IPv4 addresses, so a connection without one is one that has ended.
+    let Ok(SocketAddr::V4(server)) = stream.local_addr() else { return };
+    let ends = Ends { peer, server: *server.ip() };
     let mut buffer = Vec::with_capacity(HEAD_ROOM);
     let mut is_first = true;
     loop {
@@ -221,7 +224,7 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service, 
         request.keep_alive &= !service.stopping.is_closing();
         let keep_alive = request.keep_alive;
         seat.is_busy();
-        if !respond(&stream, &request, peer, service, seat).await {
+        if !respond(&stream, &request, ends, service, seat).await {
             return;
         }
         if !keep_alive || service.stopping.is_closing() {
@@ -285,17 +288,26 @@ async fn read_head(
     }
 }
 
+/// The two ends of a connection.
+#[derive(Clone, Copy)]
+struct Ends {
+    peer: SocketAddrV4,
+    /// Our address, as the client knows it.
+    server: Ipv4Addr,
+}
+
 /// Answers one GET or HEAD. Whether the connection can go on.
 async fn respond(
     stream: &TcpStream,
     request: &Request<'_>,
-    peer: SocketAddrV4,
+    ends: Ends,
     service: &Service,
     seat: &Seat,
 ) -> bool {
+    let peer = ends.peer;
     let began = Instant::now();
     let pace = service.pace(Some(seat));
-    let (content, resource) = match open(stream, request, peer, service).await {
+    let (content, resource) = match open(request, ends, service).await {
         Ok(open) => open,
         Err(reason) => {
             service.refused(request.target, peer, reason);
@@ -326,9 +338,8 @@ async fn respond(
 
 /// What the client gets for the name in `request`.
 async fn open(
-    stream: &TcpStream,
     request: &Request<'_>,
-    peer: SocketAddrV4,
+    Ends { peer, server }: Ends,
     service: &Service,
 ) -> Result<(Content, Resource), HttpRefusal> {
     service.admission.check_host(request)?;
@@ -336,15 +347,18 @@ async fn open(
     if name.iter().all(|byte| *byte == b'/') {
         return Err(HttpRefusal::NotFound);
     }
-    // Listeners are bound to IPv4 addresses, so a connection without one is one that has ended.
-    let Ok(SocketAddr::V4(server)) = stream.local_addr() else { return Err(HttpRefusal::Io) };
-    let asker = service.files.asker(*peer.ip(), *server.ip());
+    let asker = service.files.asker(*peer.ip(), server);
     let content = service.files.find(&name, &asker)?.content().await?;
     let resource = match &content {
         Content::File(OpenFile { file, size, name, .. }) => {
             let meta = file.metadata().map_err(|_| HttpRefusal::Io)?;
             let validators = Validators::of_file(*size, meta.ino(), meta.mtime(), meta.mtime_nsec(), now());
             Resource { size: *size, media: media::of(name), validators: Some(validators) }
+        }
+        Content::Short(short) => {
+            let (size, (inode, seconds, nanoseconds)) = (content.size(), short.identity());
+            let validators = Validators::of_file(size, inode, seconds, nanoseconds, now());
+            Resource { size, media: media::of(&short.name), validators: Some(validators) }
         }
         Content::Text(text) => {
             Resource { size: content.size(), media: media::of_text(&text.name), validators: None }

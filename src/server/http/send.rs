@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connections::Seat;
 use super::stopping::Stopping;
 use crate::event::HttpStop;
-use crate::images::Content;
+use crate::images::{Content, ShortFile, Text};
 use crate::server::observe::Recorder;
 
 /// The pace that a client has to keep, when nobody waits for it any more, and what else is done.
@@ -99,7 +99,9 @@ pub(super) async fn head_and_content(
     let sent = match bytes(stream, head, pace).await {
         Ok(()) => match content {
             Content::File(open) => file(stream, &open.file, part, pace).await,
-            Content::Text(text) => bytes(stream, in_memory(&text.bytes, part), pace).await,
+            Content::Short(ShortFile { bytes: all, .. }) | Content::Text(Text { bytes: all, .. }) => {
+                bytes(stream, in_memory(all, part), pace).await
+            }
         },
         Err(stopped) => Err(Stopped { bytes: 0, ..stopped }),
     };

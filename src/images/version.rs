@@ -1,0 +1,51 @@
+//! Tells one version of a file from another by what the file system says of it, for what is kept in memory of files:
+//! `ipxe.rs`, `short.rs`, and the folders of machines.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::stat::FileStat;
+
+/// A file that was changed this short a time before it was read may change again without a new time stamp: file systems
+/// count time in steps of up to 2 s (FAT; ext4 and XFS 4 ms).
+const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// One version of one file: a file that is replaced is another inode, and one that is written again has another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Version {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    pub(super) modified: (i64, i64),
+    pub(super) changed: (i64, i64),
+}
+
+impl Version {
+    pub(super) fn of(meta: &Metadata) -> Version {
+        Version {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    pub(super) fn of_stat(found: &FileStat) -> Version {
+        Version {
+            device: found.st_dev,
+            inode: found.st_ino,
+            size: u64::try_from(found.st_size).unwrap_or(0),
+            modified: (found.st_mtime, found.st_mtime_nsec),
+            changed: (found.st_ctime, found.st_ctime_nsec),
+        }
+    }
+
+    /// Whether a later change is sure to show in the time stamps.
+    pub(super) fn has_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let latest = self.changed.0.max(self.modified.0);
+        u64::try_from(latest).is_ok_and(|latest| latest + SETTLE_TIME.as_secs() < now.as_secs())
+    }
+}
