@@ -44,11 +44,12 @@ pub fn inheritance(
     if shared::of_client(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now)) {
         return Inheritance::None;
     }
-    match request.probed.filter(|probed| probed.address == address) {
+    match request.probed {
+        // Wherever one answers, the identifier is that of copies.
         Some(probed) if probed.in_use => Inheritance::None,
-        Some(_) => Inheritance::Takes(address),
-        None if settings.conflict_check.is_none() || request.arrival.loopback => Inheritance::Takes(address),
-        None => Inheritance::IfSilent(address),
+        Some(probed) if probed.address == address => Inheritance::Takes(address),
+        _ if settings.conflict_check.is_none() || request.arrival.loopback => Inheritance::Takes(address),
+        _ => Inheritance::IfSilent(address),
     }
 }
 

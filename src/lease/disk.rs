@@ -12,7 +12,7 @@ impl LeaseBook {
     pub(super) fn begin_to_end(&mut self, lease: &Lease) {
         if let Some(binding) = self.bindings.get_mut(&lease.address) {
             binding.pending = binding.pending.saturating_add(1);
-            binding.ending = true;
+            binding.ending |= binding.holder.is(&lease.holder);
         }
     }
 
@@ -62,7 +62,9 @@ impl LeaseBook {
             return self.put(lease.address, displaced);
         }
         let Some(binding) = self.bindings.get(&lease.address) else { return };
-        if lease.state != State::Leased && !binding.ending && binding.stored.is_some() {
+        // Another client may have the address by now, which is not stored either: the disk still says that it is this one's.
+        let is_on_disk = binding.stored.is_some() || !binding.holder.is(&lease.holder);
+        if lease.state != State::Leased && !binding.ending && is_on_disk {
             self.leave_over(lease.clone());
         }
         let Some(binding) = self.bindings.get(&lease.address) else { return };
