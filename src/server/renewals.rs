@@ -57,7 +57,7 @@ pub struct Renewals {
     waiting: VecDeque<(Instant, Arc<Otherwise>, Arc<str>)>,
     /// Of addresses whose lease is being extended: until when the disk has it, whichever of the changes that are on their
     /// way has arrived there. One for each address that waits, at most.
-    assured: HashMap<Ipv4Addr, (Holder, Timestamp)>,
+    assured: HashMap<Ipv4Addr, (Holder, Timestamp), foldhash::fast::RandomState>,
 }
 
 impl Renewals {
