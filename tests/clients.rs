@@ -133,6 +133,50 @@ fn an_address_that_somebody_uses_behind_a_relay_agent_is_found_by_ping() {
     assert!(server.wait_for("10.1.0.50 is used by ", LIMIT), "{}", server.drain());
 }
 
+/// udhcpc that sends this client identifier (option 61), and sets the address that it gets.
+fn with_id(site: &Site, host: &Namespace, id: &str) -> Running {
+    let script = site.folder.path().join("udhcpc.sh");
+    fs::write(&script, SCRIPT).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = host.command("udhcpc");
+    command
+        .args(["-f", "-i", "eth0", "-t", "10", "-T", "3", "-C", "-x", &format!("0x3d:{id}"), "-s"])
+        .arg(script);
+    Running::spawn(command).unwrap()
+}
+
+#[test]
+fn r_04_copies_of_a_system_get_addresses_of_their_own() {
+    if !ready("clients r_04_copies_of_a_system_get_addresses_of_their_own", &[NETWORK, UDHCPC]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(
+        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60}]}",
+    );
+    let mut server = site.serve(&config);
+    let id = "ff12345678000200002ab11122334455667788";
+    let host = |n: u8| site.network.host(&format!("52:54:00:77:04:{n:02x}")).unwrap();
+    let (first, second) = (host(1), host(2));
+    let mut original = with_id(&site, &first, id);
+    expect(&mut original, &mut server, "EVENT bound ip=192.168.77.50 ");
+    // The first one answers at its address, so the second is another machine.
+    let mut copy = with_id(&site, &second, id);
+    expect(&mut copy, &mut server, "EVENT bound ip=192.168.77.51 ");
+    assert!(server.wait_for("clones(br0) ", LIMIT), "{}", server.drain());
+
+    // A machine whose card is replaced: the old MAC is silent, and the new one gets the address.
+    let other_id = "ff12345678000200002ab1ffffffffffffffff";
+    let old_card = host(3);
+    let mut machine = with_id(&site, &old_card, other_id);
+    expect(&mut machine, &mut server, "EVENT bound ip=192.168.77.52 ");
+    drop(machine);
+    drop(old_card);
+    let new_card = host(4);
+    let mut machine = with_id(&site, &new_card, other_id);
+    expect(&mut machine, &mut server, "EVENT bound ip=192.168.77.52 ");
+}
+
 /// Waits for a line of the client; a failure shows what both sides said.
 fn expect(client: &mut Running, server: &mut Running, wanted: &str) {
     let seen = client.wait_for(wanted, LIMIT);

@@ -117,6 +117,28 @@ fn rfc2131_3_5_the_request_list_decides_and_the_asked_lease_time_is_bounded() {
 }
 
 #[test]
+fn r_08_the_ack_of_a_renewal_waits_for_no_arp() {
+    let mut world = lab();
+    let address = world.lease(1);
+    let to = SocketAddrV4::new(address, 68);
+    let frame = Route::Frame { to, mac: MacAddr([2, 0, 0, 0, 0, 1]), has_address: true };
+    for destination in [SERVER, Ipv4Addr::BROADCAST] {
+        world.arrival.destination = destination;
+        let renew = Message { flags: FLAG_BROADCAST, ..extend(1, address) };
+        assert_eq!(world.ask(&renew).route, frame, "RFC 2131 section 4.1: ciaddr comes before the flag");
+    }
+    let inform = Message { ciaddr: ip(200), ..message(2, MessageType::Inform, &[]) };
+    assert!(matches!(world.ask(&inform).route, Route::Frame { has_address: true, .. }));
+    world.settings.always_broadcast = true;
+    for ask in [extend(1, address), inform] {
+        assert_eq!(world.ask(&ask).route, Route::Broadcast { port: 68 }, "to all clients on our wire");
+    }
+    // A client behind a router renews by unicast, without a relay agent: the kernel knows the way.
+    world.arrival.networks = [].into();
+    assert_eq!(world.ask(&extend(1, address)).route, Route::Unicast(to));
+}
+
+#[test]
 fn rfc2131_4_1_replies_go_where_the_client_can_hear_them() {
     let mut world = lab();
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -136,12 +158,8 @@ fn rfc2131_4_1_replies_go_where_the_client_can_hear_them() {
     );
 
     let address = world.lease(1);
-    // no ARP before the ACK of a renewal.
     let in_use = Route::Frame { to: to(address, 68), mac, has_address: true };
     assert_eq!(world.ask(&extend(1, address)).route, in_use);
-    world.settings.always_broadcast = true;
-    assert_eq!(world.ask(&extend(1, address)).route, Route::Broadcast { port: 68 }, "renewals too");
-    world.settings.always_broadcast = false;
     let relayed = Message { giaddr: Ipv4Addr::new(10, 1, 0, 1), ..discover(7) };
     assert_eq!(world.ask(&relayed).route, Route::Unicast(to(Ipv4Addr::new(10, 1, 0, 1), 67)));
     let nak = world.ask(&init_reboot(1, Ipv4Addr::new(10, 1, 0, 50)));
