@@ -150,7 +150,7 @@ pub const SERVER: &str = "{server}";
 /// The boot file for a client, if it is one that boots. First match wins: of what is said for it in `said`, its
 /// machine's own and then its classes', the first that it can run; then, for firmware, `boot.menu`, of which it may have
 /// `asked` for an item; then `boot.arch` of the first architecture of the client that is there. An unknown architecture
-/// gets nothing, and certainly not the BIOS's file. For iPXE: [`for_ipxe`].
+/// gets nothing, and certainly not the BIOS's file. For iPXE: `for_ipxe`.
 pub fn choose<'a>(
     policy: &Policy,
     said: impl IntoIterator<Item = (&'a MachineBoot, Rule)>,

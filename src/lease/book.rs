@@ -64,6 +64,11 @@ impl Holder {
         }
     }
 
+    /// Whether the identifier is the client's own MAC, so that all that it has is found by that.
+    pub(super) fn is_known_by_mac(&self) -> bool {
+        self.mac.is_some_and(|mac| matches!(self.client.as_bytes(), [1, rest @ ..] if *rest == mac.0))
+    }
+
     /// Whether the two have one client identifier and different MACs: a machine before and after its network card was
     /// replaced, or two copies of one system. Whether the first one still answers at its address tells them apart.
     pub fn shares_id(&self, other: &Holder) -> bool {
@@ -369,7 +374,7 @@ impl LeaseBook {
             let is_same = old.holder.is(&binding.holder);
             binding.holder.boots |= old.holder.boots && is_same;
             binding.leased |= old.leased && is_same;
-            if old.holder.client != binding.holder.client {
+            if old.holder.client != binding.holder.client && !old.holder.is_known_by_mac() {
                 self.clients.remove(subnet, &old.holder.client, address);
             }
             if old.holder.mac != binding.holder.mac || binding.holder.mac.is_none() {
@@ -377,9 +382,12 @@ impl LeaseBook {
             }
         }
         self.pools[subnet].took(address, &binding);
+        let is_known_by_mac = binding.holder.is_known_by_mac();
         self.bindings.insert(address, binding);
         let pools = &self.pools;
-        self.clients.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
+        if !is_known_by_mac {
+            self.clients.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
+        }
         self.machines.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
         self.advance(subnet);
     }

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use crate::lease::book::{Binding, Holder, Lease, LeaseBook, State};
-use crate::types::{ClientId, HardwareAddr, Timestamp};
+use crate::types::{HardwareAddr, Timestamp};
 
 impl LeaseBook {
     /// The address that `who` has or last had in subnet `subnet`, and what is known of it. A lease goes before an offer,
@@ -24,7 +24,7 @@ impl LeaseBook {
 
     /// The newest binding in `subnet` of another MAC that has the client identifier of `who`.
     pub fn namesake(&self, subnet: usize, who: &Holder) -> Option<(Ipv4Addr, &Binding)> {
-        let address = self.newest_of(subnet, &who.client)?;
+        let address = self.newest_of(subnet, who)?;
         let binding = self.bindings.get(&address)?;
         binding.holder.shares_id(who).then_some((address, binding))
     }
@@ -73,8 +73,12 @@ impl LeaseBook {
         self.own.contains(&address)
     }
 
-    fn newest_of(&self, subnet: usize, client: &ClientId) -> Option<Ipv4Addr> {
-        self.clients.get(subnet, client, &self.bindings, |address| self.pool_of(address))
+    /// The newest address of the client, unless it is known by its MAC: then it has no namesake either.
+    fn newest_of(&self, subnet: usize, who: &Holder) -> Option<Ipv4Addr> {
+        if who.is_known_by_mac() {
+            return None;
+        }
+        self.clients.get(subnet, &who.client, &self.bindings, |address| self.pool_of(address))
     }
 
     /// Every binding of `who` in `subnet`.
@@ -83,7 +87,7 @@ impl LeaseBook {
         subnet: usize,
         who: &'w Holder,
     ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
-        let newest = self.newest_of(subnet, &who.client);
+        let newest = self.newest_of(subnet, who);
         let others = self.machines.of(subnet, who).filter(move |address| Some(*address) != newest);
         let known = newest.into_iter().chain(others);
         let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));

@@ -11,7 +11,8 @@ use crate::lease::AddressMap;
 use crate::lease::book::{Binding, Holder};
 use crate::types::{ClientId, MacAddr};
 
-/// One address for each client of each subnet: the newest of those that have a binding of that client.
+/// One address for each client of each subnet: the newest of those that have a binding of that client. Clients whose
+/// identifier is their MAC are not in it, because [`MachineIndex`] finds them.
 #[derive(Debug, Default)]
 pub(super) struct ClientIndex {
     addresses: HashTable<Ipv4Addr>,
@@ -113,8 +114,9 @@ impl MachineIndex {
         subnet_of: impl Fn(Ipv4Addr) -> Option<usize>,
     ) {
         let Some(holder) = bindings.get(&address).map(|binding| &binding.holder) else { return };
+        let hash = self.hash(subnet, holder);
         let (mut count, mut first) = (0, None);
-        for other in self.of(subnet, holder) {
+        for other in self.addresses.iter_hash(hash).copied() {
             if other == address {
                 return;
             }
@@ -133,7 +135,7 @@ impl MachineIndex {
             // No such address is in the index.
             _ => 0,
         };
-        self.addresses.insert_unique(hasher.hash_one((subnet, holder.key())), address, hash_of);
+        self.addresses.insert_unique(hash, address, hash_of);
     }
 
     /// Forgets that `who` has `address`, if that is what the index says.

@@ -83,13 +83,16 @@ impl Offers {
 
     /// Whether `client` was turned away a while ago and asks again.
     pub(super) fn comes_back(&self, client: &ClientId, now: Timestamp) -> bool {
+        if self.turned_away.is_empty() {
+            return false;
+        }
         let since = self.turned_away.get(&self.hasher.hash_one(client)).map(|at| now.since(*at));
         since.is_some_and(|since| since >= SAME_ATTEMPT && since < RETURN_TIME)
     }
 
     /// Whether `client` was turned away not long ago.
     pub(super) fn turned_away(&self, client: &ClientId) -> bool {
-        self.turned_away.contains_key(&self.hasher.hash_one(client))
+        !self.turned_away.is_empty() && self.turned_away.contains_key(&self.hasher.hash_one(client))
     }
 
     fn forget_first(&mut self) {

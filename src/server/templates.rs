@@ -109,7 +109,7 @@ impl Templates {
         made.map_err(|_| Refusal::Template)
     }
 
-    /// As [`Templates::text`], but says what is wrong instead of logging it. It is rendered in a thread with a large
+    /// As `Templates::text`, but says what is wrong instead of logging it. It is rendered in a thread with a large
     /// stack, for which the caller waits.
     pub fn render(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
         let (file, machine) = (open.name.clone(), facts.who());

@@ -12,7 +12,7 @@
 //!   `max_per_client` keep others out until they are given up, [`GIVE_UP`] after their last acknowledgement. So is a client
 //!   that is busy for longer.
 //! - Errors are not bounded in number. One is as long as the request that it answers.
-//! - It calls one handler at a time. A file that is made from a template within [`SOON`] is waited for; of one that takes
+//! - It calls one handler at a time. A file that is made from a template within `SOON` is waited for; of one that takes
 //!   longer, the client is not sent the size.
 //! - A block fits the MTU of the interface; a route to the client that carries less is not looked at.
 
