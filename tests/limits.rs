@@ -99,10 +99,15 @@ fn r_09_a_folder_that_is_replaced_is_served_without_a_restart() {
     // What must not be served is not served either when it comes to stand there.
     fs::remove_file(&images).unwrap();
     symlink(".", &images).unwrap();
-    serving.wait_for("from where every client could download it");
-    for path in ["/config.yaml", "/state/leases.db", "/x"] {
+    assert!(serving.wait_for("images: the configuration file").contains("ERROR"));
+    assert!(serving.wait_for("images: the folder of `state`").contains("ERROR"));
+    for path in ["/config.yaml", "/CONFIG.YAML", "/state/leases.db", "/x"] {
         assert!(get(&lab, path).starts_with("HTTP/1.1 404 "), "{path}");
     }
+    fs::remove_file(&images).unwrap();
+    symlink("/etc", &images).unwrap();
+    assert!(serving.wait_for("no boot file is served until").contains("WARN"));
+    assert!(get(&lab, "/passwd").starts_with("HTTP/1.1 404 "));
 }
 
 #[test]

@@ -12,9 +12,10 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::unistd::{AccessFlags, access};
 
+use super::catalog::plain;
 use super::folder::Folder;
-use super::placement::{Secret, images_problem, path_within};
-use super::version::Version;
+use super::placement::{Secret, images_problem, inside, path_within};
+use super::version::{Version, is_local};
 use crate::types::Escaped;
 
 /// How long a folder that was found in its place is taken to be there, unless a file is missing in it.
@@ -45,8 +46,8 @@ struct Inner {
 struct State {
     /// `None` while there is none.
     open: Option<(Folder, Identity)>,
-    /// Names in it that are for no client, and all below them.
-    hidden: Vec<Vec<u8>>,
+    /// Names in it that are for no client.
+    hidden: Vec<Hidden>,
     looked_at: Instant,
     /// Whether the folder has an entry of one of the lengths that were asked for, and the version of it that was read.
     lengths: Option<(Version, bool)>,
@@ -96,14 +97,16 @@ impl Root {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// Whether the file of that name, which has no symlink in it, is for no client: config.yaml, or one in the folder for
-    /// state or uploads.
+    /// Whether the file of that name, which has no symlink in it, is for no client: config.yaml or a copy of it that an
+    /// editor left (`config.yaml~`), or one in the folder for state or uploads. The case does not count, and neither do dots
+    /// and spaces at the ends of components: on FAT, NTFS and SMB such a name leads to the same file.
     pub(super) fn hides(&self, real_name: &[u8]) -> bool {
-        let is_in = |hidden: &Vec<u8>| match real_name.strip_prefix(hidden.as_slice()) {
-            Some(rest) => rest.is_empty() || rest.starts_with(b"/"),
-            None => false,
-        };
-        self.state().hidden.iter().any(is_in)
+        let state = self.state();
+        if state.hidden.is_empty() {
+            return false;
+        }
+        let name = components(real_name);
+        state.hidden.iter().any(|hidden| hidden.has(&name))
     }
 
     /// Whether an entry of the folder has a name of one of `lengths`, which are always the same. True also where there are
@@ -119,7 +122,9 @@ impl Root {
         }
         let entries = folder.entries(".", &mut { most }, |name| lengths.contains(&name.len()));
         let has = entries.map_or(true, |entries| !entries.is_empty());
-        self.state().lengths = version.has_settled().then_some((version, has));
+        // The root of a FAT volume never shows a change, and what other computers say of a folder may be old.
+        let is_sure = version.has_settled() && is_local(&folder);
+        self.state().lengths = is_sure.then_some((version, has));
         has
     }
 
@@ -148,6 +153,9 @@ impl Root {
                     state.hidden = hidden_in(&self.0.path, &self.0.secrets);
                     state.problem = None;
                     self.0.generation.fetch_add(1, Ordering::AcqRel);
+                    for problem in inside(&self.0.path, &self.0.secrets) {
+                        tracing::error!("images: {problem}");
+                    }
                     if was_missing {
                         tracing::info!("{WHAT} {shown} is back: its files are served again");
                     } else {
@@ -181,10 +189,38 @@ fn open_at(path: &Path, secrets: &[Secret]) -> io::Result<(Folder, Identity)> {
     Ok((folder, identity))
 }
 
+/// A name that is for no client.
+#[derive(Debug)]
+struct Hidden {
+    components: Vec<Vec<u8>>,
+    /// It is a file, and names that begin with its name are hidden too; else a folder, and all in it is.
+    is_file: bool,
+}
+
+impl Hidden {
+    fn has(&self, name: &[Vec<u8>]) -> bool {
+        match (self.components.split_last(), name.split_last()) {
+            (Some((hidden, folders)), Some((last, of))) if self.is_file => {
+                folders == of && last.starts_with(hidden)
+            }
+            _ => name.starts_with(&self.components),
+        }
+    }
+}
+
+/// The components of a name in lower case, without dots and spaces at their ends.
+fn components(name: &[u8]) -> Vec<Vec<u8>> {
+    name.split(|byte| *byte == b'/').map(plain).collect()
+}
+
 /// The places of `secrets` in the folder at `path`.
-fn hidden_in(path: &Path, secrets: &[Secret]) -> Vec<Vec<u8>> {
-    let within = secrets.iter().filter_map(|secret| path_within(&secret.path, path));
-    within.map(|path| path.as_os_str().as_bytes().to_vec()).collect()
+fn hidden_in(path: &Path, secrets: &[Secret]) -> Vec<Hidden> {
+    let within = secrets.iter().filter_map(|secret| {
+        let place = path_within(&secret.path, path)?;
+        let components = components(place.as_os_str().as_bytes());
+        Some(Hidden { components, is_file: secret.key == "--config" })
+    });
+    within.collect()
 }
 
 fn identity(found: &FileStat) -> Identity {
@@ -262,6 +298,10 @@ mod tests {
         assert!(root.look_again() && root.folder().is_some());
         let hidden = ["state", "state/leases.db", "state/a/b"];
         assert!(hidden.iter().all(|name| root.hides(name.as_bytes())) && !root.hides(b"states"));
+        assert!(
+            ["State/x", "STATE./x"].iter().all(|name| root.hides(name.as_bytes())),
+            "as FAT and SMB read it"
+        );
         fs::remove_file(&path).unwrap();
         symlink("bad/state", &path).unwrap();
         assert!(root.look_again() && root.folder().is_none(), "the state folder itself");

@@ -10,29 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
-use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC,
-    XFS_SUPER_MAGIC, fstatfs,
-};
 
 use super::catalog::OpenFile;
 use super::folder::Folder;
-use super::version::Version;
+use super::version::{Version, is_local};
 
 /// Bytes of a file that is kept, at most: the length up to which HTTP sends head and body as one.
 const MAX_FILE: u64 = 16 << 10;
 /// Files that are kept; beyond that all are forgotten. With [`MAX_FILE`] that is 4 MiB.
 const MAX_FILES: usize = 256;
-/// File systems of this computer alone.
-const LOCAL: [FsType; 6] = [
-    BTRFS_SUPER_MAGIC,
-    EXT4_SUPER_MAGIC,
-    F2FS_SUPER_MAGIC,
-    OVERLAYFS_SUPER_MAGIC,
-    TMPFS_MAGIC,
-    XFS_SUPER_MAGIC,
-];
-
 /// A short file, as it was when it was read.
 #[derive(Clone, Debug)]
 pub struct ShortFile {
@@ -59,14 +45,14 @@ impl ShortFiles {
     /// The file `name` of `folder`, if it is kept and has not changed since.
     pub(super) fn get(&self, folder: &Folder, name: &str) -> Option<ShortFile> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()?;
-        // A symlink on the way may have been switched: then it is another inode, unless it leads to this very file.
         let found = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         (Version::of_stat(&found) == kept.version).then_some(kept)
     }
 
     /// Keeps `open` for the next client, if it is short and a change of it would be seen.
     pub(super) fn keep(&self, open: &OpenFile) {
-        if open.size > MAX_FILE {
+        // In a folder below, a symlink could take the folder's place unseen.
+        if open.size > MAX_FILE || open.name.contains('/') {
             return;
         }
         let Some(kept) = read(open) else { return };
@@ -80,8 +66,7 @@ impl ShortFiles {
 
 fn read(open: &OpenFile) -> Option<ShortFile> {
     let version = Version::of(&open.file.metadata().ok()?);
-    let is_local = fstatfs(&open.file).is_ok_and(|found| LOCAL.contains(&found.filesystem_type()));
-    if !version.has_settled() || !is_local || version.size != open.size {
+    if !version.has_settled() || !is_local(&open.file) || version.size != open.size {
         return None;
     }
     let mut bytes = vec![0; usize::try_from(open.size).ok()?];

@@ -2,14 +2,35 @@
 //! `ipxe.rs`, `short.rs`, and the folders of machines.
 
 use std::fs::Metadata;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::FileStat;
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC,
+    XFS_SUPER_MAGIC, fstatfs,
+};
 
 /// A file that was changed this short a time before it was read may change again without a new time stamp: file systems
 /// count time in steps of up to 2 s (FAT; ext4 and XFS 4 ms).
 const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// File systems of this computer alone, whose time stamps show each change.
+const LOCAL: [FsType; 6] = [
+    BTRFS_SUPER_MAGIC,
+    EXT4_SUPER_MAGIC,
+    F2FS_SUPER_MAGIC,
+    OVERLAYFS_SUPER_MAGIC,
+    TMPFS_MAGIC,
+    XFS_SUPER_MAGIC,
+];
+
+/// Whether an open file or folder is on a file system of this computer: others (NFS, SMB, FUSE) may show an old state, and
+/// some (FAT) do not show each change.
+pub(super) fn is_local(open: impl AsFd) -> bool {
+    fstatfs(open).is_ok_and(|found| LOCAL.contains(&found.filesystem_type()))
+}
 
 /// One version of one file: a file that is replaced is another inode, and one that is written again has another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

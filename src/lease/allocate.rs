@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::lease::AddressSet;
 use crate::lease::OFFER_MIN_HOLD;
-use crate::lease::book::{Binding, Holder, LeaseBook, OFFER_HOLD, State};
+use crate::lease::book::{Binding, LeaseBook, OFFER_HOLD, State};
+use crate::lease::holder::Holder;
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Timestamp};
 
 /// Offers that are looked at for one that gives way, so that a DISCOVER costs the same in a pool of any size.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::lease::AddressMap;
 use crate::lease::allocate::Pool;
+use crate::lease::holder::Holder;
 use crate::lease::index::{ClientIndex, MachineIndex};
 use crate::lease::offers::Offers;
-use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
+use crate::types::{ClientId, HardwareAddr, Timestamp};
 
 /// All bindings, by address and by client.
 ///
@@ -29,51 +30,6 @@ pub struct LeaseBook {
     pub(super) left_over: AddressMap<Lease>,
     /// All addresses of this computer.
     pub(super) own: Vec<Ipv4Addr>,
-}
-
-/// Client identifiers that may have an address at the same time with one MAC. One machine has one, a host of containers
-/// some (ipvlan); a client that makes up identifiers must not get a whole pool where the switches let it use one MAC only.
-pub const MAX_CLIENTS_PER_MAC: usize = 32;
-
-/// Who wants or has an address.
-///
-/// One machine may show several identifiers as it boots: its firmware the MAC, the installer a UUID, the system a DUID.
-/// So that it keeps one address, what a booting stage got is also found by MAC, and a booting stage finds what any
-/// other stage got. The price: a second client with the MAC of a machine that once booted from the network, such as an
-/// ipvlan container on it, is taken for that machine.
-///
-/// Two MACs are two machines, also when they show one identifier: copies of one system share the identifier that it was
-/// installed with. A machine whose network card was replaced does that too; see [`Holder::shares_id`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Holder {
-    /// Its identity.
-    pub client: ClientId,
-    /// Its Ethernet address.
-    pub mac: Option<MacAddr>,
-    /// Whether it is firmware or a boot loader.
-    pub boots: bool,
-}
-
-impl Holder {
-    /// Whether the two are one machine.
-    pub fn is(&self, other: &Holder) -> bool {
-        let same_id = self.client == other.client;
-        match (self.mac, other.mac) {
-            (Some(mac), Some(other_mac)) => mac == other_mac && (same_id || self.boots || other.boots),
-            _ => same_id,
-        }
-    }
-
-    /// Whether the identifier is the client's own MAC, so that all that it has is found by that.
-    pub(super) fn is_known_by_mac(&self) -> bool {
-        self.mac.is_some_and(|mac| matches!(self.client.as_bytes(), [1, rest @ ..] if *rest == mac.0))
-    }
-
-    /// Whether the two have one client identifier and different MACs: a machine before and after its network card was
-    /// replaced, or two copies of one system. Whether the first one still answers at its address tells them apart.
-    pub fn shares_id(&self, other: &Holder) -> bool {
-        self.client == other.client && self.mac.is_some() && other.mac.is_some() && self.mac != other.mac
-    }
 }
 
 /// Who has or last had an address.
@@ -292,11 +248,14 @@ impl LeaseBook {
                     self.offers.gave_way(*address, offer.holder.clone(), offer.until);
                 }
                 let (strikes, pending) = old.map_or((0, 0), |b| (b.strikes, b.pending));
-                let stored = old.filter(|_| *state == State::Leased).and_then(|b| b.stored);
+                let stored =
+                    old.filter(|b| *state == State::Leased && b.holder.is(holder)).and_then(|b| b.stored);
                 let (holder, state, until) = (holder.clone(), *state, *until);
                 let leased = state == State::Leased;
                 let ending = false;
-                let dropped = old.filter(|b| b.stored.is_some() && stored.is_none()).cloned();
+                // What has ended on the disk too needs no remembering.
+                let is_stored = |b: &&Binding| b.stored.is_some_and(|end| end > self.offers.now());
+                let dropped = old.filter(is_stored).filter(|_| stored.is_none()).cloned();
                 if let Some(old) = dropped {
                     let hardware = old.holder.mac.map(HardwareAddr::from).unwrap_or_default();
                     let (holder, state) = (old.holder, State::Released);
@@ -374,7 +333,8 @@ impl LeaseBook {
             let is_same = old.holder.is(&binding.holder);
             binding.holder.boots |= old.holder.boots && is_same;
             binding.leased |= old.leased && is_same;
-            if old.holder.client != binding.holder.client && !old.holder.is_known_by_mac() {
+            let leaves_index = old.holder.client != binding.holder.client || binding.holder.is_known_by_mac();
+            if leaves_index && !old.holder.is_known_by_mac() {
                 self.clients.remove(subnet, &old.holder.client, address);
             }
             if old.holder.mac != binding.holder.mac || binding.holder.mac.is_none() {
@@ -409,7 +369,7 @@ mod tests {
     }
 
     fn client(n: u8) -> Holder {
-        let mac = MacAddr([2, 0, 0, 0, 0, n]);
+        let mac = crate::types::MacAddr([2, 0, 0, 0, 0, n]);
         Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false }
     }
 

@@ -3,7 +3,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::lease::book::{Binding, Holder, Lease, LeaseBook, State};
+use crate::lease::book::{Binding, Lease, LeaseBook, State};
+use crate::lease::holder::Holder;
 use crate::types::{HardwareAddr, Timestamp};
 
 impl LeaseBook {
@@ -24,9 +25,17 @@ impl LeaseBook {
 
     /// The newest binding in `subnet` of another MAC that has the client identifier of `who`.
     pub fn namesake(&self, subnet: usize, who: &Holder) -> Option<(Ipv4Addr, &Binding)> {
-        let address = self.newest_of(subnet, who)?;
-        let binding = self.bindings.get(&address)?;
-        binding.holder.shares_id(who).then_some((address, binding))
+        let is_namesake = |address: Ipv4Addr| {
+            let binding = self.bindings.get(&address).filter(|binding| binding.holder.shares_id(who))?;
+            Some((address, binding))
+        };
+        if let Some(found) = self.newest_of(subnet, who).and_then(is_namesake) {
+            return Some(found);
+        }
+        // The identifier may be the MAC of another card, which the system was installed with.
+        let other = who.mac_in_id().filter(|mac| Some(*mac) != who.mac)?;
+        let other = Holder { mac: Some(other), ..who.clone() };
+        self.machines.of(subnet, &other).filter_map(is_namesake).max_by_key(|(_, binding)| binding.until)
     }
 
     /// How many other clients with the MAC of `who` have an address in `subnet`.
@@ -88,7 +97,12 @@ impl LeaseBook {
         who: &'w Holder,
     ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
         let newest = self.newest_of(subnet, who);
-        let others = self.machines.of(subnet, who).filter(move |address| Some(*address) != newest);
+        // A client without an Ethernet address was stored as one with the MAC that its identifier has.
+        let stored_as = who.mac_in_id().filter(|_| who.mac.is_none());
+        let stored_as = stored_as.map(|mac| Holder { mac: Some(mac), ..who.clone() });
+        let as_machine = stored_as.into_iter().flat_map(move |holder| self.machines.of(subnet, &holder));
+        let others = self.machines.of(subnet, who).chain(as_machine);
+        let others = others.filter(move |address| Some(*address) != newest);
         let known = newest.into_iter().chain(others);
         let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));
         let is_here = move |address| self.pools.len() == 1 || self.pool_of(address) == Some(subnet);

@@ -6,6 +6,7 @@ mod allocate;
 mod book;
 mod disk;
 mod find;
+mod holder;
 pub mod import;
 mod index;
 mod offers;
@@ -19,9 +20,7 @@ type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
 type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
 pub use allocate::{Expected, Pool};
-pub use book::{
-    Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, MAX_CLIENTS_PER_MAC, OFFER_HOLD, State,
-    is_forever,
-};
+pub use book::{Binding, FOREVER, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State, is_forever};
+pub use holder::{Holder, MAX_CLIENTS_PER_MAC};
 pub use offers::OFFER_MIN_HOLD;
 pub use tally::Tally;

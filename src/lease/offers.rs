@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::lease::book::Holder;
+use crate::lease::holder::Holder;
 use crate::types::{ClientId, Timestamp};
 
 /// Minimum hold of an offer against clients that ask for the first time: firmware waits up to 4 s before it takes one.
@@ -40,6 +40,11 @@ struct GivenWay {
 }
 
 impl Offers {
+    /// The time of the last [`Offers::settle`].
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// Forgets what is over at `now`.
     pub(super) fn settle(&mut self, now: Timestamp) {
         self.now = now;

@@ -162,6 +162,11 @@ impl Checker {
         }
     }
 
+    /// The message that waits for the check of `address` before its offer.
+    pub fn waiting(&self, address: Ipv4Addr) -> Option<&Waiting> {
+        self.offers.as_ref()?.waiting.get(&address).map(|(_, waiting)| waiting)
+    }
+
     /// Ends the check of `address` before its offer: the message that waits for it.
     pub fn take(&mut self, address: Ipv4Addr) -> Option<Waiting> {
         self.offers.as_mut()?.take(address)

@@ -290,7 +290,6 @@ impl DhcpServer {
                         return self.send_or_wait(outgoing, wait, event, Arc::clone(name), out);
                     }
                 };
-                ended.iter().for_each(|lease| self.known.released(lease));
                 let facts = (&self.book, &*self.settings);
                 let otherwise = self.renewals.otherwise(request, &lease, interface, facts, now);
                 let (reply, place) = (Some(outgoing), Arc::clone(name));

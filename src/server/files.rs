@@ -110,9 +110,10 @@ impl Files {
         self.starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
     }
 
-    /// Whether the machine at `address` got that by DHCP, as far as we heard.
-    pub fn is_from_dhcp(&self, address: Ipv4Addr) -> bool {
-        self.known.at(address).machine.server.is_some()
+    /// Whether the machine at `address` got that by DHCP, as far as we heard, or messages about it differ.
+    pub fn may_be_from_dhcp(&self, address: Ipv4Addr) -> bool {
+        let known::Found { machine, standing } = self.known.at(address);
+        machine.server.is_some() || standing == Standing::Contested
     }
 
     /// Looks for the folder of boot files, and logs if it is missing, or back.

@@ -80,7 +80,7 @@ impl<F> Service<F> {
     /// got their address by DHCP may be firmware; other clients use the kernel's sockets, where it does no harm.
     fn best_way(&self, interface: u32, client: Ipv4Addr) -> How {
         let is_cut = || self.served.borrow().get(interface).is_some_and(|interface| interface.cuts_offload);
-        if !self.files.is_from_dhcp(client) || is_cut() { How::Segments } else { How::Messages }
+        if is_cut() || !self.files.may_be_from_dhcp(client) { How::Segments } else { How::Messages }
     }
 }
 

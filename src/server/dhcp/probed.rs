@@ -17,6 +17,7 @@ use crate::server::commit::Promise;
 use crate::server::ping::Heard;
 use crate::server::socket::Envelope;
 use crate::types::{Firmware, MacAddr, Timestamp};
+use crate::wire::dhcp::Message;
 
 impl DhcpServer {
     /// Takes in that a machine uses an address: one that is being checked, or its own while it is watched.
@@ -37,6 +38,13 @@ impl DhcpServer {
                 // lease that another machine asks for keeps it.
                 self.address_checked(address, &waiting, is_leased.then_some(heard));
             }
+            return;
+        }
+        // A bond that switched to its other card has the address already. Its own answer does not say that the holder of the
+        // lease is gone: only silence does.
+        let asker =
+            |waiting: &Waiting| Message::decode(&waiting.bytes).ok().and_then(|message| message.mac());
+        if is_leased && heard.by.is_some() && heard.by == self.checker.waiting(address).and_then(asker) {
             return;
         }
         let verdict = heard.from.map_or(Verdict::Conflict, |mac| self.proxy_arp.judge(mac, address, now));

@@ -4,7 +4,7 @@
 use crate::dhcp::request::Request;
 use crate::dhcp::route::Route;
 use crate::event::{Client, DropReason};
-use crate::lease::{Lease, LeaseChange};
+use crate::lease::{Lease, LeaseChange, State};
 use crate::server::commit::Promise;
 use crate::server::control::{Refusal, Release, released_by_hand};
 use crate::server::dhcp::{DhcpServer, Outbox};
@@ -29,6 +29,13 @@ impl DhcpServer {
             };
         }
         let lease = promise.lease.clone();
+        promise.ended.iter().for_each(|ended| self.known.released(ended));
+        // Of a lease that a machine takes over from its own former network card, the card is gone.
+        let card = self.book.binding(lease.address).filter(|b| b.holder.shares_id(&lease.holder));
+        if let Some(binding) = card {
+            let former = Lease { holder: binding.holder.clone(), state: State::Released, ..lease.clone() };
+            self.known.released(&former);
+        }
         self.book.apply(&match promise.ended.is_empty() {
             true => LeaseChange::Store(lease),
             false => LeaseChange::Replace { lease, ended: promise.ended.clone() },
@@ -49,6 +56,7 @@ impl DhcpServer {
         if self.committer.room() == 0 {
             return ask.answer(Err(Refusal::Failed("too many leases are waiting for the disk; try again")));
         }
+        self.known.released(&lease);
         self.book.apply(&LeaseChange::Store(lease.clone()));
         self.asks.stored_with(ask, lease.clone());
         let promise = released_by_hand(lease);

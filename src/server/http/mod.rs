@@ -40,7 +40,7 @@ use crate::server::quota::Quota;
 use crate::server::{StartError, port};
 
 use connections::{Connections, Seat};
-use refuse::{linger, refuse_and_close, turn_away, until_it_gives_way};
+use refuse::{linger, refuse_and_close, told, turn_away, until_it_gives_way};
 use send::{Pace, Stopped};
 use stopping::Stopping;
 
@@ -88,6 +88,7 @@ const BACKLOG: i32 = 1024;
 const HEAD_ROOM: usize = 1024;
 /// Pause before connections are accepted again after that failed, as it does when no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
+
 impl Service {
     /// A service of `files` to the clients that `admission` admits.
     pub fn new(files: Files, recorder: Recorder, patience: Patience, admission: Admission) -> Service {
@@ -365,27 +366,6 @@ async fn open(
         }
     };
     Ok((content, resource))
-}
-
-/// What a client is told: fixed text, which never tells a path of this machine.
-fn told(reason: HttpRefusal) -> (Status, &'static str) {
-    match reason {
-        HttpRefusal::BadRequest => (Status::BAD_REQUEST, "This is not a request for a boot file."),
-        HttpRefusal::HeadTooLarge => (Status::FIELDS_TOO_LARGE, "The request's head is too long."),
-        HttpRefusal::BodyTooLarge => (Status::CONTENT_TOO_LARGE, "The request's body is too long."),
-        HttpRefusal::SlowHead => (Status::TIMEOUT, "The request took too long."),
-        HttpRefusal::Method => (Status::METHOD_NOT_ALLOWED, "Boot files can only be read."),
-        HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
-        HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
-        HttpRefusal::Browser | HttpRefusal::ForeignHost => (Status::FORBIDDEN, "This is not for web pages."),
-        HttpRefusal::NotAllowed => (Status::FORBIDDEN, "This network is not served."),
-        HttpRefusal::OtherMachine => (Status::FORBIDDEN, "This is for another machine."),
-        HttpRefusal::Busy | HttpRefusal::GaveWay | HttpRefusal::RenderQueue => {
-            (Status::UNAVAILABLE, "The server is busy, try again.")
-        }
-        HttpRefusal::Template => (Status::INTERNAL_ERROR, "The text for this machine cannot be made."),
-        HttpRefusal::Io => (Status::INTERNAL_ERROR, "The file cannot be read."),
-    }
 }
 
 impl From<BadHead> for HttpRefusal {

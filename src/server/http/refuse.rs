@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::connections::{Limits, Seat};
-use super::{HEAD_ROOM, Service, now, read_head, send, told};
+use super::{HEAD_ROOM, Service, now, read_head, send};
 use crate::event::HttpRefusal;
-use crate::http::{Request, refusal};
+use crate::http::{Request, Status, refusal};
 
 /// How long, and how many bytes, a client is listened to after the last answer, so that it reads that: closing a connection
 /// on which something is unread resets it (RFC 9112 section 9.6).
@@ -84,5 +84,26 @@ pub(super) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
         if left == 0 {
             return;
         }
+    }
+}
+
+/// What a client is told: fixed text, which never tells a path of this machine.
+pub(super) fn told(reason: HttpRefusal) -> (Status, &'static str) {
+    match reason {
+        HttpRefusal::BadRequest => (Status::BAD_REQUEST, "This is not a request for a boot file."),
+        HttpRefusal::HeadTooLarge => (Status::FIELDS_TOO_LARGE, "The request's head is too long."),
+        HttpRefusal::BodyTooLarge => (Status::CONTENT_TOO_LARGE, "The request's body is too long."),
+        HttpRefusal::SlowHead => (Status::TIMEOUT, "The request took too long."),
+        HttpRefusal::Method => (Status::METHOD_NOT_ALLOWED, "Boot files can only be read."),
+        HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
+        HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
+        HttpRefusal::Browser | HttpRefusal::ForeignHost => (Status::FORBIDDEN, "This is not for web pages."),
+        HttpRefusal::NotAllowed => (Status::FORBIDDEN, "This network is not served."),
+        HttpRefusal::OtherMachine => (Status::FORBIDDEN, "This is for another machine."),
+        HttpRefusal::Busy | HttpRefusal::GaveWay | HttpRefusal::RenderQueue => {
+            (Status::UNAVAILABLE, "The server is busy, try again.")
+        }
+        HttpRefusal::Template => (Status::INTERNAL_ERROR, "The text for this machine cannot be made."),
+        HttpRefusal::Io => (Status::INTERNAL_ERROR, "The file cannot be read."),
     }
 }
