@@ -17,6 +17,9 @@
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`store`] | durable leases | types, lease, config |
 //! | [`images`] | the files of boot-images/ | types, event, boot |
+//! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, config |
+//! | [`record`] | events → log lines and counters | types, event |
+//! | [`content`] | what a client gets for a file name | types, event, wire, lease, boot, dhcp, http, config, store, images, net, record |
 //! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
 //! | [`cli`] | one file per command | everything |
 //!
@@ -25,12 +28,15 @@
 pub mod boot;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod dhcp;
 pub mod event;
 pub mod http;
 pub mod images;
 pub mod lease;
+pub mod net;
 pub mod probe;
+pub mod record;
 pub mod server;
 pub mod store;
 pub mod tftp;

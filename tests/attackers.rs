@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lab::{Site, ready, until};
 use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
-use lanboot::server::interface;
+use lanboot::net::interface;
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{Message, MessageType};
 use lanboot::wire::frame::udp_frame;

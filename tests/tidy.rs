@@ -384,7 +384,7 @@ fn tests() -> Vec<Source> {
     let mut all = sources(&["src", "tests"]);
     all.retain(|source| {
         let path = &source.path;
-        let named_only = path.ends_with("src/event.rs") || path.ends_with("server/observe.rs");
+        let named_only = path.ends_with("src/event/mod.rs") || path.ends_with("record/mod.rs");
         !(named_only || path.ends_with("tidy.rs") || path.starts_with("tests/common"))
     });
     for source in &mut all {

@@ -7,9 +7,9 @@ use std::path::Path;
 use crate::boot::name::BootName;
 use crate::cli::config_file::Loaded;
 use crate::config::{self, MissingFile, Problem};
+use crate::content::templates::EXTENSION;
 use crate::images::Catalog;
 use crate::images::ipxe::look_into;
-use crate::server::templates::EXTENSION;
 
 /// Files that are not there, nor a template that they are made from.
 pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {

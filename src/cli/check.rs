@@ -10,8 +10,8 @@ use super::config_file::{LoadError, Loaded, load_file};
 use super::{boot_files, check_templates, rehearse};
 use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
+use crate::content::folders;
 use crate::images::inventory;
-use crate::server::folders;
 
 /// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
 /// error. With `rehearse`, clients that would not boot are problems too. 0 when there are none, 1 when there are some, 2

@@ -11,11 +11,11 @@ use crate::boot::policy::is_ipxe_script;
 use crate::boot::script::{Loader, script};
 use crate::boot::target::{Machine, Start};
 use crate::config::{Config, clients};
+use crate::content::log_once::Told;
+use crate::content::once::Starts;
+use crate::content::templates::{EXTENSION, TemplateError, Templates};
 use crate::images::Catalog;
 use crate::probe::models;
-use crate::server::targets::Starts;
-use crate::server::templates::{EXTENSION, TemplateError, Templates};
-use crate::server::told::Told;
 use crate::types::{Arch, FileKind, MacAddr};
 
 /// Files and folders that are looked at for templates.

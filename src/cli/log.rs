@@ -14,7 +14,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{self as settings, LogFormat, LogLevel};
-use crate::server::observe::budget::{Budget, Kind};
+use crate::record::rate_limit::{Budget, Kind};
 
 /// Lines that wait to be written. Each has some hundred bytes.
 const MAX_WAITING: usize = 8192;
@@ -58,7 +58,7 @@ impl<'a> MakeWriter<'a> for Writer {
 }
 
 /// Modules whose lines have another bound: events are counted by their kind, and commands log once.
-const UNBOUNDED: [&str; 2] = ["lanboot::server::observe", "lanboot::cli"];
+const UNBOUNDED: [&str; 2] = ["lanboot::record", "lanboot::cli"];
 
 /// Takes one line, which is left out if there is nothing to put it into.
 struct Line(Option<Arc<Lines>>);
@@ -191,8 +191,8 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().with_writer(Writer(Arc::clone(&lines))).finish();
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..5000 {
-                tracing::warn!(target: "lanboot::server::told", "a template is wrong for {number}");
-                tracing::warn!(target: "lanboot::server::observe", "bounded by its kind");
+                tracing::warn!(target: "lanboot::content::log_once", "a template is wrong for {number}");
+                tracing::warn!(target: "lanboot::record", "bounded by its kind");
             }
             lines.budget.log_left_out();
         });

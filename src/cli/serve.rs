@@ -9,9 +9,10 @@ use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_or_say};
 use crate::cli::log;
 use crate::cli::signals::{self, Signals};
 use crate::config::LogLevel;
+use crate::net::StartError;
 use crate::server::control::control_path;
 use crate::server::privileges::{self, Dropped, Privileges};
-use crate::server::{Keep, Server, StartError, notify};
+use crate::server::{Keep, Server, notify};
 
 /// Exit code of a wrong command line.
 const WRONG_USAGE: u8 = 2;

@@ -1,5 +1,5 @@
 //! Everything that can happen to a machine. Log lines, counters and boot journeys are all made from these, in
-//! `server/observe.rs` alone.
+//! `record/mod.rs` alone.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::net::{Ipv4Addr, SocketAddrV4};

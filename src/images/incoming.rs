@@ -25,7 +25,7 @@ use crate::types::Escaped;
 
 /// How the name of a file begins that is not whole yet. Clients may not use names that begin with a dot.
 pub(super) const TEMPORARY: &str = ".lanboot-upload-";
-/// How the names of templates end (`server/templates.rs`). Clients may not use such names.
+/// How the names of templates end (`content/templates/mod.rs`). Clients may not use such names.
 const TEMPLATE: &str = ".j2";
 /// How old what is left of an upload must be before it is removed: another lanboot may be at it.
 const LEFT_OVER: Duration = Duration::from_secs(3600);

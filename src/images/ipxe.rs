@@ -1,6 +1,6 @@
 //! Which boot files are builds of iPXE. An iPXE must not get one, because it would load itself again and again.
 //!
-//! `server/files.rs` asks for each reply to an iPXE, and `check` for each file that is mapped. Only parts of a file are read,
+//! `content/lookup/mod.rs` asks for each reply to an iPXE, and `check` for each file that is mapped. Only parts of a file are read,
 //! and each version of a file once: the DHCP loop waits for the answer.
 
 use std::collections::HashMap;

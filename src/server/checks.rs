@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
-use crate::server::ping::{Heard, Prober};
-use crate::server::served::Now;
-use crate::server::socket::Envelope;
+use crate::net::ping::{Heard, Prober};
+use crate::net::served::Now;
+use crate::net::udp::Envelope;
 use crate::types::MacAddr;
 
 /// Addresses that may be under check at once. A DISCOVER beyond that is dropped; its client asks again.

@@ -29,9 +29,10 @@ use crate::event::{Client, Event};
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::commit::{Outcome, Promise};
 use crate::server::dhcp::DhcpServer;
-use crate::server::privileges::{self, make_folder};
+use crate::server::privileges;
 use crate::server::statistics::log_subnets;
 use crate::store::LeaseReader;
+use crate::store::make_folder;
 use crate::types::{Firmware, Timestamp};
 
 /// Connections at a time. Beyond that one that asks nothing gives way; while all ask, more wait in the kernel.

@@ -10,6 +10,10 @@ use crate::dhcp::clones::Clones;
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::subnet::Settings;
 use crate::lease::{Lease, LeaseBook};
+use crate::net::StartError;
+use crate::net::served::{Now, describe_dhcp};
+use crate::net::udp::{DhcpSocket, Sharing};
+use crate::server::Keep;
 use crate::server::checks::Checker;
 use crate::server::commit::Committer;
 use crate::server::control::{Asks, Control};
@@ -17,9 +21,6 @@ use crate::server::dhcp::DhcpServer;
 use crate::server::leases::{self, Filled, Opened, own_and_reserved, own_in_pool};
 use crate::server::proxy::Proxy;
 use crate::server::renewals::Renewals;
-use crate::server::served::{Now, describe_dhcp};
-use crate::server::socket::{DhcpSocket, Sharing};
-use crate::server::{Keep, StartError};
 use crate::store::Findings;
 
 fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::server::StartError;
+use crate::net::StartError;
+use crate::net::served::Served;
 use crate::server::http::Threads;
-use crate::server::served::Served;
 use crate::server::transfers::Running;
 
 /// How long transfers may go on after the server was told to stop. `TimeoutStopSec` of the systemd unit is longer.

@@ -8,10 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::event::{DropReason, Event};
+use crate::net::packet_socket::Taps;
+use crate::net::udp::{DhcpSocket, Outgoing};
+use crate::record::Recorder;
 use crate::server::commit::report;
-use crate::server::observe::Recorder;
-use crate::server::socket::{DhcpSocket, Outgoing};
-use crate::server::taps::Taps;
 
 /// Replies that may wait. A client whose reply would be one more asks again.
 pub const MAX_WAITING: usize = 256;
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use crate::dhcp::route::Route;
     use crate::event::{Client, Message};
-    use crate::server::socket::Sharing;
+    use crate::net::udp::Sharing;
     use crate::types::Firmware;
     use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 

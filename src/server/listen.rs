@@ -10,13 +10,13 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use crate::boot::plan::Mode;
 use crate::dhcp::mode::Modes;
 use crate::dhcp::subnet::Settings;
-use crate::server::StartError;
-use crate::server::interface::Interface;
+use crate::net::StartError;
+use crate::net::interface::Interface;
+use crate::net::packet_socket::{Tap, Taps};
+use crate::net::served::{Now, Served};
+use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::proxy::Proxy;
 use crate::server::senders::DeclineTap;
-use crate::server::served::{Now, Served};
-use crate::server::socket::{DhcpSocket, Sharing};
-use crate::server::taps::{Tap, Taps};
 
 /// What the proxy and the boot service receive from.
 #[derive(Debug, Default)]

@@ -18,9 +18,9 @@ use crate::dhcp::request::Request;
 use crate::dhcp::subnet::Settings;
 use crate::event::Event;
 use crate::lease::{Holder, Lease, LeaseBook, State};
+use crate::net::udp::Outgoing;
 use crate::server::commit::{Delivery, Outcome, Promise};
 use crate::server::dhcp::outgoing;
-use crate::server::socket::Outgoing;
 use crate::types::Timestamp;
 use crate::wire::option::code;
 

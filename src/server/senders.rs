@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{LinkAddr, bind, recvfrom};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use crate::server::socket::BATCH;
+use crate::net::udp::BATCH;
 use crate::types::MacAddr;
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::frame::udp_datagram;

@@ -7,8 +7,8 @@ use tokio::sync::mpsc::Sender;
 
 use crate::dhcp::subnet::Settings;
 use crate::lease::{LeaseBook, Tally};
+use crate::record::Recorder;
 use crate::server::control::Ask;
-use crate::server::observe::Recorder;
 use crate::types::Timestamp;
 
 /// Logs how many addresses of each subnet are taken at `now`.

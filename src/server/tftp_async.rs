@@ -32,11 +32,11 @@ use futures_io::AsyncRead;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::content::lookup::{Files, Found};
 use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
-use crate::server::files::{Files, Found};
-use crate::server::quota::{Quota, Share};
-use crate::server::served::Now;
+use crate::net::quota::{Quota, Share};
+use crate::net::served::Now;
 use crate::server::tftp::{Listener, Listeners};
 use crate::tftp::Limits;
 

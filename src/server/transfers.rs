@@ -9,13 +9,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{self, Tftp};
+use crate::content::lookup::Files;
 use crate::event::Event;
-use crate::server::files::Files;
-use crate::server::observe::Recorder;
-use crate::server::quota::Quota;
-use crate::server::served::{Doors, Now, Served, listen_addresses, places, rearrange};
+use crate::net::quota::Quota;
+use crate::net::served::{Doors, Now, Served, listen_addresses, places, rearrange};
+use crate::net::{StartError, bind_error};
+use crate::record::Recorder;
 use crate::server::tftp_upload::Uploads;
-use crate::server::{StartError, port, tftp, tftp_async};
+use crate::server::{tftp, tftp_async};
 use crate::tftp::Engine;
 
 /// What serves files, with its sockets bound.
@@ -167,8 +168,8 @@ fn arrange(
     let mtu_of = |address: &SocketAddrV4| served.with_address(*address.ip()).map(|interface| interface.mtu);
     let wanted = listen_addresses(&settings.listen, settings.port, served);
     let (mut changed, refused) = rearrange(listeners, &wanted, |address| {
-        let socket =
-            tftp::listen(address).map_err(|error| port::explain(address, "tftp.port", false, &error))?;
+        let socket = tftp::listen(address)
+            .map_err(|error| bind_error::explain(address, "tftp.port", false, &error))?;
         let mtu = mtu_of(&address).unwrap_or(ETHERNET_MTU);
         Ok(Arc::new(tftp::Listener { socket: Arc::new(socket), mtu }))
     });

@@ -17,10 +17,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
+use crate::net::interface::Interface;
+use crate::net::served::{Served, find, listed};
 use crate::server::drain::Serving;
-use crate::server::interface::Interface;
 use crate::server::proxy::readable;
-use crate::server::served::{Served, find, listed};
 use crate::types::Ipv4Network;
 
 /// How often the interfaces are looked at without any news, and what could not be done is tried again.
@@ -139,7 +139,7 @@ fn differences(before: &Served, after: &Served) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::interface;
+    use crate::net::interface;
     use std::net::Ipv4Addr;
 
     #[test]

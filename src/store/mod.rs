@@ -3,6 +3,7 @@
 mod count;
 mod create;
 mod findings;
+mod folder;
 mod integrity;
 mod lock;
 mod memory;
@@ -19,6 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use findings::Findings;
+pub use folder::make_folder;
 pub use memory::MemoryStore;
 pub use reader::LeaseReader;
 pub use sqlite::SqliteStore;

@@ -10,12 +10,12 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use lanboot::content::lookup::Files;
+use lanboot::content::machines::Known;
 use lanboot::event::{Event, Refusal};
 use lanboot::images::Catalog;
-use lanboot::server::files::Files;
-use lanboot::server::known::Known;
-use lanboot::server::quota::Quota;
-use lanboot::server::served::{Now, Served};
+use lanboot::net::quota::Quota;
+use lanboot::net::served::{Now, Served};
 use lanboot::server::tftp_upload::Uploads;
 use lanboot::server::{tftp, tftp_async};
 use lanboot::tftp::{Limits, Ports};

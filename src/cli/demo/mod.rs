@@ -9,8 +9,9 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use crate::config::{self, Config};
+use crate::net::StartError;
 use crate::probe::Kind;
-use crate::server::{Keep, Server, StartError};
+use crate::server::{Keep, Server};
 use crate::types::MacAddr;
 
 use client::{Client, Outcome};

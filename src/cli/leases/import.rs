@@ -13,7 +13,8 @@ use super::{Failure, said};
 use crate::config::Config;
 use crate::lease::Lease;
 use crate::lease::import::{Format, Found, Intake, NotTaken, Problem, Reader, Reservations};
-use crate::server::{clock, leases, served};
+use crate::net::served;
+use crate::server::{clock, leases};
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;

@@ -10,8 +10,8 @@ use super::boot::Client;
 use super::storm::Storm;
 use super::wire::Way;
 use crate::config::suggestion;
+use crate::net::interface::{self, Interface};
 use crate::probe::{Firmware, Ports, Profile, Waiting};
-use crate::server::interface::{self, Interface};
 use crate::types::{Arch, MacAddr, Uuid};
 
 /// How long a question may stay unanswered, seconds, unless the arguments say otherwise. Firmware asks for 60 s.

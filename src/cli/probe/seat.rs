@@ -10,8 +10,8 @@ use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use super::wire::{Wire, udp};
+use crate::net::interface::Interface;
 use crate::probe::Offer;
-use crate::server::interface::Interface;
 use crate::types::Ipv4Network;
 
 /// Seconds after which the kernel takes a lent address back by itself, should this process be killed.

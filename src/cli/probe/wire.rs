@@ -13,9 +13,9 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::net::bind_error;
+use crate::net::interface::Interface;
 use crate::probe::Ports;
-use crate::server::interface::Interface;
-use crate::server::port;
 use crate::types::MacAddr;
 use crate::wire::frame::{udp_datagram, udp_frame, udp_packet};
 
@@ -213,7 +213,7 @@ fn server_link(server: Ipv4Addr, ports: Ports) -> Result<Link, String> {
     }
     let own = SocketAddrV4::new(address, ports.dhcp);
     let socket = udp(own).map_err(|error| {
-        let why = port::explain(own, "--dhcp-port", false, &error);
+        let why = bind_error::explain(own, "--dhcp-port", false, &error);
         format!("a server answers relay agents at its own port: {why}")
     })?;
     Ok(Link::Relay { socket, server: to, address })

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
+use crate::content::lookup::{self, Files};
+use crate::content::machines::{Known, KnownMachine, Standing};
+use crate::content::once::Starts;
 use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::proxy;
 use crate::dhcp::request::classify;
@@ -12,12 +15,9 @@ use crate::dhcp::subnet::{Arrival, Settings, Subnet};
 use crate::event::DropReason;
 use crate::images::{Catalog, Content};
 use crate::lease::{LeaseBook, LeaseChange};
+use crate::net::interface;
 use crate::probe::models::{Asker, Heard, Question};
-use crate::server::files::{self, Files};
-use crate::server::interface;
-use crate::server::known::{Known, KnownMachine, Standing};
 use crate::server::proxy::{look_up_size, settle};
-use crate::server::targets::Starts;
 use crate::types::{Ipv4Network, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
 use crate::wire::option::code;
@@ -230,7 +230,7 @@ impl Site {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
-        let asker = files::Asker {
+        let asker = lookup::Asker {
             address: self.client,
             server: self.server(),
             machine,

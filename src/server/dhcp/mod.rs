@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::content::lookup::Files;
+use crate::content::machines::Known;
 use crate::dhcp::clones::Clones;
 use crate::dhcp::conflict::{Evidence, declined};
 use crate::dhcp::decide::{Decision, decide};
@@ -19,19 +21,17 @@ use crate::dhcp::subnet::Settings;
 use crate::dhcp::{heard, loops, proxy};
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{LeaseBook, LeaseChange};
+use crate::net::served::{Now, Served};
+use crate::net::udp::{DhcpSocket, Envelope, Inbox, Outgoing};
+use crate::record::Recorder;
 use crate::server::checks::{Begun, Checker, Outcome as Checked, Waiting};
 use crate::server::clock::Clock;
 use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
 use crate::server::control::Asks;
-use crate::server::files::Files;
-use crate::server::known::Known;
 use crate::server::later::{Departure, Sender};
 use crate::server::leases::own_in_pool;
-use crate::server::observe::Recorder;
 use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, settle, undecodable};
 use crate::server::renewals::Renewals;
-use crate::server::served::{Now, Served};
-use crate::server::socket::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 

@@ -12,10 +12,10 @@ use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::shared;
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{Lease, OFFER_HOLD, State};
+use crate::net::ping::Heard;
+use crate::net::udp::Envelope;
 use crate::server::checks::{Declining, Waiting};
 use crate::server::commit::Promise;
-use crate::server::ping::Heard;
-use crate::server::socket::Envelope;
 use crate::types::{Firmware, MacAddr, Timestamp};
 use crate::wire::dhcp::Message;
 

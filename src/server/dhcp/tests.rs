@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::config;
+use crate::content::machines::{KnownMachine, Standing};
 use crate::dhcp::route::Route;
 use crate::lease::{Holder, Lease, OFFER_HOLD, State};
+use crate::net::interface;
+use crate::net::ping::Heard;
+use crate::net::udp::Sharing;
 use crate::server::commit::MAX_WAITING;
 use crate::server::control::{Control, released_by_hand};
-use crate::server::interface;
-use crate::server::known::{KnownMachine, Standing};
 use crate::server::later::Later;
-use crate::server::ping::Heard;
-use crate::server::socket::Sharing;
 use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
 use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
 use crate::wire::dhcp::{BOOTREQUEST, MessageType};

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::config::Config;
 use crate::event::HttpRefusal;
 use crate::http::{Request, target};
-use crate::server::served::Now;
+use crate::net::served::Now;
 use crate::types::Ipv4Network;
 
 /// Where the kernel says what this computer is called.
@@ -87,7 +87,7 @@ fn names_in_urls(config: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::served::Served;
+    use crate::net::served::Served;
     use std::sync::Arc;
     use tokio::sync::watch::channel;
 

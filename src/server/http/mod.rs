@@ -28,16 +28,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::content::lookup::Files;
 use crate::event::{Event, HttpRefusal};
 use crate::http::{
     Answer, BadHead, HEAD_LIMIT, Method, Request, Resource, Status, Validators, answer, as_known_version,
     date, head_length, media, refusal, target,
 };
 use crate::images::{Content, OpenFile};
-use crate::server::files::Files;
-use crate::server::observe::Recorder;
-use crate::server::quota::Quota;
-use crate::server::{StartError, port};
+use crate::net::quota::Quota;
+use crate::net::{StartError, bind_error};
+use crate::record::Recorder;
 
 use connections::{Connections, Seat};
 use refuse::{linger, refuse_and_close, told, turn_away, until_it_gives_way};
@@ -129,7 +129,7 @@ pub fn bind(address: SocketAddrV4) -> Result<std::net::TcpListener, StartError> 
         leave_bbr(&socket);
         Ok(socket.into())
     };
-    listen().map_err(|error| port::explain_http(address, &error))
+    listen().map_err(|error| bind_error::explain_http(address, &error))
 }
 
 /// Has its connections use Reno where this computer's congestion control is BBR, which is made for long and lossy ways.

@@ -22,8 +22,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{HEAD_LIMIT, Service, linger, told};
+use crate::content::once::Done;
 use crate::event::HttpRefusal;
-use crate::server::targets::Done;
 use crate::types::MacAddr;
 
 /// Bytes of the longest body that is read.

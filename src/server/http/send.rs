@@ -19,7 +19,7 @@ use super::connections::Seat;
 use super::stopping::Stopping;
 use crate::event::HttpStop;
 use crate::images::{Content, ShortFile, Text};
-use crate::server::observe::Recorder;
+use crate::record::Recorder;
 
 /// The pace that a client has to keep, when nobody waits for it any more, and what else is done.
 #[derive(Clone, Copy)]

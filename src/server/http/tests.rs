@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::config::Config;
+use crate::content::machines::{Known, KnownMachine};
+use crate::content::once::Starts;
 use crate::images::Catalog;
-use crate::server::descriptors;
-use crate::server::known::{Known, KnownMachine};
-use crate::server::targets::Starts;
+use crate::net::fd_limit;
 
 /// For tests of what ends in time.
 const SHORT: Patience = Patience {
@@ -344,7 +344,7 @@ async fn once_is_over_over_http_with_all_of_the_last_file() {
     }
 }
 
-/// What it ends is tested with what remembers it, in server/targets.rs, and over the real binary in tests/serve_http.rs.
+/// What it ends is tested with what remembers it, in content/once.rs, and over the real binary in tests/serve_http.rs.
 #[tokio::test]
 async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
     let site = Site::new(SHORT);
@@ -360,7 +360,7 @@ async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
 /// 200 machines behind one address boot at the same moment, some of them with two connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
-    descriptors::raise();
+    fd_limit::raise();
     let site = Site::new(Patience::DEFAULT);
     let mut held = Vec::new();
     for _ in 0..100 {
@@ -384,7 +384,7 @@ async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
 
 #[tokio::test]
 async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() {
-    descriptors::raise();
+    fd_limit::raise();
     let site = Site::new(Patience { head: Duration::from_secs(20), ..SHORT });
     let mut held = Vec::new();
     for _ in 0..1024 {
@@ -458,7 +458,7 @@ async fn next_head(stream: &mut TcpStream) -> String {
 /// their head. Downloads that get on are among them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_09_idle_connections_give_way_and_transfers_do_not() {
-    descriptors::raise();
+    fd_limit::raise();
     let limits = Limits { all: 300, ..Limits::DEFAULT };
     let long = Duration::from_secs(60);
     let site = Site::limited(Patience { head: long, idle: long, pace: long }, limits);

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use super::{Service, bind, serve};
 use crate::config::Http;
-use crate::server::served::{Doors, Served, listen_addresses, places, rearrange};
-use crate::server::{StartError, descriptors};
+use crate::net::served::{Doors, Served, listen_addresses, places, rearrange};
+use crate::net::{StartError, fd_limit};
 
 /// HTTP with its sockets bound.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Threads {
     /// No thread can be started.
     pub fn start(bound: Bound) -> io::Result<Threads> {
         let Bound { listeners, settings, service } = bound;
-        descriptors::raise();
+        fd_limit::raise();
         let processors = available_parallelism().map_or(1, NonZero::get);
         let threads = processors.saturating_sub(1).max(1);
         let runtime =

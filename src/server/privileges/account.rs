@@ -11,7 +11,7 @@ use nix::unistd::{
 };
 
 use crate::config::Config;
-use crate::server::StartError;
+use crate::net::StartError;
 
 /// The user and the group of the installed service.
 pub const LANBOOT: &str = "lanboot";

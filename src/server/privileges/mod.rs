@@ -22,14 +22,14 @@ use rustix::thread::{
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
-use crate::server::StartError;
-use crate::server::served::may_be;
+use crate::net::StartError;
+use crate::net::served::may_be;
 
 use account::{Account, Chosen};
 use state::StateFolder;
 
 pub use account::LANBOOT;
-pub use state::{give_to_group, make_folder};
+pub use state::give_to_group;
 
 /// The capabilities that stay.
 const KEPT: CapabilitySet = CapabilitySet::NET_BIND_SERVICE.union(CapabilitySet::NET_RAW);

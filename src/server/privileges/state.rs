@@ -5,10 +5,9 @@
 //! one of lanboot's.
 
 use std::ffi::CStr;
-use std::fs::{self, DirBuilder, Permissions};
-use std::io;
+use std::fs::{self, Permissions};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
@@ -17,8 +16,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use super::account::{Account, lanboot_group, name_of};
-use crate::server::StartError;
-use crate::store::{DATABASE, FILE_MODE, FOLDER_MODE};
+use crate::net::StartError;
+use crate::store::{DATABASE, FILE_MODE, make_folder};
 
 /// The folder's group may read and nobody else may anything: bits that are taken away.
 const TOO_MUCH: u32 = 0o027;
@@ -48,23 +47,6 @@ enum Was {
     OtherFiles,
     /// It has other folders in it, as `/var/lib` has.
     OtherFolders,
-}
-
-/// Makes the state folder if it is not there, for its owner and group alone.
-///
-/// # Errors
-/// What the kernel says.
-pub fn make_folder(state: &Path) -> io::Result<()> {
-    if state.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = state.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match DirBuilder::new().mode(FOLDER_MODE).create(state) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && state.is_dir() => Ok(()),
-        made => made,
-    }
 }
 
 impl StateFolder {
@@ -279,14 +261,5 @@ mod tests {
         fs::write(cron.join("job"), "").unwrap();
         assert!(hand_over(&cron, false).is_some(), "the new owner wrote its name into config.yaml");
         assert!(hand_over(&cron, true).is_none());
-    }
-
-    #[test]
-    fn a_new_state_folder_is_for_its_owner_and_group() {
-        let base = tempfile::tempdir().unwrap();
-        let state = base.path().join("var/state");
-        make_folder(&state).unwrap();
-        make_folder(&state).unwrap();
-        assert_eq!(mode(&state) & !FOLDER_MODE, 0);
     }
 }

@@ -1,7 +1,7 @@
 //! lanboot's own TFTP server: one thread per core, each with one epoll loop (`tftp/worker.rs`).
 //!
 //! The way of a read request: `worker.rs` takes it from its socket, `request.rs` judges it, `table.rs` says whether
-//! there is a place for it, `server/files.rs` finds the file, `link.rs` makes the transfer's socket, and
+//! there is a place for it, `content/lookup/mod.rs` finds the file, `link.rs` makes the transfer's socket, and
 //! `tftp::Transfer` (the core) says what to send when. `session.rs` does it: it has `source.rs` read the blocks and
 //! `send.rs` send a window in one call. A file that several clients load at once is read once for all of them
 //! (`shelf.rs`). Where they share one socket, `reception.rs` says whose turn it is. No block is copied in this program
@@ -29,12 +29,12 @@ use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::content::lookup::Files;
 use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
-use crate::server::descriptors;
-use crate::server::files::Files;
-use crate::server::served::Now;
-use crate::server::socket::Envelope;
+use crate::net::fd_limit;
+use crate::net::served::Now;
+use crate::net::udp::Envelope;
 use crate::server::tftp_upload::Uploads;
 use crate::tftp::{Limits, Ports};
 
@@ -118,7 +118,7 @@ where
         _ => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS),
     };
     // A sixteenth of the descriptors, and no more, may lie in sockets that wait to be used again.
-    let descriptors = descriptors::raise();
+    let descriptors = fd_limit::raise();
     let max_spare = (descriptors / 16 / count).min(SPARE);
     let hall = Arc::new(Hall::new(&service, count, descriptors)?);
     let (threads, uploads) = (Vec::with_capacity(count), service.uploads.clone());

@@ -13,11 +13,11 @@ use super::source::Source;
 use super::table::{Admission, Flow, Place};
 use super::worker::Worker;
 use super::{Hall, Listener, Mail};
+use crate::content::lookup::Found;
+use crate::content::templates::Rendering;
 use crate::event::{Event, Refusal, Stop, Unanswered};
 use crate::images::Content;
-use crate::server::files::Found;
-use crate::server::socket::Envelope;
-use crate::server::templates::Rendering;
+use crate::net::udp::Envelope;
 use crate::tftp::{Input, Ports, negotiate, refusal};
 use crate::wire::tftp::{BadPacket, Mode, Packet, Request};
 

@@ -23,7 +23,7 @@ use super::source::Scratch;
 use super::table::Place;
 use super::{Hall, Listeners, Mail, Service};
 use crate::event::{End, Event, Stop};
-use crate::server::socket::Inbox;
+use crate::net::udp::Inbox;
 use crate::tftp::{Input, Ports, Step};
 use crate::wire::tftp::Packet;
 

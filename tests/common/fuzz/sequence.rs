@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    /// What the shell does with a message: see server/dhcp.rs.
+    /// What the shell does with a message: see server/dhcp/mod.rs.
     fn send(&mut self, client: u8, message: &Message, arrival: &Arrival, in_use: bool) {
         let Ok(mut request) = classify(message, arrival, self.settings) else { return };
         recognize(&mut request, &self.book, self.settings, self.now);

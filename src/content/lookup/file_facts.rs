@@ -10,10 +10,10 @@ use super::Files;
 use crate::boot::name::BootName;
 use crate::boot::policy::{Choice, Content, SERVER};
 use crate::boot::target::{Now, SCRIPT, is_url, own_path};
+use crate::content::machines::KnownMachine;
 use crate::http;
 use crate::images::OpenFile;
 use crate::images::ipxe::Seen;
-use crate::server::known::KnownMachine;
 use crate::wire::dhcp::Message;
 use crate::wire::pxe;
 
@@ -92,9 +92,9 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::machines::Known;
+    use crate::content::once::Starts;
     use crate::images::Catalog;
-    use crate::server::known::Known;
-    use crate::server::targets::Starts;
     use crate::types::{FileKind, MacAddr, Rule};
     use crate::wire::dhcp::BOOTREQUEST;
     use std::fs;

@@ -12,13 +12,13 @@ use tracing::Level;
 use crate::event::{DropReason, Event, HttpRefusal, Refusal};
 use crate::types::Ipv4Network;
 
-use budget::{Budget, Kind};
-use counts::Counts;
-use line::line;
+use counters::Counts;
+use log_line::line;
+use rate_limit::{Budget, Kind};
 
-pub mod budget;
-mod counts;
-mod line;
+mod counters;
+mod log_line;
+pub mod rate_limit;
 
 /// Records events: each is counted, and gets a log line as far as the budget of its kind goes. Clones share both.
 #[derive(Clone, Debug, Default)]
@@ -298,7 +298,7 @@ mod tests {
         let peer = "192.168.77.50:2070".parse().unwrap();
         let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
         let refused_by_client = Stop::Refused { code: 3, message: "full\n".into() };
-        assert_eq!(line::why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
+        assert_eq!(log_line::why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
         assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::machine::KnownMachine;
-use crate::server::neighbours::Neighbour;
+use crate::net::neighbours::Neighbour;
 use crate::types::MacAddr;
 
 /// Machines remembered for one address. More than one is there only while an address changes hands, or when messages

@@ -12,7 +12,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
-use crate::server::served::Now;
+use crate::net::served::Now;
 use crate::types::MacAddr;
 
 /// Addresses whose MAC is remembered for [`FRESH`]. Beyond that all are forgotten, which costs a question each.

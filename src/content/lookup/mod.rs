@@ -1,21 +1,21 @@
 //! What a client gets for the name it asks for, over TFTP and HTTP alike: the one place where that is looked up.
 
-mod content;
+mod file_facts;
 
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use crate::boot::name::BootName;
+use crate::content::generated::{self, Making};
+use crate::content::log_once::Told;
+use crate::content::machines::{self, Known, KnownMachine, Standing};
+use crate::content::once::{Done, Sent, Starts};
+use crate::content::subject::Subject;
+use crate::content::templates::{EXTENSION, Rendering, Templates};
 use crate::event::Refusal;
 use crate::images::ipxe::Builds;
 use crate::images::{Catalog, Content, OpenFile};
-use crate::server::known::{self, Known, KnownMachine, Standing};
-use crate::server::subject::Subject;
-use crate::server::targets::{Done, Sent, Starts};
-use crate::server::templates::{EXTENSION, Rendering, Templates};
-use crate::server::texts::{self, Making};
-use crate::server::told::Told;
 use crate::types::MacAddr;
 
 /// Everything that can be asked for. Cheap to clone.
@@ -26,7 +26,7 @@ pub struct Files {
     starts: Starts,
     templates: Templates,
     builds: Builds,
-    absent: content::Absent,
+    absent: file_facts::Absent,
     told: Told,
 }
 
@@ -91,7 +91,7 @@ impl Files {
     /// # Errors
     /// It could not be written down.
     pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<Done> {
-        let known::Found { machine, standing } = self.known.at(address);
+        let machines::Found { machine, standing } = self.known.at(address);
         // A person at this computer may say it for any machine.
         let by_person = self.known.is_own(address) && standing == Standing::Unknown;
         self.starts.done(mac, &machine, by_person)
@@ -106,13 +106,13 @@ impl Files {
         }
         let Ok(name) = BootName::parse(name.as_bytes()) else { return };
         let asker = self.asker(address, Ipv4Addr::UNSPECIFIED);
-        let is_script = texts::is_script(&name, &asker, &self.starts);
+        let is_script = generated::is_script(&name, &asker, &self.starts);
         self.starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
     }
 
     /// Whether the machine at `address` got that by DHCP, as far as we heard, or messages about it differ.
     pub fn may_be_from_dhcp(&self, address: Ipv4Addr) -> bool {
-        let known::Found { machine, standing } = self.known.at(address);
+        let machines::Found { machine, standing } = self.known.at(address);
         machine.server.is_some() || standing == Standing::Contested
     }
 
@@ -123,7 +123,7 @@ impl Files {
 
     /// Who asks from `address` at our address `server`.
     pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
-        let known::Found { machine, standing } = self.known.at(address);
+        let machines::Found { machine, standing } = self.known.at(address);
         Asker { address, server, machine, standing }
     }
 
@@ -131,10 +131,10 @@ impl Files {
     ///
     /// 1. the file of that name in the machine's own folder: `52-54-00-12-34-56/`, `52:54:00:12:34:56/` or, of a
     ///    Raspberry Pi, its serial number;
-    /// 2. what the machine is to start, where that is said and a loader asks for its configuration (`texts::own`);
+    /// 2. what the machine is to start, where that is said and a loader asks for its configuration (`generated::own`);
     /// 3. the file of that name. Where the name names a machine (`01-<mac>`, `<mac>/…`), it comes before 2;
     /// 4. of `<mac>/rest`, the file `rest` in that machine's folder in another spelling, and the template `rest.j2`;
-    /// 5. other text of that name that is made for the machine (`texts::usual`);
+    /// 5. other text of that name that is made for the machine (`generated::usual`);
     /// 6. 1 to 5 for the name without the NUL, 0xFF and space bytes at its end ([`BootName::parse_trimmed`]);
     /// 7. a file whose name differs in ASCII case alone ([`Catalog::open_in_any_case`]), in the order of 1, 3 and 6.
     ///
@@ -195,7 +195,7 @@ impl Files {
                 return self.content(&name.within(folder), found, &subject);
             }
         }
-        let own = texts::own(making);
+        let own = generated::own(making);
         if let Some(made) = own.as_ref().filter(|_| !subject.is_named) {
             return text(made.clone());
         }
@@ -217,7 +217,7 @@ impl Files {
                 return self.content(name, found, &subject);
             }
         }
-        own.or_else(|| texts::usual(making, asker)).map_or(Err(Refusal::NotFound), text)
+        own.or_else(|| generated::usual(making, asker)).map_or(Err(Refusal::NotFound), text)
     }
 
     /// Bytes of the file that the machine with this MAC gets for `name`, before it has an address to ask from. `None` if

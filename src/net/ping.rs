@@ -12,7 +12,7 @@ use nix::sys::socket::{LinkAddr, MsgFlags, recvfrom, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::server::served::Now;
+use crate::net::served::Now;
 use crate::types::MacAddr;
 use crate::wire::{arp, icmp};
 

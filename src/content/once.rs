@@ -18,11 +18,11 @@ use crate::boot::name::BootName;
 use crate::boot::script::Served;
 use crate::boot::target::{Machine, Now, Start, Targets, is_url, own_path};
 use crate::config::Config;
+use crate::content::lookup::own_names;
+use crate::content::machines::KnownMachine;
 use crate::http;
-use crate::server::files::own_names;
-use crate::server::known::KnownMachine;
-use crate::server::privileges::make_folder;
 use crate::store::FILE_MODE;
+use crate::store::make_folder;
 use crate::types::{Escaped, MacAddr};
 
 /// The file in the state folder.

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use crate::boot::plan::Mode;
 use crate::config::{Config, Interfaces};
 use crate::dhcp::subnet::Settings;
-use crate::server::StartError;
-use crate::server::interface::{self, Interface};
+use crate::net::StartError;
+use crate::net::interface::{self, Interface};
 use crate::types::Ipv4Network;
 
 /// What is served at one moment.

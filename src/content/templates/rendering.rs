@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use super::Templates;
 use crate::boot::facts::Facts;
 use crate::boot::name::BootName;
+use crate::content::once::Starts;
 use crate::event::Refusal;
 use crate::images::Content;
-use crate::server::targets::Starts;
 use crate::types::{Arch, MacAddr, Uuid};
 
 /// A file that is to be made for one machine, from a template that is there. It is made in a thread of the pool; none
@@ -42,7 +42,7 @@ struct Owned {
 
 impl Rendering {
     /// The file `name`, made from `template` for the machine that `facts` are of, which has its entry in `starts`.
-    pub(in crate::server) fn new(
+    pub(crate) fn new(
         templates: &Templates,
         template: BootName,
         name: &BootName,

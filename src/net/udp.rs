@@ -14,9 +14,9 @@ use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::dhcp::route::Route;
-use crate::server::StartError;
-use crate::server::port;
-use crate::server::served::{Now, Served};
+use crate::net::StartError;
+use crate::net::bind_error;
+use crate::net::served::{Now, Served};
 use crate::types::MacAddr;
 use crate::wire::frame::{HEADERS_LEN, udp_frame_headers};
 
@@ -69,7 +69,7 @@ impl DhcpSocket {
     pub fn bind(port: u16, key: &str, sharing: Sharing) -> Result<DhcpSocket, StartError> {
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let udp = open_udp(address, sharing)
-            .map_err(|error| port::explain(address, key, sharing == Sharing::Alone, &error))?;
+            .map_err(|error| bind_error::explain(address, key, sharing == Sharing::Alone, &error))?;
         Ok(DhcpSocket { udp, port, frames: None })
     }
 

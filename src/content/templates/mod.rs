@@ -24,9 +24,9 @@ use crate::boot::escape::{Kind, Misplaced, Unfit, has_marks, mark, place, shell_
 use crate::boot::facts::{Facts, NAMES};
 use crate::boot::name::BootName;
 use crate::boot::target::Var;
+use crate::content::log_once::Told;
 use crate::event::Refusal;
 use crate::images::{Catalog, OpenFile};
-use crate::server::told::Told;
 
 use bounds::{bounded, fault, single, too_long};
 use pool::Pool;

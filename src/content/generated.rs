@@ -4,11 +4,11 @@ use crate::boot::name::BootName;
 use crate::boot::policy::DEFAULT_IPXE;
 use crate::boot::script::{Loader, chain, script};
 use crate::boot::target::{Now, SCRIPT, Start};
+use crate::content::log_once::Told;
+use crate::content::lookup::Asker;
+use crate::content::once::Starts;
+use crate::content::subject::Subject;
 use crate::event::Refusal;
-use crate::server::files::Asker;
-use crate::server::subject::Subject;
-use crate::server::targets::Starts;
-use crate::server::told::Told;
 use crate::types::Uuid;
 
 /// What lanboot knows of the machine that asks: for a person who wonders why a machine gets what it gets.

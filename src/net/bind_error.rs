@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::path::Path;
 
-use crate::server::StartError;
+use crate::net::StartError;
 
 /// A program known to hold ports of DHCP, TFTP or HTTP.
 struct Known {

@@ -5,7 +5,7 @@ mod forged {
 }
 
 use super::*;
-use crate::server::neighbours::Neighbour;
+use crate::net::neighbours::Neighbour;
 use crate::types::Arch;
 use crate::types::MacAddr;
 

@@ -10,7 +10,7 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::LinkAddr;
 
 use crate::config::Interfaces;
-use crate::server::StartError;
+use crate::net::StartError;
 use crate::types::{Ipv4Network, MacAddr};
 
 /// An interface as it was when it was looked at.

@@ -7,15 +7,15 @@ use std::net::SocketAddrV4;
 use proptest::prelude::*;
 
 use super::super::super::*;
+use crate::content::lookup::Files;
+use crate::content::once::{Done, Starts};
 use crate::dhcp::conflict::{Answer, Evidence, declined};
 use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::request::{Probed, classify, recognize};
 use crate::dhcp::subnet::Settings;
 use crate::dhcp::{heard, proxy};
 use crate::images::Catalog;
-use crate::server::files::Files;
-use crate::server::neighbours::Neighbour;
-use crate::server::targets::{Done, Starts};
+use crate::net::neighbours::Neighbour;
 use crate::types::{MacAddr, Uuid};
 use crate::wire::dhcp::{BOOTREPLY, BOOTREQUEST};
 
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// Takes in a client's message as `server/dhcp.rs` and `server/proxy.rs` do, and returns the answer.
+    /// Takes in a client's message as `server/dhcp/mod.rs` and `server/proxy.rs` do, and returns the answer.
     fn receive(&mut self, message: &Message, source: Ipv4Addr, boot_service: bool) -> Option<Message> {
         let bytes = message.encode();
         let message = Message::decode(&bytes).unwrap();

@@ -3,9 +3,9 @@
 use crate::boot::facts::Facts;
 use crate::boot::name::BootName;
 use crate::boot::target::Machine;
-use crate::server::files::Asker;
-use crate::server::known::Standing;
-use crate::server::targets::Starts;
+use crate::content::lookup::Asker;
+use crate::content::machines::Standing;
+use crate::content::once::Starts;
 use crate::types::MacAddr;
 
 /// The machine that a text is made for.
@@ -106,7 +106,7 @@ fn mac(text: &str) -> Option<MacAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::known::KnownMachine;
+    use crate::content::machines::KnownMachine;
     use std::net::Ipv4Addr;
 
     const YAML: &str = "{dhcp: {mode: off}, machines: [{name: a, mac: 52:54:00:00:00:01}, {name: b, mac: 52:54:00:00:00:02, address: 10.0.0.2}]}";

@@ -1,0 +1,15 @@
+//! Linux plumbing without policy: interfaces and the addresses on them, UDP and packet sockets, the ARP table, and errors
+//! of `bind` explained. `server/` and `content/` call it. It never decides which client gets which answer.
+
+pub mod bind_error;
+pub mod fd_limit;
+pub mod interface;
+pub mod neighbours;
+pub mod packet_socket;
+pub mod ping;
+pub mod quota;
+pub mod served;
+mod start_error;
+pub mod udp;
+
+pub use start_error::StartError;

@@ -1,0 +1,42 @@
+//! The folder of state: who may look into it, and how it is made.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use crate::store::FOLDER_MODE;
+
+/// Makes the state folder if it is not there, for its owner and group alone.
+///
+/// # Errors
+/// What the kernel says.
+pub fn make_folder(state: &Path) -> io::Result<()> {
+    if state.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = state.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(FOLDER_MODE).create(state) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && state.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_state_folder_is_for_its_owner_and_group() {
+        let base = tempfile::tempdir().unwrap();
+        let state = base.path().join("var/state");
+        make_folder(&state).unwrap();
+        make_folder(&state).unwrap();
+        let mode = fs::metadata(&state).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & !FOLDER_MODE, 0);
+    }
+}
