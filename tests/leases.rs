@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use lanboot::lease::{Holder, Lease, State};
-use lanboot::server::clock::{self, Clock};
+use lanboot::store::clock::{self, Clock};
 use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore, Uptime};
 use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
 use lanboot::wire::dhcp::Message;

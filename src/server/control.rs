@@ -27,8 +27,8 @@ use tokio::time::timeout;
 
 use crate::event::{Client, Event};
 use crate::lease::{Lease, LeaseBook, State};
-use crate::server::commit::{Outcome, Promise};
 use crate::server::dhcp::DhcpServer;
+use crate::server::dhcp::commit::{Outcome, Promise};
 use crate::server::privileges;
 use crate::server::statistics::log_subnets;
 use crate::store::LeaseReader;

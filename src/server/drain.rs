@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::net::StartError;
 use crate::net::served::Served;
 use crate::server::http::Threads;
-use crate::server::transfers::Running;
+use crate::server::tftp::Running;
 
 /// How long transfers may go on after the server was told to stop. `TimeoutStopSec` of the systemd unit is longer.
 pub const LIMIT: Duration = Duration::from_secs(10);

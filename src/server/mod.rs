@@ -3,28 +3,14 @@
 //! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp.rs` that of a read request. This folder never
 //! decides who gets which address or file; it does what `dhcp/` and `boot/` say.
 
-mod checks;
-pub mod clock;
-mod commit;
 pub mod control;
-mod dhcp;
-mod dhcp_start;
+pub mod dhcp;
 pub mod drain;
 pub mod http;
-mod later;
-pub mod leases;
-mod listen;
 pub mod notify;
 pub mod privileges;
-pub mod proxy;
-mod renewals;
-mod senders;
 mod statistics;
 pub mod tftp;
-pub mod tftp_async;
-pub mod tftp_upload;
-mod transfers;
-mod upload_places;
 mod watch;
 
 use std::convert::Infallible;
@@ -49,17 +35,17 @@ use crate::images::Catalog;
 use crate::net::StartError;
 use crate::net::served::{self, Now, describe_proxy, find_some};
 use crate::record::Recorder;
-use crate::server::clock::Clock;
 use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
-use crate::server::dhcp_start::{BoundDhcp, start_dhcp};
+use crate::server::dhcp::decline_senders::Senders;
+use crate::server::dhcp::delayed::Later;
+use crate::server::dhcp::proxy::Proxy;
+use crate::server::dhcp::proxy_listeners::Listeners;
+use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
 use crate::server::drain::Serving;
-use crate::server::later::Later;
-use crate::server::listen::Listeners;
-use crate::server::proxy::Proxy;
-use crate::server::senders::Senders;
-use crate::server::transfers::Transfers;
+use crate::server::tftp::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
+use crate::store::clock::Clock;
 
 /// A server with all its sockets bound and its leases loaded, ready to run.
 #[derive(Debug)]

@@ -19,8 +19,8 @@ use tokio::time::{sleep, timeout};
 use crate::config::Config;
 use crate::net::interface::Interface;
 use crate::net::served::{Served, find, listed};
+use crate::server::dhcp::proxy::readable;
 use crate::server::drain::Serving;
-use crate::server::proxy::readable;
 use crate::types::Ipv4Network;
 
 /// How often the interfaces are looked at without any news, and what could not be done is tried again.

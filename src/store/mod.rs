@@ -1,5 +1,6 @@
 //! Leases on stable storage. This folder never decides who gets an address; it keeps what was decided.
 
+pub mod clock;
 mod count;
 mod create;
 mod findings;
@@ -7,6 +8,7 @@ mod folder;
 mod integrity;
 mod lock;
 mod memory;
+pub mod open;
 mod opening;
 mod place;
 mod reader;

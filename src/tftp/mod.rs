@@ -11,6 +11,7 @@ pub use negotiate::{Granted, negotiate};
 pub use step::{Input, Send, Step};
 pub use transfer::Transfer;
 
+pub mod admission;
 pub mod negotiate;
 pub mod netascii;
 pub mod refusal;

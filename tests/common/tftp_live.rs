@@ -16,8 +16,8 @@ use lanboot::event::{Event, Refusal};
 use lanboot::images::Catalog;
 use lanboot::net::quota::Quota;
 use lanboot::net::served::{Now, Served};
-use lanboot::server::tftp_upload::Uploads;
-use lanboot::server::{tftp, tftp_async};
+use lanboot::server::tftp::upload::Uploads;
+use lanboot::server::tftp::{async_tftp, native};
 use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
 use sha2::{Digest, Sha256};
@@ -36,7 +36,7 @@ pub(crate) struct Server {
 }
 
 enum Engine {
-    Native(tftp::Engine),
+    Native(native::Engine),
     AsyncTftp { under_way: Quota, _runtime: tokio::runtime::Runtime },
 }
 
@@ -72,7 +72,7 @@ impl Server {
     /// lanboot's own engine.
     pub(crate) fn native(setup: Setup) -> Server {
         let (base, events) = Server::files();
-        let socket = tftp::listen(SocketAddrV4::new(setup.address, 0)).unwrap();
+        let socket = native::listen(SocketAddrV4::new(setup.address, 0)).unwrap();
         if let Some(bytes) = setup.send_queue {
             socket2::SockRef::from(&socket).set_send_buffer_size(bytes).unwrap();
         }
@@ -81,7 +81,7 @@ impl Server {
         fs::create_dir(base.path().join("uploads")).unwrap();
         let dir = base.path().join("uploads");
         let folder = lanboot::config::Uploads { dir, max_size: 1 << 20, max_total: 16 << 20, max_files: 100 };
-        let service = tftp::Service {
+        let service = native::Service {
             uploads: setup.uploads.then(|| Uploads::open(&folder).unwrap()),
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
             served: setup.may_ask(),
@@ -89,8 +89,8 @@ impl Server {
             ports: setup.ports,
             record: move |event| seen.lock().unwrap().push(event),
         };
-        let listener = tftp::Listener { socket: Arc::new(socket), mtu: setup.mtu };
-        let engine = Engine::Native(tftp::start(Arc::new([Arc::new(listener)]), service).unwrap());
+        let listener = native::Listener { socket: Arc::new(socket), mtu: setup.mtu };
+        let engine = Engine::Native(native::start(Arc::new([Arc::new(listener)]), service).unwrap());
         Server { port, base, events, engine }
     }
 
@@ -101,7 +101,7 @@ impl Server {
         let port = socket.local_addr().unwrap().port();
         let under_way = Quota::default();
         let seen = events.clone();
-        let service = tftp_async::Service {
+        let service = async_tftp::Service {
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
             served: setup.may_ask(),
             limits: setup.limits,
@@ -111,7 +111,7 @@ impl Server {
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.spawn(tftp_async::serve(socket, setup.mtu, service));
+        runtime.spawn(async_tftp::serve(socket, setup.mtu, service));
         Server { port, base, events, engine: Engine::AsyncTftp { under_way, _runtime: runtime } }
     }
 
@@ -147,7 +147,7 @@ impl Server {
     }
 
     pub(crate) fn wait(&self, what: &str, done: impl Fn() -> bool) {
-        let deadline = Instant::now() + tftp_async::GIVE_UP + Duration::from_secs(10);
+        let deadline = Instant::now() + async_tftp::GIVE_UP + Duration::from_secs(10);
         while !done() {
             assert!(Instant::now() < deadline, "waited for: {what}; seen {:?}", self.events.lock().unwrap());
             std::thread::sleep(Duration::from_millis(10));

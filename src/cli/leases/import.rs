@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::lease::Lease;
 use crate::lease::import::{Format, Found, Intake, NotTaken, Problem, Reader, Reservations};
 use crate::net::served;
-use crate::server::{clock, leases};
+use crate::store::{clock, open};
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
@@ -82,9 +82,9 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
     let mut length = file.read(&mut piece).map_err(fail)?;
     let format = arguments.from.map_or_else(|| Format::of(&piece[..length]), Format::from);
 
-    let mut opened = leases::open(&config.state, super::warn).map_err(said)?;
+    let mut opened = open::open(&config.state, super::warn).map_err(said)?;
     let (served, _) = served::find(config).map_err(said)?;
-    let book = leases::book(settings, std::mem::take(&mut opened.leases), &served.own).book;
+    let book = open::book(settings, std::mem::take(&mut opened.leases), &served.own).book;
     let reservations: Reservations =
         settings.machines.iter().filter_map(|machine| Some((machine.address?, machine.mac))).collect();
     let mut intake = Intake::new(&book, &reservations, opened.clock.now());

@@ -24,8 +24,8 @@ use super::config_file::load_or_say;
 use crate::config::Config;
 use crate::lease::{Lease, State};
 use crate::server::control::control_path;
-use crate::server::{clock, leases};
 use crate::store::Findings;
+use crate::store::{clock, open};
 use crate::types::MacAddr;
 
 /// How long the server may take to answer.
@@ -180,7 +180,7 @@ fn release(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
 
 /// All stored leases; what is lost of them is said on standard error.
 fn read(config: &Config) -> Result<Vec<Lease>, Failure> {
-    let (leases, losses) = leases::read(&config.state).map_err(said)?;
+    let (leases, losses) = open::read(&config.state).map_err(said)?;
     losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
     Ok(leases)
 }
@@ -259,7 +259,7 @@ async fn post(
 
 /// Frees these addresses in the database itself, which no server has open then.
 fn release_on_disk(config: &Config, addresses: &[Ipv4Addr]) -> Result<(), String> {
-    let mut opened = leases::open(&config.state, warn).map_err(|error| {
+    let mut opened = open::open(&config.state, warn).map_err(|error| {
         let socket = control_path(&config.state);
         format!("{error} (no server answers at {})", socket.display())
     })?;

@@ -17,7 +17,7 @@ use crate::images::{Catalog, Content};
 use crate::lease::{LeaseBook, LeaseChange};
 use crate::net::interface;
 use crate::probe::models::{Asker, Heard, Question};
-use crate::server::proxy::{look_up_size, settle};
+use crate::server::dhcp::proxy::{look_up_size, settle};
 use crate::types::{Ipv4Network, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
 use crate::wire::option::code;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::dhcp::request::Probed;
 use crate::event::{Client, DropReason};
 use crate::net::ping::Heard;
-use crate::server::checks::{Begun, Waiting};
-use crate::server::clock::Clock;
+use crate::server::dhcp::conflict_checks::{Begun, Waiting};
 use crate::server::dhcp::{DhcpServer, Outbox, Round};
+use crate::store::clock::Clock;
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 

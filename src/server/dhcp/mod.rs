@@ -18,29 +18,37 @@ use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::request::{Ask, Probed, Request, classify, recognize, sender_of};
 use crate::dhcp::subnet::Settings;
-use crate::dhcp::{heard, loops, proxy};
+use crate::dhcp::{heard, loops};
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{LeaseBook, LeaseChange};
 use crate::net::served::{Now, Served};
 use crate::net::udp::{DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::record::Recorder;
-use crate::server::checks::{Begun, Checker, Outcome as Checked, Waiting};
-use crate::server::clock::Clock;
-use crate::server::commit::{Committer, Delivery, Outcome, Promise, deliver};
 use crate::server::control::Asks;
-use crate::server::later::{Departure, Sender};
-use crate::server::leases::own_in_pool;
-use crate::server::proxy::{Proxy, arrival, look_up_size, pause, readable, settle, undecodable};
-use crate::server::renewals::Renewals;
+use crate::server::dhcp::commit::{Committer, Delivery, Outcome, Promise, deliver};
+use crate::server::dhcp::conflict_checks::{Begun, Checker, Outcome as Checked, Waiting};
+use crate::server::dhcp::delayed::{Departure, Sender};
+use crate::server::dhcp::proxy::{Proxy, arrival, look_up_size, pause, readable, settle, undecodable};
+use crate::server::dhcp::renewals::Renewals;
+use crate::store::clock::Clock;
+use crate::store::open::own_in_pool;
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 
 pub(super) use promises::outgoing;
 use promises::to_be_stored;
 
+pub mod commit;
+pub mod conflict_checks;
+pub mod decline_senders;
+pub mod delayed;
 mod holders;
 mod probed;
 mod promises;
+pub mod proxy;
+pub mod proxy_listeners;
+pub mod renewals;
+pub mod start;
 
 /// Everything the loop works with.
 #[derive(Debug)]
@@ -210,7 +218,7 @@ impl DhcpServer {
             Err(error) => return self.drop(envelope.interface, undecodable(error), None),
         };
         let arrival = arrival((interface, mode), envelope, false);
-        if proxy::is_for_us(&message, &arrival) {
+        if crate::dhcp::proxy::is_for_us(&message, &arrival) {
             return self.proxy.handle(&message, &arrival, envelope.interface, &self.sender());
         }
         let settings = Arc::clone(&self.settings);

@@ -14,8 +14,8 @@ use crate::event::{Client, DropReason, Event};
 use crate::lease::{Lease, OFFER_HOLD, State};
 use crate::net::ping::Heard;
 use crate::net::udp::Envelope;
-use crate::server::checks::{Declining, Waiting};
-use crate::server::commit::Promise;
+use crate::server::dhcp::commit::Promise;
+use crate::server::dhcp::conflict_checks::{Declining, Waiting};
 use crate::types::{Firmware, MacAddr, Timestamp};
 use crate::wire::dhcp::Message;
 

@@ -6,8 +6,8 @@ use crate::dhcp::route::Route;
 use crate::event::{Client, DropReason};
 use crate::lease::{Lease, LeaseChange, State};
 use crate::net::udp::Outgoing;
-use crate::server::commit::Promise;
 use crate::server::control::{Refusal, Release, released_by_hand};
+use crate::server::dhcp::commit::Promise;
 use crate::server::dhcp::{DhcpServer, Outbox};
 use crate::wire::dhcp::Message;
 

@@ -7,10 +7,10 @@
 
 mod admission;
 mod connections;
-mod other;
 mod refuse;
+mod routes;
 mod send;
-mod stopping;
+mod shutdown;
 mod threads;
 
 use std::future::Future;
@@ -42,7 +42,7 @@ use crate::record::Recorder;
 use connections::{Connections, Seat};
 use refuse::{linger, refuse_and_close, told, turn_away, until_it_gives_way};
 use send::{Pace, Stopped};
-use stopping::Stopping;
+use shutdown::Stopping;
 
 pub use admission::Admission;
 pub use connections::Limits;
@@ -212,12 +212,12 @@ async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service, 
         if !service.admission.admits(*peer.ip()) {
             return refuse_and_close(stream, peer, HttpRefusal::NotAllowed, service, seat).await;
         }
-        if request.body_length().is_some_and(|length| length > other::BODY_LIMIT) {
+        if request.body_length().is_some_and(|length| length > routes::BODY_LIMIT) {
             return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service, seat).await;
         }
         if !request.is_plain() {
             drop(request);
-            if !until_it_gives_way(seat, other::converse(stream, buffer, peer, service)).await {
+            if !until_it_gives_way(seat, routes::converse(stream, buffer, peer, service)).await {
                 service.refused("", peer, HttpRefusal::GaveWay);
             }
             return;

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::connections::Seat;
-use super::stopping::Stopping;
+use super::shutdown::Stopping;
 use crate::event::HttpStop;
 use crate::images::{Content, ShortFile, Text};
 use crate::record::Recorder;

@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// Takes in a client's message as `server/dhcp/mod.rs` and `server/proxy.rs` do, and returns the answer.
+    /// Takes in a client's message as `server/dhcp/mod.rs` and `server/dhcp/proxy.rs` do, and returns the answer.
     fn receive(&mut self, message: &Message, source: Ipv4Addr, boot_service: bool) -> Option<Message> {
         let bytes = message.encode();
         let message = Message::decode(&bytes).unwrap();

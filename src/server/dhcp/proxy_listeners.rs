@@ -15,8 +15,8 @@ use crate::net::interface::Interface;
 use crate::net::packet_socket::{Tap, Taps};
 use crate::net::served::{Now, Served};
 use crate::net::udp::{DhcpSocket, Sharing};
-use crate::server::proxy::Proxy;
-use crate::server::senders::DeclineTap;
+use crate::server::dhcp::decline_senders::DeclineTap;
+use crate::server::dhcp::proxy::Proxy;
 
 /// What the proxy and the boot service receive from.
 #[derive(Debug, Default)]

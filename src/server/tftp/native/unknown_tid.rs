@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use super::link::{Link, for_strangers, send_from};
+use super::socket::{Link, for_strangers, send_from};
 use super::worker::{DOOR, Worker};
 use crate::event::{Event, Unanswered};
 use crate::net::udp::Envelope;

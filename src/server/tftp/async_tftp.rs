@@ -37,7 +37,7 @@ use crate::event::{Event, Refusal, Stop};
 use crate::images::Content;
 use crate::net::quota::{Quota, Share};
 use crate::net::served::Now;
-use crate::server::tftp::{Listener, Listeners};
+use crate::server::tftp::native::{Listener, Listeners};
 use crate::tftp::Limits;
 
 /// How long the server waits for an acknowledgement before it sends again.

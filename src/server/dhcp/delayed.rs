@@ -11,7 +11,7 @@ use crate::event::{DropReason, Event};
 use crate::net::packet_socket::Taps;
 use crate::net::udp::{DhcpSocket, Outgoing};
 use crate::record::Recorder;
-use crate::server::commit::report;
+use crate::server::dhcp::commit::report;
 
 /// Replies that may wait. A client whose reply would be one more asks again.
 pub const MAX_WAITING: usize = 256;

@@ -3,12 +3,12 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use super::door::Door;
-use super::link::Link;
+use super::blocks::{Blocks, Scratch, Source};
 use super::send::{How, Sender, Sent, prepare};
-use super::source::{Blocks, Scratch, Source};
-use super::table::Place;
+use super::socket::Link;
+use super::unknown_tid::Door;
 use crate::event::{End, Event, Refusal, Stop};
+use crate::tftp::admission::Place;
 use crate::tftp::{Granted, Input, Send, Step, Transfer, refusal};
 use crate::wire::tftp::{ErrorCode, Packet};
 

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
 
-use super::link::Link;
+use super::socket::Link;
 use crate::tftp::Limits;
 
 /// Datagrams in one call (UDP_MAX_SEGMENTS of older kernels).

@@ -19,7 +19,7 @@ use crate::dhcp::subnet::Settings;
 use crate::event::Event;
 use crate::lease::{Holder, Lease, LeaseBook, State};
 use crate::net::udp::Outgoing;
-use crate::server::commit::{Delivery, Outcome, Promise};
+use crate::server::dhcp::commit::{Delivery, Outcome, Promise};
 use crate::server::dhcp::outgoing;
 use crate::types::Timestamp;
 use crate::wire::option::code;

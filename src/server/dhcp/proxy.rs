@@ -29,9 +29,9 @@ use crate::net::packet_socket::{FRAME, Tap, Taps};
 use crate::net::served::Now;
 use crate::net::udp::{BATCH, DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::record::Recorder;
-use crate::server::clock::Clock;
-use crate::server::later::{Departure, Later, Sender};
-use crate::server::senders::{DeclineTap, Senders};
+use crate::server::dhcp::decline_senders::{DeclineTap, Senders};
+use crate::server::dhcp::delayed::{Departure, Later, Sender};
+use crate::store::clock::Clock;
 use crate::wire::dhcp::{DecodeError, Message};
 use crate::wire::frame::Datagram;
 

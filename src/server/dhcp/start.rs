@@ -14,29 +14,29 @@ use crate::net::StartError;
 use crate::net::served::{Now, describe_dhcp};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::Keep;
-use crate::server::checks::Checker;
-use crate::server::commit::Committer;
 use crate::server::control::{Asks, Control};
 use crate::server::dhcp::DhcpServer;
-use crate::server::leases::{self, Filled, Opened, own_and_reserved, own_in_pool};
-use crate::server::proxy::Proxy;
-use crate::server::renewals::Renewals;
+use crate::server::dhcp::commit::Committer;
+use crate::server::dhcp::conflict_checks::Checker;
+use crate::server::dhcp::proxy::Proxy;
+use crate::server::dhcp::renewals::Renewals;
 use crate::store::Findings;
+use crate::store::open::{self, Filled, Opened, own_and_reserved, own_in_pool};
 
 fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
     if keep == Keep::InMemory {
-        return Ok(leases::in_memory());
+        return Ok(open::in_memory());
     }
     // Logged at once: the start may still fail, and the next one knows of these losses no more.
     let log = |findings: &Findings| {
         findings.new.iter().for_each(|line| tracing::warn!("{line}"));
         findings.losses.iter().for_each(|line| tracing::error!("{line}"));
     };
-    leases::open(state, log).map_err(|error| StartError(error.to_string()))
+    open::open(state, log).map_err(|error| StartError(error.to_string()))
 }
 
 /// The sockets and the store of the DHCP server, before any of its threads runs.
-pub(super) struct BoundDhcp {
+pub(in crate::server) struct BoundDhcp {
     socket: DhcpSocket,
     opened: Opened,
     control: Result<Control, String>,
@@ -44,7 +44,7 @@ pub(super) struct BoundDhcp {
 }
 
 impl BoundDhcp {
-    pub(super) fn bind(
+    pub(in crate::server) fn bind(
         config: &Config,
         settings: &Settings,
         served: &Now,
@@ -62,7 +62,7 @@ impl BoundDhcp {
 
 /// Starts the threads of the DHCP server, which also hears for `proxy`, and takes the stored leases into its book. The last
 /// are the lines of the summary and the warnings.
-pub(super) fn start_dhcp(
+pub(in crate::server) fn start_dhcp(
     BoundDhcp { socket, opened, control, asks }: BoundDhcp,
     config: &Config,
     proxy: &Arc<Proxy>,
@@ -124,7 +124,7 @@ fn fill_book(
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> LeaseBook {
     let all = leases.len();
-    let Filled { book, own, known } = leases::book(settings, leases, own);
+    let Filled { book, own, known } = open::book(settings, leases, own);
     for address in own {
         warnings.push(own_in_pool(address));
     }

@@ -4,7 +4,7 @@ use std::array;
 use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 
-use super::shelf::{Shared, Shelf};
+use super::shared_reads::{Shared, Shelf};
 use crate::images::Content;
 use crate::tftp::netascii::Encoder;
 use crate::wire::tftp::{DATA_HEADER, Mode};

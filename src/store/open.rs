@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::dhcp::subnet::Settings;
 use crate::lease::{Holder, Lease, LeaseBook, State};
-use crate::server::clock::{self, Clock};
+use crate::store::clock::{self, Clock};
 use crate::store::make_folder;
 use crate::store::{Findings, LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
 use crate::types::ClientId;

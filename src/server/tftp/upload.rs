@@ -13,7 +13,7 @@ use crate::config;
 use crate::event::{Event, Refusal};
 use crate::images::stock::Allowance;
 use crate::images::{Incoming, NewFile};
-use crate::server::upload_places::{Place, Places};
+use crate::server::tftp::upload_places::{Place, Places};
 use crate::tftp::upload::{End, Input, Step, Terms, Upload};
 use crate::wire::tftp::{DATA_HEADER, Packet, Request};
 
@@ -247,7 +247,7 @@ impl Granted {
 mod tests {
     use super::*;
     use crate::event::UploadStop;
-    use crate::server::upload_places::{MAX_OF_ONE, MAX_UPLOADS};
+    use crate::server::tftp::upload_places::{MAX_OF_ONE, MAX_UPLOADS};
     use crate::wire::tftp::{ErrorCode, Mode, Options};
     use std::fs;
     use std::net::Ipv4Addr;

@@ -13,17 +13,17 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::link::{Link, Opener, for_errors};
-use super::reception::{Queues, attend};
+use super::blocks::Scratch;
+use super::listeners::{Queues, attend};
 use super::request::Arrival;
 use super::send::Sender;
-use super::session::{Session, Tools};
-use super::sessions::Sessions;
-use super::source::Scratch;
-use super::table::Place;
+use super::socket::{Link, Opener, for_errors};
+use super::transfer::{Session, Tools};
+use super::transfers::Sessions;
 use super::{Hall, Listeners, Mail, Service};
 use crate::event::{End, Event, Stop};
 use crate::net::udp::Inbox;
+use crate::tftp::admission::Place;
 use crate::tftp::{Input, Ports, Step};
 use crate::wire::tftp::Packet;
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::session::Session;
-use super::table::Flow;
+use super::transfer::Session;
+use crate::tftp::admission::Flow;
 
 /// The transfers of a thread. A token names one and, once it is over, none: a slot's next transfer has another token.
 #[derive(Default)]
@@ -63,11 +63,11 @@ mod tests {
 
     use super::*;
     use crate::images::Content;
-    use crate::server::tftp::link::Link;
-    use crate::server::tftp::send::How;
-    use crate::server::tftp::source::Source;
-    use crate::server::tftp::table::Place;
+    use crate::server::tftp::native::blocks::Source;
+    use crate::server::tftp::native::send::How;
+    use crate::server::tftp::native::socket::Link;
     use crate::tftp::Granted;
+    use crate::tftp::admission::Place;
     use crate::wire::tftp::Mode;
 
     #[test]

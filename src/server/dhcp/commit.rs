@@ -13,8 +13,8 @@ use crate::event::{DropReason, Event};
 use crate::lease::Lease;
 use crate::net::udp::{DhcpSocket, Outgoing};
 use crate::record::Recorder;
-use crate::server::clock::Clock;
-use crate::server::renewals::Otherwise;
+use crate::server::dhcp::renewals::Otherwise;
+use crate::store::clock::Clock;
 use crate::store::{LeaseStore, StoreError};
 
 /// Leases that may wait for the disk. A message that would add one more is dropped; its client asks again.
