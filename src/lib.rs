@@ -15,7 +15,7 @@
 //! | [`http`] | what HTTP answers | types |
 //! | [`probe`] | a PXE client's brain | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
-//! | [`store`] | durable leases | types, lease, config |
+//! | [`store`] | durable leases | types, lease, dhcp, config |
 //! | [`images`] | the files of boot-images/ | types, event, boot |
 //! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, config |
 //! | [`record`] | events → log lines and counters | types, event |

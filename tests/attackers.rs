@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{Site, ready, until};
-use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
+use lanboot::cli::demo::network::{NETWORK, Namespace, Need, Running};
 use lanboot::net::interface;
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{Message, MessageType};

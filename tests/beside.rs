@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use lab::{DNSMASQ, Site, dnsmasq, ready};
-use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
+use lanboot::cli::demo::network::{NETWORK, Namespace, Need, Running};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREQUEST, FLAG_BROADCAST, Message, MessageType, until_nul};
 use lanboot::wire::frame::udp_datagram;

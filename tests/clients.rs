@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use lab::{RELAY, Site, ready, until};
-use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
+use lanboot::cli::demo::network::{NETWORK, Namespace, Need, Running};
 use nix::sys::signal::{Signal, kill};
 
 const MAC: &str = "52:54:00:77:00:02";

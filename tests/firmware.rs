@@ -17,7 +17,7 @@ use lab::{
     AAVMF, DNSMASQ, GRUB_ARM64, LANBOOT, RELAY, ROUTER, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time,
     press, ready, router, until,
 };
-use lanboot::cli::demo::lab::{
+use lanboot::cli::demo::network::{
     Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
 };
 

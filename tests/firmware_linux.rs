@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 
 use lab::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router};
-use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine_with};
+use lanboot::cli::demo::network::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine_with};
 use linux::*;
 
 const MAC: &str = "52:54:00:77:00:21";

@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use cases::*;
 use lab::{one_at_a_time, ready};
-use lanboot::cli::demo::lab::{self as demo, NETWORK, Need, Network, OVMF, Running, SEABIOS, machine_with};
+use lanboot::cli::demo::network::{
+    self as demo, NETWORK, Need, Network, OVMF, Running, SEABIOS, machine_with,
+};
 use lanboot::probe::models::{Firmware, Heard, Loader, Question, Verdict, judge, next};
 use lanboot::types::{Escaped, MacAddr};
 use mangler::{Asked, Event, Files, Mangler, Who, heard_by};

@@ -12,7 +12,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lab::{DNSMASQ, LANBOOT, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router, until};
-use lanboot::cli::demo::lab::{Firmware, NETWORK, Need, OVMF, Running, SEABIOS, machine, machine_with, run};
+use lanboot::cli::demo::network::{
+    Firmware, NETWORK, Need, OVMF, Running, SEABIOS, machine, machine_with, run,
+};
 
 /// A package file where tests/run puts it.
 macro_rules! package {

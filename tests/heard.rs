@@ -1,4 +1,4 @@
-//! What lanboot hears of other DHCP servers on the wire (`dhcp/heard.rs`), in virtual time.
+//! What lanboot hears of other DHCP servers on the wire (`dhcp/other_servers.rs`), in virtual time.
 
 #[path = "common/world.rs"]
 mod world;
@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use lanboot::boot::guard::LOOP_COUNT;
 use lanboot::boot::plan::Mode;
-use lanboot::dhcp::heard::{self, BESIDE_TIME, MAX_STRANGERS, QUIET_TIME};
+use lanboot::dhcp::other_servers::{self, BESIDE_TIME, MAX_STRANGERS, QUIET_TIME};
 use lanboot::event::{DropReason, Event, Message as Kind};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, until_nul};
@@ -178,7 +178,7 @@ fn servers_that_somebody_makes_up_do_not_fill_the_log() {
 fn beside_another_server_a_request_says_who_gave_which_address() {
     let world = World::new(PROXIES);
     let taken = |message: &Message| {
-        heard::taken(message, &world.arrival, &world.settings)
+        other_servers::taken(message, &world.arrival, &world.settings)
             .map(|taken| (taken.address, taken.machine.map(|machine| machine.name.to_string())))
     };
     assert_eq!(taken(&select(0xc8, OTHER, CLIENT)), Some((CLIENT, Some("node1".to_owned()))));
@@ -186,11 +186,11 @@ fn beside_another_server_a_request_says_who_gave_which_address() {
     assert_eq!(taken(&init_reboot(1, CLIENT)), None, "it only hopes so");
     assert_eq!(taken(&discover(1)), None);
     let given = said(Some(MessageType::Ack), OTHER, CLIENT);
-    let given = heard::given(&given, OTHER, OTHERS_MAC, &world.arrival).unwrap();
+    let given = other_servers::given(&given, OTHER, OTHERS_MAC, &world.arrival).unwrap();
     assert_eq!((given.address, given.server, given.client), (CLIENT, OTHER, bootp(1).mac()));
     let mut serves = World::new(SERVES);
     serves.ask(&discover(1));
-    assert!(heard::taken(&select(1, OTHER, CLIENT), &serves.arrival, &serves.settings).is_none());
+    assert!(other_servers::taken(&select(1, OTHER, CLIENT), &serves.arrival, &serves.settings).is_none());
 }
 
 /// One boot beside another server: the file that we offer, and the REQUEST to the other server that we hear.

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{DNSMASQ, RELAY, Site, dnsmasq, ready};
-use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
+use lanboot::cli::demo::network::{NETWORK, Namespace, Need, Running};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREPLY, BOOTREQUEST, Message};
 use lanboot::wire::frame::udp_frame;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lab::{DNSMASQ, LANBOOT, Site, dnsmasq, ready, until};
-use lanboot::cli::demo::lab::{BRIDGE, NETWORK, Namespace, Need, Running, run};
+use lanboot::cli::demo::network::{BRIDGE, NETWORK, Namespace, Need, Running, run};
 
 const MAC: &str = "52:54:00:77:00:02";
 const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];

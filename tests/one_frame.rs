@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{LANBOOT, RELAY, SERVER, Site, ready};
-use lanboot::cli::demo::lab::{BRIDGE, NETWORK, Namespace, Need, Running};
+use lanboot::cli::demo::network::{BRIDGE, NETWORK, Namespace, Need, Running};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
 use lanboot::wire::frame::{udp_datagram, udp_frame};

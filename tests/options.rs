@@ -7,7 +7,7 @@ mod world;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::boot::policy::Content;
-use lanboot::dhcp::room::smallest_datagram;
+use lanboot::dhcp::option_space::smallest_datagram;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::subnet::{BootpMode, OptionSet};
 use lanboot::event::DropReason;
@@ -568,7 +568,7 @@ fn raw_options(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Options that no configuration can set: see `DECIDED` in src/config/options.rs.
+/// Options that no configuration can set: see `DECIDED` in src/config/sections/options.rs.
 const DECIDED: [u8; 28] = [
     0, 1, 13, 43, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 66, 67, 77, 80, 81, 82, 93, 94, 97, 118,
     175, 255,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common_lab::{FILES, Lab, content, lanboot};
 use lab::{LANBOOT, SERVER, Site, ready, ready_without_root, until};
-use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Network, Running, run};
+use lanboot::cli::demo::network::{NETWORK, Namespace, Need, Network, Running, run};
 use sha2::{Digest, Sha256};
 
 const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];

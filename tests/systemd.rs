@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use lab::{LANBOOT, SERVER, Site, ready, ready_without_root};
-use lanboot::cli::demo::lab::{NETWORK, Need, Running, run, serve};
+use lanboot::cli::demo::network::{NETWORK, Need, Running, run, serve};
 
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/lanboot.service");
 

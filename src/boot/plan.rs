@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::boot::identity::Identity;
+use crate::boot::loader::script::{HTTP_PORT, Served};
 use crate::boot::menu::Part;
 use crate::boot::policy::{Choice, SERVER};
-use crate::boot::script::{HTTP_PORT, Served};
 use crate::types::{Arch, Firmware, Stage};
 use crate::wire::dhcp::{Message, padded};
 use crate::wire::option::code;

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::boot::identity::Identity;
+use crate::boot::loader::target::SCRIPT;
 use crate::boot::menu::{Menu, Part};
-use crate::boot::target::SCRIPT;
 use crate::types::{Arch, FileKind, Processor, Rule, Stage};
 use crate::wire::pxe::BootItem;
 

@@ -1,8 +1,6 @@
 //! The commands, one file each.
 
-pub mod boot_files;
 mod check;
-mod check_templates;
 pub mod config_file;
 pub mod demo;
 mod images;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::boot_files;
+use crate::cli::check::boot_files;
 use crate::cli::check::{inside_images, of_folders};
 use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_or_say};
 use crate::cli::log;

@@ -5,43 +5,27 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use crate::boot::script::Served;
-use crate::boot::target::Targets;
+use crate::boot::loader::script::Served;
+use crate::boot::loader::target::Targets;
 use crate::dhcp::subnet::Settings;
 use crate::tftp::{Engine, Limits, Ports};
 use crate::types::Ipv4Network;
 
-pub use dns::dns_problems;
-pub use local::unserved_problems;
-pub use mapped::clients;
-pub use missing::{
+pub use lint::mapped_files::clients;
+pub use lint::missing_files::{
     MissingFile, hidden_file_notes, missing_file_problems, missing_files, missing_script,
     unreadable_file_problems,
 };
-pub use place::Problem;
-pub use read::suggestion;
-pub use wrong::{starts, wrong_file_problems};
+pub use lint::unresolvable_urls::dns_problems;
+pub use lint::unserved_urls::unserved_problems;
+pub use lint::wrong_files::{starts, wrong_file_problems};
+pub use syntax::place::Problem;
+pub use syntax::reader::suggestion;
 
-mod bootfile;
 mod check;
-mod classes;
-mod dns;
-mod file;
-mod http;
-mod keys;
-mod local;
-mod mapped;
-mod menu;
-mod missing;
-mod mode;
-mod option_names;
-mod options;
-mod place;
-mod read;
-mod targets;
-mod tftp;
-mod wrong;
-mod yaml;
+mod lint;
+mod sections;
+mod syntax;
 
 /// Reads and checks the text of a configuration file.
 ///
@@ -49,14 +33,14 @@ mod yaml;
 /// Every problem of the file, in the order of their places. A syntax error is the only problem of its file, because
 /// what follows it cannot be read.
 pub fn load(text: &str) -> Result<Config, Vec<Problem>> {
-    let root = yaml::parse(text).map_err(|problem| vec![problem])?;
-    let mut reader = read::Reader::default();
-    let file = file::read(&mut reader, &root);
+    let root = syntax::tree::parse(text).map_err(|problem| vec![problem])?;
+    let mut reader = syntax::reader::Reader::default();
+    let file = sections::file::read(&mut reader, &root);
     let config = check::check(&mut reader, file);
     if !reader.problems.is_empty() {
-        return Err(place::placed(text, &root, reader.problems));
+        return Err(syntax::place::placed(text, &root, reader.problems));
     }
-    Ok(Config { notes: place::placed(text, &root, reader.notes), ..config })
+    Ok(Config { notes: syntax::place::placed(text, &root, reader.notes), ..config })
 }
 
 /// Everything `lanboot serve` needs to know, validated.

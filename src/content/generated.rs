@@ -1,9 +1,9 @@
 //! Text that is in no file and is made for one machine.
 
+use crate::boot::loader::script::{Loader, chain, script};
+use crate::boot::loader::target::{Now, SCRIPT, Start};
 use crate::boot::name::BootName;
 use crate::boot::policy::DEFAULT_IPXE;
-use crate::boot::script::{Loader, chain, script};
-use crate::boot::target::{Now, SCRIPT, Start};
 use crate::content::log_once::Told;
 use crate::content::lookup::Asker;
 use crate::content::once::Starts;

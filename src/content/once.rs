@@ -13,10 +13,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::boot::facts::Facts;
+use crate::boot::loader::facts::Facts;
+use crate::boot::loader::script::Served;
+use crate::boot::loader::target::{Machine, Now, Start, Targets, is_url, own_path};
 use crate::boot::name::BootName;
-use crate::boot::script::Served;
-use crate::boot::target::{Machine, Now, Start, Targets, is_url, own_path};
 use crate::config::Config;
 use crate::content::lookup::own_names;
 use crate::content::machines::KnownMachine;

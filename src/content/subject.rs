@@ -1,8 +1,8 @@
 //! The machine that a text is made for: the one that asks, or the one that the name names.
 
-use crate::boot::facts::Facts;
+use crate::boot::loader::facts::Facts;
+use crate::boot::loader::target::Machine;
 use crate::boot::name::BootName;
-use crate::boot::target::Machine;
 use crate::content::lookup::Asker;
 use crate::content::machines::Standing;
 use crate::content::once::Starts;

@@ -6,7 +6,7 @@ use crate::dhcp::conflict::look_first;
 use crate::dhcp::decide::{Decision, answer, reserved_address, store};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::Request;
-use crate::dhcp::shared::{find_address, has_host};
+use crate::dhcp::shared_network::{find_address, has_host};
 use crate::dhcp::subnet::{BootpMode, Settings};
 use crate::event::DropReason;
 use crate::lease::{FOREVER, LeaseBook, is_forever};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::boot::policy::SERVER;
 use crate::dhcp::decide::Decision;
+use crate::dhcp::option_space::Room;
 use crate::dhcp::proxy::BootRequest;
 use crate::dhcp::reply::header;
-use crate::dhcp::room::Room;
 use crate::dhcp::route::{Route, route};
 use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event, Message as Kind};

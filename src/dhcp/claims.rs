@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::boot::plan::takes_the_offer;
 use crate::dhcp::request::Request;
-use crate::dhcp::shared;
+use crate::dhcp::shared_network;
 use crate::dhcp::subnet::Settings;
 use crate::lease::{Binding, LeaseBook, MAX_CLIENTS_PER_MAC, State};
 use crate::types::Timestamp;
@@ -30,7 +30,7 @@ pub fn inheritance(
     settings: &Settings,
     now: Timestamp,
 ) -> Inheritance {
-    let Some((address, binding)) = shared::namesake(request, book, settings) else {
+    let Some((address, binding)) = shared_network::namesake(request, book, settings) else {
         return Inheritance::None;
     };
     if takes_the_offer(&request.identity) {
@@ -38,10 +38,10 @@ pub fn inheritance(
     }
     // A change on its way to the disk means that the other machine spoke a moment ago.
     let is_there = is_leased(binding, now) && binding.pending == 0;
-    if !is_there || !shared::shares(request, address, book, settings) {
+    if !is_there || !shared_network::shares(request, address, book, settings) {
         return Inheritance::None;
     }
-    if shared::of_client(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now)) {
+    if shared_network::of_client(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now)) {
         return Inheritance::None;
     }
     match request.probed {
@@ -70,7 +70,8 @@ pub fn other_lease(
     now: Timestamp,
 ) -> Option<Ipv4Addr> {
     let was_offered = book.binding(address).is_some_and(|b| b.holder.is(&request.holder) && b.is_live(now));
-    let lease = shared::of_client(request, book, settings, now).filter(|(_, own)| is_leased(own, now));
+    let lease =
+        shared_network::of_client(request, book, settings, now).filter(|(_, own)| is_leased(own, now));
     lease.map(|(own, _)| own).filter(|own| *own != address && !was_offered)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dhcp::request::{Ask, Request};
-use crate::dhcp::shared;
+use crate::dhcp::shared_network;
 use crate::dhcp::subnet::Settings;
 use crate::event::Event;
 use crate::lease::{LeaseBook, State};
@@ -57,9 +57,9 @@ impl Clones {
         if !matches!(request.ask, Ask::Discover { .. } | Ask::Select { .. } | Ask::InitReboot { .. }) {
             return;
         }
-        let Some((address, other)) = shared::namesake(request, book, settings) else { return };
+        let Some((address, other)) = shared_network::namesake(request, book, settings) else { return };
         let has_own = || {
-            shared::of_client(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now))
+            shared_network::of_client(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now))
                 || request.probed.is_some_and(|probed| probed.address == address && probed.in_use)
         };
         if other.state == State::Leased && other.until > now && has_own() {

@@ -12,7 +12,7 @@ use crate::dhcp::keep::keep;
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::route::{Route, route};
-use crate::dhcp::shared;
+use crate::dhcp::shared_network;
 use crate::dhcp::subnet::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
@@ -125,7 +125,7 @@ fn discover(
                 None,
             );
         }
-        _ => reserved.or_else(|| shared::find_address(request, requested, book, settings, now)),
+        _ => reserved.or_else(|| shared_network::find_address(request, requested, book, settings, now)),
     };
     let Some(address) = found else { return turn_away(request, now) };
     if is_one_too_many(request, address, book, now) {
@@ -181,7 +181,7 @@ fn select(
     now: Timestamp,
 ) -> Decision {
     if !is_ours(request, Some(server), book) {
-        let offer = shared::offer_to(request, book, settings, now);
+        let offer = shared_network::offer_to(request, book, settings, now);
         let change = offer.map(|address| LeaseChange::Withdraw { address, holder: request.holder.clone() });
         return Decision::Silent { reason: DropReason::OtherServer, change };
     }
@@ -208,7 +208,7 @@ fn inform(request: &Request<'_>, settings: &Settings) -> Decision {
     let address = if said.is_unspecified() { source } else { said };
     let is_told_elsewhere =
         address.is_unspecified() || request.arrival.loopback || !request.message.giaddr.is_unspecified();
-    if is_told_elsewhere || shared::has_host(request, address, settings) {
+    if is_told_elsewhere || shared_network::has_host(request, address, settings) {
         answer(request, settings, Reply::Inform, None)
     } else {
         Decision::silent(DropReason::NoSubnet)
@@ -227,7 +227,7 @@ pub(super) fn may_have(
     let entitled = match own_reservation(request, book, settings, now) {
         Some(reserved) => reserved == address,
         None => {
-            shared::shares(request, address, book, settings)
+            shared_network::shares(request, address, book, settings)
                 && (request.machine.is_some() || book.admits(address, who, now))
         }
     };
@@ -307,7 +307,7 @@ fn release(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Time
 pub fn reserved_address(request: &Request<'_>, settings: &Settings) -> Option<Ipv4Addr> {
     let address = request.machine?.address?;
     let is_ours = request.arrival.addresses.contains(&address);
-    (!is_ours && shared::has_host(request, address, settings)).then_some(address)
+    (!is_ours && shared_network::has_host(request, address, settings)).then_some(address)
 }
 
 /// The decision to send `reply` after `change` was made.

@@ -10,7 +10,7 @@ use crate::dhcp::decide::{
 };
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::{Ask, Request};
-use crate::dhcp::shared;
+use crate::dhcp::shared_network;
 use crate::dhcp::subnet::{Authoritative, Settings};
 use crate::event::DropReason;
 use crate::lease::{LeaseBook, State};
@@ -24,9 +24,9 @@ pub(super) fn keep(
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
-    if !shared::has_host(request, address, settings) {
+    if !shared_network::has_host(request, address, settings) {
         let has_lease = || {
-            shared::of_client(request, book, settings, now)
+            shared_network::of_client(request, book, settings, now)
                 .is_some_and(|(_, own)| own.state == State::Leased && own.until > now)
         };
         return if settings.authoritative != Authoritative::No || has_lease() {
@@ -38,7 +38,7 @@ pub(super) fn keep(
     let known = match own_reservation(request, book, settings, now) {
         Some(reserved) => Some(reserved),
         // An offer that it did not take is no reason to forbid it what another server gave it.
-        None => shared::of_client(request, book, settings, now)
+        None => shared_network::of_client(request, book, settings, now)
             .filter(|(own, binding)| binding.leased || *own == address)
             .map(|(own, _)| own),
     };

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::boot::loader::script::Served;
 use crate::boot::plan::{Mode, Plan, plan};
-use crate::boot::script::Served;
 use crate::dhcp::fqdn;
+use crate::dhcp::option_space::Room;
 use crate::dhcp::request::{Ask, Request};
-use crate::dhcp::room::Room;
 use crate::dhcp::subnet::{OptionSet, Settings};
 use crate::wire::dhcp::{BOOTREPLY, FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;

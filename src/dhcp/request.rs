@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::boot::identity::Identity;
 use crate::boot::policy::{Choice, MachineBoot, choose};
 use crate::dhcp::classes::Class;
-use crate::dhcp::shared;
+use crate::dhcp::shared_network;
 use crate::dhcp::subnet::{Arrival, Machine, Settings, Subnet};
 use crate::event::{Client, DropReason, Message as Kind};
 use crate::lease::{Holder, LeaseBook};
@@ -228,7 +228,7 @@ pub fn recognize<'a>(request: &mut Request<'a>, book: &LeaseBook, settings: &'a 
     if request.machine.is_some() || !settings.machines.has_any_by_uuid_alone() {
         return;
     }
-    let lease = shared::of_client(request, book, settings, now).filter(|(_, binding)| binding.leased);
+    let lease = shared_network::of_client(request, book, settings, now).filter(|(_, binding)| binding.leased);
     let machine = lease.and_then(|(address, _)| settings.machines.by_uuid_alone(address));
     if machine.is_some() {
         let Entry { machine, boot, .. } = entry_for(machine, request.message, &request.identity, settings);

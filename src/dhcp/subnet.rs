@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::boot::loader::script::Served;
 use crate::boot::plan::Mode;
 use crate::boot::policy::{MachineBoot, Policy};
-use crate::boot::script::Served;
 use crate::dhcp::classes::Class;
 use crate::dhcp::mode::Modes;
 use crate::event::DropReason;

@@ -7,14 +7,14 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::folder::refusal;
-use super::placement::Secret;
-use super::root::Root;
-use super::short::{ShortFile, ShortFiles};
 use super::{manifest, resolve};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
+use crate::images::folder::refusal;
 use crate::images::kind::read_kind;
+use crate::images::placement::Secret;
+use crate::images::root::Root;
+use crate::images::short::{ShortFile, ShortFiles};
 use crate::types::FileKind;
 
 /// Entries of folders that are looked at for one name in another case, in all folders together: a miss must not be

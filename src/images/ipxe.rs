@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::kind::read_kind;
-use super::pe::read_sections;
-use super::version::Version;
+use crate::images::kind::read_kind;
+use crate::images::signature::read_sections;
+use crate::images::version::Version;
 use crate::types::FileKind;
 
 /// Bytes of an EFI program's data that are searched. Debian's largest iPXE, with all drivers, has 230 KiB of it.

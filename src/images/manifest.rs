@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
-use super::folder::Folder;
-use super::staging::Staging;
 use crate::boot::name::BootName;
+use crate::images::add::staging::Staging;
+use crate::images::folder::Folder;
 
 /// Its name in boot-images/.
 pub const NAME: &str = "manifest.json";

@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, readlinkat};
 
-use super::folder::Folder;
+use crate::images::folder::Folder;
 
 /// Symlinks that are followed for one name, as in the kernel.
 const MAX_LINKS: usize = 40;

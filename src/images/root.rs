@@ -12,10 +12,10 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::unistd::{AccessFlags, access};
 
-use super::catalog::plain;
-use super::folder::Folder;
-use super::placement::{Secret, images_problem, inside, path_within};
-use super::version::{Version, is_local};
+use crate::images::catalog::plain;
+use crate::images::folder::Folder;
+use crate::images::placement::{Secret, images_problem, inside, path_within};
+use crate::images::version::{Version, is_local};
 use crate::types::Escaped;
 
 /// How long a folder that was found in its place is taken to be there, unless a file is missing in it.

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
-use super::catalog::OpenFile;
-use super::folder::Folder;
-use super::version::{Version, is_local};
+use crate::images::catalog::OpenFile;
+use crate::images::folder::Folder;
+use crate::images::version::{Version, is_local};
 
 /// Bytes of a file that is kept, at most: the length up to which HTTP sends head and body as one.
 const MAX_FILE: u64 = 16 << 10;

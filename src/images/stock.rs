@@ -210,7 +210,7 @@ fn walk(root: &Path, prefix: &str, depth: usize, found: &mut impl FnMut(&str, u6
         let name = if prefix.is_empty() { last } else { format!("{prefix}/{last}") };
         if meta.is_dir() && depth < MAX_DEPTH {
             walk(root, &name, depth + 1, found);
-        } else if meta.is_file() && !name.starts_with(super::incoming::TEMPORARY) {
+        } else if meta.is_file() && !name.starts_with(crate::images::upload::TEMPORARY) {
             found(&name, meta.len());
         }
     }

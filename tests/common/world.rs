@@ -14,9 +14,9 @@ use lanboot::config;
 use lanboot::dhcp::clones::Clones;
 use lanboot::dhcp::conflict::{Answer as ConflictAnswer, Evidence, declined, quarantine};
 use lanboot::dhcp::decide::{Decision, decide};
-use lanboot::dhcp::heard::{self, Strangers};
 use lanboot::dhcp::keep::rest_of_lease;
-use lanboot::dhcp::loops;
+use lanboot::dhcp::loop_guard;
+use lanboot::dhcp::other_servers::{self, Strangers};
 use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::{Probed, classify, recognize};
 use lanboot::dhcp::route::Route;
@@ -134,9 +134,9 @@ impl World {
         }
         let mut request = classify(&message, &self.arrival, &self.settings)?;
         recognize(&mut request, &self.book, &self.settings, self.now);
-        heard::before(&self.strangers, &mut request, &self.settings, self.now);
+        other_servers::before(&self.strangers, &mut request, &self.settings, self.now);
         self.settle(request.boot.as_mut(), &request.identity);
-        loops::before(&mut self.guard, &mut request, &self.settings, self.now);
+        loop_guard::before(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
         }
@@ -178,7 +178,7 @@ impl World {
                 unreachable!("dealt with above")
             }
             Decision::Answer { change, reply, route, wait, event } => {
-                let looping = loops::after(&mut self.guard, &request, &event, &self.settings, self.now);
+                let looping = loop_guard::after(&mut self.guard, &request, &event, &self.settings, self.now);
                 self.events.extend(looping);
                 let change = match change {
                     Some(LeaseChange::Store(ref lease) | LeaseChange::Replace { ref lease, .. }) => {
@@ -259,20 +259,25 @@ impl World {
 
     /// What is answered where another server gives the addresses, and on the boot service's port.
     fn send_to_proxy(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {
-        if let Some(mut taken) = heard::taken(message, &self.arrival, &self.settings) {
+        if let Some(mut taken) = other_servers::taken(message, &self.arrival, &self.settings) {
             self.settle(taken.boot.as_mut(), &taken.identity);
-            let looping = heard::count(&mut self.guard, message, &taken, &self.settings, self.now);
+            let looping = other_servers::count(&mut self.guard, message, &taken, &self.settings, self.now);
             self.events.extend(looping);
         }
         let mut request = proxy::classify(message, &self.arrival, &self.settings)?;
         self.settle(request.boot.as_mut(), &request.identity);
-        loops::before_boot(&mut self.guard, &mut request, &self.settings, self.now);
+        loop_guard::before_boot(&mut self.guard, &mut request, &self.settings, self.now);
         if let Some(choice) = &mut request.boot {
             choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
         }
         match proxy::decide(&request, &self.settings) {
             Decision::Answer { change: None, reply, route, wait, event } => {
-                self.events.extend(loops::after_boot(&mut self.guard, &request, &self.settings, self.now));
+                self.events.extend(loop_guard::after_boot(
+                    &mut self.guard,
+                    &request,
+                    &self.settings,
+                    self.now,
+                ));
                 self.events.push(event);
                 Ok(Some(Answer { bytes: reply.encode(), message: *reply, route, wait }))
             }
@@ -282,8 +287,13 @@ impl World {
     }
 
     /// Hears what another server at `source`, with that hardware address, says to a client.
-    pub fn hear(&mut self, message: &Message, source: Ipv4Addr, from: MacAddr) -> Option<heard::Given> {
-        let given = heard::given(message, source, from, &self.arrival)?;
+    pub fn hear(
+        &mut self,
+        message: &Message,
+        source: Ipv4Addr,
+        from: MacAddr,
+    ) -> Option<other_servers::Given> {
+        let given = other_servers::given(message, source, from, &self.arrival)?;
         self.events.extend(self.strangers.heard(&given, &self.arrival, self.now));
         Some(given)
     }

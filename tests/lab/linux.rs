@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use lanboot::cli::demo::lab::{self, Need, Network, Running};
+use lanboot::cli::demo::network::{self, Need, Network, Running};
 
 use crate::lab::{LANBOOT, SERVER, Site};
 
@@ -125,7 +125,7 @@ pub fn linux_site(loaders: &[Loaders], files: &[(&str, &[u8])]) -> Site {
         for package in loader.packages {
             add.args(["--deb", package.what]);
         }
-        lab::run(&mut add).unwrap();
+        network::run(&mut add).unwrap();
     }
     site
 }

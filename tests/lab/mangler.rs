@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use lanboot::cli::demo::lab::{BRIDGE, Namespace};
+use lanboot::cli::demo::network::{BRIDGE, Namespace};
 use lanboot::probe::models::{Heard, Question};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{Message, MessageType};

@@ -19,8 +19,8 @@ use folder::Folder;
 
 mod client;
 mod folder;
-pub mod lab;
 mod needs;
+pub mod network;
 mod table;
 mod vm;
 

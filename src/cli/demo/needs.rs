@@ -13,20 +13,20 @@ pub struct Need {
     pub package: &'static str,
 }
 
-/// What a [`Network`](super::lab::Network) needs.
+/// What a [`Network`](super::network::Network) needs.
 pub const NETWORK: &[Need] = &[
     Need { what: "ip", package: "iproute2" },
     Need { what: "ethtool", package: "ethtool" },
     Need { what: "setpriv", package: "util-linux" },
 ];
 
-/// What a [`machine`](super::lab::machine) with `Firmware::SeaBios` needs besides [`NETWORK`].
+/// What a [`machine`](super::network::machine) with `Firmware::SeaBios` needs besides [`NETWORK`].
 pub const SEABIOS: &[Need] = &[
     Need { what: "qemu-system-x86_64", package: "qemu-system-x86" },
     Need { what: "/usr/lib/ipxe/qemu/pxe-virtio.rom", package: "ipxe-qemu" },
 ];
 
-/// What a [`machine`](super::lab::machine) with `Firmware::Ovmf` needs besides [`NETWORK`]: the firmware, and iPXE for
+/// What a [`machine`](super::network::machine) with `Firmware::Ovmf` needs besides [`NETWORK`]: the firmware, and iPXE for
 /// it to load.
 pub const OVMF: &[Need] = &[
     Need { what: "qemu-system-x86_64", package: "qemu-system-x86" },

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::lab::{self, Firmware, NETWORK, Network, Next, OVMF, Running, SEABIOS, SNPONLY};
+use super::network::{self, Firmware, NETWORK, Network, Next, OVMF, Running, SEABIOS, SNPONLY};
 
 /// The machine's hardware address: QEMU's prefix, locally administered.
 const MAC: &str = "52:54:00:77:00:01";
@@ -29,9 +29,9 @@ const BOOT_WAIT: Duration = Duration::from_secs(180);
 /// Runs the command: 0 when the machine booted, 1 when it did not, 3 when QEMU or the rights are missing.
 pub(super) fn run() -> ExitCode {
     let firmware =
-        if OVMF.iter().all(|need| lab::present(need.what)) { Firmware::Ovmf } else { Firmware::SeaBios };
+        if OVMF.iter().all(|need| network::present(need.what)) { Firmware::Ovmf } else { Firmware::SeaBios };
     let needs = if firmware == Firmware::Ovmf { OVMF } else { SEABIOS };
-    let obstacles = lab::obstacles(&[NETWORK, needs].concat(), "lanboot demo --vm");
+    let obstacles = network::obstacles(&[NETWORK, needs].concat(), "lanboot demo --vm");
     if !obstacles.is_empty() {
         eprintln!("lanboot demo --vm cannot run here:");
         for line in obstacles {
@@ -60,8 +60,8 @@ fn boot(firmware: Firmware) -> io::Result<bool> {
         "A machine with {} and no disk, on a private network. It takes 15 to 60 seconds; Ctrl-C ends it.\n",
         if firmware == Firmware::Ovmf { "UEFI firmware (OVMF)" } else { "a BIOS (SeaBIOS) and iPXE" }
     ));
-    let mut server = lab::serve(&network, &[program.as_os_str()], &config)?;
-    let mut machine = lab::machine(&network, firmware, MAC, folder.path())?;
+    let mut server = network::serve(&network, &[program.as_os_str()], &config)?;
+    let mut machine = network::machine(&network, firmware, MAC, folder.path())?;
     let began = Instant::now();
     let booted = watch(&mut machine, &mut server, &stop, began + BOOT_WAIT);
     match booted {
@@ -136,7 +136,7 @@ fn boot_folder(folder: &Path, firmware: Firmware) -> io::Result<PathBuf> {
         "interfaces: [{bridge}]\nstate: {state}\nimages: {images}\ndhcp:\n  mode: server\n  subnets:\n    \
          - network: 192.168.77.0/24\n      pool: 192.168.77.50-192.168.77.200\n      lease: 10m\n\
          boot: {{{loaders}ipxe: boot.ipxe}}\nhttp: off\nmetrics: off\n",
-        bridge = lab::BRIDGE,
+        bridge = network::BRIDGE,
         state = folder.join("state").display(),
         images = images.display(),
     );

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{AddArguments, Failure, bytes, packages, write_json};
 use crate::boot::name::BootName;
-use crate::images::collection::{Collection, Item, Outcome};
-use crate::images::fetch;
+use crate::images::add::collection::{Collection, Item, Outcome};
+use crate::images::add::fetch;
+use crate::images::add::sets::{SETS, Set, set};
 use crate::images::manifest::Origin;
-use crate::images::sets::{SETS, Set, set};
 
 /// What is to be added.
 enum What<'a> {

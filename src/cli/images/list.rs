@@ -8,8 +8,8 @@ use super::{Failure, bytes, write_json, write_table};
 use crate::boot::name::BootName;
 use crate::config::{self, Config};
 use crate::images::manifest::{Entry, Manifest, Origin};
-use crate::images::pe::{Marks, read_marks};
-use crate::images::{Catalog, inventory};
+use crate::images::signature::{Marks, read_marks};
+use crate::images::{Catalog, list};
 use crate::types::FileKind;
 
 /// A file as people and programs see it. The names are stable.
@@ -38,7 +38,7 @@ pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
     let manifest = Manifest::load(root)?;
     let catalog = Catalog::open(root).map_err(|error| error.to_string())?;
     let clients = config::clients(config);
-    let names = inventory::names(root)?;
+    let names = list::names(root)?;
     let views: Vec<View> =
         names.into_iter().filter_map(|name| view(&catalog, &manifest, &clients, name)).collect();
     let mut out = BufWriter::new(io::stdout().lock());

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::config_file::load_or_say;
-use crate::images::sets::{DebArch, SETS};
+use crate::images::add::sets::{DebArch, SETS};
 
 /// `lanboot images …`
 #[derive(Debug, Subcommand)]

@@ -7,14 +7,14 @@ use std::path::Path;
 
 use super::{AddArguments, Failure};
 use crate::boot::name::BootName;
-use crate::images::apt::{Apt, Candidate, Request};
-use crate::images::collection::{Collection, Item};
-use crate::images::deb::{self, Control, Wanted};
-use crate::images::fetch;
+use crate::images::add::apt::{Apt, Candidate, Request};
+use crate::images::add::collection::{Collection, Item};
+use crate::images::add::deb::{self, Control, Wanted};
+use crate::images::add::fetch;
+use crate::images::add::progress::Progress;
+use crate::images::add::sets::{DebArch, Set, SetFile};
+use crate::images::add::staging::{Draft, sha256};
 use crate::images::manifest::{Origin, Package};
-use crate::images::progress::Progress;
-use crate::images::sets::{DebArch, Set, SetFile};
-use crate::images::staging::{Draft, sha256};
 
 /// A package file, and which of its files are wanted.
 struct Opened {

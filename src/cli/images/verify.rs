@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::{Failure, write_json};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
+use crate::images::add::progress::Progress;
+use crate::images::add::staging;
 use crate::images::manifest::{Entry, Manifest};
-use crate::images::progress::Progress;
-use crate::images::{Catalog, inventory, staging};
+use crate::images::{Catalog, list};
 
 /// What became of a file. The names are stable.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,7 +51,7 @@ pub(super) fn run(root: &Path, json: bool) -> Result<(), Failure> {
         progress.add(usize::try_from(entry.size).unwrap_or(usize::MAX));
     }
     drop(progress);
-    let names = inventory::names(root)?;
+    let names = list::names(root)?;
     let unknown = names.into_iter().filter(|name| !manifest.files.contains_key(name));
     views.extend(unknown.map(|file| View { file, state: State::Unknown, sha256: None, expected: None }));
     let mut out = BufWriter::new(io::stdout().lock());

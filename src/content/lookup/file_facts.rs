@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Files;
+use crate::boot::loader::target::{Now, SCRIPT, is_url, own_path};
 use crate::boot::name::BootName;
 use crate::boot::policy::{Choice, Content, SERVER};
-use crate::boot::target::{Now, SCRIPT, is_url, own_path};
 use crate::content::machines::KnownMachine;
 use crate::http;
 use crate::images::OpenFile;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::boot::identity::Identity;
 use crate::boot::plan::{Mode, takes_the_offer};
-use crate::dhcp::heard::{Given, Taken};
+use crate::dhcp::other_servers::{Given, Taken};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::subnet::{Arrival, Machine};
 use crate::event::{Event, Message as Kind};

@@ -20,10 +20,10 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
-use crate::boot::escape::{Kind, Misplaced, Unfit, has_marks, mark, place, shell_word};
-use crate::boot::facts::{Facts, NAMES};
+use crate::boot::loader::escape::{Kind, Misplaced, Unfit, has_marks, mark, place, shell_word};
+use crate::boot::loader::facts::{Facts, NAMES};
+use crate::boot::loader::target::Var;
 use crate::boot::name::BootName;
-use crate::boot::target::Var;
 use crate::content::log_once::Told;
 use crate::event::Refusal;
 use crate::images::{Catalog, OpenFile};
@@ -368,7 +368,7 @@ fn error_of(error: &Error, template: &str, machine: String) -> TemplateError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::target::Machine;
+    use crate::boot::loader::target::Machine;
     use std::fs;
     use std::net::Ipv4Addr;
 

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::Templates;
-use crate::boot::facts::Facts;
+use crate::boot::loader::facts::Facts;
 use crate::boot::name::BootName;
 use crate::content::once::Starts;
 use crate::event::Refusal;

@@ -18,7 +18,7 @@ use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::request::{Ask, Probed, Request, classify, recognize, sender_of};
 use crate::dhcp::subnet::Settings;
-use crate::dhcp::{heard, loops};
+use crate::dhcp::{loop_guard, other_servers};
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{LeaseBook, LeaseChange};
 use crate::net::served::{Now, Served};
@@ -232,9 +232,9 @@ impl DhcpServer {
             let received = Event::Received { message: request.ask.kind(), client: client.clone() };
             self.recorder.record(&name, &received);
         }
-        heard::before(&self.proxy.strangers(), &mut request, &settings, now);
+        other_servers::before(&self.proxy.strangers(), &mut request, &settings, now);
         settle(self.files.as_ref(), request.boot.as_mut(), (&message, &request.identity), request.server);
-        loops::before(&mut self.proxy.guard(), &mut request, &settings, now);
+        loop_guard::before(&mut self.proxy.guard(), &mut request, &settings, now);
         request.probed = round.probed();
         self.clones.look(&request, &name, &self.book, &settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
@@ -289,7 +289,8 @@ impl DhcpServer {
                 request.server = request.server_for(reply.yiaddr, &self.settings);
                 self.known.answered(request, (&reply, change.as_ref()), &self.book, now);
                 let outgoing = outgoing(request, interface, &reply, route);
-                let looping = loops::after(&mut self.proxy.guard(), request, &event, &self.settings, now);
+                let looping =
+                    loop_guard::after(&mut self.proxy.guard(), request, &event, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(name, event));
                 let (lease, ended) = match to_be_stored(change) {
                     Ok(leases) => leases,

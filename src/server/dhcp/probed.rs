@@ -9,7 +9,7 @@ use super::{DhcpServer, Outbox, Round};
 use crate::dhcp::conflict::{Answer, Evidence, end_of_quarantine, quarantine};
 use crate::dhcp::proxy_arp::Verdict;
 use crate::dhcp::request::{Ask, Request};
-use crate::dhcp::shared;
+use crate::dhcp::shared_network;
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{Lease, OFFER_HOLD, State};
 use crate::net::ping::Heard;
@@ -170,7 +170,8 @@ impl DhcpServer {
     ) -> bool {
         let address = match request.ask {
             Ask::Discover { .. } | Ask::Bootp => {
-                shared::of_client(request, &self.book, &self.settings, now).map(|(address, _)| address)
+                shared_network::of_client(request, &self.book, &self.settings, now)
+                    .map(|(address, _)| address)
             }
             Ask::Select { address, .. } | Ask::InitReboot { address } | Ask::Extend { address, .. } => {
                 Some(address)

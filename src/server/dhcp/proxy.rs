@@ -18,8 +18,8 @@ use crate::boot::policy::{Choice, Content};
 use crate::content::lookup::Files;
 use crate::content::machines::Known;
 use crate::dhcp::decide::Decision;
-use crate::dhcp::heard::{self, Strangers};
-use crate::dhcp::loops;
+use crate::dhcp::loop_guard;
+use crate::dhcp::other_servers::{self, Strangers};
 use crate::dhcp::proxy::{classify, decide};
 use crate::dhcp::request::{Request, sender_of};
 use crate::dhcp::subnet::{Arrival, Settings};
@@ -147,7 +147,7 @@ impl Proxy {
             let (interface, mode) = served.for_dhcp(envelope.interface, &self.settings)?;
             let arrival = arrival((interface, mode), envelope, false);
             let message = Message::decode(datagram.payload).ok()?;
-            let given = heard::given(&message, *datagram.source.ip(), datagram.from, &arrival)?;
+            let given = other_servers::given(&message, *datagram.source.ip(), datagram.from, &arrival)?;
             let now = self.clock.now();
             let told = self.strangers().heard(&given, &arrival, now);
             told.iter().for_each(|event| self.recorder.record(&interface.name, event));
@@ -163,10 +163,11 @@ impl Proxy {
 
     /// Takes in that a client took the address of another server, if that is what `message` says.
     fn hear_taken(&self, message: &Message, arrival: &Arrival, interface: u32) {
-        let Some(mut taken) = heard::taken(message, arrival, &self.settings) else { return };
+        let Some(mut taken) = other_servers::taken(message, arrival, &self.settings) else { return };
         settle(self.files.as_ref(), taken.boot.as_mut(), (message, &taken.identity), arrival.server());
         self.known.heard_taken(message, &taken);
-        let looping = heard::count(&mut self.guard(), message, &taken, &self.settings, self.clock.now());
+        let looping =
+            other_servers::count(&mut self.guard(), message, &taken, &self.settings, self.clock.now());
         looping.iter().for_each(|event| self.recorder.record(&self.name(interface), event));
     }
 
@@ -198,12 +199,12 @@ impl Proxy {
         self.recorder.record(&name, &received);
         let now = self.clock.now();
         settle(self.files.as_ref(), request.boot.as_mut(), (message, &request.identity), request.server);
-        loops::before_boot(&mut self.guard(), &mut request, &self.settings, now);
+        loop_guard::before_boot(&mut self.guard(), &mut request, &self.settings, now);
         look_up_size(self.files.as_ref(), request.boot.as_mut(), message);
         match decide(&request, &self.settings) {
             Decision::Answer { reply, route, wait, event, .. } => {
                 self.known.asked_boot_service(message, (&request.identity, request.machine), arrival);
-                let looping = loops::after_boot(&mut self.guard(), &request, &self.settings, now);
+                let looping = loop_guard::after_boot(&mut self.guard(), &request, &self.settings, now);
                 looping.iter().for_each(|event| self.recorder.record(&name, event));
                 // The client waits for an answer from the address that it asked.
                 let asked = arrival.addresses.contains(&arrival.destination);

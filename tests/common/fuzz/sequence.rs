@@ -14,7 +14,7 @@ use lanboot::config;
 use lanboot::dhcp::conflict::{Answer, Evidence, declined, quarantine};
 use lanboot::dhcp::decide::{Decision, decide};
 use lanboot::dhcp::keep::rest_of_lease;
-use lanboot::dhcp::loops;
+use lanboot::dhcp::loop_guard;
 use lanboot::dhcp::request::{Probed, classify, recognize};
 use lanboot::dhcp::subnet::{Arrival, Settings};
 use lanboot::lease::{FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
@@ -245,7 +245,7 @@ impl World {
     fn send(&mut self, client: u8, message: &Message, arrival: &Arrival, in_use: bool) {
         let Ok(mut request) = classify(message, arrival, self.settings) else { return };
         recognize(&mut request, &self.book, self.settings, self.now);
-        loops::before(&mut self.guard, &mut request, self.settings, self.now);
+        loop_guard::before(&mut self.guard, &mut request, self.settings, self.now);
         self.book.settle(self.now);
         for _ in 0..20 {
             let decision = match decide(&request, &self.book, self.settings, self.now) {
@@ -298,7 +298,7 @@ impl World {
                         LeaseChange::Replace { lease, ended } => (lease, ended),
                         other => panic!("{other:?}"),
                     };
-                    loops::after(&mut self.guard, &request, &event, self.settings, self.now);
+                    loop_guard::after(&mut self.guard, &request, &event, self.settings, self.now);
                     reply::check(request.message, request.arrival, &reply);
                     assert_eq!(reply.yiaddr, lease.address);
                     let until = |reply: &Message| match reply.options.u32(51) {
@@ -316,7 +316,7 @@ impl World {
                     return self.promise(Promise { client, lease, ended, ack, otherwise, given_up: false });
                 }
                 Decision::Answer { change, reply, event, .. } => {
-                    loops::after(&mut self.guard, &request, &event, self.settings, self.now);
+                    loop_guard::after(&mut self.guard, &request, &event, self.settings, self.now);
                     reply::check(request.message, request.arrival, &reply);
                     change.iter().for_each(|change| self.book.apply(change));
                     let taken_over = |b: &lanboot::lease::Binding| {

@@ -13,7 +13,7 @@ use crate::dhcp::conflict::{Answer, Evidence, declined};
 use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::request::{Probed, classify, recognize};
 use crate::dhcp::subnet::Settings;
-use crate::dhcp::{heard, proxy};
+use crate::dhcp::{other_servers, proxy};
 use crate::images::Catalog;
 use crate::net::neighbours::Neighbour;
 use crate::types::{MacAddr, Uuid};
@@ -175,7 +175,7 @@ impl World {
         let message = Message::decode(&bytes).unwrap();
         let arrival = self.arrival(source, boot_service);
         if proxy::is_for_us(&message, &arrival) {
-            if let Some(taken) = heard::taken(&message, &arrival, &self.settings) {
+            if let Some(taken) = other_servers::taken(&message, &arrival, &self.settings) {
                 self.known.heard_taken(&message, &taken);
             }
             let request = proxy::classify(&message, &arrival, &self.settings).ok()?;
@@ -318,7 +318,7 @@ impl World {
         }
         if op == BOOTREPLY {
             let arrival = self.arrival(source, false);
-            if let Some(given) = heard::given(&message, OTHER_SERVER, mac(9), &arrival)
+            if let Some(given) = other_servers::given(&message, OTHER_SERVER, mac(9), &arrival)
                 && self.mode == Mode::Proxy
             {
                 self.known.heard_given(&given);
@@ -392,7 +392,7 @@ impl World {
         }
         let machines = self.starts.targets().machines();
         for machine in machines.iter().filter(|machine| machine.once.is_some()) {
-            let once = machine.once.clone().map(crate::boot::target::Now::Start);
+            let once = machine.once.clone().map(crate::boot::loader::target::Now::Start);
             assert_eq!(Some(self.starts.now(Some(machine))), once, "{} lost its once", machine.name);
         }
     }

@@ -1,0 +1,132 @@
+//! Values in an iPXE script. It has no quotes, so nothing can be written otherwise: a value either is text where it
+//! stands, or is refused.
+//!
+//! iPXE reads a line at a time (`image/script.c`), fills in `${…}` and splits it at blanks (`core/exec.c`). What it takes
+//! for more than text may come from two values that stand side by side, so the whole line is judged.
+
+use super::{Misplaced, Piece, Unfit, next_piece};
+
+/// The text with every marked value in it.
+pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
+    let mut out = String::with_capacity(text.len());
+    let mut line = Line::default();
+    let mut rest = text;
+    while let Some((piece, after)) = next_piece(rest) {
+        rest = after;
+        match piece {
+            Piece::Letter('\n') => {
+                line.judge()?;
+                line = Line::default();
+                out.push('\n');
+            }
+            Piece::Letter(c) => {
+                out.push(c);
+                line.letters.push((c, None));
+            }
+            Piece::Value { number, value } => {
+                out.push_str(value);
+                line.letters.extend(value.chars().map(|c| (c, Some(number))));
+                line.last = Some(number);
+            }
+        }
+    }
+    line.judge()?;
+    Ok(out)
+}
+
+/// A line: its letters, each with the number of the value that it comes from.
+#[derive(Default)]
+struct Line {
+    letters: Vec<(char, Option<usize>)>,
+    /// The last value, which may have no letters.
+    last: Option<usize>,
+}
+
+impl Line {
+    /// Whether all values are text in it.
+    fn judge(&self) -> Result<(), Misplaced> {
+        if self.last.is_none() {
+            return Ok(());
+        }
+        let refused = |number: Option<usize>, why: Unfit| {
+            number.map_or(Ok(()), |number| Err(Misplaced { number, why }))
+        };
+        for pair in self.letters.windows(2) {
+            if let [('$', first), ('{', second)] = pair {
+                refused(
+                    second.or(*first),
+                    "with what stands beside it, it has ${ in it, which iPXE would fill in",
+                )?;
+            }
+        }
+        for word in self.letters.split(|(c, _)| c.is_whitespace()) {
+            let number = word.iter().rev().find_map(|(_, number)| *number);
+            let text: String = word.iter().take(3).map(|(c, _)| *c).collect();
+            if matches!(&*text, "||" | "&&" | ";") {
+                refused(
+                    number,
+                    "with what stands beside it, it is a word that ends a command of iPXE (||, &&, ;)",
+                )?;
+            }
+            if let Some(('#', number)) = word.first() {
+                refused(*number, "it begins a word with #, which is a comment for iPXE")?;
+            }
+        }
+        let text: Vec<_> = self.letters.iter().filter(|(c, _)| *c != '\r').collect();
+        if let Some(('\\', number)) = text.last() {
+            refused(*number, "it ends the line in \\, by which iPXE joins two lines")?;
+        }
+        if let Some((':', number)) = text.iter().find(|(c, _)| !c.is_whitespace()) {
+            refused(*number, "it begins the line with a colon, which is a label for iPXE")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, mark, place};
+
+    /// `template` with the values in place of `@`, one after the other.
+    fn written(template: &str, values: &[&str]) -> Result<String, &'static str> {
+        let mut text = template.to_owned();
+        for (number, value) in values.iter().enumerate() {
+            text = text.replacen('@', &mark(Kind::Ipxe, number, value)?, 1);
+        }
+        place(Kind::Ipxe, &text).map_err(|misplaced| misplaced.why)
+    }
+
+    #[test]
+    fn s_16_joined_values_are_judged_as_one_line() {
+        for (template, values) in [
+            ("echo @@ reboot", &["|", "|"][..]),
+            ("echo x @@@ reboot", &["&", "", "&"]),
+            ("echo |@ reboot", &["|"]),
+            ("echo @| reboot", &["|"]),
+            ("echo @@net0/mac}", &["$", "{"]),
+            ("echo $@", &["{net0/mac}"]),
+            ("echo @{net0/mac}", &["$"]),
+            ("echo a@@", &["x\\", ""]),
+            ("echo @\nreboot", &["x\\"]),
+            ("echo @\r\nreboot", &["x\\"]),
+            ("@start", &[":"]),
+            ("  @", &[":start"]),
+            ("echo @@", &[" ", "#x"]),
+            ("echo\t@@x", &["", "#"]),
+            ("echo @@@", &["a ", ";", " b"]),
+        ] {
+            assert!(written(template, values).is_err(), "{template} {values:?}");
+        }
+        for (template, values, text) in [
+            ("echo @@ || reboot", &["a|", "|b"][..], "echo a||b || reboot"),
+            (
+                "kernel http://@/x${net0/mac} a=@ # c",
+                &["10.0.0.1", "$x"],
+                "kernel http://10.0.0.1/x${net0/mac} a=$x # c",
+            ),
+            (":@\necho @ a", &["label", "C:\\"], ":label\necho C:\\ a"),
+        ] {
+            assert_eq!(written(template, values).as_deref(), Ok(text), "{template} {values:?}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Values in a preseed file. A value goes to the end of its line, so nothing has to be quoted; but the installer hands
+//! some answers to a shell, and there only plain words mean what they say.
+
+use super::{Misplaced, Piece, Unfit, is_plain_word, next_piece};
+
+/// Parts of the names of questions whose answers are commands: `preseed/late_command`, `partman/early_command`.
+const COMMANDS: [&str; 2] = ["_command", "preseed/run"];
+/// Bytes of a line that are kept: the name of its question is among its first words.
+const MAX_LINE: usize = 1024;
+const COMMAND: Unfit = "in a command of preseed only letters, digits and _-./:=@%+, can stand: use the filter sh, or fetch a script";
+
+/// The text with every marked value in it.
+pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
+    let mut out = String::with_capacity(text.len());
+    let (mut line, mut last) = (String::new(), None);
+    let mut rest = text;
+    while let Some((piece, after)) = next_piece(rest) {
+        rest = after;
+        match piece {
+            Piece::Letter(c) => {
+                out.push(c);
+                if c == '\n' && last != Some('\\') {
+                    line.clear();
+                } else if line.len() < MAX_LINE {
+                    line.push(c);
+                }
+                last = Some(c);
+            }
+            Piece::Value { number, value } => {
+                let is_command = COMMANDS.iter().any(|name| line.contains(name));
+                if is_command && !value.is_empty() && !is_plain_word(value) {
+                    return Err(Misplaced { number, why: COMMAND });
+                }
+                out.push_str(value);
+                last = value.chars().next_back().or(last);
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, mark, place};
+
+    #[test]
+    fn s_13_commands_of_preseed_get_plain_words() {
+        let written = |template: &str, value: &str| {
+            let marked = mark(Kind::Preseed, 1, value).unwrap();
+            place(Kind::Preseed, &template.replace('@', &marked)).map_err(|misplaced| misplaced.why)
+        };
+        for template in [
+            "d-i preseed/late_command string in-target sh -c \"echo @\"\n",
+            "d-i preseed/early_command string echo a; \\\n  echo '@'\n",
+            "d-i partman/early_command string debconf-set partman-auto/disk @\n",
+        ] {
+            assert!(written(template, "$(reboot)").is_err(), "{template}");
+            assert_eq!(written(template, "/dev/sda").as_deref(), Ok(&*template.replace('@', "/dev/sda")));
+        }
+        let name = "d-i preseed/late_command string true\nd-i passwd/user-fullname string @\n";
+        assert!(written(name, "Ada (Lovelace)").is_ok());
+    }
+}

@@ -1,0 +1,133 @@
+//! The command and the line of a shell script that `shell.rs` is reading, as far as they matter for values.
+
+use std::collections::BTreeSet;
+
+use super::commands::MAX_DELIMITER;
+use super::{Kind, Misplaced, Unfit};
+
+/// Letters of a word that are kept.
+pub(in crate::boot) const MAX_WORD: usize = 64;
+
+/// Words that begin or end a command of several, where they stand as one (POSIX 2.4, and bash's).
+pub(in crate::boot) const RESERVED: [&str; 15] = [
+    "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "select",
+    "function", "time",
+];
+
+pub(in crate::boot) const DOCUMENT: Unfit =
+    "in a here-document only letters, digits and _-./:=@%+, can stand: put it in a variable before";
+pub(in crate::boot) const LINES: Unfit =
+    "in a text of several lines only letters, digits and _-./:=@%+, can stand: put it in a variable before";
+pub(in crate::boot) const INDEX: Unfit =
+    "in an index only letters, digits and _-./:=@%+, can stand: put it in a variable before";
+pub(in crate::boot) const AGAIN: Unfit = "where something reads words once more (eval, sh -c, a pipe into a shell, awk, [[, …) only letters, \
+                      digits and _-./:=@%+, can stand: put it in a variable in a line before";
+pub(in crate::boot) const ODD: Unfit = "beside `…`, ${…}, $((…)), $'…' or a case in $(…) only letters, digits and _-./:=@%+, can stand: put it \
+                    in a variable in a line before";
+pub(in crate::boot) const FORMAT: Unfit =
+    "printf reads % and \\ in its first word: write printf '%s' before it";
+/// Whether `c` is part of a word that stands before it.
+pub(in crate::boot) fn is_word_letter(c: char) -> bool {
+    !c.is_whitespace() && !";&|()<>".contains(c)
+}
+
+/// `value` as it is written in double quotes.
+pub(in crate::boot) fn in_double_quotes(kind: Kind, value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for c in value.chars() {
+        // In GRUB a backslash before a backquote would stay.
+        if matches!(c, '"' | '\\' | '$') || (c == '`' && kind == Kind::Shell) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// The command that is being read, as far as it matters.
+#[derive(Default)]
+pub(in crate::boot) struct Command {
+    /// Its first word, without quotes.
+    pub name: String,
+    /// Words that are complete, from the name on.
+    pub words: usize,
+    /// The word that is being read, without quotes.
+    pub word: String,
+    /// Some of it is there.
+    pub has_word: bool,
+    /// Some of it is in quotes.
+    pub is_quoted: bool,
+    /// Brackets behind a name that are open in it.
+    pub brackets: usize,
+}
+
+/// A line as it is written, for the end of a here-document.
+#[derive(Default)]
+pub(in crate::boot) struct Line {
+    pub text: String,
+    pub value: Option<usize>,
+}
+
+impl Command {
+    pub fn push(&mut self, c: char, is_quoted: bool) {
+        self.has_word = true;
+        self.is_quoted |= is_quoted;
+        match c {
+            '[' if !is_quoted && self.word.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') => {
+                self.brackets = self.brackets.saturating_add(1);
+            }
+            ']' if !is_quoted => self.brackets = self.brackets.saturating_sub(1),
+            _ => {}
+        }
+        if self.word.len() < MAX_WORD {
+            self.word.push(c);
+        }
+    }
+
+    /// Whether the word that is being read sets a variable.
+    pub fn is_assignment(&self) -> bool {
+        let name = self.word.split_once('=').map(|(name, _)| name.trim_end_matches('+'));
+        name.is_some_and(|name| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "_[]".contains(c))
+        })
+    }
+
+    /// Ends the word that is being read. Whether it begins a `case`.
+    pub fn end_word(&mut self) -> bool {
+        if !self.has_word {
+            return false;
+        }
+        let is_command = self.words == 0;
+        let is_language =
+            !self.is_quoted && (RESERVED.contains(&&*self.word) || matches!(&*self.word, "!" | "{"));
+        let is_case = is_command && self.word == "case";
+        if !(is_command && (self.is_assignment() || is_language)) {
+            self.words = self.words.saturating_add(1);
+            if is_command {
+                self.name = self.word.rsplit('/').next().unwrap_or_default().to_owned();
+            }
+        }
+        self.word.clear();
+        (self.has_word, self.is_quoted, self.brackets) = (false, false, 0);
+        is_case
+    }
+}
+
+impl Line {
+    pub fn push(&mut self, c: char) {
+        // As many letters as the longest delimiter has, and one more.
+        if self.text.len() <= MAX_DELIMITER + 64 {
+            self.text.push(c);
+        }
+    }
+
+    /// Whether a value made it the end of a here-document.
+    pub fn check(&self, delimiters: &BTreeSet<String>) -> Result<(), Misplaced> {
+        let Some(number) = self.value else { return Ok(()) };
+        if delimiters.contains(self.text.trim_start_matches('\t')) {
+            return Err(Misplaced { number, why: "it would end the here-document that it stands in" });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! What is known of the machine that a text is made for: the variables of templates and of `{…}` in targets.
+
+use std::net::Ipv4Addr;
+
+use crate::boot::loader::target::{Machine, Var};
+use crate::types::{Arch, MacAddr, Uuid};
+
+/// What is known of one machine. A variable without a value is undefined: a text that needs it is not made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts<'m> {
+    /// Our address that it asked.
+    pub server: Ipv4Addr,
+    /// Its own address.
+    pub ip: Option<Ipv4Addr>,
+    /// Its hardware address.
+    pub mac: Option<MacAddr>,
+    /// Its UUID.
+    pub uuid: Option<Uuid>,
+    /// Its architecture.
+    pub arch: Option<Arch>,
+    /// A Raspberry Pi's serial number.
+    pub serial: Option<String>,
+    /// The host name it calls itself by.
+    pub host_name: Option<String>,
+    /// Its entry in `machines:`.
+    pub machine: Option<&'m Machine>,
+}
+
+/// The variables that every machine may have. `vars` of a machine cannot have these names.
+pub const NAMES: [&str; 10] =
+    ["server", "ip", "mac", "mac_hyphen", "uuid", "arch", "hostname", "name", "serial", "vars"];
+
+impl Facts<'_> {
+    /// The variable `name`, one of [`NAMES`] but `vars`, as text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match name {
+            "server" => Some(self.server.to_string()),
+            "ip" => self.ip.map(|ip| ip.to_string()),
+            "mac" => self.mac.map(|mac| mac.to_string()),
+            "mac_hyphen" => self.mac.map(|mac| mac.to_string().replace(':', "-")),
+            "uuid" => self.uuid.map(|uuid| uuid.to_string()),
+            "arch" => self.arch.map(|arch| arch.to_string()),
+            "hostname" => self.host_name(),
+            "name" => self.machine.map(|machine| machine.name.clone()),
+            "serial" => self.serial.clone(),
+            _ => None,
+        }
+    }
+
+    /// The machine as messages name it: its entry's name, its MAC, or its address.
+    pub fn who(&self) -> String {
+        let name = self.machine.map(|machine| machine.name.clone());
+        let mac = || self.mac.map(|mac| mac.to_string());
+        name.or_else(mac)
+            .or_else(|| Some(self.ip?.to_string()))
+            .unwrap_or_else(|| "an unknown machine".to_owned())
+    }
+
+    /// `text` with each `{name}` replaced by the variable of that name, or else by the machine's own.
+    ///
+    /// # Errors
+    /// The name of a variable that has no value.
+    pub fn fill(&self, text: &str) -> Result<String, String> {
+        let mut parts = text.split('{');
+        let mut filled = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let Some((name, after)) = part.split_once('}') else { return Err(part.to_owned()) };
+            let own = || match self.machine?.vars.get(name)? {
+                Var::Text(text) => Some(text.clone()),
+                Var::Int(number) => Some(number.to_string()),
+                Var::Float(number) => Some(number.to_string()),
+                Var::Bool(value) => Some(value.to_string()),
+                Var::List(_) | Var::Map(_) => None,
+            };
+            filled.push_str(&self.text(name).or_else(own).ok_or_else(|| name.to_owned())?);
+            filled.push_str(after);
+        }
+        Ok(filled)
+    }
+
+    /// What the configuration calls the host, or else what it calls itself, or else its name if a host may be called so.
+    fn host_name(&self) -> Option<String> {
+        let configured = self.machine.and_then(|machine| machine.host_name.clone());
+        let is_host_name = |name: &&String| {
+            name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
+                && !name.starts_with(['-', '.'])
+        };
+        let named = || self.machine.map(|machine| &machine.name).filter(is_host_name).cloned();
+        configured.or_else(|| self.host_name.clone()).or_else(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_come_from_the_machine_its_entry_and_the_configuration() {
+        let machine = Machine {
+            name: "node1".into(),
+            vars: [("disk".to_owned(), Var::Text("sda".into())), ("n".to_owned(), Var::Int(3))].into(),
+            ..Machine::default()
+        };
+        let mut facts = Facts {
+            server: Ipv4Addr::new(192, 168, 77, 1),
+            ip: None,
+            mac: "52:54:00:12:34:56".parse().ok(),
+            uuid: None,
+            arch: Some(Arch::UEFI_X64),
+            serial: None,
+            host_name: None,
+            machine: Some(&machine),
+        };
+        let text = "http://{server}/{arch}/{mac_hyphen}?{disk}{n}&{hostname}";
+        assert_eq!(facts.fill(text).unwrap(), "http://192.168.77.1/uefi-x64/52-54-00-12-34-56?sda3&node1");
+        assert_eq!(facts.fill("{ip}"), Err("ip".to_owned()));
+        facts.host_name = Some("other".into());
+        assert_eq!(facts.fill("{hostname} {name}").unwrap(), "other node1");
+        let named = Machine { host_name: Some("set".into()), ..machine.clone() };
+        facts.machine = Some(&named);
+        assert_eq!(facts.fill("{hostname}").unwrap(), "set");
+        assert_eq!(facts.who(), "node1");
+        facts.machine = None;
+        assert_eq!(
+            (facts.who(), facts.fill("{disk}")),
+            ("52:54:00:12:34:56".to_owned(), Err("disk".to_owned()))
+        );
+    }
+}

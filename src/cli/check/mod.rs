@@ -1,0 +1,226 @@
+//! `lanboot check`: every problem of the configuration file, boot files that are not there, or not what they should be,
+//! included.
+
+pub mod boot_files;
+mod templates;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::config_file::{LoadError, Loaded, load_file};
+use super::rehearse;
+use crate::boot::plan::Mode;
+use crate::config::{self, Config, MissingFile, Problem};
+use crate::content::folders;
+use crate::images::list;
+
+/// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
+/// error. With `rehearse`, clients that would not boot are problems too. 0 when there are none, 1 when there are some, 2
+/// when the file cannot be read.
+pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
+    let loaded = match load_file(config) {
+        Ok(loaded) => loaded,
+        Err(error @ LoadError::Unreadable(_)) => {
+            tell(format_args!("lanboot: {error}"));
+            return ExitCode::from(2);
+        }
+        Err(error @ LoadError::Problems { .. }) => {
+            tell(error);
+            return ExitCode::from(1);
+        }
+    };
+    let problems = of_boot_files(&loaded);
+    let templates = templates::check(&loaded.config);
+    let images = loaded.config.images.display();
+    let file = loaded.path.display();
+    let hidden = boot_files::unreached(&loaded);
+    loaded.config.notes.iter().chain(&hidden).for_each(|note| tell(format_args!("note: {file}:{note}")));
+    let placed = |line: &str| {
+        // What is wrong with a target has a key of the configuration before it, and no file.
+        let place = if line.starts_with("targets.") { format!("{file}: ") } else { format!("{images}/") };
+        place + line
+    };
+    templates.notes.iter().for_each(|line| tell(format_args!("note: {}", placed(line))));
+    templates.problems.iter().for_each(|line| tell(placed(line)));
+    // What is rehearsed with files that are not there says nothing new.
+    let failures = if rehearse && problems.is_empty() { rehearse::failures(&loaded) } else { Vec::new() };
+    failures.iter().for_each(|failure| tell(format_args!("{}: {failure}", loaded.path.display())));
+    if problems.is_empty() && templates.problems.is_empty() && failures.is_empty() {
+        let made = match templates.templates {
+            0 => String::new(),
+            number => format!(", {}", count(number, "template")),
+        };
+        return say(&format!("{}: ok: {}{made}", loaded.path.display(), summary(&loaded.config)));
+    }
+    if !problems.is_empty() {
+        tell(LoadError::Problems { path: loaded.path, problems });
+    }
+    ExitCode::from(1)
+}
+
+/// A line on standard output, which a reader may have closed: it has seen enough.
+fn say(line: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tell(format_args!("lanboot: cannot write the output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// A line on standard error. Who cannot read it has the exit code.
+fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Boot files that are not in the images folder, or are not what their clients start. One problem if there is no folder.
+fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
+    let images = &loaded.config.images;
+    let missing = boot_files::missing(loaded);
+    let mut problems = of_uploads(loaded);
+    let folder_is_wanted =
+        !missing.is_empty() || loaded.config.tftp.is_some() || loaded.config.http.is_some();
+    if folder_is_wanted && !images.is_dir() {
+        let message = match images.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
+                "the folder {} cannot be read by this user: chmod a+x it, and those that it is in",
+                images.display()
+            ),
+            _ => format!("there is no folder {}: create it, or say where it is", images.display()),
+        };
+        problems.extend(at_key(loaded, "images", message));
+        return problems;
+    }
+    let hidden = boot_files::hidden(loaded);
+    problems.extend(of_folders(loaded));
+    problems.extend(inside_images(loaded));
+    // The names are only a help; whoever cannot read the folder is told so elsewhere.
+    let there = if missing.is_empty() { Vec::new() } else { list::names(images).unwrap_or_default() };
+    let (text, shown) = (&loaded.text, images.display().to_string());
+    problems.extend(config::missing_file_problems(text, &shown, &there, &missing));
+    problems.extend(hidden);
+    problems.extend(config::unreadable_file_problems(text, &shown, &boot_files::unreadable(loaded)));
+    problems.extend(boot_files::wrong(loaded));
+    problems.extend(boot_files::unreachable(loaded));
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems
+}
+
+/// Without the folder for uploads the server does not start.
+fn of_uploads(loaded: &Loaded) -> Vec<Problem> {
+    let uploads = loaded.config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
+    let Some(uploads) = uploads.filter(|uploads| !uploads.dir.exists()) else { return Vec::new() };
+    let message = format!("there is no folder {}: {}", uploads.dir.display(), uploads.how_to_make());
+    at_key(loaded, "tftp.uploads", message)
+}
+
+/// What stands in the folder of boot files and is for no client.
+pub(super) fn inside_images(loaded: &Loaded) -> Vec<Problem> {
+    let found = folders::inside_images(&loaded.config).into_iter();
+    found.flat_map(|problem| at_key(loaded, "images", problem)).collect()
+}
+
+/// Folders that must not be served, or must not lie in one another.
+pub(super) fn of_folders(loaded: &Loaded) -> Vec<Problem> {
+    let found = folders::problems(&loaded.config).into_iter();
+    found.flat_map(|(key, problem)| at_key(loaded, key, problem)).collect()
+}
+
+/// A problem with a key of the configuration.
+fn at_key(loaded: &Loaded, key: &str, message: String) -> Vec<Problem> {
+    let missing = [MissingFile { name: "".into(), wanted_by: key.to_owned(), clients: String::new() }];
+    let problems = config::missing_file_problems(&loaded.text, "", &[], &missing);
+    problems.into_iter().map(|problem| Problem { message: message.clone(), ..problem }).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// One line that shows whether the file says what its author meant.
+fn summary(config: &Config) -> String {
+    let mut parts = Vec::new();
+    match &config.dhcp {
+        Some(settings) => {
+            let pools = settings.subnets.iter().flat_map(|subnet| &subnet.pools);
+            let addresses: u64 = pools.map(|pool| pool.size()).sum();
+            let modes = [(Mode::Server, "dhcp server"), (Mode::Proxy, "dhcp proxy")];
+            let modes = modes.iter().filter(|(mode, _)| settings.modes.has(*mode));
+            parts.extend(modes.map(|(_, what)| (*what).to_owned()));
+            if settings.modes.has(Mode::Server) {
+                parts.push(count(settings.subnets.len(), "subnet"));
+                parts.push(format!("{addresses} pool addresses"));
+            }
+            parts.push(count(settings.machines.iter().count(), "machine"));
+            parts.push(count(settings.boot.arch.len(), "boot architecture"));
+        }
+        None => parts.push("dhcp off".to_owned()),
+    }
+    if !config.targets.list.is_empty() {
+        parts.push(count(config.targets.list.len(), "target"));
+    }
+    match &config.tftp {
+        Some(tftp) => parts.push(format!("tftp on port {}", tftp.port)),
+        None => parts.push("tftp off".to_owned()),
+    }
+    match &config.http {
+        Some(http) => parts.push(format!("http on port {}", http.port)),
+        None => parts.push("http off".to_owned()),
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_files_are_looked_for_in_the_images_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let text = "\
+dhcp: {mode: server, subnets: [{network: 10.0.0.0/24, pool: 10.0.0.5-10.0.0.9}]}
+boot: {arch: {bios: 'sub\\lpxelinux.0'}}
+";
+        std::fs::write(&file, text).unwrap();
+        let found = || of_boot_files(&load_file(Some(&file)).unwrap());
+        let [no_folder] = &found()[..] else { panic!("{:?}", found()) };
+        assert!(no_folder.message.starts_with("there is no folder"), "{no_folder}");
+        std::fs::create_dir_all(folder.path().join("boot-images/sub")).unwrap();
+        let keys: Vec<_> = found().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(keys, ["boot.arch.bios"], "who needs boot.ipxe is not known yet");
+        let write = |name, bytes: &[u8]| std::fs::write(folder.path().join("boot-images").join(name), bytes);
+        write("sub/lpxelinux.0", b"\xea\x05\0\xc0\x07 PXENV+ at ").unwrap();
+        let [script] = &found()[..] else { panic!("{:?}", found()) };
+        assert_eq!(script.path, "boot.ipxe", "iPXE is loaded and has nothing to run");
+        write("boot.ipxe", b"#!ipxe\n").unwrap();
+        assert_eq!(found(), []);
+        write("sub/lpxelinux.0", b"<!DOCTYPE html>").unwrap();
+        let [wrong] = &found()[..] else { panic!("{:?}", found()) };
+        assert!(wrong.message.contains("is a text file, but it is mapped to bios"), "{wrong}");
+        write("sub/lpxelinux.0", b"\xfa\x31").unwrap();
+        assert_eq!(found(), []);
+        std::fs::write(&file, text.replace("sub\\lpxelinux", ".sub\\lpxelinux")).unwrap();
+        let [hidden] = &found()[..] else { panic!("{:?}", found()) };
+        assert!(hidden.path == "boot.arch.bios" && hidden.message.contains("is never sent"), "{hidden}");
+        for (key, folder) in
+            [("state", "boot-images/state"), ("images", "."), ("tftp", "{uploads: boot-images}")]
+        {
+            std::fs::create_dir_all(file.with_file_name("boot-images/state")).unwrap();
+            std::fs::write(&file, format!("{text}{key}: {folder}\n")).unwrap();
+            let loaded = load_file(Some(&file)).unwrap();
+            let found: Vec<_> = of_folders(&loaded).into_iter().chain(inside_images(&loaded)).collect();
+            assert!(!found.is_empty() && found.iter().all(|problem| problem.line > 0), "{key}: {found:?}");
+        }
+        std::fs::write(&file, text).unwrap();
+        let loaded = load_file(Some(&file)).unwrap();
+        assert_eq!(
+            summary(&loaded.config),
+            "dhcp server, 1 subnet, 5 pool addresses, 0 machines, 1 boot architecture, tftp on port 69, \
+             http on port 80"
+        );
+    }
+}

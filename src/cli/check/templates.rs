@@ -1,0 +1,345 @@
+//! Every template of boot-images/, rendered for every machine of the configuration and for one that is in none.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::boot::loader::facts::Facts;
+use crate::boot::loader::script::{Loader, script};
+use crate::boot::loader::target::{Machine, Start};
+use crate::boot::name::BootName;
+use crate::boot::policy::is_ipxe_script;
+use crate::config::{Config, clients};
+use crate::content::log_once::Told;
+use crate::content::once::Starts;
+use crate::content::templates::{EXTENSION, TemplateError, Templates};
+use crate::images::Catalog;
+use crate::probe::models;
+use crate::types::{Arch, FileKind, MacAddr};
+
+/// Files and folders that are looked at for templates.
+const MAX_ENTRIES: usize = 100_000;
+/// Folders inside one another.
+const MAX_DEPTH: usize = 16;
+/// Renderings in all: with many machines, the first ones are rendered for.
+const MAX_RENDERINGS: usize = 20_000;
+/// Time for the renderings of one template. One that takes long takes long for every machine, and has been reported then.
+const MAX_TIME: Duration = Duration::from_secs(5);
+/// What a machine that is in no entry has, as far as every machine has it. The addresses are of documentation.
+const STRANGER: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 1]);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const SERIAL: &str = "10000000abcdef01";
+const HOST_NAME: &str = "host";
+const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
+
+/// What was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Templates, which all were rendered.
+    pub templates: usize,
+    /// `FILE:LINE: what is wrong (for MACHINE)`, FILE being beneath the images folder; of targets
+    /// `KEY: what is wrong (for MACHINE)`.
+    pub problems: Vec<String>,
+    /// The same of what only machines cannot get that have no entry, or that come to a loader of which nothing tells.
+    pub notes: Vec<String>,
+}
+
+/// Renders every template for every machine of `config`.
+///
+/// What a machine says of itself (UUID, architecture, host name, a Raspberry Pi's serial number), and its address, is made
+/// up. A value that is not known of a machine without an
+/// entry is only a note where some machine with an entry gets the file: that such a machine does not may be meant.
+pub fn check(config: &Config) -> Found {
+    let mut found = Found::default();
+    let Ok(catalog) = Catalog::open(&config.images) else { return found };
+    let templates = Templates::new(catalog.clone(), Told::default());
+    let arches = arches(config);
+    let machines = config.targets.machines();
+    let mut names = Vec::new();
+    collect(&config.images, "", 0, &mut { MAX_ENTRIES }, &mut names);
+    let mut left = MAX_RENDERINGS;
+    for name in &names {
+        let Ok(clean) = BootName::parse(name.as_bytes()) else { continue };
+        let named = only_for(&clean, machines);
+        let mut errors = Vec::new();
+        let mut is_got = false;
+        let began = Instant::now();
+        for machine in machines.iter().filter(|machine| named.is_none_or(|named| named == *machine)) {
+            for arch in &arches {
+                let Ok(open) = catalog.open_file(&clean) else { continue };
+                left = left.saturating_sub(1);
+                if left == 0 || began.elapsed() > MAX_TIME {
+                    break;
+                }
+                match templates.render(open, &facts(Some(machine), *arch)) {
+                    Ok(_) => is_got = true,
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+        found.templates += 1;
+        add(&mut found.problems, errors.iter());
+        if named.is_none() {
+            let stranger = arches.iter().filter_map(|arch| {
+                if began.elapsed() > MAX_TIME && !errors.is_empty() {
+                    return None;
+                }
+                let open = catalog.open_file(&clean).ok()?;
+                templates.render(open, &facts(None, *arch)).err()
+            });
+            let stranger: Vec<TemplateError> = stranger.collect();
+            let (notes, problems): (Vec<_>, Vec<_>) =
+                stranger.iter().partition(|error| error.undefined && is_got);
+            add(&mut found.notes, notes.into_iter());
+            add(&mut found.problems, problems.into_iter());
+        }
+    }
+    let (problems, notes) = targets(config, &arches, &catalog);
+    found.problems.extend(problems);
+    found.notes.extend(notes);
+    found
+}
+
+/// Errors, each once: the same one of several architectures or machines is one.
+fn add<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateError>) {
+    let mut seen = BTreeSet::new();
+    for error in errors {
+        if seen.insert((error.file.clone(), error.line, error.what.clone(), error.machine.clone())) {
+            lines.push(error.to_string());
+        }
+    }
+}
+
+/// What cannot be made of targets for the machines that are to start them, by loaders that they come to; and what cannot
+/// by those of which that is not known.
+fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<String>, BTreeSet<String>) {
+    let served = Starts::forgetful(config).served();
+    let machines = config.targets.machines().iter();
+    let own = machines.flat_map(|machine| {
+        let starts = [&machine.boot, &machine.once].into_iter().flatten();
+        starts.map(move |start| (start, Some(machine)))
+    });
+    let default = config.targets.default.iter().map(|start| (start, None));
+    let starts: Vec<(&Start, Option<&Machine>)> = own.chain(default).collect();
+    let errors = |loader: Loader| {
+        let made = starts.iter().flat_map(|(start, machine)| {
+            let who = machine.map_or("a machine without an entry", |machine| &machine.name);
+            arches.iter().filter_map(move |arch| {
+                let made = script(loader, start, &config.targets, &facts(*machine, *arch), served);
+                made.err().map(|error| format!("{}: {} (for {who})", error.key, error.why))
+            })
+        });
+        made.collect::<Vec<_>>()
+    };
+    let (loaders, are_all_known) = loaders(config, catalog);
+    let mut problems = BTreeSet::new();
+    loaders.iter().for_each(|loader| problems.extend(errors(*loader)));
+    let mut notes = BTreeSet::new();
+    if !are_all_known {
+        let others = [Loader::Grub, Loader::Pxelinux].into_iter().filter(|loader| !loaders.contains(loader));
+        others.for_each(|loader| notes.extend(errors(loader)));
+    }
+    notes.retain(|note| !problems.contains(note));
+    (problems, notes)
+}
+
+/// The loaders that the configuration leads to, iPXE always, and whether there are no others.
+fn loaders(config: &Config, catalog: &Catalog) -> (Vec<Loader>, bool) {
+    let (mut found, mut are_all_known) = (vec![Loader::Ipxe], config.dhcp.is_some());
+    for (name, client) in clients(config) {
+        if client.starts_with("target ") {
+            continue;
+        }
+        let kind = BootName::parse(name.as_bytes()).ok().and_then(|name| catalog.kind(&name));
+        match kind {
+            Some(FileKind::BiosPxelinux) => found.push(Loader::Pxelinux),
+            Some(FileKind::BiosIpxe | FileKind::IpxeScript) => {}
+            _ => match models::Loader::of_file(&name) {
+                Some(models::Loader::Ipxe) => {}
+                Some(models::Loader::Pxelinux | models::Loader::SyslinuxEfi) => {
+                    found.push(Loader::Pxelinux);
+                }
+                Some(models::Loader::ShimX64 | models::Loader::ShimArm64 | models::Loader::Grub) => {
+                    found.push(Loader::Grub);
+                }
+                None => are_all_known &= is_ipxe_script(&name),
+            },
+        }
+    }
+    let each_once = [Loader::Ipxe, Loader::Grub, Loader::Pxelinux].into_iter();
+    (each_once.filter(|loader| found.contains(loader)).collect(), are_all_known)
+}
+
+/// The architectures that machines of this network have, as far as the configuration tells.
+fn arches(config: &Config) -> Vec<Arch> {
+    let told = config.dhcp.iter().flat_map(|settings| settings.boot.arch.keys().copied());
+    let mut arches: Vec<Arch> = told.collect();
+    if arches.is_empty() {
+        arches.extend([Arch::BIOS, Arch::UEFI_X64]);
+    }
+    arches
+}
+
+/// The machine that alone gets a file: its MAC is in the name.
+fn only_for<'m>(name: &BootName, machines: &'m [Machine]) -> Option<&'m Machine> {
+    let has = |machine: &&Machine| {
+        let mac = machine.mac.map(|mac| mac.to_string());
+        let spellings = mac.map(|mac| [mac.replace(':', "-"), mac]);
+        let text = name.as_str().to_ascii_lowercase();
+        spellings.is_some_and(|spellings| spellings.iter().any(|mac| text.contains(mac.as_str())))
+    };
+    machines.iter().find(has)
+}
+
+fn facts(machine: Option<&Machine>, arch: Arch) -> Facts<'_> {
+    Facts {
+        server: SERVER,
+        ip: machine.and_then(|machine| machine.address).or(Some(ADDRESS)),
+        mac: machine.and_then(|machine| machine.mac).or(Some(STRANGER)),
+        uuid: machine.and_then(|machine| machine.uuid).or(UUID.parse().ok()),
+        arch: Some(arch),
+        serial: Some(SERIAL.to_owned()),
+        host_name: Some(HOST_NAME.to_owned()),
+        machine,
+    }
+}
+
+/// The templates beneath `folder`, by their names beneath the images folder.
+fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, names: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut entries: Vec<_> = entries.flatten().take(*budget).collect();
+    *budget = budget.saturating_sub(entries.len());
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // It is not served.
+        if name.starts_with('.') {
+            continue;
+        }
+        let name = format!("{prefix}{name}");
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => {
+                collect(&entry.path(), &format!("{name}/"), depth + 1, budget, names);
+            }
+            Ok(_) if name.ends_with(EXTENSION) => names.push(name),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(yaml: &str, files: &[(&str, &str)]) -> Found {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let config = Config { images: folder.path().to_owned(), ..crate::config::load(yaml).unwrap() };
+        check(&config)
+    }
+
+    const MACHINES: &str = "{dhcp: {mode: off}, machines: [
+        {name: a, mac: 52:54:00:00:00:01, vars: {role: web}}, {name: b, mac: 52:54:00:00:00:02, vars: {role: db, disk: sda}}]}";
+
+    #[test]
+    fn every_template_is_rendered_for_every_machine() {
+        let files = [
+            ("boot.ipxe.j2", "#!ipxe\necho {{ role }}\n"),
+            ("sub/ks.cfg.j2", "\n\nx {{ disk }}\n"),
+            ("plain", "{{"),
+        ];
+        let found = found(MACHINES, &files);
+        assert_eq!(found.templates, 2);
+        assert_eq!(found.problems.len(), 1, "{found:?}");
+        assert!(
+            found.problems[0].starts_with("sub/ks.cfg.j2:3: undefined value")
+                && found.problems[0].ends_with("(for a)"),
+            "{found:?}"
+        );
+        assert!(
+            found.notes[0].starts_with("boot.ipxe.j2:2: ")
+                && found.notes[0].contains("(for 02:00:5e:00:53:01)"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_no_machine_gets_is_a_problem_and_a_branch_of_another_architecture_too() {
+        let nobody = found("{dhcp: {mode: off}}", &[("x.j2", "{{ rol }}")]);
+        assert_eq!((nobody.problems.len(), nobody.notes.len()), (1, 0), "{nobody:?}");
+        let branch = "{% if arch == 'uefi-x64' %}\n{{ rol }}\n{% endif %}\n";
+        let branch = found(MACHINES, &[("x.j2", branch)]);
+        assert!(
+            branch.problems.iter().all(|line| line.starts_with("x.j2:2:")) && branch.problems.len() >= 2,
+            "{branch:?}"
+        );
+    }
+
+    #[test]
+    fn s_08_templates_that_end_servers_are_problems() {
+        let doubled = format!("{{% set x = [1] %}}{}{{{{ x }}}}", "{% set x = x + x %}".repeat(40));
+        let nots = format!("{{{{ {}x }}}}", "not ".repeat(50_000));
+        let long = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a == b }}{% endfor %}{% endfor %}";
+        let found =
+            found(MACHINES, &[("a.j2", &doubled), ("b.j2", &nots), ("c.j2", long), ("d.j2", "{{ role }}")]);
+        let has = |start: &str, part: &str| {
+            found.problems.iter().any(|line| line.starts_with(start) && line.contains(part))
+        };
+        assert!(has("a.j2:1: ", "more than 20000 elements"), "{found:?}");
+        assert!(has("b.j2:1: ", "a tag has 50001 words and signs"), "{found:?}");
+        assert!(has("c.j2", "it takes"), "{found:?}");
+        assert_eq!(found.templates, 4);
+    }
+
+    #[test]
+    fn a_file_of_one_machine_is_rendered_for_that_one() {
+        let name = "pxelinux.cfg/01-52-54-00-00-00-02.j2";
+        assert_eq!(found(MACHINES, &[(name, "{{ disk }}")]), Found { templates: 1, ..Found::default() });
+    }
+
+    #[test]
+    fn a_target_that_lacks_a_machines_variable_is_a_problem() {
+        let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: k, cmdline: 'x={disk}'}}, machines: [
+            {name: a, mac: 52:54:00:00:00:01, boot: t}, {name: b, mac: 52:54:00:00:00:02, once: t, vars: {disk: sda}}]}";
+        assert_eq!(
+            found(yaml, &[]).problems,
+            ["targets.t.cmdline: {disk} is not known of this machine (for a)"]
+        );
+    }
+    const QUOTES: &str = "targets: {q: {kernel: k, cmdline: \"a='b'\"}}, machines: [{name: a, mac: 52:54:00:00:00:01, boot: q}]";
+
+    #[test]
+    fn what_a_loader_cannot_be_told_is_a_problem_where_machines_come_to_it() {
+        let with = |boot: &str, files: &[(&str, &str)]| {
+            found(&format!("{{dhcp: {{mode: proxy}}, boot: {{arch: {{{boot}}}}}, {QUOTES}}}"), files)
+        };
+        for grub in
+            ["uefi-arm64: grubnetaa64.efi", "uefi-x64: shimx64.efi", "bios: x.0, uefi-x64: grubx64.efi"]
+        {
+            let grub = with(grub, &[]);
+            assert_eq!((grub.problems.len(), grub.notes.len()), (1, 0), "{grub:?}");
+            assert!(
+                grub.problems[0].starts_with("targets.q.cmdline: GRUB cannot tell a kernel a='b'"),
+                "{grub:?}"
+            );
+        }
+        let unknown = with("bios: x.0", &[]);
+        assert_eq!((unknown.problems.len(), unknown.notes.len()), (0, 1), "{unknown:?}");
+        assert_eq!(with("bios: pxelinux.0, uefi-x64: snponly.efi", &[]), Found::default());
+        let elsewhere = found(&format!("{{dhcp: {{mode: off}}, {QUOTES}}}"), &[]);
+        assert_eq!((elsewhere.problems.len(), elsewhere.notes.len()), (0, 1), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn what_machines_say_of_themselves_is_no_problem_where_there_are_none() {
+        let text = "{{ hostname }} {{ serial }} {{ uuid }} {{ ip }}\n";
+        let found = found("{dhcp: {mode: off}}", &[("x.j2", text)]);
+        assert_eq!(found, Found { templates: 1, ..Found::default() });
+    }
+}

@@ -1,0 +1,156 @@
+//! `boot:`, and `boot` of a machine: architectures and names of boot files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::boot::loader::target::Start;
+use crate::boot::policy::{MachineBoot, Policy, SERVER, is_ipxe_script};
+use crate::config::sections::menu;
+use crate::config::sections::targets::{self, Written};
+use crate::config::syntax::keys::Section;
+use crate::config::syntax::reader::{At, Reader, suggestion};
+use crate::config::syntax::tree::{Data, Node};
+use crate::types::Arch;
+
+/// Bytes that a name may have: those of option 67, without the NUL at its end.
+const MAX_NAME: usize = 254;
+/// Bytes that a name for plain BOOTP may have: the `file` field, without the NUL at its end (RFC 951).
+const MAX_BOOTP_NAME: usize = 127;
+/// What may stand in braces in a name.
+const TEMPLATES: &[&str] = &["server"];
+/// What is to be filled in one day. Building one moves its name to [`TEMPLATES`].
+const TEMPLATES_NOT_BUILT: &[&str] = &["mac", "mac_hyphen", "uuid", "arch", "ip", "hostname"];
+/// The longest text that `{server}` can become.
+const LONGEST_SERVER: &str = "255.255.255.255";
+
+/// Reads `boot:`, and `boot.default` apart; defaults if it is not there.
+pub(in crate::config) fn policy(
+    reader: &mut Reader,
+    node: Option<&Node>,
+    targets: &[Written],
+) -> (Policy, Option<At<Start>>) {
+    let mut policy = Policy::default();
+    let Some(node) = node else { return (policy, None) };
+    let fields = reader.fields(node, Section::Boot);
+    if let Some(node) = fields.get("arch") {
+        policy.arch = by_arch(reader, node);
+    }
+    if let Some(node) = fields.get("ipxe") {
+        policy.ipxe = name(reader, node, MAX_NAME);
+    }
+    if let Some(node) = fields.get("bootp") {
+        policy.bootp = name(reader, node, MAX_BOOTP_NAME);
+    }
+    let default = fields.get("default").and_then(|node| targets::start(reader, node, targets));
+    policy.menu = menu::menu(reader, &fields);
+    (policy, default)
+}
+
+/// Reads `boot` of a machine: one name, or names by architecture.
+pub(in crate::config) fn machine_boot(reader: &mut Reader, node: &Node) -> Option<MachineBoot> {
+    match &node.data {
+        Data::Map(_) => Some(MachineBoot::ByArch(by_arch(reader, node))),
+        _ => name(reader, node, MAX_NAME).map(MachineBoot::File),
+    }
+}
+
+fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
+    let mut files: BTreeMap<Arch, Arc<str>> = BTreeMap::new();
+    for (key, value) in reader.entries(node) {
+        let Ok(arch) = key.value.parse::<Arch>() else {
+            let hint = suggestion(&key.value, Arch::names());
+            let hint = hint.unwrap_or_else(|| ", or a number from 0 to 65535".to_owned());
+            reader.problem(
+                key.id,
+                format!(
+                    "unknown client architecture `{}`; expected a name like bios or uefi-x64{hint}",
+                    key.value
+                ),
+            );
+            continue;
+        };
+        let Some(file) = name(reader, value, MAX_NAME) else { continue };
+        if let Some(problem) = not_for(arch, &file) {
+            reader.problem(value.id, problem);
+            continue;
+        }
+        // 7 and 9 are both x64, so a file moved here from another server has the same line twice.
+        match files.insert(arch, file.clone()) {
+            Some(other) if other != file => {
+                reader.problem(
+                    key.id,
+                    format!("{arch} is there twice, as {other} and as {file}: keep one of them"),
+                );
+            }
+            _ => {}
+        }
+    }
+    files
+}
+
+/// Why `arch` can never load `file`: HTTP boot drops a reply without a URL, and firmware's PXE asks the TFTP server for
+/// whatever it is told, as a name (EDK2 then says PXE-E99 or PXE-E23).
+fn not_for(arch: Arch, file: &str) -> Option<String> {
+    let is_url = file.contains("://");
+    if arch.is_http() && !is_url {
+        return Some(format!(
+            "{arch} boots by HTTP and needs a URL, such as http://{{server}}/{file}, found the name {file:?}"
+        ));
+    }
+    let by_tftp = !arch.is_http() && (arch == Arch::BIOS || arch.is_uefi());
+    // iPXE has an architecture too, and loads its script from anywhere.
+    (by_tftp && is_url && !is_ipxe_script(file))
+        .then(|| format!("{arch} boots by TFTP and needs the name of a file, found the URL {file:?}"))
+}
+
+/// Reads the name of a boot file: relative to the images folder, or a URL; `{server}` and the like are filled in later.
+fn name(reader: &mut Reader, node: &Node, longest: usize) -> Option<Arc<str>> {
+    let text = reader.text(node, "the name of a boot file like snponly.efi, or a URL")?;
+    let filled_in = text.replace(SERVER, LONGEST_SERVER).len();
+    let problem = if filled_in > longest {
+        Some(format!("expected a name of at most {longest} bytes, found {filled_in}"))
+    } else if let Some((scheme, rest)) = text.split_once("://") {
+        let known = ["http", "https", "tftp"].contains(&scheme.to_ascii_lowercase().as_str());
+        (!known || rest.is_empty())
+            .then(|| format!("expected a URL with http, https or tftp, found {text:?}"))
+    } else if text.starts_with(['/', '\\']) {
+        Some(format!("expected a name relative to the images folder, found the absolute path {text:?}"))
+    } else if text.split(['/', '\\']).any(|part| part == "..") {
+        Some(format!("expected a name inside the images folder, found {text:?} with `..` in it"))
+    } else {
+        None
+    };
+    match problem.or_else(|| bad_template(text)) {
+        Some(message) => {
+            reader.problem(node.id, message);
+            None
+        }
+        None => Some(text.into()),
+    }
+}
+
+/// What is wrong with the `{…}` in a name.
+fn bad_template(text: &str) -> Option<String> {
+    let mut parts = text.split('{');
+    let before = parts.next().unwrap_or_default();
+    if before.contains('}') {
+        return Some(format!("a }} without its {{ in {text:?}"));
+    }
+    for part in parts {
+        let Some((word, after)) = part.split_once('}') else {
+            return Some(format!("a {{ without its }} in {text:?}"));
+        };
+        if after.contains('}') {
+            return Some(format!("a }} without its {{ in {text:?}"));
+        }
+        if TEMPLATES_NOT_BUILT.contains(&word) {
+            return Some(format!("{{{word}}} is not built yet in this version"));
+        }
+        if !TEMPLATES.contains(&word) {
+            let hint = suggestion(word, TEMPLATES.iter().copied())
+                .unwrap_or_else(|| format!("; there is {{{}}}", TEMPLATES.join("}, {")));
+            return Some(format!("nothing is known by the name {{{word}}}{hint}"));
+        }
+    }
+    None
+}

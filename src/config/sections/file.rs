@@ -1,0 +1,356 @@
+//! config.yaml as written: every value read by its type, defaults filled in. What only shows across keys is checked
+//! in `check.rs`.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::boot::loader::target::{Start, Var};
+use crate::boot::policy::Policy;
+use crate::config::sections::boot_file;
+use crate::config::sections::classes::{class, uuid};
+use crate::config::sections::http;
+use crate::config::sections::mode;
+use crate::config::sections::options::{domain_name, options};
+use crate::config::sections::targets::{self, Boot, Written};
+use crate::config::sections::tftp;
+use crate::config::syntax::keys::Section;
+use crate::config::syntax::reader::{At, Fields, Reader, one_or_more};
+use crate::config::syntax::tree::{Data, Node};
+use crate::config::{Http, Interfaces, Log, LogFormat, LogLevel, Tftp};
+use crate::dhcp::classes::Class;
+use crate::dhcp::subnet::{Authoritative, BootpMode, LeaseTime, OptionSet, Ports};
+use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
+
+/// The whole file.
+pub(in crate::config) struct File {
+    pub(in crate::config) id: u32,
+    pub(in crate::config) interfaces: Interfaces,
+    pub(in crate::config) state: PathBuf,
+    pub(in crate::config) images: PathBuf,
+    pub(in crate::config) dhcp: Dhcp,
+    pub(in crate::config) boot: Policy,
+    /// `boot.default`
+    pub(in crate::config) default: Option<At<Start>>,
+    pub(in crate::config) targets: Vec<Written>,
+    pub(in crate::config) machines: Vec<Machine>,
+    pub(in crate::config) tftp: Option<Tftp>,
+    pub(in crate::config) http: Option<Http>,
+    pub(in crate::config) log: Log,
+}
+
+/// `dhcp:`
+pub(in crate::config) struct Dhcp {
+    pub(in crate::config) id: u32,
+    /// `None` after a problem.
+    pub(in crate::config) mode: Option<mode::Written>,
+    pub(in crate::config) authoritative: Authoritative,
+    pub(in crate::config) match_client_id: bool,
+    pub(in crate::config) always_broadcast: bool,
+    pub(in crate::config) conflict_check: Option<Duration>,
+    pub(in crate::config) bootp: BootpMode,
+    pub(in crate::config) fqdn_suffix: Option<String>,
+    pub(in crate::config) subnet_selection: bool,
+    pub(in crate::config) ports: Ports,
+    pub(in crate::config) subnets: Vec<Subnet>,
+    pub(in crate::config) options: OptionSet,
+    pub(in crate::config) classes: Vec<Class>,
+}
+
+/// One of `dhcp.subnets`. `network` is `None` after a problem.
+pub(in crate::config) struct Subnet {
+    pub(in crate::config) network: Option<At<Ipv4Network>>,
+    pub(in crate::config) pools: Vec<At<Ipv4Range>>,
+    pub(in crate::config) lease: LeaseTime,
+    pub(in crate::config) boot_lease: Option<Duration>,
+    pub(in crate::config) relays: Vec<At<Ipv4Addr>>,
+    pub(in crate::config) shared_network: Option<String>,
+    pub(in crate::config) options: OptionSet,
+}
+
+/// One of `machines`. Both `mac` and `uuid` are `None` only after a problem.
+pub(in crate::config) struct Machine {
+    pub(in crate::config) name: Option<At<String>>,
+    pub(in crate::config) mac: Option<At<MacAddr>>,
+    pub(in crate::config) uuid: Option<At<Uuid>>,
+    pub(in crate::config) address: Option<At<Ipv4Addr>>,
+    pub(in crate::config) boot: Option<Boot>,
+    pub(in crate::config) once: Option<At<Start>>,
+    pub(in crate::config) vars: BTreeMap<String, Var>,
+    pub(in crate::config) options: OptionSet,
+}
+
+impl Machine {
+    /// Its name, or what it is known by. `None` only after a problem.
+    pub(in crate::config) fn known_as(&self) -> Option<String> {
+        let name = self.name.as_ref().map(|at| at.value.clone());
+        let mac = || self.mac.map(|at| at.value.to_string());
+        name.filter(|_| self.mac.is_some() || self.uuid.is_some())
+            .or_else(mac)
+            .or_else(|| self.uuid.map(|at| at.value.to_string()))
+    }
+}
+
+/// The lease of a subnet that says nothing.
+const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
+/// The least that a client gets by asking, if nothing is said.
+const DEFAULT_MIN_LEASE: Duration = Duration::from_secs(120);
+
+/// How long an address is checked before its first offer, if nothing is said.
+const DEFAULT_CONFLICT_CHECK: Duration = Duration::from_millis(500);
+
+/// The registered ports.
+const PORTS: Ports = Ports { server: 67, client: 68, proxy: 4011 };
+
+/// Reads the whole file.
+pub(in crate::config) fn read(reader: &mut Reader, root: &Node) -> File {
+    let fields = reader.fields(root, Section::Top);
+    let targets = targets::targets(reader, fields.get("targets"));
+    let (boot, default) = boot_file::policy(reader, fields.get("boot"), &targets);
+    File {
+        id: root.id,
+        interfaces: fields.get("interfaces").map_or(Interfaces::Auto, |node| interfaces(reader, node)),
+        state: path(reader, &fields, "state", "/var/lib/lanboot"),
+        images: path(reader, &fields, "images", "boot-images"),
+        dhcp: dhcp(reader, root.id, fields.get("dhcp")),
+        boot,
+        default,
+        machines: match fields.get("machines") {
+            Some(node) => reader.list(node).iter().map(|node| machine(reader, node, &targets)).collect(),
+            None => Vec::new(),
+        },
+        targets,
+        tftp: tftp::tftp(reader, fields.get("tftp")),
+        http: http::http(reader, fields.get("http")),
+        log: log(reader, fields.get("log")),
+    }
+}
+
+fn path(reader: &mut Reader, fields: &Fields<'_>, key: &str, default: &str) -> PathBuf {
+    let written = fields.get(key).and_then(|node| reader.text(node, "the path of a folder"));
+    PathBuf::from(written.unwrap_or(default))
+}
+
+fn interfaces(reader: &mut Reader, node: &Node) -> Interfaces {
+    const WHAT: &str = "the name of an interface like eth1, or auto";
+    if matches!(&node.data, Data::Text(text) if text == "auto") {
+        return Interfaces::Auto;
+    }
+    let mut names: Vec<String> = Vec::new();
+    for item in one_or_more(node) {
+        let Some(name) = reader.text(item, WHAT) else { continue };
+        // The kernel's own rule: IFNAMSIZ is 16 with the NUL, and neither slash nor space.
+        if name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace()) || name == "auto" {
+            reader.expected(item, WHAT);
+        } else if names.iter().any(|other| other == name) {
+            reader.problem(item.id, format!("interface {name} is there twice"));
+        } else {
+            names.push(name.to_owned());
+        }
+    }
+    if one_or_more(node).is_empty() {
+        reader.problem(node.id, "expected at least one interface, or auto");
+    }
+    Interfaces::Named(names)
+}
+
+fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
+    let mut dhcp = Dhcp {
+        id: node.map_or(root, |node| node.id),
+        mode: Some(mode::Written::default()),
+        authoritative: Authoritative::Yes,
+        match_client_id: true,
+        always_broadcast: false,
+        conflict_check: Some(DEFAULT_CONFLICT_CHECK),
+        bootp: BootpMode::Reserved,
+        fqdn_suffix: None,
+        subnet_selection: false,
+        ports: PORTS,
+        subnets: Vec::new(),
+        options: OptionSet::new(),
+        classes: Vec::new(),
+    };
+    let Some(node) = node else { return dhcp };
+    if !matches!(node.data, Data::Map(_) | Data::Null) {
+        reader.expected(node, "a mapping with `mode: proxy`, `mode: server` or `mode: off`");
+        dhcp.mode = None;
+        return dhcp;
+    }
+    let fields = reader.fields(node, Section::Dhcp);
+    if let Some(node) = fields.get("mode") {
+        dhcp.mode = mode::mode(reader, node);
+    }
+    if let Some(value) = fields.get("authoritative").and_then(|node| authoritative(reader, node)) {
+        dhcp.authoritative = value;
+    }
+    if let Some(value) = fields.get("match_client_id").and_then(|node| reader.bool(node)) {
+        dhcp.match_client_id = value;
+    }
+    if let Some(value) = fields.get("always_broadcast").and_then(|node| reader.bool(node)) {
+        dhcp.always_broadcast = value;
+    }
+    if let Some(node) = fields.get("conflict_check") {
+        dhcp.conflict_check = reader.wait_or_off(node);
+    }
+    let modes = [("true", BootpMode::Reserved), ("off", BootpMode::Off), ("dynamic", BootpMode::Dynamic)];
+    if let Some(value) = fields.get("bootp").and_then(|node| reader.choice(node, &modes)) {
+        dhcp.bootp = value;
+    }
+    if let Some(node) = fields.get("fqdn_suffix") {
+        dhcp.fqdn_suffix = domain_name(reader, node).map(str::to_owned);
+    }
+    if let Some(value) = fields.get("subnet_selection").and_then(|node| reader.bool(node)) {
+        dhcp.subnet_selection = value;
+    }
+    if let Some(node) = fields.get("ports") {
+        dhcp.ports = ports(reader, node);
+    }
+    if let Some(node) = fields.get("subnets") {
+        dhcp.subnets = reader.list(node).iter().map(|node| subnet(reader, node)).collect();
+    }
+    if let Some(node) = fields.get("options") {
+        dhcp.options = options(reader, node);
+    }
+    if let Some(node) = fields.get("classes") {
+        dhcp.classes = reader.list(node).iter().map(|node| class(reader, node)).collect();
+    }
+    dhcp
+}
+
+/// `true`, `false` and what YAML 1.1 took for them, or `strict`.
+fn authoritative(reader: &mut Reader, node: &Node) -> Option<Authoritative> {
+    let choices =
+        [("true", Authoritative::Yes), ("false", Authoritative::No), ("strict", Authoritative::Strict)];
+    match &node.data {
+        Data::Text(text) if matches!(text.as_str(), "on" | "yes") => Some(Authoritative::Yes),
+        Data::Text(text) if matches!(text.as_str(), "off" | "no") => Some(Authoritative::No),
+        _ => reader.choice(node, &choices),
+    }
+}
+
+fn ports(reader: &mut Reader, node: &Node) -> Ports {
+    let fields = reader.fields(node, Section::Ports);
+    let mut port = |key, default| match fields.get(key) {
+        Some(node) => reader.number(node, 1..=u16::MAX),
+        None => Some(default),
+    };
+    let named = [("server", PORTS.server), ("client", PORTS.client), ("proxy", PORTS.proxy)]
+        .map(|(key, default)| (key, port(key, default)));
+    for (i, (key, port)) in named.iter().enumerate() {
+        let same = named.iter().skip(i + 1).find(|(_, other)| port.is_some() && other == port);
+        if let (Some((other, _)), Some(port)) = (same, port) {
+            let message = format!("expected three different ports, found {port} for {key} and {other}");
+            reader.problem(node.id, message);
+        }
+    }
+    let [server, client, proxy] = named.map(|(_, port)| port);
+    Ports {
+        server: server.unwrap_or(PORTS.server),
+        client: client.unwrap_or(PORTS.client),
+        proxy: proxy.unwrap_or(PORTS.proxy),
+    }
+}
+
+fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
+    if matches!(node.data, Data::Null) {
+        reader.expected(node, "a subnet with `network` and `pool`");
+        return Subnet {
+            network: None,
+            pools: Vec::new(),
+            lease: lease(reader, None),
+            boot_lease: None,
+            relays: Vec::new(),
+            shared_network: None,
+            options: OptionSet::new(),
+        };
+    }
+    let fields = reader.fields(node, Section::Subnet);
+    if fields.get("network").is_none() && matches!(node.data, Data::Map(_)) {
+        reader.problem(node.id, "`network` must be given, like 192.168.77.0/24");
+    }
+    Subnet {
+        network: fields.get("network").and_then(|node| reader.parse(node, "")),
+        pools: fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, "")),
+        lease: lease(reader, fields.get("lease")),
+        boot_lease: fields.get("boot_lease").and_then(|node| reader.seconds(node)).map(|at| at.value),
+        relays: fields
+            .get("relays")
+            .map_or(Vec::new(), |node| reader.parse_each(node, "the IPv4 address of a relay agent")),
+        shared_network: fields
+            .get("shared_network")
+            .and_then(|node| reader.text(node, "the name of the wire that subnets share"))
+            .map(str::to_owned),
+        options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
+    }
+}
+
+fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {
+    let with_default =
+        |default: Duration| LeaseTime { default, min: default.min(DEFAULT_MIN_LEASE), max: default };
+    let Some(node) = node else { return with_default(DEFAULT_LEASE) };
+    if !matches!(node.data, Data::Map(_)) {
+        return with_default(reader.seconds(node).map_or(DEFAULT_LEASE, |at| at.value));
+    }
+    let fields = reader.fields(node, Section::Lease);
+    let mut given = |key| fields.get(key).map(|node| reader.seconds(node));
+    let (default, min, max) = (given("default"), given("min"), given("max"));
+    let broken = [&default, &min, &max].iter().any(|read| matches!(read, Some(None)));
+    let (default, min, max) = (default.flatten(), min.flatten(), max.flatten());
+    let mut lease = with_default(default.map_or(DEFAULT_LEASE, |at| at.value));
+    lease.min = min.map_or(lease.min, |at| at.value);
+    lease.max = max.map_or(lease.max, |at| at.value);
+    if !broken && (lease.min > lease.default || lease.default > lease.max) {
+        let seconds = [lease.min, lease.default, lease.max].map(|duration| duration.as_secs());
+        let [min, default, max] = seconds;
+        reader.problem(
+            node.id,
+            format!("expected min <= default <= max, found {min} s, {default} s and {max} s"),
+        );
+    }
+    lease
+}
+
+fn machine(reader: &mut Reader, node: &Node, targets: &[Written]) -> Machine {
+    let fields = reader.fields(node, Section::Machine);
+    let named = fields.get("mac").is_some() || fields.get("uuid").is_some();
+    if !named && matches!(node.data, Data::Map(_) | Data::Null) {
+        reader.problem(node.id, "`mac` or `uuid` must be given, like mac: 52:54:00:12:34:56");
+    }
+    Machine {
+        name: fields.get("name").and_then(|node| {
+            let value = reader.text(node, "a name")?.to_owned();
+            Some(At { id: node.id, value })
+        }),
+        mac: fields.get("mac").and_then(|node| reader.parse(node, "")),
+        uuid: fields.get("uuid").and_then(|node| uuid(reader, node)),
+        address: fields
+            .get("address")
+            .and_then(|node| reader.parse(node, "an IPv4 address like 192.168.77.10")),
+        boot: fields.get("boot").and_then(|node| targets::machine_boot(reader, node, targets)),
+        once: fields.get("once").and_then(|node| targets::start(reader, node, targets)),
+        vars: fields.get("vars").map_or(BTreeMap::new(), |node| targets::vars(reader, node)),
+        options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
+    }
+}
+
+fn log(reader: &mut Reader, node: Option<&Node>) -> Log {
+    let mut log = Log { format: LogFormat::Text, level: LogLevel::Info };
+    let Some(node) = node else { return log };
+    let fields = reader.fields(node, Section::Log);
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    if let Some(format) = fields.get("format").and_then(|node| reader.choice(node, &formats)) {
+        log.format = format;
+    }
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    if let Some(level) = fields.get("level").and_then(|node| reader.choice(node, &levels)) {
+        log.level = level;
+    }
+    log
+}

@@ -1,0 +1,324 @@
+//! `targets:`, `boot.default`, and `boot`, `once` and `vars` of a machine: what machines start, and their variables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::boot::loader::facts;
+use crate::boot::loader::script::ipxe_problem;
+use crate::boot::loader::target::{Machine, Start, Target, Targets, Var};
+use crate::boot::policy::{MachineBoot, is_ipxe_script};
+use crate::config::sections::boot_file;
+use crate::config::sections::file::{self, File};
+use crate::config::syntax::keys::Section;
+use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
+use crate::config::syntax::tree::{Data, Node};
+use crate::wire::option::code;
+
+/// Letters that a target's name may have: it is a word in menus and a label of PXELINUX.
+const MAX_NAME: usize = 32;
+/// Bytes of a kernel's command line before it is filled in: what x86 has room for (COMMAND_LINE_SIZE).
+const MAX_CMDLINE: usize = 2048;
+/// iPXE's `item` and GRUB's `menuentry` have options.
+const NO_OPTION: &str = "a word that does not begin with `-`, which loaders would take for an option";
+/// What can be started and is no target.
+const BUILT_IN: [(&str, Start); 2] = [("local", Start::Local), ("menu", Start::Menu)];
+
+/// One of `targets:`, as written.
+pub(in crate::config) struct Written {
+    name: Arc<str>,
+    title: Option<String>,
+    /// `None` after a problem.
+    kernel: Option<At<Arc<str>>>,
+    initrd: Vec<At<Arc<str>>>,
+    cmdline: Option<At<String>>,
+}
+
+/// `boot` of a machine.
+pub(in crate::config) enum Boot {
+    /// What a loader starts.
+    Start(Start),
+    /// Files, for firmware and loaders.
+    Files(MachineBoot),
+}
+
+/// Reads `targets:`.
+pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<Written> {
+    let Some(node) = node else { return Vec::new() };
+    let mut found = Vec::new();
+    for (key, node) in reader.entries(node) {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if let Some((name, _)) = BUILT_IN.iter().find(|(name, _)| *name == key.value) {
+            reader.problem(key.id, format!("`{name}` is there already: give the target another name"));
+        } else if !key.value.chars().all(is_letter) || !(1..=MAX_NAME).contains(&key.value.len()) {
+            let name = format!("expected a name of at most {MAX_NAME} letters, digits, `.`, `_` and `-`");
+            reader.problem(key.id, format!("{name}, found {:?}", key.value));
+        } else if key.value.starts_with('-') {
+            reader.problem(key.id, format!("expected {NO_OPTION}, found {:?}", key.value));
+        }
+        found.push(target(reader, key.value.into(), node));
+    }
+    found
+}
+
+fn target(reader: &mut Reader, name: Arc<str>, node: &Node) -> Written {
+    let fields = reader.fields(node, Section::Target);
+    if fields.get("kernel").is_none() && matches!(node.data, Data::Map(_) | Data::Null) {
+        reader.problem(node.id, "`kernel` must be given, like debian/linux");
+    }
+    Written {
+        name,
+        title: fields.get("title").and_then(|node| title(reader, node)),
+        kernel: fields.get("kernel").and_then(|node| file_name(reader, node, "a kernel")),
+        initrd: fields.get("initrd").map_or(Vec::new(), |node| {
+            one_or_more(node).iter().filter_map(|node| file_name(reader, node, "a RAM disk")).collect()
+        }),
+        cmdline: fields.get("cmdline").and_then(|node| cmdline(reader, node)),
+    }
+}
+
+/// What a menu calls a target. It has no line ends; iPXE reads it as words of a command.
+fn title(reader: &mut Reader, node: &Node) -> Option<String> {
+    let text = reader.text(node, "what a menu calls it")?;
+    let is_option = text.starts_with('-');
+    let problem = is_option.then(|| format!("expected {NO_OPTION}, found {text:?}"));
+    let problem = problem.or_else(|| ipxe_problem(text));
+    match problem {
+        Some(message) => {
+            reader.problem(node.id, message);
+            None
+        }
+        None => Some(text.to_owned()),
+    }
+}
+
+/// The name of a file relative to the images folder, or a URL.
+fn file_name(reader: &mut Reader, node: &Node, what: &str) -> Option<At<Arc<str>>> {
+    let text = reader.text(node, &format!("the name of {what} like debian/linux, or a URL"))?;
+    let problem = if let Some((scheme, rest)) = text.split_once("://") {
+        let known = ["http", "https", "tftp"].contains(&scheme.to_ascii_lowercase().as_str());
+        (!known || !rest.contains('/')).then_some("a URL with http, https or tftp")
+    } else if text.starts_with(['/', '\\']) || text.split(['/', '\\']).any(|part| part == "..") {
+        Some("a name inside the images folder and relative to it")
+    } else {
+        None
+    };
+    // PXELINUX takes a comma for the end of a name, and iPXE a space.
+    let problem = problem.or_else(|| text.contains([' ', ',']).then_some("a name without spaces and commas"));
+    match problem {
+        Some(expected) => {
+            reader.problem(node.id, format!("expected {expected}, found {text:?}"));
+            None
+        }
+        None => Some(At { id: node.id, value: text.into() }),
+    }
+}
+
+/// A kernel's command line. It may be written on several lines.
+fn cmdline(reader: &mut Reader, node: &Node) -> Option<At<String>> {
+    let text = match &node.data {
+        Data::Text(text) => text.lines().map(str::trim).collect::<Vec<_>>().join(" "),
+        Data::Null => String::new(),
+        _ => {
+            reader.expected(node, "the kernel's command line, as text");
+            return None;
+        }
+    };
+    let text = text.trim();
+    let problem = if text.len() > MAX_CMDLINE {
+        Some(format!("expected at most {MAX_CMDLINE} bytes, found {}", text.len()))
+    } else if text.chars().any(char::is_control) {
+        Some("a control character is in it".to_owned())
+    } else {
+        ipxe_problem(text)
+    };
+    match problem {
+        Some(message) => {
+            reader.problem(node.id, message);
+            None
+        }
+        None => Some(At { id: node.id, value: text.to_owned() }),
+    }
+}
+
+/// Reads `boot.default` or `once` of a machine: the name of a target, `local` or `menu`.
+pub(in crate::config) fn start(reader: &mut Reader, node: &Node, targets: &[Written]) -> Option<At<Start>> {
+    let text = reader.text(node, "the name of one of `targets`, local or menu")?;
+    let found = known_start(text, targets);
+    if found.is_none() {
+        let names =
+            || targets.iter().map(|target| &*target.name).chain(BUILT_IN.iter().map(|(name, _)| *name));
+        let hint = suggestion(text, names())
+            .unwrap_or_else(|| format!("; there are {}", names().collect::<Vec<_>>().join(", ")));
+        reader.problem(node.id, format!("unknown target {text:?}{hint}"));
+    }
+    found.map(|value| At { id: node.id, value })
+}
+
+/// Reads `boot` of a machine: what [`start`] reads, a file, or files by architecture.
+pub(in crate::config) fn machine_boot(reader: &mut Reader, node: &Node, targets: &[Written]) -> Option<Boot> {
+    if let Data::Text(text) = &node.data {
+        if let Some(start) = known_start(text, targets) {
+            return Some(Boot::Start(start));
+        }
+        // Any other word may be a file, but hardly one that is nearly called like a target.
+        let hint = suggestion(text, targets.iter().map(|target| &*target.name));
+        if let Some(hint) = hint.filter(|_| !text.contains(['.', '/'])) {
+            reader.problem(node.id, format!("unknown target {text:?}{hint}"));
+            return None;
+        }
+    }
+    boot_file::machine_boot(reader, node).map(Boot::Files)
+}
+
+fn known_start(text: &str, targets: &[Written]) -> Option<Start> {
+    let built_in = BUILT_IN.into_iter().find(|(name, _)| *name == text).map(|(_, start)| start);
+    let target = || targets.iter().find(|target| *target.name == *text);
+    built_in.or_else(|| target().map(|target| Start::Target(Arc::clone(&target.name))))
+}
+
+/// Reads `vars` of a machine.
+pub(in crate::config) fn vars(reader: &mut Reader, node: &Node) -> BTreeMap<String, Var> {
+    let mut found = BTreeMap::new();
+    for (key, node) in reader.entries(node) {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if facts::NAMES.contains(&key.value.as_str()) {
+            reader.problem(key.id, format!("`{}` is lanboot's own variable: use another name", key.value));
+        } else if !key.value.chars().all(is_word) || key.value.starts_with(|c: char| c.is_ascii_digit()) {
+            reader.problem(
+                key.id,
+                format!("expected a name of letters, digits and `_`, found {:?}", key.value),
+            );
+        }
+        found.extend(var(reader, node).map(|value| (key.value, value)));
+    }
+    found
+}
+
+fn var(reader: &mut Reader, node: &Node) -> Option<Var> {
+    match &node.data {
+        Data::Bool(value) => Some(Var::Bool(*value)),
+        Data::Int(number) => match i64::try_from(*number) {
+            Ok(number) => Some(Var::Int(number)),
+            Err(_) => {
+                reader.expected(node, "a number of at most 64 bits, or text in quotes");
+                None
+            }
+        },
+        Data::Float(number) => Some(Var::Float(*number)),
+        Data::Text(text) => Some(Var::Text(text.clone())),
+        Data::List(items) => Some(Var::List(items.iter().filter_map(|item| var(reader, item)).collect())),
+        Data::Map(_) => {
+            let entries = reader.entries(node);
+            let entries = entries.into_iter().filter_map(|(key, node)| Some((key.value, var(reader, node)?)));
+            Some(Var::Map(entries.collect()))
+        }
+        Data::Null | Data::Tagged(_) => {
+            reader.expected(node, "a value");
+            None
+        }
+    }
+}
+
+/// The targets and machines of `file` as meant, once what only shows across keys is checked.
+pub(in crate::config) fn check(reader: &mut Reader, file: &File) -> Targets {
+    let own: BTreeSet<&str> =
+        file.machines.iter().flat_map(|machine| machine.vars.keys()).map(String::as_str).collect();
+    for target in &file.targets {
+        for name in target.kernel.iter().chain(&target.initrd) {
+            unknown_variable(reader, name.id, &name.value, &own);
+        }
+        target.cmdline.iter().for_each(|line| unknown_variable(reader, line.id, &line.value, &own));
+    }
+    for machine in &file.machines {
+        let is_loader = matches!(&machine.boot, Some(Boot::Files(boot)) if script_of(boot).is_none());
+        if let Some(once) = machine.once.as_ref().filter(|_| is_loader) {
+            let what = "a target, local, menu, the name of an iPXE script, or left out";
+            reader.problem(once.id, format!("with `once`, `boot` is {what}: loaders belong in `boot.arch`"));
+        }
+    }
+    let list = file.targets.iter().filter_map(target_of).collect();
+    let machines = file.machines.iter().filter_map(machine_of).collect();
+    Targets::new(list, file.default.as_ref().map(|at| at.value.clone()), file.boot.ipxe.clone(), machines)
+}
+
+fn target_of(written: &Written) -> Option<Target> {
+    Some(Target {
+        name: Arc::clone(&written.name),
+        title: written.title.clone().unwrap_or_else(|| written.name.to_string()),
+        kernel: Arc::clone(&written.kernel.as_ref()?.value),
+        initrd: written.initrd.iter().map(|name| Arc::clone(&name.value)).collect(),
+        cmdline: written.cmdline.as_ref().map_or("", |line| &line.value).into(),
+    })
+}
+
+fn machine_of(written: &file::Machine) -> Option<Machine> {
+    let (mac, uuid) = (written.mac.map(|at| at.value), written.uuid.map(|at| at.value));
+    let host_name = written.options.get(&code::HOSTNAME);
+    Some(Machine {
+        name: written.known_as()?,
+        mac,
+        uuid,
+        address: written.address.map(|at| at.value),
+        host_name: host_name.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+        boot: match &written.boot {
+            Some(Boot::Start(start)) => Some(start.clone()),
+            _ => None,
+        },
+        script: match &written.boot {
+            Some(Boot::Files(boot)) => script_of(boot),
+            _ => None,
+        },
+        once: written.once.as_ref().map(|at| at.value.clone()),
+        vars: written.vars.clone(),
+    })
+}
+
+fn script_of(boot: &MachineBoot) -> Option<Arc<str>> {
+    match boot {
+        MachineBoot::File(name) if is_ipxe_script(name) => Some(Arc::clone(name)),
+        _ => None,
+    }
+}
+
+/// Writes down what is wrong with the `{…}` in `text`; `own` are the variables of any machine.
+fn unknown_variable(reader: &mut Reader, id: u32, text: &str, own: &BTreeSet<&str>) {
+    let names = || facts::NAMES.iter().copied().filter(|name| *name != "vars").chain(own.iter().copied());
+    let closed = || format!("a }} without its {{ in {text:?}");
+    let mut parts = text.split('{');
+    let mut problem = parts.next().filter(|part| part.contains('}')).map(|_| closed());
+    for part in parts {
+        problem = problem.or_else(|| match part.split_once('}') {
+            None => Some(format!("a {{ without its }} in {text:?}")),
+            Some((_, after)) if after.contains('}') => Some(closed()),
+            Some((word, _)) if !names().any(|name| name == word) => {
+                let hint = suggestion(word, names()).unwrap_or_else(|| {
+                    let known = facts::NAMES.iter().filter(|name| **name != "vars");
+                    let known = known.copied().collect::<Vec<_>>().join(", ");
+                    format!("; there are {known}, and what `vars` of a machine has")
+                });
+                Some(format!("nothing is known by the name {{{word}}}{hint}"))
+            }
+            Some(_) => None,
+        });
+    }
+    if let Some(message) = problem {
+        reader.problem(id, message);
+    }
+}
+
+/// The files that `targets` name, each with its key and who asks for it.
+pub(in crate::config) fn named(targets: &Targets) -> Vec<(Arc<str>, String, String)> {
+    let mut named_files = Vec::new();
+    for target in &targets.list {
+        let who = format!("a machine that starts {}", target.name);
+        named_files.push((
+            Arc::clone(&target.kernel),
+            format!("targets.{}.kernel", target.name),
+            who.clone(),
+        ));
+        for (i, name) in target.initrd.iter().enumerate() {
+            named_files.push((Arc::clone(name), format!("targets.{}.initrd[{i}]", target.name), who.clone()));
+        }
+    }
+    named_files
+}

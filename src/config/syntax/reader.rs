@@ -1,0 +1,376 @@
+//! A reader of nodes that writes down every problem and goes on.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::config::syntax::keys::{NOT_BUILT, Section};
+use crate::config::syntax::place::{Unplaced, key_text};
+use crate::config::syntax::tree::{Data, Node};
+
+/// A value, and the node it was written in.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct At<T> {
+    pub(in crate::config) id: u32,
+    pub(in crate::config) value: T,
+}
+
+/// Collects problems. Every method reads one node; `None` means that a problem was written down.
+#[derive(Default)]
+pub(in crate::config) struct Reader {
+    pub(in crate::config) problems: Vec<Unplaced>,
+    /// What is no problem but good to know.
+    pub(in crate::config) notes: Vec<Unplaced>,
+}
+
+/// A mapping whose keys are known.
+pub(in crate::config) struct Fields<'n> {
+    entries: HashMap<&'static str, &'n Node>,
+}
+
+impl<'n> Fields<'n> {
+    /// The value of `key`, if it was written.
+    pub(in crate::config) fn get(&self, key: &str) -> Option<&'n Node> {
+        self.entries.get(key).copied()
+    }
+}
+
+impl Reader {
+    /// Writes down a problem with node `id`.
+    pub(in crate::config) fn problem(&mut self, id: u32, message: impl Into<String>) {
+        self.problems.push(Unplaced { id, message: message.into(), see: None });
+    }
+
+    /// Writes down what is good to know about node `id`.
+    pub(in crate::config) fn note(&mut self, id: u32, message: impl Into<String>) {
+        self.notes.push(Unplaced { id, message: message.into(), see: None });
+    }
+
+    /// Writes down a problem with node `id` that another node has part in: `message (line N)`.
+    pub(in crate::config) fn conflict(&mut self, id: u32, see: u32, message: impl Into<String>) {
+        self.problems.push(Unplaced { id, message: message.into(), see: Some(see) });
+    }
+
+    /// Writes down `expected …, found …`.
+    pub(in crate::config) fn expected(&mut self, node: &Node, what: impl Display) {
+        self.problem(node.id, format!("expected {what}, found {}", found(node)));
+    }
+
+    /// The entries of a mapping, each with its key as text; duplicate keys are a problem. Nothing is no entries.
+    pub(in crate::config) fn entries<'n>(&mut self, node: &'n Node) -> Vec<(At<String>, &'n Node)> {
+        let entries = match &node.data {
+            Data::Map(entries) => entries,
+            Data::Null => return Vec::new(),
+            _ => {
+                self.expected(node, "a mapping");
+                return Vec::new();
+            }
+        };
+        let mut seen: HashMap<String, u32> = HashMap::new();
+        let mut found = Vec::new();
+        for (key, value) in entries {
+            let name = key_text(key);
+            match &key.data {
+                Data::Text(text) if text == "<<" => {
+                    self.problem(key.id, "merge keys (<<) are not read: write the keys out");
+                }
+                Data::Text(_) | Data::Int(_) | Data::Bool(_) => match seen.get(&name) {
+                    Some(first) => self.conflict(key.id, *first, format!("`{name}` is there twice")),
+                    None => {
+                        seen.insert(name.clone(), key.id);
+                        found.push((At { id: key.id, value: name }, value));
+                    }
+                },
+                _ => self.expected(key, "a name as the key"),
+            }
+        }
+        found
+    }
+
+    /// A mapping of `section`: unknown keys and keys that are not built yet are problems.
+    pub(in crate::config) fn fields<'n>(&mut self, node: &'n Node, section: Section) -> Fields<'n> {
+        let mut entries = HashMap::new();
+        for (key, value) in self.entries(node) {
+            if let Some(known) = section.keys().iter().find(|known| **known == key.value) {
+                entries.insert(*known, value);
+                continue;
+            }
+            match NOT_BUILT.iter().find(|(of, name)| *of == section && *name == key.value) {
+                Some(_) if is_off(value) => {}
+                Some((_, name)) => {
+                    let instead = format!("use `{name}: off`, or leave it out");
+                    self.problem(key.id, format!("not built yet in this version: {instead}"));
+                }
+                None => {
+                    let known = section.keys().iter().copied();
+                    let hint = suggestion(&key.value, known.clone()).unwrap_or_else(|| {
+                        format!("; the keys here are {}", known.collect::<Vec<_>>().join(", "))
+                    });
+                    self.problem(key.id, format!("unknown key `{}`{hint}", key.value));
+                }
+            }
+        }
+        Fields { entries }
+    }
+
+    /// The items of a list. Nothing is no items.
+    pub(in crate::config) fn list<'n>(&mut self, node: &'n Node) -> &'n [Node] {
+        match &node.data {
+            Data::List(items) => items,
+            Data::Null => &[],
+            _ => {
+                self.expected(node, "a list");
+                &[]
+            }
+        }
+    }
+
+    /// Text of at least one letter and without control characters; numbers want quotes.
+    pub(in crate::config) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+        match &node.data {
+            Data::Text(text) if !text.is_empty() && !text.chars().any(char::is_control) => Some(text),
+            Data::Int(_) | Data::Float(_) | Data::Bool(_) => {
+                self.problem(
+                    node.id,
+                    format!("expected {what}, found {}: put it in quotes if it is meant", found(node)),
+                );
+                None
+            }
+            _ => {
+                self.expected(node, what);
+                None
+            }
+        }
+    }
+
+    /// A value that is read from text; the type's own error says what was expected, if `what` is empty.
+    pub(in crate::config) fn parse<T: FromStr<Err: Display>>(
+        &mut self,
+        node: &Node,
+        what: &str,
+    ) -> Option<At<T>> {
+        let (text, number) = match &node.data {
+            Data::Text(text) => (text.as_str(), String::new()),
+            // `525400123456` is a MAC address, and a number.
+            Data::Int(number) => ("", number.to_string()),
+            _ => ("", String::new()),
+        };
+        match if text.is_empty() { number.as_str() } else { text }.parse() {
+            Ok(value) => return Some(At { id: node.id, value }),
+            Err(_) if !what.is_empty() => self.expected(node, what),
+            Err(error) => self.expected(node, error),
+        }
+        None
+    }
+
+    /// One value or a list of them.
+    pub(in crate::config) fn parse_each<T: FromStr<Err: Display>>(
+        &mut self,
+        node: &Node,
+        what: &str,
+    ) -> Vec<At<T>> {
+        one_or_more(node).iter().filter_map(|item| self.parse(item, what)).collect()
+    }
+
+    /// A whole number within `range`.
+    pub(in crate::config) fn number<T: TryFrom<i128> + Into<i128> + Display + Copy>(
+        &mut self,
+        node: &Node,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
+        let (least, most) = (*range.start(), *range.end());
+        match &node.data {
+            Data::Int(number) if (least.into()..=most.into()).contains(number) => T::try_from(*number).ok(),
+            _ => {
+                self.expected(node, format_args!("a number from {least} to {most}"));
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`, or what YAML 1.1 took for them.
+    pub(in crate::config) fn bool(&mut self, node: &Node) -> Option<bool> {
+        match &node.data {
+            Data::Bool(value) => Some(*value),
+            Data::Text(text) if matches!(text.as_str(), "on" | "yes") => Some(true),
+            Data::Text(text) if matches!(text.as_str(), "off" | "no") => Some(false),
+            _ => {
+                self.expected(node, "true or false");
+                None
+            }
+        }
+    }
+
+    /// A duration of whole seconds, at least one, that fits option 51.
+    pub(in crate::config) fn seconds(&mut self, node: &Node) -> Option<At<Duration>> {
+        let duration = match &node.data {
+            Data::Text(text) => duration(text),
+            _ => None,
+        };
+        let whole = |d: &Duration| d.subsec_nanos() == 0 && (1..u64::from(u32::MAX)).contains(&d.as_secs());
+        match duration.filter(whole) {
+            Some(value) => Some(At { id: node.id, value }),
+            None => {
+                self.expected(node, "a duration of whole seconds like 90s, 30m, 1h, 7d or 1h30m");
+                None
+            }
+        }
+    }
+
+    /// A short time to wait, or `None` for `off`.
+    pub(in crate::config) fn wait_or_off(&mut self, node: &Node) -> Option<Duration> {
+        let wait = match &node.data {
+            Data::Bool(false) => return None,
+            Data::Text(text) if matches!(text.as_str(), "off" | "no") => return None,
+            Data::Text(text) => duration(text),
+            _ => None,
+        };
+        let sensible = |wait: &Duration| (10..=5000).contains(&wait.as_millis());
+        if wait.filter(sensible).is_none() {
+            self.expected(node, "a time from 10ms to 5s like 500ms, or off");
+        }
+        wait
+    }
+
+    /// One of the words of `choices`.
+    pub(in crate::config) fn choice<T: Copy>(
+        &mut self,
+        node: &Node,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let word = match &node.data {
+            Data::Text(text) => text.as_str(),
+            Data::Bool(true) => "true",
+            Data::Bool(false) if choices.iter().any(|(word, _)| *word == "off") => "off",
+            Data::Bool(false) => "false",
+            _ => "",
+        };
+        if let Some((_, value)) = choices.iter().find(|(choice, _)| *choice == word) {
+            return Some(*value);
+        }
+        let words = || choices.iter().map(|(word, _)| *word);
+        let hint = suggestion(word, words()).unwrap_or_default();
+        let expected = words().collect::<Vec<_>>().join(", ");
+        let expected = match expected.rsplit_once(", ") {
+            Some((others, last)) => format!("{others} or {last}"),
+            None => expected,
+        };
+        self.problem(node.id, format!("expected {expected}, found {}{hint}", found(node)));
+        None
+    }
+}
+
+/// Whether it is `off`, which YAML 1.1 read as false.
+pub(in crate::config) fn is_off(node: &Node) -> bool {
+    matches!(&node.data, Data::Bool(false)) || matches!(&node.data, Data::Text(text) if text == "off")
+}
+
+/// The items of a list, or the one value that stands for a list of one. Nothing is no items.
+pub(in crate::config) fn one_or_more(node: &Node) -> &[Node] {
+    match &node.data {
+        Data::List(items) => items,
+        Data::Null => &[],
+        _ => std::slice::from_ref(node),
+    }
+}
+
+/// What a node is, for messages: short, and harmless on a terminal.
+pub(in crate::config) fn found(node: &Node) -> String {
+    match &node.data {
+        Data::Null => "nothing".to_owned(),
+        Data::Bool(value) => value.to_string(),
+        Data::Int(number) => number.to_string(),
+        Data::Float(number) => format!("the number {number}"),
+        Data::Text(text) if text.chars().nth(60).is_some() => {
+            format!("{:?}…", text.chars().take(60).collect::<String>())
+        }
+        Data::Text(text) => format!("{text:?}"),
+        Data::List(_) => "a list".to_owned(),
+        Data::Map(_) => "a mapping".to_owned(),
+        Data::Tagged(tag) => format!("a value with the tag !{}", tag.trim_start_matches('!').escape_debug()),
+    }
+}
+
+/// `; did you mean …?` for the nearest of `names`, if one is near enough to be a slip of the fingers.
+pub fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let far = 1 + word.chars().count() / 4;
+    // A long word is nobody's slip, and measuring takes time in proportion to its length.
+    names
+        .filter(|name| word.len() <= name.len() + far * 4)
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .filter(|(distance, name)| *distance <= far.min(3) && *distance < name.len())
+        .min()
+        .map(|(_, name)| format!("; did you mean `{name}`?"))
+}
+
+/// Reads `90s`, `30m`, `1h30m`, `500ms`.
+pub(in crate::config) fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, after) = rest.split_at_checked(digits)?;
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at_checked(letters)?;
+        let number: u64 = number.parse().ok()?;
+        let part = match unit {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(number.checked_mul(60)?),
+            "h" => Duration::from_secs(number.checked_mul(3600)?),
+            "d" => Duration::from_secs(number.checked_mul(86400)?),
+            _ => return None,
+        };
+        total = total.checked_add(part)?;
+        rest = after;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+/// Reads `1468`, `64KiB`, `1 MiB`: bytes.
+pub(in crate::config) fn size(node: &Node) -> Option<i128> {
+    match &node.data {
+        Data::Int(number) => Some(*number),
+        Data::Text(text) => {
+            let (number, unit) = match text.strip_suffix("KiB") {
+                Some(number) => (number, 1024),
+                None => match text.strip_suffix("MiB") {
+                    Some(number) => (number, 1024 * 1024),
+                    None => (text.strip_suffix("GiB")?, 1024 * 1024 * 1024),
+                },
+            };
+            number.trim_end().parse::<u32>().ok().map(|number| i128::from(number) * unit)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_numbers_with_units_and_may_be_combined() {
+        let seconds = |text| duration(text).map(|duration| duration.as_secs_f64());
+        assert_eq!(seconds("90s"), Some(90.0));
+        assert_eq!(seconds("1h30m"), Some(5400.0));
+        assert_eq!(seconds("7d"), Some(604_800.0));
+        assert_eq!(seconds("500ms"), Some(0.5));
+        for text in
+            ["", "90", "s", "1y", "1h30", "-1s", "1.5h", "99999999999999999999s", "9999999999999999999d"]
+        {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_fingers_is_recognised_and_another_word_is_not() {
+        let near = |word| suggestion(word, ["network", "pool", "lease"].into_iter());
+        assert_eq!(near("netwrok").as_deref(), Some("; did you mean `network`?"));
+        assert_eq!(near("pools").as_deref(), Some("; did you mean `pool`?"));
+        assert_eq!(near("gateway"), None);
+        assert_eq!(near(&"lease".repeat(100_000)), None);
+    }
+}

@@ -1,0 +1,353 @@
+//! Text → tree, and where in the text each node of the tree is. One parser (`serde_yaml`), walked in one way.
+//!
+//! `serde_yaml` tells a line and a column only in errors. So every node is numbered in the order of the walk, and to
+//! find the place of node N the text is walked once more and an error is raised on purpose at node N. This costs one
+//! parse per problem and keeps places out of the good path.
+
+use std::fmt;
+
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+use crate::config::Problem;
+
+/// The largest file that is read, in bytes.
+pub(in crate::config) const MAX_BYTES: usize = 1024 * 1024;
+/// The most nodes a file may have after its aliases are followed; a small file can ask for billions.
+const MAX_NODES: u32 = 500_000;
+/// The most `[` and `{` that may be open at once. Far beyond what a file needs, and far below where libyaml, which
+/// looks at every open one for every token, becomes slow.
+const MAX_OPEN: usize = 200;
+
+/// A node of the file: a scalar, a list or a mapping.
+#[derive(Debug)]
+pub(in crate::config) struct Node {
+    /// Its number in the order of the walk; a key comes before its value, a parent before its children.
+    pub(in crate::config) id: u32,
+    /// What it holds.
+    pub(in crate::config) data: Data,
+}
+
+/// What a [`Node`] holds.
+#[derive(Debug)]
+pub(in crate::config) enum Data {
+    /// Nothing, or `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Int(i128),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping, duplicate keys included, in the order written.
+    Map(Vec<(Node, Node)>),
+    /// A value with a tag of its own, as in `!secret x`. Nothing in this file has one.
+    Tagged(String),
+}
+
+/// The text behind a byte order mark, which some editors write: the parser takes the mark for a document.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Reads `text`. A syntax error is one problem.
+pub(in crate::config) fn parse(text: &str) -> Result<Node, Problem> {
+    let first_line = |message: String| Problem { line: 1, column: 1, path: String::new(), message };
+    if text.len() > MAX_BYTES {
+        return Err(first_line(format!("expected at most 1 MiB, found {} bytes", text.len())));
+    }
+    if let Some(problem) = refused(text) {
+        return Err(problem);
+    }
+    walk(text, None).map_err(|error| syntax_problem(text, &error))
+}
+
+/// Line and column, from 1, of node `id` of `text`. The start of the file if there is no such node.
+pub(in crate::config) fn place_of(text: &str, id: u32) -> (usize, usize) {
+    match walk(text, Some(id)) {
+        Err(error) => error.location().map_or((1, 1), |at| (at.line(), at.column())),
+        Ok(_) => (1, 1),
+    }
+}
+
+fn walk(text: &str, stop_at: Option<u32>) -> Result<Node, serde_yaml::Error> {
+    let mut count = Count { next: 0, stop_at };
+    Walk { count: &mut count }.deserialize(serde_yaml::Deserializer::from_str(unmarked(text)))
+}
+
+/// What the parser is not shown: control characters, which it reports without their line, and brackets nested too
+/// deeply. Quotes and comments are not understood here: no real file comes near the limit.
+fn refused(text: &str) -> Option<Problem> {
+    let (mut line, mut column, mut open) = (1, 0, 0usize);
+    for letter in unmarked(text).chars() {
+        column += 1;
+        let message = match letter {
+            '\n' => {
+                (line, column) = (line + 1, 0);
+                continue;
+            }
+            '[' | '{' if open == MAX_OPEN => format!("more than {MAX_OPEN} [ or {{ are open: close them"),
+            '[' | '{' => {
+                open += 1;
+                continue;
+            }
+            ']' | '}' => {
+                open = open.saturating_sub(1);
+                continue;
+            }
+            '\t' | '\r' | '\u{85}' => continue,
+            '\u{feff}' | '\u{fffe}' | '\u{ffff}' => format!("{} is not text", letter.escape_unicode()),
+            _ if letter.is_control() => {
+                format!("the control character {} is not text", letter.escape_unicode())
+            }
+            _ => continue,
+        };
+        return Some(Problem { line, column, path: String::new(), message });
+    }
+    None
+}
+
+/// An error of the parser, its place taken out of the message.
+fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
+    let mut message = error.to_string();
+    let place = match error.location() {
+        Some(at) => {
+            message = message.replacen(&format!(" at line {} column {}", at.line(), at.column()), "", 1);
+            Some((at.line(), at.column()))
+        }
+        // The one error without a place.
+        None => serde_yaml::Deserializer::from_str(unmarked(text)).nth(1).and_then(|second| {
+            message = "expected one document, found a second".to_owned();
+            let mut count = Count { next: 0, stop_at: Some(0) };
+            let at = Walk { count: &mut count }.deserialize(second).err()?.location()?;
+            Some((at.line(), at.column()))
+        }),
+    };
+    if message.contains("recursion limit exceeded") {
+        message = "nested too deeply".to_owned();
+    }
+    let (line, column) = place.unwrap_or((1, 1));
+    let mut message = harmless(&message);
+    // `{a: http://{server}/x}`
+    let letter = unmarked(text)
+        .lines()
+        .nth(line.saturating_sub(1))
+        .and_then(|line| line.chars().nth(column.saturating_sub(1)));
+    if message.contains("parsing a flow") && letter == Some('{') {
+        message.push_str("; a value with { and } in it must be in quotes here");
+    }
+    Problem { line, column, path: String::new(), message }
+}
+
+/// Text of the file with its control characters escaped, so that it cannot drive a terminal.
+pub(in crate::config) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
+}
+
+struct Count {
+    next: u32,
+    stop_at: Option<u32>,
+}
+
+/// Reads one node and those below it.
+struct Walk<'c> {
+    count: &'c mut Count,
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        let id = self.count.next;
+        self.count.next += 1;
+        let data = deserializer.deserialize_any(WalkNode { id, count: self.count })?;
+        Ok(Node { id, data })
+    }
+}
+
+struct WalkNode<'c> {
+    id: u32,
+    count: &'c mut Count,
+}
+
+impl WalkNode<'_> {
+    /// Raises the error on purpose; the deserializer adds this node's line and column.
+    fn scalar<E: Error>(&self, data: Data) -> Result<Data, E> {
+        if self.count.stop_at == Some(self.id) {
+            return Err(E::custom("here"));
+        }
+        if self.id > MAX_NODES {
+            return Err(E::custom(format!("more than {MAX_NODES} values, aliases followed")));
+        }
+        Ok(data)
+    }
+}
+
+impl<'de> Visitor<'de> for WalkNode<'_> {
+    type Value = Data;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Data, E> {
+        self.scalar(Data::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Data, E> {
+        self.scalar(Data::Int(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Data, E> {
+        self.scalar(Data::Int(value.into()))
+    }
+
+    fn visit_i128<E: Error>(self, value: i128) -> Result<Data, E> {
+        self.scalar(Data::Int(value))
+    }
+
+    fn visit_u128<E: Error>(self, value: u128) -> Result<Data, E> {
+        self.scalar(Data::Int(i128::try_from(value).unwrap_or(i128::MAX)))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Data, E> {
+        self.scalar(Data::Float(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Data, E> {
+        self.scalar(Data::Text(value.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Data, E> {
+        self.scalar(Data::Null)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Data, E> {
+        self.scalar(Data::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Data, A::Error> {
+        self.scalar(Data::Null)?;
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Walk { count: self.count })? {
+            list.push(item);
+        }
+        Ok(Data::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Data, A::Error> {
+        self.scalar(Data::Null)?;
+        let mut map = Vec::new();
+        while let Some(key) = entries.next_key_seed(Walk { count: self.count })? {
+            map.push((key, entries.next_value_seed(Walk { count: self.count })?));
+        }
+        Ok(Data::Map(map))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Data, A::Error> {
+        self.scalar(Data::Null)?;
+        let (tag, contents) = tagged.variant::<String>()?;
+        contents.newtype_variant_seed(Walk { count: self.count })?;
+        Ok(Data::Tagged(tag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every node of `text` in order: what it is and its place.
+    fn places(text: &str) -> Vec<(String, usize, usize)> {
+        fn visit(node: &Node, text: &str, found: &mut Vec<(String, usize, usize)>) {
+            let (line, column) = place_of(text, node.id);
+            let what = match &node.data {
+                Data::List(_) => "list".to_owned(),
+                Data::Map(_) => "map".to_owned(),
+                Data::Text(text) => text.clone(),
+                Data::Int(number) => number.to_string(),
+                other => format!("{other:?}"),
+            };
+            found.push((what, line, column));
+            match &node.data {
+                Data::List(items) => items.iter().for_each(|item| visit(item, text, found)),
+                Data::Map(entries) => entries.iter().for_each(|(key, value)| {
+                    visit(key, text, found);
+                    visit(value, text, found);
+                }),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        visit(&parse(text).unwrap(), text, &mut found);
+        found
+    }
+
+    #[test]
+    fn every_node_has_its_place_in_block_and_flow_style() {
+        let text = "a: {b: [x, {0x10: y}]}\nc:\n  - d: 1\n    d: 'é'\n";
+        let expected = [
+            ("map", 1, 1),
+            ("a", 1, 1),
+            ("map", 1, 4),
+            ("b", 1, 5),
+            ("list", 1, 8),
+            ("x", 1, 9),
+            ("map", 1, 12),
+            ("16", 1, 13),
+            ("y", 1, 19),
+            ("c", 2, 1),
+            ("list", 3, 3),
+            ("map", 3, 5),
+            ("d", 3, 5),
+            ("1", 3, 8),
+            ("d", 4, 5),
+            ("é", 4, 8),
+        ];
+        let found = places(text);
+        let found: Vec<_> =
+            found.iter().map(|(what, line, column)| (what.as_str(), *line, *column)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_file() {
+        let marked = places("\u{feff}a: x\nb: y\n");
+        assert_eq!(marked, places("a: x\nb: y\n"));
+        let problem = parse("\u{feff}a: x\n--- b\n").unwrap_err();
+        assert_eq!((problem.line, problem.message.as_str()), (2, "expected one document, found a second"));
+    }
+
+    #[test]
+    fn an_alias_has_the_place_of_its_anchor() {
+        let found = places("a: &x [1]\nb: *x\n");
+        assert_eq!(found[6], ("1".to_owned(), 1, 8), "{found:?}");
+    }
+
+    #[test]
+    fn a_file_that_would_take_all_memory_or_time_is_refused() {
+        for text in [
+            "[".repeat(MAX_BYTES),
+            "[\n".repeat(20_000),
+            "- ".repeat(20_000),
+            "? ".repeat(20_000),
+            format!("a: &a [{}]\nb: [{}]", "x,".repeat(50_000), "*a,".repeat(50_000)),
+            "x".repeat(MAX_BYTES + 1),
+            "a: *a".to_owned(),
+            "a: \0".to_owned(),
+            "\ta: b".to_owned(),
+            "--- a\n--- b\n".to_owned(),
+        ] {
+            let problem = parse(&text).unwrap_err();
+            assert!(problem.line >= 1 && problem.column >= 1, "{problem:?}");
+        }
+    }
+}

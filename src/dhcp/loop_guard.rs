@@ -1,0 +1,88 @@
+//! Where the loop guard stands in the way of a message: before the decision it may give another boot file, after it it
+//! counts the one that was given.
+
+use crate::boot::guard::{Guard, Loop};
+use crate::boot::identity::Identity;
+use crate::boot::menu::Part;
+use crate::boot::policy::Choice;
+use crate::dhcp::proxy::{Ask, BootRequest};
+use crate::dhcp::request::{Request, client_of};
+use crate::dhcp::subnet::Settings;
+use crate::event::{Event, Message as Kind};
+use crate::types::{Stage, Timestamp};
+use crate::wire::dhcp::Message;
+
+/// Gives iPXE's script to a client that goes round in circles and is or may be an iPXE; forgets a machine whose system
+/// runs. The choice must be settled ([`Choice::settle`]).
+pub fn before(guard: &mut Guard, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
+    overrule(guard, (request.message, &request.identity), &mut request.boot, settings, now);
+}
+
+/// The same for a client that gets its address elsewhere.
+pub fn before_boot(guard: &mut Guard, request: &mut BootRequest<'_>, settings: &Settings, now: Timestamp) {
+    overrule(guard, (request.message, &request.identity), &mut request.boot, settings, now);
+}
+
+fn overrule(
+    guard: &mut Guard,
+    (message, identity): (&Message, &Identity),
+    boot: &mut Option<Choice>,
+    settings: &Settings,
+    now: Timestamp,
+) {
+    if identity.stage == Stage::Other {
+        message.mac().into_iter().for_each(|mac| guard.went_on(mac));
+        return;
+    }
+    let Some(choice) = boot else { return };
+    let instead = guard.overrule(message, identity, choice, &settings.boot, now);
+    if instead.is_some() {
+        *boot = instead;
+    }
+}
+
+/// Counts the boot file that was given if `event` is what gives it: an ACK, or BOOTP's answer. What then has happened,
+/// if that makes a loop.
+pub fn after(
+    guard: &mut Guard,
+    request: &Request<'_>,
+    event: &Event,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Event> {
+    let Event::Answered { message: Kind::Ack | Kind::BootpReply, .. } = event else { return None };
+    // An operating system is told of its machine's boot file too, at every renewal.
+    let choice = request.boot.as_ref().filter(|_| request.identity.stage != Stage::Other)?;
+    count(guard, (request.message, &request.identity), Some(choice), settings, now)
+}
+
+/// The same for the boot service's answer. What a proxy offers is taken by a REQUEST to the other server
+/// (`dhcp/other_servers.rs`).
+pub fn after_boot(
+    guard: &mut Guard,
+    request: &BootRequest<'_>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Event> {
+    let choice = request.boot.as_ref().filter(|_| matches!(request.ask, Ask::Request | Ask::Inform))?;
+    count(guard, (request.message, &request.identity), Some(choice), settings, now)
+}
+
+/// Counts `choice` for the client; forgets one whose system runs. What then has happened, if that makes a loop.
+pub fn count(
+    guard: &mut Guard,
+    (message, identity): (&Message, &Identity),
+    choice: Option<&Choice>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Option<Event> {
+    if identity.stage == Stage::Other {
+        message.mac().into_iter().for_each(|mac| guard.went_on(mac));
+        return None;
+    }
+    // Who is shown a menu has no file yet: what is chosen is counted.
+    let choice = choice.filter(|choice| !matches!(choice.menu, Some(Part::Whole(_))))?;
+    let found = guard.given(message, identity, choice, &settings.boot, now)?;
+    let Loop { file, times, within, gets_script } = found;
+    Some(Event::Looping { client: client_of(message, identity), file, times, within, gets_script })
+}

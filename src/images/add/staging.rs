@@ -1,0 +1,314 @@
+//! Puts files into boot-images/ so that a client, and a kill at any moment, sees each whole or not at all: under a
+//! temporary name, durable, then renamed. As in the catalog, the kernel keeps every lookup beneath the folder.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, unlinkat};
+use sha2::{Digest, Sha256};
+
+use crate::boot::name::BootName;
+use crate::images::folder::{Folder, LIST};
+
+/// How the name of a file begins that is not whole yet.
+pub const TEMPORARY: &str = ".lanboot-add-";
+/// Entries of the folder that are looked at for what is left of a killed run.
+const MAX_ENTRIES: usize = 100_000;
+/// Bytes that are read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// The folder, held by this process alone for as long as this lives.
+#[derive(Debug)]
+pub struct Staging {
+    root: Folder,
+    path: PathBuf,
+    next: u32,
+    _lock: Flock<File>,
+}
+
+/// A file that has no name yet. Dropped without [`Staging::publish`], nothing is left of it.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    root: Folder,
+    /// Empty once it has its name.
+    temporary: String,
+    digest: Sha256,
+    size: u64,
+}
+
+/// Where a draft gets its name: the folder, held open.
+#[derive(Debug)]
+pub struct Place(OwnedFd);
+
+impl Staging {
+    /// Takes the folder `root`, which is made if it is not there, and removes what a killed run left in it.
+    ///
+    /// # Errors
+    /// It cannot be made or written to; another process has taken it.
+    pub fn open(root: &Path) -> Result<Staging, String> {
+        match fs::create_dir(root) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(cannot_write(root, &error));
+            }
+            _ => {}
+        }
+        let folder = Folder::open(root, "the folder of boot files").map_err(|error| error.to_string())?;
+        let listed = folder.look_up(".", LIST).map_err(|errno| cannot_write(root, &errno.into()))?;
+        let lock = Flock::lock(File::from(listed), FlockArg::LockExclusiveNonblock).map_err(
+            |(_, errno)| match errno {
+                Errno::EWOULDBLOCK => {
+                    format!(
+                        "another `lanboot images add` is at work in {}: wait for it to end",
+                        root.display()
+                    )
+                }
+                _ => cannot_write(root, &errno.into()),
+            },
+        )?;
+        let is_temporary = |name: &[u8]| name.starts_with(TEMPORARY.as_bytes());
+        for name in folder.entries(".", &mut { MAX_ENTRIES }, is_temporary).unwrap_or_default() {
+            // One that cannot be removed is only litter.
+            let _ = unlinkat(&folder, name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        let mut staging = Staging { root: folder, path: root.to_owned(), next: 0, _lock: lock };
+        // Said now, and not after everything was downloaded.
+        drop(staging.draft()?);
+        Ok(staging)
+    }
+
+    /// Begins a file, readable by everybody: the server runs as another user.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn draft(&mut self) -> Result<Draft, String> {
+        self.next = self.next.wrapping_add(1);
+        let temporary = format!("{TEMPORARY}{}-{}", std::process::id(), self.next);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        let made = openat(&self.root, temporary.as_str(), flags, mode);
+        let file = File::from(made.map_err(|errno| cannot_write(&self.path, &errno.into()))?);
+        let draft = Draft { file, root: self.root.clone(), temporary, digest: Sha256::new(), size: 0 };
+        fchmod(&draft.file, mode).map_err(|errno| cannot_write(&self.path, &errno.into()))?;
+        Ok(draft)
+    }
+
+    /// Makes the draft durable and gives it its name, in the place of a file that has it. Folders are made.
+    ///
+    /// # Errors
+    /// What the disk says; a folder has that name; a symlink on the way leads out of boot-images/.
+    pub fn publish(&self, draft: Draft, name: &BootName) -> Result<(), String> {
+        let place = self.prepare(&draft, name)?;
+        self.publish_at(&place, draft, name)
+    }
+
+    /// Does what can fail of publishing the draft, but for giving it its name: it is durable, and its folder is there, can
+    /// be written to, and is on the same disk.
+    ///
+    /// # Errors
+    /// As [`Staging::publish`].
+    pub fn prepare(&self, draft: &Draft, name: &BootName) -> Result<Place, String> {
+        let open = || {
+            draft.file.sync_all()?;
+            let (folder, _) = split(name);
+            let folder = self.make_folder(folder)?;
+            faccessat(&folder, ".", AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::empty())?;
+            // Folders, because a union mount tells of a file where it really is.
+            if fstat(&folder)?.st_dev != fstat(&self.root)?.st_dev {
+                return Err(Errno::EXDEV.into());
+            }
+            Ok(Place(folder))
+        };
+        open().map_err(|error| self.cannot_publish(name, &error))
+    }
+
+    /// Gives the draft its name in the place that was prepared for it.
+    ///
+    /// # Errors
+    /// As [`Staging::publish`].
+    pub fn publish_at(&self, place: &Place, mut draft: Draft, name: &BootName) -> Result<(), String> {
+        let (_, last) = split(name);
+        renameat(&self.root, draft.temporary.as_str(), &place.0, last)
+            .map_err(|errno| self.cannot_publish(name, &errno.into()))?;
+        draft.temporary.clear();
+        fsync(&place.0).map_err(|errno| self.cannot_publish(name, &errno.into()))
+    }
+
+    fn cannot_publish(&self, name: &BootName, error: &io::Error) -> String {
+        format!("cannot write {}: {error}", self.path.join(name.as_str()).display())
+    }
+
+    /// Opens the folder `path`, making what is not there.
+    fn make_folder(&self, path: &str) -> io::Result<OwnedFd> {
+        let mut folder = self.root.look_up(".", LIST)?;
+        let mut so_far = String::new();
+        for part in path.split('/').filter(|part| *part != ".") {
+            match mkdirat(&folder, part, Mode::from_bits_truncate(0o755)) {
+                Ok(()) => fsync(&folder)?,
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            so_far = if so_far.is_empty() { part.to_owned() } else { format!("{so_far}/{part}") };
+            folder = self.root.look_up(&so_far, LIST)?;
+        }
+        Ok(folder)
+    }
+}
+
+/// The folder of a name, and what it is called there.
+fn split(name: &BootName) -> (&str, &str) {
+    name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()))
+}
+
+impl Draft {
+    /// SHA-256 of what was written so far, in hex, and how many bytes that is.
+    pub fn digest(&self) -> (String, u64) {
+        (hex(&self.digest.clone().finalize()), self.size)
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        let (taken, _) = bytes.split_at_checked(written).unwrap_or((bytes, &[]));
+        self.digest.update(taken);
+        self.size = self.size.saturating_add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.temporary.is_empty() {
+            // One that cannot be removed is litter until the next run.
+            let _ = unlinkat(&self.root, self.temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// SHA-256 of what is left of `file`, in hex.
+///
+/// # Errors
+/// Those of reading.
+pub fn sha256(mut file: impl Read) -> io::Result<String> {
+    let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hex(&digest.finalize())),
+            read => digest.update(chunk.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn cannot_write(root: &Path, error: &io::Error) -> String {
+    let who = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
+    let what = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            format!("; give it to {}, or use sudo", who.as_deref().unwrap_or("this user"))
+        }
+        ErrorKind::NotFound => {
+            "; make the folder that it is to be in, or correct `images` in config.yaml".to_owned()
+        }
+        _ => String::new(),
+    };
+    format!("cannot write to the folder of boot files {}: {error}{what}", root.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn name(text: &str) -> BootName {
+        BootName::parse(text.as_bytes()).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_gets_its_name_when_it_is_whole_and_not_before() {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("images");
+        let mut staging = Staging::open(&root).unwrap();
+        fs::write(root.join("x"), "old").unwrap();
+        for path in ["x", "a/b/y"] {
+            let mut draft = staging.draft().unwrap();
+            draft.write_all(b"abc").unwrap();
+            assert!(fs::read(root.join(path)).is_ok_and(|old| old == b"old") || !root.join(path).exists());
+            let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+            assert_eq!(draft.digest(), (sum.to_owned(), 3));
+            staging.publish(draft, &name(path)).unwrap();
+            assert_eq!(fs::read(root.join(path)).unwrap(), b"abc");
+            assert_eq!(root.join(path).metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        }
+        let mut draft = staging.draft().unwrap();
+        draft.write_all(b"half").unwrap();
+        drop(draft);
+        assert_eq!(names(&root), ["a", "x"]);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_goes_and_two_runs_do_not_meet() {
+        let base = tempfile::tempdir().unwrap();
+        fs::write(base.path().join(".lanboot-add-1-1"), "half").unwrap();
+        let first = Staging::open(base.path()).unwrap();
+        assert!(names(base.path()).is_empty());
+        let second = Staging::open(base.path()).unwrap_err();
+        assert!(second.starts_with("another `lanboot images add` is at work"), "{second}");
+        drop(first);
+        Staging::open(base.path()).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_written_outside() {
+        let base = tempfile::tempdir().unwrap();
+        let (root, outside) = (base.path().join("images"), base.path().join("outside"));
+        let mut staging = Staging::open(&root).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("z"), "not mine").unwrap();
+        symlink("../outside", root.join("out")).unwrap();
+        symlink("../outside/z", root.join("z")).unwrap();
+        let draft = staging.draft().unwrap();
+        let error = staging.publish(draft, &name("out/y")).unwrap_err();
+        assert!(error.contains("cannot write") && error.contains("out/y"), "{error}");
+        let draft = staging.draft().unwrap();
+        staging.publish(draft, &name("z")).unwrap();
+        assert_eq!(
+            fs::read(outside.join("z")).unwrap(),
+            b"not mine",
+            "the link is replaced, not what it leads to"
+        );
+        fs::create_dir(root.join("folder")).unwrap();
+        let draft = staging.draft().unwrap();
+        assert!(staging.publish(draft, &name("folder")).is_err());
+        assert_eq!(names(&outside), ["z"]);
+        assert_eq!(names(&root), ["folder", "out", "z"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_says_so_before_anything_is_downloaded() {
+        let error = Staging::open(Path::new("/nonexistent/x")).unwrap_err();
+        assert!(error.contains("/nonexistent/x") && error.contains("`images`"), "{error}");
+        let error = Staging::open(Path::new("/proc")).unwrap_err();
+        assert!(error.starts_with("cannot write to the folder of boot files /proc"), "{error}");
+    }
+}
