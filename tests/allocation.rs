@@ -1,15 +1,12 @@
 //! Who gets which address, and who does not: other servers on the wire, addresses that somebody uses, machines known by
 //! their UUID, and clients that would take what others need.
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::dhcp::route::Route;
 use lanboot::event::DropReason;
 use lanboot::wire::dhcp::{Message, MessageType};
-use world::*;
+use support::world::*;
 
 /// 7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab as option 97 has it.
 const UUID: &[u8] = b"\0\x7c\x0f\xa7\xe0\x1d\x2b\x4c\x5d\x8e\x6f\x01\x23\x45\x67\x89\xab";

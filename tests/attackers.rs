@@ -3,8 +3,6 @@
 //!
 //! Needs root and udhcpc; skipped by name without, failed with CI=true.
 
-mod lab;
-
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -14,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::{Site, ready, until};
 use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
 use lanboot::server::interface;
 use lanboot::types::MacAddr;
@@ -23,6 +20,8 @@ use lanboot::wire::frame::udp_frame;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{LinkAddr, MsgFlags, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
+use support::LANBOOT;
+use support::site::{Site, ready, until};
 
 const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
 const LIMIT: Duration = Duration::from_secs(30);
@@ -330,7 +329,7 @@ fn s_14_a_flood_of_made_up_macs_keeps_no_new_client_out() {
 
 /// What `lanboot leases` lists.
 fn server_leases(site: &Site) -> String {
-    let mut command = site.network.namespace().command(lab::LANBOOT);
+    let mut command = site.network.namespace().command(&*LANBOOT);
     let output = command.args(["leases", "--config"]).arg(site.folder.path().join("config.yaml")).output();
     String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
 }

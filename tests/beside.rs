@@ -3,15 +3,12 @@
 //!
 //! Needs root, dnsmasq and udhcpc (`tests/run` installs them on Debian); skipped by name without, failed with CI=true.
 
-mod lab;
-
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use lab::{DNSMASQ, Site, dnsmasq, ready};
 use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREQUEST, FLAG_BROADCAST, Message, MessageType, until_nul};
@@ -19,6 +16,7 @@ use lanboot::wire::frame::udp_datagram;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use socket2::{Domain, Protocol, Socket, Type};
+use support::site::{DNSMASQ, Site, dnsmasq, ready};
 
 const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
 
@@ -96,7 +94,13 @@ fn without_cap_net_raw_the_port_is_shared_with_who_lets_us() {
     let config = site.configure(BOOT);
     let server = || {
         let mut command = site.network.namespace().command("setpriv");
-        command.args(["--inh-caps=-net_raw", "--bounding-set=-net_raw", lab::LANBOOT, "serve", "--config"]);
+        command.args([
+            "--inh-caps=-net_raw",
+            "--bounding-set=-net_raw",
+            &*support::LANBOOT,
+            "serve",
+            "--config",
+        ]);
         command.arg(&config);
         Running::spawn(command).unwrap()
     };
@@ -126,7 +130,7 @@ fn what_the_computer_of_a_proxy_sends_itself_is_heard() {
         return;
     }
     let probe = |host: &Namespace, arguments: &str| {
-        let mut command = host.command(lab::LANBOOT);
+        let mut command = host.command(&*support::LANBOOT);
         let output = command.arg("probe").args(arguments.split(' ')).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };

@@ -13,13 +13,8 @@ use lanboot::types::{FileKind, MacAddr, Processor, Timestamp};
 use lanboot::wire::dhcp::{Message, Options};
 use lanboot::wire::option::code;
 
-use common::tftp::{Reply, TftpServer};
-use common::world::{SERVER, World};
-
-mod common {
-    pub(crate) mod tftp;
-    pub mod world;
-}
+use support::tftp_server::{Reply, TftpServer};
+use support::world::{SERVER, World};
 
 const LAB: &str = "
 dhcp:

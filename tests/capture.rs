@@ -4,9 +4,6 @@
 //! The replies were held against what these clients need to boot (PXE 2.1, RFC 2131 and the sources of the firmware);
 //! a change here is a change on the wire.
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::fmt::Write;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -17,7 +14,7 @@ use lanboot::boot::plan::Mode;
 use lanboot::types::Escaped;
 use lanboot::wire::dhcp::{Message, until_nul};
 use lanboot::wire::option::{Printed, by_code};
-use world::{Answer, SERVER, World};
+use support::world::{Answer, SERVER, World};
 
 /// A campus that has a file for every architecture, answers all BOOTP, and serves each network in the recordings.
 const CAMPUS: &str = "

@@ -1,9 +1,6 @@
 //! Whose an address is: one lease for each client and wire, machines that share a client identifier, addresses of other
 //! machines, and our own address in each network of a wire. In memory, as `tests/dhcp.rs`.
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::dhcp::subnet::Authoritative;
@@ -12,7 +9,7 @@ use lanboot::lease::{Lease, MAX_CLIENTS_PER_MAC, State};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{Message, MessageType};
 use proptest::prelude::*;
-use world::*;
+use support::world::*;
 
 const ACK: Option<MessageType> = Some(MessageType::Ack);
 const NAK: Option<MessageType> = Some(MessageType::Nak);

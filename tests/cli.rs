@@ -6,11 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
-use lab::{Lab, lanboot};
-
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
+use support::lab::{self, Lab, lanboot};
 
 /// What a run printed to standard output and to standard error, and its exit code.
 fn told(output: &Output) -> (String, String, i32) {
@@ -233,7 +229,7 @@ fn as_nobody(lab: &Lab, command: &str) -> Command {
         return lanboot(&[command]);
     }
     let binary = lab.path().join("lanboot");
-    common::copy_program(&binary);
+    support::copy_program(&binary);
     fs::set_permissions(lab.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut nobody = Command::new(binary);
     nobody.arg(command).uid(65534).gid(65534).current_dir("/");

@@ -2,15 +2,13 @@
 //!
 //! Needs root and udhcpc (`tests/run` installs it on Debian); skipped by name without, failed with CI=true.
 
-mod lab;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use lab::{RELAY, Site, ready, until};
 use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
 use nix::sys::signal::{Signal, kill};
+use support::site::{RELAY, Site, ready, until};
 
 const MAC: &str = "52:54:00:77:00:02";
 

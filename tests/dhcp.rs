@@ -1,9 +1,6 @@
 //! The DHCP server, statement by statement. Each test is named after the section that says so, or after its row in the
 //! list of what must be survived.
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::dhcp::route::Route;
@@ -13,7 +10,7 @@ use lanboot::lease::{Holder, Lease, LeaseChange, State};
 use lanboot::types::{ClientId, MacAddr};
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
 use lanboot::wire::option::code;
-use world::*;
+use support::world::*;
 
 const LAB: &str = "
 dhcp:

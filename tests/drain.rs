@@ -5,14 +5,10 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use lab::{Lab, Serving, content, lease};
 use lanboot::server::drain;
 use lanboot::wire::tftp::{Mode, Options, Packet, Request};
 use nix::sys::signal::Signal;
-
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
+use support::lab::{Lab, Serving, content, lease};
 
 /// More than the kernel takes on its own behalf.
 const LARGE: u64 = 64 << 20;

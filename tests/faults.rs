@@ -15,16 +15,8 @@ use lanboot::store::{LeaseStore, SqliteStore};
 use lanboot::types::{ClientId, MacAddr, Timestamp};
 use lanboot::wire::dhcp::{Message, MessageType};
 
-use client::{Client, resident, resident_of};
-use lab::{Lab, Serving};
-
-#[path = "common/client.rs"]
-mod client;
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
-#[path = "common/world.rs"]
-mod world;
+use support::client::{Client, resident, resident_of};
+use support::lab::{self, Lab, Serving};
 
 /// A process that ends with the test.
 struct Killed(Child);
@@ -53,7 +45,7 @@ impl Disk {
             return Some(Disk(folder));
         }
         let why = String::from_utf8_lossy(&mount.stderr).trim().to_owned();
-        common::cannot(&format!("mount a tmpfs, which takes root ({why})"));
+        support::cannot(&format!("mount a tmpfs, which takes root ({why})"));
         None
     }
 
@@ -79,7 +71,7 @@ impl Drop for Disk {
 
 #[test]
 fn f_04_a_full_disk_under_the_real_server() {
-    if !common::need("mount", "mount") {
+    if !support::need("mount", "mount") {
         return;
     }
     let Some(disk) = Disk::mount() else { return };
@@ -141,7 +133,7 @@ fn f_04_a_full_disk_under_the_real_server() {
 /// The library that makes syncs fail or wait, built in the lab's folder.
 fn build_shim(lab: &Lab) -> std::path::PathBuf {
     let shim = lab.path().join("eio.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/eio.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/eio.c");
     let built =
         Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).args([source, "-ldl"]).status();
     assert!(built.unwrap().success());
@@ -150,7 +142,7 @@ fn build_shim(lab: &Lab) -> std::path::PathBuf {
 
 #[test]
 fn f_05_a_sync_that_failed_is_not_tried_again_but_everything_written_anew() {
-    if !common::need("cc", "gcc") {
+    if !support::need("cc", "gcc") {
         return;
     }
     let lab = Lab::new();
@@ -177,7 +169,7 @@ fn f_05_a_sync_that_failed_is_not_tried_again_but_everything_written_anew() {
 #[test]
 fn s_16_renewals_are_answered_while_a_sync_is_slow() {
     const CLIENTS: u16 = 40;
-    if !common::need("cc", "gcc") {
+    if !support::need("cc", "gcc") {
         return;
     }
     let lab = Lab::new();

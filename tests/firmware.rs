@@ -4,21 +4,19 @@
 //! Needs root, QEMU and the firmware (`tests/run` installs them on Debian); skipped by name without, failed with
 //! CI=true.
 
-mod common;
-mod lab;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
-use lab::{
-    AAVMF, DNSMASQ, GRUB_ARM64, LANBOOT, RELAY, ROUTER, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time,
-    press, ready, router, until,
-};
 use lanboot::cli::demo::lab::{
     Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
+};
+use support::LANBOOT;
+use support::site::{
+    AAVMF, DNSMASQ, GRUB_ARM64, RELAY, ROUTER, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time, press,
+    ready, router, until,
 };
 
 const MAC: &str = "52:54:00:77:00:01";
@@ -184,7 +182,7 @@ fn demo_vm_boots_a_machine_and_cleans_up() {
     }
     let _alone = one_at_a_time();
     let temporary = tempfile::tempdir().unwrap();
-    let mut demo = Command::new(LANBOOT);
+    let mut demo = Command::new(&*LANBOOT);
     demo.args(["demo", "--vm"]).env("TMPDIR", temporary.path());
     let mut demo = Running::spawn(demo).unwrap();
     let pid = demo.pid();
@@ -206,7 +204,7 @@ fn demo_vm_without_root_says_what_to_run() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("lanboot");
-    common::copy_program(&program);
+    support::copy_program(&program);
     let mut demo = Command::new("setpriv");
     demo.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program).args(["demo", "--vm"]);
     let output = demo.output().unwrap();

@@ -4,16 +4,12 @@
 //! Needs root, QEMU, the firmware, and a kernel and loaders of packages (`tests/run` gets them on Debian); skipped by name
 //! without, failed with CI=true.
 
-mod lab;
-#[path = "lab/linux.rs"]
-mod linux;
-
 use std::fs;
 use std::os::unix::net::UnixStream;
 
-use lab::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router};
 use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine_with};
-use linux::*;
+use support::firmware::linux::*;
+use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router};
 
 const MAC: &str = "52:54:00:77:00:21";
 

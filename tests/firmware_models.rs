@@ -4,27 +4,19 @@
 //! Needs root, QEMU and the firmware (`tests/run` installs them on Debian); skipped by name without, failed with
 //! CI=true.
 
-#[path = "lab/cases.rs"]
-mod cases;
-mod lab;
-#[path = "lab/mangler.rs"]
-mod mangler;
-#[path = "lab/reply.rs"]
-mod reply;
-
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use cases::*;
-use lab::{one_at_a_time, ready};
 use lanboot::cli::demo::lab::{self as demo, NETWORK, Need, Network, OVMF, Running, SEABIOS, machine_with};
 use lanboot::probe::models::{Firmware, Heard, Loader, Question, Verdict, judge, next};
 use lanboot::types::{Escaped, MacAddr};
-use mangler::{Asked, Event, Files, Mangler, Who, heard_by};
-use reply::{OTHER, Reply, SERVER};
+use support::firmware::cases::*;
+use support::firmware::mangler::{Asked, Event, Files, Mangler, Who, heard_by};
+use support::firmware::reply::{OTHER, Reply, SERVER};
+use support::site::{one_at_a_time, ready};
 
 /// The longest wait for one machine: EDK2 gives up after 64 s, and a busy computer is slow.
 const LIMIT: Duration = Duration::from_secs(150);

@@ -4,15 +4,14 @@
 //! Needs root, QEMU, the firmware, and loaders of packages (`tests/run` gets them on Debian); skipped by name without, failed
 //! with CI=true.
 
-mod lab;
-
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lab::{DNSMASQ, LANBOOT, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router, until};
 use lanboot::cli::demo::lab::{Firmware, NETWORK, Need, OVMF, Running, SEABIOS, machine, machine_with, run};
+use support::LANBOOT;
+use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router, until};
 
 /// A package file where tests/run puts it.
 macro_rules! package {
@@ -73,7 +72,7 @@ fn boots_pxelinux(mode: &str) {
     let site = Site::new(&[("more.cfg", b"SAY LANBOOT-TEST loaded by HTTP\n")]);
     let config =
         site.configure(&format!("{mode}\nhttp: {{port: 80}}\nboot: {{arch: {{bios: lpxelinux.0}}}}"));
-    let mut add = Command::new(LANBOOT);
+    let mut add = Command::new(&*LANBOOT);
     add.arg("--config").arg(&config).args(["images", "add", "--arch", "amd64", "pxelinux"]);
     PXELINUX.iter().for_each(|package| _ = add.args(["--deb", package.what]));
     run(&mut add).unwrap();
@@ -84,7 +83,7 @@ fn boots_pxelinux(mode: &str) {
         format!("SAY LANBOOT-TEST default\nINCLUDE http://{SERVER}/more.cfg\n"),
     )
     .unwrap();
-    let checked = Command::new(LANBOOT).arg("check").arg("--config").arg(&config).output().unwrap();
+    let checked = Command::new(&*LANBOOT).arg("check").arg("--config").arg(&config).output().unwrap();
     assert_eq!((checked.status.code(), &checked.stderr[..]), (Some(0), &b""[..]), "{checked:?}");
     let _others = other_server(&site, mode);
     let mut server = site.serve(&config);

@@ -1,13 +1,11 @@
 //! Every file of the fuzzers' corpora, and everything they ever found, through the same checks as when it was found.
 
-#[path = "common/fuzz/mod.rs"]
-mod fuzz;
-
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use proptest::prelude::*;
+use support::fuzz;
 
 /// Runs every file in `folder` through `check`, and names those that fail. How many there were.
 fn replay(folder: &Path, check: fn(&[u8])) -> usize {

@@ -1,8 +1,5 @@
 //! What lanboot hears of other DHCP servers on the wire (`dhcp/heard.rs`), in virtual time.
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::net::Ipv4Addr;
 
 use lanboot::boot::guard::LOOP_COUNT;
@@ -11,7 +8,7 @@ use lanboot::dhcp::heard::{self, BESIDE_TIME, MAX_STRANGERS, QUIET_TIME};
 use lanboot::event::{DropReason, Event, Message as Kind};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, until_nul};
-use world::*;
+use support::world::*;
 
 const SERVES: &str = "
 dhcp:

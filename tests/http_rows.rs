@@ -12,16 +12,8 @@ use lanboot::wire::dhcp::MessageType;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
-use client::{Client, resident};
-use lab::{Lab, Serving, content};
-
-#[path = "common/client.rs"]
-mod client;
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
-#[path = "common/world.rs"]
-mod world;
+use support::client::{Client, resident};
+use support::lab::{Lab, Serving, content};
 
 /// Option 12, the host name that a client calls itself by.
 const HOST_NAME: u8 = 12;
@@ -277,7 +269,7 @@ fn slowloris_thousands_of_half_open_heads_hold_up_nobody() {
     let serving = lab.serve_silently(&["serve"]);
     serving.wait_for("HTTP on ");
     if !may_open(3000) {
-        return common::cannot(&format!("open {CLIENTS} connections"));
+        return support::cannot(&format!("open {CLIENTS} connections"));
     }
     let (before, open) = (resident(&serving), descriptors(&serving));
     let began = Instant::now();
@@ -314,7 +306,7 @@ fn a_thousand_slow_clients_take_less_than_64_mib() {
     fs::File::create(lab.path().join("boot-images/large")).unwrap().set_len(1 << 30).unwrap();
     let serving = lab.serve(&["serve"]);
     if !may_open(2000) {
-        return common::cannot(&format!("open {CLIENTS} connections"));
+        return support::cannot(&format!("open {CLIENTS} connections"));
     }
     let before = resident(&serving);
     let mut slow = Vec::with_capacity(CLIENTS);

@@ -2,8 +2,6 @@
 //!
 //! Needs root, udhcpc, curl, and for some tests dnsmasq and dhcrelay; skipped by name without, failed with CI=true.
 
-mod lab;
-
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
@@ -12,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::{DNSMASQ, RELAY, Site, dnsmasq, ready};
 use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREPLY, BOOTREQUEST, Message};
 use lanboot::wire::frame::udp_frame;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
+use support::site::{DNSMASQ, RELAY, Site, dnsmasq, ready};
 
 const CLIENT: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }, Need { what: "curl", package: "curl" }];
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);

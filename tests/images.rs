@@ -12,14 +12,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use common::{cannot, need};
-use lab::{Lab, lanboot};
 use sha2::{Digest, Sha256};
-
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
+use support::lab::{self, Lab, lanboot};
+use support::{cannot, need};
 
 /// What a run printed to standard output and to standard error, and its exit code.
 fn told(output: &Output) -> (String, String, i32) {

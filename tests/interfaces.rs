@@ -3,14 +3,13 @@
 //!
 //! Needs root; skipped by name without, failed with CI=true.
 
-mod lab;
-
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lab::{DNSMASQ, LANBOOT, Site, dnsmasq, ready, until};
 use lanboot::cli::demo::lab::{BRIDGE, NETWORK, Namespace, Need, Running, run};
+use support::LANBOOT;
+use support::site::{DNSMASQ, Site, dnsmasq, ready, until};
 
 const MAC: &str = "52:54:00:77:00:02";
 const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
@@ -41,7 +40,7 @@ fn hears_nobody(host: &Namespace, interface: &str) {
 }
 
 fn probe(host: &Namespace, interface: &str, timeout: &str) -> String {
-    let mut command = host.command(LANBOOT);
+    let mut command = host.command(&*LANBOOT);
     command.args(["probe", "--interface", interface, "--arch", "uefi-x64", "--collect", "1"]);
     command.args(["--timeout", timeout]);
     let output = command.output().unwrap();

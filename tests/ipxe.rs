@@ -1,21 +1,16 @@
 //! Which boot file an iPXE gets that is in a machine's ROM or was loaded a moment ago: in memory and in virtual time, and
 //! from the real binary on loopback while files are replaced.
 
-mod common {
-    pub mod lab;
-    pub mod world;
-}
-
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use common::lab::{self, Lab};
-use common::world::{SERVER, World, bootp, message};
 use lanboot::boot::policy::Content;
 use lanboot::event::Event;
 use lanboot::probe::Kind;
 use lanboot::types::{FileKind, Processor};
 use lanboot::wire::dhcp::{Message, MessageType, until_nul};
+use support::lab::{self, Lab};
+use support::world::{SERVER, World, bootp, message};
 
 type Options<'a> = &'a [(u8, &'a [u8])];
 

@@ -15,11 +15,7 @@ use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore, Uptime};
 use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
 use lanboot::wire::dhcp::Message;
 
-mod common;
-#[path = "common/world.rs"]
-mod world;
-
-use world::{discover, select};
+use support::world::{discover, select};
 
 const FIRST: &str = "127.77.0.50";
 
@@ -258,7 +254,7 @@ fn other_users_may_not_release() {
         open(&site.state().join(file), 0o666);
     }
     let binary = site.folder.path().join("lanboot");
-    common::copy_program(&binary);
+    support::copy_program(&binary);
     let refused = Command::new(&binary)
         .arg("--config")
         .arg(site.folder.path().join("config.yaml"))

@@ -12,14 +12,8 @@ use lanboot::event::{Event, Stop};
 use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{Options, Packet};
 
-use lab::{Lab, Serving};
-use live::{Server, Setup, limits, rrq};
-
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
-#[path = "common/tftp_live.rs"]
-mod live;
+use support::lab::{Lab, Serving};
+use support::tftp_live::{self as live, Server, Setup, limits, rrq};
 
 /// The answer to a GET of `path`.
 fn get(lab: &Lab, path: &str) -> String {

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use common::world::{SERVER, World, message};
 use lanboot::boot::guard::{LOOP_COUNT, LOOP_TIME, QUIET_TIME};
 use lanboot::event::{Event, Message as Kind};
 use lanboot::types::Rule;
 use lanboot::wire::dhcp::{Message, MessageType, until_nul};
-
-mod common {
-    pub mod world;
-}
+use support::world::{SERVER, World, message};
 
 const LAB: &str = "
 dhcp:
@@ -142,7 +138,7 @@ fn requests_sent_again_and_slow_retries_are_no_loop() {
 fn plain_bootp_in_circles_is_told_of() {
     let mut world = World::new(LAB);
     for xid in 0..LOOP_COUNT as u32 {
-        let mut request = common::world::bootp(1);
+        let mut request = support::world::bootp(1);
         request.xid = xid;
         world.ask(&request);
         world.pass(30);

@@ -1,9 +1,6 @@
 //! Every recorded packet, as the DHCP server and as a proxy beside another one: the replies satisfy the model of the
 //! client that sent it, up to the file that it is meant to load.
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
@@ -12,7 +9,7 @@ use lanboot::probe::models::{Asker, Firmware, Heard, Question, Verdict, judge};
 use lanboot::types::{Arch, Escaped, MacAddr};
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, Options};
 use lanboot::wire::option::code;
-use world::{SERVER, World};
+use support::world::{SERVER, World};
 
 /// A campus that has a file for every architecture, answers all BOOTP, and serves each network in the recordings.
 const CAMPUS: &str = "

@@ -1,9 +1,6 @@
 //! Addresses that are offered and never taken, declined, or found in use: no client keeps another one from an address by
 //! asking alone, and none loses its address by a message that another machine wrote.
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,7 +9,7 @@ use lanboot::event::DropReason;
 use lanboot::lease::{OFFER_HOLD, State};
 use lanboot::types::Timestamp;
 use lanboot::wire::dhcp::{Message, MessageType};
-use world::*;
+use support::world::*;
 
 const fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, n)

@@ -3,8 +3,6 @@
 //!
 //! Needs root; the last two need udhcpc and ISC dhcrelay. `tests/run` installs them on Debian.
 
-mod lab;
-
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
@@ -14,7 +12,6 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::{LANBOOT, RELAY, SERVER, Site, ready};
 use lanboot::cli::demo::lab::{BRIDGE, NETWORK, Namespace, Need, Running};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
@@ -24,6 +21,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{LinkAddr, bind};
 use socket2::{Domain, Protocol, Socket, Type};
+use support::LANBOOT;
+use support::site::{RELAY, SERVER, Site, ready};
 
 const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
 
@@ -240,7 +239,7 @@ fn r_01_two_hundred_machines_boot_at_once_over_veth() {
     let site = Site::new(&[("loader.efi", &file)]);
     let host = host_with_offloads(&site, "192.168.77.250/24");
     let _server = site.serve(&site.configure(&format!("{SUBNET}\nboot: {{arch: {{uefi-x64: loader.efi}}}}")));
-    let mut probe = host.command(LANBOOT);
+    let mut probe = host.command(&*LANBOOT);
     probe.args(["probe", "--interface", "eth0", "--arch", "uefi-x64", "--collect", "0", "--count", "200"]);
     let output = probe.output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout);

@@ -1,9 +1,6 @@
 //! Options, shared networks, link selection and classes, statement by statement. Each test is named after the section
 //! that says so.
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::boot::policy::Content;
@@ -16,7 +13,7 @@ use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType, Options};
 use lanboot::wire::names;
 use lanboot::wire::option::{Kind, TABLE, by_code};
 use proptest::prelude::*;
-use world::*;
+use support::world::*;
 
 const LAB: &str = "
 dhcp:
@@ -235,7 +232,7 @@ fn rfc3011_2_a_client_names_its_subnet_only_where_that_is_enabled() {
     let selected = offer(&mut world, &[select]);
     assert_eq!(selected.message.yiaddr, Ipv4Addr::new(10, 1, 0, 50));
     assert_eq!(selected.option(118), Some(select.1), "the copy that the client waits for");
-    let mut choice = crate::select(1, SERVER, selected.message.yiaddr);
+    let mut choice = support::world::select(1, SERVER, selected.message.yiaddr);
     choice.options.push(118, select.1);
     assert_eq!(world.ask(&choice).message.yiaddr, selected.message.yiaddr);
     let relayed = Message { giaddr: ip(2), ..message(2, MessageType::Discover, &[select]) };

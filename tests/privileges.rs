@@ -2,16 +2,13 @@
 //! state folder is, and that it serves with that. Needs root. Users are made in a mount namespace for each server, where
 //! other files stand in for /etc/passwd and /etc/group.
 
-#[path = "common/lab.rs"]
-mod lab;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lab::{Lab, Serving, boot, lanboot, lease};
 use lanboot::probe::{Kind, Progress};
+use support::lab::{Lab, Serving, boot, lanboot, lease};
 
 /// The user `lanboot` of these tests, with a second group.
 const LANBOOT: u32 = 49_151;

@@ -9,11 +9,7 @@ use lanboot::types::{MacAddr, Timestamp};
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, padded};
 use lanboot::wire::option::code;
 
-use common::tftp::TftpServer;
-
-mod common {
-    pub(crate) mod tftp;
-}
+use support::tftp_server::TftpServer;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);

@@ -3,10 +3,6 @@
 //!
 //! Those in namespaces need root; those with dnsmasq need Debian's dnsmasq-base.
 
-#[path = "common/lab.rs"]
-mod common_lab;
-mod lab;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -14,10 +10,11 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common_lab::{FILES, Lab, content, lanboot};
-use lab::{LANBOOT, SERVER, Site, ready, ready_without_root, until};
 use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Network, Running, run};
 use sha2::{Digest, Sha256};
+use support::LANBOOT;
+use support::lab::{FILES, Lab, content, lanboot};
+use support::site::{SERVER, Site, ready, ready_without_root, until};
 
 const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
 const SETPRIV: &[Need] = &[Need { what: "setpriv", package: "util-linux" }];
@@ -104,7 +101,7 @@ fn several_architectures_are_tried_and_one_that_fails_is_enough_to_fail() {
 #[test]
 fn each_step_that_fails_is_named_with_its_reason() {
     let lab = Lab::new();
-    let [closed, ..] = common_lab::free_ports();
+    let [closed, ..] = support::lab::free_ports();
     let closed = closed.to_string();
     let (out, code) = on_loopback(&lab, &["--timeout", "1.5"]);
     assert_eq!(code, 1);
@@ -280,7 +277,7 @@ fn host(site: &Site, mac: &str, address: Option<&str>) -> Namespace {
 
 /// A probe in a namespace, to its end.
 fn probe(host: &Namespace, arguments: &str) -> (String, i32) {
-    let mut command = host.command(LANBOOT);
+    let mut command = host.command(&*LANBOOT);
     command.arg("probe").args(arguments.split_whitespace());
     told(&command.output().unwrap())
 }
@@ -372,7 +369,7 @@ fn without_the_right_to_listen_for_frames_it_says_how_to_get_it() {
     let site = site();
     let bare = host(&site, "52:54:00:00:00:01", None);
     let program = site.folder.path().join("lanboot");
-    fs::copy(LANBOOT, &program).unwrap();
+    fs::copy(&*LANBOOT, &program).unwrap();
     fs::set_permissions(site.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut command = bare.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
@@ -640,7 +637,7 @@ fn a_probe_that_is_interrupted_leaves_no_address_behind() {
     let mut silent = site.network.namespace().command("busybox");
     silent.args(["nc", "-u", "-l", "-p", "69"]);
     let _silent = Running::spawn(silent).unwrap();
-    let mut command = bare.command(LANBOOT);
+    let mut command = bare.command(&*LANBOOT);
     command.args(["probe", "--collect", "0"]);
     let mut probing = Running::spawn(command).unwrap();
     assert!(probing.wait_for("how big is", Duration::from_secs(10)), "{}", probing.drain());
@@ -660,7 +657,7 @@ fn help_names_what_can_be_asked_and_needs_nothing() {
     if !ready_without_root("probe help", &[]) {
         return;
     }
-    let (out, code) = told(&Command::new(LANBOOT).args(["probe", "--help"]).output().unwrap());
+    let (out, code) = told(&Command::new(&*LANBOOT).args(["probe", "--help"]).output().unwrap());
     assert_eq!(code, 0);
     for word in ["--interface", "--server", "relay agent", "--arch", "--count", "--rate", "CAP_NET_RAW"] {
         assert!(out.contains(word), "{word}: {out}");

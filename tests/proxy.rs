@@ -1,8 +1,5 @@
 //! Beside another DHCP server: who gets a boot file, who gets silence, and what port 4011 answers (PXE 2.1 section 2.2).
 
-#[path = "common/world.rs"]
-mod world;
-
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -11,7 +8,7 @@ use lanboot::dhcp::route::Route;
 use lanboot::event::{DropReason, Event, Message as Kind};
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType, until_nul};
 use lanboot::wire::option::code;
-use world::*;
+use support::world::*;
 
 const LAB: &str = "
 dhcp:

@@ -8,11 +8,7 @@ use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lab::{Lab, lease};
-
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
+use support::lab::{Lab, lease};
 
 /// Time that other clients may wait for their answer.
 const PROMPT: Duration = Duration::from_secs(1);

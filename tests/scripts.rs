@@ -10,17 +10,9 @@ use lanboot::probe::{Kind, Progress};
 use lanboot::types::Uuid;
 use lanboot::wire::dhcp::MessageType;
 
-use client::Client;
-use common::need;
-use lab::{Lab, boot, lease};
-
-#[path = "common/client.rs"]
-mod client;
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
-#[path = "common/world.rs"]
-mod world;
+use support::client::Client;
+use support::lab::{self, Lab, boot, lease};
+use support::need;
 
 /// The lab's machine of that number.
 const OWN: &str = "02-00-00-00-00-01";

@@ -11,12 +11,8 @@ use lanboot::types::{MacAddr, Timestamp};
 use lanboot::wire::dhcp::COOKIE;
 use nix::sys::signal::Signal;
 
-use common::need;
-use lab::{Boot, Lab, boot, content, lease};
-
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
+use support::lab::{Boot, Lab, boot, content, lease};
+use support::need;
 
 fn assert_booted(boot: &Boot, file: &str) {
     assert!(matches!(boot.last, Some(Progress::Finished { .. })), "{file}: {:?}", boot.last);

@@ -7,12 +7,8 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use common::need;
-use lab::{Lab, content};
-
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
+use support::lab::{Lab, content};
+use support::need;
 
 /// curl's output for a path of the lab, with these arguments.
 fn curl(lab: &Lab, arguments: &[&str], path: &str) -> Output {
@@ -259,7 +255,7 @@ fn files_go_from_the_page_cache_into_the_socket_by_sendfile() {
     said.read_line(&mut line).unwrap();
     if !line.contains("attached") {
         strace.wait().unwrap();
-        return common::cannot(&format!("watch system calls: {line}"));
+        return support::cannot(&format!("watch system calls: {line}"));
     }
     assert!(body(&lab, &[], "/snponly.efi") == content("snponly.efi"));
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(strace.id() as i32), nix::sys::signal::Signal::SIGINT)

@@ -13,8 +13,6 @@ use lanboot::lease::{Holder, Lease, State};
 use lanboot::store::{ClockMark, LeaseReader, LeaseStore, MemoryStore, SqliteStore, Uptime};
 use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
 
-mod common;
-
 fn lease(n: u8, until: u64) -> Lease {
     Lease {
         address: Ipv4Addr::new(192, 168, 77, n),
@@ -241,7 +239,7 @@ fn f_01_f_02_kill_9_loses_nothing_that_was_reported_and_tears_no_commit() {
 
 /// Runs test `name` again with an empty filesystem of `size` KiB for its role, which is gone with the process.
 fn in_small_filesystem(name: &str, size: u32) {
-    if !common::need("unshare", "util-linux") || !common::need("mount", "mount") {
+    if !support::need("unshare", "util-linux") || !support::need("mount", "mount") {
         return;
     }
     let rights: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["--map-root-user"] };

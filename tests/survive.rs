@@ -14,17 +14,9 @@ use lanboot::types::HardwareAddr;
 use lanboot::wire::dhcp::{Message, MessageType};
 use lanboot::wire::{arp, icmp};
 
-use client::{Client, resident};
-use lab::Lab;
-use world::{Answer, SERVER, World, bootp, discover, extend, init_reboot, message, select};
-
-#[path = "common/client.rs"]
-mod client;
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
-#[path = "common/world.rs"]
-mod world;
+use support::client::{Client, resident};
+use support::lab::{self, Lab};
+use support::world::{Answer, SERVER, World, bootp, discover, extend, init_reboot, message, select};
 
 const LAB: &str = "
 dhcp:

@@ -3,17 +3,15 @@
 //! The first two need `systemd-analyze`, not a running systemd. The last needs root: it gives the server the unit's
 //! user rights and capabilities by `setpriv`, on the standard ports, in a network namespace.
 
-mod common;
-mod lab;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 use std::time::Duration;
 
-use lab::{LANBOOT, SERVER, Site, ready, ready_without_root};
 use lanboot::cli::demo::lab::{NETWORK, Need, Running, run, serve};
+use support::LANBOOT;
+use support::site::{SERVER, Site, ready, ready_without_root};
 
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/lanboot.service");
 
@@ -32,7 +30,7 @@ fn the_unit_has_no_mistakes() {
     // verify wants the program to exist, so the unit is checked with the path of the one under test.
     let folder = tempfile::tempdir().unwrap();
     let unit = folder.path().join("lanboot.service");
-    fs::write(&unit, fs::read_to_string(UNIT).unwrap().replace("/usr/bin/lanboot", LANBOOT)).unwrap();
+    fs::write(&unit, fs::read_to_string(UNIT).unwrap().replace("/usr/bin/lanboot", &LANBOOT)).unwrap();
     let output = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit)).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     // Units of this computer may be reported too; they are not this test's.
@@ -86,7 +84,7 @@ fn d_25_the_server_works_with_the_units_capabilities_and_no_others() {
     fs::create_dir(folder.join("state")).unwrap();
     chown(folder.join("state"), Some(NOBODY), Some(NOBODY)).unwrap();
     let program = folder.join("lanboot");
-    common::copy_program(&program);
+    support::copy_program(&program);
 
     let capabilities = setpriv_capabilities(&unit_value("AmbientCapabilities"));
     assert_eq!(capabilities, setpriv_capabilities(&unit_value("CapabilityBoundingSet")));

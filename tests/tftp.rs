@@ -7,18 +7,15 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::need;
 use lanboot::event::{Event, Refusal, Stop, Unanswered, UploadStop};
 use lanboot::tftp::rtt::RoundTrip;
 use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
-use live::{
-    LOOPBACK_MTU, Server, Setup, block, client, content, count, curl, error_of, fetch_all, limits, next, rrq,
+use support::need;
+use support::tftp_live::{
+    self as live, LOOPBACK_MTU, Server, Setup, block, client, content, count, curl, error_of, fetch_all,
+    limits, next, rrq,
 };
-
-mod common;
-#[path = "common/tftp_live.rs"]
-mod live;
 
 fn server() -> Server {
     Server::native(Setup::default())

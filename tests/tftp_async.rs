@@ -6,15 +6,11 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
-use common::need;
 use lanboot::event::{Event, Refusal};
 use lanboot::tftp::Limits;
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
-use live::{LOOPBACK_MTU, Server, Setup, content, curl, error_of, fetch_all, limits, rrq};
-
-mod common;
-#[path = "common/tftp_live.rs"]
-mod live;
+use support::need;
+use support::tftp_live::{LOOPBACK_MTU, Server, Setup, content, curl, error_of, fetch_all, limits, rrq};
 
 #[test]
 fn curl_fetches_every_size() {

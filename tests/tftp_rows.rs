@@ -8,16 +8,14 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::need;
 use lanboot::event::{Event, Unanswered};
 use lanboot::tftp::Ports;
 use lanboot::wire::tftp::{ErrorCode, Options, Packet};
-use live::{LOOPBACK_MTU, Server, Setup, block, client, content, count, error_of, next, rrq};
 use sha2::{Digest, Sha256};
-
-mod common;
-#[path = "common/tftp_live.rs"]
-mod live;
+use support::need;
+use support::tftp_live::{
+    self as live, LOOPBACK_MTU, Server, Setup, block, client, content, count, error_of, next, rrq,
+};
 
 fn server() -> Server {
     Server::native(Setup { mtu: LOOPBACK_MTU, ..Setup::default() })
@@ -656,7 +654,7 @@ fn in_a_namespace(test: &str) -> bool {
         unshare.output().unwrap()
     };
     if !unshare("ip link set lo up").status.success() {
-        common::cannot("make a network namespace");
+        support::cannot("make a network namespace");
         return true;
     }
     let program = std::env::current_exe().unwrap();
@@ -688,7 +686,7 @@ fn what_a_slow_link_had_no_room_for_is_sent_when_it_has() {
     let tbf =
         ["qdisc", "add", "dev", "lo", "root", "tbf", "rate", "100mbit", "burst", "64k", "limit", "8000000"];
     if !Command::new("tc").args(tbf).status().unwrap().success() {
-        return common::cannot("slow loopback down");
+        return support::cannot("slow loopback down");
     }
     for ports in [Ports::Ephemeral, Ports::Single] {
         let server = Server::native(Setup { ports, send_queue: Some(100_000), ..Setup::default() });

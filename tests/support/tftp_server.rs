@@ -12,15 +12,15 @@ const FIRST_PORT: u16 = 50000;
 
 /// Files, and what is granted.
 #[derive(Debug)]
-pub(crate) struct TftpServer {
+pub struct TftpServer {
     /// By name.
-    pub(crate) files: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub files: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The largest `blksize` granted; 0 for a server that knows no options at all.
-    pub(crate) max_block: u16,
+    pub max_block: u16,
     /// The largest `windowsize` granted.
-    pub(crate) max_window: u16,
+    pub max_window: u16,
     /// Port of the request (69), for the packets that go there.
-    pub(crate) port: u16,
+    pub port: u16,
     transfers: HashMap<SocketAddrV4, Transfer>,
     next_port: u16,
 }
@@ -36,10 +36,10 @@ struct Transfer {
 }
 
 /// A datagram from the server: the port it comes from, and its payload.
-pub(crate) type Reply = (u16, Vec<u8>);
+pub type Reply = (u16, Vec<u8>);
 
 impl TftpServer {
-    pub(crate) fn new(port: u16, files: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> TftpServer {
+    pub fn new(port: u16, files: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> TftpServer {
         TftpServer {
             files: files.into_iter().map(|(name, content)| (name.as_bytes().to_vec(), content)).collect(),
             max_block: 1468,
@@ -51,7 +51,7 @@ impl TftpServer {
     }
 
     /// Answers `payload`, which `client` sent to port `to`.
-    pub(crate) fn handle(&mut self, client: SocketAddrV4, to: u16, payload: &[u8]) -> Vec<Reply> {
+    pub fn handle(&mut self, client: SocketAddrV4, to: u16, payload: &[u8]) -> Vec<Reply> {
         match Packet::decode(payload) {
             Ok(Packet::Rrq(request)) if to == self.port => self.open(client, &request),
             Ok(Packet::Ack(block)) => self.acknowledge(client, to, block),

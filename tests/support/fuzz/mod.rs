@@ -1,9 +1,6 @@
 //! What must hold for any bytes: the properties behind the fuzz targets of tests/fuzz, which `cargo test` checks too,
 //! against the kept corpora (tests/fuzz_corpus.rs).
 
-// Each target uses its part of this.
-#![allow(dead_code)]
-
 pub mod bytes;
 pub mod config;
 pub mod decide;

@@ -1,8 +1,5 @@
 //! The DHCP core in memory and in virtual time: what the shell does, without sockets, disk or clock.
 
-// Each test file uses its part of this.
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;

@@ -1,16 +1,35 @@
-//! What several test files need.
+//! Code that several test binaries share: clients, servers, networks, and the rule for skipping a test.
+
+pub mod client;
+pub mod firmware;
+pub mod fuzz;
+pub mod lab;
+pub mod site;
+pub mod tftp_live;
+pub mod tftp_server;
+pub mod world;
 
 use std::env;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
+
+/// The path of the binary under test. Only test binaries know it when they are compiled (`CARGO_BIN_EXE_lanboot`), so
+/// this is derived from theirs: `target/debug/deps/process-0123456789abcdef` stands beside `target/debug/lanboot`.
+pub static LANBOOT: LazyLock<String> = LazyLock::new(|| {
+    let test = env::current_exe().expect("a test knows its own path");
+    let folder = test.parent().and_then(Path::parent).expect("tests are built in target/PROFILE/deps");
+    let program = folder.join("lanboot");
+    assert!(program.exists(), "{} is missing: run this by `cargo test`", program.display());
+    program.into_os_string().into_string().expect("the build folder has a UTF-8 path")
+});
 
 /// Whether `program` can be run; `package` is Debian's name of what has it.
 ///
 /// A test that needs a program and has not got it says so loudly and passes. Under `CI=true` it fails instead: there
 /// everything must have been installed.
-#[allow(dead_code)]
-pub(crate) fn need(program: &str, package: &str) -> bool {
+pub fn need(program: &str, package: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     if env::split_paths(&path).any(|folder| is_program(&folder.join(program))) {
         return true;
@@ -22,15 +41,13 @@ pub(crate) fn need(program: &str, package: &str) -> bool {
     false
 }
 
-#[allow(dead_code)]
 fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Says loudly that a test cannot do what it needs, and so passes; under `CI=true` it fails instead.
-#[allow(dead_code)]
-pub(crate) fn cannot(what: &str) {
+pub fn cannot(what: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     assert!(env::var("CI").as_deref() != Ok("true"), "{test}: cannot {what}");
     let _ = writeln!(io::stderr(), "SKIPPED {test}: cannot {what}");
@@ -38,8 +55,7 @@ pub(crate) fn cannot(what: &str) {
 
 /// Copies the program to `to`, where other users can run it: the build folder may be closed to them. Not written by this
 /// process, for a child that another test starts meanwhile would have it open for writing, and then it cannot be run.
-#[allow(dead_code)]
-pub(crate) fn copy_program(to: &Path) {
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_lanboot")).arg(to).status().unwrap();
+pub fn copy_program(to: &Path) {
+    let copied = Command::new("cp").arg(&*LANBOOT).arg(to).status().unwrap();
     assert!(copied.success());
 }

@@ -1,8 +1,4 @@
 //! A TFTP server of ours on loopback, with files, and what is asked of it.
-//!
-//! Not every test binary that includes this uses all of it.
-#![allow(dead_code)]
-
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -22,16 +18,16 @@ use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
 use sha2::{Digest, Sha256};
 
-pub(crate) const SIZES: [(&str, usize); 4] = [("empty", 0), ("short", 511), ("exact", 512), ("long", 513)];
+pub const SIZES: [(&str, usize); 4] = [("empty", 0), ("short", 511), ("exact", 512), ("long", 513)];
 /// 81920 blocks of 512 bytes: the block number passes 65535.
-pub(crate) const WRAPS: (&str, usize) = ("wraps", 40 << 20);
-pub(crate) const LOOPBACK_MTU: u32 = 65536;
+pub const WRAPS: (&str, usize) = ("wraps", 40 << 20);
+pub const LOOPBACK_MTU: u32 = 65536;
 
 /// A server on a free port of loopback, with files, recording its events.
-pub(crate) struct Server {
-    pub(crate) port: u16,
-    pub(crate) base: tempfile::TempDir,
-    pub(crate) events: Arc<Mutex<Vec<Event>>>,
+pub struct Server {
+    pub port: u16,
+    pub base: tempfile::TempDir,
+    pub events: Arc<Mutex<Vec<Event>>>,
     engine: Engine,
 }
 
@@ -42,15 +38,15 @@ enum Engine {
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    pub(crate) limits: Limits,
-    pub(crate) ports: Ports,
-    pub(crate) served: &'static str,
-    pub(crate) mtu: u32,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) uploads: bool,
+pub struct Setup {
+    pub limits: Limits,
+    pub ports: Ports,
+    pub served: &'static str,
+    pub mtu: u32,
+    pub address: Ipv4Addr,
+    pub uploads: bool,
     /// Bytes that the kernel queues of what is sent from the port of requests, if not what the server asks for.
-    pub(crate) send_queue: Option<usize>,
+    pub send_queue: Option<usize>,
 }
 
 impl Default for Setup {
@@ -70,7 +66,7 @@ impl Setup {
 
 impl Server {
     /// lanboot's own engine.
-    pub(crate) fn native(setup: Setup) -> Server {
+    pub fn native(setup: Setup) -> Server {
         let (base, events) = Server::files();
         let socket = tftp::listen(SocketAddrV4::new(setup.address, 0)).unwrap();
         if let Some(bytes) = setup.send_queue {
@@ -95,7 +91,7 @@ impl Server {
     }
 
     /// The crate async-tftp behind our handler.
-    pub(crate) fn async_tftp(setup: Setup) -> Server {
+    pub fn async_tftp(setup: Setup) -> Server {
         let (base, events) = Server::files();
         let socket = UdpSocket::bind((setup.address, 0)).unwrap();
         let port = socket.local_addr().unwrap().port();
@@ -124,29 +120,29 @@ impl Server {
         (base, Arc::default())
     }
 
-    pub(crate) fn under_way(&self) -> usize {
+    pub fn under_way(&self) -> usize {
         match &self.engine {
             Engine::Native(engine) => engine.under_way(),
             Engine::AsyncTftp { under_way, .. } => under_way.count(),
         }
     }
 
-    pub(crate) fn wait_until_idle(&self) {
+    pub fn wait_until_idle(&self) {
         self.wait("all transfers are over", || self.under_way() == 0);
     }
 
-    pub(crate) fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.base.path().join("root")
     }
 
     /// A folder for what clients fetch.
-    pub(crate) fn got(&self, name: &str) -> PathBuf {
+    pub fn got(&self, name: &str) -> PathBuf {
         let folder = self.base.path().join("got");
         fs::create_dir_all(&folder).unwrap();
         folder.join(name)
     }
 
-    pub(crate) fn wait(&self, what: &str, done: impl Fn() -> bool) {
+    pub fn wait(&self, what: &str, done: impl Fn() -> bool) {
         let deadline = Instant::now() + tftp_async::GIVE_UP + Duration::from_secs(10);
         while !done() {
             assert!(Instant::now() < deadline, "waited for: {what}; seen {:?}", self.events.lock().unwrap());
@@ -155,13 +151,13 @@ impl Server {
     }
 
     /// Waits for an event that `wanted` picks.
-    pub(crate) fn event(&self, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub fn event(&self, wanted: impl Fn(&Event) -> bool) -> Event {
         let find = || self.events.lock().unwrap().iter().find(|event| wanted(event)).cloned();
         self.wait("an event", || find().is_some());
         find().unwrap()
     }
 
-    pub(crate) fn refusal(&self) -> (String, Refusal) {
+    pub fn refusal(&self) -> (String, Refusal) {
         match self.event(|event| matches!(event, Event::TftpRefused { .. })) {
             Event::TftpRefused { name, reason, .. } => (name, reason),
             other => panic!("{other:?}"),
@@ -169,7 +165,7 @@ impl Server {
     }
 
     /// Sends `packet` from a new port; returns the socket, connected to the port that answered, and the answer.
-    pub(crate) fn ask(&self, packet: Packet<'_>) -> (UdpSocket, Vec<u8>) {
+    pub fn ask(&self, packet: Packet<'_>) -> (UdpSocket, Vec<u8>) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         socket.send_to(&packet.encode(), (Ipv4Addr::LOCALHOST, self.port)).unwrap();
@@ -181,12 +177,12 @@ impl Server {
     }
 
     /// The error that asking for `name` is answered with.
-    pub(crate) fn error(&self, name: &str) -> (ErrorCode, String) {
+    pub fn error(&self, name: &str) -> (ErrorCode, String) {
         error_of(&self.ask(rrq(name, Options::default())).1)
     }
 
     /// The options granted of those asked for.
-    pub(crate) fn oack(&self, name: &str, options: Options) -> Options {
+    pub fn oack(&self, name: &str, options: Options) -> Options {
         match Packet::decode(&self.ask(rrq(name, options)).1) {
             Ok(Packet::OAck(options)) => options,
             other => panic!("{other:?}"),
@@ -194,7 +190,7 @@ impl Server {
     }
 }
 
-pub(crate) fn limits() -> Limits {
+pub fn limits() -> Limits {
     Limits {
         max_block_size: None,
         max_window: 64,
@@ -204,11 +200,11 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
-pub(crate) fn rrq(name: &str, options: Options) -> Packet<'_> {
+pub fn rrq(name: &str, options: Options) -> Packet<'_> {
     Packet::Rrq(Request { name: name.as_bytes(), mode: Mode::Octet, options })
 }
 
-pub(crate) fn error_of(datagram: &[u8]) -> (ErrorCode, String) {
+pub fn error_of(datagram: &[u8]) -> (ErrorCode, String) {
     match Packet::decode(datagram) {
         Ok(Packet::Error { code, message }) => {
             assert!(message.len() <= 64, "{message:?}");
@@ -219,7 +215,7 @@ pub(crate) fn error_of(datagram: &[u8]) -> (ErrorCode, String) {
 }
 
 /// Bytes that do not repeat with the block size, so that a lost or doubled block shows.
-pub(crate) fn content(size: usize) -> Vec<u8> {
+pub fn content(size: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
@@ -232,7 +228,7 @@ pub(crate) fn content(size: usize) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn assert_same(expected: &Path, got: &Path) {
+pub fn assert_same(expected: &Path, got: &Path) {
     let hash = |path: &Path| {
         let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         (bytes.len(), Sha256::digest(bytes))
@@ -240,13 +236,13 @@ pub(crate) fn assert_same(expected: &Path, got: &Path) {
     assert_eq!(hash(expected), hash(got), "{}", got.display());
 }
 
-pub(crate) fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
 /// Fetches all files with the commands that `client` makes from a name, a path to write to and the port.
-pub(crate) fn fetch_all(server: &Server, client: impl Fn(&str, &Path, u16) -> Command) {
+pub fn fetch_all(server: &Server, client: impl Fn(&str, &Path, u16) -> Command) {
     fs::write(server.root().join(WRAPS.0), content(WRAPS.1)).unwrap();
     for (name, size) in SIZES.into_iter().chain([WRAPS]) {
         let got = server.got(name);
@@ -258,7 +254,7 @@ pub(crate) fn fetch_all(server: &Server, client: impl Fn(&str, &Path, u16) -> Co
     server.wait_until_idle();
 }
 
-pub(crate) fn curl(options: &[&str], name: &str, got: &Path, port: u16) -> Command {
+pub fn curl(options: &[&str], name: &str, got: &Path, port: u16) -> Command {
     let mut command = Command::new("curl");
     command.args(["-sS", "--max-time", "120"]).args(options).arg("-o").arg(got);
     command.arg(format!("tftp://127.0.0.1:{port}/{name}"));
@@ -266,14 +262,14 @@ pub(crate) fn curl(options: &[&str], name: &str, got: &Path, port: u16) -> Comma
 }
 
 /// A client's socket.
-pub(crate) fn client() -> UdpSocket {
+pub fn client() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket
 }
 
 /// The next datagram.
-pub(crate) fn next(socket: &UdpSocket) -> Vec<u8> {
+pub fn next(socket: &UdpSocket) -> Vec<u8> {
     let mut buf = vec![0; 70_000];
     let len = socket.recv(&mut buf).expect("a datagram");
     buf.truncate(len);
@@ -281,7 +277,7 @@ pub(crate) fn next(socket: &UdpSocket) -> Vec<u8> {
 }
 
 /// The number of a block.
-pub(crate) fn block(datagram: &[u8]) -> u16 {
+pub fn block(datagram: &[u8]) -> u16 {
     match Packet::decode(datagram) {
         Ok(Packet::Data { block, .. }) => block,
         other => panic!("not a block: {other:?}"),
@@ -289,7 +285,7 @@ pub(crate) fn block(datagram: &[u8]) -> u16 {
 }
 
 /// How many datagrams come until nothing comes for `quiet`.
-pub(crate) fn count(socket: &UdpSocket, quiet: Duration) -> usize {
+pub fn count(socket: &UdpSocket, quiet: Duration) -> usize {
     socket.set_read_timeout(Some(quiet)).unwrap();
     let mut buf = vec![0; 70_000];
     std::iter::from_fn(|| socket.recv(&mut buf).ok()).count()

@@ -1,8 +1,5 @@
 //! A folder with a configuration and boot files, the real binary serving them on loopback, and clients.
 
-// Each test file uses its part of this.
-#![allow(dead_code)]
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
@@ -16,6 +13,8 @@ use std::time::{Duration, Instant};
 use lanboot::probe::{Input, Kind, Machine, Ports, Progress, Step, Transmit};
 use lanboot::types::{MacAddr, Timestamp};
 use nix::sys::signal::Signal;
+
+use crate::LANBOOT;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -153,7 +152,7 @@ http: {{port: {}}}
 
 /// The binary, with nothing of the tests' environment that changes what it says.
 pub fn lanboot(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lanboot"));
+    let mut command = Command::new(&*LANBOOT);
     command.args(arguments).stdin(Stdio::null());
     for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET", "RUST_LOG", "RUST_BACKTRACE"] {
         command.env_remove(name);

@@ -1,8 +1,5 @@
 //! A DHCP client of the real server, for tests that look at the process.
 
-// Each test file uses its part of this.
-#![allow(dead_code)]
-
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;

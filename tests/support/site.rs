@@ -1,6 +1,4 @@
 //! What the tests with real machines share: the rule for skipping, a server on a private network, its database.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
-
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -14,8 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lanboot::cli::demo::lab::{self, Namespace, Need, Network, Running};
 use tempfile::TempDir;
 
-/// The binary under test.
-pub const LANBOOT: &str = env!("CARGO_BIN_EXE_lanboot");
+use crate::LANBOOT;
 
 /// The address of the server on its private network.
 pub const SERVER: &str = "192.168.77.1";
@@ -122,7 +119,7 @@ impl Site {
 
     /// `lanboot serve`, ready.
     pub fn serve(&self, config: &Path) -> Running {
-        lab::serve(&self.network, &[OsStr::new(LANBOOT)], config).unwrap()
+        lab::serve(&self.network, &[OsStr::new(&*LANBOOT)], config).unwrap()
     }
 
     /// A host with an address for a DHCP server.
@@ -168,7 +165,7 @@ const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
 const AAVMF_VARS: &str = "/usr/share/AAVMF/AAVMF_VARS.fd";
 
 /// GRUB for network boot of arm64, where tests/run puts it.
-pub const GRUB_ARM64: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/firmware/grubnetaa64.efi");
+pub const GRUB_ARM64: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/firmware/grubnetaa64.efi");
 
 /// Switches on an arm64 machine with UEFI (AAVMF) and no disk on `network`: client architecture 11.
 pub fn arm64_machine(network: &Network, mac: &str, dir: &Path) -> Running {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use lanboot::cli::demo::lab::{self, Need, Network, Running};
 
-use crate::lab::{LANBOOT, SERVER, Site};
+use crate::LANBOOT;
+use crate::site::{SERVER, Site};
 
 /// A package file where tests/run puts it.
 macro_rules! package {
     ($name:literal) => {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/target/firmware/packages/", $name, ".deb")
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/firmware/packages/", $name, ".deb")
     };
 }
 
@@ -23,7 +24,7 @@ pub const LINUX: &[Need] = &[
 ];
 
 /// Where tests/run puts Debian's kernel for virtual machines, and its modules beside it.
-const KERNEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/firmware/linux/vmlinuz");
+const KERNEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/firmware/linux/vmlinuz");
 const BUSYBOX: &str = "/bin/busybox";
 
 /// What drives QEMU's network card, each after what it needs.
@@ -120,7 +121,7 @@ pub fn linux_site(loaders: &[Loaders], files: &[(&str, &[u8])]) -> Site {
     fs::write(folder.join("initrd.img"), initrd()).unwrap();
     let config = site.configure("dhcp: {mode: off}");
     for loader in loaders {
-        let mut add = Command::new(LANBOOT);
+        let mut add = Command::new(&*LANBOOT);
         add.arg("--config").arg(&config).args(["images", "add", "--arch", "amd64", loader.name]);
         for package in loader.packages {
             add.args(["--deb", package.what]);
