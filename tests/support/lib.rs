@@ -59,3 +59,11 @@ pub fn copy_program(to: &Path) {
     let copied = Command::new("cp").arg(&*LANBOOT).arg(to).status().unwrap();
     assert!(copied.success());
 }
+
+/// The name by which the test harness runs one test, given the test's `module_path!()` and its function.
+pub fn test_name(module_path: &str, function: &str) -> String {
+    match module_path.split_once("::") {
+        Some((_, modules)) => format!("{modules}::{function}"),
+        None => function.to_owned(),
+    }
+}

@@ -168,6 +168,7 @@ const ROLE: &str = "LANBOOT_TEST_STORE";
 /// A command that runs test `name` of this binary again, with `state` for its role.
 fn child(name: &str, state: &Path) -> Vec<std::ffi::OsString> {
     let exe = env::current_exe().unwrap();
+    let name = support::test_name(module_path!(), name);
     let mut role = std::ffi::OsString::from(format!("{ROLE}="));
     role.push(state);
     ["env".into(), role, exe.into(), "--exact".into(), name.into(), "--nocapture".into()].into()

@@ -658,6 +658,7 @@ fn in_a_namespace(test: &str) -> bool {
         return true;
     }
     let program = std::env::current_exe().unwrap();
+    let test = support::test_name(module_path!(), test);
     let output = unshare(&format!("ip link set lo up && exec {} --exact {test}", program.display()));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");

@@ -191,7 +191,7 @@ fn a_tftp_transfer_comes_to_its_end_and_no_other_begins() {
 /// The unit gives the server the time that it may take.
 #[test]
 fn systemd_waits_for_longer_than_transfers_may_take() {
-    let unit = include_str!("../systemd/lanboot.service");
+    let unit = include_str!("../../systemd/lanboot.service");
     let value = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.strip_suffix('s'));
     let seconds: u64 = value.unwrap().parse().unwrap();
     assert!(Duration::from_secs(seconds) >= drain::LIMIT * 2, "{seconds} s");
