@@ -163,7 +163,7 @@ fn the_menu_of_boot_images_leaves_for_the_local_disk() {
         return;
     }
     let _alone = one_at_a_time();
-    let site = Site::new(&[("boot.ipxe", include_bytes!("../boot-images/boot.ipxe"))]);
+    let site = Site::new(&[("boot.ipxe", include_bytes!("../../../boot-images/boot.ipxe"))]);
     let config = site.configure(&format!("{SERVER_MODE}\nboot: {{ipxe: boot.ipxe}}"));
     let mut server = site.serve(&config);
     let mut console = machine(&site.network, Firmware::SeaBios, MAC, site.folder.path()).unwrap();
