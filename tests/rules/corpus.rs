@@ -71,7 +71,7 @@ fn corpus_of_http_request() {
 
 #[test]
 fn every_target_has_its_corpus_replayed() {
-    let text = include_str!("fuzz_corpus.rs");
+    let text = include_str!("corpus.rs");
     for (target, _) in fuzz::TARGETS {
         assert!(text.contains(&format!("fn corpus_of_{target}()")), "{target}");
     }
