@@ -1,5 +1,5 @@
-//! The core in memory and in virtual time: bytes and a time in, replies and events out. No test here has a socket, a
-//! thread or a process.
+//! The core in memory and in virtual time: bytes and a time in, replies and events out. No test here has a socket or a
+//! process.
 
 mod boot;
 mod config;

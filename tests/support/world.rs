@@ -320,6 +320,14 @@ pub fn bootp(n: u8) -> Message {
     message
 }
 
+/// The BOOTP header of client `n` and the cookie: what the rows call BASE. Then these bytes.
+pub fn base(n: u8, rest: &[u8]) -> Vec<u8> {
+    let mut bytes = bootp(n).encode();
+    bytes.truncate(240);
+    bytes.extend_from_slice(rest);
+    bytes
+}
+
 pub fn discover(n: u8) -> Message {
     message(n, MessageType::Discover, &[])
 }
