@@ -21,6 +21,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{LinkAddr, MsgFlags, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 use support::LANBOOT;
+use support::one_at_a_time;
 use support::site::{Site, ready, until};
 
 const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
@@ -207,6 +208,7 @@ fn s_02_a_true_decline_takes_effect_and_the_client_gets_another_address() {
 
 #[test]
 fn s_02_many_declines_at_once_keep_no_other_client_waiting() {
+    let _alone = one_at_a_time();
     if !ready("attackers s_02_many_declines_at_once", &[NETWORK, UDHCPC]) {
         return;
     }
@@ -289,6 +291,7 @@ fn s_04_an_attacker_that_answers_with_another_mac_each_time_is_found_too() {
 
 #[test]
 fn s_14_a_flood_of_made_up_macs_keeps_no_new_client_out() {
+    let _alone = one_at_a_time();
     if !ready("attackers s_14_a_flood_of_made_up_macs", &[NETWORK, UDHCPC]) {
         return;
     }

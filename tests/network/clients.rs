@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lanboot::cli::demo::lab::{NETWORK, Namespace, Need, Running};
 use nix::sys::signal::{Signal, kill};
+use support::one_at_a_time;
 use support::site::{RELAY, Site, ready, until};
 
 const MAC: &str = "52:54:00:77:00:02";
@@ -85,6 +86,7 @@ fn udhcpc(host: &Namespace) -> Running {
 
 #[test]
 fn rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp_while_others_are_served() {
+    let _alone = one_at_a_time();
     if !ready("clients rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp", &[NETWORK, UDHCPC]) {
         return;
     }

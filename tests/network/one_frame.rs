@@ -22,6 +22,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{LinkAddr, bind};
 use socket2::{Domain, Protocol, Socket, Type};
 use support::LANBOOT;
+use support::one_at_a_time;
 use support::site::{RELAY, SERVER, Site, ready};
 
 const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
@@ -159,6 +160,7 @@ fn answered(messages: &[Message], kind: MessageType) -> usize {
 
 #[test]
 fn r_01_each_of_many_raw_clients_hears_its_own_frame() {
+    let _alone = one_at_a_time();
     if !ready("one_frame r_01_each_of_many_raw_clients_hears_its_own_frame", &[NETWORK]) {
         return;
     }
@@ -208,6 +210,7 @@ fn r_01_each_of_many_raw_clients_hears_its_own_frame() {
 
 #[test]
 fn r_01_a_relay_agent_reads_each_reply_by_itself() {
+    let _alone = one_at_a_time();
     if !ready("one_frame r_01_a_relay_agent_reads_each_reply_by_itself", &[NETWORK]) {
         return;
     }
@@ -232,6 +235,7 @@ fn r_01_a_relay_agent_reads_each_reply_by_itself() {
 
 #[test]
 fn r_01_two_hundred_machines_boot_at_once_over_veth() {
+    let _alone = one_at_a_time();
     if !ready("one_frame r_01_two_hundred_machines_boot_at_once_over_veth", &[NETWORK]) {
         return;
     }
@@ -249,6 +253,7 @@ fn r_01_two_hundred_machines_boot_at_once_over_veth() {
 /// A client that got its address by DHCP loads a file in windows of 16 blocks; the frames as a packet socket reads them.
 #[test]
 fn r_01_a_raw_reader_sees_each_block_of_a_window_by_itself() {
+    let _alone = one_at_a_time();
     if !ready("one_frame r_01_a_raw_reader_sees_each_block_of_a_window_by_itself", &[NETWORK]) {
         return;
     }
@@ -329,6 +334,7 @@ fn udhcpc(host: &Namespace, broadcast: bool) -> Running {
 
 #[test]
 fn r_01_eight_udhcpc_at_once_need_no_second_try() {
+    let _alone = one_at_a_time();
     if !ready("one_frame r_01_eight_udhcpc_at_once_need_no_second_try", &[NETWORK, UDHCPC]) {
         return;
     }
@@ -344,6 +350,7 @@ fn r_01_eight_udhcpc_at_once_need_no_second_try() {
 
 #[test]
 fn r_01_clients_behind_isc_dhcrelay_all_get_a_lease_at_once() {
+    let _alone = one_at_a_time();
     if !ready("one_frame r_01_clients_behind_isc_dhcrelay", &[NETWORK, UDHCPC, RELAY]) {
         return;
     }

@@ -9,6 +9,7 @@ use lanboot::server::drain;
 use lanboot::wire::tftp::{Mode, Options, Packet, Request};
 use nix::sys::signal::Signal;
 use support::lab::{Lab, Serving, content, lease};
+use support::one_at_a_time;
 
 /// More than the kernel takes on its own behalf.
 const LARGE: u64 = 64 << 20;
@@ -56,6 +57,7 @@ fn has(lines: &[String], text: &str) -> bool {
 
 #[test]
 fn an_http_transfer_comes_to_its_end_and_what_is_idle_ends_at_once() {
+    let _alone = one_at_a_time();
     let lab = lab();
     let serving = lab.serve(&["serve"]);
     let idle = ask(&lab, "/snponly.efi");
@@ -98,6 +100,7 @@ fn a_transfer_that_takes_too_long_is_cut_off() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
+    let _alone = one_at_a_time();
     let lab = lab();
     let serving = lab.serve(&["serve"]);
     let stuck = ask(&lab, "/large");
@@ -130,6 +133,7 @@ fn a_hangup_is_told_of_and_ends_nothing() {
 
 #[test]
 fn nothing_is_waited_for_when_nothing_is_under_way() {
+    let _alone = one_at_a_time();
     let lab = lab();
     let serving = lab.serve(&["serve"]);
     serving.ask_to_stop();

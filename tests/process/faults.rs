@@ -17,6 +17,7 @@ use lanboot::wire::dhcp::{Message, MessageType};
 
 use support::client::{Client, resident, resident_of};
 use support::lab::{self, Lab, Serving};
+use support::one_at_a_time;
 
 /// A process that ends with the test.
 struct Killed(Child);
@@ -71,6 +72,7 @@ impl Drop for Disk {
 
 #[test]
 fn f_04_a_full_disk_under_the_real_server() {
+    let _alone = one_at_a_time();
     if !support::need("mount", "mount") {
         return;
     }
@@ -168,6 +170,7 @@ fn f_05_a_sync_that_failed_is_not_tried_again_but_everything_written_anew() {
 
 #[test]
 fn s_16_renewals_are_answered_while_a_sync_is_slow() {
+    let _alone = one_at_a_time();
     const CLIENTS: u16 = 40;
     if !support::need("cc", "gcc") {
         return;
@@ -255,6 +258,7 @@ fn s_05_a_start_says_that_it_has_no_leases_or_lost_some() {
 
 #[test]
 fn s_06_and_r_50_a_deleted_state_folder_is_noticed_and_written_again() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let state = lab.path().join("state");
     let serving = lab.serve(&["serve"]);
@@ -307,6 +311,7 @@ fn s_06_and_r_50_a_deleted_state_folder_is_noticed_and_written_again() {
 
 #[test]
 fn f_01_a_server_with_a_hundred_thousand_leases_is_ready_in_half_a_second() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let text = lab.config().replace("127.77.0.50-127.77.255.99", "127.64.0.0-127.79.255.255");
     lab.write_config(&text);
@@ -369,6 +374,7 @@ const STARVATION_RATE: u64 = 10_000;
 
 #[test]
 fn attack_starvation_by_random_macs_keeps_no_configured_machine_from_booting() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let text = lab.config().replace("127.77.0.50-127.77.255.99", "127.77.0.50-127.77.3.250");
     lab.write_config(&format!(
@@ -439,6 +445,7 @@ fn read_until(log: &mut impl BufRead, text: &str) -> Vec<String> {
 
 #[test]
 fn f_20_a_log_that_nobody_reads_stops_nobody_and_what_is_lost_is_counted() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let mut command = lab::lanboot(&["--log", "debug", "serve", "--config"]);
     command.arg(lab.config_file()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -527,6 +534,7 @@ fn machines_of_storm() -> u32 {
 
 #[test]
 fn f_13_a_storm_of_machines_boots_every_one_in_bounded_memory() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     // A line for each step of each would be a test of the pipe.
     let serving = lab.serve_silently(&["serve", "--log", "warn"]);
@@ -588,6 +596,7 @@ fn descriptors_of_socket(serving: &Serving, path: &Path) -> usize {
 
 #[test]
 fn d_17_connections_held_open_take_sixteen_descriptors_and_no_lease() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     Client::new(&lab, 2).lease().expect("it serves");

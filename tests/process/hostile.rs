@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use lanboot::wire::dhcp::MessageType;
 use support::client::{Client, resident};
 use support::lab::{self, Lab};
+use support::one_at_a_time;
 use support::world::base;
 
 #[test]
 fn d_08_and_d_09_memory_stays_flat_under_malformed_packets() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     // Without a line for each, which would be a test of the pipe.
     let serving = lab.serve_silently(&["serve", "--log", "error"]);
@@ -96,6 +98,7 @@ fn d_15_nobody_gets_no_lease_and_the_server_starts_again() {
 
 #[test]
 fn f_01_kill_9_under_load_round_after_round_loses_nothing_that_was_acknowledged() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let mut given: BTreeMap<Ipv4Addr, String> = BTreeMap::new();
     for round in 0..5u16 {

@@ -13,6 +13,7 @@ use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{Options, Packet};
 
 use support::lab::{Lab, Serving};
+use support::one_at_a_time;
 use support::tftp_live::{self as live, Server, Setup, limits, rrq};
 
 /// The answer to a GET of `path`.
@@ -149,6 +150,7 @@ fn r_10_max_per_client_is_what_the_configuration_says() {
 /// Four addresses ask twice as often as one may, for the longest `timeout` there is, and acknowledge once.
 #[test]
 fn s_03_a_flood_with_one_acknowledgement_each_keeps_no_client_out() {
+    let _alone = one_at_a_time();
     for ports in [Ports::Ephemeral, Ports::Single, Ports::Range { first: 42_000, last: 42_511 }] {
         let limits = Limits { max_transfers: 512, max_per_client: 128, ..limits() };
         let server = Server::native(Setup { limits, ports, ..Setup::default() });
@@ -183,6 +185,7 @@ fn s_03_a_flood_with_one_acknowledgement_each_keeps_no_client_out() {
 /// Many machines behind one address, each slow: it acknowledges twice a second.
 #[test]
 fn s_03_clients_of_one_address_that_get_on_are_never_put_out() {
+    let _alone = one_at_a_time();
     const CLIENTS: usize = 60;
     let server = Server::native(Setup::default());
     fs::write(server.root().join("large"), live::content(1 << 20)).unwrap();

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::lab::{Lab, lease};
+use support::one_at_a_time;
 
 /// Time that other clients may wait for their answer.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -96,6 +97,7 @@ impl Drop for Stop<'_> {
 
 #[test]
 fn s_08_bad_templates_hold_up_no_other_client() {
+    let _alone = one_at_a_time();
     let templates = bad();
     let lab = lab(&templates);
     let serving = lab.serve(&["serve"]);
@@ -184,6 +186,7 @@ fn s_08_the_same_request_again_is_rendered_once() {
 
 #[test]
 fn s_08_check_reports_templates_that_are_too_much() {
+    let _alone = one_at_a_time();
     let lab = lab(&bad());
     let checked = lab.run(&["check"]);
     let text = String::from_utf8_lossy(&checked.stderr).into_owned();

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use support::lab::{Boot, Lab, boot, content, lease};
 use support::need;
+use support::one_at_a_time;
 
 fn assert_booted(boot: &Boot, file: &str) {
     assert!(matches!(boot.last, Some(Progress::Finished { .. })), "{file}: {:?}", boot.last);
@@ -116,6 +117,7 @@ fn kill_9_in_a_storm_of_clients_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn garbage_is_dropped_with_a_reason_and_hinders_nobody() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let mut serving = lab.serve(&["serve"]);
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -312,6 +314,7 @@ fn r_51_sigusr1_logs_statistics() {
 
 #[test]
 fn s_16_idle_connections_do_not_block_the_control_socket() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     let address = lease(lab.ports, 1);

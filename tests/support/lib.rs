@@ -13,7 +13,7 @@ use std::env;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// The path of the binary under test. Only test binaries know it when they are compiled (`CARGO_BIN_EXE_lanboot`), so
 /// this is derived from theirs: `target/debug/deps/process-0123456789abcdef` stands beside `target/debug/lanboot`.
@@ -66,4 +66,12 @@ pub fn test_name(module_path: &str, function: &str) -> String {
         Some((_, modules)) => format!("{modules}::{function}"),
         None => function.to_owned(),
     }
+}
+
+/// Held by a test that keeps the cores busy or counts what the whole process has open, and by a test that measures
+/// times of a few seconds or less. One such test runs at a time in each binary. All other tests run beside it.
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed while it held this has left nothing behind that matters.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,13 +35,6 @@ fn allowed(test: &str, obstacles: Vec<String>) -> bool {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} cannot run and CI=true: {why}");
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
     false
-}
-
-/// Held by each test that keeps a core busy with an emulated machine: one at a time, or its waits run out.
-pub fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static QEMU: Mutex<()> = Mutex::new(());
-    // A test that failed while holding it has left nothing behind that matters.
-    QEMU.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks `is_so` until it is true, for at most 20 s.

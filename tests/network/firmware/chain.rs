@@ -14,9 +14,10 @@ use lanboot::cli::demo::lab::{
     Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
 };
 use support::LANBOOT;
+use support::one_at_a_time;
 use support::site::{
-    AAVMF, DNSMASQ, GRUB_ARM64, RELAY, ROUTER, SERVER, Site, arm64_machine, dnsmasq, one_at_a_time, press,
-    ready, router, until,
+    AAVMF, DNSMASQ, GRUB_ARM64, RELAY, ROUTER, SERVER, Site, arm64_machine, dnsmasq, press, ready, router,
+    until,
 };
 
 const MAC: &str = "52:54:00:77:00:01";

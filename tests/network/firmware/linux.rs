@@ -9,7 +9,8 @@ use std::os::unix::net::UnixStream;
 
 use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine_with};
 use support::firmware::linux::*;
-use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router};
+use support::one_at_a_time;
+use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, press, ready, router};
 
 const MAC: &str = "52:54:00:77:00:21";
 

@@ -16,7 +16,8 @@ use lanboot::types::{Escaped, MacAddr};
 use support::firmware::cases::*;
 use support::firmware::mangler::{Asked, Event, Files, Mangler, Who, heard_by};
 use support::firmware::reply::{OTHER, Reply, SERVER};
-use support::site::{one_at_a_time, ready};
+use support::one_at_a_time;
+use support::site::ready;
 
 /// The longest wait for one machine: EDK2 gives up after 64 s, and a busy computer is slow.
 const LIMIT: Duration = Duration::from_secs(150);

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use lanboot::cli::demo::lab::{Firmware, NETWORK, Need, OVMF, Running, SEABIOS, machine, machine_with, run};
 use support::LANBOOT;
-use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, one_at_a_time, press, ready, router, until};
+use support::one_at_a_time;
+use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, press, ready, router, until};
 
 /// A package file where tests/run puts it.
 macro_rules! package {

@@ -14,6 +14,7 @@ use socket2::{Domain, Socket, Type};
 
 use support::client::{Client, resident};
 use support::lab::{Lab, Serving, content};
+use support::one_at_a_time;
 
 /// Option 12, the host name that a client calls itself by.
 const HOST_NAME: u8 = 12;
@@ -119,6 +120,7 @@ fn w_04_every_route_besides_the_files_is_known() {
 
 #[test]
 fn w_05_a_body_of_a_gibibyte_is_refused_early_and_takes_no_memory() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     let before = resident(&serving);
@@ -144,6 +146,7 @@ fn w_05_a_body_of_a_gibibyte_is_refused_early_and_takes_no_memory() {
 
 #[test]
 fn w_05_a_flood_of_bad_requests_gets_few_lines() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     let began = Instant::now();
@@ -260,6 +263,7 @@ fn f_18_a_file_replaced_during_a_transfer_is_finished_as_it_was() {
 /// that asks for the descriptors.
 #[test]
 fn slowloris_thousands_of_half_open_heads_hold_up_nobody() {
+    let _alone = one_at_a_time();
     const CLIENTS: usize = 2000;
     let lab = Lab::new();
     lab.write_config(&format!(
@@ -301,6 +305,7 @@ fn slowloris_thousands_of_half_open_heads_hold_up_nobody() {
 /// Transfers that do not get on are the dearest: each has its connection, its file and what is on its way.
 #[test]
 fn a_thousand_slow_clients_take_less_than_64_mib() {
+    let _alone = one_at_a_time();
     const CLIENTS: usize = 1000;
     let lab = Lab::new();
     fs::File::create(lab.path().join("boot-images/large")).unwrap().set_len(1 << 30).unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use support::lab::{Lab, content};
 use support::need;
+use support::one_at_a_time;
 
 /// curl's output for a path of the lab, with these arguments.
 fn curl(lab: &Lab, arguments: &[&str], path: &str) -> Output {
@@ -207,6 +208,7 @@ fn w_02_w_03_what_a_client_says_is_only_text() {
 
 #[test]
 fn w_05_large_requests_take_no_memory() {
+    let _alone = one_at_a_time();
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     let resident = || {

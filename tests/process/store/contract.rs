@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use lanboot::lease::{Holder, Lease, State};
 use lanboot::store::{ClockMark, LeaseReader, LeaseStore, MemoryStore, SqliteStore, Uptime};
 use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
+use support::one_at_a_time;
 
 fn lease(n: u8, until: u64) -> Lease {
     Lease {
@@ -196,6 +197,7 @@ fn commit_without_end(state: &Path) -> ! {
 
 #[test]
 fn f_01_f_02_kill_9_loses_nothing_that_was_reported_and_tears_no_commit() {
+    let _alone = one_at_a_time();
     const ROUNDS: u32 = 20;
     if let Some(state) = role() {
         commit_without_end(&state);
@@ -266,6 +268,7 @@ fn in_small_filesystem(name: &str, size: u32) {
 
 #[test]
 fn f_04_a_full_disk_fails_commits_keeps_what_was_stored_and_heals() {
+    let _alone = one_at_a_time();
     let Some(state) = role() else {
         let name = "f_04_a_full_disk_fails_commits_keeps_what_was_stored_and_heals";
         return in_small_filesystem(name, 1024);
@@ -302,6 +305,7 @@ fn f_04_a_full_disk_fails_commits_keeps_what_was_stored_and_heals() {
 
 #[test]
 fn f_04_on_a_full_disk_the_ballast_makes_room_for_the_log_and_comes_back() {
+    let _alone = one_at_a_time();
     let Some(state) = role() else {
         let name = "f_04_on_a_full_disk_the_ballast_makes_room_for_the_log_and_comes_back";
         return in_small_filesystem(name, 10 * 1024);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lanboot::lease::{Holder, Lease, State};
 use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore};
 use lanboot::types::{ClientId, MacAddr, Timestamp};
+use support::one_at_a_time;
 
 /// Bytes of a page, of the log's header and of a frame's.
 const PAGE: usize = 1024;
@@ -237,6 +238,7 @@ fn in_threads<T: Sync>(cases: &[T], case: impl Fn(&T) -> Option<String> + Sync) 
 
 #[test]
 fn s_05_no_damage_to_any_file_loses_a_lease_silently() {
+    let _alone = one_at_a_time();
     let history = history();
     let sites = [("killed", &history.killed), ("moved", &history.moved), ("stopped", &history.stopped)];
     let mut cases = Vec::new();

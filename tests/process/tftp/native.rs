@@ -12,6 +12,7 @@ use lanboot::tftp::rtt::RoundTrip;
 use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
 use support::need;
+use support::one_at_a_time;
 use support::tftp_live::{
     self as live, LOOPBACK_MTU, Server, Setup, block, client, content, count, curl, error_of, fetch_all,
     limits, next, rrq,
@@ -489,6 +490,7 @@ fn t_02_short_errors_to_a_transfer_are_survived() {
 
 #[test]
 fn t_14_a_size_probe_is_over_at_once() {
+    let _alone = one_at_a_time();
     let server = server();
     let asked = Options { transfer_size: Some(0), block_size: Some(1468), ..Options::default() };
     for code in [ErrorCode::OPTIONS, ErrorCode::UNDEFINED] {
@@ -615,6 +617,7 @@ fn a_client_that_closes_its_port_is_let_go_at_once() {
 
 #[test]
 fn t_07_ten_thousand_requests_and_errors_leave_nothing_behind() {
+    let _alone = one_at_a_time();
     let server = server();
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();
     let sockets: Vec<UdpSocket> = (0..200).map(|_| client()).collect();
@@ -654,6 +657,7 @@ fn stopping_ends_transfers_with_an_event_and_a_word_to_the_client() {
 /// The whole program with 40 descriptors.
 #[test]
 fn f_14_without_descriptors_transfers_are_refused_and_nothing_spins() {
+    let _alone = one_at_a_time();
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("boot-images")).unwrap();
     fs::write(folder.path().join("boot-images/short"), content(511)).unwrap();
@@ -814,6 +818,7 @@ fn t_16_an_upload_asked_for_again_and_again_is_one() {
 
 #[test]
 fn after_an_upload_the_same_port_may_ask_for_more_at_once() {
+    let _alone = one_at_a_time();
     for ports in [Ports::Ephemeral, Ports::Single] {
         let server = Server::native(Setup { uploads: true, ports, ..Setup::default() });
         let socket = client();

@@ -13,6 +13,7 @@ use lanboot::tftp::Ports;
 use lanboot::wire::tftp::{ErrorCode, Options, Packet};
 use sha2::{Digest, Sha256};
 use support::need;
+use support::one_at_a_time;
 use support::tftp_live::{
     self as live, LOOPBACK_MTU, Server, Setup, block, client, content, count, error_of, next, rrq,
 };
@@ -269,6 +270,7 @@ fn sparse(path: &std::path::Path, size: u64) -> File {
 
 #[test]
 fn t_10_a_transfer_takes_less_than_64_kib() {
+    let _alone = one_at_a_time();
     let program = Program::start(", max_per_client: 200", |_| {});
     let options = Options { block_size: Some(1468), window_size: Some(64), ..Options::default() };
     // Each thread's buffer of one window, which all its transfers use in turn.
@@ -282,6 +284,7 @@ fn t_10_a_transfer_takes_less_than_64_kib() {
 
 #[test]
 fn t_11_the_largest_window_of_the_largest_blocks_takes_less_than_1_mib() {
+    let _alone = one_at_a_time();
     let program = Program::start("", |root| _ = sparse(&root.join("sparse"), 4 << 30));
     let plain = Options { block_size: Some(1468), window_size: Some(4), ..Options::default() };
     let warm: Vec<UdpSocket> = (0..4).map(|_| program.begin("large", plain)).collect();
@@ -296,6 +299,7 @@ fn t_11_the_largest_window_of_the_largest_blocks_takes_less_than_1_mib() {
 
 #[test]
 fn t_14_a_size_probe_is_told_as_such_at_debug_and_leaves_no_descriptor() {
+    let _alone = one_at_a_time();
     let program = Program::start("", |_| {});
     let before = program.open_files();
     let options = Options { transfer_size: Some(0), block_size: Some(1468), ..Options::default() };
@@ -384,6 +388,7 @@ fn t_15_a_stranger_is_told_once_at_most_and_the_transfer_goes_on() {
 
 #[test]
 fn t_15_a_transfer_that_has_just_begun_has_nothing_that_tells_strangers() {
+    let _alone = one_at_a_time();
     let server = server();
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();
     let options = Options { window_size: Some(4), ..Options::default() };
@@ -441,6 +446,7 @@ fn t_15_who_may_not_ask_is_told_nothing_and_a_flood_is_cut_off() {
 
 #[test]
 fn t_17_a_gap_is_mended_within_10_ms() {
+    let _alone = one_at_a_time();
     let server = server();
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();
     let options = Options { window_size: Some(8), ..Options::default() };
@@ -681,6 +687,7 @@ fn rfc2348_a_block_is_never_larger_than_a_narrow_route_to_the_client_carries() {
 
 #[test]
 fn what_a_slow_link_had_no_room_for_is_sent_when_it_has() {
+    let _alone = one_at_a_time();
     if in_a_namespace("what_a_slow_link_had_no_room_for_is_sent_when_it_has") || !need("tc", "iproute2") {
         return;
     }
