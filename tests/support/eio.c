@@ -1,6 +1,6 @@
 /* Makes one sync fail: the next one after the file that EIO_ONCE names was made. Makes the file that EIO_RETRIED names
    if a sync of the same descriptor is tried again. Makes each sync wait while the file that SLOW names exists. For
-   LD_PRELOAD, by tests/faults.rs. */
+   LD_PRELOAD, by tests/process/faults.rs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

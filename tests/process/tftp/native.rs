@@ -1,5 +1,5 @@
 //! lanboot's own TFTP server over loopback: real clients, and our own packets where a client would not do what is to be
-//! shown. What needs no socket is shown in tftp_core.rs.
+//! shown. What needs no socket is shown in tests/core/tftp.rs.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

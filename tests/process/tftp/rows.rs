@@ -1,5 +1,5 @@
-//! The rows T-01 to T-21 of the robustness table that need raw bytes, a large file or the whole program; the others
-//! stand in tftp.rs, tftp_core.rs and beside the code. tidy.rs sees to it that none is missing.
+//! The rows T-01 to T-21 of docs/robustness.md that need raw bytes, a large file or the whole program. The others are in
+//! native.rs, in tests/core/tftp.rs and beside the code. tests/rules/rows.rs checks that none is missing.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};

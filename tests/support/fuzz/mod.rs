@@ -1,5 +1,5 @@
 //! What must hold for any bytes: the properties behind the fuzz targets of tests/fuzz, which `cargo test` checks too,
-//! against the kept corpora (tests/fuzz_corpus.rs).
+//! against the kept corpora (tests/rules/corpus.rs).
 
 pub mod bytes;
 pub mod config;
