@@ -37,11 +37,11 @@ fn allowed(test: &str, obstacles: Vec<String>) -> bool {
     false
 }
 
-/// Asks `is_so` until it is true, for at most 20 s.
+/// Asks `is_so` until it is true, for at most a minute.
 pub fn until(mut is_so: impl FnMut() -> bool, what: &str) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while !is_so() {
-        assert!(Instant::now() < end, "in 20 s it did not come true that {what}");
+        assert!(Instant::now() < end, "in a minute it did not come true that {what}");
         sleep(Duration::from_millis(50));
     }
 }
@@ -105,7 +105,7 @@ impl Site {
         let mut relay = there.command("dhcrelay");
         relay.args(["-4", "-d", "-a", "--no-pid", "-id", lab::BRIDGE, "-iu", "up0", SERVER]);
         let mut relay = Running::spawn(relay).unwrap();
-        assert!(relay.wait_for("Sending on   Socket", Duration::from_secs(10)), "{}", relay.drain());
+        assert!(relay.wait_for("Sending on   Socket", Duration::from_secs(60)), "{}", relay.drain());
         (relay, network)
     }
 
@@ -186,7 +186,7 @@ pub fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
     command.args(["--dhcp-range=192.168.77.100,192.168.77.199,10m", "--log-facility=-", "--leasefile-ro"]);
     command.args(["--dhcp-authoritative"]).args(more);
     let mut running = Running::spawn(command).unwrap();
-    assert!(running.wait_for("DHCP, IP range", Duration::from_secs(20)), "{}", running.drain());
+    assert!(running.wait_for("DHCP, IP range", Duration::from_secs(60)), "{}", running.drain());
     running
 }
 

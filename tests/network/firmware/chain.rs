@@ -8,12 +8,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::Duration;
 
 use lanboot::cli::demo::lab::{
     Firmware, NETWORK, Network, OVMF, Running, SEABIOS, SNPONLY, machine, machine_with, run,
 };
 use support::LANBOOT;
+use support::firmware::BOOT_LIMIT;
 use support::one_at_a_time;
 use support::site::{
     AAVMF, DNSMASQ, GRUB_ARM64, RELAY, ROUTER, SERVER, Site, arm64_machine, dnsmasq, press, ready, router,
@@ -25,9 +25,6 @@ const MAC: &str = "52:54:00:77:00:01";
 /// What the boot script prints before and after the address that iPXE got.
 const MARKER: &str = "LANBOOT-TEST booted at";
 const END_MARKER: &str = "LANBOOT-TEST end";
-
-/// The longest wait for a boot, which takes 15 to 40 s on two cores.
-const LIMIT: Duration = Duration::from_secs(90);
 
 const SERVER_MODE: &str = "dhcp: {mode: server, subnets: \
      [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.200, lease: 10m}]}";
@@ -147,10 +144,10 @@ fn uefi_boots_the_first_item_of_a_menu_that_does_not_wait() {
 fn uefi_shows_the_menu_and_boots_the_item_that_is_chosen() {
     if ready("firmware uefi_shows_the_menu_and_boots_the_item_that_is_chosen", &[NETWORK, OVMF, DNSMASQ]) {
         boots_by_a_menu("30s", "second.efi", |console, keyboard| {
-            assert!(console.wait_for("Lanboot menu by F8", LIMIT), "{}", console.drain());
+            assert!(console.wait_for("Lanboot menu by F8", BOOT_LIMIT), "{}", console.drain());
             press(keyboard, "f8");
             for text in ["Item one", "Item two", "Local disk"] {
-                assert!(console.wait_for(text, LIMIT), "{}", console.drain());
+                assert!(console.wait_for(text, BOOT_LIMIT), "{}", console.drain());
             }
             press(keyboard, "down");
             press(keyboard, "ret");
@@ -168,7 +165,7 @@ fn the_menu_of_boot_images_leaves_for_the_local_disk() {
     let config = site.configure(&format!("{SERVER_MODE}\nboot: {{ipxe: boot.ipxe}}"));
     let mut server = site.serve(&config);
     let mut console = machine(&site.network, Firmware::SeaBios, MAC, site.folder.path()).unwrap();
-    let left = console.wait_for("Starting the local disk", LIMIT);
+    let left = console.wait_for("Starting the local disk", BOOT_LIMIT);
     let screen = console.drain();
     assert!(left, "the menu did not end; console:\n{screen}\nserver:\n{}", server.drain());
     for entry in ["Start", "The local disk", "iPXE shell", "Restart the machine"] {
@@ -187,7 +184,7 @@ fn demo_vm_boots_a_machine_and_cleans_up() {
     demo.args(["demo", "--vm"]).env("TMPDIR", temporary.path());
     let mut demo = Running::spawn(demo).unwrap();
     let pid = demo.pid();
-    let booted = demo.wait_for("Booted in ", LIMIT) && demo.wait_for("\n", LIMIT);
+    let booted = demo.wait_for("Booted in ", BOOT_LIMIT) && demo.wait_for("\n", BOOT_LIMIT);
     assert!(booted, "it printed:\n{}", demo.drain());
     until(|| demo.ended().is_some(), "the demonstration ends");
     assert_eq!(demo.ended().and_then(|status| status.code()), Some(0));
@@ -320,7 +317,7 @@ fn boot(network: &Network, site: &Site, firmware: Firmware, server: &mut Running
 
 /// Waits for the marker on the console; the address that stands behind it.
 fn booted_at(console: &mut Running, server: &mut Running) -> String {
-    let booted = console.wait_for(END_MARKER, LIMIT);
+    let booted = console.wait_for(END_MARKER, BOOT_LIMIT);
     let screen = console.drain();
     assert!(booted, "it did not boot; console:\n{screen}\nserver {SERVER}:\n{}", server.drain());
     let after = screen.split(MARKER).nth(1).unwrap_or_default();

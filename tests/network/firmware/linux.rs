@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 
 use lanboot::cli::demo::lab::{Firmware, NETWORK, OVMF, Running, SEABIOS, SNPONLY, machine_with};
+use support::firmware::BOOT_LIMIT;
 use support::firmware::linux::*;
 use support::one_at_a_time;
 use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, press, ready, router};
@@ -43,7 +44,7 @@ fn assert_starts_linux(console: &mut Running, server: &mut Running) {
 /// Waits until the console has shown each of `texts`, in this order, and no Linux.
 fn assert_shows(console: &mut Running, server: &mut Running, texts: &[&str]) {
     let last = texts.last().unwrap();
-    let shown = console.wait_for(last, PATIENCE);
+    let shown = console.wait_for(last, BOOT_LIMIT);
     let screen = console.drain();
     let all = texts.iter().try_fold(screen, |rest, text| rest.split_once(text).map(|(_, after)| after));
     assert!(shown && all.is_some(), "not all of {texts:?}; console:\n{screen}\nserver:\n{}", server.drain());

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use lanboot::cli::demo::lab::{Firmware, NETWORK, Need, OVMF, Running, SEABIOS, machine, machine_with, run};
 use support::LANBOOT;
+use support::firmware::BOOT_LIMIT;
 use support::one_at_a_time;
 use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, press, ready, router, until};
 
@@ -38,8 +39,6 @@ const EFI_ROM: &str = "/usr/lib/ipxe/qemu/efi-virtio.rom";
 const GRUB: &str = "/usr/lib/grub/x86_64-efi/monolithic/grubnetx64.efi";
 
 const MAC: &str = "52:54:00:77:00:31";
-/// The longest wait for a boot, which takes 10 to 40 s where there is a core for it.
-const LIMIT: Duration = Duration::from_secs(300);
 
 const BESIDE: &str = "dhcp: {mode: proxy}";
 const ALONE: &str =
@@ -55,7 +54,7 @@ fn other_server(site: &Site, mode: &str) -> Vec<Running> {
 
 /// Waits until the server has said `line`.
 fn assert_says(server: &mut Running, console: &mut Running, line: &str) {
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + BOOT_LIMIT;
     while !server.wait_for(line, Duration::from_millis(200)) {
         let is_over = Instant::now() > end || console.ended().is_some();
         assert!(!is_over, "no {line:?}; server:\n{}\nconsole:\n{}", server.drain(), console.drain());
@@ -63,7 +62,7 @@ fn assert_says(server: &mut Running, console: &mut Running, line: &str) {
 }
 
 fn assert_shows(console: &mut Running, server: &mut Running, text: &str) {
-    let shown = console.wait_for(text, LIMIT);
+    let shown = console.wait_for(text, BOOT_LIMIT);
     assert!(shown, "no {text:?}; console:\n{}\nserver:\n{}", console.drain(), server.drain());
 }
 

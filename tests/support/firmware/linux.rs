@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use lanboot::cli::demo::lab::{self, Need, Network, Running};
 
+use super::BOOT_LIMIT;
 use crate::LANBOOT;
 use crate::site::{SERVER, Site};
 
@@ -82,9 +82,6 @@ const SECURE_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 /// Printed by the userspace, around what it was started with.
 const BOOTED: &str = "LANBOOT-LINUX started for ";
 const END: &str = " LANBOOT-LINUX end";
-
-/// The longest wait for a boot, which takes 10 to 40 s where there is a core for it: on a busy computer it gets a tenth.
-pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The first program. With `done=URL` in the command line it says there that it is done.
 const INIT: &str = "#!/bin/busybox sh
@@ -168,7 +165,7 @@ fn add(archive: &mut Vec<u8>, inode: u32, name: &str, mode: u32, bytes: &[u8]) {
 
 /// Waits until the userspace has said it; what its kernel made of its command line, and that line itself.
 pub fn linux_booted(console: &mut Running, server: &mut Running) -> String {
-    let booted = console.wait_for(END, PATIENCE);
+    let booted = console.wait_for(END, BOOT_LIMIT);
     let screen = console.drain();
     assert!(booted, "Linux did not start; console:\n{screen}\nserver {SERVER}:\n{}", server.drain());
     let after = screen.rsplit(BOOTED).next().unwrap_or_default();
