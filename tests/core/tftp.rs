@@ -1,5 +1,5 @@
 //! A TFTP transfer as a conversation in virtual time: what the client sends when, and what it gets. Named after the
-//! section of the RFC that says so, or the row of the robustness table.
+//! section of the RFC that says so, or the row of docs/robustness.md.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Interfaces that go down, come up, get other addresses or come late: each is served as it is now, without a restart
-//! (robustness.md, F-07).
+//! (docs/robustness.md, F-07).
 //!
 //! Needs root; skipped by name without, failed with CI=true.
 

@@ -1,4 +1,4 @@
-//! Faults and attacks against the real server, each test named after its row in the list of them.
+//! Faults and attacks against the real server. Each test is named after its row in docs/robustness.md.
 
 use std::collections::HashSet;
 use std::fs;

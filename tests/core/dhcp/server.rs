@@ -1,5 +1,5 @@
-//! The DHCP server, statement by statement. Each test is named after the section that says so, or after its row in the
-//! list of what must be survived.
+//! The DHCP server, statement by statement. Each test is named after the section that says so, or after its row in
+//! docs/robustness.md.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -1,5 +1,5 @@
-//! Rows of robustness.md that are about serving files over HTTP, each test named after its row: the real binary, and
-//! clients that mean no good.
+//! Rows of docs/robustness.md about files over HTTP: the real binary, and hostile clients. Each test is named after its
+//! row.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -117,7 +117,7 @@ fn a_file_of_5_gib_is_served_to_its_end() {
     assert!(tail.len() == 8 << 20 && tail.ends_with(b"\0end"), "{} bytes", tail.len());
 }
 
-/// The rows "HTTP traversal" of robustness.md and T-19: what opens a file is the same as for TFTP, after one decoding.
+/// Rows A-12 and T-19 of docs/robustness.md. After one decoding, files are opened by the same code as for TFTP.
 #[test]
 fn nothing_outside_boot_images_is_served() {
     if !need("curl", "curl") {
