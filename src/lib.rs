@@ -1,7 +1,7 @@
 //! lanboot boots diskless machines over the LAN.
 //!
 //! Every packet is handled in a straight line: **parse → classify → decide → commit → send → record**. Modules in
-//! reading order, and what each may import (`tests/tidy.rs` holds this table to the code):
+//! reading order, and what each may import (`tests/rules/layering.rs` holds this table to the code):
 //!
 //! | module | what it is | may import |
 //! |---|---|---|

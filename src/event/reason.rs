@@ -48,7 +48,7 @@ named! {
 }
 
 named! {
-    /// Why a DHCP or BOOTP message was not answered. Each has a test: tests/tidy.rs looks for it.
+    /// Why a DHCP or BOOTP message was not answered. Each has a test: tests/rules/reasons.rs looks for it.
     DropReason {
         /// It came in on an interface that is not served.
         NotServed = "interface_not_served",

@@ -57,7 +57,7 @@ pub struct Uptime {
     pub up: Duration,
 }
 
-/// Where leases survive a restart. One test suite, tests/store.rs, holds every store to this contract.
+/// Where leases survive a restart. One test suite, tests/process/store/contract.rs, holds every store to this contract.
 pub trait LeaseStore: Send {
     /// All leases that are stored, one for each address, and how many rows were skipped because they could not be read.
     fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError>;

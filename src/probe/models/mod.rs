@@ -5,8 +5,8 @@
 //! screen. What was loaded reads the same replies once more in its own way ([`next`]).
 //!
 //! Each rule has its source in a comment: a file of EDK2, iPXE, syslinux, GRUB, shim or U-Boot, or for firmware without
-//! sources a document or an issue. `tests/firmware_models.rs` holds the models to real firmware. They read bytes as that
-//! firmware does and not by `wire::dhcp`, whose tolerance would hide what makes a machine fail.
+//! sources a document or an issue. `tests/network/firmware/models.rs` holds the models to real firmware. They
+//! read bytes as that firmware does and not by `wire::dhcp`, whose tolerance would hide what makes a machine fail.
 //!
 //! Replies with another transaction id or hardware address are ignored by all of them and are not to be handed in.
 

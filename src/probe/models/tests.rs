@@ -1,5 +1,5 @@
 //! The models of firmware that cannot be run here, held to the rules that their comments name. Those of iPXE, EDK2,
-//! GRUB, PXELINUX and shim are held to the real ones in tests/firmware_models.rs.
+//! GRUB, PXELINUX and shim are held to the real ones in tests/network/firmware/models.rs.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -344,7 +344,7 @@ async fn once_is_over_over_http_with_all_of_the_last_file() {
     }
 }
 
-/// What it ends is tested with what remembers it, in content/once.rs, and over the real binary in tests/serve_http.rs.
+/// The ends of `once` are tested in content/once.rs, and with the real binary in tests/process/http/serve.rs.
 #[tokio::test]
 async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
     let site = Site::new(SHORT);

@@ -1,4 +1,3 @@
 //! The checks behind the targets, which the main crate's tests share.
 
-#[path = "../../common/fuzz/mod.rs"]
-pub mod properties;
+pub use support::fuzz as properties;

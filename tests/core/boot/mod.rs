@@ -1,0 +1,5 @@
+//! Which boot file a machine gets, boot after boot.
+
+mod chain;
+mod ipxe;
+mod loops;

@@ -1,0 +1,11 @@
+//! The DHCP server and the proxy: one message in, at most one reply out.
+
+mod allocation;
+mod claims;
+mod hostile;
+mod offers;
+mod options;
+mod other_servers;
+mod proxy;
+mod recorded;
+mod server;

@@ -1,0 +1,10 @@
+//! The core in memory and in virtual time: bytes and a time in, replies and events out. No test here has a socket or a
+//! process.
+
+mod boot;
+mod config;
+mod dhcp;
+mod http;
+mod models;
+mod probe;
+mod tftp;

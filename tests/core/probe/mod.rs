@@ -1,0 +1,4 @@
+//! The probe, which boots as firmware does, against servers in memory.
+
+mod choice;
+mod download;

@@ -1,0 +1,6 @@
+//! Real firmware in QEMU.
+
+mod chain;
+mod linux;
+mod models;
+mod rom;

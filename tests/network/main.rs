@@ -1,0 +1,15 @@
+//! Whole networks: the real binary in network namespaces, with real clients, relay agents and other servers, and with
+//! real firmware in QEMU.
+//!
+//! Nearly all of it needs root, and programs of other makers that `tests/run` installs on Debian. A test that cannot run
+//! is skipped by name; with CI=true it fails.
+
+mod attackers;
+mod beside;
+mod clients;
+mod firmware;
+mod identity;
+mod interfaces;
+mod one_frame;
+mod probe;
+mod systemd;

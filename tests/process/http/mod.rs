@@ -1,0 +1,4 @@
+//! Boot files and scripts over HTTP.
+
+mod rows;
+mod serve;

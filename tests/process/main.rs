@@ -1,0 +1,22 @@
+//! The real binary, or one of its servers, on loopback: real sockets, files and clocks. A few tests need root, and some
+//! need programs of other makers; `tests/run` installs those on Debian.
+
+mod cli;
+mod demo;
+mod drain;
+mod faults;
+mod hostile;
+mod http;
+mod images;
+mod import;
+mod ipxe;
+mod leases;
+mod limits;
+mod privileges;
+mod probe;
+mod rehearse;
+mod rendering;
+mod scripts;
+mod serve;
+mod store;
+mod tftp;

@@ -1,0 +1,4 @@
+//! Leases on disk.
+
+mod contract;
+mod damage;

@@ -1,0 +1,108 @@
+//! Every file of the fuzzers' corpora, and everything they ever found, through the same checks as when it was found.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use proptest::prelude::*;
+use support::fuzz;
+
+/// Runs every file in `folder` through `check`, and names those that fail. How many there were.
+fn replay(folder: &Path, check: fn(&[u8])) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let fails = |file: &&std::path::PathBuf| {
+        let bytes = fs::read(file).unwrap();
+        catch_unwind(AssertUnwindSafe(|| check(&bytes))).is_err()
+    };
+    let failed: Vec<_> = files.iter().filter(fails).collect();
+    assert!(failed.is_empty(), "these break what {} must hold: {failed:#?}", folder.display());
+    files.len()
+}
+
+fn replay_all(target: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
+    let (_, check) = fuzz::TARGETS.iter().find(|(name, _)| *name == target).unwrap();
+    let kept = replay(&root.join("corpus").join(target), *check);
+    assert!(kept >= 100, "the corpus of {target} is missing");
+    replay(&root.join("regressions").join(target), *check);
+}
+
+#[test]
+fn corpus_of_dhcp_decode() {
+    replay_all("dhcp_decode");
+}
+
+#[test]
+fn corpus_of_dhcp_decide() {
+    replay_all("dhcp_decide");
+}
+
+#[test]
+fn corpus_of_dhcp_sequence() {
+    replay_all("dhcp_sequence");
+}
+
+#[test]
+fn corpus_of_config() {
+    replay_all("config");
+}
+
+#[test]
+fn corpus_of_leases_import() {
+    replay_all("leases_import");
+}
+
+#[test]
+fn corpus_of_tftp_request() {
+    replay_all("tftp_request");
+}
+
+#[test]
+fn corpus_of_tftp_transfer() {
+    replay_all("tftp_transfer");
+}
+
+#[test]
+fn corpus_of_http_request() {
+    replay_all("http_request");
+}
+
+#[test]
+fn every_target_has_its_corpus_replayed() {
+    let text = include_str!("corpus.rs");
+    for (target, _) in fuzz::TARGETS {
+        assert!(text.contains(&format!("fn corpus_of_{target}()")), "{target}");
+    }
+}
+
+// The same checks with bytes that nobody kept.
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+    #[test]
+    fn well_formed_messages_read_as_dhcproto_reads_them(bytes in prop::collection::vec(any::<u8>(), 0..1500)) {
+        fuzz::decode::check(&bytes);
+    }
+
+    #[test]
+    fn no_message_breaks_a_rule_of_replies(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fuzz::decide::check(&bytes);
+    }
+
+    #[test]
+    fn no_conversation_gives_one_address_to_two(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
+        fuzz::sequence::check(&bytes);
+    }
+
+    #[test]
+    fn no_request_gets_other_bytes_than_its_head_says(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
+        fuzz::http::check(&bytes);
+    }
+
+    #[test]
+    fn no_path_and_no_timer_spoil_a_download(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
+        fuzz::transfer::check(&bytes);
+    }
+}

@@ -1,0 +1,10 @@
+//! Rules about the sources and the pages, and the replay of what the fuzzers kept.
+
+mod corpus;
+mod docs;
+mod layering;
+mod reasons;
+mod rows;
+mod sizes;
+mod sources;
+mod unfinished;

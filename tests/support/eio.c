@@ -1,0 +1,37 @@
+/* Makes one sync fail: the next one after the file that EIO_ONCE names was made. Makes the file that EIO_RETRIED names
+   if a sync of the same descriptor is tried again. Makes each sync wait while the file that SLOW names exists. For
+   LD_PRELOAD, by tests/process/faults.rs. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static volatile int failed = -1;
+
+static int sync_or_fail(const char *name, int fd)
+{
+    const char *once = getenv("EIO_ONCE"), *retried = getenv("EIO_RETRIED"), *slow = getenv("SLOW");
+    while (slow && access(slow, F_OK) == 0)
+        usleep(10000);
+    if (fd == failed && retried)
+        open(retried, O_CREAT | O_WRONLY, 0600);
+    if (once && unlink(once) == 0) {
+        failed = fd;
+        errno = EIO;
+        return -1;
+    }
+    return ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
+}
+
+int fdatasync(int fd) { return sync_or_fail("fdatasync", fd); }
+
+int fsync(int fd) { return sync_or_fail("fsync", fd); }
+
+int close(int fd)
+{
+    if (fd == failed)
+        failed = -1;
+    return ((int (*)(int))dlsym(RTLD_NEXT, "close"))(fd);
+}

@@ -1,0 +1,28 @@
+//! What must hold for any bytes: the properties behind the fuzz targets of tests/fuzz, which `cargo test` checks too,
+//! against the kept corpora (tests/rules/corpus.rs).
+
+pub mod bytes;
+pub mod config;
+pub mod decide;
+pub mod decode;
+pub mod http;
+pub mod import;
+pub mod reply;
+pub mod sequence;
+pub mod tftp;
+pub mod transfer;
+
+/// A target's name and what it checks.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target, by the name of its corpus.
+pub const TARGETS: [Target; 8] = [
+    ("dhcp_decode", decode::check),
+    ("dhcp_decide", decide::check),
+    ("dhcp_sequence", sequence::check),
+    ("config", config::check),
+    ("leases_import", import::check),
+    ("tftp_request", tftp::check),
+    ("tftp_transfer", transfer::check),
+    ("http_request", http::check),
+];
