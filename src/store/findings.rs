@@ -17,7 +17,7 @@ pub struct Findings {
 
 /// What follows for the people who read it.
 const CONSEQUENCE: &str = "addresses that were leased in them may be given to other clients: if there is a backup of the \
-                           state folder, restore it and start again (docs/operations.md)";
+                           state folder, restore it and start again (docs/leases.md)";
 
 impl Findings {
     /// All lines: what is new, then what is lost.

@@ -113,7 +113,7 @@ pub(super) fn explain(what: &str, path: &Path, error: &rusqlite::Error) -> Store
         _ if is_full(error) => ": make room on its filesystem",
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown) | None => {
             ": it is damaged; restore it from a backup, or move the file away (with its -wal and -shm files) to start \
-             without leases; docs/operations.md says what else can be done"
+             without leases; docs/leases.md says what else can be done"
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             ": lanboot must be able to write it and its folder"
