@@ -19,12 +19,12 @@ pub const SERVER: &str = "192.168.77.1";
 /// Whether the test named can run: it needs root and what `needs` lists. When it cannot, this says so on stderr, past
 /// the test harness, which would swallow it; with CI=true it fails instead, so that no check is lost unseen.
 pub fn ready(test: &str, needs: &[&[Need]]) -> bool {
-    allowed(test, lab::obstacles(&needs.concat(), "-E env PATH=\"$PATH\" tests/run"))
+    allowed(test, network::obstacles(&needs.concat(), "-E env PATH=\"$PATH\" tests/run"))
 }
 
 /// As [`ready`], for a test that needs programs but not root.
 pub fn ready_without_root(test: &str, needs: &[&[Need]]) -> bool {
-    allowed(test, lab::missing(&needs.concat()))
+    allowed(test, network::missing(&needs.concat()))
 }
 
 fn allowed(test: &str, obstacles: Vec<String>) -> bool {
@@ -76,7 +76,7 @@ impl Site {
         let http = if rest.contains("http: {") { "" } else { "http: off\n" };
         let text = format!(
             "interfaces: [{}]\nstate: {}\nimages: {}\nmetrics: off\n{http}{rest}\n",
-            lab::BRIDGE,
+            network::BRIDGE,
             path.join("state").display(),
             path.join("boot-images").display(),
         );
@@ -92,18 +92,18 @@ impl Site {
         let (here, there) = (self.network.namespace(), network.namespace());
         here.ip(&format!("link add relay0 type veth peer name up0 netns {}", there.name())).unwrap();
         // dhcrelay reads packets raw and would see UDP checksums that nobody has filled in yet.
-        lab::run(here.command("ethtool").args(["-K", "relay0", "tx", "off"])).unwrap();
-        lab::run(there.command("ethtool").args(["-K", "up0", "tx", "off"])).unwrap();
-        here.ip(&format!("link set relay0 master {} up", lab::BRIDGE)).unwrap();
+        network::run(here.command("ethtool").args(["-K", "relay0", "tx", "off"])).unwrap();
+        network::run(there.command("ethtool").args(["-K", "up0", "tx", "off"])).unwrap();
+        here.ip(&format!("link set relay0 master {} up", network::BRIDGE)).unwrap();
         there.ip(&format!("addr add {near} dev up0")).unwrap();
         there.ip("link set up0 up").unwrap();
-        lab::run(there.command("sysctl").args(["-q", "-w", "net.ipv4.ip_forward=1"])).unwrap();
+        network::run(there.command("sysctl").args(["-q", "-w", "net.ipv4.ip_forward=1"])).unwrap();
         let (router, _) = near.split_once('/').unwrap();
         let (gateway, length) = far.split_once('/').unwrap();
         let all = Ipv4Addr::from(u32::from(gateway.parse::<Ipv4Addr>().unwrap()) & !0xff);
         here.ip(&format!("route add {all}/{length} via {router}")).unwrap();
         let mut relay = there.command("dhcrelay");
-        relay.args(["-4", "-d", "-a", "--no-pid", "-id", lab::BRIDGE, "-iu", "up0", SERVER]);
+        relay.args(["-4", "-d", "-a", "--no-pid", "-id", network::BRIDGE, "-iu", "up0", SERVER]);
         let mut relay = Running::spawn(relay).unwrap();
         assert!(relay.wait_for("Sending on   Socket", Duration::from_secs(60)), "{}", relay.drain());
         (relay, network)
@@ -111,7 +111,7 @@ impl Site {
 
     /// `lanboot serve`, ready.
     pub fn serve(&self, config: &Path) -> Running {
-        lab::serve(&self.network, &[OsStr::new(&*LANBOOT)], config).unwrap()
+        network::serve(&self.network, &[OsStr::new(&*LANBOOT)], config).unwrap()
     }
 
     /// A host with an address for a DHCP server.
@@ -192,7 +192,7 @@ pub fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
 
 /// Ends iPXE's wait for a router of IPv6 on the network of `host`, for 15 s at each boot, by there being one.
 pub fn router(host: &Namespace) -> Running {
-    host.ip(&format!("addr add fd77::1/64 dev {} nodad", lab::BRIDGE)).unwrap();
+    host.ip(&format!("addr add fd77::1/64 dev {} nodad", network::BRIDGE)).unwrap();
     let mut router = host.command("dnsmasq");
     router.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root"]);
     router.args(ROUTER).args(["--log-facility=-", "--leasefile-ro"]);

@@ -6,10 +6,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lanboot::event::{Event, Refusal};
-use lanboot::images::Catalog;
 use lanboot::content::lookup::Files;
 use lanboot::content::machines::Known;
+use lanboot::event::{Event, Refusal};
+use lanboot::images::Catalog;
 use lanboot::net::quota::Quota;
 use lanboot::net::served::{Now, Served};
 use lanboot::server::tftp::upload::Uploads;

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lanboot::cli::demo::network::{self as demo, NETWORK, Need, Network, OVMF, Running, SEABIOS, machine_with};
+use lanboot::cli::demo::network::{
+    self as demo, NETWORK, Need, Network, OVMF, Running, SEABIOS, machine_with,
+};
 use lanboot::probe::models::{Firmware, Heard, Loader, Question, Verdict, judge, next};
 use lanboot::types::{Escaped, MacAddr};
 use support::firmware::BOOT_LIMIT;

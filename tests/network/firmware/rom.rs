@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lanboot::cli::demo::network::{Firmware, NETWORK, Need, OVMF, Running, SEABIOS, machine, machine_with, run};
+use lanboot::cli::demo::network::{
+    Firmware, NETWORK, Need, OVMF, Running, SEABIOS, machine, machine_with, run,
+};
 use support::LANBOOT;
 use support::firmware::BOOT_LIMIT;
 use support::one_at_a_time;
