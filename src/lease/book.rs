@@ -248,14 +248,17 @@ impl LeaseBook {
                     self.offers.gave_way(*address, offer.holder.clone(), offer.until);
                 }
                 let (strikes, pending) = old.map_or((0, 0), |b| (b.strikes, b.pending));
-                let stored =
-                    old.filter(|b| *state == State::Leased && b.holder.is(holder)).and_then(|b| b.stored);
+                let goes_on = *state == State::Leased && old.is_some_and(|b| b.holder.is(holder));
+                let stored = old.filter(|_| goes_on).and_then(|b| b.stored);
                 let (holder, state, until) = (holder.clone(), *state, *until);
                 let leased = state == State::Leased;
                 let ending = false;
-                // What has ended on the disk too needs no remembering.
-                let is_stored = |b: &&Binding| b.stored.is_some_and(|end| end > self.offers.now());
-                let dropped = old.filter(is_stored).filter(|_| stored.is_none()).cloned();
+                // A lease on its way to the disk will be there too. One that has ended there needs no remembering.
+                let may_be_stored = |b: &&Binding| {
+                    let waiting = (b.state == State::Leased && b.pending > 0).then_some(b.until);
+                    b.stored.max(waiting).is_some_and(|end| end > self.offers.now())
+                };
+                let dropped = old.filter(may_be_stored).filter(|_| !goes_on).cloned();
                 if let Some(old) = dropped {
                     let hardware = old.holder.mac.map(HardwareAddr::from).unwrap_or_default();
                     let (holder, state) = (old.holder, State::Released);

@@ -59,6 +59,8 @@ impl LeaseBook {
         if binding.pending == 0
             && let Some(displaced) = self.displaced.remove(&lease.address)
         {
+            // The disk still has the lease that is valid again, and nothing of the other one.
+            self.left_over.remove(&lease.address);
             return self.put(lease.address, displaced);
         }
         let Some(binding) = self.bindings.get(&lease.address) else { return };

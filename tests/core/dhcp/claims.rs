@@ -2,11 +2,12 @@
 //! machines, and our own address in each network of a wire. In memory.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use lanboot::dhcp::subnet::Authoritative;
 use lanboot::event::{DropReason, Event};
-use lanboot::lease::{Lease, MAX_CLIENTS_PER_MAC, State};
-use lanboot::types::MacAddr;
+use lanboot::lease::{Holder, Lease, LeaseChange, MAX_CLIENTS_PER_MAC, State};
+use lanboot::types::{ClientId, MacAddr};
 use lanboot::wire::dhcp::{Message, MessageType};
 use proptest::prelude::*;
 use proptest::test_runner::{FailurePersistence, FileFailurePersistence};
@@ -385,7 +386,7 @@ fn r_05_one_lease_on_a_wire_of_two_subnets() {
     // What an older version stored twice is one lease: the one that ends last.
     let newer = Lease {
         address: second(55),
-        until: world.now.after(std::time::Duration::from_secs(9000)),
+        until: world.now.after(Duration::from_secs(9000)),
         ..world.disk[&ip(10)].clone()
     };
     world.disk.insert(newer.address, newer);
@@ -453,6 +454,68 @@ fn r_05_a_release_that_could_not_be_stored_is_stored_with_the_next_lease() {
     assert_eq!((leased(&world), stored(&world)), (vec![], vec![old]));
     assert_eq!(world.ask(&select(1, SERVER, ip(77))).kind(), ACK);
     assert_eq!((leased(&world), stored(&world)), (vec![ip(77)], vec![ip(77)]));
+}
+
+/// A server whose pool of four addresses has one in quarantine, which is as many as it may have.
+fn small_pool_with_a_quarantine() -> World {
+    let mut world = World::new(
+        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.53, lease: 1h}]}",
+    );
+    let declined = world.lease(9);
+    assert!(world.send(&decline(9, declined)).unwrap().is_none());
+    assert_eq!(declined, ip(50));
+    world
+}
+
+fn decline(n: u8, address: Ipv4Addr) -> Message {
+    message(n, MessageType::Decline, &[(50, &address.octets()), (54, &SERVER.octets())])
+}
+
+/// A lease of `address` to client `n` with the identifier `ID` that waits for the disk.
+fn on_its_way_to_the_disk(world: &mut World, n: u8, address: Ipv4Addr) -> Lease {
+    let mac = MacAddr([2, 0, 0, 0, 0, n]);
+    let lease = Lease {
+        address,
+        holder: Holder { client: ClientId::from_stored(ID).unwrap(), mac: Some(mac), boots: false },
+        hardware: mac.into(),
+        state: State::Leased,
+        until: world.now.after(Duration::from_secs(3600)),
+    };
+    world.book.apply(&LeaseChange::Store(lease.clone()));
+    lease
+}
+
+#[test]
+fn r_05_a_lease_declined_before_it_is_stored_ends_with_the_next() {
+    let mut world = small_pool_with_a_quarantine();
+    let lease = on_its_way_to_the_disk(&mut world, 1, ip(51));
+    let declined = world.send(&with_id(decline(1, ip(51)), ID));
+    assert_eq!(declined.unwrap_err(), DropReason::TooManyDeclined, "the address is only avoided, in memory");
+    let next = with_id(select(1, SERVER, ip(52)), ID);
+    assert_eq!(
+        world.send(&next).unwrap_err(),
+        DropReason::StoreFailed,
+        "not before it is known whether the first lease is stored"
+    );
+    world.disk.insert(lease.address, lease.clone());
+    world.book.stored(&lease, world.now);
+    assert_eq!(world.ask(&next).kind(), ACK);
+    assert_eq!((leased(&world), stored(&world)), (vec![ip(52)], vec![ip(52)]));
+}
+
+/// The first lease of the address belongs to another network card with the same client identifier.
+#[test]
+fn r_05_a_lease_that_was_never_stored_ends_no_other() {
+    let mut world = small_pool_with_a_quarantine();
+    assert_eq!(lease_with_id(&mut world, 1, ID), ip(51));
+    let lease = on_its_way_to_the_disk(&mut world, 2, ip(51));
+    let declined = world.send(&with_id(decline(2, ip(51)), ID));
+    assert_eq!(declined.unwrap_err(), DropReason::TooManyDeclined);
+    world.book.not_stored(&lease, world.now);
+    assert_eq!(leased(&world), [ip(51)], "the first card has it again");
+    world.answering = vec![ip(51)];
+    assert_eq!(lease_with_id(&mut world, 2, ID), ip(52));
+    assert_eq!((leased(&world), stored(&world)), (vec![ip(51), ip(52)], vec![ip(51), ip(52)]));
 }
 
 //
@@ -543,7 +606,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Of all live leases, no two are of one client on one wire.
-fn one_each(world: &World, leases: &[(Ipv4Addr, lanboot::lease::Holder)]) {
+fn one_each(world: &World, leases: &[(Ipv4Addr, Holder)]) {
     for (i, (address, holder)) in leases.iter().enumerate() {
         let other = leases[i + 1..].iter().find(|(_, other)| other.is(holder));
         assert!(other.is_none(), "{address} {holder:?} and {other:?} at {:?}", world.now);
