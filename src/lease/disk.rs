@@ -1,6 +1,7 @@
 //! What the book makes of the reports about stable storage, and of leases there that it knows to be over.
 
-use crate::lease::book::{Binding, Lease, LeaseBook, OFFER_HOLD, State};
+use crate::lease::binding::{Binding, Lease, State};
+use crate::lease::book::{LeaseBook, OFFER_HOLD};
 use crate::types::Timestamp;
 
 /// Leases remembered at most that are over but not on stable storage: they are searched for each new lease. Beyond that a

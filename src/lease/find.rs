@@ -3,8 +3,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::lease::book::{Binding, Lease, LeaseBook, State};
-use crate::lease::holder::Holder;
+use crate::lease::binding::{Binding, Holder, Lease, State};
+use crate::lease::book::LeaseBook;
 use crate::types::{HardwareAddr, Timestamp};
 
 impl LeaseBook {

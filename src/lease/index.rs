@@ -8,8 +8,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::lease::AddressMap;
-use crate::lease::book::Binding;
-use crate::lease::holder::Holder;
+use crate::lease::binding::{Binding, Holder};
 use crate::types::{ClientId, MacAddr};
 
 /// One address for each client of each subnet: the newest of those that have a binding of that client. Clients whose
@@ -77,7 +76,7 @@ fn hash(hasher: &RandomState, subnet: usize, client: &ClientId) -> u64 {
 /// Addresses of one machine in one subnet that the book can find. A machine whose stages show different client
 /// identifiers has a few. Above this, the one that ends first is not found by its machine any more, so that a client
 /// that makes up identifiers cannot slow down the search.
-const MAX_OF_MACHINE: usize = 2 * super::holder::MAX_CLIENTS_PER_MAC;
+const MAX_OF_MACHINE: usize = 2 * super::binding::MAX_CLIENTS_PER_MAC;
 
 /// All addresses of each machine in each subnet.
 #[derive(Debug, Default)]

@@ -3,13 +3,14 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod allocate;
+mod binding;
 mod book;
 mod disk;
 mod find;
-mod holder;
 pub mod import;
 mod index;
 mod offers;
+mod pool;
 mod tally;
 
 use std::collections::{HashMap, HashSet};
@@ -19,8 +20,8 @@ use std::net::Ipv4Addr;
 type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
 type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
-pub use allocate::{Expected, Pool};
-pub use book::{Binding, FOREVER, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State, is_forever};
-pub use holder::{Holder, MAX_CLIENTS_PER_MAC};
+pub use binding::{Binding, FOREVER, Holder, Lease, LeaseChange, MAX_CLIENTS_PER_MAC, State, is_forever};
+pub use book::{LeaseBook, OFFER_HOLD};
 pub use offers::OFFER_MIN_HOLD;
+pub use pool::{Expected, Pool};
 pub use tally::Tally;

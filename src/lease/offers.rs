@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::lease::holder::Holder;
+use crate::lease::binding::Holder;
 use crate::types::{ClientId, Timestamp};
 
 /// Minimum hold of an offer against clients that ask for the first time: firmware waits up to 4 s before it takes one.
