@@ -6,6 +6,9 @@ use std::net::Ipv4Addr;
 use crate::types::Escaped;
 use crate::wire::names;
 
+/// How option 60 begins for a UEFI HTTP boot client, and all of it in the reply.
+pub const HTTP_CLIENT: &[u8] = b"HTTPClient";
+
 /// What the bytes of an option mean (RFC 2132 unless the table says otherwise). Lengths are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::types::{Arch, Uuid};
 use crate::wire::dhcp::Options;
+pub use crate::wire::option::HTTP_CLIENT;
 use crate::wire::option::code;
 
 /// Option 43 that lets a client boot the named file at once: suboption 6, discovery control, bit 3 ("do not prompt, no
@@ -111,8 +112,6 @@ impl BootItem {
 
 /// How option 60 begins for a PXE client, and all of it in the reply.
 pub const PXE_CLIENT: &[u8] = b"PXEClient";
-/// How option 60 begins for a UEFI HTTP boot client, and all of it in the reply.
-pub const HTTP_CLIENT: &[u8] = b"HTTPClient";
 
 /// The architectures in option 93, a list of 16-bit numbers (RFC 4578 section 2.1). Empty when absent or of odd length.
 pub fn architectures(options: &Options) -> impl Iterator<Item = Arch> {

@@ -2,8 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::wire::option::code;
-use crate::wire::pxe;
+use crate::wire::option::{HTTP_CLIENT, code};
 
 const PAD: u8 = 0;
 /// Ends the options of a field.
@@ -159,7 +158,7 @@ pub fn encoded_len(code: u8, value: &[u8]) -> usize {
 /// Whether a PAD follows the option: GRUB compares option 60 with `HTTPClient` as a C string, which the byte after the
 /// value must end (rhboot grub `net/bootp.c`). The NUL is not in the value, for that has ten bytes for everyone else.
 fn is_padded(code: u8, value: &[u8]) -> bool {
-    code == code::VENDOR_CLASS && value == pxe::HTTP_CLIENT
+    code == code::VENDOR_CLASS && value == HTTP_CLIENT
 }
 
 /// Collects the options of one field up to END or the field's end; true if that cut an option short.
