@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::boot::identity::Identity;
-use crate::boot::policy::{Choice, MachineBoot, file_for};
-use crate::types::{Firmware, Rule};
+use crate::boot::machine_boot::{MachineBoot, file_for};
+use crate::types::Firmware;
 use crate::wire::pxe::{self, BootItem, LOCAL_BOOT, MenuItem};
 
 /// The type of boot server that stands for the first item of a menu; each further item has the next. From here on they
@@ -83,11 +83,11 @@ enum Asked {
 }
 
 /// An item that the client can use, with its place in the menu and its file.
-struct Usable<'m> {
-    place: usize,
-    kind: u16,
-    item: &'m Item,
-    file: Option<Arc<str>>,
+pub(super) struct Usable<'m> {
+    pub(super) place: usize,
+    pub(super) kind: u16,
+    pub(super) item: &'m Item,
+    pub(super) file: Option<Arc<str>>,
 }
 
 impl Menu {
@@ -96,33 +96,7 @@ impl Menu {
         matches!(identity.firmware, Firmware::BiosPxe | Firmware::UefiPxe)
     }
 
-    /// What the client gets: the item that it `asked` for; else the menu, and beside it, for firmware that shows none,
-    /// the first item. A menu of one item is none: that goes straight into the header, for the menus of much firmware are
-    /// broken (dnsmasq `pxe_uefi_workaround`). `otherwise` is what it would get without a menu.
-    pub fn choose(
-        &self,
-        identity: &Identity,
-        asked: Option<BootItem>,
-        otherwise: Option<Choice>,
-    ) -> Option<Choice> {
-        let usable: Vec<Usable<'_>> = self.usable(identity).collect();
-        if let Some(asked) = asked {
-            let chosen = usable.iter().find(|usable| usable.kind == asked.kind)?;
-            let choice = chosen.choice(otherwise)?;
-            return Some(Choice { menu: Some(Part::Chosen(asked)), ..choice });
-        }
-        match &usable[..] {
-            [] => otherwise,
-            [only] => only.choice(otherwise),
-            [first, ..] => {
-                let file = first.file.clone().unwrap_or_default();
-                let menu = Some(Part::Whole(self.shown(&usable)));
-                Some(Choice { menu, ..Choice::new(&file, Rule::Menu(None)) })
-            }
-        }
-    }
-
-    fn usable(&self, identity: &Identity) -> impl Iterator<Item = Usable<'_>> {
+    pub(super) fn usable(&self, identity: &Identity) -> impl Iterator<Item = Usable<'_>> {
         self.items.iter().enumerate().zip(FIRST_KIND..).filter_map(|((place, item), kind)| {
             let (kind, file) = match &item.boots {
                 Boots::File(boot) => (kind, Some(file_for(boot, identity)?)),
@@ -133,7 +107,7 @@ impl Menu {
         })
     }
 
-    fn shown(&self, usable: &[Usable<'_>]) -> Shown {
+    pub(super) fn shown(&self, usable: &[Usable<'_>]) -> Shown {
         let items = usable.iter().map(|usable| ShownItem {
             kind: usable.kind,
             text: Arc::clone(&usable.item.text),
@@ -152,20 +126,6 @@ impl Menu {
         let usable: Vec<Usable<'_>> =
             items.map(|((place, item), kind)| Usable { place, kind, item, file: None }).collect();
         self.shown(&usable).encode(Ipv4Addr::UNSPECIFIED).err()
-    }
-}
-
-impl Usable<'_> {
-    /// The item alone. Of another server, by us: the file that the client would get without a menu, but from there.
-    fn choice(&self, otherwise: Option<Choice>) -> Option<Choice> {
-        let rule = Rule::Menu(Some(self.place));
-        match (&self.item.boots, &self.file) {
-            (Boots::File(_), Some(file)) => Some(Choice::new(file, rule)),
-            (Boots::Server(server), _) => {
-                Some(Choice { server: Some(*server), ..Choice::new(&otherwise?.file, rule) })
-            }
-            (Boots::Local | Boots::File(_), _) => None,
-        }
     }
 }
 
@@ -191,7 +151,8 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Arch, Stage};
+    use crate::boot::policy::Choice;
+    use crate::types::{Arch, Rule, Stage};
 
     fn item(text: &str, boots: Boots) -> Item {
         Item { text: text.into(), boots }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::boot::fetch::{HTTP_PORT, Served};
 use crate::boot::identity::Identity;
-use crate::boot::loader::script::{HTTP_PORT, Served};
 use crate::boot::menu::Part;
 use crate::boot::policy::{Choice, SERVER};
 use crate::types::{Arch, Firmware, Stage};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::boot::identity::Identity;
 use crate::boot::loader::target::SCRIPT;
-use crate::boot::menu::{Menu, Part};
+use crate::boot::machine_boot::{MachineBoot, by_arch, file_for, is_ipxe_script};
+use crate::boot::menu::{Boots, Menu, Part, Usable};
 use crate::types::{Arch, FileKind, Processor, Rule, Stage};
 use crate::wire::pxe::BootItem;
 
@@ -45,16 +46,6 @@ impl Policy {
             false => Choice::new(&DEFAULT_IPXE.into(), Rule::Ipxe),
         })
     }
-}
-
-/// What a machine or a class boots instead of what [`Policy`] says: `boot` of a machine or class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MachineBoot {
-    /// One file. An iPXE script is for iPXE, and firmware still gets the loader of its architecture; any other file is a
-    /// loader, also for an iPXE that came with the machine.
-    File(Arc<str>),
-    /// A loader by architecture, or for every architecture that is missing here what [`Policy`] says.
-    ByArch(BTreeMap<Arch, Arc<str>>),
 }
 
 /// The boot file chosen for a client.
@@ -213,33 +204,45 @@ fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
     Some(Choice::new(file, rule))
 }
 
-/// The file of `boot` for a client, if there is one that it can run.
-pub fn file_for(boot: &MachineBoot, identity: &Identity) -> Option<Arc<str>> {
-    let file = match boot {
-        MachineBoot::File(file) => file,
-        MachineBoot::ByArch(files) => by_arch(files, identity)?.1,
-    };
-    can_run(identity.stage, file).then(|| Arc::clone(file))
+impl Menu {
+    /// What the client gets: the item that it `asked` for; else the menu, and beside it, for firmware that shows none,
+    /// the first item. A menu of one item is none: that goes straight into the header, for the menus of much firmware are
+    /// broken (dnsmasq `pxe_uefi_workaround`). `otherwise` is what it would get without a menu.
+    pub fn choose(
+        &self,
+        identity: &Identity,
+        asked: Option<BootItem>,
+        otherwise: Option<Choice>,
+    ) -> Option<Choice> {
+        let usable: Vec<Usable<'_>> = self.usable(identity).collect();
+        if let Some(asked) = asked {
+            let chosen = usable.iter().find(|usable| usable.kind == asked.kind)?;
+            let choice = chosen.choice(otherwise)?;
+            return Some(Choice { menu: Some(Part::Chosen(asked)), ..choice });
+        }
+        match &usable[..] {
+            [] => otherwise,
+            [only] => only.choice(otherwise),
+            [first, ..] => {
+                let file = first.file.clone().unwrap_or_default();
+                let menu = Some(Part::Whole(self.shown(&usable)));
+                Some(Choice { menu, ..Choice::new(&file, Rule::Menu(None)) })
+            }
+        }
+    }
 }
 
-/// The first of the client's architectures that has a file, and the file. U-Boot on x86 says that it is a BIOS, but
-/// starts none of its programs.
-fn by_arch<'f>(files: &'f BTreeMap<Arch, Arc<str>>, identity: &Identity) -> Option<(Arch, &'f Arc<str>)> {
-    let starts = |arch: &Arch| *arch != Arch::BIOS || identity.firmware.starts_bios_programs();
-    identity.arches.iter().filter(|arch| starts(arch)).find_map(|arch| Some((*arch, files.get(arch)?)))
-}
-
-/// Whether a client at this stage can run `file`, as far as its name shows: only iPXE runs a script, and it runs loaders
-/// too; HTTP boot takes nothing but a URL of HTTP, and PXE has only TFTP.
-fn can_run(stage: Stage, file: &str) -> bool {
-    let is_http = ["http://", "https://"]
-        .iter()
-        .any(|scheme| file.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)));
-    match stage {
-        Stage::Ipxe => true,
-        Stage::Http => is_http && !is_ipxe_script(file),
-        Stage::Pxe => !is_http && !is_ipxe_script(file),
-        Stage::Bootp | Stage::Other => !is_ipxe_script(file),
+impl Usable<'_> {
+    /// The item alone. Of another server, by us: the file that the client would get without a menu, but from there.
+    fn choice(&self, otherwise: Option<Choice>) -> Option<Choice> {
+        let rule = Rule::Menu(Some(self.place));
+        match (&self.item.boots, &self.file) {
+            (Boots::File(_), Some(file)) => Some(Choice::new(file, rule)),
+            (Boots::Server(server), _) => {
+                Some(Choice { server: Some(*server), ..Choice::new(&otherwise?.file, rule) })
+            }
+            (Boots::Local | Boots::File(_), _) => None,
+        }
     }
 }
 
@@ -259,12 +262,6 @@ fn ipxe_can_run(kind: FileKind, arch: Option<Arch>) -> bool {
         | FileKind::BiosPxelinux
         | FileKind::Unknown => has.is_none(),
     }
-}
-
-/// Whether a file name or URL is one that only iPXE can run: it ends in `.ipxe`, a URL's query left out.
-pub fn is_ipxe_script(file: &str) -> bool {
-    let path = file.split(['?', '#']).next().unwrap_or_default();
-    path.ends_with(".ipxe")
 }
 
 #[cfg(test)]

@@ -4,13 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::boot::loader::script::Served;
+use crate::boot::fetch::{HTTP_PORT, Served, TFTP_PORT};
 use crate::boot::policy::SERVER;
 use crate::types::{MacAddr, Uuid};
-
-/// The ports that URLs without one mean.
-const HTTP_PORT: u16 = 80;
-const TFTP_PORT: u16 = 69;
 
 /// The script that a machine is given by DHCP once iPXE runs, if it has something of its own to start. It is no file:
 /// what is in it depends on who asks.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use crate::boot::fetch::Served;
 use crate::boot::loader::escape::shell_word;
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::{Start, Target, Targets, is_url};
@@ -19,23 +20,10 @@ pub enum Loader {
     Pxelinux,
 }
 
-/// How files are fetched from us.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Served {
-    /// The TCP port of HTTP, if it is on.
-    pub http: Option<u16>,
-    /// The UDP port of TFTP, if it is on.
-    pub tftp: Option<u16>,
-}
-
 /// How long a menu waits for a key before it starts the local disk, in seconds.
 pub const MENU_SECONDS: u32 = 10;
 /// How long a failure stays on the screen before the firmware goes on, in seconds.
 const FAILED_SECONDS: u32 = 10;
-/// The usual ports, which are left out of URLs.
-pub(in crate::boot) const HTTP_PORT: u16 = 80;
-const TFTP_PORT: u16 = 69;
-
 /// Why no text can be made: which target, which of its keys, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ScriptError {
@@ -43,18 +31,6 @@ pub struct ScriptError {
     pub key: String,
     /// For people.
     pub why: String,
-}
-
-impl Served {
-    /// The URL of the file `name` at our address `server`: by HTTP if that is on.
-    pub fn url(self, server: Ipv4Addr, name: &str) -> String {
-        let (scheme, port, usual) = match (self.http, self.tftp) {
-            (Some(port), _) => ("http", port, HTTP_PORT),
-            (None, port) => ("tftp", port.unwrap_or(TFTP_PORT), TFTP_PORT),
-        };
-        let port = if port == usual { String::new() } else { format!(":{port}") };
-        format!("{scheme}://{server}{port}/{}", in_url(name))
-    }
 }
 
 /// The text that makes `loader` start `start` on the machine that `facts` are of.
@@ -272,11 +248,6 @@ fn located(loader: Loader, name: &str, server: Ipv4Addr, served: Served) -> Opti
             Some(format!("({scheme},{host})/{path}"))
         }
     }
-}
-
-/// The name of a file as the path of a URL that stays one word.
-fn in_url(name: &str) -> String {
-    name.replace('%', "%25").replace(' ', "%20").replace('#', "%23").replace('?', "%3F")
 }
 
 /// The local disk. On a BIOS iPXE and GRUB start it themselves, for not every BIOS goes on after a network boot that
