@@ -1,22 +1,22 @@
-//! How clients fetch files from this server: the ports of HTTP and TFTP, and URLs.
+//! How clients fetch files from this server: the ports of HTTP and TFTP, and the URLs made from them.
 
 use std::net::Ipv4Addr;
 
-/// The usual ports, which are left out of URLs.
+/// Default ports. URLs leave them out.
 pub(in crate::boot) const HTTP_PORT: u16 = 80;
 pub(in crate::boot) const TFTP_PORT: u16 = 69;
 
-/// How files are fetched from us.
+/// The protocols that serve boot files, and their ports.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Served {
-    /// The TCP port of HTTP, if it is on.
+    /// The TCP port of HTTP; `None` if HTTP is off.
     pub http: Option<u16>,
-    /// The UDP port of TFTP, if it is on.
+    /// The UDP port of TFTP; `None` if TFTP is off.
     pub tftp: Option<u16>,
 }
 
 impl Served {
-    /// The URL of the file `name` at our address `server`: by HTTP if that is on.
+    /// Returns the URL of the file `name` on our address `server`. It uses HTTP if that is on, else TFTP.
     pub fn url(self, server: Ipv4Addr, name: &str) -> String {
         let (scheme, port, usual) = match (self.http, self.tftp) {
             (Some(port), _) => ("http", port, HTTP_PORT),
@@ -27,7 +27,7 @@ impl Served {
     }
 }
 
-/// The name of a file as the path of a URL that stays one word.
+/// Escapes a file name for the path of a URL, so that loaders read the URL as one word.
 fn in_url(name: &str) -> String {
     name.replace('%', "%25").replace(' ', "%20").replace('#', "%23").replace('?', "%3F")
 }

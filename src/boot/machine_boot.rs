@@ -1,4 +1,5 @@
-//! `boot` of a machine or class: a file, or one for each architecture, and which of them a client can run.
+//! `boot` of a machine or class: one file, or one per architecture. `policy.rs` and `menu.rs` ask here which file a
+//! client can run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,17 +7,17 @@ use std::sync::Arc;
 use crate::boot::identity::Identity;
 use crate::types::{Arch, Stage};
 
-/// What a machine or a class boots instead of what [`Policy`] says: `boot` of a machine or class.
+/// `boot` of a machine or class: overrides the `boot:` section ([`crate::boot::policy::Policy`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MachineBoot {
-    /// One file. An iPXE script is for iPXE, and firmware still gets the loader of its architecture; any other file is a
-    /// loader, also for an iPXE that came with the machine.
+    /// One file. An iPXE script applies to iPXE only; firmware still gets the loader of its architecture. Any other
+    /// file is a loader and applies to an iPXE in ROM too.
     File(Arc<str>),
-    /// A loader by architecture, or for every architecture that is missing here what [`Policy`] says.
+    /// A loader per architecture. Architectures without an entry follow the `boot:` section.
     ByArch(BTreeMap<Arch, Arc<str>>),
 }
 
-/// The file of `boot` for a client, if there is one that it can run.
+/// Returns the file of `boot` for a client, if the client can run it.
 pub fn file_for(boot: &MachineBoot, identity: &Identity) -> Option<Arc<str>> {
     let file = match boot {
         MachineBoot::File(file) => file,
@@ -25,8 +26,8 @@ pub fn file_for(boot: &MachineBoot, identity: &Identity) -> Option<Arc<str>> {
     can_run(identity.stage, file).then(|| Arc::clone(file))
 }
 
-/// The first of the client's architectures that has a file, and the file. U-Boot on x86 says that it is a BIOS, but
-/// starts none of its programs.
+/// Returns the first of the client's architectures that has a file, with the file. Skips the BIOS for U-Boot on x86,
+/// which claims to be a BIOS but runs none of its programs.
 pub(super) fn by_arch<'f>(
     files: &'f BTreeMap<Arch, Arc<str>>,
     identity: &Identity,
@@ -35,8 +36,8 @@ pub(super) fn by_arch<'f>(
     identity.arches.iter().filter(|arch| starts(arch)).find_map(|arch| Some((*arch, files.get(arch)?)))
 }
 
-/// Whether a client at this stage can run `file`, as far as its name shows: only iPXE runs a script, and it runs loaders
-/// too; HTTP boot takes nothing but a URL of HTTP, and PXE has only TFTP.
+/// Whether a client at this stage can run `file`, judged by its name. Only iPXE runs scripts, and it runs loaders too.
+/// HTTP boot accepts only HTTP URLs, and PXE has only TFTP.
 fn can_run(stage: Stage, file: &str) -> bool {
     let is_http = ["http://", "https://"]
         .iter()
@@ -49,7 +50,7 @@ fn can_run(stage: Stage, file: &str) -> bool {
     }
 }
 
-/// Whether a file name or URL is one that only iPXE can run: it ends in `.ipxe`, a URL's query left out.
+/// Whether only iPXE can run this file or URL: its path ends in `.ipxe`.
 pub fn is_ipxe_script(file: &str) -> bool {
     let path = file.split(['?', '#']).next().unwrap_or_default();
     path.ends_with(".ipxe")
