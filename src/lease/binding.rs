@@ -1,34 +1,34 @@
-//! Who has an address, in what way and until when; and the changes of that.
+//! Bindings of addresses to clients: the holder, the state, the end, and the changes that decisions ask for.
 
 use std::net::Ipv4Addr;
 
 use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 
-/// Client identifiers that may have an address at the same time with one MAC. One machine has one, a host of containers
-/// some (ipvlan); a client that makes up identifiers must not get a whole pool where the switches let it use one MAC only.
+/// The maximum number of client identifiers with an address at the same time per MAC. One machine has one, a host of
+/// containers has several (ipvlan). The limit stops a client that invents identifiers behind one MAC from taking a
+/// whole pool.
 pub const MAX_CLIENTS_PER_MAC: usize = 32;
 
-/// Who wants or has an address.
+/// The holder of an address, or a client that asks for one.
 ///
-/// One machine may show several identifiers as it boots: its firmware the MAC, the installer a UUID, the system a DUID.
-/// So that it keeps one address, what a booting stage got is also found by MAC, and a booting stage finds what any
-/// other stage got. The price: a second client with the MAC of a machine that once booted from the network, such as an
-/// ipvlan container on it, is taken for that machine.
+/// One machine may send several identifiers while it boots: its firmware the MAC, the installer a UUID, the system a
+/// DUID. It keeps one address because an address assigned to a boot stage is found by MAC too, and a boot stage finds
+/// the address of any other stage. The price: a second client with the MAC of a machine that once booted from the
+/// network, such as an ipvlan container on it, is taken for that machine.
 ///
-/// Two MACs are two machines, also when they show one identifier: copies of one system share the identifier that it was
-/// installed with. A machine whose network card was replaced does that too; see [`Holder::shares_id`].
+/// Two MACs are two machines, even with one identifier, because copies of one system share the identifier created at
+/// its installation. A machine whose network card was replaced looks the same; see [`Holder::shares_id`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
-    /// Its identity.
     pub client: ClientId,
-    /// Its Ethernet address.
+    /// The Ethernet address, if the client has one.
     pub mac: Option<MacAddr>,
-    /// Whether it is firmware or a boot loader.
+    /// Whether the client is firmware or a boot loader.
     pub boots: bool,
 }
 
 impl Holder {
-    /// Whether the two are one machine.
+    /// Whether both are the same machine.
     pub fn is(&self, other: &Holder) -> bool {
         let same_id = self.client == other.client;
         match (self.mac, other.mac) {
@@ -37,12 +37,12 @@ impl Holder {
         }
     }
 
-    /// Whether the identifier is the client's own MAC, so that all that it has is found by that.
+    /// Whether the identifier is the client's own MAC, so that the index by MAC finds all its addresses.
     pub(super) fn is_known_by_mac(&self) -> bool {
         self.mac.is_some() && self.mac_in_id() == self.mac
     }
 
-    /// The MAC that the identifier is, if it is one: its type byte is Ethernet's.
+    /// Returns the MAC in the identifier, if its type byte is that of Ethernet.
     pub(super) fn mac_in_id(&self) -> Option<MacAddr> {
         match *self.client.as_bytes() {
             [1, a, b, c, d, e, f] => Some(MacAddr([a, b, c, d, e, f])),
@@ -50,134 +50,125 @@ impl Holder {
         }
     }
 
-    /// Whether the two have one client identifier and different MACs: a machine before and after its network card was
-    /// replaced, or two copies of one system. Whether the first one still answers at its address tells them apart.
+    /// Whether both have the same client identifier and different MACs: a machine before and after its network card was
+    /// replaced, or two copies of one system. In the second case the first one still answers at its address.
     pub fn shares_id(&self, other: &Holder) -> bool {
         self.client == other.client && self.mac.is_some() && other.mac.is_some() && self.mac != other.mac
     }
 }
 
-/// Who has or last had an address.
+/// The current or last holder of an address, and the state of the address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Binding {
-    /// Whose it is. Once a booting stage had it, `boots` stays.
+    /// The holder. `boots` stays set once a boot stage had the address.
     pub holder: Holder,
-    /// In what way.
     pub state: State,
-    /// When that ends. Past this moment the address is free.
+    /// The end of the state. After it the address is free.
     pub until: Timestamp,
-    /// Whether the holder has or had a lease of it, which is more than an offer.
+    /// Whether the holder has or had a lease, not only an offer.
     pub leased: bool,
-    /// How many times in a row another machine answered at it.
+    /// The number of consecutive times that another machine answered at the address.
     pub strikes: u8,
-    /// The end that is on stable storage, if the lease is there at all. Nothing later may be promised before a commit.
+    /// The end of the lease on stable storage, if it is stored. No later end may be promised before a commit.
     pub stored: Option<Timestamp>,
-    /// Changes of this address, of whichever client, that are on their way to stable storage.
+    /// The number of changes of this address, for any client, that wait for stable storage.
     pub pending: u16,
-    /// Whether its client is about to get another lease in place of this one. Until that is on stable storage no other
-    /// client gets the address.
+    /// Whether the client is getting another lease in place of this one. No other client gets the address until that is
+    /// on stable storage.
     pub ending: bool,
 }
 
 impl Binding {
-    /// Whether the client has the address: not if that ended, and not if it is out of use.
+    /// Whether the client has the address now: the state has not ended and is not `Declined`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.until > now && self.state != State::Declined
     }
 
-    /// Whether its client is no stranger: it has an offer, or it has or had a lease.
+    /// Whether the client has an offer, or has or had a lease.
     pub fn is_known(&self, now: Timestamp) -> bool {
         self.leased || self.is_live(now)
     }
 
-    /// Until when the lease that it is stands on stable storage, with nothing on its way there that could change it.
+    /// Returns the end of the lease on stable storage, if no waiting change can alter it.
     pub fn stored_until(&self) -> Option<Timestamp> {
         self.stored.filter(|_| self.state == State::Leased && self.pending == 0)
     }
 }
 
-/// In what way an address is taken.
+/// The state of an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// Held for a client while it is checked that nobody uses it.
+    /// Held for a client while the server checks that no machine uses the address.
     Checking,
-    /// Held for the client it was offered to.
+    /// Held for the client that got the offer.
     Offered,
-    /// Leased.
     Leased,
-    /// Somebody else was found to use it; nobody gets it for a while.
+    /// Another machine uses the address. No client gets it for a while.
     Declined,
-    /// Given back.
+    /// Released by its client.
     Released,
 }
 
-/// A lease as it is stored.
+/// A lease in its stored form.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lease {
-    /// The address.
     pub address: Ipv4Addr,
-    /// Whose it is.
     pub holder: Holder,
-    /// The client's hardware address.
+    /// The hardware address of the client, of any type.
     pub hardware: HardwareAddr,
-    /// Leased, declined or released; offers are not stored.
+    /// Leased, declined or released. Offers are not stored.
     pub state: State,
-    /// When it ends.
+    /// The end of the lease.
     pub until: Timestamp,
 }
 
 impl Lease {
-    /// The same, given back or ended by hand at `now`.
+    /// Returns the lease as released at `now`, by its client or by the administrator.
     pub fn released(&self, now: Timestamp) -> Lease {
         Lease { state: State::Released, until: now, ..self.clone() }
     }
 }
 
-/// The end of a lease that never ends (plain BOOTP), which does not move with a clock: the year 10000.
+/// The end of a lease without end (plain BOOTP): the year 10000. Clock corrections do not move it.
 pub const FOREVER: Timestamp = Timestamp(253_402_300_800_000);
 
-/// Whether a lease that ends then never ends.
+/// Whether a lease with this end never ends.
 pub fn is_forever(until: Timestamp) -> bool {
     until >= FOREVER
 }
 
-/// A change to the book that a decision asks for.
+/// A change to the book, as decisions return it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LeaseChange {
-    /// Hold an address for a client; in memory only.
+    /// Holds an address for a client. In memory only.
     Hold {
-        /// The address.
         address: Ipv4Addr,
-        /// For whom.
         holder: Holder,
-        /// Checking, offered or, to be avoided, declined. Leased for an offer of its own lease to the client, when that
-        /// ends sooner, and for a client that takes an offer without a REQUEST.
+        /// `Checking`, `Offered`, or `Declined` to avoid an address. `Leased` in two cases: the client is offered its
+        /// own lease, which ends sooner; or the client uses an offered address without a REQUEST.
         state: State,
-        /// Until when.
         until: Timestamp,
     },
-    /// Forget an offer, or one that was about to be made, because the client took another server's; in memory only.
+    /// Drops an offer, or one that was being checked, because the client chose another server. In memory only.
     Withdraw {
-        /// The address.
         address: Ipv4Addr,
-        /// For whom it was held.
+        /// The client that it was held for.
         holder: Holder,
     },
-    /// Remember that a client found no free address, so that it is preferred when it asks again; in memory only.
+    /// Records that a client found no free address, so that it has priority when it asks again. In memory only.
     TurnAway {
-        /// The client.
         client: ClientId,
-        /// The time at which it asked.
+        /// The time of its message.
         at: Timestamp,
     },
-    /// Grant, extend, give back or decline a lease. Must be on stable storage before the client is told.
+    /// Grants, extends, releases or declines a lease. It must be on stable storage before the reply is sent.
     Store(Lease),
-    /// Grant a lease in place of others that the same client has on that wire, because a client has one address there
-    /// (RFC 2131 section 2.1). All must be stored in one transaction, before the reply is sent.
+    /// Grants a lease in place of others that the same client has on that link, because a client has one address there
+    /// (RFC 2131 section 2.1). All changes are stored in one transaction before the reply is sent.
     Replace {
-        /// The lease that is granted.
+        /// The new lease.
         lease: Lease,
-        /// The others as they are stored then: released.
+        /// The other leases, as released.
         ended: Vec<Lease>,
     },
 }

@@ -1,5 +1,5 @@
-//! Bindings of addresses to clients and their transitions. Everything that decisions read is here, in memory; what must
-//! survive a restart is also in the store.
+//! The lease book: all bindings in memory, and their state changes. Decisions read only the book; leases that must
+//! survive a restart are in the store too.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::lease::offers::Offers;
 use crate::lease::pool::Pool;
 use crate::types::{HardwareAddr, Timestamp};
 
-/// All bindings, by address and by client.
+/// All bindings, indexed by address and by client.
 ///
-/// A binding that has ended stays, so that a client that returns gets its last address, until another client needs
-/// the address. So the book never holds more bindings than there are addresses.
+/// A binding stays after it has ended, until another client needs the address, so that a returning client gets its last
+/// address. Therefore the book never holds more bindings than there are addresses.
 #[derive(Debug, Default)]
 pub struct LeaseBook {
     pub(super) pools: Vec<Pool>,
@@ -22,29 +22,30 @@ pub struct LeaseBook {
     pub(super) clients: ClientIndex,
     pub(super) machines: MachineIndex,
     pub(super) offers: Offers,
-    /// Leases on stable storage whose address is about to go to a machine with the same client identifier: they are valid
-    /// again if that cannot be stored. Never more than leases that wait for the disk.
+    /// Leases on stable storage whose address is being assigned to another machine with the same client identifier.
+    /// They become valid again if that cannot be stored. There are never more of them than leases that wait for the
+    /// store.
     pub(super) displaced: AddressMap<Binding>,
-    /// Leases on stable storage that are over by what the book says: a RELEASE or DECLINE that could not be stored, or was
-    /// not to be. They are ended there with the next lease of their client.
+    /// Leases on stable storage that have ended in memory, because a RELEASE or DECLINE could not be stored or need not
+    /// be. They are ended in the store together with the next lease of their client.
     pub(super) left_over: AddressMap<Lease>,
     /// All addresses of this computer.
     pub(super) own: Vec<Ipv4Addr>,
 }
 
-/// How long an offered address is held for its client. Firmware collects offers for up to 4 s (EDK2) and tries again
-/// after 8, 16 and 32 s with a new DISCOVER, which renews the hold.
+/// The time for which an offered address is held. Firmware collects offers for up to 4 s (EDK2) and retries after 8, 16
+/// and 32 s with a new DISCOVER, which renews the hold.
 pub const OFFER_HOLD: Duration = Duration::from_secs(30);
 
 impl LeaseBook {
-    /// An empty book over `pools`, one for each subnet and in the subnets' order.
+    /// Makes an empty book over `pools`, one per subnet in the order of the subnets.
     pub fn new(pools: Vec<Pool>) -> LeaseBook {
         LeaseBook { pools, ..LeaseBook::default() }
     }
 
-    /// Takes in a lease from the store. Of several leases of one client on one wire, as an older version stored them, the
-    /// one that ends last counts and the others are over. A lease outside every subnet of today's configuration is left
-    /// alone: false.
+    /// Loads a lease from the store. If one client has several leases on one link, as older versions stored them, only
+    /// the one that ends last stays valid. Returns false and changes nothing if no subnet of the configuration contains
+    /// the address.
     pub fn load(&mut self, lease: Lease) -> bool {
         let Some(subnet) = self.pool_of(lease.address) else { return false };
         let Lease { address, holder, state, until, .. } = lease;
@@ -73,22 +74,20 @@ impl LeaseBook {
         true
     }
 
-    /// How many bindings there are, ended ones included.
+    /// Returns the number of bindings, including ended ones.
     pub fn len(&self) -> usize {
         self.bindings.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
     }
 
-    /// What is known of `address`.
     pub fn binding(&self, address: Ipv4Addr) -> Option<&Binding> {
         self.bindings.get(&address)
     }
 
-    /// Whether `who` may have `address` as far as others are concerned: nobody else holds it and it is not declined.
+    /// Whether no other client holds `address`, and it is not declined.
     pub fn is_free_for(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         match self.bindings.get(&address) {
             Some(binding) if binding.until > now => {
@@ -98,22 +97,23 @@ impl LeaseBook {
         }
     }
 
-    /// The change that turns the hold of an address under check into an offer, because nobody was found to use it.
-    /// `None` if it is no longer held for that.
+    /// Returns the change that turns an address under check into an offer, after no machine answered there. Returns
+    /// `None` if the address is no longer held for the check.
     pub fn checked(&self, address: Ipv4Addr, now: Timestamp) -> Option<LeaseChange> {
         let binding = self.bindings.get(&address).filter(|b| b.state == State::Checking && b.until > now)?;
         let holder = binding.holder.clone();
         Some(LeaseChange::Hold { address, holder, state: State::Offered, until: now.after(OFFER_HOLD) })
     }
 
-    /// The change that keeps an address from its holder, and until `until` from everybody: it is used, but too many of its
-    /// pool are out of use already. In memory only.
+    /// Returns the change that takes an address from its holder, and from all clients until `until`. It is used when
+    /// the address is in use but too many addresses of the pool are declined already. In memory only.
     pub fn avoid(&self, address: Ipv4Addr, until: Timestamp) -> Option<LeaseChange> {
         let holder = self.bindings.get(&address)?.holder.clone();
         Some(LeaseChange::Hold { address, holder, state: State::Declined, until })
     }
 
-    /// Makes a change. What it says about storage comes later, by [`LeaseBook::stored`] or [`LeaseBook::not_stored`].
+    /// Applies a change. The result of storing it follows later through [`LeaseBook::stored`] or
+    /// [`LeaseBook::not_stored`].
     pub fn apply(&mut self, change: &LeaseChange) {
         match change {
             LeaseChange::Hold { address, holder, state, until } => {
@@ -128,14 +128,14 @@ impl LeaseBook {
                 let (holder, state, until) = (holder.clone(), *state, *until);
                 let leased = state == State::Leased;
                 let ending = false;
-                // What has ended on the disk too needs no remembering.
+                // A lease that has ended in the store too need not be remembered.
                 let is_stored = |b: &&Binding| b.stored.is_some_and(|end| end > self.offers.now());
                 let dropped = old.filter(is_stored).filter(|_| stored.is_none()).cloned();
                 if let Some(old) = dropped {
                     let hardware = old.holder.mac.map(HardwareAddr::from).unwrap_or_default();
                     let (holder, state) = (old.holder, State::Released);
                     let until = Timestamp(0);
-                    self.leave_over(Lease { address: *address, holder, hardware, state, until });
+                    self.record_left_over(Lease { address: *address, holder, hardware, state, until });
                 }
                 self.put(
                     *address,
@@ -153,13 +153,13 @@ impl LeaseBook {
             LeaseChange::TurnAway { client, at } => self.offers.turn_away(client, *at),
             LeaseChange::Store(lease) => self.apply_lease(lease),
             LeaseChange::Replace { lease, ended } => {
-                ended.iter().for_each(|lease| self.begin_to_end(lease));
+                ended.iter().for_each(|lease| self.begin_ending(lease));
                 self.apply_lease(lease);
             }
         }
     }
 
-    /// Counts that another machine than its holder answered at `address`: its next quarantine is twice as long.
+    /// Counts that a machine other than the holder answered at `address`. The next quarantine is twice as long.
     pub fn strike(&mut self, address: Ipv4Addr) {
         if let Some(binding) = self.bindings.get_mut(&address) {
             binding.strikes = binding.strikes.saturating_add(1);
@@ -171,9 +171,9 @@ impl LeaseBook {
         let own = old.filter(|b| b.holder.is(&lease.holder));
         let strikes = old.map_or(0, |b| b.strikes);
         let strikes = match lease.state {
-            // A quarantine that is ended before its time was an error.
+            // A quarantine that is ended early was a mistake.
             State::Released if old.is_some_and(|b| b.state == State::Declined) => 0,
-            // A client that comes back to extend its lease has had the address for itself.
+            // A client that extends its lease has had the address without conflicts.
             State::Leased if own.is_some_and(|b| b.state == State::Leased) => 0,
             _ => strikes,
         };
@@ -181,9 +181,9 @@ impl LeaseBook {
         let pending = old.map_or(0, |b| b.pending).saturating_add(1);
         let Lease { address, holder, state, until, .. } = lease.clone();
         let displaced = old.filter(|b| b.stored_until().is_some() && b.holder.shares_id(&holder)).cloned();
-        // A lease that becomes shorter is as long as before until that is stored and the client told.
-        let told = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
-        let until = told.map_or(until, |told| told.max(until));
+        // A shortened lease keeps its old end until the new one is stored and the reply is sent.
+        let old_end = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
+        let until = old_end.map_or(until, |old_end| old_end.max(until));
         let leased = state == State::Leased;
         self.put(address, Binding { holder, state, until, leased, strikes, stored, pending, ending: false });
         if let Some(displaced) = displaced {
@@ -191,12 +191,12 @@ impl LeaseBook {
         }
     }
 
-    /// How many addresses of subnet `subnet` are declined at the moment.
+    /// Returns the number of declined addresses in subnet `subnet` at `now`.
     pub fn declined(&self, subnet: usize, now: Timestamp) -> usize {
         self.pools.get(subnet).map_or(0, |pool| pool.declined(now))
     }
 
-    /// The subnet that `address` is in, by its place in the configuration.
+    /// Returns the number of the subnet that contains `address`, in the order of the configuration.
     pub fn pool_of(&self, address: Ipv4Addr) -> Option<usize> {
         subnet_of(&self.pools, address)
     }
@@ -204,7 +204,7 @@ impl LeaseBook {
     pub(super) fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
         let Some(subnet) = self.pool_of(address) else { return };
         if let Some(old) = self.bindings.get(&address) {
-            self.pools[subnet].gave(address, old);
+            self.pools[subnet].remove(address, old);
             let is_same = old.holder.is(&binding.holder);
             binding.holder.boots |= old.holder.boots && is_same;
             binding.leased |= old.leased && is_same;
@@ -216,7 +216,7 @@ impl LeaseBook {
                 self.machines.remove(subnet, &old.holder, address);
             }
         }
-        self.pools[subnet].took(address, &binding);
+        self.pools[subnet].insert(address, &binding);
         let is_known_by_mac = binding.holder.is_known_by_mac();
         self.bindings.insert(address, binding);
         let pools = &self.pools;
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_changes_hands_leaves_no_trace_of_its_old_client() {
+    fn a_reassigned_address_forgets_its_old_client() {
         let mut book = book();
         book.apply(&LeaseChange::Store(lease(1, 5)));
         book.apply(&LeaseChange::Store(lease(2, 60)));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn one_machine_keeps_one_address_through_its_stages() {
+    fn one_machine_keeps_one_address_through_all_stages() {
         let (mut book, mut never_booted) = (book(), book());
         let now = Timestamp::from_seconds(10);
         let firmware = Holder { boots: true, ..client(1) };

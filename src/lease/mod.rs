@@ -1,5 +1,7 @@
-//! The lease book: who holds which address until when, and which address a client gets. This folder never reads a
-//! clock or a disk, and knows nothing of messages.
+//! The lease book: the clients that hold addresses, until when, and the choice of an address for a client.
+//!
+//! `dhcp/` reads the book and returns changes; `server/dhcp` applies them and reports the result of storing them. This
+//! folder never reads a clock or a disk, and knows nothing of messages.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod allocate;
@@ -16,7 +18,7 @@ mod tally;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
-/// By address. Addresses are those of pools, which strangers cannot make up, so that a fast hash will do.
+/// Maps keyed by address. Keys are addresses of pools, which clients cannot invent, so a fast hash is safe.
 type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
 type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 

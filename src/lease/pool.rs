@@ -1,4 +1,5 @@
-//! The addresses that the clients of one subnet share, sorted by when each is free.
+//! The pool of a subnet: its addresses in sets that find a free one in constant time. `book.rs` keeps the sets up to
+//! date, `allocate.rs` searches them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
@@ -11,44 +12,43 @@ use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Timestamp};
 /// The addresses of one subnet that clients without a reservation share.
 #[derive(Debug)]
 pub struct Pool {
-    /// The subnet's network; reserved addresses are in it too.
+    /// The subnet's network, which contains reserved addresses too.
     pub(super) network: Ipv4Network,
-    /// The wire that the subnet shares with others, by a number that they have in common.
+    /// The number of the shared network that the subnet belongs to; subnets on one link have the same number.
     pub(super) wire: Option<usize>,
     pub(super) ranges: Vec<Ipv4Range>,
     pub(super) reserved: AddressSet,
-    /// This computer's own.
+    /// The addresses of this computer in this network.
     pub(super) own: Vec<Ipv4Addr>,
-    /// How many addresses are shared.
+    /// The number of shared addresses.
     pub(super) size: u64,
     expected: Expected,
-    /// Those of `active` that expected clients have.
+    /// The members of `active` that belong to expected clients.
     arrived: AddressSet,
-    /// Shared addresses with a binding, by the moment it ends: the first is the next to be free.
+    /// Shared addresses with a live binding, by its end: the first one becomes free next.
     pub(super) active: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// Those whose binding has ended, by the moment it did: the first has been free for longest.
+    /// Addresses whose binding has ended, by its end: the first one has been free for longest.
     ended: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// Those of `active` that are held for an offer.
+    /// The members of `active` that are offered or being checked.
     offered: AddressSet,
-    /// Offers to clients that never had a lease and that the configuration does not name, by the moment they end: the
-    /// first is the oldest.
+    /// Offers to clients without a former lease that the configuration does not name, by their end: the first one is
+    /// the oldest.
     pub(super) untaken: BTreeSet<(Timestamp, Ipv4Addr)>,
     declined: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// Where the search for an address without a binding begins: range and offset in it.
+    /// The position where the search for an address without a binding begins: the range, and the offset in it.
     pub(super) next_unused: (usize, u32),
 }
 
-/// Clients that the configuration names without an address of their own: some of the pool's are kept for them.
+/// Clients that the configuration names without reserving an address. The pool keeps some addresses for them.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
-    /// Their MACs.
     pub macs: Arc<HashSet<MacAddr>>,
-    /// How many more there are, of whom only the UUID is known.
+    /// The number of further clients, of which only the UUID is known.
     pub others: usize,
 }
 
 impl Pool {
-    /// The pool of `ranges`, less the `reserved` addresses, in `network`.
+    /// Makes the pool of `ranges` in `network`, without the `reserved` addresses.
     pub fn new(
         network: Ipv4Network,
         ranges: Vec<Ipv4Range>,
@@ -74,12 +74,12 @@ impl Pool {
         pool
     }
 
-    /// The same, where these clients are expected.
+    /// Sets the expected clients.
     pub fn expecting(self, expected: Expected) -> Pool {
         Pool { expected, ..self }
     }
 
-    /// The same, on a wire that it shares with every other pool that has this number.
+    /// Sets the shared network; all pools with the same number are on one link.
     pub fn on_wire(self, wire: Option<usize>) -> Pool {
         Pool { wire, ..self }
     }
@@ -93,12 +93,12 @@ impl Pool {
         self.ranges.iter().any(|range| range.contains(address))
     }
 
-    /// Whether `address` is for one client, or for none.
+    /// Whether `address` is reserved, or an address of this computer.
     pub(super) fn is_kept(&self, address: Ipv4Addr) -> bool {
         self.reserved.contains(&address) || self.own.contains(&address)
     }
 
-    /// How many addresses any client may get.
+    /// Returns the number of addresses that any client may get.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -110,7 +110,7 @@ impl Pool {
         all.saturating_sub(kept.len() as u64)
     }
 
-    pub(super) fn took(&mut self, address: Ipv4Addr, binding: &Binding) {
+    pub(super) fn insert(&mut self, address: Ipv4Addr, binding: &Binding) {
         if self.shares(address) {
             self.active.insert((binding.until, address));
             if matches!(binding.state, State::Checking | State::Offered) {
@@ -127,7 +127,7 @@ impl Pool {
         }
     }
 
-    pub(super) fn gave(&mut self, address: Ipv4Addr, binding: &Binding) {
+    pub(super) fn remove(&mut self, address: Ipv4Addr, binding: &Binding) {
         self.active.remove(&(binding.until, address));
         self.ended.remove(&(binding.until, address));
         self.offered.remove(&address);
@@ -147,10 +147,10 @@ impl Pool {
         }
     }
 
-    /// Whether a client that never had an address here can be offered one. So that somebody who makes up MACs keeps no
-    /// known machine out, a tenth of the addresses that are not leased is not held by offers to such clients, and as many
-    /// are kept as expected clients are not here yet, a tenth of the pool at most.
-    pub(super) fn has_room_for_strangers(&self) -> bool {
+    /// Whether a client that never had an address here can get an offer. Two rules stop a client with made-up MACs from
+    /// blocking known machines. Offers to such clients hold at most nine tenths of the addresses that are not leased.
+    /// And as many addresses stay free as expected clients are absent, but at most a tenth of the pool.
+    pub(super) fn has_room_for_new_clients(&self) -> bool {
         let leased = self.active.len().saturating_sub(self.offered.len()) as u64;
         let open = self.size.saturating_sub(leased);
         let free = self.size.saturating_sub(self.active.len() as u64);
@@ -164,13 +164,13 @@ impl Pool {
         self.declined.iter().rev().take_while(|(until, _)| *until > now).count()
     }
 
-    /// The address whose binding ended longest ago.
+    /// Returns the address whose binding ended longest ago.
     pub(super) fn least_recently_used(&self, now: Timestamp) -> Option<Ipv4Addr> {
         let soonest = self.active.first().filter(|(until, _)| *until <= now);
         self.ended.first().or(soonest).map(|(_, address)| *address)
     }
 
-    /// Addresses from `next_unused` on, with the place to go on from.
+    /// Returns the addresses from `next_unused` on, each with its position.
     pub(super) fn after_last_given(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
         let (first, offset) = self.next_unused;
         self.ranges.iter().enumerate().skip(first).flat_map(move |(i, range)| {
