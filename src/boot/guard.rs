@@ -1,10 +1,15 @@
-//! The loop guard: machines that are given the same boot file again and again.
+//! The loop guard: finds machines that load the same boot file again and again, and ends the loop with iPXE's script.
 //!
-//! Three things loop. A firmware whose loader does not come or does not start goes through its boot devices and asks
-//! again. An iPXE that does not say that it is one (no option 77 or 175: its own build, or a relay agent that takes
-//! options out) is taken for firmware, gets the loader that it is, and loads itself (ipxe/ipxe#908, netboot.xyz#495).
-//! And an iPXE that says so gets a loader whose content is not known, because it is on another server, and that loader is
-//! the same iPXE. All are noticed by counting; an iPXE then gets its script.
+//! Three kinds of machines loop:
+//!
+//! - Firmware whose loader does not arrive or does not start: it tries its other boot devices and then asks again.
+//! - An iPXE that does not identify itself (no option 77 or 175: its own build, or a relay agent that removes options).
+//!   It is taken for firmware, gets the loader that it is itself, and loads itself (ipxe/ipxe#908, netboot.xyz#495).
+//! - An iPXE that identifies itself and gets a loader of unknown content, because it is on another server, and that
+//!   loader is the same iPXE.
+//!
+//! The guard counts boot files per machine to find all three. Only an iPXE gets the script. `dhcp/loop_guard.rs` calls
+//! the guard for each reply with a boot file.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,67 +20,69 @@ use crate::boot::policy::{Choice, Policy};
 use crate::types::{MacAddr, Rule, Stage, Timestamp};
 use crate::wire::dhcp::Message;
 
-/// How often a machine may be given one boot file within [`LOOP_TIME`] before that is a loop. Twice is a person who
-/// presses reset.
+/// The number of times that a machine may get one boot file within [`LOOP_TIME`] before this is a loop. Twice is
+/// somebody who presses reset.
 pub const LOOP_COUNT: usize = 3;
-/// The time within which these are counted. A round takes 10 s (iPXE that loads itself) to 60 s (a firmware that tries
-/// its other boot devices in between).
+/// The time window for counting. One round takes 10 s (iPXE that loads itself) to 60 s (firmware that tries its other
+/// boot devices in between).
 pub const LOOP_TIME: Duration = Duration::from_secs(300);
-/// How long after it was told of a loop of one machine nobody is told of it again.
+/// Minimum time between two reports about the same machine.
 pub const QUIET_TIME: Duration = Duration::from_secs(600);
-/// A second REQUEST of one transaction within this is the first sent again, because our answer was lost: the longest
-/// that firmware waits (EDK2: 4, 8, 16 and 32 s).
+/// A second REQUEST of the same transaction within this time is a retransmission, because our answer was lost. This is
+/// longer than the longest retry interval of firmware (EDK2: 4, 8, 16 and 32 s).
 pub const RESEND_TIME: Duration = Duration::from_secs(40);
-/// Machines remembered at most: half of them in each generation.
+/// The maximum number of machines remembered, half of them in each generation.
 pub const MAX_MACHINES: usize = 16384;
-/// Boot files remembered for each machine: its loader, its script, and two more.
+/// The number of boot files remembered per machine: its loader, its script, and two more.
 pub const MAX_FILES: usize = 4;
 
-/// What is remembered of machines that boot. Bounded: of two generations, the older is forgotten when the newer is full
-/// or [`LOOP_TIME`] old.
+/// The boot files that machines got lately. The memory is bounded by two generations: the older one is dropped when the
+/// newer one is full or [`LOOP_TIME`] old.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
-    young: HashMap<MacAddr, Machine>,
-    old: HashMap<MacAddr, Machine>,
+    newer: HashMap<MacAddr, Machine>,
+    older: HashMap<MacAddr, Machine>,
     since: Timestamp,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Machine {
-    given: Vec<Given>,
-    /// When its loop was last reported.
-    told: Option<Timestamp>,
-    /// When its firmware last got a boot file: an iPXE that asks after that was loaded, and is not in the machine's ROM.
+    given: Vec<GivenFile>,
+    /// The time of the last report about this machine.
+    reported: Option<Timestamp>,
+    /// The time at which firmware of this machine last got a boot file. An iPXE that asks soon after was loaded, and is
+    /// not in ROM.
     firmware: Option<Timestamp>,
-    /// When an iPXE on it last got one. What asks as firmware after that was loaded by it, as Windows's `wdsnbp.com` is.
+    /// The time at which an iPXE of this machine last got a boot file. Firmware that asks soon after was loaded by that
+    /// iPXE, such as Windows's `wdsnbp.com`.
     ipxe: Option<Timestamp>,
 }
 
-/// A boot file, and when the machine was given it last: at most [`LOOP_COUNT`] times, within [`LOOP_TIME`].
+/// A boot file, and the times at which the machine got it: at most [`LOOP_COUNT`], within [`LOOP_TIME`].
 #[derive(Clone, Debug)]
-struct Given {
+struct GivenFile {
     file: Arc<str>,
     times: Vec<Timestamp>,
-    /// The transaction of the last time.
+    /// The transaction of the last of `times`.
     xid: u32,
 }
 
-/// A machine that goes round in circles.
+/// A machine that is_looping_with with one boot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loop {
-    /// The boot file that it was given.
     pub file: Arc<str>,
-    /// How often.
+    /// The number of times that the machine got the file.
     pub times: usize,
-    /// From the first of these to the last.
+    /// The time from the first of these to the last.
     pub within: Duration,
-    /// Whether it is an iPXE, or looks like one that does not say so, and gets the script from now on.
+    /// Whether the machine runs an iPXE, or seems to run one that does not identify itself, and gets the script from
+    /// now on.
     pub gets_script: bool,
 }
 
 impl Guard {
-    /// The choice for the client that sent `message` in place of `choice`: iPXE's script, if its machine goes round in
-    /// circles with that file and it is or may be an iPXE. `None`: `choice` stands.
+    /// Returns iPXE's script if the client is_looping_with with `choice` and is, or may be, an iPXE. Returns `None` if `choice`
+    /// stands.
     pub fn overrule(
         &self,
         message: &Message,
@@ -85,16 +92,16 @@ impl Guard {
         now: Timestamp,
     ) -> Option<Choice> {
         let mac = message.mac()?;
-        let machine = self.young.get(&mac).or_else(|| self.old.get(&mac))?;
-        if !machine.loops(&choice.file, now) {
+        let machine = self.newer.get(&mac).or_else(|| self.older.get(&mac))?;
+        if !machine.is_looping_with(&choice.file, now) {
             return None;
         }
         let script = machine.script(message, identity, choice, policy, now)?;
         Some(Choice { rule: Rule::LoopGuard, ..script })
     }
 
-    /// Counts that the client that sent `message` was given `choice` at `now`, by an ACK or by BOOTP's answer. Says so
-    /// when that makes a loop, unless it did lately.
+    /// Counts that the client got `choice` at `now`, in an ACK or a BOOTP reply. Returns the loop if this makes one and
+    /// it was not reported within [`QUIET_TIME`].
     pub fn given(
         &mut self,
         message: &Message,
@@ -104,49 +111,52 @@ impl Guard {
         now: Timestamp,
     ) -> Option<Loop> {
         let mac = message.mac()?;
-        self.renew(now);
-        let known = self.young.remove(&mac).or_else(|| self.old.remove(&mac)).unwrap_or_default();
-        let machine = self.young.entry(mac).or_insert(known);
-        machine.note_stage(message, identity, now);
-        let (times, first) = machine.note(&choice.file, message.xid, now);
-        let is_told = machine.told.is_some_and(|told| now.since(told) < QUIET_TIME);
+        self.rotate_generations(now);
+        let known = self.newer.remove(&mac).or_else(|| self.older.remove(&mac)).unwrap_or_default();
+        let machine = self.newer.entry(mac).or_insert(known);
+        machine.record_stage(message, identity, now);
+        let (times, first) = machine.record_file(&choice.file, message.xid, now);
+        let is_told = machine.reported.is_some_and(|reported| now.since(reported) < QUIET_TIME);
         if times < LOOP_COUNT || is_told {
             return None;
         }
-        machine.told = Some(now);
+        machine.reported = Some(now);
         let gets_script = machine.script(message, identity, choice, policy, now).is_some();
         Some(Loop { file: Arc::clone(&choice.file), times, within: now.since(first), gets_script })
     }
 
-    /// Forgets what the machine with this hardware address was given: its system runs.
+    /// Forgets the machine, because its operating system is running.
     pub fn went_on(&mut self, mac: MacAddr) {
-        self.young.remove(&mac);
-        self.old.remove(&mac);
+        self.newer.remove(&mac);
+        self.older.remove(&mac);
     }
 
-    /// How many machines are remembered.
+    /// Returns the number of machines remembered.
     pub fn len(&self) -> usize {
-        self.young.len() + self.old.len()
+        self.newer.len() + self.older.len()
     }
 
-    /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn renew(&mut self, now: Timestamp) {
-        if self.young.len() >= MAX_MACHINES / 2 || now.since(self.since) >= LOOP_TIME {
-            self.old = std::mem::take(&mut self.young);
+    fn rotate_generations(&mut self, now: Timestamp) {
+        if self.newer.len() >= MAX_MACHINES / 2 || now.since(self.since) >= LOOP_TIME {
+            self.older = std::mem::take(&mut self.newer);
             self.since = now;
         }
     }
 }
 
 impl Machine {
-    /// The script for a client that goes round in circles with `choice`, if a script ends that: it may be an iPXE that was
-    /// not taken for one, or it is an iPXE and `choice` is a loader that may lead back to an iPXE. Any loader may whose
-    /// content is not known. One whose content is known may where the machine's firmware got a boot file shortly before:
-    /// then that loader has loaded this iPXE. An iPXE in ROM keeps a known loader however often it is restarted.
+    /// Returns the script for a client that is_looping_with with `choice`, if the script ends the loop. It does in two cases:
+    ///
+    /// - The client may be an iPXE that was not recognized.
+    /// - The client is an iPXE, and `choice` is a loader that may lead back to iPXE. A loader of unknown content may. A
+    ///   known one may if the machine's firmware got a boot file shortly before, because then that loader has loaded this
+    ///   iPXE.
+    ///
+    /// An iPXE in ROM keeps a known loader, however often the machine is restarted.
     fn script(
         &self,
         message: &Message,
@@ -164,8 +174,8 @@ impl Machine {
         }
     }
 
-    /// Remembers whether firmware or iPXE asks. An iPXE that does not say so is neither.
-    fn note_stage(&mut self, message: &Message, identity: &Identity, now: Timestamp) {
+    /// Records whether firmware or iPXE asks. An iPXE that does not identify itself counts as neither.
+    fn record_stage(&mut self, message: &Message, identity: &Identity, now: Timestamp) {
         if identity.stage == Stage::Ipxe {
             self.ipxe = Some(now);
         } else if !may_be_ipxe(message) && (is_recent(self.firmware, now) || !is_recent(self.ipxe, now)) {
@@ -173,18 +183,18 @@ impl Machine {
         }
     }
 
-    fn loops(&self, file: &str, now: Timestamp) -> bool {
+    fn is_looping_with(&self, file: &str, now: Timestamp) -> bool {
         let given = self.given.iter().find(|given| *given.file == *file);
         let lately = |time: &&Timestamp| now.since(**time) < LOOP_TIME;
         given.is_some_and(|given| given.times.iter().filter(lately).count() >= LOOP_COUNT)
     }
 
-    /// How often it was now given `file`, and when first.
-    fn note(&mut self, file: &Arc<str>, xid: u32, now: Timestamp) -> (usize, Timestamp) {
+    /// Records that the machine got `file`. Returns the number of times within [`LOOP_TIME`], and the first of them.
+    fn record_file(&mut self, file: &Arc<str>, xid: u32, now: Timestamp) -> (usize, Timestamp) {
         let place = self.given.iter().position(|given| given.file == *file);
         let mut given = match place {
             Some(place) => self.given.remove(place),
-            None => Given { file: Arc::clone(file), times: Vec::new(), xid },
+            None => GivenFile { file: Arc::clone(file), times: Vec::new(), xid },
         };
         let last = given.times.last().filter(|_| given.xid == xid);
         if last.is_none_or(|last| now.since(*last) >= RESEND_TIME) {
@@ -233,7 +243,7 @@ mod tests {
         Policy { ipxe: Some("boot.ipxe".into()), ..Policy::default() }
     }
 
-    /// Time, and a guard that watches one policy.
+    /// A guard with one policy, and the time.
     struct Watch {
         guard: Guard,
         now: Timestamp,
@@ -244,7 +254,7 @@ mod tests {
             Watch { guard: Guard::default(), now: Timestamp::from_seconds(3600) }
         }
 
-        /// Gives `file` to the machine that sent `message`, and lets 15 s pass.
+        /// Gives `file` to the sender of `message`, then advances the time by 15 s.
         fn give(&mut self, message: &Message, file: &str) -> Option<Loop> {
             let choice = Choice::new(&file.into(), Rule::Arch(Arch::UEFI_X64));
             let found = self.guard.given(message, &Identity::of(message), &choice, &policy(), self.now);
@@ -260,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_third_time_is_a_loop_and_is_said_once() {
+    fn the_third_time_is_a_loop_reported_once() {
         let mut watch = Watch::new();
         for xid in 1..3 {
             assert_eq!(watch.give(&request(1, xid, &[]), "snponly.efi"), None);
@@ -277,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_slowly_or_twice_is_no_loop() {
+    fn slow_rounds_and_retransmissions_are_no_loop() {
         let mut watch = Watch::new();
         for xid in 0..20 {
             assert_eq!(watch.give(&request(1, xid, &[]), "snponly.efi"), None);
@@ -295,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_that_starts_ends_the_count() {
+    fn a_running_system_resets_the_count() {
         let mut watch = Watch::new();
         for xid in 0..20 {
             assert_eq!(watch.give(&request(1, xid, &[]), "snponly.efi"), None);
@@ -306,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipxe_that_hides_gets_the_script_once_it_loops() {
+    fn an_unrecognized_ipxe_that_loops_gets_the_script() {
         let hidden: &[(u8, &[u8])] = &[(55, &[1, 3, 175, 203])];
         let mut watch = Watch::new();
         for xid in 1..3 {
@@ -326,7 +336,7 @@ mod tests {
         assert_eq!(watch.overruled(&request(1, 6, hidden)), None, "after a while it is tried anew");
     }
 
-    /// A loader for an iPXE, whose content is known or not.
+    /// A loader for an iPXE, of known or unknown content.
     fn loader(is_known: bool) -> Choice {
         let script = Choice::new(&"boot.ipxe".into(), Rule::Ipxe);
         Choice {
@@ -337,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_an_ipxe_that_loads_what_nobody_knows_again_and_again_gets_the_script() {
+    fn r_02_an_ipxe_looping_with_an_unknown_loader_gets_the_script() {
         let ipxe: &[(u8, &[u8])] = &[(77, b"iPXE")];
         let rounds = |is_known: bool, firmware: bool| {
             let mut watch = Watch::new();
@@ -360,9 +370,9 @@ mod tests {
         let script = "boot.ipxe boot.ipxe boot.ipxe boot.ipxe";
         assert_eq!(rounds(false, false), format!("loader loader loader! {script}"));
         assert_eq!(rounds(false, true), format!("loader loader! boot.ipxe {script}"));
-        // An iPXE in ROM may be restarted as often as anybody likes.
+        // The machine may be restarted any number of times if its iPXE is in ROM.
         assert_eq!(rounds(true, false), "loader loader loader loader loader loader loader");
-        // Nor does what that loader loads count as firmware, as wdsnbp.com asks port 4011.
+        // A program that this loader loads does not count as firmware either, such as wdsnbp.com, which asks port 4011.
         let mut watch = Watch::new();
         for xid in 0..20 {
             let (message, choice) = (request(1, xid, if xid % 2 == 0 { ipxe } else { &[] }), loader(true));
@@ -376,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn memory_is_bounded() {
         let mut guard = Guard::default();
         let policy = policy();
         for n in 0..(3 * MAX_MACHINES as u32) {
@@ -392,7 +402,7 @@ mod tests {
             watch.give(&request(1, n, &[]), &format!("file{n}"));
             watch.now = Timestamp(watch.now.0 - LATER.as_millis() as u64);
         }
-        assert_eq!(watch.guard.young[&MacAddr([2, 0, 0, 0, 0, 1])].given.len(), MAX_FILES);
+        assert_eq!(watch.guard.newer[&MacAddr([2, 0, 0, 0, 0, 1])].given.len(), MAX_FILES);
         watch.now = watch.now.after(LOOP_TIME);
         watch.give(&request(2, 1, &[]), "x");
         watch.now = watch.now.after(LOOP_TIME);

@@ -1,24 +1,25 @@
-//! Who is asking: what a message tells about the program that sent it and how far the machine has booted.
+//! The identity of a client: recognizes the program that sent a message, its boot stage and its architectures.
+//!
+//! `dhcp/request.rs` calls [`Identity::of`] once per message; every decision about boot files rests on it. The
+//! recognition uses only the message itself, never earlier messages.
 
 use crate::types::{Arch, Firmware, MacAddr, Stage};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 use crate::wire::pxe;
 
-/// What is known of a client from one message.
+/// The identity of a client, taken from one message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// How far it has booted.
     pub stage: Stage,
-    /// What kind of program it is.
     pub firmware: Firmware,
-    /// The architectures it says it can boot, its own first. Empty for a client that says none, or none that can be
-    /// read: nobody knows then what it boots, and it must not get a BIOS's file.
+    /// The architectures that the client can boot, its own first. Empty if the message names none or option 93 is
+    /// unreadable; such a client must not get the boot file of a BIOS.
     pub arches: Vec<Arch>,
 }
 
 impl Identity {
-    /// Reads options 43, 53, 55, 60, 77, 93, 94, 97 and 175, and the MAC.
+    /// Identifies the sender by options 43, 53, 55, 60, 77, 93, 94, 97 and 175 and by its MAC.
     pub fn of(message: &Message) -> Identity {
         let mut arches = arches_of(message);
         let firmware = firmware_of(message, &arches);
@@ -31,27 +32,27 @@ impl Identity {
             Firmware::HttpBoot => Stage::Http,
             Firmware::UBoot if arches.first().is_some_and(|arch| arch.is_http()) => Stage::Http,
             Firmware::Pxelinux if !says_pxe(message) => Stage::Other,
-            // These want an address; GRUB would even take a proxy's offer of none for one.
+            // These clients want an address. GRUB would even accept a proxy's OFFER, which assigns none.
             Firmware::Grub | Firmware::AppleBsdp | Firmware::LinuxIpDhcp | Firmware::Other => Stage::Other,
             _ => Stage::Pxe,
         };
         Identity { stage, firmware, arches }
     }
 
-    /// Whether it is the boot ROM of a Raspberry Pi, which boots by files of fixed names and not by the one we name.
+    /// Whether this is the boot ROM of a Raspberry Pi, which loads files of fixed names and ignores the boot file name.
     pub fn is_raspberry_pi(&self) -> bool {
         self.firmware.is_raspberry_pi()
     }
 
-    /// The architecture shown in logs: the first one it says.
+    /// Returns the first architecture in the message, which logs show.
     pub fn arch(&self) -> Option<Arch> {
         self.arches.first().copied()
     }
 }
 
-/// Whether `message` may come from an iPXE although neither option 77 nor 175 says so: it asks for iPXE's own options,
-/// or has the interface version that only iPXE for UEFI has. Too weak to go by before anything went wrong
-/// (`boot/guard.rs`): Etherboot asks for option 175 too, and runs no script.
+/// Whether `message` may come from an iPXE although neither option 77 nor 175 says so: it requests iPXE's own options,
+/// or has the interface version that only iPXE for UEFI sends. This is too weak to act on before a loop is found
+/// (`boot/guard.rs`): Etherboot requests option 175 too, and runs no scripts.
 pub fn may_be_ipxe(message: &Message) -> bool {
     const IPXE_FOR_UEFI: (u8, u8) = (3, 10);
     let options = &message.options;
@@ -64,15 +65,15 @@ fn vendor_class(message: &Message) -> &[u8] {
     message.options.get(code::VENDOR_CLASS).unwrap_or_default()
 }
 
-/// Whether option 60 or 93 says that it is a client of PXE or HTTP boot. Some firmware puts another string in option
-/// 60 and is known by option 93 alone (dnsmasq `dhcp-pxe-vendor`).
+/// Whether option 60 or 93 identifies a client of PXE or HTTP boot. Some firmware sends another string in option 60, so
+/// that only option 93 identifies it (dnsmasq `dhcp-pxe-vendor`).
 fn says_pxe(message: &Message) -> bool {
     let class = vendor_class(message);
     let by_class = class.starts_with(pxe::PXE_CLIENT) || class.starts_with(pxe::HTTP_CLIENT);
     by_class || message.options.get(code::CLIENT_ARCHITECTURE).is_some()
 }
 
-/// Option 93, and without it what option 60 says.
+/// Returns the architectures in option 93 or, without it, the one in option 60.
 fn arches_of(message: &Message) -> Vec<Arch> {
     let options = &message.options;
     if options.get(code::CLIENT_ARCHITECTURE).is_some() {
@@ -83,13 +84,14 @@ fn arches_of(message: &Message) -> Vec<Arch> {
     let Some(rest) = rest else { return Vec::new() };
     match rest.strip_prefix(b":Arch:") {
         Some(text) => arch_in(text).into_iter().collect(),
-        // A PXE client that names none is a BIOS: such ROMs predate it. Not if its interface is UEFI's.
+        // A PXE client that names no architecture is a BIOS, because such ROMs predate the option. UEFI's interface
+        // type rules that out.
         None if class.starts_with(pxe::PXE_CLIENT) && !has_uefi_interface(message) => vec![Arch::BIOS],
         None => Vec::new(),
     }
 }
 
-/// The number that `PXEClient:Arch:NNNNN:UNDI:…` has: five digits, decimal.
+/// Returns the architecture in `PXEClient:Arch:NNNNN:UNDI:…`: five decimal digits.
 fn arch_in(text: &[u8]) -> Option<Arch> {
     let (digits, _) = text.split_at_checked(5)?;
     if !digits.iter().all(u8::is_ascii_digit) {
@@ -102,7 +104,7 @@ fn has_uefi_interface(message: &Message) -> bool {
     pxe::interface_version(&message.options).is_some_and(|(major, _)| major >= 3)
 }
 
-/// What kind of program sent `message`, which says that it can boot `arches`. The most telling signs come first.
+/// Returns the kind of program that sent `message` and can boot `arches`. The most specific signs are checked first.
 fn firmware_of(message: &Message, arches: &[Arch]) -> Firmware {
     let options = &message.options;
     let class = vendor_class(message);
@@ -141,10 +143,10 @@ fn firmware_of(message: &Message, arches: &[Arch]) -> Firmware {
     }
 }
 
-/// How option 60 of Apple's NetBoot begins (BSDP 1.1).
+/// The beginning of option 60 of Apple's NetBoot (BSDP 1.1).
 const APPLE_BSDP: &[u8] = b"AAPLBSDPC";
 
-/// Cards that in practice only emulators have, and whose ROM there is iPXE: virtio of any kind; the e1000 and PCnet of
+/// Whether the network card exists only in emulators, whose ROM is iPXE: any virtio card, and the e1000 and PCnet of
 /// QEMU and VirtualBox.
 fn is_emulated_card(message: &Message) -> bool {
     const VIRTIO: u16 = 0x1af4;
@@ -154,8 +156,8 @@ fn is_emulated_card(message: &Message) -> bool {
     })
 }
 
-/// U-Boot (`net/bootp.c`): `U-Boot.armv8` and the like in option 60, where that is configured; an architecture of its
-/// own, likewise; and always interface version 0.0. On x86 it says architecture 0, or none.
+/// Whether the client is U-Boot (`net/bootp.c`). Depending on its build it sends `U-Boot.armv8` or similar in option
+/// 60, and an architecture of its own. It always sends interface version 0.0. On x86 it sends architecture 0, or none.
 fn is_u_boot(message: &Message, arches: &[Arch]) -> bool {
     let class = vendor_class(message);
     let is_pxe = class.starts_with(pxe::PXE_CLIENT) || class.starts_with(pxe::HTTP_CLIENT);
@@ -164,8 +166,8 @@ fn is_u_boot(message: &Message, arches: &[Arch]) -> bool {
         || !is_pxe && pxe::interface_version(&message.options) == Some((0, 0))
 }
 
-/// Manufacturer parts of the MAC addresses of Raspberry Pis, and the model that boots from the network and has them: 2
-/// and 3; 4, 400 and CM4 (three); 4 or 5; 5. The later ones also say what they are in option 97.
+/// The OUIs of Raspberry Pis, with the model that boots from the network: 2 and 3; 4, 400 and CM4 (three OUIs); 4 or 5;
+/// 5. The later models also identify themselves in option 97.
 const RASPBERRY_PI_OUIS: [([u8; 3], Firmware); 6] = [
     ([0xb8, 0x27, 0xeb], Firmware::RaspberryPi3),
     ([0xdc, 0xa6, 0x32], Firmware::RaspberryPi4),
@@ -175,12 +177,12 @@ const RASPBERRY_PI_OUIS: [([u8; 3], Firmware); 6] = [
     ([0x2c, 0xcf, 0x67], Firmware::RaspberryPi5),
 ];
 
-/// Whether the MAC is one of a Raspberry Pi.
 pub fn is_raspberry_pi_mac(mac: MacAddr) -> bool {
     RASPBERRY_PI_OUIS.iter().any(|(oui, _)| mac.0.starts_with(oui))
 }
 
-/// The boot ROM of a Raspberry Pi: it calls itself a PXE client on a BIOS. A Pi that runs UEFI says so and is one.
+/// Recognizes the boot ROM of a Raspberry Pi, which claims to be PXE on a BIOS. A Pi that runs UEFI firmware sends
+/// UEFI's architecture and is treated as UEFI.
 fn raspberry_pi(message: &Message, first: Option<Arch>) -> Option<Firmware> {
     if !says_pxe(message) || !matches!(first, Some(Arch::BIOS | Arch::RASPBERRY_PI) | None) {
         return None;
@@ -196,21 +198,23 @@ fn raspberry_pi(message: &Message, first: Option<Arch>) -> Option<Firmware> {
     }
 }
 
-/// Whether option 97 holds the serial number, as from the 3B+ on; before it was 0x44 throughout, for all of them.
+/// Whether option 97 holds a serial number, as it does from the 3B+ on. Earlier boot ROMs send 0x44 in every byte.
 fn has_serial(message: &Message) -> bool {
     let value = pxe::machine_identifier(&message.options).and_then(|value| value.get(1..));
     value.is_some_and(|id| id.iter().any(|byte| *byte != 0x44))
 }
 
-/// Whether it asks for what PXELINUX reads: its magic number, or both the configuration file and the path. Firmware
-/// that hands over to PXELINUX asks for neither, nor does PXELINUX, which reads the reply to the firmware.
+/// Whether the client requests the options that PXELINUX reads: its magic number, or both the configuration file and
+/// the path prefix. Firmware that loads PXELINUX requests neither. PXELINUX itself sends no requests; it reads the
+/// reply to the firmware.
 fn asks_for_pxelinux_options(message: &Message) -> bool {
     let asks = |code| pxe::asks_for(&message.options, code);
     asks(code::PXELINUX_MAGIC) || asks(code::PXELINUX_CONFIG_FILE) && asks(code::PXELINUX_PATH_PREFIX)
 }
 
-/// GRUB's `net_dhcp` (`grub-core/net/bootp.c`): a DISCOVER with nothing but its type, and the time as transaction id
-/// and, cut to its lower half, as seconds; a REQUEST with the same and a list that begins like no other.
+/// Whether the client is GRUB's `net_dhcp` (`grub-core/net/bootp.c`). Its DISCOVER has only a message type; its
+/// transaction id is the time, and `secs` is the lower half of that. Its REQUEST has the same, and a parameter list
+/// that begins like no other.
 fn is_grub(message: &Message) -> bool {
     const LIST: [u8; 7] = [1, 3, 6, 15, 12, 17, 18];
     let options = &message.options;
@@ -221,7 +225,8 @@ fn is_grub(message: &Message) -> bool {
     list.map_or(is_bare && by_time, |list| list.starts_with(&LIST))
 }
 
-/// Linux finding its root: the kernel's request list (`net/ipv4/ipconfig.c`), or klibc's vendor class.
+/// Whether the client is Linux looking for its root file system: the parameter list of the kernel
+/// (`net/ipv4/ipconfig.c`), or the vendor class of klibc.
 fn is_linux_ip_dhcp(message: &Message) -> bool {
     const LIST: [u8; 7] = [1, 3, 6, 12, 15, 17, 26];
     let list = message.options.get(code::PARAMETER_REQUEST_LIST).unwrap_or_default();
@@ -256,7 +261,7 @@ mod tests {
         (identity.stage, identity.firmware, arches)
     }
 
-    /// The recording with this name in tests/data/packets.
+    /// Reads the recorded packet of this name in tests/data/packets.
     #[expect(clippy::disallowed_methods, reason = "a test reads its data")]
     fn recorded(name: &str) -> Message {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/packets");
@@ -269,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_recorded_client_is_known() {
+    fn recorded_clients_are_recognized() {
         use Firmware::*;
         let table: &[(&str, Stage, Firmware, &[u16])] = &[
             ("aavmf-arm64-pxe-discover", Stage::Pxe, UefiPxe, &[11]),
@@ -277,7 +282,7 @@ mod tests {
             ("apple-bsdp-inform-list-constructed", Stage::Other, AppleBsdp, &[]),
             ("asrock-bios-discover", Stage::Pxe, BiosPxe, &[0]),
             ("asrock-bios-offer-from-dhcp-server", Stage::Other, Other, &[]),
-            // Not a client's, but whoever says only PXEClient is a BIOS.
+            // A server's packet; but a sender that says only PXEClient counts as a BIOS.
             ("asrock-bios-offer-from-pixiecore-proxy", Stage::Pxe, BiosPxe, &[0]),
             ("bootpc-bootp", Stage::Bootp, Bootp, &[]),
             ("dhclient-discover", Stage::Other, Other, &[]),
@@ -324,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn every_stage_is_known_by_its_options() {
+    fn each_stage_is_recognized_by_its_options() {
         use Firmware::*;
         type Row<'a> = (&'a [(u8, &'a [u8])], Stage, Firmware, &'a [u16]);
         let table: &[Row<'_>] = &[
@@ -339,7 +344,7 @@ mod tests {
             (&[DISCOVER, UEFI, (93, &[0, 7]), (77, b"iPXE")], Stage::Ipxe, Ipxe, &[7]),
             (&[DISCOVER, UEFI, (93, &[0, 9]), (77, b"\x04iPXE")], Stage::Ipxe, Ipxe, &[7]),
             (&[DISCOVER, (175, &[1, 1, 1])], Stage::Ipxe, Ipxe, &[]),
-            // s390x's iPXE says 0xffff.
+            // iPXE on s390x sends 0xffff.
             (&[DISCOVER, (77, b"iPXE"), (93, &[255, 255])], Stage::Ipxe, Ipxe, &[65535]),
             (&[DISCOVER, (60, b"HW-Client"), (93, &[0, 11])], Stage::Pxe, UefiPxe, &[11]),
             (
@@ -368,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn grub_is_known_by_the_time_in_its_bare_discover() {
+    fn grub_is_recognized_by_its_transaction_id() {
         let mut bare = message(&[DISCOVER]);
         (bare.xid, bare.secs) = (0x6b02_9194, 0x9194);
         assert_eq!(shown(&bare).1, Firmware::Grub);
@@ -382,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raspberry_pi_that_calls_itself_a_bios_is_told_apart() {
+    fn a_raspberry_pi_is_recognized_despite_its_bios_architecture() {
         let model = |mac: [u8; 3], options: &[(u8, &[u8])]| {
             let mut message = message(&[&[DISCOVER, BIOS_ROM, (93, &[0, 0])], options].concat());
             message.chaddr[..3].copy_from_slice(&mac);
@@ -447,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipxe_that_hides_is_still_suspected() {
+    fn an_ipxe_without_its_options_is_suspected() {
         assert!(may_be_ipxe(&recorded("ipxe-bios-discover")));
         assert!(may_be_ipxe(&message(&[DISCOVER, BIOS_ROM, (55, &[1, 3, 43, 175, 203])])));
         assert!(may_be_ipxe(&message(&[DISCOVER, UEFI, (94, &[1, 3, 10])])));

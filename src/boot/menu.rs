@@ -1,65 +1,65 @@
-//! PXE boot menus: firmware shows the items, and asks port 4011 for the file of the one that is chosen (PXE 2.1 section
-//! 2.2).
+//! PXE boot menus. Firmware shows the items and asks port 4011 for the file of the chosen item (PXE 2.1 section 2.2).
+//!
+//! This file holds the menu as configured, and encodes the part that a client can use into option 43. `policy.rs`
+//! decides which client gets a menu and answers the choice.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::boot::identity::Identity;
-use crate::boot::policy::{Choice, MachineBoot, file_for};
-use crate::types::{Firmware, Rule};
+use crate::boot::machine_boot::{MachineBoot, file_for};
+use crate::types::Firmware;
 use crate::wire::pxe::{self, BootItem, LOCAL_BOOT, MenuItem};
 
-/// The type of boot server that stands for the first item of a menu; each further item has the next. From here on they
-/// are anybody's to use (PXE 2.1 table 2-1).
+/// The boot server type of the first item; each further item has the next type. Types from here on are free for any use
+/// (PXE 2.1 table 2-1).
 const FIRST_KIND: u16 = 0x8000;
 
-/// Items that a menu may have: more fit option 43 in no case.
+/// The maximum number of items. More never fit into option 43.
 pub const MAX_ITEMS: usize = 50;
 
-/// [`Menu::timeout`] that waits for ever.
+/// The [`Menu::timeout`] that waits forever.
 pub const FOR_EVER: u8 = 255;
 
 /// `boot.menu`, `boot.prompt` and `boot.timeout`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Menu {
-    /// What can be chosen; at least one.
+    /// At least one item.
     pub items: Vec<Item>,
-    /// What stands on the screen until the menu is asked for, or the first item boots.
+    /// The text on the screen until the user opens the menu or the first item boots.
     pub prompt: Arc<str>,
-    /// For how many seconds; 0 boots the first item at once, [`FOR_EVER`] shows the menu and waits.
+    /// Seconds until the first item boots. 0 boots it immediately; [`FOR_EVER`] shows the menu and waits.
     pub timeout: u8,
 }
 
 /// One item of a menu.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// What the menu shows.
     pub text: Arc<str>,
-    /// What it does.
     pub boots: Boots,
 }
 
-/// What an item of a menu does.
+/// The action of a menu item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Boots {
-    /// Loads a file from here.
+    /// Loads a boot file from this server.
     File(MachineBoot),
-    /// Asks another boot server.
+    /// Sends the client to another boot server.
     Server(Ipv4Addr),
-    /// Goes on to the local disk.
+    /// Continues with the local disk.
     Local,
 }
 
-/// What of a menu a reply says in option 43.
+/// The part of a menu that a reply contains in option 43.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// All of it that the client can use.
+    /// All items that the client can use.
     Whole(Shown),
-    /// The item that it asked for.
+    /// The item that the client asked for.
     Chosen(BootItem),
 }
 
-/// The part of a menu that one client can use.
+/// The items of a menu that one client can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     prompt: Arc<str>,
@@ -71,117 +71,77 @@ pub struct Shown {
 struct ShownItem {
     kind: u16,
     text: Arc<str>,
-    server: Asked,
+    server: BootServer,
 }
 
-/// Whom the client asks for an item's file.
+/// The boot server that the client asks for an item's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Us,
+enum BootServer {
+    ThisServer,
     Other(Ipv4Addr),
-    Nobody,
+    None,
 }
 
-/// An item that the client can use, with its place in the menu and its file.
-struct Usable<'m> {
-    place: usize,
-    kind: u16,
-    item: &'m Item,
-    file: Option<Arc<str>>,
+/// An item that the client can use, with its index in the menu and its file.
+pub(super) struct Usable<'m> {
+    pub(super) index: usize,
+    pub(super) kind: u16,
+    pub(super) item: &'m Item,
+    pub(super) file: Option<Arc<str>>,
 }
 
 impl Menu {
-    /// Whether that client is shown menus: the PXE of a BIOS or of UEFI. iPXE has its script, which does it better.
+    /// Whether the client gets menus: PXE on a BIOS or UEFI. iPXE has its script instead, which makes better menus.
     pub fn is_for(identity: &Identity) -> bool {
         matches!(identity.firmware, Firmware::BiosPxe | Firmware::UefiPxe)
     }
 
-    /// What the client gets: the item that it `asked` for; else the menu, and beside it, for firmware that shows none,
-    /// the first item. A menu of one item is none: that goes straight into the header, for the menus of much firmware are
-    /// broken (dnsmasq `pxe_uefi_workaround`). `otherwise` is what it would get without a menu.
-    pub fn choose(
-        &self,
-        identity: &Identity,
-        asked: Option<BootItem>,
-        otherwise: Option<Choice>,
-    ) -> Option<Choice> {
-        let usable: Vec<Usable<'_>> = self.usable(identity).collect();
-        if let Some(asked) = asked {
-            let chosen = usable.iter().find(|usable| usable.kind == asked.kind)?;
-            let choice = chosen.choice(otherwise)?;
-            return Some(Choice { menu: Some(Part::Chosen(asked)), ..choice });
-        }
-        match &usable[..] {
-            [] => otherwise,
-            [only] => only.choice(otherwise),
-            [first, ..] => {
-                let file = first.file.clone().unwrap_or_default();
-                let menu = Some(Part::Whole(self.shown(&usable)));
-                Some(Choice { menu, ..Choice::new(&file, Rule::Menu(None)) })
-            }
-        }
-    }
-
-    fn usable(&self, identity: &Identity) -> impl Iterator<Item = Usable<'_>> {
-        self.items.iter().enumerate().zip(FIRST_KIND..).filter_map(|((place, item), kind)| {
+    pub(super) fn usable(&self, identity: &Identity) -> impl Iterator<Item = Usable<'_>> {
+        self.items.iter().enumerate().zip(FIRST_KIND..).filter_map(|((index, item), kind)| {
             let (kind, file) = match &item.boots {
                 Boots::File(boot) => (kind, Some(file_for(boot, identity)?)),
                 Boots::Server(_) => (kind, None),
                 Boots::Local => (LOCAL_BOOT, None),
             };
-            Some(Usable { place, kind, item, file })
+            Some(Usable { index, kind, item, file })
         })
     }
 
-    fn shown(&self, usable: &[Usable<'_>]) -> Shown {
+    pub(super) fn shown(&self, usable: &[Usable<'_>]) -> Shown {
         let items = usable.iter().map(|usable| ShownItem {
             kind: usable.kind,
             text: Arc::clone(&usable.item.text),
             server: match usable.item.boots {
-                Boots::File(_) => Asked::Us,
-                Boots::Server(server) => Asked::Other(server),
-                Boots::Local => Asked::Nobody,
+                Boots::File(_) => BootServer::ThisServer,
+                Boots::Server(server) => BootServer::Other(server),
+                Boots::Local => BootServer::None,
             },
         });
         Shown { prompt: Arc::clone(&self.prompt), timeout: self.timeout, items: items.collect() }
     }
 
-    /// The bytes of option 43 that the whole menu takes, if they are more than it can have.
+    /// Returns the length of option 43 with the whole menu, if that is more than the option can hold.
     pub fn too_long(&self) -> Option<usize> {
         let items = self.items.iter().enumerate().zip(FIRST_KIND..);
         let usable: Vec<Usable<'_>> =
-            items.map(|((place, item), kind)| Usable { place, kind, item, file: None }).collect();
+            items.map(|((index, item), kind)| Usable { index, kind, item, file: None }).collect();
         self.shown(&usable).encode(Ipv4Addr::UNSPECIFIED).err()
     }
 }
 
-impl Usable<'_> {
-    /// The item alone. Of another server, by us: the file that the client would get without a menu, but from there.
-    fn choice(&self, otherwise: Option<Choice>) -> Option<Choice> {
-        let rule = Rule::Menu(Some(self.place));
-        match (&self.item.boots, &self.file) {
-            (Boots::File(_), Some(file)) => Some(Choice::new(file, rule)),
-            (Boots::Server(server), _) => {
-                Some(Choice { server: Some(*server), ..Choice::new(&otherwise?.file, rule) })
-            }
-            (Boots::Local | Boots::File(_), _) => None,
-        }
-    }
-}
-
 impl Shown {
-    /// Option 43, where `server` is our address.
+    /// Encodes option 43; `server` is our address.
     ///
     /// # Errors
-    /// Its length, if that is too much.
+    /// Returns the length if it is more than the option can hold.
     pub fn encode(&self, server: Ipv4Addr) -> Result<Vec<u8>, usize> {
         let items = self.items.iter().map(|item| MenuItem {
             kind: item.kind,
             text: &item.text,
             server: match item.server {
-                Asked::Us => Some(server),
-                Asked::Other(other) => Some(other),
-                Asked::Nobody => None,
+                BootServer::ThisServer => Some(server),
+                BootServer::Other(other) => Some(other),
+                BootServer::None => None,
             },
         });
         pxe::menu(&self.prompt, self.timeout, &items.collect::<Vec<_>>())
@@ -191,7 +151,8 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Arch, Stage};
+    use crate::boot::policy::Choice;
+    use crate::types::{Arch, Rule, Stage};
 
     fn item(text: &str, boots: Boots) -> Item {
         Item { text: text.into(), boots }
@@ -218,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_shown_what_it_can_start_and_no_more() {
+    fn a_client_gets_only_items_that_it_can_start() {
         let by_arch = MachineBoot::ByArch([(Arch::BIOS, "lpxelinux.0".into())].into());
         let menu = menu(vec![
             item("both", file("a")),
@@ -235,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn one_item_goes_straight_into_the_header() {
+    fn a_single_item_goes_into_the_header() {
         let otherwise = Choice::new(&"arch.efi".into(), Rule::Arch(Arch::UEFI_X64));
         let only = |boots| menu(vec![item("x", boots)]).choose(&uefi(), None, Some(otherwise.clone()));
         let found = only(file("a.efi")).unwrap();
@@ -249,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn too_long_is_said_before_it_is_sent() {
+    fn a_menu_too_long_for_option_43_is_found() {
         let items = |count| menu((0..count).map(|n| item(&format!("item {n}"), file("x"))).collect());
         assert_eq!(items(13).too_long(), None);
         assert_eq!(items(17).too_long(), Some(292));

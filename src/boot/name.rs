@@ -1,27 +1,29 @@
-//! The name of a boot file as a client asks for it, made into a clean name beneath boot-images/.
+//! Boot file names: turns the name that a client sends into a safe name under boot-images/.
 //!
-//! This is the first of two fences: what is refused here never reaches the disk. The second is the kernel's
-//! (`images/catalog.rs`), which alone can know about symlinks. A name is never URL-decoded: `%2e` is three characters.
+//! TFTP, HTTP and `content/lookup` parse every name here. This is the first of two barriers: a name refused here never
+//! reaches the disk. The second barrier is the kernel (`images/catalog.rs`), because only the kernel can check
+//! symlinks. A name is never URL-decoded: `%2e` is three characters.
 
 use std::fmt;
 
-/// A name beneath boot-images/: components joined by `/`, at least one, none of them empty, `.` or `..`; UTF-8
-/// without control characters; at most 255 bytes a component (what Linux allows) and [`BootName::LIMIT`] in all.
+/// A name under boot-images/. It has at least one component, joined by `/`; no component is empty, `.` or `..`. It is
+/// UTF-8 without control characters. A component has at most 255 bytes (the limit of Linux), the whole name at most
+/// [`BootName::LIMIT`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct BootName(String);
 
-/// Why what a client asked for is not such a name.
+/// The reason why the bytes that a client sent are not a boot file name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum BadName {
-    /// No component is left.
+    /// The name has no components.
     Empty,
-    /// More than [`BootName::LIMIT`] bytes, or a component of more than 255.
+    /// The name has more than [`BootName::LIMIT`] bytes, or a component has more than 255.
     TooLong,
-    /// Not UTF-8, as names on disk here are.
+    /// The name is not UTF-8. All names on disk here are.
     NotUtf8,
-    /// A NUL or another control character.
+    /// The name has a NUL or another control character.
     ControlCharacter,
-    /// It has a `..` component. Refused even where it would stay beneath the root: no firmware asks so.
+    /// The name has a `..` component. It is refused even if it stays under the root, because no firmware sends one.
     Parent,
 }
 
@@ -40,14 +42,14 @@ impl fmt::Display for BadName {
 impl std::error::Error for BadName {}
 
 impl BootName {
-    /// Bytes of the longest name, as asked for.
+    /// The maximum length of a name in bytes.
     pub const LIMIT: usize = 1024;
     const COMPONENT_LIMIT: usize = 255;
 
-    /// Reads a name as a client sent it.
+    /// Parses a name as a client sent it.
     ///
-    /// `\` becomes `/` (Windows boot manager, shim); slashes at either end, `//` and `/./` collapse, so that an
-    /// absolute name is one beneath boot-images/.
+    /// `\` becomes `/` (Windows boot manager, shim). Leading and trailing slashes, `//` and `/./` are removed, so an
+    /// absolute name is a name under boot-images/.
     pub fn parse(asked: &[u8]) -> Result<BootName, BadName> {
         if asked.len() > Self::LIMIT {
             return Err(BadName::TooLong);
@@ -72,33 +74,32 @@ impl BootName {
         if name.is_empty() { Err(BadName::Empty) } else { Ok(BootName(name)) }
     }
 
-    /// The second try when the name as asked is bad or no file has it: without the NUL, 0xFF and space bytes at its
-    /// end. `None` when there are none, or what is left is no name either.
+    /// Parses the name without trailing NUL, 0xFF and space bytes: the second try if the name as sent is invalid or not
+    /// found. Returns `None` if there are no such bytes, or if the rest is no name either.
     ///
-    /// Old PXE ROMs read the boot file option past its end, and ask for the file's name with the next bytes of the
-    /// DHCP packet behind it, 0xFF being the END option (netbootxyz/netboot.xyz#1198).
+    /// Old PXE ROMs read past the end of the boot file option and append the next bytes of the DHCP packet to the name;
+    /// 0xFF is the END option (netbootxyz/netboot.xyz#1198).
     pub fn parse_trimmed(asked: &[u8]) -> Option<BootName> {
         let junk = asked.iter().rev().take_while(|byte| matches!(byte, 0 | 0xff | b' ')).count();
         let (trimmed, _) = asked.split_at_checked(asked.len().checked_sub(junk)?)?;
         if junk == 0 { None } else { BootName::parse(trimmed).ok() }
     }
 
-    /// What a client may have meant by `asked`, the likelier first: at most two names, none if it is no name at all.
+    /// Returns the names that a client may have meant by `asked`, the most likely first: at most two.
     pub fn readings(asked: &[u8]) -> impl Iterator<Item = BootName> {
         BootName::parse(asked).ok().into_iter().chain(BootName::parse_trimmed(asked))
     }
 
-    /// This name in the folder `folder`, which is one component.
+    /// Prefixes the name with `folder`, which is one component.
     pub fn within(&self, folder: &BootName) -> BootName {
         BootName(format!("{folder}/{self}"))
     }
 
-    /// Its components: at least one.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// The name, as a path relative to boot-images/.
+    /// Returns the name as a path relative to boot-images/.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -137,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn what_could_leave_the_root_is_refused() {
+    fn names_with_parent_components_are_refused() {
         for asked in ["..", "../x", r"..\x", "/../x", "sub/../../x", "sub/..", "sub/../x", r"sub\..\x"] {
             assert_eq!(parse(asked.as_bytes()), Err(BadName::Parent), "{asked}");
         }
     }
 
     #[test]
-    fn what_no_file_is_called_is_refused() {
+    fn empty_binary_and_long_names_are_refused() {
         for asked in ["", "/", ".", "//", r"\.\"] {
             assert_eq!(parse(asked.as_bytes()), Err(BadName::Empty), "{asked:?}");
         }
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_may_have_meant_comes_in_order() {
+    fn readings_of_a_name_come_in_order() {
         let readings = |asked: &[u8]| BootName::readings(asked).map(|name| name.0).collect::<Vec<_>>();
         assert_eq!(readings(b"x"), ["x"]);
         assert_eq!(readings(b"x "), ["x ", "x"], "a file may end in a space");

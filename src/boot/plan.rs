@@ -1,11 +1,13 @@
-//! How a boot file is put into a reply, so that every firmware finds it where it looks.
+//! Puts a boot file into the header fields and options of a reply, so that every firmware finds it.
+//!
+//! `dhcp/reply.rs` and `dhcp/proxy.rs` call [`plan`] for each reply with a boot file.
 
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::boot::fetch::{HTTP_PORT, Served};
 use crate::boot::identity::Identity;
-use crate::boot::loader::script::{HTTP_PORT, Served};
 use crate::boot::menu::Part;
 use crate::boot::policy::{Choice, SERVER};
 use crate::types::{Arch, Firmware, Stage};
@@ -13,39 +15,39 @@ use crate::wire::dhcp::{Message, padded};
 use crate::wire::option::code;
 use crate::wire::pxe;
 
-/// What lanboot is on a network.
+/// The role of lanboot on a network.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Mode {
-    /// The DHCP server: it gives addresses, and boot files with them.
+    /// DHCP server: assigns addresses and boot files.
     Server,
-    /// Beside another DHCP server that gives the addresses: boot files only (proxyDHCP, PXE 2.1 section 2.2.3).
+    /// proxyDHCP: another DHCP server assigns the addresses, and lanboot adds boot files only (PXE 2.1 section 2.2.3).
     Proxy,
 }
 
 /// The boot fields and options of a reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// The server of the boot file.
+    /// The address of the server that has the boot file.
     pub siaddr: Ipv4Addr,
-    /// Its address in text. shim, U-Boot and old ROMs read only the header; EDK2 and GRUB the options.
+    /// The server's address as text. shim, U-Boot and old ROMs read only the header; EDK2 and GRUB read the options.
     pub sname: [u8; 64],
-    /// The boot file's name; all zero when it is too long for the field and stands in option 67 alone.
+    /// The boot file's name. All zero if the name is too long for the field, so that only option 67 has it.
     pub file: [u8; 128],
-    /// Options, in the order in which they go out.
+    /// The options in the order in which they are sent.
     pub options: Vec<(u8, Vec<u8>)>,
 }
 
-/// How long the answer to a Raspberry Pi 3 waits: its boot ROM is deaf for a while after it asked, and asks anew only
-/// after 5 s (Raspberry Pi documentation, `boot-net.adoc`; raspberrypi/firmware#934).
+/// Delay of replies to a Raspberry Pi 3. Its boot ROM cannot receive for a while after it has sent a request, and
+/// retries only after 5 s (Raspberry Pi documentation, `boot-net.adoc`; raspberrypi/firmware#934).
 const RASPBERRY_PI_WAIT: Duration = Duration::from_millis(1500);
 
-/// What to tell a client that sent `request`, given its boot file, when `server` serves it. `None` for a client that
-/// boots nothing from here: it must not take us for a boot server. What goes out from the boot service's port 4011 is
-/// that of [`Mode::Proxy`], whoever gives the addresses.
+/// Returns the boot fields and options for the client that sent `request`, with the boot file `choice` on `server`.
+/// Returns `None` for a client that boots nothing from here: it must not take us for a boot server. Replies from port
+/// 4011 always use [`Mode::Proxy`], whoever assigns the addresses.
 ///
-/// The name goes into `file` and option 67 alike, and the server into `sname` and option 66: EDK2 and GRUB prefer 67,
-/// iPXE, PXELINUX and U-Boot prefer `file`. Both options end in NUL: an old ROM reads on into the next option's tag.
-/// No option overload (52): GRUB then ignores `file`.
+/// The name goes into both `file` and option 67, the server into both `sname` and option 66: EDK2 and GRUB prefer
+/// option 67; iPXE, PXELINUX and U-Boot prefer `file`. Both options end in NUL, because an old ROM reads on into the
+/// next option's code. Option overload (52) is never used, because GRUB then ignores `file`.
 pub fn plan(
     request: &Message,
     identity: &Identity,
@@ -54,16 +56,16 @@ pub fn plan(
     served: Served,
     mode: Mode,
 ) -> Option<Plan> {
-    // A Raspberry Pi asks for its files by fixed names; the one named here is only for those who gave it one.
+    // A Raspberry Pi requests files of fixed names. It gets a boot file name only if one is configured for it.
     if choice.is_none() && !identity.is_raspberry_pi() {
         return None;
     }
     let stage = identity.stage;
-    // A menu names us for its items even where the first of them is another server's.
+    // A menu names us as the server of its items, even if its first item belongs to another server.
     let us = server;
     let server = choice.and_then(|choice| choice.server).unwrap_or(us);
     let server_text = server.to_string();
-    // How another server has its files is not known.
+    // The protocols and ports of another server are unknown.
     let served = if server == us { served } else { Served::default() };
     let file = choice.map(|choice| file_name(&choice.file, stage, server, served)).unwrap_or_default();
     let mut options = Vec::with_capacity(8);
@@ -75,7 +77,7 @@ pub fn plan(
     if let Some(id) = pxe::machine_identifier(&request.options) {
         options.push((code::MACHINE_IDENTIFIER, id.to_vec()));
     }
-    // A BOOTP client gets the 64-byte vendor field of RFC 951; the header says all this already.
+    // A BOOTP client gets the 64-byte vendor field of RFC 951, and the header already has all of this.
     if stage != Stage::Bootp {
         options.push((code::TFTP_SERVER_NAME, with_nul(&server_text)));
     }
@@ -95,20 +97,21 @@ pub fn plan(
     })
 }
 
-/// Whether the client takes the address of an offer without a REQUEST, as the boot ROM of a Raspberry Pi 3 does
-/// (raspberrypi/firmware#934): it must stay the client's while it boots.
+/// Whether the client uses an offered address without a REQUEST, as the boot ROM of a Raspberry Pi 3 does
+/// (raspberrypi/firmware#934). The address must stay reserved for it while it boots.
 pub fn takes_the_offer(identity: &Identity) -> bool {
     matches!(identity.firmware, Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus)
 }
 
-/// How long the answer to a client must wait before it is sent; no time but for the one that would not hear it.
+/// Returns the delay before a reply may be sent; zero for all clients but those that would miss an early reply.
 pub fn wait(identity: &Identity) -> Duration {
-    // The recording of one that says its serial number, as the 3B+ does, is said to be of a 3: so both wait.
+    // A recording attributed to a Pi 3 contains a serial number, which only the 3B+ should send. So both models get the
+    // delay.
     if takes_the_offer(identity) { RASPBERRY_PI_WAIT } else { Duration::ZERO }
 }
 
-/// The name as the client is to see it. UEFI HTTP boot takes nothing but a URL, so a plain name becomes one; so it does for
-/// iPXE where we have no TFTP, which is what it takes a plain name for.
+/// Returns the boot file name as the client must get it. UEFI HTTP boot accepts only URLs, so a plain name becomes one.
+/// It becomes one for iPXE too if TFTP is off, because iPXE fetches plain names over TFTP.
 fn file_name(name: &str, stage: Stage, server: Ipv4Addr, served: Served) -> String {
     let name = name.replace(SERVER, &server.to_string());
     let wants_url = match stage {
@@ -122,8 +125,8 @@ fn file_name(name: &str, stage: Stage, server: Ipv4Addr, served: Served) -> Stri
     Served { http: served.http.or(Some(HTTP_PORT)), tftp: None }.url(server, name.trim_start_matches('/'))
 }
 
-/// Option 60 of the reply: that we are a server for what the client says that it is. Firmware that says something of
-/// its own maker's and is known by option 93 wants that back (dnsmasq `dhcp-pxe-vendor`). Nothing for others.
+/// Returns option 60 of the reply, which repeats the client's own class. Firmware with a vendor's own class, recognized
+/// by option 93, expects that class in the reply (dnsmasq `dhcp-pxe-vendor`). Other clients get none.
 fn vendor_class<'a>(request: &'a Message, identity: &Identity) -> Option<&'a [u8]> {
     use Firmware::{BiosPxe, HttpBoot, OtherPxe, UefiPxe};
     let sent = request.options.get(code::VENDOR_CLASS)?;
@@ -133,10 +136,10 @@ fn vendor_class<'a>(request: &'a Message, identity: &Identity) -> Option<&'a [u8
     known.or_else(|| if by_arch { own() } else { None })
 }
 
-/// Option 43 for a client of PXE: its menu or the item that it chose, and without one, to load the named file at once.
+/// Returns option 43 for a PXE client: the menu, the chosen item, or the instruction to load the named file at once.
 ///
-/// As a proxy not for UEFI: some firmware passes over a proxy whose offer "bypasses boot server discovery", and asks on
-/// port 4011 if there is no option 43 (dnsmasq since 2.76 and pixiecore came to the same).
+/// In proxy mode, UEFI without a menu gets no option 43. Some UEFI firmware skips a proxy whose offer has "bypass boot
+/// server discovery", and asks port 4011 if option 43 is missing (dnsmasq since 2.76 and pixiecore do the same).
 fn vendor_options(
     identity: &Identity,
     mode: Mode,
@@ -151,7 +154,7 @@ fn vendor_options(
     }
     match menu {
         Some(Part::Chosen(item)) => return Some(item.echoed().into()),
-        // One that is too long does not get past `check`.
+        // `check` reports a menu that is too long.
         Some(Part::Whole(shown)) => {
             if let Ok(menu) = shown.encode(us) {
                 return Some(menu.into());
@@ -162,14 +165,14 @@ fn vendor_options(
     (!is_sent_to_boot_service(identity, mode)).then(|| pxe::BOOT_FILE_AT_ONCE[..].into())
 }
 
-/// Whether a client that is shown no menu is to ask on port 4011 for the file that it was told already.
+/// Whether a client without a menu asks port 4011 again for the file that the offer already names.
 fn is_sent_to_boot_service(identity: &Identity, mode: Mode) -> bool {
     const FIRST_UEFI: u16 = 6;
     mode == Mode::Proxy && identity.arch().map_or(0, Arch::number) >= FIRST_UEFI
 }
 
-/// Whether what a proxy's offer tells this client ends there: it loads the file of `choice` without asking for it on port
-/// 4011. iPXE and HTTP boot take what the offer says, whatever their architecture.
+/// Whether the client loads the file named in a proxy's offer without asking port 4011. iPXE and HTTP boot always do,
+/// whatever their architecture.
 pub fn ends_with_offer(identity: &Identity, choice: &Choice) -> bool {
     let takes_it = matches!(identity.stage, Stage::Ipxe | Stage::Http);
     takes_it || choice.menu.is_none() && !is_sent_to_boot_service(identity, Mode::Proxy)
@@ -179,8 +182,8 @@ fn with_nul(text: &str) -> Vec<u8> {
     [text.as_bytes(), &[0]].concat()
 }
 
-/// The file's size in blocks of 512 bytes if that says it exactly. EDK2 takes 512 times this for the file's size and
-/// does not ask the TFTP server (`PxeBcBoot.c`), so a rounded number would break the boot.
+/// Returns the file size in blocks of 512 bytes, if it is an exact multiple. EDK2 multiplies this by 512 and skips
+/// asking the TFTP server (`PxeBcBoot.c`), so a rounded number would break the boot.
 fn blocks(size: u64) -> Option<u16> {
     if size == 0 || !size.is_multiple_of(512) {
         return None;
@@ -206,7 +209,7 @@ mod tests {
         message
     }
 
-    /// What its sender is told of `file`, of that size.
+    /// The plan for the sender of these options, whose boot file is `file` of this size.
     fn planned(mode: Mode, options: &[(u8, &[u8])], file: &str, size: Option<u64>) -> Plan {
         let message = message(options);
         let choice = Choice { size, ..Choice::new(&file.into(), Rule::Ipxe) };
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn name_and_server_stand_in_header_and_options_alike() {
+    fn name_and_server_are_in_header_and_options() {
         let plan =
             planned(Mode::Server, &[(60, b"PXEClient:Arch:00007"), (97, &[0; 17])], "snponly.efi", None);
         assert_eq!(until_nul(&plan.file), b"snponly.efi");
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_do_not_say_pxeclient_are_not_told_so() {
+    fn clients_without_pxeclient_get_no_pxeclient_class() {
         let plan = planned(Mode::Server, &[(60, b"U-Boot.armv8"), (97, &[1; 16])], "boot.scr", None);
         assert_eq!((option(&plan, 60), option(&plan, 43), option(&plan, 97)), (None, None, None));
         let plan = planned(Mode::Server, &[(60, b"HTTPClient:Arch:00016")], "http://{server}/a.efi", None);
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raspberry_pi_3_is_answered_late_and_everyone_else_at_once() {
+    fn only_a_raspberry_pi_3_gets_a_delayed_reply() {
         let mut pi = message(&[(60, b"PXEClient:Arch:00000:UNDI:002001"), (97, &[0x44; 17])]);
         assert_eq!(wait(&Identity::of(&pi)), Duration::ZERO);
         pi.chaddr[..3].copy_from_slice(&[0xb8, 0x27, 0xeb]);
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn firmware_with_a_name_of_its_own_gets_that_name_back() {
+    fn a_vendors_own_class_is_echoed() {
         let theirs = |class: &[u8], arch: &[u8]| {
             let plan = in_mode(Mode::Server, &[(60, class), (93, arch)]);
             (option(&plan, 60).map(<[u8]>::to_vec), option(&plan, 43).is_some())
@@ -295,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn http_boot_gets_a_url_whatever_the_name() {
+    fn http_boot_always_gets_a_url() {
         for (name, url) in [
             ("grub.efi", "http://192.168.77.1/grub.efi"),
             ("https://boot.example/x.efi", "https://boot.example/x.efi"),
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn ipxe_is_told_not_to_wait_for_a_proxy_unless_we_are_the_proxy() {
+    fn ipxe_skips_the_wait_for_a_proxy_in_server_mode() {
         let ipxe: [(u8, &[u8]); 3] = [(60, b"PXEClient:Arch:00000"), (93, &[0, 0]), (77, b"iPXE")];
         assert_eq!(option(&in_mode(Mode::Server, &ipxe), 175), Some(&[0xb0, 1, 1][..]));
         assert_eq!(option(&in_mode(Mode::Proxy, &ipxe), 175), None);
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_too_long_for_the_header_stands_in_option_67_alone() {
+    fn a_name_too_long_for_the_header_is_in_option_67() {
         let name = "d/".repeat(70);
         let plan = planned(Mode::Server, &[(93, &[0, 0])], &name, None);
         assert_eq!(plan.file, [0; 128]);

@@ -1,4 +1,7 @@
-//! Which boot file a client gets, and by which rule. First match wins.
+//! Boot policy: chooses the boot file of a client, and reports the rule that chose it. The first matching rule wins.
+//!
+//! `dhcp/request.rs` calls [`choose`] for each message of a booting client. The shell then calls [`Choice::settle`]
+//! with the contents of the files, which this module cannot read.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -6,39 +9,40 @@ use std::sync::Arc;
 
 use crate::boot::identity::Identity;
 use crate::boot::loader::target::SCRIPT;
-use crate::boot::menu::{Menu, Part};
+use crate::boot::machine_boot::{MachineBoot, by_arch, file_for, is_ipxe_script};
+use crate::boot::menu::{Boots, Menu, Part, Usable};
 use crate::types::{Arch, FileKind, Processor, Rule, Stage};
 use crate::wire::pxe::BootItem;
 
-/// The script of iPXE where `boot.ipxe` is left out and nothing else is there for it.
+/// The default of `boot.ipxe`, used if no other rule gives iPXE a script.
 pub const DEFAULT_IPXE: &str = "boot.ipxe";
 
-/// The `boot:` section of the configuration, as meant.
+/// The `boot:` section of the configuration, checked and with defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Boot file by client architecture.
+    /// Boot files by client architecture.
     pub arch: BTreeMap<Arch, Arc<str>>,
-    /// The file of every iPXE; `None` if the key is left out. With [`Policy::has_default`] it is [`SCRIPT`].
+    /// The script of every iPXE; `None` if the key is missing. If [`Policy::has_default`] is set, this is [`SCRIPT`].
     pub ipxe: Option<Arc<str>>,
     /// Whether `boot.default` is set.
     pub has_default: bool,
-    /// Whether there are `targets`: then a script can be made for any machine.
+    /// Whether there are `targets`, so that a script can be generated for any machine.
     pub has_targets: bool,
-    /// What a plain BOOTP client gets; `None` means what `arch` says for the BIOS.
+    /// The boot file of plain BOOTP clients; `None` uses the BIOS entry of `arch`.
     pub bootp: Option<Arc<str>>,
-    /// What a PXE client may choose from instead of what `arch` says.
+    /// The boot menu that PXE clients get instead of the file in `arch`.
     pub menu: Option<Menu>,
 }
 
 impl Policy {
-    /// The script for every iPXE, if one is configured: by `boot.default` or `boot.ipxe`.
+    /// Returns the script configured for every iPXE: `boot.default` or `boot.ipxe`.
     fn configured_script(&self) -> Option<Choice> {
         let rule = if self.has_default { Rule::Default } else { Rule::Ipxe };
         self.ipxe.as_ref().map(|file| Choice::new(file, rule))
     }
 
-    /// The script that ends every chain of iPXE: the configured one, else the generated one if there are `targets`, else
-    /// [`DEFAULT_IPXE`].
+    /// Returns the script that ends every chain of iPXE: the configured one, else the generated one if there are
+    /// `targets`, else [`DEFAULT_IPXE`].
     pub fn script(&self) -> Choice {
         self.configured_script().unwrap_or_else(|| match self.has_targets {
             true => Choice::new(&SCRIPT.into(), Rule::Targets),
@@ -47,73 +51,63 @@ impl Policy {
     }
 }
 
-/// What a machine or a class boots instead of what [`Policy`] says: `boot` of a machine or class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MachineBoot {
-    /// One file. An iPXE script is for iPXE, and firmware still gets the loader of its architecture; any other file is a
-    /// loader, also for an iPXE that came with the machine.
-    File(Arc<str>),
-    /// A loader by architecture, or for every architecture that is missing here what [`Policy`] says.
-    ByArch(BTreeMap<Arch, Arc<str>>),
-}
-
 /// The boot file chosen for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Its name beneath boot-images/, or a URL. Empty for a menu whose first item loads no file.
+    /// The file's name under boot-images/, or a URL. Empty for a menu whose first item loads no file.
     pub file: Arc<str>,
-    /// The key of the configuration that says so.
+    /// The key of the configuration that chose the file.
     pub rule: Rule,
-    /// Its size in bytes if it could be looked up: filled in by the shell, which alone can see the disk.
+    /// The file size in bytes, if known. The shell fills it in, because only the shell can read the disk.
     pub size: Option<u64>,
-    /// The server that has it; `None` is us.
+    /// The server that has the file; `None` is this server.
     pub server: Option<Ipv4Addr>,
-    /// What of a menu goes with it.
+    /// The part of the boot menu for the reply.
     pub menu: Option<Part>,
-    /// The next choice for an iPXE, if it must not or cannot run `file`. `None` for other clients, and for scripts: a
-    /// script is the end of the chain.
+    /// The next choice for an iPXE, if it must not or cannot run `file`. `None` for other clients and for scripts: a
+    /// script ends the chain.
     pub otherwise: Option<Box<Choice>>,
-    /// The content of `file` is known, and it is no build of iPXE. Only looked up for an iPXE.
+    /// Whether the content of `file` is known and is not a build of iPXE. The shell checks this only for iPXE.
     pub is_known: bool,
 }
 
-/// The content of a boot file that an iPXE may get, as far as the shell can see it.
+/// The content of a boot file for an iPXE, as far as the shell can determine it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// There is no such file here: it is missing, or on another server.
+    /// The file is missing, or on another server.
     Unknown,
     /// A build of iPXE, which an iPXE would load again and again.
     IpxeBuild,
-    /// Another file, of this kind.
+    /// Any other file, of this kind.
     Other(FileKind),
-    /// The generated script, and it has nothing to start for this machine: its `once` is over, and it has no `boot`.
+    /// The generated script, which has nothing to start for this machine: its `once` is done, and it has no `boot`.
     NothingToStart,
 }
 
 impl Choice {
-    /// The choice of `file` by `rule`, of a size that is not known yet.
+    /// Makes a choice of `file` by `rule` with unknown size.
     pub fn new(file: &Arc<str>, rule: Rule) -> Choice {
         let (size, server, menu, otherwise) = (None, None, None, None);
         Choice { file: Arc::clone(file), rule, size, server, menu, otherwise, is_known: false }
     }
 
-    /// Takes the first choice of the chain that the client with this `identity` can run, and that is no build of iPXE.
-    /// `content_of` is asked for the content of each file until one is found. A file that nothing is known about is
-    /// taken: the loop guard ends the loop if it is an iPXE after all.
+    /// Moves on to the first choice in the chain that the client can run and that is not a build of iPXE. `content_of`
+    /// returns the content of each file on the way. A file of unknown content is accepted: if it is an iPXE after all,
+    /// the loop guard ends the loop.
     pub fn settle(&mut self, identity: &Identity, content_of: impl Fn(&Choice) -> Content) {
         while self.otherwise.is_some() {
             let content = content_of(self);
             let is_taken = match content {
                 Content::Unknown => true,
                 Content::IpxeBuild | Content::NothingToStart => false,
-                // A file of `boot.arch` is that of the client's architecture by its key.
+                // The key of a `boot.arch` file already says that it fits the client's architecture.
                 Content::Other(kind) => {
                     matches!(self.rule, Rule::Arch(_)) || ipxe_can_run(kind, identity.arch())
                 }
             };
             if is_taken {
                 self.is_known = matches!(content, Content::Other(_));
-                // A script is no loader: the loop guard leaves it alone.
+                // A script is not a loader, so the loop guard ignores it.
                 if is_ipxe_script(&self.file) || content == Content::Other(FileKind::IpxeScript) {
                     self.otherwise = None;
                 }
@@ -125,7 +119,7 @@ impl Choice {
         }
     }
 
-    /// The last choice of the chain: for an iPXE its script.
+    /// Returns the last choice in the chain, which for an iPXE is its script.
     pub fn last(&self) -> &Choice {
         let mut last = self;
         while let Some(next) = &last.otherwise {
@@ -134,7 +128,7 @@ impl Choice {
         last
     }
 
-    /// The file as a client of our address `us` is told it, and the rule: what is recorded.
+    /// Returns the file name as the client gets it from our address `us`, and the rule, for the log.
     pub fn named(&self, us: Ipv4Addr) -> (Arc<str>, Rule) {
         let file = match self.file.contains(SERVER) {
             true => self.file.replace(SERVER, &self.server.unwrap_or(us).to_string()).into(),
@@ -144,13 +138,16 @@ impl Choice {
     }
 }
 
-/// What stands for the server's address in the name of a boot file.
+/// The placeholder for the server's address in boot file names.
 pub const SERVER: &str = "{server}";
 
-/// The boot file for a client, if it is one that boots. First match wins: of what is said for it in `said`, its
-/// machine's own and then its classes', the first that it can run; then, for firmware, `boot.menu`, of which it may have
-/// `asked` for an item; then `boot.arch` of the first architecture of the client that is there. An unknown architecture
-/// gets nothing, and certainly not the BIOS's file. For iPXE: `for_ipxe`.
+/// Chooses the boot file of a client that boots from the network. The first match wins:
+///
+/// 1. The first file in `said` that the client can run: `boot` of its machine, then of its classes.
+/// 2. For firmware, `boot.menu`; `asked` is the menu item that the client asks for.
+/// 3. For firmware, `boot.arch` of the first of its architectures that has a file.
+///
+/// A client of unknown architecture gets no file, and never the file of a BIOS. iPXE follows `for_ipxe` instead.
 pub fn choose<'a>(
     policy: &Policy,
     said: impl IntoIterator<Item = (&'a MachineBoot, Rule)>,
@@ -171,10 +168,15 @@ pub fn choose<'a>(
     })
 }
 
-/// The choices for an iPXE as a chain that [`Choice::settle`] goes along: `own`; then `boot.default` or `boot.ipxe`; then
-/// the file of its architecture; then the generated script if there are `targets`, else [`DEFAULT_IPXE`]. The chain ends
-/// at the first script: any iPXE can run that. A loader is followed by what counts if it is a build of iPXE, so that no
-/// iPXE loads itself.
+/// Returns the choices for an iPXE as a chain for [`Choice::settle`]:
+///
+/// 1. `own`, the choices of the machine and its classes.
+/// 2. `boot.default` or `boot.ipxe`.
+/// 3. `boot.arch` of its architecture.
+/// 4. The generated script if there are `targets`, else [`DEFAULT_IPXE`].
+///
+/// The chain ends at the first script, because any iPXE can run that. Each loader has a fallback in case it is a build
+/// of iPXE, so that no iPXE loads itself.
 fn for_ipxe(policy: &Policy, own: impl Iterator<Item = Choice>, identity: &Identity) -> Choice {
     let of_arch = || {
         let (arch, file) = by_arch(&policy.arch, identity)?;
@@ -185,7 +187,7 @@ fn for_ipxe(policy: &Policy, own: impl Iterator<Item = Choice>, identity: &Ident
     let mut loaders = Vec::new();
     let mut last = policy.configured_script().or_else(of_arch);
     for choice in own {
-        // The script that is made for a machine may have nothing to start.
+        // The generated script of this machine may have nothing to start.
         if is_ipxe_script(&choice.file) && *choice.file != *SCRIPT {
             last = Some(choice);
             break;
@@ -197,7 +199,7 @@ fn for_ipxe(policy: &Policy, own: impl Iterator<Item = Choice>, identity: &Ident
     loaders.into_iter().rev().fold(last, before)
 }
 
-/// The boot file for firmware whose machine and classes have no `boot`, menu aside.
+/// Returns the boot file of firmware whose machine and classes have no `boot`, without the menu.
 fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
     let (file, rule) = match identity.stage {
         Stage::Bootp => match &policy.bootp {
@@ -213,40 +215,53 @@ fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
     Some(Choice::new(file, rule))
 }
 
-/// The file of `boot` for a client, if there is one that it can run.
-pub fn file_for(boot: &MachineBoot, identity: &Identity) -> Option<Arc<str>> {
-    let file = match boot {
-        MachineBoot::File(file) => file,
-        MachineBoot::ByArch(files) => by_arch(files, identity)?.1,
-    };
-    can_run(identity.stage, file).then(|| Arc::clone(file))
-}
-
-/// The first of the client's architectures that has a file, and the file. U-Boot on x86 says that it is a BIOS, but
-/// starts none of its programs.
-fn by_arch<'f>(files: &'f BTreeMap<Arch, Arc<str>>, identity: &Identity) -> Option<(Arch, &'f Arc<str>)> {
-    let starts = |arch: &Arch| *arch != Arch::BIOS || identity.firmware.starts_bios_programs();
-    identity.arches.iter().filter(|arch| starts(arch)).find_map(|arch| Some((*arch, files.get(arch)?)))
-}
-
-/// Whether a client at this stage can run `file`, as far as its name shows: only iPXE runs a script, and it runs loaders
-/// too; HTTP boot takes nothing but a URL of HTTP, and PXE has only TFTP.
-fn can_run(stage: Stage, file: &str) -> bool {
-    let is_http = ["http://", "https://"]
-        .iter()
-        .any(|scheme| file.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)));
-    match stage {
-        Stage::Ipxe => true,
-        Stage::Http => is_http && !is_ipxe_script(file),
-        Stage::Pxe => !is_http && !is_ipxe_script(file),
-        Stage::Bootp | Stage::Other => !is_ipxe_script(file),
+impl Menu {
+    /// Returns the choice for the client: the item that it `asked` for, or the menu together with its first item, which
+    /// firmware without menus loads. A menu of one item is not sent as a menu: its file goes into the header, because
+    /// the menus of much firmware are broken (dnsmasq `pxe_uefi_workaround`). `otherwise` is the choice without a menu.
+    pub fn choose(
+        &self,
+        identity: &Identity,
+        asked: Option<BootItem>,
+        otherwise: Option<Choice>,
+    ) -> Option<Choice> {
+        let usable: Vec<Usable<'_>> = self.usable(identity).collect();
+        if let Some(asked) = asked {
+            let chosen = usable.iter().find(|usable| usable.kind == asked.kind)?;
+            let choice = chosen.choice(otherwise)?;
+            return Some(Choice { menu: Some(Part::Chosen(asked)), ..choice });
+        }
+        match &usable[..] {
+            [] => otherwise,
+            [only] => only.choice(otherwise),
+            [first, ..] => {
+                let file = first.file.clone().unwrap_or_default();
+                let menu = Some(Part::Whole(self.shown(&usable)));
+                Some(Choice { menu, ..Choice::new(&file, Rule::Menu(None)) })
+            }
+        }
     }
 }
 
-/// Whether iPXE on this architecture starts a file of this kind (iPXE `src/image`): with UEFI, EFI programs alone; on a
-/// BIOS, boot programs, kernels and ELF files. A script runs everywhere.
+impl Usable<'_> {
+    /// Returns the choice for this item alone. For an item of another server, this is the file that the client would
+    /// get without a menu, but from that server.
+    fn choice(&self, otherwise: Option<Choice>) -> Option<Choice> {
+        let rule = Rule::Menu(Some(self.index));
+        match (&self.item.boots, &self.file) {
+            (Boots::File(_), Some(file)) => Some(Choice::new(file, rule)),
+            (Boots::Server(server), _) => {
+                Some(Choice { server: Some(*server), ..Choice::new(&otherwise?.file, rule) })
+            }
+            (Boots::Local | Boots::File(_), _) => None,
+        }
+    }
+}
+
+/// Whether iPXE of this architecture runs files of this kind (iPXE `src/image`): EFI programs on UEFI; boot programs,
+/// kernels and ELF files on a BIOS; scripts everywhere.
 fn ipxe_can_run(kind: FileKind, arch: Option<Arch>) -> bool {
-    // An iPXE that does not say its architecture may be of any.
+    // An iPXE that does not send its architecture may have any.
     let Some(arch) = arch else { return !matches!(kind, FileKind::Text | FileKind::Empty) };
     let has = arch.efi_processor();
     match kind {
@@ -259,12 +274,6 @@ fn ipxe_can_run(kind: FileKind, arch: Option<Arch>) -> bool {
         | FileKind::BiosPxelinux
         | FileKind::Unknown => has.is_none(),
     }
-}
-
-/// Whether a file name or URL is one that only iPXE can run: it ends in `.ipxe`, a URL's query left out.
-pub fn is_ipxe_script(file: &str) -> bool {
-    let path = file.split(['?', '#']).next().unwrap_or_default();
-    path.ends_with(".ipxe")
 }
 
 #[cfg(test)]
@@ -309,7 +318,7 @@ mod tests {
         Some(choice.rule.to_string())
     }
 
-    /// The content of files that have these names.
+    /// Returns the content of files with these names.
     fn content_of(choice: &Choice) -> Content {
         let last = choice.file.rsplit('/').next().unwrap();
         match last {
@@ -341,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_has_the_address_that_the_client_was_told() {
+    fn the_recorded_name_has_the_servers_address() {
         let us = Ipv4Addr::new(10, 0, 0, 1);
         let name = |file: &str, server| {
             let choice = Choice { server, ..Choice::new(&file.into(), Rule::Ipxe) };
@@ -364,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machines_map_falls_through_where_it_says_nothing() {
+    fn architectures_missing_in_a_machines_map_fall_through() {
         let map = MachineBoot::ByArch([(Arch::UEFI_X64, "grubx64.efi".into())].into());
         assert_eq!(chosen(Some(&map), Stage::Pxe, &[7]).as_deref(), Some("grubx64.efi"));
         assert_eq!(chosen(Some(&map), Stage::Pxe, &[0]).as_deref(), Some("undionly.kpxe"));
@@ -372,7 +381,7 @@ mod tests {
         assert_eq!(chosen(Some(&map), Stage::Ipxe, &[0]).as_deref(), Some("boot.ipxe"));
     }
 
-    /// iPXE's choices with `ipxe` left out: the file, and which key said so.
+    /// The choices for an iPXE if `ipxe` is not configured: each file with its rule.
     fn for_ipxe(arch: &[(u16, &str)], said: &[(&MachineBoot, Rule)], of: u16) -> String {
         let arch = arch.iter().map(|(number, file)| (Arch::from_number(*number), (*file).into()));
         let policy = Policy { arch: arch.collect(), ..Policy::default() };
@@ -450,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_only_an_ipxe_has_a_chain_and_its_end_is_a_script() {
+    fn r_02_only_an_ipxe_has_a_chain_ending_in_a_script() {
         let (loader, script) = (MachineBoot::File("ipxe.efi".into()), MachineBoot::File("a.ipxe".into()));
         let said = |boot| [(boot, Rule::Class(1))];
         for (stage, arch) in [(Stage::Pxe, 0), (Stage::Pxe, 7), (Stage::Bootp, 0)] {
@@ -463,7 +472,8 @@ mod tests {
         assert_eq!((&*choice.file, &*choice.last().file), ("ipxe.efi", "boot.ipxe"));
         let choice = choose(&policy(), said(&script), &identity(Stage::Ipxe, &[7]), None).unwrap();
         assert_eq!((&*choice.file, choice.otherwise), ("a.ipxe", None));
-        // The script made for a machine too, so that a machine may be restarted often: the guard overrules only loaders.
+        // The generated script of a machine ends the chain too, so that the machine may be restarted often: the guard
+        // overrules only loaders.
         let (made, ipxe) = (MachineBoot::File(SCRIPT.into()), identity(Stage::Ipxe, &[7]));
         let mut choice = choose(&policy(), said(&made), &ipxe, None).unwrap();
         choice.settle(&ipxe, content_of);
@@ -471,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_matches_wins_and_is_named() {
+    fn the_first_matching_rule_wins_and_is_named() {
         let loader = MachineBoot::File("special.efi".into());
         let script = MachineBoot::File("debian.ipxe".into());
         let map = MachineBoot::ByArch([(Arch::UEFI_ARM64, "grubaa64.efi".into())].into());
@@ -509,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_calls_itself_a_bios_gets_no_bios_file() {
+    fn clients_that_only_claim_to_be_a_bios_get_no_bios_file() {
         let u_boot = Identity { stage: Stage::Pxe, firmware: Firmware::UBoot, arches: vec![Arch::BIOS] };
         assert_eq!(choose(&policy(), [], &u_boot, None), None);
         let own = MachineBoot::File("boot.scr.uimg".into());

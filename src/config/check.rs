@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use super::Config;
-use crate::boot::loader::script::Served;
+use crate::boot::fetch::Served;
 use crate::boot::loader::target::{SCRIPT, Targets};
+use crate::boot::machine_boot::MachineBoot;
 use crate::boot::plan::Mode;
-use crate::boot::policy::{MachineBoot, Policy};
+use crate::boot::policy::Policy;
 use crate::config::sections::file::{self, File};
 use crate::config::sections::mode::Written;
 use crate::config::sections::targets::{self, Boot};

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use crate::boot::loader::script::Served;
+use crate::boot::fetch::Served;
 use crate::boot::loader::target::Targets;
 use crate::dhcp::subnet::Settings;
 use crate::tftp::{Engine, Limits, Ports};

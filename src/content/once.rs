@@ -13,8 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::boot::fetch::Served;
 use crate::boot::loader::facts::Facts;
-use crate::boot::loader::script::Served;
 use crate::boot::loader::target::{Machine, Now, Start, Targets, is_url, own_path};
 use crate::boot::name::BootName;
 use crate::config::Config;

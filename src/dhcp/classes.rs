@@ -1,7 +1,7 @@
 //! Classes: which clients get options and boot files of their own, by what they send.
 
 use crate::boot::identity::Identity;
-use crate::boot::policy::MachineBoot;
+use crate::boot::machine_boot::MachineBoot;
 use crate::dhcp::fqdn;
 use crate::dhcp::subnet::OptionSet;
 use crate::types::{Arch, Uuid};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::boot::loader::script::Served;
+use crate::boot::fetch::Served;
 use crate::boot::plan::{Mode, Plan, plan};
 use crate::dhcp::fqdn;
 use crate::dhcp::option_space::Room;

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::boot::identity::Identity;
-use crate::boot::policy::{Choice, MachineBoot, choose};
+use crate::boot::machine_boot::MachineBoot;
+use crate::boot::policy::{Choice, choose};
 use crate::dhcp::classes::Class;
 use crate::dhcp::shared_network;
 use crate::dhcp::subnet::{Arrival, Machine, Settings, Subnet};

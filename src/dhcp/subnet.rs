@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::boot::loader::script::Served;
+use crate::boot::fetch::Served;
+use crate::boot::machine_boot::MachineBoot;
 use crate::boot::plan::Mode;
-use crate::boot::policy::{MachineBoot, Policy};
+use crate::boot::policy::Policy;
 use crate::dhcp::classes::Class;
 use crate::dhcp::mode::Modes;
 use crate::event::DropReason;

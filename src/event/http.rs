@@ -1,43 +1,43 @@
-//! Why HTTP did not do what was asked.
+//! Reasons why HTTP refused a request or broke off an answer.
 
 use super::Refusal;
 
 named! {
-    /// Why an HTTP request was refused.
+    /// The reason why an HTTP request was refused.
     HttpRefusal {
-        /// Not HTTP, or not a name: NUL, `..`, a backslash.
+        /// The request is not HTTP, or its path holds NUL, `..` or a backslash.
         BadRequest = "bad_request",
-        /// The head has more bytes or fields than are read.
+        /// The head has more bytes or more fields than the server reads.
         HeadTooLarge = "head_too_large",
-        /// The body has more bytes than are read.
+        /// The body has more bytes than the server reads.
         BodyTooLarge = "body_too_large",
-        /// The head took too long to come.
+        /// The head did not arrive in time.
         SlowHead = "slow_head",
-        /// Boot files are only read.
+        /// The method is not GET or HEAD: boot files are read-only.
         Method = "method_not_allowed",
-        /// No regular file of that name.
+        /// No regular file has this name.
         NotFound = "not_found",
-        /// The name leaves boot-images/, or is not a name of a file.
+        /// The name leaves boot-images/, or is not a valid file name.
         BadName = "bad_name",
-        /// The file is there but may not be read.
+        /// The file exists but cannot be read.
         AccessDenied = "access_denied",
-        /// A browser asks on behalf of a web page, for what only machines that boot may.
+        /// A browser requests, on behalf of a web page, a file that only booting machines may have.
         Browser = "browser",
-        /// The same, for a file under a name for this server that is not one of its own (DNS rebinding).
+        /// As [`HttpRefusal::Browser`], and the `Host` field names a host that is not this server (DNS rebinding).
         ForeignHost = "foreign_host",
-        /// The address is in none of the served or allowed networks.
+        /// The client's address is in none of the served or allowed networks.
         NotAllowed = "not_allowed",
-        /// It is made for another machine, or only that one may say it.
+        /// The file is generated for another machine, or only the machine itself may change it.
         OtherMachine = "other_machine",
-        /// As many connections as allowed are open, from that address or in all, or no file can be opened for now.
+        /// The limit of open connections is reached, in all or for this address; or no file descriptor is free.
         Busy = "busy",
-        /// The connection was idle, and another one needed its place.
+        /// The connection was idle and was closed in favour of a new one.
         GaveWay = "gave_way",
-        /// The text that is made for the machine has an error in it, which is in the log.
+        /// The template of this file failed to render. The log has the error.
         Template = "template",
-        /// More texts than may wait are to be made from templates, or this one has waited too long.
+        /// The queue of templates to render is full, or this request waited in it too long.
         RenderQueue = "render_queue",
-        /// The disk failed.
+        /// A read from the disk failed.
         Io = "io",
     }
 }
@@ -54,7 +54,7 @@ impl From<Refusal> for HttpRefusal {
             Refusal::Template => HttpRefusal::Template,
             Refusal::RenderQueue => HttpRefusal::RenderQueue,
             Refusal::Io => HttpRefusal::Io,
-            // These are about writing, and HTTP only reads.
+            // Only writes can fail for these reasons, and HTTP only reads.
             Refusal::Upload
             | Refusal::Exists
             | Refusal::TooLarge
@@ -65,19 +65,19 @@ impl From<Refusal> for HttpRefusal {
 }
 
 named! {
-    /// Why an HTTP answer ended before its end.
+    /// The reason why an HTTP answer ended early.
     HttpStop {
-        /// The client closed the connection, or is gone.
+        /// The client closed the connection or disappeared.
         ClientGone = "client_gone",
-        /// The client took less than 1 KiB/s.
+        /// The client received less than 1 KiB/s.
         TooSlow = "too_slow",
-        /// The client took nothing for long, and another connection needed its place.
+        /// The client received nothing for a while and was closed in favour of a new connection.
         GaveWay = "gave_way",
-        /// lanboot stops, and has waited for it long enough.
+        /// lanboot is shutting down and the grace period is over.
         ServerStops = "server_stops",
-        /// The file became shorter than it was when the answer began.
+        /// The file became shorter after the answer had begun.
         FileShrank = "file_shrank",
-        /// The disk failed.
+        /// A read from the disk failed.
         Io = "io",
     }
 }

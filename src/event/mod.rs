@@ -1,5 +1,7 @@
-//! Everything that can happen to a machine. Log lines, counters and boot journeys are all made from these, in
-//! `record/mod.rs` alone.
+//! Everything that can happen to a machine, as one closed enum.
+//!
+//! Every part of the server creates [`Event`]s. `record/` alone turns them into log lines, counters and boot journeys.
+//! This folder never logs, counts or formats.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -15,292 +17,255 @@ pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
 mod reason;
 mod http;
 
-/// One thing that happened. Closed: what is not here cannot be logged or counted.
+/// One thing that happened. The enum is closed on purpose: nothing outside it can be logged or counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A DHCP or BOOTP message that we understood arrived.
-    Received {
-        /// Its kind.
-        message: Message,
-        /// From whom.
-        client: Client,
-    },
-    /// We answered it.
+    /// A DHCP or BOOTP message arrived and was decoded.
+    Received { message: Message, client: Client },
+    /// A reply was sent.
     Answered {
-        /// The answer's kind.
+        /// The type of the reply.
         message: Message,
-        /// The address it gives or confirms; unspecified in a NAK.
+        /// The address that the reply assigns or confirms; unspecified in a NAK.
         address: Ipv4Addr,
-        /// To whom.
         client: Client,
-        /// The boot file it names, if any, and why this one.
+        /// The boot file that the reply names, with the rule that chose it.
         file: Option<(Arc<str>, Rule)>,
-        /// Why, where the answer alone does not say it: the reason of a NAK.
+        /// The reason of a NAK.
         note: Option<&'static str>,
     },
-    /// A client gave its address back.
+    /// A client released its address.
     Released {
-        /// The address, free from now on.
+        /// The address, which is free from now on.
         address: Ipv4Addr,
-        /// Who held it.
+        /// The client that held the address.
         client: Client,
     },
-    /// A client found its address in use by another machine.
+    /// A client declined its address because another machine uses it.
     Declined {
-        /// The address, not offered again for a while.
+        /// The address. It is not offered again for a while.
         address: Ipv4Addr,
-        /// The client.
         client: Client,
-        /// The machine that answered there, if one did.
+        /// The machine that answered at the address, if any did.
         by: Option<MacAddr>,
     },
-    /// One machine answers for addresses that no client has (proxy ARP): what it says is ignored from now on.
+    /// One machine answers ARP for addresses that no client has (proxy ARP). Its answers are ignored from now on.
     ProxyArp {
-        /// Its hardware address.
         by: MacAddr,
-        /// The addresses.
+        /// The addresses that it answered for.
         addresses: Vec<Ipv4Addr>,
     },
-    /// Before its first offer another machine was found to use an address.
+    /// A machine was found at an address before the address was offered.
     Conflict {
-        /// The address, not offered for a while.
+        /// The address. It is not offered for a while.
         address: Ipv4Addr,
-        /// Who answered there, if it was on this wire.
+        /// The machine that answered, if it is on this link.
         by: Option<MacAddr>,
     },
-    /// A machine is given the same boot file again and again.
+    /// A machine requests the same boot file again and again.
     Looping {
-        /// Which.
         client: Client,
-        /// The file.
         file: Arc<str>,
-        /// How often it was given.
+        /// The number of times that the machine was given the file.
         times: usize,
-        /// From the first time to the last.
+        /// The time from the first request to the last.
         within: Duration,
-        /// Whether it is an iPXE that loads itself, or seems to be one, and gets the script from now on.
+        /// Whether the machine runs an iPXE that loads itself, or seems to, and gets the script from now on.
         gets_script: bool,
     },
-    /// A client was turned away because its subnet has no free address.
+    /// A client got no address because the pool of its subnet is full.
     Exhausted {
-        /// The subnet.
         subnet: Ipv4Network,
-        /// How many addresses its pool has.
+        /// The number of addresses in the pool.
         size: u64,
-        /// Who was turned away.
         client: Client,
     },
-    /// Several machines send one client identifier.
+    /// Several machines send the same client identifier.
     Clones {
-        /// The identifier.
         id: ClientId,
-        /// The machines, as many as a line names.
+        /// The first of these machines, as many as fit one log line.
         machines: Vec<MacAddr>,
-        /// How many more were found.
+        /// The number of further machines.
         more: usize,
     },
-    /// Another DHCP server answers clients on a wire where lanboot is the server.
+    /// Another DHCP server answers clients on a link where lanboot is the server (a rogue server).
     Stranger {
-        /// What it said to a client; a REQUEST is what a client said to it.
+        /// The message of the other server, or the REQUEST of a client that chose it.
         message: Message,
-        /// The address that it gives; unspecified if none.
+        /// The address that the message assigns; unspecified if it assigns none.
         address: Ipv4Addr,
-        /// The client.
         client: Option<MacAddr>,
-        /// The other server's address.
+        /// The address of the other server.
         server: Ipv4Addr,
-        /// The hardware address that its message came from, if it was heard itself.
+        /// The source hardware address of the message, if the server's own message was captured.
         from: Option<MacAddr>,
     },
-    /// A machine that asks for files cannot be told from another one that may have its address.
+    /// A machine requests files from an address that two machines may have.
     Contested {
-        /// The address.
         address: Ipv4Addr,
-        /// The machine that DHCP named last, if it has a MAC.
+        /// The machine that DHCP assigned the address to last, if it has a MAC.
         by_dhcp: Option<MacAddr>,
-        /// The other one.
+        /// The other machine.
         other: Option<MacAddr>,
-        /// Whether the other one is that of the kernel's neighbour table.
+        /// Whether the other machine is the one in the kernel's neighbour table.
         on_wire: bool,
     },
-    /// A message was not answered.
+    /// A DHCP or BOOTP message was dropped.
     Dropped {
-        /// Why.
         reason: DropReason,
-        /// From whom, if that could be read.
+        /// The sender, if the message could be decoded that far.
         client: Option<Client>,
     },
-    /// A TFTP transfer ended with the whole file sent.
+    /// A TFTP transfer sent the whole file.
     TftpSent {
-        /// The file's name beneath boot-images/.
+        /// The file's name under boot-images/.
         file: String,
-        /// To whom.
         peer: SocketAddrV4,
-        /// Bytes of the file.
+        /// The size of the file in bytes.
         bytes: u64,
-        /// From request to end.
+        /// The time from the request to the end.
         took: Duration,
-        /// Packets that were sent more than once.
+        /// The number of packets that were retransmitted.
         resent: u64,
     },
-    /// A TFTP client asked for a file's size and went away, as firmware does before the real transfer.
+    /// A TFTP client asked for the size of a file and left, as firmware does before the real transfer.
     TftpSizeProbe {
-        /// The file's name beneath boot-images/.
+        /// The file's name under boot-images/.
         file: String,
-        /// To whom.
         peer: SocketAddrV4,
     },
     /// A TFTP transfer ended before the end of the file.
     TftpStopped {
-        /// The file's name beneath boot-images/.
+        /// The file's name under boot-images/.
         file: String,
-        /// To whom.
         peer: SocketAddrV4,
-        /// Bytes of it that the client has, as far as is known.
+        /// The number of bytes that the client has acknowledged.
         bytes: u64,
-        /// Bytes it has.
+        /// The size of the file in bytes.
         size: u64,
-        /// From request to end.
+        /// The time from the request to the end.
         took: Duration,
-        /// Packets that were sent more than once.
+        /// The number of packets that were retransmitted.
         resent: u64,
-        /// Why it ended.
         stop: Stop,
-        /// The block size that the client may be choking on: it accepted it, and never took block 1.
+        /// The block size that the client probably cannot handle: it accepted the size but never acknowledged block 1.
         choking_on: Option<u16>,
     },
-    /// A datagram to the TFTP server was not answered.
-    TftpUnanswered {
-        /// From whom.
-        peer: SocketAddrV4,
-        /// Why.
-        reason: Unanswered,
-    },
-    /// A TFTP client put a new file here: it is on stable storage.
+    /// A datagram to the TFTP server got no answer.
+    TftpUnanswered { peer: SocketAddrV4, reason: Unanswered },
+    /// A TFTP upload is complete and on stable storage.
     TftpReceived {
-        /// The file's name beneath the folder for uploads.
+        /// The file's name under the folder for uploads.
         file: String,
-        /// From whom.
         peer: SocketAddrV4,
-        /// Bytes of the file.
+        /// The size of the file in bytes.
         bytes: u64,
-        /// From request to the last acknowledgement.
+        /// The time from the request to the last acknowledgement.
         took: Duration,
     },
-    /// A TFTP upload ended before the end of the file; nothing is kept of it.
+    /// A TFTP upload ended before the end of the file. The received part was deleted.
     TftpUploadStopped {
-        /// The file's name beneath the folder for uploads.
+        /// The file's name under the folder for uploads.
         file: String,
-        /// From whom.
         peer: SocketAddrV4,
-        /// Bytes of it that had come.
+        /// The number of bytes received.
         bytes: u64,
-        /// Why.
         why: UploadStop,
     },
     /// A TFTP request was refused.
     TftpRefused {
-        /// The name as asked for.
+        /// The name as the client sent it.
         name: String,
-        /// By whom.
         peer: SocketAddrV4,
-        /// Why.
         reason: Refusal,
     },
-    /// What an HTTP client asked for of a file was sent.
+    /// An HTTP answer sent everything that the client requested.
     HttpSent {
-        /// The file's name beneath boot-images/.
+        /// The file's name under boot-images/.
         file: String,
-        /// To whom.
         peer: SocketAddrV4,
-        /// Bytes of it that were asked for and sent.
+        /// The number of bytes sent.
         bytes: u64,
-        /// They reach to its end, so that the client now has it.
+        /// Whether the answer reached the end of the file, so that the client now has all of it.
         to_end: bool,
-        /// From request to end.
+        /// The time from the request to the end.
         took: Duration,
     },
-    /// An HTTP request for a file was answered without any of it: its size (HEAD), or that the client has it.
+    /// An HTTP request was answered without content: HEAD, or the client already has the file.
     HttpAnswered {
-        /// The file's name beneath boot-images/.
+        /// The file's name under boot-images/.
         file: String,
-        /// To whom.
         peer: SocketAddrV4,
-        /// The answer's status code.
+        /// The status code of the answer.
         status: u16,
     },
-    /// An HTTP answer ended before its end.
+    /// An HTTP answer ended early.
     HttpStopped {
-        /// The file's name beneath boot-images/.
+        /// The file's name under boot-images/.
         file: String,
-        /// To whom.
         peer: SocketAddrV4,
-        /// Bytes of it that were sent.
+        /// The number of bytes sent.
         bytes: u64,
-        /// Bytes that should have been.
+        /// The number of bytes that the answer should have had.
         wanted: u64,
-        /// Why.
         reason: HttpStop,
     },
     /// An HTTP request was refused.
     HttpRefused {
-        /// What was asked for, as it was sent; nothing when that could not be read.
+        /// The request target as the client sent it; empty if it could not be read.
         name: String,
-        /// By whom.
         peer: SocketAddrV4,
-        /// Why.
         reason: HttpRefusal,
     },
 }
 
-/// Who sent a message, as far as a log line says it.
+/// The sender of a message, as log lines show it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Client {
-    /// Hardware address; `None` when it is not Ethernet's.
+    /// The Ethernet address; `None` for other hardware types.
     pub mac: Option<MacAddr>,
-    /// What kind of program it is.
     pub firmware: Firmware,
-    /// Its architecture, if it said one.
+    /// The client architecture, if the message has one.
     pub arch: Option<Arch>,
 }
 
-/// How a TFTP transfer ended.
+/// The end of a TFTP transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum End {
     /// The client acknowledged the last block.
     Sent,
-    /// The client only wanted to know the size.
+    /// The client only asked for the size.
     SizeProbe,
-    /// Before the last block was acknowledged.
+    /// The transfer ended before the client acknowledged the last block.
     Stopped(Stop),
 }
 
-/// Why a TFTP transfer ended before the end of the file.
+/// The reason why a TFTP transfer ended before the end of the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Stop {
-    /// The client acknowledged nothing any more.
+    /// The client stopped sending acknowledgements.
     Silent,
     /// The client sent an ERROR.
     Refused {
-        /// Its code (RFC 1350 section 5).
+        /// The error code (RFC 1350 section 5).
         code: u16,
-        /// Its text, as the client wrote it.
+        /// The error message as the client sent it.
         message: String,
     },
-    /// The network says that nobody listens at the client's port.
+    /// ICMP reported the client's port as unreachable.
     Unreachable,
-    /// The client asked anew from the same port.
+    /// The client sent a new request from the same port.
     Replaced,
-    /// Its client was silent, and another one needed its place.
+    /// The client was silent and its place was needed for another transfer.
     Evicted,
-    /// The file could not be read on, or became shorter.
+    /// The file could no longer be read, or became shorter.
     Unreadable,
-    /// lanboot stops.
+    /// lanboot is shutting down.
     ServerStops,
 }
 
 impl Event {
-    /// The DHCP client it is about, if it is about one.
+    /// Returns the DHCP client that the event is about, if there is one.
     pub fn client(&self) -> Option<&Client> {
         match self {
             Event::Received { client, .. }

@@ -1,6 +1,6 @@
-//! Closed lists with a stable name for each: kinds of messages, and why something was not done.
+//! Enums with a stable name for each variant: message types, and the reasons why a message was dropped or refused.
 
-/// Gives an enum of unit variants a stable name for each: what logs, counters and tests call it.
+/// Defines an enum of unit variants with a stable name for each. Logs, counters and tests use these names.
 macro_rules! named {
     ($(#[$meta:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$meta])*
@@ -8,10 +8,10 @@ macro_rules! named {
         pub enum $type { $($(#[$doc])* $variant,)* }
 
         impl $type {
-            /// All of them.
+            /// All variants, in the order of the source.
             pub const ALL: &[$type] = &[$($type::$variant,)*];
 
-            /// Its stable name.
+            /// Returns the stable name.
             pub fn name(self) -> &'static str {
                 match self { $($type::$variant => $name,)* }
             }
@@ -20,168 +20,162 @@ macro_rules! named {
 }
 
 named! {
-    /// Kinds of DHCP messages (RFC 2132 section 9.6) and the two of BOOTP, as people grep for them.
+    /// The types of DHCP messages (RFC 2132 section 9.6) and of BOOTP, under the names that users grep for.
     Message {
-        /// DISCOVER.
         Discover = "DHCPDISCOVER",
-        /// OFFER.
         Offer = "DHCPOFFER",
-        /// REQUEST.
         Request = "DHCPREQUEST",
-        /// DECLINE.
         Decline = "DHCPDECLINE",
-        /// ACK.
         Ack = "DHCPACK",
-        /// NAK.
         Nak = "DHCPNAK",
-        /// RELEASE.
         Release = "DHCPRELEASE",
-        /// INFORM.
         Inform = "DHCPINFORM",
         /// A BOOTREQUEST without a message type.
         BootpRequest = "BOOTPREQUEST",
-        /// The answer to it.
+        /// The reply to a plain BOOTREQUEST.
         BootpReply = "BOOTPREPLY",
-        /// An OFFER or ACK of a boot file without an address.
+        /// An OFFER or ACK that names a boot file but assigns no address.
         Proxy = "PROXYDHCP",
     }
 }
 
 named! {
-    /// Why a DHCP or BOOTP message was not answered. Each has a test: tests/rules/reasons.rs looks for it.
+    /// The reason why a DHCP or BOOTP message was dropped. `tests/rules/reasons.rs` checks that each variant has a test.
     DropReason {
-        /// It came in on an interface that is not served.
+        /// The message arrived on an interface that is not served.
         NotServed = "interface_not_served",
-        /// Fewer than the 236 bytes of a BOOTP header.
+        /// The message is shorter than the 236 bytes of a BOOTP header.
         TooShort = "too_short",
-        /// Hardware address longer than the 16 bytes of its field.
+        /// `hlen` is larger than the 16 bytes of `chaddr`.
         BadHlen = "bad_hlen",
-        /// Not a BOOTREQUEST.
+        /// The message is not a BOOTREQUEST.
         NotRequest = "not_a_request",
-        /// The options end in the middle of one, before any message type.
+        /// The options end in the middle of an option, before any message type.
         Malformed = "malformed",
-        /// Option 53 is not one byte, not known, or one that servers send.
+        /// Option 53 is not one byte long, is unknown, or is a type that only servers send.
         BadMessageType = "bad_message_type",
-        /// Neither a hardware address nor a client identifier.
+        /// The message has neither a hardware address nor a client identifier.
         NoIdentity = "no_identity",
-        /// No subnet here has the interface's, the relay agent's or the client's address.
+        /// No subnet contains the address of the interface, the relay agent or the client.
         NoSubnet = "no_subnet",
-        /// The relay agent (giaddr) is not one of ours.
+        /// The relay agent (`giaddr`) is not configured.
         UnknownRelay = "unknown_relay",
-        /// A REQUEST, DECLINE or RELEASE for another server.
+        /// The REQUEST, DECLINE or RELEASE names another server.
         OtherServer = "other_server",
-        /// A REQUEST that fits none of the four forms of RFC 2131 section 4.3.2.
+        /// The REQUEST fits none of the four forms of RFC 2131 section 4.3.2.
         BadRequest = "bad_request",
-        /// Nothing is known of the lease that the client wants to keep; another server may know it.
+        /// The client wants to keep a lease that is not recorded here; another server may have it.
         UnknownLease = "unknown_lease",
-        /// RELEASE or DECLINE of an address that is not that client's.
+        /// The RELEASE or DECLINE names an address that this client does not hold.
         NotOwner = "not_owner",
-        /// The address it would get is being checked; the answer comes when that is done.
+        /// The address for this client is being checked. The reply follows when the check ends.
         Checking = "checking",
-        /// As many other clients with its MAC have an address as may have one.
+        /// The limit of clients with one MAC is reached.
         TooManyIds = "too_many_ids",
-        /// No free address is left in the subnet.
+        /// The subnet has no free address.
         PoolExhausted = "pool_exhausted",
-        /// It would get an address of the pool, but another server gives addresses there and the configuration says
+        /// The address would come from the pool, but another server assigns addresses there and the configuration says
         /// `authoritative: false`.
         BesideServer = "beside_server",
-        /// DECLINE beyond a fifth of the pool.
+        /// The DECLINE would take more than a fifth of the pool out of use.
         TooManyDeclined = "too_many_declined",
-        /// DECLINE that did not come from the hardware address that it names as its client's.
+        /// The DECLINE did not come from the hardware address that it gives in `chaddr`.
         ForgedDecline = "forged_decline",
-        /// DECLINE of an address where the client itself still answers, or of a reserved one where no machine answers.
+        /// The DECLINE is wrong: the client itself still answers at the address, or no machine answers at a reserved
+        /// one.
         DeclineUnfounded = "decline_unfounded",
-        /// Plain BOOTP, and the configuration does not answer it, or not this client.
+        /// The configuration does not answer BOOTP, or not this client.
         BootpRefused = "bootp_refused",
-        /// It does not boot from the network, and on this interface another server gives the addresses.
+        /// The client does not boot from the network, and on this interface another server assigns the addresses.
         NotNetboot = "not_network_boot",
-        /// A message about an address, on an interface where another server gives them.
+        /// The message is about an address, and on this interface another server assigns the addresses.
         ProxyOnly = "proxy_only",
-        /// A client that boots from the network, and no boot file for it.
+        /// The client boots from the network, but no boot file is configured for it.
         NoBootFile = "no_boot_file",
-        /// The lease could not be written to disk, so the promise was not sent.
+        /// The lease could not be stored, so the reply was not sent.
         StoreFailed = "store_failed",
-        /// More messages than can wait for the disk.
+        /// The queue of messages that wait for the store is full.
         Overload = "overload",
-        /// The kernel did not take the reply: no route, or the interface went away.
+        /// The kernel refused to send the reply: no route, or the interface disappeared.
         SendFailed = "send_failed",
-        /// A fault in lanboot itself while it handled this message.
+        /// lanboot itself failed while it handled the message.
         Fault = "fault",
     }
 }
 
 named! {
-    /// Why a TFTP request was refused.
+    /// The reason why a TFTP request was refused.
     Refusal {
-        /// No regular file of that name.
+        /// No regular file has this name.
         NotFound = "not_found",
-        /// The name leaves boot-images/, or is not a name of a file.
+        /// The name leaves boot-images/, or is not a valid file name.
         BadName = "bad_name",
-        /// The file is there but may not be read.
+        /// The file exists but cannot be read.
         AccessDenied = "access_denied",
-        /// The text that is made for the machine has an error in it, which is in the log: nothing half made is served.
+        /// The template of this file failed to render. The log has the error. A partial file is never served.
         Template = "template",
-        /// More texts than may wait are to be made from templates, or this one has waited too long.
+        /// The queue of templates to render is full, or this request waited in it too long.
         RenderQueue = "render_queue",
-        /// Uploads are not served.
+        /// Uploads are disabled.
         Upload = "upload",
-        /// A file of that name is there: uploads never replace one.
+        /// A file of this name exists: uploads never replace a file.
         Exists = "exists",
-        /// The upload is larger than allowed.
+        /// The upload is larger than the configured limit.
         TooLarge = "too_large",
-        /// The folder for uploads holds as much as it may, or as much of this client.
+        /// The folder for uploads is full, or this client's share of it.
         UploadsFull = "uploads_full",
-        /// The disk has no room for the upload.
+        /// The disk has no space for the upload.
         DiskFull = "disk_full",
-        /// The address is in none of the served or allowed networks.
+        /// The client's address is in none of the served or allowed networks.
         NotAllowed = "not_allowed",
-        /// It would be made for another machine than the one that is known to ask.
+        /// The file is generated for another machine than the one at the client's address.
         OtherMachine = "other_machine",
-        /// As many transfers as allowed are under way.
+        /// The limit of concurrent transfers is reached.
         Busy = "busy",
-        /// The disk failed.
+        /// A read or write failed on the disk.
         Io = "io",
     }
 }
 
 named! {
-    /// Why an upload ended before the end of the file.
+    /// The reason why an upload ended before the end of the file.
     UploadStop {
-        /// Nothing was heard of the client any more.
+        /// The client stopped sending.
         Silent = "silent",
         /// The client sent an ERROR.
         Client = "client_error",
-        /// The network says that nobody listens at the client's port.
+        /// ICMP reported the client's port as unreachable.
         Unreachable = "unreachable",
-        /// The client broke the protocol.
+        /// The client violated the protocol.
         Illegal = "illegal",
-        /// The client asked for something else from the same port.
+        /// The client sent another request from the same port.
         Replaced = "replaced",
-        /// Nothing new came of the client, and another upload needed its place.
+        /// The client sent no new data and its place was needed for another upload.
         Evicted = "evicted",
-        /// lanboot stops.
+        /// lanboot is shutting down.
         ServerStops = "server_stops",
     }
 }
 
 named! {
-    /// Why a datagram to the TFTP server was not answered. Each has a test.
+    /// The reason why a datagram to the TFTP server got no answer. Each variant has a test.
     Unanswered {
-        /// It is no request: two servers that answer errors with errors never stop (CVE-2024-2169).
+        /// The datagram is not a request. An error in reply could start an endless exchange of errors (CVE-2024-2169).
         NotRequest = "tftp_not_a_request",
-        /// A request that cannot be read. The sender is told.
+        /// The request could not be decoded. The sender gets an ERROR.
         Malformed = "tftp_malformed",
-        /// It was sent to all and not to us (RFC 1123 section 4.2.3.5).
+        /// The datagram was sent to a broadcast address (RFC 1123 section 4.2.3.5).
         Broadcast = "tftp_broadcast",
-        /// The address is in none of the served or allowed networks.
+        /// The client's address is in none of the served or allowed networks.
         Stranger = "tftp_stranger",
-        /// The transfer that it asks for is under way.
+        /// The requested transfer is already running.
         Duplicate = "tftp_duplicate",
-        /// lanboot stops: who asks again may find the next one.
+        /// lanboot is shutting down. The client's retry may reach the next instance.
         ServerStops = "tftp_server_stops",
-        /// It came to the port of another client's transfer. The sender is told, once (RFC 1350 section 4).
+        /// The datagram arrived at the port of another client's transfer. The sender gets one ERROR (RFC 1350 section
+        /// 4).
         UnknownTransfer = "tftp_unknown_transfer",
-        /// More errors than a network of 256 addresses is sent in a second.
+        /// The limit of errors per second for the client's /24 network is reached.
         ErrorRate = "tftp_error_rate",
     }
 }

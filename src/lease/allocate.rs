@@ -1,197 +1,20 @@
-//! Which address a client gets: its own, its last, the one it asks for, or the one that nobody has used for longest.
+//! Chooses the address of a client: its own, its last, the requested one, or the one that was unused for longest.
 
-use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
-use crate::lease::AddressSet;
 use crate::lease::OFFER_MIN_HOLD;
-use crate::lease::book::{Binding, LeaseBook, OFFER_HOLD, State};
-use crate::lease::holder::Holder;
-use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Timestamp};
+use crate::lease::binding::{Holder, State};
+use crate::lease::book::{LeaseBook, OFFER_HOLD};
+use crate::lease::pool::Pool;
+use crate::types::Timestamp;
 
-/// Offers that are looked at for one that gives way, so that a DISCOVER costs the same in a pool of any size.
-const MAX_LOOKED_AT: usize = 128;
-
-/// The addresses of one subnet that clients without a reservation share.
-#[derive(Debug)]
-pub struct Pool {
-    /// The subnet's network; reserved addresses are in it too.
-    pub(super) network: Ipv4Network,
-    /// The wire that the subnet shares with others, by a number that they have in common.
-    pub(super) wire: Option<usize>,
-    ranges: Vec<Ipv4Range>,
-    reserved: AddressSet,
-    /// This computer's own.
-    own: Vec<Ipv4Addr>,
-    /// How many addresses are shared.
-    size: u64,
-    expected: Expected,
-    /// Those of `active` that expected clients have.
-    arrived: AddressSet,
-    /// Shared addresses with a binding, by the moment it ends: the first is the next to be free.
-    active: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// Those whose binding has ended, by the moment it did: the first has been free for longest.
-    ended: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// Those of `active` that are held for an offer.
-    offered: AddressSet,
-    /// Offers to clients that never had a lease and that the configuration does not name, by the moment they end: the
-    /// first is the oldest.
-    untaken: BTreeSet<(Timestamp, Ipv4Addr)>,
-    declined: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// Where the search for an address without a binding begins: range and offset in it.
-    next_unused: (usize, u32),
-}
-
-/// Clients that the configuration names without an address of their own: some of the pool's are kept for them.
-#[derive(Clone, Debug, Default)]
-pub struct Expected {
-    /// Their MACs.
-    pub macs: Arc<HashSet<MacAddr>>,
-    /// How many more there are, of whom only the UUID is known.
-    pub others: usize,
-}
-
-impl Pool {
-    /// The pool of `ranges`, less the `reserved` addresses, in `network`.
-    pub fn new(
-        network: Ipv4Network,
-        ranges: Vec<Ipv4Range>,
-        reserved: impl IntoIterator<Item = Ipv4Addr>,
-    ) -> Pool {
-        let mut pool = Pool {
-            network,
-            wire: None,
-            ranges,
-            reserved: reserved.into_iter().collect(),
-            own: Vec::new(),
-            size: 0,
-            expected: Expected::default(),
-            arrived: AddressSet::default(),
-            active: BTreeSet::new(),
-            ended: BTreeSet::new(),
-            offered: AddressSet::default(),
-            untaken: BTreeSet::new(),
-            declined: BTreeSet::new(),
-            next_unused: (0, 0),
-        };
-        pool.size = pool.count();
-        pool
-    }
-
-    /// The same, where these clients are expected.
-    pub fn expecting(self, expected: Expected) -> Pool {
-        Pool { expected, ..self }
-    }
-
-    /// The same, on a wire that it shares with every other pool that has this number.
-    pub fn on_wire(self, wire: Option<usize>) -> Pool {
-        Pool { wire, ..self }
-    }
-
-    /// Whether any client may get `address`.
-    pub fn shares(&self, address: Ipv4Addr) -> bool {
-        self.has(address) && !self.is_kept(address)
-    }
-
-    fn has(&self, address: Ipv4Addr) -> bool {
-        self.ranges.iter().any(|range| range.contains(address))
-    }
-
-    /// Whether `address` is for one client, or for none.
-    fn is_kept(&self, address: Ipv4Addr) -> bool {
-        self.reserved.contains(&address) || self.own.contains(&address)
-    }
-
-    /// How many addresses any client may get.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn count(&self) -> u64 {
-        let all: u64 = self.ranges.iter().map(|range| range.size()).sum();
-        let mut kept: BTreeSet<&Ipv4Addr> = self.reserved.iter().chain(&self.own).collect();
-        kept.retain(|address| self.has(**address));
-        all.saturating_sub(kept.len() as u64)
-    }
-
-    pub(super) fn took(&mut self, address: Ipv4Addr, binding: &Binding) {
-        if self.shares(address) {
-            self.active.insert((binding.until, address));
-            if matches!(binding.state, State::Checking | State::Offered) {
-                self.offered.insert(address);
-            }
-            if binding.holder.mac.is_some_and(|mac| self.expected.macs.contains(&mac)) {
-                self.arrived.insert(address);
-            } else if binding.state == State::Offered && !binding.leased {
-                self.untaken.insert((binding.until, address));
-            }
-        }
-        if binding.state == State::Declined {
-            self.declined.insert((binding.until, address));
-        }
-    }
-
-    pub(super) fn gave(&mut self, address: Ipv4Addr, binding: &Binding) {
-        self.active.remove(&(binding.until, address));
-        self.ended.remove(&(binding.until, address));
-        self.offered.remove(&address);
-        self.untaken.remove(&(binding.until, address));
-        self.arrived.remove(&address);
-        self.declined.remove(&(binding.until, address));
-    }
-
-    /// Moves bindings that have ended by `now` from the active to the ended ones.
-    fn settle(&mut self, now: Timestamp) {
-        while let Some((until, address)) = self.active.first().copied().filter(|(until, _)| *until <= now) {
-            self.active.remove(&(until, address));
-            self.offered.remove(&address);
-            self.untaken.remove(&(until, address));
-            self.arrived.remove(&address);
-            self.ended.insert((until, address));
-        }
-    }
-
-    /// Whether a client that never had an address here can be offered one. So that somebody who makes up MACs keeps no
-    /// known machine out, a tenth of the addresses that are not leased is not held by offers to such clients, and as many
-    /// are kept as expected clients are not here yet, a tenth of the pool at most.
-    fn has_room_for_strangers(&self) -> bool {
-        let leased = self.active.len().saturating_sub(self.offered.len()) as u64;
-        let open = self.size.saturating_sub(leased);
-        let free = self.size.saturating_sub(self.active.len() as u64);
-        let expected = self.expected.macs.len() + self.expected.others;
-        let absent = expected.saturating_sub(self.arrived.len()) as u64;
-        let kept = absent.min(self.size.div_ceil(10)).min(self.size.saturating_sub(1));
-        (self.offered.len() as u64) < (open - open / 10).max(1) && free > kept
-    }
-
-    pub(super) fn declined(&self, now: Timestamp) -> usize {
-        self.declined.iter().rev().take_while(|(until, _)| *until > now).count()
-    }
-
-    /// The address whose binding ended longest ago.
-    fn least_recently_used(&self, now: Timestamp) -> Option<Ipv4Addr> {
-        let soonest = self.active.first().filter(|(until, _)| *until <= now);
-        self.ended.first().or(soonest).map(|(_, address)| *address)
-    }
-
-    /// Addresses from `next_unused` on, with the place to go on from.
-    fn after_last_given(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
-        let (first, offset) = self.next_unused;
-        self.ranges.iter().enumerate().skip(first).flat_map(move |(i, range)| {
-            let offset = if i == first { offset } else { 0 };
-            let (low, high) = (u32::from(range.first()), u32::from(range.last()));
-            let begin = low.checked_add(offset).filter(|begin| *begin <= high);
-            begin
-                .into_iter()
-                .flat_map(move |begin| (begin..=high).map(move |n| (Ipv4Addr::from(n), (i, n - low))))
-        })
-    }
-}
+/// The number of offers examined for one to reclaim. The limit keeps the cost of a DISCOVER independent of the pool
+/// size.
+const MAX_OFFERS_EXAMINED: usize = 128;
 
 impl LeaseBook {
-    /// From now on no client gets one of this computer's `own` addresses, and one that was its own is a client's again.
-    /// Those that were in a pool until now.
+    /// Sets the addresses of this computer. No client gets them from now on; addresses that this computer no longer has
+    /// become free. Returns the new ones that a pool contains.
     pub fn keep_own(&mut self, own: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
         self.own = own.to_vec();
         let mut taken = Vec::new();
@@ -203,21 +26,21 @@ impl LeaseBook {
             }
             let before = std::mem::take(&mut pool.own);
             taken.extend(now.iter().copied().filter(|a| !before.contains(a) && pool.shares(*a)));
-            // Where a binding is found depends on whether its address is shared.
+            // The sets of a pool that a binding is in depend on whether the address is shared.
             let bound: Vec<_> =
                 before.iter().chain(&now).filter_map(|a| Some((*a, self.bindings.get(a)?))).collect();
-            bound.iter().for_each(|(address, binding)| pool.gave(*address, binding));
+            bound.iter().for_each(|(address, binding)| pool.remove(*address, binding));
             pool.own = now;
-            bound.iter().for_each(|(address, binding)| pool.took(*address, binding));
+            bound.iter().for_each(|(address, binding)| pool.insert(*address, binding));
             pool.next_unused = (0, 0);
             pool.size = pool.count();
         }
         taken
     }
 
-    /// The address for `who` in `subnet`, if there is one: the one it has or last had, then the one it asks for,
-    /// then one that nobody ever had, then the one that has been free for longest. `is_expected` is a client that the
-    /// configuration names; others that were never seen here do not get the last addresses.
+    /// Returns the address for `who` in `subnet`, if there is one. The order: its current or last address, the
+    /// requested address, one that never had a binding, the one that has been free for longest. `is_expected` says that
+    /// the configuration names the client; unknown clients do not get the last free addresses.
     pub fn find_address(
         &self,
         subnet: usize,
@@ -230,7 +53,7 @@ impl LeaseBook {
         let usable = |address: &Ipv4Addr| self.may_use(subnet, *address, who, now);
         let own = self.of_client(subnet, who, now);
         let is_known = own.is_some_and(|(_, binding)| binding.is_known(now));
-        if !is_expected && !is_known && !pool.has_room_for_strangers() {
+        if !is_expected && !is_known && !pool.has_room_for_new_clients() {
             return None;
         }
         let own = own.filter(|(_, binding)| binding.state != State::Declined).map(|(address, _)| address);
@@ -243,10 +66,10 @@ impl LeaseBook {
             .or_else(|| pool.least_recently_used(now))
     }
 
-    /// The address of the oldest offer in `subnet` that was never taken, which gives way to `who` now that no address is
-    /// free. An offer younger than [`OFFER_MIN_HOLD`] gives way only to clients that the configuration names, that are
-    /// known here, or that were turned away before and ask again: made-up clients ask once. Among young ones, the offers
-    /// to clients that came back themselves give way last.
+    /// Returns the address of the oldest untaken offer in `subnet`, to be reclaimed for `who` because no address is
+    /// free. An offer younger than [`OFFER_MIN_HOLD`] is reclaimed only for clients that the configuration names, that
+    /// have or had an address here, or that were turned away before and ask again: clients with made-up identifiers ask
+    /// once. Among young offers, those of clients that asked again are reclaimed last.
     pub fn find_untaken(
         &self,
         subnet: usize,
@@ -267,19 +90,19 @@ impl LeaseBook {
             let holder = self.bindings.get(address).map(|binding| &binding.holder);
             holder.is_some_and(|holder| !self.offers.turned_away(&holder.client))
         };
-        let mut oldest_few = untaken.iter().take(MAX_LOOKED_AT).map(|(_, address)| *address);
+        let mut oldest_few = untaken.iter().take(MAX_OFFERS_EXAMINED).map(|(_, address)| *address);
         oldest_few.find(asked_once).or(Some(oldest))
     }
 
-    /// Whether `who` was offered `address` not long ago, and the offer gave way to another client that has not taken it
-    /// either: the first of the two that asks for it gets it.
+    /// Whether `who` was offered `address` recently, and the address is now offered to another client that has not
+    /// taken it either. The first of the two clients that requests the address gets it.
     pub fn had_offer(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         let binding = self.bindings.get(&address);
         binding.is_some_and(|b| b.state == State::Offered && !b.leased) && self.offers.had(address, who, now)
     }
 
-    /// Whether less than a quarter of the pool of `subnet` is free, apart from `address`: then no client keeps an address
-    /// for long that it only was offered.
+    /// Whether less than a quarter of the pool of `subnet` is free, not counting `address`. In that case no client
+    /// keeps an address for long that was only offered.
     pub fn is_crowded(&self, subnet: usize, address: Ipv4Addr) -> bool {
         let Some(pool) = self.pools.get(subnet) else { return false };
         let own = self.bindings.get(&address).is_some_and(|b| pool.active.contains(&(b.until, address)));
@@ -287,15 +110,15 @@ impl LeaseBook {
         taken.saturating_mul(4) > pool.size.saturating_mul(3)
     }
 
-    /// Whether `who`, whom the configuration does not name, may get `address` as far as strangers are concerned: it has or
-    /// had one there, or has an offer, or there is room for strangers.
+    /// Whether `who`, which the configuration does not name, passes the limit for unknown clients. It does if it has or
+    /// had `address`, has an offer, or the pool has room for new clients.
     pub fn admits(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         let Some(subnet) = self.pool_of(address) else { return false };
         let held = self.bindings.get(&address).filter(|binding| binding.holder.is(who));
         held.is_some_and(|binding| binding.is_known(now))
             || self.had_offer(address, who, now)
             || self.of_client(subnet, who, now).is_some_and(|(_, binding)| binding.is_known(now))
-            || self.pools[subnet].has_room_for_strangers()
+            || self.pools[subnet].has_room_for_new_clients()
     }
 
     /// Whether the configuration reserves `address` for a machine.
@@ -303,28 +126,28 @@ impl LeaseBook {
         self.pool_of(address).is_some_and(|subnet| self.pools[subnet].reserved.contains(&address))
     }
 
-    /// Whether any client may have `address` in `subnet`: it is in the pool and reserved for nobody.
+    /// Whether any client may get `address` in `subnet`: the pool contains it and it is not reserved.
     pub fn shares(&self, subnet: usize, address: Ipv4Addr) -> bool {
         self.pools.get(subnet).is_some_and(|pool| pool.shares(address))
     }
 
-    /// Whether `who` may have `address` from the pool of `subnet`: any client may get it, and nobody else holds it.
+    /// Whether `who` may get `address` from the pool of `subnet`: any client may, and no other client holds it.
     pub fn may_use(&self, subnet: usize, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         self.shares(subnet, address) && self.is_free_for(address, who, now)
     }
 
-    /// How many addresses the pool of `subnet` has that any client may get.
+    /// Returns the number of addresses in the pool of `subnet` that any client may get.
     pub fn pool_size(&self, subnet: usize) -> u64 {
         self.pools.get(subnet).map_or(0, Pool::size)
     }
 
-    /// Notes what has ended by `now`. Call it before a batch of decisions.
+    /// Moves all bindings that have ended by `now` to the ended ones. Call it before a batch of decisions.
     pub fn settle(&mut self, now: Timestamp) {
         self.pools.iter_mut().for_each(|pool| pool.settle(now));
         self.offers.settle(now);
     }
 
-    /// Moves the search for addresses without a binding past those that have one, so that it stays short.
+    /// Advances the search for addresses without a binding past those that have one, which keeps the search short.
     pub(super) fn advance(&mut self, subnet: usize) {
         let end = (self.pools[subnet].ranges.len(), 0);
         let next = self.unused(&self.pools[subnet]).map_or(end, |(_, place)| place);
@@ -341,7 +164,7 @@ impl LeaseBook {
 mod tests {
     use super::*;
     use crate::lease::{Lease, LeaseChange};
-    use crate::types::{ClientId, HardwareAddr};
+    use crate::types::{ClientId, HardwareAddr, MacAddr};
 
     fn ip(n: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, n)
@@ -352,7 +175,7 @@ mod tests {
         Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false }
     }
 
-    /// 10.0.0.1 to .3 and .10 to .11, .2 reserved.
+    /// A book of 10.0.0.1 to .3 and .10 to .11, with .2 reserved.
     fn book() -> LeaseBook {
         let ranges = vec!["10.0.0.1-10.0.0.3".parse().unwrap(), "10.0.0.10-10.0.0.11".parse().unwrap()];
         LeaseBook::new(vec![Pool::new("10.0.0.0/24".parse().unwrap(), ranges, [ip(2)])])
@@ -371,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn new_clients_get_addresses_that_nobody_had_and_no_reserved_one() {
+    fn new_clients_get_unused_unreserved_addresses() {
         let mut book = book();
         let now = Timestamp::from_seconds(0);
         let mut given = Vec::new();
@@ -386,13 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn an_own_address_is_given_to_nobody_while_it_is_one() {
+    fn an_own_address_is_never_assigned() {
         let mut book = book();
         let now = Timestamp::from_seconds(50);
         for (i, end) in [(1, 20), (3, 90), (10, 90)] {
             grant(&mut book, ip(i), i, end);
         }
-        // One in use, one whose lease ended longest ago, one that nobody had, a reserved one, and one of another network.
+        // An address in use, one whose lease ended longest ago, one without a binding, a reserved one, and one of
+        // another network.
         let own = [ip(3), ip(1), ip(11), ip(2), Ipv4Addr::new(10, 0, 1, 1)];
         assert_eq!(book.keep_own(&own), [ip(3), ip(1), ip(11)]);
         book.settle(now);
@@ -412,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pool_gives_the_address_that_has_been_free_for_longest() {
+    fn a_full_pool_reuses_the_address_free_for_longest() {
         let mut book = book();
         for (i, end) in [(1, 40), (3, 20), (10, 30), (11, 90)] {
             grant(&mut book, ip(i), i, end);
@@ -450,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declined_address_is_nobodys_until_its_time_is_over() {
+    fn a_declined_address_is_quarantined() {
         let mut book = book();
         let until = Timestamp::from_seconds(600);
         let lease = Lease {
@@ -471,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_that_only_ask_cannot_hold_a_whole_pool() {
+    fn offers_to_unknown_clients_cannot_fill_a_pool() {
         let ranges = vec!["10.0.0.1-10.0.0.100".parse().unwrap()];
         let mut book = LeaseBook::new(vec![Pool::new("10.0.0.0/24".parse().unwrap(), ranges, [])]);
         let at = Timestamp::from_seconds;

@@ -1,20 +1,20 @@
-//! Bindings of addresses to clients and their transitions. Everything that decisions read is here, in memory; what must
-//! survive a restart is also in the store.
+//! The lease book: all bindings in memory, and their state changes. Decisions read only the book; leases that must
+//! survive a restart are in the store too.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::lease::AddressMap;
-use crate::lease::allocate::Pool;
-use crate::lease::holder::Holder;
+use crate::lease::binding::{Binding, Holder, Lease, LeaseChange, State};
 use crate::lease::index::{ClientIndex, MachineIndex};
 use crate::lease::offers::Offers;
-use crate::types::{ClientId, HardwareAddr, Timestamp};
+use crate::lease::pool::Pool;
+use crate::types::{HardwareAddr, Timestamp};
 
-/// All bindings, by address and by client.
+/// All bindings, indexed by address and by client.
 ///
-/// A binding that has ended stays, so that a client that returns gets its last address, until another client needs
-/// the address. So the book never holds more bindings than there are addresses.
+/// A binding stays after it has ended, until another client needs the address, so that a returning client gets its last
+/// address. Therefore the book never holds more bindings than there are addresses.
 #[derive(Debug, Default)]
 pub struct LeaseBook {
     pub(super) pools: Vec<Pool>,
@@ -22,154 +22,30 @@ pub struct LeaseBook {
     pub(super) clients: ClientIndex,
     pub(super) machines: MachineIndex,
     pub(super) offers: Offers,
-    /// Leases on stable storage whose address is about to go to a machine with the same client identifier: they are valid
-    /// again if that cannot be stored. Never more than leases that wait for the disk.
+    /// Leases on stable storage whose address is being assigned to another machine with the same client identifier.
+    /// They become valid again if that cannot be stored. There are never more of them than leases that wait for the
+    /// store.
     pub(super) displaced: AddressMap<Binding>,
-    /// Leases on stable storage that are over by what the book says: a RELEASE or DECLINE that could not be stored, or was
-    /// not to be. They are ended there with the next lease of their client.
+    /// Leases on stable storage that have ended in memory, because a RELEASE or DECLINE could not be stored or need not
+    /// be. They are ended in the store together with the next lease of their client.
     pub(super) left_over: AddressMap<Lease>,
     /// All addresses of this computer.
     pub(super) own: Vec<Ipv4Addr>,
 }
 
-/// Who has or last had an address.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Binding {
-    /// Whose it is. Once a booting stage had it, `boots` stays.
-    pub holder: Holder,
-    /// In what way.
-    pub state: State,
-    /// When that ends. Past this moment the address is free.
-    pub until: Timestamp,
-    /// Whether the holder has or had a lease of it, which is more than an offer.
-    pub leased: bool,
-    /// How many times in a row another machine answered at it.
-    pub strikes: u8,
-    /// The end that is on stable storage, if the lease is there at all. Nothing later may be promised before a commit.
-    pub stored: Option<Timestamp>,
-    /// Changes of this address, of whichever client, that are on their way to stable storage.
-    pub pending: u16,
-    /// Whether its client is about to get another lease in place of this one. Until that is on stable storage no other
-    /// client gets the address.
-    pub ending: bool,
-}
-
-impl Binding {
-    /// Whether the client has the address: not if that ended, and not if it is out of use.
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        self.until > now && self.state != State::Declined
-    }
-
-    /// Whether its client is no stranger: it has an offer, or it has or had a lease.
-    pub fn is_known(&self, now: Timestamp) -> bool {
-        self.leased || self.is_live(now)
-    }
-
-    /// Until when the lease that it is stands on stable storage, with nothing on its way there that could change it.
-    pub fn stored_until(&self) -> Option<Timestamp> {
-        self.stored.filter(|_| self.state == State::Leased && self.pending == 0)
-    }
-}
-
-/// In what way an address is taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
-    /// Held for a client while it is checked that nobody uses it.
-    Checking,
-    /// Held for the client it was offered to.
-    Offered,
-    /// Leased.
-    Leased,
-    /// Somebody else was found to use it; nobody gets it for a while.
-    Declined,
-    /// Given back.
-    Released,
-}
-
-/// A lease as it is stored.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Lease {
-    /// The address.
-    pub address: Ipv4Addr,
-    /// Whose it is.
-    pub holder: Holder,
-    /// The client's hardware address.
-    pub hardware: HardwareAddr,
-    /// Leased, declined or released; offers are not stored.
-    pub state: State,
-    /// When it ends.
-    pub until: Timestamp,
-}
-
-impl Lease {
-    /// The same, given back or ended by hand at `now`.
-    pub fn released(&self, now: Timestamp) -> Lease {
-        Lease { state: State::Released, until: now, ..self.clone() }
-    }
-}
-
-/// The end of a lease that never ends (plain BOOTP), which does not move with a clock: the year 10000.
-pub const FOREVER: Timestamp = Timestamp(253_402_300_800_000);
-
-/// Whether a lease that ends then never ends.
-pub fn is_forever(until: Timestamp) -> bool {
-    until >= FOREVER
-}
-
-/// A change to the book that a decision asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LeaseChange {
-    /// Hold an address for a client; in memory only.
-    Hold {
-        /// The address.
-        address: Ipv4Addr,
-        /// For whom.
-        holder: Holder,
-        /// Checking, offered or, to be avoided, declined. Leased for an offer of its own lease to the client, when that
-        /// ends sooner, and for a client that takes an offer without a REQUEST.
-        state: State,
-        /// Until when.
-        until: Timestamp,
-    },
-    /// Forget an offer, or one that was about to be made, because the client took another server's; in memory only.
-    Withdraw {
-        /// The address.
-        address: Ipv4Addr,
-        /// For whom it was held.
-        holder: Holder,
-    },
-    /// Remember that a client found no free address, so that it is preferred when it asks again; in memory only.
-    TurnAway {
-        /// The client.
-        client: ClientId,
-        /// The time at which it asked.
-        at: Timestamp,
-    },
-    /// Grant, extend, give back or decline a lease. Must be on stable storage before the client is told.
-    Store(Lease),
-    /// Grant a lease in place of others that the same client has on that wire, because a client has one address there
-    /// (RFC 2131 section 2.1). All must be stored in one transaction, before the reply is sent.
-    Replace {
-        /// The lease that is granted.
-        lease: Lease,
-        /// The others as they are stored then: released.
-        ended: Vec<Lease>,
-    },
-}
-
-/// How long an offered address is held for its client. Firmware collects offers for up to 4 s (EDK2) and tries again
-/// after 8, 16 and 32 s with a new DISCOVER, which renews the hold.
+/// The time for which an offered address is held. Firmware collects offers for up to 4 s (EDK2) and retries after 8, 16
+/// and 32 s with a new DISCOVER, which renews the hold.
 pub const OFFER_HOLD: Duration = Duration::from_secs(30);
 
 impl LeaseBook {
-    /// An empty book over `pools`, one for each subnet and in the subnets' order.
+    /// Makes an empty book over `pools`, one per subnet in the order of the subnets.
     pub fn new(pools: Vec<Pool>) -> LeaseBook {
         LeaseBook { pools, ..LeaseBook::default() }
     }
 
-    /// Takes in a lease from the store. Of several leases of one client on one wire, as an older version stored them, the
-    /// one that ends last counts and the others are over. A lease outside every subnet of today's configuration is left
-    /// alone: false.
+    /// Loads a lease from the store. If one client has several leases on one link, as older versions stored them, only
+    /// the one that ends last stays valid. Returns false and changes nothing if no subnet of the configuration contains
+    /// the address.
     pub fn load(&mut self, lease: Lease) -> bool {
         let Some(subnet) = self.pool_of(lease.address) else { return false };
         let Lease { address, holder, state, until, .. } = lease;
@@ -178,19 +54,14 @@ impl LeaseBook {
         let mut binding =
             Binding { holder, state, until, leased, strikes: 0, stored, pending: 0, ending: false };
         if state == State::Leased {
-            let over = |b: &Binding| Binding {
-                state: State::Released,
-                until: Timestamp(0),
-                stored: None,
-                ..b.clone()
-            };
             let others = self.leases_on_wire(subnet, &binding.holder).filter(|(other, _)| *other != address);
-            let others: Vec<_> = others.map(|(other, b)| (other, b.until, over(b))).collect();
-            for (other, ends, ended) in others {
-                if ends >= until {
-                    binding = over(&binding);
+            let others: Vec<_> = others.map(|(other, b)| (other, b.clone())).collect();
+            for (other, stored) in others {
+                if stored.until >= until {
+                    binding = self.second_lease(address, binding);
                 } else {
-                    self.put(other, ended);
+                    let second = self.second_lease(other, stored);
+                    self.put(other, second);
                 }
             }
         }
@@ -198,22 +69,30 @@ impl LeaseBook {
         true
     }
 
-    /// How many bindings there are, ended ones included.
+    /// The second stored lease of one client. The client may use either address, so no other client gets this one before
+    /// the lease ends, or before the client takes the other address, which ends this lease in the store.
+    fn second_lease(&mut self, address: Ipv4Addr, binding: Binding) -> Binding {
+        let Binding { holder, until, .. } = binding.clone();
+        let hardware = holder.mac.map(HardwareAddr::from).unwrap_or_default();
+        let over = Lease { address, holder, hardware, state: State::Leased, until };
+        self.record_left_over(over.released(Timestamp(0)));
+        Binding { state: State::Declined, stored: None, ..binding }
+    }
+
+    /// Returns the number of bindings, including ended ones.
     pub fn len(&self) -> usize {
         self.bindings.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
     }
 
-    /// What is known of `address`.
     pub fn binding(&self, address: Ipv4Addr) -> Option<&Binding> {
         self.bindings.get(&address)
     }
 
-    /// Whether `who` may have `address` as far as others are concerned: nobody else holds it and it is not declined.
+    /// Whether no other client holds `address`, and it is not declined.
     pub fn is_free_for(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         match self.bindings.get(&address) {
             Some(binding) if binding.until > now => {
@@ -223,22 +102,23 @@ impl LeaseBook {
         }
     }
 
-    /// The change that turns the hold of an address under check into an offer, because nobody was found to use it.
-    /// `None` if it is no longer held for that.
+    /// Returns the change that turns an address under check into an offer, after no machine answered there. Returns
+    /// `None` if the address is no longer held for the check.
     pub fn checked(&self, address: Ipv4Addr, now: Timestamp) -> Option<LeaseChange> {
         let binding = self.bindings.get(&address).filter(|b| b.state == State::Checking && b.until > now)?;
         let holder = binding.holder.clone();
         Some(LeaseChange::Hold { address, holder, state: State::Offered, until: now.after(OFFER_HOLD) })
     }
 
-    /// The change that keeps an address from its holder, and until `until` from everybody: it is used, but too many of its
-    /// pool are out of use already. In memory only.
+    /// Returns the change that takes an address from its holder, and from all clients until `until`. It is used when
+    /// the address is in use but too many addresses of the pool are declined already. In memory only.
     pub fn avoid(&self, address: Ipv4Addr, until: Timestamp) -> Option<LeaseChange> {
         let holder = self.bindings.get(&address)?.holder.clone();
         Some(LeaseChange::Hold { address, holder, state: State::Declined, until })
     }
 
-    /// Makes a change. What it says about storage comes later, by [`LeaseBook::stored`] or [`LeaseBook::not_stored`].
+    /// Applies a change. The result of storing it follows later through [`LeaseBook::stored`] or
+    /// [`LeaseBook::not_stored`].
     pub fn apply(&mut self, change: &LeaseChange) {
         match change {
             LeaseChange::Hold { address, holder, state, until } => {
@@ -253,7 +133,7 @@ impl LeaseBook {
                 let (holder, state, until) = (holder.clone(), *state, *until);
                 let leased = state == State::Leased;
                 let ending = false;
-                // A lease on its way to the disk will be there too. One that has ended there needs no remembering.
+                // A lease whose commit is pending will be in the store too. A lease that has ended there can be forgotten.
                 let may_be_stored = |b: &&Binding| {
                     let waiting = (b.state == State::Leased && b.pending > 0).then_some(b.until);
                     b.stored.max(waiting).is_some_and(|end| end > self.offers.now())
@@ -263,7 +143,7 @@ impl LeaseBook {
                     let hardware = old.holder.mac.map(HardwareAddr::from).unwrap_or_default();
                     let (holder, state) = (old.holder, State::Released);
                     let until = Timestamp(0);
-                    self.leave_over(Lease { address: *address, holder, hardware, state, until });
+                    self.record_left_over(Lease { address: *address, holder, hardware, state, until });
                 }
                 self.put(
                     *address,
@@ -281,13 +161,13 @@ impl LeaseBook {
             LeaseChange::TurnAway { client, at } => self.offers.turn_away(client, *at),
             LeaseChange::Store(lease) => self.apply_lease(lease),
             LeaseChange::Replace { lease, ended } => {
-                ended.iter().for_each(|lease| self.begin_to_end(lease));
+                ended.iter().for_each(|lease| self.begin_ending(lease));
                 self.apply_lease(lease);
             }
         }
     }
 
-    /// Counts that another machine than its holder answered at `address`: its next quarantine is twice as long.
+    /// Counts that a machine other than the holder answered at `address`. The next quarantine is twice as long.
     pub fn strike(&mut self, address: Ipv4Addr) {
         if let Some(binding) = self.bindings.get_mut(&address) {
             binding.strikes = binding.strikes.saturating_add(1);
@@ -299,9 +179,9 @@ impl LeaseBook {
         let own = old.filter(|b| b.holder.is(&lease.holder));
         let strikes = old.map_or(0, |b| b.strikes);
         let strikes = match lease.state {
-            // A quarantine that is ended before its time was an error.
+            // A quarantine that is ended early was a mistake.
             State::Released if old.is_some_and(|b| b.state == State::Declined) => 0,
-            // A client that comes back to extend its lease has had the address for itself.
+            // A client that extends its lease has had the address without conflicts.
             State::Leased if own.is_some_and(|b| b.state == State::Leased) => 0,
             _ => strikes,
         };
@@ -309,9 +189,9 @@ impl LeaseBook {
         let pending = old.map_or(0, |b| b.pending).saturating_add(1);
         let Lease { address, holder, state, until, .. } = lease.clone();
         let displaced = old.filter(|b| b.stored_until().is_some() && b.holder.shares_id(&holder)).cloned();
-        // A lease that becomes shorter is as long as before until that is stored and the client told.
-        let told = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
-        let until = told.map_or(until, |told| told.max(until));
+        // A shortened lease keeps its old end until the new one is stored and the reply is sent.
+        let old_end = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
+        let until = old_end.map_or(until, |old_end| old_end.max(until));
         let leased = state == State::Leased;
         self.put(address, Binding { holder, state, until, leased, strikes, stored, pending, ending: false });
         if let Some(displaced) = displaced {
@@ -319,12 +199,12 @@ impl LeaseBook {
         }
     }
 
-    /// How many addresses of subnet `subnet` are declined at the moment.
+    /// Returns the number of declined addresses in subnet `subnet` at `now`.
     pub fn declined(&self, subnet: usize, now: Timestamp) -> usize {
         self.pools.get(subnet).map_or(0, |pool| pool.declined(now))
     }
 
-    /// The subnet that `address` is in, by its place in the configuration.
+    /// Returns the number of the subnet that contains `address`, in the order of the configuration.
     pub fn pool_of(&self, address: Ipv4Addr) -> Option<usize> {
         subnet_of(&self.pools, address)
     }
@@ -332,7 +212,7 @@ impl LeaseBook {
     pub(super) fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
         let Some(subnet) = self.pool_of(address) else { return };
         if let Some(old) = self.bindings.get(&address) {
-            self.pools[subnet].gave(address, old);
+            self.pools[subnet].remove(address, old);
             let is_same = old.holder.is(&binding.holder);
             binding.holder.boots |= old.holder.boots && is_same;
             binding.leased |= old.leased && is_same;
@@ -344,7 +224,7 @@ impl LeaseBook {
                 self.machines.remove(subnet, &old.holder, address);
             }
         }
-        self.pools[subnet].took(address, &binding);
+        self.pools[subnet].insert(address, &binding);
         let is_known_by_mac = binding.holder.is_known_by_mac();
         self.bindings.insert(address, binding);
         let pools = &self.pools;
@@ -363,6 +243,7 @@ fn subnet_of(pools: &[Pool], address: Ipv4Addr) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::ClientId;
 
     const A: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
 
@@ -435,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_changes_hands_leaves_no_trace_of_its_old_client() {
+    fn a_reassigned_address_forgets_its_old_client() {
         let mut book = book();
         book.apply(&LeaseChange::Store(lease(1, 5)));
         book.apply(&LeaseChange::Store(lease(2, 60)));
@@ -454,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn one_machine_keeps_one_address_through_its_stages() {
+    fn one_machine_keeps_one_address_through_all_stages() {
         let (mut book, mut never_booted) = (book(), book());
         let now = Timestamp::from_seconds(10);
         let firmware = Holder { boots: true, ..client(1) };

@@ -1,15 +1,15 @@
-//! Finds what a client has: its bindings in a subnet or on a wire, and the leases that a new one ends. Decisions call it
-//! for every message, so nothing here may search the whole book.
+//! Finds the bindings of a client in a subnet or on a link, and the leases that a new lease ends. Decisions call this
+//! for every message, so no function here may search the whole book.
 
 use std::net::Ipv4Addr;
 
-use crate::lease::book::{Binding, Lease, LeaseBook, State};
-use crate::lease::holder::Holder;
+use crate::lease::binding::{Binding, Holder, Lease, State};
+use crate::lease::book::LeaseBook;
 use crate::types::{HardwareAddr, Timestamp};
 
 impl LeaseBook {
-    /// The address that `who` has or last had in subnet `subnet`, and what is known of it. A lease goes before an offer,
-    /// and what it still has before what it had.
+    /// Returns the current or last address of `who` in subnet `subnet`, with its binding. Leases come before offers,
+    /// and live bindings before ended ones.
     pub fn of_client(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
         self.all_of(subnet, who).filter(|(_, binding)| !binding.ending).max_by_key(|(_, binding)| {
             let is_live = binding.is_live(now);
@@ -17,13 +17,13 @@ impl LeaseBook {
         })
     }
 
-    /// The address that is offered to `who` in `subnet`, or is about to be.
+    /// Returns the address that is offered to `who` in `subnet`, or is being checked for an offer.
     pub fn offer_to(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<Ipv4Addr> {
         let is_offer = |b: &Binding| matches!(b.state, State::Checking | State::Offered) && b.until > now;
         self.all_of(subnet, who).find(|(_, binding)| is_offer(binding)).map(|(address, _)| address)
     }
 
-    /// The newest binding in `subnet` of another MAC that has the client identifier of `who`.
+    /// Returns the newest binding in `subnet` of another MAC with the client identifier of `who`.
     pub fn namesake(&self, subnet: usize, who: &Holder) -> Option<(Ipv4Addr, &Binding)> {
         let is_namesake = |address: Ipv4Addr| {
             let binding = self.bindings.get(&address).filter(|binding| binding.holder.shares_id(who))?;
@@ -32,21 +32,21 @@ impl LeaseBook {
         if let Some(found) = self.newest_of(subnet, who).and_then(is_namesake) {
             return Some(found);
         }
-        // The identifier may be the MAC of another card, which the system was installed with.
+        // The identifier may be the MAC of another card, which the machine had when its system was installed.
         let other = who.mac_in_id().filter(|mac| Some(*mac) != who.mac)?;
         let other = Holder { mac: Some(other), ..who.clone() };
         self.machines.of(subnet, &other).filter_map(is_namesake).max_by_key(|(_, binding)| binding.until)
     }
 
-    /// How many other clients with the MAC of `who` have an address in `subnet`.
+    /// Returns the number of other clients with the MAC of `who` that have an address in `subnet`.
     pub fn others_of_mac(&self, subnet: usize, who: &Holder, now: Timestamp) -> usize {
         let is_other = |b: &&Binding| b.holder.mac == who.mac && b.is_live(now) && !b.holder.is(who);
         let addresses = who.mac.into_iter().flat_map(|_| self.machines.of(subnet, who));
         addresses.filter_map(|address| self.bindings.get(&address).filter(is_other)).count()
     }
 
-    /// The other leases of the client of `lease` on its wire, released at `now`: what ends when `lease` is granted. `None`
-    /// while it is not known whether another client's lease takes the place of one of them on stable storage.
+    /// Returns the other leases of the same client on the same link, released at `now`. They end when `lease` is
+    /// granted. Returns `None` while one of them may be displaced in the store by another client's lease.
     pub fn ended_by(&self, lease: &Lease, now: Timestamp) -> Option<Vec<Lease>> {
         let subnet = self.pool_of(lease.address)?;
         let mut who = lease.holder.clone();
@@ -77,12 +77,13 @@ impl LeaseBook {
         Some(ended)
     }
 
-    /// Whether `address` is one of this computer's own.
+    /// Whether `address` belongs to this computer.
     pub fn is_own(&self, address: Ipv4Addr) -> bool {
         self.own.contains(&address)
     }
 
-    /// The newest address of the client, unless it is known by its MAC: then it has no namesake either.
+    /// Returns the newest address of the client, unless the client is identified by its MAC. Such a client shares its
+    /// identifier with no other.
     fn newest_of(&self, subnet: usize, who: &Holder) -> Option<Ipv4Addr> {
         if who.is_known_by_mac() {
             return None;
@@ -90,14 +91,14 @@ impl LeaseBook {
         self.clients.get(subnet, &who.client, &self.bindings, |address| self.pool_of(address))
     }
 
-    /// Every binding of `who` in `subnet`.
+    /// Returns all bindings of `who` in `subnet`.
     pub(super) fn all_of<'b, 'w>(
         &'b self,
         subnet: usize,
         who: &'w Holder,
     ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
         let newest = self.newest_of(subnet, who);
-        // A client without an Ethernet address was stored as one with the MAC that its identifier has.
+        // A client without an Ethernet address was stored as one with the MAC in its identifier.
         let stored_as = who.mac_in_id().filter(|_| who.mac.is_none());
         let stored_as = stored_as.map(|mac| Holder { mac: Some(mac), ..who.clone() });
         let as_machine = stored_as.into_iter().flat_map(move |holder| self.machines.of(subnet, &holder));
@@ -109,7 +110,7 @@ impl LeaseBook {
         bindings.filter(move |(address, binding)| binding.holder.is(who) && is_here(*address))
     }
 
-    /// The leases of `who` on the wire of `subnet`, ended ones included.
+    /// Returns the leases of `who` on the link of `subnet`, including ended ones.
     pub(super) fn leases_on_wire<'b, 'w>(
         &'b self,
         subnet: usize,
@@ -119,7 +120,7 @@ impl LeaseBook {
         subnets.filter(|(_, binding)| binding.state == State::Leased)
     }
 
-    /// The subnets on the wire of `subnet`.
+    /// Returns the subnets on the link of `subnet`.
     fn wire_of(&self, subnet: usize) -> impl Iterator<Item = usize> {
         let wire = self.pools.get(subnet).and_then(|pool| pool.wire);
         let others = wire.into_iter().flat_map(move |wire| {

@@ -1,5 +1,5 @@
-//! Which addresses a client has: tables of addresses alone, whose keys stand in the bindings. A map that held its keys
-//! would take a third of the memory of a large book.
+//! Indexes from clients to their addresses. They are tables of addresses only; the keys are read from the bindings. A
+//! map that stores its keys would add a third to the memory of a large book.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
@@ -8,22 +8,21 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::lease::AddressMap;
-use crate::lease::book::Binding;
-use crate::lease::holder::Holder;
+use crate::lease::binding::{Binding, Holder};
 use crate::types::{ClientId, MacAddr};
 
-/// One address for each client of each subnet: the newest of those that have a binding of that client. Clients whose
-/// identifier is their MAC are not in it, because [`MachineIndex`] finds them.
+/// The newest address of each client in each subnet. Clients whose identifier is their MAC are not in this index,
+/// because [`MachineIndex`] finds them.
 #[derive(Debug, Default)]
 pub(super) struct ClientIndex {
     addresses: HashTable<Ipv4Addr>,
-    // Random, so that clients cannot choose identifiers that collide.
+    // The hash is random so that clients cannot choose colliding identifiers.
     hasher: RandomState,
 }
 
 impl ClientIndex {
-    /// The address of `client` in `subnet`. Every address in the index must be in `bindings`, and `subnet_of` say where
-    /// it is.
+    /// Returns the address of `client` in `subnet`. Every address in the index must be in `bindings`, and `subnet_of`
+    /// must return its subnet.
     pub(super) fn get(
         &self,
         subnet: usize,
@@ -38,7 +37,7 @@ impl ClientIndex {
         self.addresses.find(hash(&self.hasher, subnet, client), is_it).copied()
     }
 
-    /// `address`, whose binding is in `bindings` already, is the newest of its client.
+    /// Makes `address` the newest of its client. Its binding must be in `bindings` already.
     pub(super) fn insert(
         &mut self,
         subnet: usize,
@@ -52,7 +51,7 @@ impl ClientIndex {
         let hasher = &self.hasher;
         let hash_of = |address: &Ipv4Addr| match (subnet_of(*address), client_of(address)) {
             (Some(subnet), Some(client)) => hash(hasher, subnet, client),
-            // No such address is in the index.
+            // The index has no such address.
             _ => 0,
         };
         match self.addresses.entry(hash(hasher, subnet, client), is_it, hash_of) {
@@ -61,7 +60,7 @@ impl ClientIndex {
         }
     }
 
-    /// Forgets that `client` has `address`, if that is what the index says. Its binding must still be in the book.
+    /// Removes `address` from `client` if the index has it there. Its binding must still be in the book.
     pub(super) fn remove(&mut self, subnet: usize, client: &ClientId, address: Ipv4Addr) {
         let hash = hash(&self.hasher, subnet, client);
         if let Ok(entry) = self.addresses.find_entry(hash, |other| *other == address) {
@@ -74,20 +73,20 @@ fn hash(hasher: &RandomState, subnet: usize, client: &ClientId) -> u64 {
     hasher.hash_one((subnet, client))
 }
 
-/// Addresses of one machine in one subnet that the book can find. A machine whose stages show different client
-/// identifiers has a few. Above this, the one that ends first is not found by its machine any more, so that a client
-/// that makes up identifiers cannot slow down the search.
-const MAX_OF_MACHINE: usize = 2 * super::holder::MAX_CLIENTS_PER_MAC;
+/// The maximum number of addresses per machine and subnet in the index. A machine whose boot stages send different
+/// client identifiers has a few. Beyond the limit the address that ends first is no longer found, so that a client with
+/// made-up identifiers cannot slow down the search.
+const MAX_OF_MACHINE: usize = 2 * super::binding::MAX_CLIENTS_PER_MAC;
 
 /// All addresses of each machine in each subnet.
 #[derive(Debug, Default)]
 pub(super) struct MachineIndex {
     addresses: HashTable<Ipv4Addr>,
-    // Random, as above.
+    // The hash is random, as in the client index.
     hasher: RandomState,
 }
 
-/// How a machine is known: by its MAC, or by its client identifier if it has no MAC.
+/// The key of a machine: its MAC, or its client identifier if it has no MAC.
 #[derive(PartialEq, Eq, Hash)]
 enum Key<'h> {
     Mac(MacAddr),
@@ -101,12 +100,13 @@ impl Holder {
 }
 
 impl MachineIndex {
-    /// The addresses of the machine that `who` is in `subnet`, and now and then one of another machine.
+    /// Returns the addresses of machine `who` in `subnet`. The result may contain addresses of another machine with the
+    /// same hash.
     pub(super) fn of<'i>(&'i self, subnet: usize, who: &Holder) -> impl Iterator<Item = Ipv4Addr> + use<'i> {
         self.addresses.iter_hash(self.hash(subnet, who)).copied()
     }
 
-    /// Adds `address`, whose binding is in `bindings` already, to those of its machine.
+    /// Adds `address` to its machine. Its binding must be in `bindings` already.
     pub(super) fn insert(
         &mut self,
         subnet: usize,
@@ -133,13 +133,13 @@ impl MachineIndex {
         let hasher = &self.hasher;
         let hash_of = |address: &Ipv4Addr| match (subnet_of(*address), bindings.get(address)) {
             (Some(subnet), Some(binding)) => hasher.hash_one((subnet, binding.holder.key())),
-            // No such address is in the index.
+            // The index has no such address.
             _ => 0,
         };
         self.addresses.insert_unique(hash, address, hash_of);
     }
 
-    /// Forgets that `who` has `address`, if that is what the index says.
+    /// Removes `address` from `who` if the index has it there.
     pub(super) fn remove(&mut self, subnet: usize, who: &Holder, address: Ipv4Addr) {
         let hash = self.hash(subnet, who);
         if let Ok(entry) = self.addresses.find_entry(hash, |other| *other == address) {

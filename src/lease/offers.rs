@@ -1,34 +1,36 @@
-//! Offers that were never taken. When a pool is full, the oldest gives way to a new client, so that clients that only ask
-//! keep no other client out. Two short lists remember whose offer gave way and which clients were turned away.
+//! Untaken offers. When a pool is full, the oldest untaken offer is reclaimed for a new client, so that clients that
+//! never finish do not block others. Two bounded lists remember the clients whose offers were reclaimed and the clients
+//! that were turned away.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::lease::holder::Holder;
+use crate::lease::binding::Holder;
 use crate::types::{ClientId, Timestamp};
 
-/// Minimum hold of an offer against clients that ask for the first time: firmware waits up to 4 s before it takes one.
+/// The minimum hold of an offer against clients that ask for the first time. Firmware waits up to 4 s before it takes
+/// an offer.
 pub const OFFER_MIN_HOLD: Duration = Duration::from_secs(5);
-/// Time in which a client that was turned away counts as one that comes back. Clients ask again after 3 to 16 s.
+/// The time in which a client that was turned away counts as returning. Clients retry after 3 to 16 s.
 const RETURN_TIME: Duration = Duration::from_secs(30);
-/// A second copy of a DISCOVER within this time is no new attempt: two relay agents may have passed it on.
+/// A copy of a DISCOVER within this time is not a new attempt, because two relay agents may have forwarded it.
 const SAME_ATTEMPT: Duration = Duration::from_millis(500);
-/// Offers that gave way and are still remembered; at most half a megabyte. More than a wire of 65,536 clients needs.
+/// The maximum number of reclaimed offers remembered: half a megabyte, more than a link with 65,536 clients needs.
 const MAX_GIVEN_WAY: usize = 4096;
-/// Clients that were turned away and are still remembered, by a hash: a megabyte. Enough for 1000 made-up clients per
+/// The maximum number of turned-away clients remembered, as hashes: a megabyte, enough for 1000 made-up clients per
 /// second.
 const MAX_TURNED_AWAY: usize = 32_768;
 
-/// The two lists. Entries leave in the order in which they came, when their time is over or the list is full.
+/// The two lists. Entries leave in their order of arrival, when they expire or the list is full.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     now: Timestamp,
     given_way: VecDeque<GivenWay>,
     turned_away: HashMap<u64, Timestamp>,
     order: VecDeque<(Timestamp, u64)>,
-    // Random, so that clients cannot choose identifiers that collide.
+    // The hash is random so that clients cannot choose colliding identifiers.
     hasher: RandomState,
 }
 
@@ -40,12 +42,12 @@ struct GivenWay {
 }
 
 impl Offers {
-    /// The time of the last [`Offers::settle`].
+    /// Returns the time of the last [`Offers::settle`].
     pub(super) fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// Forgets what is over at `now`.
+    /// Removes entries that have expired at `now`.
     pub(super) fn settle(&mut self, now: Timestamp) {
         self.now = now;
         while self.given_way.front().is_some_and(|offer| offer.until <= now) {
@@ -56,7 +58,7 @@ impl Offers {
         }
     }
 
-    /// Remembers that the offer of `address` to `holder`, good until `until`, gave way to another client.
+    /// Records that the offer of `address` to `holder`, valid until `until`, was reclaimed.
     pub(super) fn gave_way(&mut self, address: Ipv4Addr, holder: Holder, until: Timestamp) {
         if until <= self.now {
             return;
@@ -67,13 +69,13 @@ impl Offers {
         self.given_way.push_back(GivenWay { address, holder, until });
     }
 
-    /// Whether an offer of `address` to `who` gave way less than its hold ago.
+    /// Whether an offer of `address` to `who` was reclaimed and would still be valid at `now`.
     pub(super) fn had(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
         let mut offers = self.given_way.iter();
         offers.any(|offer| offer.address == address && offer.until > now && offer.holder.is(who))
     }
 
-    /// Remembers that `client` was turned away at `at`.
+    /// Records that `client` was turned away at `at`.
     pub(super) fn turn_away(&mut self, client: &ClientId, at: Timestamp) {
         let client = self.hasher.hash_one(client);
         if self.turned_away.contains_key(&client) {
@@ -86,7 +88,7 @@ impl Offers {
         self.order.push_back((at, client));
     }
 
-    /// Whether `client` was turned away a while ago and asks again.
+    /// Whether `client` was turned away before and now asks again.
     pub(super) fn comes_back(&self, client: &ClientId, now: Timestamp) -> bool {
         if self.turned_away.is_empty() {
             return false;
@@ -95,7 +97,7 @@ impl Offers {
         since.is_some_and(|since| since >= SAME_ATTEMPT && since < RETURN_TIME)
     }
 
-    /// Whether `client` was turned away not long ago.
+    /// Whether `client` is remembered as turned away.
     pub(super) fn turned_away(&self, client: &ClientId) -> bool {
         !self.turned_away.is_empty() && self.turned_away.contains_key(&self.hasher.hash_one(client))
     }

@@ -1,21 +1,21 @@
-//! How much of each pool is in use, for people.
+//! The usage of each pool, for reports to users.
 
 use crate::lease::{LeaseBook, State};
 use crate::types::Timestamp;
 
-/// The addresses of one subnet that are taken.
+/// The number of addresses in use in one subnet.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
-    /// Leased, reserved ones included.
+    /// Leased addresses, including reserved ones.
     pub leased: u64,
-    /// Offered, or being checked before that.
+    /// Offered addresses, and those being checked for an offer.
     pub offered: u64,
-    /// Out of use, because another machine was found to use them.
+    /// Addresses out of use because another machine was found there.
     pub quarantined: u64,
 }
 
 impl LeaseBook {
-    /// What is taken of subnet `subnet` at `now`. It looks at every binding.
+    /// Counts the addresses of subnet `subnet` in use at `now`. It walks over all bindings.
     pub fn tally(&self, subnet: usize, now: Timestamp) -> Tally {
         let mut tally = Tally::default();
         for (address, binding) in &self.bindings {

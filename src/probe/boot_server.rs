@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::offer::Offer;
 use super::profile::{Ask, Firmware, Profile, Sending};
-use super::step::{Failure, Ports, Progress, Step, Transmit, Waiting, printable};
+use super::step::{Failure, Ports, Progress, Step, Transmit, Waiting};
+use super::text::printable;
 use crate::types::{MacAddr, Timestamp};
 
 /// How long each try waits: EDK2's `PXEBC_BOOT_REQUEST_TIMEOUT` times 1, 2, 3 and 4, as PXE 2.1 has it.

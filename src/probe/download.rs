@@ -4,7 +4,8 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use super::profile::Profile;
-use super::step::{Failure, Progress, Step, Transmit, printable};
+use super::step::{Failure, Progress, Step, Transmit};
+use super::text::printable;
 use crate::types::Timestamp;
 use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request, stray};
 

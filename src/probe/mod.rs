@@ -27,6 +27,7 @@ pub mod models;
 mod offer;
 mod profile;
 mod step;
+mod text;
 mod vendor;
 
 pub use failure::Failure;

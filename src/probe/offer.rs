@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::profile::Firmware;
-use super::step::printable;
+use super::text::printable;
 use super::vendor::Vendor;
 use crate::types::Ipv4Network;
 use crate::wire::dhcp::{Message, MessageType, Options, until_nul};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 pub use super::failure::Failure;
 use super::offer::{Offer, Unusable};
-use crate::types::{Escaped, Timestamp};
+use super::text::printable;
+use crate::types::Timestamp;
 
 /// The server's UDP ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -265,9 +266,4 @@ impl fmt::Display for Progress {
 
 fn write_attempt(f: &mut fmt::Formatter<'_>, attempt: u32) -> fmt::Result {
     if attempt > 1 { write!(f, " (try {attempt})") } else { Ok(()) }
-}
-
-/// Bytes off the wire as text that cannot drive a terminal.
-pub(super) fn printable(bytes: &[u8]) -> String {
-    Escaped(bytes).to_string()
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use super::step::printable;
+use super::text::printable;
 
 /// Bit 3 of discovery control: load the named file at once, without menu or prompt.
 const FILE_AT_ONCE: u8 = 8;

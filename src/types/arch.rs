@@ -1,18 +1,19 @@
-//! Client system architectures (option 93): one table of numbers and names.
+//! Client architectures (option 93): one table of numbers and names.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{BadText, Processor};
 
-/// A client system architecture type (option 93, RFC 4578 section 2.1, IANA "Processor Architecture Types").
+/// A client architecture type (option 93, RFC 4578 section 2.1, IANA "Processor Architecture Types").
 ///
-/// Any number is a value of this type; `name` knows the registered ones. 7 and 9 are both x64: the RFC's text swaps
-/// them (errata 4625) and firmware of both readings exists (iPXE sent 9 before May 2016), so 9 is folded into 7.
+/// Every number is a valid value; [`Arch::name`] knows the registered ones. Both 7 and 9 mean x64 UEFI: the RFC's text
+/// swaps them (errata 4625) and firmware follows either reading (iPXE sent 9 before May 2016). Therefore 9 is read as
+/// 7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Arch(u16);
 
-/// Registered architectures: number, the name used in config.yaml and in the log.
+/// Registered architectures: the number, and the name used in config.yaml and in the log.
 const ARCH_NAMES: &[(u16, &str)] = &[
     (0, "bios"),
     (1, "pc98"),
@@ -59,47 +60,44 @@ const ARCH_NAMES: &[(u16, &str)] = &[
 ];
 
 impl Arch {
-    /// x86 BIOS: what a PXE client without option 93 is, because such ROMs predate it.
+    /// x86 BIOS. PXE clients that send no option 93 have this architecture, because their ROMs predate the option.
     pub const BIOS: Arch = Arch(0);
-    /// x64 UEFI.
     pub const UEFI_X64: Arch = Arch(7);
-    /// 64-bit ARM UEFI.
     pub const UEFI_ARM64: Arch = Arch(11);
 
-    /// A Raspberry Pi's boot ROM. It says it is a BIOS; `boot/identity.rs` tells it apart.
+    /// The boot ROM of a Raspberry Pi. It claims to be a BIOS; `boot/identity.rs` recognizes it.
     pub const RASPBERRY_PI: Arch = Arch(41);
 
-    /// The architecture with number `number` on the wire.
     pub fn from_number(number: u16) -> Arch {
         Arch(if number == 9 { 7 } else { number })
     }
 
-    /// The number that stands for it on the wire (7 for both x64 numbers).
+    /// Returns the number sent on the wire: 7 for both x64 numbers.
     pub fn number(self) -> u16 {
         self.0
     }
 
-    /// The registered name, or `None` for an unregistered number.
+    /// Returns the registered name, or `None` for an unregistered number.
     pub fn name(self) -> Option<&'static str> {
         ARCH_NAMES.iter().find(|(number, _)| *number == self.0).map(|(_, name)| *name)
     }
 
-    /// Whether it boots by HTTP: its boot file is a URL.
+    /// Whether clients of this architecture boot over HTTP, so that their boot file is a URL.
     pub fn is_http(self) -> bool {
         self.name().is_some_and(|name| name.ends_with("-http"))
     }
 
-    /// Whether it is UEFI, by TFTP or by HTTP.
+    /// Whether this is UEFI, over TFTP or HTTP.
     pub fn is_uefi(self) -> bool {
         self.name().is_some_and(|name| name.starts_with("uefi-"))
     }
 
-    /// Whether it is U-Boot, by TFTP or by HTTP.
+    /// Whether this is U-Boot, over TFTP or HTTP.
     pub fn is_u_boot(self) -> bool {
         self.name().is_some_and(|name| name.starts_with("uboot-"))
     }
 
-    /// The processor that its EFI programs are for; `None` if it starts no EFI programs.
+    /// Returns the processor of its EFI programs; `None` if it runs no EFI programs.
     pub fn efi_processor(self) -> Option<Processor> {
         Some(match self.name()?.strip_suffix("-http").unwrap_or(self.name()?) {
             "uefi-x86" => Processor::X86,
@@ -117,7 +115,7 @@ impl Arch {
         })
     }
 
-    /// All names, for help texts and "did you mean".
+    /// Returns all names, for help texts and suggestions.
     pub fn names() -> impl Iterator<Item = &'static str> {
         ARCH_NAMES.iter().filter(|(number, _)| *number != 9).map(|(_, name)| *name)
     }
@@ -135,7 +133,7 @@ impl fmt::Display for Arch {
 impl FromStr for Arch {
     type Err = BadText;
 
-    /// Reads a registered name, a decimal number or a hexadecimal one (`0x10`).
+    /// Reads a registered name, a decimal number or a hexadecimal number (`0x10`).
     fn from_str(text: &str) -> Result<Self, BadText> {
         const EXPECTED: BadText =
             BadText("a client architecture: a name such as bios or uefi-x64, or its number");
@@ -164,7 +162,7 @@ mod tests {
         assert!("uefi".parse::<Arch>().is_err());
     }
 
-    /// "Processor Architecture Types", as IANA has it and as firmware sends it.
+    /// Compares the table with IANA's "Processor Architecture Types", which firmware uses.
     #[test]
     fn the_table_is_ianas() {
         assert!(ARCH_NAMES.iter().map(|(number, _)| *number).eq(0..=41));

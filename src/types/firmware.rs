@@ -1,62 +1,59 @@
-//! The programs that ask for an address or a boot file.
+//! The programs that request an address or a boot file.
 
 use std::fmt;
 
-/// What kind of program sent a message. Closed: what is none of these is [`Firmware::Other`].
+/// The kind of program that sent a message. Unrecognized programs are [`Firmware::Other`].
 ///
-/// `Display` is what log lines show: one word, which for the common kinds is that of their [`Stage`](super::Stage).
+/// `Display` gives the one word that log lines show. For the common kinds it is the name of their
+/// [`Stage`](super::Stage).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Firmware {
-    /// Plain BOOTP (RFC 951): a terminal, a switch, an old boot ROM.
+    /// A plain BOOTP client (RFC 951): a terminal, a switch, an old boot ROM.
     Bootp,
-    /// PXE of a BIOS (PXE 2.1): Intel Boot Agent and its like.
+    /// PXE on a BIOS (PXE 2.1): Intel Boot Agent and similar ROMs.
     BiosPxe,
-    /// PXE of UEFI, of any architecture (EDK2 `UefiPxeBcDxe` and what vendors made of it).
+    /// PXE on UEFI, of any architecture: EDK2 `UefiPxeBcDxe` and what vendors made of it.
     UefiPxe,
-    /// HTTP boot of UEFI, or of anything else that has an HTTP architecture.
+    /// UEFI HTTP boot, or any other client with an HTTP architecture.
     HttpBoot,
-    /// PXE of an architecture that is neither: PowerPC, s390, one that nobody registered, or one that cannot be read.
+    /// PXE on another architecture: PowerPC, s390, an unregistered number, or an unreadable option 93.
     OtherPxe,
-    /// iPXE that came with the machine: BIOS, on a network card that only emulators and hypervisors have, whose ROM is
-    /// iPXE. One that undionly.kpxe loaded there looks the same; both want the script.
+    /// iPXE that came with the machine: on a BIOS, with a network card that only emulators and hypervisors have and
+    /// whose ROM is iPXE. An undionly.kpxe loaded there looks the same; both want the script.
     IpxeRom,
-    /// Any other iPXE (or gPXE): loaded, or in the ROM of a real card.
+    /// Any other iPXE or gPXE, loaded or in the ROM of a real card.
     Ipxe,
-    /// A reader of PXELINUX's own options (208 to 211) that asks for them: petitboot, or a build of PXELINUX that does.
+    /// A client that requests PXELINUX's own options (208 to 211): petitboot, or some builds of PXELINUX.
     Pxelinux,
-    /// GRUB's own `net_dhcp`.
+    /// GRUB's `net_dhcp`.
     Grub,
-    /// U-Boot.
     UBoot,
-    /// The boot ROM of a Raspberry Pi 2B 1.2, 3B or CM3: the one with the bugs.
+    /// The boot ROM of a Raspberry Pi 2B 1.2, 3B or CM3. This ROM has bugs that need workarounds.
     RaspberryPi3,
-    /// The boot ROM of a Raspberry Pi 3B+.
     RaspberryPi3Plus,
-    /// The EEPROM of a Raspberry Pi 4, 400 or CM4.
     RaspberryPi4,
-    /// The EEPROM of a Raspberry Pi 5, 500 or CM5.
     RaspberryPi5,
-    /// Apple's NetBoot of Intel Macs (BSDP).
+    /// Apple's NetBoot on Intel Macs (BSDP).
     AppleBsdp,
-    /// Linux finding its root over the network: the kernel's `ip=dhcp`, or klibc's `ipconfig` in an initramfs.
+    /// Linux while it looks for its root file system: the kernel's `ip=dhcp`, or klibc's `ipconfig` in an initramfs.
     LinuxIpDhcp,
-    /// An operating system, or anything else that only wants an address.
+    /// An operating system, or any other client that only wants an address.
     Other,
 }
 
 impl Firmware {
-    /// Whether it is iPXE in any form.
+    /// Whether this is iPXE in any form.
     pub fn is_ipxe(self) -> bool {
         matches!(self, Firmware::Ipxe | Firmware::IpxeRom)
     }
 
-    /// Whether it is the boot ROM or EEPROM of a Raspberry Pi, which boots by files of fixed names.
+    /// Whether this is the boot ROM or EEPROM of a Raspberry Pi, which loads files of fixed names.
     pub fn is_raspberry_pi(self) -> bool {
         use Firmware::{RaspberryPi3, RaspberryPi3Plus, RaspberryPi4, RaspberryPi5};
         matches!(self, RaspberryPi3 | RaspberryPi3Plus | RaspberryPi4 | RaspberryPi5)
     }
 
-    /// Whether it starts a BIOS's boot program (NBP). U-Boot on x86 and Raspberry Pis say that they are a BIOS too.
+    /// Whether it runs boot programs of a BIOS (NBPs). U-Boot on x86 and Raspberry Pis claim to be a BIOS but do not.
     pub fn starts_bios_programs(self) -> bool {
         self != Firmware::UBoot && !self.is_raspberry_pi()
     }

@@ -1,21 +1,21 @@
-//! What kind of program a boot file is, as its first bytes say.
+//! The kind of program in a boot file, recognized by its first bytes.
 
 use std::fmt;
 
-/// What a boot file is. `Display` is for people, with its article: `an EFI program for x64`.
+/// The kind of program in a boot file. `Display` writes it with an article: `an EFI program for x64`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FileKind {
-    /// A PE/COFF file that UEFI starts: subsystem 10, EFI application. A Linux kernel with an EFI stub is one too.
+    /// A PE/COFF file with subsystem 10 (EFI application). Linux kernels with an EFI stub are of this kind too.
     EfiProgram(Processor),
-    /// A PE/COFF file that UEFI does not start as a boot file: another subsystem, such as a driver's or Windows's.
+    /// A PE/COFF file that UEFI does not run as a boot file: a driver, or a program for Windows.
     OtherPe(Processor),
-    /// A BIOS's boot program (NBP) that is iPXE: undionly.kpxe, ipxe.pxe.
+    /// iPXE as a boot program of a BIOS (NBP): undionly.kpxe, ipxe.pxe.
     BiosIpxe,
     /// PXELINUX for a BIOS: pxelinux.0, lpxelinux.0.
     BiosPxelinux,
-    /// A Linux kernel in bzImage form without an EFI stub; ipxe.lkrn is one.
+    /// A Linux kernel in bzImage format without an EFI stub; ipxe.lkrn is one.
     LinuxKernel,
-    /// A script for iPXE: `#!ipxe` in its first line.
+    /// An iPXE script: the first line is `#!ipxe`.
     IpxeScript,
     /// Other text: a configuration file, or an error page that was saved under the file's name.
     Text,
@@ -23,14 +23,13 @@ pub enum FileKind {
     RomImage,
     /// An ELF file, such as a kernel for PowerPC.
     Elf,
-    /// Nothing at all.
     Empty,
-    /// None of these. A BIOS's boot programs have no header, so this may well be one.
+    /// None of these. Boot programs of a BIOS have no header, so they are of this kind.
     Unknown,
 }
 
 impl FileKind {
-    /// Whether a BIOS that boots by PXE may be able to start it: it jumps to its first byte.
+    /// Whether a BIOS may be able to run it over PXE: a BIOS jumps to the first byte.
     pub fn may_be_bios_program(self) -> bool {
         matches!(self, FileKind::BiosIpxe | FileKind::BiosPxelinux | FileKind::Unknown)
     }
@@ -59,14 +58,14 @@ impl fmt::Display for FileKind {
     }
 }
 
-/// What a PE/COFF file's machine code is for (PE format, "Machine Types"; UEFI 2.10 section 2.1.1).
+/// The processor that a PE/COFF file is for (PE format, "Machine Types"; UEFI 2.10 section 2.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Processor {
     /// i386.
     X86,
     /// x86-64.
     X64,
-    /// 32-bit ARM, Thumb or not.
+    /// 32-bit ARM, with or without Thumb.
     Arm32,
     /// AArch64.
     Arm64,
@@ -80,15 +79,14 @@ pub enum Processor {
     LoongArch32,
     /// LoongArch with 64 bits.
     LoongArch64,
-    /// Itanium.
     Itanium,
-    /// EFI byte code, which every UEFI may be able to run.
+    /// EFI byte code, which any UEFI may be able to run.
     Ebc,
-    /// Another number in the file's header.
+    /// An unknown machine type.
     Other(u16),
 }
 
-/// Machine types: number in the header, processor, its name.
+/// The machine types: number in the header, processor, name.
 const PROCESSORS: &[(u16, Processor, &str)] = &[
     (0x014c, Processor::X86, "x86"),
     (0x8664, Processor::X64, "x64"),
@@ -106,7 +104,7 @@ const PROCESSORS: &[(u16, Processor, &str)] = &[
 ];
 
 impl Processor {
-    /// The processor with this number in a PE/COFF header.
+    /// Returns the processor for the machine type of a PE/COFF header.
     pub fn from_number(number: u16) -> Processor {
         let row = PROCESSORS.iter().find(|(other, _, _)| *other == number);
         row.map_or(Processor::Other(number), |(_, processor, _)| *processor)

@@ -1,4 +1,4 @@
-//! Small values used everywhere: addresses, identities, architectures, time. No I/O, no policy.
+//! Small values used everywhere: addresses, identities, architectures, time. This folder has no I/O and no policy.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::fmt;
@@ -20,12 +20,12 @@ mod network;
 mod rule;
 mod uuid;
 
-/// An Ethernet hardware address: what `chaddr` holds when htype is 1 and hlen is 6.
+/// An Ethernet address: the content of `chaddr` when `htype` is 1 and `hlen` is 6.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
-    /// All ones: every station on the wire.
+    /// The broadcast address.
     pub const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 }
 
@@ -42,7 +42,7 @@ impl fmt::Debug for MacAddr {
     }
 }
 
-/// Why a text is not one of these values; `Display` says what was expected.
+/// The reason why a text is not a valid value. `Display` says what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadText(pub &'static str);
 
@@ -57,7 +57,7 @@ impl std::error::Error for BadText {}
 impl FromStr for MacAddr {
     type Err = BadText;
 
-    /// Reads any common spelling: `52:54:00:12:34:56`, `52-54-00-12-34-56`, `5254.0012.3456`, `525400123456`.
+    /// Reads all common spellings: `52:54:00:12:34:56`, `52-54-00-12-34-56`, `5254.0012.3456`, `525400123456`.
     fn from_str(text: &str) -> Result<Self, BadText> {
         const EXPECTED: BadText = BadText("a MAC address like 52:54:00:12:34:56");
         let separators = text.chars().filter(|c| matches!(c, ':' | '-' | '.')).count();
@@ -85,7 +85,7 @@ impl FromStr for MacAddr {
     }
 }
 
-/// A hardware address of any type: 0 to 16 bytes, as `chaddr` holds it.
+/// A hardware address of any type, 0 to 16 bytes, as in `chaddr`.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct HardwareAddr {
     len: u8,
@@ -93,19 +93,18 @@ pub struct HardwareAddr {
 }
 
 impl HardwareAddr {
-    /// `None` for more than 16 bytes.
+    /// Returns `None` for more than 16 bytes.
     pub fn new(address: &[u8]) -> Option<HardwareAddr> {
         let mut bytes = [0; 16];
         bytes.get_mut(..address.len())?.copy_from_slice(address);
         Some(HardwareAddr { len: u8::try_from(address.len()).ok()?, bytes })
     }
 
-    /// It as an Ethernet address, if it has that length.
+    /// Returns the Ethernet address, if the address has 6 bytes.
     pub fn mac(&self) -> Option<MacAddr> {
         self.as_bytes().try_into().ok().map(MacAddr)
     }
 
-    /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
     }
@@ -123,16 +122,17 @@ impl fmt::Debug for HardwareAddr {
     }
 }
 
-/// Who holds a lease: the client identifier (option 61) if the client sends one, else its hardware address.
+/// The identity of a client: its client identifier (option 61) if it sends one, else its hardware address.
 ///
-/// RFC 2131 section 2 and RFC 4361 section 6.1. The usual identifier "hardware type + MAC" is the same identity as
-/// the bare MAC, so that firmware (which sends no option 61) and iPXE (which sends 01+MAC) are one client.
+/// See RFC 2131 section 2 and RFC 4361 section 6.1. The usual identifier "hardware type + MAC" is the same identity as
+/// the bare MAC. So firmware, which sends no option 61, and iPXE, which sends 01+MAC, are one client.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Arc<[u8]>);
 
 impl ClientId {
-    /// The identity of a client with hardware type `htype`, hardware address `chaddr` (0 to 16 bytes) and, where it
-    /// sent a usable one, client identifier `id` (2 to 255 bytes, type byte first). `None` when it has neither.
+    /// Returns the identity of a client with hardware type `htype`, hardware address `chaddr` (0 to 16 bytes) and
+    /// client identifier `id` (2 to 255 bytes, type byte first), if it sent a usable one. Returns `None` if it has
+    /// neither.
     pub fn new(htype: u8, chaddr: &[u8], id: Option<&[u8]>) -> Option<ClientId> {
         match id {
             Some(id) if (2..=255).contains(&id.len()) => Some(ClientId(id.into())),
@@ -141,18 +141,18 @@ impl ClientId {
         }
     }
 
-    /// The identity of an Ethernet client that is known by its MAC.
+    /// Returns the identity of an Ethernet client that sends no client identifier.
     pub fn of_mac(mac: MacAddr) -> ClientId {
         let [a, b, c, d, e, f] = mac.0;
         ClientId([1, a, b, c, d, e, f].into())
     }
 
-    /// The identity as stored: type byte, then the identifier.
+    /// Returns the stored form: the type byte, then the identifier.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// An identity read back from the store. `None` for fewer than 2 bytes, which no client can have.
+    /// Reads the stored form. Returns `None` for fewer than 2 bytes, which no client can have.
     pub fn from_stored(bytes: &[u8]) -> Option<ClientId> {
         (bytes.len() >= 2).then(|| ClientId(bytes.into()))
     }
@@ -171,54 +171,54 @@ fn write_colons(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     Ok(())
 }
 
-/// A point in wall-clock time: milliseconds since 1970-01-01 UTC. Core code is given it, never asks for it.
+/// A point in wall-clock time: milliseconds since 1970-01-01 UTC. The core gets it as an argument and reads no clock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This moment plus `duration`; the end of time if that overflows.
+    /// Returns this moment plus `duration`, saturating.
     pub fn after(self, duration: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// How long from `earlier` until this moment; zero if `earlier` is later.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Whole seconds since 1970, as stored on disk.
+    /// Returns whole seconds since 1970, the unit of the store.
     pub fn seconds(self) -> u64 {
         self.0 / 1000
     }
 
-    /// This moment, or the next whole second after it: what is stored in seconds must not end too early.
+    /// Rounds up to a whole second, so that a lease that is stored in seconds does not end too early.
     pub fn rounded_up(self) -> Timestamp {
         Timestamp(self.0.div_ceil(1000).saturating_mul(1000))
     }
 
-    /// The moment `seconds` after 1970.
     pub fn from_seconds(seconds: u64) -> Timestamp {
         Timestamp(seconds.saturating_mul(1000))
     }
 }
 
-/// How far a booting machine has come, judged by who is asking. The firmware loads a loader; the loader asks again.
+/// The stage of a network boot, judged by the client of this message: firmware loads a loader, which asks again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Stage {
-    /// Plain BOOTP (RFC 951): no message type.
+    /// A plain BOOTP client (RFC 951): the message has no type.
     Bootp,
-    /// Firmware doing PXE: option 60 begins `PXEClient`, or option 93 is there.
+    /// Firmware with PXE: option 60 begins with `PXEClient`, or option 93 is present.
     Pxe,
-    /// UEFI firmware doing HTTP boot: option 60 begins `HTTPClient`.
+    /// UEFI firmware with HTTP boot: option 60 begins with `HTTPClient`.
     Http,
-    /// iPXE, in ROM or loaded: option 77 is `iPXE`, or option 175 is there.
+    /// iPXE, in ROM or loaded: option 77 is `iPXE`, or option 175 is present.
     Ipxe,
-    /// An operating system, or anything else that only wants an address.
+    /// An operating system, or any other client that only wants an address.
     Other,
 }
 
 impl Stage {
-    /// Whether it says that it boots from the network. Plain BOOTP may be firmware too, and does not say so.
+    /// Whether the client declares that it boots from the network. Plain BOOTP may come from firmware but does not say
+    /// so.
     pub fn is_network_boot(self) -> bool {
         matches!(self, Stage::Pxe | Stage::Http | Stage::Ipxe)
     }
@@ -236,12 +236,12 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Shows bytes or text that came off the wire so that they cannot forge a log line or drive a terminal: printable
-/// ASCII as it is, everything else as `\xNN`, at most [`Escaped::LIMIT`] bytes of it.
+/// Displays bytes from the wire so that they cannot forge a log line or control a terminal. Printable ASCII stays,
+/// other bytes become `\xNN`, and the text is cut after [`Escaped::LIMIT`] bytes.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl Escaped<'_> {
-    /// Bytes shown before the rest is cut to `…`.
+    /// The number of bytes that are shown before the text is cut with `…`.
     pub const LIMIT: usize = 200;
 }
 

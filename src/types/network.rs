@@ -1,4 +1,4 @@
-//! IPv4 networks and ranges of addresses.
+//! IPv4 networks and address ranges.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::BadText;
 
-/// An IPv4 network, host bits zero.
+/// An IPv4 network. The host bits are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Ipv4Network {
     address: Ipv4Addr,
@@ -14,38 +14,35 @@ pub struct Ipv4Network {
 }
 
 impl Ipv4Network {
-    /// The network of `prefix` bits (0 to 32) that `address` is in; `None` for a longer prefix.
+    /// Returns the network of `prefix` bits that contains `address`; `None` if `prefix` is more than 32.
     pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Ipv4Network> {
         let mask = u32::MAX.checked_shl(32u32.checked_sub(u32::from(prefix))?).unwrap_or(0);
         Some(Ipv4Network { address: Ipv4Addr::from(u32::from(address) & mask), prefix })
     }
 
-    /// Its lowest address, as in `192.168.77.0/24`.
+    /// Returns the lowest address: `192.168.77.0` of `192.168.77.0/24`.
     pub fn address(self) -> Ipv4Addr {
         self.address
     }
 
-    /// Length of the prefix in bits.
     pub fn prefix(self) -> u8 {
         self.prefix
     }
 
-    /// The subnet mask.
     pub fn mask(self) -> Ipv4Addr {
         Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0))
     }
 
-    /// Its highest address: the subnet's broadcast address.
+    /// Returns the highest address, which is the broadcast address.
     pub fn broadcast(self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.address) | !u32::from(self.mask()))
     }
 
-    /// Whether `address` is in it.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         u32::from(address) & u32::from(self.mask()) == u32::from(self.address)
     }
 
-    /// Whether a host can have `address` here: in the network, and (above /31) neither its first nor its last address.
+    /// Whether a host can have `address`: it is in the network and, up to /30, neither its first nor its last address.
     pub fn has_host(self, address: Ipv4Addr) -> bool {
         let edge = self.prefix < 31 && (address == self.address || address == self.broadcast());
         self.contains(address) && !edge
@@ -61,7 +58,7 @@ impl fmt::Display for Ipv4Network {
 impl FromStr for Ipv4Network {
     type Err = BadText;
 
-    /// Reads `192.168.77.0/24`. Host bits must be zero, so that a mistyped network is not silently another one.
+    /// Reads `192.168.77.0/24`. Host bits must be zero, so that a typo does not silently give another network.
     fn from_str(text: &str) -> Result<Self, BadText> {
         const EXPECTED: BadText = BadText("a network like 192.168.77.0/24");
         let (address, prefix) = text.split_once('/').ok_or(EXPECTED)?;
@@ -74,7 +71,7 @@ impl FromStr for Ipv4Network {
     }
 }
 
-/// A range of IPv4 addresses, both ends in it.
+/// A range of IPv4 addresses, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Ipv4Range {
     first: Ipv4Addr,
@@ -82,32 +79,29 @@ pub struct Ipv4Range {
 }
 
 impl Ipv4Range {
-    /// The range from `first` to `last`; `None` if they are in the wrong order.
+    /// Returns `None` if `first` is greater than `last`.
     pub fn new(first: Ipv4Addr, last: Ipv4Addr) -> Option<Ipv4Range> {
         (first <= last).then_some(Ipv4Range { first, last })
     }
 
-    /// Its lowest address.
     pub fn first(self) -> Ipv4Addr {
         self.first
     }
 
-    /// Its highest address.
     pub fn last(self) -> Ipv4Addr {
         self.last
     }
 
-    /// Whether `address` is in it.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         (self.first..=self.last).contains(&address)
     }
 
-    /// Whether the two have an address in common.
+    /// Whether the two ranges have an address in common.
     pub fn overlaps(self, other: Ipv4Range) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// How many addresses it has.
+    /// Returns the number of addresses.
     pub fn size(self) -> u64 {
         u64::from(u32::from(self.last)) - u64::from(u32::from(self.first)) + 1
     }

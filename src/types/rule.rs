@@ -1,30 +1,30 @@
-//! The rules by which a boot file is chosen.
+//! The rules that choose a boot file.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::{Arch, Escaped};
 
-/// Why a client gets the boot file that it gets: the key of config.yaml that says so. `Display` is what log lines show.
+/// The rule that chose a client's boot file. `Display` gives the key of config.yaml, as log lines show it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Rule {
     /// `boot` of the machine with this name.
     Machine(Arc<str>),
-    /// `boot` of this one of `dhcp.classes`, counted from 1.
+    /// `boot` of the class with this number in `dhcp.classes`, counted from 1.
     Class(usize),
-    /// `boot.ipxe`, or the file of that name where the key is left out and nothing else is there for iPXE.
+    /// `boot.ipxe`; or its default, where the key is missing and no other rule gives iPXE a file.
     Ipxe,
-    /// `boot.default`: the script that is made for each machine.
+    /// `boot.default`: the script that is generated for each machine.
     Default,
-    /// `targets`: the same script, where nothing else names a file for iPXE.
+    /// `targets`: the same script, where no other rule gives iPXE a file.
     Targets,
-    /// `boot.arch`, the key of this architecture.
+    /// The key of this architecture in `boot.arch`.
     Arch(Arch),
     /// `boot.bootp`.
     Bootp,
-    /// `boot.menu`: all of it, or the item at this place, counted from 0.
+    /// `boot.menu`: the whole menu, or the item with this number, counted from 0.
     Menu(Option<usize>),
-    /// The loop guard: an iPXE loaded itself again and again, and gets the script that ends this.
+    /// The loop guard: an iPXE loaded itself again and again, so it gets the script instead.
     LoopGuard,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for Rule {
             Rule::Ipxe => f.write_str("boot.ipxe"),
             Rule::Default => f.write_str("boot.default"),
             Rule::Targets => f.write_str("targets"),
-            // A number that is not registered has no name, so the key is the number.
+            // Unregistered architectures have no name, so the key is the number.
             Rule::Arch(arch) => match arch.name() {
                 Some(name) => write!(f, "boot.arch.{name}"),
                 None => write!(f, "boot.arch.{}", arch.number()),

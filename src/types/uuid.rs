@@ -1,41 +1,41 @@
-//! UUIDs of machines, as people and SMBIOS write them.
+//! Machine UUIDs, in the byte order of their text and of SMBIOS.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::BadText;
 
-/// A machine's UUID: its 16 bytes in the order of its text.
+/// The UUID of a machine: 16 bytes in the order of its text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Uuid([u8; 16]);
 
 impl Uuid {
-    /// The UUID with these bytes, in the order of its text (RFC 4122 section 4.1.2).
+    /// Makes a UUID from bytes in the order of its text (RFC 4122 section 4.1.2).
     pub fn from_network(bytes: [u8; 16]) -> Uuid {
         Uuid(bytes)
     }
 
-    /// Its bytes in the order of its text: the reverse of [`from_network`](Uuid::from_network).
+    /// Returns the bytes in the order of the text: the reverse of [`from_network`](Uuid::from_network).
     pub fn to_network(self) -> [u8; 16] {
         self.0
     }
 
-    /// The UUID that SMBIOS stores as these bytes: the first three fields little-endian (SMBIOS 3.0 section 7.2.1).
-    /// Firmware copies them into option 97 as they are, so that `00112233-4455-…` begins 33 22 11 00 55 44 there.
+    /// Makes a UUID from the bytes that SMBIOS stores: the first three fields are little-endian (SMBIOS 3.0 section
+    /// 7.2.1). Firmware copies these bytes into option 97, so `00112233-4455-…` begins with 33 22 11 00 55 44 there.
     pub fn from_smbios(bytes: [u8; 16]) -> Uuid {
         let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
         let [i, j, k, l, m, n, o, p] = rest;
         Uuid([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
     }
 
-    /// The bytes that SMBIOS stores for it: the reverse of [`from_smbios`](Uuid::from_smbios).
+    /// Returns the bytes that SMBIOS stores: the reverse of [`from_smbios`](Uuid::from_smbios).
     pub fn to_smbios(self) -> [u8; 16] {
-        // Swapping the fields' bytes twice gives them back.
+        // The swap of the byte order is its own inverse.
         Uuid::from_smbios(self.0).0
     }
 
-    /// Whether it is what boards without a UUID of their own say, one byte sixteen times: 00 or FF, or the 44 of the
-    /// Raspberry Pi 3's boot ROM. Many machines have these, so they name none.
+    /// Whether this is a placeholder of boards that have no UUID: one byte 16 times, such as 00, FF, or the 44 of the
+    /// Raspberry Pi 3's boot ROM. Many machines have the same placeholder, so it identifies none.
     pub fn is_junk(self) -> bool {
         let [first, rest @ ..] = self.0;
         rest.iter().all(|byte| *byte == first)
@@ -60,7 +60,7 @@ impl fmt::Debug for Uuid {
 impl FromStr for Uuid {
     type Err = BadText;
 
-    /// Reads `7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab`, in either case, with or without the hyphens.
+    /// Reads `7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab` in either case, with or without the hyphens.
     fn from_str(text: &str) -> Result<Self, BadText> {
         const EXPECTED: BadText = BadText("a UUID like 7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab");
         let parts: Vec<&str> = text.split('-').collect();

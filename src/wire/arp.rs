@@ -1,4 +1,4 @@
-//! ARP probes: is anybody using this address? (RFC 826, RFC 5227 section 2.1.1)
+//! ARP probes and replies, which show whether a machine uses an address (RFC 826, RFC 5227 section 2.1.1).
 
 use std::net::Ipv4Addr;
 
@@ -9,8 +9,8 @@ const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: [u8; 2] = [0, 1];
 
-/// The Ethernet frame that asks everybody who has `address`. Its sender address is 0.0.0.0, so that nobody's ARP cache
-/// changes.
+/// Encodes an ARP probe for `address` as a broadcast Ethernet frame. Its sender address is 0.0.0.0, so that no ARP
+/// cache changes.
 pub fn probe(from: MacAddr, address: Ipv4Addr) -> Vec<u8> {
     [
         &[0xff; 6][..],
@@ -26,8 +26,8 @@ pub fn probe(from: MacAddr, address: Ipv4Addr) -> Vec<u8> {
     .concat()
 }
 
-/// The machine that says in `frame` that it uses an address: the sender of an ARP request or reply. `None` for other
-/// frames and for probes.
+/// Returns the address that the sender of the ARP message in `frame` uses, and its MAC. Returns `None` for other frames
+/// and for probes.
 pub fn user(frame: &[u8]) -> Option<(Ipv4Addr, MacAddr)> {
     let arp = body(frame)?;
     let mac: [u8; 6] = arp.get(2..8)?.try_into().ok()?;
@@ -35,8 +35,8 @@ pub fn user(frame: &[u8]) -> Option<(Ipv4Addr, MacAddr)> {
     (address != [0; 4]).then(|| (Ipv4Addr::from(address), MacAddr(mac)))
 }
 
-/// The hardware address that sent the ARP message in `frame`, which the message itself may not say, and whether it is a
-/// request.
+/// Returns the hardware address in the Ethernet header of an ARP message, which may differ from that in the message,
+/// and whether the message is a request.
 pub fn origin(frame: &[u8]) -> Option<(MacAddr, bool)> {
     let mac: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
     Some((MacAddr(mac), body(frame)?.starts_with(&REQUEST)))
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc5227_2_1_1_a_probe_says_nothing_of_its_sender() {
+    fn rfc5227_2_1_1_a_probe_has_no_sender_address() {
         let us = MacAddr([2, 0, 0, 0, 0, 1]);
         let frame = probe(us, Ipv4Addr::new(192, 168, 77, 50));
         assert_eq!(frame.len(), 42);

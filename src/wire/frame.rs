@@ -1,5 +1,5 @@
-//! Ethernet, IPv4 and UDP headers: of a reply to a client that has no address yet and so cannot answer ARP, and of what
-//! is heard on the wire.
+//! Ethernet, IPv4 and UDP headers. The server writes them for clients that have no address yet and cannot answer ARP.
+//! It reads them from captured frames.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -11,7 +11,7 @@ const ETHERNET_HEADER_LEN: usize = 14;
 const IP_HEADER_LEN: usize = 20;
 const UDP_HEADER_LEN: usize = 8;
 
-/// The Ethernet frame that carries `payload` from `source` to `destination` between the given hardware addresses; see
+/// Encodes an Ethernet frame with `payload` from `source` to `destination` between the given hardware addresses; see
 /// [`udp_packet`].
 pub fn udp_frame(
     from: MacAddr,
@@ -23,12 +23,12 @@ pub fn udp_frame(
     Some([&udp_frame_headers(from, to, source, destination, payload)?[..], payload].concat())
 }
 
-/// Bytes of the Ethernet, IPv4 and UDP headers before the payload of a frame.
+/// The length of the Ethernet, IPv4 and UDP headers in bytes.
 pub const HEADERS_LEN: usize = ETHERNET_HEADER_LEN + UDP_PACKET_HEADERS_LEN;
 const UDP_PACKET_HEADERS_LEN: usize = IP_HEADER_LEN + UDP_HEADER_LEN;
 
-/// The headers of the Ethernet frame that carries `payload` from `source` to `destination` between the given hardware
-/// addresses. The payload follows them in the frame; see [`udp_packet`].
+/// Encodes the headers of an Ethernet frame with `payload` from `source` to `destination` between the given hardware
+/// addresses. The payload itself is not appended; see [`udp_packet`].
 pub fn udp_frame_headers(
     from: MacAddr,
     to: MacAddr,
@@ -46,10 +46,10 @@ pub fn udp_frame_headers(
     Some(headers)
 }
 
-/// The IPv4 datagram that carries `payload` from `source` to `destination`.
+/// Encodes an IPv4 datagram with `payload` from `source` to `destination`. Returns `None` if the payload does not fit
+/// into an IPv4 datagram.
 ///
-/// The don't-fragment bit is off (it confuses some boot ROMs) and the UDP checksum is complete. `None` when the payload
-/// does not fit an IPv4 datagram.
+/// The don't-fragment bit is off, because it confuses some boot ROMs. The UDP checksum is always present.
 pub fn udp_packet(source: SocketAddrV4, destination: SocketAddrV4, payload: &[u8]) -> Option<Vec<u8>> {
     Some([&udp_packet_headers(source, destination, payload)?[..], payload].concat())
 }
@@ -97,7 +97,7 @@ fn udp_packet_headers(
         [from_high, from_low, to_high, to_low, udp_high, udp_low, sum_high, sum_low]
     };
     let pseudo = [s0, s1, s2, s3, d0, d1, d2, d3, 0, PROTOCOL_UDP, udp_high, udp_low];
-    // RFC 768: a checksum of zero is sent as all ones; zero means none.
+    // RFC 768: a checksum of zero is sent as all ones, because zero means no checksum.
     let udp = udp(match checksum(&[&pseudo, &udp(0), payload]) {
         0 => u16::MAX,
         sum => sum,
@@ -109,23 +109,20 @@ fn udp_packet_headers(
     Some(headers)
 }
 
-/// A UDP datagram as it stands in a frame.
+/// A UDP datagram inside a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Datagram<'a> {
-    /// The hardware address that sent the frame.
+    /// The source hardware address of the frame.
     pub from: MacAddr,
-    /// Address and port that it came from.
     pub source: SocketAddrV4,
-    /// Address and port that it went to.
     pub destination: SocketAddrV4,
-    /// What it carries.
     pub payload: &'a [u8],
 }
 
-/// Reads an Ethernet frame that carries a whole UDP datagram; `None` for anything else, and where a length says more
-/// than there is (RFC 791 section 3.1, RFC 768).
+/// Decodes an Ethernet frame that contains a complete UDP datagram. Returns `None` for anything else, and if a length
+/// field exceeds the frame (RFC 791 section 3.1, RFC 768).
 ///
-/// The UDP checksum is not looked at: of what another program on this machine sent, nobody has filled it in yet.
+/// The UDP checksum is not verified, because in frames captured from this host it is not filled in yet.
 pub fn udp_datagram(frame: &[u8]) -> Option<Datagram<'_>> {
     let (_, rest) = frame.split_first_chunk::<6>()?;
     let (from, rest) = rest.split_first_chunk::<6>()?;
@@ -158,11 +155,11 @@ pub fn udp_datagram(frame: &[u8]) -> Option<Datagram<'_>> {
     })
 }
 
-/// The Internet checksum (RFC 1071) of the parts one after another; all but the last have an even length.
+/// Computes the Internet checksum (RFC 1071) over `parts` in sequence. All parts but the last must have an even length.
 pub(super) fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u64;
     for part in parts {
-        // Words of four bytes add up to the same after folding, in half the steps.
+        // After folding, the sum of 4-byte words is the same, in half the steps.
         let (words, rest) = part.as_chunks::<4>();
         let of_words: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
         let of_rest = match *rest {
@@ -213,7 +210,7 @@ mod tests {
         udp_frame(FROM, MacAddr::BROADCAST, SOURCE, DESTINATION, payload).unwrap()
     }
 
-    /// The frame with byte `at` of its IP header set, and a checksum that fits.
+    /// Returns the frame with byte `at` of its IP header changed and the checksum corrected.
     fn changed(at: usize, value: u8) -> Vec<u8> {
         let mut frame = frame(b"payload");
         frame[14..34][at] = value;
@@ -224,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_frame_survives_the_wire() {
         for payload in [&b""[..], b"payload"] {
             let mut bytes = frame(payload);
             let expected = Datagram { from: FROM, source: SOURCE, destination: DESTINATION, payload };

@@ -1,4 +1,4 @@
-//! ICMP echo: is anybody using this address, behind a router? (RFC 792)
+//! ICMP echo, which shows whether a machine behind a router uses an address (RFC 792).
 
 use std::net::Ipv4Addr;
 
@@ -7,7 +7,7 @@ use crate::wire::frame::checksum;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 
-/// An echo request with identifier `id`.
+/// Encodes an echo request with identifier `id`.
 pub fn echo_request(id: u16) -> [u8; 8] {
     let [high, low] = id.to_be_bytes();
     let message = [ECHO_REQUEST, 0, 0, 0, high, low, 0, 1];
@@ -15,7 +15,7 @@ pub fn echo_request(id: u16) -> [u8; 8] {
     [ECHO_REQUEST, 0, a, b, high, low, 0, 1]
 }
 
-/// Who answered: the source of an IPv4 packet that is an echo reply with identifier `id`.
+/// Returns the source of an IPv4 packet that is an echo reply with identifier `id`.
 pub fn echo_reply_from(packet: &[u8], id: u16) -> Option<Ipv4Addr> {
     let header_len = usize::from(packet.first()? & 0x0f).checked_mul(4)?;
     let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;

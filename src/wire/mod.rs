@@ -1,4 +1,7 @@
-//! Bytes ↔ values. This folder never decides anything, never fails on a length it did not check, and knows no policy.
+//! Codecs between bytes and values: DHCP, PXE options, TFTP, and the frames below them.
+//!
+//! Both the server and the probe decode and encode with this folder. It never decides anything, knows no policy, and
+//! never trusts a length that it did not check.
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,

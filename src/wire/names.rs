@@ -1,11 +1,11 @@
-//! Domain names on the wire (RFC 1035 section 3.1): length and bytes of each label, and a zero at the end.
+//! Domain names in DHCP options (RFC 1035 section 3.1): each label after its length, and a zero at the end.
 
-/// Bytes of the longest label.
+/// The maximum length of a label in bytes.
 pub const MAX_LABEL: usize = 63;
-/// Bytes of the longest name, its lengths and the zero at its end counted.
+/// The maximum length of a name in bytes, including the length bytes and the final zero.
 pub const MAX_NAME: usize = 255;
 
-/// Whether `bytes` is one or more whole names, none of them compressed, as RFC 3396 and 3397 let servers send them.
+/// Whether `bytes` is one or more complete names without compression, as RFC 3396 and 3397 require of servers.
 pub fn are_whole(bytes: &[u8]) -> bool {
     let (mut rest, mut len) = (bytes, 0usize);
     while let [label, tail @ ..] = rest {
@@ -23,8 +23,8 @@ pub fn are_whole(bytes: &[u8]) -> bool {
     !bytes.is_empty() && len == 0
 }
 
-/// Reads the names of a search list (RFC 3397), each as its labels. Names may be compressed: a pointer counts from the
-/// start of `bytes` and points backwards. `None` if they are not well formed.
+/// Decodes the names of a search list (RFC 3397) into their labels. Names may be compressed: a pointer counts from the
+/// start of `bytes` and points backwards. Returns `None` if a name is malformed.
 pub fn read(bytes: &[u8]) -> Option<Vec<Vec<&[u8]>>> {
     let mut names = Vec::new();
     let mut at = 0usize;
@@ -36,11 +36,11 @@ pub fn read(bytes: &[u8]) -> Option<Vec<Vec<&[u8]>>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// The labels of the name at `start`, and where the bytes after it begin.
+/// Decodes the name at `start`. Returns its labels and the offset of the bytes after it.
 fn read_one(bytes: &[u8], start: usize) -> Option<(Vec<&[u8]>, usize)> {
     let mut labels = Vec::new();
     let (mut at, mut end, mut len) = (start, None, 1usize);
-    // Each pointer goes further back than the one before it, so that there is an end.
+    // Each pointer must point further back than the one before, so that the loop ends.
     let mut furthest = start;
     loop {
         let (size, rest) = bytes.get(at..)?.split_first()?;
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn rfc3397_2_names_may_be_compressed_on_input() {
-        // The example of RFC 3397 section 2: eng.apple.com and marketing.apple.com.
+        // The example in RFC 3397 section 2: eng.apple.com and marketing.apple.com.
         let example = b"\x03eng\x05apple\x03com\0\x09marketing\xc0\x04";
         assert_eq!(text(example), Some(vec!["eng.apple.com".to_owned(), "marketing.apple.com".to_owned()]));
         assert!(!are_whole(example), "never on output");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_well_formed_are_none() {
+    fn malformed_names_are_refused() {
         let long = [&[63u8; 64][..]; 4].concat();
         for bytes in [
             &b""[..],

@@ -1,4 +1,4 @@
-//! The DHCP options: one table of code, name and kind, from which configuration is read and values are printed.
+//! The table of DHCP options: code, name and kind of each. `config/` parses values by it, and logs print values by it.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -6,45 +6,49 @@ use std::net::Ipv4Addr;
 use crate::types::Escaped;
 use crate::wire::names;
 
-/// What the bytes of an option mean (RFC 2132 unless the table says otherwise). Lengths are in bytes.
+/// The beginning of option 60 of UEFI HTTP boot clients, and its whole value in the reply.
+pub const HTTP_CLIENT: &[u8] = b"HTTPClient";
+
+/// The encoding of an option's value (RFC 2132, unless the table names another RFC). Lengths are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// One IPv4 address: 4.
+    /// One IPv4 address; 4 bytes.
     Ip,
-    /// One or more IPv4 addresses: a multiple of 4.
+    /// One or more IPv4 addresses; a multiple of 4 bytes.
     Ips,
-    /// Pairs of IPv4 addresses, or address and mask: a multiple of 8.
+    /// Pairs of IPv4 addresses, or of address and mask; a multiple of 8 bytes.
     IpPairs,
-    /// 0 or 1: 1.
+    /// 0 or 1; 1 byte.
     Bool,
-    /// An unsigned number: 1.
+    /// An unsigned number; 1 byte.
     U8,
-    /// An unsigned number: 2.
+    /// An unsigned number; 2 bytes.
     U16,
-    /// Unsigned numbers of 1 byte each.
+    /// A list of unsigned numbers of 1 byte.
     U8s,
-    /// Unsigned numbers of 2 bytes each.
+    /// A list of unsigned numbers of 2 bytes.
     U16s,
-    /// An unsigned number, often seconds: 4.
+    /// An unsigned number, often seconds; 4 bytes.
     U32,
-    /// A signed number: 4.
+    /// A signed number; 4 bytes.
     I32,
-    /// Text, at least 1.
+    /// Text of at least 1 byte.
     Text,
-    /// DNS names, uncompressed on output (RFC 3397, RFC 1035 section 3.1).
+    /// DNS names, never compressed in output (RFC 3397, RFC 1035 section 3.1).
     Names,
     /// Classless static routes (RFC 3442).
     Routes,
-    /// Bytes whose meaning is somebody else's.
+    /// Opaque bytes.
     Bytes,
-    /// No value: the option's presence says it (RFC 4039): 0.
+    /// No value, because the presence of the option is its meaning (RFC 4039); 0 bytes.
     Empty,
 }
 
 impl Kind {
-    /// Whether a value of this kind can have `bytes` as its encoding, as far as lengths tell, those inside it included.
+    /// Whether `bytes` has a valid length for this kind, including the lengths inside it.
     ///
-    /// Firmware parses options without checking lengths (PixieFail), so nothing that fails this is ever sent.
+    /// Firmware parses options without checking lengths (PixieFail), so the server never sends a value that fails this
+    /// check.
     pub fn fits(self, bytes: &[u8]) -> bool {
         let len = bytes.len();
         match self {
@@ -65,33 +69,31 @@ impl Kind {
 /// One row of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Definition {
-    /// The option's code.
     pub code: u8,
-    /// Its name in config.yaml and in logs.
+    /// The name in config.yaml and in logs.
     pub name: &'static str,
-    /// How its bytes are read and written.
     pub kind: Kind,
 }
 
-/// The row of option `code`; `None` for an option nobody registered.
+/// Returns the row of option `code`; `None` if the option is not registered.
 pub fn by_code(code: u8) -> Option<&'static Definition> {
     TABLE.iter().find(|row| row.code == code)
 }
 
-/// The row named `name`; underscores and hyphens are the same.
+/// Returns the row named `name`. Underscores and hyphens are equivalent.
 pub fn by_name(name: &str) -> Option<&'static Definition> {
     let name = name.replace('-', "_");
     TABLE.iter().find(|row| row.name == name)
 }
 
-/// Prints an option's value by its kind; bytes that do not fit the kind are printed as hex.
+/// Displays an option's value by its kind. Bytes that do not fit the kind are shown in hexadecimal.
 pub struct Printed<'a>(pub u8, pub &'a [u8]);
 
 impl fmt::Display for Printed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Printed(code, bytes) = self;
         let kind = by_code(*code).map_or(Kind::Bytes, |row| row.kind);
-        // A client's names may be compressed, ours never are: so `fits` would say no.
+        // Clients may compress names and the server never does, so `fits` would refuse them.
         if kind == Kind::Names
             && let Some(names) = names::read(bytes)
         {
@@ -135,8 +137,8 @@ impl fmt::Display for Route {
     }
 }
 
-/// The routes of option 121 (RFC 3442): of each its prefix, the octets that the prefix reaches into, and the router.
-/// `None` if they are not well formed, or there is none.
+/// Decodes the routes of option 121 (RFC 3442): the prefix, the significant octets and the router of each. Returns
+/// `None` if the value is malformed or empty.
 fn routes(bytes: &[u8]) -> Option<Vec<Route>> {
     let mut rest = bytes;
     let mut found = Vec::new();
@@ -154,7 +156,7 @@ fn routes(bytes: &[u8]) -> Option<Vec<Route>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// A name off the wire.
+/// Displays a name from the wire.
 struct Shown(Vec<u8>);
 
 impl fmt::Display for Shown {
@@ -176,20 +178,20 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 
 macro_rules! table {
     ($($code:literal $name:ident $kind:ident $constant:ident;)*) => {
-        /// The codes by name.
+        /// Option codes by name.
         pub mod code {
             $(#[doc = concat!("Option ", stringify!($code), ", `", stringify!($name), "`.")]
             pub const $constant: u8 = $code;)*
         }
 
-        /// Every option lanboot knows by name, in the order of the codes.
+        /// All options that lanboot knows by name, in the order of their codes.
         pub const TABLE: &[Definition] =
             &[$(Definition { code: $code, name: stringify!($name), kind: Kind::$kind },)*];
     };
 }
 
-// RFC 2132 for 1 to 61 and 64 to 76; the registry "BOOTP Vendor Extensions and DHCP Options" names the others'
-// documents. Codes that it leaves to vendors (128 to 135, 224 to 254) have no name: they are set by number.
+// RFC 2132 defines 1 to 61 and 64 to 76. The registry "BOOTP Vendor Extensions and DHCP Options" lists the documents of
+// the others. Codes for vendors (128 to 135, 224 to 254) have no name; they are set by number.
 table! {
     1 subnet_mask Ip SUBNET_MASK;
     2 time_offset I32 TIME_OFFSET;

@@ -4,43 +4,44 @@ use std::net::Ipv4Addr;
 
 use crate::types::{Arch, Uuid};
 use crate::wire::dhcp::Options;
+pub use crate::wire::option::HTTP_CLIENT;
 use crate::wire::option::code;
 
-/// Option 43 that lets a client boot the named file at once: suboption 6, discovery control, bit 3 ("do not prompt, no
-/// multicast or broadcast discovery", PXE 2.1 table 2-1). Without it, EDK2 takes option 60 as a promise that a boot
-/// server answers on port 4011.
+/// Option 43 that makes a client load the named file at once: suboption 6, discovery control, bit 3 ("do not prompt, no
+/// multicast or broadcast discovery", PXE 2.1 table 2-1). Without it, EDK2 expects a boot server on port 4011 because
+/// of option 60.
 pub const BOOT_FILE_AT_ONCE: [u8; 4] = [6, 1, 8, 255];
 
-/// Option 43 that a Raspberry Pi's boot ROM looks for: discovery control, menu prompt `PXE`, and a menu whose one item is
-/// `Raspberry Pi Boot` (Raspberry Pi documentation, "network boot"; raspberrypi/firmware#894).
+/// Option 43 that the boot ROM of a Raspberry Pi requires: discovery control, menu prompt `PXE`, and a menu with the
+/// item `Raspberry Pi Boot` (Raspberry Pi documentation, "network boot"; raspberrypi/firmware#894).
 pub const RASPBERRY_PI_MENU: &[u8] = b"\x06\x01\x03\x0a\x04\x00PXE\x09\x14\x00\x00\x11Raspberry Pi Boot\xff";
 
-/// Option 175 suboption 176 = 1, `no-pxedhcp`: iPXE does not wait two seconds for a proxyDHCP (iPXE `dhcp.c`).
+/// Option 175, suboption 176 = 1, `no-pxedhcp`: iPXE skips its two-second wait for a proxyDHCP server (iPXE `dhcp.c`).
 pub const IPXE_NO_PROXY: [u8; 3] = [176, 1, 1];
 
-/// Bytes that option 43 can have. RFC 3396 would allow more, but firmware reads only the first part.
+/// The maximum length of option 43. RFC 3396 would allow more, but firmware reads only the first part.
 pub const MAX_VENDOR_OPTIONS: usize = 255;
 
-/// The type of boot server that means the local disk (PXE 2.1 table 2-1, PXE_BOOT_MENU: "type 0 is local boot").
+/// The boot server type of the local disk (PXE 2.1 table 2-1, PXE_BOOT_MENU: "type 0 is local boot").
 pub const LOCAL_BOOT: u16 = 0;
 
-/// An item of a boot menu as it goes over the wire.
+/// An item of a boot menu as sent to the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MenuItem<'a> {
-    /// The type of boot server that stands for it.
+    /// The boot server type of the item.
     pub kind: u16,
-    /// What the menu shows.
+    /// The text in the menu.
     pub text: &'a str,
-    /// Who is asked for its boot file, on port 4011; nobody for local boot.
+    /// The server to ask for the boot file on port 4011; `None` for local boot.
     pub server: Option<Ipv4Addr>,
 }
 
-/// Option 43 that shows a menu (PXE 2.1 table 2-1): discovery control (only servers of the list, by unicast), boot
-/// servers, menu, and prompt. `timeout` is how many seconds the prompt stands before the first item boots: 0 boots it at
-/// once, 255 shows the menu at once and waits for ever.
+/// Encodes option 43 with a menu (PXE 2.1 table 2-1): discovery control (only servers in the list, by unicast), boot
+/// servers, menu and prompt. `timeout` is the number of seconds until the first item boots: 0 boots it immediately, 255
+/// shows the menu and waits forever.
 ///
 /// # Errors
-/// The bytes it would take, if they are more than [`MAX_VENDOR_OPTIONS`].
+/// Returns the length if it is more than [`MAX_VENDOR_OPTIONS`].
 pub fn menu(prompt: &str, timeout: u8, items: &[MenuItem<'_>]) -> Result<Vec<u8>, usize> {
     const DISCOVERY_CONTROL: [u8; 3] = [6, 1, 0b111];
     const END: u8 = 255;
@@ -50,7 +51,7 @@ pub fn menu(prompt: &str, timeout: u8, items: &[MenuItem<'_>]) -> Result<Vec<u8>
         if let Some(server) = item.server {
             servers.extend([&kind[..], &[1], &server.octets()].concat());
         }
-        // A text too long for its length byte makes the whole too long, and so an error.
+        // A text too long for its length byte makes the whole option too long, which is an error.
         menu.extend([&kind[..], &[item.text.len() as u8], item.text.as_bytes()].concat());
     }
     let prompt = [&[timeout], prompt.as_bytes()].concat();
@@ -65,8 +66,8 @@ pub fn menu(prompt: &str, timeout: u8, items: &[MenuItem<'_>]) -> Result<Vec<u8>
     if bytes.len() <= MAX_VENDOR_OPTIONS { Ok(bytes) } else { Err(bytes.len()) }
 }
 
-/// The value of a suboption of option 43, the first if there are several. iPXE and some ROMs leave out the end mark, or
-/// send two.
+/// Returns the value of a suboption of option 43; of repeated ones, the first. iPXE and some ROMs leave out the END
+/// mark, or send two.
 pub fn suboption(options: &Options, wanted: u8) -> Option<&[u8]> {
     const PAD: u8 = 0;
     const END: u8 = 255;
@@ -86,35 +87,34 @@ pub fn suboption(options: &Options, wanted: u8) -> Option<&[u8]> {
     }
 }
 
-/// What a client chose of a menu: suboption 71 of option 43 (PXE 2.1 table 2-1, PXE_BOOT_ITEM).
+/// The menu item that a client chose: suboption 71 of option 43 (PXE 2.1 table 2-1, PXE_BOOT_ITEM).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BootItem {
-    /// The type of boot server.
+    /// The boot server type.
     pub kind: u16,
-    /// Which of its files: 0 is the first.
+    /// The number of the file within the boot server type; 0 is the first.
     pub layer: u16,
 }
 
 impl BootItem {
-    /// The item that a message asks for.
+    /// Returns the item that a message asks for.
     pub fn of(options: &Options) -> Option<BootItem> {
         let [a, b, c, d] = *suboption(options, 71)? else { return None };
         Some(BootItem { kind: u16::from_be_bytes([a, b]), layer: u16::from_be_bytes([c, d]) })
     }
 
-    /// Option 43 of the answer: the same item.
+    /// Encodes option 43 of the reply, which repeats the item.
     pub fn echoed(self) -> Vec<u8> {
         let ([a, b], [c, d]) = (self.kind.to_be_bytes(), self.layer.to_be_bytes());
         vec![71, 4, a, b, c, d, 255]
     }
 }
 
-/// How option 60 begins for a PXE client, and all of it in the reply.
+/// The beginning of option 60 of PXE clients, and its whole value in the reply.
 pub const PXE_CLIENT: &[u8] = b"PXEClient";
-/// How option 60 begins for a UEFI HTTP boot client, and all of it in the reply.
-pub const HTTP_CLIENT: &[u8] = b"HTTPClient";
 
-/// The architectures in option 93, a list of 16-bit numbers (RFC 4578 section 2.1). Empty when absent or of odd length.
+/// Returns the architectures in option 93, a list of 16-bit numbers (RFC 4578 section 2.1). The list is empty if the
+/// option is missing or has an odd length.
 pub fn architectures(options: &Options) -> impl Iterator<Item = Arch> {
     let value = options.get(code::CLIENT_ARCHITECTURE).filter(|value| value.len().is_multiple_of(2));
     value.unwrap_or_default().chunks_exact(2).filter_map(|pair| {
@@ -123,15 +123,16 @@ pub fn architectures(options: &Options) -> impl Iterator<Item = Arch> {
     })
 }
 
-/// Whether this is iPXE: option 175 is there, or option 77 is `iPXE`, raw as it sends it or in RFC 3004 form.
+/// Whether the client is iPXE: option 175 is present, or option 77 is `iPXE`, raw as iPXE sends it or in the format of
+/// RFC 3004.
 pub fn is_ipxe(options: &Options) -> bool {
     let user_class = options.get(code::USER_CLASS).unwrap_or_default();
     options.get(code::ETHERBOOT).is_some() || has_user_class(user_class, b"iPXE")
 }
 
-/// The UUIDs that option 97 can mean: as SMBIOS stores it, which is what firmware sends, and in the order of its text,
-/// which RFC 4578 section 2.3 can be read to ask for. 16 bytes without the type are taken too. `None` if the machine has
-/// no UUID of its own.
+/// Returns the UUIDs that option 97 can mean: in the byte order of SMBIOS, which firmware sends, and in that of the
+/// text, which RFC 4578 section 2.3 may require. Accepts 16 bytes without the type byte too. Returns `None` if the UUID
+/// is only a placeholder.
 pub fn machine_uuids(options: &Options) -> Option<[Uuid; 2]> {
     let value = options.get(code::MACHINE_IDENTIFIER)?;
     let bytes: [u8; 16] = value.try_into().ok().or_else(|| value.strip_prefix(&[0])?.try_into().ok())?;
@@ -139,7 +140,8 @@ pub fn machine_uuids(options: &Options) -> Option<[Uuid; 2]> {
     uuids.iter().all(|uuid| !uuid.is_junk()).then_some(uuids)
 }
 
-/// The user classes in `value` (option 77): all of it, as iPXE sends it raw, and each of RFC 3004's instances.
+/// Returns the user classes in `value` (option 77): the whole value, as iPXE sends it raw, and each instance of RFC
+/// 3004.
 pub fn user_classes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = value;
     let instances = std::iter::from_fn(move || {
@@ -151,23 +153,24 @@ pub fn user_classes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::once(value).chain(instances)
 }
 
-/// Whether `value` (option 77) holds `name`: raw (iPXE leaves out the length bytes), or as one of RFC 3004's instances.
+/// Whether `value` (option 77) contains `name`, either raw (iPXE leaves out the length byte) or as an instance of RFC
+/// 3004.
 pub fn has_user_class(value: &[u8], name: &[u8]) -> bool {
     user_classes(value).any(|class| class == name)
 }
 
-/// Option 97 if it is a machine identifier that can be echoed: 17 bytes, type 0 (RFC 4578 section 2.3).
+/// Returns option 97 if it is an identifier that a reply can repeat: 17 bytes, type 0 (RFC 4578 section 2.3).
 pub fn machine_identifier(options: &Options) -> Option<&[u8]> {
     options.get(code::MACHINE_IDENTIFIER).filter(|value| value.len() == 17 && value.first() == Some(&0))
 }
 
-/// Whether the client asks for option `wanted` (option 55).
+/// Whether the client requests option `wanted` in option 55.
 pub fn asks_for(options: &Options, wanted: u8) -> bool {
     options.get(code::PARAMETER_REQUEST_LIST).unwrap_or_default().contains(&wanted)
 }
 
-/// Major and minor version of the client's network interface (option 94, type 1, RFC 4578 section 2.2): 2.1 in a BIOS,
-/// 3.0 and 3.16 in EDK2, 3.10 in iPXE for UEFI, 0.0 in U-Boot.
+/// Returns the major and minor version of the client's network interface (option 94, type 1, RFC 4578 section 2.2): 2.1
+/// in a BIOS, 3.0 and 3.16 in EDK2, 3.10 in iPXE for UEFI, 0.0 in U-Boot.
 pub fn interface_version(options: &Options) -> Option<(u8, u8)> {
     match options.get(code::CLIENT_NETWORK_INTERFACE)? {
         [1, major, minor] => Some((*major, *minor)),
@@ -175,8 +178,8 @@ pub fn interface_version(options: &Options) -> Option<(u8, u8)> {
     }
 }
 
-/// The network card that iPXE uses, as vendor and device on the PCI bus: suboption 177 of option 175, bus type 1 (iPXE
-/// `dhcp.h`). `None` for other buses.
+/// Returns the vendor and device of the PCI network card that iPXE uses: suboption 177 of option 175, bus type 1 (iPXE
+/// `dhcp.h`). Returns `None` for other buses.
 pub fn ipxe_card(options: &Options) -> Option<(u16, u16)> {
     let mut rest = options.get(code::ETHERBOOT)?;
     while let [number, len, tail @ ..] = rest {
@@ -189,16 +192,16 @@ pub fn ipxe_card(options: &Options) -> Option<(u16, u16)> {
     None
 }
 
-/// The model of a Raspberry Pi from the 4 on, a digit: option 97 begins `RPi4` or `RPi5`, with or without a type byte
-/// (rpi-eeprom).
+/// Returns the model digit of a Raspberry Pi 4 or later: option 97 begins with `RPi4` or `RPi5`, with or without a type
+/// byte (rpi-eeprom).
 pub fn raspberry_pi_model(options: &Options) -> Option<u8> {
     let value = options.get(code::MACHINE_IDENTIFIER).unwrap_or_default();
     value.strip_prefix(&[0]).unwrap_or(value).strip_prefix(b"RPi")?.first().copied()
 }
 
-/// The serial number in option 97 of a Raspberry Pi 4 or 5, in the eight digits that it also names its folder by:
-/// `RPi4`, board revision, end of the MAC, serial number, four bytes each, the lowest first (Raspberry Pi documentation,
-/// "DHCP_OPTION97"). All zero is none.
+/// Returns the serial number in option 97 of a Raspberry Pi 4 or 5, in the eight digits that also name its folder. The
+/// option has four fields of four bytes: `RPi4`, board revision, end of the MAC, serial number; numbers are
+/// little-endian (Raspberry Pi documentation, "DHCP_OPTION97"). A serial number of zero gives `None`.
 pub fn raspberry_pi_serial(options: &Options) -> Option<String> {
     let value = options.get(code::MACHINE_IDENTIFIER).filter(|_| raspberry_pi_model(options).is_some())?;
     let fields = value.strip_prefix(&[0]).unwrap_or(value);

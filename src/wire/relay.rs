@@ -1,20 +1,20 @@
-//! What a relay agent adds to a message: option 82, Relay Agent Information, and its suboptions (RFC 3046).
+//! Option 82, Relay Agent Information, and its suboptions (RFC 3046).
 
 use std::net::Ipv4Addr;
 
 use crate::wire::dhcp::Options;
 use crate::wire::option::code;
 
-/// Agent Circuit ID (RFC 3046 section 3.1): the port that the client is at.
+/// Agent Circuit ID (RFC 3046 section 3.1): the port of the client.
 pub const CIRCUIT_ID: u8 = 1;
-/// Agent Remote ID (RFC 3046 section 3.2): who is at that port.
+/// Agent Remote ID (RFC 3046 section 3.2): the remote host at that port.
 pub const REMOTE_ID: u8 = 2;
-/// Link Selection (RFC 3527): the subnet that the client is in, where giaddr does not say it.
+/// Link Selection (RFC 3527): the subnet of the client, if it differs from that of `giaddr`.
 pub const LINK_SELECTION: u8 = 5;
-/// Server Identifier Override (RFC 5107): the relay agent's address, which clients are to take for the server's.
+/// Server Identifier Override (RFC 5107): the relay agent's address, which clients must use as the server's address.
 pub const SERVER_OVERRIDE: u8 = 11;
 
-/// The first suboption `wanted` of option 82; `None` if it is absent or stands behind one that is cut short.
+/// Returns the first suboption `wanted` of option 82; `None` if it is absent or follows a truncated one.
 pub fn suboption(options: &Options, wanted: u8) -> Option<&[u8]> {
     let mut rest = options.get(code::RELAY_AGENT_INFORMATION)?;
     while let [number, len, tail @ ..] = rest {
@@ -27,7 +27,7 @@ pub fn suboption(options: &Options, wanted: u8) -> Option<&[u8]> {
     None
 }
 
-/// Suboption `wanted` of option 82 if it is the address of a host or network: four bytes, and not 0.0.0.0.
+/// Returns suboption `wanted` of option 82 as an address; `None` unless it has four bytes and is not 0.0.0.0.
 pub fn address(options: &Options, wanted: u8) -> Option<Ipv4Addr> {
     let octets: [u8; 4] = suboption(options, wanted)?.try_into().ok()?;
     Some(Ipv4Addr::from(octets)).filter(|address| !address.is_unspecified())

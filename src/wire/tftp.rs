@@ -1,8 +1,8 @@
-//! TFTP packets: RFC 1350, with the options of RFC 2347 (how they are carried), 2348 (block size), 2349 (timeout,
-//! transfer size) and 7440 (window size).
+//! TFTP packets: RFC 1350 with the options of RFC 2347 (format), 2348 (block size), 2349 (timeout, transfer size) and
+//! 7440 (window size).
 //!
-//! Reading is lenient where clients are sloppy (unknown options, repeated options, names in any case, padding) and
-//! strict where a guess could serve the wrong thing (a string without its NUL, an unknown opcode or mode).
+//! Decoding is lenient where clients are sloppy: unknown options, repeated options, names in any case, padding. It is
+//! strict where a guess could serve the wrong file: a string without its NUL, an unknown opcode or mode.
 
 use std::fmt;
 
@@ -15,27 +15,26 @@ pub enum Packet<'a> {
     Wrq(Request<'a>),
     /// One block, opcode 3.
     Data {
-        /// Its number: the first is 1, and 0 follows 65535 (RFC 1350 leaves that open; every client that loads more
-        /// than 65535 blocks counts so).
+        /// The block number: the first is 1, and 0 follows 65535. RFC 1350 does not define the wrap, but all clients
+        /// that load more than 65535 blocks count this way.
         block: u16,
-        /// 0 to 65464 bytes; fewer than the block size means the end of the file.
+        /// 0 to 65464 bytes. Fewer bytes than the block size mark the end of the file.
         data: &'a [u8],
     },
-    /// Acknowledgement of a block and all before it, opcode 4; 0 acknowledges an OACK.
+    /// Acknowledgement of a block and all blocks before it, opcode 4; 0 acknowledges an OACK.
     Ack(u16),
-    /// Error, opcode 5: the transfer is over. Never answered.
+    /// Error, opcode 5. It ends the transfer and is never answered.
     Error {
-        /// What kind.
         code: ErrorCode,
-        /// For people; any bytes but NUL.
+        /// Text for people; any bytes but NUL.
         message: &'a [u8],
     },
     /// The options that the server grants, opcode 6 (RFC 2347).
     OAck(Options),
 }
 
-/// What the sender of `datagram` gets when it is of no transfer with it (RFC 1350 section 4). What is no packet gets
-/// nothing, nor does an ERROR, which is never answered.
+/// Returns the reply to a datagram from a port without a transfer (RFC 1350 section 4). Datagrams that are not TFTP
+/// packets, and ERRORs, get no reply.
 pub fn stray(datagram: &[u8]) -> Option<Packet<'static>> {
     match Packet::decode(datagram) {
         Err(_) | Ok(Packet::Error { .. }) => None,
@@ -43,41 +42,40 @@ pub fn stray(datagram: &[u8]) -> Option<Packet<'static>> {
     }
 }
 
-/// What a read or write request asks for.
+/// The content of a read or write request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request<'a> {
-    /// The file's name as the client wrote it: any bytes but NUL.
+    /// The file name as the client sent it: any bytes but NUL.
     pub name: &'a [u8],
-    /// How its content is to be sent.
     pub mode: Mode,
-    /// The options that we know.
+    /// The options, as far as they are known.
     pub options: Options,
 }
 
-/// Transfer mode (RFC 1350 section 1). The obsolete `mail` is refused like any other text.
+/// The transfer mode (RFC 1350 section 1). The obsolete `mail` is refused like any unknown mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// The bytes as they are.
+    /// Unchanged bytes.
     Octet,
     /// Text with CR LF line ends.
     Netascii,
 }
 
-/// The options of a request or an OACK. One that is missing, or whose value is not allowed, is `None`: a server
-/// leaves out what it does not grant, and never refuses a request for an option alone (RFC 2347).
+/// The options of a request or an OACK. A missing option and an invalid value are both `None`. A server leaves out
+/// options that it does not grant, and never refuses a request because of an option (RFC 2347).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-    /// `blksize`, bytes of data in a block: 8 to 65464 (RFC 2348).
+    /// `blksize`: bytes of data in a block, 8 to 65464 (RFC 2348).
     pub block_size: Option<u16>,
-    /// `timeout`, seconds before the server sends again: 1 to 255 (RFC 2349).
+    /// `timeout`: seconds before the server retransmits, 1 to 255 (RFC 2349).
     pub timeout: Option<u8>,
-    /// `tsize`, bytes of the file: 0 in a read request, the size in its OACK (RFC 2349).
+    /// `tsize`: 0 in a read request, the size of the file in bytes in the OACK (RFC 2349).
     pub transfer_size: Option<u64>,
-    /// `windowsize`, blocks sent before an acknowledgement: 1 to 65535 (RFC 7440).
+    /// `windowsize`: blocks per acknowledgement, 1 to 65535 (RFC 7440).
     pub window_size: Option<u16>,
 }
 
-/// Error codes: RFC 1350 section 5, and 8 from RFC 2347.
+/// Error codes of RFC 1350 section 5, and 8 of RFC 2347.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ErrorCode(pub u16);
 
@@ -92,28 +90,28 @@ impl ErrorCode {
     pub const DISK_FULL: ErrorCode = ErrorCode(3);
     /// Illegal TFTP operation.
     pub const ILLEGAL: ErrorCode = ErrorCode(4);
-    /// Unknown transfer ID: the packet came from a port that is no part of this transfer.
+    /// Unknown transfer ID: the packet came from a port outside this transfer.
     pub const UNKNOWN_TRANSFER: ErrorCode = ErrorCode(5);
     /// File already exists.
     pub const EXISTS: ErrorCode = ErrorCode(6);
     /// No such user.
     pub const NO_USER: ErrorCode = ErrorCode(7);
-    /// The client does not like the options; EDK2 also ends its size probe so.
+    /// The client rejects the options. EDK2 also ends its size probe with this code.
     pub const OPTIONS: ErrorCode = ErrorCode(8);
 }
 
-/// Why bytes are not a TFTP packet.
+/// The reason why a datagram is not a TFTP packet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum BadPacket {
-    /// The datagram ends before the fields that every such packet has.
+    /// The datagram ends before the fields that every packet of this type has.
     TooShort,
     /// A request of more than [`MAX_REQUEST`] bytes, or a block of more than [`MAX_BLOCK`].
     TooLong,
-    /// An opcode that is none of 1 to 6.
+    /// The opcode is not 1 to 6.
     Opcode,
-    /// A string without its final NUL, or an option without its value.
+    /// A string has no final NUL, or an option has no value.
     Unterminated,
-    /// Neither `octet` nor `netascii`.
+    /// The mode is neither `octet` nor `netascii`.
     Mode,
 }
 
@@ -131,11 +129,11 @@ impl fmt::Display for BadPacket {
 
 impl std::error::Error for BadPacket {}
 
-/// The longest request or OACK read, in bytes. RFC 2347 allows 512; the rest is grace for long names.
+/// The maximum length of a request or OACK in bytes. RFC 2347 allows 512; the rest leaves room for long names.
 pub const MAX_REQUEST: usize = 2048;
-/// The largest block, in bytes of data (RFC 2348).
+/// The maximum bytes of data in a block (RFC 2348).
 pub const MAX_BLOCK: usize = 65464;
-/// Bytes before the data of a block: opcode and number.
+/// The bytes before the data of a block: opcode and number.
 pub const DATA_HEADER: usize = 4;
 
 const RRQ: u16 = 1;
@@ -146,7 +144,7 @@ const ERROR: u16 = 5;
 const OACK: u16 = 6;
 
 impl<'a> Packet<'a> {
-    /// Reads one datagram.
+    /// Decodes one datagram.
     pub fn decode(datagram: &'a [u8]) -> Result<Packet<'a>, BadPacket> {
         let (opcode, rest) = take_u16(datagram)?;
         match opcode {
@@ -159,11 +157,11 @@ impl<'a> Packet<'a> {
                 }
                 Ok(Packet::Data { block, data })
             }
-            // What follows the block number is padding.
+            // Bytes after the block number are padding.
             ACK => Ok(Packet::Ack(take_u16(rest)?.0)),
             ERROR => {
                 let (code, text) = take_u16(rest)?;
-                // An error ends the transfer whatever its text is, so a missing NUL is no reason to overlook it.
+                // An ERROR ends the transfer whatever its text is, so a missing NUL must not hide it.
                 let message = take_string(text).map_or(text, |(message, _)| message);
                 Ok(Packet::Error { code: ErrorCode(code), message })
             }
@@ -172,7 +170,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The datagram of this packet. A NUL inside a name or a message ends it there: the format cannot carry one.
+    /// Encodes the packet. A NUL inside a name or message ends it there, because the format cannot contain one.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Packet::Rrq(request) => request.encode(RRQ),
@@ -230,7 +228,7 @@ impl<'a> Request<'a> {
 }
 
 impl Options {
-    /// Reads the pairs of name and value at the end of a request, or in an OACK.
+    /// Decodes the pairs of name and value at the end of a request or OACK.
     fn decode(mut rest: &[u8]) -> Result<Options, BadPacket> {
         if rest.len() > MAX_REQUEST {
             return Err(BadPacket::TooLong);
@@ -239,7 +237,7 @@ impl Options {
         while !rest.is_empty() {
             let (name, after) = take_string(rest)?;
             if name.is_empty() {
-                // Padding: some clients fill their request up with NULs.
+                // Padding: some clients fill up their request with NULs.
                 break;
             }
             let (value, after) = take_string(after)?;
@@ -251,7 +249,7 @@ impl Options {
                 b"windowsize" => &mut window_size,
                 _ => continue,
             };
-            // RFC 2347 allows each option once. The first counts, even where only a later one has a usable value.
+            // RFC 2347 allows each option once. The first one counts, even if only a later one has a valid value.
             slot.get_or_insert(value);
         }
         Ok(Options {
@@ -278,7 +276,7 @@ impl Options {
     }
 }
 
-/// The value of an option: decimal digits (RFC 2348, 2349, 7440) within the bounds, both included.
+/// Parses the value of an option: decimal digits (RFC 2348, 2349, 7440) between `least` and `most`, both included.
 fn number<T: TryFrom<u64>>(text: Option<&[u8]>, least: u64, most: u64) -> Option<T> {
     let digits = text?;
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -293,14 +291,14 @@ fn take_u16(bytes: &[u8]) -> Result<(u16, &[u8]), BadPacket> {
     Ok((u16::from_be_bytes(*number), rest))
 }
 
-/// Takes the bytes before the next NUL, and the NUL.
+/// Splits off the bytes before the next NUL, and drops the NUL.
 fn take_string(bytes: &[u8]) -> Result<(&[u8], &[u8]), BadPacket> {
     let end = bytes.iter().position(|byte| *byte == 0).ok_or(BadPacket::Unterminated)?;
     let (string, rest) = bytes.split_at_checked(end).ok_or(BadPacket::Unterminated)?;
     Ok((string, rest.split_first().map_or(&[], |(_, rest)| rest)))
 }
 
-/// Appends the bytes before the first NUL, and a NUL.
+/// Appends the bytes before the first NUL, then a NUL.
 fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes.iter().take_while(|byte| **byte != 0));
     out.push(0);
@@ -341,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc1350_5_what_is_not_a_packet_has_a_named_reason() {
+    fn rfc1350_5_bad_packets_have_a_named_reason() {
         let cases: [(&[u8], BadPacket); 14] = [
             (b"", BadPacket::TooShort),
             (b"\0", BadPacket::TooShort),
@@ -474,7 +472,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes_to_itself(
+        fn an_encoded_packet_decodes_to_itself(
             kind in 0_usize..6,
             number: u16,
             string in proptest::collection::vec(1_u8.., 0..300),

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lanboot::boot::loader::target::{SCRIPT, Start, Targets, Var};
+use lanboot::boot::machine_boot::MachineBoot;
 use lanboot::boot::menu::{Boots, FOR_EVER, Item};
 use lanboot::boot::plan::Mode;
-use lanboot::boot::policy::MachineBoot;
 use lanboot::config::{self, Http, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
 use lanboot::dhcp::classes::{Condition, Glob, Value};
 use lanboot::dhcp::mode::Modes;

@@ -1,37 +1,34 @@
-//! What is known of the machine that a text is made for: the variables of templates and of `{…}` in targets.
+//! Facts about one machine: the variables of templates and of `{…}` in targets.
 
 use std::net::Ipv4Addr;
 
 use crate::boot::loader::target::{Machine, Var};
 use crate::types::{Arch, MacAddr, Uuid};
 
-/// What is known of one machine. A variable without a value is undefined: a text that needs it is not made.
+/// The facts about the machine that a text is rendered for. A variable without a value is undefined, and a text that
+/// uses it is not rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts<'m> {
-    /// Our address that it asked.
+    /// Our address that the machine sent its request to.
     pub server: Ipv4Addr,
-    /// Its own address.
     pub ip: Option<Ipv4Addr>,
-    /// Its hardware address.
     pub mac: Option<MacAddr>,
-    /// Its UUID.
     pub uuid: Option<Uuid>,
-    /// Its architecture.
     pub arch: Option<Arch>,
-    /// A Raspberry Pi's serial number.
+    /// The serial number of a Raspberry Pi.
     pub serial: Option<String>,
-    /// The host name it calls itself by.
+    /// The host name that the machine sent.
     pub host_name: Option<String>,
-    /// Its entry in `machines:`.
+    /// The machine's entry in `machines:`.
     pub machine: Option<&'m Machine>,
 }
 
-/// The variables that every machine may have. `vars` of a machine cannot have these names.
+/// The names of the variables that every machine may have. Keys in `vars` of a machine must differ from them.
 pub const NAMES: [&str; 10] =
     ["server", "ip", "mac", "mac_hyphen", "uuid", "arch", "hostname", "name", "serial", "vars"];
 
 impl Facts<'_> {
-    /// The variable `name`, one of [`NAMES`] but `vars`, as text.
+    /// Returns the variable `name` as text. `name` is one of [`NAMES`] except `vars`.
     pub fn text(&self, name: &str) -> Option<String> {
         match name {
             "server" => Some(self.server.to_string()),
@@ -47,7 +44,7 @@ impl Facts<'_> {
         }
     }
 
-    /// The machine as messages name it: its entry's name, its MAC, or its address.
+    /// Returns a name of the machine for messages: that of its entry, its MAC, or its address.
     pub fn who(&self) -> String {
         let name = self.machine.map(|machine| machine.name.clone());
         let mac = || self.mac.map(|mac| mac.to_string());
@@ -56,10 +53,10 @@ impl Facts<'_> {
             .unwrap_or_else(|| "an unknown machine".to_owned())
     }
 
-    /// `text` with each `{name}` replaced by the variable of that name, or else by the machine's own.
+    /// Replaces each `{name}` in `text` with the variable of that name, or else with an entry of the machine's `vars`.
     ///
     /// # Errors
-    /// The name of a variable that has no value.
+    /// Returns the name of a variable that has no value.
     pub fn fill(&self, text: &str) -> Result<String, String> {
         let mut parts = text.split('{');
         let mut filled = parts.next().unwrap_or_default().to_owned();
@@ -78,7 +75,8 @@ impl Facts<'_> {
         Ok(filled)
     }
 
-    /// What the configuration calls the host, or else what it calls itself, or else its name if a host may be called so.
+    /// Returns the configured host name, else the one that the machine sent, else the name of its entry if that is a
+    /// valid host name.
     fn host_name(&self) -> Option<String> {
         let configured = self.machine.and_then(|machine| machine.host_name.clone());
         let is_host_name = |name: &&String| {

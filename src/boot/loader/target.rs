@@ -1,49 +1,48 @@
-//! What machines start once a loader runs: targets, and which machine starts which.
+//! Targets, and the choice of the target that a machine boots.
+//!
+//! `config/` fills [`Targets`]; `content/` asks it for each loader that fetches a script.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::boot::loader::script::Served;
+use crate::boot::fetch::{HTTP_PORT, Served, TFTP_PORT};
 use crate::boot::policy::SERVER;
 use crate::types::{MacAddr, Uuid};
 
-/// The ports that URLs without one mean.
-const HTTP_PORT: u16 = 80;
-const TFTP_PORT: u16 = 69;
-
-/// The script that a machine is given by DHCP once iPXE runs, if it has something of its own to start. It is no file:
-/// what is in it depends on who asks.
+/// The name of the generated script. DHCP sends it to an iPXE whose machine has something to boot. No such file exists:
+/// the content depends on the machine.
 pub const SCRIPT: &str = "lanboot/boot.ipxe";
 
-/// One of `targets:`, a Linux kernel and what it needs. `{…}` is filled in for each machine ([`crate::boot::loader::facts`]).
+/// An entry of `targets:`: a Linux kernel with its files and command line. `{…}` is replaced for each machine
+/// ([`crate::boot::loader::facts`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Its name: ASCII letters, digits, `.`, `_` and `-`, so that it is one word for every loader.
+    /// Consists of ASCII letters, digits, `.`, `_` and `-`, so that it is one word for every loader.
     pub name: Arc<str>,
-    /// What a menu calls it.
+    /// The text in menus.
     pub title: String,
-    /// The kernel: a file beneath boot-images/, or a URL.
+    /// A file under boot-images/, or a URL.
     pub kernel: Arc<str>,
-    /// Its initial RAM disks, in order.
+    /// The initial RAM disks, in order.
     pub initrd: Vec<Arc<str>>,
-    /// What the kernel is told.
+    /// The kernel command line.
     pub cmdline: Arc<str>,
 }
 
-/// What a machine starts.
+/// The action that a machine takes when its loader runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Its own disk.
+    /// Boots the local disk.
     Local,
-    /// What somebody chooses at its screen; its own disk if nobody does.
+    /// Shows a menu, and boots the local disk if the user chooses nothing.
     Menu,
-    /// The target of that name, which there is.
+    /// Boots the target of this name, which exists.
     Target(Arc<str>),
 }
 
 impl Start {
-    /// Its name in the configuration.
+    /// Returns the name used in the configuration.
     pub fn name(&self) -> &str {
         match self {
             Start::Local => "local",
@@ -53,65 +52,56 @@ impl Start {
     }
 }
 
-/// A value of `machines[].vars`.
+/// A value in `machines[].vars`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Var {
-    /// `true` or `false`.
     Bool(bool),
     /// A whole number.
     Int(i64),
     /// Any other number.
     Float(f64),
-    /// Text.
     Text(String),
-    /// A list.
     List(Vec<Var>),
-    /// A mapping.
     Map(BTreeMap<String, Var>),
 }
 
-/// One entry of `machines:`, as far as texts are made for it.
+/// An entry of `machines:`, as far as rendered texts depend on it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Machine {
-    /// Its name.
     pub name: String,
-    /// The hardware address it is known by.
     pub mac: Option<MacAddr>,
-    /// The UUID it is known by.
     pub uuid: Option<Uuid>,
-    /// The address reserved for it.
+    /// The reserved address.
     pub address: Option<Ipv4Addr>,
-    /// The host name configured for it (option 12).
+    /// The configured host name (option 12).
     pub host_name: Option<String>,
-    /// What it starts.
+    /// `boot`, if it names a target, a menu or the local disk.
     pub boot: Option<Start>,
-    /// The iPXE script that it starts instead.
+    /// `boot`, if it names an iPXE script.
     pub script: Option<Arc<str>>,
-    /// What it starts one time, before `boot`.
+    /// The action for one boot, which comes before `boot`.
     pub once: Option<Start>,
-    /// Its own variables.
     pub vars: BTreeMap<String, Var>,
 }
 
-/// What a machine starts now.
+/// The action of a machine for its next boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Now {
-    /// This.
     Start(Start),
-    /// The iPXE script of this name; other loaders read their own files.
+    /// The iPXE script of this name. Other loaders read their own configuration files.
     Script(Arc<str>),
-    /// Nothing is said: the files of boot-images/ count, and where there is none, a menu of all targets.
+    /// Nothing is configured. A file in boot-images/ counts; without one, a menu of all targets.
     Usual,
 }
 
 /// All targets, and the machines that have entries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Targets {
-    /// The targets, in the order written.
+    /// The targets in the order of the configuration.
     pub list: Vec<Target>,
-    /// `boot.default`: what machines start of which nothing is said.
+    /// `boot.default`: the action of machines without their own.
     pub default: Option<Start>,
-    /// `boot.ipxe`: the script of machines of which nothing is said.
+    /// `boot.ipxe`: the script of machines without their own.
     pub ipxe: Option<Arc<str>>,
     machines: Vec<Machine>,
     by_mac: HashMap<MacAddr, usize>,
@@ -119,7 +109,7 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// These targets, and these machines, whose MACs and UUIDs are unique.
+    /// Makes the table. The MACs and UUIDs of `machines` must be unique.
     pub fn new(
         list: Vec<Target>,
         default: Option<Start>,
@@ -132,24 +122,23 @@ impl Targets {
         Targets { list, default, ipxe, machines, by_mac, by_uuid }
     }
 
-    /// The target of that name.
     pub fn get(&self, name: &str) -> Option<&Target> {
         self.list.iter().find(|target| *target.name == *name)
     }
 
-    /// Every machine, in the order written.
+    /// Returns all machines in the order of the configuration.
     pub fn machines(&self) -> &[Machine] {
         &self.machines
     }
 
-    /// The entry of the machine with this MAC or, where no entry has it, this UUID.
+    /// Returns the entry with this MAC or, if there is none, with this UUID.
     pub fn machine(&self, mac: Option<MacAddr>, uuid: Option<Uuid>) -> Option<&Machine> {
         let by_mac = mac.and_then(|mac| self.by_mac.get(&mac));
         let place = by_mac.or_else(|| self.by_uuid.get(&uuid?))?;
         self.machines.get(*place)
     }
 
-    /// What `machine` starts now, if it has had its `once` or not.
+    /// Returns the action of `machine` for its next boot. `had_once` says that its `once` is done.
     pub fn now(&self, machine: Option<&Machine>, had_once: bool) -> Now {
         let own = machine.and_then(|machine| {
             let once = machine.once.as_ref().filter(|_| !had_once);
@@ -162,16 +151,16 @@ impl Targets {
 }
 
 impl Target {
-    /// The last file that a loader fetches of it, of those that are beneath boot-images/: once a machine has that, it has
-    /// what it needs to start.
+    /// Returns the last file under boot-images/ that a loader fetches for this target. Once a machine has it, the
+    /// machine has all it needs to boot.
     pub fn last_file(&self, served: Served) -> Option<&Arc<str>> {
         let files = std::iter::once(&self.kernel).chain(&self.initrd);
         files.rev().find(|name| own_path(name, served).is_some())
     }
 }
 
-/// What `name`, of a file of a target, says of a file beneath boot-images/: all of it, or the path of a URL of this server.
-/// `None` if it is a URL of another server.
+/// Returns the file under boot-images/ that `name` of a target refers to: all of `name`, or the path of a URL of this
+/// server. Returns `None` for a URL of another server.
 pub fn own_path(name: &str, served: Served) -> Option<&str> {
     if !is_url(name) {
         return Some(name);
@@ -180,21 +169,22 @@ pub fn own_path(name: &str, served: Served) -> Option<&str> {
     (!path.is_empty()).then_some(path)
 }
 
-/// A URL of this server, as one writes it: `http://{server}/…` or `tftp://{server}/…`, perhaps with a port.
+/// A URL of this server as written in the configuration: `http://{server}/…` or `tftp://{server}/…`, with an optional
+/// port.
 #[derive(Debug)]
 pub struct OwnUrl<'u> {
     /// `http` or `tftp`.
     pub scheme: &'static str,
-    /// The port that its protocol is served on, if it is.
+    /// The port on which this server serves the protocol, if it does.
     pub served: Option<u16>,
-    /// The port that it names, or means.
+    /// The port in the URL, or the default port of the protocol.
     pub port: u16,
-    /// All behind the port.
+    /// The rest of the URL after the port.
     pub path: &'u str,
 }
 
 impl OwnUrl<'_> {
-    /// `None` for a name, and for a URL of another server or with a protocol that lanboot never has.
+    /// Returns `None` for a file name, for a URL of another server, and for a protocol that lanboot does not have.
     pub fn of(url: &str, served: Served) -> Option<OwnUrl<'_>> {
         let (scheme, rest) = url.split_once("://")?;
         let (scheme, served, usual) = match scheme.to_ascii_lowercase().as_str() {
@@ -209,13 +199,13 @@ impl OwnUrl<'_> {
         Some(OwnUrl { scheme, served, port, path })
     }
 
-    /// Whether something of ours answers there.
+    /// Whether this server listens on that port.
     pub fn is_served(&self) -> bool {
         self.served == Some(self.port)
     }
 }
 
-/// Whether it is a URL, and not a file beneath boot-images/.
+/// Whether `name` is a URL rather than a file under boot-images/.
 pub fn is_url(name: &str) -> bool {
     name.contains("://")
 }
@@ -235,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn once_comes_first_and_then_what_is_said_and_then_the_default() {
+    fn once_comes_first_then_boot_then_the_default() {
         let start = |name: &str| Start::Target(name.into());
         let machine = Machine { boot: Some(Start::Local), once: Some(start("debian")), ..Machine::default() };
         let script =
@@ -250,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_is_known_by_its_mac_before_its_uuid() {
+    fn a_machine_is_found_by_mac_before_uuid() {
         let (mac, uuid) = (MacAddr([2, 0, 0, 0, 0, 1]), "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
         let a = Machine { name: "a".into(), mac: Some(mac), ..Machine::default() };
         let b = Machine { name: "b".into(), uuid, ..Machine::default() };

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::route::{has_router, host, without_route};
 use super::site::{Reply, Site};
+use crate::boot::machine_boot::is_ipxe_script;
 use crate::boot::plan::Mode;
-use crate::boot::policy::is_ipxe_script;
 use crate::config;
 use crate::event::DropReason;
 use crate::images::Content;

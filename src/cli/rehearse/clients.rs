@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::boot::policy::{MachineBoot, is_ipxe_script};
+use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::dhcp::subnet::{BootpMode, Machine, Settings};
 use crate::probe::models::{Asker, Firmware};
 use crate::types::{Arch, MacAddr};

@@ -16,8 +16,8 @@ use site::{Interfaces, Site};
 use view::View;
 
 use super::config_file::{LoadError, Loaded, load_file};
+use crate::boot::machine_boot::MachineBoot;
 use crate::boot::plan::Mode;
-use crate::boot::policy::MachineBoot;
 use crate::config::Config;
 use crate::dhcp::subnet::{Machine, Settings};
 use crate::probe::models::Firmware;

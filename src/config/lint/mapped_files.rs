@@ -3,8 +3,9 @@
 use std::iter;
 use std::sync::Arc;
 
+use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::boot::menu::Boots;
-use crate::boot::policy::{DEFAULT_IPXE, MachineBoot, is_ipxe_script};
+use crate::boot::policy::DEFAULT_IPXE;
 use crate::config::lint::unserved_urls::local_name;
 use crate::config::syntax::place::{node_at, say_how_many_more, shown};
 use crate::config::syntax::tree::{parse, place_of};

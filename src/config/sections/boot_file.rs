@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::boot::loader::target::Start;
-use crate::boot::policy::{MachineBoot, Policy, SERVER, is_ipxe_script};
+use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
+use crate::boot::policy::{Policy, SERVER};
 use crate::config::sections::menu;
 use crate::config::sections::targets::{self, Written};
 use crate::config::syntax::keys::Section;

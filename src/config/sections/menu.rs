@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::boot::menu::{Boots, FOR_EVER, Item, MAX_ITEMS, Menu};
-use crate::boot::policy::{MachineBoot, is_ipxe_script};
 use crate::config::sections::boot_file::machine_boot;
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Fields, Reader, duration, found, is_off};

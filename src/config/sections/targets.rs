@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::boot::loader::facts;
 use crate::boot::loader::script::ipxe_problem;
 use crate::boot::loader::target::{Machine, Start, Target, Targets, Var};
-use crate::boot::policy::{MachineBoot, is_ipxe_script};
+use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::config::sections::boot_file;
 use crate::config::sections::file::{self, File};
 use crate::config::syntax::keys::Section;

@@ -1,5 +1,5 @@
-//! dnsmasq's `dnsmasq.leases`: a line `EXPIRY MAC ADDRESS NAME CLIENT-ID` for each lease; after a line `duid …` those of
-//! IPv6. (`lease_update_file` in its `lease.c`.)
+//! Reads dnsmasq's `dnsmasq.leases`: one line `EXPIRY MAC ADDRESS NAME CLIENT-ID` per lease. IPv6 leases follow a line
+//! `duid …` (`lease_update_file` in dnsmasq's `lease.c`).
 
 use std::net::Ipv4Addr;
 
@@ -7,18 +7,18 @@ use super::{Found, MAX_CLIENT_ID, Place, Problem, colon_hex, mac_of, parse};
 use crate::lease::{FOREVER, Holder, Lease, State};
 use crate::types::{ClientId, Escaped, HardwareAddr, Timestamp};
 
-/// Bytes of a line that are kept. dnsmasq reads a name of 255 and a client identifier of 764.
+/// The number of bytes kept of a line. dnsmasq reads names of 255 bytes and client identifiers of 764.
 const MAX_LINE: usize = 2048;
-/// The hardware type of Ethernet, which dnsmasq does not write.
+/// The hardware type of Ethernet, which dnsmasq leaves out.
 const ETHERNET: u8 = 1;
 
-/// Reads a `dnsmasq.leases`.
+/// A reader of `dnsmasq.leases`.
 #[derive(Debug)]
 pub(super) struct Dnsmasq {
     line: Vec<u8>,
     is_too_long: bool,
     number: u64,
-    /// From here on the leases are of IPv6.
+    /// Whether the IPv6 leases have begun.
     is_ipv6: bool,
 }
 
@@ -73,7 +73,7 @@ impl Dnsmasq {
     }
 }
 
-/// The words of a line, each with its offset.
+/// Splits a line into words, each with its offset.
 fn fields(line: &[u8]) -> Vec<(usize, &[u8])> {
     let mut fields = Vec::new();
     let mut offset = 0;
@@ -90,7 +90,7 @@ fn address(fields: &[(usize, &[u8])]) -> Option<Ipv4Addr> {
     fields.get(2).and_then(|(_, word)| parse(word))
 }
 
-/// The lease that a line of `length` bytes says; or where what is wrong with it, as an offset.
+/// Reads the lease in a line of `length` bytes. An error has the offset of the problem.
 fn lease(fields: &[(usize, &[u8])], length: usize) -> Result<Lease, (usize, String)> {
     let expected = |place: usize, what: &str| {
         let (offset, got) = fields.get(place).copied().unwrap_or((length, b"the end of the line"));
@@ -123,12 +123,12 @@ fn lease(fields: &[(usize, &[u8])], length: usize) -> Result<Lease, (usize, Stri
         holder: Holder { client, mac, boots: false },
         hardware,
         state: State::Leased,
-        // 0: it never ends.
+        // 0 means a lease without end.
         until: if until == 0 { FOREVER } else { Timestamp::from_seconds(until).min(FOREVER) },
     })
 }
 
-/// `52:54:00:12:34:56`, or with its type before it if it is not Ethernet: `06-52:54:00:12:34:56`.
+/// Reads `52:54:00:12:34:56`, or with a type other than Ethernet's before it: `06-52:54:00:12:34:56`.
 fn hardware(text: &[u8]) -> Option<(u8, HardwareAddr)> {
     let (kind, address) = match text {
         [_, _, b'-', address @ ..] => (*colon_hex(text.get(..2)?, 1)?.first()?, address),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_place() {
+    fn problems_have_their_place() {
         for (line, expected) in [
             ("now 02:00:00:00:00:01 10.0.0.1 * *", "1:1: expected the end of the lease in seconds"),
             ("1 02:00:00:00:00:0g 10.0.0.1 * *", "1:3: expected a hardware address like"),

@@ -1,4 +1,4 @@
-//! Which leases of another server's file are taken into the store.
+//! Selects the leases of another server's file that are valid here. `lanboot leases import` stores them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -8,36 +8,36 @@ use super::Found;
 use crate::lease::{AddressMap, Lease, LeaseBook, State};
 use crate::types::{ClientId, MacAddr, Timestamp};
 
-/// How many addresses a file may have entries of: twice what a server is measured with.
+/// The maximum number of addresses in a file: twice what the server was measured with.
 const MAX_ADDRESSES: usize = 500_000;
 
-/// Why an entry of a file is not taken.
+/// The reason why an entry is not imported.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum NotTaken {
-    /// A later entry of the address counts.
+    /// A later entry of the same address counts.
     Superseded,
-    /// Nobody has the address: it is free, released or abandoned.
+    /// No client has the address: it is free, released or abandoned.
     Free,
     /// The lease has ended.
     Ended,
-    /// The address is in none of the subnets.
+    /// No subnet contains the address.
     OtherSubnet,
-    /// The address is in a subnet, but in no pool and not reserved for its client.
+    /// A subnet contains the address, but no pool does, and it is not reserved for this client.
     NotInPool,
-    /// The address is reserved for another machine, or another address for its client.
+    /// The address is reserved for another machine, or the client has a reservation for another address.
     Reserved,
-    /// The address is leased, or out of use, already.
+    /// The address is already leased or quarantined here.
     Taken,
     /// The client has another lease in the subnet.
     OtherLease,
-    /// It is of IPv6.
+    /// The lease is for an IPv6 address.
     Ipv6,
-    /// The file has entries of too many addresses.
+    /// The file has entries for too many addresses.
     TooMany,
 }
 
 impl NotTaken {
-    /// Its stable name.
+    /// Returns the stable name.
     pub fn name(self) -> &'static str {
         match self {
             NotTaken::Superseded => "superseded",
@@ -53,7 +53,7 @@ impl NotTaken {
         }
     }
 
-    /// It in words, after a number of entries.
+    /// Returns a description that follows a number of entries.
     pub fn words(self) -> &'static str {
         match self {
             NotTaken::Superseded => "superseded by a later entry of their address",
@@ -70,7 +70,7 @@ impl NotTaken {
     }
 }
 
-/// The addresses reserved for machines, each with its machine's MAC if that is known.
+/// The reserved addresses, each with the MAC of its machine if that is known.
 #[derive(Clone, Default, Debug)]
 pub struct Reservations {
     by_address: HashMap<Ipv4Addr, Option<MacAddr>>,
@@ -85,10 +85,10 @@ impl FromIterator<(Ipv4Addr, Option<MacAddr>)> for Reservations {
     }
 }
 
-/// Gathers what a file says, and chooses from it.
+/// Collects the entries of a file, then selects the valid leases.
 #[derive(Debug)]
 pub struct Intake<'a> {
-    /// What lanboot has leased.
+    /// The leases that lanboot has granted.
     book: &'a LeaseBook,
     reservations: &'a Reservations,
     now: Timestamp,
@@ -98,12 +98,12 @@ pub struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    /// An intake beside the leases of `book`, at `now`.
+    /// Starts an import at `now` that keeps all leases of `book`.
     pub fn new(book: &'a LeaseBook, reservations: &'a Reservations, now: Timestamp) -> Intake<'a> {
         Intake { book, reservations, now, last: AddressMap::default(), not_taken: BTreeMap::new() }
     }
 
-    /// Takes note of what the file says next.
+    /// Adds the next entry of the file.
     pub fn add(&mut self, found: Found) {
         match found {
             Found::Entry(address, _) if self.book.pool_of(address).is_none() => {
@@ -120,7 +120,7 @@ impl<'a> Intake<'a> {
                 }
             }
             Found::Ipv6 => self.leave(NotTaken::Ipv6),
-            // An older entry does not count either: it may be another client's.
+            // The older entry does not count either, because it may belong to another client.
             Found::Broken(_, address) => {
                 if address.and_then(|address| self.last.remove(&address)).is_some() {
                     self.leave(NotTaken::Superseded);
@@ -133,7 +133,7 @@ impl<'a> Intake<'a> {
         *self.not_taken.entry(why).or_default() += 1;
     }
 
-    /// The leases to store, in the order of their addresses, and how many entries are left out for which reason.
+    /// Returns the leases to store in the order of their addresses, and the number of skipped entries per reason.
     pub fn finish(mut self) -> (Vec<Lease>, BTreeMap<NotTaken, u64>) {
         let mut sound = Vec::new();
         for lease in std::mem::take(&mut self.last).into_values() {
@@ -142,7 +142,7 @@ impl<'a> Intake<'a> {
                 Err(why) => self.leave(why),
             }
         }
-        // Of several of one client the one that ends last: dhcpd keeps those that a client no longer wants.
+        // Of several leases of one client, the one that ends last counts. dhcpd keeps those that a client has given up.
         sound.sort_by_key(|lease| (Reverse(lease.until), lease.address));
         let mut clients: HashSet<(Option<usize>, ClientId)> = HashSet::new();
         let mut taken = Vec::new();
@@ -173,7 +173,7 @@ impl<'a> Intake<'a> {
         if of_address.is_none() && !self.book.shares(subnet, address) {
             return Err(NotTaken::NotInPool);
         }
-        // Out of use counts too: somebody was found at the address.
+        // A quarantined address counts as taken, because a machine was found there.
         let binding = self.book.binding(address);
         if binding.is_some_and(|binding| binding.until > self.now && binding.state != State::Released) {
             return Err(NotTaken::Taken);
@@ -214,7 +214,8 @@ mod tests {
         Found::Entry(lease.address, Some(lease))
     }
 
-    /// A pool of 10.0.0.1 to .99; .5 is machine 5's, .6 another machine's; clients 70 and 71 have .70 and had .71.
+    /// Uses a pool of 10.0.0.1 to .99. Address .5 is reserved for machine 5 and .6 for another machine. Client 70 has
+    /// .70; client 71 had .71.
     fn finish(found: Vec<Found>) -> (Vec<u8>, Vec<(NotTaken, u64)>) {
         let range = "10.0.0.1-10.0.0.99".parse().unwrap();
         let pool = Pool::new("10.0.0.0/24".parse().unwrap(), vec![range], [ip(5), ip(6)]);
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_entry_that_cannot_be_read_replaced_is_not_taken() {
+    fn an_unreadable_entry_supersedes_older_ones() {
         let place = super::super::Place { line: 9, column: 1 };
         let broken =
             |address| Found::Broken(super::super::Problem { place, message: String::new() }, address);
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_valid_and_of_a_subnet_is_taken() {
+    fn only_valid_leases_of_a_subnet_are_taken() {
         let elsewhere = Lease { address: Ipv4Addr::new(10, 9, 0, 1), ..lease(1, 1, 1500) };
         let found = vec![entry(elsewhere), entry(lease(1, 1, 1000)), entry(lease(200, 2, 1500)), Found::Ipv6];
         let expected = [NotTaken::Ended, NotTaken::OtherSubnet, NotTaken::NotInPool, NotTaken::Ipv6];
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lanboot_has_leased_stays() {
+    fn leases_of_lanboot_stay() {
         let found = vec![
             entry(lease(70, 1, 9000)),
             entry(lease(71, 2, 9000)),
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn d_16_no_more_addresses_are_kept_than_there_may_be() {
+    fn d_16_the_number_of_addresses_is_bounded() {
         let book = LeaseBook::new(vec![Pool::new("10.0.0.0/8".parse().unwrap(), vec![], [])]);
         let reservations = Reservations::default();
         let mut intake = Intake::new(&book, &reservations, at(1000));
@@ -294,7 +295,7 @@ mod tests {
         for n in 0..MAX_ADDRESSES as u32 + 5 {
             intake.add(Found::Entry(Ipv4Addr::from(first + n), None));
         }
-        // One that is known already takes no more room.
+        // An address that is known already needs no more memory.
         intake.add(Found::Entry(ip(0), None));
         let (_, not_taken) = intake.finish();
         assert_eq!((not_taken[&NotTaken::TooMany], not_taken[&NotTaken::Superseded]), (5, 1));

@@ -1,5 +1,5 @@
-//! ISC dhcpd's `dhcpd.leases` (its manual page dhcpd.leases(5)): `lease ADDRESS { statement; … }`, written one after the
-//! other as leases change. What is not of leases is passed over.
+//! Reads ISC dhcpd's `dhcpd.leases` (manual page dhcpd.leases(5)): `lease ADDRESS { statement; … }`, appended whenever
+//! a lease changes. All other blocks and statements are skipped.
 
 use std::net::Ipv4Addr;
 
@@ -8,12 +8,12 @@ use super::{Found, MAX_CLIENT_ID, Place, Problem, colon_hex, mac_of, parse};
 use crate::lease::{FOREVER, Holder, Lease, State};
 use crate::types::{ClientId, Escaped, HardwareAddr, Timestamp};
 
-/// Words of a statement that are kept. Those that are read have at most four.
+/// The number of words kept of a statement. Statements that matter here have at most four.
 const MAX_WORDS: usize = 6;
-/// How many blocks may stand inside each other; dhcpd writes three.
+/// The maximum nesting of blocks; dhcpd writes three levels.
 const MAX_DEPTH: u64 = 32;
 
-/// Reads a `dhcpd.leases`.
+/// A reader of `dhcpd.leases`.
 #[derive(Debug, Default)]
 pub(super) struct Isc {
     lexer: Lexer,
@@ -35,15 +35,15 @@ impl Isc {
 
 #[derive(Debug, Default)]
 struct Parser {
-    /// The statement that is not complete yet.
+    /// The words of the incomplete statement.
     words: Vec<Token>,
-    /// How many blocks are open.
+    /// The number of open blocks.
     depth: u64,
-    /// What stands in the outermost block, if that is a lease.
+    /// The lease in the outermost open block, if that is a lease.
     draft: Option<Draft>,
 }
 
-/// What is known of a lease.
+/// The statements read of a lease.
 #[derive(Debug)]
 struct Draft {
     place: Place,
@@ -52,14 +52,14 @@ struct Draft {
     client_id: Option<Vec<u8>>,
     until: Option<Timestamp>,
     is_active: bool,
-    /// The first thing that is wrong with it.
+    /// The first problem found in it.
     problem: Option<Problem>,
 }
 
 impl Parser {
     fn take(&mut self, token: Token, found: &mut dyn FnMut(Found)) {
-        // dhcpd begins every lease at the beginning of a line and nothing else with this word: so what a torn or a
-        // damaged entry leaves open never takes the rest of the file with it.
+        // dhcpd begins every lease in column 1 with this word, and nothing else. So a torn or damaged entry never hides
+        // the rest of the file.
         if token.kind == Kind::Word && token.place.column == 1 && token.bytes == b"lease" {
             self.close_all(token.place, "the next lease begins", found);
         }
@@ -108,7 +108,7 @@ impl Parser {
         }
     }
 
-    /// Ends whatever is open at `place`, because of `why`.
+    /// Closes all open blocks at `place`, with the reason `why`.
     fn close_all(&mut self, place: Place, why: &str, found: &mut dyn FnMut(Found)) {
         let unfinished = !std::mem::take(&mut self.words).is_empty();
         if self.depth > 0 || unfinished {
@@ -121,7 +121,7 @@ impl Parser {
         }
     }
 
-    /// Notes what is wrong with the lease that is being read, or tells of what is wrong outside any.
+    /// Records a problem in the current lease, or reports one outside of leases.
     fn wrong(&mut self, place: Place, message: String, found: &mut dyn FnMut(Found)) {
         match &mut self.draft {
             Some(draft) => draft.wrong(place, message),
@@ -131,7 +131,7 @@ impl Parser {
 }
 
 impl Draft {
-    /// The lease that `words` and a `{` at `place` begin.
+    /// Begins the lease that is opened by `words` and a `{` at `place`.
     fn begin(place: Place, words: &[Token]) -> Draft {
         let at = words.get(1).map_or(place, |word| word.place);
         let address = words.get(1).filter(|_| words.len() == 2).and_then(|word| parse(&word.bytes));
@@ -167,7 +167,7 @@ impl Draft {
                 is_active(&value.bytes).map(|is_active| self.is_active = is_active)
             }
             (b"binding", _) => None,
-            // Of versions before 3.0, which had no states.
+            // Versions before 3.0 had this statement instead of states.
             (b"abandoned", []) => {
                 self.is_active = false;
                 Some(())
@@ -187,7 +187,7 @@ impl Draft {
         }
     }
 
-    /// What it says in the end.
+    /// Returns the entry of the finished lease.
     fn finish(mut self) -> Found {
         if self.problem.is_none() && self.is_active && self.until.is_none() {
             self.wrong(self.place, "expected `ends` in a lease that is active".to_owned());
@@ -218,7 +218,7 @@ impl Draft {
     }
 }
 
-/// A client identifier; one without bytes is none.
+/// Reads a client identifier. Returns `None` for an empty one.
 fn client_id(value: &Token) -> Option<Vec<u8>> {
     let bytes = match value.kind {
         Kind::Text => value.bytes.clone(),
@@ -238,7 +238,7 @@ fn hardware(kind: &Token, address: &Token) -> Option<(u8, HardwareAddr)> {
     Some((kind, HardwareAddr::new(&colon_hex(&address.bytes, 16)?)?))
 }
 
-/// Whether a lease of this state is somebody's now; `None` if there is no such state.
+/// Whether a lease in this state belongs to its client now. Returns `None` for an unknown state.
 fn is_active(state: &[u8]) -> Option<bool> {
     match state {
         b"active" => Some(true),
@@ -247,7 +247,7 @@ fn is_active(state: &[u8]) -> Option<bool> {
     }
 }
 
-/// `never`, `epoch 1700000000` or `2 2026/11/24 09:30:00`: the day of the week, and the time in UTC.
+/// Reads `never`, `epoch 1700000000` or `2 2026/11/24 09:30:00`: the day of the week, then the time in UTC.
 fn time(words: &[Token]) -> Option<Timestamp> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.bytes.as_slice()).collect();
     match words.as_slice() {
@@ -270,9 +270,9 @@ fn time(words: &[Token]) -> Option<Timestamp> {
     }
 }
 
-/// Days from 1970 to a date of the Gregorian calendar; `None` before.
+/// Returns the days from 1970 to a Gregorian date; `None` for earlier dates.
 fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    // Years that begin with March, so that the day of a leap year is their last one.
+    // Years are counted from March, so that a leap day is the last day of its year.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
     const OF_1970: u64 = 719_469;
@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    /// What is wrong with a lease of these statements, which begin on line 2.
+    /// Returns the problem of a lease with these statements, which begin on line 2.
     fn problem(statements: &str) -> String {
         let text = format!("lease 10.0.0.1 {{\n{statements}\n}}\n");
         match &all(&text)[..] {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_weekday_epoch_or_never() {
+    fn times_are_weekday_epoch_or_never() {
         let ends = |text: &str| lease(&format!("hardware ethernet 2:0:0:0:0:1; ends {text};")).until;
         assert_eq!(ends("never"), FOREVER);
         assert_eq!(
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_active_lease_is_somebodys() {
+    fn only_active_leases_count() {
         let state = |state: &str| {
             all(&format!("lease 10.0.0.1 {{ binding state {state}; uid \"ab\"; ends never; }}"))
         };
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_leases_is_passed_over() {
+    fn other_statements_are_skipped() {
         let text = "server-duid \"\\000\\001\";\nauthoring-byte-order little-endian;\nfailover peer \"a\" state {\n my \
                     state normal at 2 2023/11/14 22:13:20;\n}\nlease 10.0.0.1 {\n ends never;\n uid \"ab\";\n next \
                     binding state free;\n set vendor-class-identifier = \"}\";\n client-hostname \"lease\";\n on \

@@ -1,16 +1,16 @@
-//! The words of a `dhcpd.leases`, as ISC's `common/conflex.c` reads them.
+//! Splits a `dhcpd.leases` into tokens, like ISC's `common/conflex.c`.
 
 use super::Place;
 
-/// Bytes of a word or a text that are kept: a client identifier of 255 bytes in hexadecimal has 764.
+/// The number of bytes kept of a token: a client identifier of 255 bytes has 764 in hexadecimal.
 const MAX_TOKEN: usize = 1024;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// Anything that is not one of the others.
+    /// Anything else.
     Word,
-    /// What stands in quotes, the escapes resolved.
+    /// A quoted string, with its escapes resolved.
     Text,
     /// `{`
     Open,
@@ -20,18 +20,16 @@ pub(super) enum Kind {
     End,
 }
 
-/// What is wrong with a token.
+/// A problem in a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Flaw {
-    /// Nothing.
     None,
-    /// It is longer than [`MAX_TOKEN`]; the rest is missing.
+    /// The token is longer than [`MAX_TOKEN`] and was cut.
     TooLong,
-    /// The closing quote is not on its line.
+    /// The closing quote is not on the same line.
     Unterminated,
 }
 
-/// A token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Token {
     pub kind: Kind,
@@ -40,7 +38,7 @@ pub(super) struct Token {
     pub flaw: Flaw,
 }
 
-/// Where the lexer is.
+/// The state of the lexer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Between,
@@ -49,13 +47,13 @@ enum State {
     Text,
     /// After a backslash.
     Escape,
-    /// In `\17`: its value so far, and how many digits there were.
+    /// In an octal escape such as `\17`: its value so far, and the number of digits.
     Octal(u8, u8),
-    /// In `\x1f`, likewise.
+    /// In a hexadecimal escape such as `\x1f`: the same.
     Hex(u8, u8),
 }
 
-/// Cuts a file into tokens.
+/// Splits a file into tokens.
 #[derive(Debug)]
 pub(super) struct Lexer {
     state: State,
@@ -72,7 +70,7 @@ impl Default for Lexer {
 }
 
 impl Lexer {
-    /// Reads the next byte; the tokens that end with it are handed to `each`.
+    /// Reads the next byte, and passes each token that it completes to `each`.
     pub fn read(&mut self, byte: u8, each: &mut dyn FnMut(Token)) {
         match self.state {
             State::Between => self.between(byte, each),
@@ -105,7 +103,7 @@ impl Lexer {
         }
     }
 
-    /// The file ends; where.
+    /// Ends the file. Returns the place of its end.
     pub fn end(mut self, each: &mut dyn FnMut(Token)) -> Place {
         match self.state {
             State::Between | State::Comment => {}
@@ -144,7 +142,7 @@ impl Lexer {
     fn in_text(&mut self, byte: u8, each: &mut dyn FnMut(Token)) {
         match byte {
             b'"' => self.finish(each),
-            // dhcpd writes a line break as \012, so the quote was never closed: the next line is not part of it.
+            // dhcpd writes a line break as \012, so a real line break means that the closing quote is missing.
             b'\n' => self.break_off(each),
             b'\\' => self.state = State::Escape,
             _ => self.keep(byte),
@@ -165,7 +163,7 @@ impl Lexer {
         }
     }
 
-    /// A number in a text ends before `next`.
+    /// Ends a numeric escape before `next`.
     fn code(&mut self, value: u8, next: u8, each: &mut dyn FnMut(Token)) {
         self.keep(value);
         self.state = State::Text;

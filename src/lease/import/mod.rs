@@ -1,7 +1,8 @@
-//! Lease files of other servers, ISC's `dhcpd.leases` and dnsmasq's `dnsmasq.leases`, for those who change to lanboot.
+//! Reads the lease files of other servers, for users who switch to lanboot: ISC's `dhcpd.leases` and dnsmasq's
+//! `dnsmasq.leases`.
 //!
-//! A file is read piece by piece and takes the memory of one entry, whatever is in it. What is wrong with one entry does
-//! not hide the next.
+//! A file is read in pieces and takes the memory of one entry, whatever it contains. A problem in one entry does not
+//! hide the next. `cli/leases/import.rs` drives the [`Reader`] and the [`Intake`].
 
 mod dnsmasq;
 mod intake;
@@ -18,20 +19,20 @@ use isc::Isc;
 use crate::lease::Lease;
 use crate::types::MacAddr;
 
-/// The longest client identifier, in bytes (RFC 2132 section 2).
+/// The maximum length of a client identifier in bytes (RFC 2132 section 2).
 const MAX_CLIENT_ID: usize = 255;
 
-/// Whose file it is.
+/// The server that wrote the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// ISC dhcpd's `dhcpd.leases`: the entries of an address one after the other, the last of which counts.
+    /// ISC dhcpd's `dhcpd.leases`. It may have several entries per address; the last one counts.
     Isc,
-    /// dnsmasq's `dnsmasq.leases`: a line for each lease.
+    /// dnsmasq's `dnsmasq.leases`: one line per lease.
     Dnsmasq,
 }
 
 impl Format {
-    /// The format of a file that begins with `text`.
+    /// Guesses the format of a file that begins with `text`.
     pub fn of(text: &[u8]) -> Format {
         let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         match lines.find(|line| !line.is_empty() && !line.starts_with(b"#")) {
@@ -42,7 +43,7 @@ impl Format {
         }
     }
 
-    /// What its server calls the file.
+    /// Returns the name that the server gives to the file.
     pub fn file_name(self) -> &'static str {
         match self {
             Format::Isc => "dhcpd.leases",
@@ -54,9 +55,7 @@ impl Format {
 /// A place in a file. Lines and columns count from 1, columns in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
-    /// The line.
     pub line: u64,
-    /// The column.
     pub column: u64,
 }
 
@@ -66,12 +65,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something in a file that cannot be read. Its entry is left out.
+/// A problem in a file. The entry that contains it is skipped.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
-    /// Where.
     pub place: Place,
-    /// What was expected there, and what was found where that helps.
+    /// The expected syntax, with the actual text where that helps.
     pub message: String,
 }
 
@@ -81,18 +79,18 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What a file says.
+/// An entry in a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// What there is to say of an address: its lease, or that nobody has it. Of several the last one counts.
+    /// The state of an address: its lease, or `None` if no client has it. The last entry of an address counts.
     Entry(Ipv4Addr, Option<Lease>),
     /// A lease of an IPv6 address.
     Ipv6,
-    /// An entry that cannot be read, and the address that it is of, if that much is known.
+    /// An unreadable entry, with its address if that could be read.
     Broken(Problem, Option<Ipv4Addr>),
 }
 
-/// Reads a file that is handed over in pieces of any size.
+/// Reads a file in pieces of any size.
 #[derive(Debug)]
 pub struct Reader {
     format: Format,
@@ -101,12 +99,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader at the beginning of a file.
     pub fn new(format: Format) -> Reader {
         Reader { format, isc: Isc::default(), dnsmasq: Dnsmasq::default() }
     }
 
-    /// Reads the next piece.
+    /// Reads the next piece, and passes each complete entry to `found`.
     pub fn read(&mut self, piece: &[u8], found: &mut dyn FnMut(Found)) {
         match self.format {
             Format::Isc => self.isc.read(piece, found),
@@ -114,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// Says that the file ends here.
+    /// Ends the file.
     pub fn end(self, found: &mut dyn FnMut(Found)) {
         match self.format {
             Format::Isc => self.isc.end(found),
@@ -123,25 +120,25 @@ impl Reader {
     }
 }
 
-/// Bytes written as hexadecimal numbers of one or two digits with colons between them; `None` for anything else and for
-/// more than `most` bytes.
+/// Reads bytes as hexadecimal numbers of one or two digits, separated by colons. Returns `None` for anything else, and
+/// for more than `most` bytes.
 fn colon_hex(text: &[u8], most: usize) -> Option<Vec<u8>> {
     let byte = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
         (digits.len() <= 2).then(|| u8::from_str_radix(digits, 16).ok()).flatten()
     };
-    // One more than there may be is enough to know that there are too many.
+    // One byte more than allowed is enough to detect that there are too many.
     let bytes: Vec<u8> = text.split(|c| *c == b':').take(most + 1).map(byte).collect::<Option<_>>()?;
     (bytes.len() <= most).then_some(bytes)
 }
 
-/// A value as Rust writes it, without a sign.
+/// Parses a value without a sign.
 fn parse<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     let text = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'))?;
     text.parse().ok()
 }
 
-/// The Ethernet address of hardware that is some.
+/// Returns the Ethernet address, if the hardware is Ethernet.
 fn mac_of(hardware_type: u8, hardware: &[u8]) -> Option<MacAddr> {
     hardware.try_into().ok().map(MacAddr).filter(|_| hardware_type == 1)
 }
@@ -150,7 +147,7 @@ fn mac_of(hardware_type: u8, hardware: &[u8]) -> Option<MacAddr> {
 mod tests {
     use super::*;
 
-    /// All that `text` says, read in pieces of `size` bytes.
+    /// Returns all entries of `text`, read in pieces of `size` bytes.
     pub(super) fn read(format: Format, text: &[u8], size: usize) -> Vec<Found> {
         let mut all = Vec::new();
         let mut reader = Reader::new(format);
@@ -162,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_told_by_the_content() {
+    fn the_format_is_guessed_from_the_content() {
         assert_eq!(Format::of(b""), Format::Isc);
         assert_eq!(Format::of(b"# The format of this file\n\nlease 10.0.0.1 {"), Format::Isc);
         assert_eq!(Format::of(b"1700000000 02:00:00:00:00:01 10.0.0.1 * *\n"), Format::Dnsmasq);
@@ -178,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_any_size_say_the_same() {
+    fn pieces_of_any_size_give_the_same_entries() {
         let isc = include_bytes!("../../../tests/data/leases/dhcpd.leases");
         let dnsmasq = include_bytes!("../../../tests/data/leases/dnsmasq.leases");
         for (format, text) in [(Format::Isc, &isc[..]), (Format::Dnsmasq, &dnsmasq[..])] {

@@ -9,7 +9,8 @@ use crate::probe::download::Download;
 use crate::probe::fetch::Fetch;
 use crate::probe::offer::{self, Offer};
 use crate::probe::profile::Firmware;
-use crate::probe::step::{Failure, Progress, Step, printable};
+use crate::probe::step::{Failure, Progress, Step};
+use crate::probe::text::printable;
 use crate::types::Timestamp;
 
 impl Machine {

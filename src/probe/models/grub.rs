@@ -4,7 +4,7 @@
 //! Only the first option of a code counts, an option that reaches to the last byte of the reply does not, and options 66
 //! and 67 go before the header. The server is siaddr all the same.
 
-use super::loader::Next;
+use super::next::Next;
 use super::packet::{Found, OPTIONS, Packet, address_at, walk};
 use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};

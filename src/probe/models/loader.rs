@@ -1,9 +1,7 @@
 //! The programs that firmware loads and that load more: what they ask for next.
 
-use std::fmt;
-
-use super::{Boot, Protocol, grub, pxelinux, shim};
-use crate::types::Escaped;
+use super::next::Next;
+use super::{Boot, grub, pxelinux, shim};
 
 /// A boot loader that reads what the firmware kept of its replies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,26 +51,6 @@ impl Loader {
             Loader::Grub => "GRUB",
             Loader::ShimX64 | Loader::ShimArm64 => "shim",
         }
-    }
-}
-
-/// What a loader asks for next.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Next {
-    /// How.
-    pub by: Protocol,
-    /// From whom.
-    pub server: String,
-    /// The first file that it cannot do without.
-    pub file: Vec<u8>,
-    /// What it then wants, in this order; of a search for a configuration, the last name.
-    pub then: Vec<Vec<u8>>,
-}
-
-impl fmt::Display for Next {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slash = if self.file.starts_with(b"/") { "" } else { "/" };
-        write!(f, "{}://{}{slash}{}", self.by, self.server, Escaped(&self.file))
     }
 }
 

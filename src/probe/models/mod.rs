@@ -16,7 +16,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use crate::types::Escaped;
 
 pub use asks::Asker;
-pub use loader::{Loader, Next, next};
+pub use loader::{Loader, next};
+pub use next::Next;
 
 mod asks;
 mod boot_agent;
@@ -28,6 +29,7 @@ mod grub;
 mod ipxe;
 mod loader;
 mod menu;
+mod next;
 mod packet;
 mod pxelinux;
 mod raspberry_pi;

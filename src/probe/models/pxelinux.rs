@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::loader::Next;
+use super::next::Next;
 use super::packet::{Packet, address_at, walk};
 use super::{Left, Protocol};
 use crate::wire::dhcp::until_nul;

@@ -1,6 +1,6 @@
 //! shim (`netboot.c`, `httpboot.c`): loads the loader that lies beside it.
 
-use super::loader::Next;
+use super::next::Next;
 use super::packet::Packet;
 use super::{Boot, Left, Protocol};
 use crate::wire::dhcp::until_nul;

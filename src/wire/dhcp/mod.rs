@@ -1,4 +1,4 @@
-//! DHCP and BOOTP messages (RFC 2131 section 2, RFC 951 section 3) and their options (RFC 2132, RFC 3396).
+//! DHCP and BOOTP messages (RFC 2131 section 2, RFC 951 section 3) with their options (RFC 2132, RFC 3396).
 
 use std::net::Ipv4Addr;
 
@@ -11,25 +11,26 @@ pub use options::{Options, encoded_len};
 
 mod options;
 
-/// Bytes of the fixed header, from `op` to `file`.
+/// The length of the fixed header in bytes, from `op` to `file`.
 pub const HEADER_LEN: usize = 236;
 /// The first four bytes of the options field (RFC 2131 section 3).
 pub const COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// The least that is sent: a BOOTP message with a 64-byte vendor field. Linux's `ip=dhcp` drops less (RFC 1542 2.1).
+/// The minimum length of sent messages: BOOTP with a 64-byte vendor field. Linux's `ip=dhcp` drops shorter ones (RFC
+/// 1542 2.1).
 pub const MIN_LEN: usize = 300;
-/// `op` of what clients send.
+/// `op` of messages from clients.
 pub const BOOTREQUEST: u8 = 1;
-/// `op` of what servers send.
+/// `op` of messages from servers.
 pub const BOOTREPLY: u8 = 2;
-/// The flag of a client that cannot receive unicast before it has an address (RFC 2131 section 2).
+/// The flag of clients that cannot receive unicast before they have an address (RFC 2131 section 2).
 pub const FLAG_BROADCAST: u16 = 0x8000;
 
-/// What is wrong with bytes that are not a message at all.
+/// The reason why bytes are not a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DecodeError {
-    /// Fewer bytes than the fixed header.
+    /// There are fewer bytes than the fixed header has.
     TooShort,
-    /// `hlen` says more than the 16 bytes that `chaddr` has.
+    /// `hlen` is more than the 16 bytes of `chaddr`.
     BadHlen,
 }
 
@@ -38,58 +39,50 @@ pub enum DecodeError {
 pub struct Message {
     /// [`BOOTREQUEST`] or [`BOOTREPLY`].
     pub op: u8,
-    /// Hardware type; 1 is Ethernet.
+    /// The hardware type; 1 is Ethernet.
     pub htype: u8,
-    /// Bytes of `chaddr` that count, 0 to 16.
+    /// The number of significant bytes in `chaddr`, 0 to 16.
     pub hlen: u8,
-    /// Relay agents passed.
+    /// The number of relay agents passed.
     pub hops: u8,
-    /// Transaction id.
+    /// The transaction id.
     pub xid: u32,
-    /// Seconds since the client began, except that iPXE puts other things there.
+    /// Seconds since the client began. iPXE uses this field for other purposes.
     pub secs: u16,
     /// [`FLAG_BROADCAST`] and reserved bits.
     pub flags: u16,
-    /// The address the client has and answers ARP for.
+    /// The address that the client has and answers ARP for.
     pub ciaddr: Ipv4Addr,
-    /// The address the client gets.
+    /// The address assigned to the client.
     pub yiaddr: Ipv4Addr,
     /// The next server of the boot.
     pub siaddr: Ipv4Addr,
-    /// The relay agent; unspecified if none.
+    /// The address of the relay agent; unspecified without one.
     pub giaddr: Ipv4Addr,
-    /// Hardware address, padded with zeros.
+    /// The hardware address, padded with zeros.
     pub chaddr: [u8; 16],
-    /// Server name, padded with zeros. Option bytes if the sender overloaded it (see `overloaded`).
+    /// The server name, padded with zeros; or option bytes if the field is overloaded (option 52).
     pub sname: [u8; 64],
-    /// Boot file name, padded with zeros. Option bytes if the sender overloaded it.
+    /// The boot file name, padded with zeros; or option bytes if the field is overloaded.
     pub file: [u8; 128],
-    /// The options; empty if there is no cookie.
+    /// The options; empty without the cookie.
     pub options: Options,
     /// Whether the options field begins with the cookie. Without it the message is BOOTP.
     pub has_cookie: bool,
-    /// Whether an options field ended in the middle of an option. What came before it stands in `options`.
+    /// Whether a field ended in the middle of an option. `options` has the complete options before that.
     pub truncated: bool,
 }
 
 /// Message types (option 53, RFC 2132 section 9.6).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MessageType {
-    /// 1
     Discover,
-    /// 2
     Offer,
-    /// 3
     Request,
-    /// 4
     Decline,
-    /// 5
     Ack,
-    /// 6
     Nak,
-    /// 7
     Release,
-    /// 8
     Inform,
 }
 
@@ -105,12 +98,12 @@ impl MessageType {
         MessageType::Inform,
     ];
 
-    /// The type with this number on the wire.
+    /// Returns the type with this number on the wire.
     pub fn from_number(number: u8) -> Option<MessageType> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 
-    /// Its number on the wire.
+    /// Returns the number on the wire.
     pub fn number(self) -> u8 {
         match self {
             MessageType::Discover => 1,
@@ -126,7 +119,7 @@ impl MessageType {
 }
 
 impl Message {
-    /// An empty message with the given `op`, Ethernet, all else zero.
+    /// Makes an empty message with the given `op` for Ethernet. All other fields are zero.
     pub fn new(op: u8) -> Message {
         Message {
             op,
@@ -149,9 +142,9 @@ impl Message {
         }
     }
 
-    /// Reads a UDP payload of 236 bytes or more. Whatever the options hold, what can be read of them is.
+    /// Decodes a UDP payload of at least 236 bytes. Invalid options do not make it fail; the readable ones are kept.
     ///
-    /// klibc's BOOTP request is 236 bytes with no vendor field at all, so that is enough.
+    /// klibc's BOOTP request has exactly 236 bytes and no vendor field.
     pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
         let (header, rest) = bytes.split_at_checked(HEADER_LEN).ok_or(DecodeError::TooShort)?;
         let mut fields = Fields(header);
@@ -184,7 +177,7 @@ impl Message {
         Ok(message)
     }
 
-    /// Writes the message: header, cookie, options in their order, END, zeros up to [`MIN_LEN`].
+    /// Encodes the message: header, cookie, options in their order, END, and zeros up to [`MIN_LEN`].
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(
             MIN_LEN.max(HEADER_LEN.saturating_add(64).saturating_add(self.options.encoded_len())),
@@ -210,12 +203,12 @@ impl Message {
         out
     }
 
-    /// The client's hardware address: the `hlen` bytes of `chaddr` that count.
+    /// Returns the `hlen` significant bytes of `chaddr`.
     pub fn hardware(&self) -> &[u8] {
         self.chaddr.get(..usize::from(self.hlen)).unwrap_or(&self.chaddr)
     }
 
-    /// The hardware address if it is Ethernet's.
+    /// Returns the hardware address if it is an Ethernet address.
     pub fn mac(&self) -> Option<MacAddr> {
         if self.htype != 1 {
             return None;
@@ -223,7 +216,7 @@ impl Message {
         self.hardware().try_into().ok().map(MacAddr)
     }
 
-    /// Option 53 as its bytes say: absent, one of the types, or something that is not a type.
+    /// Returns option 53: `None` if it is absent, `Err` if it is not a valid type.
     pub fn message_type(&self) -> Option<Result<MessageType, ()>> {
         self.options.get(code::MESSAGE_TYPE).map(|value| match value {
             [number] => MessageType::from_number(*number).ok_or(()),
@@ -231,12 +224,12 @@ impl Message {
         })
     }
 
-    /// The boot file name the sender wrote in the header, up to its NUL; empty if that field holds options.
+    /// Returns the boot file name in the header up to its NUL; empty if the field contains options.
     pub fn file_name(&self) -> &[u8] {
         if self.overload() & 1 != 0 { &[] } else { until_nul(&self.file) }
     }
 
-    /// The server name the sender wrote in the header, up to its NUL; empty if that field holds options.
+    /// Returns the server name in the header up to its NUL; empty if the field contains options.
     pub fn server_name(&self) -> &[u8] {
         if self.overload() & 2 != 0 { &[] } else { until_nul(&self.sname) }
     }
@@ -246,12 +239,12 @@ impl Message {
     }
 }
 
-/// `bytes` up to its first NUL.
+/// Returns `bytes` up to the first NUL.
 pub fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// `text` in a fixed field, padded with NULs; `None` when it does not fit with one NUL at its end.
+/// Pads `text` with NULs for a fixed field. Returns `None` if it does not fit with one NUL at its end.
 pub fn padded<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut field = [0; N];
     if text.len() >= N {
@@ -261,7 +254,7 @@ pub fn padded<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(field)
 }
 
-/// The fixed header, read from the front. Its length was checked, so a field is always there.
+/// A reader of the fixed header. The caller has checked the length, so every field exists.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {

@@ -1,15 +1,15 @@
-//! The options of a message: an ordered list, read from its fields and written in pieces (RFC 2132, RFC 3396).
+//! The options of a message: an ordered list, joined from the fields when decoded and split when encoded (RFC 2132, RFC
+//! 3396).
 
 use std::net::Ipv4Addr;
 
-use crate::wire::option::code;
-use crate::wire::pxe;
+use crate::wire::option::{HTTP_CLIENT, code};
 
 const PAD: u8 = 0;
-/// Ends the options of a field.
+/// The code that ends the options of a field.
 pub(super) const END: u8 = 255;
 
-/// Options in the order in which they first appear, each once: pieces of one option are joined wherever they stand
+/// Options in the order of their first appearance, each once. The parts of a split option are joined, wherever they are
 /// (RFC 3396 section 7).
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Options {
@@ -25,8 +25,8 @@ struct Entry {
 }
 
 impl Options {
-    /// Reads the options field and, where option 52 says so, `file` and then `sname` (RFC 2131 section 4.1), each at
-    /// most once. The second value says whether one of them ended in the middle of an option.
+    /// Decodes the options field and, if option 52 says so, `file` and then `sname` (RFC 2131 section 4.1), each at
+    /// most once. The flag says whether a field ended in the middle of an option.
     pub(super) fn decode(area: &[u8], file: &[u8], sname: &[u8]) -> (Options, bool) {
         let mut pieces = Vec::with_capacity(24);
         let mut truncated = walk(area, &mut pieces);
@@ -38,13 +38,13 @@ impl Options {
         if matches!(overload, [2 | 3]) {
             truncated |= walk(sname, &mut pieces);
         }
-        // Only the first option 52 counts: further ones, and those in the fields it opened, mean nothing.
+        // Only the first option 52 counts. Further ones, and those in overloaded fields, are ignored.
         let mut first = true;
         pieces.retain(|(code, _)| *code != code::OVERLOAD || std::mem::take(&mut first));
         (Options::join(&pieces), truncated)
     }
 
-    /// Joins pieces of the same code in their order. One pass to find what is in pieces, one to copy.
+    /// Joins the parts of each option in order: one pass finds the split options, one copies.
     fn join(pieces: &[(u8, &[u8])]) -> Options {
         let (mut to_come, mut in_pieces) = ([false; 256], [false; 256]);
         let mut total = 0usize;
@@ -72,18 +72,18 @@ impl Options {
         options
     }
 
-    /// No options, with room for `count` of them that have `bytes` bytes in all.
+    /// Makes an empty list with room for `count` options of `bytes` bytes in all.
     pub fn with_capacity(count: usize, bytes: usize) -> Options {
         Options { entries: Vec::with_capacity(count), values: Vec::with_capacity(bytes) }
     }
 
-    /// The value of option `code`, all its pieces joined; `None` if the option is absent.
+    /// Returns the joined value of option `code`; `None` if it is absent.
     pub fn get(&self, code: u8) -> Option<&[u8]> {
         let entry = self.entries.iter().find(|entry| entry.code == code)?;
         self.value(*entry)
     }
 
-    /// All options, in order.
+    /// Returns all options in order.
     pub fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
         self.entries.iter().filter_map(|entry| Some((entry.code, self.value(*entry)?)))
     }
@@ -92,22 +92,22 @@ impl Options {
         self.values.get(entry.start..entry.start.saturating_add(entry.len))
     }
 
-    /// Option `code` if it is exactly one byte.
+    /// Returns option `code` if it has exactly one byte.
     pub fn u8(&self, code: u8) -> Option<u8> {
         self.fixed(code).map(u8::from_be_bytes)
     }
 
-    /// Option `code` if it is exactly two bytes.
+    /// Returns option `code` if it has exactly two bytes.
     pub fn u16(&self, code: u8) -> Option<u16> {
         self.fixed(code).map(u16::from_be_bytes)
     }
 
-    /// Option `code` if it is exactly four bytes.
+    /// Returns option `code` if it has exactly four bytes.
     pub fn u32(&self, code: u8) -> Option<u32> {
         self.fixed(code).map(u32::from_be_bytes)
     }
 
-    /// Option `code` if it is exactly one address.
+    /// Returns option `code` if it is exactly one address.
     pub fn ip(&self, code: u8) -> Option<Ipv4Addr> {
         self.fixed(code).map(|octets: [u8; 4]| Ipv4Addr::from(octets))
     }
@@ -116,8 +116,8 @@ impl Options {
         self.get(code)?.try_into().ok()
     }
 
-    /// Adds option `code` at the end. An option that is already there stays as it is, and PAD and END are not options:
-    /// returns whether it was added.
+    /// Appends option `code`. Returns false and changes nothing if the option is present already, or the code is PAD or
+    /// END.
     pub fn push(&mut self, code: u8, value: &[u8]) -> bool {
         if matches!(code, PAD | END) || self.get(code).is_some() {
             return false;
@@ -127,7 +127,7 @@ impl Options {
         true
     }
 
-    /// How many bytes the options take on the wire, END not counted.
+    /// Returns the encoded length of all options in bytes, without END.
     pub fn encoded_len(&self) -> usize {
         self.iter().fold(0, |sum: usize, (code, value)| sum.saturating_add(encoded_len(code, value)))
     }
@@ -137,7 +137,7 @@ impl Options {
             if value.is_empty() {
                 out.extend_from_slice(&[code, 0]);
             }
-            // RFC 3396 section 6: a value longer than 255 bytes goes out in pieces.
+            // RFC 3396 section 6: a value longer than 255 bytes is split.
             for piece in value.chunks(255) {
                 out.push(code);
                 out.push(u8::try_from(piece.len()).unwrap_or(u8::MAX));
@@ -150,19 +150,20 @@ impl Options {
     }
 }
 
-/// How many bytes an option with this value takes on the wire: its bytes, and two for each piece of at most 255.
+/// Returns the encoded length of one option: its bytes, and two bytes per part of at most 255.
 pub fn encoded_len(code: u8, value: &[u8]) -> usize {
     let len = value.len().saturating_add(value.len().div_ceil(255).max(1).saturating_mul(2));
     len.saturating_add(usize::from(is_padded(code, value)))
 }
 
-/// Whether a PAD follows the option: GRUB compares option 60 with `HTTPClient` as a C string, which the byte after the
-/// value must end (rhboot grub `net/bootp.c`). The NUL is not in the value, for that has ten bytes for everyone else.
+/// Whether a PAD must follow the option. GRUB compares option 60 with `HTTPClient` as a C string, so the byte after the
+/// value must be zero (rhboot grub `net/bootp.c`). The zero is not part of the value, because other clients expect
+/// exactly ten bytes.
 fn is_padded(code: u8, value: &[u8]) -> bool {
-    code == code::VENDOR_CLASS && value == pxe::HTTP_CLIENT
+    code == code::VENDOR_CLASS && value == HTTP_CLIENT
 }
 
-/// Collects the options of one field up to END or the field's end; true if that cut an option short.
+/// Collects the options of one field up to END or the end of the field. Returns whether an option was truncated.
 fn walk<'a>(mut area: &'a [u8], pieces: &mut Vec<(u8, &'a [u8])>) -> bool {
     loop {
         match area {

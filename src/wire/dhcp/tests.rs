@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A DISCOVER header, the cookie, and `options` as they are.
+/// Returns a DISCOVER header, the cookie and the given options.
 fn bytes(options: &[u8]) -> Vec<u8> {
     let mut message = Message::new(BOOTREQUEST);
     message.xid = 0x1234_5678;
@@ -70,7 +70,7 @@ fn d_11_options_of_the_wrong_length_are_absent() {
 fn d_19_overloaded_fields_are_read_once_each_and_end() {
     let mut long = bytes(&[52, 1, 3, 53, 1, 1, 255]);
     long[108..116].copy_from_slice(&[60, 3, b'P', b'X', b'E', 52, 1, 3]); // file
-    long[44..52].copy_from_slice(&[60, 1, b'C', 52, 1, 3, 12, 200]); // sname, its last option cut short
+    long[44..52].copy_from_slice(&[60, 1, b'C', 52, 1, 3, 12, 200]); // sname, whose last option is truncated
     let message = Message::decode(&long).unwrap();
     assert_eq!(message.options.get(code::VENDOR_CLASS), Some(&b"PXEC"[..]));
     assert_eq!(message.message_type(), Some(Ok(MessageType::Discover)));

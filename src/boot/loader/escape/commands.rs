@@ -1,13 +1,13 @@
-//! Which lines of a shell script hand their words to something that reads them once more: `eval`, `sh -c`, a pipe into
-//! a shell, arithmetic. No quotes hold a value there.
+//! Finds lines of a shell script whose words are parsed a second time: `eval`, `sh -c`, a pipe into a shell,
+//! arithmetic. Quotes do not protect a value there.
 //!
-//! The words are looked for in the text of the template, not in a parsed command: one too many only has a value refused
-//! that could have been written, one too few has it executed.
+//! The search looks at the text of the template, not at parsed commands, and prefers false positives. A false positive
+//! refuses a value that could have been written. A false negative would execute a value.
 
 use super::{CLOSE, OPEN};
 
-/// Commands that read an argument as a program, wherever in the line they stand.
-const READERS: [&str; 22] = [
+/// Commands that run or parse an argument as a program, anywhere in a line.
+const REPARSING: [&str; 22] = [
     "eval",
     "awk",
     "gawk",
@@ -31,21 +31,21 @@ const READERS: [&str; 22] = [
     "BASH_ENV",
     "crontab",
 ];
-/// The same, but words of English too: only where a command stands.
-const READERS_AS_COMMANDS: [&str; 12] =
+/// Such commands whose names are English words too. They count only in the position of a command.
+const REPARSING_AS_COMMANDS: [&str; 12] =
     ["let", "trap", "alias", "source", ".", "at", "batch", "watch", "expect", "unset", "node", "mapfile"];
-/// Commands that do so with an option, or with an index in a name.
-const READERS_WITH_OPTION: [&str; 3] = ["local", "export", "readonly"];
+/// Commands that parse an argument again if they have an option, or a name with an index.
+const REPARSING_WITH_OPTION: [&str; 3] = ["local", "export", "readonly"];
 const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "sudo", "source"];
-/// Words before a command in its place.
+/// Words after which the next word is still in the position of a command.
 const BEFORE_COMMANDS: [&str; 18] = [
     "if", "then", "else", "elif", "do", "while", "until", "sudo", "exec", "command", "builtin", "env",
     "nohup", "time", "nice", "xargs", "chroot", "setsid",
 ];
-/// Bytes of a line that are looked at: what is longer counts as read once more.
+/// The maximum length of a line in bytes. A longer line counts as parsed again.
 const MAX_LINE: usize = 64 << 10;
 
-/// The line that `rest` begins with, with those that it goes on in.
+/// Returns the line that `rest` begins with, together with its continuation lines.
 pub(in crate::boot) fn logical_line(rest: &str) -> &str {
     let mut end = 0;
     for line in rest.split_inclusive('\n') {
@@ -59,9 +59,9 @@ pub(in crate::boot) fn logical_line(rest: &str) -> &str {
     rest.get(..end).unwrap_or(rest)
 }
 
-/// Whether words of `line` are read once more.
-pub(in crate::boot) fn is_read_again(line: &str) -> bool {
-    // `$((…))` and the names of classes of letters are followed elsewhere.
+/// Whether words of `line` are parsed again.
+pub(in crate::boot) fn is_reparsed(line: &str) -> bool {
+    // `$((…))` and character classes are handled elsewhere.
     let brackets = line.replace("[[:", "").replace("$((", "");
     let signs = ["<<<", "<(", ">(", "((", "$["];
     if line.len() > MAX_LINE || signs.iter().any(|sign| brackets.contains(sign)) || brackets.contains("[[") {
@@ -75,16 +75,16 @@ pub(in crate::boot) fn is_read_again(line: &str) -> bool {
         letters.is_some_and(|letters| letters.chars().all(|c| c.is_ascii_alphabetic()))
     };
     words.iter().any(|word| {
-        READERS.contains(&word.text)
-            || (word.is_command && READERS_AS_COMMANDS.contains(&word.text))
-            || (READERS_WITH_OPTION.contains(&word.text) && (has_option() || line.contains('[')))
+        REPARSING.contains(&word.text)
+            || (word.is_command && REPARSING_AS_COMMANDS.contains(&word.text))
+            || (REPARSING_WITH_OPTION.contains(&word.text) && (has_option() || line.contains('[')))
             || is_program_option(word.text)
     }) || (has("-v") && (line.contains('[') || has("test") || has("printf")))
         || is_piped_to_shell(line)
 }
 
-/// Whether words of the whole script are: by an `eval` of a variable, or a block that is piped into a shell.
-pub(in crate::boot) fn is_script_read_again(text: &str) -> bool {
+/// Whether words of the whole script are parsed again: by an `eval` of a variable, or a block piped into a shell.
+pub(in crate::boot) fn is_script_reparsed(text: &str) -> bool {
     if let Some(interpreter) = text.strip_prefix("#!").and_then(|rest| rest.lines().next())
         && !is_shell(interpreter)
     {
@@ -96,7 +96,7 @@ pub(in crate::boot) fn is_script_read_again(text: &str) -> bool {
     })
 }
 
-/// Whether a section of a Kickstart file that begins with `line` is read by something else than a shell; `None` if no
+/// Whether the Kickstart section that begins with `line` is read by something other than a shell. Returns `None` if no
 /// section begins or ends there.
 pub(in crate::boot) fn begins_foreign_section(line: &str) -> Option<bool> {
     let name = line.strip_prefix('%')?.split(char::is_whitespace).next()?;
@@ -128,11 +128,11 @@ fn is_piped_to_shell(line: &str) -> bool {
 #[derive(Clone, Copy)]
 struct Word<'l> {
     text: &'l str,
-    /// It stands where a command may.
+    /// Whether the word is in the position of a command.
     is_command: bool,
 }
 
-/// The words of a line, with those in quotes; of a path its last part.
+/// Returns the words of a line, including those in quotes. Of a path, returns the last component.
 fn words(line: &str) -> impl Iterator<Item = Word<'_>> {
     let is_part = |c: char| c.is_alphanumeric() || "_.-+".contains(c);
     let mut rest = line;
@@ -148,7 +148,7 @@ fn words(line: &str) -> impl Iterator<Item = Word<'_>> {
             let end = word.find(|c| !is_part(c)).unwrap_or(word.len());
             let (text, after) = word.split_at(end);
             rest = after;
-            // A path, or the name of a variable that is set.
+            // This is a path, or the name of a variable that is set.
             if rest.starts_with('/') {
                 continue;
             }
@@ -159,8 +159,8 @@ fn words(line: &str) -> impl Iterator<Item = Word<'_>> {
     })
 }
 
-/// The delimiter of the here-document that begins with `rest`, which is behind its `<<`, and whether tabs before it do
-/// not count. `Err` if a value is part of it, or it cannot be read.
+/// Reads the delimiter of a here-document from `rest`, the text after `<<`. The flag says whether leading tabs are
+/// stripped. Returns `Err` if a value is part of the delimiter or it cannot be parsed.
 pub(in crate::boot) fn delimiter(rest: &str) -> Result<(String, bool), ()> {
     let (rest, strips_tabs) = rest.strip_prefix('-').map_or((rest, false), |rest| (rest, true));
     let mut letters = rest.trim_start_matches([' ', '\t']).chars();
@@ -180,5 +180,5 @@ pub(in crate::boot) fn delimiter(rest: &str) -> Result<(String, bool), ()> {
     if text.is_empty() || text.len() > MAX_DELIMITER { Err(()) } else { Ok((text, strips_tabs)) }
 }
 
-/// Bytes of the delimiter of a here-document.
+/// The maximum length of a here-document delimiter in bytes.
 pub(in crate::boot) const MAX_DELIMITER: usize = 256;

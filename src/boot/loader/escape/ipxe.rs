@@ -1,12 +1,11 @@
-//! Values in an iPXE script. It has no quotes, so nothing can be written otherwise: a value either is text where it
-//! stands, or is refused.
+//! Values in an iPXE script. iPXE has no quotes, so a value either is plain text in its place or is refused.
 //!
-//! iPXE reads a line at a time (`image/script.c`), fills in `${…}` and splits it at blanks (`core/exec.c`). What it takes
-//! for more than text may come from two values that stand side by side, so the whole line is judged.
+//! iPXE reads a line at a time (`image/script.c`), replaces `${…}`, and splits the line at spaces (`core/exec.c`). Two
+//! adjacent values can together form something special, so the whole line is checked.
 
 use super::{Misplaced, Piece, Unfit, next_piece};
 
-/// The text with every marked value in it.
+/// Inserts every marked value into the text.
 pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
     let mut out = String::with_capacity(text.len());
     let mut line = Line::default();
@@ -14,12 +13,12 @@ pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
     while let Some((piece, after)) = next_piece(rest) {
         rest = after;
         match piece {
-            Piece::Letter('\n') => {
+            Piece::Character('\n') => {
                 line.judge()?;
                 line = Line::default();
                 out.push('\n');
             }
-            Piece::Letter(c) => {
+            Piece::Character(c) => {
                 out.push(c);
                 line.letters.push((c, None));
             }
@@ -34,16 +33,16 @@ pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
     Ok(out)
 }
 
-/// A line: its letters, each with the number of the value that it comes from.
+/// The characters of a line, each with the number of the value that it comes from.
 #[derive(Default)]
 struct Line {
     letters: Vec<(char, Option<usize>)>,
-    /// The last value, which may have no letters.
+    /// The last value in the line, which may be empty.
     last: Option<usize>,
 }
 
 impl Line {
-    /// Whether all values are text in it.
+    /// Checks that all values in the line are plain text for iPXE.
     fn judge(&self) -> Result<(), Misplaced> {
         if self.last.is_none() {
             return Ok(());
@@ -87,7 +86,7 @@ impl Line {
 mod tests {
     use super::super::{Kind, mark, place};
 
-    /// `template` with the values in place of `@`, one after the other.
+    /// Replaces each `@` in `template` with the next of `values`.
     fn written(template: &str, values: &[&str]) -> Result<String, &'static str> {
         let mut text = template.to_owned();
         for (number, value) in values.iter().enumerate() {

@@ -1,8 +1,9 @@
-//! Values in a file that is made for one machine, written so that they stay values where they land: no value ends the
-//! line, the word or the quotes that it stands in, or is read as a command.
+//! Escapes the values in a text that is rendered for one machine. No value may end the line, word or quotes that
+//! contain it, or be read as a command.
 //!
-//! Two steps. [`mark`] is given each value alone, and refuses what can be written nowhere in such a file; [`place`] is
-//! given the whole text and quotes each marked value for its place, or says that no quotes help there.
+//! Escaping has two steps. [`mark`] gets each value alone, and refuses values that cannot be written anywhere in such a
+//! file. [`place`] gets the whole text and quotes each marked value for its context, or reports that no quoting works
+//! there. The template engine of `content/` calls both.
 
 use std::fmt::Write as _;
 
@@ -13,37 +14,37 @@ mod shell;
 mod word;
 mod yaml;
 
-/// What reads the file, by which its values are escaped.
+/// The syntax of the file, which determines how values are escaped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// An iPXE script. It has no quotes, and fills in `${…}` wherever it stands.
+    /// An iPXE script. It has no quotes and replaces `${…}` everywhere.
     Ipxe,
-    /// PXELINUX's configuration: a keyword, and the value to the end of the line.
+    /// A PXELINUX configuration: a keyword, then the value to the end of the line.
     Pxelinux,
-    /// GRUB's configuration: words and quotes like a shell's.
+    /// A GRUB configuration: words and quotes as in a shell.
     Grub,
-    /// A shell script, or a Kickstart file, whose commands are split like a shell's and whose sections are scripts.
+    /// A shell script; or a Kickstart file, whose commands are split as in a shell and whose sections are scripts.
     Shell,
-    /// Debian's preseed: the value to the end of the line.
+    /// A Debian preseed file: the value ends with the line.
     Preseed,
     /// YAML: cloud-init, Butane.
     Yaml,
     /// JSON: Ignition.
     Json,
-    /// XML: Windows' answer files.
+    /// XML: answer files of Windows.
     Xml,
-    /// Anything else.
+    /// Any other text.
     Plain,
 }
 
-/// Why a value cannot be written in such a file.
+/// The reason why a value cannot be written, for the user.
 pub type Unfit = &'static str;
 
 const OPEN: char = '\u{1}';
 const CLOSE: char = '\u{2}';
 
 impl Kind {
-    /// The kind of the file `name` that begins with `text`: by its extension or the name that its reader asks for.
+    /// Returns the syntax of the file `name` that begins with `text`, judged by its extension or its well-known name.
     pub fn of(name: &str, text: &str) -> Kind {
         let name = name.to_ascii_lowercase();
         let (folder, last) = name.rsplit_once('/').unwrap_or(("", &name));
@@ -68,17 +69,17 @@ impl Kind {
         }
     }
 
-    /// Whether lists and mappings can be written in it as they are: both are JSON, which is YAML too.
+    /// Whether lists and mappings can be written in this syntax: both are written as JSON, which is valid YAML.
     pub fn has_lists(self) -> bool {
         matches!(self, Kind::Yaml | Kind::Json)
     }
 }
 
-/// `value`, ready to stand in a text that is given to [`place`], which names it by `number` if it has no place there.
+/// Prepares `value` for a text that is passed to [`place`]. `number` identifies the value in errors.
 ///
 /// # Errors
-/// What cannot be written: a line end or another control character, except where the kind can escape it; and of an
-/// iPXE script what iPXE would take for more than text.
+/// Refuses line ends and other control characters that the syntax cannot escape, and everything that iPXE would not
+/// read as text.
 pub fn mark(kind: Kind, number: usize, value: &str) -> Result<String, Unfit> {
     let many_lines = matches!(kind, Kind::Yaml | Kind::Json | Kind::Xml);
     let is_fit = |c: char| !c.is_control() || (many_lines && matches!(c, '\n' | '\r' | '\t'));
@@ -87,7 +88,7 @@ pub fn mark(kind: Kind, number: usize, value: &str) -> Result<String, Unfit> {
     }
     match kind {
         Kind::Ipxe if value.contains("${") => Err("it has ${ in it, which iPXE would fill in"),
-        // iPXE's exec.c takes these for the end of a command where they stand as words, and # for a comment.
+        // iPXE's exec.c reads these words as the end of a command, and # as the beginning of a comment.
         Kind::Ipxe
             if value.split(' ').any(|word| matches!(word, "||" | "&&" | ";") || word.starts_with('#')) =>
         {
@@ -102,24 +103,23 @@ pub fn mark(kind: Kind, number: usize, value: &str) -> Result<String, Unfit> {
     }
 }
 
-/// Whether `text` has in it what [`mark`] sets around values; no text of a person has.
+/// Whether `text` contains the marker characters of [`mark`], which no template contains.
 pub fn has_marks(text: &str) -> bool {
     text.contains([OPEN, CLOSE])
 }
 
-/// A value that cannot be written where the text has it.
+/// A value that cannot be quoted in its context.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Misplaced {
-    /// The number that [`mark`] was given with it.
+    /// The number passed to [`mark`].
     pub number: usize,
-    /// For people.
     pub why: Unfit,
 }
 
-/// The text with every marked value written for its place.
+/// Quotes every marked value in `text` for its context.
 ///
 /// # Errors
-/// A value can be written where it is to stand by no quotes.
+/// No quoting makes a value safe in its context.
 pub fn place(kind: Kind, text: &str) -> Result<String, Misplaced> {
     match kind {
         Kind::Shell | Kind::Grub => shell::place(kind, text),
@@ -131,18 +131,18 @@ pub fn place(kind: Kind, text: &str) -> Result<String, Misplaced> {
     }
 }
 
-/// What a text with marked values is made of.
+/// A part of a text with marked values.
 enum Piece<'t> {
-    Letter(char),
+    Character(char),
     Value { number: usize, value: &'t str },
 }
 
-/// The first piece of `text`, and the rest.
+/// Splits the first piece off `text`.
 fn next_piece(text: &str) -> Option<(Piece<'_>, &str)> {
     let c = text.chars().next()?;
     let rest = text.get(c.len_utf8()..).unwrap_or_default();
     if c != OPEN {
-        return Some((Piece::Letter(c), rest));
+        return Some((Piece::Character(c), rest));
     }
     let (inside, after) = rest.split_once(CLOSE).unwrap_or((rest, ""));
     let (number, value) = inside.split_once(OPEN).unwrap_or(("", inside));
@@ -156,7 +156,7 @@ fn in_json(text: &str) -> Result<String, Misplaced> {
     while let Some((piece, after)) = next_piece(rest) {
         rest = after;
         match piece {
-            Piece::Letter(c) => {
+            Piece::Character(c) => {
                 in_string ^= c == '"' && !escaped;
                 escaped = c == '\\' && in_string && !escaped;
                 out.push(c);
@@ -164,14 +164,14 @@ fn in_json(text: &str) -> Result<String, Misplaced> {
             Piece::Value { number, .. } if escaped => {
                 return Err(Misplaced { number, why: "a backslash stands before it" });
             }
-            Piece::Value { value, .. } if in_string => out.push_str(&json_letters(value)),
+            Piece::Value { value, .. } if in_string => out.push_str(&escaped_json(value)),
             Piece::Value { value, .. } => out.push_str(&json(value)),
         }
     }
     Ok(out)
 }
 
-/// One word for a shell or for GRUB: in single quotes if it needs them.
+/// Returns one word for a shell or GRUB, in single quotes if necessary.
 pub fn shell_word(value: &str) -> String {
     if is_plain_word(value) {
         return value.to_owned();
@@ -179,18 +179,18 @@ pub fn shell_word(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// Whether `value` is one word for a shell as it is.
+/// Whether a shell reads `value` as one word without quotes.
 fn is_plain_word(value: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
     !value.is_empty() && value.chars().all(is_plain)
 }
 
 fn json(value: &str) -> String {
-    format!("\"{}\"", json_letters(value))
+    format!("\"{}\"", escaped_json(value))
 }
 
-/// The inside of a JSON string (RFC 8259 section 7), which is that of a double-quoted YAML scalar too.
-fn json_letters(value: &str) -> String {
+/// Escapes the inside of a JSON string (RFC 8259 section 7), which is valid in a double-quoted YAML scalar too.
+fn escaped_json(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
         match c {
@@ -198,7 +198,7 @@ fn json_letters(value: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // Letters of JSON that YAML has only so.
+            // JSON allows these characters unescaped; YAML does not.
             '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
@@ -208,7 +208,7 @@ fn json_letters(value: &str) -> String {
     out
 }
 
-/// What YAML 1.1 or 1.2 takes for the end of a line.
+/// Whether YAML 1.1 or 1.2 reads `c` as a line end.
 fn is_line_end(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// `template` with each `@` replaced by `value`.
+    /// Renders `template` with each `@` replaced by `value`.
     fn written(kind: Kind, template: &str, value: &str) -> Result<String, Unfit> {
         let marked = mark(kind, 1, value)?;
         place(kind, &template.replace('@', &marked)).map_err(|misplaced| misplaced.why)
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_is_known_by_the_name_that_the_reader_asks_for() {
+    fn the_syntax_follows_from_the_file_name() {
         for (name, kind) in [
             ("boot.ipxe", Kind::Ipxe),
             ("pxelinux.cfg/01-52-54-00-12-34-56", Kind::Pxelinux),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn ipxe_gets_no_command_and_nothing_to_fill_in() {
+    fn ipxe_gets_no_command_and_no_variable() {
         assert_eq!(ok(Kind::Ipxe, "echo @", "it's \"x\" a;b a||b"), "echo it's \"x\" a;b a||b");
         for value in ["x || reboot", "x && y", "; shell", "${net0/mac}", "x #y", "#"] {
             assert!(written(Kind::Ipxe, "echo @", value).is_err(), "{value}");
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_one_word_in_any_quotes() {
+    fn a_shell_value_is_one_word_in_any_quotes() {
         let value = "a'b\"$(reboot) `x`";
         assert_eq!(ok(Kind::Shell, "x=@", value), "x='a'\\''b\"$(reboot) `x`'");
         assert_eq!(ok(Kind::Shell, "x=\"-@-\"", value), "x=\"-a'b\\\"\\$(reboot) \\`x\\`-\"");
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(ok(Kind::Shell, "x=@", ""), "x=''");
     }
 
-    /// What a real shell reads is the value: the proof of the rules above.
+    /// A real shell must read the original value: this proves the rules above.
     #[test]
     fn a_real_shell_reads_the_value_back() {
         for value in
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn grub_reads_words_and_no_command() {
+    fn grub_values_are_words() {
         assert_eq!(
             ok(Kind::Grub, "linux /k @", "console=ttyS0 ds=nocloud;s=http://x/"),
             "linux /k console=ttyS0 'ds=nocloud;s=http://x/'"
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn yaml_and_json_read_the_same_text_back() {
+    fn yaml_and_json_values_read_back_unchanged() {
         assert_eq!(ok(Kind::Yaml, "a: @", "node1"), "a: node1");
         assert_eq!(ok(Kind::Yaml, "a: \"@\"", "x\"y"), "a: \"x\\\"y\"");
         assert_eq!(ok(Kind::Yaml, "s: http://@/x", "10.0.0.1"), "s: http://10.0.0.1/x");
@@ -346,14 +346,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_value_yaml_and_json_read_it_back(value in "[ -~\n\t'\"#:,\\[\\]{}&*!|>%@\\\\é-]{0,12}") {
+        fn any_value_reads_back_from_yaml_and_json(value in "[ -~\n\t'\"#:,\\[\\]{}&*!|>%@\\\\é-]{0,12}") {
             let text = |yaml: &str| {
                 let read: serde_yaml::Value = serde_yaml::from_str(yaml).unwrap_or_else(|e| panic!("{yaml:?}: {e}"));
                 assert_eq!(read.as_mapping().unwrap().len(), 2, "{yaml:?}");
                 read["a"].as_str().unwrap_or_else(|| panic!("{yaml:?}")).to_owned()
             };
             let yaml = |template: &str| text(&ok(Kind::Yaml, template, &value));
-            // `@` in the value would be taken for the place.
+            // An `@` in the value would be taken for the placeholder.
             prop_assume!(!value.contains('@'));
             prop_assert_eq!(&yaml("a: @\nb: 1\n"), &value);
             prop_assert_eq!(&yaml("{a: @, b: 1}\n"), &value);

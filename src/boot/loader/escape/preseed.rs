@@ -1,15 +1,15 @@
-//! Values in a preseed file. A value goes to the end of its line, so nothing has to be quoted; but the installer hands
-//! some answers to a shell, and there only plain words mean what they say.
+//! Values in a preseed file. A value ends with its line, so no quoting is necessary. But the installer passes some
+//! answers to a shell, and there only plain words are safe.
 
 use super::{Misplaced, Piece, Unfit, is_plain_word, next_piece};
 
 /// Parts of the names of questions whose answers are commands: `preseed/late_command`, `partman/early_command`.
 const COMMANDS: [&str; 2] = ["_command", "preseed/run"];
-/// Bytes of a line that are kept: the name of its question is among its first words.
+/// The number of bytes kept of a line. The name of its question is among its first words.
 const MAX_LINE: usize = 1024;
 const COMMAND: Unfit = "in a command of preseed only letters, digits and _-./:=@%+, can stand: use the filter sh, or fetch a script";
 
-/// The text with every marked value in it.
+/// Inserts every marked value into the text.
 pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
     let mut out = String::with_capacity(text.len());
     let (mut line, mut last) = (String::new(), None);
@@ -17,7 +17,7 @@ pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
     while let Some((piece, after)) = next_piece(rest) {
         rest = after;
         match piece {
-            Piece::Letter(c) => {
+            Piece::Character(c) => {
                 out.push(c);
                 if c == '\n' && last != Some('\\') {
                     line.clear();

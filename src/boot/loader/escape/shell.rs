@@ -1,37 +1,37 @@
-//! Values in a shell script (POSIX, "Shell Command Language", 2.2 to 2.7, and what bash adds) and in GRUB's
+//! Values in a shell script (POSIX, "Shell Command Language", 2.2 to 2.7, and bash extensions) and in a GRUB
 //! configuration.
 //!
-//! Quotes hold a value where this file knows what reads it: in the words of a command, and in quotes that begin in the
-//! same line. Everywhere else a value must be a plain word, which means the same to every reader, or it is refused:
-//! here-documents, strings of several lines, indexes of arrays, `${…}`, sums, and what is read once more
+//! Quotes protect a value only where this file knows the reader: in the words of a command, and in quotes that begin on
+//! the same line. Elsewhere a value must be a plain word, which is the same for every reader, or it is refused: in
+//! here-documents, strings of several lines, array indexes, `${…}`, arithmetic, and text that is parsed again
 //! (`commands.rs`).
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::commands::{begins_foreign_section, delimiter, is_read_again, is_script_read_again, logical_line};
+use super::commands::{begins_foreign_section, delimiter, is_reparsed, is_script_reparsed, logical_line};
 use super::word::{
     AGAIN, Command, DOCUMENT, FORMAT, INDEX, LINES, Line, MAX_WORD, ODD, RESERVED, in_double_quotes,
-    is_word_letter,
+    is_word_character,
 };
 use super::{Kind, Misplaced, OPEN, Piece, Unfit, is_plain_word, next_piece, shell_word};
 
-/// Constructs inside one another. What is deeper is not followed.
+/// The maximum nesting of constructs. Deeper ones are not tracked.
 const MAX_OPEN: usize = 64;
-/// The text with every marked value written for its place.
+/// Quotes every marked value in the text for its context.
 pub(in crate::boot) fn place(kind: Kind, text: &str) -> Result<String, Misplaced> {
     let mut out = String::with_capacity(text.len());
-    let mut scan = Scan::new(kind, text);
+    let mut scan = Scanner::new(kind, text);
     let mut rest = text;
     scan.begin_line(rest);
     while let Some((piece, after)) = next_piece(rest) {
         rest = after;
         match piece {
-            Piece::Letter(c) => {
+            Piece::Character(c) => {
                 out.push(c);
                 if c == '\n' {
                     scan.line.check(&scan.delimiters)?;
                 }
-                scan.letter(c, rest);
+                scan.character(c, rest);
             }
             Piece::Value { number, value } => {
                 let written = scan.value(value, rest).map_err(|why| Misplaced { number, why })?;
@@ -44,10 +44,10 @@ pub(in crate::boot) fn place(kind: Kind, text: &str) -> Result<String, Misplaced
     Ok(out)
 }
 
-/// What something stands in.
+/// The innermost construct around a position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum In {
-    /// Words of commands: of the script, or of `$(…)`.
+enum Context {
+    /// Words of commands, in the script or in `$(…)`.
     Words,
     Double,
     Single,
@@ -58,63 +58,64 @@ enum In {
     /// `${…}`
     Braces,
     /// `$((…))`
-    Sum,
+    Arithmetic,
 }
 
-/// Something that is open.
+/// A construct that has begun and not ended.
 struct Open {
-    at: In,
-    /// Parentheses that are open in it.
+    at: Context,
+    /// The number of open parentheses in it.
     parentheses: usize,
     command: Command,
 }
 
-struct Scan {
+struct Scanner {
     kind: Kind,
-    /// The constructs that are open, the script itself first.
+    /// The open constructs; the first is the script itself.
     open: Vec<Open>,
     line: Line,
-    /// A string goes on in this line that began before.
-    is_torn: bool,
-    /// Bytes of the text behind the line and those that it goes on in.
-    behind: usize,
-    /// The letter before it in its line.
+    /// Whether the current line begins inside a string.
+    begins_in_string: bool,
+    /// The length of the text after the current logical line.
+    remaining: usize,
+    /// The previous character of the line.
     before: Option<char>,
-    /// A backslash stands before it.
+    /// Whether the previous character is an unescaped backslash.
     escaped: bool,
-    /// A dollar sign stands before it.
+    /// Whether the previous character is a dollar sign.
     dollar: bool,
-    /// From here to the end, the open constructs depend on more than this file follows.
-    is_unsure: bool,
-    /// The reader of this script reads its words once more. The same for this section and this line.
-    is_foreign: bool,
-    is_foreign_section: bool,
-    is_read_again: bool,
-    /// Here-documents that begin behind this line, or of which this line is one.
+    /// Whether the open constructs depend on syntax that this file does not track, from here to the end.
+    is_uncertain: bool,
+    /// Whether the words of this script are parsed again. The next two fields say the same of this section and this
+    /// line.
+    script_is_reparsed: bool,
+    section_is_reparsed: bool,
+    is_reparsed: bool,
+    /// The here-documents that begin after this line, or that contain it: the delimiter, and whether tabs are stripped.
     documents: VecDeque<(String, bool)>,
     is_document: bool,
     /// All delimiters so far.
     delimiters: BTreeSet<String>,
-    /// A value would be part of a delimiter.
+    /// Whether a value here would be part of a delimiter.
     is_delimiter: bool,
 }
 
-impl Scan {
-    fn new(kind: Kind, text: &str) -> Scan {
-        let script = Open { at: In::Words, parentheses: 0, command: Command::default() };
-        Scan {
+impl Scanner {
+    fn new(kind: Kind, text: &str) -> Scanner {
+        let script = Open { at: Context::Words, parentheses: 0, command: Command::default() };
+        Scanner {
             kind,
             open: vec![script],
             line: Line::default(),
-            is_torn: false,
-            behind: usize::MAX,
+            begins_in_string: false,
+            remaining: usize::MAX,
             before: None,
             escaped: false,
             dollar: false,
-            is_unsure: false,
-            is_foreign: is_script_read_again(text),
-            is_foreign_section: false,
-            is_read_again: false,
+            is_uncertain: false,
+            script_is_reparsed: is_script_reparsed(text),
+            section_is_reparsed: false,
+            is_reparsed: false,
             documents: VecDeque::new(),
             is_document: false,
             delimiters: BTreeSet::new(),
@@ -122,31 +123,32 @@ impl Scan {
         }
     }
 
-    fn at(&self) -> In {
-        self.open.last().map_or(In::Words, |open| open.at)
+    fn at(&self) -> Context {
+        self.open.last().map_or(Context::Words, |open| open.at)
     }
 
-    /// A line begins that no backslash joins to the one before.
+    /// Begins a line that does not continue the previous one with a backslash.
     fn begin_line(&mut self, rest: &str) {
-        self.is_torn = self.open.iter().any(|open| matches!(open.at, In::Double | In::Single));
-        if rest.len() > self.behind {
-            // It belongs to the command of the line before, which was looked at with it.
+        self.begins_in_string =
+            self.open.iter().any(|open| matches!(open.at, Context::Double | Context::Single));
+        if rest.len() > self.remaining {
+            // This line continues the command of the line before, which covered it.
             return;
         }
         let line = logical_line(rest);
-        self.behind = rest.len().saturating_sub(line.len());
-        self.is_read_again = is_read_again(line);
-        self.is_unsure |= line.matches("((").count() > line.matches("))").count();
-        self.is_unsure |= line.matches("[[").count() > line.matches("]]").count();
-        if let Some(is_foreign) = begins_foreign_section(line).filter(|_| self.kind == Kind::Shell) {
-            self.is_foreign_section = is_foreign;
+        self.remaining = rest.len().saturating_sub(line.len());
+        self.is_reparsed = is_reparsed(line);
+        self.is_uncertain |= line.matches("((").count() > line.matches("))").count();
+        self.is_uncertain |= line.matches("[[").count() > line.matches("]]").count();
+        if let Some(script_is_reparsed) = begins_foreign_section(line).filter(|_| self.kind == Kind::Shell) {
+            self.section_is_reparsed = script_is_reparsed;
         }
     }
 
-    /// The next letter of the template is `c`, and then comes `rest`.
-    fn letter(&mut self, c: char, rest: &str) {
+    /// Reads the character `c` of the template, which is followed by `rest`.
+    fn character(&mut self, c: char, rest: &str) {
         if self.is_document {
-            return self.letter_of_document(c, rest);
+            return self.here_document_character(c, rest);
         }
         if c == '\n' {
             return self.end_line(rest);
@@ -154,56 +156,59 @@ impl Scan {
         self.line.push(c);
         let at = self.at();
         let dollar = std::mem::take(&mut self.dollar);
-        if std::mem::take(&mut self.escaped) || at == In::Comment {
-            self.word_letter(c, true);
+        if std::mem::take(&mut self.escaped) || at == Context::Comment {
+            self.word_character(c, true);
             self.before = Some(c);
             return;
         }
-        let expands = self.kind == Kind::Shell && !matches!(at, In::Single | In::Escapes | In::Backquotes);
+        let expands = self.kind == Kind::Shell
+            && !matches!(at, Context::Single | Context::Escapes | Context::Backquotes);
         let begins_word = self.before.is_none_or(|c| c.is_whitespace() || ";&|()".contains(c));
         match (at, c) {
-            (In::Single | In::Escapes, '\'')
-            | (In::Double, '"')
-            | (In::Backquotes, '`')
-            | (In::Braces, '}') => {
+            (Context::Single | Context::Escapes, '\'')
+            | (Context::Double, '"')
+            | (Context::Backquotes, '`')
+            | (Context::Braces, '}') => {
                 self.close();
             }
-            (In::Single, _) => self.word_letter(c, true),
+            (Context::Single, _) => self.word_character(c, true),
             (_, '\\') => {
-                // Before a line end it is as if neither were there.
+                // Before a line end, both characters disappear.
                 self.escaped = true;
                 return;
             }
-            (In::Escapes | In::Backquotes, _) => {}
-            (_, '`') if expands => self.open(In::Backquotes),
+            (Context::Escapes | Context::Backquotes, _) => {}
+            (_, '`') if expands => self.open(Context::Backquotes),
             (_, '$') => self.dollar = !dollar,
-            (_, '{') if dollar && expands => self.open(In::Braces),
+            (_, '{') if dollar && expands => self.open(Context::Braces),
             (_, '(') if dollar && expands => {
-                self.open(if rest.starts_with('(') { In::Sum } else { In::Words });
+                self.open(if rest.starts_with('(') { Context::Arithmetic } else { Context::Words });
             }
-            (In::Double, _) => self.word_letter(c, true),
-            (_, '"') => self.open(In::Double),
-            (In::Words | In::Sum, '\'') if dollar && expands => self.open(In::Escapes),
-            // A letter in "${x:-'}", and none in "${x%'}'}".
-            (In::Braces, '\'') if self.around_braces() == In::Double => self.is_unsure = true,
-            (_, '\'') => self.open(In::Single),
-            (In::Words, '#') if begins_word => self.open(In::Comment),
-            (In::Words, '<') if self.kind == Kind::Shell && rest.starts_with('<') => self.document(rest),
-            (In::Words | In::Sum, '(' | ')') => self.parenthesis(c),
-            (In::Words, _) => self.word_letter(c, false),
+            (Context::Double, _) => self.word_character(c, true),
+            (_, '"') => self.open(Context::Double),
+            (Context::Words | Context::Arithmetic, '\'') if dollar && expands => self.open(Context::Escapes),
+            // The quote is a plain character in "${x:-'}" but not in "${x%'}'}".
+            (Context::Braces, '\'') if self.around_braces() == Context::Double => self.is_uncertain = true,
+            (_, '\'') => self.open(Context::Single),
+            (Context::Words, '#') if begins_word => self.open(Context::Comment),
+            (Context::Words, '<') if self.kind == Kind::Shell && rest.starts_with('<') => {
+                self.begin_here_document(rest)
+            }
+            (Context::Words | Context::Arithmetic, '(' | ')') => self.parenthesis(c),
+            (Context::Words, _) => self.word_character(c, false),
             _ => {}
         }
         self.before = Some(c);
     }
 
-    /// A letter of a word, which a blank or an operator outside quotes ends.
-    fn word_letter(&mut self, c: char, is_quoted: bool) {
+    /// Adds a character to the current word. Unquoted spaces and operators end the word.
+    fn word_character(&mut self, c: char, is_quoted: bool) {
         let is_inside = self.open.len() > 1;
-        let Some(open) = self.open.iter_mut().rev().find(|open| open.at == In::Words) else { return };
+        let Some(open) = self.open.iter_mut().rev().find(|open| open.at == Context::Words) else { return };
         let command = &mut open.command;
         if !is_quoted && (c.is_whitespace() || ";&|()`".contains(c)) {
-            // The parentheses of its patterns are not open before they are closed.
-            self.is_unsure |= command.end_word() && is_inside;
+            // The patterns of `case` have closing parentheses without opening ones.
+            self.is_uncertain |= command.end_word() && is_inside;
             if !c.is_whitespace() {
                 *command = Command::default();
             }
@@ -215,24 +220,24 @@ impl Scan {
     fn end_line(&mut self, rest: &str) {
         self.line = Line::default();
         self.dollar = false;
-        if self.at() == In::Comment {
+        if self.at() == Context::Comment {
             self.close();
             self.escaped = false;
         }
         if std::mem::take(&mut self.escaped) {
-            // The line goes on, with the same letter before.
+            // The line continues, so the previous character stays.
             return;
         }
         self.before = None;
         self.is_delimiter = false;
-        if self.at() == In::Words {
-            self.word_letter(';', false);
+        if self.at() == Context::Words {
+            self.word_character(';', false);
             self.is_document = !self.documents.is_empty();
         }
         self.begin_line(rest);
     }
 
-    fn letter_of_document(&mut self, c: char, rest: &str) {
+    fn here_document_character(&mut self, c: char, rest: &str) {
         if c != '\n' {
             return self.line.push(c);
         }
@@ -250,9 +255,9 @@ impl Scan {
         }
     }
 
-    /// A here-document begins, with `rest` behind the first `<`.
-    fn document(&mut self, rest: &str) {
-        // Of `<<<` the line is read once more. The second `<` of `<<` begins nothing.
+    /// Begins a here-document; `rest` follows the first `<`.
+    fn begin_here_document(&mut self, rest: &str) {
+        // `<<<` counts as parsed again. The second `<` of `<<` begins nothing.
         if self.before == Some('<') || rest.starts_with("<<") {
             return;
         }
@@ -261,16 +266,16 @@ impl Scan {
                 self.delimiters.insert(end.clone());
                 self.documents.push_back((end, strips_tabs));
             }
-            Err(()) => (self.is_delimiter, self.is_unsure) = (true, true),
+            Err(()) => (self.is_delimiter, self.is_uncertain) = (true, true),
         }
     }
 
-    fn open(&mut self, at: In) {
+    fn open(&mut self, at: Context) {
         if self.open.len() >= MAX_OPEN {
-            self.is_unsure = true;
+            self.is_uncertain = true;
             return;
         }
-        if matches!(at, In::Double | In::Single)
+        if matches!(at, Context::Double | Context::Single)
             && let Some(open) = self.open.last_mut()
         {
             (open.command.has_word, open.command.is_quoted) = (true, true);
@@ -289,7 +294,7 @@ impl Scan {
 
     fn parenthesis(&mut self, c: char) {
         let is_script = self.open.len() == 1;
-        self.word_letter(c, false);
+        self.word_character(c, false);
         let Some(open) = self.open.last_mut() else { return };
         match (c, open.parentheses) {
             ('(', _) => open.parentheses = open.parentheses.saturating_add(1),
@@ -299,34 +304,36 @@ impl Scan {
         }
     }
 
-    /// What the `${…}` stands in.
-    fn around_braces(&self) -> In {
-        let around = self.open.iter().rev().map(|open| open.at).find(|at| *at != In::Braces);
-        around.unwrap_or(In::Words)
+    /// Returns the construct around `${…}`.
+    fn around_braces(&self) -> Context {
+        let around = self.open.iter().rev().map(|open| open.at).find(|at| *at != Context::Braces);
+        around.unwrap_or(Context::Words)
     }
 
-    /// Why only a plain word can stand here.
+    /// Returns the reason why only a plain word is safe here, if that is so.
     fn plain_only(&self) -> Option<Unfit> {
-        let is_odd = |open: &Open| matches!(open.at, In::Escapes | In::Backquotes | In::Braces | In::Sum);
+        let is_odd = |open: &Open| {
+            matches!(open.at, Context::Escapes | Context::Backquotes | Context::Braces | Context::Arithmetic)
+        };
         if self.is_document {
             return Some(DOCUMENT);
         }
-        if self.at() == In::Comment && !self.is_unsure {
+        if self.at() == Context::Comment && !self.is_uncertain {
             return None;
         }
-        if self.is_torn {
+        if self.begins_in_string {
             return Some(LINES);
         }
-        if self.is_unsure || self.open.iter().any(is_odd) {
+        if self.is_uncertain || self.open.iter().any(is_odd) {
             return Some(ODD);
         }
-        if self.is_foreign || self.is_foreign_section || self.is_read_again {
+        if self.script_is_reparsed || self.section_is_reparsed || self.is_reparsed {
             return Some(AGAIN);
         }
         self.open.iter().any(|open| open.command.brackets > 0).then_some(INDEX)
     }
 
-    /// `value` as it is written here, before `rest`.
+    /// Returns `value` as it must be written here, before `rest`.
     fn value(&self, value: &str, rest: &str) -> Result<String, Unfit> {
         if self.is_delimiter {
             return Err("no value can be in the delimiter of a here-document");
@@ -338,18 +345,18 @@ impl Scan {
         if let Some(why) = plain_only.filter(|_| !is_plain_word(value)) {
             return Err(why);
         }
-        let command = self.open.iter().rev().find(|open| open.at == In::Words).map(|open| &open.command);
+        let command = self.open.iter().rev().find(|open| open.at == Context::Words).map(|open| &open.command);
         let is_command = command.is_some_and(|command| command.words == 0 && !command.is_assignment());
         if is_plain_word(value) {
             let letters = command.is_some_and(|command| command.name == "printf" && command.words == 1);
             if letters && value.contains('%') {
                 return Err(FORMAT);
             }
-            // Neither a word of the language nor an assignment is in quotes.
-            let behind = rest.find(|c| !is_word_letter(c) || c == OPEN).and_then(|end| rest.get(..end));
-            let word = command.map(|command| format!("{}{value}{}", command.word, behind.unwrap_or(rest)));
+            // Quoted, the word is neither a reserved word nor an assignment.
+            let remaining = rest.find(|c| !is_word_character(c) || c == OPEN).and_then(|end| rest.get(..end));
+            let word = command.map(|command| format!("{}{value}{}", command.word, remaining.unwrap_or(rest)));
             let is_reserved = word.is_some_and(|word| RESERVED.contains(&&*word));
-            let needs_quotes = self.at() == In::Words
+            let needs_quotes = self.at() == Context::Words
                 && plain_only.is_none()
                 && self.kind == Kind::Shell
                 && is_command
@@ -359,7 +366,7 @@ impl Scan {
         if self.escaped || self.dollar {
             return Err("a backslash or a dollar sign stands before it");
         }
-        if self.at() != In::Comment && self.kind == Kind::Shell {
+        if self.at() != Context::Comment && self.kind == Kind::Shell {
             let is_format = command.is_some_and(|command| command.name == "printf" && command.words == 1);
             if is_format && value.contains(['%', '\\']) {
                 return Err(FORMAT);
@@ -369,9 +376,9 @@ impl Scan {
             }
         }
         Ok(match self.at() {
-            In::Single => value.replace('\'', r"'\''"),
-            In::Double => in_double_quotes(self.kind, value),
-            In::Comment => value.to_owned(),
+            Context::Single => value.replace('\'', r"'\''"),
+            Context::Double => in_double_quotes(self.kind, value),
+            Context::Comment => value.to_owned(),
             _ if self.kind == Kind::Grub => {
                 let word = |word: &str| if word.is_empty() { String::new() } else { shell_word(word) };
                 value.split(' ').map(word).collect::<Vec<_>>().join(" ")
@@ -380,13 +387,13 @@ impl Scan {
         })
     }
 
-    /// A value was written.
+    /// Updates the state after a value was written.
     fn after_value(&mut self, number: usize, written: &str) {
         written.chars().for_each(|c| self.line.push(c));
         self.line.value = Some(number);
         (self.before, self.escaped, self.dollar) = (Some('x'), false, false);
-        let is_quoted = self.at() != In::Words || !is_plain_word(written);
-        if let Some(open) = self.open.iter_mut().rev().find(|open| open.at == In::Words) {
+        let is_quoted = self.at() != Context::Words || !is_plain_word(written);
+        if let Some(open) = self.open.iter_mut().rev().find(|open| open.at == Context::Words) {
             open.command.has_word = true;
             written.chars().take(MAX_WORD).for_each(|c| open.command.push(c, is_quoted));
         }
@@ -399,12 +406,12 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// `template` with each `@` replaced by `value`.
+    /// Renders `template` with each `@` replaced by `value`.
     fn written(kind: Kind, template: &str, value: &str) -> Result<String, Unfit> {
         place(kind, &template.replace('@', &mark(kind, 1, value)?)).map_err(|misplaced| misplaced.why)
     }
 
-    /// What a real shell reads is the value, however deep the quotes are that it stands in.
+    /// A real shell must read the original value at any depth of quotes.
     #[test]
     fn a_real_shell_reads_the_value_back_from_quotes_in_quotes() {
         for value in ["$(echo INJECTED)", "a'b", "a\"b", "`id`", "a\\", "x; y", ")", "(", "}", "# x"] {
@@ -427,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_quotes_hold_a_value_there_are_only_plain_words() {
+    fn only_plain_words_are_allowed_where_quotes_fail() {
         for template in [
             "x=`echo @`",
             "y=\"${z%'}'}\" x=\"@\"",
@@ -445,11 +452,11 @@ mod tests {
                 assert!(written(Kind::Shell, template, value).is_err(), "{template} {value}");
             }
         }
-        // GRUB has none of this.
+        // GRUB has none of these constructs.
         assert_eq!(written(Kind::Grub, "echo `(@", "a;b").as_deref(), Ok("echo `('a;b'"));
     }
 
-    /// Places in which no quotes hold a value. `@` is the value.
+    /// Contexts in which no quotes protect a value. `@` is the value.
     const STRICT: [&str; 47] = [
         "cat <<EOF\nx @\nEOF\n",
         "cat <<'EOF'\nx @\nEOF\n",
@@ -512,7 +519,7 @@ mod tests {
     ];
 
     #[test]
-    fn s_13_where_quotes_hold_no_value_only_plain_words_stand() {
+    fn s_13_only_plain_words_are_allowed_where_quotes_fail() {
         for template in STRICT {
             for value in HOSTILE {
                 let made = written(Kind::Shell, template, value);
@@ -525,7 +532,7 @@ mod tests {
         }
     }
 
-    /// In all other places bash executes nothing of a value.
+    /// Bash must not execute any part of a value in the other contexts.
     #[test]
     fn s_13_bash_executes_no_value() {
         const PLACES: [&str; 34] = [
@@ -638,7 +645,7 @@ mod tests {
         }
     }
 
-    /// Long texts take no time that grows with their square.
+    /// The time for long texts must not grow with the square of their length.
     #[test]
     #[expect(
         clippy::disallowed_methods,
@@ -656,7 +663,7 @@ mod tests {
                 let _ = (place(Kind::Shell, &text), super::super::ipxe::place(&text));
                 began.elapsed()
             });
-            // Eight times the text; its square would be 64 times the time.
+            // The text is 8 times as long; quadratic time would be 64 times as long.
             assert!(times[1] < times[0] * 30 + std::time::Duration::from_secs(1), "{part:?}: {times:?}");
         }
     }

@@ -1,14 +1,14 @@
-//! The command and the line of a shell script that `shell.rs` is reading, as far as they matter for values.
+//! The state of the command and the line that `shell.rs` is reading, as far as values depend on it.
 
 use std::collections::BTreeSet;
 
 use super::commands::MAX_DELIMITER;
 use super::{Kind, Misplaced, Unfit};
 
-/// Letters of a word that are kept.
+/// The number of characters kept of a word.
 pub(in crate::boot) const MAX_WORD: usize = 64;
 
-/// Words that begin or end a command of several, where they stand as one (POSIX 2.4, and bash's).
+/// Reserved words that begin or end a compound command (POSIX 2.4, and bash's).
 pub(in crate::boot) const RESERVED: [&str; 15] = [
     "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "select",
     "function", "time",
@@ -26,16 +26,16 @@ pub(in crate::boot) const ODD: Unfit = "beside `…`, ${…}, $((…)), $'…' o
                     in a variable in a line before";
 pub(in crate::boot) const FORMAT: Unfit =
     "printf reads % and \\ in its first word: write printf '%s' before it";
-/// Whether `c` is part of a word that stands before it.
-pub(in crate::boot) fn is_word_letter(c: char) -> bool {
+/// Whether `c` continues a word.
+pub(in crate::boot) fn is_word_character(c: char) -> bool {
     !c.is_whitespace() && !";&|()<>".contains(c)
 }
 
-/// `value` as it is written in double quotes.
+/// Escapes `value` for double quotes.
 pub(in crate::boot) fn in_double_quotes(kind: Kind, value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
-        // In GRUB a backslash before a backquote would stay.
+        // GRUB would keep a backslash before a backquote.
         if matches!(c, '"' | '\\' | '$') || (c == '`' && kind == Kind::Shell) {
             out.push('\\');
         }
@@ -44,24 +44,24 @@ pub(in crate::boot) fn in_double_quotes(kind: Kind, value: &str) -> String {
     out
 }
 
-/// The command that is being read, as far as it matters.
+/// The current command.
 #[derive(Default)]
 pub(in crate::boot) struct Command {
-    /// Its first word, without quotes.
+    /// The first word, without quotes.
     pub name: String,
-    /// Words that are complete, from the name on.
+    /// The number of complete words, including the name.
     pub words: usize,
-    /// The word that is being read, without quotes.
+    /// The current word, without quotes.
     pub word: String,
-    /// Some of it is there.
+    /// Whether the current word has begun.
     pub has_word: bool,
-    /// Some of it is in quotes.
+    /// Whether a part of the current word is quoted.
     pub is_quoted: bool,
-    /// Brackets behind a name that are open in it.
+    /// The number of open brackets after a variable name.
     pub brackets: usize,
 }
 
-/// A line as it is written, for the end of a here-document.
+/// The current line as written, to recognize the end of a here-document.
 #[derive(Default)]
 pub(in crate::boot) struct Line {
     pub text: String,
@@ -84,7 +84,7 @@ impl Command {
         }
     }
 
-    /// Whether the word that is being read sets a variable.
+    /// Whether the current word assigns a variable.
     pub fn is_assignment(&self) -> bool {
         let name = self.word.split_once('=').map(|(name, _)| name.trim_end_matches('+'));
         name.is_some_and(|name| {
@@ -93,7 +93,7 @@ impl Command {
         })
     }
 
-    /// Ends the word that is being read. Whether it begins a `case`.
+    /// Ends the current word. Returns whether the word begins a `case`.
     pub fn end_word(&mut self) -> bool {
         if !self.has_word {
             return false;
@@ -116,13 +116,13 @@ impl Command {
 
 impl Line {
     pub fn push(&mut self, c: char) {
-        // As many letters as the longest delimiter has, and one more.
+        // One character more than the longest delimiter is enough.
         if self.text.len() <= MAX_DELIMITER + 64 {
             self.text.push(c);
         }
     }
 
-    /// Whether a value made it the end of a here-document.
+    /// Reports a value that turned the line into the end of a here-document.
     pub fn check(&self, delimiters: &BTreeSet<String>) -> Result<(), Misplaced> {
         let Some(number) = self.value else { return Ok(()) };
         if delimiters.contains(self.text.trim_start_matches('\t')) {

@@ -1,20 +1,20 @@
-//! Values in YAML (1.2 chapters 5 to 8): which scalar a value stands in is followed over lines, for a quote, a bracket or
-//! a colon means something in one place and is a letter in the other.
+//! Values in YAML (1.2 chapters 5 to 8). A scanner tracks the scalar around each value across lines, because a quote,
+//! bracket or colon is syntax in one context and text in another.
 
-use super::{Misplaced, Piece, Unfit, is_line_end, json, json_letters, next_piece};
+use super::{Misplaced, Piece, Unfit, escaped_json, is_line_end, json, next_piece};
 
-/// The text with every marked value written for its place.
+/// Quotes every marked value in the text for its context.
 pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
     let mut out = String::with_capacity(text.len());
-    let mut scan = Scan::default();
+    let mut scan = Scanner::default();
     let mut rest = text;
     scan.begin_line(rest);
     while let Some((piece, after)) = next_piece(rest) {
         rest = after;
         match piece {
-            Piece::Letter(c) => {
+            Piece::Character(c) => {
                 out.push(c);
-                scan.letter(c, rest.chars().next());
+                scan.character(c, rest.chars().next());
                 if c == '\n' {
                     scan.begin_line(rest);
                 }
@@ -31,7 +31,7 @@ pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
     Ok(out)
 }
 
-/// What something stands in.
+/// The syntactic context of a position.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum At {
     /// Before a scalar or a collection.
@@ -41,11 +41,11 @@ enum At {
     Text,
     Single,
     Double,
-    /// Behind a scalar in quotes, or a collection in brackets.
+    /// After a quoted scalar or a bracketed collection.
     Ended,
-    /// In a tag, an anchor, or the marker of a document.
+    /// In a tag, an anchor or a document marker.
     Property,
-    /// Behind the `|` or `>` of a block scalar.
+    /// After the `|` or `>` of a block scalar.
     Header,
     /// In a block scalar.
     Block,
@@ -53,28 +53,27 @@ enum At {
 }
 
 #[derive(Default)]
-struct Scan {
+struct Scanner {
     at: At,
-    /// Where in its line.
     column: usize,
-    /// The letter before it in its line.
+    /// The previous character of the line.
     before: Option<char>,
-    /// Where in this line the scalar or collection began that may turn out to be a key.
+    /// The column of a scalar or collection in this line that may turn out to be a key.
     node: Option<usize>,
-    /// Where the key or the dash stands that this belongs to: its text goes on where a line is indented more.
+    /// The column of the key or dash above the current node. Deeper indentation continues the node.
     parent: Option<usize>,
-    /// Brackets that are open.
+    /// The number of open brackets.
     brackets: usize,
-    /// The quote that is open in a plain scalar, or in a line of a block scalar: a letter for YAML, but hardly for who
-    /// reads the text.
+    /// The open quote in a plain scalar, or in a line of a block scalar. YAML reads it as text, but a program that gets
+    /// the text probably reads it as a quote.
     quote: Option<char>,
-    /// A backslash stands before it, in double quotes.
+    /// Whether the previous character is a backslash in double quotes.
     escaped: bool,
-    /// The first line of a block scalar, whose indentation counts for all, has not come yet.
+    /// Whether the first line of a block scalar, which sets its indentation, is still to come.
     is_first: bool,
 }
 
-impl Scan {
+impl Scanner {
     fn begin_line(&mut self, rest: &str) {
         (self.column, self.before, self.node) = (0, None, None);
         let text = rest.trim_start_matches(' ');
@@ -97,8 +96,8 @@ impl Scan {
         }
     }
 
-    /// The next letter of the template is `c`, and then comes `next`.
-    fn letter(&mut self, c: char, next: Option<char>) {
+    /// Reads the character `c` of the template, which is followed by `next`.
+    fn character(&mut self, c: char, next: Option<char>) {
         let is_key = next.is_none_or(|next| next.is_whitespace() || (self.brackets > 0 && is_bracket(next)));
         let is_spaced = self.before.is_none_or(char::is_whitespace);
         match (self.at, c) {
@@ -111,7 +110,7 @@ impl Scan {
             (At::Double | At::Single, _) => {}
             (At::Property, c) if c.is_whitespace() => self.at = At::Start,
             (At::Property, _) => {}
-            // Two quotes are one letter.
+            // Two single quotes are one escaped quote.
             (At::Ended, '\'') if self.before == Some('\'') => self.at = At::Single,
             (_, '#') if is_spaced => self.at = At::Comment,
             (_, ',') if self.brackets > 0 => self.at = At::Start,
@@ -132,7 +131,7 @@ impl Scan {
         self.before = Some(c);
     }
 
-    /// `c` stands where a scalar or a collection may begin.
+    /// Reads `c` where a scalar or a collection may begin.
     fn start(&mut self, c: char, is_spaced: bool) {
         if c.is_whitespace() {
             return;
@@ -164,17 +163,17 @@ impl Scan {
     fn quote_in_text(&mut self, c: char) {
         self.quote = match self.quote {
             Some(open) if open == c => None,
-            // One in a word is an apostrophe.
+            // A single quote inside a word is an apostrophe.
             None if !self.before.is_some_and(char::is_alphanumeric) => Some(c),
             open => open,
         };
     }
 
-    /// `value` as it is written here, before `after`.
+    /// Returns `value` as it must be written here, before `after`.
     fn value(&mut self, value: &str, after: &str) -> Result<String, Unfit> {
         match self.at {
             At::Double if self.escaped => Err("a backslash stands before it"),
-            At::Double | At::Comment => Ok(json_letters(value)),
+            At::Double | At::Comment => Ok(escaped_json(value)),
             At::Single => Ok(value.replace('\'', "''").replace(is_line_end, " ")),
             At::Block => self.in_block(value, after),
             At::Start => self.first(value, after),
@@ -185,7 +184,7 @@ impl Scan {
         }
     }
 
-    /// Where all is text that is indented.
+    /// Checks a value in a block scalar, where everything is indented text.
     fn in_block(&mut self, value: &str, after: &str) -> Result<String, Unfit> {
         let begins_line = self.before.is_none_or(|c| c == ' ');
         let is_indented = value.chars().chain(after.chars()).next().is_some_and(|c| matches!(c, ' ' | '\t'));
@@ -202,7 +201,7 @@ impl Scan {
         Ok(value.to_owned())
     }
 
-    /// Where a scalar begins: it may be put in quotes if it is all there is of it.
+    /// Writes a value at the beginning of a scalar. It is quoted if it is the whole scalar.
     fn first(&mut self, value: &str, after: &str) -> Result<String, Unfit> {
         let node = self.node.or(Some(self.column));
         if self.ends(after) {
@@ -228,11 +227,11 @@ impl Scan {
         Ok(value.to_owned())
     }
 
-    /// Whether `value` can be part of a plain scalar without ending it.
+    /// Checks that `value` does not end a plain scalar.
     fn in_text(&self, value: &str, after: &str) -> Result<(), Unfit> {
         const UNFIT: Unfit =
             "outside quotes YAML would take it for more than text: put the whole in double quotes";
-        // PyYAML also takes a question mark for more in brackets.
+        // PyYAML also gives a question mark a meaning inside brackets.
         let is_plain = |c: char| self.brackets == 0 || !(is_bracket(c) || c == '?');
         let next = if after.is_empty() { Some('\n') } else { after.chars().next() };
         let joined = self.before.into_iter().chain(value.chars()).chain(next);
@@ -255,12 +254,12 @@ impl Scan {
         }
     }
 
-    /// Whether `value` would end quotes that are letters for YAML.
+    /// Whether `value` would end a quote that is plain text for YAML.
     fn ends_quotes(&self, value: &str) -> bool {
         self.quote.is_some_and(|quote| value.contains(quote) || (quote == '"' && value.contains('\\')))
     }
 
-    /// Whether nothing more of a scalar stands in `after`, which is behind it.
+    /// Whether the scalar ends before `after`.
     fn ends(&self, after: &str) -> bool {
         let text = after.trim_start_matches([' ', '\t']);
         let mut letters = text.chars();
@@ -293,7 +292,7 @@ fn begins_or_ends_document(line: &str) -> bool {
     rest.is_some_and(|rest| rest.chars().next().is_none_or(char::is_whitespace))
 }
 
-/// Whether YAML reads `value`, standing alone, as this text and nothing else.
+/// Whether YAML reads `value` alone as exactly this text.
 fn is_word(value: &str) -> bool {
     const OTHERWISE: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
     value.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -308,7 +307,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_yaml::Value;
 
-    /// `template` with each `§` replaced by `value`.
+    /// Renders `template` with each `§` replaced by `value`.
     fn written(template: &str, value: &str) -> Result<String, Unfit> {
         place(&template.replace('§', &mark(Kind::Yaml, 1, value)?)).map_err(|misplaced| misplaced.why)
     }
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_word_a_value_gets_no_quotes_for_they_would_be_letters() {
+    fn a_value_inside_a_word_gets_no_quotes() {
         for (template, value, text) in [
             ("id: iid-§", "02-00-00-00-00-01", "id: iid-02-00-00-00-00-01"),
             ("h: node-§", "01", "h: node-01"),
@@ -335,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_all_of_a_scalar_or_key_is_put_in_quotes() {
+    fn a_value_that_is_a_whole_scalar_is_quoted() {
         for (template, value, text) in [
             ("k: § # c", "01", "k: \"01\" # c"),
             ("§: 1", "01", "\"01\": 1"),
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_quotes_can_mend_is_an_error() {
+    fn unquotable_values_are_errors() {
         for (template, value) in [
             ("- echo § > /f", "a: b"),
             ("- echo § > /f", "a #b"),
@@ -380,7 +379,7 @@ mod tests {
         }
     }
 
-    /// Templates, and what is to be read of them.
+    /// Templates, and the text that a reader must get from them.
     const PLACES: [(&str, &str); 22] = [
         ("a: §\nb: 1\n", "§"),
         ("a: §", "§"),
@@ -409,11 +408,12 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
-        fn whatever_the_value_yaml_reads_it_back_or_it_is_refused(
+        fn any_value_reads_back_from_yaml_or_is_refused(
             place in 0..PLACES.len(), value in "[ -~\n\t'\"#:,\\[\\]{}&*!|>%@\\\\é\u{2028}-]{0,6}"
         ) {
             let (template, expected) = PLACES[place];
-            // In single quotes a line end becomes a space; at an edge of a line of several, spaces go.
+            // A line end becomes a space in single quotes. Spaces disappear at the line edges of a scalar of several
+            // lines.
             let (single, edges) = (template.contains("'§'") || template.contains("s §'"), template.contains("\n  "));
             prop_assume!(!(single && value.contains(['\n', '\u{2028}'])));
             prop_assume!(!(edges && (value.trim() != value || value.is_empty())));

@@ -1,67 +1,43 @@
-//! The text by which a loader starts what a machine is to start: for iPXE, GRUB and PXELINUX from the same entry.
+//! Generates the script that makes a loader boot a target: for iPXE, GRUB and PXELINUX from the same entry.
+//!
+//! `content/generated.rs` calls [`script`] and [`chain`] when a loader fetches its script; `check` calls [`script`] for
+//! every machine. A script is returned whole or not at all.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use crate::boot::fetch::Served;
 use crate::boot::loader::escape::shell_word;
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::{Start, Target, Targets, is_url};
 use crate::boot::policy::SERVER;
 
-/// Who reads the text.
+/// The boot loader that reads the script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loader {
-    /// iPXE, on every firmware.
     Ipxe,
-    /// GRUB 2, on every firmware.
     Grub,
-    /// PXELINUX, on a BIOS.
     Pxelinux,
 }
 
-/// How files are fetched from us.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Served {
-    /// The TCP port of HTTP, if it is on.
-    pub http: Option<u16>,
-    /// The UDP port of TFTP, if it is on.
-    pub tftp: Option<u16>,
-}
-
-/// How long a menu waits for a key before it starts the local disk, in seconds.
+/// Seconds that a menu waits for a key before it boots the local disk.
 pub const MENU_SECONDS: u32 = 10;
-/// How long a failure stays on the screen before the firmware goes on, in seconds.
+/// Seconds that an error stays on the screen before the firmware continues.
 const FAILED_SECONDS: u32 = 10;
-/// The usual ports, which are left out of URLs.
-pub(in crate::boot) const HTTP_PORT: u16 = 80;
-const TFTP_PORT: u16 = 69;
-
-/// Why no text can be made: which target, which of its keys, and why.
+/// The reason why a script cannot be generated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ScriptError {
-    /// `targets.debian.cmdline`
+    /// The key of the configuration: `targets.debian.cmdline`.
     pub key: String,
-    /// For people.
+    /// An explanation for the user.
     pub why: String,
 }
 
-impl Served {
-    /// The URL of the file `name` at our address `server`: by HTTP if that is on.
-    pub fn url(self, server: Ipv4Addr, name: &str) -> String {
-        let (scheme, port, usual) = match (self.http, self.tftp) {
-            (Some(port), _) => ("http", port, HTTP_PORT),
-            (None, port) => ("tftp", port.unwrap_or(TFTP_PORT), TFTP_PORT),
-        };
-        let port = if port == usual { String::new() } else { format!(":{port}") };
-        format!("{scheme}://{server}{port}/{}", in_url(name))
-    }
-}
-
-/// The text that makes `loader` start `start` on the machine that `facts` are of.
+/// Generates the script that makes `loader` take the action `start` on the machine described by `facts`.
 ///
 /// # Errors
-/// A target has a variable in it that has no value for this machine, or something that this loader cannot be told. A menu
-/// leaves such a target out.
+/// A target uses a variable that has no value for this machine, or has a value that this loader cannot represent. A
+/// menu leaves out such targets.
 pub fn script(
     loader: Loader,
     start: &Start,
@@ -89,14 +65,14 @@ pub fn script(
     })
 }
 
-/// An iPXE script that goes on with another one: a name beneath boot-images/ or a URL.
+/// Generates an iPXE script that continues with another one: a file under boot-images/ or a URL.
 pub fn chain(script: &str, server: Ipv4Addr, served: Served) -> String {
     let script = script.replace(SERVER, &server.to_string());
     let url = if is_url(&script) { script } else { served.url(server, &script) };
     format!("#!ipxe\nchain --replace {url} || goto failed\n{}", ipxe_failed(&url))
 }
 
-/// A target with everything filled in, fit for one loader.
+/// A target with all variables replaced, valid for one loader.
 struct Entry {
     name: String,
     title: String,
@@ -120,7 +96,7 @@ impl Entry {
         };
         let file = |key: &str, name: &str| {
             let name = fill(key, name)?;
-            // A blank ends the name of a file in its configuration, and a comma the name of a RAM disk.
+            // PXELINUX ends a file name at a space, and the name of a RAM disk at a comma.
             if loader == Loader::Pxelinux && name.contains([' ', ',']) {
                 return Err(error(
                     key,
@@ -143,8 +119,8 @@ impl Entry {
         })
     }
 
-    /// The commands that load it. With UEFI, an older kernel looks its RAM disks up by the names in `initrd=`; a newer one
-    /// takes what iPXE hands it and does not look.
+    /// Returns the iPXE commands that load the target. On UEFI, older kernels find their RAM disks by the names in
+    /// `initrd=`. Newer ones take the RAM disks from iPXE and ignore the names.
     fn ipxe(&self, failed: &str) -> String {
         let mut kernel = format!("kernel {}", self.kernel);
         let mut initrds = String::new();
@@ -174,7 +150,8 @@ impl Entry {
         text
     }
 
-    /// With KERNEL, PXELINUX would take `vmlinuz-6.1.0` for a boot program: what its name ends in would count.
+    /// Returns the PXELINUX label. LINUX is used because KERNEL would decide by the extension of the file name, and
+    /// take `vmlinuz-6.1.0` for a boot program.
     fn pxelinux(&self) -> String {
         let mut text = format!("LABEL {}\n  LINUX {}\n", self.name, self.kernel);
         if !self.initrd.is_empty() {
@@ -187,7 +164,7 @@ impl Entry {
     }
 }
 
-/// Why `text` cannot be told this loader, if it cannot.
+/// Returns the reason why `text` cannot be written in a script for this loader.
 fn unfit(loader: Loader, text: &str) -> Option<String> {
     if text.chars().any(char::is_control) {
         return Some("a value has a line end or another control character in it".to_owned());
@@ -195,7 +172,7 @@ fn unfit(loader: Loader, text: &str) -> Option<String> {
     (loader == Loader::Ipxe).then(|| ipxe_problem(text)).flatten()
 }
 
-/// The words of a command line as a kernel reads it: spaces in double quotes end none.
+/// Splits a command line as the kernel does: spaces inside double quotes do not end a word.
 fn kernel_words(line: &str) -> impl Iterator<Item = &str> {
     let mut in_quotes = false;
     let ends_word = move |c: char| {
@@ -205,16 +182,16 @@ fn kernel_words(line: &str) -> impl Iterator<Item = &str> {
     line.split(ends_word).filter(|word| !word.is_empty())
 }
 
-/// A kernel's word without the quotes around it or its value. GRUB puts quotes around words with spaces itself
-/// (`"key=two words"`, which a kernel takes for `key="two words"`), and a backslash before those that it is told of, with
-/// which no kernel can do anything.
+/// Removes the double quotes around a word or around its value. GRUB adds quotes around words with spaces itself
+/// (`"key=two words"`, which the kernel reads as `key="two words"`). It also adds a backslash before quotes in the
+/// word, which no kernel understands.
 fn unquoted(word: &str) -> String {
     let without = |text: &str| text.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
     let value = || word.split_once('=').and_then(|(key, value)| Some(format!("{key}={}", without(value)?)));
     without(word).or_else(value).unwrap_or_else(|| word.to_owned())
 }
 
-/// What of a command line GRUB would put a backslash before, as a problem.
+/// Returns a problem if the command line has a character that GRUB would escape with a backslash.
 fn grub_problem(text: &str) -> Option<String> {
     let is_code = |after: &str| {
         let digits = after.strip_prefix('x').and_then(|digits| digits.get(..2));
@@ -231,7 +208,7 @@ fn grub_problem(text: &str) -> Option<String> {
     ))
 }
 
-/// What iPXE would take for more than text, as a problem. It has no quotes.
+/// Returns a problem if iPXE would read more than text in `text`. iPXE has no quotes.
 pub fn ipxe_problem(text: &str) -> Option<String> {
     if text.contains("${") {
         return Some(
@@ -246,24 +223,25 @@ pub fn ipxe_problem(text: &str) -> Option<String> {
     Some(format!("iPXE cannot be told the word {word}: it ends a command there, or begins a comment"))
 }
 
-/// `name` as this loader finds it; `None` if it has not the protocol of the URL.
+/// Returns `name` in the syntax of this loader; `None` if the loader does not support the protocol of the URL.
 fn located(loader: Loader, name: &str, server: Ipv4Addr, served: Served) -> Option<String> {
     let name = name.replace('\\', "/");
     if !is_url(&name) {
         return Some(match loader {
             Loader::Ipxe => served.url(server, &name),
-            // From where its configuration came, which is us: by TFTP, or by HTTP after an HTTP boot.
+            // GRUB loads from the server that its configuration came from, which is us: over TFTP, or HTTP after an
+            // HTTP boot.
             Loader::Grub => format!("/{name}"),
-            // Without the folder of pxelinux.0 before it.
+            // `::` avoids the folder prefix of pxelinux.0.
             Loader::Pxelinux => format!("::{name}"),
         });
     }
     let (scheme, rest) = name.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     match loader {
-        // It is escaped already; only a value in it may have a space, which would end the word.
+        // The URL is escaped already. Only a replaced variable may contain a space, which would end the word.
         Loader::Ipxe => Some(name.replace(' ', "%20")),
-        // lpxelinux.0 has HTTP, pxelinux.0 only TFTP.
+        // lpxelinux.0 supports HTTP, pxelinux.0 only TFTP.
         Loader::Pxelinux if scheme == "https" => None,
         Loader::Pxelinux => Some(name),
         Loader::Grub if scheme == "https" => None,
@@ -274,14 +252,10 @@ fn located(loader: Loader, name: &str, server: Ipv4Addr, served: Served) -> Opti
     }
 }
 
-/// The name of a file as the path of a URL that stays one word.
-fn in_url(name: &str) -> String {
-    name.replace('%', "%25").replace(' ', "%20").replace('#', "%23").replace('?', "%3F")
-}
-
-/// The local disk. On a BIOS iPXE and GRUB start it themselves, for not every BIOS goes on after a network boot that
-/// ended. With UEFI an error is what makes firmware go on with its boot order: EDK2 shows its setup after a success. GRUB
-/// ends with no error (2.06: whatever is said behind `exit`), so it starts what the disk has for UEFI itself.
+/// Returns the script that boots the local disk. On a BIOS, iPXE and GRUB boot the disk themselves, because not every
+/// BIOS continues after a network boot. On UEFI, the loader ends with an error, because EDK2 continues its boot order
+/// after an error but opens its setup after a success. GRUB 2.06 always ends with success, whatever the argument of
+/// `exit`, so GRUB starts the UEFI loader of the disk itself.
 fn local(loader: Loader) -> String {
     match loader {
         Loader::Ipxe => format!("#!ipxe\n{IPXE_LOCAL}"),
@@ -295,9 +269,9 @@ echo Starting the local disk
 iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||
 exit 1
 ";
-/// GRUB has no `&&`. Where distributions and Windows put their loaders comes before where any disk may have one, for what
-/// is there may be an installer's, or shim's `fallback`, which starts the machine anew. Of a pattern that nothing matches,
-/// the pattern is left. A loader looks for more on the disk that is the root when it is loaded.
+/// GRUB has no `&&`. The paths where distributions and Windows install their loaders come first. The default path of
+/// UEFI comes last, because an installer may be there, or shim's `fallback`, which restarts the machine. A pattern
+/// without matches stays as it is. A loader looks for its files on the disk that is `root` when the loader is loaded.
 const GRUB_LOCAL: &str = "\
 echo 'Starting the local disk'
 if [ \"$grub_platform\" = pc ]; then
@@ -321,7 +295,7 @@ chainloader /EFI/BOOT/BOOT$suffix.EFI
 boot
 exit 1
 ";
-/// -1: PXELINUX reports a failure to the BIOS, which goes on with its boot order.
+/// With -1, PXELINUX reports a failure to the BIOS, which continues its boot order.
 const PXELINUX_LOCAL: &str = "LABEL local\n  LOCALBOOT -1\n";
 
 fn ipxe_failed(what: &str) -> String {
@@ -343,7 +317,7 @@ fn menu(loader: Loader, entries: &[Entry]) -> String {
 }
 
 fn ipxe_menu(entries: &[Entry]) -> String {
-    // Labels are made from numbers: a target may be called `failed`.
+    // Labels are numbered, because a target may be called `failed`.
     let mut text = "#!ipxe\n:start\nmenu lanboot\nitem local The local disk\n".to_owned();
     for (i, entry) in entries.iter().enumerate() {
         let _ = writeln!(text, "item target{i} {}", entry.title);
@@ -372,7 +346,7 @@ fn grub_menu(entries: &[Entry]) -> String {
     text
 }
 
-/// Without a menu module, which need not be there: a list, and a prompt where a name is typed.
+/// Works without a menu module, which may be missing: it lists the targets and prompts for a name.
 fn pxelinux_menu(entries: &[Entry]) -> String {
     let mut text = format!("DEFAULT local\nPROMPT 1\nTIMEOUT {}\n", MENU_SECONDS * 10);
     text.push_str(

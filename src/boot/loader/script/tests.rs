@@ -1,4 +1,4 @@
-//! What each loader is told.
+//! Tests of the generated scripts of each loader.
 
 use super::*;
 use crate::boot::loader::target::Machine;
@@ -72,7 +72,7 @@ fn ipxe_fetches_by_http_where_that_is_on() {
 }
 
 #[test]
-fn a_url_is_told_as_it_is_written() {
+fn a_url_is_not_escaped_again() {
     let mut targets = targets();
     targets.list[1].kernel = "http://10.0.0.9/a%20b/linux?sig=a%2Fb#c".into();
     for loader in [Loader::Ipxe, Loader::Grub, Loader::Pxelinux] {
@@ -82,7 +82,7 @@ fn a_url_is_told_as_it_is_written() {
 }
 
 #[test]
-fn grub_gets_words_and_files_from_where_it_came() {
+fn grub_gets_words_and_paths() {
     let text = made(Loader::Grub, &target("debian"));
     assert!(text.contains("\nlinux /debian/linux auto=true url=http://192.168.77.1/52:54:00:12:34:56/preseed.cfg 'ds=nocloud;s=x' ---\ninitrd /debian/initrd.gz\nboot\n"), "{text}");
     let text = made(Loader::Grub, &target("live"));
@@ -107,7 +107,7 @@ fn pxelinux_gets_one_label_and_no_prompt() {
 }
 
 #[test]
-fn each_loader_leaves_to_the_local_disk_in_its_own_way() {
+fn each_loader_boots_the_local_disk_in_its_way() {
     let ipxe = made(Loader::Ipxe, &Start::Local);
     assert!(
         ipxe.starts_with("#!ipxe\n")
@@ -117,7 +117,7 @@ fn each_loader_leaves_to_the_local_disk_in_its_own_way() {
     let shipped = include_str!("../../../../boot-images/boot.ipxe");
     assert!(shipped.contains(&format!("\n:local\n{IPXE_LOCAL}")), "the menu of boot-images/ does the same");
     let grub = made(Loader::Grub, &Start::Local);
-    // What its parser does not know.
+    // GRUB's parser does not know these operators.
     assert!(grub.ends_with("exit 1\n") && !grub.contains("&&") && !grub.contains("||"), "{grub}");
     for line in [
         "  set root=hd0\n  chainloader +1\n  boot\n",
@@ -133,7 +133,7 @@ fn each_loader_leaves_to_the_local_disk_in_its_own_way() {
 }
 
 #[test]
-fn a_menu_has_every_target_that_the_loader_can_start_and_the_local_disk() {
+fn a_menu_has_the_local_disk_and_all_startable_targets() {
     let ipxe = made(Loader::Ipxe, &Start::Menu);
     for text in [
         "item local ",
@@ -164,7 +164,7 @@ fn a_menu_has_every_target_that_the_loader_can_start_and_the_local_disk() {
 }
 
 #[test]
-fn what_is_not_known_or_cannot_be_told_is_an_error_and_no_half_script() {
+fn undefined_or_unwritable_values_are_errors() {
     let nobody = Facts { mac: None, ..facts() };
     let error = script(Loader::Grub, &target("debian"), &targets(), &nobody, HTTP).unwrap_err();
     assert_eq!(
@@ -192,10 +192,10 @@ fn what_is_not_known_or_cannot_be_told_is_an_error_and_no_half_script() {
     assert!(script(Loader::Grub, &target("debian"), &targets, &known, HTTP).is_err());
 }
 
-/// GRUB 2.06 makes `say=\"two words\"` of `'say="two' 'words"'`.
+/// GRUB 2.06 turns `'say="two' 'words"'` into `say=\"two words\"`.
 #[test]
-fn grub_is_told_words_without_quotes_for_it_puts_them_there_itself() {
-    let told = |cmdline: &str| {
+fn grub_words_have_no_quotes() {
+    let words_of = |cmdline: &str| {
         let mut targets = targets();
         targets.list[0].cmdline = cmdline.into();
         let text = script(Loader::Grub, &target("debian"), &targets, &facts(), HTTP).ok()?;
@@ -208,10 +208,10 @@ fn grub_is_told_words_without_quotes_for_it_puts_them_there_itself() {
         (r"root=/dev/dm\x2d0 $x", r"'root=/dev/dm\x2d0' '$x'"),
         ("", ""),
     ] {
-        assert_eq!(told(cmdline).as_deref(), Some(words), "{cmdline}");
+        assert_eq!(words_of(cmdline).as_deref(), Some(words), "{cmdline}");
     }
     for cmdline in [r#"a=b"c d"e"#, r#"a="b"#, "a='b'", r"a\b", r"a\x2", r#"x="'""#] {
-        assert_eq!(told(cmdline), None, "{cmdline}");
+        assert_eq!(words_of(cmdline), None, "{cmdline}");
         let mut targets = targets();
         targets.list[0].cmdline = cmdline.into();
         assert!(script(Loader::Ipxe, &target("debian"), &targets, &facts(), HTTP).is_ok(), "{cmdline}");
@@ -219,7 +219,7 @@ fn grub_is_told_words_without_quotes_for_it_puts_them_there_itself() {
 }
 
 #[test]
-fn a_script_may_go_on_with_another() {
+fn a_script_can_chain_to_another() {
     let server = Ipv4Addr::new(192, 168, 77, 1);
     assert!(
         chain("x.ipxe", server, HTTP)

@@ -1,0 +1,33 @@
+//! How clients fetch files from this server: the ports of HTTP and TFTP, and the URLs made from them.
+
+use std::net::Ipv4Addr;
+
+/// Default ports. URLs leave them out.
+pub(in crate::boot) const HTTP_PORT: u16 = 80;
+pub(in crate::boot) const TFTP_PORT: u16 = 69;
+
+/// The protocols that serve boot files, and their ports.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// The TCP port of HTTP; `None` if HTTP is off.
+    pub http: Option<u16>,
+    /// The UDP port of TFTP; `None` if TFTP is off.
+    pub tftp: Option<u16>,
+}
+
+impl Served {
+    /// Returns the URL of the file `name` on our address `server`. It uses HTTP if that is on, else TFTP.
+    pub fn url(self, server: Ipv4Addr, name: &str) -> String {
+        let (scheme, port, usual) = match (self.http, self.tftp) {
+            (Some(port), _) => ("http", port, HTTP_PORT),
+            (None, port) => ("tftp", port.unwrap_or(TFTP_PORT), TFTP_PORT),
+        };
+        let port = if port == usual { String::new() } else { format!(":{port}") };
+        format!("{scheme}://{server}{port}/{}", in_url(name))
+    }
+}
+
+/// Escapes a file name for the path of a URL, so that loaders read the URL as one word.
+fn in_url(name: &str) -> String {
+    name.replace('%', "%25").replace(' ', "%20").replace('#', "%23").replace('?', "%3F")
+}
