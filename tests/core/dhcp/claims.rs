@@ -394,6 +394,34 @@ fn r_05_one_lease_on_a_wire_of_two_subnets() {
     assert_eq!(leased(&world), [ip(50), second(55)]);
 }
 
+/// A RELEASE or DECLINE that could not be stored, and a restart, can leave two leases of one client in the store. The client
+/// may use either address.
+#[test]
+fn r_05_no_other_client_gets_a_second_stored_lease() {
+    let mut world = World::new(
+        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, \
+         pool: 192.168.77.50-192.168.77.52, lease: 1h}]}",
+    );
+    let in_use = world.lease(1);
+    let later = Lease {
+        address: ip(51),
+        until: world.now.after(Duration::from_secs(9000)),
+        ..world.disk[&in_use].clone()
+    };
+    assert_ne!(in_use, later.address);
+    world.disk.insert(later.address, later.clone());
+    world.restart();
+    assert_eq!(leased(&world), [later.address]);
+    assert_eq!(world.lease(2), ip(52), "the only free address");
+    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::PoolExhausted);
+
+    // The client is refused the one, and takes the other: then the first is free, in the store too.
+    assert_eq!(world.ask(&extend(1, in_use)).kind(), NAK);
+    assert_eq!(world.lease(1), later.address);
+    assert_eq!(stored(&world), [later.address, ip(52)]);
+    assert_eq!(world.lease(3), in_use);
+}
+
 #[test]
 fn r_05_the_stages_of_one_machine_have_one_lease() {
     let mut world = lab("bootp: dynamic,", "");
