@@ -3,7 +3,7 @@
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::Machine;
 use crate::boot::name::BootName;
-use crate::content::lookup::Asker;
+use crate::content::asker::Asker;
 use crate::content::machines::Standing;
 use crate::content::once::Starts;
 use crate::types::MacAddr;

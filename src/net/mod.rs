@@ -2,12 +2,15 @@
 //! of `bind` explained. `server/` and `content/` call it. It never decides which client gets which answer.
 
 pub mod bind_error;
+pub mod datagram;
 pub mod fd_limit;
 pub mod interface;
+pub mod listeners;
 pub mod neighbours;
 pub mod packet_socket;
 pub mod ping;
 pub mod quota;
+pub mod readable;
 pub mod served;
 mod start_error;
 pub mod udp;

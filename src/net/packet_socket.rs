@@ -13,7 +13,7 @@ use nix::sys::socket::{ControlMessage, LinkAddr, MsgFlags, SockaddrIn, bind, rec
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::dhcp::route::Route;
-use crate::net::udp::{Envelope, Outgoing, packet_info};
+use crate::net::datagram::{Envelope, Outgoing, packet_info};
 use crate::wire::dhcp::BOOTREQUEST;
 use crate::wire::frame::{Datagram, udp_datagram, udp_packet};
 

@@ -1,14 +1,14 @@
 //! The DHCP server's sockets: one UDP socket for all interfaces, which reports where each datagram came in, and a packet
 //! socket for replies to clients on our own wires.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::libc::{in_addr, in_pktinfo};
+use nix::libc::in_pktinfo;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType,
-    SockaddrIn, SockaddrLike, recvmmsg, sendmmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn,
+    SockaddrLike, sendmmsg, setsockopt, socket, sockopt,
 };
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,14 +16,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::dhcp::route::Route;
 use crate::net::StartError;
 use crate::net::bind_error;
+use crate::net::datagram::packet_info;
 use crate::net::served::{Now, Served};
 use crate::types::MacAddr;
 use crate::wire::frame::{HEADERS_LEN, udp_frame_headers};
 
-/// Datagrams taken from the kernel in one system call.
-pub const BATCH: usize = 64;
-/// Bytes of a datagram that are read. DHCP messages fit an Ethernet frame; what is longer is cut and so marked.
-const BUFFER: usize = 2048;
+pub use crate::net::datagram::{BATCH, Envelope, Inbox, Outgoing};
+
 /// Bytes the kernel may queue for us while we are busy: a boot storm of about 10,000 DISCOVERs.
 const RECEIVE_QUEUE: usize = 8 << 20;
 
@@ -49,19 +48,6 @@ pub enum Sharing {
     Alone,
     /// Yes, if that one lets us: broadcasts come to both.
     Shared,
-}
-
-/// A reply ready to be sent.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    /// The message.
-    pub payload: Vec<u8>,
-    /// The way it goes.
-    pub route: Route,
-    /// The number of the interface for broadcasts and frames.
-    pub interface: u32,
-    /// The address it comes from.
-    pub server: Ipv4Addr,
 }
 
 impl DhcpSocket {
@@ -256,15 +242,6 @@ fn send_run<'a, S: SockaddrLike + Copy + 'a, const N: usize>(
     }
 }
 
-/// What tells the kernel the source address and, unless it is 0, the interface of a datagram.
-pub(super) fn packet_info(from: Ipv4Addr, interface: u32) -> in_pktinfo {
-    in_pktinfo {
-        ipi_ifindex: i32::try_from(interface).unwrap_or(0),
-        ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(from.octets()) },
-        ipi_addr: in_addr { s_addr: 0 },
-    }
-}
-
 /// A UDP socket that may broadcast, is told the interface of each datagram, and never sets don't-fragment (it confuses
 /// boot ROMs).
 fn open_udp(address: SocketAddrV4, sharing: Sharing) -> io::Result<UdpSocket> {
@@ -282,82 +259,6 @@ fn open_udp(address: SocketAddrV4, sharing: Sharing) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Buffers for receiving [`BATCH`] datagrams at once.
-pub struct Inbox {
-    headers: MultiHeaders<SockaddrIn>,
-    buffers: Vec<[u8; BUFFER]>,
-    envelopes: Vec<Envelope>,
-}
-
-/// What the kernel says of a datagram.
-#[derive(Clone, Copy, Debug)]
-pub struct Envelope {
-    /// Bytes it had; those beyond the buffer are lost.
-    pub len: usize,
-    /// Who sent it.
-    pub source: SocketAddrV4,
-    /// The number of the interface it came in on.
-    pub interface: u32,
-    /// The address it was sent to.
-    pub destination: Ipv4Addr,
-    /// The address of ours that an answer comes from: the same, unless it was sent to all.
-    pub local: Ipv4Addr,
-}
-
-impl Default for Inbox {
-    fn default() -> Inbox {
-        Inbox {
-            headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(in_pktinfo))),
-            buffers: vec![[0; BUFFER]; BATCH],
-            envelopes: Vec::with_capacity(BATCH),
-        }
-    }
-}
-
-impl Inbox {
-    /// Takes what is waiting at `socket`, up to [`BATCH`] datagrams; `WouldBlock` if there is nothing.
-    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
-        self.envelopes.clear();
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-            self.buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-        let received = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None)?;
-        for message in received {
-            let mut envelope = Envelope {
-                len: message.bytes,
-                source: message
-                    .address
-                    .map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from),
-                interface: 0,
-                destination: Ipv4Addr::UNSPECIFIED,
-                local: Ipv4Addr::UNSPECIFIED,
-            };
-            for control in message.cmsgs()? {
-                if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
-                    envelope.interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-                    envelope.destination = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
-                    envelope.local = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
-                }
-            }
-            self.envelopes.push(envelope);
-        }
-        Ok(())
-    }
-
-    /// Whether the last [`Inbox::receive`] took as many as it can, so that more may be waiting.
-    pub fn is_full(&self) -> bool {
-        self.envelopes.len() == BATCH
-    }
-
-    /// The datagrams of the last [`Inbox::receive`].
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Envelope)> {
-        self.envelopes.iter().zip(&self.buffers).map(|(envelope, buffer)| {
-            let len = envelope.len.min(BUFFER);
-            (&buffer[..len], *envelope)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,15 +268,5 @@ mod tests {
     fn replies_have_no_dont_fragment() {
         let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
         assert_eq!(ip_mtu_discover(socket.udp()).unwrap(), Ipv4PathMtuDiscovery::DONT);
-    }
-
-    #[test]
-    fn a_datagram_that_was_cut_says_how_long_it_was() {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.send_to(&[7; 3 * BUFFER], socket.local_addr().unwrap()).unwrap();
-        let mut inbox = Inbox::default();
-        inbox.receive(&socket).unwrap();
-        let (bytes, envelope) = inbox.iter().next().unwrap();
-        assert_eq!((bytes, envelope.len), (&[7; BUFFER][..], 3 * BUFFER));
     }
 }

@@ -3,20 +3,23 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::event::{DropReason, Event, HttpRefusal, Refusal};
+use crate::event::Event;
 use crate::types::Ipv4Network;
 
+use activity::LastMessage;
 use counters::Counts;
+use level::level;
 use log_line::line;
 use rate_limit::{Budget, Kind};
 
+mod activity;
 mod counters;
+mod level;
 mod log_line;
 pub mod rate_limit;
 
@@ -43,38 +46,6 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often the lines that were left out are logged.
 const LEFT_OUT_PAUSE: Duration = Duration::from_secs(1);
-
-/// When a DHCP message last came.
-#[derive(Debug)]
-struct LastMessage {
-    began: Instant,
-    /// Milliseconds from then, and one more; 0 means never.
-    at: AtomicU64,
-}
-
-impl LastMessage {
-    /// After as many milliseconds no other one is expected.
-    const LASTS: u64 = 1000;
-
-    fn came(&self, now: Instant) {
-        self.at.store(self.millis(now).saturating_add(1), Ordering::Relaxed);
-    }
-
-    fn is_recent(&self, now: Instant) -> bool {
-        let at = self.at.load(Ordering::Relaxed);
-        at > 0 && self.millis(now) < at.saturating_add(Self::LASTS)
-    }
-
-    fn millis(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Default for LastMessage {
-    fn default() -> LastMessage {
-        LastMessage { began: Instant::now(), at: AtomicU64::new(0) }
-    }
-}
 
 impl Recorder {
     /// Records what happened on the interface named `interface` (unused for TFTP).
@@ -164,46 +135,11 @@ impl Recorder {
     }
 }
 
-/// How much a person wants to see an event.
-fn level(event: &Event) -> Level {
-    match event {
-        Event::Dropped { reason, .. } => match reason {
-            DropReason::StoreFailed | DropReason::Overload => Level::WARN,
-            DropReason::NotServed | DropReason::Checking | DropReason::PoolExhausted => Level::DEBUG,
-            // What every client beside another DHCP server says.
-            DropReason::NotNetboot | DropReason::ProxyOnly => Level::DEBUG,
-            _ => Level::INFO,
-        },
-        Event::Declined { .. }
-        | Event::Conflict { .. }
-        | Event::ProxyArp { .. }
-        | Event::Looping { .. }
-        | Event::Exhausted { .. }
-        | Event::Clones { .. }
-        | Event::Contested { .. }
-        | Event::Stranger { .. } => Level::WARN,
-        // Loaders try many names (PXELINUX its configuration files); a miss is normal.
-        Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
-        // What anybody may send at any rate must not fill the log; it is counted.
-        Event::TftpUnanswered { .. } => Level::DEBUG,
-        Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
-            Level::WARN
-        }
-        // As TFTP's: what any network may send at any rate is counted.
-        Event::HttpAnswered { .. }
-        | Event::HttpRefused { reason: HttpRefusal::NotFound | HttpRefusal::NotAllowed, .. } => Level::DEBUG,
-        // A part that is not the end: iPXE reads a disk image so (sanboot), one block at a time.
-        Event::HttpSent { to_end: false, .. } => Level::DEBUG,
-        Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
-        _ => Level::INFO,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use crate::event::{Client, HttpStop, Message, Refusal, Stop, Unanswered};
+    use crate::event::{Client, DropReason, HttpRefusal, HttpStop, Message, Refusal, Stop, Unanswered};
     use crate::types::{Arch, Firmware, MacAddr, Rule};
 
     fn client() -> Client {

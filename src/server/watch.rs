@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::net::interface::Interface;
+use crate::net::readable::readable;
 use crate::net::served::{Served, find, listed};
-use crate::server::dhcp::proxy::readable;
 use crate::server::drain::Serving;
 use crate::types::Ipv4Network;
 

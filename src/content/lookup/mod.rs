@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::boot::name::BootName;
 use crate::content::generated::{self, Making};
 use crate::content::log_once::Told;
-use crate::content::machines::{self, Known, KnownMachine, Standing};
+use crate::content::machines::{self, Known, KnownMachine, Standing, own_names};
 use crate::content::once::{Done, Sent, Starts};
 use crate::content::subject::Subject;
 use crate::content::templates::{EXTENSION, Rendering, Templates};
@@ -17,6 +17,8 @@ use crate::event::Refusal;
 use crate::images::ipxe::Builds;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::types::MacAddr;
+
+pub use crate::content::asker::Asker;
 
 /// Everything that can be asked for. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,19 +30,6 @@ pub struct Files {
     builds: Builds,
     absent: file_facts::Absent,
     told: Told,
-}
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// The address of ours that it asked.
-    pub server: Ipv4Addr,
-    /// What is known of it.
-    pub machine: KnownMachine,
-    /// How sure that is.
-    pub standing: Standing,
 }
 
 /// The answer to a request for a name.
@@ -285,14 +274,6 @@ impl Files {
 /// The name of the template that `name` is rendered from; `None` if it is too long for one.
 fn template_of(name: &BootName) -> Option<BootName> {
     BootName::parse(format!("{name}{EXTENSION}").as_bytes()).ok()
-}
-
-/// The names that the machine's own folder may have.
-pub(super) fn own_names(machine: &KnownMachine) -> Vec<BootName> {
-    let colons = machine.mac.map(|mac| mac.to_string());
-    let hyphens = colons.as_ref().map(|mac| mac.replace(':', "-"));
-    let names = [hyphens, colons, machine.serial.clone()];
-    names.into_iter().flatten().filter_map(|name| BootName::parse(name.as_bytes()).ok()).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::boot::identity::Identity;
+use crate::boot::name::BootName;
 use crate::boot::plan::{Mode, takes_the_offer};
 use crate::dhcp::other_servers::{Given, Taken};
 use crate::dhcp::request::{Ask, Request};
@@ -277,6 +278,14 @@ impl<T> Table<T> {
         self.order.remove(&number);
         Some(value)
     }
+}
+
+/// The names that the machine's own folder may have.
+pub fn own_names(machine: &KnownMachine) -> Vec<BootName> {
+    let colons = machine.mac.map(|mac| mac.to_string());
+    let hyphens = colons.as_ref().map(|mac| mac.replace(':', "-"));
+    let names = [hyphens, colons, machine.serial.clone()];
+    names.into_iter().flatten().filter_map(|name| BootName::parse(name.as_bytes()).ok()).collect()
 }
 
 #[cfg(test)]

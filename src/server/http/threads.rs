@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 
 use super::{Service, bind, serve};
 use crate::config::Http;
-use crate::net::served::{Doors, Served, listen_addresses, places, rearrange};
+use crate::net::listeners::{Doors, listen_addresses, places, rearrange};
+use crate::net::served::Served;
 use crate::net::{StartError, fd_limit};
 
 /// HTTP with its sockets bound.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-use super::Listeners;
+use super::listener::Listeners;
 use super::request::Arrival;
 use super::worker::{LISTENERS, Worker};
 use crate::event::Event;

@@ -8,15 +8,16 @@ use std::time::Duration;
 use nix::sys::epoll::EpollFlags;
 
 use super::blocks::Source;
+use super::listener::Listener;
+use super::shared::{Hall, Mail};
 use super::socket::{Link, at_port_of, path_mtu_to, send_from};
 use super::transfer::Session;
 use super::worker::Worker;
-use super::{Hall, Listener, Mail};
 use crate::content::lookup::Found;
 use crate::content::templates::Rendering;
 use crate::event::{Event, Refusal, Stop, Unanswered};
 use crate::images::Content;
-use crate::net::udp::Envelope;
+use crate::net::datagram::Envelope;
 use crate::tftp::admission::{Admission, Flow, Place};
 use crate::tftp::{Input, Ports, negotiate, refusal};
 use crate::wire::tftp::{BadPacket, Mode, Packet, Request};

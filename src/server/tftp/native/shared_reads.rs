@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use super::blocks::{READ_AHEAD, laid_out_size, lay_out};
+use super::layout::{READ_AHEAD, laid_out_size, lay_out};
 use crate::images::Content;
 
 /// The largest file that is kept, in bytes: what a machine loads before it has a kernel. Less than [`READ_AHEAD`] is read in

@@ -10,7 +10,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use super::socket::{Link, for_strangers, send_from};
 use super::worker::{DOOR, Worker};
 use crate::event::{Event, Unanswered};
-use crate::net::udp::Envelope;
+use crate::net::datagram::Envelope;
 use crate::tftp::stranger::Strangers;
 
 /// So long a transfer has no door; most are over by then.

@@ -14,15 +14,16 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::blocks::Scratch;
+use super::listener::{Listeners, Service};
 use super::listeners::{Queues, attend};
 use super::request::Arrival;
 use super::send::Sender;
+use super::shared::{Hall, Mail};
 use super::socket::{Link, Opener, for_errors};
 use super::transfer::{Session, Tools};
 use super::transfers::Sessions;
-use super::{Hall, Listeners, Mail, Service};
 use crate::event::{End, Event, Stop};
-use crate::net::udp::Inbox;
+use crate::net::datagram::Inbox;
 use crate::tftp::admission::Place;
 use crate::tftp::{Input, Ports, Step};
 use crate::wire::tftp::Packet;
