@@ -2,6 +2,7 @@
 //! of `bind` explained. `server/` and `content/` call it. It never decides which client gets which answer.
 
 pub mod bind_error;
+pub mod bpf;
 pub mod datagram;
 pub mod fd_limit;
 pub mod interface;

@@ -4,14 +4,15 @@
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::socket::{LinkAddr, MsgFlags, recvfrom, sendto};
+use nix::sys::socket::LinkAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::net::bpf::ETH_P_ARP;
+use crate::net::packet_socket::{FRAME, PacketSocket};
 use crate::net::served::Now;
 use crate::types::MacAddr;
 use crate::wire::{arp, icmp};
@@ -20,7 +21,6 @@ use crate::wire::{arp, icmp};
 const HEARD: usize = 1024;
 /// How often a listening thread looks whether the server is gone.
 const LOOK_UP: Duration = Duration::from_secs(1);
-const ETH_P_ARP: u16 = 0x0806;
 
 /// A machine uses an address.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub struct Heard {
 /// The sockets for asking.
 #[derive(Debug)]
 pub struct Prober {
-    arp: Option<Socket>,
+    arp: Option<PacketSocket>,
     icmp: Option<Socket>,
     id: u16,
     served: Now,
@@ -51,14 +51,12 @@ impl Prober {
         let mut prober =
             Prober { arp: None, icmp: None, id: std::process::id() as u16, served: served.clone() };
         let mut refused = None;
-        let arp = Protocol::from(i32::from(ETH_P_ARP.to_be()));
-        let opened = Socket::new(Domain::PACKET, Type::RAW, Some(arp)).and_then(|socket| {
-            listen(socket.try_clone()?, sender.clone(), move |socket, buffer| {
-                let (len, link) = recvfrom::<LinkAddr>(socket.as_raw_fd(), buffer)?;
-                // The socket hears every wire that this computer is on.
-                let index = link.and_then(|link| u32::try_from(link.ifindex()).ok());
-                let is_served = index.is_some_and(|index| served.borrow().get(index).is_some());
-                Ok(buffer.get(..len).filter(|_| is_served).and_then(heard_by_arp))
+        let opened = PacketSocket::on_all_interfaces(ETH_P_ARP, LOOK_UP).and_then(|socket| {
+            let reader = socket.try_clone()?;
+            listen(sender.clone(), move |buffer| {
+                let Some((frame, index)) = reader.receive(buffer)? else { return Ok(None) };
+                let is_served = served.borrow().get(index).is_some();
+                Ok(Some(frame).filter(|_| is_served).and_then(heard_by_arp))
             })?;
             Ok(socket)
         });
@@ -68,8 +66,10 @@ impl Prober {
         }
         let id = prober.id;
         let opened = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).and_then(|socket| {
-            listen(socket.try_clone()?, sender, move |mut socket, buffer| {
-                let len = socket.read(buffer)?;
+            socket.set_read_timeout(Some(LOOK_UP))?;
+            let mut reader = socket.try_clone()?;
+            listen(sender, move |buffer| {
+                let len = reader.read(buffer)?;
                 let from = buffer.get(..len).and_then(|packet| icmp::echo_reply_from(packet, id));
                 Ok(from.map(|address| Heard { address, by: None, from: None, asks: false }))
             })?;
@@ -101,12 +101,12 @@ impl Prober {
     /// Asks once who uses `address` on the wire of the interface number `index`, by ARP alone. `None` if it is no wire.
     pub fn ask_wire(&self, address: Ipv4Addr, index: u32) -> Option<bool> {
         let (socket, link, mac) = self.wire(index)?;
-        Some(sendto(socket.as_raw_fd(), &arp::probe(mac, address), &link, MsgFlags::empty()).is_ok())
+        Some(socket.send_on(&link, &arp::probe(mac, address)).is_ok())
     }
 
     /// The way to ask on an Ethernet interface, and the hardware address where answers go. A bridge has another one, or
     /// one at last, when it gets another port.
-    fn wire(&self, index: u32) -> Option<(&Socket, LinkAddr, MacAddr)> {
+    fn wire(&self, index: u32) -> Option<(&PacketSocket, LinkAddr, MacAddr)> {
         let served = self.served.borrow();
         let interface = served.get(index)?;
         Some((self.arp.as_ref()?, interface.link?, interface.mac?))
@@ -120,15 +120,13 @@ fn heard_by_arp(frame: &[u8]) -> Option<Heard> {
 
 /// Reads `socket` in a thread of its own until nobody listens to what is heard there.
 fn listen(
-    socket: Socket,
     sender: Sender<Heard>,
-    receive: impl Fn(&Socket, &mut [u8]) -> io::Result<Option<Heard>> + Send + 'static,
+    mut receive: impl FnMut(&mut [u8; FRAME]) -> io::Result<Option<Heard>> + Send + 'static,
 ) -> io::Result<()> {
-    socket.set_read_timeout(Some(LOOK_UP))?;
     let work = move || {
-        let mut buffer = [0; 2048];
+        let mut buffer = [0; FRAME];
         while !sender.is_closed() {
-            match receive(&socket, &mut buffer) {
+            match receive(&mut buffer) {
                 // A full queue means that many answers are known already.
                 Ok(Some(heard)) => drop(sender.try_send(heard)),
                 Ok(None) => {}

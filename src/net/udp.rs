@@ -3,12 +3,11 @@
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use nix::libc::in_pktinfo;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn,
-    SockaddrLike, sendmmsg, setsockopt, socket, sockopt,
+    ControlMessage, LinkAddr, MsgFlags, MultiHeaders, SockaddrIn, SockaddrLike, sendmmsg, setsockopt, sockopt,
 };
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,6 +16,7 @@ use crate::dhcp::route::Route;
 use crate::net::StartError;
 use crate::net::bind_error;
 use crate::net::datagram::packet_info;
+use crate::net::packet_socket::PacketSocket;
 use crate::net::served::{Now, Served};
 use crate::types::MacAddr;
 use crate::wire::frame::{HEADERS_LEN, udp_frame_headers};
@@ -37,7 +37,7 @@ pub struct DhcpSocket {
 /// Sends frames on the Ethernet interfaces that are served.
 #[derive(Debug)]
 struct Frames {
-    socket: OwnedFd,
+    socket: PacketSocket,
     served: Now,
 }
 
@@ -62,8 +62,7 @@ impl DhcpSocket {
     /// The same, with frames for clients without an address on what is `served`. The second value says why that cannot
     /// be, if so: their replies are then broadcast.
     pub fn with_frames(self, served: Now) -> (DhcpSocket, Option<String>) {
-        // Protocol 0: this socket sends and never receives.
-        match socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None) {
+        match PacketSocket::for_sending() {
             Ok(socket) => (DhcpSocket { frames: Some(Frames { socket, served }), ..self }, None),
             Err(error) => {
                 let is_ethernet = served.borrow().interfaces().any(|interface| interface.link.is_some());
