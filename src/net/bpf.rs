@@ -1,7 +1,8 @@
-//! Classic BPF: the instructions that the filters of packet sockets are written in (`linux/bpf_common.h`,
+//! Classic BPF: the instructions of the filters that packet sockets run in the kernel (`linux/bpf_common.h`,
 //! `linux/filter.h`).
 //!
-//! Every filter for UDP starts with [`unfragmented_udp`]. A jump counts from the instruction after it: `jt` instructions
+//! Every filter for UDP starts with [`unfragmented_udp`]. A jump counts from the instruction after it: `jt`
+//! instructions
 //! are skipped if the condition holds, `jf` if it does not.
 
 use socket2::SockFilter;
@@ -16,16 +17,16 @@ pub const ETH_P_ALL: u16 = 0x0003;
 pub const LOAD_WORD: u16 = 0x20;
 pub const LOAD_HALF: u16 = 0x28;
 pub const LOAD_BYTE: u16 = 0x30;
-/// Load from the offset in X plus a constant.
+/// Loads from the offset X plus a constant.
 pub const LOAD_WORD_AT_X: u16 = 0x40;
 pub const LOAD_HALF_AT_X: u16 = 0x48;
 pub const LOAD_BYTE_AT_X: u16 = 0x50;
 /// Sets X to the length of the IP header that starts at a constant offset.
 pub const X_IS_IP_HEADER_LEN: u16 = 0xb1;
 pub const JUMP_IF_EQUAL: u16 = 0x15;
-/// Jump if any of these bits is set.
+/// Jumps if any of the given bits is set.
 pub const JUMP_IF_SET: u16 = 0x45;
-/// Ends the program; the constant is the number of bytes to keep.
+/// Ends the filter; the constant is the number of bytes to keep.
 pub const RETURN: u16 = 0x06;
 
 /// Offset of the packet type that the kernel keeps beside a frame; [`PACKET_OUTGOING`] marks frames of this computer.

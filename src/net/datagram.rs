@@ -1,4 +1,4 @@
-//! Datagrams on their way in and out, and what the kernel says of them.
+//! Datagrams that the server receives in batches and replies that it is about to send. DHCP and TFTP use them.
 
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -9,25 +9,25 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, 
 
 use crate::dhcp::route::Route;
 
-/// Datagrams taken from the kernel in one system call.
+/// Maximum number of datagrams read in one system call.
 pub const BATCH: usize = 64;
-/// Bytes of a datagram that are read. DHCP messages fit an Ethernet frame; what is longer is cut and so marked.
+/// Bytes of a datagram that are read. DHCP messages fit into an Ethernet frame. A longer datagram is truncated, and its
+/// [`Envelope::len`] says so.
 const BUFFER: usize = 2048;
 
-/// A reply ready to be sent.
+/// A DHCP reply ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// The message.
+    /// The encoded message.
     pub payload: Vec<u8>,
-    /// The way it goes.
     pub route: Route,
-    /// The number of the interface for broadcasts and frames.
+    /// The interface number for broadcasts and frames.
     pub interface: u32,
-    /// The address it comes from.
+    /// The source address.
     pub server: Ipv4Addr,
 }
 
-/// What tells the kernel the source address and, unless it is 0, the interface of a datagram.
+/// Control data that sets the source address of a datagram and, unless it is 0, the outgoing interface.
 pub fn packet_info(from: Ipv4Addr, interface: u32) -> in_pktinfo {
     in_pktinfo {
         ipi_ifindex: i32::try_from(interface).unwrap_or(0),
@@ -36,25 +36,24 @@ pub fn packet_info(from: Ipv4Addr, interface: u32) -> in_pktinfo {
     }
 }
 
-/// Buffers for receiving [`BATCH`] datagrams at once.
+/// Buffers that receive up to [`BATCH`] datagrams at once.
 pub struct Inbox {
     headers: MultiHeaders<SockaddrIn>,
     buffers: Vec<[u8; BUFFER]>,
     envelopes: Vec<Envelope>,
 }
 
-/// What the kernel says of a datagram.
+/// The metadata that the kernel reports with a datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope {
-    /// Bytes it had; those beyond the buffer are lost.
+    /// Original length in bytes; bytes beyond the buffer are lost.
     pub len: usize,
-    /// Who sent it.
     pub source: SocketAddrV4,
-    /// The number of the interface it came in on.
+    /// The number of the interface that it arrived on.
     pub interface: u32,
-    /// The address it was sent to.
+    /// The address that it was sent to.
     pub destination: Ipv4Addr,
-    /// The address of ours that an answer comes from: the same, unless it was sent to all.
+    /// Our address that a reply is sent from: the destination, unless that is a broadcast address.
     pub local: Ipv4Addr,
 }
 
@@ -69,7 +68,7 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// Takes what is waiting at `socket`, up to [`BATCH`] datagrams; `WouldBlock` if there is nothing.
+    /// Receives up to [`BATCH`] waiting datagrams from `socket`; `WouldBlock` if there are none.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         self.envelopes.clear();
         let mut slices: Vec<[IoSliceMut<'_>; 1]> =
@@ -98,12 +97,12 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether the last [`Inbox::receive`] took as many as it can, so that more may be waiting.
+    /// Whether the last [`Inbox::receive`] filled all buffers, so that more datagrams may be waiting.
     pub fn is_full(&self) -> bool {
         self.envelopes.len() == BATCH
     }
 
-    /// The datagrams of the last [`Inbox::receive`].
+    /// The datagrams received by the last [`Inbox::receive`].
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Envelope)> {
         self.envelopes.iter().zip(&self.buffers).map(|(envelope, buffer)| {
             let len = envelope.len.min(BUFFER);

@@ -1,4 +1,5 @@
-//! Registers sockets with the async runtime, to wait until they have something to read.
+//! Registers sockets with the async runtime, to wait until they can be read. The DHCP receivers, `server/watch.rs` and
+//! `lanboot probe` use it.
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -67,13 +67,13 @@ impl Server {
             let of_one = usize::try_from(settings.max_per_client).unwrap_or(usize::MAX);
             let service = service.limited(http::Limits { of_one, ..http::Limits::DEFAULT });
             let bound = http::Bound::bind(settings, &now.borrow(), service)?;
-            summary.push(format!("HTTP on {} from {}", bound.places(), config.images.display()));
+            summary.push(format!("HTTP on {} from {}", bound.addresses(), config.images.display()));
             http = Some(bound);
         }
         let mut tftp = None;
         if let (Some(settings), Some(files)) = (&config.tftp, &files) {
             let transfers = Transfers::bind(settings, now.clone(), files.clone())?;
-            summary.push(format!("TFTP on {} from {}", transfers.places(), config.images.display()));
+            summary.push(format!("TFTP on {} from {}", transfers.addresses(), config.images.display()));
             tftp = Some(transfers);
         }
         confine()?;

@@ -37,14 +37,14 @@ impl Serving {
             let (changed, not) = http.follow(served);
             refused.extend(not);
             if changed {
-                tracing::info!("HTTP on {}", http.places());
+                tracing::info!("HTTP on {}", http.addresses());
             }
         }
         if let Some(tftp) = &mut self.tftp {
             let (changed, not) = tftp.follow(served);
             refused.extend(not);
             if changed {
-                tracing::info!("TFTP on {}", tftp.places());
+                tracing::info!("TFTP on {}", tftp.addresses());
             }
         }
         refused

@@ -10,14 +10,14 @@ use tokio::sync::oneshot;
 
 use super::{Service, bind, serve};
 use crate::config::Http;
-use crate::net::listeners::{Doors, listen_addresses, places, rearrange};
+use crate::net::listeners::{Listeners, listen_addresses, addresses_text, update};
 use crate::net::served::Served;
 use crate::net::{StartError, fd_limit};
 
 /// HTTP with its sockets bound.
 #[derive(Debug)]
 pub struct Bound {
-    listeners: Doors<TcpListener>,
+    listeners: Listeners<TcpListener>,
     settings: Http,
     service: Service,
 }
@@ -33,7 +33,7 @@ pub struct Threads {
     settings: Http,
     service: Service,
     /// What ends the listener of each address when it is dropped; its connections go on.
-    listeners: Doors<oneshot::Sender<()>>,
+    listeners: Listeners<oneshot::Sender<()>>,
 }
 
 impl Bound {
@@ -44,15 +44,15 @@ impl Bound {
     pub fn bind(settings: &Http, served: &Served, service: Service) -> Result<Bound, StartError> {
         let mut listeners = Vec::new();
         let wanted = listen_addresses(&settings.listen, settings.port, served);
-        match rearrange(&mut listeners, &wanted, bind).1.pop() {
+        match update(&mut listeners, &wanted, bind).1.pop() {
             Some(error) => Err(error),
             None => Ok(Bound { listeners, settings: settings.clone(), service }),
         }
     }
 
     /// Where it listens, for people.
-    pub fn places(&self) -> String {
-        places(&self.listeners)
+    pub fn addresses(&self) -> String {
+        addresses_text(&self.listeners)
     }
 }
 
@@ -78,12 +78,12 @@ impl Threads {
     pub fn follow(&mut self, served: &Served) -> (bool, Vec<StartError>) {
         let Some(runtime) = &self.runtime else { return (false, Vec::new()) };
         let wanted = listen_addresses(&self.settings.listen, self.settings.port, served);
-        rearrange(&mut self.listeners, &wanted, |at| Ok(begin(runtime, bind(at)?, &self.service)))
+        update(&mut self.listeners, &wanted, |at| Ok(begin(runtime, bind(at)?, &self.service)))
     }
 
     /// Where it listens, for people.
-    pub fn places(&self) -> String {
-        places(&self.listeners)
+    pub fn addresses(&self) -> String {
+        addresses_text(&self.listeners)
     }
 
     /// Accepts no more connections and ends those that are being answered nothing.

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::config::{self, Tftp};
 use crate::content::lookup::Files;
 use crate::event::Event;
-use crate::net::listeners::{Doors, listen_addresses, places, rearrange};
+use crate::net::listeners::{Listeners, listen_addresses, addresses_text, update};
 use crate::net::quota::Quota;
 use crate::net::served::{Now, Served};
 use crate::net::{StartError, bind_error};
@@ -27,7 +27,7 @@ use crate::tftp::Engine;
 /// What serves files, with its sockets bound.
 #[derive(Debug)]
 pub struct Transfers {
-    listeners: Doors<Arc<native::Listener>>,
+    listeners: Listeners<Arc<native::Listener>>,
     settings: Tftp,
     files: Files,
     uploads: Option<Uploads>,
@@ -37,7 +37,7 @@ pub struct Transfers {
 /// What serves them now.
 #[derive(Debug)]
 pub struct Running {
-    listeners: Doors<Arc<native::Listener>>,
+    listeners: Listeners<Arc<native::Listener>>,
     settings: Tftp,
     engine: RunningEngine,
 }
@@ -70,8 +70,8 @@ impl Transfers {
     }
 
     /// Where it listens, for people.
-    pub fn places(&self) -> String {
-        places(&self.listeners)
+    pub fn addresses(&self) -> String {
+        addresses_text(&self.listeners)
     }
 
     /// Begins to serve.
@@ -126,8 +126,8 @@ impl Running {
     }
 
     /// Where it listens, for people.
-    pub fn places(&self) -> String {
-        places(&self.listeners)
+    pub fn addresses(&self) -> String {
+        addresses_text(&self.listeners)
     }
 
     /// Ends all transfers.
@@ -159,20 +159,20 @@ impl Running {
     }
 }
 
-fn all(listeners: &Doors<Arc<native::Listener>>) -> native::Listeners {
+fn all(listeners: &Listeners<Arc<native::Listener>>) -> native::Listeners {
     listeners.iter().map(|(_, listener)| Arc::clone(listener)).collect()
 }
 
 /// Makes the listeners those at the addresses of `settings`, or of what is `served`, each with its interface's MTU.
 fn arrange(
-    listeners: &mut Doors<Arc<native::Listener>>,
+    listeners: &mut Listeners<Arc<native::Listener>>,
     settings: &Tftp,
     served: &Served,
 ) -> (bool, Vec<StartError>) {
     const ETHERNET_MTU: u32 = 1500;
     let mtu_of = |address: &SocketAddrV4| served.with_address(*address.ip()).map(|interface| interface.mtu);
     let wanted = listen_addresses(&settings.listen, settings.port, served);
-    let (mut changed, refused) = rearrange(listeners, &wanted, |address| {
+    let (mut changed, refused) = update(listeners, &wanted, |address| {
         let socket = native::listen(address)
             .map_err(|error| bind_error::explain(address, "tftp.port", false, &error))?;
         let mtu = mtu_of(&address).unwrap_or(ETHERNET_MTU);
