@@ -1,18 +1,18 @@
-//! Which client asks for a file, at which address, and what is known of its machine.
+//! The client that requests a file. TFTP and HTTP build it for each request.
 
 use std::net::Ipv4Addr;
 
 use crate::content::machines::{KnownMachine, Standing};
 
-/// Who asks.
+/// A client that requests a file, and the facts about its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asker {
-    /// Its address.
+    /// The client's address.
     pub address: Ipv4Addr,
-    /// The address of ours that it asked.
+    /// The server address that received the request.
     pub server: Ipv4Addr,
-    /// What is known of it.
+    /// The facts known about the machine.
     pub machine: KnownMachine,
-    /// How sure that is.
+    /// How certain it is that this machine has the address.
     pub standing: Standing,
 }

@@ -51,8 +51,8 @@ const TFTP: (Protocol, u16) = (Protocol::Udp, 69);
 const PROXY: (Protocol, u16) = (Protocol::Udp, 4011);
 const HTTP: (Protocol, u16) = (Protocol::Tcp, 80);
 
-/// If several of these programs run and use a port, the first in this list is the most likely holder.
-/// systemd-networkd comes last: it runs on many computers and is a DHCP server on few.
+/// If several of these programs run and use a port, the first in this list is the most likely holder. systemd-networkd
+/// comes last: it runs on many computers and is a DHCP server on few.
 const PROGRAMS: &[Program] = &[
     program(
         "lanboot",

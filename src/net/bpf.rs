@@ -2,8 +2,7 @@
 //! `linux/filter.h`).
 //!
 //! Every filter for UDP starts with [`unfragmented_udp`]. A jump counts from the instruction after it: `jt`
-//! instructions
-//! are skipped if the condition holds, `jf` if it does not.
+//! instructions are skipped if the condition holds, `jf` if it does not.
 
 use socket2::SockFilter;
 

@@ -30,8 +30,7 @@ pub struct Interface {
     /// Largest IP datagram, in bytes.
     pub mtu: u32,
     /// Whether segmentation offload is cut into single datagrams before anything else can read them: by the network
-    /// card,
-    /// or by the kernel for the card. Bridges, veth pairs, tap devices and virtio pass the uncut buffer on.
+    /// card, or by the kernel for the card. Bridges, veth pairs, tap devices and virtio pass the uncut buffer on.
     pub cuts_offload: bool,
     pub loopback: bool,
     pub up: bool,
@@ -113,9 +112,8 @@ const INTERFACES: &str = "/sys/class/net";
 const MAX_STACKED: u8 = 4;
 
 /// Whether the interface `name` in the folder `interfaces` is a network card whose driver cuts segmentation offload
-/// before
-/// packets leave this computer, or is stacked only on such cards. virtio hands uncut buffers to the hypervisor, which
-/// may pass them to other machines.
+/// before packets leave this computer, or is stacked only on such cards. virtio hands uncut buffers to the hypervisor,
+/// which may pass them to other machines.
 fn cuts_offload(interfaces: &Path, name: &str, depth: u8) -> bool {
     let folder = interfaces.join(name);
     if folder.join("device").exists() {

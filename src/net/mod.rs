@@ -1,6 +1,6 @@
 //! Linux plumbing without policy: interfaces and their addresses, UDP and packet sockets, the ARP table, and
-//! explanations
-//! of failed `bind` calls. `server/`, `content/` and `cli/` call it. It never decides which client gets which answer.
+//! explanations of failed `bind` calls. `server/`, `content/` and `cli/` call it. It never decides which client gets
+//! which answer.
 
 pub mod bind_error;
 pub mod bpf;

@@ -1,7 +1,6 @@
 //! The kernel's neighbour table (ARP): the MAC address behind an IPv4 address on our own wires. `content::machines`
-//! uses
-//! it to verify what DHCP messages claim, because lanboot's packets to an address go to the MAC in this table. It never
-//! sends anything on the wire.
+//! uses it to verify what DHCP messages claim, because lanboot's packets to an address go to the MAC in this table. It
+//! never sends anything on the wire.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,8 +18,8 @@ use crate::types::MacAddr;
 
 /// Addresses whose MAC is cached for [`FRESH`]. When the cache is full it is emptied, which costs a new query for each.
 const MAX_REMEMBERED: usize = 4096;
-/// How long a cached MAC is used before the kernel is asked again; a machine requests many files within that time.
-/// An address without a MAC is not cached: it gets one as soon as something is sent to it.
+/// How long a cached MAC is used before the kernel is asked again; a machine requests many files within that time. An
+/// address without a MAC is not cached: it gets one as soon as something is sent to it.
 const FRESH: Duration = Duration::from_secs(1);
 /// The neighbour table as text, for kernels before 5.0, which cannot be asked for a single address.
 const ARP_TABLE: &str = "/proc/net/arp";

@@ -1,10 +1,10 @@
-//! Packet sockets, which read frames of a wire without holding a port, and a raw socket, which sends from a port that it
-//! does not hold. DHCP, the conflict check and `lanboot probe` use them.
+//! Packet sockets, which read frames of a wire without holding a port, and a raw socket, which sends from a port that
+//! it does not hold. DHCP, the conflict check and `lanboot probe` use them.
 //!
 //! A proxyDHCP server may run on the same computer as the DHCP server, which then holds port 67. Two programs can share
-//! a UDP port only if both agree to it: dnsmasq does with `bind-interfaces`, others never. Even then each renewal, which
-//! clients send to the DHCP server alone, would reach one of the two by chance. A packet socket gets a copy of each frame
-//! and takes nothing away from the port's owner.
+//! a UDP port only if both agree to it: dnsmasq does with `bind-interfaces`, others never. Even then each renewal,
+//! which clients send to the DHCP server alone, would reach one of the two by chance. A packet socket gets a copy of
+//! each frame and takes nothing away from the port's owner.
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -37,8 +37,8 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens a non-blocking socket that receives frames of one interface. `protocol` is an EtherType, `filter` runs in the
-    /// kernel, and `receive_queue` is the number of bytes that the kernel may queue.
+    /// Opens a non-blocking socket that receives frames of one interface. `protocol` is an EtherType, `filter` runs in
+    /// the kernel, and `receive_queue` is the number of bytes that the kernel may queue.
     pub fn on_interface(
         link: &LinkAddr,
         protocol: u16,
@@ -71,8 +71,8 @@ impl PacketSocket {
         Ok(PacketSocket { socket: self.socket.try_clone()?, interface: self.interface })
     }
 
-    /// Reads the next frame into `buffer` and returns it with the number of the interface that it came from. `None` means
-    /// that a frame was skipped: a socket on an interface also sees the frames of its VLANs, which are interfaces
+    /// Reads the next frame into `buffer` and returns it with the number of the interface that it came from. `None`
+    /// means that a frame was skipped: a socket on an interface also sees the frames of its VLANs, which are interfaces
     /// themselves.
     pub fn receive<'b>(&self, buffer: &'b mut [u8; FRAME]) -> io::Result<Option<(&'b [u8], u32)>> {
         let (len, link) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer)?;
@@ -116,8 +116,8 @@ pub struct Taps {
 }
 
 impl Taps {
-    /// Opens a raw socket that sends from `port`. The kernel writes the Ethernet header, because the hardware address of a
-    /// bridge changes with its ports.
+    /// Opens a raw socket that sends from `port`. The kernel writes the Ethernet header, because the hardware address
+    /// of a bridge changes with its ports.
     pub fn open(port: u16) -> io::Result<Taps> {
         // With IPPROTO_RAW the sender writes the IP header, so don't-fragment can be off.
         const IPPROTO_RAW: i32 = 255;
@@ -184,8 +184,9 @@ impl AsRawFd for Tap {
 }
 
 /// The filter of a [`Tap`]: complete UDP datagrams to one of `ports`, in frames without a VLAN. Of the frames that this
-/// computer sends, it keeps broadcast requests, and replies that assign an address. lanboot's own replies as a proxy assign
-/// none. Messages that a relay agent on this computer sends to its server, at the port `server`, concern only those two.
+/// computer sends, it keeps broadcast requests, and replies that assign an address. lanboot's own replies as a proxy
+/// assign none. Messages that a relay agent on this computer sends to its server, at the port `server`, concern only
+/// those two.
 fn udp_to(ports: &[u16], server: u16) -> Vec<SockFilter> {
     // Positions in the program: the comparisons with the ports, then the instructions for frames of this computer.
     const COMPARE: usize = 13;

@@ -1,7 +1,6 @@
 //! Checks whether an address is in use before it is first offered: by ARP on our own wire, by ICMP echo behind a relay
 //! agent. The DHCP server calls it. It never waits for an answer: answers arrive over a channel, and the DHCP loop
-//! decides
-//! how long to wait for them.
+//! decides how long to wait for them.
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -89,8 +88,7 @@ impl Prober {
     }
 
     /// Sends one probe for `address`: by ARP on the wire of `interface`, otherwise by ICMP echo to wherever the address
-    /// is
-    /// routed. Returns false if no probe could be sent.
+    /// is routed. Returns false if no probe could be sent.
     pub fn ask(&self, address: Ipv4Addr, interface: Option<u32>) -> bool {
         if let Some(asked) = interface.and_then(|index| self.ask_wire(address, index)) {
             return asked;
@@ -107,8 +105,7 @@ impl Prober {
     }
 
     /// The socket, link address and hardware address for ARP probes on an Ethernet interface. They are read for each
-    /// probe,
-    /// because the hardware address of a bridge changes with its ports.
+    /// probe, because the hardware address of a bridge changes with its ports.
     fn wire(&self, index: u32) -> Option<(&PacketSocket, LinkAddr, MacAddr)> {
         let served = self.served.borrow();
         let interface = served.get(index)?;

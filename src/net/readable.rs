@@ -20,8 +20,8 @@ pub fn register<T: AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd
     AsyncFd::with_interest(socket, interest)
 }
 
-/// Registers a non-blocking `socket` that is only read. tokio's `UdpSocket` also waits for room to send, and so wakes up
-/// after every reply.
+/// Registers a non-blocking `socket` that is only read. tokio's `UdpSocket` also waits for room to send, and so wakes
+/// up after every reply.
 pub fn readable<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
     register(socket, Interest::READABLE)
 }

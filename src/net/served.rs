@@ -23,8 +23,7 @@ pub struct Served {
     /// All addresses of this computer, including those of interfaces that are not served.
     pub own: Vec<Ipv4Addr>,
     /// The networks of all Ethernet interfaces of this computer, served or not, with the interface numbers. The kernel
-    /// has a
-    /// neighbour table for each of them.
+    /// has a neighbour table for each of them.
     pub wires: Vec<(u32, Ipv4Network)>,
 }
 
@@ -68,8 +67,7 @@ impl Served {
     }
 
     /// The subnets that contain no address of a served interface, so that only relay agents reach them. A proxy has
-    /// none:
-    /// its subnets only list relay agents.
+    /// none: its subnets only list relay agents.
     pub fn out_of_reach(&self, settings: &Settings) -> Vec<Ipv4Network> {
         if !settings.modes.has(Mode::Server) {
             return Vec::new();
@@ -127,8 +125,7 @@ pub fn may_be(config: &Config, mode: Mode) -> bool {
 }
 
 /// Selects the served interfaces of `all`. If only TFTP and HTTP run and both listen on configured addresses, these are
-/// the
-/// interfaces with those addresses.
+/// the interfaces with those addresses.
 fn choose(config: &Config, all: Vec<Interface>) -> (Vec<Interface>, Vec<String>) {
     let Some(addresses) = on_given_addresses(config) else {
         return interface::served(&config.interfaces, all);

@@ -60,8 +60,7 @@ impl DhcpSocket {
     }
 
     /// Adds a packet socket, which sends frames to clients without an address on the `served` interfaces. The second
-    /// value is
-    /// a warning if that is not possible: replies to these clients are then broadcast.
+    /// value is a warning if that is not possible: replies to these clients are then broadcast.
     pub fn with_frames(self, served: Now) -> (DhcpSocket, Option<String>) {
         match PacketSocket::for_sending() {
             Ok(socket) => (DhcpSocket { frames: Some(Frames { socket, served }), ..self }, None),
@@ -86,8 +85,8 @@ impl DhcpSocket {
     /// Sends all of `outgoing` and returns the results in the same order.
     ///
     /// Each reply is one datagram in one frame. Segmentation offload would be cheaper, but virtual links (veth, virtio)
-    /// pass
-    /// the uncut buffer to packet sockets. DHCP clients without an address and relay agents read from packet sockets.
+    /// pass the uncut buffer to packet sockets. DHCP clients without an address and relay agents read from packet
+    /// sockets.
     pub fn send_all(&self, outgoing: &[&Outgoing]) -> Vec<io::Result<()>> {
         let served = self.frames.as_ref().map(|frames| frames.served.borrow());
         let packets: Vec<Packet<'_>> =
@@ -111,8 +110,7 @@ impl DhcpSocket {
     }
 
     /// Chooses how `outgoing` leaves. Every reply on an Ethernet interface is sent as a complete frame: the kernel
-    /// leaves the
-    /// UDP checksum of its own broadcasts to the network card, and a virtual card does not fill it in.
+    /// leaves the UDP checksum of its own broadcasts to the network card, and a virtual card does not fill it in.
     fn packet<'o>(&self, outgoing: &'o Outgoing, served: Option<&Served>) -> Packet<'o> {
         let Outgoing { payload, route, server, .. } = outgoing;
         let interface = served.and_then(|served| served.get(outgoing.interface));
@@ -213,8 +211,7 @@ impl Packet<'_> {
 }
 
 /// Sends messages with `sendmmsg` and appends one result for each to `results`. After a message that the kernel refuses
-/// it
-/// continues with the next one.
+/// it continues with the next one.
 fn send_run<'a, S: SockaddrLike + Copy + 'a, const N: usize>(
     socket: &impl AsRawFd,
     payloads: &'a [[IoSlice<'a>; N]],
@@ -244,8 +241,7 @@ fn send_run<'a, S: SockaddrLike + Copy + 'a, const N: usize>(
 }
 
 /// Opens a UDP socket that may broadcast and reports the interface of each datagram. It never sets don't-fragment,
-/// which
-/// confuses boot ROMs.
+/// which confuses boot ROMs.
 fn open_udp(address: SocketAddrV4, sharing: Sharing) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_broadcast(true)?;

@@ -37,8 +37,8 @@ pub struct Recorder {
 
 /// Minimum time between two warnings about the same contested address: its machine asks for file after file.
 const CONTESTED_PAUSE: Duration = Duration::from_secs(600);
-/// Contested addresses that are remembered. Beyond that none is logged until one is [`CONTESTED_PAUSE`] old: anybody can
-/// make up any number of them, and the log must not fill up.
+/// Contested addresses that are remembered. Beyond that none is logged until one is [`CONTESTED_PAUSE`] old: anybody
+/// can make up any number of them, and the log must not fill up.
 const MAX_CONTESTED: usize = 64;
 
 /// How often a subnet is said to be exhausted: each client that it turns away asks again and again.
@@ -110,8 +110,8 @@ impl Recorder {
         true
     }
 
-    /// How many messages were dropped for each reason that occurred, by its name; and how many requests were refused for
-    /// who asked.
+    /// How many messages were dropped for each reason that occurred, by its name; and how many requests were refused
+    /// for who asked.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
         self.counts.drops()
     }

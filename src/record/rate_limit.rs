@@ -1,5 +1,5 @@
-//! How many lines a second the log gets. Any machine on the network can cause an event with each packet that it sends, and
-//! a line costs far more than a packet: it fills the disk, and hides the lines that matter.
+//! How many lines a second the log gets. Any machine on the network can cause an event with each packet that it sends,
+//! and a line costs far more than a packet: it fills the disk, and hides the lines that matter.
 //!
 //! Each kind of line has a budget for itself, so that a flood of one kind hides no other. Lines that are left out are
 //! counted, and a line a second says how many.

@@ -9,8 +9,8 @@ use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::content::folders;
 use crate::content::lookup::Files;
-use crate::content::machines::Known;
-use crate::content::once::Starts;
+use crate::content::machines::MachineTable;
+use crate::content::once::BootState;
 use crate::dhcp::subnet::Settings;
 use crate::images::Catalog;
 use crate::net::StartError;
@@ -32,7 +32,8 @@ impl Server {
         Server::bind_then(config, keep, || Ok(()))
     }
 
-    /// The same, and calls `confine` when everything is bound that may need root's rights, and before any thread starts.
+    /// The same, and calls `confine` when everything is bound that may need root's rights, and before any thread
+    /// starts.
     pub fn bind_then(
         config: &Config,
         keep: Keep,
@@ -46,7 +47,7 @@ impl Server {
         }
         let (sender, now) = channel(Arc::new(served));
         let (mut summary, mut warnings) = (Vec::new(), wrong.clone());
-        let known = Known::new(now.clone(), recorder.clone());
+        let known = MachineTable::new(now.clone(), recorder.clone());
         let files = match config.tftp.is_some() || config.http.is_some() {
             true => Some(open_files(config, keep, known.clone(), &mut warnings)?),
             false => None,
@@ -98,7 +99,7 @@ impl Server {
 fn open_files(
     config: &Config,
     keep: Keep,
-    known: Known,
+    known: MachineTable,
     warnings: &mut Vec<String>,
 ) -> Result<Files, StartError> {
     if let Some((key, problem)) = folders::problems(config).into_iter().next() {
@@ -113,11 +114,11 @@ fn open_files(
     })?;
     let starts = match keep {
         Keep::OnDisk => {
-            let (starts, warning) = Starts::open(config);
+            let (starts, warning) = BootState::open(config);
             warnings.extend(warning);
             starts
         }
-        Keep::InMemory => Starts::forgetful(config),
+        Keep::InMemory => BootState::forgetful(config),
     };
     Ok(Files::new(catalog, known).starting(starts))
 }
@@ -125,7 +126,7 @@ fn open_files(
 fn proxy(
     settings: &Settings,
     served: &Now,
-    (files, known): (Option<Files>, Known),
+    (files, known): (Option<Files>, MachineTable),
     recorder: &Recorder,
 ) -> Result<Proxy, StartError> {
     let later = Later::start(recorder.clone())

@@ -1,8 +1,9 @@
 //! The control socket: HTTP/1.1 over a unix socket, by which commands reach the running server.
 //!
 //! `POST /leases/ADDRESS/release` frees an address; the answer comes once that is on stable storage: 200 `{}`, or an
-//! error with `{"error": why}`: 403 for other users than root, the server's own and the group `lanboot`, 404 where no lease
-//! is stored, 409 where there is nothing to free, 421 under a foreign name in `Host`, 503 where it could not be stored.
+//! error with `{"error": why}`: 403 for other users than root, the server's own and the group `lanboot`, 404 where no
+//! lease is stored, 409 where there is nothing to free, 421 under a foreign name in `Host`, 503 where it could not be
+//! stored.
 
 use std::collections::VecDeque;
 use std::io;
@@ -103,8 +104,8 @@ pub enum Refusal {
 
 impl Control {
     /// Binds the socket for the server whose state is in the folder `state`, and whose lock it holds. A socket that a
-    /// killed server left is replaced; one on which somebody listens is not. Without one there is advice, and the loop's
-    /// end is never asked anything.
+    /// killed server left is replaced; one on which somebody listens is not. Without one there is advice, and the
+    /// loop's end is never asked anything.
     pub fn bind(state: &Path) -> (Result<Control, String>, Asks) {
         let path = control_path(state);
         let (asks, incoming) = mpsc::channel(MAX_ASKED);

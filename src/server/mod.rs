@@ -1,7 +1,7 @@
 //! Sockets, tasks, and the life of the process: bind → ready → run → drain → stop.
 //!
-//! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp.rs` that of a read request. This folder never
-//! decides who gets which address or file; it does what `dhcp/` and `boot/` say.
+//! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp.rs` that of a read request. This folder never decides
+//! who gets which address or file; it does what `dhcp/` and `boot/` say.
 
 mod bind;
 pub mod control;

@@ -1,5 +1,6 @@
-//! Keeps what is served what it should be: interfaces go down and come up, get other addresses, are made and deleted, and
-//! nothing is to be restarted for that. The kernel tells of changes over netlink; that they were heard is not relied on.
+//! Keeps what is served what it should be: interfaces go down and come up, get other addresses, are made and deleted,
+//! and nothing is to be restarted for that. The kernel tells of changes over netlink; that they were heard is not
+//! relied on.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

@@ -39,8 +39,8 @@ impl Admission {
     }
 
     /// Refuses a request that a browser makes under a foreign name for this server: by such a name, which it can point
-    /// here, any web page could read boot files as if they were its own (DNS rebinding). Firmware, loaders and installers
-    /// send neither Origin nor Sec-Fetch-*, and may use any name.
+    /// here, any web page could read boot files as if they were its own (DNS rebinding). Firmware, loaders and
+    /// installers send neither Origin nor Sec-Fetch-*, and may use any name.
     ///
     /// # Errors
     /// [`HttpRefusal::ForeignHost`].

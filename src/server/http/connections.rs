@@ -26,8 +26,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The numbers that the server uses where the configuration says nothing. An answer is written in pieces of 64 KiB, so
-    /// a client that takes less than 2 KiB/s may seem to take nothing for 30 s.
+    /// The numbers that the server uses where the configuration says nothing. An answer is written in pieces of 64 KiB,
+    /// so a client that takes less than 2 KiB/s may seem to take nothing for 30 s.
     pub const DEFAULT: Limits = Limits {
         all: 8192,
         of_one: 1024,
@@ -98,9 +98,9 @@ impl Connections {
         &self.0.limits
     }
 
-    /// A place for a connection from `address`. Where there is none in all, the connection that has been idle for longest
-    /// gives way, or else the one whose client has taken nothing for longest. `None` if there is none either, or `address`
-    /// has as many as one may have.
+    /// A place for a connection from `address`. Where there is none in all, the connection that has been idle for
+    /// longest gives way, or else the one whose client has taken nothing for longest. `None` if there is none either,
+    /// or `address` has as many as one may have.
     pub(super) fn admit(&self, address: Ipv4Addr) -> Option<Seat> {
         let now = self.now();
         let Limits { all, of_one, stalled, .. } = self.0.limits;

@@ -14,8 +14,8 @@ use super::{HEAD_ROOM, Service, now, read_head, send};
 use crate::event::HttpRefusal;
 use crate::http::{Request, Status, refusal};
 
-/// How long, and how many bytes, a client is listened to after the last answer, so that it reads that: closing a connection
-/// on which something is unread resets it (RFC 9112 section 9.6).
+/// How long, and how many bytes, a client is listened to after the last answer, so that it reads that: closing a
+/// connection on which something is unread resets it (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 

@@ -85,12 +85,12 @@ async fn collapse(mut request: Request) -> Request {
 
 /// A machine says that it is done with what it was to start once. It may say it again.
 ///
-/// It is the one thing that can be done here besides reading. Browsers say so where a web page sends them, whatever name
-/// the page has for this server, and no installer does: these are refused, or any page that somebody on this network
-/// looks at could end what machines are to start.
+/// It is the one thing that can be done here besides reading. Browsers say so where a web page sends them, whatever
+/// name the page has for this server, and no installer does: these are refused, or any page that somebody on this
+/// network looks at could end what machines are to start.
 ///
-/// 204; 403 for a web page, and from an address that is not known to be that machine's; 404 where no machine of that MAC is in the configuration; 500 where it could not be written
-/// down.
+/// 204; 403 for a web page, and from an address that is not known to be that machine's; 404 where no machine of that
+/// MAC is in the configuration; 500 where it could not be written down.
 async fn done(
     Extension(asked): Extension<Asked>,
     uri: Uri,
@@ -106,7 +106,7 @@ async fn done(
     match spawn_blocking(move || files.done(mac, address)).await {
         Ok(Ok(Done::Ended | Done::Nothing)) => StatusCode::NO_CONTENT.into_response(),
         Ok(Ok(Done::Unknown)) => refuse(&asked, &uri, HttpRefusal::NotFound),
-        Ok(Ok(Done::NotIts)) => refuse(&asked, &uri, HttpRefusal::OtherMachine),
+        Ok(Ok(Done::WrongMachine)) => refuse(&asked, &uri, HttpRefusal::OtherMachine),
         Ok(Err(_)) | Err(_) => refuse(&asked, &uri, HttpRefusal::Io),
     }
 }

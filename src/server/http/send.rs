@@ -54,8 +54,8 @@ const SMALL: Portion = Portion { call: 64 << 10, unsent: 128 << 10, stretches: 1
 /// For who takes it as fast as it comes: a window or more, and as much waiting as the kernel keeps (4 MiB, unless
 /// net.ipv4.tcp_wmem says otherwise). Sleeping and waking up cost as much as sending does.
 const LARGE: Portion = Portion { call: 4 << 20, unsent: u32::MAX, stretches: 32 };
-/// Who has taken as much, and in each second since the beginning, is fast. With 1 MiB, 64 clients got a fifth less (under
-/// BBR): their connections then hold more in flight from the start.
+/// Who has taken as much, and in each second since the beginning, is fast. With 1 MiB, 64 clients got a fifth less
+/// (under BBR): their connections then hold more in flight from the start.
 const FAST: u64 = 8 << 20;
 
 /// An answer that did not get to its end.
@@ -221,7 +221,8 @@ async fn at_pace(
         }
         let dhcp_is_busy = pace.recorder.dhcp_is_busy(now.into_std());
         if dhcp_is_busy {
-            // Else the kernel lets a thread that never sleeps go on for milliseconds while DHCP's waits for its processor.
+            // Else the kernel lets a thread that never sleeps go on for milliseconds while DHCP's waits for its
+            // processor.
             yield_now();
         }
         let next = portion_for(dhcp_is_busy, sent, now - began);

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::config::Config;
-use crate::content::machines::{Known, KnownMachine};
-use crate::content::once::Starts;
+use crate::content::machines::{KnownMachine, MachineTable};
+use crate::content::once::BootState;
 use crate::images::Catalog;
 use crate::net::fd_limit;
 
@@ -32,12 +32,12 @@ struct Site {
 
 impl Site {
     fn new(patience: Patience) -> Site {
-        Site::with(patience, |catalog| Files::new(catalog, Known::default()))
+        Site::with(patience, |catalog| Files::new(catalog, MachineTable::default()))
     }
 
     fn limited(patience: Patience, limits: Limits) -> Site {
         Site::serving(|catalog| {
-            let files = Files::new(catalog, Known::default());
+            let files = Files::new(catalog, MachineTable::default());
             Service::new(files, Recorder::default(), patience, Admission::default()).limited(limits)
         })
     }
@@ -311,8 +311,8 @@ async fn a_machine_is_told_that_it_is_done_when_that_is_on_the_disk_and_not_befo
     let state = base.path().join("state");
     let yaml = "{dhcp: {mode: off}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: menu}]}";
     let config = Config { state: state.clone(), ..crate::config::load(yaml).unwrap() };
-    let (starts, _) = Starts::open(&config);
-    let site = Site::with(SHORT, |catalog| Files::new(catalog, Known::default()).starting(starts));
+    let (starts, _) = BootState::open(&config);
+    let site = Site::with(SHORT, |catalog| Files::new(catalog, MachineTable::default()).starting(starts));
     let done = "POST /02:00:00:00:00:01/done HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     std::fs::write(&state, "in the way").unwrap();
     for _ in 0..2 {
@@ -328,8 +328,8 @@ async fn a_machine_is_told_that_it_is_done_when_that_is_on_the_disk_and_not_befo
 #[tokio::test]
 async fn once_is_over_over_http_with_all_of_the_last_file() {
     let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: x}}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: t}]}";
-    let starts = Starts::forgetful(&crate::config::load(yaml).unwrap());
-    let known = Known::default();
+    let starts = BootState::forgetful(&crate::config::load(yaml).unwrap());
+    let known = MachineTable::default();
     let machine = KnownMachine { mac: "02:00:00:00:00:01".parse().ok(), ..KnownMachine::default() };
     known.learn(Ipv4Addr::LOCALHOST, machine);
     let site = Site::with(SHORT, |catalog| Files::new(catalog, known).starting(starts));

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Service, bind, serve};
 use crate::config::Http;
-use crate::net::listeners::{Listeners, listen_addresses, addresses_text, update};
+use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
 use crate::net::served::Served;
 use crate::net::{StartError, fd_limit};
 

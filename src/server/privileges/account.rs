@@ -139,8 +139,8 @@ fn can_read(config: &Config, config_file: &Path) -> Result<(), String> {
     }
 }
 
-/// Does `attempt` as this user and becomes root again. The kernel decides, so access lists and security modules count. The
-/// inner error says why the attempt failed, or why nobody can become that user here.
+/// Does `attempt` as this user and becomes root again. The kernel decides, so access lists and security modules count.
+/// The inner error says why the attempt failed, or why nobody can become that user here.
 fn as_user(
     account: &Account,
     attempt: impl FnOnce() -> Result<(), String>,

@@ -1,10 +1,10 @@
 //! Gives up every right that serving does not need, once the sockets are bound: `cli/serve.rs` plans it before and has
 //! it done after that, while the process still has one thread.
 //!
-//! Started as root, the process becomes another user (`account.rs`), who gets the state folder first. Whatever the
-//! user is, two capabilities stay: CAP_NET_BIND_SERVICE, for addresses that come later, and CAP_NET_RAW, for frames,
-//! ARP and interfaces that come later. Then the kernel confines it to its folders (`confine.rs`). Capabilities,
-//! no_new_privs and Landlock belong to a thread, and new threads inherit them; so no thread may start before.
+//! Started as root, the process becomes another user (`account.rs`), who gets the state folder first. Whatever the user
+//! is, two capabilities stay: CAP_NET_BIND_SERVICE, for addresses that come later, and CAP_NET_RAW, for frames, ARP and
+//! interfaces that come later. Then the kernel confines it to its folders (`confine.rs`). Capabilities, no_new_privs
+//! and Landlock belong to a thread, and new threads inherit them; so no thread may start before.
 
 mod account;
 mod confine;
@@ -172,8 +172,8 @@ fn limit_capabilities() -> Result<(), (&'static str, Errno)> {
     let kept = own.permitted & KEPT;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     match set_capabilities(None, sets).map_err(errno) {
-        // A filter of system calls forbids it, as in units that were written for older versions. With no_new_privs, what
-        // can be inherited is of no use.
+        // A filter of system calls forbids it, as in units that were written for older versions. With no_new_privs,
+        // what can be inherited is of no use.
         Err(Errno::EPERM) if KEPT.contains(own.permitted) => {}
         done => done.map_err(|errno| ("capset", errno))?,
     }

@@ -1,7 +1,7 @@
 //! The state folder passes from root to the user that the server becomes.
 //!
-//! The folder may belong to that user already, who can put anything into it at any moment. So root follows no link in it,
-//! changes nothing that has a second name elsewhere, and takes a folder that was there before only if it is plainly
+//! The folder may belong to that user already, who can put anything into it at any moment. So root follows no link in
+//! it, changes nothing that has a second name elsewhere, and takes a folder that was there before only if it is plainly
 //! one of lanboot's.
 
 use std::ffi::CStr;
@@ -24,8 +24,8 @@ const TOO_MUCH: u32 = 0o027;
 /// Entries that are looked at. A state folder has a dozen; one with more is another folder.
 const MAX_ENTRIES: usize = 10_000;
 
-/// The state folder as it was before the server put anything into it. It is held open, so that nothing that is put in its
-/// place meanwhile is handed over.
+/// The state folder as it was before the server put anything into it. It is held open, so that nothing that is put in
+/// its place meanwhile is handed over.
 #[derive(Debug)]
 pub(super) struct StateFolder {
     path: PathBuf,

@@ -1,5 +1,5 @@
-//! Files and folders that the server's user cannot use. Root could, and whoever tried lanboot as root before does not expect
-//! it.
+//! Files and folders that the server's user cannot use. Root could, and whoever tried lanboot as root before does not
+//! expect it.
 
 use std::fs;
 use std::io;

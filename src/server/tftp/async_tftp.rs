@@ -8,9 +8,9 @@
 //! - It drops requests whose name is not UTF-8, so the 0xFF that some ROMs append is never seen here.
 //! - After a gap in a window it waits for its timeout instead of sending again at once (RFC 7440 section 4).
 //! - Where an option is repeated, the last counts.
-//! - No transfer gives way, and an address may have as many silent ones as transfers: clients that fill `max_transfers` or
-//!   `max_per_client` keep others out until they are given up, [`GIVE_UP`] after their last acknowledgement. So is a client
-//!   that is busy for longer.
+//! - No transfer gives way, and an address may have as many silent ones as transfers: clients that fill `max_transfers`
+//!   or `max_per_client` keep others out until they are given up, [`GIVE_UP`] after their last acknowledgement. So is a
+//!   client that is busy for longer.
 //! - Errors are not bounded in number. One is as long as the request that it answers.
 //! - It calls one handler at a time. A file that is made from a template within `SOON` is waited for; of one that takes
 //!   longer, the client is not sent the size.
@@ -42,13 +42,13 @@ use crate::tftp::Limits;
 
 /// How long the server waits for an acknowledgement before it sends again.
 ///
-/// A client's own `timeout` option is not granted: at up to 255 s a single spoofed request would hold a transfer for
-/// 25 minutes. RFC 2347 lets a server leave an option out, and a client that waits longer than this only sees a
-/// repeated packet.
+/// A client's own `timeout` option is not granted: at up to 255 s a single spoofed request would hold a transfer for 25
+/// minutes. RFC 2347 lets a server leave an option out, and a client that waits longer than this only sees a repeated
+/// packet.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it sends again before it gives a client up. The crate has one number for all packets, so it is that of the
-/// first answer: a forged request must not have us send more than three to whom it names. The price is that three losses
-/// in a row end a transfer.
+/// first answer: a forged request must not have us send more than three to whom it names. The price is that three
+/// losses in a row end a transfer.
 pub const RETRIES: u32 = 2;
 /// How long after its last acknowledgement a silent client is given up.
 pub const GIVE_UP: Duration = Duration::from_secs(3);
@@ -381,12 +381,12 @@ impl Progress {
     /// How a transfer ended that the crate dropped at `now`.
     ///
     /// The crate does not say, so this is judged by what it read and how long ago. It drops a transfer either as soon
-    /// as the last block is acknowledged, or when the client was silent for [`GIVE_UP`] after a window was read.
-    /// The first block is read before the options are sent (OACK), so a client that only wanted the size is one that
-    /// went silent when no more than that block had been read. What cannot be told apart from it: a client that went
-    /// silent after it took the options, or that asked for no options at all, before it acknowledged block 1.
-    /// And a client that acknowledged its last block later than [`GIVE_UP`] after it was read, which takes several
-    /// lost packets, counts as stopped although it has the file.
+    /// as the last block is acknowledged, or when the client was silent for [`GIVE_UP`] after a window was read. The
+    /// first block is read before the options are sent (OACK), so a client that only wanted the size is one that went
+    /// silent when no more than that block had been read. What cannot be told apart from it: a client that went silent
+    /// after it took the options, or that asked for no options at all, before it acknowledged block 1. And a client
+    /// that acknowledged its last block later than [`GIVE_UP`] after it was read, which takes several lost packets,
+    /// counts as stopped although it has the file.
     fn end(&self, now: Instant) -> End {
         let went_silent = now.duration_since(self.last_read) >= GIVE_UP;
         match (self.ended, went_silent) {

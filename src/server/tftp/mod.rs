@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::config::{self, Tftp};
 use crate::content::lookup::Files;
 use crate::event::Event;
-use crate::net::listeners::{Listeners, listen_addresses, addresses_text, update};
+use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
 use crate::net::quota::Quota;
 use crate::net::served::{Now, Served};
 use crate::net::{StartError, bind_error};
@@ -57,8 +57,8 @@ enum RunningEngine {
 }
 
 impl Transfers {
-    /// Binds the port of requests on the addresses of `settings`, or those of what is `served`, and opens the folder for
-    /// uploads.
+    /// Binds the port of requests on the addresses of `settings`, or those of what is `served`, and opens the folder
+    /// for uploads.
     pub fn bind(settings: &Tftp, served: Now, files: Files) -> Result<Transfers, StartError> {
         let mut listeners = Vec::new();
         let (_, mut refused) = arrange(&mut listeners, settings, &served.borrow());

@@ -75,8 +75,8 @@ impl Uploads {
     /// ([`crate::tftp::Limits::block_size_for`]). Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] if as many as there may be are under way and get on; [`Refusal::TooLarge`] if the client says so itself;
-    /// [`Refusal::BadName`]; and what [`Incoming::create`] says.
+    /// [`Refusal::Busy`] if as many as there may be are under way and get on; [`Refusal::TooLarge`] if the client says
+    /// so itself; [`Refusal::BadName`]; and what [`Incoming::create`] says.
     pub fn grant(
         &self,
         request: &Request<'_>,
@@ -135,8 +135,8 @@ impl Granted {
     /// Receives the file in a thread of its own. `socket` is connected to the client, sends from the address that the
     /// request came to, and blocks. `record` is called for each thing that happens.
     ///
-    /// Where there is one port for everything, that socket takes what the client asks for next from the same port. Then this
-    /// upload is over, and `ask` is given the request when nothing of the upload is left, `record` included.
+    /// Where there is one port for everything, that socket takes what the client asks for next from the same port. Then
+    /// this upload is over, and `ask` is given the request when nothing of the upload is left, `record` included.
     ///
     /// Fails when there is no thread to be had; nothing is left of the upload then.
     pub fn receive(
@@ -161,8 +161,8 @@ impl Granted {
         Ok(())
     }
 
-    /// The thread's work. Returns what the client asked for next; then the port is free and nothing is left of a file that
-    /// is not whole.
+    /// The thread's work. Returns what the client asked for next; then the port is free and nothing is left of a file
+    /// that is not whole.
     fn run(mut self, socket: UdpSocket, record: &impl Fn(Event)) -> Option<Box<[u8]>> {
         let began = Instant::now();
         // One byte more than agreed, so that a larger block is seen to be one.

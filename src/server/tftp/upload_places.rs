@@ -1,5 +1,5 @@
-//! Places for uploads over TFTP: few in all, and a share of them for each client. An upload that is stored has none. Used
-//! by `tftp_upload.rs`.
+//! Places for uploads over TFTP: few in all, and a share of them for each client. An upload that is stored has none.
+//! Used by `tftp_upload.rs`.
 
 use std::net::{Ipv4Addr, Shutdown, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,8 +46,8 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// A place for an upload of `address`. Where it has its share, or all are taken, an upload gives way: the oldest that
-    /// nothing has come of, or else the longest silent. `None` if all get on.
+    /// A place for an upload of `address`. Where it has its share, or all are taken, an upload gives way: the oldest
+    /// that nothing has come of, or else the longest silent. `None` if all get on.
     pub(super) fn take(&self, address: Ipv4Addr, now: Instant) -> Option<Place> {
         let mut state = self.state();
         let of_one = state.taken.iter().filter(|taken| taken.address == address).count();

@@ -32,9 +32,10 @@ impl<F> Service<F> {
         self.limits.admits(client, &self.served.borrow().networks)
     }
 
-    /// The best way to send windows to `client`, whose request came in by that interface. Segmentation offload would reach
-    /// a packet socket uncut where no card cuts it (veth, bridges, virtio). Firmware may read from one, and machines that
-    /// got their address by DHCP may be firmware; other clients use the kernel's sockets, where it does no harm.
+    /// The best way to send windows to `client`, whose request came in by that interface. Segmentation offload would
+    /// reach a packet socket uncut where no card cuts it (veth, bridges, virtio). Firmware may read from one, and
+    /// machines that got their address by DHCP may be firmware; other clients use the kernel's sockets, where it does
+    /// no harm.
     pub(super) fn best_way(&self, interface: u32, client: Ipv4Addr) -> How {
         let is_cut = || self.served.borrow().get(interface).is_some_and(|interface| interface.cuts_offload);
         if is_cut() || !self.files.may_be_from_dhcp(client) { How::Segments } else { How::Messages }

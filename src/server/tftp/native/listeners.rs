@@ -1,5 +1,5 @@
-//! The sockets of requests: what is read from them, and with `tftp.ports: single`, where all transfers share them, whose
-//! turn it is to send when there is room again.
+//! The sockets of requests: what is read from them, and with `tftp.ports: single`, where all transfers share them,
+//! whose turn it is to send when there is room again.
 
 use std::collections::VecDeque;
 use std::net::UdpSocket;

@@ -62,8 +62,8 @@ pub fn prepare(link: &Link, best: How, size: usize) -> How {
 }
 
 impl Sender {
-    /// Sends `count` datagrams of `size` bytes each, the last one with what is left of `datagrams`, over a link that was
-    /// readied as `how`. What is not sent for another reason than a full socket counts as lost on the way.
+    /// Sends `count` datagrams of `size` bytes each, the last one with what is left of `datagrams`, over a link that
+    /// was readied as `how`. What is not sent for another reason than a full socket counts as lost on the way.
     pub fn send(&mut self, link: &Link, how: &mut How, count: usize, datagrams: &[u8], size: usize) -> Sent {
         let per_call = (MAX_BYTES / size).clamp(1, MAX_DATAGRAMS);
         let mut done = 0;

@@ -18,8 +18,8 @@ use crate::tftp::admission::{Place, Table};
 /// Requests that may wait for one thread to judge them.
 const MAX_MAIL: usize = 256;
 
-/// What the threads share. They meet here when a transfer begins, when it is first acknowledged and when it ends,
-/// never for a block.
+/// What the threads share. They meet here when a transfer begins, when it is first acknowledged and when it ends, never
+/// for a block.
 #[derive(Debug)]
 pub struct Hall {
     /// The moment that all times are counted from.

@@ -1,5 +1,5 @@
-//! Files that several transfers send at once, read once for all of them: when a room is switched on, every machine loads
-//! the same loader. They lie here as the datagrams that they are sent as.
+//! Files that several transfers send at once, read once for all of them: when a room is switched on, every machine
+//! loads the same loader. They lie here as the datagrams that they are sent as.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use super::layout::{READ_AHEAD, laid_out_size, lay_out};
 use crate::images::Content;
 
-/// The largest file that is kept, in bytes: what a machine loads before it has a kernel. Less than [`READ_AHEAD`] is read in
-/// one call anyway.
+/// The largest file that is kept, in bytes: what a machine loads before it has a kernel. Less than [`READ_AHEAD`] is
+/// read in one call anyway.
 const MAX_FILE: u64 = 4 << 20;
 /// Bytes of all files that are kept.
 const MAX_BYTES: usize = 16 << 20;
@@ -59,7 +59,8 @@ pub struct Shared {
 }
 
 impl Shelf {
-    /// What the transfers of `content` in blocks of `block_size` bytes share, if it is a file of a size that is worth it.
+    /// What the transfers of `content` in blocks of `block_size` bytes share, if it is a file of a size that is worth
+    /// it.
     pub fn share(self: &Arc<Shelf>, content: &Content, block_size: usize) -> Option<Arc<Shared>> {
         let Content::File(open) = content else { return None };
         if open.size <= READ_AHEAD as u64 || open.size > MAX_FILE || block_size < 512 {
@@ -81,8 +82,8 @@ impl Shelf {
 }
 
 impl Shared {
-    /// All datagrams of the file, read from `content` if they are not here yet. `None` while one transfer has it alone, and
-    /// when there is no room.
+    /// All datagrams of the file, read from `content` if they are not here yet. `None` while one transfer has it alone,
+    /// and when there is no room.
     pub fn datagrams(self: &Arc<Shared>, content: &Content) -> Option<&[u8]> {
         if let Some(read) = self.datagrams.get() {
             return read.as_deref();

@@ -1,8 +1,8 @@
 //! The sockets: one for requests, one for each transfer, one for errors.
 //!
-//! A transfer's socket is bound to the address that the request came to and connected to the client: so the kernel hands
-//! a stranger's packet to another socket (`door.rs`) or to nobody, tells when the client's port is closed, and looks the
-//! route up once.
+//! A transfer's socket is bound to the address that the request came to and connected to the client: so the kernel
+//! hands a stranger's packet to another socket (`door.rs`) or to nobody, tells when the client's port is closed, and
+//! looks the route up once.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -21,8 +21,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::tftp::Ports;
 
-/// Bytes the kernel may queue of requests while we are busy: some ten thousand, so that none is lost when a whole room is
-/// switched on.
+/// Bytes the kernel may queue of requests while we are busy: some ten thousand, so that none is lost when a whole room
+/// is switched on.
 const REQUEST_QUEUE: usize = 8 << 20;
 /// Bytes the kernel may queue of what is sent from the port of requests: with `tftp.ports: single` the windows of all
 /// transfers, some thirty of Ethernet's.
@@ -107,8 +107,8 @@ pub fn for_errors() -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// The largest datagram of the path from our address `local` to `peer`, if the kernel knows it: for who has no connected
-/// socket to ask.
+/// The largest datagram of the path from our address `local` to `peer`, if the kernel knows it: for who has no
+/// connected socket to ask.
 pub fn path_mtu_to(local: Ipv4Addr, peer: SocketAddrV4) -> Option<u32> {
     let socket = open().ok()?;
     socket.bind(&SocketAddrV4::new(local, 0).into()).ok()?;
@@ -122,8 +122,8 @@ fn path_mtu(connected: &Socket) -> Option<u32> {
 
 /// Sockets of transfers that are over which a thread keeps at most.
 pub const SPARE: usize = 64;
-/// Transfers that begin before a port is used once more: what is late of the last one on it must not come to the next one
-/// (RFC 1350 section 4).
+/// Transfers that begin before a port is used once more: what is late of the last one on it must not come to the next
+/// one (RFC 1350 section 4).
 const REST: usize = 32;
 
 /// Opens sockets for transfers.
@@ -132,8 +132,8 @@ pub struct Opener {
     ports: Ports,
     /// Which port of a range was taken last, counted from its first.
     last: u32,
-    /// Sockets that are used again, with the address that they are bound to, by how long they have rested: to make one and
-    /// to close it takes a sixth of the time of a small file.
+    /// Sockets that are used again, with the address that they are bound to, by how long they have rested: to make one
+    /// and to close it takes a sixth of the time of a small file.
     spare: VecDeque<(Ipv4Addr, UdpSocket)>,
     /// As many of them as there may be.
     max_spare: usize,
@@ -214,8 +214,8 @@ pub enum Link {
 }
 
 impl Link {
-    /// Sends `bytes` as one datagram; or with `segment`, as datagrams of that many bytes each, the
-    /// last one with what is left.
+    /// Sends `bytes` as one datagram; or with `segment`, as datagrams of that many bytes each, the last one with what
+    /// is left.
     pub fn send(&self, bytes: &[u8], segment: Option<u16>) -> nix::Result<()> {
         let flags = MsgFlags::MSG_DONTWAIT;
         match self {

@@ -23,8 +23,8 @@ pub struct Tools {
 
 /// The longest time until a client counts as late, however slow its path is.
 const LATE: Duration = Duration::from_secs(3);
-/// How long a client acknowledges nothing until it counts as silent. Active ones are heard sooner: 400 of them with full
-/// windows on 100 Mbit/s have to wait so long for each other.
+/// How long a client acknowledges nothing until it counts as silent. Active ones are heard sooner: 400 of them with
+/// full windows on 100 Mbit/s have to wait so long for each other.
 const SILENT: Duration = Duration::from_secs(3);
 
 /// How long a transfer has made no progress.
@@ -140,8 +140,8 @@ impl Session {
         self.transfer.granted().window <= 1
     }
 
-    /// Whether the client is known to answer a window within `time`. In lock-step it is not: there both ends take turns, often
-    /// on one core, and each wakes the other as it goes to sleep.
+    /// Whether the client is known to answer a window within `time`. In lock-step it is not: there both ends take
+    /// turns, often on one core, and each wakes the other as it goes to sleep.
     pub fn answers_within(&self, time: Duration) -> bool {
         !self.is_lock_step() && self.transfer.answers_within(time)
     }

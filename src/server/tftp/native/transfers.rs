@@ -39,7 +39,8 @@ impl Sessions {
         slot.0 = (slot.0 + 1) & 0x3fff_ffff;
         self.free.push(index as u32);
         let flow = session.place().flow;
-        // A client whose transfer had to give way to another thread's, and asks again before that is heard of here, has two.
+        // A client whose transfer had to give way to another thread's, and asks again before that is heard of here, has
+        // two.
         if self.by_flow.get(&flow) == Some(&token) {
             self.by_flow.remove(&flow);
         }

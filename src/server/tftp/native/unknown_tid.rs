@@ -1,6 +1,6 @@
 //! Who comes to the port of another client's transfer. The transfer's own socket is connected, so the kernel gives it
-//! nothing of theirs; a second socket at that port takes it, once the transfer has lasted for a while. Before that the kernel
-//! refuses them (ICMP port unreachable).
+//! nothing of theirs; a second socket at that port takes it, once the transfer has lasted for a while. Before that the
+//! kernel refuses them (ICMP port unreachable).
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -26,7 +26,8 @@ pub enum Door {
 }
 
 impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
-    /// Opens a transfer's door, if it had none yet and has lasted for a while. Where that fails the transfer goes on without.
+    /// Opens a transfer's door, if it had none yet and has lasted for a while. Where that fails the transfer goes on
+    /// without.
     pub fn open_door(&mut self, token: u64, now: Duration) {
         let Some(session) = self.sessions.get(token) else { return };
         let Link::Own(transfer) = session.link() else { return };

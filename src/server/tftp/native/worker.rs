@@ -49,8 +49,8 @@ fn is_transfer(token: u64) -> bool {
     token >> 63 == 0
 }
 
-/// What the kernel is to tell of a transfer's socket. Of a lock-step client's packet it need not ask the socket again when
-/// it was read, which it does once more for every block otherwise (level-triggered epoll).
+/// What the kernel is to tell of a transfer's socket. Of a lock-step client's packet it need not ask the socket again
+/// when it was read, which it does once more for every block otherwise (level-triggered epoll).
 fn interest(session: &Session) -> EpollFlags {
     if session.is_lock_step() { EpollFlags::EPOLLIN | EpollFlags::EPOLLET } else { EpollFlags::EPOLLIN }
 }
@@ -212,8 +212,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             return self.go_on(token, end, now);
         }
         let mut buffer = [0; PACKET];
-        // In lock-step the kernel tells of a packet when it comes and not again (`Worker::register`), so one that leads to
-        // nothing must not hide the next. One that has block n sent may: its answer comes behind all that was left.
+        // In lock-step the kernel tells of a packet when it comes and not again (`Worker::register`), so one that leads
+        // to nothing must not hide the next. One that has block n sent may: its answer comes behind all that was left.
         for _ in 0..PACKETS {
             let Some(session) = self.sessions.get(token) else { return };
             let lock_step = session.is_lock_step();
