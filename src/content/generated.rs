@@ -70,14 +70,14 @@ pub fn is_script(name: &BootName, asker: &Asker, starts: &BootState) -> bool {
 
 fn render(request: TextRequest<'_>, loader: Loader, start: &Start) -> Result<String, Refusal> {
     let TextRequest { name, subject, starts, log_once } = request;
-    let render = script(loader, start, starts.targets(), &subject.facts, starts.served());
+    let rendered = script(loader, start, starts.targets(), &subject.facts, starts.served());
     let whom = subject.facts.who();
-    let problem = render
+    let problem = rendered
         .as_ref()
         .err()
         .map(|error| format!("cannot make {name} for {whom}: {}: {}", error.key, error.why));
     log_once.tell(name.as_str(), whom, problem);
-    render.map_err(|_| Refusal::Template)
+    rendered.map_err(|_| Refusal::Template)
 }
 
 /// The loader that reads its configuration under this name.

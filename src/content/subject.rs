@@ -8,6 +8,7 @@ use crate::content::machines::Standing;
 use crate::content::once::BootState;
 use crate::types::MacAddr;
 
+/// The machine that a text is made for, and whether the requesting client may have that text.
 #[derive(Clone, Debug)]
 pub struct Subject<'s> {
     /// The facts about the machine.

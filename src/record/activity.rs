@@ -1,18 +1,18 @@
-//! When DHCP was last busy, so that work that can wait does not take its time.
+//! The time of the last DHCP message. HTTP asks for it, to leave processor time to DHCP while it is busy.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// When a DHCP message last came.
+/// The time of the last DHCP message. Threads share it without a lock.
 #[derive(Debug)]
 pub struct LastMessage {
     pub(super) began: Instant,
-    /// Milliseconds from then, and one more; 0 means never.
+    /// Milliseconds since `began`, plus one; 0 means that there was no message.
     at: AtomicU64,
 }
 
 impl LastMessage {
-    /// After as many milliseconds no other one is expected.
+    /// DHCP counts as busy for this many milliseconds after a message.
     const LASTS: u64 = 1000;
 
     pub fn came(&self, now: Instant) {

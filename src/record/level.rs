@@ -1,16 +1,16 @@
-//! The level at which an event is logged.
+//! The log level of each event. The [`Recorder`](super::Recorder) asks for it before it formats a line.
 
 use tracing::Level;
 
 use crate::event::{DropReason, Event, HttpRefusal, Refusal};
 
-/// How much a person wants to see an event.
+/// The level at which `event` is logged.
 pub fn level(event: &Event) -> Level {
     match event {
         Event::Dropped { reason, .. } => match reason {
             DropReason::StoreFailed | DropReason::Overload => Level::WARN,
             DropReason::NotServed | DropReason::Checking | DropReason::PoolExhausted => Level::DEBUG,
-            // What every client beside another DHCP server says.
+            // Sent by every client of another DHCP server.
             DropReason::NotNetboot | DropReason::ProxyOnly => Level::DEBUG,
             _ => Level::INFO,
         },
@@ -24,15 +24,15 @@ pub fn level(event: &Event) -> Level {
         | Event::Stranger { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
-        // What anybody may send at any rate must not fill the log; it is counted.
+        // Any host may send these at any rate, so they are counted and must not fill the log.
         Event::TftpUnanswered { .. } => Level::DEBUG,
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
             Level::WARN
         }
-        // As TFTP's: what any network may send at any rate is counted.
+        // Any network may send these at any rate, so they are counted, as for TFTP.
         Event::HttpAnswered { .. }
         | Event::HttpRefused { reason: HttpRefusal::NotFound | HttpRefusal::NotAllowed, .. } => Level::DEBUG,
-        // A part that is not the end: iPXE reads a disk image so (sanboot), one block at a time.
+        // A part of a file before its end: iPXE reads a disk image in this way (sanboot), one block at a time.
         Event::HttpSent { to_end: false, .. } => Level::DEBUG,
         Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
         _ => Level::INFO,

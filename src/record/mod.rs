@@ -1,4 +1,5 @@
-//! The one place where events become log lines and counters.
+//! Turns events into log lines and counters: the only place that does. DHCP, TFTP and HTTP call it for every event. It
+//! never decides anything about a request.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -23,32 +24,33 @@ mod level;
 mod log_line;
 pub mod rate_limit;
 
-/// Records events: each is counted, and gets a log line as far as the budget of its kind goes. Clones share both.
+/// Records events. Each event is counted, and logged as far as the budget of its kind allows. Cheap to clone; clones
+/// share the counters and budgets.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     dhcp: Arc<LastMessage>,
     counts: Arc<Counts>,
     budget: Arc<Budget>,
-    /// When each subnet was last said to be exhausted.
+    /// Time of the last "exhausted" line of each subnet.
     exhausted: Arc<Mutex<HashMap<Ipv4Network, Instant>>>,
-    /// When each address was last logged as contested.
+    /// Time of the last "contested" line of each address.
     contested: Arc<Mutex<HashMap<Ipv4Addr, Instant>>>,
 }
 
-/// Minimum time between two warnings about the same contested address: its machine asks for file after file.
+/// Minimum time between two warnings about the same contested address. Its machine requests many files.
 const CONTESTED_PAUSE: Duration = Duration::from_secs(600);
-/// Contested addresses that are remembered. Beyond that none is logged until one is [`CONTESTED_PAUSE`] old: anybody
-/// can make up any number of them, and the log must not fill up.
+/// Maximum number of remembered contested addresses. When it is reached, no other address is logged until one is
+/// [`CONTESTED_PAUSE`] old: an attacker can invent any number of addresses, and must not fill the log.
 const MAX_CONTESTED: usize = 64;
 
-/// How often a subnet is said to be exhausted: each client that it turns away asks again and again.
+/// Minimum time between two warnings about the same exhausted subnet. Each rejected client repeats its request.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
 
-/// How often the lines that were left out are logged.
+/// Interval at which the numbers of omitted lines are logged.
 const LEFT_OUT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Recorder {
-    /// Records what happened on the interface named `interface` (unused for TFTP).
+    /// Records an event on the interface named `interface`, which is unused for TFTP.
     pub fn record(&self, interface: &str, event: &Event) {
         self.counts.count(event);
         match event {
@@ -59,11 +61,11 @@ impl Recorder {
             Event::Contested { address, .. } if !self.is_newly_contested(*address, Instant::now()) => return,
             _ => {}
         }
-        // Making a line costs more than deciding that it is not wanted.
+        // Formatting a line costs more than finding out that it is not wanted.
         self.log(level(event), Kind::of(event), || line(interface, event));
     }
 
-    /// Logs that something failed, for each of many messages perhaps. `what` begins every such line.
+    /// Logs a failure that may occur for each of many messages. Every line starts with `what`.
     pub fn log_failure(&self, level: Level, what: &'static str, text: impl FnOnce() -> String) {
         self.log(level, Kind::new(what), || format!("{what} {}", text()));
     }
@@ -86,7 +88,7 @@ impl Recorder {
         }
     }
 
-    /// Whether DHCP has something to do: a message came within a second before `now`.
+    /// Whether DHCP is busy: a message arrived within the second before `now`.
     pub fn dhcp_is_busy(&self, now: Instant) -> bool {
         self.dhcp.is_recent(now)
     }
@@ -110,23 +112,23 @@ impl Recorder {
         true
     }
 
-    /// How many messages were dropped for each reason that occurred, by its name; and how many requests were refused
-    /// for who asked.
+    /// The number of dropped messages by reason, and of requests that were refused because of the client. Only reasons
+    /// that occurred are included.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
         self.counts.drops()
     }
 
-    /// Logs how often everything happened since the start.
+    /// Logs all counters.
     pub fn log_counts(&self) {
         self.counts.lines().iter().for_each(|line| tracing::info!("statistics: {line}"));
     }
 
-    /// Logs how many lines were left out since the last time, by kind.
+    /// Logs how many lines of each kind were omitted since the last call.
     pub fn log_left_out(&self) {
         self.budget.log_left_out();
     }
 
-    /// The same once a second, forever.
+    /// Calls [`Self::log_left_out`] once per second, forever.
     pub async fn follow_left_out(&self) -> Infallible {
         loop {
             tokio::time::sleep(LEFT_OUT_PAUSE).await;

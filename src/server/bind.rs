@@ -1,4 +1,5 @@
-//! Binding: from the configuration to a server with all sockets open, ready to run.
+//! Binds all sockets: turns the configuration into a server that is ready to run. `cli/serve.rs` calls it before the
+//! process gives up root's rights. It never answers a client.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
@@ -27,12 +28,12 @@ use crate::server::{Keep, Server, http};
 use crate::store::clock::Clock;
 
 impl Server {
-    /// Binds every socket, opens the folder of boot files and loads the leases. Nothing is answered before `run`.
+    /// Binds every socket, opens the folder of boot files and loads the leases. No client is answered before `run`.
     pub fn bind(config: &Config, keep: Keep) -> Result<Server, StartError> {
         Server::bind_then(config, keep, || Ok(()))
     }
 
-    /// The same, and calls `confine` when everything is bound that may need root's rights, and before any thread
+    /// Like [`Server::bind`]. Calls `confine` when everything is bound that may need root's rights, before any thread
     /// starts.
     pub fn bind_then(
         config: &Config,
@@ -63,8 +64,8 @@ impl Server {
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
             let admission = http::Admission::new(config, now.clone());
-            let patience = http::Patience::DEFAULT;
-            let service = http::Service::new(files.clone(), recorder.clone(), patience, admission);
+            let timeouts = http::Timeouts::DEFAULT;
+            let service = http::Service::new(files.clone(), recorder.clone(), timeouts, admission);
             let of_one = usize::try_from(settings.max_per_client).unwrap_or(usize::MAX);
             let service = service.limited(http::Limits { of_one, ..http::Limits::DEFAULT });
             let bound = http::Bound::bind(settings, &now.borrow(), service)?;
@@ -95,7 +96,7 @@ impl Server {
     }
 }
 
-/// The folder of boot files, and what machines start.
+/// Opens the folder of boot files and the state of the machines' `once`.
 fn open_files(
     config: &Config,
     keep: Keep,

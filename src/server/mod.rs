@@ -1,7 +1,7 @@
 //! Sockets, tasks, and the life of the process: bind → ready → run → drain → stop.
 //!
-//! `dhcp.rs` is the way of a DISCOVER from top to bottom, `tftp.rs` that of a read request. This folder never decides
-//! who gets which address or file; it does what `dhcp/` and `boot/` say.
+//! `dhcp/mod.rs` shows the path of a DISCOVER from top to bottom, `tftp/native/mod.rs` that of a read request. This
+//! folder never decides which client gets which address or file; it carries out what `dhcp/` and `boot/` decide.
 
 mod bind;
 pub mod control;
@@ -40,7 +40,7 @@ pub struct Server {
     boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
     http: Option<http::Bound>,
-    /// For looking after their folder.
+    /// For the periodic check of their folder.
     files: Option<Files>,
     watch: Watch,
     recorder: Recorder,
@@ -49,33 +49,33 @@ pub struct Server {
     warnings: Vec<String>,
 }
 
-/// Where leases are kept.
+/// Where leases are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// In the state folder, durably.
+    /// Durably, in the state folder.
     OnDisk,
-    /// In memory, so that nothing survives: what remains is the cost of everything but the disk.
+    /// Only in memory, for benchmarks: they measure the cost of everything except the disk.
     InMemory,
 }
 
 impl Server {
-    /// Each [`Notify::notify_one`] has the running server log its statistics.
+    /// Each [`Notify::notify_one`] makes the running server log its statistics.
     pub fn statistics(&self) -> Arc<Notify> {
         Arc::clone(&self.statistics)
     }
 
-    /// What is served, where, in which mode and from which folder: a line each.
+    /// One line for each service: its addresses, mode and folder.
     pub fn summary(&self) -> &[String] {
         &self.summary
     }
 
-    /// What works less well than it could, and what to do about it: a line each.
+    /// One line for each feature that works less well than it could, with advice.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Serves until `stop` completes, then stores and answers what waits for the disk, and lets transfers come to their
-    /// end ([`drain`]) until `hurry` completes.
+    /// Serves until `stop` completes. Then stores and answers the waiting leases, and lets transfers finish ([`drain`])
+    /// until `hurry` completes.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
@@ -130,14 +130,14 @@ impl Server {
     }
 }
 
-/// Looks for the folder of boot files every second, so that the log says that it is missing before a client asks.
+/// Checks every second that the folder of boot files exists, so that its loss is logged before a client asks.
 async fn look_after(files: Option<Files>) -> Infallible {
     const PAUSE: Duration = Duration::from_secs(1);
     let Some(files) = files else { return std::future::pending().await };
     loop {
         sleep(PAUSE).await;
         let files = files.clone();
-        // A file server that does not answer holds up this thread only.
+        // A network file system that does not respond blocks only this thread.
         let _ = spawn_blocking(move || files.look()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Clients over loopback: slow ones, rude ones, old ones. The clock is real; what takes 5 s outside takes 0.3 s here.
+//! Clients over loopback: slow, faulty and old ones. The clock is real; 5 s of the server are 0.3 s here.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -16,14 +16,14 @@ use crate::content::once::BootState;
 use crate::images::Catalog;
 use crate::net::fd_limit;
 
-/// For tests of what ends in time.
-const SHORT: Patience = Patience {
+/// Short limits for tests of timeouts.
+const SHORT: Timeouts = Timeouts {
     head: Duration::from_millis(300),
     idle: Duration::from_millis(600),
     pace: Duration::from_millis(400),
 };
 
-/// A folder that is served, until this is dropped.
+/// A folder that is served until this is dropped.
 struct Site {
     folder: tempfile::TempDir,
     address: SocketAddr,
@@ -31,20 +31,20 @@ struct Site {
 }
 
 impl Site {
-    fn new(patience: Patience) -> Site {
-        Site::with(patience, |catalog| Files::new(catalog, MachineTable::default()))
+    fn new(timeouts: Timeouts) -> Site {
+        Site::with(timeouts, |catalog| Files::new(catalog, MachineTable::default()))
     }
 
-    fn limited(patience: Patience, limits: Limits) -> Site {
+    fn limited(timeouts: Timeouts, limits: Limits) -> Site {
         Site::serving(|catalog| {
             let files = Files::new(catalog, MachineTable::default());
-            Service::new(files, Recorder::default(), patience, Admission::default()).limited(limits)
+            Service::new(files, Recorder::default(), timeouts, Admission::default()).limited(limits)
         })
     }
 
-    fn with(patience: Patience, files: impl FnOnce(Catalog) -> Files) -> Site {
+    fn with(timeouts: Timeouts, files: impl FnOnce(Catalog) -> Files) -> Site {
         Site::serving(|catalog| {
-            Service::new(files(catalog), Recorder::default(), patience, Admission::default())
+            Service::new(files(catalog), Recorder::default(), timeouts, Admission::default())
         })
     }
 
@@ -67,7 +67,7 @@ impl Site {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// What comes for `text`, until the server closes or says nothing for 5 s.
+    /// The bytes received for `text`, until the server closes the connection or sends nothing for 5 s.
     async fn exchange(&self, text: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(text.as_bytes()).await.unwrap();
@@ -83,12 +83,12 @@ impl Drop for Site {
 
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    // A connection that was reset has said what it had to say.
+    // A reset connection has received everything before.
     let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut bytes)).await.expect("the server closes");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The next answer on a connection that stays: its head, and as many bytes as that says.
+/// The next response on a connection that stays open: its head, and as many bytes as the head states.
 async fn next(stream: &mut TcpStream) -> (String, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -178,7 +178,7 @@ async fn rfc9112_9_6_what_comes_after_the_last_request_does_not_cut_the_answer_o
         stream.read_exact(&mut begin).await.unwrap();
         stream.write_all(later.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
-        // A client that is not as fast as the server.
+        // This client is slower than the server.
         sleep(Duration::from_millis(20)).await;
         let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.unwrap();
         assert!(read.is_ok() && bytes.len() > LARGE - begin.len(), "{asked}: {read:?} {}", bytes.len());
@@ -256,7 +256,7 @@ async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
     assert!(got > 0 && got < 64 << 20, "reason=too_slow: {got} bytes");
 }
 
-/// What is told of a file that changes under an answer: never bytes that are not its own, and no false end.
+/// A file that changes during a response yields only its own bytes, and no false end.
 #[tokio::test]
 async fn a_file_that_shrinks_ends_the_connection_before_its_length() {
     let site = Site::new(SHORT);
@@ -324,7 +324,7 @@ async fn a_machine_is_told_that_it_is_done_when_that_is_on_the_disk_and_not_befo
     assert!(answer.starts_with("HTTP/1.1 204 ") && state.join("once.json").exists(), "{answer}");
 }
 
-/// The end of a file alone is not the file: curl's `-r -1`.
+/// The last bytes of a file are not the whole file: curl's `-r -1`.
 #[tokio::test]
 async fn once_is_over_over_http_with_all_of_the_last_file() {
     let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: x}}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: t}]}";
@@ -344,7 +344,7 @@ async fn once_is_over_over_http_with_all_of_the_last_file() {
     }
 }
 
-/// What it ends is tested with what remembers it, in content/once.rs, and over the real binary in tests/serve_http.rs.
+/// The effect on `once` is tested in content/once.rs, and with the real binary in tests/serve_http.rs.
 #[tokio::test]
 async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
     let site = Site::new(SHORT);
@@ -361,7 +361,7 @@ async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
     fd_limit::raise();
-    let site = Site::new(Patience::DEFAULT);
+    let site = Site::new(Timeouts::DEFAULT);
     let mut held = Vec::new();
     for _ in 0..100 {
         held.push(site.connect().await);
@@ -385,7 +385,7 @@ async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
 #[tokio::test]
 async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() {
     fd_limit::raise();
-    let site = Site::new(Patience { head: Duration::from_secs(20), ..SHORT });
+    let site = Site::new(Timeouts { head: Duration::from_secs(20), ..SHORT });
     let mut held = Vec::new();
     for _ in 0..1024 {
         held.push(site.connect().await);
@@ -394,7 +394,7 @@ async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() 
     sleep(Duration::from_millis(100)).await;
     let too_early = refused.try_read(&mut [0; 10]).unwrap_err();
     assert_eq!(too_early.kind(), io::ErrorKind::WouldBlock, "nothing is answered before it was asked");
-    // A head in two pieces, and something behind it: none of it may reset the connection before the answer is read.
+    // A head in two pieces, and data behind it, must not reset the connection before the response is read.
     refused.write_all(b"GET /x HTTP/1.1\r\nHos").await.unwrap();
     sleep(Duration::from_millis(50)).await;
     refused.write_all(b"t: x\r\n\r\nGET /x").await.unwrap();
@@ -434,7 +434,7 @@ async fn r_10_connections_that_are_refused_are_bounded_too() {
     }
 }
 
-/// A connection to `address` from another address of this computer.
+/// Connects to `address` from another address of this computer.
 async fn from(source: [u8; 4], address: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((source, 0))).unwrap();
@@ -454,14 +454,14 @@ async fn next_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// One host with many addresses holds every place: with connections that never ask, that asked once, and that never end
-/// their head. Downloads that get on are among them.
+/// One host with many addresses takes every slot: with connections that never send a request, that sent one, or that
+/// never complete their head. Downloads with progress are among them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_09_idle_connections_give_way_and_transfers_do_not() {
     fd_limit::raise();
     let limits = Limits { all: 300, ..Limits::DEFAULT };
     let long = Duration::from_secs(60);
-    let site = Site::limited(Patience { head: long, idle: long, pace: long }, limits);
+    let site = Site::limited(Timeouts { head: long, idle: long, pace: long }, limits);
     let mut downloads = Vec::new();
     for n in 0..4 {
         let mut stream = from([127, 1, 0, n + 1], site.address).await;
@@ -506,7 +506,7 @@ async fn s_09_idle_connections_give_way_and_transfers_do_not() {
 async fn s_09_a_client_that_takes_nothing_gives_way() {
     let limits = Limits { all: 2, stalled: Duration::from_millis(300), ..Limits::DEFAULT };
     let long = Duration::from_secs(60);
-    let site = Site::limited(Patience { head: long, idle: long, pace: long }, limits);
+    let site = Site::limited(Timeouts { head: long, idle: long, pace: long }, limits);
     let mut stuck = Vec::new();
     for _ in 0..2 {
         let mut stream = site.connect().await;
@@ -524,7 +524,7 @@ async fn s_09_a_client_that_takes_nothing_gives_way() {
 
 #[test]
 fn every_refusal_has_the_status_that_says_it() {
-    let code = |reason| told(reason).0.code();
+    let code = |reason| status_and_text(reason).0.code();
     assert_eq!(code(HttpRefusal::from(crate::event::Refusal::AccessDenied)), 403);
     assert_eq!(code(HttpRefusal::from(crate::event::Refusal::BadName)), 404, "HttpRefusal::BadName");
     assert_eq!((code(HttpRefusal::NotFound), code(HttpRefusal::AccessDenied)), (404, 403));

@@ -1,4 +1,4 @@
-//! The folders that the server may use from now on, as far as the kernel can hold it to that (Landlock, Linux 5.13).
+//! Restricts the server to its folders, as far as the kernel supports it (Landlock, Linux 5.13).
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,31 +12,31 @@ use nix::unistd::geteuid;
 
 use crate::config::Config;
 
-/// The rights that are known here. An older kernel holds the server to those that it knows.
+/// The newest version of Landlock whose rights are used. An older kernel enforces the rights that it knows.
 const KNOWN: ABI = ABI::V5;
 
-/// The kernel's own files: neighbours, sockets, interfaces, processors. Their inodes come and go, so only the roots of
-/// these file systems can be named. Other processes' memory and descriptors stay closed: Landlock allows no ptrace.
+/// The kernel's file systems: neighbours, sockets, interfaces, processors. Their inodes come and go, so only their
+/// roots can be allowed. Memory and descriptors of other processes stay closed, because Landlock forbids ptrace.
 const KERNEL: [&str; 2] = ["/proc", "/sys"];
 
-/// Folders, by what the server does in them.
+/// The folders that the server uses, by access.
 #[derive(Debug)]
 pub(super) struct Places {
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
-    /// Files are linked from one folder into another, which the first version of Landlock never allows.
+    /// Whether files are linked from one folder into another, which the first version of Landlock never allows.
     links: bool,
     state: PathBuf,
     config: PathBuf,
 }
 
 impl Places {
-    /// Those of `config`, which was read from the folder `folder`.
+    /// The folders of `config`, which was read from the folder `folder`.
     pub(super) fn of(config: &Config, folder: &Path) -> Places {
         let mut read: Vec<PathBuf> = KERNEL.iter().map(PathBuf::from).collect();
         read.push(folder.to_owned());
-        // A rule is about the folder that has the name now. One that is put in its place later, or mounted over it, is
-        // another; it is allowed by what allows the folder above.
+        // A rule applies to the folder that has the path now. A later replacement, or a file system mounted over it, is
+        // another folder, which only a rule for the parent folder allows.
         read.push(config.images.clone());
         read.extend(
             config
@@ -54,7 +54,7 @@ impl Places {
         Places { read, write, links: uploads.is_some(), state, config }
     }
 
-    /// Has the kernel hold this thread, and those that it starts, to these folders. Returns how that went, for the log.
+    /// Restricts this thread and the threads that it will start. Returns the result for the log.
     pub(super) fn confine(mut self) -> String {
         if let Some(parent) = self.folder_above_state() {
             self.write.push(parent);
@@ -84,9 +84,9 @@ impl Places {
         Ok(status.ruleset)
     }
 
-    /// The folder above `state`, where a state folder that was deleted is made again: a rule about the old one does not
-    /// count for the new one. Only if it is the user's, and is there for lanboot: it has nothing else in it, or it is
-    /// the folder of config.yaml or in that. `/var/lib` is neither.
+    /// The parent of `state`, so that a deleted state folder can be created again: the rule for the old folder does not
+    /// apply to the new one. Only a parent that belongs to the user and to lanboot: it contains nothing else, or it is
+    /// the folder of config.yaml or inside of that. `/var/lib` is neither.
     fn folder_above_state(&self) -> Option<PathBuf> {
         let state = self.state.canonicalize().ok()?;
         let (parent, config) = (state.parent()?, self.config.canonicalize().ok()?);
@@ -97,7 +97,7 @@ impl Places {
     }
 }
 
-/// To make, change and remove files and folders, but no devices and no programs.
+/// Access to create, change and remove files and folders, but no devices and no programs.
 fn writing() -> BitFlags<AccessFs> {
     AccessFs::WriteFile
         | AccessFs::Truncate
