@@ -1,5 +1,5 @@
-//! Uploads over TFTP, where `tftp.uploads` allows them. They are small and rare, so each has a thread, and its file is
-//! written and synced there without holding up anybody.
+//! Uploads over TFTP, for servers with `tftp.uploads`. They are small and rare, so each has its own thread, which
+//! writes and syncs the file without delaying other clients. `native/request.rs` starts them.
 
 use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
@@ -13,70 +13,69 @@ use crate::config;
 use crate::event::{Event, Refusal};
 use crate::images::stock::Allowance;
 use crate::images::{Incoming, NewFile};
-use crate::server::tftp::upload_places::{Place, Places};
+use crate::server::tftp::upload_slots::{UploadSlot, UploadSlots};
 use crate::tftp::upload::{End, Input, Step, Terms, Upload};
 use crate::wire::tftp::{DATA_HEADER, Packet, Request};
 
-/// Threads at once. Those of uploads that are stored, and wait only in case their last acknowledgement was lost, are
-/// among them.
+/// Maximum number of threads. This includes uploads that are stored, but wait in case their last acknowledgement was
+/// lost.
 const MAX_THREADS: usize = 256;
-/// The shortest time that a socket can wait.
+/// The shortest timeout that a socket supports.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-/// The longest, so that an upload soon sees that lanboot stops.
+/// The longest wait, so that an upload soon notices that the server stops.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Where clients may put files. Cheap to clone; clones share the limit.
+/// The folder for uploads and its limits. Cheap to clone; clones share the limits.
 #[derive(Clone, Debug)]
 pub struct Uploads {
     incoming: Incoming,
     max_size: u64,
-    under_way: Places,
+    under_way: UploadSlots,
     threads: Arc<Threads>,
 }
 
-/// The threads of uploads.
 #[derive(Debug, Default)]
 struct Threads {
     stopping: AtomicBool,
-    /// Those that run, and some that are over.
+    /// Running threads, and some that have ended.
     started: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// An upload that was granted and not yet answered.
+/// An upload that is granted but not answered yet.
 #[derive(Debug)]
 pub struct Granted {
     upload: Upload,
     first: Step,
-    /// `None` once it has its name, or is given up.
+    /// `None` once the file has its final name, or is discarded.
     file: Option<NewFile>,
     name: String,
     peer: SocketAddrV4,
     block_size: u16,
-    /// `None` once it is stored.
-    place: Option<Place>,
+    /// `None` once the file is stored.
+    slot: Option<UploadSlot>,
     threads: Arc<Threads>,
-    /// The datagram that it was asked for by.
+    /// The request that started the upload.
     request: Box<[u8]>,
-    /// What the client asked for next, at the socket of this upload.
+    /// The client's next request, if it arrived at the socket of this upload.
     next_request: Option<Box<[u8]>>,
 }
 
 impl Uploads {
-    /// Opens the folder. Fails as [`Incoming::open`] does.
+    /// Opens the upload folder. Fails as [`Incoming::open`] does.
     pub fn open(settings: &config::Uploads) -> io::Result<Uploads> {
         let config::Uploads { dir, max_size, max_total, max_files } = settings;
         let allowance = Allowance { bytes: *max_total, files: *max_files, bytes_of_one_file: *max_size };
         let incoming = Incoming::open(dir, allowance)?;
-        let (under_way, threads) = (Places::default(), Arc::default());
+        let (under_way, threads) = (UploadSlots::default(), Arc::default());
         Ok(Uploads { incoming, max_size: *max_size, under_way, threads })
     }
 
-    /// Grants the write request that `peer` sent as `datagram`. `block_size` is the largest that the path to it carries
-    /// ([`crate::tftp::Limits::block_size_for`]). Nothing is sent yet.
+    /// Grants the write request that `peer` sent as `datagram`, without sending anything. `block_size` is the largest
+    /// that the path to the client carries ([`crate::tftp::Limits::block_size_for`]).
     ///
     /// # Errors
-    /// [`Refusal::Busy`] if as many as there may be are under way and get on; [`Refusal::TooLarge`] if the client says
-    /// so itself; [`Refusal::BadName`]; and what [`Incoming::create`] says.
+    /// [`Refusal::Busy`] at the limits, [`Refusal::TooLarge`] if the client announces too many bytes,
+    /// [`Refusal::BadName`], and the errors of [`Incoming::create`].
     pub fn grant(
         &self,
         request: &Request<'_>,
@@ -88,7 +87,7 @@ impl Uploads {
         if self.threads.running() >= MAX_THREADS {
             return Err(Refusal::Busy);
         }
-        let place = Some(self.under_way.take(*peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
+        let slot = Some(self.under_way.take(*peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
         let terms = Terms { block_size, max_size: self.max_size };
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
         let file = Some(self.incoming.create(&name, *peer.ip())?);
@@ -101,7 +100,7 @@ impl Uploads {
             name,
             peer,
             block_size,
-            place,
+            slot,
             threads,
             request,
             next_request: None,
@@ -132,13 +131,13 @@ impl Threads {
 }
 
 impl Granted {
-    /// Receives the file in a thread of its own. `socket` is connected to the client, sends from the address that the
-    /// request came to, and blocks. `record` is called for each thing that happens.
+    /// Receives the file in a new thread. `socket` is connected to the client, sends from the address that received the
+    /// request, and blocks. `record` is called for each event.
     ///
-    /// Where there is one port for everything, that socket takes what the client asks for next from the same port. Then
-    /// this upload is over, and `ask` is given the request when nothing of the upload is left, `record` included.
+    /// With a single port, `socket` also receives the client's next request from the same port. The upload then ends,
+    /// and `ask` is called with that request after everything else of the upload, including `record`, has been dropped.
     ///
-    /// Fails when there is no thread to be had; nothing is left of the upload then.
+    /// Fails if no thread can be started; the upload is then discarded.
     pub fn receive(
         self,
         socket: UdpSocket,
@@ -146,7 +145,7 @@ impl Granted {
         ask: impl FnOnce(Box<[u8]>) + Send + 'static,
     ) -> io::Result<()> {
         let threads = Arc::clone(&self.threads);
-        self.place.iter().for_each(|place| place.waits_at(&socket));
+        self.slot.iter().for_each(|slot| slot.set_socket(&socket));
         let work = move || {
             let next_request = self.run(socket, &record);
             drop(record);
@@ -161,26 +160,25 @@ impl Granted {
         Ok(())
     }
 
-    /// The thread's work. Returns what the client asked for next; then the port is free and nothing is left of a file
-    /// that is not whole.
+    /// Runs the upload. Returns the client's next request; by then the port is free, and an incomplete file is deleted.
     fn run(mut self, socket: UdpSocket, record: &impl Fn(Event)) -> Option<Box<[u8]>> {
         let began = Instant::now();
-        // One byte more than agreed, so that a larger block is seen to be one.
+        // One byte more than negotiated, to detect a larger block.
         let mut datagram = vec![0; DATA_HEADER + usize::from(self.block_size.max(512)) + 1];
         let mut step = self.first.clone();
         let end = loop {
             step = match step {
                 Step::Send(answer) => {
-                    // What is lost is sent again.
+                    // A lost packet is sent again later.
                     let _ = socket.send(&answer);
                     self.next(&socket, &mut datagram, began)
                 }
                 Step::Wait => self.next(&socket, &mut datagram, began),
                 Step::Store { data, last } => {
-                    self.place.iter().for_each(|place| place.heard(Instant::now()));
+                    self.slot.iter().for_each(|slot| slot.record_block(Instant::now()));
                     let stored = self.store(&data, last);
                     if last && stored.is_ok() {
-                        self.place = None;
+                        self.slot = None;
                         let (file, bytes) = (self.name.clone(), self.upload.bytes());
                         record(Event::TftpReceived { file, peer: self.peer, bytes, took: began.elapsed() });
                     }
@@ -197,21 +195,21 @@ impl Granted {
         drop(self.file);
         let (file, peer, bytes) = (self.name, self.peer, self.upload.bytes());
         match end {
-            // It was said when it was stored.
+            // This was recorded when the file was stored.
             End::Received => {}
             End::Refused(reason) => record(Event::TftpRefused { name: file, peer, reason }),
             End::Stopped(why) => record(Event::TftpUploadStopped { file, peer, bytes, why }),
         }
-        drop(self.place);
+        drop(self.slot);
         self.next_request
     }
 
-    /// Waits for what happens next, and what is to be done about it.
+    /// Waits for the next input, and returns the step that follows.
     fn next(&mut self, socket: &UdpSocket, datagram: &mut [u8], began: Instant) -> Step {
         if self.threads.stopping.load(Ordering::Acquire) {
             return self.upload.handle(Input::ServerStops, began.elapsed());
         }
-        if self.place.as_ref().is_some_and(Place::gives_way) {
+        if self.slot.as_ref().is_some_and(UploadSlot::is_evicted) {
             return self.upload.handle(Input::GivesWay, began.elapsed());
         }
         let until = self.upload.deadline().saturating_sub(began.elapsed());
@@ -220,7 +218,7 @@ impl Granted {
         let now = began.elapsed();
         match received {
             Ok(len) => match Packet::decode(&datagram[..len]) {
-                // One that fills the buffer may have been longer.
+                // A datagram that fills the buffer may have been truncated.
                 Ok(Packet::Rrq(_) | Packet::Wrq(_))
                     if len < datagram.len() && datagram[..len] != *self.request =>
                 {
@@ -247,7 +245,7 @@ impl Granted {
 mod tests {
     use super::*;
     use crate::event::UploadStop;
-    use crate::server::tftp::upload_places::{MAX_OF_ONE, MAX_UPLOADS};
+    use crate::server::tftp::upload_slots::{MAX_OF_ONE, MAX_UPLOADS};
     use crate::wire::tftp::{ErrorCode, Mode, Options};
     use std::fs;
     use std::net::Ipv4Addr;

@@ -1,55 +1,57 @@
-//! The sockets for requests, and what the transfers that begin there need.
+//! The listeners of the TFTP server, and everything that their transfers need.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 
-use super::send::How;
+use super::send::SendMethod;
 use crate::content::lookup::Files;
 use crate::net::served::Now;
 use crate::server::tftp::upload::Uploads;
 use crate::tftp::{Limits, Ports};
 
-/// What the transfers need. `record` is called for each thing that happens; it must not wait.
+/// Everything that transfers need. `record` is called for each event and must not block.
 #[derive(Clone, Debug)]
 pub struct Service<F> {
-    /// The files.
     pub files: Files,
-    /// Where clients may put files; `None` means nowhere.
+    /// The upload folder; `None` if uploads are off.
     pub uploads: Option<Uploads>,
-    /// What is granted, and to whom.
+    /// The limits and the allowed clients.
     pub limits: Limits,
-    /// Which ports transfers are sent from.
+    /// The source ports of transfers.
     pub ports: Ports,
-    /// Who may ask.
+    /// The served networks.
     pub served: Now,
-    /// Takes the events.
+    /// Records events.
     pub record: F,
 }
 
 impl<F> Service<F> {
-    /// Whether `client` may ask.
+    /// Whether `client` is allowed to send requests.
     pub(super) fn admits(&self, client: Ipv4Addr) -> bool {
         self.limits.admits(client, &self.served.borrow().networks)
     }
 
-    /// The best way to send windows to `client`, whose request came in by that interface. Segmentation offload would
-    /// reach a packet socket uncut where no card cuts it (veth, bridges, virtio). Firmware may read from one, and
-    /// machines that got their address by DHCP may be firmware; other clients use the kernel's sockets, where it does
-    /// no harm.
-    pub(super) fn best_way(&self, interface: u32, client: Ipv4Addr) -> How {
+    /// The best method for sending windows to `client`, whose request arrived on `interface`. If no network card cuts
+    /// segmentation offload (veth, bridges, virtio), packet sockets receive the uncut buffer. Firmware may read from a
+    /// packet socket, and any machine with a DHCP lease may be firmware. All other clients use UDP sockets, which work
+    /// with it.
+    pub(super) fn best_send_method(&self, interface: u32, client: Ipv4Addr) -> SendMethod {
         let is_cut = || self.served.borrow().get(interface).is_some_and(|interface| interface.cuts_offload);
-        if is_cut() || !self.files.may_be_from_dhcp(client) { How::Segments } else { How::Messages }
+        if is_cut() || !self.files.may_be_from_dhcp(client) {
+            SendMethod::Segments
+        } else {
+            SendMethod::Messages
+        }
     }
 }
 
-/// A socket for requests, made by [`listen`].
+/// A socket for requests, opened by [`listen`](super::listen).
 #[derive(Debug)]
 pub struct Listener {
-    /// The socket.
     pub socket: Arc<UdpSocket>,
-    /// Largest IP datagram of its interface, in bytes.
+    /// Maximum size of an IP datagram on its interface, in bytes.
     pub mtu: u32,
 }
 
-/// The sockets for requests.
+/// All sockets for requests.
 pub type Listeners = Arc<[Arc<Listener>]>;

@@ -1,11 +1,12 @@
-//! lanboot's own TFTP server: one thread per core, each with one epoll loop (`tftp/worker.rs`).
+//! lanboot's own TFTP server: one thread per core, each with one epoll loop (`worker.rs`).
 //!
-//! The way of a read request: `worker.rs` takes it from its socket, `request.rs` judges it, `table.rs` says whether
-//! there is a place for it, `content/lookup/mod.rs` finds the file, `link.rs` makes the transfer's socket, and
-//! `tftp::Transfer` (the core) says what to send when. `session.rs` does it: it has `source.rs` read the blocks and
-//! `send.rs` send a window in one call. A file that several clients load at once is read once for all of them
-//! (`shelf.rs`). Where they share one socket, `reception.rs` says whose turn it is. No block is copied in this program
-//! but from the page cache into the buffer that it is sent from, and no memory is taken for a block.
+//! The path of a read request: `worker.rs` receives it, `request.rs` judges it, `tftp/admission.rs` decides whether a
+//! transfer may start, `content/lookup/mod.rs` finds the file, and `socket.rs` opens the transfer's socket. The core,
+//! `tftp::Transfer`, decides what to send when, and `transfer.rs` carries it out: `blocks.rs` reads the blocks, and
+//! `send.rs` sends a window in one call. A file that several clients load at once is read once for all of them
+//! (`shared_reads.rs`). If all transfers share one socket, `listeners.rs` decides which one sends next.
+//!
+//! A block is copied once, from the page cache into the buffer that it is sent from, and needs no memory allocation.
 
 mod blocks;
 mod layout;
@@ -35,65 +36,67 @@ use crate::tftp::Ports;
 pub use listener::{Listener, Listeners, Service};
 pub use socket::listen;
 
-use shared::{Hall, Mail};
+use shared::{Command, Shared};
 use socket::SPARE;
-use worker::{Seat, Worker};
+use worker::{Setup, Worker};
 
-/// Threads at most: beyond that the kernel's locks on one port cost more than a core brings.
+/// Maximum number of threads. With more, contention for the kernel's locks on one port costs more than a core brings.
 const MAX_THREADS: usize = 8;
 
-/// The server's threads.
+/// The running threads of the server. Dropping it ends all transfers.
 #[derive(Debug)]
 pub struct Engine {
-    hall: Arc<Hall>,
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     uploads: Option<Uploads>,
 }
 
 /// Serves the requests that arrive at `listeners` until [`Engine::stop`].
 ///
-/// Files are read in the threads of the server: they are expected on a local disk. Fails when the kernel gives no
-/// thread or descriptor.
+/// Files are read in the server's threads, so they should be on a local disk.
+///
+/// # Errors
+/// If the kernel provides no thread or descriptor.
 pub fn start<F>(listeners: Listeners, service: Service<F>) -> io::Result<Engine>
 where
     F: Fn(Event) + Clone + Send + 'static,
 {
-    // Everything that comes in at one port is read by one thread.
+    // With a single port, one thread must read everything that arrives there.
     let count = match service.ports {
         Ports::Single => 1,
         _ => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS),
     };
-    // A sixteenth of the descriptors, and no more, may lie in sockets that wait to be used again.
+    // Spare sockets may use at most a sixteenth of the descriptors.
     let descriptors = fd_limit::raise();
     let max_spare = (descriptors / 16 / count).min(SPARE);
-    let hall = Arc::new(Hall::new(&service, count, descriptors)?);
+    let shared = Arc::new(Shared::new(&service, count, descriptors)?);
     let (threads, uploads) = (Vec::with_capacity(count), service.uploads.clone());
-    let mut engine = Engine { hall: Arc::clone(&hall), threads, uploads };
+    let mut engine = Engine { shared: Arc::clone(&shared), threads, uploads };
     for number in 0..count {
-        let (hall, listeners, service) = (Arc::clone(&hall), Arc::clone(&listeners), service.clone());
-        let seat = Seat::new(number, hall, listeners, service, max_spare)?;
+        let (shared, listeners, service) = (Arc::clone(&shared), Arc::clone(&listeners), service.clone());
+        let setup = Setup::new(number, shared, listeners, service, max_spare)?;
         let thread = std::thread::Builder::new().name(format!("tftp-{number}"));
-        engine.threads.push(thread.spawn(move || Worker::new(seat).run())?);
+        engine.threads.push(thread.spawn(move || Worker::new(setup).run())?);
     }
     Ok(engine)
 }
 
 impl Engine {
-    /// Transfers under way.
+    /// The number of running transfers.
     pub fn under_way(&self) -> usize {
-        self.hall.table().under_way()
+        self.shared.table().under_way()
     }
 
-    /// Takes requests from these listeners from now on. Transfers go on.
+    /// Replaces the listeners. Transfers continue.
     pub fn listen(&self, listeners: &Listeners) {
-        for number in 0..self.hall.bells.len() {
-            self.hall.tell(number, Mail::Listen(Arc::clone(listeners)));
+        for number in 0..self.shared.command_queues.len() {
+            self.shared.send_command(number, Command::Listen(Arc::clone(listeners)));
         }
     }
 
-    /// Begins no more transfers.
+    /// Accepts no more transfers.
     pub fn close(&self) {
-        self.hall.closing.store(true, Ordering::Release);
+        self.shared.closing.store(true, Ordering::Release);
     }
 
     /// Ends all transfers, each with its event, and waits for the threads.
@@ -102,15 +105,15 @@ impl Engine {
     }
 
     fn end(&mut self) {
-        for number in 0..self.hall.bells.len() {
-            self.hall.tell(number, Mail::Stop);
+        for number in 0..self.shared.command_queues.len() {
+            self.shared.send_command(number, Command::Stop);
         }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a TFTP thread ended by a fault in lanboot");
             }
         }
-        // Nobody begins another one now.
+        // No thread can start another upload now.
         self.uploads.iter().for_each(Uploads::stop);
     }
 }

@@ -1,4 +1,4 @@
-//! State that the threads of the TFTP server share, and the commands by which one has another do something.
+//! State that the threads of the TFTP server share, and the commands that they send each other.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,90 +8,79 @@ use std::time::Instant;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::listener::{Listener, Listeners, Service};
-use super::shared_reads::Shelf;
+use super::shared_reads::ReadCache;
 use crate::event::{Refusal, Stop};
 use crate::images::Content;
 use crate::net::datagram::Envelope;
 use crate::tftp::Ports;
 use crate::tftp::admission::{Place, Table};
 
-/// Requests that may wait for one thread to judge them.
-const MAX_MAIL: usize = 256;
+/// Maximum number of requests that wait for one thread.
+const MAX_REQUESTS: usize = 256;
 
-/// What the threads share. They meet here when a transfer begins, when it is first acknowledged and when it ends, never
-/// for a block.
+/// The state that all threads share. They use it when a transfer starts, is first acknowledged, or ends, but never for
+/// a block.
 #[derive(Debug)]
-pub struct Hall {
-    /// The moment that all times are counted from.
+pub struct Shared {
+    /// The zero point of all times.
     pub began: Instant,
     pub table: Mutex<Table>,
-    pub bells: Vec<Bell>,
-    /// No transfer is to begin any more.
+    pub command_queues: Vec<CommandQueue>,
+    /// Set when no more transfers may start.
     pub closing: AtomicBool,
-    /// Descriptors are plenty: no transfer lacks one because others have doors (`door.rs`).
-    pub doors: bool,
-    /// Files that several transfers send.
-    pub shelf: Arc<Shelf>,
+    /// Whether there are enough descriptors for second sockets (`unknown_tid.rs`), so that no transfer lacks one.
+    pub answers_unknown_tids: bool,
+    /// Cache of files that several transfers send.
+    pub read_cache: Arc<ReadCache>,
 }
 
-/// How one thread tells another.
+/// The command queue of one thread.
 #[derive(Debug)]
-pub struct Bell {
+pub struct CommandQueue {
     pub wake: EventFd,
-    pub mail: Mutex<Vec<Mail>>,
+    pub commands: Mutex<Vec<Command>>,
 }
 
-/// What one thread has another do.
+/// A command from one thread to another.
 #[derive(Debug)]
-pub enum Mail {
-    /// End this transfer: another one got its place.
-    GiveWay(Place, Stop),
-    /// Judge this request: it may be a copy of one whose transfer you have.
-    Judge {
-        /// Where it came to.
-        listener: Arc<Listener>,
-        /// It.
-        datagram: Box<[u8]>,
-        /// What the kernel says of it.
-        envelope: Envelope,
-    },
-    /// Answer this request, which you admitted: the file that it is for is made, or cannot be.
+pub enum Command {
+    /// End this transfer, because another one was admitted in its place.
+    Evict(Place, Stop),
+    /// Judge this request: it may be a duplicate of one that started a transfer of your thread.
+    Judge { listener: Arc<Listener>, datagram: Box<[u8]>, envelope: Envelope },
+    /// Answer this request, which you admitted: rendering its file is complete or has failed.
     Rendered {
-        /// The socket that it arrived at.
         listener: Arc<Listener>,
-        /// The request.
         datagram: Box<[u8]>,
-        /// Its addresses, as the kernel reported them.
         envelope: Envelope,
-        /// Its place. Another transfer may have got it meanwhile.
+        /// The request's place. It may have been given to another transfer meanwhile.
         place: Place,
-        /// The file.
         content: Result<Content, Refusal>,
     },
-    /// Take requests from these.
+    /// Replace the listeners.
     Listen(Listeners),
-    /// End them all.
+    /// End all transfers and the thread.
     Stop,
 }
 
-impl Hall {
-    pub fn new<F>(service: &Service<F>, threads: usize, descriptors: usize) -> io::Result<Hall> {
+impl Shared {
+    pub fn new<F>(service: &Service<F>, threads: usize, descriptors: usize) -> io::Result<Shared> {
         let mut limits = service.limits.clone();
         if let Ports::Range { first, last } = service.ports {
             limits.max_transfers = limits.max_transfers.min(usize::from(last.saturating_sub(first)) + 1);
         }
-        let bell = |_| {
+        let queue = |_| {
             let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-            Ok(Bell { wake, mail: Mutex::new(Vec::new()) })
+            Ok(CommandQueue { wake, commands: Mutex::new(Vec::new()) })
         };
-        let bells = (0..threads).map(bell).collect::<io::Result<_>>()?;
-        Ok(Hall {
+        let command_queues = (0..threads).map(queue).collect::<io::Result<_>>()?;
+        Ok(Shared {
             began: Instant::now(),
             table: Mutex::new(Table::new(&limits, matches!(service.ports, Ports::Range { .. }))),
-            bells,
+            command_queues,
             closing: AtomicBool::new(false),
-            doors: limits.max_transfers.saturating_mul(4) <= descriptors,
-            shelf: Arc::default(),
+            answers_unknown_tids: limits.max_transfers.saturating_mul(4) <= descriptors,
+            read_cache: Arc::default(),
         })
     }
 
@@ -103,22 +92,22 @@ impl Hall {
         self.closing.load(Ordering::Acquire)
     }
 
-    pub fn tell(&self, number: usize, mail: Mail) {
-        let Some(bell) = self.bells.get(number) else { return };
-        let mut waiting = bell.mail.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= MAX_MAIL && matches!(mail, Mail::Judge { .. }) {
-            // The client asks again.
+    pub fn send_command(&self, number: usize, command: Command) {
+        let Some(queue) = self.command_queues.get(number) else { return };
+        let mut waiting = queue.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= MAX_REQUESTS && matches!(command, Command::Judge { .. }) {
+            // The client repeats its request.
             return;
         }
-        waiting.push(mail);
+        waiting.push(command);
         drop(waiting);
-        // It fails only when the counter is full, and then the thread is awake.
-        let _ = bell.wake.write(1);
+        // This fails only if the counter is full, and then the thread is awake already.
+        let _ = queue.wake.write(1);
     }
 
-    pub fn take_mail(&self, number: usize) -> Vec<Mail> {
-        let Some(bell) = self.bells.get(number) else { return Vec::new() };
-        let _ = bell.wake.read();
-        std::mem::take(&mut *bell.mail.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take_commands(&self, number: usize) -> Vec<Command> {
+        let Some(queue) = self.command_queues.get(number) else { return Vec::new() };
+        let _ = queue.wake.read();
+        std::mem::take(&mut *queue.commands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
