@@ -37,9 +37,9 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
             }
         };
         is_in(&config.images, "the folder of `images`", "they could add boot files; use separate folders");
-        is_in(&config.state, "the folder of `state`", "use a folder of its own for uploads");
+        is_in(&config.state, "the folder of `state`", "use a separate folder for uploads");
         config.read_from.iter().for_each(|path| {
-            is_in(path, "the configuration file", "use a folder of its own for uploads");
+            is_in(path, "the configuration file", "use a separate folder for uploads");
         });
     }
     found
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn s_12_foolish_folders_are_errors() {
+    fn s_12_nested_folders_are_errors() {
         let base = tempfile::tempdir().unwrap();
         let base = base.path();
         fs::create_dir_all(base.join("boot-images/uploads")).unwrap();

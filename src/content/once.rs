@@ -380,7 +380,7 @@ machines:
         Now::Start(Start::Target(name.into()))
     }
 
-    /// Waits until the file says what it is to say.
+    /// Waits until the file has the expected content.
     fn wait_for(state: &Path, text: &str) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !std::fs::read_to_string(state.join(FILE)).unwrap_or_default().contains(text) {
@@ -390,7 +390,7 @@ machines:
     }
 
     #[test]
-    fn once_is_over_with_the_last_file_and_stays_so_after_a_restart() {
+    fn the_last_file_ends_once_across_restarts() {
         let state = tempfile::tempdir().unwrap();
         let (starts, warning) = BootState::open(&config(YAML, state.path()));
         assert_eq!((warning, now(&starts, 1)), (None, start("debian")));
@@ -413,7 +413,7 @@ machines:
     }
 
     #[test]
-    fn of_a_target_that_is_served_by_others_the_script_is_the_last() {
+    fn the_script_ends_once_of_a_remote_target() {
         let state = tempfile::tempdir().unwrap();
         let (starts, _) = BootState::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 2), start("far"));
@@ -424,7 +424,7 @@ machines:
     }
 
     #[test]
-    fn a_url_of_this_server_is_a_file_that_it_serves() {
+    fn a_url_of_this_server_counts_as_its_file() {
         let yaml = YAML.replace("http://10.0.0.9/linux", "'http://{server}:8080/{mac}%20x/linux?a'");
         let starts = BootState::forgetful(&config(&format!("{yaml}http: {{port: 8080}}\n"), Path::new("")));
         send(&starts, "lanboot/boot.ipxe", 2);
@@ -434,22 +434,22 @@ machines:
     }
 
     #[test]
-    fn once_is_over_when_the_machine_has_the_last_file_from_its_first_byte_to_its_last() {
+    fn only_the_complete_last_file_ends_once() {
         let starts = BootState::forgetful(&config(YAML, Path::new("")));
         let is_over = |parts: &[Range<u64>]| {
             parts.iter().for_each(|part| send_part(&starts, "debian/initrd.gz", part.clone(), 1));
             now(&starts, 1) != start("debian")
         };
-        assert!(!is_over(&[8..9, 0..0]), "its end alone");
+        assert!(!is_over(&[8..9, 0..0]), "only its end");
         assert!(!is_over(&[0..4, 5..9]), "a byte is missing");
         send_part(&starts, "debian/bios/linux", 4..9, 1);
         send_part(&starts, "debian/initrd.gz", 4..9, 2);
-        assert!(!is_over(&[]), "of another file, and of another machine");
-        assert!(is_over(&[3..7, 7..9]), "it goes on where it was broken off");
+        assert!(!is_over(&[]), "parts of another file, or of another machine");
+        assert!(is_over(&[3..7, 7..9]), "a resumed download counts");
     }
 
     #[test]
-    fn a_machine_may_say_that_it_is_done_and_is_believed_once() {
+    fn a_machine_reports_done_once() {
         let state = tempfile::tempdir().unwrap();
         let (starts, _) = BootState::open(&config(YAML, state.path()));
         assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Ended);
@@ -457,26 +457,26 @@ machines:
         assert_eq!(starts.done(mac(3), &known(1), false).unwrap(), Done::WrongMachine);
         assert_eq!(starts.done(mac(3), &known(3), false).unwrap(), Done::Nothing);
         assert_eq!(starts.done(mac(9), &known(9), false).unwrap(), Done::Unknown);
-        // It was on the disk before the answer.
+        // It was on disk before the answer.
         let (starts, _) = BootState::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
     }
 
     #[test]
-    fn a_machine_that_is_known_by_its_uuid_says_so_with_its_mac() {
+    fn a_machine_known_by_uuid_reports_done_by_mac() {
         let uuid = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
         let yaml = format!("{YAML}  - {{name: d, uuid: {uuid}, once: debian, boot: local}}\n");
         let starts = BootState::forgetful(&config(&yaml, Path::new("")));
         let d = KnownMachine { uuid: uuid.parse().ok(), ..known(4) };
-        assert_eq!(starts.done(mac(4), &known(4), false).unwrap(), Done::Unknown, "nothing tells its UUID");
-        assert_eq!(starts.done(mac(9), &d, false).unwrap(), Done::Unknown, "it says so of another one");
+        assert_eq!(starts.done(mac(4), &known(4), false).unwrap(), Done::Unknown, "its UUID is unknown");
+        assert_eq!(starts.done(mac(9), &d, false).unwrap(), Done::Unknown, "it reports another machine");
         assert_eq!(starts.now(starts.machine(&d)), start("debian"));
         assert_eq!(starts.done(mac(4), &d, false).unwrap(), Done::Ended);
         assert_eq!(starts.now(starts.machine(&d)), Now::Start(Start::Local));
     }
 
     #[test]
-    fn who_takes_once_out_and_puts_it_in_again_means_it_again() {
+    fn a_once_that_is_added_again_runs_again() {
         let state = tempfile::tempdir().unwrap();
         BootState::open(&config(YAML, state.path())).0.done(mac(1), &known(1), false).unwrap();
         let without = YAML.replace("once: debian, ", "");
@@ -489,25 +489,25 @@ machines:
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_installs_nobody_anew() {
+    fn an_unreadable_file_reinstalls_no_machine() {
         let state = tempfile::tempdir().unwrap();
         std::fs::write(state.path().join(FILE), "{\"52:54:").unwrap();
         let (starts, warning) = BootState::open(&config(YAML, state.path()));
         assert!(warning.is_some_and(|warning| warning.contains("once.json")));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         send(&starts, "debian/initrd.gz", 1);
-        assert!(starts.done(mac(1), &known(1), false).is_err(), "it is not written down");
+        assert!(starts.done(mac(1), &known(1), false).is_err(), "the change is not written");
         assert_eq!(std::fs::read_to_string(state.path().join(FILE)).unwrap(), "{\"52:54:");
     }
 
     #[test]
-    fn a_disk_that_fails_is_said_and_once_is_over_all_the_same() {
+    fn a_write_error_is_reported_and_once_is_over() {
         let state = tempfile::tempdir().unwrap();
         let folder = state.path().join("state");
         let (starts, _) = BootState::open(&config(YAML, &folder));
         std::fs::write(&folder, "a file").unwrap();
         for _ in 0..2 {
-            assert!(starts.done(mac(1), &known(1), false).is_err(), "it is not on the disk");
+            assert!(starts.done(mac(1), &known(1), false).is_err(), "the change is not on disk");
             assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         }
         std::fs::remove_file(&folder).unwrap();

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_names_a_machine_where_loaders_put_its_mac() {
+    fn macs_in_names_are_found_at_the_loaders_positions() {
         let starts = BootState::forgetful(&crate::config::load(YAML).unwrap());
         let known = |asker: &Asker, name: &str| {
             let subject = Subject::of(&BootName::parse(name.as_bytes()).unwrap(), asker, &starts);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn s_01_a_machine_that_is_known_gets_nothing_that_is_made_for_another() {
+    fn s_01_known_machines_get_no_text_for_others() {
         let starts = BootState::forgetful(&crate::config::load(YAML).unwrap());
         let forbidden = |mac: Option<&str>, standing: Standing, name: &str| {
             let name = BootName::parse(name.as_bytes()).unwrap();
@@ -173,6 +173,6 @@ mod tests {
             }
         }
         assert!(!forbidden(a, Standing::Certain, "52-54-00-00-00-01/user-data"), "its own");
-        assert!(!forbidden(a, Standing::Certain, "user-data"), "for the machine that asks");
+        assert!(!forbidden(a, Standing::Certain, "user-data"), "the name contains no machine");
     }
 }

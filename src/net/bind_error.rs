@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_socket_table_of_the_kernel_is_read() {
+    fn the_kernels_socket_table_is_parsed() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
              314: 00000000:0043 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 98765 2 0 0\n\
              315: 0100007F:1A6F 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 11111 2 0 0\n";
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_was_attempted_and_what_to_do() {
+    fn errors_give_the_address_and_advice() {
         let address = "0.0.0.0:67".parse().unwrap();
         let denied =
             explain(address, "dhcp.ports.server", true, &io::ErrorKind::PermissionDenied.into()).to_string();

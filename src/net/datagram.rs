@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_datagram_that_was_cut_says_how_long_it_was() {
+    fn a_truncated_datagram_reports_its_length() {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.send_to(&[7; 3 * BUFFER], socket.local_addr().unwrap()).unwrap();
         let mut inbox = Inbox::default();

@@ -142,13 +142,13 @@ mod tests {
     fn loopback_is_served_only_when_named() {
         let served = |wanted| served(&wanted, list().unwrap()).0;
         let interfaces = served(Interfaces::Named(vec!["lo".to_owned(); 2]));
-        assert_eq!(interfaces.len(), 1, "named twice is once");
+        assert_eq!(interfaces.len(), 1, "a name that is given twice counts once");
         assert!(interfaces[0].loopback && interfaces[0].addresses.contains(&Ipv4Addr::LOCALHOST));
         assert!(served(Interfaces::Auto).iter().all(|interface| !interface.loopback));
     }
 
     #[test]
-    fn r_01_offload_is_cut_by_cards_and_by_what_stands_on_cards_alone() {
+    fn r_01_offload_is_cut_only_by_network_cards() {
         let sys = tempfile::tempdir().unwrap();
         let add = |name: &str, driver: Option<&str>, lower: &[&str]| {
             let folder = sys.path().join(name);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn f_07_what_cannot_be_served_now_is_named_with_what_to_do() {
+    fn f_07_unserved_interfaces_are_reported_with_advice() {
         let lo = list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
         let down = Interface { name: "down0".into(), up: false, ..lo.clone() };
         let bare = Interface { name: "bare0".into(), addresses: [].into(), ..lo.clone() };

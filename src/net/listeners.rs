@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f_07_doors_follow_the_addresses_and_one_that_cannot_be_opened_stops_no_other() {
+    fn f_07_listeners_follow_the_served_addresses() {
         let at = |last| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 69);
         let mut listeners: Listeners<&str> = vec![(at(1), "first"), (at(2), "second")];
         let open = |address: SocketAddrV4| match address.ip().octets()[3] {

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_table_is_read_by_complete_entries_only() {
+    fn incomplete_arp_entries_are_ignored() {
         let table = "\
 IP address       HW type     Flags       HW address            Mask     Device
 192.168.77.5     0x1         0x0         00:00:00:00:00:00     *        eth0
@@ -215,7 +215,7 @@ IP address       HW type     Flags       HW address            Mask     Device
 192.168.77.52    0x20        0x2         80:00:00:48:fe:80:00:00:00:00:00:00:00:02     *        ib0
 ";
         let at = |last| mac_in(table, Ipv4Addr::new(192, 168, 77, last));
-        assert_eq!((at(50), at(51)), (Some(mac(1)), Some(mac(2))), "a permanent one too");
+        assert_eq!((at(50), at(51)), (Some(mac(1)), Some(mac(2))), "permanent entries count too");
         for last in [5, 52, 53] {
             assert_eq!(at(last), None, "{last}");
         }
@@ -223,7 +223,7 @@ IP address       HW type     Flags       HW address            Mask     Device
     }
 
     #[test]
-    fn an_answer_of_the_kernel_is_read_however_short_it_is() {
+    fn truncated_netlink_answers_are_errors() {
         let mut answer = vec![0; 28];
         answer[4..6].copy_from_slice(&28u16.to_ne_bytes());
         answer[24] = 4;
@@ -242,7 +242,7 @@ IP address       HW type     Flags       HW address            Mask     Device
     }
 
     #[test]
-    fn the_kernel_is_asked_for_one_address() {
+    fn the_kernel_answers_for_one_address() {
         // Loopback has no neighbours, but the kernel understands the query.
         assert_eq!(ask_netlink(1, Ipv4Addr::new(127, 0, 0, 9)).unwrap(), None);
         if !nix::unistd::geteuid().is_root() {

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_client_gets_its_share_and_all_get_the_rest() {
+    fn one_client_cannot_take_all_shares() {
         let quota = Quota::default();
         let take = |n| quota.take(Ipv4Addr::from_bits(n), 8192, 64);
         let mut shares: Vec<Share> = (0..64).map(|_| take(7).unwrap()).collect();
@@ -69,12 +69,12 @@ mod tests {
         shares.extend((64..8192).map(|n| take(1000 + n / 64).unwrap()));
         assert!(take(1).is_none());
         shares.clear();
-        assert!(quota.0.lock().unwrap().by_address.is_empty(), "nobody is remembered");
+        assert!(quota.0.lock().unwrap().by_address.is_empty(), "no address is remembered");
         assert!(take(7).is_some());
     }
 
     #[test]
-    fn no_more_are_taken_than_there_are_and_each_is_given_back() {
+    fn dropped_shares_are_available_again() {
         let quota = Quota::default();
         let take = || quota.take(Ipv4Addr::LOCALHOST, 2, 2);
         let first = take();

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subnets_out_of_reach_are_a_servers() {
+    fn only_a_server_has_unreachable_subnets() {
         let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
         let served = Served::new(vec![lo], []);
         let out = |mode: &str| {

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_the_verbs_that_people_grep_for() {
+    fn lines_start_with_stable_verbs() {
         let received = Event::Received { message: Message::Discover, client: client() };
         assert_eq!(line("eth1", &received), "DHCPDISCOVER(eth1) 52:54:00:12:34:56 PXE uefi-x64");
         let address = Ipv4Addr::new(192, 168, 77, 50);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_is_told_to_people() {
+    fn a_loop_is_explained() {
         let told = |gets_script| {
             let (file, within) = ("snponly.efi".into(), Duration::from_secs(31));
             line("eth1", &Event::Looping { client: client(), file, times: 3, within, gets_script })
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn another_dhcp_server_is_told_of_with_both_its_addresses() {
+    fn another_dhcp_server_is_logged_with_both_addresses() {
         let told = |message, address: [u8; 4], from| {
             let (client, server) = (client().mac, Ipv4Addr::new(192, 168, 77, 254));
             let event = Event::Stranger { message, address: address.into(), client, server, from };
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn d_14_names_off_the_wire_are_escaped() {
+    fn d_14_names_from_the_network_are_escaped() {
         let peer = "192.168.77.50:2070".parse().unwrap();
         let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
         let refused_by_client = Stop::Refused { code: 3, message: "full\n".into() };
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn http_has_the_same_verbs_and_says_that_it_is_http() {
+    fn http_lines_have_the_same_verbs() {
         let peer = "192.168.77.50:40000".parse().unwrap();
         let file = "snponly.efi".to_owned();
         let took = Duration::from_millis(250);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn f_15_a_subnet_is_said_to_be_exhausted_once_a_minute() {
+    fn f_15_an_exhausted_subnet_is_logged_once_per_minute() {
         let recorder = Recorder::default();
         let [one, other] = ["10.0.0.0/24", "10.0.1.0/24"].map(|network| network.parse().unwrap());
         assert!(recorder.is_news(one) && !recorder.is_news(one) && recorder.clone().is_news(other));
@@ -282,7 +282,7 @@ mod tests {
     fn dhcp_is_busy_until_a_second_after_a_message() {
         let dhcp = LastMessage::default();
         let after = |millis| dhcp.began + Duration::from_millis(millis);
-        assert!(!dhcp.is_recent(after(0)) && !dhcp.is_recent(after(5000)), "none has come");
+        assert!(!dhcp.is_recent(after(0)) && !dhcp.is_recent(after(5000)), "no message so far");
         dhcp.came(after(0));
         assert!(dhcp.is_recent(after(0)) && dhcp.is_recent(after(1000)) && !dhcp.is_recent(after(1001)));
         dhcp.came(after(5000));
@@ -301,7 +301,7 @@ mod tests {
         for n in 2..=64 {
             assert!(recorder.clone().is_newly_contested(at(n), start), "{n}");
         }
-        assert!(!recorder.is_newly_contested(at(65), start), "an attacker may make up any number");
+        assert!(!recorder.is_newly_contested(at(65), start), "an attacker can invent any number");
         assert!(recorder.is_newly_contested(at(65), start + CONTESTED_PAUSE));
         let (by_dhcp, other) = (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
         let event = |on_wire| Event::Contested { address: at(1), by_dhcp, other, on_wire };
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_refused_for_who_asks_are_counted() {
+    fn requests_refused_because_of_the_client_are_counted() {
         let recorder = Recorder::default();
         let peer = "192.168.77.50:2070".parse().unwrap();
         for reason in [HttpRefusal::NotAllowed, HttpRefusal::ForeignHost, HttpRefusal::NotFound] {

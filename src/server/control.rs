@@ -395,14 +395,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_installed_service_has_the_known_path_and_others_their_own() {
+    fn only_the_installed_service_uses_the_fixed_path() {
         assert_eq!(control_path(Path::new("/var/lib/lanboot")), Path::new("/run/lanboot/control.sock"));
         assert_eq!(control_path(Path::new("/var/lib/lanboot/")), Path::new("/run/lanboot/control.sock"));
         assert_eq!(control_path(Path::new("/tmp/x")), Path::new("/tmp/x/control.sock"));
     }
 
     #[test]
-    fn a_socket_left_behind_is_replaced_but_a_live_one_and_other_files_are_not() {
+    fn only_a_stale_socket_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         let first = listen(&path).unwrap();

@@ -144,7 +144,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     #[test]
-    fn f_07_what_is_served_otherwise_is_told() {
+    fn f_07_changes_of_served_interfaces_are_described() {
         let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
         let with = |name: &str, last: &[u8]| Interface {
             name: name.into(),

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_content_is_that_of_the_file_which_the_client_would_get() {
+    fn r_02_content_is_that_of_the_file_that_is_served() {
         let folder = tempfile::tempdir().unwrap();
         let yaml = "{dhcp: {mode: off}, http: {port: 8080}, targets: {t: {kernel: k}}, machines: [{mac: '02:00:00:00:00:01', once: \
                     local}, {mac: '02:00:00:00:00:02', boot: t}]}";

@@ -344,18 +344,18 @@ mod tests {
     }
 
     #[test]
-    fn t_19_every_spelling_that_clients_use_finds_the_file() {
+    fn t_19_every_client_spelling_finds_the_file() {
         let bench = Bench::with(&["x", "sub/y", "ends "]);
         for asked in ["x", "/x", "//x", "/./x", r"\x", "x\0", "x ", "x \0\0", "X", "X "] {
             assert_eq!(bench.get(asked.as_bytes()).as_deref(), Ok("x"), "{asked:?}");
         }
         assert_eq!(bench.get(b"x\xff\xff").as_deref(), Ok("x"));
         assert_eq!(bench.get(br"\SUB\Y").as_deref(), Ok("sub/y"));
-        assert_eq!(bench.get(b"ends ").as_deref(), Ok("ends "), "as it is comes first");
+        assert_eq!(bench.get(b"ends ").as_deref(), Ok("ends "), "the exact name comes first");
     }
 
     #[test]
-    fn t_19_what_is_no_name_or_leads_outside_is_refused() {
+    fn t_19_invalid_names_and_outside_paths_are_refused() {
         let bench = Bench::with(&["sub/y"]);
         symlink("../secret", bench.root().join("out")).unwrap();
         nix::unistd::mkfifo(&bench.root().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_files_came_from_is_not_told() {
+    fn the_manifest_is_not_served() {
         let bench = Bench::with(&["manifest.json", "sub/manifest.json"]);
         for asked in ["manifest.json", "//manifest.json", "MANIFEST.JSON", "manifest.json "] {
             assert_eq!(bench.get(asked.as_bytes()), Err(Refusal::NotFound), "{asked}");
@@ -428,7 +428,7 @@ mod tests {
             let refused = text_of(&bench, asked);
             assert!(refused == Err(Refusal::NotFound), "{asked}: {refused:?}");
         }
-        assert_eq!(bench.files.size("link", None), None, "its size is not that of its source");
+        assert_eq!(bench.files.size("link", None), None, "the size of the source is not reported");
     }
 
     #[test]
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn r_09_a_machines_own_folder_is_found_in_a_folder_that_was_replaced() {
+    fn r_09_own_folders_are_found_after_the_root_is_replaced() {
         let bench = Bench::with(&["a", "52-54-00-12-34-56/b"]);
         fs::rename(bench.root(), bench.base.path().join("away")).unwrap();
         bench.add("c");
@@ -458,23 +458,23 @@ mod tests {
     }
 
     #[test]
-    fn a_machines_own_folder_comes_before_all_else() {
+    fn a_machines_own_folder_comes_first() {
         let bench = Bench::with(&["a", "b", "sub/c", "52-54-00-12-34-56/a", "52-54-00-12-34-56/sub/c"]);
         assert_eq!(bench.get(b"a").as_deref(), Ok("52-54-00-12-34-56/a"));
         assert_eq!(bench.get(br"\sub\c").as_deref(), Ok("52-54-00-12-34-56/sub/c"));
         assert_eq!(bench.get(b"a\xff").as_deref(), Ok("52-54-00-12-34-56/a"));
         assert_eq!(bench.get(b"A").as_deref(), Ok("52-54-00-12-34-56/a"));
-        assert_eq!(bench.get(b"b").as_deref(), Ok("b"), "what it has not comes from where it is for all");
+        assert_eq!(bench.get(b"b").as_deref(), Ok("b"), "missing files come from the common folder");
         for other in [Some("52:54:00:12:34:57"), None] {
             assert_eq!(bench.get_as(other, b"a").as_deref(), Ok("a"), "{other:?}");
         }
         let mac = OWN.parse().ok();
-        assert_eq!(bench.files.size("a", mac), Some(19), "and option 13 says the size of that one");
+        assert_eq!(bench.files.size("a", mac), Some(19), "option 13 states the size of the own file");
         assert_eq!((bench.files.size("a", None), bench.files.size("none", mac)), (Some(1), None));
     }
 
     #[test]
-    fn a_machines_own_folder_may_have_its_mac_as_logs_show_it() {
+    fn an_own_folder_may_be_named_with_colons() {
         let bench = Bench::with(&["a", "52:54:00:12:34:56/a"]);
         assert_eq!(bench.get(b"a").as_deref(), Ok("52:54:00:12:34:56/a"));
         bench.add("52-54-00-12-34-56/a");
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machines_own_folder_leads_outside_no_more_than_others() {
+    fn an_own_folder_cannot_lead_outside() {
         let bench = Bench::with(&["a"]);
         symlink("..", bench.root().join(OWN)).unwrap();
         assert_eq!(bench.get(b"secret"), Err(Refusal::BadName));
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_raspberry_pi_asks_for_by_its_serial_number_is_never_taken_from_elsewhere() {
+    fn raspberry_pi_serial_names_find_only_their_own_folder() {
         let bench = Bench::with(&["start4.elf", "100bcdef/config.txt", "config.txt"]);
         let pi = KnownMachine {
             serial: Some("100bcdef".into()),
@@ -505,7 +505,11 @@ mod tests {
         let find = |asked: &str| {
             bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
         };
-        assert_eq!(find("100bcdef/start4.elf"), Err(Refusal::NotFound), "so it asks for start4.elf itself");
+        assert_eq!(
+            find("100bcdef/start4.elf"),
+            Err(Refusal::NotFound),
+            "the firmware then asks for start4.elf"
+        );
         assert_eq!(find("100bcdef/config.txt").as_deref(), Ok("100bcdef/config.txt"));
         assert_eq!(find("00000000/config.txt"), Err(Refusal::NotFound));
         assert_eq!(find("config.txt").as_deref(), Ok("100bcdef/config.txt"));
@@ -513,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn text_made_for_the_asker_is_served_as_if_it_were_a_file() {
+    fn generated_text_is_served_like_a_file() {
         let bench = Bench::with(&[]);
         let whoami = |bench: &Bench| {
             let mac = "52:54:00:12:34:56".parse().ok();
@@ -537,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn s_01_nothing_is_made_for_another_machine_than_the_one_that_is_known_to_ask() {
+    fn s_01_text_for_another_machine_is_refused() {
         const OTHER: &str = "52-54-00-12-34-57";
         let yaml = format!(
             "{{dhcp: {{mode: off}}, targets: {{t: {{kernel: linux}}}}, machines: [{{mac: {OTHER}, boot: t, once: menu}}]}}"
@@ -557,7 +561,7 @@ mod tests {
         assert_eq!(
             find(&format!("{OTHER}/open")).unwrap(),
             format!("{OTHER}/open"),
-            "plain files are for all"
+            "plain files are served to all"
         );
         assert_eq!(find(&format!("{OTHER}/plain")), Err(Refusal::NotFound));
         assert_eq!(find(&format!("{OWN}/user-data")).unwrap(), format!("{OWN}/user-data"));
@@ -573,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn once_of_a_target_that_is_served_by_others_ends_with_the_script_that_the_loader_read() {
+    fn once_of_a_remote_target_ends_with_its_script() {
         const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
         let yaml = format!(
             "{{dhcp: {{mode: off}}, targets: {{far: {{kernel: 'http://10.0.0.9/linux'}}}}, machines: [{{uuid: {UUID}, boot: \

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_name_has_nothing_in_it_that_a_path_or_a_script_would_mind() {
+    fn host_names_are_safe_for_paths_and_scripts() {
         assert_eq!(host_name(b"node-1.lab\0").as_deref(), Some("node-1.lab"));
         for bad in
             [b"".as_slice(), b"\0", b"../x", b".hidden", b"a b", b"a\nb", b"${x}", b"\xff", &[b'x'; 256]]
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn s_01_two_identifiers_of_one_mac_are_both_disbelieved() {
+    fn s_01_contradicting_identifiers_are_both_rejected() {
         let uuid = |n: u8| {
             let bytes = [n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
             [Uuid::from_smbios(bytes), Uuid::from_network(bytes)]
@@ -192,11 +192,15 @@ mod tests {
             assert_eq!(again.believed_uuid(), None, "it stays disputed");
         }
         let system = KnownMachine { mac: Some(MacAddr(pc)), ..KnownMachine::default() };
-        assert_eq!(known(states(pc, Some(a), None), system).believed_uuid(), Some(a[0]), "it says no UUID");
+        assert_eq!(
+            known(states(pc, Some(a), None), system).believed_uuid(),
+            Some(a[0]),
+            "the system states no UUID"
+        );
         let recognized = KnownMachine { uuid: Some(b[0]), ..states(pc, None, None) };
-        assert_eq!(recognized.believed_uuid(), None, "the lease book alone says so");
+        assert_eq!(recognized.believed_uuid(), None, "only the lease book states it");
         let forged = known(states(pc, None, None), states(pc, None, Some("100bcdef")));
-        assert_eq!(forged.serial, None, "no Raspberry Pi");
+        assert_eq!(forged.serial, None, "not a Raspberry Pi");
         let uboot = known(states(pi, None, Some("100bcdef")), states(pi, None, None));
         assert_eq!(uboot.serial.as_deref(), Some("100bcdef"));
         let two = known(states(pi, None, Some("100bcdef")), states(pi, None, Some("200bcdef")));

@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_file_line_and_machine_and_nothing_is_made() {
+    fn an_error_names_file_line_and_machine() {
         let bench = Bench::new();
         let error = |text: &str| bench.made("a/x.ipxe.j2", text).unwrap_err();
         let undefined = error("#!ipxe\n\n{{ rol }}\n");
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn w_02_what_came_off_the_wire_is_never_compiled() {
+    fn w_02_data_from_the_network_is_never_compiled() {
         let mut bench = Bench::new();
         for value in ["{{7*7}}", "{% include \"/etc/shadow\" %}", "{# x #}", "{{ vars }}"] {
             bench.machine.vars.insert("role".into(), Var::Text(value.into()));
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn w_05_a_template_has_an_end() {
+    fn w_05_endless_templates_are_stopped() {
         let bench = Bench::new();
         let error = |text: &str| bench.made("x.txt.j2", text).unwrap_err();
         let endless =
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_escaped_for_the_file_and_filters_say_otherwise() {
+    fn values_are_escaped_unless_filters_opt_out() {
         let bench = Bench::new();
         let made = |name: &str, text: &str| bench.made(name, text).unwrap();
         assert_eq!(
@@ -528,13 +528,13 @@ mod tests {
         );
         assert_eq!(made("a.xml.j2", "<a>{{ '<&>' }}</a>"), "<a>&lt;&amp;&gt;</a>");
         assert_eq!(made("a.ipxe.j2", "{% autoescape false %}{{ '${x}' }}{% endautoescape %}"), "${x}");
-        // What a macro makes is quoted where it was written.
+        // The output of a macro is quoted where the macro writes it.
         let text = "{% macro word(x) %}[{{ x }}]{% endmacro %}echo \"{{ word('a\"b') }}\"";
         assert_eq!(made("a.sh.j2", text), "echo \"[a\\\"b]\"");
     }
 
     #[test]
-    fn a_script_is_known_by_the_text_that_is_made() {
+    fn the_rendered_text_decides_the_kind_of_script() {
         let bench = Bench::new();
         for begin in ["{% set a = 1 %}\n", "{# x #}", "{% if role == 'db' %}\n#cloud-config\n{% endif %}\n"] {
             let text = format!("{begin}#!/bin/sh\necho \"{{{{ '$(reboot)' }}}}\"\n");
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_is_no_text_is_an_error() {
+    fn a_binary_template_is_an_error() {
         let bench = Bench::new();
         fs::write(bench.base.path().join("root/x.j2"), b"Gr\xf6\xdfe").unwrap();
         let open = bench.templates.catalog.open_file(&BootName::parse(b"x.j2").unwrap()).unwrap();
@@ -558,7 +558,7 @@ mod tests {
         assert!(bench.made("y.j2", "\u{1}").unwrap_err().contains("control character"));
     }
 
-    /// Templates by which servers were ended, and others of the kind. Each is an error, and soon.
+    /// Templates that crashed servers, and similar ones. Each must fail quickly.
     #[test]
     fn s_08_no_template_ends_the_server() {
         let bench = Bench::new();
@@ -650,7 +650,7 @@ mod tests {
             let made = bench.made("x.txt.j2", text);
             let shown: String = text.chars().take(100).collect();
             assert!(made.is_err(), "{shown}: {:?}", made.map(|made| made.len()));
-            // Ten times what an optimised build takes, and other tests run beside it.
+            // Ten times the duration of an optimised build, because other tests run at the same time.
             assert!(began.elapsed() < Duration::from_secs(20), "{shown}: {:?}", began.elapsed());
             let error = made.unwrap_err();
             assert!(error.len() < 600 && error.ends_with("(for node1)"), "{shown}: {error}");
@@ -658,13 +658,13 @@ mod tests {
         assert!(resident() < 256 << 20, "{} bytes", resident());
     }
 
-    /// Bytes of this process in memory.
+    /// The resident memory of this process in bytes.
     fn resident() -> u64 {
         let pages = fs::read_to_string("/proc/self/statm").unwrap();
         pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
     }
 
-    /// The guards of `bounds` are seen by no template.
+    /// No template notices the guards of `bounds`.
     #[test]
     fn s_08_ordinary_templates_are_rendered_as_before() {
         let bench = Bench::new();

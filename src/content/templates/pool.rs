@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn s_08_slow_templates_leave_a_thread_to_others_all_together() {
+    fn s_08_all_slow_templates_together_leave_a_thread_free() {
         let pool = Pool::default();
         for name in ["a", "b", "c", "d"] {
             pool.queue().took.insert(name.to_owned(), SLOW);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn s_08_what_waits_is_bounded() {
+    fn s_08_the_queue_is_bounded() {
         let pool = Pool::default();
         let slow: Vec<_> = (0..MAX_OF_ONE).map(|_| blocked(&pool, "slow")).collect();
         let waiting: Vec<_> = (0..MAX_WAITING).map(|_| run(&pool, "slow")).collect();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn s_08_a_fault_ends_one_rendering_and_no_more() {
+    fn s_08_a_panic_ends_only_one_rendering() {
         let pool = Pool::default();
         let (sender, made) = mpsc::channel();
         pool.run("x", || panic!("a fault"), move |made| sender.send(made).unwrap());

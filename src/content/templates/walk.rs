@@ -59,6 +59,7 @@ struct Reading {
     is_filter: bool,
 }
 
+/// Reads the tokens of a template, and collects the guards.
 pub(super) struct Walk<'t> {
     tokens: &'t [(Token<'t>, Span)],
     at: usize,

@@ -97,13 +97,13 @@ mod tests {
         let mut served = Served::new(Vec::new(), networks);
         served.own = own;
         let (sender, now) = channel(Arc::new(served));
-        // A receiver keeps the last value when its sender is gone.
+        // A receiver keeps the last value after its sender is dropped.
         drop(sender);
         Admission::new(&crate::config::load(yaml).unwrap(), now)
     }
 
     #[test]
-    fn s_10_served_and_allowed_networks_and_loopback_may_ask() {
+    fn s_10_served_networks_and_loopback_are_admitted() {
         let yaml = "{dhcp: {mode: off}, http: {allow: [10.9.0.0/16]}}";
         let admission = admission(yaml, &["192.168.77.0/24", "10.1.0.0/24"]);
         for (address, expected) in [
@@ -145,7 +145,7 @@ mod tests {
             }
         }
         let browser = "Host: localhost\r\nOrigin: http://evil.example\r\n";
-        assert_eq!(check("http://evil.example/x", browser), foreign, "the target says it");
+        assert_eq!(check("http://evil.example/x", browser), foreign, "the target names the host");
         assert_eq!(check("http://localhost/x", &browser.replace("Host: localhost", "Host: evil")), Ok(()));
     }
 }

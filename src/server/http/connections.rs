@@ -251,7 +251,7 @@ mod tests {
         Ipv4Addr::from_bits(0x0a00_0000 + n)
     }
 
-    fn gave_way(slot: &Slot) -> bool {
+    fn was_evicted(slot: &Slot) -> bool {
         slot.signal.evicted.load(Ordering::Acquire)
     }
 
@@ -260,20 +260,20 @@ mod tests {
         let connections = Connections::new(Limits::DEFAULT);
         let take = |n| connections.admit(address(n));
         let mut slots: Vec<Slot> = (0..1024).map(|_| take(7).unwrap()).collect();
-        assert!(take(7).is_none(), "also while the others are idle");
+        assert!(take(7).is_none(), "even if the others are idle");
         slots.pop();
         slots.push(take(7).unwrap());
         slots.extend((1024..8192).map(|n| take(1000 + n / 1024).unwrap()));
-        assert_eq!((connections.count(), slots.iter().any(gave_way)), (8192, false));
+        assert_eq!((connections.count(), slots.iter().any(was_evicted)), (8192, false));
         slots.push(take(1).unwrap());
-        assert_eq!((connections.count(), slots.iter().filter(|slot| gave_way(slot)).count()), (8192, 1));
+        assert_eq!((connections.count(), slots.iter().filter(|slot| was_evicted(slot)).count()), (8192, 1));
         slots.clear();
         let table = connections.table();
         assert!(table.by_address.is_empty() && table.open.is_empty() && table.idle.is_empty());
     }
 
     #[test]
-    fn s_09_the_longest_idle_gives_way_and_none_that_is_answered() {
+    fn s_09_the_longest_idle_connection_is_evicted() {
         let connections = connections(3, 3);
         let slots: Vec<Slot> = (0..3)
             .map(|n| {
@@ -283,23 +283,23 @@ mod tests {
             .collect();
         slots[0].mark_busy();
         let fourth = connections.admit(address(9)).unwrap();
-        assert_eq!(slots.iter().map(gave_way).collect::<Vec<_>>(), [false, true, false]);
-        // A request was answered, so it is idle for less long than the fourth.
+        assert_eq!(slots.iter().map(was_evicted).collect::<Vec<_>>(), [false, true, false]);
+        // It answered a request, so the fourth has been idle for longer.
         std::thread::sleep(Duration::from_millis(2));
         slots[2].mark_busy();
         slots[2].mark_idle();
         let fifth = connections.admit(address(9)).unwrap();
-        assert!(gave_way(&fourth) && !gave_way(&slots[2]));
+        assert!(was_evicted(&fourth) && !was_evicted(&slots[2]));
         for slot in [&slots[0], &slots[2], &fifth] {
             slot.mark_busy();
         }
-        assert!(connections.admit(address(9)).is_none(), "all are being answered");
+        assert!(connections.admit(address(9)).is_none(), "all are busy");
         drop(slots);
         assert_eq!(connections.count(), 1);
     }
 
     #[test]
-    fn s_09_a_client_that_takes_nothing_of_its_answer_gives_way_and_a_slow_one_does_not() {
+    fn s_09_stalled_clients_are_evicted_but_slow_ones_are_not() {
         let connections = connections(2, 2);
         let (stuck, slow) = (connections.admit(address(1)).unwrap(), connections.admit(address(2)).unwrap());
         stuck.mark_busy();
@@ -308,7 +308,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(150));
         slow.note_progress();
         let third = connections.admit(address(3)).unwrap();
-        assert!(gave_way(&stuck) && !gave_way(&slow));
+        assert!(was_evicted(&stuck) && !was_evicted(&slow));
         third.mark_busy();
         assert!(connections.admit(address(4)).is_none());
     }

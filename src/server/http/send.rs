@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_socket_says_is_about_the_client_and_the_rest_about_the_disk() {
+    fn socket_errors_are_attributed_to_the_client() {
         for gone in [Errno::EPIPE, Errno::ECONNRESET, Errno::ETIMEDOUT, Errno::EHOSTUNREACH] {
             assert_eq!(why(&gone.into()), HttpStop::ClientGone, "{gone}");
         }
@@ -258,17 +258,17 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_text_is_that_part() {
+    fn a_part_of_a_text_is_sliced() {
         assert_eq!(in_memory(b"abcdef", 2..4), b"cd");
         assert_eq!(in_memory(b"abc", 0..9), b"", "never beyond");
     }
 
     #[test]
-    fn large_portions_are_for_who_is_fast_while_dhcp_has_nothing_to_do() {
+    fn large_portions_need_fast_clients_and_idle_dhcp() {
         let (second, fast) = (Duration::from_secs(1), 10 * FAST);
         assert_eq!(portion_for(false, fast, 10 * second), LARGE);
         assert_eq!(portion_for(true, fast, second), SMALL, "DHCP would wait");
-        assert_eq!(portion_for(false, fast, 11 * second), SMALL, "it is slower than that");
-        assert_eq!(portion_for(false, FAST - 1, Duration::ZERO), SMALL, "it is not known yet");
+        assert_eq!(portion_for(false, fast, 11 * second), SMALL, "it is too slow");
+        assert_eq!(portion_for(false, FAST - 1, Duration::ZERO), SMALL, "its pace is unknown");
     }
 }

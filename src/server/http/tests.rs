@@ -106,7 +106,7 @@ fn get(path: &str) -> String {
 }
 
 #[test]
-fn connections_are_not_paced_for_a_long_way() {
+fn connections_do_not_use_bbr() {
     let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
     let used = socket2::SockRef::from(&listener).tcp_congestion().unwrap();
     let default = std::fs::read("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
@@ -115,7 +115,7 @@ fn connections_are_not_paced_for_a_long_way() {
 }
 
 #[tokio::test]
-async fn one_connection_answers_many_requests_also_in_advance() {
+async fn pipelined_requests_are_answered() {
     let site = Site::new(SHORT);
     let mut stream = site.connect().await;
     let asked = [get("/x"), get("//empty"), get("/none"), get("/../x"), get("/"), get("/x?y")].concat();
@@ -146,7 +146,7 @@ async fn rfc9110_2_5_a_later_minor_version_is_read_as_http_1_1() {
 }
 
 #[tokio::test]
-async fn rfc9112_6_3_a_length_that_is_no_number_is_bad_and_ends_the_connection() {
+async fn rfc9112_6_3_an_invalid_length_ends_the_connection() {
     let site = Site::new(SHORT);
     for length in ["", " ", " x", " 0x", " 1,2"] {
         let answer =
@@ -156,7 +156,7 @@ async fn rfc9112_6_3_a_length_that_is_no_number_is_bad_and_ends_the_connection()
 }
 
 #[tokio::test]
-async fn http_1_0_clients_get_the_file_and_the_end_of_the_connection() {
+async fn http_1_0_connections_close_after_the_file() {
     let site = Site::new(SHORT);
     let answer = site.exchange("GET /x HTTP/1.0\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\ncontent"), "{answer}");
@@ -165,7 +165,7 @@ async fn http_1_0_clients_get_the_file_and_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn rfc9112_9_6_what_comes_after_the_last_request_does_not_cut_the_answer_off() {
+async fn rfc9112_9_6_late_data_does_not_reset_the_response() {
     const LARGE: usize = 64 << 20;
     let site = Site::new(SHORT);
     for (asked, later) in [
@@ -186,7 +186,7 @@ async fn rfc9112_9_6_what_comes_after_the_last_request_does_not_cut_the_answer_o
 }
 
 #[tokio::test]
-async fn slowloris_is_closed_after_the_head_timeout_and_holds_up_nobody() {
+async fn slowloris_is_closed_and_delays_no_client() {
     let site = Site::new(SHORT);
     let mut silent = site.connect().await;
     let mut slow = site.connect().await;
@@ -218,7 +218,7 @@ async fn slowloris_is_closed_after_the_head_timeout_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_connection_may_idle_between_requests_for_longer() {
+async fn a_connection_may_idle_between_requests() {
     let site = Site::new(SHORT);
     let mut stream = site.connect().await;
     stream.write_all(get("/x").as_bytes()).await.unwrap();
@@ -232,7 +232,7 @@ async fn a_connection_may_idle_between_requests_for_longer() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+async fn only_stalled_clients_are_aborted() {
     let site = Site::new(SHORT);
     let mut stuck = site.connect().await;
     stuck.write_all(get("/large").as_bytes()).await.unwrap();
@@ -279,7 +279,7 @@ async fn w_05_heads_and_bodies_that_are_too_long_are_refused_early() {
 
     let post = |fields: &str, body: &str| format!("POST /x HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n{body}");
     let announced = site.exchange(&post("Content-Length: 1073741824\r\nExpect: 100-continue", "")).await;
-    assert!(announced.starts_with("HTTP/1.1 413 "), "before any of it came: {announced}");
+    assert!(announced.starts_with("HTTP/1.1 413 "), "refused before the body: {announced}");
     let body = "y".repeat(100 << 10);
     let sent = site.exchange(&post("Content-Length: 102400", &body)).await;
     assert!(sent.starts_with("HTTP/1.1 413 "), "reason=body_too_large: {sent}");
@@ -289,7 +289,7 @@ async fn w_05_heads_and_bodies_that_are_too_long_are_refused_early() {
 }
 
 #[tokio::test]
-async fn files_are_only_read() {
+async fn files_are_read_only() {
     let site = Site::new(SHORT);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let text = format!("{method} /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
@@ -306,7 +306,7 @@ async fn files_are_only_read() {
 }
 
 #[tokio::test]
-async fn a_machine_is_told_that_it_is_done_when_that_is_on_the_disk_and_not_before() {
+async fn done_is_answered_after_the_disk_write() {
     let base = tempfile::tempdir().unwrap();
     let state = base.path().join("state");
     let yaml = "{dhcp: {mode: off}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: menu}]}";
@@ -326,7 +326,7 @@ async fn a_machine_is_told_that_it_is_done_when_that_is_on_the_disk_and_not_befo
 
 /// The last bytes of a file are not the whole file: curl's `-r -1`.
 #[tokio::test]
-async fn once_is_over_over_http_with_all_of_the_last_file() {
+async fn the_last_file_over_http_ends_once() {
     let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: x}}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: t}]}";
     let starts = BootState::forgetful(&crate::config::load(yaml).unwrap());
     let known = MachineTable::default();
@@ -346,7 +346,7 @@ async fn once_is_over_over_http_with_all_of_the_last_file() {
 
 /// The effect on `once` is tested in content/once.rs, and with the real binary in tests/serve_http.rs.
 #[tokio::test]
-async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
+async fn only_configured_machines_can_report_done() {
     let site = Site::new(SHORT);
     for path in
         ["/52:54:00:12:34:56/done", "//52:54:00:12:34:56//done", "/52%3a54:00:12:34:56/done", "/nobody/done"]
@@ -359,7 +359,7 @@ async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
 
 /// 200 machines behind one address boot at the same moment, some of them with two connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
+async fn r_10_200_clients_behind_one_address_are_served() {
     fd_limit::raise();
     let site = Site::new(Timeouts::DEFAULT);
     let mut held = Vec::new();
@@ -383,7 +383,7 @@ async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
 }
 
 #[tokio::test]
-async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() {
+async fn r_10_the_1025th_connection_of_a_client_gets_503() {
     fd_limit::raise();
     let site = Site::new(Timeouts { head: Duration::from_secs(20), ..SHORT });
     let mut held = Vec::new();
@@ -393,7 +393,7 @@ async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() 
     let mut refused = site.connect().await;
     sleep(Duration::from_millis(100)).await;
     let too_early = refused.try_read(&mut [0; 10]).unwrap_err();
-    assert_eq!(too_early.kind(), io::ErrorKind::WouldBlock, "nothing is answered before it was asked");
+    assert_eq!(too_early.kind(), io::ErrorKind::WouldBlock, "no answer precedes its request");
     // A head in two pieces, and data behind it, must not reset the connection before the response is read.
     refused.write_all(b"GET /x HTTP/1.1\r\nHos").await.unwrap();
     sleep(Duration::from_millis(50)).await;
@@ -418,7 +418,7 @@ async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() 
 }
 
 #[tokio::test]
-async fn r_10_connections_that_are_refused_are_bounded_too() {
+async fn r_10_refused_connections_are_bounded() {
     let limits = Limits { of_one: 2, turned_away_of_one: 3, ..Limits::DEFAULT };
     let site = Site::limited(SHORT, limits);
     let _held = [site.connect().await, site.connect().await];
@@ -430,7 +430,7 @@ async fn r_10_connections_that_are_refused_are_bounded_too() {
     let at_once = rest(&mut site.connect().await).await;
     assert!(at_once.starts_with("HTTP/1.1 503 "), "{at_once}");
     for stream in &mut silent {
-        assert_eq!(rest(stream).await, "", "it never asked, and is not waited for longer than for any head");
+        assert_eq!(rest(stream).await, "", "a connection without a request is closed after the head timeout");
     }
 }
 
@@ -457,7 +457,7 @@ async fn next_head(stream: &mut TcpStream) -> String {
 /// One host with many addresses takes every slot: with connections that never send a request, that sent one, or that
 /// never complete their head. Downloads with progress are among them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s_09_idle_connections_give_way_and_transfers_do_not() {
+async fn s_09_idle_connections_are_evicted_before_transfers() {
     fd_limit::raise();
     let limits = Limits { all: 300, ..Limits::DEFAULT };
     let long = Duration::from_secs(60);
@@ -503,7 +503,7 @@ async fn s_09_idle_connections_give_way_and_transfers_do_not() {
 }
 
 #[tokio::test]
-async fn s_09_a_client_that_takes_nothing_gives_way() {
+async fn s_09_a_stalled_client_is_evicted() {
     let limits = Limits { all: 2, stalled: Duration::from_millis(300), ..Limits::DEFAULT };
     let long = Duration::from_secs(60);
     let site = Site::limited(Timeouts { head: long, idle: long, pace: long }, limits);
@@ -515,7 +515,7 @@ async fn s_09_a_client_that_takes_nothing_gives_way() {
     }
     sleep(Duration::from_millis(100)).await;
     let early = site.exchange(&get("/x")).await;
-    assert!(early.starts_with("HTTP/1.1 503 "), "both may still get on: {early}");
+    assert!(early.starts_with("HTTP/1.1 503 "), "both may still make progress: {early}");
     sleep(Duration::from_millis(600)).await;
     assert!(site.exchange("GET /x HTTP/1.0\r\n\r\n").await.ends_with("content"));
     let got = rest(&mut stuck[0]).await.len();
@@ -523,7 +523,7 @@ async fn s_09_a_client_that_takes_nothing_gives_way() {
 }
 
 #[test]
-fn every_refusal_has_the_status_that_says_it() {
+fn every_refusal_has_its_status() {
     let code = |reason| status_and_text(reason).0.code();
     assert_eq!(code(HttpRefusal::from(crate::event::Refusal::AccessDenied)), 403);
     assert_eq!(code(HttpRefusal::from(crate::event::Refusal::BadName)), 404, "HttpRefusal::BadName");

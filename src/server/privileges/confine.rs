@@ -21,7 +21,7 @@ const KERNEL: [&str; 2] = ["/proc", "/sys"];
 
 /// The folders that the server uses, by access.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Folders {
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
     /// Whether files are linked from one folder into another, which the first version of Landlock never allows.
@@ -30,9 +30,9 @@ pub(super) struct Places {
     config: PathBuf,
 }
 
-impl Places {
+impl Folders {
     /// The folders of `config`, which was read from the folder `folder`.
-    pub(super) fn of(config: &Config, folder: &Path) -> Places {
+    pub(super) fn of(config: &Config, folder: &Path) -> Folders {
         let mut read: Vec<PathBuf> = KERNEL.iter().map(PathBuf::from).collect();
         read.push(folder.to_owned());
         // A rule applies to the folder that has the path now. A later replacement, or a file system mounted over it, is
@@ -51,7 +51,7 @@ impl Places {
         let mut write = vec![config.state.clone()];
         write.extend(uploads.map(|uploads| uploads.dir.clone()));
         let (state, config) = (config.state.clone(), folder.to_owned());
-        Places { read, write, links: uploads.is_some(), state, config }
+        Folders { read, write, links: uploads.is_some(), state, config }
     }
 
     /// Restricts this thread and the threads that it will start. Returns the result for the log.
@@ -113,13 +113,13 @@ fn writing() -> BitFlags<AccessFs> {
 mod tests {
     use super::*;
 
-    /// Whether this kernel has Landlock: what a thread may do after it restricted itself to nothing says so.
-    fn confined<T: Send + 'static>(places: Places, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let thread = std::thread::spawn(move || places.confine().starts_with("confined").then(work));
+    /// Whether this kernel has Landlock, tested by a thread that gives up all access.
+    fn confined<T: Send + 'static>(folders: Folders, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let thread = std::thread::spawn(move || folders.confine().starts_with("confined").then(work));
         thread.join().unwrap()
     }
 
-    fn places(base: &Path) -> Places {
+    fn folders(base: &Path) -> Folders {
         let yaml = "dhcp: {mode: off}\ntftp: {uploads: {dir: uploads, max_size: 1MiB}}\n";
         let mut config = crate::config::load(yaml).unwrap();
         config.images = base.join("net/boot-images");
@@ -130,14 +130,14 @@ mod tests {
         }
         fs::write(base.join("net/boot-images/x"), "x").unwrap();
         fs::write(base.join("secret"), "secret").unwrap();
-        Places::of(&config, &base.join("etc"))
+        Folders::of(&config, &base.join("etc"))
     }
 
     #[test]
-    fn s_15_the_server_writes_in_state_and_uploads_alone() {
+    fn s_15_the_server_writes_only_state_and_uploads() {
         let base = tempfile::tempdir().unwrap();
-        let (places, path) = (places(base.path()), base.path().to_owned());
-        let outcome = confined(places, move || {
+        let (folders, path) = (folders(base.path()), base.path().to_owned());
+        let outcome = confined(folders, move || {
             let write = |name: &str| fs::write(path.join(name), "x").is_ok();
             assert!(write("var/state/leases.db") && write("uploads/sub/x"));
             fs::rename(path.join("var/state/leases.db"), path.join("var/state/y")).unwrap();
@@ -147,7 +147,7 @@ mod tests {
                 assert!(!write(name), "{name}");
             }
             assert!(fs::read(path.join("secret")).is_err() && fs::read("/etc/passwd").is_err());
-            assert!(std::process::Command::new("/bin/true").status().is_err(), "no program is started");
+            assert!(std::process::Command::new("/bin/true").status().is_err(), "no program can be started");
             assert!(fs::read("/proc/net/arp").is_ok() && fs::read_dir("/sys/class/net").is_ok());
         });
         if outcome.is_none() {
@@ -156,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn s_15_a_folder_of_boot_files_that_is_replaced_can_still_be_read() {
+    fn s_15_a_replaced_image_folder_stays_readable() {
         let base = tempfile::tempdir().unwrap();
-        let (places, path) = (places(base.path()), base.path().to_owned());
+        let (folders, path) = (folders(base.path()), base.path().to_owned());
         let replace = path.clone();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (begin, begun) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let confined = places.confine();
+            let confined = folders.confine();
             begin.send(confined).unwrap();
             wait.recv().unwrap();
             fs::read(path.join("net/boot-images/x")).unwrap()
@@ -177,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn s_15_only_a_folder_of_lanboots_is_opened_for_a_state_folder_that_is_made_again() {
+    fn s_15_only_lanboots_own_parent_folder_is_opened() {
         let base = tempfile::tempdir().unwrap();
-        let mut places = places(base.path());
-        assert_eq!(places.folder_above_state(), None, "/var/lib has other things in it");
+        let mut folders = folders(base.path());
+        assert_eq!(folders.folder_above_state(), None, "/var/lib has other things in it");
         fs::remove_dir(base.path().join("var/other")).unwrap();
         let parent = base.path().join("var").canonicalize().unwrap();
-        assert_eq!(places.folder_above_state(), Some(parent.clone()), "state alone");
+        assert_eq!(folders.folder_above_state(), Some(parent.clone()), "state alone");
         fs::create_dir(base.path().join("var/other")).unwrap();
-        places.config = base.path().join("var");
-        assert_eq!(places.folder_above_state(), Some(parent), "config.yaml lies there");
+        folders.config = base.path().join("var");
+        assert_eq!(folders.folder_above_state(), Some(parent), "it contains config.yaml");
     }
 }

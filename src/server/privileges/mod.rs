@@ -40,7 +40,7 @@ pub struct Privileges {
     /// `None` if the process is not root and therefore keeps its user.
     chosen: Option<Chosen>,
     state: StateFolder,
-    places: confine::Places,
+    folders: confine::Folders,
 }
 
 /// Log lines about the rights that were given up.
@@ -81,7 +81,7 @@ impl Privileges {
         let needs_state =
             may_be(config, Mode::Server) || config.targets.machines().iter().any(|m| m.once.is_some());
         let state = StateFolder::look(&config.state, chosen.is_some() && needs_state)?;
-        Ok(Privileges { chosen, state, places: confine::Places::of(config, folder) })
+        Ok(Privileges { chosen, state, folders: confine::Folders::of(config, folder) })
     }
 
     /// Hands the state folder and the control socket `control` over to the chosen user, becomes that user, and gives up
@@ -110,7 +110,7 @@ impl Privileges {
         // Look up the user's name before the process is confined.
         let user = account::name_of(geteuid());
         warnings.extend(unusable::warnings(config, &user));
-        let confined = self.places.confine();
+        let confined = self.folders.confine();
         let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         if threads > 1 {
             warnings.push(format!(

@@ -29,7 +29,7 @@ const MAX_ENTRIES: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct StateFolder {
     path: PathBuf,
-    was: Was,
+    purpose: Purpose,
     /// `None` if there is no such folder.
     folder: Option<OwnedFd>,
     /// Whether the path is a symbolic link that root did not create.
@@ -38,7 +38,7 @@ pub(super) struct StateFolder {
 
 /// The apparent purpose of the folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Was {
+enum Purpose {
     /// It did not exist, or it was empty.
     New,
     /// It contains leases.
@@ -67,11 +67,11 @@ impl StateFolder {
         let is_foreign_link =
             path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_symlink() && meta.uid() != 0);
         let folder = open_folder(path).ok();
-        let was = match &folder {
+        let purpose = match &folder {
             Some(folder) if !is_new => look_into(folder),
-            _ => Was::New,
+            _ => Purpose::New,
         };
-        Ok(StateFolder { path: path.to_owned(), was, folder, is_foreign_link })
+        Ok(StateFolder { path: path.to_owned(), purpose, folder, is_foreign_link })
     }
 
     /// Gives the folder and lanboot's files in it to `account`, if there is one, and removes the access of all others.
@@ -85,7 +85,8 @@ impl StateFolder {
             StartError(format!("cannot give the state folder {} to its user: {errno}", self.path.display()))
         };
         let stat = fstat(folder).map_err(fail)?;
-        let is_shared = self.was == Was::OtherFolders || (self.was == Was::OtherFiles && !trusted);
+        let is_shared =
+            self.purpose == Purpose::OtherFolders || (self.purpose == Purpose::OtherFiles && !trusted);
         if let Some(account) = account
             && stat.st_uid != account.uid.as_raw()
         {
@@ -152,9 +153,9 @@ fn entries(folder: &OwnedFd) -> nix::Result<Dir> {
 }
 
 /// Classifies the content of the folder by names and types only.
-fn look_into(folder: &OwnedFd) -> Was {
-    let Ok(mut entries) = entries(folder) else { return Was::OtherFolders };
-    let (mut was, mut leases) = (Was::New, false);
+fn look_into(folder: &OwnedFd) -> Purpose {
+    let Ok(mut entries) = entries(folder) else { return Purpose::OtherFolders };
+    let (mut purpose, mut leases) = (Purpose::New, false);
     for entry in entries.iter().take(MAX_ENTRIES).flatten() {
         let name = entry.file_name().to_bytes();
         let Ok(stat) = fstatat(folder, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
@@ -162,12 +163,12 @@ fn look_into(folder: &OwnedFd) -> Was {
         leases |= is_file && name == DATABASE.as_bytes();
         // Each ext4 file system has lost+found in its root.
         if is_folder && ![b".".as_slice(), b"..", b"lost+found"].contains(&name) {
-            was = Was::OtherFolders;
-        } else if is_file && !is_ours(entry.file_name()) && was == Was::New {
-            was = Was::OtherFiles;
+            purpose = Purpose::OtherFolders;
+        } else if is_file && !is_ours(entry.file_name()) && purpose == Purpose::New {
+            purpose = Purpose::OtherFiles;
         }
     }
-    if leases { Was::Leases } else { was }
+    if leases { Purpose::Leases } else { purpose }
 }
 
 /// Whether lanboot uses this file name.
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn s_15_a_state_folder_is_closed_to_others_and_no_link_is_followed() {
+    fn s_15_the_state_folder_is_private_and_follows_no_link() {
         let base = tempfile::tempdir().unwrap();
         let state = base.path().join("state");
         let outside = base.path().join("outside");
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn s_15_a_folder_of_others_is_not_handed_over() {
+    fn s_15_another_programs_folder_is_not_handed_over() {
         let base = tempfile::tempdir().unwrap();
         let own = base.path().metadata().unwrap().uid();
         let other = Account { uid: Uid::from_raw(own + 1), gid: Gid::from_raw(own + 1), groups: vec![] };
@@ -255,7 +256,7 @@ mod tests {
         };
         let lib = base.path().join("lib");
         fs::create_dir_all(lib.join("dpkg")).unwrap();
-        assert!(hand_over(&lib, true).is_some(), "it has folders in it");
+        assert!(hand_over(&lib, true).is_some(), "it contains folders");
         let cron = base.path().join("cron.d");
         fs::create_dir(&cron).unwrap();
         fs::write(cron.join("job"), "").unwrap();

@@ -408,7 +408,7 @@ mod tests {
     use std::sync::Mutex;
 
     #[test]
-    fn the_end_of_a_transfer_is_judged_by_what_was_read() {
+    fn the_result_is_inferred_from_reads() {
         let start = Instant::now();
         let after = |reads: &[usize], silence: Duration| {
             let mut progress = Progress { read: 0, first_block: 0, ended: false, last_read: start };
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_gives_its_place_back_and_says_how_far_it_came() {
+    fn a_transfer_returns_its_share_and_reports_progress() {
         let events = Arc::new(Mutex::new(Vec::new()));
         let under_way = Quota::default();
         let seen = events.clone();
@@ -438,7 +438,7 @@ mod tests {
         let share = under_way.take(*peer.ip(), 1, 1).unwrap();
         let record = move |event| seen.lock().unwrap().push(event);
         let mut transfer = Transfer::new(Content::text("x", vec![7; 600]), peer, share, record);
-        assert!(under_way.take(*peer.ip(), 1, 1).is_none(), "the only place is taken");
+        assert!(under_way.take(*peer.ip(), 1, 1).is_none(), "the only share is in use");
         let mut buf = [0; 512];
         for expected in [512, 88] {
             let count = transfer.content.read(&mut buf).unwrap();

@@ -277,7 +277,7 @@ mod tests {
             self.uploads.grant(&request, &Packet::Wrq(request).encode(), peer, 1468)
         }
 
-        /// Has an upload carried out; returns its first answer.
+        /// Starts an upload, and returns its first answer.
         fn begin(&self, name: &str, options: Options) -> Vec<u8> {
             let granted = self.grant(name, options).unwrap();
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -306,7 +306,7 @@ mod tests {
 
         fn is_empty(&self) -> bool {
             let left = |path: &Path| fs::read_dir(path).unwrap().count();
-            // The thread says how it ended just before it ends.
+            // The thread records its result just before it ends.
             let deadline = Instant::now() + Duration::from_secs(5);
             while self.uploads.under_way.count() > 0 && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
@@ -330,11 +330,15 @@ mod tests {
             matches!(&event, Event::TftpReceived { file, bytes: 1500, .. } if file == "new"),
             "{event:?}"
         );
-        assert_eq!(bench.put(last), Packet::Ack(2).encode(), "should the acknowledgement have been lost");
+        assert_eq!(
+            bench.put(last),
+            Packet::Ack(2).encode(),
+            "the acknowledgement is repeated if it was lost"
+        );
     }
 
     #[test]
-    fn an_upload_that_the_client_ends_leaves_nothing() {
+    fn an_aborted_upload_leaves_nothing() {
         let bench = Bench::new();
         bench.begin("new", Options::default());
         bench.put(Packet::Data { block: 1, data: &[1; 512] });
@@ -348,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_ends_uploads_when_it_stops_and_says_so() {
+    fn uploads_end_with_an_error_when_the_server_stops() {
         let bench = Bench::new();
         bench.begin("half", Options::default());
         bench.put(Packet::Data { block: 1, data: &[1; 512] });
@@ -365,20 +369,23 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_is_stored_is_whole_when_the_server_stops() {
+    fn a_stored_upload_is_complete_when_the_server_stops() {
         let bench = Bench::new();
         bench.begin("whole", Options::default());
         assert_eq!(bench.put(Packet::Data { block: 1, data: &[1; 5] }), Packet::Ack(1).encode());
         let began = Instant::now();
         bench.uploads.stop();
-        assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for a lost acknowledgement");
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "the server does not wait for a lost acknowledgement"
+        );
         assert!(matches!(bench.event(), Event::TftpReceived { bytes: 5, .. }));
-        assert!(bench.events.1.try_recv().is_err(), "and that is all");
+        assert!(bench.events.1.try_recv().is_err(), "there is no other event");
         assert_eq!(fs::read(bench.base.path().join("whole")).unwrap(), [1; 5]);
     }
 
     #[test]
-    fn a_file_that_is_too_large_is_refused_and_leaves_nothing() {
+    fn a_too_large_file_leaves_nothing() {
         let bench = Bench::new();
         let options = Options { transfer_size: Some(5001), ..Options::default() };
         assert_eq!(bench.grant("new", options).unwrap_err(), Refusal::TooLarge);
@@ -394,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_larger_than_agreed_is_seen_to_be_one() {
+    fn a_block_larger_than_negotiated_is_detected() {
         let bench = Bench::new();
         bench.begin("new", Options { block_size: Some(1468), ..Options::default() });
         let refused = bench.put(Packet::Data { block: 1, data: &[1; 1500] });
@@ -403,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_as_strict_as_for_reading_and_uploads_are_bounded_in_number() {
+    fn upload_names_are_strict_and_uploads_are_limited() {
         let bench = Bench::new();
         fs::write(bench.base.path().join("old"), "").unwrap();
         for (name, reason) in [
@@ -419,17 +426,17 @@ mod tests {
         let mut granted: Vec<_> =
             (0..MAX_OF_ONE).map(|i| bench.grant(&format!("new{i}"), Options::default()).unwrap()).collect();
         granted.push(bench.grant("new", Options::default()).unwrap());
-        assert_eq!(bench.uploads.under_way.count(), MAX_OF_ONE, "the oldest gave way");
+        assert_eq!(bench.uploads.under_way.count(), MAX_OF_ONE, "the oldest was evicted");
     }
 
-    /// Requests for uploads with forged addresses, each of which would be waited for for seconds.
+    /// Upload requests from forged addresses, for each of which the server would wait for seconds.
     #[test]
-    fn s_11_forged_requests_keep_no_upload_out() {
+    fn s_11_forged_requests_block_no_upload() {
         let bench = Bench::new();
         let forged = |n: u8| {
             let request = Request { name: &[b'f', n], mode: Mode::Octet, options: Options::default() };
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            // A port where no client is, and no error comes from.
+            // A port without a client, which sends no error.
             let silent = UdpSocket::bind((Ipv4Addr::new(127, 0, 7, n), 0)).unwrap();
             socket.connect(silent.local_addr().unwrap()).unwrap();
             let std::net::SocketAddr::V4(peer) = silent.local_addr().unwrap() else { unreachable!() };
@@ -446,10 +453,10 @@ mod tests {
         assert_eq!(bench.put(Packet::Data { block: 1, data: b"x" }), Packet::Ack(1).encode());
         let began = Instant::now();
         while bench.uploads.threads.running() > MAX_UPLOADS + 1 {
-            assert!(began.elapsed() < Duration::from_secs(5), "who gave way ends");
+            assert!(began.elapsed() < Duration::from_secs(5), "evicted uploads end");
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(bench.uploads.under_way.count(), MAX_UPLOADS - 1, "what is stored has no place");
+        assert_eq!(bench.uploads.under_way.count(), MAX_UPLOADS - 1, "a stored upload has no slot");
         bench.uploads.stop();
         let left: Vec<_> =
             fs::read_dir(bench.base.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -457,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_the_folder_takes_no_more_than_it_may() {
+    fn s_11_the_upload_folder_is_limited() {
         let bench = Bench::new();
         for n in 0..2 {
             bench.begin(&format!("new{n}"), Options::default());
@@ -474,7 +481,7 @@ mod tests {
                 matches!(Packet::decode(&answer), Ok(Packet::Error { code: ErrorCode::DISK_FULL, .. }));
             refused || answer != Packet::Ack(*block).encode()
         });
-        assert_eq!(last, Some(2), "half of 20,000 bytes, of which 9,216 are there");
+        assert_eq!(last, Some(2), "half of 20,000 bytes are free, and 9,216 are used");
         let refused = |event| matches!(event, Event::TftpRefused { reason: Refusal::UploadsFull, .. });
         assert!((0..3).any(|_| refused(bench.event())));
         assert_eq!(fs::read_dir(bench.base.path()).unwrap().count(), 2);

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     impl UploadSlots {
-        /// How many are taken.
+        /// The number of slots in use.
         pub(in crate::server) fn count(&self) -> usize {
             self.state().entries.len()
         }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_forged_requests_give_way_and_what_gets_on_does_not() {
+    fn s_11_forged_requests_are_evicted_before_active_uploads() {
         let (slots, now) = (UploadSlots::default(), Instant::now());
         let honest = slots.take(address(1), now).unwrap();
         honest.record_block(now);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_a_client_has_four_places() {
+    fn s_11_a_client_has_four_slots() {
         let (slots, now) = (UploadSlots::default(), Instant::now());
         let mine: Vec<UploadSlot> = (0..4).map(|_| slots.take(address(1), now).unwrap()).collect();
         mine.iter().for_each(|slot| slot.record_block(now));

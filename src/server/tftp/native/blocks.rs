@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_the_bytes_of_the_file_whatever_is_asked_first() {
+    fn blocks_equal_the_file_in_any_order() {
         let bytes: Vec<u8> = (0..300_000).map(|i| (i * 7 + i / 251) as u8).collect();
         for block_size in [8, 512, 1468, 9000, 65464] {
             let mut source = source(bytes.clone(), Mode::Octet, block_size);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn netascii_is_the_same_however_often_it_is_asked_for() {
+    fn repeated_netascii_blocks_are_identical() {
         let text: Vec<u8> = (0..5000).map(|i| if i % 7 == 0 { b'\n' } else { b'x' }).collect();
         let expected: Vec<u8> = text
             .iter()

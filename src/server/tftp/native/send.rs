@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_send_makes_the_same_datagrams() {
+    fn every_method_sends_the_same_datagrams() {
         let datagrams: Vec<u8> = (0..704 * 40 + 7).map(|i| (i % 251) as u8).collect();
         for start in [SendMethod::Segments, SendMethod::Messages, SendMethod::Single] {
             let (a, b) = pair();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn no_socket_cuts_what_is_no_block() {
+    fn oack_and_error_are_never_cut() {
         let (socket, _) = pair();
         assert_eq!(
             prepare(&Link::Own(socket), SendMethod::Segments, MAX_OTHER_PACKET - 1),
@@ -210,13 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_port_ends_it() {
+    fn a_closed_port_is_unreachable() {
         let (a, b) = pair();
         drop(b);
         let link = Link::Own(a);
         let mut method = SendMethod::Single;
         let mut sender = Sender::default();
-        assert_eq!(sender.send(&link, &mut method, 1, b"x", 516), Sent::All, "nobody has told yet");
+        assert_eq!(sender.send(&link, &mut method, 1, b"x", 516), Sent::All, "no error has arrived yet");
         assert_eq!(sender.send(&link, &mut method, 1, b"x", 516), Sent::Unreachable);
     }
 }

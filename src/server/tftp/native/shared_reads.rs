@@ -158,11 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_kept_while_two_send_it_and_until_none_does() {
+    fn a_file_is_cached_while_transfers_share_it() {
         let bench = Bench::new();
         let content = bench.write("x", 7, 100_000);
         let one = bench.read_cache.share(&content, 1000).unwrap();
-        assert_eq!(one.datagrams(&content), None, "nobody to share it with");
+        assert_eq!(one.datagrams(&content), None, "no other transfer shares it");
         let two = bench.read_cache.share(&bench.open("x"), 1000).unwrap();
         let size = 100_000 + 101 * 4;
         assert_eq!(one.datagrams(&content).map(<[u8]>::len), Some(size));
@@ -175,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_replaced_or_written_anew_is_another() {
+    fn a_changed_file_has_another_entry() {
         let bench = Bench::new();
         let old = bench.write("x", 1, 50_000);
         let olds = [bench.read_cache.share(&old, 512).unwrap(), bench.read_cache.share(&old, 512).unwrap()];
         assert_eq!(olds[0].datagrams(&old).unwrap()[4], 1);
         let new = bench.write("x", 2, 50_000);
         let news = [bench.read_cache.share(&new, 512).unwrap(), bench.read_cache.share(&new, 512).unwrap()];
-        assert_eq!(olds[1].datagrams(&old).unwrap()[4], 1, "these go on with the old one");
+        assert_eq!(olds[1].datagrams(&old).unwrap()[4], 1, "these continue with the old file");
         assert_eq!(news[0].datagrams(&new).unwrap()[4], 2);
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(bench.folder.path().join("x"), vec![3; 50_000]).unwrap();
@@ -196,11 +196,11 @@ mod tests {
             [bench.read_cache.share(&fourth, 512).unwrap(), bench.read_cache.share(&fourth, 512).unwrap()];
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(bench.folder.path().join("y"), vec![5; 50_000]).unwrap();
-        assert_eq!(fourths[0].datagrams(&fourth), None, "changed since it was asked for");
+        assert_eq!(fourths[0].datagrams(&fourth), None, "changed since it was requested");
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_cache_is_bounded() {
         let bench = Bench::new();
         let mut held = Vec::new();
         for name in ["a", "b", "c", "d", "e"] {

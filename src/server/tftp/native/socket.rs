@@ -266,7 +266,7 @@ mod tests {
     const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
 
     #[test]
-    fn a_range_of_ports_is_used_up_and_no_other_port_taken() {
+    fn a_port_range_is_never_exceeded() {
         let (first, last) = (41_700, 41_703);
         let mut sockets = SocketPool::new(Ports::Range { first, last }, SPARE);
         let open: Vec<UdpSocket> =
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_free_port_of_a_range_is_found_wherever_it_is() {
+    fn any_free_port_of_a_range_is_found() {
         let (first, last) = (41_690, 41_695);
         let mut sockets = SocketPool::new(Ports::Range { first, last }, 0);
         for start in [0, u32::from(u16::MAX) - 1, u32::from(u16::MAX)] {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_has_the_address_asked_and_the_mtu_of_its_path() {
+    fn a_transfer_has_the_requested_address_and_path_mtu() {
         let local = Ipv4Addr::new(127, 0, 0, 77);
         let (socket, mtu) = SocketPool::new(Ports::Ephemeral, SPARE).connect(local, PEER).unwrap();
         assert_eq!(socket.local_addr().unwrap().ip(), local);
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(discovery, Ipv4PathMtuDiscovery::DONT, "no don't-fragment");
     }
 
-    /// A client's socket, and how the server's looks from there.
+    /// A client's socket, and the address of the server's socket.
     fn client() -> (UdpSocket, SocketAddrV4) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let std::net::SocketAddr::V4(address) = socket.local_addr().unwrap() else { unreachable!("IPv4") };
@@ -312,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_used_again_after_a_rest_and_brings_nothing_of_its_last_client() {
+    fn a_reused_socket_has_no_old_packets() {
         let mut sockets = SocketPool::new(Ports::Ephemeral, SPARE);
         let ((old, old_address), (new, new_address)) = (client(), client());
         let mut ports = Vec::new();
         for _ in 0..=MIN_TRANSFERS_BETWEEN {
             let (socket, _) = sockets.connect(Ipv4Addr::LOCALHOST, old_address).unwrap();
             let port = socket.local_addr().unwrap();
-            assert!(!ports.contains(&port), "it has not rested");
+            assert!(!ports.contains(&port), "it was used too recently");
             old.send_to(b"late", port).unwrap();
             ports.push(port);
             sockets.take_back(Ipv4Addr::LOCALHOST, socket);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_sockets_are_kept_than_there_may_be() {
+    fn spare_sockets_are_limited() {
         for (ports, max, kept) in
             [(Ports::Ephemeral, 40, 40), (Ports::Ephemeral, MIN_TRANSFERS_BETWEEN, 0), (Ports::Single, 40, 0)]
         {

@@ -72,7 +72,7 @@ mod tests {
     use crate::wire::tftp::Mode;
 
     #[test]
-    fn the_end_of_a_transfer_does_not_hide_the_next_one_of_its_client() {
+    fn ending_a_transfer_keeps_its_successor() {
         let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let (local, peer) = (Ipv4Addr::LOCALHOST, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
         let flow = Flow { peer, local };

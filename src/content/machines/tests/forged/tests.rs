@@ -412,7 +412,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn s_01_no_forged_packet_gives_a_machine_what_is_anothers(
+    fn s_01_forged_packets_never_disclose_another_machines_content(
         steps in prop::collection::vec(step(), 1..24),
         is_proxy in any::<bool>(),
         on_wire in any::<bool>(),
@@ -430,7 +430,7 @@ proptest! {
 
 /// The reported attack: 20 of 20 boots got another machine's installer.
 #[test]
-fn s_01_an_inform_and_a_boot_service_request_teach_nothing_of_anothers_address() {
+fn s_01_an_inform_cannot_take_over_an_address() {
     for (mode, on_wire) in
         [(Mode::Server, true), (Mode::Server, false), (Mode::Proxy, true), (Mode::Proxy, false)]
     {
