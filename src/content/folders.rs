@@ -1,11 +1,11 @@
-//! Which folders of the configuration must not lie in one another, for `lanboot check` and for the start.
+//! Checks that configured folders do not lie inside one another. `lanboot check` and the start of the server call it.
 
 use std::path::Path;
 
 use crate::config::Config;
 use crate::images::placement::{self, Secret, images_problem, is_within};
 
-/// What no client may download: the state folder, that of uploads, and config.yaml.
+/// Paths that no client may download: the state folder, the upload folder, and config.yaml.
 pub fn secrets(config: &Config) -> Vec<Secret> {
     let uploads = config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
     let files = config.read_from.iter().map(|path| Secret { key: "--config", path: path.clone() });
@@ -14,15 +14,15 @@ pub fn secrets(config: &Config) -> Vec<Secret> {
     folders.chain(files).collect()
 }
 
-/// What stands in the folder of boot files and must not, each for people: an error of `lanboot check`. The server starts
-/// and never sends it.
+/// Describes secret paths inside the folder of boot files. `lanboot check` reports them as errors. The server starts
+/// anyway, and never sends them.
 pub fn inside_images(config: &Config) -> Vec<String> {
     let serves_files = config.tftp.is_some() || config.http.is_some();
     if serves_files { placement::inside(&config.images, &secrets(config)) } else { Vec::new() }
 }
 
-/// Why the server must not start with these folders, each with the key that is to be changed. Folders that are not there
-/// are not looked at.
+/// Reasons why the server must not start with these folders, each with the configuration key to change. Missing folders
+/// are skipped.
 pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let serves_files = config.tftp.is_some() || config.http.is_some();
@@ -37,9 +37,9 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
             }
         };
         is_in(&config.images, "the folder of `images`", "they could add boot files; use separate folders");
-        is_in(&config.state, "the folder of `state`", "use a folder of its own for uploads");
+        is_in(&config.state, "the folder of `state`", "use a separate folder for uploads");
         config.read_from.iter().for_each(|path| {
-            is_in(path, "the configuration file", "use a folder of its own for uploads");
+            is_in(path, "the configuration file", "use a separate folder for uploads");
         });
     }
     found
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn s_12_foolish_folders_are_errors() {
+    fn s_12_nested_folders_are_errors() {
         let base = tempfile::tempdir().unwrap();
         let base = base.path();
         fs::create_dir_all(base.join("boot-images/uploads")).unwrap();

@@ -1,40 +1,42 @@
-//! Text that is in no file and is made for one machine.
+//! Generates boot scripts and `lanboot/whoami`: text for one machine that is stored in no file. `lookup` calls it where
+//! a name matches no file. It never reads a file or sends anything.
 
 use crate::boot::loader::script::{Loader, chain, script};
 use crate::boot::loader::target::{Now, SCRIPT, Start};
 use crate::boot::name::BootName;
 use crate::boot::policy::DEFAULT_IPXE;
-use crate::content::log_once::Told;
-use crate::content::lookup::Asker;
-use crate::content::once::Starts;
+use crate::content::asker::Asker;
+use crate::content::log_once::LogOnce;
+use crate::content::once::BootState;
 use crate::content::subject::Subject;
 use crate::event::Refusal;
 use crate::types::Uuid;
 
-/// What lanboot knows of the machine that asks: for a person who wonders why a machine gets what it gets.
+/// The name of a text with everything that lanboot knows of the requesting machine, to find out why it boots what it
+/// boots.
 pub const WHOAMI: &str = "lanboot/whoami";
 
-/// What [`own`] and [`usual`] are made from.
+/// The request that a text is generated for.
 #[derive(Clone, Copy, Debug)]
-pub struct Making<'a> {
-    /// What was asked for.
+pub struct TextRequest<'a> {
+    /// The requested name.
     pub name: &'a BootName,
-    /// For whom it is.
+    /// The machine that the text is for.
     pub subject: &'a Subject<'a>,
-    /// What machines start.
-    pub starts: &'a Starts,
-    /// Where it is said what cannot be made.
-    pub told: &'a Told,
+    /// The targets, and the `once` state of the machines.
+    pub starts: &'a BootState,
+    /// Logs texts that cannot be generated.
+    pub log_once: &'a LogOnce,
 }
 
-/// The text by which the loader that reads `name` starts what its machine is to start, if that is said. It comes before
-/// the files of all machines, and after those that are for this machine alone.
-pub fn own(making: Making<'_>) -> Option<Result<String, Refusal>> {
-    let Making { name, subject, starts, .. } = making;
+/// Generates the script with which the loader that reads `name` boots its machine; `None` if nothing is configured for
+/// the machine. This text precedes the files for all machines, and follows the files in the machine's own folder.
+pub fn own(request: TextRequest<'_>) -> Option<Result<String, Refusal>> {
+    let TextRequest { name, subject, starts, .. } = request;
     let loader = loader_of(subject.rest.as_ref().unwrap_or(name), subject)?;
     match (starts.now_for(subject.machine(), subject.may_once), loader) {
         (Now::Start(_) | Now::Script(_), _) if subject.is_forbidden => Some(Err(Refusal::OtherMachine)),
-        (Now::Start(start), _) => Some(made(making, loader, &start)),
+        (Now::Start(start), _) => Some(render(request, loader, &start)),
         (Now::Script(script), Loader::Ipxe) => {
             Some(Ok(chain(&script, subject.facts.server, starts.served())))
         }
@@ -42,46 +44,46 @@ pub fn own(making: Making<'_>) -> Option<Result<String, Refusal>> {
     }
 }
 
-/// The text that there is for everybody, where there is no file of that name.
-pub fn usual(making: Making<'_>, asker: &Asker) -> Option<Result<String, Refusal>> {
-    let Making { name, subject, starts, .. } = making;
+/// Generates the text that every machine gets if there is no file of that name.
+pub fn usual(request: TextRequest<'_>, asker: &Asker) -> Option<Result<String, Refusal>> {
+    let TextRequest { name, subject, starts, .. } = request;
     match name.as_str() {
         WHOAMI => Some(Ok(whoami(asker))),
-        // The order of boot/policy.rs: `boot.ipxe`, else a menu of the targets, else the file of that name.
+        // The same order as in `boot/policy.rs`: `boot.ipxe`, then a menu of the targets, then the default script file.
         SCRIPT => match starts.targets().ipxe.as_deref() {
-            None if !starts.targets().list.is_empty() => Some(made(making, Loader::Ipxe, &Start::Menu)),
+            None if !starts.targets().list.is_empty() => Some(render(request, Loader::Ipxe, &Start::Menu)),
             script => Some(Ok(chain(script.unwrap_or(DEFAULT_IPXE), asker.server, starts.served()))),
         },
-        // iPXE asks for autoexec.ipxe before it asks DHCP for its script, and goes on where there is none.
+        // iPXE tries autoexec.ipxe before it gets its script by DHCP, and continues if it is missing.
         _ if subject.is_named || name.as_str().ends_with("autoexec.ipxe") => None,
         _ if starts.targets().list.is_empty() => None,
-        _ => Some(made(making, loader_of(name, subject)?, &Start::Menu)),
+        _ => Some(render(request, loader_of(name, subject)?, &Start::Menu)),
     }
 }
 
-/// Whether `name` is one of which a loader of the machine that asks reads what it is to start: [`own`] makes that text.
-pub fn is_script(name: &BootName, asker: &Asker, starts: &Starts) -> bool {
+/// Whether a loader of the requesting machine reads `name` to boot it, so that [`own`] generates it.
+pub fn is_script(name: &BootName, asker: &Asker, starts: &BootState) -> bool {
     let subject = Subject::of(name, asker, starts);
     let is_its_own = !subject.is_named || subject.facts.mac == asker.machine.mac;
     is_its_own && loader_of(subject.rest.as_ref().unwrap_or(name), &subject).is_some()
 }
 
-fn made(making: Making<'_>, loader: Loader, start: &Start) -> Result<String, Refusal> {
-    let Making { name, subject, starts, told } = making;
-    let made = script(loader, start, starts.targets(), &subject.facts, starts.served());
+fn render(request: TextRequest<'_>, loader: Loader, start: &Start) -> Result<String, Refusal> {
+    let TextRequest { name, subject, starts, log_once } = request;
+    let rendered = script(loader, start, starts.targets(), &subject.facts, starts.served());
     let whom = subject.facts.who();
-    let problem = made
+    let problem = rendered
         .as_ref()
         .err()
         .map(|error| format!("cannot make {name} for {whom}: {}: {}", error.key, error.why));
-    told.tell(name.as_str(), whom, problem);
-    made.map_err(|_| Refusal::Template)
+    log_once.tell(name.as_str(), whom, problem);
+    rendered.map_err(|_| Refusal::Template)
 }
 
-/// Which loader asks for its configuration under this name.
+/// The loader that reads its configuration under this name.
 ///
-/// A name with a UUID counts only for a machine that is known by nothing else: PXELINUX asks for that before it asks for
-/// the MAC's, of which there may be a file.
+/// A name with a UUID counts only for a machine whose entry has no MAC. PXELINUX asks for the UUID before it asks for
+/// the MAC, and there may be a file for the MAC.
 fn loader_of(name: &BootName, subject: &Subject<'_>) -> Option<Loader> {
     let (folder, last) = name.as_str().rsplit_once('/').unwrap_or(("", name.as_str()));
     let entry = subject.machine();
@@ -102,7 +104,8 @@ fn loader_of(name: &BootName, subject: &Subject<'_>) -> Option<Loader> {
     (after.is_empty() || is_mac || is_uuid).then_some(Loader::Grub)
 }
 
-/// A line `key: value` for each thing that is known. The values are of types, or of letters, that cannot hold a line end.
+/// One line `key: value` for each known fact. The values cannot contain a line end: their types or character sets
+/// exclude it.
 fn whoami(asker: &Asker) -> String {
     let machine = &asker.machine;
     let lines = [

@@ -1,33 +1,35 @@
-//! Problems that would be logged at every request, logged once.
+//! Logs a problem once that occurs at every request. Templates and generated scripts report here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::types::Escaped;
 
-/// Problems remembered. Beyond that all are forgotten, and so logged again.
+/// Maximum number of remembered problems. When it is reached, all are forgotten and therefore logged again.
 const MAX_REMEMBERED: usize = 1024;
 
-/// What was logged last of what, for whom. Cheap to clone; clones share it.
+pub use LogOnce as Told; // rename-alias
+/// The last logged problem of each file and machine. Cheap to clone; clones share the memory.
 #[derive(Clone, Debug, Default)]
-pub struct Told(Arc<Mutex<BTreeMap<(String, String), String>>>);
+pub struct LogOnce(Arc<Mutex<BTreeMap<(String, String), String>>>);
 
-impl Told {
-    /// `what` went well for the machine `whom`, or has `problem`: which is logged unless it was the last one logged.
+impl LogOnce {
+    /// Records that `what` succeeded for the machine `whom`, or logs `problem` unless it is the one that was logged
+    /// last.
     pub fn tell(&self, what: &str, whom: String, problem: Option<String>) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (what.to_owned(), whom);
         let Some(problem) = problem else {
-            told.remove(&key);
+            logged.remove(&key);
             return;
         };
-        if told.get(&key) == Some(&problem) {
+        if logged.get(&key) == Some(&problem) {
             return;
         }
         tracing::warn!("{}", Escaped(problem.as_bytes()));
-        if told.len() >= MAX_REMEMBERED {
-            told.clear();
+        if logged.len() >= MAX_REMEMBERED {
+            logged.clear();
         }
-        told.insert(key, problem);
+        logged.insert(key, problem);
     }
 }

@@ -1,8 +1,10 @@
-//! Which machine starts what, and who has had its `once`: remembered in the state folder, in `once.json`.
+//! The target that each machine starts, and which machines are done with their `once`. `lookup` and `generated` ask it.
+//! The state is kept in `once.json` in the state folder.
 //!
-//! `once` is over when the machine has all of the last file of the target that lanboot serves (of kernel and RAM disks, the
-//! last), or when it says so itself (`POST /<mac>/done`), whichever comes first: a machine whose installer never comes to
-//! its end must not be installed for ever. What was changed is on disk before a POST is answered.
+//! `once` ends when the machine has received the last file of the target that lanboot serves (of kernel and RAM disks,
+//! the last in the list), or when the machine reports it with `POST /<mac>/done`, whichever is first. Without the first
+//! rule, a machine whose installer never reports its end would be installed forever. A change is on disk before the
+//! answer to a POST is sent.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
@@ -18,149 +20,157 @@ use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::{Machine, Now, Start, Targets, is_url, own_path};
 use crate::boot::name::BootName;
 use crate::config::Config;
-use crate::content::lookup::own_names;
-use crate::content::machines::KnownMachine;
+use crate::content::machines::{KnownMachine, own_names};
 use crate::http;
 use crate::store::FILE_MODE;
 use crate::store::make_folder;
 use crate::types::{Escaped, MacAddr};
 
-/// The file in the state folder.
+/// The name of the file in the state folder.
 pub const FILE: &str = "once.json";
-/// Bytes of it that are read at most: a line for each of 100,000 machines.
+/// Maximum size of that file in bytes: one line for each of 100,000 machines.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Who starts what. Cheap to clone; clones share what is remembered.
+pub use BootState as Starts; // rename-alias
+/// The configured targets, and the `once` state of the machines. Cheap to clone; clones share the state.
 #[derive(Clone, Debug, Default)]
-pub struct Starts(Arc<Inner>);
+pub struct BootState(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     targets: Targets,
     served: Served,
-    /// By machine, the `once` that it has had.
-    had: Mutex<Had>,
+    /// The finished `once` of each machine.
+    finished: Mutex<FinishedOnce>,
     file: Option<PathBuf>,
-    /// By machine, what it has of the last that it needs.
-    begun: Mutex<BTreeMap<String, Begun>>,
-    /// What is known to be on the disk. Held while the file is written, so that the last one to write has the latest.
+    /// Progress of each machine through the file that ends its `once`.
+    progress: Mutex<BTreeMap<String, Progress>>,
+    /// The content of the file on disk. It is locked while the file is written, so that the last writer has the latest
+    /// state.
     on_disk: Mutex<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default)]
-struct Had {
+struct FinishedOnce {
     by_machine: BTreeMap<String, String>,
-    /// The file could not be read: who has had what is not known, and nobody is installed anew for that.
+    /// The file could not be read. Every `once` then counts as finished, so that no machine is installed again by
+    /// mistake.
     unknown: bool,
 }
 
-/// What a machine has of a file, from its first byte on.
+/// The contiguous part of a file, from its first byte, that a machine has received.
 #[derive(Debug)]
-struct Begun {
+struct Progress {
     name: BootName,
     size: u64,
     reached: u64,
 }
 
-/// What a machine was sent.
+/// A file, or a part of it, that was sent to a machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sent<'a> {
-    /// Its name beneath boot-images/.
+    /// Name of the file relative to boot-images/.
     pub name: &'a BootName,
-    /// Which bytes of it.
+    /// The bytes that were sent.
     pub part: Range<u64>,
-    /// How many it has.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// It is a text made to start what the machine is to start.
+    /// Whether the file is a generated script that boots the machine.
     pub is_script: bool,
 }
 
-/// What became of a machine's word that it is done.
+/// The result of a machine's report that it is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
-    /// Its `once` is over now.
+    /// Its `once` has ended now.
     Ended,
-    /// It had nothing to do once, or has had it.
+    /// The machine has no `once`, or it had ended before.
     Nothing,
-    /// No machine of that MAC has an entry.
+    /// No entry in `machines:` has that MAC.
     Unknown,
-    /// Another machine says it, or one that is not known to be this one.
-    NotIts,
+    /// The report came from another machine, or from an unknown one.
+    WrongMachine,
 }
 
-impl Starts {
-    /// What `config` says, with nothing remembered and nothing kept.
-    pub fn forgetful(config: &Config) -> Starts {
-        Starts::with(config, Had::default(), None)
+impl BootState {
+    /// The state for `config` without a file: nothing is loaded or saved.
+    pub fn forgetful(config: &Config) -> BootState {
+        BootState::with(config, FinishedOnce::default(), None)
     }
 
-    /// What `config` says, and what its state folder remembers. The text says what is wrong with that.
-    pub fn open(config: &Config) -> (Starts, Option<String>) {
+    /// Loads the state for `config` from its state folder. The text is a warning if that fails.
+    pub fn open(config: &Config) -> (BootState, Option<String>) {
         let file = config.state.join(FILE);
-        let (had, warning) = match read(&file) {
-            Ok(by_machine) => (Had { by_machine, unknown: false }, None),
+        let (finished, warning) = match read(&file) {
+            Ok(by_machine) => (FinishedOnce { by_machine, unknown: false }, None),
             Err(error) => {
                 let warning = format!(
                     "cannot read {}: {error}; every `once` counts as over until the file is removed or right",
                     file.display()
                 );
-                (Had { by_machine: BTreeMap::new(), unknown: true }, Some(warning))
+                (FinishedOnce { by_machine: BTreeMap::new(), unknown: true }, Some(warning))
             }
         };
-        let before = had.by_machine.len();
-        let starts = Starts::with(config, had, Some(file));
+        let before = finished.by_machine.len();
+        let starts = BootState::with(config, finished, Some(file));
         let targets = &starts.0.targets;
-        let is_had = |key: &str, name: &str| {
+        let is_current = |key: &str, name: &str| {
             let machine = targets.machines().iter().find(|machine| key_of(machine).as_deref() == Some(key));
             machine.and_then(|machine| machine.once.as_ref()).is_some_and(|once| once.name() == name)
         };
-        // Who takes `once` out of the file and puts it in again means it again.
-        starts.had().by_machine.retain(|key, name| is_had(key, name));
-        let forgotten = starts.had().by_machine.len() < before;
+        // Removing a `once` from the configuration and adding it again asks for another run.
+        starts.finished().by_machine.retain(|key, name| is_current(key, name));
+        let forgotten = starts.finished().by_machine.len() < before;
         if forgotten && let Err(error) = starts.write() {
             tracing::warn!("cannot write {FILE} in the state folder: {error}");
         }
         (starts, warning)
     }
 
-    fn with(config: &Config, had: Had, file: Option<PathBuf>) -> Starts {
+    fn with(config: &Config, finished: FinishedOnce, file: Option<PathBuf>) -> BootState {
         let served = config.served();
-        let on_disk = Mutex::new(had.by_machine.clone());
-        let (had, begun) = (Mutex::new(had), Mutex::default());
-        Starts(Arc::new(Inner { targets: config.targets.clone(), served, had, file, begun, on_disk }))
+        let on_disk = Mutex::new(finished.by_machine.clone());
+        let (finished, progress) = (Mutex::new(finished), Mutex::default());
+        BootState(Arc::new(Inner {
+            targets: config.targets.clone(),
+            served,
+            finished,
+            file,
+            progress,
+            on_disk,
+        }))
     }
 
-    /// All targets and machines.
     pub fn targets(&self) -> &Targets {
         &self.0.targets
     }
 
-    /// How files are fetched from us.
+    /// The ports and addresses under which clients fetch files from this server.
     pub fn served(&self) -> Served {
         self.0.served
     }
 
-    /// The entry of a machine.
+    /// The machine's entry in `machines:`.
     pub fn machine(&self, known: &KnownMachine) -> Option<&Machine> {
         self.0.targets.machine(known.mac, known.believed_uuid())
     }
 
-    /// What a machine starts now.
+    /// What the machine starts now.
     pub fn now(&self, machine: Option<&Machine>) -> Now {
         self.now_for(machine, true)
     }
 
-    /// The same, where it may be that it is not this machine that asks: then `may_once` is false.
+    /// Like [`Self::now`]; `may_once` is false if another machine might be asking.
     pub fn now_for(&self, machine: Option<&Machine>, may_once: bool) -> Now {
-        let had_once = !may_once || machine.is_some_and(|machine| self.has_had(machine));
-        self.0.targets.now(machine, had_once)
+        let once_is_over = !may_once || machine.is_some_and(|machine| self.is_once_over(machine));
+        self.0.targets.now(machine, once_is_over)
     }
 
-    /// The machine with this MAC is done with what it was to start once, as the machine `known` says, which must be the
-    /// same one, or a person. This waits for the disk.
+    /// Ends the `once` of the machine with this MAC. `known` is the reporting machine, which must be the same one
+    /// unless a person reports it. Blocks until the change is on disk.
     ///
     /// # Errors
-    /// It could not be written down. Until the next restart it counts all the same.
+    /// If the file cannot be written. The `once` is over anyway until the next restart.
     pub fn done(&self, mac: MacAddr, known: &KnownMachine, by_person: bool) -> io::Result<Done> {
         let own = self.machine(known);
         let is_its_mac = known.mac == Some(mac);
@@ -168,22 +178,23 @@ impl Starts {
         let named = self.0.targets.machine(Some(mac), known.believed_uuid().filter(|_| is_its_mac));
         let Some(machine) = named else { return Ok(Done::Unknown) };
         if !by_person && !own.is_some_and(|own| std::ptr::eq(own, machine)) {
-            return Ok(Done::NotIts);
+            return Ok(Done::WrongMachine);
         }
         if machine.once.is_none() {
             return Ok(Done::Nothing);
         }
         let ended = self.end_once(machine, "the machine said that it is done");
-        // Also where it was over before: that may not be on the disk yet.
+        // Write even if it was over before: that may not be on disk yet.
         self.write()?;
         Ok(if ended { Done::Ended } else { Done::Nothing })
     }
 
-    /// `known` was sent this. Its `once` is over if it has all now of the last that it needs.
+    /// Records what was sent to the machine `known`, and ends its `once` if it now has all of the last file that it
+    /// needs.
     pub fn sent(&self, sent: &Sent<'_>, known: &KnownMachine) {
         let file = sent.name;
         let Some(machine) = self.machine(known) else { return };
-        let Some(once) = machine.once.as_ref().filter(|_| !self.has_had(machine)) else { return };
+        let Some(once) = machine.once.as_ref().filter(|_| !self.is_once_over(machine)) else { return };
         let needed = match once {
             Start::Target(name) => {
                 self.0.targets.get(name).and_then(|target| target.last_file(self.0.served))
@@ -193,7 +204,7 @@ impl Starts {
         let is_last = match needed {
             None => sent.is_script,
             Some(written) => needed_name(written, self.0.served, machine, known).is_some_and(|name| {
-                // In the machine's own folder too.
+                // The file may also be in the machine's own folder.
                 name == *file || own_names(known).iter().any(|folder| name.within(folder) == *file)
             }),
         };
@@ -202,7 +213,7 @@ impl Starts {
             return;
         }
         let starts = self.clone();
-        // Nobody who sends files waits for the disk.
+        // Threads that send files must not wait for the disk.
         let write = move || {
             if let Err(error) = starts.write() {
                 tracing::error!(
@@ -217,63 +228,65 @@ impl Starts {
         }
     }
 
-    /// Whether the machine has this from its first byte to its last: parts count where each begins within those before
-    /// it, as when a client goes on with what was broken off.
+    /// Whether the machine has now received the whole file. A part counts if it starts within or directly after the
+    /// previous parts, as when a client resumes a transfer.
     fn has_all(&self, machine: &Machine, sent: &Sent<'_>) -> bool {
         let Some(key) = key_of(machine) else { return false };
-        let mut begun = self.0.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = begun.get(&key).filter(|begun| begun.name == *sent.name && begun.size == sent.size);
-        let reached = before.map_or(0, |begun| begun.reached);
+        let mut progress = self.0.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let before =
+            progress.get(&key).filter(|progress| progress.name == *sent.name && progress.size == sent.size);
+        let reached = before.map_or(0, |progress| progress.reached);
         if sent.part.start > reached {
             return false;
         }
         let reached = reached.max(sent.part.end);
         if reached >= sent.size {
-            begun.remove(&key);
+            progress.remove(&key);
             return true;
         }
-        begun.insert(key, Begun { name: sent.name.clone(), size: sent.size, reached });
+        progress.insert(key, Progress { name: sent.name.clone(), size: sent.size, reached });
         false
     }
 
-    fn has_had(&self, machine: &Machine) -> bool {
-        let had = self.had();
+    fn is_once_over(&self, machine: &Machine) -> bool {
+        let finished = self.finished();
         let name = machine.once.as_ref().map(Start::name);
-        had.unknown || key_of(machine).is_some_and(|key| had.by_machine.get(&key).map(String::as_str) == name)
+        finished.unknown
+            || key_of(machine).is_some_and(|key| finished.by_machine.get(&key).map(String::as_str) == name)
     }
 
-    /// Whether it was not over before.
+    /// Returns whether it was not over before.
     fn end_once(&self, machine: &Machine, why: &str) -> bool {
         let (Some(once), Some(key)) = (&machine.once, key_of(machine)) else { return false };
-        if self.has_had(machine) {
+        if self.is_once_over(machine) {
             return false;
         }
-        self.had().by_machine.insert(key, once.name().to_owned());
+        self.finished().by_machine.insert(key, once.name().to_owned());
         let then = machine.boot.as_ref().map(|start| format!(" and starts {} next", start.name()));
         let (name, why) = (Escaped(machine.name.as_bytes()), Escaped(why.as_bytes()));
         tracing::info!("once {} of {name} is over: {why}{}", once.name(), then.unwrap_or_default());
         true
     }
 
-    fn had(&self) -> MutexGuard<'_, Had> {
-        self.0.had.lock().unwrap_or_else(PoisonError::into_inner)
+    fn finished(&self) -> MutexGuard<'_, FinishedOnce> {
+        self.0.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until what is remembered now is on the disk, and replaces the file if it is not.
+    /// Blocks until the current state is on disk; rewrites the file if it differs.
     fn write(&self) -> io::Result<()> {
         let Some(file) = &self.0.file else { return Ok(()) };
         let mut on_disk = self.0.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
-        let had = {
-            let had = self.had();
-            if had.unknown {
+        let finished = {
+            let finished = self.finished();
+            if finished.unknown {
                 return Err(io::Error::other("it could not be read at start, and is not replaced"));
             }
-            had.by_machine.clone()
+            finished.by_machine.clone()
         };
-        if had == *on_disk {
+        if finished == *on_disk {
             return Ok(());
         }
-        let text = serde_json::to_string_pretty(&had)?;
+        let text = serde_json::to_string_pretty(&finished)?;
         let folder = file.parent().unwrap_or(Path::new("."));
         make_folder(folder)?;
         let permissions = Permissions::from_mode(FILE_MODE);
@@ -282,12 +295,12 @@ impl Starts {
         new.as_file().sync_all()?;
         new.persist(file)?;
         File::open(folder)?.sync_all()?;
-        *on_disk = had;
+        *on_disk = finished;
         Ok(())
     }
 }
 
-/// The name of a target's file, written so, for this machine.
+/// Resolves the name `written` of a target's file for this machine.
 fn needed_name(written: &str, served: Served, machine: &Machine, known: &KnownMachine) -> Option<BootName> {
     let facts = Facts {
         server: Ipv4Addr::UNSPECIFIED,
@@ -315,7 +328,7 @@ fn read(file: &Path) -> io::Result<BTreeMap<String, String>> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// What a machine is remembered by: a name may change.
+/// The key of a machine in the file. Names are no keys because they may change.
 fn key_of(machine: &Machine) -> Option<String> {
     machine.mac.map(|mac| mac.to_string()).or_else(|| machine.uuid.map(|uuid| uuid.to_string()))
 }
@@ -348,18 +361,18 @@ machines:
         KnownMachine { mac: Some(mac(n)), ..KnownMachine::default() }
     }
 
-    fn send(starts: &Starts, file: &str, n: u8) {
+    fn send(starts: &BootState, file: &str, n: u8) {
         send_part(starts, file, 0..9, n);
     }
 
     /// A part of a file of 9 bytes.
-    fn send_part(starts: &Starts, file: &str, part: Range<u64>, n: u8) {
+    fn send_part(starts: &BootState, file: &str, part: Range<u64>, n: u8) {
         let name = BootName::parse(file.as_bytes()).unwrap();
         let is_script = file == "lanboot/boot.ipxe";
         starts.sent(&Sent { name: &name, part, size: 9, is_script }, &known(n));
     }
 
-    fn now(starts: &Starts, n: u8) -> Now {
+    fn now(starts: &BootState, n: u8) -> Now {
         starts.now(starts.machine(&known(n)))
     }
 
@@ -367,7 +380,7 @@ machines:
         Now::Start(Start::Target(name.into()))
     }
 
-    /// Waits until the file says what it is to say.
+    /// Waits until the file has the expected content.
     fn wait_for(state: &Path, text: &str) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !std::fs::read_to_string(state.join(FILE)).unwrap_or_default().contains(text) {
@@ -377,9 +390,9 @@ machines:
     }
 
     #[test]
-    fn once_is_over_with_the_last_file_and_stays_so_after_a_restart() {
+    fn the_last_file_ends_once_across_restarts() {
         let state = tempfile::tempdir().unwrap();
-        let (starts, warning) = Starts::open(&config(YAML, state.path()));
+        let (starts, warning) = BootState::open(&config(YAML, state.path()));
         assert_eq!((warning, now(&starts, 1)), (None, start("debian")));
         for (file, n) in [
             ("lanboot/boot.ipxe", 1),
@@ -395,14 +408,14 @@ machines:
         send(&starts, "52-54-00-00-00-01/debian/initrd.gz", 1);
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         wait_for(state.path(), "52:54:00:00:00:01");
-        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        let (starts, _) = BootState::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
     }
 
     #[test]
-    fn of_a_target_that_is_served_by_others_the_script_is_the_last() {
+    fn the_script_ends_once_of_a_remote_target() {
         let state = tempfile::tempdir().unwrap();
-        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        let (starts, _) = BootState::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 2), start("far"));
         send(&starts, "boot.cfg", 2);
         assert_eq!(now(&starts, 2), start("far"));
@@ -411,9 +424,9 @@ machines:
     }
 
     #[test]
-    fn a_url_of_this_server_is_a_file_that_it_serves() {
+    fn a_url_of_this_server_counts_as_its_file() {
         let yaml = YAML.replace("http://10.0.0.9/linux", "'http://{server}:8080/{mac}%20x/linux?a'");
-        let starts = Starts::forgetful(&config(&format!("{yaml}http: {{port: 8080}}\n"), Path::new("")));
+        let starts = BootState::forgetful(&config(&format!("{yaml}http: {{port: 8080}}\n"), Path::new("")));
         send(&starts, "lanboot/boot.ipxe", 2);
         assert_eq!(now(&starts, 2), start("far"), "the kernel was not fetched yet");
         send(&starts, "52:54:00:00:00:02 x/linux", 2);
@@ -421,85 +434,85 @@ machines:
     }
 
     #[test]
-    fn once_is_over_when_the_machine_has_the_last_file_from_its_first_byte_to_its_last() {
-        let starts = Starts::forgetful(&config(YAML, Path::new("")));
+    fn only_the_complete_last_file_ends_once() {
+        let starts = BootState::forgetful(&config(YAML, Path::new("")));
         let is_over = |parts: &[Range<u64>]| {
             parts.iter().for_each(|part| send_part(&starts, "debian/initrd.gz", part.clone(), 1));
             now(&starts, 1) != start("debian")
         };
-        assert!(!is_over(&[8..9, 0..0]), "its end alone");
+        assert!(!is_over(&[8..9, 0..0]), "only its end");
         assert!(!is_over(&[0..4, 5..9]), "a byte is missing");
         send_part(&starts, "debian/bios/linux", 4..9, 1);
         send_part(&starts, "debian/initrd.gz", 4..9, 2);
-        assert!(!is_over(&[]), "of another file, and of another machine");
-        assert!(is_over(&[3..7, 7..9]), "it goes on where it was broken off");
+        assert!(!is_over(&[]), "parts of another file, or of another machine");
+        assert!(is_over(&[3..7, 7..9]), "a resumed download counts");
     }
 
     #[test]
-    fn a_machine_may_say_that_it_is_done_and_is_believed_once() {
+    fn a_machine_reports_done_once() {
         let state = tempfile::tempdir().unwrap();
-        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        let (starts, _) = BootState::open(&config(YAML, state.path()));
         assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Ended);
         assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Nothing);
-        assert_eq!(starts.done(mac(3), &known(1), false).unwrap(), Done::NotIts);
+        assert_eq!(starts.done(mac(3), &known(1), false).unwrap(), Done::WrongMachine);
         assert_eq!(starts.done(mac(3), &known(3), false).unwrap(), Done::Nothing);
         assert_eq!(starts.done(mac(9), &known(9), false).unwrap(), Done::Unknown);
-        // It was on the disk before the answer.
-        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        // It was on disk before the answer.
+        let (starts, _) = BootState::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
     }
 
     #[test]
-    fn a_machine_that_is_known_by_its_uuid_says_so_with_its_mac() {
+    fn a_machine_known_by_uuid_reports_done_by_mac() {
         let uuid = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
         let yaml = format!("{YAML}  - {{name: d, uuid: {uuid}, once: debian, boot: local}}\n");
-        let starts = Starts::forgetful(&config(&yaml, Path::new("")));
+        let starts = BootState::forgetful(&config(&yaml, Path::new("")));
         let d = KnownMachine { uuid: uuid.parse().ok(), ..known(4) };
-        assert_eq!(starts.done(mac(4), &known(4), false).unwrap(), Done::Unknown, "nothing tells its UUID");
-        assert_eq!(starts.done(mac(9), &d, false).unwrap(), Done::Unknown, "it says so of another one");
+        assert_eq!(starts.done(mac(4), &known(4), false).unwrap(), Done::Unknown, "its UUID is unknown");
+        assert_eq!(starts.done(mac(9), &d, false).unwrap(), Done::Unknown, "it reports another machine");
         assert_eq!(starts.now(starts.machine(&d)), start("debian"));
         assert_eq!(starts.done(mac(4), &d, false).unwrap(), Done::Ended);
         assert_eq!(starts.now(starts.machine(&d)), Now::Start(Start::Local));
     }
 
     #[test]
-    fn who_takes_once_out_and_puts_it_in_again_means_it_again() {
+    fn a_once_that_is_added_again_runs_again() {
         let state = tempfile::tempdir().unwrap();
-        Starts::open(&config(YAML, state.path())).0.done(mac(1), &known(1), false).unwrap();
+        BootState::open(&config(YAML, state.path())).0.done(mac(1), &known(1), false).unwrap();
         let without = YAML.replace("once: debian, ", "");
-        drop(Starts::open(&config(&without, state.path())));
-        let (starts, _) = Starts::open(&config(YAML, state.path()));
+        drop(BootState::open(&config(&without, state.path())));
+        let (starts, _) = BootState::open(&config(YAML, state.path()));
         assert_eq!(now(&starts, 1), start("debian"));
         starts.done(mac(1), &known(1), false).unwrap();
         let other = YAML.replace("once: debian", "once: far");
-        assert_eq!(now(&Starts::open(&config(&other, state.path())).0, 1), start("far"));
+        assert_eq!(now(&BootState::open(&config(&other, state.path())).0, 1), start("far"));
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_installs_nobody_anew() {
+    fn an_unreadable_file_reinstalls_no_machine() {
         let state = tempfile::tempdir().unwrap();
         std::fs::write(state.path().join(FILE), "{\"52:54:").unwrap();
-        let (starts, warning) = Starts::open(&config(YAML, state.path()));
+        let (starts, warning) = BootState::open(&config(YAML, state.path()));
         assert!(warning.is_some_and(|warning| warning.contains("once.json")));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         send(&starts, "debian/initrd.gz", 1);
-        assert!(starts.done(mac(1), &known(1), false).is_err(), "it is not written down");
+        assert!(starts.done(mac(1), &known(1), false).is_err(), "the change is not written");
         assert_eq!(std::fs::read_to_string(state.path().join(FILE)).unwrap(), "{\"52:54:");
     }
 
     #[test]
-    fn a_disk_that_fails_is_said_and_once_is_over_all_the_same() {
+    fn a_write_error_is_reported_and_once_is_over() {
         let state = tempfile::tempdir().unwrap();
         let folder = state.path().join("state");
-        let (starts, _) = Starts::open(&config(YAML, &folder));
+        let (starts, _) = BootState::open(&config(YAML, &folder));
         std::fs::write(&folder, "a file").unwrap();
         for _ in 0..2 {
-            assert!(starts.done(mac(1), &known(1), false).is_err(), "it is not on the disk");
+            assert!(starts.done(mac(1), &known(1), false).is_err(), "the change is not on disk");
             assert_eq!(now(&starts, 1), Now::Start(Start::Local));
         }
         std::fs::remove_file(&folder).unwrap();
         assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Nothing);
-        let (starts, _) = Starts::open(&config(YAML, &folder));
+        let (starts, _) = BootState::open(&config(YAML, &folder));
         assert_eq!(now(&starts, 1), Now::Start(Start::Local), "it is now");
     }
 }

@@ -1,35 +1,36 @@
-//! The machine that a text is made for: the one that asks, or the one that the name names.
+//! The machine that a text is made for: the requesting machine, or the machine that the requested name contains.
 
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::Machine;
 use crate::boot::name::BootName;
-use crate::content::lookup::Asker;
+use crate::content::asker::Asker;
 use crate::content::machines::Standing;
-use crate::content::once::Starts;
+use crate::content::once::BootState;
 use crate::types::MacAddr;
 
-/// The machine that a text is made for.
+/// The machine that a text is made for, and whether the requesting client may have that text.
 #[derive(Clone, Debug)]
 pub struct Subject<'s> {
-    /// What is known of it.
+    /// The facts about the machine.
     pub facts: Facts<'s>,
-    /// The name names it: by its MAC.
+    /// Whether the requested name contains the machine's MAC.
     pub is_named: bool,
-    /// What is left of a name that begins with the folder `<mac>/`.
+    /// The rest of a name whose first component is `<mac>`.
     pub rest: Option<BootName>,
-    /// The name names a machine, and the one that asks is known to be another one: nothing is made for it.
+    /// Whether the name belongs to a machine that is known to be another than the requesting one. It gets no text.
     pub is_forbidden: bool,
-    /// It may get its `once`: not while it is contested which machine asks.
+    /// Whether the machine may get its `once`: not while several machines may have the client's address.
     pub may_once: bool,
 }
 
 impl<'s> Subject<'s> {
-    /// The machine that the text `name` is made for, when `asker` asks for it.
+    /// Determines the machine that the text `name` is made for when `asker` requests it.
     ///
-    /// A MAC in the name counts where loaders and cloud-init put it: as the first folder (`<mac>/user-data`), and at the
-    /// end after `01-` (`pxelinux.cfg/01-<mac>`, `grub.cfg-01-<mac>`), 01 being Ethernet. Loaders behind a router ask so
-    /// from addresses of which nothing is known, so a name counts unless the asker is known to be another machine.
-    pub fn of(name: &BootName, asker: &Asker, starts: &'s Starts) -> Subject<'s> {
+    /// A MAC in the name counts at the positions that loaders and cloud-init use: as the first component
+    /// (`<mac>/user-data`), and at the end after `01-` (`pxelinux.cfg/01-<mac>`, `grub.cfg-01-<mac>`), where 01 is the
+    /// hardware type Ethernet. Loaders behind a router send such names from addresses of unknown machines. A name
+    /// therefore counts unless the client is known to be another machine.
+    pub fn of(name: &BootName, asker: &Asker, starts: &'s BootState) -> Subject<'s> {
         let in_folder = folder_mac(name);
         let mac = in_folder.as_ref().map(|(mac, _)| *mac).or_else(|| last_mac(name));
         let rest = in_folder.map(|(_, rest)| rest);
@@ -37,7 +38,7 @@ impl<'s> Subject<'s> {
         let (is_named, is_another) = (mac.is_some(), mac.is_some() && mac != known.mac);
         let facts = if is_another {
             let machine = starts.targets().machine(mac, None);
-            // A machine that is not known, as behind a router, most likely asks for itself.
+            // An unknown machine, for example behind a router, most likely asks for itself.
             let asks = known.mac.is_none().then_some(asker.address);
             Facts {
                 server: asker.server,
@@ -66,17 +67,18 @@ impl<'s> Subject<'s> {
         Subject { facts, is_named, rest, is_forbidden, may_once }
     }
 
-    /// Its entry in `machines:`.
+    /// The machine's entry in `machines:`.
     pub fn machine(&self) -> Option<&'s Machine> {
         self.facts.machine
     }
 }
 
-/// Whether the asker is known to be another machine than the one with the entry `named`.
+/// Whether the client is known to be another machine than the one with the entry `named`.
 ///
-/// A MAC from the neighbour table alone may be a router's, behind which the named machine asks; not if that MAC has an
-/// entry. What was heard beside another server, and nothing confirms, may be forged to keep a machine from its files.
-fn is_known_as_another(asker: &Asker, named: Option<&Machine>, starts: &Starts) -> bool {
+/// A MAC from the neighbour table alone proves nothing, unless it has an entry: it may be the MAC of a router, with the
+/// named machine behind it. An unconfirmed message beside another DHCP server proves nothing either, because it may be
+/// forged to keep a machine from its files.
+fn is_known_as_another(asker: &Asker, named: Option<&Machine>, starts: &BootState) -> bool {
     let entry = starts.machine(&asker.machine);
     let is_same = entry.zip(named).is_some_and(|(own, named)| std::ptr::eq(own, named));
     let is_known = match asker.standing {
@@ -97,7 +99,7 @@ fn last_mac(name: &BootName) -> Option<MacAddr> {
     mac(last.strip_prefix("grub.cfg-").unwrap_or(last).strip_prefix("01-")?)
 }
 
-/// A MAC in six parts: a word of twelve digits may be anything.
+/// Parses a MAC with separators. A word of twelve digits without separators may mean anything.
 fn mac(text: &str) -> Option<MacAddr> {
     let parts = text.split(['-', ':']);
     if parts.count() == 6 { text.parse().ok() } else { None }
@@ -120,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_names_a_machine_where_loaders_put_its_mac() {
-        let starts = Starts::forgetful(&crate::config::load(YAML).unwrap());
+    fn macs_in_names_are_found_at_the_loaders_positions() {
+        let starts = BootState::forgetful(&crate::config::load(YAML).unwrap());
         let known = |asker: &Asker, name: &str| {
             let subject = Subject::of(&BootName::parse(name.as_bytes()).unwrap(), asker, &starts);
             let facts = &subject.facts;
@@ -153,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn s_01_a_machine_that_is_known_gets_nothing_that_is_made_for_another() {
-        let starts = Starts::forgetful(&crate::config::load(YAML).unwrap());
+    fn s_01_known_machines_get_no_text_for_others() {
+        let starts = BootState::forgetful(&crate::config::load(YAML).unwrap());
         let forbidden = |mac: Option<&str>, standing: Standing, name: &str| {
             let name = BootName::parse(name.as_bytes()).unwrap();
             Subject::of(&name, &asker(mac, standing), &starts).is_forbidden
@@ -171,6 +173,6 @@ mod tests {
             }
         }
         assert!(!forbidden(a, Standing::Certain, "52-54-00-00-00-01/user-data"), "its own");
-        assert!(!forbidden(a, Standing::Certain, "user-data"), "for the machine that asks");
+        assert!(!forbidden(a, Standing::Certain, "user-data"), "the name contains no machine");
     }
 }

@@ -1,4 +1,5 @@
-//! Why a port cannot be bound, in words that help: missing rights, or who has it.
+//! Explains to the administrator why a port could not be bound: missing rights, or another program that holds it. Every
+//! listener of the server calls this when `bind` fails. It never changes or stops the other program.
 
 use std::fs;
 use std::io;
@@ -7,13 +8,13 @@ use std::path::Path;
 
 use crate::net::StartError;
 
-/// A program known to hold ports of DHCP, TFTP or HTTP.
-struct Known {
-    /// How its name begins.
+/// A program that is known to hold ports of DHCP, TFTP or HTTP.
+struct Program {
+    /// The start of its process name.
     name: &'static str,
-    /// The ports that it has by default.
+    /// The ports that it holds by default.
     uses: &'static [(Protocol, u16)],
-    /// How to make it let go.
+    /// How to make it free the port.
     advice: &'static str,
 }
 
@@ -24,7 +25,7 @@ enum Protocol {
 }
 
 impl Protocol {
-    /// Where the kernel lists its sockets.
+    /// The kernel's list of sockets.
     fn table(self) -> &'static str {
         match self {
             Protocol::Udp => "/proc/net/udp",
@@ -32,7 +33,7 @@ impl Protocol {
         }
     }
 
-    /// What lists them for people.
+    /// The command that shows the owner of a socket.
     fn command(self) -> &'static str {
         match self {
             Protocol::Udp => "ss -lunp",
@@ -41,8 +42,8 @@ impl Protocol {
     }
 }
 
-const fn known(name: &'static str, uses: &'static [(Protocol, u16)], advice: &'static str) -> Known {
-    Known { name, uses, advice }
+const fn program(name: &'static str, uses: &'static [(Protocol, u16)], advice: &'static str) -> Program {
+    Program { name, uses, advice }
 }
 
 const DHCP: (Protocol, u16) = (Protocol::Udp, 67);
@@ -50,39 +51,39 @@ const TFTP: (Protocol, u16) = (Protocol::Udp, 69);
 const PROXY: (Protocol, u16) = (Protocol::Udp, 4011);
 const HTTP: (Protocol, u16) = (Protocol::Tcp, 80);
 
-/// Of those that use a port and run, the first here is the likelier one. systemd-networkd runs on many computers and
-/// gives addresses on few.
-const KNOWN: &[Known] = &[
-    known(
+/// If several of these programs run and use a port, the first in this list is the most likely holder. systemd-networkd
+/// comes last: it runs on many computers and is a DHCP server on few.
+const PROGRAMS: &[Program] = &[
+    program(
         "lanboot",
         &[DHCP, TFTP, PROXY, HTTP],
         "another lanboot is running: stop it with `systemctl stop lanboot`",
     ),
-    known(
+    program(
         "dnsmasq",
         &[DHCP, TFTP, PROXY],
         "stop it with `systemctl stop dnsmasq`, or if libvirt runs it, `virsh net-destroy default`",
     ),
-    known("dhcpd", &[DHCP], "stop it with `systemctl stop isc-dhcp-server`"),
-    known("kea-dhcp4", &[DHCP], "stop it with `systemctl stop kea-dhcp4-server`"),
-    known("udhcpd", &[DHCP], "stop it"),
-    known("in.tftpd", &[TFTP], "stop it with `systemctl stop tftpd-hpa`"),
-    known("atftpd", &[TFTP], "stop it with `systemctl stop atftpd`"),
-    known("inetd", &[TFTP], "take its tftp line out of /etc/inetd.conf"),
-    known("nginx", &[HTTP], "stop it with `systemctl stop nginx`"),
-    known("apache2", &[HTTP], "stop it with `systemctl stop apache2`"),
-    known("httpd", &[HTTP], "stop it with `systemctl stop httpd`"),
-    known("lighttpd", &[HTTP], "stop it with `systemctl stop lighttpd`"),
-    known("caddy", &[HTTP], "stop it with `systemctl stop caddy`"),
-    known(
+    program("dhcpd", &[DHCP], "stop it with `systemctl stop isc-dhcp-server`"),
+    program("kea-dhcp4", &[DHCP], "stop it with `systemctl stop kea-dhcp4-server`"),
+    program("udhcpd", &[DHCP], "stop it"),
+    program("in.tftpd", &[TFTP], "stop it with `systemctl stop tftpd-hpa`"),
+    program("atftpd", &[TFTP], "stop it with `systemctl stop atftpd`"),
+    program("inetd", &[TFTP], "take its tftp line out of /etc/inetd.conf"),
+    program("nginx", &[HTTP], "stop it with `systemctl stop nginx`"),
+    program("apache2", &[HTTP], "stop it with `systemctl stop apache2`"),
+    program("httpd", &[HTTP], "stop it with `systemctl stop httpd`"),
+    program("lighttpd", &[HTTP], "stop it with `systemctl stop lighttpd`"),
+    program("caddy", &[HTTP], "stop it with `systemctl stop caddy`"),
+    program(
         "systemd-network",
         &[DHCP],
         "set DHCPServer=no in the .network file of systemd-networkd, or stop systemd-networkd",
     ),
 ];
 
-/// What to tell a person when binding the UDP port of `address` failed with `error`; `key` is where the port is set, and
-/// `or_proxy` says that a proxy could do without it.
+/// Explains why the UDP port of `address` could not be bound. `key` is the configuration key of the port. `or_proxy` is
+/// set if proxyDHCP could work without the port.
 pub fn explain(address: SocketAddrV4, key: &str, or_proxy: bool, error: &io::Error) -> StartError {
     let port = address.port();
     StartError(match error.kind() {
@@ -95,7 +96,7 @@ pub fn explain(address: SocketAddrV4, key: &str, or_proxy: bool, error: &io::Err
                         ", or set `tftp: off`; other ports in `{key}` are for tests: firmware asks 69 only"
                     )
                 }
-                // Nor does firmware ask any other.
+                // Firmware asks no other ports than 67 and 4011 either.
                 (67 | 4011, _) => String::new(),
                 _ => format!(", or set another port in `{key}`"),
             };
@@ -111,7 +112,7 @@ pub fn explain(address: SocketAddrV4, key: &str, or_proxy: bool, error: &io::Err
     })
 }
 
-/// As [`explain`], for the TCP port of HTTP.
+/// Like [`explain`], for the TCP port of HTTP.
 pub fn explain_http(address: SocketAddrV4, error: &io::Error) -> StartError {
     const INSTEAD: &str =
         "another port in `http.port` (boot URLs then name it: http://{server}:8080/…), or `http: off`";
@@ -141,17 +142,17 @@ fn cannot_bind(address: SocketAddrV4, error: &io::Error) -> String {
     }
 }
 
-/// Which of `processes` has the port `port`, and what to do about it.
+/// Names the process that holds `port`, and says what to do about it.
 fn holder(protocol: Protocol, port: u16, processes: &[Process]) -> (String, String) {
     let sockets = sockets_on(port, &fs::read_to_string(protocol.table()).unwrap_or_default());
     let owner = processes.iter().find(|process| sockets.iter().any(|inode| process.has_socket(inode)));
     if let Some(owner) = owner {
         let by = format!("{} (process {})", owner.name, owner.pid);
-        let known = KNOWN.iter().find(|known| owner.name.starts_with(known.name));
+        let known = PROGRAMS.iter().find(|known| owner.name.starts_with(known.name));
         return (by, known.map_or("stop it", |known| known.advice).to_owned());
     }
-    // Without root another user's sockets cannot be seen, but its processes' names can.
-    let mut users = KNOWN.iter().filter(|known| known.uses.contains(&(protocol, port)));
+    // Without root, the owner of another user's socket is hidden, but process names are not.
+    let mut users = PROGRAMS.iter().filter(|known| known.uses.contains(&(protocol, port)));
     let likely = users.find_map(|known| {
         let process = processes.iter().find(|process| process.name.starts_with(known.name))?;
         Some((process, known.advice))
@@ -168,7 +169,7 @@ fn holder(protocol: Protocol, port: u16, processes: &[Process]) -> (String, Stri
     }
 }
 
-/// The inode numbers of the sockets bound to `port`, from the text of /proc/net/udp or tcp.
+/// Returns the inode numbers of the sockets bound to `port`, from the text of `/proc/net/udp` or `/proc/net/tcp`.
 fn sockets_on(port: u16, table: &str) -> Vec<String> {
     let on_port = |line: &str| {
         let mut fields = line.split_whitespace();
@@ -195,7 +196,7 @@ impl Process {
     }
 }
 
-/// All processes but this one.
+/// All processes except this one.
 fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let process = |entry: fs::DirEntry| {
@@ -211,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_socket_table_of_the_kernel_is_read() {
+    fn the_kernels_socket_table_is_parsed() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
              314: 00000000:0043 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 98765 2 0 0\n\
              315: 0100007F:1A6F 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 11111 2 0 0\n";
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_was_attempted_and_what_to_do() {
+    fn errors_give_the_address_and_advice() {
         let address = "0.0.0.0:67".parse().unwrap();
         let denied =
             explain(address, "dhcp.ports.server", true, &io::ErrorKind::PermissionDenied.into()).to_string();
@@ -242,8 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_be_seen_is_guessed_by_the_ports_that_it_uses() {
-        // No process has the number 0, so nobody is seen to have a socket.
+    fn a_hidden_owner_is_guessed_by_its_default_ports() {
+        // No process has the number 0, so no process is found to own a socket.
         let process = |name: &str| Process { pid: 0, name: name.to_owned() };
         let running = ["python3", "systemd-network", "dnsmasq", "nginx"].map(process);
         let guess = |protocol, port| holder(protocol, port, &running).0;

@@ -1,9 +1,10 @@
-//! How many files and sockets the process may have open.
+//! The limit on open files and sockets of this process. Servers that open a descriptor per client raise it at their
+//! start.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Takes as many as the kernel lets the process have, and returns how many that are: a TFTP transfer has a socket and a
-/// file, an HTTP connection the same, and what a shell allows are 1,024.
+/// Raises the limit as far as the kernel allows and returns it. A shell's default is 1,024, and each TFTP transfer and
+/// each HTTP connection needs one socket and one file.
 pub fn raise() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();

@@ -1,4 +1,4 @@
-//! The network interfaces of this machine that are served.
+//! Reads the network interfaces of this machine from the kernel and selects those that the configuration names.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -13,37 +13,34 @@ use crate::config::Interfaces;
 use crate::net::StartError;
 use crate::types::{Ipv4Network, MacAddr};
 
-/// An interface as it was when it was looked at.
+/// A snapshot of one interface.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interface {
-    /// The kernel's number for it.
+    /// The kernel's number of the interface.
     pub index: u32,
-    /// Its name.
     pub name: Arc<str>,
     /// Its IPv4 addresses, in the kernel's order.
     pub addresses: Arc<[Ipv4Addr]>,
     /// The networks of those addresses.
     pub networks: Arc<[Ipv4Network]>,
-    /// Its hardware address, if it is an Ethernet interface and has one: a bridge without ports has none.
+    /// Its hardware address. Only Ethernet interfaces have one, and a bridge without ports has none.
     pub mac: Option<MacAddr>,
-    /// The interface as the kernel wants it for packet sockets, if it is Ethernet's.
+    /// The address that a packet socket is bound to; Ethernet interfaces only.
     pub link: Option<LinkAddr>,
     /// Largest IP datagram, in bytes.
     pub mtu: u32,
-    /// Whether nothing reads what leaves by it before segmentation offload has cut it into datagrams: the card does, or the
-    /// kernel for the card. Bridges, veth pairs, tap devices and virtio pass it on uncut.
+    /// Whether segmentation offload is cut into single datagrams before anything else can read them: by the network
+    /// card, or by the kernel for the card. Bridges, veth pairs, tap devices and virtio pass the uncut buffer on.
     pub cuts_offload: bool,
-    /// Whether it is a loopback interface.
     pub loopback: bool,
-    /// Whether it is up.
     pub up: bool,
 }
 
-/// The hardware type of Ethernet, as the kernel counts them.
+/// The kernel's number of the hardware type Ethernet.
 const ARPHRD_ETHER: u16 = 1;
 
-/// Those of `all` that `wanted` means, each up and with an IPv4 address; and of those that it names and that are not so,
-/// what is wrong with each.
+/// Selects the interfaces that `wanted` names, if they are up and have an IPv4 address. The second value is a
+/// description of each named interface that cannot be served.
 pub fn served(wanted: &Interfaces, mut all: Vec<Interface>) -> (Vec<Interface>, Vec<String>) {
     let usable = |interface: &Interface| interface.up && !interface.addresses.is_empty();
     let mut absent = Vec::new();
@@ -57,7 +54,7 @@ pub fn served(wanted: &Interfaces, mut all: Vec<Interface>) -> (Vec<Interface>, 
     (all, absent)
 }
 
-/// Why the interface of that name cannot be served, and what to do.
+/// Why the interface `name` cannot be served, and what to do.
 fn defect(all: &[Interface], name: &str) -> Option<String> {
     let Some(interface) = all.iter().find(|interface| *interface.name == *name) else {
         return Some(format!("interface {name} of `interfaces` does not exist"));
@@ -72,7 +69,7 @@ fn defect(all: &[Interface], name: &str) -> Option<String> {
     })
 }
 
-/// All interfaces, each once, in the order of their numbers.
+/// Lists all interfaces once each, in the order of their numbers.
 pub fn list() -> Result<Vec<Interface>, StartError> {
     let entries: Vec<_> = getifaddrs()
         .map_err(|error| StartError(format!("cannot list this machine's network interfaces: {error}")))?
@@ -109,13 +106,14 @@ pub fn list() -> Result<Vec<Interface>, StartError> {
     Ok(interfaces)
 }
 
-/// The kernel's folder of interfaces.
+/// The kernel's folder with an entry for each interface.
 const INTERFACES: &str = "/sys/class/net";
-/// Interfaces on top of one another that are looked at: a VLAN on a bond of cards are two.
+/// Maximum depth of stacked interfaces that are followed. A VLAN on a bond of network cards has a depth of two.
 const MAX_STACKED: u8 = 4;
 
-/// Whether the interface `name` in the folder `interfaces` is a card whose driver has datagrams cut before they leave this
-/// computer, or is on top of such cards alone. virtio hands them to the hypervisor uncut, and there to other machines.
+/// Whether the interface `name` in the folder `interfaces` is a network card whose driver cuts segmentation offload
+/// before packets leave this computer, or is stacked only on such cards. virtio hands uncut buffers to the hypervisor,
+/// which may pass them to other machines.
 fn cuts_offload(interfaces: &Path, name: &str, depth: u8) -> bool {
     let folder = interfaces.join(name);
     if folder.join("device").exists() {
@@ -129,7 +127,7 @@ fn cuts_offload(interfaces: &Path, name: &str, depth: u8) -> bool {
     !lower.is_empty() && lower.iter().all(|name| cuts_offload(interfaces, name, depth))
 }
 
-/// The kernel shows an interface's MTU in sysfs. Where that is another namespace's or hidden, Ethernet's is assumed.
+/// Reads an interface's MTU from sysfs. Ethernet's is assumed if sysfs is hidden or belongs to another namespace.
 fn mtu_of(name: &str) -> u32 {
     const ETHERNET: u32 = 1500;
     let text = fs::read_to_string(Path::new(INTERFACES).join(name).join("mtu"));
@@ -144,13 +142,13 @@ mod tests {
     fn loopback_is_served_only_when_named() {
         let served = |wanted| served(&wanted, list().unwrap()).0;
         let interfaces = served(Interfaces::Named(vec!["lo".to_owned(); 2]));
-        assert_eq!(interfaces.len(), 1, "named twice is once");
+        assert_eq!(interfaces.len(), 1, "a name that is given twice counts once");
         assert!(interfaces[0].loopback && interfaces[0].addresses.contains(&Ipv4Addr::LOCALHOST));
         assert!(served(Interfaces::Auto).iter().all(|interface| !interface.loopback));
     }
 
     #[test]
-    fn r_01_offload_is_cut_by_cards_and_by_what_stands_on_cards_alone() {
+    fn r_01_offload_is_cut_only_by_network_cards() {
         let sys = tempfile::tempdir().unwrap();
         let add = |name: &str, driver: Option<&str>, lower: &[&str]| {
             let folder = sys.path().join(name);
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn f_07_what_cannot_be_served_now_is_named_with_what_to_do() {
+    fn f_07_unserved_interfaces_are_reported_with_advice() {
         let lo = list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
         let down = Interface { name: "down0".into(), up: false, ..lo.clone() };
         let bare = Interface { name: "bare0".into(), addresses: [].into(), ..lo.clone() };

@@ -1,13 +1,18 @@
-//! Linux plumbing without policy: interfaces and the addresses on them, UDP and packet sockets, the ARP table, and errors
-//! of `bind` explained. `server/` and `content/` call it. It never decides which client gets which answer.
+//! Linux plumbing without policy: interfaces and their addresses, UDP and packet sockets, the ARP table, and
+//! explanations of failed `bind` calls. `server/`, `content/` and `cli/` call it. It never decides which client gets
+//! which answer.
 
 pub mod bind_error;
+pub mod bpf;
+pub mod datagram;
 pub mod fd_limit;
 pub mod interface;
+pub mod listeners;
 pub mod neighbours;
 pub mod packet_socket;
 pub mod ping;
 pub mod quota;
+pub mod readable;
 pub mod served;
 mod start_error;
 pub mod udp;

@@ -1,5 +1,6 @@
-//! Which MAC is at an address of our own wires, as the kernel's neighbour table says (ARP). What lanboot sends to such an
-//! address goes to that MAC, whatever a DHCP message said.
+//! The kernel's neighbour table (ARP): the MAC address behind an IPv4 address on our own wires. `content::machines`
+//! uses it to verify what DHCP messages claim, because lanboot's packets to an address go to the MAC in this table. It
+//! never sends anything on the wire.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,49 +16,47 @@ use nix::sys::socket::{
 use crate::net::served::Now;
 use crate::types::MacAddr;
 
-/// Addresses whose MAC is remembered for [`FRESH`]. Beyond that all are forgotten, which costs a question each.
+/// Addresses whose MAC is cached for [`FRESH`]. When the cache is full it is emptied, which costs a new query for each.
 const MAX_REMEMBERED: usize = 4096;
-/// How long a MAC is taken for that of an address before the kernel is asked again. A machine that loads its files asks
-/// for many in that time. That an address has no MAC yet is not remembered: it has one as soon as something is sent.
+/// How long a cached MAC is used before the kernel is asked again; a machine requests many files within that time. An
+/// address without a MAC is not cached: it gets one as soon as something is sent to it.
 const FRESH: Duration = Duration::from_secs(1);
-/// The kernel's table as text, for kernels before 5.0, which cannot be asked for one address.
+/// The neighbour table as text, for kernels before 5.0, which cannot be asked for a single address.
 const ARP_TABLE: &str = "/proc/net/arp";
 
-/// What the neighbour table says of an address.
+/// The state of an address in the neighbour table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Neighbour {
-    /// The address is not on one of our Ethernet wires, or is our own: the table says nothing of it.
+    /// The address is not on one of our Ethernet wires, or is our own, so the table has no entry for it.
     Elsewhere,
-    /// It is on our wire, and the kernel has not found a MAC there.
+    /// The address is on our wire, and the kernel has not found a MAC for it.
     Silent,
-    /// These MACs: more than one only if several interfaces are in one network.
+    /// The MACs at the address. There is more than one only if several interfaces are in one network.
     At(Vec<MacAddr>),
 }
 
-/// Asks the kernel. Cheap to clone; clones share what is remembered.
+/// Looks up neighbours in the kernel's table. Cheap to clone; clones share the cache.
 #[derive(Clone, Debug, Default)]
 pub struct Neighbours(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Whose wires are ours; `None` means that there are none.
+    /// The served interfaces, which define our wires; `None` means that there are none.
     served: Option<Now>,
     remembered: Mutex<HashMap<Ipv4Addr, (Neighbour, Instant)>>,
 }
 
 impl Neighbours {
-    /// Neighbours on the wires of this computer.
+    /// Looks up neighbours on the wires of this computer.
     pub fn new(served: Now) -> Neighbours {
         Neighbours(Arc::new(Inner { served: Some(served), ..Inner::default() }))
     }
 
-    /// Whether `address` is this computer's own.
     pub fn is_own(&self, address: Ipv4Addr) -> bool {
         let is_ours = |served: &Now| served.borrow().own.contains(&address);
         address.is_loopback() || self.0.served.as_ref().is_some_and(is_ours)
     }
 
-    /// The MAC at `address`.
     pub fn at(&self, address: Ipv4Addr) -> Neighbour {
         let now = Instant::now();
         let lock = || self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +91,6 @@ impl Neighbours {
     }
 }
 
-/// The MAC at `address` on the interface of that number.
 fn ask(interface: u32, address: Ipv4Addr) -> Option<MacAddr> {
     match ask_netlink(interface, address) {
         Ok(found) => found,
@@ -100,7 +98,7 @@ fn ask(interface: u32, address: Ipv4Addr) -> Option<MacAddr> {
     }
 }
 
-/// As [`ask`], by one question to the kernel, which it answers at once (rtnetlink(7), since Linux 5.0).
+/// Asks the kernel for a single address; it answers immediately (rtnetlink(7), since Linux 5.0).
 fn ask_netlink(interface: u32, address: Ipv4Addr) -> io::Result<Option<MacAddr>> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
@@ -112,7 +110,7 @@ fn ask_netlink(interface: u32, address: Ipv4Addr) -> io::Result<Option<MacAddr>>
     mac_of(kernels)
 }
 
-/// RTM_GETNEIGH for one address: `nlmsghdr`, `ndmsg`, and the attribute NDA_DST.
+/// Builds an RTM_GETNEIGH message for one address: `nlmsghdr`, `ndmsg`, and the attribute NDA_DST.
 fn question(interface: u32, address: Ipv4Addr) -> Vec<u8> {
     const RTM_GETNEIGH: u16 = 30;
     const NLM_F_REQUEST: u16 = 1;
@@ -123,7 +121,7 @@ fn question(interface: u32, address: Ipv4Addr) -> Vec<u8> {
     bytes.extend(LENGTH.to_ne_bytes());
     bytes.extend(RTM_GETNEIGH.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Its number and whom it is from, which the kernel fills in.
+    // Sequence number and port ID, which the kernel fills in.
     bytes.extend([0; 8]);
     bytes.extend([AF_INET, 0, 0, 0]);
     bytes.extend(interface.to_ne_bytes());
@@ -135,7 +133,7 @@ fn question(interface: u32, address: Ipv4Addr) -> Vec<u8> {
     bytes
 }
 
-/// The MAC in the kernel's answer; `Ok(None)` if it has none that it would send to.
+/// Reads the MAC from the kernel's answer; `Ok(None)` if there is no MAC that the kernel would send to.
 fn mac_of(answer: &[u8]) -> io::Result<Option<MacAddr>> {
     const NLMSG_ERROR: u16 = 2;
     const RTM_NEWNEIGH: u16 = 28;
@@ -176,8 +174,8 @@ fn mac_of(answer: &[u8]) -> io::Result<Option<MacAddr>> {
     Ok(None)
 }
 
-/// The MAC at `address` in the kernel's table: a line for each neighbour, with address, hardware type, flags, MAC, mask
-/// and interface (proc_net(5)). None if the kernel is still asking who has it.
+/// Finds the MAC of `address` in the text of the kernel's table. Each neighbour is a line with address, hardware type,
+/// flags, MAC, mask and interface (proc_net(5)). `None` if the kernel is still resolving the address.
 fn mac_in(table: &str, address: Ipv4Addr) -> Option<MacAddr> {
     const COMPLETE: u32 = 2;
     let address = address.to_string();
@@ -196,7 +194,7 @@ mod tests {
     use std::process::Command;
 
     impl Neighbours {
-        /// Has the table say so from now on.
+        /// Fixes the result for `address`.
         pub fn fix(&self, address: Ipv4Addr, neighbour: Neighbour) {
             let for_long = Instant::now() + Duration::from_secs(3600);
             self.0.remembered.lock().unwrap().insert(address, (neighbour, for_long));
@@ -208,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_table_is_read_by_complete_entries_only() {
+    fn incomplete_arp_entries_are_ignored() {
         let table = "\
 IP address       HW type     Flags       HW address            Mask     Device
 192.168.77.5     0x1         0x0         00:00:00:00:00:00     *        eth0
@@ -217,7 +215,7 @@ IP address       HW type     Flags       HW address            Mask     Device
 192.168.77.52    0x20        0x2         80:00:00:48:fe:80:00:00:00:00:00:00:00:02     *        ib0
 ";
         let at = |last| mac_in(table, Ipv4Addr::new(192, 168, 77, last));
-        assert_eq!((at(50), at(51)), (Some(mac(1)), Some(mac(2))), "a permanent one too");
+        assert_eq!((at(50), at(51)), (Some(mac(1)), Some(mac(2))), "permanent entries count too");
         for last in [5, 52, 53] {
             assert_eq!(at(last), None, "{last}");
         }
@@ -225,7 +223,7 @@ IP address       HW type     Flags       HW address            Mask     Device
     }
 
     #[test]
-    fn an_answer_of_the_kernel_is_read_however_short_it_is() {
+    fn truncated_netlink_answers_are_errors() {
         let mut answer = vec![0; 28];
         answer[4..6].copy_from_slice(&28u16.to_ne_bytes());
         answer[24] = 4;
@@ -244,13 +242,13 @@ IP address       HW type     Flags       HW address            Mask     Device
     }
 
     #[test]
-    fn the_kernel_is_asked_for_one_address() {
-        // Loopback has no neighbours; the question is understood all the same.
+    fn the_kernel_answers_for_one_address() {
+        // Loopback has no neighbours, but the kernel understands the query.
         assert_eq!(ask_netlink(1, Ipv4Addr::new(127, 0, 0, 9)).unwrap(), None);
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        // A thread in a network namespace of its own, and so the commands that it starts.
+        // A thread with its own network namespace, which the commands that it starts share.
         let in_own_network = || {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
             for line in [

@@ -1,48 +1,125 @@
-//! Packet sockets, which hear what goes over the wire without holding a port, and a raw socket, which sends from a port
-//! that it does not hold.
+//! Packet sockets, which read frames of a wire without holding a port, and a raw socket, which sends from a port that
+//! it does not hold. DHCP, the conflict check and `lanboot probe` use them.
 //!
-//! As a proxy lanboot may run on the same computer as the DHCP server, and then port 67 is that one's. Two programs can
-//! share a UDP port only if both agree to (dnsmasq does with `bind-interfaces`, others never), and even then what clients
-//! send to the server alone, their renewals, would reach one of the two by chance. A packet socket takes nothing away.
+//! A proxyDHCP server may run on the same computer as the DHCP server, which then holds port 67. Two programs can share
+//! a UDP port only if both agree to it: dnsmasq does with `bind-interfaces`, others never. Even then each renewal,
+//! which clients send to the DHCP server alone, would reach one of the two by chance. A packet socket gets a copy of
+//! each frame and takes nothing away from the port's owner.
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
-use nix::sys::socket::{ControlMessage, LinkAddr, MsgFlags, SockaddrIn, bind, recvfrom, sendmsg};
+use nix::sys::socket::{ControlMessage, LinkAddr, MsgFlags, SockaddrIn, bind, recvfrom, sendmsg, sendto};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::dhcp::route::Route;
-use crate::net::udp::{Envelope, Outgoing, packet_info};
+use crate::net::bpf::{
+    ACCEPT, ETH_P_ALL, ETH_P_IP, HAS_VLAN_TAG, JUMP_IF_EQUAL, JUMP_IF_SET, LOAD_BYTE_AT_X, LOAD_HALF_AT_X,
+    LOAD_WORD, LOAD_WORD_AT_X, PACKET_OUTGOING, PACKET_TYPE, REJECT, VLAN_TAG, unfragmented_udp,
+};
+use crate::net::datagram::{Envelope, Outgoing, packet_info};
 use crate::wire::dhcp::BOOTREQUEST;
 use crate::wire::frame::{Datagram, udp_datagram, udp_packet};
 
 /// Bytes of a frame that are read: more than Ethernet carries.
 pub const FRAME: usize = 2048;
-/// Bytes the kernel may queue for us while we are busy.
+/// Bytes that the kernel may queue for a [`Tap`].
 const RECEIVE_QUEUE: usize = 2 << 20;
-const ETH_P_IP: u16 = 0x0800;
-/// Every frame, and those too that this computer sends itself.
-const ETH_P_ALL: u16 = 0x0003;
 
-/// What sends.
+/// A socket for whole Ethernet frames.
+#[derive(Debug)]
+pub struct PacketSocket {
+    socket: Socket,
+    /// The number of the only interface whose frames are received; `None` for all.
+    interface: Option<u32>,
+}
+
+impl PacketSocket {
+    /// Opens a non-blocking socket that receives frames of one interface. `protocol` is an EtherType, `filter` runs in
+    /// the kernel, and `receive_queue` is the number of bytes that the kernel may queue.
+    pub fn on_interface(
+        link: &LinkAddr,
+        protocol: u16,
+        filter: &[SockFilter],
+        receive_queue: usize,
+    ) -> io::Result<PacketSocket> {
+        let socket = open(Some(protocol))?;
+        socket.attach_filter(filter)?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(receive_queue)?;
+        bind(socket.as_raw_fd(), link)?;
+        Ok(PacketSocket { socket, interface: Some(u32::try_from(link.ifindex()).unwrap_or(0)) })
+    }
+
+    /// Opens a blocking socket that receives the frames of `protocol` from every interface of this computer. A receive
+    /// call that waits longer than `patience` fails with `WouldBlock`.
+    pub fn on_all_interfaces(protocol: u16, patience: Duration) -> io::Result<PacketSocket> {
+        let socket = open(Some(protocol))?;
+        socket.set_read_timeout(Some(patience))?;
+        Ok(PacketSocket { socket, interface: None })
+    }
+
+    /// Opens a socket that only sends.
+    pub fn for_sending() -> io::Result<PacketSocket> {
+        Ok(PacketSocket { socket: open(None)?, interface: None })
+    }
+
+    /// A second handle of the same socket.
+    pub fn try_clone(&self) -> io::Result<PacketSocket> {
+        Ok(PacketSocket { socket: self.socket.try_clone()?, interface: self.interface })
+    }
+
+    /// Reads the next frame into `buffer` and returns it with the number of the interface that it came from. `None`
+    /// means that a frame was skipped: a socket on an interface also sees the frames of its VLANs, which are interfaces
+    /// themselves.
+    pub fn receive<'b>(&self, buffer: &'b mut [u8; FRAME]) -> io::Result<Option<(&'b [u8], u32)>> {
+        let (len, link) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer)?;
+        let index = link.and_then(|link| u32::try_from(link.ifindex()).ok());
+        let index = match (index, self.interface) {
+            (Some(index), Some(own)) if index != own => return Ok(None),
+            (index, own) => index.or(own),
+        };
+        Ok(index.and_then(|index| Some((buffer.get(..len)?, index))))
+    }
+
+    /// Sends `frame` on the interface that the socket is bound to.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.socket.send(frame).map(drop)
+    }
+
+    /// Sends `frame` on the interface `link`.
+    pub fn send_on(&self, link: &LinkAddr, frame: &[u8]) -> io::Result<()> {
+        sendto(self.socket.as_raw_fd(), frame, link, MsgFlags::empty())?;
+        Ok(())
+    }
+}
+
+impl AsRawFd for PacketSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// Opens a packet socket for `protocol`. Without a protocol it receives nothing.
+fn open(protocol: Option<u16>) -> io::Result<Socket> {
+    let protocol = protocol.map(|protocol| Protocol::from(i32::from(protocol.to_be())));
+    Socket::new(Domain::PACKET, Type::RAW, protocol)
+}
+
+/// Sends DHCP replies from a port that another program may hold.
 #[derive(Debug)]
 pub struct Taps {
     socket: Socket,
     port: u16,
 }
 
-/// The packet socket of one Ethernet interface.
-#[derive(Debug)]
-pub struct Tap {
-    socket: Socket,
-    index: u32,
-}
-
 impl Taps {
-    /// Opens what sends from `port`. The kernel writes the hardware addresses: those of a bridge change with its ports.
+    /// Opens a raw socket that sends from `port`. The kernel writes the Ethernet header, because the hardware address
+    /// of a bridge changes with its ports.
     pub fn open(port: u16) -> io::Result<Taps> {
-        // What this socket sends is written with its IP header, so that don't-fragment is off.
+        // With IPPROTO_RAW the sender writes the IP header, so don't-fragment can be off.
         const IPPROTO_RAW: i32 = 255;
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
         socket.set_nonblocking(true)?;
@@ -54,10 +131,10 @@ impl Taps {
     pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
         let everyone = |port| (SocketAddrV4::new(Ipv4Addr::BROADCAST, port), outgoing.interface);
         let (to, interface) = match outgoing.route {
-            // Index 0: wherever the kernel's routes lead.
+            // Index 0: the kernel's routes choose the interface.
             Route::Unicast(to) | Route::Frame { to, has_address: true, .. } => (to, 0),
             Route::Broadcast { port } => everyone(port),
-            // Not used here: a proxy's reply gives no address.
+            // A proxy's reply assigns no address, so this route does not occur.
             Route::Frame { to, .. } => everyone(to.port()),
         };
         let from = SocketAddrV4::new(outgoing.server, self.port);
@@ -71,34 +148,28 @@ impl Taps {
     }
 }
 
+/// Reads the UDP datagrams on the wire of one Ethernet interface.
+#[derive(Debug)]
+pub struct Tap(PacketSocket);
+
 impl Tap {
-    /// Hears UDP to the ports `heard` on the interface number `index`. Where that is the port `server` too, as it is beside
-    /// another DHCP server, it also hears the clients and the DHCP server on this computer.
-    pub fn open(index: u32, link: &LinkAddr, heard: &[u16], server: u16) -> io::Result<Tap> {
-        // Who holds the server's port is the only server here, and need not be shown each of its own replies.
+    /// Reads UDP to the ports `heard` on the interface `link`. If they include the port `server`, lanboot runs beside
+    /// another DHCP server, and the datagrams that clients and the DHCP server on this computer send are read too.
+    pub fn open(link: &LinkAddr, heard: &[u16], server: u16) -> io::Result<Tap> {
+        // A server that holds the port is the only server on this computer and need not read its own replies.
         let protocol = if heard.contains(&server) { ETH_P_ALL } else { ETH_P_IP };
-        let protocol = Protocol::from(i32::from(protocol.to_be()));
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-        socket.attach_filter(&udp_to(heard, server))?;
-        socket.set_nonblocking(true)?;
-        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
-        bind(socket.as_raw_fd(), link)?;
-        Ok(Tap { socket, index })
+        PacketSocket::on_interface(link, protocol, &udp_to(heard, server), RECEIVE_QUEUE).map(Tap)
     }
 
-    /// The next datagram that was heard, read into `buffer`; `WouldBlock` if there is none, and `None` where what came
-    /// is not for this interface or no whole datagram.
+    /// Reads the next datagram into `buffer`; `WouldBlock` if there is none. `None` means that a frame was skipped: it
+    /// belongs to a VLAN, or is no complete datagram.
     pub fn receive<'b>(&self, buffer: &'b mut [u8; FRAME]) -> io::Result<Option<(Datagram<'b>, Envelope)>> {
-        let (len, link) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer)?;
-        // The socket of an interface also hears what is of its VLANs, which are interfaces of their own.
-        if link.is_some_and(|link| u32::try_from(link.ifindex()) != Ok(self.index)) {
-            return Ok(None);
-        }
-        let Some(datagram) = buffer.get(..len).and_then(udp_datagram) else { return Ok(None) };
+        let Some((frame, interface)) = self.0.receive(buffer)? else { return Ok(None) };
+        let Some(datagram) = udp_datagram(frame) else { return Ok(None) };
         let envelope = Envelope {
             len: datagram.payload.len(),
             source: datagram.source,
-            interface: self.index,
+            interface,
             destination: *datagram.destination.ip(),
             local: *datagram.destination.ip(),
         };
@@ -108,72 +179,50 @@ impl Tap {
 
 impl AsRawFd for Tap {
     fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+        self.0.as_raw_fd()
     }
 }
 
-/// A filter for the kernel: whole UDP datagrams in Ethernet frames of no VLAN to one of `ports`. Of what this computer
-/// sends, only requests to everyone, and replies that give a client an address: ours, as a proxy's, give none, and what a
-/// relay agent here sends to its server, which has the port `server`, is between those two.
+/// The filter of a [`Tap`]: complete UDP datagrams to one of `ports`, in frames without a VLAN. Of the frames that this
+/// computer sends, it keeps broadcast requests, and replies that assign an address. lanboot's own replies as a proxy
+/// assign none. Messages that a relay agent on this computer sends to its server, at the port `server`, concern only
+/// those two.
 fn udp_to(ports: &[u16], server: u16) -> Vec<SockFilter> {
-    // The classic BPF instructions that are needed, by their opcodes in linux/bpf_common.h, and what the kernel knows of
-    // a frame, by its place in linux/filter.h.
-    const LOAD_WORD: u16 = 0x20;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_WORD_AT_X: u16 = 0x40;
-    const LOAD_HALF_AT_X: u16 = 0x48;
-    const LOAD_BYTE_AT_X: u16 = 0x50;
-    const X_IS_IP_HEADER_LEN: u16 = 0xb1;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const JUMP_IF_SET: u16 = 0x45;
-    const RETURN: u16 = 0x06;
-    const PACKET_TYPE: u32 = 0xffff_f004;
-    const VLAN_TAG: u32 = 0xffff_f02c;
-    const HAS_VLAN_TAG: u32 = 0xffff_f030;
-    const PACKET_OUTGOING: u32 = 4;
-    // Where the comparisons with the ports begin; behind them stand reject, the look at what we send, and accept.
-    const COMPARE: usize = 12;
+    // Positions in the program: the comparisons with the ports, then the instructions for frames of this computer.
+    const COMPARE: usize = 13;
     let reject = COMPARE + ports.len();
     let own = reject + 1;
     let deny = own + 10;
     let accept = deny + 1;
-    // A jump counts from the next instruction. There are a handful of ports, so it is short.
+    // There are a handful of ports, so every jump is short.
     let jump = |from: usize, to: usize| u8::try_from(to - from - 1).unwrap_or(u8::MAX);
-    let mut filter = vec![
-        SockFilter::new(LOAD_HALF, 0, 0, 12),
-        SockFilter::new(JUMP_IF_EQUAL, 0, jump(1, reject), u32::from(ETH_P_IP)),
-        SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        SockFilter::new(JUMP_IF_EQUAL, 0, jump(3, reject), 17),
-        SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_SET, jump(5, reject), 0, 0x3fff),
-        // VLAN 0 is none: such a tag only says a priority.
+    let mut filter = Vec::from(unfragmented_udp());
+    filter.extend([
+        // VLAN 0 means no VLAN: such a tag states only a priority.
         SockFilter::new(LOAD_WORD, 0, 0, HAS_VLAN_TAG),
-        SockFilter::new(JUMP_IF_EQUAL, jump(7, 10), 0, 0),
+        SockFilter::new(JUMP_IF_EQUAL, jump(9, 12), 0, 0),
         SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG),
-        SockFilter::new(JUMP_IF_SET, jump(9, reject), 0, 0x0fff),
-        SockFilter::new(X_IS_IP_HEADER_LEN, 0, 0, 14),
+        SockFilter::new(JUMP_IF_SET, jump(11, reject), 0, 0x0fff),
         SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
-    ];
+    ]);
     for (i, port) in ports.iter().enumerate() {
         filter.push(SockFilter::new(JUMP_IF_EQUAL, jump(COMPARE + i, own), 0, u32::from(*port)));
     }
-    let no = || SockFilter::new(RETURN, 0, 0, 0);
     filter.extend([
-        no(),
+        REJECT,
         SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE),
         SockFilter::new(JUMP_IF_EQUAL, 0, jump(own + 1, accept), PACKET_OUTGOING),
         SockFilter::new(LOAD_BYTE_AT_X, 0, 0, 22),
         SockFilter::new(JUMP_IF_EQUAL, 0, jump(own + 3, own + 6), u32::from(BOOTREQUEST)),
         SockFilter::new(LOAD_WORD, 0, 0, 30),
         SockFilter::new(JUMP_IF_EQUAL, jump(own + 5, accept), jump(own + 5, deny), u32::MAX),
-        // The address that a reply gives.
+        // The address that a reply assigns.
         SockFilter::new(LOAD_WORD_AT_X, 0, 0, 38),
         SockFilter::new(JUMP_IF_EQUAL, jump(own + 7, deny), 0, 0),
         SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
         SockFilter::new(JUMP_IF_EQUAL, jump(own + 9, deny), jump(own + 9, accept), u32::from(server)),
-        no(),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        REJECT,
+        ACCEPT,
     ]);
     filter
 }

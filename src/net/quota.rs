@@ -1,10 +1,10 @@
-//! A bounded number of things at once, in all and for one address.
+//! A limit on concurrent work, in total and per client address. The TFTP servers count transfers and uploads with it.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What is under way, counted. Clones share the counts.
+/// A shared count of concurrent work. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Quota(Arc<Mutex<Counts>>);
 
@@ -14,7 +14,7 @@ struct Counts {
     by_address: HashMap<Ipv4Addr, usize>,
 }
 
-/// A place among what is under way; given back when dropped.
+/// One counted unit of work; it is returned to the [`Quota`] when dropped.
 #[derive(Debug)]
 pub struct Share {
     quota: Quota,
@@ -22,7 +22,7 @@ pub struct Share {
 }
 
 impl Quota {
-    /// A place for `address`, if one is left of `limit` in all and of `limit_of_one` for each address.
+    /// Takes a share for `address`, unless `limit` in total or `limit_of_one` for this address is reached.
     pub fn take(&self, address: Ipv4Addr, limit: usize, limit_of_one: usize) -> Option<Share> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = counts.by_address.get(&address).copied().unwrap_or(0);
@@ -34,7 +34,7 @@ impl Quota {
         Some(Share { quota: self.clone(), address })
     }
 
-    /// How many are under way.
+    /// The number of shares in use.
     pub fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).all
     }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_client_gets_its_share_and_all_get_the_rest() {
+    fn one_client_cannot_take_all_shares() {
         let quota = Quota::default();
         let take = |n| quota.take(Ipv4Addr::from_bits(n), 8192, 64);
         let mut shares: Vec<Share> = (0..64).map(|_| take(7).unwrap()).collect();
@@ -69,12 +69,12 @@ mod tests {
         shares.extend((64..8192).map(|n| take(1000 + n / 64).unwrap()));
         assert!(take(1).is_none());
         shares.clear();
-        assert!(quota.0.lock().unwrap().by_address.is_empty(), "nobody is remembered");
+        assert!(quota.0.lock().unwrap().by_address.is_empty(), "no address is remembered");
         assert!(take(7).is_some());
     }
 
     #[test]
-    fn no_more_are_taken_than_there_are_and_each_is_given_back() {
+    fn dropped_shares_are_available_again() {
         let quota = Quota::default();
         let take = || quota.take(Ipv4Addr::LOCALHOST, 2, 2);
         let first = take();

@@ -1,7 +1,8 @@
-//! What is served now: interfaces and their addresses come and go while the server runs (`watch.rs`).
+//! The interfaces and networks that are served at one moment. They come and go while the server runs: `server/watch.rs`
+//! replaces the snapshot, and every part of the server reads it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -13,27 +14,27 @@ use crate::net::StartError;
 use crate::net::interface::{self, Interface};
 use crate::types::Ipv4Network;
 
-/// What is served at one moment.
+/// A snapshot of the interfaces and networks that are served.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Served {
     interfaces: BTreeMap<u32, Interface>,
-    /// Networks of the interfaces and of the subnets.
+    /// The networks of the served interfaces and of the configured subnets.
     pub networks: Vec<Ipv4Network>,
-    /// All addresses of this computer, also those of interfaces that are not served.
+    /// All addresses of this computer, including those of interfaces that are not served.
     pub own: Vec<Ipv4Addr>,
-    /// The networks of this computer's Ethernet interfaces, each with the interface's number, also of those that are not
-    /// served: the kernel has a neighbour table for them.
+    /// The networks of all Ethernet interfaces of this computer, served or not, with the interface numbers. The kernel
+    /// has a neighbour table for each of them.
     pub wires: Vec<(u32, Ipv4Network)>,
 }
 
-/// What is served now, whenever it is asked.
+/// Always yields the current snapshot.
 pub type Now = watch::Receiver<Arc<Served>>;
 
-/// What is to be served, and what of it cannot be: a reason for each.
+/// A snapshot, and the reason for each named interface that cannot be served.
 pub type Found = (Served, Vec<String>);
 
 impl Served {
-    /// These interfaces and `networks` besides theirs.
+    /// A snapshot of these interfaces; `networks` are served in addition to theirs.
     pub fn new(interfaces: Vec<Interface>, networks: impl IntoIterator<Item = Ipv4Network>) -> Served {
         let theirs = interfaces.iter().flat_map(|interface| interface.networks.iter().copied());
         let networks = theirs.chain(networks).collect();
@@ -41,34 +42,32 @@ impl Served {
         Served { interfaces, networks, own: Vec::new(), wires: Vec::new() }
     }
 
-    /// The interface of that number.
     pub fn get(&self, index: u32) -> Option<&Interface> {
         self.interfaces.get(&index)
     }
 
-    /// The interface of that number and what lanboot is there, if it is anything for DHCP.
+    /// The interface of that number and lanboot's mode there; `None` if DHCP is off there.
     pub fn for_dhcp(&self, index: u32, settings: &Settings) -> Option<(&Interface, Mode)> {
         let interface = self.get(index)?;
         Some((interface, settings.modes.on(&interface.name)?))
     }
 
-    /// All interfaces, in the order of their numbers.
+    /// All served interfaces, in the order of their numbers.
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.interfaces.values()
     }
 
-    /// Those where lanboot is `mode`.
+    /// The served interfaces on which lanboot runs in `mode`.
     pub fn with_mode(&self, settings: &Settings, mode: Mode) -> Vec<&Interface> {
         self.interfaces().filter(|interface| settings.modes.on(&interface.name) == Some(mode)).collect()
     }
 
-    /// The interface that has `address`.
     pub fn with_address(&self, address: Ipv4Addr) -> Option<&Interface> {
         self.interfaces().find(|interface| interface.addresses.contains(&address))
     }
 
-    /// Those of the subnets that no served interface has an address in: only relay agents reach them. For a proxy there
-    /// are none, as its subnets only name relay agents.
+    /// The subnets that contain no address of a served interface, so that only relay agents reach them. A proxy has
+    /// none: its subnets only list relay agents.
     pub fn out_of_reach(&self, settings: &Settings) -> Vec<Ipv4Network> {
         if !settings.modes.has(Mode::Server) {
             return Vec::new();
@@ -81,10 +80,10 @@ impl Served {
     }
 }
 
-/// Finds what `config` has served.
+/// Takes a snapshot of the interfaces that `config` serves.
 ///
 /// # Errors
-/// The kernel does not list the interfaces.
+/// If the kernel does not list the interfaces.
 pub fn find(config: &Config) -> Result<Found, StartError> {
     Ok(find_among(config, interface::list()?))
 }
@@ -98,10 +97,10 @@ fn find_among(config: &Config, all: Vec<Interface>) -> Found {
     (Served { own, wires, ..Served::new(interfaces, subnets) }, absent)
 }
 
-/// As [`find`], for a server that starts: it needs something to serve.
+/// Like [`find`], for a server that starts and needs at least one interface or address.
 ///
 /// # Errors
-/// There is nothing, and why.
+/// If there is nothing to serve.
 pub fn find_some(config: &Config) -> Result<Found, StartError> {
     let all = interface::list()?;
     let names = listed(all.iter().map(|interface| &interface.name));
@@ -116,7 +115,7 @@ pub fn find_some(config: &Config) -> Result<Found, StartError> {
     }))
 }
 
-/// Whether lanboot is `mode` on an interface that `config` has served, be it there or not.
+/// Whether lanboot runs in `mode` on any interface that `config` serves, even if the interface does not exist now.
 pub fn may_be(config: &Config, mode: Mode) -> bool {
     let Some(settings) = &config.dhcp else { return false };
     match &config.interfaces {
@@ -125,7 +124,8 @@ pub fn may_be(config: &Config, mode: Mode) -> bool {
     }
 }
 
-/// Those of `all` that are to be served. With only TFTP and HTTP, each on given addresses, those that have the addresses.
+/// Selects the served interfaces of `all`. If only TFTP and HTTP run and both listen on configured addresses, these are
+/// the interfaces with those addresses.
 fn choose(config: &Config, all: Vec<Interface>) -> (Vec<Interface>, Vec<String>) {
     let Some(addresses) = on_given_addresses(config) else {
         return interface::served(&config.interfaces, all);
@@ -134,7 +134,7 @@ fn choose(config: &Config, all: Vec<Interface>) -> (Vec<Interface>, Vec<String>)
     (all.into_iter().filter(has_one).collect(), Vec::new())
 }
 
-/// The addresses of TFTP and HTTP, where the configuration names them and interfaces do not matter.
+/// The configured addresses of TFTP and HTTP; `None` if any service listens on interfaces.
 fn on_given_addresses(config: &Config) -> Option<Vec<Ipv4Addr>> {
     let tftp = config.tftp.as_ref().map(|tftp| &tftp.listen);
     let http = config.http.as_ref().map(|http| &http.listen);
@@ -143,54 +143,12 @@ fn on_given_addresses(config: &Config) -> Option<Vec<Ipv4Addr>> {
         .then(|| tftp.into_iter().chain(http).flatten().copied().collect())
 }
 
-/// Where to listen: on the addresses `given`, or if there are none on those of the interfaces.
-pub fn listen_addresses(given: &[Ipv4Addr], port: u16, served: &Served) -> Vec<SocketAddrV4> {
-    let of_interfaces = served.interfaces().flat_map(|interface| interface.addresses.iter().copied());
-    let addresses: Vec<Ipv4Addr> = if given.is_empty() { of_interfaces.collect() } else { given.to_vec() };
-    addresses.into_iter().map(|address| SocketAddrV4::new(address, port)).collect()
-}
-
-/// The addresses, for people.
+/// Joins `addresses` for log lines.
 pub fn listed(addresses: impl IntoIterator<Item = impl ToString>) -> String {
     addresses.into_iter().map(|address| address.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// What is open at which address.
-pub type Doors<L> = Vec<(SocketAddrV4, L)>;
-
-/// Where the doors are, for people.
-pub fn places<L>(doors: &Doors<L>) -> String {
-    let places = listed(doors.iter().map(|(address, _)| *address));
-    if places.is_empty() { "no address".to_owned() } else { places }
-}
-
-/// Closes the doors at addresses that are not `wanted`, opens those that are missing, and says whether anything changed
-/// and what could not be opened.
-pub fn rearrange<L>(
-    doors: &mut Doors<L>,
-    wanted: &[SocketAddrV4],
-    open: impl Fn(SocketAddrV4) -> Result<L, StartError>,
-) -> (bool, Vec<StartError>) {
-    let before = doors.len();
-    doors.retain(|(address, _)| wanted.contains(address));
-    let mut changed = doors.len() < before;
-    let mut refused = Vec::new();
-    for address in wanted {
-        if doors.iter().any(|(open, _)| open == address) {
-            continue;
-        }
-        match open(*address) {
-            Ok(door) => {
-                doors.push((*address, door));
-                changed = true;
-            }
-            Err(error) => refused.push(error),
-        }
-    }
-    (changed, refused)
-}
-
-/// A line for each interface where another server gives the addresses.
+/// Describes each interface on which another server assigns the addresses.
 pub fn describe_proxy(settings: &Settings, served: &Served) -> Vec<String> {
     let ports = settings.ports;
     let interfaces = served.with_mode(settings, Mode::Proxy).into_iter();
@@ -200,7 +158,7 @@ pub fn describe_proxy(settings: &Settings, served: &Served) -> Vec<String> {
     interfaces.map(|interface| line(&interface.name, listed(interface.addresses.iter()))).collect()
 }
 
-/// A line for each interface where lanboot gives the addresses, and for each subnet.
+/// Describes each interface on which lanboot assigns the addresses, and each subnet.
 pub fn describe_dhcp(settings: &Settings, served: &Served) -> Vec<String> {
     let port = settings.ports.server;
     let mut lines = Vec::new();
@@ -221,22 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f_07_doors_follow_the_addresses_and_one_that_cannot_be_opened_stops_no_other() {
-        let at = |last| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 69);
-        let mut doors: Doors<&str> = vec![(at(1), "first"), (at(2), "second")];
-        let open = |address: SocketAddrV4| match address.ip().octets()[3] {
-            3 => Err(StartError("taken".to_owned())),
-            _ => Ok("new"),
-        };
-        let (changed, refused) = rearrange(&mut doors, &[at(2), at(3), at(4)], open);
-        assert!(changed && refused.len() == 1, "{refused:?}");
-        assert_eq!(doors, [(at(2), "second"), (at(4), "new")]);
-        let (changed, refused) = rearrange(&mut doors, &[at(4), at(2), at(3)], open);
-        assert!(!changed && refused.len() == 1, "it is tried again");
-    }
-
-    #[test]
-    fn subnets_out_of_reach_are_a_servers() {
+    fn only_a_server_has_unreachable_subnets() {
         let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
         let served = Served::new(vec![lo], []);
         let out = |mode: &str| {

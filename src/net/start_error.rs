@@ -1,8 +1,8 @@
-//! Why a server does not start.
+//! The error that stops the server from starting.
 
 use std::fmt;
 
-/// Why the server could not start: what was attempted, on what, and what to do.
+/// The reason why the server could not start, for the administrator: what was attempted, on what, and what to do.
 #[derive(Debug)]
 pub struct StartError(pub String);
 

@@ -1,14 +1,13 @@
-//! The DHCP server's sockets: one UDP socket for all interfaces, which reports where each datagram came in, and a packet
-//! socket for replies to clients on our own wires.
+//! The sockets of DHCP: one UDP socket for all interfaces, which reports the interface of each datagram, and a packet
+//! socket for replies to clients on our own wires. It sends whatever it is given and never looks into a message.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
-use nix::libc::{in_addr, in_pktinfo};
+use nix::libc::in_pktinfo;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType,
-    SockaddrIn, SockaddrLike, recvmmsg, sendmmsg, setsockopt, socket, sockopt,
+    ControlMessage, LinkAddr, MsgFlags, MultiHeaders, SockaddrIn, SockaddrLike, sendmmsg, setsockopt, sockopt,
 };
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,18 +15,18 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::dhcp::route::Route;
 use crate::net::StartError;
 use crate::net::bind_error;
+use crate::net::datagram::packet_info;
+use crate::net::packet_socket::PacketSocket;
 use crate::net::served::{Now, Served};
 use crate::types::MacAddr;
 use crate::wire::frame::{HEADERS_LEN, udp_frame_headers};
 
-/// Datagrams taken from the kernel in one system call.
-pub const BATCH: usize = 64;
-/// Bytes of a datagram that are read. DHCP messages fit an Ethernet frame; what is longer is cut and so marked.
-const BUFFER: usize = 2048;
-/// Bytes the kernel may queue for us while we are busy: a boot storm of about 10,000 DISCOVERs.
+pub use crate::net::datagram::{BATCH, Envelope, Inbox, Outgoing};
+
+/// Bytes that the kernel may queue while the server is busy: about 10,000 DISCOVERs of a boot storm.
 const RECEIVE_QUEUE: usize = 8 << 20;
 
-/// The sockets of the DHCP server. Sending needs no exclusive access, so the committer sends too.
+/// The sockets of the DHCP server. Sending needs no exclusive access, so that the committer thread sends too.
 #[derive(Debug)]
 pub struct DhcpSocket {
     udp: UdpSocket,
@@ -35,37 +34,24 @@ pub struct DhcpSocket {
     frames: Option<Frames>,
 }
 
-/// Sends frames on the Ethernet interfaces that are served.
+/// Sends frames on the served Ethernet interfaces.
 #[derive(Debug)]
 struct Frames {
-    socket: OwnedFd,
+    socket: PacketSocket,
     served: Now,
 }
 
-/// Whether another program may have the same port.
+/// Whether another program may bind the same port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sharing {
-    /// No: a second DHCP server on this machine is to be found, and not starved.
+    /// No. A second DHCP server on this machine is reported as an error instead of losing its clients.
     Alone,
-    /// Yes, if that one lets us: broadcasts come to both.
+    /// Yes, if the other program allows it too. Both then receive broadcasts.
     Shared,
 }
 
-/// A reply ready to be sent.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    /// The message.
-    pub payload: Vec<u8>,
-    /// The way it goes.
-    pub route: Route,
-    /// The number of the interface for broadcasts and frames.
-    pub interface: u32,
-    /// The address it comes from.
-    pub server: Ipv4Addr,
-}
-
 impl DhcpSocket {
-    /// Binds `port`, which the configuration says at `key`, on every address.
+    /// Binds `port` on every address; `key` is the configuration key that error messages name.
     pub fn bind(port: u16, key: &str, sharing: Sharing) -> Result<DhcpSocket, StartError> {
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let udp = open_udp(address, sharing)
@@ -73,11 +59,10 @@ impl DhcpSocket {
         Ok(DhcpSocket { udp, port, frames: None })
     }
 
-    /// The same, with frames for clients without an address on what is `served`. The second value says why that cannot
-    /// be, if so: their replies are then broadcast.
+    /// Adds a packet socket, which sends frames to clients without an address on the `served` interfaces. The second
+    /// value is a warning if that is not possible: replies to these clients are then broadcast.
     pub fn with_frames(self, served: Now) -> (DhcpSocket, Option<String>) {
-        // Protocol 0: this socket sends and never receives.
-        match socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None) {
+        match PacketSocket::for_sending() {
             Ok(socket) => (DhcpSocket { frames: Some(Frames { socket, served }), ..self }, None),
             Err(error) => {
                 let is_ethernet = served.borrow().interfaces().any(|interface| interface.link.is_some());
@@ -92,25 +77,25 @@ impl DhcpSocket {
         }
     }
 
-    /// The UDP socket, for waiting on it.
+    /// The UDP socket, to wait until it is readable.
     pub fn udp(&self) -> &UdpSocket {
         &self.udp
     }
 
-    /// Sends all of `outgoing`; the results are in their order.
+    /// Sends all of `outgoing` and returns the results in the same order.
     ///
-    /// Each reply is one datagram in one frame, whatever else leaves with it. Segmentation offload would be cheaper, but
-    /// virtual links (veth, virtio) hand the uncut buffer to packet sockets, and a DHCP client without an address and
-    /// every relay agent read from one.
+    /// Each reply is one datagram in one frame. Segmentation offload would be cheaper, but virtual links (veth, virtio)
+    /// pass the uncut buffer to packet sockets. DHCP clients without an address and relay agents read from packet
+    /// sockets.
     pub fn send_all(&self, outgoing: &[&Outgoing]) -> Vec<io::Result<()>> {
         let served = self.frames.as_ref().map(|frames| frames.served.borrow());
-        let parcels: Vec<Parcel<'_>> =
-            outgoing.iter().map(|one| self.parcel(one, served.as_deref().map(|served| &**served))).collect();
+        let packets: Vec<Packet<'_>> =
+            outgoing.iter().map(|one| self.packet(one, served.as_deref().map(|served| &**served))).collect();
         let mut results = Vec::with_capacity(outgoing.len());
-        for run in parcels.chunk_by(Parcel::leaves_with) {
+        for run in packets.chunk_by(Packet::is_sent_with) {
             for run in run.chunks(BATCH) {
                 match run {
-                    [Parcel::Datagram { server, interface, .. }, ..] => {
+                    [Packet::Datagram { server, interface, .. }, ..] => {
                         self.send_datagrams(*server, *interface, run, &mut results);
                     }
                     _ => self.send_frames(run, &mut results),
@@ -120,14 +105,13 @@ impl DhcpSocket {
         results
     }
 
-    /// Sends `outgoing`.
     pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
         self.send_all(&[outgoing]).pop().unwrap_or(Ok(()))
     }
 
-    /// How `outgoing` leaves. All that goes to the wire of an Ethernet interface leaves as a frame that is complete: the
-    /// kernel leaves the UDP checksum of its own broadcasts to the network card, and a virtual one fills in none.
-    fn parcel<'o>(&self, outgoing: &'o Outgoing, served: Option<&Served>) -> Parcel<'o> {
+    /// Chooses how `outgoing` leaves. Every reply on an Ethernet interface is sent as a complete frame: the kernel
+    /// leaves the UDP checksum of its own broadcasts to the network card, and a virtual card does not fill it in.
+    fn packet<'o>(&self, outgoing: &'o Outgoing, served: Option<&Served>) -> Packet<'o> {
         let Outgoing { payload, route, server, .. } = outgoing;
         let interface = served.and_then(|served| served.get(outgoing.interface));
         let wire = interface.and_then(|interface| Some((interface.link?, interface.mac?)));
@@ -135,12 +119,12 @@ impl DhcpSocket {
             let (link, own) = wire?;
             let from = SocketAddrV4::new(*server, self.port);
             let headers = udp_frame_headers(own, mac, from, to, payload)?;
-            Some(Parcel::Frame { headers, payload, link })
+            Some(Packet::Frame { headers, payload, link })
         };
-        let datagram = |to, interface| Parcel::Datagram { payload, to, server: *server, interface };
+        let datagram = |to, interface| Packet::Datagram { payload, to, server: *server, interface };
         let everyone = |port| SocketAddrV4::new(Ipv4Addr::BROADCAST, port);
         match *route {
-            // Index 0: the kernel's routes choose the interface, for the way back may be another.
+            // Index 0: the kernel's routes choose the interface, because the way back may be another one.
             Route::Unicast(to) => datagram(to, 0),
             Route::Broadcast { port } => frame(everyone(port), MacAddr::BROADCAST)
                 .unwrap_or_else(|| datagram(everyone(port), outgoing.interface)),
@@ -151,83 +135,83 @@ impl DhcpSocket {
         }
     }
 
-    /// Sends a run of datagrams that have one source address and one interface, with one system call where the kernel
-    /// takes them all.
+    /// Sends datagrams that have the same source address and interface, in one system call if the kernel accepts them
+    /// all.
     fn send_datagrams(
         &self,
         server: Ipv4Addr,
         interface: u32,
-        run: &[Parcel<'_>],
+        run: &[Packet<'_>],
         results: &mut Vec<io::Result<()>>,
     ) {
         let info = packet_info(server, interface);
         let payloads: Vec<[IoSlice<'_>; 1]> = run.iter().map(|one| [IoSlice::new(one.payload())]).collect();
-        let to: Vec<Option<SockaddrIn>> = run.iter().map(Parcel::destination).collect();
+        let to: Vec<Option<SockaddrIn>> = run.iter().map(Packet::destination).collect();
         let control = [ControlMessage::Ipv4PacketInfo(&info)];
         send_run(&self.udp, &payloads, &to, &control, results);
     }
 
-    fn send_frames(&self, run: &[Parcel<'_>], results: &mut Vec<io::Result<()>>) {
+    fn send_frames(&self, run: &[Packet<'_>], results: &mut Vec<io::Result<()>>) {
         let Some(Frames { socket, .. }) = &self.frames else { return };
         let payloads: Vec<[IoSlice<'_>; 2]> =
             run.iter().map(|one| [IoSlice::new(one.headers()), IoSlice::new(one.payload())]).collect();
-        let to: Vec<Option<LinkAddr>> = run.iter().map(Parcel::link).collect();
+        let to: Vec<Option<LinkAddr>> = run.iter().map(Packet::link).collect();
         send_run(socket, &payloads, &to, &[], results);
     }
 }
 
-/// A reply in the form in which a socket takes it.
+/// A reply in the form that a socket sends.
 #[derive(Debug)]
-enum Parcel<'o> {
-    /// For the UDP socket; the kernel writes the headers. Interface 0: wherever its routes lead.
+enum Packet<'o> {
+    /// For the UDP socket; the kernel writes the headers. With interface 0 the kernel's routes choose the interface.
     Datagram { payload: &'o [u8], to: SocketAddrV4, server: Ipv4Addr, interface: u32 },
     /// For the packet socket.
     Frame { headers: [u8; HEADERS_LEN], payload: &'o [u8], link: LinkAddr },
 }
 
-impl Parcel<'_> {
+impl Packet<'_> {
     /// Whether one system call can send both.
-    fn leaves_with(&self, other: &Parcel<'_>) -> bool {
+    fn is_sent_with(&self, other: &Packet<'_>) -> bool {
         match (self, other) {
             (
-                Parcel::Datagram { server, interface, .. },
-                Parcel::Datagram { server: other_server, interface: other_interface, .. },
+                Packet::Datagram { server, interface, .. },
+                Packet::Datagram { server: other_server, interface: other_interface, .. },
             ) => (server, interface) == (other_server, other_interface),
-            (Parcel::Frame { .. }, Parcel::Frame { .. }) => true,
+            (Packet::Frame { .. }, Packet::Frame { .. }) => true,
             _ => false,
         }
     }
 
     fn payload(&self) -> &[u8] {
         match self {
-            Parcel::Datagram { payload, .. } | Parcel::Frame { payload, .. } => payload,
+            Packet::Datagram { payload, .. } | Packet::Frame { payload, .. } => payload,
         }
     }
 
     fn headers(&self) -> &[u8] {
         match self {
-            Parcel::Frame { headers, .. } => headers,
-            Parcel::Datagram { .. } => &[],
+            Packet::Frame { headers, .. } => headers,
+            Packet::Datagram { .. } => &[],
         }
     }
 
     fn destination(&self) -> Option<SockaddrIn> {
         match self {
-            Parcel::Datagram { to, .. } => Some(SockaddrIn::from(*to)),
-            Parcel::Frame { .. } => None,
+            Packet::Datagram { to, .. } => Some(SockaddrIn::from(*to)),
+            Packet::Frame { .. } => None,
         }
     }
 
     fn link(&self) -> Option<LinkAddr> {
         match self {
-            Parcel::Frame { link, .. } => Some(*link),
-            Parcel::Datagram { .. } => None,
+            Packet::Frame { link, .. } => Some(*link),
+            Packet::Datagram { .. } => None,
         }
     }
 }
 
-/// Sends messages by `sendmmsg` and appends one result for each to `results`: after one that the kernel refuses it goes
-/// on with the next one.
+/// Sends messages with `sendmmsg` and appends one result for each to `results`. After a message that the kernel refuses
+/// it continues with the next one.
 fn send_run<'a, S: SockaddrLike + Copy + 'a, const N: usize>(
     socket: &impl AsRawFd,
     payloads: &'a [[IoSlice<'a>; N]],
@@ -243,7 +227,7 @@ fn send_run<'a, S: SockaddrLike + Copy + 'a, const N: usize>(
             .map(Iterator::count);
         match sent {
             Ok(sent) => {
-                // The kernel says 0 of none; then the first one counts as sent, lest this goes on forever.
+                // The kernel returned 0: count the first message as sent, so that the loop ends.
                 let sent = sent.max(1);
                 results.extend((0..sent).map(|_| Ok(())));
                 done += sent;
@@ -256,17 +240,8 @@ fn send_run<'a, S: SockaddrLike + Copy + 'a, const N: usize>(
     }
 }
 
-/// What tells the kernel the source address and, unless it is 0, the interface of a datagram.
-pub(super) fn packet_info(from: Ipv4Addr, interface: u32) -> in_pktinfo {
-    in_pktinfo {
-        ipi_ifindex: i32::try_from(interface).unwrap_or(0),
-        ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(from.octets()) },
-        ipi_addr: in_addr { s_addr: 0 },
-    }
-}
-
-/// A UDP socket that may broadcast, is told the interface of each datagram, and never sets don't-fragment (it confuses
-/// boot ROMs).
+/// Opens a UDP socket that may broadcast and reports the interface of each datagram. It never sets don't-fragment,
+/// which confuses boot ROMs.
 fn open_udp(address: SocketAddrV4, sharing: Sharing) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_broadcast(true)?;
@@ -274,88 +249,12 @@ fn open_udp(address: SocketAddrV4, sharing: Sharing) -> io::Result<UdpSocket> {
     setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
     set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
     socket.set_reuse_address(sharing == Sharing::Shared)?;
-    // The kernel grants what net.core.rmem_max allows; root may pass that limit.
+    // The kernel caps this at net.core.rmem_max, except for root.
     if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_QUEUE).is_err() {
         socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
-}
-
-/// Buffers for receiving [`BATCH`] datagrams at once.
-pub struct Inbox {
-    headers: MultiHeaders<SockaddrIn>,
-    buffers: Vec<[u8; BUFFER]>,
-    envelopes: Vec<Envelope>,
-}
-
-/// What the kernel says of a datagram.
-#[derive(Clone, Copy, Debug)]
-pub struct Envelope {
-    /// Bytes it had; those beyond the buffer are lost.
-    pub len: usize,
-    /// Who sent it.
-    pub source: SocketAddrV4,
-    /// The number of the interface it came in on.
-    pub interface: u32,
-    /// The address it was sent to.
-    pub destination: Ipv4Addr,
-    /// The address of ours that an answer comes from: the same, unless it was sent to all.
-    pub local: Ipv4Addr,
-}
-
-impl Default for Inbox {
-    fn default() -> Inbox {
-        Inbox {
-            headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(in_pktinfo))),
-            buffers: vec![[0; BUFFER]; BATCH],
-            envelopes: Vec::with_capacity(BATCH),
-        }
-    }
-}
-
-impl Inbox {
-    /// Takes what is waiting at `socket`, up to [`BATCH`] datagrams; `WouldBlock` if there is nothing.
-    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
-        self.envelopes.clear();
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-            self.buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-        let received = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None)?;
-        for message in received {
-            let mut envelope = Envelope {
-                len: message.bytes,
-                source: message
-                    .address
-                    .map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from),
-                interface: 0,
-                destination: Ipv4Addr::UNSPECIFIED,
-                local: Ipv4Addr::UNSPECIFIED,
-            };
-            for control in message.cmsgs()? {
-                if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
-                    envelope.interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-                    envelope.destination = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
-                    envelope.local = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
-                }
-            }
-            self.envelopes.push(envelope);
-        }
-        Ok(())
-    }
-
-    /// Whether the last [`Inbox::receive`] took as many as it can, so that more may be waiting.
-    pub fn is_full(&self) -> bool {
-        self.envelopes.len() == BATCH
-    }
-
-    /// The datagrams of the last [`Inbox::receive`].
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Envelope)> {
-        self.envelopes.iter().zip(&self.buffers).map(|(envelope, buffer)| {
-            let len = envelope.len.min(BUFFER);
-            (&buffer[..len], *envelope)
-        })
-    }
 }
 
 #[cfg(test)]
@@ -367,15 +266,5 @@ mod tests {
     fn replies_have_no_dont_fragment() {
         let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
         assert_eq!(ip_mtu_discover(socket.udp()).unwrap(), Ipv4PathMtuDiscovery::DONT);
-    }
-
-    #[test]
-    fn a_datagram_that_was_cut_says_how_long_it_was() {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.send_to(&[7; 3 * BUFFER], socket.local_addr().unwrap()).unwrap();
-        let mut inbox = Inbox::default();
-        inbox.receive(&socket).unwrap();
-        let (bytes, envelope) = inbox.iter().next().unwrap();
-        assert_eq!((bytes, envelope.len), (&[7; BUFFER][..], 3 * BUFFER));
     }
 }

@@ -1,10 +1,10 @@
-//! How often everything happened since the server started.
+//! Counts events since the start of the server. The [`Recorder`](super::Recorder) owns the counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{DropReason, Event, HttpRefusal, Message, Refusal, Unanswered};
 
-/// A number for each kind of thing that is counted.
+/// One counter for each kind of message and each reason.
 #[derive(Debug)]
 pub struct Counts {
     received: [AtomicU64; Message::ALL.len()],
@@ -17,15 +17,15 @@ pub struct Counts {
     http: Transfers,
 }
 
-/// What became of requests for files.
+/// Counters of file requests of one protocol.
 #[derive(Debug, Default)]
 struct Transfers {
     sent: AtomicU64,
     stopped: AtomicU64,
     refused: AtomicU64,
-    /// Uploads.
+    /// Completed uploads.
     received: AtomicU64,
-    /// Bytes of files that were sent.
+    /// Sent bytes of files.
     bytes: AtomicU64,
 }
 
@@ -53,7 +53,6 @@ fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Counts {
-    /// Counts `event`.
     pub fn count(&self, event: &Event) {
         match event {
             Event::Received { message, .. } => add(&self.received[*message as usize], 1),
@@ -100,8 +99,8 @@ impl Counts {
         }
     }
 
-    /// How many messages were dropped, and requests refused because of the client that sent them, for each reason that
-    /// occurred, by its name.
+    /// The number of dropped messages, and of requests refused because of the client, by the name of the reason. Only
+    /// reasons that occurred are included.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
         let mut drops = occurred(DropReason::ALL, DropReason::name, &self.dropped);
         drops.extend(occurred(Unanswered::ALL, Unanswered::name, &self.unanswered));
@@ -119,7 +118,7 @@ impl Counts {
         drops
     }
 
-    /// All of it for people, a line each.
+    /// Formats all counters as log lines.
     pub fn lines(&self) -> Vec<String> {
         let messages = |counters| listed(&occurred(Message::ALL, Message::name, counters));
         vec![
@@ -142,7 +141,7 @@ impl Transfers {
     }
 }
 
-/// The name of a counter of refused HTTP requests beside those of DHCP and TFTP.
+/// The name of the counter of a refused HTTP request. It differs from the names of the DHCP and TFTP counters.
 fn http_counter(reason: HttpRefusal) -> &'static str {
     match reason {
         HttpRefusal::Browser => "http_browser",
@@ -153,7 +152,7 @@ fn http_counter(reason: HttpRefusal) -> &'static str {
     }
 }
 
-/// Those of `all` that occurred, by name.
+/// The names and values of the counters that are not zero.
 fn occurred<T: Copy>(
     all: &[T],
     name: impl Fn(T) -> &'static str,

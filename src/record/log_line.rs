@@ -1,4 +1,4 @@
-//! How an event reads in the log.
+//! Formats an event as a log line. The [`Recorder`](super::Recorder) calls it. Untrusted text is escaped here.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::event::{Client, Event, Message, Stop};
 use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr};
 
-/// The log line of an event. The verbs are those that people grep for.
+/// Formats the log line of an event. People grep for the first words, so they must stay stable.
 pub fn line(interface: &str, event: &Event) -> String {
     match event {
         Event::Received { message, client } => format!("{}({interface}) {}", message.name(), who(client)),
@@ -18,7 +18,7 @@ pub fn line(interface: &str, event: &Event) -> String {
             }
             let _ = write!(line, " {}", hardware(client));
             if let Some((file, rule)) = file {
-                // A menu whose first item loads nothing.
+                // The first item of the menu loads no file.
                 let file = if file.is_empty() { "none" } else { file };
                 let _ = write!(line, " file={file} rule={rule}");
             }
@@ -83,7 +83,7 @@ fn proxy_arp(interface: &str, by: MacAddr, addresses: &[Ipv4Addr]) -> String {
     )
 }
 
-/// The log line of an event of TFTP, and beyond that of HTTP.
+/// Formats events of TFTP; passes others on to HTTP.
 fn tftp_line(event: &Event) -> String {
     match event {
         Event::TftpSent { file, peer, bytes, took, resent } => {
@@ -127,7 +127,7 @@ fn tftp_line(event: &Event) -> String {
     }
 }
 
-/// The log line of an event of HTTP; empty for any other.
+/// Formats events of HTTP; empty for any other event.
 fn http_line(event: &Event) -> String {
     match event {
         Event::HttpSent { file, peer, bytes, took, .. } => {
@@ -166,7 +166,7 @@ pub fn why(stop: &Stop) -> String {
     text.to_owned()
 }
 
-/// Bytes a second.
+/// Bytes per second.
 fn rate(bytes: u64, took: Duration) -> u64 {
     (bytes as f64 / took.as_secs_f64().max(0.000_001)) as u64
 }
@@ -179,7 +179,7 @@ fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -
     )
 }
 
-/// Characters of a client identifier in a line: those of a DUID of any kind in use.
+/// Maximum characters of a client identifier in a line. DUIDs of all types in use fit.
 const MAX_ID: usize = 96;
 
 fn clones(interface: &str, id: &ClientId, machines: &[MacAddr], more: usize) -> String {

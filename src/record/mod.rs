@@ -1,83 +1,56 @@
-//! The one place where events become log lines and counters.
+//! Turns events into log lines and counters: the only place that does. DHCP, TFTP and HTTP call it for every event. It
+//! never decides anything about a request.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::event::{DropReason, Event, HttpRefusal, Refusal};
+use crate::event::Event;
 use crate::types::Ipv4Network;
 
+use activity::LastMessage;
 use counters::Counts;
+use level::level;
 use log_line::line;
 use rate_limit::{Budget, Kind};
 
+mod activity;
 mod counters;
+mod level;
 mod log_line;
 pub mod rate_limit;
 
-/// Records events: each is counted, and gets a log line as far as the budget of its kind goes. Clones share both.
+/// Records events. Each event is counted, and logged as far as the budget of its kind allows. Cheap to clone; clones
+/// share the counters and budgets.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     dhcp: Arc<LastMessage>,
     counts: Arc<Counts>,
     budget: Arc<Budget>,
-    /// When each subnet was last said to be exhausted.
+    /// Time of the last "exhausted" line of each subnet.
     exhausted: Arc<Mutex<HashMap<Ipv4Network, Instant>>>,
-    /// When each address was last logged as contested.
+    /// Time of the last "contested" line of each address.
     contested: Arc<Mutex<HashMap<Ipv4Addr, Instant>>>,
 }
 
-/// Minimum time between two warnings about the same contested address: its machine asks for file after file.
+/// Minimum time between two warnings about the same contested address. Its machine requests many files.
 const CONTESTED_PAUSE: Duration = Duration::from_secs(600);
-/// Contested addresses that are remembered. Beyond that none is logged until one is [`CONTESTED_PAUSE`] old: anybody can
-/// make up any number of them, and the log must not fill up.
+/// Maximum number of remembered contested addresses. When it is reached, no other address is logged until one is
+/// [`CONTESTED_PAUSE`] old: an attacker can invent any number of addresses, and must not fill the log.
 const MAX_CONTESTED: usize = 64;
 
-/// How often a subnet is said to be exhausted: each client that it turns away asks again and again.
+/// Minimum time between two warnings about the same exhausted subnet. Each rejected client repeats its request.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
 
-/// How often the lines that were left out are logged.
+/// Interval at which the numbers of omitted lines are logged.
 const LEFT_OUT_PAUSE: Duration = Duration::from_secs(1);
 
-/// When a DHCP message last came.
-#[derive(Debug)]
-struct LastMessage {
-    began: Instant,
-    /// Milliseconds from then, and one more; 0 means never.
-    at: AtomicU64,
-}
-
-impl LastMessage {
-    /// After as many milliseconds no other one is expected.
-    const LASTS: u64 = 1000;
-
-    fn came(&self, now: Instant) {
-        self.at.store(self.millis(now).saturating_add(1), Ordering::Relaxed);
-    }
-
-    fn is_recent(&self, now: Instant) -> bool {
-        let at = self.at.load(Ordering::Relaxed);
-        at > 0 && self.millis(now) < at.saturating_add(Self::LASTS)
-    }
-
-    fn millis(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Default for LastMessage {
-    fn default() -> LastMessage {
-        LastMessage { began: Instant::now(), at: AtomicU64::new(0) }
-    }
-}
-
 impl Recorder {
-    /// Records what happened on the interface named `interface` (unused for TFTP).
+    /// Records an event on the interface named `interface`, which is unused for TFTP.
     pub fn record(&self, interface: &str, event: &Event) {
         self.counts.count(event);
         match event {
@@ -88,11 +61,11 @@ impl Recorder {
             Event::Contested { address, .. } if !self.is_newly_contested(*address, Instant::now()) => return,
             _ => {}
         }
-        // Making a line costs more than deciding that it is not wanted.
+        // Formatting a line costs more than finding out that it is not wanted.
         self.log(level(event), Kind::of(event), || line(interface, event));
     }
 
-    /// Logs that something failed, for each of many messages perhaps. `what` begins every such line.
+    /// Logs a failure that may occur for each of many messages. Every line starts with `what`.
     pub fn log_failure(&self, level: Level, what: &'static str, text: impl FnOnce() -> String) {
         self.log(level, Kind::new(what), || format!("{what} {}", text()));
     }
@@ -115,7 +88,7 @@ impl Recorder {
         }
     }
 
-    /// Whether DHCP has something to do: a message came within a second before `now`.
+    /// Whether DHCP is busy: a message arrived within the second before `now`.
     pub fn dhcp_is_busy(&self, now: Instant) -> bool {
         self.dhcp.is_recent(now)
     }
@@ -139,23 +112,23 @@ impl Recorder {
         true
     }
 
-    /// How many messages were dropped for each reason that occurred, by its name; and how many requests were refused for
-    /// who asked.
+    /// The number of dropped messages by reason, and of requests that were refused because of the client. Only reasons
+    /// that occurred are included.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
         self.counts.drops()
     }
 
-    /// Logs how often everything happened since the start.
+    /// Logs all counters.
     pub fn log_counts(&self) {
         self.counts.lines().iter().for_each(|line| tracing::info!("statistics: {line}"));
     }
 
-    /// Logs how many lines were left out since the last time, by kind.
+    /// Logs how many lines of each kind were omitted since the last call.
     pub fn log_left_out(&self) {
         self.budget.log_left_out();
     }
 
-    /// The same once a second, forever.
+    /// Calls [`Self::log_left_out`] once per second, forever.
     pub async fn follow_left_out(&self) -> Infallible {
         loop {
             tokio::time::sleep(LEFT_OUT_PAUSE).await;
@@ -164,46 +137,11 @@ impl Recorder {
     }
 }
 
-/// How much a person wants to see an event.
-fn level(event: &Event) -> Level {
-    match event {
-        Event::Dropped { reason, .. } => match reason {
-            DropReason::StoreFailed | DropReason::Overload => Level::WARN,
-            DropReason::NotServed | DropReason::Checking | DropReason::PoolExhausted => Level::DEBUG,
-            // What every client beside another DHCP server says.
-            DropReason::NotNetboot | DropReason::ProxyOnly => Level::DEBUG,
-            _ => Level::INFO,
-        },
-        Event::Declined { .. }
-        | Event::Conflict { .. }
-        | Event::ProxyArp { .. }
-        | Event::Looping { .. }
-        | Event::Exhausted { .. }
-        | Event::Clones { .. }
-        | Event::Contested { .. }
-        | Event::Stranger { .. } => Level::WARN,
-        // Loaders try many names (PXELINUX its configuration files); a miss is normal.
-        Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
-        // What anybody may send at any rate must not fill the log; it is counted.
-        Event::TftpUnanswered { .. } => Level::DEBUG,
-        Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
-            Level::WARN
-        }
-        // As TFTP's: what any network may send at any rate is counted.
-        Event::HttpAnswered { .. }
-        | Event::HttpRefused { reason: HttpRefusal::NotFound | HttpRefusal::NotAllowed, .. } => Level::DEBUG,
-        // A part that is not the end: iPXE reads a disk image so (sanboot), one block at a time.
-        Event::HttpSent { to_end: false, .. } => Level::DEBUG,
-        Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
-        _ => Level::INFO,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use crate::event::{Client, HttpStop, Message, Refusal, Stop, Unanswered};
+    use crate::event::{Client, DropReason, HttpRefusal, HttpStop, Message, Refusal, Stop, Unanswered};
     use crate::types::{Arch, Firmware, MacAddr, Rule};
 
     fn client() -> Client {
@@ -215,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_the_verbs_that_people_grep_for() {
+    fn lines_start_with_stable_verbs() {
         let received = Event::Received { message: Message::Discover, client: client() };
         assert_eq!(line("eth1", &received), "DHCPDISCOVER(eth1) 52:54:00:12:34:56 PXE uefi-x64");
         let address = Ipv4Addr::new(192, 168, 77, 50);
@@ -255,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_is_told_to_people() {
+    fn a_loop_is_explained() {
         let told = |gets_script| {
             let (file, within) = ("snponly.efi".into(), Duration::from_secs(31));
             line("eth1", &Event::Looping { client: client(), file, times: 3, within, gets_script })
@@ -277,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn another_dhcp_server_is_told_of_with_both_its_addresses() {
+    fn another_dhcp_server_is_logged_with_both_addresses() {
         let told = |message, address: [u8; 4], from| {
             let (client, server) = (client().mac, Ipv4Addr::new(192, 168, 77, 254));
             let event = Event::Stranger { message, address: address.into(), client, server, from };
@@ -294,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn d_14_names_off_the_wire_are_escaped() {
+    fn d_14_names_from_the_network_are_escaped() {
         let peer = "192.168.77.50:2070".parse().unwrap();
         let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
         let refused_by_client = Stop::Refused { code: 3, message: "full\n".into() };
@@ -303,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn http_has_the_same_verbs_and_says_that_it_is_http() {
+    fn http_lines_have_the_same_verbs() {
         let peer = "192.168.77.50:40000".parse().unwrap();
         let file = "snponly.efi".to_owned();
         let took = Duration::from_millis(250);
@@ -331,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn f_15_a_subnet_is_said_to_be_exhausted_once_a_minute() {
+    fn f_15_an_exhausted_subnet_is_logged_once_per_minute() {
         let recorder = Recorder::default();
         let [one, other] = ["10.0.0.0/24", "10.0.1.0/24"].map(|network| network.parse().unwrap());
         assert!(recorder.is_news(one) && !recorder.is_news(one) && recorder.clone().is_news(other));
@@ -344,7 +282,7 @@ mod tests {
     fn dhcp_is_busy_until_a_second_after_a_message() {
         let dhcp = LastMessage::default();
         let after = |millis| dhcp.began + Duration::from_millis(millis);
-        assert!(!dhcp.is_recent(after(0)) && !dhcp.is_recent(after(5000)), "none has come");
+        assert!(!dhcp.is_recent(after(0)) && !dhcp.is_recent(after(5000)), "no message so far");
         dhcp.came(after(0));
         assert!(dhcp.is_recent(after(0)) && dhcp.is_recent(after(1000)) && !dhcp.is_recent(after(1001)));
         dhcp.came(after(5000));
@@ -363,7 +301,7 @@ mod tests {
         for n in 2..=64 {
             assert!(recorder.clone().is_newly_contested(at(n), start), "{n}");
         }
-        assert!(!recorder.is_newly_contested(at(65), start), "an attacker may make up any number");
+        assert!(!recorder.is_newly_contested(at(65), start), "an attacker can invent any number");
         assert!(recorder.is_newly_contested(at(65), start + CONTESTED_PAUSE));
         let (by_dhcp, other) = (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
         let event = |on_wire| Event::Contested { address: at(1), by_dhcp, other, on_wire };
@@ -375,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_refused_for_who_asks_are_counted() {
+    fn requests_refused_because_of_the_client_are_counted() {
         let recorder = Recorder::default();
         let peer = "192.168.77.50:2070".parse().unwrap();
         for reason in [HttpRefusal::NotAllowed, HttpRefusal::ForeignHost, HttpRefusal::NotFound] {

@@ -1,8 +1,8 @@
-//! How many lines a second the log gets. Any machine on the network can cause an event with each packet that it sends, and
-//! a line costs far more than a packet: it fills the disk, and hides the lines that matter.
+//! Limits the number of log lines per second. The [`Recorder`](super::Recorder) and `cli/log.rs` use it.
 //!
-//! Each kind of line has a budget for itself, so that a flood of one kind hides no other. Lines that are left out are
-//! counted, and a line a second says how many.
+//! Any machine on the network can cause an event with each packet. A log line costs far more than a packet: it fills
+//! the disk and hides important lines. Each kind of line has its own budget, so that a flood of one kind hides no
+//! other. Omitted lines are counted, and one line per second reports their number.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,31 +13,31 @@ use tracing::Level;
 
 use crate::event::Event;
 
-/// How many lines of one kind there may be.
+/// The maximum rate of lines of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limit {
-    /// Lines at once, after a time without any.
+    /// Lines at once after a quiet time.
     burst: u64,
-    /// Lines per second for as long as it goes on.
+    /// Sustained lines per second.
     per_second: u64,
 }
 
-/// A thousand machines that are switched on together are shown in full. In a flood each kind is some 25 KB/s: all kinds
-/// that one packet can cause stay below 0.2 MB/s, and all that there are below 2 MB/s.
+/// A thousand machines that are switched on together are logged completely. In a flood each kind writes about 25 KB/s.
+/// All kinds that one packet can cause stay below 0.2 MB/s together, and all kinds below 2 MB/s.
 const LINES: Limit = Limit { burst: 1000, per_second: 200 };
 
-/// Warnings about HTTP requests that were refused or broken off: a client that misbehaves once does it at each request
-/// (Stork, CVE-2025-8696).
+/// Warnings about refused or aborted HTTP requests: a faulty client repeats its fault at each request (Stork,
+/// CVE-2025-8696).
 const HTTP_WARNINGS: Limit = Limit { burst: 20, per_second: 20 };
 
-/// Lines that differ only in who and what they are about: the first word, and the reason if there is one.
+/// A kind of log line: the first word, and the reason if there is one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Kind {
     verb: &'static str,
     reason: &'static str,
 }
 
-/// Lines of one kind that were left out.
+/// The number of omitted lines of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeftOut {
     kind: Kind,
@@ -45,14 +45,14 @@ pub struct LeftOut {
     lines: u64,
 }
 
-/// The budgets of all kinds. There are as many kinds as events with their reasons.
+/// The budgets of all kinds of lines. There are as many kinds as events and their reasons.
 #[derive(Debug, Default)]
 pub struct Budget(Mutex<BTreeMap<Kind, Account>>);
 
-/// What is left of one kind's budget.
+/// The remaining budget of one kind.
 #[derive(Debug)]
 struct Account {
-    /// Thousandths of a line.
+    /// In thousandths of a line.
     left: u64,
     at: Instant,
     left_out: u64,
@@ -60,7 +60,7 @@ struct Account {
 }
 
 impl Kind {
-    /// Lines that begin with `verb`, or come from the place in the sources that has this name.
+    /// Lines that start with `verb`, or that are logged in the source module of that name.
     pub const fn new(verb: &'static str) -> Kind {
         Kind { verb, reason: "" }
     }
@@ -69,7 +69,6 @@ impl Kind {
         Kind { verb, reason }
     }
 
-    /// The kind of the line of `event`.
     pub fn of(event: &Event) -> Kind {
         match event {
             Event::Received { message, .. } | Event::Answered { message, .. } => Kind::new(message.name()),
@@ -118,7 +117,7 @@ impl fmt::Display for LeftOut {
 }
 
 impl Budget {
-    /// Whether a line of this kind may be written at `now`; else it is counted as left out.
+    /// Whether a line of this kind may be written at `now`. If not, it is counted as omitted.
     pub fn admit(&self, kind: Kind, level: Level, now: Instant) -> bool {
         let limit = kind.limit(level);
         let full = limit.burst.saturating_mul(1000);
@@ -138,7 +137,7 @@ impl Budget {
         left.is_some()
     }
 
-    /// Logs how many lines were left out since the last time, by kind.
+    /// Logs how many lines of each kind were omitted since the last call.
     pub fn log_left_out(&self) {
         for left_out in self.left_out() {
             match left_out.level {
@@ -149,7 +148,7 @@ impl Budget {
         }
     }
 
-    /// The lines that were left out since this was asked last.
+    /// Takes the counts of omitted lines.
     fn left_out(&self) -> Vec<LeftOut> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = kinds.iter_mut().map(|(kind, account)| LeftOut {
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn s_07_a_flood_gets_a_burst_and_then_a_few_lines_a_second() {
+    fn s_07_a_flood_is_limited_to_a_rate() {
         let (budget, start) = (Budget::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(admitted(&budget, DISCOVER, Level::INFO, 100_000, at(0)), 1000, "a boot storm");
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn w_05_a_flood_of_refused_requests_gets_20_lines_a_second() {
+    fn w_05_refused_requests_get_20_lines_per_second() {
         let (budget, start) = (Budget::default(), Instant::now());
         let peer = "192.168.77.50:40000".parse().unwrap();
         let reason = HttpRefusal::BadRequest;
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_or_goes_back_gives_nothing() {
+    fn a_stopped_clock_adds_no_budget() {
         let (budget, now) = (Budget::default(), Instant::now());
         assert_eq!(admitted(&budget, DISCOVER, Level::INFO, 5000, now), 1000);
         let before = now.checked_sub(Duration::from_secs(5)).unwrap();

@@ -1,8 +1,15 @@
-//! The control socket: HTTP/1.1 over a unix socket, by which commands reach the running server.
+//! The control socket: HTTP/1.1 over a unix socket, through which commands reach the running server.
 //!
-//! `POST /leases/ADDRESS/release` frees an address; the answer comes once that is on stable storage: 200 `{}`, or an
-//! error with `{"error": why}`: 403 for other users than root, the server's own and the group `lanboot`, 404 where no lease
-//! is stored, 409 where there is nothing to free, 421 under a foreign name in `Host`, 503 where it could not be stored.
+//! `POST /leases/ADDRESS/release` frees an address. The response is sent when the change is on stable storage: 200
+//! `{}`, or an error with `{"error": why}`:
+//!
+//! | status | reason |
+//! |---|---|
+//! | 403 | the user is neither root, nor the server's user, nor in the group `lanboot` |
+//! | 404 | no lease is stored for the address |
+//! | 409 | there is nothing to free |
+//! | 421 | `Host` is another name |
+//! | 503 | the change could not be stored |
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,83 +42,84 @@ use crate::store::LeaseReader;
 use crate::store::make_folder;
 use crate::types::{Firmware, Timestamp};
 
-/// Connections at a time. Beyond that one that asks nothing gives way; while all ask, more wait in the kernel.
+/// Maximum number of connections. Further ones replace the longest idle one, or wait in the kernel if all have
+/// requests.
 const MAX_CONNECTIONS: usize = 16;
-/// How long to wait for one of them to end.
+/// Interval at which a full server checks for ended connections.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
-/// Questions that may wait for the DHCP loop.
-const MAX_ASKED: usize = 16;
-/// Bytes of a request's head. Bodies are not read.
+/// Maximum number of commands that wait for the DHCP loop.
+const MAX_COMMANDS: usize = 16;
+/// Maximum bytes of a request's head. Bodies are not read.
 const MAX_HEAD: usize = 8 * 1024;
-/// How long a client may take to send the head: a command sends it at once.
+/// Maximum time to receive a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may last in all.
+/// Maximum duration of a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The control socket of the installed service.
 const INSTALLED: &str = "/run/lanboot/control.sock";
 
-/// Where the control socket of the server with this `state` folder is: the installed service's at
-/// `/run/lanboot/control.sock`, any other's in its own state folder, so that servers do not meet.
+/// The path of the control socket of the server with this `state` folder. It is `/run/lanboot/control.sock` for the
+/// installed service, and inside the state folder for any other server, so that servers do not collide.
 pub fn control_path(state: &Path) -> PathBuf {
     if state == Path::new("/var/lib/lanboot") { PathBuf::from(INSTALLED) } else { state.join("control.sock") }
 }
 
-/// The bound socket.
+pub use Commands as Asks; // rename-alias
+/// The bound control socket.
 #[derive(Debug)]
 pub struct Control {
     listener: UnixListener,
     state: Arc<Path>,
-    asks: mpsc::Sender<Ask>,
-    /// The socket has the group `lanboot`, so every user that can open it may ask.
-    group_may_ask: bool,
+    commands: mpsc::Sender<Command>,
+    /// Whether the socket has the group `lanboot`, so that every user who can open it is allowed.
+    group_is_allowed: bool,
 }
 
-/// The DHCP loop's end: what is asked, and who waits for the disk.
+/// The DHCP loop's side of the control socket: incoming commands, and those that wait for the disk.
 #[derive(Debug)]
-pub struct Asks {
-    incoming: mpsc::Receiver<Ask>,
-    sender: mpsc::Sender<Ask>,
+pub struct Commands {
+    incoming: mpsc::Receiver<Command>,
+    sender: mpsc::Sender<Command>,
     waiting: Vec<(Release, Lease)>,
 }
 
-/// What people ask of the DHCP loop.
+/// A command for the DHCP loop.
 #[derive(Debug)]
-pub enum Ask {
-    /// An address is to be freed.
+pub enum Command {
+    /// Free an address.
     Release(Release),
-    /// The use of the pools is to be logged.
+    /// Log the use of the pools.
     Statistics,
 }
 
-/// A person wants an address freed.
+/// A request to free an address.
 #[derive(Debug)]
 pub struct Release {
-    /// The lease to end, as it is stored.
+    /// The lease to end, as stored.
     pub lease: Lease,
     reply: oneshot::Sender<Result<(), Refusal>>,
 }
 
-/// Why it was not freed.
+/// The reason why the address was not freed.
 #[derive(Debug)]
 pub enum Refusal {
-    /// There is nothing to free, or not this.
+    /// There is nothing to free, or another client has the address.
     Conflict(&'static str),
-    /// It could not be stored.
+    /// The change could not be stored.
     Failed(&'static str),
 }
 
 impl Control {
-    /// Binds the socket for the server whose state is in the folder `state`, and whose lock it holds. A socket that a
-    /// killed server left is replaced; one on which somebody listens is not. Without one there is advice, and the loop's
-    /// end is never asked anything.
-    pub fn bind(state: &Path) -> (Result<Control, String>, Asks) {
+    /// Binds the socket for the server that holds the lock of the state folder `state`. A stale socket of a killed
+    /// server is replaced; a socket with a listener is not. If binding fails, the first value is advice for the log,
+    /// and no command ever arrives.
+    pub fn bind(state: &Path) -> (Result<Control, String>, Commands) {
         let path = control_path(state);
-        let (asks, incoming) = mpsc::channel(MAX_ASKED);
+        let (commands, incoming) = mpsc::channel(MAX_COMMANDS);
         let control = listen(&path)
             .map(|listener| {
-                let group_may_ask = privileges::give_to_group(&path);
-                Control { listener, state: state.into(), asks: asks.clone(), group_may_ask }
+                let group_is_allowed = privileges::give_to_group(&path);
+                Control { listener, state: state.into(), commands: commands.clone(), group_is_allowed }
             })
             .map_err(|error| {
                 format!(
@@ -120,10 +128,10 @@ impl Control {
                     path.display()
                 )
             });
-        (control, Asks { incoming, sender: asks, waiting: Vec::new() })
+        (control, Commands { incoming, sender: commands, waiting: Vec::new() })
     }
 
-    /// Serves until it is dropped.
+    /// Serves until the future is dropped.
     pub async fn serve(self) {
         let listener = match tokio::net::UnixListener::from_std(self.listener) {
             Ok(listener) => listener,
@@ -134,13 +142,17 @@ impl Control {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     connections.make_room().await;
-                    let (state, asks) = (Arc::clone(&self.state), self.asks.clone());
-                    let is_asking = Arc::new(AtomicBool::new(false));
-                    let conversation =
-                        converse(stream, (state, asks), Arc::clone(&is_asking), self.group_may_ask);
-                    // A client that is too slow or speaks no HTTP is its own loss.
+                    let (state, commands) = (Arc::clone(&self.state), self.commands.clone());
+                    let has_request = Arc::new(AtomicBool::new(false));
+                    let conversation = serve_connection(
+                        stream,
+                        (state, commands),
+                        Arc::clone(&has_request),
+                        self.group_is_allowed,
+                    );
+                    // A client that is too slow or does not speak HTTP gets no response.
                     let task = tokio::spawn(async { drop(timeout(CONNECTION_TIMEOUT, conversation).await) });
-                    connections.0.push_back(Connection { task, is_asking });
+                    connections.0.push_back(Connection { task, has_request });
                 }
                 Err(error) => {
                     tracing::warn!("cannot accept on the control socket: {error}");
@@ -151,30 +163,30 @@ impl Control {
     }
 }
 
-/// The open connections, in the order in which they came.
+/// The open connections, oldest first.
 #[derive(Default)]
 struct Connections(VecDeque<Connection>);
 
 struct Connection {
     task: JoinHandle<()>,
-    /// Its request has been read.
-    is_asking: Arc<AtomicBool>,
+    /// Whether its request has been read.
+    has_request: Arc<AtomicBool>,
 }
 
 impl Connections {
-    /// Waits until there is room for one more. The one that has been idle for longest gives way; one that waits for an
-    /// answer never does.
+    /// Waits until there is room for one more connection. The longest idle one is closed; one that waits for a response
+    /// is never closed.
     async fn make_room(&mut self) {
         loop {
             self.0.retain(|connection| !connection.task.is_finished());
             if self.0.len() < MAX_CONNECTIONS {
                 return;
             }
-            let idle = |connection: &Connection| !connection.is_asking.load(Ordering::Acquire);
+            let idle = |connection: &Connection| !connection.has_request.load(Ordering::Acquire);
             match self.0.iter().position(idle).and_then(|place| self.0.remove(place)) {
                 Some(idle) => {
                     idle.task.abort();
-                    // Its memory and descriptor are free only when the task has ended.
+                    // Its memory and descriptor are only free when the task has ended.
                     let _ = idle.task.await;
                 }
                 None => tokio::time::sleep(FULL_PAUSE).await,
@@ -189,23 +201,23 @@ impl Drop for Connections {
     }
 }
 
-impl Asks {
-    /// The next question.
-    pub async fn next(&mut self) -> Option<Ask> {
+impl Commands {
+    /// The next command.
+    pub async fn next(&mut self) -> Option<Command> {
         self.incoming.recv().await
     }
 
-    /// What questions are put with.
-    pub fn sender(&self) -> mpsc::Sender<Ask> {
+    /// A handle for sending commands.
+    pub fn sender(&self) -> mpsc::Sender<Command> {
         self.sender.clone()
     }
 
-    /// `ask` is answered when `lease` is stored.
+    /// Answers `ask` as soon as `lease` is stored.
     pub fn stored_with(&mut self, ask: Release, lease: Lease) {
         self.waiting.push((ask, lease));
     }
 
-    /// Answers those whose leases are in `outcome`.
+    /// Answers the commands whose leases are in `outcome`.
     pub fn committed(&mut self, outcome: &Outcome) {
         for (ask, _) in self.waiting.extract_if(.., |(_, lease)| outcome.leases.contains(lease)) {
             ask.answer(match outcome.stored {
@@ -218,21 +230,21 @@ impl Asks {
     }
 }
 
-impl Ask {
-    /// Has `server` do it.
+impl Command {
+    /// Executes the command on `server`.
     pub fn carry_out(self, server: &mut DhcpServer) {
         match self {
-            Ask::Release(release) => server.release(release),
-            Ask::Statistics => log_subnets(&server.book, &server.settings, server.clock.now()),
+            Command::Release(release) => server.release(release),
+            Command::Statistics => log_subnets(&server.book, &server.settings, server.clock.now()),
         }
     }
 }
 
 impl Release {
-    /// The lease as it is once it is freed, if `book` still says that it is one.
+    /// The lease as it is after the release, if `book` confirms that there is one.
     pub fn freed(&self, book: &LeaseBook, now: Timestamp) -> Result<Lease, Refusal> {
         if let Some(binding) = book.binding(self.lease.address) {
-            // With `match_client_id: false` the book does not know the client by the identifier that is stored.
+            // With `match_client_id: false` the book knows the client by its MAC instead of the stored identifier.
             let is_same_mac = binding.holder.mac.is_some() && binding.holder.mac == self.lease.holder.mac;
             if binding.holder.client != self.lease.holder.client && !is_same_mac {
                 return Err(Refusal::Conflict("another client has it by now"));
@@ -244,14 +256,13 @@ impl Release {
         Ok(self.lease.released(now))
     }
 
-    /// Answers.
     pub fn answer(self, answer: Result<(), Refusal>) {
-        // Who asked may have gone.
+        // The client may have disconnected.
         let _ = self.reply.send(answer);
     }
 }
 
-/// What the committer is given to store and record a lease that a person ended.
+/// The promise that makes the committer store and record a lease which a person ended.
 pub fn released_by_hand(lease: Lease) -> Promise {
     let mac = lease.hardware.mac();
     let client = Client { mac, firmware: Firmware::Other, arch: None };
@@ -278,23 +289,23 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn converse(
+async fn serve_connection(
     stream: UnixStream,
-    (state, asks): (Arc<Path>, mpsc::Sender<Ask>),
-    is_asking: Arc<AtomicBool>,
-    group_may_ask: bool,
+    (state, commands): (Arc<Path>, mpsc::Sender<Command>),
+    has_request: Arc<AtomicBool>,
+    group_is_allowed: bool,
 ) -> hyper::Result<()> {
     let user = stream.peer_cred().map(|peer| peer.uid());
     let is_own = |user| user == 0 || user == nix::unistd::geteuid().as_raw();
-    let allowed = group_may_ask || user.is_ok_and(is_own);
+    let allowed = group_is_allowed || user.is_ok_and(is_own);
     let service = service_fn(|request| {
-        is_asking.store(true, Ordering::Release);
-        let (state, asks) = (Arc::clone(&state), asks.clone());
+        has_request.store(true, Ordering::Release);
+        let (state, commands) = (Arc::clone(&state), commands.clone());
         async move {
             let answer = if !is_known_host(&request) {
                 Err((StatusCode::MISDIRECTED_REQUEST, "the Host here is localhost or lanboot".to_owned()))
             } else if allowed {
-                answer(&request, &state, &asks).await
+                answer(&request, &state, &commands).await
             } else {
                 Err((
                     StatusCode::FORBIDDEN,
@@ -313,8 +324,8 @@ async fn converse(
         .await
 }
 
-/// Whether the request is meant for this socket: what a browser sends to a name of its own, which some proxy passes on
-/// here, is not. `lanboot` is what the commands say; a request without a name comes from no browser.
+/// Whether the request is meant for this socket. The commands send the name `lanboot`. A browser's request that a proxy
+/// passes on has another name; a request without a name does not come from a browser.
 fn is_known_host(request: &Request<Incoming>) -> bool {
     let by_field = || {
         let host = request.headers().get(hyper::header::HOST)?;
@@ -342,7 +353,7 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
-async fn answer(request: &Request<Incoming>, state: &Arc<Path>, asks: &mpsc::Sender<Ask>) -> Answer {
+async fn answer(request: &Request<Incoming>, state: &Arc<Path>, commands: &mpsc::Sender<Command>) -> Answer {
     let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
         ["leases", address, "release"] => {
@@ -352,25 +363,25 @@ async fn answer(request: &Request<Incoming>, state: &Arc<Path>, asks: &mpsc::Sen
             let address: Ipv4Addr = address
                 .parse()
                 .map_err(|_| (StatusCode::BAD_REQUEST, "that is no IPv4 address".to_owned()))?;
-            release(address, state, asks).await
+            release(address, state, commands).await
         }
         _ => Err((StatusCode::NOT_FOUND, "there is POST /leases/ADDRESS/release".to_owned())),
     }
 }
 
-/// Looks the lease up on disk, which has all of it, and has the loop end it.
-async fn release(address: Ipv4Addr, state: &Arc<Path>, asks: &mpsc::Sender<Ask>) -> Answer {
+/// Reads the stored lease, which is complete, and asks the DHCP loop to end it.
+async fn release(address: Ipv4Addr, state: &Arc<Path>, commands: &mpsc::Sender<Command>) -> Answer {
     let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
     let state = Arc::clone(state);
-    let look_up = move || LeaseReader::open(&state)?.map_or(Ok(None), |reader| reader.lease(address));
-    let stored = tokio::task::spawn_blocking(look_up)
+    let read_lease = move || LeaseReader::open(&state)?.map_or(Ok(None), |reader| reader.lease(address));
+    let stored = tokio::task::spawn_blocking(read_lease)
         .await
         .map_err(|error| unavailable(error.to_string()))?
         .map_err(|error| unavailable(error.to_string()))?;
     let lease = stored.ok_or((StatusCode::NOT_FOUND, "no lease is stored for it".to_owned()))?;
     let (reply, answer) = oneshot::channel();
     let stopping = || unavailable("the server is stopping".to_owned());
-    asks.send(Ask::Release(Release { lease, reply })).await.map_err(|_| stopping())?;
+    commands.send(Command::Release(Release { lease, reply })).await.map_err(|_| stopping())?;
     match answer.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Refusal::Conflict(why))) => Err((StatusCode::CONFLICT, why.to_owned())),
@@ -384,14 +395,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_installed_service_has_the_known_path_and_others_their_own() {
+    fn only_the_installed_service_uses_the_fixed_path() {
         assert_eq!(control_path(Path::new("/var/lib/lanboot")), Path::new("/run/lanboot/control.sock"));
         assert_eq!(control_path(Path::new("/var/lib/lanboot/")), Path::new("/run/lanboot/control.sock"));
         assert_eq!(control_path(Path::new("/tmp/x")), Path::new("/tmp/x/control.sock"));
     }
 
     #[test]
-    fn a_socket_left_behind_is_replaced_but_a_live_one_and_other_files_are_not() {
+    fn only_a_stale_socket_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         let first = listen(&path).unwrap();

@@ -1,4 +1,4 @@
-//! What serves files, as long as the server runs, and its end: what is under way may come to its end, for a time.
+//! The running file services, and their end: transfers may finish for a limited time. `Server::run` owns it.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,47 +11,47 @@ use crate::net::served::Served;
 use crate::server::http::Threads;
 use crate::server::tftp::Running;
 
-/// How long transfers may go on after the server was told to stop. `TimeoutStopSec` of the systemd unit is longer.
+/// Maximum time for transfers to finish after the server was asked to stop. `TimeoutStopSec` of the systemd unit is
+/// longer.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks at what is still under way.
+/// Interval at which the number of transfers is checked.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What takes longer than this is told of. Connections without a request end sooner.
-const UNTOLD: Duration = Duration::from_millis(100);
-/// How long connections that are cut off have to say so.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A drain that takes longer is logged. Idle connections end sooner.
+const QUIET: Duration = Duration::from_millis(100);
+/// Maximum time for aborted connections to record their end.
+const ABORT_TIME: Duration = Duration::from_secs(1);
 
-/// What may be under way when the server stops.
+/// The services whose transfers may be running when the server stops.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// HTTP's threads.
     pub(super) http: Option<Threads>,
-    /// TFTP's.
     pub(super) tftp: Option<Running>,
 }
 
 impl Serving {
-    /// Serves at the addresses that are `served` now, and returns what cannot be done.
+    /// Updates the listeners for the addresses that are `served` now, and returns the errors of listeners that could
+    /// not be opened.
     pub(super) fn follow(&mut self, served: &Served) -> Vec<StartError> {
         let mut refused = Vec::new();
         if let Some(http) = &mut self.http {
             let (changed, not) = http.follow(served);
             refused.extend(not);
             if changed {
-                tracing::info!("HTTP on {}", http.places());
+                tracing::info!("HTTP on {}", http.addresses());
             }
         }
         if let Some(tftp) = &mut self.tftp {
             let (changed, not) = tftp.follow(served);
             refused.extend(not);
             if changed {
-                tracing::info!("TFTP on {}", tftp.places());
+                tracing::info!("TFTP on {}", tftp.addresses());
             }
         }
         refused
     }
 
-    /// Takes in nothing new, waits until nothing is under way, but no longer than [`LIMIT`] or until `hurry` completes,
-    /// and cuts off the rest.
+    /// Accepts no new transfers and waits until all are finished, at most for [`LIMIT`] or until `hurry` completes.
+    /// Then aborts the rest.
     pub(super) async fn drain(self, hurry: impl Future<Output = ()>) {
         self.http.iter().for_each(Threads::close);
         self.tftp.iter().for_each(Running::close);
@@ -59,7 +59,7 @@ impl Serving {
         let mut hurry = pin!(hurry);
         let mut waited_for = None;
         while self.under_way() > 0 && began.elapsed() < LIMIT {
-            if began.elapsed() >= UNTOLD && waited_for.is_none() {
+            if began.elapsed() >= QUIET && waited_for.is_none() {
                 waited_for = Some(self.under_way());
                 let (http, tftp) = (self.http(), self.tftp());
                 tracing::info!(
@@ -87,7 +87,7 @@ impl Serving {
         if let Some(http) = self.http {
             http.end();
             let began = Instant::now();
-            while http.under_way() > 0 && began.elapsed() < LAST_WORDS {
+            while http.under_way() > 0 && began.elapsed() < ABORT_TIME {
                 sleep(PAUSE).await;
             }
         }

@@ -1,19 +1,19 @@
-//! What systemd is told (sd_notify). Outside systemd nothing happens.
+//! Reports the state of the service to systemd (sd_notify). Outside systemd it does nothing.
 
 use sd_notify::NotifyState;
 
-/// The service is up, and this is what it serves.
+/// Reports that the service is ready. `status` describes its services.
 pub fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The service is going down.
+/// Reports that the service is stopping.
 pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("cannot tell systemd: {error}");
+        tracing::warn!("cannot notify systemd: {error}");
     }
 }

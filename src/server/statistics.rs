@@ -1,4 +1,4 @@
-//! What SIGUSR1 asks for, as users of dnsmasq expect it: how full the pools are, and how often everything happened.
+//! The statistics that SIGUSR1 logs, as in dnsmasq: the use of the pools and all counters.
 
 use std::convert::Infallible;
 
@@ -8,10 +8,10 @@ use tokio::sync::mpsc::Sender;
 use crate::dhcp::subnet::Settings;
 use crate::lease::{LeaseBook, Tally};
 use crate::record::Recorder;
-use crate::server::control::Ask;
+use crate::server::control::Command;
 use crate::types::Timestamp;
 
-/// Logs how many addresses of each subnet are taken at `now`.
+/// Logs how many addresses of each subnet are in use at `now`.
 pub fn log_subnets(book: &LeaseBook, settings: &Settings, now: Timestamp) {
     for (number, subnet) in settings.subnets.iter().enumerate() {
         let Tally { leased, offered, quarantined } = book.tally(number, now);
@@ -24,13 +24,13 @@ pub fn log_subnets(book: &LeaseBook, settings: &Settings, now: Timestamp) {
 }
 
 /// Logs the statistics whenever `asked` is notified.
-pub async fn follow(asked: &Notify, recorder: &Recorder, asks: Option<Sender<Ask>>) -> Infallible {
+pub async fn follow(asked: &Notify, recorder: &Recorder, commands: Option<Sender<Command>>) -> Infallible {
     loop {
         asked.notified().await;
         recorder.log_counts();
-        if let Some(asks) = &asks {
-            // A loop that is too busy for it says nothing, rather than keeping signals waiting.
-            let _ = asks.try_send(Ask::Statistics);
+        if let Some(commands) = &commands {
+            // If the DHCP loop is too busy, omit its part instead of delaying signals.
+            let _ = commands.try_send(Command::Statistics);
         }
     }
 }

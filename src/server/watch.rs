@@ -1,5 +1,6 @@
-//! Keeps what is served what it should be: interfaces go down and come up, get other addresses, are made and deleted, and
-//! nothing is to be restarted for that. The kernel tells of changes over netlink; that they were heard is not relied on.
+//! Follows changes of the network interfaces: they go down and up, change addresses, are created and deleted. The
+//! server adapts without a restart. The kernel reports changes over netlink, but a periodic check finds them even if a
+//! report is lost.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -18,48 +19,48 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::net::interface::Interface;
+use crate::net::readable::readable;
 use crate::net::served::{Served, find, listed};
-use crate::server::dhcp::proxy::readable;
 use crate::server::drain::Serving;
 use crate::types::Ipv4Network;
 
-/// How often the interfaces are looked at without any news, and what could not be done is tried again.
+/// Interval of the check without a report from the kernel. Failed listeners are retried at the same time.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long more news is waited for: an interface that comes up gets its address a moment later.
+/// Time to wait for further reports: an interface that comes up gets its address a moment later.
 const SETTLE: Duration = Duration::from_millis(100);
-/// News that are passed over at once.
-const NEWS: usize = 1024;
+/// Maximum number of reports that are skipped at once.
+const MAX_REPORTS: usize = 1024;
 
-/// Looks at the interfaces and tells everybody what is served.
+/// Checks the interfaces and publishes the snapshot of what is served.
 #[derive(Debug)]
 pub struct Watch {
     config: Config,
     now: watch::Sender<Arc<Served>>,
-    /// What is known to be wrong.
-    told: BTreeSet<String>,
+    /// The problems that were logged last.
+    logged: BTreeSet<String>,
 }
 
 impl Watch {
-    /// Tells by `now`. What is wrong at the start has been `told`.
-    pub fn new(config: &Config, now: watch::Sender<Arc<Served>>, told: Vec<String>) -> Watch {
-        Watch { config: config.clone(), now, told: told.into_iter().collect() }
+    /// Publishes to `now`. The problems in `logged` were already logged.
+    pub fn new(config: &Config, now: watch::Sender<Arc<Served>>, logged: Vec<String>) -> Watch {
+        Watch { config: config.clone(), now, logged: logged.into_iter().collect() }
     }
 
-    /// Follows the changes, for ever.
+    /// Follows changes forever.
     pub async fn follow(mut self, serving: &mut Serving) -> Infallible {
-        // Without netlink a change is noticed when the next look is due.
-        let news = netlink().ok();
+        // Without netlink, the next periodic check finds a change.
+        let reports = netlink().ok();
         loop {
-            wait(news.as_ref()).await;
+            wait(reports.as_ref()).await;
             match find(&self.config) {
-                Ok((served, absent)) => self.take(served, absent, serving),
-                Err(error) => self.tell([error.to_string()].into()),
+                Ok((served, absent)) => self.publish(served, absent, serving),
+                Err(error) => self.log_new([error.to_string()].into()),
             }
         }
     }
 
-    /// Serves on what is there now.
-    fn take(&mut self, served: Served, absent: Vec<String>, serving: &mut Serving) {
+    /// Publishes a snapshot and updates the listeners.
+    fn publish(&mut self, served: Served, absent: Vec<String>, serving: &mut Serving) {
         let before = Arc::clone(&self.now.borrow());
         if *before != served {
             differences(&before, &served).iter().for_each(|change| tracing::info!("{change}"));
@@ -71,41 +72,41 @@ impl Watch {
         if let Some(settings) = &self.config.dhcp {
             wrong.extend(served.out_of_reach(settings).iter().map(|network| out_of_reach(*network)));
         }
-        self.tell(wrong);
+        self.log_new(wrong);
     }
 
-    /// Tells of what is wrong and was not before.
-    fn tell(&mut self, wrong: BTreeSet<String>) {
-        wrong.difference(&self.told).for_each(|warning| tracing::warn!("{warning}"));
-        self.told = wrong;
+    /// Logs the problems that are new.
+    fn log_new(&mut self, wrong: BTreeSet<String>) {
+        wrong.difference(&self.logged).for_each(|warning| tracing::warn!("{warning}"));
+        self.logged = wrong;
     }
 }
 
-/// Waits for news, or for the next look.
-async fn wait(news: Option<&AsyncFd<OwnedFd>>) {
-    let Some(news) = news else { return sleep(PAUSE).await };
-    if timeout(PAUSE, news.readable()).await.is_err() {
+/// Waits for a report from the kernel, or for the next periodic check.
+async fn wait(reports: Option<&AsyncFd<OwnedFd>>) {
+    let Some(reports) = reports else { return sleep(PAUSE).await };
+    if timeout(PAUSE, reports.readable()).await.is_err() {
         return;
     }
     sleep(SETTLE).await;
-    // What it says does not matter, so it does not matter either if some of it was lost (ENOBUFS).
-    if let Ok(mut ready) = news.readable().await {
-        for _ in 0..NEWS {
-            if recv(news.as_raw_fd(), &mut [0; 4096], MsgFlags::MSG_DONTWAIT) == Err(Errno::EAGAIN) {
+    // The content of the reports is not needed, so lost ones (ENOBUFS) do not matter.
+    if let Ok(mut ready) = reports.readable().await {
+        for _ in 0..MAX_REPORTS {
+            if recv(reports.as_raw_fd(), &mut [0; 4096], MsgFlags::MSG_DONTWAIT) == Err(Errno::EAGAIN) {
                 return ready.clear_ready();
             }
         }
     }
 }
 
-/// What is to be said of a subnet that no served interface has an address in.
+/// The warning about a subnet that contains no address of a served interface.
 pub fn out_of_reach(network: Ipv4Network) -> String {
     format!("subnet {network}: no served interface has an address in it, so only relay agents reach it")
 }
 
-/// A socket that the kernel writes to when an interface or an IPv4 address changes.
+/// Opens a socket to which the kernel reports changes of interfaces and IPv4 addresses.
 fn netlink() -> io::Result<AsyncFd<OwnedFd>> {
-    /// Groups of messages by their bits, from linux/rtnetlink.h.
+    /// Bits of message groups, from linux/rtnetlink.h.
     const RTMGRP_LINK: u32 = 1;
     const RTMGRP_IPV4_IFADDR: u32 = 0x10;
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -114,7 +115,7 @@ fn netlink() -> io::Result<AsyncFd<OwnedFd>> {
     readable(socket)
 }
 
-/// What is served otherwise than before, a line each.
+/// Describes the changes between two snapshots, one line each.
 fn differences(before: &Served, after: &Served) -> Vec<String> {
     let addresses = |interface: &Interface| listed(interface.addresses.iter());
     let gone = before.interfaces().filter(|then| after.get(then.index).is_none());
@@ -143,22 +144,22 @@ mod tests {
     use std::net::Ipv4Addr;
 
     #[test]
-    fn f_07_what_is_served_otherwise_is_told() {
+    fn f_07_changes_of_served_interfaces_are_described() {
         let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
         let with = |name: &str, last: &[u8]| Interface {
             name: name.into(),
             addresses: last.iter().map(|last| Ipv4Addr::new(10, 0, 0, *last)).collect(),
             ..lo.clone()
         };
-        let told = |before: &[Interface], after: &[Interface]| {
+        let logged = |before: &[Interface], after: &[Interface]| {
             differences(&Served::new(before.to_vec(), []), &Served::new(after.to_vec(), []))
         };
         let one = [with("eth1", &[1])];
-        assert!(told(&one, &one).is_empty());
-        assert_eq!(told(&one, &[]), ["interface eth1 is not served any more"]);
-        assert_eq!(told(&[], &one), ["interface eth1 10.0.0.1 is served from now on"]);
+        assert!(logged(&one, &one).is_empty());
+        assert_eq!(logged(&one, &[]), ["interface eth1 is not served any more"]);
+        assert_eq!(logged(&[], &one), ["interface eth1 10.0.0.1 is served from now on"]);
         assert_eq!(
-            told(&one, &[with("lan0", &[2, 3])]),
+            logged(&one, &[with("lan0", &[2, 3])]),
             [
                 "interface eth1 is called lan0 now",
                 "interface lan0 had 10.0.0.1 and is served with 10.0.0.2, 10.0.0.3 now"

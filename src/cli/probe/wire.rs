@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::socket::bind;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::net::bind_error;
+use crate::net::bpf::{ACCEPT, ETH_P_ALL, JUMP_IF_EQUAL, LOAD_HALF_AT_X, REJECT, unfragmented_udp};
 use crate::net::interface::Interface;
+use crate::net::packet_socket::{FRAME, PacketSocket};
+use crate::net::readable::register;
 use crate::probe::Ports;
 use crate::types::MacAddr;
 use crate::wire::frame::{udp_datagram, udp_frame, udp_packet};
@@ -28,8 +31,6 @@ const RECEIVE_QUEUE: usize = 8 << 20;
 /// The ports that transfers come from, one after the other. A server may hold on to a transfer that we have ended, and take
 /// the next one from the same port for that (async-tftp does), so none is used again soon.
 const TRANSFER_PORTS: Range<u16> = 32768..60999;
-/// Every protocol, ours included: what a server on this machine sends is seen as it leaves.
-const ETH_P_ALL: u16 = 3;
 
 /// Where a probe asks.
 #[derive(Debug)]
@@ -68,9 +69,8 @@ enum Link {
 
 struct Ethernet {
     interface: Interface,
-    /// A packet socket that hears all that is for the client's port, and sends frames. The runtime's type is that of UDP
-    /// sockets, of which only what is the same for both is used: `recv` and `send`.
-    frames: UdpSocket,
+    /// Reads the datagrams to the client's port, and sends frames. It also sees what a server on this machine sends.
+    frames: AsyncFd<PacketSocket>,
     /// Sends from the interface's own address, if it has one: a server on this machine hears that too, which it would not
     /// of a frame.
     packets: Option<(Socket, Ipv4Addr)>,
@@ -175,7 +175,7 @@ impl Wire {
         let mut buffer = vec![0; DATAGRAM];
         loop {
             let heard = match &self.link {
-                Link::Ethernet(ethernet) => ethernet.receive(&mut buffer, self.ports).await,
+                Link::Ethernet(ethernet) => ethernet.receive(self.ports).await,
                 Link::Loopback { socket, .. } | Link::Relay { socket, .. } => {
                     match socket.recv_from(&mut buffer).await {
                         Ok((len, SocketAddr::V4(from))) => Ok(Some((buffer[..len].to_vec(), from))),
@@ -255,12 +255,13 @@ impl Ethernet {
             };
             format!("cannot listen for frames on {name} ({error}){advice}")
         };
-        let frames = frame_socket(link, client_port(ports)).map_err(refused)?;
+        let filter = udp_to(client_port(ports));
+        let frames = PacketSocket::on_interface(link, ETH_P_ALL, &filter, RECEIVE_QUEUE).map_err(refused)?;
         let packets = match interface.addresses.first() {
             Some(address) => Some((packet_socket(name).map_err(refused)?, *address)),
             None => None,
         };
-        let frames = UdpSocket::from_std(frames.into()).map_err(refused)?;
+        let frames = register(frames, Interest::READABLE | Interest::WRITABLE).map_err(refused)?;
         Ok(Ethernet { interface: interface.clone(), frames, packets })
     }
 
@@ -271,13 +272,14 @@ impl Ethernet {
         let sent = match &self.packets {
             Some((socket, own)) => {
                 let packet = udp_packet(from(*own), everyone, payload).ok_or(ErrorKind::InvalidInput)?;
-                socket.send_to(&packet, &everyone.into())
+                socket.send_to(&packet, &everyone.into()).map(drop)
             }
             None => {
                 // A switch learns where a machine is from the address its frames come from.
                 let nobody = from(Ipv4Addr::UNSPECIFIED);
                 let frame = udp_frame(mac, MacAddr::BROADCAST, nobody, everyone, payload);
-                self.frames.send(&frame.ok_or(ErrorKind::InvalidInput)?).await
+                let frame = frame.ok_or(ErrorKind::InvalidInput)?;
+                self.frames.async_io(Interest::WRITABLE, |socket| socket.send(&frame)).await
             }
         };
         match sent {
@@ -286,29 +288,21 @@ impl Ethernet {
         }
     }
 
-    /// The next datagram for the client's port; `None` for a frame that is none.
-    async fn receive(&self, buffer: &mut [u8], ports: Ports) -> io::Result<Option<Received>> {
-        let len = self.frames.recv(buffer).await?;
-        let frame = buffer.get(..len).unwrap_or_default();
-        let datagram = udp_datagram(frame).filter(|it| it.destination.port() == client_port(ports));
-        Ok(datagram.map(|it| (it.payload.to_vec(), it.source)))
+    /// Reads the next datagram to the client's port; `None` for a frame that is no such datagram.
+    async fn receive(&self, ports: Ports) -> io::Result<Option<Received>> {
+        let receive = |socket: &PacketSocket| {
+            let mut buffer = [0; FRAME];
+            let Some((frame, _)) = socket.receive(&mut buffer)? else { return Ok(None) };
+            let datagram = udp_datagram(frame).filter(|it| it.destination.port() == client_port(ports));
+            Ok(datagram.map(|it| (it.payload.to_vec(), it.source)))
+        };
+        self.frames.async_io(Interest::READABLE, receive).await
     }
 }
 
 /// Where servers answer clients: the port after theirs.
 fn client_port(ports: Ports) -> u16 {
     ports.dhcp.saturating_add(1)
-}
-
-/// A packet socket on one interface that the kernel hands only UDP over IPv4 to this port.
-fn frame_socket(link: &nix::sys::socket::LinkAddr, port: u16) -> io::Result<Socket> {
-    let everything = Protocol::from(i32::from(ETH_P_ALL.to_be()));
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(everything))?;
-    socket.attach_filter(&filter(port))?;
-    socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
-    bind(socket.as_raw_fd(), link)?;
-    Ok(socket)
 }
 
 /// A socket for whole IPv4 packets out of one interface.
@@ -321,28 +315,14 @@ fn packet_socket(interface: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The classic BPF program for "unfragmented UDP over IPv4 to `port`".
-fn filter(port: u16) -> [SockFilter; 11] {
-    // Load a half word, or a byte; load the IP header's length, and a half word that far behind.
-    const LDH: u16 = 0x28;
-    const LDB: u16 = 0x30;
-    const LDX_IP_LEN: u16 = 0xb1;
-    const LDH_AFTER: u16 = 0x48;
-    // Jump if equal, or if a bit is set: so many instructions on if so, so many if not. Return: bytes to keep.
-    const JEQ: u16 = 0x15;
-    const JSET: u16 = 0x45;
-    const RET: u16 = 0x06;
-    [
-        SockFilter::new(LDH, 0, 0, 12),
-        SockFilter::new(JEQ, 0, 8, 0x0800),
-        SockFilter::new(LDB, 0, 0, 23),
-        SockFilter::new(JEQ, 0, 6, 17),
-        SockFilter::new(LDH, 0, 0, 20),
-        SockFilter::new(JSET, 4, 0, 0x3fff),
-        SockFilter::new(LDX_IP_LEN, 0, 0, 14),
-        SockFilter::new(LDH_AFTER, 0, 0, 16),
-        SockFilter::new(JEQ, 0, 1, port.into()),
-        SockFilter::new(RET, 0, 0, u32::MAX),
-        SockFilter::new(RET, 0, 0, 0),
-    ]
+/// The filter for "unfragmented UDP over IPv4 to `port`".
+fn udp_to(port: u16) -> Vec<SockFilter> {
+    let mut filter = Vec::from(unfragmented_udp());
+    filter.extend([
+        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, port.into()),
+        REJECT,
+        ACCEPT,
+    ]);
+    filter
 }

@@ -1,5 +1,5 @@
-//! The content of boot files that an iPXE may get: the one thing besides a size that a DHCP decision needs to know from the
-//! disk. Called for every reply to an iPXE, so it reads no more than `images/ipxe.rs` does.
+//! Looks into the boot file that an iPXE is about to get. Besides the size, this is the only fact from the disk that a
+//! DHCP decision needs. DHCP calls it for every reply to an iPXE, so it reads no more than `images/ipxe.rs` does.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -17,18 +17,18 @@ use crate::images::ipxe::Seen;
 use crate::wire::dhcp::Message;
 use crate::wire::pxe;
 
-/// How long a name is not searched for again that was found in no case: a search looks at thousands of entries of folders,
-/// too many for each DHCP message.
+/// How long a failed search for a name in any case is not repeated. A search may read thousands of folder entries,
+/// which is too much for each DHCP message.
 const ABSENT_TIME: Duration = Duration::from_secs(1);
-/// Names that are remembered as absent. Beyond that all are forgotten.
+/// Maximum number of remembered names. When it is reached, all are forgotten.
 const MAX_ABSENT: usize = 64;
 
-/// Names that were found in no case a moment ago. Cheap to clone; clones share it.
+/// Names that a recent search did not find. Cheap to clone; clones share the memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Absent(Arc<Mutex<HashMap<BootName, Instant>>>);
 
 impl Absent {
-    /// Searches for `name`, unless a search found nothing a moment ago.
+    /// Calls `search`, unless a recent search for `name` found nothing.
     fn unless_absent(&self, name: &BootName, search: impl FnOnce() -> Option<OpenFile>) -> Option<OpenFile> {
         let mut absent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if absent.get(name).is_some_and(|at| at.elapsed() < ABSENT_TIME) {
@@ -47,7 +47,7 @@ impl Absent {
 }
 
 impl Files {
-    /// The content of the file of `choice` for the iPXE that sent `message` and that we serve at our address `server`.
+    /// The kind of the file in `choice`, for the iPXE that sent `message` to our address `server`.
     pub fn content_of(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Content {
         let uuid = pxe::machine_uuids(&message.options).and_then(|uuids| uuids.into_iter().next());
         let machine = KnownMachine { mac: message.mac(), uuid, ..KnownMachine::default() };
@@ -65,13 +65,13 @@ impl Files {
         }
     }
 
-    /// The name beneath boot-images/ of a boot file as the configuration names it: by a name, or by a URL of this server.
-    /// `None` for a URL of another server.
+    /// Converts a configured boot file, a name or a URL of this server, to a name relative to boot-images/. `None` for
+    /// a URL of another server.
     fn name_of(&self, written: &str, server: Ipv4Addr) -> Option<BootName> {
         if !is_url(written) {
             return BootName::parse(written.as_bytes()).ok();
         }
-        // The address may stand there itself.
+        // The URL may contain our address instead of the placeholder.
         let (scheme, rest) = written.split_once("://")?;
         let rest = rest.strip_prefix(&server.to_string()).map(|rest| format!("{SERVER}{rest}"));
         let url = rest.map_or_else(|| written.to_owned(), |rest| format!("{scheme}://{rest}"));
@@ -79,7 +79,7 @@ impl Files {
         BootName::parse(&http::target::name(&format!("/{path}")).ok()?).ok()
     }
 
-    /// The file that the machine gets for `name`, as [`Files::find`] finds it; `None` for text that is made for it.
+    /// Opens the file that [`Files::find`] finds for the machine; `None` for templates and generated text.
     fn open_for(&self, name: &BootName, machine: &KnownMachine) -> Option<OpenFile> {
         let own = self.own_folders(machine);
         let own = own.iter().map(|folder| name.within(folder));
@@ -92,8 +92,8 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::machines::Known;
-    use crate::content::once::Starts;
+    use crate::content::machines::MachineTable;
+    use crate::content::once::BootState;
     use crate::images::Catalog;
     use crate::types::{FileKind, MacAddr, Rule};
     use crate::wire::dhcp::BOOTREQUEST;
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn r_02_content_is_that_of_the_file_which_the_client_would_get() {
+    fn r_02_content_is_that_of_the_file_that_is_served() {
         let folder = tempfile::tempdir().unwrap();
         let yaml = "{dhcp: {mode: off}, http: {port: 8080}, targets: {t: {kernel: k}}, machines: [{mac: '02:00:00:00:00:01', once: \
                     local}, {mac: '02:00:00:00:00:02', boot: t}]}";
-        let starts = Starts::forgetful(&crate::config::load(yaml).unwrap());
+        let starts = BootState::forgetful(&crate::config::load(yaml).unwrap());
         let catalog = Catalog::open(folder.path()).unwrap();
-        let files = Files::new(catalog, Known::default()).starting(starts.clone());
+        let files = Files::new(catalog, MachineTable::default()).starting(starts.clone());
         let of = |n: u8, name: &str| {
             files.content_of(&Choice::new(&name.into(), Rule::Ipxe), &request(n), SERVED_BY)
         };

@@ -1,4 +1,5 @@
-//! What a client gets for the name it asks for, over TFTP and HTTP alike: the one place where that is looked up.
+//! Finds the content for a file name. TFTP and HTTP call it for each request, and DHCP for the size and kind of boot
+//! files. It never sends anything.
 
 mod file_facts;
 
@@ -7,10 +8,10 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use crate::boot::name::BootName;
-use crate::content::generated::{self, Making};
-use crate::content::log_once::Told;
-use crate::content::machines::{self, Known, KnownMachine, Standing};
-use crate::content::once::{Done, Sent, Starts};
+use crate::content::generated::{self, TextRequest};
+use crate::content::log_once::LogOnce;
+use crate::content::machines::{self, KnownMachine, MachineTable, Standing, own_names};
+use crate::content::once::{BootState, Done, Sent};
 use crate::content::subject::Subject;
 use crate::content::templates::{EXTENSION, Rendering, Templates};
 use crate::event::Refusal;
@@ -18,45 +19,33 @@ use crate::images::ipxe::Builds;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::types::MacAddr;
 
-/// Everything that can be asked for. Cheap to clone.
+pub use crate::content::asker::Asker;
+
+/// Everything that clients can request. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Files {
     catalog: Catalog,
-    known: Known,
-    starts: Starts,
+    known: MachineTable,
+    starts: BootState,
     templates: Templates,
     builds: Builds,
     absent: file_facts::Absent,
-    told: Told,
+    log_once: LogOnce,
 }
 
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// The address of ours that it asked.
-    pub server: Ipv4Addr,
-    /// What is known of it.
-    pub machine: KnownMachine,
-    /// How sure that is.
-    pub standing: Standing,
-}
-
-/// The answer to a request for a name.
+/// The result of a successful lookup.
 #[derive(Debug)]
 pub enum Found {
-    /// It is there.
     Content(Content),
-    /// It is to be made from a template, which takes a while.
+    /// The file must be rendered from a template, which takes a while.
     Rendering(Box<Rendering>),
 }
 
 impl Found {
-    /// The content, when it is made. For a task that waits.
+    /// Waits until the content is available. For async tasks.
     ///
     /// # Errors
-    /// As [`Rendering::start`] says.
+    /// See [`Rendering::start`].
     pub async fn content(self) -> Result<Content, Refusal> {
         match self {
             Found::Content(content) => Ok(content),
@@ -66,41 +55,41 @@ impl Found {
 }
 
 impl Files {
-    /// The files of `catalog`, for the machines that `known` knows.
-    pub fn new(catalog: Catalog, known: Known) -> Files {
-        let told = Told::default();
-        let templates = Templates::new(catalog.clone(), told.clone());
+    /// Serves the files of `catalog` to the machines in `known`.
+    pub fn new(catalog: Catalog, known: MachineTable) -> Files {
+        let log_once = LogOnce::default();
+        let templates = Templates::new(catalog.clone(), log_once.clone());
         Files {
             catalog,
             known,
-            starts: Starts::default(),
+            starts: BootState::default(),
             templates,
             builds: Builds::default(),
             absent: Default::default(),
-            told,
+            log_once,
         }
     }
 
-    /// These files, where machines start what `starts` says.
-    pub fn starting(self, starts: Starts) -> Files {
+    /// Sets the targets of the machines and their `once` state.
+    pub fn starting(self, starts: BootState) -> Files {
         Files { starts, ..self }
     }
 
-    /// The client at `address` says that the machine with this MAC is done: [`Starts::done`].
+    /// Handles the report of the client at `address` that the machine with this MAC is done; see [`BootState::done`].
     ///
     /// # Errors
-    /// It could not be written down.
+    /// If the change cannot be written to disk.
     pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<Done> {
         let machines::Found { machine, standing } = self.known.at(address);
-        // A person at this computer may say it for any machine.
+        // A person at this computer may report it for any machine.
         let by_person = self.known.is_own(address) && standing == Standing::Unknown;
         self.starts.done(mac, &machine, by_person)
     }
 
-    /// The machine at `address` was sent the bytes `part` of the content `name`, which is of `size` bytes: its `once` may
-    /// be over.
+    /// Records that the machine at `address` was sent the bytes `part` of the content `name`, whose size is `size`
+    /// bytes. This may end its `once`.
     pub fn sent(&self, name: &str, part: Range<u64>, size: u64, address: Ipv4Addr) {
-        // Most machines have no `once`, and most names are asked for by those.
+        // Most machines have no `once`, so this check avoids the lookups below.
         if !self.starts.targets().machines().iter().any(|machine| machine.once.is_some()) {
             return;
         }
@@ -110,48 +99,52 @@ impl Files {
         self.starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
     }
 
-    /// Whether the machine at `address` got that by DHCP, as far as we heard, or messages about it differ.
+    /// Whether the machine at `address` may have got it by DHCP: a DHCP message said so, or messages contradict each
+    /// other.
     pub fn may_be_from_dhcp(&self, address: Ipv4Addr) -> bool {
         let machines::Found { machine, standing } = self.known.at(address);
         machine.server.is_some() || standing == Standing::Contested
     }
 
-    /// Looks for the folder of boot files, and logs if it is missing, or back.
+    /// Checks the folder of boot files, and logs when it disappears or comes back.
     pub fn look(&self) {
         self.catalog.look();
     }
 
-    /// Who asks from `address` at our address `server`.
+    /// The client at `address`, which sent its request to `server`.
     pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
         let machines::Found { machine, standing } = self.known.at(address);
         Asker { address, server, machine, standing }
     }
 
-    /// What `asker` gets for `asked`, in the client's own bytes. The first that there is of
+    /// Finds the content for `asked`, the name as the client sent it. The first match counts:
     ///
-    /// 1. the file of that name in the machine's own folder: `52-54-00-12-34-56/`, `52:54:00:12:34:56/` or, of a
+    /// 1. the file of that name in the machine's own folder: `52-54-00-12-34-56/`, `52:54:00:12:34:56/` or, for a
     ///    Raspberry Pi, its serial number;
-    /// 2. what the machine is to start, where that is said and a loader asks for its configuration (`generated::own`);
-    /// 3. the file of that name. Where the name names a machine (`01-<mac>`, `<mac>/…`), it comes before 2;
-    /// 4. of `<mac>/rest`, the file `rest` in that machine's folder in another spelling, and the template `rest.j2`;
-    /// 5. other text of that name that is made for the machine (`generated::usual`);
+    /// 2. the script that boots the machine, if one is configured and a loader asks for its configuration
+    ///    (`generated::own`);
+    /// 3. the file of that name; it precedes 2 if the name contains a machine (`01-<mac>`, `<mac>/…`);
+    /// 4. for `<mac>/rest`: the file `rest` in that machine's folder in another spelling, then the template `rest.j2`;
+    /// 5. other generated text of that name (`generated::usual`);
     /// 6. 1 to 5 for the name without the NUL, 0xFF and space bytes at its end ([`BootName::parse_trimmed`]);
-    /// 7. a file whose name differs in ASCII case alone ([`Catalog::open_in_any_case`]), in the order of 1, 3 and 6.
+    /// 7. a file whose name differs only in ASCII case ([`Catalog::open_in_any_case`]), in the order of 1, 3 and 6.
     ///
-    /// Where it says file, a template comes next: the file of that name with `.j2` at its end, rendered. Templates
-    /// themselves cannot be asked for, and `manifest.json` neither.
+    /// If a file is missing in these steps, the template of that name plus `.j2` is rendered instead. Templates
+    /// themselves and `manifest.json` are never served.
     ///
-    /// A machine never gets another machine's file, or one of another folder, for a name that it asks for with a
-    /// folder: a Raspberry Pi takes `<serial>/start4.elf` being missing as the sign to ask for `start4.elf` itself.
+    /// A name with a folder never finds the file of another machine or another folder. A Raspberry Pi, for example,
+    /// asks for `start4.elf` only after `<serial>/start4.elf` was missing.
     ///
     /// # Errors
-    /// [`Refusal::BadName`] if it is no name; [`Refusal::NotFound`]; [`Refusal::OtherMachine`] for what would be made for
-    /// another machine than the one that is known to ask; [`Refusal::Template`] if a target's text cannot be made; and what
-    /// [`Catalog::open_file`] says of a file that is there but cannot be served.
+    /// - [`Refusal::BadName`] if `asked` is no valid name;
+    /// - [`Refusal::NotFound`];
+    /// - [`Refusal::OtherMachine`] if the text is made for another machine than the known one that asks;
+    /// - [`Refusal::Template`] if a script cannot be generated;
+    /// - the errors of [`Catalog::open_file`].
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
         let generation = self.catalog.generation();
         let found = self.find_once(asked, asker);
-        // The folder may turn out to be another one in the middle of it.
+        // The folder may have been replaced during the search.
         if self.catalog.generation() == generation { found } else { self.find_once(asked, asker) }
     }
 
@@ -176,7 +169,7 @@ impl Files {
         Err(refused.unwrap_or(Refusal::BadName))
     }
 
-    /// As [`Files::find`], and waits until it is made: for a thread that serves no clients.
+    /// Like [`Files::find`], but blocks until templates are rendered. For threads that serve no clients.
     pub fn find_and_wait(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
         match self.find(asked, asker)? {
             Found::Content(content) => Ok(content),
@@ -186,7 +179,7 @@ impl Files {
 
     fn find_name(&self, name: &BootName, asker: &Asker, folders: &[BootName]) -> Result<Found, Refusal> {
         let subject = Subject::of(name, asker, &self.starts);
-        let making = Making { name, subject: &subject, starts: &self.starts, told: &self.told };
+        let request = TextRequest { name, subject: &subject, starts: &self.starts, log_once: &self.log_once };
         let text = |made: Result<String, Refusal>| {
             made.map(|text| Found::Content(Content::text(name.as_str(), text.into_bytes())))
         };
@@ -195,7 +188,7 @@ impl Files {
                 return self.content(&name.within(folder), found, &subject);
             }
         }
-        let own = generated::own(making);
+        let own = generated::own(request);
         if let Some(made) = own.as_ref().filter(|_| !subject.is_named) {
             return text(made.clone());
         }
@@ -217,11 +210,11 @@ impl Files {
                 return self.content(name, found, &subject);
             }
         }
-        own.or_else(|| generated::usual(making, asker)).map_or(Err(Refusal::NotFound), text)
+        own.or_else(|| generated::usual(request, asker)).map_or(Err(Refusal::NotFound), text)
     }
 
-    /// Bytes of the file that the machine with this MAC gets for `name`, before it has an address to ask from. `None` if
-    /// that is text made for it, whose size may change, or nothing.
+    /// Size in bytes of the file that the machine with this MAC gets for `name`, before it has an address. `None` if
+    /// there is no such file, or if it is generated or rendered, because the size may then change.
     pub fn size(&self, name: &str, mac: Option<MacAddr>) -> Option<u64> {
         let name = BootName::parse(name.as_bytes()).ok()?;
         let folders = self.own_folders(&KnownMachine { mac, ..KnownMachine::default() });
@@ -230,7 +223,7 @@ impl Files {
         (!found.is_template()).then_some(found.size)
     }
 
-    /// The folders that are the machine's own.
+    /// The existing folders that belong to the machine alone.
     fn own_folders(&self, machine: &KnownMachine) -> Vec<BootName> {
         if !self.catalog.may_have_machine_folders() {
             return Vec::new();
@@ -240,15 +233,16 @@ impl Files {
         names
     }
 
-    /// The file `name`, or else its template.
+    /// Opens the file `name`, or else its template.
     fn open(&self, name: &BootName) -> Result<Option<OpenFile>, Refusal> {
-        // What a template has for other machines is not shown. One that a symlink with another name leads to is rendered.
+        // The source of a template may contain secrets of other machines. A symlink without `.j2` to a template is
+        // rendered.
         if name.as_str().to_ascii_lowercase().ends_with(EXTENSION) {
             return Ok(None);
         }
         match self.catalog.open_file(name) {
             Err(Refusal::NotFound) => self.open_template(name),
-            // Nor is shown where the files came from.
+            // The origin of the files is not served either.
             Ok(open) if open.is_manifest() => Ok(None),
             found => found.map(Some),
         }
@@ -268,7 +262,7 @@ impl Files {
         file.or_else(|| self.catalog.open_in_any_case(&template_of(name)?))
     }
 
-    /// A file as it is, or what is to be rendered from a template, under the name `name`.
+    /// The file itself, or a rendering of it under the name `name` if it is a template.
     fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Found, Refusal> {
         if !open.is_template() {
             return Ok(Found::Content(Content::File(open)));
@@ -282,17 +276,9 @@ impl Files {
     }
 }
 
-/// The name of the template that `name` is rendered from; `None` if it is too long for one.
+/// The name of the template of `name`; `None` if it is too long.
 fn template_of(name: &BootName) -> Option<BootName> {
     BootName::parse(format!("{name}{EXTENSION}").as_bytes()).ok()
-}
-
-/// The names that the machine's own folder may have.
-pub(super) fn own_names(machine: &KnownMachine) -> Vec<BootName> {
-    let colons = machine.mac.map(|mac| mac.to_string());
-    let hyphens = colons.as_ref().map(|mac| mac.replace(':', "-"));
-    let names = [hyphens, colons, machine.serial.clone()];
-    names.into_iter().flatten().filter_map(|name| BootName::parse(name.as_bytes()).ok()).collect()
 }
 
 #[cfg(test)]
@@ -310,11 +296,11 @@ mod tests {
     struct Bench {
         base: tempfile::TempDir,
         files: Files,
-        known: Known,
+        known: MachineTable,
     }
 
     impl Bench {
-        /// A folder with these files, which have their names as content, and a file `secret` beside it.
+        /// A folder of files that contain their own names, and a file `secret` beside it.
         fn with(names: &[&str]) -> Bench {
             Bench::configured("dhcp: {mode: off}", names)
         }
@@ -324,8 +310,8 @@ mod tests {
             fs::create_dir(base.path().join("root")).unwrap();
             fs::write(base.path().join("secret"), "secret").unwrap();
             let catalog = Catalog::open(&base.path().join("root")).unwrap();
-            let known = Known::default();
-            let starts = Starts::forgetful(&crate::config::load(yaml).unwrap());
+            let known = MachineTable::default();
+            let starts = BootState::forgetful(&crate::config::load(yaml).unwrap());
             let bench = Bench { files: Files::new(catalog, known.clone()).starting(starts), base, known };
             names.iter().for_each(|name| bench.add(name));
             bench
@@ -341,7 +327,7 @@ mod tests {
             fs::write(path, name).unwrap();
         }
 
-        /// What the machine with this MAC gets: the name of the file, which is also what is in it.
+        /// Returns the name of the file that the machine with this MAC gets, which must equal its content.
         fn get_as(&self, mac: Option<&str>, asked: &[u8]) -> Result<String, Refusal> {
             let mac = mac.map(|mac| mac.parse().unwrap());
             self.known.learn(ADDRESS, KnownMachine { mac, ..KnownMachine::default() });
@@ -358,18 +344,18 @@ mod tests {
     }
 
     #[test]
-    fn t_19_every_spelling_that_clients_use_finds_the_file() {
+    fn t_19_every_client_spelling_finds_the_file() {
         let bench = Bench::with(&["x", "sub/y", "ends "]);
         for asked in ["x", "/x", "//x", "/./x", r"\x", "x\0", "x ", "x \0\0", "X", "X "] {
             assert_eq!(bench.get(asked.as_bytes()).as_deref(), Ok("x"), "{asked:?}");
         }
         assert_eq!(bench.get(b"x\xff\xff").as_deref(), Ok("x"));
         assert_eq!(bench.get(br"\SUB\Y").as_deref(), Ok("sub/y"));
-        assert_eq!(bench.get(b"ends ").as_deref(), Ok("ends "), "as it is comes first");
+        assert_eq!(bench.get(b"ends ").as_deref(), Ok("ends "), "the exact name comes first");
     }
 
     #[test]
-    fn t_19_what_is_no_name_or_leads_outside_is_refused() {
+    fn t_19_invalid_names_and_outside_paths_are_refused() {
         let bench = Bench::with(&["sub/y"]);
         symlink("../secret", bench.root().join("out")).unwrap();
         nix::unistd::mkfifo(&bench.root().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -398,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_files_came_from_is_not_told() {
+    fn the_manifest_is_not_served() {
         let bench = Bench::with(&["manifest.json", "sub/manifest.json"]);
         for asked in ["manifest.json", "//manifest.json", "MANIFEST.JSON", "manifest.json "] {
             assert_eq!(bench.get(asked.as_bytes()), Err(Refusal::NotFound), "{asked}");
@@ -442,7 +428,7 @@ mod tests {
             let refused = text_of(&bench, asked);
             assert!(refused == Err(Refusal::NotFound), "{asked}: {refused:?}");
         }
-        assert_eq!(bench.files.size("link", None), None, "its size is not that of its source");
+        assert_eq!(bench.files.size("link", None), None, "the size of the source is not reported");
     }
 
     #[test]
@@ -462,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn r_09_a_machines_own_folder_is_found_in_a_folder_that_was_replaced() {
+    fn r_09_own_folders_are_found_after_the_root_is_replaced() {
         let bench = Bench::with(&["a", "52-54-00-12-34-56/b"]);
         fs::rename(bench.root(), bench.base.path().join("away")).unwrap();
         bench.add("c");
@@ -472,23 +458,23 @@ mod tests {
     }
 
     #[test]
-    fn a_machines_own_folder_comes_before_all_else() {
+    fn a_machines_own_folder_comes_first() {
         let bench = Bench::with(&["a", "b", "sub/c", "52-54-00-12-34-56/a", "52-54-00-12-34-56/sub/c"]);
         assert_eq!(bench.get(b"a").as_deref(), Ok("52-54-00-12-34-56/a"));
         assert_eq!(bench.get(br"\sub\c").as_deref(), Ok("52-54-00-12-34-56/sub/c"));
         assert_eq!(bench.get(b"a\xff").as_deref(), Ok("52-54-00-12-34-56/a"));
         assert_eq!(bench.get(b"A").as_deref(), Ok("52-54-00-12-34-56/a"));
-        assert_eq!(bench.get(b"b").as_deref(), Ok("b"), "what it has not comes from where it is for all");
+        assert_eq!(bench.get(b"b").as_deref(), Ok("b"), "missing files come from the common folder");
         for other in [Some("52:54:00:12:34:57"), None] {
             assert_eq!(bench.get_as(other, b"a").as_deref(), Ok("a"), "{other:?}");
         }
         let mac = OWN.parse().ok();
-        assert_eq!(bench.files.size("a", mac), Some(19), "and option 13 says the size of that one");
+        assert_eq!(bench.files.size("a", mac), Some(19), "option 13 states the size of the own file");
         assert_eq!((bench.files.size("a", None), bench.files.size("none", mac)), (Some(1), None));
     }
 
     #[test]
-    fn a_machines_own_folder_may_have_its_mac_as_logs_show_it() {
+    fn an_own_folder_may_be_named_with_colons() {
         let bench = Bench::with(&["a", "52:54:00:12:34:56/a"]);
         assert_eq!(bench.get(b"a").as_deref(), Ok("52:54:00:12:34:56/a"));
         bench.add("52-54-00-12-34-56/a");
@@ -496,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machines_own_folder_leads_outside_no_more_than_others() {
+    fn an_own_folder_cannot_lead_outside() {
         let bench = Bench::with(&["a"]);
         symlink("..", bench.root().join(OWN)).unwrap();
         assert_eq!(bench.get(b"secret"), Err(Refusal::BadName));
@@ -508,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_raspberry_pi_asks_for_by_its_serial_number_is_never_taken_from_elsewhere() {
+    fn raspberry_pi_serial_names_find_only_their_own_folder() {
         let bench = Bench::with(&["start4.elf", "100bcdef/config.txt", "config.txt"]);
         let pi = KnownMachine {
             serial: Some("100bcdef".into()),
@@ -519,7 +505,11 @@ mod tests {
         let find = |asked: &str| {
             bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
         };
-        assert_eq!(find("100bcdef/start4.elf"), Err(Refusal::NotFound), "so it asks for start4.elf itself");
+        assert_eq!(
+            find("100bcdef/start4.elf"),
+            Err(Refusal::NotFound),
+            "the firmware then asks for start4.elf"
+        );
         assert_eq!(find("100bcdef/config.txt").as_deref(), Ok("100bcdef/config.txt"));
         assert_eq!(find("00000000/config.txt"), Err(Refusal::NotFound));
         assert_eq!(find("config.txt").as_deref(), Ok("100bcdef/config.txt"));
@@ -527,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn text_made_for_the_asker_is_served_as_if_it_were_a_file() {
+    fn generated_text_is_served_like_a_file() {
         let bench = Bench::with(&[]);
         let whoami = |bench: &Bench| {
             let mac = "52:54:00:12:34:56".parse().ok();
@@ -551,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn s_01_nothing_is_made_for_another_machine_than_the_one_that_is_known_to_ask() {
+    fn s_01_text_for_another_machine_is_refused() {
         const OTHER: &str = "52-54-00-12-34-57";
         let yaml = format!(
             "{{dhcp: {{mode: off}}, targets: {{t: {{kernel: linux}}}}, machines: [{{mac: {OTHER}, boot: t, once: menu}}]}}"
@@ -571,7 +561,7 @@ mod tests {
         assert_eq!(
             find(&format!("{OTHER}/open")).unwrap(),
             format!("{OTHER}/open"),
-            "plain files are for all"
+            "plain files are served to all"
         );
         assert_eq!(find(&format!("{OTHER}/plain")), Err(Refusal::NotFound));
         assert_eq!(find(&format!("{OWN}/user-data")).unwrap(), format!("{OWN}/user-data"));
@@ -587,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn once_of_a_target_that_is_served_by_others_ends_with_the_script_that_the_loader_read() {
+    fn once_of_a_remote_target_ends_with_its_script() {
         const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
         let yaml = format!(
             "{{dhcp: {{mode: off}}, targets: {{far: {{kernel: 'http://10.0.0.9/linux'}}}}, machines: [{{uuid: {UUID}, boot: \

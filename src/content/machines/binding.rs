@@ -1,4 +1,5 @@
-//! Decides which machine an address belongs to, from what DHCP said of it and from the kernel's neighbour table.
+//! Decides which machine has an address, from DHCP messages and the kernel's neighbour table. `machines` calls it for
+//! each lookup.
 
 use std::time::Instant;
 
@@ -6,32 +7,31 @@ use super::machine::KnownMachine;
 use crate::net::neighbours::Neighbour;
 use crate::types::MacAddr;
 
-/// Machines remembered for one address. More than one is there only while an address changes hands, or when messages
-/// are forged.
+/// Maximum number of candidates for one address. There is more than one only while an address changes hands, or when
+/// messages are forged.
 const MAX_CANDIDATES: usize = 4;
 
-/// How a machine came to be a candidate for an address.
+/// The evidence that a machine has an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Word {
-    /// Our lease book gave it the address.
+pub enum Evidence {
+    /// Our lease book assigned it.
     Lease,
-    /// Beside another DHCP server: a message on the wire or at the boot service said so. Anybody can send that.
-    Heard,
-    /// Where lanboot gives the addresses: an INFORM or the boot service said so. It adds to what the neighbour table
-    /// says, and counts for nothing without it.
+    /// Beside another DHCP server: an overheard message, or one to the boot service. Any host can forge it.
+    Overheard,
+    /// Where lanboot assigns the addresses: an INFORM, or a message to the boot service. It only adds facts to a
+    /// machine that the neighbour table confirms.
     Hint,
 }
 
 /// A machine that may have an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Candidate {
-    /// Its hardware address, if it is Ethernet's.
+    /// The hardware address, if it is an Ethernet address.
     pub mac: Option<MacAddr>,
-    /// Why it may have the address.
-    pub word: Word,
-    /// When it may not have it any more; `None` for a lease that never ends.
+    pub evidence: Evidence,
+    /// When the evidence expires; `None` for an infinite lease.
     pub ends: Option<Instant>,
-    /// What it said of itself; `None` for a system that never booted from the network, of which the MAC is enough.
+    /// The machine's own statements. `None` for a system that never booted from the network: its MAC is enough.
     pub facts: Option<Box<KnownMachine>>,
 }
 
@@ -47,11 +47,11 @@ impl Candidate {
         }
     }
 
-    /// Takes in a later message of the same machine. Without a MAC nothing says that it is the same one.
+    /// Merges a later message of the same machine. Without a MAC nothing shows that it is the same machine.
     pub(super) fn update(&mut self, later: Candidate) {
         self.ends = later.ends;
-        if later.word != Word::Hint {
-            self.word = later.word;
+        if later.evidence != Evidence::Hint {
+            self.evidence = later.evidence;
         }
         let Some(more) = later.facts else { return };
         self.facts = Some(match self.facts.take() {
@@ -61,7 +61,7 @@ impl Candidate {
     }
 }
 
-/// Adds `candidate`, or updates the one with its MAC. The last one that was heard of is the last one in the list.
+/// Adds `candidate`, or updates the candidate with the same MAC. The most recent candidate is last in the list.
 pub(super) fn put(candidates: &mut Vec<Candidate>, candidate: Candidate, now: Instant) {
     if let Some(place) = candidates.iter().position(|known| known.mac == candidate.mac) {
         if candidates.len() == 1 && candidates[place].is_live(now) {
@@ -83,65 +83,64 @@ pub(super) fn put(candidates: &mut Vec<Candidate>, candidate: Candidate, now: In
     candidates.push(candidate);
 }
 
-/// How sure it is that an address belongs to a machine.
+/// How certain it is that an address belongs to a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Standing {
-    /// Nothing is known of the address: any machine may be there.
+    /// No evidence: any machine may have the address.
     #[default]
     Unknown,
-    /// The neighbour table has its MAC, and DHCP said nothing.
+    /// The neighbour table has the MAC, and there is no DHCP message.
     Neighbour,
-    /// It was heard beside another DHCP server, and nothing confirms or contradicts it.
+    /// A message beside another DHCP server claims it, and nothing confirms or contradicts it.
     Claimed,
-    /// The lease book or what was heard says so, and the neighbour table agrees where it knows the address.
+    /// The lease book or an overheard message says so, and the neighbour table agrees if it knows the address.
     Certain,
-    /// DHCP and the neighbour table name different machines, or DHCP named several: it may be any of them.
+    /// DHCP and the neighbour table disagree, or DHCP named several machines: it may be any of them.
     Contested,
 }
 
 /// The machine at an address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Found {
-    /// What is known of it: nothing, if that is contested.
+    /// The facts about the machine; empty if the address is contested.
     pub machine: KnownMachine,
-    /// How sure that is.
     pub standing: Standing,
 }
 
 /// Two machines that may have one address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Contest {
-    /// The one that DHCP named last.
+    /// The machine that DHCP named last.
     pub by_dhcp: Option<MacAddr>,
-    /// The other one: that of the neighbour table, or the one that DHCP named before.
+    /// The other machine: from the neighbour table, or the one that DHCP named before.
     pub other: Option<MacAddr>,
-    /// Whether the other is that of the neighbour table.
+    /// Whether `other` comes from the neighbour table.
     pub on_wire: bool,
 }
 
-/// The machine at an address of which the lease book gave the candidates `leases`, and other messages `claims`; whether
-/// these are all that were heard, or some may have been forgotten.
+/// Decides which of the candidates has an address. `leases` come from the lease book, and `claims` from other messages.
+/// `are_all` is false if claims may have been evicted.
 ///
-/// The lease book goes before all claims. On our own wires the neighbour table chooses among the candidates, and
-/// contradicts them if it has another MAC. Where it has none there must be exactly one candidate.
+/// The lease book precedes all claims. On our own wires the neighbour table chooses among the candidates, and
+/// contradicts them if it has another MAC. Without a MAC in that table, there must be exactly one candidate.
 pub fn identify(
     leases: &[Candidate],
     (claims, are_all): (&[Candidate], bool),
     neighbour: &Neighbour,
     now: Instant,
 ) -> Result<Found, Contest> {
-    let mut said: Vec<&Candidate> = leases.iter().filter(|known| known.is_live(now)).collect();
-    if said.is_empty() {
-        said = claims.iter().filter(|known| known.is_live(now)).collect();
+    let mut candidates: Vec<&Candidate> = leases.iter().filter(|known| known.is_live(now)).collect();
+    if candidates.is_empty() {
+        candidates = claims.iter().filter(|known| known.is_live(now)).collect();
     }
     if let Neighbour::At(macs) = neighbour {
         let is_there = |known: &&&Candidate| known.mac.is_some_and(|mac| macs.contains(&mac));
-        if let Some(known) = said.iter().rev().find(is_there) {
+        if let Some(known) = candidates.iter().rev().find(is_there) {
             return Ok(Found { machine: known.machine(), standing: Standing::Certain });
         }
     }
-    said.retain(|known| known.word != Word::Hint);
-    match (said.as_slice(), neighbour) {
+    candidates.retain(|known| known.evidence != Evidence::Hint);
+    match (candidates.as_slice(), neighbour) {
         ([], Neighbour::At(macs)) => {
             let machine = KnownMachine { mac: macs.first().copied(), ..KnownMachine::default() };
             Ok(Found { machine, standing: Standing::Neighbour })
@@ -150,9 +149,9 @@ pub fn identify(
         ([.., known], Neighbour::At(macs)) => {
             Err(Contest { by_dhcp: known.mac, other: macs.first().copied(), on_wire: true })
         }
-        ([known], _) if known.word == Word::Heard && !are_all => Ok(Found::default()),
+        ([known], _) if known.evidence == Evidence::Overheard && !are_all => Ok(Found::default()),
         ([known], _) => {
-            let is_lease = known.word == Word::Lease;
+            let is_lease = known.evidence == Evidence::Lease;
             let standing = if is_lease { Standing::Certain } else { Standing::Claimed };
             Ok(Found { machine: known.machine(), standing })
         }

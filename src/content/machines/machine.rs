@@ -1,4 +1,4 @@
-//! The facts about one machine, as its DHCP messages state them.
+//! The facts about one machine that its DHCP messages state.
 
 use std::net::Ipv4Addr;
 
@@ -9,54 +9,52 @@ use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 use crate::wire::pxe;
 
-/// Bytes of a host name that are kept: the limit of a name in DNS (RFC 1035 section 2.3.4).
+/// Maximum bytes of a host name: the limit of DNS names (RFC 1035 section 2.3.4).
 const MAX_HOST_NAME: usize = 255;
 
-/// What is known of one machine.
+/// The known facts about one machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownMachine {
-    /// Its hardware address.
     pub mac: Option<MacAddr>,
-    /// Its UUID: that of its entry in `machines:`, or what it sent as option 97, read as SMBIOS stores it.
+    /// The UUID of its entry in `machines:`, or else option 97 in SMBIOS byte order.
     pub uuid: Option<Uuid>,
-    /// Its architecture, as its firmware or loader said.
+    /// The architecture that its firmware or loader states.
     pub arch: Option<Arch>,
-    /// Serial number of a Raspberry Pi, in the eight hexadecimal digits of its folder.
+    /// The serial number of a Raspberry Pi: eight hexadecimal digits, as in its folder name.
     pub serial: Option<String>,
-    /// The host name it calls itself by: letters, digits, `-`, `_` and `.` only.
+    /// The host name that it states: only letters, digits, `-`, `_` and `.`.
     pub host_name: Option<String>,
     /// The name of its entry in `machines:`.
     pub name: Option<String>,
-    /// The DHCP server that gave it its address.
+    /// The DHCP server that assigned its address.
     pub server: Option<Ipv4Addr>,
     /// Whether its messages agree on option 97.
     pub identifier: Identifier,
 }
 
-/// Option 97 as the messages of one MAC state it.
+/// Option 97 in the messages of one MAC.
 ///
-/// Messages with that MAC may be forged. Two that differ cannot both be the machine's, so neither is believed: the
-/// machine is then known by its MAC alone.
+/// Messages with that MAC may be forged. If two differ, at least one is forged, so neither is believed: the machine is
+/// then identified by its MAC alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Identifier {
-    /// No message of a stage that states it has come.
+    /// No message so far had to contain it.
     #[default]
     Unstated,
     /// Firmware or a loader sent none, or a placeholder.
     Absent,
     /// All messages agree.
     Agreed {
-        /// The UUIDs that its bytes can mean.
+        /// The two UUIDs that its bytes can mean.
         uuids: Option<[Uuid; 2]>,
-        /// The serial number of a Raspberry Pi.
         serial: Option<String>,
     },
-    /// Messages differ.
+    /// Messages contradict each other.
     Disputed,
 }
 
 impl KnownMachine {
-    /// What a message states of the machine that sent it, which has that entry in `machines:`.
+    /// The facts that `message` states about its sender, whose entry in `machines:` is `entry`.
     pub fn of(message: &Message, identity: &Identity, entry: Option<&Machine>) -> KnownMachine {
         let options = &message.options;
         let uuids = pxe::machine_uuids(options);
@@ -78,7 +76,7 @@ impl KnownMachine {
         }
     }
 
-    /// The same machine after a later message: an operating system says less than its firmware did.
+    /// Merges the facts of a later message. They only add: an operating system states less than the firmware did.
     pub fn and(self, later: KnownMachine) -> KnownMachine {
         let identifier = self.identifier.and(later.identifier, later.mac);
         let serial = match &identifier {
@@ -98,8 +96,8 @@ impl KnownMachine {
         }
     }
 
-    /// The UUID by which its entry in `machines:` may be looked up: none while its messages dispute it, and none if its
-    /// firmware sent none. The lease book may then have taken it for a machine that a forged message said it was.
+    /// The UUID for looking up the entry in `machines:`. `None` if messages disagree, or if the firmware sent none: the
+    /// UUID may then come from a forged message that the lease book believed.
     pub fn believed_uuid(&self) -> Option<Uuid> {
         self.uuid.filter(|_| !matches!(self.identifier, Identifier::Disputed | Identifier::Absent))
     }
@@ -117,7 +115,7 @@ impl Identifier {
             {
                 Agreed { uuids: others, serial: other }
             }
-            // The boot ROM of a Raspberry Pi states its serial number, and U-Boot or EDK2 on it something else.
+            // The boot ROM of a Raspberry Pi states its serial number; U-Boot and EDK2 on it state something else.
             (known @ Agreed { serial: Some(_), .. }, Absent | Agreed { serial: None, .. })
                 if mac.is_some_and(is_raspberry_pi_mac) =>
             {
@@ -133,7 +131,7 @@ impl Identifier {
     }
 }
 
-/// Whether both may be one UUID: some stages send it in the order of SMBIOS, some in that of its text.
+/// Whether both can be the same UUID: some stages send it in SMBIOS byte order, others in text order.
 fn agree(one: Option<[Uuid; 2]>, other: Option<[Uuid; 2]>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.iter().any(|uuid| other.contains(uuid)),
@@ -142,8 +140,8 @@ fn agree(one: Option<[Uuid; 2]>, other: Option<[Uuid; 2]>) -> bool {
     }
 }
 
-/// Option 12 if it is a host name; some clients end it with NUL. It comes off the wire and goes into file names and
-/// scripts, so nothing else may be in it.
+/// Parses option 12 as a host name; some clients end it with NUL. It goes into file names and scripts, so every other
+/// character is rejected.
 fn host_name(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?.trim_end_matches('\0');
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -156,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_name_has_nothing_in_it_that_a_path_or_a_script_would_mind() {
+    fn host_names_are_safe_for_paths_and_scripts() {
         assert_eq!(host_name(b"node-1.lab\0").as_deref(), Some("node-1.lab"));
         for bad in
             [b"".as_slice(), b"\0", b"../x", b".hidden", b"a b", b"a\nb", b"${x}", b"\xff", &[b'x'; 256]]
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn s_01_two_identifiers_of_one_mac_are_both_disbelieved() {
+    fn s_01_contradicting_identifiers_are_both_rejected() {
         let uuid = |n: u8| {
             let bytes = [n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
             [Uuid::from_smbios(bytes), Uuid::from_network(bytes)]
@@ -194,11 +192,15 @@ mod tests {
             assert_eq!(again.believed_uuid(), None, "it stays disputed");
         }
         let system = KnownMachine { mac: Some(MacAddr(pc)), ..KnownMachine::default() };
-        assert_eq!(known(states(pc, Some(a), None), system).believed_uuid(), Some(a[0]), "it says no UUID");
+        assert_eq!(
+            known(states(pc, Some(a), None), system).believed_uuid(),
+            Some(a[0]),
+            "the system states no UUID"
+        );
         let recognized = KnownMachine { uuid: Some(b[0]), ..states(pc, None, None) };
-        assert_eq!(recognized.believed_uuid(), None, "the lease book alone says so");
+        assert_eq!(recognized.believed_uuid(), None, "only the lease book states it");
         let forged = known(states(pc, None, None), states(pc, None, Some("100bcdef")));
-        assert_eq!(forged.serial, None, "no Raspberry Pi");
+        assert_eq!(forged.serial, None, "not a Raspberry Pi");
         let uboot = known(states(pi, None, Some("100bcdef")), states(pi, None, None));
         assert_eq!(uboot.serial.as_deref(), Some("100bcdef"));
         let two = known(states(pi, None, Some("100bcdef")), states(pi, None, Some("200bcdef")));

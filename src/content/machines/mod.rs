@@ -1,8 +1,8 @@
-//! Which machine is at an address, shared by everything that serves it: DHCP records what its messages teach, TFTP and
-//! HTTP look up which machine asks them. Kept in memory only: a machine that boots states it again.
+//! The machine at each address. DHCP records what its messages reveal; TFTP and HTTP look up which machine sent a
+//! request. The table is kept in memory only, because a machine that boots again reveals the same facts.
 //!
-//! Any message may be forged. The table in docs/architecture.md ("Which packet may teach what") is held here: each
-//! function that learns is one of its rows, and [`Known::at`] is the check when the address is used.
+//! Any message may be forged. This module enforces the table "Which packet may teach what" in docs/architecture.md:
+//! each function that records something is one of its rows, and [`MachineTable::at`] is the check when an address is used.
 
 mod binding;
 mod machine;
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::boot::identity::Identity;
+use crate::boot::name::BootName;
 use crate::boot::plan::{Mode, takes_the_offer};
 use crate::dhcp::other_servers::{Given, Taken};
 use crate::dhcp::request::{Ask, Request};
@@ -29,23 +30,24 @@ use crate::wire::option::code;
 pub use binding::{Found, Standing};
 pub use machine::{Identifier, KnownMachine};
 
-use binding::{Candidate, Contest, Word, identify, put};
+use binding::{Candidate, Contest, Evidence, identify, put};
 
-/// Addresses remembered of those that our lease book gave, in all. There are never more than leases; a DHCP server of
-/// more addresses than this knows some of its machines by the neighbour table alone.
+/// Maximum number of addresses from our lease book. If there are more leases, some machines are known only from the
+/// neighbour table.
 const MAX_LEASES: usize = 1 << 20;
-/// Addresses remembered of those that other messages named. Any host can make these up, so they have a table of their
-/// own; beyond that, the one that was heard of longest ago is forgotten. What is forgotten cannot contradict a forged
-/// message any more, so for [`CLAIM_LASTS`] after that no such message counts without the neighbour table.
+/// Maximum number of addresses that other messages claimed. Any host can forge such messages, so claims have their own
+/// table, and the oldest claim is evicted when it is full. An evicted claim can no longer contradict a forged message.
+/// For [`CLAIM_LASTS`] after an eviction, claims therefore count only if the neighbour table confirms them.
 const MAX_CLAIMS: usize = 65_536;
-/// How long the word of a message that promised nothing is remembered: longer than a boot and most installations take.
+/// Lifetime of a claim: longer than a boot and most installations.
 const CLAIM_LASTS: Duration = Duration::from_secs(3600);
-/// How long an address that was given back still counts as its last machine's too: a RELEASE can be forged.
+/// How long the last holder of a released address still counts as its possible holder: a RELEASE can be forged.
 const RELEASED_LASTS: Duration = Duration::from_secs(600);
 
+pub use MachineTable as Known; // rename-alias
 /// The machines by address. Cheap to clone; clones share the tables.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct MachineTable {
     tables: Arc<Mutex<Tables>>,
     neighbours: Neighbours,
     recorder: Recorder,
@@ -55,7 +57,7 @@ pub struct Known {
 struct Tables {
     leases: HashMap<Ipv4Addr, Vec<Candidate>, foldhash::fast::RandomState>,
     claims: Table<Vec<Candidate>>,
-    /// When a claim was last forgotten before its time.
+    /// Time when a claim was last evicted before its end.
     lost: Option<Instant>,
 }
 
@@ -65,15 +67,15 @@ impl Default for Tables {
     }
 }
 
-impl Known {
-    /// No machine is known yet; those on the wires of `served` are compared with the neighbour table. Where the two differ,
-    /// `recorder` records it.
-    pub fn new(served: Now, recorder: Recorder) -> Known {
-        Known { tables: Arc::default(), neighbours: Neighbours::new(served), recorder }
+impl MachineTable {
+    /// An empty table. Machines on the wires of `served` are compared with the kernel's neighbour table, and `recorder`
+    /// records contradictions.
+    pub fn new(served: Now, recorder: Recorder) -> MachineTable {
+        MachineTable { tables: Arc::default(), neighbours: Neighbours::new(served), recorder }
     }
 
-    /// Learns from the answer to `request` which machine the lease book gives an address. `change` is what the answer
-    /// changes in the book. Costs a look-up for a system that renews its lease.
+    /// Records the machine to which our answer to `request` gives an address. `change` is the answer's change of the
+    /// lease book. For a system that renews its lease this costs one hash look-up.
     pub fn answered(
         &self,
         request: &Request<'_>,
@@ -84,13 +86,13 @@ impl Known {
         if request.ask == Ask::Inform {
             return self.informed(request, book, now);
         }
-        // It takes what it is offered, and asks for nothing more.
+        // The client accepts the offer without a REQUEST.
         let gives = match reply.message_type() {
             Some(Ok(MessageType::Offer)) => takes_the_offer(&request.identity),
             Some(Ok(MessageType::Ack)) | None => true,
             Some(_) => false,
         };
-        // What the book gives is in `yiaddr`. A BOOTP client that says its own address in `ciaddr` gets none.
+        // The book's address is in `yiaddr`. A BOOTP client that states its own address in `ciaddr` gets none.
         let address = reply.yiaddr;
         if !gives || address.is_unspecified() {
             return;
@@ -107,12 +109,12 @@ impl Known {
         });
         let heard = Instant::now();
         let ends = if is_forever(until) { None } else { heard.checked_add(until.since(now)) };
-        let candidate = Candidate { mac: request.message.mac(), word: Word::Lease, ends, facts };
+        let candidate = Candidate { mac: request.message.mac(), evidence: Evidence::Lease, ends, facts };
         self.tables().give(address, candidate, heard);
     }
 
-    /// Learns from an INFORM, which any client may send for any address: only if it was sent from that address, and the
-    /// book leases it to no other machine. It is a hint even then.
+    /// Records an INFORM as a hint. Any client may send it for any address. It counts only if it was sent from that
+    /// address, and if the address is not leased to another machine.
     fn informed(&self, request: &Request<'_>, book: &LeaseBook, now: Timestamp) {
         let (message, address) = (request.message, request.message.ciaddr);
         let boots = request.identity.stage != Stage::Other || request.machine.is_some();
@@ -122,11 +124,11 @@ impl Known {
             .is_some_and(|binding| binding.is_live(now) && binding.holder.mac != message.mac());
         if boots && is_sent_from_it && !address.is_unspecified() && !is_anothers {
             let machine = KnownMachine::of(message, &request.identity, request.machine);
-            self.claim(address, machine, Word::Hint);
+            self.claim(address, machine, Evidence::Hint);
         }
     }
 
-    /// Learns that `lease` was given back, if it was. A RELEASE may be forged, so its machine may be there for a while longer.
+    /// Records that `lease` was released. A RELEASE may be forged, so its machine stays a possible holder for a while.
     pub fn released(&self, lease: &Lease) {
         if lease.state != State::Released {
             return;
@@ -142,8 +144,8 @@ impl Known {
         }
     }
 
-    /// Learns from a client's message to the boot service on port 4011, which must come from the address that it names.
-    /// Where lanboot gives the addresses, the lease book knows better.
+    /// Records a client's message to the boot service on port 4011, which must come from the address that it states. It
+    /// is only a hint where lanboot assigns the addresses, because the lease book knows better.
     pub fn asked_boot_service(
         &self,
         message: &Message,
@@ -153,38 +155,38 @@ impl Known {
         if !arrival.boot_service || *arrival.source.ip() != message.ciaddr {
             return;
         }
-        let word = if arrival.mode == Mode::Server { Word::Hint } else { Word::Heard };
-        self.claim(message.ciaddr, KnownMachine::of(message, identity, entry), word);
+        let evidence = if arrival.mode == Mode::Server { Evidence::Hint } else { Evidence::Overheard };
+        self.claim(message.ciaddr, KnownMachine::of(message, identity, entry), evidence);
     }
 
-    /// Learns from a REQUEST that was heard beside another DHCP server.
+    /// Records a REQUEST that was overheard beside another DHCP server.
     pub fn heard_taken(&self, message: &Message, taken: &Taken<'_>) {
         let machine = KnownMachine::of(message, &taken.identity, taken.machine);
         let server = message.options.ip(code::SERVER_IDENTIFIER);
-        self.claim(taken.address, KnownMachine { server, ..machine }, Word::Heard);
+        self.claim(taken.address, KnownMachine { server, ..machine }, Evidence::Overheard);
     }
 
-    /// Learns from another DHCP server's reply. An offer gives nothing yet.
+    /// Records another DHCP server's reply. An OFFER does not assign the address yet.
     pub fn heard_given(&self, given: &Given) {
         if given.address.is_unspecified() || given.client.is_none() || given.message == Kind::Nak {
             return;
         }
-        let word = if given.message == Kind::Offer { Word::Hint } else { Word::Heard };
+        let evidence = if given.message == Kind::Offer { Evidence::Hint } else { Evidence::Overheard };
         let (mac, server) = (given.client, Some(given.server));
-        self.claim(given.address, KnownMachine { mac, server, ..KnownMachine::default() }, word);
+        self.claim(given.address, KnownMachine { mac, server, ..KnownMachine::default() }, evidence);
     }
 
-    fn claim(&self, address: Ipv4Addr, machine: KnownMachine, word: Word) {
+    fn claim(&self, address: Ipv4Addr, machine: KnownMachine, evidence: Evidence) {
         let now = Instant::now();
         let ends = now.checked_add(CLAIM_LASTS);
-        let claim = Candidate { mac: machine.mac, word, ends, facts: Some(Box::new(machine)) };
+        let claim = Candidate { mac: machine.mac, evidence, ends, facts: Some(Box::new(machine)) };
         self.tables().claim(address, claim, now);
     }
 
-    /// The machine at `address`. On our own wires the neighbour table must not contradict what DHCP said: if it does, any
+    /// The machine at `address`. If the neighbour table of our own wire contradicts DHCP, the address is contested: any
     /// machine may be there.
     pub fn at(&self, address: Ipv4Addr) -> Found {
-        // Not while the tables are locked: the DHCP loop must not wait for the kernel.
+        // Query the kernel before locking the tables, so that the DHCP loop never waits for it.
         let neighbour = self.neighbours.at(address);
         let found = {
             let tables = self.tables();
@@ -201,12 +203,12 @@ impl Known {
         })
     }
 
-    /// Whether `address` is one of this computer's own, from which nothing can come over a wire.
+    /// Whether `address` belongs to this computer, so that no other machine sends from it.
     pub fn is_own(&self, address: Ipv4Addr) -> bool {
         self.neighbours.is_own(address)
     }
 
-    /// The tables, even if a thread that held them failed: each change leaves them whole.
+    /// Locks the tables, even if a thread panicked while it held them: each change leaves them consistent.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -225,9 +227,9 @@ impl Tables {
         let is_leased = |known: &&mut Candidate| known.mac.is_some() && known.mac == claim.mac;
         let leased = self.leases.get_mut(&address).and_then(|known| known.iter_mut().find(is_leased));
         if let Some(known) = leased.filter(|known| known.is_live(now)) {
-            // It adds what the machine says of itself, and makes no lease longer.
+            // The claim adds facts about the machine, and does not extend the lease.
             let ends = known.ends;
-            return known.update(Candidate { word: Word::Lease, ends, ..claim });
+            return known.update(Candidate { evidence: Evidence::Lease, ends, ..claim });
         }
         let mut candidates = self.claims.remove(address).unwrap_or_default();
         put(&mut candidates, claim, now);
@@ -238,12 +240,12 @@ impl Tables {
     }
 }
 
-/// Values by address, as many as the limit says: of those that were put in, the last.
+/// A map by address that keeps only the `limit` most recently inserted values.
 #[derive(Debug)]
 struct Table<T> {
     limit: usize,
     values: HashMap<Ipv4Addr, (T, u64)>,
-    /// The addresses by the number of their last [`Table::put`].
+    /// The addresses by the sequence number of their last [`Table::put`].
     order: BTreeMap<u64, Ipv4Addr>,
     puts: u64,
 }
@@ -257,7 +259,7 @@ impl<T> Table<T> {
         self.values.get(&address).map(|(value, _)| value)
     }
 
-    /// Returns what had to be forgotten for it.
+    /// Inserts a value, and returns the value that was evicted for it.
     fn put(&mut self, address: Ipv4Addr, value: T) -> Option<T> {
         self.remove(address);
         let mut forgotten = None;
@@ -277,6 +279,14 @@ impl<T> Table<T> {
         self.order.remove(&number);
         Some(value)
     }
+}
+
+/// The possible names of a machine's own folder.
+pub fn own_names(machine: &KnownMachine) -> Vec<BootName> {
+    let colons = machine.mac.map(|mac| mac.to_string());
+    let hyphens = colons.as_ref().map(|mac| mac.replace(':', "-"));
+    let names = [hyphens, colons, machine.serial.clone()];
+    names.into_iter().flatten().filter_map(|name| BootName::parse(name.as_bytes()).ok()).collect()
 }
 
 #[cfg(test)]

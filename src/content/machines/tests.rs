@@ -1,4 +1,4 @@
-//! What is known of an address after leases, claims and neighbours, each in the order in which they may come.
+//! Tests of the facts about an address after leases, claims and neighbour entries in every order.
 
 mod forged {
     mod tests;
@@ -11,11 +11,15 @@ use crate::types::MacAddr;
 
 const AT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
 
-impl Known {
-    /// The machine at `address` is `machine` and no other.
+impl MachineTable {
+    /// Makes `machine` the only machine at `address`.
     pub fn learn(&self, address: Ipv4Addr, machine: KnownMachine) {
-        let candidate =
-            Candidate { mac: machine.mac, word: Word::Lease, ends: None, facts: Some(Box::new(machine)) };
+        let candidate = Candidate {
+            mac: machine.mac,
+            evidence: Evidence::Lease,
+            ends: None,
+            facts: Some(Box::new(machine)),
+        };
         self.tables().leases.insert(address, vec![candidate]);
     }
 }
@@ -30,33 +34,33 @@ fn machine(n: u8) -> KnownMachine {
 
 fn lease(n: u8, seconds: u64) -> Candidate {
     let ends = Some(Instant::now() + Duration::from_secs(seconds));
-    Candidate { mac: Some(mac(n)), word: Word::Lease, ends, facts: Some(Box::new(machine(n))) }
+    Candidate { mac: Some(mac(n)), evidence: Evidence::Lease, ends, facts: Some(Box::new(machine(n))) }
 }
 
-fn give(known: &Known, candidate: Candidate) {
+fn give(known: &MachineTable, candidate: Candidate) {
     known.tables().give(AT, candidate, Instant::now());
 }
 
-fn seen(known: &Known) -> (Option<MacAddr>, Standing) {
+fn seen(known: &MachineTable) -> (Option<MacAddr>, Standing) {
     let found = known.at(AT);
     (found.machine.mac, found.standing)
 }
 
 #[test]
-fn a_later_stage_adds_to_what_is_known() {
-    let known = Known::default();
+fn a_later_stage_adds_facts() {
+    let known = MachineTable::default();
     let firmware = KnownMachine { arch: Some(Arch::UEFI_X64), ..machine(1) };
     give(&known, Candidate { facts: Some(Box::new(firmware.clone())), ..lease(1, 60) });
     let loader = KnownMachine { host_name: Some("pc1".into()), ..machine(1) };
     give(&known, Candidate { facts: Some(Box::new(loader)), ..lease(1, 60) });
     assert_eq!(known.at(AT).machine, KnownMachine { host_name: Some("pc1".into()), ..firmware.clone() });
     give(&known, Candidate { facts: None, ..lease(1, 60) });
-    assert_eq!(known.at(AT).machine.arch, firmware.arch, "its system has renewed");
+    assert_eq!(known.at(AT).machine.arch, firmware.arch, "after a renewal by the operating system");
 }
 
 #[test]
-fn s_01_an_address_with_two_leases_is_neither_machines_unless_the_wire_says_which() {
-    let known = Known::default();
+fn s_01_two_leases_of_an_address_need_a_neighbour_entry() {
+    let known = MachineTable::default();
     give(&known, lease(1, 60));
     assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain));
     give(&known, lease(2, 60));
@@ -74,12 +78,12 @@ fn s_01_an_address_with_two_leases_is_neither_machines_unless_the_wire_says_whic
     for n in 3..20 {
         give(&known, lease(n, 60));
     }
-    assert!(known.tables().leases[&AT].len() <= 4, "no more are remembered");
+    assert!(known.tables().leases[&AT].len() <= 4, "the number of candidates is limited");
 }
 
 #[test]
-fn a_lease_that_ended_is_no_machines() {
-    let known = Known::default();
+fn an_expired_lease_identifies_no_machine() {
+    let known = MachineTable::default();
     give(&known, lease(1, 0));
     assert_eq!(seen(&known), (None, Standing::Unknown));
     give(&known, lease(2, 60));
@@ -97,34 +101,34 @@ fn a_lease_that_ended_is_no_machines() {
     };
     known.released(&released);
     let ends = known.tables().leases[&AT][0].ends.unwrap();
-    assert!(ends <= Instant::now() + Duration::from_secs(60), "giving back makes no lease longer");
+    assert!(ends <= Instant::now() + Duration::from_secs(60), "a RELEASE extends no lease");
     give(&known, lease(3, 60));
     assert_eq!(seen(&known).1, Standing::Contested, "the RELEASE may have been forged");
 }
 
 #[test]
-fn s_01_a_claim_counts_for_nothing_against_a_lease_or_the_wire() {
-    let known = Known::default();
-    known.claim(AT, machine(2), Word::Hint);
+fn s_01_leases_and_neighbours_override_claims() {
+    let known = MachineTable::default();
+    known.claim(AT, machine(2), Evidence::Hint);
     assert_eq!(seen(&known), (None, Standing::Unknown), "an INFORM alone");
     known.neighbours.fix(AT, Neighbour::At(vec![mac(1)]));
     assert_eq!(seen(&known), (Some(mac(1)), Standing::Neighbour));
-    known.claim(AT, machine(2), Word::Heard);
+    known.claim(AT, machine(2), Evidence::Overheard);
     assert_eq!(seen(&known), (None, Standing::Contested), "beside another server");
     known.neighbours.fix(AT, Neighbour::At(vec![mac(2)]));
     assert_eq!(seen(&known), (Some(mac(2)), Standing::Certain));
     known.neighbours.fix(AT, Neighbour::Elsewhere);
     assert_eq!(seen(&known), (Some(mac(2)), Standing::Claimed));
-    known.claim(AT, machine(3), Word::Heard);
+    known.claim(AT, machine(3), Evidence::Overheard);
     assert_eq!(seen(&known), (None, Standing::Contested));
     give(&known, lease(1, 60));
-    assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain), "the book knows better");
-    known.claim(AT, KnownMachine { arch: Some(Arch::BIOS), ..machine(1) }, Word::Hint);
-    assert_eq!(known.at(AT).machine.arch, Some(Arch::BIOS), "and its own machine may say more");
+    assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain), "the lease book overrides it");
+    known.claim(AT, KnownMachine { arch: Some(Arch::BIOS), ..machine(1) }, Evidence::Hint);
+    assert_eq!(known.at(AT).machine.arch, Some(Arch::BIOS), "the leaseholder adds facts");
 }
 
 #[test]
-fn as_many_are_remembered_as_the_limit_says_and_the_oldest_forgotten() {
+fn the_oldest_entry_is_evicted_at_the_limit() {
     let mut table = Table::new(3);
     let address = |n: u8| Ipv4Addr::new(10, 0, 0, n);
     for n in [0, 1, 2, 0, 3] {
@@ -138,17 +142,17 @@ fn as_many_are_remembered_as_the_limit_says_and_the_oldest_forgotten() {
 }
 
 #[test]
-fn addresses_that_anybody_made_up_push_no_machine_out() {
-    let known = Known::default();
+fn forged_claims_evict_no_lease() {
+    let known = MachineTable::default();
     give(&known, lease(1, 60));
     for i in 0..u32::try_from(MAX_CLAIMS * 2).unwrap() {
-        known.claim(Ipv4Addr::from(0x0a00_0000 + i), machine(2), Word::Heard);
+        known.claim(Ipv4Addr::from(0x0a00_0000 + i), machine(2), Evidence::Overheard);
     }
     assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain));
     assert_eq!(known.tables().claims.values.len(), MAX_CLAIMS);
     let beyond_a_router = Ipv4Addr::new(10, 200, 0, 1);
-    known.claim(beyond_a_router, machine(2), Word::Heard);
-    assert_eq!(known.at(beyond_a_router), Found::default(), "what contradicts it may be forgotten");
+    known.claim(beyond_a_router, machine(2), Evidence::Overheard);
+    assert_eq!(known.at(beyond_a_router), Found::default(), "a contradicting claim may have been evicted");
     known.neighbours.fix(beyond_a_router, Neighbour::At(vec![mac(2)]));
     assert_eq!(known.at(beyond_a_router).standing, Standing::Certain);
 }

@@ -1,13 +1,14 @@
-//! Limits of templates that the fuel of minijinja does not set: how deep its parser and its values nest, and how large
-//! lists and mappings become.
+//! Template limits that minijinja's fuel does not cover: nesting of expressions and values, and the size of lists and
+//! mappings.
 //!
-//! Fuel bounds the bytes of texts and the steps. It does not see a list that is added to itself forty times, because
-//! minijinja joins lists lazily, nor a list in a list in a list. So [`guard`] adds a filter behind each operand of each
-//! expression before the template is compiled, and that filter ([`bounded`], [`single`]) looks at the value. Every
-//! value that a template works on has then been measured, and one tag can only combine as many as it names.
+//! Fuel limits the bytes of strings and the number of steps. It does not limit a list that is added to itself forty
+//! times, because minijinja joins lists lazily, nor a list in a list in a list. Therefore [`guard`] adds a filter
+//! behind each operand of each expression before the template is compiled. That filter ([`bounded`], [`single`])
+//! measures the value. Every value that a template uses has then been measured, and one tag can combine only as many
+//! values as it names.
 //!
-//! Called for each template that is compiled, and by minijinja for each operand. Nothing here may be skipped for a
-//! template that "is simple": simple ones abort servers too.
+//! `templates` calls `guard` for each template that it compiles, and minijinja calls the filters for each operand. No
+//! template may be exempt because it "is simple": simple templates abort servers too.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,38 +20,37 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 use super::walk::Walk;
 
-/// Tokens of one tag. The parser, the compiler and the release of what they built recurse once for each `not`, `.x` or
-/// `|x` of an expression; a stack of 64 MiB holds 50 times this depth in a debug build.
+/// Maximum number of tokens in one tag. The parser, the compiler and the release of the parsed tree recurse once for
+/// each `not`, `.x` or `|x` of an expression. A stack of 64 MiB holds 50 times this depth in a debug build.
 pub(super) const MAX_TOKENS: usize = 1000;
-/// Branches of one `if`. Each `elif` is an `if` inside the one before, for the parser.
+/// Maximum number of branches of one `if`. The parser nests each `elif` inside the previous branch.
 pub(super) const MAX_BRANCHES: usize = 200;
-/// Elements of a list or mapping, with those of the lists in it, each counted where it stands.
+/// Maximum number of elements of a list or mapping, including those of nested lists.
 const MAX_ELEMENTS: usize = 20_000;
-/// Bytes of the texts in a list or mapping, each counted where it stands. A file that is made has as many.
+/// Maximum bytes of the strings in a list or mapping, as many as a rendered file may have.
 const MAX_BYTES: usize = 1 << 20;
-/// Lists and mappings inside one another. Printing, comparing and releasing them recurses.
+/// Maximum nesting of lists and mappings. Printing, comparing and releasing them recurses.
 const MAX_NESTED: usize = 32;
-/// Elements that cost one step.
+/// Number of elements that cost one step.
 const ELEMENTS_PER_STEP: usize = 4;
 
-/// The filter behind an operand.
+/// The filter that is added behind an operand.
 pub(super) const BOUNDED: &str = "lanboot_bounded";
-/// The filter behind an operand of `~` or `*`.
+/// The filter that is added behind an operand of `~` or `*`.
 pub(super) const SINGLE: &str = "lanboot_single";
 
-/// A template that is not compiled.
+/// The reason why a template is not compiled.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unbounded {
-    /// The line in it, from 1.
+    /// The line, starting at 1.
     pub line: usize,
-    /// For people.
     pub why: String,
 }
 
-/// `source` with the guards in it. Lines stay where they are. What cannot be read is left to the parser to report.
+/// Returns `source` with the guards added. Line numbers stay the same. Syntax errors are left to the parser.
 pub(super) fn guard(source: &str, syntax: &SyntaxConfig) -> Result<String, Unbounded> {
     let Ok(tokens) = tokenize(source, false, syntax.clone()).collect::<Result<Vec<_>, _>>() else {
-        // The parser stops at the same token; what stands before it must not be too much either.
+        // The parser stops at the same token, but the tokens before it must be within the limits too.
         return before_fault(source, syntax).map(|()| source.to_owned());
     };
     let mut walk = Walk::new(&tokens);
@@ -72,7 +72,7 @@ fn before_fault(source: &str, syntax: &SyntaxConfig) -> Result<(), Unbounded> {
     Walk::new(&tokens).template()
 }
 
-/// The value of an operand, measured; a list or mapping that is made while it is read becomes one that is there.
+/// Measures the value of an operand. A list or mapping that is computed lazily is converted to a stored one.
 pub(super) fn bounded(state: &State<'_, '_>, value: &Value, until: Instant) -> Result<Value, Error> {
     if Instant::now() > until {
         return Err(too_long());
@@ -83,7 +83,7 @@ pub(super) fn bounded(state: &State<'_, '_>, value: &Value, until: Instant) -> R
     Ok(made.unwrap_or_else(|| value.clone()))
 }
 
-/// The value of an operand of `~` or `*`: no list or mapping, which these would repeat or print.
+/// Rejects lists and mappings as operands of `~` or `*`, which would repeat or print them.
 pub(super) fn single(value: &Value, until: Instant) -> Result<Value, Error> {
     if Instant::now() > until {
         return Err(too_long());
@@ -96,7 +96,6 @@ pub(super) fn single(value: &Value, until: Instant) -> Result<Value, Error> {
     }
 }
 
-/// The error of a template whose time is over.
 pub(super) fn too_long() -> Error {
     fault("it takes too long: make it shorter, or have its loops do less")
 }
@@ -105,14 +104,14 @@ pub(super) fn fault(why: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadSerialization, why.into())
 }
 
-/// Counts of one value.
+/// The size of one value so far.
 struct Measure {
     elements: usize,
     bytes: usize,
 }
 
 impl Measure {
-    /// Measures `value`. `None` if it can stay as it is; else what it becomes.
+    /// Measures `value`. Returns its replacement, or `None` if it can stay as it is.
     fn value(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Error> {
         match value.kind() {
             ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {}
@@ -120,7 +119,7 @@ impl Measure {
                 return Err(fault("a macro, a function or a loop stands here, where only a value can"));
             }
             _ => {
-                // A text alone is paid for with fuel.
+                // Fuel pays for a string on its own.
                 let length = value.as_bytes().map_or(0, <[u8]>::len);
                 self.bytes = self.bytes.saturating_add(if depth > 0 { length } else { 0 });
                 return self.check().map(|()| None);
@@ -158,7 +157,7 @@ impl Measure {
         Ok(Some(Value::from(items)))
     }
 
-    /// The elements of a list, if any of them becomes another.
+    /// Measures the elements of a list. Returns a new list if any of them was replaced.
     fn items(&mut self, items: &[Value], depth: usize) -> Result<Option<Vec<Value>>, Error> {
         let mut changed = Vec::new();
         for (index, item) in items.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! Files that are rendered for the machine that asks: those of boot-images/ whose name ends in `.j2`.
+//! Renders files for the requesting machine: those of boot-images/ whose name ends in `.j2`. `lookup` calls it.
 //!
-//! What is compiled is what stands in boot-images/, and nothing else. What came off the wire is only ever a value.
-//! Templates are rendered in threads that serve nothing else (`pool.rs`), within limits of time, depth and memory
-//! (`bounds.rs`): a template that never ends must not cost more than its own client's boot.
+//! Only files in boot-images/ are compiled. Data from the network is only ever a value. Templates are rendered in
+//! separate threads (`pool.rs`) within limits of time, depth and memory (`bounds.rs`): an endless template must not
+//! cost more than the boot of its own client.
 
 mod bounds;
 mod pool;
@@ -24,7 +24,7 @@ use crate::boot::loader::escape::{Kind, Misplaced, Unfit, has_marks, mark, place
 use crate::boot::loader::facts::{Facts, NAMES};
 use crate::boot::loader::target::Var;
 use crate::boot::name::BootName;
-use crate::content::log_once::Told;
+use crate::content::log_once::LogOnce;
 use crate::event::Refusal;
 use crate::images::{Catalog, OpenFile};
 
@@ -33,40 +33,41 @@ use pool::Pool;
 
 pub use rendering::Rendering;
 
-/// How the name of a template ends. Under its name without this it is served.
+/// The extension of templates. The rendered file is served under the name without it.
 pub const EXTENSION: &str = ".j2";
-/// Bytes of a template.
+/// Maximum size of a template in bytes.
 pub const MAX_TEMPLATE: u64 = 256 << 10;
-/// Bytes of what is made from one.
+/// Maximum size of a rendered file in bytes.
 pub const MAX_OUTPUT: usize = 1 << 20;
-/// Steps of one rendering: minijinja's instructions, and one for each 64 bytes that it makes or reads. So the texts and
-/// lists of one rendering have 64 MiB at most.
+/// Steps of one rendering: minijinja's instructions, plus one for each 64 bytes that it writes or reads. This limits
+/// the strings and lists of one rendering to 64 MiB.
 const FUEL: u64 = 1_000_000;
-/// Templates inside one another: `include`, `import`, `extends`, and macros that call macros.
+/// Maximum nesting of templates: `include`, `import`, `extends`, and macros that call macros.
 const MAX_DEPTH: usize = 50;
-/// Bytes of all templates that one rendering compiles. What is compiled takes up to fifty times as much memory.
+/// Maximum bytes of all templates that one rendering compiles. The compiled form takes up to fifty times as much
+/// memory.
 const MAX_SOURCES: u64 = 1 << 20;
-/// Templates that one rendering looks up: each is a file to open, and costs no fuel where there is none.
+/// Maximum number of templates that one rendering looks up. Each lookup opens a file, and a missing file costs no fuel.
 const MAX_LOOKUPS: usize = 1000;
-/// Time that one rendering may take. Ordinary templates take a millisecond.
+/// Maximum time of one rendering. Ordinary templates take a millisecond.
 const MAX_TIME: Duration = Duration::from_secs(2);
-/// Spaces of one level of indented JSON.
+/// Maximum number of spaces per level of indented JSON.
 const MAX_INDENT: i64 = 16;
-/// Characters of a problem that are logged and shown.
+/// Maximum number of characters of an error message.
 const MAX_PROBLEM: usize = 400;
 
-/// Why a template cannot be rendered. `Display` gives file and line, what is wrong, and for which machine.
+/// The reason why a template cannot be rendered. `Display` shows file and line, the error, and the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateError {
-    /// The file that the error is in, beneath boot-images/. It may be one that another includes.
+    /// The file with the error, relative to boot-images/. It may be an included one.
     pub file: String,
-    /// The line in it, from 1, if there is one.
+    /// The line with the error, starting at 1, if there is one.
     pub line: Option<usize>,
-    /// What is wrong, for people.
+    /// The error message.
     pub what: String,
-    /// The machine that it was rendered for.
+    /// The machine that the template was rendered for.
     pub machine: String,
-    /// It needs a value that is not known of this machine.
+    /// Whether the template needs a value that is not known for this machine.
     pub undefined: bool,
 }
 
@@ -85,32 +86,31 @@ impl fmt::Display for TemplateError {
 #[derive(Clone, Debug)]
 pub struct Templates {
     catalog: Catalog,
-    told: Told,
+    log_once: LogOnce,
     pool: Pool,
 }
 
 impl Templates {
-    /// The templates of `catalog`; errors are told to `told`.
-    pub fn new(catalog: Catalog, told: Told) -> Templates {
-        Templates { catalog, told, pool: Pool::default() }
+    /// Renders the templates of `catalog`; errors are logged through `log_once`.
+    pub fn new(catalog: Catalog, log_once: LogOnce) -> Templates {
+        Templates { catalog, log_once, pool: Pool::default() }
     }
 
-    /// The text of the open template `open`, for the machine that `facts` are of. For threads of the pool: it needs a
-    /// stack of [`pool::STACK`] bytes. An error is logged, once for each
-    /// template and machine until it is another or gone.
+    /// Renders the open template `open` for the machine of `facts`. It runs in threads of the pool, because it needs a
+    /// stack of [`pool::STACK`] bytes. Each error is logged once per template and machine, until it changes or is gone.
     ///
     /// # Errors
-    /// [`Refusal::Template`]; nothing of the text is served then.
+    /// [`Refusal::Template`]; no part of the text is served then.
     fn text(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, Refusal> {
         let name = open.name.clone();
         let made = self.render_here(open, facts);
         let problem = made.as_ref().err().map(|error| format!("cannot render {error}"));
-        self.told.tell(&name, facts.who(), problem);
+        self.log_once.tell(&name, facts.who(), problem);
         made.map_err(|_| Refusal::Template)
     }
 
-    /// As `Templates::text`, but says what is wrong instead of logging it. It is rendered in a thread with a large
-    /// stack, for which the caller waits.
+    /// Like `Templates::text`, but returns the error instead of logging it. Blocks until a thread with a large stack
+    /// has rendered the template.
     pub fn render(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
         let (file, machine) = (open.name.clone(), facts.who());
         let failed =
@@ -127,7 +127,7 @@ impl Templates {
         }
     }
 
-    /// Renders in this thread, which needs a stack of [`pool::STACK`] bytes.
+    /// Renders in the calling thread, which needs a stack of [`pool::STACK`] bytes.
     fn render_here(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
         let name = open.name.clone();
         let fail = |error: &Error| error_of(error, &name, facts.who());
@@ -147,28 +147,29 @@ impl Templates {
         };
         let mut kind = kind_of(&source);
         let mut text = marked(kind, None).map_err(|error| fail(&error))?;
-        // A block may stand before the first line by which a script is known.
+        // A template block may precede the first line, which identifies a script.
         if kind_of(&text) != kind {
             kind = kind_of(&text);
             text = marked(kind, None).map_err(|error| fail(&error))?;
         }
         place(kind, &text).map_err(|misplaced| {
-            // Rendered again for the line that the value stands in.
+            // Render again to find the line of the value.
             let error = marked(kind, Some(misplaced)).err();
             fail(&error.unwrap_or_else(|| Error::new(ErrorKind::BadEscape, misplaced.why)))
         })
     }
 
-    /// The environment that renders a file of this kind, until `until`. With `misplaced`, that value is an error.
+    /// Sets up the environment that renders a file of this kind until the time `until`. The value `misplaced` is
+    /// reported as an error.
     fn environment(&self, kind: Kind, misplaced: Option<Misplaced>, until: Instant) -> Environment<'static> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(syntax());
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_DEPTH);
-        // It prints everything there is.
+        // `debug` prints every variable.
         environment.remove_global("debug");
-        // Which escaping is the matter of the file that is served, not of one that it includes.
+        // The kind of the served file decides the escaping, even in files that it includes.
         environment.set_auto_escape_callback(|_| AutoEscape::Custom("place".into()));
         let values = AtomicUsize::new(0);
         environment.set_formatter(move |out, state, value| {
@@ -188,7 +189,7 @@ impl Templates {
                 Kind::Preseed if value.contains(char::is_control) => {
                     Err(fault("the filter sh got a line end or another control character"))
                 }
-                // Where a shell reads the file itself, it is not quoted twice.
+                // A shell that reads the file itself must not see the word quoted twice.
                 Kind::Shell | Kind::Grub | Kind::Preseed => Ok(Value::from_safe_string(word)),
                 _ => Ok(Value::from(word)),
             }
@@ -199,23 +200,23 @@ impl Templates {
     }
 }
 
-/// How templates are written: a line that has only a block in it leaves nothing, and the file's last line end stays.
+/// Syntax options: a line with only a block leaves no empty line, and the file's last line end stays.
 fn syntax() -> SyntaxConfig {
     let mut syntax = SyntaxConfig::builder();
     let syntax = syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
     syntax.unwrap_or_default()
 }
 
-/// Finds the templates that one rendering includes.
+/// Loads the templates that one rendering includes.
 struct Loader {
     catalog: Catalog,
     until: Instant,
-    /// Templates looked up, and bytes of those found.
+    /// The number of lookups, and the bytes of the templates found.
     used: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
 impl Loader {
-    /// The text of the template `name`; `None` if there is none.
+    /// Loads the template `name`; `None` if there is none.
     fn load(&self, name: &str) -> Result<Option<String>, Error> {
         if Instant::now() > self.until {
             return Err(too_long());
@@ -223,7 +224,7 @@ impl Loader {
         if self.used.0.fetch_add(1, Ordering::Relaxed) >= MAX_LOOKUPS {
             return Err(fault(format!("it includes more than {MAX_LOOKUPS} templates")));
         }
-        // Only templates are compiled: of other files, clients may have put some here (`tftp.uploads`).
+        // Compile templates only: clients may have uploaded other files here (`tftp.uploads`).
         let name = BootName::parse(name.as_bytes()).ok().filter(|name| name.as_str().ends_with(EXTENSION));
         let Some(name) = name else { return Ok(None) };
         let Ok(open) = self.catalog.open_file(&name) else { return Ok(None) };
@@ -237,7 +238,7 @@ impl Loader {
     }
 }
 
-/// The text of a template.
+/// Reads the source of a template.
 fn source(open: OpenFile) -> Result<String, Error> {
     if open.size > MAX_TEMPLATE {
         return Err(fault(format!(
@@ -254,7 +255,7 @@ fn source(open: OpenFile) -> Result<String, Error> {
     Ok(text)
 }
 
-/// What a template may use: [`NAMES`], and the machine's own `vars` also by their names alone.
+/// The variables of a template: [`NAMES`], and the machine's own `vars` under their own names too.
 fn variables(facts: &Facts<'_>) -> Value {
     let none = BTreeMap::new();
     let vars = facts.machine.map_or(&none, |machine| &machine.vars);
@@ -279,7 +280,7 @@ fn value(var: &Var) -> Value {
     }
 }
 
-/// The filter `tojson`. The one of minijinja writes any number of spaces before each line.
+/// The filter `tojson` with limited indentation: minijinja's filter writes any number of spaces before each line.
 fn json(state: &State<'_, '_>, value: &Value, indent: Option<Value>, more: Kwargs) -> Result<Value, Error> {
     let indent = match indent {
         Some(indent) => Some(indent),
@@ -293,8 +294,8 @@ fn json(state: &State<'_, '_>, value: &Value, indent: Option<Value>, more: Kwarg
     Ok(made)
 }
 
-/// Writes a value of `{{ … }}` so that `place` can quote it. `safe`, and `autoescape false`, leave it as it is. With a
-/// `why`, it is known to have no place.
+/// Writes a value of `{{ … }}` with marks, so that `place` can quote it. The filter `safe` and `autoescape false` write
+/// it unchanged. `why` is the reason if the value is known to be misplaced.
 fn write_value(
     kind: Kind,
     (number, why): (usize, Option<Unfit>),
@@ -325,7 +326,7 @@ fn write_value(
     out.write_str(&text).map_err(|_| Error::new(ErrorKind::WriteFailure, "no more can be written"))
 }
 
-/// Bytes, as many as a made file may have.
+/// A buffer that is limited to the maximum size of a rendered file.
 struct Limited(Vec<u8>);
 
 impl Write for Limited {
@@ -343,7 +344,7 @@ impl Write for Limited {
 }
 
 fn error_of(error: &Error, template: &str, machine: String) -> TemplateError {
-    // An error in an included file is the cause of the `include` that failed.
+    // The error in an included file is the cause of the failed `include`.
     let mut innermost = error;
     while let Some(cause) =
         std::error::Error::source(innermost).and_then(|cause| cause.downcast_ref::<Error>())
@@ -391,7 +392,7 @@ mod tests {
                 ("size".to_owned(), Var::Int(10)),
             ];
             let machine = Machine { name: "node1".into(), vars: vars.into(), ..Machine::default() };
-            Bench { base, templates: Templates::new(catalog, Told::default()), machine }
+            Bench { base, templates: Templates::new(catalog, LogOnce::default()), machine }
         }
 
         fn write(&self, name: &str, text: &str) {
@@ -436,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_file_line_and_machine_and_nothing_is_made() {
+    fn an_error_names_file_line_and_machine() {
         let bench = Bench::new();
         let error = |text: &str| bench.made("a/x.ipxe.j2", text).unwrap_err();
         let undefined = error("#!ipxe\n\n{{ rol }}\n");
@@ -467,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn w_02_what_came_off_the_wire_is_never_compiled() {
+    fn w_02_data_from_the_network_is_never_compiled() {
         let mut bench = Bench::new();
         for value in ["{{7*7}}", "{% include \"/etc/shadow\" %}", "{# x #}", "{{ vars }}"] {
             bench.machine.vars.insert("role".into(), Var::Text(value.into()));
@@ -491,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn w_05_a_template_has_an_end() {
+    fn w_05_endless_templates_are_stopped() {
         let bench = Bench::new();
         let error = |text: &str| bench.made("x.txt.j2", text).unwrap_err();
         let endless =
@@ -506,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_escaped_for_the_file_and_filters_say_otherwise() {
+    fn values_are_escaped_unless_filters_opt_out() {
         let bench = Bench::new();
         let made = |name: &str, text: &str| bench.made(name, text).unwrap();
         assert_eq!(
@@ -527,13 +528,13 @@ mod tests {
         );
         assert_eq!(made("a.xml.j2", "<a>{{ '<&>' }}</a>"), "<a>&lt;&amp;&gt;</a>");
         assert_eq!(made("a.ipxe.j2", "{% autoescape false %}{{ '${x}' }}{% endautoescape %}"), "${x}");
-        // What a macro makes is quoted where it was written.
+        // The output of a macro is quoted where the macro writes it.
         let text = "{% macro word(x) %}[{{ x }}]{% endmacro %}echo \"{{ word('a\"b') }}\"";
         assert_eq!(made("a.sh.j2", text), "echo \"[a\\\"b]\"");
     }
 
     #[test]
-    fn a_script_is_known_by_the_text_that_is_made() {
+    fn the_rendered_text_decides_the_kind_of_script() {
         let bench = Bench::new();
         for begin in ["{% set a = 1 %}\n", "{# x #}", "{% if role == 'db' %}\n#cloud-config\n{% endif %}\n"] {
             let text = format!("{begin}#!/bin/sh\necho \"{{{{ '$(reboot)' }}}}\"\n");
@@ -546,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_is_no_text_is_an_error() {
+    fn a_binary_template_is_an_error() {
         let bench = Bench::new();
         fs::write(bench.base.path().join("root/x.j2"), b"Gr\xf6\xdfe").unwrap();
         let open = bench.templates.catalog.open_file(&BootName::parse(b"x.j2").unwrap()).unwrap();
@@ -557,7 +558,7 @@ mod tests {
         assert!(bench.made("y.j2", "\u{1}").unwrap_err().contains("control character"));
     }
 
-    /// Templates by which servers were ended, and others of the kind. Each is an error, and soon.
+    /// Templates that crashed servers, and similar ones. Each must fail quickly.
     #[test]
     fn s_08_no_template_ends_the_server() {
         let bench = Bench::new();
@@ -649,7 +650,7 @@ mod tests {
             let made = bench.made("x.txt.j2", text);
             let shown: String = text.chars().take(100).collect();
             assert!(made.is_err(), "{shown}: {:?}", made.map(|made| made.len()));
-            // Ten times what an optimised build takes, and other tests run beside it.
+            // Ten times the duration of an optimised build, because other tests run at the same time.
             assert!(began.elapsed() < Duration::from_secs(20), "{shown}: {:?}", began.elapsed());
             let error = made.unwrap_err();
             assert!(error.len() < 600 && error.ends_with("(for node1)"), "{shown}: {error}");
@@ -657,13 +658,13 @@ mod tests {
         assert!(resident() < 256 << 20, "{} bytes", resident());
     }
 
-    /// Bytes of this process in memory.
+    /// The resident memory of this process in bytes.
     fn resident() -> u64 {
         let pages = fs::read_to_string("/proc/self/statm").unwrap();
         pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
     }
 
-    /// The guards of `bounds` are seen by no template.
+    /// No template notices the guards of `bounds`.
     #[test]
     fn s_08_ordinary_templates_are_rendered_as_before() {
         let bench = Bench::new();

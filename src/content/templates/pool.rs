@@ -1,7 +1,7 @@
-//! The threads that templates are rendered in, and the queue before them.
+//! The threads that render templates, and the queue in front of them. `rendering.rs` submits the jobs.
 //!
-//! A template may take long or be asked for by a thousand machines at once, and neither may hold up a thread that
-//! serves. So each rendering is a job: it waits here, for a while, and its client is answered when it is done.
+//! A template may take long, or a thousand machines may ask for it at once. Neither may block a thread that serves
+//! clients, so each rendering waits here as a job, and its client is answered when the job is done.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,43 +11,43 @@ use std::time::{Duration, Instant};
 
 use crate::event::Refusal;
 
-/// Bytes of stack of a thread that renders. The parser and the release of what it built recurse (`bounds.rs`). Pages
-/// that are not touched cost nothing.
+/// Stack size of a rendering thread in bytes. Minijinja's parser recurses, and so does the release of the parsed tree
+/// (`bounds.rs`). Untouched pages cost nothing.
 pub(super) const STACK: usize = 64 << 20;
-/// Renderings at a time. Each may take 64 MiB of texts (`FUEL`).
+/// Maximum number of concurrent renderings. Each may use 64 MiB for strings (`FUEL`).
 const MAX_RUNNING: usize = 3;
-/// Renderings of one template at a time, so that one that takes long leaves a thread to others.
+/// Maximum number of concurrent renderings of one template, so that a slow one leaves a thread to others.
 const MAX_OF_ONE: usize = 2;
-/// A template whose last rendering took as long is slow. The slow ones leave a thread to the others, all together.
+/// A template whose last rendering took this long is slow. All slow templates together leave one thread to the others.
 const SLOW: Duration = Duration::from_millis(200);
-/// Templates of which it is remembered how long they take. Beyond that all are forgotten.
+/// Maximum number of templates whose rendering time is remembered. When it is reached, all are forgotten.
 const MAX_REMEMBERED: usize = 1024;
-/// Renderings that wait: one for each of as many machines as TFTP serves at a time.
+/// Maximum number of waiting renderings: one per machine that TFTP serves at the same time.
 const MAX_WAITING: usize = 4096;
-/// Time that a rendering may wait for its turn. Clients ask again or give up before.
+/// Maximum time in the queue. Clients repeat their request or give up earlier.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// The text made from a template, or the reason why there is none.
-type Made = Result<String, Refusal>;
+/// The rendered text, or the reason why there is none.
+type Rendered = Result<String, Refusal>;
 
-/// A rendering.
+/// One rendering to be done.
 struct Job {
     template: String,
     until: Instant,
-    work: Box<dyn FnOnce() -> Made + Send>,
-    done: Box<dyn FnOnce(Made) + Send>,
+    work: Box<dyn FnOnce() -> Rendered + Send>,
+    done: Box<dyn FnOnce(Rendered) + Send>,
 }
 
-/// Renders in threads. Cheap to clone; clones share the threads, which end when nothing waits.
+/// The rendering threads. They end when no job waits. Cheap to clone; clones share the threads.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool(Arc<Mutex<Queue>>);
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Job>,
-    /// The templates that are being rendered.
+    /// The templates that are being rendered now.
     running: Vec<String>,
-    /// Time that the last rendering of each template took.
+    /// The duration of the last rendering of each template.
     took: BTreeMap<String, Duration>,
 }
 
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// Time that a rendering of `template` takes: that of the last one, or zero.
+    /// The expected duration of a rendering of `template`: that of the last one, or zero.
     fn expected(&self, template: &str) -> Duration {
         self.took.get(template).copied().unwrap_or_default()
     }
@@ -70,8 +70,8 @@ impl Queue {
         self.running.len() < MAX_RUNNING && of_one < MAX_OF_ONE && (is_quick || slow + 1 < MAX_RUNNING)
     }
 
-    /// The job that may run now and takes the least time; of several, the first. From then on it counts as running. So a
-    /// template that takes long delays none that does not, however many clients ask for it.
+    /// Takes the quickest job that may run now, the first of several, and counts it as running. A slow template
+    /// therefore never delays a quick one, however many clients ask for it.
     fn take(&mut self) -> Option<Job> {
         let waiting = self.waiting.iter().enumerate().filter(|(_, job)| self.may_run(&job.template));
         let (index, _) = waiting.min_by_key(|(_, job)| self.expected(&job.template))?;
@@ -80,7 +80,7 @@ impl Queue {
         Some(job)
     }
 
-    /// A rendering of `template` is over.
+    /// Records that a rendering of `template` has ended.
     fn ended(&mut self, template: &str, took: Option<Duration>) {
         if let Some(index) = self.running.iter().position(|running| running == template) {
             self.running.swap_remove(index);
@@ -94,13 +94,13 @@ impl Queue {
 }
 
 impl Pool {
-    /// Has `work` done in a thread, which then calls `done` with what it made, once in any case. `work` renders
-    /// `template`. Where too many wait, or none of them gets a thread, `done` gets [`Refusal::RenderQueue`].
+    /// Runs `work`, which renders `template`, in a thread. The thread then calls `done` with the result, exactly once.
+    /// `done` gets [`Refusal::RenderQueue`] if the queue is full or no thread can be started.
     pub(super) fn run(
         &self,
         template: &str,
-        work: impl FnOnce() -> Made + Send + 'static,
-        done: impl FnOnce(Made) + Send + 'static,
+        work: impl FnOnce() -> Rendered + Send + 'static,
+        done: impl FnOnce(Rendered) + Send + 'static,
     ) {
         let until = Instant::now() + MAX_WAIT;
         let job = Job { template: template.to_owned(), until, work: Box::new(work), done: Box::new(done) };
@@ -122,10 +122,10 @@ impl Pool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a thread that does `job`, and then those that wait.
+    /// Starts a thread that does `job`, and then the waiting jobs.
     fn start(&self, job: Job) {
         let pool = self.clone();
-        // The job stays here if there is no thread.
+        // The job stays available here if the thread cannot be started.
         let handed = Arc::new(Mutex::new(Some(job)));
         let taken = Arc::clone(&handed);
         let work = move || {
@@ -153,7 +153,7 @@ impl Pool {
         }
     }
 
-    /// Takes the next job when one of `template` is done.
+    /// Takes the next job after one of `template` is done.
     fn next_after(&self, template: &str, took: Option<Duration>) -> Option<Job> {
         let mut queue = self.queue();
         queue.ended(template, took);
@@ -161,7 +161,7 @@ impl Pool {
     }
 }
 
-/// Does a job, unless it has waited too long, and returns the time that it took.
+/// Does a job, unless it has waited too long, and returns how long it took.
 fn finish(job: Job) -> Option<Duration> {
     let Job { template, until, work, done } = job;
     let began = Instant::now();
@@ -177,7 +177,7 @@ fn finish(job: Job) -> Option<Duration> {
         })
     };
     let took = (!is_late).then(|| began.elapsed());
-    // A fault while the answer is passed on must not end this thread.
+    // A panic in `done` must not end this thread.
     if catch_unwind(AssertUnwindSafe(|| done(made))).is_err() {
         tracing::error!("a fault in lanboot lost the answer to a request for {template}");
     }
@@ -190,7 +190,7 @@ mod tests {
     use std::sync::mpsc;
 
     /// Blocks a job until it is dropped.
-    fn blocked(pool: &Pool, template: &str) -> (mpsc::Sender<()>, mpsc::Receiver<Made>) {
+    fn blocked(pool: &Pool, template: &str) -> (mpsc::Sender<()>, mpsc::Receiver<Rendered>) {
         let (open, gate) = mpsc::channel::<()>();
         let (sender, made) = mpsc::channel();
         let work = move || {
@@ -201,7 +201,7 @@ mod tests {
         (open, made)
     }
 
-    fn run(pool: &Pool, template: &str) -> mpsc::Receiver<Made> {
+    fn run(pool: &Pool, template: &str) -> mpsc::Receiver<Rendered> {
         let (sender, made) = mpsc::channel();
         pool.run(template, || Ok("made".to_owned()), move |made| _ = sender.send(made));
         made
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn s_08_slow_templates_leave_a_thread_to_others_all_together() {
+    fn s_08_all_slow_templates_together_leave_a_thread_free() {
         let pool = Pool::default();
         for name in ["a", "b", "c", "d"] {
             pool.queue().took.insert(name.to_owned(), SLOW);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn s_08_what_waits_is_bounded() {
+    fn s_08_the_queue_is_bounded() {
         let pool = Pool::default();
         let slow: Vec<_> = (0..MAX_OF_ONE).map(|_| blocked(&pool, "slow")).collect();
         let waiting: Vec<_> = (0..MAX_WAITING).map(|_| run(&pool, "slow")).collect();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn s_08_a_fault_ends_one_rendering_and_no_more() {
+    fn s_08_a_panic_ends_only_one_rendering() {
         let pool = Pool::default();
         let (sender, made) = mpsc::channel();
         pool.run("x", || panic!("a fault"), move |made| sender.send(made).unwrap());

@@ -1,4 +1,4 @@
-//! A template that a client gets, not yet rendered.
+//! A requested template that is not rendered yet.
 
 use std::net::Ipv4Addr;
 use std::sync::mpsc;
@@ -8,25 +8,24 @@ use tokio::sync::oneshot;
 use super::Templates;
 use crate::boot::loader::facts::Facts;
 use crate::boot::name::BootName;
-use crate::content::once::Starts;
+use crate::content::once::BootState;
 use crate::event::Refusal;
 use crate::images::Content;
 use crate::types::{Arch, MacAddr, Uuid};
 
-/// A file that is to be made for one machine, from a template that is there. It is made in a thread of the pool; none
-/// that serves clients may wait for it.
+/// A file to be rendered from a template for one machine. It is rendered in a thread of the pool; threads that serve
+/// clients must not wait for it.
 #[derive(Debug)]
 pub struct Rendering {
     templates: Templates,
-    /// The template.
     template: BootName,
-    /// The name that the file is served under.
+    /// The name that the rendered file is served under.
     name: String,
     machine: Owned,
-    starts: Starts,
+    starts: BootState,
 }
 
-/// [`Facts`] that another thread can keep.
+/// A copy of [`Facts`] that can be moved to another thread.
 #[derive(Debug)]
 struct Owned {
     server: Ipv4Addr,
@@ -36,18 +35,18 @@ struct Owned {
     arch: Option<Arch>,
     serial: Option<String>,
     host_name: Option<String>,
-    /// It has an entry in the configuration.
+    /// Whether the machine has an entry in the configuration.
     has_entry: bool,
 }
 
 impl Rendering {
-    /// The file `name`, made from `template` for the machine that `facts` are of, which has its entry in `starts`.
+    /// Prepares the file `name`, rendered from `template` for the machine of `facts`, whose entry is in `starts`.
     pub(crate) fn new(
         templates: &Templates,
         template: BootName,
         name: &BootName,
         facts: &Facts<'_>,
-        starts: &Starts,
+        starts: &BootState,
     ) -> Rendering {
         let machine = Owned {
             server: facts.server,
@@ -63,10 +62,10 @@ impl Rendering {
         Rendering { templates, template, name: name.as_str().to_owned(), machine, starts }
     }
 
-    /// Makes it, and calls `done` with it in another thread, once in any case.
+    /// Renders the file in another thread, which then calls `done` with the result, exactly once.
     ///
-    /// The error is [`Refusal::Template`] if it cannot be made, [`Refusal::RenderQueue`] if too many wait or it waited
-    /// too long, and what [`crate::images::Catalog::open_file`] says of the template.
+    /// The error is [`Refusal::Template`] if rendering fails, [`Refusal::RenderQueue`] if the queue is full or the job
+    /// waited too long, or an error of [`crate::images::Catalog::open_file`].
     pub fn start(self, done: impl FnOnce(Result<Content, Refusal>) + Send + 'static) {
         let (pool, template, name) = (self.templates.pool.clone(), self.template.clone(), self.name.clone());
         pool.run(
@@ -76,20 +75,20 @@ impl Rendering {
         );
     }
 
-    /// Makes it. As [`Rendering::start`], for a task that waits.
+    /// Like [`Rendering::start`], for async tasks.
     ///
     /// # Errors
-    /// As [`Rendering::start`] says.
+    /// See [`Rendering::start`].
     pub async fn finished(self) -> Result<Content, Refusal> {
         let (sender, made) = oneshot::channel();
         self.start(move |made| _ = sender.send(made));
         made.await.unwrap_or(Err(Refusal::Template))
     }
 
-    /// Makes it. As [`Rendering::start`], for a thread that serves no clients.
+    /// Like [`Rendering::start`], but blocks. For threads that serve no clients.
     ///
     /// # Errors
-    /// As [`Rendering::start`] says.
+    /// See [`Rendering::start`].
     pub fn wait(self) -> Result<Content, Refusal> {
         let (sender, made) = mpsc::channel();
         self.start(move |made| _ = sender.send(made));
@@ -107,10 +106,10 @@ impl Rendering {
             arch: machine.arch,
             serial: machine.serial.clone(),
             host_name: machine.host_name.clone(),
-            // By its MAC, or else by its UUID: as `Subject::of` found it.
+            // Look up by MAC, then by UUID, as `Subject::of` did.
             machine: targets.machine(machine.mac, machine.uuid).filter(|_| machine.has_entry),
         };
-        // Opened now: those that wait hold no descriptor.
+        // Open the file only now, so that waiting jobs hold no descriptor.
         let open = self.templates.catalog.open_file(&self.template)?;
         self.templates.text(open, &facts)
     }

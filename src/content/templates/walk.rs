@@ -1,7 +1,8 @@
-//! Reads the expressions of a template as minijinja's parser does, and finds where guards of their operands are to stand.
+//! Finds the positions of guards behind the operands of a template's expressions. `bounds.rs` calls it for each
+//! template before it is compiled.
 //!
-//! It follows brackets and the words between operands, and builds no tree, so that no template makes it recurse. Called
-//! by `bounds.rs` for each template before it is compiled.
+//! It reads expressions as minijinja's parser does, follows brackets and the keywords between operands, and builds no
+//! tree, so that no template makes it recurse.
 
 use minijinja::machinery::{Span, Token};
 
@@ -10,7 +11,7 @@ use super::bounds::{BOUNDED, MAX_BRANCHES, MAX_TOKENS, SINGLE, Unbounded};
 /// The construct that a bracket belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Group {
-    /// Its own operand: `( … )`, `[ … ]`, `{ … }`.
+    /// An operand itself: `( … )`, `[ … ]`, `{ … }`.
     Operand,
     /// Behind an operand: a call, an index or a slice.
     Postfix,
@@ -20,56 +21,55 @@ enum Group {
     Test,
 }
 
-/// An operand that was read.
 #[derive(Clone, Copy, Debug)]
 struct Operand {
     /// Offset of its end in the source.
     end: usize,
-    /// It needs no guard: a constant, or the result of a test.
+    /// Whether it needs no guard, because it is a constant or the result of a test.
     is_constant: bool,
-    /// The name that it is so far, with at most one call behind it.
+    /// The special name that the operand consists of so far, with at most one call behind it.
     name: Option<Special>,
 }
 
-/// Names that stand for something that is no list, mapping or text and must be passed on as it is.
+/// Names of values that are neither list, mapping nor string, and must be passed on unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Special {
-    /// `loop` and `caller`, alone or called.
+    /// `loop` and `caller`, with or without a call.
     Engine,
-    /// `namespace(…)` and `super()`, called.
+    /// `namespace(…)` and `super()`; true once they are called.
     Called(bool),
 }
 
-/// An expression up to where it is being read.
+/// The state of an expression that is being read.
 #[derive(Clone, Copy, Default, Debug)]
 struct Level {
     operand: Option<Operand>,
-    /// A `~` or `*` stands before the operand.
+    /// Whether a `~` or `*` precedes the operand.
     is_single: bool,
 }
 
-/// How an expression is read.
+/// The way that an expression is read.
 #[derive(Clone, Copy, Default)]
 struct Reading {
-    /// It ends at a comma.
+    /// Whether it ends at a comma.
     to_comma: bool,
-    /// It is a call that must stay one: of `{% call %}` and `{% do %}`.
+    /// Whether it is the call of `{% call %}` or `{% do %}`, which must stay a call.
     is_call: bool,
-    /// It begins with the name of a filter.
+    /// Whether it starts with the name of a filter.
     is_filter: bool,
 }
 
+/// Reads the tokens of a template, and collects the guards.
 pub(super) struct Walk<'t> {
     tokens: &'t [(Token<'t>, Span)],
     at: usize,
-    /// Offsets of guards in the source, and their filters.
+    /// Offsets of guards in the source, with their filters.
     pub guards: Vec<(usize, &'static str)>,
-    /// For each `if` that is open, its branches so far.
+    /// The number of branches so far of each open `if`.
     branches: Vec<usize>,
 }
 
 impl<'t> Walk<'t> {
-    /// For these tokens.
     pub fn new(tokens: &'t [(Token<'t>, Span)]) -> Walk<'t> {
         Walk { tokens, at: 0, guards: Vec::new(), branches: Vec::new() }
     }
@@ -84,7 +84,7 @@ impl<'t> Walk<'t> {
         Some(token)
     }
 
-    /// Reads all of them.
+    /// Reads the whole template.
     pub fn template(&mut self) -> Result<(), Unbounded> {
         while let Some((token, span)) = self.next() {
             if !matches!(token, Token::VariableStart | Token::BlockStart) {
@@ -112,7 +112,7 @@ impl<'t> Walk<'t> {
         Ok(())
     }
 
-    /// Reads a tag of statements behind its `{%`.
+    /// Reads a statement tag after its `{%`.
     fn block(&mut self, line: usize) -> Result<(), Unbounded> {
         let Some((Token::Ident(keyword), _)) = self.next() else { return Ok(()) };
         match *keyword {
@@ -163,7 +163,7 @@ impl<'t> Walk<'t> {
         Ok(())
     }
 
-    /// Reads `name = expression, …`, where names may have no expression, up to what closes it.
+    /// Reads `name = expression, …` up to the closing token; the expressions are optional.
     fn defaults(&mut self) {
         while let Some(token) = self.peek() {
             match token {
@@ -181,7 +181,7 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// Goes on behind the next such token of this tag.
+    /// Skips to behind the next wanted token of this tag, and returns the token.
     fn skip_to(&mut self, wanted: impl Fn(&Token<'_>) -> bool) -> Option<&'t Token<'t>> {
         while let Some(token) = self.peek().filter(|token| !matches!(token, Token::BlockEnd)) {
             self.at += 1;
@@ -192,7 +192,7 @@ impl<'t> Walk<'t> {
         None
     }
 
-    /// Reads an expression up to what is no part of it, and puts guards behind its operands.
+    /// Reads an expression up to its end, and adds guards behind its operands.
     fn expression(&mut self, reading: Reading) {
         let mut outer: Vec<(Group, Level)> = Vec::new();
         let mut level = Level::default();
@@ -225,7 +225,7 @@ impl<'t> Walk<'t> {
         self.finish(&mut level, false, reading.is_call);
     }
 
-    /// Reads a token where an operand is to come.
+    /// Reads a token where an operand is expected.
     fn operand(&mut self, outer: &mut Vec<(Group, Level)>, level: &mut Level) -> bool {
         let Some((token, span)) = self.next() else { return false };
         let end = span.end_offset as usize;
@@ -237,7 +237,7 @@ impl<'t> Walk<'t> {
             Token::Ident("not") => {}
             Token::Ident(name) => {
                 if matches!(self.peek(), Some(Token::Assign)) {
-                    // The name of an argument.
+                    // This is the name of an argument.
                     self.at += 1;
                     return true;
                 }
@@ -255,7 +255,7 @@ impl<'t> Walk<'t> {
                 outer.push((Group::Operand, *level));
                 *level = Level::default();
             }
-            // Signs, the stars of arguments, the colons of slices, and commas at an end.
+            // Signs, the stars of arguments, the colons of slices, and trailing commas.
             _ => {}
         }
         true
@@ -279,7 +279,7 @@ impl<'t> Walk<'t> {
                 *level = Level::default();
             }
             Token::Pipe => {
-                // Only the result of the filter is an operand of what stands before it.
+                // Only the result of the filter is the operand of the operator before it.
                 let before = level.is_single;
                 level.is_single = false;
                 self.finish(level, false, is_call);
@@ -295,7 +295,7 @@ impl<'t> Walk<'t> {
                 *level = Level::default();
             }
             Token::Ident(_) | Token::Assign => return false,
-            // One text after the other is one text.
+            // Adjacent string literals are one string.
             Token::Str(_) | Token::String(_) => {}
             token => {
                 let is_single = matches!(token, Token::Tilde | Token::Mul);
@@ -306,7 +306,7 @@ impl<'t> Walk<'t> {
         true
     }
 
-    /// Reads the name of a filter and the bracket of its arguments.
+    /// Reads the name of a filter and the opening bracket of its arguments.
     fn filter(&mut self, outer: &mut Vec<(Group, Level)>, level: &mut Level) -> bool {
         let Some(end) = self.dotted_name() else { return false };
         level.operand = Some(Operand { end, is_constant: false, name: None });
@@ -318,7 +318,7 @@ impl<'t> Walk<'t> {
         true
     }
 
-    /// Reads the name of a test and what its argument begins with.
+    /// Reads the name of a test and the start of its argument.
     fn test(&mut self, outer: &mut Vec<(Group, Level)>, level: &mut Level) -> bool {
         if matches!(self.peek(), Some(Token::Ident("not"))) {
             self.at += 1;
@@ -332,7 +332,7 @@ impl<'t> Walk<'t> {
                 *level = Level::default();
             }
             Some(Token::Ident("and" | "or" | "else" | "is")) => {}
-            // An argument without brackets, as minijinja reads it. Its guard is one of the result as well.
+            // Minijinja accepts one argument without brackets. Its guard also guards the result.
             Some(
                 Token::Ident(_)
                 | Token::Str(_)
@@ -350,7 +350,7 @@ impl<'t> Walk<'t> {
         true
     }
 
-    /// Reads a name with dots in it, and returns the offset of its end.
+    /// Reads a dotted name, and returns the offset of its end.
     fn dotted_name(&mut self) -> Option<usize> {
         let (Token::Ident(_), span) = self.next()? else { return None };
         let mut end = span.end_offset as usize;
@@ -362,7 +362,7 @@ impl<'t> Walk<'t> {
         Some(end)
     }
 
-    /// Puts a guard behind the operand, with `is_single` before an operator that takes texts and numbers only.
+    /// Adds a guard behind the operand. `is_single` is set before an operator that takes only strings and numbers.
     fn finish(&mut self, level: &mut Level, is_single: bool, is_call: bool) {
         let Some(operand) = level.operand.take() else { return };
         let is_exempt = matches!(operand.name, Some(Special::Engine | Special::Called(true)));
@@ -383,7 +383,7 @@ impl Special {
     }
 }
 
-/// The state behind a bracket that closes `group`, which began in `before`.
+/// The state behind the bracket that closes `group`, which was opened in the state `before`.
 fn closed(group: Group, before: Level, end: usize) -> Level {
     let name = before.operand.and_then(|operand| operand.name).filter(|_| group == Group::Postfix);
     Level { operand: Some(Operand { end, is_constant: group == Group::Test, name }), ..before }

@@ -8,24 +8,25 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{LinkAddr, bind, recvfrom};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use nix::sys::socket::LinkAddr;
+use socket2::SockFilter;
 
-use crate::net::udp::BATCH;
+use crate::net::bpf::{
+    ACCEPT, ETH_P_IP, JUMP_IF_EQUAL, LOAD_BYTE_AT_X, LOAD_HALF_AT_X, LOAD_WORD_AT_X, REJECT, unfragmented_udp,
+};
+use crate::net::datagram::BATCH;
+use crate::net::packet_socket::{FRAME, PacketSocket};
 use crate::types::MacAddr;
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::frame::udp_datagram;
 use crate::wire::option::code;
 
-/// Bytes of a frame that are read: more than Ethernet carries.
-const FRAME: usize = 2048;
 /// Bytes the kernel may queue for us while we are busy. DECLINEs are rare.
 const RECEIVE_QUEUE: usize = 256 << 10;
 /// Time in which a DECLINE that was seen is remembered; much longer than its check takes.
 const MEMORY: Duration = Duration::from_secs(5);
 /// DECLINEs remembered; at 10,000 forged ones per second still longer than the check of one takes.
 const MAX_SEEN: usize = 16_384;
-const ETH_P_IP: u16 = 0x0800;
 
 /// The DECLINEs that came from their client's hardware address. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -96,35 +97,27 @@ impl Table {
     }
 }
 
-/// The packet socket that sees the DECLINEs of one Ethernet interface. Dropped, it says that they are not seen any more.
+/// Notes the DECLINEs that arrive on the wire of one Ethernet interface. When it is dropped, they are no longer noted.
 #[derive(Debug)]
 pub struct DeclineTap {
-    socket: Socket,
+    socket: PacketSocket,
     index: u32,
     senders: Senders,
 }
 
 impl DeclineTap {
-    /// Sees what clients send to the UDP port `server` on the interface number `index`.
+    /// Reads the messages that clients send to the UDP port `server` on the interface number `index`.
     pub fn open(index: u32, link: &LinkAddr, server: u16, senders: Senders) -> io::Result<DeclineTap> {
-        let protocol = Protocol::from(i32::from(ETH_P_IP.to_be()));
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-        socket.attach_filter(&declines_to(server))?;
-        socket.set_nonblocking(true)?;
-        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
-        bind(socket.as_raw_fd(), link)?;
+        let socket = PacketSocket::on_interface(link, ETH_P_IP, &declines_to(server), RECEIVE_QUEUE)?;
         senders.sees(index, true);
         Ok(DeclineTap { socket, index, senders })
     }
 
-    /// Notes what was seen since, up to [`BATCH`] frames; `WouldBlock` when there is nothing more.
+    /// Notes up to [`BATCH`] frames; `WouldBlock` when no more are waiting.
     pub fn receive(&self) -> io::Result<()> {
-        let mut frame = [0; FRAME];
+        let mut buffer = [0; FRAME];
         for _ in 0..BATCH {
-            let (len, link) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut frame)?;
-            // The socket of an interface also sees the frames of its VLANs, which are interfaces of their own.
-            let is_its = link.is_none_or(|link| u32::try_from(link.ifindex()) == Ok(self.index));
-            if let Some(frame) = frame.get(..len).filter(|_| is_its) {
+            if let Some((frame, _)) = self.socket.receive(&mut buffer)? {
                 self.senders.see(self.index, frame, Instant::now());
             }
         }
@@ -148,16 +141,6 @@ impl Drop for DeclineTap {
 /// first option says that it is no DECLINE. Nearly all messages begin with that option (53), so this costs the other
 /// messages nothing; a second one would make the message type invalid.
 fn declines_to(server: u16) -> Vec<SockFilter> {
-    // The classic BPF instructions that are needed, by their opcodes in linux/bpf_common.h.
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_WORD_AT_X: u16 = 0x40;
-    const LOAD_HALF_AT_X: u16 = 0x48;
-    const LOAD_BYTE_AT_X: u16 = 0x50;
-    const X_IS_IP_HEADER_LEN: u16 = 0xb1;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const JUMP_IF_SET: u16 = 0x45;
-    const RETURN: u16 = 0x06;
     // Ethernet and UDP header, then the fields of a BOOTP message; the length of the IP header is in X.
     const MESSAGE: u32 = 14 + 8;
     const GIADDR: u32 = MESSAGE + 24;
@@ -165,14 +148,8 @@ fn declines_to(server: u16) -> Vec<SockFilter> {
     // Option 53 of one byte.
     const MESSAGE_TYPE: u32 = 0x3501;
     let equal = |value: u32, or: u8| SockFilter::new(JUMP_IF_EQUAL, 0, or, value);
-    vec![
-        SockFilter::new(LOAD_HALF, 0, 0, 12),
-        equal(u32::from(ETH_P_IP), 15),
-        SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        equal(17, 13),
-        SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_SET, 11, 0, 0x3fff),
-        SockFilter::new(X_IS_IP_HEADER_LEN, 0, 0, 14),
+    let mut filter = Vec::from(unfragmented_udp());
+    filter.extend([
         SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
         equal(u32::from(server), 8),
         SockFilter::new(LOAD_BYTE_AT_X, 0, 0, MESSAGE),
@@ -183,9 +160,10 @@ fn declines_to(server: u16) -> Vec<SockFilter> {
         equal(MESSAGE_TYPE, 3),
         SockFilter::new(LOAD_BYTE_AT_X, 0, 0, FIRST_OPTION + 2),
         SockFilter::new(JUMP_IF_EQUAL, 1, 0, u32::from(MessageType::Decline.number())),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-    ]
+        REJECT,
+        ACCEPT,
+    ]);
+    filter
 }
 
 #[cfg(test)]

@@ -1,15 +1,9 @@
 //! The way of a DISCOVER beside another DHCP server, and of a request to the boot service on port 4011: receive → parse →
 //! classify → decide → send → record. Nothing is stored, so nothing is committed.
 
-use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use crate::boot::guard::Guard;
 use crate::boot::identity::Identity;
@@ -26,6 +20,7 @@ use crate::dhcp::subnet::{Arrival, Settings};
 use crate::event::{Client, DropReason, Event};
 use crate::net::interface::Interface;
 use crate::net::packet_socket::{FRAME, Tap, Taps};
+use crate::net::readable::told;
 use crate::net::served::Now;
 use crate::net::udp::{BATCH, DhcpSocket, Envelope, Inbox, Outgoing};
 use crate::record::Recorder;
@@ -35,8 +30,7 @@ use crate::store::clock::Clock;
 use crate::wire::dhcp::{DecodeError, Message};
 use crate::wire::frame::Datagram;
 
-/// How long to wait after the kernel refused to hand over what it received.
-const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+pub use crate::net::readable::{pause, readable};
 
 /// Answers with boot files and without addresses, and listens to other servers. Everyone who receives shares it.
 #[derive(Debug)]
@@ -278,24 +272,4 @@ pub fn look_up_size(files: Option<&Files>, boot: Option<&mut Choice>, message: &
     if let (Some(choice), Some(files)) = (boot, files) {
         choice.size = files.size(&choice.file, message.mac());
     }
-}
-
-/// Waits on `socket` for what comes in alone. tokio's UdpSocket also waits for room to send, and so wakes up after every
-/// reply.
-pub fn readable<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
-    #[expect(
-        deprecated,
-        reason = "unsound only for types whose as_raw_fd lies; these are the standard library's and our own"
-    )]
-    AsyncFd::with_interest(socket, Interest::READABLE)
-}
-
-fn told<T>(readable: io::Result<T>) -> Option<T> {
-    readable.inspect_err(|error| tracing::error!("cannot wait for messages: {error}")).ok()
-}
-
-/// Lets the kernel recover that refused to hand over what it received.
-pub async fn pause(error: &io::Error) {
-    tracing::warn!("cannot receive DHCP messages: {error}");
-    tokio::time::sleep(RECEIVE_PAUSE).await;
 }

@@ -148,7 +148,7 @@ impl Wires {
     fn missing(&self, now: &Served, has: impl Fn(u32) -> bool) -> Vec<(u32, io::Result<Tap>)> {
         let is_heard = |interface: &&Interface| self.modes.on(&interface.name).is_some();
         let wires = now.interfaces().filter(is_heard).filter(|interface| !has(interface.index));
-        let open = |index, link| (index, Tap::open(index, link, &self.heard, self.server));
+        let open = |index, link| (index, Tap::open(link, &self.heard, self.server));
         wires.filter_map(|interface| Some(open(interface.index, interface.link.as_ref()?))).collect()
     }
 

@@ -1,4 +1,4 @@
-//! Which requests are answered at all: by the client's address, and for browsers by the name they have for this server.
+//! Decides which requests are answered at all: by the client's address, and for browsers by their name for this server.
 
 use std::net::Ipv4Addr;
 
@@ -8,19 +8,19 @@ use crate::http::{Request, target};
 use crate::net::served::Now;
 use crate::types::Ipv4Network;
 
-/// Where the kernel says what this computer is called.
+/// The kernel's file with this computer's host name.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
-/// Which clients are answered. The default answers all.
+/// The admitted clients. The default admits all.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
     networks: Option<(Now, Vec<Ipv4Network>)>,
-    /// Names of this server in URLs, besides its addresses.
+    /// The server's names in URLs, besides its addresses.
     names: Vec<String>,
 }
 
 impl Admission {
-    /// Admits clients in the networks of what is `served` and in those of `http.allow`.
+    /// Admits clients in the `served` networks and in those of `http.allow`.
     pub fn new(config: &Config, served: Now) -> Admission {
         let allow = config.http.as_ref().map(|http| http.allow.clone()).unwrap_or_default();
         let mut names = names_in_urls(config);
@@ -31,16 +31,16 @@ impl Admission {
         Admission { networks: Some((served, allow)), names }
     }
 
-    /// Whether a client at `address` may ask: as for TFTP, and always this computer itself over loopback.
+    /// Whether a client at `address` is admitted: as for TFTP, and also this computer over loopback.
     pub fn admits(&self, address: Ipv4Addr) -> bool {
         let Some((served, allow)) = &self.networks else { return true };
         let is_in = |networks: &[Ipv4Network]| networks.iter().any(|network| network.contains(address));
         address.is_loopback() || is_in(allow) || is_in(&served.borrow().networks)
     }
 
-    /// Refuses a request that a browser makes under a foreign name for this server: by such a name, which it can point
-    /// here, any web page could read boot files as if they were its own (DNS rebinding). Firmware, loaders and installers
-    /// send neither Origin nor Sec-Fetch-*, and may use any name.
+    /// Refuses a browser's request that uses a foreign name for this server. A web page's owner can point such a name
+    /// to this server, and could then read boot files as its own (DNS rebinding). Firmware, loaders and installers send
+    /// neither Origin nor Sec-Fetch-*, and may use any name.
     ///
     /// # Errors
     /// [`HttpRefusal::ForeignHost`].
@@ -48,7 +48,7 @@ impl Admission {
         if !request.is_of_browser() {
             return Ok(());
         }
-        // The authority of an absolute target goes before Host (RFC 9112 section 3.2.2).
+        // The authority of an absolute target precedes Host (RFC 9112 section 3.2.2).
         let host = match target::authority(request.target) {
             Some(authority) => Some(authority),
             None => request.one("host").and_then(|host| std::str::from_utf8(host).ok()),
@@ -56,7 +56,7 @@ impl Admission {
         if host.is_some_and(|host| self.is_own_name(host)) { Ok(()) } else { Err(HttpRefusal::ForeignHost) }
     }
 
-    /// Whether `host`, with a port or without, means this server.
+    /// Whether `host`, with or without a port, is a name of this server.
     fn is_own_name(&self, host: &str) -> bool {
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -72,7 +72,7 @@ impl Admission {
     }
 }
 
-/// The host names in URLs of boot files and targets: a person who wrote one there may use it in a browser too.
+/// The host names in URLs of boot files and targets, because people may open these in a browser too.
 fn names_in_urls(config: &Config) -> Vec<String> {
     let policy = config.dhcp.as_ref().map(|settings| &settings.boot);
     let by_dhcp = policy.into_iter().flat_map(|boot| boot.arch.values().chain(&boot.ipxe).chain(&boot.bootp));
@@ -97,13 +97,13 @@ mod tests {
         let mut served = Served::new(Vec::new(), networks);
         served.own = own;
         let (sender, now) = channel(Arc::new(served));
-        // A receiver keeps the last value when its sender is gone.
+        // A receiver keeps the last value after its sender is dropped.
         drop(sender);
         Admission::new(&crate::config::load(yaml).unwrap(), now)
     }
 
     #[test]
-    fn s_10_served_and_allowed_networks_and_loopback_may_ask() {
+    fn s_10_served_networks_and_loopback_are_admitted() {
         let yaml = "{dhcp: {mode: off}, http: {allow: [10.9.0.0/16]}}";
         let admission = admission(yaml, &["192.168.77.0/24", "10.1.0.0/24"]);
         for (address, expected) in [
@@ -145,7 +145,7 @@ mod tests {
             }
         }
         let browser = "Host: localhost\r\nOrigin: http://evil.example\r\n";
-        assert_eq!(check("http://evil.example/x", browser), foreign, "the target says it");
+        assert_eq!(check("http://evil.example/x", browser), foreign, "the target names the host");
         assert_eq!(check("http://localhost/x", &browser.replace("Host: localhost", "Host: evil")), Ok(()));
     }
 }

@@ -1,5 +1,5 @@
-//! The connections that are open: how many there may be in all and of one address, and which one gives way when there
-//! are as many as there may be.
+//! Limits the number of open connections in total and per client address, and chooses the connection that is evicted at
+//! the limit. Each connection of `http` holds a slot.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
@@ -10,24 +10,24 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// How many connections there may be.
+/// Limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// In all.
+    /// In total.
     pub all: usize,
-    /// From one address, so that one client cannot have them all; many machines may stand behind one (NAT).
+    /// From one address, so that one client cannot take all. Many machines may share an address (NAT).
     pub of_one: usize,
-    /// Further ones whose request is read, so that its answer, 503, is read too.
+    /// Additional connections that only get 503. Their request is read, so that the client reads the response.
     pub turned_away: usize,
-    /// Those from one address.
+    /// Such connections from one address.
     pub turned_away_of_one: usize,
-    /// How long a client may take nothing of an answer until its connection may give way to another one.
+    /// A client that took nothing of a response for this time may be evicted.
     pub stalled: Duration,
 }
 
 impl Limits {
-    /// The numbers that the server uses where the configuration says nothing. An answer is written in pieces of 64 KiB, so
-    /// a client that takes less than 2 KiB/s may seem to take nothing for 30 s.
+    /// The limits without configuration. A response is written in pieces of 64 KiB, so a client that takes less than 2
+    /// KiB/s may seem to take nothing for 30 s.
     pub const DEFAULT: Limits = Limits {
         all: 8192,
         of_one: 1024,
@@ -37,14 +37,14 @@ impl Limits {
     };
 }
 
-/// The connections of all listeners. Cheap to clone; clones share them.
+/// The connections of all listeners. Cheap to clone; clones share the table.
 #[derive(Clone, Debug)]
 pub(super) struct Connections(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
-    /// The moment that times are counted from.
+    /// The zero point of all times.
     began: Instant,
     table: Mutex<Table>,
 }
@@ -54,12 +54,12 @@ struct Table {
     next: u64,
     open: HashMap<u64, Entry>,
     by_address: HashMap<Ipv4Addr, usize>,
-    /// Connections that nothing is sent on, by when that began (milliseconds) and their number.
+    /// Idle connections, by the time in milliseconds when they became idle, and their number.
     idle: BTreeSet<(u64, u64)>,
-    /// Connections whose client took nothing for long when that was looked at last, the longest last.
+    /// The stalled connections that the last scan found, the longest stalled last.
     stalled: Vec<u64>,
-    /// When (milliseconds) it may be looked for such connections again: each time costs a look at all of them.
-    next_look: u64,
+    /// The earliest time in milliseconds of the next scan, which visits all connections.
+    next_scan: u64,
 }
 
 #[derive(Debug)]
@@ -69,25 +69,25 @@ struct Entry {
     signal: Arc<Signal>,
 }
 
-/// Shared by a connection and the table.
+/// The state that a connection shares with the table.
 #[derive(Debug, Default)]
 struct Signal {
-    gives_way: AtomicBool,
+    evicted: AtomicBool,
     notify: Notify,
-    /// When (milliseconds) the client last took something of an answer.
+    /// The time in milliseconds when the client last took a part of a response.
     progress: AtomicU64,
 }
 
-/// A connection's place; given back when dropped.
+/// A connection's entry in the table; it is removed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Slot {
     connections: Connections,
     number: u64,
     signal: Arc<Signal>,
 }
 
-/// Time between two looks for clients that take nothing, in milliseconds.
-const LOOK: u64 = 100;
+/// Minimum time between two scans for stalled connections, in milliseconds.
+const SCAN_INTERVAL: u64 = 100;
 
 impl Connections {
     pub(super) fn new(limits: Limits) -> Connections {
@@ -98,10 +98,9 @@ impl Connections {
         &self.0.limits
     }
 
-    /// A place for a connection from `address`. Where there is none in all, the connection that has been idle for longest
-    /// gives way, or else the one whose client has taken nothing for longest. `None` if there is none either, or `address`
-    /// has as many as one may have.
-    pub(super) fn admit(&self, address: Ipv4Addr) -> Option<Seat> {
+    /// Registers a connection from `address`. At the total limit, the longest idle connection is evicted, otherwise the
+    /// longest stalled one. `None` if there is none of either, or if `address` has reached its limit.
+    pub(super) fn admit(&self, address: Ipv4Addr) -> Option<Slot> {
         let now = self.now();
         let Limits { all, of_one, stalled, .. } = self.0.limits;
         let mut table = self.table();
@@ -117,16 +116,16 @@ impl Connections {
         table.open.insert(number, Entry { address, idle_since: Some(now), signal: Arc::clone(&signal) });
         table.idle.insert((now, number));
         *table.by_address.entry(address).or_default() += 1;
-        Some(Seat { connections: self.clone(), number, signal })
+        Some(Slot { connections: self.clone(), number, signal })
     }
 
-    /// Has a connection give way, because there is no descriptor left. Whether one does.
+    /// Evicts a connection because no descriptor is left. Returns whether there was one to evict.
     pub(super) fn make_room(&self) -> bool {
         let now = self.now();
         self.table().make_room(now, self.0.limits.stalled)
     }
 
-    /// How many are open.
+    /// The number of open connections.
     pub(super) fn count(&self) -> usize {
         self.table().open.len()
     }
@@ -143,12 +142,12 @@ impl Connections {
 impl Table {
     fn make_room(&mut self, now: u64, stalled: Duration) -> bool {
         if let Some((_, number)) = self.idle.first().copied() {
-            self.give_way(number);
+            self.evict(number);
             return true;
         }
         let since = now.saturating_sub(u64::try_from(stalled.as_millis()).unwrap_or(u64::MAX));
-        if self.stalled.is_empty() && now >= self.next_look {
-            self.next_look = now.saturating_add(LOOK);
+        if self.stalled.is_empty() && now >= self.next_scan {
+            self.next_scan = now.saturating_add(SCAN_INTERVAL);
             let progress = |entry: &Entry| entry.signal.progress.load(Ordering::Relaxed);
             let mut found: Vec<(u64, u64)> =
                 self.open.iter().map(|(number, entry)| (progress(entry), *number)).collect();
@@ -162,17 +161,17 @@ impl Table {
                 .get(&number)
                 .is_some_and(|entry| entry.signal.progress.load(Ordering::Relaxed) < since);
             if is_stalled {
-                self.give_way(number);
+                self.evict(number);
                 return true;
             }
         }
         false
     }
 
-    fn give_way(&mut self, number: u64) {
+    fn evict(&mut self, number: u64) {
         if let Some(signal) = self.open.get(&number).map(|entry| Arc::clone(&entry.signal)) {
             self.remove(number);
-            signal.gives_way.store(true, Ordering::Release);
+            signal.evicted.store(true, Ordering::Release);
             signal.notify.notify_one();
         }
     }
@@ -191,38 +190,38 @@ impl Table {
     }
 }
 
-impl Seat {
-    /// From now on nothing is sent: a request is waited for, or the end of the connection.
-    pub(super) fn is_idle(&self) {
+impl Slot {
+    /// Marks the connection as idle: it waits for a request, or for its end.
+    pub(super) fn mark_idle(&self) {
         let now = self.connections.now();
         self.set(Some(now));
     }
 
-    /// From now on a request is answered.
-    pub(super) fn is_busy(&self) {
-        self.has_progress();
+    /// Marks the connection as busy with a response.
+    pub(super) fn mark_busy(&self) {
+        self.note_progress();
         self.set(None);
     }
 
-    /// The client took something of the answer.
-    pub(super) fn has_progress(&self) {
+    /// Records that the client took a part of the response.
+    pub(super) fn note_progress(&self) {
         self.signal.progress.store(self.connections.now(), Ordering::Relaxed);
     }
 
-    /// Completes when the connection is to end, because another one needs its place.
-    pub(super) async fn gives_way(&self) {
-        if self.signal.gives_way.load(Ordering::Acquire) {
+    /// Completes when the connection is evicted.
+    pub(super) async fn evicted(&self) {
+        if self.signal.evicted.load(Ordering::Acquire) {
             return;
         }
         self.signal.notify.notified().await;
-        if !self.signal.gives_way.load(Ordering::Acquire) {
+        if !self.signal.evicted.load(Ordering::Acquire) {
             pending::<()>().await;
         }
     }
 
     fn set(&self, idle_since: Option<u64>) {
         let mut table = self.connections.table();
-        // One that gives way is not in the table any more.
+        // An evicted connection is not in the table any more.
         let Some(entry) = table.open.get_mut(&self.number) else { return };
         let before = std::mem::replace(&mut entry.idle_since, idle_since);
         if let Some(since) = before {
@@ -234,7 +233,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.connections.table().remove(self.number);
     }
@@ -252,65 +251,65 @@ mod tests {
         Ipv4Addr::from_bits(0x0a00_0000 + n)
     }
 
-    fn gave_way(seat: &Seat) -> bool {
-        seat.signal.gives_way.load(Ordering::Acquire)
+    fn was_evicted(slot: &Slot) -> bool {
+        slot.signal.evicted.load(Ordering::Acquire)
     }
 
     #[test]
     fn r_10_one_client_gets_1024_connections_and_all_get_8192() {
         let connections = Connections::new(Limits::DEFAULT);
         let take = |n| connections.admit(address(n));
-        let mut seats: Vec<Seat> = (0..1024).map(|_| take(7).unwrap()).collect();
-        assert!(take(7).is_none(), "also while the others are idle");
-        seats.pop();
-        seats.push(take(7).unwrap());
-        seats.extend((1024..8192).map(|n| take(1000 + n / 1024).unwrap()));
-        assert_eq!((connections.count(), seats.iter().any(gave_way)), (8192, false));
-        seats.push(take(1).unwrap());
-        assert_eq!((connections.count(), seats.iter().filter(|seat| gave_way(seat)).count()), (8192, 1));
-        seats.clear();
+        let mut slots: Vec<Slot> = (0..1024).map(|_| take(7).unwrap()).collect();
+        assert!(take(7).is_none(), "even if the others are idle");
+        slots.pop();
+        slots.push(take(7).unwrap());
+        slots.extend((1024..8192).map(|n| take(1000 + n / 1024).unwrap()));
+        assert_eq!((connections.count(), slots.iter().any(was_evicted)), (8192, false));
+        slots.push(take(1).unwrap());
+        assert_eq!((connections.count(), slots.iter().filter(|slot| was_evicted(slot)).count()), (8192, 1));
+        slots.clear();
         let table = connections.table();
         assert!(table.by_address.is_empty() && table.open.is_empty() && table.idle.is_empty());
     }
 
     #[test]
-    fn s_09_the_longest_idle_gives_way_and_none_that_is_answered() {
+    fn s_09_the_longest_idle_connection_is_evicted() {
         let connections = connections(3, 3);
-        let seats: Vec<Seat> = (0..3)
+        let slots: Vec<Slot> = (0..3)
             .map(|n| {
                 std::thread::sleep(Duration::from_millis(2));
                 connections.admit(address(n)).unwrap()
             })
             .collect();
-        seats[0].is_busy();
+        slots[0].mark_busy();
         let fourth = connections.admit(address(9)).unwrap();
-        assert_eq!(seats.iter().map(gave_way).collect::<Vec<_>>(), [false, true, false]);
-        // A request was answered, so it is idle for less long than the fourth.
+        assert_eq!(slots.iter().map(was_evicted).collect::<Vec<_>>(), [false, true, false]);
+        // It answered a request, so the fourth has been idle for longer.
         std::thread::sleep(Duration::from_millis(2));
-        seats[2].is_busy();
-        seats[2].is_idle();
+        slots[2].mark_busy();
+        slots[2].mark_idle();
         let fifth = connections.admit(address(9)).unwrap();
-        assert!(gave_way(&fourth) && !gave_way(&seats[2]));
-        for seat in [&seats[0], &seats[2], &fifth] {
-            seat.is_busy();
+        assert!(was_evicted(&fourth) && !was_evicted(&slots[2]));
+        for slot in [&slots[0], &slots[2], &fifth] {
+            slot.mark_busy();
         }
-        assert!(connections.admit(address(9)).is_none(), "all are being answered");
-        drop(seats);
+        assert!(connections.admit(address(9)).is_none(), "all are busy");
+        drop(slots);
         assert_eq!(connections.count(), 1);
     }
 
     #[test]
-    fn s_09_a_client_that_takes_nothing_of_its_answer_gives_way_and_a_slow_one_does_not() {
+    fn s_09_stalled_clients_are_evicted_but_slow_ones_are_not() {
         let connections = connections(2, 2);
         let (stuck, slow) = (connections.admit(address(1)).unwrap(), connections.admit(address(2)).unwrap());
-        stuck.is_busy();
-        slow.is_busy();
+        stuck.mark_busy();
+        slow.mark_busy();
         assert!(connections.admit(address(3)).is_none());
         std::thread::sleep(Duration::from_millis(150));
-        slow.has_progress();
+        slow.note_progress();
         let third = connections.admit(address(3)).unwrap();
-        assert!(gave_way(&stuck) && !gave_way(&slow));
-        third.is_busy();
+        assert!(was_evicted(&stuck) && !was_evicted(&slow));
+        third.mark_busy();
         assert!(connections.admit(address(4)).is_none());
     }
 }

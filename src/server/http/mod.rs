@@ -1,9 +1,9 @@
-//! The HTTP server: one task a connection, from its first byte to its last.
+//! The HTTP server, with one task per connection.
 //!
-//! `converse` is the way of a request from top to bottom: read a head, say what it asks for (`http/`), open the file
-//! (`images/`), send head and file. A file goes from the page cache to the socket inside the kernel (`send.rs`), which
-//! is why this loop is ours: a general HTTP library takes bytes, not files. Whatever is not a plain GET or HEAD goes to
-//! such a library (`other.rs`), with its connection.
+//! `serve_connection` shows the path of a request from top to bottom: read a head, decide what it asks for (`http/`),
+//! open the file (`content/`), send head and file. The kernel sends a file from the page cache without a copy
+//! (`send.rs`). General HTTP libraries take bytes instead of files, so this loop is our own. Every request that is not
+//! a plain GET or HEAD is passed to such a library together with its connection (`routes.rs`).
 
 mod admission;
 mod connections;
@@ -39,71 +39,70 @@ use crate::net::quota::Quota;
 use crate::net::{StartError, bind_error};
 use crate::record::Recorder;
 
-use connections::{Connections, Seat};
-use refuse::{linger, refuse_and_close, told, turn_away, until_it_gives_way};
+use connections::{Connections, Slot};
+use refuse::{linger, refuse_and_close, status_and_text, turn_away, unless_evicted};
 use send::{Pace, Stopped};
-use shutdown::Stopping;
+use shutdown::Shutdown;
 
 pub use admission::Admission;
 pub use connections::Limits;
 pub use threads::{Bound, Threads};
 
-/// What the connections of all listeners share. Cheap to clone.
+/// The state that the connections of all listeners share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
     files: Files,
     recorder: Recorder,
-    patience: Patience,
+    timeouts: Timeouts,
     admission: Arc<Admission>,
     connections: Connections,
-    /// Connections beyond those, whose request is only read.
+    /// The connections beyond the limit, which are answered with 503.
     turned_away: Quota,
-    stopping: Stopping,
+    stopping: Shutdown,
 }
 
-/// How long clients may take, each step of a connection.
+/// Time limits for clients.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For a head, from its first byte (of the first: from the connection) to its last.
+pub struct Timeouts {
+    /// For a request head: from the connection for the first one, from its first byte for later ones.
     pub head: Duration,
-    /// Between two requests.
+    /// For the pause between two requests.
     pub idle: Duration,
-    /// For each `PACE_BYTES` bytes of an answer.
+    /// For each `PACE_BYTES` bytes of a response.
     pub pace: Duration,
 }
 
-impl Patience {
-    /// What the server uses: 5 s for a head, 30 s between requests, 1 KiB/s for answers, so that a slow management
-    /// controller still boots.
-    pub const DEFAULT: Patience = Patience {
+impl Timeouts {
+    /// The limits of the server: 5 s for a head, 30 s between requests, and 1 KiB/s for responses, so that a slow
+    /// management controller still boots.
+    pub const DEFAULT: Timeouts = Timeouts {
         head: Duration::from_secs(5),
         idle: Duration::from_secs(30),
         pace: Duration::from_secs(send::PACE_BYTES / 1024),
     };
 }
 
-/// Connections that wait in the kernel to be accepted.
+/// Number of connections that may wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
-/// Bytes that most heads fit in.
+/// Initial buffer size in bytes, enough for most heads.
 const HEAD_ROOM: usize = 1024;
-/// Pause before connections are accepted again after that failed, as it does when no file descriptor is left.
+/// Pause after `accept` failed, for example because no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Service {
-    /// A service of `files` to the clients that `admission` admits.
-    pub fn new(files: Files, recorder: Recorder, patience: Patience, admission: Admission) -> Service {
+    pub fn new(files: Files, recorder: Recorder, timeouts: Timeouts, admission: Admission) -> Service {
         let (connections, turned_away) = (Connections::new(Limits::DEFAULT), Quota::default());
-        let (admission, stopping) = (Arc::new(admission), Stopping::not_yet());
-        Service { files, recorder, patience, admission, connections, turned_away, stopping }
+        let (admission, stopping) = (Arc::new(admission), Shutdown::not_yet());
+        Service { files, recorder, timeouts, admission, connections, turned_away, stopping }
     }
 
-    /// This service, for so many connections.
+    /// Replaces the limits on connections.
     pub fn limited(self, limits: Limits) -> Service {
         Service { connections: Connections::new(limits), ..self }
     }
 
-    fn pace<'a>(&'a self, seat: Option<&'a Seat>) -> Pace<'a> {
-        Pace { time: self.patience.pace, seat, stopping: &self.stopping, recorder: &self.recorder }
+    fn pace<'a>(&'a self, slot: Option<&'a Slot>) -> Pace<'a> {
+        Pace { time: self.timeouts.pace, slot, stopping: &self.stopping, recorder: &self.recorder }
     }
 
     fn record(&self, event: &Event) {
@@ -118,11 +117,11 @@ impl Service {
 /// Binds the TCP port of `address`.
 ///
 /// # Errors
-/// Why it cannot be bound, for a person.
+/// An explanation why it cannot be bound.
 pub fn bind(address: SocketAddrV4) -> Result<std::net::TcpListener, StartError> {
     let listen = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
-        // Connections of the server that ran before may still be closing.
+        // Connections of a previous server process may still be closing.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -132,20 +131,20 @@ pub fn bind(address: SocketAddrV4) -> Result<std::net::TcpListener, StartError> 
     listen().map_err(|error| bind_error::explain_http(address, &error))
 }
 
-/// Has its connections use Reno where this computer's congestion control is BBR, which is made for long and lossy ways.
-/// In a LAN its pacing takes three times the processor's time and a third of the rate.
+/// Switches from BBR to Reno if BBR is this computer's congestion control. BBR is made for long and lossy paths: in a
+/// LAN its pacing takes three times the processor time and reaches a third of the rate.
 fn leave_bbr(listener: &Socket) {
     if listener.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr")) {
-        // Every kernel has it, and lets anybody choose it.
+        // Every kernel has Reno and allows every process to choose it.
         let _ = listener.set_tcp_congestion(b"reno");
     }
 }
 
-/// Serves the connections that arrive at `listener` until the future is dropped; that ends all of them. When `closed`
-/// completes or the service is being stopped, no more are accepted, and it ends with the last of them.
+/// Serves the connections that arrive at `listener`; dropping the future ends all of them. When `closed` completes or
+/// the service stops, no more connections are accepted, and the future completes with the last one.
 ///
 /// # Errors
-/// The socket cannot be used at all.
+/// If the socket cannot be used at all.
 pub async fn serve(
     listener: std::net::TcpListener,
     service: Service,
@@ -165,15 +164,15 @@ pub async fn serve(
             Ok((stream, SocketAddr::V4(peer))) => {
                 let service = service.clone();
                 match service.connections.admit(*peer.ip()) {
-                    Some(seat) => {
-                        tasks.spawn(async move { converse(stream, peer, &service, &seat).await });
+                    Some(slot) => {
+                        tasks.spawn(async move { serve_connection(stream, peer, &service, &slot).await });
                     }
                     None => turn_away(stream, peer, service, &mut tasks),
                 }
             }
             Ok((_, SocketAddr::V6(_))) => {}
             Err(error) => {
-                // No descriptor may be left.
+                // There may be no descriptor left.
                 service.connections.make_room();
                 tracing::warn!(%error, "cannot accept HTTP connections; trying again");
                 sleep(PAUSE).await;
@@ -186,85 +185,85 @@ pub async fn serve(
     Ok(())
 }
 
-/// Answers one request after the other, until the client or an error ends the connection.
-async fn converse(mut stream: TcpStream, peer: SocketAddrV4, service: &Service, seat: &Seat) {
-    // What is sent is sent in whole pieces: nothing is to wait for more. Without it, boots are only slower.
+/// Answers requests one after another, until the client or an error ends the connection.
+async fn serve_connection(mut stream: TcpStream, peer: SocketAddrV4, service: &Service, slot: &Slot) {
+    // Responses are written in whole pieces, so waiting for more data would only delay boots.
     let _ = stream.set_nodelay(true);
     send::keep_short(&stream);
-    // Listeners are bound to IPv4 addresses, so a connection without one is one that has ended.
+    // Listeners are bound to IPv4 addresses, so a connection without an IPv4 address has already ended.
     let Ok(SocketAddr::V4(server)) = stream.local_addr() else { return };
-    let ends = Ends { peer, server: *server.ip() };
+    let endpoints = Endpoints { peer, server: *server.ip() };
     let mut buffer = Vec::with_capacity(HEAD_ROOM);
     let mut is_first = true;
     loop {
-        let length = match read_head(&mut stream, &mut buffer, is_first, service, Some(seat)).await {
+        let length = match read_head(&mut stream, &mut buffer, is_first, service, Some(slot)).await {
             Ok(Some(length)) => length,
             Ok(None) => return,
             Err(HttpRefusal::GaveWay) => return service.refused("", peer, HttpRefusal::GaveWay),
-            Err(reason) => return refuse_and_close(stream, peer, reason, service, seat).await,
+            Err(reason) => return refuse_and_close(stream, peer, reason, service, slot).await,
         };
         is_first = false;
         as_known_version(&mut buffer[..length]);
         let mut request = match Request::parse(&buffer[..length]) {
             Ok(request) => request,
-            Err(bad) => return refuse_and_close(stream, peer, bad.into(), service, seat).await,
+            Err(bad) => return refuse_and_close(stream, peer, bad.into(), service, slot).await,
         };
         if !service.admission.admits(*peer.ip()) {
-            return refuse_and_close(stream, peer, HttpRefusal::NotAllowed, service, seat).await;
+            return refuse_and_close(stream, peer, HttpRefusal::NotAllowed, service, slot).await;
         }
         if request.body_length().is_some_and(|length| length > routes::BODY_LIMIT) {
-            return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service, seat).await;
+            return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service, slot).await;
         }
         if !request.is_plain() {
             drop(request);
-            if !until_it_gives_way(seat, routes::converse(stream, buffer, peer, service)).await {
+            if !unless_evicted(slot, routes::serve_connection(stream, buffer, peer, service)).await {
                 service.refused("", peer, HttpRefusal::GaveWay);
             }
             return;
         }
         request.keep_alive &= !service.stopping.is_closing();
         let keep_alive = request.keep_alive;
-        seat.is_busy();
-        if !respond(&stream, &request, ends, service, seat).await {
+        slot.mark_busy();
+        if !respond(&stream, &request, endpoints, service, slot).await {
             return;
         }
         if !keep_alive || service.stopping.is_closing() {
-            seat.is_idle();
-            until_it_gives_way(seat, linger(&mut stream)).await;
+            slot.mark_idle();
+            unless_evicted(slot, linger(&mut stream)).await;
             return;
         }
         buffer.drain(..length);
     }
 }
 
-/// Reads on until `buffer` begins with a whole head, and says how long that is. `None` when the client said nothing
-/// more and left, or was to be left, or the server stops.
+/// Reads until `buffer` starts with a complete head, and returns the length of the head. `None` if the client left or
+/// the idle time is over, or if the server stops.
 ///
 /// # Errors
-/// The head is too long or takes too long; [`HttpRefusal::GaveWay`] when another connection needs the place.
+/// If the head is too long or takes too long; [`HttpRefusal::GaveWay`] if the connection was evicted.
 async fn read_head(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,
     is_first: bool,
-    Service { patience, stopping, .. }: &Service,
-    seat: Option<&Seat>,
+    Service { timeouts, stopping, .. }: &Service,
+    slot: Option<&Slot>,
 ) -> Result<Option<usize>, HttpRefusal> {
-    // A request that came in advance is not waited for.
+    // A pipelined request is complete already.
     if let Some(length) = head_length(buffer) {
         return Ok(Some(length));
     }
-    if let Some(seat) = seat.filter(|_| !is_first) {
-        seat.is_idle();
+    if let Some(slot) = slot.filter(|_| !is_first) {
+        slot.mark_idle();
     }
-    let gives_way = async {
-        match seat {
-            Some(seat) => seat.gives_way().await,
+    let evicted = async {
+        match slot {
+            Some(slot) => slot.evicted().await,
             None => std::future::pending().await,
         }
     };
-    let mut gives_way = pin!(gives_way);
+    let mut evicted = pin!(evicted);
     let began = Instant::now();
-    let mut deadline = began + if is_first || !buffer.is_empty() { patience.head } else { patience.idle };
+    let mut deadline = began + if is_first || !buffer.is_empty() { timeouts.head } else { timeouts.idle };
     loop {
         if let Some(length) = head_length(buffer) {
             return Ok(Some(length));
@@ -277,11 +276,11 @@ async fn read_head(
             biased;
             read = timeout_at(deadline, stream.read_buf(buffer)) => read,
             () = stopping.closing() => return Ok(None),
-            () = &mut gives_way => return Err(HttpRefusal::GaveWay),
+            () = &mut evicted => return Err(HttpRefusal::GaveWay),
         };
         match read {
             Ok(Ok(0) | Err(_)) => return Ok(None),
-            Ok(Ok(_)) if was_empty && !is_first => deadline = Instant::now() + patience.head,
+            Ok(Ok(_)) if was_empty && !is_first => deadline = Instant::now() + timeouts.head,
             Ok(Ok(_)) => {}
             Err(_) if was_empty => return Ok(None),
             Err(_) => return Err(HttpRefusal::SlowHead),
@@ -289,30 +288,30 @@ async fn read_head(
     }
 }
 
-/// The two ends of a connection.
+/// The addresses of both ends of a connection.
 #[derive(Clone, Copy)]
-struct Ends {
+struct Endpoints {
     peer: SocketAddrV4,
-    /// Our address, as the client knows it.
+    /// The server's address that the client connected to.
     server: Ipv4Addr,
 }
 
-/// Answers one GET or HEAD. Whether the connection can go on.
+/// Answers one GET or HEAD. Returns whether the connection can be used for another request.
 async fn respond(
     stream: &TcpStream,
     request: &Request<'_>,
-    ends: Ends,
+    endpoints: Endpoints,
     service: &Service,
-    seat: &Seat,
+    slot: &Slot,
 ) -> bool {
-    let peer = ends.peer;
+    let peer = endpoints.peer;
     let began = Instant::now();
-    let pace = service.pace(Some(seat));
-    let (content, resource) = match open(request, ends, service).await {
+    let pace = service.pace(Some(slot));
+    let (content, resource) = match open(request, endpoints, service).await {
         Ok(open) => open,
         Err(reason) => {
             service.refused(request.target, peer, reason);
-            let (status, why) = told(reason);
+            let (status, why) = status_and_text(reason);
             let bytes = refusal(status, why, Some(request), now());
             return send::bytes(stream, &bytes, pace).await.is_ok();
         }
@@ -337,10 +336,10 @@ async fn respond(
     sent.is_ok()
 }
 
-/// What the client gets for the name in `request`.
+/// Opens the content that the client gets for the name in `request`.
 async fn open(
     request: &Request<'_>,
-    Ends { peer, server }: Ends,
+    Endpoints { peer, server }: Endpoints,
     service: &Service,
 ) -> Result<(Content, Resource), HttpRefusal> {
     service.admission.check_host(request)?;

@@ -1,4 +1,4 @@
-//! Connections that are turned away, answers that end one, and how it ends: so that the client reads why.
+//! Error responses that end a connection, so that the client can still read the reason.
 
 use std::future::Future;
 use std::net::SocketAddrV4;
@@ -9,18 +9,18 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::connections::{Limits, Seat};
+use super::connections::{Limits, Slot};
 use super::{HEAD_ROOM, Service, now, read_head, send};
 use crate::event::HttpRefusal;
 use crate::http::{Request, Status, refusal};
 
-/// How long, and how many bytes, a client is listened to after the last answer, so that it reads that: closing a connection
-/// on which something is unread resets it (RFC 9112 section 9.6).
+/// Time and number of bytes for which a connection is read after the last response. Closing a connection with unread
+/// data resets it, and the client could not read the response (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// Refuses a connection that there is no place for, after its request was read: what a client has not yet asked it does
-/// not take as the answer, and a connection that is closed on a request that was not read is reset.
+/// Answers a connection beyond the limit with 503, after reading its request. A client ignores a response to a request
+/// that it has not sent yet, and closing a connection with an unread request resets it.
 pub(super) fn turn_away(
     mut stream: TcpStream,
     peer: SocketAddrV4,
@@ -29,9 +29,9 @@ pub(super) fn turn_away(
 ) {
     service.refused("", peer, HttpRefusal::Busy);
     let Limits { turned_away, turned_away_of_one, .. } = *service.connections.limits();
-    let (status, why) = told(HttpRefusal::Busy);
+    let (status, why) = status_and_text(HttpRefusal::Busy);
     let Some(share) = service.turned_away.take(*peer.ip(), turned_away, turned_away_of_one) else {
-        // There is room in a new connection's send buffer, and no client is waited for.
+        // A new connection's send buffer is empty, so this write does not wait.
         let _ = stream.try_write(&refusal(status, why, None, now()));
         return;
     };
@@ -48,31 +48,31 @@ pub(super) fn turn_away(
     });
 }
 
-/// Does `work` on an idle connection, and returns whether all of it was done before another connection needs its place.
-pub(super) async fn until_it_gives_way(seat: &Seat, work: impl Future<Output = ()>) -> bool {
+/// Runs `work` on an idle connection. Returns false if the connection was evicted before the end.
+pub(super) async fn unless_evicted(slot: &Slot, work: impl Future<Output = ()>) -> bool {
     tokio::select! {
         () = work => true,
-        () = seat.gives_way() => false,
+        () = slot.evicted() => false,
     }
 }
 
-/// Answers with an error and ends the connection, which cannot go on: where the next request begins is not known.
+/// Sends an error and closes the connection, because the start of the next request is unknown.
 pub(super) async fn refuse_and_close(
     mut stream: TcpStream,
     peer: SocketAddrV4,
     reason: HttpRefusal,
     service: &Service,
-    seat: &Seat,
+    slot: &Slot,
 ) {
     service.refused("", peer, reason);
-    let (status, why) = told(reason);
-    seat.is_idle();
-    if send::bytes(&stream, &refusal(status, why, None, now()), service.pace(Some(seat))).await.is_ok() {
-        until_it_gives_way(seat, linger(&mut stream)).await;
+    let (status, why) = status_and_text(reason);
+    slot.mark_idle();
+    if send::bytes(&stream, &refusal(status, why, None, now()), service.pace(Some(slot))).await.is_ok() {
+        unless_evicted(slot, linger(&mut stream)).await;
     }
 }
 
-/// Says that nothing more comes, and reads what the client still sends for a moment.
+/// Closes the sending side, and reads for a moment what the client still sends.
 pub(super) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     if stream.shutdown().await.is_err() {
         return;
@@ -87,8 +87,8 @@ pub(super) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     }
 }
 
-/// What a client is told: fixed text, which never tells a path of this machine.
-pub(super) fn told(reason: HttpRefusal) -> (Status, &'static str) {
+/// The status and text for the client. The text is fixed, and never contains a path of this machine.
+pub(super) fn status_and_text(reason: HttpRefusal) -> (Status, &'static str) {
     match reason {
         HttpRefusal::BadRequest => (Status::BAD_REQUEST, "This is not a request for a boot file."),
         HttpRefusal::HeadTooLarge => (Status::FIELDS_TOO_LARGE, "The request's head is too long."),

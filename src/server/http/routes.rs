@@ -1,6 +1,5 @@
-//! Requests that are not a plain GET or HEAD: they go to axum, with their connection, which ends after the answer.
-//!
-//! Bodies, their encodings and their limits are a general library's trade.
+//! Requests that are not a plain GET or HEAD. They are passed to axum together with their connection, which is closed
+//! after the response, because a general library handles bodies, their encodings and limits well.
 
 use std::io::Cursor;
 use std::net::SocketAddrV4;
@@ -21,54 +20,59 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{HEAD_LIMIT, Service, linger, told};
+use super::{HEAD_LIMIT, Service, linger, status_and_text};
 use crate::content::once::Done;
 use crate::event::HttpRefusal;
 use crate::types::MacAddr;
 
-/// Bytes of the longest body that is read.
+/// Maximum size of a request body in bytes.
 pub(super) const BODY_LIMIT: u64 = 64 << 10;
 
-/// Who asks, and of whom.
+/// The client that sent a request, and the service that received it.
 #[derive(Clone)]
-struct Asked {
+struct Client {
     peer: SocketAddrV4,
     service: Service,
 }
 
-/// Answers the request that begins with `begun`, which is its head at least, and closes the connection.
-pub(super) async fn converse(stream: TcpStream, begun: Vec<u8>, peer: SocketAddrV4, service: &Service) {
-    let router = router().layer(Extension(Asked { peer, service: service.clone() }));
+/// Answers the request that starts with `head_bytes`, which contains at least its head, and closes the connection.
+pub(super) async fn serve_connection(
+    stream: TcpStream,
+    head_bytes: Vec<u8>,
+    peer: SocketAddrV4,
+    service: &Service,
+) {
+    let router = router().layer(Extension(Client { peer, service: service.clone() }));
     let (read, write) = stream.into_split();
-    let stream = TokioIo::new(join(Cursor::new(begun).chain(read), write));
+    let stream = TokioIo::new(join(Cursor::new(head_bytes).chain(read), write));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(service.patience.head)
+        .header_read_timeout(service.timeouts.head)
         .max_buf_size(HEAD_LIMIT)
         .keep_alive(false)
         .serve_connection(stream, TowerToHyperService::new(router))
         .without_shutdown();
-    // A client that is too slow or speaks no HTTP is its own loss.
-    if let Ok(Ok(parts)) = timeout(service.patience.idle, connection).await {
+    // A client that is too slow or does not speak HTTP gets no response.
+    if let Ok(Ok(parts)) = timeout(service.timeouts.idle, connection).await {
         linger(&mut parts.io.into_inner()).await;
     }
 }
 
 fn router() -> Router {
     let not_allowed = |allowed: &'static str| {
-        move |Extension(asked): Extension<Asked>, uri: Uri, body: Result<Bytes, BytesRejection>| async move {
-            refuse_method(&asked, &uri, body, allowed)
+        move |Extension(client): Extension<Client>, uri: Uri, body: Result<Bytes, BytesRejection>| async move {
+            refuse_method(&client, &uri, body, allowed)
         }
     };
-    // A GET there finds no file.
+    // A GET of this path is a plain GET, which finds no file.
     let done = post(done).fallback(not_allowed("GET, HEAD, POST"));
     let limit = DefaultBodyLimit::max(usize::try_from(BODY_LIMIT).unwrap_or(usize::MAX));
     let routes = Router::new().route("/{mac}/done", done).fallback(not_allowed("GET, HEAD")).layer(limit);
-    // A layer sees a request before the routes only from outside of them.
+    // A layer sees requests before routing only if it wraps the routes.
     Router::new().fallback_service(routes).layer(map_request(collapse))
 }
 
-/// `//` is the same as `/`, as it is for files.
+/// Replaces `//` by `/`, as for files.
 async fn collapse(mut request: Request) -> Request {
     let uri = request.uri();
     if uri.path().contains("//") {
@@ -83,38 +87,38 @@ async fn collapse(mut request: Request) -> Request {
     request
 }
 
-/// A machine says that it is done with what it was to start once. It may say it again.
+/// Handles a machine's report that it is done with its `once`. The report may be repeated.
 ///
-/// It is the one thing that can be done here besides reading. Browsers say so where a web page sends them, whatever name
-/// the page has for this server, and no installer does: these are refused, or any page that somebody on this network
-/// looks at could end what machines are to start.
+/// This is the only request that changes anything. Requests of browsers are refused: otherwise any web page that
+/// somebody on this network opens could end the `once` of machines, whatever name the page uses for this server.
+/// Installers do not send the headers that browsers do.
 ///
-/// 204; 403 for a web page, and from an address that is not known to be that machine's; 404 where no machine of that MAC is in the configuration; 500 where it could not be written
-/// down.
+/// Responds 204; 403 to a browser or to another machine; 404 if no machine in the configuration has that MAC; 500 if
+/// the change cannot be written to disk.
 async fn done(
-    Extension(asked): Extension<Asked>,
+    Extension(client): Extension<Client>,
     uri: Uri,
     headers: HeaderMap,
     Path(mac): Path<String>,
 ) -> Response {
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
-        return refuse(&asked, &uri, HttpRefusal::Browser);
+        return refuse(&client, &uri, HttpRefusal::Browser);
     }
-    let (files, address) = (asked.service.files.clone(), *asked.peer.ip());
-    let Ok(mac) = mac.parse::<MacAddr>() else { return refuse(&asked, &uri, HttpRefusal::NotFound) };
-    // It waits for the disk.
+    let (files, address) = (client.service.files.clone(), *client.peer.ip());
+    let Ok(mac) = mac.parse::<MacAddr>() else { return refuse(&client, &uri, HttpRefusal::NotFound) };
+    // This blocks until the change is on disk.
     match spawn_blocking(move || files.done(mac, address)).await {
         Ok(Ok(Done::Ended | Done::Nothing)) => StatusCode::NO_CONTENT.into_response(),
-        Ok(Ok(Done::Unknown)) => refuse(&asked, &uri, HttpRefusal::NotFound),
-        Ok(Ok(Done::NotIts)) => refuse(&asked, &uri, HttpRefusal::OtherMachine),
-        Ok(Err(_)) | Err(_) => refuse(&asked, &uri, HttpRefusal::Io),
+        Ok(Ok(Done::Unknown)) => refuse(&client, &uri, HttpRefusal::NotFound),
+        Ok(Ok(Done::WrongMachine)) => refuse(&client, &uri, HttpRefusal::OtherMachine),
+        Ok(Err(_)) | Err(_) => refuse(&client, &uri, HttpRefusal::Io),
     }
 }
 
-/// For another method than those `allowed`. Boot files are only read; and a GET with a body is answered as if it were
-/// another method (RFC 9110 section 9.3.1).
+/// Refuses methods other than those `allowed`. Boot files can only be read. A GET with a body is refused in the same
+/// way (RFC 9110 section 9.3.1).
 fn refuse_method(
-    asked: &Asked,
+    client: &Client,
     uri: &Uri,
     body: Result<Bytes, BytesRejection>,
     allowed: &'static str,
@@ -124,16 +128,16 @@ fn refuse_method(
         Err(_) => HttpRefusal::BadRequest,
         Ok(_) => HttpRefusal::Method,
     };
-    let mut response = refuse(asked, uri, reason);
+    let mut response = refuse(client, uri, reason);
     if reason == HttpRefusal::Method {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
     response
 }
 
-fn refuse(asked: &Asked, uri: &Uri, reason: HttpRefusal) -> Response {
-    asked.service.refused(&uri.to_string(), asked.peer, reason);
-    let (status, why) = told(reason);
+fn refuse(client: &Client, uri: &Uri, reason: HttpRefusal) -> Response {
+    client.service.refused(&uri.to_string(), client.peer, reason);
+    let (status, why) = status_and_text(reason);
     let status = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::BAD_REQUEST);
     (status, format!("{why}\n")).into_response()
 }

@@ -1,4 +1,5 @@
-//! Bytes and files into a connection, at the client's pace.
+//! Sends bytes and files on a connection, within a minimum pace of the client. Connections of `http` call it; it never
+//! decides what is sent.
 
 use std::fs::File;
 use std::io;
@@ -15,60 +16,59 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::connections::Seat;
-use super::shutdown::Stopping;
+use super::connections::Slot;
+use super::shutdown::Shutdown;
 use crate::event::HttpStop;
 use crate::images::{Content, ShortFile, Text};
 use crate::record::Recorder;
 
-/// The pace that a client has to keep, when nobody waits for it any more, and what else is done.
+/// The conditions under which a response is sent.
 #[derive(Clone, Copy)]
 pub(super) struct Pace<'a> {
-    /// The time that it has for each [`PACE_BYTES`].
+    /// The maximum time for each [`PACE_BYTES`].
     pub(super) time: Duration,
-    /// The connection's place, which it may lose to another one when it takes nothing.
-    pub(super) seat: Option<&'a Seat>,
-    /// The end of the server.
-    pub(super) stopping: &'a Stopping,
-    /// Who knows whether DHCP has something to do.
+    /// The connection's slot, which another connection may take if the client is too slow.
+    pub(super) slot: Option<&'a Slot>,
+    /// Signals the stop of the server.
+    pub(super) stopping: &'a Shutdown,
+    /// Knows whether DHCP is busy.
     pub(super) recorder: &'a Recorder,
 }
 
-/// Bytes that a client must take in each stretch of the time that it is given. Twice what may wait unsent, or a client
-/// that reads steadily could be given up because the kernel asks for more so seldom.
+/// Number of bytes that a client must take in each period. It is twice the amount that may wait unsent: the kernel asks
+/// for more so rarely that even a client that reads steadily would miss a smaller amount.
 pub(super) const PACE_BYTES: u64 = 128 << 10;
 
-/// How much is given to the kernel at once.
+/// The amount of data that is passed to the kernel at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Portion {
-    /// Bytes in one system call. A kernel without preemption runs nothing else on that processor meanwhile.
+    /// Maximum bytes of one system call. A kernel without preemption runs nothing else on that processor meanwhile.
     call: u64,
-    /// Bytes that may wait in the connection's buffer before the kernel asks for more.
+    /// Maximum bytes that wait in the connection's buffer before the kernel asks for more.
     unsent: u32,
-    /// How often the client gets the time for [`PACE_BYTES`], for all that may wait.
+    /// Number of [`PACE_BYTES`] periods that the client gets, because more data may wait unsent.
     stretches: u32,
 }
 
-/// For whoever takes it slowly, and for all while DHCP has something to do: it waited for pieces of 1 MiB.
+/// For slow clients, and for all clients while DHCP is busy: with pieces of 1 MiB, DHCP had to wait.
 const SMALL: Portion = Portion { call: 64 << 10, unsent: 128 << 10, stretches: 1 };
-/// For who takes it as fast as it comes: a window or more, and as much waiting as the kernel keeps (4 MiB, unless
-/// net.ipv4.tcp_wmem says otherwise). Sleeping and waking up cost as much as sending does.
+/// For fast clients: at least a window, and as much unsent data as the kernel allows (4 MiB, unless net.ipv4.tcp_wmem
+/// says otherwise). Sleeping and waking up costs as much as sending.
 const LARGE: Portion = Portion { call: 4 << 20, unsent: u32::MAX, stretches: 32 };
-/// Who has taken as much, and in each second since the beginning, is fast. With 1 MiB, 64 clients got a fifth less (under
-/// BBR): their connections then hold more in flight from the start.
+/// A client is fast if it took this many bytes, and as many in each second since the start. With 1 MiB here, 64 clients
+/// got a fifth less (under BBR), because their connections then had more data in flight from the start.
 const FAST: u64 = 8 << 20;
 
-/// An answer that did not get to its end.
+/// An incomplete response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stopped {
-    /// Bytes of the file that were sent.
+    /// Number of bytes of the file that were sent.
     pub(super) bytes: u64,
-    /// Why.
     pub(super) reason: HttpStop,
 }
 
-/// Lets the kernel ask for more when little is left unsent, not when little is left unacknowledged: a client's pace is
-/// seen by that. Without it, slow clients are only given up later.
+/// Makes the kernel ask for more when little is unsent, not when little is unacknowledged. The client's pace is
+/// measured by these requests. If this fails, slow clients are only detected later.
 pub(super) fn keep_short(stream: &TcpStream) {
     set_unsent(stream, SMALL);
 }
@@ -77,11 +77,11 @@ fn set_unsent(stream: &TcpStream, portion: Portion) {
     let _ = SockRef::from(stream).set_tcp_notsent_lowat(portion.unsent);
 }
 
-/// Bytes of a body that is copied behind its head and sent with it in one system call. For more, corking the connection
-/// and `sendfile` cost less than the copy.
+/// Maximum size of a body that is copied behind its head, and sent with it in one system call. For a larger body,
+/// corking the connection and `sendfile` cost less than the copy.
 const SHORT_BODY: u64 = 16 << 10;
 
-/// Sends `head`, and after it the bytes `part` of `content`. They share segments.
+/// Sends `head` and then the bytes `part` of `content`, in common segments.
 pub(super) async fn head_and_content(
     stream: &TcpStream,
     head: &[u8],
@@ -90,10 +90,10 @@ pub(super) async fn head_and_content(
     pace: Pace<'_>,
 ) -> Result<(), Stopped> {
     if part.end.saturating_sub(part.start) <= SHORT_BODY {
-        return together(stream, head, content, part, pace).await;
+        return send_in_one_call(stream, head, content, part, pace).await;
     }
-    // While corked, only full segments leave. Each call hands the kernel a file in pieces of 64 KiB, and if the rest of
-    // each went out as a segment of its own, sending would take twice the time.
+    // While corked, only full segments are sent. `sendfile` passes a file in pieces of 64 KiB. Without the cork, the
+    // rest of each piece would be sent as a separate segment, which doubles the time.
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_cork(true);
     let sent = match bytes(stream, head, pace).await {
@@ -109,8 +109,8 @@ pub(super) async fn head_and_content(
     sent
 }
 
-/// Sends `head` and a short body as one: a script or a configuration then costs one system call instead of four.
-async fn together(
+/// Sends `head` and a short body together: a script then costs one system call instead of four.
+async fn send_in_one_call(
     stream: &TcpStream,
     head: &[u8],
     content: &Content,
@@ -135,7 +135,6 @@ async fn together(
         .map_err(|stopped| Stopped { bytes: stopped.bytes.saturating_sub(head.len() as u64), ..stopped })
 }
 
-/// Sends `bytes`.
 pub(super) async fn bytes(stream: &TcpStream, bytes: &[u8], pace: Pace<'_>) -> Result<(), Stopped> {
     at_pace(stream, bytes.len() as u64, pace, |sent, _| {
         let rest = usize::try_from(sent).ok().and_then(|sent| bytes.get(sent..)).unwrap_or_default();
@@ -144,11 +143,11 @@ pub(super) async fn bytes(stream: &TcpStream, bytes: &[u8], pace: Pace<'_>) -> R
     .await
 }
 
-/// Sends the bytes `part` of `file`, from the page cache, without a copy.
+/// Sends the bytes `part` of `file` from the page cache, without a copy.
 async fn file(stream: &TcpStream, file: &File, part: Range<u64>, pace: Pace<'_>) -> Result<(), Stopped> {
     at_pace(stream, part.end - part.start, pace, |sent, most| {
         let at = part.start + sent;
-        // Files end before the largest offset there is.
+        // Files end before the largest possible offset.
         let mut offset = i64::try_from(at).map_err(io::Error::other)?;
         let count = usize::try_from((part.end - at).min(most)).unwrap_or(usize::MAX);
         Ok(sendfile64(stream, file, Some(&mut offset), count)?)
@@ -156,13 +155,13 @@ async fn file(stream: &TcpStream, file: &File, part: Range<u64>, pace: Pace<'_>)
     .await
 }
 
-/// The bytes `part` of `all`, which they are inside of.
+/// The bytes `part` of `all`, or nothing if they are out of range.
 fn in_memory(all: &[u8], part: Range<u64>) -> &[u8] {
     let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
     all.get(place(part.start)..place(part.end)).unwrap_or_default()
 }
 
-/// Whose fault an error is: all that a socket says is about the client, the rest comes from the disk.
+/// Attributes an error: socket errors are caused by the client, all others by the disk.
 fn why(error: &io::Error) -> HttpStop {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(
@@ -178,9 +177,10 @@ fn why(error: &io::Error) -> HttpStop {
     }
 }
 
-/// Calls `write` with how many bytes it has written so far and how many it may write at most, until they are `all`.
+/// Calls `write` with the number of bytes written so far and the maximum of the next write, until `all` bytes are
+/// written.
 ///
-/// A client that does not keep `pace` is given up: it holds memory and a place.
+/// Aborts if the client does not keep `pace`, because it occupies memory and a slot.
 async fn at_pace(
     stream: &TcpStream,
     all: u64,
@@ -191,9 +191,9 @@ async fn at_pace(
     let began = Instant::now();
     let mut give_up = began + pace.time;
     let mut ended = pin!(pace.stopping.ended());
-    let mut gives_way = pin!(async {
-        match pace.seat {
-            Some(seat) => seat.gives_way().await,
+    let mut evicted = pin!(async {
+        match pace.slot {
+            Some(slot) => slot.evicted().await,
             None => std::future::pending().await,
         }
     });
@@ -204,7 +204,7 @@ async fn at_pace(
             biased;
             written = timeout_at(give_up, stream.async_io(Interest::WRITABLE, write)) => written,
             () = &mut ended => return stopped(HttpStop::ServerStops),
-            () = &mut gives_way => return stopped(HttpStop::GaveWay),
+            () = &mut evicted => return stopped(HttpStop::GaveWay),
         };
         match written {
             Ok(Ok(0)) => return stopped(HttpStop::FileShrank),
@@ -213,15 +213,16 @@ async fn at_pace(
             Err(_) => return stopped(HttpStop::TooSlow),
         }
         let now = Instant::now();
-        pace.seat.iter().for_each(|seat| seat.has_progress());
+        pace.slot.iter().for_each(|slot| slot.note_progress());
         if sent - mark >= PACE_BYTES {
             mark = sent;
-            // What waits unsent is taken at that pace too.
+            // The unsent data must be taken at that pace too.
             give_up = now + pace.time * portion.stretches;
         }
         let dhcp_is_busy = pace.recorder.dhcp_is_busy(now.into_std());
         if dhcp_is_busy {
-            // Else the kernel lets a thread that never sleeps go on for milliseconds while DHCP's waits for its processor.
+            // Otherwise the kernel lets a thread that never sleeps continue for milliseconds while the DHCP thread
+            // waits for the processor.
             yield_now();
         }
         let next = portion_for(dhcp_is_busy, sent, now - began);
@@ -236,7 +237,7 @@ async fn at_pace(
     Ok(())
 }
 
-/// What a client gets next that has taken `sent` bytes in that time, while DHCP is busy or not.
+/// The next portion for a client that took `sent` bytes in `time`.
 fn portion_for(dhcp_is_busy: bool, sent: u64, time: Duration) -> Portion {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let is_fast = sent >= FAST && sent.saturating_mul(1000) >= FAST.saturating_mul(millis);
@@ -248,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_socket_says_is_about_the_client_and_the_rest_about_the_disk() {
+    fn socket_errors_are_attributed_to_the_client() {
         for gone in [Errno::EPIPE, Errno::ECONNRESET, Errno::ETIMEDOUT, Errno::EHOSTUNREACH] {
             assert_eq!(why(&gone.into()), HttpStop::ClientGone, "{gone}");
         }
@@ -257,17 +258,17 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_text_is_that_part() {
+    fn a_part_of_a_text_is_sliced() {
         assert_eq!(in_memory(b"abcdef", 2..4), b"cd");
         assert_eq!(in_memory(b"abc", 0..9), b"", "never beyond");
     }
 
     #[test]
-    fn large_portions_are_for_who_is_fast_while_dhcp_has_nothing_to_do() {
+    fn large_portions_need_fast_clients_and_idle_dhcp() {
         let (second, fast) = (Duration::from_secs(1), 10 * FAST);
         assert_eq!(portion_for(false, fast, 10 * second), LARGE);
         assert_eq!(portion_for(true, fast, second), SMALL, "DHCP would wait");
-        assert_eq!(portion_for(false, fast, 11 * second), SMALL, "it is slower than that");
-        assert_eq!(portion_for(false, FAST - 1, Duration::ZERO), SMALL, "it is not known yet");
+        assert_eq!(portion_for(false, fast, 11 * second), SMALL, "it is too slow");
+        assert_eq!(portion_for(false, FAST - 1, Duration::ZERO), SMALL, "its pace is unknown");
     }
 }

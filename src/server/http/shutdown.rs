@@ -1,51 +1,50 @@
-//! How connections learn that the server stops: first that they are to end when they have nothing to answer, then at
-//! once.
+//! Signals the stop of the server to connections: first the idle ones must end, then all of them.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Shared by all connections. Cheap to clone.
+/// The phase of the shutdown, shared by all connections. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Stopping(Arc<watch::Sender<Phase>>);
+pub(super) struct Shutdown(Arc<watch::Sender<Phase>>);
 
-/// How far the end has come; what is later is greater.
+/// The phases in their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Phase {
     Serving,
-    /// What is being answered is answered, and nothing else.
+    /// Only responses that have started are completed.
     Closing,
-    /// Nothing is.
+    /// Responses are aborted.
     Ended,
 }
 
-impl Stopping {
-    /// A server that does not stop yet.
-    pub(super) fn not_yet() -> Stopping {
-        Stopping(Arc::new(watch::Sender::new(Phase::Serving)))
+impl Shutdown {
+    /// The state of a running server.
+    pub(super) fn not_yet() -> Shutdown {
+        Shutdown(Arc::new(watch::Sender::new(Phase::Serving)))
     }
 
-    /// Ends what is idle.
+    /// Ends idle connections.
     pub(super) fn close(&self) {
         self.reach(Phase::Closing);
     }
 
-    /// Ends everything.
+    /// Ends all connections.
     pub(super) fn end(&self) {
         self.reach(Phase::Ended);
     }
 
-    /// Whether no further request is to be answered.
+    /// Whether no further request may be answered.
     pub(super) fn is_closing(&self) -> bool {
         *self.0.borrow() >= Phase::Closing
     }
 
-    /// Completes when no further request is to be answered.
+    /// Completes when no further request may be answered.
     pub(super) async fn closing(&self) {
         self.wait(Phase::Closing).await;
     }
 
-    /// Completes when nothing more is to be sent.
+    /// Completes when nothing more may be sent.
     pub(super) async fn ended(&self) {
         self.wait(Phase::Ended).await;
     }
@@ -59,7 +58,7 @@ impl Stopping {
     }
 
     async fn wait(&self, phase: Phase) {
-        // It fails only when the sender is gone, and that is here.
+        // This fails only when the sender is dropped, and `self` owns it.
         let _ = self.0.subscribe().wait_for(|now| *now >= phase).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Clients over loopback: slow ones, rude ones, old ones. The clock is real; what takes 5 s outside takes 0.3 s here.
+//! Clients over loopback: slow, faulty and old ones. The clock is real; 5 s of the server are 0.3 s here.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -11,19 +11,19 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::config::Config;
-use crate::content::machines::{Known, KnownMachine};
-use crate::content::once::Starts;
+use crate::content::machines::{KnownMachine, MachineTable};
+use crate::content::once::BootState;
 use crate::images::Catalog;
 use crate::net::fd_limit;
 
-/// For tests of what ends in time.
-const SHORT: Patience = Patience {
+/// Short limits for tests of timeouts.
+const SHORT: Timeouts = Timeouts {
     head: Duration::from_millis(300),
     idle: Duration::from_millis(600),
     pace: Duration::from_millis(400),
 };
 
-/// A folder that is served, until this is dropped.
+/// A folder that is served until this is dropped.
 struct Site {
     folder: tempfile::TempDir,
     address: SocketAddr,
@@ -31,20 +31,20 @@ struct Site {
 }
 
 impl Site {
-    fn new(patience: Patience) -> Site {
-        Site::with(patience, |catalog| Files::new(catalog, Known::default()))
+    fn new(timeouts: Timeouts) -> Site {
+        Site::with(timeouts, |catalog| Files::new(catalog, MachineTable::default()))
     }
 
-    fn limited(patience: Patience, limits: Limits) -> Site {
+    fn limited(timeouts: Timeouts, limits: Limits) -> Site {
         Site::serving(|catalog| {
-            let files = Files::new(catalog, Known::default());
-            Service::new(files, Recorder::default(), patience, Admission::default()).limited(limits)
+            let files = Files::new(catalog, MachineTable::default());
+            Service::new(files, Recorder::default(), timeouts, Admission::default()).limited(limits)
         })
     }
 
-    fn with(patience: Patience, files: impl FnOnce(Catalog) -> Files) -> Site {
+    fn with(timeouts: Timeouts, files: impl FnOnce(Catalog) -> Files) -> Site {
         Site::serving(|catalog| {
-            Service::new(files(catalog), Recorder::default(), patience, Admission::default())
+            Service::new(files(catalog), Recorder::default(), timeouts, Admission::default())
         })
     }
 
@@ -67,7 +67,7 @@ impl Site {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// What comes for `text`, until the server closes or says nothing for 5 s.
+    /// The bytes received for `text`, until the server closes the connection or sends nothing for 5 s.
     async fn exchange(&self, text: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(text.as_bytes()).await.unwrap();
@@ -83,12 +83,12 @@ impl Drop for Site {
 
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    // A connection that was reset has said what it had to say.
+    // A reset connection has received everything before.
     let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut bytes)).await.expect("the server closes");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The next answer on a connection that stays: its head, and as many bytes as that says.
+/// The next response on a connection that stays open: its head, and as many bytes as the head states.
 async fn next(stream: &mut TcpStream) -> (String, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -106,7 +106,7 @@ fn get(path: &str) -> String {
 }
 
 #[test]
-fn connections_are_not_paced_for_a_long_way() {
+fn connections_do_not_use_bbr() {
     let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
     let used = socket2::SockRef::from(&listener).tcp_congestion().unwrap();
     let default = std::fs::read("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
@@ -115,7 +115,7 @@ fn connections_are_not_paced_for_a_long_way() {
 }
 
 #[tokio::test]
-async fn one_connection_answers_many_requests_also_in_advance() {
+async fn pipelined_requests_are_answered() {
     let site = Site::new(SHORT);
     let mut stream = site.connect().await;
     let asked = [get("/x"), get("//empty"), get("/none"), get("/../x"), get("/"), get("/x?y")].concat();
@@ -146,7 +146,7 @@ async fn rfc9110_2_5_a_later_minor_version_is_read_as_http_1_1() {
 }
 
 #[tokio::test]
-async fn rfc9112_6_3_a_length_that_is_no_number_is_bad_and_ends_the_connection() {
+async fn rfc9112_6_3_an_invalid_length_ends_the_connection() {
     let site = Site::new(SHORT);
     for length in ["", " ", " x", " 0x", " 1,2"] {
         let answer =
@@ -156,7 +156,7 @@ async fn rfc9112_6_3_a_length_that_is_no_number_is_bad_and_ends_the_connection()
 }
 
 #[tokio::test]
-async fn http_1_0_clients_get_the_file_and_the_end_of_the_connection() {
+async fn http_1_0_connections_close_after_the_file() {
     let site = Site::new(SHORT);
     let answer = site.exchange("GET /x HTTP/1.0\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\ncontent"), "{answer}");
@@ -165,7 +165,7 @@ async fn http_1_0_clients_get_the_file_and_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn rfc9112_9_6_what_comes_after_the_last_request_does_not_cut_the_answer_off() {
+async fn rfc9112_9_6_late_data_does_not_reset_the_response() {
     const LARGE: usize = 64 << 20;
     let site = Site::new(SHORT);
     for (asked, later) in [
@@ -178,7 +178,7 @@ async fn rfc9112_9_6_what_comes_after_the_last_request_does_not_cut_the_answer_o
         stream.read_exact(&mut begin).await.unwrap();
         stream.write_all(later.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
-        // A client that is not as fast as the server.
+        // This client is slower than the server.
         sleep(Duration::from_millis(20)).await;
         let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.unwrap();
         assert!(read.is_ok() && bytes.len() > LARGE - begin.len(), "{asked}: {read:?} {}", bytes.len());
@@ -186,7 +186,7 @@ async fn rfc9112_9_6_what_comes_after_the_last_request_does_not_cut_the_answer_o
 }
 
 #[tokio::test]
-async fn slowloris_is_closed_after_the_head_timeout_and_holds_up_nobody() {
+async fn slowloris_is_closed_and_delays_no_client() {
     let site = Site::new(SHORT);
     let mut silent = site.connect().await;
     let mut slow = site.connect().await;
@@ -218,7 +218,7 @@ async fn slowloris_is_closed_after_the_head_timeout_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_connection_may_idle_between_requests_for_longer() {
+async fn a_connection_may_idle_between_requests() {
     let site = Site::new(SHORT);
     let mut stream = site.connect().await;
     stream.write_all(get("/x").as_bytes()).await.unwrap();
@@ -232,7 +232,7 @@ async fn a_connection_may_idle_between_requests_for_longer() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+async fn only_stalled_clients_are_aborted() {
     let site = Site::new(SHORT);
     let mut stuck = site.connect().await;
     stuck.write_all(get("/large").as_bytes()).await.unwrap();
@@ -256,7 +256,7 @@ async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
     assert!(got > 0 && got < 64 << 20, "reason=too_slow: {got} bytes");
 }
 
-/// What is told of a file that changes under an answer: never bytes that are not its own, and no false end.
+/// A file that changes during a response yields only its own bytes, and no false end.
 #[tokio::test]
 async fn a_file_that_shrinks_ends_the_connection_before_its_length() {
     let site = Site::new(SHORT);
@@ -279,7 +279,7 @@ async fn w_05_heads_and_bodies_that_are_too_long_are_refused_early() {
 
     let post = |fields: &str, body: &str| format!("POST /x HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n{body}");
     let announced = site.exchange(&post("Content-Length: 1073741824\r\nExpect: 100-continue", "")).await;
-    assert!(announced.starts_with("HTTP/1.1 413 "), "before any of it came: {announced}");
+    assert!(announced.starts_with("HTTP/1.1 413 "), "refused before the body: {announced}");
     let body = "y".repeat(100 << 10);
     let sent = site.exchange(&post("Content-Length: 102400", &body)).await;
     assert!(sent.starts_with("HTTP/1.1 413 "), "reason=body_too_large: {sent}");
@@ -289,7 +289,7 @@ async fn w_05_heads_and_bodies_that_are_too_long_are_refused_early() {
 }
 
 #[tokio::test]
-async fn files_are_only_read() {
+async fn files_are_read_only() {
     let site = Site::new(SHORT);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let text = format!("{method} /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
@@ -306,13 +306,13 @@ async fn files_are_only_read() {
 }
 
 #[tokio::test]
-async fn a_machine_is_told_that_it_is_done_when_that_is_on_the_disk_and_not_before() {
+async fn done_is_answered_after_the_disk_write() {
     let base = tempfile::tempdir().unwrap();
     let state = base.path().join("state");
     let yaml = "{dhcp: {mode: off}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: menu}]}";
     let config = Config { state: state.clone(), ..crate::config::load(yaml).unwrap() };
-    let (starts, _) = Starts::open(&config);
-    let site = Site::with(SHORT, |catalog| Files::new(catalog, Known::default()).starting(starts));
+    let (starts, _) = BootState::open(&config);
+    let site = Site::with(SHORT, |catalog| Files::new(catalog, MachineTable::default()).starting(starts));
     let done = "POST /02:00:00:00:00:01/done HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     std::fs::write(&state, "in the way").unwrap();
     for _ in 0..2 {
@@ -324,12 +324,12 @@ async fn a_machine_is_told_that_it_is_done_when_that_is_on_the_disk_and_not_befo
     assert!(answer.starts_with("HTTP/1.1 204 ") && state.join("once.json").exists(), "{answer}");
 }
 
-/// The end of a file alone is not the file: curl's `-r -1`.
+/// The last bytes of a file are not the whole file: curl's `-r -1`.
 #[tokio::test]
-async fn once_is_over_over_http_with_all_of_the_last_file() {
+async fn the_last_file_over_http_ends_once() {
     let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: x}}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: t}]}";
-    let starts = Starts::forgetful(&crate::config::load(yaml).unwrap());
-    let known = Known::default();
+    let starts = BootState::forgetful(&crate::config::load(yaml).unwrap());
+    let known = MachineTable::default();
     let machine = KnownMachine { mac: "02:00:00:00:00:01".parse().ok(), ..KnownMachine::default() };
     known.learn(Ipv4Addr::LOCALHOST, machine);
     let site = Site::with(SHORT, |catalog| Files::new(catalog, known).starting(starts));
@@ -346,7 +346,7 @@ async fn once_is_over_over_http_with_all_of_the_last_file() {
 
 /// The ends of `once` are tested in content/once.rs, and with the real binary in tests/process/http/serve.rs.
 #[tokio::test]
-async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
+async fn only_configured_machines_can_report_done() {
     let site = Site::new(SHORT);
     for path in
         ["/52:54:00:12:34:56/done", "//52:54:00:12:34:56//done", "/52%3a54:00:12:34:56/done", "/nobody/done"]
@@ -359,9 +359,9 @@ async fn only_a_machine_of_the_configuration_can_say_that_it_is_done() {
 
 /// 200 machines behind one address boot at the same moment, some of them with two connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
+async fn r_10_200_clients_behind_one_address_are_served() {
     fd_limit::raise();
-    let site = Site::new(Patience::DEFAULT);
+    let site = Site::new(Timeouts::DEFAULT);
     let mut held = Vec::new();
     for _ in 0..100 {
         held.push(site.connect().await);
@@ -383,9 +383,9 @@ async fn r_10_two_hundred_clients_of_one_address_all_get_their_file() {
 }
 
 #[tokio::test]
-async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() {
+async fn r_10_the_1025th_connection_of_a_client_gets_503() {
     fd_limit::raise();
-    let site = Site::new(Patience { head: Duration::from_secs(20), ..SHORT });
+    let site = Site::new(Timeouts { head: Duration::from_secs(20), ..SHORT });
     let mut held = Vec::new();
     for _ in 0..1024 {
         held.push(site.connect().await);
@@ -393,8 +393,8 @@ async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() 
     let mut refused = site.connect().await;
     sleep(Duration::from_millis(100)).await;
     let too_early = refused.try_read(&mut [0; 10]).unwrap_err();
-    assert_eq!(too_early.kind(), io::ErrorKind::WouldBlock, "nothing is answered before it was asked");
-    // A head in two pieces, and something behind it: none of it may reset the connection before the answer is read.
+    assert_eq!(too_early.kind(), io::ErrorKind::WouldBlock, "no answer precedes its request");
+    // A head in two pieces, and data behind it, must not reset the connection before the response is read.
     refused.write_all(b"GET /x HTTP/1.1\r\nHos").await.unwrap();
     sleep(Duration::from_millis(50)).await;
     refused.write_all(b"t: x\r\n\r\nGET /x").await.unwrap();
@@ -418,7 +418,7 @@ async fn r_10_the_1025th_connection_of_a_client_reads_that_the_server_is_busy() 
 }
 
 #[tokio::test]
-async fn r_10_connections_that_are_refused_are_bounded_too() {
+async fn r_10_refused_connections_are_bounded() {
     let limits = Limits { of_one: 2, turned_away_of_one: 3, ..Limits::DEFAULT };
     let site = Site::limited(SHORT, limits);
     let _held = [site.connect().await, site.connect().await];
@@ -430,11 +430,11 @@ async fn r_10_connections_that_are_refused_are_bounded_too() {
     let at_once = rest(&mut site.connect().await).await;
     assert!(at_once.starts_with("HTTP/1.1 503 "), "{at_once}");
     for stream in &mut silent {
-        assert_eq!(rest(stream).await, "", "it never asked, and is not waited for longer than for any head");
+        assert_eq!(rest(stream).await, "", "a connection without a request is closed after the head timeout");
     }
 }
 
-/// A connection to `address` from another address of this computer.
+/// Connects to `address` from another address of this computer.
 async fn from(source: [u8; 4], address: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((source, 0))).unwrap();
@@ -454,14 +454,14 @@ async fn next_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// One host with many addresses holds every place: with connections that never ask, that asked once, and that never end
-/// their head. Downloads that get on are among them.
+/// One host with many addresses takes every slot: with connections that never send a request, that sent one, or that
+/// never complete their head. Downloads with progress are among them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s_09_idle_connections_give_way_and_transfers_do_not() {
+async fn s_09_idle_connections_are_evicted_before_transfers() {
     fd_limit::raise();
     let limits = Limits { all: 300, ..Limits::DEFAULT };
     let long = Duration::from_secs(60);
-    let site = Site::limited(Patience { head: long, idle: long, pace: long }, limits);
+    let site = Site::limited(Timeouts { head: long, idle: long, pace: long }, limits);
     let mut downloads = Vec::new();
     for n in 0..4 {
         let mut stream = from([127, 1, 0, n + 1], site.address).await;
@@ -503,10 +503,10 @@ async fn s_09_idle_connections_give_way_and_transfers_do_not() {
 }
 
 #[tokio::test]
-async fn s_09_a_client_that_takes_nothing_gives_way() {
+async fn s_09_a_stalled_client_is_evicted() {
     let limits = Limits { all: 2, stalled: Duration::from_millis(300), ..Limits::DEFAULT };
     let long = Duration::from_secs(60);
-    let site = Site::limited(Patience { head: long, idle: long, pace: long }, limits);
+    let site = Site::limited(Timeouts { head: long, idle: long, pace: long }, limits);
     let mut stuck = Vec::new();
     for _ in 0..2 {
         let mut stream = site.connect().await;
@@ -515,7 +515,7 @@ async fn s_09_a_client_that_takes_nothing_gives_way() {
     }
     sleep(Duration::from_millis(100)).await;
     let early = site.exchange(&get("/x")).await;
-    assert!(early.starts_with("HTTP/1.1 503 "), "both may still get on: {early}");
+    assert!(early.starts_with("HTTP/1.1 503 "), "both may still make progress: {early}");
     sleep(Duration::from_millis(600)).await;
     assert!(site.exchange("GET /x HTTP/1.0\r\n\r\n").await.ends_with("content"));
     let got = rest(&mut stuck[0]).await.len();
@@ -523,8 +523,8 @@ async fn s_09_a_client_that_takes_nothing_gives_way() {
 }
 
 #[test]
-fn every_refusal_has_the_status_that_says_it() {
-    let code = |reason| told(reason).0.code();
+fn every_refusal_has_its_status() {
+    let code = |reason| status_and_text(reason).0.code();
     assert_eq!(code(HttpRefusal::from(crate::event::Refusal::AccessDenied)), 403);
     assert_eq!(code(HttpRefusal::from(crate::event::Refusal::BadName)), 404, "HttpRefusal::BadName");
     assert_eq!((code(HttpRefusal::NotFound), code(HttpRefusal::AccessDenied)), (404, 403));

@@ -1,4 +1,4 @@
-//! The threads that HTTP has for itself.
+//! The threads of the HTTP server. `Server` binds, starts and stops them.
 
 use std::io;
 use std::net::TcpListener;
@@ -10,56 +10,57 @@ use tokio::sync::oneshot;
 
 use super::{Service, bind, serve};
 use crate::config::Http;
-use crate::net::served::{Doors, Served, listen_addresses, places, rearrange};
+use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
+use crate::net::served::Served;
 use crate::net::{StartError, fd_limit};
 
-/// HTTP with its sockets bound.
+/// HTTP listeners that are bound but not served yet.
 #[derive(Debug)]
 pub struct Bound {
-    listeners: Doors<TcpListener>,
+    listeners: Listeners<TcpListener>,
     settings: Http,
     service: Service,
 }
 
-/// The threads that HTTP has for itself. They end when this is dropped, and with them all connections.
+/// The running threads of the HTTP server. Dropping this ends them and all connections.
 ///
-/// They are one fewer than there are processors, where there are two: the DHCP loop then finds one free. And a file
-/// that has to come from a slow disk holds up nobody but HTTP.
+/// There is one thread fewer than processors, so that the DHCP loop finds one free. A file on a slow disk delays only
+/// HTTP.
 #[derive(Debug)]
 pub struct Threads {
-    /// `None` only while it is being dropped.
+    /// `None` only during `drop`.
     runtime: Option<Runtime>,
     settings: Http,
     service: Service,
-    /// What ends the listener of each address when it is dropped; its connections go on.
-    listeners: Doors<oneshot::Sender<()>>,
+    /// Dropping the sender closes the listener of its address; open connections continue.
+    listeners: Listeners<oneshot::Sender<()>>,
 }
 
 impl Bound {
-    /// Binds the TCP port on the addresses of `settings`, or those of what is `served`.
+    /// Binds the TCP port on the addresses of `settings`, or on those of the `served` interfaces.
     ///
     /// # Errors
-    /// Why one cannot be bound, for a person.
+    /// An explanation why an address cannot be bound.
     pub fn bind(settings: &Http, served: &Served, service: Service) -> Result<Bound, StartError> {
         let mut listeners = Vec::new();
         let wanted = listen_addresses(&settings.listen, settings.port, served);
-        match rearrange(&mut listeners, &wanted, bind).1.pop() {
+        match update(&mut listeners, &wanted, bind).1.pop() {
             Some(error) => Err(error),
             None => Ok(Bound { listeners, settings: settings.clone(), service }),
         }
     }
 
-    /// Where it listens, for people.
-    pub fn places(&self) -> String {
-        places(&self.listeners)
+    /// The addresses of the listeners, for log lines.
+    pub fn addresses(&self) -> String {
+        addresses_text(&self.listeners)
     }
 }
 
 impl Threads {
-    /// Serves the connections that arrive at what was bound.
+    /// Starts to serve the bound listeners.
     ///
     /// # Errors
-    /// No thread can be started.
+    /// If no thread can be started.
     pub fn start(bound: Bound) -> io::Result<Threads> {
         let Bound { listeners, settings, service } = bound;
         fd_limit::raise();
@@ -67,35 +68,36 @@ impl Threads {
         let threads = processors.saturating_sub(1).max(1);
         let runtime =
             Builder::new_multi_thread().worker_threads(threads).thread_name("http").enable_all().build()?;
-        let begun = listeners.into_iter().map(|(at, listener)| (at, begin(&runtime, listener, &service)));
-        let listeners = begun.collect();
+        let head_bytes =
+            listeners.into_iter().map(|(at, listener)| (at, begin(&runtime, listener, &service)));
+        let listeners = head_bytes.collect();
         Ok(Threads { runtime: Some(runtime), settings, service, listeners })
     }
 
-    /// Accepts connections at the addresses of what is served now; those that are open go on. Whether that is a change,
-    /// and what cannot be done.
+    /// Updates the listeners for the addresses of `served`; open connections continue. Returns whether anything
+    /// changed, and the errors of listeners that could not be opened.
     pub fn follow(&mut self, served: &Served) -> (bool, Vec<StartError>) {
         let Some(runtime) = &self.runtime else { return (false, Vec::new()) };
         let wanted = listen_addresses(&self.settings.listen, self.settings.port, served);
-        rearrange(&mut self.listeners, &wanted, |at| Ok(begin(runtime, bind(at)?, &self.service)))
+        update(&mut self.listeners, &wanted, |at| Ok(begin(runtime, bind(at)?, &self.service)))
     }
 
-    /// Where it listens, for people.
-    pub fn places(&self) -> String {
-        places(&self.listeners)
+    /// The addresses of the listeners, for log lines.
+    pub fn addresses(&self) -> String {
+        addresses_text(&self.listeners)
     }
 
-    /// Accepts no more connections and ends those that are being answered nothing.
+    /// Accepts no more connections, and ends the idle ones.
     pub fn close(&self) {
         self.service.stopping.close();
     }
 
-    /// Ends all connections, each with its event. It takes them a moment.
+    /// Ends all connections, each with its event, which takes a moment.
     pub fn end(&self) {
         self.service.stopping.end();
     }
 
-    /// Connections that are open.
+    /// The number of open connections.
     pub fn under_way(&self) -> usize {
         self.service.connections.count()
     }
@@ -103,19 +105,19 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // A runtime that waited for its threads could not be dropped by a task of another one.
+        // Unlike a blocking shutdown, this also works in a task of another runtime.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// Serves what comes to `listener` until what is returned is dropped.
+/// Serves `listener` until the returned sender is dropped.
 fn begin(runtime: &Runtime, listener: TcpListener, service: &Service) -> oneshot::Sender<()> {
     let (sender, closed) = oneshot::channel();
     let service = service.clone();
     runtime.spawn(async move {
-        // An error says that the other end was dropped.
+        // An error means that the sender was dropped.
         let closed = async { drop(closed.await) };
         if let Err(error) = serve(listener, service, closed).await {
             tracing::error!("HTTP cannot be served: {error}");

@@ -1,4 +1,4 @@
-//! Which user the server becomes when root starts it.
+//! Chooses the user that the server becomes when root starts it.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -13,10 +13,10 @@ use nix::unistd::{
 use crate::config::Config;
 use crate::net::StartError;
 
-/// The user and the group of the installed service.
+/// The name of the user and the group of the installed service.
 pub const LANBOOT: &str = "lanboot";
 
-/// How to make that user.
+/// The command that creates that user.
 const MAKE_USER: &str = "useradd --system --no-create-home --shell /usr/sbin/nologin lanboot";
 
 /// A user with all of its groups.
@@ -31,18 +31,18 @@ pub struct Account {
 #[derive(Debug)]
 pub struct Chosen {
     pub account: Account,
-    /// Root named the user or made it for lanboot. Otherwise the user wrote config.yaml, and may have written anything
-    /// as `state`.
+    /// Whether root named the user or created it for lanboot. Any other user wrote config.yaml, and may have set
+    /// `state` to any path.
     pub trusted: bool,
-    /// Why root is still root.
+    /// The reason why the server stays root.
     pub warning: Option<String>,
 }
 
 impl Account {
-    /// The user called `name`, or with that number.
+    /// Looks up a user by name or number.
     ///
     /// # Errors
-    /// There is none.
+    /// If there is no such user.
     pub fn named(name: &str) -> Result<Account, StartError> {
         if let Ok(Some(user)) = User::from_name(name) {
             return Ok(Account::of(&user));
@@ -53,7 +53,7 @@ impl Account {
         }
     }
 
-    /// The user with this number; `gid` is its group if the system has no name for it.
+    /// The user with this number; `gid` is its group if the system does not know the user.
     fn numbered(uid: Uid, gid: Gid) -> Account {
         match User::from_uid(uid) {
             Ok(Some(user)) => Account::of(&user),
@@ -80,16 +80,16 @@ pub fn name_of(uid: Uid) -> String {
     }
 }
 
-/// The group of people who may use the control socket.
+/// The group whose members may use the control socket.
 pub fn lanboot_group() -> Option<Gid> {
     Group::from_name(LANBOOT).ok().flatten().map(|group| group.gid)
 }
 
-/// `lanboot` if there is such a user who can read `images` and config.yaml; else the owner of `folder`, the folder of
-/// config.yaml; else root, with a warning.
+/// Chooses `lanboot` if this user exists and can read `images` and config.yaml; otherwise the owner of `folder`, the
+/// folder of config.yaml; otherwise root, with a warning.
 ///
 /// # Errors
-/// The rights of root did not come back after they were laid down for a trial.
+/// If the process cannot become root again after the test as another user.
 pub fn choose(config: &Config, config_file: &Path, folder: &Path) -> Result<Chosen, StartError> {
     let mut because = "there is no user `lanboot`".to_owned();
     let mut advice = format!("make it with `{MAKE_USER}`");
@@ -132,15 +132,15 @@ fn can_read(config: &Config, config_file: &Path) -> Result<(), String> {
     if served && let Err(error) = fs::read_dir(&config.images) {
         return cannot(&config.images, error);
     }
-    // To open what is in a folder is another right than to read its list.
+    // Listing a folder and opening its entries are separate rights.
     match fs::metadata(config.images.join(".")) {
         Err(error) if served => cannot(&config.images, error),
         _ => Ok(()),
     }
 }
 
-/// Does `attempt` as this user and becomes root again. The kernel decides, so access lists and security modules count. The
-/// inner error says why the attempt failed, or why nobody can become that user here.
+/// Runs `attempt` as this user, and becomes root again. The kernel decides, so access lists and security modules count.
+/// The inner error says why the attempt failed, or why the process cannot become that user.
 fn as_user(
     account: &Account,
     attempt: impl FnOnce() -> Result<(), String>,

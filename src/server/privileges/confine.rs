@@ -1,4 +1,4 @@
-//! The folders that the server may use from now on, as far as the kernel can hold it to that (Landlock, Linux 5.13).
+//! Restricts the server to its folders, as far as the kernel supports it (Landlock, Linux 5.13).
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,31 +12,31 @@ use nix::unistd::geteuid;
 
 use crate::config::Config;
 
-/// The rights that are known here. An older kernel holds the server to those that it knows.
+/// The newest version of Landlock whose rights are used. An older kernel enforces the rights that it knows.
 const KNOWN: ABI = ABI::V5;
 
-/// The kernel's own files: neighbours, sockets, interfaces, processors. Their inodes come and go, so only the roots of
-/// these file systems can be named. Other processes' memory and descriptors stay closed: Landlock allows no ptrace.
+/// The kernel's file systems: neighbours, sockets, interfaces, processors. Their inodes come and go, so only their
+/// roots can be allowed. Memory and descriptors of other processes stay closed, because Landlock forbids ptrace.
 const KERNEL: [&str; 2] = ["/proc", "/sys"];
 
-/// Folders, by what the server does in them.
+/// The folders that the server uses, by access.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Folders {
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
-    /// Files are linked from one folder into another, which the first version of Landlock never allows.
+    /// Whether files are linked from one folder into another, which the first version of Landlock never allows.
     links: bool,
     state: PathBuf,
     config: PathBuf,
 }
 
-impl Places {
-    /// Those of `config`, which was read from the folder `folder`.
-    pub(super) fn of(config: &Config, folder: &Path) -> Places {
+impl Folders {
+    /// The folders of `config`, which was read from the folder `folder`.
+    pub(super) fn of(config: &Config, folder: &Path) -> Folders {
         let mut read: Vec<PathBuf> = KERNEL.iter().map(PathBuf::from).collect();
         read.push(folder.to_owned());
-        // A rule is about the folder that has the name now. One that is put in its place later, or mounted over it, is
-        // another; it is allowed by what allows the folder above.
+        // A rule applies to the folder that has the path now. A later replacement, or a file system mounted over it, is
+        // another folder, which only a rule for the parent folder allows.
         read.push(config.images.clone());
         read.extend(
             config
@@ -51,10 +51,10 @@ impl Places {
         let mut write = vec![config.state.clone()];
         write.extend(uploads.map(|uploads| uploads.dir.clone()));
         let (state, config) = (config.state.clone(), folder.to_owned());
-        Places { read, write, links: uploads.is_some(), state, config }
+        Folders { read, write, links: uploads.is_some(), state, config }
     }
 
-    /// Has the kernel hold this thread, and those that it starts, to these folders. Returns how that went, for the log.
+    /// Restricts this thread and the threads that it will start. Returns the result for the log.
     pub(super) fn confine(mut self) -> String {
         if let Some(parent) = self.folder_above_state() {
             self.write.push(parent);
@@ -84,9 +84,9 @@ impl Places {
         Ok(status.ruleset)
     }
 
-    /// The folder above `state`, where a state folder that was deleted is made again: a rule about the old one does not
-    /// count for the new one. Only if it is the user's, and is there for lanboot: it has nothing else in it, or it is
-    /// the folder of config.yaml or in that. `/var/lib` is neither.
+    /// The parent of `state`, so that a deleted state folder can be created again: the rule for the old folder does not
+    /// apply to the new one. Only a parent that belongs to the user and to lanboot: it contains nothing else, or it is
+    /// the folder of config.yaml or inside of that. `/var/lib` is neither.
     fn folder_above_state(&self) -> Option<PathBuf> {
         let state = self.state.canonicalize().ok()?;
         let (parent, config) = (state.parent()?, self.config.canonicalize().ok()?);
@@ -97,7 +97,7 @@ impl Places {
     }
 }
 
-/// To make, change and remove files and folders, but no devices and no programs.
+/// Access to create, change and remove files and folders, but no devices and no programs.
 fn writing() -> BitFlags<AccessFs> {
     AccessFs::WriteFile
         | AccessFs::Truncate
@@ -113,13 +113,13 @@ fn writing() -> BitFlags<AccessFs> {
 mod tests {
     use super::*;
 
-    /// Whether this kernel has Landlock: what a thread may do after it restricted itself to nothing says so.
-    fn confined<T: Send + 'static>(places: Places, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let thread = std::thread::spawn(move || places.confine().starts_with("confined").then(work));
+    /// Whether this kernel has Landlock, tested by a thread that gives up all access.
+    fn confined<T: Send + 'static>(folders: Folders, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let thread = std::thread::spawn(move || folders.confine().starts_with("confined").then(work));
         thread.join().unwrap()
     }
 
-    fn places(base: &Path) -> Places {
+    fn folders(base: &Path) -> Folders {
         let yaml = "dhcp: {mode: off}\ntftp: {uploads: {dir: uploads, max_size: 1MiB}}\n";
         let mut config = crate::config::load(yaml).unwrap();
         config.images = base.join("net/boot-images");
@@ -130,14 +130,14 @@ mod tests {
         }
         fs::write(base.join("net/boot-images/x"), "x").unwrap();
         fs::write(base.join("secret"), "secret").unwrap();
-        Places::of(&config, &base.join("etc"))
+        Folders::of(&config, &base.join("etc"))
     }
 
     #[test]
-    fn s_15_the_server_writes_in_state_and_uploads_alone() {
+    fn s_15_the_server_writes_only_state_and_uploads() {
         let base = tempfile::tempdir().unwrap();
-        let (places, path) = (places(base.path()), base.path().to_owned());
-        let outcome = confined(places, move || {
+        let (folders, path) = (folders(base.path()), base.path().to_owned());
+        let outcome = confined(folders, move || {
             let write = |name: &str| fs::write(path.join(name), "x").is_ok();
             assert!(write("var/state/leases.db") && write("uploads/sub/x"));
             fs::rename(path.join("var/state/leases.db"), path.join("var/state/y")).unwrap();
@@ -147,7 +147,7 @@ mod tests {
                 assert!(!write(name), "{name}");
             }
             assert!(fs::read(path.join("secret")).is_err() && fs::read("/etc/passwd").is_err());
-            assert!(std::process::Command::new("/bin/true").status().is_err(), "no program is started");
+            assert!(std::process::Command::new("/bin/true").status().is_err(), "no program can be started");
             assert!(fs::read("/proc/net/arp").is_ok() && fs::read_dir("/sys/class/net").is_ok());
         });
         if outcome.is_none() {
@@ -156,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn s_15_a_folder_of_boot_files_that_is_replaced_can_still_be_read() {
+    fn s_15_a_replaced_image_folder_stays_readable() {
         let base = tempfile::tempdir().unwrap();
-        let (places, path) = (places(base.path()), base.path().to_owned());
+        let (folders, path) = (folders(base.path()), base.path().to_owned());
         let replace = path.clone();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (begin, begun) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let confined = places.confine();
+            let confined = folders.confine();
             begin.send(confined).unwrap();
             wait.recv().unwrap();
             fs::read(path.join("net/boot-images/x")).unwrap()
@@ -177,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn s_15_only_a_folder_of_lanboots_is_opened_for_a_state_folder_that_is_made_again() {
+    fn s_15_only_lanboots_own_parent_folder_is_opened() {
         let base = tempfile::tempdir().unwrap();
-        let mut places = places(base.path());
-        assert_eq!(places.folder_above_state(), None, "/var/lib has other things in it");
+        let mut folders = folders(base.path());
+        assert_eq!(folders.folder_above_state(), None, "/var/lib has other things in it");
         fs::remove_dir(base.path().join("var/other")).unwrap();
         let parent = base.path().join("var").canonicalize().unwrap();
-        assert_eq!(places.folder_above_state(), Some(parent.clone()), "state alone");
+        assert_eq!(folders.folder_above_state(), Some(parent.clone()), "state alone");
         fs::create_dir(base.path().join("var/other")).unwrap();
-        places.config = base.path().join("var");
-        assert_eq!(places.folder_above_state(), Some(parent), "config.yaml lies there");
+        folders.config = base.path().join("var");
+        assert_eq!(folders.folder_above_state(), Some(parent), "it contains config.yaml");
     }
 }

@@ -1,10 +1,10 @@
-//! Gives up every right that serving does not need, once the sockets are bound: `cli/serve.rs` plans it before and has
-//! it done after that, while the process still has one thread.
+//! Gives up every right that serving does not need, after the sockets are bound. `cli/serve.rs` plans this before
+//! binding and does it afterwards, while the process still has one thread.
 //!
-//! Started as root, the process becomes another user (`account.rs`), who gets the state folder first. Whatever the
-//! user is, two capabilities stay: CAP_NET_BIND_SERVICE, for addresses that come later, and CAP_NET_RAW, for frames,
-//! ARP and interfaces that come later. Then the kernel confines it to its folders (`confine.rs`). Capabilities,
-//! no_new_privs and Landlock belong to a thread, and new threads inherit them; so no thread may start before.
+//! A process started as root becomes another user (`account.rs`), who first gets the state folder. Two capabilities are
+//! kept for interfaces and addresses that appear later: CAP_NET_BIND_SERVICE to bind ports, and CAP_NET_RAW for frames
+//! and ARP. Then the kernel confines the process to its folders (`confine.rs`). Capabilities, no_new_privs and Landlock
+//! belong to a thread and are inherited by new threads, so no thread may start before.
 
 mod account;
 mod confine;
@@ -31,33 +31,32 @@ use state::StateFolder;
 pub use account::LANBOOT;
 pub use state::give_to_group;
 
-/// The capabilities that stay.
+/// The capabilities that are kept.
 const KEPT: CapabilitySet = CapabilitySet::NET_BIND_SERVICE.union(CapabilitySet::NET_RAW);
 
-/// Which user the server is going to be, and which folders it is going to use.
+/// The user that the server becomes, and the folders that it may use.
 #[derive(Debug)]
 pub struct Privileges {
-    /// `None` if the process has no rights to give up a user for: it stays who it is.
+    /// `None` if the process is not root and therefore keeps its user.
     chosen: Option<Chosen>,
     state: StateFolder,
-    places: confine::Places,
+    folders: confine::Folders,
 }
 
-/// The rights are given up; lines for the log.
+/// Log lines about the rights that were given up.
 #[derive(Debug, Default)]
 pub struct Dropped {
-    /// The user, the capabilities and the confinement.
     pub summary: String,
-    /// Consequences that a person has to act on.
+    /// Consequences that need action.
     pub warnings: Vec<String>,
 }
 
 impl Privileges {
-    /// Chooses the user: `user` if given, else as `account::choose` says. Makes the state folder if root starts the
-    /// server and there is none, and remembers whose folder it was.
+    /// Chooses the user: `user` if given, otherwise as `account::choose` does. If root starts the server, the state
+    /// folder is created if it is missing, and its previous owner is remembered.
     ///
     /// # Errors
-    /// There is no such user, or only root could become that user.
+    /// If there is no such user, or only root could become that user.
     pub fn plan(config: &Config, config_file: &Path, user: Option<&str>) -> Result<Privileges, StartError> {
         let folder = match config_file.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -82,14 +81,14 @@ impl Privileges {
         let needs_state =
             may_be(config, Mode::Server) || config.targets.machines().iter().any(|m| m.once.is_some());
         let state = StateFolder::look(&config.state, chosen.is_some() && needs_state)?;
-        Ok(Privileges { chosen, state, places: confine::Places::of(config, folder) })
+        Ok(Privileges { chosen, state, folders: confine::Folders::of(config, folder) })
     }
 
-    /// Hands over the state folder with the control socket `control`, becomes the chosen user, and gives up all other
-    /// rights. Call it while the process has one thread.
+    /// Hands the state folder and the control socket `control` over to the chosen user, becomes that user, and gives up
+    /// all other rights. Call it while the process has one thread.
     ///
     /// # Errors
-    /// The state folder cannot be handed over, or the kernel does not take a right away: the server must not run.
+    /// If the state folder cannot be handed over, or the kernel does not remove a right: the server must not run then.
     pub fn drop(mut self, config: &Config, control: &Path) -> Result<Dropped, StartError> {
         let mut warnings = Vec::new();
         let account = self.chosen.as_ref().map(|chosen| &chosen.account);
@@ -108,10 +107,10 @@ impl Privileges {
         if let Some(warning) = self.chosen.take().and_then(|chosen| chosen.warning) {
             warnings.push(warning);
         }
-        // The user's name cannot be looked up once the process is confined.
+        // Look up the user's name before the process is confined.
         let user = account::name_of(geteuid());
         warnings.extend(unusable::warnings(config, &user));
-        let confined = self.places.confine();
+        let confined = self.folders.confine();
         let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         if threads > 1 {
             warnings.push(format!(
@@ -123,18 +122,18 @@ impl Privileges {
     }
 }
 
-/// Whether `user` names a user of this computer.
+/// Whether this computer has a user called `user`.
 pub fn is_user(user: &str) -> bool {
     Account::named(user).is_ok()
 }
 
-/// Changes user and groups, and takes the capabilities out of reach of this process for good.
+/// Changes user and groups, and permanently removes capabilities from the bounding set.
 fn become_user(account: &Account) -> Result<(), (&'static str, Errno)> {
     drop_bounding_set()?;
     let stays = account.uid == geteuid() && account.gid == getegid();
     set_keep_capabilities(true).map_err(|error| ("prctl(PR_SET_KEEPCAPS)", errno(error)))?;
     match setgroups(&account.groups) {
-        // In a user namespace groups may be out of reach, and then there are none of others to lose.
+        // In a user namespace groups may be unavailable, and then there are no other groups to give up.
         Err(Errno::EPERM) if stays => {}
         done => done.map_err(|errno| ("setgroups", errno))?,
     }
@@ -142,11 +141,11 @@ fn become_user(account: &Account) -> Result<(), (&'static str, Errno)> {
     setresuid(account.uid, account.uid, account.uid).map_err(|errno| ("setresuid", errno))
 }
 
-/// What is not in this set no program can get, whatever its file says.
+/// Shrinks the bounding set: no program can gain a capability outside of it, whatever its file says.
 fn drop_bounding_set() -> Result<(), (&'static str, Errno)> {
     let own = capabilities(None).map_err(|error| ("capget", errno(error)))?;
     if !own.effective.contains(CapabilitySet::SETPCAP) {
-        // As in a container that gave only some: who cannot shorten the set cannot use it either, by no_new_privs.
+        // As in a container with few capabilities. The set is harmless then, because of no_new_privs.
         return Ok(());
     }
     for bit in (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
@@ -155,7 +154,7 @@ fn drop_bounding_set() -> Result<(), (&'static str, Errno)> {
         }
         match remove_capability_from_bounding_set(bit).map_err(errno) {
             Ok(()) => {}
-            // Beyond the last capability of this kernel.
+            // This is beyond the last capability of the kernel.
             Err(Errno::EINVAL) => break,
             Err(errno) => return Err(("prctl(PR_CAPBSET_DROP)", errno)),
         }
@@ -163,17 +162,17 @@ fn drop_bounding_set() -> Result<(), (&'static str, Errno)> {
     Ok(())
 }
 
-/// Of the capabilities that this thread has, only `KEPT` stay, and none is inherited by programs.
+/// Keeps only the capabilities in `KEPT`, and none for programs that this process starts.
 fn limit_capabilities() -> Result<(), (&'static str, Errno)> {
     let own = capabilities(None).map_err(|error| ("capget", errno(error)))?;
     drop_bounding_set()?;
-    // Kernels before 4.3 have no such set.
+    // Kernels before 4.3 have no ambient set.
     let _ = clear_ambient_capability_set();
     let kept = own.permitted & KEPT;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     match set_capabilities(None, sets).map_err(errno) {
-        // A filter of system calls forbids it, as in units that were written for older versions. With no_new_privs, what
-        // can be inherited is of no use.
+        // A system call filter forbids it, as in systemd units of older versions. With no_new_privs, inheritable
+        // capabilities have no effect.
         Err(Errno::EPERM) if KEPT.contains(own.permitted) => {}
         done => done.map_err(|errno| ("capset", errno))?,
     }
@@ -184,7 +183,7 @@ fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }
 
-/// The capabilities of this thread, for people.
+/// Describes the capabilities of this thread for the log.
 fn described() -> &'static str {
     let own = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     let has = |set| own.contains(set);

@@ -1,8 +1,8 @@
-//! The state folder passes from root to the user that the server becomes.
+//! Hands the state folder over from root to the user that the server becomes.
 //!
-//! The folder may belong to that user already, who can put anything into it at any moment. So root follows no link in it,
-//! changes nothing that has a second name elsewhere, and takes a folder that was there before only if it is plainly
-//! one of lanboot's.
+//! The folder may already belong to that user, who can change its content at any moment. Root therefore follows no link
+//! in it, changes no file with a second name elsewhere, and accepts an existing folder only if it clearly belongs to
+//! lanboot.
 
 use std::ffi::CStr;
 use std::fs::{self, Permissions};
@@ -19,41 +19,41 @@ use super::account::{Account, lanboot_group, name_of};
 use crate::net::StartError;
 use crate::store::{DATABASE, FILE_MODE, make_folder};
 
-/// The folder's group may read and nobody else may anything: bits that are taken away.
+/// Mode bits that are removed: the group may only read, and others have no access.
 const TOO_MUCH: u32 = 0o027;
-/// Entries that are looked at. A state folder has a dozen; one with more is another folder.
+/// Maximum number of checked entries. A state folder has a dozen; a folder with more is not one.
 const MAX_ENTRIES: usize = 10_000;
 
-/// The state folder as it was before the server put anything into it. It is held open, so that nothing that is put in its
-/// place meanwhile is handed over.
+/// The state folder before the server wrote anything into it. It is held open, so that a replacement is never handed
+/// over.
 #[derive(Debug)]
 pub(super) struct StateFolder {
     path: PathBuf,
-    was: Was,
+    purpose: Purpose,
     /// `None` if there is no such folder.
     folder: Option<OwnedFd>,
-    /// The path is a symbolic link that root did not make.
+    /// Whether the path is a symbolic link that root did not create.
     is_foreign_link: bool,
 }
 
-/// Whose folder it seems to be.
+/// The apparent purpose of the folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Was {
-    /// There was none, or an empty one.
+enum Purpose {
+    /// It did not exist, or it was empty.
     New,
-    /// It has leases in it.
+    /// It contains leases.
     Leases,
-    /// It has other files in it.
+    /// It contains other files.
     OtherFiles,
-    /// It has other folders in it, as `/var/lib` has.
+    /// It contains other folders, as `/var/lib` does.
     OtherFolders,
 }
 
 impl StateFolder {
-    /// Looks at the folder `path`, and makes it first if `needed`.
+    /// Inspects the folder `path`, after creating it if it is missing and `needed`.
     ///
     /// # Errors
-    /// It is needed and cannot be made.
+    /// If it is needed and cannot be created.
     pub(super) fn look(path: &Path, needed: bool) -> Result<StateFolder, StartError> {
         let is_new = !path.exists();
         if needed {
@@ -67,25 +67,26 @@ impl StateFolder {
         let is_foreign_link =
             path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_symlink() && meta.uid() != 0);
         let folder = open_folder(path).ok();
-        let was = match &folder {
+        let purpose = match &folder {
             Some(folder) if !is_new => look_into(folder),
-            _ => Was::New,
+            _ => Purpose::New,
         };
-        Ok(StateFolder { path: path.to_owned(), was, folder, is_foreign_link })
+        Ok(StateFolder { path: path.to_owned(), purpose, folder, is_foreign_link })
     }
 
-    /// Gives the folder and lanboot's files in it to `account`, if there is one, and takes them away from all others.
-    /// An account that is not `trusted` gets no folder with files of others.
+    /// Gives the folder and lanboot's files in it to `account`, if there is one, and removes the access of all others.
+    /// An account that is not `trusted` gets no folder with other files.
     ///
     /// # Errors
-    /// The folder seems to be another program's, or the kernel refuses.
+    /// If the folder seems to belong to another program, or the kernel refuses.
     pub(super) fn hand_over(&self, account: Option<&Account>, trusted: bool) -> Result<(), StartError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let fail = |errno: nix::errno::Errno| {
             StartError(format!("cannot give the state folder {} to its user: {errno}", self.path.display()))
         };
         let stat = fstat(folder).map_err(fail)?;
-        let is_shared = self.was == Was::OtherFolders || (self.was == Was::OtherFiles && !trusted);
+        let is_shared =
+            self.purpose == Purpose::OtherFolders || (self.purpose == Purpose::OtherFiles && !trusted);
         if let Some(account) = account
             && stat.st_uid != account.uid.as_raw()
         {
@@ -119,25 +120,25 @@ impl StateFolder {
             fchown(folder, Some(account.uid), Some(account.gid)).map_err(fail)?;
         }
         if stat.st_mode & TOO_MUCH != 0 && !is_shared {
-            // Without the right to do it, the folder is another's who chose so.
+            // This fails if the folder belongs to another user, whose choice the mode is.
             let _ = fchmod(folder, Mode::from_bits_truncate(stat.st_mode & 0o7777 & !TOO_MUCH));
         }
         Ok(())
     }
 }
 
-/// Lets the members of the group `lanboot` use the socket `control`. Whether they may.
+/// Allows the members of the group `lanboot` to use the socket `control`. Returns whether that succeeded.
 pub fn give_to_group(control: &Path) -> bool {
     let has = |group: Gid| control.symlink_metadata().is_ok_and(|meta| meta.gid() == group.as_raw());
     lanboot_group().is_some_and(|group| has(group) || lchown(control, None, Some(group.as_raw())).is_ok())
 }
 
-/// Gives the control socket to `account`, with a group that is not every user's.
+/// Gives the control socket to `account`, with the group `lanboot` or root.
 pub(super) fn give_control(control: &Path, account: Option<&Account>) {
     let is_socket = control.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
     if let Some(account) = account.filter(|_| is_socket) {
         let group = lanboot_group().map_or(0, Gid::as_raw);
-        // It is root's otherwise, and root may use it.
+        // If this fails the socket stays root's, and root may use it.
         let _ = lchown(control, Some(account.uid.as_raw()), Some(group));
     }
 }
@@ -146,42 +147,42 @@ fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
     open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// The entries of the folder, from the first on.
+/// Lists the folder from its first entry.
 fn entries(folder: &OwnedFd) -> nix::Result<Dir> {
     Dir::openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// What is in the folder; only names and types are read.
-fn look_into(folder: &OwnedFd) -> Was {
-    let Ok(mut entries) = entries(folder) else { return Was::OtherFolders };
-    let (mut was, mut leases) = (Was::New, false);
+/// Classifies the content of the folder by names and types only.
+fn look_into(folder: &OwnedFd) -> Purpose {
+    let Ok(mut entries) = entries(folder) else { return Purpose::OtherFolders };
+    let (mut purpose, mut leases) = (Purpose::New, false);
     for entry in entries.iter().take(MAX_ENTRIES).flatten() {
         let name = entry.file_name().to_bytes();
         let Ok(stat) = fstatat(folder, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
         let (is_file, is_folder) = (is_kind(&stat, SFlag::S_IFREG), is_kind(&stat, SFlag::S_IFDIR));
         leases |= is_file && name == DATABASE.as_bytes();
-        // The last one is in the root of each ext4 file system.
+        // Each ext4 file system has lost+found in its root.
         if is_folder && ![b".".as_slice(), b"..", b"lost+found"].contains(&name) {
-            was = Was::OtherFolders;
-        } else if is_file && !is_ours(entry.file_name()) && was == Was::New {
-            was = Was::OtherFiles;
+            purpose = Purpose::OtherFolders;
+        } else if is_file && !is_ours(entry.file_name()) && purpose == Purpose::New {
+            purpose = Purpose::OtherFiles;
         }
     }
-    if leases { Was::Leases } else { was }
+    if leases { Purpose::Leases } else { purpose }
 }
 
-/// Whether lanboot gives its files such names.
+/// Whether lanboot uses this file name.
 fn is_ours(name: &CStr) -> bool {
     let name = name.to_bytes();
     name.starts_with(b"leases.") || name == b"once.json"
 }
 
-/// One file of the folder. Nothing is done to what is no regular file, and to what has another name somewhere.
+/// Hands over one file of the folder. Skips everything that is not a regular file, or that has a second name elsewhere.
 ///
-/// The descriptor is an `O_PATH` one: to close any other of a database's files would end SQLite's locks on it.
+/// It opens the file with `O_PATH`. Closing any other descriptor of a database file would release SQLite's locks on it.
 fn hand_over_file(folder: &OwnedFd, name: &CStr, account: Option<&Account>) -> nix::Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    // It may be gone by now.
+    // The file may have been deleted since.
     let Ok(file) = openat(folder, name, flags, Mode::empty()) else { return Ok(()) };
     let stat = fstat(&file)?;
     if !is_plain(&stat) {
@@ -194,7 +195,7 @@ fn hand_over_file(folder: &OwnedFd, name: &CStr, account: Option<&Account>) -> n
     }
     let mode = stat.st_mode & 0o777;
     if mode & !FILE_MODE != 0 {
-        // An O_PATH descriptor has no fchmod; this name is the kernel's own for it. Files of others keep their mode.
+        // An O_PATH descriptor has no fchmod, so use the kernel's name for it. Files of other users keep their mode.
         let _ = fs::set_permissions(
             format!("/proc/self/fd/{}", file.as_raw_fd()),
             Permissions::from_mode(mode & FILE_MODE),
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn s_15_a_state_folder_is_closed_to_others_and_no_link_is_followed() {
+    fn s_15_the_state_folder_is_private_and_follows_no_link() {
         let base = tempfile::tempdir().unwrap();
         let state = base.path().join("state");
         let outside = base.path().join("outside");
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn s_15_a_folder_of_others_is_not_handed_over() {
+    fn s_15_another_programs_folder_is_not_handed_over() {
         let base = tempfile::tempdir().unwrap();
         let own = base.path().metadata().unwrap().uid();
         let other = Account { uid: Uid::from_raw(own + 1), gid: Gid::from_raw(own + 1), groups: vec![] };
@@ -255,7 +256,7 @@ mod tests {
         };
         let lib = base.path().join("lib");
         fs::create_dir_all(lib.join("dpkg")).unwrap();
-        assert!(hand_over(&lib, true).is_some(), "it has folders in it");
+        assert!(hand_over(&lib, true).is_some(), "it contains folders");
         let cron = base.path().join("cron.d");
         fs::create_dir(&cron).unwrap();
         fs::write(cron.join("job"), "").unwrap();

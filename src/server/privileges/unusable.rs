@@ -1,5 +1,5 @@
-//! Files and folders that the server's user cannot use. Root could, and whoever tried lanboot as root before does not expect
-//! it.
+//! Finds files and folders that the server's user cannot use. Someone who ran lanboot as root before does not expect
+//! these failures. `privileges` logs the warnings at the start.
 
 use std::fs;
 use std::io;
@@ -9,12 +9,12 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::config::Config;
 
-/// Files and folders of `images` that are looked at: the start must not take long.
+/// Maximum number of checked entries of `images`, so that the start is quick.
 const MAX_ENTRIES: usize = 4096;
-/// Folders within each other that are looked into.
+/// Maximum depth of checked folders.
 const MAX_DEPTH: usize = 8;
 
-/// What the user called `user`, which this process is, cannot use; each with the command that changes that.
+/// Warns about each path that the user `user` of this process cannot use, with the command that fixes it.
 pub(super) fn warnings(config: &Config, user: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let images = &config.images;
@@ -35,7 +35,7 @@ pub(super) fn warnings(config: &Config, user: &str) -> Vec<String> {
             ));
         }
     }
-    // What exists cannot be seen from here if a folder above it is closed.
+    // The existence of the folder is unknown if a folder above it is closed.
     let state = &config.state;
     let is_missing = state.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     if !is_missing && access(state, SEARCH | AccessFlags::W_OK).is_err() {
@@ -59,7 +59,7 @@ pub(super) fn warnings(config: &Config, user: &str) -> Vec<String> {
 
 const SEARCH: AccessFlags = AccessFlags::R_OK.union(AccessFlags::X_OK);
 
-/// Files and folders that cannot be read.
+/// The number of unreadable files and folders, and the first of them.
 #[derive(Default)]
 struct Unreadable {
     looked_at: usize,
@@ -68,7 +68,7 @@ struct Unreadable {
 }
 
 impl Unreadable {
-    /// Looks at the folder `folder` and all that is in it. Symbolic links are not followed.
+    /// Checks `folder` and everything in it, without following symbolic links.
     fn look(&mut self, folder: &Path, depth: usize) {
         let entries = match access(folder, SEARCH) {
             Ok(()) => fs::read_dir(folder).ok(),

@@ -1,20 +1,21 @@
-//! TFTP through the crate async-tftp: it speaks the protocol, this file gives it files and safe limits.
+//! TFTP through the crate async-tftp. The crate implements the protocol; this file provides files and safe limits.
 //!
-//! What the crate (0.4.2) does that an operator may notice, all of it outside our reach:
-//! - It passes over a client's ERROR and sends again until the retries run out. UEFI firmware asks for a file's size,
-//!   aborts with ERROR 8, and asks again: the first request takes up a transfer for [`GIVE_UP`], and a second request
-//!   *from the same port* within that time is not answered (firmware takes a new port).
-//! - It serves a `netascii` request as it does `octet`: no line end is converted.
-//! - It drops requests whose name is not UTF-8, so the 0xFF that some ROMs append is never seen here.
-//! - After a gap in a window it waits for its timeout instead of sending again at once (RFC 7440 section 4).
-//! - Where an option is repeated, the last counts.
-//! - No transfer gives way, and an address may have as many silent ones as transfers: clients that fill `max_transfers` or
-//!   `max_per_client` keep others out until they are given up, [`GIVE_UP`] after their last acknowledgement. So is a client
-//!   that is busy for longer.
-//! - Errors are not bounded in number. One is as long as the request that it answers.
-//! - It calls one handler at a time. A file that is made from a template within `SOON` is waited for; of one that takes
-//!   longer, the client is not sent the size.
-//! - A block fits the MTU of the interface; a route to the client that carries less is not looked at.
+//! The crate (0.4.2) has these visible limitations, which lanboot cannot change:
+//!
+//! - It ignores a client's ERROR and retransmits until the retries run out. UEFI firmware asks for a file's size,
+//!   aborts with ERROR 8, and asks again. The first request then occupies a transfer for [`GIVE_UP`]. A second request
+//!   *from the same port* within that time gets no answer, but firmware takes a new port.
+//! - It serves `netascii` like `octet`, without converting line ends.
+//! - It drops requests whose name is not UTF-8, for example with the 0xFF that some ROMs append.
+//! - After a gap in a window it waits for its timeout instead of retransmitting immediately (RFC 7440 section 4).
+//! - If an option is repeated, the last one counts.
+//! - Transfers are never evicted, and all transfers of an address may be silent. Clients that fill `max_transfers` or
+//!   `max_per_client` block others until [`GIVE_UP`] after their last acknowledgement. A client that pauses for longer
+//!   is aborted as well.
+//! - The rate of error packets is not limited. An error is as long as the request that it answers.
+//! - It calls one handler at a time. A handler waits for a template for at most `RENDER_WAIT`; if rendering takes
+//!   longer, the client is not sent the file size.
+//! - A block fits the MTU of the interface; the path MTU to the client is ignored.
 
 use std::io::{self, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -40,45 +41,44 @@ use crate::net::served::Now;
 use crate::server::tftp::native::{Listener, Listeners};
 use crate::tftp::Limits;
 
-/// How long the server waits for an acknowledgement before it sends again.
+/// Time without an acknowledgement before the server retransmits.
 ///
-/// A client's own `timeout` option is not granted: at up to 255 s a single spoofed request would hold a transfer for
-/// 25 minutes. RFC 2347 lets a server leave an option out, and a client that waits longer than this only sees a
-/// repeated packet.
+/// A client's own `timeout` option is not granted: with up to 255 s, a single spoofed request would occupy a transfer
+/// for 25 minutes. RFC 2347 allows a server to omit an option, and a client that waits longer only receives a
+/// duplicate.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
-/// How often it sends again before it gives a client up. The crate has one number for all packets, so it is that of the
-/// first answer: a forged request must not have us send more than three to whom it names. The price is that three losses
-/// in a row end a transfer.
+/// Number of retransmissions before a transfer is aborted. The crate uses one number for all packets, so it is that of
+/// the first answer: a forged request must not cause more than three packets to the address that it names. Therefore
+/// three consecutive losses end a transfer.
 pub const RETRIES: u32 = 2;
-/// How long after its last acknowledgement a silent client is given up.
+/// Time after the last acknowledgement when a silent client's transfer is aborted.
 pub const GIVE_UP: Duration = Duration::from_secs(3);
 /// Bytes read ahead for each transfer: several blocks in one system call.
 const READ_AHEAD: usize = 16 << 10;
-/// Time that a request waits for a file that is being made: ordinary templates take a millisecond, and other requests
-/// to that address wait meanwhile.
-const SOON: Duration = Duration::from_millis(20);
-/// Pause before the socket is read again after it failed.
+/// Maximum time that a request waits for a template. Ordinary templates take a millisecond, and other requests to the
+/// same address wait meanwhile.
+const RENDER_WAIT: Duration = Duration::from_millis(20);
+/// Pause before a failed socket is read again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What the transfers of one socket need. `record` is called for each thing that happens; it must not wait.
+/// Everything that transfers need. `record` is called for each event and must not block.
 #[derive(Clone, Debug)]
 pub struct Service<F> {
-    /// The files.
     pub files: Files,
-    /// What is granted, and to whom.
+    /// The limits and the allowed clients.
     pub limits: Limits,
-    /// Who may ask.
+    /// The served networks.
     pub served: Now,
-    /// Transfers under way, shared by all sockets that `limits` are meant for.
+    /// Counts the running transfers of all sockets that share `limits`.
     pub under_way: Quota,
-    /// No transfer is to begin any more: the server stops.
+    /// Set when the server stops: no more transfers may start.
     pub closing: Arc<AtomicBool>,
-    /// Takes the events.
+    /// Records events.
     pub record: F,
 }
 
-/// Serves the requests that arrive at `listeners`, whichever those are now, until the future is dropped; that ends all
-/// transfers, and the end of a listener those that it began.
+/// Serves the requests that arrive at the current `listeners`. Dropping the future ends all transfers; the end of a
+/// listener ends its own transfers.
 pub async fn serve_all<F>(mut listeners: watch::Receiver<Listeners>, service: Service<F>)
 where
     F: Fn(Event) + Clone + Send + Sync + 'static,
@@ -109,11 +109,14 @@ where
     }
 }
 
-/// Serves the requests that arrive on `socket`, until the future is dropped; that ends all its transfers.
+/// Serves the requests that arrive on `socket`. Dropping the future ends all its transfers.
 ///
-/// `socket` should be bound to one address: the crate answers from a new port of that address, and from whatever the
-/// kernel picks if it is unspecified. `mtu` is that of its interface, in bytes. Files are read in the calling task:
-/// they are expected on a local disk. Fails only when the socket cannot be used at all.
+/// `socket` should be bound to a specific address: the crate answers from a new port of that address, and otherwise
+/// from any address that the kernel chooses. `mtu` is the MTU of its interface in bytes. Files are read in the calling
+/// task, so they should be on a local disk.
+///
+/// # Errors
+/// If the socket cannot be used at all.
 pub async fn serve<F>(socket: UdpSocket, mtu: u32, service: Service<F>) -> io::Result<()>
 where
     F: Fn(Event) + Clone + Send + Sync + 'static,
@@ -123,7 +126,7 @@ where
     let window = service.limits.window_for(block);
     let server = *v4(&socket.local_addr()?).map_err(|_| io::ErrorKind::Unsupported)?.ip();
     loop {
-        let server = TftpServerBuilder::with_handler(Serving { service: service.clone(), server })
+        let server = TftpServerBuilder::with_handler(FileHandler { service: service.clone(), server })
             .std_socket(socket.try_clone()?)
             .map_err(into_io)?
             .timeout(TIMEOUT)
@@ -134,7 +137,7 @@ where
             .build()
             .await
             .map_err(into_io)?;
-        // It ends only when receiving fails, and takes its transfers with it; their clients ask again.
+        // This returns only if receiving fails, and ends all transfers. The clients repeat their requests.
         let Err(error) = server.serve().await else { return Ok(()) };
         tracing::warn!(%error, "cannot receive TFTP requests; trying again");
         tokio::time::sleep(PAUSE).await;
@@ -148,16 +151,16 @@ fn into_io(error: async_tftp::Error) -> io::Error {
     }
 }
 
-/// Our side of the crate's interface.
-struct Serving<F> {
+/// Implements the crate's handler trait.
+struct FileHandler<F> {
     service: Service<F>,
-    /// The address that is served.
+    /// The address of the socket.
     server: Ipv4Addr,
 }
 
-impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
+impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for FileHandler<F> {
     type Reader = Transfer<F>;
-    /// Never made: every upload is refused.
+    /// Never constructed, because every upload is refused.
     type Writer = Vec<u8>;
 
     async fn read_req_open(
@@ -176,7 +179,7 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
             Found::Rendering(rendering) => {
                 let (sender, mut made) = oneshot::channel();
                 rendering.start(move |content| _ = sender.send(content));
-                let Ok(made) = tokio::time::timeout(SOON, &mut made).await else {
+                let Ok(made) = tokio::time::timeout(RENDER_WAIT, &mut made).await else {
                     let name = String::from_utf8_lossy(asked).into_owned();
                     let mut transfer = Transfer::new(Content::text(name, Vec::new()), peer, share, record);
                     transfer.pending = Some(made);
@@ -188,7 +191,7 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for Serving<F> {
         };
         let size = content.size();
         let transfer = Transfer::new(content, peer, share, record);
-        // curl takes a size of 0 in the answer for an error, so an empty file is sent without one.
+        // curl treats a size of 0 in the answer as an error, so the size of an empty file is omitted.
         Ok((transfer, (size > 0).then_some(size)))
     }
 
@@ -220,17 +223,17 @@ impl<F: Fn(Event)> Service<F> {
     }
 }
 
-/// The answer to a refused request: fixed text, which never tells a path of this machine.
+/// The answer to a refused request. The text is fixed, and never contains a path of this machine.
 fn reply(reason: Refusal) -> Reply {
     match reason {
         Refusal::NotFound => Reply::FileNotFound,
-        // The crate says "Permission denied" with error 2, which RFC 1350 calls "Access violation".
+        // The crate's text of error 2 is "Permission denied"; RFC 1350 calls it "Access violation".
         Refusal::BadName
         | Refusal::AccessDenied
         | Refusal::Upload
         | Refusal::NotAllowed
         | Refusal::OtherMachine => Reply::PermissionDenied,
-        // The crate takes no uploads here, so these four never come.
+        // These four never occur, because uploads are refused earlier.
         Refusal::Exists => Reply::FileAlreadyExists,
         Refusal::TooLarge | Refusal::UploadsFull | Refusal::DiskFull => Reply::DiskFull,
         Refusal::Busy | Refusal::RenderQueue => Reply::Msg("Server is busy, try again".to_owned()),
@@ -239,7 +242,7 @@ fn reply(reason: Refusal) -> Reply {
     }
 }
 
-/// The client's address; lanboot's sockets are IPv4, so there is no other.
+/// The client's IPv4 address. lanboot's sockets are IPv4, so there is no other.
 fn v4(client: &SocketAddr) -> Result<SocketAddrV4, Reply> {
     match client {
         SocketAddr::V4(peer) => Ok(*peer),
@@ -247,13 +250,13 @@ fn v4(client: &SocketAddr) -> Result<SocketAddrV4, Reply> {
     }
 }
 
-/// A file on its way to a client. The crate drops it when the transfer is over, however it went; only then is known
-/// what to record.
+/// A file that is being sent. The crate drops it when the transfer ends for any reason, and only then the result can be
+/// recorded.
 struct Transfer<F: Fn(Event)> {
-    content: BufReader<Reading>,
-    /// The content, while it is being made.
+    content: BufReader<ContentReader>,
+    /// The content, while it is being rendered.
     pending: Option<oneshot::Receiver<Result<Content, Refusal>>>,
-    /// It cannot be made, and that is recorded.
+    /// Whether rendering failed and this was recorded.
     is_refused: bool,
     peer: SocketAddrV4,
     progress: Progress,
@@ -266,7 +269,7 @@ impl<F: Fn(Event)> Transfer<F> {
     fn new(content: Content, peer: SocketAddrV4, share: Share, record: F) -> Transfer<F> {
         let now = Instant::now();
         Transfer {
-            content: BufReader::with_capacity(READ_AHEAD, Reading { content, at: 0 }),
+            content: BufReader::with_capacity(READ_AHEAD, ContentReader { content, at: 0 }),
             pending: None,
             is_refused: false,
             peer,
@@ -278,13 +281,13 @@ impl<F: Fn(Event)> Transfer<F> {
     }
 }
 
-/// Content that is read from its beginning to its end.
-struct Reading {
+/// Reads content from its beginning to its end.
+struct ContentReader {
     content: Content,
     at: u64,
 }
 
-impl Read for Reading {
+impl Read for ContentReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.content.read_at(buf, self.at)?;
         self.at += count as u64;
@@ -292,7 +295,7 @@ impl Read for Reading {
     }
 }
 
-// Nothing in it is pinned: it may move whatever `record` is.
+// No field is pinned, so it may move whatever `record` is.
 impl<F: Fn(Event)> Unpin for Transfer<F> {}
 
 impl<F: Fn(Event)> AsyncRead for Transfer<F> {
@@ -303,7 +306,7 @@ impl<F: Fn(Event)> AsyncRead for Transfer<F> {
             this.pending = None;
             match made {
                 Ok(content) => {
-                    this.content = BufReader::with_capacity(READ_AHEAD, Reading { content, at: 0 });
+                    this.content = BufReader::with_capacity(READ_AHEAD, ContentReader { content, at: 0 });
                 }
                 Err(reason) => {
                     this.is_refused = true;
@@ -330,7 +333,7 @@ impl<F: Fn(Event)> Drop for Transfer<F> {
         }
         let content = &self.content.get_ref().content;
         let (file, peer, size) = (content.name().to_owned(), self.peer, content.size());
-        // What the crate sent again it does not tell.
+        // The crate does not report retransmissions.
         let (took, resent) = (self.began.elapsed(), 0);
         (self.record)(match self.progress.end(Instant::now()) {
             End::Sent => Event::TftpSent { file, peer, bytes: size, took, resent },
@@ -349,15 +352,16 @@ impl<F: Fn(Event)> Drop for Transfer<F> {
     }
 }
 
-/// What the crate's reading tells about a transfer: it reads a window only when the one before was acknowledged.
+/// The progress of a transfer, as far as it shows in the crate's reads: it reads a window only after the previous one
+/// was acknowledged.
 struct Progress {
-    /// Bytes read so far.
+    /// Number of bytes read so far.
     read: u64,
-    /// Bytes that the first block can have: how much the crate asks for at first.
+    /// Maximum size of the first block: the size of the crate's first read.
     first_block: u64,
-    /// The crate has read to the end of the file.
+    /// Whether the crate has read to the end of the file.
     ended: bool,
-    /// When it read last.
+    /// The time of the last read.
     last_read: Instant,
 }
 
@@ -378,15 +382,16 @@ impl Progress {
         self.last_read = now;
     }
 
-    /// How a transfer ended that the crate dropped at `now`.
+    /// The result of a transfer that the crate dropped at `now`.
     ///
-    /// The crate does not say, so this is judged by what it read and how long ago. It drops a transfer either as soon
-    /// as the last block is acknowledged, or when the client was silent for [`GIVE_UP`] after a window was read.
-    /// The first block is read before the options are sent (OACK), so a client that only wanted the size is one that
-    /// went silent when no more than that block had been read. What cannot be told apart from it: a client that went
-    /// silent after it took the options, or that asked for no options at all, before it acknowledged block 1.
-    /// And a client that acknowledged its last block later than [`GIVE_UP`] after it was read, which takes several
-    /// lost packets, counts as stopped although it has the file.
+    /// The crate does not report a result, so it is inferred from the reads and their time. The crate drops a transfer
+    /// when the last block is acknowledged, or when the client was silent for [`GIVE_UP`] after a window was read. It
+    /// reads the first block before it sends the options (OACK), so a client that went silent after at most that block
+    /// wanted only the size.
+    ///
+    /// Two cases are misjudged. A client that went silent before it acknowledged block 1 counts as a size probe. A
+    /// client that acknowledged its last block later than [`GIVE_UP`] after it was read, which takes several lost
+    /// packets, counts as stopped although it has the file.
     fn end(&self, now: Instant) -> End {
         let went_silent = now.duration_since(self.last_read) >= GIVE_UP;
         match (self.ended, went_silent) {
@@ -403,7 +408,7 @@ mod tests {
     use std::sync::Mutex;
 
     #[test]
-    fn the_end_of_a_transfer_is_judged_by_what_was_read() {
+    fn the_result_is_inferred_from_reads() {
         let start = Instant::now();
         let after = |reads: &[usize], silence: Duration| {
             let mut progress = Progress { read: 0, first_block: 0, ended: false, last_read: start };
@@ -425,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_gives_its_place_back_and_says_how_far_it_came() {
+    fn a_transfer_returns_its_share_and_reports_progress() {
         let events = Arc::new(Mutex::new(Vec::new()));
         let under_way = Quota::default();
         let seen = events.clone();
@@ -433,7 +438,7 @@ mod tests {
         let share = under_way.take(*peer.ip(), 1, 1).unwrap();
         let record = move |event| seen.lock().unwrap().push(event);
         let mut transfer = Transfer::new(Content::text("x", vec![7; 600]), peer, share, record);
-        assert!(under_way.take(*peer.ip(), 1, 1).is_none(), "the only place is taken");
+        assert!(under_way.take(*peer.ip(), 1, 1).is_none(), "the only share is in use");
         let mut buf = [0; 512];
         for expected in [512, 88] {
             let count = transfer.content.read(&mut buf).unwrap();

@@ -1,9 +1,9 @@
-//! TFTP, whichever engine serves it: bind → run → stop.
+//! TFTP with either engine: bind → run → stop. `Server` binds, starts and stops it. It never sends a packet itself.
 
 pub mod async_tftp;
 pub mod native;
 pub mod upload;
-mod upload_places;
+mod upload_slots;
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -16,38 +16,37 @@ use tokio::task::JoinHandle;
 use crate::config::{self, Tftp};
 use crate::content::lookup::Files;
 use crate::event::Event;
+use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
 use crate::net::quota::Quota;
-use crate::net::served::{Doors, Now, Served, listen_addresses, places, rearrange};
+use crate::net::served::{Now, Served};
 use crate::net::{StartError, bind_error};
 use crate::record::Recorder;
 use crate::server::tftp::upload::Uploads;
 use crate::tftp::Engine;
 
-/// What serves files, with its sockets bound.
+/// TFTP listeners that are bound but not served yet.
 #[derive(Debug)]
 pub struct Transfers {
-    listeners: Doors<Arc<native::Listener>>,
+    listeners: Listeners<Arc<native::Listener>>,
     settings: Tftp,
     files: Files,
     uploads: Option<Uploads>,
     served: Now,
 }
 
-/// What serves them now.
+/// The running TFTP service.
 #[derive(Debug)]
 pub struct Running {
-    listeners: Doors<Arc<native::Listener>>,
+    listeners: Listeners<Arc<native::Listener>>,
     settings: Tftp,
     engine: RunningEngine,
 }
 
 #[derive(Debug)]
 enum RunningEngine {
-    /// lanboot's own engine.
     Native(native::Engine),
-    /// The crate async-tftp.
     AsyncTftp {
-        /// Ends all transfers when it is aborted.
+        /// Aborting the task ends all transfers.
         task: JoinHandle<()>,
         listeners: watch::Sender<native::Listeners>,
         under_way: Quota,
@@ -56,11 +55,11 @@ enum RunningEngine {
 }
 
 impl Transfers {
-    /// Binds the port of requests on the addresses of `settings`, or those of what is `served`, and opens the folder for
-    /// uploads.
+    /// Binds the request port on the addresses of `settings`, or on those of the `served` interfaces, and opens the
+    /// upload folder.
     pub fn bind(settings: &Tftp, served: Now, files: Files) -> Result<Transfers, StartError> {
         let mut listeners = Vec::new();
-        let (_, mut refused) = arrange(&mut listeners, settings, &served.borrow());
+        let (_, mut refused) = update_listeners(&mut listeners, settings, &served.borrow());
         if let Some(error) = refused.pop() {
             return Err(error);
         }
@@ -68,12 +67,12 @@ impl Transfers {
         Ok(Transfers { listeners, settings: settings.clone(), files, uploads, served })
     }
 
-    /// Where it listens, for people.
-    pub fn places(&self) -> String {
-        places(&self.listeners)
+    /// The addresses of the listeners, for log lines.
+    pub fn addresses(&self) -> String {
+        addresses_text(&self.listeners)
     }
 
-    /// Begins to serve.
+    /// Starts to serve.
     pub fn start(self, recorder: &Recorder) -> io::Result<Running> {
         let Transfers { listeners, settings, files, uploads, served } = self;
         let (limits, ports) = (settings.limits.clone(), settings.ports);
@@ -111,37 +110,37 @@ fn open_uploads(settings: &config::Uploads) -> Result<Uploads, StartError> {
 }
 
 impl Running {
-    /// Takes requests at the addresses of what is served now. Whether that is a change, and what cannot be done.
+    /// Updates the listeners for the addresses of `served`. Returns whether anything changed, and the errors of
+    /// listeners that could not be opened.
     pub fn follow(&mut self, served: &Served) -> (bool, Vec<StartError>) {
-        let (changed, refused) = arrange(&mut self.listeners, &self.settings, served);
+        let (changed, refused) = update_listeners(&mut self.listeners, &self.settings, served);
         if changed {
             let listeners = all(&self.listeners);
             match &self.engine {
                 RunningEngine::Native(engine) => engine.listen(&listeners),
-                RunningEngine::AsyncTftp { listeners: told, .. } => drop(told.send_replace(listeners)),
+                RunningEngine::AsyncTftp { listeners: sender, .. } => drop(sender.send_replace(listeners)),
             }
         }
         (changed, refused)
     }
 
-    /// Where it listens, for people.
-    pub fn places(&self) -> String {
-        places(&self.listeners)
+    /// The addresses of the listeners, for log lines.
+    pub fn addresses(&self) -> String {
+        addresses_text(&self.listeners)
     }
 
-    /// Ends all transfers.
     pub async fn stop(self) {
         match self.engine {
             RunningEngine::Native(engine) => engine.stop(),
             RunningEngine::AsyncTftp { task, .. } => {
                 task.abort();
-                // It says that it was aborted.
+                // The error says that the task was aborted.
                 let _ = task.await;
             }
         }
     }
 
-    /// Begins no more transfers.
+    /// Accepts no more transfers.
     pub fn close(&self) {
         match &self.engine {
             RunningEngine::Native(engine) => engine.close(),
@@ -149,7 +148,7 @@ impl Running {
         }
     }
 
-    /// Transfers that have not ended.
+    /// The number of running transfers.
     pub fn under_way(&self) -> usize {
         match &self.engine {
             RunningEngine::Native(engine) => engine.under_way(),
@@ -158,20 +157,21 @@ impl Running {
     }
 }
 
-fn all(listeners: &Doors<Arc<native::Listener>>) -> native::Listeners {
+fn all(listeners: &Listeners<Arc<native::Listener>>) -> native::Listeners {
     listeners.iter().map(|(_, listener)| Arc::clone(listener)).collect()
 }
 
-/// Makes the listeners those at the addresses of `settings`, or of what is `served`, each with its interface's MTU.
-fn arrange(
-    listeners: &mut Doors<Arc<native::Listener>>,
+/// Opens and closes listeners so that they match the addresses of `settings` or `served`, each with the MTU of its
+/// interface.
+fn update_listeners(
+    listeners: &mut Listeners<Arc<native::Listener>>,
     settings: &Tftp,
     served: &Served,
 ) -> (bool, Vec<StartError>) {
     const ETHERNET_MTU: u32 = 1500;
     let mtu_of = |address: &SocketAddrV4| served.with_address(*address.ip()).map(|interface| interface.mtu);
     let wanted = listen_addresses(&settings.listen, settings.port, served);
-    let (mut changed, refused) = rearrange(listeners, &wanted, |address| {
+    let (mut changed, refused) = update(listeners, &wanted, |address| {
         let socket = native::listen(address)
             .map_err(|error| bind_error::explain(address, "tftp.port", false, &error))?;
         let mtu = mtu_of(&address).unwrap_or(ETHERNET_MTU);

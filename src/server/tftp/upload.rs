@@ -1,5 +1,5 @@
-//! Uploads over TFTP, where `tftp.uploads` allows them. They are small and rare, so each has a thread, and its file is
-//! written and synced there without holding up anybody.
+//! Uploads over TFTP, for servers with `tftp.uploads`. They are small and rare, so each has its own thread, which
+//! writes and syncs the file without delaying other clients. `native/request.rs` starts them.
 
 use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
@@ -13,70 +13,69 @@ use crate::config;
 use crate::event::{Event, Refusal};
 use crate::images::stock::Allowance;
 use crate::images::{Incoming, NewFile};
-use crate::server::tftp::upload_places::{Place, Places};
+use crate::server::tftp::upload_slots::{UploadSlot, UploadSlots};
 use crate::tftp::upload::{End, Input, Step, Terms, Upload};
 use crate::wire::tftp::{DATA_HEADER, Packet, Request};
 
-/// Threads at once. Those of uploads that are stored, and wait only in case their last acknowledgement was lost, are
-/// among them.
+/// Maximum number of threads. This includes uploads that are stored, but wait in case their last acknowledgement was
+/// lost.
 const MAX_THREADS: usize = 256;
-/// The shortest time that a socket can wait.
+/// The shortest timeout that a socket supports.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-/// The longest, so that an upload soon sees that lanboot stops.
+/// The longest wait, so that an upload soon notices that the server stops.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Where clients may put files. Cheap to clone; clones share the limit.
+/// The folder for uploads and its limits. Cheap to clone; clones share the limits.
 #[derive(Clone, Debug)]
 pub struct Uploads {
     incoming: Incoming,
     max_size: u64,
-    under_way: Places,
+    under_way: UploadSlots,
     threads: Arc<Threads>,
 }
 
-/// The threads of uploads.
 #[derive(Debug, Default)]
 struct Threads {
     stopping: AtomicBool,
-    /// Those that run, and some that are over.
+    /// Running threads, and some that have ended.
     started: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// An upload that was granted and not yet answered.
+/// An upload that is granted but not answered yet.
 #[derive(Debug)]
 pub struct Granted {
     upload: Upload,
     first: Step,
-    /// `None` once it has its name, or is given up.
+    /// `None` once the file has its final name, or is discarded.
     file: Option<NewFile>,
     name: String,
     peer: SocketAddrV4,
     block_size: u16,
-    /// `None` once it is stored.
-    place: Option<Place>,
+    /// `None` once the file is stored.
+    slot: Option<UploadSlot>,
     threads: Arc<Threads>,
-    /// The datagram that it was asked for by.
+    /// The request that started the upload.
     request: Box<[u8]>,
-    /// What the client asked for next, at the socket of this upload.
+    /// The client's next request, if it arrived at the socket of this upload.
     next_request: Option<Box<[u8]>>,
 }
 
 impl Uploads {
-    /// Opens the folder. Fails as [`Incoming::open`] does.
+    /// Opens the upload folder. Fails as [`Incoming::open`] does.
     pub fn open(settings: &config::Uploads) -> io::Result<Uploads> {
         let config::Uploads { dir, max_size, max_total, max_files } = settings;
         let allowance = Allowance { bytes: *max_total, files: *max_files, bytes_of_one_file: *max_size };
         let incoming = Incoming::open(dir, allowance)?;
-        let (under_way, threads) = (Places::default(), Arc::default());
+        let (under_way, threads) = (UploadSlots::default(), Arc::default());
         Ok(Uploads { incoming, max_size: *max_size, under_way, threads })
     }
 
-    /// Grants the write request that `peer` sent as `datagram`. `block_size` is the largest that the path to it carries
-    /// ([`crate::tftp::Limits::block_size_for`]). Nothing is sent yet.
+    /// Grants the write request that `peer` sent as `datagram`, without sending anything. `block_size` is the largest
+    /// that the path to the client carries ([`crate::tftp::Limits::block_size_for`]).
     ///
     /// # Errors
-    /// [`Refusal::Busy`] if as many as there may be are under way and get on; [`Refusal::TooLarge`] if the client says so itself;
-    /// [`Refusal::BadName`]; and what [`Incoming::create`] says.
+    /// [`Refusal::Busy`] at the limits, [`Refusal::TooLarge`] if the client announces too many bytes,
+    /// [`Refusal::BadName`], and the errors of [`Incoming::create`].
     pub fn grant(
         &self,
         request: &Request<'_>,
@@ -88,7 +87,7 @@ impl Uploads {
         if self.threads.running() >= MAX_THREADS {
             return Err(Refusal::Busy);
         }
-        let place = Some(self.under_way.take(*peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
+        let slot = Some(self.under_way.take(*peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
         let terms = Terms { block_size, max_size: self.max_size };
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
         let file = Some(self.incoming.create(&name, *peer.ip())?);
@@ -101,7 +100,7 @@ impl Uploads {
             name,
             peer,
             block_size,
-            place,
+            slot,
             threads,
             request,
             next_request: None,
@@ -132,13 +131,13 @@ impl Threads {
 }
 
 impl Granted {
-    /// Receives the file in a thread of its own. `socket` is connected to the client, sends from the address that the
-    /// request came to, and blocks. `record` is called for each thing that happens.
+    /// Receives the file in a new thread. `socket` is connected to the client, sends from the address that received the
+    /// request, and blocks. `record` is called for each event.
     ///
-    /// Where there is one port for everything, that socket takes what the client asks for next from the same port. Then this
-    /// upload is over, and `ask` is given the request when nothing of the upload is left, `record` included.
+    /// With a single port, `socket` also receives the client's next request from the same port. The upload then ends,
+    /// and `ask` is called with that request after everything else of the upload, including `record`, has been dropped.
     ///
-    /// Fails when there is no thread to be had; nothing is left of the upload then.
+    /// Fails if no thread can be started; the upload is then discarded.
     pub fn receive(
         self,
         socket: UdpSocket,
@@ -146,7 +145,7 @@ impl Granted {
         ask: impl FnOnce(Box<[u8]>) + Send + 'static,
     ) -> io::Result<()> {
         let threads = Arc::clone(&self.threads);
-        self.place.iter().for_each(|place| place.waits_at(&socket));
+        self.slot.iter().for_each(|slot| slot.set_socket(&socket));
         let work = move || {
             let next_request = self.run(socket, &record);
             drop(record);
@@ -161,26 +160,25 @@ impl Granted {
         Ok(())
     }
 
-    /// The thread's work. Returns what the client asked for next; then the port is free and nothing is left of a file that
-    /// is not whole.
+    /// Runs the upload. Returns the client's next request; by then the port is free, and an incomplete file is deleted.
     fn run(mut self, socket: UdpSocket, record: &impl Fn(Event)) -> Option<Box<[u8]>> {
         let began = Instant::now();
-        // One byte more than agreed, so that a larger block is seen to be one.
+        // One byte more than negotiated, to detect a larger block.
         let mut datagram = vec![0; DATA_HEADER + usize::from(self.block_size.max(512)) + 1];
         let mut step = self.first.clone();
         let end = loop {
             step = match step {
                 Step::Send(answer) => {
-                    // What is lost is sent again.
+                    // A lost packet is sent again later.
                     let _ = socket.send(&answer);
                     self.next(&socket, &mut datagram, began)
                 }
                 Step::Wait => self.next(&socket, &mut datagram, began),
                 Step::Store { data, last } => {
-                    self.place.iter().for_each(|place| place.heard(Instant::now()));
+                    self.slot.iter().for_each(|slot| slot.record_block(Instant::now()));
                     let stored = self.store(&data, last);
                     if last && stored.is_ok() {
-                        self.place = None;
+                        self.slot = None;
                         let (file, bytes) = (self.name.clone(), self.upload.bytes());
                         record(Event::TftpReceived { file, peer: self.peer, bytes, took: began.elapsed() });
                     }
@@ -197,21 +195,21 @@ impl Granted {
         drop(self.file);
         let (file, peer, bytes) = (self.name, self.peer, self.upload.bytes());
         match end {
-            // It was said when it was stored.
+            // This was recorded when the file was stored.
             End::Received => {}
             End::Refused(reason) => record(Event::TftpRefused { name: file, peer, reason }),
             End::Stopped(why) => record(Event::TftpUploadStopped { file, peer, bytes, why }),
         }
-        drop(self.place);
+        drop(self.slot);
         self.next_request
     }
 
-    /// Waits for what happens next, and what is to be done about it.
+    /// Waits for the next input, and returns the step that follows.
     fn next(&mut self, socket: &UdpSocket, datagram: &mut [u8], began: Instant) -> Step {
         if self.threads.stopping.load(Ordering::Acquire) {
             return self.upload.handle(Input::ServerStops, began.elapsed());
         }
-        if self.place.as_ref().is_some_and(Place::gives_way) {
+        if self.slot.as_ref().is_some_and(UploadSlot::is_evicted) {
             return self.upload.handle(Input::GivesWay, began.elapsed());
         }
         let until = self.upload.deadline().saturating_sub(began.elapsed());
@@ -220,7 +218,7 @@ impl Granted {
         let now = began.elapsed();
         match received {
             Ok(len) => match Packet::decode(&datagram[..len]) {
-                // One that fills the buffer may have been longer.
+                // A datagram that fills the buffer may have been truncated.
                 Ok(Packet::Rrq(_) | Packet::Wrq(_))
                     if len < datagram.len() && datagram[..len] != *self.request =>
                 {
@@ -247,7 +245,7 @@ impl Granted {
 mod tests {
     use super::*;
     use crate::event::UploadStop;
-    use crate::server::tftp::upload_places::{MAX_OF_ONE, MAX_UPLOADS};
+    use crate::server::tftp::upload_slots::{MAX_OF_ONE, MAX_UPLOADS};
     use crate::wire::tftp::{ErrorCode, Mode, Options};
     use std::fs;
     use std::net::Ipv4Addr;
@@ -279,7 +277,7 @@ mod tests {
             self.uploads.grant(&request, &Packet::Wrq(request).encode(), peer, 1468)
         }
 
-        /// Has an upload carried out; returns its first answer.
+        /// Starts an upload, and returns its first answer.
         fn begin(&self, name: &str, options: Options) -> Vec<u8> {
             let granted = self.grant(name, options).unwrap();
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -308,7 +306,7 @@ mod tests {
 
         fn is_empty(&self) -> bool {
             let left = |path: &Path| fs::read_dir(path).unwrap().count();
-            // The thread says how it ended just before it ends.
+            // The thread records its result just before it ends.
             let deadline = Instant::now() + Duration::from_secs(5);
             while self.uploads.under_way.count() > 0 && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
@@ -332,11 +330,15 @@ mod tests {
             matches!(&event, Event::TftpReceived { file, bytes: 1500, .. } if file == "new"),
             "{event:?}"
         );
-        assert_eq!(bench.put(last), Packet::Ack(2).encode(), "should the acknowledgement have been lost");
+        assert_eq!(
+            bench.put(last),
+            Packet::Ack(2).encode(),
+            "the acknowledgement is repeated if it was lost"
+        );
     }
 
     #[test]
-    fn an_upload_that_the_client_ends_leaves_nothing() {
+    fn an_aborted_upload_leaves_nothing() {
         let bench = Bench::new();
         bench.begin("new", Options::default());
         bench.put(Packet::Data { block: 1, data: &[1; 512] });
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_ends_uploads_when_it_stops_and_says_so() {
+    fn uploads_end_with_an_error_when_the_server_stops() {
         let bench = Bench::new();
         bench.begin("half", Options::default());
         bench.put(Packet::Data { block: 1, data: &[1; 512] });
@@ -367,20 +369,23 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_is_stored_is_whole_when_the_server_stops() {
+    fn a_stored_upload_is_complete_when_the_server_stops() {
         let bench = Bench::new();
         bench.begin("whole", Options::default());
         assert_eq!(bench.put(Packet::Data { block: 1, data: &[1; 5] }), Packet::Ack(1).encode());
         let began = Instant::now();
         bench.uploads.stop();
-        assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for a lost acknowledgement");
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "the server does not wait for a lost acknowledgement"
+        );
         assert!(matches!(bench.event(), Event::TftpReceived { bytes: 5, .. }));
-        assert!(bench.events.1.try_recv().is_err(), "and that is all");
+        assert!(bench.events.1.try_recv().is_err(), "there is no other event");
         assert_eq!(fs::read(bench.base.path().join("whole")).unwrap(), [1; 5]);
     }
 
     #[test]
-    fn a_file_that_is_too_large_is_refused_and_leaves_nothing() {
+    fn a_too_large_file_leaves_nothing() {
         let bench = Bench::new();
         let options = Options { transfer_size: Some(5001), ..Options::default() };
         assert_eq!(bench.grant("new", options).unwrap_err(), Refusal::TooLarge);
@@ -396,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_larger_than_agreed_is_seen_to_be_one() {
+    fn a_block_larger_than_negotiated_is_detected() {
         let bench = Bench::new();
         bench.begin("new", Options { block_size: Some(1468), ..Options::default() });
         let refused = bench.put(Packet::Data { block: 1, data: &[1; 1500] });
@@ -405,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_as_strict_as_for_reading_and_uploads_are_bounded_in_number() {
+    fn upload_names_are_strict_and_uploads_are_limited() {
         let bench = Bench::new();
         fs::write(bench.base.path().join("old"), "").unwrap();
         for (name, reason) in [
@@ -421,17 +426,17 @@ mod tests {
         let mut granted: Vec<_> =
             (0..MAX_OF_ONE).map(|i| bench.grant(&format!("new{i}"), Options::default()).unwrap()).collect();
         granted.push(bench.grant("new", Options::default()).unwrap());
-        assert_eq!(bench.uploads.under_way.count(), MAX_OF_ONE, "the oldest gave way");
+        assert_eq!(bench.uploads.under_way.count(), MAX_OF_ONE, "the oldest was evicted");
     }
 
-    /// Requests for uploads with forged addresses, each of which would be waited for for seconds.
+    /// Upload requests from forged addresses, for each of which the server would wait for seconds.
     #[test]
-    fn s_11_forged_requests_keep_no_upload_out() {
+    fn s_11_forged_requests_block_no_upload() {
         let bench = Bench::new();
         let forged = |n: u8| {
             let request = Request { name: &[b'f', n], mode: Mode::Octet, options: Options::default() };
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            // A port where no client is, and no error comes from.
+            // A port without a client, which sends no error.
             let silent = UdpSocket::bind((Ipv4Addr::new(127, 0, 7, n), 0)).unwrap();
             socket.connect(silent.local_addr().unwrap()).unwrap();
             let std::net::SocketAddr::V4(peer) = silent.local_addr().unwrap() else { unreachable!() };
@@ -448,10 +453,10 @@ mod tests {
         assert_eq!(bench.put(Packet::Data { block: 1, data: b"x" }), Packet::Ack(1).encode());
         let began = Instant::now();
         while bench.uploads.threads.running() > MAX_UPLOADS + 1 {
-            assert!(began.elapsed() < Duration::from_secs(5), "who gave way ends");
+            assert!(began.elapsed() < Duration::from_secs(5), "evicted uploads end");
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(bench.uploads.under_way.count(), MAX_UPLOADS - 1, "what is stored has no place");
+        assert_eq!(bench.uploads.under_way.count(), MAX_UPLOADS - 1, "a stored upload has no slot");
         bench.uploads.stop();
         let left: Vec<_> =
             fs::read_dir(bench.base.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -459,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_the_folder_takes_no_more_than_it_may() {
+    fn s_11_the_upload_folder_is_limited() {
         let bench = Bench::new();
         for n in 0..2 {
             bench.begin(&format!("new{n}"), Options::default());
@@ -476,7 +481,7 @@ mod tests {
                 matches!(Packet::decode(&answer), Ok(Packet::Error { code: ErrorCode::DISK_FULL, .. }));
             refused || answer != Packet::Ack(*block).encode()
         });
-        assert_eq!(last, Some(2), "half of 20,000 bytes, of which 9,216 are there");
+        assert_eq!(last, Some(2), "half of 20,000 bytes are free, and 9,216 are used");
         let refused = |event| matches!(event, Event::TftpRefused { reason: Refusal::UploadsFull, .. });
         assert!((0..3).any(|_| refused(bench.event())));
         assert_eq!(fs::read_dir(bench.base.path()).unwrap().count(), 2);

@@ -1,103 +1,103 @@
-//! The blocks of a file as the datagrams that they are sent as, read ahead a little for clients in lock-step.
+//! Reads the blocks of a file as DATA packets, with a small read-ahead for lock-step clients. `transfer.rs` calls it.
 
-use std::array;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::sync::Arc;
 
-use super::shared_reads::{Shared, Shelf};
+use super::layout::{READ_AHEAD, at_least, header, laid_out_size, lay_out};
+use super::shared_reads::{ReadCache, SharedFile};
 use crate::images::Content;
 use crate::tftp::netascii::Encoder;
 use crate::wire::tftp::{DATA_HEADER, Mode};
 
-/// Bytes read ahead of a client whose window is smaller than this: eleven blocks of Ethernet in one system call, and
-/// 1,000 such clients have 16 MiB.
-pub const READ_AHEAD: usize = 16 << 10;
-/// Blocks read in one system call.
-const PARTS: usize = 64;
-
-/// What one transfer sends.
+/// The content that one transfer sends.
 #[derive(Debug)]
 pub struct Source {
     content: Content,
     block_size: usize,
-    /// Text that is converted while it is sent; `None` for bytes as they are.
+    /// Converts text while it is sent; `None` for octet mode.
     netascii: Option<Encoder>,
-    /// What it has in common with other transfers of this file.
-    shared: Option<Arc<Shared>>,
-    /// Datagrams read ahead.
+    /// The cache entry that other transfers of this file share.
+    shared: Option<Arc<SharedFile>>,
+    /// DATA packets that were read ahead.
     ahead: Vec<u8>,
-    /// The number of the first of them.
+    /// The number of the first packet in `ahead`.
     ahead_first: u64,
-    /// Tells this source from the others of its thread.
+    /// Identifies this source in the [`Scratch`] of its thread.
     id: u64,
 }
 
-/// What all sources of a thread read windows to, in turn.
+/// The buffer that all sources of a thread read windows into, in turn.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// As large as the largest so far.
+    /// Its size is that of the largest window so far.
     buffer: Vec<u8>,
-    /// Of which source it has datagrams, from which block on, and how many bytes.
+    /// The source, first block and number of bytes that it currently contains.
     holds: Option<(u64, u64, usize)>,
 }
 
-/// Blocks to be sent.
+/// Blocks that are ready to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Blocks<'a> {
-    /// Their DATA packets, one after another, each but the last of the file of [`Source::datagram_size`] bytes.
+    /// Consecutive DATA packets of [`Source::datagram_size`] bytes each; the last packet of the file is shorter.
     pub datagrams: &'a [u8],
-    /// How many.
+    /// The number of packets.
     pub count: usize,
-    /// The last of them is the last of the file, which was not known before.
+    /// Whether the last one is the last of the file, which was unknown before.
     pub ends: bool,
 }
 
 impl Source {
-    /// `block_size` is at least 1; `id` tells the source from others that use the same [`Scratch`].
-    pub fn new(content: Content, mode: Mode, block_size: u16, id: u64, shelf: &Arc<Shelf>) -> Source {
+    /// `block_size` is at least 1; `id` distinguishes the source from others that use the same [`Scratch`].
+    pub fn new(
+        content: Content,
+        mode: Mode,
+        block_size: u16,
+        id: u64,
+        read_cache: &Arc<ReadCache>,
+    ) -> Source {
         let block_size = usize::from(block_size.max(1));
         let netascii = (mode == Mode::Netascii).then(Encoder::default);
-        let shared = if netascii.is_none() { shelf.share(&content, block_size) } else { None };
+        let shared = if netascii.is_none() { read_cache.share(&content, block_size) } else { None };
         Source { content, block_size, netascii, shared, ahead: Vec::new(), ahead_first: 1, id }
     }
 
-    /// Bytes of the file.
+    /// The file size in bytes.
     pub fn size(&self) -> u64 {
         self.content.size()
     }
 
-    /// Bytes that will be sent, if that is known.
+    /// The number of bytes to be sent, if it is known.
     pub fn known_size(&self) -> Option<u64> {
         self.netascii.is_none().then(|| self.size())
     }
 
-    /// The file's name beneath boot-images/.
+    /// The file's name relative to boot-images/.
     pub fn name(&self) -> &str {
         self.content.name()
     }
 
-    /// Bytes of data in a block that is not the last.
+    /// Data bytes of every block except the last.
     pub fn block_size(&self) -> usize {
         self.block_size
     }
 
-    /// Bytes of a DATA packet that is not the last.
+    /// Bytes of every DATA packet except the last.
     pub fn datagram_size(&self) -> usize {
         self.block_size + DATA_HEADER
     }
 
-    /// The client has the blocks before number `block`: they are not asked for again.
+    /// Releases the state of the blocks before number `block`, which the client has.
     pub fn forget_before(&mut self, block: u64) {
         if let Some(encoder) = &mut self.netascii {
             encoder.forget_before(block);
         }
     }
 
-    /// `count` blocks from number `first` (from 1) on: fewer where the file ends. They lie in `scratch`, in what was
-    /// read ahead or in what is shared.
+    /// Returns `count` blocks starting with number `first` (from 1), or fewer at the end of the file. They are in
+    /// `scratch`, in the read-ahead buffer or in the shared cache.
     ///
     /// # Errors
-    /// When the disk fails, or the file is shorter than it was.
+    /// If reading fails, or the file has become shorter.
     pub fn blocks<'a>(
         &'a mut self,
         first: u64,
@@ -111,7 +111,7 @@ impl Source {
         Ok(Blocks { datagrams, count, ends: false })
     }
 
-    /// Reads blocks that are likely to be asked for next. A failure shows when they are.
+    /// Reads blocks that the client will probably need next. Errors are reported when they are sent.
     pub fn read_ahead(&mut self, first: u64, count: usize, scratch: &mut Scratch) {
         if self.netascii.is_none() {
             let _ = self.plain_blocks(first, count, scratch);
@@ -145,7 +145,7 @@ impl Source {
         if let Some(begin) = begin.filter(|begin| begin.saturating_add(want) <= self.ahead.len()) {
             return Ok(&self.ahead[begin..begin + want]);
         }
-        // Whole blocks, so that the next ones begin where these end.
+        // Read whole blocks, so that the next ones start where these end.
         let whole = READ_AHEAD / stride * stride;
         let ahead = left.min(whole.max(want));
         self.ahead.reserve_exact(ahead.saturating_sub(self.ahead.len()));
@@ -158,7 +158,7 @@ impl Source {
         Ok(&self.ahead[..want])
     }
 
-    /// Bytes of the datagrams from block `first` to the end of the file.
+    /// Bytes of the DATA packets from block `first` to the end of the file.
     fn left(&self, first: u64) -> usize {
         let offset = first.saturating_sub(1).saturating_mul(self.block_size as u64);
         match self.content.size().checked_sub(offset) {
@@ -167,7 +167,7 @@ impl Source {
         }
     }
 
-    /// Converts block by block: behind the blocks in `scratch` is room for what one is made from.
+    /// Converts text block by block. The buffer has room behind the blocks for the bytes that one block is made from.
     fn text_blocks<'a>(
         &mut self,
         first: u64,
@@ -197,46 +197,6 @@ impl Source {
     }
 }
 
-/// Bytes of all datagrams of `size` bytes of data.
-pub fn laid_out_size(size: u64, block_size: usize) -> Option<usize> {
-    let blocks = (size / block_size as u64).checked_add(1)?;
-    usize::try_from(size.checked_add(blocks.checked_mul(DATA_HEADER as u64)?)?).ok()
-}
-
-/// Fills `buffer` with DATA packets from block `first` on.
-pub fn lay_out(content: &Content, first: u64, block_size: usize, buffer: &mut [u8]) -> io::Result<()> {
-    let stride = block_size + DATA_HEADER;
-    let mut number = first;
-    for group in buffer.chunks_mut(stride * PARTS) {
-        let offset = number.saturating_sub(1).saturating_mul(block_size as u64);
-        let mut parts: [IoSliceMut<'_>; PARTS] = array::from_fn(|_| IoSliceMut::new(&mut []));
-        let mut count = 0;
-        for (part, datagram) in parts.iter_mut().zip(group.chunks_mut(stride)) {
-            let (head, data) = datagram.split_at_mut(DATA_HEADER.min(datagram.len()));
-            head.copy_from_slice(&header(number)[..head.len()]);
-            *part = IoSliceMut::new(data);
-            number += 1;
-            count += 1;
-        }
-        content.read_parts_at(&mut parts[..count], offset)?;
-    }
-    Ok(())
-}
-
-/// What comes before the data of block `number`, of which the low 16 bits are sent: it wraps to 0.
-fn header(number: u64) -> [u8; DATA_HEADER] {
-    let [high, low] = (number as u16).to_be_bytes();
-    [0, 3, high, low]
-}
-
-/// The first `len` bytes of a buffer that grows to the largest that was wanted.
-fn at_least(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
-    if buffer.len() < len {
-        buffer.resize(len, 0);
-    }
-    &mut buffer[..len]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,7 +205,7 @@ mod tests {
         Source::new(Content::text("x", bytes), mode, block_size, 1, &Arc::default())
     }
 
-    /// The data of datagrams whose headers are right.
+    /// Returns the data of packets after checking their headers.
     fn data(read: Blocks<'_>, first: u64, size: usize) -> Vec<u8> {
         let mut data = Vec::new();
         let mut numbers = first..;
@@ -258,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_the_bytes_of_the_file_whatever_is_asked_first() {
+    fn blocks_equal_the_file_in_any_order() {
         let bytes: Vec<u8> = (0..300_000).map(|i| (i * 7 + i / 251) as u8).collect();
         for block_size in [8, 512, 1468, 9000, 65464] {
             let mut source = source(bytes.clone(), Mode::Octet, block_size);
@@ -315,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn netascii_is_the_same_however_often_it_is_asked_for() {
+    fn repeated_netascii_blocks_are_identical() {
         let text: Vec<u8> = (0..5000).map(|i| if i % 7 == 0 { b'\n' } else { b'x' }).collect();
         let expected: Vec<u8> = text
             .iter()

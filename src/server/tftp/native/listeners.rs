@@ -1,5 +1,5 @@
-//! The sockets of requests: what is read from them, and with `tftp.ports: single`, where all transfers share them, whose
-//! turn it is to send when there is room again.
+//! Reads requests from the listeners. With `tftp.ports: single`, all transfers share a listener's socket, and this
+//! module decides which one sends next when there is room again.
 
 use std::collections::VecDeque;
 use std::net::UdpSocket;
@@ -8,27 +8,26 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-use super::Listeners;
+use super::listener::Listeners;
 use super::request::Arrival;
 use super::worker::{LISTENERS, Worker};
 use crate::event::Event;
 use crate::tftp::Ports;
 
-/// Transfers whose blocks a listener's socket had no room for, by the listener's number.
+/// The transfers that wait for room in a listener's socket, by the listener's number.
 #[derive(Debug)]
 pub struct Queues(Vec<VecDeque<u64>>);
 
 impl Queues {
-    /// Empty ones.
     pub fn new(listeners: &Listeners) -> Queues {
         Queues(listeners.iter().map(|_| VecDeque::new()).collect())
     }
 }
 
-/// Has the kernel tell of requests.
-pub fn attend(epoll: &Epoll, listeners: &Listeners, ports: Ports) -> nix::Result<()> {
-    // One thread is woken for a request, not all. With a single port there is one, and what it waits for may change,
-    // which the kernel does not allow otherwise.
+/// Registers the listeners with epoll.
+pub fn register_listeners(epoll: &Epoll, listeners: &Listeners, ports: Ports) -> nix::Result<()> {
+    // EPOLLEXCLUSIVE wakes one thread per request instead of all. With a single port there is only one thread. It also
+    // changes its interest later, which the kernel does not allow with EPOLLEXCLUSIVE.
     let alone = if ports == Ports::Single { EpollFlags::empty() } else { EpollFlags::EPOLLEXCLUSIVE };
     for (i, listener) in listeners.iter().enumerate() {
         let flags = EpollFlags::EPOLLIN | alone;
@@ -38,20 +37,20 @@ pub fn attend(epoll: &Epoll, listeners: &Listeners, ports: Ports) -> nix::Result
 }
 
 impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
-    /// Takes requests from other listeners than before.
+    /// Replaces the listeners.
     pub fn listen(&mut self, listeners: Listeners) {
         for listener in &*self.listeners {
-            // It was added, so it can be taken away.
+            // It was registered, so this cannot fail.
             let _ = self.epoll.delete(&listener.socket);
         }
         self.queues = Queues::new(&listeners);
         self.listeners = listeners;
-        if let Err(error) = attend(&self.epoll, &self.listeners, self.service.ports) {
+        if let Err(error) = register_listeners(&self.epoll, &self.listeners, self.service.ports) {
             tracing::error!("a TFTP thread cannot wait for requests at all addresses: {error}");
         }
     }
 
-    /// A socket of requests is ready.
+    /// Handles a listener that is ready.
     pub fn on_listener(&mut self, number: u64, ready: EpollFlags, now: Duration) {
         let number = usize::try_from(number).unwrap_or(usize::MAX);
         if ready.contains(EpollFlags::EPOLLOUT) {
@@ -63,17 +62,17 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let mut inbox = self.inbox.take().unwrap_or_default();
         let listeners = Arc::clone(&self.listeners);
         if let Some(listener) = listeners.get(number) {
-            // One batch, then the transfers again: a flood of requests must not starve them.
+            // Read one batch, then return to the transfers: a flood of requests must not starve them.
             if inbox.receive(&listener.socket).is_ok() {
                 for (datagram, envelope) in inbox.iter() {
-                    self.on_datagram(Arrival { listener, datagram, envelope, passed_on: false, now });
+                    self.on_datagram(Arrival { listener, datagram, envelope, forwarded: false, now });
                 }
             }
         }
         self.inbox = Some(inbox);
     }
 
-    /// Has a transfer wait for room in the socket that it shares.
+    /// Queues a transfer that waits for room in the shared socket.
     pub fn wait_for_room(&mut self, token: u64, socket: &Arc<UdpSocket>) {
         let Some(number) = self.listeners.iter().position(|listener| Arc::ptr_eq(&listener.socket, socket))
         else {
@@ -88,16 +87,16 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    /// Listener `number` has room again.
+    /// Sends waiting blocks, because listener `number` has room again.
     pub fn on_room(&mut self, number: usize, now: Duration) {
         while let Some(token) = self.queues.0.get_mut(number).and_then(VecDeque::pop_front) {
             let Some(session) = self.sessions.get(token).filter(|session| session.is_waiting()) else {
                 continue;
             };
-            let end = session.send_rest(&mut self.tools);
+            let end = session.send_rest(&mut self.context);
             let is_full = session.is_waiting();
-            // It may wait again, behind the others.
-            self.go_on(token, end, now);
+            // It may have to wait again, behind the others.
+            self.after_step(token, end, now);
             if is_full {
                 return;
             }

@@ -1,4 +1,4 @@
-//! What comes to the port of requests: who gets a transfer, who an error, and who nothing.
+//! Judges the datagrams that arrive at a listener: start a transfer, send an error, or do not answer.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -8,31 +8,30 @@ use std::time::Duration;
 use nix::sys::epoll::EpollFlags;
 
 use super::blocks::Source;
+use super::listener::Listener;
+use super::shared::{Command, Shared};
 use super::socket::{Link, at_port_of, path_mtu_to, send_from};
 use super::transfer::Session;
 use super::worker::Worker;
-use super::{Hall, Listener, Mail};
 use crate::content::lookup::Found;
 use crate::content::templates::Rendering;
 use crate::event::{Event, Refusal, Stop, Unanswered};
 use crate::images::Content;
-use crate::net::udp::Envelope;
+use crate::net::datagram::Envelope;
 use crate::tftp::admission::{Admission, Flow, Place};
 use crate::tftp::{Input, Ports, negotiate, refusal};
 use crate::wire::tftp::{BadPacket, Mode, Packet, Request};
 
-/// A datagram that came to the port of requests.
+/// A datagram that arrived at a listener.
 #[derive(Clone, Copy)]
 pub struct Arrival<'a> {
-    /// Where it came to.
     pub listener: &'a Arc<Listener>,
-    /// Its payload.
     pub datagram: &'a [u8],
-    /// What the kernel says of it.
+    /// Its addresses, as reported by the kernel.
     pub envelope: Envelope,
-    /// Another thread passed it on, because the transfer that it asks for seems to be here.
-    pub passed_on: bool,
-    /// When it was read.
+    /// Whether another thread forwarded it, because this thread may have its transfer.
+    pub forwarded: bool,
+    /// The time when it was read.
     pub now: Duration,
 }
 
@@ -49,7 +48,7 @@ impl Arrival<'_> {
 }
 
 impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
-    /// Deals with what came to the port of requests.
+    /// Handles a datagram that arrived at a listener.
     pub fn on_datagram(&mut self, arrival: Arrival<'_>) {
         let Arrival { datagram, envelope, now, .. } = arrival;
         let flow = arrival.flow();
@@ -59,18 +58,18 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let outcome = match packet {
             _ if envelope.destination != envelope.local => Err(Unanswered::Broadcast),
             _ if is_request && !self.service.admits(*flow.peer.ip()) => Err(Unanswered::Stranger),
-            _ if is_request && self.hall.is_closing() => Err(Unanswered::ServerStops),
+            _ if is_request && self.shared.is_closing() => Err(Unanswered::ServerStops),
             Ok(Packet::Rrq(request)) => {
                 let outcome = self.read_request(arrival, &request);
-                self.conclude(arrival, &request, outcome)
+                self.answer_failure(arrival, &request, outcome)
             }
             Ok(Packet::Wrq(request)) => {
                 let outcome = self.write_request(arrival, &request);
-                self.conclude(arrival, &request, outcome)
+                self.answer_failure(arrival, &request, outcome)
             }
             Ok(packet) => match self.sessions.find(&flow).filter(|_| self.service.ports == Ports::Single) {
                 Some(token) => {
-                    self.input(token, Input::Packet(&packet), now);
+                    self.handle_input(token, Input::Packet(&packet), now);
                     Ok(())
                 }
                 None => Err(Unanswered::NotRequest),
@@ -85,7 +84,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    fn read_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), Unwilling> {
+    fn read_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), NoTransfer> {
         let flow = arrival.flow();
         let asker = self.service.files.asker(*flow.peer.ip(), flow.local);
         match self.service.files.find(request.name, &asker)? {
@@ -94,7 +93,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 self.send_content(arrival, request, place, content)
             }
             Found::Rendering(rendering) => {
-                // Its place says that it is under way: the same request again gets nothing new.
+                // The place marks the request as being served, so a duplicate of it is ignored.
                 let place = self.admit(arrival)?;
                 self.render(arrival, place, *rendering);
                 Ok(())
@@ -102,72 +101,75 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    /// Has a file made, and answers the request when that is done ([`Worker::on_rendered`]). Nothing waits for it here.
+    /// Starts to render a file. The request is answered later, in [`Worker::on_rendered`], so this thread does not
+    /// wait.
     fn render(&self, arrival: Arrival<'_>, place: Place, rendering: Rendering) {
-        let (hall, number) = (Arc::clone(&self.hall), self.number);
+        let (shared, number) = (Arc::clone(&self.shared), self.number);
         let (listener, envelope) = (Arc::clone(arrival.listener), arrival.envelope);
         let datagram: Box<[u8]> = arrival.datagram.into();
         rendering.start(move |content| {
-            hall.tell(number, Mail::Rendered { listener, datagram, envelope, place, content });
+            shared.send_command(number, Command::Rendered { listener, datagram, envelope, place, content });
         });
     }
 
-    /// The file that a request is for is made, or cannot be.
+    /// Answers a request whose file was rendered, or failed to be.
     pub fn on_rendered(&mut self, arrival: Arrival<'_>, place: Place, content: Result<Content, Refusal>) {
         let Ok(Packet::Rrq(request)) = Packet::decode(arrival.datagram) else { return };
         let (has_place, has_another) = {
-            let table = self.hall.table();
+            let table = self.shared.table();
             (table.has(place), table.has_one(place.flow))
         };
         let outcome = match content {
-            // The client asked for something else from the same port.
+            // The client sent another request from the same port.
             _ if !has_place && has_another => return,
-            // Its place went to another client.
+            // The place was given to another client.
             _ if !has_place => Err(Refusal::Busy.into()),
             Ok(content) => self.send_content(arrival, &request, place, content),
             Err(reason) => {
-                self.hall.table().end(place);
+                self.shared.table().end(place);
                 Err(reason.into())
             }
         };
-        if let Err(reason) = self.conclude(arrival, &request, outcome) {
+        if let Err(reason) = self.answer_failure(arrival, &request, outcome) {
             (self.service.record)(Event::TftpUnanswered { peer: arrival.flow().peer, reason });
         }
     }
 
-    /// Begins to send `content` in the transfer that has `place`.
+    /// Starts the transfer of `content` in `place`.
     fn send_content(
         &mut self,
         arrival: Arrival<'_>,
         request: &Request<'_>,
         place: Place,
         content: Content,
-    ) -> Result<(), Unwilling> {
+    ) -> Result<(), NoTransfer> {
         let now = arrival.now;
         let (link, mtu) = self.link(arrival, place)?;
-        // How many bytes text has as netascii shows when it is sent.
+        // The size of netascii text is unknown until it is sent.
         let size = (request.mode == Mode::Octet).then(|| content.size());
         let granted = negotiate(&request.options, size, &self.service.limits, mtu);
-        let source = Source::new(content, request.mode, granted.block_size, place.serial, &self.hall.shelf);
-        let best = self.service.best_way(arrival.envelope.interface, *arrival.flow().peer.ip());
-        let (session, step) = Session::start(place, granted, source, (link, best), now);
+        let source =
+            Source::new(content, request.mode, granted.block_size, place.serial, &self.shared.read_cache);
+        let best_method =
+            self.service.best_send_method(arrival.envelope.interface, *arrival.flow().peer.ip());
+        let (session, step) = Session::start(place, granted, source, (link, best_method), now);
         let token = self.sessions.insert(session);
         self.register(token);
-        let end = self.sessions.get(token).and_then(|session| session.carry_out(step, &mut self.tools));
-        self.go_on(token, end, now);
+        let end = self.sessions.get(token).and_then(|session| session.carry_out(step, &mut self.context));
+        self.after_step(token, end, now);
         Ok(())
     }
 
-    /// A client wants to put a file here: that is done by a thread of its own.
-    fn write_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), Unwilling> {
+    /// Starts an upload in a separate thread.
+    fn write_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), NoTransfer> {
         let Some(uploads) = self.service.uploads.clone() else { return Err(Refusal::Upload.into()) };
         let (flow, listener) = (arrival.flow(), arrival.listener);
         let place = self.admit(arrival)?;
-        self.hall.table().is_upload(place);
-        let guard = Taken { hall: Arc::clone(&self.hall), place };
+        self.shared.table().is_upload(place);
+        let guard = UploadPlace { shared: Arc::clone(&self.shared), place };
         let connected = match self.service.ports {
             Ports::Single => at_port_of(&listener.socket, flow.local, flow.peer),
-            _ => self.opener.connect(flow.local, flow.peer),
+            _ => self.sockets.connect(flow.local, flow.peer),
         };
         let (socket, path) = connected.map_err(|error| self.no_socket(arrival, &error))?;
         let mtu = path.map_or(listener.mtu, |path| path.min(listener.mtu));
@@ -175,82 +177,83 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let granted = uploads.grant(request, arrival.datagram, flow.peer, block_size)?;
         let record = self.service.record.clone();
         socket.set_nonblocking(false).map_err(|error| self.no_socket(arrival, &error))?;
-        let (hall, number, listener, envelope) =
-            (Arc::clone(&self.hall), self.number, Arc::clone(listener), arrival.envelope);
+        let (shared, number, listener, envelope) =
+            (Arc::clone(&self.shared), self.number, Arc::clone(listener), arrival.envelope);
         let record = move |event| {
-            // The place is given back when the thread drops what it was given.
+            // The place is returned when the thread drops this closure.
             if matches!(event, Event::TftpReceived { .. }) {
-                guard.hall.table().is_stored(guard.place);
+                guard.shared.table().is_stored(guard.place);
             }
             record(event);
         };
         let started = granted.receive(socket, record, move |datagram| {
             let envelope = Envelope { len: datagram.len(), ..envelope };
-            hall.tell(number, Mail::Judge { listener, datagram, envelope });
+            shared.send_command(number, Command::Judge { listener, datagram, envelope });
         });
         started.map_err(|error| self.no_socket(arrival, &error))
     }
 
-    /// A place for the transfer, unless it is under way or others have them all.
-    fn admit(&mut self, arrival: Arrival<'_>) -> Result<Place, Unwilling> {
+    /// Gets a place for the transfer, unless it is running already or no place is free.
+    fn admit(&mut self, arrival: Arrival<'_>) -> Result<Place, NoTransfer> {
         let (flow, request) = (arrival.flow(), arrival.hash());
-        // A client that fetches file after file may get the same port from its system twice, and then the last ACK of
-        // its transfer may not have been read yet. Who has the transfer reads it first.
-        let owner = self.hall.table().owner(flow, request);
+        // A client that loads one file after another may use the same port twice. The last ACK of its previous transfer
+        // may still be unread. The thread that owns that transfer reads it first.
+        let owner = self.shared.table().owner(flow, request);
         match owner {
             Some(thread) if thread == self.number => {
                 if let Some(token) = self.sessions.find(&flow) {
                     self.on_transfer(token, EpollFlags::EPOLLIN, arrival.now);
                 }
             }
-            Some(thread) if !arrival.passed_on => return Err(self.pass_on(arrival, thread)),
+            Some(thread) if !arrival.forwarded => return Err(self.forward(arrival, thread)),
             _ => {}
         }
-        let admission = self.hall.table().admit(flow, request, self.number, arrival.now);
+        let admission = self.shared.table().admit(flow, request, self.number, arrival.now);
         match admission {
             Admission::Admitted { place, instead_of } => {
                 if let Some((other, thread)) = instead_of {
                     let stop = if other.flow == flow { Stop::Replaced } else { Stop::Evicted };
-                    self.put_out(other, thread, stop, arrival.now);
+                    self.evict(other, thread, stop, arrival.now);
                 }
                 Ok(place)
             }
-            Admission::Duplicate => Err(Unwilling::Unanswered(Unanswered::Duplicate)),
-            Admission::Elsewhere(thread) if !arrival.passed_on => Err(self.pass_on(arrival, thread)),
+            Admission::Duplicate => Err(NoTransfer::Unanswered(Unanswered::Duplicate)),
+            Admission::Elsewhere(thread) if !arrival.forwarded => Err(self.forward(arrival, thread)),
             Admission::Elsewhere(_) | Admission::Full => Err(Refusal::Busy.into()),
         }
     }
 
-    /// Has `thread` judge the request.
-    fn pass_on(&self, arrival: Arrival<'_>, thread: usize) -> Unwilling {
+    /// Forwards the request to `thread`.
+    fn forward(&self, arrival: Arrival<'_>, thread: usize) -> NoTransfer {
         let (listener, envelope) = (Arc::clone(arrival.listener), arrival.envelope);
-        self.hall.tell(thread, Mail::Judge { listener, datagram: arrival.datagram.into(), envelope });
-        Unwilling::PassedOn
+        self.shared
+            .send_command(thread, Command::Judge { listener, datagram: arrival.datagram.into(), envelope });
+        NoTransfer::Forwarded
     }
 
     /// Ends the transfer `other`, which has lost its place.
-    pub fn put_out(&mut self, other: Place, thread: usize, stop: Stop, now: Duration) {
+    pub fn evict(&mut self, other: Place, thread: usize, stop: Stop, now: Duration) {
         if thread == self.number {
-            self.give_way(other, stop, now);
+            self.end_evicted(other, stop, now);
         } else {
-            self.hall.tell(thread, Mail::GiveWay(other, stop));
+            self.shared.send_command(thread, Command::Evict(other, stop));
         }
     }
 
-    /// The way to a client, and the largest datagram on it. Without one the place is given back.
-    fn link(&mut self, arrival: Arrival<'_>, place: Place) -> Result<(Link, u32), Unwilling> {
+    /// Opens the connection to a client, and returns it with its MTU. If that fails, the place is returned.
+    fn link(&mut self, arrival: Arrival<'_>, place: Place) -> Result<(Link, u32), NoTransfer> {
         let (Flow { peer, local }, listener) = (place.flow, arrival.listener);
         if self.service.ports == Ports::Single {
             let socket = Arc::clone(&listener.socket);
             let mtu = path_mtu_to(local, peer).map_or(listener.mtu, |path| path.min(listener.mtu));
             return Ok((Link::Shared { socket, local, peer }, mtu));
         }
-        let mut connected = self.opener.connect(local, peer);
+        let mut connected = self.sockets.connect(local, peer);
         if connected.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
-            let gives_way = self.hall.table().give_port(place, self.number);
-            if let Some(other) = gives_way {
-                self.put_out(other, self.number, Stop::Evicted, arrival.now);
-                connected = self.opener.connect(local, peer);
+            let evicted = self.shared.table().give_port(place, self.number);
+            if let Some(other) = evicted {
+                self.evict(other, self.number, Stop::Evicted, arrival.now);
+                connected = self.sockets.connect(local, peer);
             }
         }
         match connected {
@@ -259,18 +262,18 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 Ok((Link::Own(socket), mtu))
             }
             Err(error) => {
-                self.hall.table().end(place);
+                self.shared.table().end(place);
                 Err(self.no_socket(arrival, &error))
             }
         }
     }
 
-    /// No descriptor is left, no port of the range, or no route to the client.
-    fn no_socket(&mut self, arrival: Arrival<'_>, error: &io::Error) -> Unwilling {
+    /// Logs that there is no descriptor, no port of the range, or no route to the client.
+    fn no_socket(&mut self, arrival: Arrival<'_>, error: &io::Error) -> NoTransfer {
         let second = Some(arrival.now.as_secs());
-        // Anybody can ask as often as he likes.
-        if self.told_of_no_socket != second {
-            self.told_of_no_socket = second;
+        // Any host may cause this at any rate, so it is logged once per second.
+        if self.no_socket_logged != second {
+            self.no_socket_logged = second;
             let peer = arrival.envelope.source;
             match self.service.ports {
                 Ports::Range { first, last } if error.kind() == io::ErrorKind::AddrInUse => tracing::warn!(
@@ -280,30 +283,30 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 _ => tracing::warn!("no socket for a transfer to {peer}: {error}"),
             }
         }
-        Unwilling::Refused(Refusal::Busy)
+        NoTransfer::Refused(Refusal::Busy)
     }
 
-    /// Answers a request that got no transfer, if it is to be answered.
-    fn conclude(
+    /// Answers a request that got no transfer.
+    fn answer_failure(
         &mut self,
         arrival: Arrival<'_>,
         request: &Request<'_>,
-        outcome: Result<(), Unwilling>,
+        outcome: Result<(), NoTransfer>,
     ) -> Result<(), Unanswered> {
         let reason = match outcome {
-            Ok(()) | Err(Unwilling::PassedOn) => return Ok(()),
-            Err(Unwilling::Unanswered(reason)) => return Err(reason),
-            Err(Unwilling::Refused(reason)) => reason,
+            Ok(()) | Err(NoTransfer::Forwarded) => return Ok(()),
+            Err(NoTransfer::Unanswered(reason)) => return Err(reason),
+            Err(NoTransfer::Refused(reason)) => reason,
         };
         let name = String::from_utf8_lossy(request.name).into_owned();
         (self.service.record)(Event::TftpRefused { name, peer: arrival.flow().peer, reason });
         self.send_error(arrival, &refusal::error(reason))
     }
 
-    /// Sends an error to whoever asked, unless his network got too many.
+    /// Sends an error to the sender of a request, unless its network got too many errors.
     fn send_error(&self, arrival: Arrival<'_>, error: &Packet<'_>) -> Result<(), Unanswered> {
         let Flow { peer, local } = arrival.flow();
-        if !self.hall.table().may_send_error(*peer.ip(), arrival.now) {
+        if !self.shared.table().may_send_error(*peer.ip(), arrival.now) {
             return Err(Unanswered::ErrorRate);
         }
         let from = self.errors.as_ref().unwrap_or(&arrival.listener.socket);
@@ -312,30 +315,30 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 }
 
-/// Why a request gets no transfer.
-enum Unwilling {
+/// The reason why a request gets no transfer.
+enum NoTransfer {
     /// It gets an error.
     Refused(Refusal),
-    /// It gets nothing.
+    /// It gets no answer.
     Unanswered(Unanswered),
     /// Another thread judges it.
-    PassedOn,
+    Forwarded,
 }
 
-impl From<Refusal> for Unwilling {
-    fn from(reason: Refusal) -> Unwilling {
-        Unwilling::Refused(reason)
+impl From<Refusal> for NoTransfer {
+    fn from(reason: Refusal) -> NoTransfer {
+        NoTransfer::Refused(reason)
     }
 }
 
-/// The place of an upload, given back when dropped.
-struct Taken {
-    hall: Arc<Hall>,
+/// The place of an upload; it is returned when dropped.
+struct UploadPlace {
+    shared: Arc<Shared>,
     place: Place,
 }
 
-impl Drop for Taken {
+impl Drop for UploadPlace {
     fn drop(&mut self) {
-        self.hall.table().end(self.place);
+        self.shared.table().end(self.place);
     }
 }

@@ -1,5 +1,5 @@
-//! Sends the blocks of a window: in one call that the kernel cuts into datagrams (UDP GSO, Linux 4.18), else all in one
-//! `sendmmsg`, else one by one.
+//! Sends the blocks of a window with the best available method: one call whose buffer the kernel cuts into datagrams
+//! (UDP GSO, Linux 4.18), one `sendmmsg` call, or one call per datagram. `transfer.rs` calls it.
 
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
@@ -10,18 +10,18 @@ use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendm
 use super::socket::Link;
 use crate::tftp::Limits;
 
-/// Datagrams in one call (UDP_MAX_SEGMENTS of older kernels).
+/// Maximum number of datagrams in one call (UDP_MAX_SEGMENTS of older kernels).
 const MAX_DATAGRAMS: usize = Limits::MAX_WINDOW as usize;
-/// Bytes in one call: the largest UDP datagram, which is what the kernel cuts.
+/// Maximum number of bytes in one call: the largest UDP datagram, because the kernel cuts one.
 const MAX_BYTES: usize = 65507;
 
-/// No other packet of a transfer, OACK or ERROR, is as long as this many bytes.
-const LONGER_THAN_WORDS: usize = 128;
+/// Maximum size in bytes of the other packets of a transfer, OACK and ERROR.
+const MAX_OTHER_PACKET: usize = 128;
 
-/// How the windows of a transfer are sent: the best way that its path has not refused.
+/// The method for sending the windows of a transfer: the best one that its path has not refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum How {
-    /// One datagram a call.
+pub enum SendMethod {
+    /// One datagram per call.
     Single,
     /// Many datagrams in one call.
     Messages,
@@ -29,19 +29,19 @@ pub enum How {
     Segments,
 }
 
-/// What sending takes; one for all transfers of a thread.
+/// Reusable message headers; one for all transfers of a thread.
 pub struct Sender {
     messages: MultiHeaders<SockaddrIn>,
 }
 
-/// What became of a window.
+/// The result of sending a window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sent {
-    /// It is on its way, or lost; the timer will tell.
+    /// All datagrams were sent or lost; the timer detects losses.
     All,
-    /// So many blocks; the socket takes no more for now.
+    /// This many blocks were sent; the socket is full.
     Some(usize),
-    /// The network says that nobody listens at the client's port.
+    /// The client's port is closed.
     Unreachable,
 }
 
@@ -51,42 +51,53 @@ impl Default for Sender {
     }
 }
 
-/// Prepares `link` for windows of datagrams of `size` bytes, which are to be sent as `best` or a plainer way.
-pub fn prepare(link: &Link, best: How, size: usize) -> How {
-    // A socket that cuts would cut the longer OACK and ERROR too.
-    let cuts_too_much = matches!(link, Link::Own(_)) && size < LONGER_THAN_WORDS;
-    if best < How::Segments || cuts_too_much {
-        return best.min(How::Messages);
+/// Prepares `link` for datagrams of `size` bytes, and returns the method: `best_method`, or a simpler one.
+pub fn prepare(link: &Link, best_method: SendMethod, size: usize) -> SendMethod {
+    // The kernel would also cut an OACK or ERROR that is longer than `size`.
+    let cuts_too_much = matches!(link, Link::Own(_)) && size < MAX_OTHER_PACKET;
+    if best_method < SendMethod::Segments || cuts_too_much {
+        return best_method.min(SendMethod::Messages);
     }
-    if link.prepare_segments(segment(size)).is_ok() { How::Segments } else { How::Messages }
+    if link.prepare_segments(segment(size)).is_ok() { SendMethod::Segments } else { SendMethod::Messages }
 }
 
 impl Sender {
-    /// Sends `count` datagrams of `size` bytes each, the last one with what is left of `datagrams`, over a link that was
-    /// readied as `how`. What is not sent for another reason than a full socket counts as lost on the way.
-    pub fn send(&mut self, link: &Link, how: &mut How, count: usize, datagrams: &[u8], size: usize) -> Sent {
+    /// Sends `count` datagrams of `size` bytes each, the last one with the rest of `datagrams`, with a method from
+    /// [`prepare`]. Datagrams that fail for another reason than a full socket count as lost.
+    pub fn send(
+        &mut self,
+        link: &Link,
+        method: &mut SendMethod,
+        count: usize,
+        datagrams: &[u8],
+        size: usize,
+    ) -> Sent {
         let per_call = (MAX_BYTES / size).clamp(1, MAX_DATAGRAMS);
         let mut done = 0;
         while done < count {
-            let most = if *how == How::Single { 1 } else { per_call };
+            let most = if *method == SendMethod::Single { 1 } else { per_call };
             let batch = most.min(count - done);
             let begin = (done * size).min(datagrams.len());
             let bytes = &datagrams[begin..(begin + batch * size).min(datagrams.len())];
-            let outcome = match (batch, *how) {
-                (1, _) | (_, How::Single) => link.send(bytes, None).map(|()| 1),
-                (_, How::Segments) => link.send(bytes, Some(segment(size))).map(|()| batch),
-                (_, How::Messages) => self.messages(link, bytes, size),
+            let outcome = match (batch, *method) {
+                (1, _) | (_, SendMethod::Single) => link.send(bytes, None).map(|()| 1),
+                (_, SendMethod::Segments) => link.send(bytes, Some(segment(size))).map(|()| batch),
+                (_, SendMethod::Messages) => self.messages(link, bytes, size),
             };
             match outcome {
                 Ok(sent) => done += sent.max(1),
                 Err(Errno::EAGAIN) => return Sent::Some(done),
                 Err(Errno::ECONNREFUSED) => return Sent::Unreachable,
-                // No checksum offload, a path whose MTU became smaller, an old kernel: try the plainer way.
+                // No checksum offload, a smaller path MTU, or an old kernel: try a simpler method.
                 Err(Errno::EINVAL | Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMSGSIZE)
-                    if *how > How::Single =>
+                    if *method > SendMethod::Single =>
                 {
-                    *how = if *how == How::Segments { How::Messages } else { How::Single };
-                    // A socket that cuts refuses even what needs no cutting.
+                    *method = if *method == SendMethod::Segments {
+                        SendMethod::Messages
+                    } else {
+                        SendMethod::Single
+                    };
+                    // A socket in this mode refuses even datagrams that need no cutting.
                     let _ = link.prepare_segments(0);
                 }
                 Err(_) => done += batch,
@@ -95,7 +106,7 @@ impl Sender {
         Sent::All
     }
 
-    /// Sends several datagrams as they are and says how many of them went.
+    /// Sends several datagrams with one call, and returns how many were sent.
     fn messages(&mut self, link: &Link, datagrams: &[u8], size: usize) -> nix::Result<usize> {
         let mut parts = [[IoSlice::new(&[])]; MAX_DATAGRAMS];
         let mut count = 0;
@@ -114,7 +125,7 @@ impl Sender {
     }
 }
 
-/// Bytes of a datagram as the kernel takes them.
+/// The segment size for the kernel.
 fn segment(size: usize) -> u16 {
     u16::try_from(size).unwrap_or(u16::MAX)
 }
@@ -145,17 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_send_makes_the_same_datagrams() {
+    fn every_method_sends_the_same_datagrams() {
         let datagrams: Vec<u8> = (0..704 * 40 + 7).map(|i| (i % 251) as u8).collect();
-        for start in [How::Segments, How::Messages, How::Single] {
+        for start in [SendMethod::Segments, SendMethod::Messages, SendMethod::Single] {
             let (a, b) = pair();
             let link = Link::Own(a);
-            let mut how = start;
-            if start == How::Segments {
-                assert_eq!(prepare(&link, How::Segments, 704), How::Segments, "this kernel can do it");
+            let mut method = start;
+            if start == SendMethod::Segments {
+                assert_eq!(
+                    prepare(&link, SendMethod::Segments, 704),
+                    SendMethod::Segments,
+                    "this kernel can do it"
+                );
             }
-            let sent = Sender::default().send(&link, &mut how, 41, &datagrams, 704);
-            assert_eq!((sent, how), (Sent::All, start));
+            let sent = Sender::default().send(&link, &mut method, 41, &datagrams, 704);
+            assert_eq!((sent, method), (Sent::All, start));
             let expected: Vec<_> = datagrams.chunks(704).map(<[u8]>::to_vec).collect();
             assert_eq!(received(&b, 41), expected, "{start:?}");
         }
@@ -166,38 +181,42 @@ mod tests {
         let (a, b) = pair();
         let SocketAddr::V4(peer) = b.local_addr().unwrap() else { unreachable!("IPv4") };
         let link = Link::Shared { socket: Arc::new(a), local: Ipv4Addr::LOCALHOST, peer };
-        for mut how in [prepare(&link, How::Segments, 8), How::Messages, How::Single] {
+        for mut method in [prepare(&link, SendMethod::Segments, 8), SendMethod::Messages, SendMethod::Single]
+        {
             let datagrams = b"12345678abcdefgh1234";
-            assert_eq!(Sender::default().send(&link, &mut how, 3, datagrams, 8), Sent::All);
+            assert_eq!(Sender::default().send(&link, &mut method, 3, datagrams, 8), Sent::All);
             let expected: [&[u8]; 3] = [b"12345678", b"abcdefgh", b"1234"];
-            assert_eq!(received(&b, 3), expected, "{how:?}");
+            assert_eq!(received(&b, 3), expected, "{method:?}");
         }
     }
 
     #[test]
-    fn no_socket_cuts_what_is_no_block() {
+    fn oack_and_error_are_never_cut() {
         let (socket, _) = pair();
-        assert_eq!(prepare(&Link::Own(socket), How::Segments, LONGER_THAN_WORDS - 1), How::Messages);
+        assert_eq!(
+            prepare(&Link::Own(socket), SendMethod::Segments, MAX_OTHER_PACKET - 1),
+            SendMethod::Messages
+        );
         let options = Options {
             block_size: Some(65464),
             timeout: Some(255),
             transfer_size: Some(u64::MAX),
             window_size: Some(u16::MAX),
         };
-        assert!(Packet::OAck(options).encode().len() < LONGER_THAN_WORDS);
+        assert!(Packet::OAck(options).encode().len() < MAX_OTHER_PACKET);
         for reason in Refusal::ALL {
-            assert!(error(*reason).encode().len() < LONGER_THAN_WORDS, "{reason:?}");
+            assert!(error(*reason).encode().len() < MAX_OTHER_PACKET, "{reason:?}");
         }
     }
 
     #[test]
-    fn a_closed_port_ends_it() {
+    fn a_closed_port_is_unreachable() {
         let (a, b) = pair();
         drop(b);
         let link = Link::Own(a);
-        let mut how = How::Single;
+        let mut method = SendMethod::Single;
         let mut sender = Sender::default();
-        assert_eq!(sender.send(&link, &mut how, 1, b"x", 516), Sent::All, "nobody has told yet");
-        assert_eq!(sender.send(&link, &mut how, 1, b"x", 516), Sent::Unreachable);
+        assert_eq!(sender.send(&link, &mut method, 1, b"x", 516), Sent::All, "no error has arrived yet");
+        assert_eq!(sender.send(&link, &mut method, 1, b"x", 516), Sent::Unreachable);
     }
 }

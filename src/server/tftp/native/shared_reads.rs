@@ -1,5 +1,5 @@
-//! Files that several transfers send at once, read once for all of them: when a room is switched on, every machine loads
-//! the same loader. They lie here as the datagrams that they are sent as.
+//! A cache of files that several transfers send at the same time: when a room is switched on, every machine loads the
+//! same loader. Each file is read once and kept as DATA packets. `blocks.rs` uses it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,23 +8,23 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use super::blocks::{READ_AHEAD, laid_out_size, lay_out};
+use super::layout::{READ_AHEAD, laid_out_size, lay_out};
 use crate::images::Content;
 
-/// The largest file that is kept, in bytes: what a machine loads before it has a kernel. Less than [`READ_AHEAD`] is read in
-/// one call anyway.
+/// Maximum size of a cached file in bytes, enough for what a machine loads before its kernel. A file smaller than
+/// [`READ_AHEAD`] is read in one call anyway.
 const MAX_FILE: u64 = 4 << 20;
-/// Bytes of all files that are kept.
+/// Maximum bytes of all cached files.
 const MAX_BYTES: usize = 16 << 20;
 
-/// The files that several transfers send. A file stays as long as one of them is under way.
+/// The cache. A file stays in it while any of its transfers runs.
 #[derive(Debug, Default)]
-pub struct Shelf {
-    files: Mutex<HashMap<Key, Weak<Shared>>>,
+pub struct ReadCache {
+    files: Mutex<HashMap<Key, Weak<SharedFile>>>,
     bytes: AtomicUsize,
 }
 
-/// A file as it was at a moment, in blocks of one size. A file that is written anew is another one.
+/// Identifies a version of a file, in blocks of one size. A modified file has another key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Key {
     device: u64,
@@ -49,18 +49,19 @@ impl Key {
     }
 }
 
-/// What the transfers of one file share.
+/// One cached file, shared by its transfers.
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedFile {
     key: Key,
-    shelf: Arc<Shelf>,
-    /// All its datagrams; `None` if there was no room, or reading failed.
+    read_cache: Arc<ReadCache>,
+    /// All its DATA packets; `None` if there was no room, or reading failed.
     datagrams: OnceLock<Option<Vec<u8>>>,
 }
 
-impl Shelf {
-    /// What the transfers of `content` in blocks of `block_size` bytes share, if it is a file of a size that is worth it.
-    pub fn share(self: &Arc<Shelf>, content: &Content, block_size: usize) -> Option<Arc<Shared>> {
+impl ReadCache {
+    /// Returns the cache entry for `content` in blocks of `block_size` bytes. `None` if the content is no file, or if
+    /// its size is not worth caching.
+    pub fn share(self: &Arc<ReadCache>, content: &Content, block_size: usize) -> Option<Arc<SharedFile>> {
         let Content::File(open) = content else { return None };
         if open.size <= READ_AHEAD as u64 || open.size > MAX_FILE || block_size < 512 {
             return None;
@@ -70,20 +71,20 @@ impl Shelf {
         if let Some(shared) = files.get(&key).and_then(Weak::upgrade) {
             return Some(shared);
         }
-        let shared = Arc::new(Shared { key, shelf: Arc::clone(self), datagrams: OnceLock::new() });
+        let shared = Arc::new(SharedFile { key, read_cache: Arc::clone(self), datagrams: OnceLock::new() });
         files.insert(key, Arc::downgrade(&shared));
         Some(shared)
     }
 
-    fn files(&self) -> MutexGuard<'_, HashMap<Key, Weak<Shared>>> {
+    fn files(&self) -> MutexGuard<'_, HashMap<Key, Weak<SharedFile>>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
-    /// All datagrams of the file, read from `content` if they are not here yet. `None` while one transfer has it alone, and
-    /// when there is no room.
-    pub fn datagrams(self: &Arc<Shared>, content: &Content) -> Option<&[u8]> {
+impl SharedFile {
+    /// Returns all DATA packets of the file, reading them from `content` if necessary. `None` if only one transfer uses
+    /// the file, or if there is no room.
+    pub fn datagrams(self: &Arc<SharedFile>, content: &Content) -> Option<&[u8]> {
         if let Some(read) = self.datagrams.get() {
             return read.as_deref();
         }
@@ -97,25 +98,25 @@ impl Shared {
         let Content::File(open) = content else { return None };
         let size = laid_out_size(content.size(), self.key.block_size)?;
         let room = |used: usize| used.checked_add(size).filter(|used| *used <= MAX_BYTES);
-        self.shelf.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        self.read_cache.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
         let mut datagrams = vec![0; size];
         let read = lay_out(content, 1, self.key.block_size, &mut datagrams);
         let same = Key::of(&open.file, self.key.block_size).is_ok_and(|key| key == self.key);
         if read.is_err() || !same {
-            self.shelf.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.read_cache.bytes.fetch_sub(size, Ordering::Relaxed);
             return None;
         }
         Some(datagrams)
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedFile {
     fn drop(&mut self) {
         if let Some(Some(datagrams)) = self.datagrams.get() {
-            self.shelf.bytes.fetch_sub(datagrams.len(), Ordering::Relaxed);
+            self.read_cache.bytes.fetch_sub(datagrams.len(), Ordering::Relaxed);
         }
-        let mut files = self.shelf.files();
-        // A newer one may have the place.
+        let mut files = self.read_cache.files();
+        // A newer entry may have replaced this one.
         if files.get(&self.key).is_some_and(|shared| shared.strong_count() == 0) {
             files.remove(&self.key);
         }
@@ -131,12 +132,12 @@ mod tests {
 
     struct Bench {
         folder: tempfile::TempDir,
-        shelf: Arc<Shelf>,
+        read_cache: Arc<ReadCache>,
     }
 
     impl Bench {
         fn new() -> Bench {
-            Bench { folder: tempfile::tempdir().unwrap(), shelf: Arc::default() }
+            Bench { folder: tempfile::tempdir().unwrap(), read_cache: Arc::default() }
         }
 
         fn write(&self, name: &str, byte: u8, size: usize) -> Content {
@@ -150,19 +151,19 @@ mod tests {
             Content::File(Catalog::open(self.folder.path()).unwrap().open_file(&name).unwrap())
         }
 
-        /// How many files, and bytes of them.
+        /// The number of cached files, and their bytes.
         fn kept(&self) -> (usize, usize) {
-            (self.shelf.files().len(), self.shelf.bytes.load(Ordering::Relaxed))
+            (self.read_cache.files().len(), self.read_cache.bytes.load(Ordering::Relaxed))
         }
     }
 
     #[test]
-    fn a_file_is_kept_while_two_send_it_and_until_none_does() {
+    fn a_file_is_cached_while_transfers_share_it() {
         let bench = Bench::new();
         let content = bench.write("x", 7, 100_000);
-        let one = bench.shelf.share(&content, 1000).unwrap();
-        assert_eq!(one.datagrams(&content), None, "nobody to share it with");
-        let two = bench.shelf.share(&bench.open("x"), 1000).unwrap();
+        let one = bench.read_cache.share(&content, 1000).unwrap();
+        assert_eq!(one.datagrams(&content), None, "no other transfer shares it");
+        let two = bench.read_cache.share(&bench.open("x"), 1000).unwrap();
         let size = 100_000 + 101 * 4;
         assert_eq!(one.datagrams(&content).map(<[u8]>::len), Some(size));
         assert!(Arc::ptr_eq(&one, &two));
@@ -174,41 +175,43 @@ mod tests {
     }
 
     #[test]
-    fn a_file_replaced_or_written_anew_is_another() {
+    fn a_changed_file_has_another_entry() {
         let bench = Bench::new();
         let old = bench.write("x", 1, 50_000);
-        let olds = [bench.shelf.share(&old, 512).unwrap(), bench.shelf.share(&old, 512).unwrap()];
+        let olds = [bench.read_cache.share(&old, 512).unwrap(), bench.read_cache.share(&old, 512).unwrap()];
         assert_eq!(olds[0].datagrams(&old).unwrap()[4], 1);
         let new = bench.write("x", 2, 50_000);
-        let news = [bench.shelf.share(&new, 512).unwrap(), bench.shelf.share(&new, 512).unwrap()];
-        assert_eq!(olds[1].datagrams(&old).unwrap()[4], 1, "these go on with the old one");
+        let news = [bench.read_cache.share(&new, 512).unwrap(), bench.read_cache.share(&new, 512).unwrap()];
+        assert_eq!(olds[1].datagrams(&old).unwrap()[4], 1, "these continue with the old file");
         assert_eq!(news[0].datagrams(&new).unwrap()[4], 2);
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(bench.folder.path().join("x"), vec![3; 50_000]).unwrap();
         let third = bench.open("x");
-        let thirds = [bench.shelf.share(&third, 512).unwrap(), bench.shelf.share(&third, 512).unwrap()];
+        let thirds =
+            [bench.read_cache.share(&third, 512).unwrap(), bench.read_cache.share(&third, 512).unwrap()];
         assert_eq!(thirds[0].datagrams(&third).unwrap()[4], 3);
         assert_eq!(news[1].datagrams(&new).unwrap()[4], 2, "it was read before");
         let fourth = bench.write("y", 4, 50_000);
-        let fourths = [bench.shelf.share(&fourth, 512).unwrap(), bench.shelf.share(&fourth, 512).unwrap()];
+        let fourths =
+            [bench.read_cache.share(&fourth, 512).unwrap(), bench.read_cache.share(&fourth, 512).unwrap()];
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(bench.folder.path().join("y"), vec![5; 50_000]).unwrap();
-        assert_eq!(fourths[0].datagrams(&fourth), None, "changed since it was asked for");
+        assert_eq!(fourths[0].datagrams(&fourth), None, "changed since it was requested");
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_cache_is_bounded() {
         let bench = Bench::new();
         let mut held = Vec::new();
         for name in ["a", "b", "c", "d", "e"] {
             let content = bench.write(name, 0, 4 << 20);
-            held.extend((0..2).map(|_| bench.shelf.share(&content, 1468).unwrap()));
+            held.extend((0..2).map(|_| bench.read_cache.share(&content, 1468).unwrap()));
             let _ = held.last().unwrap().datagrams(&content);
         }
         let (files, bytes) = bench.kept();
         assert!(files == 5 && bytes <= MAX_BYTES && bytes > MAX_BYTES / 2, "{files} {bytes}");
-        assert!(bench.shelf.share(&bench.write("f", 0, (4 << 20) + 1), 1468).is_none(), "too large");
-        assert!(bench.shelf.share(&bench.write("g", 0, READ_AHEAD), 1468).is_none(), "not worth it");
+        assert!(bench.read_cache.share(&bench.write("f", 0, (4 << 20) + 1), 1468).is_none(), "too large");
+        assert!(bench.read_cache.share(&bench.write("g", 0, READ_AHEAD), 1468).is_none(), "not worth it");
         drop(held);
         assert_eq!(bench.kept(), (0, 0));
     }

@@ -1,111 +1,114 @@
-//! One transfer with all it holds: its state, its file, its way to the client. Does what the core says.
+//! One running transfer: its state, its file, and its connection to the client. It carries out the steps of the core.
 
 use std::net::UdpSocket;
 use std::time::Duration;
 
 use super::blocks::{Blocks, Scratch, Source};
-use super::send::{How, Sender, Sent, prepare};
+use super::send::{SendMethod, Sender, Sent, prepare};
 use super::socket::Link;
-use super::unknown_tid::Door;
+use super::unknown_tid::UnknownTid;
 use crate::event::{End, Event, Refusal, Stop};
 use crate::tftp::admission::Place;
 use crate::tftp::{Granted, Input, Send, Step, Transfer, refusal};
 use crate::wire::tftp::{ErrorCode, Packet};
 
-/// What all transfers of a thread use in turn.
-pub struct Tools {
+/// Resources of a thread that its transfers use in turn.
+pub struct SendContext {
     pub sender: Sender,
-    /// Where a window is read to before it is sent: as large as the largest so far.
+    /// The buffer for windows.
     pub scratch: Scratch,
-    /// Nothing else is to be done in this turn.
+    /// Whether there is no other work in this turn.
     pub idle: bool,
 }
 
-/// The longest time until a client counts as late, however slow its path is.
+/// Upper limit of the time after which a client counts as late, even on a slow path.
 const LATE: Duration = Duration::from_secs(3);
-/// How long a client acknowledges nothing until it counts as silent. Active ones are heard sooner: 400 of them with full
-/// windows on 100 Mbit/s have to wait so long for each other.
+/// A client that acknowledged nothing for this time counts as silent. Active clients are faster: 400 of them with full
+/// windows on 100 Mbit/s wait almost that long for each other.
 const SILENT: Duration = Duration::from_secs(3);
 
 /// How long a transfer has made no progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Silence {
-    /// No longer than usual.
+    /// Not longer than usual.
     None,
-    /// Longer than usual.
     Late,
-    /// For [`SILENT`].
+    /// At least [`SILENT`].
     Long,
 }
 
-/// A transfer.
+/// A running transfer of this thread.
 pub struct Session {
     place: Place,
     transfer: Transfer,
     source: Source,
     link: Link,
-    how: How,
+    method: SendMethod,
     began: Duration,
-    /// Blocks that the socket had no room for: the first, and how many.
+    /// Blocks that are waiting for room in the socket: the first one, and their number.
     waiting: Option<(u64, usize)>,
-    /// The moment that the timer is set to.
+    /// The time that the timer is set to.
     pub armed: Duration,
-    /// The silence that was last recorded in the table.
+    /// The silence that was last reported to the table.
     silence: Silence,
-    /// Where strangers are told, once it has lasted a while.
-    pub door: Option<Door>,
+    /// The socket for packets of other senders, once the transfer has lasted a while.
+    pub unknown_tid: Option<UnknownTid>,
 }
 
 impl Session {
-    /// A transfer at its beginning, and its first step.
+    /// Starts a transfer, and returns its first step.
     pub fn start(
         place: Place,
         granted: Granted,
         source: Source,
-        (link, best): (Link, How),
+        (link, best_method): (Link, SendMethod),
         now: Duration,
     ) -> (Session, Step) {
         let (transfer, step) = Transfer::start(granted, source.known_size(), now);
-        let how = if granted.window > 1 { prepare(&link, best, source.datagram_size()) } else { How::Single };
+        let method = if granted.window > 1 {
+            prepare(&link, best_method, source.datagram_size())
+        } else {
+            SendMethod::Single
+        };
         let session = Session {
             place,
             transfer,
             source,
             link,
-            how,
+            method,
             began: now,
             waiting: None,
             armed: Duration::MAX,
             silence: Silence::None,
-            door: None,
+            unknown_tid: None,
         };
         (session, step)
     }
 
-    /// Whose transfer it is.
+    /// The transfer's entry in the admission table.
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// The way to the client, for another transfer, if it is a socket as a new one would be.
+    /// Returns the socket for another transfer, if it is like a new one.
     pub fn into_spare(self) -> Option<UdpSocket> {
         match self.link {
-            Link::Own(socket) if self.how == How::Single => Some(socket),
+            Link::Own(socket) if self.method == SendMethod::Single => Some(socket),
             _ => None,
         }
     }
 
-    /// The way to the client.
+    /// The connection to the client.
     pub fn link(&self) -> &Link {
         &self.link
     }
 
-    /// How long it has been under way.
+    /// The age of the transfer.
     pub fn has_lasted(&self, now: Duration) -> Duration {
         now.saturating_sub(self.began)
     }
 
-    /// When something must be done if the client does nothing.
+    /// The time of the next step if the client sends nothing.
     pub fn deadline(&self) -> Duration {
         let next = match self.silence {
             Silence::None => self.transfer.late_at(LATE),
@@ -115,8 +118,8 @@ impl Session {
         self.transfer.deadline().min(next)
     }
 
-    /// Since when the client is silent, and whether that is for long, if it is news at `now`.
-    pub fn becomes_silent(&mut self, now: Duration) -> Option<(Duration, bool)> {
+    /// Updates the silence. If it changed at `now`, returns its start and whether it is long.
+    pub fn update_silence(&mut self, now: Duration) -> Option<(Duration, bool)> {
         let since = self.transfer.progress_at();
         let silence = if now >= since.saturating_add(SILENT) {
             Silence::Long
@@ -130,41 +133,42 @@ impl Session {
         is_news.then_some((since, silence == Silence::Long))
     }
 
-    /// Takes in that the client made progress. Whether it was silent before.
-    fn is_heard(&mut self) -> bool {
+    /// Records progress of the client. Returns whether it was silent before.
+    fn reset_silence(&mut self) -> bool {
         std::mem::replace(&mut self.silence, Silence::None) != Silence::None
     }
 
-    /// Whether the client acknowledges every block.
+    /// Whether the window is a single block.
     pub fn is_lock_step(&self) -> bool {
         self.transfer.granted().window <= 1
     }
 
-    /// Whether the client is known to answer a window within `time`. In lock-step it is not: there both ends take turns, often
-    /// on one core, and each wakes the other as it goes to sleep.
+    /// Whether the client is expected to answer a window within `time`. Never in lock-step: both ends then take turns,
+    /// often on one core, and each wakes the other when it goes to sleep.
     pub fn answers_within(&self, time: Duration) -> bool {
         !self.is_lock_step() && self.transfer.answers_within(time)
     }
 
-    /// Whether the socket had no room for all that is to be sent.
+    /// Whether blocks wait for room in the socket.
     pub fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// What is to be done about `input`, and whether the client was heard for the first time, or after it was silent.
+    /// Passes `input` to the core. Returns the next step, and whether this is the first sign of the client, or the
+    /// first after a silence.
     pub fn decide(&mut self, input: Input<'_>, now: Duration) -> (Step, bool) {
         let (was_proven, progress) = (self.transfer.is_proven(), self.transfer.progress_at());
         let step = self.transfer.handle(input, now);
         let is_first = self.transfer.is_proven() && !was_proven;
-        let is_heard = self.transfer.progress_at() > progress && self.is_heard();
+        let is_heard = self.transfer.progress_at() > progress && self.reset_silence();
         (step, is_first || is_heard)
     }
 
-    /// Does what the core said, and says how it ended if it did.
-    pub fn carry_out(&mut self, step: Step, tools: &mut Tools) -> Option<End> {
+    /// Carries out a step, and returns the end of the transfer if there is one.
+    pub fn carry_out(&mut self, step: Step, context: &mut SendContext) -> Option<End> {
         match step {
             Step::Send(Send::Blocks { first, last }) => {
-                // What the socket had no room for comes before what follows it.
+                // Blocks that wait for room in the socket precede those that follow them.
                 let first = match self.waiting {
                     Some((waits, count)) if waits.saturating_add(count as u64) == first => {
                         waits.max(self.transfer.acknowledged().saturating_add(1))
@@ -173,11 +177,11 @@ impl Session {
                 };
                 let count =
                     usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX).saturating_add(1);
-                self.send_blocks(first, count, tools)
+                self.send_blocks(first, count, context)
             }
             Step::Send(Send::Options) => {
                 let options = self.transfer.granted().oack.unwrap_or_default();
-                self.say(&Packet::OAck(options));
+                self.send_packet(&Packet::OAck(options));
                 None
             }
             Step::Wait => None,
@@ -185,24 +189,24 @@ impl Session {
         }
     }
 
-    /// The socket has room again.
-    pub fn send_rest(&mut self, tools: &mut Tools) -> Option<End> {
+    /// Sends the waiting blocks, because the socket has room again.
+    pub fn send_rest(&mut self, context: &mut SendContext) -> Option<End> {
         let (first, count) = self.waiting.take()?;
-        self.send_blocks(first, count, tools)
+        self.send_blocks(first, count, context)
     }
 
-    /// Tells the client that there is no more, where it is known to be one.
-    pub fn say_goodbye(&self, stop: &Stop) {
+    /// Sends a final error if the transfer ends on our side.
+    pub fn send_final_error(&self, stop: &Stop) {
         match stop {
-            Stop::Unreadable => self.say(&refusal::error(Refusal::Io)),
+            Stop::Unreadable => self.send_packet(&refusal::error(Refusal::Io)),
             Stop::ServerStops => {
-                self.say(&Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" });
+                self.send_packet(&Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" });
             }
             _ => {}
         }
     }
 
-    /// What is to be recorded about it.
+    /// The event that records the end of the transfer.
     pub fn event(&self, end: End, now: Duration) -> Event {
         let (file, peer) = (self.source.name().to_owned(), self.place.flow.peer);
         let (took, resent, size) =
@@ -223,10 +227,10 @@ impl Session {
         }
     }
 
-    fn send_blocks(&mut self, first: u64, count: usize, tools: &mut Tools) -> Option<End> {
+    fn send_blocks(&mut self, first: u64, count: usize, context: &mut SendContext) -> Option<End> {
         let size = self.source.datagram_size();
         self.source.forget_before(self.transfer.acknowledged().saturating_add(1));
-        let Ok(Blocks { datagrams, count, ends }) = self.source.blocks(first, count, &mut tools.scratch)
+        let Ok(Blocks { datagrams, count, ends }) = self.source.blocks(first, count, &mut context.scratch)
         else {
             return Some(End::Stopped(Stop::Unreadable));
         };
@@ -234,9 +238,9 @@ impl Session {
             self.transfer.ends_with(first.saturating_add(count as u64).saturating_sub(1));
         }
         self.waiting = None;
-        match tools.sender.send(&self.link, &mut self.how, count, datagrams, size) {
+        match context.sender.send(&self.link, &mut self.method, count, datagrams, size) {
             Sent::All => {
-                self.read_ahead(first.saturating_add(count as u64), count, tools);
+                self.read_ahead(first.saturating_add(count as u64), count, context);
                 None
             }
             Sent::Some(done) => {
@@ -247,15 +251,15 @@ impl Session {
         }
     }
 
-    /// Reads the window that is likely to be next while there is nothing else to do.
-    fn read_ahead(&mut self, first: u64, count: usize, tools: &mut Tools) {
-        if tools.idle && self.transfer.granted().window > 1 {
-            self.source.read_ahead(first, count, &mut tools.scratch);
+    /// Reads the next window in advance if there is no other work.
+    fn read_ahead(&mut self, first: u64, count: usize, context: &mut SendContext) {
+        if context.idle && self.transfer.granted().window > 1 {
+            self.source.read_ahead(first, count, &mut context.scratch);
         }
     }
 
-    /// Sends a short packet. What is lost is sent again in time.
-    fn say(&self, packet: &Packet<'_>) {
+    /// Sends a short packet. If it is lost, a timer sends it again.
+    fn send_packet(&self, packet: &Packet<'_>) {
         let _ = self.link.send(&packet.encode(), None);
     }
 }

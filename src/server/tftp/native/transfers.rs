@@ -1,11 +1,11 @@
-//! The transfers of one thread, found by what the kernel says is ready and by client.
+//! The transfers of one thread, found by epoll token or by client.
 
 use std::collections::HashMap;
 
 use super::transfer::Session;
 use crate::tftp::admission::Flow;
 
-/// The transfers of a thread. A token names one and, once it is over, none: a slot's next transfer has another token.
+/// The transfers of a thread. The token of an ended transfer is never reused, although its slot is.
 #[derive(Default)]
 pub struct Sessions {
     slots: Vec<(u32, Option<Session>)>,
@@ -35,11 +35,12 @@ impl Sessions {
         let index = token & 0xffff_ffff;
         let slot = self.slots.get_mut(index as usize).filter(|slot| u64::from(slot.0) == token >> 32)?;
         let session = slot.1.take()?;
-        // The two highest bits tell of what else is waited for: see `worker.rs`.
+        // The two highest bits mark other event sources: see `worker.rs`.
         slot.0 = (slot.0 + 1) & 0x3fff_ffff;
         self.free.push(index as u32);
         let flow = session.place().flow;
-        // A client whose transfer had to give way to another thread's, and asks again before that is heard of here, has two.
+        // A client has two transfers if the first one was evicted by another thread, and it sent a new request before
+        // this thread was notified.
         if self.by_flow.get(&flow) == Some(&token) {
             self.by_flow.remove(&flow);
         }
@@ -64,14 +65,14 @@ mod tests {
     use super::*;
     use crate::images::Content;
     use crate::server::tftp::native::blocks::Source;
-    use crate::server::tftp::native::send::How;
+    use crate::server::tftp::native::send::SendMethod;
     use crate::server::tftp::native::socket::Link;
     use crate::tftp::Granted;
     use crate::tftp::admission::Place;
     use crate::wire::tftp::Mode;
 
     #[test]
-    fn the_end_of_a_transfer_does_not_hide_the_next_one_of_its_client() {
+    fn ending_a_transfer_keeps_its_successor() {
         let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let (local, peer) = (Ipv4Addr::LOCALHOST, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
         let flow = Flow { peer, local };
@@ -81,7 +82,14 @@ mod tests {
             let source =
                 Source::new(Content::text("x", b"x".to_vec()), Mode::Octet, 512, serial, &Arc::default());
             let link = Link::Shared { socket: Arc::clone(&socket), local, peer };
-            Session::start(Place { flow, serial }, granted, source, (link, How::Segments), Duration::ZERO).0
+            Session::start(
+                Place { flow, serial },
+                granted,
+                source,
+                (link, SendMethod::Segments),
+                Duration::ZERO,
+            )
+            .0
         };
         let mut sessions = Sessions::default();
         let first = sessions.insert(session(1));

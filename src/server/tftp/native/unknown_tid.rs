@@ -1,65 +1,71 @@
-//! Who comes to the port of another client's transfer. The transfer's own socket is connected, so the kernel gives it
-//! nothing of theirs; a second socket at that port takes it, once the transfer has lasted for a while. Before that the kernel
-//! refuses them (ICMP port unreachable).
+//! Answers packets that arrive at a transfer's port from another sender (an unknown TID, RFC 1350 section 4). The
+//! transfer's own socket is connected, so it does not receive them. A second, unconnected socket at the same port is
+//! opened when the transfer has lasted for a while. Before that the kernel answers with ICMP port unreachable.
 
 use std::net::UdpSocket;
 use std::time::Duration;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use super::socket::{Link, for_strangers, send_from};
-use super::worker::{DOOR, Worker};
+use super::socket::{Link, for_unknown_tids, send_from};
+use super::worker::{UNKNOWN_TID, Worker};
 use crate::event::{Event, Unanswered};
-use crate::net::udp::Envelope;
+use crate::net::datagram::Envelope;
 use crate::tftp::stranger::Strangers;
 
-/// So long a transfer has no door; most are over by then.
-const WITHOUT_DOOR: Duration = Duration::from_millis(300);
+/// Minimum age of a transfer before its second socket is opened. Most transfers have ended by then.
+const MIN_AGE: Duration = Duration::from_millis(300);
 
-/// The second socket of a transfer's port.
+/// The second socket at a transfer's port.
 #[derive(Debug)]
-pub enum Door {
-    /// It takes what comes.
-    Open { socket: UdpSocket, strangers: Strangers },
-    /// Too many came.
+pub enum UnknownTid {
+    Open {
+        socket: UdpSocket,
+        senders: Strangers,
+    },
+    /// Closed, because too many packets arrived.
     Closed,
 }
 
 impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
-    /// Opens a transfer's door, if it had none yet and has lasted for a while. Where that fails the transfer goes on without.
-    pub fn open_door(&mut self, token: u64, now: Duration) {
+    /// Opens the second socket of a transfer that has lasted for a while. If that fails, the transfer continues without
+    /// it.
+    pub fn open_unknown_tid(&mut self, token: u64, now: Duration) {
         let Some(session) = self.sessions.get(token) else { return };
         let Link::Own(transfer) = session.link() else { return };
-        if session.door.is_some() || !self.hall.doors || session.has_lasted(now) < WITHOUT_DOOR {
+        if session.unknown_tid.is_some()
+            || !self.shared.answers_unknown_tids
+            || session.has_lasted(now) < MIN_AGE
+        {
             return;
         }
-        let Ok(socket) = for_strangers(transfer) else { return };
-        if self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token | DOOR)).is_ok() {
-            session.door = Some(Door::Open { socket, strangers: Strangers::default() });
+        let Ok(socket) = for_unknown_tids(transfer) else { return };
+        if self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token | UNKNOWN_TID)).is_ok() {
+            session.unknown_tid = Some(UnknownTid::Open { socket, senders: Strangers::default() });
         }
     }
 
-    /// Somebody else than its client has sent to a transfer's port.
-    pub fn on_door(&mut self, token: u64, now: Duration) {
-        let Worker { sessions, service, hall, inbox, .. } = self;
+    /// Handles packets that another sender sent to a transfer's port.
+    pub fn on_unknown_tid(&mut self, token: u64, now: Duration) {
+        let Worker { sessions, service, shared, inbox, .. } = self;
         let Some(session) = sessions.get(token) else { return };
         let local = session.place().flow.local;
-        let Some(Door::Open { socket, strangers }) = &mut session.door else { return };
+        let Some(UnknownTid::Open { socket, senders }) = &mut session.unknown_tid else { return };
         let inbox = inbox.get_or_insert_default();
         if inbox.receive(socket).is_err() {
             return;
         }
         for (datagram, Envelope { source: from, local: asked, .. }) in inbox.iter() {
-            // At our other addresses the port is no transfer's.
-            let answer = strangers.answer(datagram, from, asked == local && service.admits(*from.ip()));
+            // The same port at our other addresses does not belong to the transfer.
+            let answer = senders.answer(datagram, from, asked == local && service.admits(*from.ip()));
             if let Some(answer) = answer
-                && hall.table().may_send_error(*from.ip(), now)
+                && shared.table().may_send_error(*from.ip(), now)
             {
                 send_from(socket, local, from, &answer.encode());
             }
             (service.record)(Event::TftpUnanswered { peer: from, reason: Unanswered::UnknownTransfer });
-            if strangers.are_too_many() {
-                session.door = Some(Door::Closed);
+            if senders.are_too_many() {
+                session.unknown_tid = Some(UnknownTid::Closed);
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! Forged packets in any order among honest boots: no machine ever gets what is made for another one.
+//! Forged packets in any order among honest boots: no machine ever gets content that is made for another one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::super::*;
 use crate::content::lookup::Files;
-use crate::content::once::{Done, Starts};
+use crate::content::once::{BootState, Done};
 use crate::dhcp::conflict::{Answer, Evidence, declined};
 use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::request::{Probed, classify, recognize};
@@ -22,9 +22,9 @@ use crate::wire::dhcp::{BOOTREPLY, BOOTREQUEST};
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 254);
 const RELAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
-/// Machine 3 is known by this alone, and machine 6 by nothing.
+/// The UUID is the only identification of machine 3; machine 6 has none.
 const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
-/// Machines: 1 and 2 have a `once`, 3 too, 4 has a reserved address, 5 starts its disk, 6 has no entry.
+/// Machines 1, 2 and 3 have a `once`, 4 has a reserved address, 5 starts its disk, and 6 has no entry.
 const MACHINES: u8 = 6;
 const YAML: &str = "
 targets:
@@ -44,29 +44,29 @@ fn mac(n: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0, 0, n])
 }
 
-/// What happens on the network.
+/// An event on the network.
 #[derive(Clone, Debug)]
 enum Step {
     /// Machine `n` boots, from its firmware or from iPXE on.
     Boots { n: u8, ipxe: bool },
-    /// Somebody sends this.
+    /// An attacker sends this message.
     Forged(Forged),
 }
 
 #[derive(Clone, Debug)]
 struct Forged {
-    /// 0: the server's port; 1: the boot service; 2: a reply, heard on the wire.
+    /// 0: the server's port; 1: the boot service; 2: an overheard reply.
     port: u8,
     /// Option 53; 0 for BOOTP.
     kind: u8,
     chaddr: u8,
-    /// Addresses: 0 is none, 1 to [`MACHINES`] that of the machine, then ours and the relay agent's.
+    /// Addresses: 0 is none, 1 to [`MACHINES`] are those of the machines, then ours and the relay agent's.
     ciaddr: u8,
     yiaddr: u8,
     source: u8,
     giaddr: u8,
     requested: u8,
-    /// Option 54: none, ours, or the other server's.
+    /// Option 54: none, our address, or the other server's.
     server: u8,
     /// Option 61: none, or that of the machine with this number.
     id: u8,
@@ -83,7 +83,7 @@ fn forged() -> impl Strategy<Value = Step> {
     let two = (0..3u8, address(), 0..3u8, 0..=MACHINES, 0..4u8, 0..3u8);
     (one, two).prop_map(
         |((port, kind, chaddr, ciaddr, yiaddr, source), (relay, requested, server, id, uuid, class))| {
-            // The source is often that which is claimed, as where it counts.
+            // The source is often the claimed address, because it counts then.
             let source = if source % 2 == 0 { ciaddr } else { source };
             let giaddr = if relay == 0 { MACHINES + 2 } else { 0 };
             Step::Forged(Forged {
@@ -113,13 +113,13 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     settings: Settings,
     book: LeaseBook,
-    known: Known,
+    known: MachineTable,
     files: Files,
-    starts: Starts,
+    starts: BootState,
     mode: Mode,
     on_wire: bool,
     now: Timestamp,
-    /// Which address each machine really has.
+    /// The address that each machine really has.
     really: BTreeMap<u8, Ipv4Addr>,
     _folder: tempfile::TempDir,
 }
@@ -146,8 +146,8 @@ impl World {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "{{ name | default('none') }} {{ mac | default('none') }}\n").unwrap();
         }
-        let starts = Starts::forgetful(&config);
-        let known = Known::default();
+        let starts = BootState::forgetful(&config);
+        let known = MachineTable::default();
         let catalog = Catalog::open(folder.path()).unwrap();
         let files = Files::new(catalog, known.clone()).starting(starts.clone());
         let settings = config.dhcp.unwrap();
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// Takes in a client's message as `server/dhcp/mod.rs` and `server/dhcp/proxy.rs` do, and returns the answer.
+    /// Handles a client's message as `server/dhcp/mod.rs` and `server/dhcp/proxy.rs` do, and returns the answer.
     fn receive(&mut self, message: &Message, source: Ipv4Addr, boot_service: bool) -> Option<Message> {
         let bytes = message.encode();
         let message = Message::decode(&bytes).unwrap();
@@ -187,7 +187,7 @@ impl World {
         recognize(&mut request, &self.book, &self.settings, self.now);
         self.book.settle(self.now);
         let decision = match decide(&request, &self.book, &self.settings, self.now) {
-            // The network is of no help: no machine answers.
+            // No machine answers, so the conflict check finds nothing.
             Decision::AskHolder { address } => {
                 request.probed = Some(Probed { address, in_use: false });
                 decide(&request, &self.book, &self.settings, self.now)
@@ -341,11 +341,11 @@ impl World {
     fn gets_its_own(&self, n: u8, address: Ipv4Addr) {
         let own = format!("own{n}/linux");
         let once = self.text("boot.ipxe", address);
-        // What others say of the UUID of machine 3 may keep it from its own; 5 and 6 have no `once`.
+        // Claims about the UUID of machine 3 may keep it from its own `once`; 5 and 6 have none.
         assert!(!matches!(n, 1 | 2 | 4) || once.contains(&own), "{n} at {address} gets {once}");
     }
 
-    /// No machine gets what is made for another, nor ends its `once`.
+    /// No machine gets content of another one, and none ends another's `once`.
     fn check(&self) {
         for (&n, &address) in &self.really {
             let of = |other: u8| [format!("own{other}/"), format!("own{other} "), mac(other).to_string()];
@@ -383,7 +383,7 @@ impl World {
                 assert!(standing != Standing::Certain || named.is_empty(), "{n} at {address} gets {named}");
                 let done = self.files.done(mac(other), address).unwrap();
                 assert!(
-                    matches!(done, Done::NotIts | Done::Unknown),
+                    matches!(done, Done::WrongMachine | Done::Unknown),
                     "{n} at {address} ends {other}: {done:?}"
                 );
                 self.files.sent(&format!("own{other}/linux"), 0..9, 9, address);
@@ -412,7 +412,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn s_01_no_forged_packet_gives_a_machine_what_is_anothers(
+    fn s_01_forged_packets_never_disclose_another_machines_content(
         steps in prop::collection::vec(step(), 1..24),
         is_proxy in any::<bool>(),
         on_wire in any::<bool>(),
@@ -428,9 +428,9 @@ proptest! {
     }
 }
 
-/// The attack of the fault's report, which gave 20 of 20 boots another machine's installer.
+/// The reported attack: 20 of 20 boots got another machine's installer.
 #[test]
-fn s_01_an_inform_and_a_boot_service_request_teach_nothing_of_anothers_address() {
+fn s_01_an_inform_cannot_take_over_an_address() {
     for (mode, on_wire) in
         [(Mode::Server, true), (Mode::Server, false), (Mode::Proxy, true), (Mode::Proxy, false)]
     {

@@ -1,0 +1,18 @@
+//! The client that requests a file. TFTP and HTTP build it for each request.
+
+use std::net::Ipv4Addr;
+
+use crate::content::machines::{KnownMachine, Standing};
+
+/// A client that requests a file, and the facts about its machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The client's address.
+    pub address: Ipv4Addr,
+    /// The server address that received the request.
+    pub server: Ipv4Addr,
+    /// The facts known about the machine.
+    pub machine: KnownMachine,
+    /// How certain it is that this machine has the address.
+    pub standing: Standing,
+}

@@ -1,0 +1,40 @@
+//! The log level of each event. The [`Recorder`](super::Recorder) asks for it before it formats a line.
+
+use tracing::Level;
+
+use crate::event::{DropReason, Event, HttpRefusal, Refusal};
+
+/// The level at which `event` is logged.
+pub fn level(event: &Event) -> Level {
+    match event {
+        Event::Dropped { reason, .. } => match reason {
+            DropReason::StoreFailed | DropReason::Overload => Level::WARN,
+            DropReason::NotServed | DropReason::Checking | DropReason::PoolExhausted => Level::DEBUG,
+            // Sent by every client of another DHCP server.
+            DropReason::NotNetboot | DropReason::ProxyOnly => Level::DEBUG,
+            _ => Level::INFO,
+        },
+        Event::Declined { .. }
+        | Event::Conflict { .. }
+        | Event::ProxyArp { .. }
+        | Event::Looping { .. }
+        | Event::Exhausted { .. }
+        | Event::Clones { .. }
+        | Event::Contested { .. }
+        | Event::Stranger { .. } => Level::WARN,
+        // Loaders try many names (PXELINUX its configuration files); a miss is normal.
+        Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
+        // Any host may send these at any rate, so they are counted and must not fill the log.
+        Event::TftpUnanswered { .. } => Level::DEBUG,
+        Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
+            Level::WARN
+        }
+        // Any network may send these at any rate, so they are counted, as for TFTP.
+        Event::HttpAnswered { .. }
+        | Event::HttpRefused { reason: HttpRefusal::NotFound | HttpRefusal::NotAllowed, .. } => Level::DEBUG,
+        // A part of a file before its end: iPXE reads a disk image in this way (sanboot), one block at a time.
+        Event::HttpSent { to_end: false, .. } => Level::DEBUG,
+        Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
+        _ => Level::INFO,
+    }
+}

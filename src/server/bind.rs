@@ -1,0 +1,147 @@
+//! Binds all sockets: turns the configuration into a server that is ready to run. `cli/serve.rs` calls it before the
+//! process gives up root's rights. It never answers a client.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch::channel;
+
+use crate::boot::plan::Mode;
+use crate::config::Config;
+use crate::content::folders;
+use crate::content::lookup::Files;
+use crate::content::machines::MachineTable;
+use crate::content::once::BootState;
+use crate::dhcp::subnet::Settings;
+use crate::images::Catalog;
+use crate::net::StartError;
+use crate::net::served::{self, Now, describe_proxy, find_some};
+use crate::record::Recorder;
+use crate::server::dhcp::decline_senders::Senders;
+use crate::server::dhcp::delayed::Later;
+use crate::server::dhcp::proxy::Proxy;
+use crate::server::dhcp::proxy_listeners::Listeners;
+use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
+use crate::server::tftp::Transfers;
+use crate::server::watch::{Watch, out_of_reach};
+use crate::server::{Keep, Server, http};
+use crate::store::clock::Clock;
+
+impl Server {
+    /// Binds every socket, opens the folder of boot files and loads the leases. No client is answered before `run`.
+    pub fn bind(config: &Config, keep: Keep) -> Result<Server, StartError> {
+        Server::bind_then(config, keep, || Ok(()))
+    }
+
+    /// Like [`Server::bind`]. Calls `confine` when everything is bound that may need root's rights, before any thread
+    /// starts.
+    pub fn bind_then(
+        config: &Config,
+        keep: Keep,
+        confine: impl FnOnce() -> Result<(), StartError>,
+    ) -> Result<Server, StartError> {
+        let recorder = Recorder::default();
+        let (served, absent) = find_some(config)?;
+        let mut wrong = absent;
+        if let Some(settings) = &config.dhcp {
+            wrong.extend(served.out_of_reach(settings).into_iter().map(out_of_reach));
+        }
+        let (sender, now) = channel(Arc::new(served));
+        let (mut summary, mut warnings) = (Vec::new(), wrong.clone());
+        let known = MachineTable::new(now.clone(), recorder.clone());
+        let files = match config.tftp.is_some() || config.http.is_some() {
+            true => Some(open_files(config, keep, known.clone(), &mut warnings)?),
+            false => None,
+        };
+        let (mut bound, mut listeners) = (None, None);
+        if let Some(settings) = &config.dhcp {
+            let gives = served::may_be(config, Mode::Server);
+            if gives {
+                bound = Some(BoundDhcp::bind(config, settings, &now, keep, &mut warnings)?);
+            }
+            listeners = Some(Listeners::bind(settings, &now, gives, &mut warnings)?);
+        }
+        let mut http = None;
+        if let (Some(settings), Some(files)) = (&config.http, &files) {
+            let admission = http::Admission::new(config, now.clone());
+            let timeouts = http::Timeouts::DEFAULT;
+            let service = http::Service::new(files.clone(), recorder.clone(), timeouts, admission);
+            let of_one = usize::try_from(settings.max_per_client).unwrap_or(usize::MAX);
+            let service = service.limited(http::Limits { of_one, ..http::Limits::DEFAULT });
+            let bound = http::Bound::bind(settings, &now.borrow(), service)?;
+            summary.push(format!("HTTP on {} from {}", bound.addresses(), config.images.display()));
+            http = Some(bound);
+        }
+        let mut tftp = None;
+        if let (Some(settings), Some(files)) = (&config.tftp, &files) {
+            let transfers = Transfers::bind(settings, now.clone(), files.clone())?;
+            summary.push(format!("TFTP on {} from {}", transfers.addresses(), config.images.display()));
+            tftp = Some(transfers);
+        }
+        confine()?;
+        let (mut dhcp, mut boot_files) = (None, None);
+        if let (Some(settings), Some(listeners)) = (&config.dhcp, listeners) {
+            let proxy = Arc::new(proxy(settings, &now, (files.clone(), known), &recorder)?);
+            let mut lines = Vec::new();
+            if let Some(bound) = bound {
+                dhcp = Some(start_dhcp(bound, config, &proxy, keep, (&mut lines, &mut warnings))?);
+            }
+            lines.extend(describe_proxy(settings, &now.borrow()));
+            summary.splice(0..0, lines);
+            boot_files = Some((proxy, listeners));
+        }
+        let watch = Watch::new(config, sender, wrong);
+        let statistics = Arc::default();
+        Ok(Server { dhcp, boot_files, tftp, http, files, watch, recorder, statistics, summary, warnings })
+    }
+}
+
+/// Opens the folder of boot files and the state of the machines' `once`.
+fn open_files(
+    config: &Config,
+    keep: Keep,
+    known: MachineTable,
+    warnings: &mut Vec<String>,
+) -> Result<Files, StartError> {
+    if let Some((key, problem)) = folders::problems(config).into_iter().next() {
+        return Err(StartError(format!("`{key}`: {problem}")));
+    }
+    let catalog = Catalog::open_beside(&config.images, folders::secrets(config)).map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::NotFound => "; make it, or say in `images` where it is",
+            _ => "",
+        };
+        StartError(format!("{error}{advice}"))
+    })?;
+    let starts = match keep {
+        Keep::OnDisk => {
+            let (starts, warning) = BootState::open(config);
+            warnings.extend(warning);
+            starts
+        }
+        Keep::InMemory => BootState::forgetful(config),
+    };
+    Ok(Files::new(catalog, known).starting(starts))
+}
+
+fn proxy(
+    settings: &Settings,
+    served: &Now,
+    (files, known): (Option<Files>, MachineTable),
+    recorder: &Recorder,
+) -> Result<Proxy, StartError> {
+    let later = Later::start(recorder.clone())
+        .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
+    Ok(Proxy {
+        settings: Arc::new(settings.clone()),
+        served: served.clone(),
+        files,
+        known,
+        guard: Mutex::default(),
+        strangers: Mutex::default(),
+        senders: Senders::default(),
+        clock: Clock::start(),
+        later,
+        recorder: recorder.clone(),
+    })
+}

@@ -1,0 +1,57 @@
+//! The listeners of the TFTP server, and everything that their transfers need.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
+
+use super::send::SendMethod;
+use crate::content::lookup::Files;
+use crate::net::served::Now;
+use crate::server::tftp::upload::Uploads;
+use crate::tftp::{Limits, Ports};
+
+/// Everything that transfers need. `record` is called for each event and must not block.
+#[derive(Clone, Debug)]
+pub struct Service<F> {
+    pub files: Files,
+    /// The upload folder; `None` if uploads are off.
+    pub uploads: Option<Uploads>,
+    /// The limits and the allowed clients.
+    pub limits: Limits,
+    /// The source ports of transfers.
+    pub ports: Ports,
+    /// The served networks.
+    pub served: Now,
+    /// Records events.
+    pub record: F,
+}
+
+impl<F> Service<F> {
+    /// Whether `client` is allowed to send requests.
+    pub(super) fn admits(&self, client: Ipv4Addr) -> bool {
+        self.limits.admits(client, &self.served.borrow().networks)
+    }
+
+    /// The best method for sending windows to `client`, whose request arrived on `interface`. If no network card cuts
+    /// segmentation offload (veth, bridges, virtio), packet sockets receive the uncut buffer. Firmware may read from a
+    /// packet socket, and any machine with a DHCP lease may be firmware. All other clients use UDP sockets, which work
+    /// with it.
+    pub(super) fn best_send_method(&self, interface: u32, client: Ipv4Addr) -> SendMethod {
+        let is_cut = || self.served.borrow().get(interface).is_some_and(|interface| interface.cuts_offload);
+        if is_cut() || !self.files.may_be_from_dhcp(client) {
+            SendMethod::Segments
+        } else {
+            SendMethod::Messages
+        }
+    }
+}
+
+/// A socket for requests, opened by [`listen`](super::listen).
+#[derive(Debug)]
+pub struct Listener {
+    pub socket: Arc<UdpSocket>,
+    /// Maximum size of an IP datagram on its interface, in bytes.
+    pub mtu: u32,
+}
+
+/// All sockets for requests.
+pub type Listeners = Arc<[Arc<Listener>]>;
