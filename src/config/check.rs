@@ -7,10 +7,11 @@ use super::Config;
 use crate::boot::loader::script::Served;
 use crate::boot::loader::target::{SCRIPT, Targets};
 use crate::boot::plan::Mode;
-use crate::boot::policy::{MachineBoot, Policy};
-use crate::config::sections::file::{self, File};
+use crate::boot::policy::Policy;
+use crate::config::sections::machines;
 use crate::config::sections::mode::Written;
-use crate::config::sections::targets::{self, Boot};
+use crate::config::sections::targets;
+use crate::config::sections::written::{self, File, MachineEntry};
 use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::mode::Modes;
 use crate::dhcp::subnet::{Machine, Settings, Subnet};
@@ -33,7 +34,8 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     check_machines(reader, machines, &dhcp.subnets);
     let modes = modes.unwrap_or(Modes::all(None));
     let is_off = modes.is_off();
-    let targets = targets::check(reader, &file);
+    let boot_machines = file.machines.iter().filter_map(machines::boot_machine).collect();
+    let targets = targets::check(reader, &file, boot_machines);
     let File { dhcp, .. } = &file;
     let settings = Settings {
         modes,
@@ -48,7 +50,12 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         subnets: file.dhcp.subnets.into_iter().filter_map(subnet).collect(),
         options: file.dhcp.options,
         classes: file.dhcp.classes,
-        machines: file.machines.into_iter().filter_map(machine).collect::<Vec<Machine>>().into(),
+        machines: file
+            .machines
+            .into_iter()
+            .filter_map(machines::dhcp_machine)
+            .collect::<Vec<Machine>>()
+            .into(),
         boot: boot_policy(file.boot, &targets),
         served: Served {
             http: file.http.as_ref().map(|http| http.port),
@@ -69,7 +76,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     }
 }
 
-fn subnet(written: file::Subnet) -> Option<Subnet> {
+fn subnet(written: written::Subnet) -> Option<Subnet> {
     Some(Subnet {
         network: written.network?.value,
         pools: written.pools.into_iter().map(|at| at.value).collect(),
@@ -77,24 +84,6 @@ fn subnet(written: file::Subnet) -> Option<Subnet> {
         boot_lease: written.boot_lease,
         relays: written.relays.into_iter().map(|at| at.value).collect(),
         shared_network: written.shared_network.map(Into::into),
-        options: written.options,
-    })
-}
-
-fn machine(written: file::Machine) -> Option<Machine> {
-    let made = || MachineBoot::File(SCRIPT.into());
-    Some(Machine {
-        name: written.known_as()?.into(),
-        mac: written.mac.map(|at| at.value),
-        uuid: written.uuid.map(|at| at.value),
-        address: written.address.map(|at| at.value),
-        boot: match written.boot {
-            Some(Boot::Start(_)) => Some(made()),
-            // The script that is made goes on with this one when `once` is over.
-            _ if written.once.is_some() => Some(made()),
-            Some(Boot::Files(files)) => Some(files),
-            None => None,
-        },
         options: written.options,
     })
 }
@@ -107,7 +96,7 @@ fn boot_policy(written: Policy, targets: &Targets) -> Policy {
 }
 
 /// Networks are of hosts, and disjoint.
-fn check_networks(reader: &mut Reader, subnets: &[file::Subnet]) {
+fn check_networks(reader: &mut Reader, subnets: &[written::Subnet]) {
     let mut ranges = Vec::new();
     for at in subnets.iter().filter_map(|subnet| subnet.network) {
         if at.value.broadcast() >= Ipv4Addr::new(224, 0, 0, 0) {
@@ -121,7 +110,7 @@ fn check_networks(reader: &mut Reader, subnets: &[file::Subnet]) {
 }
 
 /// Pools are inside their subnet, without the addresses that no host can have, and disjoint.
-fn check_pools(reader: &mut Reader, subnets: &[file::Subnet]) {
+fn check_pools(reader: &mut Reader, subnets: &[written::Subnet]) {
     let mut ranges = Vec::new();
     for subnet in subnets {
         for pool in &subnet.pools {
@@ -171,7 +160,7 @@ fn overlapping<T: Copy>(mut items: Vec<(At<T>, Ipv4Range)>) -> Vec<(At<T>, At<T>
 }
 
 /// A relay agent belongs to one subnet.
-fn check_relays(reader: &mut Reader, subnets: &[file::Subnet]) {
+fn check_relays(reader: &mut Reader, subnets: &[written::Subnet]) {
     let mut seen: HashMap<Ipv4Addr, u32> = HashMap::new();
     for (i, subnet) in subnets.iter().enumerate() {
         for relay in &subnet.relays {
@@ -194,7 +183,7 @@ fn check_relays(reader: &mut Reader, subnets: &[file::Subnet]) {
 }
 
 /// MACs, UUIDs, names and addresses are unique, and addresses are in a subnet.
-fn check_machines(reader: &mut Reader, machines: &[file::Machine], subnets: &[file::Subnet]) {
+fn check_machines(reader: &mut Reader, machines: &[MachineEntry], subnets: &[written::Subnet]) {
     unique(reader, "MAC", machines.iter().filter_map(|machine| machine.mac));
     unique(reader, "UUID", machines.iter().filter_map(|machine| machine.uuid));
     unique(reader, "name", names(machines).into_iter());
@@ -227,9 +216,9 @@ fn check_machines(reader: &mut Reader, machines: &[file::Machine], subnets: &[fi
 
 /// The names of machines: those written, and the MACs that stand for the others. A MAC that is there twice is one
 /// problem, not also a name that is there twice.
-fn names(machines: &[file::Machine]) -> Vec<At<String>> {
+fn names(machines: &[MachineEntry]) -> Vec<At<String>> {
     let mut macs = HashSet::new();
-    let name = |machine: &file::Machine| match (&machine.name, machine.mac) {
+    let name = |machine: &MachineEntry| match (&machine.name, machine.mac) {
         (Some(name), _) => Some(name.clone()),
         (None, Some(mac)) => macs.insert(mac.value).then(|| At { id: mac.id, value: mac.value.to_string() }),
         (None, None) => None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::boot::menu::Boots;
 use crate::boot::policy::{DEFAULT_IPXE, MachineBoot, is_ipxe_script};
-use crate::config::lint::unserved_urls::local_name;
+use crate::config::lint::local_name::local_name;
 use crate::config::syntax::place::{node_at, say_how_many_more, shown};
 use crate::config::syntax::tree::{parse, place_of};
 use crate::config::{Config, Problem};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::boot::loader::target::SCRIPT;
 use crate::boot::policy::DEFAULT_IPXE;
+use crate::config::lint::local_name::local_name;
 use crate::config::lint::mapped_files::{Mapped, Target, mapped, problems_at};
-use crate::config::lint::unserved_urls::local_name;
 use crate::config::sections::targets;
 use crate::config::syntax::reader::suggestion;
 use crate::config::{Config, Problem};

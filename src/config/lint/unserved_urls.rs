@@ -1,24 +1,9 @@
-//! Which file of the images folder a name or a URL of the configuration is.
+//! URLs of this server in the configuration that it does not serve.
 
-use crate::boot::loader::target::{OwnUrl, is_url};
+use crate::boot::loader::target::OwnUrl;
 use crate::config::lint::mapped_files::{mapped, problems_at};
 use crate::config::sections::targets;
 use crate::config::{Config, Problem};
-
-/// The file of the images folder that `name` is: the name itself, or the path of a URL of the server that `config` is
-/// of. `None` for what lies elsewhere, or is known only when a client asks.
-pub(in crate::config) fn local_name<'a>(name: &'a str, config: &Config) -> Option<&'a str> {
-    let path = match is_url(name) {
-        false => name,
-        true => {
-            let url = OwnUrl::of(name, config.served()).filter(OwnUrl::is_served)?;
-            url.path.split(['?', '#']).next()?.trim_start_matches('/')
-        }
-    };
-    // An escape is no letter of the name, and a folder is no file.
-    let is_known = !path.is_empty() && !path.contains('{') && (path == name || !path.contains('%'));
-    is_known.then_some(path)
-}
 
 /// The URLs with `{server}` in `config` that it does not serve, because the protocol is off or has another port, as
 /// problems of the file whose `text` it was loaded from.
@@ -42,34 +27,6 @@ pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_url_of_this_server_is_a_file_of_its_folder() {
-        let config = crate::config::load("dhcp: {mode: off}\nhttp: {port: 8080}").unwrap();
-        let local = |name| local_name(name, &config);
-        for name in ["a/b.efi", "http://{server}:8080/a/b.efi", "HTTP://{server}:8080//a/b.efi?x#y"] {
-            assert_eq!(local(name), Some("a/b.efi"), "{name}");
-        }
-        assert_eq!(local("tftp://{server}/x"), Some("x"));
-        assert_eq!(local("tftp://{server}:69/x"), Some("x"));
-        for elsewhere in [
-            "http://{server}/x",
-            "http://{server}:80/x",
-            "https://{server}:8080/x",
-            "http://10.0.0.1:8080/x",
-            "http://{server}.example:8080/x",
-            "http://{server}:8080/%41",
-            "http://{server}:8080/{mac}/x",
-            "http://{server}:8080/",
-            "http://{server}:8080",
-            "{arch}/x",
-            "",
-        ] {
-            assert_eq!(local(elsewhere), None, "{elsewhere}");
-        }
-        assert_eq!(local("50%.efi"), Some("50%.efi"));
-        let off = crate::config::load("dhcp: {mode: off}\nhttp: off").unwrap();
-        assert_eq!(local_name("http://{server}/x", &off), None);
-    }
     #[test]
     fn a_url_of_this_server_that_nobody_serves_is_a_problem() {
         let problems = |more: &str, url: &str| {

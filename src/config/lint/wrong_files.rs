@@ -1,8 +1,8 @@
 //! Boot files that are there and that those who get them cannot start: a loader for another processor, a BIOS's for UEFI,
 //! a script for firmware.
 
+use crate::config::lint::local_name::local_name;
 use crate::config::lint::mapped_files::{Mapped, Target, mapped, problems_at};
-use crate::config::lint::unserved_urls::local_name;
 use crate::config::{Config, Problem};
 use crate::types::{Arch, FileKind, Processor};
 

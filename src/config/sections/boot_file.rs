@@ -1,50 +1,24 @@
-//! `boot:`, and `boot` of a machine: architectures and names of boot files.
+//! Names of boot files, alone or by architecture: the values of `boot.arch`, `boot.ipxe`, `boot.bootp`, and `boot` of a
+//! machine or class.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::boot::loader::target::Start;
-use crate::boot::policy::{MachineBoot, Policy, SERVER, is_ipxe_script};
-use crate::config::sections::menu;
-use crate::config::sections::targets::{self, Written};
-use crate::config::syntax::keys::Section;
-use crate::config::syntax::reader::{At, Reader, suggestion};
+use crate::boot::policy::{MachineBoot, SERVER, is_ipxe_script};
+use crate::config::syntax::reader::{Reader, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 use crate::types::Arch;
 
 /// Bytes that a name may have: those of option 67, without the NUL at its end.
-const MAX_NAME: usize = 254;
+pub(in crate::config) const MAX_NAME: usize = 254;
 /// Bytes that a name for plain BOOTP may have: the `file` field, without the NUL at its end (RFC 951).
-const MAX_BOOTP_NAME: usize = 127;
+pub(in crate::config) const MAX_BOOTP_NAME: usize = 127;
 /// What may stand in braces in a name.
 const TEMPLATES: &[&str] = &["server"];
 /// What is to be filled in one day. Building one moves its name to [`TEMPLATES`].
 const TEMPLATES_NOT_BUILT: &[&str] = &["mac", "mac_hyphen", "uuid", "arch", "ip", "hostname"];
 /// The longest text that `{server}` can become.
 const LONGEST_SERVER: &str = "255.255.255.255";
-
-/// Reads `boot:`, and `boot.default` apart; defaults if it is not there.
-pub(in crate::config) fn policy(
-    reader: &mut Reader,
-    node: Option<&Node>,
-    targets: &[Written],
-) -> (Policy, Option<At<Start>>) {
-    let mut policy = Policy::default();
-    let Some(node) = node else { return (policy, None) };
-    let fields = reader.fields(node, Section::Boot);
-    if let Some(node) = fields.get("arch") {
-        policy.arch = by_arch(reader, node);
-    }
-    if let Some(node) = fields.get("ipxe") {
-        policy.ipxe = name(reader, node, MAX_NAME);
-    }
-    if let Some(node) = fields.get("bootp") {
-        policy.bootp = name(reader, node, MAX_BOOTP_NAME);
-    }
-    let default = fields.get("default").and_then(|node| targets::start(reader, node, targets));
-    policy.menu = menu::menu(reader, &fields);
-    (policy, default)
-}
 
 /// Reads `boot` of a machine: one name, or names by architecture.
 pub(in crate::config) fn machine_boot(reader: &mut Reader, node: &Node) -> Option<MachineBoot> {
@@ -54,7 +28,7 @@ pub(in crate::config) fn machine_boot(reader: &mut Reader, node: &Node) -> Optio
     }
 }
 
-fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
+pub(in crate::config) fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
     let mut files: BTreeMap<Arch, Arc<str>> = BTreeMap::new();
     for (key, value) in reader.entries(node) {
         let Ok(arch) = key.value.parse::<Arch>() else {
@@ -104,7 +78,7 @@ fn not_for(arch: Arch, file: &str) -> Option<String> {
 }
 
 /// Reads the name of a boot file: relative to the images folder, or a URL; `{server}` and the like are filled in later.
-fn name(reader: &mut Reader, node: &Node, longest: usize) -> Option<Arc<str>> {
+pub(in crate::config) fn name(reader: &mut Reader, node: &Node, longest: usize) -> Option<Arc<str>> {
     let text = reader.text(node, "the name of a boot file like snponly.efi, or a URL")?;
     let filled_in = text.replace(SERVER, LONGEST_SERVER).len();
     let problem = if filled_in > longest {

@@ -8,11 +8,10 @@ use crate::boot::loader::script::ipxe_problem;
 use crate::boot::loader::target::{Machine, Start, Target, Targets, Var};
 use crate::boot::policy::{MachineBoot, is_ipxe_script};
 use crate::config::sections::boot_file;
-use crate::config::sections::file::{self, File};
+use crate::config::sections::written::{Boot, File, TargetEntry};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
 use crate::config::syntax::tree::{Data, Node};
-use crate::wire::option::code;
 
 /// Letters that a target's name may have: it is a word in menus and a label of PXELINUX.
 const MAX_NAME: usize = 32;
@@ -23,26 +22,8 @@ const NO_OPTION: &str = "a word that does not begin with `-`, which loaders woul
 /// What can be started and is no target.
 const BUILT_IN: [(&str, Start); 2] = [("local", Start::Local), ("menu", Start::Menu)];
 
-/// One of `targets:`, as written.
-pub(in crate::config) struct Written {
-    name: Arc<str>,
-    title: Option<String>,
-    /// `None` after a problem.
-    kernel: Option<At<Arc<str>>>,
-    initrd: Vec<At<Arc<str>>>,
-    cmdline: Option<At<String>>,
-}
-
-/// `boot` of a machine.
-pub(in crate::config) enum Boot {
-    /// What a loader starts.
-    Start(Start),
-    /// Files, for firmware and loaders.
-    Files(MachineBoot),
-}
-
 /// Reads `targets:`.
-pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<Written> {
+pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<TargetEntry> {
     let Some(node) = node else { return Vec::new() };
     let mut found = Vec::new();
     for (key, node) in reader.entries(node) {
@@ -60,12 +41,12 @@ pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Ve
     found
 }
 
-fn target(reader: &mut Reader, name: Arc<str>, node: &Node) -> Written {
+fn target(reader: &mut Reader, name: Arc<str>, node: &Node) -> TargetEntry {
     let fields = reader.fields(node, Section::Target);
     if fields.get("kernel").is_none() && matches!(node.data, Data::Map(_) | Data::Null) {
         reader.problem(node.id, "`kernel` must be given, like debian/linux");
     }
-    Written {
+    TargetEntry {
         name,
         title: fields.get("title").and_then(|node| title(reader, node)),
         kernel: fields.get("kernel").and_then(|node| file_name(reader, node, "a kernel")),
@@ -141,7 +122,11 @@ fn cmdline(reader: &mut Reader, node: &Node) -> Option<At<String>> {
 }
 
 /// Reads `boot.default` or `once` of a machine: the name of a target, `local` or `menu`.
-pub(in crate::config) fn start(reader: &mut Reader, node: &Node, targets: &[Written]) -> Option<At<Start>> {
+pub(in crate::config) fn start(
+    reader: &mut Reader,
+    node: &Node,
+    targets: &[TargetEntry],
+) -> Option<At<Start>> {
     let text = reader.text(node, "the name of one of `targets`, local or menu")?;
     let found = known_start(text, targets);
     if found.is_none() {
@@ -155,7 +140,11 @@ pub(in crate::config) fn start(reader: &mut Reader, node: &Node, targets: &[Writ
 }
 
 /// Reads `boot` of a machine: what [`start`] reads, a file, or files by architecture.
-pub(in crate::config) fn machine_boot(reader: &mut Reader, node: &Node, targets: &[Written]) -> Option<Boot> {
+pub(in crate::config) fn machine_boot(
+    reader: &mut Reader,
+    node: &Node,
+    targets: &[TargetEntry],
+) -> Option<Boot> {
     if let Data::Text(text) = &node.data {
         if let Some(start) = known_start(text, targets) {
             return Some(Boot::Start(start));
@@ -170,7 +159,7 @@ pub(in crate::config) fn machine_boot(reader: &mut Reader, node: &Node, targets:
     boot_file::machine_boot(reader, node).map(Boot::Files)
 }
 
-fn known_start(text: &str, targets: &[Written]) -> Option<Start> {
+fn known_start(text: &str, targets: &[TargetEntry]) -> Option<Start> {
     let built_in = BUILT_IN.into_iter().find(|(name, _)| *name == text).map(|(_, start)| start);
     let target = || targets.iter().find(|target| *target.name == *text);
     built_in.or_else(|| target().map(|target| Start::Target(Arc::clone(&target.name))))
@@ -220,7 +209,7 @@ fn var(reader: &mut Reader, node: &Node) -> Option<Var> {
 }
 
 /// The targets and machines of `file` as meant, once what only shows across keys is checked.
-pub(in crate::config) fn check(reader: &mut Reader, file: &File) -> Targets {
+pub(in crate::config) fn check(reader: &mut Reader, file: &File, machines: Vec<Machine>) -> Targets {
     let own: BTreeSet<&str> =
         file.machines.iter().flat_map(|machine| machine.vars.keys()).map(String::as_str).collect();
     for target in &file.targets {
@@ -237,11 +226,10 @@ pub(in crate::config) fn check(reader: &mut Reader, file: &File) -> Targets {
         }
     }
     let list = file.targets.iter().filter_map(target_of).collect();
-    let machines = file.machines.iter().filter_map(machine_of).collect();
     Targets::new(list, file.default.as_ref().map(|at| at.value.clone()), file.boot.ipxe.clone(), machines)
 }
 
-fn target_of(written: &Written) -> Option<Target> {
+fn target_of(written: &TargetEntry) -> Option<Target> {
     Some(Target {
         name: Arc::clone(&written.name),
         title: written.title.clone().unwrap_or_else(|| written.name.to_string()),
@@ -251,29 +239,7 @@ fn target_of(written: &Written) -> Option<Target> {
     })
 }
 
-fn machine_of(written: &file::Machine) -> Option<Machine> {
-    let (mac, uuid) = (written.mac.map(|at| at.value), written.uuid.map(|at| at.value));
-    let host_name = written.options.get(&code::HOSTNAME);
-    Some(Machine {
-        name: written.known_as()?,
-        mac,
-        uuid,
-        address: written.address.map(|at| at.value),
-        host_name: host_name.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-        boot: match &written.boot {
-            Some(Boot::Start(start)) => Some(start.clone()),
-            _ => None,
-        },
-        script: match &written.boot {
-            Some(Boot::Files(boot)) => script_of(boot),
-            _ => None,
-        },
-        once: written.once.as_ref().map(|at| at.value.clone()),
-        vars: written.vars.clone(),
-    })
-}
-
-fn script_of(boot: &MachineBoot) -> Option<Arc<str>> {
+pub(in crate::config) fn script_of(boot: &MachineBoot) -> Option<Arc<str>> {
     match boot {
         MachineBoot::File(name) if is_ipxe_script(name) => Some(Arc::clone(name)),
         _ => None,

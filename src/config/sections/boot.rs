@@ -1,0 +1,34 @@
+//! `boot:`: the boot files by architecture, for iPXE and for BOOTP clients, and the boot menu.
+
+use crate::boot::loader::target::Start;
+use crate::boot::policy::Policy;
+use crate::config::sections::boot_file::{MAX_BOOTP_NAME, MAX_NAME, by_arch, name};
+use crate::config::sections::menu;
+use crate::config::sections::targets;
+use crate::config::sections::written::TargetEntry;
+use crate::config::syntax::keys::Section;
+use crate::config::syntax::reader::{At, Reader};
+use crate::config::syntax::tree::Node;
+
+/// Reads `boot:`, and `boot.default` apart; defaults if it is not there.
+pub(in crate::config) fn policy(
+    reader: &mut Reader,
+    node: Option<&Node>,
+    targets: &[TargetEntry],
+) -> (Policy, Option<At<Start>>) {
+    let mut policy = Policy::default();
+    let Some(node) = node else { return (policy, None) };
+    let fields = reader.fields(node, Section::Boot);
+    if let Some(node) = fields.get("arch") {
+        policy.arch = by_arch(reader, node);
+    }
+    if let Some(node) = fields.get("ipxe") {
+        policy.ipxe = name(reader, node, MAX_NAME);
+    }
+    if let Some(node) = fields.get("bootp") {
+        policy.bootp = name(reader, node, MAX_BOOTP_NAME);
+    }
+    let default = fields.get("default").and_then(|node| targets::start(reader, node, targets));
+    policy.menu = menu::menu(reader, &fields);
+    (policy, default)
+}
