@@ -15,6 +15,7 @@ mod root;
 pub mod short;
 pub mod signature;
 pub mod stock;
+mod temporary;
 pub mod upload;
 mod version;
 

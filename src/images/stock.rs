@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
+
 /// Entries of the folder that are counted. There may be no more files than that (`tftp.uploads.max_files`).
 pub const MAX_FILES: u64 = 100_000;
 /// Folders inside one another that are counted.
@@ -210,7 +212,7 @@ fn walk(root: &Path, prefix: &str, depth: usize, found: &mut impl FnMut(&str, u6
         let name = if prefix.is_empty() { last } else { format!("{prefix}/{last}") };
         if meta.is_dir() && depth < MAX_DEPTH {
             walk(root, &name, depth + 1, found);
-        } else if meta.is_file() && !name.starts_with(crate::images::upload::TEMPORARY) {
+        } else if meta.is_file() && !is_temporary(name.as_bytes(), UPLOAD_PREFIX) {
             found(&name, meta.len());
         }
     }

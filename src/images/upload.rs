@@ -21,10 +21,9 @@ use crate::event::Refusal;
 use crate::images::folder::{Folder, LIST, refusal};
 use crate::images::resolve::has_hidden_component;
 use crate::images::stock::{Allowance, Portion, Stock};
+use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
 use crate::types::Escaped;
 
-/// How the name of a file begins that is not whole yet. Clients may not use names that begin with a dot.
-pub(super) const TEMPORARY: &str = ".lanboot-upload-";
 /// How the names of templates end (`content/templates/mod.rs`). Clients may not use such names.
 const TEMPLATE: &str = ".j2";
 /// How old what is left of an upload must be before it is removed: another lanboot may be at it.
@@ -115,7 +114,7 @@ impl Incoming {
 
     /// A name that no other upload of this or another process has.
     fn temporary_name(&self) -> String {
-        format!("{TEMPORARY}{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed))
+        format!("{UPLOAD_PREFIX}{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     fn make(&self, temporary: &str) -> nix::Result<OwnedFd> {
@@ -125,7 +124,7 @@ impl Incoming {
 
     fn remove_left_overs(&self) {
         let now = SystemTime::now();
-        let is_upload = |name: &[u8]| name.starts_with(TEMPORARY.as_bytes());
+        let is_upload = |name: &[u8]| is_temporary(name, UPLOAD_PREFIX);
         for name in self.root.entries(".", &mut { MAX_ENTRIES }, is_upload).unwrap_or_default() {
             let age = stat(&self.root, &name).ok().and_then(|stat| {
                 let changed = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);

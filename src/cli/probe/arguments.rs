@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::Refusal;
 use super::boot::Client;
-use super::storm::Storm;
+use super::plan::{Plan, Storm};
 use super::wire::Way;
 use crate::config::suggestion;
 use crate::net::interface::{self, Interface};
@@ -79,17 +79,6 @@ enum FirmwareName {
     Ipxe,
     /// A BOOTP client, older than DHCP
     Bootp,
-}
-
-/// What to do.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) way: Way,
-    pub(super) ports: Ports,
-    /// One for each --arch.
-    pub(super) clients: Vec<Client>,
-    pub(super) storm: Option<Storm>,
-    pub(super) json: bool,
 }
 
 impl Arguments {

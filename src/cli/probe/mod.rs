@@ -3,6 +3,7 @@
 mod arguments;
 mod boot;
 mod http;
+mod plan;
 mod report;
 mod seat;
 mod storm;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use arguments::Arguments;
-use arguments::Plan;
 use boot::Outcome;
+use plan::Plan;
 use wire::Wire;
 
 /// Exit code of wrong arguments.

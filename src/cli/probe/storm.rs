@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::arguments::Plan;
 use super::boot::{Client, Outcome, boot};
+use super::plan::{Plan, Storm};
 use super::report;
 use super::wire::Wire;
 use crate::types::MacAddr;
@@ -20,14 +20,6 @@ use crate::types::MacAddr;
 const MAX_AT_ONCE: usize = 4096;
 /// Files this process has open besides those of the machines.
 const OTHER_FILES: u64 = 64;
-
-/// How many, and how many each second.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Storm {
-    pub(super) count: u32,
-    /// `None`: all at once.
-    pub(super) rate: Option<u32>,
-}
 
 /// Boots them all and writes the summary. Whether every one booted.
 pub(super) async fn run(plan: &Plan, storm: Storm, wire: &Arc<Wire>) -> io::Result<bool> {

@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use crate::boot::name::BootName;
 use crate::images::Catalog;
-use crate::images::add::staging::{Draft, Staging, TEMPORARY, sha256};
+use crate::images::add::staging::{Draft, Staging, sha256};
 use crate::images::manifest::{self, Entry, Manifest, Origin};
 use crate::images::resolve::has_hidden_component;
+use crate::images::temporary::{ADD_PREFIX, is_temporary};
 
 /// The folder, held by this process alone for as long as this lives.
 #[derive(Debug)]
@@ -109,12 +110,12 @@ impl Collection {
     /// What is going to become of `item`; `None` if something is in its way that is not lanboot's.
     fn outcome(&self, item: &Item) -> Result<Option<Outcome>, String> {
         let name = item.name.as_str();
-        if has_hidden_component(name.as_bytes()) && !name.starts_with(TEMPORARY) {
+        if has_hidden_component(name.as_bytes()) && !is_temporary(name.as_bytes(), ADD_PREFIX) {
             return Err(format!(
                 "{name} would not be served, because of the dot: choose another name with --name"
             ));
         }
-        if name == manifest::NAME || name.starts_with(TEMPORARY) {
+        if name == manifest::NAME || is_temporary(name.as_bytes(), ADD_PREFIX) {
             return Err(format!("{name} is a name that lanboot uses itself: choose another with --name"));
         }
         let path = self.root.join(name);

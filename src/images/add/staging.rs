@@ -14,9 +14,8 @@ use sha2::{Digest, Sha256};
 
 use crate::boot::name::BootName;
 use crate::images::folder::{Folder, LIST};
+use crate::images::temporary::{ADD_PREFIX, is_temporary};
 
-/// How the name of a file begins that is not whole yet.
-pub const TEMPORARY: &str = ".lanboot-add-";
 /// Entries of the folder that are looked at for what is left of a killed run.
 const MAX_ENTRIES: usize = 100_000;
 /// Bytes that are read at once.
@@ -71,8 +70,8 @@ impl Staging {
                 _ => cannot_write(root, &errno.into()),
             },
         )?;
-        let is_temporary = |name: &[u8]| name.starts_with(TEMPORARY.as_bytes());
-        for name in folder.entries(".", &mut { MAX_ENTRIES }, is_temporary).unwrap_or_default() {
+        let is_draft = |name: &[u8]| is_temporary(name, ADD_PREFIX);
+        for name in folder.entries(".", &mut { MAX_ENTRIES }, is_draft).unwrap_or_default() {
             // One that cannot be removed is only litter.
             let _ = unlinkat(&folder, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
@@ -88,7 +87,7 @@ impl Staging {
     /// The folder cannot be written to.
     pub fn draft(&mut self) -> Result<Draft, String> {
         self.next = self.next.wrapping_add(1);
-        let temporary = format!("{TEMPORARY}{}-{}", std::process::id(), self.next);
+        let temporary = format!("{ADD_PREFIX}{}-{}", std::process::id(), self.next);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o644);
         let made = openat(&self.root, temporary.as_str(), flags, mode);
