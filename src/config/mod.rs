@@ -1,5 +1,9 @@
-//! config.yaml: as written (`file.rs`), then as meant (`check.rs`). Builds the settings that the core folders define;
-//! they never see the file. This folder never opens it either: text in, settings or problems out.
+//! Parses and checks `config.yaml`.
+//!
+//! A file passes three steps: `syntax/` turns the text into a tree, `sections/` reads the tree into typed values
+//! (`sections/written.rs`), and `check.rs` builds the settings that the core folders define. `lint/` finds mistakes
+//! in a configuration that is valid. The CLI and the server call [`load`]. This folder never opens a file: its input
+//! is text, its output settings or problems.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub use lint::mapped_files::clients;
@@ -23,15 +27,15 @@ mod syntax;
 /// Reads and checks the text of a configuration file.
 ///
 /// # Errors
-/// Every problem of the file, in the order of their places. A syntax error is the only problem of its file, because
-/// what follows it cannot be read.
+/// Every problem of the file, sorted by position. A syntax error is the only problem of its file, because the text
+/// after it cannot be read.
 pub fn load(text: &str) -> Result<Config, Vec<Problem>> {
     let root = syntax::tree::parse(text).map_err(|problem| vec![problem])?;
     let mut reader = syntax::reader::Reader::default();
     let file = sections::file::read(&mut reader, &root);
     let config = check::check(&mut reader, file);
     if !reader.problems.is_empty() {
-        return Err(syntax::place::placed(text, &root, reader.problems));
+        return Err(syntax::place::with_positions(text, &root, reader.problems));
     }
-    Ok(Config { notes: syntax::place::placed(text, &root, reader.notes), ..config })
+    Ok(Config { notes: syntax::place::with_positions(text, &root, reader.notes), ..config })
 }

@@ -1,5 +1,5 @@
-//! The settings that a configuration file means, as `check.rs` builds them. The rest of the program reads them and never
-//! changes them.
+//! The checked settings of a configuration file. `check.rs` builds them; the server and the commands read them and
+//! never change them.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -11,33 +11,32 @@ use crate::dhcp::subnet::Settings;
 use crate::tftp::{Engine, Limits, Ports};
 use crate::types::Ipv4Network;
 
-/// Everything `lanboot serve` needs to know, validated.
+/// The checked configuration of `lanboot serve`. It is built by `config::load` and replaced as a whole on a reload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Which interfaces are served.
     pub interfaces: Interfaces,
-    /// The folder of what must survive a restart.
+    /// Folder for the lease database and everything else that must survive a restart.
     pub state: PathBuf,
-    /// The folder that clients download from.
+    /// Folder of the files that clients download.
     pub images: PathBuf,
-    /// DHCP, as the server or beside another one; `None` with `dhcp.mode: off`.
+    /// DHCP settings, as the only server or beside another one; `None` with `dhcp.mode: off`.
     pub dhcp: Option<Settings>,
-    /// What machines start once a loader runs, and what is known of them for texts made for them.
+    /// Boot targets, and the machine data that generated scripts and templates need.
     pub targets: Targets,
-    /// The TFTP server; `None` with `tftp: off`.
+    /// `None` with `tftp: off`.
     pub tftp: Option<Tftp>,
-    /// The HTTP server; `None` with `http: off`.
+    /// `None` with `http: off`.
     pub http: Option<Http>,
-    /// How to log.
     pub log: Log,
-    /// What is right and yet may not do what its author thinks.
+    /// Findings about valid settings that may not do what their author intended.
     pub notes: Vec<Problem>,
-    /// The files that it was read from. Whoever reads them adds them here; no client may download them.
+    /// Files that the configuration was read from. The caller that reads them adds them here, and no client may
+    /// download them.
     pub read_from: Vec<PathBuf>,
 }
 
 impl Config {
-    /// How files are fetched from a server with this configuration.
+    /// Ports of the file servers, from which boot URLs are built.
     pub fn served(&self) -> Served {
         Served {
             http: self.http.as_ref().map(|http| http.port),
@@ -46,94 +45,93 @@ impl Config {
     }
 }
 
-/// `interfaces:`
+/// The value of `interfaces:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interfaces {
-    /// Every interface that is up and has an IPv4 address, loopback excepted.
+    /// Every interface that is up and has an IPv4 address, except loopback.
     Auto,
-    /// These, by name.
+    /// Only the interfaces with these names.
     Named(Vec<String>),
 }
 
-/// `tftp:`
+/// The settings of `tftp:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tftp {
-    /// The UDP port of requests.
+    /// UDP port for requests.
     pub port: u16,
-    /// Addresses to listen on; empty means those of the served interfaces.
+    /// Addresses to listen on. If empty, the server listens on the addresses of the served interfaces.
     pub listen: Vec<Ipv4Addr>,
-    /// What serves the transfers.
+    /// The implementation that serves transfers.
     pub engine: Engine,
-    /// Which ports it sends from.
+    /// Local ports of transfers.
     pub ports: Ports,
-    /// What is granted.
+    /// Upper limits for options and transfers.
     pub limits: Limits,
-    /// Where clients may put files; `None` means nowhere.
+    /// `None` if uploads are off.
     pub uploads: Option<Uploads>,
 }
 
-/// `tftp.uploads:`
+/// The settings of `tftp.uploads:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uploads {
-    /// The folder for new files.
+    /// The folder that receives new files.
     pub dir: PathBuf,
-    /// Bytes that one file may have.
+    /// Maximum size of one file in bytes.
     pub max_size: u64,
-    /// Bytes that all files in the folder may have.
+    /// Maximum size of all files in the folder in bytes.
     pub max_total: u64,
-    /// Files that may be in the folder.
+    /// Maximum number of files in the folder.
     pub max_files: u64,
 }
 
 impl Uploads {
-    /// What to do when the folder is not there. With the systemd unit the server's user has that name.
+    /// Advice for a missing folder. The systemd unit runs the server as the user `lanboot`.
     pub fn how_to_make(&self) -> String {
         format!("make it with `install -d -o lanboot {}`", self.dir.display())
     }
 }
 
-/// `http:`
+/// The settings of `http:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// The TCP port.
     pub port: u16,
-    /// Addresses to listen on; empty means those of the served interfaces.
+    /// Addresses to listen on. If empty, the server listens on the addresses of the served interfaces.
     pub listen: Vec<Ipv4Addr>,
-    /// Connections at once of one client address. Several machines may stand behind one (NAT).
+    /// Maximum number of simultaneous connections per client address. Several machines may share one address behind
+    /// NAT.
     pub max_per_client: u32,
-    /// Networks whose clients may ask, besides the served ones.
+    /// Networks whose clients are served in addition to those of the served interfaces.
     pub allow: Vec<Ipv4Network>,
 }
 
-/// `log:`
+/// The settings of `log:`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// One line of text, or one JSON object, per event.
     pub format: LogFormat,
-    /// The least severity that is shown.
+    /// Events below this severity are not logged.
     pub level: LogLevel,
 }
 
-/// `log.format`
+/// The value of `log.format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// One line of text per event.
     Text,
-    /// JSON objects for machines.
+    /// One JSON object per event.
     Json,
 }
 
-/// `log.level`
+/// The value of `log.level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
-    /// Only what stops lanboot from working.
+    /// Failures that stop lanboot from working.
     Error,
-    /// Also what somebody should look at.
+    /// Also conditions that an operator should look at.
     Warn,
     /// Also one line per event.
     Info,
-    /// Also what is normal and frequent: size probes, missing optional files.
+    /// Also frequent, normal events, such as size probes and missing optional files.
     Debug,
-    /// Everything.
+    /// All details.
     Trace,
 }

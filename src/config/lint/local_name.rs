@@ -1,10 +1,11 @@
-//! Maps a name or a URL of the configuration to a file of the images folder.
+//! Maps a name or a URL of the configuration to a file of the images folder. The other lints use it to decide which
+//! files they can check.
 
 use crate::boot::loader::target::{OwnUrl, is_url};
 use crate::config::Config;
 
-/// The file of the images folder that `name` is: the name itself, or the path of a URL of the server that `config` is
-/// of. `None` for what lies elsewhere, or is known only when a client asks.
+/// The file of the images folder that `name` refers to: the name itself, or the path of a URL of this server. Returns
+/// `None` for files elsewhere, and for names that depend on the client.
 pub(in crate::config) fn local_name<'a>(name: &'a str, config: &Config) -> Option<&'a str> {
     let path = match is_url(name) {
         false => name,
@@ -13,7 +14,7 @@ pub(in crate::config) fn local_name<'a>(name: &'a str, config: &Config) -> Optio
             url.path.split(['?', '#']).next()?.trim_start_matches('/')
         }
     };
-    // An escape is no letter of the name, and a folder is no file.
+    // A percent escape in a URL is not part of the file name, and an empty path is a folder.
     let is_known = !path.is_empty() && !path.contains('{') && (path == name || !path.contains('%'));
     is_known.then_some(path)
 }

@@ -1,15 +1,16 @@
-//! URLs of this server in the configuration that it does not serve.
+//! Finds URLs of this server that it does not serve.
 
 use crate::boot::loader::target::OwnUrl;
-use crate::config::lint::mapped_files::{mapped, problems_at};
+use crate::config::lint::mapped_files::{mapped_files, problems_at};
 use crate::config::sections::targets;
 use crate::config::{Config, Problem};
 
-/// The URLs with `{server}` in `config` that it does not serve, because the protocol is off or has another port, as
-/// problems of the file whose `text` it was loaded from.
+/// Problems of the file with this `text`: URLs with `{server}` that this server does not serve, because the protocol
+/// is off or has another port.
 pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
-    let boot = mapped(config).into_iter().map(|file| (file.name, file.key));
-    let all = boot.chain(targets::named(&config.targets).into_iter().map(|(name, key, _)| (name, key)));
+    let boot = mapped_files(config).into_iter().map(|file| (file.name, file.key));
+    let all =
+        boot.chain(targets::target_files(&config.targets).into_iter().map(|(name, key, _)| (name, key)));
     let unserved = all.filter_map(|(name, key)| {
         let OwnUrl { scheme, served, port, .. } =
             OwnUrl::of(&name, config.served()).filter(|url| !url.is_served())?;

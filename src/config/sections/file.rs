@@ -1,5 +1,5 @@
-//! config.yaml as written: every value read by its type, defaults filled in. What only shows across keys is checked
-//! in `check.rs`.
+//! Reads `config.yaml` as a whole, and the sections `dhcp:` and `log:`. Every value is read by its type and defaults
+//! are filled in; `check.rs` then checks the rules that involve several keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,29 +12,28 @@ use crate::config::sections::mode;
 use crate::config::sections::options::{domain_name, options};
 use crate::config::sections::targets;
 use crate::config::sections::tftp;
-use crate::config::sections::written::{Dhcp, File, Subnet};
+use crate::config::sections::written::{DhcpSection, File, SubnetEntry};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::config::{Interfaces, Log, LogFormat, LogLevel};
 use crate::dhcp::subnet::{Authoritative, BootpMode, LeaseTime, OptionSet, Ports};
 
-/// The lease of a subnet that says nothing.
+/// Lease time of a subnet without `lease`.
 const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
-/// The least that a client gets by asking, if nothing is said.
+/// Default lower limit for a lease time that a client requests.
 const DEFAULT_MIN_LEASE: Duration = Duration::from_secs(120);
 
-/// How long an address is checked before its first offer, if nothing is said.
+/// Default time to probe an address before its first offer.
 const DEFAULT_CONFLICT_CHECK: Duration = Duration::from_millis(500);
 
-/// The registered ports.
+/// The ports registered for DHCP and proxyDHCP.
 const PORTS: Ports = Ports { server: 67, client: 68, proxy: 4011 };
 
-/// Reads the whole file.
 pub(in crate::config) fn read(reader: &mut Reader, root: &Node) -> File {
     let fields = reader.fields(root, Section::Top);
     let targets = targets::targets(reader, fields.get("targets"));
-    let (boot, default) = boot::policy(reader, fields.get("boot"), &targets);
+    let (boot, default) = boot::boot(reader, fields.get("boot"), &targets);
     File {
         id: root.id,
         interfaces: fields.get("interfaces").map_or(Interfaces::Auto, |node| interfaces(reader, node)),
@@ -69,7 +68,7 @@ fn interfaces(reader: &mut Reader, node: &Node) -> Interfaces {
     let mut names: Vec<String> = Vec::new();
     for item in one_or_more(node) {
         let Some(name) = reader.text(item, WHAT) else { continue };
-        // The kernel's own rule: IFNAMSIZ is 16 with the NUL, and neither slash nor space.
+        // The kernel's rule: IFNAMSIZ is 16 bytes including the NUL, and `/` and spaces are not allowed.
         if name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace()) || name == "auto" {
             reader.expected(item, WHAT);
         } else if names.iter().any(|other| other == name) {
@@ -84,10 +83,10 @@ fn interfaces(reader: &mut Reader, node: &Node) -> Interfaces {
     Interfaces::Named(names)
 }
 
-fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
-    let mut dhcp = Dhcp {
+fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
+    let mut dhcp = DhcpSection {
         id: node.map_or(root, |node| node.id),
-        mode: Some(mode::Written::default()),
+        mode: Some(mode::ModeSection::default()),
         authoritative: Authoritative::Yes,
         match_client_id: true,
         always_broadcast: false,
@@ -147,7 +146,7 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
     dhcp
 }
 
-/// `true`, `false` and what YAML 1.1 took for them, or `strict`.
+/// Reads `true`, `false`, their YAML 1.1 forms, or `strict`.
 fn authoritative(reader: &mut Reader, node: &Node) -> Option<Authoritative> {
     let choices =
         [("true", Authoritative::Yes), ("false", Authoritative::No), ("strict", Authoritative::Strict)];
@@ -181,10 +180,10 @@ fn ports(reader: &mut Reader, node: &Node) -> Ports {
     }
 }
 
-fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
+fn subnet(reader: &mut Reader, node: &Node) -> SubnetEntry {
     if matches!(node.data, Data::Null) {
         reader.expected(node, "a subnet with `network` and `pool`");
-        return Subnet {
+        return SubnetEntry {
             network: None,
             pools: Vec::new(),
             lease: lease(reader, None),
@@ -198,7 +197,7 @@ fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
     if fields.get("network").is_none() && matches!(node.data, Data::Map(_)) {
         reader.problem(node.id, "`network` must be given, like 192.168.77.0/24");
     }
-    Subnet {
+    SubnetEntry {
         network: fields.get("network").and_then(|node| reader.parse(node, "")),
         pools: fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, "")),
         lease: lease(reader, fields.get("lease")),

@@ -1,4 +1,5 @@
-//! `machines:`: reads one entry, and builds from it the machine that DHCP knows and the machine that loaders' scripts know.
+//! Reads `machines:`. One entry is read once and becomes two values: the machine that DHCP knows and the machine that
+//! generated boot scripts know.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use crate::boot::policy::MachineBoot;
 use crate::config::sections::classes::uuid;
 use crate::config::sections::options::options;
 use crate::config::sections::targets::{self, script_of};
-use crate::config::sections::written::{Boot, MachineEntry, TargetEntry};
+use crate::config::sections::written::{BootEntry, MachineEntry, TargetEntry};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{At, Reader};
 use crate::config::syntax::tree::{Data, Node};
@@ -39,17 +40,17 @@ pub(in crate::config) fn machine(reader: &mut Reader, node: &Node, targets: &[Ta
 }
 
 pub(in crate::config) fn dhcp_machine(written: MachineEntry) -> Option<dhcp::subnet::Machine> {
-    let made = || MachineBoot::File(SCRIPT.into());
+    let generated = || MachineBoot::File(SCRIPT.into());
     Some(dhcp::subnet::Machine {
-        name: written.known_as()?.into(),
+        name: written.display_name()?.into(),
         mac: written.mac.map(|at| at.value),
         uuid: written.uuid.map(|at| at.value),
         address: written.address.map(|at| at.value),
         boot: match written.boot {
-            Some(Boot::Start(_)) => Some(made()),
-            // The script that is made goes on with this one when `once` is over.
-            _ if written.once.is_some() => Some(made()),
-            Some(Boot::Files(files)) => Some(files),
+            Some(BootEntry::Start(_)) => Some(generated()),
+            // After the one-time target has started, the generated script chains to this file.
+            _ if written.once.is_some() => Some(generated()),
+            Some(BootEntry::Files(files)) => Some(files),
             None => None,
         },
         options: written.options,
@@ -60,17 +61,17 @@ pub(in crate::config) fn boot_machine(written: &MachineEntry) -> Option<target::
     let (mac, uuid) = (written.mac.map(|at| at.value), written.uuid.map(|at| at.value));
     let host_name = written.options.get(&code::HOSTNAME);
     Some(target::Machine {
-        name: written.known_as()?,
+        name: written.display_name()?,
         mac,
         uuid,
         address: written.address.map(|at| at.value),
         host_name: host_name.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
         boot: match &written.boot {
-            Some(Boot::Start(start)) => Some(start.clone()),
+            Some(BootEntry::Start(start)) => Some(start.clone()),
             _ => None,
         },
         script: match &written.boot {
-            Some(Boot::Files(boot)) => script_of(boot),
+            Some(BootEntry::Files(boot)) => script_of(boot),
             _ => None,
         },
         once: written.once.as_ref().map(|at| at.value.clone()),

@@ -1,4 +1,5 @@
-//! The sections of `config.yaml` as written, one file per section: each reads its keys and says what they mean.
+//! Reads the sections of `config.yaml`, one file per section. Each checks the types and ranges of its own keys and
+//! fills in defaults; `check.rs` checks rules that involve several sections.
 
 pub(in crate::config) mod boot;
 pub(in crate::config) mod boot_file;

@@ -1,4 +1,5 @@
-//! `targets:`, `boot.default`, and `boot`, `once` and `vars` of a machine: what machines start, and their variables.
+//! Reads `targets:`, `boot.default`, and the `boot`, `once` and `vars` of machines: the systems that machines start,
+//! and the variables of their scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,21 +9,20 @@ use crate::boot::loader::script::ipxe_problem;
 use crate::boot::loader::target::{Machine, Start, Target, Targets, Var};
 use crate::boot::policy::{MachineBoot, is_ipxe_script};
 use crate::config::sections::boot_file;
-use crate::config::sections::written::{Boot, File, TargetEntry};
+use crate::config::sections::written::{BootEntry, File, TargetEntry};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 
-/// Letters that a target's name may have: it is a word in menus and a label of PXELINUX.
+/// Maximum length of a target's name. The name becomes a menu entry and a PXELINUX label.
 const MAX_NAME: usize = 32;
-/// Bytes of a kernel's command line before it is filled in: what x86 has room for (COMMAND_LINE_SIZE).
+/// Maximum length of a kernel command line in bytes, before variables are replaced: COMMAND_LINE_SIZE on x86.
 const MAX_CMDLINE: usize = 2048;
-/// iPXE's `item` and GRUB's `menuentry` have options.
+/// iPXE's `item` and GRUB's `menuentry` parse words that begin with `-` as options.
 const NO_OPTION: &str = "a word that does not begin with `-`, which loaders would take for an option";
-/// What can be started and is no target.
+/// Names that can be started like a target but are built in.
 const BUILT_IN: [(&str, Start); 2] = [("local", Start::Local), ("menu", Start::Menu)];
 
-/// Reads `targets:`.
 pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<TargetEntry> {
     let Some(node) = node else { return Vec::new() };
     let mut found = Vec::new();
@@ -57,7 +57,7 @@ fn target(reader: &mut Reader, name: Arc<str>, node: &Node) -> TargetEntry {
     }
 }
 
-/// What a menu calls a target. It has no line ends; iPXE reads it as words of a command.
+/// Reads the title of a target in menus. It must fit on one line, and iPXE parses it as words of a command.
 fn title(reader: &mut Reader, node: &Node) -> Option<String> {
     let text = reader.text(node, "what a menu calls it")?;
     let is_option = text.starts_with('-');
@@ -72,7 +72,7 @@ fn title(reader: &mut Reader, node: &Node) -> Option<String> {
     }
 }
 
-/// The name of a file relative to the images folder, or a URL.
+/// Reads the name of a file: a path relative to the images folder, or a URL.
 fn file_name(reader: &mut Reader, node: &Node, what: &str) -> Option<At<Arc<str>>> {
     let text = reader.text(node, &format!("the name of {what} like debian/linux, or a URL"))?;
     let problem = if let Some((scheme, rest)) = text.split_once("://") {
@@ -83,7 +83,7 @@ fn file_name(reader: &mut Reader, node: &Node, what: &str) -> Option<At<Arc<str>
     } else {
         None
     };
-    // PXELINUX takes a comma for the end of a name, and iPXE a space.
+    // PXELINUX ends a name at a comma, and iPXE at a space.
     let problem = problem.or_else(|| text.contains([' ', ',']).then_some("a name without spaces and commas"));
     match problem {
         Some(expected) => {
@@ -94,7 +94,7 @@ fn file_name(reader: &mut Reader, node: &Node, what: &str) -> Option<At<Arc<str>
     }
 }
 
-/// A kernel's command line. It may be written on several lines.
+/// Reads a kernel command line. Line breaks become spaces.
 fn cmdline(reader: &mut Reader, node: &Node) -> Option<At<String>> {
     let text = match &node.data {
         Data::Text(text) => text.lines().map(str::trim).collect::<Vec<_>>().join(" "),
@@ -121,7 +121,7 @@ fn cmdline(reader: &mut Reader, node: &Node) -> Option<At<String>> {
     }
 }
 
-/// Reads `boot.default` or `once` of a machine: the name of a target, `local` or `menu`.
+/// Reads `boot.default`, or `once` of a machine: the name of a target, `local` or `menu`.
 pub(in crate::config) fn start(
     reader: &mut Reader,
     node: &Node,
@@ -139,24 +139,24 @@ pub(in crate::config) fn start(
     found.map(|value| At { id: node.id, value })
 }
 
-/// Reads `boot` of a machine: what [`start`] reads, a file, or files by architecture.
+/// Reads `boot` of a machine: anything that [`start`] accepts, a file, or files by architecture.
 pub(in crate::config) fn machine_boot(
     reader: &mut Reader,
     node: &Node,
     targets: &[TargetEntry],
-) -> Option<Boot> {
+) -> Option<BootEntry> {
     if let Data::Text(text) = &node.data {
         if let Some(start) = known_start(text, targets) {
-            return Some(Boot::Start(start));
+            return Some(BootEntry::Start(start));
         }
-        // Any other word may be a file, but hardly one that is nearly called like a target.
+        // Any other word may name a file, but a word that resembles a target's name is probably a typing mistake.
         let hint = suggestion(text, targets.iter().map(|target| &*target.name));
         if let Some(hint) = hint.filter(|_| !text.contains(['.', '/'])) {
             reader.problem(node.id, format!("unknown target {text:?}{hint}"));
             return None;
         }
     }
-    boot_file::machine_boot(reader, node).map(Boot::Files)
+    boot_file::machine_boot(reader, node).map(BootEntry::Files)
 }
 
 fn known_start(text: &str, targets: &[TargetEntry]) -> Option<Start> {
@@ -165,7 +165,6 @@ fn known_start(text: &str, targets: &[TargetEntry]) -> Option<Start> {
     built_in.or_else(|| target().map(|target| Start::Target(Arc::clone(&target.name))))
 }
 
-/// Reads `vars` of a machine.
 pub(in crate::config) fn vars(reader: &mut Reader, node: &Node) -> BTreeMap<String, Var> {
     let mut found = BTreeMap::new();
     for (key, node) in reader.entries(node) {
@@ -208,7 +207,7 @@ fn var(reader: &mut Reader, node: &Node) -> Option<Var> {
     }
 }
 
-/// The targets and machines of `file` as meant, once what only shows across keys is checked.
+/// Checks the rules that involve both targets and machines, and builds the targets of `file` with `machines`.
 pub(in crate::config) fn check(reader: &mut Reader, file: &File, machines: Vec<Machine>) -> Targets {
     let own: BTreeSet<&str> =
         file.machines.iter().flat_map(|machine| machine.vars.keys()).map(String::as_str).collect();
@@ -219,7 +218,7 @@ pub(in crate::config) fn check(reader: &mut Reader, file: &File, machines: Vec<M
         target.cmdline.iter().for_each(|line| unknown_variable(reader, line.id, &line.value, &own));
     }
     for machine in &file.machines {
-        let is_loader = matches!(&machine.boot, Some(Boot::Files(boot)) if script_of(boot).is_none());
+        let is_loader = matches!(&machine.boot, Some(BootEntry::Files(boot)) if script_of(boot).is_none());
         if let Some(once) = machine.once.as_ref().filter(|_| is_loader) {
             let what = "a target, local, menu, the name of an iPXE script, or left out";
             reader.problem(once.id, format!("with `once`, `boot` is {what}: loaders belong in `boot.arch`"));
@@ -246,7 +245,7 @@ pub(in crate::config) fn script_of(boot: &MachineBoot) -> Option<Arc<str>> {
     }
 }
 
-/// Writes down what is wrong with the `{…}` in `text`; `own` are the variables of any machine.
+/// Records a mistake in the `{…}` of `text`. `own` holds the variables of all machines.
 fn unknown_variable(reader: &mut Reader, id: u32, text: &str, own: &BTreeSet<&str>) {
     let names = || facts::NAMES.iter().copied().filter(|name| *name != "vars").chain(own.iter().copied());
     let closed = || format!("a }} without its {{ in {text:?}");
@@ -272,8 +271,8 @@ fn unknown_variable(reader: &mut Reader, id: u32, text: &str, own: &BTreeSet<&st
     }
 }
 
-/// The files that `targets` name, each with its key and who asks for it.
-pub(in crate::config) fn named(targets: &Targets) -> Vec<(Arc<str>, String, String)> {
+/// Files that `targets` name, each with its key and a description of the clients that request it.
+pub(in crate::config) fn target_files(targets: &Targets) -> Vec<(Arc<str>, String, String)> {
     let mut named_files = Vec::new();
     for target in &targets.list {
         let who = format!("a machine that starts {}", target.name);

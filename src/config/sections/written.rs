@@ -1,5 +1,5 @@
-//! `config.yaml` as written: every value has its type, and defaults are filled in. The sections build these types, and
-//! `check.rs` turns them into settings.
+//! `config.yaml` as written: every value has its type and defaults are filled in. The sections build these types, and
+//! `check.rs` turns them into settings. Nothing outside `config` sees them.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -22,9 +22,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) interfaces: Interfaces,
     pub(in crate::config) state: PathBuf,
     pub(in crate::config) images: PathBuf,
-    pub(in crate::config) dhcp: Dhcp,
+    pub(in crate::config) dhcp: DhcpSection,
     pub(in crate::config) boot: Policy,
-    /// `boot.default`
     pub(in crate::config) default: Option<At<Start>>,
     pub(in crate::config) targets: Vec<TargetEntry>,
     pub(in crate::config) machines: Vec<MachineEntry>,
@@ -33,11 +32,11 @@ pub(in crate::config) struct File {
     pub(in crate::config) log: Log,
 }
 
-/// `dhcp:`
-pub(in crate::config) struct Dhcp {
+/// The section `dhcp:`.
+pub(in crate::config) struct DhcpSection {
     pub(in crate::config) id: u32,
     /// `None` after a problem.
-    pub(in crate::config) mode: Option<mode::Written>,
+    pub(in crate::config) mode: Option<mode::ModeSection>,
     pub(in crate::config) authoritative: Authoritative,
     pub(in crate::config) match_client_id: bool,
     pub(in crate::config) always_broadcast: bool,
@@ -46,13 +45,13 @@ pub(in crate::config) struct Dhcp {
     pub(in crate::config) fqdn_suffix: Option<String>,
     pub(in crate::config) subnet_selection: bool,
     pub(in crate::config) ports: Ports,
-    pub(in crate::config) subnets: Vec<Subnet>,
+    pub(in crate::config) subnets: Vec<SubnetEntry>,
     pub(in crate::config) options: OptionSet,
     pub(in crate::config) classes: Vec<Class>,
 }
 
-/// One of `dhcp.subnets`. `network` is `None` after a problem.
-pub(in crate::config) struct Subnet {
+/// One entry of `dhcp.subnets`. `network` is `None` after a problem.
+pub(in crate::config) struct SubnetEntry {
     pub(in crate::config) network: Option<At<Ipv4Network>>,
     pub(in crate::config) pools: Vec<At<Ipv4Range>>,
     pub(in crate::config) lease: LeaseTime,
@@ -62,7 +61,7 @@ pub(in crate::config) struct Subnet {
     pub(in crate::config) options: OptionSet,
 }
 
-/// One of `targets:`, as written.
+/// One entry of `targets:`.
 pub(in crate::config) struct TargetEntry {
     pub(in crate::config) name: Arc<str>,
     pub(in crate::config) title: Option<String>,
@@ -72,29 +71,29 @@ pub(in crate::config) struct TargetEntry {
     pub(in crate::config) cmdline: Option<At<String>>,
 }
 
-/// `boot` of a machine.
-pub(in crate::config) enum Boot {
-    /// What a loader starts.
+/// The value of `boot` of a machine.
+pub(in crate::config) enum BootEntry {
+    /// A target, or one of the built-in actions.
     Start(Start),
-    /// Files, for firmware and loaders.
+    /// Boot files for firmware and loaders.
     Files(MachineBoot),
 }
 
-/// One of `machines`. Both `mac` and `uuid` are `None` only after a problem.
+/// One entry of `machines`. Both `mac` and `uuid` are `None` only after a problem.
 pub(in crate::config) struct MachineEntry {
     pub(in crate::config) name: Option<At<String>>,
     pub(in crate::config) mac: Option<At<MacAddr>>,
     pub(in crate::config) uuid: Option<At<Uuid>>,
     pub(in crate::config) address: Option<At<Ipv4Addr>>,
-    pub(in crate::config) boot: Option<Boot>,
+    pub(in crate::config) boot: Option<BootEntry>,
     pub(in crate::config) once: Option<At<Start>>,
     pub(in crate::config) vars: BTreeMap<String, Var>,
     pub(in crate::config) options: OptionSet,
 }
 
 impl MachineEntry {
-    /// Its name, or what it is known by. `None` only after a problem.
-    pub(in crate::config) fn known_as(&self) -> Option<String> {
+    /// The name of the machine, or else its MAC or UUID. `None` only after a problem.
+    pub(in crate::config) fn display_name(&self) -> Option<String> {
         let name = self.name.as_ref().map(|at| at.value.clone());
         let mac = || self.mac.map(|at| at.value.to_string());
         name.filter(|_| self.mac.is_some() || self.uuid.is_some())
