@@ -170,7 +170,7 @@ fn check_relays(reader: &mut Reader, subnets: &[SubnetEntry]) {
     for (i, subnet) in subnets.iter().enumerate() {
         for relay in &subnet.relays {
             if let Some(first) = seen.get(&relay.value) {
-                reader.conflict(relay.id, *first, format!("the relay {} is there twice", relay.value));
+                reader.conflict(relay.id, *first, format!("the relay {} is given twice", relay.value));
                 continue;
             }
             seen.insert(relay.value, relay.id);

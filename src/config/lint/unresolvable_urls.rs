@@ -30,7 +30,7 @@ pub fn dns_problems(config: &Config, text: &str) -> Vec<Problem> {
     let problems = named.filter_map(|file| {
         let host = host_name(&file)?;
         let message = format!(
-            "UEFI looks up {host:?} only if it is told a DNS server: set the option `dns` for {}, or write an address",
+            "UEFI looks up {host:?} only with a DNS server from DHCP: set the option `dns` for {}, or write an address",
             subnet.network
         );
         Some((file.key.clone(), message))

@@ -19,7 +19,7 @@ pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
             None => format!("`{scheme}` is off"),
         };
         let advice = "if another program on this computer serves it, write the address instead of {server}";
-        Some((key, format!("nobody serves {name}, for {what}; {advice}")))
+        Some((key, format!("{name} is not served, because {what}; {advice}")))
     });
     problems_at(text, unserved)
 }
@@ -40,14 +40,14 @@ mod tests {
         };
         let advice = "if another program on this computer serves it, write the address instead of {server}";
         let why = format!(
-            "nobody serves http://{{server}}/x.efi, for http is served on port 18089, not on 80; {advice}"
+            "http://{{server}}/x.efi is not served, because http is served on port 18089, not on 80; {advice}"
         );
         assert_eq!(
             problems("http: {port: 18089}", "http://{server}/x.efi"),
             [("boot.arch.uefi-x64-http".to_owned(), why.clone()), ("targets.a.kernel".to_owned(), why)]
         );
         let off = &problems("http: off", "http://{server}:8080/x.efi")[0].1;
-        assert!(off.ends_with(&format!("for `http` is off; {advice}")), "{off}");
+        assert!(off.ends_with(&format!("because `http` is off; {advice}")), "{off}");
         for (more, url) in [
             ("http: {port: 18089}", "http://{server}:18089/x"),
             ("", "http://{server}/x.efi"),

@@ -53,7 +53,7 @@ pub(in crate::config) fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<A
             Some(other) if other != file => {
                 reader.problem(
                     key.id,
-                    format!("{arch} is there twice, as {other} and as {file}: keep one of them"),
+                    format!("{arch} is given twice, as {other} and as {file}: keep one of them"),
                 );
             }
             _ => {}
@@ -123,12 +123,12 @@ fn template_problem(text: &str) -> Option<String> {
             return Some(format!("a }} without its {{ in {text:?}"));
         }
         if PLANNED_TEMPLATES.contains(&word) {
-            return Some(format!("{{{word}}} is not built yet in this version"));
+            return Some(format!("{{{word}}} is not implemented yet in this version"));
         }
         if !TEMPLATES.contains(&word) {
             let hint = suggestion(word, TEMPLATES.iter().copied())
                 .unwrap_or_else(|| format!("; there is {{{}}}", TEMPLATES.join("}, {")));
-            return Some(format!("nothing is known by the name {{{word}}}{hint}"));
+            return Some(format!("unknown variable {{{word}}}{hint}"));
         }
     }
     None

@@ -72,7 +72,7 @@ fn interfaces(reader: &mut Reader, node: &Node) -> Interfaces {
         if name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace()) || name == "auto" {
             reader.expected(item, WHAT);
         } else if names.iter().any(|other| other == name) {
-            reader.problem(item.id, format!("interface {name} is there twice"));
+            reader.problem(item.id, format!("interface {name} is given twice"));
         } else {
             names.push(name.to_owned());
         }

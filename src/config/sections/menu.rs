@@ -24,7 +24,7 @@ pub(in crate::config) fn menu(reader: &mut Reader, boot: &Fields<'_>) -> Option<
     let timeout = boot.get("timeout").map_or(Some(DEFAULT_TIMEOUT), |node| timeout(reader, node));
     if written.is_empty() {
         for node in ["prompt", "timeout"].iter().filter_map(|key| boot.get(key)) {
-            reader.problem(node.id, "there is no `boot.menu` that this is for");
+            reader.problem(node.id, "it has no effect without `boot.menu`");
         }
         return None;
     }
@@ -118,7 +118,7 @@ fn printable<'n>(reader: &mut Reader, node: &'n Node, what: &str) -> Option<&'n 
     }
     reader.problem(
         node.id,
-        format!("expected {what} in ASCII, for firmware shows nothing else, found {}", describe(node)),
+        format!("expected {what} in ASCII, because firmware shows nothing else, found {}", describe(node)),
     );
     None
 }

@@ -54,7 +54,7 @@ pub(in crate::config) fn options(reader: &mut Reader, node: &Node) -> OptionSet 
             reader.note(key.id, note);
         }
         if set.insert(code, bytes).is_some() {
-            reader.problem(key.id, format!("option {code} is there twice, under two names"));
+            reader.problem(key.id, format!("option {code} is set twice, under two names"));
         }
     }
     set

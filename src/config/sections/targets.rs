@@ -29,7 +29,7 @@ pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Ve
     for (key, node) in reader.entries(node) {
         let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if let Some((name, _)) = BUILT_IN.iter().find(|(name, _)| *name == key.value) {
-            reader.problem(key.id, format!("`{name}` is there already: give the target another name"));
+            reader.problem(key.id, format!("`{name}` is built in: give the target another name"));
         } else if !key.value.chars().all(is_letter) || !(1..=MAX_NAME).contains(&key.value.len()) {
             let name = format!("expected a name of at most {MAX_NAME} letters, digits, `.`, `_` and `-`");
             reader.problem(key.id, format!("{name}, found {:?}", key.value));
@@ -261,7 +261,7 @@ fn unknown_variable(reader: &mut Reader, id: u32, text: &str, own: &BTreeSet<&st
                     let known = known.copied().collect::<Vec<_>>().join(", ");
                     format!("; there are {known}, and what `vars` of a machine has")
                 });
-                Some(format!("nothing is known by the name {{{word}}}{hint}"))
+                Some(format!("unknown variable {{{word}}}{hint}"))
             }
             Some(_) => None,
         });

@@ -79,7 +79,7 @@ impl Reader {
                     self.problem(key.id, "merge keys (<<) are not read: write the keys out");
                 }
                 Data::Text(_) | Data::Int(_) | Data::Bool(_) => match seen.get(&name) {
-                    Some(first) => self.conflict(key.id, *first, format!("`{name}` is there twice")),
+                    Some(first) => self.conflict(key.id, *first, format!("`{name}` is given twice")),
                     None => {
                         seen.insert(name.clone(), key.id);
                         found.push((At { id: key.id, value: name }, value));
@@ -103,7 +103,7 @@ impl Reader {
                 Some(_) if is_off(value) => {}
                 Some((_, name)) => {
                     let instead = format!("use `{name}: off`, or leave it out");
-                    self.problem(key.id, format!("not built yet in this version: {instead}"));
+                    self.problem(key.id, format!("not implemented yet in this version: {instead}"));
                 }
                 None => {
                     let known = section.keys().iter().copied();
