@@ -1,5 +1,5 @@
-//! Names of files that are not complete yet. Every such file has a name of its own until it is renamed or linked to its
-//! final name. Clients cannot ask for these names, because they begin with a dot.
+//! Names of files that are not complete yet. Such a file has a temporary name until it is renamed or linked to its
+//! final name. Clients cannot request temporary names, because they begin with a dot.
 
 /// Prefix of the temporary names of uploads.
 pub(super) const UPLOAD_PREFIX: &str = ".lanboot-upload-";

@@ -80,7 +80,7 @@ fn download(
     for ((request, files), candidate) in requests.into_iter().zip(candidates) {
         match candidate {
             Some(candidate) => wanted.push((candidate, files)),
-            None => notes.push(absent(&request, apt.trouble())),
+            None => notes.push(absent(&request, apt.server_errors())),
         }
     }
     if wanted.is_empty() || must && !notes.is_empty() {
@@ -101,11 +101,11 @@ fn download(
     Ok((opened.collect(), notes))
 }
 
-fn absent(request: &Request, trouble: &str) -> String {
+fn absent(request: &Request, server_errors: &str) -> String {
     let arch = request.arch.map(|arch| format!(" for {}", arch.name())).unwrap_or_default();
-    let why = match trouble {
+    let why = match server_errors {
         "" => "; `apt-cache policy` shows what they are".to_owned(),
-        trouble => format!(": {trouble}"),
+        server_errors => format!(": {server_errors}"),
     };
     format!("this system's package servers have no package {}{arch}{why}", request.package)
 }
@@ -161,7 +161,7 @@ fn take_out(mut package: Opened, collection: &mut Collection) -> Result<Vec<Item
     let mut items = Vec::new();
     for (file, taken) in package.wanted.iter().zip(wanted) {
         let Some(path) = taken.found else {
-            if file.may_lack {
+            if file.is_optional {
                 continue;
             }
             return Err(format!("it has no file {}", file.paths.join(" or ")));
