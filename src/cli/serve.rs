@@ -1,4 +1,5 @@
-//! `lanboot serve`: run the servers until SIGTERM or SIGINT; the second one does not wait for transfers.
+//! `lanboot serve`: runs the servers until SIGTERM or SIGINT. A second signal stops them without waiting for
+//! transfers.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,14 +15,14 @@ use crate::server::control::control_path;
 use crate::server::privileges::{self, Dropped, Privileges};
 use crate::server::{Keep, Server, notify};
 
-/// Exit code of a wrong command line.
+/// Exit code for a wrong command line.
 const WRONG_USAGE: u8 = 2;
-/// Exit code of a server that cannot start.
+/// Exit code for a server that cannot start.
 const CANNOT_START: u8 = 3;
 
-/// Loads the configuration, binds everything, gives up the rights of root, logs what is served, and serves.
+/// Loads the configuration, binds all sockets, drops root privileges, logs what is served, and runs the servers.
 ///
-/// The order matters: no thread may start before the rights are given up, for each thread has its own.
+/// The order matters: no thread may start before the privileges are dropped, because each thread has its own.
 pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Option<&str>) -> ExitCode {
     signals::hold_back();
     let loaded = match load_or_say(config) {
@@ -60,7 +61,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
     runtime.block_on(serve(&loaded, server, &dropped))
 }
 
-/// Binds everything and gives up the rights that served for that.
+/// Binds all sockets and drops the privileges that this needs.
 fn bind(loaded: &Loaded, keep: Keep, user: Option<&str>) -> Result<(Server, Dropped), StartError> {
     let config = &loaded.config;
     let privileges = Privileges::plan(config, &loaded.path, user)?;
@@ -110,7 +111,7 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     }
 }
 
-/// Missing and wrong loaders stop nobody else from booting, so they are said and not refused.
+/// Logs missing and wrong boot files. They do not stop the server, because other machines can still boot.
 fn tell_of_boot_files(loaded: &Loaded) {
     for problem in inside_images(loaded) {
         tracing::error!("{}:{problem}", loaded.path.display());

@@ -1,5 +1,5 @@
-//! The signals of `lanboot serve`. SIGTERM and SIGINT stop it, SIGUSR1 asks for statistics, SIGHUP is answered by a line
-//! in the log; no other signal that people or libraries send to a daemon may end it.
+//! The signals of `lanboot serve`. SIGTERM and SIGINT stop it, SIGUSR1 requests statistics, SIGHUP only logs a line.
+//! No other signal that people or libraries send to a daemon ends the process.
 
 use std::io;
 
@@ -8,9 +8,9 @@ use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{Signal as Arrivals, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Signals whose default is to end the process, and that mean nothing here. Timers and descriptors send the first five,
-/// the kernel sends the last one for a file that reached its largest size (the write fails then, which is reported).
-/// SIGQUIT and those of a fault stay what they are: they end the process at once.
+/// Signals that would end the process by default and have no meaning here. Timers and descriptors send the first
+/// five. The kernel sends the last one when a file reaches its maximum size; the write then fails, which is reported.
+/// SIGQUIT and the signals of a fault still end the process.
 const MEANINGLESS: [Signal; 8] = [
     Signal::SIGALRM,
     Signal::SIGVTALRM,
@@ -22,7 +22,7 @@ const MEANINGLESS: [Signal; 8] = [
     Signal::SIGXFSZ,
 ];
 
-/// Signals that are answered once the runtime is there, and that must not end the process before.
+/// Signals that are handled once the runtime exists, and must not end the process before that.
 const ANSWERED: [Signal; 2] = [Signal::SIGHUP, Signal::SIGUSR1];
 
 /// Signals that a person sends to the running server.
@@ -30,22 +30,22 @@ const ANSWERED: [Signal; 2] = [Signal::SIGHUP, Signal::SIGUSR1];
 pub(super) struct Signals {
     /// Completes with the first SIGTERM or SIGINT.
     pub(super) stop: oneshot::Receiver<()>,
-    /// Completes with the second one.
+    /// Completes with the second SIGTERM or SIGINT.
     pub(super) hurry: oneshot::Receiver<()>,
-    /// SIGUSR1.
+    /// Receives SIGUSR1.
     pub(super) statistics: Arrivals,
 }
 
-/// Blocks what must not end the process. Call it before any thread starts: threads inherit it. SIGPIPE is ignored by
-/// Rust's start code.
+/// Blocks the signals that must not end the process. Call it before any thread starts, because threads inherit the
+/// mask. Rust's startup code already ignores SIGPIPE.
 pub(super) fn hold_back() {
     let mut held: SigSet = MEANINGLESS.into_iter().collect();
     held.extend(ANSWERED);
-    // It fails only for a wrong argument.
+    // This fails only for a wrong argument.
     let _ = held.thread_block();
 }
 
-/// Listens to signals from now on. They arrive in this thread alone, so that no other thread's wait is interrupted.
+/// Starts to handle signals. Only this thread receives them, so that no other thread is interrupted.
 ///
 /// # Errors
 /// The kernel refuses a handler.
@@ -54,7 +54,7 @@ pub(super) fn listen() -> io::Result<Signals> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
     let statistics = signal(SignalKind::user_defined1())?;
-    // They cannot be blocked without unsafe code. With a handler, which does nothing, they do nothing.
+    // Real-time signals cannot be blocked without unsafe code. A handler that does nothing has the same effect.
     for number in SIGRTMIN()..SIGRTMAX() {
         let _ = signal(SignalKind::from_raw(number));
     }
@@ -69,15 +69,15 @@ pub(super) fn listen() -> io::Result<Signals> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            // The receiver is dropped if nothing waits any more.
+            // The receiver is gone if the server has stopped waiting.
             let _ = sender.send(());
         }
     });
     Ok(Signals { stop, hurry, statistics })
 }
 
-/// SIGHUP is how people ask a daemon to read its configuration again, and what a terminal that closes sends: neither is
-/// a reason to end.
+/// Keeps the process running on SIGHUP. People send it to make a daemon reload its configuration, and a closing
+/// terminal sends it too.
 async fn outlive_hangups(mut hangup: Arrivals) {
     while hangup.recv().await.is_some() {
         tracing::warn!(

@@ -160,7 +160,7 @@ impl Root {
                     if was_missing {
                         tracing::info!("{DESCRIPTION} {shown} is back: its files are served again");
                     } else {
-                        tracing::info!("another folder stands at {shown}: its files are served now");
+                        tracing::info!("another folder is now at {shown}: its files are served");
                     }
                     if let Err(errno) = access(&self.0.path, AccessFlags::R_OK | AccessFlags::X_OK) {
                         tracing::warn!(

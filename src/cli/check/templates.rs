@@ -1,4 +1,5 @@
-//! Every template of boot-images/, rendered for every machine of the configuration and for one that is in none.
+//! Renders every template of the images folder for every machine of the configuration and for an unknown machine, to
+//! find errors before a machine boots. `lanboot check` calls it.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -18,15 +19,16 @@ use crate::images::Catalog;
 use crate::probe::models;
 use crate::types::{Arch, FileKind, MacAddr};
 
-/// Files and folders that are looked at for templates.
+/// Maximum number of entries that are searched for templates.
 const MAX_ENTRIES: usize = 100_000;
-/// Folders inside one another.
+/// Maximum depth of nested folders.
 const MAX_DEPTH: usize = 16;
-/// Renderings in all: with many machines, the first ones are rendered for.
+/// Maximum number of renderings. With many machines, only the first ones are covered.
 const MAX_RENDERINGS: usize = 20_000;
-/// Time for the renderings of one template. One that takes long takes long for every machine, and has been reported then.
+/// Maximum time for the renderings of one template. A slow template is slow for every machine, and has been reported
+/// by then.
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// What a machine that is in no entry has, as far as every machine has it. The addresses are of documentation.
+/// Data of an unknown machine. The addresses are reserved for documentation.
 const STRANGER: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 1]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -34,23 +36,24 @@ const SERIAL: &str = "10000000abcdef01";
 const HOST_NAME: &str = "host";
 const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
 
-/// What was found.
+/// Result of rendering all templates.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Templates, which all were rendered.
+    /// Number of templates. All of them were rendered.
     pub templates: usize,
-    /// `FILE:LINE: what is wrong (for MACHINE)`, FILE being beneath the images folder; of targets
-    /// `KEY: what is wrong (for MACHINE)`.
+    /// Lines `FILE:LINE: problem (for MACHINE)`, with FILE relative to the images folder. For targets, lines `KEY:
+    /// problem (for MACHINE)`.
     pub problems: Vec<String>,
-    /// The same of what only machines cannot get that have no entry, or that come to a loader of which nothing tells.
+    /// Lines of the same form that may be intended: they only concern machines without an entry, or boot loaders that
+    /// the configuration does not mention.
     pub notes: Vec<String>,
 }
 
 /// Renders every template for every machine of `config`.
 ///
-/// What a machine says of itself (UUID, architecture, host name, a Raspberry Pi's serial number), and its address, is made
-/// up. A value that is not known of a machine without an
-/// entry is only a note where some machine with an entry gets the file: that such a machine does not may be meant.
+/// UUID, architecture, host name, serial number and address of a machine are invented, because only the machine
+/// itself knows them. An undefined value for a machine without an entry is only a note if some machine with an entry
+/// gets the file, because the template may be meant for known machines only.
 pub fn check(config: &Config) -> Found {
     let mut found = Found::default();
     let Ok(catalog) = Catalog::open(&config.images) else { return found };
@@ -102,7 +105,7 @@ pub fn check(config: &Config) -> Found {
     found
 }
 
-/// Errors, each once: the same one of several architectures or machines is one.
+/// Adds errors without duplicates, because several architectures or machines may cause the same error.
 fn add<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateError>) {
     let mut seen = BTreeSet::new();
     for error in errors {
@@ -112,8 +115,8 @@ fn add<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateErr
     }
 }
 
-/// What cannot be made of targets for the machines that are to start them, by loaders that they come to; and what cannot
-/// by those of which that is not known.
+/// Errors in the scripts for targets: problems for loaders that the configuration leads to, and notes for loaders
+/// that it may lead to.
 fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<String>, BTreeSet<String>) {
     let served = Starts::forgetful(config).served();
     let machines = config.targets.machines().iter();
@@ -145,7 +148,7 @@ fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<Str
     (problems, notes)
 }
 
-/// The loaders that the configuration leads to, iPXE always, and whether there are no others.
+/// The loaders that the configuration leads to, always including iPXE, and whether these are all.
 fn loaders(config: &Config, catalog: &Catalog) -> (Vec<Loader>, bool) {
     let (mut found, mut are_all_known) = (vec![Loader::Ipxe], config.dhcp.is_some());
     for (name, client) in clients(config) {
@@ -172,7 +175,7 @@ fn loaders(config: &Config, catalog: &Catalog) -> (Vec<Loader>, bool) {
     (each_once.filter(|loader| found.contains(loader)).collect(), are_all_known)
 }
 
-/// The architectures that machines of this network have, as far as the configuration tells.
+/// The architectures in the configuration, or the two most common ones if it names none.
 fn arches(config: &Config) -> Vec<Arch> {
     let told = config.dhcp.iter().flat_map(|settings| settings.boot.arch.keys().copied());
     let mut arches: Vec<Arch> = told.collect();
@@ -182,7 +185,7 @@ fn arches(config: &Config) -> Vec<Arch> {
     arches
 }
 
-/// The machine that alone gets a file: its MAC is in the name.
+/// The only machine that gets a file, because the file name contains its MAC.
 fn only_for<'m>(name: &BootName, machines: &'m [Machine]) -> Option<&'m Machine> {
     let has = |machine: &&Machine| {
         let mac = machine.mac.map(|mac| mac.to_string());
@@ -206,7 +209,7 @@ fn facts(machine: Option<&Machine>, arch: Arch) -> Facts<'_> {
     }
 }
 
-/// The templates beneath `folder`, by their names beneath the images folder.
+/// Collects the templates in `folder`, by their names relative to the images folder.
 fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, names: &mut Vec<String>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut entries: Vec<_> = entries.flatten().take(*budget).collect();
@@ -214,7 +217,7 @@ fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, names:
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let Ok(name) = entry.file_name().into_string() else { continue };
-        // It is not served.
+        // Hidden files are not served.
         if name.starts_with('.') {
             continue;
         }

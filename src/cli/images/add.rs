@@ -1,4 +1,4 @@
-//! `lanboot images add`: loaders of packages, a file, or a download, put into boot-images/.
+//! `lanboot images add`: adds boot files of packages, a local file, or a download to the images folder.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,11 +12,11 @@ use crate::images::add::fetch;
 use crate::images::add::sets::{SETS, Set, set};
 use crate::images::manifest::Origin;
 
-/// What is to be added.
+/// The source of the files to add.
 enum What<'a> {
     /// Files of packages.
     Sets(Vec<&'static Set>),
-    /// A file of this computer.
+    /// A local file.
     Path(&'a str),
     /// A download.
     Url(&'a str),
@@ -25,13 +25,13 @@ enum What<'a> {
 #[derive(Serialize)]
 struct View {
     file: String,
-    /// Bytes.
+    /// In bytes.
     size: u64,
     /// added, changed or unchanged.
     outcome: &'static str,
 }
 
-/// Adds what `arguments` say to the folder `root`, and says what it did.
+/// Adds the files that `arguments` name to the folder `root`, and prints the result.
 pub(super) fn run(root: &Path, arguments: &AddArguments, json: bool) -> Result<(), Failure> {
     let what = what(arguments)?;
     let mut collection = Collection::open(root)?;
@@ -100,7 +100,7 @@ fn what(arguments: &AddArguments) -> Result<What<'_>, Failure> {
     Err(Failure::Usage(unknown(one)))
 }
 
-/// Of several names one is not known; or there are several paths.
+/// Error message for several names of which one is unknown, or for several paths.
 fn unknown_of(names: &[String]) -> String {
     let is_path = |name: &&String| name.contains('/') || Path::new(name).exists();
     match names.iter().filter(|name| set(name).is_none()).find(|name| !is_path(name)) {
@@ -122,7 +122,7 @@ fn unknown(name: &str) -> String {
     )
 }
 
-/// A file of this computer or of a server, under the name that was given or that it has.
+/// Adds a local file or a URL, under the given name or its own.
 fn file(
     collection: &mut Collection,
     arguments: &AddArguments,
@@ -165,7 +165,7 @@ fn last_of_path(path: &str) -> Option<String> {
     Path::new(path).file_name()?.to_str().map(str::to_owned)
 }
 
-/// What stands behind the last slash of the path, without query and fragment.
+/// The last component of the URL's path, without query and fragment.
 fn last_of_url(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (_, path) = rest.split(['?', '#']).next()?.split_once('/')?;

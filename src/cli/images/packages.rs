@@ -1,4 +1,5 @@
-//! The boot files of packages: which packages are needed, where they come from, and what is taken out of them.
+//! Gets boot files from Debian packages for `images add`: decides which packages are needed, downloads or opens them,
+//! and extracts the files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,18 +17,18 @@ use crate::images::add::sets::{DebArch, Set, SetFile};
 use crate::images::add::staging::{Draft, sha256};
 use crate::images::manifest::{Origin, Package};
 
-/// A package file, and which of its files are wanted.
+/// An open package file and the files to extract from it.
 struct Opened {
     file: File,
     bytes: u64,
-    /// Where it was downloaded, or the file that was given.
+    /// URL or path of the package.
     from: String,
     sha256: String,
     distribution: Option<String>,
     wanted: Vec<&'static SetFile>,
 }
 
-/// The files of `sets`, and what is to be said about those that there are not.
+/// Extracts the files of `sets`. Also returns notes about files that are not available.
 pub(super) fn items(
     sets: &[&'static Set],
     arguments: &AddArguments,
@@ -56,8 +57,8 @@ pub(super) fn items(
     Ok((items, notes))
 }
 
-/// Downloads the packages that have the files of `sets`. An architecture that the servers lack is left out with a note,
-/// unless it was asked for (`must`).
+/// Downloads the packages that contain the files of `sets`. If the servers lack an architecture, it is omitted with a
+/// note, unless `must` is set because the user asked for it.
 fn download(
     sets: &[&'static Set],
     archs: &[DebArch],
@@ -110,7 +111,7 @@ fn absent(request: &Request, server_errors: &str) -> String {
     format!("this system's package servers have no package {}{arch}{why}", request.package)
 }
 
-/// A package file that was given by hand.
+/// Opens a local package file.
 fn open(path: &Path, sets: &[&'static Set], archs: &[DebArch]) -> Result<Opened, Failure> {
     let said = |why: String| Failure::Said(format!("{}: {why}", path.display()));
     let cannot = |error: io::Error| said(format!("cannot read it: {error}"));
@@ -147,7 +148,7 @@ fn is_package(file: &SetFile, control: &Control) -> bool {
     is_name && (file.for_all || control.architecture == file.arch.name())
 }
 
-/// Takes the wanted files out of a package.
+/// Extracts the wanted files of a package into drafts.
 fn take_out(mut package: Opened, collection: &mut Collection) -> Result<Vec<Item>, String> {
     let control = deb::read_control(&package.file)?;
     package.file.rewind().map_err(|error| format!("cannot read it: {error}"))?;
@@ -183,7 +184,7 @@ fn take_out(mut package: Opened, collection: &mut Collection) -> Result<Vec<Item
     Ok(items)
 }
 
-/// One file under several names.
+/// A writer that stores the same content under several names.
 struct Copies(Vec<Draft>);
 
 impl Write for Copies {
@@ -197,7 +198,7 @@ impl Write for Copies {
     }
 }
 
-/// A file whose reading is shown.
+/// A file that reports its reading to a progress bar.
 struct Counted<'a> {
     file: &'a File,
     progress: Progress,

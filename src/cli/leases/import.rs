@@ -1,4 +1,4 @@
-//! `lanboot leases import`: takes over the leases of another server, once, before lanboot takes its place.
+//! `lanboot leases import`: imports the leases of another server, once, before lanboot replaces it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,18 +16,18 @@ use crate::lease::import::{Format, Found, Intake, NotTaken, Problem, Reader, Res
 use crate::net::served;
 use crate::store::{clock, open};
 
-/// Bytes read at a time.
+/// Number of bytes per read.
 const PIECE: usize = 64 * 1024;
-/// Problems that are shown. A file of another kind has one on every line.
+/// Maximum number of problems that are shown. A file of a wrong format has one on every line.
 const MAX_SHOWN: usize = 100;
 
-/// What is imported from where.
+/// Arguments of `leases import`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Whose file it is; told by its content if not given
+    /// Server that wrote the file [default: recognised by its content]
     #[arg(long, value_name = "SERVER")]
     from: Option<Server>,
-    /// ISC's dhcpd.leases or dnsmasq's dnsmasq.leases
+    /// dhcpd.leases of ISC dhcpd, or dnsmasq.leases of dnsmasq
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -40,19 +40,19 @@ enum Server {
     Dnsmasq,
 }
 
-/// What came of it. The names are stable.
+/// Result of an import, for JSON. The names are stable.
 #[derive(Serialize)]
 struct Report<'a> {
     file: &'a Path,
     /// isc or dnsmasq.
     format: &'static str,
-    /// The leases that are in the store now.
+    /// The imported leases, which are now in the store.
     imported: Vec<View<'a>>,
-    /// How many entries were not taken, by reason.
+    /// Number of entries that were not imported, by reason.
     not_taken: BTreeMap<&'static str, u64>,
-    /// How many entries could not be read.
+    /// Number of entries that could not be read.
     broken: u64,
-    /// The first of those, with their places.
+    /// The first of those, with their positions.
     problems: Vec<Told>,
 }
 
@@ -63,7 +63,7 @@ struct Told {
     message: String,
 }
 
-/// What is wrong with a file: how much, and the first of it.
+/// Number of unreadable entries, and the first of them.
 #[derive(Default)]
 struct Problems {
     count: u64,
@@ -78,7 +78,7 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
     let fail = |error: io::Error| said(format!("cannot read {}: {error}", path.display()));
     let mut file = File::open(path).map_err(fail)?;
     let mut piece = vec![0; PIECE];
-    // Before the store is opened: where there is nothing to import none is made.
+    // Read first: if there is nothing to import, no store should be created.
     let mut length = file.read(&mut piece).map_err(fail)?;
     let format = arguments.from.map_or_else(|| Format::of(&piece[..length]), Format::from);
 
@@ -138,7 +138,7 @@ impl Problems {
         }
     }
 
-    /// Tells of each, and fails if there is one.
+    /// Prints the problems, and fails if there are any.
     fn outcome(&self, path: &Path) -> Result<(), Failure> {
         for problem in &self.first {
             eprintln!("{}:{problem}", path.display());

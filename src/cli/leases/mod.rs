@@ -1,7 +1,8 @@
-//! `lanboot leases`: what is leased, whether the server runs or not, and freeing an address by hand.
+//! `lanboot leases`: lists and shows leases, releases an address, and imports the leases of another server.
 //!
-//! Listing reads the database, which any process may. Freeing an address goes through the running server, whose book
-//! must agree, and only without one straight to the database. Importing is for when no server runs yet.
+//! Listing reads the database, which works with and without a running server. Releasing an address goes through the
+//! running server, because its lease book must agree with the database. Only if no server runs, the command changes
+//! the database itself. Importing requires that no server runs.
 
 mod import;
 mod view;
@@ -28,38 +29,37 @@ use crate::store::Findings;
 use crate::store::{clock, open};
 use crate::types::MacAddr;
 
-/// How long the server may take to answer.
+/// Maximum time to wait for the server's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of its answer that are read.
+/// Maximum size of the server's answer in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// `lanboot leases …`
+/// The subcommands of `lanboot leases`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Every lease, in the order of addresses (also what `leases` does alone)
+    /// List every lease in the order of addresses (default)
     List,
-    /// All that is known of one lease
+    /// Show everything about one lease
     Show {
         /// Its address, or its client's MAC address
         #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
         which: Which,
     },
-    /// End a lease now: its address may be given to another client
+    /// End a lease now, so that its address may be given to another client
     Release {
         /// Its address, or its client's MAC address
         #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
         which: Which,
     },
-    /// Take over the leases of ISC dhcpd or dnsmasq, while no lanboot runs
+    /// Import the leases of ISC dhcpd or dnsmasq, while no lanboot runs
     Import(import::Arguments),
 }
 
-/// What a person names a lease by.
+/// Selects leases by address or by client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Which {
-    /// Its address.
     Address(Ipv4Addr),
-    /// Its client's hardware address.
+    /// The client's hardware address.
     Mac(MacAddr),
 }
 
@@ -86,8 +86,8 @@ impl Which {
     }
 }
 
-/// Runs the command. 0 done, 1 said no (no such lease, the server refused, an entry that cannot be read), 2 wrong
-/// configuration.
+/// Runs the command. The exit code is 0 for success, 1 for a failure (no such lease, the server refused, an entry
+/// cannot be read), and 2 for a wrong configuration.
 pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
     let config = match load_or_say(config) {
         Ok(loaded) => loaded.config,
@@ -105,7 +105,7 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
             eprintln!("lanboot leases: {why}");
             ExitCode::FAILURE
         }
-        // The reader, `head` perhaps, has seen enough.
+        // A reader such as `head` has closed the pipe.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
             eprintln!("lanboot leases: cannot write the output: {error}");
@@ -178,19 +178,19 @@ fn release(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All stored leases; what is lost of them is said on standard error.
+/// Reads all stored leases. Losses are reported on standard error.
 fn read(config: &Config) -> Result<Vec<Lease>, Failure> {
     let (leases, losses) = open::read(&config.state).map_err(said)?;
     losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
     Ok(leases)
 }
 
-/// Says what is lost of the stored leases. That there was no database is no news to a command.
+/// Reports losses on standard error. A missing database is not worth a message in a command.
 fn warn(findings: &Findings) {
     findings.losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
 }
 
-/// The leases that a person means: one, or several of a client that has been in several subnets.
+/// The leases that match: one, or several of a client that was in several subnets.
 fn find(config: &Config, which: Which) -> Result<Vec<Lease>, Failure> {
     let mut leases = read(config)?;
     leases.retain(|lease| which.is(lease));
@@ -202,7 +202,7 @@ fn find(config: &Config, which: Which) -> Result<Vec<Lease>, Failure> {
     Ok(leases)
 }
 
-/// Has the running server free these addresses; `false` if none runs.
+/// Asks the running server to release these addresses. Returns false if no server runs.
 fn release_by_server(config: &Config, addresses: &[Ipv4Addr]) -> Result<bool, String> {
     let socket = control_path(&config.state);
     let fail =
@@ -233,13 +233,13 @@ fn release_by_server(config: &Config, addresses: &[Ipv4Addr]) -> Result<bool, St
     Ok(true)
 }
 
-/// Posts nothing to `path`; the answer is why not, or `None` for 200.
+/// Sends an empty POST request to `path`. Returns the reason for a refusal, or `None` for success.
 async fn post(
     stream: tokio::net::UnixStream,
     path: &str,
 ) -> Result<Option<String>, Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the response; what goes wrong with it, the response says too.
+    // The task ends with the response, which also reports its errors.
     tokio::spawn(connection);
     let request = Request::builder()
         .method(Method::POST)
@@ -257,7 +257,7 @@ async fn post(
     Ok(Some(why))
 }
 
-/// Frees these addresses in the database itself, which no server has open then.
+/// Releases these addresses in the database, which no server has open.
 fn release_on_disk(config: &Config, addresses: &[Ipv4Addr]) -> Result<(), String> {
     let mut opened = open::open(&config.state, warn).map_err(|error| {
         let socket = control_path(&config.state);

@@ -1,4 +1,4 @@
-//! One machine on real sockets: the probe's brain, a clock, and a word for each step.
+//! Boots one machine on real sockets: drives the state machine of `probe`, and reports each step.
 
 use std::future::pending;
 use std::io::{self, ErrorKind};
@@ -15,7 +15,7 @@ use super::wire::{DATAGRAM, Received, Wire};
 use crate::probe::{Failure, Input, Machine, Offer, Ports, Profile, Progress, Step, Transmit, Waiting};
 use crate::types::{MacAddr, Timestamp};
 
-/// How long a RELEASE has to leave before an address that was lent for it is taken back.
+/// Time for a RELEASE to be sent before the borrowed address is removed from the interface.
 const LEAVING: Duration = Duration::from_millis(200);
 
 /// A machine to boot.
@@ -28,33 +28,33 @@ pub(super) struct Client {
     pub(super) waiting: Waiting,
 }
 
-/// How its boot ended.
+/// The result of its boot.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// All that was offered, one for each server and kind.
+    /// All offers, one for each server and kind.
     pub(super) offers: Vec<Offer>,
-    /// The address it got, and who gave it.
+    /// The leased address, and the server that leased it.
     pub(super) lease: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// The file it loaded or tried to: its name or URL, and the server.
+    /// Name or URL of the boot file, and its server.
     pub(super) file: Option<(String, Option<Ipv4Addr>)>,
-    /// Bytes of it that came.
+    /// Number of bytes received.
     pub(super) bytes: u64,
-    /// From power-on to the ACK.
+    /// Time from power-on to the ACK.
     pub(super) got_address: Option<Duration>,
-    /// From power-on to the end.
+    /// Time from power-on to the end.
     pub(super) took: Duration,
     /// SHA-256 of the whole file.
     pub(super) digest: Option<[u8; 32]>,
-    /// Why there is none.
+    /// The reason why there is no file.
     pub(super) failure: Option<Trouble>,
 }
 
-/// Why a boot failed.
+/// The reason why a boot failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// The network's fault.
+    /// The network or a server is the cause.
     Network(Failure),
-    /// This computer's: the step, and why.
+    /// This computer is the cause: the step, and the reason.
     Here(&'static str, String),
 }
 
@@ -71,11 +71,11 @@ struct Sockets {
     tftp: Option<UdpSocket>,
     boot_server: Option<UdpSocket>,
     http: Option<Receiver<Event>>,
-    /// A datagram to a closed TFTP port came back at once.
+    /// An earlier datagram was refused, because the server's TFTP port is closed.
     tftp_closed: bool,
 }
 
-/// What came.
+/// The next thing that happened to the machine.
 enum Arrived {
     Dhcp(Received),
     Tftp(usize, SocketAddrV4),
@@ -85,10 +85,10 @@ enum Arrived {
     Nothing,
 }
 
-/// Switches the machine on, takes it to its last byte or its failure, telling each step, and gives its address back.
+/// Boots the machine until its last byte or a failure, reports each step to `tell`, and releases the address.
 ///
 /// # Errors
-/// None of the network's: those are in the outcome. The DHCP socket is broken.
+/// The DHCP socket is broken. Failures of the network are in the outcome.
 pub(super) async fn boot(
     client: &Client,
     wire: &Wire,
@@ -131,7 +131,7 @@ pub(super) async fn boot(
     Ok(run.outcome)
 }
 
-/// A boot that goes on.
+/// A boot in progress.
 struct Run<'a> {
     client: &'a Client,
     wire: &'a Wire,
@@ -147,7 +147,7 @@ impl Run<'_> {
         Timestamp(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Does what the step says, and returns how long to wait then; `None` when the boot is over.
+    /// Executes a step, and returns the time until which to wait; `None` when the boot is over.
     async fn perform(&mut self, step: Step<'_>) -> io::Result<Option<Timestamp>> {
         if let Some(data) = step.received {
             self.hash.update(data);
@@ -167,7 +167,7 @@ impl Run<'_> {
         Ok(step.wait_until.filter(|_| self.outcome.failure.is_none()))
     }
 
-    /// Keeps what the report shows of a step, and sits down where the machine has got its address.
+    /// Stores the data of a step that the report shows. Takes a source address once the machine has a lease.
     fn note(&mut self, progress: &Progress) {
         let outcome = &mut self.outcome;
         match progress {
@@ -193,7 +193,7 @@ impl Run<'_> {
         }
     }
 
-    /// Sends one datagram, or begins a download over HTTP. What cannot be sent ends the boot with that reason.
+    /// Sends one datagram or starts an HTTP download. If that fails, the boot ends with that reason.
     async fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         let (step, sent) = match transmit {
             Transmit::Dhcp(payload) => return self.wire.send(self.client.mac, payload).await,
@@ -223,7 +223,7 @@ impl Run<'_> {
     async fn send_tftp(&mut self, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
         let Some(socket) = &self.sockets.tftp else { return Ok(()) };
         match socket.send_to(payload, to).await {
-            // That is what an earlier datagram met.
+            // The kernel reports the refusal of an earlier datagram here.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.sockets.tftp_closed = true,
             other => drop(other?),
         }
@@ -237,12 +237,12 @@ impl Run<'_> {
         mut payload: Vec<u8>,
     ) -> io::Result<()> {
         let Some(seat) = &self.sockets.seat else { return Ok(()) };
-        // Where only one server is asked, nobody else is: its relay would be asked for the broadcast.
+        // If the user named one server, broadcasts go to that server too, as a relay agent would forward them.
         let to = match self.wire.server().filter(|_| to.ip().is_broadcast()) {
             Some(server) => SocketAddrV4::new(server, to.port()),
             None => to,
         };
-        // Some answer to ciaddr and not to where the question came from (dnsmasq), so it is that address.
+        // Some servers (dnsmasq) answer to ciaddr instead of the source address, so both must be equal.
         if let Some(ciaddr) = payload.get_mut(12..16) {
             ciaddr.copy_from_slice(&seat.address.octets());
         }
@@ -252,14 +252,14 @@ impl Run<'_> {
         };
         let socket = self.sockets.boot_server.insert(socket);
         match socket.send_to(&payload, to).await {
-            // Nobody listens: it will be asked again, as firmware does, and then given up.
+            // The port is closed. The machine asks again and then gives up, as firmware does.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
             other => other.map(drop),
         }
     }
 
-    /// Gives the address back, unless it is this computer's own. Whether the server hears it is not known: nothing is
-    /// answered to a RELEASE.
+    /// Releases the lease, unless it is this computer's own address. A RELEASE is not answered, so its arrival is
+    /// unknown.
     async fn release(&mut self, machine: &Machine) {
         let (Some((to, payload)), Some(seat)) = (machine.release(), &self.sockets.seat) else { return };
         let Some((address, _)) = self.outcome.lease else { return };
@@ -276,7 +276,7 @@ impl Run<'_> {
 }
 
 impl Sockets {
-    /// Waits for the next thing to come, for at most `wait`.
+    /// Waits at most `wait` for the next event.
     async fn arrival(
         &mut self,
         inbox: &mut Receiver<Received>,
@@ -298,13 +298,13 @@ impl Sockets {
                 Err(_) => Arrived::Nothing,
             },
             event = event(self.http.as_mut()) => Arrived::Http(event),
-            // Rounded up, for a wait that ends too early would only come back here.
+            // Rounded up, because a wait that ends too early would only be repeated.
             () = tokio::time::sleep(wait + Duration::from_millis(1)) => Arrived::Nothing,
         }
     }
 }
 
-/// The next datagram at a socket; never, if there is no socket.
+/// Receives the next datagram. Never completes without a socket.
 async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<(usize, SocketAddrV4)> {
     let Some(socket) = socket else { return pending().await };
     match socket.recv_from(buffer).await? {
@@ -317,7 +317,7 @@ async fn event(events: Option<&mut Receiver<Event>>) -> Event {
     let Some(events) = events else { return pending().await };
     match events.recv().await {
         Some(event) => event,
-        // The last event was handed on: there is nothing to wait for but the machine's own deadline.
+        // The last event was delivered, so only the machine's own deadline remains.
         None => pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! Loading a URL as UEFI's HTTP boot and iPXE do: HEAD for the size (UEFI), then GET, on one connection.
+//! Downloads a URL like UEFI HTTP boot and iPXE: HEAD for the size (UEFI only), then GET, on one connection.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -14,25 +14,25 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::probe::Firmware;
 use crate::types::Escaped;
 
-/// Pieces of the file that may wait for the machine.
+/// Maximum number of pieces of the file that wait for the machine.
 const PIECES: usize = 8;
-/// Redirections that are followed.
+/// Maximum number of redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// What a web server did.
+/// Progress of a download.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// It has the file, of this size if it says so.
+    /// The server has the file. The size is `None` if it did not send one.
     Begun(Option<u64>),
     /// The next bytes.
     Data(Bytes),
-    /// The end.
+    /// The file is complete.
     Ended,
-    /// Why there is no file; printable.
+    /// The download failed. The text is printable.
     Failed(String),
 }
 
-/// Loads `url` from the address `from`, in a task of its own. It ends when the receiver is dropped.
+/// Downloads `url` from the source address `from`, in a separate task. The task ends when the receiver is dropped.
 pub(super) fn get(url: String, head: bool, firmware: Firmware, from: Ipv4Addr) -> Receiver<Event> {
     let (sender, receiver) = channel(PIECES);
     tokio::spawn(async move {
@@ -87,7 +87,7 @@ async fn pass_on(response: Response<Incoming>, events: &Sender<Event>) -> Result
     Ok(())
 }
 
-/// A URL taken apart.
+/// The parts of a URL.
 struct Target {
     authority: String,
     host: String,
@@ -111,7 +111,7 @@ impl Target {
         })
     }
 
-    /// Names are looked up as this computer does that, not with the DNS server of the offer.
+    /// Connects to the server. Host names are resolved by this computer, not by the DNS server of the offer.
     async fn connect(&self, from: Ipv4Addr) -> Result<SendRequest<Empty<Bytes>>, String> {
         let host = printable(&self.host);
         let found = lookup_host((self.host.as_str(), self.port)).await;
@@ -129,7 +129,7 @@ impl Target {
         Ok(sender)
     }
 
-    /// Asks, and returns the answer if it is the file or says where that is.
+    /// Sends a request. Returns the response if it is the file or a redirect.
     async fn ask(
         &self,
         connection: &mut SendRequest<Empty<Bytes>>,
@@ -156,7 +156,7 @@ impl Target {
     }
 }
 
-/// Where the file is, if not here.
+/// The target of a redirect; `None` if the response is not a redirect.
 fn redirection(response: &Response<Incoming>, target: &Target) -> Result<Option<String>, String> {
     if !response.status().is_redirection() {
         return Ok(None);

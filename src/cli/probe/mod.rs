@@ -1,4 +1,5 @@
-//! `lanboot probe`: be a network-boot client against any DHCP server, and say what happened.
+//! `lanboot probe`: acts as a network-boot client of any DHCP server, and reports what happened. It shares no code
+//! with the server except the wire formats.
 
 mod arguments;
 mod boot;
@@ -19,21 +20,21 @@ use boot::Outcome;
 use plan::Plan;
 use wire::Wire;
 
-/// Exit code of wrong arguments.
+/// Exit code for wrong arguments.
 const WRONG_USAGE: u8 = 2;
-/// Exit code of a probe that cannot begin: no such interface, no right, no port.
+/// Exit code for a probe that cannot start: the interface, a privilege or a port is missing.
 const CANNOT_START: u8 = 3;
 
-/// Why a probe cannot begin.
+/// The reason why a probe cannot start.
 #[derive(Debug)]
 enum Refusal {
-    /// The arguments do not say what to do.
+    /// The arguments are wrong or incomplete.
     Usage(String),
-    /// This machine does not let us.
+    /// This computer does not allow it.
     Start(String),
 }
 
-/// Runs the command: 0 when every machine got its boot file, 1 when one did not.
+/// Runs the command. The exit code is 0 if every machine got its boot file, and 1 if one did not.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let refused = |refusal| {
         let (why, code) = match refusal {
@@ -59,7 +60,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let listening = tokio::spawn(Arc::clone(&wire).listen());
         let ran = tokio::select! {
             ran = probe(&plan, &wire) => ran,
-            // Dropped, each machine takes back what it changed on this computer.
+            // Dropping the future makes each machine undo its changes to this computer.
             _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
         };
         listening.abort();
@@ -74,7 +75,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
-/// Whether every machine booted.
+/// Boots all machines. Returns whether every one booted.
 async fn probe(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
     match plan.storm {
         Some(storm) => storm::run(plan, storm, wire).await,
@@ -98,7 +99,8 @@ async fn one_after_the_other(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> 
             if plan.json {
                 lines.push(report::Line::new(at, progress));
             } else {
-                // A closed output ends the probe at its next line of its own; the boot goes on to its end.
+                // A closed output ends the probe at the next line that it writes itself. The current boot is
+                // completed.
                 let _ = shown.write(at, progress, &mut io::stdout());
             }
         };

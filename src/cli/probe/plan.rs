@@ -1,24 +1,24 @@
-//! What the arguments of `lanboot probe` mean on this machine.
+//! The plan of a probe: the arguments of `lanboot probe`, resolved on this computer.
 
 use super::boot::Client;
 use super::wire::Way;
 use crate::probe::Ports;
 
-/// What to do.
+/// Everything that a probe has to do. `Arguments::plan` builds it.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) way: Way,
     pub(super) ports: Ports,
-    /// One for each --arch.
+    /// One for each `--arch`.
     pub(super) clients: Vec<Client>,
     pub(super) storm: Option<Storm>,
     pub(super) json: bool,
 }
 
-/// How many, and how many each second.
+/// A boot storm: the number of machines, and their rate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Storm {
     pub(super) count: u32,
-    /// `None`: all at once.
+    /// Machines per second; `None` starts all at once.
     pub(super) rate: Option<u32>,
 }

@@ -1,4 +1,4 @@
-//! What a probe says: a line for each step, then the verdict; or the same as JSON.
+//! Writes the results of a probe: a line for each step and then the verdict, or the same as JSON.
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -11,7 +11,8 @@ use super::wire::Way;
 use crate::probe::{Offer, Progress};
 use crate::wire::option::{self, Printed, code};
 
-/// Options that the step's own line says already, and those that help nobody to find a fault.
+/// Options that are not shown, because the line of the step contains them already or they do not help to find a
+/// fault.
 const NOT_OF_NOTE: [u8; 7] = [
     code::MESSAGE_TYPE,
     code::SERVER_IDENTIFIER,
@@ -22,7 +23,7 @@ const NOT_OF_NOTE: [u8; 7] = [
     code::MACHINE_IDENTIFIER,
 ];
 
-/// What kind of machine asks, and where.
+/// Writes the kind of machine and the interface or server.
 pub(super) fn heading(client: &Client, way: &Way, out: &mut impl Write) -> io::Result<()> {
     let arch = client.profile.arch.map_or_else(String::new, |arch| format!(" ({arch})"));
     let place = match way {
@@ -32,15 +33,15 @@ pub(super) fn heading(client: &Client, way: &Way, out: &mut impl Write) -> io::R
     writeln!(out, "{}{arch}, {}, {place}", client.profile.name, client.mac)
 }
 
-/// The steps as they are told.
+/// Writes the steps of a boot.
 #[derive(Default)]
 pub(super) struct Steps {
-    /// The options that were shown: an ACK has mostly those of its OFFER.
+    /// Options that were already shown. An ACK usually repeats those of the OFFER.
     shown: Vec<Vec<String>>,
 }
 
 impl Steps {
-    /// Writes a step, and beneath it the options of an offer if they are new. How it ended is left to the verdict.
+    /// Writes a step, and under it the options of an offer if they are new. The failure is left to the verdict.
     pub(super) fn write(
         &mut self,
         at: Duration,
@@ -68,7 +69,7 @@ impl Steps {
     }
 }
 
-/// The options of note of an offer, by name, as text.
+/// The options of an offer that are worth showing, with their names, as text.
 fn options(offer: &Offer) -> Vec<String> {
     let told = offer.options.iter().filter(|(code, _)| !NOT_OF_NOTE.contains(code));
     told.map(|(code, value)| format!("{} {}", name(code), Printed(code, value))).collect()
@@ -78,7 +79,7 @@ fn name(code: u8) -> String {
     option::by_code(code).map_or_else(|| format!("option {code}"), |row| row.name.to_owned())
 }
 
-/// How it ended: the file, or the step that failed, why, and what the machine would show.
+/// Writes the result: the file, or the failed step, the reason, and the text on the machine's screen.
 pub(super) fn verdict(client: &Client, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     let rogues = servers(outcome);
     if let [first, second, ..] = rogues[..] {
@@ -107,7 +108,7 @@ pub(super) fn verdict(client: &Client, outcome: &Outcome, out: &mut impl Write) 
     }
 }
 
-/// The servers that offered an address, each once.
+/// The servers that offered an address, without duplicates.
 fn servers(outcome: &Outcome) -> Vec<Ipv4Addr> {
     let mut servers: Vec<Ipv4Addr> =
         outcome.offers.iter().filter(|offer| !offer.is_proxy()).map(|offer| offer.server).collect();
@@ -132,7 +133,7 @@ impl Trouble {
         }
     }
 
-    /// Why, in words.
+    /// The reason, as text.
     pub(super) fn why(&self) -> String {
         match self {
             Trouble::Network(failure) => failure.to_string(),
@@ -183,7 +184,7 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Offered {
     server: Ipv4Addr,
-    /// `null` for a proxy's.
+    /// `null` for an offer of a proxy.
     address: Option<Ipv4Addr>,
     next_server: Ipv4Addr,
     file: String,
@@ -198,7 +199,7 @@ struct Value {
     value: String,
 }
 
-/// All that JSON tells of a boot.
+/// The result of a boot, for JSON.
 pub(super) fn result(client: &Client, outcome: &Outcome, steps: Vec<Line>) -> Report {
     let (file, file_server) =
         outcome.file.clone().map_or((None, None), |(file, server)| (Some(file), server));
@@ -240,7 +241,7 @@ fn offered(offer: &Offer) -> Offered {
     }
 }
 
-/// Writes a value and a line's end.
+/// Writes a value as JSON and a line end.
 pub(super) fn json(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)

@@ -1,4 +1,4 @@
-//! Many machines at once: `lanboot probe --count`.
+//! `lanboot probe --count`: boots many machines at once and writes a summary.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -16,12 +16,12 @@ use super::report;
 use super::wire::Wire;
 use crate::types::MacAddr;
 
-/// Machines that are on at the same time, at most: each has a socket and two buffers. Others wait for their turn.
+/// Maximum number of machines that boot at the same time, because each has a socket and two buffers. The others wait.
 const MAX_AT_ONCE: usize = 4096;
-/// Files this process has open besides those of the machines.
+/// Number of open files of this process besides those of the machines.
 const OTHER_FILES: u64 = 64;
 
-/// Boots them all and writes the summary. Whether every one booted.
+/// Boots all machines and writes the summary. Returns whether every one booted.
 pub(super) async fn run(plan: &Plan, storm: Storm, wire: &Arc<Wire>) -> io::Result<bool> {
     let interface = wire.interface();
     if let Some(interface) = interface.filter(|interface| interface.addresses.is_empty()) {
@@ -68,7 +68,7 @@ pub(super) async fn run(plan: &Plan, storm: Storm, wire: &Arc<Wire>) -> io::Resu
     Ok(all_booted)
 }
 
-/// The machine with this number: the architectures take turns, and hardware addresses count up.
+/// The machine with this number. Architectures alternate, and hardware addresses count up.
 fn client(plan: &Plan, number: u32) -> Option<Client> {
     let turn = usize::try_from(number).ok()?.checked_rem(plan.clients.len())?;
     let client = plan.clients.get(turn)?;
@@ -79,7 +79,7 @@ fn client(plan: &Plan, number: u32) -> Option<Client> {
     Some(Client { mac, seed: client.seed.wrapping_add(number.into()), ..*client })
 }
 
-/// How many machines the limits of this process allow at once, after they were raised as far as it may.
+/// Number of machines that the file limit of this process allows at once, after raising the limit.
 fn at_once() -> usize {
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 512 };
     let wanted = hard.min(MAX_AT_ONCE as u64 * 2 + OTHER_FILES);
@@ -87,22 +87,22 @@ fn at_once() -> usize {
         Ok(()) => wanted,
         Err(_) => getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft),
     };
-    // A machine that asked a boot server has two sockets.
+    // A machine that sends to a boot server has two sockets.
     let machines = allowed.saturating_sub(OTHER_FILES) / 2;
     usize::try_from(machines).unwrap_or(MAX_AT_ONCE).clamp(1, MAX_AT_ONCE)
 }
 
-/// What became of all.
+/// The results of all boots.
 #[derive(Debug)]
 struct Summary {
     machines: u32,
     booted: u32,
     bytes: u64,
     seconds: f64,
-    /// Milliseconds from power-on to the ACK, of those that got one; and to the end, of those that booted.
+    /// Milliseconds from power-on to the ACK, and from power-on to the end, for the machines that got there.
     addresses: Vec<u32>,
     boots: Vec<u32>,
-    /// Step → how many failed there, and why the first did.
+    /// For each step, the number of failures and the reason of the first one.
     failures: BTreeMap<&'static str, (u32, String)>,
 }
 
@@ -189,7 +189,7 @@ struct SummaryView<'a> {
     failures: Vec<FailureView<'a>>,
 }
 
-/// One step's failures, for JSON.
+/// The failures of one step, for JSON.
 #[derive(Serialize)]
 struct FailureView<'a> {
     step: &'a str,
@@ -197,7 +197,7 @@ struct FailureView<'a> {
     first: &'a str,
 }
 
-/// How long it took, seconds.
+/// Statistics of durations, in seconds.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 struct Times {
     median: f64,
@@ -207,10 +207,10 @@ struct Times {
 }
 
 impl Times {
-    /// Of these milliseconds, which are sorted thereby; `None` of none.
+    /// Sorts the milliseconds and computes their statistics; `None` without any.
     fn of(milliseconds: &mut [u32]) -> Option<Times> {
         milliseconds.sort_unstable();
-        // The smallest that so many hundredths do not exceed (nearest rank).
+        // The smallest value that this percentage of the values does not exceed (nearest rank).
         let at = |percent: usize| {
             let rank = (milliseconds.len() * percent).div_ceil(100).max(1);
             milliseconds.get(rank - 1).map(|time| f64::from(*time) / 1000.0)
@@ -219,7 +219,7 @@ impl Times {
     }
 }
 
-/// A line that counts, on a terminal.
+/// A progress line on the terminal.
 struct Shown {
     machines: u32,
     last: Option<Instant>,

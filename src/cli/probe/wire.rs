@@ -1,4 +1,4 @@
-//! The way to the DHCP servers and back: one socket for all machines of a probe.
+//! The connection of a probe to DHCP servers: one socket for all machines, and a queue of replies for each machine.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -19,31 +19,31 @@ use crate::probe::Ports;
 use crate::types::MacAddr;
 use crate::wire::frame::{udp_datagram, udp_frame, udp_packet};
 
-/// Bytes of a datagram that are read: more than any DHCP message or TFTP block that we ask for.
+/// Size of the receive buffer in bytes, larger than any DHCP message or TFTP block that a probe requests.
 pub(super) const DATAGRAM: usize = 2048;
-/// Replies that may wait for one machine; more are lost, as on the wire.
+/// Maximum number of replies that wait for one machine. Further ones are dropped, as on a real network.
 const INBOX: usize = 64;
-/// Bytes the kernel may queue for us.
+/// Size of the kernel's receive queue in bytes.
 const RECEIVE_QUEUE: usize = 8 << 20;
-/// The ports that transfers come from, one after the other. A server may hold on to a transfer that we have ended, and take
-/// the next one from the same port for that (async-tftp does), so none is used again soon.
+/// Source ports of transfers, used in turn. Some servers (async-tftp) keep state of an ended transfer and would
+/// mistake a new one from the same port for it, so a port is not reused soon.
 const TRANSFER_PORTS: Range<u16> = 32768..60999;
-/// Every protocol, ours included: what a server on this machine sends is seen as it leaves.
+/// Ethernet protocol "all", which includes outgoing frames: a server on this computer is heard when it sends.
 const ETH_P_ALL: u16 = 3;
 
-/// Where a probe asks.
+/// The destination of a probe.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// On this interface, by broadcast.
+    /// Broadcast on this interface.
     Interface(Interface),
-    /// This server only, by unicast.
+    /// Unicast to this server.
     Server(Ipv4Addr),
 }
 
-/// A payload that came for a machine, and its sender.
+/// A payload for a machine, and its sender.
 pub(super) type Received = (Vec<u8>, SocketAddrV4);
 
-/// The open way.
+/// The open sockets of a probe, and the queues of its machines.
 pub(super) struct Wire {
     link: Link,
     ports: Ports,
@@ -53,12 +53,12 @@ pub(super) struct Wire {
 
 enum Link {
     Ethernet(Box<Ethernet>),
-    /// Another loopback port asks: the server answers to the port that asked.
+    /// A server on loopback answers to the source port, so any port can be used.
     Loopback {
         socket: UdpSocket,
         server: SocketAddrV4,
     },
-    /// What a relay agent does (RFC 1542 section 4.1): the server answers to `address`, at the server's port.
+    /// Acts as a relay agent (RFC 1542 section 4.1): the server answers to `address` at the server's port.
     Relay {
         socket: UdpSocket,
         server: SocketAddrV4,
@@ -68,28 +68,28 @@ enum Link {
 
 struct Ethernet {
     interface: Interface,
-    /// A packet socket that hears all that is for the client's port, and sends frames. The runtime's type is that of UDP
-    /// sockets, of which only what is the same for both is used: `recv` and `send`.
+    /// A packet socket that receives all frames for the client's port and sends frames. Only `recv` and `send` are
+    /// used, which work alike for UDP and packet sockets, so it has the runtime's UDP type.
     frames: UdpSocket,
-    /// Sends from the interface's own address, if it has one: a server on this machine hears that too, which it would not
-    /// of a frame.
+    /// Sends from the interface's own address, if there is one. A server on this computer receives such packets, but
+    /// not frames.
     packets: Option<(Socket, Ipv4Addr)>,
 }
 
 impl Wire {
-    /// Opens the sockets; why not, for a person, if that cannot be.
+    /// Opens the sockets. The error is a message for people.
     pub(super) fn open(way: &Way, ports: Ports) -> Result<Wire, String> {
         let link = match way {
             Way::Interface(interface) => Link::Ethernet(Box::new(Ethernet::open(interface, ports)?)),
             Way::Server(server) => server_link(*server, ports)?,
         };
-        // Begins anywhere, for an earlier run may just have ended.
+        // A random start, because an earlier run may have just ended.
         let span = u32::from(TRANSFER_PORTS.end - TRANSFER_PORTS.start);
         let begin = u16::try_from(std::process::id().wrapping_mul(97) % span).unwrap_or(0);
         Ok(Wire { link, ports, inboxes: Mutex::default(), next_port: AtomicU16::new(begin) })
     }
 
-    /// A socket at `address` from a port that was not used for long.
+    /// A socket at `address`, from a port that was not used recently.
     pub(super) fn transfer_socket(&self, address: Ipv4Addr) -> io::Result<UdpSocket> {
         let span = TRANSFER_PORTS.end - TRANSFER_PORTS.start;
         loop {
@@ -101,7 +101,7 @@ impl Wire {
         }
     }
 
-    /// The interface that is asked on.
+    /// The interface for broadcasts, unless a server was named.
     pub(super) fn interface(&self) -> Option<&Interface> {
         match &self.link {
             Link::Ethernet(ethernet) => Some(&ethernet.interface),
@@ -109,7 +109,7 @@ impl Wire {
         }
     }
 
-    /// Where broadcasts go instead, if there is one server to ask.
+    /// The named server, to which broadcasts are sent instead.
     pub(super) fn server(&self) -> Option<Ipv4Addr> {
         match &self.link {
             Link::Ethernet(_) => None,
@@ -117,28 +117,28 @@ impl Wire {
         }
     }
 
-    /// From now on replies to this machine are kept for it, until it lets go of the receiver.
+    /// Queues replies to this machine from now on, until the receiver is dropped.
     pub(super) fn register(&self, mac: MacAddr) -> Receiver<Received> {
         let (sender, receiver) = channel(INBOX);
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(mac, sender);
         receiver
     }
 
-    /// Replies to this machine are of no interest any more.
+    /// Discards replies to this machine from now on.
     pub(super) fn forget(&self, mac: MacAddr) {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).remove(&mac);
     }
 
-    /// Sends a client's message to the server, or to all of them.
+    /// Sends a client's message to the server, or to all servers.
     ///
     /// # Errors
-    /// What the kernel says; a full queue is none, the message is then lost, as on the wire.
+    /// Those of the kernel. A full queue is not an error; the message is then lost, as on a real network.
     pub(super) async fn send(&self, mac: MacAddr, mut payload: Vec<u8>) -> io::Result<()> {
         match &self.link {
             Link::Ethernet(ethernet) => ethernet.send(mac, &payload, self.ports).await,
             Link::Loopback { socket, server } => socket.send_to(&payload, *server).await.map(drop),
             Link::Relay { socket, server, address } => {
-                // Bytes of the header: hops, and giaddr.
+                // Offsets of `hops` and `giaddr` in the header.
                 if let Some(hops) = payload.get_mut(3) {
                     *hops = 1;
                 }
@@ -150,8 +150,8 @@ impl Wire {
         }
     }
 
-    /// Sends a RELEASE of `address` to its server. It has to come from that address, or through the relay agent that the
-    /// lease came through: a server believes nobody else.
+    /// Sends a RELEASE of `address` to its server. It must come from that address, or through the relay agent of the
+    /// lease, because servers ignore others.
     pub(super) async fn release(
         &self,
         mac: MacAddr,
@@ -170,7 +170,7 @@ impl Wire {
         }
     }
 
-    /// Hands what arrives to the machine that it is for, for ever.
+    /// Delivers replies to their machines, forever.
     pub(super) async fn listen(self: Arc<Self>) {
         let mut buffer = vec![0; DATAGRAM];
         loop {
@@ -187,18 +187,19 @@ impl Wire {
             match heard {
                 Ok(Some(received)) => self.deliver(received),
                 Ok(None) => {}
-                // The interface is down for a moment, or a server's port is closed: its machines will time out.
+                // The interface is down for a moment, or a server's port is closed. The affected machines will time
+                // out.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
             }
         }
     }
 
-    /// `chaddr` says for whom it is.
+    /// Delivers a reply to the machine whose address is in `chaddr`.
     fn deliver(&self, received: Received) {
         let mac = received.0.get(28..34).and_then(|octets| octets.try_into().ok()).map(MacAddr);
         let inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(inbox) = mac.and_then(|mac| inboxes.get(&mac)) {
-            // A full inbox loses it, as a network card would.
+            // A full queue drops the reply, as a network card would.
             let _ = inbox.try_send(received);
         }
     }
@@ -219,7 +220,7 @@ fn server_link(server: Ipv4Addr, ports: Ports) -> Result<Link, String> {
     Ok(Link::Relay { socket, server: to, address })
 }
 
-/// The address that packets to `to` come from.
+/// The source address of packets to `to`.
 pub(super) fn local_address(to: SocketAddrV4) -> io::Result<Ipv4Addr> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(to)?;
@@ -264,7 +265,7 @@ impl Ethernet {
         Ok(Ethernet { interface: interface.clone(), frames, packets })
     }
 
-    /// Broadcasts: from the interface's address if it has one, else as a machine without one does.
+    /// Broadcasts from the interface's address, or from 0.0.0.0 if it has none.
     async fn send(&self, mac: MacAddr, payload: &[u8], ports: Ports) -> io::Result<()> {
         let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, ports.dhcp);
         let from = |address| SocketAddrV4::new(address, client_port(ports));
@@ -274,7 +275,7 @@ impl Ethernet {
                 socket.send_to(&packet, &everyone.into())
             }
             None => {
-                // A switch learns where a machine is from the address its frames come from.
+                // The frame has the machine's source address, because switches learn the machine's port from it.
                 let nobody = from(Ipv4Addr::UNSPECIFIED);
                 let frame = udp_frame(mac, MacAddr::BROADCAST, nobody, everyone, payload);
                 self.frames.send(&frame.ok_or(ErrorKind::InvalidInput)?).await
@@ -286,7 +287,7 @@ impl Ethernet {
         }
     }
 
-    /// The next datagram for the client's port; `None` for a frame that is none.
+    /// The next datagram for the client's port; `None` for any other frame.
     async fn receive(&self, buffer: &mut [u8], ports: Ports) -> io::Result<Option<Received>> {
         let len = self.frames.recv(buffer).await?;
         let frame = buffer.get(..len).unwrap_or_default();
@@ -295,12 +296,12 @@ impl Ethernet {
     }
 }
 
-/// Where servers answer clients: the port after theirs.
+/// The port to which servers send replies: the one after their own.
 fn client_port(ports: Ports) -> u16 {
     ports.dhcp.saturating_add(1)
 }
 
-/// A packet socket on one interface that the kernel hands only UDP over IPv4 to this port.
+/// A packet socket on one interface. Its filter passes only UDP over IPv4 to this port.
 fn frame_socket(link: &nix::sys::socket::LinkAddr, port: u16) -> io::Result<Socket> {
     let everything = Protocol::from(i32::from(ETH_P_ALL.to_be()));
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(everything))?;
@@ -311,9 +312,9 @@ fn frame_socket(link: &nix::sys::socket::LinkAddr, port: u16) -> io::Result<Sock
     Ok(socket)
 }
 
-/// A socket for whole IPv4 packets out of one interface.
+/// A socket for sending whole IPv4 packets on one interface.
 fn packet_socket(interface: &str) -> io::Result<Socket> {
-    /// The protocol number of packets that bring their own header.
+    /// Protocol number for packets with their own IP header.
     const IPPROTO_RAW: i32 = 255;
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
     socket.set_broadcast(true)?;
@@ -321,14 +322,15 @@ fn packet_socket(interface: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The classic BPF program for "unfragmented UDP over IPv4 to `port`".
+/// Classic BPF program for "unfragmented UDP over IPv4 to `port`".
 fn filter(port: u16) -> [SockFilter; 11] {
-    // Load a half word, or a byte; load the IP header's length, and a half word that far behind.
+    // Load a half word; load a byte; load the length of the IP header; load a half word after the header.
     const LDH: u16 = 0x28;
     const LDB: u16 = 0x30;
     const LDX_IP_LEN: u16 = 0xb1;
     const LDH_AFTER: u16 = 0x48;
-    // Jump if equal, or if a bit is set: so many instructions on if so, so many if not. Return: bytes to keep.
+    // Jump if equal; jump if a bit is set. Both have the number of instructions to skip if true and if false. Return:
+    // number of bytes to keep.
     const JEQ: u16 = 0x15;
     const JSET: u16 = 0x45;
     const RET: u16 = 0x06;
