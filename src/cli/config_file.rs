@@ -113,7 +113,7 @@ pub const BAD_CONFIG: u8 = 2;
 ///
 /// # Errors
 /// Exit code 2 for a wrong configuration.
-pub fn load_or_say(given: Option<&Path>) -> Result<Loaded, ExitCode> {
+pub fn load_or_exit_code(given: Option<&Path>) -> Result<Loaded, ExitCode> {
     load_file(given).map_err(|error| {
         eprintln!("{error}");
         ExitCode::from(BAD_CONFIG)

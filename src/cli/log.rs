@@ -19,7 +19,7 @@ use crate::record::rate_limit::{Budget, Kind};
 /// Maximum number of queued lines. A line has about a hundred bytes.
 const MAX_WAITING: usize = 8192;
 /// Interval for logging the number of suppressed lines.
-const LEFT_OUT_PAUSE: Duration = Duration::from_secs(1);
+const SUPPRESSED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The log of the process. Lines are queued until [`Log::start_writer`], because the writer thread must not start
 /// before the process has dropped root privileges. Queued lines are written when this value is dropped.
@@ -33,9 +33,9 @@ pub(super) struct Log {
 #[derive(Default)]
 struct Lines {
     /// The queue of the writer thread, once it runs.
-    apart: OnceLock<NonBlocking>,
+    writer: OnceLock<NonBlocking>,
     /// Lines from before that, at most [`MAX_WAITING`].
-    early: Mutex<Vec<Vec<u8>>>,
+    pending: Mutex<Vec<Vec<u8>>>,
     /// Rate limit per source location, for lines that do not come from events.
     budget: Budget,
 }
@@ -66,12 +66,12 @@ struct Line(Option<Arc<Lines>>);
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Some(lines) = &self.0 else { return Ok(line.len()) };
-        if let Some(apart) = lines.apart.get() {
-            return apart.clone().write(line);
+        if let Some(writer) = lines.writer.get() {
+            return writer.clone().write(line);
         }
-        let mut early = lines.early.lock().unwrap_or_else(PoisonError::into_inner);
-        if early.len() < MAX_WAITING {
-            early.push(line.to_vec());
+        let mut pending = lines.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.len() < MAX_WAITING {
+            pending.push(line.to_vec());
         }
         Ok(line.len())
     }
@@ -83,29 +83,29 @@ impl Write for Line {
 
 impl Log {
     /// Starts the writer thread and hands it the queued lines.
-    pub(super) fn write_apart(&mut self) {
+    pub(super) fn start_writer(&mut self) {
         let lost = Arc::default();
-        let output = Output { out: io::stdout(), lost: Arc::clone(&lost), told: 0, seen: 0 };
+        let output = Output { out: io::stdout(), lost: Arc::clone(&lost), reported: 0, seen: 0 };
         let (mut writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(MAX_WAITING)
             .thread_name("log")
             .finish(output);
         let _ = lost.set(writer.error_counter());
-        let mut early = self.lines.early.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in early.drain(..) {
+        let mut pending = self.lines.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in pending.drain(..) {
             let _ = writer.write(&line);
         }
-        let _ = self.lines.apart.set(writer);
+        let _ = self.lines.writer.set(writer);
         self.guard = Some(guard);
     }
 
     /// Logs the number of suppressed lines once per second, forever.
-    pub(super) fn follow_left_out(&self) -> impl Future<Output = Infallible> + use<> {
+    pub(super) fn log_suppressed_lines(&self) -> impl Future<Output = Infallible> + use<> {
         let lines = Arc::clone(&self.lines);
         async move {
             loop {
-                tokio::time::sleep(LEFT_OUT_PAUSE).await;
+                tokio::time::sleep(SUPPRESSED_INTERVAL).await;
                 lines.budget.log_left_out();
             }
         }
@@ -115,8 +115,8 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.lines.budget.log_left_out();
-        let mut early = self.lines.early.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in early.drain(..) {
+        let mut pending = self.lines.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in pending.drain(..) {
             let _ = io::stdout().write_all(&line);
         }
     }
@@ -155,7 +155,7 @@ struct Output {
     out: Stdout,
     lost: Arc<OnceLock<ErrorCounter>>,
     /// Number of lost lines that the log has reported.
-    told: usize,
+    reported: usize,
     /// Number of lost lines when the last line was written.
     seen: usize,
 }
@@ -165,12 +165,12 @@ impl Write for Output {
         let written = self.out.write(line)?;
         let lost = self.lost.get().map_or(0, ErrorCounter::dropped_lines);
         // Report only after no more lines are lost, because this line would be lost too.
-        if lost > self.told && lost == self.seen {
+        if lost > self.reported && lost == self.seen {
             tracing::warn!(
-                "{} lines of this log are missing here or before: nobody took them in time",
-                lost - self.told
+                "{} lines of this log were lost here or before, because they were read too slowly",
+                lost - self.reported
             );
-            self.told = lost;
+            self.reported = lost;
         }
         self.seen = lost;
         Ok(written)
@@ -196,7 +196,7 @@ mod tests {
             }
             lines.budget.log_left_out();
         });
-        let written = lines.early.lock().unwrap();
+        let written = lines.pending.lock().unwrap();
         let count =
             |text: &str| written.iter().filter(|line| String::from_utf8_lossy(line).contains(text)).count();
         // The limit refills slightly if the loop is slow.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 /// Signals that would end the process by default and have no meaning here. Timers and descriptors send the first
 /// five. The kernel sends the last one when a file reaches its maximum size; the write then fails, which is reported.
 /// SIGQUIT and the signals of a fault still end the process.
-const MEANINGLESS: [Signal; 8] = [
+const IGNORED: [Signal; 8] = [
     Signal::SIGALRM,
     Signal::SIGVTALRM,
     Signal::SIGPROF,
@@ -23,7 +23,7 @@ const MEANINGLESS: [Signal; 8] = [
 ];
 
 /// Signals that are handled once the runtime exists, and must not end the process before that.
-const ANSWERED: [Signal; 2] = [Signal::SIGHUP, Signal::SIGUSR1];
+const HANDLED: [Signal; 2] = [Signal::SIGHUP, Signal::SIGUSR1];
 
 /// Signals that a person sends to the running server.
 #[derive(Debug)]
@@ -31,18 +31,18 @@ pub(super) struct Signals {
     /// Completes with the first SIGTERM or SIGINT.
     pub(super) stop: oneshot::Receiver<()>,
     /// Completes with the second SIGTERM or SIGINT.
-    pub(super) hurry: oneshot::Receiver<()>,
+    pub(super) stop_now: oneshot::Receiver<()>,
     /// Receives SIGUSR1.
     pub(super) statistics: Arrivals,
 }
 
 /// Blocks the signals that must not end the process. Call it before any thread starts, because threads inherit the
 /// mask. Rust's startup code already ignores SIGPIPE.
-pub(super) fn hold_back() {
-    let mut held: SigSet = MEANINGLESS.into_iter().collect();
-    held.extend(ANSWERED);
+pub(super) fn block_signals() {
+    let mut blocked: SigSet = IGNORED.into_iter().collect();
+    blocked.extend(HANDLED);
     // This fails only for a wrong argument.
-    let _ = held.thread_block();
+    let _ = blocked.thread_block();
 }
 
 /// Starts to handle signals. Only this thread receives them, so that no other thread is interrupted.
@@ -58,11 +58,11 @@ pub(super) fn listen() -> io::Result<Signals> {
     for number in SIGRTMIN()..SIGRTMAX() {
         let _ = signal(SignalKind::from_raw(number));
     }
-    let answered: SigSet = ANSWERED.into_iter().collect();
-    answered.thread_unblock()?;
-    tokio::spawn(outlive_hangups(hangup));
+    let handled: SigSet = HANDLED.into_iter().collect();
+    handled.thread_unblock()?;
+    tokio::spawn(log_hangups(hangup));
     let (first, stop) = oneshot::channel();
-    let (second, hurry) = oneshot::channel();
+    let (second, stop_now) = oneshot::channel();
     tokio::spawn(async move {
         for sender in [first, second] {
             tokio::select! {
@@ -73,15 +73,15 @@ pub(super) fn listen() -> io::Result<Signals> {
             let _ = sender.send(());
         }
     });
-    Ok(Signals { stop, hurry, statistics })
+    Ok(Signals { stop, stop_now, statistics })
 }
 
 /// Keeps the process running on SIGHUP. People send it to make a daemon reload its configuration, and a closing
 /// terminal sends it too.
-async fn outlive_hangups(mut hangup: Arrivals) {
+async fn log_hangups(mut hangup: Arrivals) {
     while hangup.recv().await.is_some() {
         tracing::warn!(
-            "SIGHUP: the configuration is read at start only: restart lanboot to have a changed one count"
+            "SIGHUP: the configuration is only read at the start: restart lanboot to apply a change"
         );
     }
 }

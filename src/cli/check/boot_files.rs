@@ -16,9 +16,7 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
     let exists = |name: &str| {
         let name = name.replace('\\', "/");
-        is_hidden(&name)
-            || is_there(&images.join(&name))
-            || is_there(&images.join(format!("{name}{EXTENSION}")))
+        is_hidden(&name) || exists(&images.join(&name)) || exists(&images.join(format!("{name}{EXTENSION}")))
     };
     let mut missing = config::missing_files(&loaded.config, exists);
     let is_ipxe = |name: &str| is_ipxe(loaded, name) == Some(true);
@@ -27,7 +25,7 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
 }
 
 /// Notes about files of `boot.arch` that machines with iPXE in ROM do not get because `boot.ipxe` is set.
-pub fn unreached(loaded: &Loaded) -> Vec<Problem> {
+pub fn hidden_by_ipxe(loaded: &Loaded) -> Vec<Problem> {
     config::hidden_file_notes(&loaded.config, &loaded.text, |name| is_ipxe(loaded, name))
 }
 
@@ -60,12 +58,12 @@ pub fn unreadable(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
     config::missing_files(&loaded.config, |name| {
         let file = images.join(name.replace('\\', "/"));
-        !is_there(&file) || File::open(&file).err().is_none_or(|error| !is_denied(&error))
+        !exists(&file) || File::open(&file).err().is_none_or(|error| !is_denied(&error))
     })
 }
 
 /// Whether the file exists. Also true if its folder does not let this user look.
-fn is_there(path: &Path) -> bool {
+fn exists(path: &Path) -> bool {
     path.metadata().map_or_else(|error| is_denied(&error), |found| found.is_file())
 }
 

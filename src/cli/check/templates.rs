@@ -29,7 +29,7 @@ const MAX_RENDERINGS: usize = 20_000;
 /// by then.
 const MAX_TIME: Duration = Duration::from_secs(5);
 /// Data of an unknown machine. The addresses are reserved for documentation.
-const STRANGER: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 1]);
+const UNKNOWN_MAC: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 1]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const SERIAL: &str = "10000000abcdef01";
@@ -38,7 +38,7 @@ const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
 
 /// Result of rendering all templates.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct TemplateReport {
     /// Number of templates. All of them were rendered.
     pub templates: usize,
     /// Lines `FILE:LINE: problem (for MACHINE)`, with FILE relative to the images folder. For targets, lines `KEY:
@@ -54,8 +54,8 @@ pub struct Found {
 /// UUID, architecture, host name, serial number and address of a machine are invented, because only the machine
 /// itself knows them. An undefined value for a machine without an entry is only a note if some machine with an entry
 /// gets the file, because the template may be meant for known machines only.
-pub fn check(config: &Config) -> Found {
-    let mut found = Found::default();
+pub fn check(config: &Config) -> TemplateReport {
+    let mut found = TemplateReport::default();
     let Ok(catalog) = Catalog::open(&config.images) else { return found };
     let templates = Templates::new(catalog.clone(), Told::default());
     let arches = arches(config);
@@ -65,11 +65,11 @@ pub fn check(config: &Config) -> Found {
     let mut left = MAX_RENDERINGS;
     for name in &names {
         let Ok(clean) = BootName::parse(name.as_bytes()) else { continue };
-        let named = only_for(&clean, machines);
+        let owner = only_for(&clean, machines);
         let mut errors = Vec::new();
-        let mut is_got = false;
+        let mut renders_for_known = false;
         let began = Instant::now();
-        for machine in machines.iter().filter(|machine| named.is_none_or(|named| named == *machine)) {
+        for machine in machines.iter().filter(|machine| owner.is_none_or(|owner| owner == *machine)) {
             for arch in &arches {
                 let Ok(open) = catalog.open_file(&clean) else { continue };
                 left = left.saturating_sub(1);
@@ -77,26 +77,26 @@ pub fn check(config: &Config) -> Found {
                     break;
                 }
                 match templates.render(open, &facts(Some(machine), *arch)) {
-                    Ok(_) => is_got = true,
+                    Ok(_) => renders_for_known = true,
                     Err(error) => errors.push(error),
                 }
             }
         }
         found.templates += 1;
-        add(&mut found.problems, errors.iter());
-        if named.is_none() {
-            let stranger = arches.iter().filter_map(|arch| {
+        add_unique(&mut found.problems, errors.iter());
+        if owner.is_none() {
+            let unknown = arches.iter().filter_map(|arch| {
                 if began.elapsed() > MAX_TIME && !errors.is_empty() {
                     return None;
                 }
                 let open = catalog.open_file(&clean).ok()?;
                 templates.render(open, &facts(None, *arch)).err()
             });
-            let stranger: Vec<TemplateError> = stranger.collect();
+            let unknown: Vec<TemplateError> = unknown.collect();
             let (notes, problems): (Vec<_>, Vec<_>) =
-                stranger.iter().partition(|error| error.undefined && is_got);
-            add(&mut found.notes, notes.into_iter());
-            add(&mut found.problems, problems.into_iter());
+                unknown.iter().partition(|error| error.undefined && renders_for_known);
+            add_unique(&mut found.notes, notes.into_iter());
+            add_unique(&mut found.problems, problems.into_iter());
         }
     }
     let (problems, notes) = targets(config, &arches, &catalog);
@@ -106,7 +106,7 @@ pub fn check(config: &Config) -> Found {
 }
 
 /// Adds errors without duplicates, because several architectures or machines may cause the same error.
-fn add<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateError>) {
+fn add_unique<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateError>) {
     let mut seen = BTreeSet::new();
     for error in errors {
         if seen.insert((error.file.clone(), error.line, error.what.clone(), error.machine.clone())) {
@@ -177,8 +177,8 @@ fn loaders(config: &Config, catalog: &Catalog) -> (Vec<Loader>, bool) {
 
 /// The architectures in the configuration, or the two most common ones if it names none.
 fn arches(config: &Config) -> Vec<Arch> {
-    let told = config.dhcp.iter().flat_map(|settings| settings.boot.arch.keys().copied());
-    let mut arches: Vec<Arch> = told.collect();
+    let configured = config.dhcp.iter().flat_map(|settings| settings.boot.arch.keys().copied());
+    let mut arches: Vec<Arch> = configured.collect();
     if arches.is_empty() {
         arches.extend([Arch::BIOS, Arch::UEFI_X64]);
     }
@@ -200,7 +200,7 @@ fn facts(machine: Option<&Machine>, arch: Arch) -> Facts<'_> {
     Facts {
         server: SERVER,
         ip: machine.and_then(|machine| machine.address).or(Some(ADDRESS)),
-        mac: machine.and_then(|machine| machine.mac).or(Some(STRANGER)),
+        mac: machine.and_then(|machine| machine.mac).or(Some(UNKNOWN_MAC)),
         uuid: machine.and_then(|machine| machine.uuid).or(UUID.parse().ok()),
         arch: Some(arch),
         serial: Some(SERIAL.to_owned()),
@@ -236,7 +236,7 @@ fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, names:
 mod tests {
     use super::*;
 
-    fn found(yaml: &str, files: &[(&str, &str)]) -> Found {
+    fn found(yaml: &str, files: &[(&str, &str)]) -> TemplateReport {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
@@ -303,7 +303,10 @@ mod tests {
     #[test]
     fn a_file_of_one_machine_is_rendered_for_that_one() {
         let name = "pxelinux.cfg/01-52-54-00-00-00-02.j2";
-        assert_eq!(found(MACHINES, &[(name, "{{ disk }}")]), Found { templates: 1, ..Found::default() });
+        assert_eq!(
+            found(MACHINES, &[(name, "{{ disk }}")]),
+            TemplateReport { templates: 1, ..TemplateReport::default() }
+        );
     }
 
     #[test]
@@ -334,7 +337,7 @@ mod tests {
         }
         let unknown = with("bios: x.0", &[]);
         assert_eq!((unknown.problems.len(), unknown.notes.len()), (0, 1), "{unknown:?}");
-        assert_eq!(with("bios: pxelinux.0, uefi-x64: snponly.efi", &[]), Found::default());
+        assert_eq!(with("bios: pxelinux.0, uefi-x64: snponly.efi", &[]), TemplateReport::default());
         let elsewhere = found(&format!("{{dhcp: {{mode: off}}, {QUOTES}}}"), &[]);
         assert_eq!((elsewhere.problems.len(), elsewhere.notes.len()), (0, 1), "{elsewhere:?}");
     }
@@ -343,6 +346,6 @@ mod tests {
     fn what_machines_say_of_themselves_is_no_problem_where_there_are_none() {
         let text = "{{ hostname }} {{ serial }} {{ uuid }} {{ ip }}\n";
         let found = found("{dhcp: {mode: off}}", &[("x.j2", text)]);
-        assert_eq!(found, Found { templates: 1, ..Found::default() });
+        assert_eq!(found, TemplateReport { templates: 1, ..TemplateReport::default() });
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Outcome {
 const MAX_DATAGRAM: usize = 65507;
 
 /// Errors that mean that the wait is over. A signal may end it early, which the state machine notices by the time.
-const WAITED: [ErrorKind; 3] = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
+const TIMEOUT_ERRORS: [ErrorKind; 3] = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
 
 /// Boots the machine until the last block or a failure, and writes one line per step to `out`.
 ///
@@ -61,7 +61,7 @@ pub(super) fn boot(client: &Client, ports: Ports, seed: u64, out: &mut impl Writ
         outcome.took = began.elapsed();
         for progress in &step.progress {
             writeln!(out, "{:>9.3} s  {progress}", outcome.took.as_secs_f64())?;
-            note(progress, &mut outcome, &hash);
+            record(progress, &mut outcome, &hash);
         }
         transmit(&step, &dhcp, &mut tftp, ports, outcome.address)?;
         let Some(until) = step.wait_until else { return Ok(outcome) };
@@ -72,7 +72,7 @@ pub(super) fn boot(client: &Client, ports: Ports, seed: u64, out: &mut impl Writ
             Ok((len, SocketAddr::V4(from))) if tftp.is_some() => Input::Tftp(&datagram[..len], from),
             Ok((len, SocketAddr::V4(from))) => Input::Dhcp(&datagram[..len], from),
             Ok((_, SocketAddr::V6(_))) => Input::Timeout,
-            Err(error) if WAITED.contains(&error.kind()) => Input::Timeout,
+            Err(error) if TIMEOUT_ERRORS.contains(&error.kind()) => Input::Timeout,
             Err(error) => return Err(error),
         };
         step = machine.handle(input, now());
@@ -80,7 +80,7 @@ pub(super) fn boot(client: &Client, ports: Ports, seed: u64, out: &mut impl Writ
 }
 
 /// Stores the data of a step that the table shows.
-fn note(progress: &Progress, outcome: &mut Outcome, hash: &Sha256) {
+fn record(progress: &Progress, outcome: &mut Outcome, hash: &Sha256) {
     match progress {
         Progress::Acknowledged(offer) | Progress::BootpReplied(offer) => {
             outcome.address = Some(offer.address);

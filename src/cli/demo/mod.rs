@@ -59,8 +59,8 @@ pub fn run(vm: bool) -> ExitCode {
     };
     let stdout = io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let told = tell(&folder, colour, &mut stdout.lock());
-    match told.and_then(|all_booted| running.stop().map(|()| all_booted)) {
+    let booted = boot_all(&folder, colour, &mut stdout.lock());
+    match booted.and_then(|all_booted| running.stop().map(|()| all_booted)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -72,7 +72,7 @@ pub fn run(vm: bool) -> ExitCode {
 
 /// Boots the clients one after the other, and prints each step and then the table. Returns whether all of them
 /// booted.
-fn tell(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool> {
+fn boot_all(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool> {
     writeln!(
         out,
         "A lanboot server and {} machines on this computer's loopback: DHCP on port {}, TFTP on port {}.",
@@ -84,7 +84,7 @@ fn tell(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool>
     for (client, seed) in CLIENTS.iter().zip(u64::from(std::process::id())..) {
         writeln!(out, "\n{}, {}", client.kind.profile().name, client.mac)?;
         let outcome = client::boot(client, folder.ports, seed, out)?;
-        let verdict = judge(client, &outcome, folder)?;
+        let verdict = verify(client, &outcome, folder)?;
         if verdict.is_ok() {
             writeln!(out, "{:>9.3} s  SHA-256 matches the file on disk", outcome.took.as_secs_f64())?;
         }
@@ -96,7 +96,7 @@ fn tell(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool>
 }
 
 /// Whether a client got its boot file unchanged, or the reason why not.
-fn judge(client: &Client, outcome: &Outcome, folder: &Folder) -> io::Result<Result<(), String>> {
+fn verify(client: &Client, outcome: &Outcome, folder: &Folder) -> io::Result<Result<(), String>> {
     let digest = match &outcome.content {
         Some(Ok(digest)) => digest,
         Some(Err(why)) => return Ok(Err(why.clone())),
@@ -182,7 +182,7 @@ mod tests {
             content: Some(content),
             ..Outcome::default()
         };
-        let judged = |outcome| judge(client, &outcome, &folder).unwrap();
+        let judged = |outcome| verify(client, &outcome, &folder).unwrap();
         let digest = folder.digest("snponly.efi").unwrap();
         assert_eq!(judged(outcome("snponly.efi", Ok(digest))), Ok(()));
         let harmed = "what it received is not snponly.efi (SHA-256 differs)";

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::config_file::load_or_say;
+use super::config_file::load_or_exit_code;
 use crate::images::add::sets::{DebArch, SETS};
 
 /// The subcommands of `lanboot images`.
@@ -75,11 +75,11 @@ fn sets_help() -> String {
 /// The reason why a command failed.
 enum Failure {
     /// A message for people. Exit code 1.
-    Said(String),
+    Message(String),
     /// Wrong usage. Exit code 2.
     Usage(String),
     /// Everything was already printed. Exit code 1.
-    Differs,
+    AlreadyReported,
     /// Standard output cannot be written.
     Output(io::Error),
 }
@@ -92,21 +92,21 @@ impl From<io::Error> for Failure {
 
 impl From<String> for Failure {
     fn from(why: String) -> Failure {
-        Failure::Said(why)
+        Failure::Message(why)
     }
 }
 
 /// Runs the command. The exit code is 0 for success, 1 for a failure (a file differs, a download failed), and 2 for
 /// wrong usage or configuration.
 pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
-    let config = match load_or_say(config) {
+    let config = match load_or_exit_code(config) {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
     let done = match command.unwrap_or(Command::List) {
         Command::Add(arguments) => add::run(&config.images, &arguments, json),
         // `add` creates the folder.
-        _ if is_missing(&config.images) => Err(Failure::Said(format!(
+        _ if is_missing(&config.images) => Err(Failure::Message(format!(
             "there is no folder {}: `lanboot images add ipxe` makes it, or say in `images` where it is",
             config.images.display()
         ))),
@@ -115,7 +115,7 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Said(why)) => {
+        Err(Failure::Message(why)) => {
             eprintln!("lanboot images: {why}");
             ExitCode::FAILURE
         }
@@ -123,7 +123,7 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
             eprintln!("lanboot images: {why}");
             ExitCode::from(2)
         }
-        Err(Failure::Differs) => ExitCode::FAILURE,
+        Err(Failure::AlreadyReported) => ExitCode::FAILURE,
         // A reader such as `head` has closed the pipe.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {

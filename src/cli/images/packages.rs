@@ -18,7 +18,7 @@ use crate::images::add::staging::{Draft, sha256};
 use crate::images::manifest::{Origin, Package};
 
 /// An open package file and the files to extract from it.
-struct Opened {
+struct OpenPackage {
     file: File,
     bytes: u64,
     /// URL or path of the package.
@@ -44,14 +44,19 @@ pub(super) fn items(
     let mut items = Vec::new();
     for package in opened {
         let from = package.from.clone();
-        let taken = take_out(package, collection).map_err(|why| Failure::Said(format!("{from}: {why}")))?;
+        let taken =
+            extract_items(package, collection).map_err(|why| Failure::Message(format!("{from}: {why}")))?;
         items.extend(taken);
     }
     for set in sets.iter().filter(|_| arguments.deb.is_empty()) {
         let is_of = |item: &Item| set.files.iter().any(|file| file.names.contains(&item.name.as_str()));
         if !items.iter().any(is_of) {
             let archs: Vec<&str> = archs.iter().map(|arch| arch.name()).collect();
-            return Err(Failure::Said(format!("{} has no file for {} here", set.name, archs.join(" or "))));
+            return Err(Failure::Message(format!(
+                "{} has no file for {} here",
+                set.name,
+                archs.join(" or ")
+            )));
         }
     }
     Ok((items, notes))
@@ -62,8 +67,8 @@ pub(super) fn items(
 fn download(
     sets: &[&'static Set],
     archs: &[DebArch],
-    must: bool,
-) -> Result<(Vec<Opened>, Vec<String>), Failure> {
+    is_required: bool,
+) -> Result<(Vec<OpenPackage>, Vec<String>), Failure> {
     let files = || sets.iter().flat_map(|set| set.files).filter(|file| archs.contains(&file.arch));
     let mut requests: BTreeMap<Request, Vec<&'static SetFile>> = BTreeMap::new();
     for file in files() {
@@ -81,17 +86,17 @@ fn download(
     for ((request, files), candidate) in requests.into_iter().zip(candidates) {
         match candidate {
             Some(candidate) => wanted.push((candidate, files)),
-            None => notes.push(absent(&request, apt.server_errors())),
+            None => notes.push(missing_package(&request, apt.server_errors())),
         }
     }
-    if wanted.is_empty() || must && !notes.is_empty() {
-        return Err(Failure::Said(notes.join("\nlanboot images: ")));
+    if wanted.is_empty() || is_required && !notes.is_empty() {
+        return Err(Failure::Message(notes.join("\nlanboot images: ")));
     }
     let candidates: Vec<Candidate> = wanted.iter().map(|(candidate, _)| candidate.clone()).collect();
     let total: u64 = candidates.iter().map(|candidate| candidate.size).sum();
     let progress = Progress::of_percent(&format!("packages ({})", super::bytes(total)));
     let opened = apt.download(&candidates, &progress)?;
-    let opened = opened.into_iter().zip(wanted).map(|(file, (candidate, wanted))| Opened {
+    let opened = opened.into_iter().zip(wanted).map(|(file, (candidate, wanted))| OpenPackage {
         file,
         bytes: candidate.size,
         from: fetch::without_secrets(&candidate.url),
@@ -102,7 +107,7 @@ fn download(
     Ok((opened.collect(), notes))
 }
 
-fn absent(request: &Request, server_errors: &str) -> String {
+fn missing_package(request: &Request, server_errors: &str) -> String {
     let arch = request.arch.map(|arch| format!(" for {}", arch.name())).unwrap_or_default();
     let why = match server_errors {
         "" => "; `apt-cache policy` shows what they are".to_owned(),
@@ -112,14 +117,14 @@ fn absent(request: &Request, server_errors: &str) -> String {
 }
 
 /// Opens a local package file.
-fn open(path: &Path, sets: &[&'static Set], archs: &[DebArch]) -> Result<Opened, Failure> {
-    let said = |why: String| Failure::Said(format!("{}: {why}", path.display()));
-    let cannot = |error: io::Error| said(format!("cannot read it: {error}"));
+fn open(path: &Path, sets: &[&'static Set], archs: &[DebArch]) -> Result<OpenPackage, Failure> {
+    let failure = |why: String| Failure::Message(format!("{}: {why}", path.display()));
+    let cannot = |error: io::Error| failure(format!("cannot read it: {error}"));
     let mut file = File::open(path).map_err(cannot)?;
     let bytes = file.metadata().map_err(cannot)?.len();
     let sum = sha256(&file).map_err(cannot)?;
     file.rewind().map_err(cannot)?;
-    let control = deb::read_control(&file).map_err(said)?;
+    let control = deb::read_control(&file).map_err(failure)?;
     file.rewind().map_err(cannot)?;
     let is_of = |file: &&SetFile| archs.contains(&file.arch) && is_package(file, &control);
     let wanted: Vec<&'static SetFile> = sets.iter().flat_map(|set| set.files).filter(is_of).collect();
@@ -128,13 +133,13 @@ fn open(path: &Path, sets: &[&'static Set], archs: &[DebArch]) -> Result<Opened,
             sets.iter().flat_map(|set| set.files).map(|file| file.package).collect();
         packages.dedup();
         let (package, arch) = (&control.package, &control.architecture);
-        return Err(said(format!(
+        return Err(failure(format!(
             "it is {package} ({arch}); what is wanted is one of {}",
             packages.join(", ")
         )));
     }
     let path = path.canonicalize().map_err(cannot)?;
-    Ok(Opened { file, bytes, from: path.display().to_string(), sha256: sum, distribution: None, wanted })
+    Ok(OpenPackage { file, bytes, from: path.display().to_string(), sha256: sum, distribution: None, wanted })
 }
 
 fn is_package(file: &SetFile, control: &Control) -> bool {
@@ -149,7 +154,7 @@ fn is_package(file: &SetFile, control: &Control) -> bool {
 }
 
 /// Extracts the wanted files of a package into drafts.
-fn take_out(mut package: Opened, collection: &mut Collection) -> Result<Vec<Item>, String> {
+fn extract_items(mut package: OpenPackage, collection: &mut Collection) -> Result<Vec<Item>, String> {
     let control = deb::read_control(&package.file)?;
     package.file.rewind().map_err(|error| format!("cannot read it: {error}"))?;
     let mut wanted = Vec::new();

@@ -60,7 +60,7 @@ pub(super) fn run(root: &Path, json: bool) -> Result<(), Failure> {
     }
     out.flush()?;
     let is_fine = |view: &View| matches!(view.state, State::Ok | State::Unknown);
-    if views.iter().all(is_fine) { Ok(()) } else { Err(Failure::Differs) }
+    if views.iter().all(is_fine) { Ok(()) } else { Err(Failure::AlreadyReported) }
 }
 
 fn compare(catalog: &Catalog, name: &str, entry: &Entry) -> View {

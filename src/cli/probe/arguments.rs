@@ -5,17 +5,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
-use super::Refusal;
+use super::StartFailure;
 use super::boot::Client;
 use super::plan::{Plan, Storm};
-use super::wire::Way;
+use super::wire::Destination;
 use crate::config::suggestion;
 use crate::net::interface::{self, Interface};
 use crate::probe::{Firmware, Ports, Profile, Waiting};
 use crate::types::{Arch, MacAddr, Uuid};
 
 /// Default for the longest wait for a reply, in seconds. Firmware waits up to 60 s.
-const PATIENCE: &str = "20";
+const DEFAULT_TIMEOUT: &str = "20";
 
 /// Arguments of `lanboot probe`.
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", requires = "count", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
     /// Longest wait for a reply in seconds (firmware waits up to 60 for DHCP)
-    #[arg(long, value_name = "SECONDS", default_value = PATIENCE, value_parser = patience)]
+    #[arg(long, value_name = "SECONDS", default_value = DEFAULT_TIMEOUT, value_parser = timeout)]
     timeout: Duration,
     /// Collect offers for this many seconds before choosing one [default: as the firmware: 4, iPXE up to 2; 0 with
     /// --count]
@@ -86,16 +86,16 @@ enum FirmwareName {
 
 impl Arguments {
     /// The plan that these arguments mean on this computer.
-    pub(super) fn plan(&self) -> Result<Plan, Refusal> {
-        let way = match self.server {
-            Some(server) => Way::Server(server),
-            None => Way::Interface(self.interface()?),
+    pub(super) fn plan(&self) -> Result<Plan, StartFailure> {
+        let destination = match self.server {
+            Some(server) => Destination::Server(server),
+            None => Destination::Interface(self.interface()?),
         };
-        let mac = self.mac.unwrap_or_else(|| made_up(&way));
+        let mac = self.mac.unwrap_or_else(|| derived_mac(&destination));
         let ports = Ports { dhcp: self.dhcp_port, tftp: self.tftp_port, proxy: self.proxy_port };
         let mut clients = Vec::new();
         for (arch, seed) in self.arch.iter().zip(seed()..) {
-            let profile = self.profile(*arch, &way, mac)?;
+            let profile = self.profile(*arch, &destination, mac)?;
             let collect = match self.count {
                 Some(_) => Duration::ZERO,
                 None => profile.firmware.collects_for(),
@@ -105,10 +105,10 @@ impl Arguments {
             clients.push(Client { profile, mac, seed, ports, waiting });
         }
         let storm = self.count.map(|count| Storm { count, rate: self.rate });
-        Ok(Plan { way, ports, clients, storm, json: self.json })
+        Ok(Plan { destination, ports, clients, storm, json: self.json })
     }
 
-    fn profile(&self, arch: Arch, way: &Way, mac: MacAddr) -> Result<Profile, Refusal> {
+    fn profile(&self, arch: Arch, destination: &Destination, mac: MacAddr) -> Result<Profile, StartFailure> {
         let firmware = match self.firmware {
             None => Firmware::of(arch),
             Some(FirmwareName::Pxe) if arch == Arch::BIOS => Firmware::BiosPxe,
@@ -119,52 +119,54 @@ impl Arguments {
         };
         let mut profile = Profile::new(firmware, arch);
         if firmware == Firmware::UefiHttp && profile.arch.map(Firmware::of) != Some(firmware) {
-            return Err(Refusal::Usage(format!("there is no HTTP boot on {arch}")));
+            return Err(StartFailure::Usage(format!("there is no HTTP boot on {arch}")));
         }
         if let Some(uuid) = self.uuid {
             profile = profile.with_uuid(uuid);
         }
         // A network card passes on only frames for its own address or for broadcast, so other addresses need
         // broadcast replies.
-        let own = matches!(way, Way::Interface(interface) if interface.mac == Some(mac));
+        let own = matches!(destination, Destination::Interface(interface) if interface.mac == Some(mac));
         Ok(if own { profile } else { profile.asking_for_broadcast() })
     }
 
     /// The named interface, or the only Ethernet interface that is up.
-    fn interface(&self) -> Result<Interface, Refusal> {
-        let all = interface::list().map_err(|error| Refusal::Start(error.to_string()))?;
+    fn interface(&self) -> Result<Interface, StartFailure> {
+        let all = interface::list().map_err(|error| StartFailure::Start(error.to_string()))?;
         let names = |interfaces: &[&Interface]| {
             interfaces.iter().map(|interface| &*interface.name).collect::<Vec<_>>().join(", ")
         };
         let found = match &self.interface {
             Some(name) => all.iter().find(|interface| *interface.name == **name).ok_or_else(|| {
                 let all = names(&all.iter().collect::<Vec<_>>());
-                Refusal::Start(format!("interface {name} does not exist: this machine has {all}"))
+                StartFailure::Start(format!("interface {name} does not exist: this machine has {all}"))
             })?,
             None => {
                 let up: Vec<&Interface> = all.iter().filter(|i| i.up && i.mac.is_some()).collect();
                 match up[..] {
                     [only] => only,
                     [] => {
-                        return Err(Refusal::Usage(
+                        return Err(StartFailure::Usage(
                             "no Ethernet interface is up: name a --server".to_owned(),
                         ));
                     }
                     _ => {
                         let up = names(&up);
-                        return Err(Refusal::Usage(format!("say which --interface, of {up}, or a --server")));
+                        return Err(StartFailure::Usage(format!(
+                            "name one --interface of {up}, or a --server"
+                        )));
                     }
                 }
             }
         };
         let name = &found.name;
         if !found.up {
-            return Err(Refusal::Start(format!(
+            return Err(StartFailure::Start(format!(
                 "interface {name} is down: bring it up with `ip link set {name} up`"
             )));
         }
         if found.mac.is_none() {
-            return Err(Refusal::Start(format!(
+            return Err(StartFailure::Start(format!(
                 "interface {name} is not Ethernet: ask a server there with --server ADDRESS"
             )));
         }
@@ -174,13 +176,13 @@ impl Arguments {
 
 /// A locally administered hardware address, the same each time on one computer. With the interface's own address, the
 /// probe would get and then release the address that this computer has from DHCP.
-fn made_up(way: &Way) -> MacAddr {
-    let [a, b, c] = match way {
-        Way::Interface(interface) => {
+fn derived_mac(destination: &Destination) -> MacAddr {
+    let [a, b, c] = match destination {
+        Destination::Interface(interface) => {
             let [_, _, _, a, b, c] = interface.mac.unwrap_or(MacAddr([0; 6])).0;
             [a, b, c]
         }
-        Way::Server(_) => [0, 0, 1],
+        Destination::Server(_) => [0, 0, 1],
     };
     MacAddr([0x02, b'l', b'b', a, b, c])
 }
@@ -210,9 +212,9 @@ fn uuid(text: &str) -> Result<Uuid, String> {
 }
 
 /// Parses a waiting time. Zero is refused, because no reply could arrive in time.
-fn patience(text: &str) -> Result<Duration, &'static str> {
-    let patience = seconds(text)?;
-    if patience.is_zero() { Err("expected more than 0 seconds") } else { Ok(patience) }
+fn timeout(text: &str) -> Result<Duration, &'static str> {
+    let timeout = seconds(text)?;
+    if timeout.is_zero() { Err("expected more than 0 seconds") } else { Ok(timeout) }
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {

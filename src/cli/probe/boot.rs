@@ -10,13 +10,13 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc::Receiver;
 
 use super::http::{self, Event};
-use super::seat::Seat;
+use super::source_address::SourceAddress;
 use super::wire::{DATAGRAM, Received, Wire};
 use crate::probe::{Failure, Input, Machine, Offer, Ports, Profile, Progress, Step, Transmit, Waiting};
 use crate::types::{MacAddr, Timestamp};
 
 /// Time for a RELEASE to be sent before the borrowed address is removed from the interface.
-const LEAVING: Duration = Duration::from_millis(200);
+const RELEASE_DELAY: Duration = Duration::from_millis(200);
 
 /// A machine to boot.
 #[derive(Clone, Copy, Debug)]
@@ -46,16 +46,16 @@ pub(super) struct Outcome {
     /// SHA-256 of the whole file.
     pub(super) digest: Option<[u8; 32]>,
     /// The reason why there is no file.
-    pub(super) failure: Option<Trouble>,
+    pub(super) failure: Option<BootFailure>,
 }
 
 /// The reason why a boot failed.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum BootFailure {
     /// The network or a server is the cause.
     Network(Failure),
     /// This computer is the cause: the step, and the reason.
-    Here(&'static str, String),
+    Local(&'static str, String),
 }
 
 impl Outcome {
@@ -67,7 +67,7 @@ impl Outcome {
 /// The sockets of a machine that has an address.
 #[derive(Default)]
 struct Sockets {
-    seat: Option<Seat>,
+    source: Option<SourceAddress>,
     tftp: Option<UdpSocket>,
     boot_server: Option<UdpSocket>,
     http: Option<Receiver<Event>>,
@@ -76,7 +76,7 @@ struct Sockets {
 }
 
 /// The next thing that happened to the machine.
-enum Arrived {
+enum Arrival {
     Dhcp(Received),
     Tftp(usize, SocketAddrV4),
     BootServer(usize, SocketAddrV4),
@@ -85,22 +85,22 @@ enum Arrived {
     Nothing,
 }
 
-/// Boots the machine until its last byte or a failure, reports each step to `tell`, and releases the address.
+/// Boots the machine until its last byte or a failure, reports each step to `report`, and releases the address.
 ///
 /// # Errors
 /// The DHCP socket is broken. Failures of the network are in the outcome.
 pub(super) async fn boot(
     client: &Client,
     wire: &Wire,
-    tell: &mut (dyn FnMut(Duration, &Progress) + Send),
+    report: &mut (dyn FnMut(Duration, &Progress) + Send),
 ) -> io::Result<Outcome> {
-    let mut inbox = wire.register(client.mac);
+    let mut queue = wire.register(client.mac);
     let mut machine =
         Machine::new(&client.profile, client.mac, client.ports, client.seed).waiting(client.waiting);
     let mut run = Run {
         client,
         wire,
-        tell,
+        report,
         began: Instant::now(),
         sockets: Sockets::default(),
         hash: Sha256::new(),
@@ -110,24 +110,24 @@ pub(super) async fn boot(
     let mut wait_until = run.perform(machine.start(run.now())).await?;
     while let Some(until) = wait_until {
         let wait = until.since(run.now());
-        let arrived = run.sockets.arrival(&mut inbox, &mut buffers, wait).await;
+        let arrived = run.sockets.arrival(&mut queue, &mut buffers, wait).await;
         let [tftp, boot_server] = &buffers;
         let input = match &arrived {
-            Arrived::Dhcp((payload, from)) => Input::Dhcp(payload, *from),
-            Arrived::Tftp(len, from) => Input::Tftp(tftp.get(..*len).unwrap_or_default(), *from),
-            Arrived::BootServer(len, from) => Input::Dhcp(boot_server.get(..*len).unwrap_or_default(), *from),
-            Arrived::TftpClosed => Input::TftpClosed,
-            Arrived::Http(Event::Begun(size)) => Input::HttpBegun(*size),
-            Arrived::Http(Event::Data(data)) => Input::HttpData(data),
-            Arrived::Http(Event::Ended) => Input::HttpEnded,
-            Arrived::Http(Event::Failed(why)) => Input::HttpFailed(why),
-            Arrived::Nothing => Input::Timeout,
+            Arrival::Dhcp((payload, from)) => Input::Dhcp(payload, *from),
+            Arrival::Tftp(len, from) => Input::Tftp(tftp.get(..*len).unwrap_or_default(), *from),
+            Arrival::BootServer(len, from) => Input::Dhcp(boot_server.get(..*len).unwrap_or_default(), *from),
+            Arrival::TftpClosed => Input::TftpClosed,
+            Arrival::Http(Event::Begun(size)) => Input::HttpBegun(*size),
+            Arrival::Http(Event::Data(data)) => Input::HttpData(data),
+            Arrival::Http(Event::Ended) => Input::HttpEnded,
+            Arrival::Http(Event::Failed(why)) => Input::HttpFailed(why),
+            Arrival::Nothing => Input::Timeout,
         };
         let step = machine.handle(input, run.now());
         wait_until = run.perform(step).await?;
     }
     run.release(&machine).await;
-    wire.forget(client.mac);
+    wire.unregister(client.mac);
     Ok(run.outcome)
 }
 
@@ -135,7 +135,7 @@ pub(super) async fn boot(
 struct Run<'a> {
     client: &'a Client,
     wire: &'a Wire,
-    tell: &'a mut (dyn FnMut(Duration, &Progress) + Send),
+    report: &'a mut (dyn FnMut(Duration, &Progress) + Send),
     began: Instant,
     sockets: Sockets,
     hash: Sha256,
@@ -155,7 +155,7 @@ impl Run<'_> {
         }
         self.outcome.took = self.began.elapsed();
         for progress in &step.progress {
-            (self.tell)(self.outcome.took, progress);
+            (self.report)(self.outcome.took, progress);
             self.note(progress);
         }
         for transmit in step.send {
@@ -180,15 +180,15 @@ impl Run<'_> {
             Progress::Acknowledged(lease) | Progress::BootpReplied(lease) => {
                 outcome.lease = Some((lease.address, lease.server));
                 outcome.got_address = Some(outcome.took);
-                match Seat::take(lease, self.wire) {
-                    Ok(seat) => self.sockets.seat = Some(seat),
-                    Err(error) => outcome.failure = Some(Trouble::Here("address", error.to_string())),
+                match SourceAddress::take(lease, self.wire) {
+                    Ok(source) => self.sockets.source = Some(source),
+                    Err(error) => outcome.failure = Some(BootFailure::Local("address", error.to_string())),
                 }
             }
             Progress::Opening { server, file, .. } => outcome.file = Some((file.clone(), Some(*server))),
             Progress::Fetching { url } => outcome.file = Some((url.clone(), None)),
             Progress::Finished { .. } => outcome.digest = Some(self.hash.clone().finalize().into()),
-            Progress::Failed(failure) => outcome.failure = Some(Trouble::Network(failure.clone())),
+            Progress::Failed(failure) => outcome.failure = Some(BootFailure::Network(failure.clone())),
             _ => {}
         }
     }
@@ -203,20 +203,21 @@ impl Run<'_> {
             Transmit::TftpOpen { to, payload } => ("tftp", self.open_tftp(to, &payload).await),
             Transmit::Tftp { to, payload } => ("tftp", self.send_tftp(to, &payload).await),
             Transmit::Http { url, head } => {
-                let from = self.sockets.seat.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |seat| seat.address);
+                let from =
+                    self.sockets.source.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |source| source.address);
                 self.sockets.http = Some(http::get(url, head, self.client.profile.firmware, from));
                 ("http", Ok(()))
             }
         };
         if let Err(error) = sent {
-            self.outcome.failure = Some(Trouble::Here(step, format!("cannot send: {error}")));
+            self.outcome.failure = Some(BootFailure::Local(step, format!("cannot send: {error}")));
         }
         Ok(())
     }
 
     async fn open_tftp(&mut self, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
-        let Some(seat) = &self.sockets.seat else { return Ok(()) };
-        self.sockets.tftp = Some(seat.transfer_socket(*to.ip(), self.wire)?);
+        let Some(source) = &self.sockets.source else { return Ok(()) };
+        self.sockets.tftp = Some(source.transfer_socket(*to.ip(), self.wire)?);
         self.send_tftp(to, payload).await
     }
 
@@ -236,7 +237,7 @@ impl Run<'_> {
         to: SocketAddrV4,
         mut payload: Vec<u8>,
     ) -> io::Result<()> {
-        let Some(seat) = &self.sockets.seat else { return Ok(()) };
+        let Some(source) = &self.sockets.source else { return Ok(()) };
         // If the user named one server, broadcasts go to that server too, as a relay agent would forward them.
         let to = match self.wire.server().filter(|_| to.ip().is_broadcast()) {
             Some(server) => SocketAddrV4::new(server, to.port()),
@@ -244,11 +245,11 @@ impl Run<'_> {
         };
         // Some servers (dnsmasq) answer to ciaddr instead of the source address, so both must be equal.
         if let Some(ciaddr) = payload.get_mut(12..16) {
-            ciaddr.copy_from_slice(&seat.address.octets());
+            ciaddr.copy_from_slice(&source.address.octets());
         }
         let socket = match self.sockets.boot_server.take() {
             Some(socket) if !to.ip().is_broadcast() => socket,
-            _ => seat.boot_server_socket(from_port, to)?,
+            _ => source.boot_server_socket(from_port, to)?,
         };
         let socket = self.sockets.boot_server.insert(socket);
         match socket.send_to(&payload, to).await {
@@ -261,16 +262,16 @@ impl Run<'_> {
     /// Releases the lease, unless it is this computer's own address. A RELEASE is not answered, so its arrival is
     /// unknown.
     async fn release(&mut self, machine: &Machine) {
-        let (Some((to, payload)), Some(seat)) = (machine.release(), &self.sockets.seat) else { return };
+        let (Some((to, payload)), Some(source)) = (machine.release(), &self.sockets.source) else { return };
         let Some((address, _)) = self.outcome.lease else { return };
         if self.wire.interface().is_some_and(|interface| interface.addresses.contains(&address)) {
             return;
         }
-        if !seat.is_lent() {
+        if !source.is_borrowed() {
             let _ = self.wire.release(self.client.mac, payload, address, to).await;
-        } else if let Ok(socket) = seat.boot_server_socket(0, to) {
+        } else if let Ok(socket) = source.boot_server_socket(0, to) {
             let _ = socket.send_to(&payload, to).await;
-            tokio::time::sleep(LEAVING).await;
+            tokio::time::sleep(RELEASE_DELAY).await;
         }
     }
 }
@@ -279,27 +280,27 @@ impl Sockets {
     /// Waits at most `wait` for the next event.
     async fn arrival(
         &mut self,
-        inbox: &mut Receiver<Received>,
+        queue: &mut Receiver<Received>,
         [tftp_buffer, boot_server_buffer]: &mut [Vec<u8>; 2],
         wait: Duration,
-    ) -> Arrived {
+    ) -> Arrival {
         if std::mem::take(&mut self.tftp_closed) {
-            return Arrived::TftpClosed;
+            return Arrival::TftpClosed;
         }
         tokio::select! {
-            received = inbox.recv() => received.map_or(Arrived::Nothing, Arrived::Dhcp),
-            came = receive(self.tftp.as_ref(), tftp_buffer) => match came {
-                Ok((len, from)) => Arrived::Tftp(len, from),
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => Arrived::TftpClosed,
-                Err(_) => Arrived::Nothing,
+            received = queue.recv() => received.map_or(Arrival::Nothing, Arrival::Dhcp),
+            received = receive(self.tftp.as_ref(), tftp_buffer) => match received {
+                Ok((len, from)) => Arrival::Tftp(len, from),
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => Arrival::TftpClosed,
+                Err(_) => Arrival::Nothing,
             },
-            came = receive(self.boot_server.as_ref(), boot_server_buffer) => match came {
-                Ok((len, from)) => Arrived::BootServer(len, from),
-                Err(_) => Arrived::Nothing,
+            received = receive(self.boot_server.as_ref(), boot_server_buffer) => match received {
+                Ok((len, from)) => Arrival::BootServer(len, from),
+                Err(_) => Arrival::Nothing,
             },
-            event = event(self.http.as_mut()) => Arrived::Http(event),
+            event = event(self.http.as_mut()) => Arrival::Http(event),
             // Rounded up, because a wait that ends too early would only be repeated.
-            () = tokio::time::sleep(wait + Duration::from_millis(1)) => Arrived::Nothing,
+            () = tokio::time::sleep(wait + Duration::from_millis(1)) => Arrival::Nothing,
         }
     }
 }

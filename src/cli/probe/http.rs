@@ -15,7 +15,7 @@ use crate::probe::Firmware;
 use crate::types::Escaped;
 
 /// Maximum number of pieces of the file that wait for the machine.
-const PIECES: usize = 8;
+const MAX_PIECES: usize = 8;
 /// Maximum number of redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
@@ -34,7 +34,7 @@ pub(super) enum Event {
 
 /// Downloads `url` from the source address `from`, in a separate task. The task ends when the receiver is dropped.
 pub(super) fn get(url: String, head: bool, firmware: Firmware, from: Ipv4Addr) -> Receiver<Event> {
-    let (sender, receiver) = channel(PIECES);
+    let (sender, receiver) = channel(MAX_PIECES);
     tokio::spawn(async move {
         if let Err(why) = load(url, head, firmware, from, &sender).await {
             let _ = sender.send(Event::Failed(why)).await;
@@ -55,25 +55,25 @@ async fn load(
         let mut connection = target.connect(from).await?;
         let mut size = None;
         if head {
-            let response = target.ask(&mut connection, Method::HEAD, firmware).await?;
+            let response = target.request(&mut connection, Method::HEAD, firmware).await?;
             if let Some(next) = redirection(&response, &target)? {
                 url = next;
                 continue;
             }
             size = length(&response);
         }
-        let response = target.ask(&mut connection, Method::GET, firmware).await?;
+        let response = target.request(&mut connection, Method::GET, firmware).await?;
         if let Some(next) = redirection(&response, &target)? {
             url = next;
             continue;
         }
         let _ = events.send(Event::Begun(size.or(length(&response)))).await;
-        return pass_on(response, events).await;
+        return forward_body(response, events).await;
     }
     Err(format!("it was redirected more than {MAX_REDIRECTS} times, last to {}", printable(&url)))
 }
 
-async fn pass_on(response: Response<Incoming>, events: &Sender<Event>) -> Result<(), String> {
+async fn forward_body(response: Response<Incoming>, events: &Sender<Event>) -> Result<(), String> {
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| format!("the connection broke: {error}"))?;
@@ -130,7 +130,7 @@ impl Target {
     }
 
     /// Sends a request. Returns the response if it is the file or a redirect.
-    async fn ask(
+    async fn request(
         &self,
         connection: &mut SendRequest<Empty<Bytes>>,
         method: Method,

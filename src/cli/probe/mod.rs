@@ -1,12 +1,12 @@
-//! `lanboot probe`: acts as a network-boot client of any DHCP server, and reports what happened. It shares no code
-//! with the server except the wire formats.
+//! `lanboot probe`: acts as a network-boot client of any DHCP server, and reports what happened. The client's decisions
+//! are in `crate::probe`; this folder has its sockets and its output. It uses nothing of the server, so that it can test it.
 
 mod arguments;
 mod boot;
 mod http;
 mod plan;
 mod report;
-mod seat;
+mod source_address;
 mod storm;
 mod wire;
 
@@ -27,7 +27,7 @@ const CANNOT_START: u8 = 3;
 
 /// The reason why a probe cannot start.
 #[derive(Debug)]
-enum Refusal {
+enum StartFailure {
     /// The arguments are wrong or incomplete.
     Usage(String),
     /// This computer does not allow it.
@@ -38,8 +38,8 @@ enum Refusal {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let refused = |refusal| {
         let (why, code) = match refusal {
-            Refusal::Usage(why) => (format!("{why}; see lanboot probe --help"), WRONG_USAGE),
-            Refusal::Start(why) => (why, CANNOT_START),
+            StartFailure::Usage(why) => (format!("{why}; see lanboot probe --help"), WRONG_USAGE),
+            StartFailure::Start(why) => (why, CANNOT_START),
         };
         eprintln!("lanboot probe: {why}");
         ExitCode::from(code)
@@ -50,12 +50,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refused(Refusal::Start(format!("cannot start the runtime: {error}"))),
+        Err(error) => return refused(StartFailure::Start(format!("cannot start the runtime: {error}"))),
     };
     runtime.block_on(async {
-        let wire = match Wire::open(&plan.way, plan.ports) {
+        let wire = match Wire::open(&plan.destination, plan.ports) {
             Ok(wire) => Arc::new(wire),
-            Err(why) => return refused(Refusal::Start(why)),
+            Err(why) => return refused(StartFailure::Start(why)),
         };
         let listening = tokio::spawn(Arc::clone(&wire).listen());
         let ran = tokio::select! {
@@ -79,11 +79,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 async fn probe(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
     match plan.storm {
         Some(storm) => storm::run(plan, storm, wire).await,
-        None => one_after_the_other(plan, wire).await,
+        None => boot_in_turn(plan, wire).await,
     }
 }
 
-async fn one_after_the_other(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
+async fn boot_in_turn(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
     let mut results = Vec::new();
     let mut all_booted = true;
     for (number, client) in plan.clients.iter().enumerate() {
@@ -91,11 +91,11 @@ async fn one_after_the_other(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> 
             if number > 0 {
                 writeln!(io::stdout())?;
             }
-            report::heading(client, &plan.way, &mut io::stdout())?;
+            report::heading(client, &plan.destination, &mut io::stdout())?;
         }
         let mut lines = Vec::new();
         let mut shown = report::Steps::default();
-        let mut tell = |at: Duration, progress: &crate::probe::Progress| {
+        let mut report = |at: Duration, progress: &crate::probe::Progress| {
             if plan.json {
                 lines.push(report::Line::new(at, progress));
             } else {
@@ -104,7 +104,7 @@ async fn one_after_the_other(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> 
                 let _ = shown.write(at, progress, &mut io::stdout());
             }
         };
-        let outcome: Outcome = boot::boot(client, wire, &mut tell).await?;
+        let outcome: Outcome = boot::boot(client, wire, &mut report).await?;
         all_booted &= outcome.booted();
         if plan.json {
             results.push(report::result(client, &outcome, lines));

@@ -1,13 +1,13 @@
 //! The plan of a probe: the arguments of `lanboot probe`, resolved on this computer.
 
 use super::boot::Client;
-use super::wire::Way;
+use super::wire::Destination;
 use crate::probe::Ports;
 
 /// Everything that a probe has to do. `Arguments::plan` builds it.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) way: Way,
+    pub(super) destination: Destination,
     pub(super) ports: Ports,
     /// One for each `--arch`.
     pub(super) clients: Vec<Client>,

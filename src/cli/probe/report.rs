@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::boot::{Client, Outcome, Trouble};
-use super::wire::Way;
+use super::boot::{BootFailure, Client, Outcome};
+use super::wire::Destination;
 use crate::probe::{Offer, Progress};
 use crate::wire::option::{self, Printed, code};
 
 /// Options that are not shown, because the line of the step contains them already or they do not help to find a
 /// fault.
-const NOT_OF_NOTE: [u8; 7] = [
+const OMITTED_OPTIONS: [u8; 7] = [
     code::MESSAGE_TYPE,
     code::SERVER_IDENTIFIER,
     code::BOOT_FILE_NAME,
@@ -24,11 +24,11 @@ const NOT_OF_NOTE: [u8; 7] = [
 ];
 
 /// Writes the kind of machine and the interface or server.
-pub(super) fn heading(client: &Client, way: &Way, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn heading(client: &Client, destination: &Destination, out: &mut impl Write) -> io::Result<()> {
     let arch = client.profile.arch.map_or_else(String::new, |arch| format!(" ({arch})"));
-    let place = match way {
-        Way::Interface(interface) => format!("on {}", interface.name),
-        Way::Server(server) => format!("asking {server}"),
+    let place = match destination {
+        Destination::Interface(interface) => format!("on {}", interface.name),
+        Destination::Server(server) => format!("asking {server}"),
     };
     writeln!(out, "{}{arch}, {}, {place}", client.profile.name, client.mac)
 }
@@ -71,7 +71,7 @@ impl Steps {
 
 /// The options of an offer that are worth showing, with their names, as text.
 fn options(offer: &Offer) -> Vec<String> {
-    let told = offer.options.iter().filter(|(code, _)| !NOT_OF_NOTE.contains(code));
+    let told = offer.options.iter().filter(|(code, _)| !OMITTED_OPTIONS.contains(code));
     told.map(|(code, value)| format!("{} {}", name(code), Printed(code, value))).collect()
 }
 
@@ -90,9 +90,9 @@ pub(super) fn verdict(client: &Client, outcome: &Outcome, out: &mut impl Write) 
         )?;
     }
     match (&outcome.failure, outcome.digest) {
-        (Some(trouble), _) => {
-            writeln!(out, "failed at {}: {}", trouble.step(), trouble.why())?;
-            match on_screen(client, trouble) {
+        (Some(failure), _) => {
+            writeln!(out, "failed at {}: {}", failure.step(), failure.why())?;
+            match on_screen(client, failure) {
                 Some(text) => writeln!(out, "on the machine's screen: {text}"),
                 None => Ok(()),
             }
@@ -117,27 +117,27 @@ fn servers(outcome: &Outcome) -> Vec<Ipv4Addr> {
     servers
 }
 
-fn on_screen(client: &Client, trouble: &Trouble) -> Option<&'static str> {
-    match trouble {
-        Trouble::Network(failure) => failure.on_screen(client.profile.firmware),
-        Trouble::Here(..) => None,
+fn on_screen(client: &Client, failure: &BootFailure) -> Option<&'static str> {
+    match failure {
+        BootFailure::Network(failure) => failure.on_screen(client.profile.firmware),
+        BootFailure::Local(..) => None,
     }
 }
 
-impl Trouble {
+impl BootFailure {
     /// The step that failed.
     pub(super) fn step(&self) -> &'static str {
         match self {
-            Trouble::Network(failure) => failure.step(),
-            Trouble::Here(step, _) => step,
+            BootFailure::Network(failure) => failure.step(),
+            BootFailure::Local(step, _) => step,
         }
     }
 
     /// The reason, as text.
     pub(super) fn why(&self) -> String {
         match self {
-            Trouble::Network(failure) => failure.to_string(),
-            Trouble::Here(_, why) => why.clone(),
+            BootFailure::Network(failure) => failure.to_string(),
+            BootFailure::Local(_, why) => why.clone(),
         }
     }
 }
@@ -176,13 +176,13 @@ pub(super) struct Report {
     failed_step: Option<&'static str>,
     error: Option<String>,
     on_screen: Option<&'static str>,
-    offers: Vec<Offered>,
+    offers: Vec<OfferView>,
     steps: Vec<Line>,
 }
 
 /// An offer, for JSON.
 #[derive(Debug, Serialize)]
-struct Offered {
+struct OfferView {
     server: Ipv4Addr,
     /// `null` for an offer of a proxy.
     address: Option<Ipv4Addr>,
@@ -215,16 +215,16 @@ pub(super) fn result(client: &Client, outcome: &Outcome, steps: Vec<Line>) -> Re
         bytes: outcome.bytes,
         sha256: outcome.digest.map(|digest| hex(&digest)),
         seconds: outcome.took.as_secs_f64(),
-        failed_step: outcome.failure.as_ref().map(Trouble::step),
-        error: outcome.failure.as_ref().map(Trouble::why),
-        on_screen: outcome.failure.as_ref().and_then(|trouble| on_screen(client, trouble)),
+        failed_step: outcome.failure.as_ref().map(BootFailure::step),
+        error: outcome.failure.as_ref().map(BootFailure::why),
+        on_screen: outcome.failure.as_ref().and_then(|failure| on_screen(client, failure)),
         offers: outcome.offers.iter().map(offered).collect(),
         steps,
     }
 }
 
-fn offered(offer: &Offer) -> Offered {
-    Offered {
+fn offered(offer: &Offer) -> OfferView {
+    OfferView {
         server: offer.server,
         address: (!offer.is_proxy()).then_some(offer.address),
         next_server: offer.next_server,

@@ -30,22 +30,22 @@ pub(super) async fn run(plan: &Plan, storm: Storm, wire: &Arc<Wire>) -> io::Resu
             interface.name
         )));
     }
-    let turns = Arc::new(Semaphore::new(at_once()));
+    let permits = Arc::new(Semaphore::new(max_parallel()));
     let mut machines = JoinSet::new();
     let mut summary = Summary::new(storm.count);
-    let mut shown = Shown::new(storm.count);
+    let mut shown = ProgressLine::new(storm.count);
     let began = Instant::now();
     for number in 0..storm.count {
         if let Some(rate) = storm.rate {
             let due = Duration::from_secs_f64(f64::from(number) / f64::from(rate));
             tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
         }
-        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { break };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
         let Some(client) = client(plan, number) else { break };
         let wire = Arc::clone(wire);
         machines.spawn(async move {
             let outcome = boot(&client, &wire, &mut |_, _| {}).await;
-            drop(turn);
+            drop(permit);
             outcome
         });
         while let Some(ended) = machines.try_join_next() {
@@ -70,8 +70,8 @@ pub(super) async fn run(plan: &Plan, storm: Storm, wire: &Arc<Wire>) -> io::Resu
 
 /// The machine with this number. Architectures alternate, and hardware addresses count up.
 fn client(plan: &Plan, number: u32) -> Option<Client> {
-    let turn = usize::try_from(number).ok()?.checked_rem(plan.clients.len())?;
-    let client = plan.clients.get(turn)?;
+    let index = usize::try_from(number).ok()?.checked_rem(plan.clients.len())?;
+    let client = plan.clients.get(index)?;
     let mut octets = [0; 8];
     octets[2..].copy_from_slice(&client.mac.0);
     let mac = u64::from_be_bytes(octets).wrapping_add(number.into()).to_be_bytes();
@@ -80,7 +80,7 @@ fn client(plan: &Plan, number: u32) -> Option<Client> {
 }
 
 /// Number of machines that the file limit of this process allows at once, after raising the limit.
-fn at_once() -> usize {
+fn max_parallel() -> usize {
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 512 };
     let wanted = hard.min(MAX_AT_ONCE as u64 * 2 + OTHER_FILES);
     let allowed = match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
@@ -124,8 +124,8 @@ impl Summary {
         self.bytes += outcome.bytes;
         self.addresses.extend(outcome.got_address.map(milliseconds));
         match &outcome.failure {
-            Some(trouble) => {
-                let (count, _) = self.failures.entry(trouble.step()).or_insert_with(|| (0, trouble.why()));
+            Some(failure) => {
+                let (count, _) = self.failures.entry(failure.step()).or_insert_with(|| (0, failure.why()));
                 *count += 1;
             }
             None => {
@@ -142,7 +142,7 @@ impl Summary {
     fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
         let (booted, machines, seconds) = (self.booted, self.machines, self.seconds);
         let rate = f64::from(booted) / seconds.max(0.001);
-        writeln!(out, "{booted} of {machines} machines booted in {seconds:.3} s, {rate:.0} a second")?;
+        writeln!(out, "{booted} of {machines} machines booted in {seconds:.3} s, {rate:.0} per second")?;
         writeln!(out, "{} bytes of boot files", self.bytes)?;
         for (what, times) in [("to the ACK", &mut self.addresses), ("to the end", &mut self.boots)] {
             if let Some(times) = Times::of(times) {
@@ -220,14 +220,14 @@ impl Times {
 }
 
 /// A progress line on the terminal.
-struct Shown {
+struct ProgressLine {
     machines: u32,
     last: Option<Instant>,
 }
 
-impl Shown {
-    fn new(machines: u32) -> Shown {
-        Shown { machines, last: io::stderr().is_terminal().then(Instant::now) }
+impl ProgressLine {
+    fn new(machines: u32) -> ProgressLine {
+        ProgressLine { machines, last: io::stderr().is_terminal().then(Instant::now) }
     }
 
     fn update(&mut self, summary: &Summary) {

@@ -22,7 +22,7 @@ use crate::wire::frame::{udp_datagram, udp_frame, udp_packet};
 /// Size of the receive buffer in bytes, larger than any DHCP message or TFTP block that a probe requests.
 pub(super) const DATAGRAM: usize = 2048;
 /// Maximum number of replies that wait for one machine. Further ones are dropped, as on a real network.
-const INBOX: usize = 64;
+const QUEUE_LENGTH: usize = 64;
 /// Size of the kernel's receive queue in bytes.
 const RECEIVE_QUEUE: usize = 8 << 20;
 /// Source ports of transfers, used in turn. Some servers (async-tftp) keep state of an ended transfer and would
@@ -33,7 +33,7 @@ const ETH_P_ALL: u16 = 3;
 
 /// The destination of a probe.
 #[derive(Debug)]
-pub(super) enum Way {
+pub(super) enum Destination {
     /// Broadcast on this interface.
     Interface(Interface),
     /// Unicast to this server.
@@ -47,7 +47,7 @@ pub(super) type Received = (Vec<u8>, SocketAddrV4);
 pub(super) struct Wire {
     link: Link,
     ports: Ports,
-    inboxes: Mutex<HashMap<MacAddr, Sender<Received>>>,
+    queues: Mutex<HashMap<MacAddr, Sender<Received>>>,
     next_port: AtomicU16,
 }
 
@@ -78,15 +78,15 @@ struct Ethernet {
 
 impl Wire {
     /// Opens the sockets. The error is a message for people.
-    pub(super) fn open(way: &Way, ports: Ports) -> Result<Wire, String> {
-        let link = match way {
-            Way::Interface(interface) => Link::Ethernet(Box::new(Ethernet::open(interface, ports)?)),
-            Way::Server(server) => server_link(*server, ports)?,
+    pub(super) fn open(destination: &Destination, ports: Ports) -> Result<Wire, String> {
+        let link = match destination {
+            Destination::Interface(interface) => Link::Ethernet(Box::new(Ethernet::open(interface, ports)?)),
+            Destination::Server(server) => server_link(*server, ports)?,
         };
         // A random start, because an earlier run may have just ended.
         let span = u32::from(TRANSFER_PORTS.end - TRANSFER_PORTS.start);
         let begin = u16::try_from(std::process::id().wrapping_mul(97) % span).unwrap_or(0);
-        Ok(Wire { link, ports, inboxes: Mutex::default(), next_port: AtomicU16::new(begin) })
+        Ok(Wire { link, ports, queues: Mutex::default(), next_port: AtomicU16::new(begin) })
     }
 
     /// A socket at `address`, from a port that was not used recently.
@@ -119,14 +119,14 @@ impl Wire {
 
     /// Queues replies to this machine from now on, until the receiver is dropped.
     pub(super) fn register(&self, mac: MacAddr) -> Receiver<Received> {
-        let (sender, receiver) = channel(INBOX);
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(mac, sender);
+        let (sender, receiver) = channel(QUEUE_LENGTH);
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).insert(mac, sender);
         receiver
     }
 
     /// Discards replies to this machine from now on.
-    pub(super) fn forget(&self, mac: MacAddr) {
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).remove(&mac);
+    pub(super) fn unregister(&self, mac: MacAddr) {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).remove(&mac);
     }
 
     /// Sends a client's message to the server, or to all servers.
@@ -197,17 +197,17 @@ impl Wire {
     /// Delivers a reply to the machine whose address is in `chaddr`.
     fn deliver(&self, received: Received) {
         let mac = received.0.get(28..34).and_then(|octets| octets.try_into().ok()).map(MacAddr);
-        let inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inbox) = mac.and_then(|mac| inboxes.get(&mac)) {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = mac.and_then(|mac| queues.get(&mac)) {
             // A full queue drops the reply, as a network card would.
-            let _ = inbox.try_send(received);
+            let _ = queue.try_send(received);
         }
     }
 }
 
 fn server_link(server: Ipv4Addr, ports: Ports) -> Result<Link, String> {
     let to = SocketAddrV4::new(server, ports.dhcp);
-    let address = local_address(to).map_err(|error| format!("there is no way to {server}: {error}"))?;
+    let address = local_address(to).map_err(|error| format!("there is no route to {server}: {error}"))?;
     if server.is_loopback() {
         let socket = udp(SocketAddrV4::new(address, 0)).map_err(|error| error.to_string())?;
         return Ok(Link::Loopback { socket, server: to });
@@ -267,17 +267,17 @@ impl Ethernet {
 
     /// Broadcasts from the interface's address, or from 0.0.0.0 if it has none.
     async fn send(&self, mac: MacAddr, payload: &[u8], ports: Ports) -> io::Result<()> {
-        let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, ports.dhcp);
+        let broadcast = SocketAddrV4::new(Ipv4Addr::BROADCAST, ports.dhcp);
         let from = |address| SocketAddrV4::new(address, client_port(ports));
         let sent = match &self.packets {
             Some((socket, own)) => {
-                let packet = udp_packet(from(*own), everyone, payload).ok_or(ErrorKind::InvalidInput)?;
-                socket.send_to(&packet, &everyone.into())
+                let packet = udp_packet(from(*own), broadcast, payload).ok_or(ErrorKind::InvalidInput)?;
+                socket.send_to(&packet, &broadcast.into())
             }
             None => {
                 // The frame has the machine's source address, because switches learn the machine's port from it.
-                let nobody = from(Ipv4Addr::UNSPECIFIED);
-                let frame = udp_frame(mac, MacAddr::BROADCAST, nobody, everyone, payload);
+                let unspecified = from(Ipv4Addr::UNSPECIFIED);
+                let frame = udp_frame(mac, MacAddr::BROADCAST, unspecified, broadcast, payload);
                 self.frames.send(&frame.ok_or(ErrorKind::InvalidInput)?).await
             }
         };

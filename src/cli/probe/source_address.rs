@@ -15,70 +15,75 @@ use crate::probe::Offer;
 use crate::types::Ipv4Network;
 
 /// Lifetime of a borrowed address in seconds. The kernel removes it then, even if this process was killed.
-const LENT_SECONDS: u32 = 600;
+const BORROWED_LIFETIME: u32 = 600;
 
 /// The source address of a machine that has a lease.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct SourceAddress {
     pub(super) address: Ipv4Addr,
-    lent: Option<Lent>,
+    borrowed: Option<BorrowedAddress>,
     interface: Option<String>,
 }
 
 /// The leased address, added to an interface for this probe. It is removed on drop.
 #[derive(Debug)]
-struct Lent {
+struct BorrowedAddress {
     address: Ipv4Addr,
     network: Ipv4Network,
     interface: String,
     router: Option<Ipv4Addr>,
 }
 
-impl Seat {
+impl SourceAddress {
     /// Takes a source address for the machine with this lease.
     ///
     /// # Errors
     /// The interface has no address in that network and none can be added. The message gives advice.
-    pub(super) fn take(lease: &Offer, wire: &Wire) -> io::Result<Seat> {
-        let Some(interface) = wire.interface() else { return Seat::towards(lease, wire) };
+    pub(super) fn take(lease: &Offer, wire: &Wire) -> io::Result<SourceAddress> {
+        let Some(interface) = wire.interface() else { return SourceAddress::towards(lease, wire) };
         let name = interface.name.to_string();
         if let Some(address) = own_address(interface, lease.address) {
-            return Ok(Seat { address, lent: None, interface: Some(name) });
+            return Ok(SourceAddress { address, borrowed: None, interface: Some(name) });
         }
         // Without option 1, assume a /24, which is the most common network.
         let network = lease.network().or_else(|| Ipv4Network::new(lease.address, 24));
         let network = network.ok_or_else(|| io::Error::other("no network"))?;
-        let lent = Lent { address: lease.address, network, interface: name.clone(), router: lease.router() };
-        lent.add().map_err(|error| {
+        let borrowed = BorrowedAddress {
+            address: lease.address,
+            network,
+            interface: name.clone(),
+            router: lease.router(),
+        };
+        borrowed.add().map_err(|error| {
             io::Error::other(format!(
-                "interface {name} has no address in {network} to load from, and cannot be lent {} ({error}): give it \
+                "interface {name} has no address in {network} to load from, and cannot be given {} ({error}): give it \
                  one with `ip address add`, or run as root",
                 lease.address
             ))
         })?;
-        Ok(Seat { address: lease.address, lent: Some(lent), interface: Some(name) })
+        Ok(SourceAddress { address: lease.address, borrowed: Some(borrowed), interface: Some(name) })
     }
 
     /// The source address if one server was named. On loopback every address of 127.0.0.0/8 works. Otherwise it is
     /// this computer's address, because the replies are sent to it.
-    fn towards(lease: &Offer, wire: &Wire) -> io::Result<Seat> {
+    fn towards(lease: &Offer, wire: &Wire) -> io::Result<SourceAddress> {
         let address = match wire.server() {
             Some(server) if server.is_loopback() && lease.address.is_loopback() => lease.address,
             Some(server) => super::wire::local_address(SocketAddrV4::new(server, 1))?,
             None => Ipv4Addr::UNSPECIFIED,
         };
-        Ok(Seat { address, lent: None, interface: None })
+        Ok(SourceAddress { address, borrowed: None, interface: None })
     }
 
     /// Whether the address was added to the interface.
-    pub(super) fn is_lent(&self) -> bool {
-        self.lent.is_some()
+    pub(super) fn is_borrowed(&self) -> bool {
+        self.borrowed.is_some()
     }
 
     /// A socket for one TFTP transfer with `server`. It reports when the server's port is closed.
     pub(super) fn transfer_socket(&self, server: Ipv4Addr, wire: &Wire) -> io::Result<UdpSocket> {
-        if let Some(lent) = &self.lent {
-            lent.reach(server);
+        if let Some(borrowed) = &self.borrowed {
+            borrowed.reach(server);
         }
         let socket = wire.transfer_socket(self.address)?;
         setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
@@ -87,8 +92,8 @@ impl Seat {
 
     /// A socket for requests to boot servers: from `port` like firmware, or from any port if that one is in use.
     pub(super) fn boot_server_socket(&self, port: u16, to: SocketAddrV4) -> io::Result<UdpSocket> {
-        if let Some(lent) = &self.lent {
-            lent.reach(*to.ip());
+        if let Some(borrowed) = &self.borrowed {
+            borrowed.reach(*to.ip());
         }
         let socket = udp(SocketAddrV4::new(self.address, port))
             .or_else(|_| udp(SocketAddrV4::new(self.address, 0)))?;
@@ -105,10 +110,10 @@ fn own_address(interface: &Interface, address: Ipv4Addr) -> Option<Ipv4Addr> {
     own.into_iter().find(|(_, network)| network.contains(address)).map(|(own, _)| *own)
 }
 
-impl Lent {
+impl BorrowedAddress {
     fn add(&self) -> io::Result<()> {
         let address = format!("{}/{}", self.address, self.network.prefix());
-        let seconds = LENT_SECONDS.to_string();
+        let seconds = BORROWED_LIFETIME.to_string();
         let lifetime = ["valid_lft", &seconds, "preferred_lft", &seconds];
         ip(["address", "add", &address, "dev", &self.interface].into_iter().chain(lifetime))
     }
@@ -126,7 +131,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for BorrowedAddress {
     fn drop(&mut self) {
         let address = format!("{}/{}", self.address, self.network.prefix());
         // If this fails, the lifetime of the address ends it.
