@@ -167,7 +167,7 @@ impl Write for Output {
         // Report only after no more lines are lost, because this line would be lost too.
         if lost > self.reported && lost == self.seen {
             tracing::warn!(
-                "{} lines of this log were lost here or before, because they were read too slowly",
+                "{} lines of this log are missing here or before, because they were read too slowly",
                 lost - self.reported
             );
             self.reported = lost;
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s_07_lines_that_no_event_makes_are_bounded_too() {
+    fn s_07_lines_without_an_event_are_bounded() {
         let lines = Arc::new(Lines::default());
         let subscriber = tracing_subscriber::fmt().with_writer(Writer(Arc::clone(&lines))).finish();
         tracing::subscriber::with_default(subscriber, || {

@@ -80,8 +80,6 @@ pub(super) fn listen() -> io::Result<Signals> {
 /// terminal sends it too.
 async fn log_hangups(mut hangup: Arrivals) {
     while hangup.recv().await.is_some() {
-        tracing::warn!(
-            "SIGHUP: the configuration is only read at the start: restart lanboot to apply a change"
-        );
+        tracing::warn!("SIGHUP: the configuration is read at start only: restart lanboot to apply a change");
     }
 }

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_name_beneath_opens_it() {
+    fn every_spelling_of_a_name_opens_the_file() {
         let (_base, catalog) = folder();
         for asked in ["x", "/x", "//x", "/./x", r"\x"] {
             assert_eq!(read(&catalog, asked.as_bytes()).as_deref(), Ok("content"), "{asked:?}");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_whole_yet_is_not_served() {
+    fn an_incomplete_file_is_not_served() {
         let (base, catalog) = folder();
         for name in [".lanboot-upload-1-0", "sub/.lanboot-upload-1-0", ".lanboot-add-1-0"] {
             fs::write(base.path().join("root").join(name), "half").unwrap();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn s_12_names_that_begin_with_a_dot_are_not_served() {
+    fn s_12_names_with_a_leading_dot_are_not_served() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         fs::create_dir_all(root.join(".git/refs")).unwrap();
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn s_12_a_file_is_a_template_by_its_own_name_or_that_of_its_symlink() {
+    fn s_12_real_or_symlink_name_makes_a_template() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         fs::write(root.join("sub/t.j2"), "").unwrap();
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn r_09_files_of_a_folder_that_was_replaced_are_found() {
+    fn r_09_files_of_a_replaced_folder_are_found() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         let mut under_way = open(&catalog, b"x").unwrap();
@@ -384,15 +384,11 @@ mod tests {
         assert_eq!(read(&catalog, b"x").as_deref(), Ok("another"), "at once, because it was missing");
         let mut text = String::new();
         under_way.file.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "content", "what is under way goes on");
+        assert_eq!(text, "content", "a transfer in progress continues");
         fs::rename(&root, base.path().join("away")).unwrap();
         fs::create_dir(&root).unwrap();
         fs::write(root.join("only-here"), "new").unwrap();
-        assert_eq!(
-            in_any_case(&catalog, "ONLY-HERE"),
-            None,
-            "the old folder is taken to be there for a second"
-        );
+        assert_eq!(in_any_case(&catalog, "ONLY-HERE"), None, "the old folder is served for another second");
         assert_eq!(read(&catalog, b"only-here").as_deref(), Ok("new"));
         assert_eq!(in_any_case(&catalog, "ONLY-HERE").as_deref(), Some("only-here"));
     }
@@ -415,11 +411,11 @@ mod tests {
             }
         }
         fs::hard_link(base.path().join("secret"), root.join("hard")).unwrap();
-        assert_eq!(read(&catalog, b"hard").as_deref(), Ok("secret"), "whoever may link it here publishes it");
+        assert_eq!(read(&catalog, b"hard").as_deref(), Ok("secret"), "a hard link publishes the file");
     }
 
     #[test]
-    fn a_file_that_may_not_be_read_is_said_to_be_so() {
+    fn an_unreadable_file_is_access_denied() {
         let (base, catalog) = folder();
         fs::set_permissions(base.path().join("root/x"), fs::Permissions::from_mode(0o000)).unwrap();
         let expected = if nix::unistd::geteuid().is_root() {
@@ -468,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_replaced_while_it_is_read_goes_on_as_it_was() {
+    fn an_open_file_survives_its_replacement() {
         let (base, catalog) = folder();
         let mut open = open(&catalog, b"x").unwrap();
         let mut first = [0; 3];
@@ -486,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn t_21_a_name_in_another_case_is_found_component_by_component() {
+    fn t_21_names_in_another_case_are_found() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         fs::create_dir_all(root.join("Boot/Fonts")).unwrap();
@@ -516,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn t_19_no_other_case_leads_outside_or_to_what_is_no_file() {
+    fn t_19_another_case_leads_only_to_files_inside() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         symlink("../secret", root.join("OUT")).unwrap();

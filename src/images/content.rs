@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_is_not_sent_and_what_is_cut_off_is_an_error() {
+    fn appended_bytes_are_ignored_and_truncation_fails() {
         let (folder, content) = file(&[7; 100]);
         let change = |bytes: &[u8]| fs::write(folder.path().join("x"), bytes).unwrap();
         change(&[8; 300]);

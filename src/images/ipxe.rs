@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_an_ipxe_build_is_known_by_its_content() {
+    fn r_02_ipxe_builds_are_recognised_by_content() {
         let mark = [&[0; 5000][..], b"7\x07\x01\x03\x4d\x04iPXE=\x07"].concat();
         assert!(is_ipxe(&efi(b".data", &mark)));
         assert!(is_ipxe(&efi(b".rodata", &mark)));
@@ -173,7 +173,7 @@ mod tests {
 
     /// Checks the loaders of the Debian packages that are installed on this computer.
     #[test]
-    fn r_02_real_builds_are_told_from_other_loaders() {
+    fn r_02_real_builds_differ_from_other_loaders() {
         let loaders = [
             ("/usr/lib/ipxe/undionly.kpxe", true),
             ("/usr/lib/ipxe/undionly.kkpxe", true),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_a_file_is_looked_at_again_when_it_was_replaced() {
+    fn r_02_a_replaced_file_is_inspected_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("loader");
         let builds = Builds::default();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_a_version_is_read_once_and_few_are_remembered() {
+    fn r_02_versions_are_read_once_and_the_cache_is_bounded() {
         let builds = Builds::default();
         let file = File::open(std::env::current_exe().unwrap()).unwrap();
         let version = Version::of(&file.metadata().unwrap());

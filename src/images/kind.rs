@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_cut_short_or_points_nowhere_is_none() {
+    fn truncated_or_dangling_headers_are_ignored() {
         let whole = pe(0x8664, 10);
         for len in [1, 2, 0x3d, 0x40, 0x82, 0x85] {
             assert!(
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_firmware_cannot_start_is_told_from_what_it_may() {
+    fn startable_kinds_are_recognised() {
         let mut kernel = vec![0; 1024];
         kernel[0x202..0x206].copy_from_slice(b"HdrS");
         assert_eq!(kind_of(&kernel), FileKind::LinuxKernel);

@@ -95,7 +95,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn s_12_a_folder_with_secrets_in_it_is_not_for_clients() {
+    fn s_12_a_folder_with_secrets_is_not_served() {
         let base = tempfile::tempdir().unwrap();
         let images = base.path().join("images");
         fs::create_dir_all(images.join("sub")).unwrap();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn s_12_folders_of_the_system_and_homes_are_not_for_clients() {
+    fn s_12_system_and_home_folders_are_not_served() {
         for folder in ["/", "/etc", "/etc/../etc", "/proc", "/proc/self", "/sys", "/var/lib", "/root", "/usr"]
         {
             assert!(images_problem(Path::new(folder), &[]).is_some(), "{folder}");

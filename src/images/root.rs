@@ -248,7 +248,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn r_09_another_folder_at_the_path_is_served_after_a_second_at_most() {
+    fn r_09_a_replaced_folder_is_served_within_a_second() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("images");
         fs::create_dir(&path).unwrap();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn r_09_nothing_is_served_while_the_folder_is_missing_or_a_file() {
+    fn r_09_nothing_is_served_without_a_folder() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("images");
         fs::create_dir(&path).unwrap();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn r_09_what_is_for_no_client_is_hidden_in_a_folder_that_is_switched_to() {
+    fn r_09_secrets_stay_hidden_in_a_replaced_folder() {
         let base = tempfile::tempdir().unwrap();
         let (path, good) = (base.path().join("images"), base.path().join("good"));
         fs::create_dir_all(base.path().join("bad/state")).unwrap();

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn generations_are_read_and_what_is_no_program_has_none() {
+    fn only_programs_have_generations() {
         let sbat = b"sbat,1,SBAT Version,sbat,1,https://x\nshim,4,UEFI shim\nshim.debian,1,D\nbad\n\0grub,9";
         assert_eq!(components(sbat), [("shim".to_owned(), 4), ("shim.debian".to_owned(), 1)]);
         assert_eq!(marks(b"#!ipxe\n"), None);

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_no_more_files_than_allowed_and_half_of_them_for_a_client() {
+    fn s_11_a_client_may_use_half_of_the_files() {
         let (_base, stock) = stock(1000, 4);
         let first = stock.begin(A).unwrap();
         let second = stock.begin(A).unwrap();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_no_more_bytes_than_allowed_and_half_of_them_for_a_client() {
+    fn s_11_a_client_may_use_half_of_the_bytes() {
         let (_base, stock) = stock(1000, 100);
         let mut a = stock.begin(A).unwrap();
         assert!(a.add(500) && !a.add(1), "half of it");
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_what_a_person_removed_is_counted_no_more() {
+    fn s_11_removed_files_are_no_longer_counted() {
         let (base, stock) = stock(200, 100);
         let mut a = stock.begin(A).unwrap();
         assert!(a.add(100));
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_one_file_of_the_largest_size_may_be_more_than_half() {
+    fn s_11_one_largest_file_may_exceed_half() {
         let base = tempfile::tempdir().unwrap();
         let allowance = Allowance { bytes: 10, files: 1, bytes_of_one_file: 10 };
         let stock = UploadCounter::open(base.path(), allowance);

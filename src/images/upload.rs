@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_leads_outside_or_into_a_folder_that_is_not_there() {
+    fn no_name_leads_outside_or_into_a_missing_folder() {
         let (base, incoming) = folder();
         let root = base.path().join("root");
         symlink("../outside", root.join("out")).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_over_is_removed_at_the_next_start() {
+    fn leftovers_are_removed_at_the_next_start() {
         let (base, _incoming) = folder();
         let root = base.path().join("root");
         let of_age = |name: &str, age: u64| {
@@ -340,13 +340,13 @@ mod tests {
             missing.starts_with("cannot open the folder for uploads") && missing.contains("/none"),
             "{missing}"
         );
-        // Everybody can read /proc, but nobody can write to it, not even root.
+        // No user can write to /proc, not even root.
         let read_only = open(Path::new("/proc")).unwrap_err().to_string();
         assert!(read_only.starts_with("cannot write to the folder for uploads /proc"), "{read_only}");
     }
 
     #[test]
-    fn a_full_disk_is_told_apart_from_a_broken_one() {
+    fn a_full_disk_differs_from_a_broken_one() {
         assert_eq!(write_refusal(Errno::ENOSPC), Refusal::DiskFull);
         assert_eq!(write_refusal(Errno::EDQUOT), Refusal::DiskFull);
         assert_eq!(write_refusal(Errno::EROFS), Refusal::AccessDenied);

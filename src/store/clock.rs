@@ -3,7 +3,7 @@
 //!
 //! Lease times count elapsed time, not the time of day. Stored leases must outlive the process, so they end at a time
 //! of this clock, and a [`ClockMark`] stored with them records both this clock and the system's. At the next start
-//! the leases move by the difference. The mark also contains the uptime of the machine: until the next boot it tells
+//! the leases move by the difference. The mark also contains the uptime of the machine: until the next boot it shows
 //! exactly how much time has passed, even if the system clock was set in between.
 //!
 //! The server reads the clock; `store::open` applies [`shift`]. This file never stores anything.
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_move_with_a_step_that_came_while_the_server_ran() {
+    fn leases_follow_a_clock_step_while_serving() {
         for step in [DAY, -DAY, 20_000 * DAY, -19_000 * DAY] {
             let (mut machine, clock) = machine();
             let until = after_start(3600);
@@ -259,12 +259,12 @@ mod tests {
         let (mut machine, clock) = machine();
         let mark = clock.mark_at(machine.pass(100));
         machine.pass(200);
-        machine.up = 10; // in a container with a time namespace of its own
+        machine.up = 10; // in a container with its own time namespace
         assert_eq!(machine.shift(mark), 0);
     }
 
     #[test]
-    fn a_clock_that_went_back_while_the_server_was_down_ends_no_lease_and_revives_none() {
+    fn a_clock_set_back_ends_and_revives_no_lease() {
         for back in [3600, DAY, START] {
             let (mut machine, clock) = machine();
             let mark = clock.mark_at(machine.pass(1000));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_of_a_second_is_in_the_clients_favour() {
+    fn fractions_of_a_second_favour_the_client() {
         let mark = |steady, wall| ClockMark { steady: Timestamp(steady), wall: Timestamp(wall), boot: None };
         assert_eq!(shift(Some(mark(10_000, 20_000)), mark(20_400, 20_400)), 10);
         assert_eq!(shift(Some(mark(20_000, 10_400)), mark(10_400, 10_400)), -9);

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_state_folder_is_for_its_owner_and_group() {
+    fn a_new_state_folder_is_private() {
         let base = tempfile::tempdir().unwrap();
         let state = base.path().join("var/state");
         make_folder(&state).unwrap();

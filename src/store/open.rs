@@ -95,7 +95,7 @@ fn use_hardware_as_client_id(holder: &mut Holder) {
 
 /// Log message for an address of this computer that lies in a pool.
 pub fn own_in_pool(address: Ipv4Addr) -> String {
-    format!("{address} is this computer's own and in a pool: it is given to nobody")
+    format!("{address} is this computer's own and in a pool: it is never leased")
 }
 
 /// Log message for a machine whose reserved address belongs to this computer.

@@ -238,7 +238,7 @@ impl SqliteStore {
         }
         if let Some((_, tried)) = &mut self.missing {
             if tried.is_some_and(|tried| tried.elapsed() < RECREATE_PAUSE) {
-                return Err(self.missing_error("it is tried again in a second"));
+                return Err(self.missing_error("it is retried in a second"));
             }
             *tried = Some(Instant::now());
         }

@@ -273,9 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn what_no_machine_gets_is_a_problem_and_a_branch_of_another_architecture_too() {
-        let nobody = found("{dhcp: {mode: off}}", &[("x.j2", "{{ rol }}")]);
-        assert_eq!((nobody.problems.len(), nobody.notes.len()), (1, 0), "{nobody:?}");
+    fn errors_in_any_branch_are_problems() {
+        let unused = found("{dhcp: {mode: off}}", &[("x.j2", "{{ rol }}")]);
+        assert_eq!((unused.problems.len(), unused.notes.len()), (1, 0), "{unused:?}");
         let branch = "{% if arch == 'uefi-x64' %}\n{{ rol }}\n{% endif %}\n";
         let branch = found(MACHINES, &[("x.j2", branch)]);
         assert!(
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_one_machine_is_rendered_for_that_one() {
+    fn a_machines_file_is_rendered_for_it_only() {
         let name = "pxelinux.cfg/01-52-54-00-00-00-02.j2";
         assert_eq!(
             found(MACHINES, &[(name, "{{ disk }}")]),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_lacks_a_machines_variable_is_a_problem() {
+    fn a_missing_machine_variable_is_a_problem() {
         let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: k, cmdline: 'x={disk}'}}, machines: [
             {name: a, mac: 52:54:00:00:00:01, boot: t}, {name: b, mac: 52:54:00:00:00:02, once: t, vars: {disk: sda}}]}";
         assert_eq!(
@@ -318,10 +318,11 @@ mod tests {
             ["targets.t.cmdline: {disk} is not known of this machine (for a)"]
         );
     }
+
     const QUOTES: &str = "targets: {q: {kernel: k, cmdline: \"a='b'\"}}, machines: [{name: a, mac: 52:54:00:00:00:01, boot: q}]";
 
     #[test]
-    fn what_a_loader_cannot_be_told_is_a_problem_where_machines_come_to_it() {
+    fn unsupported_words_are_problems_for_used_loaders() {
         let with = |boot: &str, files: &[(&str, &str)]| {
             found(&format!("{{dhcp: {{mode: proxy}}, boot: {{arch: {{{boot}}}}}, {QUOTES}}}"), files)
         };
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_machines_say_of_themselves_is_no_problem_where_there_are_none() {
+    fn facts_of_machines_are_invented() {
         let text = "{{ hostname }} {{ serial }} {{ uuid }} {{ ip }}\n";
         let found = found("{dhcp: {mode: off}}", &[("x.j2", text)]);
         assert_eq!(found, TemplateReport { templates: 1, ..TemplateReport::default() });

@@ -78,7 +78,7 @@ mod tests {
     use crate::types::MacAddr;
 
     #[test]
-    fn columns_align_and_colour_is_only_where_it_is_wanted() {
+    fn columns_align_and_colour_is_optional() {
         let client = Client { kind: Kind::Bootp, mac: MacAddr([2; 6]), file: "x" };
         let outcome =
             Outcome { bytes: 1000, file: Some("a-rather-long-name".to_owned()), ..Outcome::default() };

@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_named_by_address_or_any_spelling_of_its_mac() {
+    fn leases_are_selected_by_address_or_mac() {
         assert_eq!(which("10.0.0.1"), Ok(Selector::Address(Ipv4Addr::new(10, 0, 0, 1))));
         assert_eq!(which("0200.0000.0009"), Ok(Selector::Mac(MacAddr([2, 0, 0, 0, 0, 9]))));
         assert!(which("node1").is_err());

@@ -224,7 +224,7 @@ ADDRESS         STATE     NAME   HARDWARE           CLIENT ID             EXPIRE
     }
 
     #[test]
-    fn a_long_client_identifier_does_not_move_the_other_lines() {
+    fn a_long_client_id_shifts_only_its_line() {
         let long = ClientId::new(1, &[], Some(&[0xff; 255])).unwrap();
         let holder = Holder { client: long, mac: None, boots: false };
         let leases = [Lease { holder, ..lease(1, State::Leased, NOW) }, lease(2, State::Leased, NOW)];

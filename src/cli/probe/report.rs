@@ -71,8 +71,8 @@ impl Steps {
 
 /// The options of an offer that are worth showing, with their names, as text.
 fn options(offer: &Offer) -> Vec<String> {
-    let told = offer.options.iter().filter(|(code, _)| !OMITTED_OPTIONS.contains(code));
-    told.map(|(code, value)| format!("{} {}", name(code), Printed(code, value))).collect()
+    let shown = offer.options.iter().filter(|(code, _)| !OMITTED_OPTIONS.contains(code));
+    shown.map(|(code, value)| format!("{} {}", name(code), Printed(code, value))).collect()
 }
 
 fn name(code: u8) -> String {

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_of_this_server_is_a_file_of_its_folder() {
+    fn urls_of_this_server_map_to_local_files() {
         let config = crate::config::load("dhcp: {mode: off}\nhttp: {port: 8080}").unwrap();
         let local = |name| local_name(name, &config);
         for name in ["a/b.efi", "http://{server}:8080/a/b.efi", "HTTP://{server}:8080//a/b.efi?x#y"] {

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_of_this_server_that_nobody_serves_is_a_problem() {
+    fn an_unserved_url_of_this_server_is_a_problem() {
         let problems = |more: &str, url: &str| {
             let text = format!(
                 "dhcp: {{mode: proxy}}\nboot: {{ipxe: boot.ipxe, arch: {{uefi-x64-http: '{url}'}}}}\n\

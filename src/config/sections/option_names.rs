@@ -127,7 +127,7 @@ mod tests {
     use crate::wire::option::by_name;
 
     #[test]
-    fn a_name_from_elsewhere_is_no_name_of_ours_and_leads_to_one() {
+    fn other_names_are_not_ours_and_map_to_known_options() {
         for (name, code) in OTHER_NAMES {
             assert_eq!(by_name(name), None, "{name}");
             assert!(by_code(*code).is_some(), "{name}");
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_dnsmasq_dhcpd_and_kea_lead_to_the_option_that_they_mean() {
+    fn names_of_other_servers_lead_to_our_option() {
         for (name, ours) in [
             ("ntp_servers", "ntp"),
             ("NTP-Server", "ntp"),

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_value_may_be_longer_than_one_option_but_must_fit_the_kind() {
+    fn raw_values_may_be_long_but_must_fit_the_kind() {
         let long = encoded(&format!("224: text:{}", "x".repeat(300)));
         assert_eq!(long[0].1.len(), 600);
         let mut reader = Reader::default();

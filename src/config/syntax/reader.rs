@@ -136,7 +136,7 @@ impl Reader {
             Data::Int(_) | Data::Float(_) | Data::Bool(_) => {
                 self.problem(
                     node.id,
-                    format!("expected {what}, found {}: put it in quotes if it is meant", describe(node)),
+                    format!("expected {what}, found {}: put it in quotes if text is meant", describe(node)),
                 );
                 None
             }
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_fingers_is_recognised_and_another_word_is_not() {
+    fn only_typing_mistakes_get_a_suggestion() {
         let near = |word| suggestion(word, ["network", "pool", "lease"].into_iter());
         assert_eq!(near("netwrok").as_deref(), Some("; did you mean `network`?"));
         assert_eq!(near("pools").as_deref(), Some("; did you mean `pool`?"));

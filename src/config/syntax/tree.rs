@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn every_node_has_its_place_in_block_and_flow_style() {
+    fn nodes_have_positions_in_block_and_flow_style() {
         let text = "a: {b: [x, {0x10: y}]}\nc:\n  - d: 1\n    d: 'é'\n";
         let expected = [
             ("map", 1, 1),
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_file() {
+    fn a_byte_order_mark_is_ignored() {
         let marked = places("\u{feff}a: x\nb: y\n");
         assert_eq!(marked, places("a: x\nb: y\n"));
         let problem = parse("\u{feff}a: x\n--- b\n").unwrap_err();
@@ -322,13 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_has_the_place_of_its_anchor() {
+    fn an_alias_has_the_position_of_its_anchor() {
         let found = places("a: &x [1]\nb: *x\n");
         assert_eq!(found[6], ("1".to_owned(), 1, 8), "{found:?}");
     }
 
     #[test]
-    fn a_file_that_would_take_all_memory_or_time_is_refused() {
+    fn files_that_would_exhaust_memory_or_time_are_refused() {
         for text in [
             "[".repeat(MAX_BYTES),
             "[\n".repeat(20_000),

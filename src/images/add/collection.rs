@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_used_leaves_nothing_of_the_others() {
+    fn an_unusable_folder_leaves_no_other_files() {
         let base = tempfile::tempdir().unwrap();
         let (root, elsewhere) = (base.path().join("images"), base.path().join("elsewhere"));
         let mut all = Collection::open(&root).unwrap();

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_url_may_have_of_secrets_goes() {
+    fn secrets_are_removed_from_urls() {
         for (url, bare) in [
             ("http://x/y/z.efi", "http://x/y/z.efi"),
             ("https://user:secret@x:8443/y?token=secret#f", "https://x:8443/y"),

@@ -235,7 +235,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_two_files_have_one_name_and_each_name_can_be_asked_for() {
+    fn names_are_unique_and_can_be_requested() {
         let mut names = BTreeSet::new();
         for file in SETS.iter().flat_map(|set| set.files) {
             for name in file.names {

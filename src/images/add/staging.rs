@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gets_its_name_when_it_is_whole_and_not_before() {
+    fn a_file_gets_its_name_once_it_is_complete() {
         let base = tempfile::tempdir().unwrap();
         let root = base.path().join("images");
         let mut staging = Staging::open(&root).unwrap();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_left_goes_and_two_runs_do_not_meet() {
+    fn leftovers_are_removed_and_runs_exclude_each_other() {
         let base = tempfile::tempdir().unwrap();
         fs::write(base.path().join(".lanboot-add-1-1"), "half").unwrap();
         let first = Staging::open(base.path()).unwrap();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_says_so_before_anything_is_downloaded() {
+    fn an_unwritable_folder_is_reported_before_downloads() {
         let error = Staging::open(Path::new("/nonexistent/x")).unwrap_err();
         assert!(error.contains("/nonexistent/x") && error.contains("`images`"), "{error}");
         let error = Staging::open(Path::new("/proc")).unwrap_err();
