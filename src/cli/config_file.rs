@@ -1,4 +1,4 @@
-//! Finds and reads the configuration file, for every command that needs it.
+//! Finds, reads and checks the configuration file, for every command that needs it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,32 +6,30 @@ use std::process::ExitCode;
 
 use crate::config::{self, Config, Problem};
 
-/// Where the file is looked for when `--config` does not say, in this order.
+/// Paths that are tried in this order if `--config` is not given.
 const PLACES: [&str; 2] = ["config.yaml", "/etc/lanboot/config.yaml"];
-/// The most that is read: one byte more than `config::load` accepts, so that it sees that the file is too long.
+/// Maximum number of bytes that are read: one more than `config::load` accepts, so that it can reject a longer file.
 const MAX_READ: u64 = 1024 * 1024 + 1;
 
-/// A configuration that is whole and checked.
+/// A configuration without problems, and the file it came from.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The file it came from, as found.
     pub path: PathBuf,
-    /// Its text, to find places in it.
+    /// Text of the file, to look up positions in it.
     pub text: String,
-    /// What it says. `images`, `state` and `tftp.uploads`, where relative, are taken from the folder of the file.
+    /// The settings. Relative paths in `images`, `state` and `tftp.uploads` are resolved against the folder of the
+    /// file.
     pub config: Config,
 }
 
-/// Why there is no configuration. `Display` is for people: one line per problem.
+/// The reason why no configuration could be loaded. `Display` writes one line per problem.
 #[derive(Debug)]
 pub enum LoadError {
-    /// There is no file, or it cannot be read.
+    /// The file does not exist or cannot be read.
     Unreadable(String),
-    /// The file has these problems.
     Problems {
-        /// The file.
         path: PathBuf,
-        /// All of them, in the order of their places.
+        /// All problems, sorted by position.
         problems: Vec<Problem>,
     },
 }
@@ -47,7 +45,7 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Each problem on a line as `FILE:LINE:COLUMN: KEY: MESSAGE`, and then how many there are.
+/// Writes each problem as a line `FILE:LINE:COLUMN: KEY: MESSAGE`, and then the number of problems.
 fn write_problems(f: &mut fmt::Formatter<'_>, path: &Path, problems: &[Problem]) -> fmt::Result {
     for problem in problems {
         writeln!(f, "{}:{problem}", path.display())?;
@@ -56,11 +54,10 @@ fn write_problems(f: &mut fmt::Formatter<'_>, path: &Path, problems: &[Problem])
     write!(f, "{}: {} problem{s}", path.display(), problems.len())
 }
 
-/// The file that `--config` names, or else the first that there is of `./config.yaml` and
-/// `/etc/lanboot/config.yaml`.
+/// The file that `--config` names, or the first existing one of `./config.yaml` and `/etc/lanboot/config.yaml`.
 ///
 /// # Errors
-/// There is none; the message says where it was looked for.
+/// No file exists. The message names the paths that were tried.
 pub fn config_path(given: Option<&Path>) -> Result<PathBuf, LoadError> {
     if let Some(path) = given {
         return Ok(path.to_owned());
@@ -76,10 +73,10 @@ pub fn config_path(given: Option<&Path>) -> Result<PathBuf, LoadError> {
     })
 }
 
-/// Finds, reads and checks the configuration. Which boot files are there is not looked at.
+/// Finds, reads and checks the configuration. It does not check whether the boot files exist.
 ///
 /// # Errors
-/// The file is not there, cannot be read or is not UTF-8; or it has problems, all of which are in the error.
+/// The file does not exist, cannot be read or is not UTF-8; or it has problems, which are all in the error.
 pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
     let path = config_path(given)?;
     let text = read(&path).map_err(|error| {
@@ -95,7 +92,7 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
     })?;
     match config::load(&text) {
         Ok(mut config) => {
-            // Relative to the file, so that it means the same whatever folder lanboot is started in.
+            // Relative to the file, so that a path has the same meaning in every working directory.
             let folder = path.parent().unwrap_or(Path::new(""));
             config.images = folder.join(&config.images);
             config.state = folder.join(&config.state);
@@ -109,27 +106,27 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
     }
 }
 
-/// Exit code of a wrong configuration.
+/// Exit code for a wrong configuration.
 pub const BAD_CONFIG: u8 = 2;
 
-/// As [`load_file`]; what is wrong is printed, and the command is to end with the code returned.
+/// Loads the configuration like [`load_file`]. An error is printed and returned as the exit code of the command.
 ///
 /// # Errors
-/// 2: wrong configuration.
-pub fn load_or_say(given: Option<&Path>) -> Result<Loaded, ExitCode> {
+/// Exit code 2 for a wrong configuration.
+pub fn load_or_exit_code(given: Option<&Path>) -> Result<Loaded, ExitCode> {
     load_file(given).map_err(|error| {
         eprintln!("{error}");
         ExitCode::from(BAD_CONFIG)
     })
 }
 
-/// Reads text, but not without end (`--config /dev/zero`).
+/// Reads a text file up to a limit, because `--config /dev/zero` would never end.
 fn read(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(MAX_READ).read_to_end(&mut bytes)?;
     String::from_utf8(bytes).map_err(|error| {
-        // The limit may have cut a letter in two; the file is refused for its length then.
+        // The limit may have cut a character in two. The file is rejected for its length then.
         if error.as_bytes().len() as u64 == MAX_READ {
             std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is longer than 1 MiB")
         } else {

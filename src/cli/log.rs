@@ -1,7 +1,7 @@
-//! The log of `lanboot serve`, on standard output.
+//! The log of `lanboot serve` on standard output.
 //!
-//! Who writes a line never waits for who reads it: a journal that has stopped, or a full disk behind it, must not keep
-//! anybody from booting. Lines wait in memory for a thread of their own; when too many do, new ones are lost and counted.
+//! Writing a line never blocks, because a stopped journal or a full disk must not keep machines from booting. Lines
+//! are queued in memory for a separate thread. If the queue is full, new lines are dropped and counted.
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal, Stdout, Write};
@@ -16,31 +16,31 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::config::{self as settings, LogFormat, LogLevel};
 use crate::record::rate_limit::{Budget, Kind};
 
-/// Lines that wait to be written. Each has some hundred bytes.
+/// Maximum number of queued lines. A line has about a hundred bytes.
 const MAX_WAITING: usize = 8192;
-/// How often the lines that were left out are logged.
-const LEFT_OUT_PAUSE: Duration = Duration::from_secs(1);
+/// Interval for logging the number of suppressed lines.
+const SUPPRESSED_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The log of the process. Lines are kept until [`Log::write_apart`], because a thread that writes them must not start
-/// before the process has given up the rights of root; what is left when this is dropped is written at once.
+/// The log of the process. Lines are queued until [`Log::start_writer`], because the writer thread must not start
+/// before the process has dropped root privileges. Queued lines are written when this value is dropped.
 pub(super) struct Log {
     lines: Arc<Lines>,
-    /// What waits when it is dropped is written, if it is taken within a second.
+    /// Writes the queue when it is dropped, within a second.
     guard: Option<WorkerGuard>,
 }
 
-/// Where lines wait.
+/// The queue of log lines.
 #[derive(Default)]
 struct Lines {
-    /// For the thread, once it is there.
-    apart: OnceLock<NonBlocking>,
-    /// For want of one, at most [`MAX_WAITING`].
-    early: Mutex<Vec<Vec<u8>>>,
-    /// For lines that no event makes: by the place in the sources that they come from.
+    /// The queue of the writer thread, once it runs.
+    writer: OnceLock<NonBlocking>,
+    /// Lines from before that, at most [`MAX_WAITING`].
+    pending: Mutex<Vec<Vec<u8>>>,
+    /// Rate limit per source location, for lines that do not come from events.
     budget: Budget,
 }
 
-/// Takes lines, as far as their budget goes.
+/// Creates a [`Line`] for each log line within the rate limit.
 struct Writer(Arc<Lines>);
 
 impl<'a> MakeWriter<'a> for Writer {
@@ -57,21 +57,21 @@ impl<'a> MakeWriter<'a> for Writer {
     }
 }
 
-/// Modules whose lines have another bound: events are counted by their kind, and commands log once.
+/// Modules that are exempt from the rate limit: events are limited by kind, and commands log each line once.
 const UNBOUNDED: [&str; 2] = ["lanboot::record", "lanboot::cli"];
 
-/// Takes one line, which is left out if there is nothing to put it into.
+/// Receives one log line. `None` discards it.
 struct Line(Option<Arc<Lines>>);
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Some(lines) = &self.0 else { return Ok(line.len()) };
-        if let Some(apart) = lines.apart.get() {
-            return apart.clone().write(line);
+        if let Some(writer) = lines.writer.get() {
+            return writer.clone().write(line);
         }
-        let mut early = lines.early.lock().unwrap_or_else(PoisonError::into_inner);
-        if early.len() < MAX_WAITING {
-            early.push(line.to_vec());
+        let mut pending = lines.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.len() < MAX_WAITING {
+            pending.push(line.to_vec());
         }
         Ok(line.len())
     }
@@ -82,30 +82,30 @@ impl Write for Line {
 }
 
 impl Log {
-    /// Starts the thread that writes, and hands it what waits.
-    pub(super) fn write_apart(&mut self) {
+    /// Starts the writer thread and hands it the queued lines.
+    pub(super) fn start_writer(&mut self) {
         let lost = Arc::default();
-        let output = Output { out: io::stdout(), lost: Arc::clone(&lost), told: 0, seen: 0 };
+        let output = Output { out: io::stdout(), lost: Arc::clone(&lost), reported: 0, seen: 0 };
         let (mut writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(MAX_WAITING)
             .thread_name("log")
             .finish(output);
         let _ = lost.set(writer.error_counter());
-        let mut early = self.lines.early.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in early.drain(..) {
+        let mut pending = self.lines.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in pending.drain(..) {
             let _ = writer.write(&line);
         }
-        let _ = self.lines.apart.set(writer);
+        let _ = self.lines.writer.set(writer);
         self.guard = Some(guard);
     }
 
-    /// Logs once a second how many lines were left out, forever.
-    pub(super) fn follow_left_out(&self) -> impl Future<Output = Infallible> + use<> {
+    /// Logs the number of suppressed lines once per second, forever.
+    pub(super) fn log_suppressed_lines(&self) -> impl Future<Output = Infallible> + use<> {
         let lines = Arc::clone(&self.lines);
         async move {
             loop {
-                tokio::time::sleep(LEFT_OUT_PAUSE).await;
+                tokio::time::sleep(SUPPRESSED_INTERVAL).await;
                 lines.budget.log_left_out();
             }
         }
@@ -115,14 +115,14 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.lines.budget.log_left_out();
-        let mut early = self.lines.early.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in early.drain(..) {
+        let mut pending = self.lines.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in pending.drain(..) {
             let _ = io::stdout().write_all(&line);
         }
     }
 }
 
-/// Starts the log, which writes nothing yet.
+/// Initialises logging. Lines are queued until the writer thread starts.
 pub(super) fn start(log: settings::Log) -> Log {
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -131,7 +131,7 @@ pub(super) fn start(log: settings::Log) -> Log {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // Under systemd the journal has its own clock, so lines carry none.
+    // The journal adds its own time stamps.
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let colour = io::stdout().is_terminal();
     let waiting = Arc::new(Lines::default());
@@ -143,20 +143,20 @@ pub(super) fn start(log: settings::Log) -> Log {
         LogFormat::Text if in_journal => lines.without_time().init(),
         LogFormat::Text => lines.init(),
     }
-    // Standard error, where panics go otherwise, may have the same reader.
+    // Panics normally go to standard error, which may have the same stalled reader.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("{}", panic.to_string().replace('\n', " "));
     }));
     Log { lines: waiting, guard: None }
 }
 
-/// Where lines go, and how many did not.
+/// Standard output, and the number of lines that were lost before it.
 struct Output {
     out: Stdout,
     lost: Arc<OnceLock<ErrorCounter>>,
-    /// How many lost lines the log has told of.
-    told: usize,
-    /// How many there were when the last line was written.
+    /// Number of lost lines that the log has reported.
+    reported: usize,
+    /// Number of lost lines when the last line was written.
     seen: usize,
 }
 
@@ -164,13 +164,13 @@ impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let written = self.out.write(line)?;
         let lost = self.lost.get().map_or(0, ErrorCounter::dropped_lines);
-        // While lines are still being lost there would be no room for this one either.
-        if lost > self.told && lost == self.seen {
+        // Report only after no more lines are lost, because this line would be lost too.
+        if lost > self.reported && lost == self.seen {
             tracing::warn!(
-                "{} lines of this log are missing here or before: nobody took them in time",
-                lost - self.told
+                "{} lines of this log are missing here or before, because they were read too slowly",
+                lost - self.reported
             );
-            self.told = lost;
+            self.reported = lost;
         }
         self.seen = lost;
         Ok(written)
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s_07_lines_that_no_event_makes_are_bounded_too() {
+    fn s_07_lines_without_an_event_are_bounded() {
         let lines = Arc::new(Lines::default());
         let subscriber = tracing_subscriber::fmt().with_writer(Writer(Arc::clone(&lines))).finish();
         tracing::subscriber::with_default(subscriber, || {
@@ -196,10 +196,10 @@ mod tests {
             }
             lines.budget.log_left_out();
         });
-        let written = lines.early.lock().unwrap();
+        let written = lines.pending.lock().unwrap();
         let count =
             |text: &str| written.iter().filter(|line| String::from_utf8_lossy(line).contains(text)).count();
-        // A few more if the loop takes long.
+        // The limit refills slightly if the loop is slow.
         assert!((1000..1500).contains(&count("a template")), "{}", count("a template"));
         assert_eq!((count("bounded by its kind"), count("left out ")), (5000, 1));
     }

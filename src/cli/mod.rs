@@ -1,4 +1,5 @@
-//! The commands, one file each.
+//! The command line: parses the arguments and runs one command per file or folder. It must not contain logic that the
+//! server needs.
 
 mod check;
 pub mod config_file;
@@ -24,10 +25,10 @@ use crate::server::Keep;
 #[command(name = "lanboot", version, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Arguments {
-    /// The configuration [default: ./config.yaml, then /etc/lanboot/config.yaml]
+    /// Configuration file [default: ./config.yaml, then /etc/lanboot/config.yaml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How much to log, whatever the configuration says: error, warn, info, debug or trace
+    /// Log level, instead of the one in the configuration: error, warn, info, debug or trace
     #[arg(long, global = true, value_name = "LEVEL", value_parser = level)]
     log: Option<LogLevel>,
     #[command(subcommand)]
@@ -42,41 +43,43 @@ enum Command {
         /// configuration, else the owner of the configuration's folder]
         #[arg(long, value_name = "USER")]
         user: Option<String>,
-        /// Keep leases in memory only: for measuring what the disk costs. Nothing survives
+        /// Keep leases in memory only, to measure the cost of the disk. They are lost at exit
         #[arg(long, hide = true)]
         leases_in_memory: bool,
     },
-    /// Show every problem in the configuration, each with its place
+    /// Show every problem in the configuration, with its position
     Check {
-        /// Also rehearse it: a client that would not boot is a problem
+        /// Also rehearse it: report each client that would not boot
         #[arg(long)]
         rehearse: bool,
     },
-    /// Say what each machine, with each kind of firmware, would boot from our replies; nothing is sent
+    /// Show what each machine would boot with each kind of firmware, according to this configuration; nothing is sent
     Rehearse {
-        /// A JSON array of objects instead of text
+        /// Print a JSON array of objects instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Be a machine that boots from the network, and show each step: DISCOVER … the last byte of the boot file
+    /// Act as a machine that boots from the network, and show each step from DISCOVER to the last byte of the boot
+    /// file
     Probe(Box<probe::Arguments>),
-    /// List the leases, show one, free its address, while the server runs or not; or import another server's
+    /// List leases, show one or release its address, with or without a running server; or import another server's
+    /// leases
     Leases {
-        /// JSON instead of text: an array of objects, or one object for import
+        /// Print JSON instead of text: an array of objects, or one object for import
         #[arg(long, global = true)]
         json: bool,
         #[command(subcommand)]
         command: Option<leases::Command>,
     },
-    /// Show, fetch and check the boot files in boot-images/
+    /// List, add and verify the files of the images folder
     Images {
-        /// A JSON array of objects instead of text
+        /// Print a JSON array of objects instead of text
         #[arg(long, global = true)]
         json: bool,
         #[command(subcommand)]
         command: Option<images::Command>,
     },
-    /// Boot five simulated machines, each of another kind, from a server on this computer's loopback
+    /// Boot five simulated machines of different kinds from a server on this computer's loopback
     Demo {
         /// Boot a real machine (QEMU) on a private network instead
         #[arg(long)]
@@ -84,9 +87,11 @@ enum Command {
     },
 }
 
-/// Runs the command that the process was started with. Without a command it prints the help: a server starts only when it is
-/// asked for, because it answers on every interface. Exit codes: 0 done, 1 said no, 2 wrong usage or configuration,
-/// 3 could not start (a port, an interface or a right is missing).
+/// Runs the command that the process was started with. Without a command it prints the help, because a server answers
+/// on every interface and must only start on request.
+///
+/// Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 the command could not start (a port, an
+/// interface or a privilege is missing).
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let config = arguments.config.as_deref();

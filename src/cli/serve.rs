@@ -1,11 +1,12 @@
-//! `lanboot serve`: run the servers until SIGTERM or SIGINT; the second one does not wait for transfers.
+//! `lanboot serve`: runs the servers until SIGTERM or SIGINT. A second signal stops them without waiting for
+//! transfers.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::check::boot_files;
-use crate::cli::check::{inside_images, of_folders};
-use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_or_say};
+use crate::cli::check::{folder_problems, secret_problems};
+use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_or_exit_code};
 use crate::cli::log;
 use crate::cli::signals::{self, Signals};
 use crate::config::LogLevel;
@@ -14,17 +15,17 @@ use crate::server::control::control_path;
 use crate::server::privileges::{self, Dropped, Privileges};
 use crate::server::{Keep, Server, notify};
 
-/// Exit code of a wrong command line.
+/// Exit code for a wrong command line.
 const WRONG_USAGE: u8 = 2;
-/// Exit code of a server that cannot start.
+/// Exit code for a server that cannot start.
 const CANNOT_START: u8 = 3;
 
-/// Loads the configuration, binds everything, gives up the rights of root, logs what is served, and serves.
+/// Loads the configuration, binds all sockets, drops root privileges, logs what is served, and runs the servers.
 ///
-/// The order matters: no thread may start before the rights are given up, for each thread has its own.
+/// The order matters: no thread may start before the privileges are dropped, because each thread has its own.
 pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Option<&str>) -> ExitCode {
-    signals::hold_back();
-    let loaded = match load_or_say(config) {
+    signals::block_signals();
+    let loaded = match load_or_exit_code(config) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
@@ -32,7 +33,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
         eprintln!("lanboot: --user {user}: there is no such user on this computer");
         return ExitCode::from(WRONG_USAGE);
     }
-    let problems = of_folders(&loaded);
+    let problems = folder_problems(&loaded);
     if !problems.is_empty() {
         eprintln!("{}", LoadError::Problems { path: loaded.path, problems });
         return ExitCode::from(BAD_CONFIG);
@@ -48,7 +49,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
             return ExitCode::from(CANNOT_START);
         }
     };
-    log.write_apart();
+    log.start_writer();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -56,11 +57,11 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
             return ExitCode::from(CANNOT_START);
         }
     };
-    runtime.spawn(log.follow_left_out());
+    runtime.spawn(log.log_suppressed_lines());
     runtime.block_on(serve(&loaded, server, &dropped))
 }
 
-/// Binds everything and gives up the rights that served for that.
+/// Binds all sockets and drops the privileges that this needs.
 fn bind(loaded: &Loaded, keep: Keep, user: Option<&str>) -> Result<(Server, Dropped), StartError> {
     let config = &loaded.config;
     let privileges = Privileges::plan(config, &loaded.path, user)?;
@@ -73,7 +74,7 @@ fn bind(loaded: &Loaded, keep: Keep, user: Option<&str>) -> Result<(Server, Drop
 }
 
 async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
-    let Signals { stop, hurry, mut statistics } = match signals::listen() {
+    let Signals { stop, stop_now, mut statistics } = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("lanboot: cannot wait for signals: {error}");
@@ -85,7 +86,7 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     server.summary().iter().for_each(|line| tracing::info!("{line}"));
     dropped.warnings.iter().chain(server.warnings()).for_each(|line| tracing::warn!("{line}"));
     loaded.config.notes.iter().for_each(|note| tracing::warn!("{}:{note}", loaded.path.display()));
-    tell_of_boot_files(loaded);
+    log_boot_files(loaded);
     notify::ready(&server.summary().join("; "));
     let stop = async {
         let _ = stop.await;
@@ -97,7 +98,7 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
             wanted.notify_one();
         }
     });
-    let ended = server.run(stop, async { drop(hurry.await) }).await;
+    let ended = server.run(stop, async { drop(stop_now.await) }).await;
     match ended {
         Ok(()) => {
             tracing::info!("stopped");
@@ -110,9 +111,9 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     }
 }
 
-/// Missing and wrong loaders stop nobody else from booting, so they are said and not refused.
-fn tell_of_boot_files(loaded: &Loaded) {
-    for problem in inside_images(loaded) {
+/// Logs missing and wrong boot files. They do not stop the server, because other machines can still boot.
+fn log_boot_files(loaded: &Loaded) {
+    for problem in secret_problems(loaded) {
         tracing::error!("{}:{problem}", loaded.path.display());
     }
     for missing in boot_files::missing(loaded) {

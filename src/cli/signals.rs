@@ -1,5 +1,5 @@
-//! The signals of `lanboot serve`. SIGTERM and SIGINT stop it, SIGUSR1 asks for statistics, SIGHUP is answered by a line
-//! in the log; no other signal that people or libraries send to a daemon may end it.
+//! The signals of `lanboot serve`. SIGTERM and SIGINT stop it, SIGUSR1 requests statistics, SIGHUP only logs a line.
+//! No other signal that people or libraries send to a daemon ends the process.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{Signal as Arrivals, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Signals whose default is to end the process, and that mean nothing here. Timers and descriptors send the first five,
-/// the kernel sends the last one for a file that reached its largest size (the write fails then, which is reported).
-/// SIGQUIT and those of a fault stay what they are: they end the process at once.
-const MEANINGLESS: [Signal; 8] = [
+/// Signals that would end the process by default and have no meaning here. Timers and descriptors send the first
+/// five. The kernel sends the last one when a file reaches its maximum size; the write then fails, which is reported.
+/// SIGQUIT and the signals of a fault still end the process.
+const IGNORED: [Signal; 8] = [
     Signal::SIGALRM,
     Signal::SIGVTALRM,
     Signal::SIGPROF,
@@ -22,30 +22,30 @@ const MEANINGLESS: [Signal; 8] = [
     Signal::SIGXFSZ,
 ];
 
-/// Signals that are answered once the runtime is there, and that must not end the process before.
-const ANSWERED: [Signal; 2] = [Signal::SIGHUP, Signal::SIGUSR1];
+/// Signals that are handled once the runtime exists, and must not end the process before that.
+const HANDLED: [Signal; 2] = [Signal::SIGHUP, Signal::SIGUSR1];
 
 /// Signals that a person sends to the running server.
 #[derive(Debug)]
 pub(super) struct Signals {
     /// Completes with the first SIGTERM or SIGINT.
     pub(super) stop: oneshot::Receiver<()>,
-    /// Completes with the second one.
-    pub(super) hurry: oneshot::Receiver<()>,
-    /// SIGUSR1.
+    /// Completes with the second SIGTERM or SIGINT.
+    pub(super) stop_now: oneshot::Receiver<()>,
+    /// Receives SIGUSR1.
     pub(super) statistics: Arrivals,
 }
 
-/// Blocks what must not end the process. Call it before any thread starts: threads inherit it. SIGPIPE is ignored by
-/// Rust's start code.
-pub(super) fn hold_back() {
-    let mut held: SigSet = MEANINGLESS.into_iter().collect();
-    held.extend(ANSWERED);
-    // It fails only for a wrong argument.
-    let _ = held.thread_block();
+/// Blocks the signals that must not end the process. Call it before any thread starts, because threads inherit the
+/// mask. Rust's startup code already ignores SIGPIPE.
+pub(super) fn block_signals() {
+    let mut blocked: SigSet = IGNORED.into_iter().collect();
+    blocked.extend(HANDLED);
+    // This fails only for a wrong argument.
+    let _ = blocked.thread_block();
 }
 
-/// Listens to signals from now on. They arrive in this thread alone, so that no other thread's wait is interrupted.
+/// Starts to handle signals. Only this thread receives them, so that no other thread is interrupted.
 ///
 /// # Errors
 /// The kernel refuses a handler.
@@ -54,34 +54,32 @@ pub(super) fn listen() -> io::Result<Signals> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
     let statistics = signal(SignalKind::user_defined1())?;
-    // They cannot be blocked without unsafe code. With a handler, which does nothing, they do nothing.
+    // Real-time signals cannot be blocked without unsafe code. A handler that does nothing has the same effect.
     for number in SIGRTMIN()..SIGRTMAX() {
         let _ = signal(SignalKind::from_raw(number));
     }
-    let answered: SigSet = ANSWERED.into_iter().collect();
-    answered.thread_unblock()?;
-    tokio::spawn(outlive_hangups(hangup));
+    let handled: SigSet = HANDLED.into_iter().collect();
+    handled.thread_unblock()?;
+    tokio::spawn(log_hangups(hangup));
     let (first, stop) = oneshot::channel();
-    let (second, hurry) = oneshot::channel();
+    let (second, stop_now) = oneshot::channel();
     tokio::spawn(async move {
         for sender in [first, second] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            // The receiver is dropped if nothing waits any more.
+            // The receiver is gone if the server has stopped waiting.
             let _ = sender.send(());
         }
     });
-    Ok(Signals { stop, hurry, statistics })
+    Ok(Signals { stop, stop_now, statistics })
 }
 
-/// SIGHUP is how people ask a daemon to read its configuration again, and what a terminal that closes sends: neither is
-/// a reason to end.
-async fn outlive_hangups(mut hangup: Arrivals) {
+/// Keeps the process running on SIGHUP. People send it to make a daemon reload its configuration, and a closing
+/// terminal sends it too.
+async fn log_hangups(mut hangup: Arrivals) {
     while hangup.recv().await.is_some() {
-        tracing::warn!(
-            "SIGHUP: the configuration is read at start only: restart lanboot to have a changed one count"
-        );
+        tracing::warn!("SIGHUP: the configuration is read at start only: restart lanboot to apply a change");
     }
 }

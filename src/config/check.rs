@@ -1,4 +1,5 @@
-//! config.yaml as meant: what only shows across keys is checked, and the settings are built.
+//! Checks the rules of `config.yaml` that involve several keys, and builds the settings. `config::load` calls it once
+//! per file, after the sections have been read.
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -6,21 +7,22 @@ use std::net::Ipv4Addr;
 use super::Config;
 use crate::boot::fetch::Served;
 use crate::boot::loader::target::{SCRIPT, Targets};
-use crate::boot::machine_boot::MachineBoot;
 use crate::boot::plan::Mode;
 use crate::boot::policy::Policy;
-use crate::config::sections::file::{self, File};
-use crate::config::sections::mode::Written;
-use crate::config::sections::targets::{self, Boot};
+use crate::config::sections::machines;
+use crate::config::sections::mode::ModeSection;
+use crate::config::sections::targets;
+use crate::config::sections::written::{File, MachineEntry, SubnetEntry};
 use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::mode::Modes;
 use crate::dhcp::subnet::{Machine, Settings, Subnet};
 use crate::types::{Ipv4Network, Ipv4Range};
 
-/// Builds the settings of `file`. Where a problem is written down, what is built is not to be used.
+/// Builds the settings from `file`. If the reader has recorded any problem, the result is incomplete and must be
+/// discarded.
 pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     let File { dhcp, machines, .. } = &file;
-    let modes = dhcp.mode.as_ref().map(Written::modes);
+    let modes = dhcp.mode.as_ref().map(ModeSection::modes);
     if modes.as_ref().is_some_and(|modes| modes.has(Mode::Server)) && dhcp.subnets.is_empty() {
         reader.problem(dhcp.id, "with `mode: server` there must be at least one of `subnets`");
     }
@@ -34,7 +36,8 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     check_machines(reader, machines, &dhcp.subnets);
     let modes = modes.unwrap_or(Modes::all(None));
     let is_off = modes.is_off();
-    let targets = targets::check(reader, &file);
+    let boot_machines = file.machines.iter().filter_map(machines::boot_machine).collect();
+    let targets = targets::check(reader, &file, boot_machines);
     let File { dhcp, .. } = &file;
     let settings = Settings {
         modes,
@@ -49,7 +52,12 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         subnets: file.dhcp.subnets.into_iter().filter_map(subnet).collect(),
         options: file.dhcp.options,
         classes: file.dhcp.classes,
-        machines: file.machines.into_iter().filter_map(machine).collect::<Vec<Machine>>().into(),
+        machines: file
+            .machines
+            .into_iter()
+            .filter_map(machines::dhcp_machine)
+            .collect::<Vec<Machine>>()
+            .into(),
         boot: boot_policy(file.boot, &targets),
         served: Served {
             http: file.http.as_ref().map(|http| http.port),
@@ -70,7 +78,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     }
 }
 
-fn subnet(written: file::Subnet) -> Option<Subnet> {
+fn subnet(written: SubnetEntry) -> Option<Subnet> {
     Some(Subnet {
         network: written.network?.value,
         pools: written.pools.into_iter().map(|at| at.value).collect(),
@@ -82,33 +90,16 @@ fn subnet(written: file::Subnet) -> Option<Subnet> {
     })
 }
 
-fn machine(written: file::Machine) -> Option<Machine> {
-    let made = || MachineBoot::File(SCRIPT.into());
-    Some(Machine {
-        name: written.known_as()?.into(),
-        mac: written.mac.map(|at| at.value),
-        uuid: written.uuid.map(|at| at.value),
-        address: written.address.map(|at| at.value),
-        boot: match written.boot {
-            Some(Boot::Start(_)) => Some(made()),
-            // The script that is made goes on with this one when `once` is over.
-            _ if written.once.is_some() => Some(made()),
-            Some(Boot::Files(files)) => Some(files),
-            None => None,
-        },
-        options: written.options,
-    })
-}
-
-/// `boot:` for firmware and iPXE. With a default, iPXE gets the script that is made for each machine.
+/// Completes the policy of `boot:`. With `boot.default` set, iPXE gets the generated script of its machine instead of
+/// `boot.ipxe`.
 fn boot_policy(written: Policy, targets: &Targets) -> Policy {
     let has_default = targets.default.is_some();
     let ipxe = if has_default { Some(SCRIPT.into()) } else { written.ipxe };
     Policy { ipxe, has_default, has_targets: !targets.list.is_empty(), ..written }
 }
 
-/// Networks are of hosts, and disjoint.
-fn check_networks(reader: &mut Reader, subnets: &[file::Subnet]) {
+/// Checks that networks contain unicast addresses only and do not overlap.
+fn check_networks(reader: &mut Reader, subnets: &[SubnetEntry]) {
     let mut ranges = Vec::new();
     for at in subnets.iter().filter_map(|subnet| subnet.network) {
         if at.value.broadcast() >= Ipv4Addr::new(224, 0, 0, 0) {
@@ -121,8 +112,9 @@ fn check_networks(reader: &mut Reader, subnets: &[file::Subnet]) {
     }
 }
 
-/// Pools are inside their subnet, without the addresses that no host can have, and disjoint.
-fn check_pools(reader: &mut Reader, subnets: &[file::Subnet]) {
+/// Checks that every pool lies inside its subnet, excludes the network and broadcast addresses, and overlaps no other
+/// pool.
+fn check_pools(reader: &mut Reader, subnets: &[SubnetEntry]) {
     let mut ranges = Vec::new();
     for subnet in subnets {
         for pool in &subnet.pools {
@@ -151,14 +143,15 @@ fn not_a_host(address: Ipv4Addr, network: Ipv4Network) -> String {
     format!("{address} cannot be given to a host of {network}: it is {what}")
 }
 
-/// Each item that overlaps one that begins before it, with that one. Of many, the one that reaches furthest.
+/// Pairs each item with an earlier one that it overlaps. If several earlier ones overlap it, the pair names the one
+/// that reaches furthest.
 fn overlapping<T: Copy>(mut items: Vec<(At<T>, Ipv4Range)>) -> Vec<(At<T>, At<T>)> {
     items.sort_by_key(|(at, range)| (range.first(), at.id));
     let mut furthest: Option<(At<T>, Ipv4Range)> = None;
     let mut found = Vec::new();
     for (at, range) in items {
         match furthest {
-            // The one further down in the file is the one to change.
+            // Report the later one in the file, because that is the one to change.
             Some((other, reach)) if reach.overlaps(range) => {
                 found.push(if at.id > other.id { (at, other) } else { (other, at) });
                 if range.last() > reach.last() {
@@ -171,13 +164,13 @@ fn overlapping<T: Copy>(mut items: Vec<(At<T>, Ipv4Range)>) -> Vec<(At<T>, At<T>
     found
 }
 
-/// A relay agent belongs to one subnet.
-fn check_relays(reader: &mut Reader, subnets: &[file::Subnet]) {
+/// Checks that every relay agent belongs to exactly one subnet.
+fn check_relays(reader: &mut Reader, subnets: &[SubnetEntry]) {
     let mut seen: HashMap<Ipv4Addr, u32> = HashMap::new();
     for (i, subnet) in subnets.iter().enumerate() {
         for relay in &subnet.relays {
             if let Some(first) = seen.get(&relay.value) {
-                reader.conflict(relay.id, *first, format!("the relay {} is there twice", relay.value));
+                reader.conflict(relay.id, *first, format!("the relay {} is given twice", relay.value));
                 continue;
             }
             seen.insert(relay.value, relay.id);
@@ -194,15 +187,15 @@ fn check_relays(reader: &mut Reader, subnets: &[file::Subnet]) {
     }
 }
 
-/// MACs, UUIDs, names and addresses are unique, and addresses are in a subnet.
-fn check_machines(reader: &mut Reader, machines: &[file::Machine], subnets: &[file::Subnet]) {
-    unique(reader, "MAC", machines.iter().filter_map(|machine| machine.mac));
-    unique(reader, "UUID", machines.iter().filter_map(|machine| machine.uuid));
-    unique(reader, "name", names(machines).into_iter());
-    unique(reader, "address", machines.iter().filter_map(|machine| machine.address));
+/// Checks that MACs, UUIDs, names and addresses are unique, and that every address lies in a subnet.
+fn check_machines(reader: &mut Reader, machines: &[MachineEntry], subnets: &[SubnetEntry]) {
+    check_unique(reader, "MAC", machines.iter().filter_map(|machine| machine.mac));
+    check_unique(reader, "UUID", machines.iter().filter_map(|machine| machine.uuid));
+    check_unique(reader, "name", machine_names(machines).into_iter());
+    check_unique(reader, "address", machines.iter().filter_map(|machine| machine.address));
     let networks: Vec<Ipv4Network> =
         subnets.iter().filter_map(|subnet| subnet.network).map(|at| at.value).collect();
-    // A subnet that could not be read may be the one; one problem is enough then.
+    // The address may belong to a subnet that could not be read. That problem is already reported.
     if networks.is_empty() || networks.len() < subnets.len() {
         return;
     }
@@ -226,11 +219,11 @@ fn check_machines(reader: &mut Reader, machines: &[file::Machine], subnets: &[fi
     }
 }
 
-/// The names of machines: those written, and the MACs that stand for the others. A MAC that is there twice is one
-/// problem, not also a name that is there twice.
-fn names(machines: &[file::Machine]) -> Vec<At<String>> {
+/// Names of all machines. A machine without a name is known by its MAC. A MAC that occurs twice is listed once,
+/// because it is already reported as a duplicate MAC.
+fn machine_names(machines: &[MachineEntry]) -> Vec<At<String>> {
     let mut macs = HashSet::new();
-    let name = |machine: &file::Machine| match (&machine.name, machine.mac) {
+    let name = |machine: &MachineEntry| match (&machine.name, machine.mac) {
         (Some(name), _) => Some(name.clone()),
         (None, Some(mac)) => macs.insert(mac.value).then(|| At { id: mac.id, value: mac.value.to_string() }),
         (None, None) => None,
@@ -238,7 +231,7 @@ fn names(machines: &[file::Machine]) -> Vec<At<String>> {
     machines.iter().filter_map(name).collect()
 }
 
-fn unique<T: std::hash::Hash + Eq + std::fmt::Display>(
+fn check_unique<T: std::hash::Hash + Eq + std::fmt::Display>(
     reader: &mut Reader,
     what: &str,
     values: impl Iterator<Item = At<T>>,

@@ -1,4 +1,5 @@
-//! The folder of boot files. Nothing here ever writes.
+//! Opens files of the images folder by name for the servers, the DHCP decisions and `check`. It decides which files a
+//! client may read, and never writes.
 
 use std::fs::File;
 use std::io;
@@ -17,17 +18,17 @@ use crate::images::root::Root;
 use crate::images::short::{ShortFile, ShortFiles};
 use crate::types::FileKind;
 
-/// Entries of folders that are looked at for one name in another case, in all folders together: a miss must not be
-/// expensive. In a larger folder, names are found only as they are written.
+/// Maximum number of directory entries that are read to find one name in another case, in all folders together. A
+/// missing file must stay cheap. In a larger folder, names must match exactly.
 pub const MAX_ENTRIES: usize = 4096;
-/// Components of a name that is looked for in another case.
+/// Maximum number of components of a name that is searched in another case.
 pub const MAX_DEPTH: usize = 16;
 
-/// How the name of a template ends, in lower case.
-const TEMPLATE: &str = ".j2";
+/// Suffix of template names, in lower case.
+const TEMPLATE_SUFFIX: &str = ".j2";
 
-/// The folder. Files in it are looked up again for each request. Where another folder comes to stand at its path, that
-/// one is served. Cheap to clone.
+/// The images folder as clients see it. Every request looks up its file again. If another folder takes the place of
+/// this one, that one is served. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     root: Root,
@@ -37,25 +38,25 @@ pub struct Catalog {
 /// A boot file, open for reading.
 #[derive(Debug)]
 pub struct OpenFile {
-    /// The file. It stays this one when another is renamed over it, so a transfer never mixes two.
+    /// The open file. If another file is renamed over it, this one stays, so a transfer never mixes two files.
     pub file: File,
-    /// Bytes it had when it was opened.
+    /// Size in bytes when the file was opened.
     pub size: u64,
-    /// Its clean name beneath boot-images/, as it was asked for.
+    /// Normalised name relative to the images folder, as requested.
     pub name: String,
-    /// Its clean name without symlinks, where that is another one. What may be done with a file is decided by both.
+    /// Normalised name without symlinks, if it differs from `name`. Both names decide how the file may be used.
     real_name: Option<Vec<u8>>,
 }
 
 impl OpenFile {
-    /// Whether it is a template, by its name or by that of the symlink that led to it.
+    /// Whether the file is a template, by its requested name or by the name that a symlink led to.
     pub fn is_template(&self) -> bool {
-        self.names().any(|name| plain(name).ends_with(TEMPLATE.as_bytes()))
+        self.names().any(|name| fold_name(name).ends_with(TEMPLATE_SUFFIX.as_bytes()))
     }
 
-    /// Whether it is the manifest of boot-images/, which lists the origin of each file.
+    /// Whether the file is the manifest of the images folder, which lists the origin of each file.
     pub fn is_manifest(&self) -> bool {
-        self.names().any(|name| plain(name) == manifest::NAME.as_bytes())
+        self.names().any(|name| fold_name(name) == manifest::NAME.as_bytes())
     }
 
     fn names(&self) -> impl Iterator<Item = &[u8]> {
@@ -63,40 +64,45 @@ impl OpenFile {
     }
 }
 
-/// `name` in lower case, and without the dots and spaces at its end that FAT and NTFS pass over.
-pub(super) fn plain(name: &[u8]) -> Vec<u8> {
+/// `name` in lower case, without the trailing dots and spaces that FAT and NTFS ignore.
+pub(super) fn fold_name(name: &[u8]) -> Vec<u8> {
     let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last + 1);
     name.iter().take(end).map(u8::to_ascii_lowercase).collect()
 }
 
 impl Catalog {
-    /// Opens the folder `root`, which may be a symlink to one.
+    /// Opens the images folder at `root`, which may be a symlink.
     ///
-    /// Fails when it is not there, and when the kernel has no `openat2` (before Linux 5.6).
+    /// # Errors
+    /// The folder does not exist, or the kernel has no `openat2` (before Linux 5.6).
     pub fn open(root: &Path) -> io::Result<Catalog> {
         Catalog::open_beside(root, Vec::new())
     }
 
-    /// As [`Catalog::open`]. Of `secrets`, none is ever opened, also where it is in the folder.
+    /// Opens the images folder like [`Catalog::open`]. Files in `secrets` are never opened, even if they lie in the
+    /// folder.
     pub fn open_beside(root: &Path, secrets: Vec<Secret>) -> io::Result<Catalog> {
         Ok(Catalog { root: Root::open(root, secrets)?, short: ShortFiles::default() })
     }
 
-    /// Opens the regular file `name`. Symlinks are followed as long as they stay beneath the folder; hard links are
-    /// files like any other.
+    /// Opens the regular file `name`. Symlinks are followed if they stay inside the folder. Hard links are ordinary
+    /// files.
     ///
-    /// Refused: [`Refusal::NotFound`] for no file, one that is not whole yet, and for a folder, FIFO, socket or device;
-    /// also where a component begins with a dot, of `name` or on the way of its symlinks: these are hidden from people
-    /// too. [`Refusal::BadName`] for a symlink that leads outside or in circles; [`Refusal::AccessDenied`];
-    /// [`Refusal::Busy`] when this process has no file descriptor left; [`Refusal::Io`] otherwise.
+    /// # Errors
+    /// - [`Refusal::NotFound`]: no such file, or a folder, FIFO, socket or device. Also if a component of `name` or
+    ///   of a symlink on the way begins with a dot, because such names are hidden and used for incomplete files.
+    /// - [`Refusal::BadName`]: a symlink leads outside the folder or in a circle.
+    /// - [`Refusal::AccessDenied`]: the file may not be read.
+    /// - [`Refusal::Busy`]: this process has no file descriptor left.
+    /// - [`Refusal::Io`]: any other error.
     pub fn open_file(&self, name: &BootName) -> Result<OpenFile, Refusal> {
-        let opened = self.open_now(name);
+        let opened = self.open_once(name);
         let is_another = match opened {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => self.root.look_again(),
-            Err(Errno::ESTALE) => self.root.open_again(),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => self.root.recheck(),
+            Err(Errno::ESTALE) => self.root.reopen(),
             _ => false,
         };
-        let opened = if is_another { self.open_now(name) } else { opened };
+        let opened = if is_another { self.open_once(name) } else { opened };
         let (file, real) = opened.map_err(refusal)?;
         let meta = file.metadata().map_err(|_| Refusal::Io)?;
         if !meta.is_file() {
@@ -106,23 +112,23 @@ impl Catalog {
         Ok(OpenFile { file, size: meta.len(), name: name.as_str().to_owned(), real_name })
     }
 
-    /// The short file `name`, if [`Catalog::keep_if_short`] kept it and it is still the same.
+    /// The short file `name` from memory, if [`Catalog::keep_if_short`] stored it and it has not changed.
     pub fn short(&self, name: &BootName) -> Option<ShortFile> {
         let folder = self.root.folder()?;
         let found = self.short.get(&folder, name.as_str())?;
         (!self.root.hides(name.as_str().as_bytes())).then_some(found)
     }
 
-    /// Keeps `open` in memory for the next client, if it is a short file that is sent as it is.
+    /// Caches `open` in memory if it is a short file that is sent unchanged.
     pub fn keep_if_short(&self, open: &OpenFile) {
         if open.real_name.is_none() && !open.is_template() && !open.is_manifest() {
             self.short.keep(open);
         }
     }
 
-    fn open_now(&self, name: &BootName) -> nix::Result<(File, Vec<u8>)> {
+    fn open_once(&self, name: &BootName) -> nix::Result<(File, Vec<u8>)> {
         let folder = self.root.folder().ok_or(Errno::ENOENT)?;
-        // O_NONBLOCK: opening a FIFO for reading would otherwise wait for a writer. Regular files ignore it.
+        // O_NONBLOCK prevents that opening a FIFO waits for a writer. Regular files ignore it.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
         let (file, real) = resolve::open(&folder, name.as_str(), flags)?;
         if self.root.hides(&real) {
@@ -131,22 +137,22 @@ impl Catalog {
         Ok((File::from(file), real))
     }
 
-    /// Looks for the folder again if that was not done for a second, and logs if it is missing, or back.
+    /// Checks whether the folder is still there, at most once per second, and logs when it disappears or returns.
     pub fn look(&self) {
         self.root.folder();
     }
 
-    /// A number that is another one when another folder is served: what was found before may be gone.
+    /// A number that changes when another folder is served. Earlier results about files are then invalid.
     pub fn generation(&self) -> u64 {
         self.root.generation()
     }
 
-    /// Opens the first regular file whose name differs from `name` in the case of ASCII letters alone: Windows' loaders
-    /// ask for `\Boot\BCD` in whatever case. In each folder the component as it is written comes before the others, and
-    /// those in the order of their bytes.
+    /// Opens the first regular file whose name equals `name` apart from the case of ASCII letters, because Windows
+    /// boot loaders request `\Boot\BCD` in varying case. In each folder the exact spelling comes first, then the
+    /// others in byte order.
     ///
-    /// `None` also if more than [`MAX_ENTRIES`] entries would have to be looked at, or `name` has more than
-    /// [`MAX_DEPTH`] components: a miss must not be expensive.
+    /// Returns `None` if the search would read more than [`MAX_ENTRIES`] entries or `name` has more than
+    /// [`MAX_DEPTH`] components, because a missing file must stay cheap.
     pub fn open_in_any_case(&self, name: &BootName) -> Option<OpenFile> {
         let components: Vec<&str> = name.components().take(MAX_DEPTH + 1).collect();
         if components.len() > MAX_DEPTH {
@@ -168,24 +174,24 @@ impl Catalog {
         })
     }
 
-    /// Whether some machine may have a folder of its own here: an entry of the folder has a name as long as a MAC in words
-    /// or a serial number of a Raspberry Pi. The entries are read again when the folder has changed.
+    /// Whether the folder may contain a subfolder for one machine: it has an entry as long as a MAC address or as a
+    /// Raspberry Pi serial number. The entries are read again when the folder has changed.
     pub fn may_have_machine_folders(&self) -> bool {
         self.root.may_have_entry_of_length(&[17, 8], MAX_ENTRIES)
     }
 
-    /// Whether there is anything by the name of `name`: asked before files in a folder that seldom exists are looked for,
-    /// because it costs less than opening each of them. What cannot be asked counts as there; opening it tells why.
+    /// Whether anything named `name` exists. This is cheaper than opening files in a folder that seldom exists. It
+    /// returns true on errors, because opening the file then reports the reason.
     pub fn has(&self, name: &BootName) -> bool {
         self.root.folder().is_some_and(|folder| folder.has(name.as_str()))
     }
 
-    /// Bytes of the file `name`; `None` if it cannot be served.
+    /// Size in bytes of the file `name`; `None` if it cannot be served.
     pub fn size(&self, name: &BootName) -> Option<u64> {
         self.open_file(name).ok().map(|open| open.size)
     }
 
-    /// What kind of program the file `name` is; `None` if it cannot be served or read.
+    /// The kind of program in the file `name`; `None` if it cannot be served or read.
     pub fn kind(&self, name: &BootName) -> Option<FileKind> {
         read_kind(self.open_file(name).ok()?.file).ok()
     }
@@ -199,7 +205,7 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    /// A folder `root` with files in it, and a file `secret` beside it.
+    /// A folder `root` with files in it, and a file `secret` next to it.
     fn folder() -> (tempfile::TempDir, Catalog) {
         let base = tempfile::tempdir().unwrap();
         let root = base.path().join("root");
@@ -224,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_name_beneath_opens_it() {
+    fn every_spelling_of_a_name_opens_the_file() {
         let (_base, catalog) = folder();
         for asked in ["x", "/x", "//x", "/./x", r"\x"] {
             assert_eq!(read(&catalog, asked.as_bytes()).as_deref(), Ok("content"), "{asked:?}");
@@ -287,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_whole_yet_is_not_served() {
+    fn an_incomplete_file_is_not_served() {
         let (base, catalog) = folder();
         for name in [".lanboot-upload-1-0", "sub/.lanboot-upload-1-0", ".lanboot-add-1-0"] {
             fs::write(base.path().join("root").join(name), "half").unwrap();
@@ -298,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn s_12_names_that_begin_with_a_dot_are_not_served() {
+    fn s_12_names_with_a_leading_dot_are_not_served() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         fs::create_dir_all(root.join(".git/refs")).unwrap();
@@ -342,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn s_12_a_file_is_a_template_by_its_own_name_or_that_of_its_symlink() {
+    fn s_12_real_or_symlink_name_makes_a_template() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         fs::write(root.join("sub/t.j2"), "").unwrap();
@@ -363,11 +369,11 @@ mod tests {
         }
         assert_eq!((is("x"), is("m"), is("manifest.json")), ((false, false), (false, true), (false, true)));
         assert_eq!(open(&catalog, b"b").unwrap().name, "b", "served under the name that was asked for");
-        assert_eq!(plain(b"x.J2. ."), b"x.j2", "FAT has these open the same file");
+        assert_eq!(fold_name(b"x.J2. ."), b"x.j2", "FAT has these open the same file");
     }
 
     #[test]
-    fn r_09_files_of_a_folder_that_was_replaced_are_found() {
+    fn r_09_files_of_a_replaced_folder_are_found() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         let mut under_way = open(&catalog, b"x").unwrap();
@@ -378,15 +384,11 @@ mod tests {
         assert_eq!(read(&catalog, b"x").as_deref(), Ok("another"), "at once, because it was missing");
         let mut text = String::new();
         under_way.file.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "content", "what is under way goes on");
+        assert_eq!(text, "content", "a transfer in progress continues");
         fs::rename(&root, base.path().join("away")).unwrap();
         fs::create_dir(&root).unwrap();
         fs::write(root.join("only-here"), "new").unwrap();
-        assert_eq!(
-            in_any_case(&catalog, "ONLY-HERE"),
-            None,
-            "the old folder is taken to be there for a second"
-        );
+        assert_eq!(in_any_case(&catalog, "ONLY-HERE"), None, "the old folder is served for another second");
         assert_eq!(read(&catalog, b"only-here").as_deref(), Ok("new"));
         assert_eq!(in_any_case(&catalog, "ONLY-HERE").as_deref(), Some("only-here"));
     }
@@ -400,7 +402,7 @@ mod tests {
         for asked in ["sub", "sub/", "fifo", "socket"] {
             assert_eq!(read(&catalog, asked.as_bytes()), Err(Refusal::NotFound), "{asked}");
         }
-        // Only root may make a device.
+        // Only root can create a device.
         if nix::unistd::geteuid().is_root() {
             use nix::sys::stat::{SFlag, makedev, mknod};
             if mknod(&root.join("zero"), SFlag::S_IFCHR, Mode::S_IRUSR, makedev(1, 5)).is_ok() {
@@ -409,11 +411,11 @@ mod tests {
             }
         }
         fs::hard_link(base.path().join("secret"), root.join("hard")).unwrap();
-        assert_eq!(read(&catalog, b"hard").as_deref(), Ok("secret"), "whoever may link it here publishes it");
+        assert_eq!(read(&catalog, b"hard").as_deref(), Ok("secret"), "a hard link publishes the file");
     }
 
     #[test]
-    fn a_file_that_may_not_be_read_is_said_to_be_so() {
+    fn an_unreadable_file_is_access_denied() {
         let (base, catalog) = folder();
         fs::set_permissions(base.path().join("root/x"), fs::Permissions::from_mode(0o000)).unwrap();
         let expected = if nix::unistd::geteuid().is_root() {
@@ -424,7 +426,7 @@ mod tests {
         assert_eq!(read(&catalog, b"x"), expected, "root may read everything");
     }
 
-    /// Waits until a later change of `path` is sure to show in its time stamps, which cannot be set.
+    /// Waits until a later change of `path` is certain to change its time stamps.
     fn settle(path: &Path) {
         std::thread::sleep(std::time::Duration::from_millis(3100));
         assert!(fs::metadata(path).is_ok());
@@ -448,7 +450,8 @@ mod tests {
         }
         assert_eq!(short("x").as_deref(), Some(&b"content"[..]));
         assert_eq!((short("sub/y"), short("long"), short("t.j2"), short("link")), (None, None, None, None));
-        // Written again, replaced, made unreadable, removed, or reached by another folder: it is another version.
+        // Every change makes another version: rewritten, replaced, unreadable, removed, or reached through another
+        // folder.
         fs::write(root.join("x"), "CONTENT").unwrap();
         assert_eq!(short("x"), None);
         settle(&root.join("x"));
@@ -461,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_replaced_while_it_is_read_goes_on_as_it_was() {
+    fn an_open_file_survives_its_replacement() {
         let (base, catalog) = folder();
         let mut open = open(&catalog, b"x").unwrap();
         let mut first = [0; 3];
@@ -479,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn t_21_a_name_in_another_case_is_found_component_by_component() {
+    fn t_21_names_in_another_case_are_found() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         fs::create_dir_all(root.join("Boot/Fonts")).unwrap();
@@ -495,21 +498,21 @@ mod tests {
         ] {
             assert_eq!(in_any_case(&catalog, asked).as_deref(), found, "{asked}");
         }
-        // A folder that has the name as written but not the file does not hide one that has it.
+        // A folder with the exact name but without the file must not hide a folder that has it.
         fs::create_dir(root.join("boot")).unwrap();
         assert_eq!(in_any_case(&catalog, "boot/bcd").as_deref(), Some("Boot/BCD"));
         fs::write(root.join("boot/Bcd"), "").unwrap();
         assert_eq!(in_any_case(&catalog, "boot/bcd").as_deref(), Some("boot/Bcd"), "as written comes first");
         fs::write(root.join("boot/BcD"), "").unwrap();
         assert_eq!(in_any_case(&catalog, "boot/bcd").as_deref(), Some("boot/BcD"), "then the order of bytes");
-        // Letters beyond ASCII have a case that differs between languages.
+        // Case rules of letters beyond ASCII differ between languages.
         fs::write(root.join("Größe"), "").unwrap();
         assert_eq!(in_any_case(&catalog, "grÖße"), None);
         assert_eq!(in_any_case(&catalog, "gRöße").as_deref(), Some("Größe"));
     }
 
     #[test]
-    fn t_19_no_other_case_leads_outside_or_to_what_is_no_file() {
+    fn t_19_another_case_leads_only_to_files_inside() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         symlink("../secret", root.join("OUT")).unwrap();

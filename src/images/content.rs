@@ -1,4 +1,5 @@
-//! What is sent to a client: a file of boot-images/, or text made for one machine that is served as if it were a file.
+//! The bytes that are sent to a client: a file of the images folder, or generated text that is served like a file.
+//! The TFTP and HTTP servers read from it.
 
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
@@ -8,34 +9,33 @@ use nix::sys::uio::preadv;
 
 use super::{OpenFile, ShortFile};
 
-/// What one transfer sends, from its first byte to its last. It does not change while it is sent: a file replaced by
-/// another (`rename`) stays the old one here.
+/// The content of one transfer. It does not change while it is sent: if the file is replaced by a rename, the
+/// transfer continues with the old one.
 #[derive(Debug)]
 pub enum Content {
     /// A file, open for reading.
     File(OpenFile),
-    /// A short file that is kept in memory.
+    /// A short file that is cached in memory.
     Short(ShortFile),
-    /// Text that is in no file.
+    /// Text that is not stored in a file.
     Text(Text),
 }
 
-/// Text that is served as if it were a file. Cheap to clone.
+/// Generated text that is served like a file. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// The clean name it is served under, beneath boot-images/.
+    /// Normalised name relative to the images folder, under which it is served.
     pub name: String,
-    /// All of it.
     pub bytes: Arc<[u8]>,
 }
 
 impl Content {
-    /// Text served as the file `name`.
+    /// Creates a text that is served as the file `name`.
     pub fn text(name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Content {
         Content::Text(Text { name: name.into(), bytes: bytes.into() })
     }
 
-    /// Bytes in all. Of a file: what it had when it was opened, which is what a client was told.
+    /// Size in bytes. For a file this is the size when it was opened, which the client was sent.
     pub fn size(&self) -> u64 {
         match self {
             Content::File(open) => open.size,
@@ -44,7 +44,7 @@ impl Content {
         }
     }
 
-    /// The clean name beneath boot-images/, for events and for its extension.
+    /// Normalised name relative to the images folder, for events and for its extension.
     pub fn name(&self) -> &str {
         match self {
             Content::File(open) => &open.name,
@@ -53,14 +53,14 @@ impl Content {
         }
     }
 
-    /// Fills `buf` with the bytes from `offset` on and says how many they are: fewer than `buf` holds only where
-    /// [`Content::size`] is reached, 0 from there on. What was appended to a file since it was opened is never read.
+    /// Reads bytes from `offset` into `buf` and returns their number. It is less than the length of `buf` only at
+    /// [`Content::size`], and 0 after it. Bytes appended to a file after it was opened are never read.
     ///
-    /// Keeps no position: any number of readers may share it.
+    /// The content has no position, so any number of readers can share it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] when the file became shorter than it was: the end of its data must not look
-    /// like the end of the file. Otherwise what the disk says.
+    /// [`io::ErrorKind::UnexpectedEof`] if the file became shorter, because a truncated file must not look complete.
+    /// Otherwise the error of the disk.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = usize::try_from(self.size().saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = left.min(buf.len());
@@ -68,7 +68,7 @@ impl Content {
         match self {
             Content::File(open) => open.file.read_exact_at(buf, offset)?,
             Content::Short(ShortFile { bytes, .. }) | Content::Text(Text { bytes, .. }) if want > 0 => {
-                // `want` bytes are left from `offset` on, so both ends are inside.
+                // `want` bytes remain after `offset`, so both ends of the range are valid.
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 buf.copy_from_slice(&bytes[from..from + want]);
             }
@@ -77,11 +77,12 @@ impl Content {
         Ok(want)
     }
 
-    /// Fills `parts`, one after another, with the bytes from `offset` on, in one system call where that can be. They
-    /// must not be more than there are.
+    /// Fills `parts` in order with the bytes from `offset`, in one system call if possible. All parts must lie before
+    /// the end.
     ///
     /// # Errors
-    /// As [`Content::read_at`]; [`io::ErrorKind::UnexpectedEof`] also if `parts` go beyond [`Content::size`].
+    /// The errors of [`Content::read_at`], and [`io::ErrorKind::UnexpectedEof`] if `parts` extend beyond
+    /// [`Content::size`].
     pub fn read_parts_at(&self, parts: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<()> {
         let want: usize = parts.iter().map(|part| part.len()).sum();
         if let (Content::File(open), Ok(at)) = (self, i64::try_from(offset))
@@ -90,7 +91,7 @@ impl Content {
         {
             return Ok(());
         }
-        // One part only, a signal, or a file that became shorter.
+        // There is only one part, a signal arrived, or the file became shorter.
         let mut at = offset;
         for part in parts {
             if self.read_at(part, at)? < part.len() {
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_is_not_sent_and_what_is_cut_off_is_an_error() {
+    fn appended_bytes_are_ignored_and_truncation_fails() {
         let (folder, content) = file(&[7; 100]);
         let change = |bytes: &[u8]| fs::write(folder.path().join("x"), bytes).unwrap();
         change(&[8; 300]);

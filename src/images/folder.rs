@@ -1,5 +1,5 @@
-//! A folder that lookups do not leave. The kernel keeps every one beneath it (`openat2` with `RESOLVE_BENEATH`), so that
-//! a symlink, or a rename at the wrong moment, cannot lead outside.
+//! A folder that lookups cannot leave. The kernel confines every lookup to it (`openat2` with `RESOLVE_BENEATH`), so
+//! neither a symlink nor a rename at the wrong moment can lead outside. The catalog, uploads and `images add` use it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,18 +15,19 @@ use nix::sys::stat::{Mode, fstatat};
 use crate::event::Refusal;
 use crate::types::Escaped;
 
-/// To look up beneath, and to read the entries of.
+/// Flags to open a folder for lookups and for reading its entries.
 pub(super) const LIST: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// A folder, held open: renaming or replacing it does not change which one it is. Cheap to clone.
+/// An open folder. Renaming or replacing it does not change which folder this is. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Folder(Arc<OwnedFd>);
 
 impl Folder {
-    /// Opens the folder `root`, which may be a symlink to one; `what` it is, for messages.
+    /// Opens the folder `root`, which may be a symlink. `what` describes it in messages.
     ///
-    /// Fails when it is not there, and when the kernel has no `openat2` (before Linux 5.6): checking names ourselves
-    /// instead would be a race with whoever changes the folder.
+    /// # Errors
+    /// The folder does not exist, or the kernel has no `openat2` (before Linux 5.6). There is no fallback that checks
+    /// names in user space, because a concurrent rename could defeat it.
     pub(super) fn open(root: &Path, what: &str) -> io::Result<Folder> {
         let shown = Escaped(root.as_os_str().as_bytes());
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -38,13 +39,13 @@ impl Folder {
         Ok(Folder(Arc::new(root)))
     }
 
-    /// Opens `path` beneath it; `.` is the folder itself. Symlinks are followed as long as they stay beneath.
+    /// Opens `path` in this folder; `.` is the folder itself. Symlinks are followed if they stay inside.
     pub(super) fn look_up(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
         const TRIES: usize = 8;
         let mut outcome = Err(Errno::EAGAIN);
         for _ in 0..TRIES {
             outcome = openat2(&self.0, path, how(flags));
-            // The kernel says EAGAIN when something was renamed while it followed a `..` in a symlink.
+            // The kernel returns EAGAIN if something was renamed while it followed a `..` in a symlink.
             if !matches!(outcome, Err(Errno::EAGAIN | Errno::EINTR)) {
                 break;
             }
@@ -52,7 +53,7 @@ impl Folder {
         outcome
     }
 
-    /// Opens `path` beneath it without following any symlink: ELOOP says that one is in it.
+    /// Opens `path` in this folder without following symlinks. ELOOP means that the path contains one.
     pub(super) fn look_up_exactly(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
         let how = how(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
         loop {
@@ -63,14 +64,14 @@ impl Folder {
         }
     }
 
-    /// Whether `path` beneath it is there. A symlink counts as it is: it is not followed.
+    /// Whether `path` exists in this folder. Symlinks are not followed.
     pub(super) fn has(&self, path: &str) -> bool {
         let found = fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW);
         !matches!(found, Err(Errno::ENOENT | Errno::ENOTDIR))
     }
 
-    /// The names of the entries of `path` that are `wanted` and UTF-8. Each entry that is looked at is taken off
-    /// `budget`; when that is used up, it fails.
+    /// Names of the entries of `path` that are `wanted` and valid UTF-8. Every entry read reduces `budget` by one.
+    /// When the budget is used up, the call fails.
     pub(super) fn entries(
         &self,
         path: &str,
@@ -97,13 +98,13 @@ impl AsFd for Folder {
     }
 }
 
-/// Beneath the folder, and not through /proc's magic links.
+/// Confines the lookup to the folder, and excludes /proc's magic links.
 fn how(flags: OFlag) -> OpenHow {
     OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS)
 }
 
 fn cannot_confine(what: &str, shown: &Escaped<'_>, errno: Errno) -> io::Error {
-    // Old container runtimes answer EPERM for system calls that their filter does not know.
+    // Old container runtimes answer EPERM to system calls that their filter does not know.
     let text = match errno {
         Errno::ENOSYS | Errno::EPERM => format!(
             "cannot confine clients to {what} {shown}: the system call openat2 is not available ({errno}); Linux 5.6 \
@@ -114,12 +115,12 @@ fn cannot_confine(what: &str, shown: &Escaped<'_>, errno: Errno) -> io::Error {
     io::Error::new(io::Error::from(errno).kind(), text)
 }
 
-/// Why something beneath a folder cannot be opened.
+/// The reason to refuse a file whose lookup failed with `errno`.
 pub(super) fn refusal(errno: Errno) -> Refusal {
     match errno {
-        // ENXIO: a socket, or a device without a driver.
+        // ENXIO means a socket, or a device without a driver.
         Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO | Errno::ENODEV | Errno::EISDIR => Refusal::NotFound,
-        // EXDEV is how RESOLVE_BENEATH says "outside"; ELOOP is a circle, or a magic link.
+        // RESOLVE_BENEATH returns EXDEV for a path that leads outside. ELOOP is a circle or a magic link.
         Errno::EXDEV | Errno::ELOOP | Errno::ENAMETOOLONG | Errno::EINVAL => Refusal::BadName,
         Errno::EACCES | Errno::EPERM => Refusal::AccessDenied,
         Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => Refusal::Busy,

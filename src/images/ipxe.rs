@@ -1,7 +1,7 @@
-//! Which boot files are builds of iPXE. An iPXE must not get one, because it would load itself again and again.
+//! Recognises builds of iPXE. The server must not send one to an iPXE, because it would load itself again and again.
 //!
-//! `content/lookup/mod.rs` asks for each reply to an iPXE, and `check` for each file that is mapped. Only parts of a file are read,
-//! and each version of a file once: the DHCP loop waits for the answer.
+//! `content/lookup` asks for every reply to an iPXE, `check` for every mapped file. The DHCP loop waits for the
+//! answer, so only parts of a file are read, and every version of a file only once.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,30 +13,30 @@ use crate::images::signature::read_sections;
 use crate::images::version::Version;
 use crate::types::FileKind;
 
-/// Bytes of an EFI program's data that are searched. Debian's largest iPXE, with all drivers, has 230 KiB of it.
+/// Maximum number of bytes of an EFI program's data that are searched. Debian's largest iPXE, with all drivers, has
+/// 230 KiB.
 const MAX_DATA: usize = 1 << 20;
-/// Versions of files that are remembered. Beyond that all are forgotten and read again: there are a few loaders, and
-/// copies of them in folders of machines.
-const MAX_REMEMBERED: usize = 4096;
+/// Maximum number of cached results. The whole cache is cleared when it is full. Normally there are only a few
+/// loaders, and copies of them in machine folders.
+const MAX_CACHED: usize = 4096;
 
-/// A cache of the files that were looked at, by version. Cheap to clone; clones share it.
+/// Cache of inspected files, by version. Cheap to clone; clones share the cache.
 #[derive(Clone, Debug, Default)]
 pub struct Builds(Arc<Mutex<HashMap<Version, Seen>>>);
 
-/// The content of a version.
+/// Result of inspecting one version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Its kind.
     pub kind: FileKind,
-    /// It is a build of iPXE.
+    /// Whether the file is a build of iPXE.
     pub is_ipxe: bool,
 }
 
 impl Builds {
-    /// Looks into `file`. Reads each version once, except just after it was changed.
+    /// Inspects `file`. Every version is read once, except if it was changed within the last seconds.
     ///
     /// # Errors
-    /// Those of reading.
+    /// The file cannot be read.
     pub fn look(&self, file: &File) -> io::Result<Seen> {
         let meta = file.metadata()?;
         let version = Version::of(&meta);
@@ -45,20 +45,20 @@ impl Builds {
         }
         let seen = look_into(file)?;
         if version.has_settled() {
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= MAX_REMEMBERED {
-                known.clear();
+            let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if cache.len() >= MAX_CACHED {
+                cache.clear();
             }
-            known.insert(version, seen);
+            cache.insert(version, seen);
         }
         Ok(seen)
     }
 }
 
-/// The kind of an open file, and whether it is a build of iPXE.
+/// Reads the kind of an open file, and whether it is a build of iPXE, without the cache.
 ///
 /// # Errors
-/// Those of reading.
+/// The file cannot be read.
 pub fn look_into(file: &File) -> io::Result<Seen> {
     let kind = read_kind(Head { file, at: 0 })?;
     let is_ipxe = match kind {
@@ -70,20 +70,21 @@ pub fn look_into(file: &File) -> io::Result<Seen> {
     Ok(Seen { kind, is_ipxe })
 }
 
-/// iPXE's list of the DHCP options that it sends has its user class (`dhcp_request_options_data` in
-/// `src/net/udp/dhcp.c`): 77, 4, `iPXE`. That is what iPXE is known by, so a build under another product name has it too.
+/// iPXE's user class, in its list of DHCP options to send (`dhcp_request_options_data` in `src/net/udp/dhcp.c`): 77,
+/// 4, `iPXE`. A build under another product name has it too.
 const USER_CLASS: &[u8] = b"\x4d\x04iPXE";
-/// The first line for iPXE in the section `.sbat` of builds that can be signed.
+/// First line about iPXE in the section `.sbat` of builds that can be signed.
 const SBAT: &[u8] = b"\nipxe,";
 
 fn is_efi_build(file: &File) -> io::Result<bool> {
-    // The options are in `.data`; the rest is for builds whose linker put constants elsewhere.
+    // The options are in `.data`. The other sections cover builds whose linker put constants elsewhere.
     const NAMES: [&[u8]; 3] = [b".data", b".rodata", b".sbat"];
     let data = read_sections(file, &NAMES, MAX_DATA)?.unwrap_or_default();
     Ok([USER_CLASS, SBAT].iter().any(|mark| contains(&data, mark)))
 }
 
-/// `ipxe.lkrn` is compressed, but for the code that says so when it cannot unpack itself (`src/arch/x86/prefix/libprefix.S`).
+/// `ipxe.lkrn` is compressed, except for the code that reports a failure to unpack it
+/// (`src/arch/x86/prefix/libprefix.S`).
 fn is_kernel_build(file: &File) -> io::Result<bool> {
     const MARK: &[u8] = b"Installation failed - cannot continue";
     const SETUP: usize = 8192;
@@ -110,7 +111,7 @@ fn read_at_most(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(read)
 }
 
-/// Reads a file from its beginning without moving the position of the open file, which others may share.
+/// Reads a file from its beginning without moving the position of the open file, which other readers may share.
 struct Head<'f> {
     file: &'f File,
     at: u64,
@@ -130,7 +131,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// An EFI program for x64 whose section `name` has `data` in it.
+    /// An EFI program for x64 whose section `name` contains `data`.
     fn efi(name: &[u8], data: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 0x400];
         bytes[..2].copy_from_slice(b"MZ");
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_an_ipxe_build_is_known_by_its_content() {
+    fn r_02_ipxe_builds_are_recognised_by_content() {
         let mark = [&[0; 5000][..], b"7\x07\x01\x03\x4d\x04iPXE=\x07"].concat();
         assert!(is_ipxe(&efi(b".data", &mark)));
         assert!(is_ipxe(&efi(b".rodata", &mark)));
@@ -170,9 +171,9 @@ mod tests {
         }
     }
 
-    /// The loaders of Debian's packages, those that are installed here.
+    /// Checks the loaders of the Debian packages that are installed on this computer.
     #[test]
-    fn r_02_real_builds_are_told_from_other_loaders() {
+    fn r_02_real_builds_differ_from_other_loaders() {
         let loaders = [
             ("/usr/lib/ipxe/undionly.kpxe", true),
             ("/usr/lib/ipxe/undionly.kkpxe", true),
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_a_file_is_looked_at_again_when_it_was_replaced() {
+    fn r_02_a_replaced_file_is_inspected_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("loader");
         let builds = Builds::default();
@@ -205,7 +206,7 @@ mod tests {
         let (build, other) = (efi(b".data", USER_CLASS), efi(b".data", b"GRUB!!"));
         assert_eq!(build.len(), other.len());
         for _ in 0..50 {
-            // In place, with the same size, and perhaps within one step of the clock.
+            // Rewritten in place with the same size, possibly within one step of the clock.
             fs::write(&path, &build).unwrap();
             assert!(look(&path));
             fs::write(&path, &other).unwrap();
@@ -214,7 +215,7 @@ mod tests {
         let old = std::process::Command::new("touch").args(["-d", "2001-01-01"]).arg(&path).status().unwrap();
         assert!(old.success());
         assert!(!look(&path));
-        // By a rename, with the old file's times.
+        // Replaced by a rename, with the time stamps of the old file.
         let new = folder.path().join("new");
         fs::write(&new, &build).unwrap();
         assert!(
@@ -225,21 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn r_02_a_version_is_read_once_and_few_are_remembered() {
+    fn r_02_versions_are_read_once_and_the_cache_is_bounded() {
         let builds = Builds::default();
         let file = File::open(std::env::current_exe().unwrap()).unwrap();
         let version = Version::of(&file.metadata().unwrap());
         let seen = Seen { kind: FileKind::Empty, is_ipxe: true };
         builds.0.lock().unwrap().insert(version, seen);
         assert_eq!(builds.look(&file).unwrap(), seen, "what is remembered is not read again");
-        let mut known = builds.0.lock().unwrap();
-        for inode in 0..MAX_REMEMBERED as u64 {
-            known.insert(Version { inode, device: u64::MAX, ..version }, seen);
+        let mut cache = builds.0.lock().unwrap();
+        for inode in 0..MAX_CACHED as u64 {
+            cache.insert(Version { inode, device: u64::MAX, ..version }, seen);
         }
-        known.remove(&version);
-        drop(known);
+        cache.remove(&version);
+        drop(cache);
         let old = Path::new("/proc/version");
         let _ = builds.look(&File::open(old).unwrap());
-        assert!(builds.0.lock().unwrap().len() <= MAX_REMEMBERED + 1);
+        assert!(builds.0.lock().unwrap().len() <= MAX_CACHED + 1);
     }
 }

@@ -1,21 +1,21 @@
-//! What a boot file is, by its first bytes: the header of PE/COFF, a kernel's, a script's first line, or the first
-//! instructions of the BIOS programs that are known.
+//! Recognises the kind of a boot file by its first bytes: a PE/COFF header, a kernel header, the first line of a
+//! script, or the first instructions of known BIOS programs. The catalog, `check` and `images verify` use it.
 
 use std::io::{self, Read};
 
 use crate::types::{FileKind, Processor};
 
-/// Bytes of a file that are read to tell its kind. Loaders have their PE header in the first 512, kernels in the first
-/// 1024.
-const HEAD: u64 = 4096;
+/// Number of bytes that are read to recognise the kind. Loaders have their PE header in the first 512, kernels in the
+/// first 1024.
+const HEAD_SIZE: u64 = 4096;
 
-/// The kind of an open file, read from its beginning.
+/// Reads the kind of an open file from its beginning.
 ///
 /// # Errors
-/// Those of reading.
+/// The file cannot be read.
 pub fn read_kind(file: impl Read) -> io::Result<FileKind> {
     let mut head = Vec::new();
-    file.take(HEAD).read_to_end(&mut head)?;
+    file.take(HEAD_SIZE).read_to_end(&mut head)?;
     Ok(kind_of(&head))
 }
 
@@ -45,15 +45,16 @@ fn kind_of(head: &[u8]) -> FileKind {
     }
 }
 
-/// What stands behind PXELINUX's first jump (`core/pxelinux.asm`): 0x2983c8ac.
+/// The bytes after PXELINUX's first jump (`core/pxelinux.asm`): 0x2983c8ac.
 const PXELINUX_MAGIC: [u8; 4] = [0xac, 0xc8, 0x83, 0x29];
 /// iPXE's first jump, to 07c0:0005 (`arch/x86/prefix/pxeprefix.S`).
 const IPXE_JUMP: [u8; 5] = [0xea, 0x05, 0x00, 0xc0, 0x07];
 /// Subsystem "EFI application" of a PE header.
 const EFI_APPLICATION: u16 = 10;
 
-/// A PE/COFF file: `MZ`, at 0x3c where the PE header is, there `PE`, the machine type, and 68 bytes into the optional
-/// header the subsystem (PE format, "MS-DOS Stub" to "Optional Header Windows-Specific Fields").
+/// Recognises a PE/COFF file: `MZ`, the offset of the PE header at 0x3c, there `PE` and the machine type. The
+/// subsystem is 68 bytes into the optional header (PE format, "MS-DOS Stub" to "Optional Header Windows-Specific
+/// Fields").
 fn pe_kind(head: &[u8]) -> Option<FileKind> {
     if !head.starts_with(b"MZ") {
         return None;
@@ -62,7 +63,7 @@ fn pe_kind(head: &[u8]) -> Option<FileKind> {
     let header = head.get(usize::try_from(u32::from_le_bytes(offset)).ok()?..)?;
     let fields = header.strip_prefix(b"PE\0\0")?;
     let processor = Processor::from_number(u16_at(fields, 0)?);
-    // The COFF header has 20 bytes; the subsystem stands at the same place in PE32 and PE32+.
+    // The COFF header has 20 bytes. The subsystem has the same offset in PE32 and PE32+.
     Some(match u16_at(fields, 20 + 68) {
         Some(EFI_APPLICATION) => FileKind::EfiProgram(processor),
         _ => FileKind::OtherPe(processor),
@@ -74,7 +75,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(two))
 }
 
-/// `#!ipxe` and then white space or nothing, as iPXE asks (`image/script.c`).
+/// Whether the file begins with `#!ipxe` followed by white space or nothing, as iPXE requires (`image/script.c`).
 fn is_ipxe_script(head: &[u8]) -> bool {
     let rest = head.strip_prefix(b"#!ipxe");
     rest.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
@@ -88,7 +89,8 @@ fn contains(head: &[u8], what: &[u8]) -> bool {
     head.windows(what.len()).any(|window| window == what)
 }
 
-/// UTF-8 without control characters but tab, line feed and carriage return. The end may cut a letter in two.
+/// Whether the text is UTF-8 without control characters other than tab, line feed and carriage return. A character
+/// may be cut off at the end.
 fn is_text(head: &[u8]) -> bool {
     let whole = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_cut_short_or_points_nowhere_is_none() {
+    fn truncated_or_dangling_headers_are_ignored() {
         let whole = pe(0x8664, 10);
         for len in [1, 2, 0x3d, 0x40, 0x82, 0x85] {
             assert!(
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_firmware_cannot_start_is_told_from_what_it_may() {
+    fn startable_kinds_are_recognised() {
         let mut kernel = vec![0; 1024];
         kernel[0x202..0x206].copy_from_slice(b"HdrS");
         assert_eq!(kind_of(&kernel), FileKind::LinuxKernel);
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(kind_of(b"\xea\x05\0\xc0\x07 PXENV+ at "), FileKind::BiosIpxe);
         assert_eq!(kind_of(b"\xea\x05\0\xc0\x07 another"), FileKind::Unknown);
         assert_eq!(kind_of(b"\xfa\x31\xc0\x8e"), FileKind::Unknown);
-        let mut cut = "ä".repeat(HEAD as usize).into_bytes();
+        let mut cut = "ä".repeat(HEAD_SIZE as usize).into_bytes();
         cut.truncate(4095);
         assert_eq!(kind_of(&cut), FileKind::Text, "a letter that the limit cuts in two");
     }
@@ -188,10 +190,10 @@ mod tests {
     fn no_more_is_read_than_a_head() {
         let mut rest = io::repeat(b'x').take(1 << 20);
         assert_eq!(read_kind(&mut rest).unwrap(), FileKind::Text);
-        assert_eq!(rest.limit(), (1 << 20) - HEAD);
+        assert_eq!(rest.limit(), (1 << 20) - HEAD_SIZE);
     }
 
-    /// The loaders of Debian's packages, those that are installed here.
+    /// Checks the loaders of the Debian packages that are installed on this computer.
     #[test]
     fn real_loaders_are_known() {
         let x64 = FileKind::EfiProgram(Processor::X64);

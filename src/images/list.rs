@@ -1,4 +1,4 @@
-//! Every file of boot-images/ by name, for people. The server never lists a folder.
+//! Lists all files of the images folder for the commands `check` and `images`. Clients never get a list.
 
 use std::fs;
 use std::io;
@@ -6,11 +6,11 @@ use std::path::Path;
 
 use crate::images::manifest;
 
-/// Entries that are looked at, in all folders together.
+/// Maximum number of entries that are read, in all folders together.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The names of all files beneath `root` that can be asked for, sorted. Not the manifest, and nothing that is not whole
-/// yet. Links to folders are not followed.
+/// Sorted names of all files under `root` that clients can request. The manifest and incomplete files are left out.
+/// Symlinks to folders are not followed.
 ///
 /// # Errors
 /// A folder cannot be read, or there are too many files.
@@ -25,7 +25,7 @@ pub fn names(root: &Path) -> Result<Vec<String>, String> {
             if seen > MAX_ENTRIES {
                 return Err(format!("there are more than {MAX_ENTRIES} files in {}", root.display()));
             }
-            // A name that is not UTF-8 cannot be asked for, and one that begins with a dot is not served.
+            // Clients cannot request names that are not UTF-8, and names that begin with a dot are not served.
             let Ok(last) = entry.file_name().into_string() else { continue };
             if last.starts_with('.') {
                 continue;

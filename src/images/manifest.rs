@@ -1,4 +1,5 @@
-//! boot-images/manifest.json: where each file that `lanboot images add` put there came from, and its SHA-256.
+//! The manifest `manifest.json` of the images folder: the origin and the SHA-256 of every file that `lanboot images
+//! add` stored. The server never sends it to clients.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,62 +13,59 @@ use crate::boot::name::BootName;
 use crate::images::add::staging::Staging;
 use crate::images::folder::Folder;
 
-/// Its name in boot-images/.
+/// File name in the images folder.
 pub const NAME: &str = "manifest.json";
-/// The form that is written, and the only one that is read.
+/// Version of the format. No other version is read.
 const VERSION: u32 = 1;
-/// Bytes that are read.
+/// Maximum number of bytes that are read.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
 
-/// The file.
+/// The manifest of the images folder. Files that were not added by `lanboot images add` are not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     version: u32,
-    /// By name beneath boot-images/.
+    /// By name relative to the images folder.
     pub files: BTreeMap<String, Entry>,
 }
 
 /// A file that was added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// In hex.
+    /// In hexadecimal.
     pub sha256: String,
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
-    /// When, as RFC 3339 in UTC.
+    /// In UTC, as in RFC 3339.
     pub added: String,
-    /// Where it came from.
     pub origin: Origin,
 }
 
-/// Where a file came from.
+/// The source of an added file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// A Debian package.
     Package(Package),
-    /// A file of this computer.
+    /// A file on this computer.
     Path(String),
-    /// A server.
+    /// A URL.
     Url(String),
 }
 
-/// A package that files came from.
+/// The package that a file was extracted from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// `amd64`, `arm64` or `all`.
     pub architecture: String,
-    /// Whose it is, such as `Debian bookworm`; `None` if it did not come from a distribution's server.
+    /// Distribution, such as `Debian bookworm`. `None` if the package did not come from a distribution's server.
     pub distribution: Option<String>,
-    /// Where it was downloaded, or the file that was given.
+    /// The URL or path of the package.
     pub from: String,
-    /// SHA-256 of the package, in hex.
+    /// SHA-256 of the package, in hexadecimal.
     pub sha256: String,
-    /// The file in it.
+    /// Path of the file in the package.
     pub file: String,
 }
 
@@ -78,10 +76,10 @@ impl Default for Manifest {
 }
 
 impl Manifest {
-    /// What stands in the folder `root`; empty if nothing was added yet.
+    /// Reads the manifest of the folder `root`. It is empty if nothing was added yet.
     ///
     /// # Errors
-    /// The folder or the file cannot be read, or lanboot did not write it.
+    /// The folder or the manifest cannot be read, or has a form that lanboot does not write.
     pub fn load(root: &Path) -> Result<Manifest, String> {
         let path = root.join(NAME);
         let wrong = |why: String| format!("cannot read {}: {why}", path.display());
@@ -111,10 +109,10 @@ impl Manifest {
         }
     }
 
-    /// Writes it, in the place of the one that is there.
+    /// Writes the manifest, replacing an existing one.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The file cannot be written.
     pub fn save(&self, staging: &mut Staging) -> Result<(), String> {
         let mut text =
             serde_json::to_string_pretty(self).map_err(|error| format!("cannot write {NAME}: {error}"))?;

@@ -1,5 +1,5 @@
-//! The files of boot-images/, opened by name, and those that clients upload or `lanboot images` puts there. Always
-//! beneath their folder, never outside.
+//! The images folder: opens its files for clients, stores uploads and files of `lanboot images add`, and recognises
+//! the content of files. The servers and the commands use it. No lookup ever leaves the folder.
 
 pub mod add;
 pub mod catalog;
@@ -15,6 +15,7 @@ mod root;
 pub mod short;
 pub mod signature;
 pub mod stock;
+mod temporary;
 pub mod upload;
 mod version;
 

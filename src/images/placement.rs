@@ -1,55 +1,57 @@
-//! Folders that must not be the folder of boot files: those with secrets in them, and those of the system. Called by
-//! `lanboot check`, at the start, and when another folder comes to stand at the path of `images`.
+//! Rejects folders that must not be served as the images folder, because they contain secrets or belong to the
+//! system. `lanboot check` and the start call it, and the catalog when another folder takes the place of the images
+//! folder.
 //!
-//! Folders are compared by device and inode, so that neither a symlink nor a bind mount hides that two are one.
+//! Folders are compared by device and inode, so neither a symlink nor a bind mount can hide that two paths are the
+//! same folder.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Something that no client may read.
+/// A file or folder that no client may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
-    /// The key of config.yaml that names it; `--config` for that file itself.
+    /// The key of `config.yaml` that names it, or `--config` for that file itself.
     pub key: &'static str,
-    /// A file or folder, which need not be there yet.
+    /// A file or folder, which need not exist.
     pub path: PathBuf,
 }
 
-/// Folders of the system. A folder in one of them may be served.
-const SYSTEM: [&str; 14] = [
+/// System folders. Their subfolders may be served.
+const SYSTEM_FOLDERS: [&str; 14] = [
     "/", "/bin", "/dev", "/etc", "/home", "/lib", "/proc", "/root", "/run", "/sys", "/tmp", "/usr", "/var",
     "/var/lib",
 ];
-/// Not even a folder in these holds boot files.
-const VIRTUAL: [&str; 2] = ["/proc", "/sys"];
-/// What only a person's home folder has in it.
-const AT_HOME: [&str; 5] = [".ssh", ".gnupg", ".bashrc", ".bash_history", ".profile"];
+/// System folders whose subfolders may not be served either.
+const VIRTUAL_FOLDERS: [&str; 2] = ["/proc", "/sys"];
+/// Names that only occur in a person's home folder.
+const HOME_FILES: [&str; 5] = [".ssh", ".gnupg", ".bashrc", ".bash_history", ".profile"];
 
-/// Why the folder `images` must not be served at all, for people; `None` if it may be, or there is no such folder.
+/// Explains why the folder `images` must not be served. Returns `None` if it may be, or if it does not exist.
 pub fn images_problem(images: &Path, secrets: &[Secret]) -> Option<String> {
     let folder = images.metadata().ok().filter(Metadata::is_dir)?;
     let shown = images.display();
     let advice = "make a folder for boot files alone, such as /srv/boot-images";
     let is = |other: &&&str| Path::new(other).metadata().is_ok_and(|other| is_same(&folder, &other));
-    if let Some(system) = SYSTEM.iter().find(is) {
+    if let Some(system) = SYSTEM_FOLDERS.iter().find(is) {
         return Some(format!(
             "{shown} is {system}, a folder of the system: every client could read it; {advice}"
         ));
     }
-    if let Some(system) = VIRTUAL.iter().find(|system| is_within(images, Path::new(system))) {
+    if let Some(system) = VIRTUAL_FOLDERS.iter().find(|system| is_within(images, Path::new(system))) {
         return Some(format!("{shown} is in {system}, a folder of the system; {advice}"));
     }
-    if let Some(name) = AT_HOME.iter().find(|name| images.join(name).symlink_metadata().is_ok()) {
+    if let Some(name) = HOME_FILES.iter().find(|name| images.join(name).symlink_metadata().is_ok()) {
         return Some(format!("{shown} has {name} in it, so it is somebody's home folder; {advice}"));
     }
-    let is_it = |secret: &&Secret| secret.path.metadata().is_ok_and(|found| is_same(&folder, &found));
-    let secret = secrets.iter().find(is_it)?;
+    let is_same_folder =
+        |secret: &&Secret| secret.path.metadata().is_ok_and(|found| is_same(&folder, &found));
+    let secret = secrets.iter().find(is_same_folder)?;
     Some(format!("{shown} is the folder of `{}` too; {advice}", secret.key))
 }
 
-/// What stands in the folder `images` and is for no client, each for people. The server never sends it, but it does not
-/// belong there.
+/// Messages about secrets that lie in the folder `images`. The server never sends them, but they should be moved.
 pub fn inside(images: &Path, secrets: &[Secret]) -> Vec<String> {
     let shown = images.display();
     let within = secrets.iter().filter(|secret| is_within(&secret.path, images));
@@ -64,13 +66,13 @@ pub fn inside(images: &Path, secrets: &[Secret]) -> Vec<String> {
     lines.collect()
 }
 
-/// Whether `path` is `folder` or something in it. What is not there yet counts as if it were.
+/// Whether `path` is `folder` or lies in it. Missing parts of the path count as if they existed.
 pub fn is_within(path: &Path, folder: &Path) -> bool {
     path_within(path, folder).is_some()
 }
 
-/// The path from `folder` to `path`, if that is in it or is it (then it is empty). What is not there yet counts as if it
-/// were.
+/// The path from `folder` to `path`, empty if they are the same; `None` if `path` is elsewhere. Missing parts of the
+/// path count as if they existed.
 pub fn path_within(path: &Path, folder: &Path) -> Option<PathBuf> {
     let folder = folder.metadata().ok()?;
     let path = std::path::absolute(path).ok()?;
@@ -78,7 +80,7 @@ pub fn path_within(path: &Path, folder: &Path) -> Option<PathBuf> {
         Some((ancestor.canonicalize().ok()?, path.strip_prefix(ancestor).unwrap_or(Path::new(""))))
     })?;
     let top = there.ancestors().find(|found| found.metadata().is_ok_and(|found| is_same(&found, &folder)))?;
-    // `join` alone would add a slash at the end where nothing is left.
+    // `join` would append a slash if `rest` is empty.
     Some(there.strip_prefix(top).ok()?.components().chain(rest.components()).collect())
 }
 
@@ -93,7 +95,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn s_12_a_folder_with_secrets_in_it_is_not_for_clients() {
+    fn s_12_a_folder_with_secrets_is_not_served() {
         let base = tempfile::tempdir().unwrap();
         let images = base.path().join("images");
         fs::create_dir_all(images.join("sub")).unwrap();
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn s_12_folders_of_the_system_and_homes_are_not_for_clients() {
+    fn s_12_system_and_home_folders_are_not_served() {
         for folder in ["/", "/etc", "/etc/../etc", "/proc", "/proc/self", "/sys", "/var/lib", "/root", "/usr"]
         {
             assert!(images_problem(Path::new(folder), &[]).is_some(), "{folder}");

@@ -1,8 +1,8 @@
-//! Opens a file beneath a folder and says by which name: a symlink may have another name than the file that it leads to,
-//! and what may be served is decided by the file's.
+//! Opens a file in a folder and returns its real name, because a symlink may be named differently than its target and
+//! the real name decides whether the file may be served.
 //!
-//! Called by the catalog. The kernel opens the final name without following any link, so that the answer is true
-//! whatever is renamed meanwhile.
+//! The catalog calls it. The last step opens the real name without following symlinks, so the name is right even if
+//! files are renamed meanwhile.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,25 +12,25 @@ use nix::fcntl::{OFlag, readlinkat};
 
 use crate::images::folder::Folder;
 
-/// Symlinks that are followed for one name, as in the kernel.
+/// Maximum number of symlinks that are followed for one name, as in the kernel.
 const MAX_LINKS: usize = 40;
-/// Components that are looked at for one name, those of symlinks included.
+/// Maximum number of components per name, including those of symlinks.
 const MAX_STEPS: usize = 1024;
-/// Attempts while somebody replaces files by symlinks and back.
+/// Maximum number of attempts if another process replaces files by symlinks meanwhile.
 const TRIES: usize = 8;
 
-/// Opens `name` beneath `folder`, following symlinks that stay beneath it, and returns the file with its real name: a
-/// path without symlinks.
+/// Opens `name` in `folder`, follows symlinks that stay in it, and returns the file with its real name, a path
+/// without symlinks.
 ///
 /// # Errors
-/// ENOENT also where a component begins with a dot, in `name` or in a symlink on the way; EXDEV for a symlink that leads
-/// outside, absolute ones included; otherwise what the kernel says.
+/// ENOENT also if a component of `name` or of a symlink begins with a dot. EXDEV if a symlink leads outside, which
+/// includes every absolute one. Otherwise the error of the kernel.
 pub(super) fn open(folder: &Folder, name: &str, flags: OFlag) -> nix::Result<(OwnedFd, Vec<u8>)> {
     if has_hidden_component(name.as_bytes()) {
         return Err(Errno::ENOENT);
     }
     match folder.look_up_exactly(name.as_bytes(), flags) {
-        // Most names have no symlink in them.
+        // Most names contain no symlink.
         Err(Errno::ELOOP) => {}
         opened => return opened.map(|file| (file, name.as_bytes().to_vec())),
     }
@@ -44,7 +44,7 @@ pub(super) fn open(folder: &Folder, name: &str, flags: OFlag) -> nix::Result<(Ow
     Err(Errno::EAGAIN)
 }
 
-/// Whether a component of `path` begins with a dot. `.` and `..` do not count.
+/// Whether a component of `path` begins with a dot, apart from `.` and `..`.
 pub(super) fn has_hidden_component(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(is_hidden)
 }
@@ -53,7 +53,7 @@ fn is_hidden(component: &[u8]) -> bool {
     component.starts_with(b".") && component != b"." && component != b".."
 }
 
-/// `name` without symlinks.
+/// `name` with all symlinks resolved.
 fn real_name(folder: &Folder, name: &str) -> nix::Result<Vec<u8>> {
     let reversed =
         |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
@@ -82,7 +82,7 @@ fn real_name(folder: &Folder, name: &str) -> nix::Result<Vec<u8>> {
         }
         real.extend_from_slice(&component);
         match readlinkat(folder, std::ffi::OsStr::from_bytes(&real)) {
-            // It is no symlink.
+            // Not a symlink.
             Err(Errno::EINVAL) => {}
             Err(errno) => return Err(errno),
             Ok(target) => {

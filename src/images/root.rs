@@ -1,5 +1,5 @@
-//! The folder of boot files, found by its path. When another folder comes to stand at that path, by `mv`, `cp`, a mount
-//! or a symlink that is switched, that one is served, without a restart. Used by the catalog.
+//! Finds the images folder by its path. If another folder takes its place, by `mv`, `cp`, a mount or a changed
+//! symlink, that one is served without a restart. The catalog uses it.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -12,94 +12,95 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::unistd::{AccessFlags, access};
 
-use crate::images::catalog::plain;
+use crate::images::catalog::fold_name;
 use crate::images::folder::Folder;
 use crate::images::placement::{Secret, images_problem, inside, path_within};
 use crate::images::version::{Version, is_local};
 use crate::types::Escaped;
 
-/// How long a folder that was found in its place is taken to be there, unless a file is missing in it.
-const FRESH: Duration = Duration::from_secs(1);
-/// The folder in messages.
-const WHAT: &str = "the folder of boot files";
+/// Time for which an open folder is assumed to be in place, unless a file is missing in it.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Description of the folder in messages.
+const DESCRIPTION: &str = "the folder of boot files";
 
-/// Device and inode: they tell one folder from another, also after one was deleted, because an open folder keeps its
+/// Device and inode of a folder. They stay unique after the folder is deleted, because an open folder keeps its
 /// inode.
 type Identity = (u64, u64);
 
-/// The folder that stands at a path now. Cheap to clone; clones share it.
+/// The folder that is currently at a path. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Root(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Absolute, so that it is the same one after the process changes its working directory. Symlinks in it stay.
+    /// An absolute path, which stays valid if the process changes its working directory. Symlinks in it are kept.
     path: PathBuf,
-    /// Files and folders that no client may read, should they be in the folder.
+    /// Files and folders that no client may read, wherever they are.
     secrets: Vec<Secret>,
-    /// Counts the folders that were opened, and the times that there was none.
+    /// Number of times that a folder was opened or disappeared.
     generation: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// `None` while there is none.
+    /// `None` while there is no folder.
     open: Option<(Folder, Identity)>,
-    /// Names in it that are for no client.
+    /// Names in the folder that no client may read.
     hidden: Vec<Hidden>,
-    looked_at: Instant,
-    /// Whether the folder has an entry of one of the lengths that were asked for, and the version of it that was read.
+    checked_at: Instant,
+    /// Whether the folder has an entry of one of the lengths asked for, and the version of the folder that was read.
     lengths: Option<(Version, bool)>,
-    /// What was logged last, until it is over.
+    /// The problem that was logged last. `None` once it is over.
     problem: Option<String>,
 }
 
 impl Root {
-    /// Opens the folder at `path`, which may be a symlink to one.
+    /// Opens the folder at `path`, which may be a symlink.
     ///
-    /// Fails as [`Folder::open`] does, and where the folder must not be served: [`images_problem`].
+    /// # Errors
+    /// Those of [`Folder::open`], and a folder that must not be served: [`images_problem`].
     pub(super) fn open(path: &Path, secrets: Vec<Secret>) -> io::Result<Root> {
         let path = std::path::absolute(path)?;
         let open = open_at(&path, &secrets)?;
-        let hidden = hidden_in(&path, &secrets);
+        let hidden = hidden_names_in(&path, &secrets);
         let state =
-            State { open: Some(open), hidden, looked_at: Instant::now(), lengths: None, problem: None };
+            State { open: Some(open), hidden, checked_at: Instant::now(), lengths: None, problem: None };
         Ok(Root(Arc::new(Inner { path, secrets, generation: AtomicU64::new(0), state: Mutex::new(state) })))
     }
 
-    /// The folder, looked for again if that was not done for [`FRESH`]; `None` while there is none.
+    /// The folder, or `None` while there is none. Checks the path again if the last check is older than [`CHECK_INTERVAL`].
     pub(super) fn folder(&self) -> Option<Folder> {
         let mut state = self.state();
-        if state.looked_at.elapsed() >= FRESH {
-            self.look(&mut state);
+        if state.checked_at.elapsed() >= CHECK_INTERVAL {
+            self.check_path(&mut state);
         }
         state.open.as_ref().map(|(folder, _)| folder.clone())
     }
 
-    /// Looks again at once, because something was not found. Whether it is another folder now.
-    pub(super) fn look_again(&self) -> bool {
+    /// Checks the path immediately, because a file was not found. Returns whether the folder has changed.
+    pub(super) fn recheck(&self) -> bool {
         let before = self.generation();
-        self.look(&mut self.state());
+        self.check_path(&mut self.state());
         self.generation() != before
     }
 
-    /// Forgets the folder, which the file system says is not the one that it was (ESTALE). Whether there is one now.
-    pub(super) fn open_again(&self) -> bool {
+    /// Discards the open folder after an ESTALE error and opens the path again. Returns whether there is a folder.
+    pub(super) fn reopen(&self) -> bool {
         let mut state = self.state();
         state.open = None;
-        self.look(&mut state);
+        self.check_path(&mut state);
         state.open.is_some()
     }
 
-    /// A number that is another one when it is another folder.
+    /// A number that changes whenever the folder changes.
     pub(super) fn generation(&self) -> u64 {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// Whether the file of that name, which has no symlink in it, is for no client: config.yaml or a copy of it that an
-    /// editor left (`config.yaml~`), or one in the folder for state or uploads. The case does not count, and neither do dots
-    /// and spaces at the ends of components: on FAT, NTFS and SMB such a name leads to the same file.
+    /// Whether no client may read the file with this name, which contains no symlinks. It applies to config.yaml and
+    /// copies that an editor left (`config.yaml~`), and to everything in the folders for state and uploads. Case, and
+    /// trailing dots and spaces of components, are ignored, because FAT, NTFS and SMB ignore them too.
     pub(super) fn hides(&self, real_name: &[u8]) -> bool {
         let state = self.state();
         if state.hidden.is_empty() {
@@ -109,8 +110,8 @@ impl Root {
         state.hidden.iter().any(|hidden| hidden.has(&name))
     }
 
-    /// Whether an entry of the folder has a name of one of `lengths`, which are always the same. True also where there are
-    /// more than `most` entries, or they cannot be read.
+    /// Whether an entry of the folder has a name with one of `lengths`. Every call must pass the same lengths. Also
+    /// true if there are more than `most` entries or they cannot be read.
     pub(super) fn may_have_entry_of_length(&self, lengths: &[usize], most: usize) -> bool {
         let Some(folder) = self.folder() else { return false };
         let Ok(found) = fstat(&folder) else { return true };
@@ -122,7 +123,7 @@ impl Root {
         }
         let entries = folder.entries(".", &mut { most }, |name| lengths.contains(&name.len()));
         let has = entries.map_or(true, |entries| !entries.is_empty());
-        // The root of a FAT volume never shows a change, and what other computers say of a folder may be old.
+        // The root of a FAT volume has no modification time, and a network file system may return old data.
         let is_sure = version.has_settled() && is_local(&folder);
         self.state().lengths = is_sure.then_some((version, has));
         has
@@ -132,38 +133,38 @@ impl Root {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self, state: &mut State) {
-        state.looked_at = Instant::now();
+    fn check_path(&self, state: &mut State) {
+        state.checked_at = Instant::now();
         let shown = Escaped(self.0.path.as_os_str().as_bytes());
         let is_same = |found: &FileStat| state.open.as_ref().is_some_and(|(_, was)| *was == identity(found));
         match stat(&self.0.path) {
             Ok(found) if is_same(&found) => {
                 if state.problem.take().is_some() {
-                    tracing::info!("{WHAT} {shown} can be reached again");
+                    tracing::info!("{DESCRIPTION} {shown} can be reached again");
                 }
             }
             Err(errno) if !is_gone(errno) && state.open.is_some() => {
-                // No permission, or a file server that does not answer: the folder may still be there.
-                report(state, format!("cannot look for {WHAT} {shown}: {}", io::Error::from(errno)));
+                // The folder may still be there: permission is missing, or a file server does not answer.
+                report(state, format!("cannot look for {DESCRIPTION} {shown}: {}", io::Error::from(errno)));
             }
             _ => match open_at(&self.0.path, &self.0.secrets) {
                 Ok(open) => {
                     let was_missing = state.open.is_none();
                     state.open = Some(open);
-                    state.hidden = hidden_in(&self.0.path, &self.0.secrets);
+                    state.hidden = hidden_names_in(&self.0.path, &self.0.secrets);
                     state.problem = None;
                     self.0.generation.fetch_add(1, Ordering::AcqRel);
                     for problem in inside(&self.0.path, &self.0.secrets) {
                         tracing::error!("images: {problem}");
                     }
                     if was_missing {
-                        tracing::info!("{WHAT} {shown} is back: its files are served again");
+                        tracing::info!("{DESCRIPTION} {shown} is back: its files are served again");
                     } else {
-                        tracing::info!("another folder stands at {shown}: its files are served now");
+                        tracing::info!("another folder is now at {shown}: its files are served");
                     }
                     if let Err(errno) = access(&self.0.path, AccessFlags::R_OK | AccessFlags::X_OK) {
                         tracing::warn!(
-                            "cannot read {WHAT} {shown}: {}; chmod a+rx it",
+                            "cannot read {DESCRIPTION} {shown}: {}; chmod a+rx it",
                             io::Error::from(errno)
                         );
                     }
@@ -180,8 +181,8 @@ impl Root {
 }
 
 fn open_at(path: &Path, secrets: &[Secret]) -> io::Result<(Folder, Identity)> {
-    let folder = Folder::open(path, WHAT)?;
-    // A folder that is switched while lanboot runs is held to the same rules as at the start.
+    let folder = Folder::open(path, DESCRIPTION)?;
+    // A folder that appears while lanboot runs must follow the same rules as at the start.
     if let Some(problem) = images_problem(path, secrets) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     }
@@ -189,11 +190,12 @@ fn open_at(path: &Path, secrets: &[Secret]) -> io::Result<(Folder, Identity)> {
     Ok((folder, identity))
 }
 
-/// A name that is for no client.
+/// A name that no client may read.
 #[derive(Debug)]
 struct Hidden {
     components: Vec<Vec<u8>>,
-    /// It is a file, and names that begin with its name are hidden too; else a folder, and all in it is.
+    /// Whether it is a file. Names that begin with the name of a hidden file are hidden too. In a hidden folder
+    /// everything is hidden.
     is_file: bool,
 }
 
@@ -208,13 +210,13 @@ impl Hidden {
     }
 }
 
-/// The components of a name in lower case, without dots and spaces at their ends.
+/// The components of a name in lower case, without trailing dots and spaces.
 fn components(name: &[u8]) -> Vec<Vec<u8>> {
-    name.split(|byte| *byte == b'/').map(plain).collect()
+    name.split(|byte| *byte == b'/').map(fold_name).collect()
 }
 
-/// The places of `secrets` in the folder at `path`.
-fn hidden_in(path: &Path, secrets: &[Secret]) -> Vec<Hidden> {
+/// The names of `secrets` that lie in the folder at `path`.
+fn hidden_names_in(path: &Path, secrets: &[Secret]) -> Vec<Hidden> {
     let within = secrets.iter().filter_map(|secret| {
         let place = path_within(&secret.path, path)?;
         let components = components(place.as_os_str().as_bytes());
@@ -227,7 +229,7 @@ fn identity(found: &FileStat) -> Identity {
     (found.st_dev, found.st_ino)
 }
 
-/// Whether there is nothing, or no folder, at the path.
+/// Whether the error means that there is no folder at the path.
 fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ESTALE)
 }
@@ -246,7 +248,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn r_09_another_folder_at_the_path_is_served_after_a_second_at_most() {
+    fn r_09_a_replaced_folder_is_served_within_a_second() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("images");
         fs::create_dir(&path).unwrap();
@@ -255,36 +257,36 @@ mod tests {
         fs::rename(&path, base.path().join("old")).unwrap();
         fs::create_dir(&path).unwrap();
         fs::write(path.join("new"), "").unwrap();
-        root.state().looked_at -= FRESH;
+        root.state().checked_at -= CHECK_INTERVAL;
         assert!(has("new") && root.generation() == 1);
         fs::rename(&path, base.path().join("other")).unwrap();
         symlink("old", &path).unwrap();
-        assert!(root.look_again() && !has("new"), "a symlink");
+        assert!(root.recheck() && !has("new"), "a symlink");
         fs::write(base.path().join("old/x"), "").unwrap();
-        assert!(!root.look_again() && has("x"), "a file in it makes it no other folder");
+        assert!(!root.recheck() && has("x"), "a file in it makes it no other folder");
     }
 
     #[test]
-    fn r_09_nothing_is_served_while_the_folder_is_missing_or_a_file() {
+    fn r_09_nothing_is_served_without_a_folder() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("images");
         fs::create_dir(&path).unwrap();
         let root = Root::open(&path, Vec::new()).unwrap();
         fs::remove_dir(&path).unwrap();
-        assert!(root.look_again() && root.folder().is_none());
-        assert!(!root.look_again(), "it is missing as before");
+        assert!(root.recheck() && root.folder().is_none());
+        assert!(!root.recheck(), "it is missing as before");
         assert!(root.state().problem.as_ref().unwrap().contains("no boot file is served"));
         fs::write(&path, "a file").unwrap();
-        root.look_again();
+        root.recheck();
         assert!(root.folder().is_none());
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(root.look_again() && root.folder().is_some() && root.state().problem.is_none());
-        assert!(root.open_again(), "an NFS server that forgot it");
+        assert!(root.recheck() && root.folder().is_some() && root.state().problem.is_none());
+        assert!(root.reopen(), "an NFS server that forgot it");
     }
 
     #[test]
-    fn r_09_what_is_for_no_client_is_hidden_in_a_folder_that_is_switched_to() {
+    fn r_09_secrets_stay_hidden_in_a_replaced_folder() {
         let base = tempfile::tempdir().unwrap();
         let (path, good) = (base.path().join("images"), base.path().join("good"));
         fs::create_dir_all(base.path().join("bad/state")).unwrap();
@@ -295,7 +297,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         symlink("bad", &path).unwrap();
         assert!(!root.hides(b"state/leases.db"));
-        assert!(root.look_again() && root.folder().is_some());
+        assert!(root.recheck() && root.folder().is_some());
         let hidden = ["state", "state/leases.db", "state/a/b"];
         assert!(hidden.iter().all(|name| root.hides(name.as_bytes())) && !root.hides(b"states"));
         assert!(
@@ -304,7 +306,7 @@ mod tests {
         );
         fs::remove_file(&path).unwrap();
         symlink("bad/state", &path).unwrap();
-        assert!(root.look_again() && root.folder().is_none(), "the state folder itself");
+        assert!(root.recheck() && root.folder().is_none(), "the state folder itself");
         assert!(root.state().problem.as_ref().unwrap().contains("`state`"));
     }
 }

@@ -1,8 +1,8 @@
-//! Short files of boot-images/, kept in memory: scripts and configuration are asked for by every machine, and to open and
-//! close such a file takes longer than to send it. Used by the catalog.
+//! Caches short files of the images folder in memory. Every machine requests scripts and configuration, and opening
+//! and closing such a file takes longer than sending it. The catalog uses it.
 //!
-//! Each time the file system is asked whether the file is still the version that was read. On file systems of other
-//! computers (NFS, SMB, FUSE) that answer may be old, so nothing of theirs is kept.
+//! Every use asks the file system whether the file has changed. Network file systems (NFS, SMB, FUSE) may return an
+//! old answer, so their files are not cached.
 
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
@@ -15,43 +15,42 @@ use crate::images::catalog::OpenFile;
 use crate::images::folder::Folder;
 use crate::images::version::{Version, is_local};
 
-/// Bytes of a file that is kept, at most: the length up to which HTTP sends head and body as one.
+/// Maximum size of a cached file in bytes. Up to this size HTTP sends head and body together.
 const MAX_FILE: u64 = 16 << 10;
-/// Files that are kept; beyond that all are forgotten. With [`MAX_FILE`] that is 4 MiB.
+/// Maximum number of cached files. The cache is cleared when it is full. With [`MAX_FILE`] it uses at most 4 MiB.
 const MAX_FILES: usize = 256;
-/// A short file, as it was when it was read.
+/// A short file and its content when it was read.
 #[derive(Clone, Debug)]
 pub struct ShortFile {
-    /// Its clean name beneath boot-images/.
+    /// Normalised name relative to the images folder.
     pub name: String,
-    /// All of it.
     pub bytes: Arc<[u8]>,
     version: Version,
 }
 
 impl ShortFile {
-    /// Its inode, and the seconds and nanoseconds at which it was modified.
+    /// Inode, and seconds and nanoseconds of the modification time.
     pub fn identity(&self) -> (u64, i64, i64) {
         let (seconds, nanoseconds) = self.version.modified;
         (self.version.inode, seconds, nanoseconds)
     }
 }
 
-/// The files that are kept, by name. Cheap to clone; clones share them.
+/// The cached files by name. Cheap to clone; clones share the cache.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShortFiles(Arc<Mutex<HashMap<String, ShortFile>>>);
 
 impl ShortFiles {
-    /// The file `name` of `folder`, if it is kept and has not changed since.
+    /// The file `name` of `folder`, if it is cached and has not changed.
     pub(super) fn get(&self, folder: &Folder, name: &str) -> Option<ShortFile> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()?;
         let found = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         (Version::of_stat(&found) == kept.version).then_some(kept)
     }
 
-    /// Keeps `open` for the next client, if it is short and a change of it would be seen.
+    /// Caches `open` if it is short and a later change of it can be detected.
     pub(super) fn keep(&self, open: &OpenFile) {
-        // In a folder below, a symlink could take the folder's place unseen.
+        // Files in subfolders are not cached, because a symlink could replace the subfolder unnoticed.
         if open.size > MAX_FILE || open.name.contains('/') {
             return;
         }

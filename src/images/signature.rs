@@ -1,44 +1,44 @@
-//! Who signed an EFI program, and which generation it is for revocation (SBAT), as its PE/COFF file says. Signatures are
-//! read, not checked: that is the firmware's part.
+//! Reads who signed an EFI program and its SBAT generations from its PE/COFF file, for `lanboot images verify`.
+//! Signatures are not verified, because that is the firmware's task.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes that are read for the headers.
-const HEAD: usize = 4096;
-/// Bytes of the certificate table that are read. One signature has 2 KiB.
+/// Number of bytes that are read for the headers.
+const HEADER_SIZE: usize = 4096;
+/// Maximum size of the certificate table in bytes. One signature has 2 KiB.
 const MAX_CERTIFICATES: usize = 256 * 1024;
-/// Bytes of SBAT that are read.
+/// Maximum size of the SBAT section in bytes.
 const MAX_SBAT: usize = 64 * 1024;
-/// Signatures of one file that are looked at.
+/// Maximum number of signatures per file.
 const MAX_SIGNATURES: usize = 16;
 
-/// What a PE/COFF file says besides its kind.
+/// Signers and SBAT generations of a PE/COFF file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// For each signature the authority that issued the signer's certificate; empty if it is not signed.
+    /// Issuer of the signer's certificate, for each signature. Empty if the file is not signed.
     pub signed_by: Vec<String>,
-    /// Component and generation (`shim`, 4), without the line that is the format's own.
+    /// Components with their generation, such as (`shim`, 4), without the line about the format itself.
     pub sbat: Vec<(String, u32)>,
 }
 
-/// The marks of `file`; `None` if it is no PE/COFF file.
+/// Reads the marks of `file`. Returns `None` if it is not a PE/COFF file.
 ///
 /// # Errors
-/// Those of reading.
+/// The file cannot be read.
 pub fn read_marks(file: &File) -> io::Result<Option<Marks>> {
-    let head = read_part(file, 0, HEAD)?;
-    let Some(places) = places(&head) else { return Ok(None) };
-    let (at, len) = places.certificates;
+    let head = read_part(file, 0, HEADER_SIZE)?;
+    let Some(locations) = locations(&head) else { return Ok(None) };
+    let (at, len) = locations.certificates;
     let certificates = read_part(file, u64::from(at), size(len).min(MAX_CERTIFICATES))?;
-    let (at, len) = places.sbat;
+    let (at, len) = locations.sbat;
     let sbat = read_part(file, u64::from(at), size(len).min(MAX_SBAT))?;
     Ok(Some(Marks { signed_by: signers(&certificates), sbat: components(&sbat) }))
 }
 
-/// Where parts of the file are: offset, bytes.
-struct Places {
+/// Offset and length of parts of the file.
+struct Locations {
     certificates: (u32, u32),
     sbat: (u32, u32),
 }
@@ -59,13 +59,13 @@ fn read_part(file: &File, at: u64, len: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The data of a PE/COFF file, without its code: up to `limit` bytes of the sections whose names begin with one of
-/// `names`, one after another. `None` if it is no PE/COFF file.
+/// Reads the sections of a PE/COFF file whose names begin with one of `names`, up to `limit` bytes in total. Returns
+/// `None` if it is not a PE/COFF file.
 ///
 /// # Errors
-/// Those of reading.
+/// The file cannot be read.
 pub(super) fn read_sections(file: &File, names: &[&[u8]], limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let head = read_part(file, 0, HEAD)?;
+    let head = read_part(file, 0, HEADER_SIZE)?;
     let Some((_, sections)) = headers(&head) else { return Ok(None) };
     let mut data = Vec::new();
     for section in sections.filter(|section| names.iter().any(|name| section.starts_with(name))) {
@@ -84,8 +84,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
-/// PE format: "COFF File Header", "Section Table": the optional header with all that follows it,
-/// and the headers of the sections.
+/// The optional header with everything after it, and the section headers (PE format: "COFF File Header", "Section
+/// Table").
 fn headers(head: &[u8]) -> Option<(&[u8], impl Iterator<Item = &[u8]>)> {
     if !head.starts_with(b"MZ") {
         return None;
@@ -97,9 +97,9 @@ fn headers(head: &[u8]) -> Option<(&[u8], impl Iterator<Item = &[u8]>)> {
     Some((optional, table.chunks_exact(40).take(usize::from(sections))))
 }
 
-/// PE format: "Optional Header Data Directories" (the fifth is the certificate table, whose address is an offset in the
-/// file).
-fn places(head: &[u8]) -> Option<Places> {
+/// Locates the certificate table and SBAT (PE format: "Optional Header Data Directories"). The certificate table is
+/// the fifth directory, and its address is an offset in the file.
+fn locations(head: &[u8]) -> Option<Locations> {
     let (optional, mut sections) = headers(head)?;
     let directories = match u16_at(optional, 0)? {
         0x10b => 96,
@@ -111,10 +111,10 @@ fn places(head: &[u8]) -> Option<Places> {
     let certificates = entry.and_then(|entry| Some((u32_at(entry, 0)?, u32_at(entry, 4)?)));
     let sbat = sections.find(|section| section.starts_with(b".sbat\0\0\0"));
     let sbat = sbat.and_then(|section| Some((u32_at(section, 20)?, u32_at(section, 16)?)));
-    Some(Places { certificates: certificates.unwrap_or_default(), sbat: sbat.unwrap_or_default() })
+    Some(Locations { certificates: certificates.unwrap_or_default(), sbat: sbat.unwrap_or_default() })
 }
 
-/// Lines `component,generation,…`, up to the first NUL (shim, SBAT.md).
+/// Parses lines `component,generation,…` up to the first NUL (shim, SBAT.md).
 fn components(section: &[u8]) -> Vec<(String, u32)> {
     let text = section.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(text);
@@ -130,7 +130,8 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
-/// The certificate table: for each signature its bytes with this header, version, type (2: PKCS #7), padded to 8.
+/// The issuer of each signature in the certificate table. An entry has its length with this header, a version, a type
+/// (2: PKCS #7) and the signature, padded to 8 bytes.
 fn signers(table: &[u8]) -> Vec<String> {
     let (mut rest, mut found) = (table, Vec::new());
     while let Some(len) = u32_at(rest, 0).map(size).filter(|len| *len > 8 && found.len() < MAX_SIGNATURES) {
@@ -148,17 +149,17 @@ const INTEGER: u8 = 0x02;
 const OBJECT: u8 = 0x06;
 /// `[0]`, constructed.
 const CONTENT: u8 = 0xa0;
-/// 2.5.4.3.
+/// Object identifier 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// The common name of who issued the certificate of the first signer of a PKCS #7 `SignedData` (RFC 2315 section 9).
+/// Common name of the issuer of the first signer's certificate in a PKCS #7 `SignedData` (RFC 2315 section 9).
 fn issuer(signature: &[u8]) -> Option<String> {
     let (content_info, _) = element(signature, SEQUENCE)?;
     let (_, rest) = element(content_info, OBJECT)?;
     let (content, _) = element(rest, CONTENT)?;
     let (mut rest, _) = element(content, SEQUENCE)?;
     let mut signers = None;
-    // Version, algorithms, what is signed, certificates, revocations; the signers come last.
+    // Version, algorithms, content, certificates and revocations precede the signers, which come last.
     while let Some((tag, inside, after)) = any_element(rest) {
         (signers, rest) = (Some(inside).filter(|_| tag == SET), after);
     }
@@ -178,7 +179,7 @@ fn issuer(signature: &[u8]) -> Option<String> {
     None
 }
 
-/// The content of the DER element with this tag that `bytes` begin with, and what follows it.
+/// Content of the DER element with this tag at the start of `bytes`, and the bytes after it.
 fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     any_element(bytes).filter(|(found, _, _)| *found == tag).map(|(_, inside, after)| (inside, after))
 }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn generations_are_read_and_what_is_no_program_has_none() {
+    fn only_programs_have_generations() {
         let sbat = b"sbat,1,SBAT Version,sbat,1,https://x\nshim,4,UEFI shim\nshim.debian,1,D\nbad\n\0grub,9";
         assert_eq!(components(sbat), [("shim".to_owned(), 4), ("shim.debian".to_owned(), 1)]);
         assert_eq!(marks(b"#!ipxe\n"), None);

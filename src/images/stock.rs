@@ -1,7 +1,8 @@
-//! How much the folder for uploads holds, and how much of that each client brought.
+//! Counts the files in the upload folder and how much each client has uploaded, and enforces the limits of
+//! `tftp.uploads`. `upload.rs` uses it.
 //!
-//! Counted at the start and when a limit seems to be reached, because a person may have removed files; in between every
-//! upload adds to it. It is not remembered across a restart who brought what.
+//! The folder is counted at the start, and again when a limit seems to be reached, because a person may have removed
+//! files. In between, every upload adds to the count. The share of each client is forgotten at a restart.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,27 +11,29 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Entries of the folder that are counted. There may be no more files than that (`tftp.uploads.max_files`).
+use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
+
+/// Maximum number of entries that are counted. `tftp.uploads.max_files` cannot be larger.
 pub const MAX_FILES: u64 = 100_000;
-/// Folders inside one another that are counted.
+/// Maximum depth of nested folders that are counted.
 const MAX_DEPTH: usize = 16;
-/// The least time between two counts, because each reads the whole folder.
-const PAUSE: Duration = Duration::from_secs(10);
-/// The least time between two warnings that the folder is full.
+/// Minimum time between two counts, because each reads the whole folder.
+const RECOUNT_PAUSE: Duration = Duration::from_secs(10);
+/// Minimum time between two warnings about a full folder.
 const WARNING_PAUSE: Duration = Duration::from_secs(600);
 
-/// How much there may be.
+/// Limits of the upload folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Bytes of all files.
+    /// Maximum size of all files in bytes.
     pub bytes: u64,
-    /// Files.
+    /// Maximum number of files.
     pub files: u64,
-    /// Bytes of one file. A client may bring half of the bytes and files above, and one such file in any case.
+    /// Maximum size of one file in bytes. A client may use half of the limits above, and always one file of this
+    /// size.
     pub bytes_of_one_file: u64,
 }
 
-/// Files and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Amount {
     bytes: u64,
@@ -43,7 +46,7 @@ impl Amount {
         self.files = self.files.saturating_add(other.files);
     }
 
-    fn take_off(&mut self, other: Amount) {
+    fn subtract(&mut self, other: Amount) {
         self.bytes = self.bytes.saturating_sub(other.bytes);
         self.files = self.files.saturating_sub(other.files);
     }
@@ -54,9 +57,9 @@ impl Amount {
     }
 }
 
-/// What is in the folder. Cheap to clone; clones share it.
+/// Counters of the upload folder. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug)]
-pub(super) struct Stock(Arc<Inner>);
+pub(super) struct UploadCounter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -67,77 +70,77 @@ struct Inner {
 
 #[derive(Debug)]
 struct Counts {
-    /// Files that have their name.
+    /// Files that are complete.
     stored: Amount,
-    /// Files that come in.
-    under_way: Amount,
+    /// Files that are being uploaded.
+    in_progress: Amount,
     by_client: HashMap<Ipv4Addr, Amount>,
-    /// Files that came since the start.
-    brought: HashMap<String, (Ipv4Addr, u64)>,
+    /// Complete files that clients uploaded since the start, with client and size.
+    uploaded: HashMap<String, (Ipv4Addr, u64)>,
     counted: Instant,
     warned: Option<Instant>,
 }
 
-/// What one upload takes of the allowance; given back when dropped, unless it was stored.
+/// The part of the limits that one upload uses. It is released when dropped, unless the file was stored.
 #[derive(Debug)]
-pub(super) struct Portion {
-    stock: Stock,
+pub(super) struct Reservation {
+    stock: UploadCounter,
     client: Ipv4Addr,
     amount: Amount,
 }
 
-impl Stock {
-    /// Counts what is in the folder `root`.
-    pub(super) fn open(root: &Path, allowance: Allowance) -> Stock {
+impl UploadCounter {
+    /// Counts the files in the folder `root`.
+    pub(super) fn open(root: &Path, allowance: Allowance) -> UploadCounter {
         let mut stored = Amount::default();
         walk(root, "", 0, &mut |_, bytes| stored.add(Amount { bytes, files: 1 }));
         let counts = Counts {
             stored,
-            under_way: Amount::default(),
+            in_progress: Amount::default(),
             by_client: HashMap::new(),
-            brought: HashMap::new(),
+            uploaded: HashMap::new(),
             counted: Instant::now(),
             warned: None,
         };
-        Stock(Arc::new(Inner { root: root.to_owned(), allowance, counts: Mutex::new(counts) }))
+        UploadCounter(Arc::new(Inner { root: root.to_owned(), allowance, counts: Mutex::new(counts) }))
     }
 
-    /// A portion for one more file of `client`; `None` if the folder is full, or has as much of the client's as may be.
-    pub(super) fn begin(&self, client: Ipv4Addr) -> Option<Portion> {
-        let mut portion = Portion { stock: self.clone(), client, amount: Amount::default() };
-        portion.grow(Amount { bytes: 0, files: 1 }).then_some(portion)
+    /// Reserves one more file for `client`. Returns `None` if the folder is full or the client has reached its share.
+    pub(super) fn begin(&self, client: Ipv4Addr) -> Option<Reservation> {
+        let mut reservation = Reservation { stock: self.clone(), client, amount: Amount::default() };
+        reservation.grow(Amount { bytes: 0, files: 1 }).then_some(reservation)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `more` of `client` fits.
+    /// Whether `more` of `client` is within the limits.
     fn fits(&self, counts: &Counts, client: Ipv4Addr, more: Amount) -> bool {
         let Allowance { bytes, files, bytes_of_one_file } = self.0.allowance;
         let mut all = counts.stored;
-        all.add(counts.under_way);
+        all.add(counts.in_progress);
         let of_client = counts.by_client.get(&client).copied().unwrap_or_default();
         let share = Amount { bytes: (bytes / 2).max(bytes_of_one_file), files: (files / 2).max(1) };
         all.fits(more, Amount { bytes, files }) && of_client.fits(more, share)
     }
 
-    fn count_again(&self, counts: &mut Counts) {
+    fn recount(&self, counts: &mut Counts) {
         counts.counted = Instant::now();
         counts.stored = Amount::default();
-        let mut brought = std::mem::take(&mut counts.brought);
+        let mut uploaded = std::mem::take(&mut counts.uploaded);
         let gone = |counts: &mut Counts, client: Ipv4Addr, bytes: u64| {
             if let Some(amount) = counts.by_client.get_mut(&client) {
-                amount.take_off(Amount { bytes, files: 1 });
+                amount.subtract(Amount { bytes, files: 1 });
             }
         };
         walk(&self.0.root, "", 0, &mut |name, bytes| {
             counts.stored.add(Amount { bytes, files: 1 });
-            if let Some((name, found)) = brought.remove_entry(name) {
-                counts.brought.insert(name, found);
+            if let Some((name, found)) = uploaded.remove_entry(name) {
+                counts.uploaded.insert(name, found);
             }
         });
-        brought.into_values().for_each(|(client, bytes)| gone(counts, client, bytes));
+        uploaded.into_values().for_each(|(client, bytes)| gone(counts, client, bytes));
         counts.by_client.retain(|_, amount| *amount != Amount::default());
     }
 
@@ -155,8 +158,8 @@ impl Stock {
     }
 }
 
-impl Portion {
-    /// Adds `bytes` to it, if they fit.
+impl Reservation {
+    /// Reserves `bytes` more. Returns false if they exceed a limit.
     pub(super) fn add(&mut self, bytes: usize) -> bool {
         self.grow(Amount { bytes: bytes as u64, files: 0 })
     }
@@ -164,36 +167,36 @@ impl Portion {
     fn grow(&mut self, more: Amount) -> bool {
         let stock = self.stock.clone();
         let mut counts = stock.counts();
-        if !stock.fits(&counts, self.client, more) && counts.counted.elapsed() >= PAUSE {
-            stock.count_again(&mut counts);
+        if !stock.fits(&counts, self.client, more) && counts.counted.elapsed() >= RECOUNT_PAUSE {
+            stock.recount(&mut counts);
         }
         if !stock.fits(&counts, self.client, more) {
             stock.warn(&mut counts, self.client);
             return false;
         }
-        counts.under_way.add(more);
+        counts.in_progress.add(more);
         counts.by_client.entry(self.client).or_default().add(more);
         self.amount.add(more);
         true
     }
 
-    /// The file has its name, and so stays.
-    pub(super) fn stored_as(mut self, name: &str) {
+    /// Keeps the reservation, because the file is complete.
+    pub(super) fn keep(mut self, name: &str) {
         let amount = std::mem::take(&mut self.amount);
         let stock = self.stock.clone();
         let mut counts = stock.counts();
-        counts.under_way.take_off(amount);
+        counts.in_progress.subtract(amount);
         counts.stored.add(amount);
-        counts.brought.insert(name.to_owned(), (self.client, amount.bytes));
+        counts.uploaded.insert(name.to_owned(), (self.client, amount.bytes));
     }
 }
 
-impl Drop for Portion {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut counts = self.stock.counts();
-        counts.under_way.take_off(self.amount);
+        counts.in_progress.subtract(self.amount);
         if let Some(amount) = counts.by_client.get_mut(&self.client) {
-            amount.take_off(self.amount);
+            amount.subtract(self.amount);
             if *amount == Amount::default() {
                 counts.by_client.remove(&self.client);
             }
@@ -201,7 +204,7 @@ impl Drop for Portion {
     }
 }
 
-/// Calls `found` for each file beneath `root` with its name and bytes, but for those that are not whole yet.
+/// Calls `found` with the name and size of every complete file under `root`.
 fn walk(root: &Path, prefix: &str, depth: usize, found: &mut impl FnMut(&str, u64)) {
     let Ok(entries) = fs::read_dir(root.join(prefix)) else { return };
     for entry in entries.flatten().take(usize::try_from(MAX_FILES).unwrap_or(usize::MAX)) {
@@ -210,7 +213,7 @@ fn walk(root: &Path, prefix: &str, depth: usize, found: &mut impl FnMut(&str, u6
         let name = if prefix.is_empty() { last } else { format!("{prefix}/{last}") };
         if meta.is_dir() && depth < MAX_DEPTH {
             walk(root, &name, depth + 1, found);
-        } else if meta.is_file() && !name.starts_with(crate::images::upload::TEMPORARY) {
+        } else if meta.is_file() && !is_temporary(name.as_bytes(), UPLOAD_PREFIX) {
             found(&name, meta.len());
         }
     }
@@ -224,18 +227,18 @@ mod tests {
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const C: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
 
-    fn stock(bytes: u64, files: u64) -> (tempfile::TempDir, Stock) {
+    fn stock(bytes: u64, files: u64) -> (tempfile::TempDir, UploadCounter) {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir(base.path().join("sub")).unwrap();
         fs::write(base.path().join("sub/old"), [0; 100]).unwrap();
         fs::write(base.path().join(".lanboot-upload-1-1"), [0; 100]).unwrap();
         let allowance = Allowance { bytes, files, bytes_of_one_file: 10 };
-        let stock = Stock::open(base.path(), allowance);
+        let stock = UploadCounter::open(base.path(), allowance);
         (base, stock)
     }
 
     #[test]
-    fn s_11_no_more_files_than_allowed_and_half_of_them_for_a_client() {
+    fn s_11_a_client_may_use_half_of_the_files() {
         let (_base, stock) = stock(1000, 4);
         let first = stock.begin(A).unwrap();
         let second = stock.begin(A).unwrap();
@@ -243,14 +246,14 @@ mod tests {
         let third = stock.begin(B).unwrap();
         assert!(stock.begin(B).is_none() && stock.begin(C).is_none(), "with the old one there are four");
         drop(first);
-        second.stored_as("x");
+        second.keep("x");
         assert!(stock.begin(C).is_some());
         drop(third);
-        assert_eq!(stock.counts().under_way, Amount::default());
+        assert_eq!(stock.counts().in_progress, Amount::default());
     }
 
     #[test]
-    fn s_11_no_more_bytes_than_allowed_and_half_of_them_for_a_client() {
+    fn s_11_a_client_may_use_half_of_the_bytes() {
         let (_base, stock) = stock(1000, 100);
         let mut a = stock.begin(A).unwrap();
         assert!(a.add(500) && !a.add(1), "half of it");
@@ -258,30 +261,30 @@ mod tests {
         assert!(b.add(400) && !b.add(1), "500, 400, and 100 that were there");
         drop(a);
         assert!(b.add(100) && !b.add(1));
-        b.stored_as("x");
+        b.keep("x");
         assert!(!stock.begin(B).unwrap().add(1), "what is stored counts");
     }
 
     #[test]
-    fn s_11_what_a_person_removed_is_counted_no_more() {
+    fn s_11_removed_files_are_no_longer_counted() {
         let (base, stock) = stock(200, 100);
         let mut a = stock.begin(A).unwrap();
         assert!(a.add(100));
-        a.stored_as("x");
+        a.keep("x");
         assert!(!stock.begin(B).unwrap().add(1));
         fs::remove_file(base.path().join("sub/old")).unwrap();
         assert!(!stock.begin(B).unwrap().add(1), "it was counted a moment ago");
-        stock.counts().counted -= PAUSE;
-        // The file x was never written here, so it counts as removed too.
+        stock.counts().counted -= RECOUNT_PAUSE;
+        // This test never wrote the file x, so it counts as removed too.
         assert!(stock.begin(B).unwrap().add(100) && stock.begin(A).unwrap().add(100));
-        assert!(stock.counts().by_client.is_empty() && stock.counts().brought.is_empty());
+        assert!(stock.counts().by_client.is_empty() && stock.counts().uploaded.is_empty());
     }
 
     #[test]
-    fn s_11_one_file_of_the_largest_size_may_be_more_than_half() {
+    fn s_11_one_largest_file_may_exceed_half() {
         let base = tempfile::tempdir().unwrap();
         let allowance = Allowance { bytes: 10, files: 1, bytes_of_one_file: 10 };
-        let stock = Stock::open(base.path(), allowance);
+        let stock = UploadCounter::open(base.path(), allowance);
         assert!(stock.begin(A).unwrap().add(10));
     }
 }

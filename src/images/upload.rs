@@ -1,5 +1,5 @@
-//! The folder that clients put new files into. A file appears there whole, under its name, once it is on stable storage;
-//! one that is there is never replaced. As in the catalog, the kernel keeps every lookup beneath the folder.
+//! Stores files that clients upload by TFTP. A file appears under its name once it is complete and on stable storage.
+//! Existing files are never replaced. As in the catalog, the kernel confines every lookup to the folder.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,58 +20,58 @@ use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::folder::{Folder, LIST, refusal};
 use crate::images::resolve::has_hidden_component;
-use crate::images::stock::{Allowance, Portion, Stock};
+use crate::images::stock::{Allowance, Reservation, UploadCounter};
+use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
 use crate::types::Escaped;
 
-/// How the name of a file begins that is not whole yet. Clients may not use names that begin with a dot.
-pub(super) const TEMPORARY: &str = ".lanboot-upload-";
-/// How the names of templates end (`content/templates/mod.rs`). Clients may not use such names.
-const TEMPLATE: &str = ".j2";
-/// How old what is left of an upload must be before it is removed: another lanboot may be at it.
-const LEFT_OVER: Duration = Duration::from_secs(3600);
+/// Suffix of template names (`content/templates`). Clients may not upload templates.
+const TEMPLATE_SUFFIX: &str = ".j2";
+/// Minimum age of an incomplete upload before it is removed, because another lanboot may still be writing it.
+const MIN_LEFTOVER_AGE: Duration = Duration::from_secs(3600);
 
-/// Entries of the folder that are looked at for what is left of uploads.
+/// Maximum number of entries that are checked for incomplete uploads.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The folder, held open. Cheap to clone.
+/// The open upload folder. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     root: Folder,
-    stock: Stock,
-    /// Numbers temporary files.
+    stock: UploadCounter,
+    /// Next number for temporary names.
     next: Arc<AtomicU64>,
 }
 
-/// A new file that nobody sees yet. Dropped without [`NewFile::publish`], nothing is left of it.
+/// A file that is being uploaded and not visible yet. It is deleted if it is dropped without [`NewFile::publish`].
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    temporary: Temporary,
-    /// The folder that it is going to be in.
+    temporary: TemporaryName,
+    /// The folder that will contain the file.
     parent: OwnedFd,
-    /// Its name there.
+    /// Name in that folder.
     last: String,
-    /// Its whole name.
+    /// Name relative to the upload folder.
     name: String,
-    portion: Portion,
+    reservation: Reservation,
 }
 
-/// The name of a file that is not whole yet; removed when dropped.
+/// The temporary name of an incomplete file. It is removed when dropped.
 #[derive(Debug)]
-struct Temporary {
+struct TemporaryName {
     root: Folder,
     name: String,
 }
 
 impl Incoming {
-    /// Opens the folder `root`, which may come to hold what `allowance` says, and removes what uploads left there that
-    /// ended with lanboot itself.
+    /// Opens the upload folder `root` with the limits in `allowance`, and removes incomplete files of earlier
+    /// processes.
     ///
-    /// Fails when it is not there or cannot be written, and when the kernel has no `openat2` (before Linux 5.6).
+    /// # Errors
+    /// The folder does not exist or cannot be written, or the kernel has no `openat2` (before Linux 5.6).
     pub fn open(root: &Path, allowance: Allowance) -> io::Result<Incoming> {
         let shown = Escaped(root.as_os_str().as_bytes());
         let folder = Folder::open(root, "the folder for uploads")?;
-        let stock = Stock::open(root, allowance);
+        let stock = UploadCounter::open(root, allowance);
         let incoming = Incoming { root: folder, stock, next: Arc::default() };
         let name = incoming.temporary_name();
         let made = incoming.make(&name).and_then(|_| unlinkat(&incoming.root, name.as_str(), FILE));
@@ -82,40 +82,43 @@ impl Incoming {
             );
             io::Error::new(error.kind(), why)
         })?;
-        incoming.remove_left_overs();
+        incoming.remove_leftovers();
         Ok(incoming)
     }
 
-    /// Begins the new file `name`, which `client` sends. The folder it names must be there.
+    /// Creates the file `name` for an upload of `client`. The folder in `name` must exist.
     ///
-    /// Refused: [`Refusal::UploadsFull`] if there may be no more, or no more of this client; [`Refusal::Exists`] if anything of that name is there; [`Refusal::NotFound`] if the folder is not;
-    /// and as [`super::Catalog::open_file`] says.
+    /// # Errors
+    /// [`Refusal::UploadsFull`] if a limit is reached, [`Refusal::Exists`] if the name is in use,
+    /// [`Refusal::NotFound`] if the folder does not exist. Otherwise those of [`super::Catalog::open_file`].
     pub fn create(&self, name: &BootName, client: Ipv4Addr) -> Result<NewFile, Refusal> {
         let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
-        // Names that begin with a dot are those of files that are not whole yet, and of other programs' own files. And
-        // a client must not put a template here, wherever the folder is.
-        if has_hidden_component(name.as_str().as_bytes()) || last.to_ascii_lowercase().ends_with(TEMPLATE) {
+        // Names that begin with a dot belong to incomplete files and to other programs. Clients must not upload
+        // templates, because the upload folder may lie in the images folder.
+        if has_hidden_component(name.as_str().as_bytes())
+            || last.to_ascii_lowercase().ends_with(TEMPLATE_SUFFIX)
+        {
             return Err(Refusal::BadName);
         }
         let parent = self.root.look_up(folder, LIST);
         let parent = parent.map_err(refusal)?;
-        // What is there, be it a dangling symlink, is not replaced. Publishing looks again.
+        // Existing entries are not replaced, not even a dangling symlink. `publish` checks this again.
         match stat(&parent, last) {
             Ok(_) => return Err(Refusal::Exists),
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(refusal(errno)),
         }
-        let portion = self.stock.begin(client).ok_or(Refusal::UploadsFull)?;
+        let reservation = self.stock.begin(client).ok_or(Refusal::UploadsFull)?;
         let temporary = self.temporary_name();
-        let file = File::from(self.make(&temporary).map_err(cannot_store)?);
-        let temporary = Temporary { root: self.root.clone(), name: temporary };
+        let file = File::from(self.make(&temporary).map_err(write_refusal)?);
+        let temporary = TemporaryName { root: self.root.clone(), name: temporary };
         let (last, name) = (last.to_owned(), name.as_str().to_owned());
-        Ok(NewFile { file, temporary, parent, last, name, portion })
+        Ok(NewFile { file, temporary, parent, last, name, reservation })
     }
 
-    /// A name that no other upload of this or another process has.
+    /// A name that no other upload of any process uses.
     fn temporary_name(&self) -> String {
-        format!("{TEMPORARY}{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed))
+        format!("{UPLOAD_PREFIX}{}-{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     fn make(&self, temporary: &str) -> nix::Result<OwnedFd> {
@@ -123,16 +126,16 @@ impl Incoming {
         openat(&self.root, temporary, flags, Mode::from_bits_truncate(0o644))
     }
 
-    fn remove_left_overs(&self) {
+    fn remove_leftovers(&self) {
         let now = SystemTime::now();
-        let is_upload = |name: &[u8]| name.starts_with(TEMPORARY.as_bytes());
+        let is_upload = |name: &[u8]| is_temporary(name, UPLOAD_PREFIX);
         for name in self.root.entries(".", &mut { MAX_ENTRIES }, is_upload).unwrap_or_default() {
             let age = stat(&self.root, &name).ok().and_then(|stat| {
                 let changed = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);
                 now.duration_since(SystemTime::UNIX_EPOCH + changed).ok()
             });
-            if age.is_some_and(|age| age > LEFT_OVER) {
-                // One that cannot be removed is only litter.
+            if age.is_some_and(|age| age > MIN_LEFTOVER_AGE) {
+                // A file that cannot be removed does no harm.
                 let _ = unlinkat(&self.root, name.as_str(), FILE);
             }
         }
@@ -142,31 +145,34 @@ impl Incoming {
 impl NewFile {
     /// Appends `bytes`.
     ///
-    /// Refused: [`Refusal::UploadsFull`], [`Refusal::DiskFull`], or what the disk says.
+    /// # Errors
+    /// [`Refusal::UploadsFull`], [`Refusal::DiskFull`], or another error of the disk.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        if !self.portion.add(bytes.len()) {
+        if !self.reservation.add(bytes.len()) {
             return Err(Refusal::UploadsFull);
         }
-        self.file.write_all(bytes).map_err(|error| cannot_store(errno_of(&error)))
+        self.file.write_all(bytes).map_err(|error| write_refusal(errno_of(&error)))
     }
 
-    /// Makes the file durable and gives it its name, in this order: whoever sees it sees all of it.
+    /// Syncs the file and gives it its final name, so that the file is complete whenever it is visible.
     ///
-    /// Refused: [`Refusal::Exists`] if something of that name came in between, and what the disk says.
+    /// # Errors
+    /// [`Refusal::Exists`] if the name was taken in the meantime, or an error of the disk.
     pub fn publish(self) -> Result<(), Refusal> {
-        self.file.sync_all().map_err(|error| cannot_store(errno_of(&error)))?;
-        let NewFile { file: _file, temporary, parent, last, name, portion } = self;
-        // A second link, and not a rename: that never replaces what is there, on every file system.
+        self.file.sync_all().map_err(|error| write_refusal(errno_of(&error)))?;
+        let NewFile { file: _file, temporary, parent, last, name, reservation } = self;
+        // A hard link never replaces an existing entry on any file system; a rename would.
         let (root, from) = (&temporary.root, temporary.name.as_str());
-        linkat(root, from, &parent, last.as_str(), AtFlags::empty()).map_err(cannot_store)?;
-        portion.stored_as(&name);
-        fsync(&parent).map_err(cannot_store)
+        linkat(root, from, &parent, last.as_str(), AtFlags::empty()).map_err(write_refusal)?;
+        reservation.keep(&name);
+        fsync(&parent).map_err(write_refusal)
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TemporaryName {
     fn drop(&mut self) {
-        // Published or not, the temporary name goes. One that cannot be removed is litter until the next start.
+        // The temporary name is not needed any more, published or not. If it cannot be removed, the next start
+        // removes it.
         let _ = unlinkat(&self.root, self.name.as_str(), FILE);
     }
 }
@@ -181,8 +187,8 @@ fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// Why a file could not be written.
-fn cannot_store(errno: Errno) -> Refusal {
+/// The reason to refuse a file that could not be written.
+fn write_refusal(errno: Errno) -> Refusal {
     match errno {
         Errno::EEXIST => Refusal::Exists,
         Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG => Refusal::DiskFull,
@@ -290,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_leads_outside_or_into_a_folder_that_is_not_there() {
+    fn no_name_leads_outside_or_into_a_missing_folder() {
         let (base, incoming) = folder();
         let root = base.path().join("root");
         symlink("../outside", root.join("out")).unwrap();
@@ -312,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_over_is_removed_at_the_next_start() {
+    fn leftovers_are_removed_at_the_next_start() {
         let (base, _incoming) = folder();
         let root = base.path().join("root");
         let of_age = |name: &str, age: u64| {
@@ -334,17 +340,17 @@ mod tests {
             missing.starts_with("cannot open the folder for uploads") && missing.contains("/none"),
             "{missing}"
         );
-        // /proc can be looked into by anybody and written by nobody, root included.
+        // No user can write to /proc, not even root.
         let read_only = open(Path::new("/proc")).unwrap_err().to_string();
         assert!(read_only.starts_with("cannot write to the folder for uploads /proc"), "{read_only}");
     }
 
     #[test]
-    fn a_full_disk_is_told_apart_from_a_broken_one() {
-        assert_eq!(cannot_store(Errno::ENOSPC), Refusal::DiskFull);
-        assert_eq!(cannot_store(Errno::EDQUOT), Refusal::DiskFull);
-        assert_eq!(cannot_store(Errno::EROFS), Refusal::AccessDenied);
-        assert_eq!(cannot_store(Errno::EIO), Refusal::Io);
+    fn a_full_disk_differs_from_a_broken_one() {
+        assert_eq!(write_refusal(Errno::ENOSPC), Refusal::DiskFull);
+        assert_eq!(write_refusal(Errno::EDQUOT), Refusal::DiskFull);
+        assert_eq!(write_refusal(Errno::EROFS), Refusal::AccessDenied);
+        assert_eq!(write_refusal(Errno::EIO), Refusal::Io);
         assert_eq!(errno_of(&io::Error::other("no number")), Errno::EIO);
     }
 }

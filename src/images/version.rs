@@ -1,5 +1,5 @@
-//! Tells one version of a file from another by what the file system says of it, for what is kept in memory of files:
-//! `ipxe.rs`, `short.rs`, and the folders of machines.
+//! Distinguishes the versions of a file by its metadata. The caches of file contents use it: `ipxe.rs`, `short.rs`,
+//! and the check for machine folders.
 
 use std::fs::Metadata;
 use std::os::fd::AsFd;
@@ -12,11 +12,11 @@ use nix::sys::statfs::{
     XFS_SUPER_MAGIC, fstatfs,
 };
 
-/// A file that was changed this short a time before it was read may change again without a new time stamp: file systems
-/// count time in steps of up to 2 s (FAT; ext4 and XFS 4 ms).
+/// Minimum age of a change before a version is trusted. A file that changed more recently may change again with the
+/// same time stamp, because file systems count time in steps of up to 2 s (FAT; ext4 and XFS 4 ms).
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// File systems of this computer alone, whose time stamps show each change.
+/// Local file systems, whose time stamps show every change.
 const LOCAL: [FsType; 6] = [
     BTRFS_SUPER_MAGIC,
     EXT4_SUPER_MAGIC,
@@ -26,13 +26,13 @@ const LOCAL: [FsType; 6] = [
     XFS_SUPER_MAGIC,
 ];
 
-/// Whether an open file or folder is on a file system of this computer: others (NFS, SMB, FUSE) may show an old state, and
-/// some (FAT) do not show each change.
+/// Whether an open file or folder is on a local file system. Network file systems (NFS, SMB, FUSE) may show an old
+/// state, and some others (FAT) do not show every change.
 pub(super) fn is_local(open: impl AsFd) -> bool {
     fstatfs(open).is_ok_and(|found| LOCAL.contains(&found.filesystem_type()))
 }
 
-/// One version of one file: a file that is replaced is another inode, and one that is written again has another time.
+/// One version of one file. A replaced file has another inode, and a rewritten file another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Version {
     pub(super) device: u64,
@@ -63,7 +63,7 @@ impl Version {
         }
     }
 
-    /// Whether a later change is sure to show in the time stamps.
+    /// Whether any later change is certain to change the time stamps.
     pub(super) fn has_settled(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let latest = self.changed.0.max(self.modified.0);

@@ -1,10 +1,12 @@
-//! The server's clock: the time of day when it started, plus the time that has passed since. Setting the system's
-//! clock while it runs changes nothing for it, so no lease ends early or lives on because of that.
+//! The server's clock: the wall-clock time at the start of the process plus the time that has passed since. Setting
+//! the system clock does not affect it, so no lease ends early or lives longer because of that.
 //!
-//! What clients count is time that passes, not the time of day. But stored leases must outlive the process, so they end
-//! at a time of day by this clock, and a mark beside them says how far it is from the system's. At the next start the
-//! leases move by that distance, and both clocks are one again. The mark also says how long the machine was up: until it
-//! boots again, that tells how much time has passed, whatever was set meanwhile.
+//! Lease times count elapsed time, not the time of day. Stored leases must outlive the process, so they end at a time
+//! of this clock, and a [`ClockMark`] stored with them records both this clock and the system's. At the next start
+//! the leases move by the difference. The mark also contains the uptime of the machine: until the next boot it shows
+//! exactly how much time has passed, even if the system clock was set in between.
+//!
+//! The server reads the clock; `store::open` applies [`shift`]. This file never stores anything.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,51 +15,52 @@ use nix::time::{ClockId, clock_gettime};
 use crate::store::{ClockMark, Uptime};
 use crate::types::{Timestamp, Uuid};
 
-/// Clocks that are this close are not apart: reading two of them takes a moment, and leases are stored in seconds.
+/// Smaller differences between two clocks are ignored, because reading two clocks takes time and leases are stored in
+/// seconds.
 const TOLERANCE_MS: u64 = 2000;
 
-/// The boot's id (random(4)).
+/// File with the id of the current boot (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// The boot's id in the environment, for a service that does not see that file (`ProcSubset=pid`).
+/// Environment variable with the id of the current boot, for a service that cannot read [`BOOT_ID`]
+/// (`ProcSubset=pid`).
 const BOOT_ID_VARIABLE: &str = "LANBOOT_BOOT_ID";
 
-/// A clock that nobody can set. Copies go on as one.
+/// A clock that cannot be set. All copies show the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Reading,
-    /// How many milliseconds the system's clock was ahead when `step` last looked.
+    /// Milliseconds by which the system clock was ahead at the last call of `step`.
     ahead: i64,
     boot_id: Option<Uuid>,
 }
 
-/// What the system's clocks show at one moment.
+/// The system's clocks, read at the same moment.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
-    /// The time of day, which may be set.
+    /// Time of day, which can be set.
     wall: Timestamp,
-    /// How long the machine has been up, sleep included.
+    /// Uptime of the machine, including time in suspend.
     up: Duration,
 }
 
 impl Clock {
-    /// A clock that shows the system's time of day now.
+    /// Starts a clock at the system's time of day.
     pub fn start() -> Clock {
         let boot_id = std::fs::read_to_string(BOOT_ID).or_else(|_| std::env::var(BOOT_ID_VARIABLE));
         let boot_id = boot_id.ok().and_then(|id| id.trim().parse().ok());
         Clock { start: read(), ahead: 0, boot_id }
     }
 
-    /// The time by this clock.
     pub fn now(&self) -> Timestamp {
         self.at(read())
     }
 
-    /// The time by this clock and by the system's.
+    /// The current time of this clock and of the system clocks.
     pub fn mark(&self) -> ClockMark {
         self.mark_at(read())
     }
 
-    /// By how many seconds the system's clock has been set since this was last called; `None` if it was not.
+    /// Seconds by which the system clock was set since the last call; `None` if it was not set.
     pub fn step(&mut self) -> Option<i64> {
         self.step_at(read())
     }
@@ -82,13 +85,13 @@ impl Clock {
     }
 }
 
-/// By how many seconds stored leases must move so that each has as long to go as it should, now that the clocks show
-/// `now` and the last mark beside them is `last`.
+/// Seconds by which stored leases must move so that their remaining time is right. `last` is the mark stored with
+/// them, `now` the current one.
 pub fn shift(last: Option<ClockMark>, now: ClockMark) -> i64 {
     let Some(last) = last else { return 0 };
     let steady = last.steady.after(passed(last, now));
     let shift = difference(now.wall, steady);
-    // To the later second: a lease may end late, not early.
+    // Round up, because a lease may end late but never early.
     if shift.unsigned_abs() < TOLERANCE_MS {
         0
     } else {
@@ -96,11 +99,10 @@ pub fn shift(last: Option<ClockMark>, now: ClockMark) -> i64 {
     }
 }
 
-/// The time since the mark `last`: how much longer the machine has been up, if it has not booted since.
+/// The time since the mark `last`. Within the same boot, it is the difference of the uptimes.
 ///
-/// If it has, the time is what the system's clock says. If that says that the mark is in the future, it was set back
-/// meanwhile (a machine whose clock has no battery starts in 1970): no time is taken to have passed, so leases that had
-/// not ended have not, and those that had ended have.
+/// After a reboot only the system clock can tell. If it is earlier than the mark, it was set back (a machine without
+/// a clock battery starts in 1970). Then no time counts as passed, so that no lease ends and no ended lease revives.
 fn passed(last: ClockMark, now: ClockMark) -> Duration {
     let up = match (last.boot, now.boot) {
         (Some(last), Some(now)) if last.boot_id == now.boot_id => now.up.checked_sub(last.up),
@@ -109,14 +111,13 @@ fn passed(last: ClockMark, now: ClockMark) -> Duration {
     up.unwrap_or_else(|| now.wall.since(last.wall))
 }
 
-/// The system's time of day.
 pub fn wall() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn read() -> Reading {
-    // Linux has had this clock since 2.6.39; without it no time would pass.
+    // Linux has CLOCK_BOOTTIME since 2.6.39. Without it, this clock would stand still.
     let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     Reading { wall: wall(), up }
 }
@@ -132,7 +133,7 @@ mod tests {
 
     const DAY: i64 = 86_400;
 
-    /// A machine whose clocks tests set.
+    /// A simulated machine with clocks that tests can set.
     struct Machine {
         wall: i64,
         up: u64,
@@ -159,19 +160,19 @@ mod tests {
             Timestamp::from_seconds(self.wall as u64)
         }
 
-        /// Another boot, after the machine was off for a while.
+        /// Reboots after `off` seconds without power.
         fn boot(&mut self, off: u64) {
             self.wall += off as i64;
             self.up = 0;
             self.boot_id = Uuid::from_network([2; 16]);
         }
 
-        /// A server that starts now.
+        /// Starts a server's clock now.
         fn start(&self) -> Clock {
             Clock { start: self.read(), ahead: 0, boot_id: Some(self.boot_id) }
         }
 
-        /// By how much that server moves leases with this mark.
+        /// The shift that a server started now applies to leases with this mark.
         fn shift(&self, mark: ClockMark) -> i64 {
             shift(Some(mark), self.start().mark_at(self.read()))
         }
@@ -197,7 +198,7 @@ mod tests {
             assert_eq!(clock.step_at(machine.read()), None);
             assert_eq!(clock.at(machine.set(step)), after_start(100), "set by {step}");
             assert_eq!(clock.step_at(machine.read()), Some(step));
-            assert_eq!(clock.step_at(machine.pass(10)), None, "told once");
+            assert_eq!(clock.step_at(machine.pass(10)), None, "reported once");
             assert_eq!(clock.at(machine.read()), after_start(110));
             assert_eq!(clock.step_at(machine.set(-step)), Some(-step), "and back");
             assert_eq!(clock.mark_at(machine.read()).wall, clock.at(machine.read()));
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_move_with_a_step_that_came_while_the_server_ran() {
+    fn leases_follow_a_clock_step_while_serving() {
         for step in [DAY, -DAY, 20_000 * DAY, -19_000 * DAY] {
             let (mut machine, clock) = machine();
             let until = after_start(3600);
@@ -258,12 +259,12 @@ mod tests {
         let (mut machine, clock) = machine();
         let mark = clock.mark_at(machine.pass(100));
         machine.pass(200);
-        machine.up = 10; // in a container with a time namespace of its own
+        machine.up = 10; // in a container with its own time namespace
         assert_eq!(machine.shift(mark), 0);
     }
 
     #[test]
-    fn a_clock_that_went_back_while_the_server_was_down_ends_no_lease_and_revives_none() {
+    fn a_clock_set_back_ends_and_revives_no_lease() {
         for back in [3600, DAY, START] {
             let (mut machine, clock) = machine();
             let mark = clock.mark_at(machine.pass(1000));
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_of_a_second_is_in_the_clients_favour() {
+    fn fractions_of_a_second_favour_the_client() {
         let mark = |steady, wall| ClockMark { steady: Timestamp(steady), wall: Timestamp(wall), boot: None };
         assert_eq!(shift(Some(mark(10_000, 20_000)), mark(20_400, 20_400)), 10);
         assert_eq!(shift(Some(mark(20_000, 10_400)), mark(10_400, 10_400)), -9);

@@ -1,9 +1,10 @@
-//! `leases.commits`: what the last commit left in the database, noted outside of it.
+//! `leases.commits`: a record of the last commit, kept outside the database. A start compares both to find lost
+//! commits.
 //!
-//! It is written after each commit and before the replies that promise what the commit stored, but not synced then: a
-//! second sync would halve the rate of commits. After kill -9 it is exact, because the kernel has what was written. After
-//! a power cut it may be behind, and never ahead: the commit was synced before. So a database that is behind this file
-//! has lost commits, and one that is ahead of it has not.
+//! The file is written after each commit and before the replies that depend on it. It is not synced then, because a
+//! second sync would halve the commit rate. After kill -9 the record is exact, because the kernel has the data. After
+//! a power cut it may be older than the database, but never newer, because the commit was synced first. Therefore a
+//! database that is older than this record has lost commits.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -16,43 +17,43 @@ use crate::store::FILE_MODE;
 use crate::store::integrity::Integrity;
 use crate::store::lock::give_to_owner;
 
-/// The file's name in the state folder.
-pub(super) const COUNT: &str = "leases.commits";
-/// How a line of it begins. The number is that of its format.
+/// File name in the state folder.
+pub(super) const COMMITS_FILE: &str = "leases.commits";
+/// Start of every line. The number is the version of the format.
 const BEGIN: &str = "lanboot-commits 1";
-/// Bytes of a line. The file has two, which are written in turn, so that one is whole whatever happens.
+/// Length of a line in bytes. The file has two lines that are written alternately, so that one is always complete.
 const LINE: usize = 256;
 const LENGTH: u64 = 2 * LINE as u64;
 
-/// What the file says.
+/// Content of the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Noted {
-    /// There is no such file.
-    Nothing,
-    /// Neither of its lines can be read.
+pub(super) enum Recorded {
+    /// The file does not exist.
+    Missing,
+    /// Neither line is valid.
     Damaged,
-    /// The state after the last commit that was noted.
+    /// The state after the last recorded commit.
     Commit(Integrity),
 }
 
 /// The file, open for writing.
 #[derive(Debug)]
-pub(super) struct CountFile {
+pub(super) struct CommitRecord {
     path: PathBuf,
     file: Option<File>,
     is_synced: bool,
-    /// Whether a fault was logged since it was last written.
+    /// Whether an error was logged since the last successful write.
     is_reported: bool,
 }
 
 /// Reads the file in the folder `state`.
-pub(super) fn read(state: &Path) -> Noted {
+pub(super) fn read(state: &Path) -> Recorded {
     let mut open = OpenOptions::new();
-    let opened = open.read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(state.join(COUNT));
+    let opened = open.read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(state.join(COMMITS_FILE));
     let file = match opened {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Noted::Nothing,
-        Err(_) => return Noted::Damaged,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Recorded::Missing,
+        Err(_) => return Recorded::Damaged,
     };
     let mut bytes = [0; 2 * LINE];
     let mut length = 0;
@@ -60,11 +61,11 @@ pub(super) fn read(state: &Path) -> Noted {
         match file.read_at(rest, length as u64) {
             Ok(0) => break,
             Ok(some) => length += some,
-            Err(_) => return Noted::Damaged,
+            Err(_) => return Recorded::Damaged,
         }
     }
     let lines = bytes.chunks(LINE).filter_map(|line| parse(std::str::from_utf8(line).ok()?));
-    lines.max_by_key(|integrity| integrity.commits).map_or(Noted::Damaged, Noted::Commit)
+    lines.max_by_key(|integrity| integrity.commits).map_or(Recorded::Damaged, Recorded::Commit)
 }
 
 fn parse(line: &str) -> Option<Integrity> {
@@ -90,23 +91,23 @@ fn line(integrity: &Integrity) -> [u8; LINE] {
     line
 }
 
-impl CountFile {
-    /// The file in the folder `state`. It keeps what it says until the first commit is noted.
-    pub(super) fn new(state: &Path) -> CountFile {
-        CountFile { path: state.join(COUNT), file: None, is_synced: true, is_reported: false }
+impl CommitRecord {
+    /// The file in the folder `state`. It is not changed until the first commit is recorded.
+    pub(super) fn new(state: &Path) -> CommitRecord {
+        CommitRecord { path: state.join(COMMITS_FILE), file: None, is_synced: true, is_reported: false }
     }
 
-    /// Notes what the last commit left. A fault here is no reason to refuse a lease that is stored: it is logged.
-    pub(super) fn note(&mut self, integrity: &Integrity) {
+    /// Records the state after a commit. Errors are only logged, because the leases themselves are already stored.
+    pub(super) fn record(&mut self, integrity: &Integrity) {
         let line = line(integrity);
-        let noted = match &self.file {
+        let recorded = match &self.file {
             Some(file) => {
                 let turn = u64::from(integrity.commits & 1 == 1);
                 file.write_all_at(&line, turn * LINE as u64).map(|()| self.is_synced = false)
             }
             None => self.begin(&line),
         };
-        match noted {
+        match recorded {
             Ok(()) => self.is_reported = false,
             Err(error) => {
                 self.file = None;
@@ -121,30 +122,31 @@ impl CountFile {
         }
     }
 
-    /// Makes it durable. Called after the log was moved to the database, and at the end.
+    /// Syncs the file. Called after a checkpoint of the write-ahead log and at the end.
     pub(super) fn sync(&mut self) {
         if let Some(file) = self.file.as_ref().filter(|_| !self.is_synced) {
-            // Without this it is behind after a power cut, which is allowed.
+            // If this fails, the record may be old after a power cut, which is allowed.
             self.is_synced = file.sync_data().is_ok();
         }
     }
 
-    /// Whether the file that is open is still the one in the folder.
+    /// Whether the open file is still the one in the folder.
     pub(super) fn is_in_place(&self) -> bool {
         let Some(own) = self.file.as_ref().and_then(|file| file.metadata().ok()) else { return true };
         let found = std::fs::metadata(&self.path);
         found.is_ok_and(|found| (found.dev(), found.ino(), found.len()) == (own.dev(), own.ino(), LENGTH))
     }
 
-    /// Has the file made again with the next commit, because it is not in its place any more.
+    /// Closes the file, so that the next commit creates it again. Used when the file was moved or deleted.
     pub(super) fn forget(&mut self) {
         self.file = None;
     }
 
-    /// Both lines alike: whatever the file said before, this counts from now on.
+    /// Creates the file with two identical lines, so that no older record remains.
     fn begin(&mut self, line: &[u8; LINE]) -> io::Result<()> {
         let mut open = OpenOptions::new();
-        // No link is followed: the folder is the server's, and root must not write elsewhere for it.
+        // Symlinks are not followed: the folder belongs to the server's user, and root must not be led to another
+        // file.
         open.write(true).create(true).truncate(false).mode(FILE_MODE).custom_flags(OFlag::O_NOFOLLOW.bits());
         let file = open.open(&self.path)?;
         if let Some(folder) = self.path.parent() {
@@ -158,7 +160,7 @@ impl CountFile {
     }
 }
 
-impl Drop for CountFile {
+impl Drop for CommitRecord {
     fn drop(&mut self) {
         self.sync();
     }

@@ -1,5 +1,5 @@
-//! Makes the file of a database under another name, and renames it when all of it is on stable storage: whoever sees the
-//! file sees a whole database, and a process that is killed meanwhile leaves none.
+//! Creates a database under a temporary name and renames it once all of it is on stable storage. Other processes
+//! therefore see a complete database or none, even if this process is killed.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -14,11 +14,11 @@ use crate::store::rows::{ClockRow, Rows};
 use crate::store::wal::{path_of, with_suffix};
 use crate::store::{DATABASE, FILE_MODE, StoreError, schema};
 
-/// Renewals come in any order, so each of a batch touches another page, and whole pages are written to the log: small
-/// ones make random renewals twice as fast as SQLite's usual 4096. Only a new database takes this.
+/// SQLite's page size for new databases. Renewals come in random order, so each one changes a different page, and the
+/// log stores whole pages. Pages of this size make random renewals twice as fast as SQLite's default of 4096 bytes.
 pub(super) const PAGE_SIZE: u32 = 1024;
 
-/// The statement that stores a row: [`crate::store::rows::COLUMNS`].
+/// Statement that stores a row; it takes [`crate::store::rows::COLUMNS`].
 pub(super) const UPSERT: &str = "
     INSERT INTO leases (address, client, hardware, boots, state, until)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -27,7 +27,7 @@ pub(super) const UPSERT: &str = "
         state = excluded.state, until = excluded.until
 ";
 
-/// A whole database that does not have its name yet.
+/// A complete database under a temporary name. It is deleted when dropped.
 #[derive(Debug)]
 pub(super) struct Draft {
     path: PathBuf,
@@ -35,7 +35,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Writes a database with these rows in the folder `state`. Without `integrity` it is a new one.
+    /// Writes a database with these rows in the folder `state`. Without `integrity` the database gets a new identity.
     pub(super) fn write(
         state: &Path,
         rows: &Rows,
@@ -49,7 +49,7 @@ impl Draft {
         drop(file);
         let mut connection = Connection::open(&draft.path)?;
         connection.pragma_update(None, "page_size", PAGE_SIZE)?;
-        // It is synced once, at the end, and worth nothing before.
+        // The file is synced once at the end and is useless before that.
         connection.pragma_update(None, "journal_mode", "OFF")?;
         connection.pragma_update(None, "synchronous", "OFF")?;
         let transaction = connection.transaction()?;
@@ -68,10 +68,10 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Gives it the name of the database, in place of one that is there. No process may have that open.
+    /// Renames the draft to the name of the database, replacing an existing one. No process may have that one open.
     pub(super) fn publish(self) -> io::Result<()> {
         let path = self.state.join(DATABASE);
-        // SQLite would apply the log of another database to this one.
+        // SQLite would apply the log of the old database to the new one.
         remove(&path_of(&path))?;
         remove(&with_suffix(&path, "-shm"))?;
         fs::rename(&self.path, &path)?;
@@ -91,7 +91,6 @@ impl Drop for Draft {
     }
 }
 
-/// Why there is no draft.
 #[derive(Debug)]
 pub(super) enum DraftError {
     Database(rusqlite::Error),
@@ -110,7 +109,7 @@ impl From<io::Error> for DraftError {
     }
 }
 
-/// Renames a file to `NAME.aside`, in place of an older one, so that an expert can look at it. An empty one is removed.
+/// Renames a file to `NAME.aside` for later analysis, replacing an older one. An empty file is deleted.
 pub(super) fn set_aside(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() && found.len() > 0 => fs::rename(path, with_suffix(path, ".aside")),
@@ -128,7 +127,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 impl DraftError {
-    /// What failed in which folder, and what to do.
+    /// Error message with the folder and advice.
     pub(super) fn explain(&self, state: &Path) -> StoreError {
         let path = state.join(DATABASE);
         match self {

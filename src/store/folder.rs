@@ -1,4 +1,4 @@
-//! The folder of state: who may look into it, and how it is made.
+//! Creates the state folder with permissions that keep other users out.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::store::FOLDER_MODE;
 
-/// Makes the state folder if it is not there, for its owner and group alone.
+/// Creates the state folder if it does not exist, accessible to its owner and group only.
 ///
 /// # Errors
-/// What the kernel says.
+/// The error of the system call.
 pub fn make_folder(state: &Path) -> io::Result<()> {
     if state.is_dir() {
         return Ok(());
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_state_folder_is_for_its_owner_and_group() {
+    fn a_new_state_folder_is_private() {
         let base = tempfile::tempdir().unwrap();
         let state = base.path().join("var/state");
         make_folder(&state).unwrap();

@@ -1,17 +1,19 @@
-//! The row by which a start finds out whether the database is whole: how many commits it has had, how many rows it has,
-//! and the sum of their checksums.
+//! The row `integrity`, by which a start checks that the database is complete: the number of commits, the number of
+//! rows, and the sum of their checksums.
 //!
-//! The same numbers stand outside the database, in `leases.commits` (count.rs). Where the two differ, commits were lost.
+//! The same numbers are stored outside the database in `leases.commits` (count.rs). If they differ, commits were
+//! lost.
 //!
-//! Only the store writes this row, and it switches triggers off. Any other program that changes a lease, such as
-//! `sqlite3` or an older lanboot, fires the triggers below, and the next start takes what it finds for right.
+//! Only the store writes this row, with triggers disabled. Any other program that changes a lease, such as `sqlite3`
+//! or an older lanboot, fires the triggers below, and the next start accepts the changed leases.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::store::rows::{Checksum, ClockRow, Rows, Totals};
 
-/// `database`: a random number that the database keeps for life. `sum`: of the checksums of all rows in `leases` and
-/// `clock`. `checksum`: of this row's first four numbers. `edited`: 1 after another program changed a row.
+/// `database`: random number that identifies the database. `sum`: sum of the checksums of all rows in `leases` and
+/// `clock`. `checksum`: checksum of the first four numbers of this row. `edited`: 1 after another program changed a
+/// row.
 pub(super) const TABLE: &str = "
     CREATE TABLE integrity (
         id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -33,43 +35,43 @@ pub(super) const TABLE: &str = "
 /// The state of a database after one commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Integrity {
-    /// Which database it is.
+    /// Random number that identifies the database.
     pub(super) database: i64,
-    /// How many commits it has had.
+    /// Number of commits since the database was created.
     pub(super) commits: i64,
-    /// How many rows `leases` has.
+    /// Number of rows in `leases`.
     pub(super) rows: i64,
-    /// The sum of all checksums.
+    /// Sum of the checksums of all rows.
     pub(super) sum: i64,
 }
 
 impl Integrity {
-    /// That of a new database.
+    /// The state of a new database.
     pub(super) fn new(connection: &Connection) -> rusqlite::Result<Integrity> {
         let database = connection.query_row("SELECT random()", [], |row| row.get(0))?;
         Ok(Integrity { database, commits: 0, rows: 0, sum: 0 }.with(Totals::default(), None))
     }
 
-    /// The state after one more commit, which leaves the tables like this.
+    /// The state after one more commit that leaves the tables with these totals.
     pub(super) fn next(&self, totals: Totals, clock: Option<ClockRow>) -> Integrity {
         Integrity { commits: self.commits.saturating_add(1), ..self.with(totals, clock) }
     }
 
-    /// The same commit, with these tables.
+    /// The state after the same commit, with these totals.
     pub(super) fn with(&self, totals: Totals, clock: Option<ClockRow>) -> Integrity {
         let sum = totals.sum.wrapping_add(clock.map_or(0, |clock| clock.checksum()));
         let rows = i64::try_from(totals.rows).unwrap_or(i64::MAX);
         Integrity { rows, sum: sum.cast_signed(), ..*self }
     }
 
-    /// A change in one byte of its numbers always changes it.
+    /// Checksum of the four numbers. A change of any byte changes it.
     pub(super) fn checksum(&self) -> i64 {
         let mut sum = Checksum::default();
         [self.database, self.commits, self.rows, self.sum].iter().for_each(|number| sum.number(*number));
         sum.finish().cast_signed()
     }
 
-    /// Writes the row for the first time, or again after the tables were found to be edited.
+    /// Writes the row for the first time, or again after another program edited the tables.
     pub(super) fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
         let Integrity { database, commits, rows, sum } = *self;
         connection
@@ -81,7 +83,7 @@ impl Integrity {
             .map(drop)
     }
 
-    /// Writes the row in the transaction that it describes.
+    /// Updates the row. Call it in the transaction that it describes.
     pub(super) fn update(&self, connection: &Connection) -> rusqlite::Result<()> {
         let update = "UPDATE integrity SET commits = ?1, rows = ?2, sum = ?3, checksum = ?4 WHERE id = 0";
         let mut update = connection.prepare_cached(update)?;
@@ -92,19 +94,19 @@ impl Integrity {
     }
 }
 
-/// Everything that is in a database.
+/// The whole content of a database.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) rows: Rows,
     pub(super) clock: Option<ClockRow>,
-    /// None in a database that an older version made.
+    /// `None` in a database that an older version created.
     pub(super) integrity: Option<Integrity>,
     /// Whether another program has changed a row.
     pub(super) is_edited: bool,
 }
 
 impl Content {
-    /// Reads all of it, at one moment, and says so if a bit of it changed.
+    /// Reads everything in one transaction and fails if a bit has changed.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Content> {
         let moment = connection.unchecked_transaction()?;
         let has_table: bool = moment.query_row(
@@ -151,18 +153,18 @@ impl Content {
     }
 }
 
-/// The error of a database that is damaged in this way.
+/// An error that reports the database as damaged.
 pub(super) fn corrupt(what: String) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(what))
 }
 
-/// Whether the error says that what was read is damaged, rather than that it could not be read.
+/// Whether the error means that the data is damaged, rather than that it could not be read.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         Some(code) => {
             matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
         }
-        // A value of another type than its column has.
+        // A value has another type than its column.
         None => true,
     }
 }

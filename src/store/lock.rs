@@ -1,4 +1,4 @@
-//! The right to write the leases in a state folder, which one process has at a time.
+//! The lock file `leases.lock`: only the process that holds the lock may write the leases in a state folder.
 
 use std::fmt::Display;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -12,10 +12,11 @@ use nix::fcntl::OFlag;
 use crate::store::place::{Change, is_gone};
 use crate::store::{FILE_MODE, StoreError};
 
-/// How long to wait for the process that has the lock: it may just be ending, or be a child that has not begun yet.
+/// Maximum time to wait for the lock. Its holder may be about to exit, or a child process that has not started its
+/// program yet.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 
-/// The right to write the database in a state folder, held until this is dropped.
+/// The right to write the database in a state folder. It is held until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
@@ -23,7 +24,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// What has happened to the file of the lock. Another process could take the right by a new one.
+    /// Reports whether the lock file was replaced or deleted. If so, another process could lock a new file.
     pub(super) fn change(&self) -> Option<Change> {
         let what = match std::fs::metadata(&self.path) {
             Ok(found) if self.file.metadata().is_ok_and(|own| is_same(&own, &found)) => return None,
@@ -34,7 +35,7 @@ impl Lock {
         Some(Change { what: format!("{} {what}", self.path.display()), may_be_harmless: false })
     }
 
-    /// Takes the right again if the file is another one.
+    /// Locks again if the file was replaced.
     pub(super) fn renew(&mut self, state: &Path) -> Result<(), StoreError> {
         if self.change().is_some() {
             *self = lock(state)?;
@@ -47,21 +48,21 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Does `read` if no process has the right to write; none takes it meanwhile.
+/// Calls `read` if no process holds the lock, and prevents others from taking it meanwhile. Otherwise returns `None`.
 pub(super) fn while_stopped<T>(state: &Path, read: impl FnOnce() -> T) -> Option<T> {
     let file = OpenOptions::new().read(true).open(state.join("leases.lock")).ok()?;
     file.try_lock_shared().ok()?;
     Some(read())
 }
 
-/// Takes the right to write the database in `state`.
+/// Takes the lock for the database in `state`.
 pub(super) fn lock(state: &Path) -> Result<Lock, StoreError> {
     let path = state.join("leases.lock");
     let fail = |error: &dyn Display| {
         StoreError(format!("cannot lock the lease database with {}: {error}", path.display()))
     };
     let mut open = OpenOptions::new();
-    // No link is followed: the folder is the server's, and root must not write elsewhere for it.
+    // Symlinks are not followed: the folder belongs to the server's user, and root must not be led to another file.
     open.read(true)
         .write(true)
         .create(true)
@@ -95,12 +96,13 @@ pub(super) fn lock(state: &Path) -> Result<Lock, StoreError> {
         }
         Err(TryLockError::Error(error)) => return Err(fail(&error)),
     }
-    // Only for that message: a full disk is no reason to stop here.
+    // The PID is only used in the error message above, so a full disk does not matter here.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(Lock { file, path })
 }
 
-/// Gives a file to whom the folder `state` belongs: a command may make it as root for a server that is not.
+/// Makes the owner of the folder `state` the owner of `file`. A command may create the file as root for a server that
+/// runs as another user.
 pub(super) fn give_to_owner(file: &File, state: &Path) {
     if let Ok(folder) = state.metadata() {
         let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));

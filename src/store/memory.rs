@@ -1,4 +1,4 @@
-//! A store for tests: nothing survives, but it can be told to fail.
+//! A store for tests and for runs without a state folder. It loses everything at exit and can simulate failures.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::lease::Lease;
 use crate::store::{ClockMark, LeaseStore, StoreError, moved};
 
-/// Leases in memory.
+/// A [`LeaseStore`] that keeps leases in memory only.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     leases: BTreeMap<Ipv4Addr, Lease>,

@@ -1,4 +1,5 @@
-//! Leases on stable storage. This folder never decides who gets an address; it keeps what was decided.
+//! Leases on stable storage, and the clock by which they end. The server's committer writes them; the `leases`
+//! commands read and import them. This folder never decides which client gets an address.
 
 pub mod clock;
 mod count;
@@ -30,54 +31,56 @@ pub use sqlite::SqliteStore;
 use crate::lease::{Lease, is_forever};
 use crate::types::{Timestamp, Uuid};
 
-/// The database's name in the state folder.
+/// File name of the database in the state folder.
 pub const DATABASE: &str = "leases.db";
-/// Permissions of every file in the state folder: who has which address is not for every user of this computer.
+/// Permissions of every file in the state folder. Other users of this computer must not see the clients' addresses.
 pub const FILE_MODE: u32 = 0o640;
 /// Permissions of the state folder, for the same reason.
 pub const FOLDER_MODE: u32 = 0o750;
 
-/// What two clocks showed at one moment. They part when somebody sets the system's.
+/// The server's clock and the system's clocks, read at the same moment. They diverge when the system clock is set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClockMark {
-    /// The server's own clock, which nobody sets: stored leases end by it.
+    /// The server's own clock, which cannot be set. Stored leases end by it.
     pub steady: Timestamp,
-    /// The system's wall clock.
     pub wall: Timestamp,
-    /// How long the machine was up, where that is known.
+    /// Uptime of the machine, if known.
     pub boot: Option<Uptime>,
 }
 
-/// A clock that nobody sets either, but that begins anew with each boot.
+/// Time since the boot of the machine. It cannot be set, but it restarts with every boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Uptime {
-    /// Which boot it is.
+    /// Identifies the boot.
     pub boot_id: Uuid,
-    /// The time since then, sleep included.
+    /// Time since that boot, including time in suspend.
     pub up: Duration,
 }
 
-/// Where leases survive a restart. One test suite, tests/process/store/contract.rs, holds every store to this contract.
+/// Stores leases so that they survive a restart. The test suite tests/process/store/contract.rs holds every implementation to this
+/// contract. Methods may block.
 pub trait LeaseStore: Send {
-    /// All leases that are stored, one for each address, and how many rows were skipped because they could not be read.
+    /// Loads all stored leases, one per address, and the number of rows that were skipped because they are not
+    /// leases.
     fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError>;
 
-    /// Stores all of `leases`, or none of them. When it returns `Ok` they are on stable storage.
+    /// Stores all of `leases`, or none of them. After `Ok` they are on stable storage.
     fn commit(&mut self, leases: &[Lease]) -> Result<(), StoreError>;
 
-    /// The last mark that was stored; `None` in a new store.
+    /// The last stored mark; `None` in a new store.
     fn clock(&mut self) -> Result<Option<ClockMark>, StoreError>;
 
-    /// Stores a mark, and moves the end of every lease by `shift` seconds with it. Leases that never end do not move.
+    /// Stores a mark, and moves the end of every lease by `shift` seconds in the same transaction. Leases that never
+    /// end do not move.
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError>;
 
-    /// Does what is due beside the commits. Called about once a second.
+    /// Does periodic maintenance. Called about once per second.
     fn look_after(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
-/// What was attempted on which store, and why it failed.
+/// An operation that failed, the store it failed on, and the reason, as one message.
 #[derive(Debug)]
 pub struct StoreError(pub String);
 
@@ -89,7 +92,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// `until`, `shift` seconds later, or earlier if that is negative.
+/// Moves `until` by `shift` seconds, which may be negative. A lease that never ends stays so.
 pub fn moved(until: Timestamp, shift: i64) -> Timestamp {
     if is_forever(until) {
         return until;

@@ -1,4 +1,4 @@
-//! Opens stored leases so that they agree with the clock, for the server and for the commands that work without it.
+//! Opens the stored leases and adjusts them to the current clock. The server and the offline commands use it.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -10,24 +10,24 @@ use crate::store::make_folder;
 use crate::store::{Findings, LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
 use crate::types::ClientId;
 
-/// The lease database open for writing, and what is in it.
+/// The lease database, open for writing, and its content.
 pub struct Opened {
-    /// The database; no other process can write it now.
+    /// The database. No other process can write to it while this is open.
     pub store: Box<dyn LeaseStore>,
-    /// All leases.
     pub leases: Vec<Lease>,
-    /// Rows that are no leases.
+    /// Number of rows that are not leases.
     pub skipped: usize,
     /// The clock by which the leases end.
     pub clock: Clock,
-    /// By how many seconds they moved because the system's clock was set.
+    /// Seconds by which the leases moved because the system clock was set.
     pub shift: i64,
 }
 
-/// Opens the database in the folder `state`, or makes both, and moves its leases if the system's clock was set. From now on
-/// the mark is one of this boot, whatever is set next; without it leases are as good as with an older one.
+/// Opens or creates the database in the folder `state`, and moves its leases if the system clock was set. It then
+/// stores a mark of this boot, so that later changes of the system clock are noticed. A failure to store that mark is
+/// only an error if leases had to move.
 ///
-/// `report` is called before anything is written: after the first commit, what was lost is not known any more.
+/// `report` is called before anything is written, because the first commit overwrites the evidence of losses.
 pub fn open(state: &Path, report: impl FnOnce(&Findings)) -> Result<Opened, StoreError> {
     make_folder(state).map_err(|error| {
         let folder = state.display();
@@ -48,7 +48,7 @@ pub fn open(state: &Path, report: impl FnOnce(&Findings)) -> Result<Opened, Stor
     Ok(Opened { store: Box::new(store), leases, skipped, clock, shift })
 }
 
-/// No leases, and a store that forgets them when the server stops.
+/// An empty store that loses its leases when the server stops.
 pub fn in_memory() -> Opened {
     Opened {
         store: Box::new(MemoryStore::default()),
@@ -59,57 +59,60 @@ pub fn in_memory() -> Opened {
     }
 }
 
-/// A book with stored leases in it.
+/// A lease book filled with stored leases.
 #[derive(Debug)]
 pub struct Filled {
-    /// The book.
     pub book: LeaseBook,
-    /// This computer's own addresses that are in a pool: they are given to nobody.
+    /// Addresses of this computer that lie in a pool. They are never leased.
     pub own: Vec<Ipv4Addr>,
-    /// How many of the leases are in it: those outside every subnet are left alone, for the subnet may come back.
+    /// Number of leases in the book. Leases outside every subnet stay in the store, because the subnet may be
+    /// configured again.
     pub known: usize,
 }
 
-/// The stored leases in a new book, on a computer with these `own` addresses.
+/// Fills a new book with stored leases, on a computer with these `own` addresses.
 pub fn book(settings: &Settings, mut leases: Vec<Lease>, own: &[Ipv4Addr]) -> Filled {
     let mut book = LeaseBook::new(settings.pools());
-    // They never answer its own questions who uses them.
+    // A conflict check cannot detect them, because the server does not answer its own probes.
     let own = book.keep_own(own);
     if !settings.match_client_id {
-        leases.iter_mut().for_each(|lease| know_by_hardware(&mut lease.holder));
+        leases.iter_mut().for_each(|lease| use_hardware_as_client_id(&mut lease.holder));
     }
-    // What a client has must come after what it had or declined, for the last one loaded is where it is looked for.
+    // A client's current lease must be loaded after the ones it released or declined, because the last one loaded is
+    // found first.
     leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
     let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
     Filled { book, own, known }
 }
 
-/// Forgets the identifier that a client sent when `match_client_id` was on: it would not be found by that.
-fn know_by_hardware(holder: &mut Holder) {
+/// Replaces the client identifier by the hardware address. With `match_client_id` off, the lease would not be found
+/// by the identifier that the client once sent.
+fn use_hardware_as_client_id(holder: &mut Holder) {
     if let Some(mac) = holder.mac {
         holder.client = ClientId::of_mac(mac);
     }
 }
 
-/// What is to be said of an address of this computer that a pool has.
+/// Log message for an address of this computer that lies in a pool.
 pub fn own_in_pool(address: Ipv4Addr) -> String {
-    format!("{address} is this computer's own and in a pool: it is given to nobody")
+    format!("{address} is this computer's own and in a pool: it is never leased")
 }
 
-/// What is to be said of a machine for which an address of this computer is reserved.
+/// Log message for a machine whose reserved address belongs to this computer.
 pub fn own_and_reserved(machine: &str, address: Ipv4Addr) -> String {
     format!(
         "the `address` of machine {machine} in `machines`, {address}, is this computer's own: give it another"
     )
 }
 
-/// The stored leases in the order of their addresses, each with its end by the system's clock, whether a server runs or
-/// not, and what is known to be lost of them. None if there is no database yet.
+/// Reads the stored leases in the order of their addresses, and the messages about losses. The end of each lease is
+/// converted to the system clock. This works while a server runs. Without a database both lists are empty, except for
+/// a recorded loss.
 pub fn read(state: &Path) -> Result<(Vec<Lease>, Vec<String>), StoreError> {
     let Some(reader) = LeaseReader::open(state)? else {
         return Ok((Vec::new(), LeaseReader::lost_with_database(state)));
     };
-    // A running server marks the clock when it is set, so this is right for its leases too.
+    // A running server stores a mark whenever the system clock is set, so this is right for its leases too.
     let shift = clock::shift(reader.clock()?, Clock::start().mark());
     let (mut leases, _, losses) = reader.load()?;
     leases.iter_mut().for_each(|lease| lease.until = moved(lease.until, shift));

@@ -1,4 +1,5 @@
-//! How a start opens the database, finds out whether it is whole, and makes one where there is none.
+//! Opens the database at a start: checks that it is complete, recovers it without a damaged log if possible, and
+//! creates it if there is none. `SqliteStore::open` calls it while it holds the lock.
 
 use std::fs;
 use std::path::Path;
@@ -6,20 +7,20 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::store::count::{self, Noted};
+use crate::store::count::{self, Recorded};
 use crate::store::create::{Draft, PAGE_SIZE, set_aside};
 use crate::store::findings::Findings;
 use crate::store::integrity::{Content, Integrity, corrupt, is_damage};
-use crate::store::reader::{WAIT, check_version, explain};
+use crate::store::reader::{BUSY_TIMEOUT, check_version, explain};
 use crate::store::rows::{ClockRow, Rows};
 use crate::store::sqlite::LOG_PAGES;
 use crate::store::wal::{self, path_of};
 use crate::store::{DATABASE, StoreError, schema};
 
-/// Memory for pages, in KiB: the database is read once and then only written.
+/// SQLite's page cache in KiB. The database is read once and then only written, so it can be small.
 const CACHE_KIB: i32 = 2048;
 
-/// A database that is open and whole.
+/// A complete database, open for writing, and its content.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) rows: Rows,
@@ -28,10 +29,10 @@ pub(super) struct Opened {
     pub(super) findings: Findings,
 }
 
-/// Opens the database in the folder `state`, or makes it. The caller has the lock.
+/// Opens or creates the database in the folder `state`. The caller holds the lock.
 pub(super) fn open(state: &Path) -> Result<Opened, StoreError> {
     let path = state.join(DATABASE);
-    let noted = count::read(state);
+    let recorded = count::read(state);
     let log = wal::examine(&path, PAGE_SIZE).map_err(|error| {
         StoreError(format!("cannot read the log of the lease database {}: {error}", path.display()))
     })?;
@@ -39,7 +40,7 @@ pub(super) fn open(state: &Path) -> Result<Opened, StoreError> {
         .map_err(|error| StoreError(format!("cannot open the lease database {}: {error}", path.display())))?;
     if new {
         if log.has_frames {
-            // Worth a look by an expert; SQLite would delete it.
+            // Keep the log for analysis; SQLite would delete it.
             let _ = set_aside(&path_of(&path));
         }
         let draft = Draft::write(state, &Rows::default(), None, None);
@@ -50,21 +51,22 @@ pub(super) fn open(state: &Path) -> Result<Opened, StoreError> {
     }
     let mut opened = open_whole(&path);
     let lacks_commits = match &opened {
-        Ok((_, content)) => !has_all(content, &noted),
-        Err(Refused(_, is_damaged)) => *is_damaged,
+        Ok((_, content)) => !has_all(content, &recorded),
+        Err(refused) => refused.is_damaged,
     };
     if lacks_commits && log.has_frames {
-        // What a damaged log hides may be in the database: all of it was moved there, before or after the damage.
+        // Commits behind the damage in the log may already be in the database, if a checkpoint moved them there. Then
+        // the database is complete without the log.
         drop(opened);
-        opened = match without_log(&path, &noted)? {
+        opened = match without_log(&path, &recorded)? {
             Some(opened) => Ok(opened),
             None => open_whole(&path),
         };
     }
-    let (connection, content) = opened.map_err(|Refused(error, _)| error)?;
+    let (connection, content) = opened.map_err(|refused| refused.error)?;
     let findings = match new {
-        true => Findings::without_database(state, &noted),
-        false => Findings::compare(&path, &noted, &content, log.lost),
+        true => Findings::without_database(state, &recorded),
+        false => Findings::compare(&path, &recorded, &content, log.lost),
     };
     if !findings.losses.is_empty() && log.lost > 0 {
         let _ = fs::copy(path_of(&path), wal::with_suffix(&path, "-wal.aside"));
@@ -81,32 +83,37 @@ fn is_new(path: &Path) -> std::io::Result<bool> {
     }
 }
 
-/// Why a database is not used, and whether that is because it is damaged.
-struct Refused(StoreError, bool);
+struct Refused {
+    error: StoreError,
+    is_damaged: bool,
+}
 
-/// Opens a database and reads all of it. It is not changed if it is not whole: nothing of its log is lost.
+/// Opens a database and reads all of it. A damaged database is not changed, so its log stays intact.
 fn open_whole(path: &Path) -> Result<(Connection, Content), Refused> {
-    let refuse = |what: &str, error: &rusqlite::Error| Refused(explain(what, path, error), is_damage(error));
+    let refuse = |what: &str, error: &rusqlite::Error| Refused {
+        error: explain(what, path, error),
+        is_damaged: is_damage(error),
+    };
     let connection = Connection::open(path).map_err(|error| refuse("open", &error))?;
     let version = set_up(&connection).map_err(|error| refuse("set up", &error))?;
-    check_version(path, version).map_err(|error| Refused(error, true))?;
+    check_version(path, version).map_err(|error| Refused { error, is_damaged: true })?;
     let content = Content::read(&connection).map_err(|error| refuse("read", &error))?;
     Ok((connection, content))
 }
 
-/// Whether no commit is missing that was noted.
-fn has_all(content: &Content, noted: &Noted) -> bool {
-    match (noted, content.integrity) {
-        (Noted::Commit(noted), Some(found)) => {
-            found.database == noted.database && found.commits >= noted.commits
+/// Whether the database contains all recorded commits.
+fn has_all(content: &Content, recorded: &Recorded) -> bool {
+    match (recorded, content.integrity) {
+        (Recorded::Commit(recorded), Some(found)) => {
+            found.database == recorded.database && found.commits >= recorded.commits
         }
         _ => true,
     }
 }
 
-/// Opens a database without its log, which is kept under another name, if nothing is missing then.
-fn without_log(path: &Path, noted: &Noted) -> Result<Option<(Connection, Content)>, StoreError> {
-    if !matches!(noted, Noted::Commit(_)) {
+/// Opens the database without its log, if no recorded commit is missing then. The log is kept under another name.
+fn without_log(path: &Path, recorded: &Recorded) -> Result<Option<(Connection, Content)>, StoreError> {
+    if !matches!(recorded, Recorded::Commit(_)) {
         return Ok(None);
     }
     let (log, aside) = (path_of(path), wal::with_suffix(path, "-wal.aside"));
@@ -115,7 +122,7 @@ fn without_log(path: &Path, noted: &Noted) -> Result<Option<(Connection, Content
     };
     fs::rename(&log, &aside).map_err(fail)?;
     if let Ok((connection, content)) = open_whole(path) {
-        if content.integrity.is_some() && has_all(&content, noted) {
+        if content.integrity.is_some() && has_all(&content, recorded) {
             tracing::warn!(
                 "the log of {} was damaged, and is kept as {}: all leases were in the database already",
                 path.display(),
@@ -123,30 +130,30 @@ fn without_log(path: &Path, noted: &Noted) -> Result<Option<(Connection, Content
             );
             return Ok(Some((connection, content)));
         }
-        // Closed before its log comes back.
+        // The connection must be closed before the log gets its name back.
         drop(connection);
     }
     fs::rename(&aside, &log).map_err(fail)?;
     Ok(None)
 }
 
-/// Makes the connection durable.
+/// Configures the connection for durable commits.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(WAIT)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "page_size", PAGE_SIZE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    // They are there to notice other programs.
+    // The triggers only serve to detect other programs.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).map(drop)
 }
 
-/// Makes the connection durable, and says what is wrong with the pages of the database; returns its schema version.
+/// Configures the connection and checks all pages of the database. Returns the schema version.
 fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     configure(connection)?;
-    // A page that is read wrongly is a lease given twice: look at all of them before the first answer.
+    // A damaged page could lead to an address leased twice, so all pages are checked before the first reply.
     let found: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     if found != "ok" {
         let found = found.lines().filter(|line| !line.starts_with("***")).collect::<Vec<_>>().join("; ");
@@ -160,7 +167,7 @@ fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Adds to a whole database what older versions did not have, and takes what other programs changed for right.
+/// Adds tables and columns that older versions did not create, and accepts changes that other programs made.
 fn complete(connection: Connection, content: Content, findings: Findings) -> rusqlite::Result<Opened> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     schema::complete(&connection)?;

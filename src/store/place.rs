@@ -1,5 +1,5 @@
-//! Looks whether the files of an open database are still where they were: what is written to a deleted file is gone with
-//! the process.
+//! Detects that the files of the open database were deleted, replaced or changed. Data written to a deleted file
+//! would be lost when the process ends. The SQLite store checks this around every commit.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::store::wal::with_suffix;
 
-/// The files of one database and what they were when it was opened.
+/// The files of a database and their state when last checked.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct DatabaseFiles {
     state: PathBuf,
     files: Vec<Watched>,
 }
@@ -18,13 +18,13 @@ pub(super) struct Place {
 #[derive(Debug)]
 struct Watched {
     path: PathBuf,
-    /// Device and inode, once it is there: SQLite makes some files only when it needs them.
+    /// Device and inode. `None` until the file exists, because SQLite creates some files only when needed.
     inode: Option<(u64, u64)>,
-    /// The longest that it was. None of them ever becomes shorter, but when a checkpoint empties the log.
+    /// Length at the last check. A file only becomes shorter when a checkpoint truncates the log.
     length: u64,
-    /// When it was last written, in seconds and nanoseconds.
+    /// Modification time in seconds and nanoseconds.
     written: (i64, i64),
-    /// Whether it is memory that processes share: its length and time say nothing.
+    /// Whether the file is shared memory. Its length and modification time are then meaningless.
     is_shared: bool,
 }
 
@@ -35,18 +35,18 @@ pub(super) enum Moment {
     Idle,
 }
 
-/// What happened to a file.
+/// An unexpected change of a file.
 #[derive(Debug)]
 pub(super) struct Change {
-    /// In words.
+    /// Description for messages.
     pub(super) what: String,
-    /// Whether the file is the same one and was only written to, which a checkpoint or VACUUM by another program does too.
+    /// Whether it is the same file with other content. A checkpoint or VACUUM by another program has this effect too.
     pub(super) may_be_harmless: bool,
 }
 
-impl Place {
-    /// The files of `database` in the folder `state`, as they are now.
-    pub(super) fn new(state: &Path, database: &Path) -> Place {
+impl DatabaseFiles {
+    /// The files of `database` in the folder `state`, in their current state.
+    pub(super) fn new(state: &Path, database: &Path) -> DatabaseFiles {
         let watched =
             |path: PathBuf, is_shared| Watched { path, inode: None, length: 0, written: (0, 0), is_shared };
         let mut files = vec![
@@ -54,14 +54,15 @@ impl Place {
             watched(with_suffix(database, "-wal"), false),
             watched(with_suffix(database, "-shm"), true),
         ];
-        files.iter_mut().for_each(Watched::learn);
-        Place { state: state.to_owned(), files }
+        files.iter_mut().for_each(Watched::accept_current);
+        DatabaseFiles { state: state.to_owned(), files }
     }
 
-    /// What has happened to the files since, if they are no longer those that are open.
+    /// Reports a change since the last check: a file is no longer the one that is open, or was changed by another
+    /// program.
     pub(super) fn change(&mut self, moment: Moment) -> Option<Change> {
         let changes = self.files.iter_mut().filter_map(|file| file.change(moment));
-        // The most serious one.
+        // Report the most serious change.
         let change = changes.min_by_key(|change| change.may_be_harmless)?;
         if !self.state.is_dir() {
             let what = format!("the folder {} was deleted or renamed", self.state.display());
@@ -70,7 +71,7 @@ impl Place {
         Some(change)
     }
 
-    /// Whether another file than the one that was open has the database's name.
+    /// Whether another file now has the name of the database.
     pub(super) fn has_other_database(&self) -> bool {
         self.files.first().is_some_and(|database| {
             let found = fs::symlink_metadata(&database.path);
@@ -78,14 +79,14 @@ impl Place {
         })
     }
 
-    /// Takes the files for right as they are now.
-    pub(super) fn learn(&mut self) {
-        self.files.iter_mut().for_each(Watched::learn);
+    /// Accepts the current state of the files.
+    pub(super) fn accept_current(&mut self) {
+        self.files.iter_mut().for_each(Watched::accept_current);
     }
 }
 
 impl Watched {
-    fn learn(&mut self) {
+    fn accept_current(&mut self) {
         let found = fs::metadata(&self.path).ok();
         self.inode = found.as_ref().map(|found| (found.dev(), found.ino()));
         self.length = found.as_ref().map_or(0, Metadata::len);
@@ -101,7 +102,7 @@ impl Watched {
                 self.inode?;
                 return change(format!("{path} was deleted or renamed"), false);
             }
-            // A disk that cannot be read fails the commit too.
+            // A disk that cannot be read makes the commit fail too.
             Err(_) => return None,
         };
         let inode = (found.dev(), found.ino());
@@ -123,7 +124,7 @@ impl Watched {
     }
 }
 
-/// Whether there is nothing of that name. A disk that cannot be read says otherwise.
+/// Whether the error means that the file does not exist, as opposed to a disk that cannot be read.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

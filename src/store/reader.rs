@@ -1,4 +1,5 @@
-//! Reading the lease database, also while a server writes it.
+//! Reads the lease database without the lock, even while a server writes to it. The `leases` commands use it. It also
+//! explains errors of SQLite to the operator.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::lease::Lease;
-use crate::store::count::{self, Noted};
+use crate::store::count::{self, Recorded};
 use crate::store::create::PAGE_SIZE;
 use crate::store::findings::Findings;
 use crate::store::integrity::Content;
@@ -15,58 +16,61 @@ use crate::store::lock::while_stopped;
 use crate::store::rows::{COLUMNS, ClockRow, Row};
 use crate::store::{ClockMark, DATABASE, StoreError, schema, wal};
 
-/// How long a commit waits for a reader that is in its way, such as `sqlite3` in exclusive mode.
-pub(super) const WAIT: Duration = Duration::from_secs(2);
+/// Maximum time that a commit waits for another process with a lock on the database, such as `sqlite3` in exclusive
+/// mode.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The lease database, open for reading, also while a server writes it.
+/// The lease database, open for reading. A server may write to it at the same time.
 #[derive(Debug)]
 pub struct LeaseReader {
     connection: Connection,
     path: PathBuf,
-    /// What `leases.commits` said before the database was opened.
-    noted: Noted,
-    /// Commits in the log that cannot be recovered.
+    /// Content of `leases.commits` before the database was opened.
+    recorded: Recorded,
+    /// Number of commits in the log that cannot be recovered.
     lost_in_log: u64,
 }
 
 impl LeaseReader {
-    /// Opens the database in the folder `state`; `None` if there is none yet.
+    /// Opens the database in the folder `state`; `None` if there is none.
     pub fn open(state: &Path) -> Result<Option<LeaseReader>, StoreError> {
         let path = state.join(DATABASE);
         if path.metadata().is_ok_and(|found| found.len() == 0) || matches!(path.try_exists(), Ok(false)) {
             return Ok(None);
         }
-        // Before the database is read: a server that writes it notes each commit after it.
-        let noted = count::read(state);
-        // What a server writes meanwhile would look like damage.
+        // Read the record first: a running server records each commit after storing it, so the record cannot be newer
+        // than the database.
+        let recorded = count::read(state);
+        // Only while no server runs, because a log that is being written looks damaged.
         let log = while_stopped(state, || wal::examine(&path, PAGE_SIZE).unwrap_or_default());
         let lost_in_log = log.unwrap_or_default().lost;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || -> rusqlite::Result<(Connection, i64)> {
             let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(WAIT)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
             let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
             Ok((connection, version))
         };
         let (connection, version) = open().map_err(|error| explain("open", &path, &error))?;
         check_version(&path, version)?;
-        Ok(Some(LeaseReader { connection, path, noted, lost_in_log }))
+        Ok(Some(LeaseReader { connection, path, recorded, lost_in_log }))
     }
 
-    /// What is known to be lost from a database in the folder `state` that cannot be opened because it is not there.
+    /// Messages about the losses if there is no database in the folder `state`.
     pub fn lost_with_database(state: &Path) -> Vec<String> {
         Findings::without_database(state, &count::read(state)).losses
     }
 
-    /// All leases, in the order of their addresses, how many rows are none, and what is known to be lost.
+    /// Loads all leases in the order of their addresses, the number of rows that are not leases, and the messages
+    /// about losses.
     pub fn load(&self) -> Result<(Vec<Lease>, usize, Vec<String>), StoreError> {
         let read = Content::read(&self.connection);
         let content = read.map_err(|error| explain("read", &self.path, &error))?;
-        let losses = Findings::compare(&self.path, &self.noted, &content, self.lost_in_log).losses;
+        let losses = Findings::compare(&self.path, &self.recorded, &content, self.lost_in_log).losses;
         Ok((content.rows.leases(), content.rows.skipped(), losses))
     }
 
-    /// The lease of `address`, if one is stored.
+    /// The stored lease of `address`.
     pub fn lease(&self, address: Ipv4Addr) -> Result<Option<Lease>, StoreError> {
         let query = format!("SELECT {COLUMNS} FROM leases WHERE address = ?1");
         self.connection
@@ -76,14 +80,14 @@ impl LeaseReader {
             .map_err(|error| explain("read", &self.path, &error))
     }
 
-    /// The last mark of the clocks.
+    /// The last stored mark.
     pub fn clock(&self) -> Result<Option<ClockMark>, StoreError> {
         let row = ClockRow::read(&self.connection).map_err(|error| explain("read", &self.path, &error))?;
         Ok(row.map(|row| row.mark()))
     }
 }
 
-/// Refuses a database whose tables this version does not know.
+/// Refuses a database with an unknown schema version.
 pub(super) fn check_version(path: &Path, version: i64) -> Result<(), StoreError> {
     if version == schema::VERSION {
         return Ok(());
@@ -100,14 +104,14 @@ pub(super) fn check_version(path: &Path, version: i64) -> Result<(), StoreError>
     )))
 }
 
-/// Whether there was no room, for the database and its log or for the index of that.
+/// Whether the disk has no room for the database, its log, or the index of the log.
 pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     let for_index = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_error().is_some_and(|error| error.extended_code == for_index)
 }
 
-/// What failed on which file, and what to do about it.
+/// Turns an error into a message that names the operation, the file and a remedy.
 pub(super) fn explain(what: &str, path: &Path, error: &rusqlite::Error) -> StoreError {
     let advice = match error.sqlite_error_code() {
         _ if is_full(error) => ": make room on its filesystem",

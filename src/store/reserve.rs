@@ -1,5 +1,5 @@
-//! Room on the disk that is taken before it is needed: all of the write-ahead log, and a ballast to throw off when the
-//! disk is full.
+//! Reserves disk space before it is needed: the whole write-ahead log, and a ballast file to delete when the disk is
+//! full.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -12,12 +12,12 @@ use nix::fcntl::OFlag;
 use crate::store::FILE_MODE;
 use crate::store::lock::give_to_owner;
 
-/// Bytes of the ballast: room for the leases of some thousand clients.
+/// Size of the ballast in bytes: room for the leases of some thousand clients.
 const BALLAST: u64 = 1 << 20;
-/// How long after the ballast was thrown off, or could not be made, it is made anew.
+/// Time after which a deleted or failed ballast is created again.
 const BALLAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The file `leases.ballast`, which has no other use than that it can be deleted.
+/// The file `leases.ballast`. Its only purpose is to be deleted when the disk is full.
 #[derive(Debug)]
 pub(super) struct Ballast {
     path: PathBuf,
@@ -26,7 +26,7 @@ pub(super) struct Ballast {
 }
 
 impl Ballast {
-    /// Makes it in the folder `state`; without it if that cannot be.
+    /// Creates the ballast in the folder `state`. A failure is ignored.
     pub(super) fn make(state: &Path) -> Ballast {
         let mut ballast =
             Ballast { path: state.join("leases.ballast"), is_there: false, changed: Instant::now() };
@@ -34,21 +34,21 @@ impl Ballast {
         ballast
     }
 
-    /// Gives its room to others. Whether there was any.
-    pub(super) fn throw_off(&mut self) -> bool {
+    /// Deletes the ballast to free its space. Returns whether there was one.
+    pub(super) fn release(&mut self) -> bool {
         let had_room = std::mem::take(&mut self.is_there) && fs::remove_file(&self.path).is_ok();
         self.changed = Instant::now();
         had_room
     }
 
-    /// Makes it again, some time after it was thrown off.
+    /// Creates the ballast again, some time after it was deleted.
     pub(super) fn restore(&mut self) {
         if !self.is_there && self.changed.elapsed() >= BALLAST_PAUSE {
             self.fill();
         }
     }
 
-    /// All of it or nothing.
+    /// Creates the whole file or none.
     fn fill(&mut self) {
         self.is_there = fill(&self.path, BALLAST).is_ok();
         if !self.is_there {
@@ -58,22 +58,24 @@ impl Ballast {
     }
 }
 
-/// Makes the file of the log of `database` as long as it gets: `length` bytes.
+/// Extends the log of `database` to its maximum length of `length` bytes.
 ///
-/// To sync a file that grows, the file system must also commit its own journal, which takes up to some milliseconds;
-/// to sync blocks that were written before takes a tenth of one. So the log is filled with zeros once and then only
-/// overwritten from its beginning: SQLite keeps its length, and takes what is no frame of this turn for its end.
+/// Syncing a file that grows forces the file system to commit its own journal, which takes up to some milliseconds.
+/// Syncing blocks that were written before takes a tenth of one. Therefore the log is filled with zeros once and only
+/// overwritten afterwards. SQLite keeps its length, and treats the first frame that is not from the current turn as
+/// the end.
 pub(super) fn fill_log(database: &Path, length: u64) -> io::Result<()> {
     let mut path = database.as_os_str().to_owned();
     path.push("-wal");
     fill(Path::new(&path), length)
 }
 
-/// Appends zeros to a file up to `length` bytes, and makes it if need be. They are written: zeros that a file system
-/// only promises would cost as much later as growing. If that fails, as on a full disk, the file is as it was.
+/// Appends zeros to a file up to `length` bytes, and creates it if needed. The zeros are written, because space that
+/// is only allocated would cost as much later as growing the file. If that fails, as on a full disk, the file gets
+/// its old length back.
 fn fill(path: &Path, length: u64) -> io::Result<()> {
     let mut open = OpenOptions::new();
-    // No link is followed: the folder is the server's, and root must not write elsewhere for it.
+    // Symlinks are not followed: the folder belongs to the server's user, and root must not be led to another file.
     let mut file =
         open.append(true).create(true).mode(FILE_MODE).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
     if let Some(folder) = path.parent() {

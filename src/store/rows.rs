@@ -1,7 +1,8 @@
-//! All rows of the lease table in memory, packed, and the sum of their checksums.
+//! The rows of the lease table, in memory in packed form, and the checksums over them.
 //!
-//! The store keeps them for two reasons: with the sum beside them in the database each start finds a changed bit in
-//! any row, and with the rows themselves a database whose file was deleted under the server is written again.
+//! The store keeps them for two reasons. The sum of their checksums is stored in the database, so that a start
+//! detects a changed bit in any row. And if the database file is deleted under a running server, the rows are written
+//! to a new one.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -13,10 +14,10 @@ use crate::lease::{Holder, Lease, State};
 use crate::store::{ClockMark, Uptime};
 use crate::types::{ClientId, HardwareAddr, Timestamp, Uuid};
 
-/// The columns of a row, as [`Row::read`] expects them.
+/// The columns of a row, in the order in which [`Row::read`] expects them.
 pub(super) const COLUMNS: &str = "address, client, hardware, boots, state, until";
 
-/// One row of the lease table: a lease, or something that a person wrote there.
+/// One row of the lease table. It may be something else than a lease if a person wrote it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Row<'a> {
     address: i64,
@@ -40,7 +41,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The row that a query for [`COLUMNS`] returned.
+    /// Reads a row that a query for [`COLUMNS`] returned.
     pub(super) fn read(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Row<'a>> {
         Ok(Row {
             address: row.get(0)?,
@@ -58,10 +59,10 @@ impl<'a> Row<'a> {
         statement.execute(params![address, client, hardware, boots, state, until]).map(drop)
     }
 
-    /// The lease, or `None` if this row is not one.
+    /// The lease in this row, or `None` if the row is not a lease.
     pub(super) fn lease(&self) -> Option<Lease> {
         let hardware = HardwareAddr::new(self.hardware)?;
-        // The type of the hardware is stored only in the identity of a client that sends no identifier.
+        // The hardware type is stored only in the identity of a client that sends no identifier.
         let is_other_hardware =
             matches!(self.client, [2..=255, address @ ..] if address == hardware.as_bytes());
         let mac = hardware.mac().filter(|_| !is_other_hardware);
@@ -81,7 +82,7 @@ impl<'a> Row<'a> {
         is_client && is_number && state_of(self.state).is_some() && self.until >= 0
     }
 
-    /// A change in one field always changes it.
+    /// Checksum of the row. A change of any field changes it.
     fn checksum(&self) -> u64 {
         let mut sum = Checksum::default();
         [self.address, self.boots, self.state, self.until].iter().for_each(|number| sum.number(*number));
@@ -90,7 +91,7 @@ impl<'a> Row<'a> {
         sum.finish()
     }
 
-    /// Its bytes but for the address, as few as possible: there is one for each lease.
+    /// The row without its address, in as few bytes as possible, because one is kept per lease.
     fn packed(&self) -> Option<Box<[u8]>> {
         let mut bytes = Vec::with_capacity(11 + self.hardware.len() + self.client.len());
         bytes.extend(self.until.to_le_bytes());
@@ -120,21 +121,21 @@ impl<'a> Row<'a> {
 /// All rows of the table.
 #[derive(Default, Debug)]
 pub(super) struct Rows {
-    /// Leases by their address as a number, packed.
+    /// Packed leases by their address as a number.
     leases: BTreeMap<u32, Box<[u8]>>,
-    /// The checksums of rows that are not leases. They are left alone.
+    /// Checksums of the rows that are not leases. Those rows are never changed.
     others: BTreeMap<i64, u64>,
     /// The sum of all checksums.
     sum: u64,
 }
 
 impl Rows {
-    /// Reads the table.
+    /// Reads the whole table.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Rows> {
         let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM leases ORDER BY address"))?;
         let mut found = statement.query([])?;
         let mut rows = Rows::default();
-        // In order, so that the map is built at once.
+        // Building the map from sorted pairs is faster.
         let mut leases = Vec::new();
         while let Some(row) = found.next()? {
             let row = Row::read(row)?;
@@ -149,12 +150,11 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Every lease, in the order of addresses.
+    /// All leases in the order of their addresses.
     pub(super) fn leases(&self) -> Vec<Lease> {
         self.rows().filter_map(|row| row.lease()).collect()
     }
 
-    /// The lease of `address`.
     pub(super) fn lease(&self, address: Ipv4Addr) -> Option<Lease> {
         let number = u32::from(address);
         Row::unpacked(number, self.leases.get(&number)?)?.lease()
@@ -165,17 +165,17 @@ impl Rows {
         self.leases.iter().filter_map(|(address, bytes)| Row::unpacked(*address, bytes))
     }
 
-    /// How many rows are not leases.
+    /// The number of rows that are not leases.
     pub(super) fn skipped(&self) -> usize {
         self.others.len()
     }
 
-    /// How many rows there are and the sum of their checksums.
+    /// The number of rows and the sum of their checksums.
     pub(super) fn totals(&self) -> Totals {
         Totals { rows: self.leases.len() + self.others.len(), sum: self.sum }
     }
 
-    /// The totals once these leases are stored. `batch` has one lease for each address.
+    /// The totals after these leases are stored. `batch` has one lease per address.
     pub(super) fn totals_with(&self, batch: &BTreeMap<Ipv4Addr, &Lease>) -> Totals {
         let mut totals = self.totals();
         for lease in batch.values() {
@@ -189,7 +189,7 @@ impl Rows {
         totals
     }
 
-    /// Takes in leases that are stored now, which leaves these totals.
+    /// Updates the rows after these leases were stored, which results in these totals.
     pub(super) fn store(&mut self, batch: &BTreeMap<Ipv4Addr, &Lease>, totals: Totals) {
         self.sum = totals.sum;
         for (address, lease) in batch {
@@ -201,8 +201,8 @@ impl Rows {
         }
     }
 
-    /// Forgets the rows that are not leases, which only the database has.
-    pub(super) fn without_others(&mut self) {
+    /// Drops the rows that are not leases, because their content is only in the database.
+    pub(super) fn drop_others(&mut self) {
         let others = std::mem::take(&mut self.others);
         self.sum = others.values().fold(self.sum, |sum, other| sum.wrapping_sub(*other));
     }
@@ -214,14 +214,14 @@ impl Rows {
     }
 }
 
-/// The size of the table and the sum of its checksums.
+/// The number of rows in the lease table and the sum of their checksums.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Totals {
     pub(super) rows: usize,
     pub(super) sum: u64,
 }
 
-/// The row of the table `clock`, as it is stored.
+/// The row of the table `clock`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ClockRow {
     steady: i64,
@@ -269,7 +269,7 @@ impl ClockRow {
         ClockMark { steady: time(self.steady), wall: time(self.wall), boot }
     }
 
-    /// Never that of a lease: it begins with another number.
+    /// Checksum of the row. It never equals the checksum of a lease, because it begins with another number.
     pub(super) fn checksum(&self) -> u64 {
         let mut sum = Checksum::default();
         [-1, self.steady, self.wall, self.up.unwrap_or(-1)].iter().for_each(|number| sum.number(*number));
@@ -278,7 +278,7 @@ impl ClockRow {
     }
 }
 
-/// A checksum against flipped bits, made from words of 8 bytes. Each step can be undone, so a change in one word always
+/// A checksum against flipped bits, over words of 8 bytes. Each step is invertible, so a change of one word always
 /// changes the result.
 #[derive(Default, Debug)]
 pub(super) struct Checksum(u64);
@@ -288,7 +288,7 @@ impl Checksum {
         self.word(number.cast_unsigned());
     }
 
-    /// Bytes after their number, so that none moves unnoticed from one field to the next.
+    /// Adds the length and then the bytes, so that bytes cannot move unnoticed from one field to the next.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
         let (words, rest) = bytes.as_chunks();
@@ -298,7 +298,7 @@ impl Checksum {
         self.word(u64::from_le_bytes(last));
     }
 
-    /// A step of MurmurHash3's finish: sums of the results do not cancel each other.
+    /// One step of MurmurHash3's finalizer. Its results do not cancel each other in sums.
     fn word(&mut self, word: u64) {
         let mixed = (self.0 ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xff51_afd7_ed55_8ccd);
         self.0 = mixed ^ (mixed >> 32);
@@ -327,7 +327,7 @@ fn state_of(number: i64) -> Option<State> {
     }
 }
 
-/// A number as SQLite has them.
+/// A number as SQLite stores it.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,15 +1,15 @@
-//! The tables of the lease database.
+//! The tables of the lease database, and the additions to tables that older versions created.
 
 use rusqlite::Connection;
 
 use crate::store::integrity;
 
-/// The version of the tables, kept in `user_version`. A column that older versions of lanboot need not know changes
-/// nothing about it.
+/// Version of the tables, stored in `user_version`. Adding a column that older versions can ignore does not change
+/// it.
 pub(super) const VERSION: i64 = 2;
 
-/// `boots`: 1 if firmware or a loader had it. `state`: 0 leased, 1 released, 2 declined. `until`: seconds since 1970.
-/// `address`: the address as a number. `clock`: one row, both clocks in milliseconds since 1970.
+/// `boots`: 1 if firmware or a boot loader got the lease. `state`: 0 leased, 1 released, 2 declined. `until`: seconds
+/// since 1970. `address`: the address as a number. `clock`: one row with both clocks in milliseconds since 1970.
 const TABLES: &str = "
     CREATE TABLE leases (
         address INTEGER PRIMARY KEY,
@@ -34,19 +34,19 @@ const TABLES: &str = "
     PRAGMA user_version = 2;
 ";
 
-/// Of the row in `clock`, the boot's id and the milliseconds since that boot; both NULL where they are not known, or where
-/// an older version wrote the row. It knows neither column.
+/// Columns of `clock` with the boot id and the milliseconds since that boot. Both are NULL if unknown, or if an older
+/// version wrote the row, which knows neither column.
 const UPTIME: &str = "
     ALTER TABLE clock ADD COLUMN boot_id BLOB;
     ALTER TABLE clock ADD COLUMN up INTEGER;
 ";
 
-/// Makes the tables of a new database, in a transaction of the caller's.
+/// Creates the tables of a new database. The caller begins and commits the transaction.
 pub(super) fn create(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.execute_batch(&format!("{TABLES} {UPTIME} {}", integrity::TABLE))
 }
 
-/// Adds to a database of this version what it did not have from the beginning.
+/// Adds tables and columns that a database of this version may lack.
 pub(super) fn complete(connection: &Connection) -> rusqlite::Result<()> {
     let columns = "SELECT count(*) FROM pragma_table_info('clock') WHERE name = 'up'";
     if connection.query_row(columns, [], |row| row.get::<_, i64>(0))? == 0 {

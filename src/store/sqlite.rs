@@ -1,13 +1,13 @@
-//! The embedded store: one SQLite database, `leases.db` in the state folder.
+//! The SQLite store: one database, `leases.db` in the state folder.
 //!
-//! Write-ahead log with `synchronous=FULL`: a commit returns after its fsync, so kill -9 and a power cut lose nothing
-//! that was committed. The view `lease_list` shows the leases as a person reads them.
+//! It uses a write-ahead log with `synchronous=FULL`. A commit returns after its fsync, so kill -9 and a power cut
+//! lose nothing that was committed. The view `lease_list` shows the leases in readable form.
 //!
-//! One process writes, the one that holds the lock on `leases.lock`, because its book in memory must agree with the
-//! database. Any other may read at the same time.
+//! Only the process that holds the lock on `leases.lock` writes, because its lease book in memory must agree with the
+//! database. Any other process may read at the same time.
 //!
-//! Every statement that changes a row of `leases` or `clock` belongs into this file, and writes the row in `integrity`
-//! in the same transaction: the next start refuses a database where the two do not agree.
+//! Every statement that changes a row of `leases` or `clock` belongs into this file, and must update the row in
+//! `integrity` in the same transaction. The next start refuses a database where they disagree.
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -20,52 +20,54 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::lease::{FOREVER, Lease};
-use crate::store::count::CountFile;
+use crate::store::count::CommitRecord;
 use crate::store::create::{Draft, PAGE_SIZE, UPSERT, set_aside};
 use crate::store::findings::Findings;
 use crate::store::integrity::{Content, Integrity};
 use crate::store::lock::{Lock, lock};
 use crate::store::opening::{self, configure};
-use crate::store::place::{Moment, Place};
+use crate::store::place::{DatabaseFiles, Moment};
 use crate::store::reader::{explain, is_full};
 use crate::store::reserve::{Ballast, fill_log};
 use crate::store::rows::{ClockRow, Row, Rows, signed};
 use crate::store::{ClockMark, DATABASE, FOLDER_MODE, LeaseStore, StoreError};
 
-/// Pages in the log before they are moved to the database: 4 MiB. The commit that does it takes some 10 ms longer.
+/// Number of pages in the log at which a checkpoint moves them to the database: 4 MiB. The commit that does it takes
+/// about 10 ms longer.
 pub(super) const LOG_PAGES: u32 = 4 * 1024;
-/// Bytes of the log with that many pages and those of the commit that is the last one: each has a header of 24 bytes.
+/// Maximum size of the log in bytes: that number of pages plus the pages of the last commit, each with a frame header
+/// of 24 bytes.
 const LOG_BYTES: u64 = (LOG_PAGES as u64 + 1024) * (PAGE_SIZE as u64 + 24);
-/// Time after which the log is moved to the database while commits are rare. A damaged log then costs little.
+/// Time after which a checkpoint is made even if commits are rare. It limits the loss if the log is damaged.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// Time between two attempts to write the database again after its files were deleted.
 const RECREATE_PAUSE: Duration = Duration::from_secs(1);
-/// How often a commit is made again because the files were changed meanwhile.
+/// Maximum number of attempts for one commit if the files change meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// The lease database, open for writing. No other process can have it so at the same time.
+/// The [`LeaseStore`] of the server: the lease database, open for writing. Only one process can have it open.
 #[derive(Debug)]
 pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
     state: PathBuf,
-    /// All that is stored, in memory.
+    /// A copy of all stored rows.
     rows: Rows,
     clock: Option<ClockRow>,
     integrity: Integrity,
     findings: Findings,
-    count: CountFile,
-    place: Place,
+    count: CommitRecord,
+    place: DatabaseFiles,
     ballast: Ballast,
-    /// The disk failed, so what the log's file is said to hold may not be on it.
-    is_suspect: bool,
-    /// Why there is no database to write to, and when it was last tried to write it again.
+    /// Whether the disk reported an error. Data that the log seems to contain may then be missing on the disk.
+    disk_failed: bool,
+    /// The reason why the database files are missing, and the time of the last attempt to write them again.
     missing: Option<(String, Option<Instant>)>,
-    /// When the log was last moved to the database, and how many commits that one has had then.
+    /// The time of the last checkpoint, and the number of commits at that time.
     checkpoint: (Instant, i64),
-    /// Whether the log is to begin again at once, because another program wrote to it.
+    /// Whether to restart the log at the next opportunity, because another program wrote to it.
     restarts_log: bool,
-    // The lock ends with this handle, also when the process is killed.
+    // The kernel releases the lock with this handle, even if the process is killed.
     lock: Lock,
 }
 
@@ -73,8 +75,9 @@ pub struct SqliteStore {
 type Batch<'a> = BTreeMap<Ipv4Addr, &'a Lease>;
 
 impl SqliteStore {
-    /// Opens the database in the folder `state`, or makes it. Refused with advice: one that another process has, one
-    /// of a newer lanboot, and one that is damaged. What is lost without damage to the rest is in [`Self::findings`].
+    /// Opens or creates the database in the folder `state`. It refuses a database that another process has open, one
+    /// of a newer lanboot, and one that is damaged; the error gives advice. Losses that leave the rest usable are in
+    /// [`Self::findings`].
     pub fn open(state: &Path) -> Result<SqliteStore, StoreError> {
         let lock = lock(state)?;
         let opened = opening::open(state)?;
@@ -86,10 +89,10 @@ impl SqliteStore {
             clock: opened.clock,
             integrity: opened.integrity,
             findings: opened.findings,
-            count: CountFile::new(state),
-            place: Place::new(state, &path),
+            count: CommitRecord::new(state),
+            place: DatabaseFiles::new(state, &path),
             ballast: Ballast::make(state),
-            is_suspect: false,
+            disk_failed: false,
             missing: None,
             restarts_log: false,
             state: state.to_owned(),
@@ -97,21 +100,21 @@ impl SqliteStore {
             lock,
         };
         store.fill_log();
-        store.place.learn();
+        store.place.accept_current();
         Ok(store)
     }
 
-    /// Whether the database is new, and what of an older one is lost. Say so before the first commit.
+    /// Whether the database is new, and which leases of an older one are lost. Report them before the first commit.
     pub fn findings(&self) -> &Findings {
         &self.findings
     }
 
-    /// The lease of `address`, if one is stored.
+    /// The stored lease of `address`.
     pub fn lease(&self, address: Ipv4Addr) -> Result<Option<Lease>, StoreError> {
         Ok(self.rows.lease(address))
     }
 
-    /// Commits are slower without, as on a full disk.
+    /// Reserves the space of the log. Without it, as on a full disk, commits are only slower.
     fn fill_log(&self) {
         if let Err(error) = fill_log(&self.path, LOG_BYTES) {
             let path = self.path.display();
@@ -119,14 +122,14 @@ impl SqliteStore {
         }
     }
 
-    /// Does `write` in files that are in their place before and after.
-    fn in_place<T>(
+    /// Runs `write` and checks before and after it that the files are in place.
+    fn write_checked<T>(
         &mut self,
         write: impl Fn(&mut Connection, &Rows) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         for _ in 0..ATTEMPTS {
-            self.look_after_files()?;
-            let written = self.durably(&write);
+            self.restore_files()?;
+            let written = self.write_with_retry(&write);
             if !self.files_are_gone(Moment::AfterWrite) {
                 return written.map_err(|error| explain("write to", &self.path, &error));
             }
@@ -134,65 +137,66 @@ impl SqliteStore {
         Err(self.missing_error("its files are changed again and again"))
     }
 
-    /// Does `write`, once more if it fails for a reason that can be removed.
-    fn durably<T>(
+    /// Runs `write`, and repeats it once if it failed for a reason that can be removed.
+    fn write_with_retry<T>(
         &mut self,
         write: impl Fn(&mut Connection, &Rows) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         self.ballast.restore();
-        let mut written = self.trusted().and_then(|()| write(&mut self.connection, &self.rows));
-        if written.as_ref().is_err_and(is_full) && self.ballast.throw_off() {
-            tracing::warn!("the disk is full: threw off the ballast beside {}", self.path.display());
+        let mut written = self.reopen_if_disk_failed().and_then(|()| write(&mut self.connection, &self.rows));
+        if written.as_ref().is_err_and(is_full) && self.ballast.release() {
+            tracing::warn!("the disk is full: deleted the ballast file beside {}", self.path.display());
             written = write(&mut self.connection, &self.rows);
         } else if written.as_ref().is_err_and(has_failed) && !self.files_are_gone(Moment::AfterWrite) {
-            self.is_suspect = true;
-            written = self.trusted().and_then(|()| write(&mut self.connection, &self.rows));
+            self.disk_failed = true;
+            written = self.reopen_if_disk_failed().and_then(|()| write(&mut self.connection, &self.rows));
         }
         written
     }
 
     /// Opens the connection again after the disk failed.
     ///
-    /// A sync that failed is not to be tried again: Linux reports lost writes once and then takes them for done. So all
-    /// that the log holds is written once more, into the database, and the log's file begins again.
-    fn trusted(&mut self) -> rusqlite::Result<()> {
-        if self.is_suspect {
+    /// A failed sync must not be repeated: Linux reports lost writes once and then treats them as written. Therefore
+    /// everything in the log is written to the database once more, and the log restarts.
+    fn reopen_if_disk_failed(&mut self) -> rusqlite::Result<()> {
+        if self.disk_failed {
             let connection = Connection::open(&self.path)?;
-            // The old one is closed only now that this one has the log open, or it would sync that once more.
+            // The old connection is closed only after this one has the log open. Otherwise closing it would sync the
+            // log again.
             configure(&connection)?;
             self.connection = connection;
             let is_busy: bool =
                 self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
             if is_busy {
                 let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-                let why = "the disk failed, and somebody reads what must be written once more";
+                let why = "the disk failed, and another process is reading pages that must be written again";
                 return Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())));
             }
             self.fill_log();
-            self.place.learn();
-            self.is_suspect = false;
+            self.place.accept_current();
+            self.disk_failed = false;
             let path = self.path.display();
             tracing::warn!("the disk failed: opened {path} again and wrote all that its log held once more");
         }
         Ok(())
     }
 
-    /// Makes the state that `next` says the stored one.
-    fn stored(&mut self, next: Integrity) {
+    /// Makes `next` the stored state.
+    fn record_commit(&mut self, next: Integrity) {
         self.integrity = next;
-        self.count.note(&next);
+        self.count.record(&next);
     }
 
-    /// Looks whether the files are still in their place. From when they are not, no connection to them is open: closing
-    /// one later would delete the log of the database that takes their place.
+    /// Checks whether the files are still in place. If not, the connection is closed at once, because closing it
+    /// later would delete the log of the database that replaces them.
     fn files_are_gone(&mut self, moment: Moment) -> bool {
         if self.missing.is_some() {
             return true;
         }
         let mut change = self.place.change(moment).or_else(|| self.lock.change());
         if change.as_ref().is_some_and(|change| change.may_be_harmless) && self.is_whole() {
-            // Another program, such as sqlite3, has moved the log to the database, packed that or changed a lease.
-            self.place.learn();
+            // Another program, such as sqlite3, has made a checkpoint, compacted the database or changed a lease.
+            self.place.accept_current();
             change = None;
         }
         let Some(change) = change else { return false };
@@ -201,53 +205,54 @@ impl SqliteStore {
             change.what,
             self.rows.totals().rows
         );
-        // Closed without a last checkpoint, which would delete whatever has the name of its log then.
+        // Without this, closing would make a last checkpoint and delete any file that has the name of its log by
+        // then.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         match Connection::open_in_memory() {
             Ok(nothing) => self.connection = nothing,
             Err(error) => tracing::error!("cannot close the lease database: {error}"),
         }
-        self.is_suspect = false;
+        self.disk_failed = false;
         self.missing = Some((change.what, None));
         true
     }
 
-    /// Whether the files still have all that was stored. If so, it is moved out of the log, which may be damaged where no
-    /// page is read from.
+    /// Whether the files still contain everything that was stored. If so, the log is moved to the database, because
+    /// parts of the log that were not read may be damaged.
     fn is_whole(&mut self) -> bool {
-        // The connection in use may remember pages of the files, so another one reads them.
+        // A new connection reads the files, because the current one may have cached pages.
         let read =
             || Content::read(&Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
         let is_whole = read().is_ok_and(|content| content.integrity == Some(self.integrity));
         self.restarts_log = is_whole;
         let counts = |row: &rusqlite::Row<'_>| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]);
         let moved = || self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], counts);
-        // Whether it was blocked, the pages in the log, and those that were moved.
+        // The columns are: whether it was blocked, pages in the log, pages moved.
         is_whole && moved().is_ok_and(|[blocked, all, moved]| blocked == 0 && all == moved)
     }
 
     /// Writes the database again from memory if its files are gone.
-    fn look_after_files(&mut self) -> Result<(), StoreError> {
+    fn restore_files(&mut self) -> Result<(), StoreError> {
         if !self.files_are_gone(Moment::Idle) {
             return Ok(());
         }
         if let Some((_, tried)) = &mut self.missing {
             if tried.is_some_and(|tried| tried.elapsed() < RECREATE_PAUSE) {
-                return Err(self.missing_error("it is tried again in a second"));
+                return Err(self.missing_error("it is retried in a second"));
             }
             *tried = Some(Instant::now());
         }
         let recreated = self.recreate();
-        if recreated.is_err() && self.ballast.throw_off() {
-            tracing::warn!("threw off the ballast beside {}", self.path.display());
+        if recreated.is_err() && self.ballast.release() {
+            tracing::warn!("deleted the ballast file beside {}", self.path.display());
         }
         recreated.map_err(|error| self.missing_error(&error.0))?;
         self.missing = None;
         self.fill_log();
-        self.place.learn();
+        self.place.accept_current();
         self.ballast = Ballast::make(&self.state);
         self.count.forget();
-        self.count.note(&self.integrity);
+        self.count.record(&self.integrity);
         let (path, rows) = (self.path.display(), self.rows.totals().rows);
         tracing::info!("wrote {path} again with all its {rows} leases: leases are given again");
         Ok(())
@@ -260,7 +265,7 @@ impl SqliteStore {
             .create(&self.state)
             .map_err(|error| StoreError(format!("cannot make {}: {error}", self.state.display())))?;
         self.lock.renew(&self.state)?;
-        self.rows.without_others();
+        self.rows.drop_others();
         self.integrity = self.integrity.with(self.rows.totals(), self.clock);
         let fail = |error: std::io::Error| {
             StoreError(format!("cannot write {} again: {error}", self.path.display()))
@@ -285,8 +290,7 @@ impl SqliteStore {
         StoreError(format!("cannot write to the lease database {}: {what}; {why}", self.path.display()))
     }
 
-    /// Moves what is in the log to the database. The commit after it begins the log again, so that little can be lost by
-    /// damage to it.
+    /// Makes a checkpoint if one is due. The following commit restarts the log, so that a damaged log loses little.
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         let (at, commits) = self.checkpoint;
         let is_due = at.elapsed() >= CHECKPOINT_EVERY && commits != self.integrity.commits;
@@ -294,12 +298,12 @@ impl SqliteStore {
             return Ok(());
         }
         let (integrity, clock) = (self.integrity, self.clock);
-        let next = self.in_place(|connection, rows| {
+        let next = self.write_checked(|connection, rows| {
             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
             let next = integrity.next(rows.totals(), clock);
             next.update(connection).map(|()| next)
         })?;
-        self.stored(next);
+        self.record_commit(next);
         self.count.sync();
         self.checkpoint = (Instant::now(), next.commits);
         Ok(())
@@ -317,13 +321,13 @@ impl LeaseStore for SqliteStore {
         }
         let batch: Batch<'_> = leases.iter().map(|lease| (lease.address, lease)).collect();
         let (integrity, clock) = (self.integrity, self.clock);
-        let (next, totals) = self.in_place(|connection, rows| {
+        let (next, totals) = self.write_checked(|connection, rows| {
             let totals = rows.totals_with(&batch);
             let next = integrity.next(totals, clock);
             write(connection, &batch, &next).map(|()| (next, totals))
         })?;
         self.rows.store(&batch, totals);
-        self.stored(next);
+        self.record_commit(next);
         Ok(())
     }
 
@@ -334,18 +338,18 @@ impl LeaseStore for SqliteStore {
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError> {
         let (integrity, clock) = (self.integrity, ClockRow::of(mark));
         let (next, moved) =
-            self.in_place(|connection, rows| write_clock(connection, (clock, shift), (&integrity, rows)))?;
+            self.write_checked(|connection, rows| write_clock(connection, clock, shift, &integrity, rows))?;
         self.rows = moved.unwrap_or(std::mem::take(&mut self.rows));
         self.clock = Some(clock);
-        self.stored(next);
+        self.record_commit(next);
         Ok(())
     }
 
     fn look_after(&mut self) -> Result<(), StoreError> {
-        self.look_after_files()?;
+        self.restore_files()?;
         if !self.count.is_in_place() {
             self.count.forget();
-            self.count.note(&self.integrity);
+            self.count.record(&self.integrity);
         }
         self.checkpoint()
     }
@@ -354,7 +358,7 @@ impl LeaseStore for SqliteStore {
 fn write(connection: &mut Connection, batch: &Batch<'_>, next: &Integrity) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
-        // In the order of the table: what is new then fills its pages.
+        // In the order of the table, so that new rows fill its pages.
         let mut upsert = transaction.prepare_cached(UPSERT)?;
         batch.values().try_for_each(|lease| Row::of(lease).write(&mut upsert))?;
     }
@@ -362,11 +366,13 @@ fn write(connection: &mut Connection, batch: &Batch<'_>, next: &Integrity) -> ru
     transaction.commit()
 }
 
-/// Returns the rows too if their ends moved.
+/// Stores the mark and moves all leases. Returns the rows too if they moved.
 fn write_clock(
     connection: &mut Connection,
-    (clock, shift): (ClockRow, i64),
-    (integrity, rows): (&Integrity, &Rows),
+    clock: ClockRow,
+    shift: i64,
+    integrity: &Integrity,
+    rows: &Rows,
 ) -> rusqlite::Result<(Integrity, Option<Rows>)> {
     let transaction = connection.transaction()?;
     let mut moved = None;
@@ -382,7 +388,7 @@ fn write_clock(
     Ok((next, moved))
 }
 
-/// Whether the disk did not do what it should.
+/// Whether the disk failed for another reason than lack of space.
 fn has_failed(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && !is_full(error)
 }

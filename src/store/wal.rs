@@ -1,11 +1,12 @@
-//! Looks through the write-ahead log for commits that SQLite will not recover.
+//! Searches the write-ahead log for commits that SQLite will not recover.
 //!
-//! SQLite reads the log from its beginning and ends, without a word, at the first frame whose checksum is wrong: that is
-//! the end of every log, and where a commit was torn by a power cut. But a commit is only begun when the one before it
-//! is on stable storage, so a torn commit is the last one. Where another commit follows, the frame was sound once.
+//! SQLite reads the log from its beginning and silently stops at the first frame with a wrong checksum. Every log
+//! ends like that, and so does one whose last commit was torn by a power cut. But a commit only starts after the one
+//! before it is on stable storage, so only the last commit can be torn. If another commit follows a bad frame, the
+//! frame was damaged later.
 //!
-//! Format: <https://www.sqlite.org/fileformat2.html#walformat>. This reads the log's own file alone: closing a second
-//! handle of the database would give up the locks that SQLite has on it.
+//! Format: <https://www.sqlite.org/fileformat2.html#walformat>. This file opens only the log itself: closing a second
+//! handle of the database would release the locks that SQLite holds on it.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -14,18 +15,17 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use std::os::unix::fs::OpenOptionsExt;
 
-/// Bytes of the log's header, and of each frame's.
+/// Length of the log's header and of each frame header, in bytes.
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
-/// Page sizes that SQLite knows; the log of another one is damaged.
+/// Page sizes that SQLite supports. A log with another one is damaged.
 const PAGE_SIZES: std::ops::RangeInclusive<u32> = 512..=65536;
 
-/// What a look at the log found.
+/// Result of the search.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Log {
-    /// Whether there are frames in it.
     pub(super) has_frames: bool,
-    /// Whole commits after the point where recovery ends.
+    /// Number of complete commits after the point where recovery stops.
     pub(super) lost: u64,
 }
 
@@ -34,15 +34,15 @@ pub(super) fn path_of(database: &Path) -> PathBuf {
     with_suffix(database, "-wal")
 }
 
-/// The path of a file that SQLite has beside `database`.
+/// The path of a file that SQLite keeps next to `database`.
 pub(super) fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     path.into()
 }
 
-/// Reads the log of `database`, which no process may be writing. `page_size` is that of the database, for a log whose
-/// header does not say it any more.
+/// Reads the log of `database`. No process may be writing it. `page_size` is the page size of the database, for a log
+/// with a damaged header.
 pub(super) fn examine(database: &Path, page_size: u32) -> io::Result<Log> {
     let mut open = File::options();
     let opened = open.read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path_of(database));
@@ -55,11 +55,11 @@ pub(super) fn examine(database: &Path, page_size: u32) -> io::Result<Log> {
 
 type Sums = (u32, u32);
 
-/// The frame that was read last.
+/// The last frame that was read.
 struct Last {
     salts: [u8; 8],
     sums: Sums,
-    /// Whether a commit ends with it that will not be recovered.
+    /// Whether this frame ends a commit that will not be recovered.
     ends_lost_commit: bool,
 }
 
@@ -69,13 +69,13 @@ fn walk(log: &mut impl Read, page_size: u32) -> io::Result<Log> {
     if !fill(log, &mut header)? {
         return Ok(found);
     }
-    let said_big = header[3] & 1 == 1;
-    let is_whole =
-        sums(&header[..24], (0, 0), said_big) == two(&header[24..]) && header[..3] == [0x37, 0x7f, 0x06];
-    // SQLite takes the order of the computer that writes.
-    let is_big = if is_whole { said_big } else { cfg!(target_endian = "big") };
-    let said = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-    let page_size = if is_whole { said } else { page_size };
+    let header_is_big_endian = header[3] & 1 == 1;
+    let is_whole = sums(&header[..24], (0, 0), header_is_big_endian) == two(&header[24..])
+        && header[..3] == [0x37, 0x7f, 0x06];
+    // SQLite writes the checksums in the byte order of the computer.
+    let is_big = if is_whole { header_is_big_endian } else { cfg!(target_endian = "big") };
+    let header_page_size = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+    let page_size = if is_whole { header_page_size } else { page_size };
     if !PAGE_SIZES.contains(&page_size) || !page_size.is_power_of_two() {
         return Ok(Log { has_frames: true, ..found });
     }
@@ -95,7 +95,8 @@ fn walk(log: &mut impl Read, page_size: u32) -> io::Result<Log> {
         if !is_recovered {
             found.lost += u64::from(follows && last.ends_lost_commit);
         }
-        // After a damaged frame the salts of this turn are still known; without a header they are those of each frame.
+        // After a damaged frame the salts of the current turn are still known. If the header is damaged, each frame's
+        // own salts are used.
         let salts = if is_whole { last.salts } else { own_salts };
         let is_commit = own_salts == salts && head[4..8] != [0; 4];
         last = Last { salts, sums: own_sums, ends_lost_commit: !is_recovered && is_commit };
@@ -103,7 +104,7 @@ fn walk(log: &mut impl Read, page_size: u32) -> io::Result<Log> {
     Ok(found)
 }
 
-/// Fills `buffer`; false if the log ends before.
+/// Fills `buffer`. Returns false if the log ends before.
 fn fill(log: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match log.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -118,7 +119,7 @@ fn two(bytes: &[u8]) -> Sums {
     (number(0), number(4))
 }
 
-/// SQLite's checksum of `bytes`, whose length is a multiple of 8, after `before`.
+/// SQLite's checksum of `bytes`, whose length is a multiple of 8, continued from `before`.
 fn sums(bytes: &[u8], before: Sums, is_big: bool) -> Sums {
     let number = |four: &[u8]| {
         let four = <[u8; 4]>::try_from(four).unwrap_or_default();

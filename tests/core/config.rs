@@ -531,7 +531,7 @@ machines:
   - {mac: 525400123457, boot: 'http://any.example', options: {dns: 10.0.1.9}}
 ";
     let found = |text: &str| lines(&config::dns_problems(&config::load(text).unwrap(), text));
-    let why = "only if it is told a DNS server: set the option `dns` for 10.0.1.0/24, or write an address";
+    let why = "only with a DNS server from DHCP: set the option `dns` for 10.0.1.0/24, or write an address";
     assert_eq!(
         found(text),
         format!(

@@ -148,7 +148,7 @@ fn f_07_another_address_is_served_without_a_restart_and_transfers_go_on() {
     // One more address.
     here.ip(&format!("addr add 192.168.77.3/24 dev {BRIDGE}")).unwrap();
     says(&mut server, 1, "interface br0 had 192.168.77.1 and is served with 192.168.77.1, 192.168.77.3 now");
-    says(&mut server, 1, "192.168.77.3 is this computer's own and in a pool: it is given to nobody");
+    says(&mut server, 1, "192.168.77.3 is this computer's own and in a pool: it is never leased");
     says(&mut server, 1, "HTTP on 192.168.77.1:8080, 192.168.77.3:8080");
     says(&mut server, 1, "TFTP on 192.168.77.1:69, 192.168.77.3:69");
     for url in ["tftp://192.168.77.3/snponly.efi", "http://192.168.77.3:8080/snponly.efi"] {

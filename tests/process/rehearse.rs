@@ -123,7 +123,7 @@ fn a_url_of_this_server_that_nobody_serves_boots_nobody() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(
-            said.contains("boot.arch.uefi-x64-http: nobody serves http://{server}/snponly.efi"),
+            said.contains("boot.arch.uefi-x64-http: http://{server}/snponly.efi is not served"),
             "{said}"
         );
     }

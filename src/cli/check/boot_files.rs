@@ -1,4 +1,4 @@
-//! The boot files that a configuration names, held against what is in the images folder: for `check` and for `serve`.
+//! Compares the boot files that a configuration names with the images folder, for `check` and `serve`.
 
 use std::fs::File;
 use std::io;
@@ -11,14 +11,12 @@ use crate::content::templates::EXTENSION;
 use crate::images::Catalog;
 use crate::images::ipxe::look_into;
 
-/// Files that are not there, nor a template that they are made from.
+/// Boot files that do not exist, neither as files nor as templates.
 pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
     let exists = |name: &str| {
         let name = name.replace('\\', "/");
-        is_hidden(&name)
-            || is_there(&images.join(&name))
-            || is_there(&images.join(format!("{name}{EXTENSION}")))
+        is_hidden(&name) || exists(&images.join(&name)) || exists(&images.join(format!("{name}{EXTENSION}")))
     };
     let mut missing = config::missing_files(&loaded.config, exists);
     let is_ipxe = |name: &str| is_ipxe(loaded, name) == Some(true);
@@ -26,19 +24,19 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
     missing
 }
 
-/// The files of `boot.arch` that machines with iPXE in ROM do not get because `boot.ipxe` is set.
-pub fn unreached(loaded: &Loaded) -> Vec<Problem> {
+/// Notes about files of `boot.arch` that machines with iPXE in ROM do not get because `boot.ipxe` is set.
+pub fn hidden_by_ipxe(loaded: &Loaded) -> Vec<Problem> {
     config::hidden_file_notes(&loaded.config, &loaded.text, |name| is_ipxe(loaded, name))
 }
 
-/// Whether the file `name` is a build of iPXE; `None` if it is not there.
+/// Whether the file `name` is a build of iPXE; `None` if it does not exist.
 fn is_ipxe(loaded: &Loaded, name: &str) -> Option<bool> {
     let catalog = Catalog::open(&loaded.config.images).ok()?;
     let open = catalog.open_file(&BootName::parse(name.as_bytes()).ok()?).ok()?;
     look_into(&open.file).ok().map(|seen| seen.is_ipxe)
 }
 
-/// Files whose names begin with a dot, or are in a folder whose name does: the server never sends them.
+/// Boot files in whose name a component begins with a dot. The server never sends them.
 pub fn hidden(loaded: &Loaded) -> Vec<Problem> {
     let hidden = config::missing_files(&loaded.config, |name| !is_hidden(&name.replace('\\', "/")));
     let placed = config::missing_file_problems(&loaded.text, "", &[], &hidden).into_iter();
@@ -55,17 +53,17 @@ fn is_hidden(name: &str) -> bool {
     name.split('/').any(|part| part.starts_with('.') && part != "." && part != "..")
 }
 
-/// Files that are there and that this user may not read.
+/// Boot files that exist but that this user may not read.
 pub fn unreadable(loaded: &Loaded) -> Vec<MissingFile> {
     let images = &loaded.config.images;
     config::missing_files(&loaded.config, |name| {
         let file = images.join(name.replace('\\', "/"));
-        !is_there(&file) || File::open(&file).err().is_none_or(|error| !is_denied(&error))
+        !exists(&file) || File::open(&file).err().is_none_or(|error| !is_denied(&error))
     })
 }
 
-/// Whether it is a file, or in a folder that does not let us see.
-fn is_there(path: &Path) -> bool {
+/// Whether the file exists. Also true if its folder does not let this user look.
+fn exists(path: &Path) -> bool {
     path.metadata().map_or_else(|error| is_denied(&error), |found| found.is_file())
 }
 
@@ -73,15 +71,14 @@ fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// URLs with a name that their clients cannot look up, and URLs of this server that it does not serve.
+/// URLs whose host name clients cannot resolve, and URLs of this server that it does not serve.
 pub fn unreachable(loaded: &Loaded) -> Vec<Problem> {
     let mut problems = config::dns_problems(&loaded.config, &loaded.text);
     problems.extend(config::unserved_problems(&loaded.config, &loaded.text));
     problems
 }
 
-/// Files that are mapped to an architecture, or to iPXE, that cannot start them. Those that cannot be read are not
-/// wrong.
+/// Boot files that their clients cannot start. Unreadable files are not checked.
 pub fn wrong(loaded: &Loaded) -> Vec<Problem> {
     let Ok(catalog) = Catalog::open(&loaded.config.images) else { return Vec::new() };
     let images = loaded.config.images.display().to_string();

@@ -1,5 +1,5 @@
-//! `lanboot check`: every problem of the configuration file, boot files that are not there, or not what they should be,
-//! included.
+//! `lanboot check`: reports every problem of the configuration file, of the boot files it names, and of the
+//! templates.
 
 pub mod boot_files;
 mod templates;
@@ -16,71 +16,76 @@ use crate::config::{self, Config, MissingFile, Problem};
 use crate::content::folders;
 use crate::images::list;
 
-/// Checks the configuration and prints what was found: `config.yaml: ok: …` on standard output, problems on standard
-/// error. With `rehearse`, clients that would not boot are problems too. 0 when there are none, 1 when there are some, 2
-/// when the file cannot be read.
+/// Checks the configuration. Prints `config.yaml: ok: …` to standard output, or problems to standard error. With
+/// `rehearse`, clients that would not boot are problems too. The exit code is 0 without problems, 1 with problems,
+/// and 2 if the file cannot be read.
 pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
     let loaded = match load_file(config) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable(_)) => {
-            tell(format_args!("lanboot: {error}"));
+            print_error(format_args!("lanboot: {error}"));
             return ExitCode::from(2);
         }
         Err(error @ LoadError::Problems { .. }) => {
-            tell(error);
+            print_error(error);
             return ExitCode::from(1);
         }
     };
-    let problems = of_boot_files(&loaded);
+    let problems = boot_file_problems(&loaded);
     let templates = templates::check(&loaded.config);
     let images = loaded.config.images.display();
     let file = loaded.path.display();
-    let hidden = boot_files::unreached(&loaded);
-    loaded.config.notes.iter().chain(&hidden).for_each(|note| tell(format_args!("note: {file}:{note}")));
+    let notes = boot_files::hidden_by_ipxe(&loaded);
+    loaded
+        .config
+        .notes
+        .iter()
+        .chain(&notes)
+        .for_each(|note| print_error(format_args!("note: {file}:{note}")));
     let placed = |line: &str| {
-        // What is wrong with a target has a key of the configuration before it, and no file.
+        // Problems of targets begin with a key of the configuration instead of a file name.
         let place = if line.starts_with("targets.") { format!("{file}: ") } else { format!("{images}/") };
         place + line
     };
-    templates.notes.iter().for_each(|line| tell(format_args!("note: {}", placed(line))));
-    templates.problems.iter().for_each(|line| tell(placed(line)));
-    // What is rehearsed with files that are not there says nothing new.
+    templates.notes.iter().for_each(|line| print_error(format_args!("note: {}", placed(line))));
+    templates.problems.iter().for_each(|line| print_error(placed(line)));
+    // With missing files, a rehearsal would only repeat the same problems.
     let failures = if rehearse && problems.is_empty() { rehearse::failures(&loaded) } else { Vec::new() };
-    failures.iter().for_each(|failure| tell(format_args!("{}: {failure}", loaded.path.display())));
+    failures.iter().for_each(|failure| print_error(format_args!("{}: {failure}", loaded.path.display())));
     if problems.is_empty() && templates.problems.is_empty() && failures.is_empty() {
         let made = match templates.templates {
             0 => String::new(),
             number => format!(", {}", count(number, "template")),
         };
-        return say(&format!("{}: ok: {}{made}", loaded.path.display(), summary(&loaded.config)));
+        return print_line(&format!("{}: ok: {}{made}", loaded.path.display(), summary(&loaded.config)));
     }
     if !problems.is_empty() {
-        tell(LoadError::Problems { path: loaded.path, problems });
+        print_error(LoadError::Problems { path: loaded.path, problems });
     }
     ExitCode::from(1)
 }
 
-/// A line on standard output, which a reader may have closed: it has seen enough.
-fn say(line: &str) -> ExitCode {
+/// Prints a line to standard output. A reader that has closed it is not an error.
+fn print_line(line: &str) -> ExitCode {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            tell(format_args!("lanboot: cannot write the output: {error}"));
+            print_error(format_args!("lanboot: cannot write the output: {error}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,
     }
 }
 
-/// A line on standard error. Who cannot read it has the exit code.
-fn tell(line: impl Display) {
+/// Prints a line to standard error. Errors are ignored, because the exit code still tells the result.
+fn print_error(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Boot files that are not in the images folder, or are not what their clients start. One problem if there is no folder.
-fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
+/// Problems with boot files. If the images folder does not exist, this is the only problem.
+fn boot_file_problems(loaded: &Loaded) -> Vec<Problem> {
     let images = &loaded.config.images;
     let missing = boot_files::missing(loaded);
-    let mut problems = of_uploads(loaded);
+    let mut problems = upload_problems(loaded);
     let folder_is_wanted =
         !missing.is_empty() || loaded.config.tftp.is_some() || loaded.config.http.is_some();
     if folder_is_wanted && !images.is_dir() {
@@ -95,9 +100,9 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
         return problems;
     }
     let hidden = boot_files::hidden(loaded);
-    problems.extend(of_folders(loaded));
-    problems.extend(inside_images(loaded));
-    // The names are only a help; whoever cannot read the folder is told so elsewhere.
+    problems.extend(folder_problems(loaded));
+    problems.extend(secret_problems(loaded));
+    // The names only improve the messages. An unreadable folder is reported elsewhere.
     let there = if missing.is_empty() { Vec::new() } else { list::names(images).unwrap_or_default() };
     let (text, shown) = (&loaded.text, images.display().to_string());
     problems.extend(config::missing_file_problems(text, &shown, &there, &missing));
@@ -109,27 +114,27 @@ fn of_boot_files(loaded: &Loaded) -> Vec<Problem> {
     problems
 }
 
-/// Without the folder for uploads the server does not start.
-fn of_uploads(loaded: &Loaded) -> Vec<Problem> {
+/// Reports a missing folder for uploads, because the server does not start without it.
+fn upload_problems(loaded: &Loaded) -> Vec<Problem> {
     let uploads = loaded.config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
     let Some(uploads) = uploads.filter(|uploads| !uploads.dir.exists()) else { return Vec::new() };
     let message = format!("there is no folder {}: {}", uploads.dir.display(), uploads.how_to_make());
     at_key(loaded, "tftp.uploads", message)
 }
 
-/// What stands in the folder of boot files and is for no client.
-pub(super) fn inside_images(loaded: &Loaded) -> Vec<Problem> {
+/// Reports secrets that lie in the images folder.
+pub(super) fn secret_problems(loaded: &Loaded) -> Vec<Problem> {
     let found = folders::inside_images(&loaded.config).into_iter();
     found.flat_map(|problem| at_key(loaded, "images", problem)).collect()
 }
 
-/// Folders that must not be served, or must not lie in one another.
-pub(super) fn of_folders(loaded: &Loaded) -> Vec<Problem> {
+/// Reports folders that must not be served, and folders that must not lie in each other.
+pub(super) fn folder_problems(loaded: &Loaded) -> Vec<Problem> {
     let found = folders::problems(&loaded.config).into_iter();
     found.flat_map(|(key, problem)| at_key(loaded, key, problem)).collect()
 }
 
-/// A problem with a key of the configuration.
+/// A problem at a key of the configuration.
 fn at_key(loaded: &Loaded, key: &str, message: String) -> Vec<Problem> {
     let missing = [MissingFile { name: "".into(), wanted_by: key.to_owned(), clients: String::new() }];
     let problems = config::missing_file_problems(&loaded.text, "", &[], &missing);
@@ -140,7 +145,7 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// One line that shows whether the file says what its author meant.
+/// A one-line summary, by which the author can see whether the file means what was intended.
 fn summary(config: &Config) -> String {
     let mut parts = Vec::new();
     match &config.dhcp {
@@ -186,7 +191,7 @@ dhcp: {mode: server, subnets: [{network: 10.0.0.0/24, pool: 10.0.0.5-10.0.0.9}]}
 boot: {arch: {bios: 'sub\\lpxelinux.0'}}
 ";
         std::fs::write(&file, text).unwrap();
-        let found = || of_boot_files(&load_file(Some(&file)).unwrap());
+        let found = || boot_file_problems(&load_file(Some(&file)).unwrap());
         let [no_folder] = &found()[..] else { panic!("{:?}", found()) };
         assert!(no_folder.message.starts_with("there is no folder"), "{no_folder}");
         std::fs::create_dir_all(folder.path().join("boot-images/sub")).unwrap();
@@ -212,7 +217,8 @@ boot: {arch: {bios: 'sub\\lpxelinux.0'}}
             std::fs::create_dir_all(file.with_file_name("boot-images/state")).unwrap();
             std::fs::write(&file, format!("{text}{key}: {folder}\n")).unwrap();
             let loaded = load_file(Some(&file)).unwrap();
-            let found: Vec<_> = of_folders(&loaded).into_iter().chain(inside_images(&loaded)).collect();
+            let found: Vec<_> =
+                folder_problems(&loaded).into_iter().chain(secret_problems(&loaded)).collect();
             assert!(!found.is_empty() && found.iter().all(|problem| problem.line > 0), "{key}: {found:?}");
         }
         std::fs::write(&file, text).unwrap();

@@ -1,4 +1,5 @@
-//! Every template of boot-images/, rendered for every machine of the configuration and for one that is in none.
+//! Renders every template of the images folder for every machine of the configuration and for an unknown machine, to
+//! find errors before a machine boots. `lanboot check` calls it.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -18,41 +19,43 @@ use crate::images::Catalog;
 use crate::probe::models;
 use crate::types::{Arch, FileKind, MacAddr};
 
-/// Files and folders that are looked at for templates.
+/// Maximum number of entries that are searched for templates.
 const MAX_ENTRIES: usize = 100_000;
-/// Folders inside one another.
+/// Maximum depth of nested folders.
 const MAX_DEPTH: usize = 16;
-/// Renderings in all: with many machines, the first ones are rendered for.
+/// Maximum number of renderings. With many machines, only the first ones are covered.
 const MAX_RENDERINGS: usize = 20_000;
-/// Time for the renderings of one template. One that takes long takes long for every machine, and has been reported then.
+/// Maximum time for the renderings of one template. A slow template is slow for every machine, and has been reported
+/// by then.
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// What a machine that is in no entry has, as far as every machine has it. The addresses are of documentation.
-const STRANGER: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 1]);
+/// Data of an unknown machine. The addresses are reserved for documentation.
+const UNKNOWN_MAC: MacAddr = MacAddr([0x02, 0, 0x5e, 0, 0x53, 1]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const SERIAL: &str = "10000000abcdef01";
 const HOST_NAME: &str = "host";
 const UUID: &str = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
 
-/// What was found.
+/// Result of rendering all templates.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Templates, which all were rendered.
+pub struct TemplateReport {
+    /// Number of templates. All of them were rendered.
     pub templates: usize,
-    /// `FILE:LINE: what is wrong (for MACHINE)`, FILE being beneath the images folder; of targets
-    /// `KEY: what is wrong (for MACHINE)`.
+    /// Lines `FILE:LINE: problem (for MACHINE)`, with FILE relative to the images folder. For targets, lines `KEY:
+    /// problem (for MACHINE)`.
     pub problems: Vec<String>,
-    /// The same of what only machines cannot get that have no entry, or that come to a loader of which nothing tells.
+    /// Lines of the same form that may be intended: they only concern machines without an entry, or boot loaders that
+    /// the configuration does not mention.
     pub notes: Vec<String>,
 }
 
 /// Renders every template for every machine of `config`.
 ///
-/// What a machine says of itself (UUID, architecture, host name, a Raspberry Pi's serial number), and its address, is made
-/// up. A value that is not known of a machine without an
-/// entry is only a note where some machine with an entry gets the file: that such a machine does not may be meant.
-pub fn check(config: &Config) -> Found {
-    let mut found = Found::default();
+/// UUID, architecture, host name, serial number and address of a machine are invented, because only the machine
+/// itself knows them. An undefined value for a machine without an entry is only a note if some machine with an entry
+/// gets the file, because the template may be meant for known machines only.
+pub fn check(config: &Config) -> TemplateReport {
+    let mut found = TemplateReport::default();
     let Ok(catalog) = Catalog::open(&config.images) else { return found };
     let templates = Templates::new(catalog.clone(), Told::default());
     let arches = arches(config);
@@ -62,11 +65,11 @@ pub fn check(config: &Config) -> Found {
     let mut left = MAX_RENDERINGS;
     for name in &names {
         let Ok(clean) = BootName::parse(name.as_bytes()) else { continue };
-        let named = only_for(&clean, machines);
+        let owner = only_for(&clean, machines);
         let mut errors = Vec::new();
-        let mut is_got = false;
+        let mut renders_for_known = false;
         let began = Instant::now();
-        for machine in machines.iter().filter(|machine| named.is_none_or(|named| named == *machine)) {
+        for machine in machines.iter().filter(|machine| owner.is_none_or(|owner| owner == *machine)) {
             for arch in &arches {
                 let Ok(open) = catalog.open_file(&clean) else { continue };
                 left = left.saturating_sub(1);
@@ -74,26 +77,26 @@ pub fn check(config: &Config) -> Found {
                     break;
                 }
                 match templates.render(open, &facts(Some(machine), *arch)) {
-                    Ok(_) => is_got = true,
+                    Ok(_) => renders_for_known = true,
                     Err(error) => errors.push(error),
                 }
             }
         }
         found.templates += 1;
-        add(&mut found.problems, errors.iter());
-        if named.is_none() {
-            let stranger = arches.iter().filter_map(|arch| {
+        add_unique(&mut found.problems, errors.iter());
+        if owner.is_none() {
+            let unknown = arches.iter().filter_map(|arch| {
                 if began.elapsed() > MAX_TIME && !errors.is_empty() {
                     return None;
                 }
                 let open = catalog.open_file(&clean).ok()?;
                 templates.render(open, &facts(None, *arch)).err()
             });
-            let stranger: Vec<TemplateError> = stranger.collect();
+            let unknown: Vec<TemplateError> = unknown.collect();
             let (notes, problems): (Vec<_>, Vec<_>) =
-                stranger.iter().partition(|error| error.undefined && is_got);
-            add(&mut found.notes, notes.into_iter());
-            add(&mut found.problems, problems.into_iter());
+                unknown.iter().partition(|error| error.undefined && renders_for_known);
+            add_unique(&mut found.notes, notes.into_iter());
+            add_unique(&mut found.problems, problems.into_iter());
         }
     }
     let (problems, notes) = targets(config, &arches, &catalog);
@@ -102,8 +105,8 @@ pub fn check(config: &Config) -> Found {
     found
 }
 
-/// Errors, each once: the same one of several architectures or machines is one.
-fn add<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateError>) {
+/// Adds errors without duplicates, because several architectures or machines may cause the same error.
+fn add_unique<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateError>) {
     let mut seen = BTreeSet::new();
     for error in errors {
         if seen.insert((error.file.clone(), error.line, error.what.clone(), error.machine.clone())) {
@@ -112,8 +115,8 @@ fn add<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateErr
     }
 }
 
-/// What cannot be made of targets for the machines that are to start them, by loaders that they come to; and what cannot
-/// by those of which that is not known.
+/// Errors in the scripts for targets: problems for loaders that the configuration leads to, and notes for loaders
+/// that it may lead to.
 fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<String>, BTreeSet<String>) {
     let served = Starts::forgetful(config).served();
     let machines = config.targets.machines().iter();
@@ -145,7 +148,7 @@ fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<Str
     (problems, notes)
 }
 
-/// The loaders that the configuration leads to, iPXE always, and whether there are no others.
+/// The loaders that the configuration leads to, always including iPXE, and whether these are all.
 fn loaders(config: &Config, catalog: &Catalog) -> (Vec<Loader>, bool) {
     let (mut found, mut are_all_known) = (vec![Loader::Ipxe], config.dhcp.is_some());
     for (name, client) in clients(config) {
@@ -172,17 +175,17 @@ fn loaders(config: &Config, catalog: &Catalog) -> (Vec<Loader>, bool) {
     (each_once.filter(|loader| found.contains(loader)).collect(), are_all_known)
 }
 
-/// The architectures that machines of this network have, as far as the configuration tells.
+/// The architectures in the configuration, or the two most common ones if it names none.
 fn arches(config: &Config) -> Vec<Arch> {
-    let told = config.dhcp.iter().flat_map(|settings| settings.boot.arch.keys().copied());
-    let mut arches: Vec<Arch> = told.collect();
+    let configured = config.dhcp.iter().flat_map(|settings| settings.boot.arch.keys().copied());
+    let mut arches: Vec<Arch> = configured.collect();
     if arches.is_empty() {
         arches.extend([Arch::BIOS, Arch::UEFI_X64]);
     }
     arches
 }
 
-/// The machine that alone gets a file: its MAC is in the name.
+/// The only machine that gets a file, because the file name contains its MAC.
 fn only_for<'m>(name: &BootName, machines: &'m [Machine]) -> Option<&'m Machine> {
     let has = |machine: &&Machine| {
         let mac = machine.mac.map(|mac| mac.to_string());
@@ -197,7 +200,7 @@ fn facts(machine: Option<&Machine>, arch: Arch) -> Facts<'_> {
     Facts {
         server: SERVER,
         ip: machine.and_then(|machine| machine.address).or(Some(ADDRESS)),
-        mac: machine.and_then(|machine| machine.mac).or(Some(STRANGER)),
+        mac: machine.and_then(|machine| machine.mac).or(Some(UNKNOWN_MAC)),
         uuid: machine.and_then(|machine| machine.uuid).or(UUID.parse().ok()),
         arch: Some(arch),
         serial: Some(SERIAL.to_owned()),
@@ -206,7 +209,7 @@ fn facts(machine: Option<&Machine>, arch: Arch) -> Facts<'_> {
     }
 }
 
-/// The templates beneath `folder`, by their names beneath the images folder.
+/// Collects the templates in `folder`, by their names relative to the images folder.
 fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, names: &mut Vec<String>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut entries: Vec<_> = entries.flatten().take(*budget).collect();
@@ -214,7 +217,7 @@ fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, names:
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let Ok(name) = entry.file_name().into_string() else { continue };
-        // It is not served.
+        // Hidden files are not served.
         if name.starts_with('.') {
             continue;
         }
@@ -233,7 +236,7 @@ fn collect(folder: &Path, prefix: &str, depth: usize, budget: &mut usize, names:
 mod tests {
     use super::*;
 
-    fn found(yaml: &str, files: &[(&str, &str)]) -> Found {
+    fn found(yaml: &str, files: &[(&str, &str)]) -> TemplateReport {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
@@ -270,9 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn what_no_machine_gets_is_a_problem_and_a_branch_of_another_architecture_too() {
-        let nobody = found("{dhcp: {mode: off}}", &[("x.j2", "{{ rol }}")]);
-        assert_eq!((nobody.problems.len(), nobody.notes.len()), (1, 0), "{nobody:?}");
+    fn errors_in_any_branch_are_problems() {
+        let unused = found("{dhcp: {mode: off}}", &[("x.j2", "{{ rol }}")]);
+        assert_eq!((unused.problems.len(), unused.notes.len()), (1, 0), "{unused:?}");
         let branch = "{% if arch == 'uefi-x64' %}\n{{ rol }}\n{% endif %}\n";
         let branch = found(MACHINES, &[("x.j2", branch)]);
         assert!(
@@ -298,13 +301,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_one_machine_is_rendered_for_that_one() {
+    fn a_machines_file_is_rendered_for_it_only() {
         let name = "pxelinux.cfg/01-52-54-00-00-00-02.j2";
-        assert_eq!(found(MACHINES, &[(name, "{{ disk }}")]), Found { templates: 1, ..Found::default() });
+        assert_eq!(
+            found(MACHINES, &[(name, "{{ disk }}")]),
+            TemplateReport { templates: 1, ..TemplateReport::default() }
+        );
     }
 
     #[test]
-    fn a_target_that_lacks_a_machines_variable_is_a_problem() {
+    fn a_missing_machine_variable_is_a_problem() {
         let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: k, cmdline: 'x={disk}'}}, machines: [
             {name: a, mac: 52:54:00:00:00:01, boot: t}, {name: b, mac: 52:54:00:00:00:02, once: t, vars: {disk: sda}}]}";
         assert_eq!(
@@ -312,10 +318,11 @@ mod tests {
             ["targets.t.cmdline: {disk} is not known of this machine (for a)"]
         );
     }
+
     const QUOTES: &str = "targets: {q: {kernel: k, cmdline: \"a='b'\"}}, machines: [{name: a, mac: 52:54:00:00:00:01, boot: q}]";
 
     #[test]
-    fn what_a_loader_cannot_be_told_is_a_problem_where_machines_come_to_it() {
+    fn unsupported_words_are_problems_for_used_loaders() {
         let with = |boot: &str, files: &[(&str, &str)]| {
             found(&format!("{{dhcp: {{mode: proxy}}, boot: {{arch: {{{boot}}}}}, {QUOTES}}}"), files)
         };
@@ -331,15 +338,15 @@ mod tests {
         }
         let unknown = with("bios: x.0", &[]);
         assert_eq!((unknown.problems.len(), unknown.notes.len()), (0, 1), "{unknown:?}");
-        assert_eq!(with("bios: pxelinux.0, uefi-x64: snponly.efi", &[]), Found::default());
+        assert_eq!(with("bios: pxelinux.0, uefi-x64: snponly.efi", &[]), TemplateReport::default());
         let elsewhere = found(&format!("{{dhcp: {{mode: off}}, {QUOTES}}}"), &[]);
         assert_eq!((elsewhere.problems.len(), elsewhere.notes.len()), (0, 1), "{elsewhere:?}");
     }
 
     #[test]
-    fn what_machines_say_of_themselves_is_no_problem_where_there_are_none() {
+    fn facts_of_machines_are_invented() {
         let text = "{{ hostname }} {{ serial }} {{ uuid }} {{ ip }}\n";
         let found = found("{dhcp: {mode: off}}", &[("x.j2", text)]);
-        assert_eq!(found, Found { templates: 1, ..Found::default() });
+        assert_eq!(found, TemplateReport { templates: 1, ..TemplateReport::default() });
     }
 }

@@ -1,4 +1,5 @@
-//! One simulated machine on loopback: the probe's brain, two sockets, a clock and a line for each step.
+//! Boots one simulated machine on loopback with the state machine of `probe`, two sockets and a clock, and prints a
+//! line for each step.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -9,41 +10,38 @@ use sha2::{Digest, Sha256};
 use crate::probe::{Input, Kind, Machine, Ports, Progress, Step, Transmit};
 use crate::types::{Escaped, MacAddr, Timestamp};
 
-/// One machine of the demo.
+/// A simulated machine.
 pub(super) struct Client {
-    /// What it is.
     pub(super) kind: Kind,
-    /// Its hardware address.
     pub(super) mac: MacAddr,
-    /// The file that it must get.
+    /// The boot file that it must get.
     pub(super) file: &'static str,
 }
 
-/// How its boot ended.
+/// The result of its boot.
 #[derive(Default)]
 pub(super) struct Outcome {
-    /// The address it got.
     pub(super) address: Option<Ipv4Addr>,
-    /// The file it was told to load.
+    /// The boot file that it was assigned.
     pub(super) file: Option<String>,
-    /// Bytes of it that came.
+    /// Number of bytes received.
     pub(super) bytes: u64,
-    /// From power-on to the end.
+    /// Time from power-on to the end.
     pub(super) took: Duration,
-    /// SHA-256 of the whole file, or why there is none.
+    /// SHA-256 of the whole file, or the reason why it was not received.
     pub(super) content: Option<Result<[u8; 32], String>>,
 }
 
-/// The longest datagram: a UDP payload over IPv4.
+/// Maximum size of a UDP payload over IPv4.
 const MAX_DATAGRAM: usize = 65507;
 
-/// Errors that only mean that the wait is over; a signal may end it early, which the machine then sees by its clock.
-const WAITED: [ErrorKind; 3] = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
+/// Errors that mean that the wait is over. A signal may end it early, which the state machine notices by the time.
+const TIMEOUT_ERRORS: [ErrorKind; 3] = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
 
-/// Switches the machine on and takes it to its last block or its failure, one line in `out` for each step.
+/// Boots the machine until the last block or a failure, and writes one line per step to `out`.
 ///
 /// # Errors
-/// No socket on loopback, or `out` is closed.
+/// There is no socket on loopback, or `out` is closed.
 pub(super) fn boot(client: &Client, ports: Ports, seed: u64, out: &mut impl Write) -> io::Result<Outcome> {
     let dhcp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut tftp: Option<UdpSocket> = None;
@@ -63,26 +61,26 @@ pub(super) fn boot(client: &Client, ports: Ports, seed: u64, out: &mut impl Writ
         outcome.took = began.elapsed();
         for progress in &step.progress {
             writeln!(out, "{:>9.3} s  {progress}", outcome.took.as_secs_f64())?;
-            note(progress, &mut outcome, &hash);
+            record(progress, &mut outcome, &hash);
         }
         transmit(&step, &dhcp, &mut tftp, ports, outcome.address)?;
         let Some(until) = step.wait_until else { return Ok(outcome) };
         let socket = tftp.as_ref().unwrap_or(&dhcp);
-        // Rounded up: a zero timeout is not allowed, and one that ends too early would only come back here.
+        // Rounded up, because a zero timeout is not allowed and a wait that ends too early would only be repeated.
         socket.set_read_timeout(Some(until.since(now()) + Duration::from_millis(1)))?;
         let input = match socket.recv_from(&mut datagram) {
             Ok((len, SocketAddr::V4(from))) if tftp.is_some() => Input::Tftp(&datagram[..len], from),
             Ok((len, SocketAddr::V4(from))) => Input::Dhcp(&datagram[..len], from),
             Ok((_, SocketAddr::V6(_))) => Input::Timeout,
-            Err(error) if WAITED.contains(&error.kind()) => Input::Timeout,
+            Err(error) if TIMEOUT_ERRORS.contains(&error.kind()) => Input::Timeout,
             Err(error) => return Err(error),
         };
         step = machine.handle(input, now());
     }
 }
 
-/// Keeps what the table shows of a step.
-fn note(progress: &Progress, outcome: &mut Outcome, hash: &Sha256) {
+/// Stores the data of a step that the table shows.
+fn record(progress: &Progress, outcome: &mut Outcome, hash: &Sha256) {
     match progress {
         Progress::Acknowledged(offer) | Progress::BootpReplied(offer) => {
             outcome.address = Some(offer.address);
@@ -94,8 +92,8 @@ fn note(progress: &Progress, outcome: &mut Outcome, hash: &Sha256) {
     }
 }
 
-/// Sends what the step says. On loopback the server answers to the port that asked, so broadcast is not needed; the
-/// whole of 127.0.0.0/8 is this machine, so TFTP comes from the leased address as on a real network.
+/// Sends the packets of a step. On loopback the server answers to the sender's port, so no broadcast is needed. All
+/// of 127.0.0.0/8 belongs to this computer, so TFTP uses the leased address as on a real network.
 fn transmit(
     step: &Step<'_>,
     dhcp: &UdpSocket,

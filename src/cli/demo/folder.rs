@@ -1,4 +1,4 @@
-//! What the demo serves: a temporary folder with boot files of its own making, and the configuration for it.
+//! Creates the temporary folder of the demo, with generated boot files and a configuration.
 
 use std::fs;
 use std::io;
@@ -10,28 +10,27 @@ use tempfile::TempDir;
 
 use crate::probe::Ports;
 
-/// The configuration, with `@NAMES@` for what differs from run to run.
+/// The configuration, with placeholders like `@STATE@` for values that differ between runs.
 const CONFIG: &str = include_str!("config.yaml.in");
 
-/// Boot files that are only bytes, and how many. Clients do not run them; they only load them.
+/// Names and sizes of boot files with meaningless content. Clients only load them and do not run them.
 const LOADERS: [(&str, usize); 3] =
     [("undionly.kpxe", 300 * 1024), ("snponly.efi", 1024 * 1024), ("grubnetaa64.efi", 640 * 1024 + 7)];
 
-/// The script of iPXE.
 const SCRIPT: &str = "#!ipxe\necho lanboot demo: this machine would boot from here\nshell\n";
 
-/// A folder that is deleted on drop, and the ports to serve it on.
+/// A temporary folder, which is deleted on drop, and the ports to serve it on.
 pub(super) struct Folder {
     root: TempDir,
-    /// The ports of the server.
+    /// Ports of the server.
     pub(super) ports: Ports,
-    /// What stands in for the clients' port 68: nobody listens there, because on loopback the server answers to the
-    /// port that asked.
+    /// Port configured instead of the clients' port 68. Nothing listens there, because on loopback the server answers
+    /// to the sender's port.
     client_port: u16,
 }
 
 impl Folder {
-    /// Writes the boot files and looks for free ports.
+    /// Creates the boot files and finds free ports.
     ///
     /// # Errors
     /// The folder cannot be written, or loopback has no free UDP port.
@@ -48,12 +47,12 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where the boot files are.
+    /// The folder of the boot files.
     pub(super) fn images(&self) -> PathBuf {
         self.root.path().join("boot-images")
     }
 
-    /// The text of config.yaml.
+    /// The text of `config.yaml`.
     pub(super) fn config(&self) -> String {
         CONFIG
             .replace("@STATE@", &quoted(&self.root.path().join("state")))
@@ -63,7 +62,7 @@ impl Folder {
             .replace("@TFTP_PORT@", &self.ports.tftp.to_string())
     }
 
-    /// The SHA-256 of a boot file as it is on disk.
+    /// SHA-256 of a boot file on disk.
     ///
     /// # Errors
     /// There is no such file.
@@ -72,8 +71,8 @@ impl Folder {
     }
 }
 
-/// Three different UDP ports that are free on loopback now. Another program may take one before the server does;
-/// then the demo says so and can be run again.
+/// Finds three UDP ports that are free on loopback. If another program takes one before the server does, the demo
+/// reports it and can be run again.
 fn free_ports() -> io::Result<[u16; 3]> {
     let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
     let held = [bind()?, bind()?, bind()?];
@@ -81,7 +80,7 @@ fn free_ports() -> io::Result<[u16; 3]> {
     Ok([a.local_addr()?.port(), b.local_addr()?.port(), c.local_addr()?.port()])
 }
 
-/// `size` bytes that look random, differ from file to file and are the same in every run (xorshift).
+/// Returns `size` pseudo-random bytes that depend only on the name (xorshift).
 fn bytes(name: &str, size: usize) -> Vec<u8> {
     let mut state = name.bytes().fold(0x9e37_79b9_u32, |sum, byte| sum.rotate_left(5) ^ u32::from(byte));
     let mut next = || {

@@ -1,5 +1,5 @@
-//! `lanboot demo`: the real server and a client of every firmware kind, on this machine's loopback. Needs no root and
-//! nothing installed, and nothing leaves the machine.
+//! `lanboot demo`: boots one client of every firmware kind from the real server on this computer's loopback. It needs
+//! no root and no other programs, and sends nothing to the network.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ pub mod network;
 mod table;
 mod vm;
 
-/// The machines of the demo, in the order in which they boot. The last one's address is reserved in `config.yaml.in`.
+/// The machines of the demo, in boot order. The address of the last one is reserved in `config.yaml.in`.
 const CLIENTS: [Client; 5] = [
     Client { kind: Kind::BiosPxe, mac: mac(1), file: "undionly.kpxe" },
     Client { kind: Kind::UefiX64, mac: mac(2), file: "snponly.efi" },
@@ -37,7 +37,8 @@ const fn mac(last: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0x77, 0, last])
 }
 
-/// Runs the command: 0 when every client booted, 1 when one did not, 3 when the server could not start.
+/// Runs the command. The exit code is 0 if every client booted, 1 if one did not, and 3 if the server could not
+/// start.
 pub fn run(vm: bool) -> ExitCode {
     if vm {
         return vm::run();
@@ -58,8 +59,8 @@ pub fn run(vm: bool) -> ExitCode {
     };
     let stdout = io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let told = tell(&folder, colour, &mut stdout.lock());
-    match told.and_then(|all_booted| running.stop().map(|()| all_booted)) {
+    let booted = boot_all(&folder, colour, &mut stdout.lock());
+    match booted.and_then(|all_booted| running.stop().map(|()| all_booted)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -69,8 +70,9 @@ pub fn run(vm: bool) -> ExitCode {
     }
 }
 
-/// Boots one client after the other and shows each step, then the table. Whether all of them booted.
-fn tell(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool> {
+/// Boots the clients one after the other, and prints each step and then the table. Returns whether all of them
+/// booted.
+fn boot_all(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool> {
     writeln!(
         out,
         "A lanboot server and {} machines on this computer's loopback: DHCP on port {}, TFTP on port {}.",
@@ -82,7 +84,7 @@ fn tell(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool>
     for (client, seed) in CLIENTS.iter().zip(u64::from(std::process::id())..) {
         writeln!(out, "\n{}, {}", client.kind.profile().name, client.mac)?;
         let outcome = client::boot(client, folder.ports, seed, out)?;
-        let verdict = judge(client, &outcome, folder)?;
+        let verdict = verify(client, &outcome, folder)?;
         if verdict.is_ok() {
             writeln!(out, "{:>9.3} s  SHA-256 matches the file on disk", outcome.took.as_secs_f64())?;
         }
@@ -93,8 +95,8 @@ fn tell(folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<bool>
     Ok(rows.iter().all(|row| row.booted))
 }
 
-/// Whether a client got the file that is for it, unharmed; if not, why.
-fn judge(client: &Client, outcome: &Outcome, folder: &Folder) -> io::Result<Result<(), String>> {
+/// Whether a client got its boot file unchanged, or the reason why not.
+fn verify(client: &Client, outcome: &Outcome, folder: &Folder) -> io::Result<Result<(), String>> {
     let digest = match &outcome.content {
         Some(Ok(digest)) => digest,
         Some(Err(why)) => return Ok(Err(why.clone())),
@@ -110,16 +112,17 @@ fn judge(client: &Client, outcome: &Outcome, folder: &Folder) -> io::Result<Resu
     Ok(Ok(()))
 }
 
-/// The server, in a thread with a runtime of its own.
+/// The server, in a thread with its own runtime.
 struct Running {
     thread: thread::JoinHandle<io::Result<()>>,
     stop: oneshot::Sender<()>,
 }
 
 impl Running {
-    /// Starts it with this configuration and waits until its sockets are there; why not, for a person, if they are not.
+    /// Starts the server with this configuration and waits until its sockets are bound. The error is a message for
+    /// people.
     ///
-    /// No log is set up, so that its lines do not mix with the story.
+    /// No log is initialised, so that log lines do not mix with the steps.
     fn start(config: &str) -> Result<Running, String> {
         let config = config::load(config).map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -138,15 +141,15 @@ impl Running {
         }
     }
 
-    /// Ends it; what had already ended it, if something had.
+    /// Stops the server and returns its result.
     fn stop(self) -> io::Result<()> {
-        // An error here means that it has ended already: what it returned says why.
+        // Sending fails if the server has already ended; the join then returns the reason.
         let _ = self.stop.send(());
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the server's thread panicked")))
     }
 }
 
-/// Serves until told to stop; says once whether it started.
+/// Serves until `stopped` completes. Reports once whether the server started.
 fn serve(
     config: &Config,
     stopped: oneshot::Receiver<()>,
@@ -179,7 +182,7 @@ mod tests {
             content: Some(content),
             ..Outcome::default()
         };
-        let judged = |outcome| judge(client, &outcome, &folder).unwrap();
+        let judged = |outcome| verify(client, &outcome, &folder).unwrap();
         let digest = folder.digest("snponly.efi").unwrap();
         assert_eq!(judged(outcome("snponly.efi", Ok(digest))), Ok(()));
         let harmed = "what it received is not snponly.efi (SHA-256 differs)";

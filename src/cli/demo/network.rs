@@ -1,11 +1,11 @@
-//! A private network on this machine, with real programs and real firmware on it.
+//! A private network on this computer, with real programs and real firmware in it.
 //!
-//! [`Network`] is a network namespace with a bridge; [`Network::host`] plugs another namespace into the bridge;
-//! [`machine`] starts QEMU on a tap of the bridge; [`serve`] runs `lanboot serve` in the network's namespace. All of
-//! it is made with `ip` and ended by `Drop`, so a panic or an early return leaves nothing behind. `demo --vm` and the
-//! tests that need real machines share this file.
+//! [`Network`] is a network namespace with a bridge. [`Network::host`] connects another namespace to the bridge,
+//! [`machine`] starts QEMU on a tap of the bridge, and [`serve`] runs `lanboot serve` in the network's namespace.
+//! Everything is created with `ip` and removed on drop, so a panic or an early return leaves nothing behind. `demo
+//! --vm` and the tests that need real machines use this file.
 //!
-//! Needs root: namespaces, bridges and taps are the kernel's.
+//! It needs root, because only root can create namespaces, bridges and taps.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,24 +23,24 @@ use std::time::{Duration, Instant};
 pub use super::needs::{NETWORK, Need, OVMF, SEABIOS, SNPONLY, missing, obstacles, present};
 use super::needs::{OVMF_CODE, OVMF_VARS};
 
-/// The bridge's name inside the network's namespace: the interface that the server is to serve.
+/// Name of the bridge in the network's namespace: the interface for the server.
 pub const BRIDGE: &str = "br0";
 
-/// How long a server may take from its start to `READY=1`.
+/// Maximum time from the start of a server to `READY=1`.
 const READY_WAIT: Duration = Duration::from_secs(20);
 
-/// A network namespace; deleted on drop, after what ran in it (drop the [`Running`]s first).
+/// A network namespace, deleted on drop. Drop the [`Running`] programs in it first.
 #[derive(Debug)]
 pub struct Namespace {
-    /// Its name, for `ip netns` and `/run/netns`.
+    /// Name for `ip netns` and in `/run/netns`.
     pub name: String,
 }
 
 impl Namespace {
-    /// Makes `lanboot-PID-N` with its loopback up.
+    /// Creates `lanboot-PID-N` and brings its loopback up.
     ///
     /// # Errors
-    /// What `ip` printed, when the kernel refuses (no root, no namespaces).
+    /// The output of `ip`, if the kernel refuses (no root, no namespaces).
     pub fn new() -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         remove_leftovers();
@@ -51,13 +51,12 @@ impl Namespace {
         Ok(made)
     }
 
-    /// Its name, as `ip netns` has it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A command that will run inside: killed when this process dies, however that happens, and out of the
-    /// terminal's reach, so that Ctrl-C goes to this process only.
+    /// A command to run in the namespace. It is killed when this process dies, and it has its own process group, so
+    /// that Ctrl-C only reaches this process.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "ip", "netns", "exec", &self.name]).arg(program);
@@ -65,10 +64,10 @@ impl Namespace {
         command
     }
 
-    /// Runs `ip` inside, with words split at spaces.
+    /// Runs `ip` in the namespace with the space-separated arguments in `words`.
     ///
     /// # Errors
-    /// What `ip` printed.
+    /// The output of `ip`.
     pub fn ip(&self, words: &str) -> io::Result<()> {
         run(Command::new("ip").args(["-n", &self.name]).args(words.split(' '))).map(drop)
     }
@@ -76,12 +75,12 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Nothing can be done about a failure here, and a panic in drop would hide the first one.
+        // A failure here cannot be handled, and a panic in drop would hide the original error.
         let _ = run(Command::new("ip").args(["netns", "del", &self.name]));
     }
 }
 
-/// Deletes the namespaces of earlier runs that were killed before their drops.
+/// Deletes the namespaces of earlier runs that were killed.
 fn remove_leftovers() {
     let Ok(entries) = fs::read_dir("/run/netns") else { return };
     for entry in entries.flatten() {
@@ -94,7 +93,7 @@ fn remove_leftovers() {
     }
 }
 
-/// A switch with an address: the namespace of the server, with the bridge [`BRIDGE`] in it.
+/// A switch with an IP address: the namespace of the server, with the bridge [`BRIDGE`] in it.
 #[derive(Debug)]
 pub struct Network {
     namespace: Namespace,
@@ -102,35 +101,35 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes the namespace and the bridge, which gets `address` (as `192.168.77.1/24`).
+    /// Creates the namespace and the bridge with `address`, such as `192.168.77.1/24`.
     ///
     /// # Errors
-    /// What `ip` printed.
+    /// The output of `ip`.
     pub fn new(address: &str) -> io::Result<Self> {
         let namespace = Namespace::new()?;
-        // Without spanning tree and forward delay the first DISCOVER of a fast client is not lost.
+        // With spanning tree or a forward delay, the first DISCOVER of a fast client would be lost.
         namespace.ip(&format!("link add {BRIDGE} type bridge stp_state 0 forward_delay 0"))?;
         namespace.ip(&format!("addr add {address} dev {BRIDGE}"))?;
         namespace.ip(&format!("link set {BRIDGE} up"))?;
         Ok(Self { namespace, ports: AtomicU32::new(0) })
     }
 
-    /// The namespace that has the bridge.
+    /// The namespace that contains the bridge.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    /// Another host on this network: a namespace whose `eth0`, with the hardware address `mac`, is plugged into
-    /// the bridge, without an IP address.
+    /// Creates another host on this network: a namespace whose `eth0`, with the hardware address `mac`, is connected
+    /// to the bridge and has no IP address.
     ///
     /// # Errors
-    /// What `ip` or `ethtool` printed.
+    /// The output of `ip` or `ethtool`.
     pub fn host(&self, mac: &str) -> io::Result<Namespace> {
         let host = Namespace::new()?;
         let port = self.port("veth");
         let name = &host.name;
         self.namespace.ip(&format!("link add {port} type veth peer name eth0 address {mac} netns {name}"))?;
-        // With transmit offload a raw-socket client sees UDP checksums that nobody has filled in yet.
+        // With transmit offload, a raw-socket client would see UDP checksums that are not filled in yet.
         run(host.command("ethtool").args(["-K", "eth0", "tx", "off"]))?;
         run(self.namespace.command("ethtool").args(["-K", &port, "tx", "off"]))?;
         self.plug(&port)?;
@@ -138,10 +137,10 @@ impl Network {
         Ok(host)
     }
 
-    /// A new tap interface on the bridge, for QEMU; its name.
+    /// Creates a tap interface on the bridge for QEMU and returns its name.
     ///
     /// # Errors
-    /// What `ip` printed.
+    /// The output of `ip`.
     pub fn tap(&self) -> io::Result<String> {
         let port = self.port("tap");
         self.namespace.ip(&format!("tuntap add {port} mode tap"))?;
@@ -162,24 +161,26 @@ impl Network {
 /// The firmware of a [`machine`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Firmware {
-    /// SeaBIOS with QEMU's iPXE in the network card's ROM: client architecture 0, user class iPXE from the start.
+    /// SeaBIOS with QEMU's iPXE in the ROM of the network card: client architecture 0, user class iPXE from the
+    /// start.
     SeaBios,
     /// UEFI x64 (OVMF) with its own network driver and PXE stack: client architecture 7.
     Ovmf,
-    /// The same with PXE switched off in its settings, so that it tries HTTP boot: client architecture 16.
+    /// OVMF with PXE disabled, so that it tries HTTP boot: client architecture 16.
     OvmfHttp,
 }
 
-/// Switches on a QEMU machine without a disk on `network`. Its console is the [`Running`]'s output; the UEFI variable
-/// store is written to `dir`. Emulated, not KVM: the same everywhere, and fast enough for firmware.
+/// Starts a QEMU machine without a disk on `network`. Its console is the output of the [`Running`], and its UEFI
+/// variable store is a file in `dir`. It is emulated without KVM, which works everywhere and is fast enough for
+/// firmware.
 ///
 /// # Errors
-/// What `ip` printed; a copy of the variable store that failed; QEMU that could not be started.
+/// The output of `ip`, a failed copy of the variable store, or a failed start of QEMU.
 pub fn machine(network: &Network, firmware: Firmware, mac: &str, dir: &Path) -> io::Result<Running> {
     machine_with(network, firmware, mac, dir, &[])
 }
 
-/// As [`machine`], with further arguments for QEMU.
+/// Starts a machine like [`machine`], with additional arguments for QEMU.
 ///
 /// # Errors
 /// Those of [`machine`].
@@ -206,8 +207,8 @@ pub fn machine_with(
             let code = format!("if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}");
             let vars = format!("if=pflash,format=raw,unit=1,file={}", vars.display());
             qemu.args(["-M", "q35", "-m", "512", "-drive", &code, "-drive", &vars]);
-            // Newer edk2 has no network without a source of randomness; an empty romfile leaves the card to the
-            // firmware's own driver.
+            // Newer edk2 has no network without a source of randomness. With an empty romfile the firmware uses its
+            // own driver for the card.
             qemu.args(["-device", "virtio-rng-pci", "-device", &format!("{card},romfile=")]);
             if firmware == Firmware::OvmfHttp {
                 for protocol in ["IPv4", "IPv6"] {
@@ -219,11 +220,11 @@ pub fn machine_with(
     Running::spawn(qemu)
 }
 
-/// Starts `lanboot serve --config CONFIG` in the network's namespace and waits until it says `READY=1`
-/// (sd_notify(3)). `program` is the binary and what stands before it, as in `setpriv … lanboot`.
+/// Starts `lanboot serve --config CONFIG` in the network's namespace and waits until it sends `READY=1`
+/// (sd_notify(3)). `program` is the binary and the words before it, as in `setpriv … lanboot`.
 ///
 /// # Errors
-/// When the server ends or is not ready in 20 s; the error has what it printed.
+/// The server ended or was not ready within 20 s; the error contains its output.
 pub fn serve(network: &Network, program: &[&OsStr], config: &Path) -> io::Result<Running> {
     let (Some((first, rest)), Some(dir)) = (program.split_first(), config.parent()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no server program, or no folder for it"));
@@ -231,7 +232,7 @@ pub fn serve(network: &Network, program: &[&OsStr], config: &Path) -> io::Result
     let path = dir.join("notify.sock");
     let _ = fs::remove_file(&path);
     let socket = UnixDatagram::bind(&path)?;
-    // Whoever the server runs as must be able to say that it is ready.
+    // The server may run as another user, which must be able to send the message.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     let mut command = network.namespace().command(first);
@@ -252,7 +253,7 @@ pub fn serve(network: &Network, program: &[&OsStr], config: &Path) -> io::Result
     }
 }
 
-/// A program in the background, with everything that it prints; killed on drop.
+/// A program in the background with all its output. It is killed on drop.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -260,27 +261,27 @@ pub struct Running {
     text: String,
 }
 
-/// What [`Running::next`] found.
+/// Result of [`Running::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// New output.
     Text(String),
-    /// Nothing within the time given.
+    /// No output within the time limit.
     Quiet,
     /// The program has closed its output.
     Closed,
 }
 
 impl Running {
-    /// Starts `command` with its output and its errors in one stream, in the order in which they were printed.
+    /// Starts `command`, with standard output and standard error in one stream, in the order of printing.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// The program cannot be started.
     pub fn spawn(mut command: Command) -> io::Result<Self> {
         let (mut reader, writer) = io::pipe()?;
         command.stdout(writer.try_clone()?).stderr(writer);
         let child = command.spawn()?;
-        // The command holds the pipe's writing ends: without this the reader would never see the end.
+        // The command holds the writing ends of the pipe. Unless it is dropped, the reader never sees the end.
         drop(command);
         let (sender, chunks) = channel();
         thread::spawn(move || {
@@ -294,7 +295,7 @@ impl Running {
         Ok(Self { child, chunks, text: String::new() })
     }
 
-    /// The next piece of output, waited for at most `limit`.
+    /// Waits at most `limit` for the next piece of output.
     pub fn next(&mut self, limit: Duration) -> Next {
         match self.chunks.recv_timeout(limit) {
             Ok(chunk) => {
@@ -307,7 +308,7 @@ impl Running {
         }
     }
 
-    /// Waits until the output so far contains `wanted`: false when `limit` passes or the program ends first.
+    /// Waits until the output contains `wanted`. Returns false if `limit` passes or the program ends first.
     pub fn wait_for(&mut self, wanted: &str, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         while !self.text.contains(wanted) {
@@ -319,18 +320,18 @@ impl Running {
         true
     }
 
-    /// All that the program has printed and that was received so far.
+    /// All output received so far.
     pub fn drain(&mut self) -> &str {
         while let Next::Text(_) = self.next(Duration::from_millis(10)) {}
         &self.text
     }
 
-    /// How the program ended, if it has.
+    /// The exit status, if the program has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// The process, for signals.
+    /// The process id, for signals.
     pub fn pid(&self) -> nix::unistd::Pid {
         nix::unistd::Pid::from_raw(self.child.id().cast_signed())
     }
@@ -343,10 +344,10 @@ impl Drop for Running {
     }
 }
 
-/// Runs `command` to its end; an error has the command and what it printed.
+/// Runs `command` to its end. The error contains the command and its output.
 ///
 /// # Errors
-/// When the program cannot be started or ends with another status than 0.
+/// The program cannot be started, or ends with another status than 0.
 pub fn run(command: &mut Command) -> io::Result<Output> {
     let what = format!("{command:?}").replace('"', "");
     let output =

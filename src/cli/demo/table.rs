@@ -1,4 +1,4 @@
-//! The table at the end.
+//! The table of results at the end of the demo.
 
 use std::io::{self, Write};
 
@@ -6,22 +6,22 @@ use super::client::{Client, Outcome};
 
 const TITLES: [&str; COLUMNS] = ["CLIENT", "ARCHITECTURE", "ADDRESS", "FILE", "BYTES", "TIME"];
 const COLUMNS: usize = 6;
-/// The columns of numbers, which are aligned to the right.
+/// Columns of numbers, which are aligned to the right.
 const NUMBERS: [bool; COLUMNS] = [false, false, false, false, true, true];
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
-/// One client's line.
+/// The row of one client.
 pub(super) struct Row {
     cells: [String; COLUMNS],
     verdict: String,
-    /// Whether it got the right file.
+    /// Whether the client got the right file.
     pub(super) booted: bool,
 }
 
-/// The line of a client whose boot ended so.
+/// The row for a client with this result.
 pub(super) fn row(client: &Client, outcome: &Outcome, verdict: &Result<(), String>) -> Row {
     let profile = client.kind.profile();
     Row {
@@ -45,7 +45,7 @@ fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Writes all lines beneath the titles, each column as wide as its widest cell.
+/// Writes the titles and all rows. Each column is as wide as its widest cell.
 ///
 /// # Errors
 /// `out` is closed.
@@ -78,7 +78,7 @@ mod tests {
     use crate::types::MacAddr;
 
     #[test]
-    fn columns_align_and_colour_is_only_where_it_is_wanted() {
+    fn columns_align_and_colour_is_optional() {
         let client = Client { kind: Kind::Bootp, mac: MacAddr([2; 6]), file: "x" };
         let outcome =
             Outcome { bytes: 1000, file: Some("a-rather-long-name".to_owned()), ..Outcome::default() };

@@ -1,7 +1,7 @@
-//! `lanboot demo --vm`: a real machine (QEMU) boots from this server, in a private network on this computer.
+//! `lanboot demo --vm`: boots a real machine (QEMU) from this server, in a private network on this computer.
 //!
-//! Nothing outside is touched: the network is a namespace of its own, and the server runs in it with a configuration
-//! and a boot folder made for the occasion in a temporary folder.
+//! Nothing else is touched: the network is a new namespace, and the server in it uses a configuration and boot files
+//! in a temporary folder.
 
 use std::env;
 use std::fs;
@@ -17,16 +17,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::network::{self, Firmware, NETWORK, Network, Next, OVMF, Running, SEABIOS, SNPONLY};
 
-/// The machine's hardware address: QEMU's prefix, locally administered.
+/// Hardware address of the machine: QEMU's prefix, locally administered.
 const MAC: &str = "52:54:00:77:00:01";
 
-/// The last line of the boot script: when the console shows it, the machine has booted.
+/// Last line of the boot script. Once the console shows it, the machine has booted.
 const LAST_LINE: &str = "Nothing is left to do: the demonstration ends here.";
 
-/// How long a boot may take; a slow computer needs a minute, most need a quarter of one.
+/// Maximum time for a boot. Most computers need 15 s, a slow one a minute.
 const BOOT_WAIT: Duration = Duration::from_secs(180);
 
-/// Runs the command: 0 when the machine booted, 1 when it did not, 3 when QEMU or the rights are missing.
+/// Runs the command. The exit code is 0 if the machine booted, 1 if it did not, and 3 if QEMU or privileges are
+/// missing.
 pub(super) fn run() -> ExitCode {
     let firmware =
         if OVMF.iter().all(|need| network::present(need.what)) { Firmware::Ovmf } else { Firmware::SeaBios };
@@ -49,7 +50,7 @@ pub(super) fn run() -> ExitCode {
     }
 }
 
-/// Makes the network, starts the server and the machine, and shows both until the boot is over.
+/// Creates the network, starts the server and the machine, and shows their output until the boot is over.
 fn boot(firmware: Firmware) -> io::Result<bool> {
     let stop = interrupted()?;
     let folder = tempfile::Builder::new().prefix("lanboot-demo-").tempdir()?;
@@ -74,14 +75,15 @@ fn boot(firmware: Firmware) -> io::Result<bool> {
     Ok(matches!(booted, Ending::Booted))
 }
 
-/// How the demonstration ended.
+/// The end of the demonstration.
 enum Ending {
     Booted,
     Interrupted,
     Failed(&'static str),
 }
 
-/// Shows what the machine and the server print, line by line, until the boot script's last line, Ctrl-C or `until`.
+/// Shows the output of the machine and the server line by line, until the last line of the boot script, Ctrl-C, or
+/// `until`.
 fn watch(machine: &mut Running, server: &mut Running, stop: &AtomicBool, until: Instant) -> Ending {
     let (mut console, mut log) = (Screen::default(), Screen::default());
     loop {
@@ -114,7 +116,7 @@ fn watch(machine: &mut Running, server: &mut Running, stop: &AtomicBool, until: 
     }
 }
 
-/// Writes the boot files and config.yaml of the demonstration to `folder`; the path of config.yaml.
+/// Writes the boot files and `config.yaml` of the demonstration to `folder`, and returns the path of `config.yaml`.
 fn boot_folder(folder: &Path, firmware: Firmware) -> io::Result<PathBuf> {
     let images = folder.join("boot-images");
     fs::create_dir(&images)?;
@@ -125,7 +127,8 @@ fn boot_folder(folder: &Path, firmware: Firmware) -> io::Result<PathBuf> {
             "arch: {uefi-x64: snponly.efi}, "
         }
     };
-    // The sleep keeps the last screen still until the machine is switched off: Debian's iPXE has no poweroff command.
+    // The sleep keeps the last screen visible until the machine is switched off, because Debian's iPXE has no
+    // poweroff command.
     let script = format!(
         "#!ipxe\necho\necho Hello from lanboot. This machine has no disk: its address ${{net0/ip}},\n\
          echo its boot loader and this text came over the network.\necho {LAST_LINE}\nsleep 600\n"
@@ -144,7 +147,7 @@ fn boot_folder(folder: &Path, firmware: Firmware) -> io::Result<PathBuf> {
     Ok(config)
 }
 
-/// A flag that Ctrl-C, SIGTERM or a closed terminal sets, so that drops still run and no namespace stays behind.
+/// A flag that is set by Ctrl-C, SIGTERM or a closed terminal, so that drops still run and no namespace remains.
 fn interrupted() -> io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
@@ -167,12 +170,12 @@ fn interrupted() -> io::Result<Arc<AtomicBool>> {
 }
 
 fn say(line: &str) {
-    // A closed terminal is no reason to leave the network behind.
+    // If the terminal is closed, the network must still be removed, so errors are ignored.
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Turns what a serial console sends into plain lines: cursor movements and colours are dropped (the firmware clears
-/// the whole screen at will), and a backspace takes a character back.
+/// Converts the output of a serial console to plain lines. It drops cursor movements and colours, because firmware
+/// clears the whole screen, and a backspace removes a character.
 #[derive(Default)]
 struct Screen {
     line: String,
@@ -190,7 +193,7 @@ enum Escape {
 }
 
 impl Screen {
-    /// The lines that `text` completes, without those that are blank.
+    /// The lines that `text` completes, without blank ones.
     fn feed(&mut self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
         for character in text.chars() {

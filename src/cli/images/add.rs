@@ -1,4 +1,4 @@
-//! `lanboot images add`: loaders of packages, a file, or a download, put into boot-images/.
+//! `lanboot images add`: adds boot files of packages, a local file, or a download to the images folder.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,11 +12,11 @@ use crate::images::add::fetch;
 use crate::images::add::sets::{SETS, Set, set};
 use crate::images::manifest::Origin;
 
-/// What is to be added.
-enum What<'a> {
+/// The source of the files to add.
+enum Source<'a> {
     /// Files of packages.
     Sets(Vec<&'static Set>),
-    /// A file of this computer.
+    /// A local file.
     Path(&'a str),
     /// A download.
     Url(&'a str),
@@ -25,20 +25,20 @@ enum What<'a> {
 #[derive(Serialize)]
 struct View {
     file: String,
-    /// Bytes.
+    /// In bytes.
     size: u64,
     /// added, changed or unchanged.
     outcome: &'static str,
 }
 
-/// Adds what `arguments` say to the folder `root`, and says what it did.
+/// Adds the files that `arguments` name to the folder `root`, and prints the result.
 pub(super) fn run(root: &Path, arguments: &AddArguments, json: bool) -> Result<(), Failure> {
-    let what = what(arguments)?;
+    let what = source(arguments)?;
     let mut collection = Collection::open(root)?;
     let (items, notes) = match &what {
-        What::Sets(sets) => packages::items(sets, arguments, &mut collection)?,
-        What::Path(path) => (vec![file(&mut collection, arguments, path, Origin::Path)?], Vec::new()),
-        What::Url(url) => (vec![file(&mut collection, arguments, url, Origin::Url)?], Vec::new()),
+        Source::Sets(sets) => packages::items(sets, arguments, &mut collection)?,
+        Source::Path(path) => (vec![file(&mut collection, arguments, path, Origin::Path)?], Vec::new()),
+        Source::Url(url) => (vec![file(&mut collection, arguments, url, Origin::Url)?], Vec::new()),
     };
     let done = collection.put(items, arguments.force)?;
     for note in notes {
@@ -62,7 +62,7 @@ pub(super) fn run(root: &Path, arguments: &AddArguments, json: bool) -> Result<(
     for view in &views {
         writeln!(out, "{:<9}  {} ({})", view.outcome, root.join(&view.file).display(), bytes(view.size))?;
     }
-    if let What::Sets(sets) = &what {
+    if let Source::Sets(sets) = &what {
         for set in sets {
             writeln!(out, "{}: {}", set.name, set.hint)?;
         }
@@ -70,7 +70,7 @@ pub(super) fn run(root: &Path, arguments: &AddArguments, json: bool) -> Result<(
     Ok(())
 }
 
-fn what(arguments: &AddArguments) -> Result<What<'_>, Failure> {
+fn source(arguments: &AddArguments) -> Result<Source<'_>, Failure> {
     let sets: Vec<&'static Set> = arguments.what.iter().filter_map(|name| set(name)).collect();
     if sets.len() == arguments.what.len() {
         if arguments.name.is_some() || arguments.sha256.is_some() {
@@ -78,16 +78,16 @@ fn what(arguments: &AddArguments) -> Result<What<'_>, Failure> {
                 "--name and --sha256 are for one path or URL: packages say their names and sums themselves";
             return Err(Failure::Usage(why.to_owned()));
         }
-        return Ok(What::Sets(sets));
+        return Ok(Source::Sets(sets));
     }
     let [one] = &arguments.what[..] else {
-        return Err(Failure::Usage(unknown_of(&arguments.what)));
+        return Err(Failure::Usage(unknown_among(&arguments.what)));
     };
     if !arguments.arch.is_empty() || !arguments.deb.is_empty() {
         return Err(Failure::Usage(format!("--arch and --deb are for packages; {}", unknown(one))));
     }
     if fetch::is_url(one) {
-        return Ok(What::Url(one));
+        return Ok(Source::Url(one));
     }
     if one.contains("://") {
         return Err(Failure::Usage(format!(
@@ -95,13 +95,13 @@ fn what(arguments: &AddArguments) -> Result<What<'_>, Failure> {
         )));
     }
     if Path::new(one).exists() || one.contains('/') {
-        return Ok(What::Path(one));
+        return Ok(Source::Path(one));
     }
     Err(Failure::Usage(unknown(one)))
 }
 
-/// Of several names one is not known; or there are several paths.
-fn unknown_of(names: &[String]) -> String {
+/// Error message for several names of which one is unknown, or for several paths.
+fn unknown_among(names: &[String]) -> String {
     let is_path = |name: &&String| name.contains('/') || Path::new(name).exists();
     match names.iter().filter(|name| set(name).is_none()).find(|name| !is_path(name)) {
         Some(name) => unknown(name),
@@ -122,14 +122,14 @@ fn unknown(name: &str) -> String {
     )
 }
 
-/// A file of this computer or of a server, under the name that was given or that it has.
+/// Adds a local file or a URL, under the given name or its own.
 fn file(
     collection: &mut Collection,
     arguments: &AddArguments,
     from: &str,
     origin: fn(String) -> Origin,
 ) -> Result<Item, Failure> {
-    let last = if fetch::is_url(from) { last_of_url(from) } else { last_of_path(from) };
+    let last = if fetch::is_url(from) { last_component_of_url(from) } else { last_component_of_path(from) };
     let name = arguments.name.clone().or(last).ok_or_else(|| {
         Failure::Usage(format!("{from} does not say what the file is called: give it a name with --name"))
     })?;
@@ -146,7 +146,7 @@ fn file(
     let (sum, _) = draft.digest();
     match &arguments.sha256 {
         Some(wanted) if *wanted != sum => {
-            return Err(Failure::Said(format!(
+            return Err(Failure::Message(format!(
                 "{from} has the SHA-256 {sum} instead of {wanted}: it was not added"
             )));
         }
@@ -161,12 +161,12 @@ fn file(
     Ok(Item { name, draft, origin })
 }
 
-fn last_of_path(path: &str) -> Option<String> {
+fn last_component_of_path(path: &str) -> Option<String> {
     Path::new(path).file_name()?.to_str().map(str::to_owned)
 }
 
-/// What stands behind the last slash of the path, without query and fragment.
-fn last_of_url(url: &str) -> Option<String> {
+/// The last component of the URL's path, without query and fragment.
+fn last_component_of_url(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (_, path) = rest.split(['?', '#']).next()?.split_once('/')?;
     path.rsplit('/').next().filter(|last| !last.is_empty()).map(str::to_owned)
@@ -185,10 +185,10 @@ mod tests {
             ("https://x", None),
             ("https://x/y/", None),
         ] {
-            assert_eq!(last_of_url(url).as_deref(), name, "{url}");
+            assert_eq!(last_component_of_url(url).as_deref(), name, "{url}");
         }
-        assert_eq!(last_of_path("/a/b.c").as_deref(), Some("b.c"));
-        assert_eq!(last_of_path(".."), None);
+        assert_eq!(last_component_of_path("/a/b.c").as_deref(), Some("b.c"));
+        assert_eq!(last_component_of_path(".."), None);
     }
 
     #[test]

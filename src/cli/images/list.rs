@@ -1,4 +1,4 @@
-//! `lanboot images list`: what is in boot-images/.
+//! `lanboot images list`: lists the files of the images folder.
 
 use std::io::{self, BufWriter, Write};
 
@@ -12,27 +12,27 @@ use crate::images::signature::{Marks, read_marks};
 use crate::images::{Catalog, list};
 use crate::types::FileKind;
 
-/// A file as people and programs see it. The names are stable.
+/// A file, for the table and for JSON. The field names are stable.
 #[derive(Serialize)]
 struct View {
     file: String,
-    /// In a word or two, such as `EFI program`.
+    /// A short description, such as `EFI program`.
     kind: &'static str,
-    /// The processor that it is for, such as `x64`; `null` if its first bytes do not say.
+    /// Processor architecture, such as `x64`; `null` if the first bytes do not tell.
     architecture: Option<String>,
-    /// Bytes.
+    /// In bytes.
     size: u64,
-    /// Who gets it by config.yaml: architectures, `ipxe`, `bootp`, machines, classes.
+    /// Clients that get it according to the configuration: architectures, `ipxe`, `bootp`, machines, classes.
     clients: Vec<String>,
-    /// For each signature the authority that it comes from; `null` for what cannot be signed.
+    /// Issuing authority of each signature; `null` for files that cannot be signed.
     signed_by: Option<Vec<String>>,
-    /// Component and generation that revocation goes by, such as `shim,4`.
+    /// Components and generations for revocation, such as `shim,4`.
     sbat: Vec<String>,
-    /// When and from where it was added; `null` if not by lanboot.
+    /// Time and origin; `null` if lanboot did not add the file.
     added: Option<Entry>,
 }
 
-/// Prints every file that a client may ask for.
+/// Prints every file that clients can request.
 pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
     let root = &config.images;
     let manifest = Manifest::load(root)?;
@@ -54,7 +54,7 @@ pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// `None` for what no client gets: a link that leads outside, a socket.
+/// The entry for a file; `None` if clients cannot get it, as a link that leads outside or a socket.
 fn view(catalog: &Catalog, manifest: &Manifest, clients: &[(String, String)], file: String) -> Option<View> {
     let name = BootName::parse(file.as_bytes()).ok()?;
     let open = catalog.open_file(&name).ok()?;

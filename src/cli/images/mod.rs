@@ -1,4 +1,4 @@
-//! `lanboot images`: what is in boot-images/, how it gets there, and whether it is still what it was.
+//! `lanboot images`: lists the files of the images folder, adds files to it, and verifies that they are unchanged.
 
 mod add;
 mod list;
@@ -12,40 +12,40 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::config_file::load_or_say;
+use super::config_file::load_or_exit_code;
 use crate::images::add::sets::{DebArch, SETS};
 
-/// `lanboot images …`
+/// The subcommands of `lanboot images`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Every boot file: what it is, who gets it, who signed it, where it came from (also what `images` does alone)
+    /// List every boot file: its kind, clients, signers and origin (default)
     List,
-    /// Put loaders of the distribution's signed packages there, or a file, or a download
+    /// Add boot files from the distribution's signed packages, a local file, or a download
     #[command(after_help = sets_help())]
     Add(AddArguments),
-    /// Compare every file that was added with what it was then
+    /// Compare every added file with its recorded checksum
     Verify,
 }
 
-/// What `add` is told.
+/// Arguments of `images add`.
 #[derive(Debug, Args)]
 pub struct AddArguments {
-    /// Names of the list below; or one path, or one URL (http:// or https://)
+    /// Names from the list below; or one path, or one URL (http:// or https://)
     #[arg(required = true, value_name = "NAME|PATH|URL")]
     what: Vec<String>,
-    /// For which machines, amd64 or arm64 [default: both, where there are files for both]
+    /// Architectures, amd64 or arm64 [default: both, where there are files for both]
     #[arg(long, value_name = "ARCH", value_delimiter = ',', value_parser = arch)]
     arch: Vec<DebArch>,
     /// Take the files from these package files (.deb) instead of downloading them
     #[arg(long, value_name = "FILE")]
     deb: Vec<PathBuf>,
-    /// What to call the file of a path or URL in boot-images/ [default: as there]
+    /// Name for the file of a path or URL in the images folder [default: its own name]
     #[arg(long)]
     name: Option<String>,
-    /// The SHA-256 that the file of a path or URL must have, in hex
+    /// SHA-256 that the file of a path or URL must have, in hexadecimal
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     sha256: Option<String>,
-    /// Replace files that lanboot did not put there, or that were changed since
+    /// Replace files that lanboot did not add, or that were changed since
     #[arg(long)]
     force: bool,
 }
@@ -72,15 +72,15 @@ fn sets_help() -> String {
     )
 }
 
-/// Why a command did not do what it should.
+/// The reason why a command failed.
 enum Failure {
-    /// The reason, for people: exit code 1.
-    Said(String),
-    /// Wrong usage: exit code 2.
+    /// A message for people. Exit code 1.
+    Message(String),
+    /// Wrong usage. Exit code 2.
     Usage(String),
-    /// Everything was said already: exit code 1.
-    Differs,
-    /// Standard output is gone.
+    /// Everything was already printed. Exit code 1.
+    AlreadyReported,
+    /// Standard output cannot be written.
     Output(io::Error),
 }
 
@@ -92,20 +92,21 @@ impl From<io::Error> for Failure {
 
 impl From<String> for Failure {
     fn from(why: String) -> Failure {
-        Failure::Said(why)
+        Failure::Message(why)
     }
 }
 
-/// Runs the command. 0 done, 1 said no (a file differs, a download failed), 2 wrong usage or configuration.
+/// Runs the command. The exit code is 0 for success, 1 for a failure (a file differs, a download failed), and 2 for
+/// wrong usage or configuration.
 pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
-    let config = match load_or_say(config) {
+    let config = match load_or_exit_code(config) {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
     let done = match command.unwrap_or(Command::List) {
         Command::Add(arguments) => add::run(&config.images, &arguments, json),
-        // Adding makes it.
-        _ if is_missing(&config.images) => Err(Failure::Said(format!(
+        // `add` creates the folder.
+        _ if is_missing(&config.images) => Err(Failure::Message(format!(
             "there is no folder {}: `lanboot images add ipxe` makes it, or say in `images` where it is",
             config.images.display()
         ))),
@@ -114,7 +115,7 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Said(why)) => {
+        Err(Failure::Message(why)) => {
             eprintln!("lanboot images: {why}");
             ExitCode::FAILURE
         }
@@ -122,8 +123,8 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
             eprintln!("lanboot images: {why}");
             ExitCode::from(2)
         }
-        Err(Failure::Differs) => ExitCode::FAILURE,
-        // The reader, `head` perhaps, has seen enough.
+        Err(Failure::AlreadyReported) => ExitCode::FAILURE,
+        // A reader such as `head` has closed the pipe.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
             eprintln!("lanboot images: cannot write the output: {error}");
@@ -136,7 +137,7 @@ fn is_missing(folder: &Path) -> bool {
     folder.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// An array of objects, one to a line.
+/// Writes a JSON array with one object per line.
 fn write_json(views: &[impl Serialize], out: &mut impl Write) -> io::Result<()> {
     for (i, view) in views.iter().enumerate() {
         write!(out, "{}", if i == 0 { "[\n" } else { ",\n" })?;
@@ -145,8 +146,8 @@ fn write_json(views: &[impl Serialize], out: &mut impl Write) -> io::Result<()> 
     writeln!(out, "{}", if views.is_empty() { "[]" } else { "\n]" })
 }
 
-/// Lines beneath titles, each column as wide as its widest cell; the last one sticks out. Sizes (`right`) are aligned to
-/// the right.
+/// Writes titles and rows. Each column is as wide as its widest cell, except the last. The column `right` is aligned
+/// to the right.
 fn write_table<const N: usize>(
     titles: [&str; N],
     right: usize,

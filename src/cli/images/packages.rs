@@ -1,4 +1,5 @@
-//! The boot files of packages: which packages are needed, where they come from, and what is taken out of them.
+//! Gets boot files from Debian packages for `images add`: decides which packages are needed, downloads or opens them,
+//! and extracts the files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,18 +17,18 @@ use crate::images::add::sets::{DebArch, Set, SetFile};
 use crate::images::add::staging::{Draft, sha256};
 use crate::images::manifest::{Origin, Package};
 
-/// A package file, and which of its files are wanted.
-struct Opened {
+/// An open package file and the files to extract from it.
+struct OpenPackage {
     file: File,
     bytes: u64,
-    /// Where it was downloaded, or the file that was given.
+    /// URL or path of the package.
     from: String,
     sha256: String,
     distribution: Option<String>,
     wanted: Vec<&'static SetFile>,
 }
 
-/// The files of `sets`, and what is to be said about those that there are not.
+/// Extracts the files of `sets`. Also returns notes about files that are not available.
 pub(super) fn items(
     sets: &[&'static Set],
     arguments: &AddArguments,
@@ -43,26 +44,31 @@ pub(super) fn items(
     let mut items = Vec::new();
     for package in opened {
         let from = package.from.clone();
-        let taken = take_out(package, collection).map_err(|why| Failure::Said(format!("{from}: {why}")))?;
+        let taken =
+            extract_items(package, collection).map_err(|why| Failure::Message(format!("{from}: {why}")))?;
         items.extend(taken);
     }
     for set in sets.iter().filter(|_| arguments.deb.is_empty()) {
         let is_of = |item: &Item| set.files.iter().any(|file| file.names.contains(&item.name.as_str()));
         if !items.iter().any(is_of) {
             let archs: Vec<&str> = archs.iter().map(|arch| arch.name()).collect();
-            return Err(Failure::Said(format!("{} has no file for {} here", set.name, archs.join(" or "))));
+            return Err(Failure::Message(format!(
+                "{} has no file for {} here",
+                set.name,
+                archs.join(" or ")
+            )));
         }
     }
     Ok((items, notes))
 }
 
-/// Downloads the packages that have the files of `sets`. An architecture that the servers lack is left out with a note,
-/// unless it was asked for (`must`).
+/// Downloads the packages that contain the files of `sets`. If the servers lack an architecture, it is omitted with a
+/// note, unless `must` is set because the user asked for it.
 fn download(
     sets: &[&'static Set],
     archs: &[DebArch],
-    must: bool,
-) -> Result<(Vec<Opened>, Vec<String>), Failure> {
+    is_required: bool,
+) -> Result<(Vec<OpenPackage>, Vec<String>), Failure> {
     let files = || sets.iter().flat_map(|set| set.files).filter(|file| archs.contains(&file.arch));
     let mut requests: BTreeMap<Request, Vec<&'static SetFile>> = BTreeMap::new();
     for file in files() {
@@ -80,17 +86,17 @@ fn download(
     for ((request, files), candidate) in requests.into_iter().zip(candidates) {
         match candidate {
             Some(candidate) => wanted.push((candidate, files)),
-            None => notes.push(absent(&request, apt.trouble())),
+            None => notes.push(missing_package(&request, apt.server_errors())),
         }
     }
-    if wanted.is_empty() || must && !notes.is_empty() {
-        return Err(Failure::Said(notes.join("\nlanboot images: ")));
+    if wanted.is_empty() || is_required && !notes.is_empty() {
+        return Err(Failure::Message(notes.join("\nlanboot images: ")));
     }
     let candidates: Vec<Candidate> = wanted.iter().map(|(candidate, _)| candidate.clone()).collect();
     let total: u64 = candidates.iter().map(|candidate| candidate.size).sum();
     let progress = Progress::of_percent(&format!("packages ({})", super::bytes(total)));
     let opened = apt.download(&candidates, &progress)?;
-    let opened = opened.into_iter().zip(wanted).map(|(file, (candidate, wanted))| Opened {
+    let opened = opened.into_iter().zip(wanted).map(|(file, (candidate, wanted))| OpenPackage {
         file,
         bytes: candidate.size,
         from: fetch::without_secrets(&candidate.url),
@@ -101,24 +107,24 @@ fn download(
     Ok((opened.collect(), notes))
 }
 
-fn absent(request: &Request, trouble: &str) -> String {
+fn missing_package(request: &Request, server_errors: &str) -> String {
     let arch = request.arch.map(|arch| format!(" for {}", arch.name())).unwrap_or_default();
-    let why = match trouble {
+    let why = match server_errors {
         "" => "; `apt-cache policy` shows what they are".to_owned(),
-        trouble => format!(": {trouble}"),
+        server_errors => format!(": {server_errors}"),
     };
     format!("this system's package servers have no package {}{arch}{why}", request.package)
 }
 
-/// A package file that was given by hand.
-fn open(path: &Path, sets: &[&'static Set], archs: &[DebArch]) -> Result<Opened, Failure> {
-    let said = |why: String| Failure::Said(format!("{}: {why}", path.display()));
-    let cannot = |error: io::Error| said(format!("cannot read it: {error}"));
+/// Opens a local package file.
+fn open(path: &Path, sets: &[&'static Set], archs: &[DebArch]) -> Result<OpenPackage, Failure> {
+    let failure = |why: String| Failure::Message(format!("{}: {why}", path.display()));
+    let cannot = |error: io::Error| failure(format!("cannot read it: {error}"));
     let mut file = File::open(path).map_err(cannot)?;
     let bytes = file.metadata().map_err(cannot)?.len();
     let sum = sha256(&file).map_err(cannot)?;
     file.rewind().map_err(cannot)?;
-    let control = deb::read_control(&file).map_err(said)?;
+    let control = deb::read_control(&file).map_err(failure)?;
     file.rewind().map_err(cannot)?;
     let is_of = |file: &&SetFile| archs.contains(&file.arch) && is_package(file, &control);
     let wanted: Vec<&'static SetFile> = sets.iter().flat_map(|set| set.files).filter(is_of).collect();
@@ -127,13 +133,13 @@ fn open(path: &Path, sets: &[&'static Set], archs: &[DebArch]) -> Result<Opened,
             sets.iter().flat_map(|set| set.files).map(|file| file.package).collect();
         packages.dedup();
         let (package, arch) = (&control.package, &control.architecture);
-        return Err(said(format!(
+        return Err(failure(format!(
             "it is {package} ({arch}); what is wanted is one of {}",
             packages.join(", ")
         )));
     }
     let path = path.canonicalize().map_err(cannot)?;
-    Ok(Opened { file, bytes, from: path.display().to_string(), sha256: sum, distribution: None, wanted })
+    Ok(OpenPackage { file, bytes, from: path.display().to_string(), sha256: sum, distribution: None, wanted })
 }
 
 fn is_package(file: &SetFile, control: &Control) -> bool {
@@ -147,8 +153,8 @@ fn is_package(file: &SetFile, control: &Control) -> bool {
     is_name && (file.for_all || control.architecture == file.arch.name())
 }
 
-/// Takes the wanted files out of a package.
-fn take_out(mut package: Opened, collection: &mut Collection) -> Result<Vec<Item>, String> {
+/// Extracts the wanted files of a package into drafts.
+fn extract_items(mut package: OpenPackage, collection: &mut Collection) -> Result<Vec<Item>, String> {
     let control = deb::read_control(&package.file)?;
     package.file.rewind().map_err(|error| format!("cannot read it: {error}"))?;
     let mut wanted = Vec::new();
@@ -161,7 +167,7 @@ fn take_out(mut package: Opened, collection: &mut Collection) -> Result<Vec<Item
     let mut items = Vec::new();
     for (file, taken) in package.wanted.iter().zip(wanted) {
         let Some(path) = taken.found else {
-            if file.may_lack {
+            if file.is_optional {
                 continue;
             }
             return Err(format!("it has no file {}", file.paths.join(" or ")));
@@ -183,7 +189,7 @@ fn take_out(mut package: Opened, collection: &mut Collection) -> Result<Vec<Item
     Ok(items)
 }
 
-/// One file under several names.
+/// A writer that stores the same content under several names.
 struct Copies(Vec<Draft>);
 
 impl Write for Copies {
@@ -197,7 +203,7 @@ impl Write for Copies {
     }
 }
 
-/// A file whose reading is shown.
+/// A file that reports its reading to a progress bar.
 struct Counted<'a> {
     file: &'a File,
     progress: Progress,

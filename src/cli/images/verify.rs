@@ -1,4 +1,4 @@
-//! `lanboot images verify`: is every file still what it was when it was added?
+//! `lanboot images verify`: compares every file with the checksum that was recorded when it was added.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -13,19 +13,17 @@ use crate::images::add::staging;
 use crate::images::manifest::{Entry, Manifest};
 use crate::images::{Catalog, list};
 
-/// What became of a file. The names are stable.
+/// Result of comparing a file. The names are stable.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
-    /// It is what it was.
     Ok,
-    /// It is another.
+    /// The content differs.
     Changed,
-    /// It is not there.
     Missing,
-    /// It is there, but cannot be read.
+    /// The file exists but cannot be read.
     Unreadable,
-    /// It was not added by lanboot.
+    /// lanboot did not add the file.
     Unknown,
 }
 
@@ -33,13 +31,13 @@ enum State {
 struct View {
     file: String,
     state: State,
-    /// As it is; `null` if it was not read.
+    /// Current checksum; `null` if the file was not read.
     sha256: Option<String>,
-    /// As it was when it was added.
+    /// Recorded checksum.
     expected: Option<String>,
 }
 
-/// Reads every file again and says what differs. Files that lanboot did not add are named, and are no fault.
+/// Reads every added file and prints the differences. Files that lanboot did not add are listed but are not errors.
 pub(super) fn run(root: &Path, json: bool) -> Result<(), Failure> {
     let manifest = Manifest::load(root)?;
     let catalog = Catalog::open(root).map_err(|error| error.to_string())?;
@@ -62,7 +60,7 @@ pub(super) fn run(root: &Path, json: bool) -> Result<(), Failure> {
     }
     out.flush()?;
     let is_fine = |view: &View| matches!(view.state, State::Ok | State::Unknown);
-    if views.iter().all(is_fine) { Ok(()) } else { Err(Failure::Differs) }
+    if views.iter().all(is_fine) { Ok(()) } else { Err(Failure::AlreadyReported) }
 }
 
 fn compare(catalog: &Catalog, name: &str, entry: &Entry) -> View {
@@ -80,7 +78,7 @@ fn compare(catalog: &Catalog, name: &str, entry: &Entry) -> View {
     }
 }
 
-/// What differs, a line each, what is unknown, and then a summary.
+/// Writes one line per difference and per unknown file, and then a summary.
 fn write(views: &[View], root: &Path, out: &mut impl Write) -> io::Result<()> {
     let of = |state| views.iter().filter(move |view| view.state == state);
     for (state, what) in [

@@ -1,4 +1,4 @@
-//! `lanboot leases import`: takes over the leases of another server, once, before lanboot takes its place.
+//! `lanboot leases import`: imports the leases of another server, once, before lanboot replaces it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,25 +9,25 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::view::View;
-use super::{Failure, said};
+use super::{Failure, failure};
 use crate::config::Config;
 use crate::lease::Lease;
 use crate::lease::import::{Format, Found, Intake, NotTaken, Problem, Reader, Reservations};
 use crate::net::served;
 use crate::store::{clock, open};
 
-/// Bytes read at a time.
-const PIECE: usize = 64 * 1024;
-/// Problems that are shown. A file of another kind has one on every line.
+/// Number of bytes per read.
+const CHUNK_SIZE: usize = 64 * 1024;
+/// Maximum number of problems that are shown. A file of a wrong format has one on every line.
 const MAX_SHOWN: usize = 100;
 
-/// What is imported from where.
+/// Arguments of `leases import`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Whose file it is; told by its content if not given
+    /// Server that wrote the file [default: recognised by its content]
     #[arg(long, value_name = "SERVER")]
     from: Option<Server>,
-    /// ISC's dhcpd.leases or dnsmasq's dnsmasq.leases
+    /// dhcpd.leases of ISC dhcpd, or dnsmasq.leases of dnsmasq
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -40,30 +40,30 @@ enum Server {
     Dnsmasq,
 }
 
-/// What came of it. The names are stable.
+/// Result of an import, for JSON. The names are stable.
 #[derive(Serialize)]
 struct Report<'a> {
     file: &'a Path,
     /// isc or dnsmasq.
     format: &'static str,
-    /// The leases that are in the store now.
+    /// The imported leases, which are now in the store.
     imported: Vec<View<'a>>,
-    /// How many entries were not taken, by reason.
+    /// Number of entries that were not imported, by reason.
     not_taken: BTreeMap<&'static str, u64>,
-    /// How many entries could not be read.
+    /// Number of entries that could not be read.
     broken: u64,
-    /// The first of those, with their places.
-    problems: Vec<Told>,
+    /// The first of those, with their positions.
+    problems: Vec<ProblemView>,
 }
 
 #[derive(Serialize)]
-struct Told {
+struct ProblemView {
     line: u64,
     column: u64,
     message: String,
 }
 
-/// What is wrong with a file: how much, and the first of it.
+/// Number of unreadable entries, and the first of them.
 #[derive(Default)]
 struct Problems {
     count: u64,
@@ -72,18 +72,18 @@ struct Problems {
 
 pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Result<(), Failure> {
     let settings = config.dhcp.as_ref().filter(|settings| !settings.subnets.is_empty()).ok_or_else(|| {
-        said("the configuration has no subnets, so there is nobody to have a lease: see `dhcp.subnets`")
+        failure("the configuration has no subnets, so no client can have a lease: see `dhcp.subnets`")
     })?;
     let path = &arguments.file;
-    let fail = |error: io::Error| said(format!("cannot read {}: {error}", path.display()));
+    let fail = |error: io::Error| failure(format!("cannot read {}: {error}", path.display()));
     let mut file = File::open(path).map_err(fail)?;
-    let mut piece = vec![0; PIECE];
-    // Before the store is opened: where there is nothing to import none is made.
-    let mut length = file.read(&mut piece).map_err(fail)?;
-    let format = arguments.from.map_or_else(|| Format::of(&piece[..length]), Format::from);
+    let mut chunk = vec![0; CHUNK_SIZE];
+    // Read first: if there is nothing to import, no store should be created.
+    let mut length = file.read(&mut chunk).map_err(fail)?;
+    let format = arguments.from.map_or_else(|| Format::of(&chunk[..length]), Format::from);
 
-    let mut opened = open::open(&config.state, super::warn).map_err(said)?;
-    let (served, _) = served::find(config).map_err(said)?;
+    let mut opened = open::open(&config.state, super::report_losses).map_err(failure)?;
+    let (served, _) = served::find(config).map_err(failure)?;
     let book = open::book(settings, std::mem::take(&mut opened.leases), &served.own).book;
     let reservations: Reservations =
         settings.machines.iter().filter_map(|machine| Some((machine.address?, machine.mac))).collect();
@@ -93,32 +93,32 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
     let mut take = |found: Found| {
         entries += 1;
         if let Found::Broken(problem, _) = &found {
-            problems.note(problem);
+            problems.add(problem);
         }
         intake.add(found);
     };
     let mut reader = Reader::new(format);
     while length > 0 {
-        reader.read(&piece[..length], &mut take);
-        length = file.read(&mut piece).map_err(fail)?;
+        reader.read(&chunk[..length], &mut take);
+        length = file.read(&mut chunk).map_err(fail)?;
     }
     reader.end(&mut take);
     if entries == 0 {
-        return Err(said(format!(
+        return Err(failure(format!(
             "there is no lease in {}, which was read as a {}: is it another file, or of another server?",
             path.display(),
             format.file_name()
         )));
     }
     let (taken, not_taken) = intake.finish();
-    opened.store.commit(&taken).map_err(said)?;
+    opened.store.commit(&taken).map_err(failure)?;
     drop(opened);
     if json {
         write_json(config, path, format, (&taken, &not_taken), &problems)?;
     } else {
         write_text(path, (&taken, &not_taken))?;
     }
-    problems.outcome(path)
+    problems.report(path)
 }
 
 impl From<Server> for Format {
@@ -131,15 +131,15 @@ impl From<Server> for Format {
 }
 
 impl Problems {
-    fn note(&mut self, problem: &Problem) {
+    fn add(&mut self, problem: &Problem) {
         self.count += 1;
         if self.first.len() < MAX_SHOWN {
             self.first.push(problem.clone());
         }
     }
 
-    /// Tells of each, and fails if there is one.
-    fn outcome(&self, path: &Path) -> Result<(), Failure> {
+    /// Prints the problems, and fails if there are any.
+    fn report(&self, path: &Path) -> Result<(), Failure> {
         for problem in &self.first {
             eprintln!("{}:{problem}", path.display());
         }
@@ -152,8 +152,8 @@ impl Problems {
             true => format!(" (the first {MAX_SHOWN} are shown)"),
             false => String::new(),
         };
-        Err(said(format!(
-            "{count} {entries} of {} {are} left out, because of what stands above{more}; all others were read",
+        Err(failure(format!(
+            "{count} {entries} of {} {are} left out, because of the problems above{more}; all others were read",
             path.display()
         )))
     }
@@ -179,7 +179,7 @@ fn write_json(
     problems: &Problems,
 ) -> io::Result<()> {
     let now = clock::wall();
-    let told = |problem: &Problem| Told {
+    let problem_view = |problem: &Problem| ProblemView {
         line: problem.place.line,
         column: problem.place.column,
         message: problem.message.clone(),
@@ -193,7 +193,7 @@ fn write_json(
         imported: taken.iter().map(|lease| View::of(lease, config, now)).collect(),
         not_taken: not_taken.iter().map(|(why, count)| (why.name(), *count)).collect(),
         broken: problems.count,
-        problems: problems.first.iter().map(told).collect(),
+        problems: problems.first.iter().map(problem_view).collect(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     serde_json::to_writer(&mut out, &report)?;

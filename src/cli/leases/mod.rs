@@ -1,7 +1,8 @@
-//! `lanboot leases`: what is leased, whether the server runs or not, and freeing an address by hand.
+//! `lanboot leases`: lists and shows leases, releases an address, and imports the leases of another server.
 //!
-//! Listing reads the database, which any process may. Freeing an address goes through the running server, whose book
-//! must agree, and only without one straight to the database. Importing is for when no server runs yet.
+//! Listing reads the database, which works with and without a running server. Releasing an address goes through the
+//! running server, because its lease book must agree with the database. Only if no server runs, the command changes
+//! the database itself. Importing requires that no server runs.
 
 mod import;
 mod view;
@@ -20,7 +21,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use view::View;
 
-use super::config_file::load_or_say;
+use super::config_file::load_or_exit_code;
 use crate::config::Config;
 use crate::lease::{Lease, State};
 use crate::server::control::control_path;
@@ -28,68 +29,67 @@ use crate::store::Findings;
 use crate::store::{clock, open};
 use crate::types::MacAddr;
 
-/// How long the server may take to answer.
+/// Maximum time to wait for the server's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of its answer that are read.
+/// Maximum size of the server's answer in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// `lanboot leases …`
+/// The subcommands of `lanboot leases`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Every lease, in the order of addresses (also what `leases` does alone)
+    /// List every lease in the order of addresses (default)
     List,
-    /// All that is known of one lease
+    /// Show everything about one lease
     Show {
         /// Its address, or its client's MAC address
         #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
-        which: Which,
+        which: Selector,
     },
-    /// End a lease now: its address may be given to another client
+    /// End a lease now, so that its address may be given to another client
     Release {
         /// Its address, or its client's MAC address
         #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
-        which: Which,
+        which: Selector,
     },
-    /// Take over the leases of ISC dhcpd or dnsmasq, while no lanboot runs
+    /// Import the leases of ISC dhcpd or dnsmasq, while no lanboot runs
     Import(import::Arguments),
 }
 
-/// What a person names a lease by.
+/// Selects leases by address or by client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Which {
-    /// Its address.
+pub enum Selector {
     Address(Ipv4Addr),
-    /// Its client's hardware address.
+    /// The client's hardware address.
     Mac(MacAddr),
 }
 
-fn which(text: &str) -> Result<Which, &'static str> {
-    let address = text.parse().map(Which::Address);
+fn which(text: &str) -> Result<Selector, &'static str> {
+    let address = text.parse().map(Selector::Address);
     address
-        .or_else(|_| text.parse().map(Which::Mac))
+        .or_else(|_| text.parse().map(Selector::Mac))
         .map_err(|_| "expected an IPv4 address like 192.168.77.50 or a MAC address like 52:54:00:12:34:56")
 }
 
-impl Which {
+impl Selector {
     fn is(self, lease: &Lease) -> bool {
         match self {
-            Which::Address(address) => lease.address == address,
-            Which::Mac(mac) => view::mac_of(lease) == Some(mac),
+            Selector::Address(address) => lease.address == address,
+            Selector::Mac(mac) => view::mac_of(lease) == Some(mac),
         }
     }
 
     fn name(self) -> String {
         match self {
-            Which::Address(address) => address.to_string(),
-            Which::Mac(mac) => mac.to_string(),
+            Selector::Address(address) => address.to_string(),
+            Selector::Mac(mac) => mac.to_string(),
         }
     }
 }
 
-/// Runs the command. 0 done, 1 said no (no such lease, the server refused, an entry that cannot be read), 2 wrong
-/// configuration.
+/// Runs the command. The exit code is 0 for success, 1 for a failure (no such lease, the server refused, an entry
+/// cannot be read), and 2 for a wrong configuration.
 pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
-    let config = match load_or_say(config) {
+    let config = match load_or_exit_code(config) {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
@@ -101,11 +101,11 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Said(why)) => {
+        Err(Failure::Message(why)) => {
             eprintln!("lanboot leases: {why}");
             ExitCode::FAILURE
         }
-        // The reader, `head` perhaps, has seen enough.
+        // A reader such as `head` has closed the pipe.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
             eprintln!("lanboot leases: cannot write the output: {error}");
@@ -115,7 +115,7 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
 }
 
 enum Failure {
-    Said(String),
+    Message(String),
     Output(io::Error),
 }
 
@@ -125,8 +125,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn said(why: impl ToString) -> Failure {
-    Failure::Said(why.to_string())
+fn failure(why: impl ToString) -> Failure {
+    Failure::Message(why.to_string())
 }
 
 fn list(config: &Config, json: bool) -> Result<(), Failure> {
@@ -143,7 +143,7 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-fn show(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
+fn show(config: &Config, which: Selector, json: bool) -> Result<(), Failure> {
     let (leases, now) = (find(config, which)?, clock::wall());
     let views: Vec<View> = leases.iter().map(|lease| View::of(lease, config, now)).collect();
     let mut out = BufWriter::new(io::stdout().lock());
@@ -155,16 +155,16 @@ fn show(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-fn release(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
+fn release(config: &Config, which: Selector, json: bool) -> Result<(), Failure> {
     let now = clock::wall();
     let mut leases = find(config, which)?;
     leases.retain(|lease| lease.until > now && lease.state != State::Released);
     if leases.is_empty() {
-        return Err(said(format!("{} is free already", which.name())));
+        return Err(failure(format!("{} is free already", which.name())));
     }
     let addresses: Vec<Ipv4Addr> = leases.iter().map(|lease| lease.address).collect();
-    if !release_by_server(config, &addresses).map_err(said)? {
-        release_on_disk(config, &addresses).map_err(said)?;
+    if !release_by_server(config, &addresses).map_err(failure)? {
+        release_on_disk(config, &addresses).map_err(failure)?;
     }
     let mut out = io::stdout().lock();
     let ended: Vec<Lease> = leases.iter().map(|lease| lease.released(now)).collect();
@@ -178,31 +178,31 @@ fn release(config: &Config, which: Which, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All stored leases; what is lost of them is said on standard error.
+/// Reads all stored leases. Losses are reported on standard error.
 fn read(config: &Config) -> Result<Vec<Lease>, Failure> {
-    let (leases, losses) = open::read(&config.state).map_err(said)?;
+    let (leases, losses) = open::read(&config.state).map_err(failure)?;
     losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
     Ok(leases)
 }
 
-/// Says what is lost of the stored leases. That there was no database is no news to a command.
-fn warn(findings: &Findings) {
+/// Reports losses on standard error. A missing database is not worth a message in a command.
+fn report_losses(findings: &Findings) {
     findings.losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
 }
 
-/// The leases that a person means: one, or several of a client that has been in several subnets.
-fn find(config: &Config, which: Which) -> Result<Vec<Lease>, Failure> {
+/// The leases that match: one, or several of a client that was in several subnets.
+fn find(config: &Config, which: Selector) -> Result<Vec<Lease>, Failure> {
     let mut leases = read(config)?;
     leases.retain(|lease| which.is(lease));
     // The newest first.
     leases.sort_by_key(|lease| Reverse(lease.until));
     if leases.is_empty() {
-        return Err(said(format!("no lease of {} in {}", which.name(), config.state.display())));
+        return Err(failure(format!("no lease of {} in {}", which.name(), config.state.display())));
     }
     Ok(leases)
 }
 
-/// Has the running server free these addresses; `false` if none runs.
+/// Asks the running server to release these addresses. Returns false if no server runs.
 fn release_by_server(config: &Config, addresses: &[Ipv4Addr]) -> Result<bool, String> {
     let socket = control_path(&config.state);
     let fail =
@@ -233,13 +233,13 @@ fn release_by_server(config: &Config, addresses: &[Ipv4Addr]) -> Result<bool, St
     Ok(true)
 }
 
-/// Posts nothing to `path`; the answer is why not, or `None` for 200.
+/// Sends an empty POST request to `path`. Returns the reason for a refusal, or `None` for success.
 async fn post(
     stream: tokio::net::UnixStream,
     path: &str,
 ) -> Result<Option<String>, Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the response; what goes wrong with it, the response says too.
+    // The task ends with the response, which also reports its errors.
     tokio::spawn(connection);
     let request = Request::builder()
         .method(Method::POST)
@@ -257,9 +257,9 @@ async fn post(
     Ok(Some(why))
 }
 
-/// Frees these addresses in the database itself, which no server has open then.
+/// Releases these addresses in the database, which no server has open.
 fn release_on_disk(config: &Config, addresses: &[Ipv4Addr]) -> Result<(), String> {
-    let mut opened = open::open(&config.state, warn).map_err(|error| {
+    let mut opened = open::open(&config.state, report_losses).map_err(|error| {
         let socket = control_path(&config.state);
         format!("{error} (no server answers at {})", socket.display())
     })?;
@@ -274,9 +274,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_named_by_address_or_any_spelling_of_its_mac() {
-        assert_eq!(which("10.0.0.1"), Ok(Which::Address(Ipv4Addr::new(10, 0, 0, 1))));
-        assert_eq!(which("0200.0000.0009"), Ok(Which::Mac(MacAddr([2, 0, 0, 0, 0, 9]))));
+    fn leases_are_selected_by_address_or_mac() {
+        assert_eq!(which("10.0.0.1"), Ok(Selector::Address(Ipv4Addr::new(10, 0, 0, 1))));
+        assert_eq!(which("0200.0000.0009"), Ok(Selector::Mac(MacAddr([2, 0, 0, 0, 0, 9]))));
         assert!(which("node1").is_err());
     }
 }

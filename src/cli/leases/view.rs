@@ -1,4 +1,4 @@
-//! Leases as people and programs see them: a table, details, JSON.
+//! Formats leases as a table, as details, or as JSON.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -12,21 +12,21 @@ use crate::lease::{Lease, State, is_forever};
 
 use crate::types::{MacAddr, Timestamp};
 
-/// A lease as people and programs see it. The names are stable.
+/// A lease, formatted for people and programs. The field names are stable.
 #[derive(Serialize)]
 pub(super) struct View<'a> {
     address: Ipv4Addr,
     /// leased, declined, released or expired.
     state: &'static str,
-    /// `null` if its hardware is not Ethernet.
+    /// `null` for hardware other than Ethernet.
     mac: Option<String>,
     /// The name in `machines`.
     name: Option<&'a str>,
-    /// Client identifier, hex with colons, type byte first.
+    /// Client identifier in hexadecimal with colons, the type byte first.
     client_id: String,
-    /// RFC 3339, UTC; `null` for a lease that never ends.
+    /// In UTC, as in RFC 3339; `null` for a lease that never ends.
     expires: Option<String>,
-    /// 0 if it has ended; `null` if it never does.
+    /// 0 for a lease that has ended; `null` for one that never ends.
     seconds_left: Option<u64>,
     #[serde(skip)]
     ago: u64,
@@ -38,7 +38,7 @@ pub(super) struct View<'a> {
 const DETAILS: [&str; 6] = ["address", "state", "name", "hardware", "client id", "expires"];
 
 impl<'a> View<'a> {
-    /// `lease` as it is at `now`.
+    /// Formats `lease` as of the time `now`.
     pub(super) fn of(lease: &Lease, config: &'a Config, now: Timestamp) -> View<'a> {
         let mac = mac_of(lease);
         let machines = config.dhcp.as_ref().map(|settings| &settings.machines);
@@ -89,7 +89,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// The two largest units of a number of seconds.
+/// A duration in its two largest units.
 fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     let units = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")];
@@ -99,18 +99,17 @@ fn span(seconds: u64) -> String {
     if text.is_empty() { "0s".to_owned() } else { text.join(" ") }
 }
 
-/// The client's MAC address, if it has one.
 pub(super) fn mac_of(lease: &Lease) -> Option<MacAddr> {
     lease.hardware.mac()
 }
 
-/// The hardware address as hex with colons, whatever its length.
+/// The hardware address in hexadecimal with colons, of any length.
 pub(super) fn hardware(lease: &Lease) -> String {
     let bytes: Vec<String> = lease.hardware.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     if bytes.is_empty() { "-".to_owned() } else { bytes.join(":") }
 }
 
-/// A line for each detail, an empty one between leases.
+/// Writes one line per detail, and an empty line between leases.
 pub(super) fn write_details(views: &[View<'_>], out: &mut impl Write) -> io::Result<()> {
     for (i, view) in views.iter().enumerate() {
         write!(out, "{}", if i == 0 { "" } else { "\n" })?;
@@ -121,7 +120,7 @@ pub(super) fn write_details(views: &[View<'_>], out: &mut impl Write) -> io::Res
     Ok(())
 }
 
-/// An array of objects, one to a line.
+/// Writes a JSON array with one object per line.
 pub(super) fn write_json(views: &[View<'_>], out: &mut impl Write) -> io::Result<()> {
     for (i, view) in views.iter().enumerate() {
         write!(out, "{}", if i == 0 { "[\n" } else { ",\n" })?;
@@ -130,7 +129,7 @@ pub(super) fn write_json(views: &[View<'_>], out: &mut impl Write) -> io::Result
     writeln!(out, "{}", if views.is_empty() { "[]" } else { "\n]" })
 }
 
-/// Lines beneath titles, each column as wide as its widest cell. Leases that are over are dim, declined ones red.
+/// Writes titles and rows. Each column is as wide as its widest cell. Ended leases are dim, declined ones red.
 pub(super) fn write_table(views: &[View<'_>], colour: bool, out: &mut impl Write) -> io::Result<()> {
     const DIM: &str = "\x1b[2m";
     const RED: &str = "\x1b[31m";
@@ -142,7 +141,8 @@ pub(super) fn write_table(views: &[View<'_>], colour: bool, out: &mut impl Write
             *width = cell.len().max(*width);
         }
     }
-    // Client identifiers may be 255 bytes long, but seldom are: a long one sticks out instead of moving all others.
+    // Client identifiers may have 255 bytes but are usually short. The column width is limited, so that a long one
+    // only shifts its own line.
     const CLIENT_ID: usize = 4;
     const USUAL_CLIENT_ID: usize = 3 * 20;
     widths[CLIENT_ID] = widths[CLIENT_ID].min(USUAL_CLIENT_ID);
@@ -224,7 +224,7 @@ ADDRESS         STATE     NAME   HARDWARE           CLIENT ID             EXPIRE
     }
 
     #[test]
-    fn a_long_client_identifier_does_not_move_the_other_lines() {
+    fn a_long_client_id_shifts_only_its_line() {
         let long = ClientId::new(1, &[], Some(&[0xff; 255])).unwrap();
         let holder = Holder { client: long, mac: None, boots: false };
         let leases = [Lease { holder, ..lease(1, State::Leased, NOW) }, lease(2, State::Leased, NOW)];

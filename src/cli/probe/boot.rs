@@ -1,4 +1,4 @@
-//! One machine on real sockets: the probe's brain, a clock, and a word for each step.
+//! Boots one machine on real sockets: drives the state machine of `probe`, and reports each step.
 
 use std::future::pending;
 use std::io::{self, ErrorKind};
@@ -10,13 +10,13 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc::Receiver;
 
 use super::http::{self, Event};
-use super::seat::Seat;
+use super::source_address::SourceAddress;
 use super::wire::{DATAGRAM, Received, Wire};
 use crate::probe::{Failure, Input, Machine, Offer, Ports, Profile, Progress, Step, Transmit, Waiting};
 use crate::types::{MacAddr, Timestamp};
 
-/// How long a RELEASE has to leave before an address that was lent for it is taken back.
-const LEAVING: Duration = Duration::from_millis(200);
+/// Time for a RELEASE to be sent before the borrowed address is removed from the interface.
+const RELEASE_DELAY: Duration = Duration::from_millis(200);
 
 /// A machine to boot.
 #[derive(Clone, Copy, Debug)]
@@ -28,34 +28,34 @@ pub(super) struct Client {
     pub(super) waiting: Waiting,
 }
 
-/// How its boot ended.
+/// The result of its boot.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// All that was offered, one for each server and kind.
+    /// All offers, one for each server and kind.
     pub(super) offers: Vec<Offer>,
-    /// The address it got, and who gave it.
+    /// The leased address, and the server that leased it.
     pub(super) lease: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// The file it loaded or tried to: its name or URL, and the server.
+    /// Name or URL of the boot file, and its server.
     pub(super) file: Option<(String, Option<Ipv4Addr>)>,
-    /// Bytes of it that came.
+    /// Number of bytes received.
     pub(super) bytes: u64,
-    /// From power-on to the ACK.
+    /// Time from power-on to the ACK.
     pub(super) got_address: Option<Duration>,
-    /// From power-on to the end.
+    /// Time from power-on to the end.
     pub(super) took: Duration,
     /// SHA-256 of the whole file.
     pub(super) digest: Option<[u8; 32]>,
-    /// Why there is none.
-    pub(super) failure: Option<Trouble>,
+    /// The reason why there is no file.
+    pub(super) failure: Option<BootFailure>,
 }
 
-/// Why a boot failed.
+/// The reason why a boot failed.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// The network's fault.
+pub(super) enum BootFailure {
+    /// The network or a server is the cause.
     Network(Failure),
-    /// This computer's: the step, and why.
-    Here(&'static str, String),
+    /// This computer is the cause: the step, and the reason.
+    Local(&'static str, String),
 }
 
 impl Outcome {
@@ -67,16 +67,16 @@ impl Outcome {
 /// The sockets of a machine that has an address.
 #[derive(Default)]
 struct Sockets {
-    seat: Option<Seat>,
+    source: Option<SourceAddress>,
     tftp: Option<UdpSocket>,
     boot_server: Option<UdpSocket>,
     http: Option<Receiver<Event>>,
-    /// A datagram to a closed TFTP port came back at once.
+    /// An earlier datagram was refused, because the server's TFTP port is closed.
     tftp_closed: bool,
 }
 
-/// What came.
-enum Arrived {
+/// The next thing that happened to the machine.
+enum Arrival {
     Dhcp(Received),
     Tftp(usize, SocketAddrV4),
     BootServer(usize, SocketAddrV4),
@@ -85,22 +85,22 @@ enum Arrived {
     Nothing,
 }
 
-/// Switches the machine on, takes it to its last byte or its failure, telling each step, and gives its address back.
+/// Boots the machine until its last byte or a failure, reports each step to `report`, and releases the address.
 ///
 /// # Errors
-/// None of the network's: those are in the outcome. The DHCP socket is broken.
+/// The DHCP socket is broken. Failures of the network are in the outcome.
 pub(super) async fn boot(
     client: &Client,
     wire: &Wire,
-    tell: &mut (dyn FnMut(Duration, &Progress) + Send),
+    report: &mut (dyn FnMut(Duration, &Progress) + Send),
 ) -> io::Result<Outcome> {
-    let mut inbox = wire.register(client.mac);
+    let mut queue = wire.register(client.mac);
     let mut machine =
         Machine::new(&client.profile, client.mac, client.ports, client.seed).waiting(client.waiting);
     let mut run = Run {
         client,
         wire,
-        tell,
+        report,
         began: Instant::now(),
         sockets: Sockets::default(),
         hash: Sha256::new(),
@@ -110,32 +110,32 @@ pub(super) async fn boot(
     let mut wait_until = run.perform(machine.start(run.now())).await?;
     while let Some(until) = wait_until {
         let wait = until.since(run.now());
-        let arrived = run.sockets.arrival(&mut inbox, &mut buffers, wait).await;
+        let arrived = run.sockets.arrival(&mut queue, &mut buffers, wait).await;
         let [tftp, boot_server] = &buffers;
         let input = match &arrived {
-            Arrived::Dhcp((payload, from)) => Input::Dhcp(payload, *from),
-            Arrived::Tftp(len, from) => Input::Tftp(tftp.get(..*len).unwrap_or_default(), *from),
-            Arrived::BootServer(len, from) => Input::Dhcp(boot_server.get(..*len).unwrap_or_default(), *from),
-            Arrived::TftpClosed => Input::TftpClosed,
-            Arrived::Http(Event::Begun(size)) => Input::HttpBegun(*size),
-            Arrived::Http(Event::Data(data)) => Input::HttpData(data),
-            Arrived::Http(Event::Ended) => Input::HttpEnded,
-            Arrived::Http(Event::Failed(why)) => Input::HttpFailed(why),
-            Arrived::Nothing => Input::Timeout,
+            Arrival::Dhcp((payload, from)) => Input::Dhcp(payload, *from),
+            Arrival::Tftp(len, from) => Input::Tftp(tftp.get(..*len).unwrap_or_default(), *from),
+            Arrival::BootServer(len, from) => Input::Dhcp(boot_server.get(..*len).unwrap_or_default(), *from),
+            Arrival::TftpClosed => Input::TftpClosed,
+            Arrival::Http(Event::Begun(size)) => Input::HttpBegun(*size),
+            Arrival::Http(Event::Data(data)) => Input::HttpData(data),
+            Arrival::Http(Event::Ended) => Input::HttpEnded,
+            Arrival::Http(Event::Failed(why)) => Input::HttpFailed(why),
+            Arrival::Nothing => Input::Timeout,
         };
         let step = machine.handle(input, run.now());
         wait_until = run.perform(step).await?;
     }
     run.release(&machine).await;
-    wire.forget(client.mac);
+    wire.unregister(client.mac);
     Ok(run.outcome)
 }
 
-/// A boot that goes on.
+/// A boot in progress.
 struct Run<'a> {
     client: &'a Client,
     wire: &'a Wire,
-    tell: &'a mut (dyn FnMut(Duration, &Progress) + Send),
+    report: &'a mut (dyn FnMut(Duration, &Progress) + Send),
     began: Instant,
     sockets: Sockets,
     hash: Sha256,
@@ -147,7 +147,7 @@ impl Run<'_> {
         Timestamp(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Does what the step says, and returns how long to wait then; `None` when the boot is over.
+    /// Executes a step, and returns the time until which to wait; `None` when the boot is over.
     async fn perform(&mut self, step: Step<'_>) -> io::Result<Option<Timestamp>> {
         if let Some(data) = step.received {
             self.hash.update(data);
@@ -155,7 +155,7 @@ impl Run<'_> {
         }
         self.outcome.took = self.began.elapsed();
         for progress in &step.progress {
-            (self.tell)(self.outcome.took, progress);
+            (self.report)(self.outcome.took, progress);
             self.note(progress);
         }
         for transmit in step.send {
@@ -167,7 +167,7 @@ impl Run<'_> {
         Ok(step.wait_until.filter(|_| self.outcome.failure.is_none()))
     }
 
-    /// Keeps what the report shows of a step, and sits down where the machine has got its address.
+    /// Stores the data of a step that the report shows. Takes a source address once the machine has a lease.
     fn note(&mut self, progress: &Progress) {
         let outcome = &mut self.outcome;
         match progress {
@@ -180,20 +180,20 @@ impl Run<'_> {
             Progress::Acknowledged(lease) | Progress::BootpReplied(lease) => {
                 outcome.lease = Some((lease.address, lease.server));
                 outcome.got_address = Some(outcome.took);
-                match Seat::take(lease, self.wire) {
-                    Ok(seat) => self.sockets.seat = Some(seat),
-                    Err(error) => outcome.failure = Some(Trouble::Here("address", error.to_string())),
+                match SourceAddress::take(lease, self.wire) {
+                    Ok(source) => self.sockets.source = Some(source),
+                    Err(error) => outcome.failure = Some(BootFailure::Local("address", error.to_string())),
                 }
             }
             Progress::Opening { server, file, .. } => outcome.file = Some((file.clone(), Some(*server))),
             Progress::Fetching { url } => outcome.file = Some((url.clone(), None)),
             Progress::Finished { .. } => outcome.digest = Some(self.hash.clone().finalize().into()),
-            Progress::Failed(failure) => outcome.failure = Some(Trouble::Network(failure.clone())),
+            Progress::Failed(failure) => outcome.failure = Some(BootFailure::Network(failure.clone())),
             _ => {}
         }
     }
 
-    /// Sends one datagram, or begins a download over HTTP. What cannot be sent ends the boot with that reason.
+    /// Sends one datagram or starts an HTTP download. If that fails, the boot ends with that reason.
     async fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         let (step, sent) = match transmit {
             Transmit::Dhcp(payload) => return self.wire.send(self.client.mac, payload).await,
@@ -203,27 +203,28 @@ impl Run<'_> {
             Transmit::TftpOpen { to, payload } => ("tftp", self.open_tftp(to, &payload).await),
             Transmit::Tftp { to, payload } => ("tftp", self.send_tftp(to, &payload).await),
             Transmit::Http { url, head } => {
-                let from = self.sockets.seat.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |seat| seat.address);
+                let from =
+                    self.sockets.source.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |source| source.address);
                 self.sockets.http = Some(http::get(url, head, self.client.profile.firmware, from));
                 ("http", Ok(()))
             }
         };
         if let Err(error) = sent {
-            self.outcome.failure = Some(Trouble::Here(step, format!("cannot send: {error}")));
+            self.outcome.failure = Some(BootFailure::Local(step, format!("cannot send: {error}")));
         }
         Ok(())
     }
 
     async fn open_tftp(&mut self, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
-        let Some(seat) = &self.sockets.seat else { return Ok(()) };
-        self.sockets.tftp = Some(seat.transfer_socket(*to.ip(), self.wire)?);
+        let Some(source) = &self.sockets.source else { return Ok(()) };
+        self.sockets.tftp = Some(source.transfer_socket(*to.ip(), self.wire)?);
         self.send_tftp(to, payload).await
     }
 
     async fn send_tftp(&mut self, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
         let Some(socket) = &self.sockets.tftp else { return Ok(()) };
         match socket.send_to(payload, to).await {
-            // That is what an earlier datagram met.
+            // The kernel reports the refusal of an earlier datagram here.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.sockets.tftp_closed = true,
             other => drop(other?),
         }
@@ -236,75 +237,75 @@ impl Run<'_> {
         to: SocketAddrV4,
         mut payload: Vec<u8>,
     ) -> io::Result<()> {
-        let Some(seat) = &self.sockets.seat else { return Ok(()) };
-        // Where only one server is asked, nobody else is: its relay would be asked for the broadcast.
+        let Some(source) = &self.sockets.source else { return Ok(()) };
+        // If the user named one server, broadcasts go to that server too, as a relay agent would forward them.
         let to = match self.wire.server().filter(|_| to.ip().is_broadcast()) {
             Some(server) => SocketAddrV4::new(server, to.port()),
             None => to,
         };
-        // Some answer to ciaddr and not to where the question came from (dnsmasq), so it is that address.
+        // Some servers (dnsmasq) answer to ciaddr instead of the source address, so both must be equal.
         if let Some(ciaddr) = payload.get_mut(12..16) {
-            ciaddr.copy_from_slice(&seat.address.octets());
+            ciaddr.copy_from_slice(&source.address.octets());
         }
         let socket = match self.sockets.boot_server.take() {
             Some(socket) if !to.ip().is_broadcast() => socket,
-            _ => seat.boot_server_socket(from_port, to)?,
+            _ => source.boot_server_socket(from_port, to)?,
         };
         let socket = self.sockets.boot_server.insert(socket);
         match socket.send_to(&payload, to).await {
-            // Nobody listens: it will be asked again, as firmware does, and then given up.
+            // The port is closed. The machine asks again and then gives up, as firmware does.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
             other => other.map(drop),
         }
     }
 
-    /// Gives the address back, unless it is this computer's own. Whether the server hears it is not known: nothing is
-    /// answered to a RELEASE.
+    /// Releases the lease, unless it is this computer's own address. A RELEASE is not answered, so its arrival is
+    /// unknown.
     async fn release(&mut self, machine: &Machine) {
-        let (Some((to, payload)), Some(seat)) = (machine.release(), &self.sockets.seat) else { return };
+        let (Some((to, payload)), Some(source)) = (machine.release(), &self.sockets.source) else { return };
         let Some((address, _)) = self.outcome.lease else { return };
         if self.wire.interface().is_some_and(|interface| interface.addresses.contains(&address)) {
             return;
         }
-        if !seat.is_lent() {
+        if !source.is_borrowed() {
             let _ = self.wire.release(self.client.mac, payload, address, to).await;
-        } else if let Ok(socket) = seat.boot_server_socket(0, to) {
+        } else if let Ok(socket) = source.boot_server_socket(0, to) {
             let _ = socket.send_to(&payload, to).await;
-            tokio::time::sleep(LEAVING).await;
+            tokio::time::sleep(RELEASE_DELAY).await;
         }
     }
 }
 
 impl Sockets {
-    /// Waits for the next thing to come, for at most `wait`.
+    /// Waits at most `wait` for the next event.
     async fn arrival(
         &mut self,
-        inbox: &mut Receiver<Received>,
+        queue: &mut Receiver<Received>,
         [tftp_buffer, boot_server_buffer]: &mut [Vec<u8>; 2],
         wait: Duration,
-    ) -> Arrived {
+    ) -> Arrival {
         if std::mem::take(&mut self.tftp_closed) {
-            return Arrived::TftpClosed;
+            return Arrival::TftpClosed;
         }
         tokio::select! {
-            received = inbox.recv() => received.map_or(Arrived::Nothing, Arrived::Dhcp),
-            came = receive(self.tftp.as_ref(), tftp_buffer) => match came {
-                Ok((len, from)) => Arrived::Tftp(len, from),
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => Arrived::TftpClosed,
-                Err(_) => Arrived::Nothing,
+            received = queue.recv() => received.map_or(Arrival::Nothing, Arrival::Dhcp),
+            received = receive(self.tftp.as_ref(), tftp_buffer) => match received {
+                Ok((len, from)) => Arrival::Tftp(len, from),
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => Arrival::TftpClosed,
+                Err(_) => Arrival::Nothing,
             },
-            came = receive(self.boot_server.as_ref(), boot_server_buffer) => match came {
-                Ok((len, from)) => Arrived::BootServer(len, from),
-                Err(_) => Arrived::Nothing,
+            received = receive(self.boot_server.as_ref(), boot_server_buffer) => match received {
+                Ok((len, from)) => Arrival::BootServer(len, from),
+                Err(_) => Arrival::Nothing,
             },
-            event = event(self.http.as_mut()) => Arrived::Http(event),
-            // Rounded up, for a wait that ends too early would only come back here.
-            () = tokio::time::sleep(wait + Duration::from_millis(1)) => Arrived::Nothing,
+            event = event(self.http.as_mut()) => Arrival::Http(event),
+            // Rounded up, because a wait that ends too early would only be repeated.
+            () = tokio::time::sleep(wait + Duration::from_millis(1)) => Arrival::Nothing,
         }
     }
 }
 
-/// The next datagram at a socket; never, if there is no socket.
+/// Receives the next datagram. Never completes without a socket.
 async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<(usize, SocketAddrV4)> {
     let Some(socket) = socket else { return pending().await };
     match socket.recv_from(buffer).await? {
@@ -317,7 +318,7 @@ async fn event(events: Option<&mut Receiver<Event>>) -> Event {
     let Some(events) = events else { return pending().await };
     match events.recv().await {
         Some(event) => event,
-        // The last event was handed on: there is nothing to wait for but the machine's own deadline.
+        // The last event was delivered, so only the machine's own deadline remains.
         None => pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! Loading a URL as UEFI's HTTP boot and iPXE do: HEAD for the size (UEFI), then GET, on one connection.
+//! Downloads a URL like UEFI HTTP boot and iPXE: HEAD for the size (UEFI only), then GET, on one connection.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -14,27 +14,27 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::probe::Firmware;
 use crate::types::Escaped;
 
-/// Pieces of the file that may wait for the machine.
-const PIECES: usize = 8;
-/// Redirections that are followed.
+/// Maximum number of pieces of the file that wait for the machine.
+const MAX_PIECES: usize = 8;
+/// Maximum number of redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// What a web server did.
+/// Progress of a download.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// It has the file, of this size if it says so.
+    /// The server has the file. The size is `None` if it did not send one.
     Begun(Option<u64>),
     /// The next bytes.
     Data(Bytes),
-    /// The end.
+    /// The file is complete.
     Ended,
-    /// Why there is no file; printable.
+    /// The download failed. The text is printable.
     Failed(String),
 }
 
-/// Loads `url` from the address `from`, in a task of its own. It ends when the receiver is dropped.
+/// Downloads `url` from the source address `from`, in a separate task. The task ends when the receiver is dropped.
 pub(super) fn get(url: String, head: bool, firmware: Firmware, from: Ipv4Addr) -> Receiver<Event> {
-    let (sender, receiver) = channel(PIECES);
+    let (sender, receiver) = channel(MAX_PIECES);
     tokio::spawn(async move {
         if let Err(why) = load(url, head, firmware, from, &sender).await {
             let _ = sender.send(Event::Failed(why)).await;
@@ -55,25 +55,25 @@ async fn load(
         let mut connection = target.connect(from).await?;
         let mut size = None;
         if head {
-            let response = target.ask(&mut connection, Method::HEAD, firmware).await?;
+            let response = target.request(&mut connection, Method::HEAD, firmware).await?;
             if let Some(next) = redirection(&response, &target)? {
                 url = next;
                 continue;
             }
             size = length(&response);
         }
-        let response = target.ask(&mut connection, Method::GET, firmware).await?;
+        let response = target.request(&mut connection, Method::GET, firmware).await?;
         if let Some(next) = redirection(&response, &target)? {
             url = next;
             continue;
         }
         let _ = events.send(Event::Begun(size.or(length(&response)))).await;
-        return pass_on(response, events).await;
+        return forward_body(response, events).await;
     }
     Err(format!("it was redirected more than {MAX_REDIRECTS} times, last to {}", printable(&url)))
 }
 
-async fn pass_on(response: Response<Incoming>, events: &Sender<Event>) -> Result<(), String> {
+async fn forward_body(response: Response<Incoming>, events: &Sender<Event>) -> Result<(), String> {
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| format!("the connection broke: {error}"))?;
@@ -87,7 +87,7 @@ async fn pass_on(response: Response<Incoming>, events: &Sender<Event>) -> Result
     Ok(())
 }
 
-/// A URL taken apart.
+/// The parts of a URL.
 struct Target {
     authority: String,
     host: String,
@@ -111,7 +111,7 @@ impl Target {
         })
     }
 
-    /// Names are looked up as this computer does that, not with the DNS server of the offer.
+    /// Connects to the server. Host names are resolved by this computer, not by the DNS server of the offer.
     async fn connect(&self, from: Ipv4Addr) -> Result<SendRequest<Empty<Bytes>>, String> {
         let host = printable(&self.host);
         let found = lookup_host((self.host.as_str(), self.port)).await;
@@ -129,8 +129,8 @@ impl Target {
         Ok(sender)
     }
 
-    /// Asks, and returns the answer if it is the file or says where that is.
-    async fn ask(
+    /// Sends a request. Returns the response if it is the file or a redirect.
+    async fn request(
         &self,
         connection: &mut SendRequest<Empty<Bytes>>,
         method: Method,
@@ -156,7 +156,7 @@ impl Target {
     }
 }
 
-/// Where the file is, if not here.
+/// The target of a redirect; `None` if the response is not a redirect.
 fn redirection(response: &Response<Incoming>, target: &Target) -> Result<Option<String>, String> {
     if !response.status().is_redirection() {
         return Ok(None);

@@ -1,10 +1,12 @@
-//! `lanboot probe`: be a network-boot client against any DHCP server, and say what happened.
+//! `lanboot probe`: acts as a network-boot client of any DHCP server, and reports what happened. The client's decisions
+//! are in `crate::probe`; this folder has its sockets and its output. It uses nothing of the server, so that it can test it.
 
 mod arguments;
 mod boot;
 mod http;
+mod plan;
 mod report;
-mod seat;
+mod source_address;
 mod storm;
 mod wire;
 
@@ -14,30 +16,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use arguments::Arguments;
-use arguments::Plan;
 use boot::Outcome;
+use plan::Plan;
 use wire::Wire;
 
-/// Exit code of wrong arguments.
+/// Exit code for wrong arguments.
 const WRONG_USAGE: u8 = 2;
-/// Exit code of a probe that cannot begin: no such interface, no right, no port.
+/// Exit code for a probe that cannot start: the interface, a privilege or a port is missing.
 const CANNOT_START: u8 = 3;
 
-/// Why a probe cannot begin.
+/// The reason why a probe cannot start.
 #[derive(Debug)]
-enum Refusal {
-    /// The arguments do not say what to do.
+enum StartFailure {
+    /// The arguments are wrong or incomplete.
     Usage(String),
-    /// This machine does not let us.
+    /// This computer does not allow it.
     Start(String),
 }
 
-/// Runs the command: 0 when every machine got its boot file, 1 when one did not.
+/// Runs the command. The exit code is 0 if every machine got its boot file, and 1 if one did not.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let refused = |refusal| {
         let (why, code) = match refusal {
-            Refusal::Usage(why) => (format!("{why}; see lanboot probe --help"), WRONG_USAGE),
-            Refusal::Start(why) => (why, CANNOT_START),
+            StartFailure::Usage(why) => (format!("{why}; see lanboot probe --help"), WRONG_USAGE),
+            StartFailure::Start(why) => (why, CANNOT_START),
         };
         eprintln!("lanboot probe: {why}");
         ExitCode::from(code)
@@ -48,17 +50,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refused(Refusal::Start(format!("cannot start the runtime: {error}"))),
+        Err(error) => return refused(StartFailure::Start(format!("cannot start the runtime: {error}"))),
     };
     runtime.block_on(async {
-        let wire = match Wire::open(&plan.way, plan.ports) {
+        let wire = match Wire::open(&plan.destination, plan.ports) {
             Ok(wire) => Arc::new(wire),
-            Err(why) => return refused(Refusal::Start(why)),
+            Err(why) => return refused(StartFailure::Start(why)),
         };
         let listening = tokio::spawn(Arc::clone(&wire).listen());
         let ran = tokio::select! {
             ran = probe(&plan, &wire) => ran,
-            // Dropped, each machine takes back what it changed on this computer.
+            // Dropping the future makes each machine undo its changes to this computer.
             _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
         };
         listening.abort();
@@ -73,15 +75,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
-/// Whether every machine booted.
+/// Boots all machines. Returns whether every one booted.
 async fn probe(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
     match plan.storm {
         Some(storm) => storm::run(plan, storm, wire).await,
-        None => one_after_the_other(plan, wire).await,
+        None => boot_in_turn(plan, wire).await,
     }
 }
 
-async fn one_after_the_other(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
+async fn boot_in_turn(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> {
     let mut results = Vec::new();
     let mut all_booted = true;
     for (number, client) in plan.clients.iter().enumerate() {
@@ -89,19 +91,20 @@ async fn one_after_the_other(plan: &Plan, wire: &Arc<Wire>) -> io::Result<bool> 
             if number > 0 {
                 writeln!(io::stdout())?;
             }
-            report::heading(client, &plan.way, &mut io::stdout())?;
+            report::heading(client, &plan.destination, &mut io::stdout())?;
         }
         let mut lines = Vec::new();
         let mut shown = report::Steps::default();
-        let mut tell = |at: Duration, progress: &crate::probe::Progress| {
+        let mut report = |at: Duration, progress: &crate::probe::Progress| {
             if plan.json {
                 lines.push(report::Line::new(at, progress));
             } else {
-                // A closed output ends the probe at its next line of its own; the boot goes on to its end.
+                // A closed output ends the probe at the next line that it writes itself. The current boot is
+                // completed.
                 let _ = shown.write(at, progress, &mut io::stdout());
             }
         };
-        let outcome: Outcome = boot::boot(client, wire, &mut tell).await?;
+        let outcome: Outcome = boot::boot(client, wire, &mut report).await?;
         all_booted &= outcome.booted();
         if plan.json {
             results.push(report::result(client, &outcome, lines));

@@ -1,4 +1,4 @@
-//! What a probe says: a line for each step, then the verdict; or the same as JSON.
+//! Writes the results of a probe: a line for each step and then the verdict, or the same as JSON.
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::boot::{Client, Outcome, Trouble};
-use super::wire::Way;
+use super::boot::{BootFailure, Client, Outcome};
+use super::wire::Destination;
 use crate::probe::{Offer, Progress};
 use crate::wire::option::{self, Printed, code};
 
-/// Options that the step's own line says already, and those that help nobody to find a fault.
-const NOT_OF_NOTE: [u8; 7] = [
+/// Options that are not shown, because the line of the step contains them already or they do not help to find a
+/// fault.
+const OMITTED_OPTIONS: [u8; 7] = [
     code::MESSAGE_TYPE,
     code::SERVER_IDENTIFIER,
     code::BOOT_FILE_NAME,
@@ -22,25 +23,25 @@ const NOT_OF_NOTE: [u8; 7] = [
     code::MACHINE_IDENTIFIER,
 ];
 
-/// What kind of machine asks, and where.
-pub(super) fn heading(client: &Client, way: &Way, out: &mut impl Write) -> io::Result<()> {
+/// Writes the kind of machine and the interface or server.
+pub(super) fn heading(client: &Client, destination: &Destination, out: &mut impl Write) -> io::Result<()> {
     let arch = client.profile.arch.map_or_else(String::new, |arch| format!(" ({arch})"));
-    let place = match way {
-        Way::Interface(interface) => format!("on {}", interface.name),
-        Way::Server(server) => format!("asking {server}"),
+    let place = match destination {
+        Destination::Interface(interface) => format!("on {}", interface.name),
+        Destination::Server(server) => format!("asking {server}"),
     };
     writeln!(out, "{}{arch}, {}, {place}", client.profile.name, client.mac)
 }
 
-/// The steps as they are told.
+/// Writes the steps of a boot.
 #[derive(Default)]
 pub(super) struct Steps {
-    /// The options that were shown: an ACK has mostly those of its OFFER.
+    /// Options that were already shown. An ACK usually repeats those of the OFFER.
     shown: Vec<Vec<String>>,
 }
 
 impl Steps {
-    /// Writes a step, and beneath it the options of an offer if they are new. How it ended is left to the verdict.
+    /// Writes a step, and under it the options of an offer if they are new. The failure is left to the verdict.
     pub(super) fn write(
         &mut self,
         at: Duration,
@@ -68,17 +69,17 @@ impl Steps {
     }
 }
 
-/// The options of note of an offer, by name, as text.
+/// The options of an offer that are worth showing, with their names, as text.
 fn options(offer: &Offer) -> Vec<String> {
-    let told = offer.options.iter().filter(|(code, _)| !NOT_OF_NOTE.contains(code));
-    told.map(|(code, value)| format!("{} {}", name(code), Printed(code, value))).collect()
+    let shown = offer.options.iter().filter(|(code, _)| !OMITTED_OPTIONS.contains(code));
+    shown.map(|(code, value)| format!("{} {}", name(code), Printed(code, value))).collect()
 }
 
 fn name(code: u8) -> String {
     option::by_code(code).map_or_else(|| format!("option {code}"), |row| row.name.to_owned())
 }
 
-/// How it ended: the file, or the step that failed, why, and what the machine would show.
+/// Writes the result: the file, or the failed step, the reason, and the text on the machine's screen.
 pub(super) fn verdict(client: &Client, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     let rogues = servers(outcome);
     if let [first, second, ..] = rogues[..] {
@@ -89,9 +90,9 @@ pub(super) fn verdict(client: &Client, outcome: &Outcome, out: &mut impl Write) 
         )?;
     }
     match (&outcome.failure, outcome.digest) {
-        (Some(trouble), _) => {
-            writeln!(out, "failed at {}: {}", trouble.step(), trouble.why())?;
-            match on_screen(client, trouble) {
+        (Some(failure), _) => {
+            writeln!(out, "failed at {}: {}", failure.step(), failure.why())?;
+            match on_screen(client, failure) {
                 Some(text) => writeln!(out, "on the machine's screen: {text}"),
                 None => Ok(()),
             }
@@ -107,7 +108,7 @@ pub(super) fn verdict(client: &Client, outcome: &Outcome, out: &mut impl Write) 
     }
 }
 
-/// The servers that offered an address, each once.
+/// The servers that offered an address, without duplicates.
 fn servers(outcome: &Outcome) -> Vec<Ipv4Addr> {
     let mut servers: Vec<Ipv4Addr> =
         outcome.offers.iter().filter(|offer| !offer.is_proxy()).map(|offer| offer.server).collect();
@@ -116,27 +117,27 @@ fn servers(outcome: &Outcome) -> Vec<Ipv4Addr> {
     servers
 }
 
-fn on_screen(client: &Client, trouble: &Trouble) -> Option<&'static str> {
-    match trouble {
-        Trouble::Network(failure) => failure.on_screen(client.profile.firmware),
-        Trouble::Here(..) => None,
+fn on_screen(client: &Client, failure: &BootFailure) -> Option<&'static str> {
+    match failure {
+        BootFailure::Network(failure) => failure.on_screen(client.profile.firmware),
+        BootFailure::Local(..) => None,
     }
 }
 
-impl Trouble {
+impl BootFailure {
     /// The step that failed.
     pub(super) fn step(&self) -> &'static str {
         match self {
-            Trouble::Network(failure) => failure.step(),
-            Trouble::Here(step, _) => step,
+            BootFailure::Network(failure) => failure.step(),
+            BootFailure::Local(step, _) => step,
         }
     }
 
-    /// Why, in words.
+    /// The reason, as text.
     pub(super) fn why(&self) -> String {
         match self {
-            Trouble::Network(failure) => failure.to_string(),
-            Trouble::Here(_, why) => why.clone(),
+            BootFailure::Network(failure) => failure.to_string(),
+            BootFailure::Local(_, why) => why.clone(),
         }
     }
 }
@@ -175,15 +176,15 @@ pub(super) struct Report {
     failed_step: Option<&'static str>,
     error: Option<String>,
     on_screen: Option<&'static str>,
-    offers: Vec<Offered>,
+    offers: Vec<OfferView>,
     steps: Vec<Line>,
 }
 
 /// An offer, for JSON.
 #[derive(Debug, Serialize)]
-struct Offered {
+struct OfferView {
     server: Ipv4Addr,
-    /// `null` for a proxy's.
+    /// `null` for an offer of a proxy.
     address: Option<Ipv4Addr>,
     next_server: Ipv4Addr,
     file: String,
@@ -198,7 +199,7 @@ struct Value {
     value: String,
 }
 
-/// All that JSON tells of a boot.
+/// The result of a boot, for JSON.
 pub(super) fn result(client: &Client, outcome: &Outcome, steps: Vec<Line>) -> Report {
     let (file, file_server) =
         outcome.file.clone().map_or((None, None), |(file, server)| (Some(file), server));
@@ -214,16 +215,16 @@ pub(super) fn result(client: &Client, outcome: &Outcome, steps: Vec<Line>) -> Re
         bytes: outcome.bytes,
         sha256: outcome.digest.map(|digest| hex(&digest)),
         seconds: outcome.took.as_secs_f64(),
-        failed_step: outcome.failure.as_ref().map(Trouble::step),
-        error: outcome.failure.as_ref().map(Trouble::why),
-        on_screen: outcome.failure.as_ref().and_then(|trouble| on_screen(client, trouble)),
+        failed_step: outcome.failure.as_ref().map(BootFailure::step),
+        error: outcome.failure.as_ref().map(BootFailure::why),
+        on_screen: outcome.failure.as_ref().and_then(|failure| on_screen(client, failure)),
         offers: outcome.offers.iter().map(offered).collect(),
         steps,
     }
 }
 
-fn offered(offer: &Offer) -> Offered {
-    Offered {
+fn offered(offer: &Offer) -> OfferView {
+    OfferView {
         server: offer.server,
         address: (!offer.is_proxy()).then_some(offer.address),
         next_server: offer.next_server,
@@ -240,7 +241,7 @@ fn offered(offer: &Offer) -> Offered {
     }
 }
 
-/// Writes a value and a line's end.
+/// Writes a value as JSON and a line end.
 pub(super) fn json(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)

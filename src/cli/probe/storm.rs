@@ -1,4 +1,4 @@
-//! Many machines at once: `lanboot probe --count`.
+//! `lanboot probe --count`: boots many machines at once and writes a summary.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -10,26 +10,18 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::arguments::Plan;
 use super::boot::{Client, Outcome, boot};
+use super::plan::{Plan, Storm};
 use super::report;
 use super::wire::Wire;
 use crate::types::MacAddr;
 
-/// Machines that are on at the same time, at most: each has a socket and two buffers. Others wait for their turn.
+/// Maximum number of machines that boot at the same time, because each has a socket and two buffers. The others wait.
 const MAX_AT_ONCE: usize = 4096;
-/// Files this process has open besides those of the machines.
+/// Number of open files of this process besides those of the machines.
 const OTHER_FILES: u64 = 64;
 
-/// How many, and how many each second.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Storm {
-    pub(super) count: u32,
-    /// `None`: all at once.
-    pub(super) rate: Option<u32>,
-}
-
-/// Boots them all and writes the summary. Whether every one booted.
+/// Boots all machines and writes the summary. Returns whether every one booted.
 pub(super) async fn run(plan: &Plan, storm: Storm, wire: &Arc<Wire>) -> io::Result<bool> {
     let interface = wire.interface();
     if let Some(interface) = interface.filter(|interface| interface.addresses.is_empty()) {
@@ -38,22 +30,22 @@ pub(super) async fn run(plan: &Plan, storm: Storm, wire: &Arc<Wire>) -> io::Resu
             interface.name
         )));
     }
-    let turns = Arc::new(Semaphore::new(at_once()));
+    let permits = Arc::new(Semaphore::new(max_parallel()));
     let mut machines = JoinSet::new();
     let mut summary = Summary::new(storm.count);
-    let mut shown = Shown::new(storm.count);
+    let mut shown = ProgressLine::new(storm.count);
     let began = Instant::now();
     for number in 0..storm.count {
         if let Some(rate) = storm.rate {
             let due = Duration::from_secs_f64(f64::from(number) / f64::from(rate));
             tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
         }
-        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { break };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
         let Some(client) = client(plan, number) else { break };
         let wire = Arc::clone(wire);
         machines.spawn(async move {
             let outcome = boot(&client, &wire, &mut |_, _| {}).await;
-            drop(turn);
+            drop(permit);
             outcome
         });
         while let Some(ended) = machines.try_join_next() {
@@ -76,10 +68,10 @@ pub(super) async fn run(plan: &Plan, storm: Storm, wire: &Arc<Wire>) -> io::Resu
     Ok(all_booted)
 }
 
-/// The machine with this number: the architectures take turns, and hardware addresses count up.
+/// The machine with this number. Architectures alternate, and hardware addresses count up.
 fn client(plan: &Plan, number: u32) -> Option<Client> {
-    let turn = usize::try_from(number).ok()?.checked_rem(plan.clients.len())?;
-    let client = plan.clients.get(turn)?;
+    let index = usize::try_from(number).ok()?.checked_rem(plan.clients.len())?;
+    let client = plan.clients.get(index)?;
     let mut octets = [0; 8];
     octets[2..].copy_from_slice(&client.mac.0);
     let mac = u64::from_be_bytes(octets).wrapping_add(number.into()).to_be_bytes();
@@ -87,30 +79,30 @@ fn client(plan: &Plan, number: u32) -> Option<Client> {
     Some(Client { mac, seed: client.seed.wrapping_add(number.into()), ..*client })
 }
 
-/// How many machines the limits of this process allow at once, after they were raised as far as it may.
-fn at_once() -> usize {
+/// Number of machines that the file limit of this process allows at once, after raising the limit.
+fn max_parallel() -> usize {
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 512 };
     let wanted = hard.min(MAX_AT_ONCE as u64 * 2 + OTHER_FILES);
     let allowed = match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
         Ok(()) => wanted,
         Err(_) => getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft),
     };
-    // A machine that asked a boot server has two sockets.
+    // A machine that sends to a boot server has two sockets.
     let machines = allowed.saturating_sub(OTHER_FILES) / 2;
     usize::try_from(machines).unwrap_or(MAX_AT_ONCE).clamp(1, MAX_AT_ONCE)
 }
 
-/// What became of all.
+/// The results of all boots.
 #[derive(Debug)]
 struct Summary {
     machines: u32,
     booted: u32,
     bytes: u64,
     seconds: f64,
-    /// Milliseconds from power-on to the ACK, of those that got one; and to the end, of those that booted.
+    /// Milliseconds from power-on to the ACK, and from power-on to the end, for the machines that got there.
     addresses: Vec<u32>,
     boots: Vec<u32>,
-    /// Step → how many failed there, and why the first did.
+    /// For each step, the number of failures and the reason of the first one.
     failures: BTreeMap<&'static str, (u32, String)>,
 }
 
@@ -132,8 +124,8 @@ impl Summary {
         self.bytes += outcome.bytes;
         self.addresses.extend(outcome.got_address.map(milliseconds));
         match &outcome.failure {
-            Some(trouble) => {
-                let (count, _) = self.failures.entry(trouble.step()).or_insert_with(|| (0, trouble.why()));
+            Some(failure) => {
+                let (count, _) = self.failures.entry(failure.step()).or_insert_with(|| (0, failure.why()));
                 *count += 1;
             }
             None => {
@@ -150,7 +142,7 @@ impl Summary {
     fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
         let (booted, machines, seconds) = (self.booted, self.machines, self.seconds);
         let rate = f64::from(booted) / seconds.max(0.001);
-        writeln!(out, "{booted} of {machines} machines booted in {seconds:.3} s, {rate:.0} a second")?;
+        writeln!(out, "{booted} of {machines} machines booted in {seconds:.3} s, {rate:.0} per second")?;
         writeln!(out, "{} bytes of boot files", self.bytes)?;
         for (what, times) in [("to the ACK", &mut self.addresses), ("to the end", &mut self.boots)] {
             if let Some(times) = Times::of(times) {
@@ -197,7 +189,7 @@ struct SummaryView<'a> {
     failures: Vec<FailureView<'a>>,
 }
 
-/// One step's failures, for JSON.
+/// The failures of one step, for JSON.
 #[derive(Serialize)]
 struct FailureView<'a> {
     step: &'a str,
@@ -205,7 +197,7 @@ struct FailureView<'a> {
     first: &'a str,
 }
 
-/// How long it took, seconds.
+/// Statistics of durations, in seconds.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 struct Times {
     median: f64,
@@ -215,10 +207,10 @@ struct Times {
 }
 
 impl Times {
-    /// Of these milliseconds, which are sorted thereby; `None` of none.
+    /// Sorts the milliseconds and computes their statistics; `None` without any.
     fn of(milliseconds: &mut [u32]) -> Option<Times> {
         milliseconds.sort_unstable();
-        // The smallest that so many hundredths do not exceed (nearest rank).
+        // The smallest value that this percentage of the values does not exceed (nearest rank).
         let at = |percent: usize| {
             let rank = (milliseconds.len() * percent).div_ceil(100).max(1);
             milliseconds.get(rank - 1).map(|time| f64::from(*time) / 1000.0)
@@ -227,15 +219,15 @@ impl Times {
     }
 }
 
-/// A line that counts, on a terminal.
-struct Shown {
+/// A progress line on the terminal.
+struct ProgressLine {
     machines: u32,
     last: Option<Instant>,
 }
 
-impl Shown {
-    fn new(machines: u32) -> Shown {
-        Shown { machines, last: io::stderr().is_terminal().then(Instant::now) }
+impl ProgressLine {
+    fn new(machines: u32) -> ProgressLine {
+        ProgressLine { machines, last: io::stderr().is_terminal().then(Instant::now) }
     }
 
     fn update(&mut self, summary: &Summary) {

@@ -1,4 +1,4 @@
-//! The way to the DHCP servers and back: one socket for all machines of a probe.
+//! The connection of a probe to DHCP servers: one socket for all machines, and a queue of replies for each machine.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -22,44 +22,44 @@ use crate::probe::Ports;
 use crate::types::MacAddr;
 use crate::wire::frame::{udp_datagram, udp_frame, udp_packet};
 
-/// Bytes of a datagram that are read: more than any DHCP message or TFTP block that we ask for.
+/// Size of the receive buffer in bytes, larger than any DHCP message or TFTP block that a probe requests.
 pub(super) const DATAGRAM: usize = 2048;
-/// Replies that may wait for one machine; more are lost, as on the wire.
-const INBOX: usize = 64;
-/// Bytes the kernel may queue for us.
+/// Maximum number of replies that wait for one machine. Further ones are dropped, as on a real network.
+const QUEUE_LENGTH: usize = 64;
+/// Size of the kernel's receive queue in bytes.
 const RECEIVE_QUEUE: usize = 8 << 20;
-/// The ports that transfers come from, one after the other. A server may hold on to a transfer that we have ended, and take
-/// the next one from the same port for that (async-tftp does), so none is used again soon.
+/// Source ports of transfers, used in turn. Some servers (async-tftp) keep state of an ended transfer and would
+/// mistake a new one from the same port for it, so a port is not reused soon.
 const TRANSFER_PORTS: Range<u16> = 32768..60999;
 
-/// Where a probe asks.
+/// The destination of a probe.
 #[derive(Debug)]
-pub(super) enum Way {
-    /// On this interface, by broadcast.
+pub(super) enum Destination {
+    /// Broadcast on this interface.
     Interface(Interface),
-    /// This server only, by unicast.
+    /// Unicast to this server.
     Server(Ipv4Addr),
 }
 
-/// A payload that came for a machine, and its sender.
+/// A payload for a machine, and its sender.
 pub(super) type Received = (Vec<u8>, SocketAddrV4);
 
-/// The open way.
+/// The open sockets of a probe, and the queues of its machines.
 pub(super) struct Wire {
     link: Link,
     ports: Ports,
-    inboxes: Mutex<HashMap<MacAddr, Sender<Received>>>,
+    queues: Mutex<HashMap<MacAddr, Sender<Received>>>,
     next_port: AtomicU16,
 }
 
 enum Link {
     Ethernet(Box<Ethernet>),
-    /// Another loopback port asks: the server answers to the port that asked.
+    /// A server on loopback answers to the source port, so any port can be used.
     Loopback {
         socket: UdpSocket,
         server: SocketAddrV4,
     },
-    /// What a relay agent does (RFC 1542 section 4.1): the server answers to `address`, at the server's port.
+    /// Acts as a relay agent (RFC 1542 section 4.1): the server answers to `address` at the server's port.
     Relay {
         socket: UdpSocket,
         server: SocketAddrV4,
@@ -69,27 +69,27 @@ enum Link {
 
 struct Ethernet {
     interface: Interface,
-    /// Reads the datagrams to the client's port, and sends frames. It also sees what a server on this machine sends.
+    /// Receives the frames for the client's port, those of a server on this computer too, and sends frames.
     frames: AsyncFd<PacketSocket>,
-    /// Sends from the interface's own address, if it has one: a server on this machine hears that too, which it would not
-    /// of a frame.
+    /// Sends from the interface's own address, if there is one. A server on this computer receives such packets, but
+    /// not frames.
     packets: Option<(Socket, Ipv4Addr)>,
 }
 
 impl Wire {
-    /// Opens the sockets; why not, for a person, if that cannot be.
-    pub(super) fn open(way: &Way, ports: Ports) -> Result<Wire, String> {
-        let link = match way {
-            Way::Interface(interface) => Link::Ethernet(Box::new(Ethernet::open(interface, ports)?)),
-            Way::Server(server) => server_link(*server, ports)?,
+    /// Opens the sockets. The error is a message for people.
+    pub(super) fn open(destination: &Destination, ports: Ports) -> Result<Wire, String> {
+        let link = match destination {
+            Destination::Interface(interface) => Link::Ethernet(Box::new(Ethernet::open(interface, ports)?)),
+            Destination::Server(server) => server_link(*server, ports)?,
         };
-        // Begins anywhere, for an earlier run may just have ended.
+        // A random start, because an earlier run may have just ended.
         let span = u32::from(TRANSFER_PORTS.end - TRANSFER_PORTS.start);
         let begin = u16::try_from(std::process::id().wrapping_mul(97) % span).unwrap_or(0);
-        Ok(Wire { link, ports, inboxes: Mutex::default(), next_port: AtomicU16::new(begin) })
+        Ok(Wire { link, ports, queues: Mutex::default(), next_port: AtomicU16::new(begin) })
     }
 
-    /// A socket at `address` from a port that was not used for long.
+    /// A socket at `address`, from a port that was not used recently.
     pub(super) fn transfer_socket(&self, address: Ipv4Addr) -> io::Result<UdpSocket> {
         let span = TRANSFER_PORTS.end - TRANSFER_PORTS.start;
         loop {
@@ -101,7 +101,7 @@ impl Wire {
         }
     }
 
-    /// The interface that is asked on.
+    /// The interface for broadcasts, unless a server was named.
     pub(super) fn interface(&self) -> Option<&Interface> {
         match &self.link {
             Link::Ethernet(ethernet) => Some(&ethernet.interface),
@@ -109,7 +109,7 @@ impl Wire {
         }
     }
 
-    /// Where broadcasts go instead, if there is one server to ask.
+    /// The named server, to which broadcasts are sent instead.
     pub(super) fn server(&self) -> Option<Ipv4Addr> {
         match &self.link {
             Link::Ethernet(_) => None,
@@ -117,28 +117,28 @@ impl Wire {
         }
     }
 
-    /// From now on replies to this machine are kept for it, until it lets go of the receiver.
+    /// Queues replies to this machine from now on, until the receiver is dropped.
     pub(super) fn register(&self, mac: MacAddr) -> Receiver<Received> {
-        let (sender, receiver) = channel(INBOX);
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(mac, sender);
+        let (sender, receiver) = channel(QUEUE_LENGTH);
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).insert(mac, sender);
         receiver
     }
 
-    /// Replies to this machine are of no interest any more.
-    pub(super) fn forget(&self, mac: MacAddr) {
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).remove(&mac);
+    /// Discards replies to this machine from now on.
+    pub(super) fn unregister(&self, mac: MacAddr) {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).remove(&mac);
     }
 
-    /// Sends a client's message to the server, or to all of them.
+    /// Sends a client's message to the server, or to all servers.
     ///
     /// # Errors
-    /// What the kernel says; a full queue is none, the message is then lost, as on the wire.
+    /// Those of the kernel. A full queue is not an error; the message is then lost, as on a real network.
     pub(super) async fn send(&self, mac: MacAddr, mut payload: Vec<u8>) -> io::Result<()> {
         match &self.link {
             Link::Ethernet(ethernet) => ethernet.send(mac, &payload, self.ports).await,
             Link::Loopback { socket, server } => socket.send_to(&payload, *server).await.map(drop),
             Link::Relay { socket, server, address } => {
-                // Bytes of the header: hops, and giaddr.
+                // Offsets of `hops` and `giaddr` in the header.
                 if let Some(hops) = payload.get_mut(3) {
                     *hops = 1;
                 }
@@ -150,8 +150,8 @@ impl Wire {
         }
     }
 
-    /// Sends a RELEASE of `address` to its server. It has to come from that address, or through the relay agent that the
-    /// lease came through: a server believes nobody else.
+    /// Sends a RELEASE of `address` to its server. It must come from that address, or through the relay agent of the
+    /// lease, because servers ignore others.
     pub(super) async fn release(
         &self,
         mac: MacAddr,
@@ -170,7 +170,7 @@ impl Wire {
         }
     }
 
-    /// Hands what arrives to the machine that it is for, for ever.
+    /// Delivers replies to their machines, forever.
     pub(super) async fn listen(self: Arc<Self>) {
         let mut buffer = vec![0; DATAGRAM];
         loop {
@@ -187,26 +187,27 @@ impl Wire {
             match heard {
                 Ok(Some(received)) => self.deliver(received),
                 Ok(None) => {}
-                // The interface is down for a moment, or a server's port is closed: its machines will time out.
+                // The interface is down for a moment, or a server's port is closed. The affected machines will time
+                // out.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
             }
         }
     }
 
-    /// `chaddr` says for whom it is.
+    /// Delivers a reply to the machine whose address is in `chaddr`.
     fn deliver(&self, received: Received) {
         let mac = received.0.get(28..34).and_then(|octets| octets.try_into().ok()).map(MacAddr);
-        let inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(inbox) = mac.and_then(|mac| inboxes.get(&mac)) {
-            // A full inbox loses it, as a network card would.
-            let _ = inbox.try_send(received);
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = mac.and_then(|mac| queues.get(&mac)) {
+            // A full queue drops the reply, as a network card would.
+            let _ = queue.try_send(received);
         }
     }
 }
 
 fn server_link(server: Ipv4Addr, ports: Ports) -> Result<Link, String> {
     let to = SocketAddrV4::new(server, ports.dhcp);
-    let address = local_address(to).map_err(|error| format!("there is no way to {server}: {error}"))?;
+    let address = local_address(to).map_err(|error| format!("there is no route to {server}: {error}"))?;
     if server.is_loopback() {
         let socket = udp(SocketAddrV4::new(address, 0)).map_err(|error| error.to_string())?;
         return Ok(Link::Loopback { socket, server: to });
@@ -219,7 +220,7 @@ fn server_link(server: Ipv4Addr, ports: Ports) -> Result<Link, String> {
     Ok(Link::Relay { socket, server: to, address })
 }
 
-/// The address that packets to `to` come from.
+/// The source address of packets to `to`.
 pub(super) fn local_address(to: SocketAddrV4) -> io::Result<Ipv4Addr> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(to)?;
@@ -265,19 +266,19 @@ impl Ethernet {
         Ok(Ethernet { interface: interface.clone(), frames, packets })
     }
 
-    /// Broadcasts: from the interface's address if it has one, else as a machine without one does.
+    /// Broadcasts from the interface's address, or from 0.0.0.0 if it has none.
     async fn send(&self, mac: MacAddr, payload: &[u8], ports: Ports) -> io::Result<()> {
-        let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, ports.dhcp);
+        let broadcast = SocketAddrV4::new(Ipv4Addr::BROADCAST, ports.dhcp);
         let from = |address| SocketAddrV4::new(address, client_port(ports));
         let sent = match &self.packets {
             Some((socket, own)) => {
-                let packet = udp_packet(from(*own), everyone, payload).ok_or(ErrorKind::InvalidInput)?;
-                socket.send_to(&packet, &everyone.into()).map(drop)
+                let packet = udp_packet(from(*own), broadcast, payload).ok_or(ErrorKind::InvalidInput)?;
+                socket.send_to(&packet, &broadcast.into()).map(drop)
             }
             None => {
-                // A switch learns where a machine is from the address its frames come from.
-                let nobody = from(Ipv4Addr::UNSPECIFIED);
-                let frame = udp_frame(mac, MacAddr::BROADCAST, nobody, everyone, payload);
+                // The frame has the machine's source address, because switches learn the machine's port from it.
+                let unspecified = from(Ipv4Addr::UNSPECIFIED);
+                let frame = udp_frame(mac, MacAddr::BROADCAST, unspecified, broadcast, payload);
                 let frame = frame.ok_or(ErrorKind::InvalidInput)?;
                 self.frames.async_io(Interest::WRITABLE, |socket| socket.send(&frame)).await
             }
@@ -300,14 +301,14 @@ impl Ethernet {
     }
 }
 
-/// Where servers answer clients: the port after theirs.
+/// The port to which servers send replies: the one after their own.
 fn client_port(ports: Ports) -> u16 {
     ports.dhcp.saturating_add(1)
 }
 
-/// A socket for whole IPv4 packets out of one interface.
+/// A socket for sending whole IPv4 packets on one interface.
 fn packet_socket(interface: &str) -> io::Result<Socket> {
-    /// The protocol number of packets that bring their own header.
+    /// Protocol number for packets with their own IP header.
     const IPPROTO_RAW: i32 = 255;
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
     socket.set_broadcast(true)?;

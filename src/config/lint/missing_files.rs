@@ -1,38 +1,39 @@
-//! Boot files that the configuration names and that are not there.
+//! Finds boot files that the configuration names and that are missing or unreadable. The caller reports which files
+//! exist; this file never looks.
 
 use std::sync::Arc;
 
 use crate::boot::loader::target::SCRIPT;
 use crate::boot::policy::DEFAULT_IPXE;
-use crate::config::lint::mapped_files::{Mapped, Target, mapped, problems_at};
-use crate::config::lint::unserved_urls::local_name;
+use crate::config::lint::local_name::local_name;
+use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
 use crate::config::sections::targets;
 use crate::config::syntax::reader::suggestion;
 use crate::config::{Config, Problem};
 use crate::types::Arch;
 
-/// Missing files for which the nearest name that there is is looked for.
+/// Maximum number of missing files for which a similar name is searched.
 const MAX_HINTS: usize = 50;
 
-/// A boot file that is named and not there.
+/// A boot file that the configuration names and that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingFile {
-    /// Its name, relative to the images folder.
+    /// Name relative to the images folder.
     pub name: Arc<str>,
-    /// The key that names it, such as `boot.arch.bios` or `machines[2].boot`.
+    /// Key that names the file, such as `boot.arch.bios` or `machines[2].boot`.
     pub wanted_by: String,
-    /// Which clients would ask for it, for people.
+    /// Description of the clients that would request it, for messages.
     pub clients: String,
 }
 
-/// The boot files that `config` names, by themselves or in a URL of this server, and for which `exists` says no, in the
-/// order of the keys. Other URLs and names that are not known yet are not asked about. Not the script that iPXE gets where
-/// `boot.ipxe` is left out: [`missing_script`].
+/// Boot files that `config` names, directly or in a URL of this server, and for which `exists` returns false, in the
+/// order of the keys. Other URLs, and names that depend on the client, are not checked. [`missing_script`] checks the
+/// default script of iPXE.
 pub fn missing_files(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<MissingFile> {
-    let mut wanted = targets::named(&config.targets);
-    let named = mapped(config).into_iter().filter(|file| file.to != Target::DefaultScript);
+    let mut wanted = targets::target_files(&config.targets);
+    let named = mapped_files(config).into_iter().filter(|file| file.recipient != Recipient::DefaultScript);
     wanted.extend(named.map(|file| (file.name, file.key, file.clients)));
-    // What is made for each machine is in no file.
+    // Generated scripts are not stored in files.
     let is_made = |name: &str| *name == *SCRIPT || name == DEFAULT_IPXE && !config.targets.list.is_empty();
     let missing = wanted.into_iter().filter_map(|(written, wanted_by, clients)| {
         let name = local_name(&written, config).filter(|name| !is_made(name) && !exists(name))?;
@@ -41,23 +42,23 @@ pub fn missing_files(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Miss
     missing.collect()
 }
 
-/// The script of iPXE where `boot.ipxe` is left out, if it is needed and `exists` says no: some client gets a build of
-/// iPXE by `config`, as `is_ipxe` says of each file, and has nothing else to run then.
+/// The default script of iPXE, if it is needed and `exists` returns false for it. It is needed if some client gets a
+/// build of iPXE, according to `is_ipxe`, because that build then has nothing else to run.
 pub fn missing_script(
     config: &Config,
     exists: impl Fn(&str) -> bool,
     is_ipxe: impl Fn(&str) -> bool,
 ) -> Option<MissingFile> {
-    let mut all = mapped(config);
-    let place = all.iter().position(|file| file.to == Target::DefaultScript)?;
-    let Mapped { name, key, clients, .. } = all.swap_remove(place);
-    let is_build = |file: &Mapped| local_name(&file.name, config).is_some_and(&is_ipxe);
+    let mut all = mapped_files(config);
+    let place = all.iter().position(|file| file.recipient == Recipient::DefaultScript)?;
+    let MappedFile { name, key, clients, .. } = all.swap_remove(place);
+    let is_build = |file: &MappedFile| local_name(&file.name, config).is_some_and(&is_ipxe);
     (all.iter().any(is_build) && !exists(&name)).then_some(MissingFile { name, wanted_by: key, clients })
 }
 
-/// Notes about `boot.ipxe`, which the file with this `text` sets: the files of `boot.arch` that machines with iPXE in ROM
-/// do not get because of it. `is_ipxe` says of each file that is there whether it is a build of iPXE, which they would not
-/// get either.
+/// Notes about `boot.ipxe` in the file with this `text`: machines with iPXE in ROM get that script instead of the
+/// files of `boot.arch`. `is_ipxe` returns whether an existing file is a build of iPXE; such a file is not worth a
+/// note.
 pub fn hidden_file_notes(
     config: &Config,
     text: &str,
@@ -79,8 +80,8 @@ pub fn hidden_file_notes(
     if hidden.is_empty() { Vec::new() } else { problems_at(text, [("boot.ipxe".to_owned(), message)]) }
 }
 
-/// [`missing_files`] as problems of the file whose `text` is the one that `config` was loaded from; `images` is the
-/// folder as people know it, and `there` are the files in it.
+/// Turns `missing` into problems of the file with this `text`. `images` is the path of the images folder for
+/// messages, and `there` lists the files in it.
 pub fn missing_file_problems(
     text: &str,
     images: &str,
@@ -96,7 +97,7 @@ pub fn missing_file_problems(
     problems_at(text, messages)
 }
 
-/// Files of `unreadable` that are there and that lanboot may not read, as [`missing_file_problems`] are told.
+/// Turns files that exist but cannot be read into problems, like [`missing_file_problems`].
 pub fn unreadable_file_problems(text: &str, images: &str, unreadable: &[MissingFile]) -> Vec<Problem> {
     let messages = unreadable.iter().map(|MissingFile { name, wanted_by, .. }| {
         let message =
@@ -106,7 +107,7 @@ pub fn unreadable_file_problems(text: &str, images: &str, unreadable: &[MissingF
     problems_at(text, messages)
 }
 
-/// `; did you mean …?` for the file that is called so in another folder, or nearly so.
+/// `; did you mean …?` with a file of the same name in another folder, or with the most similar name.
 fn nearest(name: &str, there: &[String]) -> Option<String> {
     let last = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
     let wanted = last(name);

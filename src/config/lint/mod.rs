@@ -1,6 +1,7 @@
-//! Findings about a configuration that is valid: files that are missing or wrong, URLs that lead nowhere. `check` and
-//! `serve` print them; none of them stops a server.
+//! Finds mistakes in a configuration that is valid: missing files, files that clients cannot start, URLs that cannot
+//! be reached. `check` and `serve` print the findings. No finding stops a server.
 
+pub(in crate::config) mod local_name;
 pub(in crate::config) mod mapped_files;
 pub(in crate::config) mod missing_files;
 pub(in crate::config) mod unresolvable_urls;

@@ -1,17 +1,18 @@
-//! Boot files by HTTP whose server has a name: UEFI looks it up only if the reply that names it also names a DNS server.
+//! Finds boot URLs with a host name that UEFI cannot resolve. UEFI resolves it only with a DNS server from the same
+//! DHCP reply.
 
 use std::net::Ipv4Addr;
 
 use crate::boot::plan::Mode;
 use crate::boot::policy::SERVER;
-use crate::config::lint::mapped_files::{Mapped, Target, mapped, problems_at};
+use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
 use crate::config::{Config, Problem};
 use crate::dhcp::subnet::OptionSet;
 use crate::wire::option::code;
 
-/// The URLs of UEFI HTTP boot in `config` that clients cannot reach because they are told no DNS server (option 6), as
-/// problems of the file whose `text` it was loaded from. EDK2 looks a name up only at servers of the same offer
-/// (`HttpBootDhcp4.c`). Beside another DHCP server that one names them.
+/// Problems of the file with this `text`: URLs of UEFI HTTP boot whose host name clients cannot resolve, because
+/// their replies have no DNS server (option 6). EDK2 uses only the DNS servers of the same offer (`HttpBootDhcp4.c`).
+/// As a proxy, lanboot cannot check this, because the other DHCP server sends the DNS servers.
 pub fn dns_problems(config: &Config, text: &str) -> Vec<Problem> {
     let Some(settings) = config.dhcp.as_ref().filter(|settings| settings.modes.has(Mode::Server)) else {
         return Vec::new();
@@ -22,14 +23,14 @@ pub fn dns_problems(config: &Config, text: &str) -> Vec<Problem> {
     let own = |key: &str| {
         let machines = settings.machines.iter().map(|machine| &machine.options);
         let classes = settings.classes.iter().map(|class| &class.options);
-        place_in(key, "machines").and_then(|i| machines.into_iter().nth(i)).is_some_and(has_dns)
-            || place_in(key, "dhcp.classes").and_then(|i| classes.into_iter().nth(i)).is_some_and(has_dns)
+        list_index(key, "machines").and_then(|i| machines.into_iter().nth(i)).is_some_and(has_dns)
+            || list_index(key, "dhcp.classes").and_then(|i| classes.into_iter().nth(i)).is_some_and(has_dns)
     };
-    let named = mapped(config).into_iter().filter(|file| !own(&file.key));
+    let named = mapped_files(config).into_iter().filter(|file| !own(&file.key));
     let problems = named.filter_map(|file| {
         let host = host_name(&file)?;
         let message = format!(
-            "UEFI looks up {host:?} only if it is told a DNS server: set the option `dns` for {}, or write an address",
+            "UEFI looks up {host:?} only with a DNS server from DHCP: set the option `dns` for {}, or write an address",
             subnet.network
         );
         Some((file.key.clone(), message))
@@ -37,12 +38,13 @@ pub fn dns_problems(config: &Config, text: &str) -> Vec<Problem> {
     problems_at(text, problems)
 }
 
-/// The name of the server that UEFI is to load `file` from by HTTP, if it has a name and not an address.
-fn host_name(file: &Mapped) -> Option<&str> {
-    let by_http = match file.to {
-        Target::Firmware(arch) => arch.is_http() && arch.is_uefi(),
-        Target::AnyFirmware => true,
-        Target::Ipxe | Target::DefaultScript | Target::Bootp => false,
+/// The host name in the URL from which UEFI loads `file`. Returns `None` if the URL has an address instead, or if
+/// UEFI does not load it by HTTP.
+fn host_name(file: &MappedFile) -> Option<&str> {
+    let by_http = match file.recipient {
+        Recipient::Firmware(arch) => arch.is_http() && arch.is_uefi(),
+        Recipient::AnyFirmware => true,
+        Recipient::Ipxe | Recipient::DefaultScript | Recipient::Bootp => false,
     };
     let (scheme, rest) = file.name.split_once("://").filter(|_| by_http)?;
     let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
@@ -53,7 +55,7 @@ fn host_name(file: &Mapped) -> Option<&str> {
     is_name.then_some(host)
 }
 
-/// The number in a key that begins `list[number]`.
-fn place_in(key: &str, list: &str) -> Option<usize> {
+/// The index in a key that begins with `list[index]`.
+fn list_index(key: &str, list: &str) -> Option<usize> {
     key.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?.0.parse().ok()
 }

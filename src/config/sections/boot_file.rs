@@ -1,61 +1,35 @@
-//! `boot:`, and `boot` of a machine: architectures and names of boot files.
+//! Reads names of boot files, alone or by architecture: the values of `boot.arch`, `boot.ipxe`, `boot.bootp`, and
+//! `boot` of a machine or class.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::boot::loader::target::Start;
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
-use crate::boot::policy::{Policy, SERVER};
-use crate::config::sections::menu;
-use crate::config::sections::targets::{self, Written};
-use crate::config::syntax::keys::Section;
-use crate::config::syntax::reader::{At, Reader, suggestion};
+use crate::boot::policy::SERVER;
+use crate::config::syntax::reader::{Reader, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 use crate::types::Arch;
 
-/// Bytes that a name may have: those of option 67, without the NUL at its end.
-const MAX_NAME: usize = 254;
-/// Bytes that a name for plain BOOTP may have: the `file` field, without the NUL at its end (RFC 951).
-const MAX_BOOTP_NAME: usize = 127;
-/// What may stand in braces in a name.
+/// Maximum length of a boot file name in bytes: option 67 without its trailing NUL.
+pub(in crate::config) const MAX_NAME: usize = 254;
+/// Maximum length of a boot file name for plain BOOTP in bytes: the `file` field without its trailing NUL (RFC 951).
+pub(in crate::config) const MAX_BOOTP_NAME: usize = 127;
+/// Variables that a boot file name may contain, in braces.
 const TEMPLATES: &[&str] = &["server"];
-/// What is to be filled in one day. Building one moves its name to [`TEMPLATES`].
-const TEMPLATES_NOT_BUILT: &[&str] = &["mac", "mac_hyphen", "uuid", "arch", "ip", "hostname"];
-/// The longest text that `{server}` can become.
+/// Variables that are planned. Whoever implements one moves its name to [`TEMPLATES`].
+const PLANNED_TEMPLATES: &[&str] = &["mac", "mac_hyphen", "uuid", "arch", "ip", "hostname"];
+/// The longest text that can replace `{server}`.
 const LONGEST_SERVER: &str = "255.255.255.255";
 
-/// Reads `boot:`, and `boot.default` apart; defaults if it is not there.
-pub(in crate::config) fn policy(
-    reader: &mut Reader,
-    node: Option<&Node>,
-    targets: &[Written],
-) -> (Policy, Option<At<Start>>) {
-    let mut policy = Policy::default();
-    let Some(node) = node else { return (policy, None) };
-    let fields = reader.fields(node, Section::Boot);
-    if let Some(node) = fields.get("arch") {
-        policy.arch = by_arch(reader, node);
-    }
-    if let Some(node) = fields.get("ipxe") {
-        policy.ipxe = name(reader, node, MAX_NAME);
-    }
-    if let Some(node) = fields.get("bootp") {
-        policy.bootp = name(reader, node, MAX_BOOTP_NAME);
-    }
-    let default = fields.get("default").and_then(|node| targets::start(reader, node, targets));
-    policy.menu = menu::menu(reader, &fields);
-    (policy, default)
-}
-
-/// Reads `boot` of a machine: one name, or names by architecture.
+/// Reads `boot` of a machine or class: one name, or names by architecture.
 pub(in crate::config) fn machine_boot(reader: &mut Reader, node: &Node) -> Option<MachineBoot> {
     match &node.data {
         Data::Map(_) => Some(MachineBoot::ByArch(by_arch(reader, node))),
-        _ => name(reader, node, MAX_NAME).map(MachineBoot::File),
+        _ => boot_file_name(reader, node, MAX_NAME).map(MachineBoot::File),
     }
 }
 
-fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
+pub(in crate::config) fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
     let mut files: BTreeMap<Arch, Arc<str>> = BTreeMap::new();
     for (key, value) in reader.entries(node) {
         let Ok(arch) = key.value.parse::<Arch>() else {
@@ -70,17 +44,17 @@ fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
             );
             continue;
         };
-        let Some(file) = name(reader, value, MAX_NAME) else { continue };
-        if let Some(problem) = not_for(arch, &file) {
+        let Some(file) = boot_file_name(reader, value, MAX_NAME) else { continue };
+        if let Some(problem) = incompatibility(arch, &file) {
             reader.problem(value.id, problem);
             continue;
         }
-        // 7 and 9 are both x64, so a file moved here from another server has the same line twice.
+        // 7 and 9 both mean x64, so a configuration converted from another server may have the same file under both.
         match files.insert(arch, file.clone()) {
             Some(other) if other != file => {
                 reader.problem(
                     key.id,
-                    format!("{arch} is there twice, as {other} and as {file}: keep one of them"),
+                    format!("{arch} is given twice, as {other} and as {file}: keep one of them"),
                 );
             }
             _ => {}
@@ -89,9 +63,9 @@ fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<Arch, Arc<str>> {
     files
 }
 
-/// Why `arch` can never load `file`: HTTP boot drops a reply without a URL, and firmware's PXE asks the TFTP server for
-/// whatever it is told, as a name (EDK2 then says PXE-E99 or PXE-E23).
-fn not_for(arch: Arch, file: &str) -> Option<String> {
+/// Explains why `arch` can never load `file`. Clients that boot by HTTP drop a reply without a URL. PXE firmware
+/// sends a URL to the TFTP server as if it were a file name (EDK2 then reports PXE-E99 or PXE-E23).
+fn incompatibility(arch: Arch, file: &str) -> Option<String> {
     let is_url = file.contains("://");
     if arch.is_http() && !is_url {
         return Some(format!(
@@ -99,13 +73,18 @@ fn not_for(arch: Arch, file: &str) -> Option<String> {
         ));
     }
     let by_tftp = !arch.is_http() && (arch == Arch::BIOS || arch.is_uefi());
-    // iPXE has an architecture too, and loads its script from anywhere.
+    // iPXE sends an architecture too, but it loads its script from any URL.
     (by_tftp && is_url && !is_ipxe_script(file))
         .then(|| format!("{arch} boots by TFTP and needs the name of a file, found the URL {file:?}"))
 }
 
-/// Reads the name of a boot file: relative to the images folder, or a URL; `{server}` and the like are filled in later.
-fn name(reader: &mut Reader, node: &Node, longest: usize) -> Option<Arc<str>> {
+/// Reads the name of a boot file: a path relative to the images folder, or a URL. `{server}` is replaced when a
+/// client asks. `longest` is the maximum length in bytes after that.
+pub(in crate::config) fn boot_file_name(
+    reader: &mut Reader,
+    node: &Node,
+    longest: usize,
+) -> Option<Arc<str>> {
     let text = reader.text(node, "the name of a boot file like snponly.efi, or a URL")?;
     let filled_in = text.replace(SERVER, LONGEST_SERVER).len();
     let problem = if filled_in > longest {
@@ -121,7 +100,7 @@ fn name(reader: &mut Reader, node: &Node, longest: usize) -> Option<Arc<str>> {
     } else {
         None
     };
-    match problem.or_else(|| bad_template(text)) {
+    match problem.or_else(|| template_problem(text)) {
         Some(message) => {
             reader.problem(node.id, message);
             None
@@ -130,8 +109,8 @@ fn name(reader: &mut Reader, node: &Node, longest: usize) -> Option<Arc<str>> {
     }
 }
 
-/// What is wrong with the `{…}` in a name.
-fn bad_template(text: &str) -> Option<String> {
+/// Describes the first mistake in the `{…}` of a name.
+fn template_problem(text: &str) -> Option<String> {
     let mut parts = text.split('{');
     let before = parts.next().unwrap_or_default();
     if before.contains('}') {
@@ -144,13 +123,13 @@ fn bad_template(text: &str) -> Option<String> {
         if after.contains('}') {
             return Some(format!("a }} without its {{ in {text:?}"));
         }
-        if TEMPLATES_NOT_BUILT.contains(&word) {
-            return Some(format!("{{{word}}} is not built yet in this version"));
+        if PLANNED_TEMPLATES.contains(&word) {
+            return Some(format!("{{{word}}} is not implemented yet in this version"));
         }
         if !TEMPLATES.contains(&word) {
             let hint = suggestion(word, TEMPLATES.iter().copied())
                 .unwrap_or_else(|| format!("; there is {{{}}}", TEMPLATES.join("}, {")));
-            return Some(format!("nothing is known by the name {{{word}}}{hint}"));
+            return Some(format!("unknown variable {{{word}}}{hint}"));
         }
     }
     None

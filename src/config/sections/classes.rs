@@ -1,7 +1,7 @@
-//! `dhcp.classes`: which clients are meant, and what is theirs.
+//! Reads `dhcp.classes`: the conditions of each class, and the options and boot files for clients that match.
 
 use crate::config::sections::boot_file;
-use crate::config::sections::option_names::hint;
+use crate::config::sections::option_names::unknown_name_hint;
 use crate::config::sections::options::{hex, options};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
@@ -11,11 +11,11 @@ use crate::dhcp::subnet::OptionSet;
 use crate::types::{Arch, Uuid};
 use crate::wire::option::by_name;
 
-/// The keys of `match`, besides `option.N`.
+/// Keys of `match`, in addition to `option.N`.
 const KEYS: &[&str] =
     &["vendor_class", "user_class", "hostname", "arch", "mac", "uuid", "circuit_id", "remote_id"];
 
-/// Reads one of `dhcp.classes`. What has a problem is left out.
+/// Reads one entry of `dhcp.classes`. Parts with a problem are omitted.
 pub(in crate::config) fn class(reader: &mut Reader, node: &Node) -> Class {
     let fields = reader.fields(node, Section::Class);
     let conditions = match fields.get("match") {
@@ -50,7 +50,7 @@ fn condition(reader: &mut Reader, key: &At<String>, node: &Node) -> Option<Condi
     let condition = match key.value.as_str() {
         "vendor_class" => Condition::VendorClass(each(reader, node, |reader, node| {
             let text = text(reader, node)?;
-            // Firmware and phones say their model and version after the vendor's name.
+            // Firmware and phones append their model and version to the vendor's name.
             Some(Glob(if text.contains(['*', '?']) { text.to_owned() } else { format!("{text}*") }))
         })),
         "user_class" => Condition::UserClass(each(reader, node, glob)),
@@ -69,7 +69,7 @@ fn condition(reader: &mut Reader, key: &At<String>, node: &Node) -> Option<Condi
     Some(condition)
 }
 
-/// The code of `option.N` or `option.NAME`.
+/// The option code in the key `option.N` or `option.NAME`.
 fn option_code(reader: &mut Reader, id: u32, key: &str) -> Option<u8> {
     let Some(name) = key.strip_prefix("option.") else {
         let hint = suggestion(key, KEYS.iter().copied())
@@ -80,12 +80,12 @@ fn option_code(reader: &mut Reader, id: u32, key: &str) -> Option<u8> {
     let code = name.parse::<u8>().ok().filter(|code| (1..=254).contains(code));
     let code = code.or_else(|| by_name(name).map(|row| row.code));
     if code.is_none() {
-        reader.problem(id, format!("unknown option `{name}`{}", hint(name)));
+        reader.problem(id, format!("unknown option `{name}`{}", unknown_name_hint(name)));
     }
     code
 }
 
-/// One value or a list of them, at least one.
+/// Reads one value or a list of at least one value.
 fn each<T>(
     reader: &mut Reader,
     node: &Node,
@@ -107,7 +107,7 @@ fn glob(reader: &mut Reader, node: &Node) -> Option<Glob> {
     text(reader, node).map(|text| Glob(text.to_owned()))
 }
 
-/// `hex:…` or text.
+/// Reads `hex:…` as bytes and other text as a pattern.
 fn value(reader: &mut Reader, node: &Node) -> Option<Value> {
     let text = reader.text(node, "hex:…, or text in which * stands for any letters and ? for one")?;
     let Some(digits) = text.strip_prefix("hex:") else {
@@ -120,7 +120,8 @@ fn value(reader: &mut Reader, node: &Node) -> Option<Value> {
     bytes.map(Value::Bytes)
 }
 
-/// A MAC address, its beginning, or one with `*` and `?` in it, in any common spelling, as digits without separators.
+/// Reads a MAC address, a prefix of one, or a pattern with `*` and `?`, in any common notation. The result has digits
+/// without separators.
 fn mac(reader: &mut Reader, node: &Node) -> Option<Glob> {
     const WHAT: &str = "a MAC address, its beginning like 52:54:00, or one with * and ? like 52:54:00:*:01";
     let number = match &node.data {
@@ -128,7 +129,7 @@ fn mac(reader: &mut Reader, node: &Node) -> Option<Glob> {
         _ => String::new(),
     };
     let text = if number.is_empty() { reader.text(node, WHAT)? } else { &number };
-    // `2:0:0` is 02:00:00, but 0200.0000 has no octets of one digit.
+    // `2:0:0` means 02:00:00, but in 0200.0000 the dot does not separate octets.
     let octets = text.contains([':', '-']);
     let parts = text.split([':', '-', '.']).map(|part| {
         let digit = part.len() == 1 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -144,7 +145,7 @@ fn mac(reader: &mut Reader, node: &Node) -> Option<Glob> {
     Some(Glob(if pattern.contains('*') { pattern } else { format!("{pattern}*") }))
 }
 
-/// The UUID of one machine.
+/// Reads the UUID of one machine. UUIDs that many boards share are a problem.
 pub(in crate::config) fn uuid(reader: &mut Reader, node: &Node) -> Option<At<Uuid>> {
     let uuid = reader.parse::<Uuid>(node, "")?;
     if uuid.value.is_junk() {

@@ -1,113 +1,39 @@
-//! config.yaml as written: every value read by its type, defaults filled in. What only shows across keys is checked
-//! in `check.rs`.
+//! Reads `config.yaml` as a whole, and the sections `dhcp:` and `log:`. Every value is read by its type and defaults
+//! are filled in; `check.rs` then checks the rules that involve several keys.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::boot::loader::target::{Start, Var};
-use crate::boot::policy::Policy;
-use crate::config::sections::boot_file;
-use crate::config::sections::classes::{class, uuid};
+use crate::config::sections::boot;
+use crate::config::sections::classes::class;
 use crate::config::sections::http;
+use crate::config::sections::machines;
 use crate::config::sections::mode;
 use crate::config::sections::options::{domain_name, options};
-use crate::config::sections::targets::{self, Boot, Written};
+use crate::config::sections::targets;
 use crate::config::sections::tftp;
+use crate::config::sections::written::{DhcpSection, File, SubnetEntry};
 use crate::config::syntax::keys::Section;
-use crate::config::syntax::reader::{At, Fields, Reader, one_or_more};
+use crate::config::syntax::reader::{Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
-use crate::config::{Http, Interfaces, Log, LogFormat, LogLevel, Tftp};
-use crate::dhcp::classes::Class;
+use crate::config::{Interfaces, Log, LogFormat, LogLevel};
 use crate::dhcp::subnet::{Authoritative, BootpMode, LeaseTime, OptionSet, Ports};
-use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
 
-/// The whole file.
-pub(in crate::config) struct File {
-    pub(in crate::config) id: u32,
-    pub(in crate::config) interfaces: Interfaces,
-    pub(in crate::config) state: PathBuf,
-    pub(in crate::config) images: PathBuf,
-    pub(in crate::config) dhcp: Dhcp,
-    pub(in crate::config) boot: Policy,
-    /// `boot.default`
-    pub(in crate::config) default: Option<At<Start>>,
-    pub(in crate::config) targets: Vec<Written>,
-    pub(in crate::config) machines: Vec<Machine>,
-    pub(in crate::config) tftp: Option<Tftp>,
-    pub(in crate::config) http: Option<Http>,
-    pub(in crate::config) log: Log,
-}
-
-/// `dhcp:`
-pub(in crate::config) struct Dhcp {
-    pub(in crate::config) id: u32,
-    /// `None` after a problem.
-    pub(in crate::config) mode: Option<mode::Written>,
-    pub(in crate::config) authoritative: Authoritative,
-    pub(in crate::config) match_client_id: bool,
-    pub(in crate::config) always_broadcast: bool,
-    pub(in crate::config) conflict_check: Option<Duration>,
-    pub(in crate::config) bootp: BootpMode,
-    pub(in crate::config) fqdn_suffix: Option<String>,
-    pub(in crate::config) subnet_selection: bool,
-    pub(in crate::config) ports: Ports,
-    pub(in crate::config) subnets: Vec<Subnet>,
-    pub(in crate::config) options: OptionSet,
-    pub(in crate::config) classes: Vec<Class>,
-}
-
-/// One of `dhcp.subnets`. `network` is `None` after a problem.
-pub(in crate::config) struct Subnet {
-    pub(in crate::config) network: Option<At<Ipv4Network>>,
-    pub(in crate::config) pools: Vec<At<Ipv4Range>>,
-    pub(in crate::config) lease: LeaseTime,
-    pub(in crate::config) boot_lease: Option<Duration>,
-    pub(in crate::config) relays: Vec<At<Ipv4Addr>>,
-    pub(in crate::config) shared_network: Option<String>,
-    pub(in crate::config) options: OptionSet,
-}
-
-/// One of `machines`. Both `mac` and `uuid` are `None` only after a problem.
-pub(in crate::config) struct Machine {
-    pub(in crate::config) name: Option<At<String>>,
-    pub(in crate::config) mac: Option<At<MacAddr>>,
-    pub(in crate::config) uuid: Option<At<Uuid>>,
-    pub(in crate::config) address: Option<At<Ipv4Addr>>,
-    pub(in crate::config) boot: Option<Boot>,
-    pub(in crate::config) once: Option<At<Start>>,
-    pub(in crate::config) vars: BTreeMap<String, Var>,
-    pub(in crate::config) options: OptionSet,
-}
-
-impl Machine {
-    /// Its name, or what it is known by. `None` only after a problem.
-    pub(in crate::config) fn known_as(&self) -> Option<String> {
-        let name = self.name.as_ref().map(|at| at.value.clone());
-        let mac = || self.mac.map(|at| at.value.to_string());
-        name.filter(|_| self.mac.is_some() || self.uuid.is_some())
-            .or_else(mac)
-            .or_else(|| self.uuid.map(|at| at.value.to_string()))
-    }
-}
-
-/// The lease of a subnet that says nothing.
+/// Lease time of a subnet without `lease`.
 const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
-/// The least that a client gets by asking, if nothing is said.
+/// Default lower limit for a lease time that a client requests.
 const DEFAULT_MIN_LEASE: Duration = Duration::from_secs(120);
 
-/// How long an address is checked before its first offer, if nothing is said.
+/// Default time to probe an address before its first offer.
 const DEFAULT_CONFLICT_CHECK: Duration = Duration::from_millis(500);
 
-/// The registered ports.
+/// The ports registered for DHCP and proxyDHCP.
 const PORTS: Ports = Ports { server: 67, client: 68, proxy: 4011 };
 
-/// Reads the whole file.
 pub(in crate::config) fn read(reader: &mut Reader, root: &Node) -> File {
     let fields = reader.fields(root, Section::Top);
     let targets = targets::targets(reader, fields.get("targets"));
-    let (boot, default) = boot_file::policy(reader, fields.get("boot"), &targets);
+    let (boot, default) = boot::boot(reader, fields.get("boot"), &targets);
     File {
         id: root.id,
         interfaces: fields.get("interfaces").map_or(Interfaces::Auto, |node| interfaces(reader, node)),
@@ -117,7 +43,9 @@ pub(in crate::config) fn read(reader: &mut Reader, root: &Node) -> File {
         boot,
         default,
         machines: match fields.get("machines") {
-            Some(node) => reader.list(node).iter().map(|node| machine(reader, node, &targets)).collect(),
+            Some(node) => {
+                reader.list(node).iter().map(|node| machines::machine(reader, node, &targets)).collect()
+            }
             None => Vec::new(),
         },
         targets,
@@ -140,11 +68,11 @@ fn interfaces(reader: &mut Reader, node: &Node) -> Interfaces {
     let mut names: Vec<String> = Vec::new();
     for item in one_or_more(node) {
         let Some(name) = reader.text(item, WHAT) else { continue };
-        // The kernel's own rule: IFNAMSIZ is 16 with the NUL, and neither slash nor space.
+        // The kernel's rule: IFNAMSIZ is 16 bytes including the NUL, and `/` and spaces are not allowed.
         if name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace()) || name == "auto" {
             reader.expected(item, WHAT);
         } else if names.iter().any(|other| other == name) {
-            reader.problem(item.id, format!("interface {name} is there twice"));
+            reader.problem(item.id, format!("interface {name} is given twice"));
         } else {
             names.push(name.to_owned());
         }
@@ -155,10 +83,10 @@ fn interfaces(reader: &mut Reader, node: &Node) -> Interfaces {
     Interfaces::Named(names)
 }
 
-fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
-    let mut dhcp = Dhcp {
+fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
+    let mut dhcp = DhcpSection {
         id: node.map_or(root, |node| node.id),
-        mode: Some(mode::Written::default()),
+        mode: Some(mode::ModeSection::default()),
         authoritative: Authoritative::Yes,
         match_client_id: true,
         always_broadcast: false,
@@ -218,7 +146,7 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> Dhcp {
     dhcp
 }
 
-/// `true`, `false` and what YAML 1.1 took for them, or `strict`.
+/// Reads `true`, `false`, their YAML 1.1 forms, or `strict`.
 fn authoritative(reader: &mut Reader, node: &Node) -> Option<Authoritative> {
     let choices =
         [("true", Authoritative::Yes), ("false", Authoritative::No), ("strict", Authoritative::Strict)];
@@ -252,10 +180,10 @@ fn ports(reader: &mut Reader, node: &Node) -> Ports {
     }
 }
 
-fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
+fn subnet(reader: &mut Reader, node: &Node) -> SubnetEntry {
     if matches!(node.data, Data::Null) {
         reader.expected(node, "a subnet with `network` and `pool`");
-        return Subnet {
+        return SubnetEntry {
             network: None,
             pools: Vec::new(),
             lease: lease(reader, None),
@@ -269,7 +197,7 @@ fn subnet(reader: &mut Reader, node: &Node) -> Subnet {
     if fields.get("network").is_none() && matches!(node.data, Data::Map(_)) {
         reader.problem(node.id, "`network` must be given, like 192.168.77.0/24");
     }
-    Subnet {
+    SubnetEntry {
         network: fields.get("network").and_then(|node| reader.parse(node, "")),
         pools: fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, "")),
         lease: lease(reader, fields.get("lease")),
@@ -309,29 +237,6 @@ fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {
         );
     }
     lease
-}
-
-fn machine(reader: &mut Reader, node: &Node, targets: &[Written]) -> Machine {
-    let fields = reader.fields(node, Section::Machine);
-    let named = fields.get("mac").is_some() || fields.get("uuid").is_some();
-    if !named && matches!(node.data, Data::Map(_) | Data::Null) {
-        reader.problem(node.id, "`mac` or `uuid` must be given, like mac: 52:54:00:12:34:56");
-    }
-    Machine {
-        name: fields.get("name").and_then(|node| {
-            let value = reader.text(node, "a name")?.to_owned();
-            Some(At { id: node.id, value })
-        }),
-        mac: fields.get("mac").and_then(|node| reader.parse(node, "")),
-        uuid: fields.get("uuid").and_then(|node| uuid(reader, node)),
-        address: fields
-            .get("address")
-            .and_then(|node| reader.parse(node, "an IPv4 address like 192.168.77.10")),
-        boot: fields.get("boot").and_then(|node| targets::machine_boot(reader, node, targets)),
-        once: fields.get("once").and_then(|node| targets::start(reader, node, targets)),
-        vars: fields.get("vars").map_or(BTreeMap::new(), |node| targets::vars(reader, node)),
-        options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
-    }
 }
 
 fn log(reader: &mut Reader, node: Option<&Node>) -> Log {

@@ -1,16 +1,16 @@
-//! `http:`
+//! Reads `http:`.
 
 use crate::config::Http;
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Reader, is_off};
 use crate::config::syntax::tree::{Data, Node};
 
-/// Connections at once of one address, if nothing is said: a room full of machines behind one NAT.
+/// Default number of simultaneous connections per client address: enough for a room full of machines behind one NAT.
 const DEFAULT_MAX_PER_CLIENT: u32 = 1024;
-/// Connections at once of one address, at most: as many as there may be in all.
-const MOST_PER_CLIENT: u32 = 8192;
+/// Upper limit of `max_per_client`: the number of connections that the server accepts in total.
+const PER_CLIENT_LIMIT: u32 = 8192;
 
-/// Reads `http:`; `None` for off, and after a problem.
+/// Reads `http:`. Returns `None` for `off`, and after a problem.
 pub(in crate::config) fn http(reader: &mut Reader, node: Option<&Node>) -> Option<Http> {
     let mut http =
         Http { port: 80, listen: Vec::new(), max_per_client: DEFAULT_MAX_PER_CLIENT, allow: Vec::new() };
@@ -33,7 +33,8 @@ pub(in crate::config) fn http(reader: &mut Reader, node: Option<&Node>) -> Optio
     if let Some(node) = fields.get("allow") {
         http.allow = reader.parse_each(node, "").into_iter().map(|at| at.value).collect();
     }
-    if let Some(most) = fields.get("max_per_client").and_then(|node| reader.number(node, 1..=MOST_PER_CLIENT))
+    if let Some(most) =
+        fields.get("max_per_client").and_then(|node| reader.number(node, 1..=PER_CLIENT_LIMIT))
     {
         http.max_per_client = most;
     }

@@ -1,4 +1,4 @@
-//! `boot.menu`, and `boot.prompt` and `boot.timeout` beside it: the boot menu of PXE firmware.
+//! Reads `boot.menu`, `boot.prompt` and `boot.timeout`: the boot menu of PXE firmware.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::boot::menu::{Boots, FOR_EVER, Item, MAX_ITEMS, Menu};
 use crate::config::sections::boot_file::machine_boot;
 use crate::config::syntax::keys::Section;
-use crate::config::syntax::reader::{Fields, Reader, duration, found, is_off};
+use crate::config::syntax::reader::{Fields, Reader, describe, duration, is_off};
 use crate::config::syntax::tree::{Data, Node};
 use crate::wire::pxe::MAX_VENDOR_OPTIONS;
 
-/// What stands on the screen if nothing is said.
+/// Default text that the firmware shows while it waits for a key.
 const DEFAULT_PROMPT: &str = "Press F8 for the boot menu";
-/// For how many seconds it does, if nothing is said.
+/// Default waiting time in seconds.
 const DEFAULT_TIMEOUT: u8 = 10;
 
-/// Reads the menu of `boot:`; `None` if it has none, or after a problem that leaves nothing of it.
+/// Reads the menu of `boot:`. Returns `None` if there is none, or if a problem leaves it without items.
 pub(in crate::config) fn menu(reader: &mut Reader, boot: &Fields<'_>) -> Option<Menu> {
     let node = boot.get("menu");
     let written = node.map_or(&[][..], |node| reader.list(node));
@@ -24,7 +24,7 @@ pub(in crate::config) fn menu(reader: &mut Reader, boot: &Fields<'_>) -> Option<
     let timeout = boot.get("timeout").map_or(Some(DEFAULT_TIMEOUT), |node| timeout(reader, node));
     if written.is_empty() {
         for node in ["prompt", "timeout"].iter().filter_map(|key| boot.get(key)) {
-            reader.problem(node.id, "there is no `boot.menu` that this is for");
+            reader.problem(node.id, "it has no effect without `boot.menu`");
         }
         return None;
     }
@@ -72,7 +72,7 @@ fn item(reader: &mut Reader, node: &Node) -> Option<Item> {
     Some(Item { text: Arc::from(text?), boots: boots? })
 }
 
-/// A boot file that PXE firmware can load: by TFTP, and no script.
+/// Reads a boot file that PXE firmware can load: it must come by TFTP and must not be a script.
 fn file(reader: &mut Reader, node: &Node) -> Option<MachineBoot> {
     let boot = machine_boot(reader, node)?;
     let names: Vec<&Arc<str>> = match &boot {
@@ -110,7 +110,7 @@ fn local(reader: &mut Reader, node: &Node) -> Option<Boots> {
     }
 }
 
-/// Text that every firmware can show.
+/// Reads text that every firmware can display.
 fn printable<'n>(reader: &mut Reader, node: &'n Node, what: &str) -> Option<&'n str> {
     let text = reader.text(node, what)?;
     if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
@@ -118,12 +118,12 @@ fn printable<'n>(reader: &mut Reader, node: &'n Node, what: &str) -> Option<&'n 
     }
     reader.problem(
         node.id,
-        format!("expected {what} in ASCII, for firmware shows nothing else, found {}", found(node)),
+        format!("expected {what} in ASCII, because firmware shows nothing else, found {}", describe(node)),
     );
     None
 }
 
-/// Seconds until the first item boots: 0 for at once, `off` for never.
+/// Reads the seconds until the first item boots: 0 boots it immediately, `off` waits forever.
 fn timeout(reader: &mut Reader, node: &Node) -> Option<u8> {
     if is_off(node) {
         return Some(FOR_EVER);

@@ -1,4 +1,4 @@
-//! `dhcp.mode`: one word for every interface, or a word for each.
+//! Reads `dhcp.mode`: one mode for every interface, or one per interface.
 
 use std::collections::BTreeMap;
 
@@ -8,31 +8,31 @@ use crate::config::syntax::reader::{At, Reader};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::mode::Modes;
 
-/// The key that stands for every interface without an entry.
+/// The key whose mode applies to interfaces without an entry.
 const DEFAULT: &str = "default";
 
-/// `dhcp.mode` as written. What is not written is a proxy: it harms no network.
+/// `dhcp.mode` as written. The default is proxy, because a proxy cannot disturb a network.
 #[derive(Debug)]
-pub(in crate::config) struct Written {
+pub(in crate::config) struct ModeSection {
     pub(in crate::config) default: Option<Mode>,
     pub(in crate::config) by_interface: Vec<(At<String>, Option<Mode>)>,
 }
 
-impl Default for Written {
-    fn default() -> Written {
-        Written { default: Some(Mode::Proxy), by_interface: Vec::new() }
+impl Default for ModeSection {
+    fn default() -> ModeSection {
+        ModeSection { default: Some(Mode::Proxy), by_interface: Vec::new() }
     }
 }
 
-impl Written {
-    /// As it is meant.
+impl ModeSection {
+    /// The modes that these entries mean.
     pub(in crate::config) fn modes(&self) -> Modes {
         let by_interface: BTreeMap<_, _> =
             self.by_interface.iter().map(|(name, mode)| (name.value.clone(), *mode)).collect();
         Modes { default: self.default, by_interface }
     }
 
-    /// Interfaces that have a mode are served.
+    /// Checks that every interface with a mode is one of the served interfaces.
     pub(in crate::config) fn check(&self, reader: &mut Reader, interfaces: &Interfaces) {
         let Interfaces::Named(served) = interfaces else { return };
         for (name, _) in self.by_interface.iter().filter(|(name, _)| !served.contains(&name.value)) {
@@ -43,12 +43,12 @@ impl Written {
     }
 }
 
-/// Reads `dhcp.mode`; `None` after a problem.
-pub(in crate::config) fn mode(reader: &mut Reader, node: &Node) -> Option<Written> {
+/// Reads `dhcp.mode`. Returns `None` after a problem.
+pub(in crate::config) fn mode(reader: &mut Reader, node: &Node) -> Option<ModeSection> {
     if !matches!(node.data, Data::Map(_)) {
-        return word(reader, node).map(|default| Written { default, by_interface: Vec::new() });
+        return word(reader, node).map(|default| ModeSection { default, by_interface: Vec::new() });
     }
-    let mut written = Written::default();
+    let mut written = ModeSection::default();
     let mut broken = false;
     for (key, value) in reader.entries(node) {
         let mode = word(reader, value);

@@ -1,11 +1,13 @@
-//! The names by which people know DHCP options from other servers, and the option of ours that each of them is.
+//! Maps the names that other DHCP servers use for options to lanboot's options, so that error messages can suggest
+//! the right one.
 
 use crate::config::syntax::reader::suggestion;
 use crate::wire::option::{TABLE, by_code};
 
-/// What dnsmasq (`dnsmasq --help dhcp`), ISC dhcpd (dhcp-options(5)), Kea and people call options that have another name
-/// here. Some are near the name of a wrong option, so they are looked for before slips of the fingers are.
-const ELSEWHERE: &[(&str, u8)] = &[
+/// Names in dnsmasq (`dnsmasq --help dhcp`), ISC dhcpd (dhcp-options(5)), Kea and common usage for options that
+/// lanboot names differently. They are searched before similar spellings, because some resemble the name of an
+/// unrelated option.
+const OTHER_NAMES: &[(&str, u8)] = &[
     ("netmask", 1),
     ("mask", 1),
     ("routers", 3),
@@ -102,15 +104,15 @@ const ELSEWHERE: &[(&str, u8)] = &[
     ("wpad_url", 252),
 ];
 
-/// The option that another server calls `name`.
-pub(in crate::config) fn elsewhere(name: &str) -> Option<u8> {
+/// Code of the option that another server calls `name`.
+pub(in crate::config) fn code_by_other_name(name: &str) -> Option<u8> {
     let name = name.to_ascii_lowercase().replace('-', "_");
-    ELSEWHERE.iter().find(|(other, _)| *other == name).map(|(_, code)| *code)
+    OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, code)| *code)
 }
 
-/// What to say of an option whose name is not known.
-pub(in crate::config) fn hint(name: &str) -> String {
-    if let Some(row) = elsewhere(name).and_then(by_code) {
+/// Suggestion for an error message about the unknown option `name`.
+pub(in crate::config) fn unknown_name_hint(name: &str) -> String {
+    if let Some(row) = code_by_other_name(name).and_then(by_code) {
         return format!("; did you mean `{}`?", row.name);
     }
     let underscored = name.to_ascii_lowercase().replace('-', "_");
@@ -125,15 +127,15 @@ mod tests {
     use crate::wire::option::by_name;
 
     #[test]
-    fn a_name_from_elsewhere_is_no_name_of_ours_and_leads_to_one() {
-        for (name, code) in ELSEWHERE {
+    fn other_names_are_not_ours_and_map_to_known_options() {
+        for (name, code) in OTHER_NAMES {
             assert_eq!(by_name(name), None, "{name}");
             assert!(by_code(*code).is_some(), "{name}");
         }
     }
 
     #[test]
-    fn names_of_dnsmasq_dhcpd_and_kea_lead_to_the_option_that_they_mean() {
+    fn names_of_other_servers_lead_to_our_option() {
         for (name, ours) in [
             ("ntp_servers", "ntp"),
             ("NTP-Server", "ntp"),
@@ -147,7 +149,7 @@ mod tests {
             ("search_domains", "domain_search"),
             ("hostnam", "hostname"),
         ] {
-            assert_eq!(hint(name), format!("; did you mean `{ours}`?"), "{name}");
+            assert_eq!(unknown_name_hint(name), format!("; did you mean `{ours}`?"), "{name}");
         }
     }
 }

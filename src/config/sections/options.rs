@@ -1,18 +1,19 @@
-//! `options:`: names and values as written → codes and bytes, by the option table.
+//! Reads `options:`: maps option names to codes, and encodes values by the type that the option table registers.
 
 use std::net::Ipv4Addr;
 
-use crate::config::sections::option_names::{elsewhere, hint};
+use crate::config::sections::option_names::{code_by_other_name, unknown_name_hint};
 use crate::config::syntax::keys::Section;
-use crate::config::syntax::reader::{Reader, duration, found, one_or_more};
+use crate::config::syntax::reader::{Reader, describe, duration, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::option_space::{DEFAULT_DATAGRAM, MAX_DATAGRAM, smallest_datagram};
 use crate::dhcp::subnet::OptionSet;
 use crate::types::Ipv4Network;
 use crate::wire::option::{Kind, by_code, by_name};
 
-/// Options that lanboot writes itself, or that only clients and relay agents send; and what to do instead.
-const DECIDED: &[(u8, &str)] = &[
+/// Options that cannot be configured, because lanboot writes them itself or only clients and relay agents send them.
+/// The text says how to get the effect instead.
+const NOT_CONFIGURABLE: &[(u8, &str)] = &[
     (0, "0 is padding, not an option"),
     (1, "the mask is that of the subnet's `network:`"),
     (13, "lanboot writes the size of the boot file"),
@@ -43,7 +44,7 @@ const DECIDED: &[(u8, &str)] = &[
     (255, "255 is the end mark, not an option"),
 ];
 
-/// Reads a mapping of options. What has a problem is left out.
+/// Reads a mapping of options. Entries with a problem are omitted.
 pub(in crate::config) fn options(reader: &mut Reader, node: &Node) -> OptionSet {
     let mut set = OptionSet::new();
     for (key, value) in reader.entries(node) {
@@ -53,13 +54,13 @@ pub(in crate::config) fn options(reader: &mut Reader, node: &Node) -> OptionSet 
             reader.note(key.id, note);
         }
         if set.insert(code, bytes).is_some() {
-            reader.problem(key.id, format!("option {code} is there twice, under two names"));
+            reader.problem(key.id, format!("option {code} is set twice, under two names"));
         }
     }
     set
 }
 
-/// What to know about an option that is too long for a reply to some clients, or to all: those replies go without it.
+/// Note about an option that is too long for the replies to some clients, or to all. Those replies omit it.
 fn length_note(code: u8, value: &[u8]) -> Option<String> {
     let (len, needed) = (value.len(), smallest_datagram(code, value));
     let over = |most| needed.checked_sub(most).filter(|bytes| *bytes > 0);
@@ -73,22 +74,23 @@ fn length_note(code: u8, value: &[u8]) -> Option<String> {
     ))
 }
 
-/// Code and kind of an option by name or number; `None` for a kind means that nobody registered it.
+/// Code and kind of the option with this name or number. The kind is `None` if the code is not registered.
 fn option_named(reader: &mut Reader, id: u32, name: &str) -> Option<(u8, Option<Kind>)> {
     let code = name.parse::<u8>().ok().or_else(|| by_name(name).map(|row| row.code));
-    let meant = code.or_else(|| elsewhere(name));
-    if let Some((code, instead)) = DECIDED.iter().find(|(code, _)| Some(*code) == meant) {
+    let meant = code.or_else(|| code_by_other_name(name));
+    if let Some((code, instead)) = NOT_CONFIGURABLE.iter().find(|(code, _)| Some(*code) == meant) {
         reader.problem(id, format!("option {code} is not set here: {instead}"));
         return None;
     }
     let Some(code) = code else {
-        reader.problem(id, format!("unknown option `{name}`{}", hint(name)));
+        reader.problem(id, format!("unknown option `{name}`{}", unknown_name_hint(name)));
         return None;
     };
     Some((code, by_code(code).map(|row| row.kind)))
 }
 
-/// The bytes of a value, typed by `kind`; `hex:` and `text:` are taken as they are, as far as they fit the kind.
+/// Encodes a value by `kind`. Values with the prefix `hex:` or `text:` are copied unchanged if their length fits the
+/// kind.
 fn encode(reader: &mut Reader, node: &Node, kind: Option<Kind>) -> Option<Vec<u8>> {
     let raw = match &node.data {
         Data::Text(text) => match (text.strip_prefix("hex:"), text.strip_prefix("text:")) {
@@ -112,7 +114,7 @@ fn encode(reader: &mut Reader, node: &Node, kind: Option<Kind>) -> Option<Vec<u8
             return None;
         }
     };
-    // Firmware parses options without checking lengths, so a raw value has to fit too.
+    // Firmware parses options without checking lengths, so raw values must have a valid length too.
     if kind.is_some_and(|kind| !kind.fits(&bytes)) || bytes.is_empty() {
         let what = kind.map_or("at least one byte", length_of);
         reader.problem(node.id, format!("expected {what}, found {} bytes", bytes.len()));
@@ -121,7 +123,7 @@ fn encode(reader: &mut Reader, node: &Node, kind: Option<Kind>) -> Option<Vec<u8
     Some(bytes)
 }
 
-/// The lengths a kind can have, for people. See [`Kind::fits`].
+/// The valid lengths of a kind, for messages. See [`Kind::fits`].
 fn length_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Ip | Kind::U32 | Kind::I32 => "4 bytes",
@@ -165,7 +167,7 @@ fn by_kind(reader: &mut Reader, node: &Node, kind: Kind) -> Option<Vec<u8>> {
     }
 }
 
-/// The encodings of one value or of a list, one after the other. At least one.
+/// Encodes one value, or concatenates the encodings of a list of at least one value.
 fn each(
     reader: &mut Reader,
     node: &Node,
@@ -181,14 +183,14 @@ fn each(
 }
 
 fn none(node: &Node) -> String {
-    if matches!(node.data, Data::List(_)) { "an empty list".to_owned() } else { found(node) }
+    if matches!(node.data, Data::List(_)) { "an empty list".to_owned() } else { describe(node) }
 }
 
 fn address(reader: &mut Reader, node: &Node) -> Option<Ipv4Addr> {
     reader.parse(node, "an IPv4 address like 192.168.77.1").map(|at| at.value)
 }
 
-/// Two addresses: `"10.0.0.1 192.168.77.254"`.
+/// Reads two addresses: `"10.0.0.1 192.168.77.254"`.
 fn pair(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
     if let Data::Text(text) = &node.data {
         let mut parts = text.split_ascii_whitespace().map(str::parse::<Ipv4Addr>);
@@ -200,20 +202,20 @@ fn pair(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
     None
 }
 
-/// Whole seconds written as a duration.
+/// Whole seconds of a value that is written as a duration.
 fn seconds(node: &Node) -> Option<u32> {
     let Data::Text(text) = &node.data else { return None };
     let duration = duration(text).filter(|duration| duration.subsec_nanos() == 0)?;
     u32::try_from(duration.as_secs()).ok()
 }
 
-/// A domain name as written.
+/// Reads a domain name and returns it as written.
 pub(in crate::config) fn domain_name<'n>(reader: &mut Reader, node: &'n Node) -> Option<&'n str> {
     name(reader, node)?;
     if let Data::Text(text) = &node.data { Some(text) } else { None }
 }
 
-/// A DNS name in the encoding of RFC 1035 section 3.1, as RFC 3397 wants it, uncompressed.
+/// Encodes a DNS name as in RFC 1035 section 3.1, uncompressed, as RFC 3397 requires.
 fn name(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
     const WHAT: &str = "a domain name like lab.example";
     let text = reader.text(node, WHAT)?;
@@ -237,7 +239,7 @@ fn name(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `{to: 10.0.0.0/8, via: 192.168.77.254}` in the encoding of RFC 3442: prefix, its significant octets, router.
+/// Encodes `{to: 10.0.0.0/8, via: 192.168.77.254}` as in RFC 3442: prefix length, significant octets, router.
 fn route(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
     if !matches!(node.data, Data::Map(_)) {
         reader.expected(node, "a route like {to: 0.0.0.0/0, via: 192.168.77.254}");
@@ -257,7 +259,7 @@ fn route(reader: &mut Reader, node: &Node) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Pairs of hexadecimal digits; spaces, `:` and `-` may stand between them.
+/// Decodes pairs of hexadecimal digits. Spaces, `:` and `-` are allowed between them.
 pub(in crate::config) fn hex(digits: &str) -> Option<Vec<u8>> {
     let digits: String = digits.chars().filter(|c| !matches!(c, ' ' | ':' | '-')).collect();
     if !digits.len().is_multiple_of(2) || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -271,7 +273,7 @@ mod tests {
     use super::*;
     use crate::config::syntax::tree::parse;
 
-    /// The bytes of each option of `text`, in hex.
+    /// Hexadecimal bytes of each option in `text`.
     fn encoded(text: &str) -> Vec<(u8, String)> {
         let mut reader = Reader::default();
         let set = options(&mut reader, &parse(text).unwrap());
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_value_may_be_longer_than_one_option_but_must_fit_the_kind() {
+    fn raw_values_may_be_long_but_must_fit_the_kind() {
         let long = encoded(&format!("224: text:{}", "x".repeat(300)));
         assert_eq!(long[0].1.len(), 600);
         let mut reader = Reader::default();

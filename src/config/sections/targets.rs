@@ -1,4 +1,5 @@
-//! `targets:`, `boot.default`, and `boot`, `once` and `vars` of a machine: what machines start, and their variables.
+//! Reads `targets:`, `boot.default`, and the `boot`, `once` and `vars` of machines: the systems that machines start,
+//! and the variables of their scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,47 +9,27 @@ use crate::boot::loader::script::ipxe_problem;
 use crate::boot::loader::target::{Machine, Start, Target, Targets, Var};
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::config::sections::boot_file;
-use crate::config::sections::file::{self, File};
+use crate::config::sections::written::{BootEntry, File, TargetEntry};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
 use crate::config::syntax::tree::{Data, Node};
-use crate::wire::option::code;
 
-/// Letters that a target's name may have: it is a word in menus and a label of PXELINUX.
+/// Maximum length of a target's name. The name becomes a menu entry and a PXELINUX label.
 const MAX_NAME: usize = 32;
-/// Bytes of a kernel's command line before it is filled in: what x86 has room for (COMMAND_LINE_SIZE).
+/// Maximum length of a kernel command line in bytes, before variables are replaced: COMMAND_LINE_SIZE on x86.
 const MAX_CMDLINE: usize = 2048;
-/// iPXE's `item` and GRUB's `menuentry` have options.
+/// iPXE's `item` and GRUB's `menuentry` parse words that begin with `-` as options.
 const NO_OPTION: &str = "a word that does not begin with `-`, which loaders would take for an option";
-/// What can be started and is no target.
+/// Names that can be started like a target but are built in.
 const BUILT_IN: [(&str, Start); 2] = [("local", Start::Local), ("menu", Start::Menu)];
 
-/// One of `targets:`, as written.
-pub(in crate::config) struct Written {
-    name: Arc<str>,
-    title: Option<String>,
-    /// `None` after a problem.
-    kernel: Option<At<Arc<str>>>,
-    initrd: Vec<At<Arc<str>>>,
-    cmdline: Option<At<String>>,
-}
-
-/// `boot` of a machine.
-pub(in crate::config) enum Boot {
-    /// What a loader starts.
-    Start(Start),
-    /// Files, for firmware and loaders.
-    Files(MachineBoot),
-}
-
-/// Reads `targets:`.
-pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<Written> {
+pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<TargetEntry> {
     let Some(node) = node else { return Vec::new() };
     let mut found = Vec::new();
     for (key, node) in reader.entries(node) {
         let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if let Some((name, _)) = BUILT_IN.iter().find(|(name, _)| *name == key.value) {
-            reader.problem(key.id, format!("`{name}` is there already: give the target another name"));
+            reader.problem(key.id, format!("`{name}` is built in: give the target another name"));
         } else if !key.value.chars().all(is_letter) || !(1..=MAX_NAME).contains(&key.value.len()) {
             let name = format!("expected a name of at most {MAX_NAME} letters, digits, `.`, `_` and `-`");
             reader.problem(key.id, format!("{name}, found {:?}", key.value));
@@ -60,12 +41,12 @@ pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Ve
     found
 }
 
-fn target(reader: &mut Reader, name: Arc<str>, node: &Node) -> Written {
+fn target(reader: &mut Reader, name: Arc<str>, node: &Node) -> TargetEntry {
     let fields = reader.fields(node, Section::Target);
     if fields.get("kernel").is_none() && matches!(node.data, Data::Map(_) | Data::Null) {
         reader.problem(node.id, "`kernel` must be given, like debian/linux");
     }
-    Written {
+    TargetEntry {
         name,
         title: fields.get("title").and_then(|node| title(reader, node)),
         kernel: fields.get("kernel").and_then(|node| file_name(reader, node, "a kernel")),
@@ -76,7 +57,7 @@ fn target(reader: &mut Reader, name: Arc<str>, node: &Node) -> Written {
     }
 }
 
-/// What a menu calls a target. It has no line ends; iPXE reads it as words of a command.
+/// Reads the title of a target in menus. It must fit on one line, and iPXE parses it as words of a command.
 fn title(reader: &mut Reader, node: &Node) -> Option<String> {
     let text = reader.text(node, "what a menu calls it")?;
     let is_option = text.starts_with('-');
@@ -91,7 +72,7 @@ fn title(reader: &mut Reader, node: &Node) -> Option<String> {
     }
 }
 
-/// The name of a file relative to the images folder, or a URL.
+/// Reads the name of a file: a path relative to the images folder, or a URL.
 fn file_name(reader: &mut Reader, node: &Node, what: &str) -> Option<At<Arc<str>>> {
     let text = reader.text(node, &format!("the name of {what} like debian/linux, or a URL"))?;
     let problem = if let Some((scheme, rest)) = text.split_once("://") {
@@ -102,7 +83,7 @@ fn file_name(reader: &mut Reader, node: &Node, what: &str) -> Option<At<Arc<str>
     } else {
         None
     };
-    // PXELINUX takes a comma for the end of a name, and iPXE a space.
+    // PXELINUX ends a name at a comma, and iPXE at a space.
     let problem = problem.or_else(|| text.contains([' ', ',']).then_some("a name without spaces and commas"));
     match problem {
         Some(expected) => {
@@ -113,7 +94,7 @@ fn file_name(reader: &mut Reader, node: &Node, what: &str) -> Option<At<Arc<str>
     }
 }
 
-/// A kernel's command line. It may be written on several lines.
+/// Reads a kernel command line. Line breaks become spaces.
 fn cmdline(reader: &mut Reader, node: &Node) -> Option<At<String>> {
     let text = match &node.data {
         Data::Text(text) => text.lines().map(str::trim).collect::<Vec<_>>().join(" "),
@@ -140,8 +121,12 @@ fn cmdline(reader: &mut Reader, node: &Node) -> Option<At<String>> {
     }
 }
 
-/// Reads `boot.default` or `once` of a machine: the name of a target, `local` or `menu`.
-pub(in crate::config) fn start(reader: &mut Reader, node: &Node, targets: &[Written]) -> Option<At<Start>> {
+/// Reads `boot.default`, or `once` of a machine: the name of a target, `local` or `menu`.
+pub(in crate::config) fn start(
+    reader: &mut Reader,
+    node: &Node,
+    targets: &[TargetEntry],
+) -> Option<At<Start>> {
     let text = reader.text(node, "the name of one of `targets`, local or menu")?;
     let found = known_start(text, targets);
     if found.is_none() {
@@ -154,29 +139,32 @@ pub(in crate::config) fn start(reader: &mut Reader, node: &Node, targets: &[Writ
     found.map(|value| At { id: node.id, value })
 }
 
-/// Reads `boot` of a machine: what [`start`] reads, a file, or files by architecture.
-pub(in crate::config) fn machine_boot(reader: &mut Reader, node: &Node, targets: &[Written]) -> Option<Boot> {
+/// Reads `boot` of a machine: anything that [`start`] accepts, a file, or files by architecture.
+pub(in crate::config) fn machine_boot(
+    reader: &mut Reader,
+    node: &Node,
+    targets: &[TargetEntry],
+) -> Option<BootEntry> {
     if let Data::Text(text) = &node.data {
         if let Some(start) = known_start(text, targets) {
-            return Some(Boot::Start(start));
+            return Some(BootEntry::Start(start));
         }
-        // Any other word may be a file, but hardly one that is nearly called like a target.
+        // Any other word may name a file, but a word that resembles a target's name is probably a typing mistake.
         let hint = suggestion(text, targets.iter().map(|target| &*target.name));
         if let Some(hint) = hint.filter(|_| !text.contains(['.', '/'])) {
             reader.problem(node.id, format!("unknown target {text:?}{hint}"));
             return None;
         }
     }
-    boot_file::machine_boot(reader, node).map(Boot::Files)
+    boot_file::machine_boot(reader, node).map(BootEntry::Files)
 }
 
-fn known_start(text: &str, targets: &[Written]) -> Option<Start> {
+fn known_start(text: &str, targets: &[TargetEntry]) -> Option<Start> {
     let built_in = BUILT_IN.into_iter().find(|(name, _)| *name == text).map(|(_, start)| start);
     let target = || targets.iter().find(|target| *target.name == *text);
     built_in.or_else(|| target().map(|target| Start::Target(Arc::clone(&target.name))))
 }
 
-/// Reads `vars` of a machine.
 pub(in crate::config) fn vars(reader: &mut Reader, node: &Node) -> BTreeMap<String, Var> {
     let mut found = BTreeMap::new();
     for (key, node) in reader.entries(node) {
@@ -219,8 +207,8 @@ fn var(reader: &mut Reader, node: &Node) -> Option<Var> {
     }
 }
 
-/// The targets and machines of `file` as meant, once what only shows across keys is checked.
-pub(in crate::config) fn check(reader: &mut Reader, file: &File) -> Targets {
+/// Checks the rules that involve both targets and machines, and builds the targets of `file` with `machines`.
+pub(in crate::config) fn check(reader: &mut Reader, file: &File, machines: Vec<Machine>) -> Targets {
     let own: BTreeSet<&str> =
         file.machines.iter().flat_map(|machine| machine.vars.keys()).map(String::as_str).collect();
     for target in &file.targets {
@@ -230,18 +218,17 @@ pub(in crate::config) fn check(reader: &mut Reader, file: &File) -> Targets {
         target.cmdline.iter().for_each(|line| unknown_variable(reader, line.id, &line.value, &own));
     }
     for machine in &file.machines {
-        let is_loader = matches!(&machine.boot, Some(Boot::Files(boot)) if script_of(boot).is_none());
+        let is_loader = matches!(&machine.boot, Some(BootEntry::Files(boot)) if script_of(boot).is_none());
         if let Some(once) = machine.once.as_ref().filter(|_| is_loader) {
             let what = "a target, local, menu, the name of an iPXE script, or left out";
             reader.problem(once.id, format!("with `once`, `boot` is {what}: loaders belong in `boot.arch`"));
         }
     }
     let list = file.targets.iter().filter_map(target_of).collect();
-    let machines = file.machines.iter().filter_map(machine_of).collect();
     Targets::new(list, file.default.as_ref().map(|at| at.value.clone()), file.boot.ipxe.clone(), machines)
 }
 
-fn target_of(written: &Written) -> Option<Target> {
+fn target_of(written: &TargetEntry) -> Option<Target> {
     Some(Target {
         name: Arc::clone(&written.name),
         title: written.title.clone().unwrap_or_else(|| written.name.to_string()),
@@ -251,36 +238,14 @@ fn target_of(written: &Written) -> Option<Target> {
     })
 }
 
-fn machine_of(written: &file::Machine) -> Option<Machine> {
-    let (mac, uuid) = (written.mac.map(|at| at.value), written.uuid.map(|at| at.value));
-    let host_name = written.options.get(&code::HOSTNAME);
-    Some(Machine {
-        name: written.known_as()?,
-        mac,
-        uuid,
-        address: written.address.map(|at| at.value),
-        host_name: host_name.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-        boot: match &written.boot {
-            Some(Boot::Start(start)) => Some(start.clone()),
-            _ => None,
-        },
-        script: match &written.boot {
-            Some(Boot::Files(boot)) => script_of(boot),
-            _ => None,
-        },
-        once: written.once.as_ref().map(|at| at.value.clone()),
-        vars: written.vars.clone(),
-    })
-}
-
-fn script_of(boot: &MachineBoot) -> Option<Arc<str>> {
+pub(in crate::config) fn script_of(boot: &MachineBoot) -> Option<Arc<str>> {
     match boot {
         MachineBoot::File(name) if is_ipxe_script(name) => Some(Arc::clone(name)),
         _ => None,
     }
 }
 
-/// Writes down what is wrong with the `{…}` in `text`; `own` are the variables of any machine.
+/// Records a mistake in the `{…}` of `text`. `own` holds the variables of all machines.
 fn unknown_variable(reader: &mut Reader, id: u32, text: &str, own: &BTreeSet<&str>) {
     let names = || facts::NAMES.iter().copied().filter(|name| *name != "vars").chain(own.iter().copied());
     let closed = || format!("a }} without its {{ in {text:?}");
@@ -296,7 +261,7 @@ fn unknown_variable(reader: &mut Reader, id: u32, text: &str, own: &BTreeSet<&st
                     let known = known.copied().collect::<Vec<_>>().join(", ");
                     format!("; there are {known}, and what `vars` of a machine has")
                 });
-                Some(format!("nothing is known by the name {{{word}}}{hint}"))
+                Some(format!("unknown variable {{{word}}}{hint}"))
             }
             Some(_) => None,
         });
@@ -306,8 +271,8 @@ fn unknown_variable(reader: &mut Reader, id: u32, text: &str, own: &BTreeSet<&st
     }
 }
 
-/// The files that `targets` name, each with its key and who asks for it.
-pub(in crate::config) fn named(targets: &Targets) -> Vec<(Arc<str>, String, String)> {
+/// Files that `targets` name, each with its key and a description of the clients that request it.
+pub(in crate::config) fn target_files(targets: &Targets) -> Vec<(Arc<str>, String, String)> {
     let mut named_files = Vec::new();
     for target in &targets.list {
         let who = format!("a machine that starts {}", target.name);

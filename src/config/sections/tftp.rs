@@ -1,4 +1,4 @@
-//! `tftp:`
+//! Reads `tftp:`.
 
 use std::path::PathBuf;
 
@@ -8,24 +8,24 @@ use crate::config::syntax::tree::{Data, Node};
 use crate::config::{Tftp, Uploads};
 use crate::tftp::{Engine, Limits, Ports};
 
-/// The port of requests, if nothing is said (RFC 1350 section 4).
+/// Default port for requests (RFC 1350 section 4).
 const DEFAULT_PORT: u16 = 69;
-/// Transfers at once, if nothing is said.
+/// Default number of simultaneous transfers.
 const DEFAULT_MAX_TRANSFERS: usize = 4096;
-/// Transfers at once of one address, if nothing is said: a room full of machines behind one NAT.
+/// Default number of simultaneous transfers per client address: enough for a room full of machines behind one NAT.
 const DEFAULT_MAX_PER_CLIENT: usize = 1024;
-/// Transfers at once, at most.
-const MOST_TRANSFERS: u32 = 1_000_000;
-/// Bytes of an uploaded file at most, if nothing is said.
-const DEFAULT_UPLOAD: u64 = 256 << 20;
-/// Bytes of all uploaded files at most, if nothing is said; four files of the largest size, if that is more.
-const DEFAULT_TOTAL: u64 = 1 << 30;
-/// Uploaded files at most, if nothing is said.
-const DEFAULT_FILES: u64 = 10_000;
-/// Uploaded files at most that may be allowed: they are counted one by one.
-const MOST_FILES: u64 = 100_000;
+/// Upper limit of `max_transfers` and `max_per_client`.
+const TRANSFERS_LIMIT: u32 = 1_000_000;
+/// Default maximum size of an uploaded file in bytes.
+const DEFAULT_MAX_SIZE: u64 = 256 << 20;
+/// Default maximum size of all uploaded files in bytes. It is raised to four times `max_size` if that is more.
+const DEFAULT_MAX_TOTAL: u64 = 1 << 30;
+/// Default maximum number of uploaded files.
+const DEFAULT_MAX_FILES: u64 = 10_000;
+/// Upper limit of `max_files`, because the server counts the files one by one.
+const FILES_LIMIT: u64 = 100_000;
 
-/// Reads `tftp:`; defaults if it is not there, `None` for `off`.
+/// Reads `tftp:`. Returns defaults if the section is missing, and `None` for `off`.
 pub(in crate::config) fn tftp(reader: &mut Reader, node: Option<&Node>) -> Option<Tftp> {
     let limits = Limits {
         max_block_size: None,
@@ -96,7 +96,7 @@ pub(in crate::config) fn tftp(reader: &mut Reader, node: Option<&Node>) -> Optio
     Some(tftp)
 }
 
-/// `auto`, or bytes: RFC 2348's largest, and the 512 that every client can do.
+/// Reads `auto` or a block size in bytes, from 512, which every client supports, to the maximum of RFC 2348.
 fn block_size(reader: &mut Reader, node: &Node) -> Option<u16> {
     if matches!(&node.data, Data::Text(text) if text == "auto") {
         return None;
@@ -108,12 +108,12 @@ fn block_size(reader: &mut Reader, node: &Node) -> Option<u16> {
     bytes
 }
 
-/// A number of transfers at once.
+/// Reads a number of simultaneous transfers.
 fn transfers(reader: &mut Reader, node: &Node) -> Option<usize> {
-    reader.number(node, 1..=MOST_TRANSFERS).and_then(|number| usize::try_from(number).ok())
+    reader.number(node, 1..=TRANSFERS_LIMIT).and_then(|number| usize::try_from(number).ok())
 }
 
-/// `0`, `single`, or a range that leaves the port of requests out.
+/// Reads `0`, `single`, or a range that does not contain the port for requests.
 fn ports(reader: &mut Reader, node: &Node, requests: u16) -> Option<Ports> {
     let text = match &node.data {
         Data::Int(0) => return Some(Ports::Ephemeral),
@@ -141,7 +141,7 @@ fn ports(reader: &mut Reader, node: &Node, requests: u16) -> Option<Ports> {
     Some(Ports::Range { first, last })
 }
 
-/// `off`, a folder, or a folder and limits.
+/// Reads `off`, a folder, or a folder with limits.
 fn uploads(reader: &mut Reader, node: &Node) -> Option<Uploads> {
     const FOLDER: &str = "the path of a folder";
     if is_off(node) {
@@ -149,7 +149,7 @@ fn uploads(reader: &mut Reader, node: &Node) -> Option<Uploads> {
     }
     if !matches!(node.data, Data::Map(_)) {
         let dir = PathBuf::from(reader.text(node, "off, or the path of a folder")?);
-        let (max_size, max_total, max_files) = (DEFAULT_UPLOAD, DEFAULT_TOTAL, DEFAULT_FILES);
+        let (max_size, max_total, max_files) = (DEFAULT_MAX_SIZE, DEFAULT_MAX_TOTAL, DEFAULT_MAX_FILES);
         return Some(Uploads { dir, max_size, max_total, max_files });
     }
     let fields = reader.fields(node, Section::Uploads);
@@ -161,17 +161,17 @@ fn uploads(reader: &mut Reader, node: &Node) -> Option<Uploads> {
         }
         Some(bytes)
     };
-    let max_size = bytes("max_size", "a size like 256MiB").unwrap_or(Some(DEFAULT_UPLOAD));
+    let max_size = bytes("max_size", "a size like 256MiB").unwrap_or(Some(DEFAULT_MAX_SIZE));
     let total = bytes("max_total", "a size like 4GiB");
-    let least = DEFAULT_TOTAL.max(max_size.unwrap_or_default().saturating_mul(4));
+    let least = DEFAULT_MAX_TOTAL.max(max_size.unwrap_or_default().saturating_mul(4));
     let max_total = total.unwrap_or(Some(least));
     if let (Some(size), Some(total), Some(node)) = (max_size, max_total, fields.get("max_total"))
         && total < size
     {
         reader.problem(node.id, "it must be at least `max_size`, or no such file could be stored");
     }
-    let files = fields.get("max_files").map(|node| reader.number(node, 1..=MOST_FILES));
-    let max_files = files.unwrap_or(Some(DEFAULT_FILES));
+    let files = fields.get("max_files").map(|node| reader.number(node, 1..=FILES_LIMIT));
+    let max_files = files.unwrap_or(Some(DEFAULT_MAX_FILES));
     let Some(dir) = fields.get("dir") else {
         reader.problem(node.id, "`dir` must be given, like /var/lib/lanboot/uploads");
         return None;

@@ -1,6 +1,6 @@
-//! Which keys there are: those that are built, and those whose names are settled but that are not built yet.
+//! Lists the keys of every section: the keys that are read, and reserved keys that are not implemented yet.
 
-/// A mapping of the file, by what it is about.
+/// A mapping in the file, named after its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Section {
     Top,
@@ -80,6 +80,6 @@ impl Section {
     }
 }
 
-/// Keys that are not built yet: only `off` is taken, which is what lanboot does now. Building one deletes its row and adds
-/// its name above.
-pub(in crate::config) const NOT_BUILT: &[(Section, &str)] = &[(Section::Top, "metrics")];
+/// Reserved keys that are not implemented yet. Only `off` is accepted for them, which is the current behaviour.
+/// Whoever implements one deletes its row and adds its name to [`Section::keys`].
+pub(in crate::config) const NOT_IMPLEMENTED: &[(Section, &str)] = &[(Section::Top, "metrics")];

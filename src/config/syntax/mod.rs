@@ -1,4 +1,5 @@
-//! YAML as a tree of nodes with their places in the file, and the reader of keys and values from it. It knows no key.
+//! Parses YAML into a tree of nodes with positions, and reads typed values from it. The sections and `check.rs` use
+//! it. Apart from `keys.rs`, nothing here knows the name of a key.
 
 pub(in crate::config) mod keys;
 pub(in crate::config) mod place;

@@ -1,24 +1,24 @@
-//! Problems: what is wrong, and where: the key's path, and its line and column.
+//! Problems of a configuration file, and their positions: the path of the key, the line and the column.
 
 use std::fmt;
 
-use crate::config::syntax::tree::{Data, Node, harmless, place_of};
+use crate::config::syntax::tree::{Data, Node, escape_control, position_of};
 
-/// One thing that is wrong with a configuration file.
+/// A mistake in a configuration file, with its position. `Display` writes it as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Line in the file, from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// The key's path, such as `dhcp.subnets[0].pool`; empty for the file as a whole.
+    /// Path of the key, such as `dhcp.subnets[0].pool`. Empty for the file as a whole.
     pub path: String,
-    /// What was expected and what was found, for people.
+    /// Expected and actual value, or another explanation, for people.
     pub message: String,
 }
 
 impl fmt::Display for Problem {
-    /// `12:7: dhcp.subnets[0].pool: expected …, found …`; the caller puts the file's name before it.
+    /// Writes `12:7: dhcp.subnets[0].pool: expected …, found …`. The caller writes the name of the file before it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", self.line, self.column)?;
         if !self.path.is_empty() {
@@ -28,50 +28,53 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A problem whose place is not looked up yet.
+/// A problem whose position has not been looked up yet.
 pub(in crate::config) struct Unplaced {
-    /// The node it is about.
+    /// The node that has the problem.
     pub(in crate::config) id: u32,
-    /// What is wrong.
     pub(in crate::config) message: String,
-    /// Another node that has to do with it; the message ends with its line.
+    /// Another node that is involved. The message ends with its line.
     pub(in crate::config) see: Option<u32>,
 }
 
-/// Bytes parsed at most to find places, because each place takes one parse of the whole file.
+/// Maximum number of bytes that are parsed to look up positions, because each lookup parses the whole file again.
 const PLACE_BUDGET: usize = 8 * 1024 * 1024;
-/// Problems shown at most, whatever the size of the file.
+/// Maximum number of problems shown, for a file of any size.
 const MAX_SHOWN: usize = 200;
 
-/// How many problems of the file with this text are shown.
-pub(in crate::config) fn shown(text: &str) -> usize {
+/// Maximum number of problems that are shown for the file with this text.
+pub(in crate::config) fn max_shown(text: &str) -> usize {
     (PLACE_BUDGET / text.len().max(1)).clamp(16, MAX_SHOWN)
 }
 
-/// Looks up the places of `problems` and sorts by them. Of more problems than anybody reads (200; fewer for a file
-/// above 40 KiB) the last says how many more there are.
-pub(in crate::config) fn placed(text: &str, root: &Node, mut problems: Vec<Unplaced>) -> Vec<Problem> {
+/// Looks up the positions of `problems` and sorts by them. The list is cut at 200 problems (fewer for a file above 40
+/// KiB), and its last problem then states how many are omitted.
+pub(in crate::config) fn with_positions(
+    text: &str,
+    root: &Node,
+    mut problems: Vec<Unplaced>,
+) -> Vec<Problem> {
     problems.sort_by_key(|problem| problem.id);
-    let shown = shown(text);
+    let shown = max_shown(text);
     let more = problems.len().saturating_sub(shown);
     let mut found: Vec<Problem> = problems
         .into_iter()
         .take(shown)
         .map(|Unplaced { id, mut message, see }| {
-            let (line, column) = place_of(text, id);
+            let (line, column) = position_of(text, id);
             if let Some(other) = see {
-                message.push_str(&format!(" (line {})", place_of(text, other).0));
+                message.push_str(&format!(" (line {})", position_of(text, other).0));
             }
             Problem { line, column, path: path_of(root, id), message }
         })
         .collect();
     found.sort_by_key(|problem| (problem.line, problem.column));
-    say_how_many_more(&mut found, more);
+    append_omitted_count(&mut found, more);
     found
 }
 
-/// Ends a list of problems with how many there are besides.
-pub(in crate::config) fn say_how_many_more(found: &mut Vec<Problem>, more: usize) {
+/// Appends a problem that states how many are omitted.
+pub(in crate::config) fn append_omitted_count(found: &mut Vec<Problem>, more: usize) {
     if let Some(last) = found.last().filter(|_| more > 0) {
         let (line, column) = (last.line, last.column);
         let message = format!("and {more} more problems that are not listed");
@@ -79,12 +82,12 @@ pub(in crate::config) fn say_how_many_more(found: &mut Vec<Problem>, more: usize
     }
 }
 
-/// The path of node `id` below `root`; a key has the path of its value.
+/// The path of node `id` under `root`. A key has the path of its value.
 pub(in crate::config) fn path_of(root: &Node, id: u32) -> String {
     let mut path = String::new();
     let mut node = root;
     while node.id != id {
-        // Children are numbered in order, so the node is below the last child that does not come after it.
+        // Children are numbered in order, so the node is under the last child whose number is not greater.
         match &node.data {
             Data::Map(entries) => {
                 let below = entries.partition_point(|(key, _)| key.id <= id);
@@ -113,7 +116,7 @@ pub(in crate::config) fn path_of(root: &Node, id: u32) -> String {
     path
 }
 
-/// The node that `path` (as [`path_of`] writes it) leads to, or the last that is there on the way; `same` compares a
+/// The node at `path`, which has the format of [`path_of`], or the last existing node on the way. `same` compares a
 /// key of the file with a part of the path.
 pub(in crate::config) fn node_at<'n>(
     root: &'n Node,
@@ -137,10 +140,10 @@ pub(in crate::config) fn node_at<'n>(
     node
 }
 
-/// A key as paths and messages show it, harmless on a terminal.
+/// A key for paths and messages, with control characters escaped.
 pub(in crate::config) fn key_text(key: &Node) -> String {
     match &key.data {
-        Data::Text(text) => harmless(text).chars().take(80).collect(),
+        Data::Text(text) => escape_control(text).chars().take(80).collect(),
         Data::Int(number) => number.to_string(),
         Data::Bool(value) => value.to_string(),
         Data::Float(number) => number.to_string(),

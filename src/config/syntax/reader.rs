@@ -1,4 +1,5 @@
-//! A reader of nodes that writes down every problem and goes on.
+//! Reads typed values from nodes. It records every problem and continues, so that one run reports all problems of a
+//! file.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -6,26 +7,27 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::syntax::keys::{NOT_BUILT, Section};
+use crate::config::syntax::keys::{NOT_IMPLEMENTED, Section};
 use crate::config::syntax::place::{Unplaced, key_text};
 use crate::config::syntax::tree::{Data, Node};
 
-/// A value, and the node it was written in.
+/// A value and the number of the node that contains it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct At<T> {
     pub(in crate::config) id: u32,
     pub(in crate::config) value: T,
 }
 
-/// Collects problems. Every method reads one node; `None` means that a problem was written down.
+/// Reads nodes and collects problems. Methods that return an `Option` return `None` after they have recorded a
+/// problem.
 #[derive(Default)]
 pub(in crate::config) struct Reader {
     pub(in crate::config) problems: Vec<Unplaced>,
-    /// What is no problem but good to know.
+    /// Findings about values that are valid.
     pub(in crate::config) notes: Vec<Unplaced>,
 }
 
-/// A mapping whose keys are known.
+/// The values of a mapping whose keys are known.
 pub(in crate::config) struct Fields<'n> {
     entries: HashMap<&'static str, &'n Node>,
 }
@@ -38,27 +40,27 @@ impl<'n> Fields<'n> {
 }
 
 impl Reader {
-    /// Writes down a problem with node `id`.
+    /// Records a problem of node `id`.
     pub(in crate::config) fn problem(&mut self, id: u32, message: impl Into<String>) {
         self.problems.push(Unplaced { id, message: message.into(), see: None });
     }
 
-    /// Writes down what is good to know about node `id`.
+    /// Records a note about node `id`.
     pub(in crate::config) fn note(&mut self, id: u32, message: impl Into<String>) {
         self.notes.push(Unplaced { id, message: message.into(), see: None });
     }
 
-    /// Writes down a problem with node `id` that another node has part in: `message (line N)`.
+    /// Records a problem of node `id` that involves the node `see`: `message (line N)`.
     pub(in crate::config) fn conflict(&mut self, id: u32, see: u32, message: impl Into<String>) {
         self.problems.push(Unplaced { id, message: message.into(), see: Some(see) });
     }
 
-    /// Writes down `expected …, found …`.
+    /// Records `expected …, found …`.
     pub(in crate::config) fn expected(&mut self, node: &Node, what: impl Display) {
-        self.problem(node.id, format!("expected {what}, found {}", found(node)));
+        self.problem(node.id, format!("expected {what}, found {}", describe(node)));
     }
 
-    /// The entries of a mapping, each with its key as text; duplicate keys are a problem. Nothing is no entries.
+    /// The entries of a mapping, each with its key as text. Duplicate keys are a problem. `null` is an empty mapping.
     pub(in crate::config) fn entries<'n>(&mut self, node: &'n Node) -> Vec<(At<String>, &'n Node)> {
         let entries = match &node.data {
             Data::Map(entries) => entries,
@@ -77,7 +79,7 @@ impl Reader {
                     self.problem(key.id, "merge keys (<<) are not read: write the keys out");
                 }
                 Data::Text(_) | Data::Int(_) | Data::Bool(_) => match seen.get(&name) {
-                    Some(first) => self.conflict(key.id, *first, format!("`{name}` is there twice")),
+                    Some(first) => self.conflict(key.id, *first, format!("`{name}` is given twice")),
                     None => {
                         seen.insert(name.clone(), key.id);
                         found.push((At { id: key.id, value: name }, value));
@@ -89,7 +91,7 @@ impl Reader {
         found
     }
 
-    /// A mapping of `section`: unknown keys and keys that are not built yet are problems.
+    /// The values of a mapping of `section`. Unknown keys and keys that are not implemented are problems.
     pub(in crate::config) fn fields<'n>(&mut self, node: &'n Node, section: Section) -> Fields<'n> {
         let mut entries = HashMap::new();
         for (key, value) in self.entries(node) {
@@ -97,11 +99,11 @@ impl Reader {
                 entries.insert(*known, value);
                 continue;
             }
-            match NOT_BUILT.iter().find(|(of, name)| *of == section && *name == key.value) {
+            match NOT_IMPLEMENTED.iter().find(|(of, name)| *of == section && *name == key.value) {
                 Some(_) if is_off(value) => {}
                 Some((_, name)) => {
                     let instead = format!("use `{name}: off`, or leave it out");
-                    self.problem(key.id, format!("not built yet in this version: {instead}"));
+                    self.problem(key.id, format!("not implemented yet in this version: {instead}"));
                 }
                 None => {
                     let known = section.keys().iter().copied();
@@ -115,7 +117,7 @@ impl Reader {
         Fields { entries }
     }
 
-    /// The items of a list. Nothing is no items.
+    /// The items of a list. `null` is an empty list.
     pub(in crate::config) fn list<'n>(&mut self, node: &'n Node) -> &'n [Node] {
         match &node.data {
             Data::List(items) => items,
@@ -127,14 +129,14 @@ impl Reader {
         }
     }
 
-    /// Text of at least one letter and without control characters; numbers want quotes.
+    /// Reads text of at least one character, without control characters. Numbers must be quoted.
     pub(in crate::config) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         match &node.data {
             Data::Text(text) if !text.is_empty() && !text.chars().any(char::is_control) => Some(text),
             Data::Int(_) | Data::Float(_) | Data::Bool(_) => {
                 self.problem(
                     node.id,
-                    format!("expected {what}, found {}: put it in quotes if it is meant", found(node)),
+                    format!("expected {what}, found {}: put it in quotes if text is meant", describe(node)),
                 );
                 None
             }
@@ -145,7 +147,8 @@ impl Reader {
         }
     }
 
-    /// A value that is read from text; the type's own error says what was expected, if `what` is empty.
+    /// Parses a value from text. The problem says that `what` was expected, or shows the error of the type if `what`
+    /// is empty.
     pub(in crate::config) fn parse<T: FromStr<Err: Display>>(
         &mut self,
         node: &Node,
@@ -153,7 +156,7 @@ impl Reader {
     ) -> Option<At<T>> {
         let (text, number) = match &node.data {
             Data::Text(text) => (text.as_str(), String::new()),
-            // `525400123456` is a MAC address, and a number.
+            // The MAC address `525400123456` is a number in YAML.
             Data::Int(number) => ("", number.to_string()),
             _ => ("", String::new()),
         };
@@ -165,7 +168,7 @@ impl Reader {
         None
     }
 
-    /// One value or a list of them.
+    /// Parses one value or a list of values.
     pub(in crate::config) fn parse_each<T: FromStr<Err: Display>>(
         &mut self,
         node: &Node,
@@ -174,7 +177,7 @@ impl Reader {
         one_or_more(node).iter().filter_map(|item| self.parse(item, what)).collect()
     }
 
-    /// A whole number within `range`.
+    /// Reads a whole number within `range`.
     pub(in crate::config) fn number<T: TryFrom<i128> + Into<i128> + Display + Copy>(
         &mut self,
         node: &Node,
@@ -190,7 +193,7 @@ impl Reader {
         }
     }
 
-    /// `true` or `false`, or what YAML 1.1 took for them.
+    /// Reads `true` or `false`, or their YAML 1.1 forms.
     pub(in crate::config) fn bool(&mut self, node: &Node) -> Option<bool> {
         match &node.data {
             Data::Bool(value) => Some(*value),
@@ -203,7 +206,7 @@ impl Reader {
         }
     }
 
-    /// A duration of whole seconds, at least one, that fits option 51.
+    /// Reads a duration of whole seconds, at least one, that fits into option 51.
     pub(in crate::config) fn seconds(&mut self, node: &Node) -> Option<At<Duration>> {
         let duration = match &node.data {
             Data::Text(text) => duration(text),
@@ -219,7 +222,7 @@ impl Reader {
         }
     }
 
-    /// A short time to wait, or `None` for `off`.
+    /// Reads a short waiting time, or `off` as `None`.
     pub(in crate::config) fn wait_or_off(&mut self, node: &Node) -> Option<Duration> {
         let wait = match &node.data {
             Data::Bool(false) => return None,
@@ -234,7 +237,7 @@ impl Reader {
         wait
     }
 
-    /// One of the words of `choices`.
+    /// Reads one of the words of `choices`.
     pub(in crate::config) fn choice<T: Copy>(
         &mut self,
         node: &Node,
@@ -257,17 +260,17 @@ impl Reader {
             Some((others, last)) => format!("{others} or {last}"),
             None => expected,
         };
-        self.problem(node.id, format!("expected {expected}, found {}{hint}", found(node)));
+        self.problem(node.id, format!("expected {expected}, found {}{hint}", describe(node)));
         None
     }
 }
 
-/// Whether it is `off`, which YAML 1.1 read as false.
+/// Whether the value is `off`, which YAML 1.1 parses as false.
 pub(in crate::config) fn is_off(node: &Node) -> bool {
     matches!(&node.data, Data::Bool(false)) || matches!(&node.data, Data::Text(text) if text == "off")
 }
 
-/// The items of a list, or the one value that stands for a list of one. Nothing is no items.
+/// The items of a list. A single value counts as a list of one, `null` as an empty list.
 pub(in crate::config) fn one_or_more(node: &Node) -> &[Node] {
     match &node.data {
         Data::List(items) => items,
@@ -276,8 +279,8 @@ pub(in crate::config) fn one_or_more(node: &Node) -> &[Node] {
     }
 }
 
-/// What a node is, for messages: short, and harmless on a terminal.
-pub(in crate::config) fn found(node: &Node) -> String {
+/// Describes a node for messages: short, with control characters escaped.
+pub(in crate::config) fn describe(node: &Node) -> String {
     match &node.data {
         Data::Null => "nothing".to_owned(),
         Data::Bool(value) => value.to_string(),
@@ -293,10 +296,10 @@ pub(in crate::config) fn found(node: &Node) -> String {
     }
 }
 
-/// `; did you mean …?` for the nearest of `names`, if one is near enough to be a slip of the fingers.
+/// `; did you mean …?` with the most similar of `names`, if the difference may be a typing mistake.
 pub fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let far = 1 + word.chars().count() / 4;
-    // A long word is nobody's slip, and measuring takes time in proportion to its length.
+    // A much longer word is not a typing mistake, and the time to compare grows with its length.
     names
         .filter(|name| word.len() <= name.len() + far * 4)
         .map(|name| (strsim::damerau_levenshtein(word, name), name))
@@ -305,7 +308,7 @@ pub fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Optio
         .map(|(_, name)| format!("; did you mean `{name}`?"))
 }
 
-/// Reads `90s`, `30m`, `1h30m`, `500ms`.
+/// Parses `90s`, `30m`, `1h30m`, `500ms`.
 pub(in crate::config) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
@@ -329,7 +332,7 @@ pub(in crate::config) fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
-/// Reads `1468`, `64KiB`, `1 MiB`: bytes.
+/// Reads `1468`, `64KiB` or `1 MiB` as bytes.
 pub(in crate::config) fn size(node: &Node) -> Option<i128> {
     match &node.data {
         Data::Int(number) => Some(*number),
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_fingers_is_recognised_and_another_word_is_not() {
+    fn only_typing_mistakes_get_a_suggestion() {
         let near = |word| suggestion(word, ["network", "pool", "lease"].into_iter());
         assert_eq!(near("netwrok").as_deref(), Some("; did you mean `network`?"));
         assert_eq!(near("pools").as_deref(), Some("; did you mean `pool`?"));

@@ -1,8 +1,9 @@
-//! Text → tree, and where in the text each node of the tree is. One parser (`serde_yaml`), walked in one way.
+//! Parses the text of a file into a tree, and finds the position of a node in the text. Both use the same walk of the
+//! same parser (`serde_yaml`).
 //!
-//! `serde_yaml` tells a line and a column only in errors. So every node is numbered in the order of the walk, and to
-//! find the place of node N the text is walked once more and an error is raised on purpose at node N. This costs one
-//! parse per problem and keeps places out of the good path.
+//! `serde_yaml` reports line and column only in errors. Therefore every node is numbered in the order of the walk. To
+//! find the position of node N, the text is parsed again and the walk fails on purpose at node N. This costs one
+//! parse per problem, and files without problems pay nothing.
 
 use std::fmt;
 
@@ -12,63 +13,57 @@ use serde::de::{
 
 use crate::config::Problem;
 
-/// The largest file that is read, in bytes.
+/// Maximum size of a file in bytes.
 pub(in crate::config) const MAX_BYTES: usize = 1024 * 1024;
-/// The most nodes a file may have after its aliases are followed; a small file can ask for billions.
+/// Maximum number of nodes after aliases are expanded. Without it, a small file could expand to billions.
 const MAX_NODES: u32 = 500_000;
-/// The most `[` and `{` that may be open at once. Far beyond what a file needs, and far below where libyaml, which
-/// looks at every open one for every token, becomes slow.
+/// Maximum number of open `[` and `{`. No real file comes near it. Far above it, libyaml becomes slow, because it
+/// visits every open bracket for every token.
 const MAX_OPEN: usize = 200;
 
 /// A node of the file: a scalar, a list or a mapping.
 #[derive(Debug)]
 pub(in crate::config) struct Node {
-    /// Its number in the order of the walk; a key comes before its value, a parent before its children.
+    /// Number in the order of the walk. A key comes before its value, a parent before its children.
     pub(in crate::config) id: u32,
-    /// What it holds.
     pub(in crate::config) data: Data,
 }
 
-/// What a [`Node`] holds.
+/// The content of a [`Node`].
 #[derive(Debug)]
 pub(in crate::config) enum Data {
-    /// Nothing, or `null`.
+    /// An empty value, or `null`.
     Null,
-    /// `true` or `false`.
     Bool(bool),
-    /// A whole number.
     Int(i128),
-    /// Any other number.
     Float(f64),
-    /// Text.
     Text(String),
-    /// A list.
     List(Vec<Node>),
-    /// A mapping, duplicate keys included, in the order written.
+    /// A mapping in the order written, including duplicate keys.
     Map(Vec<(Node, Node)>),
-    /// A value with a tag of its own, as in `!secret x`. Nothing in this file has one.
+    /// A value with an explicit tag, as in `!secret x`. No key accepts one.
     Tagged(String),
 }
 
-/// The text behind a byte order mark, which some editors write: the parser takes the mark for a document.
-fn unmarked(text: &str) -> &str {
+/// The text after a byte order mark. Some editors write the mark, and the parser would read it as a document.
+fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Reads `text`. A syntax error is one problem.
+/// Parses `text`. A syntax error is one problem.
 pub(in crate::config) fn parse(text: &str) -> Result<Node, Problem> {
     let first_line = |message: String| Problem { line: 1, column: 1, path: String::new(), message };
     if text.len() > MAX_BYTES {
         return Err(first_line(format!("expected at most 1 MiB, found {} bytes", text.len())));
     }
-    if let Some(problem) = refused(text) {
+    if let Some(problem) = rejected(text) {
         return Err(problem);
     }
     walk(text, None).map_err(|error| syntax_problem(text, &error))
 }
 
-/// Line and column, from 1, of node `id` of `text`. The start of the file if there is no such node.
-pub(in crate::config) fn place_of(text: &str, id: u32) -> (usize, usize) {
+/// Line and column, from 1, of node `id` in `text`; 1 and 1 if there is no such node.
+pub(in crate::config) fn position_of(text: &str, id: u32) -> (usize, usize) {
     match walk(text, Some(id)) {
         Err(error) => error.location().map_or((1, 1), |at| (at.line(), at.column())),
         Ok(_) => (1, 1),
@@ -77,14 +72,14 @@ pub(in crate::config) fn place_of(text: &str, id: u32) -> (usize, usize) {
 
 fn walk(text: &str, stop_at: Option<u32>) -> Result<Node, serde_yaml::Error> {
     let mut count = Count { next: 0, stop_at };
-    Walk { count: &mut count }.deserialize(serde_yaml::Deserializer::from_str(unmarked(text)))
+    Walk { count: &mut count }.deserialize(serde_yaml::Deserializer::from_str(without_bom(text)))
 }
 
-/// What the parser is not shown: control characters, which it reports without their line, and brackets nested too
-/// deeply. Quotes and comments are not understood here: no real file comes near the limit.
-fn refused(text: &str) -> Option<Problem> {
+/// Rejects text before the parser sees it: control characters, for which the parser reports no line, and brackets
+/// nested too deeply. Brackets in quotes and comments count too, because no real file comes near the limit.
+fn rejected(text: &str) -> Option<Problem> {
     let (mut line, mut column, mut open) = (1, 0, 0usize);
-    for letter in unmarked(text).chars() {
+    for letter in without_bom(text).chars() {
         column += 1;
         let message = match letter {
             '\n' => {
@@ -112,7 +107,7 @@ fn refused(text: &str) -> Option<Problem> {
     None
 }
 
-/// An error of the parser, its place taken out of the message.
+/// Turns an error of the parser into a problem, and removes the position from its message.
 fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
     let mut message = error.to_string();
     let place = match error.location() {
@@ -120,8 +115,8 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
             message = message.replacen(&format!(" at line {} column {}", at.line(), at.column()), "", 1);
             Some((at.line(), at.column()))
         }
-        // The one error without a place.
-        None => serde_yaml::Deserializer::from_str(unmarked(text)).nth(1).and_then(|second| {
+        // The only error without a position.
+        None => serde_yaml::Deserializer::from_str(without_bom(text)).nth(1).and_then(|second| {
             message = "expected one document, found a second".to_owned();
             let mut count = Count { next: 0, stop_at: Some(0) };
             let at = Walk { count: &mut count }.deserialize(second).err()?.location()?;
@@ -132,9 +127,9 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
         message = "nested too deeply".to_owned();
     }
     let (line, column) = place.unwrap_or((1, 1));
-    let mut message = harmless(&message);
-    // `{a: http://{server}/x}`
-    let letter = unmarked(text)
+    let mut message = escape_control(&message);
+    // As in `{a: http://{server}/x}`.
+    let letter = without_bom(text)
         .lines()
         .nth(line.saturating_sub(1))
         .and_then(|line| line.chars().nth(column.saturating_sub(1)));
@@ -144,8 +139,8 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
     Problem { line, column, path: String::new(), message }
 }
 
-/// Text of the file with its control characters escaped, so that it cannot drive a terminal.
-pub(in crate::config) fn harmless(text: &str) -> String {
+/// Escapes control characters, so that text of the file cannot control a terminal.
+pub(in crate::config) fn escape_control(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
@@ -158,7 +153,7 @@ struct Count {
     stop_at: Option<u32>,
 }
 
-/// Reads one node and those below it.
+/// Reads one node and its children.
 struct Walk<'c> {
     count: &'c mut Count,
 }
@@ -180,7 +175,7 @@ struct WalkNode<'c> {
 }
 
 impl WalkNode<'_> {
-    /// Raises the error on purpose; the deserializer adds this node's line and column.
+    /// Fails on purpose at the node that is looked for. The deserializer adds its line and column to the error.
     fn scalar<E: Error>(&self, data: Data) -> Result<Data, E> {
         if self.count.stop_at == Some(self.id) {
             return Err(E::custom("here"));
@@ -265,10 +260,10 @@ impl<'de> Visitor<'de> for WalkNode<'_> {
 mod tests {
     use super::*;
 
-    /// Every node of `text` in order: what it is and its place.
+    /// Content and position of every node of `text`, in order.
     fn places(text: &str) -> Vec<(String, usize, usize)> {
         fn visit(node: &Node, text: &str, found: &mut Vec<(String, usize, usize)>) {
-            let (line, column) = place_of(text, node.id);
+            let (line, column) = position_of(text, node.id);
             let what = match &node.data {
                 Data::List(_) => "list".to_owned(),
                 Data::Map(_) => "map".to_owned(),
@@ -292,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn every_node_has_its_place_in_block_and_flow_style() {
+    fn nodes_have_positions_in_block_and_flow_style() {
         let text = "a: {b: [x, {0x10: y}]}\nc:\n  - d: 1\n    d: 'é'\n";
         let expected = [
             ("map", 1, 1),
@@ -319,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_file() {
+    fn a_byte_order_mark_is_ignored() {
         let marked = places("\u{feff}a: x\nb: y\n");
         assert_eq!(marked, places("a: x\nb: y\n"));
         let problem = parse("\u{feff}a: x\n--- b\n").unwrap_err();
@@ -327,13 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_has_the_place_of_its_anchor() {
+    fn an_alias_has_the_position_of_its_anchor() {
         let found = places("a: &x [1]\nb: *x\n");
         assert_eq!(found[6], ("1".to_owned(), 1, 8), "{found:?}");
     }
 
     #[test]
-    fn a_file_that_would_take_all_memory_or_time_is_refused() {
+    fn files_that_would_exhaust_memory_or_time_are_refused() {
         for text in [
             "[".repeat(MAX_BYTES),
             "[\n".repeat(20_000),

@@ -1,6 +1,6 @@
-//! Downloads packages with the distribution's package tool, which checks the distribution's signature on its package
-//! lists and each package against them. Nothing is installed, and apt's own lists and caches are left alone: it works in
-//! a private folder, so no root is needed, and arm64 packages come to an amd64 computer.
+//! Downloads Debian packages with apt. apt verifies the distribution's signature on its package lists, and each
+//! package against the lists. Nothing is installed. apt works in a private folder, so it needs no root, leaves the
+//! system's lists and caches alone, and can download arm64 packages on an amd64 computer.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,62 +19,61 @@ use crate::images::add::progress::Progress;
 use crate::images::add::sets::DebArch;
 use crate::images::add::staging::sha256;
 
-/// How the name of the private folder begins.
+/// Prefix of the private folder's name.
 const PREFIX: &str = "lanboot-images-";
-/// How old a private folder of nobody must be before it is removed: a younger one may just have been made.
-const LEFT_OVER: Duration = Duration::from_secs(60);
-/// Bytes of what apt says that are read.
-const MAX_SAID: u64 = 64 * 1024 * 1024;
-/// Lines of apt's complaints that are shown.
-const MAX_COMPLAINTS: usize = 4;
+/// Minimum age of an unused private folder before it is removed, because a newer one may not be locked yet.
+const MIN_LEFTOVER_AGE: Duration = Duration::from_secs(60);
+/// Maximum number of bytes of apt's output that are read.
+const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
+/// Maximum number of apt's messages that are shown.
+const MAX_MESSAGES: usize = 4;
 
-/// apt with a private folder, deleted on drop.
+/// apt with a private folder, which is deleted on drop.
 #[derive(Debug)]
 pub struct Apt {
     root: TempDir,
     _lock: Flock<File>,
-    /// The architecture that packages for all belong to.
+    /// The architecture that packages with `Architecture: all` are assigned to.
     native: DebArch,
-    /// What went wrong when the lists were fetched: not an error as long as the packages are found.
-    trouble: String,
+    /// Errors while fetching the package lists. They only matter if a package is missing.
+    server_errors: String,
 }
 
-/// A package that is wanted.
+/// A package to search for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
-    /// Its name; `*` is a number, and the largest is meant.
+    /// Package name. `*` stands for a number, and the largest one is chosen.
     pub package: String,
-    /// Its architecture; `None` for a package for all.
+    /// Architecture; `None` for a package with `Architecture: all`.
     pub arch: Option<DebArch>,
 }
 
 /// A package that can be downloaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// As apt is asked for it: `shim-signed:arm64`.
+    /// Name for apt, such as `shim-signed:arm64`.
     pub query: String,
-    /// Whose it is, such as `Debian bookworm`.
+    /// Distribution, such as `Debian bookworm`.
     pub distribution: Option<String>,
-    /// Where it is.
     pub url: String,
-    /// The name of the file that apt makes.
+    /// File name that apt uses for the download.
     file_name: String,
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
-    /// What the signed lists say, in hex.
+    /// SHA-256 from the signed lists, in hexadecimal.
     pub sha256: String,
 }
 
 impl Apt {
-    /// Makes the private folder, for packages of these architectures, at least one.
+    /// Creates the private folder, for packages of these architectures. There must be at least one.
     ///
     /// # Errors
-    /// There is no room for temporary files.
+    /// The folder for temporary files cannot be written.
     pub fn open(archs: &[DebArch]) -> Result<Apt, String> {
         let temporary = std::env::temp_dir();
         let cannot =
             |error: std::io::Error| format!("cannot make a folder in {}: {error}", temporary.display());
-        remove_left_overs(&temporary);
+        remove_leftovers(&temporary);
         let root = tempfile::Builder::new().prefix(PREFIX).tempdir().map_err(cannot)?;
         let lock = Flock::lock(File::open(root.path()).map_err(cannot)?, FlockArg::LockExclusiveNonblock);
         let lock = lock.map_err(|(_, errno)| cannot(errno.into()))?;
@@ -85,38 +84,38 @@ impl Apt {
         let native = archs.first().copied().unwrap_or(DebArch::Amd64);
         fs::write(root.path().join("apt.conf"), settings(native, archs)).map_err(cannot)?;
         give_to_sandbox(root.path()).map_err(cannot)?;
-        Ok(Apt { root, _lock: lock, native, trouble: String::new() })
+        Ok(Apt { root, _lock: lock, native, server_errors: String::new() })
     }
 
-    /// Fetches the package lists from the servers that this system is set up for.
+    /// Fetches the package lists from the servers that are configured on this system.
     ///
     /// # Errors
-    /// There is no apt. That a server does not answer is an error only when a package is missing.
+    /// There is no apt. An unreachable server is only an error if a package is missing later.
     pub fn update(&mut self, progress: &Progress) -> Result<(), String> {
-        let said = self.run("apt-get", ["-qq", "-o", "APT::Status-Fd=1", "update"], Some(progress))?;
-        self.trouble = said.complaints;
+        let output = self.run("apt-get", ["-qq", "-o", "APT::Status-Fd=1", "update"], Some(progress))?;
+        self.server_errors = output.messages;
         Ok(())
     }
 
-    /// The newest version of each package that apt would install; `None` where there is no such package.
+    /// Finds the newest version of each package that apt would install; `None` if there is no such package.
     ///
     /// # Errors
     /// apt fails.
     pub fn resolve(&self, requests: &[Request]) -> Result<Vec<Option<Candidate>>, String> {
         let names: Vec<Option<String>> =
-            requests.iter().map(|request| self.full_name(request)).collect::<Result<_, _>>()?;
+            requests.iter().map(|request| self.apt_name(request)).collect::<Result<_, _>>()?;
         let known: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
-        let versions = self.ask("apt-cache", ["policy"].iter().chain(&known))?;
-        let releases = apt_output::releases(&self.ask("apt-cache", ["policy"])?);
+        let versions = self.output_of("apt-cache", ["policy"].iter().chain(&known))?;
+        let releases = apt_output::releases(&self.output_of("apt-cache", ["policy"])?);
         let sources = apt_output::candidates(&versions);
         let native = format!(":{}", self.native.name());
-        // For its own architecture, and for packages for all, apt leaves the architecture out.
+        // apt omits the architecture for its native one and for packages with `Architecture: all`.
         let source_of = |name: &str| sources.get(name).or_else(|| sources.get(name.strip_suffix(&native)?));
         let found: Vec<&str> = known.into_iter().filter(|name| source_of(name).is_some()).collect();
         if found.is_empty() {
             return Ok(vec![None; requests.len()]);
         }
-        let files = self.ask("apt-get", ["-qq", "download", "--print-uris"].iter().chain(&found))?;
+        let files = self.output_of("apt-get", ["-qq", "download", "--print-uris"].iter().chain(&found))?;
         let files = apt_output::files(&files);
         let candidate = |name: &String| {
             let source = source_of(name)?;
@@ -134,27 +133,28 @@ impl Apt {
         Ok(names.iter().map(|name| name.as_ref().and_then(candidate)).collect())
     }
 
-    /// Downloads the packages, and gives each file, open at its beginning, in the same order.
+    /// Downloads the packages and returns the files in the same order, each open at its beginning.
     ///
     /// # Errors
-    /// A server does not answer, the disk is full, or a file is not what the signed lists say.
+    /// A server does not answer, the disk is full, or a file does not match the signed lists.
     pub fn download(&self, packages: &[Candidate], progress: &Progress) -> Result<Vec<File>, String> {
         let first = ["-qq", "-o", "APT::Status-Fd=1", "download"];
         let queries = packages.iter().map(|package| package.query.as_str());
-        let said = self.run("apt-get", first.into_iter().chain(queries), Some(progress))?;
-        if !said.succeeded {
-            return Err(format!("apt-get could not download the packages: {}", said.complaints));
+        let output = self.run("apt-get", first.into_iter().chain(queries), Some(progress))?;
+        if !output.succeeded {
+            return Err(format!("apt-get could not download the packages: {}", output.messages));
         }
-        packages.iter().map(|package| self.checked(package)).collect()
+        packages.iter().map(|package| self.open_verified(package)).collect()
     }
 
-    /// What was wrong with the servers, as a half sentence; empty if nothing was.
-    pub fn trouble(&self) -> &str {
-        &self.trouble
+    /// Errors of the servers, to append to a message. Empty if there were none.
+    pub fn server_errors(&self) -> &str {
+        &self.server_errors
     }
 
-    /// The package's file, if it is what the lists say. apt has looked at it; this looks at what will be read.
-    fn checked(&self, package: &Candidate) -> Result<File, String> {
+    /// Opens the package's file and compares its checksum with the lists. apt has already done so, but this checks
+    /// the open file.
+    fn open_verified(&self, package: &Candidate) -> Result<File, String> {
         let path = self.debs().join(&package.file_name);
         let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
         let mut file = File::open(&path).map_err(cannot)?;
@@ -169,13 +169,13 @@ impl Apt {
         Ok(file)
     }
 
-    /// As apt is asked for it; `None` if there is no package with such a number.
-    fn full_name(&self, request: &Request) -> Result<Option<String>, String> {
+    /// The package name for apt; `None` if no package matches the `*`.
+    fn apt_name(&self, request: &Request) -> Result<Option<String>, String> {
         let arch = request.arch.map(|arch| format!(":{}", arch.name())).unwrap_or_default();
         let Some((before, after)) = request.package.split_once('*') else {
             return Ok(Some(format!("{}{arch}", request.package)));
         };
-        let names = self.ask("apt-cache", ["pkgnames", before])?;
+        let names = self.output_of("apt-cache", ["pkgnames", before])?;
         let numbers =
             names.lines().filter_map(|name| name.strip_prefix(before)?.strip_suffix(after)?.parse().ok());
         let newest: Option<u32> = numbers.max();
@@ -186,13 +186,13 @@ impl Apt {
         self.root.path().join("debs")
     }
 
-    fn ask(
+    fn output_of(
         &self,
         program: &str,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Result<String, String> {
-        let said = self.run(program, arguments, None)?;
-        if said.succeeded { Ok(said.text) } else { Err(format!("{program} failed: {}", said.complaints)) }
+        let output = self.run(program, arguments, None)?;
+        if output.succeeded { Ok(output.text) } else { Err(format!("{program} failed: {}", output.messages)) }
     }
 
     fn run(
@@ -200,7 +200,7 @@ impl Apt {
         program: &str,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         progress: Option<&Progress>,
-    ) -> Result<Said, String> {
+    ) -> Result<AptOutput, String> {
         let root = self.root.path();
         let cannot = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound => NO_APT.replace("@", program),
@@ -222,7 +222,7 @@ impl Apt {
         let mut child = command.spawn().map_err(cannot)?;
         let mut text = String::new();
         if let Some(output) = child.stdout.take() {
-            for line in BufReader::new(output.take(MAX_SAID)).lines().map_while(Result::ok) {
+            for line in BufReader::new(output.take(MAX_OUTPUT)).lines().map_while(Result::ok) {
                 match (percent(&line), progress) {
                     (Some(percent), Some(progress)) => progress.set_percent(percent),
                     _ => text.extend([&line, "\n"]),
@@ -230,21 +230,21 @@ impl Apt {
             }
         }
         let succeeded = child.wait().map_err(cannot)?.success();
-        let complaints = complaints(&fs::read(&errors).map_err(cannot)?);
-        Ok(Said { succeeded, text, complaints })
+        let messages = messages(&fs::read(&errors).map_err(cannot)?);
+        Ok(AptOutput { succeeded, text, messages })
     }
 }
 
 const NO_APT: &str = "there is no @ on this system, which the packages are downloaded with. On another computer, with \
                       Debian: `apt-get download PACKAGE`; then here: `lanboot images add NAME --deb FILE`";
 
-/// How a run of apt ended.
-struct Said {
+/// Result of a run of apt.
+struct AptOutput {
     succeeded: bool,
-    /// Standard output without the progress.
+    /// Standard output without progress lines.
     text: String,
-    /// Its errors, or else its warnings.
-    complaints: String,
+    /// Errors, or warnings if there are no errors.
+    messages: String,
 }
 
 /// The percentage in a line `dlstatus:3:25.5:Retrieving file 3 of 8` of `APT::Status-Fd`.
@@ -252,15 +252,16 @@ fn percent(line: &str) -> Option<f64> {
     line.strip_prefix("dlstatus:")?.split(':').nth(1)?.parse().ok()
 }
 
-/// The lines that begin `E:` or `W:`, the former first, without those letters.
-fn complaints(text: &[u8]) -> String {
+/// The lines that begin with `E:`, then those with `W:`, without these prefixes.
+fn messages(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let of = |kind| text.lines().filter_map(move |line: &str| line.strip_prefix(kind)).map(str::trim);
-    let lines: Vec<&str> = of("E:").chain(of("W:")).take(MAX_COMPLAINTS).collect();
+    let lines: Vec<&str> = of("E:").chain(of("W:")).take(MAX_MESSAGES).collect();
     lines.join("; ")
 }
 
-/// What apt does differently here. Hooks of the system belong to the system's own lists.
+/// apt settings for the private folder. The hooks of the system are removed, because they maintain the system's own
+/// lists.
 fn settings(native: DebArch, archs: &[DebArch]) -> String {
     let archs: String = archs.iter().map(|arch| format!("\"{}\"; ", arch.name())).collect();
     format!(
@@ -272,7 +273,7 @@ fn settings(native: DebArch, archs: &[DebArch]) -> String {
     )
 }
 
-/// For root, apt talks to servers as the user `_apt`, who must be able to write here.
+/// Gives the folder to the user `_apt`, because apt downloads as that user when it is run by root.
 fn give_to_sandbox(root: &Path) -> std::io::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
@@ -285,13 +286,13 @@ fn give_to_sandbox(root: &Path) -> std::io::Result<()> {
 }
 
 /// Removes the private folders of runs that were killed.
-fn remove_left_overs(temporary: &Path) {
+fn remove_leftovers(temporary: &Path) {
     let Ok(entries) = fs::read_dir(temporary) else { return };
     for entry in entries.flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        // Not followed if it is a link; and nobody else's, whatever it is called.
+        // Symlinks, and folders of other users, are left alone.
         let Ok(meta) = entry.path().symlink_metadata() else { continue };
-        let is_old = meta.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_OVER));
+        let is_old = meta.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > MIN_LEFTOVER_AGE));
         if !is_ours || !is_old || !meta.is_dir() || meta.uid() != geteuid().as_raw() {
             continue;
         }
@@ -311,7 +312,7 @@ mod tests {
         assert_eq!(percent("dlstatus:14:94.4444:Retrieving file 14 of 18"), Some(94.4444));
         assert_eq!(percent("pmstatus:x:1:y"), None);
         let text = b"W: old\nN: no\nE: Unable to locate package x\n";
-        assert_eq!(complaints(text), "Unable to locate package x; old");
+        assert_eq!(messages(text), "Unable to locate package x; old");
     }
 
     #[test]
@@ -327,7 +328,7 @@ mod tests {
         }
         let used = File::open(base.path().join("lanboot-images-used")).unwrap();
         let _lock = Flock::lock(used, FlockArg::LockExclusiveNonblock).unwrap();
-        remove_left_overs(base.path());
+        remove_leftovers(base.path());
         let there = |name: &str| base.path().join(name).exists();
         assert!(!there("lanboot-images-old"));
         assert!(there("lanboot-images-new") && there("lanboot-images-used") && there("other"));

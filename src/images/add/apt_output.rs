@@ -1,9 +1,9 @@
-//! Reads what `apt-cache policy` and `apt-get --print-uris` print.
+//! Parses the output of `apt-cache policy` and `apt-get --print-uris`. `apt.rs` calls it.
 
 use std::collections::BTreeMap;
 
-/// For each package of `apt-cache policy PACKAGE…` that can be installed, the line of the source it would come from,
-/// without its priority; `None` for one of an unknown source.
+/// Maps each installable package in the output of `apt-cache policy PACKAGE…` to the line of its source, without the
+/// priority. The value is `None` if the source is unknown.
 ///
 /// ```text
 /// shim-signed:arm64:
@@ -36,7 +36,8 @@ pub(in crate::images) fn candidates(text: &str) -> BTreeMap<String, Option<Strin
     all
 }
 
-/// Whose each source of `apt-cache policy` is: `Debian bookworm`, by the line of the source without its priority.
+/// Maps the line of each source in `apt-cache policy`, without its priority, to its distribution, such as
+/// `Debian bookworm`.
 ///
 /// ```text
 ///  500 http://deb.debian.org/debian bookworm/main amd64 Packages
@@ -57,19 +58,18 @@ pub(in crate::images) fn releases(text: &str) -> BTreeMap<String, String> {
 
 /// A line of `apt-get download --print-uris`: `'http://…' ipxe_1.0_all.deb 1171912 SHA256:49dc…`.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::images) struct Printed {
-    /// Where it is.
+pub(in crate::images) struct PrintedFile {
     pub(in crate::images) url: String,
-    /// What apt calls the file: package, version and architecture, with `:` as `%3a`.
+    /// File name that apt uses: package, version and architecture, with `:` as `%3a`.
     pub(in crate::images) name: String,
-    /// Bytes.
+    /// In bytes.
     pub(in crate::images) size: u64,
-    /// In hex.
+    /// In hexadecimal.
     pub(in crate::images) sha256: String,
 }
 
-impl Printed {
-    /// Whether it is this package for this architecture, or for all.
+impl PrintedFile {
+    /// Whether the file is this package, for this architecture or for all.
     pub(in crate::images) fn is_of(&self, package: &str, arch: &str) -> bool {
         let mut parts = self.name.trim_end_matches(".deb").split('_');
         let (name, of) = (parts.next(), parts.next_back());
@@ -77,15 +77,15 @@ impl Printed {
     }
 }
 
-/// The files that are named. A line without SHA-256 is none, and so is one with a name that leads elsewhere.
-pub(in crate::images) fn files(text: &str) -> Vec<Printed> {
+/// The files in the output. Lines without SHA-256 are skipped, and so are file names that contain a slash.
+pub(in crate::images) fn files(text: &str) -> Vec<PrintedFile> {
     let file = |line: &str| {
         let (url, rest) = line.strip_prefix('\'')?.split_once("' ")?;
         let mut fields = rest.split(' ');
         let name = fields.next().filter(|name| !name.contains('/') && name.ends_with(".deb"))?;
         let size = fields.next()?.parse().ok()?;
         let sha256 = fields.find_map(|field| field.strip_prefix("SHA256:"))?;
-        Some(Printed {
+        Some(PrintedFile {
             url: url.to_owned(),
             name: name.to_owned(),
             size,
@@ -150,6 +150,6 @@ nonsense
         let [file] = &found[..] else { panic!("{found:?}") };
         assert_eq!((file.size, file.sha256.as_str()), (156_016, "ef25"));
         assert!(file.is_of("pxelinux", "amd64") && !file.is_of("pxe", "amd64"));
-        assert!(!Printed { name: "x_1_arm64.deb".into(), ..files(text).remove(0) }.is_of("x", "amd64"));
+        assert!(!PrintedFile { name: "x_1_arm64.deb".into(), ..files(text).remove(0) }.is_of("x", "amd64"));
     }
 }

@@ -1,4 +1,5 @@
-//! boot-images/ with its manifest, as `lanboot images add` changes it.
+//! Adds files to the images folder and records them in its manifest, for `lanboot images add`. It never replaces a
+//! file that a person put there, unless forced.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -6,11 +7,12 @@ use std::time::SystemTime;
 
 use crate::boot::name::BootName;
 use crate::images::Catalog;
-use crate::images::add::staging::{Draft, Staging, TEMPORARY, sha256};
+use crate::images::add::staging::{Draft, Staging, sha256};
 use crate::images::manifest::{self, Entry, Manifest, Origin};
 use crate::images::resolve::has_hidden_component;
+use crate::images::temporary::{ADD_PREFIX, is_temporary};
 
-/// The folder, held by this process alone for as long as this lives.
+/// The images folder with its manifest, locked by this process.
 #[derive(Debug)]
 pub struct Collection {
     root: PathBuf,
@@ -18,70 +20,69 @@ pub struct Collection {
     manifest: Manifest,
 }
 
-/// A file that is to be put there.
+/// A file to add.
 #[derive(Debug)]
 pub struct Item {
-    /// Its name beneath boot-images/.
+    /// Name relative to the images folder.
     pub name: BootName,
-    /// Its bytes.
+    /// The content.
     pub draft: Draft,
-    /// Where they came from.
     pub origin: Origin,
 }
 
-/// What became of a file.
+/// Effect of adding a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not there.
+    /// The file did not exist.
     Added,
-    /// It is another than before.
+    /// The content was replaced.
     Changed,
-    /// It was there already, the same.
+    /// The same content was already there.
     Unchanged,
 }
 
 impl Collection {
-    /// Takes the folder, which is made if it is not there.
+    /// Opens and locks the folder, and creates it if it does not exist.
     ///
     /// # Errors
-    /// It cannot be written to; another process has taken it; the manifest cannot be read.
+    /// The folder cannot be written, another process has locked it, or the manifest cannot be read.
     pub fn open(root: &Path) -> Result<Collection, String> {
         let staging = Staging::open(root)?;
         let manifest = Manifest::load(root)?;
         Ok(Collection { root: root.to_owned(), staging, manifest })
     }
 
-    /// A file without a name.
+    /// Creates a file without a final name.
     ///
     /// # Errors
-    /// The folder cannot be written to.
+    /// The folder cannot be written.
     pub fn draft(&mut self) -> Result<Draft, String> {
         self.staging.draft()
     }
 
-    /// Puts the files there, all of them or, if one cannot be, none; then records them. What a person put there or
-    /// changed is replaced only by `force`. If the disk fails between two files, those that are there are recorded.
+    /// Adds all files or none, and records them in the manifest. With `force` it also replaces files that a person
+    /// added or changed. If the disk fails between two files, those already in place are recorded.
     ///
     /// # Errors
-    /// Such files are in the way; a name is lanboot's own; what the disk says.
+    /// A file of a person is in the way, a name is reserved for lanboot, or the disk fails.
     pub fn put(&mut self, items: Vec<Item>, force: bool) -> Result<Vec<(BootName, u64, Outcome)>, String> {
         let outcomes: Vec<Option<Outcome>> =
             items.iter().map(|item| self.outcome(item)).collect::<Result<_, _>>()?;
-        let in_the_way: Vec<&str> = items
+        let conflicting: Vec<&str> = items
             .iter()
             .zip(&outcomes)
             .filter(|(_, outcome)| outcome.is_none())
             .map(|(item, _)| item.name.as_str())
             .collect();
-        if !in_the_way.is_empty() && !force {
+        if !conflicting.is_empty() && !force {
             return Err(format!(
                 "not put there by lanboot, or changed since: {} in {}. Move them away, or replace them with --force",
-                in_the_way.join(", "),
+                conflicting.join(", "),
                 self.root.display()
             ));
         }
         let added = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        // All that is likely to fail comes before the first file has its name.
+        // Everything that is likely to fail is done before the first file gets its name.
         let mut prepared = Vec::new();
         for (item, outcome) in items.into_iter().zip(outcomes) {
             let is_new = outcome != Some(Outcome::Unchanged);
@@ -106,15 +107,15 @@ impl Collection {
         failed.and(saved).map(|()| done)
     }
 
-    /// What is going to become of `item`; `None` if something is in its way that is not lanboot's.
+    /// The expected effect of adding `item`; `None` if a file that lanboot did not write is in the way.
     fn outcome(&self, item: &Item) -> Result<Option<Outcome>, String> {
         let name = item.name.as_str();
-        if has_hidden_component(name.as_bytes()) && !name.starts_with(TEMPORARY) {
+        if has_hidden_component(name.as_bytes()) && !is_temporary(name.as_bytes(), ADD_PREFIX) {
             return Err(format!(
                 "{name} would not be served, because of the dot: choose another name with --name"
             ));
         }
-        if name == manifest::NAME || name.starts_with(TEMPORARY) {
+        if name == manifest::NAME || is_temporary(name.as_bytes(), ADD_PREFIX) {
             return Err(format!("{name} is a name that lanboot uses itself: choose another with --name"));
         }
         let path = self.root.join(name);
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_used_leaves_nothing_of_the_others() {
+    fn an_unusable_folder_leaves_no_other_files() {
         let base = tempfile::tempdir().unwrap();
         let (root, elsewhere) = (base.path().join("images"), base.path().join("elsewhere"));
         let mut all = Collection::open(&root).unwrap();
@@ -175,7 +176,7 @@ mod tests {
     fn what_is_there_when_the_disk_fails_is_recorded() {
         let base = tempfile::tempdir().unwrap();
         let mut all = Collection::open(base.path()).unwrap();
-        // That the second is in the way of itself is seen only when it is to have its name.
+        // The second item conflicts with the first, which only shows when it gets its name.
         let error = put(&mut all, &[("new", "1"), ("a", "1"), ("a/b", "1")], false).unwrap_err();
         assert!(error.contains("cannot write"), "{error}");
         assert_eq!(Manifest::load(base.path()).unwrap().files.keys().collect::<Vec<_>>(), ["new"]);

@@ -1,53 +1,53 @@
-//! Reads a Debian package file (deb(5)) without installing it: who it says it is, and some of its files. Everything in
-//! it is bounded, and nothing is written but to where the caller says.
+//! Reads Debian package files (deb(5)) without installing them: name, version and architecture, and some of their
+//! files. All input is bounded, and data is only written where the caller asks for it.
 
 use std::io::{self, Read, Write};
 
 use tar::EntryType;
 
-/// Members of the package file that are looked at: there are three.
+/// Maximum number of members in the package file. Normally there are three.
 const MAX_MEMBERS: usize = 16;
-/// Bytes of the unpacked control archive.
+/// Maximum size of the unpacked control archive in bytes.
 const MAX_CONTROL: u64 = 16 * 1024 * 1024;
-/// Bytes of the file `control` in it.
+/// Maximum size of the file `control` in bytes.
 const MAX_CONTROL_FILE: u64 = 1024 * 1024;
-/// Bytes of the unpacked data archive. The Debian installer's has 0.3 GB.
+/// Maximum size of the unpacked data archive in bytes. The Debian installer's has 0.3 GB.
 const MAX_UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
-/// Entries of an archive. The Debian installer's has 4,000.
+/// Maximum number of entries in an archive. The Debian installer's has 4,000.
 const MAX_ENTRIES: usize = 100_000;
-/// Bytes of one boot file.
+/// Maximum size of one boot file in bytes.
 const MAX_FILE: u64 = 1024 * 1024 * 1024;
-/// KiB that unpacking XZ may use; `xz -9` needs 65 MiB.
+/// Memory limit for unpacking XZ, in KiB; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u32 = 256 * 1024;
-/// Bytes of Zstandard's window.
+/// Maximum window size of Zstandard in bytes.
 const ZSTD_WINDOW: u64 = 128 * 1024 * 1024;
 
-/// What a package says of itself.
+/// Fields of the package's file `control`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
-    /// Its name.
     pub package: String,
-    /// Its version, epoch included.
+    /// Includes the epoch.
     pub version: String,
     /// `amd64`, `arm64` or `all`.
     pub architecture: String,
 }
 
-/// A file that is wanted from a package.
+/// A file to extract from a package.
 #[derive(Debug)]
 pub struct Wanted<'a, W> {
-    /// Where it may be, relative to the root: `usr/lib/ipxe/snponly.efi`. A component `*` is any one.
+    /// Possible paths relative to the root, such as `usr/lib/ipxe/snponly.efi`. A component `*` matches any one
+    /// component.
     pub paths: &'a [&'a str],
-    /// Where its bytes go.
+    /// The writer that receives the content.
     pub out: W,
-    /// Where it was; `None` until it is found.
+    /// The path at which the file was found; `None` before that.
     pub found: Option<String>,
 }
 
-/// What `deb` says of itself.
+/// Reads the control fields of `deb`.
 ///
 /// # Errors
-/// It is no Debian package, or a damaged one.
+/// The file is not a Debian package, or is damaged.
 pub fn read_control(deb: impl Read) -> Result<Control, String> {
     let mut text = None;
     each_member(deb, |name, member| {
@@ -74,12 +74,12 @@ pub fn read_control(deb: impl Read) -> Result<Control, String> {
     })
 }
 
-/// Copies the files of `deb` that are `wanted` to where they are wanted, and says in each where it was. The whole
-/// package is read, so that its checksums are checked. Links are never followed: a link is not the file.
+/// Copies the `wanted` files of `deb` to their writers and records their paths. The whole package is read, so that
+/// its checksums are verified. Links are not followed and do not count as files.
 ///
 /// # Errors
-/// It is no Debian package, a damaged one, one with names that lead outside, or larger than any that has boot files;
-/// or a file cannot be written.
+/// The file is not a Debian package, is damaged, contains names that lead outside, or exceeds a limit; or a file
+/// cannot be written.
 pub fn extract<W: Write>(deb: impl Read, wanted: &mut [Wanted<'_, W>]) -> Result<(), String> {
     let mut has_data = false;
     each_member(deb, |name, member| {
@@ -107,7 +107,7 @@ pub fn extract<W: Write>(deb: impl Read, wanted: &mut [Wanted<'_, W>]) -> Result
     if has_data { Ok(()) } else { Err("it has no files: data.tar is missing (cut short?)".to_owned()) }
 }
 
-/// Whether `path` is what `pattern` says: `*` is any one component.
+/// Whether `path` matches `pattern`, in which `*` matches any one component.
 fn matches(pattern: &str, path: &str) -> bool {
     let (mut patterns, mut parts) = (pattern.split('/'), path.split('/'));
     loop {
@@ -119,8 +119,8 @@ fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// Calls `visit` for each member of the `ar` archive that a package file is: a line of magic, and then for each member a
-/// header of 60 bytes (name, date, owner, group, mode, size in decimal, magic) and its bytes, padded to an even number.
+/// Calls `visit` for each member of the package file, which is an `ar` archive: a magic line, then for each member a
+/// header of 60 bytes (name, date, owner, group, mode, decimal size, magic) and its bytes, padded to an even number.
 fn each_member(
     mut deb: impl Read,
     mut visit: impl FnMut(&str, &mut dyn Read) -> Result<(), String>,
@@ -168,7 +168,8 @@ fn member_header(deb: &mut impl Read) -> Result<Option<(String, u64)>, String> {
     }
 }
 
-/// Calls `visit` for each entry of the tar archive in `member`, with its clean path, and reads the archive to its end.
+/// Calls `visit` with the normalised path of each entry of the tar archive in `member`, and reads the archive to its
+/// end.
 fn each_entry(
     member: &mut dyn Read,
     compression: &str,
@@ -188,14 +189,15 @@ fn each_entry(
     };
     let mut archive = tar::Archive::new(Bounded { inner: unpacked, left: limit });
     let mut name_follows = false;
-    // Raw: the crate would read long names and attributes into memory, of whatever length. No boot file needs them.
+    // Raw mode, because the crate would otherwise read long names and attributes of any length into memory. Boot
+    // files do not need them.
     for (number, entry) in archive.entries().map_err(damaged)?.raw(true).enumerate() {
         let mut entry = entry.map_err(damaged)?;
         if number >= MAX_ENTRIES {
             return Err(format!("it has more than {MAX_ENTRIES} files"));
         }
         let kind = entry.header().entry_type();
-        // What follows one of these has another name or size than its own header says.
+        // After such an entry, the name or size in the next header is not valid.
         let has_own_name = !name_follows;
         name_follows = kind.is_gnu_longname()
             || kind.is_gnu_longlink()
@@ -204,15 +206,15 @@ fn each_entry(
         if !has_own_name || name_follows {
             continue;
         }
-        let path = clean(&entry.path_bytes())?;
+        let path = normalised_path(&entry.path_bytes())?;
         visit(&path, &mut entry)?;
     }
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(damaged).map(|_| ())
 }
 
-/// The path of an entry without `./` before it. One that leads outside is no honest package's.
-fn clean(path: &[u8]) -> Result<String, String> {
+/// The path of an entry without a leading `./`. Paths that lead outside are refused.
+fn normalised_path(path: &[u8]) -> Result<String, String> {
     let text = String::from_utf8_lossy(path);
     if text.starts_with('/') || text.split('/').any(|part| part == "..") {
         return Err(format!("a file in it is called {text:?}, which leads outside: it is no honest package"));
@@ -221,7 +223,7 @@ fn clean(path: &[u8]) -> Result<String, String> {
     Ok(parts.join("/"))
 }
 
-/// A reader that fails after so many bytes: what unpacks to more than any package has is there to fill memory or disk.
+/// A reader that fails after a number of bytes, because a malicious package could otherwise fill memory or disk.
 struct Bounded<R> {
     inner: R,
     left: u64,

@@ -1,4 +1,4 @@
-//! Copies a file of this computer, or of a web server, into a draft. Servers are asked by curl, which knows TLS,
+//! Copies a local file or a URL into a draft, for `lanboot images add`. Downloads use curl, which supports TLS,
 //! proxies and redirects.
 
 use std::fs::File;
@@ -9,17 +9,17 @@ use std::process::{Command, Stdio};
 use crate::images::add::progress::Progress;
 use crate::images::add::staging::Draft;
 
-/// Bytes of the largest file: that of a DVD image, and then some.
+/// Maximum size of a file in bytes, larger than any DVD image.
 const MAX_FILE: u64 = 16 * 1024 * 1024 * 1024;
-/// Bytes that are read at once.
+/// Number of bytes per read.
 const CHUNK: usize = 64 * 1024;
-/// Bytes of curl's message that are read.
-const MAX_SAID: u64 = 4096;
+/// Maximum number of bytes of curl's error message that are read.
+const MAX_ERROR_TEXT: u64 = 4096;
 
 /// Copies the file at `path`.
 ///
 /// # Errors
-/// It is not there, no file, or too large; or the draft cannot be written.
+/// The file does not exist, is a folder or too large; or the draft cannot be written.
 pub fn copy(path: &Path, draft: &mut Draft) -> Result<(), String> {
     let cannot = |error: io::Error| format!("cannot read {}: {error}", path.display());
     let mut file = File::open(path).map_err(cannot)?;
@@ -28,15 +28,15 @@ pub fn copy(path: &Path, draft: &mut Draft) -> Result<(), String> {
         return Err(format!("{} is a folder: name the files in it", path.display()));
     }
     let progress = Progress::of_bytes(&path.display().to_string(), meta.len());
-    pour(&mut file, draft, &progress).map_err(|why| format!("cannot copy {}: {why}", path.display()))
+    copy_stream(&mut file, draft, &progress).map_err(|why| format!("cannot copy {}: {why}", path.display()))
 }
 
-/// Whether `text` is a URL that [`download`] takes.
+/// Whether `text` is a URL that [`download`] accepts.
 pub fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// `url` without what may be a secret: who downloads it, the query, and the fragment.
+/// `url` without parts that may be secret: user and password, the query, and the fragment.
 pub fn without_secrets(url: &str) -> String {
     let bare = url.split(['?', '#']).next().unwrap_or_default();
     let Some((scheme, rest)) = bare.split_once("://") else { return bare.to_owned() };
@@ -45,15 +45,15 @@ pub fn without_secrets(url: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
-/// Downloads `url`. Redirects are followed, but none from HTTPS to HTTP.
+/// Downloads `url`. Redirects are followed, but never from HTTPS to HTTP.
 ///
 /// # Errors
-/// There is no curl; the server does not answer, or says no; the file is cut short or too large; or the draft cannot be
-/// written.
+/// There is no curl, the server fails or refuses, the file is cut short or too large, or the draft cannot be written.
 pub fn download(url: &str, draft: &mut Draft) -> Result<(), String> {
     let protocols = if url.starts_with("https:") { "=https" } else { "=http,https" };
     let mut command = Command::new("curl");
-    // --disable, which must come first: no ~/.curlrc. Slower than one byte in a minute is dead.
+    // `--disable` ignores ~/.curlrc and must come first. A transfer below one byte per second for a minute is
+    // aborted.
     command.args([
         "--disable",
         "--fail",
@@ -74,24 +74,24 @@ pub fn download(url: &str, draft: &mut Draft) -> Result<(), String> {
         ),
         _ => format!("cannot run curl: {error}"),
     })?;
-    let poured = match child.stdout.take() {
-        Some(mut output) => pour(&mut output, draft, &Progress::of_unknown(url)),
+    let copied = match child.stdout.take() {
+        Some(mut output) => copy_stream(&mut output, draft, &Progress::of_unknown(url)),
         None => Ok(()),
     };
-    if poured.is_err() {
-        // It may have ended already.
+    if copied.is_err() {
+        // curl may have exited already.
         let _ = child.kill();
     }
-    let mut said = String::new();
+    let mut error_text = String::new();
     if let Some(errors) = child.stderr.take() {
-        let _ = errors.take(MAX_SAID).read_to_string(&mut said);
+        let _ = errors.take(MAX_ERROR_TEXT).read_to_string(&mut error_text);
     }
     let status = child.wait().map_err(|error| format!("cannot run curl: {error}"))?;
-    poured.map_err(|why| format!("cannot download {url}: {why}"))?;
-    if status.success() { Ok(()) } else { Err(format!("cannot download {url}: {}", said.trim())) }
+    copied.map_err(|why| format!("cannot download {url}: {why}"))?;
+    if status.success() { Ok(()) } else { Err(format!("cannot download {url}: {}", error_text.trim())) }
 }
 
-fn pour(from: &mut impl Read, draft: &mut Draft, progress: &Progress) -> Result<(), String> {
+fn copy_stream(from: &mut impl Read, draft: &mut Draft, progress: &Progress) -> Result<(), String> {
     let (mut chunk, mut left) = (vec![0; CHUNK], MAX_FILE);
     loop {
         let read = match from.read(&mut chunk) {
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_url_may_have_of_secrets_goes() {
+    fn secrets_are_removed_from_urls() {
         for (url, bare) in [
             ("http://x/y/z.efi", "http://x/y/z.efi"),
             ("https://user:secret@x:8443/y?token=secret#f", "https://x:8443/y"),

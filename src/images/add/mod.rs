@@ -1,4 +1,5 @@
-//! `lanboot images add`: packages and sets of files are fetched, checked, unpacked, and put in place as a whole.
+//! The work of `lanboot images add`: finds packages and files, downloads and verifies them, extracts boot files, and
+//! stores them in the images folder.
 
 pub mod apt;
 mod apt_output;

@@ -1,29 +1,29 @@
-//! How far something is that takes its time. On a terminal alone; elsewhere nothing is shown.
+//! Shows the progress of long operations in a terminal. Without a terminal nothing is shown.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The whole of what apt says: hundredths of a percent.
+/// Length of the bar for percentages: hundredths of a percent.
 const WHOLE: u64 = 10_000;
 
-/// A line at the bottom of the terminal, gone when it is dropped.
+/// A progress bar at the bottom of the terminal. It disappears when dropped.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// For a job with a known number of bytes.
+    /// Progress of an operation with a known number of bytes.
     pub fn of_bytes(what: &str, bytes: u64) -> Progress {
         let template = "{msg}  [{bar:30}] {bytes}/{total_bytes} {eta}";
         Progress::new(what, Some(bytes), template)
     }
 
-    /// For a job of which nobody knows how many bytes it has.
+    /// Progress of an operation with an unknown number of bytes.
     pub fn of_unknown(what: &str) -> Progress {
         Progress::new(what, None, "{msg}  {spinner} {bytes} {bytes_per_sec}")
     }
 
-    /// For a job that says how many percent are done.
+    /// Progress of an operation that reports percentages.
     pub fn of_percent(what: &str) -> Progress {
         Progress::new(what, Some(WHOLE), "{msg}  [{bar:30}] {percent} % {elapsed}")
     }
@@ -39,14 +39,13 @@ impl Progress {
         Progress(bar)
     }
 
-    /// So many more bytes are done.
+    /// Adds `bytes` to the progress.
     pub fn add(&self, bytes: usize) {
         self.0.inc(bytes as u64);
     }
 
-    /// So many percent are done.
     pub fn set_percent(&self, percent: f64) {
-        // Of what apt writes, nothing is negative or not a number, and a cast saturates anyway.
+        // apt writes no negative percentages and no NaN, and the cast saturates anyway.
         self.0.set_position((percent * 100.0) as u64);
     }
 }

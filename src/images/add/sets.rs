@@ -1,21 +1,20 @@
-//! What `lanboot images add NAME` takes from which Debian package, and under which name it is put into boot-images/.
+//! The sets of boot files that `lanboot images add NAME` knows: which files of which Debian packages, and their names
+//! in the images folder. This is data only.
 
 use DebArch::{Amd64, Arm64};
 
-/// The processor that boot files are for, by Debian's name.
+/// A processor architecture, by Debian's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DebArch {
-    /// x86-64, and PCs with a BIOS.
+    /// x86-64, including PCs with a BIOS.
     Amd64,
     /// AArch64.
     Arm64,
 }
 
 impl DebArch {
-    /// Both.
     pub const ALL: [DebArch; 2] = [Amd64, Arm64];
 
-    /// Debian's name.
     pub fn name(self) -> &'static str {
         match self {
             Amd64 => "amd64",
@@ -24,37 +23,35 @@ impl DebArch {
     }
 }
 
-/// Files that are added together.
+/// Boot files that are added together.
 #[derive(Debug)]
 pub struct Set {
-    /// What people call it.
+    /// Name on the command line.
     pub name: &'static str,
-    /// What it is, for help.
+    /// Description for the help text.
     pub about: &'static str,
-    /// What is said after it was added.
+    /// Advice that is shown after the set was added.
     pub hint: &'static str,
-    /// Its files.
     pub files: &'static [SetFile],
 }
 
-/// A file of a package and its name in boot-images/.
+/// A file of a package and its names in the images folder.
 #[derive(Debug)]
 pub struct SetFile {
-    /// Which machines it is for.
+    /// The machines that the file is for.
     pub arch: DebArch,
-    /// The package. `*` is a number: that of the newest release that there is.
+    /// Package name. `*` stands for a number, and the largest one is chosen.
     pub package: &'static str,
-    /// Whether that package is one for all architectures (`Architecture: all`).
+    /// Whether the package has `Architecture: all`.
     pub for_all: bool,
-    /// Where it may be in there: distributions differ. A component `*` is any one.
+    /// Possible paths in the package, which differ between distributions. A component `*` matches any one component.
     pub paths: &'static [&'static str],
-    /// Its names in boot-images/: one, or more where loaders ask for it by several.
+    /// Names in the images folder. There are several if loaders request the file by different names.
     pub names: &'static [&'static str],
-    /// Whether older packages lack it.
-    pub may_lack: bool,
+    /// Whether the file is missing in older versions of the package.
+    pub is_optional: bool,
 }
 
-/// The set of that name.
 pub fn set(name: &str) -> Option<&'static Set> {
     SETS.iter().find(|set| set.name == name)
 }
@@ -65,7 +62,7 @@ const fn of_all(
     paths: &'static [&'static str],
     names: &'static [&'static str],
 ) -> SetFile {
-    SetFile { arch, package, for_all: true, paths, names, may_lack: false }
+    SetFile { arch, package, for_all: true, paths, names, is_optional: false }
 }
 
 const fn of_arch(
@@ -77,8 +74,8 @@ const fn of_arch(
     SetFile { for_all: false, ..of_all(arch, package, paths, names) }
 }
 
-const fn newer(file: SetFile) -> SetFile {
-    SetFile { may_lack: true, ..file }
+const fn optional(file: SetFile) -> SetFile {
+    SetFile { is_optional: true, ..file }
 }
 
 const GRUB_X64: &str = "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed";
@@ -86,7 +83,7 @@ const GRUB_ARM64: &str = "usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed";
 const INSTALLER_X64: &str = "debian-installer-*-netboot-amd64";
 const INSTALLER_ARM64: &str = "debian-installer-*-netboot-arm64";
 
-/// Every set. Package and path are those of Debian 12 and 13; Ubuntu calls the last shim `.latest`.
+/// All sets. Packages and paths are those of Debian 12 and 13. Ubuntu adds `.latest` to the name of the newest shim.
 pub const SETS: &[Set] = &[
     Set {
         name: "ipxe",
@@ -103,7 +100,7 @@ pub const SETS: &[Set] = &[
                 &["ipxe.efi"],
             ),
             // Since Debian 13.
-            newer(of_all(Arm64, "ipxe", &["usr/lib/ipxe/ipxe-arm64.efi"], &["ipxe-arm64.efi"])),
+            optional(of_all(Arm64, "ipxe", &["usr/lib/ipxe/ipxe-arm64.efi"], &["ipxe-arm64.efi"])),
         ],
     },
     Set {
@@ -238,7 +235,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_two_files_have_one_name_and_each_name_can_be_asked_for() {
+    fn names_are_unique_and_can_be_requested() {
         let mut names = BTreeSet::new();
         for file in SETS.iter().flat_map(|set| set.files) {
             for name in file.names {

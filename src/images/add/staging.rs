@@ -1,5 +1,6 @@
-//! Puts files into boot-images/ so that a client, and a kill at any moment, sees each whole or not at all: under a
-//! temporary name, durable, then renamed. As in the catalog, the kernel keeps every lookup beneath the folder.
+//! Writes files into the images folder so that clients see each file complete or not at all, even if the process is
+//! killed: under a temporary name first, then synced and renamed. As in the catalog, the kernel confines every lookup
+//! to the folder.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,15 +15,14 @@ use sha2::{Digest, Sha256};
 
 use crate::boot::name::BootName;
 use crate::images::folder::{Folder, LIST};
+use crate::images::temporary::{ADD_PREFIX, is_temporary};
 
-/// How the name of a file begins that is not whole yet.
-pub const TEMPORARY: &str = ".lanboot-add-";
-/// Entries of the folder that are looked at for what is left of a killed run.
+/// Maximum number of entries that are checked for files of a killed run.
 const MAX_ENTRIES: usize = 100_000;
-/// Bytes that are read at once.
+/// Number of bytes per read.
 const CHUNK: usize = 64 * 1024;
 
-/// The folder, held by this process alone for as long as this lives.
+/// The images folder, locked by this process while this value lives.
 #[derive(Debug)]
 pub struct Staging {
     root: Folder,
@@ -31,26 +31,26 @@ pub struct Staging {
     _lock: Flock<File>,
 }
 
-/// A file that has no name yet. Dropped without [`Staging::publish`], nothing is left of it.
+/// A file without a final name. It is deleted if it is dropped without [`Staging::publish`].
 #[derive(Debug)]
 pub struct Draft {
     file: File,
     root: Folder,
-    /// Empty once it has its name.
+    /// Temporary name; empty after the file was published.
     temporary: String,
     digest: Sha256,
     size: u64,
 }
 
-/// Where a draft gets its name: the folder, held open.
+/// The open folder in which a draft will get its final name.
 #[derive(Debug)]
-pub struct Place(OwnedFd);
+pub struct TargetFolder(OwnedFd);
 
 impl Staging {
-    /// Takes the folder `root`, which is made if it is not there, and removes what a killed run left in it.
+    /// Opens and locks the folder `root`, creates it if it does not exist, and removes files of a killed run.
     ///
     /// # Errors
-    /// It cannot be made or written to; another process has taken it.
+    /// The folder cannot be created or written, or another process has locked it.
     pub fn open(root: &Path) -> Result<Staging, String> {
         match fs::create_dir(root) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -71,24 +71,24 @@ impl Staging {
                 _ => cannot_write(root, &errno.into()),
             },
         )?;
-        let is_temporary = |name: &[u8]| name.starts_with(TEMPORARY.as_bytes());
-        for name in folder.entries(".", &mut { MAX_ENTRIES }, is_temporary).unwrap_or_default() {
-            // One that cannot be removed is only litter.
+        let is_draft = |name: &[u8]| is_temporary(name, ADD_PREFIX);
+        for name in folder.entries(".", &mut { MAX_ENTRIES }, is_draft).unwrap_or_default() {
+            // A file that cannot be removed does no harm.
             let _ = unlinkat(&folder, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         let mut staging = Staging { root: folder, path: root.to_owned(), next: 0, _lock: lock };
-        // Said now, and not after everything was downloaded.
+        // Reports a folder that is not writable now, before anything is downloaded.
         drop(staging.draft()?);
         Ok(staging)
     }
 
-    /// Begins a file, readable by everybody: the server runs as another user.
+    /// Creates a draft that everybody can read, because the server runs as another user.
     ///
     /// # Errors
-    /// The folder cannot be written to.
+    /// The folder cannot be written.
     pub fn draft(&mut self) -> Result<Draft, String> {
         self.next = self.next.wrapping_add(1);
-        let temporary = format!("{TEMPORARY}{}-{}", std::process::id(), self.next);
+        let temporary = format!("{ADD_PREFIX}{}-{}", std::process::id(), self.next);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o644);
         let made = openat(&self.root, temporary.as_str(), flags, mode);
@@ -98,52 +98,52 @@ impl Staging {
         Ok(draft)
     }
 
-    /// Makes the draft durable and gives it its name, in the place of a file that has it. Folders are made.
+    /// Syncs the draft and gives it its final name, replacing a file with that name. Missing folders are created.
     ///
     /// # Errors
-    /// What the disk says; a folder has that name; a symlink on the way leads out of boot-images/.
+    /// The disk fails, a folder has that name, or a symlink leads out of the images folder.
     pub fn publish(&self, draft: Draft, name: &BootName) -> Result<(), String> {
-        let place = self.prepare(&draft, name)?;
-        self.publish_at(&place, draft, name)
+        let folder = self.prepare(&draft, name)?;
+        self.publish_at(&folder, draft, name)
     }
 
-    /// Does what can fail of publishing the draft, but for giving it its name: it is durable, and its folder is there, can
-    /// be written to, and is on the same disk.
+    /// Does every part of publishing that is likely to fail, but leaves the name: it syncs the draft, and checks that
+    /// its folder exists, is writable, and is on the same file system.
     ///
     /// # Errors
-    /// As [`Staging::publish`].
-    pub fn prepare(&self, draft: &Draft, name: &BootName) -> Result<Place, String> {
+    /// Those of [`Staging::publish`].
+    pub fn prepare(&self, draft: &Draft, name: &BootName) -> Result<TargetFolder, String> {
         let open = || {
             draft.file.sync_all()?;
             let (folder, _) = split(name);
             let folder = self.make_folder(folder)?;
             faccessat(&folder, ".", AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::empty())?;
-            // Folders, because a union mount tells of a file where it really is.
+            // Compare folders, because a union mount reports the device of the underlying layer for files.
             if fstat(&folder)?.st_dev != fstat(&self.root)?.st_dev {
                 return Err(Errno::EXDEV.into());
             }
-            Ok(Place(folder))
+            Ok(TargetFolder(folder))
         };
         open().map_err(|error| self.cannot_publish(name, &error))
     }
 
-    /// Gives the draft its name in the place that was prepared for it.
+    /// Gives the draft its final name in the folder that [`Staging::prepare`] opened.
     ///
     /// # Errors
-    /// As [`Staging::publish`].
-    pub fn publish_at(&self, place: &Place, mut draft: Draft, name: &BootName) -> Result<(), String> {
+    /// Those of [`Staging::publish`].
+    pub fn publish_at(&self, folder: &TargetFolder, mut draft: Draft, name: &BootName) -> Result<(), String> {
         let (_, last) = split(name);
-        renameat(&self.root, draft.temporary.as_str(), &place.0, last)
+        renameat(&self.root, draft.temporary.as_str(), &folder.0, last)
             .map_err(|errno| self.cannot_publish(name, &errno.into()))?;
         draft.temporary.clear();
-        fsync(&place.0).map_err(|errno| self.cannot_publish(name, &errno.into()))
+        fsync(&folder.0).map_err(|errno| self.cannot_publish(name, &errno.into()))
     }
 
     fn cannot_publish(&self, name: &BootName, error: &io::Error) -> String {
         format!("cannot write {}: {error}", self.path.join(name.as_str()).display())
     }
 
-    /// Opens the folder `path`, making what is not there.
+    /// Opens the folder `path`, and creates missing parts.
     fn make_folder(&self, path: &str) -> io::Result<OwnedFd> {
         let mut folder = self.root.look_up(".", LIST)?;
         let mut so_far = String::new();
@@ -160,13 +160,13 @@ impl Staging {
     }
 }
 
-/// The folder of a name, and what it is called there.
+/// The folder part and the last component of a name.
 fn split(name: &BootName) -> (&str, &str) {
     name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()))
 }
 
 impl Draft {
-    /// SHA-256 of what was written so far, in hex, and how many bytes that is.
+    /// SHA-256 of the bytes written so far, in hexadecimal, and their number.
     pub fn digest(&self) -> (String, u64) {
         (hex(&self.digest.clone().finalize()), self.size)
     }
@@ -189,16 +189,16 @@ impl Write for Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.temporary.is_empty() {
-            // One that cannot be removed is litter until the next run.
+            // A file that cannot be removed is left for the next run.
             let _ = unlinkat(&self.root, self.temporary.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
 }
 
-/// SHA-256 of what is left of `file`, in hex.
+/// SHA-256 of the rest of `file`, in hexadecimal.
 ///
 /// # Errors
-/// Those of reading.
+/// The file cannot be read.
 pub fn sha256(mut file: impl Read) -> io::Result<String> {
     let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
     loop {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gets_its_name_when_it_is_whole_and_not_before() {
+    fn a_file_gets_its_name_once_it_is_complete() {
         let base = tempfile::tempdir().unwrap();
         let root = base.path().join("images");
         let mut staging = Staging::open(&root).unwrap();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_left_goes_and_two_runs_do_not_meet() {
+    fn leftovers_are_removed_and_runs_exclude_each_other() {
         let base = tempfile::tempdir().unwrap();
         fs::write(base.path().join(".lanboot-add-1-1"), "half").unwrap();
         let first = Staging::open(base.path()).unwrap();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_says_so_before_anything_is_downloaded() {
+    fn an_unwritable_folder_is_reported_before_downloads() {
         let error = Staging::open(Path::new("/nonexistent/x")).unwrap_err();
         assert!(error.contains("/nonexistent/x") && error.contains("`images`"), "{error}");
         let error = Staging::open(Path::new("/proc")).unwrap_err();
