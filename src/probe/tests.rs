@@ -1,4 +1,4 @@
-//! Conversations in virtual time with a server made by hand.
+//! Conversations in virtual time with a scripted server.
 
 #![allow(clippy::panic)] // a test that panics has failed
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -18,14 +18,14 @@ const TID: SocketAddrV4 = SocketAddrV4::new(SERVER, 40000);
 const NO_OPTIONS: Options =
     Options { block_size: None, timeout: None, transfer_size: None, window_size: None };
 
-/// A machine in the middle of its boot, and the time.
+/// A machine during its boot, and the time.
 struct Boot {
     machine: Machine,
     now: u64,
 }
 
 impl Boot {
-    /// Switches on; returns the DISCOVER or BOOTREQUEST too.
+    /// Switches the machine on. Also returns its DISCOVER or BOOTREQUEST.
     fn start(kind: Kind) -> (Boot, Message) {
         let mut machine = Machine::new(kind.profile(), MAC, Ports::default(), 1);
         let step = machine.start(Timestamp(0));
@@ -33,7 +33,7 @@ impl Boot {
         (Boot { machine, now: 0 }, sent_dhcp(&step))
     }
 
-    /// At the read request of the file "boot" (after the size probe, if there is one), whose packets come next.
+    /// Returns a machine that has requested the file "boot", after the size probe if it makes one.
     fn loading(kind: Kind) -> Boot {
         let (mut boot, discover) = Boot::start(kind);
         let step = if kind == Kind::Bootp {
@@ -62,7 +62,7 @@ impl Boot {
         Step { send: step.send, progress: step.progress, received: None, wait_until: step.wait_until }
     }
 
-    /// What a TFTP packet from the transfer's port makes it send and report.
+    /// Passes in a TFTP packet from the transfer's port. Returns the datagrams and reports.
     fn tftp(&mut self, packet: &Packet<'_>) -> (Vec<Transmit>, Vec<Progress>) {
         self.tftp_from(packet, TID)
     }
@@ -73,14 +73,14 @@ impl Boot {
         (step.send, step.progress)
     }
 
-    /// A block of `len` bytes from the transfer's port: whether it was taken, and the ACK it got.
+    /// Passes in a block of `len` bytes. Returns whether it was accepted, and the ACK.
     fn block(&mut self, block: u16, len: usize) -> (bool, Option<u16>) {
         let payload = Packet::Data { block, data: &vec![7; len] }.encode();
         let step = self.machine.handle(Input::Tftp(&payload, TID), Timestamp(self.now));
         (step.received.is_some_and(|data| data.len() == len), step.send.first().map(acked))
     }
 
-    /// Lets time pass to `seconds` and says so.
+    /// Advances the time to `seconds` and passes in a timeout.
     fn timeout_at(&mut self, seconds: u64) -> Step<'static> {
         self.now = seconds * 1000;
         self.machine.handle(Input::Timeout, Timestamp(self.now))
@@ -114,7 +114,7 @@ fn read_request(transmit: &Transmit) -> (Vec<u8>, Options) {
     }
 }
 
-/// A complete reply to `request`, BOOTP without a `message_type`.
+/// Returns a complete reply to `request`; a BOOTP reply without `message_type`.
 fn reply(request: &Message, message_type: Option<MessageType>) -> Message {
     let mut reply = Message::new(BOOTREPLY);
     reply.xid = request.xid;
@@ -307,7 +307,7 @@ fn ipxe_takes_no_reply_from_another_port() {
     assert!(matches!(step.progress[..], [Progress::Ignored { reason: Unusable::WrongPort, .. }]));
 }
 
-/// The file and server that a client reads from an ACK with both header and options filled.
+/// Returns the file and the server that a client reads from an ACK with header and options filled.
 fn read_both(kind: Kind, siaddr: Ipv4Addr, option_67: &[u8]) -> (Vec<u8>, Ipv4Addr) {
     let (mut boot, discover) = Boot::start(kind);
     let mut message = offer(&discover);
