@@ -34,7 +34,7 @@ pub enum Method {
 pub enum BadHead {
     /// The syntax violates RFC 9112.
     Malformed,
-    /// The head has more than [`HEAD_LIMIT`] bytes or [`FIELD_LIMIT`] fields.
+    /// The head has more than [`HEAD_LIMIT`] bytes or `FIELD_LIMIT` fields.
     TooLarge,
     /// HTTP/1.1 without exactly one Host field, which RFC 9112 section 3.2 requires servers to refuse.
     Host,

@@ -103,11 +103,11 @@ impl Download {
         now: Timestamp,
         step: &mut Step<'a>,
     ) {
-        let is_stranger = match self.peer {
+        let is_unknown_tid = match self.peer {
             Some(peer) => peer != from,
             None => from.ip() != self.server.ip(),
         };
-        if is_stranger {
+        if is_unknown_tid {
             return self.turn_away(bytes, from, step);
         }
         let Ok(packet) = Packet::decode(bytes) else { return };

@@ -285,7 +285,7 @@ impl Failure {
             Failure::TftpClosed { server, file } => {
                 write!(
                     f,
-                    "nobody listens on {server} (port unreachable), where {file} should be: is TFTP running?"
+                    "no program listens on {server} (port unreachable), where {file} should be: is TFTP running?"
                 )
             }
             Failure::Http { url, why } => write!(f, "cannot load {url}: {why}"),

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_ends_the_reading() {
+    fn a_truncated_item_ends_the_reading() {
         for value in [&[][..], &[8], &[255], &[0, 0]] {
             assert_eq!(Vendor::read(value), Vendor::default());
         }

@@ -367,7 +367,7 @@ mod tests {
         }
         table.heard(place);
         assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate, "a late copy");
-        assert_eq!(evicted_for(&mut table, flow(2, 7), 1).1, flow(2, 7), "the client began anew");
+        assert_eq!(evicted_for(&mut table, flow(2, 7), 1).1, flow(2, 7), "the client started again");
         assert_eq!(evicted_for(&mut table, flow(2, 7), 2).1, flow(2, 7), "and wants something else");
         table.end(place);
         assert_eq!(table.under_way(), 1, "the end of the first is not the end of the third");
@@ -409,7 +409,7 @@ mod tests {
         }
         assert_eq!(table.admit(flow(3, 1), 1, 2, NOW), Admission::Elsewhere(0), "the oldest of all");
         assert_eq!(table.admit(flow(2, 1), 2, 0, NOW), Admission::Elsewhere(1), "its own transfer before");
-        assert_eq!(table.under_way(), 2, "nobody was put out for that");
+        assert_eq!(table.under_way(), 2, "no transfer was evicted");
         match table.admit(flow(3, 1), 1, 1, NOW) {
             Admission::Admitted { instead_of: Some((other, 1)), .. } => assert_eq!(other.flow, flow(2, 1)),
             other => panic!("{other:?}"),

@@ -47,26 +47,26 @@ mod tests {
 
     #[test]
     fn t_15_an_unknown_tid_gets_one_error_and_errors_none() {
-        let mut strangers = Strangers::default();
+        let mut senders = Strangers::default();
         let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" }.encode();
         let ack = Packet::Ack(1).encode();
         let answered = Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" };
-        assert_eq!(strangers.answer(&error, sender(7), true), None);
-        assert_eq!(strangers.answer(b"no packet", sender(7), true), None);
-        assert_eq!(strangers.answer(&ack, sender(7), false), None);
-        assert_eq!(strangers.answer(&ack, sender(7), true), Some(answered));
-        assert_eq!(strangers.answer(&ack, sender(7), true), None);
-        assert_eq!(strangers.answer(&ack, sender(8), true), Some(answered), "another one");
+        assert_eq!(senders.answer(&error, sender(7), true), None);
+        assert_eq!(senders.answer(b"no packet", sender(7), true), None);
+        assert_eq!(senders.answer(&ack, sender(7), false), None);
+        assert_eq!(senders.answer(&ack, sender(7), true), Some(answered));
+        assert_eq!(senders.answer(&ack, sender(7), true), None);
+        assert_eq!(senders.answer(&ack, sender(8), true), Some(answered), "another one");
     }
 
     #[test]
     fn a_flood_from_unknown_tids_gets_few_replies() {
-        let mut strangers = Strangers::default();
+        let mut senders = Strangers::default();
         let ack = Packet::Ack(1).encode();
         let (mut answers, mut looked_at) = (0, 0);
-        while !strangers.are_too_many() {
+        while !senders.are_too_many() {
             looked_at += 1;
-            answers += usize::from(strangers.answer(&ack, sender(looked_at), true).is_some());
+            answers += usize::from(senders.answer(&ack, sender(looked_at), true).is_some());
         }
         assert_eq!((answers, looked_at), (MAX_TOLD, 64));
     }

@@ -60,7 +60,6 @@ pub struct Transfer {
     timeouts: u32,
     /// The number of times that block 1 was lost although the client accepted the options.
     first_block_lost: u32,
-    /// The number of packets retransmitted in all.
     resent: u64,
     deadline: Duration,
     round_trip: RoundTrip,
@@ -124,7 +123,6 @@ impl Transfer {
         self.deadline
     }
 
-    /// Whether the client acknowledged anything.
     pub fn is_proven(&self) -> bool {
         self.is_verified
     }
@@ -150,7 +148,6 @@ impl Transfer {
         self.acknowledged
     }
 
-    /// Returns the number of packets that were retransmitted.
     pub fn resent(&self) -> u64 {
         self.resent
     }
@@ -163,7 +160,6 @@ impl Transfer {
         lost.then_some(self.granted.block_size)
     }
 
-    /// Returns the negotiated parameters.
     pub fn granted(&self) -> &Granted {
         &self.granted
     }
@@ -216,7 +212,6 @@ impl Transfer {
         self.heard_at.saturating_add(MAX_SILENCE)
     }
 
-    /// The client accepted the options.
     fn accepted(&mut self, now: Duration) -> Step {
         self.awaits_oack_ack = false;
         self.is_verified = true;
@@ -305,7 +300,6 @@ impl Transfer {
         Step::Send(Send::Blocks { first: self.sent, last: self.sent })
     }
 
-    /// Handles a timeout.
     fn timed_out(&mut self, now: Duration) -> Step {
         if self.is_verified && self.acknowledged == 0 {
             self.first_block_lost = self.first_block_lost.saturating_add(1);

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc1350_6_the_last_acknowledgement_can_be_sent_again_for_a_while() {
+    fn rfc1350_6_the_last_ack_can_be_resent() {
         let mut upload = upload();
         data(&mut upload, 1, b"end", at(1));
         assert_eq!(upload.handle(STORED, at(1)), ack(1));

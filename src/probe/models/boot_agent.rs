@@ -99,7 +99,7 @@ fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Ve
         }
         Some(answer) => load(answer, Left { reply: Some(answer.0.to_vec()), ..left }),
         None => {
-            let why = "option 60 is PXEClient and nobody answers on port 4011";
+            let why = "option 60 is PXEClient and no server answers on port 4011";
             let unanswered = Box::new(fails(Code::E55, why));
             Verdict::AsksBootServer { to: SocketAddrV4::new(to, BOOT_SERVER_PORT), item, unanswered }
         }

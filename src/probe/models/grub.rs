@@ -56,7 +56,9 @@ fn find(packet: Packet<'_>, wanted: u8) -> Option<&[u8]> {
     if !packet.has_cookie() {
         return None;
     }
-    let overload = match whole(packet.options()).find(|option| option.code == code::OVERLOAD).map(|o| o.value)
+    let overload = match complete_options(packet.options())
+        .find(|option| option.code == code::OVERLOAD)
+        .map(|o| o.value)
     {
         Some([fields]) if packet.options().contains(&255) => *fields,
         _ => 0,
@@ -64,11 +66,12 @@ fn find(packet: Packet<'_>, wanted: u8) -> Option<&[u8]> {
     let areas =
         [(packet.options(), true), (packet.file(), overload & 1 != 0), (packet.sname(), overload & 2 != 0)];
     let mut read = areas.into_iter().filter(|(_, is_read)| *is_read);
-    read.find_map(|(area, _)| whole(area).find(|option| option.code == wanted)).map(|option| option.value)
+    read.find_map(|(area, _)| complete_options(area).find(|option| option.code == wanted))
+        .map(|option| option.value)
 }
 
 /// Returns the options of an area that end before its last byte.
-fn whole(area: &[u8]) -> impl Iterator<Item = Found<'_>> {
+fn complete_options(area: &[u8]) -> impl Iterator<Item = Found<'_>> {
     let ends_inside = |option: &Found<'_>| option.start.saturating_add(option.value.len()) < area.len();
     walk(area).0.into_iter().take_while(ends_inside)
 }

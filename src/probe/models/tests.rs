@@ -81,7 +81,7 @@ fn without_any_reply_each_shows_its_code() {
 }
 
 #[test]
-fn boot_agent_loads_from_siaddr_and_reads_on_where_option_67_has_no_nul() {
+fn boot_agent_reads_past_option_67_without_nul() {
     let at_once = (code::VENDOR_SPECIFIC, &BOOT_FILE_AT_ONCE[..]);
     let outcome = |options: &[(u8, &[u8])], edit| outcome(&after(Firmware::BootAgent, options, edit));
     assert_eq!(outcome(&[], nothing), "10.0.0.1 a/x", "the conventional way");
@@ -106,7 +106,7 @@ fn boot_agent_needs_an_address() {
 }
 
 #[test]
-fn u_boot_takes_the_header_before_67_and_knows_no_66() {
+fn u_boot_prefers_the_header_and_ignores_66() {
     let outcome = |options: &[(u8, &[u8])], edit| outcome(&after(Firmware::UBoot, options, edit));
     assert_eq!(outcome(&[(67, b"b")], nothing), "10.0.0.1 a/x");
     assert_eq!(outcome(&[(67, b"b")], no_header), "10.0.0.1 b");
@@ -145,7 +145,7 @@ fn rfc951_3_bootp_reads_the_header_alone() {
 }
 
 #[test]
-fn http_boot_needs_dns_for_a_name_and_takes_no_other_scheme() {
+fn http_boot_needs_dns_and_an_http_url() {
     let class = (code::VENDOR_CLASS, &b"HTTPClient"[..]);
     let outcome = |url: &'static [u8], dns: bool| {
         let dns: &[(u8, &[u8])] = if dns { &[(code::DNS, &[10, 0, 0, 1])] } else { &[] };
@@ -165,7 +165,7 @@ fn edk2_knows_more_than_lengths_of_some_options() {
     assert_eq!(outcome(&[(19, &[1])]), "10.0.0.1 a/x");
     assert_eq!(outcome(&[(19, &[2])]), "PXE-E18", "a switch is 0 or 1");
     assert_eq!(outcome(&[(121, &[0, 10, 0, 0])]), "PXE-E18", "a classless route has 5 bytes or more");
-    assert_eq!(outcome(&[(224, &[])]), "10.0.0.1 a/x", "nobody knows 224");
+    assert_eq!(outcome(&[(224, &[])]), "10.0.0.1 a/x", "224 is unknown");
     assert_eq!(outcome(&[(43, &[])]), "10.0.0.1 a/x", "an empty option is not looked at");
 }
 
@@ -177,7 +177,7 @@ fn menu(kind: u16, timeout: u8) -> Vec<u8> {
 }
 
 #[test]
-fn pxe21_2_2_a_menu_waits_boots_locally_or_asks_its_server() {
+fn pxe21_2_2_each_menu_item_has_its_effect() {
     for firmware in [Firmware::BootAgent, Firmware::Edk2Pxe, Firmware::Ipxe] {
         let verdict = |menu: &[u8]| after(firmware, &[CLASS, (code::VENDOR_SPECIFIC, menu)], no_header);
         assert_eq!(verdict(&menu(7, 255)), Verdict::WaitsForPerson, "{firmware}");
@@ -191,7 +191,7 @@ fn pxe21_2_2_a_menu_waits_boots_locally_or_asks_its_server() {
 }
 
 #[test]
-fn loaders_are_known_by_their_usual_names() {
+fn loaders_are_recognized_by_their_file_names() {
     for (name, loader) in [
         ("undionly.kpxe", Some(Loader::Ipxe)),
         ("boot.ipxe", None),

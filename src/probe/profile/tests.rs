@@ -21,7 +21,7 @@ fn recorded(name: &str) -> Vec<u8> {
 }
 
 /// Returns the message of the probe in place of the recorded client.
-fn ours(profile: &Profile, recording: &[u8], ask: Ask, seconds: u64, count: u16) -> Vec<u8> {
+fn probe_message(profile: &Profile, recording: &[u8], ask: Ask, seconds: u64, count: u16) -> Vec<u8> {
     let recording = Message::decode(recording).unwrap();
     let elapsed = Duration::from_secs(seconds);
     // The lowest bit says that iPXE has a proxy's offer.
@@ -55,7 +55,7 @@ fn uefi_sends_the_messages_of_ovmf_and_aavmf() {
         (arm64, "aavmf-arm64-pxe-discover", DISCOVER),
     ] {
         let recording = recorded(name);
-        assert_eq!(ours(profile, &recording, ask, 0, 1), recording, "{name}");
+        assert_eq!(probe_message(profile, &recording, ask, 0, 1), recording, "{name}");
     }
 }
 
@@ -64,7 +64,7 @@ fn uefi_http_boot_sends_the_messages_of_ovmf() {
     let profile = Profile::new(Firmware::UefiHttp, Arch::UEFI_X64);
     for (name, ask) in [("ovmf-x64-http-discover", DISCOVER), ("ovmf-x64-http-request", request(56))] {
         let recording = recorded(name);
-        assert_eq!(ours(&profile, &recording, ask, 0, 1), recording, "{name}");
+        assert_eq!(probe_message(&profile, &recording, ask, 0, 1), recording, "{name}");
     }
 }
 
@@ -80,7 +80,7 @@ fn ipxe_sends_its_recorded_messages() {
         (efi, "ipxe-efi-x64-request", requested_from(156, 2), 2),
     ] {
         let recording = recorded(name);
-        assert_eq!(ours(&profile, &recording, ask, 3, count), recording, "{name}");
+        assert_eq!(probe_message(&profile, &recording, ask, 3, count), recording, "{name}");
     }
 }
 
@@ -90,17 +90,17 @@ fn a_bios_rom_sends_the_messages_of_virtualbox() {
     let options = Message::decode(&recording).unwrap().options;
     let [bytes, _] = crate::wire::pxe::machine_uuids(&options).unwrap();
     let profile = Profile::new(Firmware::BiosPxe, Arch::BIOS).with_uuid(bytes);
-    assert_eq!(ours(&profile, &recording, DISCOVER, 0, 1), recording);
+    assert_eq!(probe_message(&profile, &recording, DISCOVER, 0, 1), recording);
 }
 
 #[test]
 fn rfc951_3_bootp_sends_the_messages_of_bootpc() {
     let recording = recorded("bootpc-bootp");
-    assert_eq!(ours(Kind::Bootp.profile(), &recording, DISCOVER, 0, 1), recording);
+    assert_eq!(probe_message(Kind::Bootp.profile(), &recording, DISCOVER, 0, 1), recording);
 }
 
 #[test]
-fn rfc2131_4_4_6_a_release_names_address_server_and_the_same_client() {
+fn rfc2131_4_4_6_a_release_has_the_same_identity() {
     let address = Ipv4Addr::new(192, 168, 77, 50);
     let server = Ipv4Addr::new(192, 168, 77, 1);
     let mac = crate::types::MacAddr([2, 0, 0, 0, 0, 1]);
@@ -120,7 +120,7 @@ fn rfc2131_4_4_6_a_release_names_address_server_and_the_same_client() {
 
 #[test]
 fn the_architecture_is_in_options_60_and_93() {
-    let said = |firmware, arch: &str| {
+    let message = |firmware, arch: &str| {
         let arch: Arch = arch.parse().unwrap();
         let sending = Sending { ask: DISCOVER, xid: 1, elapsed: Duration::ZERO, count: 1, proxy: false };
         let payload = Profile::new(firmware, arch).message(crate::types::MacAddr([2; 6]), &sending);
@@ -129,10 +129,10 @@ fn the_architecture_is_in_options_60_and_93() {
         (class, options.u16(93).unwrap())
     };
     let riscv = ("PXEClient:Arch:00027:UNDI:003000".to_owned(), 27);
-    assert_eq!(said(Firmware::Uefi, "uefi-riscv64"), riscv);
+    assert_eq!(message(Firmware::Uefi, "uefi-riscv64"), riscv);
     let http = ("HTTPClient:Arch:00019:UNDI:003000".to_owned(), 19);
-    assert_eq!(said(Firmware::UefiHttp, "uefi-arm64"), http);
-    assert_eq!(said(Firmware::UefiHttp, "uefi-arm64-http"), http);
+    assert_eq!(message(Firmware::UefiHttp, "uefi-arm64"), http);
+    assert_eq!(message(Firmware::UefiHttp, "uefi-arm64-http"), http);
     assert_eq!(Firmware::of("uefi-arm64-http".parse().unwrap()), Firmware::UefiHttp);
     assert_eq!(Firmware::of("uefi-arm64".parse().unwrap()), Firmware::Uefi);
     assert_eq!(Firmware::of(Arch::BIOS), Firmware::BiosPxe);
