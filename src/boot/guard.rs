@@ -36,7 +36,7 @@ pub const MAX_MACHINES: usize = 16384;
 /// The number of boot files remembered per machine: its loader, its script, and two more.
 pub const MAX_FILES: usize = 4;
 
-/// The boot files that machines got lately. The memory is bounded by two generations: the older one is dropped when the
+/// The boot files that machines got is_in_window. The memory is bounded by two generations: the older one is dropped when the
 /// newer one is full or [`LOOP_TIME`] old.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
@@ -47,7 +47,7 @@ pub struct Guard {
 
 #[derive(Clone, Debug, Default)]
 struct Machine {
-    given: Vec<GivenFile>,
+    files: Vec<GivenFile>,
     /// The time of the last report about this machine.
     reported: Option<Timestamp>,
     /// The time at which firmware of this machine last got a boot file. An iPXE that asks soon after was loaded, and is
@@ -184,16 +184,16 @@ impl Machine {
     }
 
     fn is_looping_with(&self, file: &str, now: Timestamp) -> bool {
-        let given = self.given.iter().find(|given| *given.file == *file);
-        let lately = |time: &&Timestamp| now.since(**time) < LOOP_TIME;
-        given.is_some_and(|given| given.times.iter().filter(lately).count() >= LOOP_COUNT)
+        let given = self.files.iter().find(|given| *given.file == *file);
+        let is_in_window = |time: &&Timestamp| now.since(**time) < LOOP_TIME;
+        given.is_some_and(|given| given.times.iter().filter(is_in_window).count() >= LOOP_COUNT)
     }
 
     /// Records that the machine got `file`. Returns the number of times within [`LOOP_TIME`], and the first of them.
     fn record_file(&mut self, file: &Arc<str>, xid: u32, now: Timestamp) -> (usize, Timestamp) {
-        let place = self.given.iter().position(|given| given.file == *file);
-        let mut given = match place {
-            Some(place) => self.given.remove(place),
+        let position = self.files.iter().position(|given| given.file == *file);
+        let mut given = match position {
+            Some(position) => self.files.remove(position),
             None => GivenFile { file: Arc::clone(file), times: Vec::new(), xid },
         };
         let last = given.times.last().filter(|_| given.xid == xid);
@@ -206,10 +206,10 @@ impl Machine {
             given.xid = xid;
         }
         let counted = (given.times.len(), given.times.first().copied().unwrap_or(now));
-        if self.given.len() == MAX_FILES {
-            self.given.remove(0);
+        if self.files.len() == MAX_FILES {
+            self.files.remove(0);
         }
-        self.given.push(given);
+        self.files.push(given);
         counted
     }
 }
@@ -278,11 +278,11 @@ mod tests {
         let found = watch.give(&request(1, 3, &[]), "snponly.efi").unwrap();
         assert_eq!((&*found.file, found.times, found.within), ("snponly.efi", 3, 2 * LATER));
         assert!(!found.gets_script, "firmware that retries");
-        let mut said = 0;
+        let mut reports = 0;
         for xid in 4..4 + 60 {
-            said += usize::from(watch.give(&request(1, xid, &[]), "snponly.efi").is_some());
+            reports += usize::from(watch.give(&request(1, xid, &[]), "snponly.efi").is_some());
         }
-        assert_eq!(said, 1, "once in {QUIET_TIME:?} of 900 s");
+        assert_eq!(reports, 1, "once in {QUIET_TIME:?} of 900 s");
         assert_eq!(watch.overruled(&request(1, 99, &[])), None, "no script for what is no iPXE");
     }
 
@@ -333,7 +333,7 @@ mod tests {
         let made = watch.guard.overrule(&message, &Identity::of(&message), &loader, &left_out, watch.now);
         assert_eq!(made.map(|choice| choice.file.to_string()).as_deref(), Some("lanboot/boot.ipxe"));
         watch.now = watch.now.after(LOOP_TIME);
-        assert_eq!(watch.overruled(&request(1, 6, hidden)), None, "after a while it is tried anew");
+        assert_eq!(watch.overruled(&request(1, 6, hidden)), None, "it is tried again after a while");
     }
 
     /// A loader for an iPXE, of known or unknown content.
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn r_02_an_ipxe_looping_with_an_unknown_loader_gets_the_script() {
+    fn r_02_an_ipxe_looping_with_unknown_content_gets_the_script() {
         let ipxe: &[(u8, &[u8])] = &[(77, b"iPXE")];
         let rounds = |is_known: bool, firmware: bool| {
             let mut watch = Watch::new();
@@ -402,7 +402,7 @@ mod tests {
             watch.give(&request(1, n, &[]), &format!("file{n}"));
             watch.now = Timestamp(watch.now.0 - LATER.as_millis() as u64);
         }
-        assert_eq!(watch.guard.newer[&MacAddr([2, 0, 0, 0, 0, 1])].given.len(), MAX_FILES);
+        assert_eq!(watch.guard.newer[&MacAddr([2, 0, 0, 0, 0, 1])].files.len(), MAX_FILES);
         watch.now = watch.now.after(LOOP_TIME);
         watch.give(&request(2, 1, &[]), "x");
         watch.now = watch.now.after(LOOP_TIME);

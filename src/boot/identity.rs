@@ -252,10 +252,10 @@ mod tests {
     }
 
     fn identity(options: &[(u8, &[u8])]) -> (Stage, Firmware, Vec<u16>) {
-        shown(&message(options))
+        identified(&message(options))
     }
 
-    fn shown(message: &Message) -> (Stage, Firmware, Vec<u16>) {
+    fn identified(message: &Message) -> (Stage, Firmware, Vec<u16>) {
         let identity = Identity::of(message);
         let arches = identity.arches.iter().map(|arch| arch.number()).collect();
         (identity.stage, identity.firmware, arches)
@@ -321,7 +321,7 @@ mod tests {
             ("virtualbox-bios-discover", Stage::Pxe, BiosPxe, &[0]),
         ];
         for (name, stage, firmware, arches) in table {
-            assert_eq!(shown(&recorded(name)), (*stage, *firmware, arches.to_vec()), "{name}");
+            assert_eq!(identified(&recorded(name)), (*stage, *firmware, arches.to_vec()), "{name}");
         }
         let there =
             std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/packets")).unwrap();
@@ -376,14 +376,14 @@ mod tests {
     fn grub_is_recognized_by_its_transaction_id() {
         let mut bare = message(&[DISCOVER]);
         (bare.xid, bare.secs) = (0x6b02_9194, 0x9194);
-        assert_eq!(shown(&bare).1, Firmware::Grub);
+        assert_eq!(identified(&bare).1, Firmware::Grub);
         bare.secs = 4;
-        assert_eq!(shown(&bare).1, Firmware::Other);
+        assert_eq!(identified(&bare).1, Firmware::Other);
         (bare.xid, bare.secs) = (0x6b02_0000, 0);
-        assert_eq!(shown(&bare).1, Firmware::Other);
+        assert_eq!(identified(&bare).1, Firmware::Other);
         let mut named = message(&[DISCOVER, (12, b"host")]);
         (named.xid, named.secs) = (0x6b02_9194, 0x9194);
-        assert_eq!(shown(&named).1, Firmware::Other);
+        assert_eq!(identified(&named).1, Firmware::Other);
     }
 
     #[test]
@@ -411,10 +411,10 @@ mod tests {
         );
         assert_eq!(model([2, 0, 0], &[(97, &serial)]), Firmware::BiosPxe);
         let uefi = message(&[DISCOVER, UEFI, (93, &[0, 11]), (97, b"RPi4")]);
-        assert_eq!(shown(&uefi), (Stage::Pxe, Firmware::UefiPxe, vec![11]), "its UEFI");
+        assert_eq!(identified(&uefi), (Stage::Pxe, Firmware::UefiPxe, vec![11]), "its UEFI");
         let mut linux = message(&[DISCOVER, (12, b"raspberrypi")]);
         linux.chaddr[..3].copy_from_slice(&old);
-        assert_eq!(shown(&linux), (Stage::Other, Firmware::Other, vec![]), "its system");
+        assert_eq!(identified(&linux), (Stage::Other, Firmware::Other, vec![]), "its system");
         assert_eq!(identity(&[DISCOVER, (93, &[0, 41])]), (Stage::Pxe, Firmware::RaspberryPi4, vec![41]));
     }
 
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn an_architecture_that_cannot_be_read_is_not_a_bios() {
+    fn an_unreadable_architecture_is_not_a_bios() {
         let unknown = (Stage::Pxe, Firmware::OtherPxe, vec![]);
         for class in
             ["PXEClient:Arch:0000B", "PXEClient:Arch:7", "PXEClient:Arch:+0000", "PXEClient:Arch:99999"]

@@ -130,10 +130,10 @@ fn file_name(name: &str, stage: Stage, server: Ipv4Addr, served: Served) -> Stri
 fn vendor_class<'a>(request: &'a Message, identity: &Identity) -> Option<&'a [u8]> {
     use Firmware::{BiosPxe, HttpBoot, OtherPxe, UefiPxe};
     let sent = request.options.get(code::VENDOR_CLASS)?;
-    let known = [pxe::PXE_CLIENT, pxe::HTTP_CLIENT].into_iter().find(|class| sent.starts_with(class));
+    let standard = [pxe::PXE_CLIENT, pxe::HTTP_CLIENT].into_iter().find(|class| sent.starts_with(class));
     let by_arch = matches!(identity.firmware, BiosPxe | UefiPxe | OtherPxe | HttpBoot);
-    let own = || sent.split(|byte| *byte == b':').next().filter(|own| !own.is_empty());
-    known.or_else(|| if by_arch { own() } else { None })
+    let vendor_part = || sent.split(|byte| *byte == b':').next().filter(|part| !part.is_empty());
+    standard.or_else(|| if by_arch { vendor_part() } else { None })
 }
 
 /// Returns option 43 for a PXE client: the menu, the chosen item, or the instruction to load the named file at once.
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raspberry_pi_finds_its_menu_and_needs_no_file_name() {
+    fn a_raspberry_pi_gets_its_menu() {
         let pi: [(u8, &[u8]); 3] =
             [(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0]), (97, b"RPi4abcdefghijkl")];
         let request = message(&pi);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_sends_uefi_to_port_4011_and_bios_straight_to_its_file() {
+    fn a_proxy_sends_only_uefi_to_port_4011() {
         let bios: [(u8, &[u8]); 2] = [(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0])];
         let uefi: [(u8, &[u8]); 2] = [(60, b"PXEClient:Arch:00007:UNDI:003000"), (93, &[0, 7])];
         let at_once = Some(&[6, 1, 8, 255][..]);
@@ -287,14 +287,14 @@ mod tests {
 
     #[test]
     fn a_vendors_own_class_is_echoed() {
-        let theirs = |class: &[u8], arch: &[u8]| {
+        let echoed = |class: &[u8], arch: &[u8]| {
             let plan = in_mode(Mode::Server, &[(60, class), (93, arch)]);
             (option(&plan, 60).map(<[u8]>::to_vec), option(&plan, 43).is_some())
         };
-        assert_eq!(theirs(b"HW-Client:Arch:00011", &[0, 11]), (Some(b"HW-Client".to_vec()), true));
-        assert_eq!(theirs(b"HW-Client", &[0, 11]), (Some(b"HW-Client".to_vec()), true));
-        assert_eq!(theirs(b":", &[0, 11]), (None, false));
-        assert_eq!(theirs(b"U-Boot.armv8", &[0, 22]), (None, false));
+        assert_eq!(echoed(b"HW-Client:Arch:00011", &[0, 11]), (Some(b"HW-Client".to_vec()), true));
+        assert_eq!(echoed(b"HW-Client", &[0, 11]), (Some(b"HW-Client".to_vec()), true));
+        assert_eq!(echoed(b":", &[0, 11]), (None, false));
+        assert_eq!(echoed(b"U-Boot.armv8", &[0, 22]), (None, false));
     }
 
     #[test]
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn ipxe_gets_a_url_where_there_is_no_tftp() {
+    fn ipxe_gets_a_url_without_tftp() {
         let named = |stage, served| file_name("lanboot/boot.ipxe", stage, SERVER, served);
         let by_http = Served { http: Some(8080), tftp: None };
         assert_eq!(named(Stage::Ipxe, by_http), "http://192.168.77.1:8080/lanboot/boot.ipxe");
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_too_long_for_the_header_is_in_option_67() {
+    fn a_long_name_is_only_in_option_67() {
         let name = "d/".repeat(70);
         let plan = planned(Mode::Server, &[(93, &[0, 0])], &name, None);
         assert_eq!(plan.file, [0; 128]);

@@ -143,26 +143,25 @@ pub const SERVER: &str = "{server}";
 
 /// Chooses the boot file of a client that boots from the network. The first match wins:
 ///
-/// 1. The first file in `said` that the client can run: `boot` of its machine, then of its classes.
+/// 1. The first file in `configured` that the client can run: `boot` of its machine, then of its classes.
 /// 2. For firmware, `boot.menu`; `asked` is the menu item that the client asks for.
 /// 3. For firmware, `boot.arch` of the first of its architectures that has a file.
 ///
 /// A client of unknown architecture gets no file, and never the file of a BIOS. iPXE follows `for_ipxe` instead.
 pub fn choose<'a>(
     policy: &Policy,
-    said: impl IntoIterator<Item = (&'a MachineBoot, Rule)>,
+    configured: impl IntoIterator<Item = (&'a MachineBoot, Rule)>,
     identity: &Identity,
     asked: Option<BootItem>,
 ) -> Option<Choice> {
-    let own = said.into_iter().filter_map(|(boot, rule)| {
+    let mut choices = configured.into_iter().filter_map(|(boot, rule)| {
         let file = file_for(boot, identity)?;
         Some(Choice::new(&file, rule))
     });
     if identity.stage == Stage::Ipxe {
-        return Some(for_ipxe(policy, own, identity));
+        return Some(for_ipxe(policy, choices, identity));
     }
-    let mut own = own;
-    own.next().or_else(|| match &policy.menu {
+    choices.next().or_else(|| match &policy.menu {
         Some(menu) if Menu::is_for(identity) => menu.choose(identity, asked, by_policy(policy, identity)),
         _ => by_policy(policy, identity),
     })
@@ -170,14 +169,14 @@ pub fn choose<'a>(
 
 /// Returns the choices for an iPXE as a chain for [`Choice::settle`]:
 ///
-/// 1. `own`, the choices of the machine and its classes.
+/// 1. `choices`, those of the machine and its classes.
 /// 2. `boot.default` or `boot.ipxe`.
 /// 3. `boot.arch` of its architecture.
 /// 4. The generated script if there are `targets`, else [`DEFAULT_IPXE`].
 ///
 /// The chain ends at the first script, because any iPXE can run that. Each loader has a fallback in case it is a build
 /// of iPXE, so that no iPXE loads itself.
-fn for_ipxe(policy: &Policy, own: impl Iterator<Item = Choice>, identity: &Identity) -> Choice {
+fn for_ipxe(policy: &Policy, choices: impl Iterator<Item = Choice>, identity: &Identity) -> Choice {
     let of_arch = || {
         let (arch, file) = by_arch(&policy.arch, identity)?;
         let is_loader = !is_ipxe_script(file);
@@ -186,7 +185,7 @@ fn for_ipxe(policy: &Policy, own: impl Iterator<Item = Choice>, identity: &Ident
     };
     let mut loaders = Vec::new();
     let mut last = policy.configured_script().or_else(of_arch);
-    for choice in own {
+    for choice in choices {
         // The generated script of this machine may have nothing to start.
         if is_ipxe_script(&choice.file) && *choice.file != *SCRIPT {
             last = Some(choice);
@@ -195,8 +194,8 @@ fn for_ipxe(policy: &Policy, own: impl Iterator<Item = Choice>, identity: &Ident
         loaders.push(choice);
     }
     let last = last.unwrap_or_else(|| policy.script());
-    let before = |next, choice| Choice { otherwise: Some(Box::new(next)), ..choice };
-    loaders.into_iter().rev().fold(last, before)
+    let with_fallback = |next, choice| Choice { otherwise: Some(Box::new(next)), ..choice };
+    loaders.into_iter().rev().fold(last, with_fallback)
 }
 
 /// Returns the boot file of firmware whose machine and classes have no `boot`, without the menu.
@@ -304,16 +303,16 @@ mod tests {
     }
 
     fn chosen(machine: Option<&MachineBoot>, stage: Stage, arches: &[u16]) -> Option<String> {
-        let said = machine.map(|boot| (boot, Rule::Machine("m".into())));
+        let configured = machine.map(|boot| (boot, Rule::Machine("m".into())));
         let identity = identity(stage, arches);
-        let mut choice = choose(&policy(), said, &identity, None)?;
+        let mut choice = choose(&policy(), configured, &identity, None)?;
         choice.settle(&identity, content_of);
         Some(choice.file.to_string())
     }
 
-    fn rule(said: &[(&MachineBoot, Rule)], stage: Stage, arches: &[u16]) -> Option<String> {
+    fn rule(configured: &[(&MachineBoot, Rule)], stage: Stage, arches: &[u16]) -> Option<String> {
         let identity = identity(stage, arches);
-        let mut choice = choose(&policy(), said.iter().cloned(), &identity, None)?;
+        let mut choice = choose(&policy(), configured.iter().cloned(), &identity, None)?;
         choice.settle(&identity, content_of);
         Some(choice.rule.to_string())
     }
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_architecture_names_the_file_and_an_unknown_one_gets_none() {
+    fn an_unknown_architecture_gets_no_file() {
         assert_eq!(chosen(None, Stage::Pxe, &[0]).as_deref(), Some("undionly.kpxe"));
         assert_eq!(chosen(None, Stage::Pxe, &[7]).as_deref(), Some("snponly.efi"));
         assert_eq!(chosen(None, Stage::Pxe, &[9]).as_deref(), Some("snponly.efi"));
@@ -382,20 +381,20 @@ mod tests {
     }
 
     /// The choices for an iPXE if `ipxe` is not configured: each file with its rule.
-    fn for_ipxe(arch: &[(u16, &str)], said: &[(&MachineBoot, Rule)], of: u16) -> String {
+    fn for_ipxe(arch: &[(u16, &str)], configured: &[(&MachineBoot, Rule)], of: u16) -> String {
         let arch = arch.iter().map(|(number, file)| (Arch::from_number(*number), (*file).into()));
         let policy = Policy { arch: arch.collect(), ..Policy::default() };
-        settled(&policy, said, &identity(Stage::Ipxe, &[of]))
+        settled(&policy, configured, &identity(Stage::Ipxe, &[of]))
     }
 
-    fn settled(policy: &Policy, said: &[(&MachineBoot, Rule)], identity: &Identity) -> String {
-        let mut choice = choose(policy, said.iter().cloned(), identity, None).unwrap();
+    fn settled(policy: &Policy, configured: &[(&MachineBoot, Rule)], identity: &Identity) -> String {
+        let mut choice = choose(policy, configured.iter().cloned(), identity, None).unwrap();
         choice.settle(identity, content_of);
         format!("{} by {}", choice.file, choice.rule)
     }
 
     #[test]
-    fn r_02_an_ipxe_in_rom_boots_the_file_of_its_architecture() {
+    fn r_02_an_ipxe_in_rom_boots_its_architectures_file() {
         for file in
             ["pxelinux.0", "core.0", "wdsnbp.com", "memtest.bin", "gone.0", "http://10.0.0.9/ipxe.kpxe"]
         {
@@ -429,7 +428,7 @@ mod tests {
         let (node, class) = (|| Rule::Machine("n".into()), || Rule::Class(1));
         let bios = identity(Stage::Ipxe, &[0]);
         let policy = Policy { arch, has_targets: true, ..Policy::default() };
-        let by = |policy: &Policy, said: &[(&MachineBoot, Rule)]| settled(policy, said, &bios);
+        let by = |policy: &Policy, configured: &[(&MachineBoot, Rule)]| settled(policy, configured, &bios);
         let set = Policy { ipxe: Some("menu.ipxe".into()), ..policy.clone() };
         let default = Policy { ipxe: Some(SCRIPT.into()), has_default: true, ..policy.clone() };
         for policy in [&policy, &set, &default] {
@@ -461,21 +460,21 @@ mod tests {
     #[test]
     fn r_02_only_an_ipxe_has_a_chain_ending_in_a_script() {
         let (loader, script) = (MachineBoot::File("ipxe.efi".into()), MachineBoot::File("a.ipxe".into()));
-        let said = |boot| [(boot, Rule::Class(1))];
+        let configured = |boot| [(boot, Rule::Class(1))];
         for (stage, arch) in [(Stage::Pxe, 0), (Stage::Pxe, 7), (Stage::Bootp, 0)] {
             for boot in [&loader, &script] {
-                let choice = choose(&policy(), said(boot), &identity(stage, &[arch]), None).unwrap();
+                let choice = choose(&policy(), configured(boot), &identity(stage, &[arch]), None).unwrap();
                 assert_eq!(choice.otherwise, None);
             }
         }
-        let choice = choose(&policy(), said(&loader), &identity(Stage::Ipxe, &[7]), None).unwrap();
+        let choice = choose(&policy(), configured(&loader), &identity(Stage::Ipxe, &[7]), None).unwrap();
         assert_eq!((&*choice.file, &*choice.last().file), ("ipxe.efi", "boot.ipxe"));
-        let choice = choose(&policy(), said(&script), &identity(Stage::Ipxe, &[7]), None).unwrap();
+        let choice = choose(&policy(), configured(&script), &identity(Stage::Ipxe, &[7]), None).unwrap();
         assert_eq!((&*choice.file, choice.otherwise), ("a.ipxe", None));
         // The generated script of a machine ends the chain too, so that the machine may be restarted often: the guard
         // overrules only loaders.
         let (made, ipxe) = (MachineBoot::File(SCRIPT.into()), identity(Stage::Ipxe, &[7]));
-        let mut choice = choose(&policy(), said(&made), &ipxe, None).unwrap();
+        let mut choice = choose(&policy(), configured(&made), &ipxe, None).unwrap();
         choice.settle(&ipxe, content_of);
         assert_eq!((&*choice.file, choice.otherwise), (SCRIPT, None));
     }
@@ -519,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_only_claim_to_be_a_bios_get_no_bios_file() {
+    fn a_false_bios_gets_no_bios_file() {
         let u_boot = Identity { stage: Stage::Pxe, firmware: Firmware::UBoot, arches: vec![Arch::BIOS] };
         assert_eq!(choose(&policy(), [], &u_boot, None), None);
         let own = MachineBoot::File("boot.scr.uimg".into());

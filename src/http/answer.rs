@@ -1,4 +1,4 @@
-//! What is answered to a GET or HEAD of a file that is there.
+//! The answer to a GET or HEAD of an existing file.
 
 use std::ops::Range;
 
@@ -9,31 +9,30 @@ use super::head::{Head, Status};
 use super::range::{Asked, asked};
 use super::request::{Method, Request};
 
-/// A file, or text that is served as one.
+/// A file, or a generated text served as one.
 #[derive(Clone, Debug)]
 pub struct Resource {
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Its content type.
+    /// The content type.
     pub media: &'static str,
-    /// Which version of it this is; `None` for text made for this request.
+    /// The version of the file; `None` for text generated for this request.
     pub validators: Option<Validators>,
 }
 
-/// An answer: a head, and the bytes of the file that follow it.
+/// The head of an answer, and the range of the file that follows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// Its status.
     pub status: Status,
-    /// The head, down to its empty line.
+    /// The head, including its empty line.
     pub head: Vec<u8>,
-    /// Which bytes of the file follow; none after HEAD.
+    /// The bytes of the file that follow; empty for HEAD.
     pub body: Range<u64>,
 }
 
-/// Answers `request`, a GET or HEAD without a body, with `resource`, when it is `now`.
+/// Answers `request`, a GET or HEAD without a body, with `resource` at the time `now`.
 ///
-/// HEAD gets the fields that GET would get (RFC 9110 section 9.3.2); EDK2 learns the size that way.
+/// HEAD gets the same fields as GET (RFC 9110 section 9.3.2); EDK2 reads the file size there.
 pub fn answer(request: &Request<'_>, resource: &Resource, now: HttpDate) -> Answer {
     let Resource { size, media, validators } = resource;
     let validators = validators.as_ref();
@@ -73,7 +72,7 @@ pub fn answer(request: &Request<'_>, resource: &Resource, now: HttpDate) -> Answ
     Answer { status, head: head.finish(), body }
 }
 
-/// The part that is asked for. Only GET knows ranges (RFC 9110 section 14.2).
+/// Returns the requested range. Only GET has ranges (RFC 9110 section 14.2).
 fn wanted(request: &Request<'_>, size: u64, validators: Option<&Validators>) -> Asked {
     let range = request.one("range").filter(|_| request.method == Method::Get);
     match range.filter(|_| range_counts(request, validators)) {

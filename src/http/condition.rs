@@ -1,4 +1,4 @@
-//! Validators and preconditions (RFC 9110 sections 8.8 and 13): EDK2 resumes a download with them.
+//! Validators and preconditions (RFC 9110 sections 8.8 and 13). EDK2 uses them to resume a download.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,21 +6,21 @@ use httpdate::HttpDate;
 
 use super::request::Request;
 
-/// What tells one version of a file from another.
+/// The validators of a file, which distinguish its versions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Validators {
-    /// The entity tag with its quotes, a strong one.
+    /// A strong entity tag, including its quotes.
     pub etag: String,
-    /// When the file was changed last; `None` where that is later than now, which must not be sent (section 8.8.2.1).
+    /// The time of the last change; `None` if that is in the future, which must not be sent (section 8.8.2.1).
     pub modified: Option<HttpDate>,
-    /// The second of `modified` is over: a file that is changed once more has another date. Before that a date could mean
-    /// two versions, so it is not told, nor is a range sent for it (section 8.8.2.2).
+    /// Whether the second of `modified` is over, so that a further change gets another date. Before that a date may
+    /// mean two versions, so neither the date nor a range for it is sent (section 8.8.2.2).
     pub is_settled: bool,
 }
 
 impl Validators {
-    /// The validators of a file of `size` bytes that is inode number `inode`, changed `seconds` and `nanoseconds` after
-    /// 1970, when it is `now`.
+    /// Returns the validators of a file with `size` bytes and inode number `inode`, changed `seconds` and `nanoseconds`
+    /// after 1970.
     pub fn of_file(size: u64, inode: u64, seconds: i64, nanoseconds: i64, now: HttpDate) -> Validators {
         let etag = format!("\"{size:x}-{seconds:x}.{nanoseconds:x}-{inode:x}\"");
         let modified = Some(date(seconds)).filter(|modified| *modified <= now);
@@ -28,26 +28,25 @@ impl Validators {
     }
 }
 
-/// The date `seconds` after 1970, or the nearest that HTTP can write.
+/// Returns the date `seconds` after 1970, or the nearest one that HTTP can express.
 pub fn date(seconds: i64) -> HttpDate {
     const YEAR_9999_ENDS: u64 = 253_402_300_799;
     let seconds = u64::try_from(seconds).unwrap_or(0).min(YEAR_9999_ENDS);
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH).into()
 }
 
-/// What the preconditions of a request say to do.
+/// The result of the preconditions of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
-    /// Answer as if there were none.
+    /// Answer as without preconditions.
     Go,
-    /// 304.
+    /// Answer 304.
     NotModified,
-    /// 412.
+    /// Answer 412.
     Failed,
 }
 
-/// Evaluates the preconditions of a GET or HEAD in the order of RFC 9110 section 13.2.2. What cannot be read is as if
-/// it were not there.
+/// Evaluates the preconditions of a GET or HEAD in the order of RFC 9110 section 13.2.2. Malformed ones are ignored.
 pub(super) fn evaluate(request: &Request<'_>, file: Option<&Validators>) -> Verdict {
     let etag = file.map(|file| file.etag.as_bytes());
     let modified = file.and_then(|file| file.modified);
@@ -71,7 +70,7 @@ pub(super) fn evaluate(request: &Request<'_>, file: Option<&Validators>) -> Verd
     Verdict::Go
 }
 
-/// Whether the Range field counts: there is no If-Range, or it names this version of the file (section 13.1.5).
+/// Whether the Range field applies: there is no If-Range, or it matches this version of the file (section 13.1.5).
 pub(super) fn range_counts(request: &Request<'_>, file: Option<&Validators>) -> bool {
     let mut all = request.all("if-range");
     let Some(value) = all.next() else { return true };
@@ -84,14 +83,14 @@ fn read_date(value: &[u8]) -> Option<HttpDate> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// An entity tag of a list.
+/// An entity tag in a list.
 struct Tag<'a> {
     is_weak: bool,
-    /// With its quotes.
+    /// The tag, including its quotes.
     quoted: &'a [u8],
 }
 
-/// The entity tags of a list, as far as it can be read.
+/// Parses a list of entity tags, up to the first malformed one.
 fn tags(list: &[u8]) -> impl Iterator<Item = Tag<'_>> {
     let mut rest = list;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! The head of an answer, as bytes.
+//! Encodes the head of an answer.
 
 use std::fmt::{Display, Write};
 
@@ -6,51 +6,51 @@ use httpdate::HttpDate;
 
 use super::request::{Method, Request};
 
-/// A status code that boot files are answered with.
+/// The status codes of answers for boot files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Status(u16, &'static str);
 
 impl Status {
-    /// The file.
     pub const OK: Status = Status(200, "OK");
-    /// A part of it.
+    /// A part of the file follows.
     pub const PARTIAL: Status = Status(206, "Partial Content");
-    /// The client has this version already.
+    /// The client already has this version.
     pub const NOT_MODIFIED: Status = Status(304, "Not Modified");
-    /// Not HTTP, or not a name.
+    /// The request is not HTTP, or its path is not a file name.
     pub const BAD_REQUEST: Status = Status(400, "Bad Request");
-    /// The file is there and may not be read.
+    /// The file exists but cannot be read.
     pub const FORBIDDEN: Status = Status(403, "Forbidden");
-    /// No such file.
+    /// No such file exists.
     pub const NOT_FOUND: Status = Status(404, "Not Found");
-    /// Files are only read.
+    /// Files are read-only.
     pub const METHOD_NOT_ALLOWED: Status = Status(405, "Method Not Allowed");
-    /// The head took too long.
+    /// The head did not arrive in time.
     pub const TIMEOUT: Status = Status(408, "Request Timeout");
-    /// Another version than the client wants to go on with.
+    /// The file changed since the version that the client wants to resume.
     pub const PRECONDITION_FAILED: Status = Status(412, "Precondition Failed");
-    /// The body is longer than any that is wanted.
+    /// The body is longer than any accepted one.
     pub const CONTENT_TOO_LARGE: Status = Status(413, "Content Too Large");
-    /// The file has not got those bytes.
+    /// The file does not have those bytes.
     pub const RANGE_NOT_SATISFIABLE: Status = Status(416, "Range Not Satisfiable");
     /// The head is too long.
     pub const FIELDS_TOO_LARGE: Status = Status(431, "Request Header Fields Too Large");
-    /// The disk failed.
+    /// A read from the disk failed.
     pub const INTERNAL_ERROR: Status = Status(500, "Internal Server Error");
-    /// Too many connections, or no file can be opened for now.
+    /// There are too many connections, or no free file descriptors.
     pub const UNAVAILABLE: Status = Status(503, "Service Unavailable");
 
-    /// The number.
+    /// Returns the numeric code.
     pub fn code(self) -> u16 {
         self.0
     }
 }
 
-/// A head being written. Every field has a value: firmware has hung on an empty one.
+/// A head under construction. Every field has a value, because firmware has hung on an empty one.
 pub(super) struct Head(String);
 
 impl Head {
-    /// The status line and what every answer says. It is HTTP/1.1's whatever the request said (RFC 9110 section 6.2).
+    /// Writes the status line and the fields of every answer. The version is HTTP/1.1 whatever the request had (RFC
+    /// 9110 section 6.2).
     pub(super) fn new(status: Status, now: HttpDate) -> Head {
         let Status(code, reason) = status;
         let mut head = String::with_capacity(320);
@@ -62,7 +62,7 @@ impl Head {
         let _ = write!(self.0, "{name}: {value}\r\n");
     }
 
-    /// Whether the connection stays, where that differs from what the client takes for granted.
+    /// Writes whether the connection stays open, if that differs from the default of the client's version.
     pub(super) fn connection(&mut self, is_1_0: bool, keep_alive: bool) {
         match (is_1_0, keep_alive) {
             (_, false) => self.field("Connection", "close"),
@@ -77,8 +77,8 @@ impl Head {
     }
 }
 
-/// The whole answer to a request that gets no file, with a line of text for a person. `request` is `None` when it could
-/// not be read; the connection then ends.
+/// Encodes a complete answer to a request that gets no file, with a line of text for people. `request` is `None` if it
+/// could not be decoded; the connection then ends.
 pub fn refusal(status: Status, why: &str, request: Option<&Request<'_>>, now: HttpDate) -> Vec<u8> {
     let mut head = Head::new(status, now);
     head.field("Content-Type", super::media::TEXT);

@@ -1,7 +1,7 @@
-//! Content types by the ending of a name.
+//! Content types by file extension.
 
-/// What EDK2 starts as it is, and how it treats an image: from the Content-Type, or where that says nothing to it from
-/// the ending of the URL (`HttpBootSupport.c`).
+/// The types that EDK2 runs directly or treats as an image. EDK2 decides by the Content-Type or, if it does not know
+/// that, by the extension in the URL (`HttpBootSupport.c`).
 const TYPES: &[(&str, &str)] = &[
     ("efi", "application/efi"),
     ("iso", "application/vnd.efi-iso"),
@@ -20,13 +20,12 @@ const TYPES: &[(&str, &str)] = &[
     ("ign", "application/vnd.coreos.ignition+json"),
 ];
 
-/// Text.
 pub const TEXT: &str = "text/plain; charset=utf-8";
-/// Anything else.
+/// The type of any other file.
 const BYTES: &str = "application/octet-stream";
 
-/// The content type of the file `name`. A name that ends in `.signed` is one of a signed loader, as Ubuntu names them:
-/// what stands before counts.
+/// Returns the content type of the file `name`. The extension `.signed`, which Ubuntu gives to signed loaders, is
+/// ignored.
 pub fn of(name: &str) -> &'static str {
     let name = name.strip_suffix(".signed").unwrap_or(name);
     let (_, file) = name.rsplit_once('/').unwrap_or(("", name));
@@ -35,7 +34,7 @@ pub fn of(name: &str) -> &'static str {
     known.map_or(BYTES, |(_, kind)| kind)
 }
 
-/// The content type of the text `name`, made for a machine.
+/// Returns the content type of the generated text `name`.
 pub fn of_text(name: &str) -> &'static str {
     match of(name) {
         BYTES => TEXT,
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_say_what_firmware_wants_to_hear() {
+    fn extensions_give_the_types_that_firmware_expects() {
         assert_eq!(of("snponly.efi"), "application/efi");
         assert_eq!(of("EFI/BOOT/BOOTX64.EFI"), "application/efi");
         assert_eq!(of("grubnetx64.efi.signed"), "application/efi");

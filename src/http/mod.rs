@@ -1,9 +1,8 @@
-//! HTTP/1.1 for boot files, without sockets: what a request's bytes ask for, and the head of the answer (RFC 9110,
-//! RFC 9112).
+//! HTTP/1.1 for boot files, without sockets: decodes requests and encodes the heads of answers (RFC 9110, RFC 9112).
 //!
-//! [`Request::parse`] reads a head, [`target::name`] the file it names, and [`answer`] says which bytes of that file
-//! follow which head. Only GET and HEAD without a body are understood here: they are all that booting takes, and the
-//! server gives everything else to a general HTTP library.
+//! `server/http/` calls [`Request::parse`] for a head, [`target::name`] for the file that it names, and [`answer`] for
+//! the head of the answer and the byte range that follows it. Only GET and HEAD without a body are handled here,
+//! because booting needs no more. The server passes all other requests to a general HTTP library.
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,

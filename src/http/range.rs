@@ -2,21 +2,21 @@
 
 use std::ops::Range;
 
-/// What of a file a Range field asks for.
+/// The part of a file that a Range field requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
-    /// All of it: no range, several, or none that is understood, which a server may ignore (section 14.2).
+    /// The whole file: there is no range, more than one, or a malformed one, which a server may ignore (section 14.2).
     Whole,
     /// These bytes, at least one.
     Part(Range<u64>),
-    /// Bytes that the file has not got.
+    /// The file does not have the requested bytes.
     Unsatisfiable,
 }
 
-/// Reads the value of a Range field for a file of `size` bytes.
+/// Parses a Range field for a file of `size` bytes.
 ///
-/// Several ranges get the whole file: no firmware asks so, and answering with many small parts is an old way to keep
-/// servers busy.
+/// Several ranges get the whole file: no firmware sends them, and answers with many small parts are a known way to
+/// overload servers.
 pub(super) fn asked(value: &[u8], size: u64) -> Asked {
     range(value, size).unwrap_or(Asked::Whole)
 }
@@ -31,7 +31,7 @@ fn range(value: &[u8], size: u64) -> Option<Asked> {
     let part = match (first.trim(), last.trim()) {
         ("", suffix) => {
             let length = number(suffix)?;
-            // All of an empty file is no range, but is what was asked for.
+            // A suffix range of an empty file is the whole file.
             if size == 0 && length > 0 {
                 return None;
             }
@@ -49,7 +49,7 @@ fn range(value: &[u8], size: u64) -> Option<Asked> {
     Some(if part.start < part.end { Asked::Part(part) } else { Asked::Unsatisfiable })
 }
 
-/// Digits; the largest number there is stands for all beyond it, as no file is that long.
+/// Parses digits. Numbers that are too large become the maximum, because no file is that long.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))

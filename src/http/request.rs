@@ -1,51 +1,48 @@
-//! The head of a request (RFC 9112).
+//! Decodes the head of a request (RFC 9112).
 
-/// Bytes of the longest head that is read; firmware sends some 300.
+/// The maximum length of a head in bytes; firmware sends about 300.
 pub const HEAD_LIMIT: usize = 16 << 10;
-/// Header fields of a head at most.
+/// The maximum number of header fields.
 pub const FIELD_LIMIT: usize = 64;
 
-/// A request's head, read.
+/// A decoded request head.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// What to do.
     pub method: Method,
-    /// What to do it to, as sent: [`name`](super::target::name) reads it.
+    /// The target as sent; [`name`](super::target::name) decodes it.
     pub target: &'a str,
-    /// HTTP/1.0, whose connections end with the answer unless both sides say otherwise.
+    /// Whether the version is HTTP/1.0, whose connections end with the answer unless both sides agree otherwise.
     pub is_1_0: bool,
-    /// The client wants to ask more on this connection.
+    /// Whether the client wants to keep the connection open.
     pub keep_alive: bool,
-    /// Something follows the head.
+    /// Whether a body follows the head.
     pub has_body: bool,
     fields: Vec<(&'a str, &'a [u8])>,
 }
 
-/// The methods that boot files know.
+/// The methods, as far as boot files need them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
-    /// The file.
     Get,
-    /// What GET would answer, without the file.
+    /// Like GET, but without the content.
     Head,
-    /// Any other.
     Other,
 }
 
-/// Why bytes are no head of a request.
+/// The reason why bytes are not a request head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadHead {
-    /// Not as RFC 9112 writes one.
+    /// The syntax violates RFC 9112.
     Malformed,
-    /// More than [`HEAD_LIMIT`] bytes or `FIELD_LIMIT` fields.
+    /// The head has more than [`HEAD_LIMIT`] bytes or `FIELD_LIMIT` fields.
     TooLarge,
-    /// HTTP/1.1 without exactly one Host field, which RFC 9112 section 3.2 wants refused.
+    /// HTTP/1.1 without exactly one Host field, which RFC 9112 section 3.2 requires servers to refuse.
     Host,
 }
 
-/// The bytes of the head that `bytes` begin with, its empty line included; `None` when that has not come yet.
+/// Returns the length of the head at the beginning of `bytes`, including its empty line; `None` if it is incomplete.
 pub fn head_length(bytes: &[u8]) -> Option<usize> {
-    // Empty lines before a request are no end of one (RFC 9112 section 2.2).
+    // Empty lines before a request do not end it (RFC 9112 section 2.2).
     let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let mut rest = bytes.get(begin..)?;
     loop {
@@ -60,7 +57,7 @@ pub fn head_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Makes a later minor version of HTTP/1 the last one that is known: as that its requests are to be read (RFC 9110
+/// Replaces a later minor version of HTTP/1 with the latest known one, as which it must be interpreted (RFC 9110
 /// section 2.5).
 pub fn as_known_version(head: &mut [u8]) {
     let mut lines = head.split_mut(|byte| *byte == b'\n');
@@ -72,7 +69,7 @@ pub fn as_known_version(head: &mut [u8]) {
 }
 
 impl<'a> Request<'a> {
-    /// Reads `head`, as long as [`head_length`] says.
+    /// Decodes `head`, whose length is that of [`head_length`].
     pub fn parse(head: &'a [u8]) -> Result<Request<'a>, BadHead> {
         if head.len() > HEAD_LIMIT {
             return Err(BadHead::TooLarge);
@@ -103,25 +100,25 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Whether this is all of a request for a file: GET or HEAD, and no body.
+    /// Whether the head is a complete request for a file: GET or HEAD without a body.
     pub fn is_plain(&self) -> bool {
         self.method != Method::Other && !self.has_body
     }
 
-    /// The values of every field `name`, in order, without the spaces around them.
+    /// Returns the values of all fields `name` in order, without surrounding spaces.
     pub fn all<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'a [u8]> + 'r {
         let named = self.fields.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.trim_ascii())
     }
 
-    /// The value of the field `name`, if it is there once.
+    /// Returns the value of the field `name`, if it occurs exactly once.
     pub fn one(&self, name: &str) -> Option<&'a [u8]> {
         let mut all = self.all(name);
         let first = all.next()?;
         if all.next().is_some() { None } else { Some(first) }
     }
 
-    /// Whether a browser sends it on behalf of a web page or of a person: only browsers send these fields.
+    /// Whether a browser sent the request: only browsers send these fields.
     pub fn is_of_browser(&self) -> bool {
         const FETCH: &[u8] = b"sec-fetch-";
         self.fields.iter().any(|(name, _)| {
@@ -131,12 +128,12 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Bytes of the body, if they are announced so.
+    /// Returns the length of the body, if the head has it.
     pub fn body_length(&self) -> Option<u64> {
         std::str::from_utf8(self.one("content-length")?).ok()?.parse().ok()
     }
 
-    /// RFC 9112 section 9.3.
+    /// Whether the client wants to keep the connection open (RFC 9112 section 9.3).
     fn wants_more(&self) -> bool {
         let says = |option: &[u8]| {
             let mut words = self.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
@@ -145,7 +142,7 @@ impl<'a> Request<'a> {
         !says(b"close") && (!self.is_1_0 || says(b"keep-alive"))
     }
 
-    /// RFC 9112 section 6.
+    /// Whether a body follows (RFC 9112 section 6).
     fn announces_body(&self) -> bool {
         self.all("transfer-encoding").next().is_some()
             || self
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_minor_version_is_read_as_the_last_one_that_is_known() {
+    fn a_later_minor_version_is_read_as_the_latest_known() {
         let read = |head: &str| {
             let mut head = head.as_bytes().to_vec();
             as_known_version(&mut head);
@@ -194,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_what_is_announced() {
+    fn the_head_announces_the_body() {
         let has_body = |fields: &str| {
             let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
             Request::parse(head.as_bytes()).unwrap().has_body

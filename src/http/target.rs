@@ -1,21 +1,21 @@
-//! The request target (RFC 9112 section 3.2), and the file that it names.
+//! Decodes the request target (RFC 9112 section 3.2) into the name of a file.
 
-/// Why a request target names no file.
+/// The reason why a request target names no file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadTarget {
-    /// Neither a path nor an absolute URI with one.
+    /// The target is neither a path nor an absolute URI with one.
     NotAPath,
-    /// `%` without two hexadecimal digits behind it.
+    /// A `%` is not followed by two hexadecimal digits.
     BadEscape,
-    /// A NUL, another control character, a backslash or `#`, which no file is asked for with.
+    /// The path contains a NUL, another control character, a backslash or `#`, which no client sends in a file name.
     BadCharacter,
-    /// A component `..`, escaped or not: clients take them out themselves (RFC 3986 section 5.2.4).
+    /// The path has a component `..`, escaped or not. Clients must remove these themselves (RFC 3986 section 5.2.4).
     Parent,
 }
 
-/// The name of the file that `target` asks for: its path without the query, decoded once. What it is a name of is
-/// decided as for TFTP, by `boot::name`, so `//` counts as `/`: EDK2 and shim ask for `//grubx64.efi` and cannot
-/// follow a redirection.
+/// Returns the file name that `target` requests: its path without the query, percent-decoded once. `boot::name`
+/// validates the name, as for TFTP, so `//` counts as `/`. EDK2 and shim request `//grubx64.efi` and cannot follow a
+/// redirection.
 pub fn name(target: &str) -> Result<Vec<u8>, BadTarget> {
     let path = path(target).ok_or(BadTarget::NotAPath)?;
     let mut name = Vec::with_capacity(path.len());
@@ -41,7 +41,7 @@ pub fn name(target: &str) -> Result<Vec<u8>, BadTarget> {
     Ok(name)
 }
 
-/// The authority of a target in absolute form: `server:80` of `http://server:80/x`. `None` for a path.
+/// Returns the authority of an absolute target: `server:80` in `http://server:80/x`. Returns `None` for a path.
 pub fn authority(target: &str) -> Option<&str> {
     let (before_query, _) = target.split_once('?').unwrap_or((target, ""));
     let (scheme, rest) = before_query.split_once("://")?;
@@ -49,7 +49,7 @@ pub fn authority(target: &str) -> Option<&str> {
     is_scheme.then(|| rest.split('/').next().unwrap_or_default())
 }
 
-/// The path of a target in origin form (`/x?y`) or absolute form (`http://server/x?y`).
+/// Returns the path of a target in origin form (`/x?y`) or absolute form (`http://server/x?y`).
 fn path(target: &str) -> Option<&str> {
     let (before_query, _) = target.split_once('?').unwrap_or((target, ""));
     if before_query.starts_with('/') {

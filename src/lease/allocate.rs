@@ -38,20 +38,20 @@ impl LeaseBook {
         taken
     }
 
-    /// Returns the address for `who` in `subnet`, if there is one. The order: its current or last address, the
+    /// Returns the address for `holder` in `subnet`, if there is one. The order: its current or last address, the
     /// requested address, one that never had a binding, the one that has been free for longest. `is_expected` says that
     /// the configuration names the client; unknown clients do not get the last free addresses.
     pub fn find_address(
         &self,
         subnet: usize,
-        who: &Holder,
+        holder: &Holder,
         requested: Option<Ipv4Addr>,
         is_expected: bool,
         now: Timestamp,
     ) -> Option<Ipv4Addr> {
         let pool = self.pools.get(subnet)?;
-        let usable = |address: &Ipv4Addr| self.may_use(subnet, *address, who, now);
-        let own = self.of_client(subnet, who, now);
+        let usable = |address: &Ipv4Addr| self.may_use(subnet, *address, holder, now);
+        let own = self.of_client(subnet, holder, now);
         let is_known = own.is_some_and(|(_, binding)| binding.is_known(now));
         if !is_expected && !is_known && !pool.has_room_for_new_clients() {
             return None;
@@ -66,14 +66,14 @@ impl LeaseBook {
             .or_else(|| pool.least_recently_used(now))
     }
 
-    /// Returns the address of the oldest untaken offer in `subnet`, to be reclaimed for `who` because no address is
+    /// Returns the address of the oldest untaken offer in `subnet`, to be reclaimed for `holder` because no address is
     /// free. An offer younger than [`OFFER_MIN_HOLD`] is reclaimed only for clients that the configuration names, that
     /// have or had an address here, or that were turned away before and ask again: clients with made-up identifiers ask
     /// once. Among young offers, those of clients that asked again are reclaimed last.
     pub fn find_untaken(
         &self,
         subnet: usize,
-        who: &Holder,
+        holder: &Holder,
         is_expected: bool,
         now: Timestamp,
     ) -> Option<Ipv4Addr> {
@@ -82,8 +82,9 @@ impl LeaseBook {
         if until <= now.after(OFFER_HOLD.saturating_sub(OFFER_MIN_HOLD)) {
             return Some(oldest);
         }
-        let is_known = || self.of_client(subnet, who, now).is_some_and(|(_, binding)| binding.is_known(now));
-        if !is_expected && !self.offers.comes_back(&who.client, now) && !is_known() {
+        let is_known =
+            || self.of_client(subnet, holder, now).is_some_and(|(_, binding)| binding.is_known(now));
+        if !is_expected && !self.offers.comes_back(&holder.client, now) && !is_known() {
             return None;
         }
         let asked_once = |address: &Ipv4Addr| {
@@ -94,11 +95,12 @@ impl LeaseBook {
         oldest_few.find(asked_once).or(Some(oldest))
     }
 
-    /// Whether `who` was offered `address` recently, and the address is now offered to another client that has not
+    /// Whether `holder` was offered `address` recently, and the address is now offered to another client that has not
     /// taken it either. The first of the two clients that requests the address gets it.
-    pub fn had_offer(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
+    pub fn had_offer(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
         let binding = self.bindings.get(&address);
-        binding.is_some_and(|b| b.state == State::Offered && !b.leased) && self.offers.had(address, who, now)
+        binding.is_some_and(|b| b.state == State::Offered && !b.leased)
+            && self.offers.had(address, holder, now)
     }
 
     /// Whether less than a quarter of the pool of `subnet` is free, not counting `address`. In that case no client
@@ -110,14 +112,14 @@ impl LeaseBook {
         taken.saturating_mul(4) > pool.size.saturating_mul(3)
     }
 
-    /// Whether `who`, which the configuration does not name, passes the limit for unknown clients. It does if it has or
+    /// Whether `holder`, which the configuration does not name, passes the limit for unknown clients. It does if it has or
     /// had `address`, has an offer, or the pool has room for new clients.
-    pub fn admits(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
+    pub fn admits(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
         let Some(subnet) = self.pool_of(address) else { return false };
-        let held = self.bindings.get(&address).filter(|binding| binding.holder.is(who));
+        let held = self.bindings.get(&address).filter(|binding| binding.holder.is(holder));
         held.is_some_and(|binding| binding.is_known(now))
-            || self.had_offer(address, who, now)
-            || self.of_client(subnet, who, now).is_some_and(|(_, binding)| binding.is_known(now))
+            || self.had_offer(address, holder, now)
+            || self.of_client(subnet, holder, now).is_some_and(|(_, binding)| binding.is_known(now))
             || self.pools[subnet].has_room_for_new_clients()
     }
 
@@ -131,9 +133,9 @@ impl LeaseBook {
         self.pools.get(subnet).is_some_and(|pool| pool.shares(address))
     }
 
-    /// Whether `who` may get `address` from the pool of `subnet`: any client may, and no other client holds it.
-    pub fn may_use(&self, subnet: usize, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
-        self.shares(subnet, address) && self.is_free_for(address, who, now)
+    /// Whether `holder` may get `address` from the pool of `subnet`: any client may, and no other client holds it.
+    pub fn may_use(&self, subnet: usize, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
+        self.shares(subnet, address) && self.is_free_for(address, holder, now)
     }
 
     /// Returns the number of addresses in the pool of `subnet` that any client may get.
@@ -291,7 +293,7 @@ mod tests {
         assert_eq!(book.declined(0, at(600)), 0);
         assert_eq!(book.find_address(0, &client(2), Some(ip(1)), false, at(600)), Some(ip(1)));
         let elsewhere = book.find_address(0, &client(1), None, false, at(600));
-        assert_eq!(elsewhere, Some(ip(3)), "who declined it does not get it again");
+        assert_eq!(elsewhere, Some(ip(3)), "holder declined it does not get it again");
     }
 
     #[test]

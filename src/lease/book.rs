@@ -93,10 +93,10 @@ impl LeaseBook {
     }
 
     /// Whether no other client holds `address`, and it is not declined.
-    pub fn is_free_for(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
+    pub fn is_free_for(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
         match self.bindings.get(&address) {
             Some(binding) if binding.until > now => {
-                binding.holder.is(who) && binding.state != State::Declined
+                binding.holder.is(holder) && binding.state != State::Declined
             }
             _ => true,
         }
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_client_withdraws_an_offer_and_no_lease_is_withdrawn() {
+    fn only_offers_are_withdrawn_by_their_client() {
         let mut book = book();
         let until = Timestamp::from_seconds(30);
         book.apply(&offer(1, until));
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_could_not_be_stored_falls_back_to_what_is_on_disk() {
+    fn a_failed_store_restores_the_stored_lease() {
         let mut book = book();
         let now = Timestamp::from_seconds(10);
         book.apply(&LeaseChange::Store(lease(1, 3600)));
@@ -348,7 +348,7 @@ mod tests {
         book.apply(&leased(&system));
         assert_eq!(book.of_client(0, &firmware, now).map(|(address, _)| address), Some(A), "it boots again");
         let other_system = Holder { client: ClientId::from_stored(b"\xffother").unwrap(), ..client(1) };
-        assert!(book.is_free_for(A, &other_system, now), "it was installed anew");
+        assert!(book.is_free_for(A, &other_system, now), "it was reinstalled");
         never_booted.apply(&leased(&system));
         assert!(!never_booted.is_free_for(A, &other_system, now), "two clients that never booted stay two");
     }

@@ -8,40 +8,40 @@ use crate::lease::book::LeaseBook;
 use crate::types::{HardwareAddr, Timestamp};
 
 impl LeaseBook {
-    /// Returns the current or last address of `who` in subnet `subnet`, with its binding. Leases come before offers,
+    /// Returns the current or last address of `holder` in subnet `subnet`, with its binding. Leases come before offers,
     /// and live bindings before ended ones.
-    pub fn of_client(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
-        self.all_of(subnet, who).filter(|(_, binding)| !binding.ending).max_by_key(|(_, binding)| {
+    pub fn of_client(&self, subnet: usize, holder: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
+        self.all_of(subnet, holder).filter(|(_, binding)| !binding.ending).max_by_key(|(_, binding)| {
             let is_live = binding.is_live(now);
             (is_live && binding.state == State::Leased, is_live, binding.leased, binding.until)
         })
     }
 
-    /// Returns the address that is offered to `who` in `subnet`, or is being checked for an offer.
-    pub fn offer_to(&self, subnet: usize, who: &Holder, now: Timestamp) -> Option<Ipv4Addr> {
+    /// Returns the address that is offered to `holder` in `subnet`, or is being checked for an offer.
+    pub fn offer_to(&self, subnet: usize, holder: &Holder, now: Timestamp) -> Option<Ipv4Addr> {
         let is_offer = |b: &Binding| matches!(b.state, State::Checking | State::Offered) && b.until > now;
-        self.all_of(subnet, who).find(|(_, binding)| is_offer(binding)).map(|(address, _)| address)
+        self.all_of(subnet, holder).find(|(_, binding)| is_offer(binding)).map(|(address, _)| address)
     }
 
-    /// Returns the newest binding in `subnet` of another MAC with the client identifier of `who`.
-    pub fn namesake(&self, subnet: usize, who: &Holder) -> Option<(Ipv4Addr, &Binding)> {
+    /// Returns the newest binding in `subnet` of another MAC with the client identifier of `holder`.
+    pub fn namesake(&self, subnet: usize, holder: &Holder) -> Option<(Ipv4Addr, &Binding)> {
         let is_namesake = |address: Ipv4Addr| {
-            let binding = self.bindings.get(&address).filter(|binding| binding.holder.shares_id(who))?;
+            let binding = self.bindings.get(&address).filter(|binding| binding.holder.shares_id(holder))?;
             Some((address, binding))
         };
-        if let Some(found) = self.newest_of(subnet, who).and_then(is_namesake) {
+        if let Some(found) = self.newest_of(subnet, holder).and_then(is_namesake) {
             return Some(found);
         }
         // The identifier may be the MAC of another card, which the machine had when its system was installed.
-        let other = who.mac_in_id().filter(|mac| Some(*mac) != who.mac)?;
-        let other = Holder { mac: Some(other), ..who.clone() };
+        let other = holder.mac_in_id().filter(|mac| Some(*mac) != holder.mac)?;
+        let other = Holder { mac: Some(other), ..holder.clone() };
         self.machines.of(subnet, &other).filter_map(is_namesake).max_by_key(|(_, binding)| binding.until)
     }
 
-    /// Returns the number of other clients with the MAC of `who` that have an address in `subnet`.
-    pub fn others_of_mac(&self, subnet: usize, who: &Holder, now: Timestamp) -> usize {
-        let is_other = |b: &&Binding| b.holder.mac == who.mac && b.is_live(now) && !b.holder.is(who);
-        let addresses = who.mac.into_iter().flat_map(|_| self.machines.of(subnet, who));
+    /// Returns the number of other clients with the MAC of `holder` that have an address in `subnet`.
+    pub fn others_of_mac(&self, subnet: usize, holder: &Holder, now: Timestamp) -> usize {
+        let is_other = |b: &&Binding| b.holder.mac == holder.mac && b.is_live(now) && !b.holder.is(holder);
+        let addresses = holder.mac.into_iter().flat_map(|_| self.machines.of(subnet, holder));
         addresses.filter_map(|address| self.bindings.get(&address).filter(is_other)).count()
     }
 
@@ -49,9 +49,10 @@ impl LeaseBook {
     /// granted. Returns `None` while one of them may be displaced in the store by another client's lease.
     pub fn ended_by(&self, lease: &Lease, now: Timestamp) -> Option<Vec<Lease>> {
         let subnet = self.pool_of(lease.address)?;
-        let mut who = lease.holder.clone();
-        who.boots |= self.bindings.get(&lease.address).is_some_and(|b| b.holder.is(&who) && b.holder.boots);
-        let others = self.leases_on_wire(subnet, &who);
+        let mut holder = lease.holder.clone();
+        holder.boots |=
+            self.bindings.get(&lease.address).is_some_and(|b| b.holder.is(&holder) && b.holder.boots);
+        let others = self.leases_on_wire(subnet, &holder);
         let others = others.filter(|(other, binding)| *other != lease.address && binding.until > now);
         let ended = others.map(|(address, binding)| Lease {
             address,
@@ -65,7 +66,7 @@ impl LeaseBook {
             let is_over = |left: &&Lease| {
                 let other = self.pool_of(left.address);
                 let is_here = self.wire_of(subnet).any(|subnet| Some(subnet) == other);
-                left.address != lease.address && left.holder.is(&who) && is_here
+                left.address != lease.address && left.holder.is(&holder) && is_here
             };
             for left in self.left_over.values().filter(is_over) {
                 if self.bindings.get(&left.address).is_some_and(|binding| binding.pending > 0) {
@@ -84,39 +85,39 @@ impl LeaseBook {
 
     /// Returns the newest address of the client, unless the client is identified by its MAC. Such a client shares its
     /// identifier with no other.
-    fn newest_of(&self, subnet: usize, who: &Holder) -> Option<Ipv4Addr> {
-        if who.is_known_by_mac() {
+    fn newest_of(&self, subnet: usize, holder: &Holder) -> Option<Ipv4Addr> {
+        if holder.is_known_by_mac() {
             return None;
         }
-        self.clients.get(subnet, &who.client, &self.bindings, |address| self.pool_of(address))
+        self.clients.get(subnet, &holder.client, &self.bindings, |address| self.pool_of(address))
     }
 
-    /// Returns all bindings of `who` in `subnet`.
+    /// Returns all bindings of `holder` in `subnet`.
     pub(super) fn all_of<'b, 'w>(
         &'b self,
         subnet: usize,
-        who: &'w Holder,
+        holder: &'w Holder,
     ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
-        let newest = self.newest_of(subnet, who);
+        let newest = self.newest_of(subnet, holder);
         // A client without an Ethernet address was stored as one with the MAC in its identifier.
-        let stored_as = who.mac_in_id().filter(|_| who.mac.is_none());
-        let stored_as = stored_as.map(|mac| Holder { mac: Some(mac), ..who.clone() });
+        let stored_as = holder.mac_in_id().filter(|_| holder.mac.is_none());
+        let stored_as = stored_as.map(|mac| Holder { mac: Some(mac), ..holder.clone() });
         let as_machine = stored_as.into_iter().flat_map(move |holder| self.machines.of(subnet, &holder));
-        let others = self.machines.of(subnet, who).chain(as_machine);
+        let others = self.machines.of(subnet, holder).chain(as_machine);
         let others = others.filter(move |address| Some(*address) != newest);
         let known = newest.into_iter().chain(others);
         let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));
         let is_here = move |address| self.pools.len() == 1 || self.pool_of(address) == Some(subnet);
-        bindings.filter(move |(address, binding)| binding.holder.is(who) && is_here(*address))
+        bindings.filter(move |(address, binding)| binding.holder.is(holder) && is_here(*address))
     }
 
-    /// Returns the leases of `who` on the link of `subnet`, including ended ones.
+    /// Returns the leases of `holder` on the link of `subnet`, including ended ones.
     pub(super) fn leases_on_wire<'b, 'w>(
         &'b self,
         subnet: usize,
-        who: &'w Holder,
+        holder: &'w Holder,
     ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
-        let subnets = self.wire_of(subnet).flat_map(move |subnet| self.all_of(subnet, who));
+        let subnets = self.wire_of(subnet).flat_map(move |subnet| self.all_of(subnet, holder));
         subnets.filter(|(_, binding)| binding.state == State::Leased)
     }
 

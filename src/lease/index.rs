@@ -100,10 +100,14 @@ impl Holder {
 }
 
 impl MachineIndex {
-    /// Returns the addresses of machine `who` in `subnet`. The result may contain addresses of another machine with the
+    /// Returns the addresses of machine `holder` in `subnet`. The result may contain addresses of another machine with the
     /// same hash.
-    pub(super) fn of<'i>(&'i self, subnet: usize, who: &Holder) -> impl Iterator<Item = Ipv4Addr> + use<'i> {
-        self.addresses.iter_hash(self.hash(subnet, who)).copied()
+    pub(super) fn of<'i>(
+        &'i self,
+        subnet: usize,
+        holder: &Holder,
+    ) -> impl Iterator<Item = Ipv4Addr> + use<'i> {
+        self.addresses.iter_hash(self.hash(subnet, holder)).copied()
     }
 
     /// Adds `address` to its machine. Its binding must be in `bindings` already.
@@ -139,15 +143,15 @@ impl MachineIndex {
         self.addresses.insert_unique(hash, address, hash_of);
     }
 
-    /// Removes `address` from `who` if the index has it there.
-    pub(super) fn remove(&mut self, subnet: usize, who: &Holder, address: Ipv4Addr) {
-        let hash = self.hash(subnet, who);
+    /// Removes `address` from `holder` if the index has it there.
+    pub(super) fn remove(&mut self, subnet: usize, holder: &Holder, address: Ipv4Addr) {
+        let hash = self.hash(subnet, holder);
         if let Ok(entry) = self.addresses.find_entry(hash, |other| *other == address) {
             entry.remove();
         }
     }
 
-    fn hash(&self, subnet: usize, who: &Holder) -> u64 {
-        self.hasher.hash_one((subnet, who.key()))
+    fn hash(&self, subnet: usize, holder: &Holder) -> u64 {
+        self.hasher.hash_one((subnet, holder.key()))
     }
 }

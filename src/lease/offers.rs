@@ -69,10 +69,10 @@ impl Offers {
         self.given_way.push_back(GivenWay { address, holder, until });
     }
 
-    /// Whether an offer of `address` to `who` was reclaimed and would still be valid at `now`.
-    pub(super) fn had(&self, address: Ipv4Addr, who: &Holder, now: Timestamp) -> bool {
+    /// Whether an offer of `address` to `holder` was reclaimed and would still be valid at `now`.
+    pub(super) fn had(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
         let mut offers = self.given_way.iter();
-        offers.any(|offer| offer.address == address && offer.until > now && offer.holder.is(who))
+        offers.any(|offer| offer.address == address && offer.until > now && offer.holder.is(holder))
     }
 
     /// Records that `client` was turned away at `at`.

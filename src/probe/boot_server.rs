@@ -1,5 +1,5 @@
-//! The question on port 4011: what should I boot? (PXE 2.1 section 2.2.4; EDK2 `PxeBcDhcp4Discover`; iPXE
-//! `dhcp_state_proxy` and `dhcp_state_pxebs`)
+//! Requests to boot servers on port 4011 (PXE 2.1 section 2.2.4; EDK2 `PxeBcDhcp4Discover`; iPXE `dhcp_state_proxy` and
+//! `dhcp_state_pxebs`).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -10,19 +10,19 @@ use super::step::{Failure, Ports, Progress, Step, Transmit, Waiting};
 use super::text::printable;
 use crate::types::{MacAddr, Timestamp};
 
-/// How long each try waits: EDK2's `PXEBC_BOOT_REQUEST_TIMEOUT` times 1, 2, 3 and 4, as PXE 2.1 has it.
+/// The wait of each try: EDK2's `PXEBC_BOOT_REQUEST_TIMEOUT` times 1, 2, 3 and 4, as in PXE 2.1.
 const WAITS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(3), Duration::from_secs(4)];
-/// iPXE asks a proxy for 2 s and a menu's servers for 3 s (`dhcp.h`), and asks again after 1 s.
+/// iPXE waits 2 s for a proxy and 3 s for the servers of a menu (`dhcp.h`), and retries after 1 s.
 const IPXE_WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
-/// The boot servers of one question, asked one after the other.
+/// The boot servers for one request, asked one after the other.
 #[derive(Debug)]
 pub(super) struct BootServers {
-    /// Those that are still to be asked; the first is being asked.
+    /// The remaining servers; the first one is being asked.
     left: Vec<SocketAddrV4>,
     item: Option<(u16, String)>,
-    /// The address that we have, from the ACK.
+    /// The client's own address, from the ACK.
     pub(super) address: Ipv4Addr,
     pub(super) xid: u32,
     attempt: u32,
@@ -31,7 +31,7 @@ pub(super) struct BootServers {
 }
 
 impl BootServers {
-    /// The question that proxies, or a server that gave us the address, are asked: "you said PXEClient and no more".
+    /// Returns the servers to ask if a proxy, or the server that assigned the address, sent only `PXEClient`.
     pub(super) fn proxies(firmware: Firmware, offers: &[Offer], ports: Ports) -> Vec<SocketAddrV4> {
         let server = |offer: &Offer| match firmware {
             Firmware::Ipxe => offer.server,
@@ -41,8 +41,8 @@ impl BootServers {
         offers.iter().map(|offer| SocketAddrV4::new(server(offer), ports.proxy)).collect()
     }
 
-    /// Who has an item of the menu: the servers that option 43 lists for it, or whoever answers a broadcast. EDK2 sends
-    /// that to the DHCP port, iPXE to 4011.
+    /// Returns the servers to ask for a menu item: those that option 43 lists for it, or a broadcast address. EDK2
+    /// broadcasts to the DHCP port, iPXE to 4011.
     pub(super) fn of_item(firmware: Firmware, offer: &Offer, item: u16, ports: Ports) -> Vec<SocketAddrV4> {
         let listed = offer.vendor.servers_of(item);
         if listed.is_empty() {
@@ -52,7 +52,7 @@ impl BootServers {
         listed.iter().map(|address| SocketAddrV4::new(*address, ports.proxy)).collect()
     }
 
-    /// The question for `servers`, of which there is at least one; it is asked by [`ask`](Self::ask).
+    /// Prepares a request to `servers`, of which there must be at least one. [`ask`](Self::ask) sends it.
     pub(super) fn new(
         servers: Vec<SocketAddrV4>,
         item: Option<(u16, &[u8])>,
@@ -79,12 +79,12 @@ impl BootServers {
         self.item.is_some()
     }
 
-    /// The port that the present question went to.
+    /// Returns the destination port of the current request.
     pub(super) fn port(&self) -> u16 {
         self.left.first().map_or(0, SocketAddrV4::port)
     }
 
-    /// Asks the first of those that are left, for the `attempt`th time.
+    /// Sends the request to the first remaining server, as try number `attempt`.
     pub(super) fn ask(
         &mut self,
         profile: &Profile,
@@ -104,7 +104,7 @@ impl BootServers {
             count: u16::try_from(self.attempt).unwrap_or(u16::MAX),
             proxy: true,
         };
-        // EDK2 listens on 4011 unless it asks everybody; others keep the client's DHCP port.
+        // EDK2 sends from port 4011 except for broadcasts. Other clients keep their DHCP port.
         let own = profile.firmware == Firmware::Uefi && !everybody;
         let from_port = if own { ports.proxy } else { ports.dhcp.saturating_add(1) };
         step.send.push(Transmit::BootServer { from_port, to, payload: profile.message(mac, &sending) });
@@ -116,7 +116,7 @@ impl BootServers {
         self.deadline = until.min(limit);
     }
 
-    /// After the deadline: whether the same server is to be asked once more.
+    /// After the deadline, returns whether to ask the same server again.
     pub(super) fn may_retry(&mut self, firmware: Firmware, waiting: Waiting, now: Timestamp) -> bool {
         let tries_left = usize::try_from(self.attempt).is_ok_and(|attempt| attempt < waits(firmware).len());
         let patient = waiting.patience.is_none_or(|patience| now < self.asked.after(patience));
@@ -124,7 +124,7 @@ impl BootServers {
         tries_left && patient
     }
 
-    /// Gives the present server up. The failure is what remains if no other is left.
+    /// Gives up the current server. Returns the failure if no other server remains.
     pub(super) fn next(&mut self, useless: Option<Ipv4Addr>, now: Timestamp) -> Option<Failure> {
         let server = if self.left.is_empty() { return None } else { self.left.remove(0) };
         let waited = now.since(self.asked);

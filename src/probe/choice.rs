@@ -1,4 +1,4 @@
-//! Which of the offers a client takes, by the rules of its firmware.
+//! Chooses among the offers by the rules of each firmware.
 
 use std::net::Ipv4Addr;
 
@@ -7,27 +7,26 @@ use super::profile::Firmware;
 use super::step::Failure;
 use crate::wire::option::code;
 
-/// What a client decided on.
+/// The decision of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Choice {
-    /// Whose address it asks for.
+    /// The offer whose address the client requests.
     pub(super) address: Offer,
-    /// Where it learns what to boot.
     pub(super) plan: Plan,
 }
 
-/// Where a client learns what to boot once it has an address.
+/// The source of the boot file once the client has an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Plan {
-    /// From the ACK.
+    /// The ACK.
     Ack,
-    /// From this offer.
+    /// This offer.
     Offer(Offer),
-    /// By asking these on port 4011, one after the other.
+    /// The answer of one of these servers on port 4011, asked in order.
     BootServers(Vec<Offer>),
 }
 
-/// What the client takes, if it can do with these offers. `over` means that it has collected long enough.
+/// Returns the client's choice, if these offers are sufficient. `over` says that the time for collecting is over.
 pub(super) fn choose(firmware: Firmware, offers: &[Offer], over: bool) -> Option<Choice> {
     match firmware {
         Firmware::BiosPxe | Firmware::Uefi => choose_as_pxe(offers),
@@ -37,8 +36,8 @@ pub(super) fn choose(firmware: Firmware, offers: &[Offer], over: bool) -> Option
     }
 }
 
-/// Whether the client may go on with what it has although it has not collected long enough: iPXE waits only for what may
-/// still be a proxy's (`dhcp.c`, `dhcp_discovery_rx`).
+/// Whether the client may choose before the time for collecting is over. iPXE waits only if a proxy's offer may still
+/// follow (`dhcp.c`, `dhcp_discovery_rx`).
 pub(super) fn is_complete(firmware: Firmware, offers: &[Offer]) -> bool {
     match firmware {
         Firmware::Ipxe => choose_as_ipxe(offers, false).is_some(),
@@ -46,25 +45,25 @@ pub(super) fn is_complete(firmware: Firmware, offers: &[Offer]) -> bool {
     }
 }
 
-/// EDK2, `PxeBcSelectDhcp4Offer`, and PXE 2.1 section 2.2.1, which it follows.
+/// The rules of EDK2 (`PxeBcSelectDhcp4Offer`) and of PXE 2.1 section 2.2.1, which EDK2 follows.
 fn choose_as_pxe(offers: &[Offer]) -> Option<Choice> {
     let address = |wanted: &dyn Fn(&Offer) -> bool| offers.iter().find(|o| !o.is_proxy() && wanted(o));
     let proxies = || offers.iter().filter(|offer| offer.is_proxy());
-    // 1. One server says all.
+    // 1. One server offers an address and a menu or boot file.
     if let Some(offer) = address(&|offer| offer.vendor.discovers) {
         return Some(take(offer, Plan::Ack));
     }
-    // 2. One gives the address and another says what to boot.
+    // 2. One server offers the address, another one the boot file.
     let plain = address(&|offer| offer.class != Class::Pxe);
     let proxy = proxies().find(|offer| offer.vendor.discovers);
     if let (Some(offer), Some(proxy)) = (plain, proxy) {
         return Some(take(offer, Plan::Offer(proxy.clone())));
     }
-    // 3. One server gives the address, and is asked on port 4011 even if it names a file here.
+    // 3. One server offers the address, and is asked on port 4011 even if it names a file here.
     if let Some(offer) = address(&|offer| offer.asks_boot_server()) {
         return Some(take(offer, Plan::BootServers(vec![offer.clone()])));
     }
-    // 4. The same with two: every such proxy is asked.
+    // 4. The same with two servers: all such proxies are asked.
     let askable: Vec<Offer> = proxies().filter(|offer| offer.asks_boot_server()).cloned().collect();
     if let Some(offer) = plain.filter(|_| !askable.is_empty()) {
         return Some(take(offer, Plan::BootServers(askable)));
@@ -73,7 +72,7 @@ fn choose_as_pxe(offers: &[Offer]) -> Option<Choice> {
     address(&|offer| !offer.file.is_empty()).map(|offer| take(offer, Plan::Ack))
 }
 
-/// EDK2, `HttpBootSelectDhcpOffer`. The URL counts as it stands in the OFFER.
+/// The rules of EDK2 (`HttpBootSelectDhcpOffer`). The URL is taken from the OFFER.
 fn choose_as_http(offers: &[Offer]) -> Option<Choice> {
     let with_url = |proxy: bool, needs_dns: bool| {
         offers.iter().find(|offer| {
@@ -97,8 +96,8 @@ fn choose_as_http(offers: &[Offer]) -> Option<Choice> {
     }
 }
 
-/// iPXE, `dhcp_discovery_rx` and `dhcp_request_rx`: of equal offers the last counts. An offer that gives an address and
-/// says PXEClient is its own proxy's.
+/// The rules of iPXE (`dhcp_discovery_rx` and `dhcp_request_rx`): of equal offers the last one counts. An offer with an
+/// address and PXEClient is also a proxy's offer.
 fn choose_as_ipxe(offers: &[Offer], over: bool) -> Option<Choice> {
     let best = |offers: Vec<&Offer>| offers.into_iter().max_by_key(|offer| offer.priority()).cloned();
     let address = best(offers.iter().filter(|offer| !offer.is_proxy()).collect())?;
@@ -109,8 +108,9 @@ fn choose_as_ipxe(offers: &[Offer], over: bool) -> Option<Choice> {
         return over.then_some(Choice { address, plan: Plan::Ack });
     };
     // `dhcp_has_pxeopts`: a server and a file, or a menu.
-    let says_what = !proxy.siaddr.is_unspecified() && !proxy.file.is_empty() || !proxy.vendor.menu.is_empty();
-    let plan = if says_what { Plan::Offer(proxy) } else { Plan::BootServers(vec![proxy]) };
+    let names_boot =
+        !proxy.siaddr.is_unspecified() && !proxy.file.is_empty() || !proxy.vendor.menu.is_empty();
+    let plan = if names_boot { Plan::Offer(proxy) } else { Plan::BootServers(vec![proxy]) };
     Some(Choice { address, plan })
 }
 
@@ -122,7 +122,7 @@ fn has_dns(offer: &Offer) -> bool {
     offer.options.get(code::DNS).is_some()
 }
 
-/// Whether a URL has a name where an address could be.
+/// Whether a URL has a host name instead of an address.
 fn names_host(url: &[u8]) -> bool {
     let url = String::from_utf8_lossy(url);
     let host = url.split_once("://").map_or("", |(_, rest)| rest);
@@ -130,7 +130,7 @@ fn names_host(url: &[u8]) -> bool {
     host.parse::<Ipv4Addr>().is_err()
 }
 
-/// Why these offers do not make a boot.
+/// Returns the reason why these offers do not lead to a boot.
 pub(super) fn shortfall(
     firmware: Firmware,
     offers: &[Offer],

@@ -1,4 +1,4 @@
-//! The TFTP half of a boot: size probe, read request, windows of blocks (RFC 1350, 2347, 2348, 2349, 7440).
+//! The TFTP part of a boot: size probe, read request, windows of blocks (RFC 1350, 2347, 2348, 2349, 7440).
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -9,36 +9,36 @@ use super::text::printable;
 use crate::types::Timestamp;
 use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request, stray};
 
-/// How often a packet is sent before the server counts as silent.
+/// The number of times that a packet is sent before the server counts as silent.
 pub(super) const TFTP_TRIES: u32 = 5;
-/// How long to wait for the server each time.
+/// The wait for the server per try.
 pub(super) const TFTP_WAIT: Duration = Duration::from_secs(4);
-/// Bytes in a block where nothing else was agreed (RFC 1350).
+/// The default block size in bytes (RFC 1350).
 const DEFAULT_BLOCK_SIZE: u16 = 512;
 
-/// One file on its way.
+/// One running download.
 #[derive(Debug)]
 pub(super) struct Download {
     profile: Profile,
-    /// The longest silence, if it is less than all tries take.
+    /// The maximum silence, if it is less than all tries take.
     patience: Option<Duration>,
-    /// Since when nothing new came.
+    /// The time of the last new packet.
     silent_since: Timestamp,
-    /// Where read requests go.
+    /// The destination of read requests.
     server: SocketAddrV4,
-    /// The port the server answers from, once it has.
+    /// The server's port of this transfer, once known.
     peer: Option<SocketAddrV4>,
     file: Vec<u8>,
     phase: Phase,
     block_size: u16,
     window: u16,
-    /// What the server says the file's size is.
+    /// The size of the file that the server announced.
     size: Option<u64>,
-    /// The last block that came in order; 0 before the first, and again after 65535.
+    /// The last block received in order: 0 before the first, and again after 65535.
     last: u16,
-    /// Blocks that came since the last ACK.
+    /// The number of blocks since the last ACK.
     unacknowledged: u16,
-    /// Whether a gap in the present window was answered already.
+    /// Whether a gap in the current window was reported already.
     gap_answered: bool,
     received: u64,
     tries: u32,
@@ -47,13 +47,13 @@ pub(super) struct Download {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// Asked for the size only.
+    /// The size was requested.
     Sizing,
-    /// Asked for the file.
+    /// The file was requested.
     Opening,
-    /// An OACK or a block has come.
+    /// An OACK or a block has arrived.
     Receiving,
-    /// The last block has come. Should it come again, our ACK was lost.
+    /// The last block has arrived. If it arrives again, our ACK was lost.
     Done,
     Failed,
 }
@@ -90,12 +90,12 @@ impl Download {
         download
     }
 
-    /// When to call [`timeout`](Self::timeout).
+    /// Returns the time at which to call [`timeout`](Self::timeout).
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         self.deadline
     }
 
-    /// Takes a datagram that came to the transfer's port.
+    /// Processes a datagram that arrived at the transfer's port.
     pub(super) fn packet<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -103,11 +103,11 @@ impl Download {
         now: Timestamp,
         step: &mut Step<'a>,
     ) {
-        let is_stranger = match self.peer {
+        let is_unknown_tid = match self.peer {
             Some(peer) => peer != from,
             None => from.ip() != self.server.ip(),
         };
-        if is_stranger {
+        if is_unknown_tid {
             return self.turn_away(bytes, from, step);
         }
         let Ok(packet) = Packet::decode(bytes) else { return };
@@ -120,7 +120,7 @@ impl Download {
                 step,
             ),
             (Phase::Sizing, Packet::OAck(granted)) => self.size_known(from, granted.transfer_size, now, step),
-            // A server without options begins to send at once.
+            // A server without options starts to send immediately.
             (Phase::Sizing, Packet::Data { .. }) => self.size_known(from, None, now, step),
             (Phase::Opening, Packet::OAck(granted)) => self.agree(from, granted, now, step),
             (Phase::Opening, Packet::Data { block: 1, data }) => {
@@ -134,7 +134,7 @@ impl Download {
         }
     }
 
-    /// Nothing came until the deadline: sends the last packet again, or gives up.
+    /// Handles a timeout: sends the last packet again, or gives up.
     pub(super) fn timeout(&mut self, now: Timestamp, step: &mut Step<'_>) {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
@@ -153,7 +153,7 @@ impl Download {
         }
     }
 
-    /// Nobody listens where the last packet went.
+    /// Handles an unreachable port at the destination of the last packet.
     pub(super) fn closed(&mut self, step: &mut Step<'_>) {
         if self.phase == Phase::Done || self.phase == Phase::Failed {
             return;
@@ -190,7 +190,7 @@ impl Download {
         Packet::Rrq(Request { name: &self.file, mode: Mode::Octet, options }).encode()
     }
 
-    /// A packet from elsewhere does not disturb the transfer; its sender is told.
+    /// Answers a packet from another port, which does not disturb the transfer.
     fn turn_away(&self, bytes: &[u8], from: SocketAddrV4, step: &mut Step<'_>) {
         if let Some(answer) = stray(bytes) {
             step.send.push(Transmit::Tftp { to: from, payload: answer.encode() });
@@ -198,7 +198,7 @@ impl Download {
         }
     }
 
-    /// Ends the size probe and begins the real transfer.
+    /// Ends the size probe and starts the real transfer.
     fn size_known(&mut self, from: SocketAddrV4, size: Option<u64>, now: Timestamp, step: &mut Step<'_>) {
         self.size = size;
         step.progress.push(Progress::SizeKnown { bytes: size });
@@ -210,7 +210,7 @@ impl Download {
         self.open(now, step);
     }
 
-    /// Takes the options that the server grants, or refuses them with ERROR 8 (RFC 2347).
+    /// Accepts the options that the server grants, or refuses them with ERROR 8 (RFC 2347).
     fn agree(&mut self, from: SocketAddrV4, granted: Options, now: Timestamp, step: &mut Step<'_>) {
         self.peer = Some(from);
         if let Some(what) = unasked(&self.profile.tftp, &granted) {
@@ -257,8 +257,8 @@ impl Download {
         }
     }
 
-    /// A block out of its turn. One ahead of its turn means that blocks were lost: the server is told at once, and once,
-    /// where to go on (RFC 7440 section 4). The block we had last means that it did not get our ACK.
+    /// Handles a block out of order. A block ahead means that others were lost: the client reports the gap once (RFC
+    /// 7440 section 4). A repetition of the last block means that its ACK was lost.
     fn out_of_order(&mut self, block: u16, step: &mut Step<'_>) {
         let ahead = block.wrapping_sub(self.last) < 0x8000 && block != self.last;
         if ahead && !self.gap_answered {
@@ -297,7 +297,7 @@ impl Download {
     }
 }
 
-/// What an OACK grants that was not asked for, or more of it than was.
+/// Returns the option that an OACK grants without a request, or beyond the requested value.
 fn unasked(wanted: &Options, granted: &Options) -> Option<&'static str> {
     if granted.block_size > wanted.block_size {
         return Some("blksize that was not asked for, or larger");

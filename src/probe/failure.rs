@@ -1,4 +1,4 @@
-//! Why a boot failed: in words, as the step that failed, and as the code on the machine's screen.
+//! Failures of a boot: as a text, as the failed step, and as the code on the machine's screen.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -7,128 +7,110 @@ use std::time::Duration;
 use super::offer::Unusable;
 use super::profile::Firmware;
 
-/// Why a boot failed. `Display` says it for a person, with what to look at.
+/// The reason why a boot failed. `Display` explains it to a person, with advice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// No usable answer to any DISCOVER (or BOOTP request).
+    /// No usable answer to any DISCOVER or BOOTP request arrived.
     NoOffer {
-        /// How long we asked.
+        /// The total time of asking.
         waited: Duration,
-        /// The last answer that could not be used, if there was one.
+        /// The last unusable answer, if there was one.
         ignored: Option<(Ipv4Addr, Unusable)>,
     },
-    /// Answers from proxies, and none from a server that gives addresses.
+    /// Proxies answered, but no server that assigns addresses.
     OnlyProxy {
-        /// One of them.
+        /// One of the proxies.
         proxy: Ipv4Addr,
-        /// How long we asked.
+        /// The total time of asking.
         waited: Duration,
     },
-    /// An OFFER, but no usable answer to the REQUESTs.
+    /// An OFFER arrived, but no usable answer to the REQUESTs.
     NoAck {
-        /// Who offered.
+        /// The server that made the offer.
         server: Ipv4Addr,
-        /// How long we asked.
+        /// The total time of asking.
         waited: Duration,
-        /// Why the last answer could not be used, if there was one.
+        /// The reason why the last answer was unusable, if there was one.
         ignored: Option<Unusable>,
     },
-    /// The server took its offer back.
+    /// The server withdrew its offer.
     Nak {
-        /// The server.
         server: Ipv4Addr,
-        /// Its text (option 56), escaped; may be empty.
+        /// The text of option 56, escaped; may be empty.
         message: String,
     },
-    /// An address, and no boot file with it.
-    NoFile {
-        /// The server.
-        server: Ipv4Addr,
-    },
-    /// No answer from a boot server.
+    /// The server assigned an address but named no boot file.
+    NoFile { server: Ipv4Addr },
+    /// No boot server answered.
     BootServerSilent {
-        /// The last that was asked; everybody if it is the broadcast address.
+        /// The last server that was asked; the broadcast address for all servers.
         server: SocketAddrV4,
-        /// Whether it was for an item of a menu.
+        /// Whether the request was for a menu item.
         menu: bool,
-        /// How long we asked it.
+        /// The time of asking this server.
         waited: Duration,
     },
-    /// A boot server answered without saying what to boot.
-    BootServerUseless {
-        /// It.
-        server: Ipv4Addr,
-    },
+    /// A boot server answered without a boot file.
+    BootServerUseless { server: Ipv4Addr },
     /// The first item of the boot menu is the local disk.
     LocalBoot {
-        /// Its text.
+        /// The text of the item.
         text: String,
     },
-    /// A boot file, and nothing that says which server has it.
+    /// The reply has a boot file but no server for it.
     NoNextServer {
         /// The DHCP server.
         server: Ipv4Addr,
-        /// The file.
         file: String,
     },
     /// The boot file is a URL, which this client cannot load.
-    NotTftp {
-        /// It.
-        url: String,
-    },
-    /// The boot file is a URL of a kind that we cannot load, though the firmware perhaps could.
-    BadUrl {
-        /// It.
-        url: String,
-    },
-    /// Nobody listens on the TFTP server's port.
+    NotTftp { url: String },
+    /// The boot file is a URL that the probe cannot load, though the firmware may.
+    BadUrl { url: String },
+    /// The port of the TFTP server is unreachable.
     TftpClosed {
-        /// Where the request went.
+        /// The destination of the request.
         server: SocketAddrV4,
-        /// The file.
         file: String,
     },
-    /// The file cannot be had over HTTP.
+    /// The download over HTTP failed.
     Http {
-        /// The URL.
         url: String,
-        /// Why, in words.
+        /// An explanation.
         why: String,
     },
-    /// TFTP packets were sent and nothing came back.
+    /// The TFTP server did not answer.
     TftpSilent {
-        /// Where they went.
+        /// The destination of the packets.
         server: SocketAddrV4,
-        /// The file.
         file: String,
-        /// Bytes received before the silence.
+        /// The number of bytes received before.
         received: u64,
     },
     /// The TFTP server answered with an ERROR.
     TftpError {
-        /// The file.
         file: String,
-        /// Its number (RFC 1350 section 5).
+        /// The error code (RFC 1350 section 5).
         code: u16,
-        /// Its text, escaped.
+        /// The error message, escaped.
         message: String,
     },
-    /// The TFTP server granted what was not asked for.
+    /// The TFTP server granted options that were not requested.
     BadOptions {
-        /// What is wrong.
+        /// A description of the problem.
         what: &'static str,
     },
-    /// The file ended at another size than the server had said.
+    /// The size of the file differs from the announced size.
     WrongSize {
-        /// What the server said, bytes.
+        /// The announced size in bytes.
         promised: u64,
-        /// What came, bytes.
+        /// The received size in bytes.
         received: u64,
     },
 }
 
 impl Failure {
-    /// The step that failed.
+    /// Returns the step that failed.
     pub fn step(&self) -> &'static str {
         match self {
             Failure::NoOffer { .. } | Failure::OnlyProxy { .. } => "discover",
@@ -150,7 +132,7 @@ impl Failure {
         }
     }
 
-    /// What a person would read on the machine's screen, where that is known.
+    /// Returns the text that the machine shows on its screen, if known.
     pub fn on_screen(&self, firmware: Firmware) -> Option<&'static str> {
         match firmware {
             Firmware::Uefi => self.on_uefi_screen(),
@@ -160,7 +142,7 @@ impl Failure {
         }
     }
 
-    /// EDK2's texts (end of `PxeBcBoot.c`, and `PxeBcDhcp4Dora` for when each is used).
+    /// Returns EDK2's text (end of `PxeBcBoot.c`; `PxeBcDhcp4Dora` decides which one).
     fn on_uefi_screen(&self) -> Option<&'static str> {
         Some(match self {
             Failure::NoOffer { ignored: Some((_, Unusable::NoFile)), .. }
@@ -185,7 +167,7 @@ impl Failure {
         })
     }
 
-    /// Intel's texts (PXE 2.1 ROMs; Broadcom KB 152549).
+    /// Returns Intel's text (PXE 2.1 ROMs; Broadcom KB 152549).
     fn on_bios_screen(&self) -> Option<&'static str> {
         Some(match self {
             Failure::NoOffer { ignored: Some((_, Unusable::NoFile)), .. } | Failure::NoFile { .. } => {
@@ -207,7 +189,7 @@ impl Failure {
         })
     }
 
-    /// iPXE's texts; it also prints the address of a page about each.
+    /// Returns iPXE's text. iPXE also shows the address of a page about each error.
     fn on_ipxe_screen(&self) -> Option<&'static str> {
         Some(match self {
             Failure::NoOffer { .. } | Failure::OnlyProxy { .. } | Failure::NoAck { .. } => {
@@ -258,7 +240,7 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
-    /// The text of what failed once there was an address.
+    /// Writes the text of a failure after the address was assigned.
     fn write_file_trouble(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::NoFile { server } => {
@@ -303,7 +285,7 @@ impl Failure {
             Failure::TftpClosed { server, file } => {
                 write!(
                     f,
-                    "nobody listens on {server} (port unreachable), where {file} should be: is TFTP running?"
+                    "no program listens on {server} (port unreachable), where {file} should be: is TFTP running?"
                 )
             }
             Failure::Http { url, why } => write!(f, "cannot load {url}: {why}"),
@@ -322,7 +304,7 @@ impl Failure {
             Failure::WrongSize { promised, received } => {
                 write!(f, "the server said {promised} bytes and sent {received}")
             }
-            // What `fmt` says itself.
+            // `fmt` handles the rest.
             Failure::NoOffer { .. }
             | Failure::OnlyProxy { .. }
             | Failure::NoAck { .. }

@@ -1,14 +1,14 @@
-//! The HTTP half of a boot: how much came, and whether that is all. The requests are made by whoever drives the machine.
+//! The HTTP part of a boot: counts the received bytes and detects the end. The caller makes the requests.
 
 use std::time::Duration;
 
 use super::step::{Failure, Progress, Step, Transmit};
 use crate::types::Timestamp;
 
-/// How long to wait for the web server each time.
+/// The wait for the web server per request.
 const HTTP_WAIT: Duration = Duration::from_secs(20);
 
-/// One file on its way over HTTP.
+/// One running HTTP download.
 #[derive(Debug)]
 pub(super) struct Fetch {
     url: String,
@@ -19,7 +19,7 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    /// Asks for `url`, with a HEAD request before if `head`; `patience` is the longest wait.
+    /// Requests `url`, with a HEAD request first if `head` is set. `patience` limits the wait.
     pub(super) fn start(
         url: String,
         head: bool,

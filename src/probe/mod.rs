@@ -1,13 +1,12 @@
-//! A PXE client's brain: bytes in, what to send and how long to wait out. It shares only `wire/` with the server, so
-//! that it does not share the server's mistakes.
+//! A network-boot client without I/O: input is packets and time, output is packets to send and a time to wait for. It
+//! shares only `wire/` and `types/` with the server, so that it does not share the server's mistakes.
 //!
-//! A [`Machine`] is one network boot of one machine, from the first DISCOVER to the last byte of the boot file. Whoever
-//! drives it owns the sockets and the clock: send what each [`Step`] says, hand in what arrives, and call
-//! [`handle`](Machine::handle) with [`Input::Timeout`] when `wait_until` has passed. Virtual time works as well as real.
+//! A [`Machine`] is one network boot of one machine, from the first DISCOVER to the last byte of the boot file. The
+//! caller (`cli/probe/`, the tests) owns the sockets and the clock. It does what each [`Step`] says, passes in what
+//! arrives, and calls [`handle`](Machine::handle) with [`Input::Timeout`] after `wait_until`. Virtual time works too.
 //!
-//! What happens in between: `offer.rs` reads a reply as the firmware would, `choice.rs` picks among the offers,
-//! `boot_server.rs` asks port 4011, `download.rs` loads by TFTP. HTTP is not packets, so whoever drives the machine does
-//! it.
+//! `offer.rs` reads a reply as the firmware would, `choice.rs` chooses among the offers, `boot_server.rs` asks port
+//! 4011, and `download.rs` loads over TFTP. The caller makes HTTP requests itself, because they are not packets.
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,4 +1,4 @@
-//! What each kind of client reads from a reply, and why it would not take one.
+//! Reads a reply as each kind of client does, and reports why a client would ignore it.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -12,35 +12,35 @@ use crate::wire::dhcp::{Message, MessageType, Options, until_nul};
 use crate::wire::option::{self, code};
 use crate::wire::pxe;
 
-/// What a client took from an OFFER, an ACK, a BOOTP reply or a boot server's answer.
+/// The content of an OFFER, an ACK, a BOOTP reply or a boot server's answer, as a client reads it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Offer {
-    /// The address we get; 0.0.0.0 from a proxy, which only says what to boot.
+    /// The assigned address; 0.0.0.0 in a proxy's reply, which only names a boot file.
     pub address: Ipv4Addr,
-    /// Who answers: option 54, else siaddr, else the packet's source.
+    /// The server: option 54, else siaddr, else the source of the packet.
     pub server: Ipv4Addr,
-    /// Where this client will look for the file.
+    /// The server that this client will load the file from.
     pub next_server: Ipv4Addr,
-    /// The file's name as this client reads it: any bytes but NUL. Empty if there is none.
+    /// The file name as this client reads it: any bytes but NUL; empty without a file.
     pub file: Vec<u8>,
-    /// For how long (option 51).
+    /// The lease time (option 51).
     pub lease: Option<Duration>,
-    /// Which machine the sender takes itself to talk to (option 60).
+    /// The kind of client that the reply is for (option 60).
     pub class: Class,
     /// Option 43, if `class` is [`Class::Pxe`].
     pub vendor: Vendor,
-    /// Where the packet came from.
+    /// The source of the packet.
     pub source: SocketAddrV4,
-    /// `siaddr`, as sent.
+    /// `siaddr` as sent.
     pub(super) siaddr: Ipv4Addr,
-    /// All options, as sent.
+    /// All options as sent.
     pub options: Options,
 }
 
-/// What option 60 of a reply says.
+/// The meaning of option 60 in a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
-    /// Nothing of booting.
+    /// Another class, or none.
     Plain,
     /// `PXEClient`.
     Pxe,
@@ -49,18 +49,18 @@ pub enum Class {
 }
 
 impl Offer {
-    /// Whether it gives no address: half of an answer, from a proxyDHCP server.
+    /// Whether the reply assigns no address, as those of proxyDHCP servers.
     pub fn is_proxy(&self) -> bool {
         self.address.is_unspecified()
     }
 
-    /// Whether the firmware asks port 4011 what to boot: option 60 is there, and no option 43 says what to do ("BINL" in
-    /// EDK2's words).
+    /// Whether the firmware asks port 4011 for the boot file: option 60 is present, and option 43 has no instructions
+    /// ("BINL" in EDK2's terms).
     pub fn asks_boot_server(&self) -> bool {
         self.class == Class::Pxe && !self.vendor.discovers
     }
 
-    /// The network that the address is in (option 1).
+    /// Returns the network of the address (option 1).
     pub fn network(&self) -> Option<Ipv4Network> {
         let mask = u32::from(self.options.ip(code::SUBNET_MASK)?);
         let prefix = u8::try_from(mask.leading_ones()).ok()?;
@@ -68,24 +68,24 @@ impl Offer {
         (u32::from(network.mask()) == mask).then_some(network)
     }
 
-    /// The first router (option 3).
+    /// Returns the first router (option 3).
     pub fn router(&self) -> Option<Ipv4Addr> {
         let octets: [u8; 4] = self.options.get(code::ROUTER)?.get(..4)?.try_into().ok()?;
         Some(Ipv4Addr::from(octets))
     }
 
-    /// iPXE's suboption 176 (`no-pxedhcp`) in option 175: do not wait for a proxy.
+    /// Whether iPXE must not wait for a proxy: suboption 176 (`no-pxedhcp`) of option 175.
     pub(super) fn ignores_proxies(&self) -> bool {
         ipxe_suboption(&self.options, 176).is_some_and(|value| value != 0)
     }
 
-    /// iPXE's suboption 1 in option 175: of several servers the one with the highest is taken.
+    /// Returns suboption 1 of option 175: iPXE prefers the server with the highest value.
     pub(super) fn priority(&self) -> i8 {
         ipxe_suboption(&self.options, 1).map_or(0, u8::cast_signed)
     }
 }
 
-/// The value of a one-byte suboption of option 175.
+/// Returns a one-byte suboption of option 175.
 fn ipxe_suboption(options: &Options, wanted: u8) -> Option<u8> {
     let mut rest = options.get(code::ETHERBOOT)?;
     while let [tag, len, tail @ ..] = rest {
@@ -122,33 +122,33 @@ impl fmt::Display for Offer {
     }
 }
 
-/// Why a client does not take a reply that is meant for it.
+/// The reason why a client ignores a reply to its request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unusable {
-    /// Larger than the 1472 bytes that EDK2 reads (`PxeBcDhcp4.c`).
+    /// The reply is larger than the 1472 bytes that EDK2 reads (`PxeBcDhcp4.c`).
     TooLong,
-    /// Options end in the middle of one, or a known option has an impossible length: EDK2 drops the whole packet
-    /// (`DhcpValidateOptions`). 0 stands for the former.
+    /// The options end in the middle of one (number 0 here), or the option with this number has an impossible length.
+    /// EDK2 drops the whole packet (`DhcpValidateOptions`).
     BadOption(u8),
     /// A DHCP client got a BOOTP reply, or a BOOTP client a DHCP message.
     WrongProtocol,
-    /// No address in it, and nothing else that this client could use.
+    /// The reply has no address, and nothing else that this client could use.
     NoAddress,
-    /// No server identifier (option 54), which every DHCP reply must have (RFC 2131 table 3).
+    /// The server identifier (option 54) is missing, which every DHCP reply must have (RFC 2131 table 3).
     NoServerIdentifier,
-    /// It gives an address, and neither it nor a proxy names a boot file.
+    /// The reply has an address, but neither it nor a proxy names a boot file.
     NoFile,
-    /// Option 43 has only MTFTP items (1 to 5): EDK2 discards such an offer (`PxeBcDhcp4.c`).
+    /// Option 43 has only MTFTP items (1 to 5). EDK2 discards such an offer (`PxeBcDhcp4.c`).
     OnlyMtftp,
-    /// It came from another port than the server's (iPXE `dhcp.c` insists on that).
+    /// The source port is not the server port, which iPXE's `dhcp.c` requires.
     WrongPort,
-    /// Option 60 is HTTPClient, and the boot file is no URL (`HttpBootDhcp4.c` drops such a packet).
+    /// Option 60 is HTTPClient but the boot file is not a URL (`HttpBootDhcp4.c` drops such packets).
     NoUrl,
-    /// Option 60 is not HTTPClient, so UEFI's HTTP boot does not look at the boot file.
+    /// Option 60 is not HTTPClient, so UEFI HTTP boot ignores the boot file.
     NotForHttp,
-    /// The URL has a name in it, and no offer has a DNS server (option 6).
+    /// The URL has a host name, but no offer has a DNS server (option 6).
     NoDns,
-    /// EDK2 keeps 16 offers and this one came after.
+    /// EDK2 already has 16 offers.
     TooMany,
 }
 
@@ -174,13 +174,13 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// Largest DHCP payload that EDK2 reads, bytes.
+/// The maximum DHCP payload that EDK2 reads, in bytes.
 const EDK2_MAX_LEN: usize = 1472;
 
-/// What a client with this firmware reads from an OFFER, an ACK, a boot server's answer or a BOOTP reply.
+/// Reads an OFFER, an ACK, a boot server's answer or a BOOTP reply as a client with this firmware does.
 ///
-/// The caller has checked that the message is a reply to us. `len` is that of the whole payload, bytes; `port` the one
-/// that the question went to.
+/// The caller has checked that the message answers this client. `len` is the length of the payload in bytes; `port` is
+/// the destination port of the request.
 pub(super) fn read(
     firmware: Firmware,
     message: &Message,
@@ -195,7 +195,7 @@ pub(super) fn read(
         check_as_edk2(message, len)?;
     }
     let identifier = message.options.ip(code::SERVER_IDENTIFIER).filter(|ip| !ip.is_unspecified());
-    // iPXE falls back on siaddr and then on the packet's source (`dhcp.c`); PXE firmware does not.
+    // iPXE falls back to siaddr, then to the source of the packet (`dhcp.c`). PXE firmware does not.
     if identifier.is_none() && !matches!(firmware, Firmware::Ipxe | Firmware::Bootp) {
         return Err(Unusable::NoServerIdentifier);
     }
@@ -220,7 +220,7 @@ pub(super) fn read(
     Ok(offer)
 }
 
-/// The message type, for a DHCP client; a BOOTP client takes only messages without one.
+/// Returns the message type for a DHCP client. A BOOTP client accepts only messages without one.
 pub(super) fn message_type(firmware: Firmware, message: &Message) -> Result<Option<MessageType>, Unusable> {
     match (firmware, message.message_type()) {
         (Firmware::Bootp, None) => Ok(None),
@@ -229,7 +229,7 @@ pub(super) fn message_type(firmware: Firmware, message: &Message) -> Result<Opti
     }
 }
 
-/// EDK2 validates before it reads: one bad length and the packet is gone (`DhcpValidateOptions`).
+/// Checks a reply as EDK2 does before reading it: one invalid length and the packet is dropped (`DhcpValidateOptions`).
 fn check_as_edk2(message: &Message, len: usize) -> Result<(), Unusable> {
     if len > EDK2_MAX_LEN {
         return Err(Unusable::TooLong);
@@ -244,7 +244,7 @@ fn check_as_edk2(message: &Message, len: usize) -> Result<(), Unusable> {
     bad.map_or(Ok(()), |(code, _)| Err(Unusable::BadOption(code)))
 }
 
-/// What a client drops at once.
+/// Checks for replies that a client drops immediately.
 fn check_as_firmware(firmware: Firmware, offer: &Offer) -> Result<(), Unusable> {
     match firmware {
         Firmware::BiosPxe | Firmware::Uefi if offer.vendor.mtftp && !offer.vendor.discovers => {
@@ -255,8 +255,8 @@ fn check_as_firmware(firmware: Firmware, offer: &Offer) -> Result<(), Unusable> 
     }
 }
 
-/// What a client that looks for an address keeps: one, or at least what to boot with another's. A boot server's answer is
-/// not judged by this.
+/// Checks whether a client that needs an address keeps an offer: it must have an address, or at least a boot file for
+/// another offer's address. Answers of boot servers are not checked here.
 pub(super) fn check_address(firmware: Firmware, offer: Offer) -> Result<Offer, Unusable> {
     let useful_proxy = match firmware {
         Firmware::BiosPxe | Firmware::Uefi | Firmware::Ipxe => offer.class == Class::Pxe,
@@ -279,8 +279,9 @@ fn class(options: &Options) -> Class {
     }
 }
 
-/// Where the client loads from. EDK2: the first boot server of option 43 if the file is to be loaded at once, else siaddr,
-/// else option 54 (`PxeBcBoot.c`); BIOS ROMs also look at option 66; iPXE and BOOTP clients know only siaddr.
+/// Returns the server that the client loads from. EDK2: the first boot server in option 43 if the file is to be loaded
+/// immediately, else siaddr, else option 54 (`PxeBcBoot.c`). BIOS ROMs also read option 66. iPXE and BOOTP clients read
+/// only siaddr.
 fn next_server(
     firmware: Firmware,
     message: &Message,
@@ -304,7 +305,8 @@ fn next_server(
     named.or(identifier).unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
-/// The file's name. EDK2 prefers option 67 (`PxeBcDhcp4.c`), iPXE and BIOS ROMs the header, BOOTP knows only that.
+/// Returns the file name. EDK2 prefers option 67 (`PxeBcDhcp4.c`), iPXE and BIOS ROMs the header; BOOTP reads only the
+/// header.
 fn file(firmware: Firmware, message: &Message) -> Vec<u8> {
     let header = message.file_name();
     let option = option_file(firmware, message);
@@ -316,8 +318,8 @@ fn file(firmware: Firmware, message: &Message) -> Vec<u8> {
     }
 }
 
-/// Option 67 up to its NUL. A BIOS ROM that finds none reads on into the next option's tag, or END: users see a stray
-/// byte at the end of the name (netbootxyz/netboot.xyz#1198).
+/// Returns option 67 up to its NUL. Without a NUL, a BIOS ROM reads on into the next option's code or END, so users see
+/// a stray byte at the end of the name (netbootxyz/netboot.xyz#1198).
 fn option_file(firmware: Firmware, message: &Message) -> Vec<u8> {
     let Some(value) = message.options.get(code::BOOT_FILE_NAME) else { return Vec::new() };
     let mut name = until_nul(value).to_vec();

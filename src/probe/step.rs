@@ -1,4 +1,4 @@
-//! The words between a [`Machine`](super::Machine) and whoever drives it.
+//! The inputs and outputs of a [`Machine`](super::Machine).
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -9,191 +9,181 @@ use super::offer::{Offer, Unusable};
 use super::text::printable;
 use crate::types::Timestamp;
 
-/// The server's UDP ports.
+/// The UDP ports of the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ports {
-    /// Where DHCP and BOOTP requests go. Replies come to the next one.
+    /// The destination of DHCP and BOOTP requests. Replies arrive at the next port.
     pub dhcp: u16,
-    /// Where TFTP read requests go.
+    /// The destination of TFTP read requests.
     pub tftp: u16,
-    /// Where questions to boot servers go.
+    /// The destination of requests to boot servers.
     pub proxy: u16,
 }
 
 impl Default for Ports {
-    /// The registered ones: 67, 69 and 4011.
+    /// Returns the registered ports: 67, 69 and 4011.
     fn default() -> Ports {
         Ports { dhcp: 67, tftp: 69, proxy: 4011 }
     }
 }
 
-/// How long a machine waits.
+/// The waiting times of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Waiting {
-    /// How long it collects offers before it chooses; at zero it takes the first that it can boot with.
-    /// [`Firmware::collects_for`](super::Firmware::collects_for) says what is real.
+    /// The time for collecting offers before a choice. With zero, the machine takes the first offer that it can boot
+    /// with. [`Firmware::collects_for`](super::Firmware::collects_for) has the real times.
     pub collect: Duration,
-    /// How long one question may stay unanswered, at most: as long as the firmware waits if `None`.
+    /// The maximum time without an answer to one request; `None` is the firmware's own.
     pub patience: Option<Duration>,
 }
 
-/// What happened to the machine from outside.
+/// An event for the machine.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// A UDP payload arrived on its DHCP port, or on the one it asked a boot server from; from this source.
+    /// A UDP payload arrived from this source at the DHCP port, or at the port of a request to a boot server.
     Dhcp(&'a [u8], SocketAddrV4),
-    /// A UDP payload arrived on the port of its present TFTP transfer, from this source.
+    /// A UDP payload arrived from this source at the port of the current TFTP transfer.
     Tftp(&'a [u8], SocketAddrV4),
-    /// Nobody listens where the last TFTP packet went: the network said so (ICMP port unreachable).
+    /// ICMP reported the destination of the last TFTP packet as unreachable.
     TftpClosed,
-    /// The web server says how big the file is; `None` if it does not know.
+    /// The web server sent the size of the file; `None` if it did not.
     HttpBegun(Option<u64>),
-    /// The next bytes of the file, over HTTP.
+    /// The next bytes of the file arrived over HTTP.
     HttpData(&'a [u8]),
-    /// The web server has sent all that it wants to.
+    /// The web server has sent everything.
     HttpEnded,
-    /// The file cannot be had over HTTP, for this reason (no bytes off the wire in it that were not made printable).
+    /// The HTTP download failed for this reason. The text must be printable.
     HttpFailed(&'a str),
-    /// The last step's `wait_until` has passed. Too early, it changes nothing.
+    /// `wait_until` of the last step has passed. An early timeout has no effect.
     Timeout,
 }
 
-/// What the machine wants done now, in this order: keep the content, report, send, wait.
+/// The actions that the machine requests, in this order: store the content, report, send, wait.
 #[derive(Debug, Default)]
 pub struct Step<'a> {
     /// The next bytes of the boot file.
     pub received: Option<&'a [u8]>,
-    /// What just happened, for a person to read.
+    /// Events for the user.
     pub progress: Vec<Progress>,
     /// Datagrams to send, in order.
     pub send: Vec<Transmit>,
-    /// When to call again with [`Input::Timeout`] if nothing arrives before; `None` once the boot is over.
+    /// The time for [`Input::Timeout`] if nothing arrives earlier; `None` once the boot is over.
     pub wait_until: Option<Timestamp>,
 }
 
-/// One datagram to send.
+/// A datagram to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Transmit {
-    /// From the client's DHCP port to the server's: broadcast, as the machine has no address yet.
+    /// From the client's DHCP port to the server's, as a broadcast, because the machine has no address yet.
     Dhcp(Vec<u8>),
     /// To a boot server, or to all of them if `to` is the broadcast address.
     BootServer {
-        /// The port the firmware sends from.
+        /// The source port that the firmware uses.
         from_port: u16,
-        /// Where to.
         to: SocketAddrV4,
-        /// The UDP payload.
         payload: Vec<u8>,
     },
-    /// A read request: from a new local port, which the transfer keeps (RFC 1350 section 4). Forget the last one.
+    /// A read request from a new local port, which the transfer keeps (RFC 1350 section 4). It replaces the last
+    /// transfer.
     TftpOpen {
         /// The server's TFTP port.
         to: SocketAddrV4,
-        /// The UDP payload.
         payload: Vec<u8>,
     },
-    /// Load this URL over HTTP, and hand in what comes.
+    /// Load this URL over HTTP and pass in the result.
     Http {
-        /// It; printable.
+        /// Printable.
         url: String,
-        /// Whether a HEAD request for the size comes first (UEFI does that).
+        /// Whether to send a HEAD request for the size first, as UEFI does.
         head: bool,
     },
-    /// From the transfer's local port.
+    /// From the local port of the transfer.
     Tftp {
-        /// Where to: the server's port of this transfer, or a stranger.
+        /// The server's port of this transfer, or an unknown sender.
         to: SocketAddrV4,
-        /// The UDP payload.
         payload: Vec<u8>,
     },
 }
 
-/// What just happened. `Display` makes a line of it.
+/// An event for the user. `Display` makes one line of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// Asked for an address: the first time is attempt 1.
+    /// A DISCOVER or BOOTP request was sent.
     Discovering {
         /// Whether it was plain BOOTP.
         bootp: bool,
-        /// Which try this was.
+        /// The number of the try, from 1.
         attempt: u32,
     },
-    /// An answer to us that this client cannot use.
+    /// An answer arrived that this client cannot use.
     Ignored {
         /// The server.
         from: Ipv4Addr,
-        /// Why.
         reason: Unusable,
     },
-    /// An OFFER this client can use, at least together with another.
+    /// A usable OFFER arrived; perhaps usable only together with another.
     Offered(Offer),
-    /// Of several offers, these were chosen.
+    /// The client chose among several offers.
     Chose {
-        /// Whose address it asks for.
+        /// The server of the address.
         address: Ipv4Addr,
-        /// Who says what to boot.
+        /// The server of the boot file.
         boot: Ipv4Addr,
     },
-    /// Asked for the offered address.
+    /// A REQUEST for the offered address was sent.
     Requesting {
-        /// That address.
         address: Ipv4Addr,
-        /// Which try this was.
+        /// The number of the try, from 1.
         attempt: u32,
     },
-    /// The address is ours.
+    /// The ACK arrived.
     Acknowledged(Offer),
-    /// A BOOTP reply: the address is ours for good.
+    /// A BOOTP reply assigned an address without end.
     BootpReplied(Offer),
-    /// Asked a boot server what to boot.
+    /// A request to a boot server was sent.
     AskingBootServer {
-        /// Where to; everybody if it is the broadcast address.
+        /// The destination; the broadcast address for all boot servers.
         to: SocketAddrV4,
-        /// The item of the menu that was chosen, and its text.
+        /// The chosen menu item and its text.
         item: Option<(u16, String)>,
-        /// Which try this was.
+        /// The number of the try, from 1.
         attempt: u32,
     },
     /// A boot server answered.
     BootServerAnswered(Offer),
-    /// Asked a web server for a file.
-    Fetching {
-        /// The URL.
-        url: String,
-    },
-    /// Asked a server for a file by TFTP.
+    /// A file was requested over HTTP.
+    Fetching { url: String },
+    /// A file was requested over TFTP.
     Opening {
-        /// The server's address.
         server: Ipv4Addr,
-        /// The file's name.
         file: String,
-        /// Whether only its size is wanted for now.
+        /// Whether this is a size probe.
         size_only: bool,
     },
     /// The size probe was answered.
     SizeKnown {
-        /// Bytes of the file; `None` when the server does not say.
+        /// The size of the file; `None` if the server did not say.
         bytes: Option<u64>,
     },
-    /// The transfer begins.
+    /// The transfer starts.
     Transferring {
         /// Bytes in a block.
         block_size: u16,
         /// Blocks in a window.
         window: u16,
-        /// Bytes of the file, if the server said so.
+        /// The size of the file, if the server said it.
         size: Option<u64>,
     },
-    /// Nothing came for a while, so the last TFTP packet was sent again.
+    /// The last TFTP packet was sent again after a silence.
     Retrying {
-        /// Which try this is.
+        /// The number of the try.
         attempt: u32,
     },
-    /// A TFTP packet from a port that has no part in the transfer; it was answered with ERROR 5.
+    /// A TFTP packet arrived from a port outside the transfer and was answered with ERROR 5.
     Stranger(SocketAddrV4),
-    /// The whole file is here: the machine would start it now.
+    /// The whole file was received. The machine would start it now.
     Finished {
-        /// Its size in bytes.
+        /// The size in bytes.
         bytes: u64,
     },
     /// The boot ended without a file.

@@ -1,4 +1,4 @@
-//! Conversations in virtual time with a server made by hand.
+//! Conversations in virtual time with a scripted server.
 
 #![allow(clippy::panic)] // a test that panics has failed
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -18,14 +18,14 @@ const TID: SocketAddrV4 = SocketAddrV4::new(SERVER, 40000);
 const NO_OPTIONS: Options =
     Options { block_size: None, timeout: None, transfer_size: None, window_size: None };
 
-/// A machine in the middle of its boot, and the time.
+/// A machine during its boot, and the time.
 struct Boot {
     machine: Machine,
     now: u64,
 }
 
 impl Boot {
-    /// Switches on; returns the DISCOVER or BOOTREQUEST too.
+    /// Switches the machine on. Also returns its DISCOVER or BOOTREQUEST.
     fn start(kind: Kind) -> (Boot, Message) {
         let mut machine = Machine::new(kind.profile(), MAC, Ports::default(), 1);
         let step = machine.start(Timestamp(0));
@@ -33,7 +33,7 @@ impl Boot {
         (Boot { machine, now: 0 }, sent_dhcp(&step))
     }
 
-    /// At the read request of the file "boot" (after the size probe, if there is one), whose packets come next.
+    /// Returns a machine that has requested the file "boot", after the size probe if it makes one.
     fn loading(kind: Kind) -> Boot {
         let (mut boot, discover) = Boot::start(kind);
         let step = if kind == Kind::Bootp {
@@ -62,7 +62,7 @@ impl Boot {
         Step { send: step.send, progress: step.progress, received: None, wait_until: step.wait_until }
     }
 
-    /// What a TFTP packet from the transfer's port makes it send and report.
+    /// Passes in a TFTP packet from the transfer's port. Returns the datagrams and reports.
     fn tftp(&mut self, packet: &Packet<'_>) -> (Vec<Transmit>, Vec<Progress>) {
         self.tftp_from(packet, TID)
     }
@@ -73,14 +73,14 @@ impl Boot {
         (step.send, step.progress)
     }
 
-    /// A block of `len` bytes from the transfer's port: whether it was taken, and the ACK it got.
+    /// Passes in a block of `len` bytes. Returns whether it was accepted, and the ACK.
     fn block(&mut self, block: u16, len: usize) -> (bool, Option<u16>) {
         let payload = Packet::Data { block, data: &vec![7; len] }.encode();
         let step = self.machine.handle(Input::Tftp(&payload, TID), Timestamp(self.now));
         (step.received.is_some_and(|data| data.len() == len), step.send.first().map(acked))
     }
 
-    /// Lets time pass to `seconds` and says so.
+    /// Advances the time to `seconds` and passes in a timeout.
     fn timeout_at(&mut self, seconds: u64) -> Step<'static> {
         self.now = seconds * 1000;
         self.machine.handle(Input::Timeout, Timestamp(self.now))
@@ -114,7 +114,7 @@ fn read_request(transmit: &Transmit) -> (Vec<u8>, Options) {
     }
 }
 
-/// A complete reply to `request`, BOOTP without a `message_type`.
+/// Returns a complete reply to `request`; a BOOTP reply without `message_type`.
 fn reply(request: &Message, message_type: Option<MessageType>) -> Message {
     let mut reply = Message::new(BOOTREPLY);
     reply.xid = request.xid;
@@ -194,7 +194,7 @@ fn rfc951_bootp_loads_in_lock_step_without_options() {
 }
 
 #[test]
-fn ipxe_asks_for_size_and_content_at_once_and_sees_a_short_file() {
+fn ipxe_detects_a_short_file() {
     let mut boot = Boot::loading(Kind::Ipxe);
     let granted = Options { block_size: Some(1432), transfer_size: Some(100), ..NO_OPTIONS };
     boot.tftp(&Packet::OAck(granted));
@@ -203,7 +203,7 @@ fn ipxe_asks_for_size_and_content_at_once_and_sees_a_short_file() {
 }
 
 #[test]
-fn dhcp_is_retried_after_4_8_16_and_32_seconds_with_one_transaction_id() {
+fn dhcp_retries_after_4_8_16_and_32_seconds() {
     let (mut boot, discover) = Boot::start(Kind::UefiArm64);
     let mut secs = vec![discover.secs];
     for (at, next) in [(4, 12), (12, 28), (28, 60)] {
@@ -239,7 +239,7 @@ fn replies_to_others_change_nothing() {
 }
 
 #[test]
-fn firmware_ignores_unusable_offers_and_the_last_is_the_reason_it_gives() {
+fn the_last_unusable_offer_is_the_reported_reason() {
     let ignored = |kind: Kind, change: &dyn Fn(&mut Message)| {
         let (mut boot, discover) = Boot::start(kind);
         let mut message = reply(&discover, None);
@@ -307,7 +307,7 @@ fn ipxe_takes_no_reply_from_another_port() {
     assert!(matches!(step.progress[..], [Progress::Ignored { reason: Unusable::WrongPort, .. }]));
 }
 
-/// The file and server that a client reads from an ACK with both header and options filled.
+/// Returns the file and the server that a client reads from an ACK with header and options filled.
 fn read_both(kind: Kind, siaddr: Ipv4Addr, option_67: &[u8]) -> (Vec<u8>, Ipv4Addr) {
     let (mut boot, discover) = Boot::start(kind);
     let mut message = offer(&discover);
@@ -337,7 +337,7 @@ fn each_kind_reads_name_and_server_where_its_firmware_does() {
 }
 
 #[test]
-fn rfc2131_3_1_5_a_nak_ends_the_boot_with_the_servers_words() {
+fn rfc2131_3_1_5_a_nak_ends_the_boot() {
     let (mut boot, discover) = Boot::start(Kind::UefiX64);
     boot.dhcp(&offer(&discover));
     let mut nak = Message::new(BOOTREPLY);
@@ -345,14 +345,14 @@ fn rfc2131_3_1_5_a_nak_ends_the_boot_with_the_servers_words() {
     nak.chaddr = discover.chaddr;
     nak.options.push(code::MESSAGE_TYPE, &[MessageType::Nak.number()]);
     nak.options.push(code::MESSAGE, b"wrong\x1bnet");
-    assert!(boot.dhcp(&nak).progress.is_empty(), "a NAK of nobody in particular");
+    assert!(boot.dhcp(&nak).progress.is_empty(), "a NAK without a server identifier");
     nak.options.push(code::SERVER_IDENTIFIER, &SERVER.octets());
     let text = failure(&boot.dhcp(&nak)).to_string();
     assert_eq!(text, "192.168.77.1 refused the address (NAK): wrong\\x1bnet");
 }
 
 #[test]
-fn an_ack_without_a_file_or_with_a_url_is_a_failure_in_plain_words() {
+fn an_ack_without_a_usable_file_is_a_failure() {
     for (file, expected) in [
         (&b""[..], "192.168.77.1 names no boot file: name one"),
         (
@@ -370,7 +370,7 @@ fn an_ack_without_a_file_or_with_a_url_is_a_failure_in_plain_words() {
 }
 
 #[test]
-fn rfc7440_4_a_gap_is_answered_once_and_the_window_starts_anew() {
+fn rfc7440_4_a_gap_is_reported_once() {
     let mut boot = Boot::loading(Kind::UefiX64);
     boot.tftp(&Packet::OAck(Options { block_size: Some(1000), window_size: Some(4), ..NO_OPTIONS }));
     assert_eq!(boot.block(1, 1000), (true, None));
@@ -382,7 +382,7 @@ fn rfc7440_4_a_gap_is_answered_once_and_the_window_starts_anew() {
 }
 
 #[test]
-fn a_window_sent_again_because_its_ack_was_lost_is_acknowledged_again() {
+fn a_retransmitted_window_is_acknowledged_again() {
     let mut boot = Boot::loading(Kind::UefiX64);
     boot.tftp(&Packet::OAck(Options { block_size: Some(10), window_size: Some(2), ..NO_OPTIONS }));
     boot.block(1, 10);
@@ -403,22 +403,22 @@ fn blocks_count_on_from_0_after_65535() {
 }
 
 #[test]
-fn rfc1350_4_a_stranger_is_turned_away_and_the_transfer_goes_on() {
+fn rfc1350_4_an_unknown_tid_gets_an_error() {
     let mut boot = Boot::loading(Kind::Bootp);
     boot.block(1, 512);
-    let stranger = SocketAddrV4::new(SERVER, 40001);
-    let (send, progress) = boot.tftp_from(&Packet::Data { block: 2, data: &[0; 512] }, stranger);
-    assert_eq!(progress, [Progress::Stranger(stranger)]);
+    let other_port = SocketAddrV4::new(SERVER, 40001);
+    let (send, progress) = boot.tftp_from(&Packet::Data { block: 2, data: &[0; 512] }, other_port);
+    assert_eq!(progress, [Progress::Stranger(other_port)]);
     let [Transmit::Tftp { to, payload }] = &send[..] else { panic!("{send:?}") };
-    assert_eq!(*to, stranger);
+    assert_eq!(*to, other_port);
     assert!(matches!(Packet::decode(payload), Ok(Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, .. })));
     let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"" };
-    assert_eq!(boot.tftp_from(&error, stranger), (vec![], vec![]), "an ERROR is never answered");
+    assert_eq!(boot.tftp_from(&error, other_port), (vec![], vec![]), "an ERROR is never answered");
     assert_eq!(boot.block(2, 3), (true, Some(2)));
 }
 
 #[test]
-fn tftp_silence_is_answered_by_five_tries_and_then_given_up() {
+fn tftp_gives_up_after_five_tries() {
     let mut boot = Boot::loading(Kind::Bootp);
     for attempt in 2..=5 {
         let step = boot.timeout_at(u64::from(attempt - 1) * 4);
@@ -450,7 +450,7 @@ fn a_tftp_error_ends_the_boot_with_its_text() {
 }
 
 #[test]
-fn rfc2347_an_oack_that_grants_more_than_was_asked_is_refused() {
+fn rfc2347_an_oack_with_unrequested_options_is_refused() {
     for granted in [
         Options { block_size: Some(1469), ..NO_OPTIONS },
         Options { window_size: Some(5), ..NO_OPTIONS },
@@ -466,7 +466,7 @@ fn rfc2347_an_oack_that_grants_more_than_was_asked_is_refused() {
 }
 
 #[test]
-fn a_server_without_options_is_read_in_blocks_of_512() {
+fn a_server_without_options_uses_blocks_of_512() {
     let mut boot = Boot::loading(Kind::UefiX64);
     for block in 1..=5 {
         assert_eq!(boot.block(block, 512), (true, Some(block)));

@@ -1,8 +1,8 @@
-//! Text for people made from bytes off the wire.
+//! Converts bytes from the wire into printable text.
 
 use crate::types::Escaped;
 
-/// Bytes off the wire as text that cannot drive a terminal.
+/// Escapes bytes so that they cannot control a terminal.
 pub(super) fn printable(bytes: &[u8]) -> String {
     Escaped(bytes).to_string()
 }

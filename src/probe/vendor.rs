@@ -1,25 +1,25 @@
-//! Option 43 as a PXE client reads it (PXE 2.1 table 2-1): how to find a boot server, and the menu.
+//! Option 43 as a PXE client reads it (PXE 2.1 table 2-1): boot server discovery and the menu.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use super::text::printable;
 
-/// Bit 3 of discovery control: load the named file at once, without menu or prompt.
+/// Bit 3 of discovery control: load the named file immediately, without menu or prompt.
 const FILE_AT_ONCE: u8 = 8;
 
-/// The items of option 43. Numbers of items that cannot be read are left out.
+/// The items of option 43. Unreadable items are left out.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Vendor {
     /// Discovery control (tag 6).
     pub control: Option<u8>,
-    /// Boot servers (tag 8): type, and the addresses of those that have it.
+    /// Boot servers (tag 8): each type with its addresses.
     pub servers: Vec<(u16, Vec<Ipv4Addr>)>,
-    /// The menu (tag 9): type, and the text a person would see.
+    /// The menu (tag 9): the type and text of each item.
     pub menu: Vec<(u16, Vec<u8>)>,
-    /// Whether any of tags 6 to 10 is there: "this is PXE 1.0 or later".
+    /// Whether any of the tags 6 to 10 is present: "this is PXE 1.0 or later".
     pub(super) discovers: bool,
-    /// Whether any of tags 1 to 5 is there: multicast TFTP.
+    /// Whether any of the tags 1 to 5 is present: multicast TFTP.
     pub(super) mtftp: bool,
 }
 
@@ -51,12 +51,12 @@ impl Vendor {
         }
     }
 
-    /// Whether the named file is to be loaded without a menu.
+    /// Whether to load the named file without a menu.
     pub(super) fn file_at_once(&self) -> bool {
         self.control.is_some_and(|control| control & FILE_AT_ONCE != 0)
     }
 
-    /// The boot servers of one type.
+    /// Returns the boot servers of one type.
     pub(super) fn servers_of(&self, item: u16) -> &[Ipv4Addr] {
         self.servers.iter().find(|(number, _)| *number == item).map_or(&[], |(_, addresses)| addresses)
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_ends_the_reading() {
+    fn a_truncated_item_ends_the_reading() {
         for value in [&[][..], &[8], &[255], &[0, 0]] {
             assert_eq!(Vendor::read(value), Vendor::default());
         }

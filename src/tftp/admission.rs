@@ -1,5 +1,8 @@
-//! Who is being served, by which thread, and who must give way: limits in all and per client, one transfer for one
-//! request however often it comes, and how many errors a network is sent.
+//! Admission of transfers: limits in all and per client, one transfer per request however often the request arrives,
+//! eviction of silent transfers, and a limit of errors per network.
+//!
+//! The workers of `server/tftp/` share one [`Table`] and ask it for each request. It holds no sockets and reads no
+//! clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -7,53 +10,50 @@ use std::time::Duration;
 
 use crate::tftp::Limits;
 
-/// A client's port and the address of ours that it asked: what tells transfers apart.
+/// The addresses that identify a transfer: the client's port, and the server address that it sent the request to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Flow {
-    /// The client.
     pub peer: SocketAddrV4,
-    /// Our address.
     pub local: Ipv4Addr,
 }
 
-/// A transfer of a flow: they follow one another, and the serial tells them apart.
+/// The identity of a transfer. Transfers of one flow follow each other; the serial number distinguishes them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// Whose.
     pub flow: Flow,
-    /// Which.
     pub serial: u64,
 }
 
-/// Silent transfers of one address: a flood from there leaves no more behind. Those that get on do not count, so that a
-/// room full of machines may stand behind one address (NAT).
+/// The maximum number of silent transfers per client address, which limits the cost of a flood from there. Transfers
+/// that make progress do not count, so that many machines may share one address (NAT).
 pub const MAX_SILENT: usize = 16;
 
-/// All transfers under way.
+/// All running transfers.
 #[derive(Debug)]
 pub struct Table {
     entries: HashMap<Flow, Entry>,
     clients: HashMap<Ipv4Addr, Client>,
-    /// Those that may have to give way, of all clients.
+    /// The transfers of all clients that may be evicted.
     waiting: Waiting,
     next: u64,
     max_transfers: usize,
     max_per_client: usize,
-    /// Who gives way must be served by the thread that takes its place: there its port is free at once, and in a range of
-    /// ports there may be no other.
+    /// Whether a transfer may be evicted only for a new one of the same thread. With a range of ports, the evicted
+    /// transfer's port is free at once only in its own thread, and there may be no other port.
     within_thread: bool,
     errors: ErrorRate,
 }
 
-/// Transfers whose client was not heard as soon as usual, by when it was heard last, and those that acknowledged nothing
-/// yet, whose address may be forged, by when they began: the longest silent is first.
+/// Transfers that may be evicted, by time; the first one has been silent for longest. Transfers whose client is later
+/// than usual have the time of the last progress. Transfers without any acknowledgement, whose client address may be
+/// forged, have the time of their start.
 type Waiting = BTreeMap<(Duration, u64), Flow>;
 
 #[derive(Debug, Default)]
 struct Client {
     transfers: usize,
     waiting: Waiting,
-    /// Those that were silent for long.
+    /// The number of transfers that have been silent for long.
     silent: usize,
 }
 
@@ -65,32 +65,31 @@ struct Entry {
     proven: bool,
     repeated: bool,
     upload: bool,
-    /// Its place in [`Waiting`], if it is there.
+    /// The key in [`Waiting`], if the transfer is there.
     waits_since: Option<Duration>,
-    /// It was silent for long.
+    /// Whether the transfer has been silent for long.
     silent: bool,
 }
 
-/// Whether a request gets a transfer.
+/// The decision about a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
-    /// It has a place now.
+    /// The transfer may start.
     Admitted {
-        /// This one.
         place: Place,
-        /// The transfer that had to give way for it, and the thread that has it.
+        /// The transfer that was evicted for it, with the thread that serves it.
         instead_of: Option<(Place, usize)>,
     },
-    /// The transfer that it asks for is under way.
+    /// The requested transfer is already running.
     Duplicate,
-    /// There is a place if this thread judges the request: it has who must give way.
+    /// Another thread, with this number, must decide: it serves the transfer that has to be evicted.
     Elsewhere(usize),
-    /// All places are taken by clients that get on.
+    /// The limit is reached, and all transfers make progress.
     Full,
 }
 
 impl Table {
-    /// Empty. `within_thread`: a transfer gives way only to one of its own thread.
+    /// Makes an empty table. With `within_thread`, a transfer is evicted only for one of the same thread.
     pub fn new(limits: &Limits, within_thread: bool) -> Table {
         Table {
             entries: HashMap::new(),
@@ -104,33 +103,33 @@ impl Table {
         }
     }
 
-    /// How many.
+    /// Returns the number of running transfers.
     pub fn under_way(&self) -> usize {
         self.entries.len()
     }
 
-    /// The thread that has the transfer that `flow` asks for with this request, if it is under way.
+    /// Returns the thread that serves the transfer of `flow` with this request, if it is running.
     pub fn owner(&self, flow: Flow, request: u64) -> Option<usize> {
         self.entries.get(&flow).filter(|entry| entry.request == request).map(|entry| entry.thread)
     }
 
-    /// Whether the transfer still has its place.
+    /// Whether the transfer is still in the table.
     pub fn has(&self, Place { flow, serial }: Place) -> bool {
         self.entries.get(&flow).is_some_and(|entry| entry.serial == serial)
     }
 
-    /// Whether a transfer of `flow` is under way.
+    /// Whether a transfer of `flow` is running.
     pub fn has_one(&self, flow: Flow) -> bool {
         self.entries.contains_key(&flow)
     }
 
-    /// Asks at `now` for a place for `flow`, whose request datagram has the hash `request`; `thread` will serve it. Where
-    /// there is none left, the transfer that was silent for longest gives way.
+    /// Decides at `now` about a request of `flow`, whose datagram has the hash `request`, for a transfer served by
+    /// `thread`. If the limit is reached, the transfer that was silent for longest is evicted.
     ///
-    /// The same request again is a copy made by the network, or the client did not get the answer, which is sent again
-    /// anyway: it gets nothing new (T-16). Another request from the same port means that the client has given the first
-    /// one up; so does the same one for the second time when the first is getting on, unless that is an upload: of two of
-    /// the same name one would be in vain.
+    /// A repeated request is a duplicate made by the network, or a retry because the answer was lost; the answer is
+    /// retransmitted anyway, so no new transfer starts (T-16). Another request from the same port means that the client
+    /// gave up the first one. So does a second repetition when the transfer has made progress. Uploads are the
+    /// exception to that, because of two uploads of one name only one could succeed.
     pub fn admit(&mut self, flow: Flow, request: u64, thread: usize, now: Duration) -> Admission {
         let mut instead_of = None;
         let client = self.clients.get(flow.peer.ip());
@@ -175,7 +174,7 @@ impl Table {
         Admission::Admitted { place: Place { flow, serial }, instead_of }
     }
 
-    /// The client of a transfer acknowledged something, for the first time or after it was silent.
+    /// Records that the client of a transfer acknowledged something, for the first time or after a silence.
     pub fn heard(&mut self, place: Place) {
         if let Some(entry) = self.entry(place) {
             entry.proven = true;
@@ -183,15 +182,16 @@ impl Table {
         }
     }
 
-    /// The client of a transfer was not heard `since` then, later than usual; with `long`, for so long that it counts as
-    /// silent. Then the longest silent of its address may have to end: which one, and the thread that has it.
+    /// Records that the client of a transfer has been silent since `since`, which is later than usual; `long` says that
+    /// it counts as silent. Returns the longest silent transfer of the same address if it has to end now, with the
+    /// thread that serves it.
     pub fn silent(&mut self, place: Place, since: Duration, long: bool) -> Option<(Place, usize)> {
         if self.entry(place)?.upload {
             return None;
         }
         self.wait(place.flow, Some(since), long);
         let client = self.clients.get(place.flow.peer.ip()).filter(|client| client.silent > MAX_SILENT)?;
-        // Not one whose thread has not yet found it to be silent: too many would be left then.
+        // Transfers that their thread has not yet found silent do not end, or too many would remain.
         let is_silent = |flow: &&Flow| self.entries.get(*flow).is_some_and(|entry| entry.silent);
         let first = *client.waiting.values().find(is_silent)?;
         let longest = self.place(first);
@@ -199,8 +199,8 @@ impl Table {
         longest
     }
 
-    /// The longest silent transfer of `thread`, whose port `place` gets; it is over. For when other programs have ports of
-    /// the range, so that there are fewer than places.
+    /// Ends the longest silent transfer of `thread` and gives its port to `place`. This happens when other programs use
+    /// ports of the range, so that there are fewer ports than the limit.
     pub fn give_port(&mut self, place: Place, thread: usize) -> Option<Place> {
         let may_go = |flow: &&Flow| {
             **flow != place.flow
@@ -212,7 +212,7 @@ impl Table {
         Some(other)
     }
 
-    /// A transfer is an upload: these are bounded by `upload_places.rs`, and give way to no download.
+    /// Marks a transfer as an upload. `upload_places.rs` limits uploads, so they are never evicted for downloads.
     pub fn is_upload(&mut self, place: Place) {
         self.heard(place);
         if let Some(entry) = self.entry(place) {
@@ -220,26 +220,27 @@ impl Table {
         }
     }
 
-    /// An upload is stored. Its place only keeps copies of its request from beginning another one, so it goes first.
+    /// Records that an upload is stored. It stays in the table only to detect copies of its request, so it is evicted
+    /// first.
     pub fn is_stored(&mut self, place: Place) {
         if self.entry(place).is_some() {
             self.wait(place.flow, Some(Duration::ZERO), false);
         }
     }
 
-    /// A transfer is over.
+    /// Removes a transfer that has ended.
     pub fn end(&mut self, place: Place) {
         if self.entry(place).is_some() {
             self.remove(place.flow);
         }
     }
 
-    /// Whether an error may be sent to `client` at `now`; if so it is counted.
+    /// Whether an error may be sent to `client` at `now`. If so, the error is counted.
     pub fn may_send_error(&mut self, client: Ipv4Addr, now: Duration) -> bool {
         self.errors.take(client, now)
     }
 
-    /// The first of `waiting`, of `thread` where that matters and there is one.
+    /// Returns the first of `waiting`. With `within_thread`, prefers one of `thread`.
     fn longest(&self, waiting: &Waiting, thread: usize) -> Option<(Place, usize)> {
         let mut longest = None;
         for flow in waiting.values() {
@@ -261,7 +262,7 @@ impl Table {
         Some((Place { flow, serial: entry.serial }, entry.thread))
     }
 
-    /// Has the transfer of `flow` wait `since` then, or not at all.
+    /// Sets or clears the time from which the transfer of `flow` may be evicted.
     fn wait(&mut self, flow: Flow, since: Option<Duration>, silent: bool) {
         let Some(entry) = self.entries.get_mut(&flow) else { return };
         let client = self.clients.entry(*flow.peer.ip()).or_default();
@@ -291,8 +292,8 @@ impl Table {
     }
 }
 
-/// Errors sent in the current second, by network of 256 addresses. They answer requests, which may be forged; an error is
-/// as long as a request, so what is bounded here is that we are used to hide who floods a network.
+/// The number of errors sent in the current second, by /24 network. Errors answer requests, whose source may be forged.
+/// An error is no longer than a request, so the limit only keeps a flood from being hidden behind this server.
 #[derive(Debug, Default)]
 struct ErrorRate {
     second: u64,
@@ -300,10 +301,11 @@ struct ErrorRate {
 }
 
 impl ErrorRate {
-    /// Errors a second to one network. A room of 250 machines, each of which looks for a dozen files that are not there,
-    /// gets its 3,000 in three seconds.
+    /// The maximum number of errors per second to one network. A room of 250 machines that each look for a dozen
+    /// missing files gets its 3,000 errors in three seconds.
     const PER_SECOND: u32 = 1000;
-    /// Networks in one second; further ones get no errors. A flood from forged addresses must not fill the memory.
+    /// The maximum number of networks per second; others get no errors. A flood from forged addresses must not fill the
+    /// memory.
     const NETWORKS: usize = 4096;
 
     fn take(&mut self, client: Ipv4Addr, now: Duration) -> bool {
@@ -348,8 +350,8 @@ mod tests {
         }
     }
 
-    /// Who got a place, and whose it was.
-    fn gives_way(table: &mut Table, flow: Flow, request: u64) -> (Place, Flow) {
+    /// Admits a request. Returns the new transfer, and the flow of the evicted one.
+    fn evicted_for(table: &mut Table, flow: Flow, request: u64) -> (Place, Flow) {
         match table.admit(flow, request, 0, NOW) {
             Admission::Admitted { place, instead_of: Some((other, 0)) } => (place, other.flow),
             other => panic!("{other:?}"),
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn t_16_the_same_request_again_is_one_transfer() {
+    fn t_16_a_repeated_request_is_one_transfer() {
         let mut table = table(10, 10);
         let place = admitted(&mut table, flow(2, 7), 1);
         for _ in 0..5 {
@@ -365,8 +367,8 @@ mod tests {
         }
         table.heard(place);
         assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate, "a late copy");
-        assert_eq!(gives_way(&mut table, flow(2, 7), 1).1, flow(2, 7), "the client began anew");
-        assert_eq!(gives_way(&mut table, flow(2, 7), 2).1, flow(2, 7), "and wants something else");
+        assert_eq!(evicted_for(&mut table, flow(2, 7), 1).1, flow(2, 7), "the client started again");
+        assert_eq!(evicted_for(&mut table, flow(2, 7), 2).1, flow(2, 7), "and wants something else");
         table.end(place);
         assert_eq!(table.under_way(), 1, "the end of the first is not the end of the third");
         let other = Flow { local: [10, 0, 0, 99].into(), ..flow(2, 7) };
@@ -374,32 +376,32 @@ mod tests {
     }
 
     #[test]
-    fn t_16_a_write_request_begins_no_second_upload_however_often_it_comes() {
+    fn t_16_a_repeated_write_request_is_one_upload() {
         let mut table = table(10, 10);
         let place = admitted(&mut table, flow(2, 7), 1);
         table.is_upload(place);
         for _ in 0..5 {
             assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate);
         }
-        assert_eq!(gives_way(&mut table, flow(2, 7), 2).1, flow(2, 7), "the client wants something else");
+        assert_eq!(evicted_for(&mut table, flow(2, 7), 2).1, flow(2, 7), "the client wants something else");
     }
 
     #[test]
-    fn under_pressure_the_oldest_that_acknowledged_nothing_goes_first() {
+    fn the_oldest_unacknowledged_transfer_is_evicted_first() {
         let mut table = table(3, 3);
         let first = admitted(&mut table, flow(1, 1), 1);
         admitted(&mut table, flow(2, 1), 1);
         admitted(&mut table, flow(3, 1), 1);
         table.heard(first);
-        assert_eq!(gives_way(&mut table, flow(4, 1), 1).1, flow(2, 1));
-        assert_eq!(gives_way(&mut table, flow(5, 1), 1).1, flow(3, 1));
+        assert_eq!(evicted_for(&mut table, flow(4, 1), 1).1, flow(2, 1));
+        assert_eq!(evicted_for(&mut table, flow(5, 1), 1).1, flow(3, 1));
         assert_eq!(table.under_way(), 3);
         table.end(first);
         admitted(&mut table, flow(6, 1), 1);
     }
 
     #[test]
-    fn in_a_range_of_ports_the_oldest_of_the_same_thread_goes_or_another_thread_is_asked() {
+    fn with_a_port_range_eviction_stays_within_a_thread() {
         let mut table = with_limits(2, 2, true);
         for (client, thread) in [(1, 0), (2, 1)] {
             let admission = table.admit(flow(client, 1), 1, thread, NOW);
@@ -407,7 +409,7 @@ mod tests {
         }
         assert_eq!(table.admit(flow(3, 1), 1, 2, NOW), Admission::Elsewhere(0), "the oldest of all");
         assert_eq!(table.admit(flow(2, 1), 2, 0, NOW), Admission::Elsewhere(1), "its own transfer before");
-        assert_eq!(table.under_way(), 2, "nobody was put out for that");
+        assert_eq!(table.under_way(), 2, "no transfer was evicted");
         match table.admit(flow(3, 1), 1, 1, NOW) {
             Admission::Admitted { instead_of: Some((other, 1)), .. } => assert_eq!(other.flow, flow(2, 1)),
             other => panic!("{other:?}"),
@@ -415,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_on_is_never_put_out() {
+    fn a_transfer_with_progress_is_never_evicted() {
         let mut table = table(2, 2);
         for port in [1, 2] {
             let place = admitted(&mut table, flow(1, port), 1);
@@ -426,14 +428,14 @@ mod tests {
     }
 
     #[test]
-    fn one_client_cannot_take_the_places_of_others() {
+    fn one_client_cannot_evict_others() {
         let mut table = table(10, 2);
         admitted(&mut table, flow(2, 1), 1);
         admitted(&mut table, flow(1, 1), 1);
         let second = admitted(&mut table, flow(1, 2), 1);
-        assert_eq!(gives_way(&mut table, flow(1, 3), 1).1, flow(1, 1), "its own oldest, not another's");
+        assert_eq!(evicted_for(&mut table, flow(1, 3), 1).1, flow(1, 1), "its own oldest, not another's");
         table.heard(second);
-        let (place, other) = gives_way(&mut table, flow(1, 4), 1);
+        let (place, other) = evicted_for(&mut table, flow(1, 4), 1);
         assert_eq!(other, flow(1, 3));
         table.heard(place);
         assert_eq!(table.admit(flow(1, 5), 1, 0, NOW), Admission::Full);
@@ -443,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn s_03_the_longest_silent_gives_way_acknowledged_or_not() {
+    fn s_03_the_longest_silent_transfer_is_evicted() {
         let mut table = table(3, 3);
         let at = Duration::from_secs;
         let places: Vec<Place> = (1..=3).map(|client| admitted(&mut table, flow(client, 1), 1)).collect();
@@ -451,15 +453,15 @@ mod tests {
         assert_eq!(table.admit(flow(9, 1), 1, 0, NOW), Admission::Full, "all get on");
         assert_eq!(table.silent(places[1], at(50), false), None);
         assert_eq!(table.silent(places[0], at(55), false), None);
-        assert_eq!(gives_way(&mut table, flow(9, 1), 1).1, flow(2, 1), "silent for longest");
+        assert_eq!(evicted_for(&mut table, flow(9, 1), 1).1, flow(2, 1), "silent for longest");
         table.heard(places[0]);
-        assert_eq!(gives_way(&mut table, flow(8, 1), 1).1, flow(9, 1), "the first is heard again");
+        assert_eq!(evicted_for(&mut table, flow(8, 1), 1).1, flow(9, 1), "the first is heard again");
         assert_eq!(table.silent(places[1], at(50), false), None, "it is over");
         assert_eq!(table.under_way(), 3);
     }
 
     #[test]
-    fn s_03_sixteen_silent_transfers_of_an_address_stay_and_any_number_that_get_on() {
+    fn s_03_silent_transfers_per_address_are_bounded() {
         let mut table = table(1000, 1000);
         let active: Vec<Place> = (1..=200).map(|port| admitted(&mut table, flow(1, port), 1)).collect();
         active.iter().for_each(|place| table.heard(*place));
@@ -486,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn s_03_a_port_that_another_program_has_is_taken_from_the_longest_silent() {
+    fn s_03_a_missing_port_is_taken_from_the_longest_silent() {
         let mut table = with_limits(9, 9, true);
         let get = |table: &mut Table, client, thread| match table.admit(flow(client, 1), 1, thread, NOW) {
             Admission::Admitted { place, instead_of: None } => place,
@@ -505,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn s_11_an_upload_that_is_stored_goes_first() {
+    fn s_11_a_stored_upload_is_evicted_first() {
         let mut table = table(2, 2);
         let upload = admitted(&mut table, flow(1, 1), 1);
         table.is_upload(upload);
@@ -513,11 +515,11 @@ mod tests {
         assert_eq!(table.silent(upload, NOW, true), None);
         table.is_stored(upload);
         assert_eq!(table.admit(flow(1, 1), 1, 0, NOW), Admission::Duplicate, "a copy of its request");
-        assert_eq!(gives_way(&mut table, flow(3, 1), 1).1, flow(1, 1));
+        assert_eq!(evicted_for(&mut table, flow(3, 1), 1).1, flow(1, 1));
     }
 
     #[test]
-    fn t_13_errors_to_a_network_are_bounded_in_a_second() {
+    fn t_13_errors_per_network_are_bounded() {
         let mut rate = ErrorRate::default();
         let second = Duration::from_secs;
         let sent = (0..5000_u32).filter(|i| rate.take([10, 0, 0, (i % 256) as u8].into(), second(7))).count();

@@ -1,5 +1,7 @@
-//! TFTP: what is granted to a client (`negotiate.rs`) and how a transfer goes (`transfer.rs`). This folder never
-//! touches a socket or a file.
+//! The TFTP protocol: the options granted to a client (`negotiate.rs`), downloads (`transfer.rs`), uploads
+//! (`upload.rs`), and admission of transfers (`admission.rs`).
+//!
+//! `server/tftp/` drives these state machines with packets and time. This folder never touches a socket or a file.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::net::Ipv4Addr;
@@ -21,75 +23,75 @@ pub mod stranger;
 pub mod transfer;
 pub mod upload;
 
-/// How long a client may be silent until its transfer is given up, whatever `timeout` it asked for: longer than a machine
-/// takes to erase its flash or to bring its link up again.
+/// The maximum time without progress before a transfer ends, whatever `timeout` the client asked for. It is longer than
+/// a machine takes to erase its flash or to bring its link up again.
 pub const MAX_SILENCE: Duration = Duration::from_secs(30);
 
-/// What serves the transfers: `tftp.engine`.
+/// The implementation that serves transfers: `tftp.engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// lanboot's own.
+    /// lanboot's own engine.
     Native,
     /// The crate async-tftp.
     AsyncTftp,
 }
 
-/// Which UDP ports transfers are sent from: `tftp.ports`.
+/// The UDP ports that transfers are sent from: `tftp.ports`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ports {
-    /// One of its own for each transfer, chosen by the kernel (RFC 1350 section 4).
+    /// One port per transfer, chosen by the kernel (RFC 1350 section 4).
     Ephemeral,
-    /// One of its own for each transfer, from `first` to `last`, both included; `first` <= `last`. As many transfers
-    /// at once as there are ports.
+    /// One port per transfer from `first` to `last`, both included. There can be only as many concurrent transfers as
+    /// ports.
     Range {
         /// At least 1.
         first: u16,
         /// At least `first`.
         last: u16,
     },
-    /// The port of requests for all of them, so that NAT and containers need to know one port.
+    /// The port for requests serves all transfers, so that NAT and containers need only one port.
     Single,
 }
 
-/// Limits on transfers, and who may ask for them.
+/// Limits on transfers, and the networks that may request them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest block granted, in bytes of data; `None` means the interface's MTU − 32.
+    /// The maximum block size in bytes of data; `None` means the interface's MTU − 32.
     pub max_block_size: Option<u16>,
-    /// The largest window granted (RFC 7440), in blocks.
+    /// The maximum window in blocks (RFC 7440).
     pub max_window: u16,
-    /// Transfers at once; a request beyond that is refused.
+    /// The maximum number of concurrent transfers. Further requests are refused.
     pub max_transfers: usize,
-    /// Transfers at once of one client address. Several machines may stand behind one (NAT).
+    /// The maximum number of concurrent transfers per client address. Several machines may share one address (NAT).
     pub max_per_client: usize,
-    /// Networks that may ask, besides those of the served interfaces and subnets.
+    /// Networks that may send requests, besides those of the served interfaces and subnets.
     pub allow: Vec<Ipv4Network>,
 }
 
 impl Limits {
-    /// RFC 7440 allows 65535; nothing that boots asks for more than 64 with profit.
+    /// RFC 7440 allows 65535, but no boot client gains from more than 64.
     pub const MAX_WINDOW: u16 = 64;
-    /// Bytes of a window at most, whatever its blocks are: what one client may have us read and send at once. Half of
-    /// what a request may cost us in memory; 64 blocks of Ethernet are a fifth of it.
+    /// The maximum window in bytes, whatever its blocks are. It limits the data that one client makes the server read
+    /// and send at once to half of a request's memory budget; 64 blocks of Ethernet size are a fifth of it.
     pub const WINDOW_BYTES: u32 = 1 << 19;
-    /// Bytes of an IPv4 header (20), a UDP header (8) and a TFTP header (4).
+    /// The bytes of an IPv4 header (20), a UDP header (8) and a TFTP header (4).
     pub const HEADERS: u32 = 32;
 
-    /// The largest block that a datagram of `mtu` bytes carries unfragmented (RFC 2348), within what is configured.
-    /// At least 512, which every client accepts.
+    /// Returns the largest block that fits a datagram of `mtu` bytes without fragmentation (RFC 2348), within the
+    /// configured limit. At least 512, which every client supports.
     pub fn block_size_for(&self, mtu: u32) -> u16 {
         let fits = u16::try_from(mtu.saturating_sub(Self::HEADERS)).unwrap_or(u16::MAX).clamp(512, 65464);
         self.max_block_size.map_or(fits, |limit| limit.min(fits))
     }
 
-    /// The largest window of blocks of `block_size` bytes that is granted, in blocks: what is configured, and
+    /// Returns the maximum window in blocks of `block_size` bytes: the configured limit, within
     /// [`Limits::WINDOW_BYTES`]. At least 1.
     pub fn window_for(&self, block_size: u16) -> u16 {
         let fits = u16::try_from(Self::WINDOW_BYTES / u32::from(block_size.max(1))).unwrap_or(u16::MAX);
         self.max_window.min(Self::MAX_WINDOW).min(fits).max(1)
     }
 
-    /// Whether a client at `address` may ask, given the `served` networks (interfaces and subnets).
+    /// Whether a client at `address` may send requests. `served` are the networks of the interfaces and subnets.
     pub fn admits(&self, address: Ipv4Addr, served: &[Ipv4Network]) -> bool {
         served.iter().chain(&self.allow).any(|network| network.contains(address))
     }
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn only_served_and_allowed_networks_may_ask() {
+    fn only_served_and_allowed_networks_are_admitted() {
         let net = |text: &str| text.parse::<Ipv4Network>().unwrap();
         let limits = Limits {
             max_block_size: None,

@@ -1,35 +1,35 @@
-//! What is granted to a read request: the options of RFC 2347 to 2349 and 7440, within our limits.
+//! Option negotiation: the options of RFC 2347 to 2349 and 7440 that a read request gets, within our limits.
 
 use std::time::Duration;
 
 use super::Limits;
 use crate::wire::tftp::Options;
 
-/// What a transfer goes by, and the answer that says so.
+/// The parameters of a transfer, and the OACK that announces them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Granted {
-    /// Bytes of data in a block: 8 to 65464, or RFC 1350's 512.
+    /// Bytes of data in a block: 8 to 65464, or 512 without the option (RFC 1350).
     pub block_size: u16,
-    /// Blocks sent before an acknowledgement is awaited; RFC 1350's 1, or more by RFC 7440.
+    /// Blocks per acknowledgement: 1, or more with RFC 7440.
     pub window: u16,
-    /// How long to wait before sending again, if the client said so (RFC 2349).
+    /// The client's retransmission timeout, if it sent one (RFC 2349).
     pub timeout: Option<Duration>,
-    /// The options granted, which the client is told first; `None` when it asked for none that we grant, and gets the
-    /// first block at once.
+    /// The granted options for the OACK. `None` if none is granted; the transfer then begins with the first block.
     pub oack: Option<Options>,
-    /// The client wants to know the size: then it may be after nothing else.
+    /// Whether the client asked for the size, and so may not want anything else.
     pub asked_size: bool,
 }
 
-/// Grants what `asked` says. `size` are the bytes of the file, `None` if they are not known before it is sent
-/// (netascii); `mtu` is the largest datagram on the path to the client, in bytes.
+/// Grants the options in `asked`. `size` is the file size in bytes, `None` if it is not known before sending
+/// (netascii). `mtu` is the largest datagram on the path to the client, in bytes.
 ///
-/// An option that is not granted is left out of the answer (RFC 2347); what is granted is never more than asked for.
+/// Options that are not granted are left out of the answer (RFC 2347). A granted value is never more than the requested
+/// one.
 pub fn negotiate(asked: &Options, size: Option<u64>, limits: &Limits, mtu: u32) -> Granted {
     let block_size = asked.block_size.map(|wanted| wanted.min(limits.block_size_for(mtu)));
     let in_blocks = block_size.unwrap_or(Granted::BLOCK_SIZE);
     let window_size = asked.window_size.map(|wanted| wanted.min(limits.window_for(in_blocks)));
-    // curl takes a size of 0 in an OACK for an error.
+    // curl treats a size of 0 in an OACK as an error.
     let transfer_size = asked.transfer_size.and(size).filter(|size| *size > 0);
     let options = Options { block_size, timeout: asked.timeout, transfer_size, window_size };
     Granted {
@@ -42,7 +42,7 @@ pub fn negotiate(asked: &Options, size: Option<u64>, limits: &Limits, mtu: u32) 
 }
 
 impl Granted {
-    /// The block size where none was asked for (RFC 1350), in bytes.
+    /// The default block size in bytes (RFC 1350).
     pub const BLOCK_SIZE: u16 = 512;
 }
 
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc2348_a_block_is_never_larger_than_asked_for_or_than_the_path_carries() {
+    fn rfc2348_a_block_fits_the_request_and_the_path() {
         for (asked, given) in [(8, 8), (512, 512), (1024, 1024), (1468, 1468), (1469, 1468), (65464, 1468)] {
             let options = Options { block_size: Some(asked), ..Options::default() };
             let granted = granted(options, 9);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc2349_the_size_is_told_when_it_is_known_and_not_zero() {
+    fn rfc2349_a_known_nonzero_size_is_sent() {
         let asked = Options { transfer_size: Some(0), ..Options::default() };
         assert_eq!(granted(asked, 5 << 30).oack.unwrap().transfer_size, Some(5 << 30));
         assert_eq!(granted(asked, 0).oack, None, "curl refuses a size of 0");

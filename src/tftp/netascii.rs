@@ -1,5 +1,5 @@
-//! Netascii (RFC 1350 section 1, from RFC 764 page 11): text whose lines end in CR LF, and in which a CR that ends no
-//! line is CR NUL. Here lines end in LF, as in every file on this side.
+//! Netascii (RFC 1350 section 1, from RFC 764 page 11): lines end in CR LF, and a CR elsewhere becomes CR NUL. On this
+//! side lines end in LF, as in all local files.
 
 use std::collections::VecDeque;
 
@@ -7,24 +7,24 @@ const LF: u8 = b'\n';
 const CR: u8 = b'\r';
 const NUL: u8 = 0;
 
-/// Where a block begins: in the content, and in the pair of bytes that one byte of content becomes.
+/// The beginning of a block: the position in the content, and within the byte pair that a byte of content becomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Place {
-    /// Bytes of content before it.
+    /// The bytes of content before the block.
     offset: u64,
-    /// The second byte of a pair whose first is the last byte of the block before.
-    owed: Option<u8>,
+    /// The second byte of a pair, if the first one was the last byte of the block before.
+    pending: Option<u8>,
 }
 
-/// Content on its way out as netascii, block by block. Blocks are numbered from 1 and never wrap here.
+/// Encodes content as netascii, block by block. Blocks are numbered from 1 and never wrap here.
 ///
-/// How many bytes of content a block takes shows only when it is filled. So the places where the blocks of the window
-/// under way begin are kept, and any of them can be filled again as it was.
+/// The number of content bytes in a block is known only once the block is filled. So the encoder keeps where each block
+/// of the current window begins, and can fill any of them again.
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    /// The number of the first block whose place is known.
+    /// The number of the first block with a known beginning.
     first: u64,
-    /// The places of that block and of those after it: at least one.
+    /// The beginnings of that block and the following ones; at least one.
     places: VecDeque<Place>,
 }
 
@@ -35,26 +35,26 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// From which byte of the content `block` is to be filled. `None` if a block before it was not filled yet, or it
-    /// was acknowledged.
+    /// Returns the content offset of `block`. Returns `None` if an earlier block was not filled yet, or `block` was
+    /// acknowledged.
     pub fn offset_of(&self, block: u64) -> Option<u64> {
         self.place(block).map(|place| place.offset)
     }
 
-    /// Fills `out` with `block`, and says how many bytes that are: fewer than `out` holds only at the end of the
-    /// content, so that this is the last block. `None` as for [`Encoder::offset_of`].
+    /// Fills `out` with `block` and returns its length, which is less than that of `out` only for the last block.
+    /// Returns `None` in the cases of [`Encoder::offset_of`].
     ///
-    /// `content` is what follows from that offset: as many bytes as `out` holds, or what there is before the end. More
-    /// are never needed, because a byte becomes one byte or two.
+    /// `content` begins at that offset and has as many bytes as `out`, or fewer at the end of the file. More are never
+    /// needed, because each byte becomes one or two.
     pub fn fill(&mut self, block: u64, content: &[u8], out: &mut [u8]) -> Option<usize> {
         let mut place = self.place(block)?;
         let room = out.len();
         let mut free = out.iter_mut();
-        if let Some(owed) = place.owed
+        if let Some(pending) = place.pending
             && let Some(slot) = free.next()
         {
-            *slot = owed;
-            place.owed = None;
+            *slot = pending;
+            place.pending = None;
         }
         for byte in content {
             let Some(slot) = free.next() else { break };
@@ -68,7 +68,7 @@ impl Encoder {
             if let Some(second) = second {
                 match free.next() {
                     Some(slot) => *slot = second,
-                    None => place.owed = Some(second),
+                    None => place.pending = Some(second),
                 }
             }
         }
@@ -79,7 +79,7 @@ impl Encoder {
         room.checked_sub(left)
     }
 
-    /// Forgets the places of the blocks before `block`: they were acknowledged.
+    /// Forgets the beginnings of the blocks before `block`, which were acknowledged.
     pub fn forget_before(&mut self, block: u64) {
         while self.first < block && self.places.len() > 1 {
             self.places.pop_front();
@@ -93,15 +93,15 @@ impl Encoder {
     }
 }
 
-/// Netascii that comes in, in pieces of any size.
+/// Decodes netascii that arrives in pieces of any size.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decoder {
-    /// The last byte was a CR, and what it means depends on the next one.
+    /// Whether the last byte was a CR, whose meaning depends on the next byte.
     after_cr: bool,
 }
 
 impl Decoder {
-    /// Appends what `bytes` mean to `out`. A CR before anything but LF and NUL stands for itself.
+    /// Decodes `bytes` and appends the result to `out`. A CR before anything but LF and NUL is kept.
     pub fn decode(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         for byte in bytes {
             if std::mem::take(&mut self.after_cr) {
@@ -124,7 +124,7 @@ impl Decoder {
         }
     }
 
-    /// Appends what is left at the end: a CR that nothing followed.
+    /// Appends a CR at the end of the input, if there is one.
     pub fn finish(self, out: &mut Vec<u8>) {
         if self.after_cr {
             out.push(CR);
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// `content` in blocks of `size` bytes, as a transfer would read it.
+    /// Encodes `content` in blocks of `size` bytes, as a transfer would.
     fn blocks(content: &[u8], size: usize) -> Vec<Vec<u8>> {
         let mut encoder = Encoder::default();
         let mut blocks = Vec::new();
@@ -162,8 +162,8 @@ mod tests {
         block
     }
 
-    /// What RFC 764 says, byte by byte.
-    fn plainly(content: &[u8]) -> Vec<u8> {
+    /// Encodes as RFC 764 says, byte by byte.
+    fn reference_encoding(content: &[u8]) -> Vec<u8> {
         let pair = |byte: &u8| match *byte {
             b'\n' => b"\r\n".to_vec(),
             b'\r' => b"\r\0".to_vec(),
@@ -182,14 +182,14 @@ mod tests {
     fn rfc1350_1_a_pair_is_split_at_the_edge_of_a_block() {
         assert_eq!(blocks(b"abc\nd", 4), [b"abc\r".to_vec(), b"\nd".to_vec()]);
         assert_eq!(blocks(b"abc\rd", 4), [b"abc\r".to_vec(), b"\0d".to_vec()]);
-        // The half that is owed is a block of its own, or fills the last one.
+        // The second half of the pair becomes a block of its own, or fills the last one.
         assert_eq!(blocks(b"abc\n", 4), [b"abc\r".to_vec(), b"\n".to_vec()]);
         assert_eq!(blocks(b"\n\n", 4), [b"\r\n\r\n".to_vec(), b"".to_vec()]);
         assert_eq!(blocks(b"\n", 1), [b"\r".to_vec(), b"\n".to_vec(), b"".to_vec()]);
     }
 
     #[test]
-    fn a_block_that_was_not_reached_or_was_acknowledged_has_no_place() {
+    fn unreached_and_acknowledged_blocks_have_no_offset() {
         let mut encoder = Encoder::default();
         assert_eq!((encoder.offset_of(0), encoder.offset_of(1), encoder.offset_of(2)), (None, Some(0), None));
         assert_eq!(encoder.fill(2, b"x", &mut [0; 8]), None);
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(read(&[b"a\rb\r\r\n\r"]), b"a\rb\r\n\r", "what no netascii has stands for itself");
     }
 
-    /// Bytes among which line ends are frequent.
+    /// Generates bytes with many line ends.
     fn text() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![Just(b'\n'), Just(b'\r'), Just(0), any::<u8>()];
         proptest::collection::vec(byte, 0..200)
@@ -227,7 +227,7 @@ mod tests {
             let (last, others) = blocks.split_last().unwrap();
             prop_assert!(others.iter().all(|block| block.len() == size) && last.len() < size);
             let whole = blocks.concat();
-            prop_assert_eq!(&whole, &plainly(&content));
+            prop_assert_eq!(&whole, &reference_encoding(&content));
             let (mut decoder, mut out) = (Decoder::default(), Vec::new());
             blocks.iter().for_each(|block| decoder.decode(block, &mut out));
             decoder.finish(&mut out);
@@ -235,7 +235,7 @@ mod tests {
         }
 
         #[test]
-        fn rfc7440_a_window_can_be_sent_again_from_any_of_its_blocks(
+        fn rfc7440_a_window_can_be_resent_from_any_block(
             content in text(),
             size in 1_usize..20,
             back in proptest::collection::vec(1_u64..8, 0..20),
@@ -244,7 +244,7 @@ mod tests {
             let mut encoder = Encoder::default();
             let mut next = 1;
             for back in back {
-                // Up to a window of 8 blocks, and back to one of them.
+                // A window of up to 8 blocks is sent, then retransmitted from one of its blocks.
                 let end = (next + 8).min(straight.len() as u64 + 1);
                 for number in next..end {
                     let block = fill(&mut encoder, &content, number, size);

@@ -1,13 +1,13 @@
-//! How a refusal is told to the client.
+//! ERROR packets for refused requests.
 
 use crate::event::Refusal;
 use crate::wire::tftp::{ErrorCode, Packet};
 
-/// The ERROR that answers a request that cannot be read: another mode than octet and netascii, or a string without its NUL.
+/// The ERROR for a request that cannot be decoded: an unknown mode, or a string without its NUL.
 pub const MALFORMED: Packet<'static> =
     Packet::Error { code: ErrorCode::ILLEGAL, message: b"The request cannot be read" };
 
-/// The ERROR that says `reason` (RFC 1350 section 5). The text is fixed, and never tells a path of this machine.
+/// Returns the ERROR for `reason` (RFC 1350 section 5). The text is fixed and never contains a path of this host.
 pub fn error(reason: Refusal) -> Packet<'static> {
     let (code, message): (ErrorCode, &[u8]) = match reason {
         Refusal::NotFound => (ErrorCode::NOT_FOUND, b"File not found"),

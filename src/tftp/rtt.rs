@@ -1,19 +1,20 @@
-//! How long to wait for a client before sending again: from the measured round trip, as RFC 6298 does it for TCP.
+//! The retransmission timeout of a download, computed from the measured round trip as RFC 6298 does for TCP.
 
 use std::time::Duration;
 
 /// The round trip of one transfer, as measured so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RoundTrip {
-    /// Smoothed time from the last datagram of a flight to its acknowledgement; `None` before the first measurement.
+    /// The smoothed time from the last datagram of a flight to its acknowledgement; `None` before the first
+    /// measurement.
     smoothed: Option<Duration>,
     variation: Duration,
     shortest: Duration,
     timeout: Duration,
-    /// What is measured if a copy of what the last flight held turns out to have been needless.
-    supposed: Option<Duration>,
-    /// An ACK seen twice so soon after a flight is of such a copy.
-    copies_within: Duration,
+    /// A measurement that becomes valid if a retransmission turns out to have been unnecessary.
+    pending: Option<Duration>,
+    /// A repeated ACK within this time after a flight shows an unnecessary retransmission.
+    copy_window: Duration,
 }
 
 impl Default for RoundTrip {
@@ -23,28 +24,28 @@ impl Default for RoundTrip {
             variation: Duration::ZERO,
             shortest: Duration::ZERO,
             timeout: RoundTrip::FIRST_TIMEOUT,
-            supposed: None,
-            copies_within: Duration::ZERO,
+            pending: None,
+            copy_window: Duration::ZERO,
         }
     }
 }
 
 impl RoundTrip {
-    /// The wait before anything was measured. RFC 6298 section 2.1 has 1 s for the Internet; a machine that boots is near,
-    /// asks again itself after a second or more, and a copy of the first answer that it did not need harms nobody.
+    /// The timeout before the first measurement. RFC 6298 section 2.1 has 1 s for the Internet. A booting machine is
+    /// near and retries only after a second or more, and an unnecessary copy of the first answer does no harm.
     pub const FIRST_TIMEOUT: Duration = Duration::from_millis(300);
-    /// A client that reads its disk or draws its screen is not late before this.
+    /// The minimum timeout: time for a client to read its disk or to draw its screen.
     pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
-    /// What the timers of the shell and of a client are sure to tell apart.
+    /// The minimum probe time, which the timers of the server and of clients can resolve.
     pub const MIN_PROBE: Duration = Duration::from_millis(10);
-    /// However slow the path is: a person waits at the other end.
+    /// The maximum timeout, however slow the path is, because a person waits at the other end.
     pub const MAX_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// What is longer is no round trip but a client that slept.
+    /// The maximum measurement. A longer time means that the client paused.
     const LONGEST: Duration = Duration::from_secs(60);
 
-    /// Takes in that an answer came after `took`. Only for what was sent once: of a repeated datagram nobody knows
-    /// which copy was answered (Karn's rule, RFC 6298 section 3).
+    /// Records that an answer arrived after `took`. Only for datagrams that were sent once, because an answer to a
+    /// retransmitted datagram may belong to any copy (Karn's rule, RFC 6298 section 3).
     pub fn measured(&mut self, took: Duration) {
         let took = took.min(Self::LONGEST);
         match self.smoothed {
@@ -62,60 +63,61 @@ impl RoundTrip {
         self.heard();
     }
 
-    /// Takes in that an answer came `took` after a flight, some of which had been sent again meanwhile. If the client now
-    /// acknowledges the same once more, less than `within` after the next flight, it got both: then nothing was lost, the
-    /// answer was slow.
+    /// Records that an answer arrived `took` after a flight, part of which was retransmitted meanwhile. If the client
+    /// repeats the same acknowledgement within `within` after the next flight, it got both copies; then nothing was
+    /// lost and the answer was slow.
     pub fn measured_if_a_copy_comes(&mut self, took: Duration, within: Duration) {
-        (self.supposed, self.copies_within) = (Some(took), within);
+        (self.pending, self.copy_window) = (Some(took), within);
     }
 
-    /// Takes in that the client acknowledged something else.
+    /// Records that the client acknowledged something else, so no copy can be detected any more.
     pub fn no_copy_comes(&mut self) {
-        (self.supposed, self.copies_within) = (None, Duration::ZERO);
+        (self.pending, self.copy_window) = (None, Duration::ZERO);
     }
 
-    /// Whether an ACK seen twice, so long after a flight, is of a copy; if so, what was supposed is measured. Otherwise a path
-    /// on which datagrams queue would never be found as slow as it is, and each flight would be sent twice.
+    /// Whether an ACK repeated this long after a flight answers an unnecessary copy. If so, the pending measurement
+    /// becomes valid. Without this, the timeout would never adapt to a path with long queues, and every flight would be
+    /// sent twice.
     pub fn is_of_a_copy(&mut self, since: Duration) -> bool {
-        if since >= self.copies_within {
+        if since >= self.copy_window {
             return false;
         }
-        if let Some(took) = self.supposed.take() {
+        if let Some(took) = self.pending.take() {
             self.measured(took);
-            // There may be as many more as there were copies.
-            self.copies_within = took.min(Self::LONGEST) * 3 / 4;
+            // As many further ACKs may follow as copies were sent.
+            self.copy_window = took.min(Self::LONGEST) * 3 / 4;
         }
         true
     }
 
-    /// Some of what was sent once was answered in time: the wait is again what was measured.
+    /// Records a timely answer to data sent once, which resets the backoff.
     pub fn heard(&mut self) {
         let Some(smoothed) = self.smoothed else { return };
         let wait = smoothed.saturating_add(self.variation.saturating_mul(4));
         self.timeout = wait.clamp(Self::MIN_TIMEOUT, Self::MAX_TIMEOUT);
     }
 
-    /// Nothing came in time: the next wait is twice as long, until something is measured again.
+    /// Doubles the timeout until the next measurement, because no answer arrived in time.
     pub fn back_off(&mut self) {
         self.timeout = self.timeout.saturating_mul(2).min(Self::MAX_TIMEOUT);
     }
 
-    /// After how long an answer is later than usual, although not lost for sure; `None` before the first measurement.
+    /// Returns the time after which an answer is late but probably not lost; `None` before the first measurement.
     pub fn probe(&self) -> Option<Duration> {
         self.smoothed.map(|usual| usual.saturating_mul(2).max(Self::MIN_PROBE))
     }
 
-    /// How long to wait for an acknowledgement.
+    /// Returns the retransmission timeout.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The usual time; `None` before the first measurement.
+    /// Returns the smoothed round trip; `None` before the first measurement.
     pub fn smoothed(&self) -> Option<Duration> {
         self.smoothed
     }
 
-    /// The shortest time seen; zero if nothing was measured.
+    /// Returns the shortest round trip; zero before the first measurement.
     pub fn shortest(&self) -> Duration {
         self.shortest
     }
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc6298_2_the_wait_follows_what_is_measured() {
+    fn rfc6298_2_the_timeout_follows_the_measurements() {
         let mut trip = RoundTrip::default();
         assert_eq!((trip.timeout(), trip.shortest()), (ms(300), ms(0)));
         trip.measured(ms(200));
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc6298_5_5_the_wait_doubles_until_something_is_measured() {
+    fn rfc6298_5_5_the_timeout_doubles_until_a_measurement() {
         let mut trip = RoundTrip::default();
         assert_eq!(trip.probe(), None);
         trip.measured(ms(1));
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_stays_within_its_bounds() {
+    fn the_timeout_stays_within_its_bounds() {
         for took in [Duration::ZERO, ms(1), ms(10_000), Duration::MAX] {
             let mut trip = RoundTrip::default();
             trip.measured(took);

@@ -1,40 +1,41 @@
-//! What happens to a download, and what is to be done about it: between `transfer.rs` and whoever has the socket.
+//! The inputs and outputs of a download: the interface between `transfer.rs` and the owner of the socket.
 
 use crate::event::End;
 use crate::wire::tftp::Packet;
 
-/// What happened.
+/// An input of a download.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// The client sent this to the transfer's port.
+    /// The client sent this packet to the transfer's port.
     Packet(&'a Packet<'a>),
-    /// [`super::Transfer::deadline`] has come.
+    /// [`super::Transfer::deadline`] has passed.
     Timeout,
-    /// The network says that nobody listens at the client's port (ICMP).
+    /// ICMP reported the client's port as unreachable.
     Unreachable,
 }
 
-/// What is to be done about it.
+/// The action that the owner of the socket must take.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// Send, then wait until [`super::Transfer::deadline`].
+    /// Send this, then wait until [`super::Transfer::deadline`].
     Send(Send),
-    /// Go on waiting until [`super::Transfer::deadline`].
+    /// Continue to wait until [`super::Transfer::deadline`].
     Wait,
-    /// It is over. Nothing is sent: an ERROR is never answered, and to a silent client it would be for nobody.
+    /// End the transfer and send nothing: an ERROR from the client is never answered, and a silent client would not
+    /// read one.
     End(End),
 }
 
-/// What is to be sent.
+/// The packets to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Send {
-    /// The options granted (OACK).
+    /// The OACK.
     Options,
-    /// These blocks, in order.
+    /// These blocks in order.
     Blocks {
-        /// The number of the first.
+        /// The number of the first block.
         first: u64,
-        /// The number of the last one, included; at least `first`.
+        /// The number of the last block, included; at least `first`.
         last: u64,
     },
 }

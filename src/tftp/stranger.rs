@@ -1,36 +1,36 @@
-//! Who sends to the port of another client's transfer (RFC 1350 section 4: the transfer is not disturbed, and the sender is
-//! told that it is none of his).
+//! Datagrams from an unknown TID: they arrive at the port of another client's transfer. RFC 1350 section 4: the
+//! transfer continues undisturbed and the sender gets an ERROR.
 
 use std::net::SocketAddrV4;
 
 use crate::wire::tftp::{Packet, stray};
 
-/// Strangers of one transfer that are told.
+/// The maximum number of senders per transfer that get an ERROR.
 const MAX_TOLD: usize = 8;
-/// Packets of strangers that are looked at in one transfer.
+/// The maximum number of such datagrams processed per transfer.
 const MAX_PACKETS: u32 = 64;
 
-/// The strangers of one transfer.
+/// The unknown senders at the port of one transfer.
 #[derive(Debug, Default)]
 pub struct Strangers {
-    told: Vec<SocketAddrV4>,
+    answered: Vec<SocketAddrV4>,
     packets: u32,
 }
 
 impl Strangers {
-    /// What `from`, who may ask for files here or not, gets for `datagram`: each of them one answer at most (T-15), so that
-    /// nobody is made to flood him.
+    /// Returns the reply to `datagram` from `from`; `may_ask` says whether the sender is in a served network. Each
+    /// sender gets at most one reply (T-15), so that a forged source address cannot cause a flood.
     pub fn answer(&mut self, datagram: &[u8], from: SocketAddrV4, may_ask: bool) -> Option<Packet<'static>> {
         self.packets = self.packets.saturating_add(1);
-        if !may_ask || self.told.len() >= MAX_TOLD || self.told.contains(&from) {
+        if !may_ask || self.answered.len() >= MAX_TOLD || self.answered.contains(&from) {
             return None;
         }
         let answer = stray(datagram)?;
-        self.told.push(from);
+        self.answered.push(from);
         Some(answer)
     }
 
-    /// Whether no more of their packets are to be looked at: it is a flood.
+    /// Whether the datagrams are a flood, so that further ones should be ignored.
     pub fn are_too_many(&self) -> bool {
         self.packets >= MAX_PACKETS
     }
@@ -41,32 +41,32 @@ mod tests {
     use super::*;
     use crate::wire::tftp::ErrorCode;
 
-    fn stranger(port: u16) -> SocketAddrV4 {
+    fn sender(port: u16) -> SocketAddrV4 {
         SocketAddrV4::new([10, 0, 0, 9].into(), port)
     }
 
     #[test]
-    fn t_15_a_stranger_is_told_once_and_an_error_is_never_answered() {
-        let mut strangers = Strangers::default();
+    fn t_15_an_unknown_tid_gets_one_error_and_errors_none() {
+        let mut senders = Strangers::default();
         let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" }.encode();
         let ack = Packet::Ack(1).encode();
-        let told = Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" };
-        assert_eq!(strangers.answer(&error, stranger(7), true), None);
-        assert_eq!(strangers.answer(b"no packet", stranger(7), true), None);
-        assert_eq!(strangers.answer(&ack, stranger(7), false), None);
-        assert_eq!(strangers.answer(&ack, stranger(7), true), Some(told));
-        assert_eq!(strangers.answer(&ack, stranger(7), true), None);
-        assert_eq!(strangers.answer(&ack, stranger(8), true), Some(told), "another one");
+        let answered = Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" };
+        assert_eq!(senders.answer(&error, sender(7), true), None);
+        assert_eq!(senders.answer(b"no packet", sender(7), true), None);
+        assert_eq!(senders.answer(&ack, sender(7), false), None);
+        assert_eq!(senders.answer(&ack, sender(7), true), Some(answered));
+        assert_eq!(senders.answer(&ack, sender(7), true), None);
+        assert_eq!(senders.answer(&ack, sender(8), true), Some(answered), "another one");
     }
 
     #[test]
-    fn a_flood_of_strangers_gets_few_answers_and_an_end() {
-        let mut strangers = Strangers::default();
+    fn a_flood_from_unknown_tids_gets_few_replies() {
+        let mut senders = Strangers::default();
         let ack = Packet::Ack(1).encode();
         let (mut answers, mut looked_at) = (0, 0);
-        while !strangers.are_too_many() {
+        while !senders.are_too_many() {
             looked_at += 1;
-            answers += usize::from(strangers.answer(&ack, stranger(looked_at), true).is_some());
+            answers += usize::from(senders.answer(&ack, sender(looked_at), true).is_some());
         }
         assert_eq!((answers, looked_at), (MAX_TOLD, 64));
     }

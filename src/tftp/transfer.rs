@@ -1,7 +1,7 @@
-//! One download, from the first answer to its end: what to send when, as a function of packets and time.
+//! One download from the first answer to its end, as a function of packets and time.
 //!
-//! Blocks are counted from 1 without wrapping; on the wire only the low 16 bits of a number are seen (RFC 1350 has no
-//! more, and all who serve large files let it wrap to 0). Time is counted from whatever moment the caller likes.
+//! Blocks are counted from 1 without wrapping. Packets contain only the low 16 bits (RFC 1350 has no more, and all
+//! implementations that serve large files wrap to 0). The caller chooses the zero point of time.
 
 use std::time::Duration;
 
@@ -12,70 +12,70 @@ use super::step::{Input, Send, Step};
 use crate::event::{End, Stop};
 use crate::wire::tftp::Packet;
 
-/// How often the same is sent again to a client that is silent. Then it is waited for, until [`MAX_SILENCE`] is over.
+/// The maximum number of retransmissions to a silent client. After that the server only waits, until [`MAX_SILENCE`] is
+/// over.
 pub const RESENDS: u32 = 5;
-/// How often the first answer is sent again. Nothing shows yet that the request was not forged, so a victim gets at most
-/// three packets for one.
+/// The maximum number of retransmissions of the first answer. The source of the request may be forged, so a victim gets
+/// at most three packets per request.
 pub const RESENDS_UNPROVEN: u32 = 2;
-/// A client without a window that acknowledges the same once more so long after its last block was sent has lost that
-/// block: its answers to copies come sooner.
+/// The time after which a repeated ACK of a client without a window shows that its last block was lost. ACKs of
+/// unnecessary copies arrive earlier.
 pub const LOST_FOR_SURE: Duration = Duration::from_secs(1);
-/// After so many waits in vain for block 1 the client is likely to choke on its size.
+/// The number of timeouts of block 1 after which the client probably cannot handle its size.
 pub const FIRST_BLOCK_LOST: u32 = 3;
 
 /// The state of a download.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     granted: Granted,
-    /// The number of the last block, once it is known.
+    /// The number of the last block, once known.
     last: Option<u64>,
-    /// The options were sent and not yet accepted.
-    offering: bool,
-    /// The client acknowledged something, so that its address is no forgery.
-    proven: bool,
-    /// When the client was heard last; the beginning, if it was not.
+    /// Whether the OACK was sent and not yet accepted.
+    awaits_oack_ack: bool,
+    /// Whether the client acknowledged anything, which proves that its address is not forged.
+    is_verified: bool,
+    /// The time of the last packet from the client; initially the start.
     heard_at: Duration,
-    /// When it last acknowledged what it had not before; the beginning, if it acknowledged nothing.
+    /// The time of the last new acknowledgement; initially the start.
     progress_at: Duration,
-    /// Blocks that the client has: all up to this number.
+    /// The number of the highest block such that the client has it and all blocks before it.
     acknowledged: u64,
-    /// The number of the highest block sent.
+    /// The highest block number sent.
     sent: u64,
-    /// When the flight that is under way was sent, the last time if it was more than once.
+    /// The time at which the current flight was last sent.
     sent_at: Duration,
-    /// When its last block was sent for the first time.
+    /// The time at which the last block of the flight was first sent.
     first_sent_at: Duration,
-    /// Some of that flight had been sent before.
+    /// Whether a part of the flight had been sent before.
     sent_again: bool,
-    /// Its last block was sent more than once: which of them an ACK of it answers, nobody knows.
+    /// Whether the last block of the flight was sent more than once, so that an ACK may answer any copy.
     ambiguous: bool,
-    /// How often it was sent anew because the client acknowledged again what came before it.
-    repeats: u32,
-    /// The deadline is that of a probe.
+    /// The number of retransmissions of the flight that repeated ACKs caused.
+    restarts: u32,
+    /// Whether the deadline is that of a probe.
     probing: bool,
-    /// A probe was sent since the client was last heard.
+    /// Whether a probe was sent since the last packet from the client.
     probed: bool,
-    /// Waits in vain since the client was last heard, but for the probe.
-    silences: u32,
-    /// How often the client did not get block 1, although it took the options.
+    /// The number of timeouts since the last packet from the client, without the probe.
+    timeouts: u32,
+    /// The number of times that block 1 was lost although the client accepted the options.
     first_block_lost: u32,
-    /// Packets sent more than once, in all.
     resent: u64,
     deadline: Duration,
     round_trip: RoundTrip,
 }
 
 impl Transfer {
-    /// Begins the transfer of a file of `size` bytes; `None` if that shows only when it is read (netascii), and then
-    /// [`Transfer::ends_with`] must be told.
+    /// Starts the transfer of a file of `size` bytes. With `None` the size is found while reading (netascii), and the
+    /// reader must call [`Transfer::ends_with`].
     pub fn start(granted: Granted, size: Option<u64>, now: Duration) -> (Transfer, Step) {
         let block_size = u64::from(granted.block_size.max(1));
         let mut transfer = Transfer {
             granted,
-            // The last block is the first that is not full, so whole blocks are followed by an empty one.
+            // The last block is the first one that is not full, so an empty block follows a file of full blocks.
             last: size.map(|size| (size / block_size).saturating_add(1)),
-            offering: granted.oack.is_some(),
-            proven: false,
+            awaits_oack_ack: granted.oack.is_some(),
+            is_verified: false,
             heard_at: now,
             progress_at: now,
             acknowledged: 0,
@@ -84,10 +84,10 @@ impl Transfer {
             first_sent_at: now,
             sent_again: false,
             ambiguous: false,
-            repeats: 0,
+            restarts: 0,
             probing: false,
             probed: false,
-            silences: 0,
+            timeouts: 0,
             first_block_lost: 0,
             resent: 0,
             deadline: now,
@@ -97,95 +97,93 @@ impl Transfer {
         (transfer, Step::Send(send))
     }
 
-    /// Goes on. `now` never goes back.
+    /// Processes one input. `now` never decreases.
     pub fn handle(&mut self, input: Input<'_>, now: Duration) -> Step {
         match input {
             Input::Packet(Packet::Ack(block)) => self.acknowledge(*block, now),
             Input::Packet(Packet::Error { code, message }) => Step::End(self.refused(code.0, message)),
-            // Nothing else is part of a download; the stray packet is not answered.
+            // No other packet belongs to a download, and it is not answered.
             Input::Packet(_) => Step::Wait,
             Input::Timeout if now < self.deadline => Step::Wait,
             Input::Timeout if now >= self.gives_up_at() => Step::End(End::Stopped(Stop::Silent)),
             Input::Timeout if self.probing => self.probe(now),
-            Input::Timeout => self.silence(now),
+            Input::Timeout => self.timed_out(now),
             Input::Unreachable => Step::End(End::Stopped(Stop::Unreachable)),
         }
     }
 
-    /// Told by the reader: block `last` is not full, so it is the last one, and blocks after it were not sent.
+    /// Sets the number of the last block, which the reader found not to be full. Blocks after it were not sent.
     pub fn ends_with(&mut self, last: u64) {
         self.last = Some(last);
         self.sent = self.sent.min(last);
     }
 
-    /// When to call [`Transfer::handle`] with [`Input::Timeout`], unless a packet changes it before.
+    /// Returns the time at which to call [`Transfer::handle`] with [`Input::Timeout`], unless a packet arrives earlier.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
 
-    /// Whether the client acknowledged anything.
     pub fn is_proven(&self) -> bool {
-        self.proven
+        self.is_verified
     }
 
-    /// When the client last acknowledged what it had not before; the beginning, if it acknowledged nothing.
+    /// Returns the time of the last new acknowledgement; initially the start.
     pub fn progress_at(&self) -> Duration {
         self.progress_at
     }
 
-    /// From when on the client is later than it usually is, if it acknowledges nothing more, and at most
-    /// `longest` after it did.
+    /// Returns the time from which the client is later than usual if it acknowledges nothing more, at most `longest`
+    /// after the last progress.
     pub fn late_at(&self, longest: Duration) -> Duration {
         self.progress_at.saturating_add(self.round_trip.timeout().min(longest))
     }
 
-    /// Whether an answer has come within `time` at least once.
+    /// Whether an answer arrived within `time` at least once.
     pub fn answers_within(&self, time: Duration) -> bool {
         self.round_trip.probe().is_some() && self.round_trip.shortest() < time
     }
 
-    /// Whole blocks that the client has.
+    /// Returns the number of complete blocks that the client has.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
-    /// Packets that were sent more than once.
     pub fn resent(&self) -> u64 {
         self.resent
     }
 
-    /// The block size that the client may be choking on: it took the options, and then never block 1, although it was
-    /// sent over and over. Firmware that cannot put fragments together does so, and a path with a smaller MTU.
+    /// Returns the block size that the client probably cannot handle: it accepted the options but never acknowledged
+    /// block 1, although that was sent repeatedly. This happens with firmware that cannot reassemble fragments, and on
+    /// a path with a smaller MTU.
     pub fn choking_on(&self) -> Option<u16> {
         let lost = self.acknowledged == 0 && self.first_block_lost >= FIRST_BLOCK_LOST;
         lost.then_some(self.granted.block_size)
     }
 
-    /// What the transfer goes by.
     pub fn granted(&self) -> &Granted {
         &self.granted
     }
 
     fn acknowledge(&mut self, block: u16, now: Duration) -> Step {
-        // How far it is ahead of what the client had, on the wire's circle of 65536 numbers.
+        // The distance from the last acknowledged block, modulo the 65536 numbers on the wire.
         let ahead = u64::from(block.wrapping_sub(self.acknowledged as u16));
-        if self.offering {
+        if self.awaits_oack_ack {
             return if block == 0 { self.accepted(now) } else { Step::Wait };
         }
         if ahead > self.sent.saturating_sub(self.acknowledged) {
-            // Late: the client has had this for long.
+            // The ACK is late: the client acknowledged more since.
             return Step::Wait;
         }
-        if ahead == 0 && !self.proven {
-            // It acknowledges nothing that was sent: anyone can write it without having got block 1, and each one would
-            // buy more copies of that block for the address it claims to come from.
+        if ahead == 0 && !self.is_verified {
+            // The ACK matches nothing that was sent. Anyone can send it without having received block 1, and each one
+            // would cause more copies of that block to the claimed address.
             return Step::Wait;
         }
         self.heard(now);
         if ahead == 0 {
             return self.repeated(now);
         }
-        self.proven = true;
+        self.is_verified = true;
         self.progress_at = now;
         self.acknowledged = self.acknowledged.saturating_add(ahead);
         self.round_trip.no_copy_comes();
@@ -201,11 +199,11 @@ impl Transfer {
 
     fn heard(&mut self, now: Duration) {
         let only_waits = self.deadline >= self.gives_up_at();
-        self.silences = 0;
+        self.timeouts = 0;
         self.probed = false;
         self.heard_at = now;
         if only_waits {
-            // It is there again: what it lacks is sent again in time.
+            // The client is present again, so missing blocks are retransmitted without the long wait.
             self.deadline = now.saturating_add(self.wait()).min(self.gives_up_at());
         }
     }
@@ -214,32 +212,31 @@ impl Transfer {
         self.heard_at.saturating_add(MAX_SILENCE)
     }
 
-    /// The client took the options.
     fn accepted(&mut self, now: Duration) -> Step {
-        self.offering = false;
-        self.proven = true;
+        self.awaits_oack_ack = false;
+        self.is_verified = true;
         self.progress_at = now;
         self.heard(now);
         self.measure(now);
         Step::Send(self.flight(now))
     }
 
-    /// The client acknowledged a block in the middle of the window: the one after it is missing, so the window begins
-    /// anew there, at once (RFC 7440 section 4). But where that was done less than a round trip ago this tells of the flight
-    /// before, and what is missing is on its way. The client counts its window from here all the same, and says nothing
-    /// before it is full: so it gets the rest of that.
+    /// The client acknowledged a block in the middle of the window. The next block is missing, so the window restarts
+    /// there at once (RFC 7440 section 4). But if the window was restarted less than a round trip ago, the ACK is about
+    /// the flight before, and the missing block is already on its way. The client counts its window from this block
+    /// anyway and stays silent until it is full, so it gets the rest of that window.
     fn gap(&mut self, now: Duration) -> Step {
         if self.sent_again && now.saturating_sub(self.sent_at) < self.round_trip.shortest() * 3 / 4 {
             return self.extend(now);
         }
         if !self.sent_again {
-            // On a lossy path this may be all that is ever heard of a flight: whole ones are seldom.
+            // On a lossy path this may be the only answer to a flight, because complete flights are rare.
             self.round_trip.heard();
         }
         Step::Send(self.flight(now))
     }
 
-    /// Sends what the window after what the client has holds beyond the flight that is under way.
+    /// Sends the blocks of the window after the last acknowledged block that are not yet in flight.
     fn extend(&mut self, now: Duration) -> Step {
         let first = self.sent.saturating_add(1);
         let last = self.window_end();
@@ -253,12 +250,12 @@ impl Transfer {
         Step::Send(Send::Blocks { first, last })
     }
 
-    /// The client acknowledged once more what it had acknowledged.
+    /// The client repeated an acknowledgement.
     ///
-    /// In lock-step that is not answered: each ACK would then double all blocks after it (the Sorcerer's Apprentice bug,
-    /// RFC 1123 section 4.2.3.1). Only a client that says so long after everything was sent, because it was busy
-    /// meanwhile, gets its block once more. With a window it says that the first block of it is missing (RFC 7440
-    /// section 4), unless it comes too early to be about it, or answers a copy of what the client has.
+    /// In lock-step, repeated ACKs are ignored: otherwise each one would double all following blocks (the Sorcerer's
+    /// Apprentice bug, RFC 1123 section 4.2.3.1). Only if the ACK comes long after the block was sent, because the
+    /// client was busy, is the block sent again. With a window, a repeated ACK means that the first block is missing
+    /// (RFC 7440 section 4), unless it arrives too early for that, or answers an unnecessary copy.
     fn repeated(&mut self, now: Duration) -> Step {
         let since = now.saturating_sub(self.sent_at);
         let is_answer = match self.granted.window {
@@ -271,28 +268,28 @@ impl Transfer {
         if self.acknowledged == 0 {
             self.first_block_lost = self.first_block_lost.saturating_add(1);
         }
-        let repeats = self.repeats.saturating_add(u32::from(self.sent_again));
+        let restarts = self.restarts.saturating_add(u32::from(self.sent_again));
         let send = self.flight(now);
-        self.repeats = repeats;
+        self.restarts = restarts;
         Step::Send(send)
     }
 
-    /// Whether what comes so long after the flight is no answer to it. Of a window that was sent once the first block may be
-    /// missed as soon as the second is there. After it was sent anew many more ACKs may come that are about the one before,
-    /// from clients that tell of each block that they get instead: so it is repeated once in the time that a whole window
-    /// usually takes, and ever more seldom.
+    /// Whether an ACK this long after the flight cannot be an answer to it. If the window was sent once, the client may
+    /// miss the first block as soon as it has the second. If it was retransmitted, many more ACKs about the flight
+    /// before may follow, from clients that acknowledge every block. So a retransmission happens at most once per usual
+    /// window time, and then ever more rarely.
     fn is_too_early(&self, since: Duration) -> bool {
         let least = match self.round_trip.smoothed() {
             None => self.round_trip.timeout(),
             Some(_) if !self.sent_again => self.round_trip.shortest() * 3 / 4,
-            Some(usual) => usual * (1 << self.repeats.min(10)) * 3 / 4,
+            Some(usual) => usual * (1 << self.restarts.min(10)) * 3 / 4,
         };
         since < least
     }
 
-    /// A window was not answered as soon as usual: its last block may be lost, or the answer. The last block is sent once
-    /// more: it completes the window, or has the client say what it has (as RFC 8985 section 7 does it for TCP). Without
-    /// that, each such loss would cost the whole of [`RoundTrip::MIN_TIMEOUT`].
+    /// Sends the last block again because the window was not acknowledged as soon as usual: that block or the ACK may
+    /// be lost. The copy completes the window, or makes the client say which blocks it has (as RFC 8985 section 7 does
+    /// for TCP). Without it, each such loss would cost the whole of [`RoundTrip::MIN_TIMEOUT`].
     fn probe(&mut self, now: Duration) -> Step {
         self.probing = false;
         self.probed = true;
@@ -303,39 +300,39 @@ impl Transfer {
         Step::Send(Send::Blocks { first: self.sent, last: self.sent })
     }
 
-    /// The deadline has come.
-    fn silence(&mut self, now: Duration) -> Step {
-        if self.proven && self.acknowledged == 0 {
+    fn timed_out(&mut self, now: Duration) -> Step {
+        if self.is_verified && self.acknowledged == 0 {
             self.first_block_lost = self.first_block_lost.saturating_add(1);
         }
-        let most = if self.proven { RESENDS } else { RESENDS_UNPROVEN };
-        let sent_again = |transfer: &Transfer| transfer.silences.saturating_add(u32::from(transfer.probed));
+        let most = if self.is_verified { RESENDS } else { RESENDS_UNPROVEN };
+        let sent_again = |transfer: &Transfer| transfer.timeouts.saturating_add(u32::from(transfer.probed));
         if sent_again(self) >= most {
             return Step::End(End::Stopped(Stop::Silent));
         }
-        self.silences = self.silences.saturating_add(1);
+        self.timeouts = self.timeouts.saturating_add(1);
         self.round_trip.back_off();
         let send = self.flight(now);
-        if self.proven && sent_again(self) >= most {
-            // It may be busy: some machines hear nothing while they erase their flash.
+        if self.is_verified && sent_again(self) >= most {
+            // The client may be busy: some machines receive nothing while they erase their flash.
             self.deadline = self.gives_up_at();
         }
         Step::Send(send)
     }
 
-    /// The client gave up, or got what it wanted: EDK2 ends its question for the size with ERROR 8, iPXE and others
-    /// with another one.
+    /// Handles an ERROR: the client gave up, or has what it wanted. EDK2 ends its size probe with ERROR 8, iPXE and
+    /// others with other codes.
     fn refused(&self, code: u16, message: &[u8]) -> End {
-        if self.offering && self.granted.asked_size {
+        if self.awaits_oack_ack && self.granted.asked_size {
             return End::SizeProbe;
         }
         End::Stopped(Stop::Refused { code, message: String::from_utf8_lossy(message).into_owned() })
     }
 
-    /// What is to be under way now: the options until they are accepted, then the window after what the client has.
+    /// Returns the packets to send now: the OACK until it is accepted, then the window after the last acknowledged
+    /// block.
     fn flight(&mut self, now: Duration) -> Send {
-        let send = if self.offering {
-            self.sent_again = self.silences > 0;
+        let send = if self.awaits_oack_ack {
+            self.sent_again = self.timeouts > 0;
             self.ambiguous = self.sent_again;
             self.resent = self.resent.saturating_add(u64::from(self.sent_again));
             Send::Options
@@ -352,7 +349,7 @@ impl Transfer {
         if !self.ambiguous {
             self.first_sent_at = now;
         }
-        self.repeats = 0;
+        self.restarts = 0;
         self.set_deadline(now);
         send
     }
@@ -360,14 +357,14 @@ impl Transfer {
     fn set_deadline(&mut self, now: Duration) {
         let wait = self.wait();
         let probe = self.round_trip.probe().filter(|probe| *probe < wait);
-        // In lock-step a copy of the only block under way is no less than sending it again.
-        let may = self.granted.window > 1 && self.granted.timeout.is_none() && self.silences == 0;
-        let probe = probe.filter(|_| may && !self.offering);
+        // In lock-step a probe would be the same as a retransmission.
+        let may = self.granted.window > 1 && self.granted.timeout.is_none() && self.timeouts == 0;
+        let probe = probe.filter(|_| may && !self.awaits_oack_ack);
         self.probing = probe.is_some();
         self.deadline = now.saturating_add(probe.unwrap_or(wait)).min(self.gives_up_at());
     }
 
-    /// The number of the last block that may be under way.
+    /// Returns the highest block number that may be in flight.
     fn window_end(&self) -> u64 {
         let end = self.acknowledged.saturating_add(u64::from(self.granted.window.max(1)));
         end.min(self.last.unwrap_or(u64::MAX))
@@ -375,17 +372,17 @@ impl Transfer {
 
     fn wait(&self) -> Duration {
         match self.granted.timeout {
-            // A forged request is not worth holding a place for minutes.
-            Some(asked) if !self.proven => asked.min(RoundTrip::MAX_TIMEOUT),
+            // The source may be forged, so the transfer must not stay for minutes.
+            Some(asked) if !self.is_verified => asked.min(RoundTrip::MAX_TIMEOUT),
             Some(asked) => asked,
             None => self.round_trip.timeout(),
         }
     }
 
-    /// The whole flight is acknowledged.
+    /// Takes a measurement after the whole flight was acknowledged.
     fn measure(&mut self, now: Duration) {
         let took = now.saturating_sub(self.first_sent_at);
-        // Whatever was answered, the round trip is not shorter than the time since the flight was sent anew.
+        // Whichever copy was answered, the round trip is at least the time since the last retransmission.
         let least = now.saturating_sub(self.sent_at);
         let only_probed = self.sent_at <= self.first_sent_at;
         if !self.ambiguous {

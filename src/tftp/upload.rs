@@ -1,8 +1,8 @@
-//! One upload, from the answer to the write request to its end: what to store and send when, as a function of packets
-//! and time. One block at a time (RFC 1350); windows are not granted, because uploads are small and rare.
+//! One upload from the answer to the write request to its end, as a function of packets and time. Blocks are
+//! acknowledged one at a time (RFC 1350). Windows are not granted, because uploads are small and rare.
 //!
-//! Blocks are counted from 1 without wrapping; on the wire only the low 16 bits are seen. Time is counted from whatever
-//! moment the caller likes.
+//! Blocks are counted from 1 without wrapping; packets contain only the low 16 bits. The caller chooses the zero point
+//! of time.
 
 use std::time::Duration;
 
@@ -11,79 +11,78 @@ use super::{MAX_SILENCE, refusal};
 use crate::event::{Refusal, UploadStop};
 use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
 
-/// How often the same is sent again to a client that is silent; then it is given up.
+/// The maximum number of retransmissions to a silent client before the upload ends.
 pub const RESENDS: u32 = 5;
-/// How often the first answer is sent again: nothing shows yet that the request was not forged.
+/// The maximum number of retransmissions of the first answer, because the source of the request may be forged.
 pub const RESENDS_UNPROVEN: u32 = 2;
-/// How long to wait before sending again at first. Each time after that is twice as long, up to [`MAX_TIMEOUT`].
+/// The first retransmission timeout. It doubles each time, up to [`MAX_TIMEOUT`].
 pub const TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest wait, unless the client asked for longer and has shown that it is there.
+/// The maximum timeout, unless the client asked for more and its address is verified.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long after the last acknowledgement it can be sent again, should it have been lost (RFC 1350 section 6).
+/// The time after the last acknowledgement in which it can be retransmitted, in case it was lost (RFC 1350 section 6).
 pub const DALLY: Duration = Duration::from_secs(3);
-/// Bytes of data in a block where none were asked for (RFC 1350).
+/// The default block size in bytes of data (RFC 1350).
 const BLOCK_SIZE: u16 = 512;
 
-/// What is granted.
+/// The limits for one upload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terms {
-    /// The largest block that the path carries, in bytes of data.
+    /// The largest block that fits the path, in bytes of data.
     pub block_size: u16,
-    /// Bytes that the file may have.
+    /// The maximum file size in bytes.
     pub max_size: u64,
 }
 
-/// What happened.
+/// An input of an upload.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// The client sent this to the transfer's port.
+    /// The client sent this packet to the transfer's port.
     Packet(&'a Packet<'a>),
-    /// [`Upload::deadline`] has come.
+    /// [`Upload::deadline`] has passed.
     Timeout,
-    /// The network says that nobody listens at the client's port (ICMP).
+    /// ICMP reported the client's port as unreachable.
     Unreachable,
-    /// What came of the last [`Step::Store`].
+    /// The result of the last [`Step::Store`].
     Stored(Result<(), Refusal>),
-    /// The client asked for something else.
+    /// The client sent another request from the same port.
     Replaced,
-    /// Another upload got its place.
+    /// The upload was evicted for another one.
     GivesWay,
-    /// lanboot stops.
+    /// lanboot is shutting down.
     ServerStops,
 }
 
-/// What is to be done about it.
+/// The action that the owner of the socket and the file must take.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Send this datagram, then wait until [`Upload::deadline`].
     Send(Vec<u8>),
-    /// Append this to the file; if it is the last, make the file durable under its name. Then say
-    /// [`Input::Stored`]: what is acknowledged is stored.
+    /// Append the data to the file; after the last block, make the file durable under its name. Then pass
+    /// [`Input::Stored`]: a block is acknowledged only once it is stored.
     Store {
-        /// The bytes, as they are to be in the file.
+        /// The content as it must be in the file.
         data: Vec<u8>,
-        /// Nothing follows.
+        /// Whether this is the last block.
         last: bool,
     },
-    /// Go on waiting until [`Upload::deadline`].
+    /// Continue to wait until [`Upload::deadline`].
     Wait,
-    /// It is over.
+    /// End the upload.
     End {
-        /// How it ended.
         end: End,
-        /// The ERROR to send, if any. None if the file is stored.
+        /// The ERROR to send; `None` if the file is stored.
         reply: Option<Vec<u8>>,
     },
 }
 
-/// How an upload ended.
+/// The outcome of an upload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     /// The whole file is stored.
     Received,
-    /// By us: it is too large, or cannot be stored.
+    /// The server refused it: the file is too large, or could not be stored.
     Refused(Refusal),
-    /// By the client, or because nothing was heard of it.
+    /// The client ended it, or stopped sending.
     Stopped(UploadStop),
 }
 
@@ -92,31 +91,30 @@ pub enum End {
 pub struct Upload {
     terms: Terms,
     block_size: usize,
-    /// What the client asked to be waited for.
+    /// The client's retransmission timeout, if it sent one.
     timeout: Option<Duration>,
-    /// Netascii that came in.
+    /// The decoder of a netascii upload.
     text: Option<Decoder>,
-    /// Bytes of the file stored, or being stored.
+    /// The bytes of the file that are stored or being stored.
     bytes: u64,
-    /// The number of the last block taken.
+    /// The number of the last block accepted.
     block: u64,
-    /// The whole file is stored.
+    /// Whether the whole file is stored.
     stored: bool,
-    /// What was sent last: OACK or ACK.
+    /// The last packet sent: OACK or ACK.
     answer: Vec<u8>,
-    /// Waits in vain since the client was last heard.
-    silences: u32,
-    /// When the client last sent what it had not before; the beginning, if it sent nothing.
+    /// The number of timeouts since the last packet from the client.
+    timeouts: u32,
+    /// The time of the last new block; initially the start.
     heard_at: Duration,
     deadline: Duration,
 }
 
 impl Upload {
-    /// Grants what `request` asks for: the first answer, to be sent at once. `window`, and what is not understood, is
-    /// left out (RFC 2347).
+    /// Starts an upload and returns the first answer. `window` and unknown options are not granted (RFC 2347).
     ///
     /// # Errors
-    /// [`Refusal::TooLarge`] if the client says so beforehand (`tsize`).
+    /// [`Refusal::TooLarge`] if the client announces a larger file (`tsize`).
     pub fn start(request: &Request<'_>, terms: Terms, now: Duration) -> Result<(Upload, Step), Refusal> {
         let asked = request.options;
         if asked.transfer_size.is_some_and(|size| size > terms.max_size) {
@@ -142,7 +140,7 @@ impl Upload {
             block: 0,
             stored: false,
             answer,
-            silences: 0,
+            timeouts: 0,
             heard_at: now,
             deadline: now,
         };
@@ -150,19 +148,19 @@ impl Upload {
         Ok((upload, step))
     }
 
-    /// Goes on. `now` never goes back.
+    /// Processes one input. `now` never decreases.
     pub fn handle(&mut self, input: Input<'_>, now: Duration) -> Step {
         match input {
             Input::Packet(Packet::Data { block, data }) => self.data(*block, data, now),
             Input::Packet(Packet::Error { .. }) => self.stop(UploadStop::Client, None),
-            // Nothing else is part of an upload; the stray packet is not answered.
+            // No other packet belongs to an upload, and it is not answered.
             Input::Packet(_) => Step::Wait,
             Input::Timeout if now < self.deadline => Step::Wait,
-            Input::Timeout => self.silence(now),
+            Input::Timeout => self.timed_out(now),
             Input::Unreachable => self.stop(UploadStop::Unreachable, None),
             Input::Stored(Ok(())) => {
                 self.answer = Packet::Ack(on_wire(self.block)).encode();
-                self.silences = 0;
+                self.timeouts = 0;
                 self.heard_at = now;
                 self.answer(now)
             }
@@ -176,20 +174,20 @@ impl Upload {
         }
     }
 
-    /// When to call [`Upload::handle`] with [`Input::Timeout`], unless a packet changes it before.
+    /// Returns the time at which to call [`Upload::handle`] with [`Input::Timeout`], unless a packet arrives earlier.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
 
-    /// Bytes of the file that were taken so far.
+    /// Returns the bytes of the file accepted so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     fn data(&mut self, block: u16, data: &[u8], now: Duration) -> Step {
         if block == on_wire(self.block) && self.block > 0 {
-            // The acknowledgement was lost, so it is sent again; the client must not answer each of two (RFC 1123
-            // section 4.2.3.1).
+            // The acknowledgement was lost, so it is sent again. A client must not answer a second copy of it with a
+            // second copy of its next block (RFC 1123 section 4.2.3.1).
             return self.answer(now);
         }
         let next = self.block.saturating_add(1);
@@ -223,41 +221,41 @@ impl Upload {
         out
     }
 
-    /// The deadline has come.
-    fn silence(&mut self, now: Duration) -> Step {
+    /// Handles a timeout.
+    fn timed_out(&mut self, now: Duration) -> Step {
         if self.stored {
             return Step::End { end: End::Received, reply: None };
         }
         let most = if self.block > 0 { RESENDS } else { RESENDS_UNPROVEN };
-        if self.silences >= most || now >= self.heard_at.saturating_add(MAX_SILENCE) {
+        if self.timeouts >= most || now >= self.heard_at.saturating_add(MAX_SILENCE) {
             return self.stop(UploadStop::Silent, None);
         }
-        self.silences = self.silences.saturating_add(1);
+        self.timeouts = self.timeouts.saturating_add(1);
         self.answer(now)
     }
 
-    /// Sends what was sent last.
+    /// Sends the last answer again.
     fn answer(&mut self, now: Duration) -> Step {
         self.deadline = now.saturating_add(self.wait());
         if !self.stored {
-            // Whatever the client asked for, and however often it sends what is here already.
+            // This limits the wait, whatever timeout the client asked for and however often it repeats old blocks.
             self.deadline = self.deadline.min(self.heard_at.saturating_add(MAX_SILENCE));
         }
         Step::Send(self.answer.clone())
     }
 
     fn wait(&self) -> Duration {
-        let doubled = TIMEOUT.saturating_mul(1 << self.silences.min(8)).min(MAX_TIMEOUT);
+        let doubled = TIMEOUT.saturating_mul(1 << self.timeouts.min(8)).min(MAX_TIMEOUT);
         match self.timeout {
             _ if self.stored => DALLY,
-            // A forged request is not worth holding a place for minutes.
+            // The source may be forged, so the upload must not stay for minutes.
             Some(asked) if self.block == 0 => asked.min(MAX_TIMEOUT),
             Some(asked) => asked,
             None => doubled,
         }
     }
 
-    /// The client, or the network, ends it. Once the file is stored that changes nothing.
+    /// Ends the upload for the client or the network. A stored file stays stored.
     fn stop(&self, why: UploadStop, reply: Option<Vec<u8>>) -> Step {
         if self.stored {
             return Step::End { end: End::Received, reply: None };
@@ -270,7 +268,7 @@ fn refused(reason: Refusal) -> Step {
     Step::End { end: End::Refused(reason), reply: Some(refusal::error(reason).encode()) }
 }
 
-/// The number of a block as packets carry it.
+/// Returns the number of a block on the wire.
 fn on_wire(block: u64) -> u16 {
     (block & 0xffff) as u16
 }
@@ -320,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc2347_what_is_granted_is_told_and_windows_are_not() {
+    fn rfc2347_the_oack_has_no_window() {
         let asked = Options {
             block_size: Some(65464),
             timeout: Some(3),
@@ -336,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc1350_6_the_last_acknowledgement_can_be_sent_again_for_a_while() {
+    fn rfc1350_6_the_last_ack_can_be_resent() {
         let mut upload = upload();
         data(&mut upload, 1, b"end", at(1));
         assert_eq!(upload.handle(STORED, at(1)), ack(1));
@@ -359,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc1123_4_2_3_1_a_repeated_block_is_acknowledged_again_and_another_is_not() {
+    fn rfc1123_4_2_3_1_only_a_repeated_block_is_acknowledged_again() {
         let mut upload = upload();
         assert_eq!(data(&mut upload, 0, b"12345678", at(0)), Step::Wait, "there is no block 0");
         data(&mut upload, 1, b"12345678", at(0));
@@ -373,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_client_is_asked_again_and_given_up() {
+    fn a_silent_client_gets_retransmissions_then_ends() {
         let mut upload = upload();
         data(&mut upload, 1, b"12345678", at(0));
         upload.handle(STORED, at(0));
@@ -405,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_refused_at_once_or_when_it_shows() {
+    fn a_file_too_large_is_refused() {
         let options = Options { transfer_size: Some(1001), ..Options::default() };
         let request = Request { name: b"x", mode: Mode::Octet, options };
         assert_eq!(Upload::start(&request, TERMS, at(0)).unwrap_err(), Refusal::TooLarge);
@@ -419,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_stored_ends_with_its_reason() {
+    fn a_failed_store_ends_with_its_reason() {
         for (reason, code) in [(Refusal::DiskFull, 3), (Refusal::Exists, 6), (Refusal::Io, 0)] {
             let mut upload = upload();
             data(&mut upload, 1, b"end", at(0));

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_is_shown_as_the_key_that_says_it() {
+    fn a_rule_is_displayed_as_its_key() {
         assert_eq!(Rule::Machine("node1".into()).to_string(), "machine node1");
         assert_eq!(Rule::Machine("a\nb".into()).to_string(), "machine a\\x0ab");
         assert_eq!(Rule::Class(2).to_string(), "class 2");

@@ -186,7 +186,7 @@ mod tests {
     const FROM: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
     #[test]
-    fn rfc1071_the_checksums_add_up_and_nothing_is_out_of_place() {
+    fn rfc1071_the_checksums_add_up() {
         let source = SocketAddrV4::new(Ipv4Addr::new(192, 168, 77, 1), 67);
         let destination = SocketAddrV4::new(Ipv4Addr::new(192, 168, 77, 50), 68);
         let (from, to) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn d_10_lengths_that_lie_fragments_and_other_protocols_are_not_read() {
+    fn d_10_invalid_frames_are_refused() {
         assert!(udp_datagram(&changed(1, 0)).is_some(), "the changes themselves do no harm");
         for (at, value, what) in [
             (0, 0x65, "version 6"),

@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(echo_reply_from(&packet, 0x1234), None, "a request");
         packet[20] = 0;
         assert_eq!(echo_reply_from(&packet, 0x1234), Some(Ipv4Addr::new(10, 1, 0, 50)));
-        assert_eq!(echo_reply_from(&packet, 0x1235), None, "somebody else's");
+        assert_eq!(echo_reply_from(&packet, 0x1235), None, "another identifier");
         packet[0] = 0x4f;
         assert_eq!(echo_reply_from(&packet, 0x1234), None, "the header ends after the packet");
     }

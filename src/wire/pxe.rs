@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn pxe_2_1_table_2_1_a_menu_is_written_as_firmware_reads_it() {
+    fn pxe_2_1_table_2_1_a_menu_is_encoded() {
         let ours = Some(Ipv4Addr::new(192, 168, 77, 1));
         let items = [
             MenuItem { kind: 0x8000, text: "Debian", server: ours },
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_menu_is_as_long_as_one_option_or_none() {
+    fn a_menu_fits_one_option_or_fails() {
         let text = |len| "x".repeat(len);
         let encoded = |len: usize| menu("", 9, &[MenuItem { kind: 0, text: &text(len), server: None }]);
         let longest = MAX_VENDOR_OPTIONS - encoded(0).unwrap().len();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn pxe_2_1_table_2_1_the_choice_is_read_and_goes_back() {
+    fn pxe_2_1_table_2_1_the_choice_is_echoed() {
         let read = |value: &[u8]| BootItem::of(&options(43, value)).map(|item| (item.kind, item.layer));
         for recorded in [&[71, 4, 0x80, 1, 0, 0, 255, 255][..], &[71, 4, 0x80, 1, 0, 0]] {
             assert_eq!(read(recorded), Some((0x8001, 0)));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc3004_4_ipxe_is_known_by_either_form_of_its_user_class() {
+    fn rfc3004_4_ipxe_is_recognized_by_its_user_class() {
         assert!(is_ipxe(&options(77, b"iPXE")));
         assert!(is_ipxe(&options(77, b"\x04iPXE")));
         assert!(is_ipxe(&options(77, b"\x03lab\x04iPXE")));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc4578_2_3_a_uuid_is_read_in_both_byte_orders_and_junk_is_none() {
+    fn rfc4578_2_3_a_uuid_has_two_byte_orders() {
         let uuid = |text: &str| text.parse::<Uuid>().unwrap();
         let bytes: Vec<u8> = (0..17).collect();
         let expected =
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc4578_2_2_the_interface_has_a_version_if_its_type_is_undi() {
+    fn rfc4578_2_2_the_interface_version_requires_undi() {
         assert_eq!(interface_version(&options(94, &[1, 3, 16])), Some((3, 16)));
         for other in [&[2, 3, 16][..], &[1, 3], &[1, 3, 16, 0], &[]] {
             assert_eq!(interface_version(&options(94, other)), None, "{other:?}");

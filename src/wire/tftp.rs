@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc2347_options_are_read_in_any_case_and_unknown_ones_passed_over() {
+    fn rfc2347_options_ignore_case_and_unknown_names() {
         let options =
             options_of(b"utimeout\x009999999999\0BLKSIZE\x001468\0multicast\0\0tSize\x000\0rollover\x009\0");
         assert_eq!(options, Options { block_size: Some(1468), transfer_size: Some(0), ..Options::default() });
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc2347_an_oack_carries_what_is_granted() {
+    fn rfc2347_an_oack_has_the_granted_options() {
         let options = Options {
             block_size: Some(1468),
             timeout: Some(2),
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc2349_timeout_is_1_to_255_seconds_and_tsize_is_64_bits() {
+    fn rfc2349_timeout_and_tsize_have_bounds() {
         for (text, value) in [("0", None), ("1", Some(1)), ("255", Some(255)), ("256", None)] {
             assert_eq!(options_of(format!("timeout\0{text}\0").as_bytes()).timeout, value, "{text}");
         }

@@ -109,7 +109,7 @@ fn each_step_that_fails_is_named_with_its_reason() {
 
     let (out, code) = on_loopback(&lab, &["--tftp-port", &closed]);
     assert_eq!(code, 1);
-    assert!(out.contains(&format!("failed at tftp: nobody listens on 127.0.0.1:{closed}")), "{out}");
+    assert!(out.contains(&format!("failed at tftp: no program listens on 127.0.0.1:{closed}")), "{out}");
     assert!(out.contains("PXE-E22"), "{out}");
 
     fs::remove_file(lab.path().join("boot-images/snponly.efi")).unwrap();

@@ -175,7 +175,7 @@ pub fn free_ports() -> [u16; 3] {
     [found[0], found[1], found[2]]
 }
 
-/// A TCP port that nobody listens on, beneath those that the kernel hands out by itself.
+/// A TCP port that no program listens on, beneath those that the kernel hands out by itself.
 pub fn free_tcp_port() -> u16 {
     loop {
         let [port, ..] = free_ports();

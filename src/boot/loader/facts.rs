@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_come_from_the_machine_its_entry_and_the_configuration() {
+    fn variables_come_from_request_and_configuration() {
         let machine = Machine {
             name: "node1".into(),
             vars: [("disk".to_owned(), Var::Text("sda".into())), ("n".to_owned(), Var::Int(3))].into(),

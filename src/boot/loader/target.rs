@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_file_of_a_target_is_one_that_we_serve() {
+    fn the_last_file_is_one_of_this_server() {
         let served = Served { http: Some(8080), tftp: Some(69) };
         let last = |kernel: &str, initrd: &[&str]| {
             target(kernel, initrd).last_file(served).map(|name| own_path(name, served).unwrap().to_owned())

@@ -332,7 +332,7 @@ mod tests {
             let grub = with(grub, &[]);
             assert_eq!((grub.problems.len(), grub.notes.len()), (1, 0), "{grub:?}");
             assert!(
-                grub.problems[0].starts_with("targets.q.cmdline: GRUB cannot tell a kernel a='b'"),
+                grub.problems[0].starts_with("targets.q.cmdline: GRUB cannot pass a='b' to a kernel"),
                 "{grub:?}"
             );
         }

@@ -57,7 +57,7 @@ impl NotTaken {
     pub fn words(self) -> &'static str {
         match self {
             NotTaken::Superseded => "superseded by a later entry of their address",
-            NotTaken::Free => "of addresses that nobody has",
+            NotTaken::Free => "of addresses that no client has",
             NotTaken::Ended => "ended",
             NotTaken::OtherSubnet => "in none of the subnets",
             NotTaken::NotInPool => "in a subnet, but neither in its pool nor reserved for their client",

@@ -332,8 +332,8 @@ mod tests {
             "",
             "epoch -1",
         ] {
-            let said = problem(&format!("ends {text};"));
-            assert!(said.contains("expected `never`, `epoch SECONDS` or a moment like"), "{said}");
+            let found = problem(&format!("ends {text};"));
+            assert!(found.contains("expected `never`, `epoch SECONDS` or a moment like"), "{found}");
         }
     }
 
@@ -415,16 +415,16 @@ mod tests {
     }
 
     #[test]
-    fn d_16_deep_nesting_and_endless_words_are_one_problem_each() {
+    fn d_16_nesting_and_word_length_are_bounded() {
         let deep = format!("lease 10.0.0.1 {{ on commit {}", "{".repeat(100_000));
-        let said = all(&format!("{deep}\nlease 10.0.0.2 {{ ends never; uid \"ab\"; }}"));
-        let [Found::Broken(problem, Some(_)), Found::Entry(..)] = &said[..] else { panic!("{said:?}") };
+        let found = all(&format!("{deep}\nlease 10.0.0.2 {{ ends never; uid \"ab\"; }}"));
+        let [Found::Broken(problem, Some(_)), Found::Entry(..)] = &found[..] else { panic!("{found:?}") };
         assert_eq!(problem.to_string(), "1:59: expected no more than 32 blocks inside each other");
         let long = "ab:".repeat(100_000);
-        let said = problem_of_uid(&long);
+        let found = problem_of_uid(&long);
         assert!(
-            said.starts_with("1:23: expected a client identifier of at most 255 bytes") && said.len() < 400,
-            "{said}"
+            found.starts_with("1:23: expected a client identifier of at most 255 bytes") && found.len() < 400,
+            "{found}"
         );
     }
 

@@ -209,12 +209,12 @@ mod tests {
     #[test]
     fn words_texts_and_signs_have_their_places() {
         let all = tokens(b"lease 10.0.0.1{ # a } comment\n  uid \"\\001\\x2fa\\\"\\n\";}");
-        let told: Vec<(Kind, &[u8], u64, u64)> = all
+        let seen: Vec<(Kind, &[u8], u64, u64)> = all
             .iter()
             .map(|token| (token.kind, &token.bytes[..], token.place.line, token.place.column))
             .collect();
         assert_eq!(
-            told,
+            seen,
             [
                 (Kind::Word, &b"lease"[..], 1, 1),
                 (Kind::Word, b"10.0.0.1", 1, 7),

@@ -1,4 +1,4 @@
-//! What a machine does once it has an address: asks boot servers, takes an item of a menu, loads the file.
+//! The steps of a machine after it got its address: boot servers, menu, and loading the file.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -14,14 +14,14 @@ use crate::probe::text::printable;
 use crate::types::Timestamp;
 
 impl Machine {
-    /// The address is ours: finds out what to boot.
+    /// The address was assigned: continues with the boot file.
     pub(super) fn acknowledged(&mut self, ack: Offer, plan: Plan, now: Timestamp, step: &mut Step<'_>) {
         self.lease = Some((ack.address, ack.server));
         self.deadline = None;
         step.progress.push(Progress::Acknowledged(ack.clone()));
         let firmware = self.profile.firmware;
         match plan {
-            // iPXE looks into the ACK's settings first, whatever a proxy says.
+            // iPXE prefers the settings of the ACK to those of a proxy.
             _ if firmware == Firmware::Ipxe && !ack.file.is_empty() => self.boot(ack, true, now, step),
             Plan::Ack => self.boot(ack, true, now, step),
             Plan::Offer(offer) => self.boot(offer, true, now, step),
@@ -34,7 +34,7 @@ impl Machine {
         }
     }
 
-    /// Asks the present boot server, `again` if not for the first time, or the next one; `useless` answered without help.
+    /// Asks the current boot server again, or the next one. `useless` is a server that answered without a boot file.
     pub(super) fn ask_boot_server(
         &mut self,
         again: bool,
@@ -53,14 +53,14 @@ impl Machine {
         let State::Asking(servers) = &self.state else { return };
         step.progress.push(Progress::BootServerAnswered(answer.clone()));
         let may_have_menu = !servers.is_menu();
-        // EDK2 takes an answer that has a file or any of option 43's tags 6 to 10, and may then find no file.
+        // EDK2 accepts an answer with a file or any of option 43's tags 6 to 10, even if it then finds no file.
         if answer.file.is_empty() && !(may_have_menu && answer.vendor.discovers) {
             return self.ask_boot_server(false, Some(answer.server), now, step);
         }
         self.boot(answer, may_have_menu, now, step);
     }
 
-    /// Does what `offer` says: shows its menu, or loads its file.
+    /// Follows `offer`: shows its menu, or loads its file.
     pub(super) fn boot(&mut self, offer: Offer, may_have_menu: bool, now: Timestamp, step: &mut Step<'_>) {
         self.deadline = None;
         let file_at_once = offer.vendor.file_at_once() && !offer.file.is_empty();
@@ -82,7 +82,7 @@ impl Machine {
         self.state = State::Loading(Download::start(&self.profile, server, offer.file, patience, now, step));
     }
 
-    /// Takes the first item of the menu, as a person who does not look would.
+    /// Takes the first item of the menu, as without any key press.
     fn choose_from_menu(&mut self, offer: &Offer, now: Timestamp, step: &mut Step<'_>) {
         let Some((item, text)) = offer.vendor.menu.first() else { return };
         if *item == 0 {
@@ -90,13 +90,13 @@ impl Machine {
         }
         let address = self.lease.map_or(offer.address, |(address, _)| address);
         let servers = BootServers::of_item(self.profile.firmware, offer, *item, self.ports);
-        // iPXE's question about a menu has no transaction id of its own (recorded: 0).
+        // iPXE's request for a menu item has no transaction id of its own (recorded: 0).
         let xid = if self.profile.firmware == Firmware::Ipxe { 0 } else { self.next_xid() };
         self.state = State::Asking(BootServers::new(servers, Some((*item, text)), address, xid, now));
         self.ask_boot_server(true, None, now, step);
     }
 
-    /// Loads a URL, if this firmware does that.
+    /// Loads a URL, if this firmware supports that.
     fn fetch(&mut self, offer: &Offer, now: Timestamp, step: &mut Step<'_>) {
         let url = printable(&offer.file);
         match self.profile.firmware {

@@ -1,5 +1,5 @@
-//! The DHCP half of a boot: DISCOVER, OFFERs, a choice, REQUEST, ACK (or BOOTP's request and reply), boot servers if need
-//! be, then the download.
+//! The DHCP part of a boot: DISCOVER, offers, choice, REQUEST, ACK (or the request and reply of BOOTP), boot servers if
+//! necessary, then the download.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::wire::option::code;
 
 mod load;
 
-/// How long a DISCOVER, and then a REQUEST, waits for its answer each time (EDK2's four tries, PXE 2.1 section 2.2.1).
+/// The wait of each try of a DISCOVER, and then of a REQUEST (EDK2's four tries, PXE 2.1 section 2.2.1).
 pub(super) const DHCP_WAITS: [Duration; 4] =
     [Duration::from_secs(4), Duration::from_secs(8), Duration::from_secs(16), Duration::from_secs(32)];
 
-/// The most offers that are kept (EDK2's `PXEBC_OFFER_MAX_NUM`).
+/// The maximum number of offers kept (EDK2's `PXEBC_OFFER_MAX_NUM`).
 const MAX_OFFERS: usize = 16;
 
 /// One network boot of one machine.
@@ -36,25 +36,25 @@ pub struct Machine {
     xid: u32,
     state: State,
     started: Timestamp,
-    /// DHCP messages sent so far.
+    /// The number of DHCP messages sent.
     sent: u16,
-    /// Tries of the present question, the first is 1.
+    /// The number of the current try, from 1.
     attempt: u32,
-    /// When that question was first asked.
+    /// The time of the first try.
     asked: Timestamp,
-    /// The last answer that could not be used.
+    /// The last unusable answer.
     ignored: Option<(Ipv4Addr, Unusable)>,
-    /// When its present try counts as unanswered.
+    /// The end of the current try.
     try_ends: Timestamp,
     deadline: Option<Timestamp>,
-    /// The address that we hold and the server that gave it.
+    /// The address that this client has, and the server that assigned it.
     lease: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
 #[derive(Debug)]
 enum State {
     Off,
-    /// Collects offers, in the order in which they came.
+    /// Collecting offers, in order of arrival.
     Selecting(Vec<Offer>),
     Requesting(Choice),
     Asking(BootServers),
@@ -64,9 +64,9 @@ enum State {
 }
 
 impl Machine {
-    /// A machine that is switched off. `seed` makes its transaction id; give each boot another one.
+    /// Makes a machine that is switched off. `seed` determines its transaction id and must differ per boot.
     ///
-    /// It takes the first offer that it can boot with: see [`waiting`](Machine::waiting).
+    /// The machine takes the first offer that it can boot with, unless [`waiting`](Machine::waiting) says otherwise.
     pub fn new(profile: &Profile, mac: MacAddr, ports: Ports, seed: u64) -> Machine {
         Machine {
             profile: *profile,
@@ -87,13 +87,13 @@ impl Machine {
         }
     }
 
-    /// The same, with other waits.
+    /// Sets the waiting times.
     #[must_use]
     pub fn waiting(self, waiting: Waiting) -> Machine {
         Machine { waiting, ..self }
     }
 
-    /// Switches it on: the first DISCOVER.
+    /// Switches the machine on and returns the first DISCOVER.
     pub fn start(&mut self, now: Timestamp) -> Step<'static> {
         let mut step = Step::default();
         self.started = now;
@@ -104,7 +104,7 @@ impl Machine {
         step
     }
 
-    /// Goes on with what happened. Packets that are not for this machine change nothing.
+    /// Processes an event. Packets for other machines have no effect.
     pub fn handle<'a>(&mut self, input: Input<'a>, now: Timestamp) -> Step<'a> {
         let mut step = Step::default();
         match (&mut self.state, input) {
@@ -131,9 +131,9 @@ impl Machine {
         step
     }
 
-    /// Whom to tell that the address is free again, and the message; `None` if we hold none from a DHCP server.
+    /// Returns the RELEASE of the address and its destination; `None` without a lease from a DHCP server.
     ///
-    /// Firmware never does that. Who tries out a server should not leave a lease behind for each try.
+    /// Firmware never sends one. The probe does, so that tests of a server do not each leave a lease behind.
     pub fn release(&self) -> Option<(SocketAddrV4, Vec<u8>)> {
         let (address, server) = self.lease?;
         let ask = Ask::Release { address, server };
@@ -141,7 +141,7 @@ impl Machine {
         Some((SocketAddrV4::new(server, self.ports.dhcp), self.profile.message(self.mac, &sending)))
     }
 
-    /// Sends the present question, for the `attempt`th time.
+    /// Sends the current request, as try number `attempt`.
     fn ask(&mut self, now: Timestamp, step: &mut Step<'_>) {
         let attempt = self.attempt;
         let (ask, proxy, progress) = match &self.state {
@@ -168,7 +168,7 @@ impl Machine {
         self.deadline = Some(if collecting { self.try_ends.min(self.collected()) } else { self.try_ends });
     }
 
-    /// When the time for collecting offers is over.
+    /// Returns the end of the time for collecting offers.
     fn collected(&self) -> Timestamp {
         self.started.after(self.waiting.collect)
     }
@@ -185,12 +185,12 @@ impl Machine {
             return;
         }
         let patient = self.waiting.patience.is_none_or(|patience| now < self.asked.after(patience));
-        // Whose patience ends before the time for collecting does takes what there is.
+        // If patience ends before the time for collecting, the offers at hand must do.
         if now >= self.collected() || !patient {
             self.choose(true, now, step);
         }
         if now < self.try_ends {
-            // Offers are collected no longer, or a REQUEST was just sent.
+            // Offers are no longer collected, or a REQUEST was just sent.
             self.deadline = Some(self.try_ends);
             return;
         }
@@ -211,7 +211,7 @@ impl Machine {
         self.fail(failure, step);
     }
 
-    /// Takes a payload that came to the DHCP port: anybody's, as replies are broadcast.
+    /// Processes a payload at the DHCP port. It may be for another client, because replies are broadcast.
     fn reply(&mut self, payload: &[u8], source: SocketAddrV4, now: Timestamp, step: &mut Step<'_>) {
         let Ok(message) = Message::decode(payload) else { return };
         let (xid, port) = match &self.state {
@@ -241,7 +241,7 @@ impl Machine {
                 Err(reason) => self.ignore(*source.ip(), reason, step),
             },
             (State::Requesting(choice), Some(MessageType::Ack)) => match read_address() {
-                // Another server's ACK is not the answer to our REQUEST.
+                // The ACK of another server does not answer our REQUEST.
                 Ok(ack) if ack.server != choice.address.server => {}
                 Ok(ack) => {
                     let plan = choice.plan.clone();
@@ -271,7 +271,7 @@ impl Machine {
         }
     }
 
-    /// Keeps an offer, the last one of each server, and chooses if that can be.
+    /// Keeps the last offer of each server, and chooses if the offers are sufficient.
     fn collect(&mut self, offer: Offer, now: Timestamp, step: &mut Step<'_>) {
         let State::Selecting(offers) = &mut self.state else { return };
         let same = |other: &Offer| (other.server, other.is_proxy()) == (offer.server, offer.is_proxy());
@@ -289,10 +289,11 @@ impl Machine {
         }
     }
 
-    /// Chooses among the offers and asks for the address, if they are enough. `over`: none is waited for any more.
+    /// Chooses among the offers and requests the address, if they are sufficient. `over` says that no more are
+    /// expected.
     fn choose(&mut self, over: bool, now: Timestamp, step: &mut Step<'_>) {
         let State::Selecting(offers) = &self.state else { return };
-        // One that names a file is enough for who does not collect.
+        // A client that does not collect needs only an offer that names a file.
         let over = over || offers.iter().any(|offer| !offer.is_proxy() && !offer.file.is_empty());
         let Some(choice) = choice::choose(self.profile.firmware, offers, over) else { return };
         if offers.len() > 1 {
@@ -322,7 +323,8 @@ impl Machine {
     }
 }
 
-/// A transaction id from the seed and the hardware address, never 0 (splitmix64's last step, for spread).
+/// Returns a transaction id from the seed and the hardware address, never 0. The last step of splitmix64 spreads the
+/// bits.
 fn transaction_id(mac: MacAddr, seed: u64) -> u32 {
     let mac = mac.0.iter().fold(0u64, |number, octet| number << 8 | u64::from(*octet));
     let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ mac;

@@ -1,5 +1,5 @@
-//! What each modelled firmware asks: what the probe sends in its place (`profile/`), and of those that the probe cannot be,
-//! enough for a server to tell them apart and to answer them as it would the real ones.
+//! The messages of each modelled firmware. Firmware that the probe can imitate sends the probe's messages (`profile/`).
+//! Other firmware sends just enough for a server to recognize it and to answer as it would answer the real one.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -10,33 +10,31 @@ use crate::types::{Arch, MacAddr, Uuid};
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::option::code;
 
-/// A machine that asks.
+/// A machine that sends requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asker {
-    /// What asks.
     pub firmware: Firmware,
-    /// Its architecture, where it has several.
+    /// The architecture, for firmware of several architectures.
     pub arch: Arch,
-    /// Its hardware address.
     pub mac: MacAddr,
-    /// Its UUID; zeros if it has none.
+    /// The UUID; `None` sends zeros.
     pub uuid: Option<Uuid>,
 }
 
-/// A card of Intel's: one of an emulator's would say that iPXE came with that.
+/// A network card of Intel. An emulator's card would mean that its ROM is iPXE.
 const CARD: [u8; 4] = [0x80, 0x86, 0x15, 0x33];
-/// GRUB sends this in its REQUEST alone (`send_dhcp_packet`).
+/// The parameter list that GRUB sends, in its REQUEST only (`send_dhcp_packet`).
 const GRUB_LIST: &[u8] = &[1, 3, 6, 15, 12, 17, 18, 60];
-/// U-Boot's as configured by default, with `BOOTP_PXE` (`dhcp_extended`).
+/// The parameter list of U-Boot in its default configuration with `BOOTP_PXE` (`dhcp_extended`).
 const U_BOOT_LIST: &[u8] = &[1, 3, 6, 12, 17, 209];
 const RASPBERRY_PI_LIST: &[u8] = &[43, 60, 67, 128, 129, 130, 131, 132, 133, 134, 135, 66, 1, 3];
 
-/// All of a Raspberry Pi 3's transaction ids (raspberrypi/firmware#801).
+/// The transaction id of every request of a Raspberry Pi 3 (raspberrypi/firmware#801).
 const RASPBERRY_PI_XID: u32 = 0x26f3_0339;
 const XID: u32 = 0x6c61_6e62;
 
 impl Asker {
-    /// DISCOVER, or the BOOTREQUEST of a client that knows no DHCP.
+    /// Returns the DISCOVER, or the BOOTREQUEST of a client without DHCP.
     pub fn discover(&self) -> Message {
         if let Some(profile) = self.profile() {
             return profile.compose(self.mac, &sending(Ask::Discover));
@@ -46,7 +44,7 @@ impl Asker {
         message
     }
 
-    /// REQUEST of an offered address.
+    /// Returns the REQUEST for an offered address.
     pub fn request(&self, server: Ipv4Addr, address: Ipv4Addr) -> Message {
         if let Some(profile) = self.profile() {
             return profile.compose(self.mac, &sending(Ask::Request { address, server }));
@@ -61,20 +59,20 @@ impl Asker {
         message
     }
 
-    /// REQUEST to a boot server: for the boot file, or for the menu item with this type.
+    /// Returns the REQUEST to a boot server: for the boot file, or for the menu item with this type.
     pub fn boot_server(&self, own: Ipv4Addr, server: Ipv4Addr, item: Option<u16>) -> Message {
         if let Some(profile) = self.profile() {
             let server = (!server.is_broadcast()).then_some(server);
             return profile.compose(self.mac, &sending(Ask::BootServer { address: own, server, item }));
         }
-        // None of the others does.
+        // No other firmware sends one.
         let mut message = self.message(MessageType::Request);
         message.ciaddr = own;
         self.put_identity(&mut message);
         message
     }
 
-    /// What is sent by those that the probe can be too.
+    /// Returns the probe's profile of this firmware, if it has one.
     fn profile(&self) -> Option<Profile> {
         let firmware = match self.firmware {
             Firmware::BootAgent => profile::Firmware::BiosPxe,
@@ -99,7 +97,7 @@ impl Asker {
             *to = from;
         }
         if self.firmware == Firmware::GrubDhcp {
-            // The time in seconds, and its lower half.
+            // GRUB sends the time in seconds as xid, and its lower half as `secs`.
             message.secs = u16::try_from(XID & 0xffff).unwrap_or(u16::MAX);
         } else if matches!(self.firmware, Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus) {
             message.xid = RASPBERRY_PI_XID;
@@ -108,7 +106,7 @@ impl Asker {
         message
     }
 
-    /// What says who it is and what it wants.
+    /// Adds the options that identify the firmware and its requests.
     fn put_identity(&self, message: &mut Message) {
         let options = &mut message.options;
         if self.firmware == Firmware::UBoot {
@@ -119,7 +117,7 @@ impl Asker {
             options.push(code::VENDOR_CLASS, self.u_boot_class());
         } else if self.is_raspberry_pi() {
             options.push(code::PARAMETER_REQUEST_LIST, RASPBERRY_PI_LIST);
-            // It takes itself for a BIOS.
+            // The ROM claims to be a BIOS.
             options.push(code::CLIENT_ARCHITECTURE, &[0, 0]);
             options.push(code::CLIENT_NETWORK_INTERFACE, &[1, 2, 1]);
             options.push(code::MACHINE_IDENTIFIER, &self.machine_identifier());
@@ -127,7 +125,7 @@ impl Asker {
         }
     }
 
-    /// U-Boot says its processor where it is configured to (`CONFIG_BOOTP_VCI_STRING`).
+    /// Returns U-Boot's class with its processor, which depends on the configuration (`CONFIG_BOOTP_VCI_STRING`).
     fn u_boot_class(&self) -> &'static [u8] {
         match self.arch.number() {
             21 | 23 => b"U-Boot.armv7",
@@ -136,13 +134,14 @@ impl Asker {
         }
     }
 
-    /// Whether it is a Raspberry Pi's ROM, which loads files of fixed names.
+    /// Whether this is a Raspberry Pi's ROM, which loads files of fixed names.
     pub fn is_raspberry_pi(&self) -> bool {
         use Firmware::{RaspberryPi3, RaspberryPi3Plus, RaspberryPi4};
         matches!(self.firmware, RaspberryPi3 | RaspberryPi3Plus | RaspberryPi4)
     }
 
-    /// Option 97. The ROM of the Pi 3 sends 0x44 throughout, the 3B+ its serial number, the 4 and 5 their model first.
+    /// Returns option 97. The ROM of the Pi 3 sends 0x44 in all bytes, the 3B+ its serial number, the 4 and 5 their
+    /// model first.
     fn machine_identifier(&self) -> [u8; 17] {
         let mut id = [0; 17];
         let value: [u8; 16] = match self.firmware {
@@ -159,7 +158,7 @@ impl Asker {
     }
 }
 
-/// The first message of its kind, sent at once.
+/// Returns the parameters of a first message, sent immediately.
 fn sending(ask: Ask) -> Sending {
     Sending { ask, xid: XID, elapsed: Duration::ZERO, count: 1, proxy: false }
 }

@@ -1,6 +1,7 @@
-//! A BIOS PXE ROM, as Intel Boot Agent: no sources. The rules are those of PXE 2.1 (sections 2.2 to 2.4 and table 2-1),
-//! of what servers' authors found out (dnsmasq `rfc2131.c` and CHANGELOG, syslinux `doc/pxelinux.txt`, pixiecore
-//! `dhcp.go`) and of Intel's and Broadcom's lists of its error codes. Not held to a real one: none is free to run.
+//! A BIOS PXE ROM such as Intel Boot Agent, whose sources are not available. The rules come from PXE 2.1 (sections 2.2
+//! to 2.4 and table 2-1), from authors of servers (dnsmasq `rfc2131.c` and CHANGELOG, syslinux `doc/pxelinux.txt`,
+//! pixiecore `dhcp.go`), and from Intel's and Broadcom's lists of error codes. The model is not compared with a real
+//! ROM, because none is free to run.
 
 use std::net::SocketAddrV4;
 
@@ -12,16 +13,16 @@ use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
 
 const BOOT_SERVER_PORT: u16 = 4011;
-/// It cannot put fragments together (dnsmasq CHANGELOG 2.51) and has room for one Ethernet frame.
+/// The ROM cannot reassemble fragments (dnsmasq CHANGELOG 2.51) and has a buffer for one Ethernet frame.
 const MAX_LEN: usize = 1472;
 
-/// What the machine does after these replies.
+/// Returns the machine's reaction to these replies.
 pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let offers: Vec<Packet<'_>> =
         answers(heard, Question::Discover).filter_map(|heard| reply(heard, MessageType::Offer)).collect();
     let with_address = |packet: &&Packet<'_>| !packet.yiaddr().is_unspecified();
     let proxies = || offers.iter().filter(|packet| packet.yiaddr().is_unspecified() && is_pxe(**packet));
-    // A complete answer of one server goes before the answer of two (PXE 2.1 section 2.2.4).
+    // A complete offer of one server is preferred to the offers of two (PXE 2.1 section 2.2.4).
     let by_merit = |packet: &&Packet<'_>| (!is_pxe(**packet), file(**packet).is_empty());
     let Some(offer) = offers.iter().filter(with_address).min_by_key(by_merit) else {
         return match proxies().next() {
@@ -45,7 +46,7 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     follow(heard, ack, proxy)
 }
 
-/// A reply of this kind with a server identifier; PXE 2.1 table 2-1 requires it.
+/// Returns a reply of this kind with a server identifier, which PXE 2.1 table 2-1 requires.
 fn reply<'a>(heard: &Heard<'a>, kind: MessageType) -> Option<Packet<'a>> {
     let packet =
         Packet::new(heard.payload).filter(|packet| packet.has_cookie() && packet.0.len() <= MAX_LEN)?;
@@ -57,7 +58,7 @@ fn is_pxe(packet: Packet<'_>) -> bool {
     packet.first(code::VENDOR_CLASS).is_some_and(|value| value.starts_with(PXE_CLIENT))
 }
 
-/// The header's file; else option 67, read on into the next tag or END where it has no NUL
+/// Returns the header's file, else option 67. Without a NUL there, the ROM reads on into the next option's code or END
 /// (netbootxyz/netboot.xyz#1198).
 fn file(packet: Packet<'_>) -> &[u8] {
     let header = until_nul(packet.file());
@@ -71,7 +72,7 @@ fn file(packet: Packet<'_>) -> &[u8] {
     until_nul(packet.0.get(OPTIONS.saturating_add(option.start)..).unwrap_or_default())
 }
 
-/// What it does with the address it has: the file, the menu, or a question to port 4011.
+/// Continues after the ACK: with the file, the menu, or a request to port 4011.
 fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Verdict {
     let source = proxy.unwrap_or(ack);
     let left = Left { ack: ack.0.to_vec(), proxy: proxy.map(|proxy| proxy.0.to_vec()), reply: None };
@@ -88,7 +89,7 @@ fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Ve
             Some(server) => server,
             None => return fails(Code::E53, format!("option 43 lists no boot server for menu item {item}")),
         },
-        // Option 60 without a word in option 43: a boot server must be at the same address.
+        // Option 60 without option 43 means a boot server at the same address.
         _ => source.address(code::SERVER_IDENTIFIER).unwrap_or(source.siaddr()),
     };
     let item = menu.choices.first().copied().filter(|_| menu.has(9));
@@ -98,7 +99,7 @@ fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Ve
         }
         Some(answer) => load(answer, Left { reply: Some(answer.0.to_vec()), ..left }),
         None => {
-            let why = "option 60 is PXEClient and nobody answers on port 4011";
+            let why = "option 60 is PXEClient and no server answers on port 4011";
             let unanswered = Box::new(fails(Code::E55, why));
             Verdict::AsksBootServer { to: SocketAddrV4::new(to, BOOT_SERVER_PORT), item, unanswered }
         }

@@ -1,10 +1,10 @@
-//! A client older than DHCP (RFC 951): one question, one answer, and only the header counts (sections 3 and 7).
+//! A client older than DHCP (RFC 951): one request, one reply, and only the header counts (sections 3 and 7).
 
 use super::packet::Packet;
 use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails};
 use crate::wire::dhcp::until_nul;
 
-/// What the machine does after these replies.
+/// Returns the machine's reaction to these replies.
 pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let reply = answers(heard, Question::Discover)
         .filter_map(|heard| Packet::new(heard.payload))

@@ -1,4 +1,4 @@
-//! What EDK2's DHCP driver does to every reply, before PXE or HTTP boot sees it (`NetworkPkg/Dhcp4Dxe`).
+//! EDK2's DHCP driver, which processes every reply before PXE or HTTP boot gets it (`NetworkPkg/Dhcp4Dxe`).
 
 use std::net::Ipv4Addr;
 
@@ -7,24 +7,24 @@ use super::{Code, Failure, Heard, Question, Verdict, answers, fails};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
-/// The largest reply that PXE and HTTP boot keep, bytes (`PXEBC_DHCP4_PACKET_MAX_SIZE`).
+/// The maximum reply in bytes that PXE and HTTP boot keep (`PXEBC_DHCP4_PACKET_MAX_SIZE`).
 pub(super) const MAX_LEN: usize = 1472;
-/// The most offers that are kept (`PXEBC_OFFER_MAX_NUM`, `HTTP_BOOT_OFFER_MAX_NUM`).
+/// The maximum number of offers kept (`PXEBC_OFFER_MAX_NUM`, `HTTP_BOOT_OFFER_MAX_NUM`).
 pub(super) const MAX_OFFERS: usize = 16;
 
-/// What the driver itself reads from a reply (`DHCP_PARAMETER`).
+/// The values that the driver itself reads from a reply (`DHCP_PARAMETER`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Parameters {
-    /// Option 53; `None` for what it takes for BOOTP.
+    /// Option 53; `None` for a reply that the driver takes for BOOTP.
     pub(super) kind: Option<u8>,
-    /// Option 54, unspecified if absent.
+    /// Option 54; unspecified if absent.
     pub(super) server: Ipv4Addr,
-    /// Option 1, unspecified if absent.
+    /// Option 1; unspecified if absent.
     pub(super) mask: Ipv4Addr,
 }
 
-/// Lengths that the driver insists on, of the options in its table `DhcpOptionFormats`: unit in bytes, fewest and most
-/// units. Options that are not in it may have any length.
+/// Returns the valid lengths of an option in the driver's table `DhcpOptionFormats`: unit in bytes, minimum and maximum
+/// number of units. Other options may have any length.
 const fn format(option: u8) -> Option<(usize, usize, usize)> {
     const MANY: usize = usize::MAX;
     Some(match option {
@@ -44,21 +44,21 @@ const fn format(option: u8) -> Option<(usize, usize, usize)> {
     })
 }
 
-/// Options that are switches: each byte 0 or 1.
+/// The options whose bytes must all be 0 or 1.
 const SWITCHES: [u8; 9] = [19, 20, 27, 29, 30, 31, 34, 36, 39];
 
-/// Whether the driver lets a reply pass, and what it reads from it. One known option with a bad length, options without
-/// END, or broken off, and the whole reply is gone (`DhcpInput`, `DhcpValidateOptions`).
+/// Checks a reply as the driver does and returns its parameters. The driver drops the whole reply for one known option
+/// with an invalid length, a missing END, or a truncated option (`DhcpInput`, `DhcpValidateOptions`).
 pub(super) fn validate(packet: Packet<'_>) -> Result<Parameters, String> {
     let bootp = Parameters { kind: None, server: Ipv4Addr::UNSPECIFIED, mask: Ipv4Addr::UNSPECIFIED };
-    // Without cookie or options nothing is looked at, and the reply counts as BOOTP.
+    // Without cookie or options the driver checks nothing and takes the reply for BOOTP.
     if packet.0.len() <= OPTIONS || !packet.has_cookie() {
         return Ok(bootp);
     }
     let joined = joined(packet)?;
     let mut read = bootp;
     for (option, value) in &joined {
-        // What has no bytes at all is left out before lengths are looked at (`DhcpParseOption`).
+        // Empty options are skipped before their lengths are checked (`DhcpParseOption`).
         let Some((unit, least, most)) = format(*option) else { continue };
         let units = value.len().checked_div(unit).unwrap_or(0);
         let fits = value.len().is_multiple_of(unit) && (least..=most).contains(&units);
@@ -84,7 +84,8 @@ pub(super) fn validate(packet: Packet<'_>) -> Result<Parameters, String> {
     Ok(read)
 }
 
-/// All options with their pieces joined, overloaded fields included (`DhcpIterateOptions`); each field must have END.
+/// Returns all options with their parts joined, including overloaded fields (`DhcpIterateOptions`). Each field must
+/// have END.
 fn joined(packet: Packet<'_>) -> Result<Vec<(u8, Vec<u8>)>, String> {
     let mut joined: Vec<(u8, Vec<u8>)> = Vec::new();
     let mut overload = 0;
@@ -125,7 +126,8 @@ fn joined(packet: Packet<'_>) -> Result<Vec<(u8, Vec<u8>)>, String> {
     Ok(joined)
 }
 
-/// The offers that reach PXE and HTTP boot, and what was wrong with the last that did not (`DhcpHandleSelect`).
+/// Returns the offers that reach PXE and HTTP boot, and the reason why the last other one was dropped
+/// (`DhcpHandleSelect`).
 pub(super) fn offers<'a>(heard: &[Heard<'a>]) -> (Vec<(Packet<'a>, Parameters)>, Option<String>) {
     let mut kept = Vec::new();
     let mut dropped = None;
@@ -154,8 +156,8 @@ fn offer<'a>(heard: &Heard<'a>) -> Result<(Packet<'a>, Parameters), String> {
     }
 }
 
-/// The ACK to the selected offer, or what happens instead (`DhcpHandleRequest`, `DhcpLeaseAcquired`). A BOOTP reply is
-/// offer and ACK in one (`DhcpChooseOffer`).
+/// Returns the ACK to the selected offer, or the verdict without one (`DhcpHandleRequest`, `DhcpLeaseAcquired`). A
+/// BOOTP reply is both offer and ACK (`DhcpChooseOffer`).
 pub(super) fn acknowledged<'a>(
     selected: (Packet<'a>, Parameters),
     heard: &[Heard<'a>],
@@ -188,8 +190,8 @@ pub(super) fn acknowledged<'a>(
     Err(Verdict::Requests { server: read.server, address: offer.yiaddr(), unanswered: silence() })
 }
 
-/// Where the first option `wanted` of a reply stands in it, as PXE and HTTP boot look: the options field, then, where
-/// option 52 says so, `file` and `sname` (`PxeBcParseDhcp4Packet`). Start and length of the value.
+/// Finds the first option `wanted` as PXE and HTTP boot do: in the options field and then, if option 52 says so, in
+/// `file` and `sname` (`PxeBcParseDhcp4Packet`). Returns the start and length of its value.
 pub(super) fn find(packet: Packet<'_>, wanted: u8) -> Option<(usize, usize)> {
     let fields = overload(packet);
     let areas = [
@@ -204,7 +206,7 @@ pub(super) fn find(packet: Packet<'_>, wanted: u8) -> Option<(usize, usize)> {
     })
 }
 
-/// The value of that option.
+/// Returns the value of the first option `wanted`.
 pub(super) fn value(packet: Packet<'_>, wanted: u8) -> Option<&[u8]> {
     let (start, len) = find(packet, wanted)?;
     packet.0.get(start..start.saturating_add(len))
@@ -214,15 +216,15 @@ fn overload(packet: Packet<'_>) -> u8 {
     packet.first(code::OVERLOAD).and_then(|value| value.first().copied()).unwrap_or(0)
 }
 
-/// The boot file of a reply, and the reply's bytes as EDK2 leaves them. Option 67 goes before the header; if its last
-/// byte is not NUL, EDK2 writes one over the byte that follows, the next option's tag or END (`PxeBcDhcp4.c`,
-/// `HttpBootDhcp4.c`). The name is then read up to the first NUL, wherever that is.
+/// Returns the boot file of a reply, and the bytes of the reply after EDK2 has read it. Option 67 is preferred to the
+/// header. If its last byte is not NUL, EDK2 writes a NUL over the following byte, which is the next option's code or
+/// END (`PxeBcDhcp4.c`, `HttpBootDhcp4.c`). Then it reads the name up to the first NUL, wherever that is.
 pub(super) fn boot_file(packet: Packet<'_>) -> (Option<Vec<u8>>, Vec<u8>) {
     let mut bytes = packet.0.to_vec();
     let start = match find(packet, code::BOOT_FILE_NAME) {
         Some((start, len)) => {
             let end = start.saturating_add(len);
-            // The byte before `end`: of an empty option it is its length, which is 0.
+            // For an empty option, the byte before `end` is its length, which is 0.
             if bytes.get(end.saturating_sub(1)).is_some_and(|byte| *byte != 0) {
                 bytes.get_mut(end).into_iter().for_each(|byte| *byte = 0);
             }
@@ -235,12 +237,12 @@ pub(super) fn boot_file(packet: Packet<'_>) -> (Option<Vec<u8>>, Vec<u8>) {
     (Some(name), bytes)
 }
 
-/// Whether a reply gives no address: EDK2 looks at the first byte only.
+/// Whether a reply assigns no address. EDK2 checks only the first byte.
 pub(super) fn is_proxy(packet: Packet<'_>) -> bool {
     packet.0.get(16) == Some(&0)
 }
 
-/// The server in a reply: siaddr, else option 54. Here too the first byte alone decides.
+/// Returns the server of a reply: siaddr, else option 54. EDK2 checks only the first byte here too.
 pub(super) fn server(packet: Packet<'_>) -> Option<Ipv4Addr> {
     let siaddr = packet.siaddr();
     if siaddr.octets().first() != Some(&0) {

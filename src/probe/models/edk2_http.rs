@@ -1,5 +1,5 @@
-//! EDK2's HTTP boot (`NetworkPkg/HttpBootDxe`). It collects offers as PXE does, for 4, 8, 16 and 32 s, and reads the
-//! URL from an OFFER: the ACK only confirms the address.
+//! EDK2's HTTP boot (`NetworkPkg/HttpBootDxe`). It collects offers for 4, 8, 16 and 32 s as PXE does, and reads the URL
+//! from an OFFER; the ACK only confirms the address.
 
 use std::net::Ipv4Addr;
 
@@ -9,12 +9,12 @@ use super::{Boot, Code, Heard, Left, Protocol, Verdict, boots, fails, failure};
 use crate::wire::option::code;
 use crate::wire::pxe::HTTP_CLIENT;
 
-/// What sort of offer a reply is (`HTTP_BOOT_OFFER_TYPE`).
+/// The kind of an offer (`HTTP_BOOT_OFFER_TYPE`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Kind {
     is_proxy: bool,
     url: Option<Host>,
-    /// Whether it names a DNS server (option 6).
+    /// Whether the offer has a DNS server (option 6).
     has_dns: bool,
 }
 
@@ -32,7 +32,7 @@ struct Parsed<'a> {
     bytes: Vec<u8>,
 }
 
-/// What the machine does after these replies.
+/// Returns the machine's reaction to these replies.
 pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let (offers, mut dropped) = edk2::offers(heard);
     let mut kept = Vec::new();
@@ -62,7 +62,7 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     boots(Boot { by, server, file, announced: None, left })
 }
 
-/// `HttpBootParseDhcp4Packet`.
+/// Parses an offer (`HttpBootParseDhcp4Packet`).
 fn parse(packet: Packet<'_>, read: Parameters) -> Result<Parsed<'_>, &'static str> {
     let is_http = edk2::value(packet, code::VENDOR_CLASS).is_some_and(|value| value.starts_with(HTTP_CLIENT));
     let is_proxy = edk2::is_proxy(packet);
@@ -83,8 +83,8 @@ fn parse(packet: Packet<'_>, read: Parameters) -> Result<Parsed<'_>, &'static st
     Ok(Parsed { packet, read, kind, url: url.unwrap_or_default(), bytes })
 }
 
-/// Whether the host in a URL is an IPv4 address, whatever the scheme: that is looked at only once an offer was chosen
-/// (`HttpUrlGetIp4`). A URL without a host counts as one with a name.
+/// Returns whether the host of a URL is an IPv4 address. The scheme is checked only after an offer was chosen
+/// (`HttpUrlGetIp4`). A URL without a host counts as one with a host name.
 fn host(url: &[u8]) -> Host {
     let text = std::str::from_utf8(url).unwrap_or_default();
     let host = text.split_once("://").and_then(|(_, rest)| rest.split(['/', ':', '?', '#']).next());
@@ -92,7 +92,8 @@ fn host(url: &[u8]) -> Host {
     if is_address { Host::Address } else { Host::Name }
 }
 
-/// The offer with the address and the one with the URL, by priority and then by order (`HttpBootSelectDhcpOffer`).
+/// Returns the offer for the address and the offer for the URL, by priority and then by order
+/// (`HttpBootSelectDhcpOffer`).
 fn select<'k, 'a>(kept: &'k [Parsed<'a>]) -> Option<(&'k Parsed<'a>, &'k Parsed<'a>)> {
     let of = |is_proxy, url, has_dns: Option<bool>| {
         kept.iter().find(move |parsed| {
@@ -124,7 +125,7 @@ fn nothing_selected(kept: &[Parsed<'_>], dropped: Option<String>) -> String {
     }
 }
 
-/// Scheme, host with its port, and path of an `http` or `https` URL (`HttpBootCheckUriScheme`: case does not matter).
+/// Splits an `http` or `https` URL into scheme, host with port, and path (`HttpBootCheckUriScheme`: case is ignored).
 pub(super) fn split(url: &[u8]) -> Option<(Protocol, String, Vec<u8>)> {
     let text = std::str::from_utf8(url).ok()?;
     let (scheme, rest) = text.split_once("://")?;

@@ -1,7 +1,7 @@
-//! EDK2's PXE (`NetworkPkg/UefiPxeBcDxe`), which is also most vendors' UEFI firmware.
+//! EDK2's PXE (`NetworkPkg/UefiPxeBcDxe`), which is also the basis of most vendors' UEFI firmware.
 //!
-//! It collects offers for 4 s, then chooses by kind and not by order; if none can be chosen it asks again and waits 8,
-//! 16 and 32 s, keeping what it has (`PxeBcDhcp4.c`, `Dhcp4Io.c` `DhcpOnTimerTick`).
+//! It collects offers for 4 s, then chooses by kind and not by order. If it can choose none, it asks again, waits 8, 16
+//! and 32 s, and keeps its offers (`PxeBcDhcp4.c`, `Dhcp4Io.c` `DhcpOnTimerTick`).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -14,16 +14,17 @@ use crate::wire::pxe::PXE_CLIENT;
 
 const BOOT_SERVER_PORT: u16 = 4011;
 
-/// What sort of offer a reply is (`PXEBC_OFFER_TYPE`). Those for multicast TFTP are discarded.
+/// The kind of an offer (`PXEBC_OFFER_TYPE`). Offers for multicast TFTP are discarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// An address and nothing of PXE; a proxy's reply without `PXEClient` too.
+    /// An address without PXE options; also a proxy's reply without `PXEClient`.
     DhcpOnly,
-    /// Option 60 `PXEClient` and in option 43 one of the items 6 to 10.
+    /// Option 60 is `PXEClient`, and option 43 has one of the items 6 to 10.
     Pxe10,
-    /// Option 60 `PXEClient` without them: the boot file is asked for on port 4011, even if it is named here.
+    /// Option 60 is `PXEClient` without those items. The client asks port 4011 for the boot file, even if the offer has
+    /// one.
     Binl,
-    /// No message type.
+    /// A reply without a message type.
     Bootp,
 }
 
@@ -35,11 +36,11 @@ struct Parsed<'a> {
     is_proxy: bool,
     menu: Menu,
     file: Option<Vec<u8>>,
-    /// The bytes as they are left: a NUL may have been written into them.
+    /// The bytes after parsing, which may have written a NUL into them.
     bytes: Vec<u8>,
 }
 
-/// What the machine does after these replies.
+/// Returns the machine's reaction to these replies.
 pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let (offers, dropped) = edk2::offers(heard);
     let mut discarded = dropped;
@@ -70,7 +71,7 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     }
 }
 
-/// What a reply is and says; or why it is discarded.
+/// Parses a reply. Returns the reason if EDK2 discards it.
 fn parse(packet: Packet<'_>) -> Result<Parsed<'_>, String> {
     let is_pxe = edk2::value(packet, code::VENDOR_CLASS).is_some_and(|value| value.starts_with(PXE_CLIENT));
     let vendor = edk2::value(packet, code::VENDOR_SPECIFIC).filter(|_| is_pxe);
@@ -93,8 +94,8 @@ fn parse(packet: Packet<'_>) -> Result<Parsed<'_>, String> {
     Ok(Parsed { packet, kind, is_proxy: edk2::is_proxy(packet), menu, file, bytes })
 }
 
-/// Of BOOTP replies and of proxies' PXE offers only the first is kept; a proxy's reply that is not PXE, never
-/// (`PxeBcCacheDhcp4Offer`).
+/// Whether EDK2 keeps an offer. It keeps only the first BOOTP reply and the first PXE offer of a proxy, and never a
+/// proxy's reply without PXE (`PxeBcCacheDhcp4Offer`).
 fn is_kept(parsed: &Parsed<'_>, kept: &[(Parsed<'_>, Parameters)]) -> bool {
     let is_first =
         || !kept.iter().any(|(other, _)| (other.kind, other.is_proxy) == (parsed.kind, parsed.is_proxy));
@@ -108,7 +109,7 @@ fn is_kept(parsed: &Parsed<'_>, kept: &[(Parsed<'_>, Parameters)]) -> bool {
 
 type Offer<'k, 'a> = &'k (Parsed<'a>, Parameters);
 
-/// The offer that is taken, and the sort of proxy offer that goes with it (`PxeBcSelectDhcp4Offer`).
+/// Returns the chosen offer, and the kind of the proxy offer that goes with it (`PxeBcSelectDhcp4Offer`).
 fn select<'k, 'a>(kept: &'k [(Parsed<'a>, Parameters)]) -> Option<(Offer<'k, 'a>, Option<Kind>)> {
     let of = |kind, is_proxy| {
         kept.iter().find(move |(parsed, _)| (parsed.kind, parsed.is_proxy) == (kind, is_proxy))
@@ -136,7 +137,7 @@ fn nothing_selected(kept: &[(Parsed<'_>, Parameters)], discarded: Option<String>
     "a proxyDHCP server answered and no DHCP server gave an address".to_owned()
 }
 
-/// From the ACK to the file: `PxeBcHandleDhcp4Offer`, then the menu, then `PxeBcDhcp4BootInfo`.
+/// Continues from the ACK to the file: `PxeBcHandleDhcp4Offer`, then the menu, then `PxeBcDhcp4BootInfo`.
 fn after_ack(
     heard: &[Heard<'_>],
     kept: &[(Parsed<'_>, Parameters)],
@@ -158,7 +159,7 @@ fn after_ack(
             Err(verdict) => return verdict,
         },
         (_, Some(_)) => of_kind(Kind::Pxe10).next().cloned(),
-        // A proxy's reply that was not kept: the first plain offer stands for it (`SelectProxyType` is then 0).
+        // If the proxy's reply was not kept, the first plain offer takes its place (`SelectProxyType` is then 0).
         (Kind::DhcpOnly, None) if heard_proxy => {
             kept.iter().map(|(parsed, _)| parsed).find(|parsed| parsed.kind == Kind::DhcpOnly).cloned()
         }
@@ -197,17 +198,17 @@ fn ask_for_file<'a, 'k>(
     }
 }
 
-/// An answer to a question on port 4011: validated as every reply, not longer than what is kept (`PxeDhcpInput`).
+/// Returns an answer from port 4011 if it is valid like any reply and short enough to be kept (`PxeDhcpInput`).
 fn accepted<'a>(heard: &Heard<'a>) -> Option<Packet<'a>> {
     let packet = Packet::new(heard.payload)?;
     (edk2::validate(packet).is_ok() && packet.0.len() <= edk2::MAX_LEN).then_some(packet)
 }
 
-/// What came out of the menu: the boot server's answer and the server that was asked by unicast.
+/// The result of the menu: the boot server's answer, and the server that was asked by unicast.
 type Choice<'a> = Option<(Parsed<'a>, Option<Ipv4Addr>)>;
 
-/// Prompt, menu and the question to the boot server (`PxeBcSelectBootPrompt`, `PxeBcSelectBootMenu`,
-/// `PxeBcExtractDiscoverInfo`, `EfiPxeBcDiscover`). `source` is the proxy's reply, or the ACK where there is none.
+/// Shows prompt and menu, and asks the boot server (`PxeBcSelectBootPrompt`, `PxeBcSelectBootMenu`,
+/// `PxeBcExtractDiscoverInfo`, `EfiPxeBcDiscover`). `source` is the proxy's reply or, without one, the ACK.
 fn menu<'a>(heard: &[Heard<'a>], source: &Parsed<'_>) -> Result<Choice<'a>, Verdict> {
     let menu = &source.menu;
     if source.kind != Kind::Pxe10 || (menu.boots_file_at_once() && source.file.is_some()) {
@@ -265,7 +266,8 @@ fn menu<'a>(heard: &[Heard<'a>], source: &Parsed<'_>) -> Result<Choice<'a>, Verd
     }
 }
 
-/// The file and its server: from the boot server's answer, else the proxy's, else the ACK (`PxeBcDhcp4BootInfo`).
+/// Returns the file and its server: from the boot server's answer, else the proxy's, else the ACK
+/// (`PxeBcDhcp4BootInfo`).
 fn boot(ack: &Parsed<'_>, proxy: Option<&Parsed<'_>>, choice: Choice<'_>) -> Verdict {
     let (source, asked) = match &choice {
         Some((answer, asked)) => (answer, *asked),

@@ -1,8 +1,8 @@
-//! GRUB (`grub-core/net/bootp.c`, `drivers/efi/efinet.c`, `kern/main.c`): its own DHCP, and what it takes from the
-//! firmware that loaded it.
+//! GRUB (`grub-core/net/bootp.c`, `drivers/efi/efinet.c`, `kern/main.c`): its own DHCP client, and its use of the
+//! replies kept by the firmware that loaded it.
 //!
-//! Only the first option of a code counts, an option that reaches to the last byte of the reply does not, and options 66
-//! and 67 go before the header. The server is siaddr all the same.
+//! Only the first option of a code counts. An option that ends at the last byte of the reply is ignored. Options 66 and
+//! 67 are preferred to the header; yet the server is siaddr.
 
 use super::next::Next;
 use super::packet::{Found, OPTIONS, Packet, address_at, walk};
@@ -10,13 +10,13 @@ use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
-/// What its own DHCP does with these replies: the variables `net_default_server` and `net_…_boot_file`. It loads nothing
-/// by itself.
+/// Returns the reaction of GRUB's own DHCP client: it sets the variables `net_default_server` and `net_…_boot_file`,
+/// and loads nothing by itself.
 pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let mut chosen = None;
     for reply in answers(heard, Question::Discover).filter_map(|heard| Packet::new(heard.payload)) {
         match (kind(reply), address(reply, code::SERVER_IDENTIFIER)) {
-            // No message type, or none that can be found: a BOOTP reply, and the end of it (`grub_net_process_dhcp`).
+            // A reply without a readable message type counts as BOOTP and ends the exchange (`grub_net_process_dhcp`).
             (None, _) if chosen.is_none() => return configured(reply),
             (Some(kind), Some(server)) if kind == MessageType::Offer.number() && !server.is_unspecified() => {
                 chosen = chosen.or(Some((server, reply.yiaddr())));
@@ -51,12 +51,14 @@ fn address(packet: Packet<'_>, code: u8) -> Option<std::net::Ipv4Addr> {
     find(packet, code).filter(|value| value.len() == 4).and_then(|value| address_at(value, 0))
 }
 
-/// `find_dhcp_option`: the options field, and behind its END the overloaded fields.
+/// Finds an option as `find_dhcp_option` does: in the options field and, after its END, in the overloaded fields.
 fn find(packet: Packet<'_>, wanted: u8) -> Option<&[u8]> {
     if !packet.has_cookie() {
         return None;
     }
-    let overload = match whole(packet.options()).find(|option| option.code == code::OVERLOAD).map(|o| o.value)
+    let overload = match complete_options(packet.options())
+        .find(|option| option.code == code::OVERLOAD)
+        .map(|o| o.value)
     {
         Some([fields]) if packet.options().contains(&255) => *fields,
         _ => 0,
@@ -64,16 +66,17 @@ fn find(packet: Packet<'_>, wanted: u8) -> Option<&[u8]> {
     let areas =
         [(packet.options(), true), (packet.file(), overload & 1 != 0), (packet.sname(), overload & 2 != 0)];
     let mut read = areas.into_iter().filter(|(_, is_read)| *is_read);
-    read.find_map(|(area, _)| whole(area).find(|option| option.code == wanted)).map(|option| option.value)
+    read.find_map(|(area, _)| complete_options(area).find(|option| option.code == wanted))
+        .map(|option| option.value)
 }
 
-/// The options of an area that end before its last byte.
-fn whole(area: &[u8]) -> impl Iterator<Item = Found<'_>> {
+/// Returns the options of an area that end before its last byte.
+fn complete_options(area: &[u8]) -> impl Iterator<Item = Found<'_>> {
     let ends_inside = |option: &Found<'_>| option.start.saturating_add(option.value.len()) < area.len();
     walk(area).0.into_iter().take_while(ends_inside)
 }
 
-/// Whether any overload at all hides the header's file: a slip in GRUB, `&&` where `&` was meant.
+/// Returns the file. Any overload hides the header's file, because GRUB has `&&` in place of `&`.
 fn file(packet: Packet<'_>) -> Vec<u8> {
     let option = find(packet, code::BOOT_FILE_NAME).filter(|value| !value.is_empty());
     let is_overloaded =
@@ -83,7 +86,7 @@ fn file(packet: Packet<'_>) -> Vec<u8> {
     until_nul(name).to_vec()
 }
 
-/// siaddr; else option 66 or the header's server name, as they stand.
+/// Returns siaddr, else option 66 or the header's server name unchanged.
 fn server(packet: Packet<'_>) -> Option<String> {
     if !packet.siaddr().is_unspecified() {
         return Some(packet.siaddr().to_string());
@@ -102,10 +105,10 @@ fn configured(reply: Packet<'_>) -> Verdict {
     boots(Boot { by: Protocol::Tftp, server, file: file(reply), announced: None, left })
 }
 
-/// The folder of a distribution's GRUB, built into it (`grub-mkimage --prefix`): Debian's `grubnetx64.efi`.
+/// The folder built into a distribution's GRUB (`grub-mkimage --prefix`), here Debian's `grubnetx64.efi`.
 const PREFIX: &[u8] = b"/grub";
 
-/// What GRUB loads after UEFI PXE loaded it: its folder on the server that the ACK names
+/// Returns the file that GRUB loads after UEFI PXE loaded GRUB: in its folder, from the server in the ACK
 /// (`grub_efi_net_config_real`).
 pub(super) fn next(left: &Left) -> Result<Next, String> {
     let ack = Packet::new(&left.ack).filter(|ack| ack.0.len() > OPTIONS).ok_or("the firmware kept no ACK")?;

@@ -1,8 +1,9 @@
 //! iPXE (`src/net/udp/dhcp.c`, `dhcppkt.c`, `dhcpopts.c`, `src/usr/autoboot.c`, `pxemenu.c`).
 //!
-//! Options are read from where they should be, cookie or not, only the first of each code, and a header field goes
-//! before its option. It takes the last of equal offers, waits 2 s for a proxyDHCP server unless it has heard one or was
-//! told not to, and then keeps the ACK and the proxy's reply as two blocks of settings, the ACK's first.
+//! iPXE reads options at their usual offset with or without a cookie, uses only the first option of a code, and prefers
+//! a header field to its option. It takes the last of equal offers. It waits 2 s for a proxyDHCP server, unless it
+//! already has a proxy's offer or an instruction not to wait. It then keeps the ACK and the proxy's reply as two blocks
+//! of settings, of which the ACK's comes first.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -26,7 +27,8 @@ const NO_PXEDHCP: u8 = 176;
 struct Settings<'a>(Packet<'a>);
 
 impl<'a> Settings<'a> {
-    /// Underlength packets are rejected (`dhcp_deliver`, since July 2026; before, what follows them was read).
+    /// Returns `None` for packets that are too short (`dhcp_deliver`, since July 2026; earlier versions read past their
+    /// end).
     fn new(payload: &'a [u8]) -> Option<Settings<'a>> {
         Packet::new(payload).filter(|packet| packet.0.len() >= OPTIONS).map(Settings)
     }
@@ -39,12 +41,12 @@ impl<'a> Settings<'a> {
         self.encapsulated(outer, inner).and_then(|value| value.first().copied()).unwrap_or(0)
     }
 
-    /// Option 54; 0.0.0.0 if it is absent, which iPXE does not mind (`dhcp_deliver`).
+    /// Returns option 54; 0.0.0.0 if it is absent, which iPXE accepts (`dhcp_deliver`).
     fn server(self) -> Ipv4Addr {
         self.0.address(code::SERVER_IDENTIFIER).unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
-    /// Option 54, else siaddr, else the sender: who a proxy is.
+    /// Returns the address of a proxy: option 54, else siaddr, else the source.
     fn proxy_server(self, source: SocketAddrV4) -> Ipv4Addr {
         let known = [self.server(), self.0.siaddr()].into_iter().find(|address| !address.is_unspecified());
         known.unwrap_or(*source.ip())
@@ -62,19 +64,19 @@ impl<'a> Settings<'a> {
         self.0.first(code::VENDOR_CLASS).is_some_and(|value| value.starts_with(PXE_CLIENT))
     }
 
-    /// The header's file, else option 67 (`dhcppkt_fetch`).
+    /// Returns the header's file, else option 67 (`dhcppkt_fetch`).
     fn filename(self) -> Option<&'a [u8]> {
         let header = until_nul(self.0.file());
         if header.is_empty() { self.0.first(code::BOOT_FILE_NAME) } else { Some(header) }
     }
 
-    /// siaddr, else what option 175 says for it. Option 66 is not looked at.
+    /// Returns siaddr, else its equivalent in option 175. Option 66 is ignored.
     fn next_server(self) -> Option<Ipv4Addr> {
         let siaddr = Some(self.0.siaddr()).filter(|address| !address.is_unspecified());
         siaddr.or_else(|| self.encapsulated(code::ETHERBOOT, SIADDR).and_then(|value| address_at(value, 0)))
     }
 
-    /// Whether a proxy's reply says all that is needed, so that port 4011 is not asked (`dhcp_has_pxeopts`).
+    /// Whether a proxy's reply is complete, so that iPXE does not ask port 4011 (`dhcp_has_pxeopts`).
     fn has_pxe_options(self) -> bool {
         let names_file =
             self.filename().is_some_and(|name| !name.is_empty()) && !self.0.siaddr().is_unspecified();
@@ -82,7 +84,7 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// What is heard before the REQUEST (`dhcp_discovery_rx`).
+/// The replies before the REQUEST (`dhcp_discovery_rx`).
 #[derive(Default)]
 struct Discovery<'a> {
     offer: Option<(Ipv4Addr, Settings<'a>)>,
@@ -115,12 +117,12 @@ impl<'a> Discovery<'a> {
     }
 }
 
-/// What the machine does after these replies.
+/// Returns the machine's reaction to these replies.
 pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let mut discovery = Discovery::default();
     for heard in answers(heard, Question::Discover) {
         discovery.hear(heard);
-        // Otherwise it waits 2 s for a proxy and takes what has come by then.
+        // Otherwise iPXE waits 2 s for a proxy and then uses the replies at hand.
         if discovery.is_enough() {
             break;
         }
@@ -153,7 +155,7 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     }
 }
 
-/// Asks the proxy on port 4011, and after 2 s without an answer goes on with what the ACK says (`dhcp_proxy_rx`,
+/// Asks the proxy on port 4011. After 2 s without an answer, iPXE continues with the ACK (`dhcp_proxy_rx`,
 /// `dhcp_proxy_expired`).
 fn ask_proxy(heard: &[Heard<'_>], ack: Settings<'_>, server: Ipv4Addr) -> Verdict {
     let answer = answers(heard, Question::BootServer).find_map(|heard| {
@@ -172,7 +174,7 @@ fn ask_proxy(heard: &[Heard<'_>], ack: Settings<'_>, server: Ipv4Addr) -> Verdic
     }
 }
 
-/// The menu if there is one to be shown, else the file (`netboot`, `have_pxe_menu`).
+/// Shows the menu if there is one, else loads the file (`netboot`, `have_pxe_menu`).
 fn boot(heard: &[Heard<'_>], ack: Settings<'_>, proxy: Option<Settings<'_>>) -> Verdict {
     let blocks: Vec<Settings<'_>> = std::iter::once(ack).chain(proxy).collect();
     let named = blocks.iter().copied().find(|block| block.filename().is_some());
@@ -196,8 +198,8 @@ fn boot(heard: &[Heard<'_>], ack: Settings<'_>, proxy: Option<Settings<'_>>) -> 
     }
 }
 
-/// Prompt, menu and the question to the boot server (`pxe_menu_boot`, `start_pxebs`, `dhcp_pxebs_rx`). Without a prompt
-/// the menu waits for ever.
+/// Shows prompt and menu, and asks the boot server (`pxe_menu_boot`, `start_pxebs`, `dhcp_pxebs_rx`). Without a prompt
+/// the menu waits forever.
 fn menu(heard: &[Heard<'_>], menu: &Menu, left: Left) -> Verdict {
     if menu.timeout.is_none_or(|seconds| seconds == 255) {
         return Verdict::WaitsForPerson;
@@ -236,7 +238,8 @@ fn menu(heard: &[Heard<'_>], menu: &Menu, left: Left) -> Verdict {
     load(answer, Left { reply: Some(answer.0.0.to_vec()), ..left })
 }
 
-/// The file of one block of settings, from the next server of that block (`fetch_next_server_and_filename`, `pxe_uri`).
+/// Loads the file of one block of settings from the next server of the same block (`fetch_next_server_and_filename`,
+/// `pxe_uri`).
 fn load(block: Settings<'_>, left: Left) -> Verdict {
     let name = until_nul(block.filename().unwrap_or_default());
     if name.is_empty() {
@@ -258,7 +261,7 @@ fn load(block: Settings<'_>, left: Left) -> Verdict {
     }
 }
 
-/// Host and file of a `tftp` URL; the slash after the host is not part of the name (`tftp_send_rrq`).
+/// Returns host and file of a `tftp` URL. The slash after the host is not part of the name (`tftp_send_rrq`).
 fn tftp_url(name: &[u8]) -> Option<(String, Vec<u8>)> {
     let rest = std::str::from_utf8(name).ok()?.strip_prefix("tftp://")?;
     let (server, path) = rest.split_once('/')?;

@@ -1,16 +1,16 @@
-//! The programs that firmware loads and that load more: what they ask for next.
+//! Boot loaders, which firmware loads and which load more files.
 
 use super::next::Next;
 use super::{Boot, grub, pxelinux, shim};
 
-/// A boot loader that reads what the firmware kept of its replies.
+/// A boot loader that uses the replies kept by the firmware.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Loader {
-    /// iPXE, which does DHCP once more and so is no second stage but a client: [`super::Firmware::Ipxe`].
+    /// iPXE. It runs DHCP again, so it is modelled as a client: [`super::Firmware::Ipxe`].
     Ipxe,
-    /// PXELINUX in a BIOS.
+    /// PXELINUX on a BIOS.
     Pxelinux,
-    /// PXELINUX's twin for UEFI.
+    /// The version of PXELINUX for UEFI.
     SyslinuxEfi,
     /// GRUB for UEFI, as distributions build it.
     Grub,
@@ -21,7 +21,7 @@ pub enum Loader {
 }
 
 impl Loader {
-    /// The loader that files of this name are, by the names that its makers and distributions give it.
+    /// Guesses the loader from the file names that its authors and distributions use.
     pub fn of_file(name: &str) -> Option<Loader> {
         let name = name.rsplit(['/', '\\']).next().unwrap_or(name).to_ascii_lowercase();
         let is_any = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
@@ -42,7 +42,7 @@ impl Loader {
         }
     }
 
-    /// What people call it.
+    /// Returns the usual name.
     pub fn name(self) -> &'static str {
         match self {
             Loader::Ipxe => "iPXE",
@@ -54,7 +54,8 @@ impl Loader {
     }
 }
 
-/// What `loader` asks for, once it was loaded so; why it cannot, for people. `None` for iPXE, which does DHCP again.
+/// Returns the next request of `loader` after it was loaded by `boot`, or the reason why it fails. Returns `None` for
+/// iPXE, which runs DHCP again.
 pub fn next(loader: Loader, boot: &Boot) -> Option<Result<Next, String>> {
     match loader {
         Loader::Ipxe => None,

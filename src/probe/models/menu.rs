@@ -1,42 +1,42 @@
-//! Option 43 as PXE 2.1 has it: discovery control, boot servers, the menu and its prompt (section 2.2, table 2-1).
+//! Option 43 as PXE 2.1 defines it: discovery control, boot servers, menu and prompt (section 2.2, table 2-1).
 
 use std::net::Ipv4Addr;
 
 use super::packet::address_at;
 
-/// The items of an option 43 that decide what a machine does.
+/// The items of option 43 that decide a machine's reaction.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Menu {
     /// The numbers of all items, whatever their lengths.
     pub(super) items: Vec<u8>,
     /// Suboption 6.
     pub(super) control: u8,
-    /// Suboption 7: where to ask by multicast.
+    /// Suboption 7: the multicast address of boot servers.
     pub(super) multicast: Option<Ipv4Addr>,
     /// Suboption 8: boot servers by type.
     pub(super) servers: Vec<(u16, Vec<Ipv4Addr>)>,
     /// Suboption 9: the types in the order of the menu.
     pub(super) choices: Vec<u16>,
-    /// Suboption 10: the prompt's timeout in seconds; 0 is at once, 255 never.
+    /// Suboption 10: the timeout of the prompt in seconds; 0 is immediately, 255 never.
     pub(super) timeout: Option<u8>,
-    /// Suboption 71: the item that an answer is about.
+    /// Suboption 71: the item that an answer is for.
     pub(super) item: Option<u16>,
 }
 
-/// Discovery control, bit 0: do not ask by broadcast.
+/// Discovery control, bit 0: do not broadcast.
 const NO_BROADCAST: u8 = 1;
-/// Bit 1: do not ask by multicast.
+/// Bit 1: do not multicast.
 const NO_MULTICAST: u8 = 2;
-/// Bit 2: only answers of servers in the list count.
+/// Bit 2: accept only answers of servers in the list.
 const ONLY_LISTED: u8 = 4;
-/// Bit 3: if there is a boot file, load it: no prompt, no menu, no question.
+/// Bit 3: load the boot file if there is one, without prompt, menu or request.
 const BOOT_FILE_AT_ONCE: u8 = 8;
 
-/// The type of the item that means the local disk.
+/// The type of the item for the local disk.
 pub(super) const LOCAL: u16 = 0;
 
 impl Menu {
-    /// Reads the items of an option 43 as far as they can be read.
+    /// Reads the items of option 43 up to the first malformed one.
     pub(super) fn read(value: &[u8]) -> Menu {
         let mut menu = Menu::default();
         let mut rest = value;
@@ -67,12 +67,12 @@ impl Menu {
         }
     }
 
-    /// Whether any of the items 6 to 10 is there: EDK2's sign of a PXE offer.
+    /// Whether any of the items 6 to 10 is present, which makes a PXE offer for EDK2.
     pub(super) fn discovers(&self) -> bool {
         self.items.iter().any(|item| (6..=10).contains(item))
     }
 
-    /// Whether all of the multicast TFTP items 1 to 5 are there.
+    /// Whether all of the multicast TFTP items 1 to 5 are present.
     pub(super) fn is_mtftp(&self) -> bool {
         (1..=5).all(|item| self.items.contains(&item))
     }
@@ -97,7 +97,7 @@ impl Menu {
         self.control & ONLY_LISTED != 0
     }
 
-    /// The boot servers of a type.
+    /// Returns the boot servers of a type.
     pub(super) fn servers_of(&self, kind: u16) -> impl Iterator<Item = Ipv4Addr> {
         self.servers
             .iter()
@@ -106,7 +106,7 @@ impl Menu {
     }
 }
 
-/// Type, number of addresses, addresses; again and again.
+/// Reads repeated groups of type, number of addresses, and addresses.
 fn servers(mut rest: &[u8]) -> Vec<(u16, Vec<Ipv4Addr>)> {
     let mut found = Vec::new();
     while let [high, low, count, tail @ ..] = rest {
@@ -119,7 +119,7 @@ fn servers(mut rest: &[u8]) -> Vec<(u16, Vec<Ipv4Addr>)> {
     found
 }
 
-/// Type, length of the text, text; again and again. Only the types.
+/// Reads repeated groups of type, length of the text, and text. Returns only the types.
 fn choices(mut rest: &[u8]) -> Vec<u16> {
     let mut found = Vec::new();
     while let [high, low, len, tail @ ..] = rest {

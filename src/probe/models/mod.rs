@@ -1,14 +1,15 @@
-//! Models of firmware: what each program that boots over the network reads from DHCP replies, and what it does next.
+//! Models of firmware: how each program that boots over the network reads DHCP replies, and its next step.
 //!
-//! A model is given the bytes of all replies that one machine heard, in their order, and says what the machine does
-//! then ([`judge`]): ask for an address, ask a boot server, load a file, or give up with the code a person sees on its
-//! screen. What was loaded reads the same replies once more in its own way ([`next`]).
+//! A model gets the bytes of all replies that one machine received, in order, and returns its reaction ([`judge`]):
+//! request an address, ask a boot server, load a file, or give up with the code shown on its screen. The loaded program
+//! then reads the same replies in its own way ([`next`]). `rehearse` and the tests call both.
 //!
-//! Each rule has its source in a comment: a file of EDK2, iPXE, syslinux, GRUB, shim or U-Boot, or for firmware without
-//! sources a document or an issue. `tests/network/firmware/models.rs` holds the models to real firmware. They
-//! read bytes as that firmware does and not by `wire::dhcp`, whose tolerance would hide what makes a machine fail.
+//! Each rule has its source in a comment: a file of EDK2, iPXE, syslinux, GRUB, shim or U-Boot, or a document or issue
+//! for firmware without sources. `tests/network/firmware/models.rs` compares the models with real firmware. The models read
+//! bytes as that firmware does and not through `wire::dhcp`, whose tolerance would hide the reasons for which a machine
+//! fails.
 //!
-//! Replies with another transaction id or hardware address are ignored by all of them and are not to be handed in.
+//! All firmware ignores replies with another transaction id or hardware address. Do not pass them in.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -36,12 +37,12 @@ mod raspberry_pi;
 mod shim;
 mod uboot;
 
-/// A program that asks for an address and something to boot.
+/// A program that requests an address and a boot file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Firmware {
-    /// A BIOS option ROM with PXE 2.1, as Intel Boot Agent.
+    /// A BIOS option ROM with PXE 2.1, such as Intel Boot Agent.
     BootAgent,
-    /// UEFI PXE: EDK2 `UefiPxeBcDxe`, and most vendors' firmware, which comes from it.
+    /// UEFI PXE: EDK2 `UefiPxeBcDxe`, and most vendors' firmware, which derives from it.
     Edk2Pxe,
     /// UEFI HTTP boot: EDK2 `HttpBootDxe`.
     Edk2Http,
@@ -53,7 +54,6 @@ pub enum Firmware {
     UBoot,
     /// The boot ROM of a Raspberry Pi 2B 1.2 or 3B.
     RaspberryPi3,
-    /// The boot ROM of a Raspberry Pi 3B+.
     RaspberryPi3Plus,
     /// The EEPROM of a Raspberry Pi 4 or 5.
     RaspberryPi4,
@@ -62,7 +62,7 @@ pub enum Firmware {
 }
 
 impl Firmware {
-    /// All of them.
+    /// All models.
     pub const ALL: [Firmware; 10] = [
         Firmware::BootAgent,
         Firmware::Edk2Pxe,
@@ -76,7 +76,7 @@ impl Firmware {
         Firmware::Bootp,
     ];
 
-    /// What people call it.
+    /// Returns the usual name.
     pub fn name(self) -> &'static str {
         match self {
             Firmware::BootAgent => "BIOS PXE",
@@ -99,54 +99,53 @@ impl fmt::Display for Firmware {
     }
 }
 
-/// A reply that the machine heard.
+/// A reply that the machine received.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard<'a> {
     /// The UDP payload.
     pub payload: &'a [u8],
-    /// Who sent it, and from which port.
+    /// The source address and port.
     pub source: SocketAddrV4,
-    /// Which question of the machine's it answers.
+    /// The request that it answers.
     pub question: Question,
 }
 
-/// What a machine asks, told apart by transaction id and port.
+/// The requests of a machine, which differ by transaction id and port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Question {
-    /// DISCOVER, or a BOOTREQUEST.
+    /// A DISCOVER or a BOOTREQUEST.
     Discover,
-    /// REQUEST of an offered address.
+    /// A REQUEST for an offered address.
     Request,
-    /// REQUEST to a boot server: to port 4011, or broadcast with the number of a menu item.
+    /// A REQUEST to a boot server: to port 4011, or a broadcast with the number of a menu item.
     BootServer,
 }
 
-/// What a machine does after the replies it heard.
+/// The reaction of a machine to the replies that it received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It asks for an address that was offered to it; go on with the answer.
+    /// It requests an offered address. Continue with the answer.
     Requests {
-        /// The server it chooses: option 54 of its REQUEST.
+        /// The chosen server: option 54 of the REQUEST.
         server: Ipv4Addr,
-        /// The address.
         address: Ipv4Addr,
-        /// What happens if nobody answers.
+        /// The failure if no server answers.
         unanswered: Failure,
     },
-    /// It has an address and asks a boot server what to load; go on with the answer.
+    /// It has an address and asks a boot server for a file. Continue with the answer.
     AsksBootServer {
-        /// Where its question goes; the broadcast address included.
+        /// The destination of the request; may be the broadcast address.
         to: SocketAddrV4,
-        /// The menu item that it names (option 43 suboption 71): type, then layer.
+        /// The menu item in the request (option 43 suboption 71): type, then layer.
         item: Option<u16>,
-        /// What it does if nobody answers.
+        /// The reaction if no server answers.
         unanswered: Box<Verdict>,
     },
     /// It loads a file.
     Boots(Box<Boot>),
-    /// It shows a menu and waits for somebody to choose.
+    /// It shows a menu and waits for the user.
     WaitsForPerson,
-    /// It boots its own disk, because the menu says so.
+    /// It boots its local disk because the menu says so.
     BootsLocally,
     /// It gives up.
     Fails(Failure),
@@ -155,15 +154,14 @@ pub enum Verdict {
 /// A file that a machine loads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Boot {
-    /// How.
     pub by: Protocol,
-    /// From whom: an address, or for HTTP what the URL says, a port included.
+    /// The server: an address or, for HTTP, the host of the URL with its port.
     pub server: String,
-    /// The name as asked for. For HTTP the path, from its slash on.
+    /// The name as requested. For HTTP, the path from its slash on.
     pub file: Vec<u8>,
-    /// The size in bytes that the reply announced (option 13) and that the machine believes.
+    /// The size in bytes that the reply announced (option 13), if the machine uses it.
     pub announced: Option<u64>,
-    /// What it leaves behind for the program that it loads.
+    /// The replies that the loaded program can read.
     pub left: Left,
 }
 
@@ -174,25 +172,22 @@ impl fmt::Display for Boot {
     }
 }
 
-/// The replies that firmware keeps and hands to what it loads, as bytes: it may have changed them.
+/// The replies that firmware keeps and passes to the program that it loads. Firmware may have changed their bytes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Left {
-    /// The ACK; the OFFER or BOOTP reply where there was no ACK.
+    /// The ACK; without an ACK, the OFFER or BOOTP reply.
     pub ack: Vec<u8>,
-    /// The proxy's offer, or the boot server's answer that stands for it.
+    /// The proxy's offer, or the boot server's answer in its place.
     pub proxy: Option<Vec<u8>>,
-    /// The boot server's answer to the choice in a menu.
+    /// The boot server's answer to the choice of a menu item.
     pub reply: Option<Vec<u8>>,
 }
 
-/// How a file is loaded.
+/// The protocol that loads a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Protocol {
-    /// TFTP (RFC 1350).
     Tftp,
-    /// HTTP.
     Http,
-    /// HTTP over TLS.
     Https,
 }
 
@@ -206,12 +201,11 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Why a machine does not boot.
+/// The reason why a machine does not boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
-    /// What it shows.
     pub code: Code,
-    /// Why, for people.
+    /// An explanation.
     pub why: String,
 }
 
@@ -221,20 +215,20 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What a machine that gives up shows on its screen.
+/// The code that a machine shows on its screen when it gives up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Code {
-    /// UEFI PXE: a size was announced that is too small for the file.
+    /// UEFI PXE: the announced size is too small for the file.
     E05,
-    /// UEFI PXE: "Network device error", also for a NAK and an answer that contradicts the one before.
+    /// UEFI PXE: "Network device error". Also for a NAK, and for an answer that contradicts the one before.
     E07,
-    /// UEFI PXE: "No valid offer received": there were offers, none led to a file.
+    /// UEFI PXE: "No valid offer received". There were offers, but none leads to a file.
     E16,
-    /// UEFI PXE: "Server response timeout": no offer was even kept, or a boot server or TFTP server is silent.
+    /// UEFI PXE: "Server response timeout". No offer was kept, or a boot server or TFTP server is silent.
     E18,
     /// UEFI PXE: "Remote boot cancelled".
     E21,
-    /// UEFI PXE: the TFTP server answered with an error, as that there is no such file.
+    /// UEFI PXE: the TFTP server sent an error, such as a missing file.
     E23,
     /// BIOS PXE: no DHCP or proxyDHCP offers were received.
     E51,
@@ -254,7 +248,7 @@ pub enum Code {
     NothingToBoot,
     /// iPXE: "No configuration methods succeeded" (ipxe.org/040ee119).
     NoConfiguration,
-    /// A program that shows no code of its own: it says so in words, or goes on asking.
+    /// A program without codes: it shows a text, or continues to ask.
     Silent,
 }
 
@@ -281,7 +275,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// What a machine with this firmware does after hearing these replies, in this order.
+/// Returns the reaction of a machine with this firmware to these replies, in order of arrival.
 pub fn judge(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
     match firmware {
         Firmware::BootAgent => boot_agent::judge(heard),
@@ -297,12 +291,12 @@ pub fn judge(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
     }
 }
 
-/// The verdict that it loads this.
+/// Makes the verdict that the machine loads this file.
 fn boots(boot: Boot) -> Verdict {
     Verdict::Boots(Box::new(boot))
 }
 
-/// The verdict that it fails.
+/// Makes the verdict that the machine fails.
 fn fails(code: Code, why: impl Into<String>) -> Verdict {
     Verdict::Fails(failure(code, why))
 }
@@ -311,7 +305,7 @@ fn failure(code: Code, why: impl Into<String>) -> Failure {
     Failure { code, why: why.into() }
 }
 
-/// The payloads that answer `question`.
+/// Returns the replies to `question`.
 fn answers<'h, 'a>(heard: &'h [Heard<'a>], question: Question) -> impl Iterator<Item = &'h Heard<'a>> {
     heard.iter().filter(move |heard| heard.question == question)
 }

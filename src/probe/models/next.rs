@@ -1,20 +1,18 @@
-//! The next file that a loader asks for.
+//! The next file that a loader requests.
 
 use std::fmt;
 
 use super::Protocol;
 use crate::types::Escaped;
 
-/// What a loader asks for next.
+/// The next request of a loader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Next {
-    /// How.
     pub by: Protocol,
-    /// From whom.
     pub server: String,
-    /// The first file that it cannot do without.
+    /// The first file that the loader requires.
     pub file: Vec<u8>,
-    /// What it then wants, in this order; of a search for a configuration, the last name.
+    /// The further files in order. A search for a configuration is represented by its last name.
     pub then: Vec<Vec<u8>>,
 }
 

@@ -1,95 +1,92 @@
-//! The bytes of a reply by field, and its options walked as firmware walks them: no joining, no judgement.
+//! Raw access to a reply: fields, and options walked as firmware does, without joining or checks.
 
 use std::net::Ipv4Addr;
 
 use crate::wire::dhcp::{BOOTREPLY, COOKIE, HEADER_LEN, until_nul};
 
-/// Where the options begin: after the header and the cookie.
+/// The offset of the options, after the header and the cookie.
 pub(super) const OPTIONS: usize = HEADER_LEN.saturating_add(COOKIE.len());
-/// Where `sname` begins.
+/// The offset of `sname`.
 pub(super) const SNAME: usize = 44;
-/// Where `file` begins.
+/// The offset of `file`.
 pub(super) const FILE: usize = 108;
 const END: u8 = 255;
 
-/// A reply of at least the fixed header.
+/// A reply that has at least the fixed header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packet<'a>(pub(super) &'a [u8]);
 
 impl<'a> Packet<'a> {
-    /// `None` for what no client takes for a reply: too short, or a request.
+    /// Returns `None` for packets that no client takes for a reply: too short, or a request.
     pub(super) fn new(payload: &'a [u8]) -> Option<Packet<'a>> {
         let is_reply = payload.len() >= HEADER_LEN && payload.first() == Some(&BOOTREPLY);
         is_reply.then_some(Packet(payload))
     }
 
-    /// The address that the client gets.
     pub(super) fn yiaddr(self) -> Ipv4Addr {
         address_at(self.0, 16).unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
-    /// The next server.
     pub(super) fn siaddr(self) -> Ipv4Addr {
         address_at(self.0, 20).unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
-    /// Relay agents passed.
     pub(super) fn hops(self) -> u8 {
         self.0.get(3).copied().unwrap_or(0)
     }
 
-    /// The server name field, whatever is in it: 64 bytes.
+    /// Returns the 64 bytes of the server name field, whatever they contain.
     pub(super) fn sname(self) -> &'a [u8] {
         self.0.get(SNAME..FILE).unwrap_or_default()
     }
 
-    /// The boot file field, whatever is in it: 128 bytes.
+    /// Returns the 128 bytes of the boot file field, whatever they contain.
     pub(super) fn file(self) -> &'a [u8] {
         self.0.get(FILE..HEADER_LEN).unwrap_or_default()
     }
 
-    /// Whether the cookie stands where options begin.
+    /// Whether the cookie is at the beginning of the options.
     pub(super) fn has_cookie(self) -> bool {
         self.0.get(HEADER_LEN..OPTIONS) == Some(&COOKIE[..])
     }
 
-    /// What follows the cookie; empty in a shorter reply.
+    /// Returns the bytes after the cookie; empty in a shorter reply.
     pub(super) fn options(self) -> &'a [u8] {
         self.0.get(OPTIONS..).unwrap_or_default()
     }
 
-    /// The first option `code` up to END or to where the options break off.
+    /// Returns the first option `code` before END or the first truncated option.
     pub(super) fn first(self, code: u8) -> Option<&'a [u8]> {
         first(self.options(), code)
     }
 
-    /// The first option `code` if it is one address.
+    /// Returns the first option `code` if it is one address.
     pub(super) fn address(self, code: u8) -> Option<Ipv4Addr> {
         self.first(code).and_then(|value| address_at(value, 0))
     }
 }
 
-/// One option in an area of options.
+/// One option in an area.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Found<'a> {
     pub(super) code: u8,
-    /// Where its value begins in the area.
+    /// The offset of its value in the area.
     pub(super) start: usize,
     pub(super) value: &'a [u8],
 }
 
-/// How a walk over an area ended.
+/// The end of a walk over an area.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
     /// At END.
     Marked,
-    /// The area was over, at the border of an option.
+    /// At the end of the area, after a complete option.
     Missing,
     /// In the middle of an option.
     Cut,
 }
 
-/// The options of an area in their order, and how the walk ended.
+/// Returns the options of an area in order, and how the walk ended.
 pub(super) fn walk(area: &[u8]) -> (Vec<Found<'_>>, End) {
     let mut found = Vec::new();
     let mut rest = area;
@@ -110,18 +107,18 @@ pub(super) fn walk(area: &[u8]) -> (Vec<Found<'_>>, End) {
     }
 }
 
-/// The value of the first option `code` of an area.
+/// Returns the value of the first option `code` of an area.
 pub(super) fn first(area: &[u8], code: u8) -> Option<&[u8]> {
     walk(area).0.into_iter().find(|option| option.code == code).map(|option| option.value)
 }
 
-/// The address in four bytes of `bytes` from `at` on.
+/// Reads an address from four bytes of `bytes` at `at`.
 pub(super) fn address_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
     let octets: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
     Some(Ipv4Addr::from(octets))
 }
 
-/// The address written in `text` up to its NUL as a dotted quad.
+/// Parses `text` up to its NUL as a dotted quad.
 pub(super) fn dotted_quad(text: &[u8]) -> Option<Ipv4Addr> {
     std::str::from_utf8(until_nul(text)).ok()?.trim().parse().ok()
 }

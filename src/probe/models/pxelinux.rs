@@ -1,5 +1,6 @@
-//! PXELINUX and syslinux.efi (`core/fs/pxe/pxe.c`, `dhcp_option.c`, `bios.c`, `efi/pxe.c`): they do no DHCP but read
-//! what the firmware kept, the ACK first and then the proxy's or boot server's reply over it.
+//! PXELINUX and syslinux.efi (`core/fs/pxe/pxe.c`, `dhcp_option.c`, `bios.c`, `efi/pxe.c`). They have no DHCP client.
+//! They read the replies kept by the firmware: the ACK, then the reply of the proxy or boot server, which overrides the
+//! ACK.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +10,7 @@ use super::{Left, Protocol};
 use crate::wire::dhcp::until_nul;
 use crate::wire::option::code;
 
-/// What the replies leave in its variables (`parse_dhcp`).
+/// The variables set from the replies (`parse_dhcp`).
 #[derive(Default)]
 struct Read {
     server: Option<Ipv4Addr>,
@@ -18,8 +19,8 @@ struct Read {
     prefix: Option<Vec<u8>>,
 }
 
-/// What it asks for first, and where its configuration is looked for. `core` is its own second part: `ldlinux.c32` in
-/// a BIOS, `ldlinux.e64` in UEFI.
+/// Returns the first file that PXELINUX requests, and the names of its configuration. `core` is its own second part:
+/// `ldlinux.c32` on a BIOS, `ldlinux.e64` on UEFI.
 pub(super) fn next(left: &Left, core: &str) -> Result<Next, String> {
     let mut read = Read::default();
     let ack = Packet::new(&left.ack).ok_or("the firmware kept no ACK")?;
@@ -42,7 +43,7 @@ pub(super) fn next(left: &Left, core: &str) -> Result<Next, String> {
 }
 
 impl Read {
-    /// `parse_dhcp`. In the second reply siaddr counts even if it is 0.
+    /// Reads a reply (`parse_dhcp`). In the second reply siaddr counts even if it is 0.
     fn take(&mut self, packet: Packet<'_>, is_second: bool) {
         let siaddr = Some(packet.siaddr()).filter(|address| is_host(*address));
         if siaddr.is_some() || is_second {
@@ -55,7 +56,7 @@ impl Read {
         if overload & 1 != 0 {
             self.options(packet.file(), 0);
         } else if packet.file().first().is_some_and(|byte| *byte != 0) {
-            // Stored last: the header goes before option 67.
+            // The header is stored last, so it overrides option 67.
             self.file = until_nul(packet.file()).to_vec();
         }
         if overload & 2 != 0 {
@@ -63,7 +64,8 @@ impl Read {
         }
     }
 
-    /// `parse_dhcp_options`: END may be missing, later ones of a code count. Of option 43 only what PXELINUX has in it.
+    /// Reads options (`parse_dhcp_options`). END may be missing, and later options of a code override earlier ones. Of
+    /// option 43, only PXELINUX's own suboptions count.
     fn options(&mut self, area: &[u8], least: u8) -> u8 {
         let mut overload = 0;
         for option in walk(area).0.into_iter().filter(|option| option.code >= least) {
@@ -83,13 +85,13 @@ impl Read {
     }
 }
 
-/// `ip_ok`.
+/// Whether an address is a host's (`ip_ok`).
 fn is_host(address: Ipv4Addr) -> bool {
     let [first, ..] = address.octets();
     !address.is_broadcast() && first != 0 && first != 127 && first & 0xf0 != 0xe0
 }
 
-/// The boot file's folder: what stands before its last letters, digits, dots and dashes (`get_prefix`).
+/// Returns the boot file's folder: the name without its final letters, digits, dots and dashes (`get_prefix`).
 fn prefix(file: &[u8]) -> Vec<u8> {
     let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
     let name = file.iter().rev().take_while(|byte| is_of_name(byte)).count();
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prefix_is_what_stands_before_the_name() {
+    fn the_prefix_is_the_part_before_the_name() {
         for (file, folder) in [
             ("pxelinux.0", ""),
             ("bios/pxelinux.0", "bios/"),

@@ -1,5 +1,5 @@
-//! The boot ROMs of Raspberry Pis: no sources. The rules are those of their documentation (`boot-net.adoc`,
-//! `eeprom-bootloader.adoc`) and of issues in raspberrypi/firmware and raspberrypi/rpi-eeprom.
+//! The boot ROMs of Raspberry Pis, whose sources are not available. The rules come from the documentation
+//! (`boot-net.adoc`, `eeprom-bootloader.adoc`) and from issues in raspberrypi/firmware and raspberrypi/rpi-eeprom.
 
 use std::net::Ipv4Addr;
 
@@ -9,10 +9,10 @@ use super::{Boot, Code, Firmware, Heard, Left, Protocol, Question, Verdict, answ
 use crate::wire::dhcp::MessageType;
 use crate::wire::option::code;
 
-/// What option 43 must hold for a Pi to take an offer for its own (`boot-net.adoc`; firmware#894 for its form).
+/// The text in option 43 that makes a Pi accept an offer (`boot-net.adoc`; firmware#894 for the format).
 const MENU_TEXT: &[u8] = b"Raspberry Pi Boot";
 
-/// What the machine does after these replies.
+/// Returns the machine's reaction to these replies.
 pub(super) fn judge(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
     match firmware {
         Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus => rom(firmware, heard),
@@ -30,8 +30,8 @@ fn has_menu(packet: &Packet<'_>) -> bool {
     vendor.windows(MENU_TEXT.len()).any(|window| window == MENU_TEXT)
 }
 
-/// The mask ROM of the 3: it uses the offers and never asks for the address (firmware#1699), takes one server's address
-/// and another's menu, and always asks for `bootcode.bin`. Relayed offers fail (linux#1638).
+/// The mask ROM of the Pi 3. It uses the offers and never requests the address (firmware#1699), combines one server's
+/// address with another's menu, and always loads `bootcode.bin`. Relayed offers fail (linux#1638).
 fn rom(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
     let offers: Vec<Packet<'_>> =
         answers(heard, Question::Discover).filter_map(|heard| of_kind(heard, MessageType::Offer)).collect();
@@ -48,8 +48,8 @@ fn rom(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
     load(*source, server, b"bootcode.bin")
 }
 
-/// The 3: the DHCP server, unless option 66 or 43.8 names another; the last that it sees counts; siaddr does not
-/// (firmware#801, #871).
+/// Returns the server for a Pi 3: the DHCP server, unless option 66 or 43.8 names another. The last reply counts, and
+/// siaddr is ignored (firmware#801, #871).
 fn last_named(packet: Packet<'_>) -> Option<Ipv4Addr> {
     let (options, _) = walk(packet.options());
     let named = options.iter().rev().find_map(|option| match option.code {
@@ -63,15 +63,15 @@ fn last_named(packet: Packet<'_>) -> Option<Ipv4Addr> {
     named.or_else(|| packet.address(code::SERVER_IDENTIFIER))
 }
 
-/// The 3B+, 4 and 5: siaddr, else option 66, else the DHCP server.
+/// Returns the server for a Pi 3B+, 4 or 5: siaddr, else option 66, else the DHCP server.
 fn named(packet: Packet<'_>) -> Option<Ipv4Addr> {
     let siaddr = Some(packet.siaddr()).filter(|address| !address.is_unspecified());
     let by_option = || packet.first(code::TFTP_SERVER_NAME).and_then(dotted_quad);
     siaddr.or_else(by_option).or_else(|| packet.address(code::SERVER_IDENTIFIER))
 }
 
-/// The EEPROM of the 4 and 5: a whole DHCP exchange, the same menu text (`PXE_OPTION43`), and its files beneath its
-/// serial number or else in the root. `config.txt` is the first that both models need.
+/// The EEPROM of the Pi 4 and 5: a complete DHCP exchange and the same menu text (`PXE_OPTION43`). Files are in the
+/// folder of the serial number, or else in the root. `config.txt` is the first file that both models require.
 fn eeprom(heard: &[Heard<'_>]) -> Verdict {
     let offers: Vec<Packet<'_>> =
         answers(heard, Question::Discover).filter_map(|heard| of_kind(heard, MessageType::Offer)).collect();

@@ -1,14 +1,14 @@
-//! shim (`netboot.c`, `httpboot.c`): loads the loader that lies beside it.
+//! shim (`netboot.c`, `httpboot.c`): loads the loader in its own folder.
 
 use super::next::Next;
 use super::packet::Packet;
 use super::{Boot, Left, Protocol};
 use crate::wire::dhcp::until_nul;
 
-/// What shim loads after it was loaded so; `loader` is its name for the second stage, as `grubx64.efi`.
+/// Returns the file that shim loads after it was loaded by `boot`. `loader` is its second stage, such as `grubx64.efi`.
 pub(super) fn next(boot: &Boot, loader: &str) -> Result<Next, String> {
     if boot.by != Protocol::Tftp {
-        // The slash of the folder and the one before the name both stay (`generate_next_uri`; shim#436).
+        // Both the slash at the end of the folder and the one before the name stay (`generate_next_uri`; shim#436).
         let file = [folder(&boot.file), b"/", loader.as_bytes()].concat();
         return Ok(Next { by: boot.by, server: boot.server.clone(), file, then: Vec::new() });
     }
@@ -16,13 +16,13 @@ pub(super) fn next(boot: &Boot, loader: &str) -> Result<Next, String> {
     if source.siaddr().is_unspecified() {
         return Err("shim takes the server from siaddr of the reply, which is 0".to_owned());
     }
-    // Options 66 and 67 are not looked at. A `\` before the name stays one.
+    // Options 66 and 67 are ignored. A `\` before the name stays.
     let folder = folder(until_nul(source.file()));
     let file = [folder, loader.as_bytes()].concat();
     Ok(Next { by: Protocol::Tftp, server: source.siaddr().to_string(), file, then: Vec::new() })
 }
 
-/// The ACK if its header names a file; else the proxy's reply; and where that names none the boot server's
+/// Returns the ACK if its header has a file, else the proxy's reply, or if that has none either, the boot server's
 /// (`parseDhcp4`).
 fn source(left: &Left) -> Option<Packet<'_>> {
     let names_file = |packet: &Packet<'_>| packet.file().first().is_some_and(|byte| *byte != 0);
@@ -33,7 +33,7 @@ fn source(left: &Left) -> Option<Packet<'_>> {
     Some(if names_file(&first) { first } else { reply.unwrap_or(first) })
 }
 
-/// A name up to its last `/` or `\`, that included.
+/// Returns a name up to and including its last `/` or `\`.
 fn folder(name: &[u8]) -> &[u8] {
     let end = name.iter().rposition(|byte| matches!(byte, b'/' | b'\\')).map_or(0, |at| at.saturating_add(1));
     name.get(..end).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! The models of firmware that cannot be run here, held to the rules that their comments name. Those of iPXE, EDK2,
-//! GRUB, PXELINUX and shim are held to the real ones in tests/network/firmware/models.rs.
+//! Tests the models of firmware that cannot run here against the rules in their comments. `tests/network/firmware/models.rs`
+//! tests those of iPXE, EDK2, GRUB, PXELINUX and shim against real firmware.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -12,7 +12,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
-/// A reply of [`SERVER`]'s that gives an address and names the file `a/x` in the header and in option 67.
+/// Returns a reply of [`SERVER`] that assigns an address and names the file `a/x` in the header and in option 67.
 fn reply(kind: MessageType, options: &[(u8, &[u8])]) -> Message {
     let mut message = Message::new(BOOTREPLY);
     message.yiaddr = ADDRESS;
@@ -27,7 +27,8 @@ fn reply(kind: MessageType, options: &[(u8, &[u8])]) -> Message {
     message
 }
 
-/// What a machine does that hears an OFFER and, once it asks, an ACK of the same, changed by `edit`.
+/// Returns the reaction of a machine to an OFFER and, if it requests the address, the same as an ACK, changed by
+/// `edit`.
 fn after(firmware: Firmware, options: &[(u8, &[u8])], edit: fn(&mut Message)) -> Verdict {
     let make = |kind| {
         let mut message = reply(kind, options);
@@ -45,12 +46,12 @@ fn after(firmware: Firmware, options: &[(u8, &[u8])], edit: fn(&mut Message)) ->
     judge(firmware, &heard)
 }
 
-/// `server file` of what it loads, or the code that it shows.
-fn told(verdict: &Verdict) -> String {
+/// Returns `server file` of the loaded file, or the code on the screen.
+fn outcome(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Boots(boot) => format!("{} {}", boot.server, Escaped(&boot.file)),
         Verdict::Fails(failure) => failure.code.to_string(),
-        Verdict::AsksBootServer { to, unanswered, .. } => format!("asks {to} or {}", told(unanswered)),
+        Verdict::AsksBootServer { to, unanswered, .. } => format!("asks {to} or {}", outcome(unanswered)),
         other => format!("{other:?}"),
     }
 }
@@ -69,7 +70,7 @@ fn no_siaddr(message: &mut Message) {
 
 #[test]
 fn without_any_reply_each_shows_its_code() {
-    let code = |firmware| told(&judge(firmware, &[]));
+    let code = |firmware| outcome(&judge(firmware, &[]));
     assert_eq!(code(Firmware::BootAgent), "PXE-E51");
     assert_eq!(code(Firmware::Edk2Pxe), "PXE-E18");
     assert_eq!(code(Firmware::Edk2Http), "HTTP boot error");
@@ -80,41 +81,41 @@ fn without_any_reply_each_shows_its_code() {
 }
 
 #[test]
-fn boot_agent_loads_from_siaddr_and_reads_on_where_option_67_has_no_nul() {
+fn boot_agent_reads_past_option_67_without_nul() {
     let at_once = (code::VENDOR_SPECIFIC, &BOOT_FILE_AT_ONCE[..]);
-    let told = |options: &[(u8, &[u8])], edit| told(&after(Firmware::BootAgent, options, edit));
-    assert_eq!(told(&[], nothing), "10.0.0.1 a/x", "the conventional way");
-    assert_eq!(told(&[CLASS, at_once], nothing), "10.0.0.1 a/x");
-    assert_eq!(told(&[CLASS], nothing), "asks 10.0.0.1:4011 or PXE-E55");
-    assert_eq!(told(&[(67, b"b\0")], nothing), "10.0.0.1 a/x", "the header goes before option 67");
-    assert_eq!(told(&[(67, b"b\0")], no_header), "10.0.0.1 b");
-    // netbootxyz/netboot.xyz#1198: the next tag, here 54 (`6`), and its length behind the name.
-    assert_eq!(told(&[(67, b"b")], no_header), "10.0.0.1 b6\\x04\\x0a");
-    assert_eq!(told(&[], no_header), "PXE-E53");
-    assert_eq!(told(&[(66, b"10.0.0.2\0")], no_siaddr), "10.0.0.2 a/x");
+    let outcome = |options: &[(u8, &[u8])], edit| outcome(&after(Firmware::BootAgent, options, edit));
+    assert_eq!(outcome(&[], nothing), "10.0.0.1 a/x", "the conventional way");
+    assert_eq!(outcome(&[CLASS, at_once], nothing), "10.0.0.1 a/x");
+    assert_eq!(outcome(&[CLASS], nothing), "asks 10.0.0.1:4011 or PXE-E55");
+    assert_eq!(outcome(&[(67, b"b\0")], nothing), "10.0.0.1 a/x", "the header goes before option 67");
+    assert_eq!(outcome(&[(67, b"b\0")], no_header), "10.0.0.1 b");
+    // netbootxyz/netboot.xyz#1198: the next option's code, here 54 (`6`), and its length follow the name.
+    assert_eq!(outcome(&[(67, b"b")], no_header), "10.0.0.1 b6\\x04\\x0a");
+    assert_eq!(outcome(&[], no_header), "PXE-E53");
+    assert_eq!(outcome(&[(66, b"10.0.0.2\0")], no_siaddr), "10.0.0.2 a/x");
 }
 
 #[test]
-fn boot_agent_needs_an_address_from_somebody() {
+fn boot_agent_needs_an_address() {
     let mut proxy = reply(MessageType::Offer, &[CLASS]);
     proxy.yiaddr = Ipv4Addr::UNSPECIFIED;
     let payload = proxy.encode();
     let heard =
         [Heard { payload: &payload, source: SocketAddrV4::new(SERVER, 67), question: Question::Discover }];
-    assert_eq!(told(&judge(Firmware::BootAgent, &heard)), "PXE-E52");
+    assert_eq!(outcome(&judge(Firmware::BootAgent, &heard)), "PXE-E52");
 }
 
 #[test]
-fn u_boot_takes_the_header_before_67_and_knows_no_66() {
-    let told = |options: &[(u8, &[u8])], edit| told(&after(Firmware::UBoot, options, edit));
-    assert_eq!(told(&[(67, b"b")], nothing), "10.0.0.1 a/x");
-    assert_eq!(told(&[(67, b"b")], no_header), "10.0.0.1 b");
-    assert_eq!(told(&[], no_header), "10.0.0.1 0A000009.img", "the address in hex");
-    assert_eq!(told(&[(66, b"10.0.0.2")], no_siaddr), "no address");
+fn u_boot_prefers_the_header_and_ignores_66() {
+    let outcome = |options: &[(u8, &[u8])], edit| outcome(&after(Firmware::UBoot, options, edit));
+    assert_eq!(outcome(&[(67, b"b")], nothing), "10.0.0.1 a/x");
+    assert_eq!(outcome(&[(67, b"b")], no_header), "10.0.0.1 b");
+    assert_eq!(outcome(&[], no_header), "10.0.0.1 0A000009.img", "the address in hex");
+    assert_eq!(outcome(&[(66, b"10.0.0.2")], no_siaddr), "no address");
 }
 
 #[test]
-fn a_raspberry_pi_needs_its_menu_and_each_model_finds_its_server_differently() {
+fn a_raspberry_pi_needs_its_menu() {
     let menu = (code::VENDOR_SPECIFIC, RASPBERRY_PI_MENU);
     let named = (code::TFTP_SERVER_NAME, &b"10.0.0.2\0"[..]);
     let other_siaddr: fn(&mut Message) = |message| message.siaddr = OTHER;
@@ -124,48 +125,51 @@ fn a_raspberry_pi_needs_its_menu_and_each_model_finds_its_server_differently() {
         (Firmware::RaspberryPi4, other_siaddr, "10.0.0.2 config.txt"),
         (Firmware::RaspberryPi4, no_siaddr, "10.0.0.1 config.txt"),
     ] {
-        assert_eq!(told(&after(firmware, &[CLASS, menu], edit)), expected, "{firmware}");
-        assert_eq!(told(&after(firmware, &[CLASS], edit)), "no address", "{firmware} without its menu");
+        assert_eq!(outcome(&after(firmware, &[CLASS, menu], edit)), expected, "{firmware}");
+        assert_eq!(outcome(&after(firmware, &[CLASS], edit)), "no address", "{firmware} without its menu");
     }
-    assert_eq!(told(&after(Firmware::RaspberryPi3, &[CLASS, menu, named], nothing)), "10.0.0.2 bootcode.bin");
-    let relayed = |firmware| told(&after(firmware, &[CLASS, menu], |message| message.hops = 1));
+    assert_eq!(
+        outcome(&after(Firmware::RaspberryPi3, &[CLASS, menu, named], nothing)),
+        "10.0.0.2 bootcode.bin"
+    );
+    let relayed = |firmware| outcome(&after(firmware, &[CLASS, menu], |message| message.hops = 1));
     assert_eq!(relayed(Firmware::RaspberryPi3), "no address");
     assert_eq!(relayed(Firmware::RaspberryPi4), "10.0.0.1 config.txt");
 }
 
 #[test]
 fn rfc951_3_bootp_reads_the_header_alone() {
-    let told = |edit| told(&after(Firmware::Bootp, &[(67, b"b\0"), (66, b"10.0.0.2\0")], edit));
-    assert_eq!(told(nothing), "10.0.0.1 a/x");
-    assert_eq!((told(no_header), told(no_siaddr)), ("no address".to_owned(), "no address".to_owned()));
+    let outcome = |edit| outcome(&after(Firmware::Bootp, &[(67, b"b\0"), (66, b"10.0.0.2\0")], edit));
+    assert_eq!(outcome(nothing), "10.0.0.1 a/x");
+    assert_eq!((outcome(no_header), outcome(no_siaddr)), ("no address".to_owned(), "no address".to_owned()));
 }
 
 #[test]
-fn http_boot_needs_dns_for_a_name_and_takes_no_other_scheme() {
+fn http_boot_needs_dns_and_an_http_url() {
     let class = (code::VENDOR_CLASS, &b"HTTPClient"[..]);
-    let told = |url: &'static [u8], dns: bool| {
+    let outcome = |url: &'static [u8], dns: bool| {
         let dns: &[(u8, &[u8])] = if dns { &[(code::DNS, &[10, 0, 0, 1])] } else { &[] };
         let options = [&[class, (code::BOOT_FILE_NAME, url)], dns].concat();
-        told(&after(Firmware::Edk2Http, &options, no_header))
+        outcome(&after(Firmware::Edk2Http, &options, no_header))
     };
-    assert_eq!(told(b"http://10.0.0.2:8080/a/x.efi", false), "10.0.0.2:8080 /a/x.efi");
-    assert_eq!(told(b"HTTP://10.0.0.2/x", false), "10.0.0.2 /x");
-    assert_eq!(told(b"http://boot.lab/x.efi", false), "HTTP boot error");
-    assert_eq!(told(b"http://boot.lab/x.efi", true), "boot.lab /x.efi");
-    assert_eq!(told(b"ftp://10.0.0.2/x", true), "HTTP boot error");
+    assert_eq!(outcome(b"http://10.0.0.2:8080/a/x.efi", false), "10.0.0.2:8080 /a/x.efi");
+    assert_eq!(outcome(b"HTTP://10.0.0.2/x", false), "10.0.0.2 /x");
+    assert_eq!(outcome(b"http://boot.lab/x.efi", false), "HTTP boot error");
+    assert_eq!(outcome(b"http://boot.lab/x.efi", true), "boot.lab /x.efi");
+    assert_eq!(outcome(b"ftp://10.0.0.2/x", true), "HTTP boot error");
 }
 
 #[test]
 fn edk2_knows_more_than_lengths_of_some_options() {
-    let told = |options: &[(u8, &[u8])]| told(&after(Firmware::Edk2Pxe, options, nothing));
-    assert_eq!(told(&[(19, &[1])]), "10.0.0.1 a/x");
-    assert_eq!(told(&[(19, &[2])]), "PXE-E18", "a switch is 0 or 1");
-    assert_eq!(told(&[(121, &[0, 10, 0, 0])]), "PXE-E18", "a classless route has 5 bytes or more");
-    assert_eq!(told(&[(224, &[])]), "10.0.0.1 a/x", "nobody knows 224");
-    assert_eq!(told(&[(43, &[])]), "10.0.0.1 a/x", "an empty option is not looked at");
+    let outcome = |options: &[(u8, &[u8])]| outcome(&after(Firmware::Edk2Pxe, options, nothing));
+    assert_eq!(outcome(&[(19, &[1])]), "10.0.0.1 a/x");
+    assert_eq!(outcome(&[(19, &[2])]), "PXE-E18", "a switch is 0 or 1");
+    assert_eq!(outcome(&[(121, &[0, 10, 0, 0])]), "PXE-E18", "a classless route has 5 bytes or more");
+    assert_eq!(outcome(&[(224, &[])]), "10.0.0.1 a/x", "224 is unknown");
+    assert_eq!(outcome(&[(43, &[])]), "10.0.0.1 a/x", "an empty option is not looked at");
 }
 
-/// A menu whose first item is `kind` on [`OTHER`], with this timeout.
+/// Returns a menu whose first item is `kind` on [`OTHER`], with this timeout.
 fn menu(kind: u16, timeout: u8) -> Vec<u8> {
     let [high, low] = kind.to_be_bytes();
     let [a, b, c, d] = OTHER.octets();
@@ -173,7 +177,7 @@ fn menu(kind: u16, timeout: u8) -> Vec<u8> {
 }
 
 #[test]
-fn pxe21_2_2_a_menu_waits_boots_locally_or_asks_its_server() {
+fn pxe21_2_2_each_menu_item_has_its_effect() {
     for firmware in [Firmware::BootAgent, Firmware::Edk2Pxe, Firmware::Ipxe] {
         let verdict = |menu: &[u8]| after(firmware, &[CLASS, (code::VENDOR_SPECIFIC, menu)], no_header);
         assert_eq!(verdict(&menu(7, 255)), Verdict::WaitsForPerson, "{firmware}");
@@ -187,7 +191,7 @@ fn pxe21_2_2_a_menu_waits_boots_locally_or_asks_its_server() {
 }
 
 #[test]
-fn loaders_are_known_by_their_usual_names() {
+fn loaders_are_recognized_by_their_file_names() {
     for (name, loader) in [
         ("undionly.kpxe", Some(Loader::Ipxe)),
         ("boot.ipxe", None),
@@ -203,7 +207,7 @@ fn loaders_are_known_by_their_usual_names() {
 }
 
 proptest::proptest! {
-    /// Whatever the bytes are, every model says something.
+    /// Every model must return a verdict for any bytes.
     #[test]
     fn no_reply_makes_a_model_panic(
         bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),

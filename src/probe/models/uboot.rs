@@ -1,20 +1,20 @@
-//! U-Boot's `dhcp` (`net/bootp.c`), as it is without `SERVERIP_FROM_PROXYDHCP`.
+//! U-Boot's `dhcp` (`net/bootp.c`), without `SERVERIP_FROM_PROXYDHCP`.
 //!
-//! The first OFFER that gives an address is taken, proxies are not seen. The header's file is stored after option 67 and
-//! so goes before it; option 66 is ignored, the server is siaddr.
+//! U-Boot takes the first OFFER with an address and ignores proxies. It stores the header's file after option 67, so
+//! the header overrides the option. It ignores option 66; the server is siaddr.
 
 use super::packet::{Packet, first};
 use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
-/// What the machine does after these replies.
+/// Returns the machine's reaction to these replies.
 pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let Some(offer) = answers(heard, Question::Discover).find_map(reply) else {
         return fails(Code::Silent, "it heard no offer of an address from port 67");
     };
     let ack = answers(heard, Question::Request).filter_map(reply).find(|ack| {
-        // `dhcp_message_type`: with the cookie, and any length.
+        // `dhcp_message_type` requires the cookie and accepts any length.
         let kind = ack.first(code::MESSAGE_TYPE).and_then(|value| value.first().copied());
         ack.has_cookie() && kind == Some(MessageType::Ack.number())
     });
@@ -36,13 +36,13 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     })
 }
 
-/// `check_reply_packet`, and `dhcp_handler`: without an address it is ignored.
+/// Returns a reply that U-Boot accepts (`check_reply_packet`, `dhcp_handler`): it must assign an address.
 fn reply<'a>(heard: &Heard<'a>) -> Option<Packet<'a>> {
     let packet = Packet::new(heard.payload).filter(|_| heard.source.port() == 67)?;
     (!packet.yiaddr().is_unspecified()).then_some(packet)
 }
 
-/// `store_bootp_params` and `dhcp_process_options`; without either, the address in hex and `.img`
+/// Returns the file (`store_bootp_params`, `dhcp_process_options`); without one, the address in hexadecimal with `.img`
 /// (`tftp_start`).
 fn file(ack: Packet<'_>) -> Vec<u8> {
     let overload = ack.first(code::OVERLOAD).and_then(|value| value.first().copied()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! One DHCP message on its way out, as each firmware writes it.
+//! Encodes the DHCP messages of each firmware.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,54 +8,52 @@ use crate::types::{Arch, MacAddr};
 use crate::wire::dhcp::{BOOTREQUEST, FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;
 
-/// What a client asks for.
+/// The purpose of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::probe) enum Ask {
-    /// DHCPDISCOVER, or the BOOTREQUEST of a client that knows no DHCP.
+    /// DHCPDISCOVER, or the BOOTREQUEST of a client without DHCP.
     Discover,
     /// DHCPREQUEST for an offered address.
     Request {
-        /// The offered address.
         address: Ipv4Addr,
-        /// Who offered it.
+        /// The server that made the offer.
         server: Ipv4Addr,
     },
-    /// The question to a boot server on port 4011 (PXE 2.1 section 2.2.4): a DHCPREQUEST without options 50 and, but for
-    /// iPXE, 54.
+    /// The request to a boot server on port 4011 (PXE 2.1 section 2.2.4): a DHCPREQUEST without option 50 and, except
+    /// for iPXE, without 54.
     BootServer {
-        /// The address the client has.
+        /// The client's address.
         address: Ipv4Addr,
-        /// Who is asked; `None`: everybody.
+        /// The boot server; `None` for all of them.
         server: Option<Ipv4Addr>,
-        /// The chosen item of the menu, if there was one.
+        /// The chosen menu item, if any.
         item: Option<u16>,
     },
-    /// DHCPRELEASE (RFC 2131 section 4.4.6). Firmware never does that; we leave nothing behind.
+    /// DHCPRELEASE (RFC 2131 section 4.4.6). Firmware never sends one; the probe does, to leave no lease behind.
     Release {
-        /// The address that is given back.
+        /// The released address.
         address: Ipv4Addr,
-        /// Who gave it.
+        /// The server that assigned it.
         server: Ipv4Addr,
     },
 }
 
-/// One DHCP message on its way out.
+/// The parameters of one DHCP message.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::probe) struct Sending {
-    /// What it asks.
     pub(in crate::probe) ask: Ask,
-    /// Transaction id.
+    /// The transaction id.
     pub(in crate::probe) xid: u32,
-    /// Since the boot began; for a question to a boot server, since that was first asked.
+    /// The time since the boot began; in a request to a boot server, since its first try.
     pub(in crate::probe) elapsed: Duration,
-    /// Messages sent in this boot, this one included; for a question to a boot server, those to it.
+    /// The number of messages of this boot, including this one; in a request to a boot server, of those to it.
     pub(in crate::probe) count: u16,
-    /// Whether a proxy's offer is at hand.
+    /// Whether the client has an offer of a proxy.
     pub(in crate::probe) proxy: bool,
 }
 
 impl Profile {
-    /// The UDP payload that this client with hardware address `mac` sends.
+    /// Encodes the UDP payload of a client with hardware address `mac`.
     pub(in crate::probe) fn message(&self, mac: MacAddr, sending: &Sending) -> Vec<u8> {
         let mut payload = self.compose(mac, sending).encode();
         if payload.len() < self.padded_to && !matches!(sending.ask, Ask::Release { .. }) {
@@ -64,7 +62,7 @@ impl Profile {
         payload
     }
 
-    /// The message in it.
+    /// Composes the message.
     pub(in crate::probe) fn compose(&self, mac: MacAddr, sending: &Sending) -> Message {
         let mut message = Message::new(BOOTREQUEST);
         message.xid = sending.xid;
@@ -90,13 +88,13 @@ impl Profile {
         message
     }
 
-    /// `secs`: EDK2 counts from 0, BIOS ROMs from 4, and iPXE writes there how often it sent and what it has
+    /// Returns `secs`. EDK2 counts from 0, BIOS ROMs from 4. iPXE writes its number of messages and its state there
     /// (iPXE `dhcp.c`: `count << 2 | offer << 1 | proxy`).
     fn seconds(&self, sending: &Sending) -> u16 {
         let elapsed = u16::try_from(sending.elapsed.as_secs()).unwrap_or(u16::MAX);
         match (self.firmware, sending.ask) {
             (_, Ask::Release { .. }) => 0,
-            // It asks for an item of a menu in a state of its own, which knows of no offers.
+            // iPXE requests a menu item in a separate state, which knows of no offers.
             (Firmware::Ipxe, Ask::Discover | Ask::BootServer { item: Some(_), .. }) => sending.count << 2,
             (Firmware::Ipxe, _) => (sending.count << 2) | 2 | u16::from(sending.proxy),
             (Firmware::BiosPxe, _) => elapsed.saturating_add(4),
@@ -104,8 +102,8 @@ impl Profile {
         }
     }
 
-    /// EDK2 asks boot servers for unicast unless it asks all of them (`PxeBcDhcp4.c`); iPXE wants broadcasts once it has an
-    /// address, because a unicast reply may then be rejected (iPXE `dhcp.c`).
+    /// Whether the client sets the broadcast flag. EDK2 asks a single boot server for unicast (`PxeBcDhcp4.c`). iPXE
+    /// asks for broadcasts once it has an address, because a unicast reply may then be rejected (iPXE `dhcp.c`).
     fn asks_for_broadcast(&self, ask: Ask) -> bool {
         match ask {
             Ask::Discover | Ask::Request { .. } => self.broadcast,
@@ -116,7 +114,7 @@ impl Profile {
 
     fn bios_options(&self, message: &mut Message, ask: Ask) {
         put_type(message, ask);
-        // No REQUEST of such a ROM is recorded: the DISCOVER's options, and 50 and 54.
+        // No REQUEST of such a ROM is recorded. This sends the options of the DISCOVER, and 50 and 54.
         put_choice(message, ask);
         message.options.push(code::PARAMETER_REQUEST_LIST, self.request_list);
         self.put_max_size(message, ask);
@@ -137,7 +135,7 @@ impl Profile {
         message.options.push(code::VENDOR_CLASS, self.vendor_class().as_bytes());
     }
 
-    /// EDK2 has the options of this question sorted.
+    /// EDK2 sends the options of this request sorted by code.
     fn edk2_boot_server_options(&self, message: &mut Message) {
         message.options.push(code::MESSAGE_TYPE, &[MessageType::Request.number()]);
         message.options.push(code::PARAMETER_REQUEST_LIST, self.request_list);
@@ -153,7 +151,7 @@ impl Profile {
         self.put_max_size(message, ask);
         message.options.push(code::CLIENT_ARCHITECTURE, &self.arch_bytes());
         message.options.push(code::CLIENT_NETWORK_INTERFACE, &self.interface);
-        // Asking for an item of a menu it repeats the class that the server sent it (recorded).
+        // A request for a menu item repeats the class that the server sent (recorded).
         let class = match ask {
             Ask::BootServer { item: Some(_), .. } => self.vendor_class.to_owned(),
             _ => self.vendor_class(),
@@ -165,13 +163,13 @@ impl Profile {
         message.options.push(code::CLIENT_IDENTIFIER, &client_identifier(mac));
         message.options.push(code::MACHINE_IDENTIFIER, &self.machine_identifier());
         put_choice(message, ask);
-        // A proxy is named to itself (`dhcp_proxy_tx`), the server of a menu's item is not (recorded).
+        // A proxy's own address is in its request (`dhcp_proxy_tx`); that of a menu item's server is not (recorded).
         if let Ask::BootServer { server: Some(server), item: None, .. } = ask {
             message.options.push(code::SERVER_IDENTIFIER, &server.octets());
         }
     }
 
-    /// The identity must be that of the REQUEST, or the server finds no such lease.
+    /// The identity must be the same as in the REQUEST, or the server finds no such lease.
     fn release_options(&self, message: &mut Message, ask: Ask, mac: MacAddr) {
         put_type(message, ask);
         put_choice(message, ask);
@@ -189,7 +187,7 @@ impl Profile {
         if ask == Ask::Discover { discover } else { request }
     }
 
-    /// Option 60, the architecture in decimal (PXE 2.1 table 2-1; UEFI 2.10 section 24.7.3 for HTTP).
+    /// Returns option 60 with the architecture in decimal (PXE 2.1 table 2-1; UEFI 2.10 section 24.7.3 for HTTP).
     fn vendor_class(&self) -> String {
         let [_, major, minor] = self.interface;
         let arch = self.arch.map_or(0, Arch::number);
@@ -200,7 +198,7 @@ impl Profile {
         self.arch.map_or(0, Arch::number).to_be_bytes()
     }
 
-    /// Option 97: type 0 and the UUID.
+    /// Returns option 97: type 0 and the UUID.
     fn machine_identifier(&self) -> [u8; 17] {
         let mut identifier = [0; 17];
         for (to, from) in identifier.iter_mut().skip(1).zip(self.uuid) {
@@ -210,13 +208,13 @@ impl Profile {
     }
 }
 
-/// Option 43 with the chosen item and layer 0 (PXE 2.1 table 2-1, tag 71).
+/// Returns option 43 with the chosen item and layer 0 (PXE 2.1 table 2-1, tag 71).
 fn boot_item(item: u16) -> [u8; 7] {
     let [high, low] = item.to_be_bytes();
     [71, 4, high, low, 0, 0, 255]
 }
 
-/// Option 61 as iPXE sends it: hardware type and address.
+/// Returns option 61 as iPXE sends it: hardware type and address.
 fn client_identifier(mac: MacAddr) -> [u8; 7] {
     let [a, b, c, d, e, f] = mac.0;
     [1, a, b, c, d, e, f]

@@ -1,4 +1,4 @@
-//! What each kind of network-boot client sends: one table, byte for byte as the recordings in `tests/data/packets`.
+//! Profiles: the messages of each kind of network-boot client, byte for byte as recorded in `tests/data/packets`.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ pub(super) use message::{Ask, Sending};
 mod message;
 mod table;
 
-/// The programs in a machine that boot it from the network. They differ in what they send and in which answers they take.
+/// The programs in a machine that boot it from the network. They send different messages and accept different replies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Firmware {
-    /// A BIOS option ROM with PXE 2.1, as Intel Boot Agent.
+    /// A BIOS option ROM with PXE 2.1, such as Intel Boot Agent.
     BiosPxe,
-    /// UEFI's PXE: EDK2, and most vendors' firmware as forks of it.
+    /// UEFI PXE: EDK2 and most vendors' firmware, which derives from it.
     Uefi,
-    /// UEFI's HTTP boot: EDK2.
+    /// UEFI HTTP boot: EDK2.
     UefiHttp,
-    /// iPXE, in a ROM or loaded a moment ago.
+    /// iPXE, in a ROM or just loaded.
     Ipxe,
     /// A client older than DHCP (RFC 951).
     Bootp,
 }
 
 impl Firmware {
-    /// The one that a machine of this architecture has by itself: the registered numbers tell PXE from HTTP boot.
+    /// Returns the firmware of a machine with this architecture. The registered numbers distinguish PXE from HTTP boot.
     pub fn of(arch: Arch) -> Firmware {
         match arch {
             Arch::BIOS => Firmware::BiosPxe,
@@ -35,8 +35,8 @@ impl Firmware {
         }
     }
 
-    /// How long it collects offers before it chooses one. EDK2 takes the whole first wait (`PxeBcDhcp4.c` answers each
-    /// offer with `EFI_NOT_READY`), and so may PXE 2.1 ROMs (section 2.2.1); iPXE waits 2 s for a proxy (`dhcp.c`).
+    /// Returns the time for which it collects offers. EDK2 waits for the whole first timeout (`PxeBcDhcp4.c` answers
+    /// each offer with `EFI_NOT_READY`), as PXE 2.1 ROMs may (section 2.2.1). iPXE waits 2 s for a proxy (`dhcp.c`).
     pub fn collects_for(self) -> Duration {
         Duration::from_secs(match self {
             Firmware::BiosPxe | Firmware::Uefi | Firmware::UefiHttp => 4,
@@ -45,13 +45,13 @@ impl Firmware {
         })
     }
 
-    /// Whether it is EDK2's network stack.
+    /// Whether this is EDK2's network stack.
     pub(super) fn is_edk2(self) -> bool {
         matches!(self, Firmware::Uefi | Firmware::UefiHttp)
     }
 }
 
-/// Clients that were recorded, with the architectures that people have.
+/// The clients that were recorded, with common architectures.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     /// A BIOS option ROM (recorded: VirtualBox and an ASRock board).
@@ -60,17 +60,17 @@ pub enum Kind {
     UefiX64,
     /// UEFI on 64-bit ARM: EDK2 (recorded: AAVMF 2022.11).
     UefiArm64,
-    /// iPXE, in a ROM or loaded a moment ago (recorded: QEMU's ROM; `undionly.kpxe` sends the same).
+    /// iPXE, in a ROM or just loaded (recorded: QEMU's ROM; `undionly.kpxe` sends the same).
     Ipxe,
     /// A client older than DHCP (recorded: bootpc).
     Bootp,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Kind; 5] = [Kind::BiosPxe, Kind::UefiX64, Kind::UefiArm64, Kind::Ipxe, Kind::Bootp];
 
-    /// What it sends.
+    /// Returns the profile of the client.
     pub fn profile(self) -> &'static Profile {
         match self {
             Kind::BiosPxe => &table::BIOS_PXE,
@@ -82,53 +82,52 @@ impl Kind {
     }
 }
 
-/// What makes a client's packets its own.
+/// The properties that distinguish a client's packets.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
-    /// Which rules it follows.
     pub firmware: Firmware,
-    /// What people call it.
+    /// The usual name of the client.
     pub name: &'static str,
-    /// Its architecture (option 93); `None` for a client that says none.
+    /// The architecture (option 93); `None` if the client sends none.
     pub arch: Option<Arch>,
-    /// How option 60 begins; `:Arch:` and `:UNDI:` follow.
+    /// The beginning of option 60, before `:Arch:` and `:UNDI:`.
     vendor_class: &'static str,
-    /// Option 55, as sent.
+    /// Option 55 as sent.
     request_list: &'static [u8],
-    /// Option 57 in its DISCOVER and in its REQUEST, bytes.
+    /// Option 57 in the DISCOVER and in the REQUEST.
     max_message_size: [u16; 2],
-    /// Option 94, as sent: UNDI and its version.
+    /// Option 94 as sent: UNDI and its version.
     interface: [u8; 3],
-    /// iPXE's network card, as option 175 names it first: vendor and device of PCI.
+    /// The network card that iPXE sends first in option 175: PCI vendor and device.
     card: [u8; 4],
-    /// What follows there, as sent.
+    /// The rest of option 175 as sent.
     features: &'static [u8],
     /// The UUID in option 97, in SMBIOS order.
     uuid: [u8; 16],
-    /// Whether it asks for broadcast replies.
+    /// Whether the client asks for broadcast replies.
     broadcast: bool,
-    /// Bytes that its DHCP messages are filled up to.
+    /// The length to which its DHCP messages are padded.
     padded_to: usize,
-    /// How it first asks for the file's size, if it does.
+    /// The size probe before the transfer, if the client makes one.
     pub(super) size_probe: Option<SizeProbe>,
     /// The options of the transfer itself.
     pub(super) tftp: tftp::Options,
 }
 
-/// A read request only for the file's size, and the ERROR that ends it once the size is known.
+/// A read request for the size only, and the ERROR that ends it once the size is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SizeProbe {
     /// The options of the request.
     pub(super) options: tftp::Options,
     /// The code of the ERROR.
     pub(super) abort: tftp::ErrorCode,
-    /// Its text.
+    /// The message of the ERROR.
     pub(super) message: &'static [u8],
 }
 
 impl Profile {
-    /// A client with this firmware on this architecture. HTTP boot has architecture numbers of its own, and plain BOOTP
-    /// says none: `arch` is then what the machine is.
+    /// Returns a client with this firmware and architecture. HTTP boot has its own architecture numbers, and plain
+    /// BOOTP sends none; for them `arch` is the machine's architecture.
     pub fn new(firmware: Firmware, arch: Arch) -> Profile {
         let row = match firmware {
             Firmware::BiosPxe => &table::BIOS_PXE,
@@ -142,26 +141,26 @@ impl Profile {
         Profile { arch: Some(arch), ..*row }
     }
 
-    /// The same client in a machine with this UUID; without one, option 97 is zeros, as in QEMU without `-uuid`.
+    /// Sets the UUID. Without it, option 97 is all zeros, as in QEMU without `-uuid`.
     #[must_use]
     pub fn with_uuid(self, uuid: Uuid) -> Profile {
         Profile { uuid: uuid.to_smbios(), ..self }
     }
 
-    /// The same client in a machine with this network card.
+    /// Sets the network card.
     #[must_use]
     pub(super) fn with_card(self, card: [u8; 4]) -> Profile {
         Profile { card, ..self }
     }
 
-    /// The same client, but it asks for broadcast replies: for one whose hardware address its network card does not know.
+    /// Makes the client ask for broadcast replies, for a hardware address that its network card does not have.
     #[must_use]
     pub fn asking_for_broadcast(self) -> Profile {
         Profile { broadcast: true, ..self }
     }
 }
 
-/// The number under which a machine of this architecture asks for HTTP boot: that of its registered `-http` twin.
+/// Returns the HTTP boot number of an architecture: that of its registered `-http` twin.
 fn http_boot(arch: Arch) -> Arch {
     let twin = arch.name().and_then(|name| format!("{name}-http").parse().ok());
     twin.unwrap_or(arch)

@@ -1,4 +1,4 @@
-//! The table: one row for each firmware, as recorded.
+//! The table of profiles, one row per recorded firmware.
 
 use super::{Firmware, Profile, SizeProbe};
 use crate::types::Arch;
@@ -34,7 +34,7 @@ pub(super) const BIOS_PXE: Profile = Profile {
 const EDK2_TFTP: tftp::Options =
     tftp::Options { block_size: Some(1468), window_size: Some(4), ..NO_TFTP_OPTIONS };
 
-/// EDK2's PXE, recorded from OVMF and AAVMF.
+/// EDK2 PXE, recorded from OVMF and AAVMF.
 pub(super) const UEFI: Profile = Profile {
     firmware: Firmware::Uefi,
     name: "UEFI PXE",
@@ -44,7 +44,7 @@ pub(super) const UEFI: Profile = Profile {
         1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 66, 67, 97,
         128, 129, 130, 131, 132, 133, 134, 135,
     ],
-    // 0xff00 in the REQUEST is what EDK2 sends; it still drops what is longer than 1472.
+    // EDK2 sends 0xff00 in the REQUEST, but still drops replies longer than 1472 bytes.
     max_message_size: [1472, 0xff00],
     interface: [1, 3, 0],
     card: VIRTIO,
@@ -65,7 +65,7 @@ pub(super) const UEFI_X64: Profile = Profile { name: "UEFI x64 PXE", ..UEFI };
 pub(super) const UEFI_ARM64: Profile =
     Profile { name: "UEFI arm64 PXE", arch: Some(Arch::UEFI_ARM64), ..UEFI };
 
-/// EDK2's HTTP boot, recorded from OVMF.
+/// EDK2 HTTP boot, recorded from OVMF.
 pub(super) const UEFI_HTTP: Profile = Profile {
     firmware: Firmware::UefiHttp,
     name: "UEFI HTTP boot",
@@ -79,7 +79,7 @@ pub(super) const UEFI_HTTP: Profile = Profile {
     ..UEFI
 };
 
-/// iPXE in a BIOS machine, recorded from QEMU's ROM.
+/// iPXE on a BIOS, recorded from QEMU's ROM.
 pub(super) const IPXE_BIOS: Profile = Profile {
     firmware: Firmware::Ipxe,
     name: "iPXE",
@@ -99,7 +99,7 @@ pub(super) const IPXE_BIOS: Profile = Profile {
     tftp: tftp::Options { block_size: Some(1432), transfer_size: Some(0), ..NO_TFTP_OPTIONS },
 };
 
-/// iPXE under UEFI, recorded from snponly.efi.
+/// iPXE on UEFI, recorded from snponly.efi.
 pub(super) const IPXE_EFI: Profile =
     Profile { arch: Some(Arch::UEFI_X64), interface: [1, 3, 10], features: IPXE_EFI_FEATURES, ..IPXE_BIOS };
 
@@ -120,16 +120,16 @@ pub(super) const BOOTP: Profile = Profile {
     tftp: NO_TFTP_OPTIONS,
 };
 
-/// The network card of the machines that were recorded.
+/// The network card of the recorded machines.
 const VIRTIO: [u8; 4] = [0x1a, 0xf4, 0x10, 0];
 
-/// iPXE's feature list (option 175) as recorded, after its card: its version, and what was compiled in.
+/// iPXE's features (option 175) as recorded, after the card: its version, and the compiled-in features.
 const IPXE_BIOS_FEATURES: &[u8] = &[
     0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x22, 1, 1, 0x13, 1, 1, 0x11, 1, 1, 0x27, 1, 1, 0x19, 1, 1, 0x29, 1, 1,
     0x10, 1, 2, 0x21, 1, 1, 0x15, 1, 1, 0x18, 1, 1, 0x12, 1, 1,
 ];
 
-/// The same of iPXE under UEFI.
+/// The same for iPXE on UEFI.
 const IPXE_EFI_FEATURES: &[u8] = &[
     0xeb, 3, 1, 0, 0, 0x17, 1, 1, 0x24, 1, 1, 0x13, 1, 1, 0x11, 1, 1, 0x27, 1, 1, 0x29, 1, 1, 0x15, 1, 1,
     0x1b, 1, 1, 0x12, 1, 1,

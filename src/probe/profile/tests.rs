@@ -1,4 +1,4 @@
-//! What we send against what was recorded.
+//! Compares the probe's messages with the recorded ones.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::wire::dhcp::Message;
 
 const DISCOVER: Ask = Ask::Discover;
 
-/// The bytes of a recording in tests/data/packets.
+/// Reads a recorded packet in tests/data/packets.
 fn recorded(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/data/packets/{name}.hex", env!("CARGO_MANIFEST_DIR"));
     #[allow(clippy::disallowed_methods)] // a test may read its data
@@ -20,11 +20,11 @@ fn recorded(name: &str) -> Vec<u8> {
         .collect()
 }
 
-/// What we would have sent in the place of the client that was recorded.
-fn ours(profile: &Profile, recording: &[u8], ask: Ask, seconds: u64, count: u16) -> Vec<u8> {
+/// Returns the message of the probe in place of the recorded client.
+fn probe_message(profile: &Profile, recording: &[u8], ask: Ask, seconds: u64, count: u16) -> Vec<u8> {
     let recording = Message::decode(recording).unwrap();
     let elapsed = Duration::from_secs(seconds);
-    // iPXE's lowest bit says that it has a proxy's offer.
+    // The lowest bit says that iPXE has a proxy's offer.
     let proxy = recording.secs & 3 == 3;
     let sending = Sending { ask, xid: recording.xid, elapsed, count, proxy };
     profile.message(recording.mac().unwrap(), &sending)
@@ -45,7 +45,7 @@ fn boot_server(last: u8, item: Option<u16>) -> Ask {
 }
 
 #[test]
-fn uefi_sends_what_ovmf_and_aavmf_were_recorded_sending() {
+fn uefi_sends_the_messages_of_ovmf_and_aavmf() {
     let x64 = Kind::UefiX64.profile();
     let arm64 = Kind::UefiArm64.profile();
     for (profile, name, ask) in [
@@ -55,21 +55,21 @@ fn uefi_sends_what_ovmf_and_aavmf_were_recorded_sending() {
         (arm64, "aavmf-arm64-pxe-discover", DISCOVER),
     ] {
         let recording = recorded(name);
-        assert_eq!(ours(profile, &recording, ask, 0, 1), recording, "{name}");
+        assert_eq!(probe_message(profile, &recording, ask, 0, 1), recording, "{name}");
     }
 }
 
 #[test]
-fn uefi_http_boot_sends_what_ovmf_was_recorded_sending() {
+fn uefi_http_boot_sends_the_messages_of_ovmf() {
     let profile = Profile::new(Firmware::UefiHttp, Arch::UEFI_X64);
     for (name, ask) in [("ovmf-x64-http-discover", DISCOVER), ("ovmf-x64-http-request", request(56))] {
         let recording = recorded(name);
-        assert_eq!(ours(&profile, &recording, ask, 0, 1), recording, "{name}");
+        assert_eq!(probe_message(&profile, &recording, ask, 0, 1), recording, "{name}");
     }
 }
 
 #[test]
-fn ipxe_sends_what_it_was_recorded_sending() {
+fn ipxe_sends_its_recorded_messages() {
     let bios = Profile::new(Firmware::Ipxe, Arch::BIOS);
     let efi = Profile::new(Firmware::Ipxe, Arch::UEFI_X64);
     for (profile, name, ask, count) in [
@@ -80,27 +80,27 @@ fn ipxe_sends_what_it_was_recorded_sending() {
         (efi, "ipxe-efi-x64-request", requested_from(156, 2), 2),
     ] {
         let recording = recorded(name);
-        assert_eq!(ours(&profile, &recording, ask, 3, count), recording, "{name}");
+        assert_eq!(probe_message(&profile, &recording, ask, 3, count), recording, "{name}");
     }
 }
 
 #[test]
-fn bios_rom_sends_what_virtualbox_was_recorded_sending_with_its_guid() {
+fn a_bios_rom_sends_the_messages_of_virtualbox() {
     let recording = recorded("virtualbox-bios-discover");
     let options = Message::decode(&recording).unwrap().options;
     let [bytes, _] = crate::wire::pxe::machine_uuids(&options).unwrap();
     let profile = Profile::new(Firmware::BiosPxe, Arch::BIOS).with_uuid(bytes);
-    assert_eq!(ours(&profile, &recording, DISCOVER, 0, 1), recording);
+    assert_eq!(probe_message(&profile, &recording, DISCOVER, 0, 1), recording);
 }
 
 #[test]
-fn rfc951_3_bootp_sends_what_bootpc_was_recorded_sending() {
+fn rfc951_3_bootp_sends_the_messages_of_bootpc() {
     let recording = recorded("bootpc-bootp");
-    assert_eq!(ours(Kind::Bootp.profile(), &recording, DISCOVER, 0, 1), recording);
+    assert_eq!(probe_message(Kind::Bootp.profile(), &recording, DISCOVER, 0, 1), recording);
 }
 
 #[test]
-fn rfc2131_4_4_6_a_release_names_address_server_and_the_same_client() {
+fn rfc2131_4_4_6_a_release_has_the_same_identity() {
     let address = Ipv4Addr::new(192, 168, 77, 50);
     let server = Ipv4Addr::new(192, 168, 77, 1);
     let mac = crate::types::MacAddr([2, 0, 0, 0, 0, 1]);
@@ -119,8 +119,8 @@ fn rfc2131_4_4_6_a_release_names_address_server_and_the_same_client() {
 }
 
 #[test]
-fn the_architecture_is_in_options_60_and_93_and_http_boot_has_numbers_of_its_own() {
-    let said = |firmware, arch: &str| {
+fn the_architecture_is_in_options_60_and_93() {
+    let message = |firmware, arch: &str| {
         let arch: Arch = arch.parse().unwrap();
         let sending = Sending { ask: DISCOVER, xid: 1, elapsed: Duration::ZERO, count: 1, proxy: false };
         let payload = Profile::new(firmware, arch).message(crate::types::MacAddr([2; 6]), &sending);
@@ -129,10 +129,10 @@ fn the_architecture_is_in_options_60_and_93_and_http_boot_has_numbers_of_its_own
         (class, options.u16(93).unwrap())
     };
     let riscv = ("PXEClient:Arch:00027:UNDI:003000".to_owned(), 27);
-    assert_eq!(said(Firmware::Uefi, "uefi-riscv64"), riscv);
+    assert_eq!(message(Firmware::Uefi, "uefi-riscv64"), riscv);
     let http = ("HTTPClient:Arch:00019:UNDI:003000".to_owned(), 19);
-    assert_eq!(said(Firmware::UefiHttp, "uefi-arm64"), http);
-    assert_eq!(said(Firmware::UefiHttp, "uefi-arm64-http"), http);
+    assert_eq!(message(Firmware::UefiHttp, "uefi-arm64"), http);
+    assert_eq!(message(Firmware::UefiHttp, "uefi-arm64-http"), http);
     assert_eq!(Firmware::of("uefi-arm64-http".parse().unwrap()), Firmware::UefiHttp);
     assert_eq!(Firmware::of("uefi-arm64".parse().unwrap()), Firmware::Uefi);
     assert_eq!(Firmware::of(Arch::BIOS), Firmware::BiosPxe);

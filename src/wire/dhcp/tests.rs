@@ -97,7 +97,7 @@ fn rfc3396_6_long_values_go_out_in_pieces() {
 }
 
 #[test]
-fn grub_finds_httpclient_ended_by_a_nul_and_others_find_ten_bytes() {
+fn httpclient_is_padded_with_a_nul_for_grub() {
     let mut message = Message::new(BOOTREPLY);
     message.options.push(code::VENDOR_CLASS, b"HTTPClient");
     message.options.push(code::MESSAGE, b"x");

@@ -612,7 +612,7 @@ fn a_closed_tftp_port_ends_the_boot_at_once() {
         let failure = boot.fail();
         assert_eq!((boot.seconds(), boot.code(&failure)), (4, code));
         let text = failure.to_string();
-        assert!(text.starts_with("nobody listens on 192.168.77.1:69 (port unreachable)"), "{text}");
+        assert!(text.starts_with("no program listens on 192.168.77.1:69 (port unreachable)"), "{text}");
     }
 }
 

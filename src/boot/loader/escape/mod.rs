@@ -87,14 +87,14 @@ pub fn mark(kind: Kind, number: usize, value: &str) -> Result<String, Unfit> {
         return Err("it has a line end or another control character in it");
     }
     match kind {
-        Kind::Ipxe if value.contains("${") => Err("it has ${ in it, which iPXE would fill in"),
+        Kind::Ipxe if value.contains("${") => Err("it has ${ in it, which iPXE would expand"),
         // iPXE's exec.c reads these words as the end of a command, and # as the beginning of a comment.
         Kind::Ipxe
             if value.split(' ').any(|word| matches!(word, "||" | "&&" | ";") || word.starts_with('#')) =>
         {
             Err("it has a word in it that ends a command of iPXE (||, &&, ;) or begins a comment (#)")
         }
-        Kind::Preseed if value.ends_with('\\') => Err("it ends in \\, by which preseed joins two lines"),
+        Kind::Preseed if value.ends_with('\\') => Err("it ends in \\, which joins two lines in preseed"),
         Kind::Pxelinux | Kind::Plain => Ok(value.to_owned()),
         Kind::Xml => Ok(xml(value)),
         Kind::Ipxe | Kind::Preseed | Kind::Grub | Kind::Shell | Kind::Yaml | Kind::Json => {
@@ -162,7 +162,7 @@ fn in_json(text: &str) -> Result<String, Misplaced> {
                 out.push(c);
             }
             Piece::Value { number, .. } if escaped => {
-                return Err(Misplaced { number, why: "a backslash stands before it" });
+                return Err(Misplaced { number, why: "a backslash precedes it" });
             }
             Piece::Value { value, .. } if in_string => out.push_str(&escaped_json(value)),
             Piece::Value { value, .. } => out.push_str(&json(value)),

@@ -7,7 +7,7 @@ use super::{Misplaced, Piece, Unfit, is_plain_word, next_piece};
 const COMMANDS: [&str; 2] = ["_command", "preseed/run"];
 /// The number of bytes kept of a line. The name of its question is among its first words.
 const MAX_LINE: usize = 1024;
-const COMMAND: Unfit = "in a command of preseed only letters, digits and _-./:=@%+, can stand: use the filter sh, or fetch a script";
+const COMMAND: Unfit = "a value in a command of preseed may have only letters, digits and _-./:=@%+,: use the filter sh, or fetch a script";
 
 /// Inserts every marked value into the text.
 pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {

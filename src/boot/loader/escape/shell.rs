@@ -10,13 +10,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::commands::{begins_foreign_section, delimiter, is_reparsed, is_script_reparsed, logical_line};
 use super::word::{
-    AGAIN, Command, DOCUMENT, FORMAT, INDEX, LINES, Line, MAX_WORD, ODD, RESERVED, in_double_quotes,
-    is_word_character,
+    Command, Context, FORMAT, IN_EXPANSION, IN_HERE_DOCUMENT, IN_INDEX, IN_LONG_STRING, Line, MAX_WORD, Open,
+    REPARSED, RESERVED, in_double_quotes, is_word_character,
 };
 use super::{Kind, Misplaced, OPEN, Piece, Unfit, is_plain_word, next_piece, shell_word};
 
 /// The maximum nesting of constructs. Deeper ones are not tracked.
 const MAX_OPEN: usize = 64;
+
 /// Quotes every marked value in the text for its context.
 pub(in crate::boot) fn place(kind: Kind, text: &str) -> Result<String, Misplaced> {
     let mut out = String::with_capacity(text.len());
@@ -42,31 +43,6 @@ pub(in crate::boot) fn place(kind: Kind, text: &str) -> Result<String, Misplaced
     }
     scan.line.check(&scan.delimiters)?;
     Ok(out)
-}
-
-/// The innermost construct around a position.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Context {
-    /// Words of commands, in the script or in `$(…)`.
-    Words,
-    Double,
-    Single,
-    Comment,
-    /// `$'…'`
-    Escapes,
-    Backquotes,
-    /// `${…}`
-    Braces,
-    /// `$((…))`
-    Arithmetic,
-}
-
-/// A construct that has begun and not ended.
-struct Open {
-    at: Context,
-    /// The number of open parentheses in it.
-    parentheses: usize,
-    command: Command,
 }
 
 struct Scanner {
@@ -192,7 +168,7 @@ impl Scanner {
             (_, '\'') => self.open(Context::Single),
             (Context::Words, '#') if begins_word => self.open(Context::Comment),
             (Context::Words, '<') if self.kind == Kind::Shell && rest.starts_with('<') => {
-                self.begin_here_document(rest)
+                self.begin_here_document(rest);
             }
             (Context::Words | Context::Arithmetic, '(' | ')') => self.parenthesis(c),
             (Context::Words, _) => self.word_character(c, false),
@@ -316,21 +292,21 @@ impl Scanner {
             matches!(open.at, Context::Escapes | Context::Backquotes | Context::Braces | Context::Arithmetic)
         };
         if self.is_document {
-            return Some(DOCUMENT);
+            return Some(IN_HERE_DOCUMENT);
         }
         if self.at() == Context::Comment && !self.is_uncertain {
             return None;
         }
         if self.begins_in_string {
-            return Some(LINES);
+            return Some(IN_LONG_STRING);
         }
         if self.is_uncertain || self.open.iter().any(is_odd) {
-            return Some(ODD);
+            return Some(IN_EXPANSION);
         }
         if self.script_is_reparsed || self.section_is_reparsed || self.is_reparsed {
-            return Some(AGAIN);
+            return Some(REPARSED);
         }
-        self.open.iter().any(|open| open.command.brackets > 0).then_some(INDEX)
+        self.open.iter().any(|open| open.command.brackets > 0).then_some(IN_INDEX)
     }
 
     /// Returns `value` as it must be written here, before `rest`.
@@ -364,7 +340,7 @@ impl Scanner {
             return Ok(if needs_quotes { format!("'{value}'") } else { value.to_owned() });
         }
         if self.escaped || self.dollar {
-            return Err("a backslash or a dollar sign stands before it");
+            return Err("a backslash or a dollar sign precedes it");
         }
         if self.at() != Context::Comment && self.kind == Kind::Shell {
             let is_format = command.is_some_and(|command| command.name == "printf" && command.words == 1);
@@ -413,7 +389,7 @@ mod tests {
 
     /// A real shell must read the original value at any depth of quotes.
     #[test]
-    fn a_real_shell_reads_the_value_back_from_quotes_in_quotes() {
+    fn a_real_shell_reads_values_in_nested_quotes() {
         for value in ["$(echo INJECTED)", "a'b", "a\"b", "`id`", "a\\", "x; y", ")", "(", "}", "# x"] {
             for template in [
                 "X=\"$(printf %s \"@\")\"; printf %s \"$X\"",
@@ -584,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn s_13_no_value_ends_a_here_document_or_begins_one() {
+    fn s_13_no_value_ends_or_begins_a_here_document() {
         let written = |template: &str, values: &[&str]| {
             let mut text = template.to_owned();
             for (number, value) in values.iter().enumerate() {
@@ -607,7 +583,7 @@ mod tests {
     }
 
     #[test]
-    fn s_13_what_shells_alter_is_refused() {
+    fn s_13_values_that_shells_alter_are_refused() {
         for (template, value) in
             [("printf \"@\"", "100%d"), ("printf @", "a%b"), ("printf '@'", "a\\nb"), ("echo '@'", "a\\nb")]
         {
@@ -626,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn s_13_sections_and_scripts_of_other_languages_get_plain_words() {
+    fn s_13_other_languages_get_plain_words() {
         let python = "#!/usr/bin/python3\nx = \"@\"\n";
         assert!(written(Kind::Shell, python, "a b").is_err());
         assert!(written(Kind::Shell, "#!/usr/bin/env bash\nx=\"@\"\n", "a b").is_ok());

@@ -1,4 +1,4 @@
-//! The state of the command and the line that `shell.rs` is reading, as far as values depend on it.
+//! The state of the constructs, the command and the line that `shell.rs` is reading, as far as values depend on it.
 
 use std::collections::BTreeSet;
 
@@ -14,18 +14,18 @@ pub(in crate::boot) const RESERVED: [&str; 15] = [
     "function", "time",
 ];
 
-pub(in crate::boot) const DOCUMENT: Unfit =
-    "in a here-document only letters, digits and _-./:=@%+, can stand: put it in a variable before";
-pub(in crate::boot) const LINES: Unfit =
-    "in a text of several lines only letters, digits and _-./:=@%+, can stand: put it in a variable before";
-pub(in crate::boot) const INDEX: Unfit =
-    "in an index only letters, digits and _-./:=@%+, can stand: put it in a variable before";
-pub(in crate::boot) const AGAIN: Unfit = "where something reads words once more (eval, sh -c, a pipe into a shell, awk, [[, …) only letters, \
-                      digits and _-./:=@%+, can stand: put it in a variable in a line before";
-pub(in crate::boot) const ODD: Unfit = "beside `…`, ${…}, $((…)), $'…' or a case in $(…) only letters, digits and _-./:=@%+, can stand: put it \
-                    in a variable in a line before";
+pub(in crate::boot) const IN_HERE_DOCUMENT: Unfit =
+    "a value in a here-document may have only letters, digits and _-./:=@%+,: assign it to a variable first";
+pub(in crate::boot) const IN_LONG_STRING: Unfit = "a value in a string of several lines may have only letters, digits and _-./:=@%+,: assign it to a variable first";
+pub(in crate::boot) const IN_INDEX: Unfit =
+    "a value in an index may have only letters, digits and _-./:=@%+,: assign it to a variable first";
+pub(in crate::boot) const REPARSED: Unfit = "the words of this line are parsed again (eval, sh -c, a pipe into a shell, awk, [[, …), so a value may \
+     have only letters, digits and _-./:=@%+,: assign it to a variable on a line before";
+pub(in crate::boot) const IN_EXPANSION: Unfit = "next to `…`, ${…}, $((…)), $'…' or a case in $(…) a value may have only letters, digits and \
+     _-./:=@%+,: assign it to a variable on a line before";
 pub(in crate::boot) const FORMAT: Unfit =
-    "printf reads % and \\ in its first word: write printf '%s' before it";
+    "printf interprets % and \\ in its first argument: write printf '%s' before it";
+
 /// Whether `c` continues a word.
 pub(in crate::boot) fn is_word_character(c: char) -> bool {
     !c.is_whitespace() && !";&|()<>".contains(c)
@@ -59,6 +59,31 @@ pub(in crate::boot) struct Command {
     pub is_quoted: bool,
     /// The number of open brackets after a variable name.
     pub brackets: usize,
+}
+
+/// The innermost construct around a position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::boot) enum Context {
+    /// Words of commands, in the script or in `$(…)`.
+    Words,
+    Double,
+    Single,
+    Comment,
+    /// `$'…'`
+    Escapes,
+    Backquotes,
+    /// `${…}`
+    Braces,
+    /// `$((…))`
+    Arithmetic,
+}
+
+/// A construct that has begun and not ended.
+pub(in crate::boot) struct Open {
+    pub at: Context,
+    /// The number of open parentheses in it.
+    pub parentheses: usize,
+    pub command: Command,
 }
 
 /// The current line as written, to recognize the end of a here-document.

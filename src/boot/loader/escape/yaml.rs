@@ -172,7 +172,7 @@ impl Scanner {
     /// Returns `value` as it must be written here, before `after`.
     fn value(&mut self, value: &str, after: &str) -> Result<String, Unfit> {
         match self.at {
-            At::Double if self.escaped => Err("a backslash stands before it"),
+            At::Double if self.escaped => Err("a backslash precedes it"),
             At::Double | At::Comment => Ok(escaped_json(value)),
             At::Single => Ok(value.replace('\'', "''").replace(is_line_end, " ")),
             At::Block => self.in_block(value, after),
@@ -180,7 +180,7 @@ impl Scanner {
             At::Text => self.in_text(value, after).map(|()| value.to_owned()),
             At::Property if is_word(value) => Ok(value.to_owned()),
             At::Ended | At::Header if value.is_empty() => Ok(String::new()),
-            At::Ended | At::Header | At::Property => Err("no value can stand here in YAML"),
+            At::Ended | At::Header | At::Property => Err("a value is not possible here in YAML"),
         }
     }
 
@@ -276,8 +276,8 @@ impl Scanner {
 }
 
 const ENDS_QUOTES: Unfit =
-    "it would end the quotes around it, which are no quotes of YAML: use the filter sh instead";
-const UNPRINTABLE: Unfit = "it has a line end or another character that YAML has in double quotes only";
+    "it would end the quotes around it, which YAML reads as text: use the filter sh instead";
+const UNPRINTABLE: Unfit = "it has a line end or another character that YAML allows only in double quotes";
 
 fn is_unprintable(c: char) -> bool {
     is_line_end(c) || (c.is_control() && c != '\t') || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')

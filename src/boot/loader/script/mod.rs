@@ -203,7 +203,7 @@ fn grub_problem(text: &str) -> Option<String> {
     };
     let word = kernel_words(text).map(unquoted).find(|word| cannot(word))?;
     Some(format!(
-        "GRUB cannot tell a kernel {word}: it puts a backslash before each quote and backslash; only \" around a value \
+        "GRUB cannot pass {word} to a kernel: it puts a backslash before each quote and backslash; only \" around a value \
          and \\x with two digits are possible"
     ))
 }
@@ -220,7 +220,7 @@ pub fn ipxe_problem(text: &str) -> Option<String> {
     }
     let special = |word: &&str| matches!(*word, "||" | "&&" | ";") || word.starts_with('#');
     let word = text.split_ascii_whitespace().find(special)?;
-    Some(format!("iPXE cannot be told the word {word}: it ends a command there, or begins a comment"))
+    Some(format!("iPXE cannot represent the word {word}: it ends a command there, or begins a comment"))
 }
 
 /// Returns `name` in the syntax of this loader; `None` if the loader does not support the protocol of the URL.

@@ -158,15 +158,15 @@ fn a_menu_has_the_local_disk_and_all_startable_targets() {
             && pxelinux.contains("LABEL live\n"),
         "{pxelinux}"
     );
-    let nobody = Facts { mac: None, ..facts() };
-    let text = script(Loader::Ipxe, &Start::Menu, &targets(), &nobody, HTTP).unwrap();
+    let unidentified = Facts { mac: None, ..facts() };
+    let text = script(Loader::Ipxe, &Start::Menu, &targets(), &unidentified, HTTP).unwrap();
     assert!(!text.contains("Debian") && text.contains("item target0 A live system"), "{text}");
 }
 
 #[test]
 fn undefined_or_unwritable_values_are_errors() {
-    let nobody = Facts { mac: None, ..facts() };
-    let error = script(Loader::Grub, &target("debian"), &targets(), &nobody, HTTP).unwrap_err();
+    let unidentified = Facts { mac: None, ..facts() };
+    let error = script(Loader::Grub, &target("debian"), &targets(), &unidentified, HTTP).unwrap_err();
     assert_eq!(
         (error.key.as_str(), error.why.as_str()),
         ("targets.debian.cmdline", "{mac} is not known of this machine")
@@ -229,7 +229,7 @@ fn a_script_can_chain_to_another() {
 }
 
 #[test]
-fn s_16_values_in_targets_are_judged_as_the_line_they_make() {
+fn s_16_a_target_is_checked_as_a_whole_line() {
     let made = |loader, host_name: &str, cmdline: &str| {
         let mut targets = targets();
         targets.list[0].cmdline = cmdline.into();
