@@ -49,6 +49,7 @@ fn exchange(n: u32, book: &mut LeaseBook, settings: &Settings) -> Duration {
 /// What the server does with a message, and the answer.
 fn answer(bytes: &[u8], book: &mut LeaseBook, settings: &Settings) -> Vec<u8> {
     let arrival = Arrival {
+        interface: "eth1".into(),
         addresses: [SERVER].into(),
         networks: [].into(),
         destination: SERVER,

@@ -8,6 +8,7 @@ pub mod classes;
 pub mod clones;
 pub mod conflict;
 pub mod decide;
+pub mod engine;
 pub mod fqdn;
 pub mod keep;
 pub mod loop_guard;

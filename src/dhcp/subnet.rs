@@ -265,6 +265,8 @@ impl Settings {
 /// How a message reached us.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
+    /// The name of the interface it came in on.
+    pub interface: Arc<str>,
     /// The IPv4 addresses of the interface it came in on, at least one.
     pub addresses: Arc<[Ipv4Addr]>,
     /// The networks of those addresses: what is on its wire.
@@ -345,6 +347,7 @@ mod tests {
 
     fn arrival(addresses: &[[u8; 4]], destination: Ipv4Addr) -> Arrival {
         Arrival {
+            interface: "eth1".into(),
             addresses: addresses.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
             networks: [].into(),
             destination,

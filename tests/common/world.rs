@@ -94,6 +94,7 @@ impl World {
             now: Timestamp::from_seconds(3600),
             disk_works: true,
             arrival: Arrival {
+                interface: "eth1".into(),
                 addresses: [SERVER].into(),
                 networks: ["192.168.77.0/24".parse().unwrap()].into(),
                 destination: Ipv4Addr::BROADCAST,

@@ -140,6 +140,7 @@ impl Site {
         // EDK2 asks from port 4011, iPXE from 68; nothing here depends on it.
         let source = SocketAddrV4::new(question.ciaddr, 68);
         Arrival {
+            interface: "eth1".into(),
             addresses: self.addresses.as_slice().into(),
             networks: self.settings.subnets.iter().map(|subnet| subnet.network).collect(),
             destination: if boot_service { self.server() } else { Ipv4Addr::BROADCAST },

@@ -237,6 +237,7 @@ impl Proxy {
 /// How a message reached us, as decisions are told it.
 pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_service: bool) -> Arrival {
     Arrival {
+        interface: Arc::clone(&interface.name),
         addresses: Arc::clone(&interface.addresses),
         networks: Arc::clone(&interface.networks),
         destination: envelope.destination,

@@ -174,6 +174,7 @@ fn arrival(bytes: &mut Bytes<'_>) -> Arrival {
         _ => Ipv4Addr::new(192, 168, 77, 50 + (how >> 4 & 7)),
     };
     Arrival {
+        interface: "eth1".into(),
         addresses: addresses.into(),
         networks: addresses.iter().filter_map(|address| Ipv4Network::new(*address, 24)).collect(),
         destination: if how & 64 == 0 { Ipv4Addr::BROADCAST } else { addresses[0] },

@@ -166,6 +166,7 @@ impl World {
         let mut message = Message::new(1);
         message.chaddr[..6].copy_from_slice(&mac(client + 1).0);
         let mut arrival = Arrival {
+            interface: "eth1".into(),
             addresses: [SERVER].into(),
             networks: [].into(),
             destination: Ipv4Addr::BROADCAST,

@@ -158,6 +158,7 @@ impl World {
 
     fn arrival(&self, source: Ipv4Addr, boot_service: bool) -> Arrival {
         Arrival {
+            interface: "eth1".into(),
             addresses: [SERVER].into(),
             networks: ["192.168.77.0/24".parse().unwrap()].into(),
             destination: if boot_service { SERVER } else { Ipv4Addr::BROADCAST },
