@@ -223,7 +223,7 @@ impl Ask {
     pub fn carry_out(self, server: &mut DhcpServer) {
         match self {
             Ask::Release(release) => server.release(release),
-            Ask::Statistics => log_subnets(&server.book, &server.settings, server.clock.now()),
+            Ask::Statistics => log_subnets(&server.engine.book, &server.engine.settings, server.clock.now()),
         }
     }
 }

@@ -16,7 +16,7 @@ mod watch;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -39,7 +39,7 @@ use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
 use crate::server::dhcp::decline_senders::Senders;
 use crate::server::dhcp::delayed::Later;
-use crate::server::dhcp::proxy::Proxy;
+use crate::server::dhcp::proxy::{Proxy, boot_engine};
 use crate::server::dhcp::proxy_listeners::Listeners;
 use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
 use crate::server::drain::Serving;
@@ -258,13 +258,13 @@ fn proxy(
 ) -> Result<Proxy, StartError> {
     let later = Later::start(recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
+    let settings = Arc::new(settings.clone());
     Ok(Proxy {
-        settings: Arc::new(settings.clone()),
+        engine: boot_engine(&settings),
+        settings,
         served: served.clone(),
         files,
         known,
-        guard: Mutex::default(),
-        strangers: Mutex::default(),
         senders: Senders::default(),
         clock: Clock::start(),
         later,
