@@ -6,7 +6,7 @@ mod world;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use lanboot::dhcp::subnet::Authoritative;
+use lanboot::dhcp::settings::Authoritative;
 use lanboot::event::{DropReason, Event};
 use lanboot::lease::{Lease, MAX_CLIENTS_PER_MAC, State};
 use lanboot::types::MacAddr;

@@ -13,7 +13,7 @@ use crate::config::sections::mode::Written;
 use crate::config::sections::targets::{self, Boot};
 use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::mode::Modes;
-use crate::dhcp::subnet::{Machine, Settings, Subnet};
+use crate::dhcp::settings::{Machine, Settings, Subnet};
 use crate::types::{Ipv4Network, Ipv4Range};
 
 /// Builds the settings of `file`. Where a problem is written down, what is built is not to be used.

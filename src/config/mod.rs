@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::boot::loader::script::Served;
 use crate::boot::loader::target::Targets;
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::tftp::{Engine, Limits, Ports};
 use crate::types::Ipv4Network;
 

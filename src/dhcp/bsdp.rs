@@ -10,7 +10,7 @@ use crate::dhcp::option_space::Room;
 use crate::dhcp::proxy::BootRequest;
 use crate::dhcp::reply::header;
 use crate::dhcp::route::{Route, route};
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::wire::dhcp::{Message, MessageType, padded};
 use crate::wire::option::code;

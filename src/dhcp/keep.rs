@@ -10,8 +10,8 @@ use crate::dhcp::decide::{
 };
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::{Ask, Request};
+use crate::dhcp::settings::{Authoritative, Settings};
 use crate::dhcp::shared_network;
-use crate::dhcp::subnet::{Authoritative, Settings};
 use crate::event::DropReason;
 use crate::lease::{LeaseBook, State};
 use crate::types::Timestamp;

@@ -7,7 +7,7 @@ use crate::boot::menu::Part;
 use crate::boot::policy::Choice;
 use crate::dhcp::proxy::{Ask, BootRequest};
 use crate::dhcp::request::{Request, client_of};
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::event::{Event, Message as Kind};
 use crate::types::{Stage, Timestamp};
 use crate::wire::dhcp::Message;

@@ -1,6 +1,7 @@
 //! The decisions of the DHCP server. This folder never reads a clock, a socket or a file: it says what to do.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod arrival;
 pub mod bootp;
 pub mod bsdp;
 pub mod claims;
@@ -14,11 +15,13 @@ pub mod keep;
 pub mod loop_guard;
 pub mod mode;
 pub mod option_space;
+pub mod options;
 pub mod other_servers;
 pub mod proxy;
 pub mod proxy_arp;
 pub mod reply;
 pub mod request;
 pub mod route;
+pub mod settings;
 pub mod shared_network;
 pub mod subnet;

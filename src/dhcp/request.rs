@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::boot::identity::Identity;
 use crate::boot::policy::{Choice, MachineBoot, choose};
+use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classes::Class;
+use crate::dhcp::settings::{Machine, Settings, Subnet};
 use crate::dhcp::shared_network;
-use crate::dhcp::subnet::{Arrival, Machine, Settings, Subnet};
 use crate::event::{Client, DropReason, Message as Kind};
 use crate::lease::{Holder, LeaseBook};
 use crate::types::{ClientId, Rule, Stage, Timestamp};

@@ -30,7 +30,7 @@ use crate::content::folders;
 use crate::content::lookup::Files;
 use crate::content::machines::Known;
 use crate::content::once::Starts;
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::images::Catalog;
 use crate::net::StartError;
 use crate::net::served::{self, Now, describe_proxy, find_some};

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
+use lanboot::dhcp::arrival::Arrival;
 use lanboot::dhcp::clones::Clones;
 use lanboot::dhcp::engine::{
     AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, Outcome, OutgoingReply, Outside, Promise,
 };
 use lanboot::dhcp::other_servers;
 use lanboot::dhcp::route::Route;
-use lanboot::dhcp::subnet::{Arrival, Settings};
+use lanboot::dhcp::settings::Settings;
 use lanboot::event::{DropReason, Event};
 use lanboot::lease::{Lease, LeaseBook, State};
 use lanboot::types::{MacAddr, Timestamp};

@@ -6,7 +6,7 @@ use crate::boot::plan::Mode;
 use crate::boot::policy::SERVER;
 use crate::config::lint::mapped_files::{Mapped, Target, mapped, problems_at};
 use crate::config::{Config, Problem};
-use crate::dhcp::subnet::OptionSet;
+use crate::dhcp::options::OptionSet;
 use crate::wire::option::code;
 
 /// The URLs of UEFI HTTP boot in `config` that clients cannot reach because they are told no DNS server (option 6), as

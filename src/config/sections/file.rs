@@ -20,7 +20,8 @@ use crate::config::syntax::reader::{At, Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::config::{Http, Interfaces, Log, LogFormat, LogLevel, Tftp};
 use crate::dhcp::classes::Class;
-use crate::dhcp::subnet::{Authoritative, BootpMode, LeaseTime, OptionSet, Ports};
+use crate::dhcp::options::OptionSet;
+use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports};
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
 
 /// The whole file.

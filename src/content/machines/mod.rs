@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use crate::boot::identity::Identity;
 use crate::boot::plan::{Mode, takes_the_offer};
+use crate::dhcp::arrival::Arrival;
 use crate::dhcp::other_servers::{Given, Taken};
 use crate::dhcp::request::{Ask, Request};
-use crate::dhcp::subnet::{Arrival, Machine};
+use crate::dhcp::settings::Machine;
 use crate::event::{Event, Message as Kind};
 use crate::lease::{FOREVER, Lease, LeaseBook, LeaseChange, State, is_forever};
 use crate::net::neighbours::Neighbours;

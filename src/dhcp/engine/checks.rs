@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::effect::drop_message;
 use super::{Effect, Effects, Engine, Outside, Round};
+use crate::dhcp::arrival::Arrival;
 use crate::dhcp::conflict::{Answer, Evidence, end_of_quarantine, quarantine};
 use crate::dhcp::proxy_arp::Verdict;
 use crate::dhcp::request::{Ask, Probed, Request};
 use crate::dhcp::shared_network;
-use crate::dhcp::subnet::Arrival;
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{LeaseChange, OFFER_HOLD, State};
 use crate::types::{Firmware, MacAddr, Timestamp};

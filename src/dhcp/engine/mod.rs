@@ -4,10 +4,10 @@
 //! It has no clock, socket, log or file: bytes, time and everything learned from outside are arguments. It changes the
 //! lease book itself, as soon as a message is decided on; everything else that happens is an [`Effect`].
 
-mod boot_request;
 mod checks;
 mod effect;
 mod promise;
+mod without_address;
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -16,13 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::boot::guard::Guard;
 use crate::boot::identity::Identity;
 use crate::boot::policy::{Choice, Content};
+use crate::dhcp::arrival::Arrival;
 use crate::dhcp::clones::Clones;
 use crate::dhcp::conflict::{Evidence, declined};
 use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::other_servers::{self, Given, Strangers, Taken};
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::request::{Ask, Probed, Request, classify, recognize, sender_of};
-use crate::dhcp::subnet::{Arrival, Machine, Settings};
+use crate::dhcp::settings::{Machine, Settings};
 use crate::dhcp::{loop_guard, proxy};
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{Holder, Lease, LeaseBook, LeaseChange};

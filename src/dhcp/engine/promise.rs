@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::effect::drop_message;
-use super::{Effect, Effects, Engine, MachineTable, Otherwise, Outcome, OutgoingReply, Outside, Promise};
 use super::source_of_reply;
+use super::{Effect, Effects, Engine, MachineTable, Otherwise, Outcome, OutgoingReply, Outside, Promise};
 use crate::dhcp::decide::Decision;
 use crate::dhcp::keep::rest_of_lease_until;
 use crate::dhcp::request::Request;

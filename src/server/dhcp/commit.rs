@@ -58,9 +58,8 @@ impl Promise {
     pub(super) fn of(promise: engine::Promise, index: u32, interface: Arc<str>) -> Promise {
         let engine::Promise { lease, ended, reply, otherwise, event } = promise;
         let reply = reply.map(|reply| outgoing(&reply, index));
-        let otherwise = otherwise.map(|otherwise| {
-            Arc::new(Otherwise::new(outgoing(&otherwise.reply, index), otherwise.event))
-        });
+        let otherwise = otherwise
+            .map(|otherwise| Arc::new(Otherwise::new(outgoing(&otherwise.reply, index), otherwise.event)));
         Promise { lease, ended, reply, otherwise, event, interface }
     }
 

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, OutgoingReply, Outside};
-use crate::dhcp::subnet::Arrival;
 use crate::event::{Client, DropReason, Event};
 use crate::net::udp::{Envelope, Outgoing};
 use crate::server::dhcp::commit::{Delivery, Promise};
@@ -112,7 +112,8 @@ impl DhcpServer {
         match effect {
             Effect::Record(event) => self.recorder.record(name, &event),
             Effect::Send { reply, wait, event } => {
-                let delivery = Delivery { reply: outgoing(&reply, interface), interface: Arc::clone(name), event };
+                let delivery =
+                    Delivery { reply: outgoing(&reply, interface), interface: Arc::clone(name), event };
                 self.send_after(wait, delivery, out);
             }
             Effect::Store(promise) => {

@@ -12,8 +12,9 @@ use tokio::io::unix::AsyncFd;
 
 use crate::content::lookup::Files;
 use crate::content::machines::Known;
+use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
-use crate::dhcp::subnet::{Arrival, Settings};
+use crate::dhcp::settings::Settings;
 use crate::event::{Client, DropReason, Event};
 use crate::lease::LeaseBook;
 use crate::net::packet_socket::{FRAME, Tap, Taps};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::dhcp::engine::{Effects, Engine};
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::lease::{Lease, LeaseBook};
 use crate::net::StartError;
 use crate::net::served::{Now, describe_dhcp};

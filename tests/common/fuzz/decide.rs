@@ -8,13 +8,14 @@ use std::time::Duration;
 use lanboot::boot::plan::Mode;
 use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
+use lanboot::dhcp::arrival::Arrival;
 use lanboot::dhcp::conflict::DECLINED_SHARE;
 use lanboot::dhcp::engine::{
     AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, OutgoingReply, Outside, Promise,
 };
 use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::{Ask, Probed, Request, classify, recognize};
-use lanboot::dhcp::subnet::{Arrival, Authoritative, Settings};
+use lanboot::dhcp::settings::{Authoritative, Settings};
 use lanboot::event::{DropReason, Event};
 use lanboot::lease::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use lanboot::types::{ClientId, HardwareAddr, Ipv4Network, MacAddr, Timestamp};
@@ -322,7 +323,10 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
                 before = Bindings::of(&engine.book);
                 nobody_elses(request, address, &before, &settings);
                 checked.push(address);
-                assert!(checked.len() < MOST_CHECKS, "one message had too many addresses checked: {request:?}");
+                assert!(
+                    checked.len() < MOST_CHECKS,
+                    "one message had too many addresses checked: {request:?}"
+                );
                 engine.hold(&hold);
                 assert_eq!(engine.book.binding(address).map(|b| b.state), Some(State::Checking));
                 before = Bindings::of(&engine.book);

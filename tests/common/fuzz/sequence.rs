@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use lanboot::boot::plan::Mode;
 use lanboot::config;
+use lanboot::dhcp::arrival::Arrival;
 use lanboot::dhcp::engine::{
     self, AddressInUse, DeclineProbe, Effect, Effects, Engine, Outcome, OutgoingReply, Outside,
 };
 use lanboot::dhcp::request::classify;
-use lanboot::dhcp::subnet::{Arrival, Settings};
+use lanboot::dhcp::settings::Settings;
 use lanboot::lease::{FOREVER, Holder, Lease, LeaseBook, OFFER_HOLD, State};
 use lanboot::types::Timestamp;
 use lanboot::wire::dhcp::{Message, MessageType};
@@ -397,7 +398,8 @@ impl World {
 
     /// The same of what is in the book.
     fn each_client_has_one_lease_in_the_book(&self) {
-        let bound = self.disk.keys().filter_map(|address| Some((*address, self.engine.book.binding(*address)?)));
+        let bound =
+            self.disk.keys().filter_map(|address| Some((*address, self.engine.book.binding(*address)?)));
         let live = bound.filter(|(_, binding)| binding.state == State::Leased && binding.until > self.now);
         one_each(live.map(|(address, binding)| (address, &binding.holder)));
     }

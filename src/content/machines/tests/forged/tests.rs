@@ -12,7 +12,7 @@ use crate::content::once::{Done, Starts};
 use crate::dhcp::conflict::{Answer, Evidence, declined};
 use crate::dhcp::decide::{Decision, decide};
 use crate::dhcp::request::{Probed, classify, recognize};
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::dhcp::{other_servers, proxy};
 use crate::images::Catalog;
 use crate::net::neighbours::Neighbour;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::effect::drop_message;
 use super::{Effect, Effects, Engine, OutgoingReply, Outside, look_up_size, settle_choice};
 use crate::boot::plan::Mode;
+use crate::dhcp::arrival::Arrival;
 use crate::dhcp::decide::Decision;
 use crate::dhcp::proxy::{classify, decide};
 use crate::dhcp::request::sender_of;
-use crate::dhcp::subnet::Arrival;
 use crate::dhcp::{loop_guard, other_servers};
 use crate::event::Event;
 use crate::types::{MacAddr, Timestamp};
@@ -40,8 +40,7 @@ impl Engine {
         match decide(&request, &settings) {
             Decision::Answer { reply, route, wait, event, .. } => {
                 outside.machines.asked_boot_service(message, (&request.identity, request.machine), arrival);
-                let looping =
-                    loop_guard::after_boot(&mut self.observed().guard, &request, &settings, now);
+                let looping = loop_guard::after_boot(&mut self.observed().guard, &request, &settings, now);
                 out.extend(looping.map(Effect::Record));
                 // The client waits for an answer from the address that it asked.
                 let asked = arrival.addresses.contains(&arrival.destination);
@@ -70,8 +69,7 @@ impl Engine {
         let Some(mut taken) = other_servers::taken(message, arrival, &self.settings) else { return };
         settle_choice(outside.files, taken.boot.as_mut(), (message, &taken.identity), arrival.server());
         outside.machines.heard_taken(message, &taken);
-        let looping =
-            other_servers::count(&mut self.observed().guard, message, &taken, &self.settings, now);
+        let looping = other_servers::count(&mut self.observed().guard, message, &taken, &self.settings, now);
         out.extend(looping.map(Effect::Record));
     }
 
