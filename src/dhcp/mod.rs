@@ -6,6 +6,7 @@ pub mod bootp;
 pub mod bsdp;
 pub mod claims;
 pub mod classes;
+pub mod classify;
 pub mod clones;
 pub mod conflict;
 pub mod decide;

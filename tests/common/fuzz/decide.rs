@@ -9,12 +9,13 @@ use lanboot::boot::plan::Mode;
 use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
 use lanboot::dhcp::arrival::Arrival;
+use lanboot::dhcp::classify::{classify, recognize};
 use lanboot::dhcp::conflict::DECLINED_SHARE;
 use lanboot::dhcp::engine::{
     AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, OutgoingReply, Outside, Promise,
 };
 use lanboot::dhcp::proxy;
-use lanboot::dhcp::request::{Ask, Probed, Request, classify, recognize};
+use lanboot::dhcp::request::{Ask, Probed, Request};
 use lanboot::dhcp::settings::{Authoritative, Settings};
 use lanboot::event::{DropReason, Event};
 use lanboot::lease::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};

@@ -11,10 +11,10 @@ use std::time::Duration;
 use lanboot::boot::plan::Mode;
 use lanboot::config;
 use lanboot::dhcp::arrival::Arrival;
+use lanboot::dhcp::classify::classify;
 use lanboot::dhcp::engine::{
     self, AddressInUse, DeclineProbe, Effect, Effects, Engine, Outcome, OutgoingReply, Outside,
 };
-use lanboot::dhcp::request::classify;
 use lanboot::dhcp::settings::Settings;
 use lanboot::lease::{FOREVER, Holder, Lease, LeaseBook, OFFER_HOLD, State};
 use lanboot::types::Timestamp;
