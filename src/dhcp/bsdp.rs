@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::boot::policy::SERVER;
-use crate::dhcp::decide::Decision;
+use crate::dhcp::decision::Decision;
 use crate::dhcp::option_space::Room;
 use crate::dhcp::proxy::BootRequest;
 use crate::dhcp::reply::header;

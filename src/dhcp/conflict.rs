@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::dhcp::decide::{Decision, hold, reserved_address};
+use crate::dhcp::decision::{Decision, hold, reserved_address};
 use crate::dhcp::request::Request;
 use crate::dhcp::settings::Settings;
 use crate::event::{DropReason, Event};

@@ -10,6 +10,7 @@ pub mod classify;
 pub mod clones;
 pub mod conflict;
 pub mod decide;
+pub mod decision;
 pub mod engine;
 pub mod fqdn;
 pub mod keep;

@@ -11,7 +11,7 @@ use crate::dhcp::arrival::Arrival;
 use crate::dhcp::bsdp;
 use crate::dhcp::classes::Class;
 use crate::dhcp::classify::{Entry, entry_of, type_of};
-use crate::dhcp::decide::Decision;
+use crate::dhcp::decision::Decision;
 use crate::dhcp::option_space::Room;
 use crate::dhcp::reply::{UNASKED_BY_FIRMWARE, header, put};
 use crate::dhcp::request::client_of;

@@ -81,7 +81,7 @@ pub enum Effect {
 /// A reply and the way it goes.
 #[derive(Debug)]
 pub struct OutgoingReply {
-    /// The reply. Boxed as in [`Decision`](crate::dhcp::decide::Decision), which made it.
+    /// The reply. Boxed as in [`Decision`](crate::dhcp::decision::Decision), which made it.
     pub message: Box<Message>,
     /// The way it goes.
     pub route: Route,

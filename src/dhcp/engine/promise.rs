@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::effect::drop_message;
 use super::source_of_reply;
 use super::{Effect, Effects, Engine, MachineTable, Otherwise, Outcome, OutgoingReply, Outside, Promise};
-use crate::dhcp::decide::Decision;
+use crate::dhcp::decision::Decision;
 use crate::dhcp::keep::rest_of_lease_until;
 use crate::dhcp::request::Request;
 use crate::event::{Client, DropReason, Event};

@@ -9,7 +9,7 @@ use super::{Effect, Effects, Engine, OutgoingReply, Outside, look_up_size, settl
 use crate::boot::plan::Mode;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::sender_of;
-use crate::dhcp::decide::Decision;
+use crate::dhcp::decision::Decision;
 use crate::dhcp::proxy::{classify, decide};
 use crate::dhcp::{loop_guard, other_servers};
 use crate::event::Event;
