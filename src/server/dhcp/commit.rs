@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tracing::Level;
 
 use crate::dhcp::engine;
 use crate::event::{DropReason, Event};
 use crate::lease::Lease;
 use crate::net::udp::{DhcpSocket, Outgoing};
 use crate::record::Recorder;
+use crate::server::dhcp::deliver::{Delivery, deliver};
 use crate::server::dhcp::effects::outgoing;
 use crate::server::dhcp::renewals::Otherwise;
 use crate::store::clock::Clock;
@@ -261,43 +261,4 @@ fn mark(store: &mut dyn LeaseStore, clock: Clock) -> bool {
         tracing::warn!("cannot note the time beside the leases: {error}");
     }
     marked.is_ok()
-}
-
-/// A reply to send now.
-#[derive(Debug)]
-pub struct Delivery {
-    /// The reply.
-    pub reply: Outgoing,
-    /// The name of the interface that the request came in on.
-    pub interface: Arc<str>,
-    /// What has happened once it is sent.
-    pub event: Event,
-}
-
-/// Sends replies, and records what each means or that it could not be sent.
-pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: &[Delivery]) {
-    let replies: Vec<&Outgoing> = deliveries.iter().map(|delivery| &delivery.reply).collect();
-    for (Delivery { reply, interface, event }, sent) in deliveries.iter().zip(socket.send_all(&replies)) {
-        report(sent, recorder, interface, reply, event);
-    }
-}
-
-/// Records what it means that a reply was sent, or that it could not be.
-pub fn report(
-    sent: std::io::Result<()>,
-    recorder: &Recorder,
-    interface: &str,
-    reply: &Outgoing,
-    event: &Event,
-) {
-    match sent {
-        Ok(()) => recorder.record(interface, event),
-        Err(error) => {
-            recorder.log_failure(Level::WARN, "cannot send a reply", || {
-                format!("on {interface} ({:?}): {error}", reply.route)
-            });
-            let client = event.client().cloned();
-            recorder.record(interface, &Event::Dropped { reason: DropReason::SendFailed, client });
-        }
-    }
 }

@@ -9,9 +9,9 @@ use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, OutgoingReply, Outside};
 use crate::event::{Client, DropReason, Event};
 use crate::net::udp::{Envelope, Outgoing};
-use crate::server::dhcp::commit::{Delivery, Promise};
+use crate::server::dhcp::commit::Promise;
 use crate::server::dhcp::conflict_checks::{Begun, Waiting};
-use crate::server::dhcp::delayed::Departure;
+use crate::server::dhcp::deliver::{Delivery, Departure};
 use crate::server::dhcp::inbound::arrival;
 use crate::server::dhcp::{DhcpServer, Outbox};
 

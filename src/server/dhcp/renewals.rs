@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use crate::event::Event;
 use crate::lease::State;
 use crate::net::udp::Outgoing;
-use crate::server::dhcp::commit::{Delivery, Promise};
+use crate::server::dhcp::commit::Promise;
+use crate::server::dhcp::deliver::Delivery;
 
 /// How long a renewal waits for the disk. Clients repeat a request after 4 s (RFC 2131 section 4.1), and systems that
 /// wait for their network give up after some seconds; a disk that works takes some milliseconds.
