@@ -5,7 +5,7 @@ use crate::boot::guard::{Guard, Loop};
 use crate::boot::identity::Identity;
 use crate::boot::menu::Part;
 use crate::boot::policy::Choice;
-use crate::dhcp::proxy::{Ask, BootRequest};
+use crate::dhcp::boot_request::{Ask, BootRequest};
 use crate::dhcp::request::{Request, client_of};
 use crate::dhcp::settings::Settings;
 use crate::event::{Event, Message as Kind};

@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod arrival;
+pub mod boot_request;
 pub mod bootp;
 pub mod bsdp;
 pub mod claims;
