@@ -1,4 +1,5 @@
-//! The decisions of the DHCP server. This folder never reads a clock, a socket or a file: it says what to do.
+//! The decisions of the DHCP server; [`engine`] is the way in. This folder never reads a clock, a socket or a file: it
+//! returns what is to be done.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod arrival;

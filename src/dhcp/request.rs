@@ -45,7 +45,7 @@ pub struct Request<'a> {
     pub probed: Option<Probed>,
 }
 
-/// The outcome of [`crate::dhcp::decide::Decision::AskHolder`].
+/// The outcome of [`crate::dhcp::decision::Decision::AskHolder`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probed {
     /// The address that was asked for.

@@ -56,7 +56,7 @@ pub struct World {
     /// What is on stable storage.
     pub disk: BTreeMap<Ipv4Addr, Lease>,
     pub clones: Clones,
-    /// What has happened: everything that is recorded, except what came in and what was dropped.
+    /// The events that were recorded, except those about messages that came in or were dropped.
     pub events: Vec<Event>,
     /// It has `settings`, `book` and `clones` while it handles a message. Between messages tests look at them and change
     /// them.

@@ -122,7 +122,7 @@ pub struct Outcome {
     pub stored: bool,
 }
 
-/// Has it recorded that a message is not answered.
+/// Records that a message is not answered.
 pub(super) fn drop_message(out: &mut Effects, reason: DropReason, client: Option<Client>) {
     out.push_back(Effect::Record(Event::Dropped { reason, client }));
 }

@@ -72,7 +72,7 @@ pub trait MachineTable {
     fn heard_given(&self, given: &Given);
 }
 
-/// A table that nobody looks up.
+/// A table that is never looked up.
 impl MachineTable for () {
     fn answered(&self, _: &Request<'_>, _: (&Message, Option<&LeaseChange>), _: &LeaseBook, _: Timestamp) {}
     fn released(&self, _: &Lease) {}
@@ -81,7 +81,7 @@ impl MachineTable for () {
     fn heard_given(&self, _: &Given) {}
 }
 
-/// The parts of the outside world that the engine reads or writes while it handles a message.
+/// The outside world, as far as the engine needs it while it handles a message.
 #[derive(Clone, Copy)]
 pub struct Outside<'a> {
     /// Facts about boot files.
@@ -90,7 +90,7 @@ pub struct Outside<'a> {
     pub machines: &'a dyn MachineTable,
 }
 
-/// What was seen of machines and servers beside the leases. Engines of one server share it.
+/// Observations of machines and of other servers, which are no leases. The engines of one server share them.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// The machines that load the same boot file again and again.
@@ -161,13 +161,13 @@ impl Engine {
         }
     }
 
-    /// The same engine, with what `other` observes, from now on in common.
+    /// This engine, sharing its observations with `other` from now on.
     #[must_use]
     pub fn sharing_with(self, other: &Engine) -> Engine {
         Engine { observed: Arc::clone(&other.observed), ..self }
     }
 
-    /// What was observed, even if a thread that held it failed: each change leaves it whole.
+    /// The observations. A thread that failed while it held the lock left them whole, because each change does.
     pub fn observed(&self) -> MutexGuard<'_, Observed> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -312,7 +312,7 @@ impl Engine {
         Event::Exhausted { subnet: network, size, client }
     }
 
-    /// When [`Engine::warnings`] has something to say.
+    /// The time at which [`Engine::warnings`] returns the next warning; `None` if none is due.
     pub fn next_warning(&self) -> Option<Timestamp> {
         self.clones.next()
     }

@@ -131,7 +131,7 @@ impl Engine {
     fn assure(&mut self, lease: &Lease, until: Option<Timestamp>) {
         match until.filter(|_| lease.state == State::Leased) {
             Some(until) => drop(self.assured.insert(lease.address, (lease.holder.clone(), until))),
-            // Whatever was assured, this change takes back.
+            // This change takes back what was assured.
             None => drop(self.assured.remove(&lease.address)),
         }
     }

@@ -1,4 +1,4 @@
-//! What the engine is given with a message: how it reached us, and access to the files and machines of this server.
+//! The engine's view of the outside: how a message reached us, and this server's files and machines. It never decides.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
