@@ -15,7 +15,7 @@ use crate::config::sections::targets;
 use crate::config::sections::written::{File, MachineEntry, SubnetEntry};
 use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::mode::Modes;
-use crate::dhcp::subnet::{Machine, Settings, Subnet};
+use crate::dhcp::settings::{Machine, Settings, Subnet};
 use crate::types::{Ipv4Network, Ipv4Range};
 
 /// Builds the settings from `file`. If the reader has recorded any problem, the result is incomplete and must be

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::boot::fetch::Served;
 use crate::boot::loader::target::Targets;
 use crate::config::syntax::place::Problem;
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::tftp::{Engine, Limits, Ports};
 use crate::types::Ipv4Network;
 

@@ -3,11 +3,12 @@
 use std::net::Ipv4Addr;
 
 use crate::dhcp::conflict::look_first;
-use crate::dhcp::decide::{Decision, answer, reserved_address, store};
+use crate::dhcp::decide::store;
+use crate::dhcp::decision::{Decision, answer, reserved_address};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::Request;
+use crate::dhcp::settings::{BootpMode, Settings};
 use crate::dhcp::shared_network::{find_address, has_host};
-use crate::dhcp::subnet::{BootpMode, Settings};
 use crate::event::DropReason;
 use crate::lease::{FOREVER, LeaseBook, is_forever};
 use crate::types::Timestamp;

@@ -5,12 +5,12 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::boot::policy::SERVER;
-use crate::dhcp::decide::Decision;
+use crate::dhcp::boot_request::{BootRequest, Query};
+use crate::dhcp::decision::Decision;
 use crate::dhcp::option_space::Room;
-use crate::dhcp::proxy::BootRequest;
 use crate::dhcp::reply::header;
 use crate::dhcp::route::{Route, route};
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::wire::dhcp::{Message, MessageType, padded};
 use crate::wire::option::code;
@@ -33,15 +33,6 @@ const IMAGE: [u8; 4] = [0x81, 0, 0, 1];
 const ANY_PRIORITY: [u8; 2] = [0x80, 0x80];
 /// Bytes of an image's name that are shown.
 const MAX_NAME: usize = 64;
-
-/// What a Mac asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Query {
-    /// Which images there are.
-    List,
-    /// To boot this one.
-    Select([u8; 4]),
-}
 
 /// Whether `message` is of this protocol.
 pub fn is_bsdp(message: &Message) -> bool {

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use crate::boot::plan::takes_the_offer;
 use crate::dhcp::request::Request;
+use crate::dhcp::settings::Settings;
 use crate::dhcp::shared_network;
-use crate::dhcp::subnet::Settings;
 use crate::lease::{Binding, LeaseBook, MAX_CLIENTS_PER_MAC, State};
 use crate::types::Timestamp;
 

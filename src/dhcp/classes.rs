@@ -3,7 +3,7 @@
 use crate::boot::identity::Identity;
 use crate::boot::machine_boot::MachineBoot;
 use crate::dhcp::fqdn;
-use crate::dhcp::subnet::OptionSet;
+use crate::dhcp::options::OptionSet;
 use crate::types::{Arch, Uuid};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dhcp::request::{Ask, Request};
+use crate::dhcp::settings::Settings;
 use crate::dhcp::shared_network;
-use crate::dhcp::subnet::Settings;
 use crate::event::Event;
 use crate::lease::{LeaseBook, State};
 use crate::types::{ClientId, MacAddr, Timestamp};

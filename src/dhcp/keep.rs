@@ -5,13 +5,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::dhcp::claims::{Inheritance, inheritance, is_anothers};
-use crate::dhcp::decide::{
-    Decision, acknowledge, answer, grant, is_leased_to, lease_time, may_have, nak, own_reservation,
-};
+use crate::dhcp::decide::{acknowledge, grant, may_have, nak, own_reservation};
+use crate::dhcp::decision::{Decision, answer, is_leased_to, lease_time};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::{Ask, Request};
+use crate::dhcp::settings::{Authoritative, Settings};
 use crate::dhcp::shared_network;
-use crate::dhcp::subnet::{Authoritative, Settings};
 use crate::event::DropReason;
 use crate::lease::{LeaseBook, State};
 use crate::types::Timestamp;

@@ -6,76 +6,18 @@ use std::time::Duration;
 
 use crate::boot::identity::Identity;
 use crate::boot::plan::{self, Mode, Plan, plan};
-use crate::boot::policy::Choice;
+use crate::dhcp::arrival::Arrival;
+use crate::dhcp::boot_request::{Ask, BootRequest};
 use crate::dhcp::bsdp;
-use crate::dhcp::classes::Class;
-use crate::dhcp::decide::Decision;
+use crate::dhcp::classify::{Entry, entry_of, type_of};
+use crate::dhcp::decision::Decision;
 use crate::dhcp::option_space::Room;
 use crate::dhcp::reply::{UNASKED_BY_FIRMWARE, header, put};
-use crate::dhcp::request::{Entry, client_of, entry_of, type_of};
 use crate::dhcp::route::{Route, route};
-use crate::dhcp::subnet::{Arrival, Machine, Settings};
-use crate::event::{Client, DropReason, Event, Message as Kind};
+use crate::dhcp::settings::Settings;
+use crate::event::{DropReason, Event, Message as Kind};
 use crate::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;
-
-/// A message of a client that boots from the network, and that we answer without giving it an address.
-#[derive(Debug)]
-pub struct BootRequest<'a> {
-    /// What it asks for.
-    pub ask: Ask,
-    /// The message itself.
-    pub message: &'a Message,
-    /// How it reached us.
-    pub arrival: &'a Arrival,
-    /// What the client is.
-    pub identity: Identity,
-    /// The address by which we serve it.
-    pub server: Ipv4Addr,
-    /// Its entry in `machines:`, if it has one.
-    pub machine: Option<&'a Machine>,
-    /// The classes that it is in, in their order.
-    pub classes: Vec<&'a Class>,
-    /// The boot file it gets, if any. The shell fills in the file's size.
-    pub boot: Option<Choice>,
-}
-
-/// What it asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ask {
-    /// Offers, on the server's port: ours has a boot file beside the other server's address.
-    Discover,
-    /// On port 4011, its boot file: it has an address from another server, or from ours.
-    Request,
-    /// The same, by an INFORM.
-    Inform,
-    /// What a Mac asks, by an INFORM on the server's port.
-    Bsdp(bsdp::Query),
-}
-
-impl BootRequest<'_> {
-    /// The name of the message in logs.
-    pub fn kind(&self) -> Kind {
-        match self.ask {
-            Ask::Discover => Kind::Discover,
-            Ask::Request => Kind::Request,
-            Ask::Inform | Ask::Bsdp(_) => Kind::Inform,
-        }
-    }
-
-    /// The client as events show it.
-    pub fn client(&self) -> Client {
-        client_of(self.message, &self.identity)
-    }
-
-    /// What is configured for it as option `code`, its subnet aside: that is the other server's affair.
-    pub fn option<'s>(&'s self, code: u8, settings: &'s Settings) -> Option<&'s [u8]> {
-        let machine = self.machine.map(|machine| &machine.options);
-        let classes = self.classes.iter().map(|class| &class.options);
-        let mut sets = machine.into_iter().chain(classes).chain([&settings.options]);
-        sets.find_map(|set| set.get(&code)).map(Vec::as_slice)
-    }
-}
 
 /// Whether `message` is for [`classify`] here, and not for that of the DHCP server.
 pub fn is_for_us(message: &Message, arrival: &Arrival) -> bool {

@@ -8,8 +8,9 @@ use crate::boot::fetch::Served;
 use crate::boot::plan::{Mode, Plan, plan};
 use crate::dhcp::fqdn;
 use crate::dhcp::option_space::Room;
+use crate::dhcp::options::OptionSet;
 use crate::dhcp::request::{Ask, Request};
-use crate::dhcp::subnet::{OptionSet, Settings};
+use crate::dhcp::settings::Settings;
 use crate::wire::dhcp::{BOOTREPLY, FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;
 

@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::dhcp::subnet::{Arrival, Settings};
+use crate::dhcp::arrival::Arrival;
+use crate::dhcp::settings::Settings;
 use crate::types::MacAddr;
 use crate::wire::dhcp::{FLAG_BROADCAST, Message};
 

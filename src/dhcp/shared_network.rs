@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::dhcp::request::Request;
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::lease::{Binding, LeaseBook, State};
 use crate::types::Timestamp;
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::boot::plan::Mode;
 use crate::config::{Config, Interfaces};
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::net::StartError;
 use crate::net::interface::{self, Interface};
 use crate::types::Ipv4Network;

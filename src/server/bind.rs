@@ -2,7 +2,7 @@
 //! process gives up root's rights. It never answers a client.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::watch::channel;
 
@@ -12,14 +12,14 @@ use crate::content::folders;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::content::once::BootState;
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::images::Catalog;
 use crate::net::StartError;
 use crate::net::served::{self, Now, describe_proxy, find_some};
 use crate::record::Recorder;
 use crate::server::dhcp::decline_senders::Senders;
 use crate::server::dhcp::delayed::Later;
-use crate::server::dhcp::proxy::Proxy;
+use crate::server::dhcp::proxy::{Proxy, boot_engine};
 use crate::server::dhcp::proxy_listeners::Listeners;
 use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
 use crate::server::tftp::Transfers;
@@ -132,13 +132,13 @@ fn proxy(
 ) -> Result<Proxy, StartError> {
     let later = Later::start(recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
+    let settings = Arc::new(settings.clone());
     Ok(Proxy {
-        settings: Arc::new(settings.clone()),
+        engine: boot_engine(&settings),
+        settings,
         served: served.clone(),
         files,
         known,
-        guard: Mutex::default(),
-        strangers: Mutex::default(),
         senders: Senders::default(),
         clock: Clock::start(),
         later,

@@ -235,7 +235,9 @@ impl Command {
     pub fn carry_out(self, server: &mut DhcpServer) {
         match self {
             Command::Release(release) => server.release(release),
-            Command::Statistics => log_subnets(&server.book, &server.settings, server.clock.now()),
+            Command::Statistics => {
+                log_subnets(&server.engine.book, &server.engine.settings, server.clock.now())
+            }
         }
     }
 }

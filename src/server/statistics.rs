@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::lease::{LeaseBook, Tally};
 use crate::record::Recorder;
 use crate::server::control::Command;

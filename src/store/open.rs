@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::lease::{Holder, Lease, LeaseBook, State};
 use crate::store::clock::{self, Clock};
 use crate::store::make_folder;

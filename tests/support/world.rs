@@ -1,27 +1,25 @@
-//! The DHCP core in memory and in virtual time: what the shell does, without sockets, disk or clock.
+//! The DHCP engine in memory and in virtual time: the shell's part without sockets, disk or clock.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
-use lanboot::boot::guard::Guard;
-use lanboot::boot::identity::Identity;
 use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
+use lanboot::dhcp::arrival::Arrival;
 use lanboot::dhcp::clones::Clones;
-use lanboot::dhcp::conflict::{Answer as ConflictAnswer, Evidence, declined, quarantine};
-use lanboot::dhcp::decide::{Decision, decide};
-use lanboot::dhcp::keep::rest_of_lease;
-use lanboot::dhcp::loop_guard;
-use lanboot::dhcp::other_servers::{self, Strangers};
-use lanboot::dhcp::proxy;
-use lanboot::dhcp::request::{Probed, classify, recognize};
+use lanboot::dhcp::engine::{
+    AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, Outcome, OutgoingReply, Outside, Promise,
+};
+use lanboot::dhcp::other_servers;
 use lanboot::dhcp::route::Route;
-use lanboot::dhcp::subnet::{Arrival, Settings};
+use lanboot::dhcp::settings::Settings;
 use lanboot::event::{DropReason, Event};
-use lanboot::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD};
+use lanboot::lease::{Lease, LeaseBook, State};
 use lanboot::types::{MacAddr, Timestamp};
-use lanboot::wire::dhcp::{BOOTREQUEST, DecodeError, Message, MessageType};
+use lanboot::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use lanboot::wire::option::code;
 
 /// The server's address on the only interface.
@@ -48,7 +46,6 @@ pub struct World {
     pub kept: Vec<Ipv4Addr>,
     /// Whether a DECLINE was seen to come from its client's hardware address.
     pub from_client: Option<bool>,
-    pub guard: Guard,
     /// Leased addresses whose machine was asked for, in order.
     pub asked: Vec<Ipv4Addr>,
     /// Leased addresses whose machine answers there.
@@ -56,8 +53,28 @@ pub struct World {
     /// What is on stable storage.
     pub disk: BTreeMap<Ipv4Addr, Lease>,
     pub clones: Clones,
-    pub strangers: Strangers,
+    /// The events that were recorded, except those about messages that came in or were dropped.
     pub events: Vec<Event>,
+    /// It has `settings`, `book` and `clones` while it handles a message. Between messages tests look at them and change
+    /// them.
+    engine: Engine,
+}
+
+/// Facts about boot files, as the shell would look them up.
+struct Facts<'a> {
+    sizes: &'a [(&'static str, u64)],
+    contents: &'a [(&'static str, Content)],
+}
+
+impl FileFacts for Facts<'_> {
+    fn content_of(&self, choice: &Choice, _: &Message, _: Ipv4Addr) -> Content {
+        let known = self.contents.iter().find(|(name, _)| *name == &*choice.file);
+        known.map_or(Content::Unknown, |(_, content)| *content)
+    }
+
+    fn size(&self, choice: &Choice, _: &Message) -> Option<u64> {
+        self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size)
+    }
 }
 
 /// What came back.
@@ -70,6 +87,10 @@ pub struct Answer {
 }
 
 impl Answer {
+    fn new(OutgoingReply { message, route, .. }: OutgoingReply, wait: Duration) -> Answer {
+        Answer { bytes: message.encode(), message: *message, route, wait }
+    }
+
     pub fn kind(&self) -> Option<MessageType> {
         self.message.message_type().and_then(Result::ok)
     }
@@ -87,10 +108,12 @@ impl World {
         let config_mode = settings.modes.default.expect("the interface is served");
         World {
             book: LeaseBook::new(settings.pools()),
+            engine: Engine::new(Arc::new(settings.clone()), LeaseBook::new(vec![])),
             settings,
             now: Timestamp::from_seconds(3600),
             disk_works: true,
             arrival: Arrival {
+                interface: "eth1".into(),
                 addresses: [SERVER].into(),
                 networks: ["192.168.77.0/24".parse().unwrap()].into(),
                 destination: Ipv4Addr::BROADCAST,
@@ -106,12 +129,10 @@ impl World {
             checked: vec![],
             kept: vec![],
             from_client: None,
-            guard: Guard::default(),
             asked: vec![],
             answering: vec![],
             disk: BTreeMap::new(),
             clones: Clones::default(),
-            strangers: Strangers::default(),
             events: vec![],
         }
     }
@@ -122,128 +143,102 @@ impl World {
 
     /// Sends bytes and returns the answer or why there is none, or `Ok(None)` for a message that needs none.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<Option<Answer>, DropReason> {
-        let message = Message::decode(bytes).map_err(|error| match error {
-            DecodeError::TooShort => DropReason::TooShort,
-            DecodeError::BadHlen => DropReason::BadHlen,
-        })?;
-        if proxy::is_for_us(&message, &self.arrival) {
-            return self.send_to_proxy(&message);
-        }
-        let mut request = classify(&message, &self.arrival, &self.settings)?;
-        recognize(&mut request, &self.book, &self.settings, self.now);
-        other_servers::before(&self.strangers, &mut request, &self.settings, self.now);
-        self.settle(request.boot.as_mut(), &request.identity);
-        loop_guard::before(&mut self.guard, &mut request, &self.settings, self.now);
-        if let Some(choice) = &mut request.boot {
-            choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
-        }
-        self.book.settle(self.now);
-        let decision = loop {
-            self.clones.look(&request, &"eth1".into(), &self.book, &self.settings, self.now);
-            match decide(&request, &self.book, &self.settings, self.now) {
-                Decision::CheckAddress { address, hold } => {
-                    self.book.apply(&hold);
+        let (mut effects, mut answer, mut asked) = (Effects::new(), Ok(None), vec![]);
+        self.swap_in_and_out();
+        // Each message is a batch of its own.
+        self.engine.book.settle(self.now);
+        self.step(&mut effects, |engine, arrival, outside, now, effects| {
+            engine.handle(bytes, arrival, outside, now, effects);
+        });
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Record(Event::Dropped { reason, .. }) => answer = Err(reason),
+                Effect::Record(Event::Received { .. } | Event::Exhausted { .. }) => {}
+                Effect::Record(event) => self.events.push(event),
+                Effect::Send { reply, wait, event } => {
+                    self.events.push(event);
+                    answer = Ok(Some(Answer::new(reply, wait)));
+                }
+                Effect::Store(promise) => answer = self.store(promise),
+                Effect::CheckAddress { address, hold, .. } => {
+                    self.engine.hold(&hold);
+                    assert_eq!(self.engine.book.binding(address).map(|b| b.state), Some(State::Checking));
                     self.checked.push(address);
                     let is_used = self.used.contains(&address);
-                    let outcome = if is_used {
-                        let until = self.now.after(OFFER_HOLD);
-                        let lease = quarantine(&self.book, address, self.now).map(LeaseChange::Store);
-                        lease.or_else(|| self.book.avoid(address, until)).expect("it is still held")
-                    } else {
-                        self.book.checked(address, self.now).expect("it is still held")
-                    };
-                    self.book.apply(&outcome);
-                    if is_used && matches!(outcome, LeaseChange::Store(_)) {
-                        self.book.strike(address);
-                    }
+                    let heard = is_used.then_some(AddressInUse { address, by: None, from: None });
+                    self.step(&mut effects, |engine, arrival, outside, now, effects| {
+                        engine.checked((address, heard), (bytes, arrival), outside, now, effects);
+                    });
                 }
-                Decision::CheckDecline { address } => {
-                    let evidence = Evidence { answer: self.probed(address), from_client: self.from_client };
-                    break declined(&request, address, evidence, &self.book, &self.settings, self.now);
+                Effect::AskHolder { address, .. } => {
+                    assert!(!asked.contains(&address), "{address} is asked for twice");
+                    asked.push(address);
+                    let answers = self.answering.contains(&address);
+                    let heard = answers.then_some(AddressInUse { address, by: None, from: None });
+                    self.step(&mut effects, |engine, arrival, outside, now, effects| {
+                        engine.checked((address, heard), (bytes, arrival), outside, now, effects);
+                    });
                 }
-                Decision::AskHolder { address } => {
-                    assert!(request.probed.is_none(), "{address} is asked for twice");
-                    request.probed = Some(Probed { address, in_use: self.answering.contains(&address) });
-                    self.asked.push(address);
+                Effect::CheckDecline { address, .. } => {
+                    let probe = self.probe(address);
+                    self.step(&mut effects, |engine, arrival, outside, now, effects| {
+                        engine.declined(probe, (bytes, arrival), outside, now, effects);
+                    });
                 }
-                decision => break decision,
-            }
-        };
-        let mut otherwise = None;
-        let (change, answer, event) = match decision {
-            Decision::CheckAddress { .. } | Decision::CheckDecline { .. } | Decision::AskHolder { .. } => {
-                unreachable!("dealt with above")
-            }
-            Decision::Answer { change, reply, route, wait, event } => {
-                let looping = loop_guard::after(&mut self.guard, &request, &event, &self.settings, self.now);
-                self.events.extend(looping);
-                let change = match change {
-                    Some(LeaseChange::Store(ref lease) | LeaseChange::Replace { ref lease, .. }) => {
-                        otherwise =
-                            rest_of_lease(&request, lease.address, &self.book, &self.settings, self.now);
-                        change
-                    }
-                    other => {
-                        other.iter().for_each(|change| self.book.apply(change));
-                        None
-                    }
-                };
-                (change, Some(Answer { bytes: reply.encode(), message: *reply, route, wait }), event)
-            }
-            Decision::Quiet { lease, event } => (Some(LeaseChange::Store(lease)), None, event),
-            Decision::Silent { reason, change } => {
-                if reason == DropReason::OtherServer {
-                    self.events.extend(self.strangers.chosen(&request, self.now));
+                Effect::AwaitDecline { .. } | Effect::EndDecline { .. } => {
+                    unreachable!("a DECLINE is decided on at once")
                 }
-                change.iter().for_each(|change| self.book.apply(change));
-                return Err(reason);
             }
-        };
-        if let Some(change) = change {
-            self.book.apply(&change);
-            let leases = self.to_be_stored(change);
-            if !self.disk_works {
-                leases.iter().for_each(|lease| self.book.not_stored(lease, self.now));
-                let Some(Decision::Answer { reply, route, wait, event, .. }) = otherwise else {
-                    return Err(DropReason::StoreFailed);
-                };
-                self.events.push(event);
-                return Ok(Some(Answer { bytes: reply.encode(), message: *reply, route, wait }));
-            }
-            self.disk.extend(leases.iter().map(|lease| (lease.address, lease.clone())));
-            leases.iter().for_each(|lease| self.book.stored(lease, self.now));
         }
-        if let Event::Declined { address, by: Some(_), .. } = event {
-            self.book.strike(address);
+        self.asked.extend(asked);
+        self.swap_in_and_out();
+        answer
+    }
+
+    /// Gives the engine what tests can change between messages, or takes it back.
+    fn swap_in_and_out(&mut self) {
+        mem::swap(&mut self.book, &mut self.engine.book);
+        mem::swap(&mut self.clones, &mut self.engine.clones);
+        if *self.engine.settings != self.settings {
+            self.engine.settings = Arc::new(self.settings.clone());
         }
-        self.events.push(event);
-        Ok(answer)
+    }
+
+    fn step(
+        &mut self,
+        effects: &mut Effects,
+        step: impl FnOnce(&mut Engine, &Arrival, Outside<'_>, Timestamp, &mut Effects),
+    ) {
+        let files = Facts { sizes: &self.sizes, contents: &self.contents };
+        let outside = Outside { files: &files, machines: &() };
+        step(&mut self.engine, &self.arrival, outside, self.now, effects);
     }
 
     /// What answers at an address that a client declines.
-    fn probed(&self, address: Ipv4Addr) -> ConflictAnswer {
-        if self.used.contains(&address) {
-            return ConflictAnswer::Other(MacAddr([2, 0, 0, 0, 9, 9]));
+    fn probe(&self, address: Ipv4Addr) -> DeclineProbe {
+        let other = AddressInUse { address, by: Some(MacAddr([2, 0, 0, 0, 9, 9])), from: None };
+        DeclineProbe {
+            client_answers: self.kept.contains(&address),
+            other: self.used.contains(&address).then_some(other),
+            from_client: self.from_client,
         }
-        if self.kept.contains(&address) { ConflictAnswer::Client } else { ConflictAnswer::None }
     }
 
-    fn settle(&self, boot: Option<&mut Choice>, identity: &Identity) {
-        let known = |choice: &Choice| self.contents.iter().find(|(name, _)| *name == &*choice.file);
-        let content_of = |choice: &Choice| known(choice).map_or(Content::Unknown, |(_, content)| *content);
-        boot.into_iter().for_each(|choice| choice.settle(identity, content_of));
-    }
-
-    /// The leases that `change`, which is in the book already, has stored in one transaction.
-    fn to_be_stored(&self, change: LeaseChange) -> Vec<Lease> {
-        let (mut lease, mut leases) = match change {
-            LeaseChange::Store(lease) => (lease, vec![]),
-            LeaseChange::Replace { lease, ended } => (lease, ended),
-            other => panic!("{other:?} is not for the disk"),
-        };
-        lease.holder.boots = self.book.binding(lease.address).is_some_and(|binding| binding.holder.boots);
+    /// Stores what is promised, if the disk works, and then sends the reply.
+    fn store(&mut self, promise: Promise) -> Result<Option<Answer>, DropReason> {
+        let Promise { lease, ended: mut leases, reply, otherwise, event } = promise;
         leases.push(lease);
-        leases
+        if self.disk_works {
+            self.disk.extend(leases.iter().map(|lease| (lease.address, lease.clone())));
+        }
+        self.engine.stored(&Outcome { leases, stored: self.disk_works }, self.now);
+        let (reply, event) = match otherwise {
+            _ if self.disk_works => (reply, event),
+            Some(otherwise) => (Some(otherwise.reply), otherwise.event),
+            None => return Err(DropReason::StoreFailed),
+        };
+        self.events.push(event);
+        Ok(reply.map(|reply| Answer::new(reply, Duration::ZERO)))
     }
 
     /// kill -9, and a start with what is on the disk.
@@ -254,35 +249,6 @@ impl World {
         }
     }
 
-    /// What is answered where another server gives the addresses, and on the boot service's port.
-    fn send_to_proxy(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {
-        if let Some(mut taken) = other_servers::taken(message, &self.arrival, &self.settings) {
-            self.settle(taken.boot.as_mut(), &taken.identity);
-            let looping = other_servers::count(&mut self.guard, message, &taken, &self.settings, self.now);
-            self.events.extend(looping);
-        }
-        let mut request = proxy::classify(message, &self.arrival, &self.settings)?;
-        self.settle(request.boot.as_mut(), &request.identity);
-        loop_guard::before_boot(&mut self.guard, &mut request, &self.settings, self.now);
-        if let Some(choice) = &mut request.boot {
-            choice.size = self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size);
-        }
-        match proxy::decide(&request, &self.settings) {
-            Decision::Answer { change: None, reply, route, wait, event } => {
-                self.events.extend(loop_guard::after_boot(
-                    &mut self.guard,
-                    &request,
-                    &self.settings,
-                    self.now,
-                ));
-                self.events.push(event);
-                Ok(Some(Answer { bytes: reply.encode(), message: *reply, route, wait }))
-            }
-            Decision::Silent { reason, change: None } => Err(reason),
-            other => panic!("a proxy decides on no lease: {other:?}"),
-        }
-    }
-
     /// Hears what another server at `source`, with that hardware address, says to a client.
     pub fn hear(
         &mut self,
@@ -290,9 +256,16 @@ impl World {
         source: Ipv4Addr,
         from: MacAddr,
     ) -> Option<other_servers::Given> {
-        let given = other_servers::given(message, source, from, &self.arrival)?;
-        self.events.extend(self.strangers.heard(&given, &self.arrival, self.now));
-        Some(given)
+        let mut effects = Effects::new();
+        let by = (SocketAddrV4::new(source, 67), from);
+        self.step(&mut effects, |engine, arrival, outside, now, effects| {
+            engine.hear(&message.encode(), by, arrival, outside, now, effects);
+        });
+        self.events.extend(effects.into_iter().map(|effect| match effect {
+            Effect::Record(event) => event,
+            other => panic!("{other:?}"),
+        }));
+        other_servers::given(message, source, from, &self.arrival)
     }
 
     pub fn send(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {

@@ -7,6 +7,7 @@ use super::site::{Reply, Site};
 use crate::boot::machine_boot::is_ipxe_script;
 use crate::boot::plan::Mode;
 use crate::config;
+use crate::dhcp::engine::Engine;
 use crate::event::DropReason;
 use crate::images::Content;
 use crate::images::kind::read_kind;
@@ -75,8 +76,8 @@ pub(super) struct Rehearsal {
 
 /// Boots `asker` at `site`. `None` if lanboot has nothing to say to it by design: it is no client of its.
 pub(super) fn rehearse(site: &Site, asker: &Asker) -> Option<Rehearsal> {
-    let mut course = Course { site, steps: Vec::new(), notes: Vec::new() };
-    let ending = match exchange(site, asker) {
+    let mut course = Course { site, engine: site.engine(), steps: Vec::new(), notes: Vec::new() };
+    let ending = match exchange(site, asker, &mut course.engine) {
         Answered::Refused(reason) if is_by_design(reason) => return None,
         Answered::Refused(reason) => Ending::Fails(refused(asker, reason)),
         Answered::Verdict(verdict) => course.follow(asker, verdict),
@@ -91,9 +92,8 @@ enum Answered {
 }
 
 /// Asks and answers until the machine has decided.
-fn exchange(site: &Site, asker: &Asker) -> Answered {
-    let mut book = site.book();
-    let (mut replies, refused) = site.ask(&asker.discover(), Question::Discover, &mut book);
+fn exchange(site: &Site, asker: &Asker, engine: &mut Engine) -> Answered {
+    let (mut replies, refused) = site.ask(&asker.discover(), Question::Discover, engine);
     if let Some(reason) = refused {
         return Answered::Refused(reason);
     }
@@ -116,7 +116,7 @@ fn exchange(site: &Site, asker: &Asker) -> Answered {
             decided => return Answered::Verdict(decided),
         };
         let before = replies.len();
-        replies.extend(site.ask(&question, kind, &mut book).0);
+        replies.extend(site.ask(&question, kind, engine).0);
         if replies.len() == before {
             return Answered::Verdict(unanswered);
         }
@@ -161,6 +161,8 @@ fn map_a_file(asker: &Asker) -> String {
 /// A boot on its way.
 struct Course<'s> {
     site: &'s Site,
+    /// The server, with what it remembers of the machine's earlier stages.
+    engine: Engine,
     steps: Vec<Step>,
     notes: Vec<String>,
 }
@@ -308,7 +310,7 @@ impl Course<'_> {
     /// iPXE asks for an address once more, and gets its script.
     fn chain_to_ipxe(&mut self, asker: &Asker) -> Ending {
         let ipxe = Asker { firmware: Firmware::Ipxe, ..*asker };
-        match exchange(self.site, &ipxe) {
+        match exchange(self.site, &ipxe, &mut self.engine) {
             Answered::Refused(reason) => Ending::Fails(refused(&ipxe, reason)),
             Answered::Verdict(verdict) => self.follow(&ipxe, verdict),
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
-use crate::dhcp::subnet::{BootpMode, Machine, Settings};
+use crate::dhcp::settings::{BootpMode, Machine, Settings};
 use crate::probe::models::{Asker, Firmware};
 use crate::types::{Arch, MacAddr};
 

@@ -19,7 +19,7 @@ use super::config_file::{LoadError, Loaded, load_file};
 use crate::boot::machine_boot::MachineBoot;
 use crate::boot::plan::Mode;
 use crate::config::Config;
-use crate::dhcp::subnet::{Machine, Settings};
+use crate::dhcp::settings::{Machine, Settings};
 use crate::probe::models::Firmware;
 use crate::types::Arch;
 

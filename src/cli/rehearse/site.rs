@@ -1,6 +1,7 @@
 //! A network in memory: lanboot as configured, and in proxy mode a plain DHCP server beside it. No socket, no clock.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::boot::plan::Mode;
@@ -8,16 +9,14 @@ use crate::config::Config;
 use crate::content::lookup::{self, Files};
 use crate::content::machines::{Known, KnownMachine, Standing};
 use crate::content::once::Starts;
-use crate::dhcp::decide::{Decision, decide};
-use crate::dhcp::proxy;
-use crate::dhcp::request::classify;
-use crate::dhcp::subnet::{Arrival, Settings, Subnet};
-use crate::event::DropReason;
+use crate::dhcp::arrival::Arrival;
+use crate::dhcp::engine::{Effect, Effects, Engine, Outcome, OutgoingReply, Outside, Promise};
+use crate::dhcp::settings::{Settings, Subnet};
+use crate::event::{DropReason, Event};
 use crate::images::{Catalog, Content};
-use crate::lease::{LeaseBook, LeaseChange};
+use crate::lease::LeaseBook;
 use crate::net::interface;
 use crate::probe::models::{Asker, Heard, Question};
-use crate::server::dhcp::proxy::{look_up_size, settle};
 use crate::types::{Ipv4Network, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
 use crate::wire::option::code;
@@ -35,7 +34,7 @@ const EXAMPLE_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// lanboot on one network.
 pub(super) struct Site {
-    settings: Settings,
+    settings: Arc<Settings>,
     files: Option<Files>,
     /// What it is there.
     pub(super) mode: Mode,
@@ -81,7 +80,11 @@ impl Site {
         let files = files.map(|catalog| Files::new(catalog, Known::default()).starting(starts()));
         Site {
             // No other machine is there that could use an address, nor is another subnet of the wire any fuller.
-            settings: Settings { conflict_check: None, subnets: alone(settings, subnet), ..settings.clone() },
+            settings: Arc::new(Settings {
+                conflict_check: None,
+                subnets: alone(settings, subnet),
+                ..settings.clone()
+            }),
             files,
             mode,
             tftp: config.tftp.is_some(),
@@ -100,9 +103,9 @@ impl Site {
         self.addresses.first().copied().unwrap_or(Ipv4Addr::LOCALHOST)
     }
 
-    /// The addresses of one machine's boot, none of them given yet.
-    pub(super) fn book(&self) -> LeaseBook {
-        LeaseBook::new(self.settings.pools())
+    /// The server for one machine's boot: no address is given yet.
+    pub(super) fn engine(&self) -> Engine {
+        Engine::new(Arc::clone(&self.settings), LeaseBook::new(self.settings.pools()))
     }
 
     /// All answers to one question, in the order in which they come, or why lanboot gives none.
@@ -110,23 +113,19 @@ impl Site {
         &self,
         question: &Message,
         kind: Question,
-        book: &mut LeaseBook,
+        engine: &mut Engine,
     ) -> (Vec<Reply>, Option<DropReason>) {
         let mut replies = Vec::new();
         if self.mode == Mode::Proxy && kind != Question::BootServer {
             replies.extend(self.plain(question, kind));
         }
-        let ours = match self.mode {
-            Mode::Server if kind != Question::BootServer => self.as_server(question, book),
-            _ => self.as_boot_server(question, kind == Question::BootServer),
-        };
         // The registered ports; those of a test's configuration mean nothing to firmware.
         let port = if kind == Question::BootServer { 4011 } else { 67 };
-        let why = match ours {
+        let why = match self.ours(question, kind == Question::BootServer, engine) {
             Ok(reply) => {
-                replies.extend(reply.map(|(bytes, server)| Reply {
-                    bytes,
-                    source: SocketAddrV4::new(server, port),
+                replies.extend(reply.map(|reply| Reply {
+                    bytes: reply.message.encode(),
+                    source: SocketAddrV4::new(reply.server, port),
                     kind,
                 }));
                 None
@@ -140,6 +139,7 @@ impl Site {
         // EDK2 asks from port 4011, iPXE from 68; nothing here depends on it.
         let source = SocketAddrV4::new(question.ciaddr, 68);
         Arrival {
+            interface: "eth1".into(),
             addresses: self.addresses.as_slice().into(),
             networks: self.settings.subnets.iter().map(|subnet| subnet.network).collect(),
             destination: if boot_service { self.server() } else { Ipv4Addr::BROADCAST },
@@ -151,53 +151,38 @@ impl Site {
         }
     }
 
-    /// The reply and the address that it comes from.
-    fn as_server(
-        &self,
-        question: &Message,
-        book: &mut LeaseBook,
-    ) -> Result<Option<(Vec<u8>, Ipv4Addr)>, DropReason> {
-        let arrival = self.arrival(question, false);
-        let relayed = self.relay.map(|giaddr| Message { giaddr, hops: 1, ..question.clone() });
-        let mut request = classify(relayed.as_ref().unwrap_or(question), &arrival, &self.settings)?;
-        settle(self.files.as_ref(), request.boot.as_mut(), (question, &request.identity), request.server);
-        look_up_size(self.files.as_ref(), request.boot.as_mut(), question);
-        match decide(&request, book, &self.settings, NOW) {
-            Decision::Answer { change, reply, .. } => {
-                if let Some(change) = change {
-                    book.apply(&change);
-                    if let LeaseChange::Store(lease) = &change {
-                        book.stored(lease, NOW);
-                    }
-                }
-                let server = request.server_for(reply.yiaddr, &self.settings);
-                Ok(Some((reply.encode(), server)))
-            }
-            Decision::Silent { reason, .. } => Err(reason),
-            Decision::CheckAddress { .. }
-            | Decision::CheckDecline { .. }
-            | Decision::AskHolder { .. }
-            | Decision::Quiet { .. } => Ok(None),
-        }
-    }
-
-    fn as_boot_server(
+    /// The answer of lanboot, or why there is none.
+    fn ours(
         &self,
         question: &Message,
         boot_service: bool,
-    ) -> Result<Option<(Vec<u8>, Ipv4Addr)>, DropReason> {
+        engine: &mut Engine,
+    ) -> Result<Option<OutgoingReply>, DropReason> {
         let arrival = self.arrival(question, boot_service);
-        let mut request = proxy::classify(question, &arrival, &self.settings)?;
-        settle(self.files.as_ref(), request.boot.as_mut(), (question, &request.identity), request.server);
-        look_up_size(self.files.as_ref(), request.boot.as_mut(), question);
-        match proxy::decide(&request, &self.settings) {
-            Decision::Answer { reply, .. } => Ok(Some((reply.encode(), request.server))),
-            Decision::Silent { reason, .. } => Err(reason),
-            Decision::CheckAddress { .. }
-            | Decision::CheckDecline { .. }
-            | Decision::AskHolder { .. }
-            | Decision::Quiet { .. } => Ok(None),
+        let relay = self.relay.filter(|_| self.mode == Mode::Server && !boot_service);
+        let relayed = relay.map(|giaddr| Message { giaddr, hops: 1, ..question.clone() });
+        let bytes = relayed.as_ref().unwrap_or(question).encode();
+        let (mut effects, mut answer) = (Effects::new(), Ok(None));
+        engine.handle(&bytes, &arrival, Outside { files: &self.files, machines: &() }, NOW, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Record(Event::Dropped { reason, .. }) => answer = Err(reason),
+                Effect::Send { reply, .. } => answer = Ok(Some(reply)),
+                Effect::Store(Promise { lease, mut ended, reply, .. }) => {
+                    ended.push(lease);
+                    engine.stored(&Outcome { leases: ended, stored: true }, NOW);
+                    answer = Ok(reply);
+                }
+                // Nothing is checked, because nobody uses the addresses of this network.
+                Effect::CheckAddress { .. }
+                | Effect::AskHolder { .. }
+                | Effect::CheckDecline { .. }
+                | Effect::AwaitDecline { .. }
+                | Effect::EndDecline { .. }
+                | Effect::Record(_) => {}
+            }
         }
+        answer
     }
 
     /// What a DHCP server answers that knows nothing of booting: a router at home.

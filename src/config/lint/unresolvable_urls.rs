@@ -7,7 +7,7 @@ use crate::boot::plan::Mode;
 use crate::boot::policy::SERVER;
 use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
 use crate::config::{Config, Problem};
-use crate::dhcp::subnet::OptionSet;
+use crate::dhcp::options::OptionSet;
 use crate::wire::option::code;
 
 /// Problems of the file with this `text`: URLs of UEFI HTTP boot whose host name clients cannot resolve, because

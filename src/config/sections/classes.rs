@@ -7,7 +7,7 @@ use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::classes::{Class, Condition, Glob, Value};
-use crate::dhcp::subnet::OptionSet;
+use crate::dhcp::options::OptionSet;
 use crate::types::{Arch, Uuid};
 use crate::wire::option::by_name;
 

@@ -17,7 +17,8 @@ use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::config::{Interfaces, Log, LogFormat, LogLevel};
-use crate::dhcp::subnet::{Authoritative, BootpMode, LeaseTime, OptionSet, Ports};
+use crate::dhcp::options::OptionSet;
+use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports};
 
 /// Lease time of a subnet without `lease`.
 const DEFAULT_LEASE: Duration = Duration::from_secs(3600);

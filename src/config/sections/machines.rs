@@ -13,7 +13,7 @@ use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{At, Reader};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp;
-use crate::dhcp::subnet::OptionSet;
+use crate::dhcp::options::OptionSet;
 use crate::wire::option::code;
 
 pub(in crate::config) fn machine(reader: &mut Reader, node: &Node, targets: &[TargetEntry]) -> MachineEntry {
@@ -39,9 +39,9 @@ pub(in crate::config) fn machine(reader: &mut Reader, node: &Node, targets: &[Ta
     }
 }
 
-pub(in crate::config) fn dhcp_machine(written: MachineEntry) -> Option<dhcp::subnet::Machine> {
+pub(in crate::config) fn dhcp_machine(written: MachineEntry) -> Option<dhcp::settings::Machine> {
     let generated = || MachineBoot::File(SCRIPT.into());
-    Some(dhcp::subnet::Machine {
+    Some(dhcp::settings::Machine {
         name: written.display_name()?.into(),
         mac: written.mac.map(|at| at.value),
         uuid: written.uuid.map(|at| at.value),

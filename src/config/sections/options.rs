@@ -7,7 +7,7 @@ use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Reader, describe, duration, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::option_space::{DEFAULT_DATAGRAM, MAX_DATAGRAM, smallest_datagram};
-use crate::dhcp::subnet::OptionSet;
+use crate::dhcp::options::OptionSet;
 use crate::types::Ipv4Network;
 use crate::wire::option::{Kind, by_code, by_name};
 

@@ -14,7 +14,8 @@ use crate::config::sections::mode;
 use crate::config::syntax::reader::At;
 use crate::config::{Http, Interfaces, Log, Tftp};
 use crate::dhcp::classes::Class;
-use crate::dhcp::subnet::{Authoritative, BootpMode, LeaseTime, OptionSet, Ports};
+use crate::dhcp::options::OptionSet;
+use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports};
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
 
 /// The whole file.

@@ -7,18 +7,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tracing::Level;
 
+use crate::dhcp::engine;
 use crate::event::{DropReason, Event};
 use crate::lease::Lease;
 use crate::net::udp::{DhcpSocket, Outgoing};
 use crate::record::Recorder;
+use crate::server::dhcp::deliver::{Delivery, deliver};
+use crate::server::dhcp::effects::outgoing;
 use crate::server::dhcp::renewals::Otherwise;
 use crate::store::clock::Clock;
 use crate::store::{LeaseStore, StoreError};
 
-/// Leases that may wait for the disk. A message that would add one more is dropped; its client asks again.
-pub const MAX_WAITING: usize = 4096;
+pub use crate::dhcp::engine::Outcome;
 
 /// How often the clock is looked at, and how old its mark beside stored leases may be.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
@@ -53,9 +54,13 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// Something to be stored that no client waits for.
-    pub fn quiet(lease: Lease, event: Event, interface: Arc<str>) -> Promise {
-        Promise { lease, ended: Vec::new(), reply: None, otherwise: None, event, interface }
+    /// What the engine promises to a client on the interface of this number and name.
+    pub(super) fn of(promise: engine::Promise, index: u32, interface: Arc<str>) -> Promise {
+        let engine::Promise { lease, ended, reply, otherwise, event } = promise;
+        let reply = reply.map(|reply| outgoing(&reply, index));
+        let otherwise = otherwise
+            .map(|otherwise| Arc::new(Otherwise::new(outgoing(&otherwise.reply, index), otherwise.event)));
+        Promise { lease, ended, reply, otherwise, event, interface }
     }
 
     /// All leases that it has stored, the one that is promised last.
@@ -64,23 +69,13 @@ impl Promise {
     }
 }
 
-/// What became of a batch: the leases, and whether they are on stable storage.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The leases of the batch.
-    pub leases: Vec<Lease>,
-    /// Whether they are on stable storage.
-    pub stored: bool,
-}
-
 /// The DHCP loop's end of the committer.
 #[derive(Debug)]
 pub struct Committer {
-    // Neither channel has a bound of its own: together they hold at most MAX_WAITING leases.
+    // Neither channel has a bound of its own: the engine lets at most `MAX_WAITING` leases wait.
     queue: Option<Sender<Vec<Promise>>>,
     outcomes: UnboundedReceiver<Outcome>,
     thread: Option<JoinHandle<()>>,
-    waiting: usize,
 }
 
 impl Committer {
@@ -96,17 +91,11 @@ impl Committer {
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || work(store, clock, &promises, &report, &socket, &recorder))?;
-        Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread), waiting: 0 })
-    }
-
-    /// How many more leases may wait.
-    pub fn room(&self) -> usize {
-        MAX_WAITING.saturating_sub(self.waiting)
+        Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread) })
     }
 
     /// Hands over a batch. It is stored, answered and reported as a whole or in parts, in order.
     pub fn submit(&mut self, batch: Vec<Promise>) {
-        self.waiting += batch.iter().map(|promise| promise.leases().count()).sum::<usize>();
         if let Some(queue) = &self.queue
             && queue.send(batch).is_err()
         {
@@ -116,9 +105,7 @@ impl Committer {
 
     /// The next outcome.
     pub async fn outcome(&mut self) -> Option<Outcome> {
-        let outcome = self.outcomes.recv().await?;
-        self.waiting = self.waiting.saturating_sub(outcome.leases.len());
-        Some(outcome)
+        self.outcomes.recv().await
     }
 
     /// Lets the thread store and answer what it has, waits for it, and returns what became of that.
@@ -274,43 +261,4 @@ fn mark(store: &mut dyn LeaseStore, clock: Clock) -> bool {
         tracing::warn!("cannot note the time beside the leases: {error}");
     }
     marked.is_ok()
-}
-
-/// A reply to send now.
-#[derive(Debug)]
-pub struct Delivery {
-    /// The reply.
-    pub reply: Outgoing,
-    /// The name of the interface that the request came in on.
-    pub interface: Arc<str>,
-    /// What has happened once it is sent.
-    pub event: Event,
-}
-
-/// Sends replies, and records what each means or that it could not be sent.
-pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: &[Delivery]) {
-    let replies: Vec<&Outgoing> = deliveries.iter().map(|delivery| &delivery.reply).collect();
-    for (Delivery { reply, interface, event }, sent) in deliveries.iter().zip(socket.send_all(&replies)) {
-        report(sent, recorder, interface, reply, event);
-    }
-}
-
-/// Records what it means that a reply was sent, or that it could not be.
-pub fn report(
-    sent: std::io::Result<()>,
-    recorder: &Recorder,
-    interface: &str,
-    reply: &Outgoing,
-    event: &Event,
-) {
-    match sent {
-        Ok(()) => recorder.record(interface, event),
-        Err(error) => {
-            recorder.log_failure(Level::WARN, "cannot send a reply", || {
-                format!("on {interface} ({:?}): {error}", reply.route)
-            });
-            let client = event.client().cloned();
-            recorder.record(interface, &Event::Dropped { reason: DropReason::SendFailed, client });
-        }
-    }
 }

@@ -63,7 +63,7 @@ pub enum Begun {
     /// Too many checks are under way.
     TooMany,
     /// The network cannot be asked, or not now and the client should not wait: the address counts as free.
-    CannotAsk(Waiting),
+    CannotAsk,
 }
 
 /// News of the checks.
@@ -71,8 +71,8 @@ pub enum Begun {
 pub enum Outcome {
     /// No machine was found at the address in time.
     Free(Ipv4Addr, Waiting),
-    /// The time for checking a DECLINE is over.
-    Declined(Declining),
+    /// The time for checking a DECLINE of this address is over.
+    Declined(Ipv4Addr, Declining),
     /// A machine uses an address that is being checked, or a watched machine sends from an address.
     Heard(Heard),
 }
@@ -106,13 +106,13 @@ impl Checker {
         is_expected: bool,
     ) -> Begun {
         let (Some(checks), Some((prober, _))) = (&mut self.offers, &self.prober) else {
-            return Begun::CannotAsk(waiting);
+            return Begun::CannotAsk;
         };
         if !checks.has_room() {
-            return if is_expected { Begun::CannotAsk(waiting) } else { Begun::TooMany };
+            return if is_expected { Begun::CannotAsk } else { Begun::TooMany };
         }
         if !prober.ask(address, on_wire) {
-            return Begun::CannotAsk(waiting);
+            return Begun::CannotAsk;
         }
         checks.begin(address, waiting);
         Begun::Asked
@@ -129,16 +129,6 @@ impl Checker {
         }
         self.declines.begin(address, Declining { waiting, client_answers: false, other: None, next: None });
         true
-    }
-
-    /// Whether any DECLINE is being checked.
-    pub fn has_declines(&self) -> bool {
-        !self.declines.waiting.is_empty()
-    }
-
-    /// Whether a DECLINE of `address` is being checked.
-    pub fn is_declining(&self, address: Ipv4Addr) -> bool {
-        self.declines.has(address)
     }
 
     /// The client's `next` message is decided on after its DECLINE of `address`; the last one of several. Returns the one
@@ -194,7 +184,7 @@ impl Checker {
             let offers = self.offers.as_mut();
             tokio::select! {
                 (address, waiting) = ended(offers) => return Outcome::Free(address, waiting),
-                (_, declining) = self.declines.ended() => return Outcome::Declined(declining),
+                (address, declining) = self.declines.ended() => return Outcome::Declined(address, declining),
                 Some(heard) = next(self.prober.as_mut()) => {
                     let is_watched = heard.asks && heard.from.is_some_and(|mac| self.watched.contains(&mac));
                     if is_watched || self.is_checked(heard.address) {

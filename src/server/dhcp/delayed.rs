@@ -2,58 +2,16 @@
 //! nobody else does.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::event::{DropReason, Event};
-use crate::net::packet_socket::Taps;
-use crate::net::udp::{DhcpSocket, Outgoing};
 use crate::record::Recorder;
-use crate::server::dhcp::commit::report;
+use crate::server::dhcp::deliver::Departure;
 
 /// Replies that may wait. A client whose reply would be one more asks again.
 pub const MAX_WAITING: usize = 256;
-
-/// What replies leave by.
-#[derive(Clone, Debug)]
-pub enum Sender {
-    /// A UDP port.
-    Udp(Arc<DhcpSocket>),
-    /// Packet sockets, where the port is another program's.
-    Taps(Arc<Taps>),
-}
-
-impl Sender {
-    /// Sends `outgoing`.
-    pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
-        match self {
-            Sender::Udp(socket) => socket.send(outgoing),
-            Sender::Taps(taps) => taps.send(outgoing),
-        }
-    }
-}
-
-/// A reply, and what has happened once it is sent.
-#[derive(Debug)]
-pub struct Departure {
-    /// What it leaves by.
-    pub sender: Sender,
-    /// The reply.
-    pub reply: Outgoing,
-    /// What then has happened.
-    pub event: Event,
-    /// Where.
-    pub interface: Arc<str>,
-}
-
-impl Departure {
-    /// Sends it and records what that means.
-    pub fn leave(&self, recorder: &Recorder) {
-        report(self.sender.send(&self.reply), recorder, &self.interface, &self.reply, &self.event);
-    }
-}
 
 /// The waiting room: a thread that sends each reply at its time. Clones share it.
 #[derive(Clone, Debug)]
@@ -99,9 +57,11 @@ mod tests {
     use super::*;
     use crate::dhcp::route::Route;
     use crate::event::{Client, Message};
-    use crate::net::udp::Sharing;
+    use crate::net::udp::{DhcpSocket, Outgoing, Sharing};
+    use crate::server::dhcp::deliver::Sender;
     use crate::types::Firmware;
     use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+    use std::sync::Arc;
 
     #[test]
     fn as_many_replies_wait_as_the_limit_says_and_nobody_waits_for_them() {

@@ -1,9 +1,7 @@
-//! The DHCP loop, in a straight line: receive → parse → classify → decide → commit → send → record.
+//! The DHCP loop, in a straight line: receive → engine → commit → send → record. `dhcp/engine/` decides.
 
 use std::future::Future;
 use std::io;
-use std::net::Ipv4Addr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,39 +10,29 @@ use tokio::sync::oneshot;
 
 use crate::content::lookup::Files;
 use crate::content::machines::Known;
-use crate::dhcp::clones::Clones;
-use crate::dhcp::conflict::{Evidence, declined};
-use crate::dhcp::decide::{Decision, decide};
-use crate::dhcp::proxy_arp::ProxyArp;
-use crate::dhcp::request::{Ask, Probed, Request, classify, recognize, sender_of};
-use crate::dhcp::subnet::Settings;
-use crate::dhcp::{loop_guard, other_servers};
+use crate::dhcp::engine::{Effects, Engine, Outcome};
 use crate::event::{Client, DropReason, Event};
-use crate::lease::{LeaseBook, LeaseChange};
 use crate::net::served::{Now, Served};
-use crate::net::udp::{DhcpSocket, Envelope, Inbox, Outgoing};
+use crate::net::udp::{DhcpSocket, Inbox};
 use crate::record::Recorder;
 use crate::server::control::Asks;
-use crate::server::dhcp::commit::{Committer, Delivery, Outcome, Promise, deliver};
-use crate::server::dhcp::conflict_checks::{Begun, Checker, Outcome as Checked, Waiting};
-use crate::server::dhcp::delayed::{Departure, Sender};
-use crate::server::dhcp::proxy::{Proxy, arrival, look_up_size, pause, readable, settle, undecodable};
+use crate::server::dhcp::commit::{Committer, Promise};
+use crate::server::dhcp::conflict_checks::{Checker, Outcome as Checked};
+use crate::server::dhcp::deliver::{Delivery, Sender, deliver};
+use crate::server::dhcp::proxy::{Proxy, pause, readable};
 use crate::server::dhcp::renewals::Renewals;
 use crate::store::clock::Clock;
 use crate::store::open::own_in_pool;
 use crate::types::Timestamp;
-use crate::wire::dhcp::Message;
-
-pub(super) use promises::outgoing;
-use promises::to_be_stored;
 
 pub mod commit;
 pub mod conflict_checks;
 pub mod decline_senders;
 pub mod delayed;
-mod holders;
+pub mod deliver;
+mod effects;
+pub mod inbound;
 mod probed;
-mod promises;
 pub mod proxy;
 pub mod proxy_listeners;
 pub mod renewals;
@@ -53,10 +41,10 @@ pub mod start;
 /// Everything the loop works with.
 #[derive(Debug)]
 pub struct DhcpServer {
-    /// What it is told to do.
-    pub settings: Arc<Settings>,
-    /// Who has which address.
-    pub book: LeaseBook,
+    /// The engine, which decides: it has the settings and the leases.
+    pub engine: Engine,
+    /// The effects of the message that is being handled.
+    pub effects: Effects,
     /// The served interfaces, as they were when the loop last looked.
     pub served: Arc<Served>,
     /// Where it looks.
@@ -67,8 +55,6 @@ pub struct DhcpServer {
     pub proxy: Arc<Proxy>,
     /// How addresses are checked before their first offer, and when they are declined.
     pub checker: Checker,
-    /// The machines that answer for addresses that are not theirs.
-    pub proxy_arp: ProxyArp,
     /// Who stores leases and sends the replies that promise them.
     pub committer: Committer,
     /// Renewals that wait for the committer.
@@ -81,30 +67,8 @@ pub struct DhcpServer {
     pub files: Option<Files>,
     /// Where it is written down who has which address.
     pub known: Known,
-    /// Machines that send one client identifier.
-    pub clones: Clones,
     /// Where events go.
     pub recorder: Recorder,
-}
-
-/// Whether a message is decided on for the first time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Round {
-    First,
-    AfterCheck,
-    /// A DECLINE whose address was probed.
-    Declined(Evidence),
-    /// Whether the machine that holds a lease answers there is known now.
-    AfterProbe(Probed),
-}
-
-impl Round {
-    fn probed(self) -> Option<Probed> {
-        match self {
-            Round::AfterProbe(probed) => Some(probed),
-            Round::First | Round::AfterCheck | Round::Declined(_) => None,
-        }
-    }
 }
 
 /// What a batch of messages brings about.
@@ -112,8 +76,6 @@ impl Round {
 struct Outbox {
     /// To be stored, and answered then.
     promises: Vec<Promise>,
-    /// Leases in these.
-    leases: usize,
     /// Answers that promise nothing new.
     replies: Vec<Delivery>,
 }
@@ -156,12 +118,12 @@ impl DhcpServer {
                 overdue = self.renewals.overdue() => deliver(&self.socket, &self.recorder, &overdue),
                 checked = self.checker.outcome() => match checked {
                     Checked::Free(address, waiting) => self.address_checked(address, &waiting, None),
-                    Checked::Declined(declining) => self.decline_checked(declining),
+                    Checked::Declined(address, declining) => self.decline_checked(address, declining),
                     Checked::Heard(heard) => self.heard(heard),
                 },
                 Some(ask) = self.asks.next() => ask.carry_out(&mut self),
                 Ok(()) = self.changes.changed() => self.look(),
-                () = holders::wait(self.clones.next(), self.clock) => self.warn_of_clones(),
+                () = wait_until(self.engine.next_warning(), self.clock) => self.warn_of_clones(),
                 ready = readable.readable() => {
                     let mut ready = ready?;
                     match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
@@ -187,163 +149,26 @@ impl DhcpServer {
     /// Takes in which interfaces are served now. What became this computer's own address is no client's any more.
     fn look(&mut self) {
         self.served = Arc::clone(&self.changes.borrow_and_update());
-        for address in self.book.keep_own(&self.served.own) {
+        for address in self.engine.book.keep_own(&self.served.own) {
             tracing::warn!("{}", own_in_pool(address));
         }
     }
 
     fn handle_batch(&mut self, inbox: &Inbox) {
         let now = self.clock.now();
-        self.book.settle(now);
         let mut out = Outbox::default();
-        for (bytes, envelope) in inbox.iter() {
-            // A fault in handling one message must not stop the others: it is counted, and the book, which is changed
-            // in one step after all decisions, is as it was.
-            let handled = catch_unwind(AssertUnwindSafe(|| {
-                self.handle(bytes, envelope, Round::First, now, &mut out);
-            }));
-            if handled.is_err() {
-                self.drop(envelope.interface, DropReason::Fault, None);
-            }
+        for message in inbox.iter() {
+            self.drive(message, &mut out, |engine, (bytes, arrival), outside, effects| {
+                engine.handle(bytes, arrival, outside, now, effects);
+            });
         }
         self.send(out);
     }
 
-    fn handle(&mut self, bytes: &[u8], envelope: Envelope, round: Round, now: Timestamp, out: &mut Outbox) {
-        let Some((interface, mode)) = self.served.for_dhcp(envelope.interface, &self.settings) else {
-            return self.drop(envelope.interface, DropReason::NotServed, None);
-        };
-        let message = match Message::decode(bytes) {
-            Ok(message) => message,
-            Err(error) => return self.drop(envelope.interface, undecodable(error), None),
-        };
-        let arrival = arrival((interface, mode), envelope, false);
-        if crate::dhcp::proxy::is_for_us(&message, &arrival) {
-            return self.proxy.handle(&message, &arrival, envelope.interface, &self.sender());
-        }
-        let settings = Arc::clone(&self.settings);
-        let mut request = match classify(&message, &arrival, &settings) {
-            Ok(request) => request,
-            Err(reason) => return self.drop(envelope.interface, reason, Some(sender_of(&message))),
-        };
-        recognize(&mut request, &self.book, &settings, now);
-        let (name, client) = (Arc::clone(&interface.name), request.client());
-        if round == Round::First {
-            let received = Event::Received { message: request.ask.kind(), client: client.clone() };
-            self.recorder.record(&name, &received);
-        }
-        other_servers::before(&self.proxy.strangers(), &mut request, &settings, now);
-        settle(self.files.as_ref(), request.boot.as_mut(), (&message, &request.identity), request.server);
-        loop_guard::before(&mut self.proxy.guard(), &mut request, &settings, now);
-        request.probed = round.probed();
-        self.clones.look(&request, &name, &self.book, &settings, now);
-        look_up_size(self.files.as_ref(), request.boot.as_mut(), &message);
-        if round == Round::First
-            && self.checker.has_declines()
-            && self.waits_for_decline(&request, bytes, envelope, now)
-        {
-            return;
-        }
-        let decision = match (round, request.ask) {
-            (Round::Declined(evidence), Ask::Decline { address, .. }) => {
-                let from_client = self.proxy.senders.is_from_client(envelope.interface, &message);
-                let evidence = Evidence { from_client, ..evidence };
-                declined(&request, address, evidence, &self.book, &settings, now)
-            }
-            _ => decide(&request, &self.book, &settings, now),
-        };
-        self.act(decision, &mut request, (bytes, envelope), &name, now, out);
-    }
-
-    /// Carries out what was decided on `request`, which came as those bytes.
-    fn act(
-        &mut self,
-        decision: Decision,
-        request: &mut Request<'_>,
-        (bytes, envelope): (&[u8], Envelope),
-        name: &Arc<str>,
-        now: Timestamp,
-        out: &mut Outbox,
-    ) {
-        let (client, interface) = (request.client(), envelope.interface);
-        let waiting = || Waiting { bytes: bytes.to_vec(), envelope };
-        match decision {
-            Decision::CheckAddress { address, hold } => {
-                let on_wire = request.message.giaddr.is_unspecified().then_some(interface);
-                match self.checker.begin(address, on_wire, waiting(), request.machine.is_some()) {
-                    Begun::TooMany => self.drop(interface, DropReason::Overload, Some(client)),
-                    begun => self.check_begun(&begun, address, &hold, out),
-                }
-            }
-            Decision::CheckDecline { address } => {
-                // A copy of the same one, or one of a flood.
-                if !self.checker.begin_decline(address, interface, waiting()) {
-                    self.drop(interface, DropReason::Checking, Some(client));
-                }
-            }
-            Decision::AskHolder { address } => {
-                let on_wire = request.message.giaddr.is_unspecified().then_some(interface);
-                self.ask_holder(address, on_wire, waiting(), client, out);
-            }
-            Decision::Answer { change, reply, route, wait, event } => {
-                request.server = request.server_for(reply.yiaddr, &self.settings);
-                self.known.answered(request, (&reply, change.as_ref()), &self.book, now);
-                let outgoing = outgoing(request, interface, &reply, route);
-                let looping =
-                    loop_guard::after(&mut self.proxy.guard(), request, &event, &self.settings, now);
-                looping.iter().for_each(|event| self.recorder.record(name, event));
-                let (lease, ended) = match to_be_stored(change) {
-                    Ok(leases) => leases,
-                    Err(other) => {
-                        other.iter().for_each(|change| self.book.apply(change));
-                        return self.send_or_wait(outgoing, wait, event, Arc::clone(name), out);
-                    }
-                };
-                let facts = (&self.book, &*self.settings);
-                let otherwise = self.renewals.otherwise(request, &lease, interface, facts, now);
-                let (reply, place) = (Some(outgoing), Arc::clone(name));
-                let promise = Promise { lease, ended, reply, otherwise, event, interface: place };
-                self.promise(promise, interface, Some(client), out);
-            }
-            Decision::Quiet { lease, event } => {
-                self.known.released(&lease);
-                self.store_quietly(lease, event, name, interface, out);
-            }
-            Decision::Silent { reason, change } => {
-                if reason == DropReason::OtherServer {
-                    self.proxy.hear_chosen(request, name);
-                }
-                change.iter().for_each(|change| self.book.apply(change));
-                if reason == DropReason::PoolExhausted {
-                    self.recorder.record(name, &self.exhausted(request.subnet, client.clone()));
-                }
-                self.drop(interface, reason, Some(client));
-            }
-        }
-    }
-
-    /// Holds an address while it is checked; gives it at once if nobody can be asked.
-    fn check_begun(&mut self, begun: &Begun, address: Ipv4Addr, hold: &LeaseChange, out: &mut Outbox) {
-        self.book.apply(hold);
-        if let Begun::CannotAsk(waiting) = begun {
-            self.address_free(address, waiting, out);
-        }
-    }
-
-    /// Has a reply sent with the others of its batch, or by itself when its time has come.
-    fn send_or_wait(
-        &self,
-        reply: Outgoing,
-        wait: Duration,
-        event: Event,
-        interface: Arc<str>,
-        out: &mut Outbox,
-    ) {
-        if wait.is_zero() {
-            out.replies.push(Delivery { reply, interface, event });
-        } else {
-            self.proxy.later.send(Departure { sender: self.sender(), reply, event, interface }, wait);
-        }
+    /// Records the warnings about machines with one client identifier that are due.
+    fn warn_of_clones(&mut self) {
+        let due = self.engine.warnings(self.clock.now());
+        due.iter().for_each(|(interface, event)| self.recorder.record(interface, event));
     }
 
     fn sender(&self) -> Sender {
@@ -359,26 +184,23 @@ impl DhcpServer {
     }
 
     fn committed(&mut self, outcome: &Outcome) {
-        let now = self.clock.now();
-        for lease in &outcome.leases {
-            if outcome.stored {
-                self.book.stored(lease, now);
-            } else {
-                self.book.not_stored(lease, now);
-            }
-        }
-        self.renewals.committed(outcome, &self.book);
+        self.engine.stored(outcome, self.clock.now());
+        self.renewals.forget_answered();
         self.asks.committed(outcome);
-    }
-
-    fn exhausted(&self, subnet: usize, client: Client) -> Event {
-        let (network, size) = (self.settings.subnets[subnet].network, self.book.pool_size(subnet));
-        Event::Exhausted { subnet: network, size, client }
     }
 
     fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {
         let name = self.served.get(interface).map_or("?", |interface| &interface.name);
         self.recorder.record(name, &Event::Dropped { reason, client });
+    }
+}
+
+/// Completes at `moment`, and never without one.
+async fn wait_until(moment: Option<Timestamp>, clock: Clock) {
+    match moment {
+        // The clock counts whole milliseconds.
+        Some(moment) => tokio::time::sleep(moment.since(clock.now()) + Duration::from_millis(1)).await,
+        None => std::future::pending().await,
     }
 }
 

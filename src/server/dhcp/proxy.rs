@@ -1,33 +1,27 @@
-//! The way of a DISCOVER beside another DHCP server, and of a request to the boot service on port 4011: receive → parse →
-//! classify → decide → send → record. Nothing is stored, so nothing is committed.
+//! Receives DISCOVERs beside another DHCP server, and requests to the boot service on port 4011: receive → engine → send →
+//! record. Nothing is stored, so nothing is committed.
 
-use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::boot::guard::Guard;
-use crate::boot::identity::Identity;
-use crate::boot::plan::Mode;
-use crate::boot::policy::{Choice, Content};
 use crate::content::lookup::Files;
 use crate::content::machines::Known;
-use crate::dhcp::decide::Decision;
-use crate::dhcp::loop_guard;
-use crate::dhcp::other_servers::{self, Strangers};
-use crate::dhcp::proxy::{classify, decide};
-use crate::dhcp::request::{Request, sender_of};
-use crate::dhcp::subnet::{Arrival, Settings};
+use crate::dhcp::arrival::Arrival;
+use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
+use crate::dhcp::settings::Settings;
 use crate::event::{Client, DropReason, Event};
-use crate::net::interface::Interface;
+use crate::lease::LeaseBook;
 use crate::net::packet_socket::{FRAME, Tap, Taps};
 use crate::net::readable::told;
 use crate::net::served::Now;
-use crate::net::udp::{BATCH, DhcpSocket, Envelope, Inbox, Outgoing};
+use crate::net::udp::{BATCH, DhcpSocket, Envelope, Inbox};
 use crate::record::Recorder;
 use crate::server::dhcp::decline_senders::{DeclineTap, Senders};
-use crate::server::dhcp::delayed::{Departure, Later, Sender};
+use crate::server::dhcp::delayed::Later;
+use crate::server::dhcp::deliver::{Departure, Sender};
+use crate::server::dhcp::effects::outgoing;
+use crate::server::dhcp::inbound::arrival;
 use crate::store::clock::Clock;
-use crate::wire::dhcp::{DecodeError, Message};
 use crate::wire::frame::Datagram;
 
 pub use crate::net::readable::{pause, readable};
@@ -43,10 +37,8 @@ pub struct Proxy {
     pub files: Option<Files>,
     /// Where it is written down who has which address.
     pub known: Known,
-    /// Which machines go round in circles, whoever gives them their address.
-    pub guard: Mutex<Guard>,
-    /// The DHCP servers that there should not be.
-    pub strangers: Mutex<Strangers>,
+    /// The engine, which decides, and the effects of the message that is being handled.
+    pub engine: Mutex<(Engine, Effects)>,
     /// The hardware addresses that DECLINEs came from.
     pub senders: Senders,
     /// What time it is for both.
@@ -88,7 +80,7 @@ impl Proxy {
                 for _ in 0..BATCH {
                     if let Some((datagram, envelope)) = tap.get_ref().receive(&mut buffer)? {
                         if datagram.destination.port() == self.settings.ports.client {
-                            self.hear(&datagram, envelope);
+                            self.hear(&datagram, envelope, &sender);
                         } else {
                             self.receive(datagram.payload, envelope, false, &sender);
                         }
@@ -118,101 +110,74 @@ impl Proxy {
     }
 
     fn receive(&self, bytes: &[u8], envelope: Envelope, boot_service: bool, sender: &Sender) {
+        let served = Arc::clone(&self.served.borrow());
+        let Some(place) = served.for_dhcp(envelope.interface, &self.settings) else {
+            return self.drop(envelope.interface, DropReason::NotServed, None);
+        };
+        let arrival = arrival(place, envelope, boot_service);
+        self.drive((envelope.interface, &arrival), sender, |engine, outside, effects| {
+            engine.handle(bytes, &arrival, outside, self.clock.now(), effects);
+        });
+    }
+
+    /// Takes in what a server said to a client.
+    fn hear(&self, datagram: &Datagram<'_>, envelope: Envelope, sender: &Sender) {
+        let served = Arc::clone(&self.served.borrow());
+        let Some(place) = served.for_dhcp(envelope.interface, &self.settings) else { return };
+        let arrival = arrival(place, envelope, false);
+        self.drive((envelope.interface, &arrival), sender, |engine, outside, effects| {
+            let by = (datagram.source, datagram.from);
+            engine.hear(datagram.payload, by, &arrival, outside, self.clock.now(), effects);
+        });
+    }
+
+    /// Has the engine do `step` with a message, and carries out the effects. A fault in it must not stop other messages: it
+    /// is counted.
+    fn drive(
+        &self,
+        (interface, arrival): (u32, &Arrival),
+        sender: &Sender,
+        step: impl FnOnce(&mut Engine, Outside<'_>, &mut Effects),
+    ) {
         let handled = catch_unwind(AssertUnwindSafe(|| {
-            let served = Arc::clone(&self.served.borrow());
-            let Some(place) = served.for_dhcp(envelope.interface, &self.settings) else {
-                return self.drop(envelope.interface, DropReason::NotServed, None);
-            };
-            let arrival = arrival(place, envelope, boot_service);
-            match Message::decode(bytes) {
-                Ok(message) => self.handle(&message, &arrival, envelope.interface, sender),
-                Err(error) => self.drop(envelope.interface, undecodable(error), None),
+            let (engine, effects) = &mut *self.engine();
+            // Those of a message whose handling failed.
+            effects.clear();
+            step(engine, Outside { files: &self.files, machines: &self.known }, effects);
+            while let Some(effect) = effects.pop_front() {
+                self.carry_out(effect, (interface, &arrival.interface), sender);
             }
         }));
         if handled.is_err() {
-            self.drop(envelope.interface, DropReason::Fault, None);
+            self.drop(interface, DropReason::Fault, None);
         }
     }
 
-    /// Takes in what a server said to a client. What cannot be read is none of our business.
-    fn hear(&self, datagram: &Datagram<'_>, envelope: Envelope) {
-        let heard = catch_unwind(AssertUnwindSafe(|| {
-            let served = Arc::clone(&self.served.borrow());
-            let (interface, mode) = served.for_dhcp(envelope.interface, &self.settings)?;
-            let arrival = arrival((interface, mode), envelope, false);
-            let message = Message::decode(datagram.payload).ok()?;
-            let given = other_servers::given(&message, *datagram.source.ip(), datagram.from, &arrival)?;
-            let now = self.clock.now();
-            let told = self.strangers().heard(&given, &arrival, now);
-            told.iter().for_each(|event| self.recorder.record(&interface.name, event));
-            if arrival.mode == Mode::Proxy {
-                self.known.heard_given(&given);
+    fn carry_out(&self, effect: Effect, (interface, name): (u32, &Arc<str>), sender: &Sender) {
+        match effect {
+            Effect::Record(event) => self.recorder.record(name, &event),
+            Effect::Send { reply, wait, event } => {
+                let (sender, reply) = (sender.clone(), outgoing(&reply, interface));
+                self.later.send(Departure { sender, reply, event, interface: Arc::clone(name) }, wait);
             }
-            Some(())
-        }));
-        if heard.is_err() {
-            self.drop(envelope.interface, DropReason::Fault, None);
+            // These are about leases, and this engine has none.
+            Effect::Store(_)
+            | Effect::CheckAddress { .. }
+            | Effect::AskHolder { .. }
+            | Effect::CheckDecline { .. }
+            | Effect::AwaitDecline { .. }
+            | Effect::EndDecline { .. } => {}
         }
     }
 
-    /// Takes in that a client took the address of another server, if that is what `message` says.
-    fn hear_taken(&self, message: &Message, arrival: &Arrival, interface: u32) {
-        let Some(mut taken) = other_servers::taken(message, arrival, &self.settings) else { return };
-        settle(self.files.as_ref(), taken.boot.as_mut(), (message, &taken.identity), arrival.server());
-        self.known.heard_taken(message, &taken);
-        let looping =
-            other_servers::count(&mut self.guard(), message, &taken, &self.settings, self.clock.now());
-        looping.iter().for_each(|event| self.recorder.record(&self.name(interface), event));
+    /// `engine`, which observes in common with ours from now on.
+    pub fn share(&self, engine: Engine) -> Engine {
+        engine.sharing_with(&self.engine().0)
     }
 
-    /// Tells of the server that a client chose on a wire where lanboot is the server.
-    pub fn hear_chosen(&self, request: &Request<'_>, interface: &str) {
-        let told = self.strangers().chosen(request, self.clock.now());
-        told.iter().for_each(|event| self.recorder.record(interface, event));
-    }
-
-    /// The loop guard, even if somebody who held it failed: each change leaves it whole.
-    pub fn guard(&self) -> MutexGuard<'_, Guard> {
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The other servers, as [`Proxy::guard`].
-    pub fn strangers(&self) -> MutexGuard<'_, Strangers> {
-        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Answers `message`, which came in on the interface of that number, or records why not.
-    pub fn handle(&self, message: &Message, arrival: &Arrival, interface: u32, sender: &Sender) {
-        self.hear_taken(message, arrival, interface);
-        let mut request = match classify(message, arrival, &self.settings) {
-            Ok(request) => request,
-            Err(reason) => return self.drop(interface, reason, Some(sender_of(message))),
-        };
-        let name = self.name(interface);
-        let received = Event::Received { message: request.kind(), client: request.client() };
-        self.recorder.record(&name, &received);
-        let now = self.clock.now();
-        settle(self.files.as_ref(), request.boot.as_mut(), (message, &request.identity), request.server);
-        loop_guard::before_boot(&mut self.guard(), &mut request, &self.settings, now);
-        look_up_size(self.files.as_ref(), request.boot.as_mut(), message);
-        match decide(&request, &self.settings) {
-            Decision::Answer { reply, route, wait, event, .. } => {
-                self.known.asked_boot_service(message, (&request.identity, request.machine), arrival);
-                let looping = loop_guard::after_boot(&mut self.guard(), &request, &self.settings, now);
-                looping.iter().for_each(|event| self.recorder.record(&name, event));
-                // The client waits for an answer from the address that it asked.
-                let asked = arrival.addresses.contains(&arrival.destination);
-                let server = if asked { arrival.destination } else { request.server };
-                let reply = Outgoing { payload: reply.encode(), route, interface, server };
-                self.later.send(Departure { sender: sender.clone(), reply, event, interface: name }, wait);
-            }
-            Decision::Silent { reason, .. } => self.drop(interface, reason, Some(request.client())),
-            // These are about leases.
-            Decision::CheckAddress { .. }
-            | Decision::CheckDecline { .. }
-            | Decision::AskHolder { .. }
-            | Decision::Quiet { .. } => {}
-        }
+    /// The engine, even if a thread that held it failed: each change leaves it whole.
+    fn engine(&self) -> MutexGuard<'_, (Engine, Effects)> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name of the interface of that number.
@@ -228,48 +193,7 @@ impl Proxy {
     }
 }
 
-/// How a message reached us, as decisions are told it.
-pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_service: bool) -> Arrival {
-    Arrival {
-        addresses: Arc::clone(&interface.addresses),
-        networks: Arc::clone(&interface.networks),
-        destination: envelope.destination,
-        source: envelope.source,
-        mtu: interface.mtu,
-        loopback: interface.loopback,
-        mode,
-        boot_service,
-    }
-}
-
-/// Why bytes are not a message at all.
-pub fn undecodable(error: DecodeError) -> DropReason {
-    match error {
-        DecodeError::TooShort => DropReason::TooShort,
-        DecodeError::BadHlen => DropReason::BadHlen,
-    }
-}
-
-/// Settles which boot file the client gets that sent `message` and that we serve at our address `server`: an iPXE gets no
-/// build of iPXE. That and the size are all that a decision needs to know from the disk.
-pub fn settle(
-    files: Option<&Files>,
-    boot: Option<&mut Choice>,
-    (message, identity): (&Message, &Identity),
-    server: Ipv4Addr,
-) {
-    let content_of = |choice: &Choice| match files {
-        Some(files) => files.content_of(choice, message, server),
-        None => Content::Unknown,
-    };
-    if let Some(choice) = boot {
-        choice.settle(identity, content_of);
-    }
-}
-
-/// Fills in the size of the file that the client which sent `message` gets.
-pub fn look_up_size(files: Option<&Files>, boot: Option<&mut Choice>, message: &Message) {
-    if let (Some(choice), Some(files)) = (boot, files) {
-        choice.size = files.size(&choice.file, message.mac());
-    }
+/// An engine without leases, for a [`Proxy`].
+pub fn boot_engine(settings: &Arc<Settings>) -> Mutex<(Engine, Effects)> {
+    Mutex::new((Engine::new(Arc::clone(settings), LeaseBook::new(Vec::new())), Effects::new()))
 }

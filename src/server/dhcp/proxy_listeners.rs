@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::boot::plan::Mode;
 use crate::dhcp::mode::Modes;
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::settings::Settings;
 use crate::net::StartError;
 use crate::net::interface::Interface;
 use crate::net::packet_socket::{Tap, Taps};

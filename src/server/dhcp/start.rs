@@ -6,9 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::dhcp::clones::Clones;
-use crate::dhcp::proxy_arp::ProxyArp;
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::engine::{Effects, Engine};
+use crate::dhcp::settings::Settings;
 use crate::lease::{Lease, LeaseBook};
 use crate::net::StartError;
 use crate::net::served::{Now, describe_dhcp};
@@ -95,8 +94,8 @@ pub(in crate::server) fn start_dhcp(
     let committer = Committer::start(store, clock, Arc::clone(&socket), recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
     let dhcp = DhcpServer {
-        settings: Arc::clone(settings),
-        book,
+        engine: proxy.share(Engine::new(Arc::clone(settings), book)),
+        effects: Effects::new(),
         served: Arc::clone(&served.borrow()),
         changes: served.clone(),
         socket,
@@ -104,12 +103,10 @@ pub(in crate::server) fn start_dhcp(
         committer,
         renewals: Renewals::default(),
         checker,
-        proxy_arp: ProxyArp::default(),
         clock,
         asks,
         files: proxy.files.clone(),
         known: proxy.known.clone(),
-        clones: Clones::default(),
         recorder: recorder.clone(),
     };
     Ok((dhcp, control))

@@ -3,17 +3,19 @@
 use super::*;
 use crate::config;
 use crate::content::machines::{KnownMachine, Standing};
+use crate::dhcp::engine::MAX_WAITING;
 use crate::dhcp::route::Route;
-use crate::lease::{Holder, Lease, OFFER_HOLD, State};
+use crate::lease::{Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::net::interface;
 use crate::net::ping::Heard;
-use crate::net::udp::Sharing;
+use crate::net::udp::{Envelope, Outgoing, Sharing};
 use crate::server::control::{Control, released_by_hand};
-use crate::server::dhcp::commit::MAX_WAITING;
+use crate::server::dhcp::conflict_checks::Waiting;
 use crate::server::dhcp::delayed::Later;
+use crate::server::dhcp::proxy::boot_engine;
 use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
 use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
-use crate::wire::dhcp::{BOOTREQUEST, MessageType};
+use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::option::code;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::Ordering;
@@ -38,20 +40,19 @@ impl Bench {
         let served = Arc::new(Served::new(vec![lo], []));
         let (_, changes) = tokio::sync::watch::channel(Arc::clone(&served));
         let proxy = Proxy {
+            engine: boot_engine(&settings),
             settings: Arc::clone(&settings),
             served: changes.clone(),
             files: None,
             known: Known::default(),
-            guard: Default::default(),
-            strangers: Default::default(),
             senders: Default::default(),
             clock: Clock::start(),
             later: Later::start(recorder.clone()).unwrap(),
             recorder: recorder.clone(),
         };
         let server = DhcpServer {
-            book: LeaseBook::new(settings.pools()),
-            settings,
+            engine: Engine::new(Arc::clone(&settings), LeaseBook::new(settings.pools())),
+            effects: Effects::new(),
             served,
             changes,
             proxy: Arc::new(proxy),
@@ -59,12 +60,10 @@ impl Bench {
             renewals: Renewals::default(),
             socket,
             checker: Checker::default(),
-            proxy_arp: ProxyArp::default(),
             clock,
             asks: Control::bind(state.path()).1,
             files: None,
             known: Known::default(),
-            clones: Clones::default(),
             recorder,
         };
         let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -89,6 +88,14 @@ impl Bench {
         let mut bytes = [0; 1500];
         let len = self.client.recv(&mut bytes).expect("an answer");
         Message::decode(&bytes[..len]).unwrap()
+    }
+
+    /// Hands leases to the store that no message asked for.
+    fn submit(&mut self, promises: Vec<Promise>) {
+        for promise in &promises {
+            assert!(self.server.engine.release(&promise.lease, &()), "there is room");
+        }
+        self.server.committer.submit(promises);
     }
 
     /// Takes in what became of the next batch.
@@ -147,13 +154,13 @@ fn what_comes_in_on_another_interface_is_dropped() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
     bench.server.served = Arc::default();
     assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
-    assert!(bench.server.book.is_empty());
+    assert!(bench.server.engine.book.is_empty());
 }
 
 #[test]
 fn where_the_mode_is_off_nothing_is_answered() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
-    let modes = &mut Arc::make_mut(&mut bench.server.settings).modes;
+    let modes = &mut Arc::make_mut(&mut bench.server.engine.settings).modes;
     modes.by_interface.insert("lo".to_owned(), None);
     assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
 }
@@ -197,7 +204,7 @@ fn whom_an_address_was_given_to_is_known_to_those_who_serve_it() {
     renewal.ciaddr = address;
     bench.send(&renewal);
     assert_eq!(known.at(address).machine, machine);
-    bench.server.book = LeaseBook::new(bench.server.settings.pools());
+    bench.server.engine.book = LeaseBook::new(bench.server.engine.settings.pools());
     let mut other = select(address);
     other.chaddr[5] = 2;
     bench.send(&other);
@@ -232,7 +239,7 @@ fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
         },
         interface: "lo".into(),
     };
-    bench.server.committer.submit((0..MAX_WAITING).map(waiting).collect());
+    bench.submit((0..MAX_WAITING).map(waiting).collect());
     assert_eq!(bench.send(&select(address)), only(DropReason::Overload));
     assert!(bench.send(&discover()) == only(DropReason::Overload), "an offer needs no disk");
     assert_eq!(bench.receive().yiaddr, address, "and the hold is as it was");
@@ -255,7 +262,7 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
         state: State::Leased,
         until: Clock::start().now().after(Duration::from_secs(seconds)),
     };
-    bench.server.book.load(stored(300));
+    bench.server.engine.book.load(stored(300));
     let mut renewal = message(MessageType::Request, &[]);
     renewal.ciaddr = address;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -272,9 +279,9 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
         assert!((290..=300).contains(&time), "no more than is stored: {time}");
     }
     // Where no more may wait, the answer comes at once.
-    let room = bench.server.committer.room();
+    let room = bench.server.engine.room();
     let waiting = |_| released_by_hand(Lease { address: Ipv4Addr::new(127, 1, 0, 1), ..stored(0) });
-    bench.server.committer.submit((0..room).map(waiting).collect());
+    bench.submit((0..room).map(waiting).collect());
     assert_eq!(bench.send(&renewal), []);
     assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Ack)));
     drop(release);
@@ -288,7 +295,7 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
 fn d_26_a_fault_stops_no_other_message() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
     // The configuration never lets this through: the bounds of the lease are the wrong way round.
-    let settings = Arc::make_mut(&mut bench.server.settings);
+    let settings = Arc::make_mut(&mut bench.server.engine.settings);
     settings.subnets[0].lease.min = settings.subnets[0].lease.max + Duration::from_secs(1);
     let asks_for_a_time = message(MessageType::Discover, &[(code::LEASE_TIME, &60u32.to_be_bytes())]);
     assert_eq!(bench.send(&asks_for_a_time), only(DropReason::Fault));
@@ -323,7 +330,7 @@ fn waiting(bench: &mut Bench) -> Waiting {
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
     let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false };
     let (address, until) = (Ipv4Addr::new(127, 77, 0, 50), bench.server.clock.now().after(OFFER_HOLD));
-    bench.server.book.apply(&LeaseChange::Hold { address, holder, state: State::Checking, until });
+    bench.server.engine.book.apply(&LeaseChange::Hold { address, holder, state: State::Checking, until });
     let interface = bench.server.served.interfaces().next().unwrap().index;
     let source = bench.client.local_addr().unwrap();
     let SocketAddr::V4(source) = source else { panic!() };
@@ -338,7 +345,7 @@ fn rfc2131_3_1_who_takes_another_servers_offer_while_ours_is_checked_gets_none()
     let (waiting, address) = (waiting(&mut bench), Ipv4Addr::new(127, 77, 0, 50));
     let to_other: [(u8, &[u8]); 2] = [(code::SERVER_IDENTIFIER, &[127, 0, 0, 9]), (50, &[127, 0, 0, 7])];
     assert_eq!(bench.send(&message(MessageType::Request, &to_other)), only(DropReason::OtherServer));
-    assert_eq!(bench.server.book.binding(address).unwrap().state, State::Released);
+    assert_eq!(bench.server.engine.book.binding(address).unwrap().state, State::Released);
     bench.server.address_checked(address, &waiting, None);
     assert_eq!(bench.server.recorder.drops(), [(DropReason::OtherServer.name(), 2)]);
     bench.client.set_nonblocking(true).unwrap();
@@ -371,7 +378,7 @@ fn s_02_what_a_client_asks_while_its_decline_is_checked_waits_for_that() {
         let template = waiting(&mut Bench::new(Box::new(MemoryStore::default())));
         let SocketAddr::V4(source) = bench.client.local_addr().unwrap() else { panic!() };
         let waiting = Waiting { envelope: Envelope { source, ..template.envelope }, bytes: decline.encode() };
-        assert!(bench.server.checker.begin_decline(address, 1, waiting));
+        assert!(bench.server.begin_decline(address, 1, waiting));
     };
     // A client that takes the offer has not declined it.
     check(&mut bench);
@@ -387,9 +394,9 @@ fn s_02_what_a_client_asks_while_its_decline_is_checked_waits_for_that() {
     assert!(drops.contains(&(DropReason::Checking.name(), 1)), "the first copy gives way: {drops:?}");
     bench.client.set_nonblocking(false).unwrap();
     let declining = bench.server.checker.take_decline(address).unwrap();
-    bench.server.decline_checked(declining);
+    bench.server.decline_checked(address, declining);
     let other = bench.receive();
     assert_eq!(other.message_type(), Some(Ok(MessageType::Offer)));
     assert_ne!(other.yiaddr, address);
-    assert_eq!(bench.server.book.binding(address).unwrap().state, State::Declined);
+    assert_eq!(bench.server.engine.book.binding(address).unwrap().state, State::Declined);
 }

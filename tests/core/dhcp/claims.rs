@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use lanboot::dhcp::subnet::Authoritative;
+use lanboot::dhcp::settings::Authoritative;
 use lanboot::event::{DropReason, Event};
 use lanboot::lease::{Holder, Lease, LeaseChange, MAX_CLIENTS_PER_MAC, State};
 use lanboot::types::{ClientId, MacAddr};

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::boot::policy::Content;
 use lanboot::dhcp::option_space::smallest_datagram;
+use lanboot::dhcp::options::OptionSet;
 use lanboot::dhcp::route::Route;
-use lanboot::dhcp::subnet::{BootpMode, OptionSet};
+use lanboot::dhcp::settings::BootpMode;
 use lanboot::event::DropReason;
 use lanboot::types::{FileKind, MacAddr, Processor};
 use lanboot::wire::dhcp::{FLAG_BROADCAST, Message, MessageType, Options};

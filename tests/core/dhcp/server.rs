@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::dhcp::route::Route;
-use lanboot::dhcp::subnet::Authoritative;
+use lanboot::dhcp::settings::Authoritative;
 use lanboot::event::DropReason;
 use lanboot::lease::{Holder, Lease, LeaseChange, State};
 use lanboot::types::{ClientId, MacAddr};

@@ -1,16 +1,23 @@
 //! Deciding on one message, when the book is full of other people's leases.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lanboot::boot::plan::Mode;
+use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
-use lanboot::dhcp::conflict::{Answer, DECLINED_SHARE, Evidence, declined, quarantine};
-use lanboot::dhcp::decide::{Decision, decide};
+use lanboot::dhcp::arrival::Arrival;
+use lanboot::dhcp::classify::{classify, recognize};
+use lanboot::dhcp::conflict::DECLINED_SHARE;
+use lanboot::dhcp::engine::{
+    AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, OutgoingReply, Outside, Promise,
+};
 use lanboot::dhcp::proxy;
-use lanboot::dhcp::request::{Ask, Probed, Request, classify, recognize};
-use lanboot::dhcp::subnet::{Arrival, Authoritative, Settings};
+use lanboot::dhcp::request::{Ask, Probed, Request};
+use lanboot::dhcp::settings::{Authoritative, Settings};
+use lanboot::event::{DropReason, Event};
 use lanboot::lease::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use lanboot::types::{ClientId, HardwareAddr, Ipv4Network, MacAddr, Timestamp};
 use lanboot::wire::dhcp::{COOKIE, Message, MessageType};
@@ -60,12 +67,28 @@ const MOST_CHECKS: usize = 40;
 /// The time of every run.
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
-fn settings() -> &'static Settings {
-    static SETTINGS: OnceLock<Settings> = OnceLock::new();
+/// Boot files of which nothing is known.
+pub struct NoFiles;
+
+impl FileFacts for NoFiles {
+    fn content_of(&self, _: &Choice, _: &Message, _: Ipv4Addr) -> Content {
+        Content::Unknown
+    }
+
+    fn size(&self, _: &Choice, _: &Message) -> Option<u64> {
+        None
+    }
+}
+
+/// No boot file is known, and nobody asks for machines.
+const OUTSIDE: Outside<'_> = Outside { files: &NoFiles, machines: &() };
+
+fn settings() -> &'static Arc<Settings> {
+    static SETTINGS: OnceLock<Arc<Settings>> = OnceLock::new();
     SETTINGS.get_or_init(|| {
         let yaml = CONFIG.replace("LONG", &"long".repeat(70));
         let config = config::load(&yaml).unwrap_or_else(|problems| panic!("{problems:?}"));
-        config.dhcp.expect("a DHCP server")
+        Arc::new(config.dhcp.expect("a DHCP server"))
     })
 }
 
@@ -118,42 +141,72 @@ pub fn check(data: &[u8]) {
     let how = bytes.u8();
     let arrival = arrival(&mut bytes);
     let packet = if how & 1 == 0 { bytes.0.to_vec() } else { structured(&mut bytes) };
-    let Ok(message) = Message::decode(&packet) else { return };
-    let mut own;
-    let mut settings = settings();
+    let mut settings = Arc::clone(settings());
     if how & 6 != 0 {
-        own = settings.clone();
+        let own = Arc::make_mut(&mut settings);
         own.conflict_check = (how & 2 != 0).then_some(Duration::from_millis(500));
         own.authoritative = if how & 4 == 0 { Authoritative::Yes } else { Authoritative::No };
         own.always_broadcast = how & 4 != 0;
-        settings = &own;
     }
-    proxied(&message, &arrival, settings);
-    let Ok(mut request) = classify(&message, &arrival, settings) else { return };
-    let mut book = book(settings);
-    if how & 16 == 0 {
-        book.settle(NOW);
+    proxied(&packet, &arrival, &settings);
+    let book = book(&settings);
+    let Ok(message) = Message::decode(&packet) else { return refused(&packet, &arrival, &settings, book) };
+    if proxy::is_for_us(&message, &arrival) {
+        return;
     }
-    recognize(&mut request, &book, settings, NOW);
-    one(&mut request, &mut book, settings, how & 8 != 0);
+    let Ok(mut request) = classify(&message, &arrival, &settings) else {
+        return refused(&packet, &arrival, &settings, book);
+    };
+    recognize(&mut request, &book, &settings, NOW);
+    one(&packet, &mut request, Engine::new(Arc::clone(&settings), book), how & 8 != 0);
+}
+
+/// A message that is not for us has no effect but its record.
+fn refused(packet: &[u8], arrival: &Arrival, settings: &Arc<Settings>, book: LeaseBook) {
+    let mut engine = Engine::new(Arc::clone(settings), book);
+    let (before, mut effects) = (Bindings::of(&engine.book), Effects::new());
+    engine.handle(packet, arrival, OUTSIDE, NOW, &mut effects);
+    assert!(matches!(effects.make_contiguous(), [Effect::Record(Event::Dropped { .. })]), "{effects:?}");
+    assert_eq!(Bindings::of(&engine.book), before);
 }
 
 /// The same message beside another DHCP server, and at the boot service: no answer gives or confirms an address.
-fn proxied(message: &Message, arrival: &Arrival, settings: &Settings) {
+fn proxied(packet: &[u8], arrival: &Arrival, settings: &Arc<Settings>) {
     for boot_service in [false, true] {
         let arrival = Arrival { mode: Mode::Proxy, boot_service, ..arrival.clone() };
-        let Ok(request) = proxy::classify(message, &arrival, settings) else { continue };
-        match proxy::decide(&request, settings) {
-            Decision::Answer { change: None, reply, .. } => {
-                reply::check(message, &arrival, &reply);
-                assert!(reply.yiaddr.is_unspecified() && reply.options.u32(51).is_none());
-                let kind = if boot_service { MessageType::Ack } else { MessageType::Offer };
-                assert_eq!(reply.message_type(), Some(Ok(kind)));
-                assert!(boot_service || message.message_type() == Some(Ok(MessageType::Discover)));
-            }
-            Decision::Silent { change: None, .. } => {}
-            other => panic!("a proxy decides on no lease: {other:?}"),
+        let mut engine = Engine::new(Arc::clone(settings), LeaseBook::new(vec![]));
+        let mut effects = Effects::new();
+        engine.handle(packet, &arrival, OUTSIDE, NOW, &mut effects);
+        for effect in effects {
+            let reply = match effect {
+                Effect::Record(_) => continue,
+                Effect::Send { reply: OutgoingReply { message, .. }, .. } => message,
+                other => panic!("a proxy decides on no lease: {other:?}"),
+            };
+            let message = Message::decode(packet).expect("it is answered");
+            reply::check(&message, &arrival, &reply);
+            assert!(reply.yiaddr.is_unspecified() && reply.options.u32(51).is_none());
+            let kind = if boot_service { MessageType::Ack } else { MessageType::Offer };
+            assert_eq!(reply.message_type(), Some(Ok(kind)));
+            assert!(boot_service || message.message_type() == Some(Ok(MessageType::Discover)));
         }
+    }
+}
+
+/// The addresses that the configuration has, as the book has them.
+#[derive(Clone, PartialEq, Debug)]
+struct Bindings(BTreeMap<Ipv4Addr, Binding>);
+
+impl Bindings {
+    fn of(book: &LeaseBook) -> Bindings {
+        let host = |a, b, c| move |d| Ipv4Addr::new(a, b, c, d);
+        let pools = (50..=57).chain([10, 11]).map(host(192, 168, 77)).chain((1..=14).map(host(192, 168, 78)));
+        let all = pools.chain((50..=55).chain([9]).map(host(10, 1, 0)));
+        Bindings(all.filter_map(|address| Some((address, book.binding(address)?.clone()))).collect())
+    }
+
+    fn binding(&self, address: Ipv4Addr) -> Option<&Binding> {
+        self.0.get(&address)
     }
 }
 
@@ -174,6 +227,7 @@ fn arrival(bytes: &mut Bytes<'_>) -> Arrival {
         _ => Ipv4Addr::new(192, 168, 77, 50 + (how >> 4 & 7)),
     };
     Arrival {
+        interface: "eth1".into(),
         addresses: addresses.into(),
         networks: addresses.iter().filter_map(|address| Ipv4Network::new(*address, 24)).collect(),
         destination: if how & 64 == 0 { Ipv4Addr::BROADCAST } else { addresses[0] },
@@ -243,73 +297,97 @@ fn structured(bytes: &mut Bytes<'_>) -> Vec<u8> {
     out
 }
 
-/// Decides until there is an answer or silence, as the shell does, and checks it.
-fn one(request: &mut Request<'_>, book: &mut LeaseBook, settings: &Settings, in_use: bool) {
-    for _ in 0..MOST_CHECKS {
-        let decision = match decide(request, book, settings, NOW) {
-            Decision::CheckDecline { address } => {
-                let answer = if in_use { Answer::Other(mac(99)) } else { Answer::None };
-                let evidence = Evidence { answer, from_client: None };
-                declined(request, address, evidence, book, settings, NOW)
+/// Drives the engine until there is an answer or silence, as the shell does, and checks that against `request`, which is
+/// the same message as it is read.
+fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: bool) {
+    let settings = Arc::clone(&engine.settings);
+    let from = (packet, request.arrival);
+    engine.book.settle(NOW);
+    let (mut before, mut effects, mut checked) = (Bindings::of(&engine.book), Effects::new(), vec![]);
+    engine.handle(packet, request.arrival, OUTSIDE, NOW, &mut effects);
+    while let Some(effect) = effects.pop_front() {
+        match effect {
+            Effect::Record(Event::Dropped { reason: DropReason::TooManyDeclined, .. })
+                if !effects.is_empty() =>
+            {
+                // Of an address that was checked.
             }
-            decision => decision,
-        };
-        match decision {
-            Decision::CheckDecline { .. } => unreachable!("dealt with above"),
-            Decision::CheckAddress { address, hold } => {
+            Effect::Record(Event::Dropped { .. }) => silently(request, &before, &engine.book, checked.last()),
+            Effect::Record(_) => {}
+            Effect::CheckDecline { address, .. } => {
+                let other = AddressInUse { address, by: Some(mac(99)), from: None };
+                let probe = DeclineProbe { other: in_use.then_some(other), ..DeclineProbe::default() };
+                engine.declined(probe, from, OUTSIDE, NOW, &mut effects);
+            }
+            Effect::CheckAddress { address, hold, .. } => {
                 assert!(settings.conflict_check.is_some() && !request.arrival.loopback);
-                nobody_elses(request, address, book, settings);
-                book.apply(&hold);
-                assert_eq!(book.binding(address).map(|b| b.state), Some(State::Checking));
-                let outcome = match quarantine(book, address, NOW) {
-                    _ if !in_use => book.checked(address, NOW).expect("it is still held"),
-                    Some(lease) => LeaseChange::Store(lease),
-                    None => book.avoid(address, NOW.after(OFFER_HOLD)).expect("it is still held"),
-                };
-                book.apply(&outcome);
+                before = Bindings::of(&engine.book);
+                nobody_elses(request, address, &before, &settings);
+                checked.push(address);
+                assert!(
+                    checked.len() < MOST_CHECKS,
+                    "one message had too many addresses checked: {request:?}"
+                );
+                engine.hold(&hold);
+                assert_eq!(engine.book.binding(address).map(|b| b.state), Some(State::Checking));
+                before = Bindings::of(&engine.book);
+                let heard = in_use.then_some(AddressInUse { address, by: None, from: None });
+                engine.checked((address, heard), from, OUTSIDE, NOW, &mut effects);
             }
-            Decision::Answer { change, reply, .. } => {
-                reply::check(request.message, request.arrival, &reply);
-                return given(request, &reply, change, book, settings);
-            }
-            Decision::AskHolder { address } => {
+            Effect::AskHolder { address, .. } => {
                 assert!(settings.conflict_check.is_some() && !request.arrival.loopback);
                 assert!(request.probed.is_none(), "{address} is asked for twice");
-                let held = book.binding(address).filter(|b| b.state == State::Leased && b.until > NOW);
+                let held = engine.book.binding(address).filter(|b| b.state == State::Leased && b.until > NOW);
                 assert!(held.is_some_and(|b| b.holder.shares_id(&request.holder)));
                 request.probed = Some(Probed { address, in_use });
+                before = Bindings::of(&engine.book);
+                let heard = in_use.then_some(AddressInUse { address, by: None, from: None });
+                engine.checked((address, heard), from, OUTSIDE, NOW, &mut effects);
             }
-            Decision::Quiet { lease, .. } => return freed(request, &lease, book),
-            Decision::Silent { change: Some(change), .. } => return silently(request, &change, book),
-            Decision::Silent { .. } => return,
+            Effect::Send { reply: OutgoingReply { message, .. }, .. } => {
+                reply::check(request.message, request.arrival, &message);
+                given(request, &message, None, (&before, &engine.book), &settings);
+            }
+            Effect::Store(Promise { lease, event: Event::Conflict { address, .. }, .. }) => {
+                assert!(lease.state == State::Declined && checked.last() == Some(&address));
+                out_of_use(&lease, &engine.book);
+            }
+            Effect::Store(Promise { lease, ended, reply: Some(reply), .. }) => {
+                reply::check(request.message, request.arrival, &reply.message);
+                given(request, &reply.message, Some((lease, ended)), (&before, &engine.book), &settings);
+            }
+            Effect::Store(promise) => freed(request, &promise.lease, &before, &engine.book),
+            Effect::AwaitDecline { .. } | Effect::EndDecline { .. } => {
+                unreachable!("a DECLINE is decided on at once")
+            }
         }
     }
-    panic!("one message had {MOST_CHECKS} addresses checked: {request:?}");
 }
 
 /// Without an answer the book changes only so: an offer that the client does not take is forgotten, or an address that
-/// the client held and declines is avoided for a while.
-fn silently(request: &Request<'_>, change: &LeaseChange, book: &LeaseBook) {
-    if let LeaseChange::TurnAway { client, at } = change {
-        return assert!(*client == request.holder.client && *at == NOW);
-    }
-    let (LeaseChange::Withdraw { address, holder } | LeaseChange::Hold { address, holder, .. }) = change
-    else {
-        panic!("{change:?}")
-    };
-    let held = book.binding(*address).filter(|b| b.holder.is(&request.holder));
-    let held = held.unwrap_or_else(|| panic!("{address} is not this client's"));
-    match change {
-        LeaseChange::Hold { state, until, .. } => {
-            assert!(matches!(request.ask, Ask::Decline { .. }) && *state == State::Declined);
-            assert!(*until <= NOW.after(OFFER_HOLD) && held.is_live(NOW));
+/// the client held and declines is avoided for a while. The address that was `checked` last is seen to before.
+fn silently(request: &Request<'_>, before: &Bindings, book: &LeaseBook, checked: Option<&Ipv4Addr>) {
+    let after = Bindings::of(book);
+    assert!(before.0.keys().all(|address| after.0.contains_key(address)), "a binding is gone");
+    for (address, binding) in &after.0 {
+        let held = before.binding(*address);
+        if held == Some(binding) || checked == Some(address) {
+            continue;
         }
-        _ => assert!(matches!(held.state, State::Checking | State::Offered) && holder == &request.holder),
+        let held = held.filter(|b| b.holder.is(&request.holder));
+        let held = held.unwrap_or_else(|| panic!("{address} is not this client's"));
+        match binding.state {
+            State::Declined => {
+                assert!(matches!(request.ask, Ask::Decline { .. }));
+                assert!(binding.until <= NOW.after(OFFER_HOLD) && held.is_live(NOW));
+            }
+            _ => assert!(matches!(held.state, State::Checking | State::Offered)),
+        }
     }
 }
 
 /// The address is the client's to have: on its wire, a host's, reserved for no other machine, held by nobody else.
-fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, settings: &Settings) {
+fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &Bindings, settings: &Settings) {
     let subnet = settings.wire_of(request.subnet).find(|i| settings.subnets[*i].network.contains(address));
     let subnet = &settings.subnets[subnet.unwrap_or_else(|| panic!("{address} is not of the client's wire"))];
     assert!(subnet.network.has_host(address), "{address} is the network's or its broadcast address");
@@ -337,11 +415,13 @@ fn is_taken_over(request: &Request<'_>, binding: &Binding, address: Ipv4Addr, se
     binding.state == State::Leased && binding.holder.shares_id(&request.holder) && (never_asks || is_silent)
 }
 
+/// The reply `reply`, and the lease that is stored before it is sent, with those that end then. The book is given as it was
+/// before and as it is now.
 fn given(
     request: &Request<'_>,
     reply: &Message,
-    change: Option<LeaseChange>,
-    book: &mut LeaseBook,
+    stored: Option<(Lease, Vec<Lease>)>,
+    (before, book): (&Bindings, &LeaseBook),
     settings: &Settings,
 ) {
     let address = reply.yiaddr;
@@ -349,22 +429,16 @@ fn given(
     if address.is_unspecified() {
         let knows_it = request.ask == Ask::Bootp && !request.message.ciaddr.is_unspecified();
         let no_address = kind == Some(MessageType::Nak) || request.ask == Ask::Inform || knows_it;
-        return assert!(no_address && change.is_none(), "{kind:?} without an address");
+        return assert!(no_address && stored.is_none(), "{kind:?} without an address");
     }
-    nobody_elses(request, address, book, settings);
-    let leased = |book: &LeaseBook| {
-        book.binding(address).filter(|b| b.holder.is(&request.holder) && b.until > NOW).cloned()
-    };
+    nobody_elses(request, address, before, settings);
+    let leased = || book.binding(address).filter(|b| b.holder.is(&request.holder) && b.until > NOW);
     match kind {
         Some(MessageType::Ack) => {
-            let (lease, ended) = match change {
-                Some(LeaseChange::Store(lease)) => (lease, vec![]),
-                Some(LeaseChange::Replace { lease, ended }) => (lease, ended),
-                _ => panic!("an ACK without a commit: {change:?}"),
-            };
+            let (lease, ended) = stored.expect("an ACK without a commit");
             for other in ended {
                 assert!(other.address != address && other.state == State::Released);
-                let held = book.binding(other.address).expect("a lease that ends");
+                let held = before.binding(other.address).expect("a lease that ends");
                 assert!(held.state == State::Leased && held.holder.mac == request.holder.mac);
             }
             stores(&lease, request, address);
@@ -372,26 +446,21 @@ fn given(
             assert!(lease.until >= NOW.after(Duration::from_secs(seconds.into())), "stored for too short");
         }
         Some(MessageType::Offer) => {
-            change.iter().for_each(|change| {
-                assert!(matches!(change, LeaseChange::Hold { .. }), "an OFFER is no promise: {change:?}");
-                book.apply(change);
-            });
-            let binding: Option<Binding> = leased(book);
-            if binding.is_none() {
+            assert!(stored.is_none(), "an OFFER is no promise: {stored:?}");
+            let Some(binding) = leased() else {
                 let other = book.binding(address).expect("a lease");
                 return assert!(is_taken_over(request, other, address, settings) && other.until > NOW);
-            }
-            assert!(binding.is_some_and(|b| matches!(b.state, State::Offered | State::Leased)), "it is held");
+            };
+            assert!(matches!(binding.state, State::Offered | State::Leased), "it is held");
         }
-        None => match change {
-            Some(LeaseChange::Store(lease) | LeaseChange::Replace { lease, .. }) => {
+        None => match stored {
+            Some((lease, _)) => {
                 stores(&lease, request, address);
                 assert_eq!(lease.until, FOREVER);
             }
-            Some(other) => panic!("a BOOTP reply with {other:?}"),
             None => {
                 let reserved = request.machine.and_then(|machine| machine.address) == Some(address);
-                let stored = leased(book).is_some_and(|b| b.stored == Some(FOREVER) && b.until == FOREVER);
+                let stored = leased().is_some_and(|b| b.stored == Some(FOREVER) && b.until == FOREVER);
                 assert!(reserved || stored, "an address for good that is written nowhere");
             }
         },
@@ -401,12 +470,14 @@ fn given(
 
 fn stores(lease: &Lease, request: &Request<'_>, address: Ipv4Addr) {
     assert_eq!((lease.address, lease.state), (address, State::Leased));
-    assert_eq!(lease.holder, request.holder);
+    // Once a booting stage had the address, that stays known.
+    let boots = request.holder.boots || lease.holder.boots;
+    assert_eq!(lease.holder, Holder { boots, ..request.holder.clone() });
 }
 
 /// A RELEASE or DECLINE: only of what the client holds, and never too much of a pool.
-fn freed(request: &Request<'_>, lease: &Lease, book: &LeaseBook) {
-    let held = book.binding(lease.address).filter(|b| b.holder.is(&request.holder) && b.until > NOW);
+fn freed(request: &Request<'_>, lease: &Lease, before: &Bindings, book: &LeaseBook) {
+    let held = before.binding(lease.address).filter(|b| b.holder.is(&request.holder) && b.until > NOW);
     let held = held.unwrap_or_else(|| panic!("{lease:?} is not this client's"));
     match lease.state {
         State::Released => {
@@ -414,10 +485,15 @@ fn freed(request: &Request<'_>, lease: &Lease, book: &LeaseBook) {
         }
         State::Declined => {
             assert!(matches!(held.state, State::Leased | State::Offered));
-            let subnet = book.pool_of(lease.address).expect("a subnet");
-            let declined = book.declined(subnet, NOW) as u64 + 1;
-            assert!(declined * DECLINED_SHARE <= book.pool_size(subnet), "too many declined");
+            out_of_use(lease, book);
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Not too much of the pool of `lease`, which is declined, is out of use.
+fn out_of_use(lease: &Lease, book: &LeaseBook) {
+    let subnet = book.pool_of(lease.address).expect("a subnet");
+    let (declined, size) = (book.declined(subnet, NOW) as u64, book.pool_size(subnet));
+    assert!(declined <= (size / DECLINED_SHARE).max(1), "too many declined");
 }

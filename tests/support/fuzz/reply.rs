@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use lanboot::dhcp::subnet::Arrival;
+use lanboot::dhcp::arrival::Arrival;
 use lanboot::wire::dhcp::{BOOTREPLY, COOKIE, HEADER_LEN, MIN_LEN, Message, MessageType};
 use lanboot::wire::option::by_code;
 use lanboot::wire::relay;

@@ -5,24 +5,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lanboot::boot::guard::Guard;
 use lanboot::boot::plan::Mode;
 use lanboot::config;
-use lanboot::dhcp::conflict::{Answer, Evidence, declined, quarantine};
-use lanboot::dhcp::decide::{Decision, decide};
-use lanboot::dhcp::keep::rest_of_lease;
-use lanboot::dhcp::loop_guard;
-use lanboot::dhcp::request::{Probed, classify, recognize};
-use lanboot::dhcp::subnet::{Arrival, Settings};
-use lanboot::lease::{FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
+use lanboot::dhcp::arrival::Arrival;
+use lanboot::dhcp::classify::classify;
+use lanboot::dhcp::engine::{
+    self, AddressInUse, DeclineProbe, Effect, Effects, Engine, Outcome, OutgoingReply, Outside,
+};
+use lanboot::dhcp::settings::Settings;
+use lanboot::lease::{FOREVER, Holder, Lease, LeaseBook, OFFER_HOLD, State};
 use lanboot::types::Timestamp;
 use lanboot::wire::dhcp::{Message, MessageType};
 
 use super::bytes::Bytes;
-use super::decide::mac;
+use super::decide::{NoFiles, mac};
 use super::reply;
 
 const CONFIG: &str = "
@@ -48,14 +47,17 @@ const CLIENTS: u8 = 6;
 /// Longer runs say nothing new.
 const MOST_STEPS: usize = 400;
 
-fn settings() -> &'static [Settings; 2] {
-    static SETTINGS: OnceLock<[Settings; 2]> = OnceLock::new();
+/// No boot file is known, and nobody asks for machines.
+const OUTSIDE: Outside<'_> = Outside { files: &NoFiles, machines: &() };
+
+fn settings() -> &'static [Arc<Settings>; 2] {
+    static SETTINGS: OnceLock<[Arc<Settings>; 2]> = OnceLock::new();
     SETTINGS.get_or_init(|| {
         let config = config::load(CONFIG).unwrap_or_else(|problems| panic!("{problems:?}"));
         let plain = config.dhcp.expect("a DHCP server");
         let mut checking = plain.clone();
         checking.conflict_check = Some(Duration::from_millis(500));
-        [plain, checking]
+        [plain, checking].map(Arc::new)
     })
 }
 
@@ -82,9 +84,8 @@ struct Promise {
 }
 
 struct World {
-    settings: &'static Settings,
-    book: LeaseBook,
-    guard: Guard,
+    settings: &'static Arc<Settings>,
+    engine: Engine,
     now: Timestamp,
     waiting: VecDeque<Promise>,
     /// Committed or failed, and answered; the book has not heard of it yet.
@@ -103,8 +104,7 @@ pub fn check(data: &[u8]) {
     let settings = &settings()[usize::from(bytes.u8() & 1)];
     let mut world = World {
         settings,
-        book: LeaseBook::new(settings.pools()),
-        guard: Guard::default(),
+        engine: Engine::new(Arc::clone(settings), LeaseBook::new(settings.pools())),
         now: Timestamp::from_seconds(1_000_000),
         waiting: VecDeque::new(),
         outcomes: VecDeque::new(),
@@ -166,6 +166,7 @@ impl World {
         let mut message = Message::new(1);
         message.chaddr[..6].copy_from_slice(&mac(client + 1).0);
         let mut arrival = Arrival {
+            interface: "eth1".into(),
             addresses: [SERVER].into(),
             networks: [].into(),
             destination: Ipv4Addr::BROADCAST,
@@ -241,114 +242,80 @@ impl World {
         }
     }
 
-    /// What the shell does with a message: see server/dhcp/mod.rs.
+    /// The shell's part, as in server/dhcp/effects.rs.
     fn send(&mut self, client: u8, message: &Message, arrival: &Arrival, in_use: bool) {
-        let Ok(mut request) = classify(message, arrival, self.settings) else { return };
-        recognize(&mut request, &self.book, self.settings, self.now);
-        loop_guard::before(&mut self.guard, &mut request, self.settings, self.now);
-        self.book.settle(self.now);
-        for _ in 0..20 {
-            let decision = match decide(&request, &self.book, self.settings, self.now) {
-                Decision::CheckDecline { address } => {
-                    let answer = if in_use { Answer::Other(mac(99)) } else { Answer::None };
-                    let evidence = Evidence { answer, from_client: None };
-                    declined(&request, address, evidence, &self.book, self.settings, self.now)
+        let (bytes, now, mut effects) = (message.encode(), self.now, Effects::new());
+        let from = (&bytes[..], arrival);
+        let (mut checks, mut asked) = (0, false);
+        self.engine.book.settle(now);
+        self.engine.handle(&bytes, arrival, OUTSIDE, now, &mut effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Record(_) => {}
+                Effect::CheckDecline { address, .. } => {
+                    let other = AddressInUse { address, by: Some(mac(99)), from: None };
+                    let probe = DeclineProbe { other: in_use.then_some(other), ..DeclineProbe::default() };
+                    self.engine.declined(probe, from, OUTSIDE, now, &mut effects);
                 }
-                decision => decision,
-            };
-            match decision {
-                Decision::CheckDecline { .. } => unreachable!("dealt with above"),
-                Decision::CheckAddress { address, hold } => {
+                Effect::CheckAddress { address, hold, .. } => {
+                    checks += 1;
+                    assert!(checks < 20, "one message had {checks} addresses checked");
                     self.nobody_elses(client, address);
-                    self.book.apply(&hold);
-                    match quarantine(&self.book, address, self.now) {
-                        _ if !in_use => {
-                            let offer = self.book.checked(address, self.now).expect("it is still held");
-                            self.book.apply(&offer);
-                        }
-                        Some(lease) => {
-                            self.promise(Promise::quiet(client, lease));
-                        }
-                        None => {
-                            let avoided = self
-                                .book
-                                .avoid(address, self.now.after(OFFER_HOLD))
-                                .expect("it is still held");
-                            self.book.apply(&avoided);
-                        }
-                    }
+                    self.engine.hold(&hold);
+                    assert_eq!(self.engine.book.binding(address).map(|b| b.state), Some(State::Checking));
+                    let heard = in_use.then_some(AddressInUse { address, by: None, from: None });
+                    self.engine.checked((address, heard), from, OUTSIDE, now, &mut effects);
                 }
-                Decision::AskHolder { address } => {
-                    assert!(request.probed.is_none(), "{address} is asked for twice");
+                Effect::AskHolder { address, .. } => {
+                    assert!(!asked, "{address} is asked for twice");
+                    asked = true;
                     if !in_use {
                         // That machine is gone: its network card was replaced.
                         self.claims.remove(&address);
                         self.offers.remove(&address);
                     }
-                    request.probed = Some(Probed { address, in_use });
+                    let heard = in_use.then_some(AddressInUse { address, by: None, from: None });
+                    self.engine.checked((address, heard), from, OUTSIDE, now, &mut effects);
                 }
-                Decision::Answer {
-                    change: Some(change @ (LeaseChange::Store(_) | LeaseChange::Replace { .. })),
-                    reply,
-                    event,
-                    ..
-                } => {
-                    let (lease, ended) = match change {
-                        LeaseChange::Store(lease) => (lease, vec![]),
-                        LeaseChange::Replace { lease, ended } => (lease, ended),
-                        other => panic!("{other:?}"),
-                    };
-                    loop_guard::after(&mut self.guard, &request, &event, self.settings, self.now);
-                    reply::check(request.message, request.arrival, &reply);
-                    assert_eq!(reply.yiaddr, lease.address);
-                    let until = |reply: &Message| match reply.options.u32(51) {
-                        Some(seconds) => self.now.after(Duration::from_secs(seconds.into())),
-                        None => FOREVER,
-                    };
-                    let rest = rest_of_lease(&request, lease.address, &self.book, self.settings, self.now);
-                    let otherwise = rest.map(|decision| {
-                        let Decision::Answer { change: None, reply, .. } = decision else { panic!() };
-                        reply::check(request.message, request.arrival, &reply);
-                        assert_eq!(reply.yiaddr, lease.address);
-                        until(&reply)
-                    });
-                    let ack = Some(until(&reply));
-                    return self.promise(Promise { client, lease, ended, ack, otherwise, given_up: false });
-                }
-                Decision::Answer { change, reply, event, .. } => {
-                    loop_guard::after(&mut self.guard, &request, &event, self.settings, self.now);
-                    reply::check(request.message, request.arrival, &reply);
-                    change.iter().for_each(|change| self.book.apply(change));
+                Effect::Store(promise) => self.promise(client, message, arrival, promise),
+                Effect::Send { reply: OutgoingReply { message: reply, .. }, .. } => {
+                    reply::check(message, arrival, &reply);
+                    let request = classify(message, arrival, self.settings).expect("it was answered");
                     let taken_over = |b: &lanboot::lease::Binding| {
-                        b.state == State::Leased && b.until > self.now && b.holder.shares_id(&request.holder)
+                        b.state == State::Leased && b.until > now && b.holder.shares_id(&request.holder)
                     };
-                    if self.book.binding(reply.yiaddr).is_some_and(taken_over) {
+                    if self.engine.book.binding(reply.yiaddr).is_some_and(taken_over) {
                         // It stays the other machine's until the client takes it.
                         self.last[usize::from(client)] = reply.yiaddr;
-                        return self.nobody_elses(client, reply.yiaddr);
+                        self.nobody_elses(client, reply.yiaddr);
+                    } else {
+                        self.told_at_once(client, &reply);
                     }
-                    return self.told_at_once(client, &reply);
                 }
-                Decision::Quiet { lease, .. } => {
-                    return self.promise(Promise::quiet(client, lease));
-                }
-                Decision::Silent { change, .. } => {
-                    return change.iter().for_each(|change| self.book.apply(change));
+                Effect::AwaitDecline { .. } | Effect::EndDecline { .. } => {
+                    unreachable!("a DECLINE is decided on at once")
                 }
             }
         }
     }
 
-    fn promise(&mut self, mut promise: Promise) {
-        let (lease, ended) = (promise.lease.clone(), promise.ended.clone());
-        self.book.apply(&if ended.is_empty() {
-            LeaseChange::Store(lease)
-        } else {
-            LeaseChange::Replace { lease, ended }
-        });
-        let stage = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
-        promise.lease.holder.boots = stage;
-        self.waiting.push_back(promise);
+    /// The lease is on its way to the disk, and its replies wait for that.
+    fn promise(&mut self, client: u8, message: &Message, arrival: &Arrival, promise: engine::Promise) {
+        let engine::Promise { lease, ended, reply, otherwise, .. } = promise;
+        let Some(ack) = reply else {
+            assert!(ended.is_empty() && otherwise.is_none(), "a promise without a reply");
+            return self.waiting.push_back(Promise::quiet(client, lease));
+        };
+        let until = |reply: &OutgoingReply| {
+            reply::check(message, arrival, &reply.message);
+            assert_eq!(reply.message.yiaddr, lease.address);
+            match reply.message.options.u32(51) {
+                Some(seconds) => self.now.after(Duration::from_secs(seconds.into())),
+                None => FOREVER,
+            }
+        };
+        let (ack, otherwise) = (Some(until(&ack)), otherwise.map(|otherwise| until(&otherwise.reply)));
+        self.waiting.push_back(Promise { client, lease, ended, ack, otherwise, given_up: false });
     }
 
     fn told_at_once(&mut self, client: u8, reply: &Message) {
@@ -431,7 +398,8 @@ impl World {
 
     /// The same of what is in the book.
     fn each_client_has_one_lease_in_the_book(&self) {
-        let bound = self.disk.keys().filter_map(|address| Some((*address, self.book.binding(*address)?)));
+        let bound =
+            self.disk.keys().filter_map(|address| Some((*address, self.engine.book.binding(*address)?)));
         let live = bound.filter(|(_, binding)| binding.state == State::Leased && binding.until > self.now);
         one_each(live.map(|(address, binding)| (address, &binding.holder)));
     }
@@ -451,11 +419,7 @@ impl World {
     /// The book hears what became of the next `count` leases.
     fn hear(&mut self, count: usize) {
         for (lease, stored) in self.outcomes.drain(..count.min(self.outcomes.len())) {
-            if stored {
-                self.book.stored(&lease, self.now);
-            } else {
-                self.book.not_stored(&lease, self.now);
-            }
+            self.engine.stored(&Outcome { leases: vec![lease], stored }, self.now);
         }
     }
 
@@ -464,10 +428,11 @@ impl World {
         self.waiting.clear();
         self.outcomes.clear();
         self.offers.clear();
-        self.book = LeaseBook::new(self.settings.pools());
+        let mut book = LeaseBook::new(self.settings.pools());
         for lease in self.disk.values() {
-            assert!(self.book.load(lease.clone()));
+            assert!(book.load(lease.clone()));
         }
+        self.engine = Engine::new(Arc::clone(self.settings), book);
         self.what_was_promised_is_stored();
         self.each_client_has_one_lease_in_the_book();
     }

@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use super::super::super::*;
 use crate::content::lookup::Files;
 use crate::content::once::{BootState, Done};
+use crate::dhcp::classify::{classify, recognize};
 use crate::dhcp::conflict::{Answer, Evidence, declined};
-use crate::dhcp::decide::{Decision, decide};
-use crate::dhcp::request::{Probed, classify, recognize};
-use crate::dhcp::subnet::Settings;
+use crate::dhcp::decide::decide;
+use crate::dhcp::decision::Decision;
+use crate::dhcp::request::Probed;
+use crate::dhcp::settings::Settings;
 use crate::dhcp::{other_servers, proxy};
 use crate::images::Catalog;
 use crate::net::neighbours::Neighbour;
@@ -158,6 +160,7 @@ impl World {
 
     fn arrival(&self, source: Ipv4Addr, boot_service: bool) -> Arrival {
         Arrival {
+            interface: "eth1".into(),
             addresses: [SERVER].into(),
             networks: ["192.168.77.0/24".parse().unwrap()].into(),
             destination: if boot_service { SERVER } else { Ipv4Addr::BROADCAST },

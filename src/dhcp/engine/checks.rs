@@ -1,0 +1,240 @@
+//! Checks of addresses, before they are given and when they are declined: what their outcome means, and the message that
+//! waited for it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::effect::drop_message;
+use super::{Effect, Effects, Engine, Outside, Round};
+use crate::dhcp::arrival::Arrival;
+use crate::dhcp::conflict::{Answer, Evidence, end_of_quarantine, quarantine};
+use crate::dhcp::proxy_arp::Verdict;
+use crate::dhcp::request::{Ask, Probed, Request};
+use crate::dhcp::shared_network;
+use crate::event::{Client, DropReason, Event};
+use crate::lease::{LeaseChange, OFFER_HOLD, State};
+use crate::types::{Firmware, MacAddr, Timestamp};
+use crate::wire::dhcp::Message;
+
+/// A machine uses an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressInUse {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The machine's hardware address as it states it, if it was heard by ARP.
+    pub by: Option<MacAddr>,
+    /// The hardware address that the frame came from, if it was heard by ARP.
+    pub from: Option<MacAddr>,
+}
+
+/// The meaning of an answer from an address that is being checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Meaning {
+    /// None: the check goes on.
+    Nothing,
+    /// The client that has the address answers.
+    Holder {
+        /// Whether it has a lease, so that the address is in use for a machine that asks for it.
+        is_leased: bool,
+    },
+    /// Another machine uses the address.
+    InUse,
+    /// This machine answers for any address, which shows now: it answered for these.
+    ProxyArp(MacAddr, Vec<Ipv4Addr>),
+}
+
+/// The outcome of probing an address that a client declined.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct DeclineProbe {
+    /// Whether the client itself answers at the address.
+    pub client_answers: bool,
+    /// The first other machine that answers there.
+    pub other: Option<AddressInUse>,
+    /// Whether the DECLINE was seen in a frame from its client's hardware address, where frames are seen.
+    pub from_client: Option<bool>,
+}
+
+impl Engine {
+    /// Holds an address while it is checked.
+    pub fn hold(&mut self, hold: &LeaseChange) {
+        self.book.apply(hold);
+    }
+
+    /// Judges an answer from an address that is being checked. `waiting` is the message that waits for that, if the check
+    /// is one before the address is given.
+    pub fn judge(&mut self, heard: AddressInUse, waiting: Option<&[u8]>, now: Timestamp) -> Meaning {
+        let binding = self.book.binding(heard.address);
+        let holder = binding.and_then(|binding| binding.holder.mac);
+        let is_leased = binding.is_some_and(|binding| binding.state == State::Leased);
+        if heard.by.is_some() && heard.by == holder {
+            // The client itself may still use the address that it is to get, as after a warm restart. The holder of a
+            // lease that another machine asks for keeps it.
+            return Meaning::Holder { is_leased };
+        }
+        // A bond that switched to its other card has the address already. Its own answer does not say that the holder of the
+        // lease is gone: only silence does.
+        if is_leased && heard.by.is_some() && heard.by == waiting.and_then(client_of) {
+            return Meaning::Nothing;
+        }
+        match heard.from.map(|mac| (mac, self.proxy_arp.judge(mac, heard.address, now))) {
+            None | Some((_, Verdict::Conflict)) => Meaning::InUse,
+            Some((mac, Verdict::Found(addresses))) => Meaning::ProxyArp(mac, addresses),
+            // Another machine may answer yet.
+            Some((_, Verdict::Ignored)) => Meaning::Nothing,
+        }
+    }
+
+    /// Learns that the machine `mac` uses an address that is not being checked.
+    pub fn uses(&mut self, mac: MacAddr, address: Ipv4Addr) {
+        self.proxy_arp.uses(mac, address);
+    }
+
+    /// Whether the answers of `mac` are ignored because it answers for any address.
+    pub fn ignores(&self, mac: MacAddr) -> bool {
+        self.proxy_arp.ignores(mac)
+    }
+
+    /// Records a machine that answers for any address, and frees those of `addresses` that are in quarantine because of it.
+    pub fn found_proxy(
+        &mut self,
+        mac: MacAddr,
+        addresses: Vec<Ipv4Addr>,
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        let freed: Vec<_> =
+            addresses.iter().filter_map(|address| end_of_quarantine(&self.book, *address, now)).collect();
+        out.push_back(Effect::Record(Event::ProxyArp { by: mac, addresses }));
+        for lease in freed {
+            let client = Client { mac: lease.holder.mac, firmware: Firmware::Other, arch: None };
+            let event = Event::Released { address: lease.address, client };
+            self.store_quietly(lease, event, outside, out);
+        }
+    }
+
+    /// The check of `address` is over: decides again on the message that waited for it. `heard` is the machine that uses
+    /// the address; `None` if none answered.
+    pub fn checked(
+        &mut self,
+        (address, heard): (Ipv4Addr, Option<AddressInUse>),
+        (datagram, arrival): (&[u8], &Arrival),
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        self.settle(now);
+        let round = match self.book.binding(address).map(|binding| binding.state) {
+            Some(State::Leased) => {
+                // An answer of the client itself counts as none: a bond that switched to its other card has the address
+                // already.
+                let client = client_of(datagram);
+                let in_use = heard.is_some_and(|heard| heard.by.is_none() || heard.by != client);
+                Round::AfterProbe(Probed { address, in_use })
+            }
+            // The client took another server's offer meanwhile.
+            Some(State::Released) if heard.is_none() => {
+                return drop_message(out, DropReason::OtherServer, None);
+            }
+            _ => {
+                match heard {
+                    Some(heard) => self.put_in_quarantine(heard, outside, now, out),
+                    None => self.book.checked(address, now).iter().for_each(|offer| self.book.apply(offer)),
+                }
+                Round::AfterCheck
+            }
+        };
+        self.run(round, (datagram, arrival), outside, now, out);
+    }
+
+    fn put_in_quarantine(
+        &mut self,
+        AddressInUse { address, by, .. }: AddressInUse,
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        let event = Event::Conflict { address, by };
+        match quarantine(&self.book, address, now) {
+            Some(lease) => self.store_quietly(lease, event, outside, out),
+            None => {
+                out.push_back(Effect::Record(event));
+                drop_message(out, DropReason::TooManyDeclined, None);
+                let change = self.book.avoid(address, now.after(OFFER_HOLD));
+                change.iter().for_each(|change| self.book.apply(change));
+            }
+        }
+    }
+
+    /// Takes note that a DECLINE of `address` is being checked.
+    pub fn decline_begun(&mut self, address: Ipv4Addr) {
+        self.declining.insert(address);
+    }
+
+    /// Takes note that the check of the DECLINE of `address` is over.
+    pub fn decline_ended(&mut self, address: Ipv4Addr) {
+        self.declining.remove(&address);
+    }
+
+    /// Decides on a DECLINE whose address was probed.
+    pub fn declined(
+        &mut self,
+        probe: DeclineProbe,
+        message: (&[u8], &Arrival),
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        self.settle(now);
+        // It may have shown meanwhile that the machine answers for every address.
+        let other = probe.other.filter(|heard| heard.from.is_none_or(|mac| !self.ignores(mac)));
+        let answer = match other.and_then(|heard| heard.by) {
+            Some(by) => Answer::Other(by),
+            None if probe.client_answers => Answer::Client,
+            None => Answer::None,
+        };
+        let evidence = Evidence { answer, from_client: probe.from_client };
+        self.run(Round::Declined(evidence), message, outside, now, out);
+    }
+
+    /// Whether the answer to `request` depends on a DECLINE of the same client that is being checked: then it waits for
+    /// that. Only a client that takes the offer of the address shows by it that it did not decline.
+    pub(super) fn waits_for_decline(
+        &mut self,
+        request: &Request<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) -> bool {
+        if self.declining.is_empty() {
+            return false;
+        }
+        let settings = Arc::clone(&self.settings);
+        let address = match request.ask {
+            Ask::Discover { .. } | Ask::Bootp => {
+                shared_network::of_client(request, &self.book, &settings, now).map(|(address, _)| address)
+            }
+            Ask::Select { address, .. } | Ask::InitReboot { address } | Ask::Extend { address, .. } => {
+                Some(address)
+            }
+            Ask::Decline { .. } | Ask::Release { .. } | Ask::Inform => None,
+        };
+        let Some(address) = address.filter(|address| self.declining.contains(address)) else {
+            return false;
+        };
+        let Some(binding) = self.book.binding(address).filter(|b| b.holder.is(&request.holder)) else {
+            return false;
+        };
+        if binding.state == State::Offered && matches!(request.ask, Ask::Select { .. }) {
+            self.declining.remove(&address);
+            out.push_back(Effect::EndDecline { address });
+            return false;
+        }
+        out.push_back(Effect::AwaitDecline { address, client: request.client() });
+        true
+    }
+}
+
+/// The hardware address of the client that sent `datagram`.
+fn client_of(datagram: &[u8]) -> Option<MacAddr> {
+    Message::decode(datagram).ok().and_then(|message| message.mac())
+}

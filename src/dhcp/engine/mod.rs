@@ -1,0 +1,358 @@
+//! The engine: the straight line of a DHCP message from its bytes to the effects it has. The server, the proxy, `rehearse`,
+//! the benchmark, the fuzzers and the tests drive it, and no other code goes through these steps.
+//!
+//! It has no clock, socket, log or file: bytes, time and everything learned from outside are arguments. It changes the
+//! lease book itself, as soon as a message is decided on; everything else that happens is an [`Effect`].
+
+mod checks;
+mod effect;
+mod promise;
+mod without_address;
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::boot::guard::Guard;
+use crate::boot::identity::Identity;
+use crate::boot::policy::{Choice, Content};
+use crate::dhcp::arrival::Arrival;
+use crate::dhcp::classify::{classify, recognize, sender_of};
+use crate::dhcp::clones::Clones;
+use crate::dhcp::conflict::{Evidence, declined};
+use crate::dhcp::decide::decide;
+use crate::dhcp::decision::Decision;
+use crate::dhcp::other_servers::{self, Given, Strangers, Taken};
+use crate::dhcp::proxy_arp::ProxyArp;
+use crate::dhcp::request::{Ask, Probed, Request};
+use crate::dhcp::settings::{Machine, Settings};
+use crate::dhcp::{loop_guard, proxy};
+use crate::event::{Client, DropReason, Event};
+use crate::lease::{Holder, Lease, LeaseBook, LeaseChange};
+use crate::types::Timestamp;
+use crate::wire::dhcp::{DecodeError, Message};
+
+pub use checks::{AddressInUse, DeclineProbe, Meaning};
+pub use effect::{Effect, Effects, Otherwise, Outcome, OutgoingReply, Promise};
+pub use promise::MAX_WAITING;
+
+use effect::drop_message;
+
+/// Facts about boot files that decisions depend on.
+pub trait FileFacts {
+    /// The content of the file of `choice` for the iPXE that sent `message` and that we serve at our address `server`.
+    fn content_of(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Content;
+
+    /// The size of the file of `choice` for the client that sent `message`, if it is known.
+    fn size(&self, choice: &Choice, message: &Message) -> Option<u64>;
+}
+
+/// The table of which machine is at which address, which other protocols look up. The engine states here what its messages
+/// teach. These are calls and no effects because they read the request and the book, which an effect would have to copy.
+pub trait MachineTable {
+    /// `request` is answered with this reply, and this change is made for it. The change is not in `book` yet.
+    fn answered(
+        &self,
+        request: &Request<'_>,
+        given: (&Message, Option<&LeaseChange>),
+        book: &LeaseBook,
+        now: Timestamp,
+    );
+
+    /// `lease` ends.
+    fn released(&self, lease: &Lease);
+
+    /// A client was sent its boot file without an address.
+    fn asked_boot_service(&self, message: &Message, who: (&Identity, Option<&Machine>), arrival: &Arrival);
+
+    /// A client took an address from another server.
+    fn heard_taken(&self, message: &Message, taken: &Taken<'_>);
+
+    /// Another server gave a client an address, where lanboot is a proxy.
+    fn heard_given(&self, given: &Given);
+}
+
+/// A table that is never looked up.
+impl MachineTable for () {
+    fn answered(&self, _: &Request<'_>, _: (&Message, Option<&LeaseChange>), _: &LeaseBook, _: Timestamp) {}
+    fn released(&self, _: &Lease) {}
+    fn asked_boot_service(&self, _: &Message, _: (&Identity, Option<&Machine>), _: &Arrival) {}
+    fn heard_taken(&self, _: &Message, _: &Taken<'_>) {}
+    fn heard_given(&self, _: &Given) {}
+}
+
+/// The outside world, as far as the engine needs it while it handles a message.
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    /// Facts about boot files.
+    pub files: &'a dyn FileFacts,
+    /// The machines by address.
+    pub machines: &'a dyn MachineTable,
+}
+
+/// Observations of machines and of other servers, which are no leases. The engines of one server share them.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The machines that load the same boot file again and again.
+    pub guard: Guard,
+    /// Other DHCP servers where there should be none.
+    pub strangers: Strangers,
+}
+
+/// Decides on every DHCP message. The DHCP thread owns the one that gives addresses. The thread that answers boot requests
+/// without addresses owns another one, with an empty book; both share [`Observed`].
+#[derive(Debug)]
+pub struct Engine {
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// Which client has which address.
+    pub book: LeaseBook,
+    /// Machines that send one client identifier.
+    pub clones: Clones,
+    observed: Arc<Mutex<Observed>>,
+    /// Machines that answer for addresses that are not theirs.
+    proxy_arp: ProxyArp,
+    /// Addresses of which a DECLINE is being checked.
+    declining: HashSet<Ipv4Addr>,
+    /// Addresses whose lease is being extended, and until when it is stored for its holder, whichever of the changes that
+    /// are on their way has arrived. One entry for each address that waits, at most.
+    assured: HashMap<Ipv4Addr, (Holder, Timestamp), foldhash::fast::RandomState>,
+    /// Leases that wait to be stored.
+    waiting: usize,
+    /// The time that the book was last brought up to.
+    settled: Option<Timestamp>,
+}
+
+/// The occasion on which a message is decided on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Round {
+    /// It has just been received.
+    First,
+    /// An address was checked, or a DECLINE decided on.
+    AfterCheck,
+    /// It is a DECLINE whose address was probed.
+    Declined(Evidence),
+    /// It is known whether the machine that holds a lease answers there.
+    AfterProbe(Probed),
+}
+
+impl Round {
+    fn probed(self) -> Option<Probed> {
+        match self {
+            Round::AfterProbe(probed) => Some(probed),
+            Round::First | Round::AfterCheck | Round::Declined(_) => None,
+        }
+    }
+}
+
+impl Engine {
+    /// An engine for these settings and leases that has observed nothing yet.
+    pub fn new(settings: Arc<Settings>, book: LeaseBook) -> Engine {
+        Engine {
+            settings,
+            book,
+            clones: Clones::default(),
+            observed: Arc::default(),
+            proxy_arp: ProxyArp::default(),
+            declining: HashSet::new(),
+            assured: HashMap::default(),
+            waiting: 0,
+            settled: None,
+        }
+    }
+
+    /// This engine, sharing its observations with `other` from now on.
+    #[must_use]
+    pub fn sharing_with(self, other: &Engine) -> Engine {
+        Engine { observed: Arc::clone(&other.observed), ..self }
+    }
+
+    /// The observations. A thread that failed while it held the lock left them whole, because each change does.
+    pub fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Handles a message that has just been received.
+    pub fn handle(
+        &mut self,
+        datagram: &[u8],
+        arrival: &Arrival,
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        self.settle(now);
+        self.run(Round::First, (datagram, arrival), outside, now, out);
+    }
+
+    /// Handles a message again that waited for the check of a DECLINE.
+    pub fn resume(
+        &mut self,
+        message: (&[u8], &Arrival),
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        self.settle(now);
+        self.run(Round::AfterCheck, message, outside, now, out);
+    }
+
+    /// The straight line: decode → is it for us → classify → recognize → decide → act.
+    fn run(
+        &mut self,
+        round: Round,
+        (datagram, arrival): (&[u8], &Arrival),
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        let message = match Message::decode(datagram) {
+            Ok(message) => message,
+            Err(error) => return drop_message(out, undecodable(error), None),
+        };
+        if proxy::is_for_us(&message, arrival) {
+            return self.answer_boot_request(&message, arrival, outside, now, out);
+        }
+        let settings = Arc::clone(&self.settings);
+        let mut request = match classify(&message, arrival, &settings) {
+            Ok(request) => request,
+            Err(reason) => return drop_message(out, reason, Some(sender_of(&message))),
+        };
+        recognize(&mut request, &self.book, &settings, now);
+        if round == Round::First {
+            let received = Event::Received { message: request.ask.kind(), client: request.client() };
+            out.push_back(Effect::Record(received));
+        }
+        other_servers::before(&self.observed().strangers, &mut request, &settings, now);
+        settle_choice(outside.files, request.boot.as_mut(), (&message, &request.identity), request.server);
+        loop_guard::before(&mut self.observed().guard, &mut request, &settings, now);
+        request.probed = round.probed();
+        self.clones.look(&request, &arrival.interface, &self.book, &settings, now);
+        look_up_size(outside.files, request.boot.as_mut(), &message);
+        if round == Round::First && self.waits_for_decline(&request, now, out) {
+            return;
+        }
+        let decision = match (round, request.ask) {
+            (Round::Declined(evidence), Ask::Decline { address, .. }) => {
+                declined(&request, address, evidence, &self.book, &settings, now)
+            }
+            _ => decide(&request, &self.book, &settings, now),
+        };
+        self.act(decision, &mut request, outside, now, out);
+    }
+
+    /// Makes the change that was decided on, and says what else is to be done.
+    fn act(
+        &mut self,
+        decision: Decision,
+        request: &mut Request<'_>,
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        let client = request.client();
+        let on_wire = request.message.giaddr.is_unspecified();
+        match decision {
+            Decision::CheckAddress { address, hold } => {
+                let is_expected = request.machine.is_some();
+                out.push_back(Effect::CheckAddress { address, hold, on_wire, is_expected, client });
+            }
+            Decision::CheckDecline { address } => out.push_back(Effect::CheckDecline { address, client }),
+            Decision::AskHolder { address } => {
+                out.push_back(Effect::AskHolder { address, on_wire, client });
+            }
+            Decision::Answer { change, reply, route, wait, event } => {
+                request.server = request.server_for(reply.yiaddr, &self.settings);
+                outside.machines.answered(request, (&reply, change.as_ref()), &self.book, now);
+                let looping =
+                    loop_guard::after(&mut self.observed().guard, request, &event, &self.settings, now);
+                out.extend(looping.map(Effect::Record));
+                let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
+                match change {
+                    Some(LeaseChange::Store(lease)) => {
+                        self.grant((lease, Vec::new()), (reply, event), request, outside, now, out);
+                    }
+                    Some(LeaseChange::Replace { lease, ended }) => {
+                        self.grant((lease, ended), (reply, event), request, outside, now, out);
+                    }
+                    other => {
+                        other.iter().for_each(|change| self.book.apply(change));
+                        out.push_back(Effect::Send { reply, wait, event });
+                    }
+                }
+            }
+            Decision::Quiet { lease, event } => {
+                outside.machines.released(&lease);
+                self.store_quietly(lease, event, outside, out);
+            }
+            Decision::Silent { reason, change } => {
+                if reason == DropReason::OtherServer {
+                    let chosen = self.observed().strangers.chosen(request, now);
+                    out.extend(chosen.map(Effect::Record));
+                }
+                change.iter().for_each(|change| self.book.apply(change));
+                if reason == DropReason::PoolExhausted {
+                    out.push_back(Effect::Record(self.exhausted(request.subnet, client.clone())));
+                }
+                drop_message(out, reason, Some(client));
+            }
+        }
+    }
+
+    /// Brings the book up to `now`. Messages of one batch have one time, so this costs something once in a batch.
+    fn settle(&mut self, now: Timestamp) {
+        if self.settled != Some(now) {
+            self.settled = Some(now);
+            self.book.settle(now);
+        }
+    }
+
+    fn exhausted(&self, subnet: usize, client: Client) -> Event {
+        let (network, size) = (self.settings.subnets[subnet].network, self.book.pool_size(subnet));
+        Event::Exhausted { subnet: network, size, client }
+    }
+
+    /// The time at which [`Engine::warnings`] returns the next warning; `None` if none is due.
+    pub fn next_warning(&self) -> Option<Timestamp> {
+        self.clones.next()
+    }
+
+    /// The warnings that are due about machines with one client identifier, each with the interface that it is about.
+    pub fn warnings(&mut self, now: Timestamp) -> Vec<(Arc<str>, Event)> {
+        self.clones.due(now)
+    }
+}
+
+/// The address that a reply comes from. A relay agent gets it from the address that it wrote to, as a firewall between us
+/// expects.
+fn source_of_reply(request: &Request<'_>) -> Ipv4Addr {
+    if request.message.giaddr.is_unspecified() { request.server } else { request.arrival.server() }
+}
+
+/// Why bytes are not a message at all.
+fn undecodable(error: DecodeError) -> DropReason {
+    match error {
+        DecodeError::TooShort => DropReason::TooShort,
+        DecodeError::BadHlen => DropReason::BadHlen,
+    }
+}
+
+/// Settles which boot file the client gets that sent `message` and that we serve at our address `server`: an iPXE gets no
+/// build of iPXE. That and the size are all that a decision needs to know from the disk.
+fn settle_choice(
+    files: &dyn FileFacts,
+    boot: Option<&mut Choice>,
+    (message, identity): (&Message, &Identity),
+    server: Ipv4Addr,
+) {
+    if let Some(choice) = boot {
+        choice.settle(identity, |choice| files.content_of(choice, message, server));
+    }
+}
+
+/// Fills in the size of the file that the client which sent `message` gets.
+fn look_up_size(files: &dyn FileFacts, boot: Option<&mut Choice>, message: &Message) {
+    if let Some(choice) = boot {
+        choice.size = files.size(choice, message);
+    }
+}

@@ -1,0 +1,168 @@
+//! Promises: leases that must be stored before their replies leave, from the decision to the word of the store.
+
+use std::time::Duration;
+
+use super::effect::drop_message;
+use super::source_of_reply;
+use super::{Effect, Effects, Engine, MachineTable, Otherwise, Outcome, OutgoingReply, Outside, Promise};
+use crate::dhcp::decision::Decision;
+use crate::dhcp::keep::rest_of_lease_until;
+use crate::dhcp::request::Request;
+use crate::event::{Client, DropReason, Event};
+use crate::lease::{Holder, Lease, LeaseChange, State};
+use crate::types::Timestamp;
+use crate::wire::option::code;
+
+/// Leases that may wait to be stored. A message that would add one more is dropped; its client asks again.
+pub const MAX_WAITING: usize = 4096;
+
+impl Promise {
+    /// Something to be stored that no client waits for.
+    fn quiet(lease: Lease, event: Event) -> Promise {
+        Promise { lease, ended: Vec::new(), reply: None, otherwise: None, event }
+    }
+
+    /// The number of leases that it has stored.
+    fn leases(&self) -> usize {
+        self.ended.len() + 1
+    }
+}
+
+impl Engine {
+    /// How many more leases may wait to be stored.
+    pub fn room(&self) -> usize {
+        MAX_WAITING.saturating_sub(self.waiting)
+    }
+
+    /// Promises a lease, and the end of others of the client, by a reply that leaves when they are stored.
+    pub(super) fn grant(
+        &mut self,
+        (lease, ended): (Lease, Vec<Lease>),
+        (reply, event): (OutgoingReply, Event),
+        request: &Request<'_>,
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        let (otherwise, until) = self.otherwise(request, &lease, now).unzip();
+        let promise = Promise { lease, ended, reply: Some(reply), otherwise, event };
+        self.promise(promise, until, Some(request.client()), outside.machines, out);
+    }
+
+    /// Stores a lease that no reply promises. If another machine was found at the address, that counts as a strike.
+    pub(super) fn store_quietly(
+        &mut self,
+        lease: Lease,
+        event: Event,
+        outside: Outside<'_>,
+        out: &mut Effects,
+    ) {
+        let address = lease.address;
+        let is_strike = matches!(event, Event::Conflict { .. } | Event::Declined { by: Some(_), .. });
+        let client = event.client().cloned();
+        self.promise(Promise::quiet(lease, event), None, client, outside.machines, out);
+        if is_strike {
+            self.book.strike(address);
+        }
+    }
+
+    /// Makes the change in the book at once, so that the next decision sees it, and has it stored. The reply that leaves
+    /// otherwise promises the lease until `assured`.
+    fn promise(
+        &mut self,
+        mut promise: Promise,
+        assured: Option<Timestamp>,
+        client: Option<Client>,
+        machines: &dyn MachineTable,
+        out: &mut Effects,
+    ) {
+        if self.room() < promise.leases() {
+            return match promise.otherwise {
+                // This needs no disk.
+                Some(Otherwise { reply, event }) => {
+                    out.push_back(Effect::Send { reply, wait: Duration::ZERO, event });
+                }
+                None => drop_message(out, DropReason::Overload, client),
+            };
+        }
+        let lease = promise.lease.clone();
+        promise.ended.iter().for_each(|ended| machines.released(ended));
+        // Of a lease that a machine takes over from its own former network card, the card is gone.
+        let card = self.book.binding(lease.address).filter(|b| b.holder.shares_id(&lease.holder));
+        if let Some(binding) = card {
+            let former = Lease { holder: binding.holder.clone(), state: State::Released, ..lease.clone() };
+            machines.released(&former);
+        }
+        self.book.apply(&match promise.ended.is_empty() {
+            true => LeaseChange::Store(lease),
+            false => LeaseChange::Replace { lease, ended: promise.ended.clone() },
+        });
+        // Once a booting stage had the address, that stays known, on disk too.
+        promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
+        promise.ended.iter().for_each(|ended| drop(self.assured.remove(&ended.address)));
+        self.assure(&promise.lease, assured);
+        self.waiting += promise.leases();
+        out.push_back(Effect::Store(promise));
+    }
+
+    /// The reply that leaves if `lease` cannot be stored, or not in time, and until when it promises the lease.
+    fn otherwise(
+        &self,
+        request: &Request<'_>,
+        lease: &Lease,
+        now: Timestamp,
+    ) -> Option<(Otherwise, Timestamp)> {
+        let is_own = |holder: &Holder| holder.is(&request.holder);
+        let assured = || self.assured.get(&lease.address).filter(|(holder, _)| is_own(holder));
+        let stored = self.book.binding(lease.address)?.stored_until();
+        let until = stored.or_else(|| assured().map(|(_, until)| *until))?;
+        let facts = (&self.book, &*self.settings);
+        match rest_of_lease_until(until, request, lease.address, facts, now)? {
+            Decision::Answer { reply, route, event, .. } => {
+                let time = Duration::from_secs(reply.options.u32(code::LEASE_TIME)?.into());
+                let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
+                Some((Otherwise { reply, event }, now.after(time)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes until when `lease` is stored whatever becomes of this change of it.
+    fn assure(&mut self, lease: &Lease, until: Option<Timestamp>) {
+        match until.filter(|_| lease.state == State::Leased) {
+            Some(until) => drop(self.assured.insert(lease.address, (lease.holder.clone(), until))),
+            // This change takes back what was assured.
+            None => drop(self.assured.remove(&lease.address)),
+        }
+    }
+
+    /// Frees the address of `lease`, which is released, because a person says so. The caller has it stored and reports the
+    /// outcome to [`Engine::stored`]. False, and nothing happens, if too many leases wait to be stored.
+    pub fn release(&mut self, lease: &Lease, machines: &dyn MachineTable) -> bool {
+        if self.room() == 0 {
+            return false;
+        }
+        machines.released(lease);
+        self.book.apply(&LeaseChange::Store(lease.clone()));
+        self.assure(lease, None);
+        self.waiting += 1;
+        true
+    }
+
+    /// Learns the outcome of storing some leases.
+    pub fn stored(&mut self, outcome: &Outcome, now: Timestamp) {
+        self.waiting = self.waiting.saturating_sub(outcome.leases.len());
+        for lease in &outcome.leases {
+            if outcome.stored {
+                self.book.stored(lease, now);
+            } else {
+                self.book.not_stored(lease, now);
+            }
+        }
+        for lease in &outcome.leases {
+            if self.book.binding(lease.address).is_none_or(|binding| binding.pending == 0) {
+                self.assured.remove(&lease.address);
+            }
+        }
+    }
+}

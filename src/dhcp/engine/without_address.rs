@@ -1,0 +1,95 @@
+//! Messages that are answered with a boot file and without an address, and what is heard of other servers. Nothing here
+//! reads or changes the lease book.
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use super::effect::drop_message;
+use super::{Effect, Effects, Engine, OutgoingReply, Outside, look_up_size, settle_choice};
+use crate::boot::plan::Mode;
+use crate::dhcp::arrival::Arrival;
+use crate::dhcp::classify::sender_of;
+use crate::dhcp::decision::Decision;
+use crate::dhcp::proxy::{classify, decide};
+use crate::dhcp::{loop_guard, other_servers};
+use crate::event::Event;
+use crate::types::{MacAddr, Timestamp};
+use crate::wire::dhcp::Message;
+
+impl Engine {
+    /// Answers a message to the boot service, or beside another DHCP server.
+    pub(super) fn answer_boot_request(
+        &mut self,
+        message: &Message,
+        arrival: &Arrival,
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        self.hear_taken(message, arrival, outside, now, out);
+        let settings = Arc::clone(&self.settings);
+        let mut request = match classify(message, arrival, &settings) {
+            Ok(request) => request,
+            Err(reason) => return drop_message(out, reason, Some(sender_of(message))),
+        };
+        let received = Event::Received { message: request.kind(), client: request.client() };
+        out.push_back(Effect::Record(received));
+        settle_choice(outside.files, request.boot.as_mut(), (message, &request.identity), request.server);
+        loop_guard::before_boot(&mut self.observed().guard, &mut request, &settings, now);
+        look_up_size(outside.files, request.boot.as_mut(), message);
+        match decide(&request, &settings) {
+            Decision::Answer { reply, route, wait, event, .. } => {
+                outside.machines.asked_boot_service(message, (&request.identity, request.machine), arrival);
+                let looping = loop_guard::after_boot(&mut self.observed().guard, &request, &settings, now);
+                out.extend(looping.map(Effect::Record));
+                // The client waits for an answer from the address that it asked.
+                let asked = arrival.addresses.contains(&arrival.destination);
+                let server = if asked { arrival.destination } else { request.server };
+                let reply = OutgoingReply { message: reply, route, server };
+                out.push_back(Effect::Send { reply, wait, event });
+            }
+            Decision::Silent { reason, .. } => drop_message(out, reason, Some(request.client())),
+            // These are about leases.
+            Decision::CheckAddress { .. }
+            | Decision::CheckDecline { .. }
+            | Decision::AskHolder { .. }
+            | Decision::Quiet { .. } => {}
+        }
+    }
+
+    /// Learns that a client took the address of another server, if that is what `message` says.
+    fn hear_taken(
+        &mut self,
+        message: &Message,
+        arrival: &Arrival,
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        let Some(mut taken) = other_servers::taken(message, arrival, &self.settings) else { return };
+        settle_choice(outside.files, taken.boot.as_mut(), (message, &taken.identity), arrival.server());
+        outside.machines.heard_taken(message, &taken);
+        let looping = other_servers::count(&mut self.observed().guard, message, &taken, &self.settings, now);
+        out.extend(looping.map(Effect::Record));
+    }
+
+    /// Learns what was sent to a client from `source` and the hardware address `from`, if another server sent it. Bytes
+    /// that are no message are none of our business.
+    pub fn hear(
+        &mut self,
+        datagram: &[u8],
+        (source, from): (SocketAddrV4, MacAddr),
+        arrival: &Arrival,
+        outside: Outside<'_>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        let Ok(message) = Message::decode(datagram) else { return };
+        let Some(given) = other_servers::given(&message, *source.ip(), from, arrival) else { return };
+        let stranger = self.observed().strangers.heard(&given, arrival, now);
+        out.extend(stranger.map(Effect::Record));
+        if arrival.mode == Mode::Proxy {
+            outside.machines.heard_given(&given);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The engine's view of the outside: how a message reached us, and this server's files and machines. It never decides.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::boot::identity::Identity;
+use crate::boot::plan::Mode;
+use crate::boot::policy::{Choice, Content};
+use crate::content::lookup::Files;
+use crate::content::machines::Known;
+use crate::dhcp::arrival::Arrival;
+use crate::dhcp::engine::{AddressInUse, FileFacts, MachineTable};
+use crate::dhcp::other_servers::{Given, Taken};
+use crate::dhcp::request::Request;
+use crate::dhcp::settings::Machine;
+use crate::lease::{Lease, LeaseBook, LeaseChange};
+use crate::net::interface::Interface;
+use crate::net::ping::Heard;
+use crate::net::udp::Envelope;
+use crate::types::Timestamp;
+use crate::wire::dhcp::Message;
+
+/// How a message reached us, as decisions are told it.
+pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_service: bool) -> Arrival {
+    Arrival {
+        interface: Arc::clone(&interface.name),
+        addresses: Arc::clone(&interface.addresses),
+        networks: Arc::clone(&interface.networks),
+        destination: envelope.destination,
+        source: envelope.source,
+        mtu: interface.mtu,
+        loopback: interface.loopback,
+        mode,
+        boot_service,
+    }
+}
+
+/// The files that are served; `None` if none are.
+impl FileFacts for Option<Files> {
+    fn content_of(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Content {
+        self.as_ref().map_or(Content::Unknown, |files| files.content_of(choice, message, server))
+    }
+
+    fn size(&self, choice: &Choice, message: &Message) -> Option<u64> {
+        self.as_ref().and_then(|files| files.size(&choice.file, message.mac()))
+    }
+}
+
+impl MachineTable for Known {
+    fn answered(
+        &self,
+        request: &Request<'_>,
+        given: (&Message, Option<&LeaseChange>),
+        book: &LeaseBook,
+        now: Timestamp,
+    ) {
+        Known::answered(self, request, given, book, now);
+    }
+
+    fn released(&self, lease: &Lease) {
+        Known::released(self, lease);
+    }
+
+    fn asked_boot_service(&self, message: &Message, who: (&Identity, Option<&Machine>), arrival: &Arrival) {
+        Known::asked_boot_service(self, message, who, arrival);
+    }
+
+    fn heard_taken(&self, message: &Message, taken: &Taken<'_>) {
+        Known::heard_taken(self, message, taken);
+    }
+
+    fn heard_given(&self, given: &Given) {
+        Known::heard_given(self, given);
+    }
+}
+
+impl From<Heard> for AddressInUse {
+    fn from(Heard { address, by, from, .. }: Heard) -> AddressInUse {
+        AddressInUse { address, by, from }
+    }
+}
