@@ -1,5 +1,5 @@
-//! Opens a file in a folder and returns its real name, because a symlink may be named differently than its target and
-//! the real name decides whether the file may be served.
+//! Opens a file in a folder and returns its real name. A symlink may be named differently than its target, and the
+//! real name decides whether the file may be served.
 //!
 //! The catalog calls it. The last step opens the real name without following symlinks, so the name is right even if
 //! files are renamed meanwhile.

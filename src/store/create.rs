@@ -91,6 +91,7 @@ impl Drop for Draft {
     }
 }
 
+/// The error that prevented a [`Draft`].
 #[derive(Debug)]
 pub(super) enum DraftError {
     Database(rusqlite::Error),

@@ -52,8 +52,8 @@ pub struct TemplateReport {
 /// Renders every template for every machine of `config`.
 ///
 /// UUID, architecture, host name, serial number and address of a machine are invented, because only the machine
-/// itself knows them. An undefined value for a machine without an entry is only a note if some machine with an entry
-/// gets the file, because the template may be meant for known machines only.
+/// itself knows them. A value that is undefined for a machine without an entry is only a note if some machine with an
+/// entry gets the file. The template may then be meant for known machines only.
 pub fn check(config: &Config) -> TemplateReport {
     let mut found = TemplateReport::default();
     let Ok(catalog) = Catalog::open(&config.images) else { return found };

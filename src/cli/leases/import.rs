@@ -63,6 +63,12 @@ struct ProblemView {
     message: String,
 }
 
+/// The imported leases, and the number of entries that were not imported, by reason.
+struct Imported {
+    leases: Vec<Lease>,
+    not_taken: BTreeMap<NotTaken, u64>,
+}
+
 /// Number of unreadable entries, and the first of them.
 #[derive(Default)]
 struct Problems {
@@ -111,12 +117,13 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
         )));
     }
     let (taken, not_taken) = intake.finish();
-    opened.store.commit(&taken).map_err(failure)?;
+    let imported = Imported { leases: taken, not_taken };
+    opened.store.commit(&imported.leases).map_err(failure)?;
     drop(opened);
     if json {
-        write_json(config, path, format, (&taken, &not_taken), &problems)?;
+        write_json(config, path, format, &imported, &problems)?;
     } else {
-        write_text(path, (&taken, &not_taken))?;
+        write_text(path, &imported)?;
     }
     problems.report(path)
 }
@@ -159,13 +166,12 @@ impl Problems {
     }
 }
 
-type Outcome<'a> = (&'a [Lease], &'a BTreeMap<NotTaken, u64>);
-
-fn write_text(path: &Path, (taken, not_taken): Outcome<'_>) -> io::Result<()> {
+fn write_text(path: &Path, imported: &Imported) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let s = if taken.len() == 1 { "" } else { "s" };
-    writeln!(out, "imported {} lease{s} from {}", taken.len(), path.display())?;
-    for (why, count) in not_taken {
+    let count = imported.leases.len();
+    let s = if count == 1 { "" } else { "s" };
+    writeln!(out, "imported {count} lease{s} from {}", path.display())?;
+    for (why, count) in &imported.not_taken {
         writeln!(out, "not taken: {count} {}", why.words())?;
     }
     out.flush()
@@ -175,7 +181,7 @@ fn write_json(
     config: &Config,
     path: &Path,
     format: Format,
-    (taken, not_taken): Outcome<'_>,
+    imported: &Imported,
     problems: &Problems,
 ) -> io::Result<()> {
     let now = clock::wall();
@@ -190,8 +196,8 @@ fn write_json(
             Format::Isc => "isc",
             Format::Dnsmasq => "dnsmasq",
         },
-        imported: taken.iter().map(|lease| View::of(lease, config, now)).collect(),
-        not_taken: not_taken.iter().map(|(why, count)| (why.name(), *count)).collect(),
+        imported: imported.leases.iter().map(|lease| View::of(lease, config, now)).collect(),
+        not_taken: imported.not_taken.iter().map(|(why, count)| (why.name(), *count)).collect(),
         broken: problems.count,
         problems: problems.first.iter().map(problem_view).collect(),
     };

@@ -149,7 +149,7 @@ fn mac(reader: &mut Reader, node: &Node) -> Option<Glob> {
 pub(in crate::config) fn uuid(reader: &mut Reader, node: &Node) -> Option<At<Uuid>> {
     let uuid = reader.parse::<Uuid>(node, "")?;
     if uuid.value.is_junk() {
-        let message = "expected the UUID of one machine; boards without one of their own say this";
+        let message = "expected the UUID of one machine; this one is shared by many boards";
         reader.problem(node.id, message);
         return None;
     }
