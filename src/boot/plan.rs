@@ -153,7 +153,7 @@ fn vendor_options(
         return Some(pxe::RASPBERRY_PI_MENU.into());
     }
     match menu {
-        Some(Part::Chosen(item)) => return Some(item.echoed().into()),
+        Some(Part::Chosen(item)) => return Some(item.encode().into()),
         // `check` reports a menu that is too long.
         Some(Part::Whole(shown)) => {
             if let Ok(menu) = shown.encode(us) {

@@ -171,7 +171,7 @@ impl Pool {
     }
 
     /// Returns the addresses from `next_unused` on, each with its position.
-    pub(super) fn after_last_given(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
+    pub(super) fn from_next_unused(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
         let (first, offset) = self.next_unused;
         self.ranges.iter().enumerate().skip(first).flat_map(move |(i, range)| {
             let offset = if i == first { offset } else { 0 };
