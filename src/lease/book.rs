@@ -60,7 +60,7 @@ impl LeaseBook {
                 stored: None,
                 ..b.clone()
             };
-            let others = self.leases_on_wire(subnet, &binding.holder).filter(|(other, _)| *other != address);
+            let others = self.leases_on_link(subnet, &binding.holder).filter(|(other, _)| *other != address);
             let others: Vec<_> = others.map(|(other, b)| (other, b.until, over(b))).collect();
             for (other, ends, ended) in others {
                 if ends >= until {
