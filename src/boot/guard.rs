@@ -36,8 +36,8 @@ pub const MAX_MACHINES: usize = 16384;
 /// The number of boot files remembered per machine: its loader, its script, and two more.
 pub const MAX_FILES: usize = 4;
 
-/// The boot files that machines got is_in_window. The memory is bounded by two generations: the older one is dropped when the
-/// newer one is full or [`LOOP_TIME`] old.
+/// The boot files that machines got recently. Two generations bound the memory: the older one is dropped when the newer
+/// one is full or [`LOOP_TIME`] old.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     newer: HashMap<MacAddr, Machine>,

@@ -125,8 +125,9 @@ fn file_name(name: &str, stage: Stage, server: Ipv4Addr, served: Served) -> Stri
     Served { http: served.http.or(Some(HTTP_PORT)), tftp: None }.url(server, name.trim_start_matches('/'))
 }
 
-/// Returns option 60 of the reply, which repeats the client's own class. Firmware with a vendor's own class, recognized
-/// by option 93, expects that class in the reply (dnsmasq `dhcp-pxe-vendor`). Other clients get none.
+/// Returns option 60 of the reply: `PXEClient` or `HTTPClient` if the client sent one of them. Firmware with a class of
+/// its vendor, recognized by option 93, gets that class up to the first colon (dnsmasq `dhcp-pxe-vendor`). Other clients
+/// get none.
 fn vendor_class<'a>(request: &'a Message, identity: &Identity) -> Option<&'a [u8]> {
     use Firmware::{BiosPxe, HttpBoot, OtherPxe, UefiPxe};
     let sent = request.options.get(code::VENDOR_CLASS)?;
@@ -153,7 +154,7 @@ fn vendor_options(
         return Some(pxe::RASPBERRY_PI_MENU.into());
     }
     match menu {
-        Some(Part::Chosen(item)) => return Some(item.echoed().into()),
+        Some(Part::Chosen(item)) => return Some(item.encode().into()),
         // `check` reports a menu that is too long.
         Some(Part::Whole(shown)) => {
             if let Ok(menu) = shown.encode(us) {

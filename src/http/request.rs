@@ -199,6 +199,6 @@ mod tests {
         assert!(!has_body("") && !has_body("Content-Length: 0\r\n"));
         assert!(has_body("Content-Length: 1\r\n") && has_body("Transfer-Encoding: chunked\r\n"));
         assert!(has_body("Content-Length: 0\r\nContent-Length: 5\r\n") && has_body("Content-Length: x\r\n"));
-        assert!(has_body("Content-Length:\r\n"), "who reads bodies says that it is none");
+        assert!(has_body("Content-Length:\r\n"), "the reader of bodies finds it empty");
     }
 }

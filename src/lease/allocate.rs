@@ -157,7 +157,7 @@ impl LeaseBook {
     }
 
     fn unused(&self, pool: &Pool) -> Option<(Ipv4Addr, (usize, u32))> {
-        let mut places = pool.after_last_given();
+        let mut places = pool.remaining_addresses();
         places.find(|(address, _)| !self.bindings.contains_key(address) && !pool.is_kept(*address))
     }
 }

@@ -54,7 +54,7 @@ impl LeaseBook {
         let mut binding =
             Binding { holder, state, until, leased, strikes: 0, stored, pending: 0, ending: false };
         if state == State::Leased {
-            let others = self.leases_on_wire(subnet, &binding.holder).filter(|(other, _)| *other != address);
+            let others = self.leases_on_link(subnet, &binding.holder).filter(|(other, _)| *other != address);
             let others: Vec<_> = others.map(|(other, b)| (other, b.clone())).collect();
             for (other, stored) in others {
                 if stored.until >= until {

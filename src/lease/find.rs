@@ -52,7 +52,7 @@ impl LeaseBook {
         let mut holder = lease.holder.clone();
         holder.boots |=
             self.bindings.get(&lease.address).is_some_and(|b| b.holder.is(&holder) && b.holder.boots);
-        let others = self.leases_on_wire(subnet, &holder);
+        let others = self.leases_on_link(subnet, &holder);
         let others = others.filter(|(other, binding)| *other != lease.address && binding.until > now);
         let ended = others.map(|(address, binding)| Lease {
             address,
@@ -65,7 +65,7 @@ impl LeaseBook {
         if !self.left_over.is_empty() {
             let is_over = |left: &&Lease| {
                 let other = self.pool_of(left.address);
-                let is_here = self.wire_of(subnet).any(|subnet| Some(subnet) == other);
+                let is_here = self.link_of(subnet).any(|subnet| Some(subnet) == other);
                 left.address != lease.address && left.holder.is(&holder) && is_here
             };
             for left in self.left_over.values().filter(is_over) {
@@ -112,20 +112,24 @@ impl LeaseBook {
     }
 
     /// Returns the leases of `holder` on the link of `subnet`, including ended ones.
-    pub(super) fn leases_on_wire<'b, 'w>(
+    pub(super) fn leases_on_link<'b, 'w>(
         &'b self,
         subnet: usize,
         holder: &'w Holder,
     ) -> impl Iterator<Item = (Ipv4Addr, &'b Binding)> + use<'b, 'w> {
-        let subnets = self.wire_of(subnet).flat_map(move |subnet| self.all_of(subnet, holder));
+        let subnets = self.link_of(subnet).flat_map(move |subnet| self.all_of(subnet, holder));
         subnets.filter(|(_, binding)| binding.state == State::Leased)
     }
 
     /// Returns the subnets on the link of `subnet`.
-    fn wire_of(&self, subnet: usize) -> impl Iterator<Item = usize> {
-        let wire = self.pools.get(subnet).and_then(|pool| pool.wire);
-        let others = wire.into_iter().flat_map(move |wire| {
-            self.pools.iter().enumerate().filter(move |(_, pool)| pool.wire == Some(wire)).map(|(i, _)| i)
+    fn link_of(&self, subnet: usize) -> impl Iterator<Item = usize> {
+        let shared_network = self.pools.get(subnet).and_then(|pool| pool.shared_network);
+        let others = shared_network.into_iter().flat_map(move |shared_network| {
+            self.pools
+                .iter()
+                .enumerate()
+                .filter(move |(_, pool)| pool.shared_network == Some(shared_network))
+                .map(|(i, _)| i)
         });
         std::iter::once(subnet).chain(others.filter(move |other| *other != subnet))
     }

@@ -15,7 +15,7 @@ pub struct Pool {
     /// The subnet's network, which contains reserved addresses too.
     pub(super) network: Ipv4Network,
     /// The number of the shared network that the subnet belongs to; subnets on one link have the same number.
-    pub(super) wire: Option<usize>,
+    pub(super) shared_network: Option<usize>,
     pub(super) ranges: Vec<Ipv4Range>,
     pub(super) reserved: AddressSet,
     /// The addresses of this computer in this network.
@@ -56,7 +56,7 @@ impl Pool {
     ) -> Pool {
         let mut pool = Pool {
             network,
-            wire: None,
+            shared_network: None,
             ranges,
             reserved: reserved.into_iter().collect(),
             own: Vec::new(),
@@ -80,8 +80,8 @@ impl Pool {
     }
 
     /// Sets the shared network; all pools with the same number are on one link.
-    pub fn on_wire(self, wire: Option<usize>) -> Pool {
-        Pool { wire, ..self }
+    pub fn on_wire(self, shared_network: Option<usize>) -> Pool {
+        Pool { shared_network, ..self }
     }
 
     /// Whether any client may get `address`.
@@ -171,7 +171,7 @@ impl Pool {
     }
 
     /// Returns the addresses from `next_unused` on, each with its position.
-    pub(super) fn after_last_given(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
+    pub(super) fn remaining_addresses(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
         let (first, offset) = self.next_unused;
         self.ranges.iter().enumerate().skip(first).flat_map(move |(i, range)| {
             let offset = if i == first { offset } else { 0 };

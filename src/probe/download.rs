@@ -108,7 +108,7 @@ impl Download {
             None => from.ip() != self.server.ip(),
         };
         if is_unknown_tid {
-            return self.turn_away(bytes, from, step);
+            return self.refuse_unknown_tid(bytes, from, step);
         }
         let Ok(packet) = Packet::decode(bytes) else { return };
         match (self.phase, packet) {
@@ -191,7 +191,7 @@ impl Download {
     }
 
     /// Answers a packet from another port, which does not disturb the transfer.
-    fn turn_away(&self, bytes: &[u8], from: SocketAddrV4, step: &mut Step<'_>) {
+    fn refuse_unknown_tid(&self, bytes: &[u8], from: SocketAddrV4, step: &mut Step<'_>) {
         if let Some(answer) = stray(bytes) {
             step.send.push(Transmit::Tftp { to: from, payload: answer.encode() });
             step.progress.push(Progress::Stranger(from));

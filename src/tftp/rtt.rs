@@ -46,7 +46,7 @@ impl RoundTrip {
 
     /// Records that an answer arrived after `took`. Only for datagrams that were sent once, because an answer to a
     /// retransmitted datagram may belong to any copy (Karn's rule, RFC 6298 section 3).
-    pub fn measured(&mut self, took: Duration) {
+    pub fn record(&mut self, took: Duration) {
         let took = took.min(Self::LONGEST);
         match self.smoothed {
             None => {
@@ -60,30 +60,30 @@ impl RoundTrip {
                 self.shortest = self.shortest.min(took);
             }
         }
-        self.heard();
+        self.reset_backoff();
     }
 
     /// Records that an answer arrived `took` after a flight, part of which was retransmitted meanwhile. If the client
     /// repeats the same acknowledgement within `within` after the next flight, it got both copies; then nothing was
     /// lost and the answer was slow.
-    pub fn measured_if_a_copy_comes(&mut self, took: Duration, within: Duration) {
+    pub fn measure_if_repeated(&mut self, took: Duration, within: Duration) {
         (self.pending, self.copy_window) = (Some(took), within);
     }
 
     /// Records that the client acknowledged something else, so no copy can be detected any more.
-    pub fn no_copy_comes(&mut self) {
+    pub fn discard_pending(&mut self) {
         (self.pending, self.copy_window) = (None, Duration::ZERO);
     }
 
     /// Whether an ACK repeated this long after a flight answers an unnecessary copy. If so, the pending measurement
     /// becomes valid. Without this, the timeout would never adapt to a path with long queues, and every flight would be
     /// sent twice.
-    pub fn is_of_a_copy(&mut self, since: Duration) -> bool {
+    pub fn is_duplicate_answer(&mut self, since: Duration) -> bool {
         if since >= self.copy_window {
             return false;
         }
         if let Some(took) = self.pending.take() {
-            self.measured(took);
+            self.record(took);
             // As many further ACKs may follow as copies were sent.
             self.copy_window = took.min(Self::LONGEST) * 3 / 4;
         }
@@ -91,7 +91,7 @@ impl RoundTrip {
     }
 
     /// Records a timely answer to data sent once, which resets the backoff.
-    pub fn heard(&mut self) {
+    pub fn reset_backoff(&mut self) {
         let Some(smoothed) = self.smoothed else { return };
         let wait = smoothed.saturating_add(self.variation.saturating_mul(4));
         self.timeout = wait.clamp(Self::MIN_TIMEOUT, Self::MAX_TIMEOUT);
@@ -135,14 +135,14 @@ mod tests {
     fn rfc6298_2_the_timeout_follows_the_measurements() {
         let mut trip = RoundTrip::default();
         assert_eq!((trip.timeout(), trip.shortest()), (ms(300), ms(0)));
-        trip.measured(ms(200));
+        trip.record(ms(200));
         assert_eq!((trip.timeout(), trip.shortest()), (ms(200 + 4 * 100), ms(200)));
         for _ in 0..50 {
-            trip.measured(ms(200));
+            trip.record(ms(200));
         }
         assert!(trip.timeout() < ms(205), "{trip:?}");
         assert_eq!(trip.probe(), Some(ms(400)));
-        trip.measured(ms(1000));
+        trip.record(ms(1000));
         assert!(trip.timeout() > ms(1000) && trip.shortest() == ms(200), "{trip:?}");
     }
 
@@ -150,14 +150,14 @@ mod tests {
     fn rfc6298_5_5_the_timeout_doubles_until_a_measurement() {
         let mut trip = RoundTrip::default();
         assert_eq!(trip.probe(), None);
-        trip.measured(ms(1));
+        trip.record(ms(1));
         assert_eq!(trip.probe(), Some(ms(10)));
         let waits = [100, 200, 400, 800, 1600, 3200, 5000, 5000];
         for wait in waits {
             assert_eq!(trip.timeout(), ms(wait));
             trip.back_off();
         }
-        trip.heard();
+        trip.reset_backoff();
         assert_eq!(trip.timeout(), ms(100));
     }
 
@@ -165,8 +165,8 @@ mod tests {
     fn the_timeout_stays_within_its_bounds() {
         for took in [Duration::ZERO, ms(1), ms(10_000), Duration::MAX] {
             let mut trip = RoundTrip::default();
-            trip.measured(took);
-            trip.measured(took);
+            trip.record(took);
+            trip.record(took);
             let bounds = RoundTrip::MIN_TIMEOUT..=RoundTrip::MAX_TIMEOUT;
             assert!(bounds.contains(&trip.timeout()), "{took:?}: {trip:?}");
         }

@@ -31,7 +31,7 @@ pub struct Transfer {
     /// The number of the last block, once known.
     last: Option<u64>,
     /// Whether the OACK was sent and not yet accepted.
-    awaits_oack_ack: bool,
+    is_oack_pending: bool,
     /// Whether the client acknowledged anything, which proves that its address is not forged.
     is_verified: bool,
     /// The time of the last packet from the client; initially the start.
@@ -74,7 +74,7 @@ impl Transfer {
             granted,
             // The last block is the first one that is not full, so an empty block follows a file of full blocks.
             last: size.map(|size| (size / block_size).saturating_add(1)),
-            awaits_oack_ack: granted.oack.is_some(),
+            is_oack_pending: granted.oack.is_some(),
             is_verified: false,
             heard_at: now,
             progress_at: now,
@@ -167,7 +167,7 @@ impl Transfer {
     fn acknowledge(&mut self, block: u16, now: Duration) -> Step {
         // The distance from the last acknowledged block, modulo the 65536 numbers on the wire.
         let ahead = u64::from(block.wrapping_sub(self.acknowledged as u16));
-        if self.awaits_oack_ack {
+        if self.is_oack_pending {
             return if block == 0 { self.accepted(now) } else { Step::Wait };
         }
         if ahead > self.sent.saturating_sub(self.acknowledged) {
@@ -186,7 +186,7 @@ impl Transfer {
         self.is_verified = true;
         self.progress_at = now;
         self.acknowledged = self.acknowledged.saturating_add(ahead);
-        self.round_trip.no_copy_comes();
+        self.round_trip.discard_pending();
         if self.acknowledged < self.sent {
             return self.gap(now);
         }
@@ -213,7 +213,7 @@ impl Transfer {
     }
 
     fn accepted(&mut self, now: Duration) -> Step {
-        self.awaits_oack_ack = false;
+        self.is_oack_pending = false;
         self.is_verified = true;
         self.progress_at = now;
         self.heard(now);
@@ -231,7 +231,7 @@ impl Transfer {
         }
         if !self.sent_again {
             // On a lossy path this may be the only answer to a flight, because complete flights are rare.
-            self.round_trip.heard();
+            self.round_trip.reset_backoff();
         }
         Step::Send(self.flight(now))
     }
@@ -260,7 +260,7 @@ impl Transfer {
         let since = now.saturating_sub(self.sent_at);
         let is_answer = match self.granted.window {
             1 => since < self.round_trip.probe().unwrap_or_default().max(LOST_FOR_SURE),
-            _ => self.round_trip.is_of_a_copy(since) || self.is_too_early(since),
+            _ => self.round_trip.is_duplicate_answer(since) || self.is_too_early(since),
         };
         if is_answer {
             return Step::Wait;
@@ -322,7 +322,7 @@ impl Transfer {
     /// Handles an ERROR: the client gave up, or has what it wanted. EDK2 ends its size probe with ERROR 8, iPXE and
     /// others with other codes.
     fn refused(&self, code: u16, message: &[u8]) -> End {
-        if self.awaits_oack_ack && self.granted.asked_size {
+        if self.is_oack_pending && self.granted.asked_size {
             return End::SizeProbe;
         }
         End::Stopped(Stop::Refused { code, message: String::from_utf8_lossy(message).into_owned() })
@@ -331,7 +331,7 @@ impl Transfer {
     /// Returns the packets to send now: the OACK until it is accepted, then the window after the last acknowledged
     /// block.
     fn flight(&mut self, now: Duration) -> Send {
-        let send = if self.awaits_oack_ack {
+        let send = if self.is_oack_pending {
             self.sent_again = self.timeouts > 0;
             self.ambiguous = self.sent_again;
             self.resent = self.resent.saturating_add(u64::from(self.sent_again));
@@ -359,7 +359,7 @@ impl Transfer {
         let probe = self.round_trip.probe().filter(|probe| *probe < wait);
         // In lock-step a probe would be the same as a retransmission.
         let may = self.granted.window > 1 && self.granted.timeout.is_none() && self.timeouts == 0;
-        let probe = probe.filter(|_| may && !self.awaits_oack_ack);
+        let probe = probe.filter(|_| may && !self.is_oack_pending);
         self.probing = probe.is_some();
         self.deadline = now.saturating_add(probe.unwrap_or(wait)).min(self.gives_up_at());
     }
@@ -386,11 +386,11 @@ impl Transfer {
         let least = now.saturating_sub(self.sent_at);
         let only_probed = self.sent_at <= self.first_sent_at;
         if !self.ambiguous {
-            self.round_trip.measured(took);
+            self.round_trip.record(took);
         } else if only_probed || least < self.round_trip.shortest() * 3 / 4 {
-            self.round_trip.measured_if_a_copy_comes(took, Duration::MAX);
+            self.round_trip.measure_if_repeated(took, Duration::MAX);
         } else if self.acknowledged > 0 {
-            self.round_trip.measured_if_a_copy_comes(took, least * 3 / 4);
+            self.round_trip.measure_if_repeated(took, least * 3 / 4);
         }
     }
 }

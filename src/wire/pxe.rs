@@ -104,7 +104,7 @@ impl BootItem {
     }
 
     /// Encodes option 43 of the reply, which repeats the item.
-    pub fn echoed(self) -> Vec<u8> {
+    pub fn encode(self) -> Vec<u8> {
         let ([a, b], [c, d]) = (self.kind.to_be_bytes(), self.layer.to_be_bytes());
         vec![71, 4, a, b, c, d, 255]
     }
@@ -274,7 +274,7 @@ mod tests {
         for other in [&[][..], &[71], &[71, 4, 0], &[71, 2, 0, 1], &[255, 71, 4, 0, 0, 0, 0], &[6, 9, 8]] {
             assert_eq!(read(other), None, "{other:?}");
         }
-        assert_eq!(read(&BootItem { kind: 0x8002, layer: 3 }.echoed()), Some((0x8002, 3)));
+        assert_eq!(read(&BootItem { kind: 0x8002, layer: 3 }.encode()), Some((0x8002, 3)));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl NotTaken {
             NotTaken::Taken => "of addresses that lanboot has leased or found in use",
             NotTaken::OtherLease => "of clients that have another lease in the subnet",
             NotTaken::Ipv6 => "of IPv6",
-            NotTaken::TooMany => "more than there may be addresses in the file",
+            NotTaken::TooMany => "beyond the maximum number of addresses in the file",
         }
     }
 }

@@ -348,7 +348,7 @@ impl Scanner {
                 return Err(FORMAT);
             }
             if command.is_some_and(|command| command.name == "echo") && value.contains('\\') {
-                return Err("some shells read a backslash in what echo writes: use printf '%s\\n'");
+                return Err("some shells interpret backslashes in the arguments of echo: use printf '%s\\n'");
             }
         }
         Ok(match self.at() {

@@ -151,7 +151,7 @@ impl Line {
     pub fn check(&self, delimiters: &BTreeSet<String>) -> Result<(), Misplaced> {
         let Some(number) = self.value else { return Ok(()) };
         if delimiters.contains(self.text.trim_start_matches('\t')) {
-            return Err(Misplaced { number, why: "it would end the here-document that it stands in" });
+            return Err(Misplaced { number, why: "it would end the here-document that contains it" });
         }
         Ok(())
     }

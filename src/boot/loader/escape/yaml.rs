@@ -195,7 +195,7 @@ impl Scanner {
             return Err(ENDS_QUOTES);
         }
         if self.is_first && begins_line && is_indented {
-            return Err("a space at the beginning of this text would be taken for its indentation");
+            return Err("YAML would read a space at the beginning of this text as indentation");
         }
         self.is_first &= value.is_empty();
         Ok(value.to_owned())
@@ -218,7 +218,7 @@ impl Scanner {
             None => false,
         };
         if is_indicator {
-            return Err("YAML would take how this begins for more than text: put the whole in double quotes");
+            return Err("YAML would not read its beginning as text: put the whole text in double quotes");
         }
         self.in_text(value, after)?;
         if !value.is_empty() {
@@ -230,7 +230,7 @@ impl Scanner {
     /// Checks that `value` does not end a plain scalar.
     fn in_text(&self, value: &str, after: &str) -> Result<(), Unfit> {
         const UNFIT: Unfit =
-            "outside quotes YAML would take it for more than text: put the whole in double quotes";
+            "outside quotes YAML would not read it as text: put the whole text in double quotes";
         // PyYAML also gives a question mark a meaning inside brackets.
         let is_plain = |c: char| self.brackets == 0 || !(is_bracket(c) || c == '?');
         let next = if after.is_empty() { Some('\n') } else { after.chars().next() };
@@ -248,7 +248,7 @@ impl Scanner {
         } else if self.ends_quotes(value) {
             Err(ENDS_QUOTES)
         } else if value.contains('\t') || (value.ends_with(' ') && self.ends(after)) {
-            Err("outside quotes YAML does not keep its spaces: put the whole in double quotes")
+            Err("outside quotes YAML does not keep its spaces: put the whole text in double quotes")
         } else {
             Ok(())
         }

@@ -103,8 +103,9 @@ impl Entry {
                     format!("PXELINUX cannot load {name}: its name has a blank or a comma in it"),
                 ));
             }
-            located(loader, &name, facts.server, served)
-                .ok_or_else(|| error(key, format!("{loader:?} cannot load {name}: it has no such protocol")))
+            located(loader, &name, facts.server, served).ok_or_else(|| {
+                error(key, format!("{loader:?} cannot load {name}: it does not support this protocol"))
+            })
         };
         let cmdline = fill("cmdline", &target.cmdline)?;
         if let Some(why) = grub_problem(&cmdline).filter(|_| loader == Loader::Grub) {
@@ -212,7 +213,7 @@ fn grub_problem(text: &str) -> Option<String> {
 pub fn ipxe_problem(text: &str) -> Option<String> {
     if text.contains("${") {
         return Some(
-            "${ is filled in by iPXE alone: write {mac}, {server} and so on, for all loaders".to_owned(),
+            "only iPXE expands ${: write {mac}, {server} and so on, which work for all loaders".to_owned(),
         );
     }
     if text.ends_with('\\') {
