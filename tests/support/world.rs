@@ -143,7 +143,7 @@ impl World {
 
     /// Sends bytes and returns the answer or why there is none, or `Ok(None)` for a message that needs none.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<Option<Answer>, DropReason> {
-        let (mut effects, mut answer, mut asked) = (Effects::new(), Ok(None), vec![]);
+        let (mut effects, mut answer, mut asked) = (Effects::new(), Ok(None), None);
         self.swap_in_and_out();
         // Each message is a batch of its own.
         self.engine.book.settle(self.now);
@@ -164,6 +164,8 @@ impl World {
                     self.engine.hold(&hold);
                     assert_eq!(self.engine.book.binding(address).map(|b| b.state), Some(State::Checking));
                     self.checked.push(address);
+                    // The answer of the holder counts for one decision only, so it may be asked again.
+                    asked = None;
                     let is_used = self.used.contains(&address);
                     let heard = is_used.then_some(AddressInUse { address, by: None, from: None });
                     self.step(&mut effects, |engine, arrival, outside, now, effects| {
@@ -171,8 +173,8 @@ impl World {
                     });
                 }
                 Effect::AskHolder { address, .. } => {
-                    assert!(!asked.contains(&address), "{address} is asked for twice");
-                    asked.push(address);
+                    assert_eq!(asked.replace(address), None, "{address} is asked for twice");
+                    self.asked.push(address);
                     let answers = self.answering.contains(&address);
                     let heard = answers.then_some(AddressInUse { address, by: None, from: None });
                     self.step(&mut effects, |engine, arrival, outside, now, effects| {
@@ -190,7 +192,6 @@ impl World {
                 }
             }
         }
-        self.asked.extend(asked);
         self.swap_in_and_out();
         answer
     }

@@ -324,6 +324,8 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
                 before = Bindings::of(&engine.book);
                 nobody_elses(request, address, &before, &settings);
                 checked.push(address);
+                // The answer of the holder counts for one decision only, so it may be asked again.
+                request.probed = None;
                 assert!(
                     checked.len() < MOST_CHECKS,
                     "one message had too many addresses checked: {request:?}"

@@ -259,6 +259,8 @@ impl World {
                 }
                 Effect::CheckAddress { address, hold, .. } => {
                     checks += 1;
+                    // The answer of the holder counts for one decision only, so it may be asked again.
+                    asked = false;
                     assert!(checks < 20, "one message had {checks} addresses checked");
                     self.nobody_elses(client, address);
                     self.engine.hold(&hold);
