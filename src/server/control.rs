@@ -69,6 +69,12 @@ pub use Commands as Asks; // rename-alias
 #[derive(Debug)]
 pub struct Control {
     listener: UnixListener,
+    service: Service,
+}
+
+/// Everything that a connection needs to answer requests.
+#[derive(Clone, Debug)]
+struct Service {
     state: Arc<Path>,
     commands: mpsc::Sender<Command>,
     /// Whether the socket has the group `lanboot`, so that every user who can open it is allowed.
@@ -119,7 +125,8 @@ impl Control {
         let control = listen(&path)
             .map(|listener| {
                 let group_is_allowed = privileges::give_to_group(&path);
-                Control { listener, state: state.into(), commands: commands.clone(), group_is_allowed }
+                let service = Service { state: state.into(), commands: commands.clone(), group_is_allowed };
+                Control { listener, service }
             })
             .map_err(|error| {
                 format!(
@@ -142,14 +149,9 @@ impl Control {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     connections.make_room().await;
-                    let (state, commands) = (Arc::clone(&self.state), self.commands.clone());
                     let has_request = Arc::new(AtomicBool::new(false));
-                    let conversation = serve_connection(
-                        stream,
-                        (state, commands),
-                        Arc::clone(&has_request),
-                        self.group_is_allowed,
-                    );
+                    let conversation =
+                        serve_connection(stream, self.service.clone(), Arc::clone(&has_request));
                     // A client that is too slow or does not speak HTTP gets no response.
                     let task = tokio::spawn(async { drop(timeout(CONNECTION_TIMEOUT, conversation).await) });
                     connections.0.push_back(Connection { task, has_request });
@@ -293,21 +295,20 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 async fn serve_connection(
     stream: UnixStream,
-    (state, commands): (Arc<Path>, mpsc::Sender<Command>),
+    service: Service,
     has_request: Arc<AtomicBool>,
-    group_is_allowed: bool,
 ) -> hyper::Result<()> {
     let user = stream.peer_cred().map(|peer| peer.uid());
     let is_own = |user| user == 0 || user == nix::unistd::geteuid().as_raw();
-    let allowed = group_is_allowed || user.is_ok_and(is_own);
-    let service = service_fn(|request| {
+    let allowed = service.group_is_allowed || user.is_ok_and(is_own);
+    let answer_request = service_fn(|request| {
         has_request.store(true, Ordering::Release);
-        let (state, commands) = (Arc::clone(&state), commands.clone());
+        let service = service.clone();
         async move {
             let answer = if !is_known_host(&request) {
                 Err((StatusCode::MISDIRECTED_REQUEST, "the Host here is localhost or lanboot".to_owned()))
             } else if allowed {
-                answer(&request, &state, &commands).await
+                answer(&request, &service).await
             } else {
                 Err((
                     StatusCode::FORBIDDEN,
@@ -322,7 +323,7 @@ async fn serve_connection(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), answer_request)
         .await
 }
 
@@ -355,7 +356,7 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
-async fn answer(request: &Request<Incoming>, state: &Arc<Path>, commands: &mpsc::Sender<Command>) -> Answer {
+async fn answer(request: &Request<Incoming>, service: &Service) -> Answer {
     let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
         ["leases", address, "release"] => {
@@ -365,16 +366,16 @@ async fn answer(request: &Request<Incoming>, state: &Arc<Path>, commands: &mpsc:
             let address: Ipv4Addr = address
                 .parse()
                 .map_err(|_| (StatusCode::BAD_REQUEST, "that is no IPv4 address".to_owned()))?;
-            release(address, state, commands).await
+            release(address, service).await
         }
         _ => Err((StatusCode::NOT_FOUND, "there is POST /leases/ADDRESS/release".to_owned())),
     }
 }
 
 /// Reads the stored lease, which is complete, and asks the DHCP loop to end it.
-async fn release(address: Ipv4Addr, state: &Arc<Path>, commands: &mpsc::Sender<Command>) -> Answer {
+async fn release(address: Ipv4Addr, service: &Service) -> Answer {
     let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
-    let state = Arc::clone(state);
+    let state = Arc::clone(&service.state);
     let read_lease = move || LeaseReader::open(&state)?.map_or(Ok(None), |reader| reader.lease(address));
     let stored = tokio::task::spawn_blocking(read_lease)
         .await
@@ -383,7 +384,7 @@ async fn release(address: Ipv4Addr, state: &Arc<Path>, commands: &mpsc::Sender<C
     let lease = stored.ok_or((StatusCode::NOT_FOUND, "no lease is stored for it".to_owned()))?;
     let (reply, answer) = oneshot::channel();
     let stopping = || unavailable("the server is stopping".to_owned());
-    commands.send(Command::Release(Release { lease, reply })).await.map_err(|_| stopping())?;
+    service.commands.send(Command::Release(Release { lease, reply })).await.map_err(|_| stopping())?;
     match answer.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Refusal::Conflict(why))) => Err((StatusCode::CONFLICT, why.to_owned())),

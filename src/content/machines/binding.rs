@@ -118,20 +118,27 @@ pub struct Contest {
     pub on_wire: bool,
 }
 
+/// The candidates for an address that messages claimed, without a lease in our book.
+#[derive(Clone, Copy, Debug)]
+pub struct Claims<'c> {
+    pub candidates: &'c [Candidate],
+    /// False if claims may have been evicted.
+    pub are_complete: bool,
+}
+
 /// Decides which of the candidates has an address. `leases` come from the lease book, and `claims` from other messages.
-/// `are_all` is false if claims may have been evicted.
 ///
 /// The lease book precedes all claims. On our own wires the neighbour table chooses among the candidates, and
 /// contradicts them if it has another MAC. Without a MAC in that table, there must be exactly one candidate.
 pub fn identify(
     leases: &[Candidate],
-    (claims, are_all): (&[Candidate], bool),
+    claims: Claims<'_>,
     neighbour: &Neighbour,
     now: Instant,
 ) -> Result<Found, Contest> {
     let mut candidates: Vec<&Candidate> = leases.iter().filter(|known| known.is_live(now)).collect();
     if candidates.is_empty() {
-        candidates = claims.iter().filter(|known| known.is_live(now)).collect();
+        candidates = claims.candidates.iter().filter(|known| known.is_live(now)).collect();
     }
     if let Neighbour::At(macs) = neighbour {
         let is_there = |known: &&&Candidate| known.mac.is_some_and(|mac| macs.contains(&mac));
@@ -149,7 +156,7 @@ pub fn identify(
         ([.., known], Neighbour::At(macs)) => {
             Err(Contest { by_dhcp: known.mac, other: macs.first().copied(), on_wire: true })
         }
-        ([known], _) if known.evidence == Evidence::Overheard && !are_all => Ok(Found::default()),
+        ([known], _) if known.evidence == Evidence::Overheard && !claims.are_complete => Ok(Found::default()),
         ([known], _) => {
             let is_lease = known.evidence == Evidence::Lease;
             let standing = if is_lease { Standing::Certain } else { Standing::Claimed };

@@ -31,7 +31,7 @@ use crate::wire::option::code;
 pub use binding::{Found, Standing};
 pub use machine::{Identifier, KnownMachine};
 
-use binding::{Candidate, Contest, Evidence, identify, put};
+use binding::{Candidate, Claims, Contest, Evidence, identify, put};
 
 /// Maximum number of addresses from our lease book. If there are more leases, some machines are known only from the
 /// neighbour table.
@@ -192,10 +192,11 @@ impl MachineTable {
         let found = {
             let tables = self.tables();
             let leases = tables.leases.get(&address).map_or(&[][..], Vec::as_slice);
-            let claims = tables.claims.get(address).map_or(&[][..], Vec::as_slice);
+            let candidates = tables.claims.get(address).map_or(&[][..], Vec::as_slice);
             let now = Instant::now();
-            let all = tables.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= CLAIM_LASTS);
-            identify(leases, (claims, all), &neighbour, now)
+            let are_complete =
+                tables.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= CLAIM_LASTS);
+            identify(leases, Claims { candidates, are_complete }, &neighbour, now)
         };
         found.unwrap_or_else(|contest| {
             let Contest { by_dhcp, other, on_wire } = contest;

@@ -17,6 +17,8 @@
 //!   longer, the client is not sent the file size.
 //! - A block fits the MTU of the interface; the path MTU to the client is ignored.
 
+mod progress;
+
 use std::io::{self, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
@@ -41,6 +43,10 @@ use crate::net::served::Now;
 use crate::server::tftp::native::{Listener, Listeners};
 use crate::tftp::Limits;
 
+use progress::{End, Progress};
+
+pub use progress::GIVE_UP;
+
 /// Time without an acknowledgement before the server retransmits.
 ///
 /// A client's own `timeout` option is not granted: with up to 255 s, a single spoofed request would occupy a transfer
@@ -51,8 +57,6 @@ pub const TIMEOUT: Duration = Duration::from_secs(1);
 /// the first answer: a forged request must not cause more than three packets to the address that it names. Therefore
 /// three consecutive losses end a transfer.
 pub const RETRIES: u32 = 2;
-/// Time after the last acknowledgement when a silent client's transfer is aborted.
-pub const GIVE_UP: Duration = Duration::from_secs(3);
 /// Bytes read ahead for each transfer: several blocks in one system call.
 const READ_AHEAD: usize = 16 << 10;
 /// Maximum time that a request waits for a template. Ordinary templates take a millisecond, and other requests to the
@@ -273,7 +277,7 @@ impl<F: Fn(Event)> Transfer<F> {
             pending: None,
             is_refused: false,
             peer,
-            progress: Progress { read: 0, first_block: 0, ended: false, last_read: now },
+            progress: Progress::new(now),
             began: now,
             record,
             _share: share,
@@ -352,82 +356,10 @@ impl<F: Fn(Event)> Drop for Transfer<F> {
     }
 }
 
-/// The progress of a transfer, as far as it shows in the crate's reads: it reads a window only after the previous one
-/// was acknowledged.
-struct Progress {
-    /// Number of bytes read so far.
-    read: u64,
-    /// Maximum size of the first block: the size of the crate's first read.
-    first_block: u64,
-    /// Whether the crate has read to the end of the file.
-    ended: bool,
-    /// The time of the last read.
-    last_read: Instant,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum End {
-    Sent,
-    SizeProbe,
-    Stopped,
-}
-
-impl Progress {
-    fn advance(&mut self, count: usize, asked: usize, now: Instant) {
-        if self.first_block == 0 {
-            self.first_block = asked as u64;
-        }
-        self.read += count as u64;
-        self.ended |= count == 0 && asked > 0;
-        self.last_read = now;
-    }
-
-    /// The result of a transfer that the crate dropped at `now`.
-    ///
-    /// The crate does not report a result, so it is inferred from the reads and their time. The crate drops a transfer
-    /// when the last block is acknowledged, or when the client was silent for [`GIVE_UP`] after a window was read. It
-    /// reads the first block before it sends the options (OACK), so a client that went silent after at most that block
-    /// wanted only the size.
-    ///
-    /// Two cases are misjudged. A client that went silent before it acknowledged block 1 counts as a size probe. A
-    /// client that acknowledged its last block later than [`GIVE_UP`] after it was read, which takes several lost
-    /// packets, counts as stopped although it has the file.
-    fn end(&self, now: Instant) -> End {
-        let went_silent = now.duration_since(self.last_read) >= GIVE_UP;
-        match (self.ended, went_silent) {
-            (true, false) => End::Sent,
-            (_, true) if self.read <= self.first_block => End::SizeProbe,
-            _ => End::Stopped,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::Mutex;
-
-    #[test]
-    fn the_result_is_inferred_from_reads() {
-        let start = Instant::now();
-        let after = |reads: &[usize], silence: Duration| {
-            let mut progress = Progress { read: 0, first_block: 0, ended: false, last_read: start };
-            for count in reads {
-                progress.advance(*count, 512, start);
-            }
-            progress.end(start + silence)
-        };
-        let (quick, silent) = (Duration::from_millis(5), GIVE_UP);
-        assert_eq!(after(&[512, 512, 100, 0], quick), End::Sent);
-        assert_eq!(after(&[100, 0], quick), End::Sent);
-        assert_eq!(after(&[0], quick), End::Sent, "an empty file");
-        assert_eq!(after(&[512], silent), End::SizeProbe);
-        assert_eq!(after(&[100, 0], silent), End::SizeProbe, "a file of one block");
-        assert_eq!(after(&[512, 512], silent), End::Stopped);
-        assert_eq!(after(&[512, 512, 0], silent), End::Stopped, "the last block was never acknowledged");
-        assert_eq!(after(&[512], quick), End::Stopped, "the server stops");
-        assert_eq!(after(&[], quick), End::Stopped, "no socket for the transfer");
-    }
 
     #[test]
     fn a_transfer_returns_its_share_and_reports_progress() {
