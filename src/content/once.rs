@@ -105,7 +105,7 @@ impl BootState {
             Ok(by_machine) => (FinishedOnce { by_machine, unknown: false }, None),
             Err(error) => {
                 let warning = format!(
-                    "cannot read {}: {error}; every `once` counts as over until the file is removed or right",
+                    "cannot read {}: {error}; every `once` counts as over until the file is repaired or removed",
                     file.display()
                 );
                 (FinishedOnce { by_machine: BTreeMap::new(), unknown: true }, Some(warning))

@@ -34,7 +34,7 @@ pub fn line(interface: &str, event: &Event) -> String {
         Event::ProxyArp { by, addresses } => proxy_arp(interface, *by, addresses),
         Event::Conflict { address, by } => {
             let by = by.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
-            format!("conflict({interface}) {address} is used by {by}; it is offered to nobody for a while")
+            format!("conflict({interface}) {address} is used by {by}; it is not offered for a while")
         }
         Event::Looping { client, file, times, within, gets_script } => {
             let why = if *gets_script && client.firmware.is_ipxe() {
@@ -71,7 +71,7 @@ fn declined(interface: &str, address: Ipv4Addr, client: &Client, by: Option<MacA
         None => "it found another machine at that address, and none answers there now".to_owned(),
     };
     let client = hardware(client);
-    format!("declined({interface}) {address} {client}: {why}; it is offered to nobody for a while")
+    format!("declined({interface}) {address} {client}: {why}; it is not offered for a while")
 }
 
 fn proxy_arp(interface: &str, by: MacAddr, addresses: &[Ipv4Addr]) -> String {
@@ -158,9 +158,9 @@ pub fn why(stop: &Stop) -> String {
             return format!("the client sent error {code} \"{}\"", escaped(message));
         }
         Stop::Unreachable => "the client closed its port",
-        Stop::Replaced => "the client asked anew",
+        Stop::Replaced => "the client sent another request",
         Stop::Evicted => "the client was silent, and others needed its place",
-        Stop::Unreadable => "the file could not be read on, or became shorter",
+        Stop::Unreadable => "the file could not be read, or became shorter",
         Stop::ServerStops => "lanboot stops",
     };
     text.to_owned()
@@ -174,7 +174,7 @@ fn rate(bytes: u64, took: Duration) -> u64 {
 fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -> String {
     format!(
         "exhausted({interface}) {subnet} has no address left for {}, of a pool of {size}: enlarge `pool`, shorten \
-         `lease`, or see who has what with `lanboot leases`",
+         `lease`, or list them with `lanboot leases`",
         who(client)
     )
 }
@@ -205,7 +205,7 @@ fn stranger(
         let _ = write!(line, " at {from}");
     }
     let _ = match message {
-        Message::Request => write!(line, " was taken for DHCP server"),
+        Message::Request => write!(line, " was chosen as DHCP server"),
         message => write!(line, " sent {}", message.name()),
     };
     if !address.is_unspecified() {

@@ -227,7 +227,7 @@ mod tests {
         let begin = "stranger(eth1) 192.168.77.254 at 02:00:00:00:00:09 sent DHCPOFFER of 192.168.77.120 to 52:54:00:12:34:56: ";
         assert!(offer.starts_with(begin), "{offer}");
         let taken = told(Message::Request, [0; 4], None);
-        let begin = "stranger(eth1) 192.168.77.254 was taken for DHCP server by 52:54:00:12:34:56: ";
+        let begin = "stranger(eth1) 192.168.77.254 was chosen as DHCP server by 52:54:00:12:34:56: ";
         assert!(taken.starts_with(begin), "{taken}");
     }
 

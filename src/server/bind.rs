@@ -108,7 +108,7 @@ fn open_files(
     }
     let catalog = Catalog::open_beside(&config.images, folders::secrets(config)).map_err(|error| {
         let advice = match error.kind() {
-            ErrorKind::NotFound => "; make it, or say in `images` where it is",
+            ErrorKind::NotFound => "; create it, or set `images` to another folder",
             _ => "",
         };
         StartError(format!("{error}{advice}"))

@@ -306,13 +306,14 @@ async fn serve_connection(
         let service = service.clone();
         async move {
             let answer = if !is_known_host(&request) {
-                Err((StatusCode::MISDIRECTED_REQUEST, "the Host here is localhost or lanboot".to_owned()))
+                Err((StatusCode::MISDIRECTED_REQUEST, "`Host` must be localhost or lanboot".to_owned()))
             } else if allowed {
                 answer(&request, &service).await
             } else {
                 Err((
                     StatusCode::FORBIDDEN,
-                    "only root, the user that the server runs as and the group lanboot may ask".to_owned(),
+                    "only root, the user that the server runs as and the group lanboot are allowed"
+                        .to_owned(),
                 ))
             };
             Ok::<_, std::convert::Infallible>(response(answer))
@@ -365,10 +366,10 @@ async fn answer(request: &Request<Incoming>, service: &Service) -> Answer {
             }
             let address: Ipv4Addr = address
                 .parse()
-                .map_err(|_| (StatusCode::BAD_REQUEST, "that is no IPv4 address".to_owned()))?;
+                .map_err(|_| (StatusCode::BAD_REQUEST, "ADDRESS is not an IPv4 address".to_owned()))?;
             release(address, service).await
         }
-        _ => Err((StatusCode::NOT_FOUND, "there is POST /leases/ADDRESS/release".to_owned())),
+        _ => Err((StatusCode::NOT_FOUND, "the only request is POST /leases/ADDRESS/release".to_owned())),
     }
 }
 

@@ -63,8 +63,8 @@ impl Serving {
                 waited_for = Some(self.under_way());
                 let (http, tftp) = (self.http(), self.tftp());
                 tracing::info!(
-                    "stopping: {http} HTTP and {tftp} TFTP transfers are under way and have {} s; another signal ends \
-                     them at once",
+                    "stopping: {http} HTTP and {tftp} TFTP transfers are running and have {} s to finish; \
+                     a second signal aborts them",
                     LIMIT.as_secs()
                 );
             }
@@ -78,7 +78,7 @@ impl Serving {
         if let Some(waited_for) = waited_for.or((left > 0).then_some(left)) {
             let took = began.elapsed().as_secs_f64();
             let ended = waited_for.saturating_sub(left);
-            tracing::info!("waited {took:.1} s for transfers: {ended} came to their end, {left} are cut off");
+            tracing::info!("waited {took:.1} s for transfers: {ended} finished, {left} aborted");
         }
         self.cut_off().await;
     }

@@ -102,8 +102,7 @@ fn rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp_while_others_are_se
     squatter.ip("addr add 192.168.77.51/24 dev eth0").unwrap();
     let new = site.network.host("52:54:00:77:00:03").unwrap();
     let mut new = udhcpc(&new);
-    let conflict =
-        "conflict(br0) 192.168.77.51 is used by 52:54:00:77:00:99; it is offered to nobody for a while";
+    let conflict = "conflict(br0) 192.168.77.51 is used by 52:54:00:77:00:99; it is not offered for a while";
     assert!(server.wait_for(conflict, LIMIT), "{}", server.drain());
     // The next address is being checked for two seconds now. Who has had one need not wait for that.
     let began = Instant::now();

@@ -69,7 +69,7 @@ fn an_http_transfer_comes_to_its_end_and_what_is_idle_ends_at_once() {
     (&half_a_head).write_all(b"GET /snponly").unwrap();
     let under_way = ask(&lab, "/large");
     serving.ask_to_stop();
-    serving.wait_for("stopping: 1 HTTP and 0 TFTP transfers are under way and have 10 s");
+    serving.wait_for("stopping: 1 HTTP and 0 TFTP transfers are running and have 10 s to finish");
     let began = Instant::now();
     rest(idle);
     rest(half_a_head);
@@ -80,7 +80,7 @@ fn an_http_transfer_comes_to_its_end_and_what_is_idle_ends_at_once() {
     assert!(got > LARGE - 1024, "{got} bytes of {LARGE}");
     let (took, lines) = ended(serving);
     assert!(took < drain::LIMIT / 2, "{took:?}");
-    assert!(has(&lines, "s for transfers: 1 came to their end, 0 are cut off"), "{lines:#?}");
+    assert!(has(&lines, "s for transfers: 1 finished, 0 aborted"), "{lines:#?}");
     assert!(has(&lines, "sent large to 127.0.0.1 64.0 MiB"), "{lines:#?}");
 }
 
@@ -92,7 +92,7 @@ fn a_transfer_that_takes_too_long_is_cut_off() {
     serving.ask_to_stop();
     let (took, lines) = ended(serving);
     assert!((drain::LIMIT..drain::LIMIT + Duration::from_secs(5)).contains(&took), "{took:?}");
-    assert!(has(&lines, "s for transfers: 0 came to their end, 1 are cut off"), "{lines:#?}");
+    assert!(has(&lines, "s for transfers: 0 finished, 1 aborted"), "{lines:#?}");
     assert!(has(&lines, "stopped sending large to 127.0.0.1 by HTTP after "), "{lines:#?}");
     assert!(has(&lines, "of 64.0 MiB reason=server_stops"), "{lines:#?}");
     assert!(rest(stuck) < LARGE);
@@ -106,11 +106,11 @@ fn a_second_signal_ends_at_once() {
     let stuck = ask(&lab, "/large");
     let asked = tftp(&lab, "snponly.efi");
     serving.ask_to_stop();
-    serving.wait_for("stopping: 1 HTTP and 1 TFTP transfers are under way");
+    serving.wait_for("stopping: 1 HTTP and 1 TFTP transfers are running");
     serving.ask_to_stop();
     let (took, lines) = ended(serving);
     assert!(took < Duration::from_secs(3), "{took:?}");
-    assert!(has(&lines, "s for transfers: 0 came to their end, 2 are cut off"), "{lines:#?}");
+    assert!(has(&lines, "s for transfers: 0 finished, 2 aborted"), "{lines:#?}");
     assert!(has(&lines, "by HTTP after ") && has(&lines, "reason=server_stops"), "{lines:#?}");
     assert!(has(&lines, "lanboot stops"), "{lines:#?}");
     drop((stuck, asked));
@@ -175,7 +175,7 @@ fn a_tftp_transfer_comes_to_its_end_and_no_other_begins() {
         let mut got = Vec::new();
         block(&socket, &mut got);
         serving.ask_to_stop();
-        serving.wait_for("stopping: 0 HTTP and 1 TFTP transfers are under way");
+        serving.wait_for("stopping: 0 HTTP and 1 TFTP transfers are running");
         let other = tftp(&lab, "undionly.kpxe");
         match engine {
             "native" => serving.wait_for("reason=tftp_server_stops"),
@@ -187,7 +187,7 @@ fn a_tftp_transfer_comes_to_its_end_and_no_other_begins() {
         assert!(got == content("undionly.kpxe"), "{engine}: {} bytes", got.len());
         let (took, lines) = ended(serving);
         assert!(took < drain::LIMIT / 2, "{engine}: {took:?}");
-        assert!(has(&lines, "1 came to their end, 0 are cut off"), "{engine}: {lines:#?}");
+        assert!(has(&lines, "1 finished, 0 aborted"), "{engine}: {lines:#?}");
         drop(other);
     }
 }
