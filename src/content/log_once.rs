@@ -8,7 +8,6 @@ use crate::types::Escaped;
 /// Maximum number of remembered problems. When it is reached, all are forgotten and therefore logged again.
 const MAX_REMEMBERED: usize = 1024;
 
-pub use LogOnce as Told; // rename-alias
 /// The last logged problem of each file and machine. Cheap to clone; clones share the memory.
 #[derive(Clone, Debug, Default)]
 pub struct LogOnce(Arc<Mutex<BTreeMap<(String, String), String>>>);

@@ -31,7 +31,6 @@ pub const FILE: &str = "once.json";
 /// Maximum size of that file in bytes: one line for each of 100,000 machines.
 const MAX_FILE: u64 = 16 << 20;
 
-pub use BootState as Starts; // rename-alias
 /// The configured targets, and the `once` state of the machines. Cheap to clone; clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct BootState(Arc<Inner>);

@@ -64,7 +64,6 @@ pub fn control_path(state: &Path) -> PathBuf {
     if state == Path::new("/var/lib/lanboot") { PathBuf::from(INSTALLED) } else { state.join("control.sock") }
 }
 
-pub use Commands as Asks; // rename-alias
 /// The bound control socket.
 #[derive(Debug)]
 pub struct Control {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lanboot::content::lookup::Files;
-use lanboot::content::machines::Known;
+use lanboot::content::machines::MachineTable;
 use lanboot::event::{Event, Refusal};
 use lanboot::images::Catalog;
 use lanboot::net::quota::Quota;
@@ -79,7 +79,7 @@ impl Server {
         let folder = lanboot::config::Uploads { dir, max_size: 1 << 20, max_total: 16 << 20, max_files: 100 };
         let service = native::Service {
             uploads: setup.uploads.then(|| Uploads::open(&folder).unwrap()),
-            files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
+            files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), MachineTable::default()),
             served: setup.may_ask(),
             limits: setup.limits,
             ports: setup.ports,
@@ -98,7 +98,7 @@ impl Server {
         let under_way = Quota::default();
         let seen = events.clone();
         let service = async_tftp::Service {
-            files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), Known::default()),
+            files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), MachineTable::default()),
             served: setup.may_ask(),
             limits: setup.limits,
             under_way: under_way.clone(),

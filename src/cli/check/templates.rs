@@ -12,8 +12,8 @@ use crate::boot::loader::target::{Machine, Start};
 use crate::boot::machine_boot::is_ipxe_script;
 use crate::boot::name::BootName;
 use crate::config::{Config, clients};
-use crate::content::log_once::Told;
-use crate::content::once::Starts;
+use crate::content::log_once::LogOnce;
+use crate::content::once::BootState;
 use crate::content::templates::{EXTENSION, TemplateError, Templates};
 use crate::images::Catalog;
 use crate::probe::models;
@@ -57,7 +57,7 @@ pub struct TemplateReport {
 pub fn check(config: &Config) -> TemplateReport {
     let mut found = TemplateReport::default();
     let Ok(catalog) = Catalog::open(&config.images) else { return found };
-    let templates = Templates::new(catalog.clone(), Told::default());
+    let templates = Templates::new(catalog.clone(), LogOnce::default());
     let arches = arches(config);
     let machines = config.targets.machines();
     let mut names = Vec::new();
@@ -118,7 +118,7 @@ fn add_unique<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e Temp
 /// Errors in the scripts for targets: problems for loaders that the configuration leads to, and notes for loaders
 /// that it may lead to.
 fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<String>, BTreeSet<String>) {
-    let served = Starts::forgetful(config).served();
+    let served = BootState::forgetful(config).served();
     let machines = config.targets.machines().iter();
     let own = machines.flat_map(|machine| {
         let starts = [&machine.boot, &machine.once].into_iter().flatten();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::content::lookup::{self, Files};
-use crate::content::machines::{Known, KnownMachine, Standing};
-use crate::content::once::Starts;
+use crate::content::machines::{KnownMachine, MachineTable, Standing};
+use crate::content::once::BootState;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outcome, OutgoingReply, Outside, Promise};
 use crate::dhcp::settings::{Settings, Subnet};
@@ -75,9 +75,9 @@ impl Site {
         };
         let is_guess = interfaces.are_elsewhere(settings) && mode == Mode::Server;
         let assumed = network.filter(|_| is_guess && subnet.is_some_and(|place| settings.is_shared(place)));
-        let starts = || Starts::forgetful(config);
+        let starts = || BootState::forgetful(config);
         let files = Catalog::open(&config.images).ok();
-        let files = files.map(|catalog| Files::new(catalog, Known::default()).starting(starts()));
+        let files = files.map(|catalog| Files::new(catalog, MachineTable::default()).starting(starts()));
         Site {
             // No other machine is there that could use an address, nor is another subnet of the wire any fuller.
             settings: Arc::new(Settings {

@@ -45,7 +45,6 @@ const CLAIM_LASTS: Duration = Duration::from_secs(3600);
 /// How long the last holder of a released address still counts as its possible holder: a RELEASE can be forged.
 const RELEASED_LASTS: Duration = Duration::from_secs(600);
 
-pub use MachineTable as Known; // rename-alias
 /// The machines by address. Cheap to clone; clones share the tables.
 #[derive(Clone, Debug, Default)]
 pub struct MachineTable {

@@ -49,7 +49,7 @@ pub trait FileFacts {
 
 /// The table of which machine is at which address, which other protocols look up. The engine states here what its messages
 /// teach. These are calls and no effects because they read the request and the book, which an effect would have to copy.
-pub trait MachineTable {
+pub trait AddressObserver {
     /// `request` is answered with this reply, and this change is made for it. The change is not in `book` yet.
     fn answered(
         &self,
@@ -73,7 +73,7 @@ pub trait MachineTable {
 }
 
 /// A table that is never looked up.
-impl MachineTable for () {
+impl AddressObserver for () {
     fn answered(&self, _: &Request<'_>, _: (&Message, Option<&LeaseChange>), _: &LeaseBook, _: Timestamp) {}
     fn released(&self, _: &Lease) {}
     fn asked_boot_service(&self, _: &Message, _: (&Identity, Option<&Machine>), _: &Arrival) {}
@@ -87,7 +87,7 @@ pub struct Outside<'a> {
     /// Facts about boot files.
     pub files: &'a dyn FileFacts,
     /// The machines by address.
-    pub machines: &'a dyn MachineTable,
+    pub machines: &'a dyn AddressObserver,
 }
 
 /// Observations of machines and of other servers, which are no leases. The engines of one server share them.

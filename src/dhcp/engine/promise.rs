@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::effect::drop_message;
 use super::source_of_reply;
-use super::{Effect, Effects, Engine, MachineTable, Otherwise, Outcome, OutgoingReply, Outside, Promise};
+use super::{AddressObserver, Effect, Effects, Engine, Otherwise, Outcome, OutgoingReply, Outside, Promise};
 use crate::dhcp::decision::Decision;
 use crate::dhcp::keep::rest_of_lease_until;
 use crate::dhcp::request::Request;
@@ -73,7 +73,7 @@ impl Engine {
         mut promise: Promise,
         assured: Option<Timestamp>,
         client: Option<Client>,
-        machines: &dyn MachineTable,
+        machines: &dyn AddressObserver,
         out: &mut Effects,
     ) {
         if self.room() < promise.leases() {
@@ -138,7 +138,7 @@ impl Engine {
 
     /// Frees the address of `lease`, which is released, because a person says so. The caller has it stored and reports the
     /// outcome to [`Engine::stored`]. False, and nothing happens, if too many leases wait to be stored.
-    pub fn release(&mut self, lease: &Lease, machines: &dyn MachineTable) -> bool {
+    pub fn release(&mut self, lease: &Lease, machines: &dyn AddressObserver) -> bool {
         if self.room() == 0 {
             return false;
         }

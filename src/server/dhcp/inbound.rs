@@ -7,9 +7,9 @@ use crate::boot::identity::Identity;
 use crate::boot::plan::Mode;
 use crate::boot::policy::{Choice, Content};
 use crate::content::lookup::Files;
-use crate::content::machines::Known;
+use crate::content::machines::MachineTable;
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::engine::{AddressInUse, FileFacts, MachineTable};
+use crate::dhcp::engine::{AddressInUse, AddressObserver, FileFacts};
 use crate::dhcp::other_servers::{Given, Taken};
 use crate::dhcp::request::Request;
 use crate::dhcp::settings::Machine;
@@ -46,7 +46,7 @@ impl FileFacts for Option<Files> {
     }
 }
 
-impl MachineTable for Known {
+impl AddressObserver for MachineTable {
     fn answered(
         &self,
         request: &Request<'_>,
@@ -54,23 +54,23 @@ impl MachineTable for Known {
         book: &LeaseBook,
         now: Timestamp,
     ) {
-        Known::answered(self, request, given, book, now);
+        MachineTable::answered(self, request, given, book, now);
     }
 
     fn released(&self, lease: &Lease) {
-        Known::released(self, lease);
+        MachineTable::released(self, lease);
     }
 
     fn asked_boot_service(&self, message: &Message, who: (&Identity, Option<&Machine>), arrival: &Arrival) {
-        Known::asked_boot_service(self, message, who, arrival);
+        MachineTable::asked_boot_service(self, message, who, arrival);
     }
 
     fn heard_taken(&self, message: &Message, taken: &Taken<'_>) {
-        Known::heard_taken(self, message, taken);
+        MachineTable::heard_taken(self, message, taken);
     }
 
     fn heard_given(&self, given: &Given) {
-        Known::heard_given(self, given);
+        MachineTable::heard_given(self, given);
     }
 }
 

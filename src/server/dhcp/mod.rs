@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::content::lookup::Files;
-use crate::content::machines::Known;
+use crate::content::machines::MachineTable;
 use crate::dhcp::engine::{Effects, Engine, Outcome};
 use crate::event::{Client, DropReason, Event};
 use crate::net::served::{Now, Served};
 use crate::net::udp::{DhcpSocket, Inbox};
 use crate::record::Recorder;
-use crate::server::control::Asks;
+use crate::server::control::Commands;
 use crate::server::dhcp::commit::{Committer, Promise};
 use crate::server::dhcp::conflict_checks::{Checker, Outcome as Checked};
 use crate::server::dhcp::deliver::{Delivery, Sender, deliver};
@@ -62,11 +62,11 @@ pub struct DhcpServer {
     /// The time by which leases end.
     pub clock: Clock,
     /// What people ask of the loop.
-    pub asks: Asks,
+    pub asks: Commands,
     /// Where sizes of boot files are looked up; `None` if no files are served.
     pub files: Option<Files>,
     /// Where it is written down who has which address.
-    pub known: Known,
+    pub known: MachineTable,
     /// Where events go.
     pub recorder: Recorder,
 }

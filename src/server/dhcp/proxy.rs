@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::content::lookup::Files;
-use crate::content::machines::Known;
+use crate::content::machines::MachineTable;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
 use crate::dhcp::settings::Settings;
@@ -36,7 +36,7 @@ pub struct Proxy {
     /// Where sizes of boot files are looked up; `None` if no files are served.
     pub files: Option<Files>,
     /// Where it is written down who has which address.
-    pub known: Known,
+    pub known: MachineTable,
     /// The engine, which decides, and the effects of the message that is being handled.
     pub engine: Mutex<(Engine, Effects)>,
     /// The hardware addresses that DECLINEs came from.

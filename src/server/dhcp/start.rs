@@ -13,7 +13,7 @@ use crate::net::StartError;
 use crate::net::served::{Now, describe_dhcp};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::Keep;
-use crate::server::control::{Asks, Control};
+use crate::server::control::{Commands, Control};
 use crate::server::dhcp::DhcpServer;
 use crate::server::dhcp::commit::Committer;
 use crate::server::dhcp::conflict_checks::Checker;
@@ -39,7 +39,7 @@ pub(in crate::server) struct BoundDhcp {
     socket: DhcpSocket,
     opened: Opened,
     control: Result<Control, String>,
-    asks: Asks,
+    asks: Commands,
 }
 
 impl BoundDhcp {

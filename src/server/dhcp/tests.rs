@@ -44,7 +44,7 @@ impl Bench {
             settings: Arc::clone(&settings),
             served: changes.clone(),
             files: None,
-            known: Known::default(),
+            known: MachineTable::default(),
             senders: Default::default(),
             clock: Clock::start(),
             later: Later::start(recorder.clone()).unwrap(),
@@ -63,7 +63,7 @@ impl Bench {
             clock,
             asks: Control::bind(state.path()).1,
             files: None,
-            known: Known::default(),
+            known: MachineTable::default(),
             recorder,
         };
         let client = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
