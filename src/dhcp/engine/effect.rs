@@ -15,6 +15,10 @@ pub type Effects = VecDeque<Effect>;
 
 /// One thing to do. All effects of one call are about the message of that call and its interface.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would cost an allocation for each ACK; the queue is used again"
+)]
 pub enum Effect {
     /// Record this event.
     Record(Event),
