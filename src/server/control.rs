@@ -237,7 +237,7 @@ impl Command {
         match self {
             Command::Release(release) => server.release(release),
             Command::Statistics => {
-                log_subnets(&server.engine.book, &server.engine.settings, server.clock.now())
+                log_subnets(&server.engine.book, &server.engine.settings, server.clock.now());
             }
         }
     }

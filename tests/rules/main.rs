@@ -2,6 +2,7 @@
 
 mod corpus;
 mod docs;
+mod english;
 mod layering;
 mod reasons;
 mod rows;
