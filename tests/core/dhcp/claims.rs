@@ -396,8 +396,8 @@ fn r_05_one_lease_on_a_wire_of_two_subnets() {
     assert_eq!(leased(&world), [ip(50), second(55)]);
 }
 
-/// A RELEASE or DECLINE that could not be stored, and a restart, can leave two leases of one client in the store. The client
-/// may use either address.
+/// A RELEASE or DECLINE that could not be stored, and a restart, can leave two leases of one client in the store. The
+/// client may use either address.
 #[test]
 fn r_05_no_other_client_gets_a_second_stored_lease() {
     let mut world = World::new(

@@ -730,8 +730,8 @@ fn where_the_kernel_refuses_to_cut_a_window_the_plain_way_is_taken() {
         fs::write(server.root().join("large"), &bytes).unwrap();
         let options = Options { block_size: Some(1468), window_size: Some(8), ..Options::default() };
         let (socket, _) = server.ask(rrq("large", options));
-        // The path MTU becomes smaller than a block. A single datagram may be fragmented. A window of fragments may not
-        // be sent.
+        // The path MTU becomes smaller than a block. The server may send one datagram in fragments, but not a window of
+        // such datagrams.
         mtu("1000");
         let mut got = Vec::new();
         assert_eq!(receive(&socket, (1468, 8), |data| got.extend_from_slice(data)), 0);
