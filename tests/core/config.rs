@@ -1,7 +1,8 @@
-//! The configuration: every example of the repository is right, and every broken one gives exactly its messages.
+//! The configuration: every example in the repository is valid, and every broken example gives exactly its expected
+//! messages.
 //!
-//! A broken example is `tests/data/config/broken/NAME.yaml`; `NAME.txt` beside it has its problems, one per line.
-//! Running the tests with `UPDATE_EXPECTED=1` writes the `.txt` files anew; read the difference before committing it.
+//! A broken example is `tests/data/config/broken/NAME.yaml`. `NAME.txt` next to it has its problems, one per line. Set
+//! `UPDATE_EXPECTED=1` to have the tests rewrite the `.txt` files, and read the difference before you commit it.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -66,7 +67,7 @@ fn every_example_in_the_readme_and_the_docs_works_as_pasted() {
     assert!(examples >= 8, "the examples were found");
 }
 
-/// docs/options.md lists what `options` takes, how its value is written, and other servers' names for it.
+/// docs/options.md lists the keys of `options`, the form of each value, and the names that other servers use for it.
 #[test]
 fn the_page_of_options_has_every_name_that_is_taken_and_other_names_lead_to_it() {
     let page = include_str!("../../docs/options.md");
@@ -167,7 +168,7 @@ fn the_default_configuration_says_what_its_comments_say() {
     assert_eq!(dhcp.subnets[0].lease.default, Duration::from_secs(3600));
     assert_eq!(dhcp.subnets[0].lease.min, Duration::from_secs(120));
     assert_eq!(dhcp.boot.arch[&Arch::UEFI_X64], "snponly.efi".into());
-    // What is written out in the file is what a file without it has.
+    // A file that writes out the defaults gives the same settings as a file without them.
     let short =
         "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.200}]}";
     let short = config::load(short).unwrap();
@@ -588,13 +589,13 @@ fn a_hostile_file_is_answered_soon() {
         assert_ne!(problems(&text), [], "{what}");
         let took = start.elapsed();
         println!("{what}: {took:?}");
-        // Generous: a debug build on a busy machine. What this guards against takes minutes.
+        // Generous, for a debug build on a busy machine. The problem that this test guards against takes minutes.
         assert!(took < Duration::from_secs(20), "{what} took {took:?}");
     }
     assert_eq!(config::load(&machines(10_000)).unwrap().dhcp.unwrap().machines.iter().count(), 10_000);
 }
 
-/// Text made of what a configuration is made of, so that more than the scanner is reached.
+/// Text made of pieces of configurations, so that it gets past the scanner.
 fn scrambled() -> impl Strategy<Value = String> {
     let token = prop_oneof![
         Just("dhcp:"),

@@ -110,7 +110,7 @@ fn rfc3986_2_1_escapes_are_decoded_once() {
     }
 }
 
-/// RFC 3986 section 5.2.4 has clients take dot segments out. Where `//` leads is `boot::name`'s business.
+/// RFC 3986 section 5.2.4 requires clients to remove dot segments. `boot::name` decides what `//` means.
 #[test]
 fn rfc3986_5_2_4_what_could_leave_the_root_is_refused() {
     for wrong in ["/../x", "/..", "/a/../../x", "/%2e%2e/x", "/.%2E", "/a/%2e./b", "/..%2fx", "http://h/../x"]
@@ -331,7 +331,7 @@ fn rfc9110_13_2_2_preconditions_have_an_order() {
     );
 }
 
-/// As EDK2 resumes (HttpBootClient.c): a range, and the version that it began with.
+/// Resumes as EDK2 does (HttpBootClient.c): with a range, and with the version that the download began with.
 #[test]
 fn rfc9110_13_edk2_resumes_only_what_it_began() {
     let resumed = get(&["Range: bytes=600-999", &format!("If-Match: {}", validators().etag)]);
@@ -409,7 +409,7 @@ fn text_that_was_just_made_has_no_version() {
 }
 
 proptest! {
-    /// W-03: whatever comes, an answer's body is inside the file, and its length is what the head says.
+    /// W-03: for any request, the body of the answer lies inside the file, and its length is the length in the head.
     #[test]
     fn any_bytes_get_a_sound_answer_or_none(
         target in "[ -~]{0,20}",

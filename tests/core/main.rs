@@ -1,4 +1,4 @@
-//! The core in memory and in virtual time: bytes and a time in, replies and events out. No test here has a socket or a
+//! The core in memory and in virtual time: bytes and a time in, replies and events out. No test here uses a socket or a
 //! process.
 
 mod boot;

@@ -1,5 +1,5 @@
-//! Every recorded packet, as the DHCP server and as a proxy beside another one: the replies satisfy the model of the
-//! client that sent it, up to the file that it is meant to load.
+//! Every recorded packet, against the DHCP server and against a proxy beside another server. The replies satisfy the
+//! model of the client that sent the packet, up to the file that the client must load.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -29,10 +29,11 @@ boot:
     uefi-x64-http: http://{server}/snponly.efi
 ";
 
-/// The DHCP server beside the proxy: a router that knows nothing of booting.
+/// The DHCP server beside the proxy: a router that does not support network boot.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 254);
 
-/// Who sent a packet, by its name: its model, and the file it is to load. `None` for what does not boot.
+/// The sender of a packet, found by the packet's name: its model, and the file that it must load. `None` for a packet
+/// of a client that does not boot.
 fn sender(name: &str) -> Option<(Firmware, &'static str)> {
     const SENDERS: [(&str, Option<(Firmware, &str)>); 23] = [
         ("aavmf-arm64-pxe", Some((Firmware::Edk2Pxe, "snponly-arm64.efi"))),
@@ -82,7 +83,7 @@ fn packets() -> Vec<(String, Vec<u8>)> {
     packets
 }
 
-/// `message` as another kind: without `without`, with `with`.
+/// `message` with another type, without the options `without` and with the options `with`.
 fn derived(message: &Message, kind: MessageType, without: &[u8], with: &[(u8, &[u8])]) -> Message {
     let mut options = Options::default();
     options.push(code::MESSAGE_TYPE, &[kind.number()]);
@@ -95,7 +96,7 @@ fn derived(message: &Message, kind: MessageType, without: &[u8], with: &[(u8, &[
     Message { options, ..message.clone() }
 }
 
-/// A client that was recorded, on a network with lanboot.
+/// A recorded client on a network with lanboot.
 struct Table {
     world: World,
     is_proxy: bool,
@@ -112,7 +113,7 @@ impl Table {
         Table { world, is_proxy: mode == "proxy", heard: Vec::new(), answered: false }
     }
 
-    /// Asks everybody; the router first, whose answers come from it.
+    /// Asks every server. The router's answers come first.
     fn ask(&mut self, question: &[u8], kind: Question) {
         let message = Message::decode(question).unwrap();
         if self.is_proxy && kind != Question::BootServer {
@@ -140,7 +141,7 @@ impl Table {
     }
 }
 
-/// What the router answers.
+/// The router's answer.
 fn router(question: &Message) -> Option<Vec<u8>> {
     let kind = match question.message_type()?.ok()? {
         MessageType::Discover => MessageType::Offer,
@@ -158,12 +159,12 @@ fn router(question: &Message) -> Option<Vec<u8>> {
     Some(reply.encode())
 }
 
-/// Goes on from a recorded packet as its client would; what it then does.
+/// Continues from a recorded packet as its client would. Returns the model's verdict.
 fn converse(table: &mut Table, name: &str, recorded: &[u8], firmware: Firmware) -> Verdict {
     let message = Message::decode(recorded).unwrap();
     let first = match message.message_type() {
         None | Some(Ok(MessageType::Discover)) => recorded.to_vec(),
-        // The DISCOVER that came before it: the address it asks for was offered.
+        // The DISCOVER before it: the client asks for the address that it was offered.
         _ => {
             let without = [code::SERVER_IDENTIFIER, code::VENDOR_SPECIFIC];
             let discover = derived(&message, MessageType::Discover, &without, &[]);
@@ -249,7 +250,7 @@ fn a_proxy_is_asked_on_port_4011_by_uefi_and_needs_no_question_from_a_bios() {
     }
 }
 
-/// What the models' own askers send is what was recorded, as far as servers look: the options and their values.
+/// The models' askers send the same options, with the same values, as the recorded clients.
 #[test]
 fn askers_send_the_options_that_were_recorded() {
     let cases = [
@@ -269,7 +270,7 @@ fn askers_send_the_options_that_were_recorded() {
         let mac: MacAddr = recorded.mac().unwrap();
         let sent = Asker { firmware, arch, mac, uuid: None }.discover();
         let options = |message: &Message| {
-            // The UUID is the machine's, and option 175 its card's.
+            // The UUID belongs to the machine, and option 175 to its network card.
             let own = [code::MACHINE_IDENTIFIER, code::ETHERBOOT];
             let of_firmware = message.options.iter().filter(|(code, _)| !own.contains(code));
             let mut options: Vec<(u8, Vec<u8>)> =

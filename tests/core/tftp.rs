@@ -1,5 +1,5 @@
-//! A TFTP transfer as a conversation in virtual time: what the client sends when, and what it gets. Named after the
-//! section of the RFC that says so, or the row of docs/robustness.md.
+//! A TFTP transfer as a conversation in virtual time: the packets of the client with their times, and the replies. Each
+//! test is named after the RFC section that makes the statement, or after its row in docs/robustness.md.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Talk {
         Talk { transfer, now: Duration::ZERO, first }
     }
 
-    /// One whose options are accepted after `round_trip`; returns it with its first window under way.
+    /// A transfer whose options are accepted after `round_trip`. Its first window is on its way.
     fn accepted(asked: Options, size: u64, round_trip: Duration) -> Talk {
         let mut talk = Talk::new(asked, size);
         assert_eq!(talk.first, Step::Send(Send::Options));
@@ -62,7 +62,7 @@ impl Talk {
         self.packet(after, &Packet::Ack(block as u16))
     }
 
-    /// Lets the time pass until the deadline, and says how long that was.
+    /// Advances the time to the deadline. Returns the time that passed and the step.
     fn silence(&mut self) -> (Duration, Step) {
         let waited = self.transfer.deadline().saturating_sub(self.now);
         self.now += waited;
@@ -199,7 +199,7 @@ fn rfc7440_4_the_same_gap_is_mended_once_a_round_trip() {
     assert_eq!(talk.ack(ms(1), 8), Step::Wait, "too early to be about this window");
     assert_eq!(talk.ack(ms(9), 8), blocks(9, 16));
     for _ in 0..6 {
-        // A client that says so for each block that it gets after the lost one.
+        // A client that repeats its ACK for each block that arrives after the lost one.
         assert_eq!(talk.ack(ms(1), 8), Step::Wait);
     }
     assert_eq!(talk.ack(ms(4), 8), blocks(9, 16), "a round trip later the first block is lost once more");
@@ -219,8 +219,9 @@ fn a_client_that_acknowledges_every_block_of_a_window_causes_no_storm() {
     assert!(sent <= 2 * 16, "{sent} blocks for 16");
 }
 
-/// Sends a file over a path of the round trip `path`, on which a block takes `each` to pass, to a client that takes the options
-/// after `first` and acknowledges every block that it did not expect, as EDK2 does. Returns how many blocks it got.
+/// Sends a file over a path with the round-trip time `path`, on which a block takes `each` to pass. The client accepts
+/// the options after `first` and acknowledges every block that it did not expect, as EDK2 does. Returns how many blocks
+/// the client received.
 fn to_a_talkative_client(
     window_size: u16,
     last: u64,
@@ -278,7 +279,7 @@ fn a_round_trip_longer_than_the_first_wait_causes_no_storm() {
 
 #[test]
 fn a_path_on_which_windows_queue_causes_no_storm() {
-    // Eight clients share 50 Mbit/s: a block passes in 2 ms.
+    // Eight clients share 50 Mbit/s, so a block passes in 2 ms.
     for window_size in [4, 16, 64] {
         let got = to_a_talkative_client(window_size, 1001, Duration::from_micros(100), ms(2), ms(0));
         assert!(got <= 1200, "{got} blocks for 1001 in windows of {window_size}");
@@ -291,7 +292,7 @@ fn an_ack_seen_twice_is_of_the_probe_if_there_was_one_and_tells_the_round_trip()
     assert_eq!(talk.silence(), (RoundTrip::MIN_PROBE, blocks(16, 16)));
     assert_eq!(talk.ack(ms(30), 16), blocks(17, 32), "it was not lost, it waited behind others");
     assert_eq!(talk.ack(ms(20), 16), Step::Wait, "the answer to the probe");
-    // (7 * 1 + 40) / 8 ms, from which the wait for the flight after this one is made.
+    // The estimate (7 * 1 + 40) / 8 ms gives the wait for the next flight.
     assert_eq!(talk.ack(ms(1), 32), blocks(33, 48));
     assert!(talk.silence().0 > RoundTrip::MIN_PROBE);
 }
@@ -322,7 +323,7 @@ fn rfc7440_4_the_first_block_of_the_window_after_a_probe_is_mended_too() {
 fn rfc7440_4_an_ack_too_early_to_be_about_this_window_moves_its_end() {
     let mut talk = Talk::accepted(window(8), 1 << 20, ms(10));
     assert_eq!(talk.ack(ms(10), 3), blocks(4, 11));
-    // The client, which has more of the flight before than it had told, counts its eight blocks from here.
+    // The client has received more of the earlier flight than it acknowledged. It counts its eight blocks from here.
     assert_eq!(talk.ack(ms(1), 5), blocks(12, 13));
     assert_eq!(talk.ack(ms(1), 5), Step::Wait);
     assert_eq!(talk.ack(ms(8), 13), blocks(14, 21));
@@ -340,7 +341,7 @@ fn rfc8985_7_the_last_block_of_a_window_is_sent_once_more_before_all_of_it_is() 
     assert_eq!(talk.silence().1, blocks(14, 14));
     assert_eq!(talk.silence(), (ms(100), blocks(11, 14)), "nothing came of it");
     assert_eq!(talk.silence(), (ms(200), blocks(11, 14)), "no more of them to the silent");
-    // Neither without a measurement, nor in lock-step, nor where the client said how long to wait.
+    // Not without a measurement, not in lock-step, and not if the client set the timeout.
     assert_eq!(Talk::new(window(4), 1 << 20).silence().1, Step::Send(Send::Options));
     assert_eq!(Talk::accepted(window(1), 1 << 20, ms(20)).silence(), (ms(100), blocks(1, 1)));
     let asked = Options { timeout: Some(1), ..window(4) };
@@ -394,7 +395,7 @@ fn a_client_that_is_heard_is_not_given_up() {
     assert_eq!(talk.ack(ms(1), 2), blocks(3, 3));
 }
 
-/// Whatever a client asks for, and wherever it goes silent.
+/// For any options that a client sends, and for any block after which it becomes silent.
 #[test]
 fn s_03_silent_transfers_end_within_30_s() {
     for timeout in [None, Some(1), Some(5), Some(29), Some(30), Some(31), Some(255)] {
@@ -420,7 +421,7 @@ fn s_03_silent_transfers_end_within_30_s() {
     }
 }
 
-/// A machine that erases its flash hears nothing for more than 20 s, and then says what it said last.
+/// A machine that erases its flash receives nothing for more than 20 s. Then it repeats its last packet.
 #[test]
 fn s_03_a_client_that_was_busy_for_20_s_goes_on() {
     for timeout in [None, Some(1), Some(5), Some(255)] {
@@ -441,7 +442,7 @@ fn s_03_a_client_that_was_busy_for_20_s_goes_on() {
             talk.now = until;
             let last = blocks(8 * window + 1, 9 * window);
             let waits = talk.ack(ms(0), 8 * window);
-            // The last copy was sent more than a second ago.
+            // The last copy was sent more than 1 s ago.
             assert_eq!(waits, last, "{asked:?}");
             if window == 1 {
                 assert_eq!(talk.ack(ms(1), 8), Step::Wait, "but not over and over");
@@ -544,7 +545,7 @@ fn a_timer_that_comes_early_changes_nothing() {
     assert_eq!(talk.transfer.deadline(), deadline);
 }
 
-/// Sends a file of `size` bytes to a client that loses nothing, and returns the numbers of the blocks as on the wire.
+/// Sends a file of `size` bytes to a client that loses nothing. Returns the block numbers as they are on the wire.
 fn all_blocks(asked: Options, size: u64) -> (u64, Talk) {
     let mut talk = Talk::new(asked, size);
     let mut step = talk.first.clone();
@@ -607,8 +608,8 @@ fn text_whose_length_shows_at_its_end_is_sent_whole() {
     assert_eq!(transfer.handle(Input::Packet(&Packet::Ack(11)), ms(4)), Step::End(End::Sent));
 }
 
-/// A client that takes blocks in order, acknowledges each window and tells of gaps as RFC 7440 has it, over a path that
-/// loses packets both ways.
+/// A client that takes blocks in order, acknowledges each window and reports gaps as RFC 7440 requires, over a path
+/// that loses packets in both directions.
 fn over_a_lossy_path(window_size: u16, size: u64, lost: impl Fn(u64) -> bool) -> (Talk, Vec<u64>) {
     let mut talk = Talk::new(window(window_size), size);
     let (mut step, mut packets, mut got) = (talk.first.clone(), 0, Vec::new());
@@ -634,7 +635,7 @@ fn over_a_lossy_path(window_size: u16, size: u64, lost: impl Fn(u64) -> bool) ->
                             answer = Some(block);
                         }
                     } else if !gap_told {
-                        // A block is missing, or this is known: the client says once where it is.
+                        // A block is missing. The client reports a gap only once.
                         gap_told = true;
                         answer = Some(have);
                     }

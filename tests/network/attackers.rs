@@ -1,7 +1,7 @@
-//! Machines on the wire that lie: forged DECLINEs, and answers for every address. Real clients on a private network must
-//! get and keep their addresses.
+//! Hosts on the wire that send forged packets: forged DECLINEs, and ARP answers for every address. Real clients on a
+//! private network must get and keep their addresses.
 //!
-//! Needs root and udhcpc; skipped by name without, failed with CI=true.
+//! Needs root and udhcpc. Without them the tests are skipped by name, or fail with CI=true.
 
 use std::fs::File;
 use std::io::Read;
@@ -37,7 +37,7 @@ fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, n)
 }
 
-/// Runs `work` inside the namespace; sockets that it makes stay there.
+/// Runs `work` inside the namespace. Sockets that it opens stay there.
 fn inside<T: Send + 'static>(host: &Namespace, work: impl FnOnce() -> T + Send + 'static) -> T {
     let namespace = File::open(format!("/run/netns/{}", host.name())).unwrap();
     let work = move || {
@@ -63,7 +63,7 @@ impl Raw {
         })
     }
 
-    /// Sends a client's message to all, in a frame from `from`.
+    /// Broadcasts a client's message, in a frame from `from`.
     fn send(&self, from: MacAddr, message: &Message) {
         let (source, to) =
             (SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
@@ -71,7 +71,7 @@ impl Raw {
         sendto(self.socket.as_raw_fd(), &frame, &self.link, MsgFlags::empty()).unwrap();
     }
 
-    /// Answers every ARP probe (RFC 5227) from one hardware address, and in the message with another one each time.
+    /// Answers every ARP probe (RFC 5227) from one hardware address, with a different address in each message.
     fn answer_all_probes(&self, stop: &AtomicBool) {
         self.socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let mut frame = [0; 2048];
@@ -106,7 +106,7 @@ fn udhcpc(host: &Namespace) -> Running {
     Running::spawn(command).unwrap()
 }
 
-/// Gets a lease of `address`.
+/// Asserts that a client gets a lease of `address`.
 fn gets(host: &Namespace, server: &mut Running, address: Ipv4Addr) {
     let mut client = udhcpc(host);
     let got = client.wait_for(&format!("lease of {address} obtained"), LIMIT);
@@ -142,7 +142,8 @@ fn s_02_a_forged_decline_moves_no_client() {
         gets(&reserved, &mut server, ip(10));
         gets(&dynamic, &mut server, ip(50));
 
-        // By its own hardware address, in the frame alone: plainly, with another option first, and by a relay agent.
+        // The source address of the frame betrays the attacker: in a plain message, after another option, and by a
+        // relay agent.
         let raw = Raw::new(&attacker);
         let mut count = 0;
         for (client, address) in [(mac(2), ip(10)), (mac(3), ip(50))] {
@@ -160,7 +161,7 @@ fn s_02_a_forged_decline_moves_no_client() {
                 drops(&mut server, "forged_decline", count);
             }
         }
-        // Without any right, in fragments, of which packet sockets see no datagram.
+        // Without privileges, in fragments. Packet sockets see no complete datagram of them.
         attacker.ip("addr add 192.168.77.66/24 dev eth0").unwrap();
         let udp = inside(&attacker, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68)).unwrap());
         udp.set_broadcast(true).unwrap();
@@ -168,7 +169,7 @@ fn s_02_a_forged_decline_moves_no_client() {
         long.resize(3000, 0);
         udp.send_to(&long, (Ipv4Addr::new(192, 168, 77, 255), 67)).unwrap();
         drops(&mut server, "forged_decline", count + 1);
-        // In a frame that is forged too: what is reserved stays, and the client itself answers at its address.
+        // The frame is forged too. The reserved address stays, and the client itself answers at its address.
         raw.send(mac(2), &decline(5, mac(2), ip(10)));
         drops(&mut server, "decline_unfounded", 1);
         dynamic.ip("addr add 192.168.77.50/24 dev eth0").unwrap();
@@ -195,12 +196,12 @@ fn s_02_a_true_decline_takes_effect_and_the_client_gets_another_address() {
     gets(&dynamic, &mut server, ip(50));
     let squatter = site.network.host("52:54:00:77:00:99").unwrap();
     squatter.ip("addr add 192.168.77.10/24 dev eth0").unwrap();
-    // Its DISCOVER follows at once and waits for the check.
+    // The client's DISCOVER follows at once and waits for the check.
     Raw::new(&reserved).send(mac(2), &decline(1, mac(2), ip(10)));
     gets(&reserved, &mut server, ip(51));
     let by = "declined(br0) 192.168.77.10 52:54:00:77:00:02: 52:54:00:77:00:99 uses that address";
     assert!(server.wait_for(by, LIMIT), "{}", server.drain());
-    // Another machine that only the client can see.
+    // Another machine that only the client can reach.
     Raw::new(&dynamic).send(mac(3), &decline(2, mac(3), ip(50)));
     gets(&dynamic, &mut server, ip(52));
     assert!(server.wait_for("declined(br0) 192.168.77.50 52:54:00:77:00:03: it found", LIMIT));
@@ -229,7 +230,7 @@ fn s_02_many_declines_at_once_keep_no_other_client_waiting() {
     gets(&reserved, &mut server, ip(10));
 }
 
-/// Has a host answer ARP for 192.168.77.48 to 192.168.77.79, as a router with proxy ARP on does.
+/// Configures a host to answer ARP for 192.168.77.48 to 192.168.77.79, as a router with proxy ARP does.
 fn answer_for_all(host: &Namespace) {
     host.ip("link set lo up").unwrap();
     host.ip("addr add 192.168.77.250/24 dev eth0").unwrap();
@@ -330,7 +331,7 @@ fn s_14_a_flood_of_made_up_macs_keeps_no_new_client_out() {
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
 }
 
-/// What `lanboot leases` lists.
+/// The output of `lanboot leases`.
 fn server_leases(site: &Site) -> String {
     let mut command = site.network.namespace().command(&*LANBOOT);
     let output = command.args(["leases", "--config"]).arg(site.folder.path().join("config.yaml")).output();

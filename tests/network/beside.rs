@@ -1,7 +1,8 @@
-//! lanboot as a proxy beside a real DHCP server, dnsmasq, on the same computer and on another one: who boots gets its
-//! file from lanboot and its address from dnsmasq, and nobody else notices that lanboot is there.
+//! lanboot as a proxy beside a real DHCP server, dnsmasq, on the same computer and on another one. Machines that boot
+//! get their file from lanboot and their address from dnsmasq. Other clients do not notice lanboot.
 //!
-//! Needs root, dnsmasq and udhcpc (`tests/run` installs them on Debian); skipped by name without, failed with CI=true.
+//! Needs root, dnsmasq and udhcpc, which `tests/run` installs on Debian. Without them the tests are skipped by name, or
+//! fail with CI=true.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -116,7 +117,7 @@ fn without_cap_net_raw_the_port_is_shared_with_who_lets_us() {
         assert!(offers.iter().any(|heard| heard.message.yiaddr.is_unspecified()), "{offers:?}");
         assert!(offers.iter().any(|heard| !heard.message.yiaddr.is_unspecified()), "{offers:?}");
     }
-    // This one shares with nobody.
+    // This server does not share its port.
     let _dnsmasq = dnsmasq(site.network.namespace(), &[]);
     let mut server = server();
     let said = "0.0.0.0:67 is in use by dnsmasq";
@@ -153,7 +154,8 @@ fn what_the_computer_of_a_proxy_sends_itself_is_heard() {
 const BIOS: (&[u8], u8) = (b"PXEClient:Arch:00000:UNDI:002001", 0);
 const UEFI: (&[u8], u8) = (b"PXEClient:Arch:00007:UNDI:003000", 7);
 
-/// A system gets and renews its address without a word from lanboot; firmware gets both offers, one ACK, and its file.
+/// A system gets and renews its address without any packet from lanboot. Firmware gets both offers, one ACK, and its
+/// file.
 fn boots_beside(site: &Site, dhcp_server: Ipv4Addr, server: &mut Running) {
     let host = site.network.host(MAC).unwrap();
     let address = system_gets_and_renews_its_address(site, &host);
@@ -194,7 +196,7 @@ fn boots_beside(site: &Site, dhcp_server: Ipv4Addr, server: &mut Running) {
     assert!(server.wait_for("PROXYDHCP(br0) 192.168.77.", LIMIT), "{}", server.drain());
 }
 
-/// udhcpc gets an address from dnsmasq and renews it, which it asks of dnsmasq alone.
+/// udhcpc gets an address from dnsmasq and renews it with dnsmasq alone.
 fn system_gets_and_renews_its_address(site: &Site, host: &Namespace) -> Ipv4Addr {
     const SCRIPT: &str = "#!/bin/sh\ncase $1 in bound) ip addr add $ip/$mask dev $interface ;; esac\n\
                           echo \"EVENT $1 $ip.\"\n";
@@ -238,7 +240,7 @@ fn inside<T: Send + 'static>(host: &Namespace, work: impl FnOnce() -> T + Send +
     entered.join().unwrap()
 }
 
-/// The firmware's end of the wire: it sends from port 68 and sees every frame that comes.
+/// The firmware's end of the wire: it sends from port 68 and sees every frame that arrives.
 struct Wire {
     udp: UdpSocket,
     frames: Socket,
@@ -268,8 +270,8 @@ impl Wire {
         self.udp.send_to(&message.encode(), (Ipv4Addr::BROADCAST, 67)).unwrap();
     }
 
-    /// The replies to `port`: as many as are wanted, and what else comes within half a second. None is a fragment or
-    /// says that it must not become one: both confuse boot ROMs.
+    /// The replies to `port`: at least `wanted`, and any others within half a second. No reply is a fragment or has the
+    /// don't-fragment flag set, because both confuse boot ROMs.
     fn hear(&self, wanted: usize, port: u16) -> Vec<Heard> {
         let mut heard: Vec<Heard> = Vec::new();
         let (end, mut quiet) = (Instant::now() + LIMIT, None);

@@ -1,6 +1,7 @@
-//! Real DHCP clients on a private network: `udhcpc` gets, renews and releases a lease of `lanboot serve`.
+//! Real DHCP clients on a private network: `udhcpc` gets, renews and releases a lease from `lanboot serve`.
 //!
-//! Needs root and udhcpc (`tests/run` installs it on Debian); skipped by name without, failed with CI=true.
+//! Needs root and udhcpc, which `tests/run` installs on Debian. Without them the tests are skipped by name, or fail
+//! with CI=true.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +19,8 @@ const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
 /// Long enough for udhcpc's retries on a busy computer.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Called by udhcpc: prints what it was given, and sets the address, which a renewal is sent from.
+/// The script that udhcpc runs: it prints the event's variables, and configures the address, from which a renewal is
+/// sent.
 const SCRIPT: &str = "#!/bin/sh\n\
     case $1 in\n\
     bound) ip addr add $ip/$mask dev $interface ;;\n\
@@ -46,7 +48,7 @@ fn udhcpc_gets_renews_and_releases_a_lease() {
     command.args(["-f", "-i", "eth0", "-t", "10", "-T", "1", "-s"]).arg(&script);
     let mut client = Running::spawn(command).unwrap();
 
-    // Gets one.
+    // The client gets a lease.
     expect(&mut client, &mut server, "EVENT bound ip=192.168.77.");
     let said = client.drain().to_string();
     let given = said.split("EVENT bound ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
@@ -63,7 +65,7 @@ fn udhcpc_gets_renews_and_releases_a_lease() {
     // The store rounds up to a whole second.
     assert!((590..=601).contains(&lease.remaining()), "{} s of {lease:?}", lease.remaining());
 
-    // Renews it: once some of it has passed, the end moves on.
+    // The client renews it. After some time, the renewal moves the lease's end.
     until(|| lease.remaining() < 598, "two seconds of the lease pass");
     kill(client.pid(), Signal::SIGUSR1).unwrap();
     expect(&mut client, &mut server, &format!("EVENT renew ip={address} "));
@@ -71,13 +73,13 @@ fn udhcpc_gets_renews_and_releases_a_lease() {
     assert_eq!(renewed.address, address);
     assert!(renewed.until > lease.until, "renewed {renewed:?}, before {lease:?}");
 
-    // Releases it. Nothing answers a RELEASE (RFC 2131 §4.4.6), so the database is asked until it shows it.
+    // The client releases it. A RELEASE has no reply (RFC 2131 §4.4.6), so the test polls the database.
     kill(client.pid(), Signal::SIGUSR2).unwrap();
     expect(&mut client, &mut server, "entering released state");
     until(|| site.lease(MAC).is_none_or(|lease| !lease.active), "the released lease is over");
 }
 
-/// udhcpc on a host, to its first lease.
+/// Starts udhcpc on a host and waits for its first lease.
 fn udhcpc(host: &Namespace) -> Running {
     let mut command = host.command("udhcpc");
     command.args(["-f", "-q", "-n", "-i", "eth0", "-t", "10", "-T", "3", "-s", "/bin/true"]);
@@ -104,7 +106,7 @@ fn rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp_while_others_are_se
     let mut new = udhcpc(&new);
     let conflict = "conflict(br0) 192.168.77.51 is used by 52:54:00:77:00:99; it is not offered for a while";
     assert!(server.wait_for(conflict, LIMIT), "{}", server.drain());
-    // The next address is being checked for two seconds now. Who has had one need not wait for that.
+    // The server checks the next address for two seconds now. A client with an earlier lease need not wait for that.
     let began = Instant::now();
     expect(&mut udhcpc(&old), &mut server, "lease of 192.168.77.50 obtained");
     let took = began.elapsed();
@@ -132,7 +134,7 @@ fn an_address_that_somebody_uses_behind_a_relay_agent_is_found_by_ping() {
     assert!(server.wait_for("10.1.0.50 is used by ", LIMIT), "{}", server.drain());
 }
 
-/// udhcpc that sends this client identifier (option 61), and sets the address that it gets.
+/// Starts udhcpc with this client identifier (option 61). It configures the address that it gets.
 fn with_id(site: &Site, host: &Namespace, id: &str) -> Running {
     let script = site.folder.path().join("udhcpc.sh");
     fs::write(&script, SCRIPT).unwrap();
@@ -159,12 +161,12 @@ fn r_04_copies_of_a_system_get_addresses_of_their_own() {
     let (first, second) = (host(1), host(2));
     let mut original = with_id(&site, &first, id);
     expect(&mut original, &mut server, "EVENT bound ip=192.168.77.50 ");
-    // The first one answers at its address, so the second is another machine.
+    // The first client answers at its address, so the second is another machine.
     let mut copy = with_id(&site, &second, id);
     expect(&mut copy, &mut server, "EVENT bound ip=192.168.77.51 ");
     assert!(server.wait_for("clones(br0) ", LIMIT), "{}", server.drain());
 
-    // A machine whose card is replaced: the old MAC is silent, and the new one gets the address.
+    // The network card of a machine is replaced: the old MAC no longer answers, and the new one gets the address.
     let other_id = "ff12345678000200002ab1ffffffffffffffff";
     let old_card = host(3);
     let mut machine = with_id(&site, &old_card, other_id);
@@ -176,7 +178,7 @@ fn r_04_copies_of_a_system_get_addresses_of_their_own() {
     expect(&mut machine, &mut server, "EVENT bound ip=192.168.77.52 ");
 }
 
-/// Waits for a line of the client; a failure shows what both sides said.
+/// Waits for a line of the client. A failure shows the output of both sides.
 fn expect(client: &mut Running, server: &mut Running, wanted: &str) {
     let seen = client.wait_for(wanted, LIMIT);
     assert!(seen, "no {wanted:?}; the client:\n{}\nthe server:\n{}", client.drain(), server.drain());

@@ -1,6 +1,7 @@
-//! Which machine is at an address, over real networks: an attacker with a raw socket among machines that boot honestly.
+//! The identity of the machine at an address, over real networks: an attacker with a raw socket among honest machines.
 //!
-//! Needs root, udhcpc, curl, and for some tests dnsmasq and dhcrelay; skipped by name without, failed with CI=true.
+//! Needs root, udhcpc, curl, and for some tests dnsmasq and dhcrelay. Without them the tests are skipped by name, or
+//! fail with CI=true.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -21,7 +22,7 @@ use support::site::{DNSMASQ, RELAY, Site, dnsmasq, ready};
 const CLIENT: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }, Need { what: "curl", package: "curl" }];
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 254);
-/// The machine that is to be installed once, and one whose disk is to be started.
+/// The machine to install once, and one that must start its disk.
 const NAMED: &str = "52:54:00:77:00:10";
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -45,7 +46,7 @@ fn site(dhcp: &str, http: &str) -> (Site, std::path::PathBuf) {
 const SERVES: &str = "{mode: server, conflict_check: off, subnets: [{network: 192.168.77.0/24, pool: \
                       192.168.77.50-192.168.77.99}, {network: 10.1.0.0/24, pool: 10.1.0.50-10.1.0.99}]}";
 
-/// Gets an address as a PXE client does, and configures it.
+/// Gets an address as a PXE client does, and configures it on the host.
 fn boots(site: &Site, host: &Namespace, gateway: Option<&str>) -> Ipv4Addr {
     const SCRIPT: &str = "#!/bin/sh\ncase $1 in bound) ip addr flush dev $interface; ip addr add $ip/$mask dev $interface; \
                           echo \"EVENT bound $ip.\" ;; esac\n";
@@ -54,7 +55,7 @@ fn boots(site: &Site, host: &Namespace, gateway: Option<&str>) -> Ipv4Addr {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = host.command("udhcpc");
     command.args(["-f", "-n", "-q", "-i", "eth0", "-t", "10", "-T", "1"]);
-    // It would take a proxy's offer for one of an address.
+    // Otherwise the client would take a proxy's offer for an offer of an address.
     let is_proxy =
         fs::read_to_string(site.folder.path().join("config.yaml")).unwrap().contains("mode: proxy");
     if !is_proxy {
@@ -71,7 +72,7 @@ fn boots(site: &Site, host: &Namespace, gateway: Option<&str>) -> Ipv4Addr {
     bound.trim_end_matches('.').parse().unwrap()
 }
 
-/// What curl prints, the status last.
+/// curl's output, with the status at the end.
 fn curl(host: &Namespace, arguments: &[&str]) -> String {
     let mut command = host.command("curl");
     command.args(["-sS", "--max-time", "20", "-w", "\n%{http_code}"]).args(arguments);
@@ -87,7 +88,7 @@ fn says_done(host: &Namespace, mac: &str) -> String {
     curl(host, &["-X", "POST", &format!("http://{SERVER}/{mac}/done")])
 }
 
-/// Sends frames on the wire of a namespace's eth0.
+/// Sends frames on the wire of `eth0` in a namespace.
 struct Attacker {
     socket: std::os::fd::OwnedFd,
     link: LinkAddr,
@@ -118,7 +119,7 @@ impl Attacker {
         let _ = sendto(self.socket.as_raw_fd(), &frame, &self.link, MsgFlags::empty());
     }
 
-    /// Has lanboot hear in every way that `address` is that of `mac`.
+    /// Claims in every possible way that `address` belongs to `mac`.
     fn claims(&self, address: Ipv4Addr, mac: &str) {
         let mac: MacAddr = mac.parse().unwrap();
         let message = |op: u8, kind: u8, options: &[(u8, &[u8])]| {
@@ -133,12 +134,12 @@ impl Attacker {
         };
         let (from, all) = (SocketAddrV4::new(address, 68), Ipv4Addr::BROADCAST);
         let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
-        // INFORM, a renewal, and one at the boot service, by broadcast and to the server.
+        // An INFORM, a renewal, and a request to the boot service, each by broadcast and to the server.
         self.send(from, SocketAddrV4::new(all, 67), &message(BOOTREQUEST, 8, &[]));
         self.send(from, SocketAddrV4::new(all, 67), &message(BOOTREQUEST, 3, &[]));
         self.send(from, SocketAddrV4::new(SERVER, 4011), &message(BOOTREQUEST, 3, &[]));
         self.send(from, SocketAddrV4::new(SERVER, 4011), &message(BOOTREQUEST, 8, &[]));
-        // Taken from another server, and that server's ACK and offer.
+        // A REQUEST for another server's offer, and that server's ACK and OFFER.
         let other = OTHER_SERVER.octets();
         let mut takes = message(BOOTREQUEST, 3, &[(54, &other), (50, &address.octets())]);
         takes.ciaddr = Ipv4Addr::UNSPECIFIED;
@@ -148,7 +149,7 @@ impl Attacker {
             given.yiaddr = address;
             self.send(SocketAddrV4::new(OTHER_SERVER, 67), SocketAddrV4::new(all, 68), &given);
         }
-        // BOOTP with an address of its own.
+        // A BOOTP request with ciaddr set.
         let mut bootp = Message::new(BOOTREQUEST);
         bootp.chaddr[..6].copy_from_slice(&mac.0);
         bootp.ciaddr = address;
@@ -156,8 +157,8 @@ impl Attacker {
     }
 }
 
-/// Four victims and the machine that is to be installed boot at the same time, twenty times in all, while another host
-/// claims that each address is another machine's.
+/// Four victims and the machine to install boot at the same time, twenty times in all. Meanwhile another host claims
+/// each address for another machine.
 fn attacked(site: &Site, server: &mut Running) {
     let attacker = site.network.host("52:54:00:77:00:66").unwrap();
     let attack = Attacker::new(&attacker);
@@ -227,7 +228,7 @@ fn s_01_forged_packets_teach_a_proxy_nothing() {
     attacked(&site, &mut server);
 }
 
-/// A host that took the address of a machine is that machine by DHCP and not by ARP.
+/// A host that takes the address of a machine passes as that machine by DHCP, but not by ARP.
 #[test]
 fn s_01_a_host_with_anothers_address_is_contested() {
     if !ready("identity s_01_a_host_with_anothers_address_is_contested", &[NETWORK, CLIENT]) {
@@ -251,7 +252,7 @@ fn s_01_a_host_with_anothers_address_is_contested() {
     assert_eq!(server.drain().matches("contested ").count(), 1, "it is logged once");
 }
 
-/// Behind a relay agent there is no neighbour entry; behind an address of which nothing is known, no lease either.
+/// Behind a relay agent there is no neighbour entry. Behind an unknown address there is no lease either.
 #[test]
 fn s_01_machines_behind_routers_still_get_their_own() {
     let name = "identity s_01_machines_behind_routers_still_get_their_own";
@@ -262,7 +263,8 @@ fn s_01_machines_behind_routers_still_get_their_own() {
     let mut server = site.serve(&config);
     let (_relay, far) = site.behind_a_relay_agent("192.168.77.2/24", "10.1.0.1/24");
     let named = far.host(NAMED).unwrap();
-    // As machines behind NAT: the server sees an address of its own wire, and a MAC that says nothing.
+    // As for machines behind NAT: the server sees an address on its own wire, and a MAC that belongs to no machine it
+    // knows.
     let router = site.network.host("52:54:00:77:00:fd").unwrap();
     router.ip("addr add 192.168.77.3/24 dev eth0").unwrap();
     let hyphens = NAMED.replace(':', "-");
@@ -294,7 +296,8 @@ fn s_01_machines_behind_routers_still_get_their_own() {
     assert!(server.wait_for("reason=other_machine", LIMIT), "{}", server.drain());
 }
 
-/// The server is reached from a network that it does not serve: over a router, here itself.
+/// A client reaches the server from a network that the server does not serve, through a router that runs on the same
+/// computer.
 #[test]
 fn s_10_a_network_that_is_not_served_reads_nothing_and_ends_no_once() {
     let name = "identity s_10_a_network_that_is_not_served_reads_nothing_and_ends_no_once";

@@ -1,7 +1,7 @@
-//! Interfaces that go down, come up, get other addresses or come late: each is served as it is now, without a restart
-//! (docs/robustness.md, F-07).
+//! Interfaces that go down, come up, change addresses or appear late. The server adapts to the current state of each
+//! interface without a restart (docs/robustness.md, F-07).
 //!
-//! Needs root; skipped by name without, failed with CI=true.
+//! Needs root. Without it the tests are skipped by name, or fail with CI=true.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
 const CURL: &[Need] = &[Need { what: "curl", package: "curl" }];
 const BOOT: &str = "boot: {arch: {uefi-x64: snponly.efi}}";
 
-/// Long enough for a change to be noticed without the kernel's news, on a busy computer.
+/// Long enough to notice a change without a notification from the kernel, on a busy computer.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A boot program for UEFI on x64, of that many bytes.
+/// A UEFI boot program for x64 with this many bytes.
 fn efi(size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size];
     bytes[..2].copy_from_slice(b"MZ");
@@ -28,12 +28,12 @@ fn efi(size: usize) -> Vec<u8> {
     bytes
 }
 
-/// Boots like UEFI firmware on that interface, and says how that went.
+/// Boots as UEFI firmware does on that interface. Returns the probe's output.
 fn boot(host: &Namespace, interface: &str) -> String {
     probe(host, interface, "20")
 }
 
-/// Finds that nobody answers on that interface.
+/// Asserts that no server answers on that interface.
 fn hears_nobody(host: &Namespace, interface: &str) {
     let out = probe(host, interface, "3");
     assert!(out.contains("no DHCP server answered within 3 s"), "{out}");
@@ -47,7 +47,7 @@ fn probe(host: &Namespace, interface: &str, timeout: &str) -> String {
     [output.stdout, output.stderr].iter().map(|bytes| String::from_utf8_lossy(bytes)).collect()
 }
 
-/// Waits until the server has said `text` so many times.
+/// Waits until the server has logged `text` that many times.
 fn says(server: &mut Running, times: usize, text: &str) {
     until(|| server.drain().matches(text).count() >= times, text);
 }
@@ -60,17 +60,17 @@ fn with_late0(site: &Site, rest: &str) -> PathBuf {
     config
 }
 
-/// A cable from `host`, where its end is `eth5`, that ends in nothing yet: its end here is `port`.
+/// A cable from `host`, where its end is `eth5`. Its end here is `port`, which is not connected yet.
 fn cable(here: &Namespace, port: &str, host: &Namespace) {
     here.ip(&format!("link add {port} type veth peer name eth5 netns {}", host.name())).unwrap();
-    // Packet sockets would see UDP checksums that nobody has filled in yet.
+    // Packet sockets would see UDP packets whose checksums are not computed yet.
     run(here.command("ethtool").args(["-K", port, "tx", "off"])).unwrap();
     run(host.command("ethtool").args(["-K", "eth5", "tx", "off"])).unwrap();
     here.ip(&format!("link set {port} up")).unwrap();
     host.ip("link set eth5 up").unwrap();
 }
 
-/// Makes the interface `late0`, where these cables end.
+/// Creates the interface `late0` with these cables.
 fn make_late0(here: &Namespace, ports: &[&str], address: &str) {
     here.ip("link add late0 type bridge forward_delay 0 stp_state 0").unwrap();
     ports.iter().for_each(|port| here.ip(&format!("link set {port} master late0")).unwrap());
@@ -83,7 +83,7 @@ fn f_07_an_interface_that_was_down_is_served_again() {
     if !ready("interfaces f_07_an_interface_that_was_down_is_served_again", &[NETWORK, UDHCPC]) {
         return;
     }
-    // As the server, with raw sockets for the check of addresses, for other servers and for clients without an address.
+    // In server mode, with raw sockets for the address check, for other servers and for clients without an address.
     let site = Site::new(&[]);
     let config = site.configure(
         "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60}]}",
@@ -156,13 +156,13 @@ fn f_07_another_address_is_served_without_a_restart_and_transfers_go_on() {
     }
     assert!(slow.wait_for("got=3145728.", LIMIT), "a transfer was cut off: {}", slow.drain());
 
-    // Another one in place of both.
+    // Another address in place of both.
     here.ip(&format!("addr flush dev {BRIDGE}")).unwrap();
     here.ip(&format!("addr add 192.168.77.4/24 dev {BRIDGE}")).unwrap();
     says(&mut server, 1, "TFTP on 192.168.77.4:69");
     booted("192.168.77.4");
 
-    // Out of the subnet: nobody is served, and it is said why.
+    // An address outside the subnet: no client is served, and the log has the reason.
     here.ip(&format!("addr flush dev {BRIDGE}")).unwrap();
     here.ip(&format!("addr add 10.9.9.1/24 dev {BRIDGE}")).unwrap();
     says(&mut server, 1, "TFTP on 10.9.9.1:69");
@@ -189,7 +189,7 @@ fn f_07_an_interface_that_comes_late_or_comes_again_is_served() {
     let (here, host) = (site.network.namespace(), site.network.host(MAC).unwrap());
     cable(here, "port5", &host);
     for time in 1..=2 {
-        // The second one has another number in the kernel.
+        // The second interface has another index in the kernel.
         make_late0(here, &["port5"], "192.168.78.1");
         says(&mut server, time, "interface late0 192.168.78.1 is served from now on");
         until(|| boot(&host, "eth5").contains("booted: snponly.efi from 192.168.78.1"), "the late one boots");

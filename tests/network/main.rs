@@ -1,8 +1,8 @@
-//! Whole networks: the real binary in network namespaces, with real clients, relay agents and other servers, and with
-//! real firmware in QEMU.
+//! Complete networks: the real binary in network namespaces, with real clients, relay agents and other servers, and
+//! with real firmware in QEMU.
 //!
-//! Nearly all of it needs root, and programs of other makers that `tests/run` installs on Debian. A test that cannot run
-//! is skipped by name; with CI=true it fails.
+//! Nearly all tests need root, and third-party programs that `tests/run` installs on Debian. A test that cannot run is
+//! skipped by name. With CI=true it fails.
 
 mod attackers;
 mod beside;

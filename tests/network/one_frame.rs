@@ -1,7 +1,7 @@
-//! One DHCP reply is one datagram in one frame, whoever reads it: many clients and relay agents with raw sockets ask at the
-//! same moment over veth pairs whose offloads are on, as they are by default.
+//! A DHCP reply is one datagram in one frame for every kind of receiver. Many clients and relay agents with raw sockets
+//! ask at the same moment over veth pairs with default offloads, which are on.
 //!
-//! Needs root; the last two need udhcpc and ISC dhcrelay. `tests/run` installs them on Debian.
+//! Needs root. The last two tests need udhcpc and ISC dhcrelay. `tests/run` installs them on Debian.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -27,17 +27,17 @@ use support::site::{RELAY, SERVER, Site, ready};
 
 const UDHCPC: &[Need] = &[Need { what: "udhcpc", package: "udhcpc" }];
 
-/// Clients of a test.
+/// Number of clients in a test.
 const CLIENTS: u8 = 100;
 /// Bytes of the longest Ethernet frame: the MTU of the veth pairs and the header.
 const LONGEST: usize = 1514;
-/// Until every client has its answers, on a busy machine.
+/// Time until every client has its answers, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(15);
 
 const SUBNET: &str = "dhcp: {mode: server, conflict_check: off, \
     subnets: [{network: 192.168.77.0/24, pool: 192.168.77.20-192.168.77.220}]}";
 
-/// A host on the network of `site` with an address, plugged in by a veth pair with all its offloads.
+/// A host on the network of `site` with an address, connected by a veth pair with all its offloads.
 fn host_with_offloads(site: &Site, address: &str) -> Namespace {
     let (network, host) = (site.network.namespace(), Namespace::new().unwrap());
     network.ip(&format!("link add raw0 type veth peer name eth0 netns {}", host.name())).unwrap();
@@ -47,7 +47,7 @@ fn host_with_offloads(site: &Site, address: &str) -> Namespace {
     host
 }
 
-/// What `work` returns, done in the network namespace of `host`.
+/// Runs `work` in the network namespace of `host` and returns its result.
 fn inside<T: Send>(host: &Namespace, work: impl FnOnce() -> T + Send) -> T {
     let namespace = File::open(format!("/run/netns/{}", host.name())).unwrap();
     thread::scope(|scope| {
@@ -83,7 +83,7 @@ impl Wire {
         (&self.0).write_all(&frame).unwrap();
     }
 
-    /// Every frame that carries UDP to one of `ports`, until `enough` of the frames so far.
+    /// Receives every frame with UDP to one of `ports`, until the frames so far are `enough`.
     fn receive(&self, ports: &[u16], mut enough: impl FnMut(&[Vec<u8>]) -> bool) -> Vec<Vec<u8>> {
         let end = Instant::now() + LIMIT;
         let mut frames = Vec::new();
@@ -106,7 +106,7 @@ impl Wire {
     }
 }
 
-/// The replies in `frames`, each frame one datagram with a checksum that is right where `whole` says so.
+/// The replies in `frames`. Each frame must be one datagram. If `whole` is true, its checksum must be correct.
 fn replies(frames: &[Vec<u8>], whole: bool) -> Vec<Message> {
     let each = frames.iter().map(|frame| {
         assert!(frame.len() <= LONGEST, "a frame of {} bytes: replies left uncut", frame.len());
@@ -119,7 +119,7 @@ fn replies(frames: &[Vec<u8>], whole: bool) -> Vec<Message> {
     each.collect()
 }
 
-/// The Internet checksum over pseudo header, UDP header and payload: 0 if that in the header is right.
+/// The Internet checksum over pseudo header, UDP header and payload. It is 0 if the checksum in the header is correct.
 fn checksum(frame: &[u8]) -> u16 {
     let total = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
     let (addresses, udp) = (&frame[26..34], &frame[34..14 + total]);
@@ -152,7 +152,7 @@ fn message(n: u8, kind: MessageType, options: &[(u8, &[u8])]) -> Message {
 const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
 const EVERYONE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, 67);
 
-/// How many different clients the messages of one kind are for.
+/// The number of different clients that got a message of this kind.
 fn answered(messages: &[Message], kind: MessageType) -> usize {
     let of_kind = messages.iter().filter(|message| message.message_type() == Some(Ok(kind)));
     of_kind.map(|message| message.chaddr).collect::<BTreeSet<_>>().len()
@@ -190,7 +190,7 @@ fn r_01_each_of_many_raw_clients_hears_its_own_frame() {
             let acks = replies(&wire.receive(&[68], |frames| frames.len() >= all), true);
             assert_eq!(answered(&acks, MessageType::Ack), all, "flags {flags}");
 
-            // R-08: they renew, and not one of them answers ARP.
+            // R-08: the clients renew, and none of them answers ARP.
             for ack in &acks {
                 let n = ack.chaddr[5];
                 let renew = Message { ciaddr: ack.yiaddr, ..message(n, MessageType::Request, &[]) };
@@ -220,7 +220,8 @@ fn r_01_a_relay_agent_reads_each_reply_by_itself() {
     let relay = SocketAddrV4::new(Ipv4Addr::new(192, 168, 77, 250), 67);
     inside(&host, || {
         let wire = Wire::open();
-        // The kernel sends, so that it answers the server's ARP; the replies are read raw, as ISC dhcrelay reads them.
+        // The kernel sends the requests, so that it also answers the server's ARP. The replies are read raw, as ISC
+        // dhcrelay reads them.
         let agent = std::net::UdpSocket::bind(relay).unwrap();
         for n in 0..CLIENTS {
             let discover = Message { giaddr: *relay.ip(), hops: 1, ..message(n, MessageType::Discover, &[]) };
@@ -228,7 +229,7 @@ fn r_01_a_relay_agent_reads_each_reply_by_itself() {
         }
         let all = usize::from(CLIENTS);
         let frames = wire.receive(&[67], |frames| frames.len() >= all);
-        // The kernel leaves the checksum of a unicast to the network card, as it does for every program.
+        // The kernel leaves the checksum of a unicast packet to the network card, as it does for every program.
         assert_eq!(answered(&replies(&frames, false), MessageType::Offer), all, "{}", server.drain());
     });
 }
@@ -250,7 +251,7 @@ fn r_01_two_hundred_machines_boot_at_once_over_veth() {
     assert!(output.status.success(), "{out}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A client that got its address by DHCP loads a file in windows of 16 blocks; the frames as a packet socket reads them.
+/// A client that got its address by DHCP loads a file in windows of 16 blocks. A packet socket reads the frames.
 #[test]
 fn r_01_a_raw_reader_sees_each_block_of_a_window_by_itself() {
     let _alone = one_at_a_time();
@@ -313,7 +314,7 @@ fn link_address(host: &Namespace) -> MacAddr {
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// Eight udhcpc at the same moment in `hosts`; how long until the last one has its lease.
+/// Starts eight udhcpc at the same moment in `hosts`. Returns the time until the last one has its lease.
 fn all_at_once(hosts: &[Namespace], broadcast: bool) -> Duration {
     let began = Instant::now();
     let mut clients: Vec<Running> = hosts.iter().map(|host| udhcpc(host, broadcast)).collect();

@@ -1,7 +1,7 @@
-//! `lanboot probe` in network namespaces, against `lanboot serve` and against dnsmasq, as the only server and as a proxy
-//! beside another one.
+//! `lanboot probe` in network namespaces, against `lanboot serve` and against dnsmasq, as the only server and as a
+//! proxy beside another server.
 //!
-//! All of it needs root. The tests with dnsmasq need Debian's dnsmasq-base.
+//! All tests need root. The tests with dnsmasq need Debian's dnsmasq-base.
 
 use std::fs;
 use std::process::Output;
@@ -16,7 +16,7 @@ use support::site::{SERVER, Site, ready, until};
 const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
 const SETPRIV: &[Need] = &[Need { what: "setpriv", package: "util-linux" }];
 
-/// What a probe printed, its errors behind, and its exit code.
+/// The probe's output with its errors at the end, and its exit code.
 fn told(output: &Output) -> (String, i32) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout) + &text(&output.stderr), output.status.code().expect("it ended by itself"))
@@ -26,7 +26,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A host on the site's network, with an address there or without.
+/// A host on the site's network, with or without an address there.
 fn host(site: &Site, mac: &str, address: Option<&str>) -> Namespace {
     let host = site.network.host(mac).unwrap();
     if let Some(address) = address {
@@ -35,7 +35,7 @@ fn host(site: &Site, mac: &str, address: Option<&str>) -> Namespace {
     host
 }
 
-/// A probe in a namespace, to its end.
+/// Runs a probe in a namespace until it exits.
 fn probe(host: &Namespace, arguments: &str) -> (String, i32) {
     let mut command = host.command(&*LANBOOT);
     command.arg("probe").args(arguments.split_whitespace());
@@ -139,7 +139,7 @@ fn without_the_right_to_listen_for_frames_it_says_how_to_get_it() {
     assert!(out.contains("cannot listen for frames on eth0") && out.contains("CAP_NET_RAW"), "{out}");
 }
 
-/// dnsmasq in a namespace, ready.
+/// Starts dnsmasq in a namespace and waits until it is ready.
 fn dnsmasq(place: &Namespace, interface: &str, arguments: &[&str]) -> Running {
     let mut command = place.command("dnsmasq");
     command.args(["-d", "-p0", "--conf-file=/dev/null", "--bind-interfaces", "--user=root", "--no-ping"]);
@@ -151,7 +151,7 @@ fn dnsmasq(place: &Namespace, interface: &str, arguments: &[&str]) -> Running {
     running
 }
 
-/// A dnsmasq that gives addresses on the bridge, and nothing to boot.
+/// A dnsmasq on the bridge that gives addresses, and no boot files.
 fn addresses_only(site: &Site) -> Running {
     dnsmasq(site.network.namespace(), "br0", &["--dhcp-range=192.168.77.50,192.168.77.99,10m"])
 }
@@ -197,10 +197,10 @@ fn against_dnsmasq_as_the_only_server() {
         assert!(out.contains(&format!("booted: {file} from 192.168.77.1")), "{out}");
         assert!(out.contains(&format!("SHA-256 {}\n", sha256(&content(file)))), "{out}");
     }
-    // Two that ask at the same moment may be offered one address by dnsmasq, which holds none for an offer.
+    // dnsmasq may offer one address to two clients at the same moment, because it does not reserve offered addresses.
     let (out, code) = probe(&addressed, "--interface eth0 --count 10 --rate 5");
     assert_eq!(code, 0, "{out}");
-    // All but the one that knows no DHCP.
+    // All clients except the one without DHCP.
     until(|| server.drain().matches("DHCPRELEASE(br0)").count() == 16, "each lease is given back");
     assert!(!server.drain().contains("unknown lease"), "{}", server.drain());
 
@@ -249,7 +249,7 @@ fn against_dnsmasq_as_a_proxy_beside_one_that_gives_addresses() {
             assert!(!out.contains("warning"), "a proxy is no second DHCP server: {out}");
         }
     }
-    // What the proxy has no file for.
+    // An architecture for which the proxy has no file.
     let (out, code) = probe(&bare, "--arch uefi-arm64 --collect 1");
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("failed at boot file: 192.168.77.2 names no boot file"), "{out}");
@@ -297,7 +297,7 @@ fn the_server_on_one_interface_is_a_proxy_on_another() {
         let took = "takes the address from 192.168.88.254 and the boot file from 192.168.88.1";
         assert!(out.contains(took) && !out.contains("192.168.77."), "{out}");
     }
-    // Who does not boot from the network gets nothing from us there.
+    // A client that does not boot from the network gets no answer from us there.
     let log = ours.drain().to_owned();
     assert!(!log.contains("offer(eth9) 192.168.88"), "{log}");
 }
@@ -334,7 +334,7 @@ fn against_our_own_proxy_beside_dnsmasq_that_gives_addresses() {
             assert!(out.contains(&format!("booted: {file} from 192.168.77.1")), "{out}");
         }
     }
-    // clients.md: without option 43 a UEFI machine asks on port 4011.
+    // clients.md: without option 43, a UEFI machine asks on port 4011.
     let (out, _) = probe(&bare, "--arch uefi-x64 --collect 1");
     assert!(out.contains("REQUEST to boot server 192.168.77.1:4011\n"), "{out}");
     until(|| addresses.drain().matches("DHCPRELEASE").count() == 9, "all are given back");
@@ -370,7 +370,7 @@ fn two_dhcp_servers_are_both_shown() {
     let _ours = site.serve(&config);
     let stranger_host = host(&site, "52:54:00:00:00:03", Some("192.168.77.3/24"));
     let range = "--dhcp-range=192.168.77.210,192.168.77.220,10m";
-    // What a server says of itself cannot drive the terminal.
+    // Text from a server cannot send control sequences to the terminal.
     let _stranger = dnsmasq(&stranger_host, "eth0", &[range, "--dhcp-option-force=15,a\x1b[31mb"]);
     let bare = host(&site, "52:54:00:00:00:01", None);
     let (out, code) = probe(&bare, "--collect 2");
@@ -393,7 +393,7 @@ fn a_probe_that_is_interrupted_leaves_no_address_behind() {
     let config = site.configure(&format!("{OURS}\ntftp: {{port: 6969}}"));
     let _server = site.serve(&config);
     let bare = host(&site, "52:54:00:00:00:01", None);
-    // Nothing answers on port 69 but the kernel, so listen there and stay silent.
+    // Without a listener on port 69 the kernel sends an error, so listen there and do not answer.
     let mut silent = site.network.namespace().command("busybox");
     silent.args(["nc", "-u", "-l", "-p", "69"]);
     let _silent = Running::spawn(silent).unwrap();

@@ -1,7 +1,7 @@
-//! The systemd unit: how much it may do, and that the server works with just that.
+//! The systemd unit: how much it permits, and that the server works with exactly that.
 //!
-//! The first two need `systemd-analyze`, not a running systemd. The last needs root: it gives the server the unit's
-//! user rights and capabilities by `setpriv`, on the standard ports, in a network namespace.
+//! The first two tests need `systemd-analyze`, not a running systemd. The last one needs root: it gives the server the
+//! unit's user and capabilities with `setpriv`, on the standard ports, in a network namespace.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,7 +19,7 @@ const ANALYZE: &[Need] = &[Need { what: "systemd-analyze", package: "systemd" }]
 const CLIENTS: &[Need] =
     &[Need { what: "udhcpc", package: "udhcpc" }, Need { what: "curl", package: "curl" }];
 
-/// The user and group `nobody` of every Linux: a user that owns nothing, as the unit's is.
+/// The user and group `nobody` of every Linux. This user owns no files, like the unit's user.
 const NOBODY: u32 = 65534;
 
 #[test]
@@ -27,13 +27,14 @@ fn the_unit_has_no_mistakes() {
     if !ready_without_root("systemd the_unit_has_no_mistakes", &[ANALYZE]) {
         return;
     }
-    // verify wants the program to exist, so the unit is checked with the path of the one under test.
+    // `systemd-analyze verify` requires that the program exists, so the unit is checked with the path of the program
+    // under test.
     let folder = tempfile::tempdir().unwrap();
     let unit = folder.path().join("lanboot.service");
     fs::write(&unit, fs::read_to_string(UNIT).unwrap().replace("/usr/bin/lanboot", &LANBOOT)).unwrap();
     let output = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit)).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    // Units of this computer may be reported too; they are not this test's.
+    // Errors in other units of this computer may be reported too. They do not concern this test.
     let about_us: Vec<&str> = said.lines().filter(|line| line.contains("lanboot")).collect();
     assert!(about_us.is_empty(), "{about_us:?}");
 }
@@ -43,13 +44,13 @@ fn the_unit_is_exposed_less_than_two_points() {
     if !ready_without_root("systemd the_unit_is_exposed_less_than_two_points", &[ANALYZE]) {
         return;
     }
-    // With a threshold (in tenths) the exit status says whether the unit stays below it.
+    // With a threshold (in tenths) the exit status shows whether the unit stays below it.
     let mut command = Command::new("systemd-analyze");
     command.args(["security", "--offline=true", "--no-pager", "--threshold=20", UNIT]);
     run(&mut command).expect("systemd-analyze security: an exposure of 2.0 or less");
 }
 
-/// Else the server is not confined, and what it could inherit stays.
+/// Otherwise the server would not be confined, and would keep rights that it could inherit.
 #[test]
 fn s_15_the_unit_lets_the_server_give_up_rights() {
     let unit = fs::read_to_string(UNIT).unwrap();
@@ -62,7 +63,7 @@ fn s_15_the_unit_lets_the_server_give_up_rights() {
 
 #[test]
 fn f_06_the_unit_says_which_boot_it_is() {
-    // /proc/sys/kernel/random/boot_id is not there with ProcSubset=pid.
+    // /proc/sys/kernel/random/boot_id does not exist with ProcSubset=pid.
     assert_eq!(unit_value("ProcSubset"), "pid");
     assert_eq!(unit_value("Environment"), "LANBOOT_BOOT_ID=%b");
 }
@@ -78,7 +79,7 @@ fn d_25_the_server_works_with_the_units_capabilities_and_no_others() {
         "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.60, lease: 10m}]}\n\
          boot: {ipxe: boot.ipxe}",
     );
-    // As StateDirectory= does.
+    // The same as StateDirectory= does.
     let folder = site.folder.path();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(folder.join("state")).unwrap();
@@ -98,7 +99,7 @@ fn d_25_the_server_works_with_the_units_capabilities_and_no_others() {
     let mut words: Vec<&OsStr> = words.into_iter().map(OsStr::new).collect();
     words.push(program.as_os_str());
 
-    // serve() returns when READY=1 has come through NOTIFY_SOCKET.
+    // serve() returns when READY=1 has arrived through NOTIFY_SOCKET.
     let mut server = serve(&site.network, &words, &config).unwrap();
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
@@ -125,7 +126,7 @@ fn unit_value(key: &str) -> String {
     values.next().unwrap_or_else(|| panic!("{UNIT} has no {key}=")).to_string()
 }
 
-/// `CAP_NET_RAW CAP_X` as setpriv(1) wants it: `+net_raw,+x`.
+/// Converts `CAP_NET_RAW CAP_X` to the form of setpriv(1): `+net_raw,+x`.
 fn setpriv_capabilities(unit: &str) -> String {
     let words = unit.split_whitespace().map(|word| format!("+{}", word.to_lowercase().replace("cap_", "")));
     words.collect::<Vec<_>>().join(",")

@@ -1,4 +1,4 @@
-//! The real binary: what it prints and how it ends.
+//! The real binary: its output and its exit codes.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use support::lab::{self, Lab, lanboot};
 
-/// What a run printed to standard output and to standard error, and its exit code.
+/// The standard output, the standard error and the exit code of a run.
 fn told(output: &Output) -> (String, String, i32) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr), output.status.code().expect("it ended by itself"))
@@ -96,7 +96,7 @@ fn check_and_serve_tell_of_options_that_are_too_long_for_some_clients() {
     server.wait_for("options.226: a value of 1300 bytes reaches no client");
 }
 
-/// A missing file, and one for another processor, behind a URL of this server.
+/// A missing file, and a file for another processor, behind a URL of this server.
 #[test]
 fn check_looks_behind_urls_of_this_server() {
     let lab = Lab::new();
@@ -150,7 +150,7 @@ fn check_compares_boot_files_with_the_architectures_they_are_mapped_to() {
              {file}: 2 problems\n"
         )
     );
-    // A server goes on for those whose files are right, and says the same.
+    // A server still serves the machines whose files are right, and logs the same problems.
     let serving = lab.serve(&["serve"]);
     serving.wait_for(&format!(
         "ERROR {file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" in {folder} is a BIOS boot program"
@@ -203,7 +203,7 @@ fn a_port_in_use_is_said_with_the_process_that_has_it() {
         let held = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
         let (out, err, code) = told(&lab.run(&["serve"]));
         drop(held);
-        // The leases are opened before TFTP is bound, and a first start says that there are none.
+        // The lease database is opened before TFTP is bound, and a first start logs that there are no leases.
         let said: Vec<_> =
             out.lines().filter(|line| !line.contains(" WARN starting with 0 leases in ")).collect();
         assert_eq!((said, code), (vec![], 3), "{err}");
@@ -223,7 +223,7 @@ fn a_second_lanboot_is_told_of_the_first() {
     assert!(err.contains("another lanboot is running"), "{err}");
 }
 
-/// `lanboot` as a user without rights.
+/// `lanboot` as an unprivileged user.
 fn as_nobody(lab: &Lab, command: &str) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return lanboot(&[command]);
@@ -390,7 +390,7 @@ fn log_overrides_the_configuration() {
     let lab = Lab::new();
     lab.write_config(&format!("{}log: {{level: error}}\n", lab.config()));
     let serving = lab.serve(&["serve", "--log", "debug"]);
-    // A client's size probe is a line of debug only.
+    // A client's size probe is logged at debug level only.
     lab::boot(lab.ports, lanboot::probe::Kind::UefiX64, 1);
     serving.wait_for("DEBUG size_probe snponly.efi by 127.77.0.50");
     assert_eq!(serving.terminate().0.code(), Some(0));

@@ -1,4 +1,4 @@
-//! `lanboot demo` as a person runs it: the real binary, the real server, a client of every kind.
+//! `lanboot demo` as a user runs it: the real binary, the real server, a client of every kind.
 
 use std::process::{Command, Output};
 

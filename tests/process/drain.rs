@@ -1,4 +1,4 @@
-//! What becomes of transfers when `lanboot serve` is told to stop: the real binary, and clients that are under way.
+//! Transfers during a shutdown of `lanboot serve`: the real binary, and clients with transfers in progress.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use support::lab::{Lab, Serving, content, lease};
 use support::one_at_a_time;
 
-/// More than the kernel takes on its own behalf.
+/// More than the kernel buffers by itself.
 const LARGE: u64 = 64 << 20;
 
 /// A lab with a large file.
@@ -27,7 +27,7 @@ fn connect(lab: &Lab) -> TcpStream {
     stream
 }
 
-/// A connection on which `path` was asked for, and the first kibibyte of the answer has come.
+/// A connection that requested `path` and has received the first kibibyte of the answer.
 fn ask(lab: &Lab, path: &str) -> TcpStream {
     let mut stream = connect(lab);
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -35,15 +35,15 @@ fn ask(lab: &Lab, path: &str) -> TcpStream {
     stream
 }
 
-/// Bytes that come until the connection ends.
+/// Number of bytes that arrive until the connection ends.
 fn rest(mut stream: TcpStream) -> u64 {
     let mut all = Vec::new();
-    // A connection that was cut off may be reset.
+    // An aborted connection may be reset.
     let _ = stream.read_to_end(&mut all);
     all.len() as u64
 }
 
-/// How the server ended, after how long, and its last lines.
+/// Time until the server exits, and its last lines.
 fn ended(serving: Serving) -> (Duration, Vec<String>) {
     let began = Instant::now();
     let (status, lines) = serving.ended();
@@ -142,7 +142,7 @@ fn nothing_is_waited_for_when_nothing_is_under_way() {
     assert!(!has(&lines, "for transfers") && has(&lines, "stopped"), "{lines:#?}");
 }
 
-/// A socket that asked for `name` by TFTP, block by block, and has not heard yet.
+/// A socket that requested `name` by TFTP, block by block, and has received nothing yet.
 fn tftp(lab: &Lab, name: &str) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -151,7 +151,7 @@ fn tftp(lab: &Lab, name: &str) -> UdpSocket {
     socket
 }
 
-/// Puts the next block behind what has come, unless it is one that was sent again, and acknowledges it.
+/// Appends the next block to `got`, unless it is a block that was sent again, and acknowledges it.
 fn block(socket: &UdpSocket, got: &mut Vec<u8>) {
     let mut buffer = [0; 600];
     let (length, from) = socket.recv_from(&mut buffer).unwrap();
@@ -192,7 +192,7 @@ fn a_tftp_transfer_comes_to_its_end_and_no_other_begins() {
     }
 }
 
-/// The unit gives the server the time that it may take.
+/// The unit allows the server enough time to stop.
 #[test]
 fn systemd_waits_for_longer_than_transfers_may_take() {
     let unit = include_str!("../../systemd/lanboot.service");

@@ -19,7 +19,7 @@ use support::client::{Client, resident, resident_of};
 use support::lab::{self, Lab, Serving};
 use support::one_at_a_time;
 
-/// A process that ends with the test.
+/// A process that is killed on drop.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -33,8 +33,8 @@ impl Drop for Killed {
 struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// One of 1 MiB, which is too little for the log's reserve and the ballast, if this process may mount one; see
-    /// `need` for what happens if not.
+    /// A file system of 1 MiB, which is too small for the log's reserve and the ballast. `None` if this process may not
+    /// mount one; see `need` for the consequence.
     fn mount() -> Option<Disk> {
         let folder = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
@@ -54,7 +54,7 @@ impl Disk {
         self.0.path().join("filler")
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk completely.
     fn fill(&self) {
         use std::io::Write;
         let mut file = fs::File::create(self.filler()).unwrap();
@@ -85,14 +85,15 @@ fn f_04_a_full_disk_under_the_real_server() {
     let mut given = vec![(address, old.hardware())];
 
     disk.fill();
-    // No renewal goes without an answer, the first one that cannot be stored least of all.
+    // Every renewal gets an answer, even the first one that cannot be stored.
     let began = Instant::now();
     while old.renew(address).expect("a stored lease is confirmed").options.u32(51) == Some(600) {
-        // Only what is known to be stored is confirmed without the disk: the server hears of the last one first.
+        // Only stored leases are confirmed without the disk. The wait gives the server time to learn that the last one
+        // is stored.
         std::thread::sleep(Duration::from_millis(20));
         assert!(began.elapsed() < Duration::from_secs(5), "a full disk takes no renewals for 5 s");
     }
-    // What the log of the database has left of its pages may still take some leases, which then are as durable as any.
+    // Free pages in the log of the database may still take some leases. These are as durable as any other.
     let mut failed = None;
     for n in 2..200 {
         let mut client = Client::new(&lab, n);
@@ -132,7 +133,7 @@ fn f_04_a_full_disk_under_the_real_server() {
     drop(disk);
 }
 
-/// The library that makes syncs fail or wait, built in the lab's folder.
+/// The library that makes syncs fail or block, built in the lab's folder.
 fn build_shim(lab: &Lab) -> std::path::PathBuf {
     let shim = lab.path().join("eio.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/eio.c");
@@ -184,7 +185,7 @@ fn s_16_renewals_are_answered_while_a_sync_is_slow() {
     let offered = new.ask(MessageType::Discover, &[]).unwrap().yiaddr;
 
     fs::write(&slow, "").unwrap();
-    // All at the same moment, and a second time: the answer to the first may have been lost.
+    // All at the same moment, and then again, because the answer to the first may have been lost.
     for round in 0..3 {
         let began = Instant::now();
         std::thread::scope(|scope| {
@@ -229,7 +230,7 @@ fn s_05_a_start_says_that_it_has_no_leases_or_lost_some() {
     let addresses: Vec<Ipv4Addr> = clients.iter_mut().map(|client| client.lease().unwrap()).collect();
     serving.kill_9();
 
-    // A kill alone is nothing to mention.
+    // A kill without damage is not logged.
     let serving = lab.serve(&["serve"]);
     assert_eq!(serving.count("starting with 0 leases") + serving.count("lost"), 0);
     for (client, address) in clients.iter_mut().zip(&addresses) {
@@ -237,7 +238,7 @@ fn s_05_a_start_says_that_it_has_no_leases_or_lost_some() {
     }
     serving.kill_9();
 
-    // A bit in the log flips: SQLite forgets what follows without a word.
+    // One bit in the log flips. SQLite drops the rest of the log silently.
     let log = state.join("leases.db-wal");
     let mut bytes = fs::read(&log).unwrap();
     bytes[32 + 24 + 500] ^= 1;
@@ -250,7 +251,7 @@ fn s_05_a_start_says_that_it_has_no_leases_or_lost_some() {
     assert!(line.contains("ERROR") && line.contains("lost the last "), "{line}");
     let _ = serving.terminate();
 
-    // The folder is deleted while nothing runs.
+    // The folder is deleted while no server runs.
     fs::remove_dir_all(&state).unwrap();
     let serving = lab.serve(&["serve"]);
     assert!(serving.wait_for(&new).contains("WARN"));
@@ -265,7 +266,7 @@ fn s_06_and_r_50_a_deleted_state_folder_is_noticed_and_written_again() {
     let mut clients: Vec<Client> = (1..=4).map(|n| Client::new(&lab, n)).collect();
     let mut given: Vec<Ipv4Addr> = clients.iter_mut().map(|client| client.lease().unwrap()).collect();
 
-    // Nobody asks for anything meanwhile.
+    // No client sends anything meanwhile.
     fs::remove_dir_all(&state).unwrap();
     let began = Instant::now();
     let line = serving.wait_for(" no lease is given until all 4 leases are written again");
@@ -273,10 +274,11 @@ fn s_06_and_r_50_a_deleted_state_folder_is_noticed_and_written_again() {
     assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
     assert!(serving.wait_for("leases are given again").contains("INFO"));
 
-    // Leases end at whole seconds: within the second in which one began, all of its time is left.
+    // Leases end at whole seconds. A lease keeps all of its time within the second in which it began.
     std::thread::sleep(Duration::from_secs(1));
 
-    // It cannot be made again: a file is in its place. Who has a lease keeps it, and no other client gets one.
+    // The folder cannot be created again, because a file has its name. Clients with a lease keep it, and no other
+    // client gets one.
     fs::remove_dir_all(&state).unwrap();
     fs::write(&state, "").unwrap();
     let mut new = Client::new(&lab, 5);
@@ -293,7 +295,7 @@ fn s_06_and_r_50_a_deleted_state_folder_is_noticed_and_written_again() {
     given.push(offered);
     clients.push(new);
 
-    // The log alone, and then a lease at once.
+    // Only the log is deleted, and a lease follows at once.
     fs::remove_file(state.join("leases.db-wal")).unwrap();
     let mut last = Client::new(&lab, 6);
     given.push(last.lease().expect("a lease in the new log"));
@@ -335,7 +337,7 @@ fn f_01_a_server_with_a_hundred_thousand_leases_is_ready_in_half_a_second() {
     let took = began.elapsed();
     serving.wait_for("100000 leases in ");
     println!("ready with 100,000 leases after {took:?}");
-    // Without optimisation it takes some times as long.
+    // An unoptimised build takes several times as long.
     let bound = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 500 });
     assert!(took < bound, "{took:?}");
 }
@@ -364,12 +366,12 @@ fn f_15_an_exhausted_pool_is_one_line_with_advice() {
     );
 }
 
-/// How long the attack lasts; `STARVATION_SECONDS=60` for the row's own figure.
+/// Duration of the attack. `STARVATION_SECONDS=60` gives the figure of the row.
 fn seconds_of_starvation() -> u64 {
     std::env::var("STARVATION_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(5)
 }
 
-/// DISCOVERs a second, each with a MAC of its own.
+/// DISCOVERs per second, each with another MAC.
 const STARVATION_RATE: u64 = 10_000;
 
 #[test]
@@ -380,7 +382,7 @@ fn attack_starvation_by_random_macs_keeps_no_configured_machine_from_booting() {
     lab.write_config(&format!(
         "{text}machines:\n  - {{name: node1, mac: '02:00:00:00:00:c8', address: 127.77.9.9}}\n"
     ));
-    // Without a line for each, which would be a test of the pipe.
+    // Without a log line for each message, which would test the pipe instead.
     let serving = lab.serve_silently(&["serve", "--log", "warn"]);
     let started = Instant::now();
     while Client::new(&lab, 1).lease().is_none() {
@@ -409,7 +411,7 @@ fn attack_starvation_by_random_macs_keeps_no_configured_machine_from_booting() {
     assert_eq!(serving.count("exhausted(lo)"), 1 + usize::try_from(lasts.as_secs() / 60).unwrap());
 }
 
-/// Sends DISCOVERs with MACs that nobody has, at [`STARVATION_RATE`].
+/// Sends DISCOVERs with forged MACs, at [`STARVATION_RATE`] per second.
 fn starve(lab: &Lab, stop: &AtomicBool, sent: &AtomicU64) {
     let mut attacker = Client::new(lab, 1);
     attacker.socket.set_nonblocking(true).unwrap();
@@ -419,7 +421,7 @@ fn starve(lab: &Lab, stop: &AtomicBool, sent: &AtomicU64) {
         let due = began.elapsed().as_millis() as u64 * STARVATION_RATE / 1000;
         while number < due {
             number += 1;
-            // All numbers are visited, in an order that looks random.
+            // Visits all numbers, in an order that looks random.
             let [.., a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
             attacker.mac = [6, 6, a, b, c, d];
             let discover = attacker.message(MessageType::Discover, &[]);
@@ -430,7 +432,7 @@ fn starve(lab: &Lab, stop: &AtomicBool, sent: &AtomicU64) {
     }
 }
 
-/// Reads a child's log until a line has `text` in it; the lines.
+/// Reads a child's log until a line contains `text`. Returns the lines.
 fn read_until(log: &mut impl BufRead, text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
@@ -453,10 +455,11 @@ fn f_20_a_log_that_nobody_reads_stops_nobody_and_what_is_lost_is_counted() {
     let mut log = BufReader::new(serving.0.stdout.take().unwrap());
     read_until(&mut log, "TFTP on ");
 
-    // From here on nobody reads: the pipe is full after some hundred lines, and what waits for it a while later.
+    // From here on no process reads the log. The pipe is full after some hundred lines, and the queue in front of it
+    // soon after.
     let mut client = Client::new(&lab, 1);
     let before = resident_of(serving.0.id());
-    // Lines of one kind have a budget, so it takes many kinds.
+    // Each kind of line has its own budget, so the test needs many kinds.
     for n in 0..1200 {
         assert!(client.ask(MessageType::Discover, &[]).is_some(), "message {n} has no answer");
         send_every_kind_that_is_dropped(&mut client);
@@ -465,7 +468,7 @@ fn f_20_a_log_that_nobody_reads_stops_nobody_and_what_is_lost_is_counted() {
     let grown = resident_of(serving.0.id()) - before;
     assert!(grown < 8 * 1024, "{grown} KiB wait for the log");
 
-    // When somebody reads again, the log says what is missing and goes on.
+    // When a reader returns, the log reports the missing lines and continues.
     let asks = AtomicBool::new(true);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -474,13 +477,13 @@ fn f_20_a_log_that_nobody_reads_stops_nobody_and_what_is_lost_is_counted() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        // Also when the next lines panic: the scope waits for the thread.
+        // Ends the thread also if the next lines panic, because the scope waits for it.
         let _ending = Ending(&asks);
         let lines = read_until(&mut log, " lines of this log are missing here or before");
         assert!(lines.len() > 100, "what waited was written: {lines:?}");
     });
 
-    // And it stops when it is told to, even if the log is stuck again.
+    // The server stops on request, even if the log is blocked again.
     for _ in 0..1200 {
         let message = client.message(MessageType::Discover, &[]);
         client.socket.send(&message.encode()).unwrap();
@@ -504,7 +507,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Messages that the server drops, each for another reason and so with a line of another kind.
+/// Sends messages that the server drops, each for another reason and therefore with another kind of line.
 fn send_every_kind_that_is_dropped(client: &mut Client) {
     let server = [127, 0, 0, 1];
     let elsewhere = [10, 9, 9, 9];
@@ -527,7 +530,7 @@ fn send_every_kind_that_is_dropped(client: &mut Client) {
     client.socket.send(&bytes).unwrap();
 }
 
-/// Machines that are switched on at once; `STORM_MACHINES=10000` for the row's own figure.
+/// Number of machines that are switched on at once. `STORM_MACHINES=10000` gives the figure of the row.
 fn machines_of_storm() -> u32 {
     std::env::var("STORM_MACHINES").ok().and_then(|machines| machines.parse().ok()).unwrap_or(400)
 }
@@ -536,7 +539,7 @@ fn machines_of_storm() -> u32 {
 fn f_13_a_storm_of_machines_boots_every_one_in_bounded_memory() {
     let _alone = one_at_a_time();
     let lab = Lab::new();
-    // A line for each step of each would be a test of the pipe.
+    // A log line for each step of each machine would test the pipe instead.
     let serving = lab.serve_silently(&["serve", "--log", "warn"]);
     let started = Instant::now();
     while Client::new(&lab, 0xffff).lease().is_none() {
@@ -581,7 +584,8 @@ fn f_14_without_descriptors_leases_are_given_all_the_same() {
     }
 }
 
-/// Descriptors that the server has of the unix socket at `path`. Others come and go meanwhile, and do not count.
+/// Number of descriptors that the server has for the unix socket at `path`. Other descriptors open and close meanwhile,
+/// and do not count.
 fn descriptors_of_socket(serving: &Serving, path: &Path) -> usize {
     let sockets = fs::read_to_string("/proc/net/unix").unwrap();
     let path = path.to_str().unwrap();
@@ -606,7 +610,7 @@ fn d_17_connections_held_open_take_sixteen_descriptors_and_no_lease() {
     let connect = |_| {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
         socket.set_nonblocking(true).unwrap();
-        // Past what the kernel queues for the server there is no connecting.
+        // When the kernel's queue for the server is full, a connection attempt fails.
         socket.connect(&path).ok().map(|()| socket)
     };
     let held: Vec<_> = (0..10_000).map_while(connect).collect();

@@ -16,7 +16,7 @@ use support::world::base;
 fn d_08_and_d_09_memory_stays_flat_under_malformed_packets() {
     let _alone = one_at_a_time();
     let lab = Lab::new();
-    // Without a line for each, which would be a test of the pipe.
+    // Without a log line for each message, which would test the pipe instead.
     let serving = lab.serve_silently(&["serve", "--log", "error"]);
     let mut client = Client::new(&lab, 1);
     let started = Instant::now();
@@ -24,7 +24,8 @@ fn d_08_and_d_09_memory_stays_flat_under_malformed_packets() {
         assert!(started.elapsed() < lab::PATIENCE, "it does not start");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // RFC 1035 labels of more than 63 bytes in option 81; as many equal options as fit; and the same with a lie at the end.
+    // RFC 1035 labels of more than 63 bytes in option 81; as many equal options as fit; and the same with a false
+    // length at the end.
     let label = |len: u8| base(2, &[&[53, 1, 1, 81, 64, 4, 0, 0, len][..], &[b'x'; 60], &[255]].concat());
     let many = base(2, &[&[53, 1, 1][..], &[82, 3, 1, 1, 9].repeat(200), &[255]].concat());
     let lie = base(2, &[&[61, 2, 0, 1].repeat(250)[..], &[12, 255]].concat());
@@ -32,7 +33,7 @@ fn d_08_and_d_09_memory_stays_flat_under_malformed_packets() {
     let mut send = |count: usize| {
         for (i, packet) in packets.iter().cycle().take(count).enumerate() {
             client.socket.send(packet).unwrap();
-            // As fast as it can take them: what the kernel drops proves nothing.
+            // No faster than the server can read them, because a message that the kernel drops proves nothing.
             if i % 64 == 63 {
                 let mut flow = client.ask(MessageType::Discover, &[]);
                 flow = flow.or_else(|| client.ask(MessageType::Discover, &[]));
@@ -123,7 +124,7 @@ fn f_01_kill_9_under_load_round_after_round_loses_nothing_that_was_acknowledged(
                 }
             };
             let threads: Vec<_> = (0..4).map(|thread| scope.spawn(work(thread))).collect();
-            // Not at a fixed moment of the work, but in it.
+            // Each round kills at another moment of the work.
             std::thread::sleep(Duration::from_millis(150 + 70 * u64::from(round)));
             serving.kill_9();
             stop.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! `lanboot images` with the real binary: packages of this system's servers, packages made by hand, and what must not
-//! happen.
+//! `lanboot images` with the real binary: packages of this system's package servers, packages made by hand, and hostile
+//! packages.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use support::lab::{self, Lab, lanboot};
 use support::{cannot, need};
 
-/// What a run printed to standard output and to standard error, and its exit code.
+/// The standard output, the standard error and the exit code of a run.
 fn told(output: &Output) -> (String, String, i32) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr), output.status.code().expect("it ended by itself"))
@@ -31,7 +31,7 @@ fn empty() -> (Lab, PathBuf) {
     (lab, images)
 }
 
-/// The files beneath a folder and their content.
+/// The files under a folder and their content.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -52,10 +52,10 @@ fn hex(bytes: &[u8]) -> String {
 
 // ---- Packages made by hand ----
 
-/// An entry of a tar archive: name, type, content, size if it lies.
+/// An entry of a tar archive: name, type, content, and a false size if any.
 struct Entry<'a>(&'a str, u8, &'a [u8], Option<u64>);
 
-/// A tar archive, header by header: the crate that makes honest ones would refuse such names.
+/// A tar archive, built header by header, because the crate that writes valid archives would refuse such names.
 fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut archive = Vec::new();
     for Entry(name, kind, content, size) in entries {
@@ -103,7 +103,7 @@ fn control(package: &str, version: &str) -> Vec<u8> {
     gzip(&tar(&[Entry("./control", b'0', text.as_bytes(), None)]))
 }
 
-/// A package memtest86+ with these files.
+/// A package of memtest86+ with these files.
 fn deb(version: &str, entries: &[Entry<'_>]) -> Vec<u8> {
     let data = gzip(&tar(entries));
     let control = control("memtest86+", version);
@@ -120,7 +120,7 @@ fn honest(version: &str) -> Vec<u8> {
     )
 }
 
-/// A server of packages that is a folder, and apt's configuration that knows no other.
+/// A package server that is a folder, and a configuration for apt that uses only this server.
 fn repository(folder: &Path, package: &[u8], sum: &str) -> PathBuf {
     fs::create_dir_all(folder.join("empty")).unwrap();
     fs::write(folder.join("memtest86+_9_amd64.deb"), package).unwrap();
@@ -193,7 +193,7 @@ fn a_given_package_is_taken_apart_listed_and_verified() {
     let states: Vec<&str> = states.iter().map(|view| view["state"].as_str().unwrap()).collect();
     assert_eq!((states, code), (vec!["changed", "missing", "unknown"], 1));
 
-    // What somebody changed is not replaced by the way, and nothing else is put there then.
+    // A file that the user changed is not replaced without `--force`. In that case no other file is added either.
     let (_, err, code) = images(&lab, &["add", "memtest", "--deb", path]);
     assert!(code == 1 && err.contains("memtest86+x64.bin") && err.contains("--force"), "{err}");
     assert!(!folder.join("memtest86+x64.efi").exists());
@@ -273,7 +273,7 @@ fn f_19_a_damaged_or_dishonest_package_leaves_nothing() {
 fn a_bomb_ends_at_the_limit_and_in_little_memory() {
     let (lab, folder) = empty();
     let path = lab.path().join("bomb.deb");
-    // 5 GiB of zeros in a file that nobody wants: gzip members follow each other.
+    // 5 GiB of zeros in a file that lanboot does not need. gzip members may follow each other.
     let part = gzip(&vec![0; 64 << 20]);
     let head = gzip(&tar(&[Entry("./zeros", b'0', b"", Some(7 << 30))])[..512]);
     let data = [head, part.repeat(80)].concat();
@@ -302,7 +302,7 @@ fn a_bomb_ends_at_the_limit_and_in_little_memory() {
     assert!(code == 1 && err.contains("has no file"), "{code}: {err}");
 }
 
-/// With so many bytes of address space, through prlimit of util-linux.
+/// Limits the address space to `bytes`, with prlimit from util-linux.
 fn limited(command: &mut Command, bytes: u64) -> Command {
     let mut limited = Command::new("prlimit");
     limited.arg(format!("--as={bytes}")).arg(command.get_program()).args(command.get_args());
@@ -395,7 +395,7 @@ fn real_packages_for_both_processors_come_from_the_distribution() {
         table.lines().all(|line| line.as_bytes()[column - 1] == b' ' && line.as_bytes()[column] != b' '),
         "{table}"
     );
-    // An old system's own copies are not needed, and a check finds the loaders right.
+    // The loaders make copies from an old system unnecessary, and a check accepts them.
     fs::write(folder.join("boot.ipxe"), "#!ipxe\n").unwrap();
     assert_eq!(told(&lab.run(&["check"])).2, 0);
 }
@@ -424,12 +424,12 @@ fn a_kill_at_any_moment_leaves_whole_files_or_none() {
     while killed < 16 {
         fs::remove_dir_all(&folder).unwrap();
         let mut child = begin("memtest");
-        // The last quarter is where files are written.
+        // The files are written in the last quarter of the run.
         std::thread::sleep(if killed < 4 { whole * killed / 4 } else { whole * (60 + killed * 3) / 100 });
         if child.try_wait().unwrap().is_none() {
             killed += 1;
         } else {
-            // The machine is less busy than in the run that was timed.
+            // The machine is less busy than in the timed run.
             whole = whole * 9 / 10;
         }
         runs += 1;
@@ -442,7 +442,7 @@ fn a_kill_at_any_moment_leaves_whole_files_or_none() {
                 assert!(name.starts_with(".lanboot-add-") || is_whole, "half of {name}");
             }
         }
-        // What is recorded is there: verify finds nothing that differs.
+        // Every file in the manifest exists: verify finds no difference.
         fs::create_dir_all(&folder).unwrap();
         let (out, err, code) = images(&lab, &["verify"]);
         assert_eq!(code, 0, "{out}{err}");
@@ -467,7 +467,7 @@ fn a_file_that_comes_slowly_and_is_cut_off_is_not_there() {
         assert!(Instant::now() < deadline, "nothing is written");
         std::thread::sleep(Duration::from_millis(10));
     }
-    // Meanwhile nobody else writes there.
+    // Meanwhile no other process can write there.
     let other = lab.path().join("other");
     fs::write(&other, "x").unwrap();
     let (_, err, code) = images(&lab, &["add", other.to_str().unwrap()]);
@@ -488,7 +488,7 @@ fn a_file_and_a_download_are_recorded_and_held_to_their_sum() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = format!("{}/dir/loader.efi", server.local_addr().unwrap());
     let url = format!("http://user:secret@{place}?token=secret");
-    // The third answer promises more than it sends.
+    // The third answer announces more bytes than it sends.
     let answers = [
         "200 OK\r\nContent-Length: 3",
         "200 OK\r\nContent-Length: 3",
@@ -593,7 +593,7 @@ fn what_takes_its_time_is_shown_on_a_terminal_and_nowhere_else() {
     std::thread::sleep(Duration::from_millis(600));
     drop(pipe);
     let mut shown = Vec::new();
-    // A terminal whose other end is gone says EIO.
+    // A terminal whose other end is closed returns EIO.
     let _: io::Result<usize> = File::from(terminal.master).read_to_end(&mut shown);
     assert!(child.wait().unwrap().success());
     let shown = String::from_utf8_lossy(&shown);

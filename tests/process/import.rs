@@ -1,4 +1,4 @@
-//! `lanboot leases import` and files that are made to hurt it.
+//! `lanboot leases import` with hostile files.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,13 +10,13 @@ const CONFIG: &str = "interfaces: [lo]\nstate: state\ntftp: off\nhttp: off\ndhcp
                       - {network: 10.0.0.0/24, pool: 10.0.0.1-10.0.0.99}\n";
 const SOUND: &str = "\nlease 10.0.0.9 {\n  ends never;\n  hardware ethernet 02:00:00:00:00:09;\n}\n";
 const MIB: usize = 1 << 20;
-/// KiB that an import of a huge file may take beside what one of a small file takes.
+/// Additional KiB that an import of a huge file may use, compared with an import of a small file.
 const MOST: i64 = 4096;
 
-/// Imports a file that is `before`, then `times` what is `repeated`, then `after`.
+/// Imports a file made of `before`, then `repeated` `times` times, then `after`.
 fn import(folder: &Path, before: &str, (repeated, times): (&str, usize), after: &str) -> Output {
     let file = folder.join("file");
-    // Not put together in memory: a child's use begins with its parent's.
+    // Written in pieces, because a child's peak memory use starts at its parent's.
     let mut out = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
     out.write_all(before.as_bytes()).unwrap();
     (0..times).for_each(|_| out.write_all(repeated.as_bytes()).unwrap());
@@ -27,12 +27,12 @@ fn import(folder: &Path, before: &str, (repeated, times): (&str, usize), after: 
     command.output().unwrap()
 }
 
-/// The most memory that a child had until now, in KiB.
+/// The peak memory use of all children so far, in KiB.
 fn peak() -> i64 {
     getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss()
 }
 
-/// The only test of this file, so that no other one has children.
+/// The only test of this file, so that no other test has children.
 #[test]
 fn d_16_a_hostile_lease_file_is_refused_with_its_place_in_bounded_memory() {
     let folder = tempfile::tempdir().unwrap();
@@ -77,7 +77,7 @@ fn d_16_a_hostile_lease_file_is_refused_with_its_place_in_bounded_memory() {
         assert_eq!(refused.status.code(), Some(1), "{said} {why}");
         assert!(why.contains(expected), "{before}: {why}");
         assert!(why.len() < 40_000, "not a line for each of a million problems");
-        // The sound entry was read: it is in the store since the first time.
+        // The valid entry was read. It is in the store since the first import.
         assert!(said.contains("not taken: 1 of addresses that lanboot has leased"), "{before}: {said} {why}");
         assert!(peak() - usual < MOST, "{before} took {} KiB more than {usual}", peak() - usual);
     }

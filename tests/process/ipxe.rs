@@ -1,4 +1,4 @@
-//! Which boot file an iPXE gets from the real binary while boot files are replaced.
+//! The boot file that the real binary gives an iPXE while boot files are replaced.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn r_02_a_file_that_is_replaced_by_an_ipxe_build_counts_at_once() {
     let ipxe = |n: u8| lab::boot(lab.ports, Kind::Ipxe, n).content;
     assert!(ipxe(1) == lab::content("boot.ipxe"), "undionly.kpxe is an iPXE");
     for round in 0..4 {
-        // Renamed over it, and written in place with the same size.
+        // Replaced by a rename, or overwritten in place with the same size.
         let path = images.join(if round % 2 == 0 { "new" } else { "undionly.kpxe" });
         for (bytes, expected) in [(&pxelinux, &pxelinux), (&build, &lab::content("boot.ipxe"))] {
             fs::write(&path, bytes).unwrap();

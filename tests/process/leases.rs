@@ -1,4 +1,4 @@
-//! `lanboot leases` as a person uses it: the real binary, beside a real server on loopback and without one.
+//! `lanboot leases` as a user runs it: the real binary, beside a real server on loopback and without one.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -25,7 +25,7 @@ struct Site {
     port: u16,
 }
 
-/// A server that is killed with the test.
+/// A server that is killed on drop.
 struct Server(Child);
 
 impl Drop for Server {
@@ -70,7 +70,7 @@ impl Site {
         command
     }
 
-    /// A server that is ready, and what it said until then.
+    /// Starts a server and waits until it is ready. Returns its output so far.
     fn serve(&self) -> (Server, String) {
         let mut child = self.lanboot().arg("serve").stdout(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
@@ -80,7 +80,7 @@ impl Site {
         });
         let server = Server(child);
         let mut said = String::new();
-        // The last line of the summary; warnings, if any, come at once after it.
+        // The last line of the summary. Any warnings follow it at once.
         while let Ok(line) = lines.recv_timeout(Duration::from_secs(20)) {
             said.push_str(&line);
             if line.contains(" leases in ") {
@@ -101,7 +101,7 @@ impl Site {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Sends a message to the server; its answer, if one comes in time.
+    /// Sends a message to the server. Returns the answer, if one arrives in time.
     fn ask(&self, message: &Message, wait: Duration) -> Option<Message> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(wait)).unwrap();
@@ -243,7 +243,7 @@ fn other_users_may_not_release() {
     let site = Site::new(1);
     let (_server, _) = site.serve();
     assert_eq!(site.lease(1), FIRST);
-    // Everything that file modes keep them from is opened, so that only the socket's own check is left.
+    // Removes the file permissions that would block other users, so that only the socket's own check remains.
     let open = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -278,7 +278,7 @@ fn strange_clients_of_the_control_socket_harm_nobody() {
     let socket = site.state().join("control.sock");
     let say = |text: &[u8]| {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        // The server may answer and close before it has read all of it.
+        // The server may answer and close before it has read the complete request.
         let _ = stream.write_all(text);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -292,7 +292,7 @@ fn strange_clients_of_the_control_socket_harm_nobody() {
         ("POST /leases/127.77.0.50/release HTTP/1.1\r\n\r\n", "404"),
         ("POST /leases/127.77.0.50/release HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\nxx", "404"),
         ("hello\r\n\r\n", "400"),
-        // S-16: the Host must be a known one.
+        // S-16: the Host field must be a known one.
         ("POST /leases/127.77.0.50/release HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421"),
         ("POST http://evil.example/leases/127.77.0.50/release HTTP/1.1\r\nHost: localhost\r\n\r\n", "421"),
         ("POST /leases/127.77.0.50/release HTTP/1.1\r\nHost: localhost:80\r\n\r\n", "404"),
@@ -394,7 +394,7 @@ fn nothing_is_imported_behind_the_back_of_a_server() {
     assert!(stderr(&missing).contains("cannot read /nowhere: No such file"), "{missing:?}");
 }
 
-/// The way from another server: lanboot has not run yet, so its state folder may not be there.
+/// The migration from another server: lanboot has not run yet, so its state folder may not exist.
 #[test]
 fn an_import_makes_the_state_folder_and_advises_to_stop_nobody() {
     let site = Site::new(5);
@@ -431,7 +431,7 @@ fn what_root_makes_belongs_to_the_owner_of_the_folder() {
     for file in files {
         assert_eq!(file.metadata().unwrap().uid(), 65534, "{}", file.display());
     }
-    // Whoever owns the folder must not have root write where it could not.
+    // The owner of the folder must not be able to make root write outside it.
     let victim = site.folder.path().join("victim");
     std::fs::write(&victim, "as it was").unwrap();
     for name in ["leases.lock", "leases.ballast"] {
@@ -441,7 +441,7 @@ fn what_root_makes_belongs_to_the_owner_of_the_folder() {
         site.leases(&["import", &foreign("dnsmasq.leases")]);
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was", "{name}");
         assert_eq!(victim.metadata().unwrap().uid(), 0, "{name}");
-        // A link in place of the ballast is gone already: only a whole one is left behind.
+        // The import has already removed a link with the ballast's name. Only a complete ballast stays.
         let _ = std::fs::remove_file(&link);
     }
 }
@@ -471,7 +471,7 @@ fn f_06_a_clock_that_was_set_ends_no_lease_and_revives_none() {
     const DAY: i64 = 86_400;
     for step in [DAY, -DAY, -19_000 * DAY] {
         let site = Site::new(5);
-        // What a server leaves whose system clock was set by `step`: leases and mark by its own clock.
+        // The files of a server whose system clock was set by `step`. Leases and mark use the server's own clock.
         let wall = clock::wall();
         let steady = Timestamp(wall.0.saturating_add_signed(-step * 1000));
         let mut store = SqliteStore::open(&site.state()).unwrap();

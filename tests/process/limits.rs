@@ -1,5 +1,5 @@
-//! What one client, or a forged flood, can take from the others, and a folder of boot files that is replaced: the real
-//! binary, and lanboot's TFTP engine under more clients than it has places for.
+//! Limits on the share that one client, or a forged flood, can take from the others, and a folder of boot files that is
+//! replaced: the real binary, and lanboot's TFTP engine with more clients than it accepts.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -57,7 +57,8 @@ fn fresh(lab: &Lab, name: &str) {
     fs::write(folder.join("x"), name).unwrap();
 }
 
-/// As people replace a folder: copied anew, moved into its place, and as a symlink that is switched.
+/// The ways in which people replace a folder: a new copy, a folder that is moved into place, and a symlink that is
+/// switched.
 #[test]
 fn r_09_a_folder_that_is_replaced_is_served_without_a_restart() {
     let lab = Lab::new();
@@ -91,7 +92,7 @@ fn r_09_a_folder_that_is_replaced_is_served_without_a_restart() {
     sleep(Duration::from_millis(1100));
     served(&lab, "release-3");
 
-    // What must not be served is not served either when it comes to stand there.
+    // Files that must not be served are still not served if the folder's path leads to them later.
     fs::remove_file(&images).unwrap();
     symlink(".", &images).unwrap();
     assert!(serving.wait_for("images: the configuration file").contains("ERROR"));
@@ -147,7 +148,7 @@ fn r_10_max_per_client_is_what_the_configuration_says() {
     }
 }
 
-/// Four addresses ask twice as often as one may, for the longest `timeout` there is, and acknowledge once.
+/// Four addresses request twice as often as one may, with the longest `timeout` that exists, and acknowledge once.
 #[test]
 fn s_03_a_flood_with_one_acknowledgement_each_keeps_no_client_out() {
     let _alone = one_at_a_time();
@@ -167,7 +168,7 @@ fn s_03_a_flood_with_one_acknowledgement_each_keeps_no_client_out() {
             socket.send_to(&Packet::Ack(0).encode(), place).unwrap();
             flood.push(socket);
         }
-        // Until the first of them are late, as they are where there are 8,192.
+        // Until the first of them are late, as in the case of 8,192 transfers.
         sleep(Duration::from_millis(300));
         let began = Instant::now();
         for n in 0..20 {
@@ -182,7 +183,7 @@ fn s_03_a_flood_with_one_acknowledgement_each_keeps_no_client_out() {
     }
 }
 
-/// Many machines behind one address, each slow: it acknowledges twice a second.
+/// Many slow machines behind one address. Each acknowledges twice per second.
 #[test]
 fn s_03_clients_of_one_address_that_get_on_are_never_put_out() {
     let _alone = one_at_a_time();

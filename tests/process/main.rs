@@ -1,5 +1,5 @@
-//! The real binary, or one of its servers, on loopback: real sockets, files and clocks. A few tests need root, and some
-//! need programs of other makers; `tests/run` installs those on Debian.
+//! The real binary, or one of its servers, on loopback: real sockets, files and clocks. Some tests need root, and some
+//! need third-party programs, which `tests/run` installs on Debian.
 
 mod cli;
 mod demo;

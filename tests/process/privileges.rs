@@ -1,6 +1,6 @@
-//! The rights of the real server, started as root: which user it becomes, which capabilities its threads keep, whose its
-//! state folder is, and that it serves with that. Needs root. Users are made in a mount namespace for each server, where
-//! other files stand in for /etc/passwd and /etc/group.
+//! Privileges of the real server, started as root: the user that it becomes, the capabilities that its threads keep,
+//! the owner of its state folder, and that it can serve with these. Needs root. Each server runs in a mount namespace
+//! where other files replace /etc/passwd and /etc/group.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use lanboot::probe::{Kind, Progress};
 use support::lab::{Lab, Serving, boot, lanboot, lease};
 
-/// The user `lanboot` of these tests, with a second group.
+/// The user `lanboot` of these tests, who also has a second group.
 const LANBOOT: u32 = 49_151;
 const GROUP: u32 = 49_152;
 const EXTRA_GROUP: u32 = 49_153;
@@ -79,7 +79,8 @@ fn serve_with_user_lanboot(lab: &Lab, arguments: &[&str]) -> Serving {
     serving
 }
 
-/// Every thread of the server is this user with these groups, and has two capabilities for good.
+/// Asserts that every thread of the server runs as this user with these groups, and has exactly two capabilities,
+/// permanently.
 fn assert_rights(serving: &Serving, uid: u32, gid: u32, groups: &[u32]) {
     let tasks: Vec<_> = fs::read_dir(format!("/proc/{}/task", serving.pid())).unwrap().flatten().collect();
     assert!(tasks.len() > 5, "threads of DHCP, TFTP and HTTP");
@@ -120,7 +121,8 @@ fn s_15_root_becomes_the_user_lanboot_who_gets_the_state_folder() {
     }
     let lab = open_lab();
     let state = lab.path().join("state");
-    // As an older version left it: root's, and open to all. Two of the names lead elsewhere.
+    // The folder as an older version left it: owned by root, and open to all users. Two of the names are links to other
+    // places.
     let serving = lab.serve(&["serve"]);
     lease(lab.ports, 3);
     serving.kill_9();
@@ -204,7 +206,7 @@ fn s_15_a_lanboot_that_cannot_read_the_files_is_not_taken() {
     if !is_root("s_15_a_lanboot_that_cannot_read_the_files_is_not_taken") {
         return;
     }
-    // config.yaml, the folder of boot files, or what leads there.
+    // config.yaml, the folder of boot files, or their parent folder.
     for closed in ["config.yaml", "boot-images", ""] {
         let lab = open_lab();
         chown(lab.path(), Some(OWNER), Some(OWNER)).unwrap();
@@ -274,7 +276,7 @@ fn s_15_a_state_folder_with_other_things_in_it_is_not_given_away() {
     assert!(why.contains("set `state` to a folder that is for lanboot alone"), "{why}");
     assert_eq!((owner(&etc), owner(&etc.join("ssh"))), ((0, 0), (0, 0)));
 
-    // A link of the folder's owner leads root nowhere.
+    // A link that the folder's owner made does not lead root anywhere.
     fs::remove_dir_all(&etc).unwrap();
     let victim = lab.path().join("victim");
     fs::create_dir(&victim).unwrap();

@@ -11,7 +11,7 @@ use support::LANBOOT;
 use support::lab::{FILES, Lab, content, lanboot};
 use support::site::{ready_without_root, until};
 
-/// What a probe printed, its errors behind, and its exit code.
+/// The probe's output with its errors at the end, and its exit code.
 fn told(output: &Output) -> (String, i32) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout) + &text(&output.stderr), output.status.code().expect("it ended by itself"))
@@ -21,11 +21,11 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Probes the lab's server on loopback, with these arguments more.
+/// Probes the lab's server on loopback, with additional arguments.
 fn on_loopback(lab: &Lab, arguments: &[&str]) -> (String, i32) {
     let (dhcp, tftp) = (lab.ports.dhcp.to_string(), lab.ports.tftp.to_string());
     let mut all = vec!["probe", "--server", "127.0.0.1", "--collect", "0"];
-    // Later arguments win nothing with clap: leave out what the test sets itself.
+    // clap does not let later arguments override earlier ones, so leave out those that the test sets.
     for (name, port) in [("--dhcp-port", &dhcp), ("--tftp-port", &tftp)] {
         if !arguments.contains(&name) {
             all.extend([name, port]);
@@ -123,8 +123,8 @@ fn each_step_that_fails_is_named_with_its_reason() {
     drop(serving);
 }
 
-/// A web server on loopback with one file, `/loader.efi`; `/old.efi` redirects to it. It keeps connections open, and
-/// remembers what it was asked.
+/// A web server on loopback with one file, `/loader.efi`, to which `/old.efi` redirects. It keeps connections open and
+/// records its requests.
 struct Web {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -188,7 +188,7 @@ fn uefi_http_boot_and_ipxe_load_urls() {
     assert!(out.contains(&format!("SHA-256 {}\n", sha256(&loader))), "{out}");
     let expected = ["HEAD", "GET"].map(|it| format!("{it} /loader.efi HTTP/1.1 by UefiHttpBoot/1.0"));
     assert_eq!(web.asked(), expected);
-    // The same asked for in another way.
+    // The same by another option.
     let (out, code) = on_loopback(&lab, &["--arch", "uefi-x64", "--firmware", "http", "--json"]);
     assert!(code == 0 && out.contains("\"arch\": \"uefi-x64-http\""), "{out}");
     web.asked();

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The head of an EFI program for this machine type.
+/// The beginning of an EFI program for this machine type.
 fn efi(machine: u16) -> Vec<u8> {
     let mut bytes = vec![0; 1024];
     bytes[..2].copy_from_slice(b"MZ");
@@ -17,7 +17,7 @@ fn efi(machine: u16) -> Vec<u8> {
     bytes
 }
 
-/// A file that is an iPXE by its content: by its data as an EFI program, by its beginning as a BIOS program.
+/// A file with the content of an iPXE. As an EFI program its data identifies it, and as a BIOS program its first bytes.
 fn ipxe(name: &str) -> Vec<u8> {
     const BIOS: &[u8] = b"\xea\x05\0\xc0\x07 PXENV+ at ";
     if name.ends_with(".kpxe") {
@@ -285,7 +285,7 @@ fn r_03_a_machine_without_a_way_to_its_server_fails() {
         assert!(codes.iter().all(|code| code == "no route to the server"), "{rows:?}");
         (output.status.code(), rows.iter().map(text).collect::<Vec<_>>())
     };
-    // Behind a relay agent the server is never in the machine's network.
+    // Behind a relay agent the server is never on the machine's network.
     for (options, code) in [("", 1), (", options: {router: 10.9.0.1}", 0)] {
         let subnet = format!("network: 10.9.0.0/24, pool: 10.9.0.50-10.9.0.60, relays: [10.8.0.1]{options}");
         let config =

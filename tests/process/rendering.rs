@@ -1,5 +1,5 @@
-//! Templates that take too much, asked of the real binary by many clients at the same moment, with honest clients beside
-//! them: over HTTP and TFTP.
+//! Templates that take too many resources, which many clients request from the real binary at the same moment, over
+//! HTTP and TFTP. Ordinary clients ask meanwhile.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use support::lab::{Lab, lease};
 use support::one_at_a_time;
 
-/// Time that other clients may wait for their answer.
+/// Time in which ordinary clients must get their answer.
 const PROMPT: Duration = Duration::from_secs(1);
-/// Bytes that the server may take more than before.
+/// Additional memory that the server may use, in bytes.
 const MORE: u64 = 256 << 20;
 
-/// A server with these templates and others that are ordinary.
+/// A server with these templates and some ordinary ones.
 fn lab(templates: &[(&str, String)]) -> Lab {
     let lab = Lab::new();
     let images = lab.path().join("boot-images");
@@ -39,7 +39,7 @@ fn get(lab: &Lab, name: &str) -> (String, String) {
     (status, answer.split_once("\r\n\r\n").unwrap_or_default().1.to_owned())
 }
 
-/// A client of TFTP that asks for `name`.
+/// A TFTP client that requests `name`.
 fn ask(lab: &Lab, name: &str) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -48,7 +48,7 @@ fn ask(lab: &Lab, name: &str) -> UdpSocket {
     socket
 }
 
-/// The first packet that it is sent: opcode and what follows the next two bytes.
+/// The first packet that the client receives: the opcode, and the bytes after the next two.
 fn answer(socket: &UdpSocket) -> (u8, Vec<u8>) {
     let mut buffer = [0; 2048];
     let (length, peer) = socket.recv_from(&mut buffer).unwrap();
@@ -58,7 +58,7 @@ fn answer(socket: &UdpSocket) -> (u8, Vec<u8>) {
     (buffer[1], buffer[4..length].to_vec())
 }
 
-/// Bytes that a process has in memory, at most so far.
+/// The peak memory use of a process, in bytes.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -86,7 +86,7 @@ fn bad() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Has the clients stop when it is dropped, also when a test fails.
+/// Stops the clients on drop, also when a test fails.
 struct Stop<'s>(&'s AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -144,7 +144,7 @@ fn s_08_bad_templates_hold_up_no_other_client() {
             assert_eq!(answer(&ask(&lab, "good")), (3, GOOD.as_bytes().to_vec()));
             note("a template by TFTP", began);
             if machine < 20 {
-                // An address is looked for on the network before it is offered, which takes a while itself.
+                // The server probes an address before it offers it, which takes some time.
                 let began = Instant::now();
                 lease(lab.ports, machine);
                 note("a lease", began + PROMPT / 2);
@@ -153,7 +153,7 @@ fn s_08_bad_templates_hold_up_no_other_client() {
         }
         for (what, mut times) in times {
             times.sort();
-            // Of every ten one may be late: tests run beside others.
+            // One answer in ten may be late, because other tests run at the same time.
             let took = times[times.len() * 9 / 10];
             assert!(took < PROMPT, "{what} took {took:?}: {times:?}");
         }
@@ -167,7 +167,7 @@ fn s_08_bad_templates_hold_up_no_other_client() {
     assert!(status.success());
 }
 
-/// A client that hears nothing asks again; the template is rendered once, and it is answered once.
+/// A client repeats its request after silence. The template is rendered once, and the client gets one answer.
 #[test]
 fn s_08_the_same_request_again_is_rendered_once() {
     let long = "{% for a in range(9000) %}{% set x = a * 2 %}{% endfor %}made\n";

@@ -1,4 +1,4 @@
-//! Scripts and configuration made for each machine, fetched from the real binary: templates, targets, and `once`.
+//! Scripts and configuration rendered for each machine, fetched from the real binary: templates, targets, and `once`.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +14,10 @@ use support::client::Client;
 use support::lab::{self, Lab, boot, lease};
 use support::need;
 
-/// The lab's machine of that number.
+/// The lab's machine 1.
 const OWN: &str = "02-00-00-00-00-01";
 
-/// A lab with these files and this at the end of its configuration.
+/// A lab with these files and with `more` at the end of its configuration.
 fn lab(more: &str, files: &[(&str, &str)]) -> Lab {
     let lab = Lab::new();
     lab.write_config(&format!("{}{more}", lab.config()));
@@ -33,9 +33,9 @@ fn write(lab: &Lab, name: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// What curl gets by TFTP for `name`, or its error.
+/// The result of a TFTP download of `name` with curl, or its error.
 fn fetch(lab: &Lab, name: &str) -> Result<String, String> {
-    // Two slashes: curl takes the first one off.
+    // Two slashes, because curl removes the first one.
     let url = format!("tftp://127.0.0.1:{}//{name}", lab.ports.tftp);
     let output = Command::new("curl").args(["-sS", "--max-time", "20", &url]).output().unwrap();
     match output.status.success() {
@@ -105,10 +105,10 @@ fn a_template_is_rendered_for_the_machine_that_is_named_or_asks() {
     for name in ["ks.cfg.j2", "KS.CFG.J2", "none"] {
         assert!(fetch(&lab, name).is_err(), "{name}");
     }
-    // A plain file of that name wins; so far it was rendered.
+    // A plain file of that name takes precedence over the template, which was rendered so far.
     write(&lab, "user-data", "plain {{ mac }}");
     assert_eq!(fetch(&lab, "user-data").unwrap(), "plain {{ mac }}");
-    // Who asks by its own address is known from DHCP.
+    // A client with its own address is identified through DHCP.
     let script = boot(lab.ports, Kind::Ipxe, 1);
     assert_eq!(String::from_utf8(script.content).unwrap(), node(1, "web"));
     drop(serving);
@@ -198,7 +198,8 @@ fn one_target_is_told_to_every_loader() {
         pxelinux.starts_with("DEFAULT debian\nPROMPT 0\n") && pxelinux.contains("  LINUX ::debian/linux\n"),
         "{pxelinux}"
     );
-    // Who is in no entry may choose, where there is no file of that name; what it cannot start is left out.
+    // A machine without an entry gets a menu, unless a file of that name exists. The menu leaves out targets that this
+    // loader cannot start.
     let menu = fetch(&lab, "pxelinux.cfg/default").unwrap();
     assert!(
         menu.contains("LABEL live\n") && menu.contains("LABEL local\n") && !menu.contains("LABEL debian"),
@@ -207,7 +208,7 @@ fn one_target_is_told_to_every_loader() {
     assert!(fetch(&lab, "grub/grub.cfg").unwrap().contains("menuentry 'live' {"));
     assert!(fetch(&lab, "02-00-00-00-00-03/boot.ipxe").unwrap().contains("item local "));
     assert!(fetch(&lab, "pxelinux.cfg/01-02-00-00-00-00-09").is_err(), "so that it goes on to default");
-    // A file of its own comes before what is made for a machine, and one of all machines after that.
+    // A machine's own file takes precedence over the generated one. A file for all machines comes after that.
     write(&lab, "pxelinux.cfg/01-02-00-00-00-00-02", "own");
     write(&lab, "pxelinux.cfg/01-02-00-00-00-00-09", "other");
     write(&lab, "pxelinux.cfg/default", "all");
@@ -217,7 +218,8 @@ fn one_target_is_told_to_every_loader() {
     assert!(fetch(&lab, "02-00-00-00-00-02/pxelinux.cfg/default").unwrap().starts_with("DEFAULT debian\n"));
 }
 
-/// PXELINUX asks for its UUID, then its MAC, then its address in hexadecimal, and then for less and less of that.
+/// PXELINUX requests the name with its UUID, then with its MAC, then with its address in hexadecimal, and then with
+/// shorter and shorter prefixes of the address.
 #[test]
 fn pxelinux_finds_its_configuration_by_uuid_and_by_address() {
     if !need("curl", "curl") {
@@ -278,11 +280,11 @@ fn firmware_gets_its_loader_and_the_loader_gets_what_its_machine_starts() {
         text.contains("/debian/linux initrd=initrd0 auto=true who=02:00:00:00:00:02 role=db ---"),
         "{text}"
     );
-    // Of a machine without an entry nothing is changed.
+    // Nothing changes for a machine without an entry.
     assert_eq!(boot(lab.ports, Kind::Ipxe, 7).content, lab::content("boot.ipxe"));
 }
 
-/// The target that iPXE of machine 1 is told now: `kernel` or `local`.
+/// The target that the script for machine 1 starts now: `kernel` or `local`.
 fn started(lab: &Lab) -> &'static str {
     let script = fetch(lab, &format!("{OWN}/boot.ipxe")).unwrap();
     if script.contains("\nkernel ") { "kernel" } else { "local" }
@@ -296,7 +298,7 @@ fn once_is_over_when_the_machine_has_the_last_file_and_stays_so_after_kill_9() {
     let lab = lab(TARGETS, &FILES);
     let serving = lab.serve(&["serve"]);
     assert_eq!(started(&lab), "kernel");
-    // Others may fetch what they like: this computer's own address is not the machine's.
+    // Other clients may fetch any file: this computer's own address is not the machine's.
     fetch(&lab, "debian/initrd.gz").unwrap();
     assert_eq!(started(&lab), "kernel");
     let address = lease(lab.ports, 1);
@@ -396,7 +398,7 @@ fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
     ] {
         assert!(kickstart.lines().any(|found| found == line), "{line:?} is not in\n{kickstart}");
     }
-    // Kickstart's words are split like a shell's: the hash has $ in it.
+    // Kickstart splits words as a shell does, and the hash contains $.
     let command = kickstart.lines().find(|line| line.starts_with("user ")).unwrap();
     let words = Command::new("sh").args(["-c", &format!("printf '%s\\n' {command}")]).output().unwrap();
     assert!(String::from_utf8(words.stdout).unwrap().contains("\n--password=$6$saltsalt$0123"), "{command}");
@@ -409,7 +411,7 @@ fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
         let types = ["string", "select", "multiselect", "boolean", "password", "note"];
         assert!(words.len() >= 3 && words[1].contains('/') && types.contains(&words[2]), "{line}");
     }
-    // Debian's own reader of such files.
+    // Debian's own parser of such files.
     if need("debconf-set-selections", "debconf") {
         let file = lab.path().join("preseed.cfg");
         fs::write(&file, &preseed).unwrap();

@@ -78,7 +78,7 @@ fn what_was_acknowledged_survives_kill_9() {
 
     let serving = lab.serve(&["serve"]);
     serving.wait_for("1 leases in ");
-    // The other client comes first: were the lease forgotten, it would get this address.
+    // The other client comes first. If the lease had been lost, it would get this address.
     let other = lease(lab.ports, 2);
     assert_ne!(other, address);
     assert_eq!(lease(lab.ports, 1), address);
@@ -130,7 +130,7 @@ fn garbage_is_dropped_with_a_reason_and_hinders_nobody() {
     };
     for i in 0..5000 {
         let mut bytes: Vec<u8> = (0..next() % 1501).map(|_| (next() >> 24) as u8).collect();
-        // Every other one looks like a message, so that what is inside is read too.
+        // Every second one looks like a message, so that its options are read too.
         if i % 2 == 1 && bytes.len() >= 240 {
             bytes[..4].copy_from_slice(&[1, 1, 6, 0]);
             bytes[24..28].fill(0);
@@ -174,7 +174,7 @@ fn missing_boot_files_are_named_at_start_with_the_clients_they_are_for() {
     assert_eq!(serving.terminate().0.code(), Some(0));
 }
 
-/// A DISCOVER of a client with that number.
+/// A DISCOVER of client `n`.
 fn discover(lab: &Lab, n: u32) -> Vec<u8> {
     let [_, a, b, c] = n.to_be_bytes();
     let mut machine = Machine::new(Kind::UefiX64.profile(), MacAddr([2, 1, 0, a, b, c]), lab.ports, n.into());
@@ -196,7 +196,7 @@ fn s_07_a_flood_fills_no_disk_and_hides_no_other_client() {
     let (mut sent, mut at_two) = (0_u64, None);
     for message in messages.iter().cycle() {
         socket.send_to(message, (Ipv4Addr::LOCALHOST, lab.ports.dhcp)).unwrap();
-        // Garbage is a kind of lines for itself.
+        // Garbage has its own kind of log line.
         socket.send_to(&[0; 7], (Ipv4Addr::LOCALHOST, lab.ports.dhcp)).unwrap();
         sent += 2;
         if began.elapsed() > FLOOD / 2 && at_two.is_none() {
@@ -210,7 +210,7 @@ fn s_07_a_flood_fills_no_disk_and_hides_no_other_client() {
     let rate = (serving.log_bytes() - bytes) as f64 / (began.elapsed() - then).as_secs_f64();
     assert!(rate < 500_000.0, "{rate} bytes of log per second");
     assert!(sent > 10_000, "{sent} messages are no flood");
-    // What was left out is logged when the flood is over too, without another message.
+    // The number of lines left out is logged after the flood too, without another message.
     let mut left_out = 0;
     while left_out < serving.count("left out ") {
         left_out = serving.count("left out ");
@@ -218,7 +218,7 @@ fn s_07_a_flood_fills_no_disk_and_hides_no_other_client() {
     }
     assert!(serving.count(" lines: DHCPDISCOVER") >= 1, "{left_out} lines tell what was left out");
     assert!(serving.count(" lines: dropped reason=too_short") >= 1, "{left_out} lines");
-    // All are counted, with and without a line: what the kernel dropped never came.
+    // The count includes messages with and without a line. Messages that the kernel dropped never reached the server.
     let (_, lines) = serving.terminate();
     let number = |text: &str, line: &str| -> u64 {
         let (_, after) = line.split_once(text).unwrap();
@@ -268,7 +268,7 @@ fn s_16_no_signal_that_means_something_else_ends_the_server() {
         Signal::SIGWINCH,
     ];
     for (signal, n) in signals.into_iter().zip(1..) {
-        // Several times, for some threads wait and some do not.
+        // Several times, because only some threads wait.
         (0..20).for_each(|_| serving.signal(signal));
         std::thread::sleep(Duration::from_millis(20));
         assert!(serving.is_alive(), "{signal} ended it");
@@ -321,11 +321,11 @@ fn s_16_idle_connections_do_not_block_the_control_socket() {
     let control = lab.path().join("state/control.sock");
     let connect = |text: &[u8]| {
         let mut stream = UnixStream::connect(&control).unwrap();
-        // It may have given way already.
+        // The server may already have closed the connection.
         let _ = stream.write_all(text);
         stream
     };
-    // Silent ones, and those that never come to the end of a request.
+    // Silent clients, and clients that never complete a request.
     let idle: Vec<UnixStream> = (0..100)
         .map(|n| connect(if n % 2 == 0 { b"" } else { b"POST /leases/1 HTTP/1.1\r\nHost:" }))
         .collect();
@@ -334,7 +334,7 @@ fn s_16_idle_connections_do_not_block_the_control_socket() {
     assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
     assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
     drop(idle);
-    // An idle one is closed after five seconds.
+    // An idle connection is closed after five seconds.
     let mut stream = connect(b"");
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Every file of the fuzzers' corpora, and everything they ever found, through the same checks as when it was found.
+//! Replays every file of the fuzzers' corpora, and every input that ever failed, through the checks that found them.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use support::fuzz;
 
-/// Runs every file in `folder` through `check`, and names those that fail. How many there were.
+/// Runs `check` on every file in `folder`, and names the files that fail. Returns the number of files.
 fn replay(folder: &Path, check: fn(&[u8])) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -77,7 +77,7 @@ fn every_target_has_its_corpus_replayed() {
     }
 }
 
-// The same checks with bytes that nobody kept.
+// The same checks with random bytes.
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 

@@ -1,11 +1,11 @@
-//! Imports are those that the table in `src/lib.rs` allows, and core code names no clock, file, socket or thread.
+//! Imports follow the table in `src/lib.rs`, and core code uses no clock, file, socket or thread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::sources::{Source, names, paths, root, source, sources};
 
-/// What core code does not name: clocks, files, sockets, threads, logs, databases, async, randomness.
+/// Names that core code must not use: clocks, files, sockets, threads, logs, databases, async, randomness.
 const NOT_IN_CORE: [&str; 22] = [
     "std::fs",
     "std::io",
@@ -31,13 +31,13 @@ const NOT_IN_CORE: [&str; 22] = [
     "tempfile",
 ];
 
-/// What the lints of a file that reads bytes off the wire must deny.
+/// Lints that a file must deny if it reads bytes from the network.
 const PANICS: [&str; 4] =
     ["clippy::unwrap_used", "clippy::expect_used", "clippy::indexing_slicing", "clippy::panic"];
 
 /// The table in the documentation of src/lib.rs.
 struct Table {
-    /// What each module may import besides itself.
+    /// Modules that each module may import, besides itself.
     may_import: BTreeMap<String, BTreeSet<String>>,
     /// The modules that do no I/O.
     core: Vec<String>,

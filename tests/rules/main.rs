@@ -1,4 +1,4 @@
-//! Rules about the sources and the pages, and the replay of what the fuzzers kept.
+//! Rules about the sources and the pages, and the replay of the fuzzers' inputs.
 
 mod corpus;
 mod docs;

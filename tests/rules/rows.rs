@@ -20,9 +20,9 @@ const ROWS: [(char, &[(u8, u8)]); 8] = [
 
 /// A row of the page.
 struct Row {
-    /// As in `D-08`.
+    /// For example `D-08`.
     id: String,
-    /// The tests that it names. There are none where it says why.
+    /// The tests that the row names. Empty if the row gives a reason for having none.
     tests: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// The functions in a source file that are tests.
+/// The test functions in a source file.
 fn test_functions(source: &Source) -> impl Iterator<Item = &str> {
     let after_attribute =
         source.code.split("#[test]").skip(1).chain(source.code.split("#[tokio::test").skip(1));
@@ -61,7 +61,7 @@ fn module_path(path: &Path) -> String {
     parts.filter(|part| !matches!(*part, "mod" | "main")).collect::<Vec<_>>().join("::")
 }
 
-/// Every test, by the name that the page has for it: with its path in tests/, without one in src/.
+/// Every test, by its name on the page: with its path in tests/, without a path in src/.
 fn names_of_tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for source in sources(&["tests"]) {
@@ -74,7 +74,7 @@ fn names_of_tests() -> BTreeSet<String> {
     names
 }
 
-/// The rows that a test is named after: `d_04_and_d_15_identities` is for D-04 and D-15.
+/// The rows that a test is named after. `d_04_and_d_15_identities` is for D-04 and D-15.
 fn rows_of(test: &str) -> Vec<String> {
     let function = test.rsplit("::").next().unwrap_or_default();
     let mut words = function.split('_').peekable();
@@ -133,10 +133,10 @@ fn names_of_tests_are_read_rightly() {
     assert_eq!(module_path(Path::new("tests/core/dhcp/mod.rs")), "core::dhcp");
 }
 
-/// The rows F that must have a test of their name. A test of another row shows F-03, a power cut.
+/// The rows F that must have a test with their name. F-03, a power cut, is covered by the test of another row.
 const FAULTS: [u8; 14] = [1, 2, 4, 5, 6, 7, 8, 11, 13, 14, 15, 16, 18, 20];
 
-/// The rows of a letter after which none of `tests` is named.
+/// The rows of a letter that no name in `tests` mentions.
 fn rows_without_test(tests: &[Source], letter: char, rows: impl IntoIterator<Item = u8>) -> Vec<u8> {
     // One test may be for several rows: d_08_and_d_09_….
     let names: Vec<&str> = tests
@@ -156,7 +156,7 @@ fn every_row_of_the_robustness_table_has_a_test() {
     let tests = tests();
     let missing =
         [('d', rows_without_test(&tests, 'd', 1..=26)), ('t', rows_without_test(&tests, 't', 1..=21))];
-    // Of the faults found by trying lanboot: boots that fail (R), attacks and lost data (S).
+    // The faults found by using lanboot: failed boots (R), attacks and lost data (S).
     let found =
         [('r', rows_without_test(&tests, 'r', 1..=11)), ('s', rows_without_test(&tests, 's', 1..=16))];
     for (letter, missing) in
@@ -166,7 +166,7 @@ fn every_row_of_the_robustness_table_has_a_test() {
     }
 }
 
-/// W-01 and W-06 are about passwords, which there are none of yet. Add them here with the first password.
+/// W-01 and W-06 are about passwords, and lanboot has none yet. Add the rows here with the first password.
 #[test]
 fn every_web_row_of_the_robustness_table_that_applies_has_a_test() {
     let tests = tests();

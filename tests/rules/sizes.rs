@@ -25,7 +25,7 @@ fn files_and_functions_are_short() {
     assert!(wrong.is_empty(), "longer than they may be:\n{}", wrong.join("\n"));
 }
 
-/// The rules leave out what stands after the first `#[cfg(test)]`, so nothing but tests may.
+/// The rules ignore the text after the first `#[cfg(test)]`, so only tests may follow it.
 #[test]
 fn tests_stand_at_the_bottom_of_their_file() {
     for source in sources(&["src"]) {

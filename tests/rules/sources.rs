@@ -1,4 +1,4 @@
-//! Reads the sources: code without comments and strings, the paths that it names, and its functions.
+//! Parses the sources: code without comments and strings, the paths that it uses, and its functions.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// A source file.
 pub(crate) struct Source {
-    /// From the repository's root.
+    /// Relative to the repository's root.
     pub(crate) path: PathBuf,
-    /// As written.
+    /// The text as written.
     pub(crate) text: String,
-    /// Without comments and without what is in quotes; the lines are the same.
+    /// Without comments and without quoted text. The line numbers are the same.
     pub(crate) code: String,
-    /// The part of `code` that is not tests.
+    /// The part of `code` without tests.
     pub(crate) product: String,
 }
 
@@ -21,7 +21,7 @@ impl Source {
         self.path.starts_with("tests") || self.path.ends_with("tests.rs")
     }
 
-    /// The module beneath the crate's root that it belongs to; none for main.rs and lib.rs.
+    /// The top-level module that the file belongs to. `None` for main.rs and lib.rs.
     pub(crate) fn module(&self) -> Option<String> {
         let below = self.path.strip_prefix("src").ok()?;
         let first = below.components().next()?.as_os_str().to_str()?;
@@ -29,7 +29,7 @@ impl Source {
         (!matches!(name, "main" | "lib")).then(|| name.to_owned())
     }
 
-    /// How many modules deep it is beneath the crate's root.
+    /// Number of modules between the file and the crate's root.
     pub(crate) fn depth(&self) -> usize {
         let below = self.path.strip_prefix("src").unwrap_or(&self.path);
         let parts = below.components().count();
@@ -41,7 +41,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every .rs file beneath these folders, those of the tests' own data excepted.
+/// Every .rs file in these folders, except test data.
 pub(crate) fn sources(folders: &[&str]) -> Vec<Source> {
     let mut files = Vec::new();
     for folder in folders {
@@ -71,7 +71,7 @@ pub(crate) fn source(file: &Path) -> Source {
     Source { path: file.strip_prefix(root()).unwrap().to_owned(), text, code, product }
 }
 
-/// `text` without comments and without the content of strings and character literals; line ends stay.
+/// `text` without comments and without the content of strings and character literals. Line ends stay.
 pub(crate) fn stripped(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut code = Vec::with_capacity(bytes.len());
@@ -99,7 +99,7 @@ pub(crate) fn stripped(text: &str) -> String {
     String::from_utf8(code).unwrap()
 }
 
-/// The length of the string or character that `rest` begins with, both quotes included.
+/// The length of the string or character literal at the start of `rest`, with both quotes.
 fn quoted(rest: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while rest[at] != quote {
@@ -108,14 +108,14 @@ fn quoted(rest: &[u8], quote: u8) -> usize {
     at + 1
 }
 
-/// A character, and not the name of a lifetime.
+/// Whether this is a character literal and not a lifetime.
 fn is_character(rest: &[u8]) -> bool {
     let text = std::str::from_utf8(&rest[1..rest.len().min(8)]).unwrap_or("'");
     let second = text.chars().nth(1);
     rest[1] == b'\\' || second == Some('\'') || !rest[1].is_ascii()
 }
 
-/// The length of the raw string that `rest` begins with, if it does.
+/// The length of the raw string at the start of `rest`, if there is one.
 fn raw_string(rest: &[u8]) -> Option<usize> {
     let hashes = rest.strip_prefix(b"r").or_else(|| rest.strip_prefix(b"br"))?;
     let count = hashes.iter().take_while(|byte| **byte == b'#').count();
@@ -129,7 +129,7 @@ fn raw_string(rest: &[u8]) -> Option<usize> {
     Some(opening + 1 + length + end.len())
 }
 
-/// Every path that `code` names, as `crate::x::Y` or `std::z`: those of `use` with their braces expanded.
+/// Every path in `code`, as `crate::x::Y` or `std::z`. The braces of `use` are expanded.
 pub(crate) fn paths(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let spaced: String = code.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -172,7 +172,7 @@ pub(crate) fn names(path: &str, forbidden: &str) -> bool {
     path.strip_prefix(forbidden).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// The functions of `code` that have a body: name, line, and how many lines they have.
+/// The functions of `code` that have a body: name, line, and number of lines.
 pub(crate) fn functions(code: &str) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("fn ") {
@@ -199,8 +199,8 @@ pub(crate) fn functions(code: &str) -> Vec<(String, usize, usize)> {
     found
 }
 
-/// The code of all tests: `tests/`, and the test parts of `src/`. Left out are these rules, the helpers, the counters and
-/// the definitions, because they name reasons without testing what leads to them.
+/// The code of all tests: `tests/`, and the test parts of `src/`. Excluded are these rules, the helpers, the counters
+/// and the definitions, because they name reasons without testing their causes.
 pub(crate) fn tests() -> Vec<Source> {
     let mut all = sources(&["src", "tests"]);
     all.retain(|source| {

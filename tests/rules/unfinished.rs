@@ -1,4 +1,4 @@
-//! Nothing is left to do, and no test is switched off.
+//! No code is marked as unfinished, and no test is disabled.
 
 use crate::sources::sources;
 

@@ -1,4 +1,4 @@
-//! A DHCP client of the real server, for tests that look at the process.
+//! A DHCP client of the real server, for tests that observe the server's process.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -33,7 +33,7 @@ impl Client {
         Message { xid: self.xid, ..message }
     }
 
-    /// The answer to a message, if there is one within the time.
+    /// The answer to a message, if one arrives in time.
     pub fn ask(&mut self, kind: MessageType, options: &[(u8, &[u8])]) -> Option<Message> {
         let message = self.message(kind, options);
         self.exchange(&message)
@@ -51,7 +51,7 @@ impl Client {
         }
     }
 
-    /// The ACK to a REQUEST of what was offered.
+    /// The ACK to a REQUEST for the offered address.
     pub fn take(&mut self, address: Ipv4Addr) -> Option<Message> {
         let options: [(u8, &[u8]); 2] = [(50, &address.octets()), (54, &Ipv4Addr::LOCALHOST.octets())];
         let answer = self.ask(MessageType::Request, &options)?;
@@ -74,12 +74,12 @@ impl Client {
     }
 }
 
-/// Memory that the process has in RAM, in KiB.
+/// Memory of the server's process in RAM, in KiB.
 pub fn resident(serving: &Serving) -> i64 {
     resident_of(serving.pid())
 }
 
-/// The same of the process with this number.
+/// The same for the process with this id.
 pub fn resident_of(pid: u32) -> i64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

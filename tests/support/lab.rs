@@ -1,4 +1,4 @@
-//! A folder with a configuration and boot files, the real binary serving them on loopback, and clients.
+//! A folder with a configuration and boot files, the real binary that serves them on loopback, and clients.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -16,14 +16,14 @@ use nix::sys::signal::Signal;
 
 use crate::LANBOOT;
 
-/// How long anything may take before a test fails.
+/// Longest wait for any event before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Boot files of the lab, and their sizes.
 pub const FILES: [(&str, usize); 3] =
     [("undionly.kpxe", 70_000), ("snponly.efi", 1 << 20), ("boot.ipxe", 66)];
 
-/// Bytes that differ from file to file, and begin as such a file does.
+/// Bytes that differ from file to file, with the first bytes of a file of that kind.
 pub fn content(name: &str) -> Vec<u8> {
     let (_, size) = FILES.iter().find(|(file, _)| *file == name).expect("a file of the lab");
     let mut bytes: Vec<u8> = (0..*size).map(|i| (i * 31 + i / 251 + name.len()) as u8).collect();
@@ -36,7 +36,7 @@ pub fn content(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// How an EFI application for this machine type begins.
+/// The first bytes of an EFI application for this machine type.
 pub fn efi_head(machine: u16) -> Vec<u8> {
     let mut head = vec![0; 256];
     head[..2].copy_from_slice(b"MZ");
@@ -47,10 +47,10 @@ pub fn efi_head(machine: u16) -> Vec<u8> {
     head
 }
 
-/// How an iPXE for UEFI begins whose data follows at once: 77, 4, `iPXE` of the DHCP options that it sends.
+/// The first bytes of an iPXE for UEFI, whose data follows at once: 77, 4, `iPXE` of the DHCP options that it sends.
 pub fn ipxe_head(machine: u16) -> Vec<u8> {
     let mut head = efi_head(machine);
-    // One section behind an optional header of 0x80 bytes: its name, its size, and where it is.
+    // One section after an optional header of 0x80 bytes: its name, its size, and its position.
     (head[0x46], head[0x54]) = (1, 0x80);
     head[0xd8..0xdd].copy_from_slice(b".data");
     (head[0xe8], head[0xed]) = (0x10, 1);
@@ -58,7 +58,7 @@ pub fn ipxe_head(machine: u16) -> Vec<u8> {
     head
 }
 
-/// A configuration, its boot files and its state, deleted on drop.
+/// A configuration, its boot files and its state. Deleted on drop.
 pub struct Lab {
     pub folder: tempfile::TempDir,
     pub ports: Ports,
@@ -113,26 +113,26 @@ http: {{port: {}}}
         fs::write(self.config_file(), text).unwrap();
     }
 
-    /// `lanboot` with these arguments and this lab's configuration, to its end.
+    /// Runs `lanboot` with these arguments and this lab's configuration until it exits.
     pub fn run(&self, arguments: &[&str]) -> Output {
         lanboot(arguments).arg("--config").arg(self.config_file()).output().unwrap()
     }
 
-    /// The server, once it says that it is ready. Arguments come after `--config`.
+    /// Starts the server and waits until it is ready. The arguments come after `--config`.
     pub fn serve(&self, arguments: &[&str]) -> Serving {
         let serving = self.serve_silently(arguments);
         serving.wait_for("TFTP on ");
         serving
     }
 
-    /// The server, which may not be ready yet, and with the arguments may never say so.
+    /// Starts the server without waiting until it is ready, which some arguments keep it from logging.
     pub fn serve_silently(&self, arguments: &[&str]) -> Serving {
         let mut command = lanboot(&[]);
         command.arg("--config").arg(self.config_file()).args(arguments);
         Serving::start(command)
     }
 
-    /// The server, ready, with these environment variables.
+    /// Starts the server with these environment variables and waits until it is ready.
     pub fn serve_with(&self, variables: &[(&str, &Path)]) -> Serving {
         let mut command = lanboot(&[]);
         command.arg("--config").arg(self.config_file()).arg("serve").envs(variables.iter().copied());
@@ -141,7 +141,7 @@ http: {{port: {}}}
         serving
     }
 
-    /// The leases that are on disk: address, hardware address in hex, state.
+    /// The leases on disk: address, hardware address in hex, state.
     pub fn leases(&self) -> Vec<(String, String, String)> {
         let database = rusqlite::Connection::open(self.path().join("state/leases.db")).unwrap();
         let mut statement = database.prepare("SELECT address, hardware, state FROM lease_list").unwrap();
@@ -150,7 +150,7 @@ http: {{port: {}}}
     }
 }
 
-/// The binary, with nothing of the tests' environment that changes what it says.
+/// The binary, without environment variables of the tests that would change its output.
 pub fn lanboot(arguments: &[&str]) -> Command {
     let mut command = Command::new(&*LANBOOT);
     command.args(arguments).stdin(Stdio::null());
@@ -160,8 +160,7 @@ pub fn lanboot(arguments: &[&str]) -> Command {
     command
 }
 
-/// Three UDP ports that nobody has, beneath those that the kernel hands out by itself, so that no other test's socket
-/// gets one of them by chance.
+/// Three free UDP ports below the kernel's ephemeral range, so that no other test's socket gets one of them by chance.
 pub fn free_ports() -> [u16; 3] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = (std::process::id() % 1000) as u16 * 12;
@@ -175,7 +174,7 @@ pub fn free_ports() -> [u16; 3] {
     [found[0], found[1], found[2]]
 }
 
-/// A TCP port that no program listens on, beneath those that the kernel hands out by itself.
+/// A TCP port that no program listens on, below the kernel's ephemeral range.
 pub fn free_tcp_port() -> u16 {
     loop {
         let [port, ..] = free_ports();
@@ -187,7 +186,7 @@ pub fn free_tcp_port() -> u16 {
 
 type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
 
-/// A running server and what it has logged. Killed on drop.
+/// A running server and its log. Killed on drop.
 pub struct Serving {
     child: Child,
     lines: Lines,
@@ -213,7 +212,7 @@ impl Serving {
         Serving { child, lines, reader: Some(reader) }
     }
 
-    /// The first line that has `text` in it, which may still have to come.
+    /// The first line that contains `text`. Waits for it if necessary.
     pub fn wait_for(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.lines.0.lock().unwrap();
@@ -227,12 +226,12 @@ impl Serving {
         }
     }
 
-    /// Bytes of the log so far.
+    /// Length of the log so far, in bytes.
     pub fn log_bytes(&self) -> usize {
         self.lines.0.lock().unwrap().iter().map(|line| line.len() + 1).sum()
     }
 
-    /// How many lines so far have `text` in them.
+    /// Number of lines so far that contain `text`.
     pub fn count(&self, text: &str) -> usize {
         self.lines.0.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
@@ -245,13 +244,13 @@ impl Serving {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Ends it at once, as a power cut would.
+    /// Kills the server at once, as a power cut would.
     pub fn kill_9(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to stop, and returns how it ended and all that it said.
+    /// Asks the server to stop. Returns its exit status and its complete log.
     pub fn terminate(self) -> (ExitStatus, Vec<String>) {
         self.ask_to_stop();
         self.ended()
@@ -267,7 +266,7 @@ impl Serving {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
-    /// Waits for its end, and returns how it ended and all that it said.
+    /// Waits until the server exits. Returns its exit status and its complete log.
     pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -290,7 +289,7 @@ impl Drop for Serving {
     }
 }
 
-/// What became of a boot over real sockets.
+/// The result of a boot over real sockets.
 #[derive(Default)]
 pub struct Boot {
     pub address: Option<Ipv4Addr>,
@@ -298,12 +297,12 @@ pub struct Boot {
     pub last: Option<Progress>,
 }
 
-/// Boots a client of this kind with MAC 02:00:00:00:00:n from the lab's server, to its last block or its failure.
+/// Boots a client of this kind with MAC 02:00:00:00:00:n from the lab's server, up to its last block or its failure.
 pub fn boot(ports: Ports, kind: Kind, n: u8) -> Boot {
     run(ports, kind, n, |_| false)
 }
 
-/// The address that client `n` gets: DISCOVER, OFFER, REQUEST, ACK and nothing more.
+/// The address that client `n` gets: DISCOVER, OFFER, REQUEST, ACK, and no other message.
 pub fn lease(ports: Ports, n: u8) -> Ipv4Addr {
     let boot = run(ports, Kind::UefiX64, n, |progress| matches!(progress, Progress::Acknowledged(_)));
     boot.address.unwrap_or_else(|| panic!("client {n} got no address: {:?}", boot.last))

@@ -1,4 +1,4 @@
-//! What the tests with real machines share: the rule for skipping, a server on a private network, its database.
+//! Shared code of the tests with real machines: the rule for skipping, a server on a private network, its database.
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -16,13 +16,14 @@ use crate::LANBOOT;
 /// The address of the server on its private network.
 pub const SERVER: &str = "192.168.77.1";
 
-/// Whether the test named can run: it needs root and what `needs` lists. When it cannot, this says so on stderr, past
-/// the test harness, which would swallow it; with CI=true it fails instead, so that no check is lost unseen.
+/// Whether test `test` can run: it needs root and the programs in `needs`. If it cannot run, a message goes directly to
+/// stderr, because the test harness would hide it. With CI=true the test fails instead, so that no check is lost
+/// unnoticed.
 pub fn ready(test: &str, needs: &[&[Need]]) -> bool {
     allowed(test, network::obstacles(&needs.concat(), "-E env PATH=\"$PATH\" tests/run"))
 }
 
-/// As [`ready`], for a test that needs programs but not root.
+/// The same as [`ready`], for a test that needs programs but not root.
 pub fn ready_without_root(test: &str, needs: &[&[Need]]) -> bool {
     allowed(test, network::missing(&needs.concat()))
 }
@@ -37,7 +38,7 @@ fn allowed(test: &str, obstacles: Vec<String>) -> bool {
     false
 }
 
-/// Asks `is_so` until it is true, for at most a minute.
+/// Polls `is_so` until it is true, for at most one minute.
 pub fn until(mut is_so: impl FnMut() -> bool, what: &str) {
     let end = Instant::now() + Duration::from_secs(60);
     while !is_so() {
@@ -46,7 +47,7 @@ pub fn until(mut is_so: impl FnMut() -> bool, what: &str) {
     }
 }
 
-/// Presses a key on the machine's keyboard, which is slow to take the next.
+/// Presses a key on the machine's keyboard, and waits, because the next key would be lost.
 pub fn press(monitor: &mut UnixStream, key: &str) {
     writeln!(monitor, "sendkey {key}").unwrap();
     sleep(Duration::from_millis(500));
@@ -59,7 +60,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A network on which the server has [`SERVER`], with `files` in boot-images/.
+    /// A network on which the server has the address [`SERVER`], with `files` in boot-images/.
     pub fn new(files: &[(&str, &[u8])]) -> Self {
         let folder = tempfile::Builder::new().prefix("lanboot-test-").tempdir().unwrap();
         fs::create_dir(folder.path().join("boot-images")).unwrap();
@@ -69,8 +70,8 @@ impl Site {
         Self { network: Network::new(&format!("{SERVER}/24")).unwrap(), folder }
     }
 
-    /// Writes config.yaml: `rest` after the interface, the folders, and metrics and, if `rest` says nothing else, HTTP
-    /// off.
+    /// Writes config.yaml: the interface, the folders, and then `rest`. Metrics and HTTP are off unless `rest` sets
+    /// them.
     pub fn configure(&self, rest: &str) -> PathBuf {
         let path = self.folder.path();
         let http = if rest.contains("http: {") { "" } else { "http: off\n" };
@@ -85,13 +86,13 @@ impl Site {
         file
     }
 
-    /// Another network, `far` (as `10.1.0.1/24`), behind a router at `near` on this one that is also a DHCP relay
-    /// agent (ISC dhcrelay, which adds option 82). Drop the relay agent first.
+    /// Another network, `far` (as `10.1.0.1/24`), behind a router. The router has the address `near` on this network
+    /// and is also a DHCP relay agent (ISC dhcrelay, which adds option 82). Drop the relay agent first.
     pub fn behind_a_relay_agent(&self, near: &str, far: &str) -> (Running, Network) {
         let network = Network::new(far).unwrap();
         let (here, there) = (self.network.namespace(), network.namespace());
         here.ip(&format!("link add relay0 type veth peer name up0 netns {}", there.name())).unwrap();
-        // dhcrelay reads packets raw and would see UDP checksums that nobody has filled in yet.
+        // dhcrelay reads raw packets and would see UDP packets whose checksums are not computed yet.
         network::run(here.command("ethtool").args(["-K", "relay0", "tx", "off"])).unwrap();
         network::run(there.command("ethtool").args(["-K", "up0", "tx", "off"])).unwrap();
         here.ip(&format!("link set relay0 master {} up", network::BRIDGE)).unwrap();
@@ -109,12 +110,12 @@ impl Site {
         (relay, network)
     }
 
-    /// `lanboot serve`, ready.
+    /// Starts `lanboot serve` and waits until it is ready.
     pub fn serve(&self, config: &Path) -> Running {
         network::serve(&self.network, &[OsStr::new(&*LANBOOT)], config).unwrap()
     }
 
-    /// A host with an address for a DHCP server.
+    /// A host with an address, for another DHCP server.
     pub fn other_computer(&self) -> Namespace {
         let other = self.network.host("52:54:00:77:00:fe").unwrap();
         other.ip("addr add 192.168.77.254/24 dev eth0").unwrap();
@@ -122,7 +123,7 @@ impl Site {
         other
     }
 
-    /// The lease in the database for a hardware address, `52:54:00:77:00:01`.
+    /// The lease in the database for a hardware address such as `52:54:00:77:00:01`.
     pub fn lease(&self, mac: &str) -> Option<Lease> {
         let wanted: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
         let database = rusqlite::Connection::open(self.folder.path().join("state/leases.db")).unwrap();
@@ -141,11 +142,11 @@ impl Site {
     }
 }
 
-/// What a relay agent needs.
+/// Requirements of a relay agent.
 pub const RELAY: &[Need] =
     &[Need { what: "dhcrelay", package: "isc-dhcp-relay" }, Need { what: "sysctl", package: "procps" }];
 
-/// What [`arm64_machine`] needs, and GRUB for it to load.
+/// Requirements of [`arm64_machine`], and a GRUB that it loads.
 pub const AAVMF: &[Need] = &[
     Need { what: "qemu-system-aarch64", package: "qemu-system-arm" },
     Need { what: AAVMF_CODE, package: "qemu-efi-aarch64" },
@@ -156,7 +157,7 @@ pub const AAVMF: &[Need] = &[
 const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
 const AAVMF_VARS: &str = "/usr/share/AAVMF/AAVMF_VARS.fd";
 
-/// GRUB for network boot of arm64, where tests/run puts it.
+/// GRUB for network boot of arm64, as tests/run stores it.
 pub const GRUB_ARM64: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/firmware/grubnetaa64.efi");
 
 /// Switches on an arm64 machine with UEFI (AAVMF) and no disk on `network`: client architecture 11.
@@ -170,16 +171,16 @@ pub fn arm64_machine(network: &Network, mac: &str, dir: &Path) -> Running {
     qemu.args(["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={AAVMF_CODE}")]);
     qemu.args(["-drive", &format!("if=pflash,format=raw,unit=1,file={}", vars.display())]);
     qemu.args(["-netdev", &format!("tap,id=lan,ifname={tap},script=no,downscript=no")]);
-    // An empty romfile leaves the card to the firmware's own driver.
+    // An empty romfile makes the machine use the firmware's own network driver.
     qemu.args(["-device", &format!("virtio-net-pci,netdev=lan,mac={mac},bootindex=0,romfile=")]);
     qemu.args(["-device", "virtio-rng-pci"]);
     Running::spawn(qemu).unwrap()
 }
 
-/// What [`dnsmasq`] needs.
+/// Requirements of [`dnsmasq`].
 pub const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
 
-/// dnsmasq with addresses from .100 to .199 and nothing to boot, once it listens.
+/// Starts dnsmasq with addresses from .100 to .199 and no boot files, and waits until it listens.
 pub fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
     let mut command = host.command("dnsmasq");
     command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--no-ping"]);
@@ -190,7 +191,7 @@ pub fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
     running
 }
 
-/// Ends iPXE's wait for a router of IPv6 on the network of `host`, for 15 s at each boot, by there being one.
+/// Runs an IPv6 router on the network of `host`. Without one iPXE waits 15 s at each boot.
 pub fn router(host: &Namespace) -> Running {
     host.ip(&format!("addr add fd77::1/64 dev {} nodad", network::BRIDGE)).unwrap();
     let mut router = host.command("dnsmasq");
@@ -199,21 +200,21 @@ pub fn router(host: &Namespace) -> Running {
     Running::spawn(router).unwrap()
 }
 
-/// What makes a dnsmasq such a router too.
+/// Arguments that make dnsmasq such a router.
 pub const ROUTER: [&str; 2] = ["--enable-ra", "--dhcp-range=fd77::,ra-only"];
 
 /// A row of the lease table, src/store/sqlite.rs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
     pub address: String,
-    /// Leased, neither released nor declined.
+    /// Leased, and neither released nor declined.
     pub active: bool,
     /// Seconds since 1970.
     pub until: i64,
 }
 
 impl Lease {
-    /// Seconds from now to the lease's end; negative when it is over.
+    /// Seconds from now to the end of the lease. Negative if it has ended.
     pub fn remaining(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         self.until - i64::try_from(now).unwrap()

@@ -1,4 +1,4 @@
-//! A TFTP server of ours on loopback, with files, and what is asked of it.
+//! Our TFTP server on loopback, with files, and clients' requests to it.
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub const SIZES: [(&str, usize); 4] = [("empty", 0), ("short", 511), ("exact", 5
 pub const WRAPS: (&str, usize) = ("wraps", 40 << 20);
 pub const LOOPBACK_MTU: u32 = 65536;
 
-/// A server on a free port of loopback, with files, recording its events.
+/// A server with files on a free port of loopback. It records its events.
 pub struct Server {
     pub port: u16,
     pub base: tempfile::TempDir,
@@ -36,7 +36,7 @@ enum Engine {
     AsyncTftp { under_way: Quota, _runtime: tokio::runtime::Runtime },
 }
 
-/// How a server is set up.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub limits: Limits,
@@ -45,7 +45,7 @@ pub struct Setup {
     pub mtu: u32,
     pub address: Ipv4Addr,
     pub uploads: bool,
-    /// Bytes that the kernel queues of what is sent from the port of requests, if not what the server asks for.
+    /// Size of the kernel's send queue for the port of requests, in bytes, if not the size that the server requests.
     pub send_queue: Option<usize>,
 }
 
@@ -90,7 +90,7 @@ impl Server {
         Server { port, base, events, engine }
     }
 
-    /// The crate async-tftp behind our handler.
+    /// The crate async-tftp with our handler.
     pub fn async_tftp(setup: Setup) -> Server {
         let (base, events) = Server::files();
         let socket = UdpSocket::bind((setup.address, 0)).unwrap();
@@ -135,7 +135,7 @@ impl Server {
         self.base.path().join("root")
     }
 
-    /// A folder for what clients fetch.
+    /// A path for a file that a client fetches.
     pub fn got(&self, name: &str) -> PathBuf {
         let folder = self.base.path().join("got");
         fs::create_dir_all(&folder).unwrap();
@@ -150,7 +150,7 @@ impl Server {
         }
     }
 
-    /// Waits for an event that `wanted` picks.
+    /// Waits for an event for which `wanted` is true.
     pub fn event(&self, wanted: impl Fn(&Event) -> bool) -> Event {
         let find = || self.events.lock().unwrap().iter().find(|event| wanted(event)).cloned();
         self.wait("an event", || find().is_some());
@@ -164,7 +164,7 @@ impl Server {
         }
     }
 
-    /// Sends `packet` from a new port; returns the socket, connected to the port that answered, and the answer.
+    /// Sends `packet` from a new port. Returns the socket, connected to the port that answered, and the answer.
     pub fn ask(&self, packet: Packet<'_>) -> (UdpSocket, Vec<u8>) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -176,12 +176,12 @@ impl Server {
         (socket, buf)
     }
 
-    /// The error that asking for `name` is answered with.
+    /// The error that answers a request for `name`.
     pub fn error(&self, name: &str) -> (ErrorCode, String) {
         error_of(&self.ask(rrq(name, Options::default())).1)
     }
 
-    /// The options granted of those asked for.
+    /// The granted options of a request with `options`.
     pub fn oack(&self, name: &str, options: Options) -> Options {
         match Packet::decode(&self.ask(rrq(name, options)).1) {
             Ok(Packet::OAck(options)) => options,
@@ -214,7 +214,7 @@ pub fn error_of(datagram: &[u8]) -> (ErrorCode, String) {
     }
 }
 
-/// Bytes that do not repeat with the block size, so that a lost or doubled block shows.
+/// Bytes that do not repeat with the block size, so that a lost or duplicated block is detected.
 pub fn content(size: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut bytes = Vec::with_capacity(size + 8);
@@ -284,7 +284,7 @@ pub fn block(datagram: &[u8]) -> u16 {
     }
 }
 
-/// How many datagrams come until nothing comes for `quiet`.
+/// Counts the datagrams that arrive until none has arrived for `quiet`.
 pub fn count(socket: &UdpSocket, quiet: Duration) -> usize {
     socket.set_read_timeout(Some(quiet)).unwrap();
     let mut buf = vec![0; 70_000];

@@ -1,16 +1,16 @@
-//! A TFTP server in memory, as a function of packets: it has no timer, every ACK brings the window after it.
+//! A TFTP server in memory, as a function of packets. It has no timer. Every ACK brings the next window.
 //!
-//! Shares only `wire::tftp` with lanboot's own server, so that neither hides the other's mistakes.
+//! Shares only `wire::tftp` with lanboot's own server, so that neither hides a fault of the other.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddrV4;
 
 use lanboot::wire::tftp::{ErrorCode, Options, Packet, Request};
 
-/// Where transfers begin to have their ports.
+/// The first port of transfers.
 const FIRST_PORT: u16 = 50000;
 
-/// Files, and what is granted.
+/// Files, and the limits for options.
 #[derive(Debug)]
 pub struct TftpServer {
     /// By name.
@@ -31,7 +31,7 @@ struct Transfer {
     name: Vec<u8>,
     block_size: usize,
     window: u64,
-    /// Blocks that the client has, counted without wrapping.
+    /// Number of blocks that the client has, without wrapping.
     acknowledged: u64,
 }
 
@@ -63,7 +63,7 @@ impl TftpServer {
         }
     }
 
-    /// A new transfer on a new port, also for a request that was sent twice: the client keeps to one of them.
+    /// Opens a transfer on a new port, also for a repeated request. The client then uses only one of them.
     fn open(&mut self, client: SocketAddrV4, request: &Request<'_>) -> Vec<Reply> {
         let port = self.next_port;
         self.next_port += 1;
@@ -101,7 +101,7 @@ impl TftpServer {
             let error = Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" };
             return vec![(to, error.encode())];
         };
-        // The ACK nearest after the last one that has this number: at most one window further, or an old one.
+        // The acknowledged block with this 16-bit number: at most one window after the last ACK, or an old one.
         let step = u64::from(block.wrapping_sub(transfer.acknowledged as u16));
         if step <= transfer.window {
             transfer.acknowledged += step;
@@ -116,7 +116,7 @@ impl TftpServer {
 }
 
 impl Transfer {
-    /// The blocks after the last one that the client has; none once it has all.
+    /// The blocks after the last one that the client has. Empty if it has all of them.
     fn send_window(&self, content: &[u8]) -> Vec<Reply> {
         let last = (content.len() / self.block_size) as u64 + 1;
         let until = (self.acknowledged + self.window).min(last);

@@ -1,4 +1,4 @@
-//! The DHCP engine in memory and in virtual time: the shell's part without sockets, disk or clock.
+//! The DHCP engine in memory and in virtual time, with the shell's part, but without sockets, disk or clock.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -25,38 +25,37 @@ use lanboot::wire::option::code;
 /// The server's address on the only interface.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 
-/// A server with one interface, and the time.
+/// A server with one interface, and the current time.
 pub struct World {
     pub settings: Settings,
     pub book: LeaseBook,
     pub now: Timestamp,
     /// Whether commits succeed.
     pub disk_works: bool,
-    /// How the next message arrives.
+    /// The way in which the next message arrives.
     pub arrival: Arrival,
     /// Sizes of boot files, as the shell would look them up.
     pub sizes: Vec<(&'static str, u64)>,
-    /// Contents of boot files, as the shell would look them up; nothing is known of others.
+    /// Contents of boot files, as the shell would look them up. Other files are unknown.
     pub contents: Vec<(&'static str, Content)>,
-    /// Addresses that somebody uses without a lease.
+    /// Addresses that a host uses without a lease.
     pub used: Vec<Ipv4Addr>,
     /// Addresses that were checked, in order.
     pub checked: Vec<Ipv4Addr>,
     /// Addresses where the client that declines them still answers.
     pub kept: Vec<Ipv4Addr>,
-    /// Whether a DECLINE was seen to come from its client's hardware address.
+    /// Whether the server saw that a DECLINE came from its client's hardware address.
     pub from_client: Option<bool>,
-    /// Leased addresses whose machine was asked for, in order.
+    /// Leased addresses that the server probed for their machine, in order.
     pub asked: Vec<Ipv4Addr>,
-    /// Leased addresses whose machine answers there.
+    /// Leased addresses where the machine answers.
     pub answering: Vec<Ipv4Addr>,
-    /// What is on stable storage.
+    /// The leases on stable storage.
     pub disk: BTreeMap<Ipv4Addr, Lease>,
     pub clones: Clones,
-    /// The events that were recorded, except those about messages that came in or were dropped.
+    /// The recorded events, except those about messages that were received or dropped.
     pub events: Vec<Event>,
-    /// It has `settings`, `book` and `clones` while it handles a message. Between messages tests look at them and change
-    /// them.
+    /// Has `settings`, `book` and `clones` while it handles a message. Between messages the tests read and change them.
     engine: Engine,
 }
 
@@ -77,7 +76,7 @@ impl FileFacts for Facts<'_> {
     }
 }
 
-/// What came back.
+/// The reply of the server.
 #[derive(Debug)]
 pub struct Answer {
     pub message: Message,
@@ -141,11 +140,11 @@ impl World {
         self.now = self.now.after(Duration::from_secs(seconds));
     }
 
-    /// Sends bytes and returns the answer or why there is none, or `Ok(None)` for a message that needs none.
+    /// Sends bytes. Returns the answer, the reason for no answer, or `Ok(None)` for a message that needs none.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<Option<Answer>, DropReason> {
         let (mut effects, mut answer, mut asked) = (Effects::new(), Ok(None), None);
         self.swap_in_and_out();
-        // Each message is a batch of its own.
+        // Each message is a separate batch.
         self.engine.book.settle(self.now);
         self.step(&mut effects, |engine, arrival, outside, now, effects| {
             engine.handle(bytes, arrival, outside, now, effects);
@@ -164,7 +163,7 @@ impl World {
                     self.engine.hold(&hold);
                     assert_eq!(self.engine.book.binding(address).map(|b| b.state), Some(State::Checking));
                     self.checked.push(address);
-                    // The answer of the holder counts for one decision only, so it may be asked again.
+                    // The holder's answer counts for one decision only, so the engine may ask again.
                     asked = None;
                     let is_used = self.used.contains(&address);
                     let heard = is_used.then_some(AddressInUse { address, by: None, from: None });
@@ -196,7 +195,7 @@ impl World {
         answer
     }
 
-    /// Gives the engine what tests can change between messages, or takes it back.
+    /// Swaps the state that tests can change between messages into the engine, or back.
     fn swap_in_and_out(&mut self) {
         mem::swap(&mut self.book, &mut self.engine.book);
         mem::swap(&mut self.clones, &mut self.engine.clones);
@@ -215,7 +214,7 @@ impl World {
         step(&mut self.engine, &self.arrival, outside, self.now, effects);
     }
 
-    /// What answers at an address that a client declines.
+    /// The result of the probe of an address that a client declines.
     fn probe(&self, address: Ipv4Addr) -> DeclineProbe {
         let other = AddressInUse { address, by: Some(MacAddr([2, 0, 0, 0, 9, 9])), from: None };
         DeclineProbe {
@@ -225,7 +224,7 @@ impl World {
         }
     }
 
-    /// Stores what is promised, if the disk works, and then sends the reply.
+    /// Stores the promised lease, if the disk works, and then sends the reply.
     fn store(&mut self, promise: Promise) -> Result<Option<Answer>, DropReason> {
         let Promise { lease, ended: mut leases, reply, otherwise, event } = promise;
         leases.push(lease);
@@ -242,7 +241,7 @@ impl World {
         Ok(reply.map(|reply| Answer::new(reply, Duration::ZERO)))
     }
 
-    /// kill -9, and a start with what is on the disk.
+    /// kill -9, and a start with the leases on disk.
     pub fn restart(&mut self) {
         self.book = LeaseBook::new(self.settings.pools());
         for lease in self.disk.values() {
@@ -250,7 +249,7 @@ impl World {
         }
     }
 
-    /// Hears what another server at `source`, with that hardware address, says to a client.
+    /// Receives a message of another server to a client. The server is at `source` and has that hardware address.
     pub fn hear(
         &mut self,
         message: &Message,
@@ -278,7 +277,7 @@ impl World {
         self.send(message).expect("not dropped").expect("answered")
     }
 
-    /// DISCOVER, OFFER, REQUEST, ACK: the address that client `n` now has.
+    /// The address that client `n` gets by DISCOVER, OFFER, REQUEST, ACK.
     pub fn lease(&mut self, n: u8) -> Ipv4Addr {
         let offer = self.ask(&discover(n));
         let address = offer.message.yiaddr;
@@ -304,7 +303,7 @@ pub fn bootp(n: u8) -> Message {
     message
 }
 
-/// The BOOTP header of client `n` and the cookie: what the rows call BASE. Then these bytes.
+/// The BOOTP header of client `n` and the cookie, which the rows call BASE, followed by `rest`.
 pub fn base(n: u8, rest: &[u8]) -> Vec<u8> {
     let mut bytes = bootp(n).encode();
     bytes.truncate(240);

@@ -53,11 +53,11 @@ fn content(name: &str) -> Vec<u8> {
     (0..*size).map(|i| (i * 31 + i / 251 + name.len()) as u8).collect()
 }
 
-/// How the TFTP server waits and tries again.
+/// Time after which the TFTP server sends again.
 const RESEND_AFTER: Duration = Duration::from_secs(1);
 const RESENDS: u32 = 5;
 
-/// The file that a client of this kind is to get.
+/// The boot file that a client of this kind must get.
 fn file_of(kind: Kind) -> &'static str {
     match kind {
         Kind::BiosPxe | Kind::Bootp => "undionly.kpxe",
@@ -67,14 +67,14 @@ fn file_of(kind: Kind) -> &'static str {
     }
 }
 
-/// A machine that boots, what it received, and what waits at its sockets.
+/// A machine that boots, the results so far, and the datagrams that wait at its sockets.
 struct Client {
     machine: Machine,
     mac: MacAddr,
     /// The local port of its present TFTP transfer.
     port: u16,
     inbox: VecDeque<(SocketAddrV4, Vec<u8>)>,
-    /// What the TFTP server sent last, when it sends that again, and how often it still does.
+    /// The last datagrams of the TFTP server, the time when it sends them again, and the number of resends left.
     sent: Vec<Reply>,
     resend: Option<Timestamp>,
     resends: u32,
@@ -82,7 +82,7 @@ struct Client {
     boot: Boot,
 }
 
-/// What became of a boot.
+/// The result of a boot.
 #[derive(Default)]
 struct Boot {
     address: Option<Ipv4Addr>,
@@ -99,7 +99,7 @@ impl Boot {
         }
     }
 
-    /// That it ended with this file, whole, at this address.
+    /// Asserts that the boot ended with this file, complete, at this address.
     fn is(&self, address: Ipv4Addr, file: &str) {
         assert!(matches!(self.last, Some(Progress::Finished { .. })), "{file}: {:?}", self.last);
         assert_eq!((self.address, self.file.as_str()), (Some(address), file));
@@ -107,11 +107,11 @@ impl Boot {
     }
 }
 
-/// A relay agent between the clients and the server: where it stands, and what it says of the line.
+/// A relay agent between the clients and the server: its address and the option 82 that it adds.
 struct Relay {
     address: Ipv4Addr,
     information: &'static [u8],
-    /// How many replies it passed on.
+    /// Number of replies that it forwarded.
     passed: usize,
 }
 
@@ -120,11 +120,11 @@ struct Lan {
     world: World,
     tftp: TftpServer,
     relay: Option<Relay>,
-    /// Of 100 datagrams, how many are lost.
+    /// Percentage of datagrams that are lost.
     loss: u64,
     random: u64,
     boots: u64,
-    /// Why the DHCP server did not answer, as it happened.
+    /// Reasons for which the DHCP server did not answer, in order.
     drops: Vec<DropReason>,
 }
 
@@ -147,7 +147,7 @@ impl Lan {
         self.boot_together(&[(kind, n)]).remove(0)
     }
 
-    /// Switches all of them on at once and runs until each has booted or failed.
+    /// Switches all machines on at once and runs until each has booted or failed.
     fn boot_together(&mut self, machines: &[(Kind, u8)]) -> Vec<Boot> {
         let mut clients: Vec<Client> = machines.iter().map(|(kind, n)| self.client(*kind, *n)).collect();
         for i in 0..clients.len() {
@@ -225,7 +225,8 @@ impl Lan {
         }
     }
 
-    /// A broadcast to the DHCP server, through the relay agent if there is one; the reply goes to those that hear it.
+    /// Sends a broadcast to the DHCP server, through the relay agent if there is one. Delivers the reply to every
+    /// client that receives it.
     fn ask(&mut self, payload: &[u8], clients: &mut [Client]) {
         let payload = match &self.relay {
             Some(relay) => {
@@ -267,7 +268,8 @@ impl Lan {
         self.deliver(client);
     }
 
-    /// Whether the TFTP server sends to one of the clients again before `next`, which is when a client gives up waiting.
+    /// Performs the TFTP server's next resend if it is due before `next`, the time when a client gives up waiting.
+    /// Returns whether there was one.
     fn resend_before(&mut self, next: Timestamp, clients: &mut [Client]) -> bool {
         let due = clients.iter_mut().filter(|client| client.wait_until.is_some() && client.resend.is_some());
         let Some(client) = due.min_by_key(|client| client.resend).filter(|client| client.resend < Some(next))
@@ -280,7 +282,7 @@ impl Lan {
         true
     }
 
-    /// Sends to a client what the TFTP server says, and again later if it is not answered.
+    /// Delivers the TFTP server's datagrams to a client, and schedules a resend in case the client does not answer.
     fn deliver(&mut self, client: &mut Client) {
         let again = !client.sent.is_empty() && client.resends > 0;
         client.resend = again.then(|| self.world.now.after(RESEND_AFTER));
@@ -300,7 +302,7 @@ impl Lan {
 }
 
 impl Relay {
-    /// What RFC 1542 section 4.1.1 and RFC 3046 section 2.1 have a relay agent do.
+    /// Forwards a request as RFC 1542 section 4.1.1 and RFC 3046 section 2.1 require of a relay agent.
     fn forward(&self, payload: &[u8]) -> Vec<u8> {
         let mut message = Message::decode(payload).unwrap();
         message.hops += 1;
@@ -309,7 +311,7 @@ impl Relay {
         message.encode()
     }
 
-    /// Its own information must come back as it was sent, and is taken out.
+    /// Takes out option 82, which must come back exactly as the relay agent sent it.
     fn back(&mut self, payload: &[u8]) -> Vec<u8> {
         let mut message = Message::decode(payload).unwrap();
         assert_eq!(message.giaddr, self.address);
@@ -347,7 +349,7 @@ fn with_a_fifth_of_the_packets_lost_every_machine_boots_by_its_third_try() {
             for _ in 1..3 {
                 match boot.failure() {
                     None => break,
-                    // A fault of the network and never another one, such as a wrong size.
+                    // Loss may cause no other failure, such as a wrong size.
                     Some(Failure::NoOffer { ignored: None, .. } | Failure::NoAck { ignored: None, .. }) => {}
                     Some(Failure::TftpSilent { .. } | Failure::TftpError { code: 5, .. }) => {}
                     Some(other) => panic!("{kind:?}, seed {seed}: {other}"),
@@ -426,7 +428,7 @@ fn machines_with_an_entry_boot_what_it_says() {
     let special = Content::Other(FileKind::EfiProgram(Processor::X64));
     lan.world.contents.push(("special.efi", special));
     lan.boot(Kind::UefiX64, 0x20).is(ip(50), "special.efi");
-    // The iPXE of a BIOS, which would hang with it.
+    // The iPXE of a BIOS. It would hang with the other loader.
     lan.boot(Kind::Ipxe, 0x20).is(ip(50), "boot.ipxe");
     lan.boot(Kind::UefiX64, 0x21).is(ip(12), "snponly.efi");
     lan.boot(Kind::Ipxe, 0x21).is(ip(12), "debian.ipxe");
@@ -452,7 +454,7 @@ fn every_kind_but_bootp_boots_through_a_relay_agent() {
         lan.boot(kind, n).is(Ipv4Addr::new(10, 1, 0, 49 + n), file_of(kind));
     }
     assert_eq!(lan.relay.as_ref().map(|relay| relay.passed), Some(8));
-    // Its reserved address is of the other network, and this one gives BOOTP clients none.
+    // The client's reserved address belongs to the other network, and this network gives BOOTP clients no address.
     assert!(lan.boot(Kind::Bootp, 5).failure().is_some());
     assert_eq!(lan.drops, [DropReason::BootpRefused; 4]);
 }

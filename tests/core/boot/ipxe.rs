@@ -1,4 +1,4 @@
-//! Which boot file an iPXE gets, in a machine's ROM or loaded a moment ago.
+//! The boot file for an iPXE, which is either in a machine's ROM or was loaded a moment ago.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -23,7 +23,7 @@ const SERVE: &str = "dhcp: {mode: server, conflict_check: off, bootp: dynamic, \
      subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99}]}\n";
 const PROXY: &str = "dhcp: {mode: proxy}\n";
 
-/// A server with `boot` and what else is in `yaml`, and these files.
+/// A server with `boot`, the other settings in `yaml`, and these files.
 fn world(mode: &str, yaml: &str, contents: &[(&'static str, Content)]) -> World {
     let mut world = World::new(&format!("{mode}{yaml}"));
     world.contents.extend_from_slice(contents);
@@ -39,7 +39,8 @@ fn offered(world: &mut World, n: u8, options: Options<'_>) -> String {
     file(&world.ask(&message(n, MessageType::Discover, options)).message)
 }
 
-/// One boot of client `n`, from DISCOVER to ACK: of a proxy's client the ACK is another server's, and its REQUEST is heard.
+/// One boot of client `n`, from DISCOVER to ACK. For a proxy's client another server sends the ACK, and the proxy sees
+/// the client's REQUEST.
 fn boot(world: &mut World, n: u8, xid: u32, options: Options<'_>) -> String {
     let mut discover = message(n, MessageType::Discover, options);
     discover.xid = xid;
@@ -59,7 +60,7 @@ fn boot(world: &mut World, n: u8, xid: u32, options: Options<'_>) -> String {
     file(&offer)
 }
 
-/// The boot file in the boot service's answer to client `n`, which has an address of another server.
+/// The boot file that the boot service names to client `n`, which got its address from another server.
 fn asked_on_4011(world: &mut World, n: u8, options: Options<'_>) -> String {
     let client = Ipv4Addr::new(192, 168, 77, 150);
     (world.arrival.boot_service, world.arrival.destination) = (true, SERVER);
@@ -153,7 +154,8 @@ fn r_02_an_ipxe_that_loads_an_unknown_loader_again_and_again_gets_the_script() {
     }
 }
 
-/// A person who works at a machine restarts it often; a loader that is known is none that loads itself.
+/// People restart a machine often while they work on it. Such restarts of a known loader must not count as a loader
+/// that loads itself.
 #[test]
 fn r_02_a_known_loader_stays_an_ipxe_roms_however_often_it_is_restarted() {
     for mode in [SERVE, PROXY] {
@@ -162,7 +164,7 @@ fn r_02_a_known_loader_stays_an_ipxe_roms_however_often_it_is_restarted() {
             assert_eq!(boot(&mut world, 1, xid, BIOS_ROM), "pxelinux.0");
             world.pass(10);
         }
-        // PXELINUX that loads an iPXE, on a machine whose firmware is another one, goes in circles.
+        // PXELINUX loads an iPXE here, on a machine with another firmware, so the machine boots in a loop.
         assert_eq!(boot(&mut world, 2, 1, PXE), "pxelinux.0");
         let files: Vec<String> = (2..7).map(|xid| boot(&mut world, 2, xid, BIOS_ROM)).collect();
         assert_eq!(files, ["pxelinux.0", "pxelinux.0", "boot.ipxe", "boot.ipxe", "boot.ipxe"], "{mode}");

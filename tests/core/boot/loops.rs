@@ -1,4 +1,4 @@
-//! Conversations with machines that go round in circles (`boot/guard.rs`), in virtual time.
+//! Machines that boot in a loop (`boot/guard.rs`), in virtual time.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ boot:
 type Options<'a> = &'a [(u8, &'a [u8])];
 
 const UEFI: Options<'static> = &[(60, b"PXEClient:Arch:00007:UNDI:003000"), (93, &[0, 7]), (94, &[1, 3, 0])];
-/// snponly.efi whose options 77 and 175 a relay agent took out: the request list and the interface are still iPXE's.
+/// snponly.efi after a relay agent took out its options 77 and 175. Its parameter request list and its interface
+/// identifier are still iPXE's.
 const HIDDEN_IPXE: Options<'static> = &[
     (60, b"PXEClient:Arch:00007:UNDI:003010"),
     (93, &[0, 7]),
@@ -32,7 +33,8 @@ const HIDDEN_IPXE: Options<'static> = &[
 const IPXE: Options<'static> = &[(93, &[0, 7]), (77, b"iPXE"), (175, &[177, 5, 1, 0x80, 0x86, 0x15, 0x33])];
 const SYSTEM: Options<'static> = &[(12, b"node1"), (55, &[1, 28, 3, 6, 12])];
 
-/// One boot of client `n`: DISCOVER to ACK with these options; the file of the OFFER, which the ACK's must be.
+/// Boots client `n` from DISCOVER to ACK with these options. Returns the file of the OFFER, which the ACK must name
+/// too.
 fn boot(world: &mut World, n: u8, xid: u32, options: Options<'_>) -> String {
     let file = |message: &Message| String::from_utf8_lossy(until_nul(&message.file)).into_owned();
     let mut discover = message(n, MessageType::Discover, options);
@@ -48,7 +50,7 @@ fn boot(world: &mut World, n: u8, xid: u32, options: Options<'_>) -> String {
     file(&ack)
 }
 
-/// How often a loop was told, and whether the script was promised.
+/// The recorded loop events, in order. Each value says whether the event promised the script.
 fn told(world: &World) -> Vec<bool> {
     let told = world.events.iter().filter_map(|event| match event {
         Event::Looping { gets_script, .. } => Some(*gets_script),

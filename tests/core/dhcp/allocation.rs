@@ -1,5 +1,5 @@
-//! Who gets which address, and who does not: other servers on the wire, addresses that somebody uses, machines known by
-//! their UUID, and clients that would take what others need.
+//! Address allocation: other servers on the wire, addresses that another host uses, machines known by their UUID, and
+//! clients that try to exhaust the pool.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -8,7 +8,7 @@ use lanboot::event::DropReason;
 use lanboot::wire::dhcp::{Message, MessageType};
 use support::world::*;
 
-/// 7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab as option 97 has it.
+/// The UUID 7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab, encoded as in option 97.
 const UUID: &[u8] = b"\0\x7c\x0f\xa7\xe0\x1d\x2b\x4c\x5d\x8e\x6f\x01\x23\x45\x67\x89\xab";
 /// Another DHCP server on the same wire.
 const OTHER: Ipv4Addr = ip(2);
@@ -17,7 +17,7 @@ const fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, n)
 }
 
-/// A server with 192.168.77.50 and on to lease, `more` settings of DHCP and these machines.
+/// A server that leases 192.168.77.50 to `last`, with `more` DHCP settings and these machines.
 fn lab(last: u8, more: &str, machines: &str) -> World {
     World::new(&format!(
         "dhcp: {{mode: server, {more} subnets: [{{network: 192.168.77.0/24, \
@@ -40,7 +40,7 @@ fn rfc2131_4_3_2_who_only_had_an_offer_keeps_what_another_server_leased_it() {
     world.ask(&discover(2));
     world.pass(3000);
     assert_eq!(world.send(&init_reboot(2, ip(150))).unwrap_err(), DropReason::UnknownLease, "over long ago");
-    // Who had a lease here is told that the other one is none of ours.
+    // A client that had a lease here gets a NAK for an address that is not ours.
     world.lease(3);
     assert_eq!(world.ask(&init_reboot(3, ip(150))).kind(), Some(MessageType::Nak));
 }
@@ -63,12 +63,12 @@ fn what_is_reserved_of_this_computers_own_addresses_is_given_to_nobody() {
 fn rfc2131_2_2_no_address_is_given_before_it_was_checked_however_it_is_asked_for() {
     let mut world = lab(59, "bootp: dynamic,", "");
     world.used = vec![ip(50), ip(55)];
-    // It was offered before a restart, or never.
+    // The address was offered before a restart, or never.
     assert_eq!(world.ask(&select(1, SERVER, ip(55))).kind(), Some(MessageType::Nak));
     assert_eq!(world.checked, [ip(55)]);
     assert_eq!(world.ask(&select(1, SERVER, ip(56))).kind(), Some(MessageType::Ack));
     assert_eq!(world.checked, [ip(55), ip(56)]);
-    // Plain BOOTP has no second chance: what it gets is its own for good.
+    // A plain BOOTP client cannot decline an address, and keeps it forever.
     assert_eq!(world.ask(&bootp(2)).message.yiaddr, ip(51));
     assert_eq!(world.checked, [ip(55), ip(56), ip(50), ip(51)]);
     assert_eq!(world.ask(&bootp(2)).message.yiaddr, ip(51));
@@ -97,7 +97,7 @@ fn attack_declines_take_no_more_than_a_fifth_of_a_pool_out_of_use() {
     }
     assert_eq!(refused, 36, "a fifth of 20 were taken on their word");
     world.lease(41);
-    // What is reserved is no part of the pool, and a small one loses one address.
+    // Reserved addresses do not count as part of the pool. A small pool can lose one address.
     let machines: String =
         (50..58).map(|n| format!("{{mac: '02:00:00:00:01:{n}', address: {}}},", ip(n))).collect();
     let mut world = lab(59, "", &machines);
@@ -142,12 +142,12 @@ fn attack_random_macs_that_take_leases_leave_room_for_the_machines_of_the_config
     world.lease(0xc8);
     assert_eq!(take(&mut world, 121..=130), 0, "nobody needs that one any more, but there is one less");
     world.ask(&message(201, MessageType::Discover, &[(97, UUID)]));
-    // Not more than a tenth of the pool, however many there are.
+    // The reserve is at most a tenth of the pool, however many machines there are.
     let many: String = (0..30).map(|n| format!("{{mac: '02:00:00:00:01:{n:02x}'}},")).collect();
     assert_eq!(take(&mut lab(149, "", &many), 1..=120), 90);
-    // Without such machines the whole pool is everybody's.
+    // Without such machines every client can use the whole pool.
     assert_eq!(take(&mut lab(149, "", ""), 1..=120), 100);
-    // What the configuration reserves is no room.
+    // Reserved addresses are not free for other clients.
     let reserved: String =
         (0..50).map(|n| format!("{{mac: '02:00:00:00:01:{n:02x}', address: {}}},", ip(50 + n))).collect();
     let mut world = lab(149, "", &format!("{reserved}{machines}"));
@@ -181,7 +181,7 @@ fn rfc2131_4_3_5_only_hosts_of_this_wire_are_informed() {
     for elsewhere in [[8, 8, 8, 8], [224, 0, 0, 1], [255; 4]].map(Ipv4Addr::from) {
         let inform = Message { ciaddr: elsewhere, ..message(1, MessageType::Inform, &[]) };
         assert_eq!(world.send(&inform).unwrap_err(), DropReason::NoSubnet);
-        // RFC 2131 table 5 has no ciaddr in a DISCOVER; what one says is not believed.
+        // RFC 2131 table 5 has no ciaddr in a DISCOVER, so the server ignores one.
         let route = world.ask(&Message { ciaddr: elsewhere, ..discover(1) }).route;
         assert!(matches!(route, Route::Frame { .. }), "{route:?}");
     }
@@ -217,7 +217,7 @@ fn rfc951_7_3_who_names_another_server_is_left_to_it() {
 #[test]
 fn a_boot_lease_is_for_grub_too() {
     let mut world = lab(99, "", "");
-    // What GRUB's own DHCP asks for.
+    // The parameter request list of GRUB's own DHCP client.
     let grub = message(1, MessageType::Discover, &[(55, &[1, 3, 6, 15, 12, 17, 18])]);
     assert_eq!(world.ask(&grub).message.options.u32(51), Some(120));
     assert_eq!(world.ask(&discover(2)).message.options.u32(51), Some(3600));

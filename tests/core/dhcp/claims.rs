@@ -1,5 +1,5 @@
-//! Whose an address is: one lease for each client and wire, machines that share a client identifier, addresses of other
-//! machines, and our own address in each network of a wire. In memory.
+//! Ownership of addresses: one lease for each client and wire, machines that share a client identifier, addresses of
+//! other machines, and our own address in each network of a wire. In memory.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use support::world::*;
 
 const ACK: Option<MessageType> = Some(MessageType::Ack);
 const NAK: Option<MessageType> = Some(MessageType::Nak);
-/// One client identifier for all copies of a system.
+/// One client identifier, shared by all copies of a system.
 const ID: &[u8] = b"\xff\x00\x00\x00\x01 one machine-id";
 
 const fn ip(n: u8) -> Ipv4Addr {
@@ -34,7 +34,7 @@ fn lab(more: &str, machines: &str) -> World {
     ))
 }
 
-/// Two subnets on one wire, the first with one address, and boot files of each kind.
+/// Two subnets on one wire, where the first has a single address to lease, and boot files of each kind.
 fn two_subnets(machines: &str) -> World {
     let mut world = World::new(&format!(
         "dhcp:
@@ -63,7 +63,7 @@ fn pxe(mut message: Message) -> Message {
     message
 }
 
-/// The addresses that are leased in the book.
+/// The leased addresses in the lease book.
 fn leased(world: &World) -> Vec<Ipv4Addr> {
     let all = (1..=100).flat_map(|n| [ip(n), second(n)]);
     let live = |address: &Ipv4Addr| {
@@ -73,7 +73,7 @@ fn leased(world: &World) -> Vec<Ipv4Addr> {
     all.filter(live).collect()
 }
 
-/// The addresses that are leased on the disk.
+/// The leased addresses on disk.
 fn stored(world: &World) -> Vec<Ipv4Addr> {
     let live = |lease: &&Lease| lease.state == State::Leased && lease.until > world.now;
     world.disk.values().filter(live).map(|lease| lease.address).collect()
@@ -117,7 +117,7 @@ fn r_03_each_reply_names_our_address_in_the_clients_network() {
         let informed = world.ask(&inform).message;
         assert_eq!((informed.siaddr, informed.options.ip(54)), (server, Some(server)));
     }
-    // An INFORM that says in its IP header alone where it comes from.
+    // An INFORM whose source address is in the IP header only.
     world.arrival.source = SocketAddrV4::new(second(77), 68);
     let informed = world.ask(&message(9, MessageType::Inform, &[])).message;
     assert_eq!((informed.siaddr, informed.options.ip(54)), (second(1), Some(second(1))));
@@ -143,14 +143,15 @@ fn r_03_either_of_our_addresses_is_recognised_and_a_nak_names_it() {
     let mut world = two_subnets("");
     world.lease(1);
     let address = world.ask(&discover(2)).message.yiaddr;
-    // A client that chose by the first address, as an older lanboot called itself.
+    // A client that chose the server by its first address, which older versions of lanboot sent as their server
+    // identifier.
     assert_eq!(world.ask(&select(2, SERVER, address)).message.options.ip(54), Some(second(1)));
     let refused = world.ask(&select(3, second(1), address));
     assert_eq!((refused.kind(), refused.message.options.ip(54)), (NAK, Some(second(1))));
     world.arrival.source = SocketAddrV4::new(address, 68);
     let release = message(2, MessageType::Release, &[(54, &second(1).octets())]);
     assert!(world.send(&Message { ciaddr: address, ..release }).unwrap().is_none());
-    // RFC 2131 section 4.1: any of the server's addresses names it, also one of another interface.
+    // RFC 2131 section 4.1: any of the server's addresses identifies it, even the address of another interface.
     let elsewhere = Ipv4Addr::new(10, 0, 0, 1);
     assert_eq!(world.send(&select(2, elsewhere, address)).unwrap_err(), DropReason::OtherServer);
     world.book.keep_own(&[SERVER, second(1), elsewhere]);
@@ -173,7 +174,7 @@ fn r_03_the_identifier_of_a_relay_agent_comes_before_ours() {
 #[test]
 fn r_04_copies_of_one_system_keep_their_own_addresses() {
     let mut world = lab("", "");
-    // Each has its lease from the firmware's stage; then the same system starts on all three at the same moment.
+    // Each machine has a lease from its firmware stage. Then the same system starts on all three at the same moment.
     let own: Vec<Ipv4Addr> = (1..=3)
         .map(|n| {
             let address = world.ask(&pxe(discover(n))).message.yiaddr;
@@ -214,7 +215,7 @@ fn r_04_a_copy_without_a_lease_gets_another_address_while_the_other_answers() {
     assert_eq!(world.asked, [first; 4]);
     assert_eq!((leased(&world), stored(&world)), (vec![first, other], vec![first, other]));
     assert_eq!(world.ask(&with_id(extend(1, first), ID)).kind(), ACK, "the first one lost nothing");
-    // Nor does a RELEASE or DECLINE of the one end the lease of the other.
+    // A RELEASE or DECLINE of one machine does not end the lease of the other.
     world.arrival.source = SocketAddrV4::new(first, 68);
     let release = Message { ciaddr: first, ..message(2, MessageType::Release, &[]) };
     assert_eq!(world.send(&with_id(release, ID)).unwrap_err(), DropReason::NotOwner);
@@ -235,7 +236,8 @@ fn r_04_a_machine_with_a_new_network_card_keeps_its_address() {
             2 => world.ask(&with_id(extend(2, address), ID)),
             _ => {
                 assert_eq!(world.ask(&with_id(discover(2), ID)).message.yiaddr, address);
-                // Until it takes it, the lease is the old card's: any machine can send a DISCOVER.
+                // The lease stays with the old card until the new one takes it, because any machine can send a
+                // DISCOVER.
                 assert_eq!(
                     world.book.binding(address).and_then(|b| b.holder.mac),
                     Some(MacAddr([2, 0, 0, 0, 0, 1]))
@@ -249,7 +251,7 @@ fn r_04_a_machine_with_a_new_network_card_keeps_its_address() {
         assert_eq!(world.ask(&with_id(extend(2, address), ID)).kind(), ACK);
         assert_eq!(leased(&world), [address]);
     }
-    // The same after its lease has ended.
+    // The same after the lease has ended.
     let mut world = lab("", "");
     let address = lease_with_id(&mut world, 1, ID);
     world.pass(7200);
@@ -306,7 +308,7 @@ fn r_04_a_machine_alone_and_a_replaced_card_are_no_copies() {
     lease_with_id(&mut world, 1, ID);
     lease_with_id(&mut world, 2, ID);
     assert_eq!(world.clones.next(), None);
-    // Of made-up identifiers there are as many groups as the limit says.
+    // The number of groups with forged identifiers is limited.
     for n in 0..100 {
         let id = [0xff, 9, n];
         world.answering = vec![lease_with_id(&mut world, 3, &id)];
@@ -327,7 +329,7 @@ fn r_04_without_match_client_id_a_machine_is_its_hardware_address() {
     assert_eq!(world.ask(&with_id(discover(1), ID)).option(61), Some(ID), "RFC 6842");
     assert_eq!(leased(&world), [first, other]);
     assert!(world.asked.is_empty() && world.clones.next().is_none());
-    // InfiniBand sends no hardware address (RFC 4390): there is nothing else to know it by.
+    // InfiniBand clients send no hardware address (RFC 4390), so nothing else identifies them.
     let infiniband = |id| Message { htype: 32, hlen: 0, ..with_id(discover(9), id) };
     let one = world.ask(&infiniband(b"\xffone")).message.yiaddr;
     assert_ne!(world.ask(&infiniband(b"\xfftwo")).message.yiaddr, one);
@@ -383,7 +385,7 @@ fn r_05_one_lease_on_a_wire_of_two_subnets() {
     world.restart();
     assert_eq!(world.lease(1), ip(10));
     assert_eq!((leased(&world), stored(&world)), (vec![ip(10), ip(50)], vec![ip(10), ip(50)]));
-    // What an older version stored twice is one lease: the one that ends last.
+    // If an older version stored two leases for one client, only the one that ends last is kept.
     let newer = Lease {
         address: second(55),
         until: world.now.after(Duration::from_secs(9000)),
@@ -394,8 +396,8 @@ fn r_05_one_lease_on_a_wire_of_two_subnets() {
     assert_eq!(leased(&world), [ip(50), second(55)]);
 }
 
-/// A RELEASE or DECLINE that could not be stored, and a restart, can leave two leases of one client in the store. The client
-/// may use either address.
+/// A RELEASE or DECLINE that could not be stored, and a restart, can leave two leases of one client in the store. The
+/// client may use either address.
 #[test]
 fn r_05_no_other_client_gets_a_second_stored_lease() {
     let mut world = World::new(
@@ -415,7 +417,7 @@ fn r_05_no_other_client_gets_a_second_stored_lease() {
     assert_eq!(world.lease(2), ip(52), "the only free address");
     assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::PoolExhausted);
 
-    // The client is refused the one, and takes the other: then the first is free, in the store too.
+    // The client may not have the one and takes the other. Then the first is free, in the store too.
     assert_eq!(world.ask(&extend(1, in_use)).kind(), NAK);
     assert_eq!(world.lease(1), later.address);
     assert_eq!(stored(&world), [later.address, ip(52)]);
@@ -425,7 +427,8 @@ fn r_05_no_other_client_gets_a_second_stored_lease() {
 #[test]
 fn r_05_the_stages_of_one_machine_have_one_lease() {
     let mut world = lab("bootp: dynamic,", "");
-    // Two systems on one MAC that never booted from the network are two clients; when the machine boots it is one.
+    // Two systems on one MAC that never booted from the network are two clients. When the machine boots, they become
+    // one.
     let one = lease_with_id(&mut world, 1, b"\xffone");
     let two = lease_with_id(&mut world, 1, b"\xfftwo");
     assert_eq!(leased(&world), [one, two]);
@@ -461,7 +464,7 @@ fn r_05_attack_one_mac_with_many_identifiers_does_not_get_the_pool() {
     let directly = with_id(select(1, SERVER, ip(95)), &[0xff, 8, 0]);
     assert_eq!(world.send(&directly).unwrap_err(), DropReason::TooManyIds);
     world.lease(2);
-    // Whatever it has is found again, and is one lease once the machine boots.
+    // The server finds each of its leases again. They become one lease when the machine boots.
     assert_eq!(world.ask(&with_id(discover(1), &[0xff, 7, 0])).message.yiaddr, ip(50));
     let address = world.ask(&pxe(discover(1))).message.yiaddr;
     world.ask(&pxe(select(1, SERVER, address)));
@@ -484,7 +487,7 @@ fn r_05_a_release_that_could_not_be_stored_is_stored_with_the_next_lease() {
     assert_eq!((leased(&world), stored(&world)), (vec![ip(77)], vec![ip(77)]));
 }
 
-/// A server whose pool of four addresses has one in quarantine, which is as many as it may have.
+/// A server whose pool of four addresses has one in quarantine, which is the most that it may have there.
 fn small_pool_with_a_quarantine() -> World {
     let mut world = World::new(
         "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.53, lease: 1h}]}",
@@ -499,7 +502,7 @@ fn decline(n: u8, address: Ipv4Addr) -> Message {
     message(n, MessageType::Decline, &[(50, &address.octets()), (54, &SERVER.octets())])
 }
 
-/// A lease of `address` to client `n` with the identifier `ID` that waits for the disk.
+/// A lease of `address` to client `n` with the identifier `ID`, not yet committed to disk.
 fn on_its_way_to_the_disk(world: &mut World, n: u8, address: Ipv4Addr) -> Lease {
     let mac = MacAddr([2, 0, 0, 0, 0, n]);
     let lease = Lease {
@@ -559,7 +562,7 @@ fn r_07_an_address_that_is_anothers_is_refused() {
             assert_eq!((nak.kind(), nak.message.options.ip(54)), (NAK, Some(SERVER)), "{address}");
         }
     }
-    // Nothing is known of these: another server may have given them.
+    // The server knows nothing about these addresses. Another server may have leased them.
     world.ask(&discover(3));
     for address in [ip(99), ip(150), ip(51)] {
         for ask in [init_reboot(2, address), extend(2, address)] {
@@ -605,7 +608,7 @@ fn r_07_authoritative_strict_refuses_what_we_did_not_give() {
     assert_eq!(world.ask(&init_reboot(1, own)).kind(), ACK, "over, but nobody took it");
 }
 
-// All of them at once
+// All operations at once
 
 /// One step of a client.
 #[derive(Clone, Debug)]
@@ -633,7 +636,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// Of all live leases, no two are of one client on one wire.
+/// Asserts that no two live leases on one wire belong to the same client.
 fn one_each(world: &World, leases: &[(Ipv4Addr, Holder)]) {
     for (i, (address, holder)) in leases.iter().enumerate() {
         let other = leases[i + 1..].iter().find(|(_, other)| other.is(holder));
@@ -641,7 +644,7 @@ fn one_each(world: &World, leases: &[(Ipv4Addr, Holder)]) {
     }
 }
 
-/// Failures are kept in `claims.proptest-regressions`, beside this file.
+/// Keeps failures in `claims.proptest-regressions`, next to this file.
 fn beside() -> Box<dyn FailurePersistence> {
     Box::new(FileFailurePersistence::WithSource("proptest-regressions"))
 }
@@ -678,8 +681,8 @@ proptest! {
             world.disk_works = step.disk;
             let _ = world.send(&ask);
             world.pass(step.pass.into());
-            // The holders as they are stored. That a machine boots may be known in the book alone, where the lease that shows
-            // it could not be stored; two clients become one with the next lease that is.
+            // The holders as they are stored. Only the book may know that a machine boots, if the lease that shows it
+            // could not be stored. Two clients become one with the next lease that is stored.
             let in_book = |world: &World| -> Vec<_> {
                 let holder = |a: &Ipv4Addr| match world.disk.get(a).filter(|l| l.state == State::Leased) {
                     Some(lease) => lease.holder.clone(),
@@ -691,7 +694,7 @@ proptest! {
             let on_disk = world.disk.values().filter(|l| l.state == State::Leased && l.until > world.now);
             let on_disk: Vec<_> = on_disk.map(|l| (l.address, l.holder.clone())).collect();
             one_each(&world, &on_disk);
-            // What a start would find.
+            // The book that a restart would load.
             let book = std::mem::take(&mut world.book);
             world.restart();
             one_each(&world, &in_book(&world));

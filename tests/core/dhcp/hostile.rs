@@ -36,7 +36,7 @@ fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, n)
 }
 
-/// The next well-formed exchange of another client works: what the rows call alive.
+/// Asserts that the next well-formed exchange of another client works, which the rows of docs/robustness.md call alive.
 fn alive(world: &mut World) {
     let address = world.lease(0xa1);
     world.arrival.source = SocketAddrV4::new(address, 68);
@@ -116,7 +116,7 @@ fn d_05_an_odd_host_name_does_not_make_it_bootp() {
         let answer = offered(&mut world, &base(1, &[name, b"\x35\x01\x01\x37\x02\x01\x03\xff"].concat()));
         assert_eq!(answer.option(81), None);
     }
-    // Longer than what is left of the message: the type stands before it.
+    // The option is longer than the rest of the message. The message type comes before it.
     let long = offered(&mut world, &base(1, b"\x35\x01\x01\x0c\xff\xff\xff\x7f"));
     assert_eq!(long.message.options.u32(51), Some(3600), "an offer for an hour, no lease for good");
     assert_eq!(world.book.len(), 1);
@@ -152,8 +152,8 @@ fn d_07_a_unicast_request_from_elsewhere_with_every_option_is_dropped() {
 
 #[test]
 fn d_10_no_bytes_off_a_raw_socket_are_read_past_their_end() {
-    // What is received there are ARP replies and ICMP echo replies; DHCP comes by a UDP socket, whose lengths the kernel
-    // has checked.
+    // Raw sockets receive ARP replies and ICMP echo replies. DHCP arrives by a UDP socket, where the kernel has already
+    // checked the lengths.
     let mut bytes: Vec<u8> = (0..128u8).map(|i| i.wrapping_mul(37)).collect();
     for first in 0..=255 {
         bytes[0] = first;
@@ -215,7 +215,7 @@ fn d_19_overloaded_fields_that_point_at_each_other_end() {
     let mut bytes = base(1, &[52, 1, 3, 255]);
     bytes[44..108].copy_from_slice(&[&[52, 1, 3, 53, 1, 3], &[0; 56][..], &[61, 200]].concat());
     bytes[108..236].copy_from_slice(&[&[52, 1, 3, 53, 1, 1], &[0; 120][..], &[12, 200]].concat());
-    // The file comes first; the second half of what is joined makes option 53 two bytes long.
+    // `file` comes first. The second half of the joined value makes option 53 two bytes long.
     assert_eq!(world.send_bytes(&bytes).unwrap_err(), DropReason::BadMessageType);
     bytes[47] = 0;
     bytes[48..50].fill(0);

@@ -1,5 +1,5 @@
-//! Addresses that are offered and never taken, declined, or found in use: no client keeps another one from an address by
-//! asking alone, and none loses its address by a message that another machine wrote.
+//! Offered addresses that no client takes, declined addresses, and addresses found in use. A client that only asks
+//! keeps no address from another client, and a forged message takes no address from a client.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ const fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, n)
 }
 
-/// A server with 192.168.77.50 to `last` to lease, and these machines.
+/// A server that leases 192.168.77.50 to `last`, with these machines.
 fn lab(last: u8, machines: &str) -> World {
     World::new(&format!(
         "dhcp: {{mode: server, subnets: [{{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.{last}}}, \
@@ -27,7 +27,7 @@ fn decline(n: u8, address: Ipv4Addr) -> Message {
     message(n, MessageType::Decline, &[(50, &address.octets()), (54, &SERVER.octets())])
 }
 
-/// The same message from a client that no other number has.
+/// The same message from a forged client: each number is another client.
 fn from_made_up(n: u32, mut message: Message) -> Message {
     message.chaddr[..6].copy_from_slice(&[[6, 0].as_slice(), &n.to_be_bytes()].concat());
     message.xid = n;
@@ -170,19 +170,19 @@ fn s_02_behind_a_relay_agent_a_decline_is_believed_for_the_shortest_time() {
     let refused = world.send(&relayed(decline(0xc8, reserved))).unwrap_err();
     assert_eq!(refused, DropReason::DeclineUnfounded);
     assert_eq!(lease(&mut world, 0xc8), reserved);
-    // A relay agent of our own wire is no way around the probe.
+    // A relay agent on our own wire cannot bypass the probe.
     let here = world.lease(2);
     world.from_client = Some(false);
     let forged = Message { giaddr: ip(99), ..decline(2, here) };
     assert_eq!(world.send(&forged).unwrap_err(), DropReason::ForgedDecline);
 }
 
-/// New clients arrive while an attacker sends DISCOVERs of made-up MACs. Each waits for `wait` after an offer before it
-/// takes it, and asks again 4 s after it got none. Returns the longest time that one needed, in milliseconds.
+/// New clients arrive while an attacker sends DISCOVERs with forged MACs. Each client waits for `wait` before it takes
+/// an offer, and asks again after 4 s without one. Returns the longest time that a client needed, in milliseconds.
 fn under_flood(world: &mut World, per_second: u64, wait: u64, change: impl Fn(Message) -> Message) -> u64 {
     const STEP: u64 = 10;
     let (mut made_up, mut slowest, mut arrived) = (0, 0, 0u8);
-    // By number: when it arrived, when it asks or takes, and its offer.
+    // For each client: the time when it arrived, the time when it asks or takes its offer, and its offer.
     let mut clients: HashMap<u8, (u64, u64, Option<Ipv4Addr>)> = HashMap::new();
     let mut owners: HashMap<Ipv4Addr, u8> = HashMap::new();
     for at in (0..90_000).step_by(STEP as usize) {
@@ -277,7 +277,7 @@ fn s_14_the_oldest_offer_gives_way_and_none_before_5_s() {
     world.pass(10);
     assert_eq!(world.ask(&discover(3)).message.yiaddr, ip(50), "the oldest");
     assert_eq!(world.ask(&discover(4)).message.yiaddr, ip(51), "then the next");
-    // A client that was turned away and comes back is preferred: made-up clients ask once.
+    // A client that was refused and asks again is preferred, because forged clients ask only once.
     assert!(!is_offered(&mut world, 5));
     world.pass(1);
     assert!(!is_offered(&mut world, 6) && is_offered(&mut world, 5));
@@ -292,7 +292,7 @@ fn s_14_an_offer_that_gave_way_never_makes_two_owners() {
     world.ask(&discover(2));
     assert_eq!(world.ask(&select(1, SERVER, ip(50))).kind(), Some(MessageType::Ack));
     assert_eq!(world.ask(&select(2, SERVER, ip(50))).kind(), Some(MessageType::Nak));
-    // It has.
+    // Here the second client has taken it.
     let mut world = lab(50, "");
     world.ask(&discover(1));
     world.pass(6);
@@ -300,14 +300,14 @@ fn s_14_an_offer_that_gave_way_never_makes_two_owners() {
     assert_eq!(world.ask(&select(2, SERVER, ip(50))).kind(), Some(MessageType::Ack));
     assert_eq!(world.ask(&select(1, SERVER, ip(50))).kind(), Some(MessageType::Nak));
     assert_eq!(world.book.binding(ip(50)).unwrap().state, State::Leased);
-    // Too late.
+    // Here the first client is too late.
     let mut world = lab(50, "");
     world.ask(&discover(1));
     world.pass(OFFER_HOLD.as_secs() - 2);
     world.ask(&discover(2));
     world.pass(3);
     assert_eq!(world.ask(&select(1, SERVER, ip(50))).kind(), Some(MessageType::Nak));
-    // A client that never had the offer gets nothing by naming it.
+    // A client that never had the offer gets nothing if it names the address.
     assert_eq!(world.ask(&select(3, SERVER, ip(50))).kind(), Some(MessageType::Nak));
 }
 

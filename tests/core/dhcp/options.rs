@@ -1,5 +1,5 @@
-//! Options, shared networks, link selection and classes, statement by statement. Each test is named after the section
-//! that says so.
+//! Options, shared networks, link selection and classes, one statement at a time. Each test is named after the RFC
+//! section that makes the statement.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -43,7 +43,7 @@ fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, n)
 }
 
-/// DISCOVER of client 1 with these options, answered.
+/// Sends a DISCOVER of client 1 with these options and returns the answer.
 fn offer(world: &mut World, options: &[(u8, &[u8])]) -> Answer {
     world.ask(&message(1, MessageType::Discover, options))
 }
@@ -210,7 +210,7 @@ fn rfc2131_4_4_1_table_5_what_clients_must_and_must_not_send() {
     assert_eq!(world.send(&no_ciaddr).unwrap_err(), DropReason::NotOwner, "RELEASE: ciaddr MUST");
     let reply = Message { op: 2, ..discover(1) };
     assert_eq!(world.send(&reply).unwrap_err(), DropReason::NotRequest, "op is BOOTREQUEST");
-    // An INFORM must have no options 50 and 51; those that are there mean nothing.
+    // An INFORM must not have options 50 and 51. The server ignores them.
     let inform = message(1, MessageType::Inform, &[(50, &ip(61).octets()), (51, &600u32.to_be_bytes())]);
     let ack = world.ask(&Message { ciaddr: ip(60), ..inform });
     assert_eq!((ack.message.yiaddr, ack.option(51)), (Ipv4Addr::UNSPECIFIED, None));
@@ -370,7 +370,7 @@ fn rfc4361_6_1_a_duid_names_the_client_whatever_its_hardware_address() {
     let first = world.ask(&message(1, MessageType::Discover, &[(61, &id)])).message.yiaddr;
     let options = [(50, &first.octets()[..]), (54, &SERVER.octets()), (61, &id)];
     world.ask(&message(1, MessageType::Request, &options));
-    // The first card is gone: it does not answer any more. Two that answer are two machines (r_04 in claims.rs).
+    // The first card is gone and no longer answers. If both answer, they are two machines (r_04 in claims.rs).
     let other_card = world.ask(&message(2, MessageType::Discover, &[(61, &id)]));
     assert_eq!(other_card.message.yiaddr, first);
     assert_eq!(other_card.option(61), Some(&id[..]), "RFC 6842 section 3");
@@ -462,7 +462,7 @@ machines:
   - {name: node3, mac: '02:00:00:00:00:c9', uuid: 7c0fa7e0-1d2b-4c5d-8e6f-0123456789ac, address: 192.168.77.21}
 ";
 
-/// The domain that client `n` gets when it sends these options.
+/// The domain name that client `n` gets when it sends these options.
 fn domain(world: &mut World, n: u8, options: &[(u8, &[u8])]) -> String {
     let answer = world.ask(&message(n, MessageType::Discover, options));
     String::from_utf8(answer.option(15).unwrap().to_vec()).unwrap()
@@ -549,7 +549,7 @@ fn rfc4578_2_3_a_machine_is_known_by_its_uuid() {
     assert_eq!(swapped.option(15), Some(&b"machine.example"[..]), "its MAC comes before its UUID");
 }
 
-/// The options of an encoded message as they stand, up to END, which must be there with only zeros behind it.
+/// The options of an encoded message in their order, up to END. END must be present, and only zeros may follow it.
 fn raw_options(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = &bytes[240..];
     std::iter::from_fn(move || match rest {
@@ -576,7 +576,7 @@ fn bytes(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = V
     prop::collection::vec(any::<u8>(), len)
 }
 
-/// A value that configuration accepts for an option of this kind.
+/// A value for an option of this kind that the configuration accepts.
 fn value_of(kind: Kind) -> BoxedStrategy<Vec<u8>> {
     let times = |size: usize, most: usize| {
         prop::collection::vec(bytes(size), 1..most).prop_map(|parts| parts.concat()).boxed()
@@ -617,7 +617,8 @@ fn option_set() -> impl Strategy<Value = OptionSet> {
     prop::collection::btree_map(any::<u8>(), option, 0..25).prop_map(|map| map.into_values().collect())
 }
 
-/// What a client may send besides the message type; `None` stands for an option it does not send.
+/// Options that a client may send in addition to the message type. `None` means that the client does not send the
+/// option.
 fn client_options() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
     let fixed = |code: u8, value: &'static [u8]| prop::option::of(Just((code, value.to_vec())));
     let random =
@@ -638,7 +639,7 @@ fn client_options() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
         })
 }
 
-/// What D-13 asks of every reply, and the size limit. Firmware parses options without checking lengths (PixieFail).
+/// Asserts row D-13 for a reply, and the size limit. Firmware parses options without checking lengths (PixieFail).
 fn check_reply(request: &Message, answer: &Answer, mtu: u32) {
     let bytes = &answer.bytes;
     let takes = request.options.u16(57).map_or(576, u32::from).max(576);
@@ -727,7 +728,7 @@ proptest! {
             message
         };
         let request = with(discover(1));
-        // Silence is no reply: option 118 may name a subnet that is not ours.
+        // No reply is fine too, because option 118 may name a subnet that is not ours.
         if let Ok(Some(offer)) = world.send(&request) {
             check_reply(&request, &offer, mtu);
             let server = offer.message.options.ip(54).unwrap();
@@ -736,7 +737,7 @@ proptest! {
             let wrong = with(init_reboot(1, Ipv4Addr::new(172, 16, 0, 1)));
             check_reply(&wrong, &world.ask(&wrong), mtu);
             let bootp = world.ask(&with(bootp(2)));
-            // A relay agent takes option 82 out.
+            // A relay agent removes option 82.
             let mut read = bootp.message.clone();
             read.options = Options::default();
             let is_read = |code: &u8| !(relayed && *code == 82);

@@ -1,4 +1,4 @@
-//! What lanboot hears of other DHCP servers on the wire (`dhcp/other_servers.rs`), in virtual time.
+//! Detection of other DHCP servers on the wire (`dhcp/other_servers.rs`), in virtual time.
 
 use std::net::Ipv4Addr;
 
@@ -30,11 +30,11 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 150);
 type Options<'a> = &'a [(u8, &'a [u8])];
 const BIOS: Options<'static> = &[(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0])];
 const UEFI: Options<'static> = &[(60, b"PXEClient:Arch:00007:UNDI:003000"), (93, &[0, 7])];
-/// An undionly.kpxe whose options 77 and 175 a relay agent took out.
+/// An undionly.kpxe after a relay agent took out its options 77 and 175.
 const HIDDEN_IPXE: Options<'static> =
     &[(60, b"PXEClient:Arch:00000:UNDI:002001"), (93, &[0, 0]), (55, &[1, 3, 43, 175, 203])];
 
-/// What `server` says to client 1 about `address`.
+/// A message of `server` to client 1 about `address`.
 fn said(kind: Option<MessageType>, server: Ipv4Addr, address: Ipv4Addr) -> Message {
     let mut message = Message { op: BOOTREPLY, yiaddr: address, ..bootp(1) };
     if let Some(kind) = kind {
@@ -85,16 +85,16 @@ fn f_16_beside_another_server_no_new_address_is_given_unless_authoritative() {
     world.hear(&said(Some(MessageType::Offer), OTHER, Ipv4Addr::UNSPECIFIED), OTHER, OTHERS_MAC);
     let held = world.ask(&discover(2)).message.yiaddr;
     world.hear(&offer, OTHER, OTHERS_MAC);
-    // Nobody new gets an address of the pool, by no protocol.
+    // New clients get no address from the pool, neither by DHCP nor by BOOTP.
     assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::BesideServer);
     assert_eq!(world.send(&bootp(4)).unwrap_err(), DropReason::BesideServer);
     assert_eq!(world.send(&discover(2)).unwrap_err(), DropReason::BesideServer);
-    // What was promised is kept, and what the configuration says.
+    // Existing leases and reserved addresses still work.
     assert_eq!(world.ask(&select(2, SERVER, held)).message.yiaddr, held);
     assert_eq!(world.ask(&discover(1)).message.yiaddr, had);
     assert_eq!(world.ask(&extend(1, had)).message.yiaddr, had);
     assert_eq!(world.ask(&discover(9)).message.yiaddr, Ipv4Addr::new(192, 168, 77, 9));
-    // Who takes the other server's offer shows that there is one, too.
+    // A client that takes another server's offer also proves that there is such a server.
     world.pass(BESIDE_TIME.as_secs() - 1);
     assert_eq!(world.send(&select(5, OTHER, CLIENT)).unwrap_err(), DropReason::OtherServer);
     world.pass(BESIDE_TIME.as_secs() - 1);
@@ -190,7 +190,7 @@ fn beside_another_server_a_request_says_who_gave_which_address() {
     assert!(other_servers::taken(&select(1, OTHER, CLIENT), &serves.arrival, &serves.settings).is_none());
 }
 
-/// One boot beside another server: the file that we offer, and the REQUEST to the other server that we hear.
+/// One boot beside another server. Returns the file that we offer. We also receive the REQUEST to the other server.
 fn boot(world: &mut World, xid: u32, options: Options<'_>) -> String {
     let with_xid = |message: Message| Message { xid, ..message };
     let offer = world.ask(&with_xid(message(1, MessageType::Discover, options)));
@@ -201,7 +201,7 @@ fn boot(world: &mut World, xid: u32, options: Options<'_>) -> String {
     String::from_utf8_lossy(until_nul(&offer.message.file)).into_owned()
 }
 
-/// Firmware asks port 4011 with the address that it got.
+/// Firmware asks port 4011 with the address that it has.
 fn ask_boot_service(world: &mut World, xid: u32, options: Options<'_>) {
     world.arrival.boot_service = true;
     world.ask(&Message { xid, ciaddr: CLIENT, ..message(1, MessageType::Request, options) });

@@ -1,4 +1,5 @@
-//! Beside another DHCP server: who gets a boot file, who gets silence, and what port 4011 answers (PXE 2.1 section 2.2).
+//! Beside another DHCP server: which clients get a boot file, which get no answer, and the replies of port 4011 (PXE
+//! 2.1 section 2.2).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -25,7 +26,7 @@ machines:
   - {name: node1, mac: '02:00:00:00:00:c8', boot: own.efi, options: {pxelinux_config_file: node1.cfg}}
 ";
 
-/// The DHCP server that gives the addresses.
+/// The DHCP server that gives addresses.
 const OTHER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 254);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 150);
 
@@ -39,7 +40,7 @@ fn lab() -> World {
     World::new(LAB)
 }
 
-/// A client with an address of the other server's asks port 4011 from this port.
+/// Has a client with an address from the other server ask port 4011 from this port.
 fn to_boot_service(world: &mut World, from_port: u16) {
     world.arrival.boot_service = true;
     world.arrival.destination = SERVER;
@@ -201,7 +202,7 @@ fn a_relay_agent_gets_the_offer_and_is_told_to_broadcast_it() {
     assert_eq!((offer.message.giaddr, offer.option(82)), (relay, Some(&[1, 1, 9][..])));
     assert!(offer.message.flags & FLAG_BROADCAST != 0, "there is no address to send it to");
 
-    // Where subnets are written down, so are their relay agents.
+    // If the configuration lists subnets, it lists their relay agents too.
     let subnets = "  subnets: [{network: 192.168.77.0/24, relays: [10.2.0.1]}]\nboot:\n";
     let mut known = World::new(&LAB.replace("boot:\n", subnets));
     assert_eq!(known.send(&relayed).unwrap_err(), DropReason::UnknownRelay);
@@ -209,7 +210,7 @@ fn a_relay_agent_gets_the_offer_and_is_told_to_broadcast_it() {
     assert_eq!(known.ask(&known_relay).kind(), Some(MessageType::Offer));
 }
 
-/// An INFORM of an Intel Mac that has an address and asks this, as option 43.
+/// An INFORM of an Intel Mac that has an address, with `vendor` as its option 43.
 fn mac(n: u8, vendor: &[u8]) -> Message {
     let mut ask = message(n, MessageType::Inform, &[(60, b"AAPLBSDPC/i386/iMac14,3"), (43, vendor)]);
     ask.ciaddr = CLIENT;
@@ -370,7 +371,7 @@ fn pxe_2_2_5_port_4011_answers_with_the_file_of_the_item_that_was_chosen() {
             (UEFI, [0x80, 0], SERVER, &b"install.efi"[..]),
             (UEFI, [0x80, 1], SERVER, b"rescue.efi"),
             (BIOS, [0x80, 0], SERVER, b"lpxelinux.0"),
-            // It should ask the other server. If it asks us all the same, it is sent there.
+            // The client should ask the other server. If it asks us anyway, our answer refers it to that server.
             (UEFI, [0x80, 2], other, b"snponly.efi"),
         ] {
             let ack = world.ask(&choose(options, item));

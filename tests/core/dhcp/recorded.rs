@@ -1,8 +1,8 @@
-//! Packets recorded from real firmware, and the reply that each gets from the DHCP server and from a proxy beside
-//! another one: a snapshot for each packet and mode.
+//! Packets recorded from real firmware, and the reply to each of them by the DHCP server and by a proxy beside another
+//! server: one snapshot for each packet and mode.
 //!
-//! The replies were held against what these clients need to boot (PXE 2.1, RFC 2131 and the sources of the firmware);
-//! a change here is a change on the wire.
+//! The replies were compared with the requirements of these clients (PXE 2.1, RFC 2131 and the sources of the
+//! firmware). A changed snapshot is a changed reply on the wire.
 
 use std::fmt::Write;
 use std::fs;
@@ -55,7 +55,7 @@ fn every_recorded_packet_gets_the_reply_that_its_client_needs() {
     assert!(paths.len() >= 41, "the recordings are there");
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        // What the recordings of the boot service's port are called.
+        // The names of the recordings from the boot service's port.
         let from_port = match name.as_str() {
             "ovmf-x64-pxe-request-4011" => Some(4011),
             "ipxe-bios-request-4011" => Some(68),
@@ -85,7 +85,7 @@ fn assert_snapshot(name: &str, shown: &str) {
     });
 }
 
-/// What a lone server with these subnets answers, or a proxy beside another server, as text. A message to the boot
+/// The answer of a lone server with these subnets, or of a proxy beside another server, as text. A message to the boot
 /// service comes from a port of the client's address.
 fn show(mode: Mode, bytes: &[u8], from_port: Option<u16>) -> String {
     let request = Message::decode(bytes).unwrap();
@@ -108,7 +108,7 @@ fn show(mode: Mode, bytes: &[u8], from_port: Option<u16>) -> String {
 fn text(answer: &Answer) -> String {
     let reply = Message::decode(&answer.bytes).unwrap();
     assert_eq!(reply, answer.message, "the reply survives the wire");
-    // None of these clients uses its address yet.
+    // None of these clients has configured its address yet.
     let route = format!("{:?}", answer.route).replace(", has_address: false", "");
     let mut text = format!("{route}, {} bytes\n", answer.bytes.len());
     if answer.wait > Duration::ZERO {

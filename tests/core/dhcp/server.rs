@@ -1,5 +1,5 @@
-//! The DHCP server, statement by statement. Each test is named after the section that says so, or after its row in
-//! docs/robustness.md.
+//! The DHCP server, one statement at a time. Each test is named after the RFC section that makes the statement, or
+//! after its row in docs/robustness.md.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -130,7 +130,7 @@ fn r_08_the_ack_of_a_renewal_waits_for_no_arp() {
     for ask in [extend(1, address), inform] {
         assert_eq!(world.ask(&ask).route, Route::Broadcast { port: 68 }, "to all clients on our wire");
     }
-    // A client behind a router renews by unicast, without a relay agent: the kernel knows the way.
+    // A client behind a router renews by unicast, without a relay agent. The kernel has a route to it.
     world.arrival.networks = [].into();
     assert_eq!(world.ask(&extend(1, address)).route, Route::Unicast(to));
 }
@@ -345,7 +345,7 @@ fn rfc1542_5_4_a_bootp_client_is_answered_where_it_asked_from() {
     assert_eq!((reply.message.giaddr, reply.message.xid), (relay, relayed.xid));
     let unknown = Message { giaddr: Ipv4Addr::new(10, 9, 9, 9), ..bootp(1) };
     assert_eq!(world.send(&unknown).unwrap_err(), DropReason::UnknownRelay);
-    // Section 3.1.1: a client that cannot hear unicast says so.
+    // Section 3.1.1: a client that cannot receive unicast sets the broadcast flag.
     let deaf = world.ask(&Message { flags: FLAG_BROADCAST, ..bootp(0xc8) });
     assert_eq!((deaf.route, deaf.message.yiaddr), (Route::Broadcast { port: 68 }, ip(10)));
     let hears = world.ask(&bootp(0xc8));

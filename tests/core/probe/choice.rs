@@ -1,5 +1,5 @@
-//! Which offers the probe takes and whom it asks then, in virtual time, against servers that say what they are told to:
-//! the rules of EDK2, PXE 2.1 ROMs and iPXE for one server, two servers, proxies, boot servers on port 4011, and menus.
+//! The probe's choice of offers and of the servers that it asks next, in virtual time, against scripted servers: the
+//! rules of EDK2, PXE 2.1 ROMs and iPXE for one server, two servers, proxies, boot servers on port 4011, and menus.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -14,34 +14,34 @@ use lanboot::wire::tftp::Packet;
 
 const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
-/// Gives addresses.
+/// The server that gives addresses.
 const DHCP: u8 = 1;
-/// Says what to boot.
+/// The proxy, which names boot files.
 const PROXY: u8 = 2;
 const PXE: [Firmware; 2] = [Firmware::BiosPxe, Firmware::Uefi];
-/// Option 43 that says "load the file at once".
+/// Option 43 with the instruction to load the file at once.
 const AT_ONCE: &[u8] = &[6, 1, 8, 255];
 
 fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, last)
 }
 
-/// A machine, the time, and what it asked.
+/// A machine, the time, and its requests so far.
 struct Boot {
     machine: Machine,
     firmware: Firmware,
     now: Timestamp,
     asked: Message,
-    /// Where the last question to a boot server went, and from which port.
+    /// Address of the last request to a boot server, and the port that it came from.
     asked_at: Option<(u16, SocketAddrV4)>,
     said: Vec<Progress>,
     wait_until: Option<Timestamp>,
-    /// The file that was asked for, by TFTP or HTTP.
+    /// The file that the machine requested, by TFTP or HTTP.
     loads: Option<String>,
 }
 
 impl Boot {
-    /// Switches a machine on that collects offers as its firmware does.
+    /// Switches on a machine that collects offers as its firmware does.
     fn start(firmware: Firmware) -> Boot {
         Boot::start_with(firmware, Waiting { collect: firmware.collects_for(), patience: None })
     }
@@ -99,7 +99,7 @@ impl Boot {
         self.hear(&message, SocketAddrV4::new(ip(n), 67));
     }
 
-    /// Server `n` acknowledges what it was asked for, or answers on port 4011.
+    /// Server `n` acknowledges the last request, or answers on port 4011.
     fn ack(&mut self, n: u8, change: impl Fn(&mut Message)) {
         let port = self.asked_at.map_or(67, |(_, to)| to.port());
         let message = self.reply(n, MessageType::Ack, change);
@@ -116,7 +116,7 @@ impl Boot {
         reply
     }
 
-    /// Lets time pass until the next deadline, at which it is told so.
+    /// Advances the time to the machine's next deadline and reports it to the machine.
     fn wait(&mut self) {
         self.now = self.wait_until.expect("it waits for something");
         let step = self.machine.handle(Input::Timeout, self.now);
@@ -134,7 +134,7 @@ impl Boot {
         }
     }
 
-    /// The address and the server of its REQUEST.
+    /// The requested address and the server identifier of its REQUEST.
     fn requested(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
         let options = &self.asked.options;
         Some((options.ip(code::REQUESTED_ADDRESS)?, options.ip(code::SERVER_IDENTIFIER)?))
@@ -173,7 +173,7 @@ fn pxe(message: &mut Message, vendor: &[u8]) {
     }
 }
 
-/// A proxy that names a file at once.
+/// A proxy that names a file in its offer.
 fn proxy(name: &'static str) -> impl Fn(&mut Message) {
     move |message| {
         pxe(message, AT_ONCE);
@@ -181,7 +181,7 @@ fn proxy(name: &'static str) -> impl Fn(&mut Message) {
     }
 }
 
-/// A proxy that wants to be asked on port 4011.
+/// A proxy that requires a request on port 4011.
 fn binl(message: &mut Message) {
     pxe(message, &[]);
 }
@@ -255,7 +255,7 @@ fn pxe21_2_2_4_a_proxy_without_option_43_is_asked_on_port_4011() {
         assert_eq!(asked.message_type(), Some(Ok(MessageType::Request)));
         assert_eq!((asked.ciaddr, asked.flags), (ADDRESS, flags));
         assert_eq!(asked.options.get(code::REQUESTED_ADDRESS), None);
-        // iPXE alone names the proxy to itself (`dhcp_proxy_tx`).
+        // Only iPXE names the proxy in its request to the proxy (`dhcp_proxy_tx`).
         let named = (firmware == Firmware::Ipxe).then_some(ip(PROXY));
         assert_eq!(asked.options.ip(code::SERVER_IDENTIFIER), named);
         assert_eq!(asked.xid == xid, firmware == Firmware::Ipxe, "EDK2 makes a new transaction id");
@@ -629,7 +629,8 @@ fn patience_bounds_every_question() {
     assert!(matches!(boot.fail(), Failure::NoAck { .. }));
     assert_eq!(boot.seconds(), 5);
 
-    // An offer is not refused for coming while others were waited for longer than patience lasts.
+    // The machine may wait longer for other offers than its patience lasts. It must not refuse an offer for that
+    // reason.
     let collects = Waiting { collect: Duration::from_secs(30), patience };
     for firmware in [Firmware::Uefi, Firmware::BiosPxe, Firmware::Ipxe] {
         let mut boot = Boot::start_with(firmware, collects);

@@ -1,5 +1,5 @@
-//! The probe's download over a network that loses, repeats and reorders, in virtual time: it ends with the file or with
-//! a reason, never with another file.
+//! The probe's download over a network that loses, repeats and reorders datagrams, in virtual time. It ends with the
+//! file or with a reason, never with wrong content.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -22,7 +22,7 @@ struct Lan {
     port: u16,
     /// Datagrams to the client: source and payload, DHCP from port 67.
     to_client: VecDeque<(SocketAddrV4, Vec<u8>)>,
-    /// Of 100 datagrams, how many are lost; a third as many are repeated or overtaken.
+    /// Percentage of datagrams that are lost. A third as many are repeated or overtaken.
     loss: u64,
     random: u64,
     now: Timestamp,
@@ -41,7 +41,7 @@ impl Lan {
         }
     }
 
-    /// Boots to the end: the content received, and the last thing that was reported.
+    /// Boots to the end. Returns the content received and the last progress report.
     fn boot(mut self) -> (Vec<u8>, Progress) {
         let mut content = Vec::new();
         let mut last = None;
@@ -122,7 +122,7 @@ impl Lan {
     }
 }
 
-/// What a server that serves anybody says.
+/// The answer of a server that serves every client.
 fn answer(request: &[u8]) -> Vec<u8> {
     let request = Message::decode(request).unwrap();
     let mut reply = Message::new(BOOTREPLY);
@@ -195,7 +195,7 @@ fn loss_repetition_and_reordering_end_in_the_file_or_a_reason() {
                     Failure::TftpSilent { .. }
                     | Failure::NoOffer { .. }
                     | Failure::NoAck { .. }
-                    // What a stray second transfer makes of our ACKs to it.
+                    // Our ACKs to a stray second transfer cause this error.
                     | Failure::TftpError { code: 5, .. },
                 ) if loss > 0 => {}
                 other => panic!("{kind:?}, seed {seed}, {loss}% loss: {other}"),

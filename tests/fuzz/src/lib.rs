@@ -1,3 +1,3 @@
-//! The checks behind the targets, which the main crate's tests share.
+//! The checks of the fuzz targets. The main crate's tests use the same checks.
 
 pub use support::fuzz as properties;

@@ -1,8 +1,8 @@
-//! Real firmware boots from `lanboot serve`: QEMU with SeaBIOS and iPXE, and with UEFI (OVMF for x64, AAVMF for arm64), in
-//! a network namespace; beside the server, behind a relay agent, and beside another DHCP server.
+//! Real firmware boots from `lanboot serve`: QEMU with SeaBIOS and iPXE, and with UEFI (OVMF for x64, AAVMF for arm64),
+//! in a network namespace. The tests cover a direct link, a relay agent, and another DHCP server.
 //!
-//! Needs root, QEMU and the firmware (`tests/run` installs them on Debian); skipped by name without, failed with
-//! CI=true.
+//! Needs root, QEMU and the firmware, which `tests/run` installs on Debian. Without them the tests are skipped by name,
+//! or fail with CI=true.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ use support::site::{
 
 const MAC: &str = "52:54:00:77:00:01";
 
-/// What the boot script prints before and after the address that iPXE got.
+/// The boot script prints this, and then the address that iPXE got.
 const MARKER: &str = "LANBOOT-TEST booted at";
 const END_MARKER: &str = "LANBOOT-TEST end";
 
@@ -43,7 +43,7 @@ fn uefi_boots_ipxe_and_then_the_script_from_a_dhcp_server() {
     }
 }
 
-/// HEAD, then GET on the same connection, for a URL with the interface's address; TFTP is off, so nothing else helps.
+/// HEAD, then GET on the same connection, for a URL with the interface's address. TFTP is off, so HTTP alone must work.
 #[test]
 fn uefi_http_boot_loads_ipxe_and_then_the_script_over_http_alone() {
     if !ready("firmware uefi_http_boot_loads_ipxe_and_then_the_script_over_http_alone", &[NETWORK, OVMF]) {
@@ -78,7 +78,7 @@ fn uefi_on_arm64_boots_its_own_loader() {
     let site = Site::new(&[("grubnetaa64.efi", &fs::read(GRUB_ARM64).unwrap())]);
     fs::create_dir(site.folder.path().join("boot-images/grub")).unwrap();
     fs::write(site.folder.path().join("boot-images/grub/grub.cfg"), menu).unwrap();
-    // Of all loaders it must be this one: the others are there only in name.
+    // The machine must load this one of all loaders. The others are names without content.
     let arches = "{bios: undionly.kpxe, uefi-x64: snponly.efi, uefi-arm64: grubnetaa64.efi}";
     let config = site.configure(&format!("{SERVER_MODE}\nboot: {{arch: {arches}}}"));
     let mut server = site.serve(&config);
@@ -123,7 +123,7 @@ fn uefi_asks_port_4011_and_boots_by_a_proxy_beside_another_dhcp_server() {
     let name = "firmware uefi_asks_port_4011_and_boots_by_a_proxy_beside_another_dhcp_server";
     if ready(name, &[NETWORK, OVMF, DNSMASQ]) {
         let said = boots_by_a_proxy(Firmware::Ovmf);
-        // A proxy hears REQUESTs on port 67 too, and says nothing of them.
+        // A proxy receives REQUESTs on port 67 too, and does not log them.
         assert!(said.contains(&format!("DHCPREQUEST(br0) {MAC} PXE uefi-x64")), "{said}");
         let from_4011 = |line: &str| {
             line.contains("PROXYDHCP(br0) 192.168.77.1")
@@ -211,7 +211,7 @@ fn demo_vm_without_root_says_what_to_run() {
     assert!(said.contains("sudo lanboot demo --vm"), "{said}");
 }
 
-/// A machine boots where lanboot gives the addresses: the script runs, and its lease is on the disk.
+/// A machine boots where lanboot gives addresses. The script runs, and the machine's lease is on disk.
 fn boots_from_a_dhcp_server(firmware: Firmware) {
     let _alone = one_at_a_time();
     let site = site(firmware);
@@ -225,7 +225,8 @@ fn boots_from_a_dhcp_server(firmware: Firmware) {
     assert_loaded_at_most_once(server.drain());
 }
 
-/// The iPXE that was loaded did not load itself: `boot.ipxe` is left out, and only the content of its file says so.
+/// Asserts that the loaded iPXE did not load itself. The configuration has no `boot.ipxe`, so only the content of the
+/// file identifies it as iPXE.
 fn assert_loaded_at_most_once(said: &str) {
     assert!(said.matches("sent snponly.efi to ").count() <= 1, "{said}");
     assert!(said.contains("file=boot.ipxe rule=boot.ipxe"), "{said}");
@@ -233,7 +234,7 @@ fn assert_loaded_at_most_once(said: &str) {
 
 fn site(firmware: Firmware) -> Site {
     let script = format!("#!ipxe\necho {MARKER} ${{net0/ip}} {END_MARKER}\nsleep 600\n");
-    // The configuration names snponly.efi for both, so it has to be there; the BIOS machine never asks for it.
+    // The configuration names snponly.efi for both, so the file must exist. The BIOS machine never requests it.
     let loader = match firmware {
         Firmware::Ovmf | Firmware::OvmfHttp => fs::read(SNPONLY).unwrap(),
         Firmware::SeaBios => b"MZ".to_vec(),
@@ -241,7 +242,8 @@ fn site(firmware: Firmware) -> Site {
     Site::new(&[("boot.ipxe", script.as_bytes()), ("snponly.efi", &loader)])
 }
 
-/// A machine boots where another host's dnsmasq gives the addresses and lanboot only the boot files; what lanboot said.
+/// A machine boots where dnsmasq on another host gives addresses and lanboot names only boot files. Returns lanboot's
+/// log.
 fn boots_by_a_proxy(firmware: Firmware) -> String {
     let _alone = one_at_a_time();
     let site = site(firmware);
@@ -256,8 +258,8 @@ fn boots_by_a_proxy(firmware: Firmware) -> String {
     server.drain().to_owned()
 }
 
-/// UEFI boots beside dnsmasq by a menu of three items, where `choose` does what a person at it does, and loads `file`,
-/// for which it asks on port 4011.
+/// UEFI boots beside dnsmasq from a menu of three items, where `choose` acts for the user. It loads `file`, which it
+/// requests on port 4011.
 fn boots_by_a_menu(timeout: &str, file: &str, choose: impl FnOnce(&mut Running, &mut UnixStream)) {
     let _alone = one_at_a_time();
     let site = site(Firmware::Ovmf);
@@ -290,7 +292,7 @@ fn boots_by_a_menu(timeout: &str, file: &str, choose: impl FnOnce(&mut Running, 
     assert!(said.contains(&format!("sent {file} to ")), "{said}");
 }
 
-/// A machine boots from another network, of whose packets the server sees only what a relay agent passes on.
+/// A machine boots from another network. The server receives its packets only through a relay agent.
 fn boots_behind_a_relay_agent(firmware: Firmware) {
     let _alone = one_at_a_time();
     let site = site(firmware);
@@ -309,13 +311,13 @@ fn boots_behind_a_relay_agent(firmware: Firmware) {
     assert!(passed.contains("Forwarded BOOTREQUEST") && passed.contains("Forwarded BOOTREPLY"), "{passed}");
 }
 
-/// Switches the machine on and waits for the script's marker; the address that iPXE printed after it.
+/// Switches the machine on and waits for the script's marker. Returns the address that iPXE printed after it.
 fn boot(network: &Network, site: &Site, firmware: Firmware, server: &mut Running) -> String {
     let mut console = machine(network, firmware, MAC, site.folder.path()).unwrap();
     booted_at(&mut console, server)
 }
 
-/// Waits for the marker on the console; the address that stands behind it.
+/// Waits for the marker on the console. Returns the address after it.
 fn booted_at(console: &mut Running, server: &mut Running) -> String {
     let booted = console.wait_for(END_MARKER, BOOT_LIMIT);
     let screen = console.drain();

@@ -1,8 +1,8 @@
-//! Whole chains, each from firmware by way of a loader to a Linux userspace that says with which command line it was
-//! started, and then to the local disk: nothing but lanboot tells the machines and the loaders what to start.
+//! Complete boots: from firmware by a loader to a Linux userspace that prints its command line, and then from the local
+//! disk. Only lanboot selects what the machines and the loaders start.
 //!
-//! Needs root, QEMU, the firmware, and a kernel and loaders of packages (`tests/run` gets them on Debian); skipped by name
-//! without, failed with CI=true.
+//! Needs root, QEMU, the firmware, and a kernel and loaders from packages, which `tests/run` downloads on Debian.
+//! Without them the tests are skipped by name, or fail with CI=true.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,8 @@ use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, press, ready, router
 
 const MAC: &str = "52:54:00:77:00:21";
 
-/// Lines of config.yaml: a server that says what it sent, a target, and one machine that starts it once and `then` another.
+/// Lines of config.yaml: a server that logs its transfers, a target, and one machine that starts it once and then
+/// `then`.
 fn config(boot: &str, cmdline: &str, then: &str) -> String {
     let files = LINUX_FILES.replace(", ", "\n    ");
     format!(
@@ -29,11 +30,11 @@ fn config(boot: &str, cmdline: &str, then: &str) -> String {
 const SERVER_MODE: &str =
     "{mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.200}]}";
 
-/// With what loaders and shells take for more than text.
+/// Contains characters that loaders and shells interpret.
 const CMDLINE: &str =
     "console=ttyS0 quiet who={mac} role={role} ds=nocloud;s=http://{server}/$x say=\"two words\" ---";
 
-/// Waits for Linux, which must have been told its command line, whatever the loader adds before it.
+/// Waits for Linux, which must have received its command line. The loader may add words before it.
 fn assert_starts_linux(console: &mut Running, server: &mut Running) {
     let line = linux_booted(console, server);
     let read = format!("<{MAC}> <web> <two words>");
@@ -41,7 +42,7 @@ fn assert_starts_linux(console: &mut Running, server: &mut Running) {
     assert!(line.contains(&read) && line.contains(&told) && line.contains(" ---"), "{line}");
 }
 
-/// Waits until the console has shown each of `texts`, in this order, and no Linux.
+/// Waits until the console has shown each of `texts`, in this order. Linux must not start.
 fn assert_shows(console: &mut Running, server: &mut Running, texts: &[&str]) {
     let last = texts.last().unwrap();
     let shown = console.wait_for(last, BOOT_LIMIT);
@@ -58,15 +59,15 @@ fn assert_said(server: &mut Running, lines: &[&str]) {
     }
 }
 
-/// A file for [`MAC`] alone.
+/// Writes a file for [`MAC`] alone.
 fn own_file(site: &Site, name: &str, text: &str) {
     let path = site.folder.path().join("boot-images").join(MAC.replace(':', "-")).join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
 }
 
-/// Boots twice by `lanboot serve`, which is killed and started anew in between: Linux, and then what the machine is to
-/// start from then on, where the console shows `then`. What the first console showed.
+/// Boots twice from `lanboot serve`, which is killed and restarted in between: first Linux, and then the machine's next
+/// target, where the console shows `then`. Returns the first console output.
 fn boots_linux_once(site: &Site, config: &str, switch_on: impl Fn() -> Running, then: &[&str]) -> String {
     let config = site.configure(config);
     let mut server = site.serve(&config);
@@ -111,8 +112,8 @@ fn seabios_boots_pxelinux_and_linux_by_tftp_once_and_then_its_menu() {
     let _alone = one_at_a_time();
     let site = linux_site(&[PXELINUX], &[]);
     let _router = router(site.network.namespace());
-    // QEMU's ROM is iPXE, and is told its script. With this one it does what any other ROM does: PXELINUX reads there from
-    // which folder it was loaded.
+    // QEMU's ROM is iPXE and loads its script. This script makes it do the same as any other ROM. PXELINUX reads from
+    // it the folder that PXELINUX was loaded from.
     let script = format!("#!ipxe\nset net0/filename lpxelinux.0\nchain tftp://{SERVER}/lpxelinux.0\n");
     own_file(&site, "lanboot/boot.ipxe", &script);
     let disk = bios_disk(site.folder.path());
@@ -159,13 +160,13 @@ fn uefi_with_secure_boot_boots_shim_grub_and_linux_once_and_then_its_menu() {
     let menu = ["The local disk", "Debian's kernel", "Starting the local disk", DISK];
     let screen = boots_linux_once(&site, &told, switch_on, &menu);
     assert!(screen.contains("secureboot: Secure boot enabled"), "{screen}");
-    // What nobody signed is not started.
+    // Secure Boot refuses an unsigned program.
     let mut server = site.serve(&site.configure(&config("arch: {uefi-x64: snponly.efi}", "", "menu")));
     let refused = ["NBP filename is snponly.efi", "BdsDxe: failed to load Boot", "Access Denied"];
     assert_shows(&mut switch_on(), &mut server, &refused);
 }
 
-/// HTTP on a port of its own, and no TFTP: what is not told by URL is not found.
+/// HTTP on a non-standard port, and no TFTP. Files are found only through their URLs.
 fn by_http_alone() -> String {
     let boot = "arch: {uefi-x64-http: 'http://{server}:8080/snponly.efi'}";
     config(boot, "", "local").replace("port: 80", "port: 8080") + "tftp: off\n"
@@ -180,7 +181,7 @@ fn uefi_http_boots_ipxe_and_linux_by_http_alone_once() {
     let _alone = one_at_a_time();
     let site = linux_site(&[], &[("snponly.efi", &fs::read(SNPONLY).unwrap())]);
     let _router = router(site.network.namespace());
-    // The next in the boot order is the network again, by IPv6.
+    // The next entry in the boot order is network boot by IPv6.
     let left = ["Starting the local disk", "BdsDxe: failed to start Boot", ">>Start HTTP Boot over IPv6"];
     boots_linux_once(&site, &by_http_alone(), || switch_on(&site, Firmware::OvmfHttp, &[]), &left);
 }

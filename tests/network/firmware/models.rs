@@ -1,8 +1,8 @@
-//! The models of firmware held to real firmware: machines in QEMU get good and broken replies, and each model must say
-//! what its machine did.
+//! The firmware models compared with real firmware. Machines in QEMU get good and broken replies, and each model must
+//! predict the behaviour of its machine.
 //!
-//! Needs root, QEMU and the firmware (`tests/run` installs them on Debian); skipped by name without, failed with
-//! CI=true.
+//! Needs root, QEMU and the firmware, which `tests/run` installs on Debian. Without them the tests are skipped by name,
+//! or fail with CI=true.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
@@ -22,24 +22,24 @@ use support::firmware::reply::{OTHER, Reply, SERVER};
 use support::one_at_a_time;
 use support::site::ready;
 
-/// How often a machine is booted for one case before the model counts as wrong.
+/// Number of boots for one case before the model counts as wrong.
 ///
-/// A machine on a busy computer loses replies: EDK2 chooses among the offers of 4 s, and a machine that gets no CPU for
-/// so long never sees the reply to its first question. It then does something else than the model, which is given all
-/// replies that were sent. The network does not show which replies a machine lost. But a machine that loses none does
-/// the same at every boot, so a wrong model disagrees with all of them.
+/// A machine on a busy computer loses replies. EDK2 chooses among the offers of 4 s, and a machine that gets no CPU for
+/// that time never sees the reply to its first request. It then behaves differently from the model, which gets all
+/// replies that were sent. The network does not show which replies a machine lost. A machine that loses none behaves
+/// the same at every boot, so a wrong model disagrees with all boots.
 const BOOTS: usize = 3;
 
-// ---- what was seen, and whether the model says so ------------------------------------------------------------------
+// ---- observations, and the comparison with the model ----------------------------------------------------------------
 
-/// What a machine did after it had heard what it was answered.
+/// The behaviour of a machine after it received the replies.
 #[derive(Debug, Default)]
 struct Seen {
     /// Options 54 and 50 of its first REQUEST.
     requested: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// Where it asked a boot server.
+    /// The boot server that it asked.
     boot_server: Option<SocketAddrV4>,
-    /// The first file it asked for: how, from whom, its name.
+    /// The first file that it requested: the protocol, the server, and the name.
     wanted: Option<(String, String, String)>,
     /// The error code on its screen.
     code: Option<String>,
@@ -66,7 +66,7 @@ fn seen(events: &[Event], machine: Who, address: Ipv4Addr) -> Seen {
     seen
 }
 
-/// Holds the model's verdict to what was seen; what it says wrongly, for people.
+/// Compares the model's verdict with the observations. An error describes the difference.
 fn compare(firmware: Firmware, heard: &[Heard<'_>], seen: &Seen) -> Result<(), String> {
     if heard.is_empty() {
         return Err("it asked nothing".to_owned());
@@ -110,8 +110,9 @@ fn agrees(verdict: &Verdict, seen: &Seen) -> Result<(), String> {
 
 // ---- SeaBIOS and iPXE ----------------------------------------------------------------------------------------------
 
-/// Its first exchange brings this script, which then begins one after the other: 40 ms each where there is an answer.
-/// What iPXE of 2019 keeps from the last exchange is cleared: it no longer does that (`dhcp_request_rx`).
+/// The first exchange of iPXE loads this script, which then starts one exchange after another. An answered exchange
+/// takes 40 ms. iPXE of 2019 keeps settings from the previous exchange, so the script clears them. Newer versions do
+/// not keep them (`dhcp_request_rx`).
 const AGAIN: &str = "#!ipxe\n\
     :again\n\
     clear proxydhcp/filename ||\nclear proxydhcp/43 ||\nclear proxydhcp/60 ||\nclear pxebs/filename ||\n\
@@ -141,7 +142,7 @@ const IPXE: [Case; 22] = [
     ("a TFTP URL", tftp_url),
     ("a menu", menu),
     ("a menu whose server is silent", menu_nobody_answers),
-    // The last: a BIOS's iPXE takes a UEFI program for one of its own and is heard of no more.
+    // Must be last: the iPXE of a BIOS runs a UEFI program as if it were a BIOS program, and then hangs.
     ("wrong architecture", wrong_architecture),
 ];
 
@@ -204,7 +205,7 @@ fn the_model_of_ipxe_says_what_seabios_with_ipxe_does() {
 // ---- OVMF ----------------------------------------------------------------------------------------------------------
 
 const UEFI_PXE: [Case; 16] = [
-    // The longest first: EDK2 waits 4, 8, 16 and 32 s.
+    // Longest first: EDK2 waits 4, 8, 16 and 32 s.
     ("no 54, then 43 with MTFTP items only, then an option of bad length, then no END", nothing_to_keep),
     ("60 without 43", no_43),
     ("no file, then a proxy alone", a_proxy_that_comes_late),
@@ -225,7 +226,8 @@ const UEFI_PXE: [Case; 16] = [
 
 const UEFI_HTTP: [Case; 2] = [("for PXE, then good", not_for_http_then_for_it), ("a TFTP URL", no_http_url)];
 
-/// Machines at the same time. One that waits in its firmware keeps a core busy, but is not late if it gets half of one.
+/// Machines that run at the same time. A machine that waits in its firmware keeps a core busy, but half a core is
+/// enough for it to be in time.
 const AT_ONCE: usize = 3;
 
 #[test]
@@ -234,7 +236,7 @@ fn the_models_of_uefi_say_what_ovmf_does() {
         return;
     }
     let _alone = one_at_a_time();
-    // Without PXE, HTTP boot is the first thing that OVMF tries.
+    // Without PXE, OVMF tries HTTP boot first.
     const NO_PXE: [&str; 4] = [
         "-fw_cfg",
         "name=opt/org.tianocore/IPv4PXESupport,string=n",
@@ -263,8 +265,8 @@ fn the_models_of_uefi_say_what_ovmf_does() {
 /// The most cases of one test. Machine `number` is for case `number % MOST_CASES`.
 const MOST_CASES: usize = 40;
 
-/// Tries all cases, some at the same time, and returns what went wrong. `run` boots the machine with a number. Where it
-/// disagrees, another machine is booted for the same case, which has an address of its own.
+/// Tries all cases, some at the same time, and returns the failures. `run` boots the machine with a number. If it
+/// disagrees, another machine with another address is booted for the same case.
 fn side_by_side<T: Sync>(cases: &[T], run: impl Fn(usize, &T) -> Result<(), String> + Sync) -> Vec<String> {
     assert!(cases.len() <= MOST_CASES);
     let next = AtomicUsize::new(0);
@@ -291,12 +293,12 @@ fn side_by_side<T: Sync>(cases: &[T], run: impl Fn(usize, &T) -> Result<(), Stri
     })
 }
 
-/// The address of hardware of machine `number`.
+/// The hardware address of machine `number`.
 fn mac_of(number: usize) -> MacAddr {
     MacAddr([0x52, 0x54, 0, 0x77, 1, u8::try_from(number).unwrap()])
 }
 
-/// Boots machine `number` until it wants a file or gives up, and compares.
+/// Boots machine `number` until it requests a file or gives up, and compares.
 fn boot_uefi(
     network: &Network,
     mangler: &Mangler,
@@ -323,7 +325,7 @@ fn boot_uefi(
     compare(firmware, &heard, &seen).map_err(|why| format!("{why}; but {seen:?}"))
 }
 
-/// The code on the screen of a machine that gave up.
+/// The error code on the screen of a machine that gave up.
 fn shown(console: &mut Running) -> Option<String> {
     let screen = console.drain();
     if screen.contains("  Error: ") {
@@ -333,7 +335,8 @@ fn shown(console: &mut Running) -> Option<String> {
     screen.get(at..at + "PXE-E00".len()).map(str::to_owned)
 }
 
-// ---- what firmware loads, and what that loads ----------------------------------------------------------------------
+// ---- the loader, and the files that it loads
+// -------------------------------------------------------------------------
 
 const PXELINUX: Need = Need { what: "/usr/lib/PXELINUX/pxelinux.0", package: "pxelinux" };
 const SYSLINUX_EFI: Need = Need { what: "/usr/lib/SYSLINUX.EFI/efi64/syslinux.efi", package: "syslinux-efi" };
@@ -341,7 +344,7 @@ const GRUB: Need =
     Need { what: "/usr/lib/grub/x86_64-efi/monolithic/grubnetx64.efi", package: "grub-efi-amd64-bin" };
 const SHIM: Need = Need { what: "/usr/lib/shim/shimx64.efi", package: "shim-unsigned" };
 
-/// How long a loader that is to ask for nothing more is watched.
+/// Time for which a loader that must request nothing more is watched.
 const QUIET: Duration = Duration::from_secs(40);
 
 #[test]
@@ -396,7 +399,7 @@ fn the_model_of_shim_says_what_it_loads() {
     }
 }
 
-/// Lets machines load the loader in each case, and compares what it asks for next.
+/// Has machines load the loader in each case, and compares its next requests.
 fn loads(loader: Loader, file: Need, cases: &[Case]) {
     let _alone = one_at_a_time();
     let network = network();
@@ -429,7 +432,7 @@ fn load(
     };
     let (mac, address) = (mac_of(number), address_of(number));
     let mut console = machine_with(network, machine, &mac.to_string(), folder, &[]).unwrap();
-    // What it wanted, in order, each once.
+    // The requested files, in order, each once.
     let wanted = |events: &[Event]| {
         let mut wanted: Vec<String> = events
             .iter()
@@ -489,12 +492,12 @@ const GRUB_DHCP: [Case; 14] = [
     ("sname holds options", overloaded_sname),
     ("an option of bad length", bad_length),
     ("no file", no_file),
-    // The last: GRUB asks for 12 s.
+    // Must be last: GRUB repeats its requests for 12 s.
     ("no 54", without_server_identifier),
 ];
 
-/// What GRUB learns stands in variables that it never changes again, so each case has a network card of its own. After
-/// each exchange they go into the name of a file that it asks for.
+/// GRUB sets variables from the first reply and never changes them again, so each case has a separate network card.
+/// After each exchange GRUB requests a file whose name contains the variables.
 fn grub_script() -> String {
     let cases = (0..=GRUB_DHCP.len()).map(|number| {
         let variables = ["mac", "next_server", "dhcp_server_name", "boot_file"]
@@ -504,7 +507,7 @@ fn grub_script() -> String {
     cases.collect::<String>() + "cat (tftp,192.168.77.1)/end\n"
 }
 
-/// QEMU's arguments for one more card for each case; the taps are made.
+/// QEMU's arguments for one additional card for each case. The taps exist already.
 fn further_cards(network: &Network) -> Vec<String> {
     let card = |number: usize| {
         let tap = format!("more{number}");
@@ -515,7 +518,7 @@ fn further_cards(network: &Network) -> Vec<String> {
             "-netdev".to_owned(),
             format!("tap,id={tap},ifname={tap},script=no,downscript=no"),
             "-device".to_owned(),
-            // With a place in the boot order, or OVMF does not start it.
+            // OVMF starts the card only if it has a place in the boot order.
             format!("virtio-net-pci,netdev={tap},mac={},romfile=,bootindex={}", mac_of(number), number + 1),
         ]
     };

@@ -1,8 +1,8 @@
-//! Machines with iPXE in ROM, as QEMU, Proxmox and VirtualBox have it, boot what `boot.arch` names: PXELINUX by TFTP and by
-//! HTTP, the Debian installer's own tree, and with UEFI GRUB. There is no `boot.ipxe`, neither the key nor the file.
+//! Machines with iPXE in ROM, as in QEMU, Proxmox and VirtualBox, boot the file of `boot.arch`: PXELINUX by TFTP and by
+//! HTTP, the Debian installer's tree, and GRUB on UEFI. There is no `boot.ipxe`, neither as a key nor as a file.
 //!
-//! Needs root, QEMU, the firmware, and loaders of packages (`tests/run` gets them on Debian); skipped by name without, failed
-//! with CI=true.
+//! Needs root, QEMU, the firmware, and loaders from packages, which `tests/run` downloads on Debian. Without them the
+//! tests are skipped by name, or fail with CI=true.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -17,7 +17,7 @@ use support::firmware::BOOT_LIMIT;
 use support::one_at_a_time;
 use support::site::{DNSMASQ, ROUTER, SERVER, Site, dnsmasq, press, ready, router, until};
 
-/// A package file where tests/run puts it.
+/// A package file, as tests/run stores it.
 macro_rules! package {
     ($name:literal) => {
         Need {
@@ -28,13 +28,13 @@ macro_rules! package {
 }
 
 const PXELINUX: &[Need] = &[package!("pxelinux"), package!("syslinux-common"), package!("syslinux-efi")];
-/// The folder that the Debian installer is booted from, as its package has it.
+/// The folder that the Debian installer boots from, as its package contains it.
 const INSTALLER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/firmware/debian-installer");
 const INSTALLER_NEEDS: &[Need] = &[Need {
     what: concat!(env!("CARGO_MANIFEST_DIR"), "/target/firmware/debian-installer/pxelinux.0"),
     package: "debian-installer-12-netboot-amd64 (which tests/run unpacks)",
 }];
-/// iPXE for UEFI in the ROM of QEMU's card, and GRUB for it to load.
+/// iPXE for UEFI in the ROM of QEMU's card, and a GRUB that it loads.
 const UEFI_ROM: &[Need] =
     &[Need { what: EFI_ROM, package: "ipxe-qemu" }, Need { what: GRUB, package: "grub-efi-amd64-bin" }];
 const EFI_ROM: &str = "/usr/lib/ipxe/qemu/efi-virtio.rom";
@@ -46,7 +46,7 @@ const BESIDE: &str = "dhcp: {mode: proxy}";
 const ALONE: &str =
     "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99}]}";
 
-/// Servers that end iPXE's waits, and beside a proxy give the addresses.
+/// Servers that end iPXE's waits. Beside a proxy they also give addresses.
 fn other_server(site: &Site, mode: &str) -> Vec<Running> {
     if mode == ALONE {
         return vec![router(site.network.namespace())];
@@ -54,7 +54,7 @@ fn other_server(site: &Site, mode: &str) -> Vec<Running> {
     vec![dnsmasq(&site.other_computer(), &ROUTER)]
 }
 
-/// Waits until the server has said `line`.
+/// Waits until the server has logged `line`.
 fn assert_says(server: &mut Running, console: &mut Running, line: &str) {
     let end = Instant::now() + BOOT_LIMIT;
     while !server.wait_for(line, Duration::from_millis(200)) {
@@ -68,7 +68,7 @@ fn assert_shows(console: &mut Running, server: &mut Running, text: &str) {
     assert!(shown, "no {text:?}; console:\n{}\nserver:\n{}", console.drain(), server.drain());
 }
 
-/// lpxelinux.0 loads its second part and its configuration by TFTP, and a part of that by HTTP.
+/// lpxelinux.0 loads its second part and its configuration by TFTP, and a part of the configuration by HTTP.
 fn boots_pxelinux(mode: &str) {
     let _alone = one_at_a_time();
     let site = Site::new(&[("more.cfg", b"SAY LANBOOT-TEST loaded by HTTP\n")]);
@@ -113,7 +113,7 @@ fn r_02_seabios_with_ipxe_boots_pxelinux_beside_another_dhcp_server() {
     }
 }
 
-/// The installer shows its menu, and loads its kernel when Enter is pressed.
+/// The installer shows its menu, and loads its kernel after Enter is pressed.
 fn boots_the_installer(mode: &str) {
     let _alone = one_at_a_time();
     let site = Site::new(&[]);
@@ -133,7 +133,7 @@ fn boots_the_installer(mode: &str) {
     until(|| path.exists(), "QEMU has a monitor");
     assert_shows(&mut console, &mut server, "installer menu");
     let mut keyboard = UnixStream::connect(&path).unwrap();
-    // A key that comes before the menu waits for one is lost.
+    // A key is lost if it comes before the menu waits for one.
     for _ in 0..20 {
         press(&mut keyboard, "ret");
         if server.wait_for("sent debian-installer/amd64/linux to ", Duration::from_secs(3)) {

@@ -16,10 +16,10 @@ use support::client::{Client, resident};
 use support::lab::{Lab, Serving, content};
 use support::one_at_a_time;
 
-/// Option 12, the host name that a client calls itself by.
+/// Option 12, the host name that a client sends.
 const HOST_NAME: u8 = 12;
 
-/// A connection to the lab from this address of loopback.
+/// A connection to the lab from this loopback address.
 fn connect(lab: &Lab, from: Ipv4Addr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddrV4::new(from, 0).into()).unwrap();
@@ -29,7 +29,7 @@ fn connect(lab: &Lab, from: Ipv4Addr) -> TcpStream {
     stream
 }
 
-/// What is answered to `request` until the server closes the connection: head and body.
+/// Sends `request` and reads the answer until the server closes the connection. Returns head and body.
 fn exchange(lab: &Lab, from: Ipv4Addr, request: &str) -> (String, Vec<u8>) {
     let mut stream = connect(lab, from);
     stream.write_all(request.as_bytes()).unwrap();
@@ -49,18 +49,18 @@ fn write(lab: &Lab, name: &str, text: &str) {
     fs::write(lab.path().join("boot-images").join(name), text).unwrap();
 }
 
-/// Whether this process may have so many files and sockets open, now that it asked.
+/// Raises this process's limit of open files and sockets. Returns whether `count` are allowed.
 fn may_open(count: u64) -> bool {
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return false };
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() && hard >= count
 }
 
-/// Open files and sockets of the process.
+/// Number of open files and sockets of the process.
 fn descriptors(serving: &Serving) -> usize {
     fs::read_dir(format!("/proc/{}/fd", serving.pid())).unwrap().count()
 }
 
-/// What a machine calls itself in DHCP is what a template has as `hostname`, and never more than a name.
+/// A template's `hostname` is the name that the machine sent in DHCP. Anything that is not a valid name is ignored.
 #[test]
 fn w_02_a_host_name_off_the_wire_is_never_a_template() {
     let lab = Lab::new();
@@ -90,8 +90,8 @@ fn w_02_a_host_name_off_the_wire_is_never_a_template() {
     assert_eq!(lines.iter().find(is_bad), None);
 }
 
-/// Who may use what is served: everything is for whoever reaches the port, because a machine that boots has nothing to
-/// prove who it is. A route that is added has to be added here, and one for people needs a password.
+/// Access to routes. Every client that reaches the port may use every route, because a booting machine has no way to
+/// prove its identity. Add each new route here. A route for people needs a password.
 #[test]
 fn w_04_every_route_besides_the_files_is_known() {
     const ROUTES: [(&str, &str); 1] = [("/{mac}/done", "public-boot: ends what the machine starts once")];
@@ -134,7 +134,7 @@ fn w_05_a_body_of_a_gibibyte_is_refused_early_and_takes_no_memory() {
         let taken = (0..1024).take_while(|_| stream.write_all(&piece).is_ok()).count();
         assert!(taken < 64, "it took {taken} MiB of {announced:?}");
         let mut answer = [0; 12];
-        // The answer may be lost with the connection, as all that is left unread resets it.
+        // The answer may be lost with the connection, because unread input causes a reset.
         if stream.read_exact(&mut answer).is_ok() {
             let status = String::from_utf8_lossy(&answer).into_owned();
             assert!(["HTTP/1.1 413", "HTTP/1.1 404"].contains(&&*status), "{status} to {announced:?}");
@@ -161,7 +161,7 @@ fn w_05_a_flood_of_bad_requests_gets_few_lines() {
     stream.write_all(refused.as_bytes()).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(reader.join().unwrap(), 3000, "each is answered");
-    // Those that ask for a file and leave: `stopped sending`.
+    // Clients that request a file and leave: `stopped sending`.
     for _ in 0..300 {
         let mut stream = connect(&lab, Ipv4Addr::LOCALHOST);
         stream.write_all(b"GET /snponly.efi HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -174,8 +174,8 @@ fn w_05_a_flood_of_bad_requests_gets_few_lines() {
     assert!(lines.iter().any(|line| line.contains("reason=bad_request")), "{lines:#?}");
 }
 
-/// A web page that somebody on the boot network looks at cannot end what a machine starts, whatever name it has for this
-/// server (DNS rebinding): browsers add Origin to every POST, installers never.
+/// A web page in a browser on the boot network cannot end a machine's target, whatever host name the page uses for this
+/// server (DNS rebinding). Browsers add Origin to every POST. Installers never do.
 #[test]
 fn w_07_a_web_page_cannot_say_that_a_machine_is_done() {
     let lab = Lab::new();
@@ -204,7 +204,7 @@ fn w_07_a_web_page_cannot_say_that_a_machine_is_done() {
     assert!(!head.contains("access-control-"), "no page may read what machines get: {head}");
 }
 
-/// What is served needs no password, so nothing is served that should have one: no lease, no configuration, no socket.
+/// No route needs a password, so none may serve a secret: no lease, no configuration, no socket.
 #[test]
 fn w_08_only_boot_images_is_served() {
     let lab = Lab::new();
@@ -259,8 +259,8 @@ fn f_18_a_file_replaced_during_a_transfer_is_finished_as_it_was() {
     assert!(new.len() == SIZE && new.iter().all(|byte| *byte == b'b'));
 }
 
-/// 2,000 clients that never end their head, from 40 addresses, and one that wants to boot. HTTP alone, so that it is HTTP
-/// that asks for the descriptors.
+/// 2,000 clients that never complete their request head, from 40 addresses, and one client that boots. TFTP is off, so
+/// only HTTP needs descriptors.
 #[test]
 fn slowloris_thousands_of_half_open_heads_hold_up_nobody() {
     let _alone = one_at_a_time();
@@ -302,7 +302,7 @@ fn slowloris_thousands_of_half_open_heads_hold_up_nobody() {
     }
 }
 
-/// Transfers that do not get on are the dearest: each has its connection, its file and what is on its way.
+/// Stalled transfers cost the most: each holds a connection, a file and its data in transit.
 #[test]
 fn a_thousand_slow_clients_take_less_than_64_mib() {
     let _alone = one_at_a_time();

@@ -172,7 +172,7 @@ fn nothing_outside_boot_images_is_served() {
     );
 }
 
-/// W-02 and W-03: what a client says is never a template, a command or a line of the log of its own.
+/// W-02 and W-03: text from a client never becomes a template, a command, or a separate line of the log.
 #[test]
 fn w_02_w_03_what_a_client_says_is_only_text() {
     if !need("curl", "curl") {
@@ -224,7 +224,7 @@ fn w_05_large_requests_take_no_memory() {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, lab.http)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(beginning.as_bytes()).unwrap();
-        // A megabyte of it; the server may hang up on the way.
+        // One megabyte of it. The server may close the connection before the end.
         let _ = stream.write_all(&vec![b'y'; 1 << 20]);
         let mut answer = [0; 13];
         stream.read_exact(&mut answer).unwrap();
@@ -236,7 +236,7 @@ fn w_05_large_requests_take_no_memory() {
     serving.wait_for("by HTTP reason=body_too_large");
 }
 
-/// No byte of a file passes through the program: the system calls that sent it, as strace counts them.
+/// No byte of a file passes through the program. strace lists the system calls that sent it.
 #[test]
 fn files_go_from_the_page_cache_into_the_socket_by_sendfile() {
     if !need("curl", "curl") || !need("strace", "strace") {
@@ -264,7 +264,7 @@ fn files_go_from_the_page_cache_into_the_socket_by_sendfile() {
         .unwrap();
     strace.wait().unwrap();
     let calls = fs::read_to_string(calls).unwrap();
-    // `7 sendfile(5, 6, [0], 1048576) = 65536`, or where another call came in between, `<... sendfile resumed>`.
+    // `7 sendfile(5, 6, [0], 1048576) = 65536`, or `<... sendfile resumed>` if another call came in between.
     let bytes = |line: &str| line.rsplit_once(" = ").and_then(|(_, count)| count.trim().parse::<u64>().ok());
     let of = |is_sendfile: bool| {
         let lines = calls.lines().filter(move |line| line.contains("sendfile") == is_sendfile);
@@ -306,7 +306,7 @@ fn http_alone_is_enough_to_serve_and_off_is_off() {
     assert_eq!(curl(&lab, &[], "/boot.ipxe").status.code(), Some(7), "nobody listens");
 }
 
-/// A template, a target, and its end: what the machine gets for a name is the same as over TFTP.
+/// A template, a target, and its end: a machine gets the same content for a name as over TFTP.
 #[test]
 fn a_target_is_started_once_over_http_until_the_machine_says_that_it_is_done() {
     if !need("curl", "curl") {

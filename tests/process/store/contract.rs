@@ -1,4 +1,4 @@
-//! One contract for every lease store, and what only the durable one promises.
+//! One contract for every lease store, and the promises of the durable store.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -163,10 +163,10 @@ fn only_one_process_writes_and_others_may_read() {
     SqliteStore::open(folder.path()).unwrap();
 }
 
-/// What a child of this test binary does instead of testing: set by [`child`].
+/// Set by [`child`]: the folder that a child of this test binary works on instead of testing.
 const ROLE: &str = "LANBOOT_TEST_STORE";
 
-/// A command that runs test `name` of this binary again, with `state` for its role.
+/// A command that runs test `name` of this binary again, in the role of a child that uses `state`.
 fn child(name: &str, state: &Path) -> Vec<std::ffi::OsString> {
     let exe = env::current_exe().unwrap();
     let name = support::test_name(module_path!(), name);
@@ -179,10 +179,10 @@ fn role() -> Option<PathBuf> {
     env::var_os(ROLE).map(PathBuf::from)
 }
 
-/// Leases of one commit: all of them have the commit's number for their end.
+/// Leases per commit. All of them end at the number of the commit.
 const BATCH: u8 = 32;
 
-/// Commits until it is killed, and reports each commit that returned.
+/// Commits until the process is killed, and reports each commit that returned.
 fn commit_without_end(state: &Path) -> ! {
     let mut store = SqliteStore::open(state).unwrap();
     let first = store.load().unwrap().0.first().map_or(1, |lease| lease.until.seconds() + 1);
@@ -217,7 +217,7 @@ fn f_01_f_02_kill_9_loses_nothing_that_was_reported_and_tears_no_commit() {
             number.is_some()
         };
         assert!(lines.by_ref().any(&mut note), "the child commits");
-        // Another moment of a commit in each round.
+        // Each round kills at another moment of a commit.
         let until = Instant::now() + Duration::from_micros(u64::from(round) * 1370);
         while Instant::now() < until {
             note(lines.next().unwrap());
@@ -240,7 +240,8 @@ fn f_01_f_02_kill_9_loses_nothing_that_was_reported_and_tears_no_commit() {
     }
 }
 
-/// Runs test `name` again with an empty filesystem of `size` KiB for its role, which is gone with the process.
+/// Runs test `name` again in the role of a child, with an empty filesystem of `size` KiB that disappears with the
+/// process.
 fn in_small_filesystem(name: &str, size: u32) {
     if !support::need("unshare", "util-linux") || !support::need("mount", "mount") {
         return;
@@ -277,7 +278,7 @@ fn f_04_a_full_disk_fails_commits_keeps_what_was_stored_and_heals() {
     store.commit(&[lease(1, 100)]).unwrap();
     let ballast = state.join("ballast");
     std::fs::write(&ballast, vec![0; 2 << 20]).unwrap_err();
-    // What the log still has room for may be stored: large commits, then the smallest.
+    // The log may still have room for some leases: large commits, then the smallest.
     let mut until = 100;
     let mut error = String::new();
     for size in [255, 1, 1] {
@@ -363,7 +364,7 @@ fn f_05_a_read_only_disk_is_refused_at_start_and_works_once_it_can_be_written() 
 fn a_database_that_may_not_be_written_is_refused_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(folder.path()).unwrap());
-    // Root may write whatever the mode says, but nobody may write a folder.
+    // Root may write to any file regardless of its mode, but not to a folder as if it were a file.
     let path = folder.path().join("leases.db");
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();

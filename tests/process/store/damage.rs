@@ -1,5 +1,5 @@
-//! Damage to the files of the lease database, each kind at each place: an acknowledged lease is there at the next start,
-//! or that start says that leases are lost. And what a crash leaves is never called damage.
+//! Damage to the files of the lease database, each kind at each place. An acknowledged lease is still there at the next
+//! start, or that start reports lost leases. The files after a crash are never reported as damaged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,12 +14,12 @@ use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore};
 use lanboot::types::{ClientId, MacAddr, Timestamp};
 use support::one_at_a_time;
 
-/// Bytes of a page, of the log's header and of a frame's.
+/// Bytes of a page, of the log's header and of a frame's header.
 const PAGE: usize = 1024;
 const LOG_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 const FRAME: usize = FRAME_HEADER + PAGE;
-/// The log and the ballast as long as the store makes them, so that it need not write them for each case.
+/// The log and the ballast have the length that the store gives them, so that it need not write them for each case.
 const LOG_LENGTH: u64 = 5120 * FRAME as u64;
 const BALLAST_LENGTH: u64 = 1 << 20;
 
@@ -35,12 +35,12 @@ fn lease(n: u32, until: u64) -> Lease {
     }
 }
 
-/// A folder in memory, where there is one: every case syncs.
+/// A folder in memory, if there is one, because every case syncs.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// The files of a state folder, as kill -9 leaves them, and the leases that were acknowledged.
+/// The files of a state folder, as kill -9 leaves them, and the acknowledged leases.
 #[derive(Clone)]
 struct Site {
     files: BTreeMap<&'static str, Vec<u8>>,
@@ -80,8 +80,8 @@ impl Site {
     }
 }
 
-/// A database that was used for a while: what it was before, cleanly stopped; after more leases, killed; the same after
-/// all of the log was moved to the database; and cleanly stopped again.
+/// A database at four stages of its life: cleanly stopped; killed after more leases; killed after all of the log was
+/// moved to the database; and cleanly stopped again.
 struct History {
     old: Site,
     killed: Site,
@@ -116,7 +116,7 @@ fn history() -> History {
     History { old, killed, moved, stopped }
 }
 
-/// What is done to one file.
+/// A change to one file.
 #[derive(Clone, Debug)]
 enum Damage {
     Flip(usize, u8),
@@ -126,7 +126,7 @@ enum Damage {
     Old,
 }
 
-/// Every place that means something, and the rest in strides.
+/// Damage at every significant place, and at intervals elsewhere.
 fn damages(name: &str, length: usize) -> Vec<Damage> {
     let is_telling = |at: usize| match name {
         "leases.db" => at < 100 || at % PAGE < 12,
@@ -175,16 +175,17 @@ fn damaged(site: &Site, old: &Site, name: &'static str, damage: &Damage) -> Site
     site
 }
 
-/// `Err` with what came out, if an acknowledged lease is lost without a word.
+/// Starts the store. Returns `Err` with the leases found, if an acknowledged lease is lost and the start does not
+/// report it.
 fn start(site: &Site) -> Result<Option<String>, String> {
     start_and_commit(site, true)
 }
 
-/// The same; `twice` has it started once more.
+/// The same, with a second start if `twice`.
 fn start_and_commit(site: &Site, twice: bool) -> Result<Option<String>, String> {
     let folder = folder();
     site.write(folder.path());
-    // As `lanboot leases` does, before the server starts.
+    // Reads the leases as `lanboot leases` does, before the server starts.
     let read = LeaseReader::open(folder.path()).and_then(|reader| match reader {
         Some(reader) => reader.load(),
         None => Ok((Vec::new(), 0, LeaseReader::lost_with_database(folder.path()))),
@@ -205,14 +206,14 @@ fn start_and_commit(site: &Site, twice: bool) -> Result<Option<String>, String> 
     if said.is_none() && leases != site.acknowledged {
         return Err(format!("the store finds {} leases, without a word", leases.len()));
     }
-    // It works.
+    // The store works.
     let more = lease(90, 300);
     store.commit(std::slice::from_ref(&more)).map_err(|error| format!("it takes no lease: {error}"))?;
     drop(store);
     if !twice {
         return Ok(said);
     }
-    // The next start finds what was stored and has nothing to say.
+    // The next start finds the stored leases and reports nothing.
     let again = SqliteStore::open(folder.path()).map_err(|error| format!("the second start: {error}"))?;
     if again.lease(more.address).unwrap() != Some(more) || again.findings().lines().next().is_some() {
         return Err(format!("the second start finds {:?}", again.findings()));
@@ -220,7 +221,7 @@ fn start_and_commit(site: &Site, twice: bool) -> Result<Option<String>, String> 
     Ok(said)
 }
 
-/// Runs `case` for each of `cases` in as many threads as are useful; the failures.
+/// Runs `case` for each of `cases` in as many threads as are useful. Returns the failures.
 fn in_threads<T: Sync>(cases: &[T], case: impl Fn(&T) -> Option<String> + Sync) -> Vec<String> {
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
@@ -246,7 +247,7 @@ fn s_05_no_damage_to_any_file_loses_a_lease_silently() {
         assert_eq!(start(site), Ok(None), "undamaged, {when}");
         for (name, bytes) in &site.files {
             let all = damages(name, bytes.len()).into_iter();
-            // The other two differ from the first by little.
+            // The other two differ little from the first.
             let some = all.enumerate().filter(|(at, damage)| {
                 when == "killed" || !matches!(damage, Damage::Flip(..)) || at % 5 == 0
             });
@@ -255,7 +256,7 @@ fn s_05_no_damage_to_any_file_loses_a_lease_silently() {
     }
     let reports = AtomicUsize::new(0);
     let failures = in_threads(&cases, |(when, site, name, damage)| {
-        // The second start takes the longer time: it makes another log.
+        // The second start takes longer, because it creates another log.
         let twice = !matches!(damage, Damage::Flip(at, _) if !at.is_multiple_of(5));
         match start_and_commit(&damaged(site, &history.old, name, damage), twice) {
             Ok(said) => {
@@ -294,7 +295,7 @@ fn s_05_lost_commits_are_counted() {
 fn s_05_a_damaged_log_is_found_without_the_count() {
     let history = history();
     let mut site = history.killed.clone();
-    // As after a power cut: the count is far behind, so only the log itself betrays what follows the damage.
+    // As after a power cut: the count is far behind, so only the log itself shows the commits that follow the damage.
     site.files.insert("leases.commits", history.old.files["leases.commits"].clone());
     assert_eq!(start(&site), Ok(None), "a count that is behind is no damage");
     let log = site.files["leases.db-wal"].len();
@@ -342,7 +343,7 @@ fn s_05_what_a_power_cut_leaves_is_no_damage() {
         sites.push(Site::copy(state, store.load().unwrap().0));
     }
     drop(store);
-    // The last commit is torn: any of its frames is there or not. The count is of any commit before.
+    // The last commit is torn: each of its frames may be there or not. The count may be from any earlier commit.
     let mut cases = Vec::new();
     for (n, (before, after)) in sites.iter().zip(sites.iter().skip(1)).enumerate() {
         let (from, to) = (before.files["leases.db-wal"].len(), after.files["leases.db-wal"].len());
@@ -432,14 +433,14 @@ fn s_06_a_database_that_is_gone_is_written_again() {
         assert_eq!(start(&killed), Ok(None), "{what}");
         let reader = LeaseReader::open(&state).unwrap().unwrap();
         assert_eq!(reader.load().unwrap(), (expected.clone(), 0, vec![]), "{what}");
-        // While nothing is committed, a look at the files finds it too.
+        // Without a commit, a check of the files finds it too.
         blow(&state);
         store.look_after().unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(start(&Site::copy(&state, expected)), Ok(None), "{what}, while idle");
     }
 }
 
-/// Writes to the file that is there, some time after its last change: file systems count in milliseconds.
+/// Overwrites an existing file, some time after its last change, because file systems store times in milliseconds.
 fn overwrite(path: &Path, bytes: &[u8]) {
     std::thread::sleep(std::time::Duration::from_millis(20));
     fs::File::options().write(true).open(path).unwrap().write_all_at(bytes, 0).unwrap();
@@ -495,10 +496,10 @@ fn changes_by_other_programs_are_taken_for_right() {
     let mut store = SqliteStore::open(folder.path()).unwrap();
     store.commit(&[lease(1, 100), lease(2, 100)]).unwrap();
     let other = rusqlite::Connection::open(folder.path().join("leases.db")).unwrap();
-    // While the server runs, and then a commit of the server.
+    // While the server runs. A commit of the server follows.
     other.execute("UPDATE leases SET until = 500 WHERE address = 0x0a000001", []).unwrap();
     store.commit(&[lease(3, 100)]).unwrap();
-    // A backup that moves the log is no damage either.
+    // A backup that checkpoints the log is no damage either.
     other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     store.commit(&[lease(4, 100)]).unwrap();
     drop(store);

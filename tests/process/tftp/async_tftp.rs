@@ -1,4 +1,4 @@
-//! The engine async-tftp over loopback: real clients, and our own packets where a client would not do what is to be shown.
+//! The engine async-tftp over loopback: real clients, and hand-made packets where no client behaves as the test needs.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -138,7 +138,7 @@ fn rfc7440_no_more_than_a_window_is_sent_unacknowledged() {
     loop {
         let len = socket.recv(&mut buf).unwrap();
         match Packet::decode(&buf[..len]) {
-            // What follows the window is the same window, sent again.
+            // After the window, the server sends the same window again.
             Ok(Packet::Data { block: 1, .. }) if !blocks.is_empty() => break,
             Ok(Packet::Data { block, .. }) => blocks.push(block),
             other => panic!("{other:?}"),
@@ -301,7 +301,7 @@ fn clients_that_go_away_are_told_apart_and_let_go() {
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();
     let size = Options { transfer_size: Some(0), ..Options::default() };
 
-    // As UEFI firmware does before the real transfer.
+    // UEFI firmware does this before the real transfer.
     let (probe, _) = server.ask(rrq("large", size));
     probe
         .send(&Packet::Error { code: ErrorCode::OPTIONS, message: b"User aborted the transfer" }.encode())
@@ -310,7 +310,7 @@ fn clients_that_go_away_are_told_apart_and_let_go() {
     stopped.send(&Packet::Ack(1).encode()).unwrap();
     let (silent, _) = server.ask(rrq("short", size));
 
-    // Meanwhile others are served.
+    // Meanwhile other clients are served.
     let (other, answer) = server.ask(rrq("short", Options::default()));
     assert!(matches!(Packet::decode(&answer), Ok(Packet::Data { block: 1, .. })));
     other.send(&Packet::Ack(1).encode()).unwrap();
@@ -326,7 +326,7 @@ fn clients_that_go_away_are_told_apart_and_let_go() {
     assert!(matches!(end, Event::TftpStopped { bytes: 1024, size: 1_048_576, .. }), "{end:?}");
     server.wait("all are let go", || server.under_way() == 0);
 
-    // To a silent (forged) source: the answer and two repeats of it, then an error.
+    // A silent (forged) source gets the answer, two repeats of it, and then an error.
     silent.set_nonblocking(true).unwrap();
     let mut buf = [0; 600];
     let repeats = std::iter::from_fn(|| silent.recv(&mut buf).ok()).count();

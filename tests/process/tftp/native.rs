@@ -1,5 +1,5 @@
-//! lanboot's own TFTP server over loopback: real clients, and our own packets where a client would not do what is to be
-//! shown. What needs no socket is shown in tests/core/tftp.rs.
+//! lanboot's own TFTP server over loopback: real clients, and hand-made packets where no client behaves as the test
+//! needs. Tests that need no socket are in tests/core/tftp.rs.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -49,7 +49,7 @@ fn receive(socket: &UdpSocket, mut answer: Vec<u8>) -> Vec<u8> {
     loop {
         let Ok(Packet::Data { block, data }) = Packet::decode(&answer) else { panic!("{answer:?}") };
         if block != number {
-            // Where the machine is busy, the end of a window may be sent once more.
+            // On a busy machine, the end of a window may be sent again.
             let behind = number.wrapping_sub(block);
             assert!(
                 (1..=window).contains(&behind),
@@ -654,7 +654,7 @@ fn stopping_ends_transfers_with_an_event_and_a_word_to_the_client() {
     assert_eq!(error_of(&next(&socket)).1, "The server stops");
 }
 
-/// The whole program with 40 descriptors.
+/// The complete program with 40 descriptors.
 #[test]
 fn f_14_without_descriptors_transfers_are_refused_and_nothing_spins() {
     let _alone = one_at_a_time();
@@ -725,7 +725,7 @@ fn f_14_without_descriptors_transfers_are_refused_and_nothing_spins() {
     lanboot.wait().unwrap();
 }
 
-/// The whole program, where another one has the only port.
+/// The complete program, while another program has the only port.
 #[test]
 fn the_log_names_the_range_of_which_every_port_is_in_use_once_a_second() {
     let folder = tempfile::tempdir().unwrap();
@@ -763,7 +763,7 @@ fn the_log_names_the_range_of_which_every_port_is_in_use_once_a_second() {
     assert!((1..=4).contains(&lines), "{log}");
 }
 
-/// Puts `bytes` as `name`, and returns the last answer.
+/// Uploads `bytes` as `name`, and returns the last answer.
 fn put(server: &Server, name: &str, bytes: &[u8]) -> (UdpSocket, Vec<u8>) {
     let request =
         Packet::Wrq(Request { name: name.as_bytes(), mode: Mode::Octet, options: Options::default() });
@@ -836,7 +836,7 @@ fn after_an_upload_the_same_port_may_ask_for_more_at_once() {
             let (answer, _) = ask(Packet::Data { block: 1, data: b"x" }, place);
             assert_eq!(answer, Packet::Ack(1).encode(), "{ports:?}");
         }
-        // It is given up half way.
+        // The client stops half way.
         ask(write(b"three"), requests);
         let (answer, _) = ask(rrq("short", Options::default()), requests);
         assert_eq!(block(&answer), 1, "{ports:?}");

@@ -1,5 +1,5 @@
-//! The rows T-01 to T-21 of docs/robustness.md that need raw bytes, a large file or the whole program. The others are in
-//! native.rs, in tests/core/tftp.rs and beside the code. tests/rules/rows.rs checks that none is missing.
+//! The rows T-01 to T-21 of docs/robustness.md that need raw bytes, a large file or the complete program. The others
+//! are in native.rs, in tests/core/tftp.rs and in the sources. tests/rules/rows.rs checks that every row has its test.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -26,7 +26,7 @@ fn ack(socket: &UdpSocket, block: u64) {
     socket.send(&Packet::Ack(block as u16).encode()).unwrap();
 }
 
-/// A read request of these fields, each with its NUL.
+/// A read request with these fields, each followed by a NUL.
 fn request(fields: &[&[u8]]) -> Vec<u8> {
     let mut bytes = vec![0, 1];
     for field in fields {
@@ -36,7 +36,7 @@ fn request(fields: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// Sends `datagram` from a new port; the socket is connected to whoever answered.
+/// Sends `datagram` from a new port, and connects the socket to the sender of the answer.
 fn ask(port: u16, datagram: &[u8]) -> Option<(UdpSocket, Vec<u8>)> {
     let socket = client();
     socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
@@ -48,7 +48,7 @@ fn ask(port: u16, datagram: &[u8]) -> Option<(UdpSocket, Vec<u8>)> {
     Some((socket, buf))
 }
 
-/// What a request with these options gets: the text of the OACK, or `None` for a plain block.
+/// The text of the OACK to a request with these options, or `None` if the answer is a plain block.
 fn granted(server: &Server, options: &[&[u8]]) -> Option<String> {
     let fields: Vec<&[u8]> =
         [b"long".as_slice(), b"octet"].into_iter().chain(options.iter().copied()).collect();
@@ -104,7 +104,7 @@ fn t_03_no_options_confuse_it_and_none_is_told_twice() {
         let pad = b"y".repeat(size - request(&[b"long", b"octet", b"blksize", b"600", b"x", b""]).len());
         let answer = granted(&server, &[b"blksize", b"600", b"x", &pad]).unwrap();
         assert_eq!(answer, "blksize 600 ", "a request of {size} bytes");
-        // Without the last NUL it is no request.
+        // Without the last NUL it is not a valid request.
         let mut cut = request(&[b"long", b"octet", b"blksize", b"600", b"x", &pad]);
         cut.pop();
         client().send_to(&cut, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
@@ -191,7 +191,7 @@ fn t_10_a_window_is_granted_from_1_to_64_blocks_and_1_mib() {
     assert!(window >= 1 && window * 65464 <= 1 << 20, "{answer}");
 }
 
-/// The whole program, serving TFTP alone.
+/// The complete program, serving only TFTP.
 struct Program {
     child: Child,
     folder: tempfile::TempDir,
@@ -234,7 +234,7 @@ impl Program {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    /// Bytes in memory.
+    /// Memory in RAM, in bytes.
     fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -245,7 +245,7 @@ impl Program {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// A transfer whose options are accepted and whose first window came.
+    /// Starts a transfer whose options are accepted, and receives its first window.
     fn begin(&self, name: &str, options: Options) -> UdpSocket {
         let (socket, answer) = ask(self.port, &rrq(name, options).encode()).expect("an answer");
         assert!(matches!(Packet::decode(&answer), Ok(Packet::OAck(_))), "{answer:?}");
@@ -273,7 +273,7 @@ fn t_10_a_transfer_takes_less_than_64_kib() {
     let _alone = one_at_a_time();
     let program = Program::start(", max_per_client: 200", |_| {});
     let options = Options { block_size: Some(1468), window_size: Some(64), ..Options::default() };
-    // Each thread's buffer of one window, which all its transfers use in turn.
+    // Each thread has a buffer of one window, which all its transfers share.
     let warm: Vec<UdpSocket> = (0..20).map(|_| program.begin("large", options)).collect();
     let before = program.resident();
     let open: Vec<UdpSocket> = (0..100).map(|_| program.begin("large", options)).collect();
@@ -324,10 +324,10 @@ fn t_14_a_size_probe_is_told_as_such_at_debug_and_leaves_no_descriptor() {
     assert!(!program.log().contains("User aborted"), "nobody is to take it for a failure: {}", program.log());
 }
 
-/// How long an answer takes at most.
+/// Longest time that an answer takes.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How many answers `stranger` gets: if it waits, each within [`PATIENCE`]. They are ERROR 5, and from `place`.
+/// Counts the answers that `stranger` gets, each within [`PATIENCE`]. All are ERROR 5 from `place`.
 fn times_told(stranger: &UdpSocket, place: SocketAddr) -> usize {
     stranger.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut buf = [0; 600];
@@ -338,7 +338,7 @@ fn times_told(stranger: &UdpSocket, place: SocketAddr) -> usize {
                 assert_eq!((error_of(&buf[..len]).0, from), (ErrorCode::UNKNOWN_TRANSFER, place));
                 told += 1;
             }
-            // The kernel said that nobody listens there for him.
+            // The kernel reported that no socket listens there for this client.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
             Err(_) => return told,
         }
@@ -356,14 +356,14 @@ fn t_15_a_stranger_is_told_once_at_most_and_the_transfer_goes_on() {
         let send = |stranger: &UdpSocket| {
             let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" };
             for packet in [error, Packet::Ack(1), Packet::Ack(1), Packet::Ack(2)] {
-                // It is refused where the kernel told that nobody listens.
+                // Sending fails if the kernel reported that no socket listens there.
                 let _ = stranger.send_to(&packet.encode(), place);
             }
         };
         let early = client();
         send(&early);
         assert!(times_told(&early, place) <= 1, "{ports:?}");
-        // The transfer has lasted for a while when its first block has been sent again.
+        // The transfer is some time old when its first block has been sent again.
         assert_eq!(block(&next(&socket)), 1);
         std::thread::sleep(Duration::from_millis(50));
         let elsewhere = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
@@ -392,7 +392,7 @@ fn t_15_a_transfer_that_has_just_begun_has_nothing_that_tells_strangers() {
     let server = server();
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();
     let options = Options { window_size: Some(4), ..Options::default() };
-    // Where another program holds this one up, it has lasted for a while.
+    // If another program delays this one, the transfer is some time old.
     let seen = (0..20).find_map(|_| {
         let began = Instant::now();
         let (socket, _) = server.ask(rrq("large", options));
@@ -426,7 +426,7 @@ fn t_15_who_may_not_ask_is_told_nothing_and_a_flood_is_cut_off() {
     for stranger in &flood {
         stranger.set_nonblocking(true).unwrap();
         stranger.send_to(&Packet::Ack(1).encode(), place).unwrap();
-        // What comes too fast is lost.
+        // Datagrams that arrive too fast are lost.
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(PATIENCE);
@@ -450,8 +450,8 @@ fn t_17_a_gap_is_mended_within_10_ms() {
     let server = server();
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();
     let options = Options { window_size: Some(8), ..Options::default() };
-    // The least of some tries, without those that another program disturbed: this measures the server, not who else uses
-    // the computer. What is acknowledged sooner than a round trip takes is about the window before, hence the pauses.
+    // The minimum of several tries, without those that another program disturbed, because the test measures only the
+    // server. An ACK that arrives before a round trip has passed counts for the previous window, so the client pauses.
     let took = (0..20).filter_map(|_| {
         let (socket, _) = server.ask(rrq("large", options));
         let window = |first: u16| (first..first + 8).all(|number| block(&next(&socket)) == number);
@@ -491,7 +491,7 @@ fn t_18_a_file_of_more_than_4_gib_arrives_whole() {
     let server = server();
     let size = (4_u64 << 30) + 100_001;
     let file = sparse(&server.root().join("sparse"), size);
-    // Something to recognise at the beginning, at 4 GiB and at the end; the rest takes no room on the disk.
+    // Marks at the beginning, at 4 GiB and at the end. The rest is a hole and takes no disk space.
     let marks = [0, (4 << 30) - 3000, size - 5000];
     for (place, mark) in marks.into_iter().zip(content(15_000).chunks_exact(5000)) {
         file.write_all_at(mark, place).unwrap();
@@ -530,7 +530,7 @@ fn t_19_of_every_odd_name_only_a_regular_file_beneath_is_served() {
     nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     let mut device = Command::new("mknod");
-    // Only root can; the link to /dev/zero stands for it elsewhere.
+    // Only root can create the device. Elsewhere the link to /dev/zero replaces it.
     let _ = device.arg(root.join("device")).args(["c", "1", "5"]).stderr(Stdio::null()).status();
     let too_long = b"x".repeat(5000);
     let outside_name = outside.to_str().unwrap().as_bytes();
@@ -576,7 +576,7 @@ fn t_19_of_every_odd_name_only_a_regular_file_beneath_is_served() {
         assert!(codes.contains(&code), "{name:?}: {code:?}");
         assert!(!text.contains('/'), "{text}");
     }
-    // A NUL in the name ends it, so what follows is the mode.
+    // A NUL ends the name, so the mode follows it.
     let (_, answer) = ask(server.port, b"\0\x01in\0../secret\0octet\0").expect("an answer");
     assert_eq!(error_of(&answer).0, ErrorCode::ILLEGAL);
     let served: [(&[u8], &[u8]); 10] = [
@@ -646,7 +646,7 @@ fn atftp_and_curl_fetch_from_a_range_of_ports_and_from_a_single_one() {
     }
 }
 
-/// Runs this very test, and no other, in a network namespace of its own with loopback up. Whether it did.
+/// Runs this test alone, in a separate network namespace with loopback up. Returns whether it did.
 fn in_a_namespace(test: &str) -> bool {
     if std::env::var_os("LANBOOT_TEST_NAMESPACE").is_some() {
         return false;
@@ -730,7 +730,8 @@ fn where_the_kernel_refuses_to_cut_a_window_the_plain_way_is_taken() {
         fs::write(server.root().join("large"), &bytes).unwrap();
         let options = Options { block_size: Some(1468), window_size: Some(8), ..Options::default() };
         let (socket, _) = server.ask(rrq("large", options));
-        // The path becomes narrower than a block: a datagram may be sent in fragments, a window cut into such may not.
+        // The path MTU becomes smaller than a block. The server may send one datagram in fragments, but not a window of
+        // such datagrams.
         mtu("1000");
         let mut got = Vec::new();
         assert_eq!(receive(&socket, (1468, 8), |data| got.extend_from_slice(data)), 0);
@@ -739,7 +740,8 @@ fn where_the_kernel_refuses_to_cut_a_window_the_plain_way_is_taken() {
     }
 }
 
-/// A network that loses, doubles, delays and reorders, both ways, between a client and the server on `port`.
+/// A network that loses, duplicates, delays and reorders datagrams, in both directions, between a client and the server
+/// on `port`.
 struct Relay {
     address: SocketAddr,
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
@@ -747,7 +749,8 @@ struct Relay {
 }
 
 impl Relay {
-    /// `percent` are lost each way, as many doubled; each datagram is late by up to `delay`, and so out of order.
+    /// `percent` of the datagrams are lost in each direction, and as many duplicated. Each datagram is late by up to
+    /// `delay`, and so out of order.
     fn start(port: u16, percent: u64, delay: Duration) -> Relay {
         let (front, back) = (client(), client());
         let address = front.local_addr().unwrap();
@@ -808,8 +811,8 @@ impl Drop for Relay {
     }
 }
 
-/// Fetches through a bad network: acknowledges each window, says where a block is missing, and says so again after
-/// 50 ms of silence.
+/// Fetches a file through a bad network. Acknowledges each window, reports a missing block, and repeats the report
+/// after 50 ms of silence.
 fn fetch_badly(address: SocketAddr, name: &str, window: u64) -> Vec<u8> {
     let socket = client();
     socket.connect(address).unwrap();

@@ -1,4 +1,4 @@
-//! What machines are answered: good replies and broken ones, in the words of the tests' failures.
+//! Good and broken replies for machines, named for the tests' failure messages.
 
 use std::net::Ipv4Addr;
 
@@ -8,10 +8,10 @@ use lanboot::wire::option::code;
 use super::mangler::{Answer, Asked};
 use super::reply::{OTHER, Reply};
 
-/// What a machine is answered, given what it asks and the address it is to get.
+/// Returns the answers to a machine's request, given the request and the address that the machine gets.
 pub type Script = fn(&Asked, Ipv4Addr) -> Vec<Answer>;
 
-/// A name for failures, and the answers.
+/// A name for failure messages, and the answers.
 pub type Case = (&'static str, Script);
 
 /// The boot file of all replies.
@@ -44,7 +44,7 @@ pub fn only_mtftp(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     one(Reply::pxe(asked, address, FILE).with(code::VENDOR_SPECIFIC, &mtftp))
 }
 
-/// Option 60 without 43, and nothing on port 4011.
+/// Option 60 without 43, and no answer on port 4011.
 pub fn no_43(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match asked.question {
         Question::BootServer => vec![],
@@ -52,7 +52,7 @@ pub fn no_43(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     }
 }
 
-/// Option 60 without 43 and without a file, which is named on port 4011, on another server.
+/// Option 60 without 43 and without a file. Port 4011 names the file, on another server.
 pub fn file_on_4011(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let reply = Reply::pxe(asked, address, FILE).without(code::VENDOR_SPECIFIC);
     match asked.question {
@@ -89,7 +89,7 @@ pub fn header_and_67_differ(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     one(Reply::pxe(asked, address, FILE).with(code::BOOT_FILE_NAME, b"from-67\0"))
 }
 
-/// siaddr is 0 and option 66 names another server than option 54 is.
+/// siaddr is 0, and option 66 names a server other than option 54.
 pub fn no_siaddr(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let reply =
         Reply::pxe(asked, address, FILE).with(code::TFTP_SERVER_NAME, format!("{OTHER}\0").as_bytes());
@@ -100,7 +100,7 @@ pub fn no_end(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     one(Reply::pxe(asked, address, FILE).edit(|reply| reply.end = false))
 }
 
-/// One option with a length that it cannot have.
+/// One option with an invalid length.
 pub fn bad_length(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     one(Reply::pxe(asked, address, FILE).with(code::ROUTER, &[192, 168, 77]))
 }
@@ -113,7 +113,7 @@ pub fn no_file(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     one(Reply::plain(asked, address))
 }
 
-/// Another server's offer of a file, without an address.
+/// Another server's offer with a file and without an address.
 pub fn proxy(asked: &Asked, file: Option<&str>) -> Reply {
     let reply = Reply::pxe(asked, Ipv4Addr::UNSPECIFIED, file.unwrap_or("-"));
     let reply = if file.is_some() { reply } else { nameless(reply).without(code::VENDOR_SPECIFIC) };
@@ -123,8 +123,8 @@ pub fn proxy(asked: &Asked, file: Option<&str>) -> Reply {
     })
 }
 
-/// The DHCP server's offer and the proxy's, which answers only PXE clients: syslinux.efi has EDK2 ask for an address
-/// once more, as anybody would.
+/// The DHCP server's offer and the proxy's. The proxy answers only PXE clients, because syslinux.efi has EDK2 ask for
+/// an address again, as an ordinary client.
 fn both(asked: &Asked, server: Reply, proxy: Reply) -> Vec<Answer> {
     let is_pxe = asked.message.options.get(code::VENDOR_CLASS).is_some();
     [Some(server), is_pxe.then_some(proxy)].into_iter().flatten().map(|reply| reply.answer()).collect()
@@ -163,7 +163,7 @@ pub fn told_of_no_proxy(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     }
 }
 
-/// A menu whose first item is on the other server, taken at once.
+/// A menu whose first item is on the other server and is chosen without a prompt.
 const MENU: &[u8] =
     b"\x06\x01\x03\x08\x07\x00\x09\x01\xc0\xa8\x4d\x02\x09\x06\x00\x09\x03one\x0a\x02\x00?\xff";
 
@@ -195,7 +195,7 @@ pub fn http_url(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     one(url(asked, address, b"HTTPClient", "http://192.168.77.2/dir/x.bin"))
 }
 
-/// First an address without a file, which is kept but not chosen; at the second try a proxy's file alone.
+/// First an address without a file, which the machine keeps but does not choose. At the second try only a proxy's file.
 pub fn a_proxy_that_comes_late(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match (asked.question, asked.count) {
         (Question::Discover, 1) => no_file(asked, address),
@@ -204,7 +204,7 @@ pub fn a_proxy_that_comes_late(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> 
     }
 }
 
-/// First an offer for PXE clients, which HTTP boot does not look at; at the second try one for it.
+/// First an offer for PXE clients, which HTTP boot ignores. At the second try an offer for HTTP boot.
 pub fn not_for_http_then_for_it(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     if asked.question == Question::Discover && asked.count == 1 {
         good(asked, address)
@@ -217,7 +217,7 @@ pub fn no_http_url(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     one(url(asked, address, b"HTTPClient", "tftp://192.168.77.2/dir/x.bin"))
 }
 
-/// One broken reply for each of EDK2's four tries: none is kept.
+/// One broken reply for each of EDK2's four tries. EDK2 keeps none of them.
 pub fn nothing_to_keep(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match asked.count {
         1 => without_server_identifier(asked, address),
@@ -233,13 +233,13 @@ pub fn pxelinux_options(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     one(reply.with(code::PXELINUX_PATH_PREFIX, b"elsewhere/"))
 }
 
-/// Option 67 ends with the reply, and the header names another file.
+/// Option 67 is the last byte of the reply, and the header names another file.
 pub fn no_end_after_67(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let reply = Reply::pxe(asked, address, FILE).without(code::BOOT_FILE_NAME);
     one(reply.with(code::BOOT_FILE_NAME, b"from-67\0").edit(|reply| reply.end = false))
 }
 
-/// Option 52 says that `sname` holds options; the file is named in the header alone.
+/// Option 52 says that `sname` holds options. Only the header names the file.
 pub fn overloaded_sname(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let reply = Reply::pxe(asked, address, FILE).without(code::BOOT_FILE_NAME).with(code::OVERLOAD, &[2]);
     one(reply.edit(|reply| {

@@ -1,4 +1,4 @@
-//! A Debian kernel, and a userspace for it, made here, that says on the console what it was started with.
+//! A Debian kernel, and a small userspace that prints the kernel's command line on the console.
 
 use std::fs;
 use std::path::Path;
@@ -10,24 +10,24 @@ use super::BOOT_LIMIT;
 use crate::LANBOOT;
 use crate::site::{SERVER, Site};
 
-/// A package file where tests/run puts it.
+/// A package file, as tests/run stores it.
 macro_rules! package {
     ($name:literal) => {
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/firmware/packages/", $name, ".deb")
     };
 }
 
-/// What [`linux_site`] needs.
+/// Requirements of [`linux_site`].
 pub const LINUX: &[Need] = &[
     Need { what: KERNEL, package: "linux-image-cloud-amd64 (which tests/run unpacks)" },
     Need { what: BUSYBOX, package: "busybox-static" },
 ];
 
-/// Where tests/run puts Debian's kernel for virtual machines, and its modules beside it.
+/// The path where tests/run stores Debian's kernel for virtual machines, with its modules in the same folder.
 const KERNEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/firmware/linux/vmlinuz");
 const BUSYBOX: &str = "/bin/busybox";
 
-/// What drives QEMU's network card, each after what it needs.
+/// The modules that drive QEMU's network card. Each comes after its dependencies.
 const MODULES: [&str; 8] = [
     "virtio_ring",
     "virtio",
@@ -39,8 +39,8 @@ const MODULES: [&str; 8] = [
     "virtio_net",
 ];
 
-/// The file names of [`linux_site`]. That of the kernel ends as distributions end it, which PXELINUX takes for the kind
-/// of the file where it may.
+/// The file names of [`linux_site`]. The kernel's name ends as in distributions. PXELINUX may take such an ending for a
+/// file type.
 pub const LINUX_FILES: &str = "kernel: debian/vmlinuz-6.0, initrd: debian/initrd.img";
 
 /// Loaders that `lanboot images add NAME` takes out of packages.
@@ -49,7 +49,7 @@ pub struct Loaders {
     pub packages: &'static [Need],
 }
 
-/// What [`linux_site`] needs of packages for these loaders.
+/// The packages that [`linux_site`] needs for these loaders.
 pub const PXELINUX: Loaders = Loaders {
     name: "pxelinux",
     packages: &[
@@ -71,7 +71,7 @@ pub const SHIM: Loaders = Loaders {
 };
 const FETCHED: &str = "(tests/run downloads it)";
 
-/// What [`secure_machine`] needs.
+/// Requirements of [`secure_machine`].
 pub const SECURE_OVMF: &[Need] =
     &[Need { what: SECURE_CODE, package: "ovmf" }, Need { what: SECURE_VARS, package: "ovmf" }];
 
@@ -79,11 +79,11 @@ const SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 /// With Microsoft's keys, and Secure Boot on.
 const SECURE_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 
-/// Printed by the userspace, around what it was started with.
+/// The userspace prints this before its command line.
 const BOOTED: &str = "LANBOOT-LINUX started for ";
 const END: &str = " LANBOOT-LINUX end";
 
-/// The first program. With `done=URL` in the command line it says there that it is done.
+/// The first program. If the command line has `done=URL`, it sends its report there.
 const INIT: &str = "#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -103,13 +103,13 @@ echo \"LANBOOT-LINUX started for <$who> <$role> <$say> with: $line LANBOOT-LINUX
 poweroff -f
 ";
 
-/// What udhcpc does with its lease.
+/// The script that udhcpc runs with its lease.
 const LEASE: &str = "#!/bin/busybox sh
 [ \"$1\" != bound ] || ip addr add $ip/$mask dev $interface
 ";
 
-/// A [`Site`] with the kernel and its RAM disk under [`LINUX_FILES`], with what `lanboot images add` takes out of the
-/// packages of each of `loaders`, and with `files`.
+/// A [`Site`] with the kernel and its RAM disk under [`LINUX_FILES`], with the files that `lanboot images add` extracts
+/// from the packages of each of `loaders`, and with `files`.
 pub fn linux_site(loaders: &[Loaders], files: &[(&str, &[u8])]) -> Site {
     let site = Site::new(files);
     let folder = site.folder.path().join("boot-images/debian");
@@ -149,8 +149,9 @@ fn initrd() -> Vec<u8> {
     archive
 }
 
-/// Adds a file in cpio's format `newc`, in which the kernel reads it (Documentation/driver-api/early-userspace/
-/// buffer-format.rst): a header of hexadecimal fields, the name and the bytes, each padded to a multiple of 4.
+/// Adds a file in cpio's format `newc`, which the kernel reads
+/// (Documentation/driver-api/early-userspace/buffer-format.rst): a header of hexadecimal fields, the name and the
+/// bytes, each padded to a multiple of 4.
 fn add(archive: &mut Vec<u8>, inode: u32, name: &str, mode: u32, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).unwrap();
     let name_length = u32::try_from(name.len() + 1).unwrap();
@@ -163,7 +164,8 @@ fn add(archive: &mut Vec<u8>, inode: u32, name: &str, mode: u32, bytes: &[u8]) {
     archive.resize(archive.len().next_multiple_of(4), 0);
 }
 
-/// Waits until the userspace has said it; what its kernel made of its command line, and that line itself.
+/// Waits for the userspace's message. Returns the words that the kernel took from its command line, and the command
+/// line.
 pub fn linux_booted(console: &mut Running, server: &mut Running) -> String {
     let booted = console.wait_for(END, BOOT_LIMIT);
     let screen = console.drain();
@@ -180,7 +182,7 @@ pub fn secure_machine(network: &Network, mac: &str, dir: &Path, arguments: &[&st
     let mut qemu = network.namespace().command("qemu-system-x86_64");
     qemu.args(arguments);
     qemu.args(["-accel", "tcg", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]);
-    // Only the firmware, in system management mode, may write to its variables.
+    // Only the firmware, in system management mode, may write its variables.
     qemu.args(["-M", "q35,smm=on", "-m", "512", "-global", "driver=cfi.pflash01,property=secure,value=on"]);
     qemu.args(["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={SECURE_CODE}")]);
     qemu.args(["-drive", &format!("if=pflash,format=raw,unit=1,file={}", vars.display())]);
@@ -190,7 +192,7 @@ pub fn secure_machine(network: &Network, mac: &str, dir: &Path, arguments: &[&st
     Running::spawn(qemu).unwrap()
 }
 
-/// What the local disks print when they are started.
+/// Printed by the local disks when they start.
 pub const DISK: &str = "LANBOOT-DISK was started";
 
 /// QEMU's arguments for a disk for a BIOS, the second in the boot order, with a boot sector that prints [`DISK`].
@@ -206,8 +208,8 @@ pub fn bios_disk(dir: &Path) -> Vec<String> {
     disk(&format!("format=raw,file={}", path.display()), "ide-hd")
 }
 
-/// The same for UEFI, Secure Boot included: shim and GRUB, as `site` has them in boot-images/, where an installed Debian has
-/// them, in a file system that QEMU makes of a folder.
+/// The same for UEFI, including Secure Boot: the shim and GRUB from the boot-images/ of `site`, under their paths in an
+/// installed Debian, in a file system that QEMU generates from a folder.
 pub fn uefi_disk(site: &Site) -> Vec<String> {
     let (images, disk_folder) = (site.folder.path().join("boot-images"), site.folder.path().join("disk"));
     for folder in ["EFI/debian", "grub"] {

@@ -1,5 +1,5 @@
-//! A DHCP, TFTP and HTTP server for real firmware that answers exactly what a test says, broken replies included, and
-//! keeps what was asked and answered.
+//! A DHCP, TFTP and HTTP server for real firmware. It sends exactly the answers of a test, broken replies included, and
+//! records requests and answers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,29 +18,29 @@ use lanboot::wire::dhcp::{Message, MessageType};
 use lanboot::wire::option::code;
 use nix::sched::{CloneFlags, setns};
 
-/// A question of a machine's.
+/// A request from a machine.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub mac: MacAddr,
     pub question: Question,
-    /// How many DHCP exchanges this machine has begun before this one: each has its own transaction id.
+    /// Number of DHCP exchanges that this machine began before this one. Each has its own transaction id.
     pub session: usize,
-    /// How often it has asked this in this exchange, this time included.
+    /// Number of times that the machine sent this request in this exchange, this time included.
     pub count: usize,
     pub message: Message,
 }
 
-/// An answer: what, and from which of our addresses and ports.
+/// An answer: its bytes, and our address and port that send it.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub bytes: Vec<u8>,
     pub from: SocketAddrV4,
 }
 
-/// What happened on the network, in order.
+/// An event on the network. Events are in order.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A question, the address of ours that it was sent to (unspecified: broadcast), and options 54 and 50 of it.
+    /// A request, our address that it was sent to (unspecified for a broadcast), and its options 54 and 50.
     Asked {
         who: Who,
         question: Question,
@@ -50,20 +50,20 @@ pub enum Event {
     },
     /// Our answer.
     Answered { who: Who, question: Question, bytes: Vec<u8>, from: SocketAddrV4 },
-    /// A file was asked for, from this address of ours.
+    /// A request for a file, sent to our address `server`.
     Wanted { client: Ipv4Addr, by: &'static str, server: Ipv4Addr, file: String },
 }
 
-/// A machine, and how many DHCP exchanges it has begun before.
+/// A machine, and the number of DHCP exchanges that it began before.
 pub type Who = (MacAddr, usize);
 
-/// Tells what to answer.
+/// Returns the answers to a request.
 pub type Script = Box<dyn FnMut(&Asked) -> Vec<Answer> + Send>;
 
 /// Files by name, for TFTP.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// The server; it ends when this is dropped.
+/// The server. It stops on drop.
 pub struct Mangler {
     events: Arc<Mutex<Vec<(Duration, Event)>>>,
     stop: Arc<AtomicBool>,
@@ -86,7 +86,7 @@ impl Shared {
     }
 }
 
-/// How long a socket waits before it looks whether the server is to end.
+/// Interval at which a socket checks whether the server must stop.
 const TICK: Duration = Duration::from_millis(50);
 
 impl Mangler {
@@ -120,18 +120,18 @@ impl Mangler {
         Mangler { events, stop, threads }
     }
 
-    /// All that happened so far.
+    /// All events so far.
     pub fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().iter().map(|(_, event)| event.clone()).collect()
     }
 
-    /// The same with times, for people.
+    /// The same with times, for failure messages.
     pub fn story(&self) -> String {
         let line = |(at, event): &(Duration, Event)| format!("{:7.2} {}\n", at.as_secs_f64(), told(event));
         self.events.lock().unwrap().iter().map(line).collect()
     }
 
-    /// Waits until `is_so` of the events, at most `limit`; whether it came true.
+    /// Waits until `is_so` is true for the events, at most for `limit`. Returns whether it became true.
     pub fn wait(&self, limit: Duration, mut is_so: impl FnMut(&[Event]) -> bool) -> bool {
         let until = Instant::now() + limit;
         loop {
@@ -170,7 +170,7 @@ fn entrance(namespace: &Namespace) -> PathBuf {
     Path::new("/run/netns").join(namespace.name())
 }
 
-/// What a machine heard in one exchange, for the models.
+/// The replies that a machine received in one exchange, for the models.
 pub fn heard_by(events: &[Event], machine: Who) -> Vec<Heard<'_>> {
     let heard = events.iter().filter_map(|event| match event {
         Event::Answered { who, question, bytes, from } if *who == machine => {
@@ -187,14 +187,15 @@ struct Sockets {
     router: socket2::Socket,
 }
 
-/// Makes the sockets in the namespace; they stay of it, whoever uses them.
+/// Creates the sockets in the namespace. They stay in it, whichever thread uses them.
 fn sockets(namespace: &Namespace, addresses: &[Ipv4Addr]) -> Sockets {
     let namespace = File::open(entrance(namespace)).unwrap();
     let addresses = addresses.to_vec();
     let make = move || {
         setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
         let mut dhcp = Vec::new();
-        // The first takes broadcasts; one for each address, so that answers come from the right one.
+        // The first socket receives broadcasts. There is one more for each address, so that answers have the right
+        // source.
         for (ip, port) in [(Ipv4Addr::UNSPECIFIED, 67), (Ipv4Addr::UNSPECIFIED, 4011)]
             .into_iter()
             .chain(addresses.iter().flat_map(|ip| [(*ip, 67), (*ip, 4011)]))
@@ -228,7 +229,7 @@ fn sockets(namespace: &Namespace, addresses: &[Ipv4Addr]) -> Sockets {
 struct Dhcp {
     sockets: Vec<(SocketAddrV4, UdpSocket)>,
     script: Script,
-    /// The exchanges of each machine: the last transaction id, and how many there were before.
+    /// For each machine, the transaction id of its last exchange, and the number of exchanges before that.
     sessions: BTreeMap<MacAddr, (u32, usize)>,
     counts: BTreeMap<(Who, u8), usize>,
     shared: Arc<Shared>,
@@ -256,7 +257,7 @@ impl Dhcp {
         let Ok(message) = Message::decode(payload) else { return };
         let Some(mac) = message.mac() else { return };
         let vendor = message.options.get(code::VENDOR_SPECIFIC).unwrap_or_default();
-        // A REQUEST with a menu item may be broadcast to port 67.
+        // A REQUEST for a menu item may be broadcast to port 67.
         let question = match message.message_type() {
             _ if to.port() == 4011 || vendor.starts_with(&[71]) => Question::BootServer,
             None | Some(Ok(MessageType::Discover)) => Question::Discover,
@@ -296,13 +297,13 @@ impl Dhcp {
     }
 }
 
-/// Says again and again that there is an IPv6 router with nothing to offer (RFC 4861 section 4.2): iPXE waits 15 s for
-/// one in each exchange, and goes on once it has heard one.
+/// Advertises repeatedly an IPv6 router without any prefix (RFC 4861 section 4.2). iPXE waits 15 s for a router in each
+/// exchange, and continues when it receives an advertisement.
 fn advertise(router: &socket2::Socket, shared: &Shared) {
     let everyone = std::net::SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, 0);
     let advertisement = [134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     while !shared.is_over() {
-        // Until the bridge has its own address, nothing can be sent.
+        // Sending fails until the bridge has its own address.
         let _ = router.send_to(&advertisement, &everyone.into());
         sleep(TICK * 4);
     }
@@ -327,7 +328,7 @@ fn serve_tftp(address: Ipv4Addr, socket: &UdpSocket, files: &Files, shared: &Arc
         match files.get(file.trim_start_matches('/')) {
             Some(bytes) => {
                 let (bytes, shared) = (bytes.clone(), shared.clone());
-                // Not joined: it ends by itself, with the transfer or its client's silence.
+                // Not joined: the thread ends with the transfer, or when the client becomes silent.
                 thread::spawn(move || send_file(&transfer, &bytes, &options, &shared));
             }
             None => _ = transfer.send(b"\0\x05\0\x01not there\0"),
@@ -360,7 +361,7 @@ fn send_file(transfer: &UdpSocket, bytes: &[u8], options: &[String], shared: &Sh
     }
 }
 
-/// Sends until block `number` is acknowledged; false when it is not.
+/// Sends until block `number` is acknowledged. Returns false if it is not.
 fn exchange(transfer: &UdpSocket, packet: &[u8], number: u16, shared: &Shared) -> bool {
     let mut buffer = [0; 600];
     for _ in 0..5 {
@@ -378,7 +379,7 @@ fn exchange(transfer: &UdpSocket, packet: &[u8], number: u16, shared: &Shared) -
     false
 }
 
-/// Writes down what is asked for; nothing is there.
+/// Records the requested paths. No file exists.
 fn serve_http(address: Ipv4Addr, listener: &TcpListener, shared: &Shared) {
     while !shared.is_over() {
         let Ok((mut stream, SocketAddr::V4(source))) = listener.accept() else {

@@ -1,4 +1,4 @@
-//! Machines in QEMU: a Linux for them to boot, and a server whose replies a test writes itself.
+//! Machines in QEMU: a Linux system that they boot, and a server whose replies each test defines.
 
 pub mod cases;
 pub mod linux;
@@ -7,6 +7,6 @@ pub mod reply;
 
 use std::time::Duration;
 
-/// The longest wait for a machine to show or ask for something. A boot takes 10 to 40 s where there is a core for it.
-/// On a busy computer it gets a tenth of one.
+/// The longest wait until a machine shows or requests something. A boot takes 10 to 40 s with a free core. On a busy
+/// computer a machine gets a tenth of a core.
 pub const BOOT_LIMIT: Duration = Duration::from_secs(600);

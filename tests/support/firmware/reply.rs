@@ -9,16 +9,16 @@ use lanboot::wire::pxe::BOOT_FILE_AT_ONCE;
 
 use super::mangler::{Answer, Asked};
 
-/// The server that gives addresses, and files where nothing else is said.
+/// The server that gives addresses, and also files unless a reply names another server.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
-/// Another address, to see which of two a machine asks.
+/// Another address, to see which of the two a machine asks.
 pub const OTHER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 2);
 
-/// A reply that is changed before it is sent: as a message, then as bytes.
+/// A reply that a test changes before it is sent, first as a message and then as bytes.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub message: Message,
-    /// Options in their order, written as they stand here.
+    /// Options in this order, written as they are here.
     pub options: Vec<(u8, Vec<u8>)>,
     /// Whether END is written after them.
     pub end: bool,
@@ -26,12 +26,12 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The kind of answer that a question gets.
+    /// The message type of the answer to a request.
     fn kind(question: Question) -> MessageType {
         if question == Question::Discover { MessageType::Offer } else { MessageType::Ack }
     }
 
-    /// A complete answer of one server that gives `address`: no boot file, no word of PXE.
+    /// A complete answer of one server that gives `address`, without a boot file and without PXE options.
     pub fn plain(asked: &Asked, address: Ipv4Addr) -> Reply {
         let mut message = Message::new(BOOTREPLY);
         message.xid = asked.message.xid;
@@ -49,7 +49,7 @@ impl Reply {
         Reply { message, options, end: true, from: SocketAddrV4::new(SERVER, port) }
     }
 
-    /// That, with PXE's options and a boot file, in the header and in the options.
+    /// The same with PXE options and a boot file, in the header and in the options.
     pub fn pxe(asked: &Asked, address: Ipv4Addr, file: &str) -> Reply {
         let mut reply = Reply::plain(asked, address).file(file);
         reply.set(code::VENDOR_CLASS, b"PXEClient");
@@ -57,7 +57,7 @@ impl Reply {
         reply
     }
 
-    /// Names a boot file in the header and in option 67, the server in the header and in option 66.
+    /// Names a boot file in the header and in option 67, and the server in the header and in option 66.
     pub fn file(mut self, file: &str) -> Reply {
         self.message.file = padded(file.as_bytes()).unwrap();
         self.message.sname = padded(SERVER.to_string().as_bytes()).unwrap();
@@ -66,7 +66,7 @@ impl Reply {
         self
     }
 
-    /// Sets an option, at its place or at the end.
+    /// Sets an option, in place or at the end.
     pub fn set(&mut self, code: u8, value: &[u8]) {
         match self.options.iter_mut().find(|(other, _)| *other == code) {
             Some((_, old)) => *old = value.to_vec(),

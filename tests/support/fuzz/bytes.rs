@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-/// Bytes that are used up from the front; zeros when none are left.
+/// Bytes that are consumed from the front. When none are left, it returns zeros.
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {

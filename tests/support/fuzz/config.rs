@@ -1,6 +1,6 @@
-//! Reading a configuration: any text is read or refused, quickly, with problems that have a place in it.
+//! Parsing a configuration: any text is accepted or refused quickly, with problems that have a position in it.
 
-/// More than this says nothing new, and takes longer.
+/// Longer input finds nothing new, and takes longer.
 const MOST: usize = 4096;
 
 pub fn check(data: &[u8]) {

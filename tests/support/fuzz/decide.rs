@@ -1,4 +1,4 @@
-//! Deciding on one message, when the book is full of other people's leases.
+//! Decisions about one message when other clients hold leases in the book.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -62,12 +62,12 @@ machines:
   - {name: node3, uuid: 01020304-0506-0708-090a-0b0c0d0e0f10, address: 192.168.77.11}
 ";
 
-/// More addresses than a wire has; each is checked at most once for a message.
+/// More addresses than a wire has. Each is checked at most once for a message.
 const MOST_CHECKS: usize = 40;
-/// The time of every run.
+/// The current time in every run.
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
-/// Boot files of which nothing is known.
+/// Boot files without any known facts.
 pub struct NoFiles;
 
 impl FileFacts for NoFiles {
@@ -80,7 +80,7 @@ impl FileFacts for NoFiles {
     }
 }
 
-/// No boot file is known, and nobody asks for machines.
+/// No boot file is known, and no machine is looked up.
 const OUTSIDE: Outside<'_> = Outside { files: &NoFiles, machines: &() };
 
 fn settings() -> &'static Arc<Settings> {
@@ -135,7 +135,8 @@ fn book(settings: &Settings) -> LeaseBook {
     book
 }
 
-/// How the message arrives, whether addresses are checked, and then its bytes: as they are, or made from choices.
+/// The bytes select the arrival of the message and whether addresses are checked. The message follows, raw or built
+/// from choices.
 pub fn check(data: &[u8]) {
     let mut bytes = Bytes(data);
     let how = bytes.u8();
@@ -161,7 +162,7 @@ pub fn check(data: &[u8]) {
     one(&packet, &mut request, Engine::new(Arc::clone(&settings), book), how & 8 != 0);
 }
 
-/// A message that is not for us has no effect but its record.
+/// A message that is not for us has no effect except its log record.
 fn refused(packet: &[u8], arrival: &Arrival, settings: &Arc<Settings>, book: LeaseBook) {
     let mut engine = Engine::new(Arc::clone(settings), book);
     let (before, mut effects) = (Bindings::of(&engine.book), Effects::new());
@@ -170,7 +171,7 @@ fn refused(packet: &[u8], arrival: &Arrival, settings: &Arc<Settings>, book: Lea
     assert_eq!(Bindings::of(&engine.book), before);
 }
 
-/// The same message beside another DHCP server, and at the boot service: no answer gives or confirms an address.
+/// The same message beside another DHCP server, and at the boot service. No answer gives or confirms an address.
 fn proxied(packet: &[u8], arrival: &Arrival, settings: &Arc<Settings>) {
     for boot_service in [false, true] {
         let arrival = Arrival { mode: Mode::Proxy, boot_service, ..arrival.clone() };
@@ -193,7 +194,7 @@ fn proxied(packet: &[u8], arrival: &Arrival, settings: &Arc<Settings>) {
     }
 }
 
-/// The addresses that the configuration has, as the book has them.
+/// The addresses of the configuration, as the book has them.
 #[derive(Clone, PartialEq, Debug)]
 struct Bindings(BTreeMap<Ipv4Addr, Binding>);
 
@@ -239,7 +240,7 @@ fn arrival(bytes: &mut Bytes<'_>) -> Arrival {
     }
 }
 
-/// A message that gets far: a client that is known, addresses that mean something, and options of any length.
+/// A message that passes the first checks: a known client, meaningful addresses, and options of any length.
 fn structured(bytes: &mut Bytes<'_>) -> Vec<u8> {
     let addresses = [
         Ipv4Addr::UNSPECIFIED,
@@ -297,8 +298,8 @@ fn structured(bytes: &mut Bytes<'_>) -> Vec<u8> {
     out
 }
 
-/// Drives the engine until there is an answer or silence, as the shell does, and checks that against `request`, which is
-/// the same message as it is read.
+/// Drives the engine until there is an answer or silence, as the shell does. Checks the result against `request`, which
+/// is the same message after decoding.
 fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: bool) {
     let settings = Arc::clone(&engine.settings);
     let from = (packet, request.arrival);
@@ -310,7 +311,7 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
             Effect::Record(Event::Dropped { reason: DropReason::TooManyDeclined, .. })
                 if !effects.is_empty() =>
             {
-                // Of an address that was checked.
+                // For an address that was checked.
             }
             Effect::Record(Event::Dropped { .. }) => silently(request, &before, &engine.book, checked.last()),
             Effect::Record(_) => {}
@@ -324,7 +325,7 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
                 before = Bindings::of(&engine.book);
                 nobody_elses(request, address, &before, &settings);
                 checked.push(address);
-                // The answer of the holder counts for one decision only, so it may be asked again.
+                // The holder's answer counts for one decision only, so the engine may ask again.
                 request.probed = None;
                 assert!(
                     checked.len() < MOST_CHECKS,
@@ -366,8 +367,9 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
     }
 }
 
-/// Without an answer the book changes only so: an offer that the client does not take is forgotten, or an address that
-/// the client held and declines is avoided for a while. The address that was `checked` last is seen to before.
+/// Without an answer the book may change in two ways. An offer that the client does not take is removed, or an address
+/// that the client held and declines is out of use for a while. Changes of the address that was `checked` last are
+/// tested earlier.
 fn silently(request: &Request<'_>, before: &Bindings, book: &LeaseBook, checked: Option<&Ipv4Addr>) {
     let after = Bindings::of(book);
     assert!(before.0.keys().all(|address| after.0.contains_key(address)), "a binding is gone");
@@ -388,7 +390,8 @@ fn silently(request: &Request<'_>, before: &Bindings, book: &LeaseBook, checked:
     }
 }
 
-/// The address is the client's to have: on its wire, a host's, reserved for no other machine, held by nobody else.
+/// Asserts that the client may have the address: it is a host address on the client's wire, it is reserved for no other
+/// machine, and no other client holds it.
 fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &Bindings, settings: &Settings) {
     let subnet = settings.wire_of(request.subnet).find(|i| settings.subnets[*i].network.contains(address));
     let subnet = &settings.subnets[subnet.unwrap_or_else(|| panic!("{address} is not of the client's wire"))];
@@ -410,15 +413,15 @@ fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &Bindings, setti
     }
 }
 
-/// The lease is one of another MAC with the same client identifier, whose machine did not answer.
+/// Whether the lease belongs to another MAC with the same client identifier, and that machine did not answer.
 fn is_taken_over(request: &Request<'_>, binding: &Binding, address: Ipv4Addr, settings: &Settings) -> bool {
     let never_asks = settings.conflict_check.is_none() || request.arrival.loopback;
     let is_silent = request.probed.is_some_and(|probed| probed.address == address && !probed.in_use);
     binding.state == State::Leased && binding.holder.shares_id(&request.holder) && (never_asks || is_silent)
 }
 
-/// The reply `reply`, and the lease that is stored before it is sent, with those that end then. The book is given as it was
-/// before and as it is now.
+/// Checks `reply`, the lease that is stored before it is sent, and the leases that end with it. The book is given as it
+/// was before and as it is now.
 fn given(
     request: &Request<'_>,
     reply: &Message,
@@ -472,12 +475,12 @@ fn given(
 
 fn stores(lease: &Lease, request: &Request<'_>, address: Ipv4Addr) {
     assert_eq!((lease.address, lease.state), (address, State::Leased));
-    // Once a booting stage had the address, that stays known.
+    // If a booting stage ever had the address, that information stays.
     let boots = request.holder.boots || lease.holder.boots;
     assert_eq!(lease.holder, Holder { boots, ..request.holder.clone() });
 }
 
-/// A RELEASE or DECLINE: only of what the client holds, and never too much of a pool.
+/// A RELEASE or DECLINE frees only an address that the client holds, and never too much of a pool.
 fn freed(request: &Request<'_>, lease: &Lease, before: &Bindings, book: &LeaseBook) {
     let held = before.binding(lease.address).filter(|b| b.holder.is(&request.holder) && b.until > NOW);
     let held = held.unwrap_or_else(|| panic!("{lease:?} is not this client's"));
@@ -493,7 +496,7 @@ fn freed(request: &Request<'_>, lease: &Lease, before: &Bindings, book: &LeaseBo
     }
 }
 
-/// Not too much of the pool of `lease`, which is declined, is out of use.
+/// Asserts that not too much of the pool of the declined `lease` is out of use.
 fn out_of_use(lease: &Lease, book: &LeaseBook) {
     let subnet = book.pool_of(lease.address).expect("a subnet");
     let (declined, size) = (book.declined(subnet, NOW) as u64, book.pool_size(subnet));

@@ -1,5 +1,5 @@
-//! Reading DHCP messages: nothing panics, writing and reading again changes nothing, and a well-formed message reads as
-//! dhcproto reads it, which shares no code with us.
+//! Decoding DHCP messages: nothing panics, and encoding and decoding again changes nothing. A well-formed message
+//! decodes as in dhcproto, which shares no code with us.
 
 use dhcproto::v4;
 use dhcproto::{Decodable, Encodable};
@@ -10,7 +10,7 @@ use lanboot::wire::pxe;
 
 use super::bytes::Bytes;
 
-/// Any bytes; then, from the same bytes, a well-formed message.
+/// Checks any bytes, and then a well-formed message built from the same bytes.
 pub fn check(data: &[u8]) {
     if let Ok(message) = Message::decode(data) {
         any_message(data, &message);
@@ -44,7 +44,8 @@ fn any_message(data: &[u8], message: &Message) {
     let written = message.encode();
     assert!(written.len() >= MIN_LEN);
     let mut again = Message::decode(&written).expect("what we write can be read");
-    // The fields are read anew where option 52 says so; without it and the cookie's absence nothing may differ.
+    // If option 52 says so, the fields are decoded again. A message without a cookie may differ too. All others must be
+    // equal.
     if message.options.get(option::code::OVERLOAD).is_none() && message.has_cookie && !message.truncated {
         assert_eq!(&again, message);
     }
@@ -53,14 +54,14 @@ fn any_message(data: &[u8], message: &Message) {
     assert_eq!(&again, message);
 }
 
-/// How the value of an option in [`WELL_FORMED`] is made.
+/// The form of the value of an option in [`WELL_FORMED`].
 #[derive(Clone, Copy)]
 enum Value {
     /// This many bytes.
     Fixed(usize),
     /// A multiple of this many bytes, at least one of them.
     Times(usize),
-    /// Any bytes, at least this many; split if there are more than 255.
+    /// Any bytes, at least this many, split if there are more than 255.
     Bytes(usize),
     /// Printable ASCII, at least one character.
     Text,
@@ -72,8 +73,8 @@ enum Value {
     Relay,
 }
 
-/// Options that dhcproto keeps byte for byte, without its known troubles: it panics on 94 and 80 of other lengths, keeps
-/// of 93 and 150 only the first entry, and takes 37 for 23.
+/// Options that dhcproto keeps byte for byte. The list avoids its known faults: it panics on options 94 and 80 with
+/// other lengths, keeps only the first entry of 93 and 150, and takes 37 for 23.
 const WELL_FORMED: [(u8, Value); 42] = [
     (1, Value::Fixed(4)),
     (2, Value::Fixed(4)),

@@ -1,4 +1,4 @@
-//! Reading HTTP requests, the names in them, and what is answered with which bytes of a file.
+//! Parsing HTTP requests and the names in them, and the answers with their ranges of a file.
 
 use std::ops::Range;
 
@@ -10,9 +10,9 @@ use lanboot::http::{
 
 use super::bytes::Bytes;
 
-/// Sun, 06 Nov 1994 08:49:37 GMT, when the files were changed.
+/// Sun, 06 Nov 1994 08:49:37 GMT, the modification time of the files.
 const CHANGED: i64 = 784_111_777;
-/// Requests of one connection that are looked at.
+/// Maximum number of requests that are checked on one connection.
 const MAX_REQUESTS: usize = 16;
 
 pub fn check(data: &[u8]) {
@@ -32,7 +32,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// A file, or a text that was made, of any size.
+/// A file or a rendered text of any size.
 fn resource(bytes: &mut Bytes<'_>) -> Resource {
     let size = match bytes.u8() % 8 {
         0 => 0,
@@ -48,7 +48,7 @@ fn resource(bytes: &mut Bytes<'_>) -> Resource {
     Resource { size, media: "application/efi", validators }
 }
 
-/// A request that is written as RFC 9112 says, of pieces that mean something.
+/// A request in the form of RFC 9112, made of meaningful pieces.
 fn composed(bytes: &mut Bytes<'_>, resource: &Resource) -> Vec<u8> {
     let method = bytes.pick(&["GET", "HEAD", "GET", "POST", "OPTIONS"]);
     let mut target = bytes.pick(&["/", "//", "http://x/", "/."]).to_owned();
@@ -89,7 +89,7 @@ fn composed(bytes: &mut Bytes<'_>, resource: &Resource) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Checks the request that `bytes` begin with; the length of its head if another one may follow.
+/// Checks the request at the start of `bytes`. Returns the length of its head if another request may follow.
 fn head(bytes: &[u8], resource: &Resource) -> Option<usize> {
     let length = head_length(bytes)?;
     let head = &bytes[..length];
@@ -118,7 +118,7 @@ fn head(bytes: &[u8], resource: &Resource) -> Option<usize> {
     Some(length)
 }
 
-/// A name lies beneath the folder, and reads the same when every byte of it is escaped: it is decoded once.
+/// A name is inside the folder. It decodes to the same name if every byte is escaped, because it is decoded once.
 fn named(target: &str) {
     let Ok(name) = target::name(target) else { return };
     assert_eq!(name.first(), Some(&b'/'), "{target:?}");
@@ -133,7 +133,7 @@ fn named(target: &str) {
     }
 }
 
-/// The head says what is sent, the part is inside the file, and each status has what leads to it.
+/// The head describes the body, the part is inside the file, and each status has its cause.
 fn answered(request: &Request<'_>, Answer { status, head, body }: &Answer, resource: &Resource) {
     let (fields, after) = split(head);
     assert!(after.is_empty());
@@ -184,7 +184,7 @@ fn asked_plainly(range: &[u8], size: u64) -> Option<Range<u64>> {
     (first <= last).then(|| first.min(size)..(last + 1).min(size).max(first.min(size)))
 }
 
-/// The fields of an answer that is written as RFC 9112 says, and what follows its head.
+/// The fields of an answer in the form of RFC 9112, and the bytes after its head.
 fn split(answer: &[u8]) -> (Vec<(String, String)>, &[u8]) {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut read = httparse::Response::new(&mut fields);

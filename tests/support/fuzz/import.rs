@@ -1,4 +1,4 @@
-//! Reading other servers' lease files: whatever is in them and in whatever pieces it comes, what is taken keeps to the rules.
+//! Parsing other servers' lease files: for any content, in pieces of any size, imported leases follow the rules.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -7,11 +7,11 @@ use lanboot::lease::import::{Format, Found, Intake, Reader, Reservations};
 use lanboot::lease::{FOREVER, Holder, Lease, LeaseBook, Pool, State};
 use lanboot::types::{ClientId, MacAddr, Timestamp};
 
-/// More than this says nothing new.
+/// Longer input finds nothing new.
 const MOST: usize = 8192;
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
-/// The first byte is the size of the pieces, the rest the file.
+/// The first byte is the size of the pieces. The rest is the file.
 pub fn check(data: &[u8]) {
     let Some((size, text)) = data.split_first() else { return };
     let text = &text[..text.len().min(MOST)];
@@ -50,7 +50,7 @@ fn is_sound(found: &Found, text: &[u8]) {
     }
 }
 
-/// Beside a book in which 10.0.0.1 is leased and 10.0.0.2 reserved.
+/// Imports into a book in which 10.0.0.1 is leased and 10.0.0.2 reserved.
 fn choose(found: Vec<Found>) {
     let range = "10.0.0.0-10.255.255.255".parse().unwrap();
     let reserved = Ipv4Addr::new(10, 0, 0, 2);

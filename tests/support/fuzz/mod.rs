@@ -1,5 +1,5 @@
-//! What must hold for any bytes: the properties behind the fuzz targets of tests/fuzz, which `cargo test` checks too,
-//! against the kept corpora (tests/rules/corpus.rs).
+//! Properties that hold for any bytes: the checks of the fuzz targets of tests/fuzz. `cargo test` also runs them on the
+//! stored corpora (tests/rules/corpus.rs).
 
 pub mod bytes;
 pub mod config;
@@ -12,7 +12,7 @@ pub mod sequence;
 pub mod tftp;
 pub mod transfer;
 
-/// A target's name and what it checks.
+/// A target's name and its check.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its corpus.

@@ -1,5 +1,5 @@
-//! What must hold for every reply, whatever the request was. Firmware reads options without checking their lengths
-//! (PixieFail), so nothing here may be a little wrong.
+//! Properties of every reply, for any request. Firmware reads options without checking their lengths (PixieFail), so
+//! replies must be exactly right.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use lanboot::wire::dhcp::{BOOTREPLY, COOKIE, HEADER_LEN, MIN_LEN, Message, Messa
 use lanboot::wire::option::by_code;
 use lanboot::wire::relay;
 
-/// The datagram's and the message's own rules.
+/// The rules for the datagram and for the message itself.
 pub fn check(asked: &Message, arrival: &Arrival, reply: &Message) {
     let bytes = reply.encode();
     assert_eq!(
@@ -46,7 +46,7 @@ fn size(asked: &Message, arrival: &Arrival, reply: &Message, len: usize) {
     let most = u32::from(takes).min(carries) as usize - 28;
     assert!((MIN_LEN..=most).contains(&len), "{len} bytes, at most {most}: {reply:?}");
     if is_bootp {
-        // A relay agent takes option 82 out before the client sees the reply.
+        // A relay agent removes option 82 before the client sees the reply.
         let is_read = |code| code != 82 || asked.giaddr.is_unspecified();
         let read = reply.options.iter().filter(|(code, _)| is_read(*code)).map(|(_, value)| 2 + value.len());
         assert!(read.sum::<usize>() < 64 - COOKIE.len(), "more than the vendor field of RFC 951: {reply:?}");
@@ -80,12 +80,12 @@ fn options(request: &Message, bytes: &[u8]) {
         assert!(values[..i].iter().all(|(other, _)| other != code), "option {code} is there twice");
         let asked = request.options.get(*code);
         match code {
-            // What the relay agent sent is its own affair; it goes back as it came, and last (RFC 3046 section 2.2).
+            // The relay agent's option 82 comes back unchanged, as the last option (RFC 3046 section 2.2).
             82 => assert!(asked == Some(value) && i + 1 == values.len()),
             61 => assert!(asked == Some(value) && value.len() >= 2, "RFC 6842, RFC 2132 section 9.14"),
             66 | 67 => assert!(value.len() > 1 && value.last() == Some(&0), "option {code} ends in NUL"),
             97 => assert!(value.len() == 17 && asked == Some(value)),
-            // Apple's ends without a mark.
+            // Apple's has no end marker.
             43 if values.contains(&(60, b"AAPLBSDPC".to_vec())) => {}
             43 => sub_options(value),
             52 => panic!("no option overload: GRUB then ignores `file`"),
@@ -97,7 +97,7 @@ fn options(request: &Message, bytes: &[u8]) {
     }
 }
 
-/// Vendor options of PXE: sub-options, ended by 255.
+/// Vendor options of PXE: sub-options with the end marker 255.
 fn sub_options(mut rest: &[u8]) {
     loop {
         match rest {
@@ -110,7 +110,7 @@ fn sub_options(mut rest: &[u8]) {
     }
 }
 
-/// `sname` and `file`: text, then NULs to the end, and at least one.
+/// `sname` and `file`: text, then NULs to the end, at least one.
 fn fields(reply: &Message) {
     for field in [&reply.sname[..], &reply.file] {
         let end = field.iter().position(|byte| *byte == 0).expect("a NUL at the end");
@@ -118,7 +118,7 @@ fn fields(reply: &Message) {
     }
 }
 
-/// A lease has its three times, in order; what is no lease has none.
+/// A lease has its three times, in order. Other replies have none.
 fn times(kind: MessageType, reply: &Message) {
     let all = [58, 59, 51].map(|code| reply.options.u32(code));
     let is_lease = matches!(kind, MessageType::Offer | MessageType::Ack) && !reply.yiaddr.is_unspecified();

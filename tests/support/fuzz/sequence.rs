@@ -1,7 +1,7 @@
-//! Conversations of several clients with a server over time, with a disk that works, fails or is late, and restarts:
-//! at no time do two clients have one address by what they were told.
+//! Conversations of several clients with a server over time, with restarts and a disk that works, fails or is late. At
+//! no time may two clients have one address according to the replies that they received.
 //!
-//! The model knows only what went over the wire and what was committed; the server's own book is not asked.
+//! The model knows only the packets and the commits. It does not read the server's book.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -42,12 +42,12 @@ machines:
 ";
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 const RELAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
-/// The machine with an address of its own is the first of them.
+/// Number of clients. The first one has a reserved address.
 const CLIENTS: u8 = 6;
-/// Longer runs say nothing new.
+/// Longer runs find nothing new.
 const MOST_STEPS: usize = 400;
 
-/// No boot file is known, and nobody asks for machines.
+/// No boot file is known, and no machine is looked up.
 const OUTSIDE: Outside<'_> = Outside { files: &NoFiles, machines: &() };
 
 fn settings() -> &'static [Arc<Settings>; 2] {
@@ -61,25 +61,25 @@ fn settings() -> &'static [Arc<Settings>; 2] {
     })
 }
 
-/// What a client was told it has.
+/// The address that a client may use according to its last reply.
 #[derive(Clone, Debug)]
 struct Claim {
     client: u8,
     until: Timestamp,
 }
 
-/// A lease on its way to the disk, with the replies that wait for it.
+/// A lease that is not committed yet, with the replies that wait for the commit.
 #[derive(Clone, Debug)]
 struct Promise {
     client: u8,
     lease: Lease,
-    /// Its other leases, which end with that.
+    /// The client's other leases, which end with this commit.
     ended: Vec<Lease>,
-    /// The ACK, until when it is good, and when it was asked for.
+    /// The ACK, described by the end of its lease and the time of the request.
     ack: Option<Timestamp>,
-    /// The ACK that goes out if the disk fails.
+    /// The ACK that is sent if the commit fails.
     otherwise: Option<Timestamp>,
-    /// Whether the client gave the address back since it asked, and ignores an ACK that comes now.
+    /// Whether the client gave the address back after its request, so that it ignores an ACK now.
     given_up: bool,
 }
 
@@ -88,14 +88,14 @@ struct World {
     engine: Engine,
     now: Timestamp,
     waiting: VecDeque<Promise>,
-    /// Committed or failed, and answered; the book has not heard of it yet.
+    /// Committed or failed, and answered. The book does not have the result yet.
     outcomes: VecDeque<(Lease, bool)>,
     disk: BTreeMap<Ipv4Addr, Lease>,
-    /// Whether a commit failed so far.
+    /// Whether any commit has failed so far.
     has_failed: bool,
     claims: BTreeMap<Ipv4Addr, Claim>,
     offers: BTreeMap<Ipv4Addr, Claim>,
-    /// The address that each client heard of last.
+    /// The last address that each client received.
     last: [Ipv4Addr; CLIENTS as usize],
 }
 
@@ -124,7 +124,7 @@ pub fn check(data: &[u8]) {
 }
 
 impl Promise {
-    /// Something to be stored without a reply.
+    /// A lease to store without a reply.
     fn quiet(client: u8, lease: Lease) -> Promise {
         Promise { client, lease, ended: vec![], ack: None, otherwise: None, given_up: true }
     }
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// A message of a client; with `at_once` the disk and the book are done with it before the next step.
+    /// A message from a client. If `at_once`, the disk and the book process it before the next step.
     fn message(&mut self, bytes: &mut Bytes<'_>, at_once: bool) {
         let (client, how) = (bytes.u8(), bytes.u8());
         let (client, variant) = (client % CLIENTS, client / CLIENTS);
@@ -208,7 +208,7 @@ impl World {
             2 => assert!(message.options.push(61, &[0xff, 1, 2, client])),
             3 => assert!(message.options.push(77, b"iPXE")),
             4 => message.giaddr = RELAY,
-            // Copies of one system. A network that is never asked cannot tell them apart.
+            // Copies of one system. Without address checks the server cannot tell them apart.
             5 if self.settings.conflict_check.is_some() => {
                 assert!(message.options.push(61, &[0xff, 0xc1, 0x0e]));
             }
@@ -222,7 +222,8 @@ impl World {
         }
     }
 
-    /// Who sends RELEASE or DECLINE does not use the address any more, and who takes another server's offer not ours.
+    /// A client that sends RELEASE or DECLINE no longer uses the address. A client that takes another server's offer
+    /// does not use ours.
     fn gives_up(&mut self, client: u8, address: Ipv4Addr, message: &Message, kind: Option<MessageType>) {
         let others_offer = kind == Some(MessageType::Request)
             && message.options.ip(54).is_some_and(|server| server != SERVER);
@@ -259,7 +260,7 @@ impl World {
                 }
                 Effect::CheckAddress { address, hold, .. } => {
                     checks += 1;
-                    // The answer of the holder counts for one decision only, so it may be asked again.
+                    // The holder's answer counts for one decision only, so the engine may ask again.
                     asked = false;
                     assert!(checks < 20, "one message had {checks} addresses checked");
                     self.nobody_elses(client, address);
@@ -272,7 +273,7 @@ impl World {
                     assert!(!asked, "{address} is asked for twice");
                     asked = true;
                     if !in_use {
-                        // That machine is gone: its network card was replaced.
+                        // The other machine is gone, because its network card was replaced.
                         self.claims.remove(&address);
                         self.offers.remove(&address);
                     }
@@ -287,7 +288,7 @@ impl World {
                         b.state == State::Leased && b.until > now && b.holder.shares_id(&request.holder)
                     };
                     if self.engine.book.binding(reply.yiaddr).is_some_and(taken_over) {
-                        // It stays the other machine's until the client takes it.
+                        // The address stays the other machine's until the client takes it.
                         self.last[usize::from(client)] = reply.yiaddr;
                         self.nobody_elses(client, reply.yiaddr);
                     } else {
@@ -301,7 +302,7 @@ impl World {
         }
     }
 
-    /// The lease is on its way to the disk, and its replies wait for that.
+    /// Queues the lease for the disk. Its replies wait for the commit.
     fn promise(&mut self, client: u8, message: &Message, arrival: &Arrival, promise: engine::Promise) {
         let engine::Promise { lease, ended, reply, otherwise, .. } = promise;
         let Some(ack) = reply else {
@@ -332,7 +333,7 @@ impl World {
                 let until = self.now.after(OFFER_HOLD);
                 self.offers.insert(address, Claim { client, until });
             }
-            // BOOTP: an address of the configuration, or one that is stored for good already.
+            // BOOTP: a reserved address, or a lease that is already stored forever.
             None => {
                 let reserved = address == Ipv4Addr::new(192, 168, 77, 10) && client == 0;
                 assert!(reserved || self.disk.get(&address).is_some_and(|lease| lease.until == FOREVER));
@@ -343,14 +344,14 @@ impl World {
         }
     }
 
-    /// No other client has the address by what it was sent. An offer may give way, for the pools here are small.
+    /// Asserts that no other client received this address. An offer may give way, because the pools here are small.
     fn nobody_elses(&self, client: u8, address: Ipv4Addr) {
         if let Some(claim) = self.claims.get(&address).filter(|claim| claim.until > self.now) {
             assert_eq!(claim.client, client, "{address} for client {client}, but another has it: {claim:?}");
         }
     }
 
-    /// The disk gets to the next `count` promises.
+    /// Commits the next `count` leases.
     fn commit(&mut self, count: usize, works: bool) {
         let batch: Vec<Promise> = self.waiting.drain(..count.min(self.waiting.len())).collect();
         for promise in batch.iter().filter(|_| works) {
@@ -362,7 +363,7 @@ impl World {
         self.each_client_has_one_lease();
         for promise in batch {
             for lease in promise.ended {
-                // The client asked for another one.
+                // The client asked for another address.
                 let own = |claim: &Claim| claim.client == promise.client;
                 for told in [&mut self.claims, &mut self.offers].into_iter().filter(|_| works) {
                     if told.get(&lease.address).is_some_and(own) {
@@ -375,7 +376,7 @@ impl World {
             let until = if works { promise.ack } else { promise.otherwise };
             if let Some(until) = until.filter(|_| !promise.given_up) {
                 self.last[usize::from(promise.client)] = address;
-                // Later than the lease lasts, it is no lease: the client counts from its request.
+                // An ACK after the end of the lease gives no lease, because the client counts from its request.
                 if until > self.now {
                     self.nobody_elses(promise.client, address);
                     self.offers.remove(&address);
@@ -389,8 +390,8 @@ impl World {
         self.what_was_promised_is_stored();
     }
 
-    /// Of two leases on the disk that are not over, no two are one client's on one wire. Where a RELEASE or DECLINE could
-    /// not be stored, and the client got another address before that was known, the next start finds that there are two.
+    /// Asserts that no two live leases on the disk belong to one client on one wire. There may be two only if a RELEASE
+    /// or DECLINE could not be stored, and the client got another address before that was known.
     fn each_client_has_one_lease(&self) {
         if !self.has_failed {
             let is_live = |lease: &&Lease| lease.state == State::Leased && lease.until > self.now;
@@ -398,7 +399,7 @@ impl World {
         }
     }
 
-    /// The same of what is in the book.
+    /// The same for the leases in the book.
     fn each_client_has_one_lease_in_the_book(&self) {
         let bound =
             self.disk.keys().filter_map(|address| Some((*address, self.engine.book.binding(*address)?)));
@@ -406,7 +407,7 @@ impl World {
         one_each(live.map(|(address, binding)| (address, &binding.holder)));
     }
 
-    /// Every lease that a client was told of, and that is not over, is on the disk for at least as long.
+    /// Asserts that every live lease that a client received is on the disk for at least as long.
     fn what_was_promised_is_stored(&self) {
         for (address, claim) in self.claims.iter().filter(|(_, claim)| claim.until > self.now) {
             let stored = self.disk.get(address).expect("what was promised is stored");
@@ -418,14 +419,14 @@ impl World {
         }
     }
 
-    /// The book hears what became of the next `count` leases.
+    /// Reports the results of the next `count` commits to the book.
     fn hear(&mut self, count: usize) {
         for (lease, stored) in self.outcomes.drain(..count.min(self.outcomes.len())) {
             self.engine.stored(&Outcome { leases: vec![lease], stored }, self.now);
         }
     }
 
-    /// kill -9: what was not committed is lost, and what was promised is not.
+    /// kill -9: uncommitted leases are lost, and acknowledged leases are not.
     fn restart(&mut self) {
         self.waiting.clear();
         self.outcomes.clear();
@@ -440,7 +441,7 @@ impl World {
     }
 }
 
-/// No two of these holders are one client on one wire.
+/// Asserts that no two of these holders are one client on one wire.
 fn one_each<'h>(live: impl Iterator<Item = (Ipv4Addr, &'h Holder)>) {
     let live: Vec<_> = live.collect();
     for (i, (address, holder)) in live.iter().enumerate() {

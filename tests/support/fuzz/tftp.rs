@@ -1,4 +1,4 @@
-//! Reading TFTP packets, what is granted to a request, and the names that it may mean.
+//! Parsing TFTP packets, the options granted to a request, and the names that it may mean.
 
 use lanboot::boot::name::BootName;
 use lanboot::tftp::{Limits, negotiate};
@@ -15,7 +15,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Never more than was asked for, than the path carries and than the limits allow, and an answer of the request's size.
+/// Grants at most the requested values, the path's MTU and the limits. The answer is about as long as the request.
 fn granted(asked: &Options, request: usize) {
     for (mtu, max_block_size, max_window) in [(1500, None, 64), (65536, None, 65535), (576, Some(8), 0)] {
         let limits =
@@ -35,13 +35,13 @@ fn granted(asked: &Options, request: usize) {
             assert!(told.window_size.is_none() || asked.window_size.is_some(), "not asked for");
             assert!(told.transfer_size.is_none() || asked.transfer_size.is_some(), "not asked for");
             assert!(told.timeout.is_none() || told.timeout == asked.timeout, "it may not be changed");
-            // The size has up to twenty digits where the client wrote one.
+            // The size may need twenty digits where the request had one.
             assert!(Packet::OAck(told).encode().len() <= request + 20, "an answer larger than the request");
         }
     }
 }
 
-/// What a name may mean lies beneath the folder, and is read as itself.
+/// Every meaning of a name is inside the folder, and parses to itself.
 fn named(request: &Request<'_>) {
     for name in BootName::readings(request.name) {
         let text = name.as_str();

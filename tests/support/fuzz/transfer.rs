@@ -1,4 +1,4 @@
-//! A download as a script of what the network and the clock do, between the sender (`tftp::Transfer`) and a reference
+//! A download as a script of events of the network and the clock, between the sender (`tftp::Transfer`) and a reference
 //! client that takes blocks in order (RFC 1350, RFC 7440).
 
 use std::collections::VecDeque;
@@ -12,12 +12,14 @@ use lanboot::wire::tftp::{ErrorCode, Options, Packet};
 
 use super::bytes::Bytes;
 
-/// What a script does at most: fewer blocks than there are numbers are on their way late, so a client cannot mistake one.
+/// Maximum number of steps. It keeps the number of late blocks under 65536, so that a client cannot mistake one block
+/// for another.
 const MAX_STEPS: usize = 700;
-/// Datagrams under way in one direction.
+/// Maximum number of datagrams in transit in one direction.
 const MAX_UNDER_WAY: usize = 256;
 
-/// A datagram to the client. A block has its number as counted from the file's beginning: the client sees 16 bits.
+/// A datagram to the client. `Block` has the block's number counted from the start of the file. The client sees 16 bits
+/// of it.
 #[derive(Clone, Copy, Debug)]
 enum Down {
     Options,
@@ -28,11 +30,11 @@ enum Down {
 #[derive(Debug, Default)]
 struct Client {
     accepted: bool,
-    /// Blocks that it has, all in order.
+    /// Number of blocks received, all in order.
     have: u64,
-    /// Blocks since it last acknowledged.
+    /// Blocks received since the last ACK.
     unacknowledged: u64,
-    /// It said where a block is missing, and says it for every block that comes instead if `noisy`.
+    /// Whether it has reported the gap. If `noisy`, it reports the gap again for each unexpected block.
     told: bool,
     noisy: bool,
 }
@@ -43,16 +45,16 @@ struct Talk {
     granted: Granted,
     /// The file's last block.
     last: u64,
-    /// The size shows only at the end (netascii).
+    /// Only the end of the transfer shows the size (netascii).
     unknown_size: bool,
     now: Duration,
     down: VecDeque<Down>,
     up: VecDeque<u16>,
     client: Client,
     end: Option<End>,
-    /// The client acknowledged what it never got, or gave up, so the file need not arrive.
+    /// The client acknowledged a block that it never got, or gave up, so the file need not arrive.
     lied: bool,
-    /// Sent since a packet that counts came.
+    /// Datagrams sent since the last packet that made progress.
     sent_in_silence: u32,
     first_answers: u32,
 }
@@ -111,7 +113,7 @@ impl Talk {
         talk
     }
 
-    /// One thing that happens.
+    /// Performs one event.
     fn play(&mut self, bytes: &mut Bytes<'_>) {
         let (what, which) = (bytes.u8(), usize::from(bytes.u8()));
         match what % 16 {
@@ -138,7 +140,7 @@ impl Talk {
         }
     }
 
-    /// Something that no client at work sends.
+    /// Sends a packet that no correct client sends.
     fn stray(&mut self, bytes: &mut Bytes<'_>, which: usize) {
         match which % 16 {
             0 => {
@@ -155,13 +157,13 @@ impl Talk {
                 self.after(step);
             }
             2..=4 => {
-                // Any number: what was not sent is not acknowledged by it.
+                // Any number. It acknowledges no block that was not sent.
                 let number = bytes.u16();
                 self.lied = true;
                 self.acknowledge(number);
             }
             5 => {
-                // The request's acknowledgement, which says nothing where no options are open.
+                // An ACK of the options, which has no meaning if no options are being negotiated.
                 self.acknowledge(0);
             }
             _ => {
@@ -173,7 +175,7 @@ impl Talk {
         }
     }
 
-    /// Lets time pass, and the server's timer come when it is due.
+    /// Advances the time, and runs the server's timer when it is due.
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.end.is_none() && self.transfer.deadline() <= until {
@@ -182,7 +184,7 @@ impl Talk {
             if matches!(step, Step::Send(_)) {
                 self.sent_in_silence += 1;
             }
-            // Besides these, the last block of a window may be sent once more.
+            // In addition, the last block of a window may be sent once more.
             let probe = u32::from(self.granted.window > 1);
             let most = if self.transfer.is_proven() { RESENDS + probe } else { RESENDS_UNPROVEN };
             assert!(self.sent_in_silence <= most, "sent {} times to the silent", self.sent_in_silence);
@@ -198,7 +200,7 @@ impl Talk {
         }
     }
 
-    /// Does what the server's shell does about a step, and checks that it may be done.
+    /// Performs a step as the server's shell does, and checks that it is allowed.
     fn obey(&mut self, step: Step) {
         match step {
             Step::Wait => return,
@@ -260,14 +262,14 @@ impl Talk {
         let after = self.transfer.acknowledged();
         assert!(after >= before && after - before <= u64::from(self.granted.window), "{before} to {after}");
         assert!(self.lied || after <= self.client.have, "the client has {}, not {after}", self.client.have);
-        // What the client said counts where it moved something, or repeats what it said.
+        // An ACK counts if it makes progress, or repeats the last one.
         if self.transfer.is_proven() && (after > before || !proven || number == before as u16) {
             self.sent_in_silence = 0;
         }
         self.after(step);
     }
 
-    /// The client hears nothing and says again what it said.
+    /// The client receives nothing and repeats its last ACK.
     fn client_waits_in_vain(&mut self) {
         if self.client.accepted && (self.client.have > 0 || self.granted.oack.is_some()) {
             self.client.unacknowledged = 0;
@@ -276,7 +278,7 @@ impl Talk {
         }
     }
 
-    /// Nothing is lost for `rounds` round trips. What was late is gone.
+    /// Runs `rounds` round trips without loss. Late datagrams are lost.
     fn run(&mut self, rounds: usize) {
         for _ in 0..=rounds {
             for _ in 0..self.down.len() {
@@ -289,7 +291,8 @@ impl Talk {
         }
     }
 
-    /// It always ends: in silence after the last resend, and over a path that loses nothing with the whole file.
+    /// Asserts that the transfer ends: after the last resend if the client is silent, and with the complete file if the
+    /// path loses nothing.
     fn conclude(mut self, silent: bool) {
         self.down.truncate(MAX_UNDER_WAY);
         let mut rounds = 0;
@@ -316,15 +319,15 @@ impl Talk {
 }
 
 impl Client {
-    /// Takes a datagram, and says what it acknowledges. That a block is the next one it knows by the 16 bits of its
-    /// number; that it truly is, the check knows.
+    /// Takes a datagram, and returns the number that it acknowledges. The client recognises the next block by the 16
+    /// bits of its number. The check knows the complete number.
     fn receive(&mut self, datagram: Down, window: u64, last: u64) -> Option<u16> {
         let Down::Block(number) = datagram else {
             self.accepted = true;
             return (self.have == 0).then_some(0);
         };
         if !self.accepted {
-            // The OACK is on its way still: a client drops what it did not ask for yet.
+            // The OACK has not arrived yet. A client drops datagrams that it does not expect yet.
             return None;
         }
         if number as u16 != (self.have + 1) as u16 || self.have == last {
@@ -350,7 +353,7 @@ fn remove<T>(queue: &mut VecDeque<T>, which: usize) -> Option<T> {
     queue.remove(at)
 }
 
-/// One of the queue, which stays there too if `keep`: a copy is on its way.
+/// Takes one datagram out of the queue. If `keep`, a copy stays in the queue.
 fn take<T: Copy>(queue: &mut VecDeque<T>, which: usize, keep: bool) -> Option<T> {
     if keep { queue.get(which % queue.len().max(1)).copied() } else { remove(queue, which) }
 }
