@@ -9,13 +9,7 @@ use proptest::prelude::*;
 use super::super::super::*;
 use crate::content::lookup::Files;
 use crate::content::once::{BootState, Done};
-use crate::dhcp::classify::{classify, recognize};
-use crate::dhcp::conflict::{Answer, Evidence, declined};
-use crate::dhcp::decide::decide;
-use crate::dhcp::decision::Decision;
-use crate::dhcp::request::Probed;
-use crate::dhcp::settings::Settings;
-use crate::dhcp::{other_servers, proxy};
+use crate::dhcp::engine::{DeclineProbe, Effect, Effects, Engine, Outcome, Outside, Promise};
 use crate::images::Catalog;
 use crate::net::neighbours::Neighbour;
 use crate::types::{MacAddr, Uuid};
@@ -113,8 +107,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// lanboot in one mode, with its machines on its own wire or behind a relay agent.
 struct World {
-    settings: Settings,
-    book: LeaseBook,
+    engine: Engine,
     known: MachineTable,
     files: Files,
     starts: BootState,
@@ -154,8 +147,9 @@ impl World {
         let files = Files::new(catalog, known.clone()).starting(starts.clone());
         let settings = config.dhcp.unwrap();
         let book = LeaseBook::new(settings.pools());
+        let engine = Engine::new(Arc::new(settings), book);
         let (now, really) = (Timestamp::from_seconds(3600), BTreeMap::new());
-        World { settings, book, known, files, starts, mode, on_wire, now, really, _folder: folder }
+        World { engine, known, files, starts, mode, on_wire, now, really, _folder: folder }
     }
 
     fn arrival(&self, source: Ipv4Addr, boot_service: bool) -> Arrival {
@@ -172,60 +166,34 @@ impl World {
         }
     }
 
-    /// Handles a client's message as `server/dhcp/mod.rs` and `server/dhcp/proxy.rs` do, and returns the answer.
+    /// Has the engine handle a client's message, and returns the answer. No machine answers a probe.
     fn receive(&mut self, message: &Message, source: Ipv4Addr, boot_service: bool) -> Option<Message> {
-        let bytes = message.encode();
-        let message = Message::decode(&bytes).unwrap();
-        let arrival = self.arrival(source, boot_service);
-        if proxy::is_for_us(&message, &arrival) {
-            if let Some(taken) = other_servers::taken(&message, &arrival, &self.settings) {
-                self.known.heard_taken(&message, &taken);
-            }
-            let request = proxy::classify(&message, &arrival, &self.settings).ok()?;
-            let Decision::Answer { reply, .. } = proxy::decide(&request, &self.settings) else { return None };
-            self.known.asked_boot_service(&message, (&request.identity, request.machine), &arrival);
-            return Some(*reply);
-        }
-        let mut request = classify(&message, &arrival, &self.settings).ok()?;
-        recognize(&mut request, &self.book, &self.settings, self.now);
-        self.book.settle(self.now);
-        let decision = match decide(&request, &self.book, &self.settings, self.now) {
-            // No machine answers, so the conflict check finds nothing.
-            Decision::AskHolder { address } => {
-                request.probed = Some(Probed { address, in_use: false });
-                decide(&request, &self.book, &self.settings, self.now)
-            }
-            Decision::CheckDecline { address } => {
-                let evidence = Evidence { answer: Answer::None, from_client: None };
-                declined(&request, address, evidence, &self.book, &self.settings, self.now)
-            }
-            decision => decision,
-        };
-        let (change, reply) = match decision {
-            Decision::Answer { change, reply, .. } => {
-                self.known.answered(&request, (&reply, change.as_ref()), &self.book, self.now);
-                (change, Some(*reply))
-            }
-            Decision::Quiet { lease, .. } => {
-                self.known.released(&lease);
-                (Some(LeaseChange::Store(lease)), None)
-            }
-            Decision::Silent { change, .. } => (change, None),
-            Decision::CheckAddress { .. } => panic!("conflict_check is off"),
-            Decision::AskHolder { .. } | Decision::CheckDecline { .. } => panic!("they are dealt with above"),
-        };
-        if let Some(change) = change {
-            self.book.apply(&change);
-            match &change {
-                LeaseChange::Store(lease) => self.book.stored(lease, self.now),
-                LeaseChange::Replace { lease, ended } => {
-                    ended.iter().for_each(|lease| self.known.released(lease));
-                    ended.iter().chain([lease]).for_each(|lease| self.book.stored(lease, self.now));
+        let (bytes, arrival, now) = (message.encode(), self.arrival(source, boot_service), self.now);
+        let files = Some(self.files.clone());
+        let outside = Outside { files: &files, machines: &self.known };
+        let (engine, mut effects, mut answer) = (&mut self.engine, Effects::new(), None);
+        engine.book.settle(now);
+        engine.handle(&bytes, &arrival, outside, now, &mut effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Record(_) => {}
+                Effect::Send { reply, .. } => answer = Some(*reply.message),
+                Effect::Store(Promise { lease, ended: mut leases, reply, .. }) => {
+                    leases.push(lease);
+                    engine.stored(&Outcome { leases, stored: true }, now);
+                    answer = reply.map(|reply| *reply.message);
                 }
-                _ => {}
+                Effect::AskHolder { address, .. } => {
+                    engine.checked((address, None), (&bytes, &arrival), outside, now, &mut effects);
+                }
+                Effect::CheckDecline { .. } => {
+                    let probe = DeclineProbe::default();
+                    engine.declined(probe, (&bytes, &arrival), outside, now, &mut effects);
+                }
+                other => panic!("conflict_check is off, and a DECLINE is decided on at once: {other:?}"),
             }
         }
-        reply
+        answer
     }
 
     fn message(&self, n: u8, kind: u8, ipxe: bool, options: &[(u8, &[u8])]) -> Message {
@@ -320,12 +288,10 @@ impl World {
             push(77, b"iPXE");
         }
         if op == BOOTREPLY {
-            let arrival = self.arrival(source, false);
-            if let Some(given) = other_servers::given(&message, OTHER_SERVER, mac(9), &arrival)
-                && self.mode == Mode::Proxy
-            {
-                self.known.heard_given(&given);
-            }
+            let (bytes, arrival) = (message.encode(), self.arrival(source, false));
+            let outside = Outside { files: &Some(self.files.clone()), machines: &self.known };
+            let by = (SocketAddrV4::new(OTHER_SERVER, 67), mac(9));
+            self.engine.hear(&bytes, by, &arrival, outside, self.now, &mut Effects::new());
         } else {
             self.receive(&message, source, forged.port == 1);
         }
