@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::boot::plan::Mode;
 use crate::types::Ipv4Network;
 
-/// How a message reached us. Valid for one message; messages of one interface share the lists.
+/// Facts about how a message reached us. They are those of the moment when it was received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
     /// The name of the receiving interface.

@@ -1,5 +1,5 @@
 //! Detects machines that send the same client identifier because one system was copied to all of them. The engine calls
-//! it for each request, and logs one warning per identifier. It changes no lease.
+//! it for each request, and its caller logs the warnings, one per identifier. Nothing here changes a lease.
 
 use std::collections::HashMap;
 use std::sync::Arc;

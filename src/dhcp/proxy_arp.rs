@@ -69,9 +69,9 @@ impl ProxyArp {
         Verdict::Found(std::mem::take(&mut machine.addresses))
     }
 
-    /// Records that the machine `mac` sent ARP from `address` on its own account, while that address was not being
-    /// checked. An ignored machine keeps such an address: if its other answers were forged, it is still found at its
-    /// own address.
+    /// Records that the machine `mac` sent an ARP request with `address` as its own address, while that address was not
+    /// being checked. An ignored machine keeps such an address: if its other answers were forged, it is still found at
+    /// its own address.
     pub fn uses(&mut self, mac: MacAddr, address: Ipv4Addr) {
         let machine = self.0.get_mut(&mac).filter(|machine| machine.is_ignored);
         let has_room =

@@ -161,7 +161,7 @@ impl Request<'_> {
     }
 
     /// The server identifier (option 54) of a reply to a client that gets `yiaddr`. A NAK repeats the identifier that
-    /// the client sent, so that the client can match it to its server.
+    /// the client sent, so that the client knows which server refuses.
     pub fn identifier_for(&self, yiaddr: Ipv4Addr, settings: &Settings) -> Ipv4Addr {
         let named = self.ask.server().filter(|_| yiaddr.is_unspecified());
         named.or(self.override_identifier).unwrap_or_else(|| self.server_for(yiaddr, settings))

@@ -1,5 +1,5 @@
-//! Settings of the DHCP server: subnets, pools, options, machines. `config/` builds and validates them, and a reload
-//! replaces them as a whole. Decisions only read them.
+//! Settings of the DHCP server: subnets, pools, options, machines. `config/` builds and validates them. Decisions only
+//! read them.
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -51,7 +51,7 @@ pub struct Settings {
     pub machines: Machines,
     /// Boot files by client architecture.
     pub boot: Policy,
-    /// The protocols by which clients fetch boot files from us.
+    /// The ports at which we serve boot files over HTTP and TFTP.
     pub served: Served,
 }
 
@@ -208,7 +208,7 @@ impl Settings {
         self.subnets.iter().enumerate().map(pool).collect()
     }
 
-    /// The indices of the subnets on the wire of subnet `first`: first itself, then those that share its name in the
+    /// The indices of the subnets on the wire of subnet `first`: `first` itself, then those that share its name in the
     /// order of the configuration.
     pub fn wire_of(&self, first: usize) -> impl Iterator<Item = usize> {
         let name = self.subnets.get(first).and_then(|subnet| subnet.shared_network.as_deref());
