@@ -27,8 +27,7 @@ const USUAL_BYTES: usize = 256;
 pub struct Room<'a> {
     options: Options,
     left: usize,
-    /// Options that are returned unchanged at the end of the reply, in reverse order. Their space is already
-    /// subtracted.
+    /// Options copied from the request to the end of the reply, in reverse order. Their space is already subtracted.
     echoed: Vec<(u8, &'a [u8])>,
 }
 
@@ -62,9 +61,9 @@ impl<'a> Room<'a> {
         Room { options, left, echoed: Vec::with_capacity(2) }
     }
 
-    /// Returns an option of `asked` unchanged, unless it is so long that the `essential` bytes would not fit. This is
-    /// done for the client identifier (RFC 6842) and, at the very end, for the relay agent's option (RFC 3046 section
-    /// 2.2).
+    /// Copies an option of `asked` unchanged to the end of the reply, unless it is so long that the `essential` bytes
+    /// would not fit. This is done for the client identifier (RFC 6842) and, at the very end, for the relay agent's
+    /// option (RFC 3046 section 2.2).
     fn echo(&mut self, asked: &'a Message, code: u8, essential: usize) {
         // A client identifier shorter than two bytes is invalid (RFC 2132 section 9.14).
         let least = if code == code::CLIENT_IDENTIFIER { 2 } else { 0 };
@@ -102,7 +101,7 @@ impl<'a> Room<'a> {
         self.push(code::REBINDING_TIME, &(seconds - seconds / 8).to_be_bytes());
     }
 
-    /// Finishes the options; the returned ones are last.
+    /// Finishes the options; the copied ones are last.
     pub fn into_options(mut self) -> Options {
         for (code, value) in self.echoed.into_iter().rev() {
             self.options.push(code, value);
