@@ -1,7 +1,7 @@
-//! What an exchange costs without network and disk: `cargo bench --bench decide`.
+//! Measures the CPU time of a DHCP exchange, without network and disk: `cargo bench --bench decide`.
 //!
-//! Has the engine handle DISCOVER and REQUEST of 250,000 clients behind a relay agent, encodes the replies, and prints the
-//! nanoseconds of an exchange five times over.
+//! The benchmark sends the engine a DISCOVER and a REQUEST from each of 250,000 clients behind a relay agent, and
+//! encodes the replies. It prints the nanoseconds per exchange, five times.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -23,7 +23,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 const CONFIG: &str = "dhcp: {mode: server, conflict_check: off, subnets: [{network: 10.64.0.0/13, \
     pool: 10.65.0.0-10.69.255.255, lease: 1d, options: {router: 10.64.0.1, dns: 10.64.0.1}}]}";
 
-/// No boot file is served.
+/// Facts for a server without boot files.
 struct NoFiles;
 
 impl FileFacts for NoFiles {
@@ -36,7 +36,7 @@ impl FileFacts for NoFiles {
     }
 }
 
-/// The server.
+/// The engine under test, and the arrival that all messages have.
 struct Server {
     engine: Engine,
     effects: Effects,
@@ -65,7 +65,7 @@ fn main() {
     }
 }
 
-/// How long the server works for client `n`.
+/// Runs a DISCOVER and a REQUEST of client `n`, and returns the time that the engine needed.
 fn exchange(n: u32, server: &mut Server) -> Duration {
     let discover = message(n, MessageType::Discover, &[]);
     let began = Instant::now();
@@ -81,7 +81,7 @@ fn exchange(n: u32, server: &mut Server) -> Duration {
 }
 
 impl Server {
-    /// What the server does with a message, and the answer.
+    /// Handles a message, carries out its effects in memory, and returns the encoded reply.
     fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
         let now = Timestamp::from_seconds(1_800_000_000);
         let outside = Outside { files: &NoFiles, machines: &() };

@@ -1,9 +1,9 @@
-//! How fast leases are stored and loaded: `cargo bench --bench store [-- FOLDER]`. The folder (by default the target
-//! folder) should be on the disk that is of interest: every commit is one fsync there.
+//! Measures how fast leases are stored and loaded: `cargo bench --bench store [-- FOLDER]`. `FOLDER` (default: the
+//! target folder) must be on the disk to measure, because every commit is one fsync there.
 //!
-//! Prints, for batches of several sizes, leases per second and the median and 99th percentile of a commit, for new
-//! leases in the order of their addresses and for renewals in any order of 250,000 that are there; then how long
-//! opening (with its check) and loading take.
+//! For each batch size the benchmark prints the leases per second, and the median and 99th percentile of the commit
+//! time. It does so for renewals of 250,000 stored leases in the order of their addresses, and for renewals in random
+//! order. Then it prints how long it takes to open the database (with its check) and to load it.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -15,11 +15,11 @@ use lanboot::types::{ClientId, MacAddr, Timestamp};
 
 /// Leases in the database.
 const LEASES: u32 = 250_000;
-/// How long each case runs.
+/// Duration of each case.
 const CASE: Duration = Duration::from_secs(2);
 
 fn main() {
-    // cargo bench passes --bench.
+    // `cargo bench` adds the argument `--bench`.
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let folder = folder.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let folder = tempfile::tempdir_in(folder).expect("the folder can be written");
@@ -35,7 +35,7 @@ fn main() {
     println!("{:>6}  {:>22}  {:>22}", "", "in order of addresses", "in any order");
     println!("{:>6}{}", "batch", "  leases/s  median    p99".repeat(2));
     for batch in [1, 8, 64, 256, 1000] {
-        // Multiplying by an odd number visits addresses in an order without neighbours.
+        // Multiplying by an odd number visits the addresses in an order without neighbours.
         let in_order = run(&mut store, batch, |n| n % LEASES);
         let any_order = run(&mut store, batch, |n| n.wrapping_mul(2_654_435_761) % LEASES);
         println!("{batch:>6}{in_order}{any_order}");
@@ -55,7 +55,8 @@ fn main() {
     );
 }
 
-/// Renews leases, `size` to a commit, choosing the `n`th by `which`: rate, median and 99th percentile as text.
+/// Commits renewals in batches of `size` for the duration of one case; `which` maps the `n`th renewal to its client.
+/// Returns the rate, median and 99th percentile as text.
 fn run(store: &mut SqliteStore, size: u32, which: impl Fn(u32) -> u32) -> String {
     let began = Instant::now();
     let mut times = Vec::new();

@@ -1,4 +1,5 @@
-//! How a message reached us. The shell says so; decisions only read it.
+//! The arrival of a message: interface, addresses and port. The server fills it in for each message; decisions only
+//! read it.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -6,42 +7,44 @@ use std::sync::Arc;
 use crate::boot::plan::Mode;
 use crate::types::Ipv4Network;
 
-/// How a message reached us.
+/// Facts about how a message reached us. They are those of the moment when it was received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
-    /// The name of the interface it came in on.
+    /// The name of the receiving interface.
     pub interface: Arc<str>,
-    /// The IPv4 addresses of the interface it came in on, at least one.
+    /// The IPv4 addresses of the receiving interface, at least one.
     pub addresses: Arc<[Ipv4Addr]>,
-    /// The networks of those addresses: what is on its wire.
+    /// The networks of those addresses, which are on the interface's wire.
     pub networks: Arc<[Ipv4Network]>,
-    /// The address it was sent to: one of ours, or a broadcast address.
+    /// The destination of the message: one of our addresses, or a broadcast address.
     pub destination: Ipv4Addr,
-    /// The address and port it came from.
+    /// The address and port of the sender.
     pub source: SocketAddrV4,
     /// Largest IP datagram of the interface, in bytes.
     pub mtu: u32,
-    /// Whether it is a loopback interface.
+    /// Whether the interface is a loopback interface.
     pub loopback: bool,
-    /// What lanboot is there.
+    /// The mode of lanboot on the interface.
     pub mode: Mode,
-    /// Whether it was sent to the boot service, port 4011, and not to the DHCP server's port.
+    /// Whether the message was sent to the boot service (port 4011) instead of the DHCP server's port.
     pub boot_service: bool,
 }
 
 impl Arrival {
-    /// Whether `address` is in a network of the interface, so that its holder is reached without a router.
+    /// Whether `address` is in a network of the interface. Its holder is then reached without a router.
     pub fn is_on_wire(&self, address: Ipv4Addr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// The address by which the client knows us: the one it wrote to, else the interface's first.
+    /// Our address from the client's point of view: the destination of the message, or the interface's first address if
+    /// the message was broadcast.
     pub fn server(&self) -> Ipv4Addr {
         let first = self.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
         if self.addresses.contains(&self.destination) { self.destination } else { first }
     }
 
-    /// The interface's address in `network`, if it has one there: the one that the client wrote to before others.
+    /// The interface's address in `network`, if it has one there. Of several, the destination of the message is
+    /// preferred.
     pub fn server_in(&self, network: Ipv4Network) -> Option<Ipv4Addr> {
         let mut here = self.addresses.iter().copied().filter(|address| network.contains(*address));
         let first = here.next()?;

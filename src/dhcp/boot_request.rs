@@ -1,4 +1,5 @@
-//! Requests for boot files without addresses, as decisions see them. `proxy.rs` makes them and decides on them.
+//! Boot requests: messages that are answered with a boot file and without an address. `proxy.rs` builds them and
+//! decides on them; `bsdp.rs` decides on those of Macs. Nothing here touches leases.
 
 use std::net::Ipv4Addr;
 
@@ -11,42 +12,40 @@ use crate::dhcp::settings::{Machine, Settings};
 use crate::event::{Client, Message as Kind};
 use crate::wire::dhcp::Message;
 
-/// A message of a client that boots from the network, and that we answer without giving it an address.
+/// A message of a client that boots from the network and gets no address from the answer.
 #[derive(Debug)]
 pub struct BootRequest<'a> {
-    /// What it asks for.
+    /// The purpose of the message.
     pub ask: Ask,
-    /// The message itself.
     pub message: &'a Message,
-    /// How it reached us.
     pub arrival: &'a Arrival,
-    /// What the client is.
+    /// The client's firmware, architecture and boot stage.
     pub identity: Identity,
-    /// The address by which we serve it.
+    /// Our address for this client.
     pub server: Ipv4Addr,
-    /// Its entry in `machines:`, if it has one.
+    /// The client's entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
-    /// The classes that it is in, in their order.
+    /// The client's classes, in the order of the configuration.
     pub classes: Vec<&'a Class>,
-    /// The boot file it gets, if any. The shell fills in the file's size.
+    /// The client's boot file, if any. The engine fills in the file's size.
     pub boot: Option<Choice>,
 }
 
-/// What it asks for.
+/// The purpose of a boot request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ask {
-    /// Offers, on the server's port: ours has a boot file beside the other server's address.
+    /// A DISCOVER on the server's port. Our OFFER adds a boot file to the address that the other server offers.
     Discover,
-    /// On port 4011, its boot file: it has an address from another server, or from ours.
+    /// A REQUEST for the boot file on port 4011. The client has its address already, from another server or from us.
     Request,
-    /// The same, by an INFORM.
+    /// An INFORM for the boot file on port 4011.
     Inform,
-    /// What a Mac asks, by an INFORM on the server's port.
+    /// A Mac's BSDP query, sent in an INFORM on the server's port.
     Bsdp(Query),
 }
 
 impl BootRequest<'_> {
-    /// The name of the message in logs.
+    /// The message type for logs.
     pub fn kind(&self) -> Kind {
         match self.ask {
             Ask::Discover => Kind::Discover,
@@ -55,12 +54,13 @@ impl BootRequest<'_> {
         }
     }
 
-    /// The client as events show it.
+    /// The client for events.
     pub fn client(&self) -> Client {
         client_of(self.message, &self.identity)
     }
 
-    /// What is configured for it as option `code`, its subnet aside: that is the other server's affair.
+    /// The configured value of option `code` for this client: from its machine, its classes, or the options for every
+    /// subnet. The options of its subnet are left out, because the other server sends those.
     pub fn option<'s>(&'s self, code: u8, settings: &'s Settings) -> Option<&'s [u8]> {
         let machine = self.machine.map(|machine| &machine.options);
         let classes = self.classes.iter().map(|class| &class.options);
@@ -69,11 +69,11 @@ impl BootRequest<'_> {
     }
 }
 
-/// What a Mac asks by BSDP.
+/// A Mac's query (BSDP).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Query {
-    /// Which images there are.
+    /// Asks for the list of images.
     List,
-    /// To boot this one.
+    /// Selects the image with this identifier.
     Select([u8; 4]),
 }

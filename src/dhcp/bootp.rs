@@ -1,4 +1,4 @@
-//! Plain BOOTP (RFC 951, RFC 1534): one request, one reply, and the address is the client's for good.
+//! Plain BOOTP (RFC 951, RFC 1534): one request, one reply, and a lease that never ends. Called by `decide.rs`.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,8 @@ use crate::event::DropReason;
 use crate::lease::{FOREVER, LeaseBook, is_forever};
 use crate::types::Timestamp;
 
-/// Answers a BOOTREQUEST: with the machine's reserved address, or with one from the pool where the settings say so.
+/// Answers a BOOTREQUEST with the machine's reserved address, or with an address from the pool if `bootp: dynamic` is
+/// configured.
 pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
     if settings.bootp == BootpMode::Off {
         return Decision::silent(DropReason::BootpRefused);
@@ -25,13 +26,13 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         if !book.is_free_for(address, &request.holder, now) {
             return Decision::silent(DropReason::PoolExhausted);
         }
-        // Nothing to store: the configuration keeps the address for this machine.
+        // Nothing is stored, because the configuration keeps the address for this machine.
         return answer(request, settings, Reply::Bootp(address), None);
     }
     if settings.bootp != BootpMode::Dynamic {
         return Decision::silent(DropReason::BootpRefused);
     }
-    // RFC 951 section 3: who knows its address wants all the rest.
+    // RFC 951 section 3: a client that knows its address asks only for the other fields.
     let known = request.message.ciaddr;
     if !known.is_unspecified() {
         return match has_host(request, known, settings) {
@@ -43,8 +44,8 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         return Decision::silent(DropReason::PoolExhausted);
     };
     let is_stored = book.binding(address).is_some_and(|binding| {
-        let for_good = is_forever(binding.until) && binding.stored_until().is_some_and(is_forever);
-        for_good && binding.holder.is(&request.holder)
+        let is_permanent = is_forever(binding.until) && binding.stored_until().is_some_and(is_forever);
+        is_permanent && binding.holder.is(&request.holder)
     });
     if request.beside && !is_stored {
         return Decision::silent(DropReason::BesideServer);
@@ -61,8 +62,8 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     }
 }
 
-/// Whether the client asks for another server in `sname` (RFC 951 section 7.3). Only addresses are compared: a name may be
-/// any of ours.
+/// Whether the client asks for another server in `sname` (RFC 951 section 7.3). Only addresses are compared, because
+/// any name may be one of our names.
 fn wants_another_server(request: &Request<'_>) -> bool {
     let name = str::from_utf8(request.message.server_name()).ok();
     let address: Option<Ipv4Addr> = name.and_then(|name| name.parse().ok());

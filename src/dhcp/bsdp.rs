@@ -1,5 +1,6 @@
-//! Apple's Boot Server Discovery Protocol 1.1, by which the firmware of Intel Macs boots (NetBoot): INFORMs whose option
-//! 43 asks for a list of images, then for one of them. As bsdpy (`bsdpserver.py`) and insomniacslk/dhcp (`bsdp`) answer it.
+//! Apple's Boot Server Discovery Protocol 1.1 (BSDP), by which the firmware of Intel Macs boots (NetBoot). The Mac
+//! sends an INFORM whose option 43 asks for a list of images, then another one that selects an image. The answers are
+//! those of bsdpy (`bsdpserver.py`) and insomniacslk/dhcp (`bsdp`). Called by `proxy.rs`; it never touches leases.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::wire::dhcp::{Message, MessageType, padded};
 use crate::wire::option::code;
 use crate::wire::pxe::suboption;
 
-/// How option 60 of such a Mac begins, and all of it in the reply.
+/// Prefix of option 60 in a Mac's message, and the whole of option 60 in our reply.
 pub const VENDOR_CLASS: &[u8] = b"AAPLBSDPC";
 
 const MESSAGE_TYPE: u8 = 1;
@@ -27,20 +28,21 @@ const DEFAULT_IMAGE: u8 = 7;
 const SELECTED_IMAGE: u8 = 8;
 const IMAGE_LIST: u8 = 9;
 
-/// The one image that there is for a client: of Mac OS X, to install, number 1.
+/// Identifier of the only image that a client is offered: kind Mac OS X, installer, number 1.
 const IMAGE: [u8; 4] = [0x81, 0, 0, 1];
-/// The middle: no server goes before another.
+/// The middle of the range, so that no server is preferred.
 const ANY_PRIORITY: [u8; 2] = [0x80, 0x80];
-/// Bytes of an image's name that are shown.
+/// Longest image name in a list, in bytes; longer names are cut.
 const MAX_NAME: usize = 64;
 
-/// Whether `message` is of this protocol.
+/// Whether `message` is a BSDP message.
 pub fn is_bsdp(message: &Message) -> bool {
     let class = message.options.get(code::VENDOR_CLASS).unwrap_or_default();
     message.message_type() == Some(Ok(MessageType::Inform)) && class.starts_with(VENDOR_CLASS)
 }
 
-/// What `message` asks, or why it is not for us.
+/// Reads the query in `message`; `is_ours` says whether a server identifier is ours. Fails with the reason to drop the
+/// message.
 pub fn query(message: &Message, is_ours: impl Fn(&[u8]) -> bool) -> Result<Query, DropReason> {
     let options = &message.options;
     if suboption(options, SERVER_IDENTIFIER).is_some_and(|server| !is_ours(server)) {
@@ -56,7 +58,8 @@ pub fn query(message: &Message, is_ours: impl Fn(&[u8]) -> bool) -> Result<Query
     }
 }
 
-/// Answers with the image that the client's machine or class boots, or is silent if there is none.
+/// Answers with the image that the client's machine or class boots. The client gets no answer if there is no such
+/// image.
 pub fn decide(request: &BootRequest<'_>, query: Query, settings: &Settings) -> Decision {
     let Some(choice) =
         request.boot.as_ref().filter(|_| query == Query::List || query == Query::Select(IMAGE))
@@ -97,7 +100,7 @@ pub fn decide(request: &BootRequest<'_>, query: Query, settings: &Settings) -> D
     }
 }
 
-/// Option 43 that lists one image, called as its file.
+/// Builds an option 43 that lists one image, with its file as its name.
 fn list(file: &str) -> Vec<u8> {
     let shown = file.len().min(MAX_NAME);
     let name = file.as_bytes().get(..shown).unwrap_or_default();
@@ -108,7 +111,8 @@ fn list(file: &str) -> Vec<u8> {
     parts.into_iter().flat_map(|(code, value)| [&[code, len(value.len())], value].concat()).collect()
 }
 
-/// To the port that the client names, where it has its address. An Intel Mac that asks has one, and answers ARP.
+/// Routes the reply to the client's address, at the port that option 43 names. An Intel Mac that sends BSDP already has
+/// an address and answers ARP.
 fn back(request: &BootRequest<'_>, settings: &Settings) -> Route {
     let asked = request.message;
     let way = route(asked, request.arrival, settings, asked.ciaddr, false);

@@ -1,5 +1,5 @@
-//! Whose an address is when a client wants it that was not offered it: its own, another machine's, or that of a machine
-//! with the same client identifier.
+//! Claims to addresses that were not offered to the client: its own lease, another machine's lease, or the lease of a
+//! machine with the same client identifier. Called by `decide.rs` and `keep.rs`. Nothing here changes the book.
 
 use std::net::Ipv4Addr;
 
@@ -10,20 +10,24 @@ use crate::dhcp::shared_network;
 use crate::lease::{Binding, LeaseBook, MAX_CLIENTS_PER_MAC, State};
 use crate::types::Timestamp;
 
-/// The right of a client to the lease that another MAC has with the client's own identifier.
+/// Whether the client takes over a lease that another MAC holds under the client's own identifier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inheritance {
-    /// Nothing: there is no such lease, the client has one itself, or the other machine still answers.
+    /// The client takes over nothing: there is no such lease, the client has its own lease, or the other machine still
+    /// answers.
     None,
-    /// Take it, unless the other machine still answers at this address.
+    /// The client takes over the lease of this address, unless the other machine still answers there.
     IfSilent(Ipv4Addr),
-    /// Take it: the other machine is silent, or the network is never asked.
+    /// The client takes over the lease of this address, because the other machine is silent or addresses are never
+    /// checked.
     Takes(Ipv4Addr),
 }
 
-/// Whether the client takes over the lease of another MAC. A machine whose network card was replaced keeps its address that
-/// way. Copies of one system, which share its identifier, must not take one another's: a copy has a lease of its own, or
-/// the other one answers.
+/// Decides whether the client takes over the lease of another MAC.
+///
+/// A machine whose network card was replaced keeps its address that way. Clones of one system share its identifier, and
+/// must not take each other's leases. A clone is recognized because it has its own lease, or because the other machine
+/// still answers.
 pub fn inheritance(
     request: &Request<'_>,
     book: &LeaseBook,
@@ -36,7 +40,7 @@ pub fn inheritance(
     if takes_the_offer(&request.identity) {
         return Inheritance::None;
     }
-    // A change on its way to the disk means that the other machine spoke a moment ago.
+    // A change that is still being stored means that the other machine sent a message just now.
     let is_there = is_leased(binding, now) && binding.pending == 0;
     if !is_there || !shared_network::shares(request, address, book, settings) {
         return Inheritance::None;
@@ -45,7 +49,7 @@ pub fn inheritance(
         return Inheritance::None;
     }
     match request.probed {
-        // Wherever one answers, the identifier is that of copies.
+        // An answer at any address shows that clones share the identifier.
         Some(probed) if probed.in_use => Inheritance::None,
         Some(probed) if probed.address == address => Inheritance::Takes(address),
         _ if settings.conflict_check.is_none() || request.arrival.loopback => Inheritance::Takes(address),
@@ -53,7 +57,8 @@ pub fn inheritance(
     }
 }
 
-/// Whether `address` is known to be another machine's: leased to it, reserved for it, or this computer's own.
+/// Whether `address` is known to belong to another machine: leased to it, reserved for it, or an address of this
+/// computer.
 pub fn is_anothers(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
     let is_ours = request.arrival.addresses.contains(&address) || book.is_own(address);
     let own_entry = request.machine.is_some_and(|machine| machine.address == Some(address));
@@ -61,7 +66,7 @@ pub fn is_anothers(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, n
     is_ours || is_leased || (book.is_reserved(address) && !own_entry)
 }
 
-/// The client's lease on its wire, if that is not `address`, and `address` was not offered to the client.
+/// The client's lease on its wire, if its address is not `address`, and `address` was not offered to the client.
 pub fn other_lease(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -75,7 +80,8 @@ pub fn other_lease(
     lease.map(|(own, _)| own).filter(|own| *own != address && !was_offered)
 }
 
-/// Whether the client gets no further address because so many others with its MAC have one.
+/// Whether `address` is refused to the client because [`MAX_CLIENTS_PER_MAC`] other clients with its MAC have
+/// addresses.
 pub fn is_one_too_many(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
     let is_known = book.binding(address).is_some_and(|b| b.holder.is(&request.holder));
     let by_entry = request.machine.is_some_and(|machine| machine.address == Some(address));

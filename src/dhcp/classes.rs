@@ -1,4 +1,5 @@
-//! Classes: which clients get options and boot files of their own, by what they send.
+//! Classes: match clients by the options that they send, and give them their own options and boot files. `classify.rs`
+//! matches them for each message; `config/` builds them.
 
 use crate::boot::identity::Identity;
 use crate::boot::machine_boot::MachineBoot;
@@ -12,22 +13,22 @@ use crate::wire::{pxe, relay};
 /// One entry of `dhcp.classes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
-    /// What a client must be to be in it: all of these. At least one.
+    /// Conditions, of which a client in the class meets all. At least one.
     pub conditions: Vec<Condition>,
-    /// Options for clients in it.
+    /// Options for clients in the class.
     pub options: OptionSet,
-    /// What they boot.
+    /// Boot file of clients in the class.
     pub boot: Option<MachineBoot>,
 }
 
-/// One key of `match`. Each has one or more values, of which the client must have one.
+/// One key of `match`. It has one or more values, and the client must match one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Option 60.
     VendorClass(Vec<Glob>),
-    /// Option 77, raw or one of its instances in RFC 3004 form.
+    /// Option 77, either raw or any of its RFC 3004 instances.
     UserClass(Vec<Glob>),
-    /// Option 12, or without it the first label of option 81. Its letters are compared without their case.
+    /// Option 12, or the first label of option 81 if there is no option 12. The comparison ignores case.
     Hostname(Vec<Glob>),
     /// Any architecture in option 93.
     Arch(Vec<Arch>),
@@ -43,10 +44,10 @@ pub enum Condition {
     Option(u8, Vec<Value>),
 }
 
-/// What bytes may be.
+/// A pattern for the bytes of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Text. NULs at the end of what the client sent do not count.
+    /// Text. NULs at the end of the option are ignored.
     Text(Glob),
     /// Exactly these bytes.
     Bytes(Vec<u8>),
@@ -61,14 +62,14 @@ impl Value {
     }
 }
 
-/// A text in which `*` stands for any bytes, none included, and `?` for one byte.
+/// A pattern in which `*` matches any number of bytes, including none, and `?` matches one byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob(pub String);
 
 impl Glob {
-    /// Whether it stands for `text`, all of it.
+    /// Whether the pattern matches all of `text`.
     ///
-    /// Only the last `*` is ever tried anew, so that the time is bounded by the product of the two lengths.
+    /// Only the last `*` is ever tried again, so the time is bounded by the product of the two lengths.
     pub fn matches(&self, text: &[u8]) -> bool {
         let pattern = self.0.as_bytes();
         let (mut at, mut seen) = (0, 0);
@@ -97,7 +98,7 @@ impl Glob {
 }
 
 impl Class {
-    /// Whether the client that sent `message` is in it.
+    /// Whether the client that sent `message` is in the class.
     pub fn has(&self, message: &Message, identity: &Identity) -> bool {
         self.conditions.iter().all(|condition| condition.holds(message, identity))
     }
@@ -140,7 +141,7 @@ fn hostname(message: &Message) -> Option<Vec<u8>> {
     Some(name.or_else(|| fqdn::host_of(options.get(code::FQDN)?))?.to_ascii_lowercase())
 }
 
-/// `bytes` without the NULs at their end: Microsoft's clients send them.
+/// `bytes` without the NULs at their end, which Microsoft's clients send.
 fn text(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     bytes.get(..end).unwrap_or_default()

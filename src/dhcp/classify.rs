@@ -1,4 +1,5 @@
-//! Classify: what a message asks for, who asks, in which subnet, and what it would boot.
+//! Classification: builds a [`Request`] from a message, with its purpose, client, subnet and boot file. The engine
+//! calls it before `decide.rs`. It never reads or changes leases, except to recognize a machine by its lease.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -19,12 +20,13 @@ use crate::wire::option::code;
 use crate::wire::pxe::BootItem;
 use crate::wire::relay;
 
-/// The same, where nothing is known of the client yet.
+/// The sender of `message`, for messages that are dropped before they are classified.
 pub fn sender_of(message: &Message) -> Client {
     client_of(message, &Identity::of(message))
 }
 
-/// What `message` asks for and all that is needed to decide on it, or why it is not for us.
+/// Builds the request that `message` makes, with everything that a decision needs. Fails with the reason to drop the
+/// message.
 pub fn classify<'a>(
     message: &'a Message,
     arrival: &'a Arrival,
@@ -55,18 +57,18 @@ pub fn classify<'a>(
     })
 }
 
-/// What the configuration says of one client.
+/// The configuration of one client.
 pub struct Entry<'a> {
-    /// Its entry in `machines:`, if it has one.
+    /// The client's entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
-    /// The classes that it is in, in their order.
+    /// The client's classes, in the order of the configuration.
     pub classes: Vec<&'a Class>,
-    /// The boot file it gets, if any.
+    /// The client's boot file, if any.
     pub boot: Option<Choice>,
 }
 
-/// Knows a machine by its lease that the configuration knows by its UUID alone, when a stage asks that does not say the
-/// UUID: GRUB, or the system. What it had as firmware is found by its MAC ([`Holder`]).
+/// Recognizes a machine by its lease if the configuration knows only its UUID, and the current stage does not send the
+/// UUID. GRUB and operating systems do not send it. The lease that the firmware got is found by the MAC ([`Holder`]).
 pub fn recognize<'a>(request: &mut Request<'a>, book: &LeaseBook, settings: &'a Settings, now: Timestamp) {
     if request.machine.is_some() || !settings.machines.has_any_by_uuid_alone() {
         return;
@@ -79,7 +81,7 @@ pub fn recognize<'a>(request: &mut Request<'a>, book: &LeaseBook, settings: &'a 
     }
 }
 
-/// What `settings` says of the client that sent `message`.
+/// Looks up the configuration of the client that sent `message`.
 pub fn entry_of<'a>(message: &Message, identity: &Identity, settings: &'a Settings) -> Entry<'a> {
     entry_for(settings.machines.that_sent(message), message, identity, settings)
 }
@@ -92,12 +94,14 @@ fn entry_for<'a>(
 ) -> Entry<'a> {
     let numbered = settings.classes.iter().zip(1..).filter(|(class, _)| class.has(message, identity));
     let numbered: Vec<(&Class, usize)> = numbered.collect();
-    let boot = choose(&settings.boot, said_for(machine, &numbered), identity, BootItem::of(&message.options));
+    let boot =
+        choose(&settings.boot, boot_entries(machine, &numbered), identity, BootItem::of(&message.options));
     Entry { machine, classes: numbered.into_iter().map(|(class, _)| class).collect(), boot }
 }
 
-/// What is said that a client boots: by its machine's entry, then by each of its classes, given with their numbers.
-fn said_for<'a>(
+/// The configured boot files of a client in the order of precedence: its machine's entry, then each of its classes with
+/// the number of the class.
+fn boot_entries<'a>(
     machine: Option<&'a Machine>,
     classes: &[(&'a Class, usize)],
 ) -> impl Iterator<Item = (&'a MachineBoot, Rule)> {
@@ -109,23 +113,25 @@ fn said_for<'a>(
     by_machine.into_iter().chain(by_class)
 }
 
-/// An address in the subnet that the relay agent (RFC 3527) or, where that is enabled, the client (RFC 3011) names. The
-/// relay agent knows better.
+/// An address in the subnet that the relay agent selects (RFC 3527) or, if `subnet_selection` is enabled, the client
+/// (RFC 3011). The relay agent's selection takes precedence.
 pub fn selected_subnet(message: &Message, settings: &Settings) -> Option<Ipv4Addr> {
     let by_client = || message.options.ip(code::SUBNET_SELECTION).filter(|address| !address.is_unspecified());
     of_relay(message, relay::LINK_SELECTION)
         .or_else(|| if settings.subnet_selection { by_client() } else { None })
 }
 
-/// The address in a suboption of option 82, if a relay agent stands behind it: without giaddr, anybody may have written
-/// it.
+/// The address in a suboption of option 82, if a relay agent forwarded the message. Without `giaddr`, any machine may
+/// have written the option.
 fn of_relay(message: &Message, suboption: u8) -> Option<Ipv4Addr> {
     if message.giaddr.is_unspecified() { None } else { relay::address(&message.options, suboption) }
 }
 
-/// The client's identity: its identifier, or its hardware address. Firmware that makes its identifier from the machine's
-/// UUID (type 0, 16 bytes) is known by its MAC: boards with the same placeholder for a UUID are not one machine. With
-/// `match_client_id: false` every client that has a hardware address is known by that.
+/// The client's identity: its identifier (option 61), or else its hardware address.
+///
+/// Firmware that derives its identifier from the machine's UUID (type 0, 16 bytes) is identified by its MAC, because
+/// different boards can have the same placeholder UUID. With `match_client_id: false`, every client that has a hardware
+/// address is identified by that.
 fn client_id(message: &Message, boots: bool, settings: &Settings) -> Option<ClientId> {
     let is_uuid = |id: &[u8]| id.len() == 17 && id.first() == Some(&0);
     let id = message.options.get(code::CLIENT_IDENTIFIER);
@@ -134,14 +140,14 @@ fn client_id(message: &Message, boots: bool, settings: &Settings) -> Option<Clie
     ClientId::new(message.htype, message.hardware(), id)
 }
 
-/// The type of a client's message; `None` if it is plain BOOTP.
+/// The type of a client's message; `None` for plain BOOTP.
 pub fn type_of(message: &Message) -> Result<Option<MessageType>, DropReason> {
     if message.op != BOOTREQUEST {
         return Err(DropReason::NotRequest);
     }
     match message.message_type() {
         Some(kind) => kind.map(Some).map_err(|()| DropReason::BadMessageType),
-        // The type may have stood in what was cut off; to take it for BOOTP would be to guess.
+        // The type may have been in the part that was cut off, so this is not necessarily BOOTP.
         None if message.truncated => Err(DropReason::Malformed),
         None => Ok(None),
     }
@@ -165,8 +171,8 @@ fn ask_of(message: &Message) -> Result<Ask, DropReason> {
     }
 }
 
-/// Which of the four forms a REQUEST has (RFC 2131 table 4). An option 50 or 54 that is there but is not an address
-/// makes it none of them.
+/// The form of a REQUEST, one of four (RFC 2131 table 4). An option 50 or 54 that is not an address makes the REQUEST
+/// invalid.
 fn request_form(
     requested: Option<Ipv4Addr>,
     server: Option<Ipv4Addr>,
@@ -180,7 +186,7 @@ fn request_form(
     match (server, requested, message.ciaddr.is_unspecified()) {
         (Some(server), Some(address), _) => Ok(Ask::Select { server, address }),
         (None, Some(address), true) => Ok(Ask::InitReboot { address }),
-        // Some clients repeat option 50 or 54 while they renew; what they use is in ciaddr.
+        // Some clients repeat option 50 or 54 while they renew; the address that they use is in `ciaddr`.
         (_, _, false) => Ok(Ask::Extend { address: message.ciaddr, server }),
         (_, None, true) => Err(DropReason::BadRequest),
     }

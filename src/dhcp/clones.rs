@@ -1,5 +1,5 @@
-//! Machines that send one client identifier, because one system was copied to all of them: found when they ask, and
-//! warned of once for each identifier.
+//! Detects machines that send the same client identifier because one system was copied to all of them. The engine calls
+//! it for each request, and its caller logs the warnings, one per identifier. Nothing here changes a lease.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,40 +12,42 @@ use crate::event::Event;
 use crate::lease::{LeaseBook, State};
 use crate::types::{ClientId, MacAddr, Timestamp};
 
-/// Time from the first two machines with one identifier to the warning, which then names those that start at the same
-/// moment too.
+/// Time from the first two machines with the same identifier to the warning. The warning then also names other machines
+/// that start at the same moment.
 pub const COLLECT_TIME: Duration = Duration::from_secs(1);
-/// Minimum time between two warnings about the same identifier: machines ask at each start.
+/// Minimum time between two warnings about the same identifier, because machines send it at each start.
 pub const QUIET_TIME: Duration = Duration::from_secs(86_400);
-/// Identifiers remembered at most. A client that makes up more gets no warning about them: the log must not fill up.
+/// Maximum number of identifiers remembered. A client that forges more of them causes no more warnings, so that it
+/// cannot fill the log.
 pub const MAX_IDS: usize = 64;
-/// Machines named in a warning at most; more are counted up to [`MAX_COUNTED`].
+/// Maximum number of machines that a warning names; more are counted up to [`MAX_COUNTED`].
 pub const MAX_NAMED: usize = 8;
-/// Machines remembered for an identifier at most.
+/// Maximum number of machines remembered for each identifier.
 pub const MAX_COUNTED: usize = 256;
 
-/// The client identifiers that several machines were found to send.
+/// The client identifiers that several machines send. The engine owns it.
 #[derive(Clone, Debug, Default)]
 pub struct Clones {
     found: HashMap<ClientId, Group>,
-    /// When the next warning is due.
+    /// Time at which the next warning is due.
     next: Option<Timestamp>,
 }
 
-/// The machines that send one identifier.
+/// The machines that send the same identifier.
 #[derive(Clone, Debug)]
 struct Group {
-    /// The interface that they were found on.
+    /// The interface on which the first two were detected.
     interface: Arc<str>,
     machines: Vec<MacAddr>,
-    /// When the warning is due, or when it was given.
+    /// Time at which the warning is due, or at which it was logged.
     at: Timestamp,
     warned: bool,
 }
 
 impl Clones {
-    /// Looks whether the client that sent `request` has a lease or an offer of its own, and another machine with the same
-    /// client identifier a lease. Messages that come once in a boot are looked at, but not renewals.
+    /// Records the client and the other machine if the other machine has a lease under the same client identifier, and
+    /// the client has its own lease or offer. Only messages that a client sends once per boot are examined, so renewals
+    /// are not.
     pub fn look(
         &mut self,
         request: &Request<'_>,
@@ -99,12 +101,12 @@ impl Clones {
         }
     }
 
-    /// When [`Clones::due`] has something to say.
+    /// Time at which [`Clones::due`] returns the next warning.
     pub fn next(&self) -> Option<Timestamp> {
         self.next
     }
 
-    /// The warnings that are due, each with the interface that it is about.
+    /// Returns the warnings that are due, each with its interface.
     pub fn due(&mut self, now: Timestamp) -> Vec<(Arc<str>, Event)> {
         let mut events = Vec::new();
         for (id, group) in self.found.iter_mut().filter(|(_, group)| !group.warned && group.at <= now) {

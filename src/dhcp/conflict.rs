@@ -1,5 +1,6 @@
-//! Addresses that another machine uses: the check before an address is given, the check of a DECLINE, and the quarantine of
-//! an address that is in use.
+//! Address conflicts: the check before an address is given, the check of a DECLINE, and the quarantine of addresses
+//! that are in use. Called by `decide.rs`, `bootp.rs` and the engine. It sends no probe itself; it returns the decision
+//! to send one.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,17 +12,16 @@ use crate::event::{DropReason, Event};
 use crate::lease::{Binding, Lease, LeaseBook, OFFER_HOLD, State};
 use crate::types::{HardwareAddr, MacAddr, Timestamp};
 
-/// Quarantine of an address: no client is offered it for this time. Twice as long each further time that another machine
-/// answers there.
+/// Time for which an address in quarantine is offered to no client. It doubles each time another machine answers there.
 pub const QUARANTINE: Duration = Duration::from_secs(600);
 /// Longest quarantine.
 pub const MAX_QUARANTINE: Duration = Duration::from_secs(86400);
-/// The part of a pool that can be in quarantine: one in this many addresses, and one in any case (RFC 2131 section 4.3.3).
-/// More would be an attack.
+/// Fraction of a pool that can be in quarantine: one address in this many, and always at least one (RFC 2131 section
+/// 4.3.3). A larger number of declined addresses would be an attack.
 pub const DECLINED_SHARE: u64 = 5;
 
-/// The check that comes before the client gets `address`. None where it was done for its offer, where the client had the
-/// address leased last, and where the configuration reserves it for the client.
+/// Decides whether `address` must be checked before the client gets it. It need not be checked if it was checked for
+/// the client's offer, if the client had the last lease of it, or if it is reserved for the client.
 pub fn look_first(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -30,7 +30,7 @@ pub fn look_first(
     now: Timestamp,
 ) -> Option<Decision> {
     let own = book.binding(address).filter(|binding| binding.holder.is(&request.holder));
-    let is_seen_to = match own.map(|binding| (binding.state, binding.until > now)) {
+    let is_checked = match own.map(|binding| (binding.state, binding.until > now)) {
         Some((State::Checking, true)) => return Some(Decision::silent(DropReason::Checking)),
         Some((State::Leased, _) | (State::Offered, true)) => true,
         _ => {
@@ -38,34 +38,35 @@ pub fn look_first(
                 || book.had_offer(address, &request.holder, now)
         }
     };
-    (!is_seen_to && settings.conflict_check.is_some() && !request.arrival.loopback)
+    (!is_checked && settings.conflict_check.is_some() && !request.arrival.loopback)
         .then(|| Decision::CheckAddress { address, hold: hold(request, address, State::Checking, now) })
 }
 
-/// The answers to a probe of an address that its client declined, and the origin of the DECLINE.
+/// The result of probing an address that its client declined, and the origin of the DECLINE.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Evidence {
     /// The machines that answered.
     pub answer: Answer,
-    /// Whether the DECLINE was seen in a frame from its client's hardware address, where frames are seen.
+    /// Whether the DECLINE came in a frame from its client's hardware address; `None` if frames are not captured.
     pub from_client: Option<bool>,
 }
 
 /// The machines that answered a probe.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Answer {
-    /// None; or the address could not be probed.
+    /// No machine answered, or the address could not be probed.
     #[default]
     None,
-    /// The client itself, and no other.
+    /// Only the client itself answered.
     Client,
-    /// A machine that is not the client.
+    /// Another machine answered.
     Other(MacAddr),
 }
 
-/// Whether a DECLINE is worth a look: it names the client that has the address. On our own wire the address is probed
-/// first, whatever relay agent the message names. Behind a relay agent it is not: a ping does not say which machine
-/// answers.
+/// Decides on a DECLINE before its address is probed. It must name an address that the client holds.
+///
+/// On our own wire the address is probed first, even if the message names a relay agent. Behind a relay agent it is not
+/// probed, because a ping does not reveal which machine answers.
 pub fn decline(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -83,14 +84,15 @@ pub fn decline(
     Decision::CheckDecline { address }
 }
 
-/// The effect of a DECLINE, once the address was probed. Any machine can send one in the name of any other, so it is
-/// believed as far as the network bears it out:
+/// Decides on a DECLINE whose address was probed. Any machine can send a DECLINE in the name of another one, so its
+/// effect depends on the evidence from the network:
 ///
-/// - one that did not come from its client's hardware address changes nothing;
-/// - where another machine answers, the address is in quarantine, longer each time;
-/// - where only the client itself answers, it changes nothing;
-/// - where none answers, a reserved address stays its machine's, and one from the pool is in quarantine for the shortest
-///   time (RFC 2131 section 4.3.3): the client saw what we cannot see, or it would ask for the same address forever.
+/// - If it did not come from its client's hardware address, it changes nothing.
+/// - If another machine answers, the address goes into quarantine, longer each time.
+/// - If only the client itself answers, it changes nothing.
+/// - If no machine answers, a reserved address stays with its machine. An address from the pool goes into quarantine
+///   for the shortest time (RFC 2131 section 4.3.3), because the client may have seen a machine that we cannot see.
+///   Otherwise the client would ask for the same address forever.
 pub fn declined(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -116,14 +118,14 @@ pub fn declined(
         Some(lease) => {
             Decision::Quiet { lease, event: Event::Declined { address, client: request.client(), by } }
         }
-        // The client gets another one. The address is checked again before its next offer.
+        // The client gets another address. This one is checked again before its next offer.
         None => {
             Decision::Silent { reason: DropReason::TooManyDeclined, change: book.avoid(address, avoided) }
         }
     }
 }
 
-/// Whether `address` is of the wire that the message came in on.
+/// Whether `address` is on the wire of the receiving interface.
 fn is_on_wire(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> bool {
     let network_of = |address: Ipv4Addr| settings.subnets.iter().position(|s| s.network.contains(address));
     let wires = request.arrival.addresses.iter().filter_map(|own| network_of(*own));
@@ -138,9 +140,9 @@ fn holds(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timest
     book.binding(address).is_some_and(is_held)
 }
 
-/// The lease that keeps `address` from all clients for a while, because another machine answered there. Each time
-/// ([`LeaseBook::strike`]) it is twice as long. `None` if the address has no holder, or if too much of its pool is in
-/// quarantine already.
+/// The lease that withholds `address` from all clients for a while because another machine answered there. Its time
+/// doubles with each strike ([`LeaseBook::strike`]). `None` if the address has no holder, or if too much of its pool is
+/// in quarantine already.
 pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
     let strikes = u32::from(book.binding(address)?.strikes);
     let factor = 1u32.checked_shl(strikes).unwrap_or(u32::MAX);
@@ -159,7 +161,7 @@ fn out_of_use(book: &LeaseBook, address: Ipv4Addr, time: Duration, now: Timestam
     Some(Lease { address, holder, hardware, state: State::Declined, until })
 }
 
-/// The lease that ends the quarantine of `address` before its time, if it is in one.
+/// The lease that ends the quarantine of `address` early, if it is in quarantine.
 pub fn end_of_quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
     let binding = book.binding(address).filter(|b| b.state == State::Declined && b.until > now)?;
     let hardware = binding.holder.mac.map(HardwareAddr::from).unwrap_or_default();

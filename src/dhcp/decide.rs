@@ -1,4 +1,5 @@
-//! Decide: what a message changes in the lease book and what is answered (RFC 2131 section 4.3).
+//! Decisions: the change that a request makes in the lease book, and the reply to it (RFC 2131 section 4.3). The engine
+//! calls [`decide`] after `classify.rs`. Nothing here changes the book; the engine applies the change.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use crate::event::{DropReason, Event};
 use crate::lease::{Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::types::{HardwareAddr, Timestamp};
 
-/// How long an address is kept for a client that boots by the offer alone, if its subnet has no `boot_lease`.
+/// Time for which an address is kept for a client that boots from the OFFER alone, if its subnet has no `boot_lease`.
 pub const BOOT_HOLD: Duration = Duration::from_secs(600);
 
-/// What to do about `request`, given who has which address at `now`.
+/// Decides on `request`, given the leases in `book` at `now`.
 pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now: Timestamp) -> Decision {
-    // Selecting another server frees our offer; all else that names another is simply not for us.
+    // A REQUEST that selects another server frees our offer. Any other message that names another server is not for us.
     let named = request.ask.server().filter(|_| !matches!(request.ask, Ask::Select { .. }));
     if !is_ours(request, named, book) {
         return Decision::silent(DropReason::OtherServer);
@@ -56,7 +57,8 @@ fn discover(
     let found = match inherited {
         Inheritance::IfSilent(address) if !request.beside => return Decision::AskHolder { address },
         Inheritance::Takes(address) if !request.beside => {
-            // It stays the other machine's until the client takes it: an OFFER is sent for any forged DISCOVER.
+            // The address stays the other machine's until the client takes it, because even a forged DISCOVER gets an
+            // OFFER.
             return answer(
                 request,
                 settings,
@@ -81,13 +83,13 @@ fn discover(
     let lease = lease_time(request, address, settings);
     let boot_hold = now.after(request.subnet_of(address, settings).boot_lease.unwrap_or(BOOT_HOLD));
     let change = match leased {
-        // It has taken the address with this offer. Made-up clients of this kind must not fill the pool.
+        // This client takes the address with the OFFER. Forged clients of this kind must not fill the pool.
         _ if plan::takes_the_offer(&request.identity) && !is_crowded(book, address) => {
             let until = leased.map_or(boot_hold, |leased| leased.until.max(boot_hold));
             let holder = request.holder.clone();
             Some(LeaseChange::Hold { address, holder, state: State::Leased, until })
         }
-        // It is held for the client anyway.
+        // The address is held for the client anyway.
         Some(leased) if leased.until >= now.after(OFFER_HOLD) => None,
         Some(_) => Some(hold(request, address, State::Leased, now)),
         None => Some(hold(request, address, State::Offered, now)),
@@ -99,13 +101,13 @@ fn is_crowded(book: &LeaseBook, address: Ipv4Addr) -> bool {
     book.pool_of(address).is_some_and(|subnet| book.is_crowded(subnet, address))
 }
 
-/// No address is free for the client. It is preferred when it asks again.
+/// No address is free for the client. The client gets preference when it asks again.
 fn turn_away(request: &Request<'_>, now: Timestamp) -> Decision {
     let change = Some(LeaseChange::TurnAway { client: request.holder.client.clone(), at: now });
     Decision::Silent { reason: DropReason::PoolExhausted, change }
 }
 
-/// SELECTING: the client broadcasts which server's offer it takes (RFC 2131 section 4.3.2).
+/// SELECTING: the client broadcasts the server identifier of the offer that it takes (RFC 2131 section 4.3.2).
 fn select(
     request: &Request<'_>,
     server: Ipv4Addr,
@@ -119,12 +121,13 @@ fn select(
         let change = offer.map(|address| LeaseChange::Withdraw { address, holder: request.holder.clone() });
         return Decision::Silent { reason: DropReason::OtherServer, change };
     }
-    // It was offered its lease, and nothing else, for as long as it may have that: also before a restart of ours.
+    // A client with a usable lease is offered only that lease, and this was also true before a restart of this server.
+    // A REQUEST for any other address is therefore refused.
     let lease = other_lease(request, address, book, settings, now);
     if lease.is_some_and(|own| may_have(request, own, book, settings, now)) {
         return nak(request, settings, "this client has another address, and was not offered that one");
     }
-    // Nor is it known after a restart what was offered: then any free address of its pool will do.
+    // Offers are lost in a restart, so the client may take any free address of its pool.
     if may_have(request, address, book, settings, now) {
         return grant(request, address, book, settings, now);
     }
@@ -135,21 +138,23 @@ fn select(
     }
 }
 
-/// INFORM: options for an address that the client has from elsewhere. It must be of this wire: where another one is, the
-/// answer would go to a stranger (RFC 2131 section 4.3.5: the network address should be checked).
+/// INFORM: sends options for an address that the client has from elsewhere. The address must be on this wire: if it is
+/// on another one, the answer would go to another machine (RFC 2131 section 4.3.5: the network address should be
+/// checked).
 fn inform(request: &Request<'_>, settings: &Settings) -> Decision {
-    let (said, source) = (request.message.ciaddr, *request.arrival.source.ip());
-    let address = if said.is_unspecified() { source } else { said };
-    let is_told_elsewhere =
+    let (ciaddr, source) = (request.message.ciaddr, *request.arrival.source.ip());
+    let address = if ciaddr.is_unspecified() { source } else { ciaddr };
+    let needs_no_check =
         address.is_unspecified() || request.arrival.loopback || !request.message.giaddr.is_unspecified();
-    if is_told_elsewhere || shared_network::has_host(request, address, settings) {
+    if needs_no_check || shared_network::has_host(request, address, settings) {
         answer(request, settings, Reply::Inform, None)
     } else {
         Decision::silent(DropReason::NoSubnet)
     }
 }
 
-/// Whether the client can be given `address`: reserved for it or, if nothing is, in the pool; and nobody else holds it.
+/// Whether the client can be given `address`: it is reserved for the client or, without a reservation, in the pool, and
+/// no other client holds it.
 pub(super) fn may_have(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -168,7 +173,7 @@ pub(super) fn may_have(
     entitled && (book.is_free_for(address, who, now) || book.had_offer(address, who, now))
 }
 
-/// The address reserved for the client, unless somebody else has it.
+/// The address reserved for the client, unless another client has it.
 pub(super) fn own_reservation(
     request: &Request<'_>,
     book: &LeaseBook,
@@ -195,7 +200,7 @@ pub(super) fn grant(
     acknowledge(request, address, book, settings, now)
 }
 
-/// ACKs `address`, which may be in use by no other machine.
+/// ACKs `address` without a check; no other machine may be using it.
 pub(super) fn acknowledge(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -210,7 +215,8 @@ pub(super) fn acknowledge(
     }
 }
 
-/// Grants `lease`, which ends the client's other leases on its wire. `None` if that cannot be stored now.
+/// The change that grants `lease` and ends the client's other leases on its wire. `None` if the change cannot be stored
+/// now.
 pub fn store(lease: Lease, book: &LeaseBook, now: Timestamp) -> Option<LeaseChange> {
     let ended = book.ended_by(&lease, now)?;
     Some(if ended.is_empty() { LeaseChange::Store(lease) } else { LeaseChange::Replace { lease, ended } })
@@ -220,8 +226,8 @@ pub(super) fn nak(request: &Request<'_>, settings: &Settings, why: &'static str)
     answer(request, settings, Reply::Nak(why), None)
 }
 
-/// Frees the client's own address: only the one it holds, and only when it sends from it, or its relay agent does: what
-/// a message says of a relay agent that it did not come from, anybody can write.
+/// Frees the address that the client holds, if the RELEASE comes from that address or from the client's relay agent.
+/// Any machine can write a relay agent's address into a message, so the source address must be the relay agent's.
 fn release(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> Decision {
     let arrival = request.arrival;
     let giaddr = request.message.giaddr;

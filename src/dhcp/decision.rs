@@ -1,4 +1,5 @@
-//! Decisions: what is done about a request, and the parts that several decisions are made of. `decide.rs` chooses.
+//! The type of decisions, and the parts that several decisions share. `decide.rs` and `proxy.rs` choose the decision,
+//! and the engine carries it out.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -16,70 +17,61 @@ use crate::types::{Firmware, Timestamp};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 
-/// What to do about a request.
+/// A decision on a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// Make the change, and when it is on stable storage if it must be, send the reply.
+    /// Make the change, store it if it must be stored, and then send the reply.
     Answer {
         /// The change to the book, if any.
         change: Option<LeaseChange>,
-        /// The reply. Boxed: it is large, and most decisions under attack are silent.
+        /// The reply. It is boxed because it is large, and under attack most decisions send no reply.
         reply: Box<Message>,
-        /// The way it goes.
         route: Route,
-        /// How long it waits before it goes: almost always no time.
+        /// Delay before the reply is sent; almost always zero.
         wait: Duration,
-        /// What then has happened.
+        /// The event to record afterwards.
         event: Event,
     },
-    /// Hold the address and find out whether somebody uses it already; then decide once more.
+    /// Hold the address and check whether another machine uses it, then decide again.
     CheckAddress {
-        /// The address.
         address: Ipv4Addr,
-        /// The change to the book.
+        /// The change that holds the address.
         hold: LeaseChange,
     },
-    /// The client declines the address: find out whether another machine uses it; then ask
+    /// The client declines the address: check whether another machine uses it, then call
     /// [`declined`](crate::dhcp::conflict::declined).
-    CheckDecline {
-        /// The address.
-        address: Ipv4Addr,
-    },
-    /// Find out whether the machine that has a lease of this address still answers there, then decide again with the
-    /// answer in [`Request::probed`]. The book stays as it is: the lease may be in use.
-    AskHolder {
-        /// The address.
-        address: Ipv4Addr,
-    },
-    /// Store this; there is nothing to say to the client.
+    CheckDecline { address: Ipv4Addr },
+    /// Check whether the machine that has a lease of this address still answers there, then decide again with the
+    /// result in [`Request::probed`]. The book stays unchanged, because the lease may be in use.
+    AskHolder { address: Ipv4Addr },
+    /// Store this lease without a reply to the client.
     Quiet {
-        /// The lease as it is now: released or declined.
+        /// The released or declined lease.
         lease: Lease,
-        /// What then has happened.
+        /// The event to record afterwards.
         event: Event,
     },
     /// Do not answer.
     Silent {
-        /// Why.
         reason: DropReason,
-        /// The change all the same: an offer to forget, or an address to avoid.
+        /// The change to make although no reply is sent: an offer to forget, or an address to avoid.
         change: Option<LeaseChange>,
     },
 }
 
 impl Decision {
-    /// Silence that changes nothing.
+    /// No reply and no change.
     pub fn silent(reason: DropReason) -> Decision {
         Decision::Silent { reason, change: None }
     }
 }
 
-/// Keeps `address` for the client for a while, in memory.
+/// The change that keeps `address` for the client for [`OFFER_HOLD`], in memory only.
 pub fn hold(request: &Request<'_>, address: Ipv4Addr, state: State, now: Timestamp) -> LeaseChange {
     LeaseChange::Hold { address, holder: request.holder.clone(), state, until: now.after(OFFER_HOLD) }
 }
 
-/// The address reserved for the client, if it is one of its wire and not ours.
+/// The address reserved for the client, if a host on its wire can have it and it is not our address.
 pub fn reserved_address(request: &Request<'_>, settings: &Settings) -> Option<Ipv4Addr> {
     let address = request.machine?.address?;
     let is_ours = request.arrival.addresses.contains(&address);
@@ -114,11 +106,11 @@ pub fn answer(
     }
 }
 
-/// The lease time granted: what the client asks for (option 51) within the bounds of `address`'s
-/// subnet, or that subnet's default.
+/// The lease time to grant: the time that the client asks for (option 51) within the bounds of `address`'s subnet, or
+/// that subnet's default.
 pub(super) fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> Duration {
     let bounds = request.subnet_of(address, settings).lease;
-    // Firmware and loaders ask for no time; the system they boot asks anew and for longer.
+    // Firmware and boot loaders do not ask for a time. The system that they boot asks again, and for longer.
     let Identity { stage, firmware, .. } = &request.identity;
     let boots = |_: &Duration| stage.is_network_boot() || *firmware == Firmware::Grub;
     match request.message.options.u32(code::LEASE_TIME) {
@@ -127,8 +119,8 @@ pub(super) fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Se
     }
 }
 
-/// Whether a message that names `server` (option 54) or none is for us: that is what our relay agent has put into our
-/// replies, or any of this computer's addresses (RFC 2131 section 4.1).
+/// Whether a message that names `server` (option 54), or no server, is for us. Our identifiers are the one that the
+/// relay agent puts into our replies (RFC 5107) and every address of this computer (RFC 2131 section 4.1).
 pub(super) fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>, book: &LeaseBook) -> bool {
     server.is_none_or(|server| {
         request.override_identifier == Some(server)

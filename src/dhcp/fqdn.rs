@@ -1,28 +1,30 @@
-//! Option 81, the client's fully qualified domain name (RFC 4702). lanboot updates no DNS; it says so, and completes
-//! the name.
+//! Option 81, the client's fully qualified domain name (RFC 4702). `reply.rs` builds the answer here. lanboot never
+//! updates DNS; the answer says so, and completes the name.
 
 use crate::wire::names::{MAX_LABEL, MAX_NAME};
 
-/// The server updates the A record.
+/// S: the server updates the A record.
 const S: u8 = 1;
-/// The server overrides what the client wished with S.
+/// O: the server overrides the client's S flag.
 const O: u8 = 2;
-/// The name is in the encoding of DNS, not in ASCII.
+/// E: the name is in DNS encoding instead of ASCII.
 const E: u8 = 4;
-/// The server makes no DNS updates.
+/// N: the server makes no DNS updates.
 const N: u8 = 8;
-/// What a server writes into both RCODE fields (RFC 4702 section 2.2).
+/// Value of both RCODE fields in a server's answer (RFC 4702 section 2.2).
 const RCODE: u8 = 255;
 
-/// What goes back to a client that sent `value` as its option 81: its name, completed with `suffix` if it is partial,
-/// and its encoding. A client that leaves its name to the server gets `host`. `None` if the option is to be ignored:
-/// malformed, no name left after what no host name may have was taken out (CVE-2025-11232), or too long.
+/// The answer to a client that sent `value` as its option 81: its name in the encoding that it used. A partial name is
+/// completed with `suffix`. A client that leaves its name to the server gets `host`.
 ///
-/// N is 1 (no updates), so S is 0; O tells a client that wished S that it was overridden (RFC 4702 section 4).
+/// `None` if the option is to be ignored: it is malformed, too long, or empty after the characters that a host name
+/// cannot have are removed (CVE-2025-11232).
+///
+/// N is 1 (no updates), so S is 0. O informs a client that set S that it was overridden (RFC 4702 section 4).
 pub fn answer(value: &[u8], suffix: Option<&str>, host: Option<&[u8]>) -> Option<Vec<u8>> {
     let Sent { flags, mut labels, mut complete } = Sent::read(value)?;
     if labels.is_empty() {
-        // Of a configured host name, what stands before its first dot.
+        // Only the first label of a configured host name is used.
         labels.push(clean(host?.split(|byte| *byte == b'.').next()?)?);
         complete = false;
     }
@@ -50,8 +52,8 @@ pub fn answer(value: &[u8], suffix: Option<&str>, host: Option<&[u8]>) -> Option
     Some(answer)
 }
 
-/// The labels of a suffix; `None` if it is not a domain name. The domain option is free text, and some people write
-/// several names into it: the first one counts.
+/// The labels of a suffix; `None` if it is not a domain name. The domain option is free text, and some administrators
+/// put several names into it; the first one is used.
 fn suffix_labels(suffix: &str) -> Option<Vec<Vec<u8>>> {
     let name = suffix.split_ascii_whitespace().next()?;
     let fits = |label: &str| {
@@ -70,9 +72,9 @@ pub fn host_of(value: &[u8]) -> Option<Vec<u8>> {
 /// A client's option 81.
 struct Sent {
     flags: u8,
-    /// Its labels, of the letters that a host name may have; none of them empty.
+    /// The labels, reduced to the characters that a host name may have; none of them is empty.
     labels: Vec<Vec<u8>>,
-    /// Whether it is more than the name's first part.
+    /// Whether the name is more than its first label.
     complete: bool,
 }
 
@@ -85,8 +87,8 @@ impl Sent {
     }
 }
 
-/// The labels of a name in the encoding of DNS, and whether it ends in the zero that makes it whole. Never compressed
-/// (RFC 4702 section 2.3).
+/// The labels of a name in DNS encoding, and whether the name ends in the zero that completes it. Such a name is never
+/// compressed (RFC 4702 section 2.3).
 fn dns_labels(name: &[u8]) -> Option<(Vec<&[u8]>, bool)> {
     let mut labels = Vec::new();
     let mut rest = name;
@@ -105,8 +107,8 @@ fn dns_labels(name: &[u8]) -> Option<(Vec<&[u8]>, bool)> {
     Some((labels, false))
 }
 
-/// The labels of a name in the deprecated ASCII encoding; with a dot in it, it is whole (RFC 4702 section 2.3.1).
-/// Some clients end it with NUL.
+/// The labels of a name in the deprecated ASCII encoding. A name with a dot in it is complete (RFC 4702 section 2.3.1).
+/// Some clients end the name with a NUL.
 fn ascii_labels(name: &[u8]) -> Option<(Vec<&[u8]>, bool)> {
     let end = name.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let name = name.get(..end)?;
@@ -118,8 +120,8 @@ fn ascii_labels(name: &[u8]) -> Option<(Vec<&[u8]>, bool)> {
     labels.iter().all(|label| label.len() <= MAX_LABEL).then_some((labels, whole))
 }
 
-/// `label` without what a host name may not have (RFC 1123 section 2.1): letters, digits and inner hyphens are left.
-/// `None` if nothing is left.
+/// `label` without the characters that a host name may not have (RFC 1123 section 2.1): letters, digits and inner
+/// hyphens remain. `None` if nothing remains.
 fn clean(label: &[u8]) -> Option<Vec<u8>> {
     let kept: Vec<u8> =
         label.iter().copied().filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'-').collect();

@@ -1,5 +1,5 @@
-//! Decides on addresses that clients want to keep: INIT-REBOOT, RENEWING and REBINDING (RFC 2131 section 4.3.2). Called by
-//! `decide.rs` alone.
+//! Decides on addresses that clients want to keep: INIT-REBOOT, RENEWING and REBINDING (RFC 2131 section 4.3.2). Called
+//! by `decide.rs`; the engine calls [`rest_of_lease_until`] for leases that cannot be stored.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::event::DropReason;
 use crate::lease::{LeaseBook, State};
 use crate::types::Timestamp;
 
-/// INIT-REBOOT, RENEWING and REBINDING: the client wants to go on with an address (RFC 2131 section 4.3.2).
+/// Decides on a REQUEST in INIT-REBOOT, RENEWING or REBINDING for `address`.
 pub(super) fn keep(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -36,7 +36,7 @@ pub(super) fn keep(
     }
     let known = match own_reservation(request, book, settings, now) {
         Some(reserved) => Some(reserved),
-        // An offer that it did not take is no reason to forbid it what another server gave it.
+        // A client that did not take our offer may still keep an address that another server gave it.
         None => shared_network::of_client(request, book, settings, now)
             .filter(|(own, binding)| binding.leased || *own == address)
             .map(|(own, _)| own),
@@ -76,14 +76,14 @@ fn keep_of_unknown(
         Authoritative::Strict => {
             nak(request, settings, "this server did not give that address to this client")
         }
-        // RFC 2131: a server that knows nothing of the client must stay silent, another one may know it.
+        // RFC 2131: a server without a record of the client must stay silent, because another server may have one.
         _ => Decision::silent(DropReason::UnknownLease),
     }
 }
 
-/// The ACK to go out in place of a grant of `address` that could not be stored: for the time that is stored already, so
-/// that a full disk takes no lease from anybody who has one. Decide on it before the grant is applied. `None` if
-/// nothing is stored.
+/// The ACK that replaces a grant of `address` if the grant cannot be stored. It promises only the time that is stored
+/// already, so that clients keep their leases while the disk is full. Call this before the grant is applied. `None` if
+/// no lease is stored.
 pub fn rest_of_lease(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -95,7 +95,7 @@ pub fn rest_of_lease(
     rest_of_lease_until(until, request, address, (book, settings), now)
 }
 
-/// The same, of a lease that is on stable storage at least until `until`.
+/// Like [`rest_of_lease`], for a lease that is on stable storage at least until `until`.
 pub fn rest_of_lease_until(
     until: Timestamp,
     request: &Request<'_>,

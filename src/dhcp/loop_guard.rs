@@ -1,5 +1,5 @@
-//! Where the loop guard stands in the way of a message: before the decision it may give another boot file, after it it
-//! counts the one that was given.
+//! Applies the loop guard ([`Guard`]) to DHCP messages. Before the decision it may replace the boot file, and after the
+//! decision it counts the boot file that was sent. Called by the engine; it never touches leases.
 
 use crate::boot::guard::{Guard, Loop};
 use crate::boot::identity::Identity;
@@ -12,13 +12,13 @@ use crate::event::{Event, Message as Kind};
 use crate::types::{Stage, Timestamp};
 use crate::wire::dhcp::Message;
 
-/// Gives iPXE's script to a client that goes round in circles and is or may be an iPXE; forgets a machine whose system
-/// runs. The choice must be settled ([`Choice::settle`]).
+/// Replaces the boot file with iPXE's script if the client loads the same file again and again, and is or may be an
+/// iPXE. Forgets a machine whose operating system runs. The choice must be settled ([`Choice::settle`]).
 pub fn before(guard: &mut Guard, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
     overrule(guard, (request.message, &request.identity), &mut request.boot, settings, now);
 }
 
-/// The same for a client that gets its address elsewhere.
+/// Like [`before`], for a client that gets its address from another server.
 pub fn before_boot(guard: &mut Guard, request: &mut BootRequest<'_>, settings: &Settings, now: Timestamp) {
     overrule(guard, (request.message, &request.identity), &mut request.boot, settings, now);
 }
@@ -41,8 +41,8 @@ fn overrule(
     }
 }
 
-/// Counts the boot file that was given if `event` is what gives it: an ACK, or BOOTP's answer. What then has happened,
-/// if that makes a loop.
+/// Counts the boot file if `event` is an ACK or a BOOTP reply, which sends it to the client. Returns the event to
+/// record if the client is in a loop.
 pub fn after(
     guard: &mut Guard,
     request: &Request<'_>,
@@ -51,13 +51,13 @@ pub fn after(
     now: Timestamp,
 ) -> Option<Event> {
     let Event::Answered { message: Kind::Ack | Kind::BootpReply, .. } = event else { return None };
-    // An operating system is told of its machine's boot file too, at every renewal.
+    // An operating system is sent its machine's boot file too, at every renewal.
     let choice = request.boot.as_ref().filter(|_| request.identity.stage != Stage::Other)?;
     count(guard, (request.message, &request.identity), Some(choice), settings, now)
 }
 
-/// The same for the boot service's answer. What a proxy offers is taken by a REQUEST to the other server
-/// (`dhcp/other_servers.rs`).
+/// Like [`after`], for an answer of the boot service. A proxy's offer is counted when the client sends its REQUEST to
+/// the other server (`dhcp/other_servers.rs`).
 pub fn after_boot(
     guard: &mut Guard,
     request: &BootRequest<'_>,
@@ -68,7 +68,8 @@ pub fn after_boot(
     count(guard, (request.message, &request.identity), Some(choice), settings, now)
 }
 
-/// Counts `choice` for the client; forgets one whose system runs. What then has happened, if that makes a loop.
+/// Counts `choice` for the client, and forgets a machine whose operating system runs. Returns the event to record if
+/// the client is in a loop.
 pub fn count(
     guard: &mut Guard,
     (message, identity): (&Message, &Identity),
@@ -80,7 +81,7 @@ pub fn count(
         message.mac().into_iter().for_each(|mac| guard.went_on(mac));
         return None;
     }
-    // Who is shown a menu has no file yet: what is chosen is counted.
+    // A client that is shown a menu has no file yet; the entry that it chooses is counted later.
     let choice = choice.filter(|choice| !matches!(choice.menu, Some(Part::Whole(_))))?;
     let found = guard.given(message, identity, choice, &settings.boot, now)?;
     let Loop { file, times, within, gets_script } = found;

@@ -1,5 +1,5 @@
-//! The decisions of the DHCP server; [`engine`] is the way in. This folder never reads a clock, a socket or a file: it
-//! returns what is to be done.
+//! The decisions of the DHCP server, the proxy and the boot service; [`engine`] is the entry point. This folder never
+//! reads a clock, a socket or a file. It returns the effects that the caller must carry out.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod arrival;

@@ -1,35 +1,36 @@
-//! What lanboot is on which interface: the DHCP server, a proxy beside another one, or nothing.
+//! The mode of each interface: DHCP server, proxy beside another server, or off. `config/` builds it, and the server
+//! reads it for each interface.
 
 use std::collections::BTreeMap;
 
 use crate::boot::plan::Mode;
 
-/// `dhcp.mode`: what lanboot is, by the name of the interface. `None` is neither server nor proxy.
+/// `dhcp.mode`: the mode of each interface, by its name. `None` is neither server nor proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Modes {
-    /// On every interface without an entry.
+    /// Mode of every interface without an entry.
     pub default: Option<Mode>,
-    /// On these.
+    /// Modes of the named interfaces.
     pub by_interface: BTreeMap<String, Option<Mode>>,
 }
 
 impl Modes {
-    /// The same everywhere.
+    /// The same mode on every interface.
     pub fn all(mode: Option<Mode>) -> Modes {
         Modes { default: mode, by_interface: BTreeMap::new() }
     }
 
-    /// What lanboot is on the interface of that name.
+    /// The mode of the interface with that name.
     pub fn on(&self, interface: &str) -> Option<Mode> {
         self.by_interface.get(interface).copied().unwrap_or(self.default)
     }
 
-    /// Whether lanboot is that anywhere, for all that is written.
+    /// Whether the default or any named interface has this mode.
     pub fn has(&self, mode: Mode) -> bool {
         self.default == Some(mode) || self.by_interface.values().any(|other| *other == Some(mode))
     }
 
-    /// Whether there is anything to do for DHCP.
+    /// Whether no interface is in server or proxy mode.
     pub fn is_off(&self) -> bool {
         !self.has(Mode::Server) && !self.has(Mode::Proxy)
     }

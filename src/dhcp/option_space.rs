@@ -1,4 +1,5 @@
-//! How much fits into a reply: its options, the most needed first, and no byte more than the client can take.
+//! Space in a reply: adds options in the order of need, and never exceeds the size that the client accepts. Called by
+//! the modules that build replies.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -6,31 +7,33 @@ use std::time::Duration;
 use crate::wire::dhcp::{COOKIE, HEADER_LEN, MIN_LEN, Message, MessageType, Options, encoded_len};
 use crate::wire::option::code;
 
-/// The largest datagram a client takes that says nothing (RFC 2131 section 2), and the least that option 57 can say.
+/// The largest datagram that a client accepts if it does not send option 57, and the smallest valid value of that
+/// option (RFC 2131 section 2).
 pub const DEFAULT_DATAGRAM: u32 = 576;
-/// The largest datagram sent: an Ethernet frame's. EDK2 says 65280 in option 57 and ignores replies over 1472 bytes.
+/// The largest datagram that is sent, which fits an Ethernet frame. EDK2 sends 65280 in option 57 but ignores replies
+/// over 1472 bytes.
 pub const MAX_DATAGRAM: u32 = 1500;
-/// Bytes of an IPv4 and a UDP header.
+/// Bytes of the IPv4 and UDP headers.
 const IP_UDP_HEADERS: u32 = 28;
-/// Bytes of the options that a reply cannot do without: message type, server, and the three times of a lease.
+/// Bytes of the options that every reply needs: message type, server identifier, and the three times of a lease.
 const ESSENTIAL: usize = 3 + 4 * 6;
-/// Bytes of the subnet mask, which comes before all that is configured.
+/// Bytes of the subnet mask, which precedes all configured options.
 const MASK: usize = 6;
-/// How many options a reply seldom has more of, and bytes in them: room for these is made at once.
+/// Initial capacity: few replies have more options, or more bytes in them.
 const USUAL_OPTIONS: usize = 16;
 const USUAL_BYTES: usize = 256;
 
-/// The options of a reply, and how many bytes are left for more.
+/// The options of a reply under construction, and the number of bytes left.
 pub struct Room<'a> {
     options: Options,
     left: usize,
-    /// What goes back as it came, at the end, the last first. Its room is taken already.
+    /// Options copied from the request to the end of the reply, in reverse order. Their space is already subtracted.
     echoed: Vec<(u8, &'a [u8])>,
 }
 
 impl<'a> Room<'a> {
-    /// Room in a reply to `asked`: what the client can take (option 57, at least 576) and the interface carries, whose
-    /// largest datagram has `mtu` bytes.
+    /// The space in a reply to `asked`. It is limited by the client (option 57, at least 576) and by the interface,
+    /// whose largest datagram has `mtu` bytes.
     pub fn new(asked: &'a Message, mtu: u32) -> Room<'a> {
         let takes = asked.options.u16(code::MAX_MESSAGE_SIZE);
         let takes = takes.map_or(DEFAULT_DATAGRAM, u32::from).max(DEFAULT_DATAGRAM);
@@ -41,8 +44,8 @@ impl<'a> Room<'a> {
         room
     }
 
-    /// Room in the answer to plain BOOTP: the 64 bytes of its vendor field. Only what the relay agent added may go
-    /// beyond them, for the agent takes it out before the client sees the reply (RFC 3046 section 2.1).
+    /// The space in the answer to plain BOOTP: the 64 bytes of its vendor field. Only the relay agent's option may
+    /// exceed them, because the relay agent removes it before the client sees the reply (RFC 3046 section 2.1).
     pub fn for_bootp(asked: &'a Message) -> Room<'a> {
         let field = in_payload(MIN_LEN);
         let is_relayed = !asked.giaddr.is_unspecified();
@@ -58,10 +61,11 @@ impl<'a> Room<'a> {
         Room { options, left, echoed: Vec::with_capacity(2) }
     }
 
-    /// The client identifier (RFC 6842) and, last, what the relay agent added (RFC 3046 section 2.2) go back as they
-    /// came: unless they are so long that the `essential` bytes would have no room.
+    /// Copies an option of `asked` unchanged to the end of the reply, unless it is so long that the `essential` bytes
+    /// would not fit. This is done for the client identifier (RFC 6842) and, at the very end, for the relay agent's
+    /// option (RFC 3046 section 2.2).
     fn echo(&mut self, asked: &'a Message, code: u8, essential: usize) {
-        // A client identifier shorter than two bytes is none (RFC 2132 section 9.14).
+        // A client identifier shorter than two bytes is invalid (RFC 2132 section 9.14).
         let least = if code == code::CLIENT_IDENTIFIER { 2 } else { 0 };
         let Some(value) = asked.options.get(code).filter(|value| value.len() >= least) else { return };
         let len = encoded_len(code, value);
@@ -71,7 +75,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Adds an option if there is room for all of it; says whether it is in the reply.
+    /// Adds an option if all of it fits. Returns whether the option was added.
     pub fn push(&mut self, code: u8, value: &[u8]) -> bool {
         let len = encoded_len(code, value);
         let fits = len <= self.left && self.options.push(code, value);
@@ -81,13 +85,14 @@ impl<'a> Room<'a> {
         fits
     }
 
-    /// Message type and server.
+    /// Adds the message type and the server identifier.
     pub fn kind(&mut self, kind: MessageType, server: Ipv4Addr) {
         self.push(code::MESSAGE_TYPE, &[kind.number()]);
         self.push(code::SERVER_IDENTIFIER, &server.octets());
     }
 
-    /// Message type, server and the times of a lease: renewal at a half, rebinding at seven eighths (RFC 2131 4.4.5).
+    /// Adds the message type, the server identifier and the times of a lease: renewal at one half, rebinding at seven
+    /// eighths (RFC 2131 section 4.4.5).
     pub fn lease(&mut self, kind: MessageType, server: Ipv4Addr, lease: Duration) {
         let seconds = u32::try_from(lease.as_secs()).unwrap_or(u32::MAX);
         self.kind(kind, server);
@@ -96,7 +101,7 @@ impl<'a> Room<'a> {
         self.push(code::REBINDING_TIME, &(seconds - seconds / 8).to_be_bytes());
     }
 
-    /// The options, what is echoed last.
+    /// Finishes the options; the copied ones are last.
     pub fn into_options(mut self) -> Options {
         for (code, value) in self.echoed.into_iter().rev() {
             self.options.push(code, value);
@@ -105,19 +110,19 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Bytes of the smallest datagram whose reply has room for this option.
+/// Size in bytes of the smallest datagram that has space for this option in a reply.
 pub fn smallest_datagram(code: u8, value: &[u8]) -> u32 {
     let options = ESSENTIAL.saturating_add(MASK).saturating_add(encoded_len(code, value));
     let payload = options.saturating_add(HEADER_LEN + COOKIE.len() + 1);
     u32::try_from(payload).unwrap_or(u32::MAX).saturating_add(IP_UDP_HEADERS)
 }
 
-/// Bytes of options that a datagram of this size has room for.
+/// Bytes of options that fit into a datagram of this size.
 fn in_datagram(size: u32) -> usize {
     in_payload(size.saturating_sub(IP_UDP_HEADERS) as usize)
 }
 
-/// Bytes of options that a message of this length has room for, END not counted.
+/// Bytes of options that fit into a message of this length, not counting END.
 fn in_payload(len: usize) -> usize {
     len.saturating_sub(HEADER_LEN + COOKIE.len() + 1)
 }

@@ -1,6 +1,6 @@
-//! Options as the configuration sets them.
+//! DHCP options as configured, already encoded. `config/` builds them; `reply.rs` and `proxy.rs` send them.
 
 use std::collections::BTreeMap;
 
-/// Option values by code, encoded, each fitting its kind in the option table.
+/// Encoded option values by option code. Each value has the type that the option table gives.
 pub type OptionSet = BTreeMap<u8, Vec<u8>>;

@@ -1,5 +1,5 @@
-//! What is heard on the wire of other DHCP servers: whose clients took which address from them, and, where lanboot is the
-//! server, that there is one at all.
+//! Observes other DHCP servers. In proxy mode it recognizes the addresses that clients take from them; in server mode
+//! it reports rogue servers. The engine passes it the messages that it received or captured. It never touches leases.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -19,52 +19,54 @@ use crate::types::{MacAddr, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, BOOTREQUEST, Message, MessageType};
 use crate::wire::option::code;
 
-/// How long after a stranger was told of nobody is told of it again.
+/// Minimum time between two warnings about the same rogue DHCP server.
 pub const QUIET_TIME: Duration = Duration::from_secs(600);
-/// How long after another server gave an address we give none there, if we are to make way for it.
+/// Time after another server gave an address for which we give none on that wire, if we yield to that server.
 pub const BESIDE_TIME: Duration = Duration::from_secs(600);
-/// Strangers remembered at most. Who makes up more is not told of them all: the log must not fill up.
+/// Maximum number of rogue servers remembered. A machine that forges more of them causes no more warnings, so that it
+/// cannot fill the log.
 pub const MAX_STRANGERS: usize = 64;
 
-/// Other DHCP servers on wires where there should be none.
+/// Rogue DHCP servers: other DHCP servers on wires where lanboot is the server. Shared by the engines of one server
+/// ([`Observed`](crate::dhcp::engine::Observed)).
 #[derive(Clone, Debug, Default)]
 pub struct Strangers {
-    /// When each was told of.
-    told: HashMap<Ipv4Addr, Timestamp>,
-    /// When one last gave an address, by our first address on that wire.
+    /// Time of the last warning about each server.
+    warned: HashMap<Ipv4Addr, Timestamp>,
+    /// Time at which a server last gave an address, by our first address on that wire.
     giving: HashMap<Ipv4Addr, Timestamp>,
 }
 
-/// What another server said to a client.
+/// A message of another server to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Given {
-    /// OFFER, ACK, NAK, or BOOTP's answer.
+    /// Its type: OFFER, ACK, NAK or BOOTP reply.
     pub message: Kind,
-    /// The address that it gives or confirms; unspecified in a NAK, in the answer to an INFORM and from a proxy.
+    /// The address that the message gives or confirms. Unspecified in a NAK, in the answer to an INFORM and from a
+    /// proxy.
     pub address: Ipv4Addr,
-    /// The client.
+    /// The client's hardware address.
     pub client: Option<MacAddr>,
-    /// The server, as it calls itself (option 54), or where the message came from.
+    /// The server identifier (option 54), or the source address if there is none.
     pub server: Ipv4Addr,
-    /// The hardware address that sent it: the server's or its router's.
+    /// The hardware address that sent the message: the server's or its router's.
     pub from: MacAddr,
 }
 
-/// What a client says that it takes from another server.
+/// The address that a client takes from another server, and the client's configuration.
 #[derive(Debug)]
 pub struct Taken<'a> {
-    /// The address.
     pub address: Ipv4Addr,
-    /// What the client is.
+    /// The client's firmware, architecture and boot stage.
     pub identity: Identity,
-    /// Its entry in `machines:`, if it has one.
+    /// The client's entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
-    /// The boot file that it was offered here, if it boots.
+    /// The boot file that we offered the client, if it boots.
     pub boot: Option<Choice>,
 }
 
-/// What `message`, which came from a server's port at `source` and the hardware address `from`, says of an address.
-/// `None` if it is no server's, or one that a relay agent passes on for us.
+/// Reads `message`, which came from a server's port at `source` and from the hardware address `from`. `None` if it is
+/// not a message of another server, or if a relay agent forwards it for us.
 pub fn given(message: &Message, source: Ipv4Addr, from: MacAddr, arrival: &Arrival) -> Option<Given> {
     if message.op != BOOTREPLY {
         return None;
@@ -77,10 +79,10 @@ pub fn given(message: &Message, source: Ipv4Addr, from: MacAddr, arrival: &Arriv
         None => Kind::BootpReply,
     };
     let server = message.options.ip(code::SERVER_IDENTIFIER).unwrap_or(source);
-    // A relay agent's copy of our reply may have its own address in place of ours (RFC 5107).
+    // The relay agent's copy of our reply may have the relay agent's address instead of the server's (RFC 5107).
     let is_ours = |address| arrival.addresses.contains(&address);
     let by_relay = !message.giaddr.is_unspecified() && (server == message.giaddr || is_ours(message.siaddr));
-    // A proxy gives no address: who gives one from here is another server on this computer.
+    // Our proxy gives no address, so a message with an address from here is from another server on this computer.
     let is_own = (is_ours(server) || is_ours(source))
         && (arrival.mode == Mode::Server || message.yiaddr.is_unspecified());
     if server.is_unspecified() || is_own || by_relay {
@@ -90,29 +92,30 @@ pub fn given(message: &Message, source: Ipv4Addr, from: MacAddr, arrival: &Arriv
 }
 
 impl Strangers {
-    /// What is to be told of `given`, heard where `arrival` says: another server where lanboot is the server.
+    /// Records that `given` was observed at `arrival`. Returns a warning if lanboot is the server there and a warning
+    /// about that server is due.
     pub fn heard(&mut self, given: &Given, arrival: &Arrival, now: Timestamp) -> Option<Event> {
         if arrival.mode != Mode::Server {
             return None;
         }
         if given.message != Kind::Nak && !given.address.is_unspecified() {
-            self.gives(arrival, now);
+            self.record_giving(arrival, now);
         }
-        self.is_news(given.server, now).then(|| {
+        self.should_warn(given.server, now).then(|| {
             let Given { message, address, client, server, from } = *given;
             Event::Stranger { message, address, client, server, from: Some(from) }
         })
     }
 
-    /// What is to be told of a client of our wire that takes another server's offer, which may have been for the client
-    /// alone, so that nobody else could hear it.
+    /// Records that a client on our wire selects another server's offer. That offer may have been sent to the client
+    /// alone, so that no other machine could receive it. Returns a warning if one about that server is due.
     pub fn chosen(&mut self, request: &Request<'_>, now: Timestamp) -> Option<Event> {
         let Ask::Select { server, .. } = request.ask else { return None };
         if !request.message.giaddr.is_unspecified() || server.is_unspecified() {
             return None;
         }
-        self.gives(request.arrival, now);
-        self.is_news(server, now).then(|| Event::Stranger {
+        self.record_giving(request.arrival, now);
+        self.should_warn(server, now).then(|| Event::Stranger {
             message: Kind::Request,
             address: Ipv4Addr::UNSPECIFIED,
             client: request.message.mac(),
@@ -121,22 +124,22 @@ impl Strangers {
         })
     }
 
-    /// Whether another server gave somebody an address on the wire that a message came over, not long ago.
+    /// Whether another server gave a client an address on the wire of `arrival` within [`BESIDE_TIME`].
     pub fn give_addresses(&self, arrival: &Arrival, now: Timestamp) -> bool {
         self.giving.get(&wire(arrival)).is_some_and(|at| now.since(*at) < BESIDE_TIME)
     }
 
-    fn gives(&mut self, arrival: &Arrival, now: Timestamp) {
+    fn record_giving(&mut self, arrival: &Arrival, now: Timestamp) {
         self.giving.retain(|_, at| now.since(*at) < BESIDE_TIME);
         self.giving.insert(wire(arrival), now);
     }
 
-    fn is_news(&mut self, server: Ipv4Addr, now: Timestamp) -> bool {
-        self.told.retain(|_, told| now.since(*told) < QUIET_TIME);
-        if self.told.contains_key(&server) || self.told.len() >= MAX_STRANGERS {
+    fn should_warn(&mut self, server: Ipv4Addr, now: Timestamp) -> bool {
+        self.warned.retain(|_, at| now.since(*at) < QUIET_TIME);
+        if self.warned.contains_key(&server) || self.warned.len() >= MAX_STRANGERS {
             return false;
         }
-        self.told.insert(server, now);
+        self.warned.insert(server, now);
         true
     }
 }
@@ -145,7 +148,7 @@ fn wire(arrival: &Arrival) -> Ipv4Addr {
     arrival.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
-/// Marks a request from a wire where another server gives addresses, if we are to make way for such a one.
+/// Sets [`Request::beside`] if another server gives addresses on the wire of the request and we yield to it.
 pub fn before(strangers: &Strangers, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
     let by_wire = request.message.giaddr.is_unspecified();
     request.beside = settings.authoritative == Authoritative::No
@@ -153,7 +156,8 @@ pub fn before(strangers: &Strangers, request: &mut Request<'_>, settings: &Setti
         && strangers.give_addresses(request.arrival, now);
 }
 
-/// What a client's REQUEST, heard where lanboot is a proxy, says that it takes or has. `None` if it takes nothing.
+/// Reads the address that a client takes or has from its REQUEST, which was received where lanboot is a proxy. `None`
+/// if the client takes no address.
 pub fn taken<'a>(message: &Message, arrival: &Arrival, settings: &'a Settings) -> Option<Taken<'a>> {
     let is_request = message.op == BOOTREQUEST && message.message_type() == Some(Ok(MessageType::Request));
     if !is_request || arrival.boot_service || arrival.mode != Mode::Proxy {
@@ -168,8 +172,8 @@ pub fn taken<'a>(message: &Message, arrival: &Arrival, settings: &'a Settings) -
     Some(Taken { address, identity, machine, boot })
 }
 
-/// Counts a boot that ends at our offer, which the client has just taken beside the other server's; forgets a machine
-/// whose system runs. What then has happened, if that makes a loop.
+/// Counts a boot file that the client loads from our offer alone, when it takes the other server's address. Forgets a
+/// machine whose operating system runs. Returns the event to record if the client is in a loop.
 pub fn count(
     guard: &mut Guard,
     message: &Message,
@@ -177,7 +181,7 @@ pub fn count(
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Event> {
-    // Who asks on port 4011 is counted there.
+    // A client that also asks on port 4011 is counted there.
     let ends = |choice: &&Choice| plan::ends_with_offer(&taken.identity, choice);
     let choice = taken.boot.as_ref().filter(ends);
     loop_guard::count(guard, (message, &taken.identity), choice, settings, now)

@@ -1,5 +1,5 @@
 //! Boot files without addresses: proxyDHCP beside another DHCP server, and the boot service on port 4011 (PXE 2.1
-//! section 2.2.3). Nothing here knows of leases.
+//! section 2.2.3). The engine calls it for messages that [`is_for_us`] accepts. Nothing here touches leases.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -19,21 +19,22 @@ use crate::event::{DropReason, Event, Message as Kind};
 use crate::wire::dhcp::{FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;
 
-/// Whether `message` is for [`classify`] here, and not for that of the DHCP server.
+/// Whether `message` is classified by [`classify`] in this module instead of the DHCP server's.
 pub fn is_for_us(message: &Message, arrival: &Arrival) -> bool {
     arrival.boot_service || arrival.mode == Mode::Proxy || bsdp::is_bsdp(message)
 }
 
-/// What `message` asks for and all that is needed to answer it, or why it is not for us.
+/// Builds the boot request that `message` makes, with everything that its answer needs. Fails with the reason to drop
+/// the message.
 ///
-/// On the server's port a proxy answers DISCOVERs only. Whoever gives the addresses confirms them too, so a REQUEST is
-/// not for us even if it names us: we offered no address.
+/// On the server's port a proxy answers only DISCOVERs. The server that gives the addresses also confirms them. A
+/// REQUEST is therefore not for us even if it names us, because we offered no address.
 pub fn classify<'a>(
     message: &'a Message,
     arrival: &'a Arrival,
     settings: &'a Settings,
 ) -> Result<BootRequest<'a>, DropReason> {
-    // An address in the header is all that plain BOOTP can be told, and that is the other server's to give.
+    // Plain BOOTP asks for an address in the header of the reply, and only the other server gives addresses.
     let kind = type_of(message)?.ok_or(DropReason::BootpRefused)?;
     let is_ours = |server: &[u8]| arrival.addresses.iter().any(|address| address.octets() == server);
     let ask = match (arrival.boot_service, kind) {
@@ -61,8 +62,8 @@ pub fn classify<'a>(
     Ok(BootRequest { ask, message, arrival, identity, server, machine, classes, boot })
 }
 
-/// Our address for the client: the interface's in the network of the address that the client has from whichever server,
-/// as far as the configuration knows that network (RFC 2131 section 4.1); else the one that it wrote to.
+/// Our address for the client: the interface's address in the network of the client's address, if a configured subnet
+/// contains that address (RFC 2131 section 4.1). Otherwise the destination of the message.
 fn server_for(message: &Message, arrival: &Arrival, settings: &Settings) -> Ipv4Addr {
     let place = message.ciaddr;
     let mut subnets = settings.subnets.iter();
@@ -70,8 +71,8 @@ fn server_for(message: &Message, arrival: &Arrival, settings: &Settings) -> Ipv4
     subnet.and_then(|subnet| arrival.server_in(subnet.network)).unwrap_or_else(|| arrival.server())
 }
 
-/// Where subnets are configured, their relay agents are known; where none is, as beside another DHCP server, any is
-/// answered.
+/// Drops a message of an unknown relay agent if subnets are configured. Without subnets, as beside another DHCP server,
+/// every relay agent is answered.
 fn check_relay(giaddr: Ipv4Addr, settings: &Settings) -> Result<(), DropReason> {
     let mut subnets = settings.subnets.iter();
     let known = giaddr.is_unspecified()
@@ -80,7 +81,7 @@ fn check_relay(giaddr: Ipv4Addr, settings: &Settings) -> Result<(), DropReason> 
     if known { Ok(()) } else { Err(DropReason::UnknownRelay) }
 }
 
-/// What to do about `request`: an OFFER or ACK of its boot file, or silence if there is none.
+/// Decides on `request`: an OFFER or ACK with its boot file, or no answer if there is no boot file.
 pub fn decide(request: &BootRequest<'_>, settings: &Settings) -> Decision {
     if let Ask::Bsdp(query) = request.ask {
         return bsdp::decide(request, query, settings);
@@ -112,7 +113,8 @@ fn build(request: &BootRequest<'_>, settings: &Settings, plan: &Plan) -> Message
     let mut message = header(asked);
     let mut room = Room::new(asked, request.arrival.mtu);
     if request.ask == Ask::Discover {
-        // It has no address to send a unicast to, and we give none: the relay agent must know that too.
+        // The client has no address for a unicast, and we give it none. The flag makes the relay agent broadcast the
+        // reply too.
         message.flags |= FLAG_BROADCAST;
         room.kind(MessageType::Offer, request.server);
     } else {
@@ -132,8 +134,8 @@ fn offer_route(request: &BootRequest<'_>, settings: &Settings) -> Route {
     route(request.message, request.arrival, settings, Ipv4Addr::UNSPECIFIED, false)
 }
 
-/// Back to where the request came from: EDK2 listens on port 4011 itself, iPXE on 68. A client that sends without an
-/// address hears only broadcasts.
+/// Routes the reply to the source of the request: EDK2 listens on port 4011, iPXE on port 68. A client that sends
+/// without an address receives only broadcasts.
 fn back(request: &BootRequest<'_>) -> Route {
     let source = request.arrival.source;
     let ciaddr = request.message.ciaddr;

@@ -1,5 +1,6 @@
-//! Machines that answer ARP for addresses that are not theirs. A router with proxy ARP on answers for every address; taken
-//! at its word, it would leave no address for any client.
+//! Detects machines that answer ARP for addresses that are not theirs. A router with proxy ARP answers for every
+//! address. If its answers counted as conflicts, no address would be left for any client. Called by the engine when a
+//! check gets an answer; it never sends ARP itself.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -7,25 +8,27 @@ use std::time::Duration;
 
 use crate::types::{MacAddr, Timestamp};
 
-/// A machine that answers for this many free addresses answers for all.
+/// Number of free addresses a machine answers for before it is taken to answer for all of them.
 pub const PROXIED: usize = 3;
-/// Time after its last answer for a free address in which a machine is remembered.
+/// Time for which a machine is remembered after its last answer for a free address.
 pub const MEMORY: Duration = Duration::from_secs(3600);
-/// Machines remembered. Beyond that, the one that was heard longest ago is forgotten, those that are ignored last.
+/// Maximum number of machines remembered. Beyond that, the machine with the oldest answer is forgotten; machines that
+/// are ignored are forgotten last.
 pub const MAX_MACHINES: usize = 64;
-/// Addresses remembered that an ignored machine sends from, the first ones: a machine that makes them up gets no further.
+/// Maximum number of own addresses remembered for an ignored machine. Only the first ones count, so that a machine
+/// cannot claim more addresses by forging them.
 const MAX_OWN: usize = 4;
 
-/// The machines that answered for free addresses.
+/// The machines that answered for free addresses. Owned by the engine.
 #[derive(Debug, Default)]
 pub struct ProxyArp(HashMap<MacAddr, Machine>);
 
 #[derive(Debug)]
 struct Machine {
     last: Timestamp,
-    /// The free addresses that it answered for, until it is ignored.
+    /// The free addresses that the machine answered for, until it is ignored.
     addresses: Vec<Ipv4Addr>,
-    /// Those that it sends from, once it is ignored.
+    /// The addresses that the machine sends from, once it is ignored.
     own: Vec<Ipv4Addr>,
     is_ignored: bool,
 }
@@ -35,9 +38,9 @@ struct Machine {
 pub enum Verdict {
     /// The machine uses the address.
     Conflict,
-    /// The machine answers for any address.
+    /// The machine is known to answer for any address.
     Ignored,
-    /// The same, and this is the first time that it shows: it answered for these.
+    /// The machine has just been found to answer for any address; it answered for these addresses.
     Found(Vec<Ipv4Addr>),
 }
 
@@ -66,9 +69,9 @@ impl ProxyArp {
         Verdict::Found(std::mem::take(&mut machine.addresses))
     }
 
-    /// Takes in that the machine `mac` asked for another one and gave `address` as its own, while that was not being
-    /// checked. A machine that is ignored is believed that much: if its answers were forged, it is still found at its own
-    /// address.
+    /// Records that the machine `mac` sent an ARP request with `address` as its own address, while that address was not
+    /// being checked. An ignored machine keeps such an address: if its other answers were forged, it is still found at
+    /// its own address.
     pub fn uses(&mut self, mac: MacAddr, address: Ipv4Addr) {
         let machine = self.0.get_mut(&mac).filter(|machine| machine.is_ignored);
         let has_room =
@@ -78,7 +81,7 @@ impl ProxyArp {
         }
     }
 
-    /// Whether what `mac` says is ignored.
+    /// Whether the answers of `mac` are ignored.
     pub fn ignores(&self, mac: MacAddr) -> bool {
         self.0.get(&mac).is_some_and(|machine| machine.is_ignored)
     }

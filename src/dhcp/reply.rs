@@ -1,4 +1,5 @@
-//! Builds replies: header, boot fields, and the options that fit, the most needed first.
+//! Builds replies: the header, the boot fields, and as many options as fit, in the order of need. Called by
+//! `decision.rs`, `proxy.rs` and `bsdp.rs`. It never decides whether a client is answered.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -14,23 +15,23 @@ use crate::dhcp::settings::Settings;
 use crate::wire::dhcp::{BOOTREPLY, FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;
 
-/// What a reply says.
+/// The kind of a reply, with its address and lease time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reply {
     /// OFFER of an address and a lease time.
     Offer(Ipv4Addr, Duration),
     /// ACK of an address and a lease time.
     Ack(Ipv4Addr, Duration),
-    /// ACK to an INFORM: neither.
+    /// ACK to an INFORM, without an address or a lease time.
     Inform,
-    /// The answer to plain BOOTP: an address for good; unspecified for a client that has one.
+    /// The answer to plain BOOTP: an address that never expires, or the unspecified address for a client that has one.
     Bootp(Ipv4Addr),
-    /// NAK, and why.
+    /// NAK with its reason, which is sent in option 56.
     Nak(&'static str),
 }
 
 impl Reply {
-    /// The address that it gives; unspecified if none.
+    /// The address that the reply gives; unspecified if it gives none.
     pub fn address(self) -> Ipv4Addr {
         match self {
             Reply::Offer(address, _) | Reply::Ack(address, _) | Reply::Bootp(address) => address,
@@ -38,7 +39,8 @@ impl Reply {
         }
     }
 
-    /// The address that the client has with it: what it gives, or else what the client that sent `asked` has already.
+    /// The client's address after this reply: the address that it gives, or else the one that the sender of `asked`
+    /// already has.
     pub fn address_of(self, asked: &Message) -> Ipv4Addr {
         match self {
             Reply::Nak(_) => Ipv4Addr::UNSPECIFIED,
@@ -48,20 +50,22 @@ impl Reply {
     }
 }
 
-/// Options every client gets when they are configured, asked for or not: some boot loaders (GRUB) send no list.
+/// Options that every client gets if they are configured, even if it does not ask for them: some boot loaders (GRUB)
+/// send no parameter request list.
 const UNASKED: [u8; 3] = [code::SUBNET_MASK, code::ROUTER, code::DNS];
-/// Options every network-boot client gets when they are configured: PXELINUX reads them from the reply to the firmware,
-/// whose list does not have them (RFC 5071).
+/// Options that every network-boot client gets if they are configured. PXELINUX reads them from the reply to the
+/// firmware, and the firmware does not ask for them (RFC 5071).
 pub const UNASKED_BY_FIRMWARE: [u8; 4] = [
     code::PXELINUX_MAGIC,
     code::PXELINUX_CONFIG_FILE,
     code::PXELINUX_PATH_PREFIX,
     code::PXELINUX_REBOOT_TIME,
 ];
-/// Options that only clients get that ask for them: an empty list is not a wish for IPv6 alone (RFC 8925 section 3.3).
+/// Options that are sent only to clients that ask for them. A client without a list does not ask for IPv6-only
+/// operation (RFC 8925 section 3.3).
 const ONLY_ASKED: [u8; 1] = [code::IPV6_ONLY_PREFERRED];
 
-/// The message that says `reply` to `request`, its fields as in RFC 2131 table 3.
+/// Builds the message of `reply` to `request`, with the fields of RFC 2131 table 3.
 pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Message {
     let asked = request.message;
     let identifier = request.identifier_for(reply.address(), settings);
@@ -83,7 +87,7 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
         }
         Reply::Bootp(_) => message.ciaddr = asked.ciaddr,
         Reply::Nak(why) => {
-            // RFC 2131 section 4.3.2: the relay agent must broadcast it, for the client's address may be wrong.
+            // RFC 2131 section 4.3.2: the relay agent must broadcast a NAK, because the client's address may be wrong.
             if !asked.giaddr.is_unspecified() {
                 message.flags |= FLAG_BROADCAST;
             }
@@ -95,7 +99,7 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
         if settings.subnet_selection
             && let Some(subnet) = asked.options.ip(code::SUBNET_SELECTION)
         {
-            // RFC 3011 section 2: a client discards replies without it.
+            // RFC 3011 section 2: a client discards replies without this option.
             room.push(code::SUBNET_SELECTION, &subnet.octets());
         }
         let server = request.server_for(reply.address(), settings);
@@ -107,7 +111,7 @@ pub fn build(request: &Request<'_>, settings: &Settings, reply: Reply) -> Messag
     message
 }
 
-/// The fields that every reply to `asked` takes from it (RFC 2131 table 3).
+/// Builds the header of a reply, with the fields that every reply copies from `asked` (RFC 2131 table 3).
 pub fn header(asked: &Message) -> Message {
     Message {
         htype: asked.htype,
@@ -120,8 +124,8 @@ pub fn header(asked: &Message) -> Message {
     }
 }
 
-/// `siaddr`, `sname`, `file` and the options of network boot. A client that boots nothing from here still learns the
-/// server: GRUB's own DHCP takes its next server from `siaddr`.
+/// Adds `siaddr`, `sname`, `file` and the options of network boot. A client without a boot file still gets our address
+/// in `siaddr`, because GRUB's own DHCP takes its next server from there.
 fn boot_fields(
     message: &mut Message,
     room: &mut Room<'_>,
@@ -136,7 +140,7 @@ fn boot_fields(
     }
 }
 
-/// Puts what the client is to boot into a reply to it.
+/// Adds the boot fields and options of `plan` to a reply.
 pub fn put(plan: &Plan, message: &mut Message, room: &mut Room<'_>) {
     message.siaddr = plan.siaddr;
     message.sname = plan.sname;
@@ -144,7 +148,7 @@ pub fn put(plan: &Plan, message: &mut Message, room: &mut Room<'_>) {
     plan.options.iter().for_each(|(code, value)| _ = room.push(*code, value));
 }
 
-/// What is configured for a client, in the order of precedence: its machine's options, its classes', its subnet's, and
+/// The options configured for a client, in the order of precedence: its machine's, its classes', its subnet's, and
 /// those for every subnet.
 struct Configured<'a> {
     sets: Vec<&'a OptionSet>,
@@ -153,7 +157,7 @@ struct Configured<'a> {
 }
 
 impl<'a> Configured<'a> {
-    /// What is configured for a client that has or gets `address`.
+    /// The options for a client that has or gets `address`.
     fn new(request: &Request<'a>, settings: &'a Settings, address: Ipv4Addr) -> Configured<'a> {
         let subnet = request.subnet_of(address, settings);
         let machine = request.machine.map(|machine| &machine.options);
@@ -174,14 +178,14 @@ impl<'a> Configured<'a> {
         })
     }
 
-    /// The codes that somebody wrote, each once, in their order.
+    /// The configured option codes, each once, in ascending order.
     fn codes(&self) -> BTreeSet<u8> {
         self.sets.iter().flat_map(|set| set.keys().copied()).collect()
     }
 }
 
-/// The configured options: those nobody need ask for, then those asked for in the order asked, or all if no list was
-/// sent.
+/// Adds the configured options: first those that need not be asked for, then those in the parameter request list in its
+/// order. Without a list, all are added.
 fn network_options(
     room: &mut Room<'_>,
     request: &Request<'_>,
@@ -192,7 +196,8 @@ fn network_options(
     let asks_for = |code| list.is_some_and(|list| list.contains(&code));
     let push = |room: &mut Room<'_>, code| configured.get(code).is_some_and(|value| room.push(code, value));
     push(room, code::SUBNET_MASK);
-    // RFC 3442: a client that knows classless routes must ignore the router, so it would only take room.
+    // RFC 3442: a client that supports classless routes must ignore the router option, so that option would only waste
+    // space.
     let routes = asks_for(code::CLASSLESS_ROUTES) && push(room, code::CLASSLESS_ROUTES);
     let wanted = |code: &u8| !(routes && *code == code::ROUTER);
     UNASKED.into_iter().filter(wanted).for_each(|code| _ = push(room, code));

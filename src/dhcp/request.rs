@@ -1,4 +1,5 @@
-//! Requests: messages of clients as decisions see them. `classify.rs` makes them.
+//! Requests: classified messages of clients, the input of decisions. `classify.rs` builds them for the engine. A
+//! message that is answered without an address is a [`BootRequest`](crate::dhcp::boot_request::BootRequest) instead.
 
 use std::net::Ipv4Addr;
 
@@ -11,98 +12,96 @@ use crate::event::{Client, Message as Kind};
 use crate::lease::Holder;
 use crate::wire::dhcp::Message;
 
-/// A message that is for us to decide on.
+/// A message of a client that we must decide on.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// What it asks for.
+    /// The purpose of the message.
     pub ask: Ask,
-    /// The message itself.
     pub message: &'a Message,
-    /// How it reached us.
     pub arrival: &'a Arrival,
-    /// Whose lease it is about.
+    /// The client as the holder of leases.
     pub holder: Holder,
-    /// What the client is.
+    /// The client's firmware, architecture and boot stage.
     pub identity: Identity,
-    /// The place of its subnet in the settings. Where that shares its wire with others ([`Settings::wire_of`]), it is
-    /// the one that the relay agent's or the interface's address is in.
+    /// The index of the client's subnet in the settings. If several subnets share the wire ([`Settings::wire_of`]), it
+    /// is the one that contains the relay agent's or the interface's address.
     pub subnet: usize,
-    /// The address by which we serve a client of which nothing more is known. Once it has an address of its own,
-    /// [`Request::server_for`] is right.
+    /// Our address for a client whose address is not known yet. Once the client has its own address, use
+    /// [`Request::server_for`].
     pub server: Ipv4Addr,
-    /// The address that its relay agent puts in the place of ours in option 54 (RFC 5107).
+    /// The relay agent's replacement for our address in option 54 (RFC 5107).
     pub override_identifier: Option<Ipv4Addr>,
-    /// Its entry in `machines:`, if it has one.
+    /// The client's entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
-    /// The classes that it is in, in their order.
+    /// The client's classes, in the order of the configuration.
     pub classes: Vec<&'a Class>,
-    /// The boot file it gets, if any. The shell fills in the file's size.
+    /// The client's boot file, if any. The engine fills in the file's size.
     pub boot: Option<Choice>,
-    /// Whether another server gives addresses on its wire and we make way for that one: `authoritative: false`. The shell
-    /// says so.
+    /// Whether another server gives addresses on the client's wire and we yield to it (`authoritative: false`). The
+    /// engine sets it.
     pub beside: bool,
-    /// Whether the machine that holds a lease still answers there, once the network was asked.
+    /// The result of probing the holder of a lease, once it was probed.
     pub probed: Option<Probed>,
 }
 
 /// The outcome of [`crate::dhcp::decision::Decision::AskHolder`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probed {
-    /// The address that was asked for.
+    /// The probed address.
     pub address: Ipv4Addr,
-    /// Whether another machine than the client answered there.
+    /// Whether a machine other than the client answered there.
     pub in_use: bool,
 }
 
-/// What a message asks for. The four forms of REQUEST are those of RFC 2131 section 4.3.2.
+/// The purpose of a message. The four forms of REQUEST are those of RFC 2131 section 4.3.2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ask {
-    /// Offers; the client may say which address it would like.
+    /// DISCOVER: asks for offers. The client may name an address that it would like.
     Discover {
         /// Option 50.
         requested: Option<Ipv4Addr>,
     },
-    /// The address that a server offered.
+    /// REQUEST in SELECTING: takes the address that a server offered.
     Select {
-        /// Option 54: the server it chose.
+        /// Option 54: the selected server.
         server: Ipv4Addr,
-        /// Option 50: what that server offered.
+        /// Option 50: the address that the server offered.
         address: Ipv4Addr,
     },
-    /// To keep an address it remembers from before it was switched off.
+    /// REQUEST in INIT-REBOOT: keeps an address from before the client was switched off.
     InitReboot {
         /// Option 50.
         address: Ipv4Addr,
     },
-    /// To keep the address it uses: renewing when sent to us, rebinding when broadcast.
+    /// REQUEST in RENEWING (sent to us) or REBINDING (broadcast): keeps the address in use.
     Extend {
         /// `ciaddr`.
         address: Ipv4Addr,
-        /// Option 54, which must not be there but from some clients is.
+        /// Option 54, which the RFC forbids here but some clients send.
         server: Option<Ipv4Addr>,
     },
-    /// That an offered or leased address be marked as in use by somebody else.
+    /// DECLINE: another machine uses the offered or leased address.
     Decline {
         /// Option 50.
         address: Ipv4Addr,
         /// Option 54.
         server: Ipv4Addr,
     },
-    /// To give its address back.
+    /// RELEASE: gives the address back.
     Release {
         /// `ciaddr`.
         address: Ipv4Addr,
         /// Option 54.
         server: Option<Ipv4Addr>,
     },
-    /// Options for an address it did not get from us.
+    /// INFORM: asks for options for an address that we did not give.
     Inform,
-    /// Everything at once, the old way (RFC 951).
+    /// Plain BOOTP (RFC 951): asks for an address and a boot file in one message.
     Bootp,
 }
 
 impl Ask {
-    /// The name of the message in logs.
+    /// The message type for logs.
     pub fn kind(self) -> Kind {
         match self {
             Ask::Discover { .. } => Kind::Discover,
@@ -125,31 +124,34 @@ impl Ask {
 }
 
 impl Request<'_> {
-    /// The client as events show it.
+    /// The client for events.
     pub fn client(&self) -> Client {
         client_of(self.message, &self.identity)
     }
 
-    /// The settings of the subnet on its wire that `address` is in; of its first subnet, if it is in none.
+    /// The settings of the subnet on the client's wire that contains `address`, or of the client's first subnet if none
+    /// does.
     pub fn subnet_of<'s>(&self, address: Ipv4Addr, settings: &'s Settings) -> &'s Subnet {
         let place = settings.wire_of(self.subnet).find(|i| settings.subnets[*i].network.contains(address));
         &settings.subnets[place.unwrap_or(self.subnet)]
     }
 
-    /// The address of a client that gets `yiaddr`, or of one that gets none but says where it is; else unspecified.
+    /// The address of a client that gets `yiaddr`. A client that gets none has the address that it sent, or else the
+    /// unspecified one.
     pub fn place(&self, yiaddr: Ipv4Addr) -> Ipv4Addr {
         let source = *self.arrival.source.ip();
         match (yiaddr.is_unspecified(), self.message.ciaddr.is_unspecified()) {
             (false, _) => yiaddr,
             (true, false) => self.message.ciaddr,
-            // An INFORM without the `ciaddr` that it must have; one from a relay agent has the agent's source address.
+            // An INFORM may lack its mandatory `ciaddr`; then its source address is used. An INFORM from a relay agent
+            // has the relay agent's source address instead.
             (true, true) if self.ask == Ask::Inform && self.message.giaddr.is_unspecified() => source,
             (true, true) => Ipv4Addr::UNSPECIFIED,
         }
     }
 
-    /// Our address in a reply to a client that gets `yiaddr`: the interface's address in the network of the client's
-    /// address if it has one there (RFC 2131 section 4.1), because a client without a router reaches no other.
+    /// Our address in a reply to a client that gets `yiaddr`. It is the interface's address in the network of the
+    /// client's address, if there is one (RFC 2131 section 4.1), because a client without a router reaches no other.
     pub fn server_for(&self, yiaddr: Ipv4Addr, settings: &Settings) -> Ipv4Addr {
         let place = self.place(yiaddr);
         if place.is_unspecified() || self.arrival.addresses.len() < 2 {
@@ -158,15 +160,15 @@ impl Request<'_> {
         self.arrival.server_in(self.subnet_of(place, settings).network).unwrap_or(self.server)
     }
 
-    /// The server identifier (option 54) of a reply to a client that gets `yiaddr`. A refusal carries the identifier that
-    /// the client sent, so that it knows which server refuses.
+    /// The server identifier (option 54) of a reply to a client that gets `yiaddr`. A NAK repeats the identifier that
+    /// the client sent, so that the client knows which server refuses.
     pub fn identifier_for(&self, yiaddr: Ipv4Addr, settings: &Settings) -> Ipv4Addr {
         let named = self.ask.server().filter(|_| yiaddr.is_unspecified());
         named.or(self.override_identifier).unwrap_or_else(|| self.server_for(yiaddr, settings))
     }
 }
 
-/// Who sent `message`, for an event about one that was dropped.
+/// The sender of `message`, for events.
 pub fn client_of(message: &Message, identity: &Identity) -> Client {
     Client { mac: message.mac(), firmware: identity.firmware, arch: identity.arch() }
 }

@@ -1,4 +1,5 @@
-//! What the DHCP server is told to do: subnets, pools, options, machines. `config/` builds and validates it.
+//! Settings of the DHCP server: subnets, pools, options, machines. `config/` builds and validates them. Decisions only
+//! read them.
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -16,89 +17,93 @@ use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
 use crate::wire::dhcp::Message;
 use crate::wire::pxe;
 
-/// Everything decisions need to know, built and validated by `config/`.
+/// Everything that decisions need to know from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// What lanboot is on which interface. What leases are about is for those where it is the server.
+    /// The mode of each interface. Settings about leases apply where it is `server`.
     pub modes: Modes,
-    /// The addresses that clients are refused when they want to keep them (RFC 2131 section 4.3.2).
+    /// The addresses that are refused to clients that want to keep them (RFC 2131 section 4.3.2).
     pub authoritative: Authoritative,
-    /// Know clients by the identifier that they send (option 61); if not, by their hardware address alone.
+    /// Whether clients are identified by the identifier that they send (option 61). Otherwise they are identified by
+    /// their hardware address alone.
     pub match_client_id: bool,
-    /// Answer every client on our own wires by broadcast.
+    /// Whether every client on our own wires is answered by broadcast.
     pub always_broadcast: bool,
-    /// How long to wait for somebody to answer at an address before its first offer; `None`: it is not checked.
+    /// Time to wait for an answer at an address before its first offer; `None` disables the check.
     pub conflict_check: Option<Duration>,
-    /// Who is answered to plain BOOTP.
+    /// The plain BOOTP clients that are answered.
     pub bootp: BootpMode,
-    /// What completes a client's partial name in option 81; `None` means the domain option that it gets.
+    /// The suffix that completes a client's partial name in option 81; `None` means the domain option that the client
+    /// gets.
     pub fqdn_suffix: Option<String>,
-    /// Honour option 118, by which a client names its subnet (RFC 3011).
+    /// Whether option 118 is honoured, by which a client names its subnet (RFC 3011).
     pub subnet_selection: bool,
-    /// UDP ports; 67 and 68 except in tests and classrooms.
+    /// UDP ports. They differ from the standard ports only in tests and classrooms.
     pub ports: Ports,
-    /// The subnets served, networks disjoint.
+    /// The subnets served; their networks are disjoint.
     pub subnets: Vec<Subnet>,
-    /// Options for every subnet. A subnet's override them, those of a client's classes these, and its machine's all.
+    /// Options for every subnet. A subnet's options override them, a class's options override the subnet's, and a
+    /// machine's options override all.
     pub options: OptionSet,
-    /// Classes; where two that a client is in say different things, the earlier one counts.
+    /// Classes. If a client is in several, the first class with a value takes precedence.
     pub classes: Vec<Class>,
-    /// Machines with an entry of their own. MACs, UUIDs, names and addresses are unique.
+    /// Machines with an entry. Their MACs, UUIDs, names and addresses are unique.
     pub machines: Machines,
-    /// Architecture → boot file.
+    /// Boot files by client architecture.
     pub boot: Policy,
-    /// How boot files are fetched from us.
+    /// The ports at which we serve boot files over HTTP and TFTP.
     pub served: Served,
 }
 
-/// `dhcp.authoritative`: which addresses are refused that clients want to keep. A client whose lease we hold is refused
-/// any other address in each case.
+/// `dhcp.authoritative`: the addresses that are refused to clients that want to keep them. In every mode, a client
+/// whose lease we hold is refused any other address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Authoritative {
-    /// No others, because another server may have given them; beside one, no new address is given either.
+    /// Refuse no others, because another server may have given them. If there is another server, no new address is
+    /// given either.
     No,
-    /// Those of another network, and those that are known to belong to another machine.
+    /// Refuse addresses of another network, and addresses that are known to belong to another machine.
     Yes,
-    /// Every address that we did not give the client, as ISC dhcpd and Kea do: there is no other server.
+    /// Refuse every address that we did not give the client, as ISC dhcpd and Kea do. This requires that there is no
+    /// other server.
     Strict,
 }
 
-/// `dhcp.bootp`: which plain BOOTP clients (RFC 951) are answered.
+/// `dhcp.bootp`: the plain BOOTP clients (RFC 951) that are answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BootpMode {
     /// None.
     Off,
-    /// Those with an address in `machines`.
+    /// Clients with an address in `machines`.
     Reserved,
-    /// All; an address from the pool is then theirs for good (RFC 1534 section 2).
+    /// All clients; an address from the pool then belongs to its client forever (RFC 1534 section 2).
     Dynamic,
 }
 
 /// The UDP ports of DHCP, all on every interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ports {
-    /// Where servers and relay agents listen.
+    /// Port of servers and relay agents.
     pub server: u16,
-    /// Where clients listen.
+    /// Port of clients.
     pub client: u16,
-    /// Where the boot service listens: clients that took another server's address ask there for their file.
+    /// Port of the boot service. Clients that took another server's address request their boot file there.
     pub proxy: u16,
 }
 
-/// One subnet.
+/// One subnet of `dhcp.subnets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subnet {
-    /// Its network.
     pub network: Ipv4Network,
-    /// Ranges for clients without a reservation: inside `network`, disjoint, in the order written.
+    /// Ranges for clients without a reservation: inside `network`, disjoint, in the order of the configuration.
     pub pools: Vec<Ipv4Range>,
-    /// How long a lease lasts.
+    /// Lease times.
     pub lease: LeaseTime,
-    /// How long one lasts that firmware or a boot loader gets, where that is another time.
+    /// Lease time for firmware and boot loaders, if it differs.
     pub boot_lease: Option<Duration>,
-    /// Relay agents outside `network` whose clients are in it.
+    /// Addresses outside `network` of relay agents whose clients are in this subnet.
     pub relays: Vec<Ipv4Addr>,
-    /// The name of the wire that it shares with other subnets.
+    /// Name of the wire that this subnet shares with other subnets.
     pub shared_network: Option<Arc<str>>,
     /// Options for clients in this subnet.
     pub options: OptionSet,
@@ -107,38 +112,39 @@ pub struct Subnet {
 /// Lease durations; whole seconds, `min <= default <= max`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeaseTime {
-    /// What a client that asks for nothing (option 51) gets.
+    /// Lease time of a client that does not ask for one (option 51).
     pub default: Duration,
-    /// The least that is granted to a client that asks.
+    /// Shortest lease time that is granted to a client that asks for one.
     pub min: Duration,
-    /// The most that is granted to a client that asks.
+    /// Longest lease time that is granted to a client that asks for one.
     pub max: Duration,
 }
 
 /// One entry of `machines:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Its name in logs.
+    /// Name in logs.
     pub name: Arc<str>,
-    /// The hardware address it is known by. It has this, a UUID or both; either is enough to be known.
+    /// The hardware address that identifies the machine. A machine has a hardware address, a UUID or both, and either
+    /// is enough to identify it.
     pub mac: Option<MacAddr>,
-    /// The UUID it is known by (option 97), where the hardware address is not of a machine with an entry.
+    /// The UUID (option 97) that identifies the machine if no entry has the hardware address of the message.
     pub uuid: Option<Uuid>,
-    /// The address reserved for it, inside one of the subnets.
+    /// The address reserved for the machine, inside one of the subnets.
     pub address: Option<Ipv4Addr>,
-    /// What it boots instead of what `boot:` says.
+    /// The boot file that replaces the one in `boot:`.
     pub boot: Option<MachineBoot>,
-    /// Options for it alone.
+    /// Options for this machine alone.
     pub options: OptionSet,
 }
 
-/// The machines, found by MAC or UUID.
+/// The machines of `machines:`, indexed by MAC and UUID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machines {
     list: Vec<Machine>,
     by_mac: HashMap<MacAddr, usize>,
     by_uuid: HashMap<Uuid, usize>,
-    /// Of those without a MAC, by their addresses.
+    /// Machines without a MAC, by their reserved addresses.
     by_uuid_alone: HashMap<Ipv4Addr, usize>,
 }
 
@@ -154,7 +160,7 @@ impl From<Vec<Machine>> for Machines {
 }
 
 impl Machines {
-    /// The machine that sent `message`: by its hardware address, else by its UUID.
+    /// The machine that sent `message`, found by its hardware address or else by its UUID.
     pub fn that_sent(&self, message: &Message) -> Option<&Machine> {
         let by_mac = message.mac().and_then(|mac| self.by_mac.get(&mac));
         let by_uuid = || pxe::machine_uuids(&message.options)?.iter().find_map(|uuid| self.by_uuid.get(uuid));
@@ -167,25 +173,25 @@ impl Machines {
         self.by_mac.get(&mac).and_then(|place| self.list.get(*place))
     }
 
-    /// The machine that `address` is reserved for, if only its UUID is known.
+    /// The machine that `address` is reserved for, if it is identified only by its UUID.
     pub fn by_uuid_alone(&self, address: Ipv4Addr) -> Option<&Machine> {
         self.by_uuid_alone.get(&address).and_then(|place| self.list.get(*place))
     }
 
-    /// Whether there is one of which only the UUID is known.
+    /// Whether a machine with a reserved address is identified only by its UUID.
     pub fn has_any_by_uuid_alone(&self) -> bool {
         !self.by_uuid_alone.is_empty()
     }
 
-    /// All machines, in the order written.
+    /// All machines, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Machine> {
         self.list.iter()
     }
 }
 
 impl Settings {
-    /// The pools of the subnets, in their order: addresses reserved for machines are taken out, and machines without one
-    /// are expected in each.
+    /// The pools of the subnets, in the order of the configuration. Addresses reserved for machines are excluded. Each
+    /// pool expects the machines that have no reserved address.
     pub fn pools(&self) -> Vec<Pool> {
         let without: Vec<&Machine> =
             self.machines.iter().filter(|machine| machine.address.is_none()).collect();
@@ -202,8 +208,8 @@ impl Settings {
         self.subnets.iter().enumerate().map(pool).collect()
     }
 
-    /// The subnets on the wire of subnet `first`, by their places: itself, then those that share its name in the order
-    /// written.
+    /// The indices of the subnets on the wire of subnet `first`: `first` itself, then those that share its name in the
+    /// order of the configuration.
     pub fn wire_of(&self, first: usize) -> impl Iterator<Item = usize> {
         let name = self.subnets.get(first).and_then(|subnet| subnet.shared_network.as_deref());
         let others = name.into_iter().flat_map(move |name| {
@@ -213,7 +219,7 @@ impl Settings {
         std::iter::once(first).chain(others.filter(move |i| *i != first))
     }
 
-    /// Whether subnet `first` has its wire in common with others.
+    /// Whether other subnets share the wire of subnet `first`.
     pub fn is_shared(&self, first: usize) -> bool {
         self.wire_of(first).nth(1).is_some()
     }

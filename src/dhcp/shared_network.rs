@@ -1,4 +1,6 @@
-//! Shared networks: several subnets on one wire. A client there may have an address of any of them.
+//! Shared networks: several subnets on one wire, where a client may have an address of any of them. The decisions look
+//! up leases and addresses here, so that they treat a shared network like a single subnet. Nothing here changes the
+//! book.
 
 use std::net::Ipv4Addr;
 
@@ -7,9 +9,9 @@ use crate::dhcp::settings::Settings;
 use crate::lease::{Binding, LeaseBook, State};
 use crate::types::Timestamp;
 
-/// The address for the client, if there is one on its wire: its own in any of the subnets, then the one that it asks
-/// for, then a free one of its first subnet, then of the others in the order of the file, then that of an offer that was
-/// never taken.
+/// Finds an address for the client on its wire. The order is: its own in any of the subnets, the one that it asks for,
+/// a free one of its first subnet, a free one of the other subnets in the order of the configuration, and last an
+/// address whose offer was never taken.
 pub fn find_address(
     request: &Request<'_>,
     requested: Option<Ipv4Addr>,
@@ -18,7 +20,8 @@ pub fn find_address(
     now: Timestamp,
 ) -> Option<Ipv4Addr> {
     let who = &request.holder;
-    // The last address of a machine whose network card was replaced: it is checked like one that was never its own.
+    // The last address of a machine whose network card was replaced. It is checked like an address that the client
+    // never had.
     let last =
         namesake(request, book, settings).filter(|(_, binding)| binding.leased && binding.until <= now);
     let requested = last.map(|(address, _)| address).or(requested);
@@ -35,13 +38,13 @@ pub fn find_address(
         _ => 3,
     };
     let mut subnets: Vec<usize> = settings.wire_of(request.subnet).collect();
-    // Stable: of equals, the order is that of the wire.
+    // The sort is stable, so subnets of equal rank keep the order of the wire.
     subnets.sort_by_cached_key(rank);
     subnets.into_iter().find_map(find).or_else(|| settings.wire_of(request.subnet).find_map(untaken))
 }
 
-/// The address that the client has or last had on its wire, and what is known of it. One that it still holds goes
-/// before one that it held.
+/// The address that the client has or last had on its wire, and its binding. An address that the client still holds is
+/// preferred.
 pub fn of_client<'b>(
     request: &Request<'_>,
     book: &'b LeaseBook,
@@ -56,7 +59,7 @@ pub fn of_client<'b>(
         })
 }
 
-/// The newest lease or offer on the client's wire of another MAC that has the client's identifier.
+/// The newest lease or offer on the client's wire that another MAC holds under the client's identifier.
 pub fn namesake<'b>(
     request: &Request<'_>,
     book: &'b LeaseBook,
@@ -65,7 +68,7 @@ pub fn namesake<'b>(
     settings.wire_of(request.subnet).find_map(|subnet| book.namesake(subnet, &request.holder))
 }
 
-/// The address that is offered to the client on its wire, or is about to be.
+/// The address that is offered to the client on its wire, or that is being checked for an offer.
 pub fn offer_to(
     request: &Request<'_>,
     book: &LeaseBook,
@@ -75,7 +78,7 @@ pub fn offer_to(
     settings.wire_of(request.subnet).find_map(|subnet| book.offer_to(subnet, &request.holder, now))
 }
 
-/// Whether any client on the wire may get `address`: it is in a pool there and reserved for nobody.
+/// Whether any client on the wire may get `address`: it is in a pool there and not reserved.
 pub fn shares(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, settings: &Settings) -> bool {
     settings.wire_of(request.subnet).any(|subnet| book.shares(subnet, address))
 }

@@ -1,4 +1,4 @@
-//! Which subnet a client is in.
+//! Finds the subnet of a client. `classify.rs` calls it for each message. It never looks at leases.
 
 use std::net::Ipv4Addr;
 
@@ -7,12 +7,15 @@ use crate::dhcp::settings::Settings;
 use crate::event::DropReason;
 
 impl Settings {
-    /// The subnet of a client, by its place in `subnets`, and the address by which we serve it there.
+    /// The index of the client's subnet in `subnets`, and our address for the client there. The first of these that
+    /// applies decides:
     ///
-    /// `selected` decides if the relay agent or the client may and does name a subnet (RFC 3527, RFC 3011), then `giaddr`
-    /// if a relay agent set it (RFC 2131 section 4.3.1). Otherwise `ciaddr` does, when the client has an address (it may
-    /// have sent through a router), and else the addresses of the interface, each with its subnet. A relay agent must be
-    /// one of ours, whatever it selects.
+    /// - `selected`, if the relay agent or the client selects a subnet (RFC 3527, RFC 3011);
+    /// - `giaddr`, if a relay agent set it (RFC 2131 section 4.3.1);
+    /// - `ciaddr`, if the client has an address, because the message may have come through a router;
+    /// - the addresses of the interface.
+    ///
+    /// A relay agent must be a known one, whatever it selects.
     pub fn subnet_for(
         &self,
         giaddr: Ipv4Addr,
@@ -41,7 +44,8 @@ impl Settings {
         match containing(ciaddr).map(|subnet| (subnet, here.addresses.iter().find(|a| is_beside(a, subnet))))
         {
             Some((subnet, Some(server))) => Ok((subnet, *server)),
-            // From behind a router, for it was sent to us alone. A broadcast comes from this wire, whatever it says.
+            // The client is behind a router, because it sent the message to us alone. A broadcast comes from this wire,
+            // whatever its `ciaddr` is.
             Some((subnet, None)) if here.addresses.contains(&here.destination) => Ok((subnet, here.server())),
             _ => on_wire.ok_or(DropReason::NoSubnet),
         }

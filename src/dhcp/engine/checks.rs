@@ -1,5 +1,6 @@
-//! Checks of addresses, before they are given and when they are declined: what their outcome means, and the message that
-//! waited for it.
+//! Checks of addresses before they are given and when they are declined: the meaning of answers, and the second
+//! decision on the message that waited. The caller sends the probes and reports their outcome; nothing here sends or
+//! waits.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -16,30 +17,29 @@ use crate::lease::{LeaseChange, OFFER_HOLD, State};
 use crate::types::{Firmware, MacAddr, Timestamp};
 use crate::wire::dhcp::Message;
 
-/// A machine uses an address.
+/// Evidence that a machine uses an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AddressInUse {
-    /// The address.
     pub address: Ipv4Addr,
-    /// The machine's hardware address as it states it, if it was heard by ARP.
+    /// The machine's hardware address as ARP states it; `None` without ARP.
     pub by: Option<MacAddr>,
-    /// The hardware address that the frame came from, if it was heard by ARP.
+    /// The hardware address that sent the frame; `None` without ARP.
     pub from: Option<MacAddr>,
 }
 
 /// The meaning of an answer from an address that is being checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Meaning {
-    /// None: the check goes on.
+    /// No meaning; the check continues.
     Nothing,
-    /// The client that has the address answers.
+    /// The client that holds the address answers.
     Holder {
-        /// Whether it has a lease, so that the address is in use for a machine that asks for it.
+        /// Whether the client has a lease. If so, the address is in use for any machine that asks for it.
         is_leased: bool,
     },
     /// Another machine uses the address.
     InUse,
-    /// This machine answers for any address, which shows now: it answered for these.
+    /// This machine has just been found to answer for any address; it answered for these addresses.
     ProxyArp(MacAddr, Vec<Ipv4Addr>),
 }
 
@@ -50,7 +50,7 @@ pub struct DeclineProbe {
     pub client_answers: bool,
     /// The first other machine that answers there.
     pub other: Option<AddressInUse>,
-    /// Whether the DECLINE was seen in a frame from its client's hardware address, where frames are seen.
+    /// Whether the DECLINE came in a frame from its client's hardware address; `None` if frames are not captured.
     pub from_client: Option<bool>,
 }
 
@@ -60,31 +60,31 @@ impl Engine {
         self.book.apply(hold);
     }
 
-    /// Judges an answer from an address that is being checked. `waiting` is the message that waits for that, if the check
-    /// is one before the address is given.
+    /// Judges an answer from an address that is being checked. `waiting` is the message that waits for the check, if
+    /// the address is checked before it is given.
     pub fn judge(&mut self, heard: AddressInUse, waiting: Option<&[u8]>, now: Timestamp) -> Meaning {
         let binding = self.book.binding(heard.address);
         let holder = binding.and_then(|binding| binding.holder.mac);
         let is_leased = binding.is_some_and(|binding| binding.state == State::Leased);
         if heard.by.is_some() && heard.by == holder {
             // The client itself may still use the address that it is to get, as after a warm restart. The holder of a
-            // lease that another machine asks for keeps it.
+            // lease that another machine asks for keeps the lease.
             return Meaning::Holder { is_leased };
         }
-        // A bond that switched to its other card has the address already. Its own answer does not say that the holder of the
-        // lease is gone: only silence does.
+        // A bond that switched to its other card has the address already. Its own answer does not prove that the holder
+        // of the lease is gone; only silence does.
         if is_leased && heard.by.is_some() && heard.by == waiting.and_then(client_of) {
             return Meaning::Nothing;
         }
         match heard.from.map(|mac| (mac, self.proxy_arp.judge(mac, heard.address, now))) {
             None | Some((_, Verdict::Conflict)) => Meaning::InUse,
             Some((mac, Verdict::Found(addresses))) => Meaning::ProxyArp(mac, addresses),
-            // Another machine may answer yet.
+            // Another machine may still answer.
             Some((_, Verdict::Ignored)) => Meaning::Nothing,
         }
     }
 
-    /// Learns that the machine `mac` uses an address that is not being checked.
+    /// Records that the machine `mac` uses an address that is not being checked.
     pub fn uses(&mut self, mac: MacAddr, address: Ipv4Addr) {
         self.proxy_arp.uses(mac, address);
     }
@@ -94,7 +94,8 @@ impl Engine {
         self.proxy_arp.ignores(mac)
     }
 
-    /// Records a machine that answers for any address, and frees those of `addresses` that are in quarantine because of it.
+    /// Records a machine that answers for any address, and ends the quarantines of `addresses`, which that machine
+    /// caused.
     pub fn found_proxy(
         &mut self,
         mac: MacAddr,
@@ -113,8 +114,8 @@ impl Engine {
         }
     }
 
-    /// The check of `address` is over: decides again on the message that waited for it. `heard` is the machine that uses
-    /// the address; `None` if none answered.
+    /// Ends the check of `address` and decides again on the message that waited for it. `heard` is the machine that
+    /// uses the address; `None` if none answered.
     pub fn checked(
         &mut self,
         (address, heard): (Ipv4Addr, Option<AddressInUse>),
@@ -126,7 +127,7 @@ impl Engine {
         self.settle(now);
         let round = match self.book.binding(address).map(|binding| binding.state) {
             Some(State::Leased) => {
-                // An answer of the client itself counts as none: a bond that switched to its other card has the address
+                // An answer of the client itself does not count: a bond that switched to its other card has the address
                 // already.
                 let client = client_of(datagram);
                 let in_use = heard.is_some_and(|heard| heard.by.is_none() || heard.by != client);
@@ -166,12 +167,12 @@ impl Engine {
         }
     }
 
-    /// Takes note that a DECLINE of `address` is being checked.
+    /// Marks the DECLINE of `address` as being checked.
     pub fn decline_begun(&mut self, address: Ipv4Addr) {
         self.declining.insert(address);
     }
 
-    /// Takes note that the check of the DECLINE of `address` is over.
+    /// Marks the check of the DECLINE of `address` as finished.
     pub fn decline_ended(&mut self, address: Ipv4Addr) {
         self.declining.remove(&address);
     }
@@ -186,7 +187,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         self.settle(now);
-        // It may have shown meanwhile that the machine answers for every address.
+        // The machine may have been found to answer for every address meanwhile.
         let other = probe.other.filter(|heard| heard.from.is_none_or(|mac| !self.ignores(mac)));
         let answer = match other.and_then(|heard| heard.by) {
             Some(by) => Answer::Other(by),
@@ -197,8 +198,8 @@ impl Engine {
         self.run(Round::Declined(evidence), message, outside, now, out);
     }
 
-    /// Whether the answer to `request` depends on a DECLINE of the same client that is being checked: then it waits for
-    /// that. Only a client that takes the offer of the address shows by it that it did not decline.
+    /// Whether `request` must wait for the check of a DECLINE by the same client. A client that takes the offer of the
+    /// address shows that it did not send the DECLINE, so that ends the check.
     pub(super) fn waits_for_decline(
         &mut self,
         request: &Request<'_>,

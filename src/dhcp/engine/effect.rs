@@ -1,4 +1,5 @@
-//! Effects: everything the engine has the shell do. The shell carries them out in order, one arm of a `match` for each.
+//! Effects: everything that the engine requests of its caller. The server carries them out in order, with one `match`
+//! arm for each. The engine itself never carries out an effect.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -9,11 +10,11 @@ use crate::event::{Client, DropReason, Event};
 use crate::lease::{Lease, LeaseChange};
 use crate::wire::dhcp::Message;
 
-/// The effects that wait to be carried out, the first one first. The caller of the engine owns it and uses it again for
-/// the next message, so that a message costs no allocation for it.
+/// The queue of effects to be carried out, in order. The caller of the engine owns it and reuses it for the next
+/// message, so that a message needs no allocation for it.
 pub type Effects = VecDeque<Effect>;
 
-/// One thing to do. All effects of one call are about the message of that call and its interface.
+/// One effect. All effects of one call belong to the message of that call and its interface.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -22,93 +23,75 @@ pub type Effects = VecDeque<Effect>;
 pub enum Effect {
     /// Record this event.
     Record(Event),
-    /// Send a reply that promises nothing new.
+    /// Send a reply that needs nothing to be stored.
     Send {
-        /// The reply.
         reply: OutgoingReply,
-        /// Time to wait before that; almost always zero.
+        /// Delay before the reply is sent; almost always zero.
         wait: Duration,
-        /// Event to record once it is sent.
+        /// Event to record once the reply is sent.
         event: Event,
     },
-    /// Store a lease, and only then send the reply that promises it. The book has the lease already; the outcome goes to
-    /// [`Engine::stored`](super::Engine::stored).
+    /// Store a lease, and only then send the reply that promises it. The book already contains the lease. Report the
+    /// outcome to [`Engine::stored`](super::Engine::stored).
     Store(Promise),
-    /// Find out whether a machine uses `address`, then call [`Engine::checked`](super::Engine::checked) with the same
-    /// message. If the check begins, or if the network cannot be asked, call [`Engine::hold`](super::Engine::hold) first.
+    /// Check whether a machine uses `address`, then call [`Engine::checked`](super::Engine::checked) with the same
+    /// message. If the check begins, or if no probe can be sent, call [`Engine::hold`](super::Engine::hold) first.
     CheckAddress {
-        /// The address.
         address: Ipv4Addr,
         /// The change that holds the address for the client during the check.
         hold: LeaseChange,
-        /// Whether the address is of the wire that the message came in on, and not behind a relay agent.
+        /// Whether the address is on the wire of the receiving interface, and not behind a relay agent.
         on_wire: bool,
-        /// Whether the configuration names the client: it is not turned away when too many addresses are being checked.
+        /// Whether the configuration names the client. Such a client is not refused when too many addresses are being
+        /// checked.
         is_expected: bool,
-        /// The client.
         client: Client,
     },
-    /// Find out whether the machine that has a lease of `address` still answers there, then call
-    /// [`Engine::checked`](super::Engine::checked) with the same message. The book stays as it is meanwhile.
+    /// Check whether the machine that has a lease of `address` still answers there, then call
+    /// [`Engine::checked`](super::Engine::checked) with the same message. The book stays unchanged meanwhile.
     AskHolder {
-        /// The address.
         address: Ipv4Addr,
-        /// Whether the address is of the wire that the message came in on, and not behind a relay agent.
+        /// Whether the address is on the wire of the receiving interface, and not behind a relay agent.
         on_wire: bool,
-        /// The client.
         client: Client,
     },
-    /// The client declines `address`: find out which machines use it, then call
+    /// The client declines `address`: check which machines use it, then call
     /// [`Engine::declined`](super::Engine::declined) with the same message. If the check begins, call
     /// [`Engine::decline_begun`](super::Engine::decline_begun).
-    CheckDecline {
-        /// The address.
-        address: Ipv4Addr,
-        /// The client.
-        client: Client,
-    },
-    /// Keep this message until the DECLINE of `address` is decided on, in place of one that waits for the same, then call
-    /// [`Engine::resume`](super::Engine::resume) with it.
-    AwaitDecline {
-        /// The address.
-        address: Ipv4Addr,
-        /// The client.
-        client: Client,
-    },
-    /// End the check of the DECLINE of `address`: the client takes the address.
-    EndDecline {
-        /// The address.
-        address: Ipv4Addr,
-    },
+    CheckDecline { address: Ipv4Addr, client: Client },
+    /// Keep this message until the DECLINE of `address` is decided on, then call
+    /// [`Engine::resume`](super::Engine::resume) with it. It replaces an earlier message that waits for the same
+    /// DECLINE.
+    AwaitDecline { address: Ipv4Addr, client: Client },
+    /// End the check of the DECLINE of `address`, because the client takes the address.
+    EndDecline { address: Ipv4Addr },
 }
 
-/// A reply and the way it goes.
+/// A reply with its route and source address.
 #[derive(Debug)]
 pub struct OutgoingReply {
-    /// The reply. Boxed as in [`Decision`](crate::dhcp::decision::Decision), which made it.
+    /// The reply. It is boxed as in [`Decision`](crate::dhcp::decision::Decision), which created it.
     pub message: Box<Message>,
-    /// The way it goes.
     pub route: Route,
-    /// The address of ours that it comes from.
+    /// Our address, which is the source of the reply.
     pub server: Ipv4Addr,
 }
 
-/// A lease to be stored, and what then happens.
+/// A lease to be stored, and the reply and event that follow.
 #[derive(Debug)]
 pub struct Promise {
-    /// The lease.
     pub lease: Lease,
-    /// Leases of the same client that end when this one is stored: with it, or not at all.
+    /// Leases of the same client that end when this one is stored. They are stored together with it or not at all.
     pub ended: Vec<Lease>,
-    /// The reply that may leave once it is stored; none for a RELEASE or DECLINE.
+    /// The reply to send once the lease is stored; none for a RELEASE or DECLINE.
     pub reply: Option<OutgoingReply>,
-    /// The reply that leaves if it cannot be stored, or not in time; none if that is silence.
+    /// The reply to send if the lease cannot be stored, or not in time; `None` means no reply.
     pub otherwise: Option<Otherwise>,
-    /// Event to record once it is stored, or once the reply is sent.
+    /// Event to record once the lease is stored, or once the reply is sent.
     pub event: Event,
 }
 
-/// The reply in place of one that promises something new. It promises only what is stored already.
+/// The reply that replaces one that promises a new lease. It promises only the time that is stored already.
 #[derive(Debug)]
 pub struct Otherwise {
     /// The reply.
@@ -120,9 +103,8 @@ pub struct Otherwise {
 /// The outcome of storing some leases.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The leases.
     pub leases: Vec<Lease>,
-    /// Whether they are on stable storage.
+    /// Whether the leases are on stable storage.
     pub stored: bool,
 }
 

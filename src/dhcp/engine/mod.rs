@@ -1,8 +1,8 @@
-//! The engine: the straight line of a DHCP message from its bytes to the effects it has. The server, the proxy, `rehearse`,
-//! the benchmark, the fuzzers and the tests drive it, and no other code goes through these steps.
+//! The engine: turns the bytes of a DHCP message into a list of effects. The server, the proxy, `rehearse`, the
+//! benchmark, the fuzzers and the tests call it, and no other code performs these steps.
 //!
-//! It has no clock, socket, log or file: bytes, time and everything learned from outside are arguments. It changes the
-//! lease book itself, as soon as a message is decided on; everything else that happens is an [`Effect`].
+//! It has no clock, socket, log or file: bytes, time and all outside facts are arguments. It changes the lease book
+//! itself, as soon as a message is decided on. Every other effect is an [`Effect`] for the caller.
 
 mod checks;
 mod effect;
@@ -38,19 +38,19 @@ pub use promise::MAX_WAITING;
 
 use effect::drop_message;
 
-/// Facts about boot files that decisions depend on.
+/// Facts about boot files that decisions depend on. The server implements it; a decision never reads a file itself.
 pub trait FileFacts {
-    /// The content of the file of `choice` for the iPXE that sent `message` and that we serve at our address `server`.
+    /// The content of the file of `choice` for the iPXE that sent `message`. `server` is our address for that client.
     fn content_of(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Content;
 
     /// The size of the file of `choice` for the client that sent `message`, if it is known.
     fn size(&self, choice: &Choice, message: &Message) -> Option<u64>;
 }
 
-/// The table of which machine is at which address, which other protocols look up. The engine states here what its messages
-/// teach. These are calls and no effects because they read the request and the book, which an effect would have to copy.
+/// Receives the machines and their addresses that DHCP messages reveal, for a table that other protocols look up. These
+/// are calls instead of effects because they read the request and the book, which an effect would have to copy.
 pub trait AddressObserver {
-    /// `request` is answered with this reply, and this change is made for it. The change is not in `book` yet.
+    /// `request` is answered with this reply and this change, which is not in `book` yet.
     fn answered(
         &self,
         request: &Request<'_>,
@@ -72,7 +72,7 @@ pub trait AddressObserver {
     fn heard_given(&self, given: &Given);
 }
 
-/// A table that is never looked up.
+/// An observer that ignores everything.
 impl AddressObserver for () {
     fn answered(&self, _: &Request<'_>, _: (&Message, Option<&LeaseChange>), _: &LeaseBook, _: Timestamp) {}
     fn released(&self, _: &Lease) {}
@@ -81,58 +81,56 @@ impl AddressObserver for () {
     fn heard_given(&self, _: &Given) {}
 }
 
-/// The outside world, as far as the engine needs it while it handles a message.
+/// The facts and observers that the engine needs while it handles a message.
 #[derive(Clone, Copy)]
 pub struct Outside<'a> {
-    /// Facts about boot files.
     pub files: &'a dyn FileFacts,
-    /// The machines by address.
+    /// Receives machines and their addresses.
     pub machines: &'a dyn AddressObserver,
 }
 
-/// Observations of machines and of other servers, which are no leases. The engines of one server share them.
+/// Observations of machines and of other servers that are not leases. The engines of one server share them.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// The machines that load the same boot file again and again.
     pub guard: Guard,
-    /// Other DHCP servers where there should be none.
+    /// Rogue DHCP servers.
     pub strangers: Strangers,
 }
 
-/// Decides on every DHCP message. The DHCP thread owns the one that gives addresses. The thread that answers boot requests
-/// without addresses owns another one, with an empty book; both share [`Observed`].
+/// Decides on DHCP messages. The DHCP thread owns the engine that gives addresses. The thread that answers boot
+/// requests without addresses owns another one, with an empty book. Both share [`Observed`].
 #[derive(Debug)]
 pub struct Engine {
-    /// The configuration.
     pub settings: Arc<Settings>,
-    /// Which client has which address.
+    /// The leases, offers and quarantines.
     pub book: LeaseBook,
-    /// Machines that send one client identifier.
+    /// Machines that send the same client identifier.
     pub clones: Clones,
     observed: Arc<Mutex<Observed>>,
-    /// Machines that answer for addresses that are not theirs.
+    /// Machines that answer ARP for addresses that are not theirs.
     proxy_arp: ProxyArp,
-    /// Addresses of which a DECLINE is being checked.
+    /// Addresses with a DECLINE that is being checked.
     declining: HashSet<Ipv4Addr>,
-    /// Addresses whose lease is being extended, and until when it is stored for its holder, whichever of the changes that
-    /// are on their way has arrived. One entry for each address that waits, at most.
+    /// For each address whose lease is being extended, the holder and the time until which its lease is certainly
+    /// stored, whichever pending changes are stored. It has at most one entry per pending address.
     assured: HashMap<Ipv4Addr, (Holder, Timestamp), foldhash::fast::RandomState>,
-    /// Leases that wait to be stored.
+    /// Number of leases that wait to be stored.
     waiting: usize,
-    /// The time that the book was last brought up to.
+    /// The time of the last [`Engine::settle`].
     settled: Option<Timestamp>,
 }
 
-/// The occasion on which a message is decided on.
+/// The reason for deciding on a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Round {
-    /// It has just been received.
+    /// The message has just been received.
     First,
-    /// An address was checked, or a DECLINE decided on.
+    /// An address was checked, or a DECLINE was decided on.
     AfterCheck,
-    /// It is a DECLINE whose address was probed.
+    /// The message is a DECLINE whose address was probed.
     Declined(Evidence),
-    /// It is known whether the machine that holds a lease answers there.
+    /// The holder of a lease was probed.
     AfterProbe(Probed),
 }
 
@@ -146,7 +144,7 @@ impl Round {
 }
 
 impl Engine {
-    /// An engine for these settings and leases that has observed nothing yet.
+    /// An engine for these settings and leases, without observations.
     pub fn new(settings: Arc<Settings>, book: LeaseBook) -> Engine {
         Engine {
             settings,
@@ -161,13 +159,14 @@ impl Engine {
         }
     }
 
-    /// This engine, sharing its observations with `other` from now on.
+    /// Makes this engine share the observations of `other` from now on.
     #[must_use]
     pub fn sharing_with(self, other: &Engine) -> Engine {
         Engine { observed: Arc::clone(&other.observed), ..self }
     }
 
-    /// The observations. A thread that failed while it held the lock left them whole, because each change does.
+    /// Locks the observations. They stay consistent even if a thread panicked while it held the lock, because each
+    /// change is complete in itself.
     pub fn observed(&self) -> MutexGuard<'_, Observed> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,7 +196,7 @@ impl Engine {
         self.run(Round::AfterCheck, message, outside, now, out);
     }
 
-    /// The straight line: decode → is it for us → classify → recognize → decide → act.
+    /// Handles one message: decode → is it for us → classify → recognize → decide → act.
     fn run(
         &mut self,
         round: Round,
@@ -241,7 +240,7 @@ impl Engine {
         self.act(decision, &mut request, outside, now, out);
     }
 
-    /// Makes the change that was decided on, and says what else is to be done.
+    /// Applies the change that was decided on, and adds the other effects of the decision.
     fn act(
         &mut self,
         decision: Decision,
@@ -299,7 +298,7 @@ impl Engine {
         }
     }
 
-    /// Brings the book up to `now`. Messages of one batch have one time, so this costs something once in a batch.
+    /// Advances the book to `now`. All messages of a batch have the same time, so this has a cost only once per batch.
     fn settle(&mut self, now: Timestamp) {
         if self.settled != Some(now) {
             self.settled = Some(now);
@@ -317,19 +316,19 @@ impl Engine {
         self.clones.next()
     }
 
-    /// The warnings that are due about machines with one client identifier, each with the interface that it is about.
+    /// Returns the warnings that are due about machines with the same client identifier, each with its interface.
     pub fn warnings(&mut self, now: Timestamp) -> Vec<(Arc<str>, Event)> {
         self.clones.due(now)
     }
 }
 
-/// The address that a reply comes from. A relay agent gets it from the address that it wrote to, as a firewall between us
-/// expects.
+/// The source address of a reply. A relay agent gets its reply from the address that it wrote to, because a firewall on
+/// the way expects that.
 fn source_of_reply(request: &Request<'_>) -> Ipv4Addr {
     if request.message.giaddr.is_unspecified() { request.server } else { request.arrival.server() }
 }
 
-/// Why bytes are not a message at all.
+/// The reason why bytes are not a DHCP message.
 fn undecodable(error: DecodeError) -> DropReason {
     match error {
         DecodeError::TooShort => DropReason::TooShort,
@@ -337,8 +336,8 @@ fn undecodable(error: DecodeError) -> DropReason {
     }
 }
 
-/// Settles which boot file the client gets that sent `message` and that we serve at our address `server`: an iPXE gets no
-/// build of iPXE. That and the size are all that a decision needs to know from the disk.
+/// Settles the boot file of the client that sent `message`, so that an iPXE does not get a build of iPXE. `server` is
+/// our address for that client. A decision needs no other facts from the disk except the size.
 fn settle_choice(
     files: &dyn FileFacts,
     boot: Option<&mut Choice>,
@@ -350,7 +349,7 @@ fn settle_choice(
     }
 }
 
-/// Fills in the size of the file that the client which sent `message` gets.
+/// Fills in the size of the boot file for the client that sent `message`.
 fn look_up_size(files: &dyn FileFacts, boot: Option<&mut Choice>, message: &Message) {
     if let Some(choice) = boot {
         choice.size = files.size(choice, message);

@@ -1,4 +1,5 @@
-//! Promises: leases that must be stored before their replies leave, from the decision to the word of the store.
+//! Promises: leases that must be stored before their replies are sent. Handles them from the decision until the store
+//! reports the outcome. The caller writes the leases to the store; nothing here waits for that.
 
 use std::time::Duration;
 
@@ -13,28 +14,28 @@ use crate::lease::{Holder, Lease, LeaseChange, State};
 use crate::types::Timestamp;
 use crate::wire::option::code;
 
-/// Leases that may wait to be stored. A message that would add one more is dropped; its client asks again.
+/// Maximum number of leases that wait to be stored. A message that would exceed it is dropped; its client asks again.
 pub const MAX_WAITING: usize = 4096;
 
 impl Promise {
-    /// Something to be stored that no client waits for.
+    /// A lease to be stored that no client waits for.
     fn quiet(lease: Lease, event: Event) -> Promise {
         Promise { lease, ended: Vec::new(), reply: None, otherwise: None, event }
     }
 
-    /// The number of leases that it has stored.
+    /// The number of leases that the promise stores.
     fn leases(&self) -> usize {
         self.ended.len() + 1
     }
 }
 
 impl Engine {
-    /// How many more leases may wait to be stored.
+    /// Number of further leases that may wait to be stored.
     pub fn room(&self) -> usize {
         MAX_WAITING.saturating_sub(self.waiting)
     }
 
-    /// Promises a lease, and the end of others of the client, by a reply that leaves when they are stored.
+    /// Promises a lease, and the end of the client's other leases, by a reply that is sent when they are stored.
     pub(super) fn grant(
         &mut self,
         (lease, ended): (Lease, Vec<Lease>),
@@ -49,7 +50,7 @@ impl Engine {
         self.promise(promise, until, Some(request.client()), outside.machines, out);
     }
 
-    /// Stores a lease that no reply promises. If another machine was found at the address, that counts as a strike.
+    /// Stores a lease that no reply promises. If another machine was found at the address, the address gets a strike.
     pub(super) fn store_quietly(
         &mut self,
         lease: Lease,
@@ -66,8 +67,8 @@ impl Engine {
         }
     }
 
-    /// Makes the change in the book at once, so that the next decision sees it, and has it stored. The reply that leaves
-    /// otherwise promises the lease until `assured`.
+    /// Applies the change to the book at once, so that the next decision sees it, and requests that it be stored. The
+    /// promise's `otherwise` reply promises the lease until `assured`.
     fn promise(
         &mut self,
         mut promise: Promise,
@@ -78,7 +79,7 @@ impl Engine {
     ) {
         if self.room() < promise.leases() {
             return match promise.otherwise {
-                // This needs no disk.
+                // This reply needs no write.
                 Some(Otherwise { reply, event }) => {
                     out.push_back(Effect::Send { reply, wait: Duration::ZERO, event });
                 }
@@ -87,7 +88,7 @@ impl Engine {
         }
         let lease = promise.lease.clone();
         promise.ended.iter().for_each(|ended| machines.released(ended));
-        // Of a lease that a machine takes over from its own former network card, the card is gone.
+        // If the lease passes from a machine's former network card to its new one, the former card is gone.
         let card = self.book.binding(lease.address).filter(|b| b.holder.shares_id(&lease.holder));
         if let Some(binding) = card {
             let former = Lease { holder: binding.holder.clone(), state: State::Released, ..lease.clone() };
@@ -97,7 +98,7 @@ impl Engine {
             true => LeaseChange::Store(lease),
             false => LeaseChange::Replace { lease, ended: promise.ended.clone() },
         });
-        // Once a booting stage had the address, that stays known, on disk too.
+        // Once a booting stage had the address, that remains recorded, also on disk.
         promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
         promise.ended.iter().for_each(|ended| drop(self.assured.remove(&ended.address)));
         self.assure(&promise.lease, assured);
@@ -105,7 +106,7 @@ impl Engine {
         out.push_back(Effect::Store(promise));
     }
 
-    /// The reply that leaves if `lease` cannot be stored, or not in time, and until when it promises the lease.
+    /// The reply to send if `lease` cannot be stored, or not in time, and the time until which it promises the lease.
     fn otherwise(
         &self,
         request: &Request<'_>,
@@ -127,17 +128,17 @@ impl Engine {
         }
     }
 
-    /// Notes until when `lease` is stored whatever becomes of this change of it.
+    /// Records the time until which `lease` is stored, even if this change of it is not stored.
     fn assure(&mut self, lease: &Lease, until: Option<Timestamp>) {
         match until.filter(|_| lease.state == State::Leased) {
             Some(until) => drop(self.assured.insert(lease.address, (lease.holder.clone(), until))),
-            // This change takes back what was assured.
+            // This change revokes the time that was assured.
             None => drop(self.assured.remove(&lease.address)),
         }
     }
 
-    /// Frees the address of `lease`, which is released, because a person says so. The caller has it stored and reports the
-    /// outcome to [`Engine::stored`]. False, and nothing happens, if too many leases wait to be stored.
+    /// Releases `lease` at the request of an administrator. The caller stores it and reports the outcome to
+    /// [`Engine::stored`]. Returns false, without any effect, if too many leases wait to be stored.
     pub fn release(&mut self, lease: &Lease, machines: &dyn AddressObserver) -> bool {
         if self.room() == 0 {
             return false;
@@ -149,7 +150,7 @@ impl Engine {
         true
     }
 
-    /// Learns the outcome of storing some leases.
+    /// Applies the outcome of storing some leases.
     pub fn stored(&mut self, outcome: &Outcome, now: Timestamp) {
         self.waiting = self.waiting.saturating_sub(outcome.leases.len());
         for lease in &outcome.leases {

@@ -1,5 +1,5 @@
-//! Messages that are answered with a boot file and without an address, and what is heard of other servers. Nothing here
-//! reads or changes the lease book.
+//! Handles boot requests, which are answered with a boot file and without an address, and messages of other servers.
+//! Called by `Engine::run`, and by the server for captured messages. Nothing here reads or changes the lease book.
 
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::types::{MacAddr, Timestamp};
 use crate::wire::dhcp::Message;
 
 impl Engine {
-    /// Answers a message to the boot service, or beside another DHCP server.
+    /// Answers a message to the boot service, or to the proxy beside another DHCP server.
     pub(super) fn answer_boot_request(
         &mut self,
         message: &Message,
@@ -26,7 +26,7 @@ impl Engine {
         now: Timestamp,
         out: &mut Effects,
     ) {
-        self.hear_taken(message, arrival, outside, now, out);
+        self.observe_taken(message, arrival, outside, now, out);
         let settings = Arc::clone(&self.settings);
         let mut request = match classify(message, arrival, &settings) {
             Ok(request) => request,
@@ -42,14 +42,14 @@ impl Engine {
                 outside.machines.asked_boot_service(message, (&request.identity, request.machine), arrival);
                 let looping = loop_guard::after_boot(&mut self.observed().guard, &request, &settings, now);
                 out.extend(looping.map(Effect::Record));
-                // The client waits for an answer from the address that it asked.
+                // The client expects the answer from the address that it wrote to.
                 let asked = arrival.addresses.contains(&arrival.destination);
                 let server = if asked { arrival.destination } else { request.server };
                 let reply = OutgoingReply { message: reply, route, server };
                 out.push_back(Effect::Send { reply, wait, event });
             }
             Decision::Silent { reason, .. } => drop_message(out, reason, Some(request.client())),
-            // These are about leases.
+            // These decisions concern leases.
             Decision::CheckAddress { .. }
             | Decision::CheckDecline { .. }
             | Decision::AskHolder { .. }
@@ -57,8 +57,8 @@ impl Engine {
         }
     }
 
-    /// Learns that a client took the address of another server, if that is what `message` says.
-    fn hear_taken(
+    /// Records that a client takes the address of another server, if `message` is such a REQUEST.
+    fn observe_taken(
         &mut self,
         message: &Message,
         arrival: &Arrival,
@@ -73,8 +73,8 @@ impl Engine {
         out.extend(looping.map(Effect::Record));
     }
 
-    /// Learns what was sent to a client from `source` and the hardware address `from`, if another server sent it. Bytes
-    /// that are no message are none of our business.
+    /// Records a message to a client from `source` and the hardware address `from`, if another server sent it. Bytes
+    /// that are not a DHCP message are ignored.
     pub fn hear(
         &mut self,
         datagram: &[u8],
@@ -86,8 +86,8 @@ impl Engine {
     ) {
         let Ok(message) = Message::decode(datagram) else { return };
         let Some(given) = other_servers::given(&message, *source.ip(), from, arrival) else { return };
-        let stranger = self.observed().strangers.heard(&given, arrival, now);
-        out.extend(stranger.map(Effect::Record));
+        let warning = self.observed().strangers.heard(&given, arrival, now);
+        out.extend(warning.map(Effect::Record));
         if arrival.mode == Mode::Proxy {
             outside.machines.heard_given(&given);
         }
