@@ -1,5 +1,5 @@
 //! Decides on addresses that clients want to keep: INIT-REBOOT, RENEWING and REBINDING (RFC 2131 section 4.3.2). Called
-//! by `decide.rs`; the engine calls [`rest_of_lease_until`] for leases that cannot be stored.
+//! by `decide.rs`; the engine calls [`rest_of_lease`] for leases that cannot be stored.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -82,21 +82,9 @@ fn keep_of_unknown(
 }
 
 /// The ACK that replaces a grant of `address` if the grant cannot be stored. It promises only the time that is stored
-/// already, so that clients keep their leases while the disk is full. Call this before the grant is applied. `None` if
-/// no lease is stored.
+/// already, until `until`, so that clients keep their leases while the disk is full. Call this before the grant is
+/// applied.
 pub fn rest_of_lease(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> Option<Decision> {
-    let until = book.binding(address)?.stored_until()?;
-    rest_of_lease_until(until, request, address, (book, settings), now)
-}
-
-/// Like [`rest_of_lease`], for a lease that is on stable storage at least until `until`.
-pub fn rest_of_lease_until(
     until: Timestamp,
     request: &Request<'_>,
     address: Ipv4Addr,

@@ -7,7 +7,7 @@ use super::effect::drop_message;
 use super::source_of_reply;
 use super::{AddressObserver, Effect, Effects, Engine, Otherwise, Outcome, OutgoingReply, Outside, Promise};
 use crate::dhcp::decision::Decision;
-use crate::dhcp::keep::rest_of_lease_until;
+use crate::dhcp::keep::rest_of_lease;
 use crate::dhcp::request::Request;
 use crate::event::{Client, DropReason, Event};
 use crate::lease::{Holder, Lease, LeaseChange, State};
@@ -118,7 +118,7 @@ impl Engine {
         let stored = self.book.binding(lease.address)?.stored_until();
         let until = stored.or_else(|| assured().map(|(_, until)| *until))?;
         let facts = (&self.book, &*self.settings);
-        match rest_of_lease_until(until, request, lease.address, facts, now)? {
+        match rest_of_lease(until, request, lease.address, facts, now)? {
             Decision::Answer { reply, route, event, .. } => {
                 let time = Duration::from_secs(reply.options.u32(code::LEASE_TIME)?.into());
                 let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
