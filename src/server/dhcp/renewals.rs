@@ -62,7 +62,7 @@ impl Renewals {
         }
     }
 
-    /// Removes the first renewals as far as they have been answered.
+    /// Removes answered renewals from the front of the list.
     pub fn forget_answered(&mut self) {
         let is_answered = |(_, otherwise, _): &(Instant, Arc<Otherwise>, Arc<str>)| {
             otherwise.is_answered.load(Ordering::Relaxed)
