@@ -3,17 +3,17 @@
 //! Every packet is handled in a straight line: **parse → classify → decide → commit → send → record**. Modules in
 //! reading order, and what each may import (`tests/rules/layering.rs` holds this table to the code):
 //!
-//! | module | what it is | may import |
+//! | module | content | may import |
 //! |---|---|---|
 //! | [`types`] | small values used everywhere | nothing |
 //! | [`event`] | everything that can happen to a machine | types |
 //! | [`wire`] | bytes ↔ values | types |
-//! | [`lease`] | who holds which address until when | types |
+//! | [`lease`] | the lease book: which client holds which address until when | types |
 //! | [`boot`] | machine identity → what it boots | types, wire |
 //! | [`dhcp`] | decisions of the DHCP server | types, event, wire, lease, boot |
 //! | [`tftp`] | what TFTP grants, and what a transfer sends when | types, event, wire |
 //! | [`http`] | what HTTP answers | types |
-//! | [`probe`] | a PXE client's brain | types, wire |
+//! | [`probe`] | a network-boot client, and models of firmware | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`store`] | durable leases | types, lease, dhcp, config |
 //! | [`images`] | the files of boot-images/ | types, event, boot |

@@ -157,7 +157,7 @@ fn is_emulated_card(message: &Message) -> bool {
 }
 
 /// Whether the client is U-Boot (`net/bootp.c`). Depending on its build it sends `U-Boot.armv8` or similar in option
-/// 60, and an architecture of its own. It always sends interface version 0.0. On x86 it sends architecture 0, or none.
+/// 60, and its own architecture. It always sends interface version 0.0. On x86 it sends architecture 0, or none.
 fn is_u_boot(message: &Message, arches: &[Arch]) -> bool {
     let class = vendor_class(message);
     let is_pxe = class.starts_with(pxe::PXE_CLIENT) || class.starts_with(pxe::HTTP_CLIENT);

@@ -154,7 +154,7 @@ impl BootState {
         self.0.targets.machine(known.mac, known.believed_uuid())
     }
 
-    /// What the machine starts now.
+    /// The target that the machine starts now.
     pub fn now(&self, machine: Option<&Machine>) -> Now {
         self.now_for(machine, true)
     }

@@ -120,7 +120,7 @@ pub(super) fn refusal(errno: Errno) -> Refusal {
     match errno {
         // ENXIO means a socket, or a device without a driver.
         Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO | Errno::ENODEV | Errno::EISDIR => Refusal::NotFound,
-        // RESOLVE_BENEATH returns EXDEV for a path that leads outside. ELOOP is a circle or a magic link.
+        // `openat2` returns EXDEV for a path that leads outside the folder. ELOOP is a circle or a magic link.
         Errno::EXDEV | Errno::ELOOP | Errno::ENAMETOOLONG | Errno::EINVAL => Refusal::BadName,
         Errno::EACCES | Errno::EPERM => Refusal::AccessDenied,
         Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => Refusal::Busy,

@@ -110,7 +110,7 @@ impl DhcpSocket {
     }
 
     /// Chooses how `outgoing` leaves. Every reply on an Ethernet interface is sent as a complete frame: the kernel
-    /// leaves the UDP checksum of its own broadcasts to the network card, and a virtual card does not fill it in.
+    /// leaves the UDP checksum of broadcasts that it sends to the network card, and a virtual card does not fill it in.
     fn packet<'o>(&self, outgoing: &'o Outgoing, served: Option<&Served>) -> Packet<'o> {
         let Outgoing { payload, route, server, .. } = outgoing;
         let interface = served.and_then(|served| served.get(outgoing.interface));

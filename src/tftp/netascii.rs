@@ -182,7 +182,7 @@ mod tests {
     fn rfc1350_1_a_pair_is_split_at_the_edge_of_a_block() {
         assert_eq!(blocks(b"abc\nd", 4), [b"abc\r".to_vec(), b"\nd".to_vec()]);
         assert_eq!(blocks(b"abc\rd", 4), [b"abc\r".to_vec(), b"\0d".to_vec()]);
-        // The second half of the pair becomes a block of its own, or fills the last one.
+        // The second half of the pair becomes its own block, or fills the last one.
         assert_eq!(blocks(b"abc\n", 4), [b"abc\r".to_vec(), b"\n".to_vec()]);
         assert_eq!(blocks(b"\n\n", 4), [b"\r\n\r\n".to_vec(), b"".to_vec()]);
         assert_eq!(blocks(b"\n", 1), [b"\r".to_vec(), b"\n".to_vec(), b"".to_vec()]);

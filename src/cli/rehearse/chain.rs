@@ -1,4 +1,5 @@
-//! One machine's boot, from its DISCOVER to the last file that can be foreseen.
+//! Simulates the boot of one machine, from its DISCOVER to the last file that the models can predict. `mod.rs` calls it
+//! for each client. It opens no socket, and reads files only in the images folder.
 
 use std::net::Ipv4Addr;
 
@@ -16,57 +17,55 @@ use crate::probe::models::{
 };
 use crate::types::{Arch, Escaped, FileKind};
 
-/// Questions that a machine asks in one exchange: address, confirmation, boot file, menu item.
+/// Maximum number of questions in one exchange: address, confirmation, boot file, menu item, and some to spare.
 const MAX_QUESTIONS: usize = 6;
-/// Programs that load one another: shim, GRUB, and one more than anybody has seen.
+/// Maximum length of a chain of loaders. The longest known chain is shim and GRUB.
 const MAX_STAGES: usize = 4;
 
-/// The port of a URL without one.
+/// The port of a URL that names none.
 const HTTP_PORT: u16 = 80;
 
-/// What is said of a file that its client cannot start: what that looks like differs, up to a machine that hangs.
+/// The code of a boot whose file cannot start on the client. There is no common text on the screen: some machines show
+/// a message, others hang.
 pub(super) const DOES_NOT_START: &str = "the file does not start";
 
-/// A file that is loaded on the way.
+/// A file that the boot loads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Step {
-    /// What loads it.
+    /// The name of the firmware or loader that loads the file.
     pub(super) who: &'static str,
-    /// How.
     pub(super) by: Protocol,
-    /// From whom: an address or name, with its port if there is one.
+    /// The server's address or name, with its port if the URL has one.
     pub(super) server: String,
-    /// Whether that is lanboot.
+    /// Whether the server is lanboot.
     pub(super) is_ours: bool,
-    /// Its name.
     pub(super) file: String,
 }
 
-/// How a boot ends, as far as it can be foreseen.
+/// The end of a boot, as far as the models can predict it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Ending {
-    /// All files are there.
+    /// All files exist.
     Boots,
-    /// A menu waits for somebody to choose.
+    /// A menu waits for a person to choose.
     Waits,
-    /// The menu sends it to its own disk.
+    /// The menu boots the machine's own disk.
     LocalDisk,
-    /// It does not boot.
+    /// The machine does not boot.
     Fails(Trouble),
 }
 
-/// Why a machine does not boot, and what to do.
+/// The reason why a machine does not boot, with advice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Trouble {
-    /// What it shows.
+    /// The error code or text on the machine's screen.
     pub(super) code: String,
-    /// Why.
     pub(super) why: String,
-    /// What to do about it.
+    /// The change that solves it.
     pub(super) advice: String,
 }
 
-/// A boot: what is loaded, how it ends, and what is to be known besides.
+/// The result of a simulated boot: the files that it loads, its end, and remarks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Rehearsal {
     pub(super) steps: Vec<Step>,
@@ -74,7 +73,7 @@ pub(super) struct Rehearsal {
     pub(super) notes: Vec<String>,
 }
 
-/// Boots `asker` at `site`. `None` if lanboot has nothing to say to it by design: it is no client of its.
+/// Simulates the boot of `asker` at `site`. Returns `None` if the configuration excludes such a client by design.
 pub(super) fn rehearse(site: &Site, asker: &Asker) -> Option<Rehearsal> {
     let mut course = Course { site, engine: site.engine(), steps: Vec::new(), notes: Vec::new() };
     let ending = match exchange(site, asker, &mut course.engine) {
@@ -91,7 +90,7 @@ enum Answered {
     Refused(DropReason),
 }
 
-/// Asks and answers until the machine has decided.
+/// Exchanges questions and replies until the machine has decided.
 fn exchange(site: &Site, asker: &Asker, engine: &mut Engine) -> Answered {
     let (mut replies, refused) = site.ask(&asker.discover(), Question::Discover, engine);
     if let Some(reason) = refused {
@@ -107,7 +106,7 @@ fn exchange(site: &Site, asker: &Asker, engine: &mut Engine) -> Answered {
             }
             Verdict::AsksBootServer { to, item, unanswered } => {
                 let address = own.unwrap_or(Ipv4Addr::UNSPECIFIED);
-                // Nobody else listens there.
+                // Only lanboot listens on port 4011.
                 if !site.addresses.contains(to.ip()) && !to.ip().is_broadcast() {
                     return Answered::Verdict(*unanswered);
                 }
@@ -129,7 +128,7 @@ fn judge_all(firmware: Firmware, replies: &[Reply]) -> Verdict {
     judge(firmware, &heard)
 }
 
-/// Whether that is no failure: the configuration says that such clients get nothing.
+/// Whether the drop is no failure, because the configuration excludes such clients.
 fn is_by_design(reason: DropReason) -> bool {
     matches!(reason, DropReason::BootpRefused | DropReason::NotNetboot)
 }
@@ -149,7 +148,7 @@ fn refused(asker: &Asker, reason: DropReason) -> Trouble {
     Trouble { code: code.to_string(), why, advice }
 }
 
-/// Which key of config.yaml names the boot file of such a client.
+/// Advice that names the key of config.yaml for this client's boot file.
 fn map_a_file(asker: &Asker) -> String {
     match asker.firmware {
         Firmware::Ipxe => format!("name a script in boot.ipxe, or a file in boot.arch.{}", asker.arch),
@@ -158,10 +157,10 @@ fn map_a_file(asker: &Asker) -> String {
     }
 }
 
-/// A boot on its way.
+/// A boot in progress.
 struct Course<'s> {
     site: &'s Site,
-    /// The server, with what it remembers of the machine's earlier stages.
+    /// The server, with the state from earlier stages of this boot.
     engine: Engine,
     steps: Vec<Step>,
     notes: Vec<String>,
@@ -174,7 +173,7 @@ impl Course<'_> {
             Verdict::WaitsForPerson => Ending::Waits,
             Verdict::BootsLocally => Ending::LocalDisk,
             Verdict::Fails(failure) => Ending::Fails(self.trouble(asker, failure)),
-            // `exchange` goes on after these.
+            // `exchange` normally continues after these two.
             Verdict::Requests { unanswered, .. } => Ending::Fails(self.trouble(asker, unanswered)),
             Verdict::AsksBootServer { unanswered, .. } => self.follow(asker, *unanswered),
         }
@@ -196,7 +195,7 @@ impl Course<'_> {
         Trouble { code: failure.code.to_string(), why: failure.why, advice }
     }
 
-    /// What a client does with its boot file, and the programs that follow.
+    /// Predicts how a client loads its boot file, and the loaders that follow.
     fn load(&mut self, asker: &Asker, boot: &Boot) -> Ending {
         let name = Escaped(&boot.file).to_string();
         let is_ours = self.push(asker.firmware.name(), boot.by, &boot.server, &boot.file);
@@ -206,7 +205,7 @@ impl Course<'_> {
         }
         let found = if is_ours { self.site.file(asker, &boot.file) } else { None };
         let kind = found.as_ref().and_then(kind_of);
-        // Programs that a Pi or U-Boot loads have no use for DHCP replies, and scripts are not looked into.
+        // Programs that a Raspberry Pi or U-Boot loads use no DHCP replies. Scripts are not parsed.
         let is_ipxe = asker.firmware == Firmware::Ipxe;
         let is_last = match kind {
             _ if asker.firmware == Firmware::UBoot || asker.is_raspberry_pi() => true,
@@ -246,7 +245,7 @@ impl Course<'_> {
         is_ours
     }
 
-    /// Whether the machine has a way to `server` by what the replies that it kept say.
+    /// Checks that the machine has a route to `server`, from the replies that it kept.
     fn is_reached(&mut self, boot: &Boot, server: &str, is_ours: bool) -> Result<(), Trouble> {
         let Some((server, network)) = without_route(&boot.left.ack, server) else {
             let assumed = self.site.assumed.filter(|_| is_ours && !has_router(&boot.left.ack));
@@ -271,7 +270,7 @@ impl Course<'_> {
         })
     }
 
-    /// Whether lanboot serves the file, and says the truth about its size.
+    /// Checks that lanboot serves the file, and that the announced size is right.
     fn is_served(&mut self, asker: &Asker, boot: &Boot, is_ours: bool) -> Result<(), Trouble> {
         if !is_ours {
             self.notes.push(format!("{boot} is not on this server and was not looked at"));
@@ -307,7 +306,7 @@ impl Course<'_> {
         }
     }
 
-    /// iPXE asks for an address once more, and gets its script.
+    /// Simulates iPXE as the next stage. It asks for an address again, and gets its script.
     fn chain_to_ipxe(&mut self, asker: &Asker) -> Ending {
         let ipxe = Asker { firmware: Firmware::Ipxe, ..*asker };
         match exchange(self.site, &ipxe, &mut self.engine) {
@@ -316,7 +315,7 @@ impl Course<'_> {
         }
     }
 
-    /// A loader that reads the firmware's replies, and what that loads.
+    /// Simulates loaders that read the firmware's replies, and the files that they load.
     fn chain(&mut self, asker: &Asker, first: Loader, boot: &Boot) -> Ending {
         let mut loader = first;
         for _ in 0..MAX_STAGES {
@@ -335,7 +334,7 @@ impl Course<'_> {
             }
             if is_ours && self.site.file(asker, &what.file).is_none() {
                 let name = Escaped(&what.file).to_string();
-                // GRUB's folder is built into it, and not every GRUB has this one.
+                // The folder is built into each GRUB, so another build may use another one.
                 if loader == Loader::Grub {
                     self.notes.push(format!("there is no {name}: fine if this GRUB's folder is another one"));
                     return Ending::Boots;
@@ -352,7 +351,7 @@ impl Course<'_> {
         Ending::Boots
     }
 
-    /// A loader that is started and does not find its server.
+    /// The trouble of a loader that starts but does not find its server or file.
     fn stuck(&self, loader: Loader, why: String) -> Trouble {
         let advice = match self.site.mode {
             Mode::Proxy => {
@@ -373,7 +372,7 @@ fn kind_of(content: &Content) -> Option<FileKind> {
     }
 }
 
-/// What a machine shows that does not find its file.
+/// The text that a machine shows if its file does not exist.
 fn not_found(firmware: Firmware) -> &'static str {
     match firmware {
         Firmware::Edk2Pxe => "PXE-E23",

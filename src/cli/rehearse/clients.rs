@@ -1,5 +1,6 @@
-//! Who is rehearsed: every machine of the configuration, and one that has no entry, with each firmware that it can have
-//! where a boot file is mapped for it.
+//! Lists the clients to rehearse: every machine of the configuration, and one machine without an entry. Each gets one
+//! client for every firmware that it can have and for which a boot file is mapped. `mod.rs` calls it. Nothing here
+//! boots a client.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +9,15 @@ use crate::dhcp::settings::{BootpMode, Machine, Settings};
 use crate::probe::models::{Asker, Firmware};
 use crate::types::{Arch, MacAddr};
 
-/// The MAC address of a machine without an entry, and of one that is known by its UUID alone: locally administered.
+/// The MAC address of a machine without an entry, or with an entry that has only a UUID. It is locally administered.
 const STRANGER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 1]);
-/// Manufacturer part of the MAC addresses of Raspberry Pis 2 and 3, and one of the 4.
+/// Manufacturer part of the MAC addresses of the Raspberry Pi 2 and 3.
 const PI_3: [u8; 3] = [0xb8, 0x27, 0xeb];
+/// One of the manufacturer parts of the Raspberry Pi 4.
 const PI_4: [u8; 3] = [0xdc, 0xa6, 0x32];
 
-/// The clients that `machine` can be; `None` is any machine without an entry. The iPXE of every architecture is there: what
-/// one in ROM boots depends on it.
+/// The clients that `machine` can be; `None` stands for any machine without an entry. iPXE is listed for every
+/// architecture, because the file that an iPXE in ROM gets depends on its architecture.
 pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<Asker> {
     let mac = machine.and_then(|machine| machine.mac).unwrap_or(STRANGER);
     let uuid = machine.and_then(|machine| machine.uuid);
@@ -40,7 +42,7 @@ pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<Ask
     clients
 }
 
-/// The architectures for which somebody mapped a file that `machine` may get.
+/// The architectures with a mapped file that `machine` may get.
 fn arches(settings: &Settings, machine: Option<&Machine>) -> BTreeSet<Arch> {
     let mut arches: BTreeSet<Arch> = settings.boot.arch.keys().copied().collect();
     let own = machine.and_then(|machine| machine.boot.as_ref());
@@ -53,7 +55,7 @@ fn arches(settings: &Settings, machine: Option<&Machine>) -> BTreeSet<Arch> {
     arches
 }
 
-/// What asks with this architecture; `None` where there is no model: PowerPC and the like.
+/// The firmware that uses this architecture; `None` if there is no model, as for PowerPC.
 fn firmware_of(arch: Arch) -> Option<Firmware> {
     match arch {
         Arch::BIOS => Some(Firmware::BootAgent),
@@ -64,15 +66,15 @@ fn firmware_of(arch: Arch) -> Option<Firmware> {
     }
 }
 
-/// Whether a script is all that is there to boot: for the iPXE in emulators and some cards.
+/// Whether an iPXE script is mapped directly, for the iPXE in the ROM of emulators and some network cards.
 fn names_script(settings: &Settings, machine: Option<&Machine>) -> bool {
     let own = machine.and_then(|machine| machine.boot.as_ref());
     let said = own.into_iter().chain(settings.classes.iter().filter_map(|class| class.boot.as_ref()));
     said.into_iter().any(|boot| matches!(boot, MachineBoot::File(file) if is_ipxe_script(file)))
 }
 
-/// The models of Raspberry Pi that the machine can be: by its MAC address; without an entry, all of them if somebody
-/// mapped `arm-rpiboot`.
+/// The models of Raspberry Pi that the machine can be, by its MAC address. A machine without an entry can be all of
+/// them if the configuration maps `arm-rpiboot`.
 fn raspberry_pis(settings: &Settings, machine: Option<&Machine>, asker: Asker) -> Vec<Asker> {
     let of = |firmware, oui: [u8; 3]| {
         let [a, b, c] = oui;

@@ -1,5 +1,5 @@
-//! `lanboot rehearse`: what every machine of the configuration would boot, said by models of its firmware that are given
-//! our own replies, in memory. Nothing is sent, nothing is started.
+//! `lanboot rehearse`: predicts the boot of every machine of the configuration. Models of each firmware read the
+//! replies that lanboot would send. `check --rehearse` uses it too. It sends no packet and starts no program.
 
 mod chain;
 mod clients;
@@ -26,13 +26,13 @@ use crate::types::Arch;
 /// The name of a machine without an entry.
 const ANY: &str = "any machine";
 
-/// What one client would do.
+/// The predicted boot of one client.
 struct Row {
     /// The machine's name, or [`ANY`].
     machine: String,
-    /// Its subnet, where there are several.
+    /// The subnet, if there are several.
     subnet: Option<String>,
-    /// What people call its firmware.
+    /// The common name of its firmware.
     client: &'static str,
     arch: Arch,
     mode: Mode,
@@ -49,8 +49,8 @@ impl Row {
     }
 }
 
-/// Rehearses the configuration and prints what was found. 0 when every client boots, 1 when one does not, 2 when the
-/// configuration cannot be read or has problems.
+/// Rehearses the configuration and prints the result. The exit code is 0 if every client boots, 1 if one does not, and
+/// 2 if the configuration cannot be read or has problems.
 pub fn run(config: Option<&Path>, json: bool) -> ExitCode {
     let loaded = match load_file(config) {
         Ok(loaded) => loaded,
@@ -68,7 +68,7 @@ pub fn run(config: Option<&Path>, json: bool) -> ExitCode {
     match print(&rows, json) {
         Ok(()) if failed => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
-        // `lanboot rehearse | head`.
+        // The reader closed the pipe, as in `lanboot rehearse | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lanboot: cannot print the rehearsal: {error}");
@@ -93,7 +93,7 @@ fn print(rows: &[Row], json: bool) -> io::Result<()> {
     out.flush()
 }
 
-/// A sentence for every client that would not boot: for `check --rehearse`.
+/// One sentence for every client that would not boot. `check --rehearse` prints them.
 pub(super) fn failures(loaded: &Loaded) -> Vec<String> {
     let rows = rows(&loaded.config);
     let sentence = |row: &Row| match &row.rehearsal.ending {
@@ -109,8 +109,8 @@ pub(super) fn failures(loaded: &Loaded) -> Vec<String> {
     rows.iter().filter_map(sentence).collect()
 }
 
-/// Every client of every machine, in every mode that the configuration uses. Machines that do what any machine does are
-/// left out.
+/// Rehearses every client of every machine, in every mode that the configuration uses. Clients of a machine that boot
+/// like any machine are left out.
 fn rows(config: &Config) -> Vec<Row> {
     let Some(settings) = &config.dhcp else { return Vec::new() };
     let interfaces = Interfaces::of_this_computer(config);
@@ -149,7 +149,8 @@ fn rows(config: &Config) -> Vec<Row> {
     rows
 }
 
-/// Whether two machines load the same and end the same; the server's made-up address may differ.
+/// Whether two boots load the same files and end the same. Server addresses are not compared, because they may be
+/// invented.
 fn same(one: &Rehearsal, other: &Rehearsal) -> bool {
     let loads = |rehearsal: &Rehearsal| {
         let steps = rehearsal.steps.iter();
@@ -158,7 +159,7 @@ fn same(one: &Rehearsal, other: &Rehearsal) -> bool {
     one.ending == other.ending && loads(one) == loads(other)
 }
 
-/// The subnets in which a machine without an entry gets an address; a proxy asks nobody where they are.
+/// The subnets in which a machine without an entry gets an address. A proxy does not use subnets.
 fn places(settings: &Settings, mode: Mode) -> Vec<Option<usize>> {
     match mode {
         Mode::Proxy => vec![None],
@@ -194,8 +195,8 @@ fn of_machine(
         })
     });
     let mut rows: Vec<Row> = rows.collect();
-    // The iPXEs that do the same as the first are left out, and those that fail: then the firmware of that architecture,
-    // which gets the same file, fails too.
+    // Leave out each iPXE that boots like the first one. Leave out each one that fails too: the firmware of that
+    // architecture gets the same file and fails as well.
     let ipxe = Firmware::Ipxe.name();
     let first = rows.iter().find(|row| row.client == ipxe).map(|row| (row.arch, row.rehearsal.clone()));
     rows.retain(|row| {
@@ -204,7 +205,7 @@ fn of_machine(
         };
         row.client != ipxe || first.as_ref().is_none_or(is_new)
     });
-    // A machine with one file is of the architecture that the file is for, if it is for any.
+    // A machine with one file has the architecture that the file is for. Leave out the other architectures.
     let has_one_file = machine.is_some_and(|machine| matches!(machine.boot, Some(MachineBoot::File(_))));
     let starts = |row: &Row| {
         !row.does_not_start() && !row.rehearsal.steps.is_empty() && row.client != Firmware::Ipxe.name()

@@ -1,4 +1,4 @@
-//! Whether a machine can reach a server from the address that it was given. Called by `chain.rs`.
+//! Decides whether a machine can reach a server from its address. `chain.rs` calls it. It looks only at the ACK.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +6,7 @@ use crate::types::Ipv4Network;
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 
-/// The address of a server that is written as one, with or without its port.
+/// The address in `server`, which may have a port; `None` if it is a host name.
 pub(super) fn host(server: &str) -> Option<Ipv4Addr> {
     server.split(':').next()?.parse().ok()
 }
@@ -16,7 +16,8 @@ pub(super) fn has_router(ack: &[u8]) -> bool {
     [code::ROUTER, code::CLASSLESS_ROUTES].iter().any(|code| ack.options.get(*code).is_some())
 }
 
-/// The address of `server` and the machine's network, if that does not have it and the machine has no router.
+/// The address of `server` and the machine's network, if the server is outside that network and the machine has no
+/// router.
 pub(super) fn without_route(ack: &[u8], server: &str) -> Option<(Ipv4Addr, Ipv4Network)> {
     let server = host(server)?;
     let message = Message::decode(ack).ok()?;

@@ -1,4 +1,5 @@
-//! A network in memory: lanboot as configured, and in proxy mode a plain DHCP server beside it. No socket, no clock.
+//! A simulated network: lanboot as configured, and in proxy mode a plain DHCP server beside it. `chain.rs` sends it the
+//! messages of a model and gets the replies. It opens no socket and reads no clock.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -22,41 +23,41 @@ use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
 use crate::wire::option::code;
 use crate::wire::pxe;
 
-/// When the rehearsal is: any time will do.
+/// The time of the rehearsal. Its value does not matter.
 const NOW: Timestamp = Timestamp(1_000_000_000);
-/// Addresses that are looked at to find one that lanboot could have.
+/// Number of addresses to try when searching for one that lanboot could have.
 const SEARCH: u32 = 4096;
-/// The network of a proxy without subnets in its configuration (RFC 5737).
+/// The network of a proxy whose configuration has no subnets (RFC 5737).
 const EXAMPLE: (Ipv4Addr, u8) = (Ipv4Addr::new(192, 0, 2, 0), 24);
 
-/// A server that is in none of the configured networks.
+/// The address of a server outside all configured networks.
 const EXAMPLE_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// lanboot on one network.
+/// lanboot on one simulated network.
 pub(super) struct Site {
     settings: Arc<Settings>,
     files: Option<Files>,
-    /// What it is there.
     pub(super) mode: Mode,
-    /// Whether it serves TFTP.
+    /// Whether lanboot serves TFTP.
     pub(super) tftp: bool,
-    /// The port that it serves HTTP on.
+    /// The port of the HTTP server; `None` if HTTP is off.
     pub(super) http: Option<u16>,
-    /// The addresses of its interface there, the one in the machine's network first: those of this computer if it serves one
-    /// of the subnets, else one that it could have.
+    /// The addresses of lanboot's interface, with the one in the machine's network first. They are addresses of this
+    /// computer if it serves one of the subnets; otherwise there is one free address.
     pub(super) addresses: Vec<Ipv4Addr>,
-    /// The relay agent through which the machine reaches it, if it has no interface on the machine's wire.
+    /// The relay agent between the machine and lanboot, if lanboot has no interface on the machine's network.
     relay: Option<Ipv4Addr>,
-    /// A subnet that shares its wire and in which this computer is only taken to have an address.
+    /// The machine's subnet if it is part of a shared network and this computer's address in it is only assumed.
     pub(super) assumed: Option<Ipv4Network>,
-    /// The DHCP server of a network where lanboot is a proxy, and the address that it gives.
+    /// The address of the other DHCP server, if lanboot is a proxy.
     pub(super) other: Ipv4Addr,
+    /// The address that the other DHCP server gives to the machine.
     client: Ipv4Addr,
     mask: Ipv4Addr,
 }
 
 impl Site {
-    /// lanboot in the network of `subnet`; `None` stands for one that is not configured.
+    /// Creates a site in the network of `subnet`; `None` stands for a network that is not configured.
     pub(super) fn new(
         config: &Config,
         settings: &Settings,
@@ -79,7 +80,7 @@ impl Site {
         let files = Catalog::open(&config.images).ok();
         let files = files.map(|catalog| Files::new(catalog, MachineTable::default()).starting(starts()));
         Site {
-            // No other machine is there that could use an address, nor is another subnet of the wire any fuller.
+            // The network has no other machine, so no address needs a check.
             settings: Arc::new(Settings {
                 conflict_check: None,
                 subnets: alone(settings, subnet),
@@ -98,17 +99,17 @@ impl Site {
         }
     }
 
-    /// The first of its addresses.
+    /// The first address of lanboot.
     fn server(&self) -> Ipv4Addr {
         self.addresses.first().copied().unwrap_or(Ipv4Addr::LOCALHOST)
     }
 
-    /// The server for one machine's boot: no address is given yet.
+    /// Creates the server for one machine's boot, with an empty lease book.
     pub(super) fn engine(&self) -> Engine {
         Engine::new(Arc::clone(&self.settings), LeaseBook::new(self.settings.pools()))
     }
 
-    /// All answers to one question, in the order in which they come, or why lanboot gives none.
+    /// All replies to one message in the order in which they arrive, and the reason if lanboot drops the message.
     pub(super) fn ask(
         &self,
         question: &Message,
@@ -119,7 +120,7 @@ impl Site {
         if self.mode == Mode::Proxy && kind != Question::BootServer {
             replies.extend(self.plain(question, kind));
         }
-        // The registered ports; those of a test's configuration mean nothing to firmware.
+        // Always the registered ports: firmware does not use the ports of a test's configuration.
         let port = if kind == Question::BootServer { 4011 } else { 67 };
         let why = match self.ours(question, kind == Question::BootServer, engine) {
             Ok(reply) => {
@@ -136,7 +137,7 @@ impl Site {
     }
 
     fn arrival(&self, question: &Message, boot_service: bool) -> Arrival {
-        // EDK2 asks from port 4011, iPXE from 68; nothing here depends on it.
+        // EDK2 sends from port 4011, iPXE from 68. Nothing here depends on it.
         let source = SocketAddrV4::new(question.ciaddr, 68);
         Arrival {
             interface: "eth1".into(),
@@ -151,7 +152,7 @@ impl Site {
         }
     }
 
-    /// The answer of lanboot, or why there is none.
+    /// The reply of lanboot, or the reason for the drop.
     fn ours(
         &self,
         question: &Message,
@@ -173,7 +174,7 @@ impl Site {
                     engine.stored(&Outcome { leases: ended, stored: true }, NOW);
                     answer = Ok(reply);
                 }
-                // Nothing is checked, because nobody uses the addresses of this network.
+                // No check is needed, because no other machine uses an address of this network.
                 Effect::CheckAddress { .. }
                 | Effect::AskHolder { .. }
                 | Effect::CheckDecline { .. }
@@ -185,7 +186,7 @@ impl Site {
         answer
     }
 
-    /// What a DHCP server answers that knows nothing of booting: a router at home.
+    /// The reply of a DHCP server without boot options, such as a home router.
     fn plain(&self, question: &Message, kind: Question) -> Option<Reply> {
         let answer = match question.message_type()? {
             Ok(MessageType::Discover) => MessageType::Offer,
@@ -210,7 +211,7 @@ impl Site {
         Some(Reply { bytes: reply.encode(), source: SocketAddrV4::new(self.other, 67), kind })
     }
 
-    /// What the machine gets that asks lanboot for a file of this name; `None` if there is none.
+    /// The content that lanboot sends to the machine for the file name `asked`; `None` if it has no such file.
     pub(super) fn file(&self, asker: &Asker, asked: &[u8]) -> Option<Content> {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
@@ -225,7 +226,7 @@ impl Site {
     }
 }
 
-/// A reply on its way to the machine.
+/// A reply to the machine.
 pub(super) struct Reply {
     bytes: Vec<u8>,
     source: SocketAddrV4,
@@ -233,30 +234,30 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// As the models are told it.
+    /// The reply in the form that the models take.
     pub(super) fn heard(&self) -> Heard<'_> {
         Heard { payload: &self.bytes, source: self.source, question: self.kind }
     }
 }
 
-/// The interfaces that lanboot would serve on this computer.
+/// The addresses of each interface that lanboot would serve on this computer.
 pub(super) struct Interfaces(Vec<Vec<Ipv4Addr>>);
 
 impl Interfaces {
-    /// Those that `config` means, as they are now.
+    /// Lists the interfaces that `config` selects.
     pub(super) fn of_this_computer(config: &Config) -> Interfaces {
         let (served, _) = interface::served(&config.interfaces, interface::list().unwrap_or_default());
         Interfaces(served.into_iter().map(|interface| interface.addresses.to_vec()).collect())
     }
 
-    /// Whether none of them has an address in a subnet: the configuration is for another computer.
+    /// Whether no interface has an address in a configured subnet. The configuration is then for another computer.
     fn are_elsewhere(&self, settings: &Settings) -> bool {
         let mut all = self.0.iter().flatten();
         !all.any(|address| settings.subnets.iter().any(|subnet| subnet.network.contains(*address)))
     }
 
-    /// The addresses by which the server is reached from the subnet at `place`, and the relay agent on the way, if one is
-    /// needed. `free` are two addresses in that subnet that no host has.
+    /// The server's addresses as seen from the subnet at `place`, and the relay agent if one is needed. `free` are two
+    /// addresses in that subnet that no host has.
     fn towards(
         &self,
         settings: &Settings,
@@ -279,14 +280,15 @@ impl Interfaces {
             return (addresses, Some(relays.first().copied().unwrap_or(free[1])));
         }
         match relays.first() {
-            // Its clients are behind that relay agent, and so is the server for them.
+            // The clients of this subnet reach the server only through that relay agent.
             Some(relay) => (vec![EXAMPLE_SERVER], Some(*relay)),
             None => (vec![free[0]], None),
         }
     }
 }
 
-/// The subnets, where those that share the wire of `place` have no address left: every subnet is rehearsed.
+/// The subnets, but without the pools of the other subnets in the shared network of `place`. So the machine gets an
+/// address in the subnet at `place`.
 fn alone(settings: &Settings, place: Option<usize>) -> Vec<Subnet> {
     let mut subnets = settings.subnets.clone();
     let others = place.into_iter().flat_map(|place| settings.wire_of(place).filter(move |i| *i != place));
@@ -296,7 +298,7 @@ fn alone(settings: &Settings, place: Option<usize>) -> Vec<Subnet> {
     subnets
 }
 
-/// Addresses of hosts that are in no pool and reserved for nobody.
+/// Host addresses that are in no pool and not reserved for a machine.
 fn free_addresses(network: Ipv4Network, settings: &Settings) -> impl Iterator<Item = Ipv4Addr> {
     let first = u32::from(network.address());
     (1..SEARCH).filter_map(move |number| first.checked_add(number)).map(Ipv4Addr::from).filter(

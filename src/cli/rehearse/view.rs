@@ -1,4 +1,4 @@
-//! What a rehearsal found, as a table, as sentences and as JSON.
+//! Prints the result of a rehearsal as a table with sentences, or as JSON. `mod.rs` calls it. It decides nothing.
 
 use std::io::{self, Write};
 
@@ -15,20 +15,20 @@ const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
-/// One row as programs see it. The names are stable.
+/// One row of the JSON output. The names are stable.
 #[derive(Serialize)]
 pub(super) struct View<'a> {
     machine: &'a str,
-    /// The subnet, where there are several.
+    /// The subnet, if there are several.
     subnet: Option<&'a str>,
     client: &'a str,
     arch: String,
-    /// server or proxy.
+    /// `server` or `proxy`.
     mode: &'static str,
-    /// boots, waits (a menu), local-disk or fails.
+    /// `boots`, `waits` (at a menu), `local-disk` or `fails`.
     verdict: &'static str,
     loads: Vec<Loads<'a>>,
-    /// What the machine shows; `null` unless it fails.
+    /// The error code or text on the machine's screen; `null` unless the boot fails.
     code: Option<&'a str>,
     why: Option<&'a str>,
     advice: Option<&'a str>,
@@ -37,10 +37,10 @@ pub(super) struct View<'a> {
 
 #[derive(Serialize)]
 struct Loads<'a> {
-    /// What loads it.
+    /// The name of the firmware or loader that loads the file.
     who: &'a str,
     protocol: String,
-    /// `null` for this server.
+    /// `null` for lanboot itself.
     server: Option<&'a str>,
     file: &'a str,
 }
@@ -85,11 +85,11 @@ fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// Writes all rows beneath the titles, each column as wide as its widest cell; then, for each machine that fails, what to
-/// do.
+/// Writes all rows under the titles, with each column as wide as its widest cell. Advice for each machine that fails
+/// follows.
 ///
 /// # Errors
-/// `out` is closed.
+/// If `out` cannot be written to.
 pub(super) fn write(rows: &[Row], colour: bool, out: &mut impl Write) -> io::Result<()> {
     let titles = TITLES.map(str::to_owned);
     let cells: Vec<[String; COLUMNS]> = rows.iter().map(cells).collect();
@@ -103,12 +103,12 @@ pub(super) fn write(rows: &[Row], colour: bool, out: &mut impl Write) -> io::Res
         }
         writeln!(out, "{verdict}")?;
     }
-    let mut told: Vec<String> = rows.iter().flat_map(sentences).collect();
-    told.dedup();
-    if !told.is_empty() {
+    let mut advice: Vec<String> = rows.iter().flat_map(sentences).collect();
+    advice.dedup();
+    if !advice.is_empty() {
         writeln!(out)?;
     }
-    told.iter().try_for_each(|line| writeln!(out, "{line}"))
+    advice.iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 fn cells(row: &Row) -> [String; COLUMNS] {
@@ -122,7 +122,8 @@ fn cells(row: &Row) -> [String; COLUMNS] {
     [machine, row.client.to_owned(), row.arch.to_string(), mode_name(row.mode).to_owned(), loads]
 }
 
-/// `snponly.efi`, then `iPXE: boot.ipxe`; the whole URL if it is not plain TFTP from here.
+/// The text for one file, such as `snponly.efi`, or `iPXE: boot.ipxe` for a later stage. A file that is not sent by
+/// lanboot over TFTP is shown as a URL.
 fn loads(place: usize, step: &Step) -> String {
     let file = match (step.is_ours, step.by) {
         (true, Protocol::Tftp) => step.file.clone(),

@@ -16,7 +16,7 @@ pub(in crate::config) const MAX_NAME: usize = 254;
 pub(in crate::config) const MAX_BOOTP_NAME: usize = 127;
 /// Variables that a boot file name may contain, in braces.
 const TEMPLATES: &[&str] = &["server"];
-/// Variables that are planned. Whoever implements one moves its name to [`TEMPLATES`].
+/// Variables that are planned. Move a name to [`TEMPLATES`] when you implement it.
 const PLANNED_TEMPLATES: &[&str] = &["mac", "mac_hyphen", "uuid", "arch", "ip", "hostname"];
 /// The longest text that can replace `{server}`.
 const LONGEST_SERVER: &str = "255.255.255.255";

@@ -1,4 +1,4 @@
-//! Reads the sections of `config.yaml`, one file per section. Each checks the types and ranges of its own keys and
+//! Reads the sections of `config.yaml`, one file per section. Each checks the types and ranges of its keys and
 //! fills in defaults; `check.rs` checks rules that involve several sections.
 
 pub(in crate::config) mod boot;

@@ -81,5 +81,5 @@ impl Section {
 }
 
 /// Reserved keys that are not implemented yet. Only `off` is accepted for them, which is the current behaviour.
-/// Whoever implements one deletes its row and adds its name to [`Section::keys`].
+/// When you implement one, delete its row and add its name to [`Section::keys`].
 pub(in crate::config) const NOT_IMPLEMENTED: &[(Section, &str)] = &[(Section::Top, "metrics")];

@@ -2,7 +2,7 @@
 //!
 //! Only files in boot-images/ are compiled. Data from the network is only ever a value. Templates are rendered in
 //! separate threads (`pool.rs`) within limits of time, depth and memory (`bounds.rs`): an endless template must not
-//! cost more than the boot of its own client.
+//! cost more than the boot of the client that asked for it.
 
 mod bounds;
 mod pool;

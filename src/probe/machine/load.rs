@@ -90,7 +90,7 @@ impl Machine {
         }
         let address = self.lease.map_or(offer.address, |(address, _)| address);
         let servers = BootServers::of_item(self.profile.firmware, offer, *item, self.ports);
-        // iPXE's request for a menu item has no transaction id of its own (recorded: 0).
+        // iPXE sends transaction id 0 in its request for a menu item (recorded).
         let xid = if self.profile.firmware == Firmware::Ipxe { 0 } else { self.next_xid() };
         self.state = State::Asking(BootServers::new(servers, Some((*item, text)), address, xid, now));
         self.ask_boot_server(true, None, now, step);

@@ -1,5 +1,6 @@
-//! The committer: one thread that owns the lease store. It writes everything that is waiting in one transaction with
-//! one fsync, and only then sends the replies that promise it.
+//! The committer: one thread that owns the lease store. The DHCP loop submits promises to it. It writes all that wait
+//! in one transaction with one fsync, and only then sends the replies. It never sends a reply that promises more than
+//! is on stable storage.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,40 +22,39 @@ use crate::store::{LeaseStore, StoreError};
 
 pub use crate::dhcp::engine::Outcome;
 
-/// How often the clock is looked at, and how old its mark beside stored leases may be.
+/// Time between two checks of the system's clock, and the maximum age of the clock mark in the store.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
 
-/// How often the store looks after its files, at least: whether they are still there.
+/// Maximum time between two checks that the store's files are still in place.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 
-/// Time between two lines about a store that does not work. Each batch that fails, and each look at its files, has one
-/// to say.
+/// Minimum time between two log lines about a store that fails. Each failed batch and each failed check of the files
+/// would log one.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
-/// The same while no lease is asked for, and between two lines about a slow disk.
+/// The same while no client asks for a lease. Also the minimum time between two log lines about a slow disk.
 const IDLE_FAULT_PAUSE: Duration = Duration::from_secs(60);
 
 /// A commit that takes longer is logged. Clients repeat a request after 4 s (RFC 2131 section 4.1).
 const SLOW: Duration = Duration::from_secs(2);
 
-/// A lease to be stored, and what then happens.
+/// A lease to store, and the reply to send after that.
 #[derive(Debug)]
 pub struct Promise {
-    /// The lease.
     pub lease: Lease,
-    /// Leases of the same client that end when this one is stored: with it, or not at all.
+    /// Leases of the same client that end in the same transaction.
     pub ended: Vec<Lease>,
-    /// The reply that may leave once it is stored; none for a RELEASE or DECLINE.
+    /// The reply to send once the lease is stored; none for a RELEASE or DECLINE.
     pub reply: Option<Outgoing>,
-    /// The reply that leaves if it cannot be stored, or not in time; none if that is silence.
+    /// The reply to send if the lease cannot be stored, or not in time; without one, the client gets no answer.
     pub otherwise: Option<Arc<Otherwise>>,
-    /// What then has happened.
+    /// The event to record once the reply is sent, or once the lease is stored if there is no reply.
     pub event: Event,
-    /// Where.
+    /// The name of the interface that the request came in on.
     pub interface: Arc<str>,
 }
 
 impl Promise {
-    /// What the engine promises to a client on the interface of this number and name.
+    /// Converts a promise of the engine to a client on the interface with this number and name.
     pub(super) fn of(promise: engine::Promise, index: u32, interface: Arc<str>) -> Promise {
         let engine::Promise { lease, ended, reply, otherwise, event } = promise;
         let reply = reply.map(|reply| outgoing(&reply, index));
@@ -63,7 +63,7 @@ impl Promise {
         Promise { lease, ended, reply, otherwise, event, interface }
     }
 
-    /// All leases that it has stored, the one that is promised last.
+    /// All leases to store, the promised one last.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.ended.iter().chain([&self.lease])
     }
@@ -72,7 +72,7 @@ impl Promise {
 /// The DHCP loop's end of the committer.
 #[derive(Debug)]
 pub struct Committer {
-    // Neither channel has a bound of its own: the engine lets at most `MAX_WAITING` leases wait.
+    // The channels need no bound, because the engine lets at most `MAX_WAITING` leases wait.
     queue: Option<Sender<Vec<Promise>>>,
     outcomes: UnboundedReceiver<Outcome>,
     thread: Option<JoinHandle<()>>,
@@ -94,7 +94,7 @@ impl Committer {
         Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread) })
     }
 
-    /// Hands over a batch. It is stored, answered and reported as a whole or in parts, in order.
+    /// Queues a batch. Queued batches are stored and answered in order; several may share one transaction.
     pub fn submit(&mut self, batch: Vec<Promise>) {
         if let Some(queue) = &self.queue
             && queue.send(batch).is_err()
@@ -103,12 +103,12 @@ impl Committer {
         }
     }
 
-    /// The next outcome.
+    /// Waits for the next outcome; `None` if the thread has ended.
     pub async fn outcome(&mut self) -> Option<Outcome> {
         self.outcomes.recv().await
     }
 
-    /// Lets the thread store and answer what it has, waits for it, and returns what became of that.
+    /// Lets the thread store and answer the queued batches, waits for its end, and returns the outcomes.
     pub fn finish(&mut self) -> Vec<Outcome> {
         self.queue = None;
         if let Some(thread) = self.thread.take()
@@ -136,7 +136,7 @@ fn work(
         match promises.recv_timeout(LOOK_AFTER) {
             Ok(mut batch) => {
                 batch.extend(promises.try_iter().flatten());
-                // The loop is gone only when the whole server is.
+                // The receiver is gone only when the whole server is being dropped.
                 let _ = report.send(store_and_answer(&mut *store, batch, socket, recorder, &mut faults));
                 unmarked = true;
             }
@@ -185,7 +185,7 @@ fn store_and_answer(
             }
         }
         if promise.otherwise.as_ref().is_some_and(|otherwise| !otherwise.take()) {
-            // It had an answer already, while the disk was slow.
+            // The DHCP loop has answered it already, because the disk was slow.
             continue;
         }
         match (&stored, promise.reply, promise.otherwise) {
@@ -203,13 +203,13 @@ fn store_and_answer(
     Outcome { leases, stored: stored.is_ok() }
 }
 
-/// Logs faults of the store, within a line per second.
+/// Logs faults of the store, at most one line per [`FAULT_PAUSE`].
 #[derive(Default)]
 struct Faults {
     logged: Option<Instant>,
-    /// Leases that were not given since then, without a line.
+    /// Leases that could not be given since the last line.
     unsaid: usize,
-    /// When it was last logged that the disk is slow.
+    /// The time of the last log line about a slow disk.
     slow: Option<Instant>,
 }
 
@@ -240,7 +240,7 @@ impl Faults {
     }
 }
 
-/// Says so if the system's clock was set.
+/// Logs it if the system's clock was set, and returns whether it was.
 fn look_at_clock(clock: &mut Clock) -> bool {
     let step = clock.step();
     if let Some(seconds) = step {
@@ -253,8 +253,7 @@ fn look_at_clock(clock: &mut Clock) -> bool {
     step.is_some()
 }
 
-/// Keeps beside the leases what the clocks show, for the next start.
-/// Whether that worked.
+/// Stores a mark of both clocks beside the leases, for the next start. Returns whether that worked.
 fn mark(store: &mut dyn LeaseStore, clock: Clock) -> bool {
     let marked = store.set_clock(clock.mark(), 0);
     if let Err(error) = &marked {

@@ -1,5 +1,6 @@
-//! The addresses that are being checked, and the messages that wait for it: before an address is given, and before a
-//! DECLINE takes effect.
+//! Checks of addresses: before an address is given to a client, and before a DECLINE takes effect. This module keeps
+//! the checks under way and the messages that wait for them. The DHCP loop starts checks and takes the outcomes.
+//! Nothing here decides on a message; the engine does that again after the check.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -13,60 +14,60 @@ use crate::net::served::Now;
 use crate::net::udp::Envelope;
 use crate::types::MacAddr;
 
-/// Addresses that may be under check at once. A DISCOVER beyond that is dropped; its client asks again.
+/// Maximum number of addresses under check before an offer. A DISCOVER beyond that is dropped; its client asks again.
 pub const MAX_CHECKS: usize = 1024;
-/// DECLINEs that may be under check at once. They have their own places, so that a flood of them keeps no client from an
+/// Maximum number of DECLINEs under check. They are counted apart, so that a flood of them keeps no client from an
 /// address. More than this at one moment would be an attack.
 pub const MAX_DECLINES: usize = 64;
-/// Duration of the check of a DECLINE. In this time a machine answers ARP, and the frame that brought the DECLINE is seen
-/// by the packet socket, which may be later than the UDP socket.
+/// Duration of the check of a DECLINE. In this time a machine answers ARP. The packet socket also receives the frame
+/// that brought the DECLINE, possibly later than the UDP socket.
 pub const DECLINE_CHECK: Duration = Duration::from_millis(500);
 
-/// A message that is decided on again when its address is known to be free or not.
+/// A message that waits for the check of an address, and is decided on again after it.
 #[derive(Debug)]
 pub struct Waiting {
-    /// The message.
     pub bytes: Vec<u8>,
-    /// How it came.
     pub envelope: Envelope,
 }
 
 /// A DECLINE that is being checked.
 #[derive(Debug)]
 pub struct Declining {
-    /// The DECLINE.
+    /// The DECLINE itself.
     pub waiting: Waiting,
     /// Whether the client itself answers at the address.
     pub client_answers: bool,
-    /// The answer of another machine, the first one. The check goes on: the DECLINE's own frame may not have been seen yet.
+    /// The first answer of another machine. The check goes on after it, because the frame of the DECLINE may not have
+    /// been received yet.
     pub other: Option<Heard>,
-    /// The next message of the client, if one came meanwhile: its answer depends on this check.
+    /// The next message of the client, if one came during the check. Its answer depends on the check.
     pub next: Option<Waiting>,
 }
 
-/// Finds out whether a machine uses an address. The default one never asks.
+/// Finds out whether a machine uses an address. The DHCP loop owns it. The default one sends nothing.
 #[derive(Debug)]
 pub struct Checker {
     prober: Option<(Prober, Receiver<Heard>)>,
-    /// `None`: addresses are not checked before they are given.
+    /// `None` if addresses are not checked before they are given.
     offers: Option<Checks<Waiting>>,
     declines: Checks<Declining>,
-    /// Machines whose ARP requests are of interest although the address that they send from is not being checked.
+    /// Machines whose ARP requests are reported even if the address that they send from is not being checked.
     watched: HashSet<MacAddr>,
 }
 
-/// The outcome of the wish to check an address.
+/// The result of starting a check.
 #[derive(Debug)]
 pub enum Begun {
-    /// The network was asked; the outcome follows.
+    /// The probe was sent. An [`Outcome`] follows.
     Asked,
     /// Too many checks are under way.
     TooMany,
-    /// The network cannot be asked, or not now and the client should not wait: the address counts as free.
+    /// The network cannot be asked, or too many checks are under way for a client that the configuration names. The
+    /// address counts as free.
     CannotAsk,
 }
 
-/// News of the checks.
+/// A result that the DHCP loop must handle.
 #[derive(Debug)]
 pub enum Outcome {
     /// No machine was found at the address in time.
@@ -85,8 +86,9 @@ impl Default for Checker {
 }
 
 impl Checker {
-    /// One that waits `time` for an answer on what is `served` before an address is given, or gives it unchecked if that
-    /// is `None`. DECLINEs are checked in any case. The text says what it cannot ask, and why.
+    /// Starts a checker for the `served` interfaces. It waits `time` for an answer before an address is given; `None`
+    /// means that addresses are given unchecked. DECLINEs are checked in any case. The text is a warning about probes
+    /// that cannot be sent.
     pub fn start(time: Option<Duration>, served: Now) -> (Checker, Option<String>) {
         let (prober, heard, refused) = Prober::start(served);
         let offers = time.map(|time| Checks::new(time, MAX_CHECKS));
@@ -96,8 +98,8 @@ impl Checker {
         )
     }
 
-    /// Asks who uses `address`, on the wire of interface `on_wire` or behind a router. `is_expected`: the configuration
-    /// names the client, so it is not turned away when too many are being checked.
+    /// Starts the check of `address`: on the interface `on_wire`, or behind a router if that is `None`. With
+    /// `is_expected` the configuration names the client, so it is not refused when too many checks are under way.
     pub fn begin(
         &mut self,
         address: Ipv4Addr,
@@ -118,8 +120,8 @@ impl Checker {
         Begun::Asked
     }
 
-    /// Begins to check the DECLINE of `address` that came in on interface `on_wire`. False if it is being checked already,
-    /// or too many others are.
+    /// Starts the check of a DECLINE of `address` that came in on interface `on_wire`. Returns false if that address is
+    /// being checked already, or too many others are.
     pub fn begin_decline(&mut self, address: Ipv4Addr, on_wire: u32, waiting: Waiting) -> bool {
         if self.declines.has(address) || !self.declines.has_room() {
             return false;
@@ -131,8 +133,8 @@ impl Checker {
         true
     }
 
-    /// The client's `next` message is decided on after its DECLINE of `address`; the last one of several. Returns the one
-    /// that it replaces, or itself if no DECLINE is being checked.
+    /// Keeps the client's `next` message until its DECLINE of `address` is decided on. Only the last of several is
+    /// kept. Returns the message that it replaces, or `next` itself if no DECLINE of that address is being checked.
     pub fn after_decline(&mut self, address: Ipv4Addr, next: Waiting) -> Option<Waiting> {
         match self.declines.get_mut(address) {
             Some(declining) => declining.next.replace(next),
@@ -140,8 +142,8 @@ impl Checker {
         }
     }
 
-    /// A machine answers at the address of `heard`: the client itself or another one. If a DECLINE of it is being checked,
-    /// that is noted.
+    /// Records that a machine answers at the address of `heard`: the client itself (`is_client`) or another one. Does
+    /// nothing if no DECLINE of that address is being checked.
     pub fn note_answer(&mut self, heard: Heard, is_client: bool) {
         if let Some(declining) = self.declines.get_mut(heard.address) {
             if is_client {
@@ -157,12 +159,12 @@ impl Checker {
         self.offers.as_ref()?.waiting.get(&address).map(|(_, waiting)| waiting)
     }
 
-    /// Ends the check of `address` before its offer: the message that waits for it.
+    /// Ends the check of `address` before its offer, and returns the message that waits for it.
     pub fn take(&mut self, address: Ipv4Addr) -> Option<Waiting> {
         self.offers.as_mut()?.take(address)
     }
 
-    /// Ends the check of the DECLINE of `address`.
+    /// Ends the check of the DECLINE of `address`, and returns what is known so far.
     pub fn take_decline(&mut self, address: Ipv4Addr) -> Option<Declining> {
         self.declines.take(address)
     }
@@ -172,13 +174,13 @@ impl Checker {
         self.declines.has(address) || self.offers.as_ref().is_some_and(|offers| offers.has(address))
     }
 
-    /// From now on, `mac` and no other machines than those for which `keep` is true are watched.
+    /// Adds `mac` to the watched machines, after removing those for which `keep` is false.
     pub fn watch(&mut self, mac: MacAddr, keep: impl Fn(MacAddr) -> bool) {
         self.watched.retain(|mac| keep(*mac));
         self.watched.insert(mac);
     }
 
-    /// The next outcome.
+    /// Waits for the next outcome.
     pub async fn outcome(&mut self) -> Outcome {
         loop {
             let offers = self.offers.as_mut();
@@ -210,23 +212,22 @@ async fn next(prober: Option<&mut (Prober, Receiver<Heard>)>) -> Option<Heard> {
     }
 }
 
-/// Checks under way, one for an address. All take the same time, so they end in the order in which they began.
+/// Checks under way, at most one per address. All take the same time, so they end in the order in which they began.
 #[derive(Debug)]
 struct Checks<T> {
     time: Duration,
     limit: usize,
     waiting: HashMap<Ipv4Addr, (Instant, T)>,
-    /// Also those that were taken before their time: they keep their place until then.
+    /// The end of each check in order. A check that was taken early keeps its entry until its time is over.
     ends: VecDeque<(Instant, Ipv4Addr)>,
 }
 
 impl<T> Checks<T> {
-    /// No checks; each will take `time`, and there are `limit` at most.
+    /// Checks that take `time` each, at most `limit` at once.
     fn new(time: Duration, limit: usize) -> Checks<T> {
         Checks { time, limit, waiting: HashMap::new(), ends: VecDeque::new() }
     }
 
-    /// Whether there is room for one more.
     fn has_room(&self) -> bool {
         self.ends.len() < self.limit
     }
@@ -239,7 +240,7 @@ impl<T> Checks<T> {
         self.waiting.get_mut(&address).map(|(_, waiting)| waiting)
     }
 
-    /// `address` is being checked for `waiting` from now on.
+    /// Starts the check of `address`, for which `waiting` waits.
     fn begin(&mut self, address: Ipv4Addr, waiting: T) {
         let end = Instant::now() + self.time;
         self.waiting.insert(address, (end, waiting));
@@ -251,7 +252,7 @@ impl<T> Checks<T> {
         self.waiting.remove(&address).map(|(_, waiting)| waiting)
     }
 
-    /// Completes when the time of the next check is over.
+    /// Waits until the time of the next check is over, and ends it.
     async fn ended(&mut self) -> (Ipv4Addr, T) {
         loop {
             let Some((end, address)) = self.ends.front().copied() else {
@@ -259,7 +260,7 @@ impl<T> Checks<T> {
             };
             tokio::time::sleep_until(end).await;
             self.ends.pop_front();
-            // The address may be under check again since, until a later time.
+            // A newer check of the same address may be under way, with a later end.
             if self.waiting.get(&address).is_some_and(|(its_end, _)| *its_end == end)
                 && let Some(waiting) = self.take(address)
             {

@@ -1,5 +1,7 @@
-//! The hardware address that a DECLINE came from. The UDP socket does not say it, so a packet socket on each wire sees the
-//! same frames and notes those that come from their client. Without CAP_NET_RAW there is none, and nothing is known.
+//! Finds out whether a DECLINE came from the hardware address of its client. The UDP socket does not report the
+//! sender's hardware address, so a packet socket on each interface receives the same frames. It records the DECLINEs
+//! whose sender is their client. `proxy_listeners.rs` opens the packet sockets, and `probed.rs` looks a DECLINE up.
+//! Without CAP_NET_RAW there is no packet socket, and nothing is known. Nothing here decides on a DECLINE.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -21,31 +23,33 @@ use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::frame::udp_datagram;
 use crate::wire::option::code;
 
-/// Bytes the kernel may queue for us while we are busy. DECLINEs are rare.
+/// Size in bytes of the kernel's receive queue for each packet socket. DECLINEs are rare.
 const RECEIVE_QUEUE: usize = 256 << 10;
-/// Time in which a DECLINE that was seen is remembered; much longer than its check takes.
+/// Time for which a received DECLINE is remembered. It is much longer than the check takes.
 const MEMORY: Duration = Duration::from_secs(5);
-/// DECLINEs remembered; at 10,000 forged ones per second still longer than the check of one takes.
+/// Maximum number of remembered DECLINEs. Even at 10,000 forged ones per second, each is remembered for longer than its
+/// check takes.
 const MAX_SEEN: usize = 16_384;
 
-/// The DECLINEs that came from their client's hardware address. Cheap to clone; clones share it.
+/// The DECLINEs that came from the hardware address of their client. Clones are cheap and share one table.
 #[derive(Clone, Debug, Default)]
 pub struct Senders(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// The interfaces whose frames are seen, by their number.
+    /// The numbers of the interfaces on which a packet socket receives.
     seeing: HashSet<u32>,
     seen: HashMap<Key, Instant>,
     order: VecDeque<(Instant, Key)>,
 }
 
-/// Interface, client and declined address. Not the transaction: a forged copy that came first must not hide the client's.
+/// Interface, client and declined address. The transaction id is left out, because a forged copy that comes first must
+/// not hide the client's own DECLINE.
 type Key = (u32, MacAddr, Ipv4Addr);
 
 impl Senders {
-    /// Whether the DECLINE `message`, which came in on the interface number `index`, came from its client's hardware address. `None`
-    /// if that cannot be known: frames are not seen there, or its client has no Ethernet address.
+    /// Whether the DECLINE `message`, received on interface `index`, came from the hardware address of its client.
+    /// `None` if that is unknown: no packet socket receives there, or the client has no Ethernet address.
     pub fn is_from_client(&self, index: u32, message: &Message) -> Option<bool> {
         let table = self.table();
         let mac = message.mac().filter(|_| table.seeing.contains(&index))?;
@@ -53,7 +57,7 @@ impl Senders {
         Some(table.seen.contains_key(&(index, mac, address)))
     }
 
-    /// Notes the frame if it is a DECLINE from its client.
+    /// Records the frame if it is a DECLINE from the hardware address of its client.
     fn see(&self, index: u32, frame: &[u8], now: Instant) {
         let Some(datagram) = udp_datagram(frame) else { return };
         let Ok(message) = Message::decode(datagram.payload) else { return };
@@ -75,7 +79,7 @@ impl Senders {
         };
     }
 
-    /// The table, even if a thread that held it failed: each change leaves it whole.
+    /// Locks the table. A poisoned lock is ignored, because each change leaves the table consistent.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,7 +101,7 @@ impl Table {
     }
 }
 
-/// Notes the DECLINEs that arrive on the wire of one Ethernet interface. When it is dropped, they are no longer noted.
+/// Records the DECLINEs that arrive on one Ethernet interface, until it is dropped.
 #[derive(Debug)]
 pub struct DeclineTap {
     socket: PacketSocket,
@@ -106,14 +110,14 @@ pub struct DeclineTap {
 }
 
 impl DeclineTap {
-    /// Reads the messages that clients send to the UDP port `server` on the interface number `index`.
+    /// Opens a packet socket for messages of clients to the UDP port `server` on interface `index`.
     pub fn open(index: u32, link: &LinkAddr, server: u16, senders: Senders) -> io::Result<DeclineTap> {
         let socket = PacketSocket::on_interface(link, ETH_P_IP, &declines_to(server), RECEIVE_QUEUE)?;
         senders.sees(index, true);
         Ok(DeclineTap { socket, index, senders })
     }
 
-    /// Notes up to [`BATCH`] frames; `WouldBlock` when no more are waiting.
+    /// Reads up to [`BATCH`] frames. Returns `WouldBlock` when no more are waiting.
     pub fn receive(&self) -> io::Result<()> {
         let mut buffer = [0; FRAME];
         for _ in 0..BATCH {
@@ -137,15 +141,16 @@ impl Drop for DeclineTap {
     }
 }
 
-/// A filter for the kernel: whole UDP datagrams to the port `server` with a request of a client on this wire, unless the
-/// first option says that it is no DECLINE. Nearly all messages begin with that option (53), so this costs the other
-/// messages nothing; a second one would make the message type invalid.
+/// A kernel filter that accepts unfragmented UDP datagrams to the port `server` with a request that no relay agent
+/// forwarded. It rejects a message whose first option is a message type (53) other than DECLINE. Nearly all messages
+/// begin with that option, so other messages cost nothing. A second option 53 would make the message type invalid, so
+/// no DECLINE is missed.
 fn declines_to(server: u16) -> Vec<SockFilter> {
-    // Ethernet and UDP header, then the fields of a BOOTP message; the length of the IP header is in X.
+    // Offsets of a BOOTP message after the Ethernet and UDP headers. Register X holds the length of the IP header.
     const MESSAGE: u32 = 14 + 8;
     const GIADDR: u32 = MESSAGE + 24;
     const FIRST_OPTION: u32 = MESSAGE + 240;
-    // Option 53 of one byte.
+    // Code 53 and length 1.
     const MESSAGE_TYPE: u32 = 0x3501;
     let equal = |value: u32, or: u8| SockFilter::new(JUMP_IF_EQUAL, 0, or, value);
     let mut filter = Vec::from(unfragmented_udp());
@@ -215,7 +220,7 @@ mod tests {
     #[test]
     fn s_02_a_message_that_the_filter_passes_over_is_no_decline() {
         let plain = message(1, MessageType::Discover).encode();
-        // The type twice: both among the options, or the second in the field of the file name (option 52).
+        // Two message types: both among the options, or the second in the `file` field (option 52).
         let mut twice = plain[..240].to_vec();
         twice.extend_from_slice(&[53, 1, 1, 53, 1, 4, 255]);
         let mut overloaded = plain[..240].to_vec();

@@ -1,5 +1,5 @@
-//! Replies that must wait before they go: a few clients are deaf for a while after they asked. They wait here, so that
-//! nobody else does.
+//! Delayed replies. A few clients, such as the Raspberry Pi 3, cannot receive for a while after their request. The DHCP
+//! loop and the proxy give such replies to one thread here, so that neither of them ever waits.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,10 +10,10 @@ use crate::event::{DropReason, Event};
 use crate::record::Recorder;
 use crate::server::dhcp::deliver::Departure;
 
-/// Replies that may wait. A client whose reply would be one more asks again.
+/// Maximum number of delayed replies. A reply beyond that is dropped; its client asks again.
 pub const MAX_WAITING: usize = 256;
 
-/// The waiting room: a thread that sends each reply at its time. Clones share it.
+/// The queue of the thread that sends delayed replies. Clones share the thread.
 #[derive(Clone, Debug)]
 pub struct Later {
     queue: SyncSender<(Instant, Departure)>,
@@ -21,7 +21,7 @@ pub struct Later {
 }
 
 impl Later {
-    /// Starts the thread. It ends when the last clone is gone and what waited has been sent.
+    /// Starts the thread. It ends when the last clone is dropped and the queue is empty.
     pub fn start(recorder: Recorder) -> io::Result<Later> {
         let (queue, waiting) = sync_channel(MAX_WAITING);
         let records = recorder.clone();
@@ -29,8 +29,8 @@ impl Later {
         Ok(Later { queue, recorder })
     }
 
-    /// Sends `departure` after `wait`, at once if that is no time. All waits are of one length, or replies would leave
-    /// behind one that waits longer.
+    /// Sends `departure` after `wait`; a zero wait sends it immediately. All nonzero waits must be equal, because the
+    /// thread sends in the order of the queue.
     pub fn send(&self, departure: Departure, wait: Duration) {
         if wait.is_zero() {
             return departure.leave(&self.recorder);
@@ -91,7 +91,7 @@ mod tests {
         let recorder = Recorder::default();
         let later = Later::start(recorder.clone()).unwrap();
         let begun = Instant::now();
-        // The thread holds one more than the queue, once it has taken it.
+        // The thread takes one reply out of the queue, so one more fits.
         let more = 3;
         for _ in 0..MAX_WAITING + 1 + more {
             later.send(departure(b"late"), WAIT);

@@ -1,4 +1,5 @@
-//! Sends replies and records what each one means, or that it could not be sent. It never decides.
+//! Sends replies and records the event of each, or that it could not be sent. The DHCP loop, the committer, the proxy
+//! and the delay thread call it. It never decides whether to send.
 
 use std::io;
 use std::sync::Arc;
@@ -13,15 +14,14 @@ use crate::record::Recorder;
 /// A reply to send now.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The reply.
     pub reply: Outgoing,
     /// The name of the interface that the request came in on.
     pub interface: Arc<str>,
-    /// What has happened once it is sent.
+    /// The event to record once it is sent.
     pub event: Event,
 }
 
-/// Sends replies, and records what each means or that it could not be sent.
+/// Sends replies, and records for each its event or a drop with [`DropReason::SendFailed`].
 pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: &[Delivery]) {
     let replies: Vec<&Outgoing> = deliveries.iter().map(|delivery| &delivery.reply).collect();
     for (Delivery { reply, interface, event }, sent) in deliveries.iter().zip(socket.send_all(&replies)) {
@@ -29,7 +29,7 @@ pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: &[Delivery]
     }
 }
 
-/// Records what it means that a reply was sent, or that it could not be.
+/// Records `event` if the reply was sent; otherwise logs the error and records the drop.
 pub fn report(sent: io::Result<()>, recorder: &Recorder, interface: &str, reply: &Outgoing, event: &Event) {
     match sent {
         Ok(()) => recorder.record(interface, event),
@@ -43,17 +43,16 @@ pub fn report(sent: io::Result<()>, recorder: &Recorder, interface: &str, reply:
     }
 }
 
-/// What replies leave by.
+/// The socket that replies are sent by.
 #[derive(Clone, Debug)]
 pub enum Sender {
     /// A UDP port.
     Udp(Arc<DhcpSocket>),
-    /// Packet sockets, where the port is another program's.
+    /// Packet sockets, if another program has the port.
     Taps(Arc<Taps>),
 }
 
 impl Sender {
-    /// Sends `outgoing`.
     pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
         match self {
             Sender::Udp(socket) => socket.send(outgoing),
@@ -62,21 +61,20 @@ impl Sender {
     }
 }
 
-/// A reply, and what has happened once it is sent.
+/// A reply with its own socket, to send now or after a delay. For a reply from the DHCP loop's socket without delay,
+/// use [`Delivery`], which is sent in batches.
 #[derive(Debug)]
 pub struct Departure {
-    /// What it leaves by.
     pub sender: Sender,
-    /// The reply.
     pub reply: Outgoing,
-    /// What then has happened.
+    /// The event to record once it is sent.
     pub event: Event,
-    /// Where.
+    /// The name of the interface that the request came in on.
     pub interface: Arc<str>,
 }
 
 impl Departure {
-    /// Sends it and records what that means.
+    /// Sends the reply, and records its event or the drop.
     pub fn leave(&self, recorder: &Recorder) {
         report(self.sender.send(&self.reply), recorder, &self.interface, &self.reply, &self.event);
     }

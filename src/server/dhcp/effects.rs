@@ -1,4 +1,5 @@
-//! Carries out the effects of a message: one arm for each. The decisions are the engine's, in `dhcp/engine/`.
+//! Carries out the effects that the engine returns for a message, one match arm for each kind. The DHCP loop
+//! (`mod.rs`) and `probed.rs` call it. It makes no decisions; those are in `dhcp/engine/`.
 
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,14 +16,13 @@ use crate::server::dhcp::deliver::{Delivery, Departure};
 use crate::server::dhcp::inbound::arrival;
 use crate::server::dhcp::{DhcpServer, Outbox};
 
-/// The message that effects are about.
+/// The message whose effects are being carried out.
 #[derive(Clone, Copy)]
 pub(super) struct Received<'a> {
-    /// The message.
     pub(super) bytes: &'a [u8],
-    /// How it came.
+    /// Its interface and addresses, as the socket reports them.
     pub(super) envelope: Envelope,
-    /// The same, as decisions are told it.
+    /// The same facts in the form that the engine takes.
     pub(super) arrival: &'a Arrival,
 }
 
@@ -33,8 +33,9 @@ impl Received<'_> {
 }
 
 impl DhcpServer {
-    /// Has the engine do `step` with a message, and carries out the effects. A fault in it must not stop other messages: it
-    /// is counted. Effects from before the fault are carried out too, because the book has their changes.
+    /// Calls `step` with the engine and a message, then carries out the effects. A panic in `step` must not stop other
+    /// messages: it is caught and counted as `DropReason::Fault`. The effects from before the panic are carried out
+    /// too, because the book already has their changes.
     pub(super) fn drive(
         &mut self,
         (bytes, envelope): (&[u8], Envelope),
@@ -81,7 +82,7 @@ impl DhcpServer {
                     self.begun(&begun, address, client, received);
                 }
                 Effect::CheckDecline { address, client } => {
-                    // Refused: a copy of the same one, or one of a flood.
+                    // It is a copy of a DECLINE under check, or part of a flood.
                     if !self.begin_decline(address, interface, received.waiting()) {
                         self.record_drop(name, DropReason::Checking, client);
                     }
@@ -102,7 +103,7 @@ impl DhcpServer {
         }
     }
 
-    /// Carries out an effect that no check follows from.
+    /// Carries out an effect that starts no check.
     pub(super) fn carry_out_at(
         &mut self,
         (interface, name): (u32, &Arc<str>),
@@ -121,7 +122,7 @@ impl DhcpServer {
                 self.renewals.add(&promise);
                 out.promises.push(promise);
             }
-            // These come of a message alone, and `carry_out` has them.
+            // Only `carry_out` receives these, because they need the message.
             Effect::CheckAddress { .. }
             | Effect::AskHolder { .. }
             | Effect::CheckDecline { .. }
@@ -130,7 +131,8 @@ impl DhcpServer {
         }
     }
 
-    /// Gives the address at once if the network cannot be asked.
+    /// Acts on the start of a check. If the network cannot be asked, the message is decided on at once, as if the
+    /// address were free.
     fn begun(&mut self, begun: &Begun, address: Ipv4Addr, client: Client, received: Received<'_>) {
         match begun {
             Begun::Asked => {}
@@ -145,7 +147,8 @@ impl DhcpServer {
         }
     }
 
-    /// Has the DECLINE `waiting` of `address` checked. False if it is being checked already, or too many others are.
+    /// Starts the check of `waiting`, a DECLINE of `address`. Returns false if that address is being checked already,
+    /// or too many others are.
     pub(super) fn begin_decline(&mut self, address: Ipv4Addr, interface: u32, waiting: Waiting) -> bool {
         let begun = self.checker.begin_decline(address, interface, waiting);
         if begun {
@@ -154,7 +157,7 @@ impl DhcpServer {
         begun
     }
 
-    /// Has a reply sent with the others of its batch, or by itself when its time has come.
+    /// Adds a reply to its batch; if it must wait, gives it to the delay thread instead.
     fn send_after(&self, wait: Duration, delivery: Delivery, out: &mut Outbox) {
         if wait.is_zero() {
             out.replies.push(delivery);
@@ -169,7 +172,7 @@ impl DhcpServer {
     }
 }
 
-/// `reply` on its way.
+/// Encodes `reply` for sending from the interface with this number.
 pub(super) fn outgoing(reply: &OutgoingReply, interface: u32) -> Outgoing {
     let OutgoingReply { message, route, server } = reply;
     Outgoing { payload: message.encode(), route: *route, interface, server: *server }

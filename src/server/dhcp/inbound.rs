@@ -1,4 +1,5 @@
-//! The engine's view of the outside: how a message reached us, and this server's files and machines. It never decides.
+//! Adapters between the engine and the rest of lanboot: how a message arrived, facts about boot files, and the table of
+//! machines. The DHCP loop and the proxy use them. Nothing here decides.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::net::udp::Envelope;
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 
-/// How a message reached us, as decisions are told it.
+/// The arrival of a message in the form that the engine takes. `boot_service`: it came to port 4011.
 pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_service: bool) -> Arrival {
     Arrival {
         interface: Arc::clone(&interface.name),
@@ -35,7 +36,7 @@ pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_s
     }
 }
 
-/// The files that are served; `None` if none are.
+/// `None` means that no files are served.
 impl FileFacts for Option<Files> {
     fn content_of(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Content {
         self.as_ref().map_or(Content::Unknown, |files| files.content_of(choice, message, server))

@@ -1,4 +1,8 @@
-//! The DHCP loop, in a straight line: receive → engine → commit → send → record. `dhcp/engine/` decides.
+//! The DHCP server: a loop that receives messages, gives them to the engine and carries out the effects. `start.rs`
+//! builds it, and `Server::run` starts it in its own thread.
+//!
+//! A message goes in a straight line: receive → engine → commit → send → record. All decisions are made in
+//! `dhcp/engine/`, none here. The loop never waits for a disk or a file transfer.
 
 use std::future::Future;
 use std::io;
@@ -38,58 +42,57 @@ pub mod proxy_listeners;
 pub mod renewals;
 pub mod start;
 
-/// Everything the loop works with.
+/// The state of the DHCP loop. One thread owns it.
 #[derive(Debug)]
 pub struct DhcpServer {
-    /// The engine, which decides: it has the settings and the leases.
+    /// Makes the decisions. It has the settings and the leases.
     pub engine: Engine,
-    /// The effects of the message that is being handled.
+    /// The effects of the current message that are not carried out yet.
     pub effects: Effects,
-    /// The served interfaces, as they were when the loop last looked.
+    /// The served interfaces at the last change that the loop took in.
     pub served: Arc<Served>,
-    /// Where it looks.
+    /// Reports changes of the served interfaces.
     pub changes: Now,
-    /// Where it receives and sends.
+    /// Receives and sends on the server's port.
     pub socket: Arc<DhcpSocket>,
-    /// Who answers on the interfaces where another server gives the addresses.
+    /// Answers on interfaces where another server gives the addresses.
     pub proxy: Arc<Proxy>,
-    /// How addresses are checked before their first offer, and when they are declined.
+    /// Checks addresses before their first offer, and after a DECLINE.
     pub checker: Checker,
-    /// Who stores leases and sends the replies that promise them.
+    /// Stores leases, then sends the replies that promise them.
     pub committer: Committer,
     /// Renewals that wait for the committer.
     pub renewals: Renewals,
-    /// The time by which leases end.
+    /// The clock that lease times refer to.
     pub clock: Clock,
-    /// What people ask of the loop.
+    /// Commands from the control socket.
     pub asks: Commands,
-    /// Where sizes of boot files are looked up; `None` if no files are served.
+    /// Finds the sizes of boot files; `None` if no files are served.
     pub files: Option<Files>,
-    /// Where it is written down who has which address.
+    /// The table of machines by address, which TFTP and HTTP look up.
     pub known: MachineTable,
-    /// Where events go.
     pub recorder: Recorder,
 }
 
-/// What a batch of messages brings about.
+/// The output of one batch of messages.
 #[derive(Debug, Default)]
 struct Outbox {
-    /// To be stored, and answered then.
+    /// Leases to store, with the replies to send after that.
     promises: Vec<Promise>,
-    /// Answers that promise nothing new.
+    /// Replies that promise nothing new. They are sent at once.
     replies: Vec<Delivery>,
 }
 
 impl DhcpServer {
-    /// Serves until `stop` completes, in a thread with a runtime of its own: a batch of messages then costs one wake-up
-    /// and never waits for a file transfer.
+    /// Serves until `stop` completes, in its own thread with its own runtime. A batch of messages then costs one
+    /// wake-up and never waits for a file transfer.
     pub async fn run_apart(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stopper, stopped) = oneshot::channel::<()>();
         let (finisher, finished) = oneshot::channel();
         let work = move || {
             let ended = runtime.block_on(self.run(async { drop(stopped.await) }));
-            // Nobody waits for this only if the whole server is being dropped.
+            // The receiver is gone only when the whole server is being dropped.
             let _ = finisher.send(ended);
         };
         std::thread::Builder::new().name("dhcp".to_owned()).spawn(work)?;
@@ -101,7 +104,7 @@ impl DhcpServer {
         finished.await.unwrap_or_else(|_| Err(fault()))
     }
 
-    /// Serves until `stop` completes, then lets waiting leases be stored and answered.
+    /// Serves until `stop` completes, then stores and answers the leases that still wait.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let socket = Arc::clone(&self.socket);
         let readable = readable(socket.udp().try_clone()?)?;
@@ -112,7 +115,7 @@ impl DhcpServer {
                 () = &mut stop => break,
                 outcome = self.committer.outcome() => match outcome {
                     Some(outcome) => self.committed(&outcome),
-                    // Without its thread no lease could ever be given; who started us should start us anew.
+                    // Without its thread no lease can be given. The error ends lanboot, so that systemd restarts it.
                     None => return Err(fault()),
                 },
                 overdue = self.renewals.overdue() => deliver(&self.socket, &self.recorder, &overdue),
@@ -129,7 +132,8 @@ impl DhcpServer {
                     match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
                         Ok(Ok(())) => {
                             self.handle_batch(&inbox);
-                            // The kernel tells anew of what comes now; to ask it once more would only cost a call.
+                            // The queue is empty. The kernel reports the next datagram, so another call would only
+                            // return `WouldBlock`.
                             if !inbox.is_full() {
                                 ready.clear_ready();
                             }
@@ -146,7 +150,7 @@ impl DhcpServer {
         Ok(())
     }
 
-    /// Takes in which interfaces are served now. What became this computer's own address is no client's any more.
+    /// Updates the served interfaces. Addresses that are now this computer's own are given to no client.
     fn look(&mut self) {
         self.served = Arc::clone(&self.changes.borrow_and_update());
         for address in self.engine.book.keep_own(&self.served.own) {
@@ -165,7 +169,7 @@ impl DhcpServer {
         self.send(out);
     }
 
-    /// Records the warnings about machines with one client identifier that are due.
+    /// Records the due warnings about machines that share a client identifier.
     fn warn_of_clones(&mut self) {
         let due = self.engine.warnings(self.clock.now());
         due.iter().for_each(|(interface, event)| self.recorder.record(interface, event));
@@ -175,7 +179,7 @@ impl DhcpServer {
         Sender::Udp(Arc::clone(&self.socket))
     }
 
-    /// Hands over what is to be stored, and meanwhile sends the rest.
+    /// Gives the promises to the committer. The other replies are sent while it writes.
     fn send(&mut self, out: Outbox) {
         if !out.promises.is_empty() {
             self.committer.submit(out.promises);
@@ -195,10 +199,10 @@ impl DhcpServer {
     }
 }
 
-/// Completes at `moment`, and never without one.
+/// Completes at `moment`; never completes if that is `None`.
 async fn wait_until(moment: Option<Timestamp>, clock: Clock) {
     match moment {
-        // The clock counts whole milliseconds.
+        // The clock counts whole milliseconds, so one more makes sure that `moment` has come.
         Some(moment) => tokio::time::sleep(moment.since(clock.now()) + Duration::from_millis(1)).await,
         None => std::future::pending().await,
     }

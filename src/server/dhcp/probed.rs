@@ -1,5 +1,5 @@
-//! The outcomes of probes: of addresses before they are given, and of addresses that a client declined. They go to the
-//! engine together with the message that waited for them.
+//! Handles the outcomes of address checks, and releases by command. The DHCP loop calls it. An outcome goes to the
+//! engine together with the message that waited for it, and the engine decides on the message again.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::types::MacAddr;
 use crate::wire::dhcp::Message;
 
 impl DhcpServer {
-    /// Takes in that a machine uses an address: one that is being checked, or its own while it is watched.
+    /// Handles an ARP or ping answer: a machine uses an address that is being checked, or a watched machine uses its
+    /// own.
     pub(super) fn heard(&mut self, heard: Heard) {
         let address = heard.address;
         if !self.checker.is_checked(address) {
@@ -40,7 +41,8 @@ impl DhcpServer {
         }
     }
 
-    /// Watches a machine that answers for free addresses, and frees those that were in quarantine because of it.
+    /// Watches a machine that answers ARP for free addresses, and frees the addresses that were quarantined because of
+    /// it.
     fn found_proxy(&mut self, mac: MacAddr, addresses: Vec<Ipv4Addr>) {
         self.checker.watch(mac, |mac| self.engine.ignores(mac));
         let first = addresses.first().and_then(|address| self.wire_of(*address));
@@ -54,14 +56,15 @@ impl DhcpServer {
         self.send(out);
     }
 
-    /// The number and the name of the interface in whose network `address` is.
+    /// The number and the name of the interface that has a network with `address`.
     fn wire_of(&self, address: Ipv4Addr) -> Option<(u32, Arc<str>)> {
         let mut interfaces = self.served.interfaces();
         let wire = interfaces.find(|interface| interface.networks.iter().any(|n| n.contains(address)))?;
         Some((wire.index, Arc::clone(&wire.name)))
     }
 
-    /// The check of `address` is over: the message that waited for it is decided on again.
+    /// Decides again on the message that waited for the check of `address`. `heard` is the machine that uses the
+    /// address, if one was found.
     pub(super) fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
         let (now, heard) = (self.clock.now(), heard.map(Into::into));
         let mut out = Outbox::default();
@@ -71,7 +74,7 @@ impl DhcpServer {
         self.send(out);
     }
 
-    /// Decides on a DECLINE of `address`, which was probed, and then on the message that waits for that.
+    /// Decides on a DECLINE of `address` after its check, then on the client's next message if one waits.
     pub(super) fn decline_checked(&mut self, address: Ipv4Addr, declining: Declining) {
         let now = self.clock.now();
         let Declining { waiting: Waiting { bytes, envelope }, client_answers, other, next } = declining;
@@ -92,7 +95,7 @@ impl DhcpServer {
         self.send(out);
     }
 
-    /// Frees an address because a person says so, and answers once that is stored.
+    /// Releases an address for `lanboot leases`. The command is answered once the release is stored.
     pub fn release(&mut self, ask: Release) {
         let lease = match ask.freed(&self.engine.book, self.clock.now()) {
             Ok(lease) => lease,

@@ -1,5 +1,8 @@
-//! Receives DISCOVERs beside another DHCP server, and requests to the boot service on port 4011: receive → engine → send →
-//! record. Nothing is stored, so nothing is committed.
+//! The proxy and the boot service: answers with boot files and never gives an address. `proxy_listeners.rs` runs it
+//! with its sockets and packet sockets.
+//!
+//! It takes DISCOVERs beside another DHCP server, and requests to the boot service on port 4011. A message goes in a
+//! straight line: receive → engine → send → record. It stores nothing, so nothing is committed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,31 +29,30 @@ use crate::wire::frame::Datagram;
 
 pub use crate::net::readable::{pause, readable};
 
-/// Answers with boot files and without addresses, and listens to other servers. Everyone who receives shares it.
+/// Answers with boot files but no addresses, and observes other DHCP servers. All tasks that receive share it, and so
+/// does the DHCP loop.
 #[derive(Debug)]
 pub struct Proxy {
-    /// What it is told to do.
     pub settings: Arc<Settings>,
-    /// The served interfaces.
+    /// The served interfaces, as they are now.
     pub served: Now,
-    /// Where sizes of boot files are looked up; `None` if no files are served.
+    /// Finds the sizes of boot files; `None` if no files are served.
     pub files: Option<Files>,
-    /// Where it is written down who has which address.
+    /// The table of machines by address, which TFTP and HTTP look up.
     pub known: MachineTable,
-    /// The engine, which decides, and the effects of the message that is being handled.
+    /// The engine, which makes the decisions, and the effects of the current message.
     pub engine: Mutex<(Engine, Effects)>,
     /// The hardware addresses that DECLINEs came from.
     pub senders: Senders,
-    /// What time it is for both.
+    /// The clock of the engine. The DHCP loop uses the same time.
     pub clock: Clock,
-    /// Where replies wait that must not come too early.
+    /// Delays replies that would otherwise come too early.
     pub later: Later,
-    /// Where events go.
     pub recorder: Recorder,
 }
 
 impl Proxy {
-    /// Answers what comes to a UDP port, for ever.
+    /// Answers messages to a UDP port, forever. `boot_service`: the port is 4011.
     pub async fn serve_port(self: Arc<Self>, socket: Arc<DhcpSocket>, boot_service: bool) {
         let mut inbox = Inbox::default();
         let Some(readable) = told(socket.udp().try_clone().and_then(readable)) else { return };
@@ -69,7 +71,8 @@ impl Proxy {
         }
     }
 
-    /// Answers what a packet socket hears that was sent to DHCP servers, for ever.
+    /// Handles the datagrams that a packet socket receives, forever: answers messages to servers, and observes replies
+    /// of other servers to clients.
     pub async fn serve_tap(self: Arc<Self>, taps: Arc<Taps>, tap: Tap) {
         let Some(readable) = told(readable(tap)) else { return };
         let sender = Sender::Taps(taps);
@@ -91,12 +94,12 @@ impl Proxy {
             if let Ok(Err(error)) = emptied {
                 pause(&error).await;
             }
-            // A busy wire must not keep the other tasks from their turn.
+            // On a busy wire this task would otherwise never let the other tasks run.
             tokio::task::yield_now().await;
         }
     }
 
-    /// Notes which DECLINEs come from their client, forever.
+    /// Records which DECLINEs come from the hardware address of their client, forever.
     pub async fn serve_declines(self: Arc<Self>, tap: DeclineTap) {
         let Some(readable) = told(readable(tap)) else { return };
         loop {
@@ -104,7 +107,7 @@ impl Proxy {
             if let Ok(Err(error)) = ready.try_io(|tap| tap.get_ref().receive()) {
                 pause(&error).await;
             }
-            // A busy wire must not keep the other tasks from their turn.
+            // On a busy wire this task would otherwise never let the other tasks run.
             tokio::task::yield_now().await;
         }
     }
@@ -120,7 +123,7 @@ impl Proxy {
         });
     }
 
-    /// Takes in what a server said to a client.
+    /// Handles a reply of another server to a client.
     fn hear(&self, datagram: &Datagram<'_>, envelope: Envelope, sender: &Sender) {
         let served = Arc::clone(&self.served.borrow());
         let Some(place) = served.for_dhcp(envelope.interface, &self.settings) else { return };
@@ -131,8 +134,8 @@ impl Proxy {
         });
     }
 
-    /// Has the engine do `step` with a message, and carries out the effects. A fault in it must not stop other messages: it
-    /// is counted.
+    /// Calls `step` with the engine, then carries out the effects. A panic in `step` must not stop other messages: it
+    /// is caught and counted as `DropReason::Fault`.
     fn drive(
         &self,
         (interface, arrival): (u32, &Arrival),
@@ -141,7 +144,7 @@ impl Proxy {
     ) {
         let handled = catch_unwind(AssertUnwindSafe(|| {
             let (engine, effects) = &mut *self.engine();
-            // Those of a message whose handling failed.
+            // A panic may have left effects of an earlier message.
             effects.clear();
             step(engine, Outside { files: &self.files, machines: &self.known }, effects);
             while let Some(effect) = effects.pop_front() {
@@ -160,7 +163,7 @@ impl Proxy {
                 let (sender, reply) = (sender.clone(), outgoing(&reply, interface));
                 self.later.send(Departure { sender, reply, event, interface: Arc::clone(name) }, wait);
             }
-            // These are about leases, and this engine has none.
+            // These concern leases, and this engine gives none.
             Effect::Store(_)
             | Effect::CheckAddress { .. }
             | Effect::AskHolder { .. }
@@ -170,17 +173,17 @@ impl Proxy {
         }
     }
 
-    /// `engine`, which observes in common with ours from now on.
+    /// Returns `engine`, sharing its observations of machines and servers with the proxy's engine from now on.
     pub fn share(&self, engine: Engine) -> Engine {
         engine.sharing_with(&self.engine().0)
     }
 
-    /// The engine, even if a thread that held it failed: each change leaves it whole.
+    /// Locks the engine. A poisoned lock is ignored, because each change leaves the engine consistent.
     fn engine(&self) -> MutexGuard<'_, (Engine, Effects)> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The name of the interface of that number.
+    /// The name of the interface with this number; `?` if it is not served.
     pub fn name(&self, interface: u32) -> Arc<str> {
         self.served
             .borrow()

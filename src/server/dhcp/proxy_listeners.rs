@@ -1,4 +1,8 @@
-//! Where boot files without addresses are asked for: the boot service's port, and beside another DHCP server the wire.
+//! Opens the sockets of the proxy and the boot service, and runs [`Proxy`] on them in one thread. `server/bind.rs`
+//! binds them, and `Server::run` starts the thread. Nothing here reads a message.
+//!
+//! The boot service has port 4011. Beside another DHCP server, packet sockets receive from the wire, so that port 67
+//! stays free for that server. They are opened and closed as interfaces come and go.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,36 +22,38 @@ use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::dhcp::decline_senders::DeclineTap;
 use crate::server::dhcp::proxy::Proxy;
 
-/// What the proxy and the boot service receive from.
+/// The sockets of the proxy and the boot service.
 #[derive(Debug, Default)]
 pub struct Listeners {
     /// Port 4011.
     boot_service: Option<Arc<DhcpSocket>>,
-    /// Port 67, where lanboot is nowhere the DHCP server and cannot or need not listen beside the port.
+    /// Port 67, if no interface has server mode and packet sockets cannot be used or are not needed.
     port: Option<Arc<DhcpSocket>>,
-    /// The wire.
+    /// Packet sockets.
     wires: Option<Wires>,
 }
 
-/// What hears the wire of every Ethernet interface that is served.
+/// Packet sockets on every served Ethernet interface.
 #[derive(Debug)]
 struct Wires {
     taps: Arc<Taps>,
-    /// The ports that are heard, and the server's.
+    /// The destination ports whose datagrams are received.
     heard: Vec<u16>,
+    /// The server's port.
     server: u16,
     modes: Modes,
     served: Now,
-    /// By the number of the interface.
+    /// The open packet sockets by interface number. `serve` moves them into its tasks.
     open: HashMap<u32, Tap>,
 }
 
 impl Listeners {
-    /// Binds port 4011 and listens to the wires of what is `served`: for other servers, and unless a DHCP server of ours,
-    /// `with_server`, has port 67, for DISCOVERs. `warnings` says what works less well than it could.
+    /// Binds port 4011 and opens packet sockets on the `served` interfaces. These receive replies of other servers.
+    /// They also receive DISCOVERs, unless lanboot has port 67 itself (`with_server`). Problems that only reduce the
+    /// service are added to `warnings`.
     ///
     /// # Errors
-    /// When clients could not be heard.
+    /// If no client could be received from.
     pub fn bind(
         settings: &Settings,
         served: &Now,
@@ -58,7 +64,7 @@ impl Listeners {
         let ports = settings.ports;
         match DhcpSocket::bind(ports.proxy, "dhcp.ports.proxy", Sharing::Alone) {
             Ok(socket) => listeners.boot_service = Some(Arc::new(socket)),
-            // A server's offers name the file; only firmware that passes over it comes here.
+            // The server's offers name the boot file. Only firmware that ignores it asks on port 4011.
             Err(error) if with_server => {
                 warnings.push(format!("{error}; clients that ask there for their boot file get no answer"));
             }
@@ -67,7 +73,7 @@ impl Listeners {
         if with_server {
             match Wires::open(settings, served, &[ports.client]) {
                 Ok(wires) => listeners.wires = Some(wires),
-                // On loopback alone there is no other server.
+                // No other server can be on loopback.
                 Err(_) if served.borrow().interfaces().all(|interface| interface.link.is_none()) => {}
                 Err(error) => warnings.push(format!(
                     "cannot listen to the wire ({error}), so other DHCP servers there go unnoticed: {WITH_NET_RAW}"
@@ -75,7 +81,7 @@ impl Listeners {
             }
             return Ok(listeners);
         }
-        // On loopback nothing is heard but by a port, and no DHCP server is in the way there.
+        // Loopback needs the port: packet sockets do not work there, and no other DHCP server uses it there.
         let proxied = served.borrow().clone();
         if proxied.with_mode(settings, Mode::Proxy).iter().all(|interface| interface.link.is_some()) {
             match Wires::open(settings, served, &[ports.server, ports.client]) {
@@ -103,15 +109,15 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Has `proxy` answer what is received, in a thread with a runtime of its own, so that it never waits for a file
-    /// transfer. It ends when what is returned is dropped.
+    /// Runs `proxy` on these sockets in its own thread with its own runtime, so that it never waits for a file
+    /// transfer. The thread ends when the returned sender is dropped.
     pub fn serve_apart(self, proxy: Arc<Proxy>) -> io::Result<oneshot::Sender<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stopper, stopped) = oneshot::channel();
         let work = move || {
             let tasks = LocalSet::new();
             self.serve(&proxy, &tasks);
-            // An error says that the other end was dropped.
+            // An error means that the sender was dropped, which ends the thread too.
             let _ = tasks.block_on(&runtime, stopped);
         };
         std::thread::Builder::new().name("proxy".to_owned()).spawn(work)?;
@@ -132,7 +138,7 @@ impl Listeners {
 }
 
 impl Wires {
-    /// Hears UDP to the ports `heard` wherever lanboot is something.
+    /// Opens packet sockets that receive UDP to the ports `heard`, on each interface where DHCP is not off.
     fn open(settings: &Settings, served: &Now, heard: &[u16]) -> io::Result<Wires> {
         let (mut served, server, modes) = (served.clone(), settings.ports.server, settings.modes.clone());
         let taps = Arc::new(Taps::open(server)?);
@@ -144,7 +150,7 @@ impl Wires {
         Ok(wires)
     }
 
-    /// A tap for each wire that has none.
+    /// Opens a packet socket on each served interface for which `has` is false.
     fn missing(&self, now: &Served, has: impl Fn(u32) -> bool) -> Vec<(u32, io::Result<Tap>)> {
         let is_heard = |interface: &&Interface| self.modes.on(&interface.name).is_some();
         let wires = now.interfaces().filter(is_heard).filter(|interface| !has(interface.index));
@@ -152,7 +158,8 @@ impl Wires {
         wires.filter_map(|interface| Some(open(interface.index, interface.link.as_ref()?))).collect()
     }
 
-    /// Notes for `proxy` which DECLINEs come from their client, where lanboot has the server's port.
+    /// Records for `proxy` which DECLINEs come from the hardware address of their client. Does nothing if lanboot does
+    /// not have the server's port.
     fn declines(&self, index: u32, proxy: &Arc<Proxy>) -> impl Future<Output = ()> + 'static {
         let link = self.served.borrow().get(index).and_then(|interface| interface.link);
         let link = link.filter(|_| !self.heard.contains(&self.server));
@@ -171,7 +178,7 @@ impl Wires {
         }
     }
 
-    /// Has `proxy` answer what is heard, on each wire as long as it is served.
+    /// Runs `proxy` on each interface for as long as that is served.
     async fn serve(mut self, proxy: Arc<Proxy>) {
         let mut tasks: HashMap<u32, JoinHandle<()>> = HashMap::new();
         let mut new: Vec<(u32, Tap)> = self.open.drain().collect();

@@ -1,8 +1,8 @@
-//! Renewals that wait for a slow disk. A client that extends its lease is answered within a second all the same: with an
-//! ACK for the time that is stored already, which needs no write.
+//! Renewals that wait for a slow disk. A client that extends its lease is answered within a second anyway, with an ACK
+//! for the time remaining on its stored lease. That ACK needs no write.
 //!
-//! The DHCP loop owns the list. The committer's thread answers whatever it stores in time; [`Otherwise::take`] decides
-//! which of the two sends.
+//! The DHCP loop owns the list. The committer answers the renewals that it stores in time. [`Otherwise::take`] decides
+//! which of the two sends, so that no request is answered twice.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::net::udp::Outgoing;
 use crate::server::dhcp::commit::Promise;
 use crate::server::dhcp::deliver::Delivery;
 
-/// How long a renewal waits for the disk. Clients repeat a request after 4 s (RFC 2131 section 4.1), and systems that
-/// wait for their network give up after some seconds; a disk that works takes some milliseconds.
+/// Time that a renewal waits for the disk. A healthy disk takes some milliseconds. Clients repeat a request after 4 s
+/// (RFC 2131 section 4.1), and systems that wait for their network give up after some seconds.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The reply in place of one that promises something new: it is sent if that cannot be stored, or not in time.
+/// The fallback for a reply that promises something new. It is sent if the promise cannot be stored, or not in time.
 #[derive(Debug)]
 pub struct Otherwise {
     reply: Outgoing,
@@ -30,31 +30,31 @@ pub struct Otherwise {
 }
 
 impl Otherwise {
-    /// `reply`, and the event to record once it is sent.
+    /// Creates a fallback from `reply` and the event to record once it is sent.
     pub fn new(reply: Outgoing, event: Event) -> Otherwise {
         Otherwise { reply, event, is_answered: AtomicBool::new(false) }
     }
 
-    /// The right to answer the request, in one way or the other. Only the first caller gets it.
+    /// Claims the right to answer the request. Returns true for the first caller only.
     pub fn take(&self) -> bool {
         !self.is_answered.swap(true, Ordering::Relaxed)
     }
 
-    /// This reply, to be sent.
+    /// A copy of the reply to send on this interface.
     pub fn delivery(&self, interface: &Arc<str>) -> Delivery {
         Delivery { reply: self.reply.clone(), interface: Arc::clone(interface), event: self.event.clone() }
     }
 }
 
-/// The renewals that wait.
+/// The renewals that wait for the committer.
 #[derive(Debug, Default)]
 pub struct Renewals {
-    /// In the order of their deadlines. As many as leases may wait for the disk, at most.
+    /// Ordered by deadline. There are at most as many as leases that may wait for the disk (`MAX_WAITING`).
     waiting: VecDeque<(Instant, Arc<Otherwise>, Arc<str>)>,
 }
 
 impl Renewals {
-    /// Takes note of a promise that goes to the disk.
+    /// Adds a promise that goes to the committer, if it extends a lease and has a fallback.
     pub fn add(&mut self, promise: &Promise) {
         if let Some(otherwise) = promise.otherwise.as_ref().filter(|_| promise.lease.state == State::Leased) {
             let deadline = Instant::now() + PATIENCE;
@@ -62,7 +62,7 @@ impl Renewals {
         }
     }
 
-    /// Forgets what needs no answer any more.
+    /// Removes answered renewals from the front of the list.
     pub fn forget_answered(&mut self) {
         let is_answered = |(_, otherwise, _): &(Instant, Arc<Otherwise>, Arc<str>)| {
             otherwise.is_answered.load(Ordering::Relaxed)
@@ -72,7 +72,7 @@ impl Renewals {
         }
     }
 
-    /// The replies to the renewals that have waited for long enough, as soon as there are some.
+    /// Waits for the next deadline, and returns the fallback replies that are due.
     pub async fn overdue(&mut self) -> Vec<Delivery> {
         let Some((deadline, _, _)) = self.waiting.front() else { return std::future::pending().await };
         tokio::time::sleep_until(*deadline).await;

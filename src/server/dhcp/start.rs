@@ -1,5 +1,5 @@
-//! Binds the sockets of the DHCP server, opens its store, and starts it. Called by `Server::bind_then`, which gives up the
-//! rights of root between the two; nothing here answers a client.
+//! Binds the sockets of the DHCP server, opens its store, and starts its threads. `Server::bind_then` calls both steps,
+//! and gives up the rights of root between them. Nothing here answers a client.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
     if keep == Keep::InMemory {
         return Ok(open::in_memory());
     }
-    // Logged at once: the start may still fail, and the next one knows of these losses no more.
+    // Log now: the start may still fail, and the next start no longer finds these losses.
     let log = |findings: &Findings| {
         findings.new.iter().for_each(|line| tracing::warn!("{line}"));
         findings.losses.iter().for_each(|line| tracing::error!("{line}"));
@@ -59,8 +59,8 @@ impl BoundDhcp {
     }
 }
 
-/// Starts the threads of the DHCP server, which also hears for `proxy`, and takes the stored leases into its book. The last
-/// are the lines of the summary and the warnings.
+/// Starts the threads of the DHCP server and loads the stored leases into its book. The server shares observations with
+/// the engine of `proxy`. Lines for the start are added to `summary` and `warnings`.
 pub(in crate::server) fn start_dhcp(
     BoundDhcp { socket, opened, control, asks }: BoundDhcp,
     config: &Config,
@@ -89,7 +89,7 @@ pub(in crate::server) fn start_dhcp(
     let (checker, refused) = Checker::start(settings.conflict_check, served.clone());
     warnings.extend(refused);
     warnings.extend(control.as_ref().err().cloned());
-    // Without a database there is nothing that a command could release.
+    // Without a database, `lanboot leases` has no lease to release.
     let control = control.ok().filter(|_| keep == Keep::OnDisk);
     let committer = Committer::start(store, clock, Arc::clone(&socket), recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
@@ -112,7 +112,8 @@ pub(in crate::server) fn start_dhcp(
     Ok((dhcp, control))
 }
 
-/// The stored leases in a new book. Those outside every subnet are left alone, for the subnet may come back.
+/// Fills a new book with the stored leases. Leases outside every subnet stay in the store, because their subnet may be
+/// configured again.
 fn fill_book(
     settings: &Settings,
     leases: Vec<Lease>,

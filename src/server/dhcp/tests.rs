@@ -1,4 +1,4 @@
-//! The loop, driven by hand on loopback.
+//! Tests that call the DHCP loop step by step on loopback.
 
 use super::*;
 use crate::config;
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 const CONFIG: &str = "dhcp: {mode: server, subnets: [{network: 127.0.0.0/8, pool: 127.77.0.50-127.77.0.99}]}";
 
-/// A server on loopback that is driven by hand, and a client's socket.
+/// A server on loopback without its loop, and a client's socket.
 struct Bench {
     server: DhcpServer,
     client: std::net::UdpSocket,
@@ -71,7 +71,7 @@ impl Bench {
         Bench { server, client }
     }
 
-    /// Sends a message, has the server handle it, and returns the drops so far.
+    /// Sends a message, lets the server handle it, and returns the drops so far.
     fn send(&mut self, message: &Message) -> Vec<(&'static str, u64)> {
         let port = self.server.socket.udp().local_addr().unwrap().port();
         self.client.send_to(&message.encode(), (Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -90,7 +90,7 @@ impl Bench {
         Message::decode(&bytes[..len]).unwrap()
     }
 
-    /// Hands leases to the store that no message asked for.
+    /// Gives the committer leases that no message asked for.
     fn submit(&mut self, promises: Vec<Promise>) {
         for promise in &promises {
             assert!(self.server.engine.release(&promise.lease, &()), "there is room");
@@ -98,7 +98,7 @@ impl Bench {
         self.server.committer.submit(promises);
     }
 
-    /// Takes in what became of the next batch.
+    /// Waits for the next batch to be stored, and handles its outcome.
     fn wait_for_the_store(&mut self) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let outcome = runtime.block_on(self.server.committer.outcome()).unwrap();
@@ -199,7 +199,7 @@ fn whom_an_address_was_given_to_is_known_to_those_who_serve_it() {
     let machine = known.at(address).machine;
     assert_eq!((machine.mac, machine.arch), (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(Arch::UEFI_X64)));
     assert_eq!(machine.host_name.as_deref(), Some("pc1"));
-    // Its system renews, and then another machine's system gets the address.
+    // The machine's system renews, and then another machine's system gets the address.
     let mut renewal = message(MessageType::Request, &[]);
     renewal.ciaddr = address;
     bench.send(&renewal);
@@ -266,7 +266,7 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
     let mut renewal = message(MessageType::Request, &[]);
     renewal.ciaddr = address;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    // The second one is a repetition: the answer to the first was lost.
+    // The second request repeats the first, as if its answer was lost.
     for _ in 0..2 {
         let began = std::time::Instant::now();
         assert_eq!(bench.send(&renewal), [], "nothing is dropped");
@@ -278,7 +278,7 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
         assert_eq!((ack.message_type(), ack.yiaddr), (Some(Ok(MessageType::Ack)), address));
         assert!((290..=300).contains(&time), "no more than is stored: {time}");
     }
-    // Where no more may wait, the answer comes at once.
+    // If no more leases may wait, the answer is sent at once.
     let room = bench.server.engine.room();
     let waiting = |_| released_by_hand(Lease { address: Ipv4Addr::new(127, 1, 0, 1), ..stored(0) });
     bench.submit((0..room).map(waiting).collect());
@@ -294,7 +294,7 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
 #[test]
 fn d_26_a_fault_stops_no_other_message() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
-    // The configuration never lets this through: the bounds of the lease are the wrong way round.
+    // No configuration allows this: the minimum lease time exceeds the maximum.
     let settings = Arc::make_mut(&mut bench.server.engine.settings);
     settings.subnets[0].lease.min = settings.subnets[0].lease.max + Duration::from_secs(1);
     let asks_for_a_time = message(MessageType::Discover, &[(code::LEASE_TIME, &60u32.to_be_bytes())]);
@@ -380,12 +380,12 @@ fn s_02_what_a_client_asks_while_its_decline_is_checked_waits_for_that() {
         let waiting = Waiting { envelope: Envelope { source, ..template.envelope }, bytes: decline.encode() };
         assert!(bench.server.begin_decline(address, 1, waiting));
     };
-    // A client that takes the offer has not declined it.
+    // A client that takes the offer did not send the DECLINE.
     check(&mut bench);
     assert_eq!(bench.send(&select(address)), only(DropReason::DeclineUnfounded));
     assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Ack)));
     bench.wait_for_the_store();
-    // What it asks after it has had the address may show that it looks for another one.
+    // A message after the ACK may mean that the client looks for another address.
     check(&mut bench);
     bench.send(&discover());
     bench.client.set_nonblocking(true).unwrap();
