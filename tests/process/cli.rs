@@ -293,7 +293,7 @@ fn a_missing_folder_of_boot_files_and_a_state_that_cannot_be_made_are_named() {
     lab.write_config(&lab.config().replace("state: state", "state: state\nimages: nowhere"));
     let (_, err, code) = told(&lab.run(&["serve"]));
     assert_eq!(code, 3);
-    assert!(err.contains("nowhere: No such file") && err.contains("say in `images` where it is"), "{err}");
+    assert!(err.contains("nowhere: No such file") && err.contains("set `images` to another folder"), "{err}");
     let (_, err, code) = told(&lab.run(&["images"]));
     assert_eq!(code, 1);
     assert!(err.contains("nowhere: `lanboot images add ipxe` makes it"), "{err}");
