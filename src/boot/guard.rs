@@ -20,8 +20,8 @@ use crate::boot::policy::{Choice, Policy};
 use crate::types::{MacAddr, Rule, Stage, Timestamp};
 use crate::wire::dhcp::Message;
 
-/// The number of times that a machine may get one boot file within [`LOOP_TIME`] before this is a loop. Twice is
-/// somebody who presses reset.
+/// The number of times that a machine may get one boot file within [`LOOP_TIME`] before this is a loop. A machine
+/// that a person resets gets it twice.
 pub const LOOP_COUNT: usize = 3;
 /// The time window for counting. One round takes 10 s (iPXE that loads itself) to 60 s (firmware that tries its other
 /// boot devices in between).

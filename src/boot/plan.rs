@@ -43,7 +43,7 @@ const RASPBERRY_PI_WAIT: Duration = Duration::from_millis(1500);
 
 /// Returns the boot fields and options for the client that sent `request`, with the boot file `choice` on `server`.
 /// Returns `None` for a client that boots nothing from here: it must not take us for a boot server. Replies from port
-/// 4011 always use [`Mode::Proxy`], whoever assigns the addresses.
+/// 4011 always use [`Mode::Proxy`], whichever server assigns the addresses.
 ///
 /// The name goes into both `file` and option 67, the server into both `sname` and option 66: EDK2 and GRUB prefer
 /// option 67; iPXE, PXELINUX and U-Boot prefer `file`. Both options end in NUL, because an old ROM reads on into the

@@ -27,7 +27,7 @@ pub fn readable<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
 }
 
 /// Logs the error if a socket could not be registered.
-pub fn told<T>(readable: io::Result<T>) -> Option<T> {
+pub fn ok_or_log<T>(readable: io::Result<T>) -> Option<T> {
     readable.inspect_err(|error| tracing::error!("cannot wait for messages: {error}")).ok()
 }
 

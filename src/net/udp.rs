@@ -21,7 +21,7 @@ use crate::net::served::{Now, Served};
 use crate::types::MacAddr;
 use crate::wire::frame::{HEADERS_LEN, udp_frame_headers};
 
-pub use crate::net::datagram::{BATCH, Envelope, Inbox, Outgoing};
+use crate::net::datagram::{BATCH, Outgoing};
 
 /// Bytes that the kernel may queue while the server is busy: about 10,000 DISCOVERs of a boot storm.
 const RECEIVE_QUEUE: usize = 8 << 20;

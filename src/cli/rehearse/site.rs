@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
-use crate::content::lookup::{self, Files};
+use crate::content::asker;
+use crate::content::lookup::Files;
 use crate::content::machines::{KnownMachine, MachineTable, Standing};
 use crate::content::once::BootState;
 use crate::dhcp::arrival::Arrival;
@@ -216,7 +217,7 @@ impl Site {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
-        let asker = lookup::Asker {
+        let asker = asker::Asker {
             address: self.client,
             server: self.server(),
             machine,

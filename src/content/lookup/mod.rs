@@ -19,7 +19,7 @@ use crate::images::ipxe::Builds;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::types::MacAddr;
 
-pub use crate::content::asker::Asker;
+use crate::content::asker::Asker;
 
 /// Everything that clients can request. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
+use crate::net::datagram::Envelope;
 use crate::net::ping::{Heard, Prober};
 use crate::net::served::Now;
-use crate::net::udp::Envelope;
 use crate::types::MacAddr;
 
 /// Maximum number of addresses under check before an offer. A DISCOVER beyond that is dropped; its client asks again.

@@ -57,7 +57,8 @@ mod tests {
     use super::*;
     use crate::dhcp::route::Route;
     use crate::event::{Client, Message};
-    use crate::net::udp::{DhcpSocket, Outgoing, Sharing};
+    use crate::net::datagram::Outgoing;
+    use crate::net::udp::{DhcpSocket, Sharing};
     use crate::server::dhcp::deliver::Sender;
     use crate::types::Firmware;
     use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use tracing::Level;
 
 use crate::event::{DropReason, Event};
+use crate::net::datagram::Outgoing;
 use crate::net::packet_socket::Taps;
-use crate::net::udp::{DhcpSocket, Outgoing};
+use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
 
 /// A reply to send now.

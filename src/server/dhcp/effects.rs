@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, OutgoingReply, Outside};
 use crate::event::{Client, DropReason, Event};
-use crate::net::udp::{Envelope, Outgoing};
+use crate::net::datagram::{Envelope, Outgoing};
 use crate::server::dhcp::commit::Promise;
 use crate::server::dhcp::conflict_checks::{Begun, Waiting};
 use crate::server::dhcp::deliver::{Delivery, Departure};

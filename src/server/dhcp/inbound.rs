@@ -15,9 +15,9 @@ use crate::dhcp::other_servers::{Given, Taken};
 use crate::dhcp::request::Request;
 use crate::dhcp::settings::Machine;
 use crate::lease::{Lease, LeaseBook, LeaseChange};
+use crate::net::datagram::Envelope;
 use crate::net::interface::Interface;
 use crate::net::ping::Heard;
-use crate::net::udp::Envelope;
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 

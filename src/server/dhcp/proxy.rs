@@ -14,10 +14,10 @@ use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
 use crate::dhcp::settings::Settings;
 use crate::event::{Client, DropReason, Event};
 use crate::lease::LeaseBook;
+use crate::net::datagram::{BATCH, Envelope, Inbox};
 use crate::net::packet_socket::{FRAME, Tap, Taps};
-use crate::net::readable::told;
 use crate::net::served::Now;
-use crate::net::udp::{BATCH, DhcpSocket, Envelope, Inbox};
+use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
 use crate::server::dhcp::decline_senders::{DeclineTap, Senders};
 use crate::server::dhcp::delayed::Later;
@@ -27,7 +27,7 @@ use crate::server::dhcp::inbound::arrival;
 use crate::store::clock::Clock;
 use crate::wire::frame::Datagram;
 
-pub use crate::net::readable::{pause, readable};
+use crate::net::readable::{ok_or_log, pause, readable};
 
 /// Answers with boot files but no addresses, and observes other DHCP servers. All tasks that receive share it, and so
 /// does the DHCP loop.
@@ -55,7 +55,7 @@ impl Proxy {
     /// Answers messages to a UDP port, forever. `boot_service`: the port is 4011.
     pub async fn serve_port(self: Arc<Self>, socket: Arc<DhcpSocket>, boot_service: bool) {
         let mut inbox = Inbox::default();
-        let Some(readable) = told(socket.udp().try_clone().and_then(readable)) else { return };
+        let Some(readable) = ok_or_log(socket.udp().try_clone().and_then(readable)) else { return };
         let sender = Sender::Udp(socket);
         loop {
             let Ok(mut ready) = readable.readable().await else { return };
@@ -74,7 +74,7 @@ impl Proxy {
     /// Handles the datagrams that a packet socket receives, forever: answers messages to servers, and observes replies
     /// of other servers to clients.
     pub async fn serve_tap(self: Arc<Self>, taps: Arc<Taps>, tap: Tap) {
-        let Some(readable) = told(readable(tap)) else { return };
+        let Some(readable) = ok_or_log(readable(tap)) else { return };
         let sender = Sender::Taps(taps);
         let mut buffer = [0; FRAME];
         loop {
@@ -101,7 +101,7 @@ impl Proxy {
 
     /// Records which DECLINEs come from the hardware address of their client, forever.
     pub async fn serve_declines(self: Arc<Self>, tap: DeclineTap) {
-        let Some(readable) = told(readable(tap)) else { return };
+        let Some(readable) = ok_or_log(readable(tap)) else { return };
         loop {
             let Ok(mut ready) = readable.readable().await else { return };
             if let Ok(Err(error)) = ready.try_io(|tap| tap.get_ref().receive()) {

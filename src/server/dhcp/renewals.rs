@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::event::Event;
 use crate::lease::State;
-use crate::net::udp::Outgoing;
+use crate::net::datagram::Outgoing;
 use crate::server::dhcp::commit::Promise;
 use crate::server::dhcp::deliver::Delivery;
 

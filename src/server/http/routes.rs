@@ -89,8 +89,8 @@ async fn collapse(mut request: Request) -> Request {
 
 /// Handles a machine's report that it is done with its `once`. The report may be repeated.
 ///
-/// This is the only request that changes anything. Requests of browsers are refused: otherwise any web page that
-/// somebody on this network opens could end the `once` of machines, whatever name the page uses for this server.
+/// This is the only request that changes anything. Requests of browsers are refused: otherwise any web page
+/// opened on this network could end the `once` of machines, whatever name the page uses for this server.
 /// Installers do not send the headers that browsers do.
 ///
 /// Responds 204; 403 to a browser or to another machine; 404 if no machine in the configuration has that MAC; 500 if
