@@ -12,10 +12,10 @@ use crate::boot::policy::Policy;
 use crate::config::sections::machines;
 use crate::config::sections::mode::ModeSection;
 use crate::config::sections::targets;
-use crate::config::sections::written::{File, MachineEntry, SubnetEntry};
+use crate::config::sections::written::{File, MachineEntry, PoolEntry, SubnetEntry};
 use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::mode::Modes;
-use crate::dhcp::settings::{Machine, Settings, Subnet};
+use crate::dhcp::settings::{AddressPool, Machine, Settings, Subnet};
 use crate::types::{Ipv4Network, Ipv4Range};
 
 /// Builds the settings from `file`. If the reader has recorded any problem, the result is incomplete and must be
@@ -81,13 +81,17 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
 fn subnet(written: SubnetEntry) -> Option<Subnet> {
     Some(Subnet {
         network: written.network?.value,
-        pools: written.pools.into_iter().map(|at| at.value).collect(),
+        pools: written.pools.into_iter().map(pool).collect(),
         lease: written.lease,
         boot_lease: written.boot_lease,
         relays: written.relays.into_iter().map(|at| at.value).collect(),
         shared_network: written.shared_network.map(Into::into),
         options: written.options,
     })
+}
+
+fn pool(written: PoolEntry) -> AddressPool {
+    AddressPool { range: written.range.value, options: written.options }
 }
 
 /// Completes the policy of `boot:`. With `boot.default` set, iPXE gets the generated script of its machine instead of
@@ -117,7 +121,7 @@ fn check_networks(reader: &mut Reader, subnets: &[SubnetEntry]) {
 fn check_pools(reader: &mut Reader, subnets: &[SubnetEntry]) {
     let mut ranges = Vec::new();
     for subnet in subnets {
-        for pool in &subnet.pools {
+        for pool in subnet.pools.iter().map(|pool| pool.range) {
             let Some(network) = subnet.network.map(|at| at.value) else { continue };
             let (first, last) = (pool.value.first(), pool.value.last());
             if !network.contains(first) || !network.contains(last) {
@@ -130,7 +134,7 @@ fn check_pools(reader: &mut Reader, subnets: &[SubnetEntry]) {
                     break;
                 }
             }
-            ranges.push((*pool, pool.value));
+            ranges.push((pool, pool.value));
         }
     }
     for (at, other) in overlapping(ranges) {

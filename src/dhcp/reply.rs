@@ -148,8 +148,8 @@ pub fn put(plan: &Plan, message: &mut Message, room: &mut Room<'_>) {
     plan.options.iter().for_each(|(code, value)| _ = room.push(*code, value));
 }
 
-/// The options configured for a client, in the order of precedence: its machine's, its classes', its subnet's, and
-/// those for every subnet.
+/// The options configured for a client, in the order of precedence: its machine's, its classes', its pool's, its
+/// subnet's, and those for every subnet.
 struct Configured<'a> {
     sets: Vec<&'a OptionSet>,
     mask: [u8; 4],
@@ -162,8 +162,10 @@ impl<'a> Configured<'a> {
         let subnet = request.subnet_of(address, settings);
         let machine = request.machine.map(|machine| &machine.options);
         let classes = request.classes.iter().map(|class| &class.options);
+        let pool = subnet.pool_of(address).map(|pool| &pool.options);
+        let sets = machine.into_iter().chain(classes).chain(pool);
         Configured {
-            sets: machine.into_iter().chain(classes).chain([&subnet.options, &settings.options]).collect(),
+            sets: sets.chain([&subnet.options, &settings.options]).collect(),
             mask: subnet.network.mask().octets(),
             broadcast: subnet.network.broadcast().octets(),
         }

@@ -95,8 +95,9 @@ pub struct Ports {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subnet {
     pub network: Ipv4Network,
-    /// Ranges for clients without a reservation: inside `network`, disjoint, in the order of the configuration.
-    pub pools: Vec<Ipv4Range>,
+    /// Pools for clients without a reservation: disjoint, in the order in which they are used. The entries of `pools`
+    /// come first, then the ranges of `pool`.
+    pub pools: Vec<AddressPool>,
     /// Lease times.
     pub lease: LeaseTime,
     /// Lease time for firmware and boot loaders, if it differs.
@@ -107,6 +108,22 @@ pub struct Subnet {
     pub shared_network: Option<Arc<str>>,
     /// Options for clients in this subnet.
     pub options: OptionSet,
+}
+
+/// One entry of `pools`, or one range of `pool` of a subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressPool {
+    /// Addresses inside the subnet's network.
+    pub range: Ipv4Range,
+    /// Options for clients with an address of this pool. They come before the subnet's options.
+    pub options: OptionSet,
+}
+
+impl Subnet {
+    /// The pool that contains `address`.
+    pub fn pool_of(&self, address: Ipv4Addr) -> Option<&AddressPool> {
+        self.pools.iter().find(|pool| pool.range.contains(address))
+    }
 }
 
 /// Lease durations; whole seconds, `min <= default <= max`.
@@ -202,7 +219,8 @@ impl Settings {
             let wire = self.is_shared(place).then(|| self.wire_of(place).min()).flatten();
             let reserved = self.machines.iter().filter_map(|machine| machine.address);
             let reserved = reserved.filter(|address| subnet.network.contains(*address));
-            let pool = Pool::new(subnet.network, subnet.pools.clone(), reserved);
+            let pool =
+                Pool::new(subnet.network, subnet.pools.iter().map(|pool| pool.range).collect(), reserved);
             pool.expecting(expected.clone()).on_wire(wire)
         };
         self.subnets.iter().enumerate().map(pool).collect()

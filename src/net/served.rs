@@ -167,8 +167,8 @@ pub fn describe_dhcp(settings: &Settings, served: &Served) -> Vec<String> {
         lines.push(format!("DHCP server on {} {addresses} port {port}", interface.name));
     }
     for subnet in &settings.subnets {
-        let pools =
-            if subnet.pools.is_empty() { "reservations only".to_owned() } else { listed(&subnet.pools) };
+        let ranges = subnet.pools.iter().map(|pool| pool.range);
+        let pools = if subnet.pools.is_empty() { "reservations only".to_owned() } else { listed(ranges) };
         lines.push(format!("subnet {} gives {pools}", subnet.network));
     }
     lines

@@ -164,7 +164,7 @@ fn the_default_configuration_says_what_its_comments_say() {
     let config = config::load(&text).unwrap();
     assert_eq!(config.interfaces, Interfaces::Auto);
     let dhcp = config.dhcp.as_ref().unwrap();
-    assert_eq!(dhcp.subnets[0].pools[0].size(), 151);
+    assert_eq!(dhcp.subnets[0].pools[0].range.size(), 151);
     assert_eq!(dhcp.subnets[0].lease.default, Duration::from_secs(3600));
     assert_eq!(dhcp.subnets[0].lease.min, Duration::from_secs(120));
     assert_eq!(dhcp.boot.arch[&Arch::UEFI_X64], "snponly.efi".into());
@@ -268,7 +268,7 @@ fn every_key_arrives_where_it_is_used() {
         ]
     );
     let [first, second, third] = &dhcp.subnets[..] else { panic!("{:?}", dhcp.subnets) };
-    let pools: Vec<String> = first.pools.iter().map(ToString::to_string).collect();
+    let pools: Vec<String> = first.pools.iter().map(|pool| pool.range.to_string()).collect();
     assert_eq!(
         pools,
         ["192.168.77.50-192.168.77.99", "192.168.77.150-192.168.77.200", "192.168.77.7-192.168.77.7"]

@@ -151,7 +151,7 @@ fn summary(config: &Config) -> String {
     match &config.dhcp {
         Some(settings) => {
             let pools = settings.subnets.iter().flat_map(|subnet| &subnet.pools);
-            let addresses: u64 = pools.map(|pool| pool.size()).sum();
+            let addresses: u64 = pools.map(|pool| pool.range.size()).sum();
             let modes = [(Mode::Server, "dhcp server"), (Mode::Proxy, "dhcp proxy")];
             let modes = modes.iter().filter(|(mode, _)| settings.modes.has(*mode));
             parts.extend(modes.map(|(_, what)| (*what).to_owned()));

@@ -307,7 +307,7 @@ fn free_addresses(network: Ipv4Network, settings: &Settings) -> impl Iterator<It
             let pools = settings.subnets.iter().flat_map(|subnet| &subnet.pools);
             let mut taken = settings.machines.iter().filter_map(|machine| machine.address);
             network.has_host(*address)
-                && !pools.into_iter().any(|pool| pool.contains(*address))
+                && !pools.into_iter().any(|pool| pool.range.contains(*address))
                 && !taken.any(|other| other == *address)
         },
     )

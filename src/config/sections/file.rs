@@ -12,7 +12,7 @@ use crate::config::sections::mode;
 use crate::config::sections::options::{domain_name, options};
 use crate::config::sections::targets;
 use crate::config::sections::tftp;
-use crate::config::sections::written::{DhcpSection, File, SubnetEntry};
+use crate::config::sections::written::{DhcpSection, File, PoolEntry, SubnetEntry};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
@@ -200,7 +200,7 @@ fn subnet(reader: &mut Reader, node: &Node) -> SubnetEntry {
     }
     SubnetEntry {
         network: fields.get("network").and_then(|node| reader.parse(node, "")),
-        pools: fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, "")),
+        pools: pools(reader, &fields),
         lease: lease(reader, fields.get("lease")),
         boot_lease: fields.get("boot_lease").and_then(|node| reader.seconds(node)).map(|at| at.value),
         relays: fields
@@ -212,6 +212,31 @@ fn subnet(reader: &mut Reader, node: &Node) -> SubnetEntry {
             .map(str::to_owned),
         options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
     }
+}
+
+/// Reads `pools` and `pool`. Entries of `pools` are used first, so that a pool for a class is used before the one for
+/// all clients.
+fn pools(reader: &mut Reader, fields: &Fields<'_>) -> Vec<PoolEntry> {
+    let entries = fields.get("pools").map_or(&[][..], |node| reader.list(node));
+    let mut pools: Vec<PoolEntry> = entries.iter().filter_map(|node| pool(reader, node)).collect();
+    let ranges = fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, ""));
+    pools.extend(ranges.into_iter().map(|range| PoolEntry { range, options: OptionSet::new() }));
+    pools
+}
+
+/// Reads one entry of `pools`. `None` if it has no valid range.
+fn pool(reader: &mut Reader, node: &Node) -> Option<PoolEntry> {
+    if !matches!(node.data, Data::Map(_)) {
+        reader.expected(node, "a pool like {range: 192.168.77.50-192.168.77.99, class: phones}");
+        return None;
+    }
+    let fields = reader.fields(node, Section::Pool);
+    if fields.get("range").is_none() {
+        reader.problem(node.id, "`range` must be given, like 192.168.77.50-192.168.77.99");
+    }
+    let range = fields.get("range").and_then(|node| reader.parse(node, ""));
+    let options = fields.get("options").map_or(OptionSet::new(), |node| options(reader, node));
+    Some(PoolEntry { range: range?, options })
 }
 
 fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {

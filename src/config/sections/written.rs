@@ -55,11 +55,18 @@ pub(in crate::config) struct DhcpSection {
 /// One entry of `dhcp.subnets`. `network` is `None` after a problem.
 pub(in crate::config) struct SubnetEntry {
     pub(in crate::config) network: Option<At<Ipv4Network>>,
-    pub(in crate::config) pools: Vec<At<Ipv4Range>>,
+    /// The entries of `pools`, then the ranges of `pool`.
+    pub(in crate::config) pools: Vec<PoolEntry>,
     pub(in crate::config) lease: LeaseTime,
     pub(in crate::config) boot_lease: Option<Duration>,
     pub(in crate::config) relays: Vec<At<Ipv4Addr>>,
     pub(in crate::config) shared_network: Option<String>,
+    pub(in crate::config) options: OptionSet,
+}
+
+/// One entry of `pools` of a subnet, or one range of its `pool`.
+pub(in crate::config) struct PoolEntry {
+    pub(in crate::config) range: At<Ipv4Range>,
     pub(in crate::config) options: OptionSet,
 }
 

@@ -7,6 +7,7 @@ pub(in crate::config) enum Section {
     Dhcp,
     Ports,
     Subnet,
+    Pool,
     Lease,
     Class,
     Route,
@@ -52,8 +53,9 @@ impl Section {
             ],
             Section::Ports => &["server", "client", "proxy"],
             Section::Subnet => {
-                &["network", "pool", "lease", "boot_lease", "relays", "shared_network", "options"]
+                &["network", "pool", "pools", "lease", "boot_lease", "relays", "shared_network", "options"]
             }
+            Section::Pool => &["range", "options"],
             Section::Lease => &["default", "min", "max"],
             Section::Class => &["match", "options", "boot"],
             Section::Route => &["to", "via"],

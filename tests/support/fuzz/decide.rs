@@ -399,7 +399,7 @@ fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &Bindings, setti
     let reserved = settings.machines.iter().find(|machine| machine.address == Some(address));
     match reserved {
         Some(machine) => assert_eq!(Some(machine), request.machine, "{address} is reserved"),
-        None => assert!(subnet.pools.iter().any(|pool| pool.contains(address)), "{address} is in no pool"),
+        None => assert!(subnet.pool_of(address).is_some(), "{address} is in no pool"),
     }
     if let Some(binding) = book.binding(address).filter(|binding| binding.until > NOW) {
         let gives_way = binding.state == State::Offered && !binding.leased;
