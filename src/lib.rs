@@ -15,6 +15,7 @@
 //! | [`http`] | what HTTP answers | types |
 //! | [`probe`] | a network-boot client, and models of firmware | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
+//! | [`import`] | other servers' configurations → config.yaml | types, wire, config |
 //! | [`store`] | durable leases | types, lease, dhcp, config |
 //! | [`images`] | the files of boot-images/ | types, event, boot |
 //! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, config |
@@ -23,7 +24,7 @@
 //! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
 //! | [`cli`] | one file per command | everything |
 //!
-//! Down to `config` everything is core: no I/O, no clock, no log, no randomness, no async. From `store` on it is shell.
+//! Down to `import` everything is core: no I/O, no clock, no log, no randomness, no async. From `store` on it is shell.
 
 pub mod boot;
 pub mod cli;
@@ -33,6 +34,7 @@ pub mod dhcp;
 pub mod event;
 pub mod http;
 pub mod images;
+pub mod import;
 pub mod lease;
 pub mod net;
 pub mod probe;

@@ -5,6 +5,7 @@ mod check;
 pub mod config_file;
 pub mod demo;
 mod images;
+mod import;
 mod leases;
 mod log;
 mod probe;
@@ -71,6 +72,14 @@ enum Command {
         #[command(subcommand)]
         command: Option<leases::Command>,
     },
+    /// Print another DHCP server's configuration as config.yaml; standard error lists what was not taken
+    Import {
+        /// The server that the files are for
+        server: import::Server,
+        /// Its configuration files; `-` is standard input. Files that they include are read too
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+    },
     /// List, add and verify the files of the images folder
     Images {
         /// Print a JSON array of objects instead of text
@@ -104,6 +113,7 @@ pub fn run() -> ExitCode {
         Command::Rehearse { json } => rehearse::run(config, json),
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Leases { json, command } => leases::run(config, command, json),
+        Command::Import { server, files } => import::run(server, &files),
         Command::Images { json, command } => images::run(config, command, json),
         Command::Demo { vm } => demo::run(vm),
     }
