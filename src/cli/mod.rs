@@ -8,8 +8,10 @@ mod images;
 mod import;
 mod leases;
 mod log;
+pub mod output;
 mod probe;
 mod rehearse;
+mod schema;
 mod serve;
 mod signals;
 
@@ -88,6 +90,12 @@ enum Command {
         #[command(subcommand)]
         command: Option<images::Command>,
     },
+    /// Print the JSON schema of config.yaml, for editors
+    Schema {
+        /// Print the reference of all keys (docs/configuration.md) instead
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Boot five simulated machines of different kinds from a server on this computer's loopback
     Demo {
         /// Boot a real machine (QEMU) on a private network instead
@@ -115,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Leases { json, command } => leases::run(config, command, json),
         Command::Import { server, files } => import::run(server, &files),
         Command::Images { json, command } => images::run(config, command, json),
+        Command::Schema { markdown } => schema::run(markdown),
         Command::Demo { vm } => demo::run(vm),
     }
 }

@@ -14,12 +14,16 @@ pub use lint::missing_files::{
 pub use lint::unresolvable_urls::dns_problems;
 pub use lint::unserved_urls::unserved_problems;
 pub use lint::wrong_files::{starts, wrong_file_problems};
+pub use reference::reference;
+pub use schema::schema;
 pub use settings::{Config, Http, Interfaces, Log, LogFormat, LogLevel, Tftp, Uploads};
 pub use syntax::place::Problem;
 pub use syntax::reader::suggestion;
 
 mod check;
 mod lint;
+mod reference;
+mod schema;
 mod sections;
 mod settings;
 mod syntax;

@@ -14,3 +14,16 @@ fn the_architecture_page_names_every_folder_of_src() {
         assert!(named, "docs/architecture.md does not name src/{name}/");
     }
 }
+
+/// docs/configuration.md is made from the table of keys. `lanboot schema --markdown > docs/configuration.md` updates it.
+#[test]
+fn the_reference_of_keys_is_made_from_their_table() {
+    let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap_or_default();
+    let made = lanboot::config::reference();
+    let differs = page.lines().zip(made.lines()).position(|(page, made)| page != made);
+    assert!(
+        page == made,
+        "docs/configuration.md is out of date at line {}: run `lanboot schema --markdown > docs/configuration.md`",
+        differs.map_or(page.lines().count().min(made.lines().count()), |at| at + 1)
+    );
+}

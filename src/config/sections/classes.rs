@@ -11,10 +11,6 @@ use crate::dhcp::options::OptionSet;
 use crate::types::{Arch, Uuid};
 use crate::wire::option::by_name;
 
-/// Keys of `match`, in addition to `option.N`.
-const KEYS: &[&str] =
-    &["vendor_class", "user_class", "hostname", "arch", "mac", "uuid", "circuit_id", "remote_id"];
-
 /// Reads one entry of `dhcp.classes`. Parts with a problem are omitted.
 pub(in crate::config) fn class(reader: &mut Reader, node: &Node) -> Class {
     let fields = reader.fields(node, Section::Class);
@@ -72,8 +68,10 @@ fn condition(reader: &mut Reader, key: &At<String>, node: &Node) -> Option<Condi
 /// The option code in the key `option.N` or `option.NAME`.
 fn option_code(reader: &mut Reader, id: u32, key: &str) -> Option<u8> {
     let Some(name) = key.strip_prefix("option.") else {
-        let hint = suggestion(key, KEYS.iter().copied())
-            .unwrap_or_else(|| format!("; the keys here are {} and option.N", KEYS.join(", ")));
+        let keys: Vec<&str> = Section::Match.keys().iter().map(|key| key.name).collect();
+        let hint = suggestion(key, keys.iter().copied()).unwrap_or_else(|| {
+            format!("; the keys here are {}", keys.join(", ").replace(", option", " and option"))
+        });
         reader.problem(id, format!("unknown key `{key}`{hint}"));
         return None;
     };

@@ -1,4 +1,65 @@
-//! Lists the keys of every section: the keys that are read, and reserved keys that are not implemented yet.
+//! The keys of `config.yaml`: one table with the section, name, type, default and meaning of each key. Three things are
+//! made from it: the reader finds unknown keys, `lanboot schema` prints the JSON schema (`config/schema.rs`), and
+//! docs/configuration.md is the reference (`config/reference.rs`). Add a key here, one row per line, then read it in its
+//! section.
+
+use Kind::{
+    Address, Any, Bool, Each, Either, List, Map, Named, Network, Number, Off, Path, Range, Size, Text, Time,
+    Word,
+};
+
+/// The type of a value. It decides the words of the reference and the JSON schema. The sections check values more
+/// closely than a schema can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Kind {
+    /// Any value, such as the value of a DHCP option.
+    Any,
+    Bool,
+    /// `off`.
+    Off,
+    /// A whole number between two bounds.
+    Number(u32, u32),
+    /// Text. The words say which, such as `a MAC address`.
+    Text(&'static str),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A duration such as `30m`.
+    Time,
+    /// A number of bytes such as `64KiB`.
+    Size,
+    /// The path of a file or folder, relative to the folder of `config.yaml`.
+    Path,
+    Address,
+    Network,
+    /// A range of addresses.
+    Range,
+    /// A mapping with the keys of a section.
+    Map(Section),
+    /// A mapping from names to values. The words say what the names are.
+    Named(&'static str, &'static Kind),
+    List(&'static Kind),
+    /// One value, or a list.
+    Each(&'static Kind),
+    Either(&'static [Kind]),
+}
+
+/// A key of a section.
+#[derive(Debug)]
+pub(in crate::config) struct Key {
+    pub(in crate::config) name: &'static str,
+    pub(in crate::config) kind: Kind,
+    /// The value if the key is left out, as YAML. Empty if there is none.
+    pub(in crate::config) default: &'static str,
+    /// The meaning, in Markdown.
+    pub(in crate::config) about: &'static str,
+}
+
+/// The default of a key that must be given.
+pub(in crate::config) const REQUIRED: &str = "!";
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
+    Key { name, kind, default, about }
+}
 
 /// A mapping in the file, named after its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,10 +71,11 @@ pub(in crate::config) enum Section {
     Pool,
     Lease,
     Class,
+    Match,
     Route,
     Boot,
-    Target,
     MenuItem,
+    Target,
     Machine,
     Tftp,
     Uploads,
@@ -22,66 +84,248 @@ pub(in crate::config) enum Section {
 }
 
 impl Section {
+    /// Every section, in the order of the reference.
+    pub(in crate::config) const ALL: [Section; 17] = [
+        Section::Top,
+        Section::Dhcp,
+        Section::Ports,
+        Section::Subnet,
+        Section::Pool,
+        Section::Lease,
+        Section::Class,
+        Section::Match,
+        Section::Route,
+        Section::Boot,
+        Section::MenuItem,
+        Section::Target,
+        Section::Machine,
+        Section::Tftp,
+        Section::Uploads,
+        Section::Http,
+        Section::Log,
+    ];
+
     /// The keys that are read.
-    pub(in crate::config) fn keys(self) -> &'static [&'static str] {
+    pub(in crate::config) fn keys(self) -> &'static [Key] {
         match self {
-            Section::Top => &[
-                "interfaces",
-                "state",
-                "images",
-                "dhcp",
-                "boot",
-                "targets",
-                "machines",
-                "tftp",
-                "http",
-                "log",
-            ],
-            Section::Dhcp => &[
-                "mode",
-                "authoritative",
-                "match_client_id",
-                "always_broadcast",
-                "conflict_check",
-                "bootp",
-                "fqdn_suffix",
-                "subnet_selection",
-                "ports",
-                "subnets",
-                "options",
-                "classes",
-            ],
-            Section::Ports => &["server", "client", "proxy"],
-            Section::Subnet => {
-                &["network", "pool", "pools", "lease", "boot_lease", "relays", "shared_network", "options"]
-            }
-            Section::Pool => &["range", "options"],
-            Section::Lease => &["default", "min", "max"],
-            Section::Class => &["match", "options", "boot"],
-            Section::Route => &["to", "via"],
-            Section::Boot => &["arch", "ipxe", "bootp", "default", "menu", "prompt", "timeout"],
-            Section::Target => &["title", "kernel", "initrd", "cmdline"],
-            Section::Machine => &["name", "mac", "uuid", "address", "boot", "once", "vars", "options"],
-            Section::MenuItem => &["text", "file", "server", "local"],
-            Section::Tftp => &[
-                "port",
-                "listen",
-                "engine",
-                "max_block_size",
-                "max_window",
-                "max_transfers",
-                "max_per_client",
-                "allow",
-                "ports",
-                "uploads",
-            ],
-            Section::Uploads => &["dir", "max_size", "max_total", "max_files"],
-            Section::Http => &["port", "listen", "max_per_client", "allow"],
-            Section::Log => &["format", "level"],
+            Section::Top => TOP,
+            Section::Dhcp => DHCP,
+            Section::Ports => PORTS,
+            Section::Subnet => SUBNET,
+            Section::Pool => POOL,
+            Section::Lease => LEASE,
+            Section::Class => CLASS,
+            Section::Match => MATCH,
+            Section::Route => ROUTE,
+            Section::Boot => BOOT,
+            Section::MenuItem => MENU_ITEM,
+            Section::Target => TARGET,
+            Section::Machine => MACHINE,
+            Section::Tftp => TFTP,
+            Section::Uploads => UPLOADS,
+            Section::Http => HTTP,
+            Section::Log => LOG,
+        }
+    }
+
+    /// The place of the section in the file. `[]` stands for each item of a list, `NAME` for each name.
+    pub(in crate::config) fn path(self) -> &'static str {
+        match self {
+            Section::Top => "",
+            Section::Dhcp => "dhcp",
+            Section::Ports => "dhcp.ports",
+            Section::Subnet => "dhcp.subnets[]",
+            Section::Pool => "dhcp.subnets[].pools[]",
+            Section::Lease => "dhcp.subnets[].lease",
+            Section::Class => "dhcp.classes[]",
+            Section::Match => "dhcp.classes[].match",
+            Section::Route => "options.classless_routes[]",
+            Section::Boot => "boot",
+            Section::MenuItem => "boot.menu[]",
+            Section::Target => "targets.NAME",
+            Section::Machine => "machines[]",
+            Section::Tftp => "tftp",
+            Section::Uploads => "tftp.uploads",
+            Section::Http => "http",
+            Section::Log => "log",
         }
     }
 }
 
 /// Reserved keys that are not implemented yet. Only `off` is accepted for them, which is the current behaviour.
-/// When you implement one, delete its row and add its name to [`Section::keys`].
+/// When you implement one, delete its row and add its name to the table of its section.
 pub(in crate::config) const NOT_IMPLEMENTED: &[(Section, &str)] = &[(Section::Top, "metrics")];
+
+/// Options by name or number. docs/options.md lists the names and the form of each value.
+const OPTIONS: Kind = Named("option", &Any);
+/// A boot file: a name in `images`, or a URL.
+const FILE: Kind = Text("a boot file or URL");
+/// One boot file, or one for each client architecture.
+const FILES: Kind = Either(&[FILE, Named("architecture", &FILE)]);
+const MODES: Kind = Word(&["proxy", "server", "off"]);
+/// Text with `*` for any letters and `?` for one letter.
+const PATTERN: Kind = Each(&Text("a pattern"));
+const PORT: Kind = Number(1, 65535);
+
+#[rustfmt::skip]
+const TOP: &[Key] = &[
+    key("interfaces", Either(&[Word(&["auto"]), Each(&Text("an interface"))]), "auto", "The interfaces to serve. `auto`: every interface that is up and has an IPv4 address, except loopback."),
+    key("state", Path, "/var/lib/lanboot", "The folder of files that must survive a restart, such as the lease database. It must not be in `images`."),
+    key("images", Path, "boot-images", "The folder that clients download from. Names that begin with a dot are never sent."),
+    key("dhcp", Map(Section::Dhcp), "", "DHCP, as the only server or beside another one."),
+    key("boot", Map(Section::Boot), "", "The boot files, the boot menu and the default target."),
+    key("targets", Named("target", &Map(Section::Target)), "{}", "Systems that loaders start: the same for iPXE, GRUB and PXELINUX."),
+    key("machines", List(&Map(Section::Machine)), "[]", "One entry for each machine that is special."),
+    key("tftp", Either(&[Off, Map(Section::Tftp)]), "", "TFTP. `off`: no TFTP."),
+    key("http", Either(&[Off, Map(Section::Http)]), "", "The files of `images` over HTTP/1.1. `off`: no HTTP."),
+    key("log", Map(Section::Log), "", "The log."),
+];
+
+#[rustfmt::skip]
+const DHCP: &[Key] = &[
+    key("mode", Either(&[MODES, Named("interface or `default`", &MODES)]), "proxy", "`proxy`: another DHCP server gives the addresses, and lanboot adds the boot files. `server`: lanboot gives addresses too. `off`: TFTP and HTTP only."),
+    key("authoritative", Either(&[Bool, Word(&["strict"])]), "true", "`true`: refuse an address that is wrong for this network or another machine's. `false`: refuse only clients with a lease from here, and give no new address while another server gives them. `strict`: refuse all addresses that were not given from here."),
+    key("match_client_id", Bool, "true", "`false`: a machine is its hardware address, whatever client id (option 61) it sends."),
+    key("always_broadcast", Bool, "false", "Answer every client on our own wires by broadcast, renewals too."),
+    key("conflict_check", Either(&[Off, Time]), "500ms", "Time to ask by ARP or ping whether an address is in use, before its first offer. From 10ms to 5s."),
+    key("bootp", Either(&[Bool, Word(&["dynamic", "off"])]), "true", "`true`: answer plain BOOTP clients that are in `machines`. `dynamic`: give others an address of the pool too, forever. `off`: answer none."),
+    key("fqdn_suffix", Text("a domain name"), "", "Completes a client's partial name (option 81). Left out: the option `domain`."),
+    key("subnet_selection", Bool, "false", "Clients and relay agents choose their subnet by option 118 (RFC 3011)."),
+    key("ports", Map(Section::Ports), "", "UDP ports, for tests."),
+    key("subnets", List(&Map(Section::Subnet)), "[]", "The networks in which lanboot gives addresses, for `mode: server`. A proxy answers only the relay agents named here, or without any, all."),
+    key("options", OPTIONS, "{}", "Options for every subnet. Those of the machine, its classes and its subnet come before these."),
+    key("classes", List(&Map(Section::Class)), "[]", "Classes of clients, in order. A client may be in several, and the earlier one counts."),
+];
+
+#[rustfmt::skip]
+const PORTS: &[Key] = &[
+    key("server", PORT, "67", "The port of servers and relay agents."),
+    key("client", PORT, "68", "The port of clients."),
+    key("proxy", PORT, "4011", "The port of the PXE boot service."),
+];
+
+#[rustfmt::skip]
+const SUBNET: &[Key] = &[
+    key("network", Network, REQUIRED, "The network, as address and prefix length."),
+    key("pool", Each(&Range), "[]", "Addresses for any client. Without a pool, only `machines` get addresses."),
+    key("pools", List(&Map(Section::Pool)), "[]", "Pools with their own settings."),
+    key("lease", Either(&[Time, Map(Section::Lease)]), "1h", "The lease time. A mapping sets bounds for clients that ask for a time."),
+    key("boot_lease", Time, "", "The lease time of firmware and boot loaders, which ask for no time. Left out: as `lease`."),
+    key("relays", Each(&Address), "[]", "Relay agents outside this network whose clients are in it."),
+    key("shared_network", Text("a name"), "", "Subnets on one wire have one name here. A client may get an address of any of them."),
+    key("options", OPTIONS, "{}", "Options for clients in this subnet."),
+];
+
+#[rustfmt::skip]
+const POOL: &[Key] = &[
+    key("range", Each(&Range), REQUIRED, "The addresses."),
+    key("options", OPTIONS, "{}", "Options for clients with an address of this pool. They come before those of the subnet."),
+];
+
+#[rustfmt::skip]
+const LEASE: &[Key] = &[
+    key("default", Time, "1h", "For clients that ask for no time."),
+    key("min", Time, "2m", "The shortest lease, if that is less than `default`."),
+    key("max", Time, "", "The longest lease. Left out: `default`."),
+];
+
+#[rustfmt::skip]
+const CLASS: &[Key] = &[
+    key("match", Map(Section::Match), REQUIRED, "The clients of this class. All conditions must hold."),
+    key("options", OPTIONS, "{}", "Options for clients of this class."),
+    key("boot", FILES, "", "The boot file of clients of this class."),
+];
+
+#[rustfmt::skip]
+const MATCH: &[Key] = &[
+    key("vendor_class", PATTERN, "", "Option 60: its beginning, or with `*` or `?` all of it."),
+    key("user_class", PATTERN, "", "Option 77, raw or as in RFC 3004."),
+    key("hostname", PATTERN, "", "The host name of option 12 or 81."),
+    key("arch", Each(&Text("an architecture")), "", "The client architecture (option 93), by name or number."),
+    key("mac", Each(&Text("a MAC address or its beginning")), "", "The hardware address: its beginning, or a pattern with `*` and `?`."),
+    key("uuid", Each(&Text("a UUID")), "", "Option 97."),
+    key("circuit_id", PATTERN, "", "Suboption 1 of option 82, as text or `hex:0a0b`."),
+    key("remote_id", PATTERN, "", "Suboption 2 of option 82, as text or `hex:0a0b`."),
+    key("option.N", PATTERN, "", "Any option, by number or name."),
+];
+
+#[rustfmt::skip]
+const ROUTE: &[Key] = &[
+    key("to", Network, REQUIRED, "The destination network."),
+    key("via", Address, REQUIRED, "The router."),
+];
+
+#[rustfmt::skip]
+const BOOT: &[Key] = &[
+    key("arch", Named("architecture", &FILE), "{}", "The boot file of each client architecture (option 93), by name or number. `{server}` is the address that the client asked."),
+    key("ipxe", FILE, "", "The file of every iPXE. Left out: the file of its architecture; if that file is iPXE itself, the script made from `targets`, or without targets `boot.ipxe`."),
+    key("bootp", FILE, "", "The file of plain BOOTP clients. Left out: the file of `bios`."),
+    key("menu", List(&Map(Section::MenuItem)), "[]", "Items that PXE firmware offers people instead of `arch`."),
+    key("prompt", Text("a line"), "Press F8 for the boot menu", "The text that firmware shows while it waits for a key."),
+    key("timeout", Either(&[Off, Time, Number(0, 0)]), "10s", "The time after which the first item boots. `0`: at once. `off`: wait at the menu."),
+    key("default", Text("a target, `menu` or `local`"), "", "Started where a machine has no `boot`. iPXE then gets a script made for it, and neither `ipxe` nor a file of `arch`."),
+];
+
+#[rustfmt::skip]
+const MENU_ITEM: &[Key] = &[
+    key("text", Text("a line"), REQUIRED, "The text that the menu shows, in ASCII."),
+    key("file", FILES, "", "A loader that the firmware gets by TFTP."),
+    key("server", Address, "", "Another boot server."),
+    key("local", Bool, "", "`true`: the local disk."),
+];
+
+#[rustfmt::skip]
+const TARGET: &[Key] = &[
+    key("title", Text("a line"), "", "The name in menus. Left out: the target's name."),
+    key("kernel", FILE, REQUIRED, "The kernel: a name in `images`, or a URL."),
+    key("initrd", Each(&FILE), "[]", "The RAM disks."),
+    key("cmdline", Text("a command line"), "", "The kernel's command line. It may contain `{server}`, `{mac}`, `{mac_hyphen}`, `{uuid}`, `{arch}`, `{ip}`, `{hostname}`, `{name}`, `{serial}`, and the names in `vars` of the machine."),
+];
+
+#[rustfmt::skip]
+const MACHINE: &[Key] = &[
+    key("name", Text("a name"), "", "The name in logs. Left out: the MAC."),
+    key("mac", Text("a MAC address"), "", "The hardware address by which the machine is recognized."),
+    key("uuid", Text("a UUID"), "", "The UUID by which the machine is recognized (option 97)."),
+    key("address", Address, "", "The address that is reserved for it."),
+    key("boot", FILES, "", "In place of `boot` at the top: a file, files by architecture, or a target, `menu` or `local`."),
+    key("once", Text("a target, `menu` or `local`"), "", "A target that it starts one time; then `boot` counts again."),
+    key("vars", Named("variable", &Any), "{}", "Values for templates and for `cmdline` of targets."),
+    key("options", OPTIONS, "{}", "Options for this machine."),
+];
+
+#[rustfmt::skip]
+const TFTP: &[Key] = &[
+    key("port", PORT, "69", "The UDP port of requests."),
+    key("listen", Each(&Address), "[]", "Addresses to listen on. Empty: those of the served interfaces."),
+    key("engine", Word(&["native", "async-tftp"]), "native", "`async-tftp` is slower and does not know `ports` and `uploads`."),
+    key("max_block_size", Either(&[Word(&["auto"]), Size]), "auto", "The largest block, from 512 to 65464 bytes. `auto`: the largest that fits the interface's MTU."),
+    key("max_window", Number(1, 64), "64", "Blocks sent before an acknowledgement is awaited (RFC 7440)."),
+    key("max_transfers", Number(1, 1_000_000), "4096", "Transfers at once."),
+    key("max_per_client", Number(1, 1_000_000), "1024", "Transfers at once from one address. Several machines may stand behind one."),
+    key("allow", Each(&Network), "[]", "Networks that may ask, besides those of the interfaces and subnets."),
+    key("ports", Either(&[Number(0, 0), Word(&["single"]), Text("a range of ports")]), "0", "The local ports of transfers. `0`: a separate port for each. `30000-30999`: one of these. `single`: all on `port`."),
+    key("uploads", Either(&[Off, Path, Map(Section::Uploads)]), "off", "A folder for new files of clients. It must not be in `images`."),
+];
+
+#[rustfmt::skip]
+const UPLOADS: &[Key] = &[
+    key("dir", Path, REQUIRED, "The folder."),
+    key("max_size", Size, "256MiB", "The most bytes of one file."),
+    key("max_total", Size, "1GiB", "The most bytes in the folder; at least four times `max_size` if left out. One client may bring half of it."),
+    key("max_files", Number(1, 100_000), "10000", "The most files in the folder."),
+];
+
+#[rustfmt::skip]
+const HTTP: &[Key] = &[
+    key("port", PORT, "80", "The TCP port."),
+    key("listen", Each(&Address), "[]", "Addresses to listen on. Empty: those of the served interfaces."),
+    key("max_per_client", Number(1, 8192), "1024", "Connections at once from one address."),
+    key("allow", Each(&Network), "[]", "Networks that may ask, besides those of the interfaces and subnets. This computer itself may always ask over loopback."),
+];
+
+#[rustfmt::skip]
+const LOG: &[Key] = &[
+    key("format", Word(&["text", "json"]), "text", "One line of text, or one JSON object, for each event."),
+    key("level", Word(&["error", "warn", "info", "debug", "trace"]), "info", "Events below this severity are not logged."),
+];

@@ -95,8 +95,8 @@ impl Reader {
     pub(in crate::config) fn fields<'n>(&mut self, node: &'n Node, section: Section) -> Fields<'n> {
         let mut entries = HashMap::new();
         for (key, value) in self.entries(node) {
-            if let Some(known) = section.keys().iter().find(|known| **known == key.value) {
-                entries.insert(*known, value);
+            if let Some(known) = section.keys().iter().find(|known| known.name == key.value) {
+                entries.insert(known.name, value);
                 continue;
             }
             match NOT_IMPLEMENTED.iter().find(|(of, name)| *of == section && *name == key.value) {
@@ -106,7 +106,7 @@ impl Reader {
                     self.problem(key.id, format!("not implemented yet in this version: {instead}"));
                 }
                 None => {
-                    let known = section.keys().iter().copied();
+                    let known = section.keys().iter().map(|key| key.name);
                     let hint = suggestion(&key.value, known.clone()).unwrap_or_else(|| {
                         format!("; the keys here are {}", known.collect::<Vec<_>>().join(", "))
                     });
