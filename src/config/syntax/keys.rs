@@ -218,7 +218,7 @@ const SUBNET: &[Key] = &[
 
 #[rustfmt::skip]
 const POOL: &[Key] = &[
-    key("range", Each(&Range), REQUIRED, "The addresses."),
+    key("range", Range, REQUIRED, "The addresses."),
     key("options", OPTIONS, "{}", "Options for clients with an address of this pool. They come before those of the subnet."),
 ];
 
