@@ -48,7 +48,7 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         is_permanent && binding.holder.is(&request.holder)
     });
     if request.beside && !is_stored {
-        return Decision::silent(DropReason::BesideServer);
+        return Decision::silent(DropReason::AnotherServerLeases);
     }
     if let Some(first) = look_first(request, address, book, settings, now) {
         return first;

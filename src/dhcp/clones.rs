@@ -114,7 +114,10 @@ impl Clones {
             let mut machines = group.machines.clone();
             let more = machines.len().saturating_sub(MAX_NAMED);
             machines.truncate(MAX_NAMED);
-            events.push((Arc::clone(&group.interface), Event::Clones { id: id.clone(), machines, more }));
+            events.push((
+                Arc::clone(&group.interface),
+                Event::DuplicateClientId { id: id.clone(), machines, more },
+            ));
         }
         self.next = self.found.values().filter(|group| !group.warned).map(|group| group.at).min();
         events

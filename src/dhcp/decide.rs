@@ -75,7 +75,7 @@ fn discover(
     let own = book.binding(address).filter(|binding| binding.holder.is(who));
     let leased = own.filter(|binding| binding.state == State::Leased && binding.until > now);
     if request.beside && reserved.is_none() && leased.is_none() {
-        return Decision::silent(DropReason::BesideServer);
+        return Decision::silent(DropReason::AnotherServerLeases);
     }
     if let Some(first) = look_first(request, address, book, settings, now) {
         return first;

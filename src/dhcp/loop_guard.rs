@@ -85,5 +85,5 @@ pub fn count(
     let choice = choice.filter(|choice| !matches!(choice.menu, Some(Part::Whole(_))))?;
     let found = guard.given(message, identity, choice, &settings.boot, now)?;
     let Loop { file, times, within, gets_script } = found;
-    Some(Event::Looping { client: client_of(message, identity), file, times, within, gets_script })
+    Some(Event::BootLoop { client: client_of(message, identity), file, times, within, gets_script })
 }

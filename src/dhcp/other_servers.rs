@@ -103,7 +103,7 @@ impl Strangers {
         }
         self.should_warn(given.server, now).then(|| {
             let Given { message, address, client, server, from } = *given;
-            Event::Stranger { message, address, client, server, from: Some(from) }
+            Event::RogueServer { message, address, client, server, from: Some(from) }
         })
     }
 
@@ -115,7 +115,7 @@ impl Strangers {
             return None;
         }
         self.record_giving(request.arrival, now);
-        self.should_warn(server, now).then(|| Event::Stranger {
+        self.should_warn(server, now).then(|| Event::RogueServer {
             message: Kind::Request,
             address: Ipv4Addr::UNSPECIFIED,
             client: request.message.mac(),

@@ -63,7 +63,7 @@ pub enum Event {
         by: Option<MacAddr>,
     },
     /// A machine requests the same boot file again and again.
-    Looping {
+    BootLoop {
         client: Client,
         file: Arc<str>,
         /// The number of times that the machine was given the file.
@@ -74,14 +74,14 @@ pub enum Event {
         gets_script: bool,
     },
     /// A client got no address because the pool of its subnet is full.
-    Exhausted {
+    PoolExhausted {
         subnet: Ipv4Network,
         /// The number of addresses in the pool.
         size: u64,
         client: Client,
     },
     /// Several machines send the same client identifier.
-    Clones {
+    DuplicateClientId {
         id: ClientId,
         /// The first of these machines, as many as fit one log line.
         machines: Vec<MacAddr>,
@@ -89,7 +89,7 @@ pub enum Event {
         more: usize,
     },
     /// Another DHCP server answers clients on a link where lanboot is the server (a rogue server).
-    Stranger {
+    RogueServer {
         /// The message of the other server, or the REQUEST of a client that chose it.
         message: Message,
         /// The address that the message assigns; unspecified if it assigns none.
@@ -101,7 +101,7 @@ pub enum Event {
         from: Option<MacAddr>,
     },
     /// A machine requests files from an address that two machines may have.
-    Contested {
+    AmbiguousAddress {
         address: Ipv4Addr,
         /// The machine that DHCP assigned the address to last, if it has a MAC.
         by_dhcp: Option<MacAddr>,
@@ -147,9 +147,9 @@ pub enum Event {
         took: Duration,
         /// The number of packets that were retransmitted.
         resent: u64,
-        stop: Stop,
+        stop: TransferStop,
         /// The block size that the client probably cannot handle: it accepted the size but never acknowledged block 1.
-        choking_on: Option<u16>,
+        rejected_blksize: Option<u16>,
     },
     /// A datagram to the TFTP server got no answer.
     TftpUnanswered { peer: SocketAddrV4, reason: Unanswered },
@@ -231,18 +231,18 @@ pub struct Client {
 
 /// The end of a TFTP transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum End {
+pub enum TransferEnd {
     /// The client acknowledged the last block.
     Sent,
     /// The client only asked for the size.
     SizeProbe,
     /// The transfer ended before the client acknowledged the last block.
-    Stopped(Stop),
+    Stopped(TransferStop),
 }
 
 /// The reason why a TFTP transfer ended before the end of the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stop {
+pub enum TransferStop {
     /// The client stopped sending acknowledgements.
     Silent,
     /// The client sent an ERROR.
@@ -270,16 +270,16 @@ impl Event {
         match self {
             Event::Received { client, .. }
             | Event::Answered { client, .. }
-            | Event::Looping { client, .. }
+            | Event::BootLoop { client, .. }
             | Event::Released { client, .. }
             | Event::Declined { client, .. }
-            | Event::Exhausted { client, .. } => Some(client),
+            | Event::PoolExhausted { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
             | Event::ProxyArp { .. }
-            | Event::Clones { .. }
-            | Event::Contested { .. }
-            | Event::Stranger { .. }
+            | Event::DuplicateClientId { .. }
+            | Event::AmbiguousAddress { .. }
+            | Event::RogueServer { .. }
             | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }
             | Event::TftpStopped { .. }

@@ -76,7 +76,7 @@ named! {
         PoolExhausted = "pool_exhausted",
         /// The address would come from the pool, but another server assigns addresses there and the configuration says
         /// `authoritative: false`.
-        BesideServer = "beside_server",
+        AnotherServerLeases = "beside_server",
         /// The DECLINE would take more than a fifth of the pool out of use.
         TooManyDeclined = "too_many_declined",
         /// The DECLINE did not come from the hardware address that it gives in `chaddr`.
@@ -167,7 +167,7 @@ named! {
         /// The datagram was sent to a broadcast address (RFC 1123 section 4.2.3.5).
         Broadcast = "tftp_broadcast",
         /// The client's address is in none of the served or allowed networks.
-        Stranger = "tftp_stranger",
+        NotAllowed = "tftp_stranger",
         /// The requested transfer is already running.
         Duplicate = "tftp_duplicate",
         /// lanboot is shutting down. The client's retry may reach the next instance.

@@ -89,11 +89,11 @@ impl Counts {
             | Event::Declined { .. }
             | Event::Conflict { .. }
             | Event::ProxyArp { .. }
-            | Event::Clones { .. }
-            | Event::Contested { .. }
-            | Event::Looping { .. }
-            | Event::Exhausted { .. }
-            | Event::Stranger { .. }
+            | Event::DuplicateClientId { .. }
+            | Event::AmbiguousAddress { .. }
+            | Event::BootLoop { .. }
+            | Event::PoolExhausted { .. }
+            | Event::RogueServer { .. }
             | Event::TftpSizeProbe { .. }
             | Event::HttpAnswered { .. } => {}
         }

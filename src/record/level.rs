@@ -17,11 +17,11 @@ pub fn level(event: &Event) -> Level {
         Event::Declined { .. }
         | Event::Conflict { .. }
         | Event::ProxyArp { .. }
-        | Event::Looping { .. }
-        | Event::Exhausted { .. }
-        | Event::Clones { .. }
-        | Event::Contested { .. }
-        | Event::Stranger { .. } => Level::WARN,
+        | Event::BootLoop { .. }
+        | Event::PoolExhausted { .. }
+        | Event::DuplicateClientId { .. }
+        | Event::AmbiguousAddress { .. }
+        | Event::RogueServer { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
         // Any host may send these at any rate, so they are counted and must not fill the log.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::event::{Client, Event, Message, Stop};
+use crate::event::{Client, Event, Message, TransferStop};
 use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr};
 
 /// Formats the log line of an event. People grep for the first words, so they must stay stable.
@@ -36,7 +36,7 @@ pub fn line(interface: &str, event: &Event) -> String {
             let by = by.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
             format!("conflict({interface}) {address} is used by {by}; it is not offered for a while")
         }
-        Event::Looping { client, file, times, within, gets_script } => {
+        Event::BootLoop { client, file, times, within, gets_script } => {
             let why = if *gets_script && client.firmware.is_ipxe() {
                 "it is an iPXE, and that file seems to load iPXE again; from now on it gets the script: set `boot.ipxe` \
                  to have it at once"
@@ -49,12 +49,12 @@ pub fn line(interface: &str, event: &Event) -> String {
             let within = within.as_secs();
             format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
         }
-        Event::Exhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
-        Event::Clones { id, machines, more } => clones(interface, id, machines, *more),
-        Event::Stranger { message, address, client, server, from } => {
+        Event::PoolExhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
+        Event::DuplicateClientId { id, machines, more } => clones(interface, id, machines, *more),
+        Event::RogueServer { message, address, client, server, from } => {
             stranger(interface, *message, *address, (*client, *server, *from))
         }
-        Event::Contested { address, by_dhcp, other, on_wire } => {
+        Event::AmbiguousAddress { address, by_dhcp, other, on_wire } => {
             contested(*address, *by_dhcp, *other, *on_wire)
         }
         Event::Dropped { reason, client } => {
@@ -96,11 +96,11 @@ fn tftp_line(event: &Event) -> String {
             line
         }
         Event::TftpSizeProbe { file, peer } => format!("size_probe {} by {}", escaped(file), peer.ip()),
-        Event::TftpStopped { file, peer, bytes, size: whole, took, resent, stop, choking_on } => {
+        Event::TftpStopped { file, peer, bytes, size: whole, took, resent, stop, rejected_blksize } => {
             let mut line = format!("stopped sending {} to {}", escaped(file), peer.ip());
             let _ = write!(line, " after {} of {} {}", size(*bytes), size(*whole), seconds(*took));
             let _ = write!(line, " resent={resent}: {}", why(stop));
-            if let Some(block_size) = choking_on {
+            if let Some(block_size) = rejected_blksize {
                 let _ = write!(
                     line,
                     "; it took the options and never block 1, so it may be choking on blocks of {block_size} bytes: \
@@ -151,17 +151,17 @@ fn http_line(event: &Event) -> String {
     }
 }
 
-pub fn why(stop: &Stop) -> String {
+pub fn why(stop: &TransferStop) -> String {
     let text = match stop {
-        Stop::Silent => "the client went silent",
-        Stop::Refused { code, message } => {
+        TransferStop::Silent => "the client went silent",
+        TransferStop::Refused { code, message } => {
             return format!("the client sent error {code} \"{}\"", escaped(message));
         }
-        Stop::Unreachable => "the client closed its port",
-        Stop::Replaced => "the client sent another request",
-        Stop::Evicted => "the client was silent, and others needed its place",
-        Stop::Unreadable => "the file could not be read, or became shorter",
-        Stop::ServerStops => "lanboot stops",
+        TransferStop::Unreachable => "the client closed its port",
+        TransferStop::Replaced => "the client sent another request",
+        TransferStop::Evicted => "the client was silent, and others needed its place",
+        TransferStop::Unreadable => "the file could not be read, or became shorter",
+        TransferStop::ServerStops => "lanboot stops",
     };
     text.to_owned()
 }

@@ -57,8 +57,10 @@ impl Recorder {
             Event::Received { .. } => {
                 self.dhcp.came(Instant::now());
             }
-            Event::Exhausted { subnet, .. } if !self.is_news(*subnet) => return,
-            Event::Contested { address, .. } if !self.is_newly_contested(*address, Instant::now()) => return,
+            Event::PoolExhausted { subnet, .. } if !self.is_news(*subnet) => return,
+            Event::AmbiguousAddress { address, .. } if !self.is_newly_contested(*address, Instant::now()) => {
+                return;
+            }
             _ => {}
         }
         // Formatting a line costs more than finding out that it is not wanted.
@@ -141,7 +143,9 @@ impl Recorder {
 mod tests {
     use super::*;
 
-    use crate::event::{Client, DropReason, HttpRefusal, HttpStop, Message, Refusal, Stop, Unanswered};
+    use crate::event::{
+        Client, DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered,
+    };
     use crate::types::{Arch, Firmware, MacAddr, Rule};
 
     fn client() -> Client {
@@ -179,8 +183,8 @@ mod tests {
             size: 1 << 20,
             took: Duration::from_secs(6),
             resent: 5,
-            stop: Stop::Silent,
-            choking_on: Some(1468),
+            stop: TransferStop::Silent,
+            rejected_blksize: Some(1468),
         };
         assert_eq!(
             line("eth1", &stopped),
@@ -196,14 +200,14 @@ mod tests {
     fn a_loop_is_explained() {
         let told = |gets_script| {
             let (file, within) = ("snponly.efi".into(), Duration::from_secs(31));
-            line("eth1", &Event::Looping { client: client(), file, times: 3, within, gets_script })
+            line("eth1", &Event::BootLoop { client: client(), file, times: 3, within, gets_script })
         };
         let begin = "loop(eth1) 52:54:00:12:34:56 PXE uefi-x64 was given snponly.efi 3 times in 31 s: ";
         for (gets_script, why) in [(true, "it seems to be an iPXE"), (false, "that file does not come")] {
             assert!(told(gets_script).starts_with(&format!("{begin}{why}")), "{}", told(gets_script));
         }
         assert_eq!(
-            level(&Event::Looping {
+            level(&Event::BootLoop {
                 client: client(),
                 file: "x".into(),
                 times: 3,
@@ -218,7 +222,7 @@ mod tests {
     fn another_dhcp_server_is_logged_with_both_addresses() {
         let told = |message, address: [u8; 4], from| {
             let (client, server) = (client().mac, Ipv4Addr::new(192, 168, 77, 254));
-            let event = Event::Stranger { message, address: address.into(), client, server, from };
+            let event = Event::RogueServer { message, address: address.into(), client, server, from };
             assert_eq!(level(&event), Level::WARN);
             line("eth1", &event)
         };
@@ -235,7 +239,7 @@ mod tests {
     fn d_14_names_from_the_network_are_escaped() {
         let peer = "192.168.77.50:2070".parse().unwrap();
         let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
-        let refused_by_client = Stop::Refused { code: 3, message: "full\n".into() };
+        let refused_by_client = TransferStop::Refused { code: 3, message: "full\n".into() };
         assert_eq!(log_line::why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
         assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
     }
@@ -304,7 +308,7 @@ mod tests {
         assert!(!recorder.is_newly_contested(at(65), start), "an attacker can invent any number");
         assert!(recorder.is_newly_contested(at(65), start + CONTESTED_PAUSE));
         let (by_dhcp, other) = (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
-        let event = |on_wire| Event::Contested { address: at(1), by_dhcp, other, on_wire };
+        let event = |on_wire| Event::AmbiguousAddress { address: at(1), by_dhcp, other, on_wire };
         assert_eq!(level(&event(true)), Level::WARN);
         let begin = "contested 10.0.0.1 is 02:00:00:00:00:01 by DHCP and 02:00:00:00:00:02 by ARP: it gets what an unknown";
         assert!(line("identity", &event(true)).starts_with(begin), "{}", line("identity", &event(true)));

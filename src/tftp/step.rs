@@ -1,6 +1,6 @@
 //! The inputs and outputs of a download: the interface between `transfer.rs` and the owner of the socket.
 
-use crate::event::End;
+use crate::event::TransferEnd;
 use crate::wire::tftp::Packet;
 
 /// An input of a download.
@@ -23,7 +23,7 @@ pub enum Step {
     Wait,
     /// End the transfer and send nothing: an ERROR from the client is never answered, and a silent client would not
     /// read one.
-    End(End),
+    End(TransferEnd),
 }
 
 /// The packets to send.

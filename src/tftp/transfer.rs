@@ -9,7 +9,7 @@ use super::MAX_SILENCE;
 use super::negotiate::Granted;
 use super::rtt::RoundTrip;
 use super::step::{Input, Send, Step};
-use crate::event::{End, Stop};
+use crate::event::{TransferEnd, TransferStop};
 use crate::wire::tftp::Packet;
 
 /// The maximum number of retransmissions to a silent client. After that the server only waits, until [`MAX_SILENCE`] is
@@ -105,10 +105,12 @@ impl Transfer {
             // No other packet belongs to a download, and it is not answered.
             Input::Packet(_) => Step::Wait,
             Input::Timeout if now < self.deadline => Step::Wait,
-            Input::Timeout if now >= self.gives_up_at() => Step::End(End::Stopped(Stop::Silent)),
+            Input::Timeout if now >= self.gives_up_at() => {
+                Step::End(TransferEnd::Stopped(TransferStop::Silent))
+            }
             Input::Timeout if self.probing => self.probe(now),
             Input::Timeout => self.timed_out(now),
-            Input::Unreachable => Step::End(End::Stopped(Stop::Unreachable)),
+            Input::Unreachable => Step::End(TransferEnd::Stopped(TransferStop::Unreachable)),
         }
     }
 
@@ -155,7 +157,7 @@ impl Transfer {
     /// Returns the block size that the client probably cannot handle: it accepted the options but never acknowledged
     /// block 1, although that was sent repeatedly. This happens with firmware that cannot reassemble fragments, and on
     /// a path with a smaller MTU.
-    pub fn choking_on(&self) -> Option<u16> {
+    pub fn rejected_blksize(&self) -> Option<u16> {
         let lost = self.acknowledged == 0 && self.first_block_lost >= FIRST_BLOCK_LOST;
         lost.then_some(self.granted.block_size)
     }
@@ -192,7 +194,7 @@ impl Transfer {
         }
         self.measure(now);
         if Some(self.acknowledged) == self.last {
-            return Step::End(End::Sent);
+            return Step::End(TransferEnd::Sent);
         }
         Step::Send(self.flight(now))
     }
@@ -307,7 +309,7 @@ impl Transfer {
         let most = if self.is_verified { RESENDS } else { RESENDS_UNPROVEN };
         let sent_again = |transfer: &Transfer| transfer.timeouts.saturating_add(u32::from(transfer.probed));
         if sent_again(self) >= most {
-            return Step::End(End::Stopped(Stop::Silent));
+            return Step::End(TransferEnd::Stopped(TransferStop::Silent));
         }
         self.timeouts = self.timeouts.saturating_add(1);
         self.round_trip.back_off();
@@ -321,11 +323,14 @@ impl Transfer {
 
     /// Handles an ERROR: the client gave up, or has what it wanted. EDK2 ends its size probe with ERROR 8, iPXE and
     /// others with other codes.
-    fn refused(&self, code: u16, message: &[u8]) -> End {
+    fn refused(&self, code: u16, message: &[u8]) -> TransferEnd {
         if self.is_oack_pending && self.granted.asked_size {
-            return End::SizeProbe;
+            return TransferEnd::SizeProbe;
         }
-        End::Stopped(Stop::Refused { code, message: String::from_utf8_lossy(message).into_owned() })
+        TransferEnd::Stopped(TransferStop::Refused {
+            code,
+            message: String::from_utf8_lossy(message).into_owned(),
+        })
     }
 
     /// Returns the packets to send now: the OACK until it is accepted, then the window after the last acknowledged

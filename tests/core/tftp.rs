@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lanboot::event::{End, Stop};
+use lanboot::event::{TransferEnd, TransferStop};
 use lanboot::tftp::rtt::RoundTrip;
 use lanboot::tftp::{Input, Limits, Send, Step, Transfer, negotiate};
 use lanboot::wire::tftp::{ErrorCode, Options, Packet};
@@ -33,8 +33,8 @@ fn window(window: u16) -> Options {
     Options { window_size: Some(window), ..Options::default() }
 }
 
-fn stopped(stop: Stop) -> Step {
-    Step::End(End::Stopped(stop))
+fn stopped(stop: TransferStop) -> Step {
+    Step::End(TransferEnd::Stopped(stop))
 }
 
 impl Talk {
@@ -76,7 +76,7 @@ fn rfc1350_2_blocks_follow_one_another_and_the_last_is_not_full() {
     assert_eq!(talk.first, blocks(1, 1));
     assert_eq!(talk.ack(ms(1), 1), blocks(2, 2));
     assert_eq!(talk.ack(ms(1), 2), blocks(3, 3));
-    assert_eq!(talk.ack(ms(1), 3), Step::End(End::Sent));
+    assert_eq!(talk.ack(ms(1), 3), Step::End(TransferEnd::Sent));
     assert_eq!((talk.transfer.acknowledged(), talk.transfer.resent()), (3, 0));
 }
 
@@ -89,7 +89,7 @@ fn rfc1350_6_a_file_of_whole_blocks_ends_with_an_empty_one() {
             assert_eq!(step, blocks(block, block), "{size}");
             step = talk.ack(ms(1), block);
         }
-        assert_eq!(step, Step::End(End::Sent), "{size}");
+        assert_eq!(step, Step::End(TransferEnd::Sent), "{size}");
     }
 }
 
@@ -119,7 +119,10 @@ fn rfc1350_7_an_error_ends_it_and_is_not_answered() {
     let mut talk = Talk::new(Options::default(), 5000);
     talk.ack(ms(1), 1);
     let error = Packet::Error { code: ErrorCode::DISK_FULL, message: b"full" };
-    assert_eq!(talk.packet(ms(1), &error), stopped(Stop::Refused { code: 3, message: "full".into() }));
+    assert_eq!(
+        talk.packet(ms(1), &error),
+        stopped(TransferStop::Refused { code: 3, message: "full".into() })
+    );
 }
 
 #[test]
@@ -146,7 +149,7 @@ fn rfc2347_options_are_offered_until_they_are_accepted() {
 fn rfc2347_a_client_that_refuses_the_options_is_let_go() {
     let mut talk = Talk::new(Options { block_size: Some(1024), ..Options::default() }, 5000);
     let error = Packet::Error { code: ErrorCode::OPTIONS, message: b"no" };
-    assert_eq!(talk.packet(ms(1), &error), stopped(Stop::Refused { code: 8, message: "no".into() }));
+    assert_eq!(talk.packet(ms(1), &error), stopped(TransferStop::Refused { code: 8, message: "no".into() }));
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn rfc2349_the_clients_timeout_is_honoured() {
     for _ in 0..5 {
         assert_eq!(talk.silence(), (ms(3000), blocks(1, 1)));
     }
-    assert_eq!(talk.silence(), (ms(15_000), stopped(Stop::Silent)), "it may be busy for 30 s");
+    assert_eq!(talk.silence(), (ms(15_000), stopped(TransferStop::Silent)), "it may be busy for 30 s");
     let mut silent = Talk::new(Options { timeout: Some(255), ..Options::default() }, 5000);
     assert_eq!(
         silent.silence(),
@@ -170,7 +173,7 @@ fn rfc7440_3_a_window_is_sent_for_each_acknowledgement() {
     let mut talk = Talk::accepted(window(4), 512 * 9 + 1, ms(1));
     assert_eq!(talk.ack(ms(1), 4), blocks(5, 8));
     assert_eq!(talk.ack(ms(1), 8), blocks(9, 10), "to the end of the file");
-    assert_eq!(talk.ack(ms(1), 10), Step::End(End::Sent));
+    assert_eq!(talk.ack(ms(1), 10), Step::End(TransferEnd::Sent));
     assert_eq!(talk.transfer.resent(), 0);
 }
 
@@ -248,7 +251,7 @@ fn to_a_talkative_client(
             }
             Step::Wait => {}
             Step::End(end) => {
-                assert_eq!(end, End::Sent);
+                assert_eq!(end, TransferEnd::Sent);
                 return got;
             }
         }
@@ -360,7 +363,7 @@ fn the_wait_follows_the_round_trip_and_doubles_in_silence() {
         })
         .collect();
     assert_eq!(waits, [ms(100), ms(200), ms(400), ms(800)]);
-    assert_eq!(talk.silence().1, stopped(Stop::Silent));
+    assert_eq!(talk.silence().1, stopped(TransferStop::Silent));
     assert_eq!(talk.now, ms(2) + Duration::from_secs(30), "it may be busy for so long");
     assert_eq!(talk.transfer.resent(), 4 * 4 + 1);
 
@@ -409,7 +412,7 @@ fn s_03_silent_transfers_end_within_30_s() {
                 let began = talk.now;
                 loop {
                     match talk.silence().1 {
-                        Step::End(end) => break assert_eq!(end, End::Stopped(Stop::Silent)),
+                        Step::End(end) => break assert_eq!(end, TransferEnd::Stopped(TransferStop::Silent)),
                         Step::Send(_) | Step::Wait => {}
                     }
                 }
@@ -459,7 +462,7 @@ fn t_13_a_source_that_proved_nothing_gets_three_copies() {
         let first = talk.first.clone();
         assert_eq!(talk.silence(), (ms(300), first.clone()));
         assert_eq!(talk.silence(), (ms(600), first));
-        assert_eq!(talk.silence(), (ms(1200), stopped(Stop::Silent)));
+        assert_eq!(talk.silence(), (ms(1200), stopped(TransferStop::Silent)));
         assert!(!talk.transfer.is_proven());
     }
 }
@@ -473,7 +476,7 @@ fn t_13_an_ack_of_nothing_sent_buys_no_more_copies() {
             assert_eq!(talk.ack(ms(1), 0), Step::Wait);
         }
     }
-    assert_eq!(talk.silence().1, stopped(Stop::Silent));
+    assert_eq!(talk.silence().1, stopped(TransferStop::Silent));
 }
 
 #[test]
@@ -487,7 +490,7 @@ fn t_12_after_the_handshake_a_silent_client_gets_one_window_and_its_repeats() {
                 again += 1;
                 sent += last - first + 1;
             }
-            step => break assert_eq!(step, stopped(Stop::Silent)),
+            step => break assert_eq!(step, stopped(TransferStop::Silent)),
         }
     }
     assert_eq!((again, sent), (5, 64 * 5 + 1), "its last block, then all of it four times");
@@ -499,9 +502,12 @@ fn t_14_any_error_after_the_size_was_told_is_a_size_probe() {
         let asked = Options { transfer_size: Some(0), block_size: Some(1468), ..Options::default() };
         let mut talk = Talk::new(asked, 5000);
         let error = Packet::Error { code, message: b"User aborted the transfer" };
-        assert_eq!(talk.packet(ms(1), &error), Step::End(End::SizeProbe));
+        assert_eq!(talk.packet(ms(1), &error), Step::End(TransferEnd::SizeProbe));
         let mut later = Talk::accepted(asked, 5000, ms(1));
-        assert!(matches!(later.packet(ms(1), &error), Step::End(End::Stopped(Stop::Refused { .. }))));
+        assert!(matches!(
+            later.packet(ms(1), &error),
+            Step::End(TransferEnd::Stopped(TransferStop::Refused { .. }))
+        ));
     }
 }
 
@@ -511,29 +517,29 @@ fn a_client_that_never_takes_block_1_may_be_choking_on_its_size() {
     let mut talk = Talk::accepted(asked, 1 << 20, ms(1));
     for lost in 1..=2 {
         talk.silence();
-        assert_eq!(talk.transfer.choking_on(), None, "{lost}");
+        assert_eq!(talk.transfer.rejected_blksize(), None, "{lost}");
     }
     talk.silence();
-    assert_eq!(talk.transfer.choking_on(), Some(1468), "lost three times");
+    assert_eq!(talk.transfer.rejected_blksize(), Some(1468), "lost three times");
     talk.ack(ms(1), 1);
-    assert_eq!(talk.transfer.choking_on(), None, "it was only slow");
+    assert_eq!(talk.transfer.rejected_blksize(), None, "it was only slow");
 
     let mut silent = Talk::new(asked, 1 << 20);
     while let (_, Step::Send(_)) = silent.silence() {}
-    assert_eq!(silent.transfer.choking_on(), None, "it never took the options");
+    assert_eq!(silent.transfer.rejected_blksize(), None, "it never took the options");
 
     let mut repeating = Talk::accepted(Options { window_size: Some(4), ..asked }, 1 << 20, ms(1));
     for lost in 1..=3 {
-        assert_eq!(repeating.transfer.choking_on(), None, "{lost}");
+        assert_eq!(repeating.transfer.rejected_blksize(), None, "{lost}");
         assert_eq!(repeating.ack(ms(1000), 0), blocks(1, 4), "it asks for block 1 itself");
     }
-    assert_eq!(repeating.transfer.choking_on(), Some(1468), "lost three times");
+    assert_eq!(repeating.transfer.rejected_blksize(), Some(1468), "lost three times");
 }
 
 #[test]
 fn a_closed_port_ends_it() {
     let mut talk = Talk::new(Options::default(), 5000);
-    assert_eq!(talk.transfer.handle(Input::Unreachable, ms(1)), stopped(Stop::Unreachable));
+    assert_eq!(talk.transfer.handle(Input::Unreachable, ms(1)), stopped(TransferStop::Unreachable));
 }
 
 #[test]
@@ -558,7 +564,7 @@ fn all_blocks(asked: Options, size: u64) -> (u64, Talk) {
                 count = last;
                 talk.ack(ms(1), last)
             }
-            Step::End(End::Sent) => return (count, talk),
+            Step::End(TransferEnd::Sent) => return (count, talk),
             other => panic!("{other:?}"),
         };
     }
@@ -605,7 +611,7 @@ fn text_whose_length_shows_at_its_end_is_sent_whole() {
     assert_eq!(transfer.handle(Input::Packet(&Packet::Ack(8)), ms(2)), blocks(9, 16));
     transfer.ends_with(11);
     assert_eq!(transfer.handle(Input::Packet(&Packet::Ack(9)), ms(3)), blocks(10, 11));
-    assert_eq!(transfer.handle(Input::Packet(&Packet::Ack(11)), ms(4)), Step::End(End::Sent));
+    assert_eq!(transfer.handle(Input::Packet(&Packet::Ack(11)), ms(4)), Step::End(TransferEnd::Sent));
 }
 
 /// A client that takes blocks in order, acknowledges each window and reports gaps as RFC 7440 requires, over a path
@@ -643,7 +649,7 @@ fn over_a_lossy_path(window_size: u16, size: u64, lost: impl Fn(u64) -> bool) ->
             }
             Step::Wait => {}
             Step::End(ref end) => {
-                assert_eq!(*end, End::Sent);
+                assert_eq!(*end, TransferEnd::Sent);
                 return (talk, got);
             }
         }

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lanboot::event::{Event, Stop};
+use lanboot::event::{Event, TransferStop};
 use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{Options, Packet};
 
@@ -177,7 +177,8 @@ fn s_03_a_flood_with_one_acknowledgement_each_keeps_no_client_out() {
         }
         assert!(began.elapsed() < Duration::from_secs(2), "{ports:?} {:?}", began.elapsed());
         server.wait("16 silent ones of each address stay", || server.under_way() <= 4 * 16 + 2);
-        let evicted = |event: &&Event| matches!(event, Event::TftpStopped { stop: Stop::Evicted, .. });
+        let evicted =
+            |event: &&Event| matches!(event, Event::TftpStopped { stop: TransferStop::Evicted, .. });
         assert!(server.events.lock().unwrap().iter().filter(evicted).count() >= 512 - 4 * 16, "{ports:?}");
         drop(flood);
     }

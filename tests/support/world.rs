@@ -152,7 +152,7 @@ impl World {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Record(Event::Dropped { reason, .. }) => answer = Err(reason),
-                Effect::Record(Event::Received { .. } | Event::Exhausted { .. }) => {}
+                Effect::Record(Event::Received { .. } | Event::PoolExhausted { .. }) => {}
                 Effect::Record(event) => self.events.push(event),
                 Effect::Send { reply, wait, event } => {
                     self.events.push(event);

@@ -199,7 +199,7 @@ impl MachineTable {
         };
         found.unwrap_or_else(|contest| {
             let Contest { by_dhcp, other, on_wire } = contest;
-            self.recorder.record("identity", &Event::Contested { address, by_dhcp, other, on_wire });
+            self.recorder.record("identity", &Event::AmbiguousAddress { address, by_dhcp, other, on_wire });
             Found { machine: KnownMachine::default(), standing: Standing::Contested }
         })
     }

@@ -308,7 +308,7 @@ impl Engine {
 
     fn exhausted(&self, subnet: usize, client: Client) -> Event {
         let (network, size) = (self.settings.subnets[subnet].network, self.book.pool_size(subnet));
-        Event::Exhausted { subnet: network, size, client }
+        Event::PoolExhausted { subnet: network, size, client }
     }
 
     /// The time at which [`Engine::warnings`] returns the next warning; `None` if none is due.

@@ -143,7 +143,7 @@ fn r_02_an_ipxe_that_loads_an_unknown_loader_again_and_again_gets_the_script() {
                 world.pass(15);
             }
             let told = world.events.iter().filter_map(|event| match event {
-                Event::Looping { gets_script, .. } => Some(*gets_script),
+                Event::BootLoop { gets_script, .. } => Some(*gets_script),
                 _ => None,
             });
             assert_eq!(told.collect::<Vec<_>>(), [true], "{mode}{yaml}");

@@ -53,7 +53,7 @@ fn boot(world: &mut World, n: u8, xid: u32, options: Options<'_>) -> String {
 /// The recorded loop events, in order. Each value says whether the event promised the script.
 fn told(world: &World) -> Vec<bool> {
     let told = world.events.iter().filter_map(|event| match event {
-        Event::Looping { gets_script, .. } => Some(*gets_script),
+        Event::BootLoop { gets_script, .. } => Some(*gets_script),
         _ => None,
     });
     told.collect()
@@ -94,8 +94,8 @@ fn firmware_that_retries_is_told_of_once_in_a_while_and_keeps_its_loader() {
         world.pass(30);
     }
     assert_eq!(told(&world), [false, false], "in {rounds} rounds");
-    let event = world.events.iter().find(|event| matches!(event, Event::Looping { .. })).unwrap();
-    let Event::Looping { file, times, within, client, .. } = event else { unreachable!() };
+    let event = world.events.iter().find(|event| matches!(event, Event::BootLoop { .. })).unwrap();
+    let Event::BootLoop { file, times, within, client, .. } = event else { unreachable!() };
     assert_eq!((&**file, *times, *within), ("snponly.efi", LOOP_COUNT, Duration::from_secs(60)));
     assert_eq!(client.mac.unwrap().to_string(), "02:00:00:00:00:01");
 }

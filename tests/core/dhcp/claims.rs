@@ -289,7 +289,9 @@ fn r_04_one_warning_names_the_machines_that_share_an_identifier() {
     assert!(world.clones.due(world.now).is_empty(), "others may start at the same moment");
     world.pass(1);
     let due = world.clones.due(world.now);
-    let [(interface, Event::Clones { id, machines, more })] = due.as_slice() else { panic!("{due:?}") };
+    let [(interface, Event::DuplicateClientId { id, machines, more })] = due.as_slice() else {
+        panic!("{due:?}")
+    };
     assert_eq!((&**interface, id.as_bytes(), *more), ("eth1", ID, 0));
     let mut machines = machines.clone();
     machines.sort_unstable();

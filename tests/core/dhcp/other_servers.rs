@@ -46,14 +46,16 @@ fn said(kind: Option<MessageType>, server: Ipv4Addr, address: Ipv4Addr) -> Messa
 
 fn strangers(world: &World) -> Vec<(Kind, Ipv4Addr, Ipv4Addr, Option<MacAddr>)> {
     let told = world.events.iter().filter_map(|event| match event {
-        Event::Stranger { message, address, server, from, .. } => Some((*message, *address, *server, *from)),
+        Event::RogueServer { message, address, server, from, .. } => {
+            Some((*message, *address, *server, *from))
+        }
         _ => None,
     });
     told.collect()
 }
 
 fn loops(world: &World) -> usize {
-    world.events.iter().filter(|event| matches!(event, Event::Looping { .. })).count()
+    world.events.iter().filter(|event| matches!(event, Event::BootLoop { .. })).count()
 }
 
 #[test]
@@ -86,9 +88,9 @@ fn f_16_beside_another_server_no_new_address_is_given_unless_authoritative() {
     let held = world.ask(&discover(2)).message.yiaddr;
     world.hear(&offer, OTHER, OTHERS_MAC);
     // New clients get no address from the pool, neither by DHCP nor by BOOTP.
-    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::BesideServer);
-    assert_eq!(world.send(&bootp(4)).unwrap_err(), DropReason::BesideServer);
-    assert_eq!(world.send(&discover(2)).unwrap_err(), DropReason::BesideServer);
+    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::AnotherServerLeases);
+    assert_eq!(world.send(&bootp(4)).unwrap_err(), DropReason::AnotherServerLeases);
+    assert_eq!(world.send(&discover(2)).unwrap_err(), DropReason::AnotherServerLeases);
     // Existing leases and reserved addresses still work.
     assert_eq!(world.ask(&select(2, SERVER, held)).message.yiaddr, held);
     assert_eq!(world.ask(&discover(1)).message.yiaddr, had);
@@ -98,7 +100,7 @@ fn f_16_beside_another_server_no_new_address_is_given_unless_authoritative() {
     world.pass(BESIDE_TIME.as_secs() - 1);
     assert_eq!(world.send(&select(5, OTHER, CLIENT)).unwrap_err(), DropReason::OtherServer);
     world.pass(BESIDE_TIME.as_secs() - 1);
-    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::BesideServer);
+    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::AnotherServerLeases);
     world.pass(1);
     world.ask(&discover(3));
 
@@ -112,7 +114,7 @@ fn f_16_another_server_on_one_wire_makes_no_way_on_another_nor_for_relay_agents(
     let config = SERVES.replace("mode: server", "mode: server\n  authoritative: false");
     let mut world = World::new(&config);
     world.hear(&said(Some(MessageType::Offer), OTHER, CLIENT), OTHER, OTHERS_MAC);
-    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::BesideServer);
+    assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::AnotherServerLeases);
     world.ask(&Message { giaddr: Ipv4Addr::new(192, 168, 77, 7), ..discover(3) });
     world.arrival.addresses = [Ipv4Addr::new(192, 168, 77, 2)].into();
     world.ask(&discover(4));

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lanboot::event::{Event, Refusal, Stop, Unanswered, UploadStop};
+use lanboot::event::{Event, Refusal, TransferStop, Unanswered, UploadStop};
 use lanboot::tftp::rtt::RoundTrip;
 use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
@@ -338,7 +338,7 @@ fn t_13_strangers_get_nothing_until_their_network_is_allowed() {
     }
     let upload = Packet::Wrq(Request { name: b"x", mode: Mode::Octet, options: Options::default() });
     stranger.send_to(&upload.encode(), (Ipv4Addr::LOCALHOST, server.port)).unwrap();
-    unanswered(&server, Unanswered::Stranger);
+    unanswered(&server, Unanswered::NotAllowed);
     assert_eq!(count(&stranger, Duration::from_millis(300)), 0);
 
     let limits = Limits { allow: vec!["127.0.0.0/8".parse().unwrap()], ..limits() };
@@ -353,7 +353,8 @@ fn t_13_a_silent_source_gets_three_copies_of_the_first_answer() {
         let (socket, _) = server.ask(rrq("long", options));
         assert_eq!(count(&socket, Duration::from_millis(4500)), 2, "after 1 and 2 s");
     }
-    let silent = |event: &Event| matches!(event, Event::TftpStopped { stop: Stop::Silent, resent: 2, .. });
+    let silent =
+        |event: &Event| matches!(event, Event::TftpStopped { stop: TransferStop::Silent, resent: 2, .. });
     server.event(silent);
     server.wait_until_idle();
 }
@@ -395,7 +396,8 @@ fn who_acknowledged_nothing_gives_way() {
     let server = Server::native(Setup { limits, ..Setup::default() });
     let silent: Vec<UdpSocket> = (0..5).map(|_| server.ask(rrq("long", Options::default())).0).collect();
     server.wait("three gave way", || {
-        let evicted = |event: &&Event| matches!(event, Event::TftpStopped { stop: Stop::Evicted, .. });
+        let evicted =
+            |event: &&Event| matches!(event, Event::TftpStopped { stop: TransferStop::Evicted, .. });
         server.events.lock().unwrap().iter().filter(evicted).count() == 3
     });
     assert_eq!(server.under_way(), 2);
@@ -452,7 +454,7 @@ fn rfc1350_5_a_request_that_cannot_be_read_gets_error_4() {
         let stranger = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         stranger.send_to(requests[0], (Ipv4Addr::LOCALHOST, server.port)).unwrap();
         assert_eq!(count(&stranger, Duration::from_millis(300)), 0, "who may not ask is told nothing");
-        unanswered(&server, Unanswered::Stranger);
+        unanswered(&server, Unanswered::NotAllowed);
     }
 }
 
@@ -485,7 +487,9 @@ fn t_02_short_errors_to_a_transfer_are_survived() {
     ack(&socket, 1);
     assert_eq!(block(&next(&socket)), 2, "what is no packet is passed over");
     socket.send(b"\0\x05\0\0").unwrap();
-    server.event(|event| matches!(event, Event::TftpStopped { stop: Stop::Refused { code: 0, .. }, .. }));
+    server.event(|event| {
+        matches!(event, Event::TftpStopped { stop: TransferStop::Refused { code: 0, .. }, .. })
+    });
 }
 
 #[test]
@@ -530,7 +534,7 @@ fn another_request_from_the_same_port_begins_anew() {
         socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
         assert_eq!(next(&socket).len(), 4 + size);
     }
-    server.event(|event| matches!(event, Event::TftpStopped { stop: Stop::Replaced, .. }));
+    server.event(|event| matches!(event, Event::TftpStopped { stop: TransferStop::Replaced, .. }));
     assert_eq!(server.under_way(), 1);
 }
 
@@ -601,7 +605,7 @@ fn a_file_that_becomes_shorter_ends_in_an_error() {
         }
     };
     assert_eq!(error_of(&error), (ErrorCode::UNDEFINED, "The server's disk failed".to_owned()));
-    server.event(|event| matches!(event, Event::TftpStopped { stop: Stop::Unreadable, .. }));
+    server.event(|event| matches!(event, Event::TftpStopped { stop: TransferStop::Unreadable, .. }));
 }
 
 #[test]
@@ -611,7 +615,7 @@ fn a_client_that_closes_its_port_is_let_go_at_once() {
     ack(&socket, 1);
     next(&socket);
     drop(socket);
-    server.event(|event| matches!(event, Event::TftpStopped { stop: Stop::Unreachable, .. }));
+    server.event(|event| matches!(event, Event::TftpStopped { stop: TransferStop::Unreachable, .. }));
     assert_eq!(server.under_way(), 0);
 }
 
@@ -649,7 +653,7 @@ fn stopping_ends_transfers_with_an_event_and_a_word_to_the_client() {
     let (socket, _) = server.ask(rrq("long", Options::default()));
     let events = server.events.clone();
     drop(server);
-    let stopped = |event: &Event| matches!(event, Event::TftpStopped { stop: Stop::ServerStops, .. });
+    let stopped = |event: &Event| matches!(event, Event::TftpStopped { stop: TransferStop::ServerStops, .. });
     assert!(events.lock().unwrap().iter().any(stopped));
     assert_eq!(error_of(&next(&socket)).1, "The server stops");
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lanboot::event::{End, Stop};
+use lanboot::event::{TransferEnd, TransferStop};
 use lanboot::tftp::rtt::RoundTrip;
 use lanboot::tftp::transfer::{RESENDS, RESENDS_UNPROVEN};
 use lanboot::tftp::{Granted, Input, Limits, Send, Step, Transfer, negotiate};
@@ -51,7 +51,7 @@ struct Talk {
     down: VecDeque<Down>,
     up: VecDeque<u16>,
     client: Client,
-    end: Option<End>,
+    end: Option<TransferEnd>,
     /// The client acknowledged a block that it never got, or gave up, so the file need not arrive.
     lied: bool,
     /// Datagrams sent since the last packet that made progress.
@@ -152,7 +152,7 @@ impl Talk {
             }
             1 => {
                 let step = self.transfer.handle(Input::Unreachable, self.now);
-                assert_eq!(step, Step::End(End::Stopped(Stop::Unreachable)));
+                assert_eq!(step, Step::End(TransferEnd::Stopped(TransferStop::Unreachable)));
                 self.lied = true;
                 self.after(step);
             }
@@ -221,7 +221,12 @@ impl Talk {
             }
             Step::End(end) => {
                 let complete = self.client.have == self.last;
-                assert!(end != End::Sent || complete || self.lied, "{} of {}", self.client.have, self.last);
+                assert!(
+                    end != TransferEnd::Sent || complete || self.lied,
+                    "{} of {}",
+                    self.client.have,
+                    self.last
+                );
                 self.end = Some(end);
                 return;
             }
@@ -311,9 +316,9 @@ impl Talk {
             rounds += 1;
             assert!(rounds < 2000, "it never ends: {:?}", self.transfer);
         }
-        assert!(!matches!(self.end, Some(End::Sent)) || self.lied || self.client.have == self.last);
+        assert!(!matches!(self.end, Some(TransferEnd::Sent)) || self.lied || self.client.have == self.last);
         if silent && !self.lied && self.client.have < self.last {
-            assert_eq!(self.end, Some(End::Stopped(Stop::Silent)));
+            assert_eq!(self.end, Some(TransferEnd::Stopped(TransferStop::Silent)));
         }
     }
 }

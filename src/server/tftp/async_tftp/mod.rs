@@ -36,7 +36,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::content::lookup::{Files, Found};
-use crate::event::{Event, Refusal, Stop};
+use crate::event::{Event, Refusal, TransferStop};
 use crate::images::Content;
 use crate::net::quota::{Quota, Share};
 use crate::net::served::Now;
@@ -349,8 +349,8 @@ impl<F: Fn(Event)> Drop for Transfer<F> {
                 size,
                 took,
                 resent,
-                stop: Stop::Silent,
-                choking_on: None,
+                stop: TransferStop::Silent,
+                rejected_blksize: None,
             },
         });
     }

@@ -15,7 +15,7 @@ use super::transfer::Session;
 use super::worker::Worker;
 use crate::content::lookup::Found;
 use crate::content::templates::Rendering;
-use crate::event::{Event, Refusal, Stop, Unanswered};
+use crate::event::{Event, Refusal, TransferStop, Unanswered};
 use crate::images::Content;
 use crate::net::datagram::Envelope;
 use crate::tftp::admission::{Admission, Flow, Place};
@@ -57,7 +57,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let packet = if is_whole { Packet::decode(datagram) } else { Err(BadPacket::TooLong) };
         let outcome = match packet {
             _ if envelope.destination != envelope.local => Err(Unanswered::Broadcast),
-            _ if is_request && !self.service.admits(*flow.peer.ip()) => Err(Unanswered::Stranger),
+            _ if is_request && !self.service.admits(*flow.peer.ip()) => Err(Unanswered::NotAllowed),
             _ if is_request && self.shared.is_closing() => Err(Unanswered::ServerStops),
             Ok(Packet::Rrq(request)) => {
                 let outcome = self.read_request(arrival, &request);
@@ -212,7 +212,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         match admission {
             Admission::Admitted { place, instead_of } => {
                 if let Some((other, thread)) = instead_of {
-                    let stop = if other.flow == flow { Stop::Replaced } else { Stop::Evicted };
+                    let stop =
+                        if other.flow == flow { TransferStop::Replaced } else { TransferStop::Evicted };
                     self.evict(other, thread, stop, arrival.now);
                 }
                 Ok(place)
@@ -232,7 +233,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// Ends the transfer `other`, which has lost its place.
-    pub fn evict(&mut self, other: Place, thread: usize, stop: Stop, now: Duration) {
+    pub fn evict(&mut self, other: Place, thread: usize, stop: TransferStop, now: Duration) {
         if thread == self.number {
             self.end_evicted(other, stop, now);
         } else {
@@ -252,7 +253,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         if connected.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
             let evicted = self.shared.table().give_port(place, self.number);
             if let Some(other) = evicted {
-                self.evict(other, self.number, Stop::Evicted, arrival.now);
+                self.evict(other, self.number, TransferStop::Evicted, arrival.now);
                 connected = self.sockets.connect(local, peer);
             }
         }

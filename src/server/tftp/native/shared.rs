@@ -9,7 +9,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::listener::{Listener, Listeners, Service};
 use super::shared_reads::ReadCache;
-use crate::event::{Refusal, Stop};
+use crate::event::{Refusal, TransferStop};
 use crate::images::Content;
 use crate::net::datagram::Envelope;
 use crate::tftp::Ports;
@@ -45,7 +45,7 @@ pub struct CommandQueue {
 #[derive(Debug)]
 pub enum Command {
     /// End this transfer, because another one was admitted in its place.
-    Evict(Place, Stop),
+    Evict(Place, TransferStop),
     /// Judge this request: it may be a duplicate of one that started a transfer of your thread.
     Judge { listener: Arc<Listener>, datagram: Box<[u8]>, envelope: Envelope },
     /// Answer this request, which you admitted: rendering its file is complete or has failed.

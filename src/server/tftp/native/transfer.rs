@@ -7,7 +7,7 @@ use super::blocks::{Blocks, Scratch, Source};
 use super::send::{SendMethod, Sender, Sent, prepare};
 use super::socket::Link;
 use super::unknown_tid::UnknownTid;
-use crate::event::{End, Event, Refusal, Stop};
+use crate::event::{Event, Refusal, TransferEnd, TransferStop};
 use crate::tftp::admission::Place;
 use crate::tftp::{Granted, Input, Send, Step, Transfer, refusal};
 use crate::wire::tftp::{ErrorCode, Packet};
@@ -165,7 +165,7 @@ impl Session {
     }
 
     /// Carries out a step, and returns the end of the transfer if there is one.
-    pub fn carry_out(&mut self, step: Step, context: &mut SendContext) -> Option<End> {
+    pub fn carry_out(&mut self, step: Step, context: &mut SendContext) -> Option<TransferEnd> {
         match step {
             Step::Send(Send::Blocks { first, last }) => {
                 // Blocks that wait for room in the socket precede those that follow them.
@@ -190,16 +190,16 @@ impl Session {
     }
 
     /// Sends the waiting blocks, because the socket has room again.
-    pub fn send_rest(&mut self, context: &mut SendContext) -> Option<End> {
+    pub fn send_rest(&mut self, context: &mut SendContext) -> Option<TransferEnd> {
         let (first, count) = self.waiting.take()?;
         self.send_blocks(first, count, context)
     }
 
     /// Sends a final error if the transfer ends on our side.
-    pub fn send_final_error(&self, stop: &Stop) {
+    pub fn send_final_error(&self, stop: &TransferStop) {
         match stop {
-            Stop::Unreadable => self.send_packet(&refusal::error(Refusal::Io)),
-            Stop::ServerStops => {
+            TransferStop::Unreadable => self.send_packet(&refusal::error(Refusal::Io)),
+            TransferStop::ServerStops => {
                 self.send_packet(&Packet::Error { code: ErrorCode::UNDEFINED, message: b"The server stops" });
             }
             _ => {}
@@ -207,14 +207,14 @@ impl Session {
     }
 
     /// The event that records the end of the transfer.
-    pub fn event(&self, end: End, now: Duration) -> Event {
+    pub fn event(&self, end: TransferEnd, now: Duration) -> Event {
         let (file, peer) = (self.source.name().to_owned(), self.place.flow.peer);
         let (took, resent, size) =
             (now.saturating_sub(self.began), self.transfer.resent(), self.source.size());
         match end {
-            End::Sent => Event::TftpSent { file, peer, bytes: size, took, resent },
-            End::SizeProbe => Event::TftpSizeProbe { file, peer },
-            End::Stopped(stop) => Event::TftpStopped {
+            TransferEnd::Sent => Event::TftpSent { file, peer, bytes: size, took, resent },
+            TransferEnd::SizeProbe => Event::TftpSizeProbe { file, peer },
+            TransferEnd::Stopped(stop) => Event::TftpStopped {
                 file,
                 peer,
                 bytes: size.min(self.transfer.acknowledged().saturating_mul(self.source.block_size() as u64)),
@@ -222,17 +222,17 @@ impl Session {
                 took,
                 resent,
                 stop,
-                choking_on: self.transfer.choking_on(),
+                rejected_blksize: self.transfer.rejected_blksize(),
             },
         }
     }
 
-    fn send_blocks(&mut self, first: u64, count: usize, context: &mut SendContext) -> Option<End> {
+    fn send_blocks(&mut self, first: u64, count: usize, context: &mut SendContext) -> Option<TransferEnd> {
         let size = self.source.datagram_size();
         self.source.forget_before(self.transfer.acknowledged().saturating_add(1));
         let Ok(Blocks { datagrams, count, ends }) = self.source.blocks(first, count, &mut context.scratch)
         else {
-            return Some(End::Stopped(Stop::Unreadable));
+            return Some(TransferEnd::Stopped(TransferStop::Unreadable));
         };
         if ends {
             self.transfer.ends_with(first.saturating_add(count as u64).saturating_sub(1));
@@ -247,7 +247,7 @@ impl Session {
                 self.waiting = Some((first.saturating_add(done as u64), count.saturating_sub(done)));
                 None
             }
-            Sent::Unreachable => Some(End::Stopped(Stop::Unreachable)),
+            Sent::Unreachable => Some(TransferEnd::Stopped(TransferStop::Unreachable)),
         }
     }
 

@@ -23,7 +23,7 @@ use super::shared::{Command, Shared};
 use super::socket::{Link, SocketPool, open_for_errors};
 use super::transfer::{SendContext, Session};
 use super::transfers::Sessions;
-use crate::event::{End, Event, Stop};
+use crate::event::{Event, TransferEnd, TransferStop};
 use crate::net::datagram::Inbox;
 use crate::tftp::admission::Place;
 use crate::tftp::{Input, Ports, Step};
@@ -146,7 +146,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
         let now = self.now();
         for token in self.sessions.tokens() {
-            self.finish(token, End::Stopped(Stop::ServerStops), now);
+            self.finish(token, TransferEnd::Stopped(TransferStop::ServerStops), now);
         }
     }
 
@@ -254,7 +254,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// Ends a transfer or sets its timer, after a step was carried out.
-    pub fn after_step(&mut self, token: u64, end: Option<End>, now: Duration) {
+    pub fn after_step(&mut self, token: u64, end: Option<TransferEnd>, now: Duration) {
         if let Some(end) = end {
             return self.finish(token, end, now);
         }
@@ -296,7 +296,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             if let Some((since, long)) = session.update_silence(now) {
                 let evicted = self.shared.table().silent(session.place(), since, long);
                 if let Some((other, thread)) = evicted {
-                    self.evict(other, thread, Stop::Evicted, now);
+                    self.evict(other, thread, TransferStop::Evicted, now);
                 }
             }
             // Packets that are already waiting arrived in time.
@@ -306,14 +306,14 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    fn finish(&mut self, token: u64, end: End, now: Duration) {
+    fn finish(&mut self, token: u64, end: TransferEnd, now: Duration) {
         let Some(session) = self.sessions.remove(token) else { return };
         let place = session.place();
-        if let End::Stopped(stop) = &end {
+        if let TransferEnd::Stopped(stop) = &end {
             session.send_final_error(stop);
         }
         // A client that aborted may still send packets, so only reuse the socket after success.
-        let whole = end == End::Sent;
+        let whole = end == TransferEnd::Sent;
         (self.service.record)(session.event(end, now));
         if whole {
             self.keep_socket(session);
@@ -353,10 +353,10 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// Ends a transfer that has lost its place.
-    pub fn end_evicted(&mut self, place: Place, stop: Stop, now: Duration) {
+    pub fn end_evicted(&mut self, place: Place, stop: TransferStop, now: Duration) {
         let Some(token) = self.sessions.find(&place.flow) else { return };
         if self.sessions.get(token).is_some_and(|session| session.place() == place) {
-            self.finish(token, End::Stopped(stop), now);
+            self.finish(token, TransferEnd::Stopped(stop), now);
         }
     }
 
