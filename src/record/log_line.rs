@@ -50,12 +50,14 @@ pub fn line(interface: &str, event: &Event) -> String {
             format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
         }
         Event::PoolExhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
-        Event::DuplicateClientId { id, machines, more } => clones(interface, id, machines, *more),
+        Event::DuplicateClientId { id, machines, more } => {
+            duplicate_client_id(interface, id, machines, *more)
+        }
         Event::RogueServer { message, address, client, server, from } => {
-            stranger(interface, *message, *address, (*client, *server, *from))
+            rogue_server(interface, *message, *address, (*client, *server, *from))
         }
         Event::AmbiguousAddress { address, by_dhcp, other, on_wire } => {
-            contested(*address, *by_dhcp, *other, *on_wire)
+            ambiguous_address(*address, *by_dhcp, *other, *on_wire)
         }
         Event::Dropped { reason, client } => {
             let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
@@ -103,8 +105,8 @@ fn tftp_line(event: &Event) -> String {
             if let Some(block_size) = rejected_blksize {
                 let _ = write!(
                     line,
-                    "; it took the options and never block 1, so it may be choking on blocks of {block_size} bytes: \
-                     set `tftp.max_block_size` lower"
+                    "; it accepted the options but never acknowledged block 1, so blocks of {block_size} bytes may \
+                     be too large for it: set `tftp.max_block_size` lower"
                 );
             }
             line
@@ -182,25 +184,25 @@ fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -
 /// Maximum characters of a client identifier in a line. DUIDs of all types in use fit.
 const MAX_ID: usize = 96;
 
-fn clones(interface: &str, id: &ClientId, machines: &[MacAddr], more: usize) -> String {
+fn duplicate_client_id(interface: &str, id: &ClientId, machines: &[MacAddr], more: usize) -> String {
     let mut names = machines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if more > 0 {
         let _ = write!(names, " and {more} more");
     }
     let id: String = format!("{id:?}").chars().take(MAX_ID).collect();
     format!(
-        "clones({interface}) {names} send the same client id {id}, as copies of one system do: each MAC keeps \
+        "duplicate_client_id({interface}) {names} send the same client id {id}, as copies of one system do: each MAC keeps \
          its own address; give each system its own machine-id, or set `dhcp.match_client_id: false`"
     )
 }
 
-fn stranger(
+fn rogue_server(
     interface: &str,
     message: Message,
     address: Ipv4Addr,
     (client, server, from): (Option<MacAddr>, Ipv4Addr, Option<MacAddr>),
 ) -> String {
-    let mut line = format!("stranger({interface}) {server}");
+    let mut line = format!("rogue_server({interface}) {server}");
     if let Some(from) = from {
         let _ = write!(line, " at {from}");
     }
@@ -217,7 +219,12 @@ fn stranger(
             `mode: proxy`"
 }
 
-fn contested(address: Ipv4Addr, by_dhcp: Option<MacAddr>, other: Option<MacAddr>, on_wire: bool) -> String {
+fn ambiguous_address(
+    address: Ipv4Addr,
+    by_dhcp: Option<MacAddr>,
+    other: Option<MacAddr>,
+    on_wire: bool,
+) -> String {
     let mac = |mac: Option<MacAddr>| mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string());
     let (by_dhcp, other) = (mac(by_dhcp), mac(other));
     let how = match on_wire {

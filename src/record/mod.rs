@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(
             line("eth1", &stopped),
             "stopped sending snponly.efi to 192.168.77.50 after 0 B of 1.0 MiB 6.0 s resent=5: the client went silent; \
-             it took the options and never block 1, so it may be choking on blocks of 1468 bytes: set \
+             it accepted the options but never acknowledged block 1, so blocks of 1468 bytes may be too large for it: set \
              `tftp.max_block_size` lower"
         );
         let drop = Event::Dropped { reason: DropReason::UnknownRelay, client: None };
@@ -228,10 +228,10 @@ mod tests {
         };
         let from = Some(MacAddr([2, 0, 0, 0, 0, 9]));
         let offer = told(Message::Offer, [192, 168, 77, 120], from);
-        let begin = "stranger(eth1) 192.168.77.254 at 02:00:00:00:00:09 sent DHCPOFFER of 192.168.77.120 to 52:54:00:12:34:56: ";
+        let begin = "rogue_server(eth1) 192.168.77.254 at 02:00:00:00:00:09 sent DHCPOFFER of 192.168.77.120 to 52:54:00:12:34:56: ";
         assert!(offer.starts_with(begin), "{offer}");
         let taken = told(Message::Request, [0; 4], None);
-        let begin = "stranger(eth1) 192.168.77.254 was chosen as DHCP server by 52:54:00:12:34:56: ";
+        let begin = "rogue_server(eth1) 192.168.77.254 was chosen as DHCP server by 52:54:00:12:34:56: ";
         assert!(taken.starts_with(begin), "{taken}");
     }
 

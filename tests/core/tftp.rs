@@ -512,7 +512,7 @@ fn t_14_any_error_after_the_size_was_told_is_a_size_probe() {
 }
 
 #[test]
-fn a_client_that_never_takes_block_1_may_be_choking_on_its_size() {
+fn a_client_that_never_acknowledges_block_1_may_reject_its_size() {
     let asked = Options { block_size: Some(1468), ..Options::default() };
     let mut talk = Talk::accepted(asked, 1 << 20, ms(1));
     for lost in 1..=2 {

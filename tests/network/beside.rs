@@ -72,7 +72,7 @@ fn a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac() {
     let wire = Wire::new(&host);
     wire.broadcast(&discover(UEFI));
     assert_eq!(wire.hear(1, 68).len(), 1, "alone");
-    assert!(!server.drain().contains("stranger"), "{}", server.drain());
+    assert!(!server.drain().contains("rogue_server"), "{}", server.drain());
     let other = site.network.host("52:54:00:77:00:fe").unwrap();
     other.ip(&format!("addr add {OTHER}/24 dev eth0")).unwrap();
     let _dnsmasq = dnsmasq(&other, &[]);
@@ -80,9 +80,9 @@ fn a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac() {
         wire.broadcast(&discover(UEFI));
         assert_eq!(wire.hear(2, 68).len(), 2);
     }
-    let said = "stranger(br0) 192.168.77.254 at 52:54:00:77:00:fe sent DHCPOFFER of 192.168.77.1";
+    let said = "rogue_server(br0) 192.168.77.254 at 52:54:00:77:00:fe sent DHCPOFFER of 192.168.77.1";
     assert!(server.wait_for(said, LIMIT), "{}", server.drain());
-    assert_eq!(server.drain().matches("stranger(").count(), 1, "{}", server.drain());
+    assert_eq!(server.drain().matches("rogue_server(").count(), 1, "{}", server.drain());
 }
 
 #[test]

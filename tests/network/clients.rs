@@ -164,7 +164,7 @@ fn r_04_copies_of_a_system_get_addresses_of_their_own() {
     // The first client answers at its address, so the second is another machine.
     let mut copy = with_id(&site, &second, id);
     expect(&mut copy, &mut server, "EVENT bound ip=192.168.77.51 ");
-    assert!(server.wait_for("clones(br0) ", LIMIT), "{}", server.drain());
+    assert!(server.wait_for("duplicate_client_id(br0) ", LIMIT), "{}", server.drain());
 
     // The network card of a machine is replaced: the old MAC no longer answers, and the new one gets the address.
     let other_id = "ff12345678000200002ab1ffffffffffffffff";
