@@ -327,10 +327,8 @@ impl Transfer {
         if self.is_oack_pending && self.granted.asked_size {
             return TransferEnd::SizeProbe;
         }
-        TransferEnd::Stopped(TransferStop::Refused {
-            code,
-            message: String::from_utf8_lossy(message).into_owned(),
-        })
+        let message = String::from_utf8_lossy(message).into_owned();
+        TransferEnd::Stopped(TransferStop::Refused { code, message })
     }
 
     /// Returns the packets to send now: the OACK until it is accepted, then the window after the last acknowledged
