@@ -32,23 +32,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::event::{Client, Event};
-use crate::lease::{Lease, LeaseBook, State};
-use crate::server::dhcp::DhcpServer;
-use crate::server::dhcp::commit::{Outcome, Promise};
+use crate::server::dhcp::commands::{Command, Refusal, Release};
 use crate::server::privileges;
-use crate::server::statistics::log_subnets;
 use crate::store::LeaseReader;
 use crate::store::make_folder;
-use crate::types::{Firmware, Timestamp};
 
 /// Maximum number of connections. Further ones replace the longest idle one, or wait in the kernel if all have
 /// requests.
 const MAX_CONNECTIONS: usize = 16;
 /// Interval at which a full server checks for ended connections.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
-/// Maximum number of commands that wait for the DHCP loop.
-const MAX_COMMANDS: usize = 16;
 /// Maximum bytes of a request's head. Bodies are not read.
 const MAX_HEAD: usize = 8 * 1024;
 /// Maximum time to receive a request's head.
@@ -80,61 +73,24 @@ struct Service {
     group_is_allowed: bool,
 }
 
-/// The DHCP loop's side of the control socket: incoming commands, and those that wait for the disk.
-#[derive(Debug)]
-pub struct Commands {
-    incoming: mpsc::Receiver<Command>,
-    sender: mpsc::Sender<Command>,
-    waiting: Vec<(Release, Lease)>,
-}
-
-/// A command for the DHCP loop.
-#[derive(Debug)]
-pub enum Command {
-    /// Free an address.
-    Release(Release),
-    /// Log the use of the pools.
-    Statistics,
-}
-
-/// A request to free an address.
-#[derive(Debug)]
-pub struct Release {
-    /// The lease to end, as stored.
-    pub lease: Lease,
-    reply: oneshot::Sender<Result<(), Refusal>>,
-}
-
-/// The reason why the address was not freed.
-#[derive(Debug)]
-pub enum Refusal {
-    /// There is nothing to free, or another client has the address.
-    Conflict(&'static str),
-    /// The change could not be stored.
-    Failed(&'static str),
-}
-
 impl Control {
     /// Binds the socket for the server that holds the lock of the state folder `state`. A stale socket of a killed
-    /// server is replaced; a socket with a listener is not. If binding fails, the first value is advice for the log,
-    /// and no command ever arrives.
-    pub fn bind(state: &Path) -> (Result<Control, String>, Commands) {
+    /// server is replaced; a socket with a listener is not. Commands for the DHCP loop go to `commands`.
+    ///
+    /// # Errors
+    /// Advice for the log, if the socket cannot be made.
+    pub fn bind(state: &Path, commands: mpsc::Sender<Command>) -> Result<Control, String> {
         let path = control_path(state);
-        let (commands, incoming) = mpsc::channel(MAX_COMMANDS);
-        let control = listen(&path)
-            .map(|listener| {
-                let group_is_allowed = privileges::give_to_group(&path);
-                let service = Service { state: state.into(), commands: commands.clone(), group_is_allowed };
-                Control { listener, service }
-            })
-            .map_err(|error| {
-                format!(
-                    "cannot make the control socket {}: {error}; `lanboot leases release` works only while the server \
-                     is stopped",
-                    path.display()
-                )
-            });
-        (control, Commands { incoming, sender: commands, waiting: Vec::new() })
+        let listener = listen(&path).map_err(|error| {
+            format!(
+                "cannot make the control socket {}: {error}; `lanboot leases release` works only while the server is \
+                 stopped",
+                path.display()
+            )
+        })?;
+        let group_is_allowed = privileges::give_to_group(&path);
+        let service = Service { state: state.into(), commands, group_is_allowed };
+        Ok(Control { listener, service })
     }
 
     /// Serves until the future is dropped.
@@ -200,78 +156,6 @@ impl Drop for Connections {
     fn drop(&mut self) {
         self.0.iter().for_each(|connection| connection.task.abort());
     }
-}
-
-impl Commands {
-    /// The next command.
-    pub async fn next(&mut self) -> Option<Command> {
-        self.incoming.recv().await
-    }
-
-    /// A handle for sending commands.
-    pub fn sender(&self) -> mpsc::Sender<Command> {
-        self.sender.clone()
-    }
-
-    /// Answers `ask` as soon as `lease` is stored.
-    pub fn stored_with(&mut self, ask: Release, lease: Lease) {
-        self.waiting.push((ask, lease));
-    }
-
-    /// Answers the commands whose leases are in `outcome`.
-    pub fn committed(&mut self, outcome: &Outcome) {
-        for (ask, _) in self.waiting.extract_if(.., |(_, lease)| outcome.leases.contains(lease)) {
-            ask.answer(match outcome.stored {
-                true => Ok(()),
-                false => {
-                    Err(Refusal::Failed("the lease database could not be written: see the server's log"))
-                }
-            });
-        }
-    }
-}
-
-impl Command {
-    /// Executes the command on `server`.
-    pub fn carry_out(self, server: &mut DhcpServer) {
-        match self {
-            Command::Release(release) => server.release(release),
-            Command::Statistics => {
-                log_subnets(&server.engine.book, &server.engine.settings, server.clock.now());
-            }
-        }
-    }
-}
-
-impl Release {
-    /// The lease as it is after the release, if `book` confirms that there is one.
-    pub fn freed(&self, book: &LeaseBook, now: Timestamp) -> Result<Lease, Refusal> {
-        if let Some(binding) = book.binding(self.lease.address) {
-            // With `match_client_id: false` the book knows the client by its MAC instead of the stored identifier.
-            let is_same_mac = binding.holder.mac.is_some() && binding.holder.mac == self.lease.holder.mac;
-            if binding.holder.client != self.lease.holder.client && !is_same_mac {
-                return Err(Refusal::Conflict("another client has it by now"));
-            }
-            if binding.until <= now || !matches!(binding.state, State::Leased | State::Declined) {
-                return Err(Refusal::Conflict("it is free already"));
-            }
-        }
-        Ok(self.lease.released(now))
-    }
-
-    pub fn answer(self, answer: Result<(), Refusal>) {
-        // The client may have disconnected.
-        let _ = self.reply.send(answer);
-    }
-}
-
-/// The promise that makes the committer store and record a lease which a person ended.
-pub fn released_by_hand(lease: Lease) -> Promise {
-    let mac = lease.hardware.mac();
-    let client = Client { mac, firmware: Firmware::Other, arch: None };
-    let event = Event::Released { address: lease.address, client };
-    let ended = Vec::new();
-    Promise { lease, ended, reply: None, otherwise: None, event, interface: "control".into() }
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -384,7 +268,7 @@ async fn release(address: Ipv4Addr, service: &Service) -> Answer {
     let lease = stored.ok_or((StatusCode::NOT_FOUND, "no lease is stored for it".to_owned()))?;
     let (reply, answer) = oneshot::channel();
     let stopping = || unavailable("the server is stopping".to_owned());
-    service.commands.send(Command::Release(Release { lease, reply })).await.map_err(|_| stopping())?;
+    service.commands.send(Command::Release(Release::new(lease, reply))).await.map_err(|_| stopping())?;
     match answer.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Refusal::Conflict(why))) => Err((StatusCode::CONFLICT, why.to_owned())),

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Sender;
 use crate::dhcp::settings::Settings;
 use crate::lease::{LeaseBook, Tally};
 use crate::record::Recorder;
-use crate::server::control::Command;
+use crate::server::dhcp::commands::Command;
 use crate::types::Timestamp;
 
 /// Logs how many addresses of each subnet are in use at `now`.

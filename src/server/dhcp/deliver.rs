@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tracing::Level;
 
+use crate::dhcp::engine::OutgoingReply;
 use crate::event::{DropReason, Event};
 use crate::net::datagram::Outgoing;
 use crate::net::packet_socket::Taps;
@@ -79,4 +80,10 @@ impl Departure {
     pub fn leave(&self, recorder: &Recorder) {
         report(self.sender.send(&self.reply), recorder, &self.interface, &self.reply, &self.event);
     }
+}
+
+/// Encodes `reply` for sending from the interface with this number.
+pub(super) fn outgoing(reply: &OutgoingReply, interface: u32) -> Outgoing {
+    let OutgoingReply { message, route, server } = reply;
+    Outgoing { payload: message.encode(), route: *route, interface, server: *server }
 }

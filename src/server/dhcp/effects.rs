@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::engine::{Effect, Effects, Engine, OutgoingReply, Outside};
+use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
 use crate::event::{Client, DropReason, Event};
-use crate::net::datagram::{Envelope, Outgoing};
+use crate::lease::State;
+use crate::net::datagram::Envelope;
 use crate::server::dhcp::commit::Promise;
 use crate::server::dhcp::conflict_checks::{Begun, Waiting};
-use crate::server::dhcp::deliver::{Delivery, Departure};
+use crate::server::dhcp::deliver::{Delivery, Departure, outgoing};
 use crate::server::dhcp::inbound::arrival;
 use crate::server::dhcp::{DhcpServer, Outbox};
 
@@ -119,7 +120,9 @@ impl DhcpServer {
             }
             Effect::Store(promise) => {
                 let promise = Promise::of(promise, interface, Arc::clone(name));
-                self.renewals.add(&promise);
+                if promise.lease.state == State::Leased {
+                    self.renewals.add(promise.otherwise.as_ref(), &promise.interface);
+                }
                 out.promises.push(promise);
             }
             // Only `carry_out` receives these, because they need the message.
@@ -170,10 +173,4 @@ impl DhcpServer {
     fn record_drop(&self, interface: &str, reason: DropReason, client: Client) {
         self.recorder.record(interface, &Event::Dropped { reason, client: Some(client) });
     }
-}
-
-/// Encodes `reply` for sending from the interface with this number.
-pub(super) fn outgoing(reply: &OutgoingReply, interface: u32) -> Outgoing {
-    let OutgoingReply { message, route, server } = reply;
-    Outgoing { payload: message.encode(), route: *route, interface, server: *server }
 }

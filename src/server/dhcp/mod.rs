@@ -21,16 +21,18 @@ use crate::net::readable::{pause, readable};
 use crate::net::served::{Now, Served};
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
-use crate::server::control::Commands;
+use crate::server::dhcp::commands::{Command, Commands};
 use crate::server::dhcp::commit::{Committer, Promise};
 use crate::server::dhcp::conflict_checks::{Checker, Outcome as Checked};
 use crate::server::dhcp::deliver::{Delivery, Sender, deliver};
 use crate::server::dhcp::proxy::Proxy;
 use crate::server::dhcp::renewals::Renewals;
+use crate::server::statistics::log_subnets;
 use crate::store::clock::Clock;
 use crate::store::open::own_in_pool;
 use crate::types::Timestamp;
 
+pub mod commands;
 pub mod commit;
 pub mod conflict_checks;
 pub mod decline_senders;
@@ -126,7 +128,7 @@ impl DhcpServer {
                     Checked::Declined(address, declining) => self.decline_checked(address, declining),
                     Checked::Heard(heard) => self.heard(heard),
                 },
-                Some(ask) = self.asks.next() => ask.carry_out(&mut self),
+                Some(command) = self.asks.next() => self.carry_out_command(command),
                 Ok(()) = self.changes.changed() => self.look(),
                 () = wait_until(self.engine.next_warning(), self.clock) => self.warn_of_clones(),
                 ready = readable.readable() => {
@@ -157,6 +159,15 @@ impl DhcpServer {
         self.served = Arc::clone(&self.changes.borrow_and_update());
         for address in self.engine.book.keep_own(&self.served.own) {
             tracing::warn!("{}", own_in_pool(address));
+        }
+    }
+
+    fn carry_out_command(&mut self, command: Command) {
+        match command {
+            Command::Release(release) => self.release(release),
+            Command::Statistics => {
+                log_subnets(&self.engine.book, &self.engine.settings, self.clock.now());
+            }
         }
     }
 

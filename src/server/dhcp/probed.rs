@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{DhcpServer, Outbox};
 use crate::dhcp::engine::{DeclineProbe, Meaning, Outside};
 use crate::net::ping::Heard;
-use crate::server::control::{Refusal, Release, released_by_hand};
+use crate::server::dhcp::commands::{Refusal, Release, released_by_hand};
 use crate::server::dhcp::conflict_checks::{Declining, Waiting};
 use crate::types::MacAddr;
 use crate::wire::dhcp::Message;

@@ -12,9 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::event::Event;
-use crate::lease::State;
 use crate::net::datagram::Outgoing;
-use crate::server::dhcp::commit::Promise;
 use crate::server::dhcp::deliver::Delivery;
 
 /// Time that a renewal waits for the disk. A healthy disk takes some milliseconds. Clients repeat a request after 4 s
@@ -54,11 +52,11 @@ pub struct Renewals {
 }
 
 impl Renewals {
-    /// Adds a promise that goes to the committer, if it extends a lease and has a fallback.
-    pub fn add(&mut self, promise: &Promise) {
-        if let Some(otherwise) = promise.otherwise.as_ref().filter(|_| promise.lease.state == State::Leased) {
+    /// Adds a lease that goes to the committer, if its request has a fallback reply, which is sent on this interface.
+    pub fn add(&mut self, otherwise: Option<&Arc<Otherwise>>, interface: &Arc<str>) {
+        if let Some(otherwise) = otherwise {
             let deadline = Instant::now() + PATIENCE;
-            self.waiting.push_back((deadline, Arc::clone(otherwise), Arc::clone(&promise.interface)));
+            self.waiting.push_back((deadline, Arc::clone(otherwise), Arc::clone(interface)));
         }
     }
 

@@ -13,8 +13,9 @@ use crate::net::StartError;
 use crate::net::served::{Now, describe_dhcp};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::Keep;
-use crate::server::control::{Commands, Control};
+use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
+use crate::server::dhcp::commands::Commands;
 use crate::server::dhcp::commit::Committer;
 use crate::server::dhcp::conflict_checks::Checker;
 use crate::server::dhcp::proxy::Proxy;
@@ -54,7 +55,8 @@ impl BoundDhcp {
         let (socket, refused) = bound.with_frames(served.clone());
         warnings.extend(refused);
         let opened = open_leases(&config.state, keep)?;
-        let (control, asks) = Control::bind(&config.state);
+        let asks = Commands::default();
+        let control = Control::bind(&config.state, asks.sender());
         Ok(BoundDhcp { socket, opened, control, asks })
     }
 }

@@ -10,7 +10,7 @@ use crate::net::datagram::{Envelope, Outgoing};
 use crate::net::interface;
 use crate::net::ping::Heard;
 use crate::net::udp::Sharing;
-use crate::server::control::{Control, released_by_hand};
+use crate::server::dhcp::commands::released_by_hand;
 use crate::server::dhcp::conflict_checks::Waiting;
 use crate::server::dhcp::delayed::Later;
 use crate::server::dhcp::proxy::boot_engine;
@@ -62,7 +62,7 @@ impl Bench {
             socket,
             checker: Checker::default(),
             clock,
-            asks: Control::bind(state.path()).1,
+            asks: Commands::default(),
             files: None,
             known: MachineTable::default(),
             recorder,
