@@ -31,6 +31,11 @@ pub struct LeaseBook {
     pub(super) left_over: AddressMap<Lease>,
     /// All addresses of this computer.
     pub(super) own: Vec<Ipv4Addr>,
+    /// Bindings outside of every subnet: of stored leases, and of subnets that were configured before. There are never
+    /// more of them than the store has leases, apart from those that wait for the store.
+    pub(super) set_aside: AddressMap<Binding>,
+    /// Holders with the identifiers that they sent, while the book knows clients by their hardware address instead.
+    pub(super) sent_ids: AddressMap<Holder>,
 }
 
 /// The time for which an offered address is held. Firmware collects offers for up to 4 s (EDK2) and retries after 8, 16
@@ -44,20 +49,25 @@ impl LeaseBook {
     }
 
     /// Loads a lease from the store. If one client has several leases on one link, as older versions stored them, only
-    /// the one that ends last stays valid. Returns false and changes nothing if no subnet of the configuration contains
-    /// the address.
+    /// the one that ends last stays valid. Returns false if no subnet of the configuration contains the address. The lease
+    /// is then set aside for [`LeaseBook::replace`].
     pub fn load(&mut self, lease: Lease) -> bool {
-        let Some(subnet) = self.pool_of(lease.address) else { return false };
         let Lease { address, holder, state, until, .. } = lease;
         let leased = matches!(state, State::Leased | State::Released);
         let stored = (state == State::Leased).then_some(until);
-        let mut binding =
-            Binding { holder, state, until, leased, strikes: 0, stored, pending: 0, ending: false };
-        if state == State::Leased {
+        let binding = Binding { holder, state, until, leased, strikes: 0, stored, pending: 0, ending: false };
+        self.put_lease(address, binding);
+        self.pool_of(address).is_some()
+    }
+
+    /// Puts a binding of the store into the book. Of several leases of one client on one link, the one that ends last
+    /// stays valid.
+    pub(super) fn put_lease(&mut self, address: Ipv4Addr, mut binding: Binding) {
+        if let Some(subnet) = self.pool_of(address).filter(|_| binding.state == State::Leased) {
             let others = self.leases_on_link(subnet, &binding.holder).filter(|(other, _)| *other != address);
             let others: Vec<_> = others.map(|(other, b)| (other, b.clone())).collect();
             for (other, stored) in others {
-                if stored.until >= until {
+                if stored.until >= binding.until {
                     binding = self.second_lease(address, binding);
                 } else {
                     let second = self.second_lease(other, stored);
@@ -66,7 +76,6 @@ impl LeaseBook {
             }
         }
         self.put(address, binding);
-        true
     }
 
     /// The second stored lease of one client. The client may use either address, so no other client gets this one before
@@ -210,7 +219,10 @@ impl LeaseBook {
     }
 
     pub(super) fn put(&mut self, address: Ipv4Addr, mut binding: Binding) {
-        let Some(subnet) = self.pool_of(address) else { return };
+        let Some(subnet) = self.pool_of(address) else {
+            self.set_aside.insert(address, binding);
+            return;
+        };
         if let Some(old) = self.bindings.get(&address) {
             self.pools[subnet].remove(address, old);
             let is_same = old.holder.is(&binding.holder);

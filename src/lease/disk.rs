@@ -30,6 +30,10 @@ impl LeaseBook {
     pub fn stored(&mut self, lease: &Lease, now: Timestamp) {
         self.displaced.remove(&lease.address);
         self.left_over.remove(&lease.address);
+        self.sent_ids.remove(&lease.address);
+        if self.set_aside.contains_key(&lease.address) {
+            return self.update_set_aside(lease, true);
+        }
         let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         binding.pending = binding.pending.saturating_sub(1);
         let is_same = binding.holder.is(&lease.holder);
@@ -58,6 +62,9 @@ impl LeaseBook {
     /// is none. It changes nothing while a later change of the address waits, because that one may already be stored
     /// and answered.
     pub fn not_stored(&mut self, lease: &Lease, now: Timestamp) {
+        if self.set_aside.contains_key(&lease.address) {
+            return self.update_set_aside(lease, false);
+        }
         let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         binding.pending = binding.pending.saturating_sub(1);
         if binding.pending == 0

@@ -13,6 +13,7 @@ pub mod import;
 mod index;
 mod offers;
 mod pool;
+mod replace;
 mod tally;
 
 use std::collections::{HashMap, HashSet};

@@ -4,11 +4,10 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::dhcp::settings::Settings;
-use crate::lease::{Holder, Lease, LeaseBook, State};
+use crate::lease::{Lease, LeaseBook, State};
 use crate::store::clock::{self, Clock};
 use crate::store::make_folder;
 use crate::store::{Findings, LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
-use crate::types::ClientId;
 
 /// The lease database, open for writing, and its content.
 pub struct Opened {
@@ -76,21 +75,13 @@ pub fn book(settings: &Settings, mut leases: Vec<Lease>, own: &[Ipv4Addr]) -> Fi
     // A conflict check cannot detect them, because the server does not answer its own probes.
     let own = book.keep_own(own);
     if !settings.match_client_id {
-        leases.iter_mut().for_each(|lease| use_hardware_as_client_id(&mut lease.holder));
+        leases.iter_mut().for_each(|lease| book.know_by_hardware(lease));
     }
     // A client's current lease must be loaded after the ones it released or declined, because the last one loaded is
     // found first.
     leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
     let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
     Filled { book, own, known }
-}
-
-/// Replaces the client identifier by the hardware address. With `match_client_id` off, the lease would not be found
-/// by the identifier that the client once sent.
-fn use_hardware_as_client_id(holder: &mut Holder) {
-    if let Some(mac) = holder.mac {
-        holder.client = ClientId::of_mac(mac);
-    }
 }
 
 /// Log message for an address of this computer that lies in a pool.

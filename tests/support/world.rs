@@ -245,8 +245,18 @@ impl World {
     pub fn restart(&mut self) {
         self.book = LeaseBook::new(self.settings.pools());
         for lease in self.disk.values() {
-            assert!(self.book.load(lease.clone()));
+            let is_served = self.settings.subnets.iter().any(|subnet| subnet.network.contains(lease.address));
+            assert_eq!(self.book.load(lease.clone()), is_served);
         }
+    }
+
+    /// A reload with another configuration.
+    pub fn replace(&mut self, yaml: &str) {
+        let config = config::load(yaml).unwrap_or_else(|problems| panic!("{problems:?}"));
+        self.settings = config.dhcp.expect("the configuration has a DHCP server");
+        mem::swap(&mut self.book, &mut self.engine.book);
+        self.engine.replace(Arc::new(self.settings.clone()), self.now);
+        mem::swap(&mut self.book, &mut self.engine.book);
     }
 
     /// Receives a message of another server to a client. The server is at `source` and has that hardware address.

@@ -171,6 +171,16 @@ impl Engine {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Replaces the settings. Leases, offers, checks, quarantines and observations stay; the pools change. Returns the
+    /// addresses of this computer that the new pools contain and the old ones did not.
+    pub fn replace(&mut self, settings: Arc<Settings>, now: Timestamp) -> Vec<Ipv4Addr> {
+        let own = self.book.replace(settings.pools(), settings.match_client_id);
+        self.settings = settings;
+        self.book.settle(now);
+        self.settled = Some(now);
+        own
+    }
+
     /// Handles a message that has just been received.
     pub fn handle(
         &mut self,

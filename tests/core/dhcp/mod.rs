@@ -8,4 +8,5 @@ mod options;
 mod other_servers;
 mod proxy;
 mod recorded;
+mod reload;
 mod server;
