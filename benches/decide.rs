@@ -45,7 +45,6 @@ struct Server {
 
 fn main() {
     let settings = config::load(CONFIG).expect("it is right").dhcp.expect("it has a DHCP server");
-    let settings = Arc::new(settings);
     let arrival = Arrival {
         interface: "eth1".into(),
         addresses: [SERVER].into(),

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::Config;
 use crate::boot::fetch::Served;
@@ -68,7 +69,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         interfaces: file.interfaces,
         state: file.state,
         images: file.images,
-        dhcp: (!is_off).then_some(settings),
+        dhcp: (!is_off).then(|| Arc::new(settings)),
         targets,
         tftp: file.tftp,
         http: file.http,

@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::boot::fetch::Served;
 use crate::boot::loader::target::Targets;
@@ -20,7 +21,7 @@ pub struct Config {
     /// Folder of the files that clients download.
     pub images: PathBuf,
     /// DHCP settings, as the only server or beside another one; `None` with `dhcp.mode: off`.
-    pub dhcp: Option<Settings>,
+    pub dhcp: Option<Arc<Settings>>,
     /// Boot targets, and the machine data that generated scripts and templates need.
     pub targets: Targets,
     /// `None` with `tftp: off`.

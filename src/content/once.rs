@@ -31,14 +31,19 @@ pub const FILE: &str = "once.json";
 /// Maximum size of that file in bytes: one line for each of 100,000 machines.
 const MAX_FILE: u64 = 16 << 20;
 
-/// The configured targets, and the `once` state of the machines. Cheap to clone; clones share the state.
+/// The configured targets, and the `once` state of the machines. Cheap to clone; clones share the state, and so does
+/// the value for another configuration ([`BootState::with_config`]).
 #[derive(Clone, Debug, Default)]
-pub struct BootState(Arc<Inner>);
+pub struct BootState {
+    /// `None` without any targets and machines.
+    config: Option<Arc<Config>>,
+    shared: Arc<Shared>,
+}
 
 #[derive(Debug, Default)]
-struct Inner {
-    targets: Targets,
-    served: Served,
+struct Shared {
+    /// The targets of a value without configuration: none.
+    no_targets: Targets,
     /// The finished `once` of each machine.
     finished: Mutex<FinishedOnce>,
     file: Option<PathBuf>,
@@ -97,6 +102,12 @@ impl BootState {
         BootState::with(config, FinishedOnce::default(), None)
     }
 
+    /// The same state for another configuration. What it says about a `once` that `config` no longer has is ignored.
+    #[must_use]
+    pub fn with_config(&self, config: &Arc<Config>) -> BootState {
+        BootState { config: Some(Arc::clone(config)), shared: Arc::clone(&self.shared) }
+    }
+
     /// Loads the state for `config` from its state folder. The text is a warning if that fails.
     pub fn open(config: &Config) -> (BootState, Option<String>) {
         let file = config.state.join(FILE);
@@ -110,48 +121,49 @@ impl BootState {
                 (FinishedOnce { by_machine: BTreeMap::new(), unknown: true }, Some(warning))
             }
         };
-        let before = finished.by_machine.len();
         let starts = BootState::with(config, finished, Some(file));
-        let targets = &starts.0.targets;
-        let is_current = |key: &str, name: &str| {
-            let machine = targets.machines().iter().find(|machine| key_of(machine).as_deref() == Some(key));
-            machine.and_then(|machine| machine.once.as_ref()).is_some_and(|once| once.name() == name)
-        };
-        // Removing a `once` from the configuration and adding it again asks for another run.
-        starts.finished().by_machine.retain(|key, name| is_current(key, name));
-        let forgotten = starts.finished().by_machine.len() < before;
-        if forgotten && let Err(error) = starts.write() {
-            tracing::warn!("cannot write {FILE} in the state folder: {error}");
-        }
+        starts.forget_removed();
         (starts, warning)
     }
 
+    /// Forgets each finished `once` that is no longer in the configuration. Removing a `once` from the configuration and
+    /// adding it again asks for another run.
+    pub fn forget_removed(&self) {
+        let is_current = |key: &str, name: &str| {
+            let machines = self.targets().machines();
+            let machine = machines.iter().find(|machine| key_of(machine).as_deref() == Some(key));
+            machine.and_then(|machine| machine.once.as_ref()).is_some_and(|once| once.name() == name)
+        };
+        let is_forgotten = {
+            let mut finished = self.finished();
+            let before = finished.by_machine.len();
+            finished.by_machine.retain(|key, name| is_current(key, name));
+            finished.by_machine.len() < before
+        };
+        if is_forgotten && let Err(error) = self.write() {
+            tracing::warn!("cannot write {FILE} in the state folder: {error}");
+        }
+    }
+
     fn with(config: &Config, finished: FinishedOnce, file: Option<PathBuf>) -> BootState {
-        let served = config.served();
         let on_disk = Mutex::new(finished.by_machine.clone());
         let (finished, progress) = (Mutex::new(finished), Mutex::default());
-        BootState(Arc::new(Inner {
-            targets: config.targets.clone(),
-            served,
-            finished,
-            file,
-            progress,
-            on_disk,
-        }))
+        let shared = Shared { finished, file, progress, on_disk, ..Shared::default() };
+        BootState { config: Some(Arc::new(config.clone())), shared: Arc::new(shared) }
     }
 
     pub fn targets(&self) -> &Targets {
-        &self.0.targets
+        self.config.as_ref().map_or(&self.shared.no_targets, |config| &config.targets)
     }
 
     /// The ports and addresses under which clients fetch files from this server.
     pub fn served(&self) -> Served {
-        self.0.served
+        self.config.as_ref().map_or_else(Served::default, |config| config.served())
     }
 
     /// The machine's entry in `machines:`.
     pub fn machine(&self, known: &KnownMachine) -> Option<&Machine> {
-        self.0.targets.machine(known.mac, known.believed_uuid())
+        self.targets().machine(known.mac, known.believed_uuid())
     }
 
     /// The target that the machine starts now.
@@ -162,7 +174,7 @@ impl BootState {
     /// Like [`Self::now`]; `may_once` is false if another machine might be asking.
     pub fn now_for(&self, machine: Option<&Machine>, may_once: bool) -> Now {
         let once_is_over = !may_once || machine.is_some_and(|machine| self.is_once_over(machine));
-        self.0.targets.now(machine, once_is_over)
+        self.targets().now(machine, once_is_over)
     }
 
     /// Ends the `once` of the machine with this MAC. `known` is the reporting machine, which must be the same one
@@ -174,7 +186,7 @@ impl BootState {
         let own = self.machine(known);
         let is_its_mac = known.mac == Some(mac);
         // Of other machines only the MAC is known.
-        let named = self.0.targets.machine(Some(mac), known.believed_uuid().filter(|_| is_its_mac));
+        let named = self.targets().machine(Some(mac), known.believed_uuid().filter(|_| is_its_mac));
         let Some(machine) = named else { return Ok(Done::Unknown) };
         if !by_person && !own.is_some_and(|own| std::ptr::eq(own, machine)) {
             return Ok(Done::WrongMachine);
@@ -196,13 +208,13 @@ impl BootState {
         let Some(once) = machine.once.as_ref().filter(|_| !self.is_once_over(machine)) else { return };
         let needed = match once {
             Start::Target(name) => {
-                self.0.targets.get(name).and_then(|target| target.last_file(self.0.served))
+                self.targets().get(name).and_then(|target| target.last_file(self.served()))
             }
             Start::Local | Start::Menu => None,
         };
         let is_last = match needed {
             None => sent.is_script,
-            Some(written) => needed_name(written, self.0.served, machine, known).is_some_and(|name| {
+            Some(written) => needed_name(written, self.served(), machine, known).is_some_and(|name| {
                 // The file may also be in the machine's own folder.
                 name == *file || own_names(known).iter().any(|folder| name.within(folder) == *file)
             }),
@@ -231,7 +243,7 @@ impl BootState {
     /// previous parts, as when a client resumes a transfer.
     fn has_all(&self, machine: &Machine, sent: &Sent<'_>) -> bool {
         let Some(key) = key_of(machine) else { return false };
-        let mut progress = self.0.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let before =
             progress.get(&key).filter(|progress| progress.name == *sent.name && progress.size == sent.size);
         let reached = before.map_or(0, |progress| progress.reached);
@@ -268,13 +280,13 @@ impl BootState {
     }
 
     fn finished(&self) -> MutexGuard<'_, FinishedOnce> {
-        self.0.finished.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Blocks until the current state is on disk; rewrites the file if it differs.
     fn write(&self) -> io::Result<()> {
-        let Some(file) = &self.0.file else { return Ok(()) };
-        let mut on_disk = self.0.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = &self.shared.file else { return Ok(()) };
+        let mut on_disk = self.shared.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
         let finished = {
             let finished = self.finished();
             if finished.unknown {

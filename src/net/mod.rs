@@ -14,6 +14,7 @@ pub mod ping;
 pub mod quota;
 pub mod readable;
 pub mod served;
+pub mod snapshot;
 mod start_error;
 pub mod udp;
 

@@ -13,7 +13,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
-use crate::net::served::Now;
+use crate::net::snapshot::Now;
 use crate::types::MacAddr;
 
 /// Addresses whose MAC is cached for [`FRESH`]. When the cache is full it is emptied, which costs a new query for each.
@@ -42,19 +42,19 @@ pub struct Neighbours(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// The served interfaces, which define our wires; `None` means that there are none.
-    served: Option<Now>,
+    now: Option<Now>,
     remembered: Mutex<HashMap<Ipv4Addr, (Neighbour, Instant)>>,
 }
 
 impl Neighbours {
     /// Looks up neighbours on the wires of this computer.
-    pub fn new(served: Now) -> Neighbours {
-        Neighbours(Arc::new(Inner { served: Some(served), ..Inner::default() }))
+    pub fn new(now: Now) -> Neighbours {
+        Neighbours(Arc::new(Inner { now: Some(now), ..Inner::default() }))
     }
 
     pub fn is_own(&self, address: Ipv4Addr) -> bool {
-        let is_ours = |served: &Now| served.borrow().own.contains(&address);
-        address.is_loopback() || self.0.served.as_ref().is_some_and(is_ours)
+        let is_ours = |now: &Now| now.borrow().interfaces.own.contains(&address);
+        address.is_loopback() || self.0.now.as_ref().is_some_and(is_ours)
     }
 
     pub fn at(&self, address: Ipv4Addr) -> Neighbour {
@@ -65,9 +65,9 @@ impl Neighbours {
         {
             return neighbour.clone();
         }
-        let Some(served) = &self.0.served else { return Neighbour::Elsewhere };
+        let Some(snapshot) = &self.0.now else { return Neighbour::Elsewhere };
         let wires = {
-            let served = served.borrow();
+            let served = Arc::clone(&snapshot.borrow().interfaces);
             if served.own.contains(&address) {
                 return Neighbour::Elsewhere;
             }

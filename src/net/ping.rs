@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::net::bpf::ETH_P_ARP;
 use crate::net::packet_socket::{FRAME, PacketSocket};
-use crate::net::served::Now;
+use crate::net::snapshot::Now;
 use crate::types::MacAddr;
 use crate::wire::{arp, icmp};
 
@@ -40,21 +40,20 @@ pub struct Prober {
     arp: Option<PacketSocket>,
     icmp: Option<Socket>,
     id: u16,
-    served: Now,
+    now: Now,
 }
 
 impl Prober {
     /// Opens the sockets and starts a reader thread for each. The last value says what cannot be checked, and why.
-    pub fn start(served: Now) -> (Prober, Receiver<Heard>, Option<String>) {
+    pub fn start(now: Now) -> (Prober, Receiver<Heard>, Option<String>) {
         let (sender, receiver) = channel(HEARD);
-        let mut prober =
-            Prober { arp: None, icmp: None, id: std::process::id() as u16, served: served.clone() };
+        let mut prober = Prober { arp: None, icmp: None, id: std::process::id() as u16, now: now.clone() };
         let mut refused = None;
         let opened = PacketSocket::on_all_interfaces(ETH_P_ARP, LOOK_UP).and_then(|socket| {
             let reader = socket.try_clone()?;
             listen(sender.clone(), move |buffer| {
                 let Some((frame, index)) = reader.receive(buffer)? else { return Ok(None) };
-                let is_served = served.borrow().get(index).is_some();
+                let is_served = now.borrow().interfaces.get(index).is_some();
                 Ok(Some(frame).filter(|_| is_served).and_then(heard_by_arp))
             })?;
             Ok(socket)
@@ -107,8 +106,8 @@ impl Prober {
     /// The socket, link address and hardware address for ARP probes on an Ethernet interface. They are read for each
     /// probe, because the hardware address of a bridge changes with its ports.
     fn wire(&self, index: u32) -> Option<(&PacketSocket, LinkAddr, MacAddr)> {
-        let served = self.served.borrow();
-        let interface = served.get(index)?;
+        let now = self.now.borrow();
+        let interface = now.interfaces.get(index)?;
         Some((self.arp.as_ref()?, interface.link?, interface.mac?))
     }
 }

@@ -1,11 +1,8 @@
 //! The interfaces and networks that are served at one moment. They come and go while the server runs: `server/watch.rs`
-//! replaces the snapshot, and every part of the server reads it.
+//! replaces the [`Snapshot`](crate::net::snapshot::Snapshot) with them, and every part of the server reads it.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-
-use tokio::sync::watch;
 
 use crate::boot::plan::Mode;
 use crate::config::{Config, Interfaces};
@@ -14,7 +11,7 @@ use crate::net::StartError;
 use crate::net::interface::{self, Interface};
 use crate::types::Ipv4Network;
 
-/// A snapshot of the interfaces and networks that are served.
+/// The interfaces and networks that are served at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Served {
     interfaces: BTreeMap<u32, Interface>,
@@ -27,14 +24,11 @@ pub struct Served {
     pub wires: Vec<(u32, Ipv4Network)>,
 }
 
-/// Always yields the current snapshot.
-pub type Now = watch::Receiver<Arc<Served>>;
-
-/// A snapshot, and the reason for each named interface that cannot be served.
+/// The served interfaces, and the reason for each named interface that cannot be served.
 pub type Found = (Served, Vec<String>);
 
 impl Served {
-    /// A snapshot of these interfaces; `networks` are served in addition to theirs.
+    /// These interfaces; `networks` are served in addition to theirs.
     pub fn new(interfaces: Vec<Interface>, networks: impl IntoIterator<Item = Ipv4Network>) -> Served {
         let theirs = interfaces.iter().flat_map(|interface| interface.networks.iter().copied());
         let networks = theirs.chain(networks).collect();
@@ -80,7 +74,7 @@ impl Served {
     }
 }
 
-/// Takes a snapshot of the interfaces that `config` serves.
+/// Finds the interfaces that `config` serves now.
 ///
 /// # Errors
 /// If the kernel does not list the interfaces.

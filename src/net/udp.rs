@@ -17,7 +17,8 @@ use crate::net::StartError;
 use crate::net::bind_error;
 use crate::net::datagram::packet_info;
 use crate::net::packet_socket::PacketSocket;
-use crate::net::served::{Now, Served};
+use crate::net::served::Served;
+use crate::net::snapshot::Now;
 use crate::types::MacAddr;
 use crate::wire::frame::{HEADERS_LEN, udp_frame_headers};
 
@@ -38,7 +39,7 @@ pub struct DhcpSocket {
 #[derive(Debug)]
 struct Frames {
     socket: PacketSocket,
-    served: Now,
+    now: Now,
 }
 
 /// Whether another program may bind the same port.
@@ -59,13 +60,14 @@ impl DhcpSocket {
         Ok(DhcpSocket { udp, port, frames: None })
     }
 
-    /// Adds a packet socket, which sends frames to clients without an address on the `served` interfaces. The second
+    /// Adds a packet socket, which sends frames to clients without an address on the served interfaces. The second
     /// value is a warning if that is not possible: replies to these clients are then broadcast.
-    pub fn with_frames(self, served: Now) -> (DhcpSocket, Option<String>) {
+    pub fn with_frames(self, now: Now) -> (DhcpSocket, Option<String>) {
         match PacketSocket::for_sending() {
-            Ok(socket) => (DhcpSocket { frames: Some(Frames { socket, served }), ..self }, None),
+            Ok(socket) => (DhcpSocket { frames: Some(Frames { socket, now }), ..self }, None),
             Err(error) => {
-                let is_ethernet = served.borrow().interfaces().any(|interface| interface.link.is_some());
+                let is_ethernet =
+                    now.borrow().interfaces.interfaces().any(|interface| interface.link.is_some());
                 let refused = is_ethernet.then(|| {
                     format!(
                         "cannot send frames ({error}): clients without an address are answered by broadcast; \
@@ -88,9 +90,9 @@ impl DhcpSocket {
     /// pass the uncut buffer to packet sockets. DHCP clients without an address and relay agents read from packet
     /// sockets.
     pub fn send_all(&self, outgoing: &[&Outgoing]) -> Vec<io::Result<()>> {
-        let served = self.frames.as_ref().map(|frames| frames.served.borrow());
+        let now = self.frames.as_ref().map(|frames| frames.now.borrow());
         let packets: Vec<Packet<'_>> =
-            outgoing.iter().map(|one| self.packet(one, served.as_deref().map(|served| &**served))).collect();
+            outgoing.iter().map(|one| self.packet(one, now.as_ref().map(|now| &*now.interfaces))).collect();
         let mut results = Vec::with_capacity(outgoing.len());
         for run in packets.chunk_by(Packet::is_sent_with) {
             for run in run.chunks(BATCH) {

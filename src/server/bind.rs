@@ -12,10 +12,10 @@ use crate::content::folders;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::content::once::BootState;
-use crate::dhcp::settings::Settings;
 use crate::images::Catalog;
 use crate::net::StartError;
-use crate::net::served::{self, Now, describe_proxy, find_some};
+use crate::net::served::{self, describe_proxy, find_some};
+use crate::net::snapshot::{Now, Snapshot};
 use crate::record::Recorder;
 use crate::server::dhcp::decline_senders::Senders;
 use crate::server::dhcp::delayed::Later;
@@ -46,11 +46,11 @@ impl Server {
         if let Some(settings) = &config.dhcp {
             wrong.extend(served.out_of_reach(settings).into_iter().map(out_of_reach));
         }
-        let (sender, now) = channel(Arc::new(served));
+        let (sender, now) = channel(Arc::new(Snapshot::new(config.clone(), served)));
         let (mut summary, mut warnings) = (Vec::new(), wrong.clone());
         let known = MachineTable::new(now.clone(), recorder.clone());
         let files = match config.tftp.is_some() || config.http.is_some() {
-            true => Some(open_files(config, keep, known.clone(), &mut warnings)?),
+            true => Some(open_files(config, keep, (&now, known.clone()), &mut warnings)?),
             false => None,
         };
         let (mut bound, mut listeners) = (None, None);
@@ -63,12 +63,12 @@ impl Server {
         }
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
-            let admission = http::Admission::new(config, now.clone());
+            let admission = http::Admission::new(now.clone());
             let timeouts = http::Timeouts::DEFAULT;
             let service = http::Service::new(files.clone(), recorder.clone(), timeouts, admission);
             let of_one = usize::try_from(settings.max_per_client).unwrap_or(usize::MAX);
             let service = service.limited(http::Limits { of_one, ..http::Limits::DEFAULT });
-            let bound = http::Bound::bind(settings, &now.borrow(), service)?;
+            let bound = http::Bound::bind(settings, &now.borrow().interfaces, service)?;
             summary.push(format!("HTTP on {} from {}", bound.addresses(), config.images.display()));
             http = Some(bound);
         }
@@ -81,16 +81,26 @@ impl Server {
         confine()?;
         let (mut dhcp, mut boot_files) = (None, None);
         if let (Some(settings), Some(listeners)) = (&config.dhcp, listeners) {
-            let proxy = Arc::new(proxy(settings, &now, (files.clone(), known), &recorder)?);
+            let proxy = Arc::new(Proxy {
+                engine: boot_engine(settings),
+                now: now.clone(),
+                files: files.clone(),
+                known,
+                senders: Senders::default(),
+                clock: Clock::start(),
+                later: start_later(&recorder)?,
+                recorder: recorder.clone(),
+            });
             let mut lines = Vec::new();
             if let Some(bound) = bound {
-                dhcp = Some(start_dhcp(bound, config, &proxy, keep, (&mut lines, &mut warnings))?);
+                dhcp =
+                    Some(start_dhcp(bound, (config, settings), &proxy, keep, (&mut lines, &mut warnings))?);
             }
-            lines.extend(describe_proxy(settings, &now.borrow()));
+            lines.extend(describe_proxy(settings, &now.borrow().interfaces));
             summary.splice(0..0, lines);
             boot_files = Some((proxy, listeners));
         }
-        let watch = Watch::new(config, sender, wrong);
+        let watch = Watch::new(sender, wrong);
         let statistics = Arc::default();
         Ok(Server { dhcp, boot_files, tftp, http, files, watch, recorder, statistics, summary, warnings })
     }
@@ -100,7 +110,7 @@ impl Server {
 fn open_files(
     config: &Config,
     keep: Keep,
-    known: MachineTable,
+    (now, known): (&Now, MachineTable),
     warnings: &mut Vec<String>,
 ) -> Result<Files, StartError> {
     if let Some((key, problem)) = folders::problems(config).into_iter().next() {
@@ -121,27 +131,10 @@ fn open_files(
         }
         Keep::InMemory => BootState::forgetful(config),
     };
-    Ok(Files::new(catalog, known).starting(starts))
+    Ok(Files::new(catalog, known).starting(starts).following(now.clone()))
 }
 
-fn proxy(
-    settings: &Settings,
-    served: &Now,
-    (files, known): (Option<Files>, MachineTable),
-    recorder: &Recorder,
-) -> Result<Proxy, StartError> {
-    let later = Later::start(recorder.clone())
-        .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
-    let settings = Arc::new(settings.clone());
-    Ok(Proxy {
-        engine: boot_engine(&settings),
-        settings,
-        served: served.clone(),
-        files,
-        known,
-        senders: Senders::default(),
-        clock: Clock::start(),
-        later,
-        recorder: recorder.clone(),
-    })
+fn start_later(recorder: &Recorder) -> Result<Later, StartError> {
+    Later::start(recorder.clone())
+        .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))
 }

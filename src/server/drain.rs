@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::net::StartError;
-use crate::net::served::Served;
+use crate::net::snapshot::Snapshot;
 use crate::server::http::Threads;
 use crate::server::tftp::Running;
 
@@ -29,19 +29,18 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Updates the listeners for the addresses that are `served` now, and returns the errors of listeners that could
-    /// not be opened.
-    pub(super) fn follow(&mut self, served: &Served) -> Vec<StartError> {
+    /// Updates the services for `snapshot`, and returns the errors of listeners that could not be opened.
+    pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Vec<StartError> {
         let mut refused = Vec::new();
         if let Some(http) = &mut self.http {
-            let (changed, not) = http.follow(served);
+            let (changed, not) = http.follow(snapshot);
             refused.extend(not);
             if changed {
                 tracing::info!("HTTP on {}", http.addresses());
             }
         }
         if let Some(tftp) = &mut self.tftp {
-            let (changed, not) = tftp.follow(served);
+            let (changed, not) = tftp.follow(snapshot);
             refused.extend(not);
             if changed {
                 tracing::info!("TFTP on {}", tftp.addresses());

@@ -17,10 +17,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::config::Config;
 use crate::net::interface::Interface;
 use crate::net::readable::readable;
 use crate::net::served::{Served, find, listed};
+use crate::net::snapshot::Snapshot;
 use crate::server::drain::Serving;
 use crate::types::Ipv4Network;
 
@@ -31,19 +31,18 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Maximum number of reports that are skipped at once.
 const MAX_REPORTS: usize = 1024;
 
-/// Checks the interfaces and publishes the snapshot of what is served.
+/// Checks the interfaces and publishes the snapshot. It is the only place that replaces it.
 #[derive(Debug)]
 pub struct Watch {
-    config: Config,
-    now: watch::Sender<Arc<Served>>,
+    now: watch::Sender<Arc<Snapshot>>,
     /// The problems that were logged last.
     logged: BTreeSet<String>,
 }
 
 impl Watch {
     /// Publishes to `now`. The problems in `logged` were already logged.
-    pub fn new(config: &Config, now: watch::Sender<Arc<Served>>, logged: Vec<String>) -> Watch {
-        Watch { config: config.clone(), now, logged: logged.into_iter().collect() }
+    pub fn new(now: watch::Sender<Arc<Snapshot>>, logged: Vec<String>) -> Watch {
+        Watch { now, logged: logged.into_iter().collect() }
     }
 
     /// Follows changes forever.
@@ -52,7 +51,8 @@ impl Watch {
         let reports = netlink().ok();
         loop {
             wait(reports.as_ref()).await;
-            match find(&self.config) {
+            let config = Arc::clone(&self.now.borrow().config);
+            match find(&config) {
                 Ok((served, absent)) => self.publish(served, absent, serving),
                 Err(error) => self.log_new([error.to_string()].into()),
             }
@@ -62,14 +62,17 @@ impl Watch {
     /// Publishes a snapshot and updates the listeners.
     fn publish(&mut self, served: Served, absent: Vec<String>, serving: &mut Serving) {
         let before = Arc::clone(&self.now.borrow());
-        if *before != served {
-            differences(&before, &served).iter().for_each(|change| tracing::info!("{change}"));
-            self.now.send_replace(Arc::new(served.clone()));
+        if *before.interfaces != served {
+            differences(&before.interfaces, &served).iter().for_each(|change| tracing::info!("{change}"));
+            let config = Arc::clone(&before.config);
+            self.now.send_replace(Arc::new(Snapshot { config, interfaces: Arc::new(served) }));
         }
-        let refused = serving.follow(&served);
+        let snapshot = Arc::clone(&self.now.borrow());
+        let refused = serving.follow(&snapshot);
         let mut wrong: BTreeSet<String> = absent.into_iter().collect();
         wrong.extend(refused.iter().map(ToString::to_string));
-        if let Some(settings) = &self.config.dhcp {
+        let Snapshot { config, interfaces: served } = &*snapshot;
+        if let Some(settings) = &config.dhcp {
             wrong.extend(served.out_of_reach(settings).iter().map(|network| out_of_reach(*network)));
         }
         self.log_new(wrong);

@@ -103,6 +103,12 @@ impl Table {
         }
     }
 
+    /// Changes the limits on the number of transfers. Running transfers beyond a lower limit continue.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.max_transfers = limits.max_transfers.max(1);
+        self.max_per_client = limits.max_per_client.max(1);
+    }
+
     /// Returns the number of running transfers.
     pub fn under_way(&self) -> usize {
         self.entries.len()

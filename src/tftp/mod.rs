@@ -77,6 +77,17 @@ impl Limits {
     /// The bytes of an IPv4 header (20), a UDP header (8) and a TFTP header (4).
     pub const HEADERS: u32 = 32;
 
+    /// The limits that every client and network can keep: one transfer, and one block of 512 bytes at a time.
+    pub fn smallest() -> Limits {
+        Limits {
+            max_block_size: Some(512),
+            max_window: 1,
+            max_transfers: 1,
+            max_per_client: 1,
+            allow: Vec::new(),
+        }
+    }
+
     /// Returns the largest block that fits a datagram of `mtu` bytes without fragmentation (RFC 2348), within the
     /// configured limit. At least 512, which every client supports.
     pub fn block_size_for(&self, mtu: u32) -> u16 {

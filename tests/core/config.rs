@@ -311,7 +311,7 @@ fn every_key_arrives_where_it_is_used() {
 
 #[test]
 fn without_a_mode_lanboot_is_a_proxy_and_interfaces_may_differ() {
-    let modes = |text: &str| config::load(text).unwrap().dhcp.unwrap().modes;
+    let modes = |text: &str| config::load(text).unwrap().dhcp.unwrap().modes.clone();
     for text in ["interfaces: [eth1]", "dhcp: {}", "dhcp: {mode: proxy}", "dhcp:", ""] {
         assert_eq!(modes(text), Modes::all(Some(Mode::Proxy)), "{text:?}");
     }
@@ -372,7 +372,8 @@ fn every_way_to_write_ports_and_uploads_is_read() {
 
 #[test]
 fn a_menu_says_what_it_shows_and_for_how_long() {
-    let menu = |text: &str| config::load(&format!("boot: {{{text}}}")).unwrap().dhcp.unwrap().boot.menu;
+    let menu =
+        |text: &str| config::load(&format!("boot: {{{text}}}")).unwrap().dhcp.unwrap().boot.menu.clone();
     let boots = |boots| vec![Item { text: "a".into(), boots }];
     let written = menu("menu: [{text: a, local: true}]").unwrap();
     assert_eq!(written.items, boots(Boots::Local));

@@ -11,7 +11,8 @@ use lanboot::content::machines::MachineTable;
 use lanboot::event::{Event, Refusal};
 use lanboot::images::Catalog;
 use lanboot::net::quota::Quota;
-use lanboot::net::served::{Now, Served};
+use lanboot::net::served::Served;
+use lanboot::net::snapshot::{Now, Snapshot};
 use lanboot::server::tftp::upload::Uploads;
 use lanboot::server::tftp::{async_tftp, native};
 use lanboot::tftp::{Limits, Ports};
@@ -60,7 +61,9 @@ impl Default for Setup {
 impl Setup {
     fn may_ask(&self) -> Now {
         let served = Served::new(Vec::new(), [self.served.parse().unwrap()]);
-        tokio::sync::watch::channel(Arc::new(served)).1
+        let mut config = lanboot::config::load("dhcp: {mode: off}").unwrap();
+        config.tftp.as_mut().unwrap().limits = self.limits.clone();
+        Snapshot::new(config, served).fixed()
     }
 }
 
@@ -80,8 +83,7 @@ impl Server {
         let service = native::Service {
             uploads: setup.uploads.then(|| Uploads::open(&folder).unwrap()),
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), MachineTable::default()),
-            served: setup.may_ask(),
-            limits: setup.limits,
+            now: setup.may_ask(),
             ports: setup.ports,
             record: move |event| seen.lock().unwrap().push(event),
         };
@@ -99,8 +101,7 @@ impl Server {
         let seen = events.clone();
         let service = async_tftp::Service {
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), MachineTable::default()),
-            served: setup.may_ask(),
-            limits: setup.limits,
+            now: setup.may_ask(),
             under_way: under_way.clone(),
             closing: Arc::default(),
             record: move |event| seen.lock().unwrap().push(event),

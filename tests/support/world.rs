@@ -103,7 +103,7 @@ impl World {
     /// A server with the `dhcp`, `boot` and `machines` sections given, on 192.168.77.1/24, an hour after 1970.
     pub fn new(yaml: &str) -> World {
         let config = config::load(yaml).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let settings = config.dhcp.expect("the configuration has a DHCP server");
+        let settings = Arc::unwrap_or_clone(config.dhcp.expect("the configuration has a DHCP server"));
         let config_mode = settings.modes.default.expect("the interface is served");
         World {
             book: LeaseBook::new(settings.pools()),
@@ -253,7 +253,7 @@ impl World {
     /// A reload with another configuration.
     pub fn replace(&mut self, yaml: &str) {
         let config = config::load(yaml).unwrap_or_else(|problems| panic!("{problems:?}"));
-        self.settings = config.dhcp.expect("the configuration has a DHCP server");
+        self.settings = Arc::unwrap_or_clone(config.dhcp.expect("the configuration has a DHCP server"));
         mem::swap(&mut self.book, &mut self.engine.book);
         self.engine.replace(Arc::new(self.settings.clone()), self.now);
         mem::swap(&mut self.book, &mut self.engine.book);

@@ -55,7 +55,8 @@ impl Files {
         let name = if is_here { self.name_of(&choice.file, server) } else { None };
         let Some(open) = name.and_then(|name| self.open_for(&name, &machine)) else {
             let makes_script = *choice.file == *SCRIPT;
-            let is_usual = || self.starts.now(self.starts.machine(&machine)) == Now::Usual;
+            let starts = self.starts();
+            let is_usual = || starts.now(starts.machine(&machine)) == Now::Usual;
             return if makes_script && is_usual() { Content::NothingToStart } else { Content::Unknown };
         };
         match self.builds.look(&open.file) {
@@ -75,7 +76,7 @@ impl Files {
         let (scheme, rest) = written.split_once("://")?;
         let rest = rest.strip_prefix(&server.to_string()).map(|rest| format!("{SERVER}{rest}"));
         let url = rest.map_or_else(|| written.to_owned(), |rest| format!("{scheme}://{rest}"));
-        let path = own_path(&url, self.starts.served())?.split('#').next()?;
+        let path = own_path(&url, self.starts().served())?.split('#').next()?;
         BootName::parse(&http::target::name(&format!("/{path}")).ok()?).ok()
     }
 

@@ -17,6 +17,7 @@ use crate::content::templates::{EXTENSION, Rendering, Templates};
 use crate::event::Refusal;
 use crate::images::ipxe::Builds;
 use crate::images::{Catalog, Content, OpenFile};
+use crate::net::snapshot::Now;
 use crate::types::MacAddr;
 
 use crate::content::asker::Asker;
@@ -27,6 +28,8 @@ pub struct Files {
     catalog: Catalog,
     known: MachineTable,
     starts: BootState,
+    /// The current settings; `None` outside of the server, where `starts` has the settings.
+    now: Option<Now>,
     templates: Templates,
     builds: Builds,
     absent: file_facts::Absent,
@@ -63,6 +66,7 @@ impl Files {
             catalog,
             known,
             starts: BootState::default(),
+            now: None,
             templates,
             builds: Builds::default(),
             absent: Default::default(),
@@ -75,6 +79,20 @@ impl Files {
         Files { starts, ..self }
     }
 
+    /// Uses the targets and machines of the current snapshot.
+    pub fn following(self, now: Now) -> Files {
+        Files { now: Some(now), ..self }
+    }
+
+    /// The targets of the machines and their `once` state, as they are now. Take it once for each request, so that the
+    /// request has the same settings from beginning to end.
+    fn starts(&self) -> BootState {
+        match &self.now {
+            Some(now) => self.starts.with_config(&now.borrow().config),
+            None => self.starts.clone(),
+        }
+    }
+
     /// Handles the report of the client at `address` that the machine with this MAC is done; see [`BootState::done`].
     ///
     /// # Errors
@@ -83,20 +101,21 @@ impl Files {
         let machines::Found { machine, standing } = self.known.at(address);
         // A person at this computer may report it for any machine.
         let by_person = self.known.is_own(address) && standing == Standing::Unknown;
-        self.starts.done(mac, &machine, by_person)
+        self.starts().done(mac, &machine, by_person)
     }
 
     /// Records that the machine at `address` was sent the bytes `part` of the content `name`, whose size is `size`
     /// bytes. This may end its `once`.
     pub fn sent(&self, name: &str, part: Range<u64>, size: u64, address: Ipv4Addr) {
         // Most machines have no `once`, so this check avoids the lookups below.
-        if !self.starts.targets().machines().iter().any(|machine| machine.once.is_some()) {
+        let starts = self.starts();
+        if !starts.targets().machines().iter().any(|machine| machine.once.is_some()) {
             return;
         }
         let Ok(name) = BootName::parse(name.as_bytes()) else { return };
         let asker = self.asker(address, Ipv4Addr::UNSPECIFIED);
-        let is_script = generated::is_script(&name, &asker, &self.starts);
-        self.starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
+        let is_script = generated::is_script(&name, &asker, &starts);
+        starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
     }
 
     /// Whether the machine at `address` may have got it by DHCP: a DHCP message said so, or messages contradict each
@@ -143,26 +162,27 @@ impl Files {
     /// - the errors of [`Catalog::open_file`].
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
         let generation = self.catalog.generation();
-        let found = self.find_once(asked, asker);
+        let starts = self.starts();
+        let found = self.find_once(asked, asker, &starts);
         // The folder may have been replaced during the search.
-        if self.catalog.generation() == generation { found } else { self.find_once(asked, asker) }
+        if self.catalog.generation() == generation { found } else { self.find_once(asked, asker, &starts) }
     }
 
-    fn find_once(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
+    fn find_once(&self, asked: &[u8], asker: &Asker, starts: &BootState) -> Result<Found, Refusal> {
         let folders = self.own_folders(&asker.machine);
         let mut refused = None;
         for name in BootName::readings(asked) {
-            match self.find_name(&name, asker, &folders) {
+            match self.find_name(&name, asker, &folders, starts) {
                 Err(why @ (Refusal::NotFound | Refusal::BadName)) => _ = refused.get_or_insert(why),
                 found => return found,
             }
         }
         for name in BootName::readings(asked) {
-            let subject = Subject::of(&name, asker, &self.starts);
+            let subject = Subject::of(&name, asker, starts);
             let own = folders.iter().map(|folder| name.within(folder));
             for name in own.chain([name.clone()]) {
                 if let Some(found) = self.open_in_any_case(&name) {
-                    return self.content(&name, found, &subject);
+                    return self.content(&name, found, &subject, starts);
                 }
             }
         }
@@ -177,15 +197,21 @@ impl Files {
         }
     }
 
-    fn find_name(&self, name: &BootName, asker: &Asker, folders: &[BootName]) -> Result<Found, Refusal> {
-        let subject = Subject::of(name, asker, &self.starts);
-        let request = TextRequest { name, subject: &subject, starts: &self.starts, log_once: &self.log_once };
+    fn find_name(
+        &self,
+        name: &BootName,
+        asker: &Asker,
+        folders: &[BootName],
+        starts: &BootState,
+    ) -> Result<Found, Refusal> {
+        let subject = Subject::of(name, asker, starts);
+        let request = TextRequest { name, subject: &subject, starts, log_once: &self.log_once };
         let text = |made: Result<String, Refusal>| {
             made.map(|text| Found::Content(Content::text(name.as_str(), text.into_bytes())))
         };
         for folder in folders {
             if let Some(found) = self.open(&name.within(folder))? {
-                return self.content(&name.within(folder), found, &subject);
+                return self.content(&name.within(folder), found, &subject, starts);
             }
         }
         let own = generated::own(request);
@@ -197,17 +223,17 @@ impl Files {
         }
         if let Some(found) = self.open(name)? {
             self.catalog.keep_if_short(&found);
-            return self.content(name, found, &subject);
+            return self.content(name, found, &subject, starts);
         }
         if let Some(rest) = &subject.rest {
             let named = KnownMachine { mac: subject.facts.mac, ..KnownMachine::default() };
             for folder in self.own_folders(&named) {
                 if let Some(found) = self.open(&rest.within(&folder))? {
-                    return self.content(name, found, &subject);
+                    return self.content(name, found, &subject, starts);
                 }
             }
             if let Some(found) = self.open_template(rest)? {
-                return self.content(name, found, &subject);
+                return self.content(name, found, &subject, starts);
             }
         }
         own.or_else(|| generated::usual(request, asker)).map_or(Err(Refusal::NotFound), text)
@@ -263,7 +289,13 @@ impl Files {
     }
 
     /// The file itself, or a rendering of it under the name `name` if it is a template.
-    fn content(&self, name: &BootName, open: OpenFile, subject: &Subject<'_>) -> Result<Found, Refusal> {
+    fn content(
+        &self,
+        name: &BootName,
+        open: OpenFile,
+        subject: &Subject<'_>,
+        starts: &BootState,
+    ) -> Result<Found, Refusal> {
         if !open.is_template() {
             return Ok(Found::Content(Content::File(open)));
         }
@@ -271,7 +303,7 @@ impl Files {
             return Err(Refusal::OtherMachine);
         }
         let template = BootName::parse(open.name.as_bytes()).map_err(|_| Refusal::BadName)?;
-        let rendering = Rendering::new(&self.templates, template, name, &subject.facts, &self.starts);
+        let rendering = Rendering::new(&self.templates, template, name, &subject.facts, starts);
         Ok(Found::Rendering(Box::new(rendering)))
     }
 }

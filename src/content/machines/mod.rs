@@ -22,7 +22,7 @@ use crate::dhcp::settings::Machine;
 use crate::event::{Event, Message as Kind};
 use crate::lease::{FOREVER, Lease, LeaseBook, LeaseChange, State, is_forever};
 use crate::net::neighbours::Neighbours;
-use crate::net::served::Now;
+use crate::net::snapshot::Now;
 use crate::record::Recorder;
 use crate::types::{Stage, Timestamp};
 use crate::wire::dhcp::{Message, MessageType};
@@ -68,10 +68,10 @@ impl Default for Tables {
 }
 
 impl MachineTable {
-    /// An empty table. Machines on the wires of `served` are compared with the kernel's neighbour table, and `recorder`
+    /// An empty table. Machines on our wires are compared with the kernel's neighbour table, and `recorder`
     /// records contradictions.
-    pub fn new(served: Now, recorder: Recorder) -> MachineTable {
-        MachineTable { tables: Arc::default(), neighbours: Neighbours::new(served), recorder }
+    pub fn new(now: Now, recorder: Recorder) -> MachineTable {
+        MachineTable { tables: Arc::default(), neighbours: Neighbours::new(now), recorder }
     }
 
     /// Records the machine to which our answer to `request` gives an address. `change` is the answer's change of the

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::net::datagram::Envelope;
 use crate::net::ping::{Heard, Prober};
-use crate::net::served::Now;
+use crate::net::snapshot::Now;
 use crate::types::MacAddr;
 
 /// Maximum number of addresses under check before an offer. A DISCOVER beyond that is dropped; its client asks again.
@@ -86,16 +86,24 @@ impl Default for Checker {
 }
 
 impl Checker {
-    /// Starts a checker for the `served` interfaces. It waits `time` for an answer before an address is given; `None`
+    /// Starts a checker for the served interfaces. It waits `time` for an answer before an address is given; `None`
     /// means that addresses are given unchecked. DECLINEs are checked in any case. The text is a warning about probes
     /// that cannot be sent.
-    pub fn start(time: Option<Duration>, served: Now) -> (Checker, Option<String>) {
-        let (prober, heard, refused) = Prober::start(served);
+    pub fn start(time: Option<Duration>, now: Now) -> (Checker, Option<String>) {
+        let (prober, heard, refused) = Prober::start(now);
         let offers = time.map(|time| Checks::new(time, MAX_CHECKS));
         (
             Checker { prober: Some((prober, heard)), offers, ..Checker::default() },
             refused.filter(|_| time.is_some()),
         )
+    }
+
+    /// Changes the time that a check waits for an answer. The engine requests no checks if that is `None`; those that
+    /// are under way go on.
+    pub fn set_time(&mut self, time: Option<Duration>) {
+        if let Some(time) = time {
+            self.offers.get_or_insert_with(|| Checks::new(time, MAX_CHECKS)).time = time;
+        }
     }
 
     /// Starts the check of `address`: on the interface `on_wire`, or behind a router if that is `None`. With

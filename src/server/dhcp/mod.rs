@@ -18,7 +18,8 @@ use crate::dhcp::engine::{Effects, Engine, Outcome};
 use crate::event::{Client, DropReason, Event};
 use crate::net::datagram::Inbox;
 use crate::net::readable::{pause, readable};
-use crate::net::served::{Now, Served};
+use crate::net::served::Served;
+use crate::net::snapshot::Now;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
 use crate::server::dhcp::commands::{Command, Commands};
@@ -55,7 +56,7 @@ pub struct DhcpServer {
     pub effects: Effects,
     /// The served interfaces at the last change that the loop took in.
     pub served: Arc<Served>,
-    /// Reports changes of the served interfaces.
+    /// Reports changes of the settings and the served interfaces.
     pub changes: Now,
     /// Receives and sends on the server's port.
     pub socket: Arc<DhcpSocket>,
@@ -129,7 +130,7 @@ impl DhcpServer {
                     Checked::Heard(heard) => self.heard(heard),
                 },
                 Some(command) = self.asks.next() => self.carry_out_command(command),
-                Ok(()) = self.changes.changed() => self.look(),
+                Ok(()) = self.changes.changed() => self.follow(),
                 () = wait_until(self.engine.next_warning(), self.clock) => self.warn_of_clones(),
                 ready = readable.readable() => {
                     let mut ready = ready?;
@@ -154,12 +155,18 @@ impl DhcpServer {
         Ok(())
     }
 
-    /// Updates the served interfaces. Addresses that are now this computer's own are given to no client.
-    fn look(&mut self) {
-        self.served = Arc::clone(&self.changes.borrow_and_update());
-        for address in self.engine.book.keep_own(&self.served.own) {
-            tracing::warn!("{}", own_in_pool(address));
+    /// Takes in the current settings and interfaces, between two messages. Addresses that are now this computer's own
+    /// are given to no client.
+    fn follow(&mut self) {
+        let snapshot = Arc::clone(&self.changes.borrow_and_update());
+        self.served = Arc::clone(&snapshot.interfaces);
+        let mut own = self.engine.book.keep_own(&self.served.own);
+        let settings = snapshot.config.dhcp.as_ref();
+        if let Some(settings) = settings.filter(|new| !Arc::ptr_eq(new, &self.engine.settings)) {
+            own.extend(self.engine.replace(Arc::clone(settings), self.clock.now()));
+            self.checker.set_time(settings.conflict_check);
         }
+        own.into_iter().for_each(|address| tracing::warn!("{}", own_in_pool(address)));
     }
 
     fn carry_out_command(&mut self, command: Command) {

@@ -7,6 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::boot::plan::Mode;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::dhcp::arrival::Arrival;
@@ -15,8 +16,9 @@ use crate::dhcp::settings::Settings;
 use crate::event::{Client, DropReason, Event};
 use crate::lease::LeaseBook;
 use crate::net::datagram::{BATCH, Envelope, Inbox};
+use crate::net::interface::Interface;
 use crate::net::packet_socket::{FRAME, Tap, Taps};
-use crate::net::served::Now;
+use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
 use crate::server::dhcp::decline_senders::{DeclineTap, Senders};
@@ -32,9 +34,8 @@ use crate::net::readable::{ok_or_log, pause, readable};
 /// does the DHCP loop.
 #[derive(Debug)]
 pub struct Proxy {
-    pub settings: Arc<Settings>,
-    /// The served interfaces, as they are now.
-    pub served: Now,
+    /// The settings and the served interfaces, as they are now.
+    pub now: Now,
     /// Finds the sizes of boot files; `None` if no files are served.
     pub files: Option<Files>,
     /// The table of machines by address, which TFTP and HTTP look up.
@@ -81,7 +82,7 @@ impl Proxy {
             let emptied = ready.try_io(|tap| {
                 for _ in 0..BATCH {
                     if let Some((datagram, envelope)) = tap.get_ref().receive(&mut buffer)? {
-                        if datagram.destination.port() == self.settings.ports.client {
+                        if self.is_clients(datagram.destination.port()) {
                             self.hear(&datagram, envelope, &sender);
                         } else {
                             self.receive(datagram.payload, envelope, false, &sender);
@@ -112,31 +113,37 @@ impl Proxy {
     }
 
     fn receive(&self, bytes: &[u8], envelope: Envelope, boot_service: bool, sender: &Sender) {
-        let served = Arc::clone(&self.served.borrow());
-        let Some(place) = served.for_dhcp(envelope.interface, &self.settings) else {
+        let snapshot = Arc::clone(&self.now.borrow());
+        let Some((settings, place)) = place(&snapshot, envelope.interface) else {
             return self.drop(envelope.interface, DropReason::NotServed, None);
         };
         let arrival = arrival(place, envelope, boot_service);
-        self.drive((envelope.interface, &arrival), sender, |engine, outside, effects| {
+        self.drive(settings, (envelope.interface, &arrival), sender, |engine, outside, effects| {
             engine.handle(bytes, &arrival, outside, self.clock.now(), effects);
         });
     }
 
     /// Handles a reply of another server to a client.
     fn hear(&self, datagram: &Datagram<'_>, envelope: Envelope, sender: &Sender) {
-        let served = Arc::clone(&self.served.borrow());
-        let Some(place) = served.for_dhcp(envelope.interface, &self.settings) else { return };
+        let snapshot = Arc::clone(&self.now.borrow());
+        let Some((settings, place)) = place(&snapshot, envelope.interface) else { return };
         let arrival = arrival(place, envelope, false);
-        self.drive((envelope.interface, &arrival), sender, |engine, outside, effects| {
+        self.drive(settings, (envelope.interface, &arrival), sender, |engine, outside, effects| {
             let by = (datagram.source, datagram.from);
             engine.hear(datagram.payload, by, &arrival, outside, self.clock.now(), effects);
         });
     }
 
-    /// Calls `step` with the engine, then carries out the effects. A panic in `step` must not stop other messages: it
-    /// is caught and counted as `DropReason::Fault`.
+    /// Whether this is the port of DHCP clients, to which only servers send.
+    fn is_clients(&self, port: u16) -> bool {
+        self.now.borrow().config.dhcp.as_ref().is_some_and(|settings| settings.ports.client == port)
+    }
+
+    /// Calls `step` with the engine, which decides by `settings`, then carries out the effects. A panic in `step` must
+    /// not stop other messages: it is caught and counted as `DropReason::Fault`.
     fn drive(
         &self,
+        settings: &Arc<Settings>,
         (interface, arrival): (u32, &Arrival),
         sender: &Sender,
         step: impl FnOnce(&mut Engine, Outside<'_>, &mut Effects),
@@ -145,6 +152,9 @@ impl Proxy {
             let (engine, effects) = &mut *self.engine();
             // A panic may have left effects of an earlier message.
             effects.clear();
+            if !Arc::ptr_eq(&engine.settings, settings) {
+                engine.settings = Arc::clone(settings);
+            }
             step(engine, Outside { files: &self.files, machines: &self.known }, effects);
             while let Some(effect) = effects.pop_front() {
                 self.carry_out(effect, (interface, &arrival.interface), sender);
@@ -184,15 +194,19 @@ impl Proxy {
 
     /// The name of the interface with this number; `?` if it is not served.
     pub fn name(&self, interface: u32) -> Arc<str> {
-        self.served
-            .borrow()
-            .get(interface)
-            .map_or_else(|| "?".into(), |interface| Arc::clone(&interface.name))
+        let now = self.now.borrow();
+        now.interfaces.get(interface).map_or_else(|| "?".into(), |interface| Arc::clone(&interface.name))
     }
 
     fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {
         self.recorder.record(&self.name(interface), &Event::Dropped { reason, client });
     }
+}
+
+/// The settings, the interface of that number, and lanboot's mode there; `None` if DHCP is off there.
+fn place(snapshot: &Snapshot, interface: u32) -> Option<(&Arc<Settings>, (&Interface, Mode))> {
+    let settings = snapshot.config.dhcp.as_ref()?;
+    Some((settings, snapshot.interfaces.for_dhcp(interface, settings)?))
 }
 
 /// An engine without leases, for a [`Proxy`].

@@ -12,12 +12,10 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::boot::plan::Mode;
-use crate::dhcp::mode::Modes;
 use crate::dhcp::settings::Settings;
 use crate::net::StartError;
-use crate::net::interface::Interface;
 use crate::net::packet_socket::{Tap, Taps};
-use crate::net::served::{Now, Served};
+use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::dhcp::decline_senders::DeclineTap;
 use crate::server::dhcp::proxy::Proxy;
@@ -41,14 +39,13 @@ struct Wires {
     heard: Vec<u16>,
     /// The server's port.
     server: u16,
-    modes: Modes,
-    served: Now,
+    now: Now,
     /// The open packet sockets by interface number. `serve` moves them into its tasks.
     open: HashMap<u32, Tap>,
 }
 
 impl Listeners {
-    /// Binds port 4011 and opens packet sockets on the `served` interfaces. These receive replies of other servers.
+    /// Binds port 4011 and opens packet sockets on the served interfaces. These receive replies of other servers.
     /// They also receive DISCOVERs, unless lanboot has port 67 itself (`with_server`). Problems that only reduce the
     /// service are added to `warnings`.
     ///
@@ -56,12 +53,13 @@ impl Listeners {
     /// If no client could be received from.
     pub fn bind(
         settings: &Settings,
-        served: &Now,
+        now: &Now,
         with_server: bool,
         warnings: &mut Vec<String>,
     ) -> Result<Listeners, StartError> {
         let mut listeners = Listeners::default();
         let ports = settings.ports;
+        let served = Arc::clone(&now.borrow().interfaces);
         match DhcpSocket::bind(ports.proxy, "dhcp.ports.proxy", Sharing::Alone) {
             Ok(socket) => listeners.boot_service = Some(Arc::new(socket)),
             // The server's offers name the boot file. Only firmware that ignores it asks on port 4011.
@@ -71,10 +69,10 @@ impl Listeners {
             Err(error) => return Err(error),
         }
         if with_server {
-            match Wires::open(settings, served, &[ports.client]) {
+            match Wires::open(settings, now, &[ports.client]) {
                 Ok(wires) => listeners.wires = Some(wires),
                 // No other server can be on loopback.
-                Err(_) if served.borrow().interfaces().all(|interface| interface.link.is_none()) => {}
+                Err(_) if served.interfaces().all(|interface| interface.link.is_none()) => {}
                 Err(error) => warnings.push(format!(
                     "cannot listen to the wire ({error}), so other DHCP servers there go unnoticed: {WITH_NET_RAW}"
                 )),
@@ -82,9 +80,8 @@ impl Listeners {
             return Ok(listeners);
         }
         // Loopback needs the port: packet sockets do not work there, and no other DHCP server uses it there.
-        let proxied = served.borrow().clone();
-        if proxied.with_mode(settings, Mode::Proxy).iter().all(|interface| interface.link.is_some()) {
-            match Wires::open(settings, served, &[ports.server, ports.client]) {
+        if served.with_mode(settings, Mode::Proxy).iter().all(|interface| interface.link.is_some()) {
+            match Wires::open(settings, now, &[ports.server, ports.client]) {
                 Ok(wires) => {
                     listeners.wires = Some(wires);
                     return Ok(listeners);
@@ -103,7 +100,7 @@ impl Listeners {
                     "{error}. A proxy does not need the port with CAP_NET_RAW: {WITH_NET_RAW}"
                 ))
             })?
-            .with_frames(served.clone());
+            .with_frames(now.clone());
         warnings.extend(refused);
         listeners.port = Some(Arc::new(socket));
         Ok(listeners)
@@ -139,21 +136,21 @@ impl Listeners {
 
 impl Wires {
     /// Opens packet sockets that receive UDP to the ports `heard`, on each interface where DHCP is not off.
-    fn open(settings: &Settings, served: &Now, heard: &[u16]) -> io::Result<Wires> {
-        let (mut served, server, modes) = (served.clone(), settings.ports.server, settings.modes.clone());
+    fn open(settings: &Settings, now: &Now, heard: &[u16]) -> io::Result<Wires> {
+        let (mut now, server) = (now.clone(), settings.ports.server);
         let taps = Arc::new(Taps::open(server)?);
-        let now = Arc::clone(&served.borrow_and_update());
-        let mut wires = Wires { taps, heard: heard.to_vec(), server, modes, served, open: HashMap::new() };
-        for (index, tap) in wires.missing(&now, |_| false) {
+        let snapshot = Arc::clone(&now.borrow_and_update());
+        let mut wires = Wires { taps, heard: heard.to_vec(), server, now, open: HashMap::new() };
+        for (index, tap) in wires.missing(&snapshot, |_| false) {
             wires.open.insert(index, tap?);
         }
         Ok(wires)
     }
 
-    /// Opens a packet socket on each served interface for which `has` is false.
-    fn missing(&self, now: &Served, has: impl Fn(u32) -> bool) -> Vec<(u32, io::Result<Tap>)> {
-        let is_heard = |interface: &&Interface| self.modes.on(&interface.name).is_some();
-        let wires = now.interfaces().filter(is_heard).filter(|interface| !has(interface.index));
+    /// Opens a packet socket on each interface where DHCP is not off and `has` is false.
+    fn missing(&self, now: &Snapshot, has: impl Fn(u32) -> bool) -> Vec<(u32, io::Result<Tap>)> {
+        let wires = now.interfaces.interfaces().filter(|interface| is_heard(now, interface.index));
+        let wires = wires.filter(|interface| !has(interface.index));
         let open = |index, link| (index, Tap::open(link, &self.heard, self.server));
         wires.filter_map(|interface| Some(open(interface.index, interface.link.as_ref()?))).collect()
     }
@@ -161,7 +158,7 @@ impl Wires {
     /// Records for `proxy` which DECLINEs come from the hardware address of their client. Does nothing if lanboot does
     /// not have the server's port.
     fn declines(&self, index: u32, proxy: &Arc<Proxy>) -> impl Future<Output = ()> + 'static {
-        let link = self.served.borrow().get(index).and_then(|interface| interface.link);
+        let link = self.now.borrow().interfaces.get(index).and_then(|interface| interface.link);
         let link = link.filter(|_| !self.heard.contains(&self.server));
         let tap = link.map(|link| DeclineTap::open(index, &link, self.server, proxy.senders.clone()));
         let proxy = Arc::clone(proxy);
@@ -188,11 +185,11 @@ impl Wires {
                 let declines = self.declines(index, &proxy);
                 tasks.insert(index, spawn_local(async { _ = tokio::join!(heard, declines) }));
             }
-            if self.served.changed().await.is_err() {
+            if self.now.changed().await.is_err() {
                 return std::future::pending().await;
             }
-            let now = Arc::clone(&self.served.borrow_and_update());
-            for (_, task) in tasks.extract_if(|index, _| now.get(*index).is_none()) {
+            let now = Arc::clone(&self.now.borrow_and_update());
+            for (_, task) in tasks.extract_if(|index, _| !is_heard(&now, *index)) {
                 task.abort();
             }
             for (index, tap) in self.missing(&now, |index| tasks.contains_key(&index)) {
@@ -206,6 +203,11 @@ impl Wires {
             }
         }
     }
+}
+
+/// Whether the interface of that number is served and DHCP is not off there.
+fn is_heard(now: &Snapshot, index: u32) -> bool {
+    now.config.dhcp.as_ref().is_some_and(|settings| now.interfaces.for_dhcp(index, settings).is_some())
 }
 
 const WITH_NET_RAW: &str = "run as root or grant CAP_NET_RAW (systemd/lanboot.service does)";

@@ -10,7 +10,8 @@ use crate::dhcp::engine::{Effects, Engine};
 use crate::dhcp::settings::Settings;
 use crate::lease::{Lease, LeaseBook};
 use crate::net::StartError;
-use crate::net::served::{Now, describe_dhcp};
+use crate::net::served::describe_dhcp;
+use crate::net::snapshot::Now;
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::Keep;
 use crate::server::control::Control;
@@ -47,12 +48,12 @@ impl BoundDhcp {
     pub(in crate::server) fn bind(
         config: &Config,
         settings: &Settings,
-        served: &Now,
+        now: &Now,
         keep: Keep,
         warnings: &mut Vec<String>,
     ) -> Result<BoundDhcp, StartError> {
         let bound = DhcpSocket::bind(settings.ports.server, "dhcp.ports.server", Sharing::Alone)?;
-        let (socket, refused) = bound.with_frames(served.clone());
+        let (socket, refused) = bound.with_frames(now.clone());
         warnings.extend(refused);
         let opened = open_leases(&config.state, keep)?;
         let asks = Commands::default();
@@ -65,20 +66,20 @@ impl BoundDhcp {
 /// the engine of `proxy`. Lines for the start are added to `summary` and `warnings`.
 pub(in crate::server) fn start_dhcp(
     BoundDhcp { socket, opened, control, asks }: BoundDhcp,
-    config: &Config,
+    (config, settings): (&Config, &Arc<Settings>),
     proxy: &Arc<Proxy>,
     keep: Keep,
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> Result<(DhcpServer, Option<Control>), StartError> {
-    let Proxy { settings, recorder, served, .. } = &**proxy;
-    summary.extend(describe_dhcp(settings, &served.borrow()));
+    let Proxy { recorder, now, .. } = &**proxy;
+    let served = Arc::clone(&now.borrow().interfaces);
+    summary.extend(describe_dhcp(settings, &served));
     let Opened { store, clock, leases, skipped, shift } = opened;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
-    let own = served.borrow().own.clone();
     let reserved = settings.machines.iter().filter_map(|machine| Some((&machine.name, machine.address?)));
-    let wrong = reserved.filter(|(_, address)| own.contains(address));
+    let wrong = reserved.filter(|(_, address)| served.own.contains(address));
     warnings.extend(wrong.map(|(name, address)| own_and_reserved(name, address)));
-    let book = fill_book(settings, leases, &own, kept, (summary, warnings));
+    let book = fill_book(settings, leases, &served.own, kept, (summary, warnings));
     if skipped > 0 {
         warnings.push(format!("{skipped} rows of the lease database are no leases and left alone"));
     }
@@ -88,7 +89,7 @@ pub(in crate::server) fn start_dhcp(
         ));
     }
     let socket = Arc::new(socket);
-    let (checker, refused) = Checker::start(settings.conflict_check, served.clone());
+    let (checker, refused) = Checker::start(settings.conflict_check, now.clone());
     warnings.extend(refused);
     warnings.extend(control.as_ref().err().cloned());
     // Without a database, `lanboot leases` has no lease to release.
@@ -98,8 +99,8 @@ pub(in crate::server) fn start_dhcp(
     let dhcp = DhcpServer {
         engine: proxy.share(Engine::new(Arc::clone(settings), book)),
         effects: Effects::new(),
-        served: Arc::clone(&served.borrow()),
-        changes: served.clone(),
+        served,
+        changes: now.clone(),
         socket,
         proxy: Arc::clone(proxy),
         committer,

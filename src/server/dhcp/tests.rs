@@ -9,6 +9,7 @@ use crate::lease::{Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::net::datagram::{Envelope, Outgoing};
 use crate::net::interface;
 use crate::net::ping::Heard;
+use crate::net::snapshot::Snapshot;
 use crate::net::udp::Sharing;
 use crate::server::dhcp::commands::released_by_hand;
 use crate::server::dhcp::conflict_checks::Waiting;
@@ -34,16 +35,16 @@ struct Bench {
 impl Bench {
     fn new(store: Box<dyn LeaseStore>) -> Bench {
         let lo = interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
-        let settings = Arc::new(config::load(CONFIG).unwrap().dhcp.unwrap());
+        let config = config::load(CONFIG).unwrap();
+        let settings = config.dhcp.clone().unwrap();
         let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
         let (socket, recorder) = (Arc::new(socket), Recorder::default());
-        let (clock, state) = (Clock::start(), tempfile::tempdir().unwrap());
-        let served = Arc::new(Served::new(vec![lo], []));
-        let (_, changes) = tokio::sync::watch::channel(Arc::clone(&served));
+        let clock = Clock::start();
+        let changes = Snapshot::new(config, Served::new(vec![lo], [])).fixed();
+        let served = Arc::clone(&changes.borrow().interfaces);
         let proxy = Proxy {
             engine: boot_engine(&settings),
-            settings: Arc::clone(&settings),
-            served: changes.clone(),
+            now: changes.clone(),
             files: None,
             known: MachineTable::default(),
             senders: Default::default(),

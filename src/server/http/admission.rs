@@ -5,8 +5,7 @@ use std::net::Ipv4Addr;
 use crate::config::Config;
 use crate::event::HttpRefusal;
 use crate::http::{Request, target};
-use crate::net::served::Now;
-use crate::types::Ipv4Network;
+use crate::net::snapshot::Now;
 
 /// The kernel's file with this computer's host name.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
@@ -14,28 +13,29 @@ const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// The admitted clients. The default admits all.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
-    networks: Option<(Now, Vec<Ipv4Network>)>,
-    /// The server's names in URLs, besides its addresses.
+    now: Option<Now>,
+    /// This computer's names, which clients may use besides its addresses.
     names: Vec<String>,
 }
 
 impl Admission {
-    /// Admits clients in the `served` networks and in those of `http.allow`.
-    pub fn new(config: &Config, served: Now) -> Admission {
-        let allow = config.http.as_ref().map(|http| http.allow.clone()).unwrap_or_default();
-        let mut names = names_in_urls(config);
+    /// Admits clients in the served networks and in those of `http.allow`.
+    pub fn new(now: Now) -> Admission {
         let host_name = std::fs::read_to_string(HOST_NAME).unwrap_or_default();
         let host_name = host_name.trim();
-        names.extend([host_name, host_name.split('.').next().unwrap_or_default()].map(str::to_owned));
+        let mut names =
+            Vec::from([host_name, host_name.split('.').next().unwrap_or_default()].map(str::to_owned));
         names.retain(|name| !name.is_empty());
-        Admission { networks: Some((served, allow)), names }
+        Admission { now: Some(now), names }
     }
 
     /// Whether a client at `address` is admitted: as for TFTP, and also this computer over loopback.
     pub fn admits(&self, address: Ipv4Addr) -> bool {
-        let Some((served, allow)) = &self.networks else { return true };
-        let is_in = |networks: &[Ipv4Network]| networks.iter().any(|network| network.contains(address));
-        address.is_loopback() || is_in(allow) || is_in(&served.borrow().networks)
+        let Some(now) = &self.now else { return true };
+        let now = now.borrow();
+        let allow = now.config.http.iter().flat_map(|http| &http.allow);
+        address.is_loopback()
+            || allow.chain(&now.interfaces.networks).any(|network| network.contains(address))
     }
 
     /// Refuses a browser's request that uses a foreign name for this server. A web page's owner can point such a name
@@ -65,10 +65,14 @@ impl Admission {
         };
         let name = name.strip_suffix('.').unwrap_or(name);
         if let Ok(address) = name.parse::<Ipv4Addr>() {
-            let is_ours = |(served, _): &(Now, _)| served.borrow().own.contains(&address);
-            return address.is_loopback() || self.networks.as_ref().is_some_and(is_ours);
+            let is_ours = |now: &Now| now.borrow().interfaces.own.contains(&address);
+            return address.is_loopback() || self.now.as_ref().is_some_and(is_ours);
         }
-        name.eq_ignore_ascii_case("localhost") || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+        let is_in_url =
+            |now: &Now| names_in_urls(&now.borrow().config).iter().any(|own| own.eq_ignore_ascii_case(name));
+        name.eq_ignore_ascii_case("localhost")
+            || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+            || self.now.as_ref().is_some_and(is_in_url)
     }
 }
 
@@ -88,18 +92,14 @@ fn names_in_urls(config: &Config) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::net::served::Served;
-    use std::sync::Arc;
-    use tokio::sync::watch::channel;
+    use crate::net::snapshot::Snapshot;
 
     fn admission(yaml: &str, networks: &[&str]) -> Admission {
         let networks = networks.iter().map(|network| network.parse().unwrap());
         let own = vec![Ipv4Addr::new(192, 168, 77, 1)];
         let mut served = Served::new(Vec::new(), networks);
         served.own = own;
-        let (sender, now) = channel(Arc::new(served));
-        // A receiver keeps the last value after its sender is dropped.
-        drop(sender);
-        Admission::new(&crate::config::load(yaml).unwrap(), now)
+        Admission::new(Snapshot::new(crate::config::load(yaml).unwrap(), served).fixed())
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub(super) struct Connections(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
+    /// The current [`Limits::of_one`], which a reload changes.
+    of_one: AtomicUsize,
     /// The zero point of all times.
     began: Instant,
     table: Mutex<Table>,
@@ -91,7 +93,13 @@ const SCAN_INTERVAL: u64 = 100;
 
 impl Connections {
     pub(super) fn new(limits: Limits) -> Connections {
-        Connections(Arc::new(Inner { limits, began: Instant::now(), table: Mutex::default() }))
+        let of_one = AtomicUsize::new(limits.of_one);
+        Connections(Arc::new(Inner { limits, of_one, began: Instant::now(), table: Mutex::default() }))
+    }
+
+    /// Changes the maximum number of connections per client address. Open connections stay.
+    pub(super) fn set_limit_of_one(&self, of_one: u32) {
+        self.0.of_one.store(usize::try_from(of_one).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -102,7 +110,8 @@ impl Connections {
     /// longest stalled one. `None` if there is none of either, or if `address` has reached its limit.
     pub(super) fn admit(&self, address: Ipv4Addr) -> Option<Slot> {
         let now = self.now();
-        let Limits { all, of_one, stalled, .. } = self.0.limits;
+        let Limits { all, stalled, .. } = self.0.limits;
+        let of_one = self.0.of_one.load(Ordering::Relaxed);
         let mut table = self.table();
         if table.by_address.get(&address).is_some_and(|count| *count >= of_one) {
             return None;

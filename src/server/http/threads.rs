@@ -12,6 +12,7 @@ use super::{Service, bind, serve};
 use crate::config::Http;
 use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
 use crate::net::served::Served;
+use crate::net::snapshot::Snapshot;
 use crate::net::{StartError, fd_limit};
 
 /// HTTP listeners that are bound but not served yet.
@@ -74,11 +75,15 @@ impl Threads {
         Ok(Threads { runtime: Some(runtime), settings, service, listeners })
     }
 
-    /// Updates the listeners for the addresses of `served`; open connections continue. Returns whether anything
-    /// changed, and the errors of listeners that could not be opened.
-    pub fn follow(&mut self, served: &Served) -> (bool, Vec<StartError>) {
+    /// Updates limits and listeners for `snapshot`; open connections continue. Returns whether the listeners changed,
+    /// and the errors of listeners that could not be opened.
+    pub fn follow(&mut self, snapshot: &Snapshot) -> (bool, Vec<StartError>) {
+        if let Some(settings) = &snapshot.config.http {
+            self.settings = settings.clone();
+            self.service.connections.set_limit_of_one(settings.max_per_client);
+        }
         let Some(runtime) = &self.runtime else { return (false, Vec::new()) };
-        let wanted = listen_addresses(&self.settings.listen, self.settings.port, served);
+        let wanted = listen_addresses(&self.settings.listen, self.settings.port, &snapshot.interfaces);
         update(&mut self.listeners, &wanted, |at| Ok(begin(runtime, bind(at)?, &self.service)))
     }
 

@@ -18,7 +18,8 @@ use crate::content::lookup::Files;
 use crate::event::Event;
 use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
 use crate::net::quota::Quota;
-use crate::net::served::{Now, Served};
+use crate::net::served::Served;
+use crate::net::snapshot::{Now, Snapshot};
 use crate::net::{StartError, bind_error};
 use crate::record::Recorder;
 use crate::server::tftp::upload::Uploads;
@@ -31,7 +32,7 @@ pub struct Transfers {
     settings: Tftp,
     files: Files,
     uploads: Option<Uploads>,
-    served: Now,
+    now: Now,
 }
 
 /// The running TFTP service.
@@ -55,16 +56,16 @@ enum RunningEngine {
 }
 
 impl Transfers {
-    /// Binds the request port on the addresses of `settings`, or on those of the `served` interfaces, and opens the
+    /// Binds the request port on the addresses of `settings`, or on those of the served interfaces, and opens the
     /// upload folder.
-    pub fn bind(settings: &Tftp, served: Now, files: Files) -> Result<Transfers, StartError> {
+    pub fn bind(settings: &Tftp, now: Now, files: Files) -> Result<Transfers, StartError> {
         let mut listeners = Vec::new();
-        let (_, mut refused) = update_listeners(&mut listeners, settings, &served.borrow());
+        let (_, mut refused) = update_listeners(&mut listeners, settings, &now.borrow().interfaces);
         if let Some(error) = refused.pop() {
             return Err(error);
         }
         let uploads = settings.uploads.as_ref().map(open_uploads).transpose()?;
-        Ok(Transfers { listeners, settings: settings.clone(), files, uploads, served })
+        Ok(Transfers { listeners, settings: settings.clone(), files, uploads, now })
     }
 
     /// The addresses of the listeners, for log lines.
@@ -74,9 +75,8 @@ impl Transfers {
 
     /// Starts to serve.
     pub fn start(self, recorder: &Recorder) -> io::Result<Running> {
-        let Transfers { listeners, settings, files, uploads, served } = self;
-        let (limits, ports) = (settings.limits.clone(), settings.ports);
-        let (recorder, sent_by) = (recorder.clone(), files.clone());
+        let Transfers { listeners, settings, files, uploads, now } = self;
+        let (recorder, sent_by, ports) = (recorder.clone(), files.clone(), settings.ports);
         let record = move |event: Event| {
             if let Event::TftpSent { file, peer, bytes, .. } = &event {
                 sent_by.sent(file, 0..*bytes, *bytes, *peer.ip());
@@ -84,13 +84,12 @@ impl Transfers {
             recorder.record("tftp", &event);
         };
         let engine = if settings.engine == Engine::Native {
-            let service = native::Service { files, uploads, limits, ports, served, record };
+            let service = native::Service { files, uploads, ports, now, record };
             RunningEngine::Native(native::start(all(&listeners), service)?)
         } else {
             let (under_way, closing) = (Quota::default(), Arc::default());
             let (counted, closed) = (under_way.clone(), Arc::clone(&closing));
-            let service =
-                async_tftp::Service { files, limits, served, under_way: counted, closing: closed, record };
+            let service = async_tftp::Service { files, now, under_way: counted, closing: closed, record };
             let (sender, receiver) = watch::channel(all(&listeners));
             let task = tokio::spawn(async_tftp::serve_all(receiver, service));
             RunningEngine::AsyncTftp { task, listeners: sender, under_way, closing }
@@ -110,10 +109,16 @@ fn open_uploads(settings: &config::Uploads) -> Result<Uploads, StartError> {
 }
 
 impl Running {
-    /// Updates the listeners for the addresses of `served`. Returns whether anything changed, and the errors of
-    /// listeners that could not be opened.
-    pub fn follow(&mut self, served: &Served) -> (bool, Vec<StartError>) {
-        let (changed, refused) = update_listeners(&mut self.listeners, &self.settings, served);
+    /// Updates limits and listeners for `snapshot`. Running transfers continue. Returns whether the listeners changed,
+    /// and the errors of listeners that could not be opened.
+    pub fn follow(&mut self, snapshot: &Snapshot) -> (bool, Vec<StartError>) {
+        if let Some(settings) = &snapshot.config.tftp {
+            self.settings = settings.clone();
+        }
+        if let RunningEngine::Native(engine) = &self.engine {
+            engine.set_limits(&self.settings.limits);
+        }
+        let (changed, refused) = update_listeners(&mut self.listeners, &self.settings, &snapshot.interfaces);
         if changed {
             let listeners = all(&self.listeners);
             match &self.engine {

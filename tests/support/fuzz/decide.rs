@@ -88,7 +88,7 @@ fn settings() -> &'static Arc<Settings> {
     SETTINGS.get_or_init(|| {
         let yaml = CONFIG.replace("LONG", &"long".repeat(70));
         let config = config::load(&yaml).unwrap_or_else(|problems| panic!("{problems:?}"));
-        Arc::new(config.dhcp.expect("a DHCP server"))
+        config.dhcp.expect("a DHCP server")
     })
 }
 

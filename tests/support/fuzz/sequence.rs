@@ -55,9 +55,8 @@ fn settings() -> &'static [Arc<Settings>; 2] {
     SETTINGS.get_or_init(|| {
         let config = config::load(CONFIG).unwrap_or_else(|problems| panic!("{problems:?}"));
         let plain = config.dhcp.expect("a DHCP server");
-        let mut checking = plain.clone();
-        checking.conflict_check = Some(Duration::from_millis(500));
-        [plain, checking].map(Arc::new)
+        let checking = Settings { conflict_check: Some(Duration::from_millis(500)), ..(*plain).clone() };
+        [plain, Arc::new(checking)]
     })
 }
 

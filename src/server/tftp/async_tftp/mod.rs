@@ -39,7 +39,7 @@ use crate::content::lookup::{Files, Found};
 use crate::event::{Event, Refusal, TransferStop};
 use crate::images::Content;
 use crate::net::quota::{Quota, Share};
-use crate::net::served::Now;
+use crate::net::snapshot::Now;
 use crate::server::tftp::native::{Listener, Listeners};
 use crate::tftp::Limits;
 
@@ -69,11 +69,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Service<F> {
     pub files: Files,
-    /// The limits and the allowed clients.
-    pub limits: Limits,
-    /// The served networks.
-    pub served: Now,
-    /// Counts the running transfers of all sockets that share `limits`.
+    /// The limits, the allowed clients and the served networks.
+    pub now: Now,
+    /// Counts the running transfers of all sockets.
     pub under_way: Quota,
     /// Set when the server stops: no more transfers may start.
     pub closing: Arc<AtomicBool>,
@@ -125,9 +123,10 @@ pub async fn serve<F>(socket: UdpSocket, mtu: u32, service: Service<F>) -> io::R
 where
     F: Fn(Event) + Clone + Send + Sync + 'static,
 {
-    let block = service.limits.block_size_for(mtu);
+    let limits = service.limits();
+    let block = limits.block_size_for(mtu);
     // The crate reads a whole window into memory for each transfer.
-    let window = service.limits.window_for(block);
+    let window = limits.window_for(block);
     let server = *v4(&socket.local_addr()?).map_err(|_| io::ErrorKind::Unsupported)?.ip();
     loop {
         let server = TftpServerBuilder::with_handler(FileHandler { service: service.clone(), server })
@@ -209,13 +208,22 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for FileHandler<F> {
     }
 }
 
+impl<F> Service<F> {
+    /// The limits of new transfers.
+    fn limits(&self) -> Limits {
+        let now = self.now.borrow();
+        now.config.tftp.as_ref().map_or_else(Limits::smallest, |tftp| tftp.limits.clone())
+    }
+}
+
 impl<F: Fn(Event)> Service<F> {
     fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Found, Share), Refusal> {
-        if !self.limits.admits(*peer.ip(), &self.served.borrow().networks) {
+        let limits = self.limits();
+        if !limits.admits(*peer.ip(), &self.now.borrow().interfaces.networks) {
             return Err(Refusal::NotAllowed);
         }
-        let limit = if self.closing.load(Ordering::Acquire) { 0 } else { self.limits.max_transfers };
-        let of_one = self.limits.max_per_client;
+        let limit = if self.closing.load(Ordering::Acquire) { 0 } else { limits.max_transfers };
+        let of_one = limits.max_per_client;
         let share = self.under_way.take(*peer.ip(), limit, of_one).ok_or(Refusal::Busy)?;
         Ok((self.files.find(asked, &self.files.asker(*peer.ip(), server))?, share))
     }

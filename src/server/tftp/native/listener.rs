@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::send::SendMethod;
 use crate::content::lookup::Files;
-use crate::net::served::Now;
+use crate::net::snapshot::Now;
 use crate::server::tftp::upload::Uploads;
 use crate::tftp::{Limits, Ports};
 
@@ -15,12 +15,10 @@ pub struct Service<F> {
     pub files: Files,
     /// The upload folder; `None` if uploads are off.
     pub uploads: Option<Uploads>,
-    /// The limits and the allowed clients.
-    pub limits: Limits,
     /// The source ports of transfers.
     pub ports: Ports,
-    /// The served networks.
-    pub served: Now,
+    /// The limits, the allowed clients and the served networks.
+    pub now: Now,
     /// Records events.
     pub record: F,
 }
@@ -28,7 +26,15 @@ pub struct Service<F> {
 impl<F> Service<F> {
     /// Whether `client` is allowed to send requests.
     pub(super) fn admits(&self, client: Ipv4Addr) -> bool {
-        self.limits.admits(client, &self.served.borrow().networks)
+        let now = self.now.borrow();
+        now.config.tftp.as_ref().is_some_and(|tftp| tftp.limits.admits(client, &now.interfaces.networks))
+    }
+
+    /// The limits of new transfers.
+    pub(super) fn limits(&self) -> Limits {
+        let now = self.now.borrow();
+        // TFTP is off after a reload, and this request was admitted just before.
+        now.config.tftp.as_ref().map_or_else(Limits::smallest, |tftp| tftp.limits.clone())
     }
 
     /// The best method for sending windows to `client`, whose request arrived on `interface`. If no network card cuts
@@ -36,7 +42,8 @@ impl<F> Service<F> {
     /// packet socket, and any machine with a DHCP lease may be firmware. All other clients use UDP sockets, which work
     /// with it.
     pub(super) fn best_send_method(&self, interface: u32, client: Ipv4Addr) -> SendMethod {
-        let is_cut = || self.served.borrow().get(interface).is_some_and(|interface| interface.cuts_offload);
+        let is_cut =
+            || self.now.borrow().interfaces.get(interface).is_some_and(|interface| interface.cuts_offload);
         if is_cut() || !self.files.may_be_from_dhcp(client) {
             SendMethod::Segments
         } else {

@@ -31,7 +31,7 @@ use std::thread::JoinHandle;
 use crate::event::Event;
 use crate::net::fd_limit;
 use crate::server::tftp::upload::Uploads;
-use crate::tftp::Ports;
+use crate::tftp::{Limits, Ports};
 
 pub use listener::{Listener, Listeners, Service};
 pub use socket::listen;
@@ -85,6 +85,11 @@ impl Engine {
     /// The number of running transfers.
     pub fn under_way(&self) -> usize {
         self.shared.table().under_way()
+    }
+
+    /// Changes the limits on transfers. Running transfers continue.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.shared.set_limits(limits);
     }
 
     /// Replaces the listeners. Transfers continue.

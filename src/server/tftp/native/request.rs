@@ -147,7 +147,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let (link, mtu) = self.link(arrival, place)?;
         // The size of netascii text is unknown until it is sent.
         let size = (request.mode == Mode::Octet).then(|| content.size());
-        let granted = negotiate(&request.options, size, &self.service.limits, mtu);
+        let granted = negotiate(&request.options, size, &self.service.limits(), mtu);
         let source =
             Source::new(content, request.mode, granted.block_size, place.serial, &self.shared.read_cache);
         let best_method =
@@ -173,7 +173,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         };
         let (socket, path) = connected.map_err(|error| self.no_socket(arrival, &error))?;
         let mtu = path.map_or(listener.mtu, |path| path.min(listener.mtu));
-        let block_size = self.service.limits.block_size_for(mtu);
+        let block_size = self.service.limits().block_size_for(mtu);
         let granted = uploads.grant(request, arrival.datagram, flow.peer, block_size)?;
         let record = self.service.record.clone();
         socket.set_nonblocking(false).map_err(|error| self.no_socket(arrival, &error))?;

@@ -12,8 +12,8 @@ use super::shared_reads::ReadCache;
 use crate::event::{Refusal, TransferStop};
 use crate::images::Content;
 use crate::net::datagram::Envelope;
-use crate::tftp::Ports;
 use crate::tftp::admission::{Place, Table};
+use crate::tftp::{Limits, Ports};
 
 /// Maximum number of requests that wait for one thread.
 const MAX_REQUESTS: usize = 256;
@@ -25,6 +25,7 @@ pub struct Shared {
     /// The zero point of all times.
     pub began: Instant,
     pub table: Mutex<Table>,
+    ports: Ports,
     pub command_queues: Vec<CommandQueue>,
     /// Set when no more transfers may start.
     pub closing: AtomicBool,
@@ -65,10 +66,7 @@ pub enum Command {
 
 impl Shared {
     pub fn new<F>(service: &Service<F>, threads: usize, descriptors: usize) -> io::Result<Shared> {
-        let mut limits = service.limits.clone();
-        if let Ports::Range { first, last } = service.ports {
-            limits.max_transfers = limits.max_transfers.min(usize::from(last.saturating_sub(first)) + 1);
-        }
+        let limits = bounded_by_ports(service.limits(), service.ports);
         let queue = |_| {
             let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
             Ok(CommandQueue { wake, commands: Mutex::new(Vec::new()) })
@@ -76,12 +74,18 @@ impl Shared {
         let command_queues = (0..threads).map(queue).collect::<io::Result<_>>()?;
         Ok(Shared {
             began: Instant::now(),
+            ports: service.ports,
             table: Mutex::new(Table::new(&limits, matches!(service.ports, Ports::Range { .. }))),
             command_queues,
             closing: AtomicBool::new(false),
             answers_unknown_tids: limits.max_transfers.saturating_mul(4) <= descriptors,
             read_cache: Arc::default(),
         })
+    }
+
+    /// Changes the limits on transfers. Running transfers continue.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.table().set_limits(&bounded_by_ports(limits.clone(), self.ports));
     }
 
     pub fn table(&self) -> MutexGuard<'_, Table> {
@@ -109,5 +113,16 @@ impl Shared {
         let Some(queue) = self.command_queues.get(number) else { return Vec::new() };
         let _ = queue.wake.read();
         std::mem::take(&mut *queue.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Each transfer has a port of its own, so a range of ports bounds their number.
+fn bounded_by_ports(limits: Limits, ports: Ports) -> Limits {
+    match ports {
+        Ports::Range { first, last } => {
+            let count = usize::from(last.saturating_sub(first)) + 1;
+            Limits { max_transfers: limits.max_transfers.min(count), ..limits }
+        }
+        _ => limits,
     }
 }

@@ -147,7 +147,7 @@ impl World {
         let files = Files::new(catalog, known.clone()).starting(starts.clone());
         let settings = config.dhcp.unwrap();
         let book = LeaseBook::new(settings.pools());
-        let engine = Engine::new(Arc::new(settings), book);
+        let engine = Engine::new(settings, book);
         let (now, really) = (Timestamp::from_seconds(3600), BTreeMap::new());
         World { engine, known, files, starts, mode, on_wire, now, really, _folder: folder }
     }
