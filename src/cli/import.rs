@@ -9,13 +9,17 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::import::sources::MAX_BYTES;
-use crate::import::{Failed, Found, Imported, Sources, dnsmasq};
+use crate::import::{Failed, Found, Imported, Sources, dhcpd, dnsmasq, kea};
 
 /// The server that a configuration was written for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Server {
     /// dnsmasq.conf
     Dnsmasq,
+    /// kea-dhcp4.conf
+    Kea,
+    /// dhcpd.conf of ISC
+    Dhcpd,
 }
 
 /// Translates `files`. Prints `config.yaml` to standard output, and to standard error one line for each statement that
@@ -26,6 +30,8 @@ pub(super) fn run(server: Server, files: &[String]) -> ExitCode {
     let sources = Sources::new(&mut read, &mut list);
     let translated = match server {
         Server::Dnsmasq => dnsmasq::import(files, sources),
+        Server::Kea => kea::import(files, sources),
+        Server::Dhcpd => dhcpd::import(files, sources),
     };
     match translated {
         Ok(imported) => print(&imported),

@@ -104,6 +104,7 @@ impl Condition {
                 let values = mine.bytes().zip(theirs.bytes());
                 one == two && values.is_some_and(|(mine, theirs)| mine != theirs)
             }
+            (Condition::Subnet(mine), Condition::Subnet(theirs)) => mine != theirs,
             (Condition::All(parts), _) => parts.iter().any(|part| part.excludes(other)),
             (_, Condition::All(parts)) => parts.iter().any(|part| self.excludes(part)),
             (Condition::Any(parts), _) => parts.iter().all(|part| part.excludes(other)),
@@ -140,9 +141,7 @@ impl Condition {
             Condition::Field(field, pattern) => (field.clone(), pattern.to_value(field)),
             Condition::Class(name) => ("class".to_owned(), name.as_str().into()),
             Condition::Relay(address, 32) => ("relay".to_owned(), (*address).into()),
-            Condition::Relay(address, prefix) => {
-                ("relay".to_owned(), format!("{address}/{prefix}").into())
-            }
+            Condition::Relay(address, prefix) => ("relay".to_owned(), format!("{address}/{prefix}").into()),
             Condition::Subnet(network) => ("subnet".to_owned(), network.as_str().into()),
             _ => return None,
         })
@@ -164,7 +163,8 @@ fn alternatives(condition: &Condition) -> Vec<Value> {
             None => others.push(mapping(part).into()),
         }
     }
-    let keyed = by_key.into_iter().map(|(key, values)| Map::new().with(key, Value::one_or_list(values)).into());
+    let keyed =
+        by_key.into_iter().map(|(key, values)| Map::new().with(key, Value::one_or_list(values)).into());
     keyed.chain(others).collect()
 }
 
@@ -212,15 +212,9 @@ mod tests {
     #[test]
     fn boolean_structure_becomes_lists_and_not() {
         let (a, b, c) = (field("option.1", "a"), field("option.2", "b"), field("option.1", "c"));
-        assert_eq!(
-            shown(&Condition::all([a.clone(), b.clone()])),
-            "match: {option.1: a, option.2: b}"
-        );
+        assert_eq!(shown(&Condition::all([a.clone(), b.clone()])), "match: {option.1: a, option.2: b}");
         assert_eq!(shown(&Condition::any([a.clone(), c.clone()])), "match: {option.1: [a, c]}");
-        assert_eq!(
-            shown(&Condition::any([a.clone(), b.clone()])),
-            "match: [{option.1: a}, {option.2: b}]"
-        );
+        assert_eq!(shown(&Condition::any([a.clone(), b.clone()])), "match: [{option.1: a}, {option.2: b}]");
     }
 
     #[test]

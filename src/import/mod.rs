@@ -5,12 +5,19 @@
 //! (`cli/import.rs`) reads them through [`Sources`].
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod condition;
+pub mod dhcpd;
 pub mod dnsmasq;
 pub mod document;
+mod field;
+pub mod kea;
 pub mod options;
 pub mod patterns;
+mod position;
 pub mod problems;
+mod site;
 pub mod sources;
+mod standard;
 mod write;
 pub mod yaml;
 

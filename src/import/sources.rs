@@ -12,7 +12,7 @@ pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 pub const MAX_LINE: usize = 1024 * 1024;
 
 /// A line of a file. Places sort in the order in which the files were opened.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Place {
     pub(super) file: u32,
     /// From 1.

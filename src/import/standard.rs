@@ -349,7 +349,10 @@ mod tests {
         let (_, form) = isc("static-routes").unwrap();
         assert_eq!((form.atom(0), form.atom(5)), (Some(Atom::Ip), Some(Atom::Ip)));
         let (_, form) = kea("slp-directory-agent").unwrap();
-        assert_eq!((form.atom(0), form.atom(1), form.atom(2)), (Some(Atom::Bool), Some(Atom::Ip), Some(Atom::Ip)));
+        assert_eq!(
+            (form.atom(0), form.atom(1), form.atom(2)),
+            (Some(Atom::Bool), Some(Atom::Ip), Some(Atom::Ip))
+        );
         assert_eq!(Format::one(Atom::U8).atom(1), None);
         assert_eq!(encode(Atom::I32, "-3600"), Ok(vec![255, 255, 241, 240]));
         assert_eq!(encode(Atom::U16, "0x10"), Ok(vec![0, 16]));

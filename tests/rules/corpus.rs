@@ -55,6 +55,16 @@ fn corpus_of_leases_import() {
 }
 
 #[test]
+fn corpus_of_import_kea() {
+    replay_all("import_kea");
+}
+
+#[test]
+fn corpus_of_import_dhcpd() {
+    replay_all("import_dhcpd");
+}
+
+#[test]
 fn corpus_of_tftp_request() {
     replay_all("tftp_request");
 }

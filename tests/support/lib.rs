@@ -4,6 +4,7 @@ pub mod client;
 pub mod firmware;
 pub mod fuzz;
 pub mod lab;
+pub mod side_by_side;
 pub mod site;
 pub mod tftp_live;
 pub mod tftp_server;

@@ -16,7 +16,8 @@ impl Importer {
         };
         let name = class_name(&name);
         if !self.class_names.insert(name.clone()) {
-            self.problems.add(statement.place(), format!("class {name:?} is declared twice: not taken again"));
+            self.problems
+                .add(statement.place(), format!("class {name:?} is declared twice: not taken again"));
             return;
         }
         let (scope, others) = self.scope(statement.statements(), around);
@@ -30,7 +31,8 @@ impl Importer {
                     match parsed.and_then(|test| translate::condition(&test, &self.definitions)) {
                         Ok(condition) => class.condition = Some(condition),
                         Err(why) => {
-                            let what = format!("the test of class {name:?} is not taken, so no client is in it");
+                            let what =
+                                format!("the test of class {name:?} is not taken, so no client is in it");
                             self.problems.add(other.place(), format!("{what}: {why}"));
                         }
                     }
@@ -47,8 +49,7 @@ impl Importer {
         let mut before = Vec::new();
         for conditional in &scope.conditionals {
             let own = self.unique_class(&format!("{name}-{}", conditional.place.line));
-            let condition =
-                Condition::all([Condition::Class(name.clone()), conditional.condition.clone()]);
+            let condition = Condition::all([Condition::Class(name.clone()), conditional.condition.clone()]);
             before.push(self.conditional_class(own, conditional, condition, Level::Class));
         }
         class.settings = scope.settings;
@@ -69,9 +70,9 @@ impl Importer {
             self.problems.add(place, format!("the subclass of {class:?} is not taken: {why}"));
             return;
         };
-        let value = expression::data(statement.after(2)).map_err(|(_, why)| why).and_then(|value| {
-            translate::literal(&value).ok_or_else(|| "its value must be fixed".to_owned())
-        });
+        let value = expression::data(statement.after(2))
+            .map_err(|(_, why)| why)
+            .and_then(|value| translate::literal(&value).ok_or_else(|| "its value must be fixed".to_owned()));
         let condition = match value.and_then(|value| translate::equal(&data, &value, &self.definitions)) {
             Ok(condition) => condition,
             Err(why) => {

@@ -210,7 +210,9 @@ impl Parser<'_> {
         if !self.is_sign(0, b'=') {
             return match left {
                 // An option with a truth value, or a variable.
-                Data::Option(name) if !is_negated => Ok(Test::Equal(Data::Option(name), Data::Bytes(vec![1]))),
+                Data::Option(name) if !is_negated => {
+                    Ok(Test::Equal(Data::Option(name), Data::Bytes(vec![1])))
+                }
                 Data::Other(name) if !is_negated => Ok(Test::Other(name)),
                 _ => self.fail("`=` or `!=`"),
             };

@@ -24,12 +24,10 @@ impl Importer {
                 "hardware" => identifiers.extend(self.hardware(other)),
                 "fixed-address" => self.addresses(other, &mut addresses),
                 "host-identifier" => identifiers.extend(self.identifier(other)),
-                "uid" | "dhcp-client-identifier" | "client-identifier" => {
-                    match value(other.after(1)) {
-                        Some(bytes) => identifiers.push(Identifier::ClientId(bytes)),
-                        None => self.unknown(other),
-                    }
-                }
+                "uid" | "dhcp-client-identifier" | "client-identifier" => match value(other.after(1)) {
+                    Some(bytes) => identifiers.push(Identifier::ClientId(bytes)),
+                    None => self.unknown(other),
+                },
                 // Marks of dhcpd in its lease file.
                 "dynamic" => {}
                 _ => self.unknown(other),
@@ -84,7 +82,8 @@ impl Importer {
         match <[u8; 6]>::try_from(bytes.as_slice()) {
             Ok(mac) if is_ethernet => Some(Identifier::Mac(mac)),
             _ => {
-                let why = "expected `ethernet` and a MAC address; other machines are known by their client id";
+                let why =
+                    "expected `ethernet` and a MAC address; other machines are known by their client id";
                 self.problems.add(statement.place(), format!("`hardware` is not taken: {why}"));
                 None
             }

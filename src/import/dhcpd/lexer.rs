@@ -177,7 +177,10 @@ mod tests {
                 Ok(Some(token)) => all.push(token.shown()),
                 Ok(None) => return Ok(all),
                 Err(fault) => {
-                    return Err(format!("{}:{}: {}", fault.position.line, fault.position.column, fault.message));
+                    return Err(format!(
+                        "{}:{}: {}",
+                        fault.position.line, fault.position.column, fault.message
+                    ));
                 }
             }
         }

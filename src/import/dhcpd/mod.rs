@@ -165,7 +165,8 @@ impl Importer {
     /// Adds the class `name` of machines, with the conditions and settings of `scope`.
     fn member_class(&mut self, name: &str, place: Place, scope: &Scope) {
         for conditional in &scope.conditionals {
-            let condition = Condition::all([Condition::Class(name.to_owned()), conditional.condition.clone()]);
+            let condition =
+                Condition::all([Condition::Class(name.to_owned()), conditional.condition.clone()]);
             let own = self.unique_class(&format!("{name}-{}", conditional.place.line));
             let class = self.conditional_class(own, conditional, condition, Level::Machine);
             self.push_class(class);

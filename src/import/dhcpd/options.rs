@@ -48,7 +48,11 @@ impl Definitions {
             _ => false,
         });
         self.spaces.insert(space.clone(), !is_wide);
-        if is_wide { Err(format!("space {space}: lanboot writes codes and lengths of one byte")) } else { Ok(()) }
+        if is_wide {
+            Err(format!("space {space}: lanboot writes codes and lengths of one byte"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads `option NAME code CODE = TYPE`.
@@ -106,8 +110,9 @@ impl Definitions {
         let (space, option, used) =
             full_name(tokens).ok_or_else(|| "expected the name of an option".to_owned())?;
         let shown = if space == DHCP { option.clone() } else { format!("{space}.{option}") };
-        let (code, format) =
-            self.find(&space, &option).ok_or_else(|| format!("option {shown} is not taken: it is not defined"))?;
+        let (code, format) = self
+            .find(&space, &option)
+            .ok_or_else(|| format!("option {shown} is not taken: it is not defined"))?;
         let values = tokens.get(used..).unwrap_or_default();
         if values.first().is_some_and(|token| token.is_sign(b'=')) {
             return self.computed(&space, code, &shown, values.get(1..).unwrap_or_default(), &format);
@@ -271,16 +276,17 @@ fn one(atom: Atom, tokens: &[Token]) -> Result<(Vec<u8>, usize), String> {
             Ok((encode(Atom::Names, &text).map_err(expected)?, 1))
         }
         (Atom::Text | Atom::Binary, _) => {
-            let (bytes, used) = hex(tokens).ok_or_else(|| expected("a text in quotes or bytes like 0a:0b"))?;
+            let (bytes, used) =
+                hex(tokens).ok_or_else(|| expected("a text in quotes or bytes like 0a:0b"))?;
             Ok((bytes, used))
         }
         (Atom::Ip | Atom::Ip6 | Atom::Name, _) => {
             let (text, used) = dotted(tokens);
             match encode(atom, &text) {
                 Ok(bytes) => Ok((bytes, used)),
-                Err(_) if atom == Atom::Ip && text.contains(|letter: char| letter.is_alphabetic()) => Err(
-                    format!("lanboot looks up no host names, write the address of {text}"),
-                ),
+                Err(_) if atom == Atom::Ip && text.contains(|letter: char| letter.is_alphabetic()) => {
+                    Err(format!("lanboot looks up no host names, write the address of {text}"))
+                }
                 Err(what) => Err(expected(what)),
             }
         }
@@ -354,9 +360,12 @@ mod tests {
         one(&[], "routers 10.0.0.1, 10.0.0.2", 3, &[10, 0, 0, 1, 10, 0, 0, 2]);
         one(&[], "domain-name \"lab.example\"", 15, b"lab.example");
         one(&[], "domain-search \"a.b\", \"c\"", 119, b"\x01a\x01b\0\x01c\0");
-        one(&[], "static-routes 10.0.0.0 10.0.0.1, 10.1.0.0 10.0.0.1", 33, &[
-            10, 0, 0, 0, 10, 0, 0, 1, 10, 1, 0, 0, 10, 0, 0, 1,
-        ]);
+        one(
+            &[],
+            "static-routes 10.0.0.0 10.0.0.1, 10.1.0.0 10.0.0.1",
+            33,
+            &[10, 0, 0, 0, 10, 0, 0, 1, 10, 1, 0, 0, 10, 0, 0, 1],
+        );
         one(&[], "time-offset -3600", 2, &[255, 255, 241, 240]);
         one(&[], "ip-forwarding off", 19, &[0]);
         one(&[], "interface-mtu 1400", 26, &[5, 120]);
@@ -368,14 +377,20 @@ mod tests {
     #[test]
     fn definitions_give_other_options_a_type() {
         one(&["option arch code 93 = unsigned integer 16"], "arch 7", 93, &[0, 7]);
-        one(&["option r code 222 = { unsigned integer 8, ip-address, text }"], "r 7 10.0.0.1 \"x\"", 222, &[
-            7, 10, 0, 0, 1, b'x',
-        ]);
+        one(
+            &["option r code 222 = { unsigned integer 8, ip-address, text }"],
+            "r 7 10.0.0.1 \"x\"",
+            222,
+            &[7, 10, 0, 0, 1, b'x'],
+        );
         let routes = "option rfc3442 code 121 = array of unsigned integer 8";
         one(&[routes], "rfc3442 8, 10, 10, 0, 0, 1", 121, &[8, 10, 10, 0, 0, 1]);
-        one(&["option pairs code 223 = array of { integer 8, ip-address }"], "pairs 1 10.0.0.1, 2 10.0.0.2", 223, &[
-            1, 10, 0, 0, 1, 2, 10, 0, 0, 2,
-        ]);
+        one(
+            &["option pairs code 223 = array of { integer 8, ip-address }"],
+            "pairs 1 10.0.0.1, 2 10.0.0.2",
+            223,
+            &[1, 10, 0, 0, 1, 2, 10, 0, 0, 2],
+        );
         one(&["option PXE.mtftp-ip code 1 = ip-address"], "PXE.mtftp-ip 0.0.0.0", 1, &[0, 0, 0, 0]);
         one(&["option x code 240 = string"], "x = concat(\"a\", \"b\")", 240, b"ab");
     }
@@ -384,7 +399,10 @@ mod tests {
     fn values_that_are_not_taken_are_named() {
         for (option, why) in [
             ("nothing 1", "option nothing is not taken: it is not defined"),
-            ("routers gateway.lab.example", "lanboot looks up no host names, write the address of gateway.lab.example"),
+            (
+                "routers gateway.lab.example",
+                "lanboot looks up no host names, write the address of gateway.lab.example",
+            ),
             ("routers", "expected a value"),
             ("time-offset \"x\"", "expected a value, found \"x\""),
             ("host-name = concat(\"a\", option agent.circuit-id)", "lanboot computes no options"),

@@ -95,7 +95,8 @@ impl Importer {
             rest = after;
             match first.keyword().as_str() {
                 "if" => {
-                    let is_branch = |it: &&Statement| matches!(it.keyword().as_str(), "elsif" | "elseif" | "else");
+                    let is_branch =
+                        |it: &&Statement| matches!(it.keyword().as_str(), "elsif" | "elseif" | "else");
                     let count = rest.iter().take_while(is_branch).count();
                     let (branches, after) = rest.split_at_checked(count).unwrap_or((&[], rest));
                     rest = after;
@@ -118,7 +119,8 @@ impl Importer {
             let Some(condition) = self.branch_condition(branch) else { continue };
             let (inside, others) = self.scope(branch.statements(), scope);
             for other in others {
-                self.problems.add(other.place(), format!("`{}` inside a condition is not taken", other.keyword()));
+                self.problems
+                    .add(other.place(), format!("`{}` inside a condition is not taken", other.keyword()));
             }
             let covers = earlier.iter().all(|(_, settings)| settings.covers(&inside.settings));
             let is_simple = covers && inside.conditionals.is_empty() && inside.flags == scope.flags;
@@ -163,7 +165,8 @@ impl Importer {
         match parsed.and_then(|test| translate::condition(&test, &self.definitions)) {
             Ok(condition) => Some(condition),
             Err(why) => {
-                self.problems.add(branch.place(), format!("this condition and its block are not taken: {why}"));
+                self.problems
+                    .add(branch.place(), format!("this condition and its block are not taken: {why}"));
                 None
             }
         }
@@ -186,7 +189,8 @@ impl Importer {
                     None => {
                         let place = statements.first().map(Statement::place).unwrap_or_default();
                         let why = "they do not fit codes and lengths of one byte";
-                        self.problems.add(place, format!("the options of space {space} are not taken: {why}"));
+                        self.problems
+                            .add(place, format!("the options of space {space} are not taken: {why}"));
                     }
                 }
             }

@@ -98,7 +98,8 @@ impl Importer {
                     Ok(address) => settings.next_server = Some(address),
                     Err(_) => {
                         let why = "lanboot looks up no host names: write its address";
-                        self.problems.add(statement.place(), format!("next-server {text} is not taken: {why}"));
+                        self.problems
+                            .add(statement.place(), format!("next-server {text} is not taken: {why}"));
                     }
                 }
             }
@@ -158,7 +159,8 @@ impl Importer {
 
     fn option(&mut self, scope: &mut Scope, statement: &Statement, skip: usize) {
         let tokens = statement.after(skip);
-        let is_definition = tokens.iter().any(|token| token.is("code")) && tokens.iter().any(|it| it.is_sign(b'='));
+        let is_definition =
+            tokens.iter().any(|token| token.is("code")) && tokens.iter().any(|it| it.is_sign(b'='));
         let is_space = tokens.first().is_some_and(|token| token.is("space")) && !is_definition;
         let done = if is_space {
             self.definitions.space(&statement.tokens)
@@ -168,7 +170,8 @@ impl Importer {
             self.option_value(scope, tokens)
         };
         if let Err(why) = done {
-            let text = if why.contains("is not taken") { why } else { format!("this option is not taken: {why}") };
+            let text =
+                if why.contains("is not taken") { why } else { format!("this option is not taken: {why}") };
             self.problems.add(statement.place(), text);
         }
     }

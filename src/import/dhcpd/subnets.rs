@@ -50,8 +50,7 @@ impl Importer {
                 _ => rest.push(other),
             }
         }
-        let networks: Vec<String> =
-            self.site.subnets.iter().skip(first).map(Subnet::name).collect();
+        let networks: Vec<String> = self.site.subnets.iter().skip(first).map(Subnet::name).collect();
         for conditional in &scope.conditionals {
             self.local.push((networks.clone(), conditional.clone()));
         }
@@ -65,7 +64,8 @@ impl Importer {
                 let subnet = self.site.subnets.iter_mut().skip(first).find(|it| it.contains(range.first));
                 match subnet {
                     Some(subnet) => {
-                        let same = |other: &&mut Pool| other.place == pool.place && other.settings == pool.settings;
+                        let same =
+                            |other: &&mut Pool| other.place == pool.place && other.settings == pool.settings;
                         match subnet.pools.iter_mut().find(same) {
                             Some(other) => other.ranges.push(*range),
                             None => subnet.pools.push(Pool { ranges: vec![*range], ..pool.clone() }),
@@ -107,7 +107,8 @@ impl Importer {
         if let Some(Some(bytes)) = settings.options.remove(&1)
             && bytes != mask.to_be_bytes()
         {
-            self.problems.add(statement.place(), "option subnet-mask is not taken: lanboot sends the netmask");
+            self.problems
+                .add(statement.place(), "option subnet-mask is not taken: lanboot sends the netmask");
         }
         let mut subnet = Subnet {
             place: statement.place(),
@@ -178,7 +179,8 @@ impl Importer {
             }
         }
         for conditional in &scope.conditionals {
-            self.problems.add(conditional.place, "a condition in a pool is not taken: write it in the subnet");
+            self.problems
+                .add(conditional.place, "a condition in a pool is not taken: write it in the subnet");
         }
         match scope.flags.serves_unknown {
             Some(true) => permits.allowed.push("unknown".to_owned()),
@@ -238,7 +240,8 @@ impl Importer {
             return allowed;
         }
         let class = |name: &String| Condition::Class(name.clone());
-        let inside = if allowed.is_empty() { Condition::Always } else { Condition::any(allowed.iter().map(class)) };
+        let inside =
+            if allowed.is_empty() { Condition::Always } else { Condition::any(allowed.iter().map(class)) };
         let outside = Condition::any(denied.iter().map(class)).negated();
         let name = match allowed.is_empty() {
             true => format!("not-{}", denied.join("-")),

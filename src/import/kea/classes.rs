@@ -46,7 +46,9 @@ impl Importer {
                 Err(why) => {
                     self.problems.add(
                         test.place,
-                        format!("the test of class {name:?} is not taken, so no client is in the class: {why}"),
+                        format!(
+                            "the test of class {name:?} is not taken, so no client is in the class: {why}"
+                        ),
                     );
                     None
                 }
@@ -77,7 +79,8 @@ impl Importer {
     /// Translates the test of a class.
     fn condition(&mut self, test: &Node) -> Result<Condition, String> {
         let text = test.text().unwrap_or_default();
-        let parsed = expression::parse(text).map_err(|(offset, why)| format!("at letter {}: {why}", offset + 1))?;
+        let parsed =
+            expression::parse(text).map_err(|(offset, why)| format!("at letter {}: {why}", offset + 1))?;
         let condition = translate::condition(&parsed, &|name| self.definitions.code_of(name))?;
         let mut missing = Vec::new();
         condition.classes(&mut |name| {

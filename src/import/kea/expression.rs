@@ -84,7 +84,9 @@ fn tokens(text: &str) -> Parsed<Vec<(usize, Token)>> {
         rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
         let at = text.len() - rest.len();
         let Some(first) = rest.chars().next() else { return Ok(tokens) };
-        if let Some(sign) = ["==", "(", ")", "[", "]", ".", ",", "+", "*"].iter().find(|it| rest.starts_with(**it)) {
+        if let Some(sign) =
+            ["==", "(", ")", "[", "]", ".", ",", "+", "*"].iter().find(|it| rest.starts_with(**it))
+        {
             tokens.push((at, Token::Sign(sign)));
             rest = rest.get(sign.len()..).unwrap_or_default();
             continue;

@@ -102,7 +102,8 @@ pub fn import(files: &[String], mut sources: Sources<'_>) -> Result<Imported, Fa
 impl Importer {
     fn file(&mut self, node: &Node) {
         if !matches!(node.data, json::Data::Map(_)) {
-            self.problems.add(node.place, format!("expected the map of a configuration, found {}", node.kind()));
+            self.problems
+                .add(node.place, format!("expected the map of a configuration, found {}", node.kind()));
         }
         for entry in node.entries() {
             match entry.key.as_str() {
@@ -136,7 +137,8 @@ impl Importer {
         let mut settings = self.settings(node);
         let lease = &mut settings.lease;
         if lease.default.is_none() {
-            *lease = Lease { default: Some(DEFAULT_LEASE), min: Some(DEFAULT_LEASE), max: Some(DEFAULT_LEASE) };
+            *lease =
+                Lease { default: Some(DEFAULT_LEASE), min: Some(DEFAULT_LEASE), max: Some(DEFAULT_LEASE) };
         }
         self.site.settings = settings;
         if let Some(node) = node.get("client-classes") {
@@ -240,8 +242,11 @@ fn seconds(node: &Node, key: &str) -> Option<u32> {
 
 /// Reads the lease times of a level. Without bounds the client gets the lease time whatever it asks for.
 fn lease(node: &Node) -> Lease {
-    let (valid, min, max) =
-        (seconds(node, "valid-lifetime"), seconds(node, "min-valid-lifetime"), seconds(node, "max-valid-lifetime"));
+    let (valid, min, max) = (
+        seconds(node, "valid-lifetime"),
+        seconds(node, "min-valid-lifetime"),
+        seconds(node, "max-valid-lifetime"),
+    );
     let default = valid.or(min).or(max);
     Lease { default, min: min.or(default), max: max.or(default) }
 }

@@ -50,7 +50,8 @@ impl Definitions {
             let kinds = if kind == "record" { text("record-types") } else { kind };
             let atoms: Option<Vec<Atom>> = kinds.split(',').map(|kind| atom(kind.trim())).collect();
             let Some(atoms) = atoms else {
-                problems.add(item.place, format!("option-def {:?} has an unknown type {kinds:?}", text("name")));
+                problems
+                    .add(item.place, format!("option-def {:?} has an unknown type {kinds:?}", text("name")));
                 continue;
             };
             let is_array = item.get("array").and_then(Node::bool) == Some(true);
@@ -75,8 +76,9 @@ impl Definitions {
         if let Some(found) = self.0.iter().rev().find(|row| row.space == space && row.name == name) {
             return Some((found.code, Some(found.format.clone()), &found.encapsulates));
         }
-        let (code, format) = standard::kea(name).filter(|_| space == DHCP4)?;
-        Some((code, Some(format), if code == 43 { VENDOR } else { "" }))
+        let (code, _) = standard::kea(name).filter(|_| space == DHCP4)?;
+        let (format, inner) = self.find_code(space, code);
+        Some((code, format, inner))
     }
 
     fn find_code(&self, space: &str, code: u8) -> (Option<Format>, &str) {
@@ -84,6 +86,8 @@ impl Definitions {
             return (Some(found.format.clone()), &found.encapsulates);
         }
         match standard::by_code(code).filter(|_| space == DHCP4) {
+            // The enterprise number, which stands before the suboptions.
+            Some(_) if code == 125 => (Some(Format::one(Atom::U32)), ""),
             Some(format) => (Some(format), if code == 43 { VENDOR } else { "" }),
             None => (None, ""),
         }
@@ -316,7 +320,8 @@ mod tests {
 
     #[test]
     fn records_arrays_and_spaces_are_computed_to_bytes() {
-        let record = r#"{"name": "r", "code": 222, "type": "record", "record-types": "uint8, ipv4-address, string"}"#;
+        let record =
+            r#"{"name": "r", "code": 222, "type": "record", "record-types": "uint8, ipv4-address, string"}"#;
         one(record, r#"{"name": "r", "data": "7, 10.0.0.1, x"}"#, 222, &[7, 10, 0, 0, 1, b'x']);
         let array = r#"{"name": "a", "code": 223, "type": "uint16", "array": true}"#;
         one(array, r#"{"name": "a", "data": "1,2"}"#, 223, &[0, 1, 0, 2]);
@@ -326,11 +331,13 @@ mod tests {
         let data = r#"{"name": "two", "space": "in", "data": "hi"}, {"name": "outer"},
             {"name": "one", "space": "in", "data": "9"}"#;
         one(inner, data, 249, &[1, 1, 9, 2, 2, b'h', b'i']);
-        let vendor = r#"{"name": "pxe", "code": 6, "space": "vendor-encapsulated-options-space", "type": "uint8"}"#;
+        let vendor =
+            r#"{"name": "pxe", "code": 6, "space": "vendor-encapsulated-options-space", "type": "uint8"}"#;
         let data = r#"{"name": "vendor-encapsulated-options"},
             {"name": "pxe", "space": "vendor-encapsulated-options-space", "data": "8"}"#;
         one(vendor, data, 43, &[6, 1, 8]);
-        let vendor = r#"{"name": "tftp", "code": 2, "space": "vendor-4491", "type": "ipv4-address", "array": true}"#;
+        let vendor =
+            r#"{"name": "tftp", "code": 2, "space": "vendor-4491", "type": "ipv4-address", "array": true}"#;
         let data = r#"{"name": "tftp", "space": "vendor-4491", "data": "10.0.0.1"}"#;
         one(vendor, data, 125, &[0, 0, 0x11, 0x8b, 6, 2, 4, 10, 0, 0, 1]);
     }
@@ -339,8 +346,14 @@ mod tests {
     fn options_that_are_not_taken_are_named() {
         for (data, why) in [
             (r#"{"name": "nothing", "data": "1"}"#, "unknown option \"nothing\" of space \"dhcp4\""),
-            (r#"{"name": "routers", "data": "x"}"#, "option 3 is not taken: expected an IPv4 address, found \"x\""),
-            (r#"{"code": 7, "space": "lost", "csv-format": false, "data": "01"}"#, "the options of space \"lost\""),
+            (
+                r#"{"name": "routers", "data": "x"}"#,
+                "option 3 is not taken: expected an IPv4 address, found \"x\"",
+            ),
+            (
+                r#"{"code": 7, "space": "lost", "csv-format": false, "data": "01"}"#,
+                "the options of space \"lost\"",
+            ),
             (r#"{"code": 300, "data": "01"}"#, "there is no option 300"),
         ] {
             let (options, problems) = read("", data);

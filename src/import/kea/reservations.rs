@@ -40,7 +40,9 @@ impl Importer {
         let found = kinds.iter().find_map(|kind| Some((*kind, item.get(kind)?.text()?)));
         let Some((kind, text)) = found else { return Err("it has no identifier".to_owned()) };
         if !self.identifiers.iter().any(|known| known == kind) {
-            return Err(format!("Kea does not look for {kind}: it is not in \"host-reservation-identifiers\""));
+            return Err(format!(
+                "Kea does not look for {kind}: it is not in \"host-reservation-identifiers\""
+            ));
         }
         let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
         let bytes = quoted.map(|text| text.as_bytes().to_vec()).or_else(|| hex(text));

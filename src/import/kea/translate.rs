@@ -25,6 +25,10 @@ pub(super) fn condition(test: &Test, code_of: CodeOf<'_>) -> Result<Condition, S
         Test::Or(left, right) => Condition::any([condition(left, code_of)?, condition(right, code_of)?]),
         Test::Member(name) => member(name)?,
         Test::Match => return Err("`match` has no regular expressions".to_owned()),
+        // The enterprise number stands first in option 125.
+        Test::Exists(Field::Vendor(Some(enterprise), None)) => {
+            Condition::Field("option.125".to_owned(), Pattern::prefix(&enterprise.to_be_bytes()))
+        }
         Test::Exists(field) => Condition::exists(&key(field, code_of)?),
         Test::Equal(left, right) => {
             let (value, literal) = match (literal(left), literal(right)) {
@@ -93,10 +97,7 @@ fn equal(value: &Text, literal: &[u8], code_of: CodeOf<'_>) -> Result<Condition,
                 None => equal(text, literal, code_of),
             };
             let (yes, no) = (of(yes)?, of(no)?);
-            Ok(Condition::any([
-                Condition::all([test.clone(), yes]),
-                Condition::all([test.negated(), no]),
-            ]))
+            Ok(Condition::any([Condition::all([test.clone(), yes]), Condition::all([test.negated(), no])]))
         }
         Text::Hex(inner, separator) => match &**inner {
             Text::Field(field) => field_equals(field, &digits(literal, separator)?, code_of),
@@ -169,9 +170,7 @@ fn fits(field: &Field, pattern: Pattern, code_of: CodeOf<'_>) -> Result<Conditio
 fn key(field: &Field, code_of: CodeOf<'_>) -> Result<String, String> {
     let number = |code: &Code| match code {
         Code::Number(number) => Ok(*number),
-        Code::Name(name) => {
-            code_of(name).map(u32::from).ok_or_else(|| format!("unknown option `{name}`"))
-        }
+        Code::Name(name) => code_of(name).map(u32::from).ok_or_else(|| format!("unknown option `{name}`")),
     };
     Ok(match field {
         Field::Option(code, is_text) => match number(code)? {
@@ -253,7 +252,10 @@ mod tests {
         for (test, expected) in [
             ("option[60].hex == 'snom'", "m: {vendor_class: {is: snom}}"),
             ("substring(option[60].hex,0,9) == 'PXEClient'", "m: {vendor_class: PXEClient}"),
-            ("substring(option[60].hex,0,20) == 'PXEClient:Arch:00007'", "m: {vendor_class: 'PXEClient:Arch:00007'}"),
+            (
+                "substring(option[60].hex,0,20) == 'PXEClient:Arch:00007'",
+                "m: {vendor_class: 'PXEClient:Arch:00007'}",
+            ),
             ("substring(option[60].hex,15,5) == '00007'", "m: {vendor_class: ???????????????00007*}"),
             ("substring(option[60].hex,0,all) == 'x'", "m: {vendor_class: {is: x}}"),
             ("substring(option[60].hex,0,9) == 'PXE'", "m: {vendor_class: {is: PXE}}"),
@@ -275,16 +277,17 @@ mod tests {
             ("pkt4.giaddr == 0.0.0.0", "m: {not: {relay: 0.0.0.0/0}}"),
             ("vendor[4491].option[1].hex == 0x02", "m: {vendor.4491.1: hex:02}"),
             ("vendor-class[4491].data == 'docsis3'", "m: {vendor.4491: docsis3}"),
-            ("vendor.enterprise == 4491", "m: {option.125: 'hex:0000118b*'}"),
+            ("vendor[4491].exists", "m: {option.125: hex:0000118b*}"),
+            ("vendor.enterprise == 4491", "m: {option.125: hex:0000118b*}"),
             ("member('KNOWN') and not member('phones')", "m: {class: known, not: {class: phones}}"),
             ("member('VENDOR_CLASS_eRouter1.0')", "m: {vendor_class: {is: eRouter1.0}}"),
-            (
-                "ifelse(option[60].exists, 'a', 'b') == 'b'",
-                "m: {not: {vendor_class: '*'}}",
-            ),
+            ("ifelse(option[60].exists, 'a', 'b') == 'b'", "m: {not: {vendor_class: '*'}}"),
             ("member('ALL')", "Always"),
             ("option[93].text == '7'", "`match` compares bytes: write option[93].hex"),
-            ("member('HA_server1')", "class HA_server1 belongs to the HA hook library, which lanboot does not have"),
+            (
+                "member('HA_server1')",
+                "class HA_server1 belongs to the HA hook library, which lanboot does not have",
+            ),
             ("concat(option[1].hex, 'a') == 'b'", "`match` has nothing like `concat`"),
         ] {
             assert_eq!(shown(test), expected, "{test}");

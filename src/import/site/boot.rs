@@ -37,6 +37,30 @@ struct Layer {
     class: Option<usize>,
 }
 
+impl Layer {
+    /// The condition, and that of the class itself.
+    fn conditions<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a Condition> + Clone {
+        let class = self.class.and_then(|index| site.classes.get(index));
+        std::iter::once(&self.condition).chain(class.and_then(|class| class.condition.as_ref()))
+    }
+
+    /// Whether no client meets the conditions of both layers.
+    fn excludes(&self, other: &Layer, site: &Site) -> bool {
+        let theirs = other.conditions(site);
+        self.conditions(site).any(|mine| theirs.clone().any(|theirs| mine.excludes(theirs)))
+    }
+
+    /// Whether the class of this layer has only members of the class of `other`.
+    fn implies(&self, other: &Layer, site: &Site) -> bool {
+        let class = self.class.and_then(|index| site.classes.get(index));
+        match class.and_then(|class| class.condition.as_ref()) {
+            Some(Condition::All(parts)) => parts.contains(&other.condition),
+            Some(condition) => *condition == other.condition,
+            None => false,
+        }
+    }
+}
+
 /// Returns the links in order. `Site::classes` must be in the order of their levels.
 pub(super) fn chain(site: &Site, problems: &mut Problems) -> Vec<Link> {
     let layers = layers(site);
@@ -53,14 +77,22 @@ pub(super) fn chain(site: &Site, problems: &mut Problems) -> Vec<Link> {
             });
         };
         let later = layers.get(at + 1..).unwrap_or_default();
-        let both = |other: &Layer| Condition::all([layer.condition.clone(), other.condition.clone()]);
+        // Whether every client of this layer is one of the other layer too.
+        let implies = |other: &Layer| other.condition == Condition::Always || layer.implies(other, site);
+        let both = |other: &Layer| match implies(other) {
+            true => layer.condition.clone(),
+            false => Condition::all([layer.condition.clone(), other.condition.clone()]),
+        };
         match (&layer.file, layer.server) {
             (Some(file), Some(server)) => add(layer.condition.clone(), file, Some(server), true),
             (Some(file), None) => {
                 let mut is_settled = false;
-                for other in later {
+                // A URL names its server.
+                let others =
+                    later.iter().filter(|other| !file.contains("://") && !layer.excludes(other, site));
+                for other in others {
                     let Some(server) = other.server else { continue };
-                    is_settled = other.condition == Condition::Always;
+                    is_settled = implies(other);
                     add(both(other), file, Some(server), is_settled);
                     if is_settled {
                         break;
@@ -71,9 +103,9 @@ pub(super) fn chain(site: &Site, problems: &mut Problems) -> Vec<Link> {
                 }
             }
             (None, Some(server)) => {
-                for other in later {
+                for other in later.iter().filter(|other| !layer.excludes(other, site)) {
                     let Some(file) = &other.file else { continue };
-                    let is_settled = other.condition == Condition::Always;
+                    let is_settled = implies(other);
                     add(both(other), file, Some(server), is_settled);
                     if is_settled {
                         break;
@@ -83,11 +115,8 @@ pub(super) fn chain(site: &Site, problems: &mut Problems) -> Vec<Link> {
             (None, None) => {}
         }
         if links.len() > MAX_LINKS {
-            problems.add(layer.place, format!("more than {MAX_LINKS} combinations of boot files and servers"));
-            break;
-        }
-        // No client comes to the levels after this one.
-        if layer.condition == Condition::Always && layer.file.is_some() && layer.server.is_some() {
+            problems
+                .add(layer.place, format!("more than {MAX_LINKS} combinations of boot files and servers"));
             break;
         }
     }
@@ -113,7 +142,8 @@ fn layers(site: &Site) -> Vec<Layer> {
         server: settings.next_server,
         class: None,
     };
-    let of_subnets = site.subnets.iter().map(|subnet| (&subnet.settings.boot_file, subnet.settings.next_server));
+    let of_subnets =
+        site.subnets.iter().map(|subnet| (&subnet.settings.boot_file, subnet.settings.next_server));
     let mut kinds: Vec<(&Option<String>, Option<Ipv4Addr>)> = Vec::new();
     of_subnets.for_each(|kind| {
         if !kinds.contains(&kind) {
@@ -132,8 +162,16 @@ fn layers(site: &Site) -> Vec<Layer> {
     }
     let place = site.subnets.first().map(|subnet| subnet.place).unwrap_or_default();
     layers.push(value(place, Level::Global, Condition::Always, &site.settings));
-    layers.retain(|layer| layer.file.is_some() || layer.server.is_some());
     layers.sort_by_key(|layer| (layer.level, layer.class.is_none()));
+    // No client takes a value that comes after one for all clients.
+    let (mut has_file, mut has_server) = (false, false);
+    for layer in &mut layers {
+        layer.file = layer.file.take().filter(|_| !has_file);
+        layer.server = layer.server.take().filter(|_| !has_server);
+        has_file |= layer.condition == Condition::Always && layer.file.is_some();
+        has_server |= layer.condition == Condition::Always && layer.server.is_some();
+    }
+    layers.retain(|layer| layer.file.is_some() || layer.server.is_some());
     layers
 }
 
@@ -152,7 +190,8 @@ pub(super) fn value(
     }
     let relative = file.trim_start_matches('/');
     if relative.is_empty() || file.split(['/', '\\']).any(|part| part == "..") {
-        problems.add(place, format!("the boot file {file:?} is not taken: lanboot serves a folder of its own"));
+        problems
+            .add(place, format!("the boot file {file:?} is not taken: lanboot serves a folder of its own"));
         return None;
     }
     Some(relative.into())

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::boot::{self, Link};
+use super::lower::complete;
 use super::{Class, Level, Settings, Site, settings};
 use crate::import::condition::Condition;
 use crate::import::problems::Problems;
@@ -57,6 +58,7 @@ fn write_class(list: &mut List, site: &Site, class: &Class, link: Option<&Link>,
         return;
     }
     let mut own = class.settings.clone();
+    own.lease = complete(own.lease, site.settings.lease);
     let split = split(site, class, &mut own);
     let mut map = Map::new().with("name", class.name.as_str());
     match &class.condition {
@@ -82,10 +84,13 @@ fn write_class(list: &mut List, site: &Site, class: &Class, link: Option<&Link>,
     settings::write(&mut map, &own, class.place, problems);
     list.push_with_comments(map, class.comments.clone());
     for (subnets, settings) in split {
-        let not = Value::one_or_list(subnets.iter().map(|index| {
-            site.subnets.get(*index).map_or_else(String::new, super::Subnet::name)
-        }));
-        let elsewhere = Map::new().with("class", class.name.as_str()).with("not", Map::new().with("subnet", not));
+        let not = Value::one_or_list(
+            subnets
+                .iter()
+                .map(|index| site.subnets.get(*index).map_or_else(String::new, super::Subnet::name)),
+        );
+        let elsewhere =
+            Map::new().with("class", class.name.as_str()).with("not", Map::new().with("subnet", not));
         let mut map = Map::new().with("match", elsewhere);
         settings::write(&mut map, &settings, class.place, problems);
         list.push(map);

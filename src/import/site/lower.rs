@@ -1,6 +1,6 @@
 //! Makes the document of a site.
 
-use super::{Bootp, Class, Identifier, Level, Machine, Pool, Range, Settings, Site, Subnet};
+use super::{Bootp, Class, Identifier, Lease, Level, Machine, Pool, Range, Settings, Site, Subnet};
 use super::{boot, classes, settings};
 use crate::import::document::Document;
 use crate::import::patterns::{hex, readable};
@@ -14,9 +14,12 @@ impl Site {
         self.classes.sort_by_key(|class| class.level);
         let mut document = Document { header: std::mem::take(&mut self.header), ..Document::default() };
         if !self.interfaces.is_empty() {
-            document.top.set("interfaces", Value::from(
-                self.interfaces.iter().map(|name| Value::from(name.as_str())).collect::<Vec<_>>(),
-            ));
+            document.top.set(
+                "interfaces",
+                Value::from(
+                    self.interfaces.iter().map(|name| Value::from(name.as_str())).collect::<Vec<_>>(),
+                ),
+            );
         }
         document.dhcp = self.dhcp(problems);
         document.options = settings::options(&self.settings, self.place(), problems);
@@ -94,7 +97,7 @@ impl Site {
         // Options have a section of their own, and the lease time is written at the subnets.
         let rest = Settings {
             options: std::collections::BTreeMap::new(),
-            lease: super::Lease::default(),
+            lease: Lease::default(),
             ..self.settings.clone()
         };
         settings::write(&mut map, &rest, self.place(), problems);
@@ -113,7 +116,8 @@ impl Subnet {
         }
         if !special.is_empty() {
             let mut pools = List::default();
-            special.iter().for_each(|pool| pools.push(pool.write(problems)));
+            let lease = merged(self.settings.lease, site.settings.lease);
+            special.iter().for_each(|pool| pools.push(pool.write(lease, problems)));
             map.set("pools", pools);
         }
         if !self.classes.is_empty() {
@@ -133,27 +137,34 @@ impl Subnet {
     }
 }
 
+/// Returns the lease times of a level that has any, with those of the level below for the others.
+pub(super) fn complete(own: Lease, below: Lease) -> Lease {
+    if own == Lease::default() { own } else { merged(own, below) }
+}
+
 /// Returns the lease times of a level, with those of the level below where it has none.
-fn merged(own: super::Lease, below: super::Lease) -> super::Lease {
-    super::Lease {
-        default: own.default.or(below.default),
-        min: own.min.or(below.min),
-        max: own.max.or(below.max),
-    }
+fn merged(own: Lease, below: Lease) -> Lease {
+    Lease { default: own.default.or(below.default), min: own.min.or(below.min), max: own.max.or(below.max) }
 }
 
 fn range(range: &Range) -> Value {
-    if range.first == range.last { range.first.into() } else { format!("{}-{}", range.first, range.last).into() }
+    if range.first == range.last {
+        range.first.into()
+    } else {
+        format!("{}-{}", range.first, range.last).into()
+    }
 }
 
 impl Pool {
-    fn write(&self, problems: &mut Problems) -> Map {
+    /// `below` is the lease time of the subnet.
+    fn write(&self, below: Lease, problems: &mut Problems) -> Map {
         let ranges: Vec<Value> = self.ranges.iter().map(range).collect();
         let mut map = Map::new().with("range", Value::one_or_list(ranges));
         if !self.classes.is_empty() {
             map.set("class", Value::one_or_list(self.classes.iter().map(String::as_str)));
         }
         let mut own = self.settings.clone();
+        own.lease = complete(own.lease, below);
         if own.renew.take().is_some() | own.rebind.take().is_some() {
             problems.add(self.place, "T1 and T2 are not taken: a pool has no `renew` and `rebind`");
         }
@@ -201,6 +212,7 @@ impl Machine {
             map.set("class", Value::one_or_list(self.classes.iter().map(String::as_str)));
         }
         let mut own = self.settings.clone();
+        own.lease = complete(own.lease, site.settings.lease);
         if own.renew.take().is_some() | own.rebind.take().is_some() {
             problems.add(self.place, "T1 and T2 are not taken: a machine has no `renew` and `rebind`");
         }

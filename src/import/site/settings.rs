@@ -105,7 +105,8 @@ pub(super) fn lease(lease: Lease) -> Option<Value> {
     }
     let mut map = Map::new();
     // A default outside the bounds counts as the nearer bound.
-    let default = default.map(|it| it.clamp(min.unwrap_or(0).min(max.unwrap_or(INFINITE)), max.unwrap_or(INFINITE)));
+    let default =
+        default.map(|it| it.clamp(min.unwrap_or(0).min(max.unwrap_or(INFINITE)), max.unwrap_or(INFINITE)));
     let max = max.filter(|max| Some(*max) != default);
     for (key, value) in [("default", default), ("min", min), ("max", max)] {
         if let Some(value) = value {

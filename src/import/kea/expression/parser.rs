@@ -126,9 +126,11 @@ impl Parser {
                 Err(fault) => {
                     let (failed, begin) = (self.at, start);
                     self.at = begin;
-                    return self.comparison(depth + 1).map_err(|other| {
-                        if failed >= self.at { fault } else { other }
-                    });
+                    return self.comparison(depth + 1).map_err(
+                        |other| {
+                            if failed >= self.at { fault } else { other }
+                        },
+                    );
                 }
             }
         }

@@ -146,7 +146,9 @@ fn text(source: &mut Reader) -> Result<String, Fault> {
     loop {
         let here = source.here;
         match source.next() {
-            None | Some(b'\n') => return Err(start.fault("this text has no closing `\"` on its line".to_owned())),
+            None | Some(b'\n') => {
+                return Err(start.fault("this text has no closing `\"` on its line".to_owned()));
+            }
             Some(b'"') => break,
             Some(b'\\') => {
                 let letter = match source.next() {
@@ -175,7 +177,8 @@ fn unicode(source: &mut Reader, here: Position) -> Result<char, Fault> {
     let mut number = 0;
     for _ in 0..4 {
         let digit = source.next().and_then(|byte| char::from(byte).to_digit(16));
-        number = number * 16 + digit.ok_or_else(|| here.fault("expected four digits after \\u".to_owned()))?;
+        number =
+            number * 16 + digit.ok_or_else(|| here.fault("expected four digits after \\u".to_owned()))?;
     }
     char::from_u32(number).ok_or_else(|| here.fault("no letter has this number".to_owned()))
 }

@@ -1,0 +1,3 @@
+//! The configurations of other servers in `tests/data/import`, as `lanboot import` translates them.
+
+mod servers;
