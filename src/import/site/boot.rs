@@ -121,6 +121,10 @@ pub(super) fn chain(site: &Site, problems: &mut Problems) -> Vec<Link> {
         }
     }
     links.retain(|link| link.condition != Condition::Never);
+    // No client comes to a link after one for all clients.
+    if let Some(last) = links.iter().position(|link| link.condition == Condition::Always) {
+        links.truncate(last + 1);
+    }
     links
 }
 

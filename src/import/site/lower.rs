@@ -11,6 +11,7 @@ impl Site {
     /// Returns the document. Everything that cannot be written is added to `problems`.
     pub fn document(mut self, problems: &mut Problems) -> Document {
         self.add_server_classes();
+        self.share_relays();
         self.classes.sort_by_key(|class| class.level);
         let mut document = Document { header: std::mem::take(&mut self.header), ..Document::default() };
         if !self.interfaces.is_empty() {
@@ -33,6 +34,16 @@ impl Site {
             document.machines.push_with_comments(map, machine.comments.clone());
         }
         document
+    }
+
+    /// A relay agent is given once for all subnets of a shared network.
+    fn share_relays(&mut self) {
+        let mut seen: Vec<(String, std::net::Ipv4Addr)> = Vec::new();
+        for subnet in &mut self.subnets {
+            let Some(shared) = subnet.shared.clone() else { continue };
+            subnet.relays.retain(|relay| !seen.contains(&(shared.clone(), *relay)));
+            seen.extend(subnet.relays.iter().map(|relay| (shared.clone(), *relay)));
+        }
     }
 
     /// A place for problems with global settings.

@@ -1,5 +1,5 @@
-//! Kea and ISC dhcpd: every configuration in `tests/data/import/kea` and `dhcpd` against its snapshot, hostile files, and
-//! large ones.
+//! `lanboot import` for Kea and ISC dhcpd: every configuration in `tests/data/import/kea` and `dhcpd` against its
+//! snapshot, hostile files, and large ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,11 +43,11 @@ fn configurations(server: &str, first: &str) -> Vec<String> {
     let mut all: Vec<String> = fs::read_dir(folder(server))
         .unwrap()
         .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name() != "snapshots")
         .map(|entry| {
             let name = entry.file_name().into_string().unwrap();
             if entry.path().is_dir() { format!("{name}/{first}") } else { name }
         })
-        .filter(|name| !name.ends_with(".snap"))
         .collect();
     all.sort();
     all
@@ -82,23 +82,6 @@ fn kea_configurations_are_translated_as_in_their_snapshots() {
 #[test]
 fn dhcpd_configurations_are_translated_as_in_their_snapshots() {
     against_snapshots("dhcpd", "dhcpd.conf", dhcpd::import);
-}
-
-#[test]
-fn import_writes_a_configuration_that_lanboot_accepts() {
-    let servers: [(&str, &str, Import); 2] =
-        [("kea", "kea-dhcp4.json", kea::import), ("dhcpd", "dhcpd.conf", dhcpd::import)];
-    let mut wrong = Vec::new();
-    for (server, first, translate) in servers {
-        for name in configurations(server, first) {
-            let imported = import(translate, &folder(server), &name).unwrap();
-            if let Err(problems) = lanboot::config::load(&imported.yaml) {
-                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                wrong.push(format!("{server}/{name}:\n{}\n{}", problems.join("\n"), imported.yaml));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
