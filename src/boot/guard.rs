@@ -39,7 +39,7 @@ pub const MAX_FILES: usize = 4;
 /// The boot files that machines got recently. Two generations bound the memory: the older one is dropped when the newer
 /// one is full or [`LOOP_TIME`] old.
 #[derive(Clone, Debug, Default)]
-pub struct Guard {
+pub struct LoopGuard {
     newer: HashMap<MacAddr, Machine>,
     older: HashMap<MacAddr, Machine>,
     since: Timestamp,
@@ -67,9 +67,9 @@ struct GivenFile {
     xid: u32,
 }
 
-/// A machine that is_looping_with with one boot file.
+/// A machine that loops with one boot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loop {
+pub struct BootLoop {
     pub file: Arc<str>,
     /// The number of times that the machine got the file.
     pub times: usize,
@@ -80,10 +80,10 @@ pub struct Loop {
     pub gets_script: bool,
 }
 
-impl Guard {
-    /// Returns iPXE's script if the client is_looping_with with `choice` and is, or may be, an iPXE. Returns `None` if `choice`
+impl LoopGuard {
+    /// Returns iPXE's script if the client loops with `choice` and is, or may be, an iPXE. Returns `None` if `choice`
     /// stands.
-    pub fn overrule(
+    pub fn script_instead(
         &self,
         message: &Message,
         identity: &Identity,
@@ -102,31 +102,31 @@ impl Guard {
 
     /// Counts that the client got `choice` at `now`, in an ACK or a BOOTP reply. Returns the loop if this makes one and
     /// it was not reported within [`QUIET_TIME`].
-    pub fn given(
+    pub fn record_boot_file(
         &mut self,
         message: &Message,
         identity: &Identity,
         choice: &Choice,
         policy: &Policy,
         now: Timestamp,
-    ) -> Option<Loop> {
+    ) -> Option<BootLoop> {
         let mac = message.mac()?;
         self.rotate_generations(now);
         let known = self.newer.remove(&mac).or_else(|| self.older.remove(&mac)).unwrap_or_default();
         let machine = self.newer.entry(mac).or_insert(known);
         machine.record_stage(message, identity, now);
         let (times, first) = machine.record_file(&choice.file, message.xid, now);
-        let is_told = machine.reported.is_some_and(|reported| now.since(reported) < QUIET_TIME);
-        if times < LOOP_COUNT || is_told {
+        let was_reported = machine.reported.is_some_and(|reported| now.since(reported) < QUIET_TIME);
+        if times < LOOP_COUNT || was_reported {
             return None;
         }
         machine.reported = Some(now);
         let gets_script = machine.script(message, identity, choice, policy, now).is_some();
-        Some(Loop { file: Arc::clone(&choice.file), times, within: now.since(first), gets_script })
+        Some(BootLoop { file: Arc::clone(&choice.file), times, within: now.since(first), gets_script })
     }
 
     /// Forgets the machine, because its operating system is running.
-    pub fn went_on(&mut self, mac: MacAddr) {
+    pub fn forget(&mut self, mac: MacAddr) {
         self.newer.remove(&mac);
         self.older.remove(&mac);
     }
@@ -149,7 +149,7 @@ impl Guard {
 }
 
 impl Machine {
-    /// Returns the script for a client that is_looping_with with `choice`, if the script ends the loop. It does in two cases:
+    /// Returns the script for a client that loops with `choice`, if the script ends the loop. It does in two cases:
     ///
     /// - The client may be an iPXE that was not recognized.
     /// - The client is an iPXE, and `choice` is a loader that may lead back to iPXE. A loader of unknown content may. A
@@ -167,7 +167,7 @@ impl Machine {
     ) -> Option<Choice> {
         match identity.stage {
             Stage::Pxe if choice.rule != Rule::LoopGuard && may_be_ipxe(message) => Some(policy.script()),
-            Stage::Ipxe if choice.otherwise.is_some() => {
+            Stage::Ipxe if choice.fallback.is_some() => {
                 (!choice.is_known || is_recent(self.firmware, now)).then(|| choice.last().clone())
             }
             _ => None,
@@ -245,26 +245,28 @@ mod tests {
 
     /// A guard with one policy, and the time.
     struct Watch {
-        guard: Guard,
+        guard: LoopGuard,
         now: Timestamp,
     }
 
     impl Watch {
         fn new() -> Watch {
-            Watch { guard: Guard::default(), now: Timestamp::from_seconds(3600) }
+            Watch { guard: LoopGuard::default(), now: Timestamp::from_seconds(3600) }
         }
 
         /// Gives `file` to the sender of `message`, then advances the time by 15 s.
-        fn give(&mut self, message: &Message, file: &str) -> Option<Loop> {
+        fn give(&mut self, message: &Message, file: &str) -> Option<BootLoop> {
             let choice = Choice::new(&file.into(), Rule::Arch(Arch::UEFI_X64));
-            let found = self.guard.given(message, &Identity::of(message), &choice, &policy(), self.now);
+            let found =
+                self.guard.record_boot_file(message, &Identity::of(message), &choice, &policy(), self.now);
             self.now = self.now.after(LATER);
             found
         }
 
         fn overruled(&self, message: &Message) -> Option<String> {
             let loader = Choice::new(&"snponly.efi".into(), Rule::Arch(Arch::UEFI_X64));
-            let choice = self.guard.overrule(message, &Identity::of(message), &loader, &policy(), self.now);
+            let choice =
+                self.guard.script_instead(message, &Identity::of(message), &loader, &policy(), self.now);
             choice.map(|choice| format!("{} by {}", choice.file, choice.rule))
         }
     }
@@ -310,7 +312,7 @@ mod tests {
         for xid in 0..20 {
             assert_eq!(watch.give(&request(1, xid, &[]), "snponly.efi"), None);
             if xid % 2 == 1 {
-                watch.guard.went_on(MacAddr([2, 0, 0, 0, 0, 1]));
+                watch.guard.forget(MacAddr([2, 0, 0, 0, 0, 1]));
             }
         }
     }
@@ -330,7 +332,8 @@ mod tests {
         let left_out = Policy { has_targets: true, ..Policy::default() };
         let message = request(1, 5, hidden);
         let loader = Choice::new(&"snponly.efi".into(), Rule::Arch(Arch::UEFI_X64));
-        let made = watch.guard.overrule(&message, &Identity::of(&message), &loader, &left_out, watch.now);
+        let made =
+            watch.guard.script_instead(&message, &Identity::of(&message), &loader, &left_out, watch.now);
         assert_eq!(made.map(|choice| choice.file.to_string()).as_deref(), Some("lanboot/boot.ipxe"));
         watch.now = watch.now.after(LOOP_TIME);
         assert_eq!(watch.overruled(&request(1, 6, hidden)), None, "it is tried again after a while");
@@ -340,7 +343,7 @@ mod tests {
     fn loader(is_known: bool) -> Choice {
         let script = Choice::new(&"boot.ipxe".into(), Rule::Ipxe);
         Choice {
-            otherwise: Some(Box::new(script)),
+            fallback: Some(Box::new(script)),
             is_known,
             ..Choice::new(&"loader".into(), Rule::Arch(Arch::BIOS))
         }
@@ -358,9 +361,9 @@ mod tests {
             for xid in 1..8 {
                 let (message, choice) = (request(1, xid, ipxe), loader(is_known));
                 let identity = Identity::of(&message);
-                let instead = watch.guard.overrule(&message, &identity, &choice, &policy(), watch.now);
+                let instead = watch.guard.script_instead(&message, &identity, &choice, &policy(), watch.now);
                 let choice = instead.unwrap_or(choice);
-                let found = watch.guard.given(&message, &identity, &choice, &policy(), watch.now);
+                let found = watch.guard.record_boot_file(&message, &identity, &choice, &policy(), watch.now);
                 let gets_script = found.is_some_and(|found| found.gets_script);
                 files.push(if gets_script { format!("{}!", choice.file) } else { choice.file.to_string() });
                 watch.now = watch.now.after(LATER);
@@ -377,8 +380,8 @@ mod tests {
         for xid in 0..20 {
             let (message, choice) = (request(1, xid, if xid % 2 == 0 { ipxe } else { &[] }), loader(true));
             let identity = Identity::of(&message);
-            assert_eq!(watch.guard.overrule(&message, &identity, &choice, &policy(), watch.now), None);
-            watch.guard.given(&message, &identity, &choice, &policy(), watch.now);
+            assert_eq!(watch.guard.script_instead(&message, &identity, &choice, &policy(), watch.now), None);
+            watch.guard.record_boot_file(&message, &identity, &choice, &policy(), watch.now);
             watch.now = watch.now.after(LATER);
         }
         // A loader that leads to another iPXE, as PXELINUX can.
@@ -387,13 +390,19 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut guard = Guard::default();
+        let mut guard = LoopGuard::default();
         let policy = policy();
         for n in 0..(3 * MAX_MACHINES as u32) {
             let mut message = request(1, n, &[]);
             message.chaddr[2..6].copy_from_slice(&n.to_be_bytes());
             let choice = Choice::new(&format!("{n}").as_str().into(), Rule::Ipxe);
-            guard.given(&message, &Identity::of(&message), &choice, &policy, Timestamp(u64::from(n)));
+            guard.record_boot_file(
+                &message,
+                &Identity::of(&message),
+                &choice,
+                &policy,
+                Timestamp(u64::from(n)),
+            );
             assert!(guard.len() <= MAX_MACHINES);
         }
         assert!(guard.len() > MAX_MACHINES / 2);

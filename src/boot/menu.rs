@@ -13,13 +13,13 @@ use crate::wire::pxe::{self, BootItem, LOCAL_BOOT, MenuItem};
 
 /// The boot server type of the first item; each further item has the next type. Types from here on are free for any use
 /// (PXE 2.1 table 2-1).
-const FIRST_KIND: u16 = 0x8000;
+const FIRST_ITEM_TYPE: u16 = 0x8000;
 
 /// The maximum number of items. More never fit into option 43.
 pub const MAX_ITEMS: usize = 50;
 
 /// The [`Menu::timeout`] that waits forever.
-pub const FOR_EVER: u8 = 255;
+pub const WAIT_FOREVER: u8 = 255;
 
 /// `boot.menu`, `boot.prompt` and `boot.timeout`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +36,12 @@ pub struct Menu {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     pub text: Arc<str>,
-    pub boots: Boots,
+    pub action: ItemAction,
 }
 
 /// The action of a menu item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Boots {
+pub enum ItemAction {
     /// Loads a boot file from this server.
     File(MachineBoot),
     /// Sends the client to another boot server.
@@ -52,23 +52,23 @@ pub enum Boots {
 
 /// The part of a menu that a reply contains in option 43.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum MenuPart {
     /// All items that the client can use.
-    Whole(Shown),
+    Whole(ClientMenu),
     /// The item that the client asked for.
     Chosen(BootItem),
 }
 
 /// The items of a menu that one client can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct ClientMenu {
     prompt: Arc<str>,
     timeout: u8,
-    items: Vec<ShownItem>,
+    items: Vec<ClientItem>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct ShownItem {
+struct ClientItem {
     kind: u16,
     text: Arc<str>,
     server: BootServer,
@@ -83,7 +83,7 @@ enum BootServer {
 }
 
 /// An item that the client can use, with its index in the menu and its file.
-pub(super) struct Usable<'m> {
+pub(super) struct UsableItem<'m> {
     pub(super) index: usize,
     pub(super) kind: u16,
     pub(super) item: &'m Item,
@@ -96,40 +96,40 @@ impl Menu {
         matches!(identity.firmware, Firmware::BiosPxe | Firmware::UefiPxe)
     }
 
-    pub(super) fn usable(&self, identity: &Identity) -> impl Iterator<Item = Usable<'_>> {
-        self.items.iter().enumerate().zip(FIRST_KIND..).filter_map(|((index, item), kind)| {
-            let (kind, file) = match &item.boots {
-                Boots::File(boot) => (kind, Some(file_for(boot, identity)?)),
-                Boots::Server(_) => (kind, None),
-                Boots::Local => (LOCAL_BOOT, None),
+    pub(super) fn usable(&self, identity: &Identity) -> impl Iterator<Item = UsableItem<'_>> {
+        self.items.iter().enumerate().zip(FIRST_ITEM_TYPE..).filter_map(|((index, item), kind)| {
+            let (kind, file) = match &item.action {
+                ItemAction::File(boot) => (kind, Some(file_for(boot, identity)?)),
+                ItemAction::Server(_) => (kind, None),
+                ItemAction::Local => (LOCAL_BOOT, None),
             };
-            Some(Usable { index, kind, item, file })
+            Some(UsableItem { index, kind, item, file })
         })
     }
 
-    pub(super) fn shown(&self, usable: &[Usable<'_>]) -> Shown {
-        let items = usable.iter().map(|usable| ShownItem {
+    pub(super) fn for_client(&self, usable: &[UsableItem<'_>]) -> ClientMenu {
+        let items = usable.iter().map(|usable| ClientItem {
             kind: usable.kind,
             text: Arc::clone(&usable.item.text),
-            server: match usable.item.boots {
-                Boots::File(_) => BootServer::ThisServer,
-                Boots::Server(server) => BootServer::Other(server),
-                Boots::Local => BootServer::None,
+            server: match usable.item.action {
+                ItemAction::File(_) => BootServer::ThisServer,
+                ItemAction::Server(server) => BootServer::Other(server),
+                ItemAction::Local => BootServer::None,
             },
         });
-        Shown { prompt: Arc::clone(&self.prompt), timeout: self.timeout, items: items.collect() }
+        ClientMenu { prompt: Arc::clone(&self.prompt), timeout: self.timeout, items: items.collect() }
     }
 
     /// Returns the length of option 43 with the whole menu, if that is more than the option can hold.
     pub fn too_long(&self) -> Option<usize> {
-        let items = self.items.iter().enumerate().zip(FIRST_KIND..);
-        let usable: Vec<Usable<'_>> =
-            items.map(|((index, item), kind)| Usable { index, kind, item, file: None }).collect();
-        self.shown(&usable).encode(Ipv4Addr::UNSPECIFIED).err()
+        let items = self.items.iter().enumerate().zip(FIRST_ITEM_TYPE..);
+        let usable: Vec<UsableItem<'_>> =
+            items.map(|((index, item), kind)| UsableItem { index, kind, item, file: None }).collect();
+        self.for_client(&usable).encode(Ipv4Addr::UNSPECIFIED).err()
     }
 }
 
-impl Shown {
+impl ClientMenu {
     /// Encodes option 43; `server` is our address.
     ///
     /// # Errors
@@ -154,12 +154,12 @@ mod tests {
     use crate::boot::policy::Choice;
     use crate::types::{Arch, Rule, Stage};
 
-    fn item(text: &str, boots: Boots) -> Item {
-        Item { text: text.into(), boots }
+    fn item(text: &str, boots: ItemAction) -> Item {
+        Item { text: text.into(), action: boots }
     }
 
-    fn file(name: &str) -> Boots {
-        Boots::File(MachineBoot::File(name.into()))
+    fn file(name: &str) -> ItemAction {
+        ItemAction::File(MachineBoot::File(name.into()))
     }
 
     fn menu(items: Vec<Item>) -> Menu {
@@ -183,11 +183,11 @@ mod tests {
         let by_arch = MachineBoot::ByArch([(Arch::BIOS, "lpxelinux.0".into())].into());
         let menu = menu(vec![
             item("both", file("a")),
-            item("bios", Boots::File(by_arch)),
-            item("disk", Boots::Local),
+            item("bios", ItemAction::File(by_arch)),
+            item("disk", ItemAction::Local),
         ]);
         let kinds = |identity: &Identity| match menu.choose(identity, None, None).unwrap().menu {
-            Some(Part::Whole(shown)) => shown.items.iter().map(|item| item.kind).collect::<Vec<_>>(),
+            Some(MenuPart::Whole(shown)) => shown.items.iter().map(|item| item.kind).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         };
         assert_eq!(kinds(&client(Firmware::BiosPxe, Arch::BIOS)), [0x8000, 0x8001, 0]);
@@ -197,16 +197,16 @@ mod tests {
 
     #[test]
     fn a_single_item_goes_into_the_header() {
-        let otherwise = Choice::new(&"arch.efi".into(), Rule::Arch(Arch::UEFI_X64));
-        let only = |boots| menu(vec![item("x", boots)]).choose(&uefi(), None, Some(otherwise.clone()));
+        let fallback = Choice::new(&"arch.efi".into(), Rule::Arch(Arch::UEFI_X64));
+        let only = |action| menu(vec![item("x", action)]).choose(&uefi(), None, Some(fallback.clone()));
         let found = only(file("a.efi")).unwrap();
         assert_eq!((&*found.file, found.rule, found.menu), ("a.efi", Rule::Menu(Some(0)), None));
         let other = Ipv4Addr::new(192, 168, 77, 2);
-        let found = only(Boots::Server(other)).unwrap();
+        let found = only(ItemAction::Server(other)).unwrap();
         assert_eq!((&*found.file, found.server, found.menu), ("arch.efi", Some(other), None));
-        assert_eq!(only(Boots::Local), None);
-        let none = menu(vec![item("x", Boots::File(MachineBoot::ByArch([].into())))]);
-        assert_eq!(none.choose(&uefi(), None, Some(otherwise.clone())), Some(otherwise));
+        assert_eq!(only(ItemAction::Local), None);
+        let none = menu(vec![item("x", ItemAction::File(MachineBoot::ByArch([].into())))]);
+        assert_eq!(none.choose(&uefi(), None, Some(fallback.clone())), Some(fallback));
     }
 
     #[test]

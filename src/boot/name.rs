@@ -86,12 +86,12 @@ impl BootName {
     }
 
     /// Returns the names that a client may have meant by `asked`, the most likely first: at most two.
-    pub fn readings(asked: &[u8]) -> impl Iterator<Item = BootName> {
+    pub fn candidates(asked: &[u8]) -> impl Iterator<Item = BootName> {
         BootName::parse(asked).ok().into_iter().chain(BootName::parse_trimmed(asked))
     }
 
     /// Prefixes the name with `folder`, which is one component.
-    pub fn within(&self, folder: &BootName) -> BootName {
+    pub fn in_folder(&self, folder: &BootName) -> BootName {
         BootName(format!("{folder}/{self}"))
     }
 
@@ -172,13 +172,13 @@ mod tests {
 
     #[test]
     fn readings_of_a_name_come_in_order() {
-        let readings = |asked: &[u8]| BootName::readings(asked).map(|name| name.0).collect::<Vec<_>>();
+        let readings = |asked: &[u8]| BootName::candidates(asked).map(|name| name.0).collect::<Vec<_>>();
         assert_eq!(readings(b"x"), ["x"]);
         assert_eq!(readings(b"x "), ["x ", "x"], "a file may end in a space");
         assert_eq!(readings(b"x\xff"), ["x"]);
         assert_eq!(readings(b"..\xff"), [""; 0]);
         let name = BootName::parse(b"sub/x").unwrap();
-        assert_eq!(name.within(&BootName::parse(b"own").unwrap()).as_str(), "own/sub/x");
+        assert_eq!(name.in_folder(&BootName::parse(b"own").unwrap()).as_str(), "own/sub/x");
         assert_eq!(name.components().collect::<Vec<_>>(), ["sub", "x"]);
     }
 

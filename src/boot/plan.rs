@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::boot::fetch::{HTTP_PORT, Served};
 use crate::boot::identity::Identity;
-use crate::boot::menu::Part;
+use crate::boot::menu::MenuPart;
 use crate::boot::policy::{Choice, SERVER};
 use crate::types::{Arch, Firmware, Stage};
 use crate::wire::dhcp::{Message, padded};
@@ -39,7 +39,7 @@ pub struct Plan {
 
 /// Delay of replies to a Raspberry Pi 3. Its boot ROM cannot receive for a while after it has sent a request, and
 /// retries only after 5 s (Raspberry Pi documentation, `boot-net.adoc`; raspberrypi/firmware#934).
-const RASPBERRY_PI_WAIT: Duration = Duration::from_millis(1500);
+const RASPBERRY_PI_DELAY: Duration = Duration::from_millis(1500);
 
 /// Returns the boot fields and options for the client that sent `request`, with the boot file `choice` on `server`.
 /// Returns `None` for a client that boots nothing from here: it must not take us for a boot server. Replies from port
@@ -99,15 +99,15 @@ pub fn plan(
 
 /// Whether the client uses an offered address without a REQUEST, as the boot ROM of a Raspberry Pi 3 does
 /// (raspberrypi/firmware#934). The address must stay reserved for it while it boots.
-pub fn takes_the_offer(identity: &Identity) -> bool {
+pub fn uses_offered_address(identity: &Identity) -> bool {
     matches!(identity.firmware, Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus)
 }
 
 /// Returns the delay before a reply may be sent; zero for all clients but those that would miss an early reply.
-pub fn wait(identity: &Identity) -> Duration {
+pub fn reply_delay(identity: &Identity) -> Duration {
     // A recording attributed to a Pi 3 contains a serial number, which only the 3B+ should send. So both models get the
     // delay.
-    if takes_the_offer(identity) { RASPBERRY_PI_WAIT } else { Duration::ZERO }
+    if uses_offered_address(identity) { RASPBERRY_PI_DELAY } else { Duration::ZERO }
 }
 
 /// Returns the boot file name as the client must get it. UEFI HTTP boot accepts only URLs, so a plain name becomes one.
@@ -144,7 +144,7 @@ fn vendor_class<'a>(request: &'a Message, identity: &Identity) -> Option<&'a [u8
 fn vendor_options(
     identity: &Identity,
     mode: Mode,
-    menu: Option<&Part>,
+    menu: Option<&MenuPart>,
     us: Ipv4Addr,
 ) -> Option<Cow<'static, [u8]>> {
     if identity.stage == Stage::Http {
@@ -154,9 +154,9 @@ fn vendor_options(
         return Some(pxe::RASPBERRY_PI_MENU.into());
     }
     match menu {
-        Some(Part::Chosen(item)) => return Some(item.encode().into()),
+        Some(MenuPart::Chosen(item)) => return Some(item.encode().into()),
         // `check` reports a menu that is too long.
-        Some(Part::Whole(shown)) => {
+        Some(MenuPart::Whole(shown)) => {
             if let Ok(menu) = shown.encode(us) {
                 return Some(menu.into());
             }
@@ -174,7 +174,7 @@ fn is_sent_to_boot_service(identity: &Identity, mode: Mode) -> bool {
 
 /// Whether the client loads the file named in a proxy's offer without asking port 4011. iPXE and HTTP boot always do,
 /// whatever their architecture.
-pub fn ends_with_offer(identity: &Identity, choice: &Choice) -> bool {
+pub fn loads_from_offer(identity: &Identity, choice: &Choice) -> bool {
     let takes_it = matches!(identity.stage, Stage::Ipxe | Stage::Http);
     takes_it || choice.menu.is_none() && !is_sent_to_boot_service(identity, Mode::Proxy)
 }
@@ -267,11 +267,11 @@ mod tests {
     #[test]
     fn only_a_raspberry_pi_3_gets_a_delayed_reply() {
         let mut pi = message(&[(60, b"PXEClient:Arch:00000:UNDI:002001"), (97, &[0x44; 17])]);
-        assert_eq!(wait(&Identity::of(&pi)), Duration::ZERO);
+        assert_eq!(reply_delay(&Identity::of(&pi)), Duration::ZERO);
         pi.chaddr[..3].copy_from_slice(&[0xb8, 0x27, 0xeb]);
-        assert_eq!(wait(&Identity::of(&pi)), RASPBERRY_PI_WAIT);
+        assert_eq!(reply_delay(&Identity::of(&pi)), RASPBERRY_PI_DELAY);
         let later = message(&[(60, b"PXEClient:Arch:00000:UNDI:002001"), (97, b"RPi4abcdefghijkl")]);
-        assert_eq!(wait(&Identity::of(&later)), Duration::ZERO);
+        assert_eq!(reply_delay(&Identity::of(&later)), Duration::ZERO);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Boot policy: chooses the boot file of a client, and reports the rule that chose it. The first matching rule wins.
 //!
-//! `dhcp/request.rs` calls [`choose`] for each message of a booting client. The shell then calls [`Choice::settle`]
+//! `dhcp/request.rs` calls [`choose`] for each message of a booting client. The shell then calls [`Choice::resolve`]
 //! with the contents of the files, which this module cannot read.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::boot::identity::Identity;
 use crate::boot::loader::target::SCRIPT;
 use crate::boot::machine_boot::{MachineBoot, by_arch, file_for, is_ipxe_script};
-use crate::boot::menu::{Boots, Menu, Part, Usable};
+use crate::boot::menu::{ItemAction, Menu, MenuPart, UsableItem};
 use crate::types::{Arch, FileKind, Processor, Rule, Stage};
 use crate::wire::pxe::BootItem;
 
@@ -63,10 +63,10 @@ pub struct Choice {
     /// The server that has the file; `None` is this server.
     pub server: Option<Ipv4Addr>,
     /// The part of the boot menu for the reply.
-    pub menu: Option<Part>,
+    pub menu: Option<MenuPart>,
     /// The next choice for an iPXE, if it must not or cannot run `file`. `None` for other clients and for scripts: a
     /// script ends the chain.
-    pub otherwise: Option<Box<Choice>>,
+    pub fallback: Option<Box<Choice>>,
     /// Whether the content of `file` is known and is not a build of iPXE. The shell checks this only for iPXE.
     pub is_known: bool,
 }
@@ -87,15 +87,15 @@ pub enum Content {
 impl Choice {
     /// Makes a choice of `file` by `rule` with unknown size.
     pub fn new(file: &Arc<str>, rule: Rule) -> Choice {
-        let (size, server, menu, otherwise) = (None, None, None, None);
-        Choice { file: Arc::clone(file), rule, size, server, menu, otherwise, is_known: false }
+        let (size, server, menu, fallback) = (None, None, None, None);
+        Choice { file: Arc::clone(file), rule, size, server, menu, fallback, is_known: false }
     }
 
     /// Moves on to the first choice in the chain that the client can run and that is not a build of iPXE. `content_of`
     /// returns the content of each file on the way. A file of unknown content is accepted: if it is an iPXE after all,
     /// the loop guard ends the loop.
-    pub fn settle(&mut self, identity: &Identity, content_of: impl Fn(&Choice) -> Content) {
-        while self.otherwise.is_some() {
+    pub fn resolve(&mut self, identity: &Identity, content_of: impl Fn(&Choice) -> Content) {
+        while self.fallback.is_some() {
             let content = content_of(self);
             let is_taken = match content {
                 Content::Unknown => true,
@@ -109,11 +109,11 @@ impl Choice {
                 self.is_known = matches!(content, Content::Other(_));
                 // A script is not a loader, so the loop guard ignores it.
                 if is_ipxe_script(&self.file) || content == Content::Other(FileKind::IpxeScript) {
-                    self.otherwise = None;
+                    self.fallback = None;
                 }
                 return;
             }
-            if let Some(next) = self.otherwise.take() {
+            if let Some(next) = self.fallback.take() {
                 *self = *next;
             }
         }
@@ -122,14 +122,14 @@ impl Choice {
     /// Returns the last choice in the chain, which for an iPXE is its script.
     pub fn last(&self) -> &Choice {
         let mut last = self;
-        while let Some(next) = &last.otherwise {
+        while let Some(next) = &last.fallback {
             last = next;
         }
         last
     }
 
     /// Returns the file name as the client gets it from our address `us`, and the rule, for the log.
-    pub fn named(&self, us: Ipv4Addr) -> (Arc<str>, Rule) {
+    pub fn as_sent(&self, us: Ipv4Addr) -> (Arc<str>, Rule) {
         let file = match self.file.contains(SERVER) {
             true => self.file.replace(SERVER, &self.server.unwrap_or(us).to_string()).into(),
             false => Arc::clone(&self.file),
@@ -162,12 +162,12 @@ pub fn choose<'a>(
         return Some(for_ipxe(policy, choices, identity));
     }
     choices.next().or_else(|| match &policy.menu {
-        Some(menu) if Menu::is_for(identity) => menu.choose(identity, asked, by_policy(policy, identity)),
-        _ => by_policy(policy, identity),
+        Some(menu) if Menu::is_for(identity) => menu.choose(identity, asked, without_menu(policy, identity)),
+        _ => without_menu(policy, identity),
     })
 }
 
-/// Returns the choices for an iPXE as a chain for [`Choice::settle`]:
+/// Returns the choices for an iPXE as a chain for [`Choice::resolve`]:
 ///
 /// 1. `choices`, those of the machine and its classes.
 /// 2. `boot.default` or `boot.ipxe`.
@@ -180,8 +180,8 @@ fn for_ipxe(policy: &Policy, choices: impl Iterator<Item = Choice>, identity: &I
     let of_arch = || {
         let (arch, file) = by_arch(&policy.arch, identity)?;
         let is_loader = !is_ipxe_script(file);
-        let otherwise = is_loader.then(|| Box::new(policy.script()));
-        Some(Choice { otherwise, ..Choice::new(file, Rule::Arch(arch)) })
+        let fallback = is_loader.then(|| Box::new(policy.script()));
+        Some(Choice { fallback, ..Choice::new(file, Rule::Arch(arch)) })
     };
     let mut loaders = Vec::new();
     let mut last = policy.configured_script().or_else(of_arch);
@@ -194,12 +194,12 @@ fn for_ipxe(policy: &Policy, choices: impl Iterator<Item = Choice>, identity: &I
         loaders.push(choice);
     }
     let last = last.unwrap_or_else(|| policy.script());
-    let with_fallback = |next, choice| Choice { otherwise: Some(Box::new(next)), ..choice };
+    let with_fallback = |next, choice| Choice { fallback: Some(Box::new(next)), ..choice };
     loaders.into_iter().rev().fold(last, with_fallback)
 }
 
 /// Returns the boot file of firmware whose machine and classes have no `boot`, without the menu.
-fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
+fn without_menu(policy: &Policy, identity: &Identity) -> Option<Choice> {
     let (file, rule) = match identity.stage {
         Stage::Bootp => match &policy.bootp {
             Some(file) => (file, Rule::Bootp),
@@ -217,42 +217,42 @@ fn by_policy(policy: &Policy, identity: &Identity) -> Option<Choice> {
 impl Menu {
     /// Returns the choice for the client: the item that it `asked` for, or the menu together with its first item, which
     /// firmware without menus loads. A menu of one item is not sent as a menu: its file goes into the header, because
-    /// the menus of much firmware are broken (dnsmasq `pxe_uefi_workaround`). `otherwise` is the choice without a menu.
+    /// the menus of much firmware are broken (dnsmasq `pxe_uefi_workaround`). `fallback` is the choice without a menu.
     pub fn choose(
         &self,
         identity: &Identity,
         asked: Option<BootItem>,
-        otherwise: Option<Choice>,
+        fallback: Option<Choice>,
     ) -> Option<Choice> {
-        let usable: Vec<Usable<'_>> = self.usable(identity).collect();
+        let usable: Vec<UsableItem<'_>> = self.usable(identity).collect();
         if let Some(asked) = asked {
             let chosen = usable.iter().find(|usable| usable.kind == asked.kind)?;
-            let choice = chosen.choice(otherwise)?;
-            return Some(Choice { menu: Some(Part::Chosen(asked)), ..choice });
+            let choice = chosen.choice(fallback)?;
+            return Some(Choice { menu: Some(MenuPart::Chosen(asked)), ..choice });
         }
         match &usable[..] {
-            [] => otherwise,
-            [only] => only.choice(otherwise),
+            [] => fallback,
+            [only] => only.choice(fallback),
             [first, ..] => {
                 let file = first.file.clone().unwrap_or_default();
-                let menu = Some(Part::Whole(self.shown(&usable)));
+                let menu = Some(MenuPart::Whole(self.for_client(&usable)));
                 Some(Choice { menu, ..Choice::new(&file, Rule::Menu(None)) })
             }
         }
     }
 }
 
-impl Usable<'_> {
+impl UsableItem<'_> {
     /// Returns the choice for this item alone. For an item of another server, this is the file that the client would
     /// get without a menu, but from that server.
-    fn choice(&self, otherwise: Option<Choice>) -> Option<Choice> {
+    fn choice(&self, fallback: Option<Choice>) -> Option<Choice> {
         let rule = Rule::Menu(Some(self.index));
-        match (&self.item.boots, &self.file) {
-            (Boots::File(_), Some(file)) => Some(Choice::new(file, rule)),
-            (Boots::Server(server), _) => {
-                Some(Choice { server: Some(*server), ..Choice::new(&otherwise?.file, rule) })
+        match (&self.item.action, &self.file) {
+            (ItemAction::File(_), Some(file)) => Some(Choice::new(file, rule)),
+            (ItemAction::Server(server), _) => {
+                Some(Choice { server: Some(*server), ..Choice::new(&fallback?.file, rule) })
             }
-            (Boots::Local | Boots::File(_), _) => None,
+            (ItemAction::Local | ItemAction::File(_), _) => None,
         }
     }
 }
@@ -306,14 +306,14 @@ mod tests {
         let configured = machine.map(|boot| (boot, Rule::Machine("m".into())));
         let identity = identity(stage, arches);
         let mut choice = choose(&policy(), configured, &identity, None)?;
-        choice.settle(&identity, content_of);
+        choice.resolve(&identity, content_of);
         Some(choice.file.to_string())
     }
 
     fn rule(configured: &[(&MachineBoot, Rule)], stage: Stage, arches: &[u16]) -> Option<String> {
         let identity = identity(stage, arches);
         let mut choice = choose(&policy(), configured.iter().cloned(), &identity, None)?;
-        choice.settle(&identity, content_of);
+        choice.resolve(&identity, content_of);
         Some(choice.rule.to_string())
     }
 
@@ -353,7 +353,7 @@ mod tests {
         let us = Ipv4Addr::new(10, 0, 0, 1);
         let name = |file: &str, server| {
             let choice = Choice { server, ..Choice::new(&file.into(), Rule::Ipxe) };
-            choice.named(us).0.to_string()
+            choice.as_sent(us).0.to_string()
         };
         assert_eq!(name("http://{server}/x.efi", None), "http://10.0.0.1/x.efi");
         assert_eq!(name("http://{server}/x", Some(Ipv4Addr::new(10, 0, 0, 9))), "http://10.0.0.9/x");
@@ -384,12 +384,12 @@ mod tests {
     fn for_ipxe(arch: &[(u16, &str)], configured: &[(&MachineBoot, Rule)], of: u16) -> String {
         let arch = arch.iter().map(|(number, file)| (Arch::from_number(*number), (*file).into()));
         let policy = Policy { arch: arch.collect(), ..Policy::default() };
-        settled(&policy, configured, &identity(Stage::Ipxe, &[of]))
+        resolved(&policy, configured, &identity(Stage::Ipxe, &[of]))
     }
 
-    fn settled(policy: &Policy, configured: &[(&MachineBoot, Rule)], identity: &Identity) -> String {
+    fn resolved(policy: &Policy, configured: &[(&MachineBoot, Rule)], identity: &Identity) -> String {
         let mut choice = choose(policy, configured.iter().cloned(), identity, None).unwrap();
-        choice.settle(identity, content_of);
+        choice.resolve(identity, content_of);
         format!("{} by {}", choice.file, choice.rule)
     }
 
@@ -428,7 +428,7 @@ mod tests {
         let (node, class) = (|| Rule::Machine("n".into()), || Rule::Class(1));
         let bios = identity(Stage::Ipxe, &[0]);
         let policy = Policy { arch, has_targets: true, ..Policy::default() };
-        let by = |policy: &Policy, configured: &[(&MachineBoot, Rule)]| settled(policy, configured, &bios);
+        let by = |policy: &Policy, configured: &[(&MachineBoot, Rule)]| resolved(policy, configured, &bios);
         let set = Policy { ipxe: Some("menu.ipxe".into()), ..policy.clone() };
         let default = Policy { ipxe: Some(SCRIPT.into()), has_default: true, ..policy.clone() };
         for policy in [&policy, &set, &default] {
@@ -464,19 +464,19 @@ mod tests {
         for (stage, arch) in [(Stage::Pxe, 0), (Stage::Pxe, 7), (Stage::Bootp, 0)] {
             for boot in [&loader, &script] {
                 let choice = choose(&policy(), configured(boot), &identity(stage, &[arch]), None).unwrap();
-                assert_eq!(choice.otherwise, None);
+                assert_eq!(choice.fallback, None);
             }
         }
         let choice = choose(&policy(), configured(&loader), &identity(Stage::Ipxe, &[7]), None).unwrap();
         assert_eq!((&*choice.file, &*choice.last().file), ("ipxe.efi", "boot.ipxe"));
         let choice = choose(&policy(), configured(&script), &identity(Stage::Ipxe, &[7]), None).unwrap();
-        assert_eq!((&*choice.file, choice.otherwise), ("a.ipxe", None));
+        assert_eq!((&*choice.file, choice.fallback), ("a.ipxe", None));
         // The generated script of a machine ends the chain too, so that the machine may be restarted often: the guard
         // overrules only loaders.
         let (made, ipxe) = (MachineBoot::File(SCRIPT.into()), identity(Stage::Ipxe, &[7]));
         let mut choice = choose(&policy(), configured(&made), &ipxe, None).unwrap();
-        choice.settle(&ipxe, content_of);
-        assert_eq!((&*choice.file, choice.otherwise), (SCRIPT, None));
+        choice.resolve(&ipxe, content_of);
+        assert_eq!((&*choice.file, choice.fallback), (SCRIPT, None));
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
             if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
                 uploads.dir = folder.join(&uploads.dir);
             }
-            config.read_from.push(path.clone());
+            config.source_files.push(path.clone());
             Ok(Loaded { path, text, config })
         }
         Err(problems) => Err(LoadError::Problems { path, problems }),

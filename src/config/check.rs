@@ -75,7 +75,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         http: file.http,
         log: file.log,
         notes: Vec::new(),
-        read_from: Vec::new(),
+        source_files: Vec::new(),
     }
 }
 

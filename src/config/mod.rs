@@ -6,14 +6,14 @@
 //! is text, its output settings or problems.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-pub use lint::mapped_files::clients;
+pub use lint::mapped_files::clients_by_file;
 pub use lint::missing_files::{
     MissingFile, hidden_file_notes, missing_file_problems, missing_files, missing_script,
     unreadable_file_problems,
 };
 pub use lint::unresolvable_urls::dns_problems;
 pub use lint::unserved_urls::unserved_problems;
-pub use lint::wrong_files::{starts, wrong_file_problems};
+pub use lint::wrong_files::{unstartable_reason, wrong_file_problems};
 pub use reference::reference;
 pub use schema::schema;
 pub use settings::{Config, Http, Interfaces, Log, LogFormat, LogLevel, Tftp, Uploads};

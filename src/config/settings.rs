@@ -33,12 +33,12 @@ pub struct Config {
     pub notes: Vec<Problem>,
     /// Files that the configuration was read from. The caller that reads them adds them here, and no client may
     /// download them.
-    pub read_from: Vec<PathBuf>,
+    pub source_files: Vec<PathBuf>,
 }
 
 impl Config {
     /// Ports of the file servers, from which boot URLs are built.
-    pub fn served(&self) -> Served {
+    pub fn file_server_ports(&self) -> Served {
         Served {
             http: self.http.as_ref().map(|http| http.port),
             tftp: self.tftp.as_ref().map(|tftp| tftp.port),
@@ -87,7 +87,7 @@ pub struct Uploads {
 
 impl Uploads {
     /// Advice for a missing folder. The systemd unit runs the server as the user `lanboot`.
-    pub fn how_to_make(&self) -> String {
+    pub fn creation_hint(&self) -> String {
         format!("make it with `install -d -o lanboot {}`", self.dir.display())
     }
 }

@@ -8,7 +8,7 @@ use crate::images::placement::{self, Secret, images_problem, is_within};
 /// Paths that no client may download: the state folder, the upload folder, and config.yaml.
 pub fn secrets(config: &Config) -> Vec<Secret> {
     let uploads = config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
-    let files = config.read_from.iter().map(|path| Secret { key: "--config", path: path.clone() });
+    let files = config.source_files.iter().map(|path| Secret { key: "--config", path: path.clone() });
     let folders = [("state", Some(&config.state)), ("tftp.uploads", uploads.map(|uploads| &uploads.dir))];
     let folders = folders.into_iter().filter_map(|(key, path)| Some(Secret { key, path: path?.clone() }));
     folders.chain(files).collect()
@@ -18,7 +18,7 @@ pub fn secrets(config: &Config) -> Vec<Secret> {
 /// anyway, and never sends them.
 pub fn inside_images(config: &Config) -> Vec<String> {
     let serves_files = config.tftp.is_some() || config.http.is_some();
-    if serves_files { placement::inside(&config.images, &secrets(config)) } else { Vec::new() }
+    if serves_files { placement::secrets_inside(&config.images, &secrets(config)) } else { Vec::new() }
 }
 
 /// Reasons why the server must not start with these folders, each with the configuration key to change. Missing folders
@@ -38,7 +38,7 @@ pub fn problems(config: &Config) -> Vec<(&'static str, String)> {
         };
         is_in(&config.images, "the folder of `images`", "they could add boot files; use separate folders");
         is_in(&config.state, "the folder of `state`", "use a separate folder for uploads");
-        config.read_from.iter().for_each(|path| {
+        config.source_files.iter().for_each(|path| {
             is_in(path, "the configuration file", "use a separate folder for uploads");
         });
     }
@@ -57,7 +57,7 @@ mod tests {
         if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
             uploads.dir = base.join(&uploads.dir);
         }
-        config.read_from.push(base.join(file));
+        config.source_files.push(base.join(file));
         let inside = inside_images(&config).into_iter().map(|_| "inside");
         problems(&config).into_iter().map(|(key, _)| key).chain(inside).collect()
     }

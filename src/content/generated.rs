@@ -2,7 +2,7 @@
 //! a name matches no file. It never reads a file or sends anything.
 
 use crate::boot::loader::script::{Loader, chain, script};
-use crate::boot::loader::target::{Now, SCRIPT, Start};
+use crate::boot::loader::target::{BootAction, NextBoot, SCRIPT};
 use crate::boot::name::BootName;
 use crate::boot::policy::DEFAULT_IPXE;
 use crate::content::asker::Asker;
@@ -24,59 +24,63 @@ pub struct TextRequest<'a> {
     /// The machine that the text is for.
     pub subject: &'a Subject<'a>,
     /// The targets, and the `once` state of the machines.
-    pub starts: &'a BootState,
+    pub boot_state: &'a BootState,
     /// Logs texts that cannot be generated.
     pub log_once: &'a LogOnce,
 }
 
 /// Generates the script with which the loader that reads `name` boots its machine; `None` if nothing is configured for
 /// the machine. This text precedes the files for all machines, and follows the files in the machine's own folder.
-pub fn own(request: TextRequest<'_>) -> Option<Result<String, Refusal>> {
-    let TextRequest { name, subject, starts, .. } = request;
+pub fn generate(request: TextRequest<'_>) -> Option<Result<String, Refusal>> {
+    let TextRequest { name, subject, boot_state, .. } = request;
     let loader = loader_of(subject.rest.as_ref().unwrap_or(name), subject)?;
-    match (starts.now_for(subject.machine(), subject.may_once), loader) {
-        (Now::Start(_) | Now::Script(_), _) if subject.is_forbidden => Some(Err(Refusal::OtherMachine)),
-        (Now::Start(start), _) => Some(render(request, loader, &start)),
-        (Now::Script(script), Loader::Ipxe) => {
-            Some(Ok(chain(&script, subject.facts.server, starts.served())))
+    match (boot_state.next_boot(subject.machine(), subject.may_once), loader) {
+        (NextBoot::Start(_) | NextBoot::Script(_), _) if subject.is_forbidden => {
+            Some(Err(Refusal::OtherMachine))
         }
-        (Now::Script(_), _) | (Now::Usual, _) => None,
+        (NextBoot::Start(start), _) => Some(render(request, loader, &start)),
+        (NextBoot::Script(script), Loader::Ipxe) => {
+            Some(Ok(chain(&script, subject.facts.server, boot_state.served())))
+        }
+        (NextBoot::Script(_), _) | (NextBoot::Default, _) => None,
     }
 }
 
 /// Generates the text that every machine gets if there is no file of that name.
 pub fn usual(request: TextRequest<'_>, asker: &Asker) -> Option<Result<String, Refusal>> {
-    let TextRequest { name, subject, starts, .. } = request;
+    let TextRequest { name, subject, boot_state, .. } = request;
     match name.as_str() {
         WHOAMI => Some(Ok(whoami(asker))),
         // The same order as in `boot/policy.rs`: `boot.ipxe`, then a menu of the targets, then the default script file.
-        SCRIPT => match starts.targets().ipxe.as_deref() {
-            None if !starts.targets().list.is_empty() => Some(render(request, Loader::Ipxe, &Start::Menu)),
-            script => Some(Ok(chain(script.unwrap_or(DEFAULT_IPXE), asker.server, starts.served()))),
+        SCRIPT => match boot_state.targets().ipxe.as_deref() {
+            None if !boot_state.targets().list.is_empty() => {
+                Some(render(request, Loader::Ipxe, &BootAction::Menu))
+            }
+            script => Some(Ok(chain(script.unwrap_or(DEFAULT_IPXE), asker.server, boot_state.served()))),
         },
         // iPXE tries autoexec.ipxe before it gets its script by DHCP, and continues if it is missing.
         _ if subject.is_named || name.as_str().ends_with("autoexec.ipxe") => None,
-        _ if starts.targets().list.is_empty() => None,
-        _ => Some(render(request, loader_of(name, subject)?, &Start::Menu)),
+        _ if boot_state.targets().list.is_empty() => None,
+        _ => Some(render(request, loader_of(name, subject)?, &BootAction::Menu)),
     }
 }
 
 /// Whether a loader of the requesting machine reads `name` to boot it, so that [`own`] generates it.
-pub fn is_script(name: &BootName, asker: &Asker, starts: &BootState) -> bool {
-    let subject = Subject::of(name, asker, starts);
+pub fn is_script(name: &BootName, asker: &Asker, boot_state: &BootState) -> bool {
+    let subject = Subject::of(name, asker, boot_state);
     let is_its_own = !subject.is_named || subject.facts.mac == asker.machine.mac;
     is_its_own && loader_of(subject.rest.as_ref().unwrap_or(name), &subject).is_some()
 }
 
-fn render(request: TextRequest<'_>, loader: Loader, start: &Start) -> Result<String, Refusal> {
-    let TextRequest { name, subject, starts, log_once } = request;
-    let rendered = script(loader, start, starts.targets(), &subject.facts, starts.served());
-    let whom = subject.facts.who();
+fn render(request: TextRequest<'_>, loader: Loader, start: &BootAction) -> Result<String, Refusal> {
+    let TextRequest { name, subject, boot_state, log_once } = request;
+    let rendered = script(loader, start, boot_state.targets(), &subject.facts, boot_state.served());
+    let whom = subject.facts.label();
     let problem = rendered
         .as_ref()
         .err()
-        .map(|error| format!("cannot make {name} for {whom}: {}: {}", error.key, error.why));
-    log_once.tell(name.as_str(), whom, problem);
+        .map(|error| format!("cannot make {name} for {whom}: {}: {}", error.key, error.reason));
+    log_once.report(name.as_str(), whom, problem);
     rendered.map_err(|_| Refusal::Template)
 }
 

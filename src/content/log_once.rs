@@ -15,7 +15,7 @@ pub struct LogOnce(Arc<Mutex<BTreeMap<(String, String), String>>>);
 impl LogOnce {
     /// Records that `what` succeeded for the machine `whom`, or logs `problem` unless it is the one that was logged
     /// last.
-    pub fn tell(&self, what: &str, whom: String, problem: Option<String>) {
+    pub fn report(&self, what: &str, whom: String, problem: Option<String>) {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (what.to_owned(), whom);
         let Some(problem) = problem else {

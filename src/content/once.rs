@@ -17,13 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::boot::fetch::Served;
 use crate::boot::loader::facts::Facts;
-use crate::boot::loader::target::{Machine, Now, Start, Targets, is_url, own_path};
+use crate::boot::loader::target::{BootAction, Machine, NextBoot, Targets, is_url, local_path};
 use crate::boot::name::BootName;
 use crate::config::Config;
 use crate::content::machines::{KnownMachine, own_names};
 use crate::http;
 use crate::store::FILE_MODE;
-use crate::store::make_folder;
+use crate::store::create_state_folder;
 use crate::types::{Escaped, MacAddr};
 
 /// The name of the file in the state folder.
@@ -59,7 +59,7 @@ struct FinishedOnce {
     by_machine: BTreeMap<String, String>,
     /// The file could not be read. Every `once` then counts as finished, so that no machine is installed again by
     /// mistake.
-    unknown: bool,
+    is_unknown: bool,
 }
 
 /// The contiguous part of a file, from its first byte, that a machine has received.
@@ -72,7 +72,7 @@ struct Progress {
 
 /// A file, or a part of it, that was sent to a machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sent<'a> {
+pub struct SentPart<'a> {
     /// Name of the file relative to boot-images/.
     pub name: &'a BootName,
     /// The bytes that were sent.
@@ -85,7 +85,7 @@ pub struct Sent<'a> {
 
 /// The result of a machine's report that it is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Done {
+pub enum DoneReport {
     /// Its `once` has ended now.
     Ended,
     /// The machine has no `once`, or it had ended before.
@@ -98,7 +98,7 @@ pub enum Done {
 
 impl BootState {
     /// The state for `config` without a file: nothing is loaded or saved.
-    pub fn forgetful(config: &Config) -> BootState {
+    pub fn in_memory(config: &Config) -> BootState {
         BootState::with(config, FinishedOnce::default(), None)
     }
 
@@ -112,18 +112,18 @@ impl BootState {
     pub fn open(config: &Config) -> (BootState, Option<String>) {
         let file = config.state.join(FILE);
         let (finished, warning) = match read(&file) {
-            Ok(by_machine) => (FinishedOnce { by_machine, unknown: false }, None),
+            Ok(by_machine) => (FinishedOnce { by_machine, is_unknown: false }, None),
             Err(error) => {
                 let warning = format!(
                     "cannot read {}: {error}; every `once` counts as over until the file is repaired or removed",
                     file.display()
                 );
-                (FinishedOnce { by_machine: BTreeMap::new(), unknown: true }, Some(warning))
+                (FinishedOnce { by_machine: BTreeMap::new(), is_unknown: true }, Some(warning))
             }
         };
-        let starts = BootState::with(config, finished, Some(file));
-        starts.forget_removed();
-        (starts, warning)
+        let boot_state = BootState::with(config, finished, Some(file));
+        boot_state.forget_removed();
+        (boot_state, warning)
     }
 
     /// Forgets each finished `once` that is no longer in the configuration. Removing a `once` from the configuration and
@@ -158,7 +158,7 @@ impl BootState {
 
     /// The ports and addresses under which clients fetch files from this server.
     pub fn served(&self) -> Served {
-        self.config.as_ref().map_or_else(Served::default, |config| config.served())
+        self.config.as_ref().map_or_else(Served::default, |config| config.file_server_ports())
     }
 
     /// The machine's entry in `machines:`.
@@ -167,14 +167,14 @@ impl BootState {
     }
 
     /// The target that the machine starts now.
-    pub fn now(&self, machine: Option<&Machine>) -> Now {
-        self.now_for(machine, true)
+    pub fn now(&self, machine: Option<&Machine>) -> NextBoot {
+        self.next_boot(machine, true)
     }
 
     /// Like [`Self::now`]; `may_once` is false if another machine might be asking.
-    pub fn now_for(&self, machine: Option<&Machine>, may_once: bool) -> Now {
+    pub fn next_boot(&self, machine: Option<&Machine>, may_once: bool) -> NextBoot {
         let once_is_over = !may_once || machine.is_some_and(|machine| self.is_once_over(machine));
-        self.targets().now(machine, once_is_over)
+        self.targets().next_boot(machine, once_is_over)
     }
 
     /// Ends the `once` of the machine with this MAC. `known` is the reporting machine, which must be the same one
@@ -182,51 +182,51 @@ impl BootState {
     ///
     /// # Errors
     /// If the file cannot be written. The `once` is over anyway until the next restart.
-    pub fn done(&self, mac: MacAddr, known: &KnownMachine, by_person: bool) -> io::Result<Done> {
+    pub fn done(&self, mac: MacAddr, known: &KnownMachine, by_person: bool) -> io::Result<DoneReport> {
         let own = self.machine(known);
         let is_its_mac = known.mac == Some(mac);
         // Of other machines only the MAC is known.
         let named = self.targets().machine(Some(mac), known.believed_uuid().filter(|_| is_its_mac));
-        let Some(machine) = named else { return Ok(Done::Unknown) };
+        let Some(machine) = named else { return Ok(DoneReport::Unknown) };
         if !by_person && !own.is_some_and(|own| std::ptr::eq(own, machine)) {
-            return Ok(Done::WrongMachine);
+            return Ok(DoneReport::WrongMachine);
         }
         if machine.once.is_none() {
-            return Ok(Done::Nothing);
+            return Ok(DoneReport::Nothing);
         }
         let ended = self.end_once(machine, "the machine said that it is done");
         // Write even if it was over before: that may not be on disk yet.
         self.write()?;
-        Ok(if ended { Done::Ended } else { Done::Nothing })
+        Ok(if ended { DoneReport::Ended } else { DoneReport::Nothing })
     }
 
     /// Records what was sent to the machine `known`, and ends its `once` if it now has all of the last file that it
     /// needs.
-    pub fn sent(&self, sent: &Sent<'_>, known: &KnownMachine) {
+    pub fn sent(&self, sent: &SentPart<'_>, known: &KnownMachine) {
         let file = sent.name;
         let Some(machine) = self.machine(known) else { return };
         let Some(once) = machine.once.as_ref().filter(|_| !self.is_once_over(machine)) else { return };
         let needed = match once {
-            Start::Target(name) => {
+            BootAction::Target(name) => {
                 self.targets().get(name).and_then(|target| target.last_file(self.served()))
             }
-            Start::Local | Start::Menu => None,
+            BootAction::Local | BootAction::Menu => None,
         };
         let is_last = match needed {
             None => sent.is_script,
             Some(written) => needed_name(written, self.served(), machine, known).is_some_and(|name| {
                 // The file may also be in the machine's own folder.
-                name == *file || own_names(known).iter().any(|folder| name.within(folder) == *file)
+                name == *file || own_names(known).iter().any(|folder| name.in_folder(folder) == *file)
             }),
         };
         if !is_last || !self.has_all(machine, sent) || !self.end_once(machine, &format!("it was sent {file}"))
         {
             return;
         }
-        let starts = self.clone();
+        let boot_state = self.clone();
         // Threads that send files must not wait for the disk.
         let write = move || {
-            if let Err(error) = starts.write() {
+            if let Err(error) = boot_state.write() {
                 tracing::error!(
                     "cannot write {FILE} in the state folder: {error}; after a restart, `once` counts again"
                 );
@@ -241,7 +241,7 @@ impl BootState {
 
     /// Whether the machine has now received the whole file. A part counts if it starts within or directly after the
     /// previous parts, as when a client resumes a transfer.
-    fn has_all(&self, machine: &Machine, sent: &Sent<'_>) -> bool {
+    fn has_all(&self, machine: &Machine, sent: &SentPart<'_>) -> bool {
         let Some(key) = key_of(machine) else { return false };
         let mut progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let before =
@@ -261,8 +261,8 @@ impl BootState {
 
     fn is_once_over(&self, machine: &Machine) -> bool {
         let finished = self.finished();
-        let name = machine.once.as_ref().map(Start::name);
-        finished.unknown
+        let name = machine.once.as_ref().map(BootAction::name);
+        finished.is_unknown
             || key_of(machine).is_some_and(|key| finished.by_machine.get(&key).map(String::as_str) == name)
     }
 
@@ -289,7 +289,7 @@ impl BootState {
         let mut on_disk = self.shared.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
         let finished = {
             let finished = self.finished();
-            if finished.unknown {
+            if finished.is_unknown {
                 return Err(io::Error::other("it could not be read at start, and is not replaced"));
             }
             finished.by_machine.clone()
@@ -299,7 +299,7 @@ impl BootState {
         }
         let text = serde_json::to_string_pretty(&finished)?;
         let folder = file.parent().unwrap_or(Path::new("."));
-        make_folder(folder)?;
+        create_state_folder(folder)?;
         let permissions = Permissions::from_mode(FILE_MODE);
         let mut new = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
         writeln!(new, "{text}")?;
@@ -323,7 +323,7 @@ fn needed_name(written: &str, served: Served, machine: &Machine, known: &KnownMa
         host_name: known.host_name.clone(),
         machine: Some(machine),
     };
-    let name = facts.fill(own_path(written, served)?).ok()?;
+    let name = facts.expand(local_path(written, served)?).ok()?;
     if is_url(written) {
         return BootName::parse(&http::target::name(&format!("/{name}")).ok()?).ok();
     }
@@ -372,23 +372,23 @@ machines:
         KnownMachine { mac: Some(mac(n)), ..KnownMachine::default() }
     }
 
-    fn send(starts: &BootState, file: &str, n: u8) {
-        send_part(starts, file, 0..9, n);
+    fn send(boot_state: &BootState, file: &str, n: u8) {
+        send_part(boot_state, file, 0..9, n);
     }
 
     /// A part of a file of 9 bytes.
-    fn send_part(starts: &BootState, file: &str, part: Range<u64>, n: u8) {
+    fn send_part(boot_state: &BootState, file: &str, part: Range<u64>, n: u8) {
         let name = BootName::parse(file.as_bytes()).unwrap();
         let is_script = file == "lanboot/boot.ipxe";
-        starts.sent(&Sent { name: &name, part, size: 9, is_script }, &known(n));
+        boot_state.sent(&SentPart { name: &name, part, size: 9, is_script }, &known(n));
     }
 
-    fn now(starts: &BootState, n: u8) -> Now {
-        starts.now(starts.machine(&known(n)))
+    fn now(boot_state: &BootState, n: u8) -> NextBoot {
+        boot_state.now(boot_state.machine(&known(n)))
     }
 
-    fn start(name: &str) -> Now {
-        Now::Start(Start::Target(name.into()))
+    fn start(name: &str) -> NextBoot {
+        NextBoot::Start(BootAction::Target(name.into()))
     }
 
     /// Waits until the file has the expected content.
@@ -403,8 +403,8 @@ machines:
     #[test]
     fn the_last_file_ends_once_across_restarts() {
         let state = tempfile::tempdir().unwrap();
-        let (starts, warning) = BootState::open(&config(YAML, state.path()));
-        assert_eq!((warning, now(&starts, 1)), (None, start("debian")));
+        let (boot_state, warning) = BootState::open(&config(YAML, state.path()));
+        assert_eq!((warning, now(&boot_state, 1)), (None, start("debian")));
         for (file, n) in [
             ("lanboot/boot.ipxe", 1),
             ("debian/bios/linux", 1),
@@ -413,48 +413,49 @@ machines:
             ("52-54-00-00-00-02/debian/initrd.gz", 1),
             ("debian/initrd.gz", 2),
         ] {
-            send(&starts, file, n);
-            assert_eq!(now(&starts, 1), start("debian"), "{file}");
+            send(&boot_state, file, n);
+            assert_eq!(now(&boot_state, 1), start("debian"), "{file}");
         }
-        send(&starts, "52-54-00-00-00-01/debian/initrd.gz", 1);
-        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+        send(&boot_state, "52-54-00-00-00-01/debian/initrd.gz", 1);
+        assert_eq!(now(&boot_state, 1), NextBoot::Start(BootAction::Local));
         wait_for(state.path(), "52:54:00:00:00:01");
-        let (starts, _) = BootState::open(&config(YAML, state.path()));
-        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+        let (boot_state, _) = BootState::open(&config(YAML, state.path()));
+        assert_eq!(now(&boot_state, 1), NextBoot::Start(BootAction::Local));
     }
 
     #[test]
     fn the_script_ends_once_of_a_remote_target() {
         let state = tempfile::tempdir().unwrap();
-        let (starts, _) = BootState::open(&config(YAML, state.path()));
-        assert_eq!(now(&starts, 2), start("far"));
-        send(&starts, "boot.cfg", 2);
-        assert_eq!(now(&starts, 2), start("far"));
-        send(&starts, "lanboot/boot.ipxe", 2);
-        assert_eq!(now(&starts, 2), Now::Usual);
+        let (boot_state, _) = BootState::open(&config(YAML, state.path()));
+        assert_eq!(now(&boot_state, 2), start("far"));
+        send(&boot_state, "boot.cfg", 2);
+        assert_eq!(now(&boot_state, 2), start("far"));
+        send(&boot_state, "lanboot/boot.ipxe", 2);
+        assert_eq!(now(&boot_state, 2), NextBoot::Default);
     }
 
     #[test]
     fn a_url_of_this_server_counts_as_its_file() {
         let yaml = YAML.replace("http://10.0.0.9/linux", "'http://{server}:8080/{mac}%20x/linux?a'");
-        let starts = BootState::forgetful(&config(&format!("{yaml}http: {{port: 8080}}\n"), Path::new("")));
-        send(&starts, "lanboot/boot.ipxe", 2);
-        assert_eq!(now(&starts, 2), start("far"), "the kernel was not fetched yet");
-        send(&starts, "52:54:00:00:00:02 x/linux", 2);
-        assert_eq!(now(&starts, 2), Now::Usual);
+        let boot_state =
+            BootState::in_memory(&config(&format!("{yaml}http: {{port: 8080}}\n"), Path::new("")));
+        send(&boot_state, "lanboot/boot.ipxe", 2);
+        assert_eq!(now(&boot_state, 2), start("far"), "the kernel was not fetched yet");
+        send(&boot_state, "52:54:00:00:00:02 x/linux", 2);
+        assert_eq!(now(&boot_state, 2), NextBoot::Default);
     }
 
     #[test]
     fn only_the_complete_last_file_ends_once() {
-        let starts = BootState::forgetful(&config(YAML, Path::new("")));
+        let boot_state = BootState::in_memory(&config(YAML, Path::new("")));
         let is_over = |parts: &[Range<u64>]| {
-            parts.iter().for_each(|part| send_part(&starts, "debian/initrd.gz", part.clone(), 1));
-            now(&starts, 1) != start("debian")
+            parts.iter().for_each(|part| send_part(&boot_state, "debian/initrd.gz", part.clone(), 1));
+            now(&boot_state, 1) != start("debian")
         };
         assert!(!is_over(&[8..9, 0..0]), "only its end");
         assert!(!is_over(&[0..4, 5..9]), "a byte is missing");
-        send_part(&starts, "debian/bios/linux", 4..9, 1);
-        send_part(&starts, "debian/initrd.gz", 4..9, 2);
+        send_part(&boot_state, "debian/bios/linux", 4..9, 1);
+        send_part(&boot_state, "debian/initrd.gz", 4..9, 2);
         assert!(!is_over(&[]), "parts of another file, or of another machine");
         assert!(is_over(&[3..7, 7..9]), "a resumed download counts");
     }
@@ -462,28 +463,36 @@ machines:
     #[test]
     fn a_machine_reports_done_once() {
         let state = tempfile::tempdir().unwrap();
-        let (starts, _) = BootState::open(&config(YAML, state.path()));
-        assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Ended);
-        assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Nothing);
-        assert_eq!(starts.done(mac(3), &known(1), false).unwrap(), Done::WrongMachine);
-        assert_eq!(starts.done(mac(3), &known(3), false).unwrap(), Done::Nothing);
-        assert_eq!(starts.done(mac(9), &known(9), false).unwrap(), Done::Unknown);
+        let (boot_state, _) = BootState::open(&config(YAML, state.path()));
+        assert_eq!(boot_state.done(mac(1), &known(1), false).unwrap(), DoneReport::Ended);
+        assert_eq!(boot_state.done(mac(1), &known(1), false).unwrap(), DoneReport::Nothing);
+        assert_eq!(boot_state.done(mac(3), &known(1), false).unwrap(), DoneReport::WrongMachine);
+        assert_eq!(boot_state.done(mac(3), &known(3), false).unwrap(), DoneReport::Nothing);
+        assert_eq!(boot_state.done(mac(9), &known(9), false).unwrap(), DoneReport::Unknown);
         // It was on disk before the answer.
-        let (starts, _) = BootState::open(&config(YAML, state.path()));
-        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+        let (boot_state, _) = BootState::open(&config(YAML, state.path()));
+        assert_eq!(now(&boot_state, 1), NextBoot::Start(BootAction::Local));
     }
 
     #[test]
     fn a_machine_known_by_uuid_reports_done_by_mac() {
         let uuid = "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab";
         let yaml = format!("{YAML}  - {{name: d, uuid: {uuid}, once: debian, boot: local}}\n");
-        let starts = BootState::forgetful(&config(&yaml, Path::new("")));
+        let boot_state = BootState::in_memory(&config(&yaml, Path::new("")));
         let d = KnownMachine { uuid: uuid.parse().ok(), ..known(4) };
-        assert_eq!(starts.done(mac(4), &known(4), false).unwrap(), Done::Unknown, "its UUID is unknown");
-        assert_eq!(starts.done(mac(9), &d, false).unwrap(), Done::Unknown, "it reports another machine");
-        assert_eq!(starts.now(starts.machine(&d)), start("debian"));
-        assert_eq!(starts.done(mac(4), &d, false).unwrap(), Done::Ended);
-        assert_eq!(starts.now(starts.machine(&d)), Now::Start(Start::Local));
+        assert_eq!(
+            boot_state.done(mac(4), &known(4), false).unwrap(),
+            DoneReport::Unknown,
+            "its UUID is unknown"
+        );
+        assert_eq!(
+            boot_state.done(mac(9), &d, false).unwrap(),
+            DoneReport::Unknown,
+            "it reports another machine"
+        );
+        assert_eq!(boot_state.now(boot_state.machine(&d)), start("debian"));
+        assert_eq!(boot_state.done(mac(4), &d, false).unwrap(), DoneReport::Ended);
+        assert_eq!(boot_state.now(boot_state.machine(&d)), NextBoot::Start(BootAction::Local));
     }
 
     #[test]
@@ -492,9 +501,9 @@ machines:
         BootState::open(&config(YAML, state.path())).0.done(mac(1), &known(1), false).unwrap();
         let without = YAML.replace("once: debian, ", "");
         drop(BootState::open(&config(&without, state.path())));
-        let (starts, _) = BootState::open(&config(YAML, state.path()));
-        assert_eq!(now(&starts, 1), start("debian"));
-        starts.done(mac(1), &known(1), false).unwrap();
+        let (boot_state, _) = BootState::open(&config(YAML, state.path()));
+        assert_eq!(now(&boot_state, 1), start("debian"));
+        boot_state.done(mac(1), &known(1), false).unwrap();
         let other = YAML.replace("once: debian", "once: far");
         assert_eq!(now(&BootState::open(&config(&other, state.path())).0, 1), start("far"));
     }
@@ -503,11 +512,11 @@ machines:
     fn an_unreadable_file_reinstalls_no_machine() {
         let state = tempfile::tempdir().unwrap();
         std::fs::write(state.path().join(FILE), "{\"52:54:").unwrap();
-        let (starts, warning) = BootState::open(&config(YAML, state.path()));
+        let (boot_state, warning) = BootState::open(&config(YAML, state.path()));
         assert!(warning.is_some_and(|warning| warning.contains("once.json")));
-        assert_eq!(now(&starts, 1), Now::Start(Start::Local));
-        send(&starts, "debian/initrd.gz", 1);
-        assert!(starts.done(mac(1), &known(1), false).is_err(), "the change is not written");
+        assert_eq!(now(&boot_state, 1), NextBoot::Start(BootAction::Local));
+        send(&boot_state, "debian/initrd.gz", 1);
+        assert!(boot_state.done(mac(1), &known(1), false).is_err(), "the change is not written");
         assert_eq!(std::fs::read_to_string(state.path().join(FILE)).unwrap(), "{\"52:54:");
     }
 
@@ -515,15 +524,15 @@ machines:
     fn a_write_error_is_reported_and_once_is_over() {
         let state = tempfile::tempdir().unwrap();
         let folder = state.path().join("state");
-        let (starts, _) = BootState::open(&config(YAML, &folder));
+        let (boot_state, _) = BootState::open(&config(YAML, &folder));
         std::fs::write(&folder, "a file").unwrap();
         for _ in 0..2 {
-            assert!(starts.done(mac(1), &known(1), false).is_err(), "the change is not on disk");
-            assert_eq!(now(&starts, 1), Now::Start(Start::Local));
+            assert!(boot_state.done(mac(1), &known(1), false).is_err(), "the change is not on disk");
+            assert_eq!(now(&boot_state, 1), NextBoot::Start(BootAction::Local));
         }
         std::fs::remove_file(&folder).unwrap();
-        assert_eq!(starts.done(mac(1), &known(1), false).unwrap(), Done::Nothing);
-        let (starts, _) = BootState::open(&config(YAML, &folder));
-        assert_eq!(now(&starts, 1), Now::Start(Start::Local), "it is now");
+        assert_eq!(boot_state.done(mac(1), &known(1), false).unwrap(), DoneReport::Nothing);
+        let (boot_state, _) = BootState::open(&config(YAML, &folder));
+        assert_eq!(now(&boot_state, 1), NextBoot::Start(BootAction::Local), "it is now");
     }
 }

@@ -30,14 +30,14 @@ impl<'s> Subject<'s> {
     /// (`<mac>/user-data`), and at the end after `01-` (`pxelinux.cfg/01-<mac>`, `grub.cfg-01-<mac>`), where 01 is the
     /// hardware type Ethernet. Loaders behind a router send such names from addresses of unknown machines. A name
     /// therefore counts unless the client is known to be another machine.
-    pub fn of(name: &BootName, asker: &Asker, starts: &'s BootState) -> Subject<'s> {
+    pub fn of(name: &BootName, asker: &Asker, boot_state: &'s BootState) -> Subject<'s> {
         let in_folder = folder_mac(name);
         let mac = in_folder.as_ref().map(|(mac, _)| *mac).or_else(|| last_mac(name));
         let rest = in_folder.map(|(_, rest)| rest);
         let known = &asker.machine;
         let (is_named, is_another) = (mac.is_some(), mac.is_some() && mac != known.mac);
         let facts = if is_another {
-            let machine = starts.targets().machine(mac, None);
+            let machine = boot_state.targets().machine(mac, None);
             // An unknown machine, for example behind a router, most likely asks for itself.
             let asks = known.mac.is_none().then_some(asker.address);
             Facts {
@@ -59,10 +59,10 @@ impl<'s> Subject<'s> {
                 arch: known.arch,
                 serial: known.serial.clone(),
                 host_name: known.host_name.clone(),
-                machine: starts.machine(known),
+                machine: boot_state.machine(known),
             }
         };
-        let is_forbidden = is_another && is_known_as_another(asker, facts.machine, starts);
+        let is_forbidden = is_another && is_known_as_another(asker, facts.machine, boot_state);
         let may_once = asker.standing != Standing::Contested;
         Subject { facts, is_named, rest, is_forbidden, may_once }
     }
@@ -78,8 +78,8 @@ impl<'s> Subject<'s> {
 /// A MAC from the neighbour table alone proves nothing, unless it has an entry: it may be the MAC of a router, with the
 /// named machine behind it. An unconfirmed message beside another DHCP server proves nothing either, because it may be
 /// forged to keep a machine from its files.
-fn is_known_as_another(asker: &Asker, named: Option<&Machine>, starts: &BootState) -> bool {
-    let entry = starts.machine(&asker.machine);
+fn is_known_as_another(asker: &Asker, named: Option<&Machine>, boot_state: &BootState) -> bool {
+    let entry = boot_state.machine(&asker.machine);
     let is_same = entry.zip(named).is_some_and(|(own, named)| std::ptr::eq(own, named));
     let is_known = match asker.standing {
         Standing::Certain => true,
@@ -123,11 +123,11 @@ mod tests {
 
     #[test]
     fn macs_in_names_are_found_at_the_loaders_positions() {
-        let starts = BootState::forgetful(&crate::config::load(YAML).unwrap());
+        let boot_state = BootState::in_memory(&crate::config::load(YAML).unwrap());
         let known = |asker: &Asker, name: &str| {
-            let subject = Subject::of(&BootName::parse(name.as_bytes()).unwrap(), asker, &starts);
+            let subject = Subject::of(&BootName::parse(name.as_bytes()).unwrap(), asker, &boot_state);
             let facts = &subject.facts;
-            (facts.who(), facts.ip.map(|ip| ip.to_string()), facts.host_name.clone(), subject.is_named)
+            (facts.label(), facts.ip.map(|ip| ip.to_string()), facts.host_name.clone(), subject.is_named)
         };
         let a = asker(Some("52:54:00:00:00:01"), Standing::Certain);
         let ip = |n: u8| Some(format!("10.0.0.{n}"));
@@ -149,17 +149,17 @@ mod tests {
         );
         assert_eq!(known(&a, "525400000002/x").0, "a", "twelve digits may be a date");
         let rest =
-            |name: &str| Subject::of(&BootName::parse(name.as_bytes()).unwrap(), &unknown, &starts).rest;
+            |name: &str| Subject::of(&BootName::parse(name.as_bytes()).unwrap(), &unknown, &boot_state).rest;
         assert_eq!(rest("52-54-00-00-00-02/a/b").unwrap().as_str(), "a/b");
         assert!(rest("52-54-00-00-00-02").is_none());
     }
 
     #[test]
     fn s_01_known_machines_get_no_text_for_others() {
-        let starts = BootState::forgetful(&crate::config::load(YAML).unwrap());
+        let boot_state = BootState::in_memory(&crate::config::load(YAML).unwrap());
         let forbidden = |mac: Option<&str>, standing: Standing, name: &str| {
             let name = BootName::parse(name.as_bytes()).unwrap();
-            Subject::of(&name, &asker(mac, standing), &starts).is_forbidden
+            Subject::of(&name, &asker(mac, standing), &boot_state).is_forbidden
         };
         let (a, other) = (Some("52:54:00:00:00:01"), Some("02:00:00:00:00:07"));
         for name in

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::dhcp::conflict::look_first;
+use crate::dhcp::conflict::check_before_offer;
 use crate::dhcp::decide::store;
 use crate::dhcp::decision::{Decision, answer, reserved_address};
 use crate::dhcp::reply::Reply;
@@ -45,12 +45,12 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     };
     let is_stored = book.binding(address).is_some_and(|binding| {
         let is_permanent = is_forever(binding.until) && binding.stored_until().is_some_and(is_forever);
-        is_permanent && binding.holder.is(&request.holder)
+        is_permanent && binding.holder.is_same_machine(&request.holder)
     });
-    if request.beside && !is_stored {
+    if request.yields && !is_stored {
         return Decision::silent(DropReason::AnotherServerLeases);
     }
-    if let Some(first) = look_first(request, address, book, settings, now) {
+    if let Some(first) = check_before_offer(request, address, book, settings, now) {
         return first;
     }
     if is_stored {

@@ -94,7 +94,7 @@ pub fn decide(request: &BootRequest<'_>, query: Query, settings: &Settings) -> D
             message: Kind::Proxy,
             address: asked.ciaddr,
             client: request.client(),
-            file: Some(choice.named(request.server)),
+            file: Some(choice.as_sent(request.server)),
             note: None,
         },
     }

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::boot::plan::takes_the_offer;
+use crate::boot::plan::uses_offered_address;
 use crate::dhcp::request::Request;
 use crate::dhcp::settings::Settings;
 use crate::dhcp::shared_network;
@@ -34,10 +34,10 @@ pub fn inheritance(
     settings: &Settings,
     now: Timestamp,
 ) -> Inheritance {
-    let Some((address, binding)) = shared_network::namesake(request, book, settings) else {
+    let Some((address, binding)) = shared_network::other_holder_of_id(request, book, settings) else {
         return Inheritance::None;
     };
-    if takes_the_offer(&request.identity) {
+    if uses_offered_address(&request.identity) {
         return Inheritance::None;
     }
     // A change that is still being stored means that the other machine sent a message just now.
@@ -45,7 +45,7 @@ pub fn inheritance(
     if !is_there || !shared_network::shares(request, address, book, settings) {
         return Inheritance::None;
     }
-    if shared_network::of_client(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now)) {
+    if shared_network::binding_of(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now)) {
         return Inheritance::None;
     }
     match request.probed {
@@ -62,7 +62,9 @@ pub fn inheritance(
 pub fn is_anothers(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
     let is_ours = request.arrival.addresses.contains(&address) || book.is_own(address);
     let own_entry = request.machine.is_some_and(|machine| machine.address == Some(address));
-    let is_leased = book.binding(address).is_some_and(|b| is_leased(b, now) && !b.holder.is(&request.holder));
+    let is_leased = book
+        .binding(address)
+        .is_some_and(|b| is_leased(b, now) && !b.holder.is_same_machine(&request.holder));
     is_ours || is_leased || (book.is_reserved(address) && !own_entry)
 }
 
@@ -74,19 +76,20 @@ pub fn other_lease(
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Ipv4Addr> {
-    let was_offered = book.binding(address).is_some_and(|b| b.holder.is(&request.holder) && b.is_live(now));
+    let was_offered =
+        book.binding(address).is_some_and(|b| b.holder.is_same_machine(&request.holder) && b.is_live(now));
     let lease =
-        shared_network::of_client(request, book, settings, now).filter(|(_, own)| is_leased(own, now));
+        shared_network::binding_of(request, book, settings, now).filter(|(_, own)| is_leased(own, now));
     lease.map(|(own, _)| own).filter(|own| *own != address && !was_offered)
 }
 
 /// Whether `address` is refused to the client because [`MAX_CLIENTS_PER_MAC`] other clients with its MAC have
 /// addresses.
 pub fn is_one_too_many(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
-    let is_known = book.binding(address).is_some_and(|b| b.holder.is(&request.holder));
+    let is_known = book.binding(address).is_some_and(|b| b.holder.is_same_machine(&request.holder));
     let by_entry = request.machine.is_some_and(|machine| machine.address == Some(address));
     let others =
-        || book.pool_of(address).map_or(0, |subnet| book.others_of_mac(subnet, &request.holder, now));
+        || book.pool_of(address).map_or(0, |subnet| book.count_others_of_mac(subnet, &request.holder, now));
     !is_known && !by_entry && others() >= MAX_CLIENTS_PER_MAC
 }
 

@@ -34,11 +34,11 @@ pub fn classify<'a>(
 ) -> Result<Request<'a>, DropReason> {
     let ask = ask_of(message)?;
     let identity = Identity::of(message);
-    let boots = identity.stage != Stage::Other;
-    let client = client_id(message, boots, settings).ok_or(DropReason::NoIdentity)?;
+    let is_boot_stage = identity.stage != Stage::Other;
+    let client = client_id(message, is_boot_stage, settings).ok_or(DropReason::NoIdentity)?;
     let selected = selected_subnet(message, settings);
     let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, selected, arrival)?;
-    let holder = Holder { client, mac: message.mac(), boots };
+    let holder = Holder { client, mac: message.mac(), is_boot_stage };
     let Entry { machine, classes, boot } = entry_of(message, &identity, settings);
     Ok(Request {
         ask,
@@ -52,7 +52,7 @@ pub fn classify<'a>(
         machine,
         classes,
         boot,
-        beside: false,
+        yields: false,
         probed: None,
     })
 }
@@ -73,7 +73,8 @@ pub fn recognize<'a>(request: &mut Request<'a>, book: &LeaseBook, settings: &'a 
     if request.machine.is_some() || !settings.machines.has_any_by_uuid_alone() {
         return;
     }
-    let lease = shared_network::of_client(request, book, settings, now).filter(|(_, binding)| binding.leased);
+    let lease =
+        shared_network::binding_of(request, book, settings, now).filter(|(_, binding)| binding.leased);
     let machine = lease.and_then(|(address, _)| settings.machines.by_uuid_alone(address));
     if machine.is_some() {
         let Entry { machine, boot, .. } = entry_for(machine, request.message, &request.identity, settings);
@@ -132,10 +133,10 @@ fn of_relay(message: &Message, suboption: u8) -> Option<Ipv4Addr> {
 /// Firmware that derives its identifier from the machine's UUID (type 0, 16 bytes) is identified by its MAC, because
 /// different boards can have the same placeholder UUID. With `match_client_id: false`, every client that has a hardware
 /// address is identified by that.
-fn client_id(message: &Message, boots: bool, settings: &Settings) -> Option<ClientId> {
+fn client_id(message: &Message, is_boot_stage: bool, settings: &Settings) -> Option<ClientId> {
     let is_uuid = |id: &[u8]| id.len() == 17 && id.first() == Some(&0);
     let id = message.options.get(code::CLIENT_IDENTIFIER);
-    let id = id.filter(|id| !(boots && is_uuid(id) && message.mac().is_some()));
+    let id = id.filter(|id| !(is_boot_stage && is_uuid(id) && message.mac().is_some()));
     let id = id.filter(|_| settings.match_client_id || message.hardware().is_empty());
     ClientId::new(message.htype, message.hardware(), id)
 }

@@ -27,7 +27,7 @@ pub const MAX_COUNTED: usize = 256;
 
 /// The client identifiers that several machines send. The engine owns it.
 #[derive(Clone, Debug, Default)]
-pub struct Clones {
+pub struct DuplicateIds {
     found: HashMap<ClientId, Group>,
     /// Time at which the next warning is due.
     next: Option<Timestamp>,
@@ -44,11 +44,11 @@ struct Group {
     warned: bool,
 }
 
-impl Clones {
+impl DuplicateIds {
     /// Records the client and the other machine if the other machine has a lease under the same client identifier, and
     /// the client has its own lease or offer. Only messages that a client sends once per boot are examined, so renewals
     /// are not.
-    pub fn look(
+    pub fn record_request(
         &mut self,
         request: &Request<'_>,
         interface: &Arc<str>,
@@ -59,9 +59,11 @@ impl Clones {
         if !matches!(request.ask, Ask::Discover { .. } | Ask::Select { .. } | Ask::InitReboot { .. }) {
             return;
         }
-        let Some((address, other)) = shared_network::namesake(request, book, settings) else { return };
+        let Some((address, other)) = shared_network::other_holder_of_id(request, book, settings) else {
+            return;
+        };
         let has_own = || {
-            shared_network::of_client(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now))
+            shared_network::binding_of(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now))
                 || request.probed.is_some_and(|probed| probed.address == address && probed.in_use)
         };
         if other.state == State::Leased && other.until > now && has_own() {

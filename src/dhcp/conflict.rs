@@ -22,20 +22,20 @@ pub const DECLINED_SHARE: u64 = 5;
 
 /// Decides whether `address` must be checked before the client gets it. It need not be checked if it was checked for
 /// the client's offer, if the client had the last lease of it, or if it is reserved for the client.
-pub fn look_first(
+pub fn check_before_offer(
     request: &Request<'_>,
     address: Ipv4Addr,
     book: &LeaseBook,
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Decision> {
-    let own = book.binding(address).filter(|binding| binding.holder.is(&request.holder));
+    let own = book.binding(address).filter(|binding| binding.holder.is_same_machine(&request.holder));
     let is_checked = match own.map(|binding| (binding.state, binding.until > now)) {
         Some((State::Checking, true)) => return Some(Decision::silent(DropReason::Checking)),
         Some((State::Leased, _) | (State::Offered, true)) => true,
         _ => {
             reserved_address(request, settings) == Some(address)
-                || book.had_offer(address, &request.holder, now)
+                || book.had_reclaimed_offer(address, &request.holder, now)
         }
     };
     (!is_checked && settings.conflict_check.is_some() && !request.arrival.loopback)
@@ -135,7 +135,9 @@ fn is_on_wire(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> 
 
 fn holds(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
     let is_held = |b: &Binding| {
-        b.holder.is(&request.holder) && matches!(b.state, State::Offered | State::Leased) && b.until > now
+        b.holder.is_same_machine(&request.holder)
+            && matches!(b.state, State::Offered | State::Leased)
+            && b.until > now
     };
     book.binding(address).is_some_and(is_held)
 }
@@ -144,7 +146,7 @@ fn holds(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timest
 /// doubles with each strike ([`LeaseBook::strike`]). `None` if the address has no holder, or if too much of its pool is
 /// in quarantine already.
 pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
-    let strikes = u32::from(book.binding(address)?.strikes);
+    let strikes = u32::from(book.binding(address)?.conflicts);
     let factor = 1u32.checked_shl(strikes).unwrap_or(u32::MAX);
     out_of_use(book, address, QUARANTINE.saturating_mul(factor).min(MAX_QUARANTINE), now)
 }

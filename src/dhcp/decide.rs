@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::boot::plan;
 use crate::dhcp::bootp;
 use crate::dhcp::claims::{Inheritance, inheritance, is_one_too_many, other_lease};
-use crate::dhcp::conflict::{decline, look_first};
+use crate::dhcp::conflict::{check_before_offer, decline};
 use crate::dhcp::decision::{Decision, answer, hold, is_leased_to, is_ours, lease_time, reserved_address};
-use crate::dhcp::keep::keep;
+use crate::dhcp::keep::extend_lease;
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::settings::Settings;
@@ -32,7 +32,7 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         Ask::Discover { requested } => discover(request, requested, book, settings, now),
         Ask::Select { server, address } => select(request, server, address, book, settings, now),
         Ask::InitReboot { address } | Ask::Extend { address, .. } => {
-            keep(request, address, book, settings, now)
+            extend_lease(request, address, book, settings, now)
         }
         Ask::Decline { address, .. } => decline(request, address, book, settings, now),
         Ask::Release { address, .. } => release(request, address, book, now),
@@ -55,8 +55,8 @@ fn discover(
         None => inheritance(request, book, settings, now),
     };
     let found = match inherited {
-        Inheritance::IfSilent(address) if !request.beside => return Decision::AskHolder { address },
-        Inheritance::Takes(address) if !request.beside => {
+        Inheritance::IfSilent(address) if !request.yields => return Decision::AskHolder { address },
+        Inheritance::Takes(address) if !request.yields => {
             // The address stays the other machine's until the client takes it, because even a forged DISCOVER gets an
             // OFFER.
             return answer(
@@ -68,23 +68,23 @@ fn discover(
         }
         _ => reserved.or_else(|| shared_network::find_address(request, requested, book, settings, now)),
     };
-    let Some(address) = found else { return turn_away(request, now) };
+    let Some(address) = found else { return no_address(request, now) };
     if is_one_too_many(request, address, book, now) {
         return Decision::silent(DropReason::TooManyIds);
     }
-    let own = book.binding(address).filter(|binding| binding.holder.is(who));
+    let own = book.binding(address).filter(|binding| binding.holder.is_same_machine(who));
     let leased = own.filter(|binding| binding.state == State::Leased && binding.until > now);
-    if request.beside && reserved.is_none() && leased.is_none() {
+    if request.yields && reserved.is_none() && leased.is_none() {
         return Decision::silent(DropReason::AnotherServerLeases);
     }
-    if let Some(first) = look_first(request, address, book, settings, now) {
+    if let Some(first) = check_before_offer(request, address, book, settings, now) {
         return first;
     }
     let lease = lease_time(request, address, settings);
     let boot_hold = now.after(request.subnet_of(address, settings).boot_lease.unwrap_or(BOOT_HOLD));
     let change = match leased {
         // This client takes the address with the OFFER. Forged clients of this kind must not fill the pool.
-        _ if plan::takes_the_offer(&request.identity) && !is_crowded(book, address) => {
+        _ if plan::uses_offered_address(&request.identity) && !is_nearly_full(book, address) => {
             let until = leased.map_or(boot_hold, |leased| leased.until.max(boot_hold));
             let holder = request.holder.clone();
             Some(LeaseChange::Hold { address, holder, state: State::Leased, until })
@@ -97,13 +97,13 @@ fn discover(
     answer(request, settings, Reply::Offer(address, lease), change)
 }
 
-fn is_crowded(book: &LeaseBook, address: Ipv4Addr) -> bool {
-    book.pool_of(address).is_some_and(|subnet| book.is_crowded(subnet, address))
+fn is_nearly_full(book: &LeaseBook, address: Ipv4Addr) -> bool {
+    book.pool_of(address).is_some_and(|subnet| book.is_nearly_full(subnet, address))
 }
 
 /// No address is free for the client. The client gets preference when it asks again.
-fn turn_away(request: &Request<'_>, now: Timestamp) -> Decision {
-    let change = Some(LeaseChange::TurnAway { client: request.holder.client.clone(), at: now });
+fn no_address(request: &Request<'_>, now: Timestamp) -> Decision {
+    let change = Some(LeaseChange::RecordExhausted { client: request.holder.client.clone(), at: now });
     Decision::Silent { reason: DropReason::PoolExhausted, change }
 }
 
@@ -167,10 +167,10 @@ pub(super) fn may_have(
         Some(reserved) => reserved == address,
         None => {
             shared_network::shares(request, address, book, settings)
-                && (request.machine.is_some() || book.admits(address, who, now))
+                && (request.machine.is_some() || book.may_admit(address, who, now))
         }
     };
-    entitled && (book.is_free_for(address, who, now) || book.had_offer(address, who, now))
+    entitled && (book.is_free_for(address, who, now) || book.had_reclaimed_offer(address, who, now))
 }
 
 /// The address reserved for the client, unless another client has it.
@@ -194,7 +194,7 @@ pub(super) fn grant(
     if is_one_too_many(request, address, book, now) {
         return Decision::silent(DropReason::TooManyIds);
     }
-    if let Some(first) = look_first(request, address, book, settings, now) {
+    if let Some(first) = check_before_offer(request, address, book, settings, now) {
         return first;
     }
     acknowledge(request, address, book, settings, now)
@@ -218,7 +218,7 @@ pub(super) fn acknowledge(
 /// The change that grants `lease` and ends the client's other leases on its wire. `None` if the change cannot be stored
 /// now.
 pub fn store(lease: Lease, book: &LeaseBook, now: Timestamp) -> Option<LeaseChange> {
-    let ended = book.ended_by(&lease, now)?;
+    let ended = book.leases_ended_by(&lease, now)?;
     Some(if ended.is_empty() { LeaseChange::Store(lease) } else { LeaseChange::Replace { lease, ended } })
 }
 

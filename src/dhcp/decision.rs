@@ -92,12 +92,12 @@ pub fn answer(
         Reply::Nak(why) => (Kind::Nak, Some(why)),
     };
     let boot = request.boot.as_ref().filter(|_| note.is_none());
-    let file = boot.map(|choice| choice.named(request.server_for(reply.address(), settings)));
+    let file = boot.map(|choice| choice.as_sent(request.server_for(reply.address(), settings)));
     let address = reply.address_of(request.message);
     Decision::Answer {
         change,
         wait: match reply {
-            Reply::Offer(..) => plan::wait(&request.identity),
+            Reply::Offer(..) => plan::reply_delay(&request.identity),
             _ => Duration::ZERO,
         },
         reply: Box::new(build(request, settings, reply)),
@@ -130,5 +130,5 @@ pub(super) fn is_ours(request: &Request<'_>, server: Option<Ipv4Addr>, book: &Le
 }
 
 pub(super) fn is_leased_to(binding: &Binding, who: &Holder) -> bool {
-    binding.state == State::Leased && binding.holder.is(who)
+    binding.state == State::Leased && binding.holder.is_same_machine(who)
 }

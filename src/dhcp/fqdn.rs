@@ -200,7 +200,7 @@ mod tests {
             if let Some(answer) = answer(&value, Some("lab.example"), Some(b"host")) {
                 prop_assert!(answer.len() <= 3 + MAX_NAME);
                 if answer[0] & E != 0 {
-                    prop_assert!(crate::wire::names::are_whole(&answer[3..]));
+                    prop_assert!(crate::wire::names::are_uncompressed(&answer[3..]));
                 } else {
                     prop_assert!(!answer[3..].is_empty() && answer[3] != b'.');
                 }

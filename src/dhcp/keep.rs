@@ -16,7 +16,7 @@ use crate::lease::{LeaseBook, State};
 use crate::types::Timestamp;
 
 /// Decides on a REQUEST in INIT-REBOOT, RENEWING or REBINDING for `address`.
-pub(super) fn keep(
+pub(super) fn extend_lease(
     request: &Request<'_>,
     address: Ipv4Addr,
     book: &LeaseBook,
@@ -25,7 +25,7 @@ pub(super) fn keep(
 ) -> Decision {
     if !shared_network::has_host(request, address, settings) {
         let has_lease = || {
-            shared_network::of_client(request, book, settings, now)
+            shared_network::binding_of(request, book, settings, now)
                 .is_some_and(|(_, own)| own.state == State::Leased && own.until > now)
         };
         return if settings.authoritative != Authoritative::No || has_lease() {
@@ -37,7 +37,7 @@ pub(super) fn keep(
     let known = match own_reservation(request, book, settings, now) {
         Some(reserved) => Some(reserved),
         // A client that did not take our offer may still keep an address that another server gave it.
-        None => shared_network::of_client(request, book, settings, now)
+        None => shared_network::binding_of(request, book, settings, now)
             .filter(|(own, binding)| binding.leased || *own == address)
             .map(|(own, _)| own),
     };
@@ -46,12 +46,12 @@ pub(super) fn keep(
             grant(request, address, book, settings, now)
         }
         Some(_) => nak(request, settings, "this client has another address, or its lease ran out"),
-        None => keep_of_unknown(request, address, book, settings, now),
+        None => extend_unknown(request, address, book, settings, now),
     }
 }
 
 /// Decides on an address that a client wants to keep although the book knows no lease of that client.
-fn keep_of_unknown(
+fn extend_unknown(
     request: &Request<'_>,
     address: Ipv4Addr,
     book: &LeaseBook,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::boot::guard::Guard;
+use crate::boot::guard::LoopGuard;
 use crate::boot::identity::Identity;
 use crate::boot::plan::{self, Mode};
 use crate::boot::policy::Choice;
@@ -25,12 +25,12 @@ pub const QUIET_TIME: Duration = Duration::from_secs(600);
 pub const BESIDE_TIME: Duration = Duration::from_secs(600);
 /// Maximum number of rogue servers remembered. A machine that forges more of them causes no more warnings, so that it
 /// cannot fill the log.
-pub const MAX_STRANGERS: usize = 64;
+pub const MAX_ROGUE_SERVERS: usize = 64;
 
 /// Rogue DHCP servers: other DHCP servers on wires where lanboot is the server. Shared by the engines of one server
 /// ([`Observed`](crate::dhcp::engine::Observed)).
 #[derive(Clone, Debug, Default)]
-pub struct Strangers {
+pub struct RogueServers {
     /// Time of the last warning about each server.
     warned: HashMap<Ipv4Addr, Timestamp>,
     /// Time at which a server last gave an address, by our first address on that wire.
@@ -39,7 +39,7 @@ pub struct Strangers {
 
 /// A message of another server to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Given {
+pub struct ServerMessage {
     /// Its type: OFFER, ACK, NAK or BOOTP reply.
     pub message: Kind,
     /// The address that the message gives or confirms. Unspecified in a NAK, in the answer to an INFORM and from a
@@ -55,7 +55,7 @@ pub struct Given {
 
 /// The address that a client takes from another server, and the client's configuration.
 #[derive(Debug)]
-pub struct Taken<'a> {
+pub struct ClientChoice<'a> {
     pub address: Ipv4Addr,
     /// The client's firmware, architecture and boot stage.
     pub identity: Identity,
@@ -67,7 +67,12 @@ pub struct Taken<'a> {
 
 /// Reads `message`, which came from a server's port at `source` and from the hardware address `from`. `None` if it is
 /// not a message of another server, or if a relay agent forwards it for us.
-pub fn given(message: &Message, source: Ipv4Addr, from: MacAddr, arrival: &Arrival) -> Option<Given> {
+pub fn read_server_message(
+    message: &Message,
+    source: Ipv4Addr,
+    from: MacAddr,
+    arrival: &Arrival,
+) -> Option<ServerMessage> {
     if message.op != BOOTREPLY {
         return None;
     }
@@ -88,33 +93,38 @@ pub fn given(message: &Message, source: Ipv4Addr, from: MacAddr, arrival: &Arriv
     if server.is_unspecified() || is_own || by_relay {
         return None;
     }
-    Some(Given { message: kind, address: message.yiaddr, client: message.mac(), server, from })
+    Some(ServerMessage { message: kind, address: message.yiaddr, client: message.mac(), server, from })
 }
 
-impl Strangers {
-    /// Records that `given` was observed at `arrival`. Returns a warning if lanboot is the server there and a warning
+impl RogueServers {
+    /// Records that `observed` arrived at `arrival`. Returns a warning if lanboot is the server there and a warning
     /// about that server is due.
-    pub fn heard(&mut self, given: &Given, arrival: &Arrival, now: Timestamp) -> Option<Event> {
+    pub fn record_message(
+        &mut self,
+        observed: &ServerMessage,
+        arrival: &Arrival,
+        now: Timestamp,
+    ) -> Option<Event> {
         if arrival.mode != Mode::Server {
             return None;
         }
-        if given.message != Kind::Nak && !given.address.is_unspecified() {
-            self.record_giving(arrival, now);
+        if observed.message != Kind::Nak && !observed.address.is_unspecified() {
+            self.record_active_server(arrival, now);
         }
-        self.should_warn(given.server, now).then(|| {
-            let Given { message, address, client, server, from } = *given;
+        self.should_warn(observed.server, now).then(|| {
+            let ServerMessage { message, address, client, server, from } = *observed;
             Event::RogueServer { message, address, client, server, from: Some(from) }
         })
     }
 
     /// Records that a client on our wire selects another server's offer. That offer may have been sent to the client
     /// alone, so that no other machine could receive it. Returns a warning if one about that server is due.
-    pub fn chosen(&mut self, request: &Request<'_>, now: Timestamp) -> Option<Event> {
+    pub fn record_selection(&mut self, request: &Request<'_>, now: Timestamp) -> Option<Event> {
         let Ask::Select { server, .. } = request.ask else { return None };
         if !request.message.giaddr.is_unspecified() || server.is_unspecified() {
             return None;
         }
-        self.record_giving(request.arrival, now);
+        self.record_active_server(request.arrival, now);
         self.should_warn(server, now).then(|| Event::RogueServer {
             message: Kind::Request,
             address: Ipv4Addr::UNSPECIFIED,
@@ -129,14 +139,14 @@ impl Strangers {
         self.giving.get(&wire(arrival)).is_some_and(|at| now.since(*at) < BESIDE_TIME)
     }
 
-    fn record_giving(&mut self, arrival: &Arrival, now: Timestamp) {
+    fn record_active_server(&mut self, arrival: &Arrival, now: Timestamp) {
         self.giving.retain(|_, at| now.since(*at) < BESIDE_TIME);
         self.giving.insert(wire(arrival), now);
     }
 
     fn should_warn(&mut self, server: Ipv4Addr, now: Timestamp) -> bool {
         self.warned.retain(|_, at| now.since(*at) < QUIET_TIME);
-        if self.warned.contains_key(&server) || self.warned.len() >= MAX_STRANGERS {
+        if self.warned.contains_key(&server) || self.warned.len() >= MAX_ROGUE_SERVERS {
             return false;
         }
         self.warned.insert(server, now);
@@ -149,16 +159,25 @@ fn wire(arrival: &Arrival) -> Ipv4Addr {
 }
 
 /// Sets [`Request::beside`] if another server gives addresses on the wire of the request and we yield to it.
-pub fn before(strangers: &Strangers, request: &mut Request<'_>, settings: &Settings, now: Timestamp) {
+pub fn yield_to_others(
+    strangers: &RogueServers,
+    request: &mut Request<'_>,
+    settings: &Settings,
+    now: Timestamp,
+) {
     let by_wire = request.message.giaddr.is_unspecified();
-    request.beside = settings.authoritative == Authoritative::No
+    request.yields = settings.authoritative == Authoritative::No
         && by_wire
         && strangers.give_addresses(request.arrival, now);
 }
 
 /// Reads the address that a client takes or has from its REQUEST, which was received where lanboot is a proxy. `None`
 /// if the client takes no address.
-pub fn taken<'a>(message: &Message, arrival: &Arrival, settings: &'a Settings) -> Option<Taken<'a>> {
+pub fn read_client_choice<'a>(
+    message: &Message,
+    arrival: &Arrival,
+    settings: &'a Settings,
+) -> Option<ClientChoice<'a>> {
     let is_request = message.op == BOOTREQUEST && message.message_type() == Some(Ok(MessageType::Request));
     if !is_request || arrival.boot_service || arrival.mode != Mode::Proxy {
         return None;
@@ -169,20 +188,20 @@ pub fn taken<'a>(message: &Message, arrival: &Arrival, settings: &'a Settings) -
     let address = if message.ciaddr.is_unspecified() { requested? } else { message.ciaddr };
     let identity = Identity::of(message);
     let Entry { machine, boot, .. } = entry_of(message, &identity, settings);
-    Some(Taken { address, identity, machine, boot })
+    Some(ClientChoice { address, identity, machine, boot })
 }
 
 /// Counts a boot file that the client loads from our offer alone, when it takes the other server's address. Forgets a
 /// machine whose operating system runs. Returns the event to record if the client is in a loop.
 pub fn count(
-    guard: &mut Guard,
+    guard: &mut LoopGuard,
     message: &Message,
-    taken: &Taken<'_>,
+    chosen: &ClientChoice<'_>,
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Event> {
     // A client that also asks on port 4011 is counted there.
-    let ends = |choice: &&Choice| plan::ends_with_offer(&taken.identity, choice);
-    let choice = taken.boot.as_ref().filter(ends);
-    loop_guard::count(guard, (message, &taken.identity), choice, settings, now)
+    let ends = |choice: &&Choice| plan::loads_from_offer(&chosen.identity, choice);
+    let choice = chosen.boot.as_ref().filter(ends);
+    loop_guard::count(guard, (message, &chosen.identity), choice, settings, now)
 }

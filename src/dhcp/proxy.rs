@@ -97,12 +97,12 @@ pub fn decide(request: &BootRequest<'_>, settings: &Settings) -> Decision {
         change: None,
         reply: Box::new(build(request, settings, &plan)),
         route: if is_offer { offer_route(request, settings) } else { back(request) },
-        wait: if is_offer { plan::wait(&request.identity) } else { Duration::ZERO },
+        wait: if is_offer { plan::reply_delay(&request.identity) } else { Duration::ZERO },
         event: Event::Answered {
             message: Kind::Proxy,
             address: request.message.ciaddr,
             client: request.client(),
-            file: choice.map(|choice| choice.named(request.server)),
+            file: choice.map(|choice| choice.as_sent(request.server)),
             note: None,
         },
     }

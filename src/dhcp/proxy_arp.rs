@@ -46,7 +46,7 @@ pub enum Verdict {
 
 impl ProxyArp {
     /// Judges an answer of the machine `mac` for `address`, which no client has.
-    pub fn judge(&mut self, mac: MacAddr, address: Ipv4Addr, now: Timestamp) -> Verdict {
+    pub fn assess(&mut self, mac: MacAddr, address: Ipv4Addr, now: Timestamp) -> Verdict {
         self.0.retain(|_, machine| now.since(machine.last) < MEMORY);
         if !self.0.contains_key(&mac) {
             self.make_room();
@@ -72,7 +72,7 @@ impl ProxyArp {
     /// Records that the machine `mac` sent an ARP request with `address` as its own address, while that address was not
     /// being checked. An ignored machine keeps such an address: if its other answers were forged, it is still found at
     /// its own address.
-    pub fn uses(&mut self, mac: MacAddr, address: Ipv4Addr) {
+    pub fn record_own_address(&mut self, mac: MacAddr, address: Ipv4Addr) {
         let machine = self.0.get_mut(&mac).filter(|machine| machine.is_ignored);
         let has_room =
             |machine: &&mut Machine| machine.own.len() < MAX_OWN && !machine.own.contains(&address);
@@ -121,14 +121,14 @@ mod tests {
     fn s_04_three_free_addresses_make_a_proxy_and_one_address_never_does() {
         let mut proxies = ProxyArp::default();
         for _ in 0..10 {
-            assert_eq!(proxies.judge(mac(1), ip(50), NOW), Verdict::Conflict);
+            assert_eq!(proxies.assess(mac(1), ip(50), NOW), Verdict::Conflict);
         }
-        assert_eq!(proxies.judge(mac(2), ip(50), NOW), Verdict::Conflict);
-        assert_eq!(proxies.judge(mac(2), ip(51), NOW), Verdict::Conflict);
-        assert_eq!(proxies.judge(mac(2), ip(52), NOW), Verdict::Found(vec![ip(50), ip(51), ip(52)]));
-        assert_eq!(proxies.judge(mac(2), ip(50), NOW), Verdict::Ignored, "logged once");
+        assert_eq!(proxies.assess(mac(2), ip(50), NOW), Verdict::Conflict);
+        assert_eq!(proxies.assess(mac(2), ip(51), NOW), Verdict::Conflict);
+        assert_eq!(proxies.assess(mac(2), ip(52), NOW), Verdict::Found(vec![ip(50), ip(51), ip(52)]));
+        assert_eq!(proxies.assess(mac(2), ip(50), NOW), Verdict::Ignored, "logged once");
         assert_eq!(
-            proxies.judge(mac(1), ip(50), NOW),
+            proxies.assess(mac(1), ip(50), NOW),
             Verdict::Conflict,
             "another machine is still believed"
         );
@@ -138,33 +138,33 @@ mod tests {
     #[test]
     fn s_04_a_machine_is_forgotten_an_hour_after_its_last_answer() {
         let mut proxies = ProxyArp::default();
-        (50..53).for_each(|n| _ = proxies.judge(mac(1), ip(n), NOW));
+        (50..53).for_each(|n| _ = proxies.assess(mac(1), ip(n), NOW));
         let later = NOW.after(MEMORY / 2);
-        assert_eq!(proxies.judge(mac(1), ip(60), later), Verdict::Ignored);
+        assert_eq!(proxies.assess(mac(1), ip(60), later), Verdict::Ignored);
         let much_later = later.after(MEMORY);
-        assert_eq!(proxies.judge(mac(1), ip(60), much_later), Verdict::Conflict);
+        assert_eq!(proxies.assess(mac(1), ip(60), much_later), Verdict::Conflict);
     }
 
     #[test]
     fn s_04_a_forged_proxy_is_still_found_at_its_own_address() {
         let mut proxies = ProxyArp::default();
-        (50..53).for_each(|n| _ = proxies.judge(mac(1), ip(n), NOW));
-        proxies.uses(mac(1), ip(70));
-        proxies.uses(mac(2), ip(71));
-        assert_eq!(proxies.judge(mac(1), ip(70), NOW), Verdict::Conflict);
-        assert_eq!(proxies.judge(mac(1), ip(71), NOW), Verdict::Ignored);
-        (0..=255).for_each(|n| proxies.uses(mac(1), ip(n)));
+        (50..53).for_each(|n| _ = proxies.assess(mac(1), ip(n), NOW));
+        proxies.record_own_address(mac(1), ip(70));
+        proxies.record_own_address(mac(2), ip(71));
+        assert_eq!(proxies.assess(mac(1), ip(70), NOW), Verdict::Conflict);
+        assert_eq!(proxies.assess(mac(1), ip(71), NOW), Verdict::Ignored);
+        (0..=255).for_each(|n| proxies.record_own_address(mac(1), ip(n)));
         assert_eq!(proxies.0[&mac(1)].own.len(), MAX_OWN);
-        assert_eq!(proxies.judge(mac(1), ip(200), NOW), Verdict::Ignored, "it cannot claim every address");
+        assert_eq!(proxies.assess(mac(1), ip(200), NOW), Verdict::Ignored, "it cannot claim every address");
     }
 
     #[test]
     fn s_04_made_up_machines_push_out_no_known_proxy() {
         let mut proxies = ProxyArp::default();
-        (50..53).for_each(|n| _ = proxies.judge(mac(1), ip(n), NOW));
+        (50..53).for_each(|n| _ = proxies.assess(mac(1), ip(n), NOW));
         for n in 0..10_000u32 {
             let [a, b, c, d] = n.to_be_bytes();
-            let _ = proxies.judge(MacAddr([6, 0, a, b, c, d]), ip(50), NOW.after(Duration::from_secs(1)));
+            let _ = proxies.assess(MacAddr([6, 0, a, b, c, d]), ip(50), NOW.after(Duration::from_secs(1)));
         }
         assert!(proxies.0.len() <= MAX_MACHINES && proxies.ignores(mac(1)));
     }

@@ -39,7 +39,7 @@ pub struct Request<'a> {
     pub boot: Option<Choice>,
     /// Whether another server gives addresses on the client's wire and we yield to it (`authoritative: false`). The
     /// engine sets it.
-    pub beside: bool,
+    pub yields: bool,
     /// The result of probing the holder of a lease, once it was probed.
     pub probed: Option<Probed>,
 }

@@ -221,7 +221,7 @@ impl Settings {
             let reserved = reserved.filter(|address| subnet.network.contains(*address));
             let pool =
                 Pool::new(subnet.network, subnet.pools.iter().map(|pool| pool.range).collect(), reserved);
-            pool.expecting(expected.clone()).on_wire(wire)
+            pool.with_expected(expected.clone()).on_wire(wire)
         };
         self.subnets.iter().enumerate().map(pool).collect()
     }

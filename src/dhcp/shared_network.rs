@@ -22,17 +22,17 @@ pub fn find_address(
     let who = &request.holder;
     // The last address of a machine whose network card was replaced. It is checked like an address that the client
     // never had.
-    let last =
-        namesake(request, book, settings).filter(|(_, binding)| binding.leased && binding.until <= now);
+    let last = other_holder_of_id(request, book, settings)
+        .filter(|(_, binding)| binding.leased && binding.until <= now);
     let requested = last.map(|(address, _)| address).or(requested);
     let is_expected = request.machine.is_some() || last.is_some();
     let find = |subnet| book.find_address(subnet, who, requested, is_expected, now);
-    let untaken = |subnet| book.find_untaken(subnet, who, is_expected, now);
+    let untaken = |subnet| book.find_reclaimable_offer(subnet, who, is_expected, now);
     if !settings.is_shared(request.subnet) {
         return find(request.subnet).or_else(|| untaken(request.subnet));
     }
     let usable = |subnet, address| book.may_use(subnet, address, who, now);
-    let rank = |subnet: &usize| match book.of_client(*subnet, who, now) {
+    let rank = |subnet: &usize| match book.binding_of(*subnet, who, now) {
         Some((address, binding)) if usable(*subnet, address) => u8::from(binding.until <= now),
         _ if requested.is_some_and(|address| usable(*subnet, address)) => 2,
         _ => 3,
@@ -45,7 +45,7 @@ pub fn find_address(
 
 /// The address that the client has or last had on its wire, and its binding. An address that the client still holds is
 /// preferred.
-pub fn of_client<'b>(
+pub fn binding_of<'b>(
     request: &Request<'_>,
     book: &'b LeaseBook,
     settings: &Settings,
@@ -53,19 +53,19 @@ pub fn of_client<'b>(
 ) -> Option<(Ipv4Addr, &'b Binding)> {
     settings
         .wire_of(request.subnet)
-        .filter_map(|subnet| book.of_client(subnet, &request.holder, now))
+        .filter_map(|subnet| book.binding_of(subnet, &request.holder, now))
         .min_by_key(|(_, binding)| {
             (!(binding.is_live(now) && binding.state == State::Leased), !binding.is_live(now))
         })
 }
 
 /// The newest lease or offer on the client's wire that another MAC holds under the client's identifier.
-pub fn namesake<'b>(
+pub fn other_holder_of_id<'b>(
     request: &Request<'_>,
     book: &'b LeaseBook,
     settings: &Settings,
 ) -> Option<(Ipv4Addr, &'b Binding)> {
-    settings.wire_of(request.subnet).find_map(|subnet| book.namesake(subnet, &request.holder))
+    settings.wire_of(request.subnet).find_map(|subnet| book.other_holder_of_id(subnet, &request.holder))
 }
 
 /// The address that is offered to the client on its wire, or that is being checked for an offer.

@@ -11,11 +11,11 @@ use nix::fcntl::OFlag;
 use super::{manifest, resolve};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
+use crate::images::file_cache::{CachedFile, FileCache};
 use crate::images::folder::refusal;
 use crate::images::kind::read_kind;
 use crate::images::placement::Secret;
 use crate::images::root::Root;
-use crate::images::short::{ShortFile, ShortFiles};
 use crate::types::FileKind;
 
 /// Maximum number of directory entries that are read to find one name in another case, in all folders together. A
@@ -32,7 +32,7 @@ const TEMPLATE_SUFFIX: &str = ".j2";
 #[derive(Clone, Debug)]
 pub struct Catalog {
     root: Root,
-    short: ShortFiles,
+    short: FileCache,
 }
 
 /// A boot file, open for reading.
@@ -76,13 +76,13 @@ impl Catalog {
     /// # Errors
     /// The folder does not exist, or the kernel has no `openat2` (before Linux 5.6).
     pub fn open(root: &Path) -> io::Result<Catalog> {
-        Catalog::open_beside(root, Vec::new())
+        Catalog::open_hiding(root, Vec::new())
     }
 
     /// Opens the images folder like [`Catalog::open`]. Files in `secrets` are never opened, even if they lie in the
     /// folder.
-    pub fn open_beside(root: &Path, secrets: Vec<Secret>) -> io::Result<Catalog> {
-        Ok(Catalog { root: Root::open(root, secrets)?, short: ShortFiles::default() })
+    pub fn open_hiding(root: &Path, secrets: Vec<Secret>) -> io::Result<Catalog> {
+        Ok(Catalog { root: Root::open(root, secrets)?, short: FileCache::default() })
     }
 
     /// Opens the regular file `name`. Symlinks are followed if they stay inside the folder. Hard links are ordinary
@@ -113,16 +113,16 @@ impl Catalog {
     }
 
     /// The short file `name` from memory, if [`Catalog::keep_if_short`] stored it and it has not changed.
-    pub fn short(&self, name: &BootName) -> Option<ShortFile> {
+    pub fn cached_file(&self, name: &BootName) -> Option<CachedFile> {
         let folder = self.root.folder()?;
         let found = self.short.get(&folder, name.as_str())?;
         (!self.root.hides(name.as_str().as_bytes())).then_some(found)
     }
 
     /// Caches `open` in memory if it is a short file that is sent unchanged.
-    pub fn keep_if_short(&self, open: &OpenFile) {
+    pub fn cache_if_short(&self, open: &OpenFile) {
         if open.real_name.is_none() && !open.is_template() && !open.is_manifest() {
-            self.short.keep(open);
+            self.short.cache_if_short(open);
         }
     }
 
@@ -138,7 +138,7 @@ impl Catalog {
     }
 
     /// Checks whether the folder is still there, at most once per second, and logs when it disappears or returns.
-    pub fn look(&self) {
+    pub fn check_folder(&self) {
         self.root.folder();
     }
 
@@ -169,7 +169,7 @@ impl Catalog {
         alike.sort_by(|a, b| (a != first, a).cmp(&(b != first, b)));
         alike.iter().find_map(|entry| {
             let name = BootName::parse(entry.as_bytes()).ok()?;
-            let name = folder.map_or_else(|| name.clone(), |folder| name.within(folder));
+            let name = folder.map_or_else(|| name.clone(), |folder| name.in_folder(folder));
             if rest.is_empty() { self.open_file(&name).ok() } else { self.search(Some(&name), rest, budget) }
         })
     }
@@ -440,8 +440,8 @@ mod tests {
         fs::write(root.join("t.j2"), "").unwrap();
         symlink("x", root.join("link")).unwrap();
         let name = |text: &str| BootName::parse(text.as_bytes()).unwrap();
-        let keep = |text: &str| catalog.keep_if_short(&catalog.open_file(&name(text)).unwrap());
-        let short = |text: &str| catalog.short(&name(text)).map(|short| short.bytes.to_vec());
+        let keep = |text: &str| catalog.cache_if_short(&catalog.open_file(&name(text)).unwrap());
+        let short = |text: &str| catalog.cached_file(&name(text)).map(|short| short.bytes.to_vec());
         keep("x");
         assert_eq!(short("x"), None, "it was changed a moment ago and may change again in the same tick");
         settle(&root.join("x"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nix::sys::uio::preadv;
 
-use super::{OpenFile, ShortFile};
+use super::{CachedFile, OpenFile};
 
 /// The content of one transfer. It does not change while it is sent: if the file is replaced by a rename, the
 /// transfer continues with the old one.
@@ -16,7 +16,7 @@ pub enum Content {
     /// A file, open for reading.
     File(OpenFile),
     /// A short file that is cached in memory.
-    Short(ShortFile),
+    Short(CachedFile),
     /// Text that is not stored in a file.
     Text(Text),
 }
@@ -67,7 +67,7 @@ impl Content {
         let buf = &mut buf[..want];
         match self {
             Content::File(open) => open.file.read_exact_at(buf, offset)?,
-            Content::Short(ShortFile { bytes, .. }) | Content::Text(Text { bytes, .. }) if want > 0 => {
+            Content::Short(CachedFile { bytes, .. }) | Content::Text(Text { bytes, .. }) if want > 0 => {
                 // `want` bytes remain after `offset`, so both ends of the range are valid.
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 buf.copy_from_slice(&bytes[from..from + want]);

@@ -22,28 +22,28 @@ const MAX_CACHED: usize = 4096;
 
 /// Cache of inspected files, by version. Cheap to clone; clones share the cache.
 #[derive(Clone, Debug, Default)]
-pub struct Builds(Arc<Mutex<HashMap<Version, Seen>>>);
+pub struct ProgramCache(Arc<Mutex<HashMap<Version, ProgramInfo>>>);
 
 /// Result of inspecting one version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ProgramInfo {
     pub kind: FileKind,
     /// Whether the file is a build of iPXE.
     pub is_ipxe: bool,
 }
 
-impl Builds {
+impl ProgramCache {
     /// Inspects `file`. Every version is read once, except if it was changed within the last seconds.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn look(&self, file: &File) -> io::Result<Seen> {
+    pub fn inspect(&self, file: &File) -> io::Result<ProgramInfo> {
         let meta = file.metadata()?;
         let version = Version::of(&meta);
         if let Some(seen) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&version) {
             return Ok(*seen);
         }
-        let seen = look_into(file)?;
+        let seen = inspect(file)?;
         if version.has_settled() {
             let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if cache.len() >= MAX_CACHED {
@@ -59,7 +59,7 @@ impl Builds {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn look_into(file: &File) -> io::Result<Seen> {
+pub fn inspect(file: &File) -> io::Result<ProgramInfo> {
     let kind = read_kind(Head { file, at: 0 })?;
     let is_ipxe = match kind {
         FileKind::BiosIpxe => true,
@@ -67,7 +67,7 @@ pub fn look_into(file: &File) -> io::Result<Seen> {
         FileKind::LinuxKernel => is_kernel_build(file)?,
         _ => false,
     };
-    Ok(Seen { kind, is_ipxe })
+    Ok(ProgramInfo { kind, is_ipxe })
 }
 
 /// iPXE's user class, in its list of DHCP options to send (`dhcp_request_options_data` in `src/net/udp/dhcp.c`): 77,
@@ -150,7 +150,7 @@ mod tests {
     fn is_ipxe(bytes: &[u8]) -> bool {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), bytes).unwrap();
-        look_into(file.as_file()).unwrap().is_ipxe
+        inspect(file.as_file()).unwrap().is_ipxe
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
                 eprintln!("SKIPPED: there is no {path}");
                 continue;
             };
-            assert_eq!(look_into(&file).unwrap().is_ipxe, is_ipxe, "{path}");
+            assert_eq!(inspect(&file).unwrap().is_ipxe, is_ipxe, "{path}");
         }
     }
 
@@ -201,8 +201,8 @@ mod tests {
     fn r_02_a_replaced_file_is_inspected_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("loader");
-        let builds = Builds::default();
-        let look = |path: &Path| builds.look(&File::open(path).unwrap()).unwrap().is_ipxe;
+        let builds = ProgramCache::default();
+        let look = |path: &Path| builds.inspect(&File::open(path).unwrap()).unwrap().is_ipxe;
         let (build, other) = (efi(b".data", USER_CLASS), efi(b".data", b"GRUB!!"));
         assert_eq!(build.len(), other.len());
         for _ in 0..50 {
@@ -227,12 +227,12 @@ mod tests {
 
     #[test]
     fn r_02_versions_are_read_once_and_the_cache_is_bounded() {
-        let builds = Builds::default();
+        let builds = ProgramCache::default();
         let file = File::open(std::env::current_exe().unwrap()).unwrap();
         let version = Version::of(&file.metadata().unwrap());
-        let seen = Seen { kind: FileKind::Empty, is_ipxe: true };
+        let seen = ProgramInfo { kind: FileKind::Empty, is_ipxe: true };
         builds.0.lock().unwrap().insert(version, seen);
-        assert_eq!(builds.look(&file).unwrap(), seen, "what is remembered is not read again");
+        assert_eq!(builds.inspect(&file).unwrap(), seen, "what is remembered is not read again");
         let mut cache = builds.0.lock().unwrap();
         for inode in 0..MAX_CACHED as u64 {
             cache.insert(Version { inode, device: u64::MAX, ..version }, seen);
@@ -240,7 +240,7 @@ mod tests {
         cache.remove(&version);
         drop(cache);
         let old = Path::new("/proc/version");
-        let _ = builds.look(&File::open(old).unwrap());
+        let _ = builds.inspect(&File::open(old).unwrap());
         assert!(builds.0.lock().unwrap().len() <= MAX_CACHED + 1);
     }
 }

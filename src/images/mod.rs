@@ -4,6 +4,7 @@
 pub mod add;
 pub mod catalog;
 pub mod content;
+pub mod file_cache;
 mod folder;
 pub mod ipxe;
 pub mod kind;
@@ -12,14 +13,13 @@ pub mod manifest;
 pub mod placement;
 mod resolve;
 mod root;
-pub mod short;
 pub mod signature;
-pub mod stock;
 mod temporary;
 pub mod upload;
+pub mod upload_limits;
 mod version;
 
 pub use catalog::{Catalog, OpenFile};
 pub use content::{Content, Text};
-pub use short::ShortFile;
-pub use upload::{Incoming, NewFile};
+pub use file_cache::CachedFile;
+pub use upload::{UploadFile, UploadFolder};

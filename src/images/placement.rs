@@ -52,7 +52,7 @@ pub fn images_problem(images: &Path, secrets: &[Secret]) -> Option<String> {
 }
 
 /// Messages about secrets that lie in the folder `images`. The server never sends them, but they should be moved.
-pub fn inside(images: &Path, secrets: &[Secret]) -> Vec<String> {
+pub fn secrets_inside(images: &Path, secrets: &[Secret]) -> Vec<String> {
     let shown = images.display();
     let within = secrets.iter().filter(|secret| is_within(&secret.path, images));
     let lines = within.map(|Secret { key, path }| {
@@ -102,17 +102,17 @@ mod tests {
         symlink("images/sub", base.path().join("link")).unwrap();
         let secret = |path: &str| [Secret { key: "state", path: base.path().join(path) }];
         for path in ["images", "images/sub", "images/none/yet", "link", "link/none"] {
-            let problems = inside(&images, &secret(path));
+            let problems = secrets_inside(&images, &secret(path));
             assert!(problems[0].contains("the folder of `state`"), "{path}: {problems:?}");
         }
         for path in [".", "other", "images2", "none/yet"] {
-            assert_eq!(inside(&images, &secret(path)), [""; 0], "{path}");
+            assert_eq!(secrets_inside(&images, &secret(path)), [""; 0], "{path}");
         }
         let problem = images_problem(&images, &secret("images")).unwrap();
         assert!(problem.contains("is the folder of `state` too"), "{problem}");
         assert_eq!(images_problem(&images, &secret("images/sub")), None, "its files are never sent");
         let config = [Secret { key: "--config", path: images.join("config.yaml") }];
-        assert!(inside(&images, &config)[0].contains("the configuration file"));
+        assert!(secrets_inside(&images, &config)[0].contains("the configuration file"));
         assert_eq!(path_within(&base.path().join("link/none"), &images).unwrap(), Path::new("sub/none"));
     }
 

@@ -14,7 +14,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::images::catalog::fold_name;
 use crate::images::folder::Folder;
-use crate::images::placement::{Secret, images_problem, inside, path_within};
+use crate::images::placement::{Secret, images_problem, path_within, secrets_inside};
 use crate::images::version::{Version, is_local};
 use crate::types::Escaped;
 
@@ -154,7 +154,7 @@ impl Root {
                     state.hidden = hidden_names_in(&self.0.path, &self.0.secrets);
                     state.problem = None;
                     self.0.generation.fetch_add(1, Ordering::AcqRel);
-                    for problem in inside(&self.0.path, &self.0.secrets) {
+                    for problem in secrets_inside(&self.0.path, &self.0.secrets) {
                         tracing::error!("images: {problem}");
                     }
                     if was_missing {

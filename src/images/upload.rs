@@ -20,8 +20,8 @@ use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::folder::{Folder, LIST, refusal};
 use crate::images::resolve::has_hidden_component;
-use crate::images::stock::{Allowance, Reservation, UploadCounter};
 use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
+use crate::images::upload_limits::{Reservation, UploadCounter, UploadLimits};
 use crate::types::Escaped;
 
 /// Suffix of template names (`content/templates`). Clients may not upload templates.
@@ -34,16 +34,16 @@ const MAX_ENTRIES: usize = 100_000;
 
 /// The open upload folder. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Incoming {
+pub struct UploadFolder {
     root: Folder,
-    stock: UploadCounter,
+    counter: UploadCounter,
     /// Next number for temporary names.
     next: Arc<AtomicU64>,
 }
 
 /// A file that is being uploaded and not visible yet. It is deleted if it is dropped without [`NewFile::publish`].
 #[derive(Debug)]
-pub struct NewFile {
+pub struct UploadFile {
     file: File,
     temporary: TemporaryName,
     /// The folder that will contain the file.
@@ -62,19 +62,19 @@ struct TemporaryName {
     name: String,
 }
 
-impl Incoming {
-    /// Opens the upload folder `root` with the limits in `allowance`, and removes incomplete files of earlier
+impl UploadFolder {
+    /// Opens the upload folder `root` with the `limits`, and removes incomplete files of earlier
     /// processes.
     ///
     /// # Errors
     /// The folder does not exist or cannot be written, or the kernel has no `openat2` (before Linux 5.6).
-    pub fn open(root: &Path, allowance: Allowance) -> io::Result<Incoming> {
+    pub fn open(root: &Path, limits: UploadLimits) -> io::Result<UploadFolder> {
         let shown = Escaped(root.as_os_str().as_bytes());
         let folder = Folder::open(root, "the folder for uploads")?;
-        let stock = UploadCounter::open(root, allowance);
-        let incoming = Incoming { root: folder, stock, next: Arc::default() };
-        let name = incoming.temporary_name();
-        let made = incoming.make(&name).and_then(|_| unlinkat(&incoming.root, name.as_str(), FILE));
+        let counter = UploadCounter::open(root, limits);
+        let folder = UploadFolder { root: folder, counter, next: Arc::default() };
+        let name = folder.temporary_name();
+        let made = folder.make(&name).and_then(|_| unlinkat(&folder.root, name.as_str(), FILE));
         made.map_err(|errno| {
             let error = io::Error::from(errno);
             let why = format!(
@@ -82,8 +82,8 @@ impl Incoming {
             );
             io::Error::new(error.kind(), why)
         })?;
-        incoming.remove_leftovers();
-        Ok(incoming)
+        folder.remove_leftovers();
+        Ok(folder)
     }
 
     /// Creates the file `name` for an upload of `client`. The folder in `name` must exist.
@@ -91,7 +91,7 @@ impl Incoming {
     /// # Errors
     /// [`Refusal::UploadsFull`] if a limit is reached, [`Refusal::Exists`] if the name is in use,
     /// [`Refusal::NotFound`] if the folder does not exist. Otherwise those of [`super::Catalog::open_file`].
-    pub fn create(&self, name: &BootName, client: Ipv4Addr) -> Result<NewFile, Refusal> {
+    pub fn create(&self, name: &BootName, client: Ipv4Addr) -> Result<UploadFile, Refusal> {
         let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
         // Names that begin with a dot belong to incomplete files and to other programs. Clients must not upload
         // templates, because the upload folder may lie in the images folder.
@@ -108,12 +108,12 @@ impl Incoming {
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(refusal(errno)),
         }
-        let reservation = self.stock.begin(client).ok_or(Refusal::UploadsFull)?;
+        let reservation = self.counter.begin(client).ok_or(Refusal::UploadsFull)?;
         let temporary = self.temporary_name();
         let file = File::from(self.make(&temporary).map_err(write_refusal)?);
         let temporary = TemporaryName { root: self.root.clone(), name: temporary };
         let (last, name) = (last.to_owned(), name.as_str().to_owned());
-        Ok(NewFile { file, temporary, parent, last, name, reservation })
+        Ok(UploadFile { file, temporary, parent, last, name, reservation })
     }
 
     /// A name that no other upload of any process uses.
@@ -142,7 +142,7 @@ impl Incoming {
     }
 }
 
-impl NewFile {
+impl UploadFile {
     /// Appends `bytes`.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl NewFile {
     /// [`Refusal::Exists`] if the name was taken in the meantime, or an error of the disk.
     pub fn publish(self) -> Result<(), Refusal> {
         self.file.sync_all().map_err(|error| write_refusal(errno_of(&error)))?;
-        let NewFile { file: _file, temporary, parent, last, name, reservation } = self;
+        let UploadFile { file: _file, temporary, parent, last, name, reservation } = self;
         // A hard link never replaces an existing entry on any file system; a rename would.
         let (root, from) = (&temporary.root, temporary.name.as_str());
         linkat(root, from, &parent, last.as_str(), AtFlags::empty()).map_err(write_refusal)?;
@@ -203,21 +203,21 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    fn open(root: &Path) -> io::Result<Incoming> {
-        Incoming::open(root, Allowance { bytes: 1000, files: 10, bytes_of_one_file: 1000 })
+    fn open(root: &Path) -> io::Result<UploadFolder> {
+        UploadFolder::open(root, UploadLimits { bytes: 1000, files: 10, bytes_of_one_file: 1000 })
     }
 
-    fn folder() -> (tempfile::TempDir, Incoming) {
+    fn folder() -> (tempfile::TempDir, UploadFolder) {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir_all(base.path().join("root/sub")).unwrap();
         fs::write(base.path().join("root/old"), "old").unwrap();
         fs::create_dir(base.path().join("outside")).unwrap();
-        let incoming = open(&base.path().join("root")).unwrap();
-        (base, incoming)
+        let folder = open(&base.path().join("root")).unwrap();
+        (base, folder)
     }
 
-    fn create(incoming: &Incoming, name: &str) -> Result<NewFile, Refusal> {
-        incoming.create(&BootName::parse(name.as_bytes()).unwrap(), Ipv4Addr::LOCALHOST)
+    fn create(folder: &UploadFolder, name: &str) -> Result<UploadFile, Refusal> {
+        folder.create(&BootName::parse(name.as_bytes()).unwrap(), Ipv4Addr::LOCALHOST)
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -230,10 +230,10 @@ mod tests {
 
     #[test]
     fn a_new_file_appears_whole_under_its_name() {
-        let (base, incoming) = folder();
+        let (base, folder) = folder();
         let root = base.path().join("root");
         for name in ["new", "sub/new"] {
-            let mut file = create(&incoming, name).unwrap();
+            let mut file = create(&folder, name).unwrap();
             file.append(b"one ").unwrap();
             file.append(b"two").unwrap();
             assert!(!root.join(name).exists(), "not before it is whole");
@@ -248,22 +248,22 @@ mod tests {
 
     #[test]
     fn w_02_a_client_cannot_put_a_template_here() {
-        let (base, incoming) = folder();
+        let (base, folder) = folder();
         for name in ["x.j2", "sub/X.J2", "old.j2"] {
-            assert_eq!(create(&incoming, name).unwrap_err(), Refusal::BadName, "{name}");
+            assert_eq!(create(&folder, name).unwrap_err(), Refusal::BadName, "{name}");
         }
         assert_eq!(names(&base.path().join("root")), ["old", "sub"]);
     }
 
     #[test]
     fn what_is_there_is_never_replaced() {
-        let (base, incoming) = folder();
+        let (base, folder) = folder();
         let root = base.path().join("root");
         symlink("nowhere", root.join("dangling")).unwrap();
         for name in ["old", "sub", "dangling"] {
-            assert_eq!(create(&incoming, name).unwrap_err(), Refusal::Exists, "{name}");
+            assert_eq!(create(&folder, name).unwrap_err(), Refusal::Exists, "{name}");
         }
-        let (mut first, mut second) = (create(&incoming, "new").unwrap(), create(&incoming, "new").unwrap());
+        let (mut first, mut second) = (create(&folder, "new").unwrap(), create(&folder, "new").unwrap());
         first.append(b"first").unwrap();
         second.append(b"second").unwrap();
         first.publish().unwrap();
@@ -274,22 +274,22 @@ mod tests {
 
     #[test]
     fn s_11_uploads_end_where_the_folder_is_full() {
-        let (base, incoming) = folder();
-        let mut file = create(&incoming, "new").unwrap();
+        let (base, folder) = folder();
+        let mut file = create(&folder, "new").unwrap();
         file.append(&[0; 990]).unwrap();
         assert_eq!(file.append(&[0; 10]), Err(Refusal::UploadsFull), "3 bytes were there");
         drop(file);
         for n in 0..5 {
-            create(&incoming, &format!("new{n}")).unwrap().publish().unwrap();
+            create(&folder, &format!("new{n}")).unwrap().publish().unwrap();
         }
-        assert_eq!(create(&incoming, "new9").unwrap_err(), Refusal::UploadsFull, "half of the files");
+        assert_eq!(create(&folder, "new9").unwrap_err(), Refusal::UploadsFull, "half of the files");
         assert_eq!(names(&base.path().join("root")).len(), 7, "and nothing is left of those refused");
     }
 
     #[test]
     fn nothing_is_left_of_an_upload_that_ends_early() {
-        let (base, incoming) = folder();
-        let mut file = create(&incoming, "new").unwrap();
+        let (base, folder) = folder();
+        let mut file = create(&folder, "new").unwrap();
         file.append(b"half").unwrap();
         drop(file);
         assert_eq!(names(&base.path().join("root")), ["old", "sub"]);
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn no_name_leads_outside_or_into_a_missing_folder() {
-        let (base, incoming) = folder();
+        let (base, folder) = folder();
         let root = base.path().join("root");
         symlink("../outside", root.join("out")).unwrap();
         symlink(base.path().join("outside"), root.join("absolute")).unwrap();
@@ -312,7 +312,7 @@ mod tests {
             (".git/hooks", Refusal::BadName),
             (".profile", Refusal::BadName),
         ] {
-            assert_eq!(create(&incoming, name).unwrap_err(), refused, "{name}");
+            assert_eq!(create(&folder, name).unwrap_err(), refused, "{name}");
         }
         assert!(names(&base.path().join("outside")).is_empty());
     }

@@ -15,7 +15,7 @@ const MAX_OFFERS_EXAMINED: usize = 128;
 impl LeaseBook {
     /// Sets the addresses of this computer. No client gets them from now on; addresses that this computer no longer has
     /// become free. Returns the new ones that a pool contains.
-    pub fn keep_own(&mut self, own: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+    pub fn set_own_addresses(&mut self, own: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
         self.own = own.to_vec();
         let mut taken = Vec::new();
         for pool in &mut self.pools {
@@ -51,7 +51,7 @@ impl LeaseBook {
     ) -> Option<Ipv4Addr> {
         let pool = self.pools.get(subnet)?;
         let usable = |address: &Ipv4Addr| self.may_use(subnet, *address, holder, now);
-        let own = self.of_client(subnet, holder, now);
+        let own = self.binding_of(subnet, holder, now);
         let is_known = own.is_some_and(|(_, binding)| binding.is_known(now));
         if !is_expected && !is_known && !pool.has_room_for_new_clients() {
             return None;
@@ -68,9 +68,9 @@ impl LeaseBook {
 
     /// Returns the address of the oldest untaken offer in `subnet`, to be reclaimed for `holder` because no address is
     /// free. An offer younger than [`OFFER_MIN_HOLD`] is reclaimed only for clients that the configuration names, that
-    /// have or had an address here, or that were turned away before and ask again: clients with made-up identifiers ask
+    /// have or had an address here, or that found no free address before and ask again: clients with made-up identifiers ask
     /// once. Among young offers, those of clients that asked again are reclaimed last.
-    pub fn find_untaken(
+    pub fn find_reclaimable_offer(
         &self,
         subnet: usize,
         holder: &Holder,
@@ -83,13 +83,13 @@ impl LeaseBook {
             return Some(oldest);
         }
         let is_known =
-            || self.of_client(subnet, holder, now).is_some_and(|(_, binding)| binding.is_known(now));
-        if !is_expected && !self.offers.comes_back(&holder.client, now) && !is_known() {
+            || self.binding_of(subnet, holder, now).is_some_and(|(_, binding)| binding.is_known(now));
+        if !is_expected && !self.offers.is_returning(&holder.client, now) && !is_known() {
             return None;
         }
         let asked_once = |address: &Ipv4Addr| {
             let holder = self.bindings.get(address).map(|binding| &binding.holder);
-            holder.is_some_and(|holder| !self.offers.turned_away(&holder.client))
+            holder.is_some_and(|holder| !self.offers.was_exhausted(&holder.client))
         };
         let mut oldest_few = untaken.iter().take(MAX_OFFERS_EXAMINED).map(|(_, address)| *address);
         oldest_few.find(asked_once).or(Some(oldest))
@@ -97,15 +97,15 @@ impl LeaseBook {
 
     /// Whether `holder` was offered `address` recently, and the address is now offered to another client that has not
     /// taken it either. The first of the two clients that requests the address gets it.
-    pub fn had_offer(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
+    pub fn had_reclaimed_offer(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
         let binding = self.bindings.get(&address);
         binding.is_some_and(|b| b.state == State::Offered && !b.leased)
-            && self.offers.had(address, holder, now)
+            && self.offers.was_reclaimed_from(address, holder, now)
     }
 
     /// Whether less than a quarter of the pool of `subnet` is free, not counting `address`. In that case no client
     /// keeps an address for long that was only offered.
-    pub fn is_crowded(&self, subnet: usize, address: Ipv4Addr) -> bool {
+    pub fn is_nearly_full(&self, subnet: usize, address: Ipv4Addr) -> bool {
         let Some(pool) = self.pools.get(subnet) else { return false };
         let own = self.bindings.get(&address).is_some_and(|b| pool.active.contains(&(b.until, address)));
         let taken = pool.active.len().saturating_sub(usize::from(own)) as u64;
@@ -114,12 +114,12 @@ impl LeaseBook {
 
     /// Whether `holder`, which the configuration does not name, passes the limit for unknown clients. It does if it has or
     /// had `address`, has an offer, or the pool has room for new clients.
-    pub fn admits(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
+    pub fn may_admit(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
         let Some(subnet) = self.pool_of(address) else { return false };
-        let held = self.bindings.get(&address).filter(|binding| binding.holder.is(holder));
+        let held = self.bindings.get(&address).filter(|binding| binding.holder.is_same_machine(holder));
         held.is_some_and(|binding| binding.is_known(now))
-            || self.had_offer(address, holder, now)
-            || self.of_client(subnet, holder, now).is_some_and(|(_, binding)| binding.is_known(now))
+            || self.had_reclaimed_offer(address, holder, now)
+            || self.binding_of(subnet, holder, now).is_some_and(|(_, binding)| binding.is_known(now))
             || self.pools[subnet].has_room_for_new_clients()
     }
 
@@ -144,9 +144,9 @@ impl LeaseBook {
     }
 
     /// Moves all bindings that have ended by `now` to the ended ones. Call it before a batch of decisions.
-    pub fn settle(&mut self, now: Timestamp) {
-        self.pools.iter_mut().for_each(|pool| pool.settle(now));
-        self.offers.settle(now);
+    pub fn expire(&mut self, now: Timestamp) {
+        self.pools.iter_mut().for_each(|pool| pool.expire(now));
+        self.offers.expire(now);
     }
 
     /// Advances the search for addresses without a binding past those that have one, which keeps the search short.
@@ -174,7 +174,7 @@ mod tests {
 
     fn client(n: u8) -> Holder {
         let mac = MacAddr([2, 0, 0, 0, 0, n]);
-        Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false }
+        Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false }
     }
 
     /// A book of 10.0.0.1 to .3 and .10 to .11, with .2 reserved.
@@ -220,13 +220,13 @@ mod tests {
         // An address in use, one whose lease ended longest ago, one without a binding, a reserved one, and one of
         // another network.
         let own = [ip(3), ip(1), ip(11), ip(2), Ipv4Addr::new(10, 0, 1, 1)];
-        assert_eq!(book.keep_own(&own), [ip(3), ip(1), ip(11)]);
-        book.settle(now);
+        assert_eq!(book.set_own_addresses(&own), [ip(3), ip(1), ip(11)]);
+        book.expire(now);
         assert_eq!(book.find_address(0, &client(99), Some(ip(1)), true, now), None);
         assert!(!book.may_use(0, ip(3), &client(3), now), "the client of that lease has to leave it");
-        assert!(book.keep_own(&own).is_empty(), "nothing new");
-        assert!(book.keep_own(&[]).is_empty());
-        book.settle(now);
+        assert!(book.set_own_addresses(&own).is_empty(), "nothing new");
+        assert!(book.set_own_addresses(&[]).is_empty());
+        book.expire(now);
         let given: Vec<_> = (20..23)
             .map(|n| {
                 let address = book.find_address(0, &client(n), None, true, now);
@@ -245,7 +245,7 @@ mod tests {
         }
         let at = Timestamp::from_seconds;
         assert_eq!(book.find_address(0, &client(99), None, false, at(19)), None);
-        book.settle(at(50));
+        book.expire(at(50));
         assert_eq!(book.find_address(0, &client(99), None, false, at(50)), Some(ip(3)));
         assert_eq!(
             book.find_address(0, &client(99), Some(ip(10)), false, at(50)),
@@ -318,7 +318,7 @@ mod tests {
             "the configuration names it"
         );
         assert_eq!(book.find_address(0, &client(7), None, false, at(0)), Some(ip(7)), "it has a lease");
-        book.settle(at(30));
+        book.expire(at(30));
         assert!(book.find_address(0, &client(200), None, false, at(30)).is_some(), "the offers ran out");
     }
 }

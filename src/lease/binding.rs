@@ -24,15 +24,17 @@ pub struct Holder {
     /// The Ethernet address, if the client has one.
     pub mac: Option<MacAddr>,
     /// Whether the client is firmware or a boot loader.
-    pub boots: bool,
+    pub is_boot_stage: bool,
 }
 
 impl Holder {
     /// Whether both are the same machine.
-    pub fn is(&self, other: &Holder) -> bool {
+    pub fn is_same_machine(&self, other: &Holder) -> bool {
         let same_id = self.client == other.client;
         match (self.mac, other.mac) {
-            (Some(mac), Some(other_mac)) => mac == other_mac && (same_id || self.boots || other.boots),
+            (Some(mac), Some(other_mac)) => {
+                mac == other_mac && (same_id || self.is_boot_stage || other.is_boot_stage)
+            }
             _ => same_id,
         }
     }
@@ -60,7 +62,7 @@ impl Holder {
 /// The current or last holder of an address, and the state of the address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Binding {
-    /// The holder. `boots` stays set once a boot stage had the address.
+    /// The holder. `is_boot_stage` stays set once a boot stage had the address.
     pub holder: Holder,
     pub state: State,
     /// The end of the state. After it the address is free.
@@ -68,7 +70,7 @@ pub struct Binding {
     /// Whether the holder has or had a lease, not only an offer.
     pub leased: bool,
     /// The number of consecutive times that another machine answered at the address.
-    pub strikes: u8,
+    pub conflicts: u8,
     /// The end of the lease on stable storage, if it is stored. No later end may be promised before a commit.
     pub stored: Option<Timestamp>,
     /// The number of changes of this address, for any client, that wait for stable storage.
@@ -156,7 +158,7 @@ pub enum LeaseChange {
         holder: Holder,
     },
     /// Records that a client found no free address, so that it has priority when it asks again. In memory only.
-    TurnAway {
+    RecordExhausted {
         client: ClientId,
         /// The time of its message.
         at: Timestamp,

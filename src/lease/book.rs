@@ -55,7 +55,8 @@ impl LeaseBook {
         let Lease { address, holder, state, until, .. } = lease;
         let leased = matches!(state, State::Leased | State::Released);
         let stored = (state == State::Leased).then_some(until);
-        let binding = Binding { holder, state, until, leased, strikes: 0, stored, pending: 0, ending: false };
+        let binding =
+            Binding { holder, state, until, leased, conflicts: 0, stored, pending: 0, ending: false };
         self.put_lease(address, binding);
         self.pool_of(address).is_some()
     }
@@ -105,7 +106,7 @@ impl LeaseBook {
     pub fn is_free_for(&self, address: Ipv4Addr, holder: &Holder, now: Timestamp) -> bool {
         match self.bindings.get(&address) {
             Some(binding) if binding.until > now => {
-                binding.holder.is(holder) && binding.state != State::Declined
+                binding.holder.is_same_machine(holder) && binding.state != State::Declined
             }
             _ => true,
         }
@@ -132,12 +133,14 @@ impl LeaseBook {
         match change {
             LeaseChange::Hold { address, holder, state, until } => {
                 let old = self.bindings.get(address);
-                let untaken = old.filter(|b| b.state == State::Offered && !b.leased && !b.holder.is(holder));
+                let untaken = old
+                    .filter(|b| b.state == State::Offered && !b.leased && !b.holder.is_same_machine(holder));
                 if let Some(offer) = untaken {
-                    self.offers.gave_way(*address, offer.holder.clone(), offer.until);
+                    self.offers.record_reclaimed(*address, offer.holder.clone(), offer.until);
                 }
-                let (strikes, pending) = old.map_or((0, 0), |b| (b.strikes, b.pending));
-                let goes_on = *state == State::Leased && old.is_some_and(|b| b.holder.is(holder));
+                let (conflicts, pending) = old.map_or((0, 0), |b| (b.conflicts, b.pending));
+                let goes_on =
+                    *state == State::Leased && old.is_some_and(|b| b.holder.is_same_machine(holder));
                 let stored = old.filter(|_| goes_on).and_then(|b| b.stored);
                 let (holder, state, until) = (holder.clone(), *state, *until);
                 let leased = state == State::Leased;
@@ -156,18 +159,19 @@ impl LeaseBook {
                 }
                 self.put(
                     *address,
-                    Binding { holder, state, until, leased, strikes, stored, pending, ending },
+                    Binding { holder, state, until, leased, conflicts, stored, pending, ending },
                 );
             }
             LeaseChange::Withdraw { address, holder } => {
-                let offered =
-                    |b: &&Binding| matches!(b.state, State::Checking | State::Offered) && b.holder.is(holder);
+                let offered = |b: &&Binding| {
+                    matches!(b.state, State::Checking | State::Offered) && b.holder.is_same_machine(holder)
+                };
                 if let Some(offer) = self.bindings.get(address).filter(offered) {
                     let binding = Binding { state: State::Released, until: Timestamp(0), ..offer.clone() };
                     self.put(*address, binding);
                 }
             }
-            LeaseChange::TurnAway { client, at } => self.offers.turn_away(client, *at),
+            LeaseChange::RecordExhausted { client, at } => self.offers.record_exhausted(client, *at),
             LeaseChange::Store(lease) => self.apply_lease(lease),
             LeaseChange::Replace { lease, ended } => {
                 ended.iter().for_each(|lease| self.begin_ending(lease));
@@ -177,22 +181,22 @@ impl LeaseBook {
     }
 
     /// Counts that a machine other than the holder answered at `address`. The next quarantine is twice as long.
-    pub fn strike(&mut self, address: Ipv4Addr) {
+    pub fn count_conflict(&mut self, address: Ipv4Addr) {
         if let Some(binding) = self.bindings.get_mut(&address) {
-            binding.strikes = binding.strikes.saturating_add(1);
+            binding.conflicts = binding.conflicts.saturating_add(1);
         }
     }
 
     fn apply_lease(&mut self, lease: &Lease) {
         let old = self.bindings.get(&lease.address);
-        let own = old.filter(|b| b.holder.is(&lease.holder));
-        let strikes = old.map_or(0, |b| b.strikes);
-        let strikes = match lease.state {
+        let own = old.filter(|b| b.holder.is_same_machine(&lease.holder));
+        let conflicts = old.map_or(0, |b| b.conflicts);
+        let conflicts = match lease.state {
             // A quarantine that is ended early was a mistake.
             State::Released if old.is_some_and(|b| b.state == State::Declined) => 0,
             // A client that extends its lease has had the address without conflicts.
             State::Leased if own.is_some_and(|b| b.state == State::Leased) => 0,
-            _ => strikes,
+            _ => conflicts,
         };
         let stored = own.and_then(|b| b.stored);
         let pending = old.map_or(0, |b| b.pending).saturating_add(1);
@@ -202,7 +206,10 @@ impl LeaseBook {
         let old_end = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
         let until = old_end.map_or(until, |old_end| old_end.max(until));
         let leased = state == State::Leased;
-        self.put(address, Binding { holder, state, until, leased, strikes, stored, pending, ending: false });
+        self.put(
+            address,
+            Binding { holder, state, until, leased, conflicts, stored, pending, ending: false },
+        );
         if let Some(displaced) = displaced {
             self.displaced.insert(address, displaced);
         }
@@ -225,8 +232,8 @@ impl LeaseBook {
         };
         if let Some(old) = self.bindings.get(&address) {
             self.pools[subnet].remove(address, old);
-            let is_same = old.holder.is(&binding.holder);
-            binding.holder.boots |= old.holder.boots && is_same;
+            let is_same = old.holder.is_same_machine(&binding.holder);
+            binding.holder.is_boot_stage |= old.holder.is_boot_stage && is_same;
             binding.leased |= old.leased && is_same;
             let leaves_index = old.holder.client != binding.holder.client || binding.holder.is_known_by_mac();
             if leaves_index && !old.holder.is_known_by_mac() {
@@ -266,7 +273,7 @@ mod tests {
 
     fn client(n: u8) -> Holder {
         let mac = crate::types::MacAddr([2, 0, 0, 0, 0, n]);
-        Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false }
+        Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false }
     }
 
     fn offer(n: u8, until: Timestamp) -> LeaseChange {
@@ -292,7 +299,7 @@ mod tests {
         assert!(!book.is_free_for(A, &client(2), at(29)));
         assert!(book.is_free_for(A, &client(1), at(29)));
         assert!(book.is_free_for(A, &client(2), at(30)));
-        assert_eq!(book.of_client(0, &client(1), at(0)).map(|(address, _)| address), Some(A));
+        assert_eq!(book.binding_of(0, &client(1), at(0)).map(|(address, _)| address), Some(A));
     }
 
     #[test]
@@ -332,7 +339,7 @@ mod tests {
         let mut book = book();
         book.apply(&LeaseChange::Store(lease(1, 5)));
         book.apply(&LeaseChange::Store(lease(2, 60)));
-        assert!(book.of_client(0, &client(1), Timestamp(0)).is_none());
+        assert!(book.binding_of(0, &client(1), Timestamp(0)).is_none());
         assert_eq!(book.len(), 1);
         book.stored(&lease(1, 5), Timestamp(0));
         assert_eq!(book.binding(A).unwrap().stored, None, "a late report of the old lease changes nothing");
@@ -350,15 +357,15 @@ mod tests {
     fn one_machine_keeps_one_address_through_all_stages() {
         let (mut book, mut never_booted) = (book(), book());
         let now = Timestamp::from_seconds(10);
-        let firmware = Holder { boots: true, ..client(1) };
+        let firmware = Holder { is_boot_stage: true, ..client(1) };
         let duid = ClientId::new(1, &[2, 0, 0, 0, 0, 1], Some(b"\xffduid")).unwrap();
         let system = Holder { client: duid, ..client(1) };
         let leased = |holder: &Holder| LeaseChange::Store(Lease { holder: holder.clone(), ..lease(1, 3600) });
         book.apply(&leased(&firmware));
         assert!(book.is_free_for(A, &system, now), "the same machine");
-        assert_eq!(book.of_client(0, &system, now).map(|(address, _)| address), Some(A));
+        assert_eq!(book.binding_of(0, &system, now).map(|(address, _)| address), Some(A));
         book.apply(&leased(&system));
-        assert_eq!(book.of_client(0, &firmware, now).map(|(address, _)| address), Some(A), "it boots again");
+        assert_eq!(book.binding_of(0, &firmware, now).map(|(address, _)| address), Some(A), "it boots again");
         let other_system = Holder { client: ClientId::from_stored(b"\xffother").unwrap(), ..client(1) };
         assert!(book.is_free_for(A, &other_system, now), "it was reinstalled");
         never_booted.apply(&leased(&system));
@@ -371,13 +378,17 @@ mod tests {
         let declined = |until| LeaseChange::Store(Lease { state: State::Declined, ..lease(1, until) });
         for (i, until) in [100, 200, 300].into_iter().enumerate() {
             book.apply(&declined(until));
-            assert_eq!(usize::from(book.binding(A).unwrap().strikes), i, "the word of a client is no strike");
-            book.strike(A);
-            assert_eq!(usize::from(book.binding(A).unwrap().strikes), i + 1);
+            assert_eq!(
+                usize::from(book.binding(A).unwrap().conflicts),
+                i,
+                "the word of a client is no conflict"
+            );
+            book.count_conflict(A);
+            assert_eq!(usize::from(book.binding(A).unwrap().conflicts), i + 1);
             book.apply(&offer(2, Timestamp::from_seconds(until + 1)));
             book.apply(&LeaseChange::Store(lease(2, until + 1)));
         }
         book.apply(&LeaseChange::Store(lease(2, 900)));
-        assert_eq!(book.binding(A).unwrap().strikes, 0);
+        assert_eq!(book.binding(A).unwrap().conflicts, 0);
     }
 }

@@ -14,7 +14,7 @@ impl LeaseBook {
     pub(super) fn begin_ending(&mut self, lease: &Lease) {
         if let Some(binding) = self.bindings.get_mut(&lease.address) {
             binding.pending = binding.pending.saturating_add(1);
-            binding.ending |= binding.holder.is(&lease.holder);
+            binding.ending |= binding.holder.is_same_machine(&lease.holder);
         }
     }
 
@@ -36,7 +36,7 @@ impl LeaseBook {
         }
         let Some(binding) = self.bindings.get_mut(&lease.address) else { return };
         binding.pending = binding.pending.saturating_sub(1);
-        let is_same = binding.holder.is(&lease.holder);
+        let is_same = binding.holder.is_same_machine(&lease.holder);
         if lease.state == State::Leased && !(is_same && binding.state == State::Leased) {
             // The client released or declined the lease while it waited for the store.
             self.record_left_over(lease.released(Timestamp(0)));
@@ -76,13 +76,13 @@ impl LeaseBook {
         }
         let Some(binding) = self.bindings.get(&lease.address) else { return };
         // Another client may have the address by now, also not stored. The store still has it as this client's.
-        let is_on_disk = binding.stored.is_some() || !binding.holder.is(&lease.holder);
+        let is_on_disk = binding.stored.is_some() || !binding.holder.is_same_machine(&lease.holder);
         if lease.state != State::Leased && !binding.ending && is_on_disk {
             self.record_left_over(lease.clone());
         }
         let Some(binding) = self.bindings.get(&lease.address) else { return };
         // A release or a decline promises nothing to a client, so it stays valid in memory whatever the store has.
-        let is_leased = binding.holder.is(&lease.holder) && binding.state == State::Leased;
+        let is_leased = binding.holder.is_same_machine(&lease.holder) && binding.state == State::Leased;
         if binding.pending > 0 || !is_leased {
             return;
         }

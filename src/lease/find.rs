@@ -10,7 +10,7 @@ use crate::types::{HardwareAddr, Timestamp};
 impl LeaseBook {
     /// Returns the current or last address of `holder` in subnet `subnet`, with its binding. Leases come before offers,
     /// and live bindings before ended ones.
-    pub fn of_client(&self, subnet: usize, holder: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
+    pub fn binding_of(&self, subnet: usize, holder: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
         self.all_of(subnet, holder).filter(|(_, binding)| !binding.ending).max_by_key(|(_, binding)| {
             let is_live = binding.is_live(now);
             (is_live && binding.state == State::Leased, is_live, binding.leased, binding.until)
@@ -24,34 +24,37 @@ impl LeaseBook {
     }
 
     /// Returns the newest binding in `subnet` of another MAC with the client identifier of `holder`.
-    pub fn namesake(&self, subnet: usize, holder: &Holder) -> Option<(Ipv4Addr, &Binding)> {
-        let is_namesake = |address: Ipv4Addr| {
+    pub fn other_holder_of_id(&self, subnet: usize, holder: &Holder) -> Option<(Ipv4Addr, &Binding)> {
+        let shares_id = |address: Ipv4Addr| {
             let binding = self.bindings.get(&address).filter(|binding| binding.holder.shares_id(holder))?;
             Some((address, binding))
         };
-        if let Some(found) = self.newest_of(subnet, holder).and_then(is_namesake) {
+        if let Some(found) = self.newest_of(subnet, holder).and_then(shares_id) {
             return Some(found);
         }
         // The identifier may be the MAC of another card, which the machine had when its system was installed.
         let other = holder.mac_in_id().filter(|mac| Some(*mac) != holder.mac)?;
         let other = Holder { mac: Some(other), ..holder.clone() };
-        self.machines.of(subnet, &other).filter_map(is_namesake).max_by_key(|(_, binding)| binding.until)
+        self.machines.of(subnet, &other).filter_map(shares_id).max_by_key(|(_, binding)| binding.until)
     }
 
     /// Returns the number of other clients with the MAC of `holder` that have an address in `subnet`.
-    pub fn others_of_mac(&self, subnet: usize, holder: &Holder, now: Timestamp) -> usize {
-        let is_other = |b: &&Binding| b.holder.mac == holder.mac && b.is_live(now) && !b.holder.is(holder);
+    pub fn count_others_of_mac(&self, subnet: usize, holder: &Holder, now: Timestamp) -> usize {
+        let is_other =
+            |b: &&Binding| b.holder.mac == holder.mac && b.is_live(now) && !b.holder.is_same_machine(holder);
         let addresses = holder.mac.into_iter().flat_map(|_| self.machines.of(subnet, holder));
         addresses.filter_map(|address| self.bindings.get(&address).filter(is_other)).count()
     }
 
     /// Returns the other leases of the same client on the same link, released at `now`. They end when `lease` is
     /// granted. Returns `None` while one of them may be displaced in the store by another client's lease.
-    pub fn ended_by(&self, lease: &Lease, now: Timestamp) -> Option<Vec<Lease>> {
+    pub fn leases_ended_by(&self, lease: &Lease, now: Timestamp) -> Option<Vec<Lease>> {
         let subnet = self.pool_of(lease.address)?;
         let mut holder = lease.holder.clone();
-        holder.boots |=
-            self.bindings.get(&lease.address).is_some_and(|b| b.holder.is(&holder) && b.holder.boots);
+        holder.is_boot_stage |= self
+            .bindings
+            .get(&lease.address)
+            .is_some_and(|b| b.holder.is_same_machine(&holder) && b.holder.is_boot_stage);
         let others = self.leases_on_link(subnet, &holder);
         let others = others.filter(|(other, binding)| *other != lease.address && binding.until > now);
         let ended = others.map(|(address, binding)| Lease {
@@ -66,7 +69,7 @@ impl LeaseBook {
             let is_over = |left: &&Lease| {
                 let other = self.pool_of(left.address);
                 let is_here = self.link_of(subnet).any(|subnet| Some(subnet) == other);
-                left.address != lease.address && left.holder.is(&holder) && is_here
+                left.address != lease.address && left.holder.is_same_machine(&holder) && is_here
             };
             for left in self.left_over.values().filter(is_over) {
                 if self.bindings.get(&left.address).is_some_and(|binding| binding.pending > 0) {
@@ -108,7 +111,7 @@ impl LeaseBook {
         let known = newest.into_iter().chain(others);
         let bindings = known.filter_map(|address| Some((address, self.bindings.get(&address)?)));
         let is_here = move |address| self.pools.len() == 1 || self.pool_of(address) == Some(subnet);
-        bindings.filter(move |(address, binding)| binding.holder.is(holder) && is_here(*address))
+        bindings.filter(move |(address, binding)| binding.holder.is_same_machine(holder) && is_here(*address))
     }
 
     /// Returns the leases of `holder` on the link of `subnet`, including ended ones.

@@ -27,4 +27,4 @@ pub use binding::{Binding, FOREVER, Holder, Lease, LeaseChange, MAX_CLIENTS_PER_
 pub use book::{LeaseBook, OFFER_HOLD};
 pub use offers::OFFER_MIN_HOLD;
 pub use pool::{Expected, Pool};
-pub use tally::Tally;
+pub use tally::PoolUsage;

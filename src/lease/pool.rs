@@ -75,7 +75,7 @@ impl Pool {
     }
 
     /// Sets the expected clients.
-    pub fn expecting(self, expected: Expected) -> Pool {
+    pub fn with_expected(self, expected: Expected) -> Pool {
         Pool { expected, ..self }
     }
 
@@ -137,7 +137,7 @@ impl Pool {
     }
 
     /// Moves bindings that have ended by `now` from the active to the ended ones.
-    pub(super) fn settle(&mut self, now: Timestamp) {
+    pub(super) fn expire(&mut self, now: Timestamp) {
         while let Some((until, address)) = self.active.first().copied().filter(|(until, _)| *until <= now) {
             self.active.remove(&(until, address));
             self.offered.remove(&address);

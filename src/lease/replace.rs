@@ -22,7 +22,7 @@ impl LeaseBook {
         (self.clients, self.machines) = (ClientIndex::default(), MachineIndex::default());
         let mut all: Vec<(Ipv4Addr, Binding)> = self.bindings.drain().chain(self.set_aside.drain()).collect();
         let own = std::mem::take(&mut self.own);
-        let mut own = self.keep_own(&own);
+        let mut own = self.set_own_addresses(&own);
         own.retain(|address| !before.iter().any(|pool| pool.has(*address)));
         // The order of a start: of two bindings of one client, the last one is found first.
         all.sort_unstable_by_key(|(address, binding)| {
@@ -108,7 +108,11 @@ mod tests {
 
     fn client(n: u8) -> Holder {
         let mac = MacAddr([2, 0, 0, 0, 0, n]);
-        Holder { client: ClientId::new(1, &mac.0, Some(&[0, n])).unwrap(), mac: Some(mac), boots: false }
+        Holder {
+            client: ClientId::new(1, &mac.0, Some(&[0, n])).unwrap(),
+            mac: Some(mac),
+            is_boot_stage: false,
+        }
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -131,14 +135,14 @@ mod tests {
         let mut book = LeaseBook::new(both());
         for (i, network) in [1, 2].into_iter().enumerate() {
             store(&mut book, &lease([10, 0, network, 50], 1, 100));
-            assert_eq!(book.of_client(i, &client(1), at(1)).unwrap().0, Ipv4Addr::new(10, 0, network, 50));
+            assert_eq!(book.binding_of(i, &client(1), at(1)).unwrap().0, Ipv4Addr::new(10, 0, network, 50));
         }
         let mut turned = both();
         turned.reverse();
         turned.insert(1, pool("10.0.3.0/24", "10.0.3.50-10.0.3.59"));
         assert!(book.replace(turned, true).is_empty());
         for (i, network) in [2, 3, 1].into_iter().enumerate() {
-            let found = book.of_client(i, &client(1), at(1)).map(|(address, _)| address);
+            let found = book.binding_of(i, &client(1), at(1)).map(|(address, _)| address);
             assert_eq!(found, (network != 3).then_some(Ipv4Addr::new(10, 0, network, 50)));
             let new = book.find_address(i, &client(9), None, false, at(1)).unwrap();
             assert_eq!(new.octets(), [10, 0, network, if network == 3 { 50 } else { 51 }]);
@@ -162,7 +166,7 @@ mod tests {
         assert!(book.is_empty() && book.binding(kept.address).is_none());
         book.stored(&late, at(1));
         book.replace(both(), true);
-        assert_eq!(book.of_client(1, &client(1), at(1)).map(|(address, _)| address), Some(kept.address));
+        assert_eq!(book.binding_of(1, &client(1), at(1)).map(|(address, _)| address), Some(kept.address));
         let stored = book.binding(late.address).unwrap();
         assert_eq!((stored.stored_until(), stored.until), (Some(at(200)), at(200)), "stored meanwhile");
         assert!(book.binding([10, 0, 2, 52].into()).is_none(), "an offer is no promise");
@@ -188,7 +192,7 @@ mod tests {
         let outside = lease([10, 0, 1, 55], 1, 100);
         store(&mut book, &outside);
         book.replace(vec![pool(FIRST, "10.0.1.50-10.0.1.50")], true);
-        assert_eq!(book.of_client(0, &client(1), at(1)).map(|(address, _)| address), Some(outside.address));
+        assert_eq!(book.binding_of(0, &client(1), at(1)).map(|(address, _)| address), Some(outside.address));
         assert_eq!((book.pool_size(0), book.shares(0, outside.address)), (1, false));
         book.replace(both(), true);
         assert!(book.may_use(0, outside.address, &client(1), at(1)));
@@ -202,11 +206,11 @@ mod tests {
         book.replace(both(), false);
         let by_mac = Holder { client: ClientId::of_mac(MacAddr([2, 0, 0, 0, 0, 1])), ..client(1) };
         assert!(
-            book.of_client(0, &by_mac, at(1)).is_some() && book.of_client(0, &client(1), at(1)).is_none()
+            book.binding_of(0, &by_mac, at(1)).is_some() && book.binding_of(0, &client(1), at(1)).is_none()
         );
         book.replace(both(), true);
         assert!(
-            book.of_client(0, &client(1), at(1)).is_some() && book.of_client(0, &by_mac, at(1)).is_none()
+            book.binding_of(0, &client(1), at(1)).is_some() && book.binding_of(0, &by_mac, at(1)).is_none()
         );
     }
 
@@ -225,7 +229,7 @@ mod tests {
     fn own_addresses_are_reported_once() {
         let mut book = LeaseBook::new(vec![pool(FIRST, "10.0.1.50-10.0.1.59")]);
         assert_eq!(
-            book.keep_own(&[[10, 0, 1, 50].into(), [10, 0, 2, 50].into()]),
+            book.set_own_addresses(&[[10, 0, 1, 50].into(), [10, 0, 2, 50].into()]),
             [Ipv4Addr::new(10, 0, 1, 50)]
         );
         assert_eq!(book.replace(both(), true), [Ipv4Addr::new(10, 0, 2, 50)]);

@@ -5,7 +5,7 @@ use crate::types::Timestamp;
 
 /// The number of addresses in use in one subnet.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Tally {
+pub struct PoolUsage {
     /// Leased addresses, including reserved ones.
     pub leased: u64,
     /// Offered addresses, and those being checked for an offer.
@@ -16,8 +16,8 @@ pub struct Tally {
 
 impl LeaseBook {
     /// Counts the addresses of subnet `subnet` in use at `now`. It walks over all bindings.
-    pub fn tally(&self, subnet: usize, now: Timestamp) -> Tally {
-        let mut tally = Tally::default();
+    pub fn pool_usage(&self, subnet: usize, now: Timestamp) -> PoolUsage {
+        let mut tally = PoolUsage::default();
         for (address, binding) in &self.bindings {
             if binding.until <= now || self.pool_of(*address) != Some(subnet) {
                 continue;

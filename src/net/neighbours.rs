@@ -28,7 +28,7 @@ const ARP_TABLE: &str = "/proc/net/arp";
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Neighbour {
     /// The address is not on one of our Ethernet wires, or is our own, so the table has no entry for it.
-    Elsewhere,
+    NotOnLink,
     /// The address is on our wire, and the kernel has not found a MAC for it.
     Silent,
     /// The MACs at the address. There is more than one only if several interfaces are in one network.
@@ -65,19 +65,19 @@ impl Neighbours {
         {
             return neighbour.clone();
         }
-        let Some(snapshot) = &self.0.now else { return Neighbour::Elsewhere };
+        let Some(snapshot) = &self.0.now else { return Neighbour::NotOnLink };
         let wires = {
             let served = Arc::clone(&snapshot.borrow().interfaces);
             if served.own.contains(&address) {
-                return Neighbour::Elsewhere;
+                return Neighbour::NotOnLink;
             }
             let there = served.wires.iter().filter(|(_, network)| network.contains(address));
             there.map(|(interface, _)| *interface).collect::<Vec<u32>>()
         };
         if wires.is_empty() {
-            return Neighbour::Elsewhere;
+            return Neighbour::NotOnLink;
         }
-        let macs: Vec<MacAddr> = wires.iter().filter_map(|wire| ask(*wire, address)).collect();
+        let macs: Vec<MacAddr> = wires.iter().filter_map(|wire| query_kernel(*wire, address)).collect();
         if macs.is_empty() {
             return Neighbour::Silent;
         }
@@ -91,7 +91,7 @@ impl Neighbours {
     }
 }
 
-fn ask(interface: u32, address: Ipv4Addr) -> Option<MacAddr> {
+fn query_kernel(interface: u32, address: Ipv4Addr) -> Option<MacAddr> {
     match ask_netlink(interface, address) {
         Ok(found) => found,
         Err(_) => mac_in(&std::fs::read_to_string(ARP_TABLE).unwrap_or_default(), address),

@@ -55,9 +55,9 @@ impl PacketSocket {
 
     /// Opens a blocking socket that receives the frames of `protocol` from every interface of this computer. A receive
     /// call that waits longer than `patience` fails with `WouldBlock`.
-    pub fn on_all_interfaces(protocol: u16, patience: Duration) -> io::Result<PacketSocket> {
+    pub fn on_all_interfaces(protocol: u16, timeout: Duration) -> io::Result<PacketSocket> {
         let socket = open(Some(protocol))?;
-        socket.set_read_timeout(Some(patience))?;
+        socket.set_read_timeout(Some(timeout))?;
         Ok(PacketSocket { socket, interface: None })
     }
 
@@ -110,21 +110,21 @@ fn open(protocol: Option<u16>) -> io::Result<Socket> {
 
 /// Sends DHCP replies from a port that another program may hold.
 #[derive(Debug)]
-pub struct Taps {
+pub struct RawSender {
     socket: Socket,
     port: u16,
 }
 
-impl Taps {
+impl RawSender {
     /// Opens a raw socket that sends from `port`. The kernel writes the Ethernet header, because the hardware address
     /// of a bridge changes with its ports.
-    pub fn open(port: u16) -> io::Result<Taps> {
+    pub fn open(port: u16) -> io::Result<RawSender> {
         // With IPPROTO_RAW the sender writes the IP header, so don't-fragment can be off.
         const IPPROTO_RAW: i32 = 255;
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
         socket.set_nonblocking(true)?;
         socket.set_broadcast(true)?;
-        Ok(Taps { socket, port })
+        Ok(RawSender { socket, port })
     }
 
     /// Sends `outgoing`.
@@ -150,15 +150,15 @@ impl Taps {
 
 /// Reads the UDP datagrams on the wire of one Ethernet interface.
 #[derive(Debug)]
-pub struct Tap(PacketSocket);
+pub struct UdpTap(PacketSocket);
 
-impl Tap {
+impl UdpTap {
     /// Reads UDP to the ports `heard` on the interface `link`. If they include the port `server`, lanboot runs beside
     /// another DHCP server, and the datagrams that clients and the DHCP server on this computer send are read too.
-    pub fn open(link: &LinkAddr, heard: &[u16], server: u16) -> io::Result<Tap> {
+    pub fn open(link: &LinkAddr, heard: &[u16], server: u16) -> io::Result<UdpTap> {
         // A server that holds the port is the only server on this computer and need not read its own replies.
         let protocol = if heard.contains(&server) { ETH_P_ALL } else { ETH_P_IP };
-        PacketSocket::on_interface(link, protocol, &udp_to(heard, server), RECEIVE_QUEUE).map(Tap)
+        PacketSocket::on_interface(link, protocol, &udp_to(heard, server), RECEIVE_QUEUE).map(UdpTap)
     }
 
     /// Reads the next datagram into `buffer`; `WouldBlock` if there is none. `None` means that a frame was skipped: it
@@ -177,7 +177,7 @@ impl Tap {
     }
 }
 
-impl AsRawFd for Tap {
+impl AsRawFd for UdpTap {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }

@@ -24,7 +24,7 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// A sign that a machine uses an address.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
+pub struct ProbeAnswer {
     pub address: Ipv4Addr,
     /// The hardware address that the ARP message names; `None` for ICMP.
     pub by: Option<MacAddr>,
@@ -45,7 +45,7 @@ pub struct Prober {
 
 impl Prober {
     /// Opens the sockets and starts a reader thread for each. The last value says what cannot be checked, and why.
-    pub fn start(now: Now) -> (Prober, Receiver<Heard>, Option<String>) {
+    pub fn start(now: Now) -> (Prober, Receiver<ProbeAnswer>, Option<String>) {
         let (sender, receiver) = channel(HEARD);
         let mut prober = Prober { arp: None, icmp: None, id: std::process::id() as u16, now: now.clone() };
         let mut refused = None;
@@ -54,7 +54,7 @@ impl Prober {
             listen(sender.clone(), move |buffer| {
                 let Some((frame, index)) = reader.receive(buffer)? else { return Ok(None) };
                 let is_served = now.borrow().interfaces.get(index).is_some();
-                Ok(Some(frame).filter(|_| is_served).and_then(heard_by_arp))
+                Ok(Some(frame).filter(|_| is_served).and_then(answer_from_arp))
             })?;
             Ok(socket)
         });
@@ -69,7 +69,7 @@ impl Prober {
             listen(sender, move |buffer| {
                 let len = reader.read(buffer)?;
                 let from = buffer.get(..len).and_then(|packet| icmp::echo_reply_from(packet, id));
-                Ok(from.map(|address| Heard { address, by: None, from: None, asks: false }))
+                Ok(from.map(|address| ProbeAnswer { address, by: None, from: None, asks: false }))
             })?;
             Ok(socket)
         });
@@ -88,7 +88,7 @@ impl Prober {
 
     /// Sends one probe for `address`: by ARP on the wire of `interface`, otherwise by ICMP echo to wherever the address
     /// is routed. Returns false if no probe could be sent.
-    pub fn ask(&self, address: Ipv4Addr, interface: Option<u32>) -> bool {
+    pub fn send_probe(&self, address: Ipv4Addr, interface: Option<u32>) -> bool {
         if let Some(asked) = interface.and_then(|index| self.ask_wire(address, index)) {
             return asked;
         }
@@ -112,15 +112,15 @@ impl Prober {
     }
 }
 
-fn heard_by_arp(frame: &[u8]) -> Option<Heard> {
-    let ((address, by), (from, asks)) = (arp::user(frame)?, arp::origin(frame)?);
-    Some(Heard { address, by: Some(by), from: Some(from), asks })
+fn answer_from_arp(frame: &[u8]) -> Option<ProbeAnswer> {
+    let ((address, by), (from, asks)) = (arp::sender_address(frame)?, arp::sender(frame)?);
+    Some(ProbeAnswer { address, by: Some(by), from: Some(from), asks })
 }
 
 /// Receives in a separate thread until the receiver of `sender` is dropped.
 fn listen(
-    sender: Sender<Heard>,
-    mut receive: impl FnMut(&mut [u8; FRAME]) -> io::Result<Option<Heard>> + Send + 'static,
+    sender: Sender<ProbeAnswer>,
+    mut receive: impl FnMut(&mut [u8; FRAME]) -> io::Result<Option<ProbeAnswer>> + Send + 'static,
 ) -> io::Result<()> {
     let work = move || {
         let mut buffer = [0; FRAME];

@@ -95,7 +95,7 @@ fn find_among(config: &Config, all: Vec<Interface>) -> Found {
 ///
 /// # Errors
 /// If there is nothing to serve.
-pub fn find_some(config: &Config) -> Result<Found, StartError> {
+pub fn find_or_fail(config: &Config) -> Result<Found, StartError> {
     let all = interface::list()?;
     let names = listed(all.iter().map(|interface| &interface.name));
     let (served, absent) = find_among(config, all);
@@ -188,12 +188,12 @@ mod tests {
     fn given_addresses_need_no_interface() {
         let yaml = "{interfaces: [nosuch0], dhcp: {mode: off}, tftp: {listen: [192.0.2.1]}, http: off}";
         let config = crate::config::load(yaml).unwrap();
-        let (served, absent) = find_some(&config).unwrap();
+        let (served, absent) = find_or_fail(&config).unwrap();
         assert!(
             served.interfaces.is_empty() && absent.is_empty() && served.own.contains(&Ipv4Addr::LOCALHOST)
         );
         let yaml = "{interfaces: [nosuch0], dhcp: {mode: off}, http: off}";
-        let error = find_some(&crate::config::load(yaml).unwrap()).unwrap_err().to_string();
+        let error = find_or_fail(&crate::config::load(yaml).unwrap()).unwrap_err().to_string();
         assert!(error.contains("nosuch0") && error.contains("lo"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::offer::Offer;
 use super::profile::{Ask, Firmware, Profile, Sending};
-use super::step::{Failure, Ports, Progress, Step, Transmit, Waiting};
+use super::step::{Failure, Ports, Progress, Step, Timing, Transmit};
 use super::text::printable;
 use crate::types::{MacAddr, Timestamp};
 
@@ -90,7 +90,7 @@ impl BootServers {
         profile: &Profile,
         mac: MacAddr,
         ports: Ports,
-        waiting: Waiting,
+        timing: Timing,
         now: Timestamp,
         step: &mut Step<'_>,
     ) {
@@ -112,16 +112,16 @@ impl BootServers {
         let waits = waits(profile.firmware);
         let wait = waits.iter().take(usize::try_from(self.attempt).unwrap_or(usize::MAX)).next_back();
         let until = now.after(wait.copied().unwrap_or_default());
-        let limit = waiting.patience.map_or(until, |patience| self.asked.after(patience));
+        let limit = timing.timeout.map_or(until, |timeout| self.asked.after(timeout));
         self.deadline = until.min(limit);
     }
 
     /// After the deadline, returns whether to ask the same server again.
-    pub(super) fn may_retry(&mut self, firmware: Firmware, waiting: Waiting, now: Timestamp) -> bool {
+    pub(super) fn may_retry(&mut self, firmware: Firmware, timing: Timing, now: Timestamp) -> bool {
         let tries_left = usize::try_from(self.attempt).is_ok_and(|attempt| attempt < waits(firmware).len());
-        let patient = waiting.patience.is_none_or(|patience| now < self.asked.after(patience));
+        let may_wait = timing.timeout.is_none_or(|timeout| now < self.asked.after(timeout));
         self.attempt = self.attempt.saturating_add(1);
-        tries_left && patient
+        tries_left && may_wait
     }
 
     /// Gives up the current server. Returns the failure if no other server remains.

@@ -7,7 +7,7 @@ use super::profile::Profile;
 use super::step::{Failure, Progress, Step, Transmit};
 use super::text::printable;
 use crate::types::Timestamp;
-use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request, stray};
+use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request, reply_to_unknown_tid};
 
 /// The number of times that a packet is sent before the server counts as silent.
 pub(super) const TFTP_TRIES: u32 = 5;
@@ -21,7 +21,7 @@ const DEFAULT_BLOCK_SIZE: u16 = 512;
 pub(super) struct Download {
     profile: Profile,
     /// The maximum silence, if it is less than all tries take.
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
     /// The time of the last new packet.
     silent_since: Timestamp,
     /// The destination of read requests.
@@ -64,13 +64,13 @@ impl Download {
         profile: &Profile,
         server: SocketAddrV4,
         file: Vec<u8>,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
         now: Timestamp,
         step: &mut Step<'_>,
     ) -> Download {
         let mut download = Download {
             profile: *profile,
-            patience,
+            timeout,
             silent_since: now,
             server,
             peer: None,
@@ -163,7 +163,7 @@ impl Download {
     }
 
     fn gives_up_at(&self) -> Option<Timestamp> {
-        self.patience.map(|patience| self.silent_since.after(patience))
+        self.timeout.map(|timeout| self.silent_since.after(timeout))
     }
 
     fn wait(&mut self, now: Timestamp) {
@@ -192,9 +192,9 @@ impl Download {
 
     /// Answers a packet from another port, which does not disturb the transfer.
     fn refuse_unknown_tid(&self, bytes: &[u8], from: SocketAddrV4, step: &mut Step<'_>) {
-        if let Some(answer) = stray(bytes) {
+        if let Some(answer) = reply_to_unknown_tid(bytes) {
             step.send.push(Transmit::Tftp { to: from, payload: answer.encode() });
-            step.progress.push(Progress::Stranger(from));
+            step.progress.push(Progress::UnknownTid(from));
         }
     }
 

@@ -19,15 +19,15 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    /// Requests `url`, with a HEAD request first if `head` is set. `patience` limits the wait.
+    /// Requests `url`, with a HEAD request first if `head` is set. `timeout` limits the wait.
     pub(super) fn start(
         url: String,
         head: bool,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
         now: Timestamp,
         step: &mut Step<'_>,
     ) -> Fetch {
-        let wait = patience.map_or(HTTP_WAIT, |patience| patience.min(HTTP_WAIT));
+        let wait = timeout.map_or(HTTP_WAIT, |timeout| timeout.min(HTTP_WAIT));
         step.progress.push(Progress::Fetching { url: url.clone() });
         step.send.push(Transmit::Http { url: url.clone(), head });
         Fetch { url, size: None, received: 0, wait, deadline: Some(now.after(wait)) }

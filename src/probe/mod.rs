@@ -33,7 +33,7 @@ pub use failure::Failure;
 pub use machine::Machine;
 pub use offer::{Class, Offer, Unusable};
 pub use profile::{Firmware, Kind, Profile};
-pub use step::{Input, Ports, Progress, Step, Transmit, Waiting};
+pub use step::{Input, Ports, Progress, Step, Timing, Transmit};
 pub use vendor::Vendor;
 
 #[cfg(test)]

@@ -29,12 +29,12 @@ impl Default for Ports {
 
 /// The waiting times of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Waiting {
+pub struct Timing {
     /// The time for collecting offers before a choice. With zero, the machine takes the first offer that it can boot
     /// with. [`Firmware::collects_for`](super::Firmware::collects_for) has the real times.
     pub collect: Duration,
     /// The maximum time without an answer to one request; `None` is the firmware's own.
-    pub patience: Option<Duration>,
+    pub timeout: Option<Duration>,
 }
 
 /// An event for the machine.
@@ -47,7 +47,7 @@ pub enum Input<'a> {
     /// ICMP reported the destination of the last TFTP packet as unreachable.
     TftpClosed,
     /// The web server sent the size of the file; `None` if it did not.
-    HttpBegun(Option<u64>),
+    HttpStarted(Option<u64>),
     /// The next bytes of the file arrived over HTTP.
     HttpData(&'a [u8]),
     /// The web server has sent everything.
@@ -180,7 +180,7 @@ pub enum Progress {
         attempt: u32,
     },
     /// A TFTP packet arrived from a port outside the transfer and was answered with ERROR 5.
-    Stranger(SocketAddrV4),
+    UnknownTid(SocketAddrV4),
     /// The whole file was received. The machine would start it now.
     Finished {
         /// The size in bytes.
@@ -245,7 +245,7 @@ impl fmt::Display for Progress {
                 size.map_or(Ok(()), |size| write!(f, ", {size} bytes in all"))
             }
             Progress::Retrying { attempt } => write!(f, "no answer, sent again (try {attempt})"),
-            Progress::Stranger(from) => {
+            Progress::UnknownTid(from) => {
                 write!(f, "a packet from {from}, which is not our server's port: ERROR 5")
             }
             Progress::Finished { bytes } => write!(f, "got all {bytes} bytes"),

@@ -408,7 +408,7 @@ fn rfc1350_4_an_unknown_tid_gets_an_error() {
     boot.block(1, 512);
     let other_port = SocketAddrV4::new(SERVER, 40001);
     let (send, progress) = boot.tftp_from(&Packet::Data { block: 2, data: &[0; 512] }, other_port);
-    assert_eq!(progress, [Progress::Stranger(other_port)]);
+    assert_eq!(progress, [Progress::UnknownTid(other_port)]);
     let [Transmit::Tftp { to, payload }] = &send[..] else { panic!("{send:?}") };
     assert_eq!(*to, other_port);
     assert!(matches!(Packet::decode(payload), Ok(Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, .. })));

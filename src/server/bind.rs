@@ -14,11 +14,11 @@ use crate::content::machines::MachineTable;
 use crate::content::once::BootState;
 use crate::images::Catalog;
 use crate::net::StartError;
-use crate::net::served::{self, describe_proxy, find_some};
+use crate::net::served::{self, describe_proxy, find_or_fail};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::record::Recorder;
 use crate::server::dhcp::decline_senders::Senders;
-use crate::server::dhcp::delayed::Later;
+use crate::server::dhcp::delayed::DelayedSender;
 use crate::server::dhcp::proxy::{Proxy, boot_engine};
 use crate::server::dhcp::proxy_listeners::Listeners;
 use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
@@ -34,14 +34,14 @@ impl Server {
     }
 
     /// Like [`Server::bind`]. Calls `confine` when everything is bound that may need root's rights, before any thread
-    /// starts.
+    /// boot_state.
     pub fn bind_then(
         config: &Config,
         keep: Keep,
         confine: impl FnOnce() -> Result<(), StartError>,
     ) -> Result<Server, StartError> {
         let recorder = Recorder::default();
-        let (served, absent) = find_some(config)?;
+        let (served, absent) = find_or_fail(config)?;
         let mut wrong = absent;
         if let Some(settings) = &config.dhcp {
             wrong.extend(served.out_of_reach(settings).into_iter().map(out_of_reach));
@@ -116,25 +116,25 @@ fn open_files(
     if let Some((key, problem)) = folders::problems(config).into_iter().next() {
         return Err(StartError(format!("`{key}`: {problem}")));
     }
-    let catalog = Catalog::open_beside(&config.images, folders::secrets(config)).map_err(|error| {
+    let catalog = Catalog::open_hiding(&config.images, folders::secrets(config)).map_err(|error| {
         let advice = match error.kind() {
             ErrorKind::NotFound => "; create it, or set `images` to another folder",
             _ => "",
         };
         StartError(format!("{error}{advice}"))
     })?;
-    let starts = match keep {
+    let boot_state = match keep {
         Keep::OnDisk => {
-            let (starts, warning) = BootState::open(config);
+            let (boot_state, warning) = BootState::open(config);
             warnings.extend(warning);
-            starts
+            boot_state
         }
-        Keep::InMemory => BootState::forgetful(config),
+        Keep::InMemory => BootState::in_memory(config),
     };
-    Ok(Files::new(catalog, known).starting(starts).following(now.clone()))
+    Ok(Files::new(catalog, known).with_boot_state(boot_state).following(now.clone()))
 }
 
-fn start_later(recorder: &Recorder) -> Result<Later, StartError> {
-    Later::start(recorder.clone())
+fn start_later(recorder: &Recorder) -> Result<DelayedSender, StartError> {
+    DelayedSender::start(recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))
 }

@@ -35,7 +35,7 @@ use tokio::time::timeout;
 use crate::server::dhcp::commands::{Command, Refusal, Release};
 use crate::server::privileges;
 use crate::store::LeaseReader;
-use crate::store::make_folder;
+use crate::store::create_state_folder;
 
 /// Maximum number of connections. Further ones replace the longest idle one, or wait in the kernel if all have
 /// requests.
@@ -161,7 +161,7 @@ impl Drop for Connections {
 fn listen(path: &Path) -> io::Result<UnixListener> {
     match path.parent() {
         Some(folder) if path == Path::new(INSTALLED) => std::fs::create_dir_all(folder)?,
-        Some(folder) => make_folder(folder)?,
+        Some(folder) => create_state_folder(folder)?,
         None => {}
     }
     if path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket()) {

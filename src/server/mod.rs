@@ -95,7 +95,7 @@ impl Server {
         };
         let mut serving = Serving { http, tftp };
         let (watch, recorder) = (self.watch, self.recorder);
-        let asks = self.dhcp.as_ref().map(|(dhcp, _)| dhcp.asks.sender());
+        let asks = self.dhcp.as_ref().map(|(dhcp, _)| dhcp.commands.sender());
         let dhcp = async {
             match self.dhcp {
                 Some((dhcp, control)) => {
@@ -115,7 +115,7 @@ impl Server {
             never = watch.follow(&mut serving) => match never {},
             never = recorder.follow_left_out() => match never {},
             never = statistics::follow(&self.statistics, &recorder, asks) => match never {},
-            never = look_after(self.files) => match never {},
+            never = watch_folder(self.files) => match never {},
         }
         drop(boot_files);
         tokio::select! {
@@ -131,13 +131,13 @@ impl Server {
 }
 
 /// Checks every second that the folder of boot files exists, so that its loss is logged before a client asks.
-async fn look_after(files: Option<Files>) -> Infallible {
+async fn watch_folder(files: Option<Files>) -> Infallible {
     const PAUSE: Duration = Duration::from_secs(1);
     let Some(files) = files else { return std::future::pending().await };
     loop {
         sleep(PAUSE).await;
         let files = files.clone();
         // A network file system that does not respond blocks only this thread.
-        let _ = spawn_blocking(move || files.look()).await;
+        let _ = spawn_blocking(move || files.check_folder()).await;
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
 use crate::dhcp::settings::Settings;
-use crate::lease::{LeaseBook, Tally};
+use crate::lease::{LeaseBook, PoolUsage};
 use crate::record::Recorder;
 use crate::server::dhcp::commands::Command;
 use crate::types::Timestamp;
@@ -14,7 +14,7 @@ use crate::types::Timestamp;
 /// Logs how many addresses of each subnet are in use at `now`.
 pub fn log_subnets(book: &LeaseBook, settings: &Settings, now: Timestamp) {
     for (number, subnet) in settings.subnets.iter().enumerate() {
-        let Tally { leased, offered, quarantined } = book.tally(number, now);
+        let PoolUsage { leased, offered, quarantined } = book.pool_usage(number, now);
         tracing::info!(
             "statistics: subnet {}: {leased} leased, {offered} offered, {quarantined} quarantined, of a pool of {}",
             subnet.network,

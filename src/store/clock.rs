@@ -221,7 +221,7 @@ mod tests {
             machine.pass(100);
             let mark = clock.mark_at(machine.set(step));
             machine.pass(500); // the server is down
-            let moved = crate::store::moved(until, machine.shift(mark));
+            let moved = crate::store::shift_end(until, machine.shift(mark));
             assert_eq!(moved.since(machine.wall_clock()), Duration::from_secs(3000), "set by {step}");
         }
     }
@@ -249,8 +249,12 @@ mod tests {
             machine.pass(200);
             let by = machine.shift(mark);
             let now = machine.wall_clock();
-            assert_eq!(crate::store::moved(valid, by).since(now), Duration::from_secs(3000), "set by {step}");
-            assert!(crate::store::moved(ended, by) <= now, "set by {step}");
+            assert_eq!(
+                crate::store::shift_end(valid, by).since(now),
+                Duration::from_secs(3000),
+                "set by {step}"
+            );
+            assert!(crate::store::shift_end(ended, by) <= now, "set by {step}");
         }
     }
 
@@ -273,8 +277,12 @@ mod tests {
             machine.set(-back);
             let by = machine.shift(mark);
             let now = machine.wall_clock();
-            assert_eq!(crate::store::moved(valid, by).since(now), Duration::from_secs(2600), "back {back}");
-            assert!(crate::store::moved(ended, by) <= now, "back {back}");
+            assert_eq!(
+                crate::store::shift_end(valid, by).since(now),
+                Duration::from_secs(2600),
+                "back {back}"
+            );
+            assert!(crate::store::shift_end(ended, by) <= now, "back {back}");
         }
     }
 

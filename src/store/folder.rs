@@ -11,7 +11,7 @@ use crate::store::FOLDER_MODE;
 ///
 /// # Errors
 /// The error of the system call.
-pub fn make_folder(state: &Path) -> io::Result<()> {
+pub fn create_state_folder(state: &Path) -> io::Result<()> {
     if state.is_dir() {
         return Ok(());
     }
@@ -34,8 +34,8 @@ mod tests {
     fn a_new_state_folder_is_private() {
         let base = tempfile::tempdir().unwrap();
         let state = base.path().join("var/state");
-        make_folder(&state).unwrap();
-        make_folder(&state).unwrap();
+        create_state_folder(&state).unwrap();
+        create_state_folder(&state).unwrap();
         let mode = fs::metadata(&state).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode & !FOLDER_MODE, 0);
     }

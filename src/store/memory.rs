@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lease::Lease;
-use crate::store::{ClockMark, LeaseStore, StoreError, moved};
+use crate::store::{ClockMark, LeaseStore, StoreError, shift_end};
 
 /// A [`LeaseStore`] that keeps leases in memory only.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     /// A switch that makes every commit fail while it is true, like a full disk.
-    pub fn switch(&self) -> Arc<AtomicBool> {
+    pub fn failure_switch(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.broken)
     }
 
@@ -47,7 +47,7 @@ impl LeaseStore for MemoryStore {
 
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError> {
         self.works()?;
-        self.leases.values_mut().for_each(|lease| lease.until = moved(lease.until, shift));
+        self.leases.values_mut().for_each(|lease| lease.until = shift_end(lease.until, shift));
         self.clock = Some(mark);
         Ok(())
     }

@@ -23,7 +23,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use findings::Findings;
-pub use folder::make_folder;
+pub use folder::create_state_folder;
 pub use memory::MemoryStore;
 pub use reader::LeaseReader;
 pub use sqlite::SqliteStore;
@@ -75,7 +75,7 @@ pub trait LeaseStore: Send {
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError>;
 
     /// Does periodic maintenance. Called about once per second.
-    fn look_after(&mut self) -> Result<(), StoreError> {
+    fn maintain(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -93,7 +93,7 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 /// Moves `until` by `shift` seconds, which may be negative. A lease that never ends stays so.
-pub fn moved(until: Timestamp, shift: i64) -> Timestamp {
+pub fn shift_end(until: Timestamp, shift: i64) -> Timestamp {
     if is_forever(until) {
         return until;
     }

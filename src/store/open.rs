@@ -6,11 +6,11 @@ use std::path::Path;
 use crate::dhcp::settings::Settings;
 use crate::lease::{Lease, LeaseBook, State};
 use crate::store::clock::{self, Clock};
-use crate::store::make_folder;
-use crate::store::{Findings, LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, moved};
+use crate::store::create_state_folder;
+use crate::store::{Findings, LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, shift_end};
 
 /// The lease database, open for writing, and its content.
-pub struct Opened {
+pub struct OpenedStore {
     /// The database. No other process can write to it while this is open.
     pub store: Box<dyn LeaseStore>,
     pub leases: Vec<Lease>,
@@ -18,7 +18,7 @@ pub struct Opened {
     pub skipped: usize,
     /// The clock by which the leases end.
     pub clock: Clock,
-    /// Seconds by which the leases moved because the system clock was set.
+    /// Seconds by which the leases shift_end because the system clock was set.
     pub shift: i64,
 }
 
@@ -27,8 +27,8 @@ pub struct Opened {
 /// only an error if leases had to move.
 ///
 /// `report` is called before anything is written, because the first commit overwrites the evidence of losses.
-pub fn open(state: &Path, report: impl FnOnce(&Findings)) -> Result<Opened, StoreError> {
-    make_folder(state).map_err(|error| {
+pub fn open(state: &Path, report: impl FnOnce(&Findings)) -> Result<OpenedStore, StoreError> {
+    create_state_folder(state).map_err(|error| {
         let folder = state.display();
         StoreError(format!(
             "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"
@@ -44,12 +44,12 @@ pub fn open(state: &Path, report: impl FnOnce(&Findings)) -> Result<Opened, Stor
         marked?;
     }
     let (leases, skipped) = store.load()?;
-    Ok(Opened { store: Box::new(store), leases, skipped, clock, shift })
+    Ok(OpenedStore { store: Box::new(store), leases, skipped, clock, shift })
 }
 
 /// An empty store that loses its leases when the server stops.
-pub fn in_memory() -> Opened {
-    Opened {
+pub fn in_memory() -> OpenedStore {
+    OpenedStore {
         store: Box::new(MemoryStore::default()),
         leases: Vec::new(),
         skipped: 0,
@@ -60,7 +60,7 @@ pub fn in_memory() -> Opened {
 
 /// A lease book filled with stored leases.
 #[derive(Debug)]
-pub struct Filled {
+pub struct FilledBook {
     pub book: LeaseBook,
     /// Addresses of this computer that lie in a pool. They are never leased.
     pub own: Vec<Ipv4Addr>,
@@ -70,10 +70,10 @@ pub struct Filled {
 }
 
 /// Fills a new book with stored leases, on a computer with these `own` addresses.
-pub fn book(settings: &Settings, mut leases: Vec<Lease>, own: &[Ipv4Addr]) -> Filled {
+pub fn fill_book(settings: &Settings, mut leases: Vec<Lease>, own: &[Ipv4Addr]) -> FilledBook {
     let mut book = LeaseBook::new(settings.pools());
     // A conflict check cannot detect them, because the server does not answer its own probes.
-    let own = book.keep_own(own);
+    let own = book.set_own_addresses(own);
     if !settings.match_client_id {
         leases.iter_mut().for_each(|lease| book.know_by_hardware(lease));
     }
@@ -81,16 +81,16 @@ pub fn book(settings: &Settings, mut leases: Vec<Lease>, own: &[Ipv4Addr]) -> Fi
     // found first.
     leases.sort_by_key(|lease| (lease.state == State::Leased, lease.until));
     let known = leases.into_iter().map(|lease| book.load(lease)).filter(|taken| *taken).count();
-    Filled { book, own, known }
+    FilledBook { book, own, known }
 }
 
 /// Log message for an address of this computer that lies in a pool.
-pub fn own_in_pool(address: Ipv4Addr) -> String {
+pub fn own_address_in_pool(address: Ipv4Addr) -> String {
     format!("{address} is this computer's own and in a pool: it is never leased")
 }
 
 /// Log message for a machine whose reserved address belongs to this computer.
-pub fn own_and_reserved(machine: &str, address: Ipv4Addr) -> String {
+pub fn own_address_reserved(machine: &str, address: Ipv4Addr) -> String {
     format!(
         "the `address` of machine {machine} in `machines`, {address}, is this computer's own: give it another"
     )
@@ -106,6 +106,6 @@ pub fn read(state: &Path) -> Result<(Vec<Lease>, Vec<String>), StoreError> {
     // A running server stores a mark whenever the system clock is set, so this is right for its leases too.
     let shift = clock::shift(reader.clock()?, Clock::start().mark());
     let (mut leases, _, losses) = reader.load()?;
-    leases.iter_mut().for_each(|lease| lease.until = moved(lease.until, shift));
+    leases.iter_mut().for_each(|lease| lease.until = shift_end(lease.until, shift));
     Ok((leases, losses))
 }

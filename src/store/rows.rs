@@ -35,7 +35,7 @@ impl<'a> Row<'a> {
             address: u32::from(lease.address).into(),
             client: lease.holder.client.as_bytes(),
             hardware: lease.hardware.as_bytes(),
-            boots: lease.holder.boots.into(),
+            boots: lease.holder.is_boot_stage.into(),
             state: state_number(lease.state),
             until: signed(lease.until.seconds()),
         }
@@ -69,7 +69,7 @@ impl<'a> Row<'a> {
         let boots = u8::try_from(self.boots).ok()? != 0;
         Some(Lease {
             address: Ipv4Addr::from(u32::try_from(self.address).ok()?),
-            holder: Holder { client: ClientId::from_stored(self.client)?, mac, boots },
+            holder: Holder { client: ClientId::from_stored(self.client)?, mac, is_boot_stage: boots },
             hardware,
             state: state_of(self.state)?,
             until: Timestamp::from_seconds(u64::try_from(self.until).ok()?),
@@ -285,27 +285,27 @@ pub(super) struct Checksum(u64);
 
 impl Checksum {
     pub(super) fn number(&mut self, number: i64) {
-        self.word(number.cast_unsigned());
+        self.add(number.cast_unsigned());
     }
 
     /// Adds the length and then the bytes, so that bytes cannot move unnoticed from one field to the next.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
+        self.add(bytes.len() as u64);
         let (words, rest) = bytes.as_chunks();
-        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        words.iter().for_each(|word| self.add(u64::from_le_bytes(*word)));
         let mut last = [0; 8];
         last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        self.word(u64::from_le_bytes(last));
+        self.add(u64::from_le_bytes(last));
     }
 
     /// One step of MurmurHash3's finalizer. Its results do not cancel each other in sums.
-    fn word(&mut self, word: u64) {
+    fn add(&mut self, word: u64) {
         let mixed = (self.0 ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xff51_afd7_ed55_8ccd);
         self.0 = mixed ^ (mixed >> 32);
     }
 
     pub(super) fn finish(mut self) -> u64 {
-        self.word(0);
+        self.add(0);
         self.0
     }
 }

@@ -345,7 +345,7 @@ impl LeaseStore for SqliteStore {
         Ok(())
     }
 
-    fn look_after(&mut self) -> Result<(), StoreError> {
+    fn maintain(&mut self) -> Result<(), StoreError> {
         self.restore_files()?;
         if !self.count.is_in_place() {
             self.count.forget();

@@ -19,7 +19,7 @@ pub struct Flow {
 
 /// The identity of a transfer. Transfers of one flow follow each other; the serial number distinguishes them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct TransferId {
     pub flow: Flow,
     pub serial: u64,
 }
@@ -30,7 +30,7 @@ pub const MAX_SILENT: usize = 16;
 
 /// All running transfers.
 #[derive(Debug)]
-pub struct Table {
+pub struct TransferTable {
     entries: HashMap<Flow, Entry>,
     clients: HashMap<Ipv4Addr, Client>,
     /// The transfers of all clients that may be evicted.
@@ -62,9 +62,9 @@ struct Entry {
     serial: u64,
     thread: usize,
     request: u64,
-    proven: bool,
-    repeated: bool,
-    upload: bool,
+    is_proven: bool,
+    is_repeated: bool,
+    is_upload: bool,
     /// The key in [`Waiting`], if the transfer is there.
     waits_since: Option<Duration>,
     /// Whether the transfer has been silent for long.
@@ -76,22 +76,22 @@ struct Entry {
 pub enum Admission {
     /// The transfer may start.
     Admitted {
-        place: Place,
+        id: TransferId,
         /// The transfer that was evicted for it, with the thread that serves it.
-        instead_of: Option<(Place, usize)>,
+        evicted: Option<(TransferId, usize)>,
     },
     /// The requested transfer is already running.
     Duplicate,
     /// Another thread, with this number, must decide: it serves the transfer that has to be evicted.
-    Elsewhere(usize),
+    OtherWorker(usize),
     /// The limit is reached, and all transfers make progress.
     Full,
 }
 
-impl Table {
+impl TransferTable {
     /// Makes an empty table. With `within_thread`, a transfer is evicted only for one of the same thread.
-    pub fn new(limits: &Limits, within_thread: bool) -> Table {
-        Table {
+    pub fn new(limits: &Limits, within_thread: bool) -> TransferTable {
+        TransferTable {
             entries: HashMap::new(),
             clients: HashMap::new(),
             waiting: Waiting::new(),
@@ -110,22 +110,22 @@ impl Table {
     }
 
     /// Returns the number of running transfers.
-    pub fn under_way(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.entries.len()
     }
 
     /// Returns the thread that serves the transfer of `flow` with this request, if it is running.
-    pub fn owner(&self, flow: Flow, request: u64) -> Option<usize> {
+    pub fn worker_of(&self, flow: Flow, request: u64) -> Option<usize> {
         self.entries.get(&flow).filter(|entry| entry.request == request).map(|entry| entry.thread)
     }
 
     /// Whether the transfer is still in the table.
-    pub fn has(&self, Place { flow, serial }: Place) -> bool {
+    pub fn has(&self, TransferId { flow, serial }: TransferId) -> bool {
         self.entries.get(&flow).is_some_and(|entry| entry.serial == serial)
     }
 
     /// Whether a transfer of `flow` is running.
-    pub fn has_one(&self, flow: Flow) -> bool {
+    pub fn has_flow(&self, flow: Flow) -> bool {
         self.entries.contains_key(&flow)
     }
 
@@ -137,28 +137,28 @@ impl Table {
     /// gave up the first one. So does a second repetition when the transfer has made progress. Uploads are the
     /// exception to that, because of two uploads of one name only one could succeed.
     pub fn admit(&mut self, flow: Flow, request: u64, thread: usize, now: Duration) -> Admission {
-        let mut instead_of = None;
+        let mut evicted = None;
         let client = self.clients.get(flow.peer.ip());
         if let Some(entry) = self.entries.get_mut(&flow) {
-            if entry.request == request && (entry.upload || !(entry.proven && entry.repeated)) {
-                entry.repeated |= entry.proven;
+            if entry.request == request && (entry.is_upload || !(entry.is_proven && entry.is_repeated)) {
+                entry.is_repeated |= entry.is_proven;
                 return Admission::Duplicate;
             }
-            instead_of = Some((Place { flow, serial: entry.serial }, entry.thread));
+            evicted = Some((TransferId { flow, serial: entry.serial }, entry.thread));
         } else if let Some(client) = client.filter(|client| client.transfers >= self.max_per_client) {
-            instead_of = self.longest(&client.waiting, thread);
-            if instead_of.is_none() {
+            evicted = self.longest(&client.waiting, thread);
+            if evicted.is_none() {
                 return Admission::Full;
             }
         } else if self.entries.len() >= self.max_transfers {
-            instead_of = self.longest(&self.waiting, thread);
-            if instead_of.is_none() {
+            evicted = self.longest(&self.waiting, thread);
+            if evicted.is_none() {
                 return Admission::Full;
             }
         }
-        if let Some((other, owner)) = instead_of {
+        if let Some((other, owner)) = evicted {
             if self.within_thread && owner != thread {
-                return Admission::Elsewhere(owner);
+                return Admission::OtherWorker(owner);
             }
             self.remove(other.flow);
         }
@@ -168,76 +168,81 @@ impl Table {
             serial,
             thread,
             request,
-            proven: false,
-            repeated: false,
-            upload: false,
+            is_proven: false,
+            is_repeated: false,
+            is_upload: false,
             waits_since: None,
             silent: false,
         };
         self.entries.insert(flow, entry);
         self.clients.entry(*flow.peer.ip()).or_default().transfers += 1;
         self.wait(flow, Some(now), false);
-        Admission::Admitted { place: Place { flow, serial }, instead_of }
+        Admission::Admitted { id: TransferId { flow, serial }, evicted }
     }
 
     /// Records that the client of a transfer acknowledged something, for the first time or after a silence.
-    pub fn heard(&mut self, place: Place) {
-        if let Some(entry) = self.entry(place) {
-            entry.proven = true;
-            self.wait(place.flow, None, false);
+    pub fn record_progress(&mut self, id: TransferId) {
+        if let Some(entry) = self.entry(id) {
+            entry.is_proven = true;
+            self.wait(id.flow, None, false);
         }
     }
 
     /// Records that the client of a transfer has been silent since `since`, which is later than usual; `long` says that
     /// it counts as silent. Returns the longest silent transfer of the same address if it has to end now, with the
     /// thread that serves it.
-    pub fn silent(&mut self, place: Place, since: Duration, long: bool) -> Option<(Place, usize)> {
-        if self.entry(place)?.upload {
+    pub fn record_silence(
+        &mut self,
+        id: TransferId,
+        since: Duration,
+        long: bool,
+    ) -> Option<(TransferId, usize)> {
+        if self.entry(id)?.is_upload {
             return None;
         }
-        self.wait(place.flow, Some(since), long);
-        let client = self.clients.get(place.flow.peer.ip()).filter(|client| client.silent > MAX_SILENT)?;
+        self.wait(id.flow, Some(since), long);
+        let client = self.clients.get(id.flow.peer.ip()).filter(|client| client.silent > MAX_SILENT)?;
         // Transfers that their thread has not yet found silent do not end, or too many would remain.
         let is_silent = |flow: &&Flow| self.entries.get(*flow).is_some_and(|entry| entry.silent);
         let first = *client.waiting.values().find(is_silent)?;
-        let longest = self.place(first);
+        let longest = self.id(first);
         self.remove(first);
         longest
     }
 
-    /// Ends the longest silent transfer of `thread` and gives its port to `place`. This happens when other programs use
+    /// Ends the longest silent transfer of `thread` and gives its port to `id`. This happens when other programs use
     /// ports of the range, so that there are fewer ports than the limit.
-    pub fn give_port(&mut self, place: Place, thread: usize) -> Option<Place> {
+    pub fn reclaim_port(&mut self, id: TransferId, thread: usize) -> Option<TransferId> {
         let may_go = |flow: &&Flow| {
-            **flow != place.flow
-                && self.entries.get(*flow).is_some_and(|entry| entry.thread == thread && !entry.upload)
+            **flow != id.flow
+                && self.entries.get(*flow).is_some_and(|entry| entry.thread == thread && !entry.is_upload)
         };
         let flow = *self.waiting.values().find(may_go)?;
-        let (other, _) = self.place(flow)?;
+        let (other, _) = self.id(flow)?;
         self.remove(flow);
         Some(other)
     }
 
-    /// Marks a transfer as an upload. `upload_places.rs` limits uploads, so they are never evicted for downloads.
-    pub fn is_upload(&mut self, place: Place) {
-        self.heard(place);
-        if let Some(entry) = self.entry(place) {
-            entry.upload = true;
+    /// Marks a transfer as an upload. `server/tftp/upload_slots.rs` limits uploads, so they are never evicted for downloads.
+    pub fn mark_upload(&mut self, id: TransferId) {
+        self.record_progress(id);
+        if let Some(entry) = self.entry(id) {
+            entry.is_upload = true;
         }
     }
 
     /// Records that an upload is stored. It stays in the table only to detect copies of its request, so it is evicted
     /// first.
-    pub fn is_stored(&mut self, place: Place) {
-        if self.entry(place).is_some() {
-            self.wait(place.flow, Some(Duration::ZERO), false);
+    pub fn mark_stored(&mut self, id: TransferId) {
+        if self.entry(id).is_some() {
+            self.wait(id.flow, Some(Duration::ZERO), false);
         }
     }
 
     /// Removes a transfer that has ended.
-    pub fn end(&mut self, place: Place) {
-        if self.entry(place).is_some() {
-            self.remove(place.flow);
+    pub fn end(&mut self, id: TransferId) {
+        if self.entry(id).is_some() {
+            self.remove(id.flow);
         }
     }
 
@@ -247,10 +252,10 @@ impl Table {
     }
 
     /// Returns the first of `waiting`. With `within_thread`, prefers one of `thread`.
-    fn longest(&self, waiting: &Waiting, thread: usize) -> Option<(Place, usize)> {
+    fn longest(&self, waiting: &Waiting, thread: usize) -> Option<(TransferId, usize)> {
         let mut longest = None;
         for flow in waiting.values() {
-            let found = self.place(*flow);
+            let found = self.id(*flow);
             if !self.within_thread || found.is_some_and(|(_, owner)| owner == thread) {
                 return found;
             }
@@ -259,13 +264,13 @@ impl Table {
         longest
     }
 
-    fn entry(&mut self, Place { flow, serial }: Place) -> Option<&mut Entry> {
+    fn entry(&mut self, TransferId { flow, serial }: TransferId) -> Option<&mut Entry> {
         self.entries.get_mut(&flow).filter(|entry| entry.serial == serial)
     }
 
-    fn place(&self, flow: Flow) -> Option<(Place, usize)> {
+    fn id(&self, flow: Flow) -> Option<(TransferId, usize)> {
         let entry = self.entries.get(&flow)?;
-        Some((Place { flow, serial: entry.serial }, entry.thread))
+        Some((TransferId { flow, serial: entry.serial }, entry.thread))
     }
 
     /// Sets or clears the time from which the transfer of `flow` may be evicted.
@@ -335,31 +340,31 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(60);
 
-    fn table(max_transfers: usize, max_per_client: usize) -> Table {
+    fn table(max_transfers: usize, max_per_client: usize) -> TransferTable {
         with_limits(max_transfers, max_per_client, false)
     }
 
-    fn with_limits(max_transfers: usize, max_per_client: usize, within_thread: bool) -> Table {
+    fn with_limits(max_transfers: usize, max_per_client: usize, within_thread: bool) -> TransferTable {
         let (max_block_size, max_window, allow) = (None, 64, Vec::new());
         let limits = Limits { max_block_size, max_window, max_transfers, max_per_client, allow };
-        Table::new(&limits, within_thread)
+        TransferTable::new(&limits, within_thread)
     }
 
     fn flow(client: u8, port: u16) -> Flow {
         Flow { peer: SocketAddrV4::new([10, 0, 0, client].into(), port), local: [10, 0, 0, 1].into() }
     }
 
-    fn admitted(table: &mut Table, flow: Flow, request: u64) -> Place {
+    fn admitted(table: &mut TransferTable, flow: Flow, request: u64) -> TransferId {
         match table.admit(flow, request, 0, NOW) {
-            Admission::Admitted { place, instead_of: None } => place,
+            Admission::Admitted { id, evicted: None } => id,
             other => panic!("{other:?}"),
         }
     }
 
     /// Admits a request. Returns the new transfer, and the flow of the evicted one.
-    fn evicted_for(table: &mut Table, flow: Flow, request: u64) -> (Place, Flow) {
+    fn evicted_for(table: &mut TransferTable, flow: Flow, request: u64) -> (TransferId, Flow) {
         match table.admit(flow, request, 0, NOW) {
-            Admission::Admitted { place, instead_of: Some((other, 0)) } => (place, other.flow),
+            Admission::Admitted { id, evicted: Some((other, 0)) } => (id, other.flow),
             other => panic!("{other:?}"),
         }
     }
@@ -367,16 +372,16 @@ mod tests {
     #[test]
     fn t_16_a_repeated_request_is_one_transfer() {
         let mut table = table(10, 10);
-        let place = admitted(&mut table, flow(2, 7), 1);
+        let id = admitted(&mut table, flow(2, 7), 1);
         for _ in 0..5 {
             assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate, "the answer is on its way");
         }
-        table.heard(place);
+        table.record_progress(id);
         assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate, "a late copy");
         assert_eq!(evicted_for(&mut table, flow(2, 7), 1).1, flow(2, 7), "the client started again");
         assert_eq!(evicted_for(&mut table, flow(2, 7), 2).1, flow(2, 7), "and wants something else");
-        table.end(place);
-        assert_eq!(table.under_way(), 1, "the end of the first is not the end of the third");
+        table.end(id);
+        assert_eq!(table.count(), 1, "the end of the first is not the end of the third");
         let other = Flow { local: [10, 0, 0, 99].into(), ..flow(2, 7) };
         admitted(&mut table, other, 1);
     }
@@ -384,8 +389,8 @@ mod tests {
     #[test]
     fn t_16_a_repeated_write_request_is_one_upload() {
         let mut table = table(10, 10);
-        let place = admitted(&mut table, flow(2, 7), 1);
-        table.is_upload(place);
+        let id = admitted(&mut table, flow(2, 7), 1);
+        table.mark_upload(id);
         for _ in 0..5 {
             assert_eq!(table.admit(flow(2, 7), 1, 0, NOW), Admission::Duplicate);
         }
@@ -398,10 +403,10 @@ mod tests {
         let first = admitted(&mut table, flow(1, 1), 1);
         admitted(&mut table, flow(2, 1), 1);
         admitted(&mut table, flow(3, 1), 1);
-        table.heard(first);
+        table.record_progress(first);
         assert_eq!(evicted_for(&mut table, flow(4, 1), 1).1, flow(2, 1));
         assert_eq!(evicted_for(&mut table, flow(5, 1), 1).1, flow(3, 1));
-        assert_eq!(table.under_way(), 3);
+        assert_eq!(table.count(), 3);
         table.end(first);
         admitted(&mut table, flow(6, 1), 1);
     }
@@ -411,13 +416,13 @@ mod tests {
         let mut table = with_limits(2, 2, true);
         for (client, thread) in [(1, 0), (2, 1)] {
             let admission = table.admit(flow(client, 1), 1, thread, NOW);
-            assert!(matches!(admission, Admission::Admitted { instead_of: None, .. }), "{admission:?}");
+            assert!(matches!(admission, Admission::Admitted { evicted: None, .. }), "{admission:?}");
         }
-        assert_eq!(table.admit(flow(3, 1), 1, 2, NOW), Admission::Elsewhere(0), "the oldest of all");
-        assert_eq!(table.admit(flow(2, 1), 2, 0, NOW), Admission::Elsewhere(1), "its own transfer before");
-        assert_eq!(table.under_way(), 2, "no transfer was evicted");
+        assert_eq!(table.admit(flow(3, 1), 1, 2, NOW), Admission::OtherWorker(0), "the oldest of all");
+        assert_eq!(table.admit(flow(2, 1), 2, 0, NOW), Admission::OtherWorker(1), "its own transfer before");
+        assert_eq!(table.count(), 2, "no transfer was evicted");
         match table.admit(flow(3, 1), 1, 1, NOW) {
-            Admission::Admitted { instead_of: Some((other, 1)), .. } => assert_eq!(other.flow, flow(2, 1)),
+            Admission::Admitted { evicted: Some((other, 1)), .. } => assert_eq!(other.flow, flow(2, 1)),
             other => panic!("{other:?}"),
         }
     }
@@ -426,11 +431,11 @@ mod tests {
     fn a_transfer_with_progress_is_never_evicted() {
         let mut table = table(2, 2);
         for port in [1, 2] {
-            let place = admitted(&mut table, flow(1, port), 1);
-            table.heard(place);
+            let id = admitted(&mut table, flow(1, port), 1);
+            table.record_progress(id);
         }
         assert_eq!(table.admit(flow(2, 1), 1, 0, NOW), Admission::Full);
-        assert_eq!(table.under_way(), 2);
+        assert_eq!(table.count(), 2);
     }
 
     #[test]
@@ -440,13 +445,13 @@ mod tests {
         admitted(&mut table, flow(1, 1), 1);
         let second = admitted(&mut table, flow(1, 2), 1);
         assert_eq!(evicted_for(&mut table, flow(1, 3), 1).1, flow(1, 1), "its own oldest, not another's");
-        table.heard(second);
-        let (place, other) = evicted_for(&mut table, flow(1, 4), 1);
+        table.record_progress(second);
+        let (id, other) = evicted_for(&mut table, flow(1, 4), 1);
         assert_eq!(other, flow(1, 3));
-        table.heard(place);
+        table.record_progress(id);
         assert_eq!(table.admit(flow(1, 5), 1, 0, NOW), Admission::Full);
         admitted(&mut table, flow(3, 1), 1);
-        table.end(place);
+        table.end(id);
         admitted(&mut table, flow(1, 6), 1);
     }
 
@@ -454,41 +459,42 @@ mod tests {
     fn s_03_the_longest_silent_transfer_is_evicted() {
         let mut table = table(3, 3);
         let at = Duration::from_secs;
-        let places: Vec<Place> = (1..=3).map(|client| admitted(&mut table, flow(client, 1), 1)).collect();
-        places.iter().for_each(|place| table.heard(*place));
+        let ids: Vec<TransferId> = (1..=3).map(|client| admitted(&mut table, flow(client, 1), 1)).collect();
+        ids.iter().for_each(|id| table.record_progress(*id));
         assert_eq!(table.admit(flow(9, 1), 1, 0, NOW), Admission::Full, "all get on");
-        assert_eq!(table.silent(places[1], at(50), false), None);
-        assert_eq!(table.silent(places[0], at(55), false), None);
+        assert_eq!(table.record_silence(ids[1], at(50), false), None);
+        assert_eq!(table.record_silence(ids[0], at(55), false), None);
         assert_eq!(evicted_for(&mut table, flow(9, 1), 1).1, flow(2, 1), "silent for longest");
-        table.heard(places[0]);
+        table.record_progress(ids[0]);
         assert_eq!(evicted_for(&mut table, flow(8, 1), 1).1, flow(9, 1), "the first is heard again");
-        assert_eq!(table.silent(places[1], at(50), false), None, "it is over");
-        assert_eq!(table.under_way(), 3);
+        assert_eq!(table.record_silence(ids[1], at(50), false), None, "it is over");
+        assert_eq!(table.count(), 3);
     }
 
     #[test]
     fn s_03_silent_transfers_per_address_are_bounded() {
         let mut table = table(1000, 1000);
-        let active: Vec<Place> = (1..=200).map(|port| admitted(&mut table, flow(1, port), 1)).collect();
-        active.iter().for_each(|place| table.heard(*place));
-        let silent: Vec<Place> = (301..=330).map(|port| admitted(&mut table, flow(1, port), 1)).collect();
+        let active: Vec<TransferId> = (1..=200).map(|port| admitted(&mut table, flow(1, port), 1)).collect();
+        active.iter().for_each(|id| table.record_progress(*id));
+        let silent: Vec<TransferId> =
+            (301..=330).map(|port| admitted(&mut table, flow(1, port), 1)).collect();
         let mut ended = Vec::new();
-        for (n, place) in silent.iter().enumerate() {
-            table.heard(*place);
+        for (n, id) in silent.iter().enumerate() {
+            table.record_progress(*id);
             assert_eq!(
-                table.silent(*place, Duration::from_millis(n as u64), false),
+                table.record_silence(*id, Duration::from_millis(n as u64), false),
                 None,
                 "not for long yet"
             );
-            ended.extend(table.silent(*place, Duration::from_millis(n as u64), true));
+            ended.extend(table.record_silence(*id, Duration::from_millis(n as u64), true));
         }
-        let ended: Vec<Flow> = ended.into_iter().map(|(place, _)| place.flow).collect();
+        let ended: Vec<Flow> = ended.into_iter().map(|(id, _)| id.flow).collect();
         assert_eq!(ended, (301..=314).map(|port| flow(1, port)).collect::<Vec<_>>(), "the longest silent");
-        assert_eq!(table.under_way(), 216);
+        assert_eq!(table.count(), 216);
         let other = admitted(&mut table, flow(2, 1), 1);
-        assert_eq!(table.silent(other, NOW, true), None, "another address");
-        for place in active.iter().chain(&silent).chain([&other]) {
-            table.end(*place);
+        assert_eq!(table.record_silence(other, NOW, true), None, "another address");
+        for id in active.iter().chain(&silent).chain([&other]) {
+            table.end(*id);
         }
         assert!(table.clients.is_empty() && table.waiting.is_empty() && table.entries.is_empty());
     }
@@ -496,30 +502,31 @@ mod tests {
     #[test]
     fn s_03_a_missing_port_is_taken_from_the_longest_silent() {
         let mut table = with_limits(9, 9, true);
-        let get = |table: &mut Table, client, thread| match table.admit(flow(client, 1), 1, thread, NOW) {
-            Admission::Admitted { place, instead_of: None } => place,
-            other => panic!("{other:?}"),
-        };
+        let get =
+            |table: &mut TransferTable, client, thread| match table.admit(flow(client, 1), 1, thread, NOW) {
+                Admission::Admitted { id, evicted: None } => id,
+                other => panic!("{other:?}"),
+            };
         let upload = get(&mut table, 1, 0);
-        table.is_upload(upload);
-        table.is_stored(upload);
+        table.mark_upload(upload);
+        table.mark_stored(upload);
         let active = get(&mut table, 2, 0);
-        table.heard(active);
+        table.record_progress(active);
         let (other, silent) = (get(&mut table, 3, 1), get(&mut table, 4, 0));
         let mine = get(&mut table, 5, 0);
-        assert_eq!(table.give_port(mine, 0), Some(silent));
-        assert_eq!(table.give_port(mine, 0), None, "not its own place, and none that gets on");
-        assert_eq!(table.give_port(mine, 1), Some(other));
+        assert_eq!(table.reclaim_port(mine, 0), Some(silent));
+        assert_eq!(table.reclaim_port(mine, 0), None, "neither its own entry nor one that makes progress");
+        assert_eq!(table.reclaim_port(mine, 1), Some(other));
     }
 
     #[test]
     fn s_11_a_stored_upload_is_evicted_first() {
         let mut table = table(2, 2);
         let upload = admitted(&mut table, flow(1, 1), 1);
-        table.is_upload(upload);
+        table.mark_upload(upload);
         admitted(&mut table, flow(2, 1), 1);
-        assert_eq!(table.silent(upload, NOW, true), None);
-        table.is_stored(upload);
+        assert_eq!(table.record_silence(upload, NOW, true), None);
+        table.mark_stored(upload);
         assert_eq!(table.admit(flow(1, 1), 1, 0, NOW), Admission::Duplicate, "a copy of its request");
         assert_eq!(evicted_for(&mut table, flow(3, 1), 1).1, flow(1, 1));
     }

@@ -19,8 +19,8 @@ pub mod netascii;
 pub mod refusal;
 pub mod rtt;
 mod step;
-pub mod stranger;
 pub mod transfer;
+pub mod unknown_tid;
 pub mod upload;
 
 /// The maximum time without progress before a transfer ends, whatever `timeout` the client asked for. It is longer than

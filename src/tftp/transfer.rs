@@ -125,7 +125,7 @@ impl Transfer {
         self.deadline
     }
 
-    pub fn is_proven(&self) -> bool {
+    pub fn is_address_verified(&self) -> bool {
         self.is_verified
     }
 

@@ -28,7 +28,7 @@ pub fn probe(from: MacAddr, address: Ipv4Addr) -> Vec<u8> {
 
 /// Returns the address that the sender of the ARP message in `frame` uses, and its MAC. Returns `None` for other frames
 /// and for probes.
-pub fn user(frame: &[u8]) -> Option<(Ipv4Addr, MacAddr)> {
+pub fn sender_address(frame: &[u8]) -> Option<(Ipv4Addr, MacAddr)> {
     let arp = body(frame)?;
     let mac: [u8; 6] = arp.get(2..8)?.try_into().ok()?;
     let address: [u8; 4] = arp.get(8..12)?.try_into().ok()?;
@@ -37,7 +37,7 @@ pub fn user(frame: &[u8]) -> Option<(Ipv4Addr, MacAddr)> {
 
 /// Returns the hardware address in the Ethernet header of an ARP message, which may differ from that in the message,
 /// and whether the message is a request.
-pub fn origin(frame: &[u8]) -> Option<(MacAddr, bool)> {
+pub fn sender(frame: &[u8]) -> Option<(MacAddr, bool)> {
     let mac: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
     Some((MacAddr(mac), body(frame)?.starts_with(&REQUEST)))
 }
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(frame.len(), 42);
         assert_eq!(frame[..6], [0xff; 6]);
         assert_eq!(frame[38..], [192, 168, 77, 50]);
-        assert_eq!(user(&frame), None);
+        assert_eq!(sender_address(&frame), None);
     }
 
     #[test]
@@ -66,13 +66,13 @@ mod tests {
         let mut answer = probe(them, Ipv4Addr::new(192, 168, 77, 1));
         answer[21] = 2;
         answer[28..32].copy_from_slice(&[192, 168, 77, 50]);
-        assert_eq!(user(&answer), Some((Ipv4Addr::new(192, 168, 77, 50), them)));
+        assert_eq!(sender_address(&answer), Some((Ipv4Addr::new(192, 168, 77, 50), them)));
         for cut in 0..32 {
-            assert_eq!(user(&answer[..cut]), None, "{cut}");
+            assert_eq!(sender_address(&answer[..cut]), None, "{cut}");
         }
         answer[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 7]);
-        assert_eq!(origin(&answer), Some((MacAddr([2, 0, 0, 0, 0, 7]), false)), "the frame's own sender");
-        assert_eq!(origin(&probe(them, Ipv4Addr::LOCALHOST)), Some((them, true)));
-        (0..20).for_each(|cut| assert_eq!(origin(&answer[..cut]), None, "{cut}"));
+        assert_eq!(sender(&answer), Some((MacAddr([2, 0, 0, 0, 0, 7]), false)), "the frame's own sender");
+        assert_eq!(sender(&probe(them, Ipv4Addr::LOCALHOST)), Some((them, true)));
+        (0..20).for_each(|cut| assert_eq!(sender(&answer[..cut]), None, "{cut}"));
     }
 }

@@ -6,7 +6,7 @@ pub const MAX_LABEL: usize = 63;
 pub const MAX_NAME: usize = 255;
 
 /// Whether `bytes` is one or more complete names without compression, as RFC 3396 and 3397 require of servers.
-pub fn are_whole(bytes: &[u8]) -> bool {
+pub fn are_uncompressed(bytes: &[u8]) -> bool {
     let (mut rest, mut len) = (bytes, 0usize);
     while let [label, tail @ ..] = rest {
         let size = usize::from(*label);
@@ -83,8 +83,8 @@ mod tests {
         // The example in RFC 3397 section 2: eng.apple.com and marketing.apple.com.
         let example = b"\x03eng\x05apple\x03com\0\x09marketing\xc0\x04";
         assert_eq!(text(example), Some(vec!["eng.apple.com".to_owned(), "marketing.apple.com".to_owned()]));
-        assert!(!are_whole(example), "never on output");
-        assert!(are_whole(b"\x03eng\x05apple\x03com\0\x01a\0"));
+        assert!(!are_uncompressed(example), "never on output");
+        assert!(are_uncompressed(b"\x03eng\x05apple\x03com\0\x01a\0"));
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
             &[&long[..], &[0]].concat(),
         ] {
             assert_eq!(read(bytes), None, "{bytes:?}");
-            assert!(!are_whole(bytes), "{bytes:?}");
+            assert!(!are_uncompressed(bytes), "{bytes:?}");
         }
     }
 
@@ -110,7 +110,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let names = read(&bytes);
-            if are_whole(&bytes) {
+            if are_uncompressed(&bytes) {
                 prop_assert!(names.is_some());
             }
         }

@@ -59,7 +59,7 @@ impl Kind {
             Kind::U16 => len == 2,
             Kind::U16s => len > 0 && len.is_multiple_of(2),
             Kind::Text | Kind::Bytes | Kind::U8s => len > 0,
-            Kind::Names => names::are_whole(bytes),
+            Kind::Names => names::are_uncompressed(bytes),
             Kind::Routes => routes(bytes).is_some(),
             Kind::Empty => len == 0,
         }

@@ -35,7 +35,7 @@ pub enum Packet<'a> {
 
 /// Returns the reply to a datagram from a port without a transfer (RFC 1350 section 4). Datagrams that are not TFTP
 /// packets, and ERRORs, get no reply.
-pub fn stray(datagram: &[u8]) -> Option<Packet<'static>> {
+pub fn reply_to_unknown_tid(datagram: &[u8]) -> Option<Packet<'static>> {
     match Packet::decode(datagram) {
         Err(_) | Ok(Packet::Error { .. }) => None,
         Ok(_) => Some(Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" }),

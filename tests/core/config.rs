@@ -9,9 +9,9 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lanboot::boot::loader::target::{SCRIPT, Start, Targets, Var};
+use lanboot::boot::loader::target::{BootAction, SCRIPT, Targets, Var};
 use lanboot::boot::machine_boot::MachineBoot;
-use lanboot::boot::menu::{Boots, FOR_EVER, Item};
+use lanboot::boot::menu::{Item, ItemAction, WAIT_FOREVER};
 use lanboot::boot::plan::Mode;
 use lanboot::config::{self, Http, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
 use lanboot::dhcp::classes::{Condition, Glob, Value};
@@ -117,7 +117,10 @@ fn every_yaml_file_of_the_repository_is_right() {
 }
 
 fn targets_arrive(targets: &Targets) {
-    assert_eq!((&targets.default, targets.ipxe.as_deref()), (&Some(Start::Menu), Some("scripts/boot.ipxe")));
+    assert_eq!(
+        (&targets.default, targets.ipxe.as_deref()),
+        (&Some(BootAction::Menu), Some("scripts/boot.ipxe"))
+    );
     let [debian, live] = &targets.list[..] else { panic!("{:?}", targets.list) };
     assert_eq!((&*debian.name, &*debian.title), ("debian", "Debian's installer"));
     assert_eq!(&*debian.kernel, "debian/{arch}/linux");
@@ -128,7 +131,10 @@ fn targets_arrive(targets: &Targets) {
     assert_eq!((&*live.title, &*live.initrd[0], &*live.cmdline), ("live", "live.img", ""));
     let machine = |mac: &str| targets.machine(mac.parse().ok(), None).unwrap();
     let first = machine("52:54:00:00:00:01");
-    assert_eq!((&first.boot, &first.once), (&Some(Start::Local), &Some(Start::Target("debian".into()))));
+    assert_eq!(
+        (&first.boot, &first.once),
+        (&Some(BootAction::Local), &Some(BootAction::Target("debian".into())))
+    );
     assert_eq!(first.vars["role"], Var::Text("web".into()));
     assert_eq!(first.vars["disks"], Var::List(vec![Var::Text("sda".into()), Var::Text("sdb".into())]));
     assert_eq!(first.vars["net"], Var::Map([("vlan".to_owned(), Var::Int(7))].into()));
@@ -374,16 +380,16 @@ fn every_way_to_write_ports_and_uploads_is_read() {
 fn a_menu_says_what_it_shows_and_for_how_long() {
     let menu =
         |text: &str| config::load(&format!("boot: {{{text}}}")).unwrap().dhcp.unwrap().boot.menu.clone();
-    let boots = |boots| vec![Item { text: "a".into(), boots }];
+    let items = |action| vec![Item { text: "a".into(), action }];
     let written = menu("menu: [{text: a, local: true}]").unwrap();
-    assert_eq!(written.items, boots(Boots::Local));
+    assert_eq!(written.items, items(ItemAction::Local));
     assert_eq!((&*written.prompt, written.timeout), ("Press F8 for the boot menu", 10));
     let written = menu("menu: [{text: a, server: 10.0.0.9}], prompt: Choose!, timeout: 1m").unwrap();
-    assert_eq!(written.items, boots(Boots::Server(Ipv4Addr::new(10, 0, 0, 9))));
+    assert_eq!(written.items, items(ItemAction::Server(Ipv4Addr::new(10, 0, 0, 9))));
     assert_eq!((&*written.prompt, written.timeout), ("Choose!", 60));
     let written = menu("menu: [{text: a, file: a.efi}], timeout: off").unwrap();
-    assert_eq!(written.items, boots(Boots::File(MachineBoot::File("a.efi".into()))));
-    assert_eq!(written.timeout, FOR_EVER);
+    assert_eq!(written.items, items(ItemAction::File(MachineBoot::File("a.efi".into()))));
+    assert_eq!(written.timeout, WAIT_FOREVER);
     assert_eq!(menu("menu: []"), None);
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
-use lanboot::probe::models::{Asker, Firmware, Heard, Question, Verdict, judge};
+use lanboot::probe::models::{Firmware, ModelClient, ReceivedReply, RequestKind, Verdict, run};
 use lanboot::types::{Arch, Escaped, MacAddr};
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, Options};
 use lanboot::wire::option::code;
@@ -100,7 +100,7 @@ fn derived(message: &Message, kind: MessageType, without: &[u8], with: &[(u8, &[
 struct Table {
     world: World,
     is_proxy: bool,
-    heard: Vec<(Vec<u8>, SocketAddrV4, Question)>,
+    heard: Vec<(Vec<u8>, SocketAddrV4, RequestKind)>,
     /// Whether lanboot has answered.
     answered: bool,
 }
@@ -114,30 +114,30 @@ impl Table {
     }
 
     /// Asks every server. The router's answers come first.
-    fn ask(&mut self, question: &[u8], kind: Question) {
+    fn ask(&mut self, question: &[u8], kind: RequestKind) {
         let message = Message::decode(question).unwrap();
-        if self.is_proxy && kind != Question::BootServer {
+        if self.is_proxy && kind != RequestKind::BootServer {
             self.heard.extend(router(&message).map(|bytes| (bytes, SocketAddrV4::new(ROUTER, 67), kind)));
         }
-        self.world.arrival.boot_service = kind == Question::BootServer;
+        self.world.arrival.boot_service = kind == RequestKind::BootServer;
         if self.world.arrival.boot_service {
             self.world.arrival.destination = SERVER;
             self.world.arrival.source = SocketAddrV4::new(message.ciaddr, 4011);
         }
         if let Ok(Some(answer)) = self.world.send_bytes(question) {
-            let port = if kind == Question::BootServer { 4011 } else { 67 };
+            let port = if kind == RequestKind::BootServer { 4011 } else { 67 };
             self.heard.push((answer.bytes, SocketAddrV4::new(SERVER, port), kind));
             self.answered = true;
         }
     }
 
     fn judge(&self, firmware: Firmware) -> Verdict {
-        let heard: Vec<Heard<'_>> = self
+        let heard: Vec<ReceivedReply<'_>> = self
             .heard
             .iter()
-            .map(|(payload, source, question)| Heard { payload, source: *source, question: *question })
+            .map(|(payload, source, question)| ReceivedReply { payload, source: *source, request: *question })
             .collect();
-        judge(firmware, &heard)
+        run(firmware, &heard)
     }
 }
 
@@ -171,7 +171,7 @@ fn converse(table: &mut Table, name: &str, recorded: &[u8], firmware: Firmware) 
             Message { ciaddr: Ipv4Addr::UNSPECIFIED, ..discover }.encode()
         }
     };
-    table.ask(&first, Question::Discover);
+    table.ask(&first, RequestKind::Discover);
     let first = Message::decode(&first).unwrap();
     let mut own = Ipv4Addr::UNSPECIFIED;
     for _ in 0..4 {
@@ -186,13 +186,13 @@ fn converse(table: &mut Table, name: &str, recorded: &[u8], firmware: Firmware) 
                 ];
                 let request = derived(&first, MessageType::Request, &[code::REQUESTED_ADDRESS], &chosen);
                 let request = if recorded_request { recorded.to_vec() } else { request.encode() };
-                table.ask(&request, Question::Request);
+                table.ask(&request, RequestKind::Request);
             }
             Verdict::AsksBootServer { to, .. } => {
                 assert_eq!(to, SocketAddrV4::new(SERVER, 4011), "{name}");
                 let question = Message { ciaddr: own, ..derived(&first, MessageType::Request, &[], &[]) };
                 let question = if name.contains("4011") { recorded.to_vec() } else { question.encode() };
-                table.ask(&question, Question::BootServer);
+                table.ask(&question, RequestKind::BootServer);
             }
             decided => return decided,
         }
@@ -207,7 +207,7 @@ fn every_recorded_packet_gets_replies_that_satisfy_its_model_in_both_modes() {
         for mode in ["server", "proxy"] {
             let mut table = Table::new(mode, giaddr);
             let Some((firmware, file)) = sender(&name) else {
-                table.ask(&packet, Question::Discover);
+                table.ask(&packet, RequestKind::Discover);
                 let ours = table.heard.iter().filter(|(_, source, _)| *source.ip() == SERVER);
                 for reply in ours.map(|(bytes, _, _)| Message::decode(bytes).unwrap()) {
                     let class = reply.options.get(code::VENDOR_CLASS);
@@ -245,7 +245,7 @@ fn a_proxy_is_asked_on_port_4011_by_uefi_and_needs_no_question_from_a_bios() {
         let (firmware, _) = sender(name).unwrap();
         let mut table = Table::new("proxy", Ipv4Addr::UNSPECIFIED);
         converse(&mut table, name, &packet, firmware);
-        let asked = table.heard.iter().any(|(_, _, question)| *question == Question::BootServer);
+        let asked = table.heard.iter().any(|(_, _, question)| *question == RequestKind::BootServer);
         assert_eq!(asked, asks, "{name}");
     }
 }
@@ -268,7 +268,7 @@ fn askers_send_the_options_that_were_recorded() {
         let (_, packet) = packets().into_iter().find(|(other, _)| other == name).unwrap();
         let recorded = Message::decode(&packet).unwrap();
         let mac: MacAddr = recorded.mac().unwrap();
-        let sent = Asker { firmware, arch, mac, uuid: None }.discover();
+        let sent = ModelClient { firmware, arch, mac, uuid: None }.discover();
         let options = |message: &Message| {
             // The UUID belongs to the machine, and option 175 to its network card.
             let own = [code::MACHINE_IDENTIFIER, code::ETHERBOOT];

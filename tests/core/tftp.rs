@@ -463,7 +463,7 @@ fn t_13_a_source_that_proved_nothing_gets_three_copies() {
         assert_eq!(talk.silence(), (ms(300), first.clone()));
         assert_eq!(talk.silence(), (ms(600), first));
         assert_eq!(talk.silence(), (ms(1200), stopped(TransferStop::Silent)));
-        assert!(!talk.transfer.is_proven());
+        assert!(!talk.transfer.is_address_verified());
     }
 }
 

@@ -327,7 +327,7 @@ fn f_01_a_server_with_a_hundred_thousand_leases_is_ready_in_half_a_second() {
         let mac = MacAddr([2, 1, a, b, c, d]);
         Lease {
             address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) + n),
-            holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+            holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false },
             hardware: mac.into(),
             state: State::Leased,
             until: Timestamp::from_seconds(4_000_000_000),

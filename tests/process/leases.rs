@@ -138,7 +138,7 @@ fn lease(n: u32, until: Timestamp) -> Lease {
     let mac = MacAddr([2, 0, a, b, c, d]);
     Lease {
         address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 77, 0, 0)) + n),
-        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false },
         hardware: mac.into(),
         state: State::Leased,
         until,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
 use lanboot::dhcp::arrival::Arrival;
-use lanboot::dhcp::clones::Clones;
+use lanboot::dhcp::clones::DuplicateIds;
 use lanboot::dhcp::engine::{
     AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, Outcome, OutgoingReply, Outside, Promise,
 };
@@ -52,7 +52,7 @@ pub struct World {
     pub answering: Vec<Ipv4Addr>,
     /// The leases on stable storage.
     pub disk: BTreeMap<Ipv4Addr, Lease>,
-    pub clones: Clones,
+    pub clones: DuplicateIds,
     /// The recorded events, except those about messages that were received or dropped.
     pub events: Vec<Event>,
     /// Has `settings`, `book` and `clones` while it handles a message. Between messages the tests read and change them.
@@ -131,7 +131,7 @@ impl World {
             asked: vec![],
             answering: vec![],
             disk: BTreeMap::new(),
-            clones: Clones::default(),
+            clones: DuplicateIds::default(),
             events: vec![],
         }
     }
@@ -145,7 +145,7 @@ impl World {
         let (mut effects, mut answer, mut asked) = (Effects::new(), Ok(None), None);
         self.swap_in_and_out();
         // Each message is a separate batch.
-        self.engine.book.settle(self.now);
+        self.engine.book.expire(self.now);
         self.step(&mut effects, |engine, arrival, outside, now, effects| {
             engine.handle(bytes, arrival, outside, now, effects);
         });
@@ -198,7 +198,7 @@ impl World {
     /// Swaps the state that tests can change between messages into the engine, or back.
     fn swap_in_and_out(&mut self) {
         mem::swap(&mut self.book, &mut self.engine.book);
-        mem::swap(&mut self.clones, &mut self.engine.clones);
+        mem::swap(&mut self.clones, &mut self.engine.duplicate_ids);
         if *self.engine.settings != self.settings {
             self.engine.settings = Arc::new(self.settings.clone());
         }
@@ -226,7 +226,7 @@ impl World {
 
     /// Stores the promised lease, if the disk works, and then sends the reply.
     fn store(&mut self, promise: Promise) -> Result<Option<Answer>, DropReason> {
-        let Promise { lease, ended: mut leases, reply, otherwise, event } = promise;
+        let Promise { lease, ended: mut leases, reply, fallback: otherwise, event } = promise;
         leases.push(lease);
         if self.disk_works {
             self.disk.extend(leases.iter().map(|lease| (lease.address, lease.clone())));
@@ -265,17 +265,17 @@ impl World {
         message: &Message,
         source: Ipv4Addr,
         from: MacAddr,
-    ) -> Option<other_servers::Given> {
+    ) -> Option<other_servers::ServerMessage> {
         let mut effects = Effects::new();
         let by = (SocketAddrV4::new(source, 67), from);
         self.step(&mut effects, |engine, arrival, outside, now, effects| {
-            engine.hear(&message.encode(), by, arrival, outside, now, effects);
+            engine.handle_server_message(&message.encode(), by, arrival, outside, now, effects);
         });
         self.events.extend(effects.into_iter().map(|effect| match effect {
             Effect::Record(event) => event,
             other => panic!("{other:?}"),
         }));
-        other_servers::given(message, source, from, &self.arrival)
+        other_servers::read_server_message(message, source, from, &self.arrival)
     }
 
     pub fn send(&mut self, message: &Message) -> Result<Option<Answer>, DropReason> {

@@ -45,7 +45,7 @@ impl Facts<'_> {
     }
 
     /// Returns a name of the machine for messages: that of its entry, its MAC, or its address.
-    pub fn who(&self) -> String {
+    pub fn label(&self) -> String {
         let name = self.machine.map(|machine| machine.name.clone());
         let mac = || self.mac.map(|mac| mac.to_string());
         name.or_else(mac)
@@ -57,7 +57,7 @@ impl Facts<'_> {
     ///
     /// # Errors
     /// Returns the name of a variable that has no value.
-    pub fn fill(&self, text: &str) -> Result<String, String> {
+    pub fn expand(&self, text: &str) -> Result<String, String> {
         let mut parts = text.split('{');
         let mut filled = parts.next().unwrap_or_default().to_owned();
         for part in parts {
@@ -110,17 +110,17 @@ mod tests {
             machine: Some(&machine),
         };
         let text = "http://{server}/{arch}/{mac_hyphen}?{disk}{n}&{hostname}";
-        assert_eq!(facts.fill(text).unwrap(), "http://192.168.77.1/uefi-x64/52-54-00-12-34-56?sda3&node1");
-        assert_eq!(facts.fill("{ip}"), Err("ip".to_owned()));
+        assert_eq!(facts.expand(text).unwrap(), "http://192.168.77.1/uefi-x64/52-54-00-12-34-56?sda3&node1");
+        assert_eq!(facts.expand("{ip}"), Err("ip".to_owned()));
         facts.host_name = Some("other".into());
-        assert_eq!(facts.fill("{hostname} {name}").unwrap(), "other node1");
+        assert_eq!(facts.expand("{hostname} {name}").unwrap(), "other node1");
         let named = Machine { host_name: Some("set".into()), ..machine.clone() };
         facts.machine = Some(&named);
-        assert_eq!(facts.fill("{hostname}").unwrap(), "set");
-        assert_eq!(facts.who(), "node1");
+        assert_eq!(facts.expand("{hostname}").unwrap(), "set");
+        assert_eq!(facts.label(), "node1");
         facts.machine = None;
         assert_eq!(
-            (facts.who(), facts.fill("{disk}")),
+            (facts.label(), facts.expand("{disk}")),
             ("52:54:00:12:34:56".to_owned(), Err("disk".to_owned()))
         );
     }

@@ -32,7 +32,7 @@ pub struct Target {
 
 /// The action that a machine takes when its loader runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum BootAction {
     /// Boots the local disk.
     Local,
     /// Shows a menu, and boots the local disk if the user chooses nothing.
@@ -41,13 +41,13 @@ pub enum Start {
     Target(Arc<str>),
 }
 
-impl Start {
+impl BootAction {
     /// Returns the name used in the configuration.
     pub fn name(&self) -> &str {
         match self {
-            Start::Local => "local",
-            Start::Menu => "menu",
-            Start::Target(name) => name,
+            BootAction::Local => "local",
+            BootAction::Menu => "menu",
+            BootAction::Target(name) => name,
         }
     }
 }
@@ -76,22 +76,22 @@ pub struct Machine {
     /// The configured host name (option 12).
     pub host_name: Option<String>,
     /// `boot`, if it names a target, a menu or the local disk.
-    pub boot: Option<Start>,
+    pub boot: Option<BootAction>,
     /// `boot`, if it names an iPXE script.
     pub script: Option<Arc<str>>,
     /// The action for one boot, which comes before `boot`.
-    pub once: Option<Start>,
+    pub once: Option<BootAction>,
     pub vars: BTreeMap<String, Var>,
 }
 
 /// The action of a machine for its next boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Now {
-    Start(Start),
+pub enum NextBoot {
+    Start(BootAction),
     /// The iPXE script of this name. Other loaders read their own configuration files.
     Script(Arc<str>),
     /// Nothing is configured. A file in boot-images/ counts; without one, a menu of all targets.
-    Usual,
+    Default,
 }
 
 /// All targets, and the machines that have entries.
@@ -100,7 +100,7 @@ pub struct Targets {
     /// The targets in the order of the configuration.
     pub list: Vec<Target>,
     /// `boot.default`: the action of machines without their own.
-    pub default: Option<Start>,
+    pub default: Option<BootAction>,
     /// `boot.ipxe`: the script of machines without their own.
     pub ipxe: Option<Arc<str>>,
     machines: Vec<Machine>,
@@ -112,7 +112,7 @@ impl Targets {
     /// Makes the table. The MACs and UUIDs of `machines` must be unique.
     pub fn new(
         list: Vec<Target>,
-        default: Option<Start>,
+        default: Option<BootAction>,
         ipxe: Option<Arc<str>>,
         machines: Vec<Machine>,
     ) -> Targets {
@@ -139,14 +139,14 @@ impl Targets {
     }
 
     /// Returns the action of `machine` for its next boot. `had_once` says that its `once` is done.
-    pub fn now(&self, machine: Option<&Machine>, had_once: bool) -> Now {
+    pub fn next_boot(&self, machine: Option<&Machine>, is_once_done: bool) -> NextBoot {
         let own = machine.and_then(|machine| {
-            let once = machine.once.as_ref().filter(|_| !had_once);
-            let start = once.or(machine.boot.as_ref()).cloned().map(Now::Start);
-            start.or_else(|| machine.script.clone().map(Now::Script))
+            let once = machine.once.as_ref().filter(|_| !is_once_done);
+            let start = once.or(machine.boot.as_ref()).cloned().map(NextBoot::Start);
+            start.or_else(|| machine.script.clone().map(NextBoot::Script))
         });
-        let default = || self.default.clone().map(Now::Start);
-        own.or_else(default).unwrap_or(Now::Usual)
+        let default = || self.default.clone().map(NextBoot::Start);
+        own.or_else(default).unwrap_or(NextBoot::Default)
     }
 }
 
@@ -155,24 +155,24 @@ impl Target {
     /// machine has all it needs to boot.
     pub fn last_file(&self, served: Served) -> Option<&Arc<str>> {
         let files = std::iter::once(&self.kernel).chain(&self.initrd);
-        files.rev().find(|name| own_path(name, served).is_some())
+        files.rev().find(|name| local_path(name, served).is_some())
     }
 }
 
 /// Returns the file under boot-images/ that `name` of a target refers to: all of `name`, or the path of a URL of this
 /// server. Returns `None` for a URL of another server.
-pub fn own_path(name: &str, served: Served) -> Option<&str> {
+pub fn local_path(name: &str, served: Served) -> Option<&str> {
     if !is_url(name) {
         return Some(name);
     }
-    let path = OwnUrl::of(name, served).filter(OwnUrl::is_served)?.path.strip_prefix('/')?;
+    let path = LocalUrl::of(name, served).filter(LocalUrl::is_served)?.path.strip_prefix('/')?;
     (!path.is_empty()).then_some(path)
 }
 
 /// A URL of this server as written in the configuration: `http://{server}/…` or `tftp://{server}/…`, with an optional
 /// port.
 #[derive(Debug)]
-pub struct OwnUrl<'u> {
+pub struct LocalUrl<'u> {
     /// `http` or `tftp`.
     pub scheme: &'static str,
     /// The port on which this server serves the protocol, if it does.
@@ -183,9 +183,9 @@ pub struct OwnUrl<'u> {
     pub path: &'u str,
 }
 
-impl OwnUrl<'_> {
+impl LocalUrl<'_> {
     /// Returns `None` for a file name, for a URL of another server, and for a protocol that lanboot does not have.
-    pub fn of(url: &str, served: Served) -> Option<OwnUrl<'_>> {
+    pub fn of(url: &str, served: Served) -> Option<LocalUrl<'_>> {
         let (scheme, rest) = url.split_once("://")?;
         let (scheme, served, usual) = match scheme.to_ascii_lowercase().as_str() {
             "http" => ("http", served.http, HTTP_PORT),
@@ -196,7 +196,7 @@ impl OwnUrl<'_> {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (port, path) = (rest.get(..end)?, rest.get(end..)?);
         let port = if port.is_empty() { usual } else { port.strip_prefix(':')?.parse().ok()? };
-        Some(OwnUrl { scheme, served, port, path })
+        Some(LocalUrl { scheme, served, port, path })
     }
 
     /// Whether this server listens on that port.
@@ -226,17 +226,18 @@ mod tests {
 
     #[test]
     fn once_comes_first_then_boot_then_the_default() {
-        let start = |name: &str| Start::Target(name.into());
-        let machine = Machine { boot: Some(Start::Local), once: Some(start("debian")), ..Machine::default() };
+        let start = |name: &str| BootAction::Target(name.into());
+        let machine =
+            Machine { boot: Some(BootAction::Local), once: Some(start("debian")), ..Machine::default() };
         let script =
             Machine { script: Some("x.ipxe".into()), once: Some(start("debian")), ..Machine::default() };
-        let targets = Targets { default: Some(Start::Menu), ..Targets::default() };
-        assert_eq!(targets.now(Some(&machine), false), Now::Start(start("debian")));
-        assert_eq!(targets.now(Some(&machine), true), Now::Start(Start::Local));
-        assert_eq!(targets.now(Some(&script), false), Now::Start(start("debian")));
-        assert_eq!(targets.now(Some(&script), true), Now::Script("x.ipxe".into()));
-        assert_eq!(targets.now(None, false), Now::Start(Start::Menu));
-        assert_eq!(Targets::default().now(Some(&Machine::default()), true), Now::Usual);
+        let targets = Targets { default: Some(BootAction::Menu), ..Targets::default() };
+        assert_eq!(targets.next_boot(Some(&machine), false), NextBoot::Start(start("debian")));
+        assert_eq!(targets.next_boot(Some(&machine), true), NextBoot::Start(BootAction::Local));
+        assert_eq!(targets.next_boot(Some(&script), false), NextBoot::Start(start("debian")));
+        assert_eq!(targets.next_boot(Some(&script), true), NextBoot::Script("x.ipxe".into()));
+        assert_eq!(targets.next_boot(None, false), NextBoot::Start(BootAction::Menu));
+        assert_eq!(Targets::default().next_boot(Some(&Machine::default()), true), NextBoot::Default);
     }
 
     #[test]
@@ -255,7 +256,7 @@ mod tests {
     fn the_last_file_is_one_of_this_server() {
         let served = Served { http: Some(8080), tftp: Some(69) };
         let last = |kernel: &str, initrd: &[&str]| {
-            target(kernel, initrd).last_file(served).map(|name| own_path(name, served).unwrap().to_owned())
+            target(kernel, initrd).last_file(served).map(|name| local_path(name, served).unwrap().to_owned())
         };
         assert_eq!(last("k", &["a", "b"]).as_deref(), Some("b"));
         assert_eq!(last("k", &["http://x/b"]).as_deref(), Some("k"));
@@ -271,6 +272,6 @@ mod tests {
         ] {
             assert_eq!(last(elsewhere, &[]), None, "{elsewhere}");
         }
-        assert_eq!(own_path("tftp://{server}/k", Served::default()), None, "TFTP is off");
+        assert_eq!(local_path("tftp://{server}/k", Served::default()), None, "TFTP is off");
     }
 }

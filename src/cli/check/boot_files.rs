@@ -9,7 +9,7 @@ use crate::cli::config_file::Loaded;
 use crate::config::{self, MissingFile, Problem};
 use crate::content::templates::EXTENSION;
 use crate::images::Catalog;
-use crate::images::ipxe::look_into;
+use crate::images::ipxe::inspect;
 
 /// Boot files that do not exist, neither as files nor as templates.
 pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
@@ -33,7 +33,7 @@ pub fn hidden_by_ipxe(loaded: &Loaded) -> Vec<Problem> {
 fn is_ipxe(loaded: &Loaded, name: &str) -> Option<bool> {
     let catalog = Catalog::open(&loaded.config.images).ok()?;
     let open = catalog.open_file(&BootName::parse(name.as_bytes()).ok()?).ok()?;
-    look_into(&open.file).ok().map(|seen| seen.is_ipxe)
+    inspect(&open.file).ok().map(|seen| seen.is_ipxe)
 }
 
 /// Boot files in whose name a component begins with a dot. The server never sends them.

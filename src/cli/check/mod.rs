@@ -118,7 +118,7 @@ fn boot_file_problems(loaded: &Loaded) -> Vec<Problem> {
 fn upload_problems(loaded: &Loaded) -> Vec<Problem> {
     let uploads = loaded.config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
     let Some(uploads) = uploads.filter(|uploads| !uploads.dir.exists()) else { return Vec::new() };
-    let message = format!("there is no folder {}: {}", uploads.dir.display(), uploads.how_to_make());
+    let message = format!("there is no folder {}: {}", uploads.dir.display(), uploads.creation_hint());
     at_key(loaded, "tftp.uploads", message)
 }
 

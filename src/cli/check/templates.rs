@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::script::{Loader, script};
-use crate::boot::loader::target::{Machine, Start};
+use crate::boot::loader::target::{BootAction, Machine};
 use crate::boot::machine_boot::is_ipxe_script;
 use crate::boot::name::BootName;
-use crate::config::{Config, clients};
+use crate::config::{Config, clients_by_file};
 use crate::content::log_once::LogOnce;
 use crate::content::once::BootState;
 use crate::content::templates::{EXTENSION, TemplateError, Templates};
@@ -118,20 +118,20 @@ fn add_unique<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e Temp
 /// Errors in the scripts for targets: problems for loaders that the configuration leads to, and notes for loaders
 /// that it may lead to.
 fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<String>, BTreeSet<String>) {
-    let served = BootState::forgetful(config).served();
+    let served = BootState::in_memory(config).served();
     let machines = config.targets.machines().iter();
     let own = machines.flat_map(|machine| {
         let starts = [&machine.boot, &machine.once].into_iter().flatten();
         starts.map(move |start| (start, Some(machine)))
     });
     let default = config.targets.default.iter().map(|start| (start, None));
-    let starts: Vec<(&Start, Option<&Machine>)> = own.chain(default).collect();
+    let starts: Vec<(&BootAction, Option<&Machine>)> = own.chain(default).collect();
     let errors = |loader: Loader| {
         let made = starts.iter().flat_map(|(start, machine)| {
             let who = machine.map_or("a machine without an entry", |machine| &machine.name);
             arches.iter().filter_map(move |arch| {
                 let made = script(loader, start, &config.targets, &facts(*machine, *arch), served);
-                made.err().map(|error| format!("{}: {} (for {who})", error.key, error.why))
+                made.err().map(|error| format!("{}: {} (for {who})", error.key, error.reason))
             })
         });
         made.collect::<Vec<_>>()
@@ -151,7 +151,7 @@ fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<Str
 /// The loaders that the configuration leads to, always including iPXE, and whether these are all.
 fn loaders(config: &Config, catalog: &Catalog) -> (Vec<Loader>, bool) {
     let (mut found, mut are_all_known) = (vec![Loader::Ipxe], config.dhcp.is_some());
-    for (name, client) in clients(config) {
+    for (name, client) in clients_by_file(config) {
         if client.starts_with("target ") {
             continue;
         }

@@ -37,7 +37,7 @@ pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
     let root = &config.images;
     let manifest = Manifest::load(root)?;
     let catalog = Catalog::open(root).map_err(|error| error.to_string())?;
-    let clients = config::clients(config);
+    let clients = config::clients_by_file(config);
     let names = list::names(root)?;
     let views: Vec<View> =
         names.into_iter().filter_map(|name| view(&catalog, &manifest, &clients, name)).collect();
@@ -59,7 +59,7 @@ fn view(catalog: &Catalog, manifest: &Manifest, clients: &[(String, String)], fi
     let name = BootName::parse(file.as_bytes()).ok()?;
     let open = catalog.open_file(&name).ok()?;
     let marks = read_marks(&open.file).ok().flatten();
-    let (kind, architecture) = in_words(catalog.kind(&name)?);
+    let (kind, architecture) = describe_kind(catalog.kind(&name)?);
     let mut clients: Vec<String> = clients
         .iter()
         .filter(|(mapped, _)| BootName::parse(mapped.as_bytes()).is_ok_and(|mapped| mapped == name))
@@ -73,7 +73,7 @@ fn view(catalog: &Catalog, manifest: &Manifest, clients: &[(String, String)], fi
     Some(View { file, kind, architecture, size: open.size, clients, signed_by, sbat, added })
 }
 
-fn in_words(kind: FileKind) -> (&'static str, Option<String>) {
+fn describe_kind(kind: FileKind) -> (&'static str, Option<String>) {
     let (words, architecture) = match kind {
         FileKind::EfiProgram(processor) => return ("EFI program", Some(processor.to_string())),
         FileKind::OtherPe(processor) => return ("PE, not EFI application", Some(processor.to_string())),

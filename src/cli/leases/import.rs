@@ -12,7 +12,7 @@ use super::view::View;
 use super::{Failure, failure};
 use crate::config::Config;
 use crate::lease::Lease;
-use crate::lease::import::{Format, Found, Intake, NotTaken, Problem, Reader, Reservations};
+use crate::lease::import::{Format, Found, Import, Problem, Reader, Reservations, Skipped};
 use crate::net::served;
 use crate::store::{clock, open};
 
@@ -66,7 +66,7 @@ struct ProblemView {
 /// The imported leases, and the number of entries that were not imported, by reason.
 struct Imported {
     leases: Vec<Lease>,
-    not_taken: BTreeMap<NotTaken, u64>,
+    not_taken: BTreeMap<Skipped, u64>,
 }
 
 /// Number of unreadable entries, and the first of them.
@@ -90,10 +90,10 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
 
     let mut opened = open::open(&config.state, super::report_losses).map_err(failure)?;
     let (served, _) = served::find(config).map_err(failure)?;
-    let book = open::book(settings, std::mem::take(&mut opened.leases), &served.own).book;
+    let book = open::fill_book(settings, std::mem::take(&mut opened.leases), &served.own).book;
     let reservations: Reservations =
         settings.machines.iter().filter_map(|machine| Some((machine.address?, machine.mac))).collect();
-    let mut intake = Intake::new(&book, &reservations, opened.clock.now());
+    let mut intake = Import::new(&book, &reservations, opened.clock.now());
     let mut problems = Problems::default();
     let mut entries = 0_u64;
     let mut take = |found: Found| {
@@ -172,7 +172,7 @@ fn write_text(path: &Path, imported: &Imported) -> io::Result<()> {
     let s = if count == 1 { "" } else { "s" };
     writeln!(out, "imported {count} lease{s} from {}", path.display())?;
     for (why, count) in &imported.not_taken {
-        writeln!(out, "not taken: {count} {}", why.words())?;
+        writeln!(out, "not taken: {count} {}", why.description())?;
     }
     out.flush()
 }

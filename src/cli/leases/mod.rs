@@ -42,13 +42,13 @@ pub enum Command {
     /// Show everything about one lease
     Show {
         /// Its address, or its client's MAC address
-        #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
+        #[arg(value_name = "ADDRESS|MAC", value_parser = parse_selector)]
         which: Selector,
     },
     /// End a lease now, so that its address may be given to another client
     Release {
         /// Its address, or its client's MAC address
-        #[arg(value_name = "ADDRESS|MAC", value_parser = which)]
+        #[arg(value_name = "ADDRESS|MAC", value_parser = parse_selector)]
         which: Selector,
     },
     /// Import the leases of ISC dhcpd or dnsmasq, while no lanboot runs
@@ -63,7 +63,7 @@ pub enum Selector {
     Mac(MacAddr),
 }
 
-fn which(text: &str) -> Result<Selector, &'static str> {
+fn parse_selector(text: &str) -> Result<Selector, &'static str> {
     let address = text.parse().map(Selector::Address);
     address
         .or_else(|_| text.parse().map(Selector::Mac))
@@ -275,8 +275,8 @@ mod tests {
 
     #[test]
     fn leases_are_selected_by_address_or_mac() {
-        assert_eq!(which("10.0.0.1"), Ok(Selector::Address(Ipv4Addr::new(10, 0, 0, 1))));
-        assert_eq!(which("0200.0000.0009"), Ok(Selector::Mac(MacAddr([2, 0, 0, 0, 0, 9]))));
-        assert!(which("node1").is_err());
+        assert_eq!(parse_selector("10.0.0.1"), Ok(Selector::Address(Ipv4Addr::new(10, 0, 0, 1))));
+        assert_eq!(parse_selector("0200.0000.0009"), Ok(Selector::Mac(MacAddr([2, 0, 0, 0, 0, 9]))));
+        assert!(parse_selector("node1").is_err());
     }
 }

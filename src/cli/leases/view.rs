@@ -174,7 +174,7 @@ mod tests {
         let mac = MacAddr([2, 0, 0, 0, 0, n]);
         Lease {
             address: Ipv4Addr::new(192, 168, 77, n),
-            holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+            holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false },
             hardware: mac.into(),
             state,
             until: Timestamp::from_seconds(until),
@@ -226,7 +226,7 @@ ADDRESS         STATE     NAME   HARDWARE           CLIENT ID             EXPIRE
     #[test]
     fn a_long_client_id_shifts_only_its_line() {
         let long = ClientId::new(1, &[], Some(&[0xff; 255])).unwrap();
-        let holder = Holder { client: long, mac: None, boots: false };
+        let holder = Holder { client: long, mac: None, is_boot_stage: false };
         let leases = [Lease { holder, ..lease(1, State::Leased, NOW) }, lease(2, State::Leased, NOW)];
         let text = table(&leases, false);
         assert!(text.lines().next().unwrap().len() < 130);

@@ -11,7 +11,7 @@ use super::plan::{Plan, Storm};
 use super::wire::Destination;
 use crate::config::suggestion;
 use crate::net::interface::{self, Interface};
-use crate::probe::{Firmware, Ports, Profile, Waiting};
+use crate::probe::{Firmware, Ports, Profile, Timing};
 use crate::types::{Arch, MacAddr, Uuid};
 
 /// Default for the longest wait for a reply, in seconds. Firmware waits up to 60 s.
@@ -101,8 +101,8 @@ impl Arguments {
                 None => profile.firmware.collects_for(),
             };
             let collect = self.collect.unwrap_or(collect);
-            let waiting = Waiting { collect, patience: Some(self.timeout) };
-            clients.push(Client { profile, mac, seed, ports, waiting });
+            let timing = Timing { collect, timeout: Some(self.timeout) };
+            clients.push(Client { profile, mac, seed, ports, timing });
         }
         let storm = self.count.map(|count| Storm { count, rate: self.rate });
         Ok(Plan { destination, ports, clients, storm, json: self.json })

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Receiver;
 use super::http::{self, Event};
 use super::source_address::SourceAddress;
 use super::wire::{DATAGRAM, Received, Wire};
-use crate::probe::{Failure, Input, Machine, Offer, Ports, Profile, Progress, Step, Transmit, Waiting};
+use crate::probe::{Failure, Input, Machine, Offer, Ports, Profile, Progress, Step, Timing, Transmit};
 use crate::types::{MacAddr, Timestamp};
 
 /// Time for a RELEASE to be sent before the borrowed address is removed from the interface.
@@ -25,7 +25,7 @@ pub(super) struct Client {
     pub(super) mac: MacAddr,
     pub(super) seed: u64,
     pub(super) ports: Ports,
-    pub(super) waiting: Waiting,
+    pub(super) timing: Timing,
 }
 
 /// The result of its boot.
@@ -96,7 +96,7 @@ pub(super) async fn boot(
 ) -> io::Result<Outcome> {
     let mut queue = wire.register(client.mac);
     let mut machine =
-        Machine::new(&client.profile, client.mac, client.ports, client.seed).waiting(client.waiting);
+        Machine::new(&client.profile, client.mac, client.ports, client.seed).timing(client.timing);
     let mut run = Run {
         client,
         wire,
@@ -117,7 +117,7 @@ pub(super) async fn boot(
             Arrival::Tftp(len, from) => Input::Tftp(tftp.get(..*len).unwrap_or_default(), *from),
             Arrival::BootServer(len, from) => Input::Dhcp(boot_server.get(..*len).unwrap_or_default(), *from),
             Arrival::TftpClosed => Input::TftpClosed,
-            Arrival::Http(Event::Begun(size)) => Input::HttpBegun(*size),
+            Arrival::Http(Event::Begun(size)) => Input::HttpStarted(*size),
             Arrival::Http(Event::Data(data)) => Input::HttpData(data),
             Arrival::Http(Event::Ended) => Input::HttpEnded,
             Arrival::Http(Event::Failed(why)) => Input::HttpFailed(why),

@@ -13,11 +13,11 @@ use crate::event::DropReason;
 use crate::images::Content;
 use crate::images::kind::read_kind;
 use crate::probe::models::{
-    Asker, Boot, Code, Failure, Firmware, Loader, Protocol, Question, Verdict, judge, next,
+    Boot, Code, Failure, Firmware, Loader, ModelClient, Protocol, RequestKind, Verdict, next, run,
 };
 use crate::types::{Arch, Escaped, FileKind};
 
-/// Maximum number of questions in one exchange: address, confirmation, boot file, menu item, and some to spare.
+/// Maximum number of requests in one exchange: address, confirmation, boot file, menu item, and some to spare.
 const MAX_QUESTIONS: usize = 6;
 /// Maximum length of a chain of loaders. The longest known chain is shim and GRUB.
 const MAX_STAGES: usize = 4;
@@ -74,7 +74,7 @@ pub(super) struct Rehearsal {
 }
 
 /// Simulates the boot of `asker` at `site`. Returns `None` if the configuration excludes such a client by design.
-pub(super) fn rehearse(site: &Site, asker: &Asker) -> Option<Rehearsal> {
+pub(super) fn rehearse(site: &Site, asker: &ModelClient) -> Option<Rehearsal> {
     let mut course = Course { site, engine: site.engine(), steps: Vec::new(), notes: Vec::new() };
     let ending = match exchange(site, asker, &mut course.engine) {
         Answered::Refused(reason) if is_by_design(reason) => return None,
@@ -86,23 +86,23 @@ pub(super) fn rehearse(site: &Site, asker: &Asker) -> Option<Rehearsal> {
 
 enum Answered {
     Verdict(Verdict),
-    /// lanboot did not answer the first question.
+    /// lanboot did not answer the first request.
     Refused(DropReason),
 }
 
-/// Exchanges questions and replies until the machine has decided.
-fn exchange(site: &Site, asker: &Asker, engine: &mut Engine) -> Answered {
-    let (mut replies, refused) = site.ask(&asker.discover(), Question::Discover, engine);
+/// Exchanges requests and replies until the machine has decided.
+fn exchange(site: &Site, asker: &ModelClient, engine: &mut Engine) -> Answered {
+    let (mut replies, refused) = site.ask(&asker.discover(), RequestKind::Discover, engine);
     if let Some(reason) = refused {
         return Answered::Refused(reason);
     }
     let mut own = None;
     for _ in 0..MAX_QUESTIONS {
-        let verdict = judge_all(asker.firmware, &replies);
-        let (question, kind, unanswered) = match verdict {
+        let verdict = run_model(asker.firmware, &replies);
+        let (request, kind, unanswered) = match verdict {
             Verdict::Requests { server, address, unanswered } => {
                 own = Some(address);
-                (asker.request(server, address), Question::Request, Verdict::Fails(unanswered))
+                (asker.request(server, address), RequestKind::Request, Verdict::Fails(unanswered))
             }
             Verdict::AsksBootServer { to, item, unanswered } => {
                 let address = own.unwrap_or(Ipv4Addr::UNSPECIFIED);
@@ -110,22 +110,22 @@ fn exchange(site: &Site, asker: &Asker, engine: &mut Engine) -> Answered {
                 if !site.addresses.contains(to.ip()) && !to.ip().is_broadcast() {
                     return Answered::Verdict(*unanswered);
                 }
-                (asker.boot_server(address, *to.ip(), item), Question::BootServer, *unanswered)
+                (asker.boot_server(address, *to.ip(), item), RequestKind::BootServer, *unanswered)
             }
             decided => return Answered::Verdict(decided),
         };
         let before = replies.len();
-        replies.extend(site.ask(&question, kind, engine).0);
+        replies.extend(site.ask(&request, kind, engine).0);
         if replies.len() == before {
             return Answered::Verdict(unanswered);
         }
     }
-    Answered::Verdict(judge_all(asker.firmware, &replies))
+    Answered::Verdict(run_model(asker.firmware, &replies))
 }
 
-fn judge_all(firmware: Firmware, replies: &[Reply]) -> Verdict {
+fn run_model(firmware: Firmware, replies: &[Reply]) -> Verdict {
     let heard: Vec<_> = replies.iter().map(Reply::heard).collect();
-    judge(firmware, &heard)
+    run(firmware, &heard)
 }
 
 /// Whether the drop is no failure, because the configuration excludes such clients.
@@ -133,7 +133,7 @@ fn is_by_design(reason: DropReason) -> bool {
     matches!(reason, DropReason::BootpRefused | DropReason::NotNetboot)
 }
 
-fn refused(asker: &Asker, reason: DropReason) -> Trouble {
+fn refused(asker: &ModelClient, reason: DropReason) -> Trouble {
     let (why, advice) = match reason {
         DropReason::PoolExhausted => (
             "no address is left for it".to_owned(),
@@ -149,7 +149,7 @@ fn refused(asker: &Asker, reason: DropReason) -> Trouble {
 }
 
 /// Advice that names the key of config.yaml for this client's boot file.
-fn map_a_file(asker: &Asker) -> String {
+fn map_a_file(asker: &ModelClient) -> String {
     match asker.firmware {
         Firmware::Ipxe => format!("name a script in boot.ipxe, or a file in boot.arch.{}", asker.arch),
         Firmware::Bootp => "name a file in boot.bootp or boot.arch.bios".to_owned(),
@@ -167,10 +167,10 @@ struct Course<'s> {
 }
 
 impl Course<'_> {
-    fn follow(&mut self, asker: &Asker, verdict: Verdict) -> Ending {
+    fn follow(&mut self, asker: &ModelClient, verdict: Verdict) -> Ending {
         match verdict {
             Verdict::Boots(boot) => self.load(asker, &boot),
-            Verdict::WaitsForPerson => Ending::Waits,
+            Verdict::WaitsForUser => Ending::Waits,
             Verdict::BootsLocally => Ending::LocalDisk,
             Verdict::Fails(failure) => Ending::Fails(self.trouble(asker, failure)),
             // `exchange` normally continues after these two.
@@ -179,7 +179,7 @@ impl Course<'_> {
         }
     }
 
-    fn trouble(&self, asker: &Asker, failure: Failure) -> Trouble {
+    fn trouble(&self, asker: &ModelClient, failure: Failure) -> Trouble {
         let advice = match failure.code {
             Code::E55 => "UDP port 4011 must reach lanboot".to_owned(),
             Code::E16 | Code::E52 if self.site.mode == Mode::Proxy => {
@@ -196,7 +196,7 @@ impl Course<'_> {
     }
 
     /// Predicts how a client loads its boot file, and the loaders that follow.
-    fn load(&mut self, asker: &Asker, boot: &Boot) -> Ending {
+    fn load(&mut self, asker: &ModelClient, boot: &Boot) -> Ending {
         let name = Escaped(&boot.file).to_string();
         let is_ours = self.push(asker.firmware.name(), boot.by, &boot.server, &boot.file);
         let reached = self.is_reached(boot, &boot.server, is_ours);
@@ -216,7 +216,8 @@ impl Course<'_> {
         if is_last {
             return Ending::Boots;
         }
-        let foreign = kind.and_then(|kind| Some((kind, config::starts(asker.arch, &name, kind)?)));
+        let foreign =
+            kind.and_then(|kind| Some((kind, config::unstartable_reason(asker.arch, &name, kind)?)));
         if let Some((kind, starts)) = foreign {
             let why = format!("{name} is {kind}, but {} starts {starts}", asker.arch);
             let advice = format!(
@@ -247,8 +248,8 @@ impl Course<'_> {
 
     /// Checks that the machine has a route to `server`, from the replies that it kept.
     fn is_reached(&mut self, boot: &Boot, server: &str, is_ours: bool) -> Result<(), Trouble> {
-        let Some((server, network)) = without_route(&boot.left.ack, server) else {
-            let assumed = self.site.assumed.filter(|_| is_ours && !has_router(&boot.left.ack));
+        let Some((server, network)) = without_route(&boot.kept.ack, server) else {
+            let assumed = self.site.assumed.filter(|_| is_ours && !has_router(&boot.kept.ack));
             if let Some(network) = assumed {
                 let note = format!(
                     "it has no router, so this computer needs an address in {network}; none of the interfaces here has one"
@@ -271,7 +272,7 @@ impl Course<'_> {
     }
 
     /// Checks that lanboot serves the file, and that the announced size is right.
-    fn is_served(&mut self, asker: &Asker, boot: &Boot, is_ours: bool) -> Result<(), Trouble> {
+    fn is_served(&mut self, asker: &ModelClient, boot: &Boot, is_ours: bool) -> Result<(), Trouble> {
         if !is_ours {
             self.notes.push(format!("{boot} is not on this server and was not looked at"));
             return Ok(());
@@ -307,8 +308,8 @@ impl Course<'_> {
     }
 
     /// Simulates iPXE as the next stage. It asks for an address again, and gets its script.
-    fn chain_to_ipxe(&mut self, asker: &Asker) -> Ending {
-        let ipxe = Asker { firmware: Firmware::Ipxe, ..*asker };
+    fn chain_to_ipxe(&mut self, asker: &ModelClient) -> Ending {
+        let ipxe = ModelClient { firmware: Firmware::Ipxe, ..*asker };
         match exchange(self.site, &ipxe, &mut self.engine) {
             Answered::Refused(reason) => Ending::Fails(refused(&ipxe, reason)),
             Answered::Verdict(verdict) => self.follow(&ipxe, verdict),
@@ -316,7 +317,7 @@ impl Course<'_> {
     }
 
     /// Simulates loaders that read the firmware's replies, and the files that they load.
-    fn chain(&mut self, asker: &Asker, first: Loader, boot: &Boot) -> Ending {
+    fn chain(&mut self, asker: &ModelClient, first: Loader, boot: &Boot) -> Ending {
         let mut loader = first;
         for _ in 0..MAX_STAGES {
             let what = match next(loader, boot) {

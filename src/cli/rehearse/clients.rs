@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::dhcp::settings::{BootpMode, Machine, Settings};
-use crate::probe::models::{Asker, Firmware};
+use crate::probe::models::{Firmware, ModelClient};
 use crate::types::{Arch, MacAddr};
 
 /// The MAC address of a machine without an entry, or with an entry that has only a UUID. It is locally administered.
@@ -18,10 +18,10 @@ const PI_4: [u8; 3] = [0xdc, 0xa6, 0x32];
 
 /// The clients that `machine` can be; `None` stands for any machine without an entry. iPXE is listed for every
 /// architecture, because the file that an iPXE in ROM gets depends on its architecture.
-pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<Asker> {
+pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<ModelClient> {
     let mac = machine.and_then(|machine| machine.mac).unwrap_or(STRANGER);
     let uuid = machine.and_then(|machine| machine.uuid);
-    let asker = |firmware, arch| Asker { firmware, arch, mac, uuid };
+    let asker = |firmware, arch| ModelClient { firmware, arch, mac, uuid };
     let arches = arches(settings, machine);
     let mut clients = Vec::new();
     for arch in &arches {
@@ -75,11 +75,11 @@ fn names_script(settings: &Settings, machine: Option<&Machine>) -> bool {
 
 /// The models of Raspberry Pi that the machine can be, by its MAC address. A machine without an entry can be all of
 /// them if the configuration maps `arm-rpiboot`.
-fn raspberry_pis(settings: &Settings, machine: Option<&Machine>, asker: Asker) -> Vec<Asker> {
+fn raspberry_pis(settings: &Settings, machine: Option<&Machine>, asker: ModelClient) -> Vec<ModelClient> {
     let of = |firmware, oui: [u8; 3]| {
         let [a, b, c] = oui;
         let [.., d, e, f] = asker.mac.0;
-        Asker { firmware, mac: MacAddr([a, b, c, d, e, f]), ..asker }
+        ModelClient { firmware, mac: MacAddr([a, b, c, d, e, f]), ..asker }
     };
     let all = [
         of(Firmware::RaspberryPi3, PI_3),

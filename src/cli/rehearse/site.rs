@@ -18,7 +18,7 @@ use crate::event::{DropReason, Event};
 use crate::images::{Catalog, Content};
 use crate::lease::LeaseBook;
 use crate::net::interface;
-use crate::probe::models::{Asker, Heard, Question};
+use crate::probe::models::{ModelClient, ReceivedReply, RequestKind};
 use crate::types::{Ipv4Network, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
 use crate::wire::option::code;
@@ -77,9 +77,10 @@ impl Site {
         };
         let is_guess = interfaces.are_elsewhere(settings) && mode == Mode::Server;
         let assumed = network.filter(|_| is_guess && subnet.is_some_and(|place| settings.is_shared(place)));
-        let starts = || BootState::forgetful(config);
+        let starts = || BootState::in_memory(config);
         let files = Catalog::open(&config.images).ok();
-        let files = files.map(|catalog| Files::new(catalog, MachineTable::default()).starting(starts()));
+        let files =
+            files.map(|catalog| Files::new(catalog, MachineTable::default()).with_boot_state(starts()));
         Site {
             // The network has no other machine, so no address needs a check.
             settings: Arc::new(Settings {
@@ -113,17 +114,17 @@ impl Site {
     /// All replies to one message in the order in which they arrive, and the reason if lanboot drops the message.
     pub(super) fn ask(
         &self,
-        question: &Message,
-        kind: Question,
+        request: &Message,
+        kind: RequestKind,
         engine: &mut Engine,
     ) -> (Vec<Reply>, Option<DropReason>) {
         let mut replies = Vec::new();
-        if self.mode == Mode::Proxy && kind != Question::BootServer {
-            replies.extend(self.plain(question, kind));
+        if self.mode == Mode::Proxy && kind != RequestKind::BootServer {
+            replies.extend(self.plain(request, kind));
         }
         // Always the registered ports: firmware does not use the ports of a test's configuration.
-        let port = if kind == Question::BootServer { 4011 } else { 67 };
-        let why = match self.ours(question, kind == Question::BootServer, engine) {
+        let port = if kind == RequestKind::BootServer { 4011 } else { 67 };
+        let why = match self.ours(request, kind == RequestKind::BootServer, engine) {
             Ok(reply) => {
                 replies.extend(reply.map(|reply| Reply {
                     bytes: reply.message.encode(),
@@ -137,9 +138,9 @@ impl Site {
         (replies, why)
     }
 
-    fn arrival(&self, question: &Message, boot_service: bool) -> Arrival {
+    fn arrival(&self, request: &Message, boot_service: bool) -> Arrival {
         // EDK2 sends from port 4011, iPXE from 68. Nothing here depends on it.
-        let source = SocketAddrV4::new(question.ciaddr, 68);
+        let source = SocketAddrV4::new(request.ciaddr, 68);
         Arrival {
             interface: "eth1".into(),
             addresses: self.addresses.as_slice().into(),
@@ -156,14 +157,14 @@ impl Site {
     /// The reply of lanboot, or the reason for the drop.
     fn ours(
         &self,
-        question: &Message,
+        request: &Message,
         boot_service: bool,
         engine: &mut Engine,
     ) -> Result<Option<OutgoingReply>, DropReason> {
-        let arrival = self.arrival(question, boot_service);
+        let arrival = self.arrival(request, boot_service);
         let relay = self.relay.filter(|_| self.mode == Mode::Server && !boot_service);
-        let relayed = relay.map(|giaddr| Message { giaddr, hops: 1, ..question.clone() });
-        let bytes = relayed.as_ref().unwrap_or(question).encode();
+        let relayed = relay.map(|giaddr| Message { giaddr, hops: 1, ..request.clone() });
+        let bytes = relayed.as_ref().unwrap_or(request).encode();
         let (mut effects, mut answer) = (Effects::new(), Ok(None));
         engine.handle(&bytes, &arrival, Outside { files: &self.files, machines: &() }, NOW, &mut effects);
         for effect in effects {
@@ -188,19 +189,19 @@ impl Site {
     }
 
     /// The reply of a DHCP server without boot options, such as a home router.
-    fn plain(&self, question: &Message, kind: Question) -> Option<Reply> {
-        let answer = match question.message_type()? {
+    fn plain(&self, request: &Message, kind: RequestKind) -> Option<Reply> {
+        let answer = match request.message_type()? {
             Ok(MessageType::Discover) => MessageType::Offer,
             Ok(MessageType::Request) => MessageType::Ack,
             _ => return None,
         };
-        if question.options.ip(code::SERVER_IDENTIFIER).is_some_and(|server| server != self.other) {
+        if request.options.ip(code::SERVER_IDENTIFIER).is_some_and(|server| server != self.other) {
             return None;
         }
         let mut reply = Message::new(BOOTREPLY);
-        reply.xid = question.xid;
-        reply.flags = question.flags;
-        reply.chaddr = question.chaddr;
+        reply.xid = request.xid;
+        reply.flags = request.flags;
+        reply.chaddr = request.chaddr;
         reply.yiaddr = self.client;
         let hour = Duration::from_secs(3600).as_secs() as u32;
         reply.options.push(code::MESSAGE_TYPE, &[answer.number()]);
@@ -213,7 +214,7 @@ impl Site {
     }
 
     /// The content that lanboot sends to the machine for the file name `asked`; `None` if it has no such file.
-    pub(super) fn file(&self, asker: &Asker, asked: &[u8]) -> Option<Content> {
+    pub(super) fn file(&self, asker: &ModelClient, asked: &[u8]) -> Option<Content> {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
@@ -231,13 +232,13 @@ impl Site {
 pub(super) struct Reply {
     bytes: Vec<u8>,
     source: SocketAddrV4,
-    kind: Question,
+    kind: RequestKind,
 }
 
 impl Reply {
     /// The reply in the form that the models take.
-    pub(super) fn heard(&self) -> Heard<'_> {
-        Heard { payload: &self.bytes, source: self.source, question: self.kind }
+    pub(super) fn heard(&self) -> ReceivedReply<'_> {
+        ReceivedReply { payload: &self.bytes, source: self.source, request: self.kind }
     }
 }
 

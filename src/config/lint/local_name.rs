@@ -1,7 +1,7 @@
 //! Maps a name or a URL of the configuration to a file of the images folder. The other lints use it to decide which
 //! files they can check.
 
-use crate::boot::loader::target::{OwnUrl, is_url};
+use crate::boot::loader::target::{LocalUrl, is_url};
 use crate::config::Config;
 
 /// The file of the images folder that `name` refers to: the name itself, or the path of a URL of this server. Returns
@@ -10,7 +10,7 @@ pub(in crate::config) fn local_name<'a>(name: &'a str, config: &Config) -> Optio
     let path = match is_url(name) {
         false => name,
         true => {
-            let url = OwnUrl::of(name, config.served()).filter(OwnUrl::is_served)?;
+            let url = LocalUrl::of(name, config.file_server_ports()).filter(LocalUrl::is_served)?;
             url.path.split(['?', '#']).next()?.trim_start_matches('/')
         }
     };

@@ -5,7 +5,7 @@ use std::iter;
 use std::sync::Arc;
 
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
-use crate::boot::menu::Boots;
+use crate::boot::menu::ItemAction;
 use crate::boot::policy::DEFAULT_IPXE;
 use crate::config::lint::local_name::local_name;
 use crate::config::syntax::place::{append_omitted_count, max_shown, node_at};
@@ -78,7 +78,7 @@ pub(in crate::config) fn mapped_files(config: &Config) -> Vec<MappedFile> {
         Some((format!("machines[{i}].boot"), machine.name.clone(), machine.script.as_ref()?))
     });
     let items = boot.menu.iter().flat_map(|menu| menu.items.iter().enumerate()).filter_map(|(i, item)| {
-        let Boots::File(boot) = &item.boots else { return None };
+        let ItemAction::File(boot) = &item.action else { return None };
         Some((format!("boot.menu[{i}].file"), "a client whose user chooses it".to_owned(), boot))
     });
     // Names of iPXE scripts end in `.ipxe`; boot/policy.rs chooses by that.
@@ -105,7 +105,7 @@ pub(in crate::config) fn mapped_files(config: &Config) -> Vec<MappedFile> {
 /// Files of the images folder that `config` maps, each with a short name of its clients, in the order of the keys.
 /// The short name is `uefi-x64`, `ipxe`, `bootp`, the name of a machine or `class 1`. Files of targets come last, as
 /// in `target debian`.
-pub fn clients(config: &Config) -> Vec<(String, String)> {
+pub fn clients_by_file(config: &Config) -> Vec<(String, String)> {
     let client = |file: &MappedFile| {
         let key = file.key.strip_prefix("boot.");
         let of_boot = key.map(|key| key.strip_prefix("arch.").unwrap_or(key).to_owned());

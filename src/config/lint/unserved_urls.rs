@@ -1,6 +1,6 @@
 //! Finds URLs of this server that it does not serve.
 
-use crate::boot::loader::target::OwnUrl;
+use crate::boot::loader::target::LocalUrl;
 use crate::config::lint::mapped_files::{mapped_files, problems_at};
 use crate::config::sections::targets;
 use crate::config::{Config, Problem};
@@ -12,8 +12,8 @@ pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
     let all =
         boot.chain(targets::target_files(&config.targets).into_iter().map(|(name, key, _)| (name, key)));
     let unserved = all.filter_map(|(name, key)| {
-        let OwnUrl { scheme, served, port, .. } =
-            OwnUrl::of(&name, config.served()).filter(|url| !url.is_served())?;
+        let LocalUrl { scheme, served, port, .. } =
+            LocalUrl::of(&name, config.file_server_ports()).filter(|url| !url.is_served())?;
         let what = match served {
             Some(served) => format!("{scheme} is served on port {served}, not on {port}"),
             None => format!("`{scheme}` is off"),

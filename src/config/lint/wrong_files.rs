@@ -30,7 +30,7 @@ fn unusable_reason(file: &MappedFile, kind: FileKind) -> Option<String> {
         Recipient::Ipxe | Recipient::DefaultScript => (!is_script)
             .then(|| "it is what iPXE gets, which must be an iPXE script: one that begins #!ipxe".to_owned()),
         Recipient::Firmware(arch) => {
-            let starts = starts(arch, &file.name, kind)?;
+            let starts = unstartable_reason(arch, &file.name, kind)?;
             Some(format!("it is mapped to {arch}, which starts {starts}"))
         }
         Recipient::Bootp => is_script.then(|| "plain BOOTP clients run no scripts".to_owned()),
@@ -42,7 +42,7 @@ fn unusable_reason(file: &MappedFile, kind: FileKind) -> Option<String> {
 }
 
 /// Describes the files that the firmware of `arch` starts, if a file of this name and kind is not one of them.
-pub fn starts(arch: Arch, name: &str, kind: FileKind) -> Option<String> {
+pub fn unstartable_reason(arch: Arch, name: &str, kind: FileKind) -> Option<String> {
     if let Some(processor) = arch.efi_processor() {
         // HTTP boot also starts disk images.
         let is_disk = arch.is_http() && [".iso", ".img"].iter().any(|end| name.ends_with(end));

@@ -1,6 +1,6 @@
 //! Reads `boot:`: boot files by architecture, for iPXE and for BOOTP clients, the boot menu, and the default target.
 
-use crate::boot::loader::target::Start;
+use crate::boot::loader::target::BootAction;
 use crate::boot::policy::Policy;
 use crate::config::sections::boot_file::{MAX_BOOTP_NAME, MAX_NAME, boot_file_name, by_arch};
 use crate::config::sections::menu;
@@ -16,7 +16,7 @@ pub(in crate::config) fn boot(
     reader: &mut Reader,
     node: Option<&Node>,
     targets: &[TargetEntry],
-) -> (Policy, Option<At<Start>>) {
+) -> (Policy, Option<At<BootAction>>) {
     let mut policy = Policy::default();
     let Some(node) = node else { return (policy, None) };
     let fields = reader.fields(node, Section::Boot);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
-use crate::boot::menu::{Boots, FOR_EVER, Item, MAX_ITEMS, Menu};
+use crate::boot::menu::{Item, ItemAction, MAX_ITEMS, Menu, WAIT_FOREVER};
 use crate::config::sections::boot_file::machine_boot;
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Fields, Reader, describe, duration, is_off};
@@ -61,7 +61,7 @@ fn item(reader: &mut Reader, node: &Node) -> Option<Item> {
         }
     };
     let boots = match (fields.get("file"), fields.get("server"), fields.get("local")) {
-        (Some(node), None, None) => file(reader, node).map(Boots::File),
+        (Some(node), None, None) => file(reader, node).map(ItemAction::File),
         (None, Some(node), None) => server(reader, node),
         (None, None, Some(node)) => local(reader, node),
         _ => {
@@ -69,7 +69,7 @@ fn item(reader: &mut Reader, node: &Node) -> Option<Item> {
             None
         }
     };
-    Some(Item { text: Arc::from(text?), boots: boots? })
+    Some(Item { text: Arc::from(text?), action: boots? })
 }
 
 /// Reads a boot file that PXE firmware can load: it must come by TFTP and must not be a script.
@@ -90,19 +90,19 @@ fn file(reader: &mut Reader, node: &Node) -> Option<MachineBoot> {
     Some(boot)
 }
 
-fn server(reader: &mut Reader, node: &Node) -> Option<Boots> {
+fn server(reader: &mut Reader, node: &Node) -> Option<ItemAction> {
     const WHAT: &str = "the IPv4 address of another boot server";
     let server = reader.parse::<std::net::Ipv4Addr>(node, WHAT)?.value;
     if server.is_unspecified() || server.is_multicast() || server.is_broadcast() || server.is_loopback() {
         reader.expected(node, WHAT);
         return None;
     }
-    Some(Boots::Server(server))
+    Some(ItemAction::Server(server))
 }
 
-fn local(reader: &mut Reader, node: &Node) -> Option<Boots> {
+fn local(reader: &mut Reader, node: &Node) -> Option<ItemAction> {
     match reader.bool(node)? {
-        true => Some(Boots::Local),
+        true => Some(ItemAction::Local),
         false => {
             reader.expected(node, "true");
             None
@@ -126,7 +126,7 @@ fn printable<'n>(reader: &mut Reader, node: &'n Node, what: &str) -> Option<&'n 
 /// Reads the seconds until the first item boots: 0 boots it immediately, `off` waits forever.
 fn timeout(reader: &mut Reader, node: &Node) -> Option<u8> {
     if is_off(node) {
-        return Some(FOR_EVER);
+        return Some(WAIT_FOREVER);
     }
     let time = match &node.data {
         Data::Int(0) => Some(Duration::ZERO),
@@ -135,7 +135,7 @@ fn timeout(reader: &mut Reader, node: &Node) -> Option<u8> {
     };
     let seconds =
         time.filter(|time| time.subsec_nanos() == 0).and_then(|time| u8::try_from(time.as_secs()).ok());
-    match seconds.filter(|seconds| *seconds != FOR_EVER) {
+    match seconds.filter(|seconds| *seconds != WAIT_FOREVER) {
         Some(seconds) => Some(seconds),
         None => {
             reader.expected(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::boot::loader::facts;
 use crate::boot::loader::script::ipxe_problem;
-use crate::boot::loader::target::{Machine, Start, Target, Targets, Var};
+use crate::boot::loader::target::{BootAction, Machine, Target, Targets, Var};
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::config::sections::boot_file;
 use crate::config::sections::written::{BootEntry, File, TargetEntry};
@@ -21,7 +21,7 @@ const MAX_CMDLINE: usize = 2048;
 /// iPXE's `item` and GRUB's `menuentry` parse words that begin with `-` as options.
 const NO_OPTION: &str = "a word that does not begin with `-`, which loaders would take for an option";
 /// Names that can be started like a target but are built in.
-const BUILT_IN: [(&str, Start); 2] = [("local", Start::Local), ("menu", Start::Menu)];
+const BUILT_IN: [(&str, BootAction); 2] = [("local", BootAction::Local), ("menu", BootAction::Menu)];
 
 pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<TargetEntry> {
     let Some(node) = node else { return Vec::new() };
@@ -126,9 +126,9 @@ pub(in crate::config) fn start(
     reader: &mut Reader,
     node: &Node,
     targets: &[TargetEntry],
-) -> Option<At<Start>> {
+) -> Option<At<BootAction>> {
     let text = reader.text(node, "the name of one of `targets`, local or menu")?;
-    let found = known_start(text, targets);
+    let found = parse_action(text, targets);
     if found.is_none() {
         let names =
             || targets.iter().map(|target| &*target.name).chain(BUILT_IN.iter().map(|(name, _)| *name));
@@ -146,7 +146,7 @@ pub(in crate::config) fn machine_boot(
     targets: &[TargetEntry],
 ) -> Option<BootEntry> {
     if let Data::Text(text) = &node.data {
-        if let Some(start) = known_start(text, targets) {
+        if let Some(start) = parse_action(text, targets) {
             return Some(BootEntry::Start(start));
         }
         // Any other word may name a file, but a word that resembles a target's name is probably a typing mistake.
@@ -159,10 +159,10 @@ pub(in crate::config) fn machine_boot(
     boot_file::machine_boot(reader, node).map(BootEntry::Files)
 }
 
-fn known_start(text: &str, targets: &[TargetEntry]) -> Option<Start> {
+fn parse_action(text: &str, targets: &[TargetEntry]) -> Option<BootAction> {
     let built_in = BUILT_IN.into_iter().find(|(name, _)| *name == text).map(|(_, start)| start);
     let target = || targets.iter().find(|target| *target.name == *text);
-    built_in.or_else(|| target().map(|target| Start::Target(Arc::clone(&target.name))))
+    built_in.or_else(|| target().map(|target| BootAction::Target(Arc::clone(&target.name))))
 }
 
 pub(in crate::config) fn vars(reader: &mut Reader, node: &Node) -> BTreeMap<String, Var> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::boot::loader::target::{Start, Var};
+use crate::boot::loader::target::{BootAction, Var};
 use crate::boot::machine_boot::MachineBoot;
 use crate::boot::policy::Policy;
 use crate::config::sections::mode;
@@ -26,7 +26,7 @@ pub(in crate::config) struct File {
     pub(in crate::config) images: PathBuf,
     pub(in crate::config) dhcp: DhcpSection,
     pub(in crate::config) boot: Policy,
-    pub(in crate::config) default: Option<At<Start>>,
+    pub(in crate::config) default: Option<At<BootAction>>,
     pub(in crate::config) targets: Vec<TargetEntry>,
     pub(in crate::config) machines: Vec<MachineEntry>,
     pub(in crate::config) tftp: Option<Tftp>,
@@ -83,7 +83,7 @@ pub(in crate::config) struct TargetEntry {
 /// The value of `boot` of a machine.
 pub(in crate::config) enum BootEntry {
     /// A target, or one of the built-in actions.
-    Start(Start),
+    Start(BootAction),
     /// Boot files for firmware and loaders.
     Files(MachineBoot),
 }
@@ -95,7 +95,7 @@ pub(in crate::config) struct MachineEntry {
     pub(in crate::config) uuid: Option<At<Uuid>>,
     pub(in crate::config) address: Option<At<Ipv4Addr>>,
     pub(in crate::config) boot: Option<BootEntry>,
-    pub(in crate::config) once: Option<At<Start>>,
+    pub(in crate::config) once: Option<At<BootAction>>,
     pub(in crate::config) vars: BTreeMap<String, Var>,
     pub(in crate::config) options: OptionSet,
 }

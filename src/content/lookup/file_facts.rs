@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Files;
-use crate::boot::loader::target::{Now, SCRIPT, is_url, own_path};
+use crate::boot::loader::target::{NextBoot, SCRIPT, is_url, local_path};
 use crate::boot::name::BootName;
 use crate::boot::policy::{Choice, Content, SERVER};
 use crate::content::machines::KnownMachine;
 use crate::http;
 use crate::images::OpenFile;
-use crate::images::ipxe::Seen;
+use crate::images::ipxe::ProgramInfo;
 use crate::wire::dhcp::Message;
 use crate::wire::pxe;
 
@@ -55,13 +55,13 @@ impl Files {
         let name = if is_here { self.name_of(&choice.file, server) } else { None };
         let Some(open) = name.and_then(|name| self.open_for(&name, &machine)) else {
             let makes_script = *choice.file == *SCRIPT;
-            let starts = self.starts();
-            let is_usual = || starts.now(starts.machine(&machine)) == Now::Usual;
+            let boot_state = self.boot_state();
+            let is_usual = || boot_state.now(boot_state.machine(&machine)) == NextBoot::Default;
             return if makes_script && is_usual() { Content::NothingToStart } else { Content::Unknown };
         };
-        match self.builds.look(&open.file) {
-            Ok(Seen { is_ipxe: true, .. }) => Content::IpxeBuild,
-            Ok(Seen { kind, .. }) => Content::Other(kind),
+        match self.builds.inspect(&open.file) {
+            Ok(ProgramInfo { is_ipxe: true, .. }) => Content::IpxeBuild,
+            Ok(ProgramInfo { kind, .. }) => Content::Other(kind),
             Err(_) => Content::Unknown,
         }
     }
@@ -76,14 +76,14 @@ impl Files {
         let (scheme, rest) = written.split_once("://")?;
         let rest = rest.strip_prefix(&server.to_string()).map(|rest| format!("{SERVER}{rest}"));
         let url = rest.map_or_else(|| written.to_owned(), |rest| format!("{scheme}://{rest}"));
-        let path = own_path(&url, self.starts().served())?.split('#').next()?;
+        let path = local_path(&url, self.boot_state().served())?.split('#').next()?;
         BootName::parse(&http::target::name(&format!("/{path}")).ok()?).ok()
     }
 
     /// Opens the file that [`Files::find`] finds for the machine; `None` for templates and generated text.
     fn open_for(&self, name: &BootName, machine: &KnownMachine) -> Option<OpenFile> {
         let own = self.own_folders(machine);
-        let own = own.iter().map(|folder| name.within(folder));
+        let own = own.iter().map(|folder| name.in_folder(folder));
         let exact = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten());
         let found = exact.or_else(|| self.absent.unless_absent(name, || self.open_in_any_case(name)));
         found.filter(|open| !open.is_template())
@@ -114,9 +114,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let yaml = "{dhcp: {mode: off}, http: {port: 8080}, targets: {t: {kernel: k}}, machines: [{mac: '02:00:00:00:00:01', once: \
                     local}, {mac: '02:00:00:00:00:02', boot: t}]}";
-        let starts = BootState::forgetful(&crate::config::load(yaml).unwrap());
+        let boot_state = BootState::in_memory(&crate::config::load(yaml).unwrap());
         let catalog = Catalog::open(folder.path()).unwrap();
-        let files = Files::new(catalog, MachineTable::default()).starting(starts.clone());
+        let files = Files::new(catalog, MachineTable::default()).with_boot_state(boot_state.clone());
         let of = |n: u8, name: &str| {
             files.content_of(&Choice::new(&name.into(), Rule::Ipxe), &request(n), SERVED_BY)
         };
@@ -156,7 +156,7 @@ mod tests {
             [1, 2, 3].map(|n| of(n, SCRIPT)),
             [Content::Unknown, Content::Unknown, Content::NothingToStart]
         );
-        starts.done(MacAddr([2, 0, 0, 0, 0, 1]), &KnownMachine::default(), true).unwrap();
+        boot_state.done(MacAddr([2, 0, 0, 0, 0, 1]), &KnownMachine::default(), true).unwrap();
         assert_eq!(of(1, SCRIPT), Content::NothingToStart, "its `once` is over");
     }
 }

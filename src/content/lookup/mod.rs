@@ -11,11 +11,11 @@ use crate::boot::name::BootName;
 use crate::content::generated::{self, TextRequest};
 use crate::content::log_once::LogOnce;
 use crate::content::machines::{self, KnownMachine, MachineTable, Standing, own_names};
-use crate::content::once::{BootState, Done, Sent};
+use crate::content::once::{BootState, DoneReport, SentPart};
 use crate::content::subject::Subject;
 use crate::content::templates::{EXTENSION, Rendering, Templates};
 use crate::event::Refusal;
-use crate::images::ipxe::Builds;
+use crate::images::ipxe::ProgramCache;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::net::snapshot::Now;
 use crate::types::MacAddr;
@@ -27,11 +27,11 @@ use crate::content::asker::Asker;
 pub struct Files {
     catalog: Catalog,
     known: MachineTable,
-    starts: BootState,
-    /// The current settings; `None` outside of the server, where `starts` has the settings.
+    boot_state: BootState,
+    /// The current settings; `None` outside of the server, where `boot_state` has the settings.
     now: Option<Now>,
     templates: Templates,
-    builds: Builds,
+    builds: ProgramCache,
     absent: file_facts::Absent,
     log_once: LogOnce,
 }
@@ -65,18 +65,18 @@ impl Files {
         Files {
             catalog,
             known,
-            starts: BootState::default(),
+            boot_state: BootState::default(),
             now: None,
             templates,
-            builds: Builds::default(),
+            builds: ProgramCache::default(),
             absent: Default::default(),
             log_once,
         }
     }
 
     /// Sets the targets of the machines and their `once` state.
-    pub fn starting(self, starts: BootState) -> Files {
-        Files { starts, ..self }
+    pub fn with_boot_state(self, boot_state: BootState) -> Files {
+        Files { boot_state, ..self }
     }
 
     /// Uses the targets and machines of the current snapshot.
@@ -86,10 +86,10 @@ impl Files {
 
     /// The targets of the machines and their `once` state, as they are now. Take it once for each request, so that the
     /// request has the same settings from beginning to end.
-    fn starts(&self) -> BootState {
+    fn boot_state(&self) -> BootState {
         match &self.now {
-            Some(now) => self.starts.with_config(&now.borrow().config),
-            None => self.starts.clone(),
+            Some(now) => self.boot_state.with_config(&now.borrow().config),
+            None => self.boot_state.clone(),
         }
     }
 
@@ -97,25 +97,25 @@ impl Files {
     ///
     /// # Errors
     /// If the change cannot be written to disk.
-    pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<Done> {
+    pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<DoneReport> {
         let machines::Found { machine, standing } = self.known.at(address);
         // A person at this computer may report it for any machine.
         let by_person = self.known.is_own(address) && standing == Standing::Unknown;
-        self.starts().done(mac, &machine, by_person)
+        self.boot_state().done(mac, &machine, by_person)
     }
 
     /// Records that the machine at `address` was sent the bytes `part` of the content `name`, whose size is `size`
     /// bytes. This may end its `once`.
     pub fn sent(&self, name: &str, part: Range<u64>, size: u64, address: Ipv4Addr) {
         // Most machines have no `once`, so this check avoids the lookups below.
-        let starts = self.starts();
-        if !starts.targets().machines().iter().any(|machine| machine.once.is_some()) {
+        let boot_state = self.boot_state();
+        if !boot_state.targets().machines().iter().any(|machine| machine.once.is_some()) {
             return;
         }
         let Ok(name) = BootName::parse(name.as_bytes()) else { return };
         let asker = self.asker(address, Ipv4Addr::UNSPECIFIED);
-        let is_script = generated::is_script(&name, &asker, &starts);
-        starts.sent(&Sent { name: &name, part, size, is_script }, &asker.machine);
+        let is_script = generated::is_script(&name, &asker, &boot_state);
+        boot_state.sent(&SentPart { name: &name, part, size, is_script }, &asker.machine);
     }
 
     /// Whether the machine at `address` may have got it by DHCP: a DHCP message said so, or messages contradict each
@@ -126,8 +126,8 @@ impl Files {
     }
 
     /// Checks the folder of boot files, and logs when it disappears or comes back.
-    pub fn look(&self) {
-        self.catalog.look();
+    pub fn check_folder(&self) {
+        self.catalog.check_folder();
     }
 
     /// The client at `address`, which sent its request to `server`.
@@ -162,27 +162,31 @@ impl Files {
     /// - the errors of [`Catalog::open_file`].
     pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
         let generation = self.catalog.generation();
-        let starts = self.starts();
-        let found = self.find_once(asked, asker, &starts);
+        let boot_state = self.boot_state();
+        let found = self.find_once(asked, asker, &boot_state);
         // The folder may have been replaced during the search.
-        if self.catalog.generation() == generation { found } else { self.find_once(asked, asker, &starts) }
+        if self.catalog.generation() == generation {
+            found
+        } else {
+            self.find_once(asked, asker, &boot_state)
+        }
     }
 
-    fn find_once(&self, asked: &[u8], asker: &Asker, starts: &BootState) -> Result<Found, Refusal> {
+    fn find_once(&self, asked: &[u8], asker: &Asker, boot_state: &BootState) -> Result<Found, Refusal> {
         let folders = self.own_folders(&asker.machine);
         let mut refused = None;
-        for name in BootName::readings(asked) {
-            match self.find_name(&name, asker, &folders, starts) {
+        for name in BootName::candidates(asked) {
+            match self.find_name(&name, asker, &folders, boot_state) {
                 Err(why @ (Refusal::NotFound | Refusal::BadName)) => _ = refused.get_or_insert(why),
                 found => return found,
             }
         }
-        for name in BootName::readings(asked) {
-            let subject = Subject::of(&name, asker, starts);
-            let own = folders.iter().map(|folder| name.within(folder));
+        for name in BootName::candidates(asked) {
+            let subject = Subject::of(&name, asker, boot_state);
+            let own = folders.iter().map(|folder| name.in_folder(folder));
             for name in own.chain([name.clone()]) {
                 if let Some(found) = self.open_in_any_case(&name) {
-                    return self.content(&name, found, &subject, starts);
+                    return self.content(&name, found, &subject, boot_state);
                 }
             }
         }
@@ -202,38 +206,38 @@ impl Files {
         name: &BootName,
         asker: &Asker,
         folders: &[BootName],
-        starts: &BootState,
+        boot_state: &BootState,
     ) -> Result<Found, Refusal> {
-        let subject = Subject::of(name, asker, starts);
-        let request = TextRequest { name, subject: &subject, starts, log_once: &self.log_once };
+        let subject = Subject::of(name, asker, boot_state);
+        let request = TextRequest { name, subject: &subject, boot_state, log_once: &self.log_once };
         let text = |made: Result<String, Refusal>| {
             made.map(|text| Found::Content(Content::text(name.as_str(), text.into_bytes())))
         };
         for folder in folders {
-            if let Some(found) = self.open(&name.within(folder))? {
-                return self.content(&name.within(folder), found, &subject, starts);
+            if let Some(found) = self.open(&name.in_folder(folder))? {
+                return self.content(&name.in_folder(folder), found, &subject, boot_state);
             }
         }
-        let own = generated::own(request);
+        let own = generated::generate(request);
         if let Some(made) = own.as_ref().filter(|_| !subject.is_named) {
             return text(made.clone());
         }
-        if let Some(short) = self.catalog.short(name) {
+        if let Some(short) = self.catalog.cached_file(name) {
             return Ok(Found::Content(Content::Short(short)));
         }
         if let Some(found) = self.open(name)? {
-            self.catalog.keep_if_short(&found);
-            return self.content(name, found, &subject, starts);
+            self.catalog.cache_if_short(&found);
+            return self.content(name, found, &subject, boot_state);
         }
         if let Some(rest) = &subject.rest {
             let named = KnownMachine { mac: subject.facts.mac, ..KnownMachine::default() };
             for folder in self.own_folders(&named) {
-                if let Some(found) = self.open(&rest.within(&folder))? {
-                    return self.content(name, found, &subject, starts);
+                if let Some(found) = self.open(&rest.in_folder(&folder))? {
+                    return self.content(name, found, &subject, boot_state);
                 }
             }
             if let Some(found) = self.open_template(rest)? {
-                return self.content(name, found, &subject, starts);
+                return self.content(name, found, &subject, boot_state);
             }
         }
         own.or_else(|| generated::usual(request, asker)).map_or(Err(Refusal::NotFound), text)
@@ -244,7 +248,7 @@ impl Files {
     pub fn size(&self, name: &str, mac: Option<MacAddr>) -> Option<u64> {
         let name = BootName::parse(name.as_bytes()).ok()?;
         let folders = self.own_folders(&KnownMachine { mac, ..KnownMachine::default() });
-        let own = folders.iter().map(|folder| name.within(folder));
+        let own = folders.iter().map(|folder| name.in_folder(folder));
         let found = own.chain([name.clone()]).find_map(|name| self.open(&name).ok().flatten())?;
         (!found.is_template()).then_some(found.size)
     }
@@ -294,7 +298,7 @@ impl Files {
         name: &BootName,
         open: OpenFile,
         subject: &Subject<'_>,
-        starts: &BootState,
+        boot_state: &BootState,
     ) -> Result<Found, Refusal> {
         if !open.is_template() {
             return Ok(Found::Content(Content::File(open)));
@@ -303,7 +307,7 @@ impl Files {
             return Err(Refusal::OtherMachine);
         }
         let template = BootName::parse(open.name.as_bytes()).map_err(|_| Refusal::BadName)?;
-        let rendering = Rendering::new(&self.templates, template, name, &subject.facts, starts);
+        let rendering = Rendering::new(&self.templates, template, name, &subject.facts, boot_state);
         Ok(Found::Rendering(Box::new(rendering)))
     }
 }
@@ -343,8 +347,9 @@ mod tests {
             fs::write(base.path().join("secret"), "secret").unwrap();
             let catalog = Catalog::open(&base.path().join("root")).unwrap();
             let known = MachineTable::default();
-            let starts = BootState::forgetful(&crate::config::load(yaml).unwrap());
-            let bench = Bench { files: Files::new(catalog, known.clone()).starting(starts), base, known };
+            let boot_state = BootState::in_memory(&crate::config::load(yaml).unwrap());
+            let bench =
+                Bench { files: Files::new(catalog, known.clone()).with_boot_state(boot_state), base, known };
             names.iter().for_each(|name| bench.add(name));
             bench
         }

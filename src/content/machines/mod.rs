@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use crate::boot::identity::Identity;
 use crate::boot::name::BootName;
-use crate::boot::plan::{Mode, takes_the_offer};
+use crate::boot::plan::{Mode, uses_offered_address};
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::other_servers::{Given, Taken};
+use crate::dhcp::other_servers::{ClientChoice, ServerMessage};
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::settings::Machine;
 use crate::event::{Event, Message as Kind};
@@ -76,7 +76,7 @@ impl MachineTable {
 
     /// Records the machine to which our answer to `request` gives an address. `change` is the answer's change of the
     /// lease book. For a system that renews its lease this costs one hash look-up.
-    pub fn answered(
+    pub fn record_answer(
         &self,
         request: &Request<'_>,
         (reply, change): (&Message, Option<&LeaseChange>),
@@ -84,11 +84,11 @@ impl MachineTable {
         now: Timestamp,
     ) {
         if request.ask == Ask::Inform {
-            return self.informed(request, book, now);
+            return self.record_inform(request, book, now);
         }
         // The client accepts the offer without a REQUEST.
         let gives = match reply.message_type() {
-            Some(Ok(MessageType::Offer)) => takes_the_offer(&request.identity),
+            Some(Ok(MessageType::Offer)) => uses_offered_address(&request.identity),
             Some(Ok(MessageType::Ack)) | None => true,
             Some(_) => false,
         };
@@ -110,12 +110,12 @@ impl MachineTable {
         let heard = Instant::now();
         let ends = if is_forever(until) { None } else { heard.checked_add(until.since(now)) };
         let candidate = Candidate { mac: request.message.mac(), evidence: Evidence::Lease, ends, facts };
-        self.tables().give(address, candidate, heard);
+        self.tables().record_lease(address, candidate, heard);
     }
 
     /// Records an INFORM as a hint. Any client may send it for any address. It counts only if it was sent from that
     /// address, and if the address is not leased to another machine.
-    fn informed(&self, request: &Request<'_>, book: &LeaseBook, now: Timestamp) {
+    fn record_inform(&self, request: &Request<'_>, book: &LeaseBook, now: Timestamp) {
         let (message, address) = (request.message, request.message.ciaddr);
         let boots = request.identity.stage != Stage::Other || request.machine.is_some();
         let is_sent_from_it = *request.arrival.source.ip() == address && message.giaddr.is_unspecified();
@@ -160,14 +160,14 @@ impl MachineTable {
     }
 
     /// Records a REQUEST that was overheard beside another DHCP server.
-    pub fn heard_taken(&self, message: &Message, taken: &Taken<'_>) {
+    pub fn record_client_choice(&self, message: &Message, taken: &ClientChoice<'_>) {
         let machine = KnownMachine::of(message, &taken.identity, taken.machine);
         let server = message.options.ip(code::SERVER_IDENTIFIER);
         self.claim(taken.address, KnownMachine { server, ..machine }, Evidence::Overheard);
     }
 
     /// Records another DHCP server's reply. An OFFER does not assign the address yet.
-    pub fn heard_given(&self, given: &Given) {
+    pub fn record_server_message(&self, given: &ServerMessage) {
         if given.address.is_unspecified() || given.client.is_none() || given.message == Kind::Nak {
             return;
         }
@@ -216,7 +216,7 @@ impl MachineTable {
 }
 
 impl Tables {
-    fn give(&mut self, address: Ipv4Addr, candidate: Candidate, now: Instant) {
+    fn record_lease(&mut self, address: Ipv4Addr, candidate: Candidate, now: Instant) {
         if let Some(candidates) = self.leases.get_mut(&address) {
             put(candidates, candidate, now);
         } else if self.leases.len() < MAX_LEASES {

@@ -38,7 +38,7 @@ fn lease(n: u8, seconds: u64) -> Candidate {
 }
 
 fn give(known: &MachineTable, candidate: Candidate) {
-    known.tables().give(AT, candidate, Instant::now());
+    known.tables().record_lease(AT, candidate, Instant::now());
 }
 
 fn seen(known: &MachineTable) -> (Option<MacAddr>, Standing) {
@@ -74,7 +74,7 @@ fn s_01_two_leases_of_an_address_need_a_neighbour_entry() {
         known.neighbours.fix(AT, neighbour.clone());
         assert_eq!(seen(&known), expected, "{neighbour:?}");
     }
-    known.neighbours.fix(AT, Neighbour::Elsewhere);
+    known.neighbours.fix(AT, Neighbour::NotOnLink);
     for n in 3..20 {
         give(&known, lease(n, 60));
     }
@@ -93,7 +93,7 @@ fn an_expired_lease_identifies_no_machine() {
         holder: crate::lease::Holder {
             client: crate::types::ClientId::of_mac(mac(2)),
             mac: Some(mac(2)),
-            boots: true,
+            is_boot_stage: true,
         },
         hardware: mac(2).into(),
         state: State::Released,
@@ -117,7 +117,7 @@ fn s_01_leases_and_neighbours_override_claims() {
     assert_eq!(seen(&known), (None, Standing::Contested), "beside another server");
     known.neighbours.fix(AT, Neighbour::At(vec![mac(2)]));
     assert_eq!(seen(&known), (Some(mac(2)), Standing::Certain));
-    known.neighbours.fix(AT, Neighbour::Elsewhere);
+    known.neighbours.fix(AT, Neighbour::NotOnLink);
     assert_eq!(seen(&known), (Some(mac(2)), Standing::Claimed));
     known.claim(AT, machine(3), Evidence::Overheard);
     assert_eq!(seen(&known), (None, Standing::Contested));

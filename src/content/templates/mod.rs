@@ -20,7 +20,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
-use crate::boot::loader::escape::{Kind, Misplaced, Unfit, has_marks, mark, place, shell_word};
+use crate::boot::loader::escape::{
+    Syntax, UnquotableReason, UnquotableValue, has_marks, mark, quote_values, shell_word,
+};
 use crate::boot::loader::facts::{Facts, NAMES};
 use crate::boot::loader::target::Var;
 use crate::boot::name::BootName;
@@ -105,14 +107,14 @@ impl Templates {
         let name = open.name.clone();
         let made = self.render_here(open, facts);
         let problem = made.as_ref().err().map(|error| format!("cannot render {error}"));
-        self.log_once.tell(&name, facts.who(), problem);
+        self.log_once.report(&name, facts.label(), problem);
         made.map_err(|_| Refusal::Template)
     }
 
     /// Like `Templates::text`, but returns the error instead of logging it. Blocks until a thread with a large stack
     /// has rendered the template.
     pub fn render(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
-        let (file, machine) = (open.name.clone(), facts.who());
+        let (file, machine) = (open.name.clone(), facts.label());
         let failed =
             |what: &str| TemplateError { file, line: None, what: what.to_owned(), machine, undefined: false };
         let made = std::thread::scope(|scope| {
@@ -130,14 +132,14 @@ impl Templates {
     /// Renders in the calling thread, which needs a stack of [`pool::STACK`] bytes.
     fn render_here(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
         let name = open.name.clone();
-        let fail = |error: &Error| error_of(error, &name, facts.who());
+        let fail = |error: &Error| error_of(error, &name, facts.label());
         let until = Instant::now() + MAX_TIME;
         let source = source(open).map_err(|error| fail(&error))?;
         let guarded = bounds::guard(&source, &syntax()).map_err(|unbounded| {
             let (line, what) = (Some(unbounded.line), unbounded.why);
-            TemplateError { file: name.clone(), line, what, machine: facts.who(), undefined: false }
+            TemplateError { file: name.clone(), line, what, machine: facts.label(), undefined: false }
         })?;
-        let kind_of = |text: &str| Kind::of(name.strip_suffix(EXTENSION).unwrap_or(&name), text);
+        let kind_of = |text: &str| Syntax::of(name.strip_suffix(EXTENSION).unwrap_or(&name), text);
         let marked = |kind, misplaced| {
             let environment = self.environment(kind, misplaced, until);
             let template = environment.template_from_named_str(&name, &guarded)?;
@@ -152,16 +154,21 @@ impl Templates {
             kind = kind_of(&text);
             text = marked(kind, None).map_err(|error| fail(&error))?;
         }
-        place(kind, &text).map_err(|misplaced| {
+        quote_values(kind, &text).map_err(|misplaced| {
             // Render again to find the line of the value.
             let error = marked(kind, Some(misplaced)).err();
-            fail(&error.unwrap_or_else(|| Error::new(ErrorKind::BadEscape, misplaced.why)))
+            fail(&error.unwrap_or_else(|| Error::new(ErrorKind::BadEscape, misplaced.reason)))
         })
     }
 
     /// Sets up the environment that renders a file of this kind until the time `until`. The value `misplaced` is
     /// reported as an error.
-    fn environment(&self, kind: Kind, misplaced: Option<Misplaced>, until: Instant) -> Environment<'static> {
+    fn environment(
+        &self,
+        kind: Syntax,
+        misplaced: Option<UnquotableValue>,
+        until: Instant,
+    ) -> Environment<'static> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(syntax());
@@ -174,7 +181,8 @@ impl Templates {
         let values = AtomicUsize::new(0);
         environment.set_formatter(move |out, state, value| {
             let number = values.fetch_add(1, Ordering::Relaxed);
-            let why = misplaced.filter(|misplaced| misplaced.number == number).map(|misplaced| misplaced.why);
+            let why =
+                misplaced.filter(|misplaced| misplaced.number == number).map(|misplaced| misplaced.reason);
             let value = bounded(state, value, until)?;
             write_value(kind, (number, why), out, state, &value)
         });
@@ -186,11 +194,11 @@ impl Templates {
         environment.add_filter("sh", move |value: String| {
             let word = shell_word(&value);
             match kind {
-                Kind::Preseed if value.contains(char::is_control) => {
+                Syntax::Preseed if value.contains(char::is_control) => {
                     Err(fault("the filter sh got a line end or another control character"))
                 }
                 // A shell that reads the file itself must not see the word quoted twice.
-                Kind::Shell | Kind::Grub | Kind::Preseed => Ok(Value::from_safe_string(word)),
+                Syntax::Shell | Syntax::Grub | Syntax::Preseed => Ok(Value::from_safe_string(word)),
                 _ => Ok(Value::from(word)),
             }
         });
@@ -297,8 +305,8 @@ fn json(state: &State<'_, '_>, value: &Value, indent: Option<Value>, more: Kwarg
 /// Writes a value of `{{ … }}` with marks, so that `place` can quote it. The filter `safe` and `autoescape false` write
 /// it unchanged. `why` is the reason if the value is known to be misplaced.
 fn write_value(
-    kind: Kind,
-    (number, why): (usize, Option<Unfit>),
+    kind: Syntax,
+    (number, why): (usize, Option<UnquotableReason>),
     out: &mut Output,
     state: &mut State,
     value: &Value,

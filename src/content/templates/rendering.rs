@@ -22,7 +22,7 @@ pub struct Rendering {
     /// The name that the rendered file is served under.
     name: String,
     machine: Owned,
-    starts: BootState,
+    boot_state: BootState,
 }
 
 /// A copy of [`Facts`] that can be moved to another thread.
@@ -46,7 +46,7 @@ impl Rendering {
         template: BootName,
         name: &BootName,
         facts: &Facts<'_>,
-        starts: &BootState,
+        boot_state: &BootState,
     ) -> Rendering {
         let machine = Owned {
             server: facts.server,
@@ -58,8 +58,8 @@ impl Rendering {
             host_name: facts.host_name.clone(),
             has_entry: facts.machine.is_some(),
         };
-        let (templates, starts) = (templates.clone(), starts.clone());
-        Rendering { templates, template, name: name.as_str().to_owned(), machine, starts }
+        let (templates, boot_state) = (templates.clone(), boot_state.clone());
+        Rendering { templates, template, name: name.as_str().to_owned(), machine, boot_state }
     }
 
     /// Renders the file in another thread, which then calls `done` with the result, exactly once.
@@ -97,7 +97,7 @@ impl Rendering {
 
     fn make(&self) -> Result<String, Refusal> {
         let machine = &self.machine;
-        let targets = self.starts.targets();
+        let targets = self.boot_state.targets();
         let facts = Facts {
             server: machine.server,
             ip: machine.ip,

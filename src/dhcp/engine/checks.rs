@@ -62,7 +62,7 @@ impl Engine {
 
     /// Judges an answer from an address that is being checked. `waiting` is the message that waits for the check, if
     /// the address is checked before it is given.
-    pub fn judge(&mut self, heard: AddressInUse, waiting: Option<&[u8]>, now: Timestamp) -> Meaning {
+    pub fn assess_answer(&mut self, heard: AddressInUse, waiting: Option<&[u8]>, now: Timestamp) -> Meaning {
         let binding = self.book.binding(heard.address);
         let holder = binding.and_then(|binding| binding.holder.mac);
         let is_leased = binding.is_some_and(|binding| binding.state == State::Leased);
@@ -76,7 +76,7 @@ impl Engine {
         if is_leased && heard.by.is_some() && heard.by == waiting.and_then(client_of) {
             return Meaning::Nothing;
         }
-        match heard.from.map(|mac| (mac, self.proxy_arp.judge(mac, heard.address, now))) {
+        match heard.from.map(|mac| (mac, self.proxy_arp.assess(mac, heard.address, now))) {
             None | Some((_, Verdict::Conflict)) => Meaning::InUse,
             Some((mac, Verdict::Found(addresses))) => Meaning::ProxyArp(mac, addresses),
             // Another machine may still answer.
@@ -85,8 +85,8 @@ impl Engine {
     }
 
     /// Records that the machine `mac` uses an address that is not being checked.
-    pub fn uses(&mut self, mac: MacAddr, address: Ipv4Addr) {
-        self.proxy_arp.uses(mac, address);
+    pub fn record_address_user(&mut self, mac: MacAddr, address: Ipv4Addr) {
+        self.proxy_arp.record_own_address(mac, address);
     }
 
     /// Whether the answers of `mac` are ignored because it answers for any address.
@@ -124,7 +124,7 @@ impl Engine {
         now: Timestamp,
         out: &mut Effects,
     ) {
-        self.settle(now);
+        self.expire(now);
         let round = match self.book.binding(address).map(|binding| binding.state) {
             Some(State::Leased) => {
                 // An answer of the client itself does not count: a bond that switched to its other card has the address
@@ -168,7 +168,7 @@ impl Engine {
     }
 
     /// Marks the DECLINE of `address` as being checked.
-    pub fn decline_begun(&mut self, address: Ipv4Addr) {
+    pub fn decline_check_started(&mut self, address: Ipv4Addr) {
         self.declining.insert(address);
     }
 
@@ -186,7 +186,7 @@ impl Engine {
         now: Timestamp,
         out: &mut Effects,
     ) {
-        self.settle(now);
+        self.expire(now);
         // The machine may have been found to answer for every address meanwhile.
         let other = probe.other.filter(|heard| heard.from.is_none_or(|mac| !self.ignores(mac)));
         let answer = match other.and_then(|heard| heard.by) {
@@ -212,7 +212,7 @@ impl Engine {
         let settings = Arc::clone(&self.settings);
         let address = match request.ask {
             Ask::Discover { .. } | Ask::Bootp => {
-                shared_network::of_client(request, &self.book, &settings, now).map(|(address, _)| address)
+                shared_network::binding_of(request, &self.book, &settings, now).map(|(address, _)| address)
             }
             Ask::Select { address, .. } | Ask::InitReboot { address } | Ask::Extend { address, .. } => {
                 Some(address)
@@ -222,7 +222,8 @@ impl Engine {
         let Some(address) = address.filter(|address| self.declining.contains(address)) else {
             return false;
         };
-        let Some(binding) = self.book.binding(address).filter(|b| b.holder.is(&request.holder)) else {
+        let Some(binding) = self.book.binding(address).filter(|b| b.holder.is_same_machine(&request.holder))
+        else {
             return false;
         };
         if binding.state == State::Offered && matches!(request.ask, Ask::Select { .. }) {

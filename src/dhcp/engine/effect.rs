@@ -86,14 +86,14 @@ pub struct Promise {
     /// The reply to send once the lease is stored; none for a RELEASE or DECLINE.
     pub reply: Option<OutgoingReply>,
     /// The reply to send if the lease cannot be stored, or not in time; `None` means no reply.
-    pub otherwise: Option<Otherwise>,
+    pub fallback: Option<FallbackReply>,
     /// Event to record once the lease is stored, or once the reply is sent.
     pub event: Event,
 }
 
 /// The reply that replaces one that promises a new lease. It promises only the time that is stored already.
 #[derive(Debug)]
-pub struct Otherwise {
+pub struct FallbackReply {
     /// The reply.
     pub reply: OutgoingReply,
     /// Event to record once it is sent.

@@ -13,16 +13,16 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::boot::guard::Guard;
+use crate::boot::guard::LoopGuard;
 use crate::boot::identity::Identity;
 use crate::boot::policy::{Choice, Content};
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::{classify, recognize, sender_of};
-use crate::dhcp::clones::Clones;
+use crate::dhcp::clones::DuplicateIds;
 use crate::dhcp::conflict::{Evidence, declined};
 use crate::dhcp::decide::decide;
 use crate::dhcp::decision::Decision;
-use crate::dhcp::other_servers::{self, Given, Strangers, Taken};
+use crate::dhcp::other_servers::{self, ClientChoice, RogueServers, ServerMessage};
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::request::{Ask, Probed, Request};
 use crate::dhcp::settings::{Machine, Settings};
@@ -33,7 +33,7 @@ use crate::types::Timestamp;
 use crate::wire::dhcp::{DecodeError, Message};
 
 pub use checks::{AddressInUse, DeclineProbe, Meaning};
-pub use effect::{Effect, Effects, Otherwise, Outcome, OutgoingReply, Promise};
+pub use effect::{Effect, Effects, FallbackReply, Outcome, OutgoingReply, Promise};
 pub use promise::MAX_WAITING;
 
 use effect::drop_message;
@@ -66,10 +66,10 @@ pub trait AddressObserver {
     fn asked_boot_service(&self, message: &Message, who: (&Identity, Option<&Machine>), arrival: &Arrival);
 
     /// A client took an address from another server.
-    fn heard_taken(&self, message: &Message, taken: &Taken<'_>);
+    fn observe_client_choice(&self, message: &Message, taken: &ClientChoice<'_>);
 
     /// Another server gave a client an address, where lanboot is a proxy.
-    fn heard_given(&self, given: &Given);
+    fn observe_server_message(&self, given: &ServerMessage);
 }
 
 /// An observer that ignores everything.
@@ -77,8 +77,8 @@ impl AddressObserver for () {
     fn answered(&self, _: &Request<'_>, _: (&Message, Option<&LeaseChange>), _: &LeaseBook, _: Timestamp) {}
     fn released(&self, _: &Lease) {}
     fn asked_boot_service(&self, _: &Message, _: (&Identity, Option<&Machine>), _: &Arrival) {}
-    fn heard_taken(&self, _: &Message, _: &Taken<'_>) {}
-    fn heard_given(&self, _: &Given) {}
+    fn observe_client_choice(&self, _: &Message, _: &ClientChoice<'_>) {}
+    fn observe_server_message(&self, _: &ServerMessage) {}
 }
 
 /// The facts and observers that the engine needs while it handles a message.
@@ -93,9 +93,9 @@ pub struct Outside<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// The machines that load the same boot file again and again.
-    pub guard: Guard,
+    pub guard: LoopGuard,
     /// Rogue DHCP servers.
-    pub strangers: Strangers,
+    pub rogue_servers: RogueServers,
 }
 
 /// Decides on DHCP messages. The DHCP thread owns the engine that gives addresses. The thread that answers boot
@@ -106,7 +106,7 @@ pub struct Engine {
     /// The leases, offers and quarantines.
     pub book: LeaseBook,
     /// Machines that send the same client identifier.
-    pub clones: Clones,
+    pub duplicate_ids: DuplicateIds,
     observed: Arc<Mutex<Observed>>,
     /// Machines that answer ARP for addresses that are not theirs.
     proxy_arp: ProxyArp,
@@ -117,8 +117,8 @@ pub struct Engine {
     assured: HashMap<Ipv4Addr, (Holder, Timestamp), foldhash::fast::RandomState>,
     /// Number of leases that wait to be stored.
     waiting: usize,
-    /// The time of the last [`Engine::settle`].
-    settled: Option<Timestamp>,
+    /// The time of the last [`Engine::expire`].
+    expired_at: Option<Timestamp>,
 }
 
 /// The reason for deciding on a message.
@@ -149,13 +149,13 @@ impl Engine {
         Engine {
             settings,
             book,
-            clones: Clones::default(),
+            duplicate_ids: DuplicateIds::default(),
             observed: Arc::default(),
             proxy_arp: ProxyArp::default(),
             declining: HashSet::new(),
             assured: HashMap::default(),
             waiting: 0,
-            settled: None,
+            expired_at: None,
         }
     }
 
@@ -176,8 +176,8 @@ impl Engine {
     pub fn replace(&mut self, settings: Arc<Settings>, now: Timestamp) -> Vec<Ipv4Addr> {
         let own = self.book.replace(settings.pools(), settings.match_client_id);
         self.settings = settings;
-        self.book.settle(now);
-        self.settled = Some(now);
+        self.book.expire(now);
+        self.expired_at = Some(now);
         own
     }
 
@@ -190,7 +190,7 @@ impl Engine {
         now: Timestamp,
         out: &mut Effects,
     ) {
-        self.settle(now);
+        self.expire(now);
         self.run(Round::First, (datagram, arrival), outside, now, out);
     }
 
@@ -202,7 +202,7 @@ impl Engine {
         now: Timestamp,
         out: &mut Effects,
     ) {
-        self.settle(now);
+        self.expire(now);
         self.run(Round::AfterCheck, message, outside, now, out);
     }
 
@@ -232,11 +232,11 @@ impl Engine {
             let received = Event::Received { message: request.ask.kind(), client: request.client() };
             out.push_back(Effect::Record(received));
         }
-        other_servers::before(&self.observed().strangers, &mut request, &settings, now);
-        settle_choice(outside.files, request.boot.as_mut(), (&message, &request.identity), request.server);
-        loop_guard::before(&mut self.observed().guard, &mut request, &settings, now);
+        other_servers::yield_to_others(&self.observed().rogue_servers, &mut request, &settings, now);
+        resolve_choice(outside.files, request.boot.as_mut(), (&message, &request.identity), request.server);
+        loop_guard::apply(&mut self.observed().guard, &mut request, &settings, now);
         request.probed = round.probed();
-        self.clones.look(&request, &arrival.interface, &self.book, &settings, now);
+        self.duplicate_ids.record_request(&request, &arrival.interface, &self.book, &settings, now);
         look_up_size(outside.files, request.boot.as_mut(), &message);
         if round == Round::First && self.waits_for_decline(&request, now, out) {
             return;
@@ -274,7 +274,7 @@ impl Engine {
                 request.server = request.server_for(reply.yiaddr, &self.settings);
                 outside.machines.answered(request, (&reply, change.as_ref()), &self.book, now);
                 let looping =
-                    loop_guard::after(&mut self.observed().guard, request, &event, &self.settings, now);
+                    loop_guard::count_reply(&mut self.observed().guard, request, &event, &self.settings, now);
                 out.extend(looping.map(Effect::Record));
                 let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
                 match change {
@@ -296,8 +296,8 @@ impl Engine {
             }
             Decision::Silent { reason, change } => {
                 if reason == DropReason::OtherServer {
-                    let chosen = self.observed().strangers.chosen(request, now);
-                    out.extend(chosen.map(Effect::Record));
+                    let warning = self.observed().rogue_servers.record_selection(request, now);
+                    out.extend(warning.map(Effect::Record));
                 }
                 change.iter().for_each(|change| self.book.apply(change));
                 if reason == DropReason::PoolExhausted {
@@ -309,10 +309,10 @@ impl Engine {
     }
 
     /// Advances the book to `now`. All messages of a batch have the same time, so this has a cost only once per batch.
-    fn settle(&mut self, now: Timestamp) {
-        if self.settled != Some(now) {
-            self.settled = Some(now);
-            self.book.settle(now);
+    fn expire(&mut self, now: Timestamp) {
+        if self.expired_at != Some(now) {
+            self.expired_at = Some(now);
+            self.book.expire(now);
         }
     }
 
@@ -323,12 +323,12 @@ impl Engine {
 
     /// The time at which [`Engine::warnings`] returns the next warning; `None` if none is due.
     pub fn next_warning(&self) -> Option<Timestamp> {
-        self.clones.next()
+        self.duplicate_ids.next()
     }
 
     /// Returns the warnings that are due about machines with the same client identifier, each with its interface.
     pub fn warnings(&mut self, now: Timestamp) -> Vec<(Arc<str>, Event)> {
-        self.clones.due(now)
+        self.duplicate_ids.due(now)
     }
 }
 
@@ -348,14 +348,14 @@ fn undecodable(error: DecodeError) -> DropReason {
 
 /// Settles the boot file of the client that sent `message`, so that an iPXE does not get a build of iPXE. `server` is
 /// our address for that client. A decision needs no other facts from the disk except the size.
-fn settle_choice(
+fn resolve_choice(
     files: &dyn FileFacts,
     boot: Option<&mut Choice>,
     (message, identity): (&Message, &Identity),
     server: Ipv4Addr,
 ) {
     if let Some(choice) = boot {
-        choice.settle(identity, |choice| files.content_of(choice, message, server));
+        choice.resolve(identity, |choice| files.content_of(choice, message, server));
     }
 }
 

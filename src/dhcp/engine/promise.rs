@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::effect::drop_message;
 use super::source_of_reply;
-use super::{AddressObserver, Effect, Effects, Engine, Otherwise, Outcome, OutgoingReply, Outside, Promise};
+use super::{
+    AddressObserver, Effect, Effects, Engine, FallbackReply, Outcome, OutgoingReply, Outside, Promise,
+};
 use crate::dhcp::decision::Decision;
 use crate::dhcp::keep::rest_of_lease;
 use crate::dhcp::request::Request;
@@ -20,7 +22,7 @@ pub const MAX_WAITING: usize = 4096;
 impl Promise {
     /// A lease to be stored that no client waits for.
     fn quiet(lease: Lease, event: Event) -> Promise {
-        Promise { lease, ended: Vec::new(), reply: None, otherwise: None, event }
+        Promise { lease, ended: Vec::new(), reply: None, fallback: None, event }
     }
 
     /// The number of leases that the promise stores.
@@ -46,7 +48,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let (otherwise, until) = self.otherwise(request, &lease, now).unzip();
-        let promise = Promise { lease, ended, reply: Some(reply), otherwise, event };
+        let promise = Promise { lease, ended, reply: Some(reply), fallback: otherwise, event };
         self.promise(promise, until, Some(request.client()), outside.machines, out);
     }
 
@@ -63,7 +65,7 @@ impl Engine {
         let client = event.client().cloned();
         self.promise(Promise::quiet(lease, event), None, client, outside.machines, out);
         if is_strike {
-            self.book.strike(address);
+            self.book.count_conflict(address);
         }
     }
 
@@ -78,9 +80,9 @@ impl Engine {
         out: &mut Effects,
     ) {
         if self.room() < promise.leases() {
-            return match promise.otherwise {
+            return match promise.fallback {
                 // This reply needs no write.
-                Some(Otherwise { reply, event }) => {
+                Some(FallbackReply { reply, event }) => {
                     out.push_back(Effect::Send { reply, wait: Duration::ZERO, event });
                 }
                 None => drop_message(out, DropReason::Overload, client),
@@ -99,7 +101,8 @@ impl Engine {
             false => LeaseChange::Replace { lease, ended: promise.ended.clone() },
         });
         // Once a booting stage had the address, that remains recorded, also on disk.
-        promise.lease.holder.boots = self.book.binding(promise.lease.address).is_some_and(|b| b.holder.boots);
+        promise.lease.holder.is_boot_stage =
+            self.book.binding(promise.lease.address).is_some_and(|b| b.holder.is_boot_stage);
         promise.ended.iter().for_each(|ended| drop(self.assured.remove(&ended.address)));
         self.assure(&promise.lease, assured);
         self.waiting += promise.leases();
@@ -112,8 +115,8 @@ impl Engine {
         request: &Request<'_>,
         lease: &Lease,
         now: Timestamp,
-    ) -> Option<(Otherwise, Timestamp)> {
-        let is_own = |holder: &Holder| holder.is(&request.holder);
+    ) -> Option<(FallbackReply, Timestamp)> {
+        let is_own = |holder: &Holder| holder.is_same_machine(&request.holder);
         let assured = || self.assured.get(&lease.address).filter(|(holder, _)| is_own(holder));
         let stored = self.book.binding(lease.address)?.stored_until();
         let until = stored.or_else(|| assured().map(|(_, until)| *until))?;
@@ -122,7 +125,7 @@ impl Engine {
             Decision::Answer { reply, route, event, .. } => {
                 let time = Duration::from_secs(reply.options.u32(code::LEASE_TIME)?.into());
                 let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
-                Some((Otherwise { reply, event }, now.after(time)))
+                Some((FallbackReply { reply, event }, now.after(time)))
             }
             _ => None,
         }

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use super::effect::drop_message;
-use super::{Effect, Effects, Engine, OutgoingReply, Outside, look_up_size, settle_choice};
+use super::{Effect, Effects, Engine, OutgoingReply, Outside, look_up_size, resolve_choice};
 use crate::boot::plan::Mode;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::sender_of;
@@ -26,7 +26,7 @@ impl Engine {
         now: Timestamp,
         out: &mut Effects,
     ) {
-        self.observe_taken(message, arrival, outside, now, out);
+        self.observe_choice(message, arrival, outside, now, out);
         let settings = Arc::clone(&self.settings);
         let mut request = match classify(message, arrival, &settings) {
             Ok(request) => request,
@@ -34,13 +34,14 @@ impl Engine {
         };
         let received = Event::Received { message: request.kind(), client: request.client() };
         out.push_back(Effect::Record(received));
-        settle_choice(outside.files, request.boot.as_mut(), (message, &request.identity), request.server);
-        loop_guard::before_boot(&mut self.observed().guard, &mut request, &settings, now);
+        resolve_choice(outside.files, request.boot.as_mut(), (message, &request.identity), request.server);
+        loop_guard::apply_to_boot_request(&mut self.observed().guard, &mut request, &settings, now);
         look_up_size(outside.files, request.boot.as_mut(), message);
         match decide(&request, &settings) {
             Decision::Answer { reply, route, wait, event, .. } => {
                 outside.machines.asked_boot_service(message, (&request.identity, request.machine), arrival);
-                let looping = loop_guard::after_boot(&mut self.observed().guard, &request, &settings, now);
+                let looping =
+                    loop_guard::count_boot_reply(&mut self.observed().guard, &request, &settings, now);
                 out.extend(looping.map(Effect::Record));
                 // The client expects the answer from the address that it wrote to.
                 let asked = arrival.addresses.contains(&arrival.destination);
@@ -58,7 +59,7 @@ impl Engine {
     }
 
     /// Records that a client takes the address of another server, if `message` is such a REQUEST.
-    fn observe_taken(
+    fn observe_choice(
         &mut self,
         message: &Message,
         arrival: &Arrival,
@@ -66,16 +67,18 @@ impl Engine {
         now: Timestamp,
         out: &mut Effects,
     ) {
-        let Some(mut taken) = other_servers::taken(message, arrival, &self.settings) else { return };
-        settle_choice(outside.files, taken.boot.as_mut(), (message, &taken.identity), arrival.server());
-        outside.machines.heard_taken(message, &taken);
+        let Some(mut taken) = other_servers::read_client_choice(message, arrival, &self.settings) else {
+            return;
+        };
+        resolve_choice(outside.files, taken.boot.as_mut(), (message, &taken.identity), arrival.server());
+        outside.machines.observe_client_choice(message, &taken);
         let looping = other_servers::count(&mut self.observed().guard, message, &taken, &self.settings, now);
         out.extend(looping.map(Effect::Record));
     }
 
     /// Records a message to a client from `source` and the hardware address `from`, if another server sent it. Bytes
     /// that are not a DHCP message are ignored.
-    pub fn hear(
+    pub fn handle_server_message(
         &mut self,
         datagram: &[u8],
         (source, from): (SocketAddrV4, MacAddr),
@@ -85,11 +88,13 @@ impl Engine {
         out: &mut Effects,
     ) {
         let Ok(message) = Message::decode(datagram) else { return };
-        let Some(given) = other_servers::given(&message, *source.ip(), from, arrival) else { return };
-        let warning = self.observed().strangers.heard(&given, arrival, now);
+        let Some(given) = other_servers::read_server_message(&message, *source.ip(), from, arrival) else {
+            return;
+        };
+        let warning = self.observed().rogue_servers.record_message(&given, arrival, now);
         out.extend(warning.map(Effect::Record));
         if arrival.mode == Mode::Proxy {
-            outside.machines.heard_given(&given);
+            outside.machines.observe_server_message(&given);
         }
     }
 }

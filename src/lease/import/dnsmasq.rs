@@ -120,7 +120,7 @@ fn lease(fields: &[(usize, &[u8])], length: usize) -> Result<Lease, (usize, Stri
     let mac = mac_of(hardware_type, hardware.as_bytes());
     Ok(Lease {
         address,
-        holder: Holder { client, mac, boots: false },
+        holder: Holder { client, mac, is_boot_stage: false },
         hardware,
         state: State::Leased,
         // 0 means a lease without end.
@@ -166,7 +166,10 @@ mod tests {
             (plain.address, plain.until),
             (Ipv4Addr::new(10, 0, 0, 1), Timestamp::from_seconds(1_700_000_000))
         );
-        assert_eq!(plain.holder, Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false });
+        assert_eq!(
+            plain.holder,
+            Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false }
+        );
         assert_eq!(lease("0 02:00:00:00:00:01 10.0.0.1 * *").until, FOREVER);
         let other = lease("0 02:00:00:00:00:01 10.0.0.1 * ff:00:01");
         assert_eq!(other.holder.client.as_bytes(), [255, 0, 1]);

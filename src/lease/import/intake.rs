@@ -13,7 +13,7 @@ const MAX_ADDRESSES: usize = 500_000;
 
 /// The reason why an entry is not imported.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum NotTaken {
+pub enum Skipped {
     /// A later entry of the same address counts.
     Superseded,
     /// No client has the address: it is free, released or abandoned.
@@ -36,36 +36,36 @@ pub enum NotTaken {
     TooMany,
 }
 
-impl NotTaken {
+impl Skipped {
     /// Returns the stable name.
     pub fn name(self) -> &'static str {
         match self {
-            NotTaken::Superseded => "superseded",
-            NotTaken::Free => "free",
-            NotTaken::Ended => "ended",
-            NotTaken::OtherSubnet => "other_subnet",
-            NotTaken::NotInPool => "not_in_pool",
-            NotTaken::Reserved => "reserved",
-            NotTaken::Taken => "taken",
-            NotTaken::OtherLease => "other_lease",
-            NotTaken::Ipv6 => "ipv6",
-            NotTaken::TooMany => "too_many",
+            Skipped::Superseded => "superseded",
+            Skipped::Free => "free",
+            Skipped::Ended => "ended",
+            Skipped::OtherSubnet => "other_subnet",
+            Skipped::NotInPool => "not_in_pool",
+            Skipped::Reserved => "reserved",
+            Skipped::Taken => "taken",
+            Skipped::OtherLease => "other_lease",
+            Skipped::Ipv6 => "ipv6",
+            Skipped::TooMany => "too_many",
         }
     }
 
     /// Returns a description that follows a number of entries.
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            NotTaken::Superseded => "superseded by a later entry of their address",
-            NotTaken::Free => "of addresses that no client has",
-            NotTaken::Ended => "ended",
-            NotTaken::OtherSubnet => "in none of the subnets",
-            NotTaken::NotInPool => "in a subnet, but neither in its pool nor reserved for their client",
-            NotTaken::Reserved => "against a reservation in `machines`: of their address or for their client",
-            NotTaken::Taken => "of addresses that lanboot has leased or found in use",
-            NotTaken::OtherLease => "of clients that have another lease in the subnet",
-            NotTaken::Ipv6 => "of IPv6",
-            NotTaken::TooMany => "beyond the maximum number of addresses in the file",
+            Skipped::Superseded => "superseded by a later entry of their address",
+            Skipped::Free => "of addresses that no client has",
+            Skipped::Ended => "ended",
+            Skipped::OtherSubnet => "in none of the subnets",
+            Skipped::NotInPool => "in a subnet, but neither in its pool nor reserved for their client",
+            Skipped::Reserved => "against a reservation in `machines`: of their address or for their client",
+            Skipped::Taken => "of addresses that lanboot has leased or found in use",
+            Skipped::OtherLease => "of clients that have another lease in the subnet",
+            Skipped::Ipv6 => "of IPv6",
+            Skipped::TooMany => "beyond the maximum number of addresses in the file",
         }
     }
 }
@@ -87,59 +87,59 @@ impl FromIterator<(Ipv4Addr, Option<MacAddr>)> for Reservations {
 
 /// Collects the entries of a file, then selects the valid leases.
 #[derive(Debug)]
-pub struct Intake<'a> {
+pub struct Import<'a> {
     /// The leases that lanboot has granted.
     book: &'a LeaseBook,
     reservations: &'a Reservations,
     now: Timestamp,
     /// The last entry of each address in a subnet.
     last: AddressMap<Option<Lease>>,
-    not_taken: BTreeMap<NotTaken, u64>,
+    skipped: BTreeMap<Skipped, u64>,
 }
 
-impl<'a> Intake<'a> {
+impl<'a> Import<'a> {
     /// Starts an import at `now` that keeps all leases of `book`.
-    pub fn new(book: &'a LeaseBook, reservations: &'a Reservations, now: Timestamp) -> Intake<'a> {
-        Intake { book, reservations, now, last: AddressMap::default(), not_taken: BTreeMap::new() }
+    pub fn new(book: &'a LeaseBook, reservations: &'a Reservations, now: Timestamp) -> Import<'a> {
+        Import { book, reservations, now, last: AddressMap::default(), skipped: BTreeMap::new() }
     }
 
     /// Adds the next entry of the file.
     pub fn add(&mut self, found: Found) {
         match found {
             Found::Entry(address, _) if self.book.pool_of(address).is_none() => {
-                self.leave(NotTaken::OtherSubnet);
+                self.skip(Skipped::OtherSubnet);
             }
             Found::Entry(address, _)
                 if self.last.len() >= MAX_ADDRESSES && !self.last.contains_key(&address) =>
             {
-                self.leave(NotTaken::TooMany);
+                self.skip(Skipped::TooMany);
             }
             Found::Entry(address, lease) => {
                 if self.last.insert(address, lease).is_some() {
-                    self.leave(NotTaken::Superseded);
+                    self.skip(Skipped::Superseded);
                 }
             }
-            Found::Ipv6 => self.leave(NotTaken::Ipv6),
+            Found::Ipv6 => self.skip(Skipped::Ipv6),
             // The older entry does not count either, because it may belong to another client.
             Found::Broken(_, address) => {
                 if address.and_then(|address| self.last.remove(&address)).is_some() {
-                    self.leave(NotTaken::Superseded);
+                    self.skip(Skipped::Superseded);
                 }
             }
         }
     }
 
-    fn leave(&mut self, why: NotTaken) {
-        *self.not_taken.entry(why).or_default() += 1;
+    fn skip(&mut self, why: Skipped) {
+        *self.skipped.entry(why).or_default() += 1;
     }
 
     /// Returns the leases to store in the order of their addresses, and the number of skipped entries per reason.
-    pub fn finish(mut self) -> (Vec<Lease>, BTreeMap<NotTaken, u64>) {
+    pub fn finish(mut self) -> (Vec<Lease>, BTreeMap<Skipped, u64>) {
         let mut sound = Vec::new();
         for lease in std::mem::take(&mut self.last).into_values() {
-            match lease.ok_or(NotTaken::Free).and_then(|lease| self.judge(lease)) {
+            match lease.ok_or(Skipped::Free).and_then(|lease| self.judge(lease)) {
                 Ok(lease) => sound.push(lease),
-                Err(why) => self.leave(why),
+                Err(why) => self.skip(why),
             }
         }
         // Of several leases of one client, the one that ends last counts. dhcpd keeps those that a client has given up.
@@ -150,37 +150,37 @@ impl<'a> Intake<'a> {
             if clients.insert((self.book.pool_of(lease.address), lease.holder.client.clone())) {
                 taken.push(lease);
             } else {
-                self.leave(NotTaken::OtherLease);
+                self.skip(Skipped::OtherLease);
             }
         }
         taken.sort_by_key(|lease| lease.address);
-        (taken, self.not_taken)
+        (taken, self.skipped)
     }
 
-    fn judge(&self, lease: Lease) -> Result<Lease, NotTaken> {
+    fn judge(&self, lease: Lease) -> Result<Lease, Skipped> {
         let (address, who) = (lease.address, &lease.holder);
         if lease.until <= self.now {
-            return Err(NotTaken::Ended);
+            return Err(Skipped::Ended);
         }
-        let subnet = self.book.pool_of(address).ok_or(NotTaken::OtherSubnet)?;
+        let subnet = self.book.pool_of(address).ok_or(Skipped::OtherSubnet)?;
         let of_address = self.reservations.by_address.get(&address);
         let for_client = who.mac.and_then(|mac| self.reservations.by_mac.get(&mac));
         let elsewhere =
             for_client.is_some_and(|other| *other != address && self.book.pool_of(*other) == Some(subnet));
         if elsewhere || of_address.is_some_and(|mac| mac.is_none() || *mac != who.mac) {
-            return Err(NotTaken::Reserved);
+            return Err(Skipped::Reserved);
         }
         if of_address.is_none() && !self.book.shares(subnet, address) {
-            return Err(NotTaken::NotInPool);
+            return Err(Skipped::NotInPool);
         }
         // A quarantined address counts as taken, because a machine was found there.
         let binding = self.book.binding(address);
         if binding.is_some_and(|binding| binding.until > self.now && binding.state != State::Released) {
-            return Err(NotTaken::Taken);
+            return Err(Skipped::Taken);
         }
-        match self.book.of_client(subnet, who, self.now) {
+        match self.book.binding_of(subnet, who, self.now) {
             Some((_, binding)) if binding.is_live(self.now) && binding.state == State::Leased => {
-                Err(NotTaken::OtherLease)
+                Err(Skipped::OtherLease)
             }
             _ => Ok(lease),
         }
@@ -205,7 +205,8 @@ mod tests {
     }
 
     fn lease(address: u8, client: u8, until: u64) -> Lease {
-        let holder = Holder { client: ClientId::of_mac(mac(client)), mac: Some(mac(client)), boots: false };
+        let holder =
+            Holder { client: ClientId::of_mac(mac(client)), mac: Some(mac(client)), is_boot_stage: false };
         let hardware = mac(client).into();
         Lease { address: ip(address), holder, hardware, state: State::Leased, until: at(until) }
     }
@@ -216,7 +217,7 @@ mod tests {
 
     /// Uses a pool of 10.0.0.1 to .99. Address .5 is reserved for machine 5 and .6 for another machine. Client 70 has
     /// .70; client 71 had .71.
-    fn finish(found: Vec<Found>) -> (Vec<u8>, Vec<(NotTaken, u64)>) {
+    fn finish(found: Vec<Found>) -> (Vec<u8>, Vec<(Skipped, u64)>) {
         let range = "10.0.0.1-10.0.0.99".parse().unwrap();
         let pool = Pool::new("10.0.0.0/24".parse().unwrap(), vec![range], [ip(5), ip(6)]);
         let mut book = LeaseBook::new(vec![pool]);
@@ -225,11 +226,11 @@ mod tests {
         let declined = Lease { state: State::Declined, ..lease(72, 72, 2000) };
         book.apply(&LeaseChange::Store(declined));
         let reservations = [(ip(5), Some(mac(5))), (ip(6), None)].into_iter().collect();
-        let mut intake = Intake::new(&book, &reservations, at(1000));
-        found.into_iter().for_each(|found| intake.add(found));
-        let (taken, not_taken) = intake.finish();
+        let mut import = Import::new(&book, &reservations, at(1000));
+        found.into_iter().for_each(|found| import.add(found));
+        let (taken, skipped) = import.finish();
         let taken = taken.iter().map(|lease| lease.address.octets()[3]).collect();
-        (taken, not_taken.into_iter().collect())
+        (taken, skipped.into_iter().collect())
     }
 
     #[test]
@@ -240,7 +241,7 @@ mod tests {
             entry(lease(1, 3, 1600)),
             Found::Entry(ip(2), None),
         ];
-        assert_eq!(finish(found), (vec![1], vec![(NotTaken::Superseded, 2), (NotTaken::Free, 1)]));
+        assert_eq!(finish(found), (vec![1], vec![(Skipped::Superseded, 2), (Skipped::Free, 1)]));
     }
 
     #[test]
@@ -250,14 +251,14 @@ mod tests {
             |address| Found::Broken(super::super::Problem { place, message: String::new() }, address);
         let found =
             vec![entry(lease(1, 1, 1500)), broken(Some(ip(1))), broken(None), entry(lease(2, 2, 1500))];
-        assert_eq!(finish(found), (vec![2], vec![(NotTaken::Superseded, 1)]));
+        assert_eq!(finish(found), (vec![2], vec![(Skipped::Superseded, 1)]));
     }
 
     #[test]
     fn only_valid_leases_of_a_subnet_are_taken() {
         let elsewhere = Lease { address: Ipv4Addr::new(10, 9, 0, 1), ..lease(1, 1, 1500) };
         let found = vec![entry(elsewhere), entry(lease(1, 1, 1000)), entry(lease(200, 2, 1500)), Found::Ipv6];
-        let expected = [NotTaken::Ended, NotTaken::OtherSubnet, NotTaken::NotInPool, NotTaken::Ipv6];
+        let expected = [Skipped::Ended, Skipped::OtherSubnet, Skipped::NotInPool, Skipped::Ipv6];
         assert_eq!(finish(found), (vec![], expected.map(|why| (why, 1)).to_vec()));
     }
 
@@ -270,34 +271,34 @@ mod tests {
             entry(lease(73, 70, 9000)),
             entry(lease(74, 71, 9000)),
         ];
-        assert_eq!(finish(found), (vec![71, 74], vec![(NotTaken::Taken, 2), (NotTaken::OtherLease, 1)]));
+        assert_eq!(finish(found), (vec![71, 74], vec![(Skipped::Taken, 2), (Skipped::OtherLease, 1)]));
     }
 
     #[test]
     fn reservations_stay_too() {
         let found = vec![entry(lease(5, 9, 9000)), entry(lease(6, 6, 9000)), entry(lease(7, 5, 9000))];
-        assert_eq!(finish(found), (vec![], vec![(NotTaken::Reserved, 3)]));
+        assert_eq!(finish(found), (vec![], vec![(Skipped::Reserved, 3)]));
         assert_eq!(finish(vec![entry(lease(5, 5, 9000))]), (vec![5], vec![]));
     }
 
     #[test]
     fn of_several_leases_of_a_client_the_longest_is_taken() {
         let found = vec![entry(lease(1, 1, 1500)), entry(lease(2, 1, 9000)), entry(lease(3, 1, 1600))];
-        assert_eq!(finish(found), (vec![2], vec![(NotTaken::OtherLease, 2)]));
+        assert_eq!(finish(found), (vec![2], vec![(Skipped::OtherLease, 2)]));
     }
 
     #[test]
     fn d_16_the_number_of_addresses_is_bounded() {
         let book = LeaseBook::new(vec![Pool::new("10.0.0.0/8".parse().unwrap(), vec![], [])]);
         let reservations = Reservations::default();
-        let mut intake = Intake::new(&book, &reservations, at(1000));
+        let mut import = Import::new(&book, &reservations, at(1000));
         let first = u32::from(ip(0));
         for n in 0..MAX_ADDRESSES as u32 + 5 {
-            intake.add(Found::Entry(Ipv4Addr::from(first + n), None));
+            import.add(Found::Entry(Ipv4Addr::from(first + n), None));
         }
         // An address that is known already needs no more memory.
-        intake.add(Found::Entry(ip(0), None));
-        let (_, not_taken) = intake.finish();
-        assert_eq!((not_taken[&NotTaken::TooMany], not_taken[&NotTaken::Superseded]), (5, 1));
+        import.add(Found::Entry(ip(0), None));
+        let (_, skipped) = import.finish();
+        assert_eq!((skipped[&Skipped::TooMany], skipped[&Skipped::Superseded]), (5, 1));
     }
 }

@@ -203,7 +203,7 @@ impl Draft {
                 let mac = mac_of(hardware_type, hardware.as_bytes());
                 let lease = client.zip(self.until).filter(|_| self.is_active).map(|(client, until)| Lease {
                     address,
-                    holder: Holder { client, mac, boots: false },
+                    holder: Holder { client, mac, is_boot_stage: false },
                     hardware,
                     state: State::Leased,
                     until,

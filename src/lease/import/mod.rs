@@ -2,7 +2,7 @@
 //! `dnsmasq.leases`.
 //!
 //! A file is read in pieces and takes the memory of one entry, whatever it contains. A problem in one entry does not
-//! hide the next. `cli/leases/import.rs` drives the [`Reader`] and the [`Intake`].
+//! hide the next. `cli/leases/import.rs` drives the [`Reader`] and the [`Import`].
 
 mod dnsmasq;
 mod intake;
@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use dnsmasq::Dnsmasq;
-pub use intake::{Intake, NotTaken, Reservations};
+pub use intake::{Import, Reservations, Skipped};
 use isc::Isc;
 
 use crate::lease::Lease;

@@ -46,7 +46,7 @@ impl Machine {
         if !again && let Some(failure) = servers.next(useless, now) {
             return self.fail(failure, step);
         }
-        servers.ask(&self.profile, self.mac, self.ports, self.waiting, now, step);
+        servers.ask(&self.profile, self.mac, self.ports, self.timing, now, step);
     }
 
     pub(super) fn boot_server_answered(&mut self, answer: Offer, now: Timestamp, step: &mut Step<'_>) {
@@ -78,8 +78,8 @@ impl Machine {
             return self.fail(Failure::NoNextServer { server: offer.server, file }, step);
         }
         let server = SocketAddrV4::new(offer.next_server, self.ports.tftp);
-        let patience = self.waiting.patience;
-        self.state = State::Loading(Download::start(&self.profile, server, offer.file, patience, now, step));
+        let timeout = self.timing.timeout;
+        self.state = State::Loading(Download::start(&self.profile, server, offer.file, timeout, now, step));
     }
 
     /// Takes the first item of the menu, as without any key press.
@@ -102,7 +102,7 @@ impl Machine {
         match self.profile.firmware {
             Firmware::Ipxe | Firmware::UefiHttp if offer.file.starts_with(b"http://") => {
                 let head = self.profile.firmware == Firmware::UefiHttp;
-                self.state = State::Fetching(Fetch::start(url, head, self.waiting.patience, now, step));
+                self.state = State::Fetching(Fetch::start(url, head, self.timing.timeout, now, step));
             }
             Firmware::Ipxe | Firmware::UefiHttp => self.fail(Failure::BadUrl { url }, step),
             _ => self.fail(Failure::NotTftp { url }, step),

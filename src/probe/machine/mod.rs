@@ -10,7 +10,7 @@ use super::download::Download;
 use super::fetch::Fetch;
 use super::offer::{self, Offer, Unusable};
 use super::profile::{Ask, Firmware, Profile, Sending};
-use super::step::{Failure, Input, Ports, Progress, Step, Transmit, Waiting};
+use super::step::{Failure, Input, Ports, Progress, Step, Timing, Transmit};
 use super::text::printable;
 use crate::types::{MacAddr, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
@@ -31,7 +31,7 @@ pub struct Machine {
     profile: Profile,
     mac: MacAddr,
     ports: Ports,
-    waiting: Waiting,
+    timing: Timing,
     seed: u64,
     xid: u32,
     state: State,
@@ -66,13 +66,13 @@ enum State {
 impl Machine {
     /// Makes a machine that is switched off. `seed` determines its transaction id and must differ per boot.
     ///
-    /// The machine takes the first offer that it can boot with, unless [`waiting`](Machine::waiting) says otherwise.
+    /// The machine takes the first offer that it can boot with, unless [`timing`](Machine::timing) says otherwise.
     pub fn new(profile: &Profile, mac: MacAddr, ports: Ports, seed: u64) -> Machine {
         Machine {
             profile: *profile,
             mac,
             ports,
-            waiting: Waiting::default(),
+            timing: Timing::default(),
             seed,
             xid: transaction_id(mac, seed),
             state: State::Off,
@@ -89,8 +89,8 @@ impl Machine {
 
     /// Sets the waiting times.
     #[must_use]
-    pub fn waiting(self, waiting: Waiting) -> Machine {
-        Machine { waiting, ..self }
+    pub fn timing(self, timing: Timing) -> Machine {
+        Machine { timing, ..self }
     }
 
     /// Switches the machine on and returns the first DISCOVER.
@@ -113,7 +113,7 @@ impl Machine {
             }
             (State::Loading(download), Input::TftpClosed) => download.closed(&mut step),
             (State::Loading(download), Input::Timeout) => download.timeout(now, &mut step),
-            (State::Fetching(fetch), Input::HttpBegun(size)) => fetch.begun(size, now, &mut step),
+            (State::Fetching(fetch), Input::HttpStarted(size)) => fetch.begun(size, now, &mut step),
             (State::Fetching(fetch), Input::HttpData(data)) => fetch.data(data, now, &mut step),
             (State::Fetching(fetch), Input::HttpEnded) => fetch.ended(&mut step),
             (State::Fetching(fetch), Input::HttpFailed(why)) => fetch.failed(why, &mut step),
@@ -162,7 +162,7 @@ impl Machine {
         step.progress.push(progress);
         let tries = usize::try_from(attempt).unwrap_or(usize::MAX);
         let wait = DHCP_WAITS.iter().take(tries).next_back().copied().unwrap_or_default();
-        let limit = self.waiting.patience.map(|patience| self.asked.after(patience));
+        let limit = self.timing.timeout.map(|timeout| self.asked.after(timeout));
         self.try_ends = limit.map_or(now.after(wait), |limit| limit.min(now.after(wait)));
         let collecting = matches!(&self.state, State::Selecting(_)) && now < self.collected();
         self.deadline = Some(if collecting { self.try_ends.min(self.collected()) } else { self.try_ends });
@@ -170,13 +170,13 @@ impl Machine {
 
     /// Returns the end of the time for collecting offers.
     fn collected(&self) -> Timestamp {
-        self.started.after(self.waiting.collect)
+        self.started.after(self.timing.collect)
     }
 
     fn timeout(&mut self, now: Timestamp, step: &mut Step<'_>) {
         if let State::Asking(servers) = &mut self.state {
             if now >= servers.deadline() {
-                let again = servers.may_retry(self.profile.firmware, self.waiting, now);
+                let again = servers.may_retry(self.profile.firmware, self.timing, now);
                 self.ask_boot_server(again, None, now, step);
             }
             return;
@@ -184,9 +184,9 @@ impl Machine {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
-        let patient = self.waiting.patience.is_none_or(|patience| now < self.asked.after(patience));
-        // If patience ends before the time for collecting, the offers at hand must do.
-        if now >= self.collected() || !patient {
+        let may_wait = self.timing.timeout.is_none_or(|timeout| now < self.asked.after(timeout));
+        // If the timeout ends before the time for collecting, the offers at hand must do.
+        if now >= self.collected() || !may_wait {
             self.choose(true, now, step);
         }
         if now < self.try_ends {
@@ -194,7 +194,7 @@ impl Machine {
             self.deadline = Some(self.try_ends);
             return;
         }
-        if patient && usize::try_from(self.attempt).is_ok_and(|attempt| attempt < DHCP_WAITS.len()) {
+        if may_wait && usize::try_from(self.attempt).is_ok_and(|attempt| attempt < DHCP_WAITS.len()) {
             self.attempt = self.attempt.saturating_add(1);
             return self.ask(now, step);
         }

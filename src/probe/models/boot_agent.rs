@@ -7,7 +7,9 @@ use std::net::SocketAddrV4;
 
 use super::menu::{LOCAL, Menu};
 use super::packet::{OPTIONS, Packet, dotted_quad, walk};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
+use super::{
+    Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails, failure,
+};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
@@ -17,9 +19,10 @@ const BOOT_SERVER_PORT: u16 = 4011;
 const MAX_LEN: usize = 1472;
 
 /// Returns the machine's reaction to these replies.
-pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
-    let offers: Vec<Packet<'_>> =
-        answers(heard, Question::Discover).filter_map(|heard| reply(heard, MessageType::Offer)).collect();
+pub(super) fn judge(replies: &[ReceivedReply<'_>]) -> Verdict {
+    let offers: Vec<Packet<'_>> = answers(replies, RequestKind::Discover)
+        .filter_map(|received| reply(received, MessageType::Offer))
+        .collect();
     let with_address = |packet: &&Packet<'_>| !packet.yiaddr().is_unspecified();
     let proxies = || offers.iter().filter(|packet| packet.yiaddr().is_unspecified() && is_pxe(**packet));
     // A complete offer of one server is preferred to the offers of two (PXE 2.1 section 2.2.4).
@@ -29,13 +32,13 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
             Some(_) => fails(Code::E52, "a proxyDHCP server answered and no DHCP server gave an address"),
             None => fails(
                 Code::E51,
-                "it heard no offer that it can use: with option 54 and of at most 1472 bytes",
+                "it received no offer that it can use: with option 54 and of at most 1472 bytes",
             ),
         };
     };
     let server = offer.address(code::SERVER_IDENTIFIER).unwrap_or(offer.siaddr());
-    let acked = answers(heard, Question::Request).find_map(|heard| {
-        let ack = reply(heard, MessageType::Ack)?;
+    let acked = answers(replies, RequestKind::Request).find_map(|received| {
+        let ack = reply(received, MessageType::Ack)?;
         (ack.yiaddr() == offer.yiaddr()).then_some(ack)
     });
     let Some(ack) = acked else {
@@ -43,13 +46,13 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
         return Verdict::Requests { server, address: offer.yiaddr(), unanswered };
     };
     let proxy = proxies().next().copied().filter(|_| !is_pxe(*offer));
-    follow(heard, ack, proxy)
+    follow(replies, ack, proxy)
 }
 
 /// Returns a reply of this kind with a server identifier, which PXE 2.1 table 2-1 requires.
-fn reply<'a>(heard: &Heard<'a>, kind: MessageType) -> Option<Packet<'a>> {
+fn reply<'a>(received: &ReceivedReply<'a>, kind: MessageType) -> Option<Packet<'a>> {
     let packet =
-        Packet::new(heard.payload).filter(|packet| packet.has_cookie() && packet.0.len() <= MAX_LEN)?;
+        Packet::new(received.payload).filter(|packet| packet.has_cookie() && packet.0.len() <= MAX_LEN)?;
     let server = packet.address(code::SERVER_IDENTIFIER).filter(|server| !server.is_unspecified());
     (packet.first(code::MESSAGE_TYPE) == Some(&[kind.number()][..]) && server.is_some()).then_some(packet)
 }
@@ -73,17 +76,17 @@ fn file(packet: Packet<'_>) -> &[u8] {
 }
 
 /// Continues after the ACK: with the file, the menu, or a request to port 4011.
-fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Verdict {
+fn follow(replies: &[ReceivedReply<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Verdict {
     let source = proxy.unwrap_or(ack);
-    let left = Left { ack: ack.0.to_vec(), proxy: proxy.map(|proxy| proxy.0.to_vec()), reply: None };
+    let kept = KeptReplies { ack: ack.0.to_vec(), proxy: proxy.map(|proxy| proxy.0.to_vec()), reply: None };
     let vendor = source.first(code::VENDOR_SPECIFIC).filter(|_| is_pxe(source));
     let menu = vendor.map(Menu::read).unwrap_or_default();
     let has_file = !file(source).is_empty();
     if !is_pxe(source) || (menu.boots_file_at_once() && has_file) {
-        return load(source, left);
+        return load(source, kept);
     }
     let to = match (menu.has(9), menu.choices.first().copied(), menu.timeout) {
-        (true, _, None | Some(255)) => return Verdict::WaitsForPerson,
+        (true, _, None | Some(255)) => return Verdict::WaitsForUser,
         (true, Some(LOCAL), _) => return Verdict::BootsLocally,
         (true, Some(item), _) => match menu.servers_of(item).next() {
             Some(server) => server,
@@ -93,11 +96,11 @@ fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Ve
         _ => source.address(code::SERVER_IDENTIFIER).unwrap_or(source.siaddr()),
     };
     let item = menu.choices.first().copied().filter(|_| menu.has(9));
-    match answers(heard, Question::BootServer).find_map(|heard| reply(heard, MessageType::Ack)) {
+    match answers(replies, RequestKind::BootServer).find_map(|received| reply(received, MessageType::Ack)) {
         Some(answer) if file(answer).is_empty() => {
             fails(Code::E53, "the answer on port 4011 names no boot file")
         }
-        Some(answer) => load(answer, Left { reply: Some(answer.0.to_vec()), ..left }),
+        Some(answer) => load(answer, KeptReplies { reply: Some(answer.0.to_vec()), ..kept }),
         None => {
             let why = "option 60 is PXEClient and no server answers on port 4011";
             let unanswered = Box::new(fails(Code::E55, why));
@@ -106,7 +109,7 @@ fn follow(heard: &[Heard<'_>], ack: Packet<'_>, proxy: Option<Packet<'_>>) -> Ve
     }
 }
 
-fn load(source: Packet<'_>, left: Left) -> Verdict {
+fn load(source: Packet<'_>, kept: KeptReplies) -> Verdict {
     let name = file(source).to_vec();
     if name.is_empty() {
         return fails(Code::E53, "no reply names a boot file");
@@ -117,7 +120,7 @@ fn load(source: Packet<'_>, left: Left) -> Verdict {
     match server {
         Some(server) => {
             let server = server.to_string();
-            boots(Boot { by: Protocol::Tftp, server, file: name, announced: None, left })
+            boots(Boot { by: Protocol::Tftp, server, file: name, announced: None, kept })
         }
         None => fails(Code::E53, "no reply names the boot file's server"),
     }

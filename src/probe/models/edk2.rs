@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::packet::{End, FILE, OPTIONS, Packet, SNAME, address_at, walk};
-use super::{Code, Failure, Heard, Question, Verdict, answers, fails};
+use super::{Code, Failure, ReceivedReply, RequestKind, Verdict, answers, fails};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
@@ -128,11 +128,11 @@ fn joined(packet: Packet<'_>) -> Result<Vec<(u8, Vec<u8>)>, String> {
 
 /// Returns the offers that reach PXE and HTTP boot, and the reason why the last other one was dropped
 /// (`DhcpHandleSelect`).
-pub(super) fn offers<'a>(heard: &[Heard<'a>]) -> (Vec<(Packet<'a>, Parameters)>, Option<String>) {
+pub(super) fn offers<'a>(replies: &[ReceivedReply<'a>]) -> (Vec<(Packet<'a>, Parameters)>, Option<String>) {
     let mut kept = Vec::new();
     let mut dropped = None;
-    for heard in answers(heard, Question::Discover) {
-        match offer(heard) {
+    for received in answers(replies, RequestKind::Discover) {
+        match offer(received) {
             Ok(offer) if kept.len() < MAX_OFFERS => kept.push(offer),
             Ok(_) => {}
             Err(why) => dropped = Some(why),
@@ -141,8 +141,8 @@ pub(super) fn offers<'a>(heard: &[Heard<'a>]) -> (Vec<(Packet<'a>, Parameters)>,
     (kept, dropped)
 }
 
-fn offer<'a>(heard: &Heard<'a>) -> Result<(Packet<'a>, Parameters), String> {
-    let packet = Packet::new(heard.payload).ok_or("it is no reply")?;
+fn offer<'a>(received: &ReceivedReply<'a>) -> Result<(Packet<'a>, Parameters), String> {
+    let packet = Packet::new(received.payload).ok_or("it is no reply")?;
     let read = validate(packet)?;
     match read.kind {
         Some(kind) if kind != MessageType::Offer.number() => Err("it is no OFFER".to_owned()),
@@ -160,7 +160,7 @@ fn offer<'a>(heard: &Heard<'a>) -> Result<(Packet<'a>, Parameters), String> {
 /// BOOTP reply is both offer and ACK (`DhcpChooseOffer`).
 pub(super) fn acknowledged<'a>(
     selected: (Packet<'a>, Parameters),
-    heard: &[Heard<'a>],
+    replies: &[ReceivedReply<'a>],
     silence: impl FnOnce() -> Failure,
 ) -> Result<Packet<'a>, Verdict> {
     let (offer, read) = selected;
@@ -169,8 +169,8 @@ pub(super) fn acknowledged<'a>(
         let why = "the BOOTP reply has no subnet mask (option 1), without which EDK2 takes no address";
         return if has_mask { Ok(offer) } else { Err(fails(Code::E16, why)) };
     }
-    for heard in answers(heard, Question::Request) {
-        let Some(packet) = Packet::new(heard.payload) else { continue };
+    for received in answers(replies, RequestKind::Request) {
+        let Some(packet) = Packet::new(received.payload) else { continue };
         let Ok(answer) = validate(packet) else { continue };
         if answer.server != read.server || packet.0.len() > MAX_LEN {
             continue;

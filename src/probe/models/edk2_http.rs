@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::edk2::{self, Parameters};
 use super::packet::Packet;
-use super::{Boot, Code, Heard, Left, Protocol, Verdict, boots, fails, failure};
+use super::{Boot, Code, KeptReplies, Protocol, ReceivedReply, Verdict, boots, fails, failure};
 use crate::wire::option::code;
 use crate::wire::pxe::HTTP_CLIENT;
 
@@ -33,8 +33,8 @@ struct Parsed<'a> {
 }
 
 /// Returns the machine's reaction to these replies.
-pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
-    let (offers, mut dropped) = edk2::offers(heard);
+pub(super) fn judge(replies: &[ReceivedReply<'_>]) -> Verdict {
+    let (offers, mut dropped) = edk2::offers(replies);
     let mut kept = Vec::new();
     for (packet, read) in offers {
         match parse(packet, read) {
@@ -46,7 +46,7 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
         return fails(Code::Http, nothing_selected(&kept, dropped));
     };
     let silence = || failure(Code::Http, "the server does not answer the REQUEST");
-    let ack = match edk2::acknowledged((selected.packet, selected.read), heard, silence) {
+    let ack = match edk2::acknowledged((selected.packet, selected.read), replies, silence) {
         Ok(ack) => ack,
         Err(Verdict::Fails(failed)) => return fails(Code::Http, failed.why),
         Err(verdict) => return verdict,
@@ -54,12 +54,12 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let Some((by, server, file)) = split(&url_offer.url) else {
         return fails(Code::Http, "the boot file is no http:// or https:// URL");
     };
-    let left = Left {
+    let kept = KeptReplies {
         ack: ack.0.to_vec(),
         proxy: url_offer.kind.is_proxy.then(|| url_offer.bytes.clone()),
         reply: None,
     };
-    boots(Boot { by, server, file, announced: None, left })
+    boots(Boot { by, server, file, announced: None, kept })
 }
 
 /// Parses an offer (`HttpBootParseDhcp4Packet`).
@@ -120,7 +120,7 @@ fn nothing_selected(kept: &[Parsed<'_>], dropped: Option<String>) -> String {
     }
     match dropped {
         Some(why) => why,
-        None if kept.is_empty() => "it heard no offer".to_owned(),
+        None if kept.is_empty() => "it received no offer".to_owned(),
         None => "no offer has option 60 HTTPClient and a URL".to_owned(),
     }
 }

@@ -8,7 +8,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::edk2::{self, Parameters};
 use super::menu::{LOCAL, Menu};
 use super::packet::Packet;
-use super::{Boot, Code, Failure, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
+use super::{
+    Boot, Code, Failure, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails,
+    failure,
+};
 use crate::wire::option::code;
 use crate::wire::pxe::PXE_CLIENT;
 
@@ -41,8 +44,8 @@ struct Parsed<'a> {
 }
 
 /// Returns the machine's reaction to these replies.
-pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
-    let (offers, dropped) = edk2::offers(heard);
+pub(super) fn judge(replies: &[ReceivedReply<'_>]) -> Verdict {
+    let (offers, dropped) = edk2::offers(replies);
     let mut discarded = dropped;
     let mut kept: Vec<(Parsed<'_>, Parameters)> = Vec::new();
     for (packet, read) in offers {
@@ -52,12 +55,12 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
             Err(why) => discarded = Some(why),
         }
     }
-    let heard_proxy = edk2::offers(heard)
+    let heard_proxy = edk2::offers(replies)
         .0
         .iter()
         .any(|(packet, read)| read.kind.is_some() && edk2::is_proxy(*packet) && parse(*packet).is_ok());
     if kept.is_empty() {
-        let why = discarded.unwrap_or_else(|| "it heard no offer".to_owned());
+        let why = discarded.unwrap_or_else(|| "it received no offer".to_owned());
         return fails(Code::E18, why);
     }
     let Some((selected, proxy)) = select(&kept) else {
@@ -65,8 +68,8 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     };
     let (offer, read) = selected;
     let silence = || failure(Code::E18, "the server does not answer the REQUEST");
-    match edk2::acknowledged((offer.packet, *read), heard, silence) {
-        Ok(ack) => after_ack(heard, &kept, offer, proxy, heard_proxy, ack),
+    match edk2::acknowledged((offer.packet, *read), replies, silence) {
+        Ok(ack) => after_ack(replies, &kept, offer, proxy, heard_proxy, ack),
         Err(verdict) => verdict,
     }
 }
@@ -139,7 +142,7 @@ fn nothing_selected(kept: &[(Parsed<'_>, Parameters)], discarded: Option<String>
 
 /// Continues from the ACK to the file: `PxeBcHandleDhcp4Offer`, then the menu, then `PxeBcDhcp4BootInfo`.
 fn after_ack(
-    heard: &[Heard<'_>],
+    replies: &[ReceivedReply<'_>],
     kept: &[(Parsed<'_>, Parameters)],
     offer: &Parsed<'_>,
     beside: Option<Kind>,
@@ -150,11 +153,11 @@ fn after_ack(
     let of_kind =
         |kind: Kind| kept.iter().map(|(parsed, _)| parsed).filter(move |p| p.is_proxy && p.kind == kind);
     let proxy = match (offer.kind, beside) {
-        (Kind::Binl, _) => match ask_for_file(heard, [offer].into_iter()) {
+        (Kind::Binl, _) => match ask_for_file(replies, [offer].into_iter()) {
             Ok(answer) => Some(answer),
             Err(verdict) => return verdict,
         },
-        (_, Some(Kind::Binl)) => match ask_for_file(heard, of_kind(Kind::Binl)) {
+        (_, Some(Kind::Binl)) => match ask_for_file(replies, of_kind(Kind::Binl)) {
             Ok(answer) => Some(answer),
             Err(verdict) => return verdict,
         },
@@ -165,7 +168,7 @@ fn after_ack(
         }
         _ => None,
     };
-    match menu(heard, proxy.as_ref().unwrap_or(&ack)) {
+    match menu(replies, proxy.as_ref().unwrap_or(&ack)) {
         Ok(choice) => boot(&ack, proxy.as_ref(), choice),
         Err(verdict) => verdict,
     }
@@ -173,13 +176,13 @@ fn after_ack(
 
 /// Asks each server for the boot file on port 4011 (`PxeBcRetryBinlOffer`).
 fn ask_for_file<'a, 'k>(
-    heard: &[Heard<'a>],
+    replies: &[ReceivedReply<'a>],
     offers: impl Iterator<Item = &'k Parsed<'k>>,
 ) -> Result<Parsed<'a>, Verdict> {
     let servers: Vec<Ipv4Addr> = offers.filter_map(|offer| edk2::server(offer.packet)).collect();
     let mut why = "the boot server does not answer on port 4011";
     let mut answered = false;
-    for answer in answers(heard, Question::BootServer).filter_map(accepted) {
+    for answer in answers(replies, RequestKind::BootServer).filter_map(accepted) {
         answered = true;
         match parse(answer) {
             Ok(answer) if answer.file.is_some() || (answer.kind == Kind::Pxe10 && answer.is_proxy) => {
@@ -199,8 +202,8 @@ fn ask_for_file<'a, 'k>(
 }
 
 /// Returns an answer from port 4011 if it is valid like any reply and short enough to be kept (`PxeDhcpInput`).
-fn accepted<'a>(heard: &Heard<'a>) -> Option<Packet<'a>> {
-    let packet = Packet::new(heard.payload)?;
+fn accepted<'a>(received: &ReceivedReply<'a>) -> Option<Packet<'a>> {
+    let packet = Packet::new(received.payload)?;
     (edk2::validate(packet).is_ok() && packet.0.len() <= edk2::MAX_LEN).then_some(packet)
 }
 
@@ -209,13 +212,13 @@ type Choice<'a> = Option<(Parsed<'a>, Option<Ipv4Addr>)>;
 
 /// Shows prompt and menu, and asks the boot server (`PxeBcSelectBootPrompt`, `PxeBcSelectBootMenu`,
 /// `PxeBcExtractDiscoverInfo`, `EfiPxeBcDiscover`). `source` is the proxy's reply or, without one, the ACK.
-fn menu<'a>(heard: &[Heard<'a>], source: &Parsed<'_>) -> Result<Choice<'a>, Verdict> {
+fn menu<'a>(replies: &[ReceivedReply<'a>], source: &Parsed<'_>) -> Result<Choice<'a>, Verdict> {
     let menu = &source.menu;
     if source.kind != Kind::Pxe10 || (menu.boots_file_at_once() && source.file.is_some()) {
         return Ok(None);
     }
     if menu.has(9) && menu.timeout == Some(255) {
-        return Err(Verdict::WaitsForPerson);
+        return Err(Verdict::WaitsForUser);
     }
     let Some(item) = menu.choices.first().copied().filter(|_| menu.has(9)) else {
         return Err(match menu.has(9) {
@@ -248,7 +251,7 @@ fn menu<'a>(heard: &[Heard<'a>], source: &Parsed<'_>) -> Result<Choice<'a>, Verd
         None => return Err(fails(Code::E99, "option 43 allows no way to ask a boot server")),
     };
     let is_listed = |packet: Packet<'_>| servers.contains(&packet.siaddr());
-    let mut answered = answers(heard, Question::BootServer).filter_map(accepted).peekable();
+    let mut answered = answers(replies, RequestKind::BootServer).filter_map(accepted).peekable();
     if answered.peek().is_none() {
         let silence: Failure = failure(Code::E18, "the boot server does not answer");
         let unanswered = Box::new(Verdict::Fails(silence));
@@ -285,6 +288,6 @@ fn boot(ack: &Parsed<'_>, proxy: Option<&Parsed<'_>>, choice: Choice<'_>) -> Ver
     let announced = blocks.map(|blocks| u64::from(u16::from_be_bytes(blocks)).saturating_mul(512));
     let reply = choice.as_ref().map(|(answer, _)| answer.bytes.clone());
     let proxy = proxy.map(|proxy| proxy.bytes.clone()).or_else(|| reply.clone());
-    let left = Left { ack: ack.bytes.clone(), proxy, reply };
-    boots(Boot { by: Protocol::Tftp, server: server.to_string(), file, announced, left })
+    let kept = KeptReplies { ack: ack.bytes.clone(), proxy, reply };
+    boots(Boot { by: Protocol::Tftp, server: server.to_string(), file, announced, kept })
 }

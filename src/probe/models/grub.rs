@@ -6,15 +6,18 @@
 
 use super::next::Next;
 use super::packet::{Found, OPTIONS, Packet, address_at, walk};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
+use super::{
+    Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails, failure,
+};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
 /// Returns the reaction of GRUB's own DHCP client: it sets the variables `net_default_server` and `net_…_boot_file`,
 /// and loads nothing by itself.
-pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
+pub(super) fn judge(replies: &[ReceivedReply<'_>]) -> Verdict {
     let mut chosen = None;
-    for reply in answers(heard, Question::Discover).filter_map(|heard| Packet::new(heard.payload)) {
+    for reply in answers(replies, RequestKind::Discover).filter_map(|received| Packet::new(received.payload))
+    {
         match (kind(reply), address(reply, code::SERVER_IDENTIFIER)) {
             // A reply without a readable message type counts as BOOTP and ends the exchange (`grub_net_process_dhcp`).
             (None, _) if chosen.is_none() => return configured(reply),
@@ -25,12 +28,14 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
         }
     }
     let Some((server, address)) = chosen else {
-        return fails(Code::Silent, "couldn't autoconfigure: it heard no OFFER with option 54");
+        return fails(Code::Silent, "couldn't autoconfigure: it received no OFFER with option 54");
     };
-    let ack = answers(heard, Question::Request).filter_map(|heard| Packet::new(heard.payload)).find(|ack| {
-        kind(*ack) == Some(MessageType::Ack.number())
-            && self::address(*ack, code::SERVER_IDENTIFIER) == Some(server)
-    });
+    let ack = answers(replies, RequestKind::Request)
+        .filter_map(|received| Packet::new(received.payload))
+        .find(|ack| {
+            kind(*ack) == Some(MessageType::Ack.number())
+                && self::address(*ack, code::SERVER_IDENTIFIER) == Some(server)
+        });
     match ack {
         Some(ack) => configured(ack),
         None => {
@@ -101,8 +106,8 @@ fn configured(reply: Packet<'_>) -> Verdict {
     let Some(server) = server(reply) else {
         return fails(Code::Silent, "no server: siaddr is 0 and there is no server name");
     };
-    let left = Left { ack: reply.0.to_vec(), ..Left::default() };
-    boots(Boot { by: Protocol::Tftp, server, file: file(reply), announced: None, left })
+    let kept = KeptReplies { ack: reply.0.to_vec(), ..KeptReplies::default() };
+    boots(Boot { by: Protocol::Tftp, server, file: file(reply), announced: None, kept })
 }
 
 /// The folder built into a distribution's GRUB (`grub-mkimage --prefix`), here Debian's `grubnetx64.efi`.
@@ -110,8 +115,8 @@ const PREFIX: &[u8] = b"/grub";
 
 /// Returns the file that GRUB loads after UEFI PXE loaded GRUB: in its folder, from the server in the ACK
 /// (`grub_efi_net_config_real`).
-pub(super) fn next(left: &Left) -> Result<Next, String> {
-    let ack = Packet::new(&left.ack).filter(|ack| ack.0.len() > OPTIONS).ok_or("the firmware kept no ACK")?;
+pub(super) fn next(kept: &KeptReplies) -> Result<Next, String> {
+    let ack = Packet::new(&kept.ack).filter(|ack| ack.0.len() > OPTIONS).ok_or("the firmware kept no ACK")?;
     let server = server(ack).ok_or("the ACK names no server: siaddr is 0 and there is no server name")?;
     let name = |file: &[u8]| [PREFIX, file].concat();
     Ok(Next { by: Protocol::Tftp, server, file: name(b"/grub.cfg"), then: Vec::new() })

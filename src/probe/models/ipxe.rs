@@ -10,7 +10,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::menu::{LOCAL, Menu};
 use super::packet::{OPTIONS, Packet, address_at, first};
 use super::{
-    Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, edk2_http, fails, failure,
+    Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, edk2_http, fails,
+    failure,
 };
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
@@ -95,17 +96,18 @@ struct Discovery<'a> {
 }
 
 impl<'a> Discovery<'a> {
-    fn hear(&mut self, heard: &Heard<'a>) {
-        let Some(reply) = Settings::new(heard.payload) else { return };
+    fn hear(&mut self, received: &ReceivedReply<'a>) {
+        let Some(reply) = Settings::new(received.payload) else { return };
         let priority = i8::from_be_bytes([reply.number(code::ETHERBOOT, PRIORITY)]);
         let address = reply.0.yiaddr();
         let is_offer = reply.is_bootp() || reply.kind() == Some(MessageType::Offer);
-        if !address.is_unspecified() && heard.source.port() == 67 && is_offer && priority >= self.priority {
+        if !address.is_unspecified() && received.source.port() == 67 && is_offer && priority >= self.priority
+        {
             self.offer = Some((address, reply));
             self.priority = priority;
             self.no_proxy = reply.number(code::ETHERBOOT, NO_PXEDHCP) != 0;
         }
-        let server = reply.proxy_server(heard.source);
+        let server = reply.proxy_server(received.source);
         if !server.is_unspecified() && reply.is_pxe() && priority >= self.proxy_priority {
             self.proxy = Some((server, reply));
             self.proxy_priority = priority;
@@ -118,10 +120,10 @@ impl<'a> Discovery<'a> {
 }
 
 /// Returns the machine's reaction to these replies.
-pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
+pub(super) fn judge(replies: &[ReceivedReply<'_>]) -> Verdict {
     let mut discovery = Discovery::default();
-    for heard in answers(heard, Question::Discover) {
-        discovery.hear(heard);
+    for replies in answers(replies, RequestKind::Discover) {
+        discovery.hear(replies);
         // Otherwise iPXE waits 2 s for a proxy and then uses the replies at hand.
         if discovery.is_enough() {
             break;
@@ -130,17 +132,17 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     let Some((address, offer)) = discovery.offer else {
         let why = match discovery.proxy {
             Some(_) => "a proxyDHCP server answered and no DHCP server gave an address",
-            None => "it heard no offer of an address from port 67",
+            None => "it received no offer of an address from port 67",
         };
         return fails(Code::NoConfiguration, why);
     };
-    let is_ack = |heard: &&Heard<'_>| {
-        let reply = Settings::new(heard.payload)?;
+    let is_ack = |received: &&ReceivedReply<'_>| {
+        let reply = Settings::new(received.payload)?;
         let is_kind = reply.is_bootp() || reply.kind() == Some(MessageType::Ack);
         let is_ours = reply.server() == offer.server() && reply.0.yiaddr() == address;
-        (is_kind && is_ours && heard.source.port() == 67).then_some(())
+        (is_kind && is_ours && received.source.port() == 67).then_some(())
     };
-    let Some(ack) = answers(heard, Question::Request).find(|heard| is_ack(heard).is_some()) else {
+    let Some(ack) = answers(replies, RequestKind::Request).find(|received| is_ack(received).is_some()) else {
         let unanswered = failure(Code::NoConfiguration, "the server does not answer the REQUEST");
         return Verdict::Requests { server: offer.server(), address, unanswered };
     };
@@ -149,33 +151,34 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
     };
     let proxy = discovery.proxy.filter(|_| !discovery.no_proxy);
     match proxy {
-        None => boot(heard, ack, None),
-        Some((_, proxy)) if proxy.has_pxe_options() => boot(heard, ack, Some(proxy)),
-        Some((server, _)) => ask_proxy(heard, ack, server),
+        None => boot(replies, ack, None),
+        Some((_, proxy)) if proxy.has_pxe_options() => boot(replies, ack, Some(proxy)),
+        Some((server, _)) => ask_proxy(replies, ack, server),
     }
 }
 
 /// Asks the proxy on port 4011. After 2 s without an answer, iPXE continues with the ACK (`dhcp_proxy_rx`,
 /// `dhcp_proxy_expired`).
-fn ask_proxy(heard: &[Heard<'_>], ack: Settings<'_>, server: Ipv4Addr) -> Verdict {
-    let answer = answers(heard, Question::BootServer).find_map(|heard| {
-        let reply = Settings::new(heard.payload)?;
+fn ask_proxy(replies: &[ReceivedReply<'_>], ack: Settings<'_>, server: Ipv4Addr) -> Verdict {
+    let answer = answers(replies, RequestKind::BootServer).find_map(|received| {
+        let reply = Settings::new(received.payload)?;
         let is_kind = matches!(reply.kind(), Some(MessageType::Offer | MessageType::Ack));
-        let is_from = heard.source.port() == BOOT_SERVER_PORT && reply.proxy_server(heard.source) == server;
+        let is_from =
+            received.source.port() == BOOT_SERVER_PORT && reply.proxy_server(received.source) == server;
         (is_kind && is_from && reply.has_pxe_options()).then_some(reply)
     });
     match answer {
-        Some(answer) => boot(heard, ack, Some(answer)),
+        Some(answer) => boot(replies, ack, Some(answer)),
         None => Verdict::AsksBootServer {
             to: SocketAddrV4::new(server, BOOT_SERVER_PORT),
             item: None,
-            unanswered: Box::new(boot(heard, ack, None)),
+            unanswered: Box::new(boot(replies, ack, None)),
         },
     }
 }
 
 /// Shows the menu if there is one, else loads the file (`netboot`, `have_pxe_menu`).
-fn boot(heard: &[Heard<'_>], ack: Settings<'_>, proxy: Option<Settings<'_>>) -> Verdict {
+fn boot(replies: &[ReceivedReply<'_>], ack: Settings<'_>, proxy: Option<Settings<'_>>) -> Verdict {
     let blocks: Vec<Settings<'_>> = std::iter::once(ack).chain(proxy).collect();
     let named = blocks.iter().copied().find(|block| block.filename().is_some());
     let is_pxe =
@@ -185,14 +188,15 @@ fn boot(heard: &[Heard<'_>], ack: Settings<'_>, proxy: Option<Settings<'_>>) -> 
         |inner| blocks.iter().find(|block| block.encapsulated(code::VENDOR_SPECIFIC, inner).is_some());
     let control = suboption(6).and_then(|value| value.first().copied()).unwrap_or(0);
     let skips = control & 8 != 0 && named.is_some();
-    let left = Left { ack: ack.0.0.to_vec(), proxy: proxy.map(|proxy| proxy.0.0.to_vec()), reply: None };
+    let kept =
+        KeptReplies { ack: ack.0.0.to_vec(), proxy: proxy.map(|proxy| proxy.0.0.to_vec()), reply: None };
     match with_item(9).filter(|_| is_pxe && !skips) {
         Some(block) => {
             let vendor = block.0.first(code::VENDOR_SPECIFIC).unwrap_or_default();
-            menu(heard, &Menu::read(vendor), left)
+            menu(replies, &Menu::read(vendor), kept)
         }
         None => match named {
-            Some(block) => load(block, left),
+            Some(block) => load(block, kept),
             None => fails(Code::NothingToBoot, "no reply names a boot file"),
         },
     }
@@ -200,9 +204,9 @@ fn boot(heard: &[Heard<'_>], ack: Settings<'_>, proxy: Option<Settings<'_>>) -> 
 
 /// Shows prompt and menu, and asks the boot server (`pxe_menu_boot`, `start_pxebs`, `dhcp_pxebs_rx`). Without a prompt
 /// the menu waits forever.
-fn menu(heard: &[Heard<'_>], menu: &Menu, left: Left) -> Verdict {
+fn menu(replies: &[ReceivedReply<'_>], menu: &Menu, kept: KeptReplies) -> Verdict {
     if menu.timeout.is_none_or(|seconds| seconds == 255) {
-        return Verdict::WaitsForPerson;
+        return Verdict::WaitsForUser;
     }
     let Some(item) = menu.choices.first().copied() else {
         return fails(Code::NothingToBoot, "the boot menu in option 43 is empty");
@@ -222,30 +226,30 @@ fn menu(heard: &[Heard<'_>], menu: &Menu, left: Left) -> Verdict {
             );
         }
     };
-    let answer = answers(heard, Question::BootServer).find_map(|heard| {
-        let reply = Settings::new(heard.payload)?;
+    let answer = answers(replies, RequestKind::BootServer).find_map(|received| {
+        let reply = Settings::new(received.payload)?;
         let answered = reply.0.first(code::VENDOR_SPECIFIC).and_then(|value| Menu::read(value).item);
-        let server = reply.proxy_server(heard.source);
+        let server = reply.proxy_server(received.source);
         let is_accepted = !menu.only_listed() || menu.servers_of(item).any(|listed| listed == server);
         let is_answer = reply.kind() == Some(MessageType::Ack) && answered == Some(item) && is_accepted;
-        (is_answer && [67, BOOT_SERVER_PORT].contains(&heard.source.port())).then_some(reply)
+        (is_answer && [67, BOOT_SERVER_PORT].contains(&received.source.port())).then_some(reply)
     });
     let Some(answer) = answer else {
         let silence =
             fails(Code::NothingToBoot, "the boot server does not answer, or without the menu item (43.71)");
         return Verdict::AsksBootServer { to, item: Some(item), unanswered: Box::new(silence) };
     };
-    load(answer, Left { reply: Some(answer.0.0.to_vec()), ..left })
+    load(answer, KeptReplies { reply: Some(answer.0.0.to_vec()), ..kept })
 }
 
 /// Loads the file of one block of settings from the next server of the same block (`fetch_next_server_and_filename`,
 /// `pxe_uri`).
-fn load(block: Settings<'_>, left: Left) -> Verdict {
+fn load(block: Settings<'_>, kept: KeptReplies) -> Verdict {
     let name = until_nul(block.filename().unwrap_or_default());
     if name.is_empty() {
         return fails(Code::NothingToBoot, "the boot file's name is empty");
     }
-    let from = |by, server: String, file: Vec<u8>| boots(Boot { by, server, file, announced: None, left });
+    let from = |by, server: String, file: Vec<u8>| boots(Boot { by, server, file, announced: None, kept });
     if let Some((by, server, file)) = edk2_http::split(name) {
         return from(by, server, file);
     }

@@ -59,9 +59,9 @@ impl Loader {
 pub fn next(loader: Loader, boot: &Boot) -> Option<Result<Next, String>> {
     match loader {
         Loader::Ipxe => None,
-        Loader::Pxelinux => Some(pxelinux::next(&boot.left, "ldlinux.c32")),
-        Loader::SyslinuxEfi => Some(pxelinux::next(&boot.left, "ldlinux.e64")),
-        Loader::Grub => Some(grub::next(&boot.left)),
+        Loader::Pxelinux => Some(pxelinux::next(&boot.kept, "ldlinux.c32")),
+        Loader::SyslinuxEfi => Some(pxelinux::next(&boot.kept, "ldlinux.e64")),
+        Loader::Grub => Some(grub::next(&boot.kept)),
         Loader::ShimX64 => Some(shim::next(boot, "grubx64.efi")),
         Loader::ShimArm64 => Some(shim::next(boot, "grubaa64.efi")),
     }

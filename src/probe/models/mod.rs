@@ -16,13 +16,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::types::Escaped;
 
-pub use asks::Asker;
+pub use client::ModelClient;
 pub use loader::{Loader, next};
 pub use next::Next;
 
-mod asks;
 mod boot_agent;
 mod bootp;
+mod client;
 mod edk2;
 mod edk2_http;
 mod edk2_pxe;
@@ -101,18 +101,18 @@ impl fmt::Display for Firmware {
 
 /// A reply that the machine received.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
+pub struct ReceivedReply<'a> {
     /// The UDP payload.
     pub payload: &'a [u8],
     /// The source address and port.
     pub source: SocketAddrV4,
     /// The request that it answers.
-    pub question: Question,
+    pub request: RequestKind,
 }
 
 /// The requests of a machine, which differ by transaction id and port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Question {
+pub enum RequestKind {
     /// A DISCOVER or a BOOTREQUEST.
     Discover,
     /// A REQUEST for an offered address.
@@ -144,7 +144,7 @@ pub enum Verdict {
     /// It loads a file.
     Boots(Box<Boot>),
     /// It shows a menu and waits for the user.
-    WaitsForPerson,
+    WaitsForUser,
     /// It boots its local disk because the menu says so.
     BootsLocally,
     /// It gives up.
@@ -162,7 +162,7 @@ pub struct Boot {
     /// The size in bytes that the reply announced (option 13), if the machine uses it.
     pub announced: Option<u64>,
     /// The replies that the loaded program can read.
-    pub left: Left,
+    pub kept: KeptReplies,
 }
 
 impl fmt::Display for Boot {
@@ -174,7 +174,7 @@ impl fmt::Display for Boot {
 
 /// The replies that firmware keeps and passes to the program that it loads. Firmware may have changed their bytes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Left {
+pub struct KeptReplies {
     /// The ACK; without an ACK, the OFFER or BOOTP reply.
     pub ack: Vec<u8>,
     /// The proxy's offer, or the boot server's answer in its place.
@@ -276,18 +276,18 @@ impl fmt::Display for Code {
 }
 
 /// Returns the reaction of a machine with this firmware to these replies, in order of arrival.
-pub fn judge(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
+pub fn run(firmware: Firmware, replies: &[ReceivedReply<'_>]) -> Verdict {
     match firmware {
-        Firmware::BootAgent => boot_agent::judge(heard),
-        Firmware::Edk2Pxe => edk2_pxe::judge(heard),
-        Firmware::Edk2Http => edk2_http::judge(heard),
-        Firmware::Ipxe => ipxe::judge(heard),
-        Firmware::GrubDhcp => grub::judge(heard),
-        Firmware::UBoot => uboot::judge(heard),
+        Firmware::BootAgent => boot_agent::judge(replies),
+        Firmware::Edk2Pxe => edk2_pxe::judge(replies),
+        Firmware::Edk2Http => edk2_http::judge(replies),
+        Firmware::Ipxe => ipxe::judge(replies),
+        Firmware::GrubDhcp => grub::judge(replies),
+        Firmware::UBoot => uboot::judge(replies),
         Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus | Firmware::RaspberryPi4 => {
-            raspberry_pi::judge(firmware, heard)
+            raspberry_pi::judge(firmware, replies)
         }
-        Firmware::Bootp => bootp::judge(heard),
+        Firmware::Bootp => bootp::judge(replies),
     }
 }
 
@@ -305,9 +305,12 @@ fn failure(code: Code, why: impl Into<String>) -> Failure {
     Failure { code, why: why.into() }
 }
 
-/// Returns the replies to `question`.
-fn answers<'h, 'a>(heard: &'h [Heard<'a>], question: Question) -> impl Iterator<Item = &'h Heard<'a>> {
-    heard.iter().filter(move |heard| heard.question == question)
+/// Returns the replies to `request`.
+fn answers<'h, 'a>(
+    replies: &'h [ReceivedReply<'a>],
+    request: RequestKind,
+) -> impl Iterator<Item = &'h ReceivedReply<'a>> {
+    replies.iter().filter(move |received| received.request == request)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use super::next::Next;
 use super::packet::{Packet, address_at, walk};
-use super::{Left, Protocol};
+use super::{KeptReplies, Protocol};
 use crate::wire::dhcp::until_nul;
 use crate::wire::option::code;
 
@@ -21,11 +21,11 @@ struct Read {
 
 /// Returns the first file that PXELINUX requests, and the names of its configuration. `core` is its own second part:
 /// `ldlinux.c32` on a BIOS, `ldlinux.e64` on UEFI.
-pub(super) fn next(left: &Left, core: &str) -> Result<Next, String> {
+pub(super) fn next(kept: &KeptReplies, core: &str) -> Result<Next, String> {
     let mut read = Read::default();
-    let ack = Packet::new(&left.ack).ok_or("the firmware kept no ACK")?;
+    let ack = Packet::new(&kept.ack).ok_or("the firmware kept no ACK")?;
     read.take(ack, false);
-    let reply = left.reply.as_ref().or(left.proxy.as_ref()).and_then(|reply| Packet::new(reply));
+    let reply = kept.reply.as_ref().or(kept.proxy.as_ref()).and_then(|reply| Packet::new(reply));
     reply.into_iter().for_each(|reply| read.take(reply, true));
     let server = read.server.ok_or("siaddr is 0 and option 54 is absent")?;
     let prefix = read.prefix.unwrap_or_else(|| prefix(&read.file));

@@ -5,7 +5,10 @@ use std::net::Ipv4Addr;
 
 use super::menu::Menu;
 use super::packet::{Packet, dotted_quad, walk};
-use super::{Boot, Code, Firmware, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
+use super::{
+    Boot, Code, Firmware, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails,
+    failure,
+};
 use crate::wire::dhcp::MessageType;
 use crate::wire::option::code;
 
@@ -13,15 +16,15 @@ use crate::wire::option::code;
 const MENU_TEXT: &[u8] = b"Raspberry Pi Boot";
 
 /// Returns the machine's reaction to these replies.
-pub(super) fn judge(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
+pub(super) fn judge(firmware: Firmware, replies: &[ReceivedReply<'_>]) -> Verdict {
     match firmware {
-        Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus => rom(firmware, heard),
-        _ => eeprom(heard),
+        Firmware::RaspberryPi3 | Firmware::RaspberryPi3Plus => rom(firmware, replies),
+        _ => eeprom(replies),
     }
 }
 
-fn of_kind<'a>(heard: &Heard<'a>, kind: MessageType) -> Option<Packet<'a>> {
-    let packet = Packet::new(heard.payload).filter(|packet| packet.has_cookie())?;
+fn of_kind<'a>(received: &ReceivedReply<'a>, kind: MessageType) -> Option<Packet<'a>> {
+    let packet = Packet::new(received.payload).filter(|packet| packet.has_cookie())?;
     (packet.first(code::MESSAGE_TYPE) == Some(&[kind.number()][..])).then_some(packet)
 }
 
@@ -32,11 +35,12 @@ fn has_menu(packet: &Packet<'_>) -> bool {
 
 /// The mask ROM of the Pi 3. It uses the offers and never requests the address (firmware#1699), combines one server's
 /// address with another's menu, and always loads `bootcode.bin`. Relayed offers fail (linux#1638).
-fn rom(firmware: Firmware, heard: &[Heard<'_>]) -> Verdict {
-    let offers: Vec<Packet<'_>> =
-        answers(heard, Question::Discover).filter_map(|heard| of_kind(heard, MessageType::Offer)).collect();
+fn rom(firmware: Firmware, replies: &[ReceivedReply<'_>]) -> Verdict {
+    let offers: Vec<Packet<'_>> = answers(replies, RequestKind::Discover)
+        .filter_map(|received| of_kind(received, MessageType::Offer))
+        .collect();
     if offers.iter().all(|offer| offer.yiaddr().is_unspecified()) {
-        return fails(Code::Silent, "it heard no offer of an address");
+        return fails(Code::Silent, "it received no offer of an address");
     }
     let Some(source) = offers.iter().find(|offer| has_menu(offer)) else {
         return fails(Code::Silent, "option 43 does not hold the text `Raspberry Pi Boot`");
@@ -72,17 +76,18 @@ fn named(packet: Packet<'_>) -> Option<Ipv4Addr> {
 
 /// The EEPROM of the Pi 4 and 5: a complete DHCP exchange and the same menu text (`PXE_OPTION43`). Files are in the
 /// folder of the serial number, or else in the root. `config.txt` is the first file that both models require.
-fn eeprom(heard: &[Heard<'_>]) -> Verdict {
-    let offers: Vec<Packet<'_>> =
-        answers(heard, Question::Discover).filter_map(|heard| of_kind(heard, MessageType::Offer)).collect();
+fn eeprom(replies: &[ReceivedReply<'_>]) -> Verdict {
+    let offers: Vec<Packet<'_>> = answers(replies, RequestKind::Discover)
+        .filter_map(|received| of_kind(received, MessageType::Offer))
+        .collect();
     let Some(offer) = offers.iter().find(|offer| !offer.yiaddr().is_unspecified()) else {
-        return fails(Code::Silent, "it heard no offer of an address");
+        return fails(Code::Silent, "it received no offer of an address");
     };
     let Some(source) = offers.iter().find(|offer| has_menu(offer)) else {
         return fails(Code::Silent, "option 43 does not hold the text `Raspberry Pi Boot`");
     };
-    let is_acked = answers(heard, Question::Request)
-        .filter_map(|heard| of_kind(heard, MessageType::Ack))
+    let is_acked = answers(replies, RequestKind::Request)
+        .filter_map(|received| of_kind(received, MessageType::Ack))
         .any(|ack| ack.yiaddr() == offer.yiaddr());
     if !is_acked {
         let server = offer.address(code::SERVER_IDENTIFIER).unwrap_or(Ipv4Addr::UNSPECIFIED);
@@ -99,6 +104,6 @@ fn load(source: Packet<'_>, server: Option<Ipv4Addr>, file: &[u8]) -> Verdict {
         server: server.to_string(),
         file: file.to_vec(),
         announced: None,
-        left: Left { ack: source.0.to_vec(), ..Left::default() },
+        kept: KeptReplies { ack: source.0.to_vec(), ..KeptReplies::default() },
     })
 }

@@ -2,7 +2,7 @@
 
 use super::next::Next;
 use super::packet::Packet;
-use super::{Boot, Left, Protocol};
+use super::{Boot, KeptReplies, Protocol};
 use crate::wire::dhcp::until_nul;
 
 /// Returns the file that shim loads after it was loaded by `boot`. `loader` is its second stage, such as `grubx64.efi`.
@@ -12,7 +12,7 @@ pub(super) fn next(boot: &Boot, loader: &str) -> Result<Next, String> {
         let file = [folder(&boot.file), b"/", loader.as_bytes()].concat();
         return Ok(Next { by: boot.by, server: boot.server.clone(), file, then: Vec::new() });
     }
-    let source = source(&boot.left).ok_or("the firmware kept no ACK")?;
+    let source = source(&boot.kept).ok_or("the firmware kept no ACK")?;
     if source.siaddr().is_unspecified() {
         return Err("shim takes the server from siaddr of the reply, which is 0".to_owned());
     }
@@ -24,12 +24,12 @@ pub(super) fn next(boot: &Boot, loader: &str) -> Result<Next, String> {
 
 /// Returns the ACK if its header has a file, else the proxy's reply, or if that has none either, the boot server's
 /// (`parseDhcp4`).
-fn source(left: &Left) -> Option<Packet<'_>> {
+fn source(kept: &KeptReplies) -> Option<Packet<'_>> {
     let names_file = |packet: &Packet<'_>| packet.file().first().is_some_and(|byte| *byte != 0);
-    let ack = Packet::new(&left.ack)?;
-    let proxy = left.proxy.as_ref().and_then(|proxy| Packet::new(proxy));
+    let ack = Packet::new(&kept.ack)?;
+    let proxy = kept.proxy.as_ref().and_then(|proxy| Packet::new(proxy));
     let first = if names_file(&ack) { ack } else { proxy.unwrap_or(ack) };
-    let reply = left.reply.as_ref().and_then(|reply| Packet::new(reply)).filter(names_file);
+    let reply = kept.reply.as_ref().and_then(|reply| Packet::new(reply)).filter(names_file);
     Some(if names_file(&first) { first } else { reply.unwrap_or(first) })
 }
 

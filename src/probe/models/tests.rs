@@ -37,13 +37,13 @@ fn after(firmware: Firmware, options: &[(u8, &[u8])], edit: fn(&mut Message)) ->
     };
     let (offer, ack) = (make(MessageType::Offer), make(MessageType::Ack));
     let source = SocketAddrV4::new(SERVER, 67);
-    let mut heard = vec![Heard { payload: &offer, source, question: Question::Discover }];
-    if let Verdict::Requests { server, address, .. } = judge(firmware, &heard) {
+    let mut replies = vec![ReceivedReply { payload: &offer, source, request: RequestKind::Discover }];
+    if let Verdict::Requests { server, address, .. } = run(firmware, &replies) {
         assert!(server == SERVER || server.is_unspecified());
         assert_eq!(address, ADDRESS);
-        heard.push(Heard { payload: &ack, source, question: Question::Request });
+        replies.push(ReceivedReply { payload: &ack, source, request: RequestKind::Request });
     }
-    judge(firmware, &heard)
+    run(firmware, &replies)
 }
 
 /// Returns `server file` of the loaded file, or the code on the screen.
@@ -70,13 +70,13 @@ fn no_siaddr(message: &mut Message) {
 
 #[test]
 fn without_any_reply_each_shows_its_code() {
-    let code = |firmware| outcome(&judge(firmware, &[]));
+    let code = |firmware| outcome(&run(firmware, &[]));
     assert_eq!(code(Firmware::BootAgent), "PXE-E51");
     assert_eq!(code(Firmware::Edk2Pxe), "PXE-E18");
     assert_eq!(code(Firmware::Edk2Http), "HTTP boot error");
     assert_eq!(code(Firmware::Ipxe), "No configuration methods succeeded");
     for firmware in Firmware::ALL {
-        assert!(matches!(judge(firmware, &[]), Verdict::Fails(_)), "{firmware}");
+        assert!(matches!(run(firmware, &[]), Verdict::Fails(_)), "{firmware}");
     }
 }
 
@@ -100,9 +100,12 @@ fn boot_agent_needs_an_address() {
     let mut proxy = reply(MessageType::Offer, &[CLASS]);
     proxy.yiaddr = Ipv4Addr::UNSPECIFIED;
     let payload = proxy.encode();
-    let heard =
-        [Heard { payload: &payload, source: SocketAddrV4::new(SERVER, 67), question: Question::Discover }];
-    assert_eq!(outcome(&judge(Firmware::BootAgent, &heard)), "PXE-E52");
+    let replies = [ReceivedReply {
+        payload: &payload,
+        source: SocketAddrV4::new(SERVER, 67),
+        request: RequestKind::Discover,
+    }];
+    assert_eq!(outcome(&run(Firmware::BootAgent, &replies)), "PXE-E52");
 }
 
 #[test]
@@ -180,7 +183,7 @@ fn menu(kind: u16, timeout: u8) -> Vec<u8> {
 fn pxe21_2_2_each_menu_item_has_its_effect() {
     for firmware in [Firmware::BootAgent, Firmware::Edk2Pxe, Firmware::Ipxe] {
         let verdict = |menu: &[u8]| after(firmware, &[CLASS, (code::VENDOR_SPECIFIC, menu)], no_header);
-        assert_eq!(verdict(&menu(7, 255)), Verdict::WaitsForPerson, "{firmware}");
+        assert_eq!(verdict(&menu(7, 255)), Verdict::WaitsForUser, "{firmware}");
         assert_eq!(verdict(&menu(0, 0)), Verdict::BootsLocally, "{firmware}");
         let asked = match verdict(&menu(7, 0)) {
             Verdict::AsksBootServer { to, item, .. } => Some((to, item)),
@@ -212,22 +215,22 @@ proptest::proptest! {
     fn no_reply_makes_a_model_panic(
         bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
         options in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
-        question in 0..3usize,
+        request in 0..3usize,
     ) {
         let mut whole = reply(MessageType::Offer, &[CLASS]).encode();
         whole.truncate(240);
         whole.extend_from_slice(&options);
         let source = SocketAddrV4::new(SERVER, 67);
-        let question = [Question::Discover, Question::Request, Question::BootServer][question];
+        let request = [RequestKind::Discover, RequestKind::Request, RequestKind::BootServer][request];
         let good = reply(MessageType::Offer, &[CLASS]).encode();
         for firmware in Firmware::ALL {
-            let heard = [
-                Heard { payload: &whole, source, question: Question::Discover },
-                Heard { payload: &good, source, question: Question::Discover },
-                Heard { payload: &whole, source, question },
-                Heard { payload: &bytes, source, question },
+            let replies = [
+                ReceivedReply { payload: &whole, source, request: RequestKind::Discover },
+                ReceivedReply { payload: &good, source, request: RequestKind::Discover },
+                ReceivedReply { payload: &whole, source, request },
+                ReceivedReply { payload: &bytes, source, request },
             ];
-            if let Verdict::Boots(boot) = judge(firmware, &heard) {
+            if let Verdict::Boots(boot) = run(firmware, &replies) {
                 for loader in [Loader::Grub, Loader::ShimX64, Loader::Pxelinux] {
                     let _ = next(loader, &boot);
                 }

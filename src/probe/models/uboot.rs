@@ -4,16 +4,18 @@
 //! the header overrides the option. It ignores option 66; the server is siaddr.
 
 use super::packet::{Packet, first};
-use super::{Boot, Code, Heard, Left, Protocol, Question, Verdict, answers, boots, fails, failure};
+use super::{
+    Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails, failure,
+};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 
 /// Returns the machine's reaction to these replies.
-pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
-    let Some(offer) = answers(heard, Question::Discover).find_map(reply) else {
-        return fails(Code::Silent, "it heard no offer of an address from port 67");
+pub(super) fn judge(replies: &[ReceivedReply<'_>]) -> Verdict {
+    let Some(offer) = answers(replies, RequestKind::Discover).find_map(reply) else {
+        return fails(Code::Silent, "it received no offer of an address from port 67");
     };
-    let ack = answers(heard, Question::Request).filter_map(reply).find(|ack| {
+    let ack = answers(replies, RequestKind::Request).filter_map(reply).find(|ack| {
         // `dhcp_message_type` requires the cookie and accepts any length.
         let kind = ack.first(code::MESSAGE_TYPE).and_then(|value| value.first().copied());
         ack.has_cookie() && kind == Some(MessageType::Ack.number())
@@ -32,13 +34,13 @@ pub(super) fn judge(heard: &[Heard<'_>]) -> Verdict {
         server: server.to_string(),
         file: file(ack),
         announced: None,
-        left: Left { ack: ack.0.to_vec(), ..Left::default() },
+        kept: KeptReplies { ack: ack.0.to_vec(), ..KeptReplies::default() },
     })
 }
 
 /// Returns a reply that U-Boot accepts (`check_reply_packet`, `dhcp_handler`): it must assign an address.
-fn reply<'a>(heard: &Heard<'a>) -> Option<Packet<'a>> {
-    let packet = Packet::new(heard.payload).filter(|_| heard.source.port() == 67)?;
+fn reply<'a>(received: &ReceivedReply<'a>) -> Option<Packet<'a>> {
+    let packet = Packet::new(received.payload).filter(|_| received.source.port() == 67)?;
     (!packet.yiaddr().is_unspecified()).then_some(packet)
 }
 

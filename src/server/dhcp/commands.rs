@@ -115,5 +115,5 @@ pub fn released_by_hand(lease: Lease) -> Promise {
     let client = Client { mac, firmware: Firmware::Other, arch: None };
     let event = Event::Released { address: lease.address, client };
     let ended = Vec::new();
-    Promise { lease, ended, reply: None, otherwise: None, event, interface: "control".into() }
+    Promise { lease, ended, reply: None, fallback: None, event, interface: "control".into() }
 }

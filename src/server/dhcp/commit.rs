@@ -16,7 +16,7 @@ use crate::net::datagram::Outgoing;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
 use crate::server::dhcp::deliver::{Delivery, deliver, outgoing};
-use crate::server::dhcp::renewals::Otherwise;
+use crate::server::dhcp::renewals::FallbackReply;
 use crate::store::clock::Clock;
 use crate::store::{LeaseStore, StoreError};
 
@@ -46,7 +46,7 @@ pub struct Promise {
     /// The reply to send once the lease is stored; none for a RELEASE or DECLINE.
     pub reply: Option<Outgoing>,
     /// The reply to send if the lease cannot be stored, or not in time; without one, the client gets no answer.
-    pub otherwise: Option<Arc<Otherwise>>,
+    pub fallback: Option<Arc<FallbackReply>>,
     /// The event to record once the reply is sent, or once the lease is stored if there is no reply.
     pub event: Event,
     /// The name of the interface that the request came in on.
@@ -56,11 +56,12 @@ pub struct Promise {
 impl Promise {
     /// Converts a promise of the engine to a client on the interface with this number and name.
     pub(super) fn of(promise: engine::Promise, index: u32, interface: Arc<str>) -> Promise {
-        let engine::Promise { lease, ended, reply, otherwise, event } = promise;
+        let engine::Promise { lease, ended, reply, fallback: otherwise, event } = promise;
         let reply = reply.map(|reply| outgoing(&reply, index));
-        let otherwise = otherwise
-            .map(|otherwise| Arc::new(Otherwise::new(outgoing(&otherwise.reply, index), otherwise.event)));
-        Promise { lease, ended, reply, otherwise, event, interface }
+        let otherwise = otherwise.map(|otherwise| {
+            Arc::new(FallbackReply::new(outgoing(&otherwise.reply, index), otherwise.event))
+        });
+        Promise { lease, ended, reply, fallback: otherwise, event, interface }
     }
 
     /// All leases to store, the promised one last.
@@ -79,7 +80,7 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread.
+    /// BootState the thread.
     pub fn start(
         store: Box<dyn LeaseStore>,
         clock: Clock,
@@ -145,7 +146,7 @@ fn work(
         }
         if looked.elapsed() >= LOOK_AFTER {
             looked = Instant::now();
-            if let Err(error) = store.look_after() {
+            if let Err(error) = store.maintain() {
                 faults.log(&error, 0);
             }
         }
@@ -153,7 +154,7 @@ fn work(
             continue;
         }
         marked = Instant::now();
-        if look_at_clock(&mut clock) || unmarked {
+        if check_clock(&mut clock) || unmarked {
             unmarked = !mark(&mut *store, clock);
         }
     }
@@ -184,11 +185,11 @@ fn store_and_answer(
                 recorder.record(&interface, &Event::Released { address, client: client.clone() });
             }
         }
-        if promise.otherwise.as_ref().is_some_and(|otherwise| !otherwise.take()) {
+        if promise.fallback.as_ref().is_some_and(|otherwise| !otherwise.take()) {
             // The DHCP loop has answered it already, because the disk was slow.
             continue;
         }
-        match (&stored, promise.reply, promise.otherwise) {
+        match (&stored, promise.reply, promise.fallback) {
             (Ok(()), Some(reply), _) => replies.push(Delivery { reply, interface, event: promise.event }),
             (Ok(()), None, _) => recorder.record(&interface, &promise.event),
             (Err(_), _, Some(otherwise)) => replies.push(otherwise.delivery(&interface)),
@@ -241,7 +242,7 @@ impl Faults {
 }
 
 /// Logs it if the system's clock was set, and returns whether it was.
-fn look_at_clock(clock: &mut Clock) -> bool {
+fn check_clock(clock: &mut Clock) -> bool {
     let step = clock.step();
     if let Some(seconds) = step {
         let way = if seconds > 0 { "forward" } else { "back" };

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use crate::net::datagram::Envelope;
-use crate::net::ping::{Heard, Prober};
+use crate::net::ping::{ProbeAnswer, Prober};
 use crate::net::snapshot::Now;
 use crate::types::MacAddr;
 
@@ -25,7 +25,7 @@ pub const DECLINE_CHECK: Duration = Duration::from_millis(500);
 
 /// A message that waits for the check of an address, and is decided on again after it.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct WaitingMessage {
     pub bytes: Vec<u8>,
     pub envelope: Envelope,
 }
@@ -34,22 +34,22 @@ pub struct Waiting {
 #[derive(Debug)]
 pub struct Declining {
     /// The DECLINE itself.
-    pub waiting: Waiting,
+    pub waiting: WaitingMessage,
     /// Whether the client itself answers at the address.
     pub client_answers: bool,
     /// The first answer of another machine. The check goes on after it, because the frame of the DECLINE may not have
     /// been received yet.
-    pub other: Option<Heard>,
+    pub other: Option<ProbeAnswer>,
     /// The next message of the client, if one came during the check. Its answer depends on the check.
-    pub next: Option<Waiting>,
+    pub next: Option<WaitingMessage>,
 }
 
 /// Finds out whether a machine uses an address. The DHCP loop owns it. The default one sends nothing.
 #[derive(Debug)]
 pub struct Checker {
-    prober: Option<(Prober, Receiver<Heard>)>,
+    prober: Option<(Prober, Receiver<ProbeAnswer>)>,
     /// `None` if addresses are not checked before they are given.
-    offers: Option<Checks<Waiting>>,
+    offers: Option<Checks<WaitingMessage>>,
     declines: Checks<Declining>,
     /// Machines whose ARP requests are reported even if the address that they send from is not being checked.
     watched: HashSet<MacAddr>,
@@ -57,25 +57,25 @@ pub struct Checker {
 
 /// The result of starting a check.
 #[derive(Debug)]
-pub enum Begun {
+pub enum CheckStart {
     /// The probe was sent. An [`Outcome`] follows.
-    Asked,
+    ProbeSent,
     /// Too many checks are under way.
     TooMany,
     /// The network cannot be asked, or too many checks are under way for a client that the configuration names. The
     /// address counts as free.
-    CannotAsk,
+    CannotProbe,
 }
 
 /// A result that the DHCP loop must handle.
 #[derive(Debug)]
 pub enum Outcome {
     /// No machine was found at the address in time.
-    Free(Ipv4Addr, Waiting),
+    Free(Ipv4Addr, WaitingMessage),
     /// The time for checking a DECLINE of this address is over.
     Declined(Ipv4Addr, Declining),
     /// A machine uses an address that is being checked, or a watched machine sends from an address.
-    Heard(Heard),
+    ProbeAnswer(ProbeAnswer),
 }
 
 impl Default for Checker {
@@ -86,7 +86,7 @@ impl Default for Checker {
 }
 
 impl Checker {
-    /// Starts a checker for the served interfaces. It waits `time` for an answer before an address is given; `None`
+    /// BootState a checker for the served interfaces. It waits `time` for an answer before an address is given; `None`
     /// means that addresses are given unchecked. DECLINEs are checked in any case. The text is a warning about probes
     /// that cannot be sent.
     pub fn start(time: Option<Duration>, now: Now) -> (Checker, Option<String>) {
@@ -106,31 +106,31 @@ impl Checker {
         }
     }
 
-    /// Starts the check of `address`: on the interface `on_wire`, or behind a router if that is `None`. With
+    /// BootState the check of `address`: on the interface `on_wire`, or behind a router if that is `None`. With
     /// `is_expected` the configuration names the client, so it is not refused when too many checks are under way.
     pub fn begin(
         &mut self,
         address: Ipv4Addr,
         on_wire: Option<u32>,
-        waiting: Waiting,
+        waiting: WaitingMessage,
         is_expected: bool,
-    ) -> Begun {
+    ) -> CheckStart {
         let (Some(checks), Some((prober, _))) = (&mut self.offers, &self.prober) else {
-            return Begun::CannotAsk;
+            return CheckStart::CannotProbe;
         };
         if !checks.has_room() {
-            return if is_expected { Begun::CannotAsk } else { Begun::TooMany };
+            return if is_expected { CheckStart::CannotProbe } else { CheckStart::TooMany };
         }
-        if !prober.ask(address, on_wire) {
-            return Begun::CannotAsk;
+        if !prober.send_probe(address, on_wire) {
+            return CheckStart::CannotProbe;
         }
         checks.begin(address, waiting);
-        Begun::Asked
+        CheckStart::ProbeSent
     }
 
-    /// Starts the check of a DECLINE of `address` that came in on interface `on_wire`. Returns false if that address is
+    /// BootState the check of a DECLINE of `address` that came in on interface `on_wire`. Returns false if that address is
     /// being checked already, or too many others are.
-    pub fn begin_decline(&mut self, address: Ipv4Addr, on_wire: u32, waiting: Waiting) -> bool {
+    pub fn begin_decline(&mut self, address: Ipv4Addr, on_wire: u32, waiting: WaitingMessage) -> bool {
         if self.declines.has(address) || !self.declines.has_room() {
             return false;
         }
@@ -143,7 +143,7 @@ impl Checker {
 
     /// Keeps the client's `next` message until its DECLINE of `address` is decided on. Only the last of several is
     /// kept. Returns the message that it replaces, or `next` itself if no DECLINE of that address is being checked.
-    pub fn after_decline(&mut self, address: Ipv4Addr, next: Waiting) -> Option<Waiting> {
+    pub fn after_decline(&mut self, address: Ipv4Addr, next: WaitingMessage) -> Option<WaitingMessage> {
         match self.declines.get_mut(address) {
             Some(declining) => declining.next.replace(next),
             None => Some(next),
@@ -152,7 +152,7 @@ impl Checker {
 
     /// Records that a machine answers at the address of `heard`: the client itself (`is_client`) or another one. Does
     /// nothing if no DECLINE of that address is being checked.
-    pub fn note_answer(&mut self, heard: Heard, is_client: bool) {
+    pub fn note_answer(&mut self, heard: ProbeAnswer, is_client: bool) {
         if let Some(declining) = self.declines.get_mut(heard.address) {
             if is_client {
                 declining.client_answers = true;
@@ -163,12 +163,12 @@ impl Checker {
     }
 
     /// The message that waits for the check of `address` before its offer.
-    pub fn waiting(&self, address: Ipv4Addr) -> Option<&Waiting> {
+    pub fn waiting(&self, address: Ipv4Addr) -> Option<&WaitingMessage> {
         self.offers.as_ref()?.waiting.get(&address).map(|(_, waiting)| waiting)
     }
 
     /// Ends the check of `address` before its offer, and returns the message that waits for it.
-    pub fn take(&mut self, address: Ipv4Addr) -> Option<Waiting> {
+    pub fn take(&mut self, address: Ipv4Addr) -> Option<WaitingMessage> {
         self.offers.as_mut()?.take(address)
     }
 
@@ -198,7 +198,7 @@ impl Checker {
                 Some(heard) = next(self.prober.as_mut()) => {
                     let is_watched = heard.asks && heard.from.is_some_and(|mac| self.watched.contains(&mac));
                     if is_watched || self.is_checked(heard.address) {
-                        return Outcome::Heard(heard);
+                        return Outcome::ProbeAnswer(heard);
                     }
                 }
             }
@@ -206,14 +206,14 @@ impl Checker {
     }
 }
 
-async fn ended(checks: Option<&mut Checks<Waiting>>) -> (Ipv4Addr, Waiting) {
+async fn ended(checks: Option<&mut Checks<WaitingMessage>>) -> (Ipv4Addr, WaitingMessage) {
     match checks {
         Some(checks) => checks.ended().await,
         None => std::future::pending().await,
     }
 }
 
-async fn next(prober: Option<&mut (Prober, Receiver<Heard>)>) -> Option<Heard> {
+async fn next(prober: Option<&mut (Prober, Receiver<ProbeAnswer>)>) -> Option<ProbeAnswer> {
     match prober {
         Some((_, heard)) => heard.recv().await,
         None => std::future::pending().await,
@@ -248,7 +248,7 @@ impl<T> Checks<T> {
         self.waiting.get_mut(&address).map(|(_, waiting)| waiting)
     }
 
-    /// Starts the check of `address`, for which `waiting` waits.
+    /// BootState the check of `address`, for which `waiting` waits.
     fn begin(&mut self, address: Ipv4Addr, waiting: T) {
         let end = Instant::now() + self.time;
         self.waiting.insert(address, (end, waiting));
@@ -283,11 +283,11 @@ mod tests {
     use super::*;
     use std::net::SocketAddrV4;
 
-    fn waiting(n: u8) -> Waiting {
+    fn waiting(n: u8) -> WaitingMessage {
         let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
         let (destination, local) = (Ipv4Addr::BROADCAST, Ipv4Addr::LOCALHOST);
         let envelope = Envelope { len: 1, source, interface: 1, destination, local };
-        Waiting { bytes: vec![n], envelope }
+        WaitingMessage { bytes: vec![n], envelope }
     }
 
     #[tokio::test(start_paused = true)]

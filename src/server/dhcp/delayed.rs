@@ -8,32 +8,32 @@ use std::time::{Duration, Instant};
 
 use crate::event::{DropReason, Event};
 use crate::record::Recorder;
-use crate::server::dhcp::deliver::Departure;
+use crate::server::dhcp::deliver::DelayedReply;
 
 /// Maximum number of delayed replies. A reply beyond that is dropped; its client asks again.
 pub const MAX_WAITING: usize = 256;
 
 /// The queue of the thread that sends delayed replies. Clones share the thread.
 #[derive(Clone, Debug)]
-pub struct Later {
-    queue: SyncSender<(Instant, Departure)>,
+pub struct DelayedSender {
+    queue: SyncSender<(Instant, DelayedReply)>,
     recorder: Recorder,
 }
 
-impl Later {
+impl DelayedSender {
     /// Starts the thread. It ends when the last clone is dropped and the queue is empty.
-    pub fn start(recorder: Recorder) -> io::Result<Later> {
+    pub fn start(recorder: Recorder) -> io::Result<DelayedSender> {
         let (queue, waiting) = sync_channel(MAX_WAITING);
         let records = recorder.clone();
         thread::Builder::new().name("later".to_owned()).spawn(move || work(&waiting, &records))?;
-        Ok(Later { queue, recorder })
+        Ok(DelayedSender { queue, recorder })
     }
 
     /// Sends `departure` after `wait`; a zero wait sends it immediately. All nonzero waits must be equal, because the
     /// thread sends in the order of the queue.
-    pub fn send(&self, departure: Departure, wait: Duration) {
+    pub fn send(&self, departure: DelayedReply, wait: Duration) {
         if wait.is_zero() {
-            return departure.leave(&self.recorder);
+            return departure.send(&self.recorder);
         }
         if let Err(refused) = self.queue.try_send((Instant::now() + wait, departure)) {
             let (std::sync::mpsc::TrySendError::Full((_, departure))
@@ -45,10 +45,10 @@ impl Later {
     }
 }
 
-fn work(waiting: &Receiver<(Instant, Departure)>, recorder: &Recorder) {
+fn work(waiting: &Receiver<(Instant, DelayedReply)>, recorder: &Recorder) {
     for (due, departure) in waiting {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        departure.leave(recorder);
+        departure.send(recorder);
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, client.local_addr().unwrap().port());
         let sender = Sender::Udp(Arc::new(socket));
-        let departure = |text: &[u8]| Departure {
+        let departure = |text: &[u8]| DelayedReply {
             sender: sender.clone(),
             reply: Outgoing {
                 payload: text.to_vec(),
@@ -90,7 +90,7 @@ mod tests {
             interface: "lo".into(),
         };
         let recorder = Recorder::default();
-        let later = Later::start(recorder.clone()).unwrap();
+        let later = DelayedSender::start(recorder.clone()).unwrap();
         let begun = Instant::now();
         // The thread takes one reply out of the queue, so one more fits.
         let more = 3;

@@ -9,7 +9,7 @@ use tracing::Level;
 use crate::dhcp::engine::OutgoingReply;
 use crate::event::{DropReason, Event};
 use crate::net::datagram::Outgoing;
-use crate::net::packet_socket::Taps;
+use crate::net::packet_socket::RawSender;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
 
@@ -51,7 +51,7 @@ pub enum Sender {
     /// A UDP port.
     Udp(Arc<DhcpSocket>),
     /// Packet sockets, if another program has the port.
-    Taps(Arc<Taps>),
+    Taps(Arc<RawSender>),
 }
 
 impl Sender {
@@ -66,7 +66,7 @@ impl Sender {
 /// A reply with its own socket, to send now or after a delay. For a reply from the DHCP loop's socket without delay,
 /// use [`Delivery`], which is sent in batches.
 #[derive(Debug)]
-pub struct Departure {
+pub struct DelayedReply {
     pub sender: Sender,
     pub reply: Outgoing,
     /// The event to record once it is sent.
@@ -75,9 +75,9 @@ pub struct Departure {
     pub interface: Arc<str>,
 }
 
-impl Departure {
+impl DelayedReply {
     /// Sends the reply, and records its event or the drop.
-    pub fn leave(&self, recorder: &Recorder) {
+    pub fn send(&self, recorder: &Recorder) {
         report(self.sender.send(&self.reply), recorder, &self.interface, &self.reply, &self.event);
     }
 }

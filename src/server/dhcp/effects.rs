@@ -12,8 +12,8 @@ use crate::event::{Client, DropReason, Event};
 use crate::lease::State;
 use crate::net::datagram::Envelope;
 use crate::server::dhcp::commit::Promise;
-use crate::server::dhcp::conflict_checks::{Begun, Waiting};
-use crate::server::dhcp::deliver::{Delivery, Departure, outgoing};
+use crate::server::dhcp::conflict_checks::{CheckStart, WaitingMessage};
+use crate::server::dhcp::deliver::{DelayedReply, Delivery, outgoing};
 use crate::server::dhcp::inbound::arrival;
 use crate::server::dhcp::{DhcpServer, Outbox};
 
@@ -28,8 +28,8 @@ pub(super) struct Received<'a> {
 }
 
 impl Received<'_> {
-    fn waiting(&self) -> Waiting {
-        Waiting { bytes: self.bytes.to_vec(), envelope: self.envelope }
+    fn waiting(&self) -> WaitingMessage {
+        WaitingMessage { bytes: self.bytes.to_vec(), envelope: self.envelope }
     }
 }
 
@@ -51,10 +51,10 @@ impl DhcpServer {
         let handled = catch_unwind(AssertUnwindSafe(|| {
             let outside = Outside { files: &self.files, machines: &self.known };
             step(&mut self.engine, (bytes, &arrival), outside, &mut self.effects);
-            self.carry_out(received, out);
+            self.perform(received, out);
         }));
         if handled.is_err() {
-            let rest = catch_unwind(AssertUnwindSafe(|| self.carry_out(received, out)));
+            let rest = catch_unwind(AssertUnwindSafe(|| self.perform(received, out)));
             if rest.is_err() {
                 self.effects.clear();
             }
@@ -62,17 +62,17 @@ impl DhcpServer {
         }
     }
 
-    fn carry_out(&mut self, received: Received<'_>, out: &mut Outbox) {
+    fn perform(&mut self, received: Received<'_>, out: &mut Outbox) {
         let (interface, name) = (received.envelope.interface, &received.arrival.interface);
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::CheckAddress { address, hold, on_wire, is_expected, client } => {
                     let on_wire = on_wire.then_some(interface);
                     let begun = self.checker.begin(address, on_wire, received.waiting(), is_expected);
-                    if !matches!(begun, Begun::TooMany) {
+                    if !matches!(begun, CheckStart::TooMany) {
                         self.engine.hold(&hold);
                     }
-                    self.begun(&begun, address, client, received);
+                    self.check_started(&begun, address, client, received);
                 }
                 Effect::AskHolder { address, client, .. } if self.checker.is_checked(address) => {
                     self.record_drop(name, DropReason::Checking, client);
@@ -80,7 +80,7 @@ impl DhcpServer {
                 Effect::AskHolder { address, on_wire, client } => {
                     let on_wire = on_wire.then_some(interface);
                     let begun = self.checker.begin(address, on_wire, received.waiting(), false);
-                    self.begun(&begun, address, client, received);
+                    self.check_started(&begun, address, client, received);
                 }
                 Effect::CheckDecline { address, client } => {
                     // It is a copy of a DECLINE under check, or part of a flood.
@@ -99,13 +99,13 @@ impl DhcpServer {
                         self.drop(waiting.envelope.interface, DropReason::DeclineUnfounded, None);
                     });
                 }
-                effect => self.carry_out_at((interface, name), effect, out),
+                effect => self.perform_at((interface, name), effect, out),
             }
         }
     }
 
     /// Carries out an effect that starts no check.
-    pub(super) fn carry_out_at(
+    pub(super) fn perform_at(
         &mut self,
         (interface, name): (u32, &Arc<str>),
         effect: Effect,
@@ -121,7 +121,7 @@ impl DhcpServer {
             Effect::Store(promise) => {
                 let promise = Promise::of(promise, interface, Arc::clone(name));
                 if promise.lease.state == State::Leased {
-                    self.renewals.add(promise.otherwise.as_ref(), &promise.interface);
+                    self.renewals.add(promise.fallback.as_ref(), &promise.interface);
                 }
                 out.promises.push(promise);
             }
@@ -136,13 +136,19 @@ impl DhcpServer {
 
     /// Acts on the start of a check. If the network cannot be asked, the message is decided on at once, as if the
     /// address were free.
-    fn begun(&mut self, begun: &Begun, address: Ipv4Addr, client: Client, received: Received<'_>) {
+    fn check_started(
+        &mut self,
+        begun: &CheckStart,
+        address: Ipv4Addr,
+        client: Client,
+        received: Received<'_>,
+    ) {
         match begun {
-            Begun::Asked => {}
-            Begun::TooMany => {
+            CheckStart::ProbeSent => {}
+            CheckStart::TooMany => {
                 self.record_drop(&received.arrival.interface, DropReason::Overload, client);
             }
-            Begun::CannotAsk => {
+            CheckStart::CannotProbe => {
                 let outside = Outside { files: &self.files, machines: &self.known };
                 let (message, now) = ((received.bytes, received.arrival), self.clock.now());
                 self.engine.checked((address, None), message, outside, now, &mut self.effects);
@@ -150,12 +156,17 @@ impl DhcpServer {
         }
     }
 
-    /// Starts the check of `waiting`, a DECLINE of `address`. Returns false if that address is being checked already,
+    /// BootState the check of `waiting`, a DECLINE of `address`. Returns false if that address is being checked already,
     /// or too many others are.
-    pub(super) fn begin_decline(&mut self, address: Ipv4Addr, interface: u32, waiting: Waiting) -> bool {
+    pub(super) fn begin_decline(
+        &mut self,
+        address: Ipv4Addr,
+        interface: u32,
+        waiting: WaitingMessage,
+    ) -> bool {
         let begun = self.checker.begin_decline(address, interface, waiting);
         if begun {
-            self.engine.decline_begun(address);
+            self.engine.decline_check_started(address);
         }
         begun
     }
@@ -166,7 +177,7 @@ impl DhcpServer {
             out.replies.push(delivery);
         } else {
             let Delivery { reply, interface, event } = delivery;
-            self.proxy.later.send(Departure { sender: self.sender(), reply, event, interface }, wait);
+            self.proxy.later.send(DelayedReply { sender: self.sender(), reply, event, interface }, wait);
         }
     }
 

@@ -11,13 +11,13 @@ use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{AddressInUse, AddressObserver, FileFacts};
-use crate::dhcp::other_servers::{Given, Taken};
+use crate::dhcp::other_servers::{ClientChoice, ServerMessage};
 use crate::dhcp::request::Request;
 use crate::dhcp::settings::Machine;
 use crate::lease::{Lease, LeaseBook, LeaseChange};
 use crate::net::datagram::Envelope;
 use crate::net::interface::Interface;
-use crate::net::ping::Heard;
+use crate::net::ping::ProbeAnswer;
 use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 
@@ -55,7 +55,7 @@ impl AddressObserver for MachineTable {
         book: &LeaseBook,
         now: Timestamp,
     ) {
-        MachineTable::answered(self, request, given, book, now);
+        MachineTable::record_answer(self, request, given, book, now);
     }
 
     fn released(&self, lease: &Lease) {
@@ -66,17 +66,17 @@ impl AddressObserver for MachineTable {
         MachineTable::asked_boot_service(self, message, who, arrival);
     }
 
-    fn heard_taken(&self, message: &Message, taken: &Taken<'_>) {
-        MachineTable::heard_taken(self, message, taken);
+    fn observe_client_choice(&self, message: &Message, taken: &ClientChoice<'_>) {
+        MachineTable::record_client_choice(self, message, taken);
     }
 
-    fn heard_given(&self, given: &Given) {
-        MachineTable::heard_given(self, given);
+    fn observe_server_message(&self, given: &ServerMessage) {
+        MachineTable::record_server_message(self, given);
     }
 }
 
-impl From<Heard> for AddressInUse {
-    fn from(Heard { address, by, from, .. }: Heard) -> AddressInUse {
+impl From<ProbeAnswer> for AddressInUse {
+    fn from(ProbeAnswer { address, by, from, .. }: ProbeAnswer) -> AddressInUse {
         AddressInUse { address, by, from }
     }
 }

@@ -30,7 +30,7 @@ use crate::server::dhcp::proxy::Proxy;
 use crate::server::dhcp::renewals::Renewals;
 use crate::server::statistics::log_subnets;
 use crate::store::clock::Clock;
-use crate::store::open::own_in_pool;
+use crate::store::open::own_address_in_pool;
 use crate::types::Timestamp;
 
 pub mod commands;
@@ -71,7 +71,7 @@ pub struct DhcpServer {
     /// The clock that lease times refer to.
     pub clock: Clock,
     /// Commands from the control socket.
-    pub asks: Commands,
+    pub commands: Commands,
     /// Finds the sizes of boot files; `None` if no files are served.
     pub files: Option<Files>,
     /// The table of machines by address, which TFTP and HTTP look up.
@@ -127,9 +127,9 @@ impl DhcpServer {
                 checked = self.checker.outcome() => match checked {
                     Checked::Free(address, waiting) => self.address_checked(address, &waiting, None),
                     Checked::Declined(address, declining) => self.decline_checked(address, declining),
-                    Checked::Heard(heard) => self.heard(heard),
+                    Checked::ProbeAnswer(heard) => self.on_probe_answer(heard),
                 },
-                Some(command) = self.asks.next() => self.carry_out_command(command),
+                Some(command) = self.commands.next() => self.carry_out_command(command),
                 Ok(()) = self.changes.changed() => self.follow(),
                 () = wait_until(self.engine.next_warning(), self.clock) => self.warn_of_clones(),
                 ready = readable.readable() => {
@@ -160,13 +160,13 @@ impl DhcpServer {
     fn follow(&mut self) {
         let snapshot = Arc::clone(&self.changes.borrow_and_update());
         self.served = Arc::clone(&snapshot.interfaces);
-        let mut own = self.engine.book.keep_own(&self.served.own);
+        let mut own = self.engine.book.set_own_addresses(&self.served.own);
         let settings = snapshot.config.dhcp.as_ref();
         if let Some(settings) = settings.filter(|new| !Arc::ptr_eq(new, &self.engine.settings)) {
             own.extend(self.engine.replace(Arc::clone(settings), self.clock.now()));
             self.checker.set_time(settings.conflict_check);
         }
-        own.into_iter().for_each(|address| tracing::warn!("{}", own_in_pool(address)));
+        own.into_iter().for_each(|address| tracing::warn!("{}", own_address_in_pool(address)));
     }
 
     fn carry_out_command(&mut self, command: Command) {
@@ -210,7 +210,7 @@ impl DhcpServer {
     fn committed(&mut self, outcome: &Outcome) {
         self.engine.stored(outcome, self.clock.now());
         self.renewals.forget_answered();
-        self.asks.committed(outcome);
+        self.commands.committed(outcome);
     }
 
     fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {

@@ -6,23 +6,23 @@ use std::sync::Arc;
 
 use super::{DhcpServer, Outbox};
 use crate::dhcp::engine::{DeclineProbe, Meaning, Outside};
-use crate::net::ping::Heard;
+use crate::net::ping::ProbeAnswer;
 use crate::server::dhcp::commands::{Refusal, Release, released_by_hand};
-use crate::server::dhcp::conflict_checks::{Declining, Waiting};
+use crate::server::dhcp::conflict_checks::{Declining, WaitingMessage};
 use crate::types::MacAddr;
 use crate::wire::dhcp::Message;
 
 impl DhcpServer {
     /// Handles an ARP or ping answer: a machine uses an address that is being checked, or a watched machine uses its
     /// own.
-    pub(super) fn heard(&mut self, heard: Heard) {
+    pub(super) fn on_probe_answer(&mut self, heard: ProbeAnswer) {
         let address = heard.address;
         if !self.checker.is_checked(address) {
-            heard.from.iter().for_each(|mac| self.engine.uses(*mac, address));
+            heard.from.iter().for_each(|mac| self.engine.record_address_user(*mac, address));
             return;
         }
         let waiting = self.checker.waiting(address).map(|waiting| waiting.bytes.as_slice());
-        match self.engine.judge(heard.into(), waiting, self.clock.now()) {
+        match self.engine.assess_answer(heard.into(), waiting, self.clock.now()) {
             Meaning::Nothing => {}
             Meaning::Holder { is_leased } => {
                 self.checker.note_answer(heard, true);
@@ -51,7 +51,7 @@ impl DhcpServer {
         let outside = Outside { files: &self.files, machines: &self.known };
         self.engine.found_proxy(mac, addresses, outside, self.clock.now(), &mut self.effects);
         while let Some(effect) = self.effects.pop_front() {
-            self.carry_out_at((index, &name), effect, &mut out);
+            self.perform_at((index, &name), effect, &mut out);
         }
         self.send(out);
     }
@@ -65,7 +65,12 @@ impl DhcpServer {
 
     /// Decides again on the message that waited for the check of `address`. `heard` is the machine that uses the
     /// address, if one was found.
-    pub(super) fn address_checked(&mut self, address: Ipv4Addr, waiting: &Waiting, heard: Option<Heard>) {
+    pub(super) fn address_checked(
+        &mut self,
+        address: Ipv4Addr,
+        waiting: &WaitingMessage,
+        heard: Option<ProbeAnswer>,
+    ) {
         let (now, heard) = (self.clock.now(), heard.map(Into::into));
         let mut out = Outbox::default();
         self.drive((&waiting.bytes, waiting.envelope), &mut out, |engine, message, outside, effects| {
@@ -77,7 +82,8 @@ impl DhcpServer {
     /// Decides on a DECLINE of `address` after its check, then on the client's next message if one waits.
     pub(super) fn decline_checked(&mut self, address: Ipv4Addr, declining: Declining) {
         let now = self.clock.now();
-        let Declining { waiting: Waiting { bytes, envelope }, client_answers, other, next } = declining;
+        let Declining { waiting: WaitingMessage { bytes, envelope }, client_answers, other, next } =
+            declining;
         let from_client = Message::decode(&bytes)
             .ok()
             .and_then(|message| self.proxy.senders.is_from_client(envelope.interface, &message));
@@ -87,7 +93,7 @@ impl DhcpServer {
         self.drive((&bytes, envelope), &mut out, |engine, message, outside, effects| {
             engine.declined(probe, message, outside, now, effects);
         });
-        if let Some(Waiting { bytes, envelope }) = next {
+        if let Some(WaitingMessage { bytes, envelope }) = next {
             self.drive((&bytes, envelope), &mut out, |engine, message, outside, effects| {
                 engine.resume(message, outside, now, effects);
             });
@@ -104,7 +110,7 @@ impl DhcpServer {
         if !self.engine.release(&lease, &self.known) {
             return ask.answer(Err(Refusal::Failed("too many leases are waiting for the disk; try again")));
         }
-        self.asks.stored_with(ask, lease.clone());
+        self.commands.stored_with(ask, lease.clone());
         self.committer.submit(vec![released_by_hand(lease)]);
     }
 }

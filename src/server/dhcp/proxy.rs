@@ -17,13 +17,13 @@ use crate::event::{Client, DropReason, Event};
 use crate::lease::LeaseBook;
 use crate::net::datagram::{BATCH, Envelope, Inbox};
 use crate::net::interface::Interface;
-use crate::net::packet_socket::{FRAME, Tap, Taps};
+use crate::net::packet_socket::{FRAME, RawSender, UdpTap};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
 use crate::server::dhcp::decline_senders::{DeclineTap, Senders};
-use crate::server::dhcp::delayed::Later;
-use crate::server::dhcp::deliver::{Departure, Sender, outgoing};
+use crate::server::dhcp::delayed::DelayedSender;
+use crate::server::dhcp::deliver::{DelayedReply, Sender, outgoing};
 use crate::server::dhcp::inbound::arrival;
 use crate::store::clock::Clock;
 use crate::wire::frame::Datagram;
@@ -47,7 +47,7 @@ pub struct Proxy {
     /// The clock of the engine. The DHCP loop uses the same time.
     pub clock: Clock,
     /// Delays replies that would otherwise come too early.
-    pub later: Later,
+    pub later: DelayedSender,
     pub recorder: Recorder,
 }
 
@@ -73,7 +73,7 @@ impl Proxy {
 
     /// Handles the datagrams that a packet socket receives, forever: answers messages to servers, and observes replies
     /// of other servers to clients.
-    pub async fn serve_tap(self: Arc<Self>, taps: Arc<Taps>, tap: Tap) {
+    pub async fn serve_tap(self: Arc<Self>, taps: Arc<RawSender>, tap: UdpTap) {
         let Some(readable) = ok_or_log(readable(tap)) else { return };
         let sender = Sender::Taps(taps);
         let mut buffer = [0; FRAME];
@@ -130,7 +130,7 @@ impl Proxy {
         let arrival = arrival(place, envelope, false);
         self.drive(settings, (envelope.interface, &arrival), sender, |engine, outside, effects| {
             let by = (datagram.source, datagram.from);
-            engine.hear(datagram.payload, by, &arrival, outside, self.clock.now(), effects);
+            engine.handle_server_message(datagram.payload, by, &arrival, outside, self.clock.now(), effects);
         });
     }
 
@@ -157,7 +157,7 @@ impl Proxy {
             }
             step(engine, Outside { files: &self.files, machines: &self.known }, effects);
             while let Some(effect) = effects.pop_front() {
-                self.carry_out(effect, (interface, &arrival.interface), sender);
+                self.perform(effect, (interface, &arrival.interface), sender);
             }
         }));
         if handled.is_err() {
@@ -165,12 +165,12 @@ impl Proxy {
         }
     }
 
-    fn carry_out(&self, effect: Effect, (interface, name): (u32, &Arc<str>), sender: &Sender) {
+    fn perform(&self, effect: Effect, (interface, name): (u32, &Arc<str>), sender: &Sender) {
         match effect {
             Effect::Record(event) => self.recorder.record(name, &event),
             Effect::Send { reply, wait, event } => {
                 let (sender, reply) = (sender.clone(), outgoing(&reply, interface));
-                self.later.send(Departure { sender, reply, event, interface: Arc::clone(name) }, wait);
+                self.later.send(DelayedReply { sender, reply, event, interface: Arc::clone(name) }, wait);
             }
             // These concern leases, and this engine gives none.
             Effect::Store(_)

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use crate::boot::plan::Mode;
 use crate::dhcp::settings::Settings;
 use crate::net::StartError;
-use crate::net::packet_socket::{Tap, Taps};
+use crate::net::packet_socket::{RawSender, UdpTap};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::dhcp::decline_senders::DeclineTap;
@@ -34,14 +34,14 @@ pub struct Listeners {
 /// Packet sockets on every served Ethernet interface.
 #[derive(Debug)]
 struct Wires {
-    taps: Arc<Taps>,
+    taps: Arc<RawSender>,
     /// The destination ports whose datagrams are received.
     heard: Vec<u16>,
     /// The server's port.
     server: u16,
     now: Now,
     /// The open packet sockets by interface number. `serve` moves them into its tasks.
-    open: HashMap<u32, Tap>,
+    open: HashMap<u32, UdpTap>,
 }
 
 impl Listeners {
@@ -138,7 +138,7 @@ impl Wires {
     /// Opens packet sockets that receive UDP to the ports `heard`, on each interface where DHCP is not off.
     fn open(settings: &Settings, now: &Now, heard: &[u16]) -> io::Result<Wires> {
         let (mut now, server) = (now.clone(), settings.ports.server);
-        let taps = Arc::new(Taps::open(server)?);
+        let taps = Arc::new(RawSender::open(server)?);
         let snapshot = Arc::clone(&now.borrow_and_update());
         let mut wires = Wires { taps, heard: heard.to_vec(), server, now, open: HashMap::new() };
         for (index, tap) in wires.missing(&snapshot, |_| false) {
@@ -148,10 +148,10 @@ impl Wires {
     }
 
     /// Opens a packet socket on each interface where DHCP is not off and `has` is false.
-    fn missing(&self, now: &Snapshot, has: impl Fn(u32) -> bool) -> Vec<(u32, io::Result<Tap>)> {
+    fn missing(&self, now: &Snapshot, has: impl Fn(u32) -> bool) -> Vec<(u32, io::Result<UdpTap>)> {
         let wires = now.interfaces.interfaces().filter(|interface| is_heard(now, interface.index));
         let wires = wires.filter(|interface| !has(interface.index));
-        let open = |index, link| (index, Tap::open(link, &self.heard, self.server));
+        let open = |index, link| (index, UdpTap::open(link, &self.heard, self.server));
         wires.filter_map(|interface| Some(open(interface.index, interface.link.as_ref()?))).collect()
     }
 
@@ -178,7 +178,7 @@ impl Wires {
     /// Runs `proxy` on each interface for as long as that is served.
     async fn serve(mut self, proxy: Arc<Proxy>) {
         let mut tasks: HashMap<u32, JoinHandle<()>> = HashMap::new();
-        let mut new: Vec<(u32, Tap)> = self.open.drain().collect();
+        let mut new: Vec<(u32, UdpTap)> = self.open.drain().collect();
         loop {
             for (index, tap) in new.drain(..) {
                 let heard = Arc::clone(&proxy).serve_tap(Arc::clone(&self.taps), tap);

@@ -1,7 +1,7 @@
 //! Renewals that wait for a slow disk. A client that extends its lease is answered within a second anyway, with an ACK
 //! for the time remaining on its stored lease. That ACK needs no write.
 //!
-//! The DHCP loop owns the list. The committer answers the renewals that it stores in time. [`Otherwise::take`] decides
+//! The DHCP loop owns the list. The committer answers the renewals that it stores in time. [`FallbackReply::take`] decides
 //! which of the two sends, so that no request is answered twice.
 
 use std::collections::VecDeque;
@@ -21,16 +21,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The fallback for a reply that promises something new. It is sent if the promise cannot be stored, or not in time.
 #[derive(Debug)]
-pub struct Otherwise {
+pub struct FallbackReply {
     reply: Outgoing,
     event: Event,
     is_answered: AtomicBool,
 }
 
-impl Otherwise {
+impl FallbackReply {
     /// Creates a fallback from `reply` and the event to record once it is sent.
-    pub fn new(reply: Outgoing, event: Event) -> Otherwise {
-        Otherwise { reply, event, is_answered: AtomicBool::new(false) }
+    pub fn new(reply: Outgoing, event: Event) -> FallbackReply {
+        FallbackReply { reply, event, is_answered: AtomicBool::new(false) }
     }
 
     /// Claims the right to answer the request. Returns true for the first caller only.
@@ -48,12 +48,12 @@ impl Otherwise {
 #[derive(Debug, Default)]
 pub struct Renewals {
     /// Ordered by deadline. There are at most as many as leases that may wait for the disk (`MAX_WAITING`).
-    waiting: VecDeque<(Instant, Arc<Otherwise>, Arc<str>)>,
+    waiting: VecDeque<(Instant, Arc<FallbackReply>, Arc<str>)>,
 }
 
 impl Renewals {
     /// Adds a lease that goes to the committer, if its request has a fallback reply, which is sent on this interface.
-    pub fn add(&mut self, otherwise: Option<&Arc<Otherwise>>, interface: &Arc<str>) {
+    pub fn add(&mut self, otherwise: Option<&Arc<FallbackReply>>, interface: &Arc<str>) {
         if let Some(otherwise) = otherwise {
             let deadline = Instant::now() + PATIENCE;
             self.waiting.push_back((deadline, Arc::clone(otherwise), Arc::clone(interface)));
@@ -62,8 +62,8 @@ impl Renewals {
 
     /// Removes answered renewals from the front of the list.
     pub fn forget_answered(&mut self) {
-        let is_answered = |(_, otherwise, _): &(Instant, Arc<Otherwise>, Arc<str>)| {
-            otherwise.is_answered.load(Ordering::Relaxed)
+        let is_answered = |(_, fallback, _): &(Instant, Arc<FallbackReply>, Arc<str>)| {
+            fallback.is_answered.load(Ordering::Relaxed)
         };
         while self.waiting.front().is_some_and(is_answered) {
             self.waiting.pop_front();
@@ -77,10 +77,10 @@ impl Renewals {
         let now = Instant::now();
         let mut due = Vec::new();
         while self.waiting.front().is_some_and(|(deadline, _, _)| *deadline <= now) {
-            if let Some((_, otherwise, interface)) = self.waiting.pop_front()
-                && otherwise.take()
+            if let Some((_, fallback, interface)) = self.waiting.pop_front()
+                && fallback.take()
             {
-                due.push(otherwise.delivery(&interface));
+                due.push(fallback.delivery(&interface));
             }
         }
         due

@@ -22,9 +22,9 @@ use crate::server::dhcp::conflict_checks::Checker;
 use crate::server::dhcp::proxy::Proxy;
 use crate::server::dhcp::renewals::Renewals;
 use crate::store::Findings;
-use crate::store::open::{self, Filled, Opened, own_and_reserved, own_in_pool};
+use crate::store::open::{self, FilledBook, OpenedStore, own_address_in_pool, own_address_reserved};
 
-fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
+fn open_leases(state: &Path, keep: Keep) -> Result<OpenedStore, StartError> {
     if keep == Keep::InMemory {
         return Ok(open::in_memory());
     }
@@ -39,9 +39,9 @@ fn open_leases(state: &Path, keep: Keep) -> Result<Opened, StartError> {
 /// The sockets and the store of the DHCP server, before any of its threads runs.
 pub(in crate::server) struct BoundDhcp {
     socket: DhcpSocket,
-    opened: Opened,
+    opened: OpenedStore,
     control: Result<Control, String>,
-    asks: Commands,
+    commands: Commands,
 }
 
 impl BoundDhcp {
@@ -56,16 +56,16 @@ impl BoundDhcp {
         let (socket, refused) = bound.with_frames(now.clone());
         warnings.extend(refused);
         let opened = open_leases(&config.state, keep)?;
-        let asks = Commands::default();
-        let control = Control::bind(&config.state, asks.sender());
-        Ok(BoundDhcp { socket, opened, control, asks })
+        let commands = Commands::default();
+        let control = Control::bind(&config.state, commands.sender());
+        Ok(BoundDhcp { socket, opened, control, commands })
     }
 }
 
-/// Starts the threads of the DHCP server and loads the stored leases into its book. The server shares observations with
+/// BootState the threads of the DHCP server and loads the stored leases into its book. The server shares observations with
 /// the engine of `proxy`. Lines for the start are added to `summary` and `warnings`.
 pub(in crate::server) fn start_dhcp(
-    BoundDhcp { socket, opened, control, asks }: BoundDhcp,
+    BoundDhcp { socket, opened, control, commands }: BoundDhcp,
     (config, settings): (&Config, &Arc<Settings>),
     proxy: &Arc<Proxy>,
     keep: Keep,
@@ -74,11 +74,11 @@ pub(in crate::server) fn start_dhcp(
     let Proxy { recorder, now, .. } = &**proxy;
     let served = Arc::clone(&now.borrow().interfaces);
     summary.extend(describe_dhcp(settings, &served));
-    let Opened { store, clock, leases, skipped, shift } = opened;
+    let OpenedStore { store, clock, leases, skipped, shift } = opened;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
     let reserved = settings.machines.iter().filter_map(|machine| Some((&machine.name, machine.address?)));
     let wrong = reserved.filter(|(_, address)| served.own.contains(address));
-    warnings.extend(wrong.map(|(name, address)| own_and_reserved(name, address)));
+    warnings.extend(wrong.map(|(name, address)| own_address_reserved(name, address)));
     let book = fill_book(settings, leases, &served.own, kept, (summary, warnings));
     if skipped > 0 {
         warnings.push(format!("{skipped} rows of the lease database are no leases and left alone"));
@@ -107,7 +107,7 @@ pub(in crate::server) fn start_dhcp(
         renewals: Renewals::default(),
         checker,
         clock,
-        asks,
+        commands,
         files: proxy.files.clone(),
         known: proxy.known.clone(),
         recorder: recorder.clone(),
@@ -125,9 +125,9 @@ fn fill_book(
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> LeaseBook {
     let all = leases.len();
-    let Filled { book, own, known } = open::book(settings, leases, own);
+    let FilledBook { book, own, known } = open::fill_book(settings, leases, own);
     for address in own {
-        warnings.push(own_in_pool(address));
+        warnings.push(own_address_in_pool(address));
     }
     summary.push(format!("{known} leases in {}", kept.display()));
     if known < all {
@@ -148,7 +148,7 @@ mod tests {
         let yaml = "dhcp: {mode: server, subnets: [{network: 127.0.0.0/8, pool: 127.0.0.1-127.0.0.99}]}";
         let settings = crate::config::load(yaml).unwrap().dhcp.unwrap();
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let who = Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false };
+        let who = Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false };
         let at = Timestamp::from_seconds;
         let lease = |last, state, until| {
             let address = Ipv4Addr::new(127, 0, 0, last);
@@ -160,13 +160,14 @@ mod tests {
         let leases = vec![has.clone(), declined, had];
         let (own, here) = ([Ipv4Addr::LOCALHOST], Path::new("here"));
         let mut book = fill_book(&settings, leases, &own, here, (&mut summary, &mut warnings));
-        assert_eq!(book.of_client(0, &who, at(500)).map(|(address, _)| address), Some(has.address));
+        assert_eq!(book.binding_of(0, &who, at(500)).map(|(address, _)| address), Some(has.address));
         assert!(
             warnings.iter().any(|line| line.starts_with("127.0.0.1 is this computer's own")),
             "{warnings:?}"
         );
-        book.settle(at(500));
-        let stranger = Holder { client: ClientId::from_stored(b"xy").unwrap(), mac: None, boots: false };
+        book.expire(at(500));
+        let stranger =
+            Holder { client: ClientId::from_stored(b"xy").unwrap(), mac: None, is_boot_stage: false };
         assert_eq!(book.find_address(0, &stranger, None, false, at(500)), Some(Ipv4Addr::new(127, 0, 0, 2)));
     }
 }

@@ -8,12 +8,12 @@ use crate::dhcp::route::Route;
 use crate::lease::{Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::net::datagram::{Envelope, Outgoing};
 use crate::net::interface;
-use crate::net::ping::Heard;
+use crate::net::ping::ProbeAnswer;
 use crate::net::snapshot::Snapshot;
 use crate::net::udp::Sharing;
 use crate::server::dhcp::commands::released_by_hand;
-use crate::server::dhcp::conflict_checks::Waiting;
-use crate::server::dhcp::delayed::Later;
+use crate::server::dhcp::conflict_checks::WaitingMessage;
+use crate::server::dhcp::delayed::DelayedSender;
 use crate::server::dhcp::proxy::boot_engine;
 use crate::store::{ClockMark, LeaseStore, MemoryStore, StoreError};
 use crate::types::{Arch, ClientId, Firmware, HardwareAddr, MacAddr};
@@ -49,7 +49,7 @@ impl Bench {
             known: MachineTable::default(),
             senders: Default::default(),
             clock: Clock::start(),
-            later: Later::start(recorder.clone()).unwrap(),
+            later: DelayedSender::start(recorder.clone()).unwrap(),
             recorder: recorder.clone(),
         };
         let server = DhcpServer {
@@ -63,7 +63,7 @@ impl Bench {
             socket,
             checker: Checker::default(),
             clock,
-            asks: Commands::default(),
+            commands: Commands::default(),
             files: None,
             known: MachineTable::default(),
             recorder,
@@ -170,7 +170,7 @@ fn where_the_mode_is_off_nothing_is_answered() {
 #[test]
 fn without_the_store_there_is_no_ack_and_with_it_again_there_is() {
     let store = MemoryStore::default();
-    let broken = store.switch();
+    let broken = store.failure_switch();
     let mut bench = Bench::new(Box::new(store));
     assert!(bench.send(&discover()).is_empty());
     let address = bench.receive().yiaddr;
@@ -227,14 +227,18 @@ fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
     let waiting = |n: usize| Promise {
         lease: Lease {
             address: Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + n as u32),
-            holder: Holder { client: ClientId::of_mac(MacAddr([2, 1, 0, 0, 0, 0])), mac: None, boots: false },
+            holder: Holder {
+                client: ClientId::of_mac(MacAddr([2, 1, 0, 0, 0, 0])),
+                mac: None,
+                is_boot_stage: false,
+            },
             hardware: HardwareAddr::default(),
             state: State::Leased,
             until: Timestamp(0),
         },
         ended: vec![],
         reply: None,
-        otherwise: None,
+        fallback: None,
         event: Event::Released {
             address,
             client: Client { mac: None, firmware: Firmware::Other, arch: None },
@@ -259,7 +263,7 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
     let address = Ipv4Addr::new(127, 77, 0, 60);
     let stored = |seconds| Lease {
         address,
-        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false },
         hardware: mac.into(),
         state: State::Leased,
         until: Clock::start().now().after(Duration::from_secs(seconds)),
@@ -328,9 +332,9 @@ fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
 }
 
 /// A message that waits for 127.77.0.50 to be checked.
-fn waiting(bench: &mut Bench) -> Waiting {
+fn waiting(bench: &mut Bench) -> WaitingMessage {
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-    let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false };
+    let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false };
     let (address, until) = (Ipv4Addr::new(127, 77, 0, 50), bench.server.clock.now().after(OFFER_HOLD));
     bench.server.engine.book.apply(&LeaseChange::Hold { address, holder, state: State::Checking, until });
     let interface = bench.server.served.interfaces().next().unwrap().index;
@@ -338,7 +342,7 @@ fn waiting(bench: &mut Bench) -> Waiting {
     let SocketAddr::V4(source) = source else { panic!() };
     let (destination, local) = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
     let bytes = discover().encode();
-    Waiting { envelope: Envelope { len: bytes.len(), source, interface, destination, local }, bytes }
+    WaitingMessage { envelope: Envelope { len: bytes.len(), source, interface, destination, local }, bytes }
 }
 
 #[test]
@@ -363,7 +367,7 @@ fn a_message_whose_interface_went_while_its_address_was_checked_is_dropped_with_
     bench.server.address_checked(
         address,
         &waiting,
-        Some(Heard { address, by: None, from: None, asks: false }),
+        Some(ProbeAnswer { address, by: None, from: None, asks: false }),
     );
     assert_eq!(bench.server.recorder.drops(), only(DropReason::NotServed));
 }
@@ -379,7 +383,8 @@ fn s_02_what_a_client_asks_while_its_decline_is_checked_waits_for_that() {
     let check = |bench: &mut Bench| {
         let template = waiting(&mut Bench::new(Box::new(MemoryStore::default())));
         let SocketAddr::V4(source) = bench.client.local_addr().unwrap() else { panic!() };
-        let waiting = Waiting { envelope: Envelope { source, ..template.envelope }, bytes: decline.encode() };
+        let waiting =
+            WaitingMessage { envelope: Envelope { source, ..template.envelope }, bytes: decline.encode() };
         assert!(bench.server.begin_decline(address, 1, waiting));
     };
     // A client that takes the offer did not send the DECLINE.

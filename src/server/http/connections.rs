@@ -18,9 +18,9 @@ pub struct Limits {
     /// From one address, so that one client cannot take all. Many machines may share an address (NAT).
     pub of_one: usize,
     /// Additional connections that only get 503. Their request is read, so that the client reads the response.
-    pub turned_away: usize,
+    pub refused: usize,
     /// Such connections from one address.
-    pub turned_away_of_one: usize,
+    pub refused_per_client: usize,
     /// A client that took nothing of a response for this time may be evicted.
     pub stalled: Duration,
 }
@@ -31,8 +31,8 @@ impl Limits {
     pub const DEFAULT: Limits = Limits {
         all: 8192,
         of_one: 1024,
-        turned_away: 1024,
-        turned_away_of_one: 256,
+        refused: 1024,
+        refused_per_client: 256,
         stalled: Duration::from_secs(30),
     };
 }

@@ -40,7 +40,7 @@ use crate::net::{StartError, bind_error};
 use crate::record::Recorder;
 
 use connections::{Connections, Slot};
-use refuse::{linger, refuse_and_close, status_and_text, turn_away, unless_evicted};
+use refuse::{linger, refuse_and_close, refuse_busy, status_and_text, unless_evicted};
 use send::{Pace, Stopped};
 use shutdown::Shutdown;
 
@@ -57,7 +57,7 @@ pub struct Service {
     admission: Arc<Admission>,
     connections: Connections,
     /// The connections beyond the limit, which are answered with 503.
-    turned_away: Quota,
+    refused: Quota,
     stopping: Shutdown,
 }
 
@@ -91,9 +91,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 impl Service {
     pub fn new(files: Files, recorder: Recorder, timeouts: Timeouts, admission: Admission) -> Service {
-        let (connections, turned_away) = (Connections::new(Limits::DEFAULT), Quota::default());
-        let (admission, stopping) = (Arc::new(admission), Shutdown::not_yet());
-        Service { files, recorder, timeouts, admission, connections, turned_away, stopping }
+        let (connections, refused) = (Connections::new(Limits::DEFAULT), Quota::default());
+        let (admission, stopping) = (Arc::new(admission), Shutdown::pending());
+        Service { files, recorder, timeouts, admission, connections, refused, stopping }
     }
 
     /// Replaces the limits on connections.
@@ -167,7 +167,7 @@ pub async fn serve(
                     Some(slot) => {
                         tasks.spawn(async move { serve_connection(stream, peer, &service, &slot).await });
                     }
-                    None => turn_away(stream, peer, service, &mut tasks),
+                    None => refuse_busy(stream, peer, service, &mut tasks),
                 }
             }
             Ok((_, SocketAddr::V6(_))) => {}

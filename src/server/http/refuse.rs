@@ -21,16 +21,16 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// Answers a connection beyond the limit with 503, after reading its request. A client ignores a response to a request
 /// that it has not sent yet, and closing a connection with an unread request resets it.
-pub(super) fn turn_away(
+pub(super) fn refuse_busy(
     mut stream: TcpStream,
     peer: SocketAddrV4,
     service: Service,
     tasks: &mut JoinSet<()>,
 ) {
     service.refused("", peer, HttpRefusal::Busy);
-    let Limits { turned_away, turned_away_of_one, .. } = *service.connections.limits();
+    let Limits { refused, refused_per_client, .. } = *service.connections.limits();
     let (status, why) = status_and_text(HttpRefusal::Busy);
-    let Some(share) = service.turned_away.take(*peer.ip(), turned_away, turned_away_of_one) else {
+    let Some(share) = service.refused.take(*peer.ip(), refused, refused_per_client) else {
         // A new connection's send buffer is empty, so this write does not wait.
         let _ = stream.try_write(&refusal(status, why, None, now()));
         return;

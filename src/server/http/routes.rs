@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{HEAD_LIMIT, Service, linger, status_and_text};
-use crate::content::once::Done;
+use crate::content::once::DoneReport;
 use crate::event::HttpRefusal;
 use crate::types::MacAddr;
 
@@ -108,9 +108,9 @@ async fn done(
     let Ok(mac) = mac.parse::<MacAddr>() else { return refuse(&client, &uri, HttpRefusal::NotFound) };
     // This blocks until the change is on disk.
     match spawn_blocking(move || files.done(mac, address)).await {
-        Ok(Ok(Done::Ended | Done::Nothing)) => StatusCode::NO_CONTENT.into_response(),
-        Ok(Ok(Done::Unknown)) => refuse(&client, &uri, HttpRefusal::NotFound),
-        Ok(Ok(Done::WrongMachine)) => refuse(&client, &uri, HttpRefusal::OtherMachine),
+        Ok(Ok(DoneReport::Ended | DoneReport::Nothing)) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Ok(DoneReport::Unknown)) => refuse(&client, &uri, HttpRefusal::NotFound),
+        Ok(Ok(DoneReport::WrongMachine)) => refuse(&client, &uri, HttpRefusal::OtherMachine),
         Ok(Err(_)) | Err(_) => refuse(&client, &uri, HttpRefusal::Io),
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connections::Slot;
 use super::shutdown::Shutdown;
 use crate::event::HttpStop;
-use crate::images::{Content, ShortFile, Text};
+use crate::images::{CachedFile, Content, Text};
 use crate::record::Recorder;
 
 /// The conditions under which a response is sent.
@@ -99,7 +99,7 @@ pub(super) async fn head_and_content(
     let sent = match bytes(stream, head, pace).await {
         Ok(()) => match content {
             Content::File(open) => file(stream, &open.file, part, pace).await,
-            Content::Short(ShortFile { bytes: all, .. }) | Content::Text(Text { bytes: all, .. }) => {
+            Content::Short(CachedFile { bytes: all, .. }) | Content::Text(Text { bytes: all, .. }) => {
                 bytes(stream, in_memory(all, part), pace).await
             }
         },

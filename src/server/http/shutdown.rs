@@ -20,7 +20,7 @@ enum Phase {
 
 impl Shutdown {
     /// The state of a running server.
-    pub(super) fn not_yet() -> Shutdown {
+    pub(super) fn pending() -> Shutdown {
         Shutdown(Arc::new(watch::Sender::new(Phase::Serving)))
     }
 

@@ -311,8 +311,9 @@ async fn done_is_answered_after_the_disk_write() {
     let state = base.path().join("state");
     let yaml = "{dhcp: {mode: off}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: menu}]}";
     let config = Config { state: state.clone(), ..crate::config::load(yaml).unwrap() };
-    let (starts, _) = BootState::open(&config);
-    let site = Site::with(SHORT, |catalog| Files::new(catalog, MachineTable::default()).starting(starts));
+    let (boot_state, _) = BootState::open(&config);
+    let site =
+        Site::with(SHORT, |catalog| Files::new(catalog, MachineTable::default()).with_boot_state(boot_state));
     let done = "POST /02:00:00:00:00:01/done HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     std::fs::write(&state, "in the way").unwrap();
     for _ in 0..2 {
@@ -328,11 +329,11 @@ async fn done_is_answered_after_the_disk_write() {
 #[tokio::test]
 async fn the_last_file_over_http_ends_once() {
     let yaml = "{dhcp: {mode: off}, targets: {t: {kernel: x}}, machines: [{mac: 02:00:00:00:00:01, boot: local, once: t}]}";
-    let starts = BootState::forgetful(&crate::config::load(yaml).unwrap());
+    let boot_state = BootState::in_memory(&crate::config::load(yaml).unwrap());
     let known = MachineTable::default();
     let machine = KnownMachine { mac: "02:00:00:00:00:01".parse().ok(), ..KnownMachine::default() };
     known.learn(Ipv4Addr::LOCALHOST, machine);
-    let site = Site::with(SHORT, |catalog| Files::new(catalog, known).starting(starts));
+    let site = Site::with(SHORT, |catalog| Files::new(catalog, known).with_boot_state(boot_state));
     let part = |range: &str| {
         format!("GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nRange: bytes={range}\r\n\r\n")
     };
@@ -419,7 +420,7 @@ async fn r_10_the_1025th_connection_of_a_client_gets_503() {
 
 #[tokio::test]
 async fn r_10_refused_connections_are_bounded() {
-    let limits = Limits { of_one: 2, turned_away_of_one: 3, ..Limits::DEFAULT };
+    let limits = Limits { of_one: 2, refused_per_client: 3, ..Limits::DEFAULT };
     let site = Site::limited(SHORT, limits);
     let _held = [site.connect().await, site.connect().await];
     let mut silent = Vec::new();

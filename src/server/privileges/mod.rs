@@ -80,7 +80,7 @@ impl Privileges {
         };
         let needs_state =
             may_be(config, Mode::Server) || config.targets.machines().iter().any(|m| m.once.is_some());
-        let state = StateFolder::look(&config.state, chosen.is_some() && needs_state)?;
+        let state = StateFolder::inspect(&config.state, chosen.is_some() && needs_state)?;
         Ok(Privileges { chosen, state, folders: confine::Folders::of(config, folder) })
     }
 

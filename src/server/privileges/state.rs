@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use super::account::{Account, lanboot_group, name_of};
 use crate::net::StartError;
-use crate::store::{DATABASE, FILE_MODE, make_folder};
+use crate::store::{DATABASE, FILE_MODE, create_state_folder};
 
 /// Mode bits that are removed: the group may only read, and others have no access.
 const TOO_MUCH: u32 = 0o027;
@@ -54,10 +54,10 @@ impl StateFolder {
     ///
     /// # Errors
     /// If it is needed and cannot be created.
-    pub(super) fn look(path: &Path, needed: bool) -> Result<StateFolder, StartError> {
+    pub(super) fn inspect(path: &Path, needed: bool) -> Result<StateFolder, StartError> {
         let is_new = !path.exists();
         if needed {
-            make_folder(path).map_err(|error| {
+            create_state_folder(path).map_err(|error| {
                 let folder = path.display();
                 StartError(format!(
                     "cannot make the state folder {folder}: {error}; set `state` to a folder that can be written"
@@ -236,7 +236,7 @@ mod tests {
         fs::set_permissions(&outside, Permissions::from_mode(0o666)).unwrap();
         symlink(&outside, state.join("leases.lock")).unwrap();
         fs::hard_link(&outside, state.join("leases.ballast")).unwrap();
-        StateFolder::look(&state, true).unwrap().hand_over(None, true).unwrap();
+        StateFolder::inspect(&state, true).unwrap().hand_over(None, true).unwrap();
         assert_eq!(mode(&state), 0o750);
         for name in ["leases.db", "leases.db-wal", "once.json"] {
             assert_eq!(mode(&state.join(name)), 0o640, "{name}");
@@ -250,7 +250,7 @@ mod tests {
         let own = base.path().metadata().unwrap().uid();
         let other = Account { uid: Uid::from_raw(own + 1), gid: Gid::from_raw(own + 1), groups: vec![] };
         let hand_over = |state: &Path, trusted| {
-            let folder = StateFolder::look(state, false).unwrap();
+            let folder = StateFolder::inspect(state, false).unwrap();
             let refused = folder.hand_over(Some(&other), trusted).err().map(|error| error.to_string());
             refused.filter(|why| why.contains("for lanboot alone"))
         };

@@ -20,7 +20,7 @@ pub(super) fn warnings(config: &Config, user: &str) -> Vec<String> {
     let images = &config.images;
     if config.tftp.is_some() || config.http.is_some() {
         let mut unreadable = Unreadable::default();
-        unreadable.look(images, MAX_DEPTH);
+        unreadable.inspect(images, MAX_DEPTH);
         if let Some(first) = unreadable.first {
             let others = match unreadable.count - 1 {
                 0 => String::new(),
@@ -69,7 +69,7 @@ struct Unreadable {
 
 impl Unreadable {
     /// Checks `folder` and everything in it, without following symbolic links.
-    fn look(&mut self, folder: &Path, depth: usize) {
+    fn inspect(&mut self, folder: &Path, depth: usize) {
         let entries = match access(folder, SEARCH) {
             Ok(()) => fs::read_dir(folder).ok(),
             Err(_) => return self.note(folder),
@@ -81,7 +81,7 @@ impl Unreadable {
             }
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() && depth > 0 {
-                self.look(&entry.path(), depth - 1);
+                self.inspect(&entry.path(), depth - 1);
             } else if kind.is_file() && access(&entry.path(), AccessFlags::R_OK).is_err() {
                 self.note(&entry.path());
             }

@@ -101,7 +101,7 @@ impl Transfers {
 fn open_uploads(settings: &config::Uploads) -> Result<Uploads, StartError> {
     Uploads::open(settings).map_err(|error| {
         let advice = match error.kind() {
-            io::ErrorKind::NotFound => format!("; {}", settings.how_to_make()),
+            io::ErrorKind::NotFound => format!("; {}", settings.creation_hint()),
             _ => String::new(),
         };
         StartError(format!("{error}{advice}"))

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crate::boot::name::BootName;
 use crate::config;
 use crate::event::{Event, Refusal};
-use crate::images::stock::Allowance;
-use crate::images::{Incoming, NewFile};
+use crate::images::upload_limits::UploadLimits;
+use crate::images::{UploadFile, UploadFolder};
 use crate::server::tftp::upload_slots::{UploadSlot, UploadSlots};
 use crate::tftp::upload::{End, Input, Step, Terms, Upload};
 use crate::wire::tftp::{DATA_HEADER, Packet, Request};
@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// The folder for uploads and its limits. Cheap to clone; clones share the limits.
 #[derive(Clone, Debug)]
 pub struct Uploads {
-    incoming: Incoming,
+    folder: UploadFolder,
     max_size: u64,
     under_way: UploadSlots,
     threads: Arc<Threads>,
@@ -47,7 +47,7 @@ pub struct Granted {
     upload: Upload,
     first: Step,
     /// `None` once the file has its final name, or is discarded.
-    file: Option<NewFile>,
+    file: Option<UploadFile>,
     name: String,
     peer: SocketAddrV4,
     block_size: u16,
@@ -61,13 +61,13 @@ pub struct Granted {
 }
 
 impl Uploads {
-    /// Opens the upload folder. Fails as [`Incoming::open`] does.
+    /// Opens the upload folder. Fails as [`UploadFolder::open`] does.
     pub fn open(settings: &config::Uploads) -> io::Result<Uploads> {
         let config::Uploads { dir, max_size, max_total, max_files } = settings;
-        let allowance = Allowance { bytes: *max_total, files: *max_files, bytes_of_one_file: *max_size };
-        let incoming = Incoming::open(dir, allowance)?;
+        let limits = UploadLimits { bytes: *max_total, files: *max_files, bytes_of_one_file: *max_size };
+        let folder = UploadFolder::open(dir, limits)?;
         let (under_way, threads) = (UploadSlots::default(), Arc::default());
-        Ok(Uploads { incoming, max_size: *max_size, under_way, threads })
+        Ok(Uploads { folder, max_size: *max_size, under_way, threads })
     }
 
     /// Grants the write request that `peer` sent as `datagram`, without sending anything. `block_size` is the largest
@@ -90,7 +90,7 @@ impl Uploads {
         let slot = Some(self.under_way.take(*peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
         let terms = Terms { block_size, max_size: self.max_size };
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
-        let file = Some(self.incoming.create(&name, *peer.ip())?);
+        let file = Some(self.folder.create(&name, *peer.ip())?);
         let (name, threads) = (name.as_str().to_owned(), Arc::clone(&self.threads));
         let request = datagram.into();
         Ok(Granted {

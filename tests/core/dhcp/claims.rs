@@ -154,7 +154,7 @@ fn r_03_either_of_our_addresses_is_recognised_and_a_nak_names_it() {
     // RFC 2131 section 4.1: any of the server's addresses identifies it, even the address of another interface.
     let elsewhere = Ipv4Addr::new(10, 0, 0, 1);
     assert_eq!(world.send(&select(2, elsewhere, address)).unwrap_err(), DropReason::OtherServer);
-    world.book.keep_own(&[SERVER, second(1), elsewhere]);
+    world.book.set_own_addresses(&[SERVER, second(1), elsewhere]);
     assert_eq!(world.ask(&select(2, elsewhere, address)).kind(), ACK);
 }
 
@@ -509,7 +509,7 @@ fn on_its_way_to_the_disk(world: &mut World, n: u8, address: Ipv4Addr) -> Lease 
     let mac = MacAddr([2, 0, 0, 0, 0, n]);
     let lease = Lease {
         address,
-        holder: Holder { client: ClientId::from_stored(ID).unwrap(), mac: Some(mac), boots: false },
+        holder: Holder { client: ClientId::from_stored(ID).unwrap(), mac: Some(mac), is_boot_stage: false },
         hardware: mac.into(),
         state: State::Leased,
         until: world.now.after(Duration::from_secs(3600)),
@@ -641,7 +641,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Asserts that no two live leases on one wire belong to the same client.
 fn one_each(world: &World, leases: &[(Ipv4Addr, Holder)]) {
     for (i, (address, holder)) in leases.iter().enumerate() {
-        let other = leases[i + 1..].iter().find(|(_, other)| other.is(holder));
+        let other = leases[i + 1..].iter().find(|(_, other)| other.is_same_machine(holder));
         assert!(other.is_none(), "{address} {holder:?} and {other:?} at {:?}", world.now);
     }
 }

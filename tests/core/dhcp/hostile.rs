@@ -158,7 +158,7 @@ fn d_10_no_bytes_off_a_raw_socket_are_read_past_their_end() {
     for first in 0..=255 {
         bytes[0] = first;
         for len in 0..bytes.len() {
-            let _ = (arp::user(&bytes[..len]), icmp::echo_reply_from(&bytes[..len], 7));
+            let _ = (arp::sender_address(&bytes[..len]), icmp::echo_reply_from(&bytes[..len], 7));
         }
     }
 }

@@ -99,7 +99,7 @@ fn s_02_a_decline_from_another_hardware_address_is_dropped() {
         world.used = vec![address];
         assert_eq!(world.send(&decline(n, address)).unwrap_err(), DropReason::ForgedDecline);
         assert_eq!(world.lease(n), address);
-        assert_eq!(world.book.binding(address).unwrap().strikes, 0);
+        assert_eq!(world.book.binding(address).unwrap().conflicts, 0);
         world.from_client = Some(true);
         assert!(world.send(&decline(n, address)).unwrap().is_none(), "the client itself says it");
     }
@@ -166,7 +166,7 @@ fn s_02_behind_a_relay_agent_a_decline_is_believed_for_the_shortest_time() {
     let (dynamic, reserved) = (lease(&mut world, 1), lease(&mut world, 0xc8));
     assert!(world.send(&relayed(decline(1, dynamic))).unwrap().is_none());
     assert_ne!(lease(&mut world, 1), dynamic);
-    assert_eq!(world.book.binding(dynamic).unwrap().strikes, 0);
+    assert_eq!(world.book.binding(dynamic).unwrap().conflicts, 0);
     let refused = world.send(&relayed(decline(0xc8, reserved))).unwrap_err();
     assert_eq!(refused, DropReason::DeclineUnfounded);
     assert_eq!(lease(&mut world, 0xc8), reserved);

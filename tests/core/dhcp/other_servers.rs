@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use lanboot::boot::guard::LOOP_COUNT;
 use lanboot::boot::plan::Mode;
-use lanboot::dhcp::other_servers::{self, BESIDE_TIME, MAX_STRANGERS, QUIET_TIME};
+use lanboot::dhcp::other_servers::{self, BESIDE_TIME, MAX_ROGUE_SERVERS, QUIET_TIME};
 use lanboot::event::{DropReason, Event, Message as Kind};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, until_nul};
@@ -167,17 +167,17 @@ fn servers_that_somebody_makes_up_do_not_fill_the_log() {
         let server = Ipv4Addr::new(10, 9, high, low);
         world.hear(&said(Some(MessageType::Offer), server, CLIENT), server, OTHERS_MAC);
     }
-    assert_eq!(strangers(&world).len(), MAX_STRANGERS);
+    assert_eq!(strangers(&world).len(), MAX_ROGUE_SERVERS);
     world.pass(QUIET_TIME.as_secs());
     world.hear(&said(Some(MessageType::Offer), OTHER, CLIENT), OTHER, OTHERS_MAC);
-    assert_eq!(strangers(&world).len(), MAX_STRANGERS + 1, "later there is room again");
+    assert_eq!(strangers(&world).len(), MAX_ROGUE_SERVERS + 1, "later there is room again");
 }
 
 #[test]
 fn beside_another_server_a_request_says_who_gave_which_address() {
     let world = World::new(PROXIES);
     let taken = |message: &Message| {
-        other_servers::taken(message, &world.arrival, &world.settings)
+        other_servers::read_client_choice(message, &world.arrival, &world.settings)
             .map(|taken| (taken.address, taken.machine.map(|machine| machine.name.to_string())))
     };
     assert_eq!(taken(&select(0xc8, OTHER, CLIENT)), Some((CLIENT, Some("node1".to_owned()))));
@@ -185,11 +185,14 @@ fn beside_another_server_a_request_says_who_gave_which_address() {
     assert_eq!(taken(&init_reboot(1, CLIENT)), None, "it only hopes so");
     assert_eq!(taken(&discover(1)), None);
     let given = said(Some(MessageType::Ack), OTHER, CLIENT);
-    let given = other_servers::given(&given, OTHER, OTHERS_MAC, &world.arrival).unwrap();
+    let given = other_servers::read_server_message(&given, OTHER, OTHERS_MAC, &world.arrival).unwrap();
     assert_eq!((given.address, given.server, given.client), (CLIENT, OTHER, bootp(1).mac()));
     let mut serves = World::new(SERVES);
     serves.ask(&discover(1));
-    assert!(other_servers::taken(&select(1, OTHER, CLIENT), &serves.arrival, &serves.settings).is_none());
+    assert!(
+        other_servers::read_client_choice(&select(1, OTHER, CLIENT), &serves.arrival, &serves.settings)
+            .is_none()
+    );
 }
 
 /// One boot beside another server. Returns the file that we offer. We also receive the REQUEST to the other server.

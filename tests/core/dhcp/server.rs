@@ -501,7 +501,7 @@ fn d_13_no_reply_is_longer_than_the_client_takes() {
 
 fn holder(n: u8) -> Holder {
     let mac = MacAddr([2, 0, 0, 0, 0, n]);
-    Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false }
+    Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false }
 }
 
 #[test]

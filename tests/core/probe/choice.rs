@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use lanboot::probe::{
-    Failure, Firmware, Input, Machine, Ports, Profile, Progress, Step, Transmit, Unusable, Waiting,
+    Failure, Firmware, Input, Machine, Ports, Profile, Progress, Step, Timing, Transmit, Unusable,
 };
 use lanboot::types::{Arch, MacAddr, Timestamp};
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, padded};
@@ -43,14 +43,14 @@ struct Boot {
 impl Boot {
     /// Switches on a machine that collects offers as its firmware does.
     fn start(firmware: Firmware) -> Boot {
-        Boot::start_with(firmware, Waiting { collect: firmware.collects_for(), patience: None })
+        Boot::start_with(firmware, Timing { collect: firmware.collects_for(), timeout: None })
     }
 
-    fn start_with(firmware: Firmware, waiting: Waiting) -> Boot {
+    fn start_with(firmware: Firmware, timing: Timing) -> Boot {
         let arch = if firmware == Firmware::BiosPxe { Arch::BIOS } else { Arch::UEFI_X64 };
         let profile = Profile::new(firmware, arch);
         let mut boot = Boot {
-            machine: Machine::new(&profile, MAC, Ports::default(), 7).waiting(waiting),
+            machine: Machine::new(&profile, MAC, Ports::default(), 7).timing(timing),
             firmware,
             now: Timestamp(1000),
             asked: Message::new(1),
@@ -210,7 +210,7 @@ fn edk2_and_pxe21_2_2_1_offers_are_collected_for_4_s_and_one_that_says_all_wins(
 #[test]
 fn who_does_not_collect_takes_the_first_offer_that_it_can_boot_with() {
     for firmware in [Firmware::BiosPxe, Firmware::Uefi, Firmware::Ipxe] {
-        let mut boot = Boot::start_with(firmware, Waiting::default());
+        let mut boot = Boot::start_with(firmware, Timing::default());
         boot.offer(3, plain);
         assert_eq!(boot.requested(), None);
         boot.offer(DHCP, with_file("x"));
@@ -541,7 +541,7 @@ fn uefi_http_boot_takes_the_url_of_the_offer() {
     boot.ack(DHCP, plain);
     assert_eq!((boot.loads.as_deref(), boot.asked_at), (Some(URL), None), "no port 4011");
     let now = boot.now;
-    let step = boot.machine.handle(Input::HttpBegun(Some(3)), now);
+    let step = boot.machine.handle(Input::HttpStarted(Some(3)), now);
     assert_eq!(step.progress, [Progress::SizeKnown { bytes: Some(3) }]);
     assert_eq!(boot.machine.handle(Input::HttpData(b"abc"), now).received, Some(&b"abc"[..]));
     let step = boot.machine.handle(Input::HttpEnded, now);
@@ -617,21 +617,21 @@ fn a_closed_tftp_port_ends_the_boot_at_once() {
 }
 
 #[test]
-fn patience_bounds_every_question() {
-    let patience = Some(Duration::from_secs(5));
-    let waiting = Waiting { collect: Duration::ZERO, patience };
-    let mut boot = Boot::start_with(Firmware::Uefi, waiting);
+fn the_timeout_bounds_every_request() {
+    let timeout = Some(Duration::from_secs(5));
+    let timing = Timing { collect: Duration::ZERO, timeout };
+    let mut boot = Boot::start_with(Firmware::Uefi, timing);
     assert!(boot.fail().to_string().starts_with("no DHCP server answered within 5 s"));
     assert_eq!(boot.seconds(), 5);
 
-    let mut boot = Boot::start_with(Firmware::Uefi, waiting);
+    let mut boot = Boot::start_with(Firmware::Uefi, timing);
     boot.offer(DHCP, with_file("x"));
     assert!(matches!(boot.fail(), Failure::NoAck { .. }));
     assert_eq!(boot.seconds(), 5);
 
-    // The machine may wait longer for other offers than its patience lasts. It must not refuse an offer for that
+    // The machine may wait longer for other offers than its timeout. It must not refuse an offer for that
     // reason.
-    let collects = Waiting { collect: Duration::from_secs(30), patience };
+    let collects = Timing { collect: Duration::from_secs(30), timeout };
     for firmware in [Firmware::Uefi, Firmware::BiosPxe, Firmware::Ipxe] {
         let mut boot = Boot::start_with(firmware, collects);
         boot.offer(DHCP, plain);
@@ -643,13 +643,13 @@ fn patience_bounds_every_question() {
         assert_eq!(boot.requested(), Some((ADDRESS, ip(DHCP))));
     }
 
-    let mut boot = Boot::start_with(Firmware::Uefi, waiting);
+    let mut boot = Boot::start_with(Firmware::Uefi, timing);
     boot.offer(DHCP, with_file("x"));
     boot.ack(DHCP, with_file("x"));
     assert!(matches!(boot.fail(), Failure::TftpSilent { received: 0, .. }));
     assert_eq!(boot.seconds(), 5);
 
-    let mut boot = Boot::start_with(Firmware::Uefi, waiting);
+    let mut boot = Boot::start_with(Firmware::Uefi, timing);
     boot.offer(DHCP, plain);
     boot.offer(PROXY, binl);
     boot.ack(DHCP, plain);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use lanboot::cli::demo::network::{
     self as demo, NETWORK, Need, Network, OVMF, Running, SEABIOS, machine_with,
 };
-use lanboot::probe::models::{Firmware, Heard, Loader, Question, Verdict, judge, next};
+use lanboot::probe::models::{Firmware, Loader, ReceivedReply, RequestKind, Verdict, next, run};
 use lanboot::types::{Escaped, MacAddr};
 use support::firmware::BOOT_LIMIT;
 use support::firmware::cases::*;
@@ -49,11 +49,11 @@ fn seen(events: &[Event], machine: Who, address: Ipv4Addr) -> Seen {
     let mut seen = Seen::default();
     for event in events {
         match event {
-            Event::Asked { who, question: Question::Request, server, address, .. } if *who == machine => {
+            Event::Asked { who, question: RequestKind::Request, server, address, .. } if *who == machine => {
                 let none = Ipv4Addr::UNSPECIFIED;
                 seen.requested = seen.requested.or(Some((server.unwrap_or(none), address.unwrap_or(none))));
             }
-            Event::Asked { who, question: Question::BootServer, to, .. } if *who == machine => {
+            Event::Asked { who, question: RequestKind::BootServer, to, .. } if *who == machine => {
                 seen.boot_server = seen.boot_server.or(Some(*to));
             }
             Event::Wanted { client, by, server, file } if *client == address => {
@@ -67,19 +67,20 @@ fn seen(events: &[Event], machine: Who, address: Ipv4Addr) -> Seen {
 }
 
 /// Compares the model's verdict with the observations. An error describes the difference.
-fn compare(firmware: Firmware, heard: &[Heard<'_>], seen: &Seen) -> Result<(), String> {
+fn compare(firmware: Firmware, heard: &[ReceivedReply<'_>], seen: &Seen) -> Result<(), String> {
     if heard.is_empty() {
         return Err("it asked nothing".to_owned());
     }
-    let offers: Vec<Heard<'_>> = heard.iter().copied().filter(|h| h.question == Question::Discover).collect();
-    let expected = match judge(firmware, &offers) {
+    let offers: Vec<ReceivedReply<'_>> =
+        heard.iter().copied().filter(|h| h.request == RequestKind::Discover).collect();
+    let expected = match run(firmware, &offers) {
         Verdict::Requests { server, address, .. } => Some((server, address)),
         _ => None,
     };
     if expected != seen.requested {
         return Err(format!("its REQUEST is to be {expected:?}"));
     }
-    match judge(firmware, heard) {
+    match run(firmware, heard) {
         Verdict::AsksBootServer { to, unanswered, .. } => {
             if seen.boot_server != Some(to) {
                 return Err(format!("it is to ask {to}"));
@@ -451,7 +452,7 @@ fn load(
         return Err(format!("it loads nothing\n{}", console.drain()));
     }
     let events = mangler.events();
-    let Verdict::Boots(boot) = judge(firmware, &heard_by(&events, (mac, 0))) else {
+    let Verdict::Boots(boot) = run(firmware, &heard_by(&events, (mac, 0))) else {
         return Err("the model loads nothing".to_owned());
     };
     let model = next(loader, &boot);
@@ -565,7 +566,7 @@ fn the_model_of_grub_says_what_its_own_dhcp_does() {
         let server = if siaddr.is_empty() { server_name } else { siaddr };
         let heard = heard_by(&events, (mac, 0));
         assert!(!heard.is_empty(), "{name}: it asked nothing:\n{}\n{}", mangler.story(), console.drain());
-        let model = match judge(Firmware::GrubDhcp, &heard) {
+        let model = match run(Firmware::GrubDhcp, &heard) {
             Verdict::Boots(boot) => (boot.server.clone(), Escaped(&boot.file).to_string()),
             _ => Default::default(),
         };

@@ -20,7 +20,7 @@ fn lease(n: u8, until: u64) -> Lease {
         holder: Holder {
             client: ClientId::of_mac(MacAddr([2, 0, 0, 0, 0, n])),
             mac: Some(MacAddr([2, 0, 0, 0, 0, n])),
-            boots: n == 2,
+            is_boot_stage: n == 2,
         },
         hardware: MacAddr([2, 0, 0, 0, 0, n]).into(),
         state: State::Leased,
@@ -70,7 +70,7 @@ fn every_store_keeps_what_was_committed() {
 #[test]
 fn a_failed_commit_changes_nothing() {
     let mut store = MemoryStore::default();
-    let broken = store.switch();
+    let broken = store.failure_switch();
     store.commit(&[lease(1, 100)]).unwrap();
     broken.store(true, Ordering::Relaxed);
     assert!(store.commit(&[lease(1, 200), lease(2, 100)]).is_err());
@@ -100,7 +100,7 @@ fn only_ethernet_hardware_has_a_mac_again() {
     let folder = tempfile::tempdir().unwrap();
     let mac = [2, 0, 0, 0, 0, 1];
     let id = |id: &[u8]| ClientId::new(6, &mac, Some(id)).unwrap();
-    let ring = Holder { client: ClientId::new(6, &mac, None).unwrap(), mac: None, boots: false };
+    let ring = Holder { client: ClientId::new(6, &mac, None).unwrap(), mac: None, is_boot_stage: false };
     let system = Holder { client: id(b"\xff\0\0\0\x01"), ..lease(1, 0).holder };
     let bare = Holder { client: id(&[0, 2, 0, 0, 0, 0, 1]), ..lease(1, 0).holder };
     for holder in [ring, system, bare] {
@@ -412,7 +412,7 @@ fn a_quarter_of_a_million_leases_are_all_there_again() {
 fn numbered(n: u32, until: u64) -> Lease {
     let [a, b, c, d] = n.to_be_bytes();
     let mac = MacAddr([2, 0, a, b, c, d]);
-    let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false };
+    let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false };
     let address = Ipv4Addr::from(0x0a00_0000 + n);
     Lease { address, holder, hardware: mac.into(), ..lease(0, until) }
 }

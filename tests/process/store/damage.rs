@@ -28,7 +28,7 @@ fn lease(n: u32, until: u64) -> Lease {
     let mac = MacAddr([2, 0, a, b, c, d]);
     Lease {
         address: Ipv4Addr::from(0x0a00_0000 + n),
-        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: n.is_multiple_of(3) },
+        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: n.is_multiple_of(3) },
         hardware: mac.into(),
         state: State::Leased,
         until: Timestamp::from_seconds(until),
@@ -426,7 +426,7 @@ fn s_06_a_database_that_is_gone_is_written_again() {
         store.commit(&[lease(3, 100)]).unwrap();
         blow(&state);
         store.commit(&[lease(2, 200), lease(4, 100)]).unwrap_or_else(|error| panic!("{what}: {error}"));
-        store.look_after().unwrap();
+        store.maintain().unwrap();
         let expected = vec![lease(1, 100), lease(2, 200), lease(3, 100), lease(4, 100)];
         // As kill -9 leaves it.
         let killed = Site::copy(&state, expected.clone());
@@ -435,7 +435,7 @@ fn s_06_a_database_that_is_gone_is_written_again() {
         assert_eq!(reader.load().unwrap(), (expected.clone(), 0, vec![]), "{what}");
         // Without a commit, a check of the files finds it too.
         blow(&state);
-        store.look_after().unwrap_or_else(|error| panic!("{what}: {error}"));
+        store.maintain().unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(start(&Site::copy(&state, expected)), Ok(None), "{what}, while idle");
     }
 }
@@ -463,10 +463,10 @@ fn s_06_no_lease_is_given_while_the_folder_cannot_be_made_again() {
         let error = store.commit(&[lease(2, 100)]).unwrap_err().to_string();
         assert!(error.contains("was deleted or renamed; "), "{error}");
     }
-    assert!(store.look_after().is_err());
+    assert!(store.maintain().is_err());
     fs::remove_file(&state).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    store.look_after().unwrap();
+    store.maintain().unwrap();
     store.commit(&[lease(3, 100)]).unwrap();
     drop(store);
     let leases = SqliteStore::open(&state).unwrap().load().unwrap().0;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use lanboot::probe::models::Question;
+use lanboot::probe::models::RequestKind;
 use lanboot::wire::option::code;
 
 use super::mangler::{Answer, Asked};
@@ -47,7 +47,7 @@ pub fn only_mtftp(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
 /// Option 60 without 43, and no answer on port 4011.
 pub fn no_43(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match asked.question {
-        Question::BootServer => vec![],
+        RequestKind::BootServer => vec![],
         _ => one(Reply::pxe(asked, address, FILE).without(code::VENDOR_SPECIFIC)),
     }
 }
@@ -56,7 +56,7 @@ pub fn no_43(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
 pub fn file_on_4011(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let reply = Reply::pxe(asked, address, FILE).without(code::VENDOR_SPECIFIC);
     match asked.question {
-        Question::BootServer => one(reply.edit(|reply| {
+        RequestKind::BootServer => one(reply.edit(|reply| {
             reply.message.yiaddr = Ipv4Addr::UNSPECIFIED;
             reply.message.siaddr = OTHER;
         })),
@@ -132,22 +132,22 @@ fn both(asked: &Asked, server: Reply, proxy: Reply) -> Vec<Answer> {
 
 pub fn beside_a_proxy(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match asked.question {
-        Question::Discover => both(asked, Reply::plain(asked, address), proxy(asked, Some(FILE))),
+        RequestKind::Discover => both(asked, Reply::plain(asked, address), proxy(asked, Some(FILE))),
         _ => one(Reply::plain(asked, address)),
     }
 }
 
 pub fn beside_a_proxy_on_4011(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match asked.question {
-        Question::Discover => both(asked, Reply::plain(asked, address), proxy(asked, None)),
-        Question::Request => one(Reply::plain(asked, address)),
-        Question::BootServer => one(proxy(asked, Some(FILE)).edit(|reply| reply.from.set_port(4011))),
+        RequestKind::Discover => both(asked, Reply::plain(asked, address), proxy(asked, None)),
+        RequestKind::Request => one(Reply::plain(asked, address)),
+        RequestKind::BootServer => one(proxy(asked, Some(FILE)).edit(|reply| reply.from.set_port(4011))),
     }
 }
 
 pub fn the_server_names_a_file_too(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let mut answers = vec![Reply::plain(asked, address).file("from-dhcp").answer()];
-    answers.extend((asked.question == Question::Discover).then(|| proxy(asked, Some(FILE)).answer()));
+    answers.extend((asked.question == RequestKind::Discover).then(|| proxy(asked, Some(FILE)).answer()));
     answers
 }
 
@@ -158,7 +158,7 @@ pub fn only_a_proxy(asked: &Asked, _: Ipv4Addr) -> Vec<Answer> {
 pub fn told_of_no_proxy(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let server = Reply::plain(asked, address).file("from-dhcp").with(code::ETHERBOOT, &[176, 1, 1]);
     match asked.question {
-        Question::Discover => vec![proxy(asked, Some(FILE)).answer(), server.answer()],
+        RequestKind::Discover => vec![proxy(asked, Some(FILE)).answer(), server.answer()],
         _ => one(server),
     }
 }
@@ -169,7 +169,7 @@ const MENU: &[u8] =
 
 pub fn menu(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match asked.question {
-        Question::BootServer => {
+        RequestKind::BootServer => {
             let item = [71, 4, 0, 9, 0, 0, 255];
             one(proxy(asked, Some(FILE))
                 .with(code::VENDOR_SPECIFIC, &item)
@@ -180,7 +180,7 @@ pub fn menu(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
 }
 
 pub fn menu_nobody_answers(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    if asked.question == Question::BootServer { vec![] } else { menu(asked, address) }
+    if asked.question == RequestKind::BootServer { vec![] } else { menu(asked, address) }
 }
 
 pub fn url(asked: &Asked, address: Ipv4Addr, class: &[u8], url: &str) -> Reply {
@@ -198,15 +198,15 @@ pub fn http_url(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
 /// First an address without a file, which the machine keeps but does not choose. At the second try only a proxy's file.
 pub fn a_proxy_that_comes_late(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     match (asked.question, asked.count) {
-        (Question::Discover, 1) => no_file(asked, address),
-        (Question::Discover, _) => only_a_proxy(asked, address),
+        (RequestKind::Discover, 1) => no_file(asked, address),
+        (RequestKind::Discover, _) => only_a_proxy(asked, address),
         _ => no_file(asked, address),
     }
 }
 
 /// First an offer for PXE clients, which HTTP boot ignores. At the second try an offer for HTTP boot.
 pub fn not_for_http_then_for_it(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
-    if asked.question == Question::Discover && asked.count == 1 {
+    if asked.question == RequestKind::Discover && asked.count == 1 {
         good(asked, address)
     } else {
         http_url(asked, address)

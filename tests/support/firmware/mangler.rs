@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use lanboot::cli::demo::network::{BRIDGE, Namespace};
-use lanboot::probe::models::{Heard, Question};
+use lanboot::probe::models::{ReceivedReply, RequestKind};
 use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{Message, MessageType};
 use lanboot::wire::option::code;
@@ -22,7 +22,7 @@ use nix::sched::{CloneFlags, setns};
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub mac: MacAddr,
-    pub question: Question,
+    pub question: RequestKind,
     /// Number of DHCP exchanges that this machine began before this one. Each has its own transaction id.
     pub session: usize,
     /// Number of times that the machine sent this request in this exchange, this time included.
@@ -43,13 +43,13 @@ pub enum Event {
     /// A request, our address that it was sent to (unspecified for a broadcast), and its options 54 and 50.
     Asked {
         who: Who,
-        question: Question,
+        question: RequestKind,
         to: SocketAddrV4,
         server: Option<Ipv4Addr>,
         address: Option<Ipv4Addr>,
     },
     /// Our answer.
-    Answered { who: Who, question: Question, bytes: Vec<u8>, from: SocketAddrV4 },
+    Answered { who: Who, question: RequestKind, bytes: Vec<u8>, from: SocketAddrV4 },
     /// A request for a file, sent to our address `server`.
     Wanted { client: Ipv4Addr, by: &'static str, server: Ipv4Addr, file: String },
 }
@@ -171,10 +171,10 @@ fn entrance(namespace: &Namespace) -> PathBuf {
 }
 
 /// The replies that a machine received in one exchange, for the models.
-pub fn heard_by(events: &[Event], machine: Who) -> Vec<Heard<'_>> {
+pub fn heard_by(events: &[Event], machine: Who) -> Vec<ReceivedReply<'_>> {
     let heard = events.iter().filter_map(|event| match event {
         Event::Answered { who, question, bytes, from } if *who == machine => {
-            Some(Heard { payload: bytes, source: *from, question: *question })
+            Some(ReceivedReply { payload: bytes, source: *from, request: *question })
         }
         _ => None,
     });
@@ -259,13 +259,13 @@ impl Dhcp {
         let vendor = message.options.get(code::VENDOR_SPECIFIC).unwrap_or_default();
         // A REQUEST for a menu item may be broadcast to port 67.
         let question = match message.message_type() {
-            _ if to.port() == 4011 || vendor.starts_with(&[71]) => Question::BootServer,
-            None | Some(Ok(MessageType::Discover)) => Question::Discover,
-            Some(Ok(MessageType::Request)) => Question::Request,
+            _ if to.port() == 4011 || vendor.starts_with(&[71]) => RequestKind::BootServer,
+            None | Some(Ok(MessageType::Discover)) => RequestKind::Discover,
+            Some(Ok(MessageType::Request)) => RequestKind::Request,
             _ => return,
         };
         let session = self.sessions.entry(mac).or_insert((message.xid, 0));
-        if question == Question::Discover && session.0 != message.xid {
+        if question == RequestKind::Discover && session.0 != message.xid {
             *session = (message.xid, session.1 + 1);
         }
         let who = (mac, session.1);
@@ -281,7 +281,7 @@ impl Dhcp {
         });
         for answer in (self.script)(&asked) {
             let to = match question {
-                Question::BootServer => source,
+                RequestKind::BootServer => source,
                 _ => SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
             };
             let (_, socket) =

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use lanboot::probe::models::Question;
+use lanboot::probe::models::RequestKind;
 use lanboot::wire::dhcp::{BOOTREPLY, Message, MessageType, padded};
 use lanboot::wire::option::code;
 use lanboot::wire::pxe::BOOT_FILE_AT_ONCE;
@@ -27,8 +27,8 @@ pub struct Reply {
 
 impl Reply {
     /// The message type of the answer to a request.
-    fn kind(question: Question) -> MessageType {
-        if question == Question::Discover { MessageType::Offer } else { MessageType::Ack }
+    fn kind(question: RequestKind) -> MessageType {
+        if question == RequestKind::Discover { MessageType::Offer } else { MessageType::Ack }
     }
 
     /// A complete answer of one server that gives `address`, without a boot file and without PXE options.
@@ -45,7 +45,7 @@ impl Reply {
             (code::LEASE_TIME, 3600u32.to_be_bytes().to_vec()),
             (code::SUBNET_MASK, vec![255, 255, 255, 0]),
         ];
-        let port = if asked.question == Question::BootServer { 4011 } else { 67 };
+        let port = if asked.question == RequestKind::BootServer { 4011 } else { 67 };
         Reply { message, options, end: true, from: SocketAddrV4::new(SERVER, port) }
     }
 

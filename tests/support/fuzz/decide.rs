@@ -97,7 +97,7 @@ pub fn mac(n: u8) -> MacAddr {
 }
 
 pub fn holder(n: u8) -> Holder {
-    Holder { client: ClientId::of_mac(mac(n)), mac: Some(mac(n)), boots: n.is_multiple_of(2) }
+    Holder { client: ClientId::of_mac(mac(n)), mac: Some(mac(n)), is_boot_stage: n.is_multiple_of(2) }
 }
 
 /// Clients 1 to 10 in every state, and machines with their own addresses.
@@ -303,7 +303,7 @@ fn structured(bytes: &mut Bytes<'_>) -> Vec<u8> {
 fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: bool) {
     let settings = Arc::clone(&engine.settings);
     let from = (packet, request.arrival);
-    engine.book.settle(NOW);
+    engine.book.expire(NOW);
     let (mut before, mut effects, mut checked) = (Bindings::of(&engine.book), Effects::new(), vec![]);
     engine.handle(packet, request.arrival, OUTSIDE, NOW, &mut effects);
     while let Some(effect) = effects.pop_front() {
@@ -378,7 +378,7 @@ fn silently(request: &Request<'_>, before: &Bindings, book: &LeaseBook, checked:
         if held == Some(binding) || checked == Some(address) {
             continue;
         }
-        let held = held.filter(|b| b.holder.is(&request.holder));
+        let held = held.filter(|b| b.holder.is_same_machine(&request.holder));
         let held = held.unwrap_or_else(|| panic!("{address} is not this client's"));
         match binding.state {
             State::Declined => {
@@ -405,7 +405,7 @@ fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &Bindings, setti
         let gives_way = binding.state == State::Offered && !binding.leased;
         assert!(
             gives_way
-                || binding.holder.is(&request.holder)
+                || binding.holder.is_same_machine(&request.holder)
                 || is_taken_over(request, binding, address, settings),
             "{address} is held by {binding:?}"
         );
@@ -437,7 +437,8 @@ fn given(
         return assert!(no_address && stored.is_none(), "{kind:?} without an address");
     }
     nobody_elses(request, address, before, settings);
-    let leased = || book.binding(address).filter(|b| b.holder.is(&request.holder) && b.until > NOW);
+    let leased =
+        || book.binding(address).filter(|b| b.holder.is_same_machine(&request.holder) && b.until > NOW);
     match kind {
         Some(MessageType::Ack) => {
             let (lease, ended) = stored.expect("an ACK without a commit");
@@ -476,13 +477,14 @@ fn given(
 fn stores(lease: &Lease, request: &Request<'_>, address: Ipv4Addr) {
     assert_eq!((lease.address, lease.state), (address, State::Leased));
     // If a booting stage ever had the address, that information stays.
-    let boots = request.holder.boots || lease.holder.boots;
-    assert_eq!(lease.holder, Holder { boots, ..request.holder.clone() });
+    let is_boot_stage = request.holder.is_boot_stage || lease.holder.is_boot_stage;
+    assert_eq!(lease.holder, Holder { is_boot_stage, ..request.holder.clone() });
 }
 
 /// A RELEASE or DECLINE frees only an address that the client holds, and never too much of a pool.
 fn freed(request: &Request<'_>, lease: &Lease, before: &Bindings, book: &LeaseBook) {
-    let held = before.binding(lease.address).filter(|b| b.holder.is(&request.holder) && b.until > NOW);
+    let held =
+        before.binding(lease.address).filter(|b| b.holder.is_same_machine(&request.holder) && b.until > NOW);
     let held = held.unwrap_or_else(|| panic!("{lease:?} is not this client's"));
     match lease.state {
         State::Released => {

@@ -126,7 +126,7 @@ fn named(target: &str) {
     assert!(name.split(|byte| *byte == b'/').all(|part| part != b".."), "{target:?}");
     let escaped: String = name.iter().map(|byte| format!("%{byte:02x}")).collect();
     assert_eq!(target::name(&format!("/{escaped}?{target}")).as_deref(), Ok(&*[b"/", &*name].concat()));
-    for name in BootName::readings(&name) {
+    for name in BootName::candidates(&name) {
         let text = name.as_str();
         assert!(!text.starts_with('/') && !text.contains(['\\', '\0']) && text.len() <= BootName::LIMIT);
         assert!(name.components().all(|part| !matches!(part, "" | "." | "..")), "{text:?}");

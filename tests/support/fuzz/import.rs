@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
-use lanboot::lease::import::{Format, Found, Intake, Reader, Reservations};
+use lanboot::lease::import::{Format, Found, Import, Reader, Reservations};
 use lanboot::lease::{FOREVER, Holder, Lease, LeaseBook, Pool, State};
 use lanboot::types::{ClientId, MacAddr, Timestamp};
 
@@ -58,7 +58,7 @@ fn choose(found: Vec<Found>) {
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
     let own = Lease {
         address: Ipv4Addr::new(10, 0, 0, 1),
-        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), boots: false },
+        holder: Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false },
         hardware: mac.into(),
         state: State::Leased,
         until: FOREVER,
@@ -67,7 +67,7 @@ fn choose(found: Vec<Found>) {
     let reservations: Reservations = [(reserved, Some(MacAddr([2, 0, 0, 0, 0, 2])))].into_iter().collect();
     let entries = found.len() as u64;
     let broken = found.iter().filter(|found| matches!(found, Found::Broken(..))).count() as u64;
-    let mut intake = Intake::new(&book, &reservations, NOW);
+    let mut intake = Import::new(&book, &reservations, NOW);
     found.into_iter().for_each(|found| intake.add(found));
     let (taken, not_taken) = intake.finish();
     let counted = taken.len() as u64 + not_taken.values().sum::<u64>() + broken;

@@ -247,7 +247,7 @@ impl World {
         let (bytes, now, mut effects) = (message.encode(), self.now, Effects::new());
         let from = (&bytes[..], arrival);
         let (mut checks, mut asked) = (0, false);
-        self.engine.book.settle(now);
+        self.engine.book.expire(now);
         self.engine.handle(&bytes, arrival, OUTSIDE, now, &mut effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
@@ -303,7 +303,7 @@ impl World {
 
     /// Queues the lease for the disk. Its replies wait for the commit.
     fn promise(&mut self, client: u8, message: &Message, arrival: &Arrival, promise: engine::Promise) {
-        let engine::Promise { lease, ended, reply, otherwise, .. } = promise;
+        let engine::Promise { lease, ended, reply, fallback: otherwise, .. } = promise;
         let Some(ack) = reply else {
             assert!(ended.is_empty() && otherwise.is_none(), "a promise without a reply");
             return self.waiting.push_back(Promise::quiet(client, lease));
@@ -444,8 +444,9 @@ impl World {
 fn one_each<'h>(live: impl Iterator<Item = (Ipv4Addr, &'h Holder)>) {
     let live: Vec<_> = live.collect();
     for (i, (address, holder)) in live.iter().enumerate() {
-        let same =
-            |(other, of): &&(Ipv4Addr, &Holder)| of.is(holder) && other.octets()[0] == address.octets()[0];
+        let same = |(other, of): &&(Ipv4Addr, &Holder)| {
+            of.is_same_machine(holder) && other.octets()[0] == address.octets()[0]
+        };
         let other = live[i + 1..].iter().find(same);
         assert!(other.is_none(), "{address} {holder:?} and {other:?} are one client's");
     }

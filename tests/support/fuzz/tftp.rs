@@ -43,7 +43,7 @@ fn granted(asked: &Options, request: usize) {
 
 /// Every meaning of a name is inside the folder, and parses to itself.
 fn named(request: &Request<'_>) {
-    for name in BootName::readings(request.name) {
+    for name in BootName::candidates(request.name) {
         let text = name.as_str();
         assert!(!text.starts_with('/') && !text.contains(['\\', '\0']), "{text:?}");
         assert!(!text.chars().any(char::is_control) && text.len() <= BootName::LIMIT, "{text:?}");

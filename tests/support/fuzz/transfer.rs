@@ -186,7 +186,7 @@ impl Talk {
             }
             // In addition, the last block of a window may be sent once more.
             let probe = u32::from(self.granted.window > 1);
-            let most = if self.transfer.is_proven() { RESENDS + probe } else { RESENDS_UNPROVEN };
+            let most = if self.transfer.is_address_verified() { RESENDS + probe } else { RESENDS_UNPROVEN };
             assert!(self.sent_in_silence <= most, "sent {} times to the silent", self.sent_in_silence);
             assert_ne!(step, Step::Wait, "the deadline has come");
             self.after(step);
@@ -231,7 +231,7 @@ impl Talk {
                 return;
             }
         }
-        if !self.transfer.is_proven() {
+        if !self.transfer.is_address_verified() {
             self.first_answers += 1;
             assert!(self.first_answers <= RESENDS_UNPROVEN + 1, "copies of the first answer");
         }
@@ -262,13 +262,13 @@ impl Talk {
         if self.end.is_some() {
             return;
         }
-        let (before, proven) = (self.transfer.acknowledged(), self.transfer.is_proven());
+        let (before, proven) = (self.transfer.acknowledged(), self.transfer.is_address_verified());
         let step = self.transfer.handle(Input::Packet(&Packet::Ack(number)), self.now);
         let after = self.transfer.acknowledged();
         assert!(after >= before && after - before <= u64::from(self.granted.window), "{before} to {after}");
         assert!(self.lied || after <= self.client.have, "the client has {}, not {after}", self.client.have);
         // An ACK counts if it makes progress, or repeats the last one.
-        if self.transfer.is_proven() && (after > before || !proven || number == before as u16) {
+        if self.transfer.is_address_verified() && (after > before || !proven || number == before as u16) {
             self.sent_in_silence = 0;
         }
         self.after(step);

@@ -3,10 +3,10 @@
 //! iPXE reads a line at a time (`image/script.c`), replaces `${…}`, and splits the line at spaces (`core/exec.c`). Two
 //! adjacent values can together form something special, so the whole line is checked.
 
-use super::{Misplaced, Piece, Unfit, next_piece};
+use super::{Piece, UnquotableReason, UnquotableValue, next_piece};
 
 /// Inserts every marked value into the text.
-pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
+pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValue> {
     let mut out = String::with_capacity(text.len());
     let mut line = Line::default();
     let mut rest = text;
@@ -43,12 +43,12 @@ struct Line {
 
 impl Line {
     /// Checks that all values in the line are plain text for iPXE.
-    fn judge(&self) -> Result<(), Misplaced> {
+    fn judge(&self) -> Result<(), UnquotableValue> {
         if self.last.is_none() {
             return Ok(());
         }
-        let refused = |number: Option<usize>, why: Unfit| {
-            number.map_or(Ok(()), |number| Err(Misplaced { number, why }))
+        let refused = |number: Option<usize>, reason: UnquotableReason| {
+            number.map_or(Ok(()), |number| Err(UnquotableValue { number, reason }))
         };
         for pair in self.letters.windows(2) {
             if let [('$', first), ('{', second)] = pair {
@@ -84,15 +84,15 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, mark, place};
+    use super::super::{Syntax, mark, quote_values};
 
     /// Replaces each `@` in `template` with the next of `values`.
     fn written(template: &str, values: &[&str]) -> Result<String, &'static str> {
         let mut text = template.to_owned();
         for (number, value) in values.iter().enumerate() {
-            text = text.replacen('@', &mark(Kind::Ipxe, number, value)?, 1);
+            text = text.replacen('@', &mark(Syntax::Ipxe, number, value)?, 1);
         }
-        place(Kind::Ipxe, &text).map_err(|misplaced| misplaced.why)
+        quote_values(Syntax::Ipxe, &text).map_err(|misplaced| misplaced.reason)
     }
 
     #[test]

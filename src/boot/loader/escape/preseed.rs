@@ -1,16 +1,16 @@
 //! Values in a preseed file. A value ends with its line, so no quoting is necessary. But the installer passes some
 //! answers to a shell, and there only plain words are safe.
 
-use super::{Misplaced, Piece, Unfit, is_plain_word, next_piece};
+use super::{Piece, UnquotableReason, UnquotableValue, is_plain_word, next_piece};
 
 /// Parts of the names of questions whose answers are commands: `preseed/late_command`, `partman/early_command`.
 const COMMANDS: [&str; 2] = ["_command", "preseed/run"];
 /// The number of bytes kept of a line. The name of its question is among its first words.
 const MAX_LINE: usize = 1024;
-const COMMAND: Unfit = "a value in a command of preseed may have only letters, digits and _-./:=@%+,: use the filter sh, or fetch a script";
+const COMMAND: UnquotableReason = "a value in a command of preseed may have only letters, digits and _-./:=@%+,: use the filter sh, or fetch a script";
 
 /// Inserts every marked value into the text.
-pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
+pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValue> {
     let mut out = String::with_capacity(text.len());
     let (mut line, mut last) = (String::new(), None);
     let mut rest = text;
@@ -29,7 +29,7 @@ pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
             Piece::Value { number, value } => {
                 let is_command = COMMANDS.iter().any(|name| line.contains(name));
                 if is_command && !value.is_empty() && !is_plain_word(value) {
-                    return Err(Misplaced { number, why: COMMAND });
+                    return Err(UnquotableValue { number, reason: COMMAND });
                 }
                 out.push_str(value);
                 last = value.chars().next_back().or(last);
@@ -41,13 +41,14 @@ pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, mark, place};
+    use super::super::{Syntax, mark, quote_values};
 
     #[test]
     fn s_13_commands_of_preseed_get_plain_words() {
         let written = |template: &str, value: &str| {
-            let marked = mark(Kind::Preseed, 1, value).unwrap();
-            place(Kind::Preseed, &template.replace('@', &marked)).map_err(|misplaced| misplaced.why)
+            let marked = mark(Syntax::Preseed, 1, value).unwrap();
+            quote_values(Syntax::Preseed, &template.replace('@', &marked))
+                .map_err(|misplaced| misplaced.reason)
         };
         for template in [
             "d-i preseed/late_command string in-target sh -c \"echo @\"\n",

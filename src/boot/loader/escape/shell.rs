@@ -13,13 +13,13 @@ use super::word::{
     Command, Context, FORMAT, IN_EXPANSION, IN_HERE_DOCUMENT, IN_INDEX, IN_LONG_STRING, Line, MAX_WORD, Open,
     REPARSED, RESERVED, in_double_quotes, is_word_character,
 };
-use super::{Kind, Misplaced, OPEN, Piece, Unfit, is_plain_word, next_piece, shell_word};
+use super::{OPEN, Piece, Syntax, UnquotableReason, UnquotableValue, is_plain_word, next_piece, shell_word};
 
 /// The maximum nesting of constructs. Deeper ones are not tracked.
 const MAX_OPEN: usize = 64;
 
 /// Quotes every marked value in the text for its context.
-pub(in crate::boot) fn place(kind: Kind, text: &str) -> Result<String, Misplaced> {
+pub(in crate::boot) fn quote_values(kind: Syntax, text: &str) -> Result<String, UnquotableValue> {
     let mut out = String::with_capacity(text.len());
     let mut scan = Scanner::new(kind, text);
     let mut rest = text;
@@ -35,7 +35,7 @@ pub(in crate::boot) fn place(kind: Kind, text: &str) -> Result<String, Misplaced
                 scan.character(c, rest);
             }
             Piece::Value { number, value } => {
-                let written = scan.value(value, rest).map_err(|why| Misplaced { number, why })?;
+                let written = scan.value(value, rest).map_err(|reason| UnquotableValue { number, reason })?;
                 scan.after_value(number, &written);
                 out.push_str(&written);
             }
@@ -46,7 +46,7 @@ pub(in crate::boot) fn place(kind: Kind, text: &str) -> Result<String, Misplaced
 }
 
 struct Scanner {
-    kind: Kind,
+    kind: Syntax,
     /// The open constructs; the first is the script itself.
     open: Vec<Open>,
     line: Line,
@@ -77,7 +77,7 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn new(kind: Kind, text: &str) -> Scanner {
+    fn new(kind: Syntax, text: &str) -> Scanner {
         let script = Open { at: Context::Words, parentheses: 0, command: Command::default() };
         Scanner {
             kind,
@@ -116,7 +116,8 @@ impl Scanner {
         self.is_reparsed = is_reparsed(line);
         self.is_uncertain |= line.matches("((").count() > line.matches("))").count();
         self.is_uncertain |= line.matches("[[").count() > line.matches("]]").count();
-        if let Some(script_is_reparsed) = begins_foreign_section(line).filter(|_| self.kind == Kind::Shell) {
+        if let Some(script_is_reparsed) = begins_foreign_section(line).filter(|_| self.kind == Syntax::Shell)
+        {
             self.section_is_reparsed = script_is_reparsed;
         }
     }
@@ -137,7 +138,7 @@ impl Scanner {
             self.before = Some(c);
             return;
         }
-        let expands = self.kind == Kind::Shell
+        let expands = self.kind == Syntax::Shell
             && !matches!(at, Context::Single | Context::Escapes | Context::Backquotes);
         let begins_word = self.before.is_none_or(|c| c.is_whitespace() || ";&|()".contains(c));
         match (at, c) {
@@ -167,7 +168,7 @@ impl Scanner {
             (Context::Braces, '\'') if self.around_braces() == Context::Double => self.is_uncertain = true,
             (_, '\'') => self.open(Context::Single),
             (Context::Words, '#') if begins_word => self.open(Context::Comment),
-            (Context::Words, '<') if self.kind == Kind::Shell && rest.starts_with('<') => {
+            (Context::Words, '<') if self.kind == Syntax::Shell && rest.starts_with('<') => {
                 self.begin_here_document(rest);
             }
             (Context::Words | Context::Arithmetic, '(' | ')') => self.parenthesis(c),
@@ -287,7 +288,7 @@ impl Scanner {
     }
 
     /// Returns the reason why only a plain word is safe here, if that is so.
-    fn plain_only(&self) -> Option<Unfit> {
+    fn plain_only(&self) -> Option<UnquotableReason> {
         let is_odd = |open: &Open| {
             matches!(open.at, Context::Escapes | Context::Backquotes | Context::Braces | Context::Arithmetic)
         };
@@ -310,7 +311,7 @@ impl Scanner {
     }
 
     /// Returns `value` as it must be written here, before `rest`.
-    fn value(&self, value: &str, rest: &str) -> Result<String, Unfit> {
+    fn value(&self, value: &str, rest: &str) -> Result<String, UnquotableReason> {
         if self.is_delimiter {
             return Err("no value can be in the delimiter of a here-document");
         }
@@ -318,8 +319,8 @@ impl Scanner {
         if plain_only.is_some() && value.is_empty() {
             return Ok(String::new());
         }
-        if let Some(why) = plain_only.filter(|_| !is_plain_word(value)) {
-            return Err(why);
+        if let Some(reason) = plain_only.filter(|_| !is_plain_word(value)) {
+            return Err(reason);
         }
         let command = self.open.iter().rev().find(|open| open.at == Context::Words).map(|open| &open.command);
         let is_command = command.is_some_and(|command| command.words == 0 && !command.is_assignment());
@@ -334,7 +335,7 @@ impl Scanner {
             let is_reserved = word.is_some_and(|word| RESERVED.contains(&&*word));
             let needs_quotes = self.at() == Context::Words
                 && plain_only.is_none()
-                && self.kind == Kind::Shell
+                && self.kind == Syntax::Shell
                 && is_command
                 && (is_reserved || value.contains('='));
             return Ok(if needs_quotes { format!("'{value}'") } else { value.to_owned() });
@@ -342,7 +343,7 @@ impl Scanner {
         if self.escaped || self.dollar {
             return Err("a backslash or a dollar sign precedes it");
         }
-        if self.at() != Context::Comment && self.kind == Kind::Shell {
+        if self.at() != Context::Comment && self.kind == Syntax::Shell {
             let is_format = command.is_some_and(|command| command.name == "printf" && command.words == 1);
             if is_format && value.contains(['%', '\\']) {
                 return Err(FORMAT);
@@ -355,7 +356,7 @@ impl Scanner {
             Context::Single => value.replace('\'', r"'\''"),
             Context::Double => in_double_quotes(self.kind, value),
             Context::Comment => value.to_owned(),
-            _ if self.kind == Kind::Grub => {
+            _ if self.kind == Syntax::Grub => {
                 let word = |word: &str| if word.is_empty() { String::new() } else { shell_word(word) };
                 value.split(' ').map(word).collect::<Vec<_>>().join(" ")
             }
@@ -383,8 +384,9 @@ mod tests {
     use std::process::Command;
 
     /// Renders `template` with each `@` replaced by `value`.
-    fn written(kind: Kind, template: &str, value: &str) -> Result<String, Unfit> {
-        place(kind, &template.replace('@', &mark(kind, 1, value)?)).map_err(|misplaced| misplaced.why)
+    fn written(kind: Syntax, template: &str, value: &str) -> Result<String, UnquotableReason> {
+        quote_values(kind, &template.replace('@', &mark(kind, 1, value)?))
+            .map_err(|misplaced| misplaced.reason)
     }
 
     /// A real shell must read the original value at any depth of quotes.
@@ -402,7 +404,7 @@ mod tests {
                 "Y=`printf \"\\`printf y\\`\"` X=\"@\"; printf %s \"$X\"",
                 "X=\"it's \\$(echo \" Y='\\' X=\"@\"; printf %s \"$X\"",
             ] {
-                let script = written(Kind::Shell, template, value).unwrap();
+                let script = written(Syntax::Shell, template, value).unwrap();
                 let output = Command::new("sh").args(["-c", &script]).output().unwrap();
                 assert_eq!(String::from_utf8_lossy(&output.stdout), value, "{script}");
             }
@@ -423,13 +425,16 @@ mod tests {
             "x=$@",
             "x=\\@",
         ] {
-            assert_eq!(written(Kind::Shell, template, "a-1").as_deref(), Ok(&*template.replace('@', "a-1")));
+            assert_eq!(
+                written(Syntax::Shell, template, "a-1").as_deref(),
+                Ok(&*template.replace('@', "a-1"))
+            );
             for value in ["(reboot)", "a\\", "$(reboot)", "`reboot`", "a}b", "a'b"] {
-                assert!(written(Kind::Shell, template, value).is_err(), "{template} {value}");
+                assert!(written(Syntax::Shell, template, value).is_err(), "{template} {value}");
             }
         }
         // GRUB has none of these constructs.
-        assert_eq!(written(Kind::Grub, "echo `(@", "a;b").as_deref(), Ok("echo `('a;b'"));
+        assert_eq!(written(Syntax::Grub, "echo `(@", "a;b").as_deref(), Ok("echo `('a;b'"));
     }
 
     /// Contexts in which no quotes protect a value. `@` is the value.
@@ -498,11 +503,11 @@ mod tests {
     fn s_13_only_plain_words_are_allowed_where_quotes_fail() {
         for template in STRICT {
             for value in HOSTILE {
-                let made = written(Kind::Shell, template, value);
+                let made = written(Syntax::Shell, template, value);
                 assert!(made.is_err(), "{template} {value}: {made:?}");
             }
             for value in ["eth0", "10.0.0.1/24", "a_b-c"] {
-                let made = written(Kind::Shell, template, value);
+                let made = written(Syntax::Shell, template, value);
                 assert_eq!(made.as_deref(), Ok(&*template.replace('@', value)), "{template}");
             }
         }
@@ -550,7 +555,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for template in PLACES.into_iter().chain(STRICT) {
             for value in HOSTILE.into_iter().chain(["PATH=x", "if", "a b", "executed", ""]) {
-                let Ok(script) = written(Kind::Shell, template, value) else { continue };
+                let Ok(script) = written(Syntax::Shell, template, value) else { continue };
                 let mut bash = Command::new("timeout");
                 bash.args(["10", "bash", "-c", &script]).current_dir(folder.path());
                 bash.stdin(std::process::Stdio::null()).output().unwrap();
@@ -564,9 +569,9 @@ mod tests {
         let written = |template: &str, values: &[&str]| {
             let mut text = template.to_owned();
             for (number, value) in values.iter().enumerate() {
-                text = text.replacen('@', &mark(Kind::Shell, number, value).unwrap(), 1);
+                text = text.replacen('@', &mark(Syntax::Shell, number, value).unwrap(), 1);
             }
-            place(Kind::Shell, &text)
+            quote_values(Syntax::Shell, &text)
         };
         for (template, values) in [
             ("cat <<EOF\n@\nrm x\nEOF\n", &["EOF"][..]),
@@ -587,7 +592,7 @@ mod tests {
         for (template, value) in
             [("printf \"@\"", "100%d"), ("printf @", "a%b"), ("printf '@'", "a\\nb"), ("echo '@'", "a\\nb")]
         {
-            assert!(written(Kind::Shell, template, value).is_err(), "{template} {value}");
+            assert!(written(Syntax::Shell, template, value).is_err(), "{template} {value}");
         }
         for (template, value, text) in [
             ("@ x", "PATH=/x", "'PATH=/x' x"),
@@ -597,27 +602,27 @@ mod tests {
             ("echo @", "if", "echo if"),
             ("x=@", "a=b", "x=a=b"),
         ] {
-            assert_eq!(written(Kind::Shell, template, value).as_deref(), Ok(text), "{template}");
+            assert_eq!(written(Syntax::Shell, template, value).as_deref(), Ok(text), "{template}");
         }
     }
 
     #[test]
     fn s_13_other_languages_get_plain_words() {
         let python = "#!/usr/bin/python3\nx = \"@\"\n";
-        assert!(written(Kind::Shell, python, "a b").is_err());
-        assert!(written(Kind::Shell, "#!/usr/bin/env bash\nx=\"@\"\n", "a b").is_ok());
+        assert!(written(Syntax::Shell, python, "a b").is_err());
+        assert!(written(Syntax::Shell, "#!/usr/bin/env bash\nx=\"@\"\n", "a b").is_ok());
         let kickstart = "%post --interpreter=/usr/bin/python3\nx = '@'\n%end\n";
-        assert!(written(Kind::Shell, kickstart, "a b").is_err());
+        assert!(written(Syntax::Shell, kickstart, "a b").is_err());
         let after = "%post --interpreter=/usr/bin/python3\nx = 1\n%end\n%post --interpreter /bin/bash\nx=\"@\"\n%end\n";
-        assert!(written(Kind::Shell, after, "a b").is_ok());
-        assert!(written(Kind::Shell, "%packages\n@\n%end\nuser --gecos=\"@\"\n", "vim").is_ok());
+        assert!(written(Syntax::Shell, after, "a b").is_ok());
+        assert!(written(Syntax::Shell, "%packages\n@\n%end\nuser --gecos=\"@\"\n", "vim").is_ok());
     }
 
     #[test]
     fn s_13_grub_follows_strings_over_lines_too() {
         for template in ["set x=\"a\nb @\"", "set x='a\nb' y=\"@\"", "eval \"echo @\""] {
-            assert!(written(Kind::Grub, template, "a;b").is_err(), "{template}");
-            assert!(written(Kind::Grub, template, "eth0").is_ok(), "{template}");
+            assert!(written(Syntax::Grub, template, "a;b").is_err(), "{template}");
+            assert!(written(Syntax::Grub, template, "eth0").is_ok(), "{template}");
         }
     }
 
@@ -629,14 +634,14 @@ mod tests {
         reason = "the test measures time, not the code"
     )]
     fn s_08_placing_takes_no_time_that_grows_with_the_square() {
-        let value = mark(Kind::Shell, 1, "a").unwrap();
+        let value = mark(Syntax::Shell, 1, "a").unwrap();
         for part in
             ["$(", "\"$(", "${x", "`", "x\\\n", "<<E\n", "case ", "((", "|\n", "a[", &value, "x\n", "'", " "]
         {
             let times = [1 << 15, 1 << 18].map(|size| {
                 let text = part.repeat(size / part.len()) + &value;
                 let began = std::time::Instant::now();
-                let _ = (place(Kind::Shell, &text), super::super::ipxe::place(&text));
+                let _ = (quote_values(Syntax::Shell, &text), super::super::ipxe::quote_values(&text));
                 began.elapsed()
             });
             // The text is 8 times as long; quadratic time would be 64 times as long.

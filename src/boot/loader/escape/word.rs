@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::commands::MAX_DELIMITER;
-use super::{Kind, Misplaced, Unfit};
+use super::{Syntax, UnquotableReason, UnquotableValue};
 
 /// The number of characters kept of a word.
 pub(in crate::boot) const MAX_WORD: usize = 64;
@@ -14,16 +14,16 @@ pub(in crate::boot) const RESERVED: [&str; 15] = [
     "function", "time",
 ];
 
-pub(in crate::boot) const IN_HERE_DOCUMENT: Unfit =
+pub(in crate::boot) const IN_HERE_DOCUMENT: UnquotableReason =
     "a value in a here-document may have only letters, digits and _-./:=@%+,: assign it to a variable first";
-pub(in crate::boot) const IN_LONG_STRING: Unfit = "a value in a string of several lines may have only letters, digits and _-./:=@%+,: assign it to a variable first";
-pub(in crate::boot) const IN_INDEX: Unfit =
+pub(in crate::boot) const IN_LONG_STRING: UnquotableReason = "a value in a string of several lines may have only letters, digits and _-./:=@%+,: assign it to a variable first";
+pub(in crate::boot) const IN_INDEX: UnquotableReason =
     "a value in an index may have only letters, digits and _-./:=@%+,: assign it to a variable first";
-pub(in crate::boot) const REPARSED: Unfit = "the words of this line are parsed again (eval, sh -c, a pipe into a shell, awk, [[, …), so a value may \
+pub(in crate::boot) const REPARSED: UnquotableReason = "the words of this line are parsed again (eval, sh -c, a pipe into a shell, awk, [[, …), so a value may \
      have only letters, digits and _-./:=@%+,: assign it to a variable on a line before";
-pub(in crate::boot) const IN_EXPANSION: Unfit = "next to `…`, ${…}, $((…)), $'…' or a case in $(…) a value may have only letters, digits and \
+pub(in crate::boot) const IN_EXPANSION: UnquotableReason = "next to `…`, ${…}, $((…)), $'…' or a case in $(…) a value may have only letters, digits and \
      _-./:=@%+,: assign it to a variable on a line before";
-pub(in crate::boot) const FORMAT: Unfit =
+pub(in crate::boot) const FORMAT: UnquotableReason =
     "printf interprets % and \\ in its first argument: write printf '%s' before it";
 
 /// Whether `c` continues a word.
@@ -32,11 +32,11 @@ pub(in crate::boot) fn is_word_character(c: char) -> bool {
 }
 
 /// Escapes `value` for double quotes.
-pub(in crate::boot) fn in_double_quotes(kind: Kind, value: &str) -> String {
+pub(in crate::boot) fn in_double_quotes(kind: Syntax, value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
         // GRUB would keep a backslash before a backquote.
-        if matches!(c, '"' | '\\' | '$') || (c == '`' && kind == Kind::Shell) {
+        if matches!(c, '"' | '\\' | '$') || (c == '`' && kind == Syntax::Shell) {
             out.push('\\');
         }
         out.push(c);
@@ -148,10 +148,13 @@ impl Line {
     }
 
     /// Reports a value that turned the line into the end of a here-document.
-    pub fn check(&self, delimiters: &BTreeSet<String>) -> Result<(), Misplaced> {
+    pub fn check(&self, delimiters: &BTreeSet<String>) -> Result<(), UnquotableValue> {
         let Some(number) = self.value else { return Ok(()) };
         if delimiters.contains(self.text.trim_start_matches('\t')) {
-            return Err(Misplaced { number, why: "it would end the here-document that contains it" });
+            return Err(UnquotableValue {
+                number,
+                reason: "it would end the here-document that contains it",
+            });
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! Values in YAML (1.2 chapters 5 to 8). A scanner tracks the scalar around each value across lines, because a quote,
 //! bracket or colon is syntax in one context and text in another.
 
-use super::{Misplaced, Piece, Unfit, escaped_json, is_line_end, json, next_piece};
+use super::{Piece, UnquotableReason, UnquotableValue, escaped_json, is_line_end, json, next_piece};
 
 /// Quotes every marked value in the text for its context.
-pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
+pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValue> {
     let mut out = String::with_capacity(text.len());
     let mut scan = Scanner::default();
     let mut rest = text;
@@ -20,7 +20,7 @@ pub(in crate::boot) fn place(text: &str) -> Result<String, Misplaced> {
                 }
             }
             Piece::Value { number, value } => {
-                let written = scan.value(value, rest).map_err(|why| Misplaced { number, why })?;
+                let written = scan.value(value, rest).map_err(|reason| UnquotableValue { number, reason })?;
                 scan.column = scan.column.saturating_add(written.chars().count());
                 scan.before = written.chars().next_back().or(scan.before);
                 scan.escaped = false;
@@ -170,7 +170,7 @@ impl Scanner {
     }
 
     /// Returns `value` as it must be written here, before `after`.
-    fn value(&mut self, value: &str, after: &str) -> Result<String, Unfit> {
+    fn value(&mut self, value: &str, after: &str) -> Result<String, UnquotableReason> {
         match self.at {
             At::Double if self.escaped => Err("a backslash precedes it"),
             At::Double | At::Comment => Ok(escaped_json(value)),
@@ -185,7 +185,7 @@ impl Scanner {
     }
 
     /// Checks a value in a block scalar, where everything is indented text.
-    fn in_block(&mut self, value: &str, after: &str) -> Result<String, Unfit> {
+    fn in_block(&mut self, value: &str, after: &str) -> Result<String, UnquotableReason> {
         let begins_line = self.before.is_none_or(|c| c == ' ');
         let is_indented = value.chars().chain(after.chars()).next().is_some_and(|c| matches!(c, ' ' | '\t'));
         if value.contains(is_unprintable) {
@@ -202,7 +202,7 @@ impl Scanner {
     }
 
     /// Writes a value at the beginning of a scalar. It is quoted if it is the whole scalar.
-    fn first(&mut self, value: &str, after: &str) -> Result<String, Unfit> {
+    fn first(&mut self, value: &str, after: &str) -> Result<String, UnquotableReason> {
         let node = self.node.or(Some(self.column));
         if self.ends(after) {
             (self.node, self.quote) = (node, None);
@@ -228,8 +228,8 @@ impl Scanner {
     }
 
     /// Checks that `value` does not end a plain scalar.
-    fn in_text(&self, value: &str, after: &str) -> Result<(), Unfit> {
-        const UNFIT: Unfit =
+    fn in_text(&self, value: &str, after: &str) -> Result<(), UnquotableReason> {
+        const NOT_PLAIN: UnquotableReason =
             "outside quotes YAML would not read it as text: put the whole text in double quotes";
         // PyYAML also gives a question mark a meaning inside brackets.
         let is_plain = |c: char| self.brackets == 0 || !(is_bracket(c) || c == '?');
@@ -244,7 +244,7 @@ impl Scanner {
         if value.contains(is_unprintable) {
             Err(UNPRINTABLE)
         } else if !value.chars().all(is_plain) || pairs.clone().any(ends) || is_marker {
-            Err(UNFIT)
+            Err(NOT_PLAIN)
         } else if self.ends_quotes(value) {
             Err(ENDS_QUOTES)
         } else if value.contains('\t') || (value.ends_with(' ') && self.ends(after)) {
@@ -275,9 +275,10 @@ impl Scanner {
     }
 }
 
-const ENDS_QUOTES: Unfit =
+const ENDS_QUOTES: UnquotableReason =
     "it would end the quotes around it, which YAML reads as text: use the filter sh instead";
-const UNPRINTABLE: Unfit = "it has a line end or another character that YAML allows only in double quotes";
+const UNPRINTABLE: UnquotableReason =
+    "it has a line end or another character that YAML allows only in double quotes";
 
 fn is_unprintable(c: char) -> bool {
     is_line_end(c) || (c.is_control() && c != '\t') || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
@@ -302,14 +303,15 @@ fn is_word(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, mark};
+    use super::super::{Syntax, mark};
     use super::*;
     use proptest::prelude::*;
     use serde_yaml::Value;
 
     /// Renders `template` with each `§` replaced by `value`.
-    fn written(template: &str, value: &str) -> Result<String, Unfit> {
-        place(&template.replace('§', &mark(Kind::Yaml, 1, value)?)).map_err(|misplaced| misplaced.why)
+    fn written(template: &str, value: &str) -> Result<String, UnquotableReason> {
+        quote_values(&template.replace('§', &mark(Syntax::Yaml, 1, value)?))
+            .map_err(|misplaced| misplaced.reason)
     }
 
     fn read(yaml: &str) -> Value {

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use crate::boot::fetch::Served;
 use crate::boot::loader::escape::shell_word;
 use crate::boot::loader::facts::Facts;
-use crate::boot::loader::target::{Start, Target, Targets, is_url};
+use crate::boot::loader::target::{BootAction, Target, Targets, is_url};
 use crate::boot::policy::SERVER;
 
 /// The boot loader that reads the script.
@@ -30,7 +30,7 @@ pub struct ScriptError {
     /// The key of the configuration: `targets.debian.cmdline`.
     pub key: String,
     /// An explanation for the user.
-    pub why: String,
+    pub reason: String,
 }
 
 /// Generates the script that makes `loader` take the action `start` on the machine described by `facts`.
@@ -40,19 +40,19 @@ pub struct ScriptError {
 /// menu leaves out such targets.
 pub fn script(
     loader: Loader,
-    start: &Start,
+    start: &BootAction,
     targets: &Targets,
     facts: &Facts<'_>,
     served: Served,
 ) -> Result<String, ScriptError> {
     let target = match start {
-        Start::Target(name) => targets.get(name),
-        Start::Menu => {
+        BootAction::Target(name) => targets.get(name),
+        BootAction::Menu => {
             let entries =
                 targets.list.iter().filter_map(|target| Entry::new(loader, target, facts, served).ok());
             return Ok(menu(loader, &entries.collect::<Vec<_>>()));
         }
-        Start::Local => None,
+        BootAction::Local => None,
     };
     let Some(target) = target else { return Ok(local(loader)) };
     let entry = Entry::new(loader, target, facts, served)?;
@@ -84,13 +84,13 @@ struct Entry {
 impl Entry {
     fn new(loader: Loader, target: &Target, facts: &Facts<'_>, served: Served) -> Result<Entry, ScriptError> {
         let error =
-            |key: &str, why: String| ScriptError { key: format!("targets.{}.{key}", target.name), why };
+            |key: &str, reason: String| ScriptError { key: format!("targets.{}.{key}", target.name), reason };
         let fill = |key: &str, text: &str| {
-            let filled = facts.fill(text);
+            let filled = facts.expand(text);
             let filled =
                 filled.map_err(|name| error(key, format!("{{{name}}} is not known of this machine")))?;
             match unfit(loader, &filled) {
-                Some(why) => Err(error(key, why)),
+                Some(reason) => Err(error(key, reason)),
                 None => Ok(filled),
             }
         };
@@ -108,8 +108,8 @@ impl Entry {
             })
         };
         let cmdline = fill("cmdline", &target.cmdline)?;
-        if let Some(why) = grub_problem(&cmdline).filter(|_| loader == Loader::Grub) {
-            return Err(error("cmdline", why));
+        if let Some(reason) = grub_problem(&cmdline).filter(|_| loader == Loader::Grub) {
+            return Err(error("cmdline", reason));
         }
         Ok(Entry {
             name: target.name.to_string(),

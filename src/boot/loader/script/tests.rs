@@ -43,12 +43,12 @@ fn facts() -> Facts<'static> {
     }
 }
 
-fn made(loader: Loader, start: &Start) -> String {
+fn made(loader: Loader, start: &BootAction) -> String {
     script(loader, start, &targets(), &facts(), HTTP).unwrap()
 }
 
-fn target(name: &str) -> Start {
-    Start::Target(name.into())
+fn target(name: &str) -> BootAction {
+    BootAction::Target(name.into())
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn pxelinux_gets_one_label_and_no_prompt() {
 
 #[test]
 fn each_loader_boots_the_local_disk_in_its_way() {
-    let ipxe = made(Loader::Ipxe, &Start::Local);
+    let ipxe = made(Loader::Ipxe, &BootAction::Local);
     assert!(
         ipxe.starts_with("#!ipxe\n")
             && ipxe.contains("sanboot --no-describe --drive 0x80")
@@ -116,7 +116,7 @@ fn each_loader_boots_the_local_disk_in_its_way() {
     );
     let shipped = include_str!("../../../../boot-images/boot.ipxe");
     assert!(shipped.contains(&format!("\n:local\n{IPXE_LOCAL}")), "the menu of boot-images/ does the same");
-    let grub = made(Loader::Grub, &Start::Local);
+    let grub = made(Loader::Grub, &BootAction::Local);
     // GRUB's parser does not know these operators.
     assert!(grub.ends_with("exit 1\n") && !grub.contains("&&") && !grub.contains("||"), "{grub}");
     for line in [
@@ -127,14 +127,14 @@ fn each_loader_boots_the_local_disk_in_its_way() {
         assert!(grub.contains(line), "{line} is not in\n{grub}");
     }
     assert_eq!(
-        made(Loader::Pxelinux, &Start::Local),
+        made(Loader::Pxelinux, &BootAction::Local),
         "DEFAULT local\nPROMPT 0\nLABEL local\n  LOCALBOOT -1\n"
     );
 }
 
 #[test]
 fn a_menu_has_the_local_disk_and_all_startable_targets() {
-    let ipxe = made(Loader::Ipxe, &Start::Menu);
+    let ipxe = made(Loader::Ipxe, &BootAction::Menu);
     for text in [
         "item local ",
         "item target0 Debian's installer\n",
@@ -145,13 +145,13 @@ fn a_menu_has_the_local_disk_and_all_startable_targets() {
     ] {
         assert!(ipxe.contains(text), "{text} is not in\n{ipxe}");
     }
-    let grub = made(Loader::Grub, &Start::Menu);
+    let grub = made(Loader::Grub, &BootAction::Menu);
     assert!(
         grub.contains("menuentry 'Debian'\\''s installer' {\n  echo")
             && grub.contains("menuentry 'A live system'"),
         "{grub}"
     );
-    let pxelinux = made(Loader::Pxelinux, &Start::Menu);
+    let pxelinux = made(Loader::Pxelinux, &BootAction::Menu);
     assert!(
         pxelinux.contains("DEFAULT local\nPROMPT 1\nTIMEOUT 100\n")
             && pxelinux.contains("SAY   debian  Debian's installer\n")
@@ -159,7 +159,7 @@ fn a_menu_has_the_local_disk_and_all_startable_targets() {
         "{pxelinux}"
     );
     let unidentified = Facts { mac: None, ..facts() };
-    let text = script(Loader::Ipxe, &Start::Menu, &targets(), &unidentified, HTTP).unwrap();
+    let text = script(Loader::Ipxe, &BootAction::Menu, &targets(), &unidentified, HTTP).unwrap();
     assert!(!text.contains("Debian") && text.contains("item target0 A live system"), "{text}");
 }
 
@@ -168,7 +168,7 @@ fn undefined_or_unwritable_values_are_errors() {
     let unidentified = Facts { mac: None, ..facts() };
     let error = script(Loader::Grub, &target("debian"), &targets(), &unidentified, HTTP).unwrap_err();
     assert_eq!(
-        (error.key.as_str(), error.why.as_str()),
+        (error.key.as_str(), error.reason.as_str()),
         ("targets.debian.cmdline", "{mac} is not known of this machine")
     );
     for cmdline in ["a || b", "a ; b", "a #b"] {

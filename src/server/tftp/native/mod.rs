@@ -84,7 +84,7 @@ where
 impl Engine {
     /// The number of running transfers.
     pub fn under_way(&self) -> usize {
-        self.shared.table().under_way()
+        self.shared.table().count()
     }
 
     /// Changes the limits on transfers. Running transfers continue.

@@ -18,7 +18,7 @@ use crate::content::templates::Rendering;
 use crate::event::{Event, Refusal, TransferStop, Unanswered};
 use crate::images::Content;
 use crate::net::datagram::Envelope;
-use crate::tftp::admission::{Admission, Flow, Place};
+use crate::tftp::admission::{Admission, Flow, TransferId};
 use crate::tftp::{Input, Ports, negotiate, refusal};
 use crate::wire::tftp::{BadPacket, Mode, Packet, Request};
 
@@ -89,44 +89,44 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let asker = self.service.files.asker(*flow.peer.ip(), flow.local);
         match self.service.files.find(request.name, &asker)? {
             Found::Content(content) => {
-                let place = self.admit(arrival)?;
-                self.send_content(arrival, request, place, content)
+                let id = self.admit(arrival)?;
+                self.send_content(arrival, request, id, content)
             }
             Found::Rendering(rendering) => {
-                // The place marks the request as being served, so a duplicate of it is ignored.
-                let place = self.admit(arrival)?;
-                self.render(arrival, place, *rendering);
+                // The admission marks the request as being served, so a duplicate of it is ignored.
+                let id = self.admit(arrival)?;
+                self.render(arrival, id, *rendering);
                 Ok(())
             }
         }
     }
 
-    /// Starts to render a file. The request is answered later, in [`Worker::on_rendered`], so this thread does not
+    /// BootState to render a file. The request is answered later, in [`Worker::on_rendered`], so this thread does not
     /// wait.
-    fn render(&self, arrival: Arrival<'_>, place: Place, rendering: Rendering) {
+    fn render(&self, arrival: Arrival<'_>, id: TransferId, rendering: Rendering) {
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         let (listener, envelope) = (Arc::clone(arrival.listener), arrival.envelope);
         let datagram: Box<[u8]> = arrival.datagram.into();
         rendering.start(move |content| {
-            shared.send_command(number, Command::Rendered { listener, datagram, envelope, place, content });
+            shared.send_command(number, Command::Rendered { listener, datagram, envelope, id, content });
         });
     }
 
     /// Answers a request whose file was rendered, or failed to be.
-    pub fn on_rendered(&mut self, arrival: Arrival<'_>, place: Place, content: Result<Content, Refusal>) {
+    pub fn on_rendered(&mut self, arrival: Arrival<'_>, id: TransferId, content: Result<Content, Refusal>) {
         let Ok(Packet::Rrq(request)) = Packet::decode(arrival.datagram) else { return };
         let (has_place, has_another) = {
             let table = self.shared.table();
-            (table.has(place), table.has_one(place.flow))
+            (table.has(id), table.has_flow(id.flow))
         };
         let outcome = match content {
             // The client sent another request from the same port.
             _ if !has_place && has_another => return,
-            // The place was given to another client.
+            // The transfer was evicted for another client.
             _ if !has_place => Err(Refusal::Busy.into()),
-            Ok(content) => self.send_content(arrival, &request, place, content),
+            Ok(content) => self.send_content(arrival, &request, id, content),
             Err(reason) => {
-                self.shared.table().end(place);
+                self.shared.table().end(id);
                 Err(reason.into())
             }
         };
@@ -135,38 +135,38 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    /// Starts the transfer of `content` in `place`.
+    /// BootState the transfer `id` of `content`.
     fn send_content(
         &mut self,
         arrival: Arrival<'_>,
         request: &Request<'_>,
-        place: Place,
+        id: TransferId,
         content: Content,
     ) -> Result<(), NoTransfer> {
         let now = arrival.now;
-        let (link, mtu) = self.link(arrival, place)?;
+        let (link, mtu) = self.link(arrival, id)?;
         // The size of netascii text is unknown until it is sent.
         let size = (request.mode == Mode::Octet).then(|| content.size());
         let granted = negotiate(&request.options, size, &self.service.limits(), mtu);
         let source =
-            Source::new(content, request.mode, granted.block_size, place.serial, &self.shared.read_cache);
+            Source::new(content, request.mode, granted.block_size, id.serial, &self.shared.read_cache);
         let best_method =
             self.service.best_send_method(arrival.envelope.interface, *arrival.flow().peer.ip());
-        let (session, step) = Session::start(place, granted, source, (link, best_method), now);
+        let (session, step) = Session::start(id, granted, source, (link, best_method), now);
         let token = self.sessions.insert(session);
         self.register(token);
-        let end = self.sessions.get(token).and_then(|session| session.carry_out(step, &mut self.context));
+        let end = self.sessions.get(token).and_then(|session| session.perform(step, &mut self.context));
         self.after_step(token, end, now);
         Ok(())
     }
 
-    /// Starts an upload in a separate thread.
+    /// BootState an upload in a separate thread.
     fn write_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), NoTransfer> {
         let Some(uploads) = self.service.uploads.clone() else { return Err(Refusal::Upload.into()) };
         let (flow, listener) = (arrival.flow(), arrival.listener);
-        let place = self.admit(arrival)?;
-        self.shared.table().is_upload(place);
-        let guard = UploadPlace { shared: Arc::clone(&self.shared), place };
+        let id = self.admit(arrival)?;
+        self.shared.table().mark_upload(id);
+        let guard = AdmittedUpload { shared: Arc::clone(&self.shared), id };
         let connected = match self.service.ports {
             Ports::Single => at_port_of(&listener.socket, flow.local, flow.peer),
             _ => self.sockets.connect(flow.local, flow.peer),
@@ -180,9 +180,9 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let (shared, number, listener, envelope) =
             (Arc::clone(&self.shared), self.number, Arc::clone(listener), arrival.envelope);
         let record = move |event| {
-            // The place is returned when the thread drops this closure.
+            // The admission ends when the thread drops this closure.
             if matches!(event, Event::TftpReceived { .. }) {
-                guard.shared.table().is_stored(guard.place);
+                guard.shared.table().mark_stored(guard.id);
             }
             record(event);
         };
@@ -193,12 +193,12 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         started.map_err(|error| self.no_socket(arrival, &error))
     }
 
-    /// Gets a place for the transfer, unless it is running already or no place is free.
-    fn admit(&mut self, arrival: Arrival<'_>) -> Result<Place, NoTransfer> {
+    /// Admits the transfer, unless it is running already or the limit is reached.
+    fn admit(&mut self, arrival: Arrival<'_>) -> Result<TransferId, NoTransfer> {
         let (flow, request) = (arrival.flow(), arrival.hash());
         // A client that loads one file after another may use the same port twice. The last ACK of its previous transfer
         // may still be unread. The thread that owns that transfer reads it first.
-        let owner = self.shared.table().owner(flow, request);
+        let owner = self.shared.table().worker_of(flow, request);
         match owner {
             Some(thread) if thread == self.number => {
                 if let Some(token) = self.sessions.find(&flow) {
@@ -210,17 +210,17 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
         let admission = self.shared.table().admit(flow, request, self.number, arrival.now);
         match admission {
-            Admission::Admitted { place, instead_of } => {
-                if let Some((other, thread)) = instead_of {
+            Admission::Admitted { id, evicted } => {
+                if let Some((other, thread)) = evicted {
                     let stop =
                         if other.flow == flow { TransferStop::Replaced } else { TransferStop::Evicted };
                     self.evict(other, thread, stop, arrival.now);
                 }
-                Ok(place)
+                Ok(id)
             }
             Admission::Duplicate => Err(NoTransfer::Unanswered(Unanswered::Duplicate)),
-            Admission::Elsewhere(thread) if !arrival.forwarded => Err(self.forward(arrival, thread)),
-            Admission::Elsewhere(_) | Admission::Full => Err(Refusal::Busy.into()),
+            Admission::OtherWorker(thread) if !arrival.forwarded => Err(self.forward(arrival, thread)),
+            Admission::OtherWorker(_) | Admission::Full => Err(Refusal::Busy.into()),
         }
     }
 
@@ -233,7 +233,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// Ends the transfer `other`, which has lost its place.
-    pub fn evict(&mut self, other: Place, thread: usize, stop: TransferStop, now: Duration) {
+    pub fn evict(&mut self, other: TransferId, thread: usize, stop: TransferStop, now: Duration) {
         if thread == self.number {
             self.end_evicted(other, stop, now);
         } else {
@@ -241,9 +241,9 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    /// Opens the connection to a client, and returns it with its MTU. If that fails, the place is returned.
-    fn link(&mut self, arrival: Arrival<'_>, place: Place) -> Result<(Link, u32), NoTransfer> {
-        let (Flow { peer, local }, listener) = (place.flow, arrival.listener);
+    /// Opens the connection to a client, and returns it with its MTU. If that fails, the admission ends.
+    fn link(&mut self, arrival: Arrival<'_>, id: TransferId) -> Result<(Link, u32), NoTransfer> {
+        let (Flow { peer, local }, listener) = (id.flow, arrival.listener);
         if self.service.ports == Ports::Single {
             let socket = Arc::clone(&listener.socket);
             let mtu = path_mtu_to(local, peer).map_or(listener.mtu, |path| path.min(listener.mtu));
@@ -251,7 +251,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
         let mut connected = self.sockets.connect(local, peer);
         if connected.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
-            let evicted = self.shared.table().give_port(place, self.number);
+            let evicted = self.shared.table().reclaim_port(id, self.number);
             if let Some(other) = evicted {
                 self.evict(other, self.number, TransferStop::Evicted, arrival.now);
                 connected = self.sockets.connect(local, peer);
@@ -263,7 +263,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 Ok((Link::Own(socket), mtu))
             }
             Err(error) => {
-                self.shared.table().end(place);
+                self.shared.table().end(id);
                 Err(self.no_socket(arrival, &error))
             }
         }
@@ -332,14 +332,14 @@ impl From<Refusal> for NoTransfer {
     }
 }
 
-/// The place of an upload; it is returned when dropped.
-struct UploadPlace {
+/// The admission of an upload; it ends when dropped.
+struct AdmittedUpload {
     shared: Arc<Shared>,
-    place: Place,
+    id: TransferId,
 }
 
-impl Drop for UploadPlace {
+impl Drop for AdmittedUpload {
     fn drop(&mut self) {
-        self.shared.table().end(self.place);
+        self.shared.table().end(self.id);
     }
 }

@@ -12,7 +12,7 @@ use super::shared_reads::ReadCache;
 use crate::event::{Refusal, TransferStop};
 use crate::images::Content;
 use crate::net::datagram::Envelope;
-use crate::tftp::admission::{Place, Table};
+use crate::tftp::admission::{TransferId, TransferTable};
 use crate::tftp::{Limits, Ports};
 
 /// Maximum number of requests that wait for one thread.
@@ -24,7 +24,7 @@ const MAX_REQUESTS: usize = 256;
 pub struct Shared {
     /// The zero point of all times.
     pub began: Instant,
-    pub table: Mutex<Table>,
+    pub table: Mutex<TransferTable>,
     ports: Ports,
     pub command_queues: Vec<CommandQueue>,
     /// Set when no more transfers may start.
@@ -46,7 +46,7 @@ pub struct CommandQueue {
 #[derive(Debug)]
 pub enum Command {
     /// End this transfer, because another one was admitted in its place.
-    Evict(Place, TransferStop),
+    Evict(TransferId, TransferStop),
     /// Judge this request: it may be a duplicate of one that started a transfer of your thread.
     Judge { listener: Arc<Listener>, datagram: Box<[u8]>, envelope: Envelope },
     /// Answer this request, which you admitted: rendering its file is complete or has failed.
@@ -54,8 +54,8 @@ pub enum Command {
         listener: Arc<Listener>,
         datagram: Box<[u8]>,
         envelope: Envelope,
-        /// The request's place. It may have been given to another transfer meanwhile.
-        place: Place,
+        /// The admitted transfer. It may have been evicted meanwhile.
+        id: TransferId,
         content: Result<Content, Refusal>,
     },
     /// Replace the listeners.
@@ -75,7 +75,7 @@ impl Shared {
         Ok(Shared {
             began: Instant::now(),
             ports: service.ports,
-            table: Mutex::new(Table::new(&limits, matches!(service.ports, Ports::Range { .. }))),
+            table: Mutex::new(TransferTable::new(&limits, matches!(service.ports, Ports::Range { .. }))),
             command_queues,
             closing: AtomicBool::new(false),
             answers_unknown_tids: limits.max_transfers.saturating_mul(4) <= descriptors,
@@ -88,7 +88,7 @@ impl Shared {
         self.table().set_limits(&bounded_by_ports(limits.clone(), self.ports));
     }
 
-    pub fn table(&self) -> MutexGuard<'_, Table> {
+    pub fn table(&self) -> MutexGuard<'_, TransferTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

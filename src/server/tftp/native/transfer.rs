@@ -8,7 +8,7 @@ use super::send::{SendMethod, Sender, Sent, prepare};
 use super::socket::Link;
 use super::unknown_tid::UnknownTid;
 use crate::event::{Event, Refusal, TransferEnd, TransferStop};
-use crate::tftp::admission::Place;
+use crate::tftp::admission::TransferId;
 use crate::tftp::{Granted, Input, Send, Step, Transfer, refusal};
 use crate::wire::tftp::{ErrorCode, Packet};
 
@@ -39,7 +39,7 @@ enum Silence {
 
 /// A running transfer of this thread.
 pub struct Session {
-    place: Place,
+    id: TransferId,
     transfer: Transfer,
     source: Source,
     link: Link,
@@ -56,9 +56,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a transfer, and returns its first step.
+    /// BootState a transfer, and returns its first step.
     pub fn start(
-        place: Place,
+        id: TransferId,
         granted: Granted,
         source: Source,
         (link, best_method): (Link, SendMethod),
@@ -71,7 +71,7 @@ impl Session {
             SendMethod::Single
         };
         let session = Session {
-            place,
+            id,
             transfer,
             source,
             link,
@@ -86,8 +86,8 @@ impl Session {
     }
 
     /// The transfer's entry in the admission table.
-    pub fn place(&self) -> Place {
-        self.place
+    pub fn id(&self) -> TransferId {
+        self.id
     }
 
     /// Returns the socket for another transfer, if it is like a new one.
@@ -157,15 +157,15 @@ impl Session {
     /// Passes `input` to the core. Returns the next step, and whether this is the first sign of the client, or the
     /// first after a silence.
     pub fn decide(&mut self, input: Input<'_>, now: Duration) -> (Step, bool) {
-        let (was_proven, progress) = (self.transfer.is_proven(), self.transfer.progress_at());
+        let (was_proven, progress) = (self.transfer.is_address_verified(), self.transfer.progress_at());
         let step = self.transfer.handle(input, now);
-        let is_first = self.transfer.is_proven() && !was_proven;
+        let is_first = self.transfer.is_address_verified() && !was_proven;
         let is_heard = self.transfer.progress_at() > progress && self.reset_silence();
         (step, is_first || is_heard)
     }
 
     /// Carries out a step, and returns the end of the transfer if there is one.
-    pub fn carry_out(&mut self, step: Step, context: &mut SendContext) -> Option<TransferEnd> {
+    pub fn perform(&mut self, step: Step, context: &mut SendContext) -> Option<TransferEnd> {
         match step {
             Step::Send(Send::Blocks { first, last }) => {
                 // Blocks that wait for room in the socket precede those that follow them.
@@ -208,7 +208,7 @@ impl Session {
 
     /// The event that records the end of the transfer.
     pub fn event(&self, end: TransferEnd, now: Duration) -> Event {
-        let (file, peer) = (self.source.name().to_owned(), self.place.flow.peer);
+        let (file, peer) = (self.source.name().to_owned(), self.id.flow.peer);
         let (took, resent, size) =
             (now.saturating_sub(self.began), self.transfer.resent(), self.source.size());
         match end {

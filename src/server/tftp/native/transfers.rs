@@ -21,7 +21,7 @@ impl Sessions {
         });
         let slot = &mut self.slots[index as usize];
         let token = u64::from(slot.0) << 32 | u64::from(index);
-        self.by_flow.insert(session.place().flow, token);
+        self.by_flow.insert(session.id().flow, token);
         slot.1 = Some(session);
         token
     }
@@ -38,7 +38,7 @@ impl Sessions {
         // The two highest bits mark other event sources: see `worker.rs`.
         slot.0 = (slot.0 + 1) & 0x3fff_ffff;
         self.free.push(index as u32);
-        let flow = session.place().flow;
+        let flow = session.id().flow;
         // A client has two transfers if the first one was evicted by another thread, and it sent a new request before
         // this thread was notified.
         if self.by_flow.get(&flow) == Some(&token) {
@@ -68,7 +68,7 @@ mod tests {
     use crate::server::tftp::native::send::SendMethod;
     use crate::server::tftp::native::socket::Link;
     use crate::tftp::Granted;
-    use crate::tftp::admission::Place;
+    use crate::tftp::admission::TransferId;
     use crate::wire::tftp::Mode;
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
                 Source::new(Content::text("x", b"x".to_vec()), Mode::Octet, 512, serial, &Arc::default());
             let link = Link::Shared { socket: Arc::clone(&socket), local, peer };
             Session::start(
-                Place { flow, serial },
+                TransferId { flow, serial },
                 granted,
                 source,
                 (link, SendMethod::Segments),

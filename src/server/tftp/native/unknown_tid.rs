@@ -11,7 +11,7 @@ use super::socket::{Link, for_unknown_tids, send_from};
 use super::worker::{UNKNOWN_TID, Worker};
 use crate::event::{Event, Unanswered};
 use crate::net::datagram::Envelope;
-use crate::tftp::stranger::Strangers;
+use crate::tftp::unknown_tid::UnknownTids;
 
 /// Minimum age of a transfer before its second socket is opened. Most transfers have ended by then.
 const MIN_AGE: Duration = Duration::from_millis(300);
@@ -21,7 +21,7 @@ const MIN_AGE: Duration = Duration::from_millis(300);
 pub enum UnknownTid {
     Open {
         socket: UdpSocket,
-        senders: Strangers,
+        senders: UnknownTids,
     },
     /// Closed, because too many packets arrived.
     Closed,
@@ -41,7 +41,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
         let Ok(socket) = for_unknown_tids(transfer) else { return };
         if self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token | UNKNOWN_TID)).is_ok() {
-            session.unknown_tid = Some(UnknownTid::Open { socket, senders: Strangers::default() });
+            session.unknown_tid = Some(UnknownTid::Open { socket, senders: UnknownTids::default() });
         }
     }
 
@@ -49,7 +49,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     pub fn on_unknown_tid(&mut self, token: u64, now: Duration) {
         let Worker { sessions, service, shared, inbox, .. } = self;
         let Some(session) = sessions.get(token) else { return };
-        let local = session.place().flow.local;
+        let local = session.id().flow.local;
         let Some(UnknownTid::Open { socket, senders }) = &mut session.unknown_tid else { return };
         let inbox = inbox.get_or_insert_default();
         if inbox.receive(socket).is_err() {
@@ -64,7 +64,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
                 send_from(socket, local, from, &answer.encode());
             }
             (service.record)(Event::TftpUnanswered { peer: from, reason: Unanswered::UnknownTransfer });
-            if senders.are_too_many() {
+            if senders.is_flood() {
                 session.unknown_tid = Some(UnknownTid::Closed);
                 return;
             }

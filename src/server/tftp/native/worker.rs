@@ -25,7 +25,7 @@ use super::transfer::{SendContext, Session};
 use super::transfers::Sessions;
 use crate::event::{Event, TransferEnd, TransferStop};
 use crate::net::datagram::Inbox;
-use crate::tftp::admission::Place;
+use crate::tftp::admission::TransferId;
 use crate::tftp::{Input, Ports, Step};
 use crate::wire::tftp::Packet;
 
@@ -245,10 +245,10 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let (step, is_heard) = session.decide(input, now);
         if is_heard {
             // Record it before anything is sent: the client's next request may reach another thread.
-            self.shared.table().heard(session.place());
+            self.shared.table().record_progress(session.id());
         }
         let acts = step != Step::Wait;
-        let end = session.carry_out(step, &mut self.context);
+        let end = session.perform(step, &mut self.context);
         self.after_step(token, end, now);
         acts
     }
@@ -294,7 +294,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             }
             session.armed = Duration::MAX;
             if let Some((since, long)) = session.update_silence(now) {
-                let evicted = self.shared.table().silent(session.place(), since, long);
+                let evicted = self.shared.table().record_silence(session.id(), since, long);
                 if let Some((other, thread)) = evicted {
                     self.evict(other, thread, TransferStop::Evicted, now);
                 }
@@ -308,7 +308,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
 
     fn finish(&mut self, token: u64, end: TransferEnd, now: Duration) {
         let Some(session) = self.sessions.remove(token) else { return };
-        let place = session.place();
+        let id = session.id();
         if let TransferEnd::Stopped(stop) = &end {
             session.send_final_error(stop);
         }
@@ -320,13 +320,13 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         } else {
             drop(session);
         }
-        // The next transfer in this place may need the port.
-        self.shared.table().end(place);
+        // The next transfer may need the port.
+        self.shared.table().end(id);
     }
 
     /// Keeps the socket of an ended transfer for another one.
     fn keep_socket(&mut self, session: Session) {
-        let local = session.place().flow.local;
+        let local = session.id().flow.local;
         if let Some(socket) = session.into_spare().filter(|socket| self.epoll.delete(socket).is_ok()) {
             self.sockets.take_back(local, socket);
         }
@@ -335,16 +335,16 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     fn run_commands(&mut self, now: Duration) {
         for command in self.shared.take_commands(self.number) {
             match command {
-                Command::Evict(place, stop) => self.end_evicted(place, stop, now),
+                Command::Evict(id, stop) => self.end_evicted(id, stop, now),
                 Command::Judge { listener, datagram, envelope } => {
                     let listener = &listener;
                     let datagram = &datagram;
                     self.on_datagram(Arrival { listener, datagram, envelope, forwarded: true, now });
                 }
-                Command::Rendered { listener, datagram, envelope, place, content } => {
+                Command::Rendered { listener, datagram, envelope, id, content } => {
                     let (listener, datagram) = (&listener, &datagram);
                     let arrival = Arrival { listener, datagram, envelope, forwarded: true, now };
-                    self.on_rendered(arrival, place, content);
+                    self.on_rendered(arrival, id, content);
                 }
                 Command::Listen(listeners) => self.listen(listeners),
                 Command::Stop => self.stopping = true,
@@ -353,9 +353,9 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// Ends a transfer that has lost its place.
-    pub fn end_evicted(&mut self, place: Place, stop: TransferStop, now: Duration) {
-        let Some(token) = self.sessions.find(&place.flow) else { return };
-        if self.sessions.get(token).is_some_and(|session| session.place() == place) {
+    pub fn end_evicted(&mut self, id: TransferId, stop: TransferStop, now: Duration) {
+        let Some(token) = self.sessions.find(&id.flow) else { return };
+        if self.sessions.get(token).is_some_and(|session| session.id() == id) {
             self.finish(token, TransferEnd::Stopped(stop), now);
         }
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::super::*;
 use crate::content::lookup::Files;
-use crate::content::once::{BootState, Done};
+use crate::content::once::{BootState, DoneReport};
 use crate::dhcp::engine::{DeclineProbe, Effect, Effects, Engine, Outcome, Outside, Promise};
 use crate::images::Catalog;
 use crate::net::neighbours::Neighbour;
@@ -110,7 +110,7 @@ struct World {
     engine: Engine,
     known: MachineTable,
     files: Files,
-    starts: BootState,
+    boot_state: BootState,
     mode: Mode,
     on_wire: bool,
     now: Timestamp,
@@ -141,15 +141,15 @@ impl World {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "{{ name | default('none') }} {{ mac | default('none') }}\n").unwrap();
         }
-        let starts = BootState::forgetful(&config);
+        let boot_state = BootState::in_memory(&config);
         let known = MachineTable::default();
         let catalog = Catalog::open(folder.path()).unwrap();
-        let files = Files::new(catalog, known.clone()).starting(starts.clone());
+        let files = Files::new(catalog, known.clone()).with_boot_state(boot_state.clone());
         let settings = config.dhcp.unwrap();
         let book = LeaseBook::new(settings.pools());
         let engine = Engine::new(settings, book);
         let (now, really) = (Timestamp::from_seconds(3600), BTreeMap::new());
-        World { engine, known, files, starts, mode, on_wire, now, really, _folder: folder }
+        World { engine, known, files, boot_state, mode, on_wire, now, really, _folder: folder }
     }
 
     fn arrival(&self, source: Ipv4Addr, boot_service: bool) -> Arrival {
@@ -172,7 +172,7 @@ impl World {
         let files = Some(self.files.clone());
         let outside = Outside { files: &files, machines: &self.known };
         let (engine, mut effects, mut answer) = (&mut self.engine, Effects::new(), None);
-        engine.book.settle(now);
+        engine.book.expire(now);
         engine.handle(&bytes, &arrival, outside, now, &mut effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
@@ -234,7 +234,7 @@ impl World {
         }
         self.really.retain(|_, other| *other != address);
         self.really.insert(n, address);
-        let neighbour = if self.on_wire { Neighbour::At(vec![mac(n)]) } else { Neighbour::Elsewhere };
+        let neighbour = if self.on_wire { Neighbour::At(vec![mac(n)]) } else { Neighbour::NotOnLink };
         self.known.neighbours.fix(address, neighbour);
         if self.mode == Mode::Proxy && !ipxe {
             let mut asks = self.message(n, 3, false, &[]);
@@ -291,7 +291,7 @@ impl World {
             let (bytes, arrival) = (message.encode(), self.arrival(source, false));
             let outside = Outside { files: &Some(self.files.clone()), machines: &self.known };
             let by = (SocketAddrV4::new(OTHER_SERVER, 67), mac(9));
-            self.engine.hear(&bytes, by, &arrival, outside, self.now, &mut Effects::new());
+            self.engine.handle_server_message(&bytes, by, &arrival, outside, self.now, &mut Effects::new());
         } else {
             self.receive(&message, source, forged.port == 1);
         }
@@ -352,17 +352,17 @@ impl World {
                 assert!(standing != Standing::Certain || named.is_empty(), "{n} at {address} gets {named}");
                 let done = self.files.done(mac(other), address).unwrap();
                 assert!(
-                    matches!(done, Done::WrongMachine | Done::Unknown),
+                    matches!(done, DoneReport::WrongMachine | DoneReport::Unknown),
                     "{n} at {address} ends {other}: {done:?}"
                 );
                 self.files.sent(&format!("own{other}/linux"), 0..9, 9, address);
                 self.files.sent(&format!("{}/boot.ipxe", hyphens(other)), 0..9, 9, address);
             }
         }
-        let machines = self.starts.targets().machines();
+        let machines = self.boot_state.targets().machines();
         for machine in machines.iter().filter(|machine| machine.once.is_some()) {
-            let once = machine.once.clone().map(crate::boot::loader::target::Now::Start);
-            assert_eq!(Some(self.starts.now(Some(machine))), once, "{} lost its once", machine.name);
+            let once = machine.once.clone().map(crate::boot::loader::target::NextBoot::Start);
+            assert_eq!(Some(self.boot_state.now(Some(machine))), once, "{} lost its once", machine.name);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::wire::option::code;
 
 /// A machine that sends requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Asker {
+pub struct ModelClient {
     pub firmware: Firmware,
     /// The architecture, for firmware of several architectures.
     pub arch: Arch,
@@ -33,7 +33,7 @@ const RASPBERRY_PI_LIST: &[u8] = &[43, 60, 67, 128, 129, 130, 131, 132, 133, 134
 const RASPBERRY_PI_XID: u32 = 0x26f3_0339;
 const XID: u32 = 0x6c61_6e62;
 
-impl Asker {
+impl ModelClient {
     /// Returns the DISCOVER, or the BOOTREQUEST of a client without DHCP.
     pub fn discover(&self) -> Message {
         if let Some(profile) = self.profile() {

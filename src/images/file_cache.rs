@@ -21,14 +21,14 @@ const MAX_FILE: u64 = 16 << 10;
 const MAX_FILES: usize = 256;
 /// A short file and its content when it was read.
 #[derive(Clone, Debug)]
-pub struct ShortFile {
+pub struct CachedFile {
     /// Normalised name relative to the images folder.
     pub name: String,
     pub bytes: Arc<[u8]>,
     version: Version,
 }
 
-impl ShortFile {
+impl CachedFile {
     /// Inode, and seconds and nanoseconds of the modification time.
     pub fn identity(&self) -> (u64, i64, i64) {
         let (seconds, nanoseconds) = self.version.modified;
@@ -38,18 +38,18 @@ impl ShortFile {
 
 /// The cached files by name. Cheap to clone; clones share the cache.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ShortFiles(Arc<Mutex<HashMap<String, ShortFile>>>);
+pub(super) struct FileCache(Arc<Mutex<HashMap<String, CachedFile>>>);
 
-impl ShortFiles {
+impl FileCache {
     /// The file `name` of `folder`, if it is cached and has not changed.
-    pub(super) fn get(&self, folder: &Folder, name: &str) -> Option<ShortFile> {
+    pub(super) fn get(&self, folder: &Folder, name: &str) -> Option<CachedFile> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()?;
         let found = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         (Version::of_stat(&found) == kept.version).then_some(kept)
     }
 
     /// Caches `open` if it is short and a later change of it can be detected.
-    pub(super) fn keep(&self, open: &OpenFile) {
+    pub(super) fn cache_if_short(&self, open: &OpenFile) {
         // Files in subfolders are not cached, because a symlink could replace the subfolder unnoticed.
         if open.size > MAX_FILE || open.name.contains('/') {
             return;
@@ -63,7 +63,7 @@ impl ShortFiles {
     }
 }
 
-fn read(open: &OpenFile) -> Option<ShortFile> {
+fn read(open: &OpenFile) -> Option<CachedFile> {
     let version = Version::of(&open.file.metadata().ok()?);
     if !version.has_settled() || !is_local(&open.file) || version.size != open.size {
         return None;
@@ -71,5 +71,5 @@ fn read(open: &OpenFile) -> Option<ShortFile> {
     let mut bytes = vec![0; usize::try_from(open.size).ok()?];
     open.file.read_exact_at(&mut bytes, 0).ok()?;
     let is_same = Version::of(&open.file.metadata().ok()?) == version;
-    is_same.then(|| ShortFile { name: open.name.clone(), bytes: bytes.into(), version })
+    is_same.then(|| CachedFile { name: open.name.clone(), bytes: bytes.into(), version })
 }

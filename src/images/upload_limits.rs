@@ -24,7 +24,7 @@ const WARNING_PAUSE: Duration = Duration::from_secs(600);
 
 /// Limits of the upload folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
+pub struct UploadLimits {
     /// Maximum size of all files in bytes.
     pub bytes: u64,
     /// Maximum number of files.
@@ -64,7 +64,7 @@ pub(super) struct UploadCounter(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    allowance: Allowance,
+    limits: UploadLimits,
     counts: Mutex<Counts>,
 }
 
@@ -84,14 +84,14 @@ struct Counts {
 /// The part of the limits that one upload uses. It is released when dropped, unless the file was stored.
 #[derive(Debug)]
 pub(super) struct Reservation {
-    stock: UploadCounter,
+    counter: UploadCounter,
     client: Ipv4Addr,
     amount: Amount,
 }
 
 impl UploadCounter {
     /// Counts the files in the folder `root`.
-    pub(super) fn open(root: &Path, allowance: Allowance) -> UploadCounter {
+    pub(super) fn open(root: &Path, limits: UploadLimits) -> UploadCounter {
         let mut stored = Amount::default();
         walk(root, "", 0, &mut |_, bytes| stored.add(Amount { bytes, files: 1 }));
         let counts = Counts {
@@ -102,12 +102,12 @@ impl UploadCounter {
             counted: Instant::now(),
             warned: None,
         };
-        UploadCounter(Arc::new(Inner { root: root.to_owned(), allowance, counts: Mutex::new(counts) }))
+        UploadCounter(Arc::new(Inner { root: root.to_owned(), limits, counts: Mutex::new(counts) }))
     }
 
     /// Reserves one more file for `client`. Returns `None` if the folder is full or the client has reached its share.
     pub(super) fn begin(&self, client: Ipv4Addr) -> Option<Reservation> {
-        let mut reservation = Reservation { stock: self.clone(), client, amount: Amount::default() };
+        let mut reservation = Reservation { counter: self.clone(), client, amount: Amount::default() };
         reservation.grow(Amount { bytes: 0, files: 1 }).then_some(reservation)
     }
 
@@ -117,7 +117,7 @@ impl UploadCounter {
 
     /// Whether `more` of `client` is within the limits.
     fn fits(&self, counts: &Counts, client: Ipv4Addr, more: Amount) -> bool {
-        let Allowance { bytes, files, bytes_of_one_file } = self.0.allowance;
+        let UploadLimits { bytes, files, bytes_of_one_file } = self.0.limits;
         let mut all = counts.stored;
         all.add(counts.in_progress);
         let of_client = counts.by_client.get(&client).copied().unwrap_or_default();
@@ -165,13 +165,13 @@ impl Reservation {
     }
 
     fn grow(&mut self, more: Amount) -> bool {
-        let stock = self.stock.clone();
-        let mut counts = stock.counts();
-        if !stock.fits(&counts, self.client, more) && counts.counted.elapsed() >= RECOUNT_PAUSE {
-            stock.recount(&mut counts);
+        let counter = self.counter.clone();
+        let mut counts = counter.counts();
+        if !counter.fits(&counts, self.client, more) && counts.counted.elapsed() >= RECOUNT_PAUSE {
+            counter.recount(&mut counts);
         }
-        if !stock.fits(&counts, self.client, more) {
-            stock.warn(&mut counts, self.client);
+        if !counter.fits(&counts, self.client, more) {
+            counter.warn(&mut counts, self.client);
             return false;
         }
         counts.in_progress.add(more);
@@ -183,8 +183,8 @@ impl Reservation {
     /// Keeps the reservation, because the file is complete.
     pub(super) fn keep(mut self, name: &str) {
         let amount = std::mem::take(&mut self.amount);
-        let stock = self.stock.clone();
-        let mut counts = stock.counts();
+        let counter = self.counter.clone();
+        let mut counts = counter.counts();
         counts.in_progress.subtract(amount);
         counts.stored.add(amount);
         counts.uploaded.insert(name.to_owned(), (self.client, amount.bytes));
@@ -193,7 +193,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut counts = self.stock.counts();
+        let mut counts = self.counter.counts();
         counts.in_progress.subtract(self.amount);
         if let Some(amount) = counts.by_client.get_mut(&self.client) {
             amount.subtract(self.amount);
@@ -227,64 +227,64 @@ mod tests {
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const C: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
 
-    fn stock(bytes: u64, files: u64) -> (tempfile::TempDir, UploadCounter) {
+    fn counter(bytes: u64, files: u64) -> (tempfile::TempDir, UploadCounter) {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir(base.path().join("sub")).unwrap();
         fs::write(base.path().join("sub/old"), [0; 100]).unwrap();
         fs::write(base.path().join(".lanboot-upload-1-1"), [0; 100]).unwrap();
-        let allowance = Allowance { bytes, files, bytes_of_one_file: 10 };
-        let stock = UploadCounter::open(base.path(), allowance);
-        (base, stock)
+        let limits = UploadLimits { bytes, files, bytes_of_one_file: 10 };
+        let counter = UploadCounter::open(base.path(), limits);
+        (base, counter)
     }
 
     #[test]
     fn s_11_a_client_may_use_half_of_the_files() {
-        let (_base, stock) = stock(1000, 4);
-        let first = stock.begin(A).unwrap();
-        let second = stock.begin(A).unwrap();
-        assert!(stock.begin(A).is_none(), "two of four");
-        let third = stock.begin(B).unwrap();
-        assert!(stock.begin(B).is_none() && stock.begin(C).is_none(), "with the old one there are four");
+        let (_base, counter) = counter(1000, 4);
+        let first = counter.begin(A).unwrap();
+        let second = counter.begin(A).unwrap();
+        assert!(counter.begin(A).is_none(), "two of four");
+        let third = counter.begin(B).unwrap();
+        assert!(counter.begin(B).is_none() && counter.begin(C).is_none(), "with the old one there are four");
         drop(first);
         second.keep("x");
-        assert!(stock.begin(C).is_some());
+        assert!(counter.begin(C).is_some());
         drop(third);
-        assert_eq!(stock.counts().in_progress, Amount::default());
+        assert_eq!(counter.counts().in_progress, Amount::default());
     }
 
     #[test]
     fn s_11_a_client_may_use_half_of_the_bytes() {
-        let (_base, stock) = stock(1000, 100);
-        let mut a = stock.begin(A).unwrap();
+        let (_base, counter) = counter(1000, 100);
+        let mut a = counter.begin(A).unwrap();
         assert!(a.add(500) && !a.add(1), "half of it");
-        let mut b = stock.begin(B).unwrap();
+        let mut b = counter.begin(B).unwrap();
         assert!(b.add(400) && !b.add(1), "500, 400, and 100 that were there");
         drop(a);
         assert!(b.add(100) && !b.add(1));
         b.keep("x");
-        assert!(!stock.begin(B).unwrap().add(1), "what is stored counts");
+        assert!(!counter.begin(B).unwrap().add(1), "what is stored counts");
     }
 
     #[test]
     fn s_11_removed_files_are_no_longer_counted() {
-        let (base, stock) = stock(200, 100);
-        let mut a = stock.begin(A).unwrap();
+        let (base, counter) = counter(200, 100);
+        let mut a = counter.begin(A).unwrap();
         assert!(a.add(100));
         a.keep("x");
-        assert!(!stock.begin(B).unwrap().add(1));
+        assert!(!counter.begin(B).unwrap().add(1));
         fs::remove_file(base.path().join("sub/old")).unwrap();
-        assert!(!stock.begin(B).unwrap().add(1), "it was counted a moment ago");
-        stock.counts().counted -= RECOUNT_PAUSE;
+        assert!(!counter.begin(B).unwrap().add(1), "it was counted a moment ago");
+        counter.counts().counted -= RECOUNT_PAUSE;
         // This test never wrote the file x, so it counts as removed too.
-        assert!(stock.begin(B).unwrap().add(100) && stock.begin(A).unwrap().add(100));
-        assert!(stock.counts().by_client.is_empty() && stock.counts().uploaded.is_empty());
+        assert!(counter.begin(B).unwrap().add(100) && counter.begin(A).unwrap().add(100));
+        assert!(counter.counts().by_client.is_empty() && counter.counts().uploaded.is_empty());
     }
 
     #[test]
     fn s_11_one_largest_file_may_exceed_half() {
         let base = tempfile::tempdir().unwrap();
-        let allowance = Allowance { bytes: 10, files: 1, bytes_of_one_file: 10 };
-        let stock = UploadCounter::open(base.path(), allowance);
-        assert!(stock.begin(A).unwrap().add(10));
+        let limits = UploadLimits { bytes: 10, files: 1, bytes_of_one_file: 10 };
+        let counter = UploadCounter::open(base.path(), limits);
+        assert!(counter.begin(A).unwrap().add(10));
     }
 }

@@ -3,35 +3,35 @@
 
 use std::net::SocketAddrV4;
 
-use crate::wire::tftp::{Packet, stray};
+use crate::wire::tftp::{Packet, reply_to_unknown_tid};
 
 /// The maximum number of senders per transfer that get an ERROR.
-const MAX_TOLD: usize = 8;
+const MAX_ANSWERED: usize = 8;
 /// The maximum number of such datagrams processed per transfer.
 const MAX_PACKETS: u32 = 64;
 
 /// The unknown senders at the port of one transfer.
 #[derive(Debug, Default)]
-pub struct Strangers {
+pub struct UnknownTids {
     answered: Vec<SocketAddrV4>,
     packets: u32,
 }
 
-impl Strangers {
+impl UnknownTids {
     /// Returns the reply to `datagram` from `from`; `may_ask` says whether the sender is in a served network. Each
     /// sender gets at most one reply (T-15), so that a forged source address cannot cause a flood.
     pub fn answer(&mut self, datagram: &[u8], from: SocketAddrV4, may_ask: bool) -> Option<Packet<'static>> {
         self.packets = self.packets.saturating_add(1);
-        if !may_ask || self.answered.len() >= MAX_TOLD || self.answered.contains(&from) {
+        if !may_ask || self.answered.len() >= MAX_ANSWERED || self.answered.contains(&from) {
             return None;
         }
-        let answer = stray(datagram)?;
+        let answer = reply_to_unknown_tid(datagram)?;
         self.answered.push(from);
         Some(answer)
     }
 
     /// Whether the datagrams are a flood, so that further ones should be ignored.
-    pub fn are_too_many(&self) -> bool {
+    pub fn is_flood(&self) -> bool {
         self.packets >= MAX_PACKETS
     }
 }
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn t_15_an_unknown_tid_gets_one_error_and_errors_none() {
-        let mut senders = Strangers::default();
+        let mut senders = UnknownTids::default();
         let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"stop" }.encode();
         let ack = Packet::Ack(1).encode();
         let answered = Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER, message: b"Unknown transfer ID" };
@@ -61,13 +61,13 @@ mod tests {
 
     #[test]
     fn a_flood_from_unknown_tids_gets_few_replies() {
-        let mut senders = Strangers::default();
+        let mut senders = UnknownTids::default();
         let ack = Packet::Ack(1).encode();
         let (mut answers, mut looked_at) = (0, 0);
-        while !senders.are_too_many() {
+        while !senders.is_flood() {
             looked_at += 1;
             answers += usize::from(senders.answer(&ack, sender(looked_at), true).is_some());
         }
-        assert_eq!((answers, looked_at), (MAX_TOLD, 64));
+        assert_eq!((answers, looked_at), (MAX_ANSWERED, 64));
     }
 }
