@@ -10,6 +10,8 @@ use clap::ValueEnum;
 
 use crate::import::sources::MAX_BYTES;
 use crate::import::{Failed, Found, Imported, Sources, dhcpd, dnsmasq, kea};
+use crate::net::interface;
+use crate::types::Ipv4Network;
 
 /// The server that a configuration was written for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -29,7 +31,7 @@ pub(super) fn run(server: Server, files: &[String]) -> ExitCode {
     let mut read = read;
     let sources = Sources::new(&mut read, &mut list);
     let translated = match server {
-        Server::Dnsmasq => dnsmasq::import(files, sources),
+        Server::Dnsmasq => dnsmasq::import(files, sources, &local_networks()),
         Server::Kea => kea::import(files, sources),
         Server::Dhcpd => dhcpd::import(files, sources),
     };
@@ -41,6 +43,14 @@ pub(super) fn run(server: Server, files: &[String]) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The networks of this computer's interfaces. A configuration from another computer has others, and then they do not
+/// matter.
+fn local_networks() -> Vec<Ipv4Network> {
+    let interfaces = interface::list().unwrap_or_default();
+    let ours = interfaces.iter().filter(|interface| !interface.loopback);
+    ours.flat_map(|interface| interface.networks.iter().copied()).collect()
 }
 
 fn print(imported: &Imported) -> ExitCode {

@@ -123,6 +123,17 @@ impl Condition {
         Some(if all.len() == 1 { all.remove(0) } else { all.into() })
     }
 
+    /// Returns the number of conditions in it.
+    pub fn size(&self) -> usize {
+        match self {
+            Condition::All(parts) | Condition::Any(parts) => {
+                parts.iter().map(Condition::size).sum::<usize>() + 1
+            }
+            Condition::Not(inner) => inner.size() + 1,
+            _ => 1,
+        }
+    }
+
     /// Calls `each` with every class that the condition names.
     pub fn classes<'c>(&'c self, each: &mut dyn FnMut(&'c str)) {
         match self {

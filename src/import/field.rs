@@ -10,6 +10,10 @@ use crate::types::Arch;
 pub(super) struct Pattern(Vec<Part>);
 
 impl Pattern {
+    pub fn of(parts: Vec<Part>) -> Pattern {
+        Pattern(parts)
+    }
+
     /// Returns the pattern of exactly these bytes.
     pub fn exactly(bytes: &[u8]) -> Pattern {
         Pattern(vec![Part::Bytes(bytes.to_vec())])

@@ -24,6 +24,25 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Maximum length of a reason, in characters. Reasons quote values, which may be long.
+const MAX_REASON: usize = 300;
+
+/// The text in one printable line of limited length, because text of a file must not control a terminal.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(MAX_REASON));
+    for (at, letter) in text.chars().enumerate() {
+        match letter {
+            _ if at >= MAX_REASON => {
+                shown.push('…');
+                break;
+            }
+            letter if letter.is_control() => shown.extend(letter.escape_default()),
+            letter => shown.push(letter),
+        }
+    }
+    shown
+}
+
 /// Collects problems in any order.
 #[derive(Debug, Default)]
 pub struct Problems {
@@ -35,7 +54,7 @@ pub struct Problems {
 impl Problems {
     /// Records a statement that was not taken, or only in part.
     pub fn add(&mut self, place: Place, reason: impl Into<String>) {
-        self.single.push((place, reason.into()));
+        self.single.push((place, printable(&reason.into())));
     }
 
     /// Records a statement of a kind that has nothing to do with network boot, such as a DNS setting. All statements

@@ -1,6 +1,7 @@
 //! The files of an import. The caller supplies two closures that read a file and list a folder; this module numbers the
 //! files, decodes their text and enforces the limits.
 
+use super::problems::printable;
 use super::{Broken, Failed};
 
 /// Maximum number of files, so that two files that include each other end.
@@ -44,7 +45,7 @@ impl Source {
 
     /// An error at a position in this file, both from 1.
     pub fn broken(&self, line: u32, column: u32, message: impl Into<String>) -> Broken {
-        Broken { file: self.name.clone(), line, column, message: message.into() }
+        Broken { file: self.name.clone(), line, column, message: printable(&message.into()) }
     }
 }
 

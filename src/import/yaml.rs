@@ -110,6 +110,13 @@ impl Map {
         }
     }
 
+    /// Adds the entries of `other`, with their comments.
+    pub fn extend(&mut self, other: Map) {
+        for MapEntry { comments, key, value } in other.entries {
+            self.set_with_comments(key, value, comments);
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -5,6 +5,7 @@ mod boot;
 mod config;
 mod dhcp;
 mod http;
+mod import;
 mod import_servers;
 mod models;
 mod probe;

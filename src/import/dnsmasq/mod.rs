@@ -1,21 +1,43 @@
-//! Translates dnsmasq's configuration.
+//! Translates dnsmasq's configuration: the DHCP, PXE and TFTP parts of its language as of version 2.90.
+//!
+//! `read.rs` reads the files into a [`model::Model`]. Tags become conditions (`tags.rs`), and everything that depends on
+//! tags becomes rules (`rules.rs`), which are written as classes, subnets and machines. The comments name the functions
+//! of dnsmasq that define what a statement means.
 
-use super::{Document, Failed, Imported, Problems, Sources};
+mod boots;
+mod bundles;
+mod classes;
+mod conditions;
+mod effects;
+mod host;
+mod keywords;
+mod lines;
+mod machines;
+mod menu;
+mod model;
+mod networks;
+mod option;
+mod option_table;
+mod read;
+mod rules;
+mod settings;
+mod statement;
+mod subnets;
+mod tags;
+mod translate;
+mod values;
 
-/// Translates `files` as if they were one configuration.
+use super::{Failed, Imported, Problems, Sources};
+use crate::types::Ipv4Network;
+
+/// Translates `files` as if they were one configuration. `local` are the networks of this computer's interfaces, from
+/// which dnsmasq takes netmasks.
 ///
 /// # Errors
 /// A file cannot be read, or has a line that dnsmasq refuses.
-pub fn import(files: &[String], mut sources: Sources<'_>) -> Result<Imported, Failed> {
+pub fn import(files: &[String], mut sources: Sources<'_>, local: &[Ipv4Network]) -> Result<Imported, Failed> {
     let mut problems = Problems::default();
-    for file in files {
-        let source = sources.open(file, None)?;
-        for (number, line) in (1..).zip(source.text.lines()) {
-            let line = line.trim();
-            if !line.is_empty() && !line.starts_with('#') {
-                problems.add(source.at(number), "not taken");
-            }
-        }
-    }
-    Ok(Imported { yaml: Document::default().write(), problems: problems.finish(sources.names()) })
+    let model = read::read(files, &mut sources, &mut problems)?;
+    let document = translate::document(&model, local, &mut problems);
+    Ok(Imported { yaml: document.write(), problems: problems.finish(sources.names()) })
 }
