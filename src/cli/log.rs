@@ -12,6 +12,9 @@ use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{self as settings, LogFormat, LogLevel};
 use crate::record::rate_limit::{Budget, Kind};
@@ -27,6 +30,18 @@ pub(super) struct Log {
     lines: Arc<Lines>,
     /// Writes the queue when it is dropped, within a second.
     guard: Option<WorkerGuard>,
+    level: Level,
+}
+
+/// Changes the level of the log. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Level(reload::Handle<LevelFilter, Registry>);
+
+impl Level {
+    pub(super) fn set(&self, level: LogLevel) {
+        // This fails only after the log has ended.
+        let _ = self.0.reload(filter(level));
+    }
 }
 
 /// The queue of log lines.
@@ -100,6 +115,11 @@ impl Log {
         self.guard = Some(guard);
     }
 
+    /// A handle to change the level.
+    pub(super) fn level(&self) -> Level {
+        self.level.clone()
+    }
+
     /// Logs the number of suppressed lines once per second, forever.
     pub(super) fn log_suppressed_lines(&self) -> impl Future<Output = Infallible> + use<> {
         let lines = Arc::clone(&self.lines);
@@ -124,30 +144,34 @@ impl Drop for Log {
 
 /// Initialises logging. Lines are queued until the writer thread starts.
 pub(super) fn start(log: settings::Log) -> Log {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
+    let (level, handle) = reload::Layer::new(filter(log.level));
     // The journal adds its own time stamps.
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let colour = io::stdout().is_terminal();
     let waiting = Arc::new(Lines::default());
     let writer = Writer(Arc::clone(&waiting));
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(colour);
-    let lines = lines.with_writer(writer);
+    let registry = tracing_subscriber::registry().with(level);
+    let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colour).with_writer(writer);
     match log.format {
-        LogFormat::Json => lines.json().init(),
-        LogFormat::Text if in_journal => lines.without_time().init(),
-        LogFormat::Text => lines.init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+        LogFormat::Text if in_journal => registry.with(lines.without_time()).init(),
+        LogFormat::Text => registry.with(lines).init(),
     }
     // Panics normally go to standard error, which may have the same stalled reader.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("{}", panic.to_string().replace('\n', " "));
     }));
-    Log { lines: waiting, guard: None }
+    Log { lines: waiting, guard: None, level: Level(handle) }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 /// Standard output, and the number of lines that were lost before it.

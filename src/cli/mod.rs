@@ -1,6 +1,7 @@
 //! The command line: parses the arguments and runs one command per file or folder. It must not contain logic that the
 //! server needs.
 
+mod ask_server;
 mod check;
 pub mod config_file;
 pub mod demo;
@@ -11,6 +12,7 @@ mod log;
 pub mod output;
 mod probe;
 mod rehearse;
+mod reload;
 mod schema;
 mod serve;
 mod signals;
@@ -49,6 +51,12 @@ enum Command {
         /// Keep leases in memory only, to measure the cost of the disk. They are lost at exit
         #[arg(long, hide = true)]
         leases_in_memory: bool,
+    },
+    /// Check the configuration, then make the running server use it
+    Reload {
+        /// The state folder of the running server [default: `state` of the configuration]
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
     },
     /// Show every problem in the configuration, with its position
     Check {
@@ -117,6 +125,7 @@ pub fn run() -> ExitCode {
             let keep = if leases_in_memory { Keep::InMemory } else { Keep::OnDisk };
             serve::run(config, arguments.log, keep, user.as_deref())
         }
+        Command::Reload { state } => reload::run(config, state.as_deref()),
         Command::Check { rehearse } => check::run(config, rehearse),
         Command::Rehearse { json } => rehearse::run(config, json),
         Command::Probe(arguments) => probe::run(&arguments),

@@ -1,18 +1,20 @@
 //! `lanboot serve`: runs the servers until SIGTERM or SIGINT. A second signal stops them without waiting for
-//! transfers.
+//! transfers. SIGHUP and `lanboot reload` make them use a changed configuration.
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cli::check::boot_files;
 use crate::cli::check::{folder_problems, secret_problems};
-use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_or_exit_code};
+use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_file, load_or_exit_code};
 use crate::cli::log;
 use crate::cli::signals::{self, Signals};
-use crate::config::LogLevel;
+use crate::config::{Config, LogLevel};
 use crate::net::StartError;
 use crate::server::control::control_path;
 use crate::server::privileges::{self, Dropped, Privileges};
+use crate::server::reload::Source;
 use crate::server::{Keep, Server, notify};
 
 /// Exit code for a wrong command line.
@@ -58,6 +60,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
         }
     };
     runtime.spawn(log.log_suppressed_lines());
+    let server = server.reloading_from(source(&loaded.path, level, log.level()));
     runtime.block_on(serve(&loaded, server, &dropped))
 }
 
@@ -74,7 +77,7 @@ fn bind(loaded: &Loaded, keep: Keep, user: Option<&str>) -> Result<(Server, Drop
 }
 
 async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
-    let Signals { stop, stop_now, mut statistics } = match signals::listen() {
+    let Signals { stop, stop_now, mut statistics, mut hangup } = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("lanboot: cannot wait for signals: {error}");
@@ -85,8 +88,7 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     tracing::info!("{}", dropped.summary);
     server.summary().iter().for_each(|line| tracing::info!("{line}"));
     dropped.warnings.iter().chain(server.warnings()).for_each(|line| tracing::warn!("{line}"));
-    loaded.config.notes.iter().for_each(|note| tracing::warn!("{}:{note}", loaded.path.display()));
-    log_boot_files(loaded);
+    log_findings(loaded);
     notify::ready(&server.summary().join("; "));
     let stop = async {
         let _ = stop.await;
@@ -96,6 +98,13 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     tokio::spawn(async move {
         while statistics.recv().await.is_some() {
             wanted.notify_one();
+        }
+    });
+    let reloader = server.reloader();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // The server logs the result.
+            let _ = reloader.reload().await;
         }
     });
     let ended = server.run(stop, async { drop(stop_now.await) }).await;
@@ -111,8 +120,35 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     }
 }
 
-/// Logs missing and wrong boot files. They do not stop the server, because other machines can still boot.
-fn log_boot_files(loaded: &Loaded) {
+/// The file at `path` as the source of reloads. `level` is the level of the command line, which goes before the file's.
+fn source(path: &Path, level: Option<LogLevel>, log_level: log::Level) -> Source {
+    let path = path.to_owned();
+    let last: Arc<Mutex<Option<Loaded>>> = Arc::default();
+    let read_last = Arc::clone(&last);
+    let read = move || {
+        let lines = |error: LoadError| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>();
+        let loaded = load_file(Some(&path)).map_err(lines)?;
+        let problems = folder_problems(&loaded);
+        if !problems.is_empty() {
+            return Err(lines(LoadError::Problems { path: loaded.path, problems }));
+        }
+        let config = loaded.config.clone();
+        *read_last.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
+        Ok(config)
+    };
+    let apply = move |config: &Config| {
+        log_level.set(level.unwrap_or(config.log.level));
+        let loaded = last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // It reads boot files, which a network file system may delay.
+        loaded.map(|loaded| tokio::task::spawn_blocking(move || log_findings(&loaded)));
+    };
+    Source { read: Arc::new(read), apply: Arc::new(apply) }
+}
+
+/// Logs notes about the configuration, and missing and wrong boot files. They do not stop the server, because other
+/// machines can still boot.
+fn log_findings(loaded: &Loaded) {
+    loaded.config.notes.iter().for_each(|note| tracing::warn!("{}:{note}", loaded.path.display()));
     for problem in secret_problems(loaded) {
         tracing::error!("{}:{problem}", loaded.path.display());
     }

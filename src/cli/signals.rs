@@ -1,4 +1,5 @@
-//! The signals of `lanboot serve`. SIGTERM and SIGINT stop it, SIGUSR1 requests statistics, SIGHUP only logs a line.
+//! The signals of `lanboot serve`. SIGTERM and SIGINT stop it, SIGUSR1 requests statistics, and SIGHUP
+//! a reload of the configuration.
 //! No other signal that people or libraries send to a daemon ends the process.
 
 use std::io;
@@ -34,6 +35,8 @@ pub(super) struct Signals {
     pub(super) stop_now: oneshot::Receiver<()>,
     /// Receives SIGUSR1.
     pub(super) statistics: Arrivals,
+    /// Receives SIGHUP. A closing terminal sends it too, and must not end the server.
+    pub(super) hangup: Arrivals,
 }
 
 /// Blocks the signals that must not end the process. Call it before any thread starts, because threads inherit the
@@ -60,7 +63,6 @@ pub(super) fn listen() -> io::Result<Signals> {
     }
     let handled: SigSet = HANDLED.into_iter().collect();
     handled.thread_unblock()?;
-    tokio::spawn(log_hangups(hangup));
     let (first, stop) = oneshot::channel();
     let (second, stop_now) = oneshot::channel();
     tokio::spawn(async move {
@@ -73,13 +75,5 @@ pub(super) fn listen() -> io::Result<Signals> {
             let _ = sender.send(());
         }
     });
-    Ok(Signals { stop, stop_now, statistics })
-}
-
-/// Keeps the process running on SIGHUP. People send it to make a daemon reload its configuration, and a closing
-/// terminal sends it too.
-async fn log_hangups(mut hangup: Arrivals) {
-    while hangup.recv().await.is_some() {
-        tracing::warn!("SIGHUP: the configuration is read at start only: restart lanboot to apply a change");
-    }
+    Ok(Signals { stop, stop_now, statistics, hangup })
 }

@@ -85,6 +85,14 @@ impl Catalog {
         Ok(Catalog { root: Root::open(root, secrets)?, short: FileCache::default() })
     }
 
+    /// Serves the folder at `root` from now on, which may be the same one. Open files stay.
+    ///
+    /// # Errors
+    /// Those of [`Catalog::open`]. The folder of before is still served then.
+    pub fn move_to(&self, root: &Path, secrets: Vec<Secret>) -> io::Result<()> {
+        self.root.move_to(root, secrets)
+    }
+
     /// Opens the regular file `name`. Symlinks are followed if they stay inside the folder. Hard links are ordinary
     /// files.
     ///

@@ -33,10 +33,6 @@ pub(super) struct Root(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// An absolute path, which stays valid if the process changes its working directory. Symlinks in it are kept.
-    path: PathBuf,
-    /// Files and folders that no client may read, wherever they are.
-    secrets: Vec<Secret>,
     /// Number of times that a folder was opened or disappeared.
     generation: AtomicU64,
     state: Mutex<State>,
@@ -44,6 +40,10 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
+    /// An absolute path, which stays valid if the process changes its working directory. Symlinks in it are kept.
+    path: PathBuf,
+    /// Files and folders that no client may read, wherever they are.
+    secrets: Vec<Secret>,
     /// `None` while there is no folder.
     open: Option<(Folder, Identity)>,
     /// Names in the folder that no client may read.
@@ -64,9 +64,32 @@ impl Root {
         let path = std::path::absolute(path)?;
         let open = open_at(&path, &secrets)?;
         let hidden = hidden_names_in(&path, &secrets);
+        let checked_at = Instant::now();
         let state =
-            State { open: Some(open), hidden, checked_at: Instant::now(), lengths: None, problem: None };
-        Ok(Root(Arc::new(Inner { path, secrets, generation: AtomicU64::new(0), state: Mutex::new(state) })))
+            State { path, secrets, open: Some(open), hidden, checked_at, lengths: None, problem: None };
+        Ok(Root(Arc::new(Inner { generation: AtomicU64::new(0), state: Mutex::new(state) })))
+    }
+
+    /// Uses the folder at `path` from now on.
+    ///
+    /// # Errors
+    /// Those of [`Root::open`]. Nothing changes then.
+    pub(super) fn move_to(&self, path: &Path, secrets: Vec<Secret>) -> io::Result<()> {
+        let path = std::path::absolute(path)?;
+        let is_same = {
+            let state = self.state();
+            (&state.path, &state.secrets) == (&path, &secrets)
+        };
+        if is_same {
+            return Ok(());
+        }
+        let open = open_at(&path, &secrets)?;
+        let hidden = hidden_names_in(&path, &secrets);
+        let checked_at = Instant::now();
+        *self.state() =
+            State { path, secrets, open: Some(open), hidden, checked_at, lengths: None, problem: None };
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
     }
 
     /// The folder, or `None` while there is none. Checks the path again if the last check is older than [`CHECK_INTERVAL`].
@@ -135,9 +158,10 @@ impl Root {
 
     fn check_path(&self, state: &mut State) {
         state.checked_at = Instant::now();
-        let shown = Escaped(self.0.path.as_os_str().as_bytes());
+        let (path, secrets) = (state.path.clone(), state.secrets.clone());
+        let shown = Escaped(path.as_os_str().as_bytes());
         let is_same = |found: &FileStat| state.open.as_ref().is_some_and(|(_, was)| *was == identity(found));
-        match stat(&self.0.path) {
+        match stat(&path) {
             Ok(found) if is_same(&found) => {
                 if state.problem.take().is_some() {
                     tracing::info!("{DESCRIPTION} {shown} can be reached again");
@@ -147,14 +171,14 @@ impl Root {
                 // The folder may still be there: permission is missing, or a file server does not answer.
                 report(state, format!("cannot look for {DESCRIPTION} {shown}: {}", io::Error::from(errno)));
             }
-            _ => match open_at(&self.0.path, &self.0.secrets) {
+            _ => match open_at(&path, &secrets) {
                 Ok(open) => {
                     let was_missing = state.open.is_none();
                     state.open = Some(open);
-                    state.hidden = hidden_names_in(&self.0.path, &self.0.secrets);
+                    state.hidden = hidden_names_in(&path, &secrets);
                     state.problem = None;
                     self.0.generation.fetch_add(1, Ordering::AcqRel);
-                    for problem in secrets_inside(&self.0.path, &self.0.secrets) {
+                    for problem in secrets_inside(&path, &secrets) {
                         tracing::error!("images: {problem}");
                     }
                     if was_missing {
@@ -162,7 +186,7 @@ impl Root {
                     } else {
                         tracing::info!("another folder is now at {shown}: its files are served");
                     }
-                    if let Err(errno) = access(&self.0.path, AccessFlags::R_OK | AccessFlags::X_OK) {
+                    if let Err(errno) = access(&path, AccessFlags::R_OK | AccessFlags::X_OK) {
                         tracing::warn!(
                             "cannot read {DESCRIPTION} {shown}: {}; chmod a+rx it",
                             io::Error::from(errno)

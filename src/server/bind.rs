@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio::sync::watch::channel;
 
 use crate::boot::plan::Mode;
@@ -17,11 +18,14 @@ use crate::net::StartError;
 use crate::net::served::{self, describe_proxy, find_or_fail};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::record::Recorder;
+use crate::server::control::Control;
+use crate::server::dhcp::commands::Command;
 use crate::server::dhcp::decline_senders::Senders;
 use crate::server::dhcp::delayed::DelayedSender;
 use crate::server::dhcp::proxy::{Proxy, boot_engine};
 use crate::server::dhcp::proxy_listeners::Listeners;
 use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
+use crate::server::reload::Reloader;
 use crate::server::tftp::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
 use crate::server::{Keep, Server, http};
@@ -63,12 +67,7 @@ impl Server {
         }
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
-            let admission = http::Admission::new(now.clone());
-            let timeouts = http::Timeouts::DEFAULT;
-            let service = http::Service::new(files.clone(), recorder.clone(), timeouts, admission);
-            let of_one = usize::try_from(settings.max_per_client).unwrap_or(usize::MAX);
-            let service = service.limited(http::Limits { of_one, ..http::Limits::DEFAULT });
-            let bound = http::Bound::bind(settings, &now.borrow().interfaces, service)?;
+            let bound = http::Bound::bind(settings, &now, files.clone(), &recorder)?;
             summary.push(format!("HTTP on {} from {}", bound.addresses(), config.images.display()));
             http = Some(bound);
         }
@@ -78,6 +77,9 @@ impl Server {
             summary.push(format!("TFTP on {} from {}", transfers.addresses(), config.images.display()));
             tftp = Some(transfers);
         }
+        let (reloader, requests) = Reloader::new();
+        let commands = bound.as_ref().map(|bound| bound.commands());
+        let control = bind_control(config, keep, commands, &reloader, &mut warnings);
         confine()?;
         let (mut dhcp, mut boot_files) = (None, None);
         if let (Some(settings), Some(listeners)) = (&config.dhcp, listeners) {
@@ -100,9 +102,22 @@ impl Server {
             summary.splice(0..0, lines);
             boot_files = Some((proxy, listeners));
         }
-        let watch = Watch::new(sender, wrong);
+        let watch = Watch::new(sender, requests, wrong);
         let statistics = Arc::default();
-        Ok(Server { dhcp, boot_files, tftp, http, files, watch, recorder, statistics, summary, warnings })
+        Ok(Server {
+            dhcp,
+            control,
+            boot_files,
+            tftp,
+            http,
+            files,
+            watch,
+            reloader,
+            recorder,
+            statistics,
+            summary,
+            warnings,
+        })
     }
 }
 
@@ -132,6 +147,25 @@ fn open_files(
         Keep::InMemory => BootState::in_memory(config),
     };
     Ok(Files::new(catalog, known).with_boot_state(boot_state).following(now.clone()))
+}
+
+/// Binds the control socket. A server without leases has one only if its state folder exists already, because it stores
+/// nothing else there.
+fn bind_control(
+    config: &Config,
+    keep: Keep,
+    commands: Option<mpsc::Sender<Command>>,
+    reloader: &Reloader,
+    warnings: &mut Vec<String>,
+) -> Option<Control> {
+    let gives = commands.is_some();
+    // Without a database, `lanboot leases` has no lease to release.
+    if keep == Keep::InMemory || !(gives || config.state.is_dir()) {
+        return None;
+    }
+    let control = Control::bind(&config.state, commands, reloader.clone());
+    warnings.extend(control.as_ref().err().filter(|_| gives).cloned());
+    control.ok()
 }
 
 fn start_later(recorder: &Recorder) -> Result<DelayedSender, StartError> {

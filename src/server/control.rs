@@ -1,7 +1,7 @@
 //! The control socket: HTTP/1.1 over a unix socket, through which commands reach the running server.
 //!
-//! `POST /leases/ADDRESS/release` frees an address. The response is sent when the change is on stable storage: 200
-//! `{}`, or an error with `{"error": why}`:
+//! `POST /leases/ADDRESS/release` frees an address. The response is sent when the change is on stable storage.
+//! `POST /reload` reloads the configuration. The response is 200 `{}`, or an error with `{"error": why}`:
 //!
 //! | status | reason |
 //! |---|---|
@@ -9,7 +9,8 @@
 //! | 404 | no lease is stored for the address |
 //! | 409 | there is nothing to free |
 //! | 421 | `Host` is another name |
-//! | 503 | the change could not be stored |
+//! | 422 | the configuration has problems, one a line; the server keeps the one that it has |
+//! | 503 | the change could not be stored, or this server gives no addresses |
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,6 +35,7 @@ use tokio::time::timeout;
 
 use crate::server::dhcp::commands::{Command, Refusal, Release};
 use crate::server::privileges;
+use crate::server::reload::Reloader;
 use crate::store::LeaseReader;
 use crate::store::create_state_folder;
 
@@ -68,7 +70,9 @@ pub struct Control {
 #[derive(Clone, Debug)]
 struct Service {
     state: Arc<Path>,
-    commands: mpsc::Sender<Command>,
+    /// To the DHCP loop; `None` if this server gives no addresses.
+    commands: Option<mpsc::Sender<Command>>,
+    reloader: Reloader,
     /// Whether the socket has the group `lanboot`, so that every user who can open it is allowed.
     group_is_allowed: bool,
 }
@@ -79,17 +83,21 @@ impl Control {
     ///
     /// # Errors
     /// Advice for the log, if the socket cannot be made.
-    pub fn bind(state: &Path, commands: mpsc::Sender<Command>) -> Result<Control, String> {
+    pub fn bind(
+        state: &Path,
+        commands: Option<mpsc::Sender<Command>>,
+        reloader: Reloader,
+    ) -> Result<Control, String> {
         let path = control_path(state);
         let listener = listen(&path).map_err(|error| {
             format!(
                 "cannot make the control socket {}: {error}; `lanboot leases release` works only while the server is \
-                 stopped",
+                 stopped, and `lanboot reload` does not work: send SIGHUP instead",
                 path.display()
             )
         })?;
         let group_is_allowed = privileges::give_to_group(&path);
-        let service = Service { state: state.into(), commands, group_is_allowed };
+        let service = Service { state: state.into(), commands, reloader, group_is_allowed };
         Ok(Control { listener, service })
     }
 
@@ -252,13 +260,25 @@ async fn answer(request: &Request<Incoming>, service: &Service) -> Answer {
                 .map_err(|_| (StatusCode::BAD_REQUEST, "ADDRESS is not an IPv4 address".to_owned()))?;
             release(address, service).await
         }
-        _ => Err((StatusCode::NOT_FOUND, "the only request is POST /leases/ADDRESS/release".to_owned())),
+        ["reload"] => {
+            if request.method() != Method::POST {
+                return Err((StatusCode::METHOD_NOT_ALLOWED, "use POST".to_owned()));
+            }
+            let reloaded = service.reloader.reload().await;
+            reloaded.map_err(|problems| (StatusCode::UNPROCESSABLE_ENTITY, problems.join("\n")))
+        }
+        _ => {
+            let known = "the requests are POST /leases/ADDRESS/release and POST /reload";
+            Err((StatusCode::NOT_FOUND, known.to_owned()))
+        }
     }
 }
 
 /// Reads the stored lease, which is complete, and asks the DHCP loop to end it.
 async fn release(address: Ipv4Addr, service: &Service) -> Answer {
     let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
+    let commands = service.commands.as_ref();
+    let commands = commands.ok_or_else(|| unavailable("this server gives no addresses".to_owned()))?;
     let state = Arc::clone(&service.state);
     let read_lease = move || LeaseReader::open(&state)?.map_or(Ok(None), |reader| reader.lease(address));
     let stored = tokio::task::spawn_blocking(read_lease)
@@ -268,7 +288,7 @@ async fn release(address: Ipv4Addr, service: &Service) -> Answer {
     let lease = stored.ok_or((StatusCode::NOT_FOUND, "no lease is stored for it".to_owned()))?;
     let (reply, answer) = oneshot::channel();
     let stopping = || unavailable("the server is stopping".to_owned());
-    service.commands.send(Command::Release(Release::new(lease, reply))).await.map_err(|_| stopping())?;
+    commands.send(Command::Release(Release::new(lease, reply))).await.map_err(|_| stopping())?;
     match answer.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Refusal::Conflict(why))) => Err((StatusCode::CONFLICT, why.to_owned())),

@@ -1,4 +1,5 @@
-//! The running file services, and their end: transfers may finish for a limited time. `Server::run` owns it.
+//! The running file services: their listeners follow the snapshot, a reload turns them on and off, and at the end
+//! transfers may finish for a limited time. `Server::run` owns it.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use crate::content::lookup::Files;
 use crate::net::StartError;
-use crate::net::snapshot::Snapshot;
-use crate::server::http::Threads;
-use crate::server::tftp::Running;
+use crate::net::snapshot::{Now, Snapshot};
+use crate::record::Recorder;
+use crate::server::http::{Bound, Threads};
+use crate::server::tftp::{Running, Transfers};
 
 /// Maximum time for transfers to finish after the server was asked to stop. `TimeoutStopSec` of the systemd unit is
 /// longer.
@@ -26,12 +29,86 @@ const ABORT_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Serving {
     pub(super) http: Option<Threads>,
     pub(super) tftp: Option<Running>,
+    pub(super) parts: Parts,
+    /// Services that a reload turned off, until their last transfer ends.
+    pub(super) closing: Vec<Service>,
+}
+
+/// Everything that a service needs that a reload turns on.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// `None` if no files were served at the start.
+    pub(super) files: Option<Files>,
+    pub(super) now: Now,
+    pub(super) recorder: Recorder,
+}
+
+/// One service.
+#[derive(Debug)]
+pub(super) enum Service {
+    Http(Threads),
+    Tftp(Running),
+}
+
+impl Service {
+    fn under_way(&self) -> usize {
+        match self {
+            Service::Http(http) => http.under_way(),
+            Service::Tftp(tftp) => tftp.under_way(),
+        }
+    }
 }
 
 impl Serving {
+    /// The reasons why the services cannot change to `snapshot`: addresses that cannot be bound, and folders that cannot
+    /// be read. Nothing changes, except for the folder of boot files if there is no other problem.
+    pub(super) fn prepare(&self, snapshot: &Snapshot) -> Vec<String> {
+        let config = &snapshot.config;
+        let http = self.http.iter().flat_map(|http| http.refused(snapshot));
+        let tftp = self.tftp.iter().flat_map(|tftp| tftp.refused(snapshot));
+        let problems: Vec<String> = http.chain(tftp).map(|error| error.to_string()).collect();
+        match &self.parts.files {
+            Some(files) if problems.is_empty() => files.move_to(config).err().into_iter().collect(),
+            _ => problems,
+        }
+    }
+
+    /// Starts and closes the services that a reload turned on or off.
+    fn turn_on_and_off(&mut self, snapshot: &Snapshot) -> Result<(), StartError> {
+        let Parts { files, now, recorder } = &self.parts;
+        let failed = |error: std::io::Error| StartError(format!("cannot start a service: {error}"));
+        if snapshot.config.http.is_none()
+            && let Some(mut http) = self.http.take()
+        {
+            tracing::info!("HTTP is off");
+            http.close_listeners();
+            self.closing.push(Service::Http(http));
+        }
+        if snapshot.config.tftp.is_none()
+            && let Some(mut tftp) = self.tftp.take()
+        {
+            tracing::info!("TFTP is off");
+            tftp.close_listeners();
+            self.closing.push(Service::Tftp(tftp));
+        }
+        self.closing.retain(|service| service.under_way() > 0);
+        let Some(files) = files else { return Ok(()) };
+        if let Some(settings) = snapshot.config.http.as_ref().filter(|_| self.http.is_none()) {
+            let bound = Bound::bind(settings, now, files.clone(), recorder)?;
+            tracing::info!("HTTP on {}", bound.addresses());
+            self.http = Some(Threads::start(bound).map_err(failed)?);
+        }
+        if let Some(settings) = snapshot.config.tftp.as_ref().filter(|_| self.tftp.is_none()) {
+            let bound = Transfers::bind(settings, now.clone(), files.clone())?;
+            tracing::info!("TFTP on {}", bound.addresses());
+            self.tftp = Some(bound.start(recorder).map_err(failed)?);
+        }
+        Ok(())
+    }
+
     /// Updates the services for `snapshot`, and returns the errors of listeners that could not be opened.
     pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Vec<StartError> {
-        let mut refused = Vec::new();
+        let mut refused: Vec<StartError> = self.turn_on_and_off(snapshot).err().into_iter().collect();
         if let Some(http) = &mut self.http {
             let (changed, not) = http.follow(snapshot);
             refused.extend(not);
@@ -51,9 +128,10 @@ impl Serving {
 
     /// Accepts no new transfers and waits until all are finished, at most for [`LIMIT`] or until `hurry` completes.
     /// Then aborts the rest.
-    pub(super) async fn drain(self, hurry: impl Future<Output = ()>) {
+    pub(super) async fn drain(mut self, hurry: impl Future<Output = ()>) {
         self.http.iter().for_each(Threads::close);
         self.tftp.iter().for_each(Running::close);
+        self.closing.retain(|service| service.under_way() > 0);
         let began = Instant::now();
         let mut hurry = pin!(hurry);
         let mut waited_for = None;
@@ -83,20 +161,23 @@ impl Serving {
     }
 
     async fn cut_off(self) {
-        if let Some(http) = self.http {
-            http.end();
-            let began = Instant::now();
-            while http.under_way() > 0 && began.elapsed() < ABORT_TIME {
-                sleep(PAUSE).await;
+        let services = self.http.map(Service::Http).into_iter().chain(self.tftp.map(Service::Tftp));
+        for service in services.chain(self.closing) {
+            match service {
+                Service::Http(http) => {
+                    http.end();
+                    let began = Instant::now();
+                    while http.under_way() > 0 && began.elapsed() < ABORT_TIME {
+                        sleep(PAUSE).await;
+                    }
+                }
+                Service::Tftp(tftp) => tftp.stop().await,
             }
-        }
-        if let Some(tftp) = self.tftp {
-            tftp.stop().await;
         }
     }
 
     fn under_way(&self) -> usize {
-        self.http() + self.tftp()
+        self.http() + self.tftp() + self.closing.iter().map(Service::under_way).sum::<usize>()
     }
 
     fn http(&self) -> usize {

@@ -10,6 +10,7 @@ pub mod drain;
 pub mod http;
 pub mod notify;
 pub mod privileges;
+pub mod reload;
 mod statistics;
 pub mod tftp;
 mod watch;
@@ -29,20 +30,23 @@ use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
 use crate::server::dhcp::proxy::Proxy;
 use crate::server::dhcp::proxy_listeners::Listeners;
-use crate::server::drain::Serving;
+use crate::server::drain::{Parts, Serving};
+use crate::server::reload::{Reloader, Source};
 use crate::server::tftp::Transfers;
 use crate::server::watch::Watch;
 
 /// A server with all its sockets bound and its leases loaded, ready to run.
 #[derive(Debug)]
 pub struct Server {
-    dhcp: Option<(DhcpServer, Option<Control>)>,
+    dhcp: Option<DhcpServer>,
+    control: Option<Control>,
     boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
     http: Option<http::Bound>,
     /// For the periodic check of their folder.
     files: Option<Files>,
     watch: Watch,
+    reloader: Reloader,
     recorder: Recorder,
     statistics: Arc<Notify>,
     summary: Vec<String>,
@@ -62,6 +66,18 @@ impl Server {
     /// Each [`Notify::notify_one`] makes the running server log its statistics.
     pub fn statistics(&self) -> Arc<Notify> {
         Arc::clone(&self.statistics)
+    }
+
+    /// Makes the server able to reload its configuration from `source`.
+    #[must_use]
+    pub fn reloading_from(mut self, source: Source) -> Server {
+        self.watch.source = Some(source);
+        self
+    }
+
+    /// Requests reloads of the running server.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// One line for each service: its addresses, mode and folder.
@@ -93,22 +109,21 @@ impl Server {
             Some((proxy, listeners)) => Some(listeners.serve_apart(proxy)?),
             None => None,
         };
-        let mut serving = Serving { http, tftp };
         let (watch, recorder) = (self.watch, self.recorder);
-        let asks = self.dhcp.as_ref().map(|(dhcp, _)| dhcp.commands.sender());
+        let parts = Parts { files: self.files.clone(), now: watch.now(), recorder: recorder.clone() };
+        let mut serving = Serving { http, tftp, parts, closing: Vec::new() };
+        let asks = self.dhcp.as_ref().map(|dhcp| dhcp.commands.sender());
+        let control = self.control.map(|control| tokio::spawn(control.serve()));
         let dhcp = async {
-            match self.dhcp {
-                Some((dhcp, control)) => {
-                    let control = control.map(|control| tokio::spawn(control.serve()));
-                    let ended = dhcp.run_apart(stop).await;
-                    control.inspect(JoinHandle::abort);
-                    ended
-                }
+            let ended = match self.dhcp {
+                Some(dhcp) => dhcp.run_apart(stop).await,
                 None => {
                     stop.await;
                     Ok(())
                 }
-            }
+            };
+            control.inspect(JoinHandle::abort);
+            ended
         };
         tokio::select! {
             ended = dhcp => ended?,

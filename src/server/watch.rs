@@ -1,5 +1,5 @@
-//! Follows changes of the network interfaces: they go down and up, change addresses, are created and deleted. The
-//! server adapts without a restart. The kernel reports changes over netlink, but a periodic check finds them even if a
+//! Replaces the snapshot: after a reload of the configuration, and when the network interfaces change. They go down and
+//! up, change addresses, are created and deleted. The server adapts without a restart. The kernel reports changes over netlink, but a periodic check finds them even if a
 //! report is lost.
 
 use std::collections::BTreeSet;
@@ -14,14 +14,17 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use crate::config::Config;
 use crate::net::interface::Interface;
 use crate::net::readable::readable;
-use crate::net::served::{Served, find, listed};
-use crate::net::snapshot::Snapshot;
+use crate::net::served::{Served, find, find_or_fail, listed};
+use crate::net::snapshot::{Now, Snapshot};
 use crate::server::drain::Serving;
+use crate::server::reload::{Problems, Request, Source, needs_restart};
 use crate::types::Ipv4Network;
 
 /// Interval of the check without a report from the kernel. Failed listeners are retried at the same time.
@@ -35,14 +38,25 @@ const MAX_REPORTS: usize = 1024;
 #[derive(Debug)]
 pub struct Watch {
     now: watch::Sender<Arc<Snapshot>>,
+    /// The configuration file; `None` if the server cannot reload.
+    pub(super) source: Option<Source>,
+    requests: mpsc::Receiver<Request>,
     /// The problems that were logged last.
     logged: BTreeSet<String>,
 }
 
 impl Watch {
     /// Publishes to `now`. The problems in `logged` were already logged.
-    pub fn new(now: watch::Sender<Arc<Snapshot>>, logged: Vec<String>) -> Watch {
-        Watch { now, logged: logged.into_iter().collect() }
+    pub fn new(
+        now: watch::Sender<Arc<Snapshot>>,
+        requests: mpsc::Receiver<Request>,
+        logged: Vec<String>,
+    ) -> Watch {
+        Watch { now, source: None, requests, logged: logged.into_iter().collect() }
+    }
+
+    pub fn now(&self) -> Now {
+        self.now.subscribe()
     }
 
     /// Follows changes forever.
@@ -50,21 +64,62 @@ impl Watch {
         // Without netlink, the next periodic check finds a change.
         let reports = netlink().ok();
         loop {
-            wait(reports.as_ref()).await;
-            let config = Arc::clone(&self.now.borrow().config);
-            match find(&config) {
-                Ok((served, absent)) => self.publish(served, absent, serving),
-                Err(error) => self.log_new([error.to_string()].into()),
+            tokio::select! {
+                () = wait(reports.as_ref()) => {
+                    let config = Arc::clone(&self.now.borrow().config);
+                    match find(&config) {
+                        Ok((served, absent)) => self.publish(config, served, absent, serving),
+                        Err(error) => self.log_new([error.to_string()].into()),
+                    }
+                }
+                Some(request) = self.requests.recv() => {
+                    let done = self.reload(serving).await;
+                    match &done {
+                        Ok(()) => tracing::info!("the configuration is reloaded"),
+                        Err(problems) => {
+                            problems.iter().for_each(|problem| tracing::error!("{problem}"));
+                            tracing::error!("the configuration is not reloaded: the server keeps the one that it has");
+                        }
+                    }
+                    // The caller may have gone.
+                    let _ = request.send(done);
+                }
             }
         }
     }
 
-    /// Publishes a snapshot and updates the listeners.
-    fn publish(&mut self, served: Served, absent: Vec<String>, serving: &mut Serving) {
+    /// Reads and checks the configuration file, and publishes a snapshot with it.
+    async fn reload(&mut self, serving: &mut Serving) -> Result<(), Problems> {
+        let source =
+            self.source.clone().ok_or_else(|| vec!["this server has no configuration file".to_owned()])?;
+        let read = Arc::clone(&source.read);
+        let read = spawn_blocking(move || read()).await;
+        let mut config =
+            read.map_err(|_| vec!["a fault in lanboot; please report it with the file".to_owned()])??;
         let before = Arc::clone(&self.now.borrow());
-        if *before.interfaces != served {
+        // Unchanged settings stay the same value, so that nothing follows them.
+        if config.dhcp == before.config.dhcp {
+            config.dhcp.clone_from(&before.config.dhcp);
+        }
+        let mut problems = needs_restart(&before.config, &config);
+        let (served, absent) = find_or_fail(&config).map_err(|error| vec![error.to_string()])?;
+        let snapshot = Snapshot::new(config, served.clone());
+        if problems.is_empty() {
+            problems = serving.prepare(&snapshot);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        self.publish(Arc::clone(&snapshot.config), served, absent, serving);
+        (source.apply)(&snapshot.config);
+        Ok(())
+    }
+
+    /// Publishes a snapshot and updates the listeners.
+    fn publish(&mut self, config: Arc<Config>, served: Served, absent: Vec<String>, serving: &mut Serving) {
+        let before = Arc::clone(&self.now.borrow());
+        if *before.interfaces != served || !Arc::ptr_eq(&before.config, &config) {
             differences(&before.interfaces, &served).iter().for_each(|change| tracing::info!("{change}"));
-            let config = Arc::clone(&before.config);
             self.now.send_replace(Arc::new(Snapshot { config, interfaces: Arc::new(served) }));
         }
         let snapshot = Arc::clone(&self.now.borrow());

@@ -15,6 +15,7 @@ mod limits;
 mod privileges;
 mod probe;
 mod rehearse;
+mod reload;
 mod rendering;
 mod scripts;
 mod serve;

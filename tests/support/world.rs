@@ -18,6 +18,7 @@ use lanboot::dhcp::route::Route;
 use lanboot::dhcp::settings::Settings;
 use lanboot::event::{DropReason, Event};
 use lanboot::lease::{Lease, LeaseBook, State};
+use lanboot::store::open;
 use lanboot::types::{MacAddr, Timestamp};
 use lanboot::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use lanboot::wire::option::code;
@@ -243,11 +244,7 @@ impl World {
 
     /// kill -9, and a start with the leases on disk.
     pub fn restart(&mut self) {
-        self.book = LeaseBook::new(self.settings.pools());
-        for lease in self.disk.values() {
-            let is_served = self.settings.subnets.iter().any(|subnet| subnet.network.contains(lease.address));
-            assert_eq!(self.book.load(lease.clone()), is_served);
-        }
+        self.book = open::book(&self.settings, self.disk.values().cloned().collect(), &[]).book;
     }
 
     /// A reload with another configuration.

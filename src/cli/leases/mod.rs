@@ -12,15 +12,11 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Subcommand;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 use view::View;
 
+use super::ask_server::{self, Answer};
 use super::config_file::load_or_exit_code;
 use crate::config::Config;
 use crate::lease::{Lease, State};
@@ -28,11 +24,6 @@ use crate::server::control::control_path;
 use crate::store::Findings;
 use crate::store::{clock, open};
 use crate::types::MacAddr;
-
-/// Maximum time to wait for the server's answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum size of the server's answer in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
 
 /// The subcommands of `lanboot leases`.
 #[derive(Debug, Subcommand)]
@@ -204,57 +195,14 @@ fn find(config: &Config, which: Selector) -> Result<Vec<Lease>, Failure> {
 
 /// Asks the running server to release these addresses. Returns false if no server runs.
 fn release_by_server(config: &Config, addresses: &[Ipv4Addr]) -> Result<bool, String> {
-    let socket = control_path(&config.state);
-    let fail =
-        |error: &dyn std::fmt::Display| format!("cannot ask the server at {}: {error}", socket.display());
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| fail(&error))?;
     for address in addresses {
-        let stream = match runtime.block_on(tokio::net::UnixStream::connect(&socket)) {
-            Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                return Ok(false);
-            }
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                return Err(fail(
-                    &"only root, the user that it runs as and the group lanboot may; try with sudo",
-                ));
-            }
-            Err(error) => return Err(fail(&error)),
-        };
-        let path = format!("/leases/{address}/release");
-        let answered =
-            runtime.block_on(async { tokio::time::timeout(ANSWER_TIMEOUT, post(stream, &path)).await });
-        let refused = answered.map_err(|_| fail(&"it does not answer"))?.map_err(|error| fail(&error))?;
-        if let Some(why) = refused {
-            return Err(format!("the server does not free {address}: {why}"));
+        match ask_server::post(&config.state, &format!("/leases/{address}/release"))? {
+            Answer::NoServer => return Ok(false),
+            Answer::Done => {}
+            Answer::Refused(why) => return Err(format!("the server does not free {address}: {why}")),
         }
     }
     Ok(true)
-}
-
-/// Sends an empty POST request to `path`. Returns the reason for a refusal, or `None` for success.
-async fn post(
-    stream: tokio::net::UnixStream,
-    path: &str,
-) -> Result<Option<String>, Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // The task ends with the response, which also reports its errors.
-    tokio::spawn(connection);
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header(hyper::header::HOST, "lanboot")
-        .body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?.to_bytes();
-    if status.is_success() {
-        return Ok(None);
-    }
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let why = body.get("error").and_then(|why| why.as_str()).map_or(status.to_string(), str::to_owned);
-    Ok(Some(why))
 }
 
 /// Releases these addresses in the database, which no server has open.

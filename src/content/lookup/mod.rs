@@ -6,8 +6,11 @@ mod file_facts;
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::boot::name::BootName;
+use crate::config::Config;
+use crate::content::folders;
 use crate::content::generated::{self, TextRequest};
 use crate::content::log_once::LogOnce;
 use crate::content::machines::{self, KnownMachine, MachineTable, Standing, own_names};
@@ -123,6 +126,25 @@ impl Files {
     pub fn may_be_from_dhcp(&self, address: Ipv4Addr) -> bool {
         let machines::Found { machine, standing } = self.known.at(address);
         machine.server.is_some() || standing == Standing::Contested
+    }
+
+    /// Serves the folder of boot files that `config` names, and forgets each finished `once` that it no longer has.
+    ///
+    /// # Errors
+    /// The folder cannot be served. The one of before is still served then.
+    pub fn move_to(&self, config: &Arc<Config>) -> Result<(), String> {
+        if let Some((key, problem)) = folders::problems(config).into_iter().next() {
+            return Err(format!("{key}: {problem}"));
+        }
+        self.catalog.move_to(&config.images, folders::secrets(config)).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => format!(
+                "images: {error}; lanboot gave up the right to read other folders at its start, so this needs a \
+                 restart of lanboot"
+            ),
+            _ => format!("images: {error}"),
+        })?;
+        self.boot_state.with_config(config).forget_removed();
+        Ok(())
     }
 
     /// Checks the folder of boot files, and logs when it disappears or comes back.

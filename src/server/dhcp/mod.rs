@@ -179,6 +179,10 @@ impl DhcpServer {
     }
 
     fn handle_batch(&mut self, inbox: &Inbox) {
+        // A reload is answered as soon as the snapshot is swapped, so a message after that is decided by the new one.
+        if self.changes.has_changed().unwrap_or(false) {
+            self.follow();
+        }
         let now = self.clock.now();
         let mut out = Outbox::default();
         for message in inbox.iter() {

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::config::Config;
 use crate::dhcp::engine::{Effects, Engine};
 use crate::dhcp::settings::Settings;
@@ -14,9 +16,8 @@ use crate::net::served::describe_dhcp;
 use crate::net::snapshot::Now;
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::Keep;
-use crate::server::control::Control;
 use crate::server::dhcp::DhcpServer;
-use crate::server::dhcp::commands::Commands;
+use crate::server::dhcp::commands::{Command, Commands};
 use crate::server::dhcp::commit::Committer;
 use crate::server::dhcp::conflict_checks::Checker;
 use crate::server::dhcp::proxy::Proxy;
@@ -40,7 +41,6 @@ fn open_leases(state: &Path, keep: Keep) -> Result<OpenedStore, StartError> {
 pub(in crate::server) struct BoundDhcp {
     socket: DhcpSocket,
     opened: OpenedStore,
-    control: Result<Control, String>,
     commands: Commands,
 }
 
@@ -56,21 +56,24 @@ impl BoundDhcp {
         let (socket, refused) = bound.with_frames(now.clone());
         warnings.extend(refused);
         let opened = open_leases(&config.state, keep)?;
-        let commands = Commands::default();
-        let control = Control::bind(&config.state, commands.sender());
-        Ok(BoundDhcp { socket, opened, control, commands })
+        Ok(BoundDhcp { socket, opened, commands: Commands::default() })
+    }
+
+    /// Sends commands to the DHCP loop, once it runs.
+    pub(in crate::server) fn commands(&self) -> mpsc::Sender<Command> {
+        self.commands.sender()
     }
 }
 
-/// BootState the threads of the DHCP server and loads the stored leases into its book. The server shares observations with
+/// Starts the threads of the DHCP server and loads the stored leases into its book. The server shares observations with
 /// the engine of `proxy`. Lines for the start are added to `summary` and `warnings`.
 pub(in crate::server) fn start_dhcp(
-    BoundDhcp { socket, opened, control, commands }: BoundDhcp,
+    BoundDhcp { socket, opened, commands }: BoundDhcp,
     (config, settings): (&Config, &Arc<Settings>),
     proxy: &Arc<Proxy>,
     keep: Keep,
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
-) -> Result<(DhcpServer, Option<Control>), StartError> {
+) -> Result<DhcpServer, StartError> {
     let Proxy { recorder, now, .. } = &**proxy;
     let served = Arc::clone(&now.borrow().interfaces);
     summary.extend(describe_dhcp(settings, &served));
@@ -91,12 +94,9 @@ pub(in crate::server) fn start_dhcp(
     let socket = Arc::new(socket);
     let (checker, refused) = Checker::start(settings.conflict_check, now.clone());
     warnings.extend(refused);
-    warnings.extend(control.as_ref().err().cloned());
-    // Without a database, `lanboot leases` has no lease to release.
-    let control = control.ok().filter(|_| keep == Keep::OnDisk);
     let committer = Committer::start(store, clock, Arc::clone(&socket), recorder.clone())
         .map_err(|error| StartError(format!("cannot start the thread that stores leases: {error}")))?;
-    let dhcp = DhcpServer {
+    Ok(DhcpServer {
         engine: proxy.share(Engine::new(Arc::clone(settings), book)),
         effects: Effects::new(),
         served,
@@ -111,8 +111,7 @@ pub(in crate::server) fn start_dhcp(
         files: proxy.files.clone(),
         known: proxy.known.clone(),
         recorder: recorder.clone(),
-    };
-    Ok((dhcp, control))
+    })
 }
 
 /// Fills a new book with the stored leases. Leases outside every subnet stay in the store, because their subnet may be

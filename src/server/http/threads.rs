@@ -8,12 +8,13 @@ use std::thread::available_parallelism;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use super::{Service, bind, serve};
+use super::{Admission, Service, Timeouts, bind, serve};
 use crate::config::Http;
+use crate::content::lookup::Files;
 use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
-use crate::net::served::Served;
-use crate::net::snapshot::Snapshot;
+use crate::net::snapshot::{Now, Snapshot};
 use crate::net::{StartError, fd_limit};
+use crate::record::Recorder;
 
 /// HTTP listeners that are bound but not served yet.
 #[derive(Debug)]
@@ -38,13 +39,16 @@ pub struct Threads {
 }
 
 impl Bound {
-    /// Binds the TCP port on the addresses of `settings`, or on those of the `served` interfaces.
+    /// Binds the TCP port on the addresses of `settings`, or on those of the served interfaces.
     ///
     /// # Errors
     /// An explanation why an address cannot be bound.
-    pub fn bind(settings: &Http, served: &Served, service: Service) -> Result<Bound, StartError> {
+    pub fn bind(settings: &Http, now: &Now, files: Files, recorder: &Recorder) -> Result<Bound, StartError> {
+        let admission = Admission::new(now.clone());
+        let service = Service::new(files, recorder.clone(), Timeouts::DEFAULT, admission);
+        service.connections.set_limit_of_one(settings.max_per_client);
         let mut listeners = Vec::new();
-        let wanted = listen_addresses(&settings.listen, settings.port, served);
+        let wanted = listen_addresses(&settings.listen, settings.port, &now.borrow().interfaces);
         match update(&mut listeners, &wanted, bind).1.pop() {
             Some(error) => Err(error),
             None => Ok(Bound { listeners, settings: settings.clone(), service }),
@@ -87,9 +91,27 @@ impl Threads {
         update(&mut self.listeners, &wanted, |at| Ok(begin(runtime, bind(at)?, &self.service)))
     }
 
+    /// The addresses that `snapshot` adds by another port or other addresses in the configuration, and that cannot be
+    /// bound. Nothing changes.
+    pub fn refused(&self, snapshot: &Snapshot) -> Vec<StartError> {
+        let Some(new) = &snapshot.config.http else { return Vec::new() };
+        if (new.port, &new.listen) == (self.settings.port, &self.settings.listen) {
+            return Vec::new();
+        }
+        let wanted = listen_addresses(&new.listen, new.port, &snapshot.interfaces);
+        let missing = wanted.into_iter().filter(|at| self.listeners.iter().all(|(open, _)| open != at));
+        missing.filter_map(|at| bind(at).err()).collect()
+    }
+
     /// The addresses of the listeners, for log lines.
     pub fn addresses(&self) -> String {
         addresses_text(&self.listeners)
+    }
+
+    /// Closes the listeners, and ends the idle connections. Those with a request continue.
+    pub fn close_listeners(&mut self) {
+        self.close();
+        self.listeners.clear();
     }
 
     /// Accepts no more connections, and ends the idle ones.

@@ -145,6 +145,30 @@ impl Running {
         }
     }
 
+    /// The addresses that `snapshot` adds by another port or other addresses in the configuration, and that cannot be
+    /// bound. Nothing changes.
+    pub fn refused(&self, snapshot: &Snapshot) -> Vec<StartError> {
+        let Some(new) = &snapshot.config.tftp else { return Vec::new() };
+        if (new.port, &new.listen) == (self.settings.port, &self.settings.listen) {
+            return Vec::new();
+        }
+        let wanted = listen_addresses(&new.listen, new.port, &snapshot.interfaces);
+        let missing = wanted.into_iter().filter(|at| self.listeners.iter().all(|(open, _)| open != at));
+        let explain = |at, error| bind_error::explain(at, "tftp.port", false, &error);
+        missing.filter_map(|at| native::listen(at).err().map(|error| explain(at, error))).collect()
+    }
+
+    /// Closes the listeners and accepts no more transfers. Those that run continue.
+    pub fn close_listeners(&mut self) {
+        self.close();
+        self.listeners.clear();
+        match &self.engine {
+            RunningEngine::Native(engine) => engine.listen(&Arc::from([])),
+            // This engine ends the transfers of a listener with it, so its listeners stay open until then.
+            RunningEngine::AsyncTftp { .. } => {}
+        }
+    }
+
     /// Accepts no more transfers.
     pub fn close(&self) {
         match &self.engine {

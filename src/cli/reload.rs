@@ -1,0 +1,46 @@
+//! `lanboot reload`: checks the configuration file, then makes the running server use it. `systemctl reload` runs it, and
+//! SIGHUP makes the server do the same.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::ask_server::{self, Answer};
+use super::config_file::{BAD_CONFIG, LoadError, load_file};
+use crate::server::control::control_path;
+
+/// Runs the command. `state` is the state folder of the server, if it is not the one in the configuration. The exit
+/// code is 0 if the server uses the file now, 1 if it keeps the configuration that it has, and 2 if the file cannot be
+/// read.
+pub fn run(config: Option<&Path>, state: Option<&Path>) -> ExitCode {
+    let loaded = match load_file(config) {
+        Ok(loaded) => loaded,
+        Err(error @ LoadError::Unreadable(_)) => {
+            eprintln!("lanboot: {error}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+        Err(error @ LoadError::Problems { .. }) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let state = state.unwrap_or(&loaded.config.state);
+    let why = match ask_server::post(state, "/reload") {
+        Ok(Answer::Done) => {
+            // A closed pipe is not an error.
+            let _ = writeln!(io::stdout(), "{}: the server uses it now", loaded.path.display());
+            return ExitCode::SUCCESS;
+        }
+        Ok(Answer::Refused(problems)) => {
+            format!("{problems}\nlanboot reload: the server keeps the configuration that it has")
+        }
+        Ok(Answer::NoServer) => format!(
+            "lanboot reload: no server answers at {}; if `state` was changed, restart the server, or name the folder that \
+             it uses with --state",
+            control_path(state).display()
+        ),
+        Err(why) => format!("lanboot reload: {why}"),
+    };
+    eprintln!("{why}");
+    ExitCode::FAILURE
+}

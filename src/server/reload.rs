@@ -1,0 +1,115 @@
+//! Requests to reload the configuration, and the changes that a reload cannot make. `lanboot reload` (`control.rs`) and
+//! SIGHUP (`cli/serve.rs`) send requests, and `watch.rs` carries them out. A file with a problem changes nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::boot::plan::Mode;
+use crate::config::Config;
+use crate::net::served::may_be;
+
+/// Maximum number of requests that wait. Each one reads the file again, so more would only take time.
+const MAX_REQUESTS: usize = 4;
+
+/// The reasons why the configuration was not reloaded, one line each.
+pub type Problems = Vec<String>;
+
+/// The configuration file of the running server. `cli/serve.rs` provides it, because this folder never reads the file.
+#[derive(Clone)]
+pub struct Source {
+    /// Reads and checks the whole file.
+    pub read: Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>,
+    /// Applies the settings of the process itself, such as the log level, once the server uses the configuration.
+    pub apply: Arc<dyn Fn(&Config) + Send + Sync>,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+/// Makes the running server reload its configuration. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reloader(mpsc::Sender<Request>);
+
+/// A request to reload, and the way to answer it.
+pub(super) type Request = oneshot::Sender<Result<(), Problems>>;
+
+impl Reloader {
+    /// A reloader, and its requests for the watch task.
+    pub(super) fn new() -> (Reloader, mpsc::Receiver<Request>) {
+        let (sender, requests) = mpsc::channel(MAX_REQUESTS);
+        (Reloader(sender), requests)
+    }
+
+    /// Reloads the configuration, and waits until the server uses it.
+    ///
+    /// # Errors
+    /// The problems of the file. The server keeps the configuration that it has.
+    pub async fn reload(&self) -> Result<(), Problems> {
+        let stopping = || vec!["the server is stopping".to_owned()];
+        let (sender, answer) = oneshot::channel();
+        self.0.send(sender).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+/// The changes from `old` to `new` that a running server cannot make.
+pub(super) fn needs_restart(old: &Config, new: &Config) -> Problems {
+    let both_tftp = old.tftp.as_ref().zip(new.tftp.as_ref());
+    let serves_files = |config: &Config| config.tftp.is_some() || config.http.is_some();
+    let gives = |config: &Config| may_be(config, Mode::Server);
+    let ports = |config: &Config| config.dhcp.as_ref().map(|settings| settings.ports);
+    let changes = [
+        ("state", "another folder", old.state != new.state),
+        ("tftp.engine", "another engine", both_tftp.is_some_and(|(old, new)| old.engine != new.engine)),
+        ("tftp.ports", "other ports", both_tftp.is_some_and(|(old, new)| old.ports != new.ports)),
+        (
+            "tftp.uploads",
+            "another folder or other limits",
+            both_tftp.is_some_and(|(old, new)| old.uploads != new.uploads),
+        ),
+        ("log.format", "another format", old.log.format != new.log.format),
+        ("dhcp.mode", "DHCP that is turned on or off", old.dhcp.is_some() != new.dhcp.is_some()),
+        (
+            "dhcp.mode",
+            "a change to or from `server` on all interfaces",
+            old.dhcp.is_some() && new.dhcp.is_some() && gives(old) != gives(new),
+        ),
+        ("dhcp.ports", "other ports", ports(old).zip(ports(new)).is_some_and(|(old, new)| old != new)),
+        ("tftp", "a server that served no files", !serves_files(old) && serves_files(new)),
+    ];
+    let changed = changes.into_iter().filter(|(.., is_changed)| *is_changed);
+    changed.map(|(key, what, _)| format!("{key}: {what} needs a restart of lanboot")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(old: &str, new: &str) -> Problems {
+        let load = |yaml: &str| crate::config::load(yaml).unwrap();
+        needs_restart(&load(old), &load(new))
+    }
+
+    #[test]
+    fn only_a_few_keys_need_a_restart() {
+        let old = "{dhcp: {mode: proxy}, state: a, tftp: {max_transfers: 9}}";
+        assert!(problems(old, "{dhcp: {mode: proxy}, state: a, images: x, http: off}").is_empty());
+        for (new, key) in [
+            ("{dhcp: {mode: proxy}, state: b}", "state: "),
+            ("{dhcp: {mode: proxy}, state: a, tftp: {engine: async-tftp}}", "tftp.engine: "),
+            ("{dhcp: {mode: proxy}, state: a, tftp: {ports: single}}", "tftp.ports: "),
+            ("{dhcp: {mode: proxy}, state: a, log: {format: json}}", "log.format: "),
+            ("{dhcp: {mode: off}, state: a}", "dhcp.mode: "),
+            ("{dhcp: {mode: proxy, ports: {proxy: 4012}}, state: a}", "dhcp.ports: "),
+        ] {
+            let problems = problems(old, new);
+            let [line] = &problems[..] else { panic!("{new}: {problems:?}") };
+            assert!(line.starts_with(key) && line.contains("needs a restart"), "{line}");
+        }
+    }
+}
