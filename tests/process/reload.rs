@@ -84,10 +84,10 @@ fn a_file_with_problems_changes_nothing() {
     let output = reload(&lab);
     let shown = errors(&output);
     assert_eq!(output.status.code(), Some(1), "{shown}");
-    assert!(shown.contains("config.yaml:6:") && shown.contains("2 problems"), "{shown}");
+    assert!(shown.contains("config.yaml:7:") && shown.contains("2 problems"), "{shown}");
     serving.signal(Signal::SIGHUP);
     serving.wait_for("the configuration is not reloaded: the server keeps the one that it has");
-    assert!(serving.wait_for("config.yaml:6:").contains("ERROR"));
+    assert!(serving.wait_for("config.yaml:7:").contains("ERROR"));
     lease(lab.ports, 1);
 }
 
@@ -118,7 +118,7 @@ fn a_port_that_is_taken_is_a_problem_of_the_reload() {
     let _serving = lab.serve(&["serve"]);
     let port = free_tcp_port();
     let _taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-    lab.write_config(&with_http(&lab, port).replace("127.77.0.50-", "127.78.0.50-"));
+    lab.write_config(&with_http(&lab, port).replace("127.77.0.50-127.77.255.99", "127.78.0.50-127.78.0.99"));
     let output = reload(&lab);
     let shown = errors(&output);
     assert_eq!(output.status.code(), Some(1), "{shown}");
