@@ -315,3 +315,31 @@ fn s_15_other_users_give_up_their_rights_too() {
     assert_eq!(refused.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("only root can"));
 }
+
+/// The configuration, and folders beside it, can still be read. Another folder of boot files cannot.
+#[test]
+fn s_15_a_reload_works_without_the_rights_of_root() {
+    if !is_root("s_15_a_reload_works_without_the_rights_of_root") {
+        return;
+    }
+    let lab = open_lab();
+    let serving = serve_with_user_lanboot(&lab, &["serve"]);
+    let is_confined = serving.wait_for("runs as ").contains("; confined to its folders");
+    let pool = ("127.77.0.50-127.77.255.99", "127.78.0.50-127.78.0.99");
+    lab.write_config(&lab.config().replace(pool.0, pool.1));
+    let output = lab.run(&["reload"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(lease(lab.ports, 1).octets()[1], 78);
+    let elsewhere = tempfile::tempdir().unwrap();
+    set_mode(elsewhere.path(), 0o755);
+    lab.write_config(&(lab.config() + &format!("images: {}\n", elsewhere.path().display())));
+    let output = lab.run(&["reload"]);
+    let shown = String::from_utf8_lossy(&output.stderr);
+    if is_confined {
+        assert_eq!(output.status.code(), Some(1), "{shown}");
+        assert!(shown.starts_with("images: ") && shown.contains("needs a restart"), "{shown}");
+        assert_serves(&lab);
+    } else {
+        eprintln!("SKIPPED: this kernel has no Landlock");
+    }
+}
