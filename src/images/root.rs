@@ -84,6 +84,10 @@ impl Root {
             return Ok(());
         }
         let open = open_at(&path, &secrets)?;
+        // Opening the folder needs no right to read what is in it. After Landlock, that right is missing elsewhere.
+        std::fs::read_dir(&path).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+        })?;
         let hidden = hidden_names_in(&path, &secrets);
         let checked_at = Instant::now();
         *self.state() =
