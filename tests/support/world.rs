@@ -244,7 +244,7 @@ impl World {
 
     /// kill -9, and a start with the leases on disk.
     pub fn restart(&mut self) {
-        self.book = open::book(&self.settings, self.disk.values().cloned().collect(), &[]).book;
+        self.book = open::fill_book(&self.settings, self.disk.values().cloned().collect(), &[]).book;
     }
 
     /// A reload with another configuration.
