@@ -1,28 +1,35 @@
 //! Checks the rules of `config.yaml` that involve several keys, and builds the settings. `config::load` calls it once
 //! per file, after the sections have been read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::Config;
+use super::check_machines::check_machines;
 use crate::boot::fetch::Served;
 use crate::boot::loader::target::{SCRIPT, Targets};
 use crate::boot::plan::Mode;
 use crate::boot::policy::Policy;
 use crate::config::sections::machines;
 use crate::config::sections::mode::ModeSection;
+use crate::config::sections::routers::check_routers;
 use crate::config::sections::targets;
-use crate::config::sections::written::{File, MachineEntry, PoolEntry, SubnetEntry};
+use crate::config::sections::written::{File, PoolEntry, SubnetEntry};
 use crate::config::syntax::reader::{At, Reader};
+use crate::dhcp::machines::Machine;
 use crate::dhcp::mode::Modes;
-use crate::dhcp::settings::{AddressPool, Machine, Settings, Subnet};
-use crate::types::{Ipv4Network, Ipv4Range};
+use crate::dhcp::named_addresses::{NamedAddress, named_addresses};
+use crate::dhcp::settings::{AddressPool, Settings, Subnet};
+use crate::types::{HostOrNetwork, Ipv4Network, Ipv4Range};
+
+/// Maximum number of addresses that a note lists.
+const MAX_NAMED: usize = 8;
 
 /// Builds the settings from `file`. If the reader has recorded any problem, the result is incomplete and must be
 /// discarded.
 pub(super) fn check(reader: &mut Reader, file: File) -> Config {
-    let File { dhcp, machines, .. } = &file;
+    let File { dhcp, .. } = &file;
     let modes = dhcp.mode.as_ref().map(ModeSection::modes);
     if modes.as_ref().is_some_and(|modes| modes.has(Mode::Server)) && dhcp.subnets.is_empty() {
         reader.problem(dhcp.id, "with `mode: server` there must be at least one of `subnets`");
@@ -34,12 +41,17 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     check_networks(reader, &dhcp.subnets);
     check_pools(reader, &dhcp.subnets);
     check_relays(reader, &dhcp.subnets);
-    check_machines(reader, machines, &dhcp.subnets);
+    check_machines(reader, &file, modes.as_ref());
+    if modes.as_ref().is_some_and(|modes| modes.has(Mode::Server)) {
+        check_routers(reader, dhcp, &file.machines);
+    }
     let modes = modes.unwrap_or(Modes::all(None));
     let is_off = modes.is_off();
     let boot_machines = file.machines.iter().filter_map(machines::boot_machine).collect();
     let targets = targets::check(reader, &file, boot_machines);
     let File { dhcp, .. } = &file;
+    let pools: Vec<At<Ipv4Range>> =
+        dhcp.subnets.iter().flat_map(|subnet| subnet.pools.iter().map(|pool| pool.range)).collect();
     let settings = Settings {
         modes,
         authoritative: dhcp.authoritative,
@@ -52,7 +64,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         ports: dhcp.ports,
         subnets: file.dhcp.subnets.into_iter().filter_map(subnet).collect(),
         options: file.dhcp.options,
-        classes: file.dhcp.classes,
+        classes: file.dhcp.classes.into_iter().map(|entry| entry.class).collect::<Vec<_>>().into(),
         machines: file
             .machines
             .into_iter()
@@ -65,6 +77,9 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
             tftp: file.tftp.as_ref().map(|tftp| tftp.port),
         },
     };
+    if settings.modes.has(Mode::Server) {
+        note_named_addresses(reader, &pools, &settings);
+    }
     Config {
         interfaces: file.interfaces,
         state: file.state,
@@ -85,14 +100,15 @@ fn subnet(written: SubnetEntry) -> Option<Subnet> {
         pools: written.pools.into_iter().map(pool).collect(),
         lease: written.lease,
         boot_lease: written.boot_lease,
-        relays: written.relays.into_iter().map(|at| at.value).collect(),
+        relays: written.relays.into_iter().map(|at| at.value.0).collect(),
+        classes: written.classes,
         shared_network: written.shared_network.map(Into::into),
         options: written.options,
     })
 }
 
 fn pool(written: PoolEntry) -> AddressPool {
-    AddressPool { range: written.range.value, options: written.options }
+    AddressPool { range: written.range.value, classes: written.classes, options: written.options }
 }
 
 /// Completes the policy of `boot:`. With `boot.default` set, iPXE gets the generated script of its machine instead of
@@ -143,7 +159,7 @@ fn check_pools(reader: &mut Reader, subnets: &[SubnetEntry]) {
     }
 }
 
-fn not_a_host(address: Ipv4Addr, network: Ipv4Network) -> String {
+pub(super) fn not_a_host(address: Ipv4Addr, network: Ipv4Network) -> String {
     let what = if address == network.address() { "the network's own" } else { "its broadcast address" };
     format!("{address} cannot be given to a host of {network}: it is {what}")
 }
@@ -169,19 +185,30 @@ fn overlapping<T: Copy>(mut items: Vec<(At<T>, Ipv4Range)>) -> Vec<(At<T>, At<T>
     found
 }
 
-/// Checks that every relay agent belongs to exactly one subnet.
+/// Checks that every relay agent belongs to exactly one subnet. A relay agent may be in several that share a wire, or
+/// that admit different classes. Of networks in one another, the longest prefix counts.
 fn check_relays(reader: &mut Reader, subnets: &[SubnetEntry]) {
-    let mut seen: HashMap<Ipv4Addr, u32> = HashMap::new();
+    let mut seen: HashMap<HostOrNetwork, (u32, &SubnetEntry)> = HashMap::new();
     for (i, subnet) in subnets.iter().enumerate() {
         for relay in &subnet.relays {
-            if let Some(first) = seen.get(&relay.value) {
-                reader.conflict(relay.id, *first, format!("the relay {} is given twice", relay.value));
-                continue;
+            if let Some((first, other)) = seen.get(&relay.value).copied() {
+                let is_shared =
+                    subnet.shared_network.is_some() && subnet.shared_network == other.shared_network;
+                let is_guarded = !subnet.classes.is_empty() || !other.classes.is_empty();
+                if std::ptr::eq(subnet, other) || !(is_shared || is_guarded) {
+                    reader.conflict(relay.id, first, format!("the relay {} is given twice", relay.value));
+                    continue;
+                }
+            } else {
+                seen.insert(relay.value, (relay.id, subnet));
             }
-            seen.insert(relay.value, relay.id);
             let networks = subnets.iter().enumerate().filter(|(j, _)| *j != i);
             let mut networks = networks.filter_map(|(_, other)| other.network);
-            if let Some(other) = networks.find(|network| network.value.contains(relay.value)) {
+            let agents = relay.value.0;
+            let is_inside = |network: Ipv4Network| {
+                network.contains(agents.address()) && network.prefix() <= agents.prefix()
+            };
+            if let Some(other) = networks.find(|network| is_inside(network.value)) {
                 let message = format!(
                     "the relay {} is in the network {}, so its clients are too",
                     relay.value, other.value
@@ -192,64 +219,25 @@ fn check_relays(reader: &mut Reader, subnets: &[SubnetEntry]) {
     }
 }
 
-/// Checks that MACs, UUIDs, names and addresses are unique, and that every address lies in a subnet.
-fn check_machines(reader: &mut Reader, machines: &[MachineEntry], subnets: &[SubnetEntry]) {
-    check_unique(reader, "MAC", machines.iter().filter_map(|machine| machine.mac));
-    check_unique(reader, "UUID", machines.iter().filter_map(|machine| machine.uuid));
-    check_unique(reader, "name", machine_names(machines).into_iter());
-    check_unique(reader, "address", machines.iter().filter_map(|machine| machine.address));
-    let networks: Vec<Ipv4Network> =
-        subnets.iter().filter_map(|subnet| subnet.network).map(|at| at.value).collect();
-    // The address may belong to a subnet that could not be read. That problem is already reported.
-    if networks.is_empty() || networks.len() < subnets.len() {
-        return;
+/// Notes the addresses in each pool that the configuration names as somebody's, because no client gets them.
+fn note_named_addresses(reader: &mut Reader, pools: &[At<Ipv4Range>], settings: &Settings) {
+    let mut named: BTreeMap<Ipv4Addr, &str> = BTreeMap::new();
+    for NamedAddress { address, key } in named_addresses(settings) {
+        named.entry(address).or_insert(key);
     }
-    for address in machines.iter().filter_map(|machine| machine.address) {
-        match networks.iter().find(|network| network.contains(address.value)) {
-            Some(network) if !network.has_host(address.value) => {
-                reader.problem(address.id, not_a_host(address.value, *network));
-            }
-            Some(_) => {}
-            None => {
-                let all: Vec<String> = networks.iter().take(4).map(ToString::to_string).collect();
-                let more = if networks.len() > 4 { " …" } else { "" };
-                let message = format!(
-                    "expected an address in one of the subnets ({}{more}), found {}",
-                    all.join(", "),
-                    address.value
-                );
-                reader.problem(address.id, message);
-            }
+    for pool in pools {
+        let inside = || named.range(pool.value.first()..=pool.value.last());
+        let shown: Vec<String> =
+            inside().take(MAX_NAMED).map(|(address, key)| format!("{address} (`{key}`)")).collect();
+        if shown.is_empty() {
+            continue;
         }
-    }
-}
-
-/// Names of all machines. A machine without a name is known by its MAC. A MAC that occurs twice is listed once,
-/// because it is already reported as a duplicate MAC.
-fn machine_names(machines: &[MachineEntry]) -> Vec<At<String>> {
-    let mut macs = HashSet::new();
-    let name = |machine: &MachineEntry| match (&machine.name, machine.mac) {
-        (Some(name), _) => Some(name.clone()),
-        (None, Some(mac)) => macs.insert(mac.value).then(|| At { id: mac.id, value: mac.value.to_string() }),
-        (None, None) => None,
-    };
-    machines.iter().filter_map(name).collect()
-}
-
-fn check_unique<T: std::hash::Hash + Eq + std::fmt::Display>(
-    reader: &mut Reader,
-    what: &str,
-    values: impl Iterator<Item = At<T>>,
-) {
-    let mut seen: HashMap<T, u32> = HashMap::new();
-    for At { id, value } in values {
-        match seen.get(&value) {
-            Some(first) => {
-                reader.conflict(id, *first, format!("another machine has the {what} {value} already"));
-            }
-            None => {
-                seen.insert(value, id);
-            }
-        }
+        let more = match inside().count().saturating_sub(shown.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message =
+            format!("never given to clients, because other keys name them: {}{more}", shown.join(", "));
+        reader.note(pool.id, message);
     }
 }

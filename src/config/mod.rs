@@ -21,6 +21,7 @@ pub use syntax::place::Problem;
 pub use syntax::reader::suggestion;
 
 mod check;
+mod check_machines;
 mod lint;
 mod reference;
 mod schema;

@@ -92,7 +92,7 @@ fn loader_of(name: &BootName, subject: &Subject<'_>) -> Option<Loader> {
     let (folder, last) = name.as_str().rsplit_once('/').unwrap_or(("", name.as_str()));
     let entry = subject.machine();
     let names_entry = |text: &str| {
-        let by_uuid = entry.filter(|entry| entry.mac.is_none()).and_then(|entry| entry.uuid);
+        let by_uuid = entry.filter(|entry| entry.macs.is_empty()).and_then(|entry| entry.uuid);
         by_uuid.is_some() && text.parse::<Uuid>().ok() == by_uuid
     };
     if name.as_str() == SCRIPT || last == "autoexec.ipxe" || (folder.is_empty() && last == DEFAULT_IPXE) {

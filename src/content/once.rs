@@ -163,7 +163,7 @@ impl BootState {
 
     /// The machine's entry in `machines:`.
     pub fn machine(&self, known: &KnownMachine) -> Option<&Machine> {
-        self.targets().machine(known.mac, known.believed_uuid())
+        self.targets().machine_of(known.mac, known.believed_uuid(), known.name.as_deref())
     }
 
     /// The target that the machine starts now.
@@ -339,9 +339,11 @@ fn read(file: &Path) -> io::Result<BTreeMap<String, String>> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The key of a machine in the file. Names are no keys because they may change.
+/// The key of a machine in the file. A name may change, so it is the key only of a machine without MAC and UUID.
 fn key_of(machine: &Machine) -> Option<String> {
-    machine.mac.map(|mac| mac.to_string()).or_else(|| machine.uuid.map(|uuid| uuid.to_string()))
+    let mac = machine.macs.first().map(ToString::to_string);
+    let uuid = || machine.uuid.map(|uuid| uuid.to_string());
+    mac.or_else(uuid).or_else(|| Some(machine.name.clone()))
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::net::Ipv4Addr;
 use crate::boot::identity::Identity;
 use crate::boot::policy::Choice;
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::classes::Class;
+use crate::dhcp::classes::Membership;
+use crate::dhcp::machines::Machine;
 use crate::dhcp::request::client_of;
-use crate::dhcp::settings::{Machine, Settings};
+use crate::dhcp::settings::Settings;
 use crate::event::{Client, Message as Kind};
 use crate::wire::dhcp::Message;
 
@@ -25,8 +26,8 @@ pub struct BootRequest<'a> {
     pub server: Ipv4Addr,
     /// The client's entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
-    /// The client's classes, in the order of the configuration.
-    pub classes: Vec<&'a Class>,
+    /// The client's classes.
+    pub classes: Membership<'a>,
     /// The client's boot file, if any. The engine fills in the file's size.
     pub boot: Option<Choice>,
 }

@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 
 use crate::dhcp::conflict::check_before_offer;
 use crate::dhcp::decide::store;
-use crate::dhcp::decision::{Decision, answer, reserved_address};
+use crate::dhcp::decision::{Decision, answer};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::Request;
+use crate::dhcp::reservations::{Reservation, reservation};
 use crate::dhcp::settings::{BootpMode, Settings};
-use crate::dhcp::shared_network::{find_address, has_host};
+use crate::dhcp::shared_network::{admits, find_address, has_host};
 use crate::event::DropReason;
 use crate::lease::{FOREVER, LeaseBook, is_forever};
 use crate::types::Timestamp;
@@ -22,12 +23,14 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
     if wants_another_server(request) {
         return Decision::silent(DropReason::OtherServer);
     }
-    if let Some(address) = reserved_address(request, settings) {
-        if !book.is_free_for(address, &request.holder, now) {
-            return Decision::silent(DropReason::PoolExhausted);
-        }
+    match reservation(request, book, settings, now) {
         // Nothing is stored, because the configuration keeps the address for this machine.
-        return answer(request, settings, Reply::Bootp(address), None);
+        Reservation::Free(address) | Reservation::Passes(address) => {
+            return answer(request, settings, Reply::Bootp(address), None);
+        }
+        Reservation::IfSilent(address) => return Decision::AskHolder { address },
+        Reservation::Held(_) => return Decision::silent(DropReason::PoolExhausted),
+        Reservation::None => {}
     }
     if settings.bootp != BootpMode::Dynamic {
         return Decision::silent(DropReason::BootpRefused);
@@ -41,6 +44,9 @@ pub fn decide(request: &Request<'_>, book: &LeaseBook, settings: &Settings, now:
         };
     }
     let Some(address) = find_address(request, None, book, settings, now) else {
+        if !admits(request, settings) {
+            return Decision::silent(DropReason::NotAdmitted);
+        }
         return Decision::silent(DropReason::PoolExhausted);
     };
     let is_stored = book.binding(address).is_some_and(|binding| {

@@ -42,7 +42,7 @@ pub fn inheritance(
     }
     // A change that is still being stored means that the other machine sent a message just now.
     let is_there = is_leased(binding, now) && binding.pending == 0;
-    if !is_there || !shared_network::shares(request, address, book, settings) {
+    if !is_there || !shared_network::opens(request, address, book, settings) {
         return Inheritance::None;
     }
     if shared_network::binding_of(request, book, settings, now).is_some_and(|(_, own)| own.is_live(now)) {
@@ -61,10 +61,8 @@ pub fn inheritance(
 /// computer.
 pub fn is_anothers(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
     let is_ours = request.arrival.addresses.contains(&address) || book.is_own(address);
-    let own_entry = request.machine.is_some_and(|machine| machine.address == Some(address));
-    let is_leased = book
-        .binding(address)
-        .is_some_and(|b| is_leased(b, now) && !b.holder.is_same_machine(&request.holder));
+    let own_entry = request.machine.is_some_and(|machine| machine.addresses.contains(&address));
+    let is_leased = book.binding(address).is_some_and(|b| is_leased(b, now) && !b.holder.is_same_machine(&request.holder));
     is_ours || is_leased || (book.is_reserved(address) && !own_entry)
 }
 
@@ -87,7 +85,7 @@ pub fn other_lease(
 /// addresses.
 pub fn is_one_too_many(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
     let is_known = book.binding(address).is_some_and(|b| b.holder.is_same_machine(&request.holder));
-    let by_entry = request.machine.is_some_and(|machine| machine.address == Some(address));
+    let by_entry = request.machine.is_some_and(|machine| machine.addresses.contains(&address));
     let others =
         || book.pool_of(address).map_or(0, |subnet| book.count_others_of_mac(subnet, &request.holder, now));
     !is_known && !by_entry && others() >= MAX_CLIENTS_PER_MAC

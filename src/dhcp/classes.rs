@@ -1,137 +1,164 @@
-//! Classes: match clients by the options that they send, and give them their own options and boot files. `classify.rs`
-//! matches them for each message; `config/` builds them.
+//! Classes: match clients by what they send, and give them their own options, boot files and pools. `classify.rs` finds
+//! the classes of each client once per message; `config/` builds them.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::boot::identity::Identity;
 use crate::boot::machine_boot::MachineBoot;
 use crate::dhcp::fqdn;
 use crate::dhcp::options::OptionSet;
-use crate::types::{Arch, Uuid};
+use crate::dhcp::pattern::Pattern;
+use crate::types::{Arch, Ipv4Network, MacAddr, Stage, Uuid};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
-use crate::wire::{pxe, relay};
+use crate::wire::{pxe, relay, vendor};
 
 /// One entry of `dhcp.classes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Class {
-    /// Conditions, of which a client in the class meets all. At least one.
-    pub conditions: Vec<Condition>,
+    /// The name by which pools, subnets, machines and other classes refer to the class.
+    pub name: Option<Arc<str>>,
+    /// `match`: a client is in the class if it meets all conditions of one of these lists. Without any, only machines
+    /// that name the class are in it.
+    pub alternatives: Vec<Vec<Condition>>,
+    /// Whether clients in the class get no answer.
+    pub ignore: bool,
     /// Options for clients in the class.
     pub options: OptionSet,
     /// Boot file of clients in the class.
     pub boot: Option<MachineBoot>,
 }
 
-/// One key of `match`. It has one or more values, and the client must match one of them.
+/// A class as other settings refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassRef {
+    /// Clients with an entry in `machines`.
+    Known,
+    /// Clients without an entry in `machines`.
+    Unknown,
+    /// Firmware that boots by PXE.
+    Pxe,
+    /// Firmware that boots by HTTP.
+    Http,
+    /// iPXE.
+    Ipxe,
+    /// Plain BOOTP clients: messages without a type.
+    Bootp,
+    /// The class at this place in `dhcp.classes`.
+    Listed(usize),
+}
+
+impl ClassRef {
+    /// The classes that need no entry in `dhcp.classes`.
+    pub const BUILT_IN: [(&str, ClassRef); 6] = [
+        ("known", ClassRef::Known),
+        ("unknown", ClassRef::Unknown),
+        ("pxe", ClassRef::Pxe),
+        ("http", ClassRef::Http),
+        ("ipxe", ClassRef::Ipxe),
+        ("bootp", ClassRef::Bootp),
+    ];
+}
+
+/// One key of `match`. Most have one or more values, and the client must match one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Option 60.
-    VendorClass(Vec<Glob>),
+    VendorClass(Vec<Pattern>),
     /// Option 77, either raw or any of its RFC 3004 instances.
-    UserClass(Vec<Glob>),
+    UserClass(Vec<Pattern>),
     /// Option 12, or the first label of option 81 if there is no option 12. The comparison ignores case.
-    Hostname(Vec<Glob>),
+    Hostname(Vec<Pattern>),
     /// Any architecture in option 93.
     Arch(Vec<Arch>),
     /// The hardware address as twelve hexadecimal digits in lower case.
-    Mac(Vec<Glob>),
+    Mac(Vec<Pattern>),
     /// Option 97.
     Uuid(Vec<Uuid>),
-    /// Suboption 1 of option 82.
-    CircuitId(Vec<Value>),
-    /// Suboption 2 of option 82.
-    RemoteId(Vec<Value>),
+    /// The address of the relay agent (`giaddr`).
+    Relay(Vec<Ipv4Network>),
+    /// A suboption of option 82.
+    RelayOption(u8, Vec<Pattern>),
+    /// Data of an enterprise in option 124.
+    VendorData(u32, Vec<Pattern>),
+    /// A suboption of an enterprise in option 125.
+    VendorOption(u32, u8, Vec<Pattern>),
     /// Any option.
-    Option(u8, Vec<Value>),
+    Option(u8, Vec<Pattern>),
+    /// Membership in one of these classes.
+    Class(Vec<ClassRef>),
+    /// No list of conditions is met as a whole.
+    Not(Vec<Vec<Condition>>),
 }
 
-/// A pattern for the bytes of an option.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Text. NULs at the end of the option are ignored.
-    Text(Glob),
-    /// Exactly these bytes.
-    Bytes(Vec<u8>),
-}
-
-impl Value {
-    fn matches(&self, bytes: &[u8]) -> bool {
-        match self {
-            Value::Text(glob) => glob.matches(text(bytes)),
-            Value::Bytes(exactly) => bytes == exactly,
-        }
-    }
-}
-
-/// A pattern in which `*` matches any number of bytes, including none, and `?` matches one byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob(pub String);
-
-impl Glob {
-    /// Whether the pattern matches all of `text`.
-    ///
-    /// Only the last `*` is ever tried again, so the time is bounded by the product of the two lengths.
-    pub fn matches(&self, text: &[u8]) -> bool {
-        let pattern = self.0.as_bytes();
-        let (mut at, mut seen) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        while seen < text.len() {
-            match pattern.get(at) {
-                Some(b'*') => {
-                    star = Some((at + 1, seen));
-                    at += 1;
-                }
-                Some(byte) if *byte == b'?' || text.get(seen) == Some(byte) => {
-                    at += 1;
-                    seen += 1;
-                }
-                _ => match &mut star {
-                    Some((after, from)) => {
-                        *from += 1;
-                        (at, seen) = (*after, *from);
-                    }
-                    None => return false,
-                },
-            }
-        }
-        pattern.iter().skip(at).all(|byte| *byte == b'*')
-    }
-}
-
-impl Class {
-    /// Whether the client that sent `message` is in the class.
-    pub fn has(&self, message: &Message, identity: &Identity) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(message, identity))
-    }
+/// The facts about a client that conditions are compared with.
+struct Facts<'m> {
+    message: &'m Message,
+    identity: &'m Identity,
+    /// The host name in lower case, once a condition needed it.
+    hostname: OnceCell<Option<Vec<u8>>>,
 }
 
 impl Condition {
-    fn holds(&self, message: &Message, identity: &Identity) -> bool {
-        let options = &message.options;
-        let any_text = |globs: &[Glob], sent: &[u8]| globs.iter().any(|glob| glob.matches(text(sent)));
-        let any_value = |values: &[Value], sent: Option<&[u8]>| {
-            sent.is_some_and(|sent| values.iter().any(|value| value.matches(sent)))
-        };
+    fn holds(&self, facts: &Facts<'_>, members: &Membership<'_>) -> bool {
+        let options = &facts.message.options;
+        let any = |patterns: &[Pattern], value: &[u8]| patterns.iter().any(|pattern| pattern.matches(value));
+        let is_some = |patterns: &[Pattern], value: Option<&[u8]>| value.is_some_and(|v| any(patterns, v));
         match self {
-            Condition::VendorClass(globs) => {
-                options.get(code::VENDOR_CLASS).is_some_and(|sent| any_text(globs, sent))
-            }
-            Condition::UserClass(globs) => options
+            Condition::VendorClass(patterns) => is_some(patterns, options.get(code::VENDOR_CLASS)),
+            Condition::UserClass(patterns) => options
                 .get(code::USER_CLASS)
-                .is_some_and(|sent| pxe::user_classes(sent).any(|class| any_text(globs, class))),
-            Condition::Hostname(globs) => hostname(message).is_some_and(|name| any_text(globs, &name)),
-            Condition::Arch(arches) => identity.arches.iter().any(|arch| arches.contains(arch)),
-            Condition::Mac(globs) => message.mac().is_some_and(|mac| {
-                let digits: String = mac.0.iter().map(|byte| format!("{byte:02x}")).collect();
-                any_text(globs, digits.as_bytes())
-            }),
+                .is_some_and(|sent| pxe::user_classes(sent).any(|class| any(patterns, class))),
+            Condition::Hostname(patterns) => {
+                is_some(patterns, facts.hostname.get_or_init(|| hostname(facts.message)).as_deref())
+            }
+            Condition::Arch(arches) => facts.identity.arches.iter().any(|arch| arches.contains(arch)),
+            Condition::Mac(patterns) => facts.message.mac().is_some_and(|mac| any(patterns, &digits_of(mac))),
             Condition::Uuid(uuids) => {
                 pxe::machine_uuids(options).is_some_and(|sent| sent.iter().any(|uuid| uuids.contains(uuid)))
             }
-            Condition::CircuitId(values) => any_value(values, relay::suboption(options, relay::CIRCUIT_ID)),
-            Condition::RemoteId(values) => any_value(values, relay::suboption(options, relay::REMOTE_ID)),
-            Condition::Option(code, values) => any_value(values, options.get(*code)),
+            Condition::Relay(networks) => {
+                let giaddr = facts.message.giaddr;
+                !giaddr.is_unspecified() && networks.iter().any(|network| network.contains(giaddr))
+            }
+            Condition::RelayOption(number, patterns) => is_some(patterns, relay::suboption(options, *number)),
+            Condition::VendorData(enterprise, patterns) => {
+                vendor::class_data(options, *enterprise).any(|data| any(patterns, data))
+            }
+            Condition::VendorOption(enterprise, number, patterns) => {
+                is_some(patterns, vendor::suboption(options, *enterprise, *number))
+            }
+            Condition::Option(code, patterns) => is_some(patterns, options.get(*code)),
+            Condition::Class(classes) => classes.iter().any(|class| members.has(*class)),
+            Condition::Not(alternatives) => !any_holds(alternatives, facts, members),
         }
     }
+
+    /// The only hardware addresses that meet the condition, if they are few.
+    fn macs(&self) -> Option<Vec<MacAddr>> {
+        let Condition::Mac(patterns) = self else { return None };
+        patterns.iter().map(|pattern| str::from_utf8(pattern.prefix()).ok()?.parse().ok()).collect()
+    }
+
+    /// The listed classes that the condition depends on.
+    pub fn depends_on(&self, found: &mut Vec<usize>) {
+        match self {
+            Condition::Class(classes) => found.extend(classes.iter().filter_map(|class| match class {
+                ClassRef::Listed(place) => Some(*place),
+                _ => None,
+            })),
+            Condition::Not(alternatives) => {
+                alternatives.iter().flatten().for_each(|condition| condition.depends_on(found));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn any_holds(alternatives: &[Vec<Condition>], facts: &Facts<'_>, members: &Membership<'_>) -> bool {
+    alternatives.iter().any(|conditions| conditions.iter().all(|condition| condition.holds(facts, members)))
 }
 
 /// The client's host name in lower case.
@@ -141,51 +168,244 @@ fn hostname(message: &Message) -> Option<Vec<u8>> {
     Some(name.or_else(|| fqdn::host_of(options.get(code::FQDN)?))?.to_ascii_lowercase())
 }
 
-/// `bytes` without the NULs at their end, which Microsoft's clients send.
-fn text(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    bytes.get(..end).unwrap_or_default()
+fn digits_of(mac: MacAddr) -> [u8; 12] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 0x0f)).copied().unwrap_or(b'0');
+    let mut digits = [b'0'; 12];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(mac.0) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
+    }
+    digits
+}
+
+/// The classes of one client.
+#[derive(Clone, Debug)]
+pub struct Membership<'a> {
+    /// The listed classes with their places, in the order of the configuration. Empty for most clients, so that most
+    /// messages need no memory for it.
+    listed: Vec<(usize, &'a Class)>,
+    is_known: bool,
+    stage: Stage,
+    is_bootp: bool,
+}
+
+impl<'a> Membership<'a> {
+    /// The listed classes of the client, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &'a Class> {
+        self.listed.iter().map(|(_, class)| *class)
+    }
+
+    /// The listed classes with their places in `dhcp.classes`.
+    pub fn places(&self) -> impl Iterator<Item = (usize, &'a Class)> {
+        self.listed.iter().copied()
+    }
+
+    /// Whether the client is in `class`.
+    pub fn has(&self, class: ClassRef) -> bool {
+        match class {
+            ClassRef::Known => self.is_known,
+            ClassRef::Unknown => !self.is_known,
+            ClassRef::Pxe => self.stage == Stage::Pxe,
+            ClassRef::Http => self.stage == Stage::Http,
+            ClassRef::Ipxe => self.stage == Stage::Ipxe,
+            ClassRef::Bootp => self.is_bootp,
+            ClassRef::Listed(place) => self.listed.iter().any(|(other, _)| *other == place),
+        }
+    }
+
+    /// Whether the client may use what is restricted to one of `classes`. Without any, every client may.
+    pub fn admits(&self, classes: &[ClassRef]) -> bool {
+        classes.is_empty() || classes.iter().any(|class| self.has(*class))
+    }
+
+    /// Whether a class of the client is ignored.
+    pub fn is_ignored(&self) -> bool {
+        self.listed.iter().any(|(_, class)| class.ignore)
+    }
+}
+
+/// All classes, indexed so that a client is compared only with those that it may be in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Classes {
+    list: Vec<Class>,
+    /// The places of the classes in the order of evaluation: each comes after those that its conditions name.
+    order: Vec<usize>,
+    /// Positions in `order` of the classes that any client may be in, ascending.
+    general: Vec<usize>,
+    /// Positions in `order` of the classes that only this hardware address may be in, ascending.
+    by_mac: HashMap<MacAddr, Vec<usize>>,
+}
+
+impl From<Vec<Class>> for Classes {
+    /// The conditions must not form a cycle.
+    fn from(list: Vec<Class>) -> Classes {
+        let (order, _) = evaluation_order(&list);
+        let mut classes = Classes { list, order, ..Classes::default() };
+        for (position, place) in classes.order.iter().enumerate() {
+            let alternatives = classes.list.get(*place).map_or(&[][..], |class| &class.alternatives);
+            let of_one = |conditions: &Vec<Condition>| conditions.iter().find_map(Condition::macs);
+            let macs: Option<Vec<Vec<MacAddr>>> = alternatives.iter().map(of_one).collect();
+            let Some(macs) = macs else {
+                classes.general.push(position);
+                continue;
+            };
+            for mac in macs.into_iter().flatten() {
+                let positions = classes.by_mac.entry(mac).or_default();
+                if positions.last() != Some(&position) {
+                    positions.push(position);
+                }
+            }
+        }
+        classes
+    }
+}
+
+/// Sorts classes so that each comes after those that its conditions name. Also returns the places of classes that are
+/// in a cycle or depend on one; these come last.
+pub fn evaluation_order(list: &[Class]) -> (Vec<usize>, Vec<usize>) {
+    let mut named_by: Vec<Vec<usize>> = vec![Vec::new(); list.len()];
+    let mut open = vec![0usize; list.len()];
+    for (place, class) in list.iter().enumerate() {
+        let mut names = Vec::new();
+        class.alternatives.iter().flatten().for_each(|condition| condition.depends_on(&mut names));
+        for name in names {
+            if let (Some(others), Some(open)) = (named_by.get_mut(name), open.get_mut(place)) {
+                others.push(place);
+                *open = open.saturating_add(1);
+            }
+        }
+    }
+    let is_ready = |open: &[usize], place: usize| open.get(place) == Some(&0);
+    let mut order: Vec<usize> = (0..list.len()).filter(|place| is_ready(&open, *place)).collect();
+    let mut done = 0usize;
+    while let Some(place) = order.get(done).copied() {
+        done = done.saturating_add(1);
+        for other in named_by.get(place).into_iter().flatten().copied() {
+            if let Some(open) = open.get_mut(other) {
+                *open = open.saturating_sub(1);
+            }
+            if is_ready(&open, other) {
+                order.push(other);
+            }
+        }
+    }
+    let cyclic: Vec<usize> = (0..list.len()).filter(|place| !is_ready(&open, *place)).collect();
+    order.extend(&cyclic);
+    (order, cyclic)
+}
+
+impl Classes {
+    /// All classes, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Class> {
+        self.list.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The classes of the client that sent `message`. `by_machine` are the places of those that its entry in `machines`
+    /// names, if it has one.
+    pub fn of<'a>(
+        &'a self,
+        message: &Message,
+        identity: &Identity,
+        by_machine: Option<&[usize]>,
+    ) -> Membership<'a> {
+        let mut members = Membership {
+            listed: Vec::new(),
+            is_known: by_machine.is_some(),
+            stage: identity.stage,
+            is_bootp: message.message_type().is_none(),
+        };
+        if self.list.is_empty() {
+            return members;
+        }
+        let named = by_machine.unwrap_or_default().iter();
+        members.listed.extend(named.filter_map(|place| Some((*place, self.list.get(*place)?))));
+        let facts = Facts { message, identity, hostname: OnceCell::new() };
+        let of_mac = message.mac().and_then(|mac| self.by_mac.get(&mac));
+        let (mut general, mut special) = (self.general.as_slice(), of_mac.map_or(&[][..], Vec::as_slice));
+        loop {
+            let position = match (general, special) {
+                ([first, rest @ ..], [other, ..]) if first < other => {
+                    general = rest;
+                    *first
+                }
+                (_, [first, rest @ ..]) => {
+                    special = rest;
+                    *first
+                }
+                ([first, rest @ ..], []) => {
+                    general = rest;
+                    *first
+                }
+                ([], []) => break,
+            };
+            let Some(place) = self.order.get(position).copied() else { continue };
+            let Some(class) = self.list.get(place) else { continue };
+            if any_holds(&class.alternatives, &facts, &members) && !members.has(ClassRef::Listed(place)) {
+                members.listed.push((place, class));
+            }
+        }
+        members.listed.sort_unstable_by_key(|(place, _)| *place);
+        members
+    }
+
+    /// Whether a class gives its clients a boot file.
+    pub fn have_boot_files(&self) -> bool {
+        self.list.iter().any(|class| class.boot.is_some())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    fn glob(pattern: &str, text: &str) -> bool {
-        Glob(pattern.to_owned()).matches(text.as_bytes())
+    fn class(conditions: Vec<Condition>) -> Class {
+        Class { alternatives: vec![conditions], ..Class::default() }
+    }
+
+    fn places(classes: &Classes, message: &Message) -> Vec<usize> {
+        let members = classes.of(message, &Identity::of(message), None);
+        members.places().map(|(place, _)| place).collect()
     }
 
     #[test]
-    fn a_glob_stands_for_all_of_a_text() {
-        for (pattern, text) in [
-            ("acme", "acme"),
-            ("acme*", "acme"),
-            ("acme*", "acme phone"),
-            ("*phone", "acme phone"),
-            ("a?me", "acme"),
-            ("*a*b*", "xaxxbx"),
-            ("*ab", "aaab"),
-            ("*", ""),
-            ("", ""),
-        ] {
-            assert!(glob(pattern, text), "{pattern} {text}");
-        }
-        for (pattern, text) in
-            [("acme", "acme phone"), ("acme", "acm"), ("?", ""), ("a*b", "ac"), ("", "a"), ("*ab*c", "abab")]
-        {
-            assert!(!glob(pattern, text), "{pattern} {text}");
-        }
-        assert!(!glob(&"*a".repeat(50), &"a".repeat(40)), "and soon");
+    fn r_25_classes_may_name_later_ones_and_hardware_addresses_are_indexed() {
+        let mac = |digits: &str| Condition::Mac(vec![Pattern::text(digits)]);
+        let in_class = |place| Condition::Class(vec![ClassRef::Listed(place)]);
+        let classes = Classes::from(vec![
+            class(vec![in_class(3)]),
+            class(vec![mac("020000000001*")]),
+            class(vec![mac("0200*")]),
+            class(vec![in_class(1), Condition::Not(vec![vec![in_class(4)]])]),
+            class(vec![mac("020000000002*"), in_class(2)]),
+            Class::default(),
+        ]);
+        assert_eq!((classes.general.len(), classes.by_mac.len()), (3, 2), "one has no conditions at all");
+        let mut message = Message::new(crate::wire::dhcp::BOOTREQUEST);
+        message.chaddr[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+        assert_eq!(places(&classes, &message), [0, 1, 2, 3]);
+        message.chaddr[5] = 2;
+        assert_eq!(places(&classes, &message), [2, 4]);
+        let members = classes.of(&message, &Identity::of(&message), Some(&[5, 1]));
+        assert_eq!(members.places().map(|(place, _)| place).collect::<Vec<_>>(), [1, 2, 4, 5]);
+        assert!(members.has(ClassRef::Known) && !members.has(ClassRef::Unknown));
+        assert!(members.has(ClassRef::Bootp) && members.admits(&[]) && !members.admits(&[ClassRef::Http]));
     }
 
-    proptest! {
-        #[test]
-        fn a_glob_with_a_star_at_its_end_is_a_prefix(a in "[a-c]{0,6}", b in "[a-c]{0,6}") {
-            prop_assert_eq!(glob(&format!("{a}*"), &b), b.starts_with(&a));
-            prop_assert_eq!(glob(&format!("*{a}"), &b), b.ends_with(&a));
-            prop_assert_eq!(glob(&format!("*{a}*"), &b), b.contains(&a));
-            prop_assert_eq!(glob(&a, &b), a == b);
-        }
+    #[test]
+    fn cycles_are_found_without_recursion() {
+        let in_class = |place| class(vec![Condition::Class(vec![ClassRef::Listed(place)])]);
+        assert_eq!(evaluation_order(&[in_class(1), in_class(0), in_class(0)]).1, [0, 1, 2]);
+        let chain: Vec<Class> = (1..100_000).map(in_class).chain([Class::default()]).collect();
+        let (order, cyclic) = evaluation_order(&chain);
+        assert_eq!((order.first(), order.last(), cyclic.len()), (Some(&99_999), Some(&0), 0));
+    }
+
+    #[test]
+    fn hardware_addresses_are_written_as_digits() {
+        assert_eq!(&digits_of(MacAddr([0x52, 0x54, 0, 0xab, 0xcd, 0xef])), b"525400abcdef");
     }
 }

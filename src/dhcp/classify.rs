@@ -8,9 +8,10 @@ use crate::boot::identity::Identity;
 use crate::boot::machine_boot::MachineBoot;
 use crate::boot::policy::{Choice, choose};
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::classes::Class;
+use crate::dhcp::classes::Membership;
+use crate::dhcp::machines::Machine;
 use crate::dhcp::request::{Ask, Request, client_of};
-use crate::dhcp::settings::{Machine, Settings};
+use crate::dhcp::settings::Settings;
 use crate::dhcp::shared_network;
 use crate::event::{Client, DropReason};
 use crate::lease::{Holder, LeaseBook};
@@ -39,7 +40,16 @@ pub fn classify<'a>(
     let selected = selected_subnet(message, settings);
     let (subnet, server) = settings.subnet_for(message.giaddr, message.ciaddr, selected, arrival)?;
     let holder = Holder { client, mac: message.mac(), is_boot_stage };
-    let Entry { machine, classes, boot } = entry_of(message, &identity, settings);
+    let Entry { machine, classes, boot } =
+        entry_of(message, &identity, settings, |address| settings.is_on_wire(subnet, address));
+    if is_ignored(machine, &classes) {
+        return Err(DropReason::Ignored);
+    }
+    let admits = |subnet| settings.wire_admits(subnet, &classes);
+    let others = || settings.other_subnet_for(message.giaddr, selected, arrival, admits);
+    let (subnet, server) = if admits(subnet) { None } else { others() }.unwrap_or((subnet, server));
+    let of_relay = |number| of_relay(message, number);
+    let (link, identifier) = (of_relay(relay::LINK_SELECTION), of_relay(relay::SERVER_OVERRIDE));
     Ok(Request {
         ask,
         message,
@@ -48,7 +58,9 @@ pub fn classify<'a>(
         identity,
         subnet,
         server,
-        override_identifier: of_relay(message, relay::SERVER_OVERRIDE),
+        override_identifier: identifier,
+        relay_addresses: [Some(message.giaddr), link, identifier]
+            .map(|address| address.unwrap_or(Ipv4Addr::UNSPECIFIED)),
         machine,
         classes,
         boot,
@@ -57,34 +69,49 @@ pub fn classify<'a>(
     })
 }
 
+/// Whether the configuration says that the client gets no answer.
+pub fn is_ignored(machine: Option<&Machine>, classes: &Membership<'_>) -> bool {
+    machine.is_some_and(|machine| machine.ignore) || classes.is_ignored()
+}
+
 /// The configuration of one client.
 pub struct Entry<'a> {
     /// The client's entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
-    /// The client's classes, in the order of the configuration.
-    pub classes: Vec<&'a Class>,
+    /// The client's classes.
+    pub classes: Membership<'a>,
     /// The client's boot file, if any.
     pub boot: Option<Choice>,
 }
 
-/// Recognizes a machine by its lease if the configuration knows only its UUID, and the current stage does not send the
-/// UUID. GRUB and operating systems do not send it. The lease that the firmware got is found by the MAC ([`Holder`]).
+/// Recognizes a machine by its lease if its entry has no hardware address, and the message lacks the key that the entry
+/// has. GRUB and operating systems do not send the UUID, and a client that renews its lease bypasses its relay agent. The
+/// lease that the firmware got is found by the MAC ([`Holder`]).
 pub fn recognize<'a>(request: &mut Request<'a>, book: &LeaseBook, settings: &'a Settings, now: Timestamp) {
-    if request.machine.is_some() || !settings.machines.has_any_by_uuid_alone() {
+    if request.machine.is_some() || !settings.machines.has_any_without_mac() {
         return;
     }
-    let lease =
-        shared_network::binding_of(request, book, settings, now).filter(|(_, binding)| binding.leased);
-    let machine = lease.and_then(|(address, _)| settings.machines.by_uuid_alone(address));
-    if machine.is_some() {
-        let Entry { machine, boot, .. } = entry_for(machine, request.message, &request.identity, settings);
-        (request.machine, request.boot) = (machine, boot);
+    let lease = shared_network::binding_of(request, book, settings, now).filter(|(_, binding)| binding.leased);
+    let machine = lease.and_then(|(address, _)| settings.machines.without_mac(address));
+    // The relay agent says that the client is at another port now.
+    let says_port = !request.message.giaddr.is_unspecified()
+        && request.message.options.get(code::RELAY_AGENT_INFORMATION).is_some();
+    if let Some(machine) = machine.filter(|machine| !(says_port && machine.is_known_by_port_alone())) {
+        let Entry { machine, classes, boot } =
+            entry_for(Some(machine), request.message, &request.identity, settings);
+        (request.machine, request.classes, request.boot) = (machine, classes, boot);
     }
 }
 
-/// Looks up the configuration of the client that sent `message`.
-pub fn entry_of<'a>(message: &Message, identity: &Identity, settings: &'a Settings) -> Entry<'a> {
-    entry_for(settings.machines.that_sent(message), message, identity, settings)
+/// Looks up the configuration of the client that sent `message`. `is_here` says whether a reserved address is on the
+/// client's wire.
+pub fn entry_of<'a>(
+    message: &Message,
+    identity: &Identity,
+    settings: &'a Settings,
+    is_here: impl Fn(Ipv4Addr) -> bool,
+) -> Entry<'a> {
+    entry_for(settings.machines.that_sent(message, is_here), message, identity, settings)
 }
 
 fn entry_for<'a>(
@@ -93,20 +120,21 @@ fn entry_for<'a>(
     identity: &Identity,
     settings: &'a Settings,
 ) -> Entry<'a> {
-    let numbered = settings.classes.iter().zip(1..).filter(|(class, _)| class.has(message, identity));
-    let numbered: Vec<(&Class, usize)> = numbered.collect();
-    let boot =
-        choose(&settings.boot, boot_entries(machine, &numbered), identity, BootItem::of(&message.options));
-    Entry { machine, classes: numbered.into_iter().map(|(class, _)| class).collect(), boot }
+    let classes = settings.classes.of(message, identity, machine.map(|machine| machine.classes.as_slice()));
+    let item = BootItem::of(&message.options);
+    let boot = choose(&settings.boot, boot_entries(machine, &classes), identity, item);
+    Entry { machine, classes, boot }
 }
 
 /// The configured boot files of a client in the order of precedence: its machine's entry, then each of its classes with
 /// the number of the class.
 fn boot_entries<'a>(
     machine: Option<&'a Machine>,
-    classes: &[(&'a Class, usize)],
+    classes: &Membership<'a>,
 ) -> impl Iterator<Item = (&'a MachineBoot, Rule)> {
-    let by_class = classes.iter().filter_map(|(class, n)| Some((class.boot.as_ref()?, Rule::Class(*n))));
+    let by_class = classes
+        .places()
+        .filter_map(|(place, class)| Some((class.boot.as_ref()?, Rule::Class(place.saturating_add(1)))));
     let by_machine = machine.and_then(|machine| {
         let boot = machine.boot.as_ref()?;
         Some((boot, Rule::Machine(Arc::clone(&machine.name))))

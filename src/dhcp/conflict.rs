@@ -5,8 +5,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::dhcp::decision::{Decision, hold, reserved_address};
+use crate::dhcp::decision::{Decision, hold};
 use crate::dhcp::request::Request;
+use crate::dhcp::reservations::reserved_address;
 use crate::dhcp::settings::Settings;
 use crate::event::{DropReason, Event};
 use crate::lease::{Binding, Lease, LeaseBook, OFFER_HOLD, State};

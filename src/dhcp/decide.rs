@@ -7,11 +7,12 @@ use std::time::Duration;
 use crate::boot::plan;
 use crate::dhcp::bootp;
 use crate::dhcp::claims::{Inheritance, inheritance, is_one_too_many, other_lease};
-use crate::dhcp::conflict::{check_before_offer, decline};
-use crate::dhcp::decision::{Decision, answer, hold, is_leased_to, is_ours, lease_time, reserved_address};
+use crate::dhcp::conflict::{decline, check_before_offer};
+use crate::dhcp::decision::{Decision, answer, hold, is_leased_to, is_ours, lease_time};
 use crate::dhcp::keep::extend_lease;
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::{Ask, Request};
+use crate::dhcp::reservations::{Reservation, reservation};
 use crate::dhcp::settings::Settings;
 use crate::dhcp::shared_network;
 use crate::event::{DropReason, Event};
@@ -49,7 +50,11 @@ fn discover(
     now: Timestamp,
 ) -> Decision {
     let who = &request.holder;
-    let reserved = own_reservation(request, book, settings, now);
+    let reservation = reservation(request, book, settings, now);
+    let reserved = reservation.address();
+    if let Reservation::IfSilent(address) = reservation {
+        return Decision::AskHolder { address };
+    }
     let inherited = match reserved {
         Some(_) => Inheritance::None,
         None => inheritance(request, book, settings, now),
@@ -57,18 +62,14 @@ fn discover(
     let found = match inherited {
         Inheritance::IfSilent(address) if !request.yields => return Decision::AskHolder { address },
         Inheritance::Takes(address) if !request.yields => {
-            // The address stays the other machine's until the client takes it, because even a forged DISCOVER gets an
-            // OFFER.
-            return answer(
-                request,
-                settings,
-                Reply::Offer(address, lease_time(request, address, settings)),
-                None,
-            );
+            return offer_of_another(request, address, settings);
         }
         _ => reserved.or_else(|| shared_network::find_address(request, requested, book, settings, now)),
     };
-    let Some(address) = found else { return no_address(request, now) };
+    let Some(address) = found else { return no_address(request, settings, now) };
+    if reservation == Reservation::Passes(address) {
+        return offer_of_another(request, address, settings);
+    }
     if is_one_too_many(request, address, book, now) {
         return Decision::silent(DropReason::TooManyIds);
     }
@@ -101,8 +102,17 @@ fn is_nearly_full(book: &LeaseBook, address: Ipv4Addr) -> bool {
     book.pool_of(address).is_some_and(|subnet| book.is_nearly_full(subnet, address))
 }
 
+/// Offers an address that another client holds. It stays that client's until this one takes it, because even a forged
+/// DISCOVER gets an OFFER.
+fn offer_of_another(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> Decision {
+    answer(request, settings, Reply::Offer(address, lease_time(request, address, settings)), None)
+}
+
 /// No address is free for the client. The client gets preference when it asks again.
-fn no_address(request: &Request<'_>, now: Timestamp) -> Decision {
+fn no_address(request: &Request<'_>, settings: &Settings, now: Timestamp) -> Decision {
+    if !shared_network::admits(request, settings) {
+        return Decision::silent(DropReason::NotAdmitted);
+    }
     let change = Some(LeaseChange::RecordExhausted { client: request.holder.client.clone(), at: now });
     Decision::Silent { reason: DropReason::PoolExhausted, change }
 }
@@ -120,6 +130,9 @@ fn select(
         let offer = shared_network::offer_to(request, book, settings, now);
         let change = offer.map(|address| LeaseChange::Withdraw { address, holder: request.holder.clone() });
         return Decision::Silent { reason: DropReason::OtherServer, change };
+    }
+    if let Reservation::IfSilent(address) = reservation(request, book, settings, now) {
+        return Decision::AskHolder { address };
     }
     // A client with a usable lease is offered only that lease, and this was also true before a restart of this server.
     // A REQUEST for any other address is therefore refused.
@@ -153,8 +166,8 @@ fn inform(request: &Request<'_>, settings: &Settings) -> Decision {
     }
 }
 
-/// Whether the client can be given `address`: it is reserved for the client or, without a reservation, in the pool, and
-/// no other client holds it.
+/// Whether the client can be given `address`: it is reserved for the client or, without a reservation, in a pool that
+/// admits the client, and no other client holds it.
 pub(super) fn may_have(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -163,24 +176,17 @@ pub(super) fn may_have(
     now: Timestamp,
 ) -> bool {
     let who = &request.holder;
-    let entitled = match own_reservation(request, book, settings, now) {
-        Some(reserved) => reserved == address,
-        None => {
-            shared_network::shares(request, address, book, settings)
-                && (request.machine.is_some() || book.may_admit(address, who, now))
+    let entitled = match reservation(request, book, settings, now) {
+        Reservation::Passes(reserved) => return reserved == address,
+        Reservation::IfSilent(_) => false,
+        Reservation::Free(reserved) => reserved == address,
+        Reservation::None | Reservation::Held(_) => {
+            shared_network::opens(request, address, book, settings)
+                && (request.machine.is_some()
+                    || request.seek(false, settings, |seeker| book.may_admit(address, seeker, now)))
         }
     };
     entitled && (book.is_free_for(address, who, now) || book.had_reclaimed_offer(address, who, now))
-}
-
-/// The address reserved for the client, unless another client has it.
-pub(super) fn own_reservation(
-    request: &Request<'_>,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> Option<Ipv4Addr> {
-    reserved_address(request, settings).filter(|address| book.is_free_for(*address, &request.holder, now))
 }
 
 /// ACKs `address` for the lease time. The reply leaves after the lease is stored.

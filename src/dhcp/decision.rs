@@ -10,7 +10,6 @@ use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::Request;
 use crate::dhcp::route::{Route, route};
 use crate::dhcp::settings::Settings;
-use crate::dhcp::shared_network;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::types::{Firmware, Timestamp};
@@ -69,13 +68,6 @@ impl Decision {
 /// The change that keeps `address` for the client for [`OFFER_HOLD`], in memory only.
 pub fn hold(request: &Request<'_>, address: Ipv4Addr, state: State, now: Timestamp) -> LeaseChange {
     LeaseChange::Hold { address, holder: request.holder.clone(), state, until: now.after(OFFER_HOLD) }
-}
-
-/// The address reserved for the client, if a host on its wire can have it and it is not our address.
-pub fn reserved_address(request: &Request<'_>, settings: &Settings) -> Option<Ipv4Addr> {
-    let address = request.machine?.address?;
-    let is_ours = request.arrival.addresses.contains(&address);
-    (!is_ours && shared_network::has_host(request, address, settings)).then_some(address)
 }
 
 /// The decision to send `reply` after `change` was made.

@@ -5,15 +5,19 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::dhcp::claims::{Inheritance, inheritance, is_anothers};
-use crate::dhcp::decide::{acknowledge, grant, may_have, nak, own_reservation};
+use crate::dhcp::decide::{acknowledge, grant, may_have, nak};
 use crate::dhcp::decision::{Decision, answer, is_leased_to, lease_time};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::{Ask, Request};
+use crate::dhcp::reservations::{Reservation, reservation};
 use crate::dhcp::settings::{Authoritative, Settings};
 use crate::dhcp::shared_network;
 use crate::event::DropReason;
 use crate::lease::{LeaseBook, State};
 use crate::types::Timestamp;
+
+/// The reason of a NAK to a client that is no longer in a class that its pool or subnet admits.
+const REFUSED: &str = "the pool of that address is not for clients of this class";
 
 /// Decides on a REQUEST in INIT-REBOOT, RENEWING or REBINDING for `address`.
 pub(super) fn extend_lease(
@@ -34,7 +38,11 @@ pub(super) fn extend_lease(
             Decision::silent(DropReason::UnknownLease)
         };
     }
-    let known = match own_reservation(request, book, settings, now) {
+    let reservation = reservation(request, book, settings, now);
+    if let Reservation::IfSilent(address) = reservation {
+        return Decision::AskHolder { address };
+    }
+    let known = match reservation.address() {
         Some(reserved) => Some(reserved),
         // A client that did not take our offer may still keep an address that another server gave it.
         None => shared_network::binding_of(request, book, settings, now)
@@ -44,6 +52,9 @@ pub(super) fn extend_lease(
     match known {
         Some(_) if known == Some(address) && may_have(request, address, book, settings, now) => {
             grant(request, address, book, settings, now)
+        }
+        Some(_) if known == Some(address) && shared_network::is_refused(request, address, settings) => {
+            nak(request, settings, REFUSED)
         }
         Some(_) => nak(request, settings, "this client has another address, or its lease ran out"),
         None => extend_unknown(request, address, book, settings, now),
@@ -69,7 +80,9 @@ fn extend_unknown(
     if was_its_own && may_have(request, address, book, settings, now) {
         return grant(request, address, book, settings, now);
     }
+    let is_refused = || shared_network::is_refused(request, address, settings);
     match settings.authoritative {
+        Authoritative::Yes | Authoritative::Strict if is_refused() => nak(request, settings, REFUSED),
         Authoritative::Yes | Authoritative::Strict if is_anothers(request, address, book, now) => {
             nak(request, settings, "that address is another machine's")
         }

@@ -12,8 +12,9 @@ use crate::boot::policy::Choice;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::{Entry, entry_of};
 use crate::dhcp::loop_guard;
+use crate::dhcp::machines::Machine;
 use crate::dhcp::request::{Ask, Request};
-use crate::dhcp::settings::{Authoritative, Machine, Settings};
+use crate::dhcp::settings::{Authoritative, Settings};
 use crate::event::{Event, Message as Kind};
 use crate::types::{MacAddr, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, BOOTREQUEST, Message, MessageType};
@@ -187,7 +188,7 @@ pub fn read_client_choice<'a>(
         options.ip(code::REQUESTED_ADDRESS).filter(|_| options.ip(code::SERVER_IDENTIFIER).is_some());
     let address = if message.ciaddr.is_unspecified() { requested? } else { message.ciaddr };
     let identity = Identity::of(message);
-    let Entry { machine, boot, .. } = entry_of(message, &identity, settings);
+    let Entry { machine, boot, .. } = entry_of(message, &identity, settings, |reserved| reserved == address);
     Some(ClientChoice { address, identity, machine, boot })
 }
 

@@ -9,7 +9,7 @@ use crate::boot::plan::{self, Mode, Plan, plan};
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::boot_request::{Ask, BootRequest};
 use crate::dhcp::bsdp;
-use crate::dhcp::classify::{Entry, entry_of, type_of};
+use crate::dhcp::classify::{Entry, entry_of, is_ignored, type_of};
 use crate::dhcp::decision::Decision;
 use crate::dhcp::option_space::Room;
 use crate::dhcp::reply::{UNASKED_BY_FIRMWARE, header, put};
@@ -57,7 +57,11 @@ pub fn classify<'a>(
     if names.is_some_and(|server| !arrival.addresses.contains(&server)) {
         return Err(DropReason::OtherServer);
     }
-    let Entry { machine, classes, boot } = entry_of(message, &identity, settings);
+    let Entry { machine, classes, boot } =
+        entry_of(message, &identity, settings, |address| address == message.ciaddr);
+    if is_ignored(machine, &classes) {
+        return Err(DropReason::Ignored);
+    }
     let server = server_for(message, arrival, settings);
     Ok(BootRequest { ask, message, arrival, identity, server, machine, classes, boot })
 }
@@ -77,7 +81,7 @@ fn check_relay(giaddr: Ipv4Addr, settings: &Settings) -> Result<(), DropReason> 
     let mut subnets = settings.subnets.iter();
     let known = giaddr.is_unspecified()
         || settings.subnets.is_empty()
-        || subnets.any(|subnet| subnet.network.contains(giaddr) || subnet.relays.contains(&giaddr));
+        || subnets.any(|subnet| subnet.network.contains(giaddr) || subnet.lists_relay(giaddr).is_some());
     if known { Ok(()) } else { Err(DropReason::UnknownRelay) }
 }
 

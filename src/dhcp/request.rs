@@ -6,10 +6,11 @@ use std::net::Ipv4Addr;
 use crate::boot::identity::Identity;
 use crate::boot::policy::Choice;
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::classes::Class;
-use crate::dhcp::settings::{Machine, Settings, Subnet};
+use crate::dhcp::classes::Membership;
+use crate::dhcp::machines::Machine;
+use crate::dhcp::settings::{Settings, Subnet};
 use crate::event::{Client, Message as Kind};
-use crate::lease::Holder;
+use crate::lease::{Holder, Seeker};
 use crate::wire::dhcp::Message;
 
 /// A message of a client that we must decide on.
@@ -31,10 +32,12 @@ pub struct Request<'a> {
     pub server: Ipv4Addr,
     /// The relay agent's replacement for our address in option 54 (RFC 5107).
     pub override_identifier: Option<Ipv4Addr>,
+    /// The addresses of the relay agent that the message shows, or unspecified ones. No client gets them.
+    pub relay_addresses: [Ipv4Addr; 3],
     /// The client's entry in `machines:`, if it has one.
     pub machine: Option<&'a Machine>,
-    /// The client's classes, in the order of the configuration.
-    pub classes: Vec<&'a Class>,
+    /// The client's classes.
+    pub classes: Membership<'a>,
     /// The client's boot file, if any. The engine fills in the file's size.
     pub boot: Option<Choice>,
     /// Whether another server gives addresses on the client's wire and we yield to it (`authoritative: false`). The
@@ -134,6 +137,20 @@ impl Request<'_> {
     pub fn subnet_of<'s>(&self, address: Ipv4Addr, settings: &'s Settings) -> &'s Subnet {
         let place = settings.wire_of(self.subnet).find(|i| settings.subnets[*i].network.contains(address));
         &settings.subnets[place.unwrap_or(self.subnet)]
+    }
+
+    /// Whether the client's classes admit it to part `part` of the pool of subnet `subnet`.
+    pub fn may_use_part(&self, subnet: usize, part: usize, settings: &Settings) -> bool {
+        let Some(subnet) = settings.subnets.get(subnet) else { return false };
+        let pool = subnet.parts().nth(part).and_then(<[_]>::first);
+        self.classes.admits(&subnet.classes) && pool.is_some_and(|pool| self.classes.admits(&pool.classes))
+    }
+
+    /// Calls `look` with the client as it looks for an address. `is_expected` says that the configuration names it.
+    pub fn seek<T>(&self, is_expected: bool, settings: &Settings, look: impl FnOnce(&Seeker<'_>) -> T) -> T {
+        let may_use = |subnet, part| self.may_use_part(subnet, part, settings);
+        let (holder, avoided) = (&self.holder, &self.relay_addresses[..]);
+        look(&Seeker { holder, is_expected, may_use: &may_use, avoided })
     }
 
     /// The address of a client that gets `yiaddr`. A client that gets none has the address that it sent, or else the

@@ -1,21 +1,20 @@
 //! Settings of the DHCP server: subnets, pools, options, machines. `config/` builds and validates them. Decisions only
 //! read them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::boot::fetch::Served;
-use crate::boot::machine_boot::MachineBoot;
 use crate::boot::policy::Policy;
-use crate::dhcp::classes::Class;
+use crate::dhcp::classes::{ClassRef, Classes, Membership};
+use crate::dhcp::machines::{Machine, Machines};
 use crate::dhcp::mode::Modes;
+use crate::dhcp::named_addresses::named_addresses;
 use crate::dhcp::options::OptionSet;
 use crate::lease::{Expected, Pool};
-use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
-use crate::wire::dhcp::Message;
-use crate::wire::pxe;
+use crate::types::{Ipv4Network, Ipv4Range, MacAddr};
 
 /// Everything that decisions need to know from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +45,8 @@ pub struct Settings {
     /// machine's options override all.
     pub options: OptionSet,
     /// Classes. If a client is in several, the first class with a value takes precedence.
-    pub classes: Vec<Class>,
-    /// Machines with an entry. Their MACs, UUIDs, names and addresses are unique.
+    pub classes: Classes,
+    /// Machines with an entry. Their names and addresses are unique.
     pub machines: Machines,
     /// Boot files by client architecture.
     pub boot: Policy,
@@ -102,8 +101,10 @@ pub struct Subnet {
     pub lease: LeaseTime,
     /// Lease time for firmware and boot loaders, if it differs.
     pub boot_lease: Option<Duration>,
-    /// Addresses outside `network` of relay agents whose clients are in this subnet.
-    pub relays: Vec<Ipv4Addr>,
+    /// Addresses and networks, outside `network`, of relay agents whose clients are in this subnet.
+    pub relays: Vec<Ipv4Network>,
+    /// The classes of which a client must be in one to get an address of this subnet. Empty for all clients.
+    pub classes: Vec<ClassRef>,
     /// Name of the wire that this subnet shares with other subnets.
     pub shared_network: Option<Arc<str>>,
     /// Options for clients in this subnet.
@@ -115,11 +116,23 @@ pub struct Subnet {
 pub struct AddressPool {
     /// Addresses inside the subnet's network.
     pub range: Ipv4Range,
+    /// The classes of which a client must be in one to get an address of this pool. Empty for all clients.
+    pub classes: Vec<ClassRef>,
     /// Options for clients with an address of this pool. They come before the subnet's options.
     pub options: OptionSet,
 }
 
 impl Subnet {
+    /// The pools in groups that the same clients may use: the parts of the lease book's pool of this subnet.
+    pub fn parts(&self) -> impl Iterator<Item = &[AddressPool]> {
+        self.pools.chunk_by(|one, other| one.classes == other.classes)
+    }
+
+    /// The length of the longest prefix in `relays` that contains the relay agent `giaddr`.
+    pub fn lists_relay(&self, giaddr: Ipv4Addr) -> Option<u8> {
+        self.relays.iter().filter(|relay| relay.contains(giaddr)).map(|relay| relay.prefix()).max()
+    }
+
     /// The pool that contains `address`.
     pub fn pool_of(&self, address: Ipv4Addr) -> Option<&AddressPool> {
         self.pools.iter().find(|pool| pool.range.contains(address))
@@ -137,90 +150,28 @@ pub struct LeaseTime {
     pub max: Duration,
 }
 
-/// One entry of `machines:`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// Name in logs.
-    pub name: Arc<str>,
-    /// The hardware address that identifies the machine. A machine has a hardware address, a UUID or both, and either
-    /// is enough to identify it.
-    pub mac: Option<MacAddr>,
-    /// The UUID (option 97) that identifies the machine if no entry has the hardware address of the message.
-    pub uuid: Option<Uuid>,
-    /// The address reserved for the machine, inside one of the subnets.
-    pub address: Option<Ipv4Addr>,
-    /// The boot file that replaces the one in `boot:`.
-    pub boot: Option<MachineBoot>,
-    /// Options for this machine alone.
-    pub options: OptionSet,
-}
-
-/// The machines of `machines:`, indexed by MAC and UUID.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Machines {
-    list: Vec<Machine>,
-    by_mac: HashMap<MacAddr, usize>,
-    by_uuid: HashMap<Uuid, usize>,
-    /// Machines without a MAC, by their reserved addresses.
-    by_uuid_alone: HashMap<Ipv4Addr, usize>,
-}
-
-impl From<Vec<Machine>> for Machines {
-    fn from(list: Vec<Machine>) -> Machines {
-        let places = || list.iter().enumerate();
-        let by_mac = places().filter_map(|(i, machine)| Some((machine.mac?, i))).collect();
-        let by_uuid = places().filter_map(|(i, machine)| Some((machine.uuid?, i))).collect();
-        let alone = places().filter(|(_, machine)| machine.mac.is_none());
-        let by_uuid_alone = alone.filter_map(|(i, machine)| Some((machine.address?, i))).collect();
-        Machines { list, by_mac, by_uuid, by_uuid_alone }
-    }
-}
-
-impl Machines {
-    /// The machine that sent `message`, found by its hardware address or else by its UUID.
-    pub fn that_sent(&self, message: &Message) -> Option<&Machine> {
-        let by_mac = message.mac().and_then(|mac| self.by_mac.get(&mac));
-        let by_uuid = || pxe::machine_uuids(&message.options)?.iter().find_map(|uuid| self.by_uuid.get(uuid));
-        let place = by_mac.or_else(|| if self.by_uuid.is_empty() { None } else { by_uuid() })?;
-        self.list.get(*place)
-    }
-
-    /// The machine with hardware address `mac`.
-    pub fn with_mac(&self, mac: MacAddr) -> Option<&Machine> {
-        self.by_mac.get(&mac).and_then(|place| self.list.get(*place))
-    }
-
-    /// The machine that `address` is reserved for, if it is identified only by its UUID.
-    pub fn by_uuid_alone(&self, address: Ipv4Addr) -> Option<&Machine> {
-        self.by_uuid_alone.get(&address).and_then(|place| self.list.get(*place))
-    }
-
-    /// Whether a machine with a reserved address is identified only by its UUID.
-    pub fn has_any_by_uuid_alone(&self) -> bool {
-        !self.by_uuid_alone.is_empty()
-    }
-
-    /// All machines, in the order of the configuration.
-    pub fn iter(&self) -> impl Iterator<Item = &Machine> {
-        self.list.iter()
-    }
-}
-
 impl Settings {
-    /// The pools of the subnets, in the order of the configuration. Addresses reserved for machines are excluded. Each
-    /// pool expects the machines that have no reserved address.
+    /// The pools of the subnets, in the order of the configuration, without the addresses that are reserved for machines
+    /// or named as somebody's. Each pool expects the machines that have no reserved address.
     pub fn pools(&self) -> Vec<Pool> {
         let without: Vec<&Machine> =
-            self.machines.iter().filter(|machine| machine.address.is_none()).collect();
-        let macs: HashSet<MacAddr> = without.iter().filter_map(|machine| machine.mac).collect();
-        let others = without.iter().filter(|machine| machine.mac.is_none()).count();
+            self.machines.iter().filter(|machine| machine.addresses.is_empty()).collect();
+        let macs: HashSet<MacAddr> =
+            without.iter().flat_map(|machine| machine.macs.iter().copied()).collect();
+        let others = without.iter().filter(|machine| machine.macs.is_empty()).count();
         let expected = Expected { macs: Arc::new(macs), others };
+        let named: Vec<Ipv4Addr> = named_addresses(self).into_iter().map(|named| named.address).collect();
+        let reserved = self.machines.iter().flat_map(|machine| machine.addresses.iter().copied());
+        let kept: BTreeSet<Ipv4Addr> = reserved.chain(named).collect();
         let pool = |(place, subnet): (usize, &Subnet)| {
             let wire = self.is_shared(place).then(|| self.wire_of(place).min()).flatten();
-            let reserved = self.machines.iter().filter_map(|machine| machine.address);
-            let reserved = reserved.filter(|address| subnet.network.contains(*address));
-            let pool =
-                Pool::new(subnet.network, subnet.pools.iter().map(|pool| pool.range).collect(), reserved);
+            let kept = kept.range(subnet.network.address()..=subnet.network.broadcast()).copied();
+            let ranges = |part: &[AddressPool]| part.iter().map(|pool| pool.range).collect();
+            let pool = Pool::in_parts(subnet.network, subnet.parts().map(ranges).collect(), kept);
+            let pool = pool.guarding(|part| {
+                let first = subnet.parts().nth(part).and_then(<[_]>::first);
+                !subnet.classes.is_empty() || first.is_some_and(|pool| !pool.classes.is_empty())
+            });
             pool.with_expected(expected.clone()).on_wire(wire)
         };
         self.subnets.iter().enumerate().map(pool).collect()
@@ -235,6 +186,18 @@ impl Settings {
             self.subnets.iter().enumerate().filter(move |(_, subnet)| shares(subnet)).map(|(i, _)| i)
         });
         std::iter::once(first).chain(others.filter(move |i| *i != first))
+    }
+
+    /// Whether a host on the wire of subnet `first` can have `address`.
+    pub fn is_on_wire(&self, first: usize, address: Ipv4Addr) -> bool {
+        let mut subnets = self.wire_of(first).filter_map(|place| self.subnets.get(place));
+        subnets.any(|subnet| subnet.network.has_host(address))
+    }
+
+    /// Whether a subnet on the wire of subnet `first` admits a client with these classes.
+    pub fn wire_admits(&self, first: usize, classes: &Membership<'_>) -> bool {
+        let mut subnets = self.wire_of(first).filter_map(|place| self.subnets.get(place));
+        subnets.any(|subnet| classes.admits(&subnet.classes))
     }
 
     /// Whether other subnets share the wire of subnet `first`.

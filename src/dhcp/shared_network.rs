@@ -19,28 +19,46 @@ pub fn find_address(
     settings: &Settings,
     now: Timestamp,
 ) -> Option<Ipv4Addr> {
-    let who = &request.holder;
     // The last address of a machine whose network card was replaced. It is checked like an address that the client
     // never had.
     let last = other_holder_of_id(request, book, settings)
         .filter(|(_, binding)| binding.leased && binding.until <= now);
     let requested = last.map(|(address, _)| address).or(requested);
     let is_expected = request.machine.is_some() || last.is_some();
-    let find = |subnet| book.find_address(subnet, who, requested, is_expected, now);
-    let untaken = |subnet| book.find_reclaimable_offer(subnet, who, is_expected, now);
-    if !settings.is_shared(request.subnet) {
-        return find(request.subnet).or_else(|| untaken(request.subnet));
-    }
-    let usable = |subnet, address| book.may_use(subnet, address, who, now);
-    let rank = |subnet: &usize| match book.binding_of(*subnet, who, now) {
-        Some((address, binding)) if usable(*subnet, address) => u8::from(binding.until <= now),
-        _ if requested.is_some_and(|address| usable(*subnet, address)) => 2,
-        _ => 3,
-    };
-    let mut subnets: Vec<usize> = settings.wire_of(request.subnet).collect();
-    // The sort is stable, so subnets of equal rank keep the order of the wire.
-    subnets.sort_by_cached_key(rank);
-    subnets.into_iter().find_map(find).or_else(|| settings.wire_of(request.subnet).find_map(untaken))
+    request.seek(is_expected, settings, |seeker| {
+        let find = |subnet| book.find_address(subnet, seeker, requested, now);
+        let untaken = |subnet| book.find_reclaimable_offer(subnet, seeker, now);
+        if !settings.is_shared(request.subnet) {
+            return find(request.subnet).or_else(|| untaken(request.subnet));
+        }
+        let usable = |subnet, address| book.may_use(subnet, address, seeker, now);
+        let rank = |subnet: &usize| match book.usable_binding_of(*subnet, seeker, now) {
+            Some((_, binding)) => u8::from(binding.until <= now),
+            _ if requested.is_some_and(|address| usable(*subnet, address)) => 2,
+            _ => 3,
+        };
+        let mut subnets: Vec<usize> = settings.wire_of(request.subnet).collect();
+        // The sort is stable, so subnets of equal rank keep the order of the wire.
+        subnets.sort_by_cached_key(rank);
+        subnets.into_iter().find_map(find).or_else(|| settings.wire_of(request.subnet).find_map(untaken))
+    })
+}
+
+/// Whether the client's classes admit it to a subnet on its wire and to a pool there. A subnet without pools counts.
+pub fn admits(request: &Request<'_>, settings: &Settings) -> bool {
+    settings.wire_of(request.subnet).filter_map(|place| Some((place, settings.subnets.get(place)?))).any(
+        |(place, subnet)| match subnet.parts().count() {
+            0 => request.classes.admits(&subnet.classes),
+            parts => (0..parts).any(|part| request.may_use_part(place, part, settings)),
+        },
+    )
+}
+
+/// The number of addresses on the client's wire that the client's classes admit it to.
+pub fn pool_size(request: &Request<'_>, book: &LeaseBook, settings: &Settings) -> u64 {
+    request.seek(false, settings, |seeker| {
+        settings.wire_of(request.subnet).map(|subnet| book.pool_size_for(subnet, seeker)).sum()
+    })
 }
 
 /// The address that the client has or last had on its wire, and its binding. An address that the client still holds is
@@ -78,9 +96,20 @@ pub fn offer_to(
     settings.wire_of(request.subnet).find_map(|subnet| book.offer_to(subnet, &request.holder, now))
 }
 
-/// Whether any client on the wire may get `address`: it is in a pool there and not reserved.
-pub fn shares(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, settings: &Settings) -> bool {
-    settings.wire_of(request.subnet).any(|subnet| book.shares(subnet, address))
+/// Whether the client may get `address` from a pool on its wire, if no other client holds it.
+pub fn opens(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, settings: &Settings) -> bool {
+    request.seek(false, settings, |seeker| {
+        settings.wire_of(request.subnet).any(|subnet| book.opens(subnet, address, seeker))
+    })
+}
+
+/// Whether `address` is in a pool or subnet on the client's wire that the client's classes do not admit it to.
+pub fn is_refused(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> bool {
+    let mut subnets = settings.wire_of(request.subnet).filter_map(|place| settings.subnets.get(place));
+    subnets.find(|subnet| subnet.network.contains(address)).is_some_and(|subnet| {
+        let pool = subnet.pool_of(address);
+        !request.classes.admits(&subnet.classes) || pool.is_some_and(|p| !request.classes.admits(&p.classes))
+    })
 }
 
 /// Whether a host on the client's wire can have `address`.

@@ -25,7 +25,7 @@ impl Settings {
     ) -> Result<(usize, Ipv4Addr), DropReason> {
         let containing = |address: Ipv4Addr| self.subnets.iter().position(|s| s.network.contains(address));
         if !giaddr.is_unspecified() {
-            let by_list = self.subnets.iter().position(|subnet| subnet.relays.contains(&giaddr));
+            let by_list = self.listing_relay(giaddr, |_| true);
             let subnet = containing(giaddr).or(by_list).ok_or(DropReason::UnknownRelay)?;
             let subnet = selected.map_or(Some(subnet), containing).ok_or(DropReason::NoSubnet)?;
             return Ok((subnet, here.server()));
@@ -50,6 +50,37 @@ impl Settings {
             _ => on_wire.ok_or(DropReason::NoSubnet),
         }
     }
+
+    /// Another subnet that the client may be in, and our address there, if the classes of the client keep it out of the
+    /// one that [`Settings::subnet_for`] returns: another subnet that lists the relay agent, or another subnet of the
+    /// interface. `admits` says whether a subnet admits the client.
+    pub fn other_subnet_for(
+        &self,
+        giaddr: Ipv4Addr,
+        selected: Option<Ipv4Addr>,
+        here: &Arrival,
+        admits: impl Fn(usize) -> bool,
+    ) -> Option<(usize, Ipv4Addr)> {
+        if selected.is_some() {
+            return None;
+        }
+        if !giaddr.is_unspecified() {
+            return Some((self.listing_relay(giaddr, admits)?, here.server()));
+        }
+        here.addresses.iter().find_map(|address| {
+            let subnet = self.subnets.iter().position(|subnet| subnet.network.contains(*address))?;
+            admits(subnet).then_some((subnet, *address))
+        })
+    }
+
+    /// The subnet whose `relays` contain `giaddr`, of those for which `admits` holds. The longest prefix counts, and of
+    /// equal ones the first.
+    fn listing_relay(&self, giaddr: Ipv4Addr, admits: impl Fn(usize) -> bool) -> Option<usize> {
+        let prefix_of = |place: usize| self.subnets.get(place).and_then(|subnet| subnet.lists_relay(giaddr));
+        let listing = (0..self.subnets.len()).filter_map(|place| Some((prefix_of(place)?, place)));
+        let admitted = listing.filter(|(_, place)| admits(*place));
+        admitted.min_by_key(|(prefix, place)| (std::cmp::Reverse(*prefix), *place)).map(|(_, place)| place)
+    }
 }
 
 #[cfg(test)]
@@ -62,9 +93,12 @@ mod tests {
     use crate::boot::fetch::Served;
     use crate::boot::plan::Mode;
     use crate::boot::policy::Policy;
+    use crate::dhcp::classes::Classes;
+    use crate::dhcp::machines::Machines;
     use crate::dhcp::mode::Modes;
     use crate::dhcp::options::OptionSet;
-    use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Machines, Ports, Subnet};
+    use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports, Subnet};
+    use crate::types::Ipv4Network;
 
     const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
@@ -78,7 +112,11 @@ mod tests {
                 max: Duration::from_secs(3600),
             },
             boot_lease: None,
-            relays: relays.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
+            relays: relays
+                .iter()
+                .map(|octets| Ipv4Network::new(Ipv4Addr::from(*octets), 32).unwrap())
+                .collect(),
+            classes: vec![],
             shared_network: None,
             options: OptionSet::new(),
         };
@@ -94,7 +132,7 @@ mod tests {
             ports: Ports { server: 67, client: 68, proxy: 4011 },
             subnets: vec![subnet("10.0.1.0/24", &[]), subnet("10.0.2.0/24", &[[172, 16, 0, 1]])],
             options: OptionSet::new(),
-            classes: vec![],
+            classes: Classes::default(),
             machines: Machines::default(),
             boot: Policy::default(),
             served: Served::default(),

@@ -80,6 +80,17 @@ pub enum Event {
         size: u64,
         client: Client,
     },
+    /// A client does not get the address that is reserved for its machine.
+    NotKept {
+        /// The name of the machine.
+        machine: Arc<str>,
+        /// The reserved address.
+        address: Ipv4Addr,
+        /// The address that the client gets instead, if any.
+        given: Option<Ipv4Addr>,
+        client: Client,
+        why: NotKept,
+    },
     /// Several machines send the same client identifier.
     DuplicateClientId {
         id: ClientId,
@@ -229,6 +240,31 @@ pub struct Client {
     pub arch: Option<Arch>,
 }
 
+/// The reason why a client does not get its reserved address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotKept {
+    /// Another client has a lease of the address.
+    Leased {
+        /// The hardware address of that client, if it is an Ethernet address.
+        holder: Option<MacAddr>,
+        client: ClientId,
+    },
+    /// Another machine was found at the address.
+    InUse,
+    /// The address is in another subnet of the interface, which does not share the wire of the client's subnet.
+    OtherSubnet {
+        /// The subnet of the address.
+        subnet: Ipv4Network,
+        /// The subnet of the client.
+        of_client: Ipv4Network,
+    },
+    /// The subnet of the address is for classes that the machine is not in.
+    Class {
+        /// The subnet of the address.
+        subnet: Ipv4Network,
+    },
+}
+
 /// The end of a TFTP transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferEnd {
@@ -273,6 +309,7 @@ impl Event {
             | Event::BootLoop { client, .. }
             | Event::Released { client, .. }
             | Event::Declined { client, .. }
+            | Event::NotKept { client, .. }
             | Event::PoolExhausted { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }

@@ -74,6 +74,10 @@ named! {
         TooManyIds = "too_many_ids",
         /// The subnet has no free address.
         PoolExhausted = "pool_exhausted",
+        /// No subnet or pool on the wire is for clients of this class.
+        NotAdmitted = "class_not_admitted",
+        /// The configuration says that this client, or its class, gets no answer.
+        Ignored = "ignored",
         /// The address would come from the pool, but another server assigns addresses there and the configuration says
         /// `authoritative: false`.
         AnotherServerLeases = "beside_server",

@@ -22,8 +22,7 @@ pub struct LeaseBook {
     pub(super) clients: ClientIndex,
     pub(super) machines: MachineIndex,
     pub(super) offers: Offers,
-    /// Leases on stable storage whose address is being assigned to another machine with the same client identifier.
-    /// They become valid again if that cannot be stored. There are never more of them than leases that wait for the
+    /// Leases on stable storage whose address is being assigned to another client of the same machine. They become valid again if that cannot be stored. There are never more of them than leases that wait for the
     /// store.
     pub(super) displaced: AddressMap<Binding>,
     /// Leases on stable storage that have ended in memory, because a RELEASE or DECLINE could not be stored or need not
@@ -201,7 +200,12 @@ impl LeaseBook {
         let stored = own.and_then(|b| b.stored);
         let pending = old.map_or(0, |b| b.pending).saturating_add(1);
         let Lease { address, holder, state, until, .. } = lease.clone();
-        let displaced = old.filter(|b| b.stored_until().is_some() && b.holder.shares_id(&holder)).cloned();
+        // The address passes from another client of the same machine, or from the same machine's former network card.
+        let passes = |b: &&Binding| {
+            let is_in_use = b.until > self.offers.now();
+            b.holder.shares_id(&holder) || (is_in_use && !b.holder.is_same_machine(&holder))
+        };
+        let displaced = old.filter(|b| b.stored_until().is_some()).filter(passes).cloned();
         // A shortened lease keeps its old end until the new one is stored and the reply is sent.
         let old_end = own.filter(|b| b.state == State::Leased && state == State::Leased).map(|b| b.until);
         let until = old_end.map_or(until, |old_end| old_end.max(until));
@@ -251,7 +255,7 @@ impl LeaseBook {
             self.clients.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
         }
         self.machines.insert(subnet, address, &self.bindings, |address| subnet_of(pools, address));
-        self.advance(subnet);
+        self.advance(subnet, address);
     }
 }
 

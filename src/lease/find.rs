@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::lease::allocate::Seeker;
 use crate::lease::binding::{Binding, Holder, Lease, State};
 use crate::lease::book::LeaseBook;
 use crate::types::{HardwareAddr, Timestamp};
@@ -11,7 +12,31 @@ impl LeaseBook {
     /// Returns the current or last address of `holder` in subnet `subnet`, with its binding. Leases come before offers,
     /// and live bindings before ended ones.
     pub fn binding_of(&self, subnet: usize, holder: &Holder, now: Timestamp) -> Option<(Ipv4Addr, &Binding)> {
-        self.all_of(subnet, holder).filter(|(_, binding)| !binding.ending).max_by_key(|(_, binding)| {
+        self.best_of(subnet, holder, now, |_, _| true)
+    }
+
+    /// Returns the current or last address of the client in subnet `subnet` that it may still use. It differs from
+    /// [`LeaseBook::binding_of`] if the classes of the client, or the pools, have changed.
+    pub fn usable_binding_of(
+        &self,
+        subnet: usize,
+        seeker: &Seeker<'_>,
+        now: Timestamp,
+    ) -> Option<(Ipv4Addr, &Binding)> {
+        self.best_of(subnet, seeker.holder, now, |address, binding| {
+            binding.state != State::Declined && self.may_use(subnet, address, seeker, now)
+        })
+    }
+
+    fn best_of(
+        &self,
+        subnet: usize,
+        holder: &Holder,
+        now: Timestamp,
+        counts: impl Fn(Ipv4Addr, &Binding) -> bool,
+    ) -> Option<(Ipv4Addr, &Binding)> {
+        let all = self.all_of(subnet, holder).filter(|(_, binding)| !binding.ending);
+        all.filter(|(address, binding)| counts(*address, binding)).max_by_key(|(_, binding)| {
             let is_live = binding.is_live(now);
             (is_live && binding.state == State::Leased, is_live, binding.leased, binding.until)
         })

@@ -12,6 +12,7 @@ mod find;
 pub mod import;
 mod index;
 mod offers;
+mod part;
 mod pool;
 mod replace;
 mod tally;
@@ -23,6 +24,7 @@ use std::net::Ipv4Addr;
 type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
 type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
+pub use allocate::Seeker;
 pub use binding::{Binding, FOREVER, Holder, Lease, LeaseChange, MAX_CLIENTS_PER_MAC, State, is_forever};
 pub use book::{LeaseBook, OFFER_HOLD};
 pub use offers::OFFER_MIN_HOLD;

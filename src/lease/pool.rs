@@ -1,5 +1,5 @@
-//! The pool of a subnet: its addresses in sets that find a free one in constant time. `book.rs` keeps the sets up to
-//! date, `allocate.rs` searches them.
+//! The pool of a subnet: its parts, and the addresses that no client without a reservation gets. `book.rs` keeps it up to
+//! date, `allocate.rs` searches it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::lease::AddressSet;
 use crate::lease::binding::{Binding, State};
+use crate::lease::part::Part;
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Timestamp};
 
 /// The addresses of one subnet that clients without a reservation share.
@@ -16,27 +17,14 @@ pub struct Pool {
     pub(super) network: Ipv4Network,
     /// The number of the shared network that the subnet belongs to; subnets on one link have the same number.
     pub(super) shared_network: Option<usize>,
-    pub(super) ranges: Vec<Ipv4Range>,
+    /// Ranges that the same clients may use, in the order in which they are searched.
+    pub(super) parts: Vec<Part>,
+    /// Addresses of machines in the configuration: reserved for one, or named as a router's, a server's and so on.
     pub(super) reserved: AddressSet,
     /// The addresses of this computer in this network.
     pub(super) own: Vec<Ipv4Addr>,
-    /// The number of shared addresses.
-    pub(super) size: u64,
     expected: Expected,
-    /// The members of `active` that belong to expected clients.
-    arrived: AddressSet,
-    /// Shared addresses with a live binding, by its end: the first one becomes free next.
-    pub(super) active: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// Addresses whose binding has ended, by its end: the first one has been free for longest.
-    ended: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// The members of `active` that are offered or being checked.
-    offered: AddressSet,
-    /// Offers to clients without a former lease that the configuration does not name, by their end: the first one is
-    /// the oldest.
-    pub(super) untaken: BTreeSet<(Timestamp, Ipv4Addr)>,
     declined: BTreeSet<(Timestamp, Ipv4Addr)>,
-    /// The position where the search for an address without a binding begins: the range, and the offset in it.
-    pub(super) next_unused: (usize, u32),
 }
 
 /// Clients that the configuration names without reserving an address. The pool keeps some addresses for them.
@@ -48,30 +36,38 @@ pub struct Expected {
 }
 
 impl Pool {
-    /// Makes the pool of `ranges` in `network`, without the `reserved` addresses.
+    /// Makes the pool of `ranges` in `network`, without the `reserved` addresses. All clients may use all of it.
     pub fn new(
         network: Ipv4Network,
         ranges: Vec<Ipv4Range>,
         reserved: impl IntoIterator<Item = Ipv4Addr>,
     ) -> Pool {
+        Pool::in_parts(network, vec![ranges], reserved)
+    }
+
+    /// Makes a pool whose parts may be used by different clients. Their ranges are disjoint.
+    pub fn in_parts(
+        network: Ipv4Network,
+        parts: Vec<Vec<Ipv4Range>>,
+        reserved: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Pool {
         let mut pool = Pool {
             network,
             shared_network: None,
-            ranges,
+            parts: parts.into_iter().map(Part::new).collect(),
             reserved: reserved.into_iter().collect(),
             own: Vec::new(),
-            size: 0,
             expected: Expected::default(),
-            arrived: AddressSet::default(),
-            active: BTreeSet::new(),
-            ended: BTreeSet::new(),
-            offered: AddressSet::default(),
-            untaken: BTreeSet::new(),
             declined: BTreeSet::new(),
-            next_unused: (0, 0),
         };
-        pool.size = pool.count();
+        pool.count_sizes();
         pool
+    }
+
+    /// Sets which parts only clients of some classes may use. Nothing is kept there for expected clients.
+    pub fn guarding(mut self, is_guarded: impl Fn(usize) -> bool) -> Pool {
+        self.parts.iter_mut().enumerate().for_each(|(number, part)| part.is_guarded = is_guarded(number));
+        self
     }
 
     /// Sets the expected clients.
@@ -90,36 +86,39 @@ impl Pool {
     }
 
     pub(super) fn has(&self, address: Ipv4Addr) -> bool {
-        self.ranges.iter().any(|range| range.contains(address))
+        self.part_of(address).is_some()
     }
 
-    /// Whether `address` is reserved, or an address of this computer.
+    /// Returns the number of the part that contains `address`.
+    pub(super) fn part_of(&self, address: Ipv4Addr) -> Option<usize> {
+        self.parts.iter().position(|part| part.has(address))
+    }
+
+    /// Whether `address` is another machine's according to the configuration, or an address of this computer.
     pub(super) fn is_kept(&self, address: Ipv4Addr) -> bool {
         self.reserved.contains(&address) || self.own.contains(&address)
     }
 
     /// Returns the number of addresses that any client may get.
     pub fn size(&self) -> u64 {
-        self.size
+        self.parts.iter().map(|part| part.size).sum()
     }
 
-    pub(super) fn count(&self) -> u64 {
-        let all: u64 = self.ranges.iter().map(|range| range.size()).sum();
-        let mut kept: BTreeSet<&Ipv4Addr> = self.reserved.iter().chain(&self.own).collect();
-        kept.retain(|address| self.has(**address));
-        all.saturating_sub(kept.len() as u64)
+    /// Counts the shared addresses of each part again.
+    pub(super) fn count_sizes(&mut self) {
+        let kept: BTreeSet<Ipv4Addr> = self.reserved.iter().chain(&self.own).copied().collect();
+        for part in &mut self.parts {
+            let all: u64 = part.ranges.iter().map(|range| range.size()).sum();
+            let inside = kept.iter().filter(|address| part.has(**address)).count();
+            part.size = all.saturating_sub(inside as u64);
+        }
     }
 
     pub(super) fn insert(&mut self, address: Ipv4Addr, binding: &Binding) {
-        if self.shares(address) {
-            self.active.insert((binding.until, address));
-            if matches!(binding.state, State::Checking | State::Offered) {
-                self.offered.insert(address);
-            }
-            if binding.holder.mac.is_some_and(|mac| self.expected.macs.contains(&mac)) {
-                self.arrived.insert(address);
-            } else if binding.state == State::Offered && !binding.leased {
-                self.untaken.insert((binding.until, address));
+        if !self.is_kept(address) {
+            let is_expected = binding.holder.mac.is_some_and(|mac| self.expected.macs.contains(&mac));
+            if let Some(part) = self.parts.iter_mut().find(|part| part.has(address)) {
+                part.insert(address, binding, is_expected);
             }
         }
         if binding.state == State::Declined {
@@ -128,58 +127,42 @@ impl Pool {
     }
 
     pub(super) fn remove(&mut self, address: Ipv4Addr, binding: &Binding) {
-        self.active.remove(&(binding.until, address));
-        self.ended.remove(&(binding.until, address));
-        self.offered.remove(&address);
-        self.untaken.remove(&(binding.until, address));
-        self.arrived.remove(&address);
+        if let Some(part) = self.parts.iter_mut().find(|part| part.has(address)) {
+            part.remove(address, binding);
+        }
         self.declined.remove(&(binding.until, address));
     }
 
     /// Moves bindings that have ended by `now` from the active to the ended ones.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        while let Some((until, address)) = self.active.first().copied().filter(|(until, _)| *until <= now) {
-            self.active.remove(&(until, address));
-            self.offered.remove(&address);
-            self.untaken.remove(&(until, address));
-            self.arrived.remove(&address);
-            self.ended.insert((until, address));
-        }
+        self.parts.iter_mut().for_each(|part| part.expire(now));
     }
 
-    /// Whether a client that never had an address here can get an offer. Two rules stop a client with made-up MACs from
-    /// blocking known machines. Offers to such clients hold at most nine tenths of the addresses that are not leased.
-    /// And as many addresses stay free as expected clients are absent, but at most a tenth of the pool.
-    pub(super) fn has_room_for_new_clients(&self) -> bool {
-        let leased = self.active.len().saturating_sub(self.offered.len()) as u64;
-        let open = self.size.saturating_sub(leased);
-        let free = self.size.saturating_sub(self.active.len() as u64);
+    /// Whether a client that never had an address here can get an offer from the parts for which `may_use` holds. Two
+    /// rules stop a client with made-up MACs from blocking known machines. Offers to such clients hold at most nine
+    /// tenths of the addresses that are not leased. And as many addresses stay free as expected clients are absent, but
+    /// at most a tenth of the parts for all clients.
+    pub(super) fn has_room_for_new_clients(&self, may_use: impl Fn(usize) -> bool) -> bool {
+        let (mut size, mut active, mut offered) = (0u64, 0u64, 0u64);
+        let (mut for_all, mut arrived) = (0u64, 0usize);
+        for (_, part) in self.parts.iter().enumerate().filter(|(number, _)| may_use(*number)) {
+            size += part.size;
+            active += part.active.len() as u64;
+            offered += part.offered.len() as u64;
+            if !part.is_guarded {
+                for_all += part.size;
+                arrived += part.arrived.len();
+            }
+        }
+        let open = size.saturating_sub(active.saturating_sub(offered));
+        let free = size.saturating_sub(active);
         let expected = self.expected.macs.len() + self.expected.others;
-        let absent = expected.saturating_sub(self.arrived.len()) as u64;
-        let kept = absent.min(self.size.div_ceil(10)).min(self.size.saturating_sub(1));
-        (self.offered.len() as u64) < (open - open / 10).max(1) && free > kept
+        let absent = expected.saturating_sub(arrived) as u64;
+        let kept = absent.min(for_all.div_ceil(10)).min(for_all.saturating_sub(1));
+        offered < (open - open / 10).max(1) && free > kept
     }
 
     pub(super) fn declined(&self, now: Timestamp) -> usize {
         self.declined.iter().rev().take_while(|(until, _)| *until > now).count()
-    }
-
-    /// Returns the address whose binding ended longest ago.
-    pub(super) fn least_recently_used(&self, now: Timestamp) -> Option<Ipv4Addr> {
-        let soonest = self.active.first().filter(|(until, _)| *until <= now);
-        self.ended.first().or(soonest).map(|(_, address)| *address)
-    }
-
-    /// Returns the addresses from `next_unused` on, each with its position.
-    pub(super) fn remaining_addresses(&self) -> impl Iterator<Item = (Ipv4Addr, (usize, u32))> {
-        let (first, offset) = self.next_unused;
-        self.ranges.iter().enumerate().skip(first).flat_map(move |(i, range)| {
-            let offset = if i == first { offset } else { 0 };
-            let (low, high) = (u32::from(range.first()), u32::from(range.last()));
-            let begin = low.checked_add(offset).filter(|begin| *begin <= high);
-            begin
-                .into_iter()
-                .flat_map(move |begin| (begin..=high).map(move |n| (Ipv4Addr::from(n), (i, n - low))))
-        })
     }
 }

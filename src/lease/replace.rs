@@ -92,7 +92,7 @@ impl LeaseBook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::LeaseChange;
+    use crate::lease::{LeaseChange, Seeker};
     use crate::types::{HardwareAddr, MacAddr};
 
     const FIRST: &str = "10.0.1.0/24";
@@ -117,6 +117,11 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_seconds(seconds)
+    }
+
+    /// A client that may use every pool.
+    fn seeker(holder: &Holder) -> Seeker<'_> {
+        Seeker { holder, is_expected: false, may_use: &|_, _| true, avoided: &[] }
     }
 
     fn lease(address: [u8; 4], n: u8, until: u64) -> Lease {
@@ -144,7 +149,7 @@ mod tests {
         for (i, network) in [2, 3, 1].into_iter().enumerate() {
             let found = book.binding_of(i, &client(1), at(1)).map(|(address, _)| address);
             assert_eq!(found, (network != 3).then_some(Ipv4Addr::new(10, 0, network, 50)));
-            let new = book.find_address(i, &client(9), None, false, at(1)).unwrap();
+            let new = book.find_address(i, &seeker(&client(9)), None, at(1)).unwrap();
             assert_eq!(new.octets(), [10, 0, network, if network == 3 { 50 } else { 51 }]);
         }
     }
@@ -195,8 +200,8 @@ mod tests {
         assert_eq!(book.binding_of(0, &client(1), at(1)).map(|(address, _)| address), Some(outside.address));
         assert_eq!((book.pool_size(0), book.shares(0, outside.address)), (1, false));
         book.replace(both(), true);
-        assert!(book.may_use(0, outside.address, &client(1), at(1)));
-        assert!(!book.may_use(0, outside.address, &client(2), at(1)));
+        assert!(book.may_use(0, outside.address, &seeker(&client(1)), at(1)));
+        assert!(!book.may_use(0, outside.address, &seeker(&client(2)), at(1)));
     }
 
     #[test]
@@ -234,6 +239,6 @@ mod tests {
         );
         assert_eq!(book.replace(both(), true), [Ipv4Addr::new(10, 0, 2, 50)]);
         assert!(book.is_own([10, 0, 2, 50].into()) && book.replace(both(), true).is_empty());
-        assert_eq!(book.find_address(1, &client(1), None, false, at(1)), Some([10, 0, 2, 51].into()));
+        assert_eq!(book.find_address(1, &seeker(&client(1)), None, at(1)), Some([10, 0, 2, 51].into()));
     }
 }

@@ -93,6 +93,7 @@ impl Counts {
             | Event::AmbiguousAddress { .. }
             | Event::BootLoop { .. }
             | Event::PoolExhausted { .. }
+            | Event::NotKept { .. }
             | Event::RogueServer { .. }
             | Event::TftpSizeProbe { .. }
             | Event::HttpAnswered { .. } => {}

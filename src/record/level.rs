@@ -11,7 +11,7 @@ pub fn level(event: &Event) -> Level {
             DropReason::StoreFailed | DropReason::Overload => Level::WARN,
             DropReason::NotServed | DropReason::Checking | DropReason::PoolExhausted => Level::DEBUG,
             // Sent by every client of another DHCP server.
-            DropReason::NotNetboot | DropReason::ProxyOnly => Level::DEBUG,
+            DropReason::NotNetboot | DropReason::ProxyOnly | DropReason::Ignored => Level::DEBUG,
             _ => Level::INFO,
         },
         Event::Declined { .. }
@@ -19,6 +19,7 @@ pub fn level(event: &Event) -> Level {
         | Event::ProxyArp { .. }
         | Event::BootLoop { .. }
         | Event::PoolExhausted { .. }
+        | Event::NotKept { .. }
         | Event::DuplicateClientId { .. }
         | Event::AmbiguousAddress { .. }
         | Event::RogueServer { .. } => Level::WARN,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::event::{Client, Event, Message, TransferStop};
+use crate::event::{Client, Event, Message, NotKept, TransferStop};
 use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr};
 
 /// Formats the log line of an event. People grep for the first words, so they must stay stable.
@@ -50,6 +50,9 @@ pub fn line(interface: &str, event: &Event) -> String {
             format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
         }
         Event::PoolExhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
+        Event::NotKept { machine, address, given, client, why } => {
+            not_kept(interface, machine, (*address, *given), client, why)
+        }
         Event::DuplicateClientId { id, machines, more } => {
             duplicate_client_id(interface, id, machines, *more)
         }
@@ -178,6 +181,40 @@ fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -
         "exhausted({interface}) {subnet} has no address left for {}, of a pool of {size}: enlarge `pool`, shorten \
          `lease`, or list them with `lanboot leases`",
         who(client)
+    )
+}
+
+fn not_kept(
+    interface: &str,
+    machine: &str,
+    (address, given): (Ipv4Addr, Option<Ipv4Addr>),
+    client: &Client,
+    why: &NotKept,
+) -> String {
+    let given = given.map_or_else(|| "no address".to_owned(), |given| given.to_string());
+    let why = match why {
+        NotKept::Leased { holder, client } => {
+            let id: String = format!("{client:?}").chars().take(MAX_ID).collect();
+            let holder = holder.map_or_else(|| format!("client id {id}"), |mac| mac.to_string());
+            format!(
+                "{holder} has a lease of it: wait for its end, end it with `lanboot leases release {address}`, or add that \
+                 client to the machine's entry"
+            )
+        }
+        NotKept::InUse => "another machine answers there: give that machine another address".to_owned(),
+        NotKept::OtherSubnet { subnet, of_client } => format!(
+            "it is in {subnet}, and the client is in {of_client}: if both are on one wire, give both subnets the same \
+             `shared_network`"
+        ),
+        NotKept::Class { subnet } => format!(
+            "{subnet} is not for clients of its class: add a class of that subnet to the machine's `class`, or change \
+             `class` of the subnet"
+        ),
+    };
+    let machine = Escaped(machine.as_bytes());
+    format!(
+        "reservation({interface}) machine {machine} {} gets {given} and not {address}: {why}",
+        hardware(client)
     )
 }
 

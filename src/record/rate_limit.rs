@@ -80,6 +80,7 @@ impl Kind {
             Event::AmbiguousAddress { .. } => Kind::new("contested"),
             Event::BootLoop { .. } => Kind::new("loop"),
             Event::PoolExhausted { .. } => Kind::new("exhausted"),
+            Event::NotKept { .. } => Kind::new("reservation"),
             Event::RogueServer { .. } => Kind::new("rogue_server"),
             Event::Dropped { reason, .. } => Kind::because("dropped", reason.name()),
             Event::TftpSent { .. } => Kind::new("sent"),

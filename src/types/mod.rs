@@ -9,7 +9,7 @@ use std::time::Duration;
 pub use arch::Arch;
 pub use firmware::Firmware;
 pub use kind::{FileKind, Processor};
-pub use network::{Ipv4Network, Ipv4Range};
+pub use network::{HostOrNetwork, Ipv4Network, Ipv4Range};
 pub use rule::Rule;
 pub use uuid::Uuid;
 

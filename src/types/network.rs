@@ -71,6 +71,28 @@ impl FromStr for Ipv4Network {
     }
 }
 
+/// A network, or one address as a network of 32 bits. `Display` writes an address without the prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct HostOrNetwork(pub Ipv4Network);
+
+impl fmt::Display for HostOrNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix == 32 { write!(f, "{}", self.0.address) } else { write!(f, "{}", self.0) }
+    }
+}
+
+impl FromStr for HostOrNetwork {
+    type Err = BadText;
+
+    /// Reads `10.9.0.1` or `10.9.0.0/16`.
+    fn from_str(text: &str) -> Result<Self, BadText> {
+        match text.parse::<Ipv4Addr>() {
+            Ok(address) => Ok(HostOrNetwork(Ipv4Network { address, prefix: 32 })),
+            Err(_) => text.parse().map(HostOrNetwork),
+        }
+    }
+}
+
 /// A range of IPv4 addresses, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Ipv4Range {

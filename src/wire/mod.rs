@@ -21,3 +21,4 @@ pub mod option;
 pub mod pxe;
 pub mod relay;
 pub mod tftp;
+pub mod vendor;

@@ -14,9 +14,10 @@ use lanboot::boot::machine_boot::MachineBoot;
 use lanboot::boot::menu::{Item, ItemAction, WAIT_FOREVER};
 use lanboot::boot::plan::Mode;
 use lanboot::config::{self, Http, Interfaces, Log, LogFormat, LogLevel, Problem, Uploads};
-use lanboot::dhcp::classes::{Condition, Glob, Value};
+use lanboot::dhcp::classes::{Class, Condition};
 use lanboot::dhcp::mode::Modes;
 use lanboot::dhcp::options::OptionSet;
+use lanboot::dhcp::pattern::Pattern;
 use lanboot::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports};
 use lanboot::tftp::{Engine, Limits, Ports as TransferPorts};
 use lanboot::types::{Arch, FileKind, Processor};
@@ -247,29 +248,30 @@ fn every_key_arrives_where_it_is_used() {
     );
     assert_eq!((dhcp.fqdn_suffix.as_deref(), dhcp.subnet_selection), (Some("clients.lab.example"), true));
     assert_eq!(dhcp.options, OptionSet::from([(26, vec![0x05, 0x78])]));
-    let globs = |patterns: &[&str]| patterns.iter().map(|pattern| Glob((*pattern).to_owned())).collect();
-    let [acme, machines, port] = &dhcp.classes[..] else { panic!("{:?}", dhcp.classes) };
+    let globs = |patterns: &[&str]| patterns.iter().map(|pattern| Pattern::text(pattern)).collect();
+    let classes: Vec<&Class> = dhcp.classes.iter().collect();
+    let [acme, machines, port] = &classes[..] else { panic!("{:?}", dhcp.classes) };
     assert_eq!(
-        acme.conditions,
+        acme.alternatives[0],
         [
             Condition::VendorClass(globs(&["acme*"])),
             Condition::UserClass(globs(&["lab", "test?"])),
             Condition::Hostname(globs(&["pc*"])),
             Condition::Arch(vec![Arch::BIOS, Arch::UEFI_X64]),
-            Condition::Option(224, vec![Value::Bytes(vec![0x0a, 0xff])]),
+            Condition::Option(224, vec![Pattern::hex("0aff").unwrap()]),
         ]
     );
     assert_eq!(acme.options, OptionSet::from([(15, b"acme.example".to_vec())]));
     assert_eq!(acme.boot, Some(MachineBoot::File("acme.efi".into())));
     let uuid = "00112233-4455-6677-8899-aabbccddeeff".parse().unwrap();
     let macs = Condition::Mac(globs(&["525400*", "525400*", "525400*"]));
-    assert_eq!(machines.conditions, [macs, Condition::Uuid(vec![uuid])]);
-    let text = |pattern: &str| vec![Value::Text(Glob(pattern.to_owned()))];
+    assert_eq!(machines.alternatives[0], [macs, Condition::Uuid(vec![uuid])]);
+    let text = |pattern: &str| vec![Pattern::text(pattern)];
     assert_eq!(
-        port.conditions,
+        port.alternatives[0],
         [
-            Condition::CircuitId(text("ge-0/0/*")),
-            Condition::RemoteId(text("7")),
+            Condition::RelayOption(1, text("ge-0/0/*")),
+            Condition::RelayOption(2, text("7")),
             Condition::Option(60, text("*x"))
         ]
     );
@@ -285,7 +287,7 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(seconds(first.lease), [300, 3600, 5400]);
     assert_eq!(seconds(second.lease), [60, 60, 60]);
     assert_eq!(seconds(third.lease), [120, 3600, 3600]);
-    assert_eq!(first.relays, [Ipv4Addr::new(10, 1, 0, 1)]);
+    assert_eq!(first.relays, ["10.1.0.1/32".parse().unwrap()]);
     let wires = [first, second, third].map(|subnet| subnet.shared_network.as_deref());
     assert_eq!(wires, [Some("lab"), Some("lab"), None]);
     assert_eq!(first.options.keys().copied().collect::<Vec<_>>(), [3, 6, 119, 121, 224]);
@@ -299,17 +301,17 @@ fn every_key_arrives_where_it_is_used() {
     assert_eq!(dhcp.boot.bootp.as_deref(), Some("pxelinux.0"));
     let machines: Vec<_> = dhcp.machines.iter().collect();
     assert_eq!(
-        (&*machines[0].name, machines[0].mac, machines[0].uuid),
+        (&*machines[0].name, machines[0].macs.first().copied(), machines[0].uuid),
         ("node1", "52:54:00:12:34:56".parse().ok(), None)
     );
-    assert_eq!(machines[0].address, Some(Ipv4Addr::new(192, 168, 78, 10)));
+    assert_eq!(machines[0].addresses, [Ipv4Addr::new(192, 168, 78, 10)]);
     assert_eq!(machines[0].boot, Some(MachineBoot::File("debian.ipxe".into())));
     assert_eq!(machines[0].options, OptionSet::from([(12, b"node1".to_vec())]));
     assert_eq!(&*machines[1].name, "52:54:00:12:34:57", "a machine without a name is called by its MAC");
     let Some(MachineBoot::ByArch(files)) = &machines[1].boot else { panic!("{:?}", machines[1]) };
     assert_eq!(files[&Arch::BIOS], "lpxelinux.0".into());
     assert_eq!(machines[1].uuid, "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
-    assert_eq!((&*machines[2].name, machines[2].mac), ("01020304-0506-0708-090a-0b0c0d0e0f10", None));
+    assert_eq!((&*machines[2].name, machines[2].macs.len()), ("01020304-0506-0708-090a-0b0c0d0e0f10", 0));
     let listen = vec![Ipv4Addr::new(192, 168, 77, 1), Ipv4Addr::new(192, 168, 78, 1)];
     let allow = vec!["10.9.0.0/16".parse().unwrap()];
     assert_eq!(config.http, Some(Http { port: 8080, listen, max_per_client: 1024, allow }));

@@ -3,6 +3,7 @@
 
 mod boot;
 mod config;
+mod config_clients;
 mod dhcp;
 mod http;
 mod import;

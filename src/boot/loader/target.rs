@@ -69,9 +69,9 @@ pub enum Var {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Machine {
     pub name: String,
-    pub mac: Option<MacAddr>,
+    pub macs: Vec<MacAddr>,
     pub uuid: Option<Uuid>,
-    /// The reserved address.
+    /// The first reserved address.
     pub address: Option<Ipv4Addr>,
     /// The configured host name (option 12).
     pub host_name: Option<String>,
@@ -106,10 +106,11 @@ pub struct Targets {
     machines: Vec<Machine>,
     by_mac: HashMap<MacAddr, usize>,
     by_uuid: HashMap<Uuid, usize>,
+    by_name: HashMap<String, usize>,
 }
 
 impl Targets {
-    /// Makes the table. The MACs and UUIDs of `machines` must be unique.
+    /// Makes the table. If several of `machines` have one MAC, the first one is found by it.
     pub fn new(
         list: Vec<Target>,
         default: Option<BootAction>,
@@ -117,9 +118,11 @@ impl Targets {
         machines: Vec<Machine>,
     ) -> Targets {
         let places = || machines.iter().enumerate();
-        let by_mac = places().filter_map(|(i, machine)| Some((machine.mac?, i))).collect();
+        let macs = places().rev().flat_map(|(i, machine)| machine.macs.iter().map(move |mac| (*mac, i)));
+        let by_mac = macs.collect();
         let by_uuid = places().filter_map(|(i, machine)| Some((machine.uuid?, i))).collect();
-        Targets { list, default, ipxe, machines, by_mac, by_uuid }
+        let by_name = places().rev().map(|(i, machine)| (machine.name.clone(), i)).collect();
+        Targets { list, default, ipxe, machines, by_mac, by_uuid, by_name }
     }
 
     pub fn get(&self, name: &str) -> Option<&Target> {
@@ -136,6 +139,26 @@ impl Targets {
         let by_mac = mac.and_then(|mac| self.by_mac.get(&mac));
         let place = by_mac.or_else(|| self.by_uuid.get(&uuid?))?;
         self.machines.get(*place)
+    }
+
+    /// Returns the entry with this name.
+    pub fn named(&self, name: &str) -> Option<&Machine> {
+        self.by_name.get(name).and_then(|place| self.machines.get(*place))
+    }
+
+    /// As [`Targets::machine`], for a machine that DHCP found under the entry `name`. The name decides between entries
+    /// with the same MAC, and finds an entry that has neither MAC nor UUID.
+    pub fn machine_of(
+        &self,
+        mac: Option<MacAddr>,
+        uuid: Option<Uuid>,
+        name: Option<&str>,
+    ) -> Option<&Machine> {
+        let named = name.and_then(|name| self.named(name)).filter(|machine| {
+            let has_no_key = machine.macs.is_empty() && machine.uuid.is_none();
+            has_no_key || mac.is_some_and(|mac| machine.macs.contains(&mac))
+        });
+        named.or_else(|| self.machine(mac, uuid))
     }
 
     /// Returns the action of `machine` for its next boot. `had_once` says that its `once` is done.
@@ -243,7 +266,7 @@ mod tests {
     #[test]
     fn a_machine_is_found_by_mac_before_uuid() {
         let (mac, uuid) = (MacAddr([2, 0, 0, 0, 0, 1]), "7c0fa7e0-1d2b-4c5d-8e6f-0123456789ab".parse().ok());
-        let a = Machine { name: "a".into(), mac: Some(mac), ..Machine::default() };
+        let a = Machine { name: "a".into(), macs: vec![mac], ..Machine::default() };
         let b = Machine { name: "b".into(), uuid, ..Machine::default() };
         let targets = Targets::new(vec![], None, None, vec![a, b]);
         let name = |mac, uuid| targets.machine(mac, uuid).map(|machine| machine.name.as_str());

@@ -188,10 +188,11 @@ fn arches(config: &Config) -> Vec<Arch> {
 /// The only machine that gets a file, because the file name contains its MAC.
 fn only_for<'m>(name: &BootName, machines: &'m [Machine]) -> Option<&'m Machine> {
     let has = |machine: &&Machine| {
-        let mac = machine.mac.map(|mac| mac.to_string());
-        let spellings = mac.map(|mac| [mac.replace(':', "-"), mac]);
         let text = name.as_str().to_ascii_lowercase();
-        spellings.is_some_and(|spellings| spellings.iter().any(|mac| text.contains(mac.as_str())))
+        machine.macs.iter().map(ToString::to_string).any(|mac| {
+            let spellings = [mac.replace(':', "-"), mac];
+            spellings.iter().any(|mac| text.contains(mac.as_str()))
+        })
     };
     machines.iter().find(has)
 }
@@ -200,7 +201,7 @@ fn facts(machine: Option<&Machine>, arch: Arch) -> Facts<'_> {
     Facts {
         server: SERVER,
         ip: machine.and_then(|machine| machine.address).or(Some(ADDRESS)),
-        mac: machine.and_then(|machine| machine.mac).or(Some(UNKNOWN_MAC)),
+        mac: machine.and_then(|machine| machine.macs.first().copied()).or(Some(UNKNOWN_MAC)),
         uuid: machine.and_then(|machine| machine.uuid).or(UUID.parse().ok()),
         arch: Some(arch),
         serial: Some(SERIAL.to_owned()),

@@ -91,8 +91,14 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
     let mut opened = open::open(&config.state, super::report_losses).map_err(failure)?;
     let (served, _) = served::find(config).map_err(failure)?;
     let book = open::fill_book(settings, std::mem::take(&mut opened.leases), &served.own).book;
-    let reservations: Reservations =
-        settings.machines.iter().filter_map(|machine| Some((machine.address?, machine.mac))).collect();
+    let reservations: Reservations = settings
+        .machines
+        .iter()
+        .flat_map(|machine| {
+            let mac = machine.macs.first().copied();
+            machine.addresses.iter().map(move |address| (*address, mac))
+        })
+        .collect();
     let mut intake = Import::new(&book, &reservations, opened.clock.now());
     let mut problems = Problems::default();
     let mut entries = 0_u64;

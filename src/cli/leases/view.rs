@@ -43,6 +43,7 @@ impl<'a> View<'a> {
         let mac = mac_of(lease);
         let machines = config.dhcp.as_ref().map(|settings| &settings.machines);
         let machine = mac.and_then(|mac| machines?.with_mac(mac));
+        let machine = machine.or_else(|| machines?.without_mac(lease.address));
         let finite = (!is_forever(lease.until)).then_some(lease.until);
         View {
             address: lease.address,

@@ -130,7 +130,7 @@ fn run_model(firmware: Firmware, replies: &[Reply]) -> Verdict {
 
 /// Whether the drop is no failure, because the configuration excludes such clients.
 fn is_by_design(reason: DropReason) -> bool {
-    matches!(reason, DropReason::BootpRefused | DropReason::NotNetboot)
+    matches!(reason, DropReason::BootpRefused | DropReason::NotNetboot | DropReason::Ignored)
 }
 
 fn refused(asker: &ModelClient, reason: DropReason) -> Trouble {
@@ -138,6 +138,10 @@ fn refused(asker: &ModelClient, reason: DropReason) -> Trouble {
         DropReason::PoolExhausted => (
             "no address is left for it".to_owned(),
             "give the subnet a pool, or the machine an address".to_owned(),
+        ),
+        DropReason::NotAdmitted => (
+            "no pool is for clients of its class".to_owned(),
+            "give the subnet a pool for its class, or the machine an address".to_owned(),
         ),
         DropReason::NoBootFile => ("no boot file is mapped for it".to_owned(), map_a_file(asker)),
         _ => (format!("lanboot does not answer: reason={}", reason.name()), map_a_file(asker)),

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
-use crate::dhcp::settings::{BootpMode, Machine, Settings};
+use crate::dhcp::machines::Machine;
+use crate::dhcp::settings::{BootpMode, Settings};
 use crate::probe::models::{Firmware, ModelClient};
 use crate::types::{Arch, MacAddr};
 
@@ -19,7 +20,7 @@ const PI_4: [u8; 3] = [0xdc, 0xa6, 0x32];
 /// The clients that `machine` can be; `None` stands for any machine without an entry. iPXE is listed for every
 /// architecture, because the file that an iPXE in ROM gets depends on its architecture.
 pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<ModelClient> {
-    let mac = machine.and_then(|machine| machine.mac).unwrap_or(STRANGER);
+    let mac = machine.and_then(|machine| machine.macs.first().copied()).unwrap_or(STRANGER);
     let uuid = machine.and_then(|machine| machine.uuid);
     let asker = |firmware, arch| ModelClient { firmware, arch, mac, uuid };
     let arches = arches(settings, machine);
@@ -35,7 +36,8 @@ pub(super) fn clients(settings: &Settings, machine: Option<&Machine>) -> Vec<Mod
     }
     clients.extend(raspberry_pis(settings, machine, asker(Firmware::RaspberryPi4, Arch::RASPBERRY_PI)));
     let has_bootp_file = settings.boot.bootp.is_some() || settings.boot.arch.contains_key(&Arch::BIOS);
-    let is_answered = settings.bootp == BootpMode::Dynamic || machine.is_some_and(|m| m.address.is_some());
+    let is_answered =
+        settings.bootp == BootpMode::Dynamic || machine.is_some_and(|m| !m.addresses.is_empty());
     if has_bootp_file && is_answered && settings.bootp != BootpMode::Off {
         clients.push(asker(Firmware::Bootp, Arch::BIOS));
     }

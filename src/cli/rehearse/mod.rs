@@ -19,7 +19,8 @@ use super::config_file::{LoadError, Loaded, load_file};
 use crate::boot::machine_boot::MachineBoot;
 use crate::boot::plan::Mode;
 use crate::config::Config;
-use crate::dhcp::settings::{Machine, Settings};
+use crate::dhcp::machines::Machine;
+use crate::dhcp::settings::Settings;
 use crate::probe::models::Firmware;
 use crate::types::Arch;
 
@@ -172,7 +173,7 @@ fn places(settings: &Settings, mode: Mode) -> Vec<Option<usize>> {
 
 /// The subnet of a machine's reserved address.
 fn place_of(settings: &Settings, machine: &Machine) -> Option<usize> {
-    let address = machine.address?;
+    let address = *machine.addresses.first()?;
     settings.subnets.iter().position(|subnet| subnet.network.contains(address))
 }
 

@@ -279,14 +279,21 @@ impl Interfaces {
         let relays = settings.subnets.get(place).map(|subnet| subnet.relays.as_slice()).unwrap_or_default();
         if !self.are_elsewhere(settings) {
             let addresses = self.0.iter().flatten().copied().collect();
-            return (addresses, Some(relays.first().copied().unwrap_or(free[1])));
+            return (addresses, Some(relays.first().map_or(free[1], |relay| agent_in(*relay))));
         }
         match relays.first() {
             // The clients of this subnet reach the server only through that relay agent.
-            Some(relay) => (vec![EXAMPLE_SERVER], Some(*relay)),
+            Some(relay) => (vec![EXAMPLE_SERVER], Some(agent_in(*relay))),
             None => (vec![free[0]], None),
         }
     }
+}
+
+/// The address of a relay agent in `network`, which may be the network of one address.
+fn agent_in(network: Ipv4Network) -> Ipv4Addr {
+    let first = u32::from(network.address());
+    let candidates = [first, first.saturating_add(1)].map(Ipv4Addr::from);
+    candidates.into_iter().find(|address| network.has_host(*address)).unwrap_or(network.address())
 }
 
 /// The subnets, but without the pools of the other subnets in the shared network of `place`. So the machine gets an
@@ -306,7 +313,7 @@ fn free_addresses(network: Ipv4Network, settings: &Settings) -> impl Iterator<It
     (1..SEARCH).filter_map(move |number| first.checked_add(number)).map(Ipv4Addr::from).filter(
         move |address| {
             let pools = settings.subnets.iter().flat_map(|subnet| &subnet.pools);
-            let mut taken = settings.machines.iter().filter_map(|machine| machine.address);
+            let mut taken = settings.machines.iter().flat_map(|machine| machine.addresses.iter().copied());
             network.has_host(*address)
                 && !pools.into_iter().any(|pool| pool.range.contains(*address))
                 && !taken.any(|other| other == *address)

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::sections::boot;
-use crate::config::sections::classes::class;
+use crate::config::sections::class_names::class_refs;
+use crate::config::sections::classes::classes;
 use crate::config::sections::http;
 use crate::config::sections::machines;
 use crate::config::sections::mode;
 use crate::config::sections::options::{domain_name, options};
+use crate::config::sections::routers::router;
 use crate::config::sections::targets;
 use crate::config::sections::tftp;
 use crate::config::sections::written::{DhcpSection, File, PoolEntry, SubnetEntry};
@@ -98,6 +100,7 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
         ports: PORTS,
         subnets: Vec::new(),
         options: OptionSet::new(),
+        router: None,
         classes: Vec::new(),
     };
     let Some(node) = node else { return dhcp };
@@ -135,14 +138,16 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
     if let Some(node) = fields.get("ports") {
         dhcp.ports = ports(reader, node);
     }
+    // Before the subnets and machines, which refer to classes by name.
+    if let Some(node) = fields.get("classes") {
+        dhcp.classes = classes(reader, node);
+    }
     if let Some(node) = fields.get("subnets") {
         dhcp.subnets = reader.list(node).iter().map(|node| subnet(reader, node)).collect();
     }
     if let Some(node) = fields.get("options") {
         dhcp.options = options(reader, node);
-    }
-    if let Some(node) = fields.get("classes") {
-        dhcp.classes = reader.list(node).iter().map(|node| class(reader, node)).collect();
+        dhcp.router = router(Some(node), &dhcp.options);
     }
     dhcp
 }
@@ -190,27 +195,32 @@ fn subnet(reader: &mut Reader, node: &Node) -> SubnetEntry {
             lease: lease(reader, None),
             boot_lease: None,
             relays: Vec::new(),
+            classes: Vec::new(),
             shared_network: None,
             options: OptionSet::new(),
+            router: None,
         };
     }
     let fields = reader.fields(node, Section::Subnet);
     if fields.get("network").is_none() && matches!(node.data, Data::Map(_)) {
         reader.problem(node.id, "`network` must be given, like 192.168.77.0/24");
     }
+    let options = fields.get("options").map_or(OptionSet::new(), |node| options(reader, node));
     SubnetEntry {
         network: fields.get("network").and_then(|node| reader.parse(node, "")),
         pools: pools(reader, &fields),
         lease: lease(reader, fields.get("lease")),
         boot_lease: fields.get("boot_lease").and_then(|node| reader.seconds(node)).map(|at| at.value),
-        relays: fields
-            .get("relays")
-            .map_or(Vec::new(), |node| reader.parse_each(node, "the IPv4 address of a relay agent")),
+        relays: fields.get("relays").map_or(Vec::new(), |node| {
+            reader.parse_each(node, "the IPv4 address or network of relay agents")
+        }),
+        classes: fields.get("class").map_or(Vec::new(), |node| class_refs(reader, node)),
         shared_network: fields
             .get("shared_network")
             .and_then(|node| reader.text(node, "the name of the wire that subnets share"))
             .map(str::to_owned),
-        options: fields.get("options").map_or(OptionSet::new(), |node| options(reader, node)),
+        router: router(fields.get("options"), &options),
+        options,
     }
 }
 
@@ -220,7 +230,8 @@ fn pools(reader: &mut Reader, fields: &Fields<'_>) -> Vec<PoolEntry> {
     let entries = fields.get("pools").map_or(&[][..], |node| reader.list(node));
     let mut pools: Vec<PoolEntry> = entries.iter().filter_map(|node| pool(reader, node)).collect();
     let ranges = fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, ""));
-    pools.extend(ranges.into_iter().map(|range| PoolEntry { range, options: OptionSet::new() }));
+    let open = |range| PoolEntry { range, classes: Vec::new(), options: OptionSet::new(), router: None };
+    pools.extend(ranges.into_iter().map(open));
     pools
 }
 
@@ -236,7 +247,9 @@ fn pool(reader: &mut Reader, node: &Node) -> Option<PoolEntry> {
     }
     let range = fields.get("range").and_then(|node| reader.parse(node, ""));
     let options = fields.get("options").map_or(OptionSet::new(), |node| options(reader, node));
-    Some(PoolEntry { range: range?, options })
+    let classes = fields.get("class").map_or(Vec::new(), |node| class_refs(reader, node));
+    let router = router(fields.get("options"), &options);
+    Some(PoolEntry { range: range?, classes, options, router })
 }
 
 fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {

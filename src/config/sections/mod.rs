@@ -3,7 +3,9 @@
 
 pub(in crate::config) mod boot;
 pub(in crate::config) mod boot_file;
+mod class_names;
 pub(in crate::config) mod classes;
+mod conditions;
 pub(in crate::config) mod file;
 pub(in crate::config) mod http;
 pub(in crate::config) mod machines;
@@ -11,6 +13,7 @@ pub(in crate::config) mod menu;
 pub(in crate::config) mod mode;
 pub(in crate::config) mod option_names;
 pub(in crate::config) mod options;
+pub(in crate::config) mod routers;
 pub(in crate::config) mod targets;
 pub(in crate::config) mod tftp;
 pub(in crate::config) mod written;

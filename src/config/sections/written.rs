@@ -13,10 +13,11 @@ use crate::boot::policy::Policy;
 use crate::config::sections::mode;
 use crate::config::syntax::reader::At;
 use crate::config::{Http, Interfaces, Log, Tftp};
-use crate::dhcp::classes::Class;
+use crate::dhcp::classes::{Class, ClassRef};
+use crate::dhcp::machines::RelayPort;
 use crate::dhcp::options::OptionSet;
 use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports};
-use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Uuid};
+use crate::types::{HostOrNetwork, Ipv4Network, Ipv4Range, MacAddr, Uuid};
 
 /// The whole file.
 pub(in crate::config) struct File {
@@ -49,7 +50,8 @@ pub(in crate::config) struct DhcpSection {
     pub(in crate::config) ports: Ports,
     pub(in crate::config) subnets: Vec<SubnetEntry>,
     pub(in crate::config) options: OptionSet,
-    pub(in crate::config) classes: Vec<Class>,
+    pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
+    pub(in crate::config) classes: Vec<ClassEntry>,
 }
 
 /// One entry of `dhcp.subnets`. `network` is `None` after a problem.
@@ -59,15 +61,27 @@ pub(in crate::config) struct SubnetEntry {
     pub(in crate::config) pools: Vec<PoolEntry>,
     pub(in crate::config) lease: LeaseTime,
     pub(in crate::config) boot_lease: Option<Duration>,
-    pub(in crate::config) relays: Vec<At<Ipv4Addr>>,
+    pub(in crate::config) relays: Vec<At<HostOrNetwork>>,
+    pub(in crate::config) classes: Vec<ClassRef>,
     pub(in crate::config) shared_network: Option<String>,
     pub(in crate::config) options: OptionSet,
+    pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
 }
 
 /// One entry of `pools` of a subnet, or one range of its `pool`.
 pub(in crate::config) struct PoolEntry {
     pub(in crate::config) range: At<Ipv4Range>,
+    pub(in crate::config) classes: Vec<ClassRef>,
     pub(in crate::config) options: OptionSet,
+    pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
+}
+
+/// One entry of `dhcp.classes`.
+pub(in crate::config) struct ClassEntry {
+    /// The node of `match`, or of the whole entry if it has none.
+    pub(in crate::config) match_id: u32,
+    pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
+    pub(in crate::config) class: Class,
 }
 
 /// One entry of `targets:`.
@@ -88,25 +102,45 @@ pub(in crate::config) enum BootEntry {
     Files(MachineBoot),
 }
 
-/// One entry of `machines`. Both `mac` and `uuid` are `None` only after a problem.
+/// One entry of `machines`. It has no key that identifies a machine only after a problem.
 pub(in crate::config) struct MachineEntry {
     pub(in crate::config) name: Option<At<String>>,
-    pub(in crate::config) mac: Option<At<MacAddr>>,
+    pub(in crate::config) macs: Vec<At<MacAddr>>,
     pub(in crate::config) uuid: Option<At<Uuid>>,
-    pub(in crate::config) address: Option<At<Ipv4Addr>>,
+    /// The client identifier, as bytes.
+    pub(in crate::config) client_id: Option<At<ClientIdEntry>>,
+    /// The relay agent's port, and the node of the first key that names it.
+    pub(in crate::config) port: Option<At<RelayPort>>,
+    pub(in crate::config) addresses: Vec<At<Ipv4Addr>>,
+    /// Places in `dhcp.classes`.
+    pub(in crate::config) classes: Vec<usize>,
+    pub(in crate::config) ignore: bool,
     pub(in crate::config) boot: Option<BootEntry>,
     pub(in crate::config) once: Option<At<BootAction>>,
     pub(in crate::config) vars: BTreeMap<String, Var>,
     pub(in crate::config) options: OptionSet,
+    pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
+}
+
+/// A client identifier as written.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(in crate::config) struct ClientIdEntry {
+    /// The text of the value, for messages.
+    pub(in crate::config) text: String,
+    pub(in crate::config) bytes: Vec<u8>,
+    /// Whether it is text, which some clients send after a zero byte.
+    pub(in crate::config) is_text: bool,
 }
 
 impl MachineEntry {
-    /// The name of the machine, or else its MAC or UUID. `None` only after a problem.
+    /// The name of the machine, or else the first key that identifies it. `None` only after a problem.
     pub(in crate::config) fn display_name(&self) -> Option<String> {
+        let mac = self.macs.first().map(|at| at.value.to_string());
+        let uuid = || self.uuid.map(|at| at.value.to_string());
+        let id = || self.client_id.as_ref().map(|at| format!("id {}", at.value.text));
+        let port = || self.port.as_ref().map(|at| format!("port {}", at.value));
+        let key = mac.or_else(uuid).or_else(id).or_else(port);
         let name = self.name.as_ref().map(|at| at.value.clone());
-        let mac = || self.mac.map(|at| at.value.to_string());
-        name.filter(|_| self.mac.is_some() || self.uuid.is_some())
-            .or_else(mac)
-            .or_else(|| self.uuid.map(|at| at.value.to_string()))
+        name.filter(|_| key.is_some()).or(key)
     }
 }

@@ -72,6 +72,7 @@ pub(in crate::config) enum Section {
     Lease,
     Class,
     Match,
+    Exact,
     Route,
     Boot,
     MenuItem,
@@ -85,7 +86,7 @@ pub(in crate::config) enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub(in crate::config) const ALL: [Section; 17] = [
+    pub(in crate::config) const ALL: [Section; 18] = [
         Section::Top,
         Section::Dhcp,
         Section::Ports,
@@ -94,6 +95,7 @@ impl Section {
         Section::Lease,
         Section::Class,
         Section::Match,
+        Section::Exact,
         Section::Route,
         Section::Boot,
         Section::MenuItem,
@@ -116,6 +118,7 @@ impl Section {
             Section::Lease => LEASE,
             Section::Class => CLASS,
             Section::Match => MATCH,
+            Section::Exact => EXACT,
             Section::Route => ROUTE,
             Section::Boot => BOOT,
             Section::MenuItem => MENU_ITEM,
@@ -139,6 +142,7 @@ impl Section {
             Section::Lease => "dhcp.subnets[].lease",
             Section::Class => "dhcp.classes[]",
             Section::Match => "dhcp.classes[].match",
+            Section::Exact => "dhcp.classes[].match.KEY",
             Section::Route => "options.classless_routes[]",
             Section::Boot => "boot",
             Section::MenuItem => "boot.menu[]",
@@ -163,8 +167,12 @@ const FILE: Kind = Text("a boot file or URL");
 /// One boot file, or one for each client architecture.
 const FILES: Kind = Either(&[FILE, Named("architecture", &FILE)]);
 const MODES: Kind = Word(&["proxy", "server", "off"]);
-/// Text with `*` for any letters and `?` for one letter.
-const PATTERN: Kind = Each(&Text("a pattern"));
+/// Text with `*` for any letters and `?` for one letter, `hex:…`, or `{is: text}`.
+const PATTERN: Kind = Each(&Either(&[Text("a pattern"), Map(Section::Exact)]));
+/// Conditions: a mapping, or a list of which one must match.
+const CONDITIONS: Kind = Either(&[Map(Section::Match), List(&Map(Section::Match))]);
+const CLASSES: Kind = Each(&Text("the name of a class"));
+const IGNORE: &str = "Give these clients no answer.";
 const PORT: Kind = Number(1, 65535);
 
 #[rustfmt::skip]
@@ -208,10 +216,11 @@ const PORTS: &[Key] = &[
 const SUBNET: &[Key] = &[
     key("network", Network, REQUIRED, "The network, as address and prefix length."),
     key("pool", Each(&Range), "[]", "Addresses for any client. Without a pool, only `machines` get addresses."),
-    key("pools", List(&Map(Section::Pool)), "[]", "Pools with their own settings."),
+    key("pools", List(&Map(Section::Pool)), "[]", "Pools with their own settings. They are used in order, and before `pool`."),
+    key("class", CLASSES, "", "Only clients in one of these classes get addresses of this subnet. Built-in classes: `known` and `unknown` (with and without an entry in `machines`), `pxe`, `http`, `ipxe`, `bootp`."),
     key("lease", Either(&[Time, Map(Section::Lease)]), "1h", "The lease time. A mapping sets bounds for clients that ask for a time."),
     key("boot_lease", Time, "", "The lease time of firmware and boot loaders, which ask for no time. Left out: as `lease`."),
-    key("relays", Each(&Address), "[]", "Relay agents outside this network whose clients are in it."),
+    key("relays", Each(&Either(&[Address, Network])), "[]", "Relay agents outside this network whose clients are in it, by address or network. The longest prefix counts."),
     key("shared_network", Text("a name"), "", "Subnets on one wire have one name here. A client may get an address of any of them."),
     key("options", OPTIONS, "{}", "Options for clients in this subnet."),
 ];
@@ -219,6 +228,7 @@ const SUBNET: &[Key] = &[
 #[rustfmt::skip]
 const POOL: &[Key] = &[
     key("range", Range, REQUIRED, "The addresses."),
+    key("class", CLASSES, "", "Only clients in one of these classes get addresses of this pool. Built-in classes as for the subnet."),
     key("options", OPTIONS, "{}", "Options for clients with an address of this pool. They come before those of the subnet."),
 ];
 
@@ -231,7 +241,9 @@ const LEASE: &[Key] = &[
 
 #[rustfmt::skip]
 const CLASS: &[Key] = &[
-    key("match", Map(Section::Match), REQUIRED, "The clients of this class. All conditions must hold."),
+    key("name", Text("a name"), "", "The name by which pools, subnets, machines and other classes refer to the class."),
+    key("match", CONDITIONS, "", "The clients of this class. All conditions of a mapping must hold; of a list of mappings, one. A class with a name needs none: it then has only the machines that name it."),
+    key("ignore", Bool, "false", IGNORE),
     key("options", OPTIONS, "{}", "Options for clients of this class."),
     key("boot", FILES, "", "The boot file of clients of this class."),
 ];
@@ -244,9 +256,20 @@ const MATCH: &[Key] = &[
     key("arch", Each(&Text("an architecture")), "", "The client architecture (option 93), by name or number."),
     key("mac", Each(&Text("a MAC address or its beginning")), "", "The hardware address: its beginning, or a pattern with `*` and `?`."),
     key("uuid", Each(&Text("a UUID")), "", "Option 97."),
+    key("client_id", PATTERN, "", "Option 61 without any conversion, as text or `hex:01*`."),
     key("circuit_id", PATTERN, "", "Suboption 1 of option 82, as text or `hex:0a0b`."),
     key("remote_id", PATTERN, "", "Suboption 2 of option 82, as text or `hex:0a0b`."),
+    key("relay", Each(&Either(&[Address, Network])), "", "The address of the relay agent (`giaddr`)."),
+    key("class", CLASSES, "", "Another class, which may stand later, or a built-in one."),
+    key("not", CONDITIONS, "", "Conditions that must not hold: none of the mappings as a whole."),
+    key("relay.N", PATTERN, "", "A suboption of option 82, by number."),
+    key("vendor.N", PATTERN, "", "`vendor.ENTERPRISE`: the data of that enterprise in option 124. `vendor.ENTERPRISE.N`: its suboption in option 125."),
     key("option.N", PATTERN, "", "Any option, by number or name."),
+];
+
+#[rustfmt::skip]
+const EXACT: &[Key] = &[
+    key("is", Text("a text"), REQUIRED, "Exactly this text, in which no letter has a special meaning."),
 ];
 
 #[rustfmt::skip]
@@ -285,9 +308,14 @@ const TARGET: &[Key] = &[
 #[rustfmt::skip]
 const MACHINE: &[Key] = &[
     key("name", Text("a name"), "", "The name in logs. Left out: the MAC."),
-    key("mac", Text("a MAC address"), "", "The hardware address by which the machine is recognized."),
-    key("uuid", Text("a UUID"), "", "The UUID by which the machine is recognized (option 97)."),
-    key("address", Address, "", "The address that is reserved for it."),
+    key("mac", Each(&Text("a MAC address")), "", "The hardware addresses by which the machine is recognized. It has one address at a time, with the card that asks last."),
+    key("uuid", Text("a UUID"), "", "The UUID by which the machine is recognized (option 97), if no entry has its MAC."),
+    key("id", Text("a client id"), "", "The client id by which the machine is recognized (option 61), as text or `hex:20aabb`, if no entry has its MAC or UUID."),
+    key("circuit_id", Text("a suboption"), "", "Suboption 1 of option 82 by which the machine is recognized, as text or `hex:0a0b`, if no other key fits."),
+    key("remote_id", Text("a suboption"), "", "As `circuit_id`, for suboption 2. With both, both must fit."),
+    key("address", Each(&Address), "", "The addresses that are reserved for it, at most one in each subnet."),
+    key("class", CLASSES, "", "Classes of `dhcp.classes` that it is in, in addition to those that match."),
+    key("ignore", Bool, "false", "Give it no answer."),
     key("boot", FILES, "", "In place of `boot` at the top: a file, files by architecture, or a target, `menu` or `local`."),
     key("once", Text("a target, `menu` or `local`"), "", "A target that it starts one time; then `boot` counts again."),
     key("vars", Named("variable", &Any), "{}", "Values for templates and for `cmdline` of targets."),

@@ -25,6 +25,8 @@ pub(in crate::config) struct Reader {
     pub(in crate::config) problems: Vec<Unplaced>,
     /// Findings about values that are valid.
     pub(in crate::config) notes: Vec<Unplaced>,
+    /// The places of the named classes in `dhcp.classes`, with the nodes of their names. Other sections refer to them.
+    pub(in crate::config) class_names: HashMap<String, (usize, u32)>,
 }
 
 /// The values of a mapping whose keys are known.
@@ -290,6 +292,7 @@ pub(in crate::config) fn describe(node: &Node) -> String {
             format!("{:?}…", text.chars().take(60).collect::<String>())
         }
         Data::Text(text) => format!("{text:?}"),
+        Data::List(items) if items.is_empty() => "an empty list".to_owned(),
         Data::List(_) => "a list".to_owned(),
         Data::Map(_) => "a mapping".to_owned(),
         Data::Tagged(tag) => format!("a value with the tag !{}", tag.trim_start_matches('!').escape_debug()),

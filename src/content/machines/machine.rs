@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::boot::identity::{Identity, is_raspberry_pi_mac};
-use crate::dhcp::settings::Machine;
+use crate::dhcp::machines::Machine;
 use crate::types::{Arch, MacAddr, Uuid};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;

@@ -35,8 +35,8 @@ struct Owned {
     arch: Option<Arch>,
     serial: Option<String>,
     host_name: Option<String>,
-    /// Whether the machine has an entry in the configuration.
-    has_entry: bool,
+    /// The name of the machine's entry in the configuration.
+    entry: Option<String>,
 }
 
 impl Rendering {
@@ -56,7 +56,7 @@ impl Rendering {
             arch: facts.arch,
             serial: facts.serial.clone(),
             host_name: facts.host_name.clone(),
-            has_entry: facts.machine.is_some(),
+            entry: facts.machine.map(|machine| machine.name.clone()),
         };
         let (templates, boot_state) = (templates.clone(), boot_state.clone());
         Rendering { templates, template, name: name.as_str().to_owned(), machine, boot_state }
@@ -106,8 +106,7 @@ impl Rendering {
             arch: machine.arch,
             serial: machine.serial.clone(),
             host_name: machine.host_name.clone(),
-            // Look up by MAC, then by UUID, as `Subject::of` did.
-            machine: targets.machine(machine.mac, machine.uuid).filter(|_| machine.has_entry),
+            machine: machine.entry.as_deref().and_then(|name| targets.named(name)),
         };
         // Open the file only now, so that waiting jobs hold no descriptor.
         let open = self.templates.catalog.open_file(&self.template)?;

@@ -17,17 +17,18 @@ use crate::boot::guard::LoopGuard;
 use crate::boot::identity::Identity;
 use crate::boot::policy::{Choice, Content};
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::classify::{classify, recognize, sender_of};
+use crate::dhcp::classify::{classify, is_ignored, recognize, sender_of};
 use crate::dhcp::clones::DuplicateIds;
 use crate::dhcp::conflict::{Evidence, declined};
 use crate::dhcp::decide::decide;
 use crate::dhcp::decision::Decision;
+use crate::dhcp::machines::Machine;
 use crate::dhcp::other_servers::{self, ClientChoice, RogueServers, ServerMessage};
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::request::{Ask, Probed, Request};
-use crate::dhcp::settings::{Machine, Settings};
-use crate::dhcp::{loop_guard, proxy};
-use crate::event::{Client, DropReason, Event};
+use crate::dhcp::settings::Settings;
+use crate::dhcp::{loop_guard, proxy, reservations, shared_network};
+use crate::event::{DropReason, Event};
 use crate::lease::{Holder, Lease, LeaseBook, LeaseChange};
 use crate::types::Timestamp;
 use crate::wire::dhcp::{DecodeError, Message};
@@ -81,6 +82,9 @@ impl AddressObserver for () {
     fn observe_server_message(&self, _: &ServerMessage) {}
 }
 
+/// Maximum number of machines whose reservations are warned about, so that a wrong subnet does not fill the log.
+const MAX_NOT_KEPT: usize = 256;
+
 /// The facts and observers that the engine needs while it handles a message.
 #[derive(Clone, Copy)]
 pub struct Outside<'a> {
@@ -115,6 +119,8 @@ pub struct Engine {
     /// For each address whose lease is being extended, the holder and the time until which its lease is certainly
     /// stored, whichever pending changes are stored. It has at most one entry per pending address.
     assured: HashMap<Ipv4Addr, (Holder, Timestamp), foldhash::fast::RandomState>,
+    /// Names of machines about whose reservation a warning was recorded.
+    not_kept: HashSet<Arc<str>>,
     /// Number of leases that wait to be stored.
     waiting: usize,
     /// The time of the last [`Engine::expire`].
@@ -154,6 +160,7 @@ impl Engine {
             proxy_arp: ProxyArp::default(),
             declining: HashSet::new(),
             assured: HashMap::default(),
+            not_kept: HashSet::new(),
             waiting: 0,
             expired_at: None,
         }
@@ -176,6 +183,7 @@ impl Engine {
     pub fn replace(&mut self, settings: Arc<Settings>, now: Timestamp) -> Vec<Ipv4Addr> {
         let own = self.book.replace(settings.pools(), settings.match_client_id);
         self.settings = settings;
+        self.not_kept.clear();
         self.book.expire(now);
         self.expired_at = Some(now);
         own
@@ -228,6 +236,9 @@ impl Engine {
             Err(reason) => return drop_message(out, reason, Some(sender_of(&message))),
         };
         recognize(&mut request, &self.book, &settings, now);
+        if is_ignored(request.machine, &request.classes) {
+            return drop_message(out, DropReason::Ignored, Some(request.client()));
+        }
         if round == Round::First {
             let received = Event::Received { message: request.ask.kind(), client: request.client() };
             out.push_back(Effect::Record(received));
@@ -271,6 +282,7 @@ impl Engine {
                 out.push_back(Effect::AskHolder { address, on_wire, client });
             }
             Decision::Answer { change, reply, route, wait, event } => {
+                self.warn_of_reservation(request, Some(reply.yiaddr), now, out);
                 request.server = request.server_for(reply.yiaddr, &self.settings);
                 outside.machines.answered(request, (&reply, change.as_ref()), &self.book, now);
                 let looping =
@@ -300,8 +312,11 @@ impl Engine {
                     out.extend(warning.map(Effect::Record));
                 }
                 change.iter().for_each(|change| self.book.apply(change));
+                if matches!(reason, DropReason::PoolExhausted | DropReason::NotAdmitted) {
+                    self.warn_of_reservation(request, None, now, out);
+                }
                 if reason == DropReason::PoolExhausted {
-                    out.push_back(Effect::Record(self.exhausted(request.subnet, client.clone())));
+                    out.push_back(Effect::Record(self.exhausted(request)));
                 }
                 drop_message(out, reason, Some(client));
             }
@@ -316,9 +331,31 @@ impl Engine {
         }
     }
 
-    fn exhausted(&self, subnet: usize, client: Client) -> Event {
-        let (network, size) = (self.settings.subnets[subnet].network, self.book.pool_size(subnet));
-        Event::PoolExhausted { subnet: network, size, client }
+    fn exhausted(&self, request: &Request<'_>) -> Event {
+        let size = shared_network::pool_size(request, &self.book, &self.settings);
+        let subnet = self.settings.subnets[request.subnet].network;
+        Event::PoolExhausted { subnet, size, client: request.client() }
+    }
+
+    /// Warns once about each machine that does not get the address reserved for it. `given` is the address in the reply,
+    /// if the client gets a reply.
+    fn warn_of_reservation(
+        &mut self,
+        request: &Request<'_>,
+        given: Option<Ipv4Addr>,
+        now: Timestamp,
+        out: &mut Effects,
+    ) {
+        let Some(machine) = request.machine.filter(|machine| !machine.addresses.is_empty()) else { return };
+        let gives_none = given.is_some_and(|given| given.is_unspecified());
+        if gives_none || self.not_kept.len() >= MAX_NOT_KEPT || self.not_kept.contains(&machine.name) {
+            return;
+        }
+        let warning = reservations::warning(request, given, &self.book, &self.settings, now);
+        if let Some(warning) = warning {
+            self.not_kept.insert(Arc::clone(&machine.name));
+            out.push_back(Effect::Record(warning));
+        }
     }
 
     /// The time at which [`Engine::warnings`] returns the next warning; `None` if none is due.

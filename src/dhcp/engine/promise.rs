@@ -12,7 +12,7 @@ use crate::dhcp::decision::Decision;
 use crate::dhcp::keep::rest_of_lease;
 use crate::dhcp::request::Request;
 use crate::event::{Client, DropReason, Event};
-use crate::lease::{Holder, Lease, LeaseChange, State};
+use crate::lease::{Binding, Holder, Lease, LeaseChange, State};
 use crate::types::Timestamp;
 use crate::wire::option::code;
 
@@ -90,8 +90,9 @@ impl Engine {
         }
         let lease = promise.lease.clone();
         promise.ended.iter().for_each(|ended| machines.released(ended));
-        // If the lease passes from a machine's former network card to its new one, the former card is gone.
-        let card = self.book.binding(lease.address).filter(|b| b.holder.shares_id(&lease.holder));
+        // If the lease passes from one network card of a machine to another, the former card does not use it any more.
+        let passes = |b: &&Binding| b.state == State::Leased && !b.holder.is_same_machine(&lease.holder);
+        let card = self.book.binding(lease.address).filter(passes);
         if let Some(binding) = card {
             let former = Lease { holder: binding.holder.clone(), state: State::Released, ..lease.clone() };
             machines.released(&former);

@@ -79,7 +79,9 @@ pub(in crate::server) fn start_dhcp(
     summary.extend(describe_dhcp(settings, &served));
     let OpenedStore { store, clock, leases, skipped, shift } = opened;
     let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
-    let reserved = settings.machines.iter().filter_map(|machine| Some((&machine.name, machine.address?)));
+    let machines = settings.machines.iter();
+    let reserved =
+        machines.flat_map(|machine| machine.addresses.iter().map(|address| (&machine.name, *address)));
     let wrong = reserved.filter(|(_, address)| served.own.contains(address));
     warnings.extend(wrong.map(|(name, address)| own_address_reserved(name, address)));
     let book = fill_book(settings, leases, &served.own, kept, (summary, warnings));
@@ -139,7 +141,7 @@ fn fill_book(
 mod tests {
     use super::*;
 
-    use crate::lease::{Holder, State};
+    use crate::lease::{Holder, Seeker, State};
     use crate::types::{ClientId, MacAddr, Timestamp};
 
     #[test]
@@ -165,8 +167,8 @@ mod tests {
             "{warnings:?}"
         );
         book.expire(at(500));
-        let stranger =
-            Holder { client: ClientId::from_stored(b"xy").unwrap(), mac: None, is_boot_stage: false };
-        assert_eq!(book.find_address(0, &stranger, None, false, at(500)), Some(Ipv4Addr::new(127, 0, 0, 2)));
+        let stranger = Holder { client: ClientId::from_stored(b"xy").unwrap(), mac: None, is_boot_stage: false };
+        let seeker = Seeker { holder: &stranger, is_expected: false, may_use: &|_, _| true, avoided: &[] };
+        assert_eq!(book.find_address(0, &seeker, None, at(500)), Some(Ipv4Addr::new(127, 0, 0, 2)));
     }
 }

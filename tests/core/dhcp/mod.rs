@@ -2,7 +2,9 @@
 
 mod allocation;
 mod claims;
+mod classes;
 mod hostile;
+mod machines;
 mod offers;
 mod options;
 mod other_servers;

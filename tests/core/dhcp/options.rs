@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use lanboot::boot::policy::Content;
+use lanboot::dhcp::classes::Class;
 use lanboot::dhcp::option_space::smallest_datagram;
 use lanboot::dhcp::options::OptionSet;
 use lanboot::dhcp::route::Route;
@@ -718,8 +719,9 @@ proptest! {
         world.settings.subnet_selection = subnet_selection;
         world.settings.options = general;
         world.settings.subnets[0].options = subnet;
-        world.settings.classes[4].options = class;
-        world.settings.classes[4].conditions.clear();
+        let mut classes: Vec<Class> = world.settings.classes.iter().cloned().collect();
+        (classes[4].options, classes[4].alternatives) = (class, vec![vec![]]);
+        world.settings.classes = classes.into();
         world.settings.bootp = BootpMode::Dynamic;
         world.arrival.mtu = mtu;
         let with = |message: Message| {

@@ -396,7 +396,7 @@ fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &Bindings, setti
     let subnet = settings.wire_of(request.subnet).find(|i| settings.subnets[*i].network.contains(address));
     let subnet = &settings.subnets[subnet.unwrap_or_else(|| panic!("{address} is not of the client's wire"))];
     assert!(subnet.network.has_host(address), "{address} is the network's or its broadcast address");
-    let reserved = settings.machines.iter().find(|machine| machine.address == Some(address));
+    let reserved = settings.machines.iter().find(|machine| machine.addresses.contains(&address));
     match reserved {
         Some(machine) => assert_eq!(Some(machine), request.machine, "{address} is reserved"),
         None => assert!(subnet.pool_of(address).is_some(), "{address} is in no pool"),
@@ -465,7 +465,7 @@ fn given(
                 assert_eq!(lease.until, FOREVER);
             }
             None => {
-                let reserved = request.machine.and_then(|machine| machine.address) == Some(address);
+                let reserved = request.machine.is_some_and(|machine| machine.addresses.contains(&address));
                 let stored = leased().is_some_and(|b| b.stored == Some(FOREVER) && b.until == FOREVER);
                 assert!(reserved || stored, "an address for good that is written nowhere");
             }
