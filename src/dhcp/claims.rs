@@ -62,7 +62,9 @@ pub fn inheritance(
 pub fn is_anothers(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
     let is_ours = request.arrival.addresses.contains(&address) || book.is_own(address);
     let own_entry = request.machine.is_some_and(|machine| machine.addresses.contains(&address));
-    let is_leased = book.binding(address).is_some_and(|b| is_leased(b, now) && !b.holder.is_same_machine(&request.holder));
+    let is_leased = book
+        .binding(address)
+        .is_some_and(|b| is_leased(b, now) && !b.holder.is_same_machine(&request.holder));
     is_ours || is_leased || (book.is_reserved(address) && !own_entry)
 }
 

@@ -91,7 +91,8 @@ pub fn recognize<'a>(request: &mut Request<'a>, book: &LeaseBook, settings: &'a 
     if request.machine.is_some() || !settings.machines.has_any_without_mac() {
         return;
     }
-    let lease = shared_network::binding_of(request, book, settings, now).filter(|(_, binding)| binding.leased);
+    let lease =
+        shared_network::binding_of(request, book, settings, now).filter(|(_, binding)| binding.leased);
     let machine = lease.and_then(|(address, _)| settings.machines.without_mac(address));
     // The relay agent says that the client is at another port now.
     let says_port = !request.message.giaddr.is_unspecified()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::boot::plan;
 use crate::dhcp::bootp;
 use crate::dhcp::claims::{Inheritance, inheritance, is_one_too_many, other_lease};
-use crate::dhcp::conflict::{decline, check_before_offer};
+use crate::dhcp::conflict::{check_before_offer, decline};
 use crate::dhcp::decision::{Decision, answer, hold, is_leased_to, is_ours, lease_time};
 use crate::dhcp::keep::extend_lease;
 use crate::dhcp::reply::Reply;

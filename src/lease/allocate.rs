@@ -86,7 +86,12 @@ impl LeaseBook {
     /// is free. An offer younger than [`OFFER_MIN_HOLD`] is reclaimed only for clients that the configuration names,
     /// that have or had an address here, or that were turned away before and ask again: clients with made-up
     /// identifiers ask once. Among young offers, those of clients that asked again are reclaimed last.
-    pub fn find_reclaimable_offer(&self, subnet: usize, seeker: &Seeker<'_>, now: Timestamp) -> Option<Ipv4Addr> {
+    pub fn find_reclaimable_offer(
+        &self,
+        subnet: usize,
+        seeker: &Seeker<'_>,
+        now: Timestamp,
+    ) -> Option<Ipv4Addr> {
         let parts = || self.parts_for(subnet, seeker).filter(|part| !part.untaken.is_empty());
         let (until, oldest) = parts().filter_map(|part| part.untaken.first()).min().copied()?;
         if until <= now.after(OFFER_HOLD.saturating_sub(OFFER_MIN_HOLD)) {

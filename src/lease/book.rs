@@ -22,7 +22,8 @@ pub struct LeaseBook {
     pub(super) clients: ClientIndex,
     pub(super) machines: MachineIndex,
     pub(super) offers: Offers,
-    /// Leases on stable storage whose address is being assigned to another client of the same machine. They become valid again if that cannot be stored. There are never more of them than leases that wait for the
+    /// Leases on stable storage whose address is being assigned to another client of the same machine. They become
+    /// valid again if that cannot be stored. There are never more of them than leases that wait for the
     /// store.
     pub(super) displaced: AddressMap<Binding>,
     /// Leases on stable storage that have ended in memory, because a RELEASE or DECLINE could not be stored or need not

@@ -7,6 +7,7 @@
 mod checks;
 mod effect;
 mod promise;
+mod warnings;
 mod without_address;
 
 use std::collections::{HashMap, HashSet};
@@ -27,7 +28,7 @@ use crate::dhcp::other_servers::{self, ClientChoice, RogueServers, ServerMessage
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::request::{Ask, Probed, Request};
 use crate::dhcp::settings::Settings;
-use crate::dhcp::{loop_guard, proxy, reservations, shared_network};
+use crate::dhcp::{loop_guard, proxy};
 use crate::event::{DropReason, Event};
 use crate::lease::{Holder, Lease, LeaseBook, LeaseChange};
 use crate::types::Timestamp;
@@ -81,9 +82,6 @@ impl AddressObserver for () {
     fn observe_client_choice(&self, _: &Message, _: &ClientChoice<'_>) {}
     fn observe_server_message(&self, _: &ServerMessage) {}
 }
-
-/// Maximum number of machines whose reservations are warned about, so that a wrong subnet does not fill the log.
-const MAX_NOT_KEPT: usize = 256;
 
 /// The facts and observers that the engine needs while it handles a message.
 #[derive(Clone, Copy)]
@@ -329,43 +327,6 @@ impl Engine {
             self.expired_at = Some(now);
             self.book.expire(now);
         }
-    }
-
-    fn exhausted(&self, request: &Request<'_>) -> Event {
-        let size = shared_network::pool_size(request, &self.book, &self.settings);
-        let subnet = self.settings.subnets[request.subnet].network;
-        Event::PoolExhausted { subnet, size, client: request.client() }
-    }
-
-    /// Warns once about each machine that does not get the address reserved for it. `given` is the address in the reply,
-    /// if the client gets a reply.
-    fn warn_of_reservation(
-        &mut self,
-        request: &Request<'_>,
-        given: Option<Ipv4Addr>,
-        now: Timestamp,
-        out: &mut Effects,
-    ) {
-        let Some(machine) = request.machine.filter(|machine| !machine.addresses.is_empty()) else { return };
-        let gives_none = given.is_some_and(|given| given.is_unspecified());
-        if gives_none || self.not_kept.len() >= MAX_NOT_KEPT || self.not_kept.contains(&machine.name) {
-            return;
-        }
-        let warning = reservations::warning(request, given, &self.book, &self.settings, now);
-        if let Some(warning) = warning {
-            self.not_kept.insert(Arc::clone(&machine.name));
-            out.push_back(Effect::Record(warning));
-        }
-    }
-
-    /// The time at which [`Engine::warnings`] returns the next warning; `None` if none is due.
-    pub fn next_warning(&self) -> Option<Timestamp> {
-        self.duplicate_ids.next()
-    }
-
-    /// Returns the warnings that are due about machines with the same client identifier, each with its interface.
-    pub fn warnings(&mut self, now: Timestamp) -> Vec<(Arc<str>, Event)> {
-        self.duplicate_ids.due(now)
     }
 }
 

@@ -167,7 +167,8 @@ mod tests {
             "{warnings:?}"
         );
         book.expire(at(500));
-        let stranger = Holder { client: ClientId::from_stored(b"xy").unwrap(), mac: None, is_boot_stage: false };
+        let stranger =
+            Holder { client: ClientId::from_stored(b"xy").unwrap(), mac: None, is_boot_stage: false };
         let seeker = Seeker { holder: &stranger, is_expected: false, may_use: &|_, _| true, avoided: &[] };
         assert_eq!(book.find_address(0, &seeker, None, at(500)), Some(Ipv4Addr::new(127, 0, 0, 2)));
     }
