@@ -133,7 +133,7 @@ fn out_of_reach(
     settings: &Settings,
 ) -> Option<(Ipv4Addr, NotKept)> {
     let is_relayed = !request.message.giaddr.is_unspecified();
-    let binding_of = settings.subnets.get(request.subnet)?.network;
+    let of_client = settings.subnets.get(request.subnet)?.network;
     addresses.iter().find_map(|address| {
         let place = settings.subnets.iter().position(|subnet| subnet.network.has_host(*address))?;
         let subnet = settings.subnets.get(place)?;
@@ -143,7 +143,7 @@ fn out_of_reach(
             (!is_ours).then_some(NotKept::Class { subnet: subnet.network })?
         } else {
             let (subnet, is_apart) = (subnet.network, is_here && !is_relayed && !is_ours);
-            is_apart.then_some(NotKept::OtherSubnet { subnet, binding_of })?
+            is_apart.then_some(NotKept::OtherSubnet { subnet, of_client })?
         };
         Some((*address, why))
     })

@@ -175,8 +175,8 @@ fn r_33_an_address_in_the_second_subnet_of_the_interface_is_warned_about_once() 
     assert!(not_kept(&world).is_empty());
     assert_eq!(world.lease(2), ip(50));
     assert_eq!(world.lease(2), ip(50));
-    let (subnet, binding_of) = ("192.168.78.0/24".parse().unwrap(), "192.168.77.0/24".parse().unwrap());
-    let why = NotKept::OtherSubnet { subnet, binding_of };
+    let (subnet, of_client) = ("192.168.78.0/24".parse().unwrap(), "192.168.77.0/24".parse().unwrap());
+    let why = NotKept::OtherSubnet { subnet, of_client };
     let reserved = Ipv4Addr::new(192, 168, 78, 60);
     assert_eq!(not_kept(&world), [("second", reserved, Some(ip(50)), &why)], "once");
     let mut elsewhere = World::new(RESERVED);
