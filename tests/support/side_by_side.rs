@@ -1,4 +1,4 @@
-//! Another DHCP server and lanboot with the configuration imported from it, each on a private network of its own. Both
+//! Another DHCP server and lanboot with the configuration imported from it, each on its own private network. Both
 //! get the same messages, and their answers are compared.
 
 use std::fmt::Write as _;

@@ -316,11 +316,11 @@ pub(super) fn number(word: &str) -> Option<i64> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::import::dhcpd::lexer::Lexer;
 
-    pub(in crate::import::dhcpd) fn tokens(text: &str) -> Vec<Token> {
+    fn tokens(text: &str) -> Vec<Token> {
         let mut lexer = Lexer::new(0, text);
         std::iter::from_fn(|| lexer.next().unwrap()).collect()
     }

@@ -91,6 +91,9 @@ impl Definitions {
         if space == DHCP
             && let Some((code, format)) = standard::isc(option)
         {
+            // The value may be written in bytes instead of suboptions.
+            let is_empty = format.atoms.as_slice() == [Atom::Empty];
+            let format = if is_empty { Format::one(Atom::Binary) } else { format };
             return Some((code.into(), format));
         }
         // dhcpd gives these names to codes without a definition.
@@ -339,8 +342,13 @@ pub(super) fn dotted(tokens: &[Token]) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expression::tests::tokens;
     use super::*;
+    use crate::import::dhcpd::lexer::Lexer;
+
+    fn tokens(text: &str) -> Vec<Token> {
+        let mut lexer = Lexer::new(0, text);
+        std::iter::from_fn(|| lexer.next().unwrap()).collect()
+    }
 
     fn read(definitions: &[&str], option: &str) -> Result<(u32, Vec<u8>), String> {
         let mut all = Definitions::default();

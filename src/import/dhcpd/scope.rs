@@ -49,7 +49,7 @@ pub(super) struct Conditional {
 }
 
 impl Scope {
-    /// Returns the scope of a block inside this one, in which nothing is said yet.
+    /// Returns the scope of a block inside this one, which has no settings yet.
     pub fn inside(&self) -> Scope {
         Scope {
             spaces: self.spaces.clone(),

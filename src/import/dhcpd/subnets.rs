@@ -16,7 +16,7 @@ pub(super) struct Shared<'s> {
     scope: &'s Scope,
 }
 
-/// Who gets addresses of a pool.
+/// The classes that `allow` and `deny` of a pool name.
 #[derive(Default)]
 struct Permits {
     allowed: Vec<String>,

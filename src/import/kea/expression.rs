@@ -1,5 +1,6 @@
 //! Parses the test expressions of Kea's client classes (`parser.yy` and `lexer.ll` in Kea's `src/lib/eval`).
 
+mod functions;
 mod parser;
 
 use parser::Parser;

@@ -6,7 +6,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Class, Level, Site};
+use super::{Class, Level, Site, Subnet};
 use crate::import::condition::Condition;
 use crate::import::problems::Problems;
 use crate::import::sources::Place;
@@ -160,7 +160,7 @@ fn layers(site: &Site) -> Vec<Layer> {
         let Some(first) = of_kind.clone().next() else { continue };
         let condition = match kinds.len() {
             1 => Condition::Always,
-            _ => Condition::any(of_kind.map(|subnet| Condition::Subnet(subnet.name()))),
+            _ => Condition::any(of_kind.map(of_subnet)),
         };
         layers.push(value(first.place, Level::Subnet, condition, &first.settings));
     }
@@ -177,6 +177,16 @@ fn layers(site: &Site) -> Vec<Layer> {
     }
     layers.retain(|layer| layer.file.is_some() || layer.server.is_some());
     layers
+}
+
+/// Returns the condition that a client is in `subnet`. On a wire with several subnets their classes say in which one.
+fn of_subnet(subnet: &Subnet) -> Condition {
+    let here = Condition::Subnet(subnet.name());
+    let member = subnet.classes.iter().map(|class| Condition::Class(class.clone()));
+    match subnet.shared.is_some() && !subnet.classes.is_empty() {
+        true => Condition::all([here, Condition::any(member)]),
+        false => here,
+    }
 }
 
 /// Returns the value of `boot` for a file and its server.

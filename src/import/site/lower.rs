@@ -105,7 +105,7 @@ impl Site {
         if let Some(time) = self.decline_time {
             map.set("decline_time", settings::seconds(time));
         }
-        // Options have a section of their own, and the lease time is written at the subnets.
+        // Options are a section by themselves, and the lease time is written at the subnets.
         let rest = Settings {
             options: std::collections::BTreeMap::new(),
             lease: Lease::default(),

@@ -11,7 +11,6 @@ use crate::import::yaml::{Map, Value};
 /// Options that lanboot does not send from its configuration, and the reason.
 const NOT_TAKEN: &[(u8, &str)] = &[
     (0, "0 is padding, not an option"),
-    (13, "lanboot writes the size of the boot file"),
     (50, "only clients send it"),
     (51, "the lease time is set by `lease`"),
     (52, "lanboot decides itself where options stand in a reply"),
@@ -20,7 +19,6 @@ const NOT_TAKEN: &[(u8, &str)] = &[
     (55, "only clients send it"),
     (56, "lanboot writes it when it refuses an address"),
     (57, "only clients send it"),
-    (60, "lanboot writes it for PXE and HTTP clients"),
     (61, "only clients send it"),
     (77, "only clients send it"),
     (80, "lanboot decides about rapid commit"),
@@ -30,6 +28,7 @@ const NOT_TAKEN: &[(u8, &str)] = &[
     (94, "only clients send it"),
     (97, "only clients send it"),
     (118, "only clients send it"),
+    (175, "lanboot writes it for iPXE"),
     (255, "255 is the end mark, not an option"),
 ];
 

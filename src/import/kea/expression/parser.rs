@@ -2,28 +2,14 @@
 
 use super::{Code, Field, Parsed, Test, Text, Token};
 
-/// Functions with no counterpart, and the number of their arguments.
-const OTHERS: &[(&str, usize)] = &[
-    ("concat", 2),
-    ("lcase", 1),
-    ("ucase", 1),
-    ("split", 3),
-    ("addrtotext", 1),
-    ("int8totext", 1),
-    ("int16totext", 1),
-    ("int32totext", 1),
-    ("uint8totext", 1),
-    ("uint16totext", 1),
-    ("uint32totext", 1),
-];
 /// The maximum nesting of an expression, and the maximum number of `not`s in a row.
-const MAX_DEPTH: usize = 60;
+pub(super) const MAX_DEPTH: usize = 60;
 /// The maximum number of steps of the parser, because it reads a parenthesis twice where the first reading fails.
 const MAX_STEPS: usize = 100_000;
 
 pub(super) struct Parser {
     tokens: Vec<(usize, Token)>,
-    at: usize,
+    pub(super) at: usize,
     end: usize,
     steps: usize,
 }
@@ -47,7 +33,7 @@ impl Parser {
         self.tokens.get(self.at).map(|(_, token)| token)
     }
 
-    fn next(&mut self) -> Option<Token> {
+    pub(super) fn next(&mut self) -> Option<Token> {
         let token = self.peek().cloned();
         self.at += 1;
         token
@@ -67,7 +53,7 @@ impl Parser {
         (at, format!("expected {what}, found {found}"))
     }
 
-    fn fail<T>(&self, what: &str) -> Parsed<T> {
+    pub(super) fn fail<T>(&self, what: &str) -> Parsed<T> {
         Err(self.expected(what, self.peek()))
     }
 
@@ -75,11 +61,11 @@ impl Parser {
         matches!(self.peek(), Some(Token::Sign(found)) if *found == sign)
     }
 
-    fn is_word(&self, word: &str) -> bool {
+    pub(super) fn is_word(&self, word: &str) -> bool {
         matches!(self.peek(), Some(Token::Word(found)) if found == word)
     }
 
-    fn sign(&mut self, sign: &str) -> Parsed<()> {
+    pub(super) fn sign(&mut self, sign: &str) -> Parsed<()> {
         if !self.is_sign(sign) {
             return self.fail(&format!("`{sign}`"));
         }
@@ -87,7 +73,7 @@ impl Parser {
         Ok(())
     }
 
-    fn or(&mut self, depth: usize) -> Parsed<Test> {
+    pub(super) fn or(&mut self, depth: usize) -> Parsed<Test> {
         if depth > MAX_DEPTH {
             return self.fail("fewer parentheses");
         }
@@ -169,7 +155,7 @@ impl Parser {
         }
     }
 
-    fn text(&mut self, depth: usize) -> Parsed<Text> {
+    pub(super) fn text(&mut self, depth: usize) -> Parsed<Text> {
         match self.sum(depth)? {
             (text, false) => Ok(text),
             (_, true) => self.fail("a text, not `.exists`"),
@@ -351,71 +337,6 @@ impl Parser {
             _ => {
                 self.at -= 1;
                 self.fail("`hex`, `text` or `exists`")
-            }
-        }
-    }
-
-    fn function(&mut self, name: &str, depth: usize) -> Parsed<(Text, bool)> {
-        if depth > MAX_DEPTH {
-            return self.fail("fewer parentheses");
-        }
-        let text = match name {
-            "substring" => {
-                self.sign("(")?;
-                let text = self.text(depth)?;
-                self.sign(",")?;
-                let start = self.signed()?;
-                self.sign(",")?;
-                let length = if self.is_word("all") {
-                    self.at += 1;
-                    None
-                } else {
-                    Some(self.signed()?)
-                };
-                Text::Substring(Box::new(text), start, length)
-            }
-            "ifelse" => {
-                self.sign("(")?;
-                let test = self.or(depth)?;
-                self.sign(",")?;
-                let yes = self.text(depth)?;
-                self.sign(",")?;
-                Text::IfElse(Box::new(test), Box::new(yes), Box::new(self.text(depth)?))
-            }
-            "hexstring" => {
-                self.sign("(")?;
-                let text = self.text(depth)?;
-                self.sign(",")?;
-                match self.text(depth)? {
-                    Text::Bytes(separator) => Text::Hex(Box::new(text), separator),
-                    _ => Text::Other("hexstring".to_owned()),
-                }
-            }
-            _ => {
-                let Some((_, arguments)) = OTHERS.iter().find(|(other, _)| *other == name) else {
-                    self.at -= 1;
-                    return self.fail("a field or a function");
-                };
-                self.sign("(")?;
-                for number in 0..*arguments {
-                    if number > 0 {
-                        self.sign(",")?;
-                    }
-                    self.text(depth)?;
-                }
-                Text::Other(name.to_owned())
-            }
-        };
-        self.sign(")")?;
-        Ok((text, false))
-    }
-
-    fn signed(&mut self) -> Parsed<i64> {
-        match self.next() {
-            Some(Token::Number(number)) => Ok(number),
-            _ => {
-                self.at -= 1;
-                self.fail("a number")
             }
         }
     }
