@@ -4,7 +4,6 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::sync::watch::channel;
 
 use crate::boot::plan::Mode;
@@ -15,21 +14,16 @@ use crate::content::machines::MachineTable;
 use crate::content::once::BootState;
 use crate::images::Catalog;
 use crate::net::StartError;
-use crate::net::served::{self, describe_proxy, find_or_fail};
+use crate::net::served::{self, find_or_fail};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::record::Recorder;
 use crate::server::control::Control;
-use crate::server::dhcp::commands::Command;
-use crate::server::dhcp::decline_senders::Senders;
-use crate::server::dhcp::delayed::DelayedSender;
-use crate::server::dhcp::proxy::{Proxy, boot_engine};
-use crate::server::dhcp::proxy_listeners::Listeners;
-use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
+use crate::server::dhcp::commands::ToLoop;
+use crate::server::dhcp::running::{Parts, Sockets};
 use crate::server::reload::Reloader;
 use crate::server::tftp::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
 use crate::server::{Keep, Server, http};
-use crate::store::clock::Clock;
 
 impl Server {
     /// Binds every socket, opens the folder of boot files and loads the leases. No client is answered before `run`.
@@ -57,14 +51,15 @@ impl Server {
             true => Some(open_files(config, keep, (&now, known.clone()), &mut warnings)?),
             false => None,
         };
-        let (mut bound, mut listeners) = (None, None);
-        if let Some(settings) = &config.dhcp {
-            let gives = served::may_be(config, Mode::Server);
-            if gives {
-                bound = Some(BoundDhcp::bind(config, settings, &now, keep, &mut warnings)?);
-            }
-            listeners = Some(Listeners::bind(settings, &now, gives, &mut warnings)?);
-        }
+        let parts = Parts {
+            now: now.clone(),
+            files: files.clone(),
+            known,
+            recorder: recorder.clone(),
+            keep,
+            commands: ToLoop::default(),
+        };
+        let sockets = Sockets::bind(config, &parts, &mut warnings)?;
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
             let bound = http::Bound::bind(settings, &now, files.clone(), &recorder)?;
@@ -78,36 +73,20 @@ impl Server {
             tftp = Some(transfers);
         }
         let (reloader, requests) = Reloader::new();
-        let commands = bound.as_ref().map(|bound| bound.commands());
-        let control = bind_control(config, keep, commands, &reloader, &mut warnings);
+        let control = bind_control(config, keep, &parts.commands, &reloader, &mut warnings);
         confine()?;
-        let (mut dhcp, mut boot_files) = (None, None);
-        if let (Some(settings), Some(listeners)) = (&config.dhcp, listeners) {
-            let proxy = Arc::new(Proxy {
-                engine: boot_engine(settings),
-                now: now.clone(),
-                files: files.clone(),
-                known,
-                senders: Senders::default(),
-                clock: Clock::start(),
-                later: start_later(&recorder)?,
-                recorder: recorder.clone(),
-            });
+        let mut dhcp = None;
+        if let Some(sockets) = sockets {
             let mut lines = Vec::new();
-            if let Some(bound) = bound {
-                dhcp =
-                    Some(start_dhcp(bound, (config, settings), &proxy, keep, (&mut lines, &mut warnings))?);
-            }
-            lines.extend(describe_proxy(settings, &now.borrow().interfaces));
+            dhcp = sockets.start(config, &parts, (&mut lines, &mut warnings))?;
             summary.splice(0..0, lines);
-            boot_files = Some((proxy, listeners));
         }
         let watch = Watch::new(sender, requests, wrong);
         let statistics = Arc::default();
         Ok(Server {
             dhcp,
+            parts,
             control,
-            boot_files,
             tftp,
             http,
             files,
@@ -154,21 +133,16 @@ fn open_files(
 fn bind_control(
     config: &Config,
     keep: Keep,
-    commands: Option<mpsc::Sender<Command>>,
+    commands: &ToLoop,
     reloader: &Reloader,
     warnings: &mut Vec<String>,
 ) -> Option<Control> {
-    let gives = commands.is_some();
+    let gives = served::may_be(config, Mode::Server);
     // Without a database, `lanboot leases` has no lease to release.
     if keep == Keep::InMemory || !(gives || config.state.is_dir()) {
         return None;
     }
-    let control = Control::bind(&config.state, commands, reloader.clone());
+    let control = Control::bind(&config.state, commands.clone(), reloader.clone());
     warnings.extend(control.as_ref().err().filter(|_| gives).cloned());
     control.ok()
-}
-
-fn start_later(recorder: &Recorder) -> Result<DelayedSender, StartError> {
-    DelayedSender::start(recorder.clone())
-        .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))
 }

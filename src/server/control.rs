@@ -29,11 +29,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::server::dhcp::commands::{Command, Refusal, Release};
+use crate::server::dhcp::commands::{Command, Refusal, Release, ToLoop};
 use crate::server::privileges;
 use crate::server::reload::Reloader;
 use crate::store::LeaseReader;
@@ -70,8 +70,7 @@ pub struct Control {
 #[derive(Clone, Debug)]
 struct Service {
     state: Arc<Path>,
-    /// To the DHCP loop; `None` if this server gives no addresses.
-    commands: Option<mpsc::Sender<Command>>,
+    commands: ToLoop,
     reloader: Reloader,
     /// Whether the socket has the group `lanboot`, so that every user who can open it is allowed.
     group_is_allowed: bool,
@@ -83,11 +82,7 @@ impl Control {
     ///
     /// # Errors
     /// Advice for the log, if the socket cannot be made.
-    pub fn bind(
-        state: &Path,
-        commands: Option<mpsc::Sender<Command>>,
-        reloader: Reloader,
-    ) -> Result<Control, String> {
+    pub fn bind(state: &Path, commands: ToLoop, reloader: Reloader) -> Result<Control, String> {
         let path = control_path(state);
         let listener = listen(&path).map_err(|error| {
             format!(
@@ -277,7 +272,7 @@ async fn answer(request: &Request<Incoming>, service: &Service) -> Answer {
 /// Reads the stored lease, which is complete, and asks the DHCP loop to end it.
 async fn release(address: Ipv4Addr, service: &Service) -> Answer {
     let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
-    let commands = service.commands.as_ref();
+    let commands = service.commands.sender();
     let commands = commands.ok_or_else(|| unavailable("this server gives no addresses".to_owned()))?;
     let state = Arc::clone(&service.state);
     let read_lease = move || LeaseReader::open(&state)?.map_or(Ok(None), |reader| reader.lease(address));

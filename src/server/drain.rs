@@ -5,12 +5,12 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::content::lookup::Files;
 use crate::net::StartError;
-use crate::net::snapshot::{Now, Snapshot};
-use crate::record::Recorder;
+use crate::net::snapshot::Snapshot;
+use crate::server::dhcp::running::{Dhcp, Parts};
 use crate::server::http::{Bound, Threads};
 use crate::server::tftp::{Running, Transfers};
 
@@ -27,20 +27,11 @@ const ABORT_TIME: Duration = Duration::from_secs(1);
 /// The services whose transfers may be running when the server stops.
 #[derive(Debug)]
 pub(super) struct Serving {
+    pub(super) dhcp: Dhcp,
     pub(super) http: Option<Threads>,
     pub(super) tftp: Option<Running>,
-    pub(super) parts: Parts,
     /// Services that a reload turned off, until their last transfer ends.
     pub(super) closing: Vec<Service>,
-}
-
-/// Everything that a service needs that a reload turns on.
-#[derive(Debug)]
-pub(super) struct Parts {
-    /// `None` if no files were served at the start.
-    pub(super) files: Option<Files>,
-    pub(super) now: Now,
-    pub(super) recorder: Recorder,
 }
 
 /// One service.
@@ -66,8 +57,9 @@ impl Serving {
         let config = &snapshot.config;
         let http = self.http.iter().flat_map(|http| http.refused(snapshot));
         let tftp = self.tftp.iter().flat_map(|tftp| tftp.refused(snapshot));
-        let problems: Vec<String> = http.chain(tftp).map(|error| error.to_string()).collect();
-        match &self.parts.files {
+        let mut problems: Vec<String> = http.chain(tftp).map(|error| error.to_string()).collect();
+        problems.extend(self.dhcp.refused(snapshot));
+        match &self.dhcp.parts.files {
             Some(files) if problems.is_empty() => files.move_to(config).err().into_iter().collect(),
             _ => problems,
         }
@@ -75,7 +67,7 @@ impl Serving {
 
     /// Starts and closes the services that a reload turned on or off.
     fn turn_on_and_off(&mut self, snapshot: &Snapshot) -> Result<(), StartError> {
-        let Parts { files, now, recorder } = &self.parts;
+        let Parts { files, now, recorder, .. } = &self.dhcp.parts;
         let failed = |error: std::io::Error| StartError(format!("cannot start a service: {error}"));
         if snapshot.config.http.is_none()
             && let Some(mut http) = self.http.take()
@@ -109,6 +101,7 @@ impl Serving {
     /// Updates the services for `snapshot`, and returns the errors of listeners that could not be opened.
     pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Vec<StartError> {
         let mut refused: Vec<StartError> = self.turn_on_and_off(snapshot).err().into_iter().collect();
+        refused.extend(self.dhcp.follow(snapshot).err());
         if let Some(http) = &mut self.http {
             let (changed, not) = http.follow(snapshot);
             refused.extend(not);
@@ -124,6 +117,19 @@ impl Serving {
             }
         }
         refused
+    }
+
+    /// Stores and answers the waiting leases, and ends DHCP.
+    pub(super) async fn stop_dhcp(mut self) -> Serving {
+        let stop = move || {
+            self.dhcp.stop();
+            self
+        };
+        match spawn_blocking(stop).await {
+            Ok(serving) => serving,
+            // The blocking thread runs no code that can end otherwise.
+            Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+        }
     }
 
     /// Accepts no new transfers and waits until all are finished, at most for [`LIMIT`] or until `hurry` completes.

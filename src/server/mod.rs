@@ -21,16 +21,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::content::lookup::Files;
 use crate::record::Recorder;
 use crate::server::control::Control;
-use crate::server::dhcp::DhcpServer;
-use crate::server::dhcp::proxy::Proxy;
-use crate::server::dhcp::proxy_listeners::Listeners;
-use crate::server::drain::{Parts, Serving};
+use crate::server::dhcp::running::{Dhcp, Parts, Ready};
+use crate::server::drain::Serving;
 use crate::server::reload::{Reloader, Source};
 use crate::server::tftp::Transfers;
 use crate::server::watch::Watch;
@@ -38,9 +37,9 @@ use crate::server::watch::Watch;
 /// A server with all its sockets bound and its leases loaded, ready to run.
 #[derive(Debug)]
 pub struct Server {
-    dhcp: Option<DhcpServer>,
+    dhcp: Option<Ready>,
+    parts: Parts,
     control: Option<Control>,
-    boot_files: Option<(Arc<Proxy>, Listeners)>,
     tftp: Option<Transfers>,
     http: Option<http::Bound>,
     /// For the periodic check of their folder.
@@ -105,36 +104,29 @@ impl Server {
             Some(bound) => Some(http::Threads::start(bound)?),
             None => None,
         };
-        let boot_files = match self.boot_files {
-            Some((proxy, listeners)) => Some(listeners.serve_apart(proxy)?),
-            None => None,
-        };
-        let (watch, recorder) = (self.watch, self.recorder);
-        let parts = Parts { files: self.files.clone(), now: watch.now(), recorder: recorder.clone() };
-        let mut serving = Serving { http, tftp, parts, closing: Vec::new() };
-        let asks = self.dhcp.as_ref().map(|dhcp| dhcp.commands.sender());
+        let (watch, recorder, commands) = (self.watch, self.recorder, self.parts.commands.clone());
+        let (faults, mut fault) = unbounded_channel();
+        let mut dhcp = Dhcp::new(self.parts, faults);
+        if let Some(ready) = self.dhcp {
+            dhcp.run(ready, &watch.now().borrow().config)?;
+        }
+        let mut serving = Serving { dhcp, http, tftp, closing: Vec::new() };
         let control = self.control.map(|control| tokio::spawn(control.serve()));
-        let dhcp = async {
-            let ended = match self.dhcp {
-                Some(dhcp) => dhcp.run_apart(stop).await,
-                None => {
-                    stop.await;
-                    Ok(())
-                }
-            };
-            control.inspect(JoinHandle::abort);
-            ended
-        };
         tokio::select! {
-            ended = dhcp => ended?,
+            () = stop => {}
+            Some(error) = fault.recv() => return Err(error),
             never = watch.follow(&mut serving) => match never {},
             never = recorder.follow_left_out() => match never {},
-            never = statistics::follow(&self.statistics, &recorder, asks) => match never {},
+            never = statistics::follow(&self.statistics, &recorder, &commands) => match never {},
             never = watch_folder(self.files) => match never {},
         }
-        drop(boot_files);
+        let ended = async {
+            let serving = serving.stop_dhcp().await;
+            control.inspect(JoinHandle::abort);
+            serving.drain(hurry).await;
+        };
         tokio::select! {
-            () = serving.drain(hurry) => {}
+            () = ended => {}
             never = recorder.follow_left_out() => match never {},
         }
         recorder.log_left_out();

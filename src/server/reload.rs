@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::boot::plan::Mode;
 use crate::config::Config;
-use crate::net::served::may_be;
 
 /// Maximum number of requests that wait. Each one reads the file again, so more would only take time.
 const MAX_REQUESTS: usize = 4;
@@ -61,8 +59,6 @@ impl Reloader {
 pub(super) fn needs_restart(old: &Config, new: &Config) -> Problems {
     let both_tftp = old.tftp.as_ref().zip(new.tftp.as_ref());
     let serves_files = |config: &Config| config.tftp.is_some() || config.http.is_some();
-    let gives = |config: &Config| may_be(config, Mode::Server);
-    let ports = |config: &Config| config.dhcp.as_ref().map(|settings| settings.ports);
     let changes = [
         ("state", "another folder", old.state != new.state),
         ("tftp.engine", "another engine", both_tftp.is_some_and(|(old, new)| old.engine != new.engine)),
@@ -73,13 +69,6 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Problems {
             both_tftp.is_some_and(|(old, new)| old.uploads != new.uploads),
         ),
         ("log.format", "another format", old.log.format != new.log.format),
-        ("dhcp.mode", "DHCP that is turned on or off", old.dhcp.is_some() != new.dhcp.is_some()),
-        (
-            "dhcp.mode",
-            "a change to or from `server` on all interfaces",
-            old.dhcp.is_some() && new.dhcp.is_some() && gives(old) != gives(new),
-        ),
-        ("dhcp.ports", "other ports", ports(old).zip(ports(new)).is_some_and(|(old, new)| old != new)),
         ("tftp", "a server that served no files", !serves_files(old) && serves_files(new)),
     ];
     let changed = changes.into_iter().filter(|(.., is_changed)| *is_changed);
@@ -104,8 +93,6 @@ mod tests {
             ("{dhcp: {mode: proxy}, state: a, tftp: {engine: async-tftp}}", "tftp.engine: "),
             ("{dhcp: {mode: proxy}, state: a, tftp: {ports: single}}", "tftp.ports: "),
             ("{dhcp: {mode: proxy}, state: a, log: {format: json}}", "log.format: "),
-            ("{dhcp: {mode: off}, state: a}", "dhcp.mode: "),
-            ("{dhcp: {mode: proxy, ports: {proxy: 4012}}, state: a}", "dhcp.ports: "),
         ] {
             let problems = problems(old, new);
             let [line] = &problems[..] else { panic!("{new}: {problems:?}") };

@@ -3,12 +3,11 @@
 use std::convert::Infallible;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::Sender;
 
 use crate::dhcp::settings::Settings;
 use crate::lease::{LeaseBook, PoolUsage};
 use crate::record::Recorder;
-use crate::server::dhcp::commands::Command;
+use crate::server::dhcp::commands::{Command, ToLoop};
 use crate::types::Timestamp;
 
 /// Logs how many addresses of each subnet are in use at `now`.
@@ -24,11 +23,11 @@ pub fn log_subnets(book: &LeaseBook, settings: &Settings, now: Timestamp) {
 }
 
 /// Logs the statistics whenever `asked` is notified.
-pub async fn follow(asked: &Notify, recorder: &Recorder, commands: Option<Sender<Command>>) -> Infallible {
+pub async fn follow(asked: &Notify, recorder: &Recorder, commands: &ToLoop) -> Infallible {
     loop {
         asked.notified().await;
         recorder.log_counts();
-        if let Some(commands) = &commands {
+        if let Some(commands) = commands.sender() {
             // If the DHCP loop is too busy, omit its part instead of delaying signals.
             let _ = commands.try_send(Command::Statistics);
         }

@@ -12,7 +12,7 @@ use lanboot::probe::Kind;
 use lanboot::wire::dhcp::MessageType;
 use nix::sys::signal::Signal;
 use support::client::Client;
-use support::lab::{Lab, boot, content, free_tcp_port, lease};
+use support::lab::{Lab, boot, content, free_ports, free_tcp_port, lease};
 use support::one_at_a_time;
 
 /// More than the kernel buffers by itself.
@@ -110,6 +110,31 @@ fn some_changes_need_a_restart() {
     lab.write_config(&lab.config().replace("state: state", "state: elsewhere"));
     let shown = errors(&reload(&lab));
     assert!(shown.contains("no server answers") && shown.contains("restart"), "{shown}");
+}
+
+#[test]
+fn dhcp_changes_its_mode_and_its_ports() {
+    let mut lab = Lab::new();
+    let serving = lab.serve(&["serve"]);
+    let first = lease(lab.ports, 1);
+    let off = lab.config().replace("  mode: server\n", "  mode: off\n");
+    change(&lab, &off);
+    serving.wait_for("DHCP is off");
+    let mut client = Client::new(&lab, 1);
+    assert!(client.ask(MessageType::Discover, &[]).is_none());
+    change(&lab, &lab.config());
+    assert_eq!(lease(lab.ports, 1), first, "its lease is still on disk");
+    let [port, ..] = free_ports();
+    let before = lab.ports.dhcp;
+    let text = lab.config().replace(&format!("server: {before}"), &format!("server: {port}"));
+    change(&lab, &text);
+    lab.ports.dhcp = port;
+    assert_eq!(lease(lab.ports, 1), first, "on the other port");
+    assert!(std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, before)).is_ok(), "the old port is free");
+    let output = lab.run(&["leases", "release", &first.to_string()]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let (status, lines) = serving.terminate();
+    assert_eq!(status.code(), Some(0), "{lines:#?}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! `server/statistics.rs` send them. The loop carries them out between two messages, so that a command never changes the
 //! lease book in the middle of a decision.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::{Client, Event};
@@ -18,6 +20,22 @@ pub struct Commands {
     incoming: mpsc::Receiver<Command>,
     sender: mpsc::Sender<Command>,
     waiting: Vec<(Release, Lease)>,
+}
+
+/// Sends commands to the DHCP loop, while one runs. Cheap to clone; clones share the way to it.
+#[derive(Clone, Debug, Default)]
+pub struct ToLoop(Arc<Mutex<Option<mpsc::Sender<Command>>>>);
+
+impl ToLoop {
+    /// Sends commands to this loop from now on; `None` if none runs.
+    pub fn connect(&self, sender: Option<mpsc::Sender<Command>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+    }
+
+    /// The way to the loop that runs now.
+    pub fn sender(&self) -> Option<mpsc::Sender<Command>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A command for the DHCP loop.

@@ -28,6 +28,7 @@ use crate::server::dhcp::conflict_checks::{Checker, Outcome as Checked};
 use crate::server::dhcp::deliver::{Delivery, Sender, deliver};
 use crate::server::dhcp::proxy::Proxy;
 use crate::server::dhcp::renewals::Renewals;
+use crate::server::dhcp::running::{FaultReport, Faults, Running};
 use crate::server::statistics::log_subnets;
 use crate::store::clock::Clock;
 use crate::store::open::own_address_in_pool;
@@ -45,6 +46,7 @@ mod probed;
 pub mod proxy;
 pub mod proxy_listeners;
 pub mod renewals;
+pub mod running;
 pub mod start;
 
 /// The state of the DHCP loop. One thread owns it.
@@ -89,24 +91,17 @@ struct Outbox {
 }
 
 impl DhcpServer {
-    /// Serves until `stop` completes, in its own thread with its own runtime. A batch of messages then costs one
-    /// wake-up and never waits for a file transfer.
-    pub async fn run_apart(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+    /// Serves in its own thread with its own runtime, until that is stopped. A batch of messages then costs one wake-up
+    /// and never waits for a file transfer.
+    pub fn run_apart(self, faults: Faults) -> io::Result<Running> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stopper, stopped) = oneshot::channel::<()>();
-        let (finisher, finished) = oneshot::channel();
         let work = move || {
-            let ended = runtime.block_on(self.run(async { drop(stopped.await) }));
-            // The receiver is gone only when the whole server is being dropped.
-            let _ = finisher.send(ended);
+            let report = FaultReport::to(faults);
+            report.ended(runtime.block_on(self.run(async { drop(stopped.await) })));
         };
-        std::thread::Builder::new().name("dhcp".to_owned()).spawn(work)?;
-        let mut finished = pin!(finished);
-        tokio::select! {
-            () = stop => drop(stopper),
-            ended = &mut finished => return ended.unwrap_or_else(|_| Err(fault())),
-        }
-        finished.await.unwrap_or_else(|_| Err(fault()))
+        let thread = std::thread::Builder::new().name("dhcp".to_owned()).spawn(work)?;
+        Ok(Running { stopper, thread })
     }
 
     /// Serves until `stop` completes, then stores and answers the leases that still wait.

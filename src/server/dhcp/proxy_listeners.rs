@@ -19,6 +19,7 @@ use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::dhcp::decline_senders::DeclineTap;
 use crate::server::dhcp::proxy::Proxy;
+use crate::server::dhcp::running::Running;
 
 /// The sockets of the proxy and the boot service.
 #[derive(Debug, Default)]
@@ -107,8 +108,8 @@ impl Listeners {
     }
 
     /// Runs `proxy` on these sockets in its own thread with its own runtime, so that it never waits for a file
-    /// transfer. The thread ends when the returned sender is dropped.
-    pub fn serve_apart(self, proxy: Arc<Proxy>) -> io::Result<oneshot::Sender<()>> {
+    /// transfer.
+    pub fn serve_apart(self, proxy: Arc<Proxy>) -> io::Result<Running> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stopper, stopped) = oneshot::channel();
         let work = move || {
@@ -117,8 +118,8 @@ impl Listeners {
             // An error means that the sender was dropped, which ends the thread too.
             let _ = tasks.block_on(&runtime, stopped);
         };
-        std::thread::Builder::new().name("proxy".to_owned()).spawn(work)?;
-        Ok(stopper)
+        let thread = std::thread::Builder::new().name("proxy".to_owned()).spawn(work)?;
+        Ok(Running { stopper, thread })
     }
 
     fn serve(self, proxy: &Arc<Proxy>, tasks: &LocalSet) {

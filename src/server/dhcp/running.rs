@@ -1,0 +1,253 @@
+//! The threads of DHCP while the server runs: the loop that gives addresses, and the proxy with its sockets. A reload
+//! starts and stops them when DHCP is turned on or off, or when a port or the need for the server's port changes. All
+//! other settings reach the threads by the snapshot.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+use crate::boot::plan::Mode;
+use crate::config::Config;
+use crate::content::lookup::Files;
+use crate::content::machines::MachineTable;
+use crate::dhcp::settings::Ports;
+use crate::net::StartError;
+use crate::net::served::{describe_proxy, may_be};
+use crate::net::snapshot::{Now, Snapshot};
+use crate::net::udp::{DhcpSocket, Sharing};
+use crate::record::Recorder;
+use crate::server::Keep;
+use crate::server::dhcp::commands::ToLoop;
+use crate::server::dhcp::decline_senders::Senders;
+use crate::server::dhcp::delayed::DelayedSender;
+use crate::server::dhcp::proxy::{Proxy, boot_engine};
+use crate::server::dhcp::proxy_listeners::Listeners;
+use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
+use crate::server::dhcp::{DhcpServer, fault};
+use crate::store::clock::Clock;
+use crate::store::create_state_folder;
+
+/// Everything that DHCP needs besides the settings. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub now: Now,
+    /// Finds the sizes of boot files; `None` if no files are served.
+    pub files: Option<Files>,
+    pub known: MachineTable,
+    pub recorder: Recorder,
+    pub keep: Keep,
+    /// Brings commands to the loop.
+    pub commands: ToLoop,
+}
+
+/// Reports that a thread ended by a fault. The server then ends, so that systemd restarts it.
+pub type Faults = UnboundedSender<io::Error>;
+
+/// The bound sockets and the open store, before any thread runs.
+pub struct Sockets {
+    server: Option<BoundDhcp>,
+    listeners: Listeners,
+}
+
+/// DHCP with its leases loaded, before it receives.
+#[derive(Debug)]
+pub struct Ready {
+    server: Option<DhcpServer>,
+    proxy: Arc<Proxy>,
+    listeners: Listeners,
+}
+
+/// A running thread. It ends when `stopper` is dropped.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) stopper: oneshot::Sender<()>,
+    pub(super) thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends the thread, and waits until its sockets are closed and its leases stored.
+    fn stop(self) {
+        drop(self.stopper);
+        // The thread has reported a panic itself.
+        let _ = self.thread.join();
+    }
+}
+
+impl Sockets {
+    /// Binds the ports, and opens the store if this server gives addresses.
+    pub fn bind(
+        config: &Config,
+        parts: &Parts,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Sockets>, StartError> {
+        let Some(settings) = &config.dhcp else { return Ok(None) };
+        let gives = may_be(config, Mode::Server);
+        let mut server = None;
+        if gives {
+            server = Some(BoundDhcp::bind(config, settings, &parts.now, parts.keep, warnings)?);
+        }
+        let listeners = Listeners::bind(settings, &parts.now, gives, warnings)?;
+        Ok(Some(Sockets { server, listeners }))
+    }
+
+    /// Loads the leases and starts the threads that do not receive. Lines for the start are added to `summary` and
+    /// `warnings`.
+    pub fn start(
+        self,
+        config: &Config,
+        parts: &Parts,
+        (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
+    ) -> Result<Option<Ready>, StartError> {
+        let Some(settings) = &config.dhcp else { return Ok(None) };
+        let Parts { now, files, known, recorder, keep, commands } = parts.clone();
+        let later = DelayedSender::start(recorder.clone())
+            .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
+        let (engine, senders, clock) = (boot_engine(settings), Senders::default(), Clock::start());
+        let proxy = Arc::new(Proxy { engine, now, files, known, senders, clock, later, recorder });
+        let mut server = None;
+        if let Some(bound) = self.server {
+            commands.connect(Some(bound.commands()));
+            server = Some(start_dhcp(bound, (config, settings), &proxy, keep, (summary, warnings))?);
+        }
+        summary.extend(describe_proxy(settings, &proxy.now.borrow().interfaces));
+        Ok(Some(Ready { server, proxy, listeners: self.listeners }))
+    }
+}
+
+/// DHCP as it runs now.
+#[derive(Debug)]
+pub struct Dhcp {
+    server: Option<Running>,
+    proxy: Option<Running>,
+    /// `None` if DHCP does not run.
+    shape: Option<Shape>,
+    pub(in crate::server) parts: Parts,
+    faults: Faults,
+}
+
+/// The settings that decide which sockets and threads there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shape {
+    /// Whether lanboot may be the server on some interface.
+    gives: bool,
+    ports: Ports,
+}
+
+impl Shape {
+    fn of(config: &Config) -> Option<Shape> {
+        let settings = config.dhcp.as_ref()?;
+        Some(Shape { gives: may_be(config, Mode::Server), ports: settings.ports })
+    }
+}
+
+impl Dhcp {
+    /// DHCP that does not run yet.
+    pub fn new(parts: Parts, faults: Faults) -> Dhcp {
+        Dhcp { server: None, proxy: None, shape: None, parts, faults }
+    }
+
+    /// Starts the threads of `ready`, which was made for `config`.
+    ///
+    /// # Errors
+    /// If the kernel provides no thread or descriptor.
+    pub fn run(&mut self, ready: Ready, config: &Config) -> io::Result<()> {
+        let Ready { server, proxy, listeners } = ready;
+        self.server = server.map(|server| server.run_apart(self.faults.clone())).transpose()?;
+        self.proxy = Some(listeners.serve_apart(proxy)?);
+        self.shape = Shape::of(config);
+        Ok(())
+    }
+
+    /// Stores and answers the waiting leases, and closes all sockets. It blocks.
+    pub fn stop(&mut self) {
+        self.server.take().into_iter().for_each(Running::stop);
+        self.proxy.take().into_iter().for_each(Running::stop);
+        self.parts.commands.connect(None);
+        self.shape = None;
+    }
+
+    /// The reasons why DHCP cannot change to `snapshot`: a port that cannot be bound, a state folder that cannot be
+    /// made. Nothing changes.
+    pub fn refused(&self, snapshot: &Snapshot) -> Vec<String> {
+        let (old, Some(new)) = (self.shape, Shape::of(&snapshot.config)) else { return Vec::new() };
+        if old == Some(new) {
+            return Vec::new();
+        }
+        let mut refused = Vec::new();
+        let gave = old.is_some_and(|old| old.gives);
+        if new.gives && !(gave && old.is_some_and(|old| old.ports.server == new.ports.server)) {
+            // A proxy may have the port already, and shares it.
+            let is_ours = old.is_some_and(|old| old.ports.server == new.ports.server);
+            let sharing = if is_ours { Sharing::Shared } else { Sharing::Alone };
+            refused.extend(DhcpSocket::bind(new.ports.server, "dhcp.ports.server", sharing).err());
+        }
+        if old.is_none_or(|old| old.ports.proxy != new.ports.proxy) && !new.gives {
+            refused.extend(DhcpSocket::bind(new.ports.proxy, "dhcp.ports.proxy", Sharing::Alone).err());
+        }
+        let mut refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        let state = &snapshot.config.state;
+        if new.gives
+            && !gave
+            && let Err(error) = create_state_folder(state)
+        {
+            let folder = state.display();
+            refused.push(format!("state: cannot make {folder}: {error}; this needs a restart of lanboot"));
+        }
+        refused
+    }
+
+    /// Starts and stops DHCP, if `snapshot` needs other sockets or threads. Leases on disk stay, and offers are made
+    /// again.
+    ///
+    /// # Errors
+    /// DHCP does not run, and the next call tries again.
+    pub fn follow(&mut self, snapshot: &Snapshot) -> Result<(), StartError> {
+        let config = &snapshot.config;
+        if self.shape == Shape::of(config) {
+            return Ok(());
+        }
+        self.stop();
+        let (mut summary, mut warnings) = (Vec::new(), Vec::new());
+        let started = match Sockets::bind(config, &self.parts, &mut warnings)? {
+            Some(sockets) => sockets.start(config, &self.parts, (&mut summary, &mut warnings))?,
+            None => None,
+        };
+        match started {
+            Some(ready) => self
+                .run(ready, config)
+                .map_err(|error| StartError(format!("cannot start the threads of DHCP: {error}")))?,
+            None => tracing::info!("DHCP is off"),
+        }
+        summary.iter().for_each(|line| tracing::info!("{line}"));
+        warnings.iter().for_each(|line| tracing::warn!("{line}"));
+        Ok(())
+    }
+}
+
+/// Reports a thread that ends by a fault, also if it panics.
+pub(super) struct FaultReport(Option<Faults>);
+
+impl FaultReport {
+    pub(super) fn to(faults: Faults) -> FaultReport {
+        FaultReport(Some(faults))
+    }
+
+    /// The thread has ended with this result.
+    pub(super) fn ended(mut self, result: io::Result<()>) {
+        let faults = self.0.take();
+        if let (Some(faults), Err(error)) = (faults, result) {
+            let _ = faults.send(error);
+        }
+    }
+}
+
+impl Drop for FaultReport {
+    fn drop(&mut self) {
+        if let Some(faults) = self.0.take() {
+            let _ = faults.send(fault());
+        }
+    }
+}
