@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::boot::identity::Identity;
@@ -79,6 +80,8 @@ pub enum Condition {
     Uuid(Vec<Uuid>),
     /// The address of the relay agent (`giaddr`).
     Relay(Vec<Ipv4Network>),
+    /// The network of the client's subnet, or of one that shares its wire.
+    Subnet(Vec<Ipv4Network>),
     /// A suboption of option 82.
     RelayOption(u8, Vec<Pattern>),
     /// Data of an enterprise in option 124.
@@ -97,6 +100,8 @@ pub enum Condition {
 struct Facts<'m> {
     message: &'m Message,
     identity: &'m Identity,
+    /// Whether an address belongs to the client's wire.
+    is_here: &'m dyn Fn(Ipv4Addr) -> bool,
     /// The host name in lower case, once a condition needed it.
     hostname: OnceCell<Option<Vec<u8>>>,
 }
@@ -123,6 +128,7 @@ impl Condition {
                 let giaddr = facts.message.giaddr;
                 !giaddr.is_unspecified() && networks.iter().any(|network| network.contains(giaddr))
             }
+            Condition::Subnet(networks) => networks.iter().any(|network| (facts.is_here)(network.address())),
             Condition::RelayOption(number, patterns) => is_some(patterns, relay::suboption(options, *number)),
             Condition::VendorData(enterprise, patterns) => {
                 vendor::class_data(options, *enterprise).any(|data| any(patterns, data))
@@ -305,12 +311,13 @@ impl Classes {
     }
 
     /// The classes of the client that sent `message`. `by_machine` are the places of those that its entry in `machines`
-    /// names, if it has one.
+    /// names, if it has one. `is_here` says whether an address belongs to the client's wire.
     pub fn of<'a>(
         &'a self,
         message: &Message,
         identity: &Identity,
         by_machine: Option<&[usize]>,
+        is_here: &dyn Fn(Ipv4Addr) -> bool,
     ) -> Membership<'a> {
         let mut members = Membership {
             listed: Vec::new(),
@@ -323,7 +330,7 @@ impl Classes {
         }
         let named = by_machine.unwrap_or_default().iter();
         members.listed.extend(named.filter_map(|place| Some((*place, self.list.get(*place)?))));
-        let facts = Facts { message, identity, hostname: OnceCell::new() };
+        let facts = Facts { message, identity, is_here, hostname: OnceCell::new() };
         let of_mac = message.mac().and_then(|mac| self.by_mac.get(&mac));
         let (mut general, mut special) = (self.general.as_slice(), of_mac.map_or(&[][..], Vec::as_slice));
         loop {
@@ -367,7 +374,7 @@ mod tests {
     }
 
     fn places(classes: &Classes, message: &Message) -> Vec<usize> {
-        let members = classes.of(message, &Identity::of(message), None);
+        let members = classes.of(message, &Identity::of(message), None, &|_| false);
         members.places().map(|(place, _)| place).collect()
     }
 
@@ -389,10 +396,26 @@ mod tests {
         assert_eq!(places(&classes, &message), [0, 1, 2, 3]);
         message.chaddr[5] = 2;
         assert_eq!(places(&classes, &message), [2, 4]);
-        let members = classes.of(&message, &Identity::of(&message), Some(&[5, 1]));
+        let members = classes.of(&message, &Identity::of(&message), Some(&[5, 1]), &|_| false);
         assert_eq!(members.places().map(|(place, _)| place).collect::<Vec<_>>(), [1, 2, 4, 5]);
         assert!(members.has(ClassRef::Known) && !members.has(ClassRef::Unknown));
         assert!(members.has(ClassRef::Bootp) && members.admits(&[]) && !members.admits(&[ClassRef::Http]));
+    }
+
+    #[test]
+    fn a_subnet_in_match_is_that_of_the_clients_wire() {
+        let network: Ipv4Network = "10.20.0.0/24".parse().unwrap();
+        let classes = Classes::from(vec![
+            class(vec![Condition::Subnet(vec![network])]),
+            class(vec![Condition::Not(vec![vec![Condition::Subnet(vec![network])]])]),
+        ]);
+        let message = Message::new(crate::wire::dhcp::BOOTREQUEST);
+        let at = |is_here: &dyn Fn(Ipv4Addr) -> bool| -> Vec<usize> {
+            let members = classes.of(&message, &Identity::of(&message), None, is_here);
+            members.places().map(|(place, _)| place).collect()
+        };
+        assert_eq!(at(&|address| network.contains(address)), [0]);
+        assert_eq!(at(&|_| false), [1]);
     }
 
     #[test]

@@ -98,21 +98,23 @@ pub fn recognize<'a>(request: &mut Request<'a>, book: &LeaseBook, settings: &'a 
     let says_port = !request.message.giaddr.is_unspecified()
         && request.message.options.get(code::RELAY_AGENT_INFORMATION).is_some();
     if let Some(machine) = machine.filter(|machine| !(says_port && machine.is_known_by_port_alone())) {
+        let subnet = request.subnet;
+        let is_here = |address| settings.is_on_wire(subnet, address);
         let Entry { machine, classes, boot } =
-            entry_for(Some(machine), request.message, &request.identity, settings);
+            entry_for(Some(machine), request.message, &request.identity, settings, &is_here);
         (request.machine, request.classes, request.boot) = (machine, classes, boot);
     }
 }
 
-/// Looks up the configuration of the client that sent `message`. `is_here` says whether a reserved address is on the
-/// client's wire.
+/// Looks up the configuration of the client that sent `message`. `is_here` says whether an address is on the client's
+/// wire.
 pub fn entry_of<'a>(
     message: &Message,
     identity: &Identity,
     settings: &'a Settings,
     is_here: impl Fn(Ipv4Addr) -> bool,
 ) -> Entry<'a> {
-    entry_for(settings.machines.that_sent(message, is_here), message, identity, settings)
+    entry_for(settings.machines.that_sent(message, &is_here), message, identity, settings, &is_here)
 }
 
 fn entry_for<'a>(
@@ -120,8 +122,10 @@ fn entry_for<'a>(
     message: &Message,
     identity: &Identity,
     settings: &'a Settings,
+    is_here: &dyn Fn(Ipv4Addr) -> bool,
 ) -> Entry<'a> {
-    let classes = settings.classes.of(message, identity, machine.map(|machine| machine.classes.as_slice()));
+    let classes =
+        settings.classes.of(message, identity, machine.map(|machine| machine.classes.as_slice()), is_here);
     let item = BootItem::of(&message.options);
     let boot = choose(&settings.boot, boot_entries(machine, &classes), identity, item);
     Entry { machine, classes, boot }

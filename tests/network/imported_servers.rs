@@ -195,9 +195,9 @@ fn lanboot_answers_as_kea_did() {
                 "06-relays.json",
                 vec![
                     plain(),
-                    Client::new("port one", [6, 1]).behind("192.168.77.254", &circuit("ge-0/0/1")),
-                    Client::new("port two", [6, 2]).behind("192.168.77.254", &circuit("ge-0/0/2")),
-                    Client::new("port seven", [6, 3]).behind("192.168.77.254", &circuit("ge-0/0/7")),
+                    Client::new("port one", [6, 1]).behind("10.9.0.1", &circuit("ge-0/0/1")),
+                    Client::new("port two", [6, 2]).behind("10.9.0.1", &circuit("ge-0/0/2")),
+                    Client::new("port seven", [6, 3]).behind("10.9.0.1", &circuit("ge-0/0/7")),
                 ],
             )
         },

@@ -43,7 +43,9 @@ impl Side {
         let host = network.host("52:54:00:77:00:fd").unwrap();
         host.ip(&format!("addr add {RELAY}/24 dev eth0")).unwrap();
         network.namespace().ip(&format!("route add 10.0.0.0/8 via {RELAY}")).unwrap();
-        host.ip("addr add 10.20.0.1/32 dev lo").unwrap();
+        for giaddr in ["10.20.0.1", "10.9.0.1"] {
+            host.ip(&format!("addr add {giaddr}/32 dev lo")).unwrap();
+        }
         let server = start(&network);
         let (client, relay, frames) = inside(&host, || {
             let socket = |address: SocketAddrV4| {

@@ -7,7 +7,7 @@ use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::classes::Condition;
 use crate::dhcp::pattern::Pattern;
-use crate::types::{Arch, HostOrNetwork, Uuid};
+use crate::types::{Arch, HostOrNetwork, Ipv4Network, Uuid};
 use crate::wire::option::by_name;
 use crate::wire::relay;
 
@@ -52,6 +52,9 @@ fn condition(reader: &mut Reader, key: &At<String>, node: &Node) -> Option<Condi
         "remote_id" => Condition::RelayOption(relay::REMOTE_ID, patterns(reader, node, Pattern::text)),
         "relay" => Condition::Relay(each(reader, node, |reader, node| {
             Some(reader.parse::<HostOrNetwork>(node, "the address or network of relay agents")?.value.0)
+        })),
+        "subnet" => Condition::Subnet(each(reader, node, |reader, node| {
+            Some(reader.parse::<Ipv4Network>(node, "")?.value)
         })),
         "class" => Condition::Class(class_refs(reader, node)),
         "not" => Condition::Not(alternatives(reader, node)),

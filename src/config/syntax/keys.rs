@@ -260,6 +260,7 @@ const MATCH: &[Key] = &[
     key("circuit_id", PATTERN, "", "Suboption 1 of option 82, as text or `hex:0a0b`."),
     key("remote_id", PATTERN, "", "Suboption 2 of option 82, as text or `hex:0a0b`."),
     key("relay", Each(&Either(&[Address, Network])), "", "The address of the relay agent (`giaddr`)."),
+    key("subnet", Each(&Network), "", "The network of a subnet: the client is in it, or in one that shares its wire."),
     key("class", CLASSES, "", "Another class, which may stand later, or a built-in one."),
     key("not", CONDITIONS, "", "Conditions that must not hold: none of the mappings as a whole."),
     key("relay.N", PATTERN, "", "A suboption of option 82, by number."),

@@ -12,6 +12,7 @@ impl Site {
     pub fn document(mut self, problems: &mut Problems) -> Document {
         self.add_server_classes();
         self.share_relays();
+        self.check_relays(problems);
         self.classes.sort_by_key(|class| class.level);
         let mut document = Document { header: std::mem::take(&mut self.header), ..Document::default() };
         if !self.interfaces.is_empty() {
@@ -43,6 +44,24 @@ impl Site {
             let Some(shared) = subnet.shared.clone() else { continue };
             subnet.relays.retain(|relay| !seen.contains(&(shared.clone(), *relay)));
             seen.extend(subnet.relays.iter().map(|relay| (shared.clone(), *relay)));
+        }
+    }
+
+    /// The clients of a relay agent are in its own network, if that is a subnet here.
+    fn check_relays(&mut self, problems: &mut Problems) {
+        let networks: Vec<Subnet> =
+            self.subnets.iter().map(|subnet| Subnet { pools: Vec::new(), ..subnet.clone() }).collect();
+        for subnet in &mut self.subnets {
+            let place = subnet.place;
+            let others = networks.iter().filter(|other| other.name() != subnet.name()).collect::<Vec<_>>();
+            subnet.relays.retain(|relay| match others.iter().find(|other| other.contains(*relay)) {
+                None => true,
+                Some(other) => {
+                    let why = format!("it is in the subnet {}, so its clients are too", other.name());
+                    problems.add(place, format!("the relay agent {relay} is not taken: {why}"));
+                    false
+                }
+            });
         }
     }
 
