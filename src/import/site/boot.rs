@@ -204,8 +204,10 @@ pub(super) fn value(
     }
     let relative = file.trim_start_matches('/');
     if relative.is_empty() || file.split(['/', '\\']).any(|part| part == "..") {
-        problems
-            .add(place, format!("the boot file {file:?} is not taken: lanboot serves the files of one folder"));
+        problems.add(
+            place,
+            format!("the boot file {file:?} is not taken: lanboot serves the files of one folder"),
+        );
         return None;
     }
     Some(relative.into())
