@@ -73,11 +73,14 @@ pub(super) struct Rehearsal {
     pub(super) notes: Vec<String>,
 }
 
-/// Simulates the boot of `asker` at `site`. Returns `None` if the configuration excludes such a client by design.
-pub(super) fn rehearse(site: &Site, asker: &ModelClient) -> Option<Rehearsal> {
+/// Simulates the boot of `asker` at `site`; `is_listed` says that it has an entry in `machines`. Returns `None` if the
+/// configuration excludes such a client by design.
+pub(super) fn rehearse(site: &Site, asker: &ModelClient, is_listed: bool) -> Option<Rehearsal> {
     let mut course = Course { site, engine: site.engine(), steps: Vec::new(), notes: Vec::new() };
     let ending = match exchange(site, asker, &mut course.engine) {
         Answered::Refused(reason) if is_by_design(reason) => return None,
+        // The pools are for other classes of clients.
+        Answered::Refused(DropReason::NotAdmitted) if !is_listed => return None,
         Answered::Refused(reason) => Ending::Fails(refused(asker, reason)),
         Answered::Verdict(verdict) => course.follow(asker, verdict),
     };

@@ -130,7 +130,8 @@ fn rows(config: &Config) -> Vec<Row> {
             .map(|row| (row.client, row.arch, row.rehearsal.clone()))
             .collect();
         let mut own = Vec::new();
-        for machine in settings.machines.iter() {
+        // The models send neither a client id of their own nor option 82.
+        for machine in settings.machines.iter().filter(|m| !m.macs.is_empty() || m.uuid.is_some()) {
             let site = Site::new(
                 config,
                 settings,
@@ -192,7 +193,7 @@ fn of_machine(
             client: asker.firmware.name(),
             arch: asker.arch,
             mode: site.mode,
-            rehearsal: rehearse(site, &asker)?,
+            rehearsal: rehearse(site, &asker, machine.is_some())?,
         })
     });
     let mut rows: Vec<Row> = rows.collect();
