@@ -2,6 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+/// The placeholder for the server's address in boot file names.
+pub const SERVER: &str = "{server}";
+
 /// Default ports. URLs leave them out.
 pub(in crate::boot) const HTTP_PORT: u16 = 80;
 pub(in crate::boot) const TFTP_PORT: u16 = 69;

@@ -6,10 +6,11 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::boot::fetch::SERVER;
 use crate::boot::fetch::{HTTP_PORT, Served};
 use crate::boot::identity::Identity;
 use crate::boot::menu::MenuPart;
-use crate::boot::policy::{Choice, SERVER};
+use crate::boot::policy::Choice;
 use crate::types::{Arch, Firmware, Stage};
 use crate::wire::dhcp::{Message, padded};
 use crate::wire::option::code;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::boot::fetch::SERVER;
 use crate::boot::identity::Identity;
 use crate::boot::loader::target::SCRIPT;
 use crate::boot::machine_boot::{MachineBoot, by_arch, file_for, is_ipxe_script};
@@ -137,9 +138,6 @@ impl Choice {
         (file, self.rule.clone())
     }
 }
-
-/// The placeholder for the server's address in boot file names.
-pub const SERVER: &str = "{server}";
 
 /// Chooses the boot file of a client that boots from the network. The first match wins:
 ///

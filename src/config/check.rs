@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::Config;
 use super::check_machines::check_machines;
 use crate::boot::fetch::Served;
 use crate::boot::loader::target::{SCRIPT, Targets};
@@ -16,6 +15,7 @@ use crate::config::sections::mode::ModeSection;
 use crate::config::sections::routers::check_routers;
 use crate::config::sections::targets;
 use crate::config::sections::written::{File, PoolEntry, SubnetEntry};
+use crate::config::settings::Config;
 use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::machines::Machine;
 use crate::dhcp::mode::Modes;

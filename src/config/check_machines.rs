@@ -6,9 +6,9 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 use crate::boot::plan::Mode;
-use crate::config::Interfaces;
 use crate::config::check::not_a_host;
 use crate::config::sections::written::{DhcpSection, File, MachineEntry, SubnetEntry};
+use crate::config::settings::Interfaces;
 use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::mode::Modes;
 use crate::types::{Ipv4Network, MacAddr};

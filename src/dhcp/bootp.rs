@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use crate::dhcp::conflict::check_before_offer;
-use crate::dhcp::decide::store;
 use crate::dhcp::decision::{Decision, answer};
+use crate::dhcp::grant::store;
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::Request;
 use crate::dhcp::reservations::{Reservation, reservation};

@@ -5,7 +5,7 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use crate::boot::policy::SERVER;
+use crate::boot::fetch::SERVER;
 use crate::dhcp::boot_request::{BootRequest, Query};
 use crate::dhcp::decision::Decision;
 use crate::dhcp::option_space::Room;

@@ -9,6 +9,7 @@ use crate::dhcp::bootp;
 use crate::dhcp::claims::{Inheritance, inheritance, is_one_too_many, other_lease};
 use crate::dhcp::conflict::{check_before_offer, decline};
 use crate::dhcp::decision::{Decision, answer, hold, is_leased_to, is_ours, lease_time};
+use crate::dhcp::grant::{acknowledge, grant, may_have, nak};
 use crate::dhcp::keep::extend_lease;
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::{Ask, Request};
@@ -164,72 +165,6 @@ fn inform(request: &Request<'_>, settings: &Settings) -> Decision {
     } else {
         Decision::silent(DropReason::NoSubnet)
     }
-}
-
-/// Whether the client can be given `address`: it is reserved for the client or, without a reservation, in a pool that
-/// admits the client, and no other client holds it.
-pub(super) fn may_have(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> bool {
-    let who = &request.holder;
-    let entitled = match reservation(request, book, settings, now) {
-        Reservation::Passes(reserved) => return reserved == address,
-        Reservation::IfSilent(_) => false,
-        Reservation::Free(reserved) => reserved == address,
-        Reservation::None | Reservation::Held(_) => {
-            shared_network::opens(request, address, book, settings)
-                && (request.machine.is_some()
-                    || request.seek(false, settings, |seeker| book.may_admit(address, seeker, now)))
-        }
-    };
-    entitled && (book.is_free_for(address, who, now) || book.had_reclaimed_offer(address, who, now))
-}
-
-/// ACKs `address` for the lease time. The reply leaves after the lease is stored.
-pub(super) fn grant(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> Decision {
-    if is_one_too_many(request, address, book, now) {
-        return Decision::silent(DropReason::TooManyIds);
-    }
-    if let Some(first) = check_before_offer(request, address, book, settings, now) {
-        return first;
-    }
-    acknowledge(request, address, book, settings, now)
-}
-
-/// ACKs `address` without a check; no other machine may be using it.
-pub(super) fn acknowledge(
-    request: &Request<'_>,
-    address: Ipv4Addr,
-    book: &LeaseBook,
-    settings: &Settings,
-    now: Timestamp,
-) -> Decision {
-    let lease = lease_time(request, address, settings);
-    match store(request.lease(address, now.after(lease)), book, now) {
-        Some(change) => answer(request, settings, Reply::Ack(address, lease), Some(change)),
-        None => Decision::silent(DropReason::StoreFailed),
-    }
-}
-
-/// The change that grants `lease` and ends the client's other leases on its wire. `None` if the change cannot be stored
-/// now.
-pub fn store(lease: Lease, book: &LeaseBook, now: Timestamp) -> Option<LeaseChange> {
-    let ended = book.leases_ended_by(&lease, now)?;
-    Some(if ended.is_empty() { LeaseChange::Store(lease) } else { LeaseChange::Replace { lease, ended } })
-}
-
-pub(super) fn nak(request: &Request<'_>, settings: &Settings, why: &'static str) -> Decision {
-    answer(request, settings, Reply::Nak(why), None)
 }
 
 /// Frees the address that the client holds, if the RELEASE comes from that address or from the client's relay agent.

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::dhcp::claims::{Inheritance, inheritance, is_anothers};
-use crate::dhcp::decide::{acknowledge, grant, may_have, nak};
 use crate::dhcp::decision::{Decision, answer, is_leased_to, lease_time};
+use crate::dhcp::grant::{acknowledge, grant, may_have, nak};
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::reservations::{Reservation, reservation};

@@ -15,6 +15,7 @@ pub mod decide;
 pub mod decision;
 pub mod engine;
 pub mod fqdn;
+mod grant;
 pub mod keep;
 pub mod loop_guard;
 pub mod machines;

@@ -1,6 +1,6 @@
 //! Reasons why HTTP refused a request or broke off an answer.
 
-use super::Refusal;
+use super::reason::Refusal;
 
 named! {
     /// The reason why an HTTP request was refused.

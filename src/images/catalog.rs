@@ -8,12 +8,13 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::{manifest, resolve};
+use super::resolve;
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::file_cache::{CachedFile, FileCache};
 use crate::images::folder::refusal;
 use crate::images::kind::read_kind;
+use crate::images::open_file::OpenFile;
 use crate::images::placement::Secret;
 use crate::images::root::Root;
 use crate::types::FileKind;
@@ -24,50 +25,12 @@ pub const MAX_ENTRIES: usize = 4096;
 /// Maximum number of components of a name that is searched in another case.
 pub const MAX_DEPTH: usize = 16;
 
-/// Suffix of template names, in lower case.
-const TEMPLATE_SUFFIX: &str = ".j2";
-
 /// The images folder as clients see it. Every request looks up its file again. If another folder takes the place of
 /// this one, that one is served. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     root: Root,
     short: FileCache,
-}
-
-/// A boot file, open for reading.
-#[derive(Debug)]
-pub struct OpenFile {
-    /// The open file. If another file is renamed over it, this one stays, so a transfer never mixes two files.
-    pub file: File,
-    /// Size in bytes when the file was opened.
-    pub size: u64,
-    /// Normalised name relative to the images folder, as requested.
-    pub name: String,
-    /// Normalised name without symlinks, if it differs from `name`. Both names decide how the file may be used.
-    real_name: Option<Vec<u8>>,
-}
-
-impl OpenFile {
-    /// Whether the file is a template, by its requested name or by the name that a symlink led to.
-    pub fn is_template(&self) -> bool {
-        self.names().any(|name| fold_name(name).ends_with(TEMPLATE_SUFFIX.as_bytes()))
-    }
-
-    /// Whether the file is the manifest of the images folder, which lists the origin of each file.
-    pub fn is_manifest(&self) -> bool {
-        self.names().any(|name| fold_name(name) == manifest::NAME.as_bytes())
-    }
-
-    fn names(&self) -> impl Iterator<Item = &[u8]> {
-        [self.name.as_bytes()].into_iter().chain(self.real_name.as_deref())
-    }
-}
-
-/// `name` in lower case, without the trailing dots and spaces that FAT and NTFS ignore.
-pub(super) fn fold_name(name: &[u8]) -> Vec<u8> {
-    let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last + 1);
-    name.iter().take(end).map(u8::to_ascii_lowercase).collect()
 }
 
 impl Catalog {
@@ -208,6 +171,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::images::open_file::fold_name;
     use nix::sys::stat::Mode;
     use std::fs;
     use std::io::Read;

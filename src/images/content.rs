@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use nix::sys::uio::preadv;
 
-use super::{CachedFile, OpenFile};
+use crate::images::file_cache::CachedFile;
+use crate::images::open_file::OpenFile;
 
 /// The content of one transfer. It does not change while it is sent: if the file is replaced by a rename, the
 /// transfer continues with the old one.

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
-use crate::images::catalog::OpenFile;
 use crate::images::folder::Folder;
+use crate::images::open_file::OpenFile;
 use crate::images::version::{Version, is_local};
 
 /// Maximum size of a cached file in bytes. Up to this size HTTP sends head and body together.

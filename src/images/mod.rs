@@ -10,6 +10,7 @@ pub mod ipxe;
 pub mod kind;
 pub mod list;
 pub mod manifest;
+mod open_file;
 pub mod placement;
 mod resolve;
 mod root;
@@ -19,7 +20,8 @@ pub mod upload;
 pub mod upload_limits;
 mod version;
 
-pub use catalog::{Catalog, OpenFile};
+pub use catalog::Catalog;
 pub use content::{Content, Text};
 pub use file_cache::CachedFile;
+pub use open_file::OpenFile;
 pub use upload::{UploadFile, UploadFolder};

@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::unistd::{AccessFlags, access};
 
-use crate::images::catalog::fold_name;
 use crate::images::folder::Folder;
+use crate::images::open_file::fold_name;
 use crate::images::placement::{Secret, images_problem, path_within, secrets_inside};
 use crate::images::version::{Version, is_local};
 use crate::types::Escaped;

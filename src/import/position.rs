@@ -1,6 +1,7 @@
 //! Positions in the files of an import, for languages whose errors need a column.
 
-use super::{Broken, Failed, Place, Sources};
+use crate::import::failure::{Broken, Failed};
+use crate::import::sources::{Place, Sources};
 
 /// A position in a file: line and column from 1. Columns count bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

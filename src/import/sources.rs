@@ -2,7 +2,7 @@
 //! files, decodes their text and enforces the limits.
 
 use super::problems::printable;
-use super::{Broken, Failed};
+use crate::import::failure::{Broken, Failed};
 
 /// Maximum number of files, so that two files that include each other end.
 const MAX_FILES: usize = 4096;

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use crate::lease::OFFER_MIN_HOLD;
 use crate::lease::binding::{Holder, State};
 use crate::lease::book::{LeaseBook, OFFER_HOLD};
+use crate::lease::offers::OFFER_MIN_HOLD;
 use crate::lease::part::Part;
 use crate::lease::pool::Pool;
 use crate::types::Timestamp;

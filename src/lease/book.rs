@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::lease::AddressMap;
+use crate::lease::address_map::AddressMap;
 use crate::lease::binding::{Binding, Holder, Lease, LeaseChange, State};
 use crate::lease::index::{ClientIndex, MachineIndex};
 use crate::lease::offers::Offers;

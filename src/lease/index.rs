@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::lease::AddressMap;
+use crate::lease::address_map::AddressMap;
 use crate::lease::binding::{Binding, Holder};
 use crate::types::{ClientId, MacAddr};
 

@@ -4,6 +4,7 @@
 //! folder never reads a clock or a disk, and knows nothing of messages.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod address_map;
 mod allocate;
 mod binding;
 mod book;
@@ -16,13 +17,6 @@ mod part;
 mod pool;
 mod replace;
 mod tally;
-
-use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
-
-/// Maps keyed by address. Keys are addresses of pools, which clients cannot invent, so a fast hash is safe.
-type AddressMap<V> = HashMap<Ipv4Addr, V, foldhash::fast::RandomState>;
-type AddressSet = HashSet<Ipv4Addr, foldhash::fast::RandomState>;
 
 pub use allocate::Seeker;
 pub use binding::{Binding, FOREVER, Holder, Lease, LeaseChange, MAX_CLIENTS_PER_MAC, State, is_forever};

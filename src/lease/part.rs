@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::lease::AddressSet;
+use crate::lease::address_map::AddressSet;
 use crate::lease::binding::{Binding, State};
 use crate::types::{Ipv4Range, Timestamp};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::lease::AddressSet;
+use crate::lease::address_map::AddressSet;
 use crate::lease::binding::{Binding, State};
 use crate::lease::part::Part;
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr, Timestamp};

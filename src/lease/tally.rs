@@ -1,6 +1,7 @@
 //! The usage of each pool, for reports to users.
 
-use crate::lease::{LeaseBook, State};
+use crate::lease::binding::State;
+use crate::lease::book::LeaseBook;
 use crate::types::Timestamp;
 
 /// The number of addresses in use in one subnet.

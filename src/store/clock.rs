@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::store::{ClockMark, Uptime};
+use crate::store::lease_store::{ClockMark, Uptime};
 use crate::types::{Timestamp, Uuid};
 
 /// Smaller differences between two clocks are ignored, because reading two clocks takes time and leases are stored in

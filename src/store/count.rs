@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use crate::store::FILE_MODE;
+use crate::store::files::FILE_MODE;
 use crate::store::integrity::Integrity;
 use crate::store::lock::give_to_owner;
 

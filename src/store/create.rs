@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::store::files::PAGE_SIZE;
+use crate::store::files::{DATABASE, FILE_MODE};
 use crate::store::integrity::Integrity;
+use crate::store::lease_store::StoreError;
 use crate::store::lock::give_to_owner;
 use crate::store::rows::{ClockRow, Rows};
+use crate::store::schema;
 use crate::store::wal::{path_of, with_suffix};
-use crate::store::{DATABASE, FILE_MODE, StoreError, schema};
-
-/// SQLite's page size for new databases. Renewals come in random order, so each one changes a different page, and the
-/// log stores whole pages. Pages of this size make random renewals twice as fast as SQLite's default of 4096 bytes.
-pub(super) const PAGE_SIZE: u32 = 1024;
 
 /// Statement that stores a row; it takes [`crate::store::rows::COLUMNS`].
 pub(super) const UPSERT: &str = "

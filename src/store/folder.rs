@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use crate::store::FOLDER_MODE;
+use crate::store::files::FOLDER_MODE;
 
 /// Creates the state folder if it does not exist, accessible to its owner and group only.
 ///

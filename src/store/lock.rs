@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
+use crate::store::files::FILE_MODE;
+use crate::store::lease_store::StoreError;
 use crate::store::place::{Change, is_gone};
-use crate::store::{FILE_MODE, StoreError};
 
 /// Maximum time to wait for the lock. Its holder may be about to exit, or a child process that has not started its
 /// program yet.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lease::Lease;
-use crate::store::{ClockMark, LeaseStore, StoreError, shift_end};
+use crate::store::lease_store::{ClockMark, LeaseStore, StoreError, shift_end};
 
 /// A [`LeaseStore`] that keeps leases in memory only.
 #[derive(Debug, Default)]

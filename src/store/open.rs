@@ -6,8 +6,12 @@ use std::path::Path;
 use crate::dhcp::settings::Settings;
 use crate::lease::{Lease, LeaseBook, State};
 use crate::store::clock::{self, Clock};
-use crate::store::create_state_folder;
-use crate::store::{Findings, LeaseReader, LeaseStore, MemoryStore, SqliteStore, StoreError, shift_end};
+use crate::store::findings::Findings;
+use crate::store::folder::create_state_folder;
+use crate::store::lease_store::{LeaseStore, StoreError, shift_end};
+use crate::store::memory::MemoryStore;
+use crate::store::reader::LeaseReader;
+use crate::store::sqlite::SqliteStore;
 
 /// The lease database, open for writing, and its content.
 pub struct OpenedStore {
@@ -18,7 +22,7 @@ pub struct OpenedStore {
     pub skipped: usize,
     /// The clock by which the leases end.
     pub clock: Clock,
-    /// Seconds by which the leases shift_end because the system clock was set.
+    /// Seconds by which the leases moved because the system clock was set.
     pub shift: i64,
 }
 

@@ -8,14 +8,16 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::store::count::{self, Recorded};
-use crate::store::create::{Draft, PAGE_SIZE, set_aside};
+use crate::store::create::{Draft, set_aside};
+use crate::store::files::DATABASE;
+use crate::store::files::{LOG_PAGES, PAGE_SIZE};
 use crate::store::findings::Findings;
 use crate::store::integrity::{Content, Integrity, corrupt, is_damage};
+use crate::store::lease_store::StoreError;
 use crate::store::reader::{BUSY_TIMEOUT, check_version, explain};
 use crate::store::rows::{ClockRow, Rows};
-use crate::store::sqlite::LOG_PAGES;
+use crate::store::schema;
 use crate::store::wal::{self, path_of};
-use crate::store::{DATABASE, StoreError, schema};
 
 /// SQLite's page cache in KiB. The database is read once and then only written, so it can be small.
 const CACHE_KIB: i32 = 2048;

@@ -9,12 +9,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::lease::Lease;
 use crate::store::count::{self, Recorded};
-use crate::store::create::PAGE_SIZE;
+use crate::store::files::DATABASE;
+use crate::store::files::PAGE_SIZE;
 use crate::store::findings::Findings;
 use crate::store::integrity::Content;
+use crate::store::lease_store::{ClockMark, StoreError};
 use crate::store::lock::while_stopped;
 use crate::store::rows::{COLUMNS, ClockRow, Row};
-use crate::store::{ClockMark, DATABASE, StoreError, schema, wal};
+use crate::store::{schema, wal};
 
 /// Maximum time that a commit waits for another process with a lock on the database, such as `sqlite3` in exclusive
 /// mode.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
-use crate::store::FILE_MODE;
+use crate::store::files::FILE_MODE;
 use crate::store::lock::give_to_owner;
 
 /// Size of the ballast in bytes: room for the leases of some thousand clients.

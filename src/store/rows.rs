@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, params};
 
 use crate::lease::{Holder, Lease, State};
-use crate::store::{ClockMark, Uptime};
+use crate::store::lease_store::{ClockMark, Uptime};
 use crate::types::{ClientId, HardwareAddr, Timestamp, Uuid};
 
 /// The columns of a row, in the order in which [`Row::read`] expects them.

@@ -21,20 +21,19 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::lease::{FOREVER, Lease};
 use crate::store::count::CommitRecord;
-use crate::store::create::{Draft, PAGE_SIZE, UPSERT, set_aside};
+use crate::store::create::{Draft, UPSERT, set_aside};
+use crate::store::files::{DATABASE, FOLDER_MODE};
+use crate::store::files::{LOG_PAGES, PAGE_SIZE};
 use crate::store::findings::Findings;
 use crate::store::integrity::{Content, Integrity};
+use crate::store::lease_store::{ClockMark, LeaseStore, StoreError};
 use crate::store::lock::{Lock, lock};
 use crate::store::opening::{self, configure};
 use crate::store::place::{DatabaseFiles, Moment};
 use crate::store::reader::{explain, is_full};
 use crate::store::reserve::{Ballast, fill_log};
 use crate::store::rows::{ClockRow, Row, Rows, signed};
-use crate::store::{ClockMark, DATABASE, FOLDER_MODE, LeaseStore, StoreError};
 
-/// Number of pages in the log at which a checkpoint moves them to the database: 4 MiB. The commit that does it takes
-/// about 10 ms longer.
-pub(super) const LOG_PAGES: u32 = 4 * 1024;
 /// Maximum size of the log in bytes: that number of pages plus the pages of the last commit, each with a frame header
 /// of 24 bytes.
 const LOG_BYTES: u64 = (LOG_PAGES as u64 + 1024) * (PAGE_SIZE as u64 + 24);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use crate::tftp::Limits;
+use crate::tftp::settings::Limits;
 
 /// The addresses that identify a transfer: the client's port, and the server address that it sent the request to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Limits;
+use crate::tftp::settings::Limits;
 use crate::wire::tftp::Options;
 
 /// The parameters of a transfer, and the OACK that announces them.

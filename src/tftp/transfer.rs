@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use super::MAX_SILENCE;
 use super::negotiate::Granted;
 use super::rtt::RoundTrip;
 use super::step::{Input, Send, Step};
 use crate::event::{TransferEnd, TransferStop};
+use crate::tftp::settings::MAX_SILENCE;
 use crate::wire::tftp::Packet;
 
 /// The maximum number of retransmissions to a silent client. After that the server only waits, until [`MAX_SILENCE`] is

@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use super::netascii::Decoder;
-use super::{MAX_SILENCE, refusal};
+use super::refusal;
 use crate::event::{Refusal, UploadStop};
+use crate::tftp::settings::MAX_SILENCE;
 use crate::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
 
 /// The maximum number of retransmissions to a silent client before the upload ends.

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{BadText, Processor};
+use crate::types::kind::Processor;
+use crate::types::text::BadText;
 
 /// A client architecture type (option 93, RFC 4578 section 2.1, IANA "Processor Architecture Types").
 ///

@@ -11,6 +11,7 @@ pub use firmware::Firmware;
 pub use kind::{FileKind, Processor};
 pub use network::{HostOrNetwork, Ipv4Network, Ipv4Range};
 pub use rule::Rule;
+pub use text::{BadText, Escaped};
 pub use uuid::Uuid;
 
 mod arch;
@@ -18,6 +19,7 @@ mod firmware;
 mod kind;
 mod network;
 mod rule;
+mod text;
 mod uuid;
 
 /// An Ethernet address: the content of `chaddr` when `htype` is 1 and `hlen` is 6.
@@ -41,18 +43,6 @@ impl fmt::Debug for MacAddr {
         fmt::Display::fmt(self, f)
     }
 }
-
-/// The reason why a text is not a valid value. `Display` says what was expected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadText(pub &'static str);
-
-impl fmt::Display for BadText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for BadText {}
 
 impl FromStr for MacAddr {
     type Err = BadText;
@@ -233,28 +223,6 @@ impl fmt::Display for Stage {
             Stage::Ipxe => "iPXE",
             Stage::Other => "DHCP",
         })
-    }
-}
-
-/// Displays bytes from the wire so that they cannot forge a log line or control a terminal. Printable ASCII stays,
-/// other bytes become `\xNN`, and the text is cut after [`Escaped::LIMIT`] bytes.
-pub struct Escaped<'a>(pub &'a [u8]);
-
-impl Escaped<'_> {
-    /// The number of bytes that are shown before the text is cut with `…`.
-    pub const LIMIT: usize = 200;
-}
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0.iter().take(Escaped::LIMIT) {
-            match byte {
-                b'\\' => f.write_str("\\\\")?,
-                0x20..=0x7e => write!(f, "{}", char::from(*byte))?,
-                _ => write!(f, "\\x{byte:02x}")?,
-            }
-        }
-        if self.0.len() > Escaped::LIMIT { f.write_str("…") } else { Ok(()) }
     }
 }
 

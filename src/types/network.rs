@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use super::BadText;
+use crate::types::text::BadText;
 
 /// An IPv4 network. The host bits are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

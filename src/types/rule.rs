@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Arch, Escaped};
+use crate::types::arch::Arch;
+use crate::types::text::Escaped;
 
 /// The rule that chose a client's boot file. `Display` gives the key of config.yaml, as log lines show it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::BadText;
+use crate::types::text::BadText;
 
 /// The UUID of a machine: 16 bytes in the order of its text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::boot::fetch::SERVER;
 use crate::boot::fetch::{HTTP_PORT, Served, TFTP_PORT};
-use crate::boot::policy::SERVER;
 use crate::types::{MacAddr, Uuid};
 
 /// The name of the generated script. DHCP sends it to an iPXE whose machine has something to boot. No such file exists:

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
-use super::StartFailure;
 use super::boot::Client;
 use super::plan::{Plan, Storm};
+use super::start_failure::StartFailure;
 use super::wire::Destination;
 use crate::config::suggestion;
 use crate::net::interface::{self, Interface};

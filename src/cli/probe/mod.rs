@@ -7,6 +7,7 @@ mod http;
 mod plan;
 mod report;
 mod source_address;
+mod start_failure;
 mod storm;
 mod wire;
 
@@ -18,21 +19,13 @@ use std::time::Duration;
 pub use arguments::Arguments;
 use boot::Outcome;
 use plan::Plan;
+use start_failure::StartFailure;
 use wire::Wire;
 
 /// Exit code for wrong arguments.
 const WRONG_USAGE: u8 = 2;
 /// Exit code for a probe that cannot start: the interface, a privilege or a port is missing.
 const CANNOT_START: u8 = 3;
-
-/// The reason why a probe cannot start.
-#[derive(Debug)]
-enum StartFailure {
-    /// The arguments are wrong or incomplete.
-    Usage(String),
-    /// This computer does not allow it.
-    Start(String),
-}
 
 /// Runs the command. The exit code is 0 if every machine got its boot file, and 1 if one did not.
 pub fn run(arguments: &Arguments) -> ExitCode {

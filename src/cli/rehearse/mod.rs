@@ -4,6 +4,7 @@
 mod chain;
 mod clients;
 mod route;
+mod row;
 mod site;
 mod view;
 
@@ -11,7 +12,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use chain::{DOES_NOT_START, Ending, Rehearsal, rehearse};
+use chain::{Ending, Rehearsal, rehearse};
+use row::Row;
 use site::{Interfaces, Site};
 use view::View;
 
@@ -26,29 +28,6 @@ use crate::types::Arch;
 
 /// The name of a machine without an entry.
 const ANY: &str = "any machine";
-
-/// The predicted boot of one client.
-struct Row {
-    /// The machine's name, or [`ANY`].
-    machine: String,
-    /// The subnet, if there are several.
-    subnet: Option<String>,
-    /// The common name of its firmware.
-    client: &'static str,
-    arch: Arch,
-    mode: Mode,
-    rehearsal: Rehearsal,
-}
-
-impl Row {
-    fn fails(&self) -> bool {
-        matches!(self.rehearsal.ending, Ending::Fails(_))
-    }
-
-    fn does_not_start(&self) -> bool {
-        matches!(&self.rehearsal.ending, Ending::Fails(trouble) if trouble.code == DOES_NOT_START)
-    }
-}
 
 /// Rehearses the configuration and prints the result. The exit code is 0 if every client boots, 1 if one does not, and
 /// 2 if the configuration cannot be read or has problems.

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Row;
 use super::chain::{Ending, Step};
+use super::row::Row;
 use crate::boot::plan::Mode;
 use crate::probe::models::Protocol;
 

@@ -2,7 +2,7 @@
 //! files they can check.
 
 use crate::boot::loader::target::{LocalUrl, is_url};
-use crate::config::Config;
+use crate::config::settings::Config;
 
 /// The file of the images folder that `name` refers to: the name itself, or the path of a URL of this server. Returns
 /// `None` for files elsewhere, and for names that depend on the client.

@@ -8,9 +8,10 @@ use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::boot::menu::ItemAction;
 use crate::boot::policy::DEFAULT_IPXE;
 use crate::config::lint::local_name::local_name;
+use crate::config::settings::Config;
+use crate::config::syntax::place::Problem;
 use crate::config::syntax::place::{append_omitted_count, max_shown, node_at};
 use crate::config::syntax::tree::{parse, position_of};
-use crate::config::{Config, Problem};
 use crate::types::Arch;
 
 /// A boot file that the configuration names.

@@ -8,8 +8,9 @@ use crate::boot::policy::DEFAULT_IPXE;
 use crate::config::lint::local_name::local_name;
 use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
 use crate::config::sections::targets;
+use crate::config::settings::Config;
+use crate::config::syntax::place::Problem;
 use crate::config::syntax::reader::suggestion;
-use crate::config::{Config, Problem};
 use crate::types::Arch;
 
 /// Maximum number of missing files for which a similar name is searched.

@@ -3,10 +3,11 @@
 
 use std::net::Ipv4Addr;
 
+use crate::boot::fetch::SERVER;
 use crate::boot::plan::Mode;
-use crate::boot::policy::SERVER;
 use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
-use crate::config::{Config, Problem};
+use crate::config::settings::Config;
+use crate::config::syntax::place::Problem;
 use crate::dhcp::options::OptionSet;
 use crate::wire::option::code;
 

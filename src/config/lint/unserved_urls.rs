@@ -3,7 +3,8 @@
 use crate::boot::loader::target::LocalUrl;
 use crate::config::lint::mapped_files::{mapped_files, problems_at};
 use crate::config::sections::targets;
-use crate::config::{Config, Problem};
+use crate::config::settings::Config;
+use crate::config::syntax::place::Problem;
 
 /// Problems of the file with this `text`: URLs with `{server}` that this server does not serve, because the protocol
 /// is off or has another port.

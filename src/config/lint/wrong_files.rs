@@ -3,7 +3,8 @@
 
 use crate::config::lint::local_name::local_name;
 use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
-use crate::config::{Config, Problem};
+use crate::config::settings::Config;
+use crate::config::syntax::place::Problem;
 use crate::types::{Arch, FileKind, Processor};
 
 /// Problems of the file with this `text`: boot files that are mapped to clients that cannot start them. `kind_of`

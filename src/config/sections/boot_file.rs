@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::boot::fetch::SERVER;
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
-use crate::boot::policy::SERVER;
 use crate::config::syntax::reader::{Reader, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 use crate::types::Arch;

@@ -1,6 +1,6 @@
 //! Reads `http:`.
 
-use crate::config::Http;
+use crate::config::settings::Http;
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Reader, is_off};
 use crate::config::syntax::tree::{Data, Node};

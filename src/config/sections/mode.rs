@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::boot::plan::Mode;
-use crate::config::Interfaces;
+use crate::config::settings::Interfaces;
 use crate::config::syntax::reader::{At, Reader};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::mode::Modes;

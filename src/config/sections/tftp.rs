@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::config::settings::{Tftp, Uploads};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Reader, is_off, size};
 use crate::config::syntax::tree::{Data, Node};
-use crate::config::{Tftp, Uploads};
 use crate::tftp::{Engine, Limits, Ports};
 
 /// Default port for requests (RFC 1350 section 4).

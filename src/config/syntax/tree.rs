@@ -11,7 +11,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use crate::config::Problem;
+use crate::config::syntax::place::Problem;
 
 /// Maximum size of a file in bytes.
 pub(in crate::config) const MAX_BYTES: usize = 1024 * 1024;

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Files;
+use crate::boot::fetch::SERVER;
 use crate::boot::loader::target::{NextBoot, SCRIPT, is_url, local_path};
 use crate::boot::name::BootName;
-use crate::boot::policy::{Choice, Content, SERVER};
+use crate::boot::policy::{Choice, Content};
 use crate::content::machines::KnownMachine;
 use crate::http;
 use crate::images::OpenFile;

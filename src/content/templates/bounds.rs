@@ -18,13 +18,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::limits::{BOUNDED, Unbounded};
 use super::walk::Walk;
 
-/// Maximum number of tokens in one tag. The parser, the compiler and the release of the parsed tree recurse once for
-/// each `not`, `.x` or `|x` of an expression. A stack of 64 MiB holds 50 times this depth in a debug build.
-pub(super) const MAX_TOKENS: usize = 1000;
-/// Maximum number of branches of one `if`. The parser nests each `elif` inside the previous branch.
-pub(super) const MAX_BRANCHES: usize = 200;
 /// Maximum number of elements of a list or mapping, including those of nested lists.
 const MAX_ELEMENTS: usize = 20_000;
 /// Maximum bytes of the strings in a list or mapping, as many as a rendered file may have.
@@ -33,19 +29,6 @@ const MAX_BYTES: usize = 1 << 20;
 const MAX_NESTED: usize = 32;
 /// Number of elements that cost one step.
 const ELEMENTS_PER_STEP: usize = 4;
-
-/// The filter that is added behind an operand.
-pub(super) const BOUNDED: &str = "lanboot_bounded";
-/// The filter that is added behind an operand of `~` or `*`.
-pub(super) const SINGLE: &str = "lanboot_single";
-
-/// The reason why a template is not compiled.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unbounded {
-    /// The line, starting at 1.
-    pub line: usize,
-    pub why: String,
-}
 
 /// Returns `source` with the guards added. Line numbers stay the same. Syntax errors are left to the parser.
 pub(super) fn guard(source: &str, syntax: &SyntaxConfig) -> Result<String, Unbounded> {

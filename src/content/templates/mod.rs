@@ -5,8 +5,9 @@
 //! cost more than the boot of the client that asked for it.
 
 mod bounds;
+mod limits;
 mod pool;
-mod rendering;
+pub mod rendering;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -32,8 +33,6 @@ use crate::images::{Catalog, OpenFile};
 
 use bounds::{bounded, fault, single, too_long};
 use pool::Pool;
-
-pub use rendering::Rendering;
 
 /// The extension of templates. The rendered file is served under the name without it.
 pub const EXTENSION: &str = ".j2";
@@ -186,10 +185,10 @@ impl Templates {
             let value = bounded(state, value, until)?;
             write_value(kind, (number, why), out, state, &value)
         });
-        environment.add_filter(bounds::BOUNDED, move |state: &State<'_, '_>, value: &Value| {
+        environment.add_filter(limits::BOUNDED, move |state: &State<'_, '_>, value: &Value| {
             bounded(state, value, until)
         });
-        environment.add_filter(bounds::SINGLE, move |value: &Value| single(value, until));
+        environment.add_filter(limits::SINGLE, move |value: &Value| single(value, until));
         environment.add_filter("tojson", json);
         environment.add_filter("sh", move |value: String| {
             let word = shell_word(&value);

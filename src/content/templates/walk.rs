@@ -6,7 +6,7 @@
 
 use minijinja::machinery::{Span, Token};
 
-use super::bounds::{BOUNDED, MAX_BRANCHES, MAX_TOKENS, SINGLE, Unbounded};
+use super::limits::{BOUNDED, MAX_BRANCHES, MAX_TOKENS, SINGLE, Unbounded};
 
 /// The construct that a bracket belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

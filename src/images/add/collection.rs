@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::boot::name::BootName;
-use crate::images::Catalog;
 use crate::images::add::staging::{Draft, Staging, sha256};
+use crate::images::catalog::Catalog;
 use crate::images::manifest::{self, Entry, Manifest, Origin};
 use crate::images::resolve::has_hidden_component;
 use crate::images::temporary::{ADD_PREFIX, is_temporary};

@@ -21,11 +21,12 @@ use options::Definitions;
 use scope::{Conditional, Flags, Scope};
 use tree::Statement;
 
+use super::Imported;
 use super::condition::Condition;
 use super::problems::Problems;
 use super::site::{Class, Lease, Level, Settings, Site};
 use super::sources::{Place, Sources};
-use super::{Failed, Imported};
+use crate::import::failure::Failed;
 
 /// dhcpd's lease times where the file has none, in seconds.
 const DEFAULT_LEASE: u32 = 43_200;

@@ -1,8 +1,9 @@
 //! Reads statements: words up to a `;`, or up to a block in braces. Included files stand in their place.
 
 use super::lexer::{Kind, Lexer, Token};
+use crate::import::failure::Failed;
 use crate::import::position::{Fault, Position};
-use crate::import::{Failed, Place, Source, Sources};
+use crate::import::sources::{Place, Source, Sources};
 
 /// The maximum nesting of blocks. Real files have about six levels.
 const MAX_DEPTH: usize = 40;

@@ -5,8 +5,9 @@
 //! [`unhide`].
 
 use super::keywords::is_keyword;
+use crate::import::failure::Broken;
 use crate::import::sources::Place;
-use crate::import::{Broken, Source};
+use crate::import::sources::Source;
 
 /// The characters that quotes hide, besides control characters: `meta` in `option.c`.
 const HIDDEN: &str = "0123456789 abcdefABCDEF:,.";

@@ -27,7 +27,10 @@ mod tags;
 mod translate;
 mod values;
 
-use super::{Failed, Imported, Problems, Sources};
+use super::Imported;
+use crate::import::failure::Failed;
+use crate::import::problems::Problems;
+use crate::import::sources::Sources;
 use crate::types::Ipv4Network;
 
 /// Translates `files` as if they were one configuration. `local` are the networks of this computer's interfaces, from

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::model::{Range, RangeKind};
-use crate::import::Problems;
+use crate::import::problems::Problems;
 use crate::types::Ipv4Network;
 
 /// The prefix of a network whose mask is unknown.

@@ -5,7 +5,9 @@ use super::lines::{self, Line, unhide};
 use super::model::{Model, Origin};
 use super::statement::{self, Context};
 use super::values::fields;
-use crate::import::{Failed, Problems, Source, Sources};
+use crate::import::failure::Failed;
+use crate::import::problems::Problems;
+use crate::import::sources::{Source, Sources};
 
 /// Maximum depth of `conf-file` in `conf-file`.
 const MAX_DEPTH: usize = 16;

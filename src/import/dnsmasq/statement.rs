@@ -10,7 +10,7 @@ use super::model::{
 };
 use super::option;
 use super::values::{Hex, Tag, address, fields, leading_tags, lease, number, set_name, split, tag_prefix};
-use crate::import::Problems;
+use crate::import::problems::Problems;
 use crate::types::Ipv4Network;
 
 /// The statement in its place, and where its content goes.

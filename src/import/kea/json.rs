@@ -5,8 +5,9 @@ mod lexer;
 
 use lexer::{Reader, Token, include_name, skip_space, token};
 
+use crate::import::failure::Failed;
 use crate::import::position::{Fault, Position};
-use crate::import::{Failed, Place, Sources};
+use crate::import::sources::{Place, Sources};
 
 /// The maximum nesting of lists and maps. Kea's own configurations have about ten levels.
 const MAX_DEPTH: usize = 64;

@@ -15,10 +15,11 @@ mod translate;
 use json::Node;
 use options::Definitions;
 
+use super::Imported;
 use super::problems::Problems;
 use super::site::{Lease, Settings, Site, Timer};
 use super::sources::Sources;
-use super::{Failed, Imported};
+use crate::import::failure::Failed;
 
 /// Kea's lease time where the file has none, in seconds.
 const DEFAULT_LEASE: u32 = 7200;

@@ -4,8 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
 
-use super::Found;
-use crate::lease::{AddressMap, Lease, LeaseBook, State};
+use crate::lease::address_map::AddressMap;
+use crate::lease::binding::{Lease, State};
+use crate::lease::book::LeaseBook;
+use crate::lease::import::entry::Found;
 use crate::types::{ClientId, MacAddr, Timestamp};
 
 /// The maximum number of addresses in a file: twice what the server was measured with.

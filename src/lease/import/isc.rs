@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use super::lexer::{Flaw, Kind, Lexer, Token};
-use super::{Found, MAX_CLIENT_ID, Place, Problem, colon_hex, mac_of, parse};
-use crate::lease::{FOREVER, Holder, Lease, State};
+use crate::lease::binding::{FOREVER, Holder, Lease, State};
+use crate::lease::import::entry::{Found, MAX_CLIENT_ID, Place, Problem, colon_hex, mac_of, parse};
 use crate::types::{ClientId, Escaped, HardwareAddr, Timestamp};
 
 /// The number of words kept of a statement. Statements that matter here have at most four.

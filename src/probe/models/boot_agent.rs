@@ -7,7 +7,7 @@ use std::net::SocketAddrV4;
 
 use super::menu::{LOCAL, Menu};
 use super::packet::{OPTIONS, Packet, dotted_quad, walk};
-use super::{
+use crate::probe::models::verdict::{
     Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails, failure,
 };
 use crate::wire::dhcp::{MessageType, until_nul};

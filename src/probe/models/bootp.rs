@@ -1,7 +1,9 @@
 //! A client older than DHCP (RFC 951): one request, one reply, and only the header counts (sections 3 and 7).
 
 use super::packet::Packet;
-use super::{Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails};
+use crate::probe::models::verdict::{
+    Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails,
+};
 use crate::wire::dhcp::until_nul;
 
 /// Returns the machine's reaction to these replies.

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Firmware;
+use crate::probe::models::verdict::Firmware;
 use crate::probe::profile::{self, Ask, Profile, Sending};
 use crate::types::{Arch, MacAddr, Uuid};
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::packet::{End, FILE, OPTIONS, Packet, SNAME, address_at, walk};
-use super::{Code, Failure, ReceivedReply, RequestKind, Verdict, answers, fails};
+use crate::probe::models::verdict::{Code, Failure, ReceivedReply, RequestKind, Verdict, answers, fails};
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;
 

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 
 use super::edk2::{self, Parameters};
 use super::packet::Packet;
-use super::{Boot, Code, KeptReplies, Protocol, ReceivedReply, Verdict, boots, fails, failure};
+use crate::probe::models::verdict::{
+    Boot, Code, KeptReplies, Protocol, ReceivedReply, Verdict, boots, fails, failure,
+};
 use crate::wire::option::code;
 use crate::wire::pxe::HTTP_CLIENT;
 

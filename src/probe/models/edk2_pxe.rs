@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::edk2::{self, Parameters};
 use super::menu::{LOCAL, Menu};
 use super::packet::Packet;
-use super::{
+use crate::probe::models::verdict::{
     Boot, Code, Failure, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails,
     failure,
 };

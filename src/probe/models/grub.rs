@@ -6,7 +6,7 @@
 
 use super::next::Next;
 use super::packet::{Found, OPTIONS, Packet, address_at, walk};
-use super::{
+use crate::probe::models::verdict::{
     Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails, failure,
 };
 use crate::wire::dhcp::{MessageType, until_nul};

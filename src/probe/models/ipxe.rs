@@ -7,11 +7,11 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::edk2_http;
 use super::menu::{LOCAL, Menu};
 use super::packet::{OPTIONS, Packet, address_at, first};
-use super::{
-    Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, edk2_http, fails,
-    failure,
+use crate::probe::models::verdict::{
+    Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails, failure,
 };
 use crate::wire::dhcp::{MessageType, until_nul};
 use crate::wire::option::code;

@@ -1,7 +1,8 @@
 //! Boot loaders, which firmware loads and which load more files.
 
 use super::next::Next;
-use super::{Boot, grub, pxelinux, shim};
+use super::{grub, pxelinux, shim};
+use crate::probe::models::verdict::Boot;
 
 /// A boot loader that uses the replies kept by the firmware.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

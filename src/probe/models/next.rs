@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Protocol;
+use crate::probe::models::verdict::Protocol;
 use crate::types::Escaped;
 
 /// The next request of a loader.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use super::next::Next;
 use super::packet::{Packet, address_at, walk};
-use super::{KeptReplies, Protocol};
+use crate::probe::models::verdict::{KeptReplies, Protocol};
 use crate::wire::dhcp::until_nul;
 use crate::wire::option::code;
 

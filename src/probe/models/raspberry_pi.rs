@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::menu::Menu;
 use super::packet::{Packet, dotted_quad, walk};
-use super::{
+use crate::probe::models::verdict::{
     Boot, Code, Firmware, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails,
     failure,
 };

@@ -2,7 +2,7 @@
 
 use super::next::Next;
 use super::packet::Packet;
-use super::{Boot, KeptReplies, Protocol};
+use crate::probe::models::verdict::{Boot, KeptReplies, Protocol};
 use crate::wire::dhcp::until_nul;
 
 /// Returns the file that shim loads after it was loaded by `boot`. `loader` is its second stage, such as `grubx64.efi`.

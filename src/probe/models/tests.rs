@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::*;
+use crate::types::Escaped;
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType, padded};
 use crate::wire::option::code;
 use crate::wire::pxe::{BOOT_FILE_AT_ONCE, RASPBERRY_PI_MENU};

@@ -4,7 +4,7 @@
 //! the header overrides the option. It ignores option 66; the server is siaddr.
 
 use super::packet::{Packet, first};
-use super::{
+use crate::probe::models::verdict::{
     Boot, Code, KeptReplies, Protocol, ReceivedReply, RequestKind, Verdict, answers, boots, fails, failure,
 };
 use crate::wire::dhcp::{MessageType, until_nul};

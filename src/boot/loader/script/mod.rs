@@ -6,11 +6,11 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use crate::boot::fetch::SERVER;
 use crate::boot::fetch::Served;
 use crate::boot::loader::escape::shell_word;
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::{BootAction, Target, Targets, is_url};
-use crate::boot::policy::SERVER;
 
 /// The boot loader that reads the script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,8 +1,8 @@
 //! Splits Kea's JSON into tokens, and skips comments.
 
 use super::Data;
-use crate::import::Source;
 use crate::import::position::{Fault, Position};
+use crate::import::sources::Source;
 
 /// A file that is being read.
 pub(super) struct Reader {

@@ -14,7 +14,7 @@ use super::socket::{Link, at_port_of, path_mtu_to, send_from};
 use super::transfer::Session;
 use super::worker::Worker;
 use crate::content::lookup::Found;
-use crate::content::templates::Rendering;
+use crate::content::templates::rendering::Rendering;
 use crate::event::{Event, Refusal, TransferStop, Unanswered};
 use crate::images::Content;
 use crate::net::datagram::Envelope;
