@@ -96,3 +96,131 @@ fn files_that_are_missing_are_listed() {
         ]
     );
 }
+
+/// A range, for configurations that are about something else.
+const RANGE: &str = "dhcp-range=10.0.0.50,10.0.0.99,255.255.255.0,1h\ndhcp-option=3,10.0.0.1\nport=0\n";
+
+/// The lines of the classes and machines of a configuration with [`RANGE`].
+fn classes_of(text: &str) -> Vec<String> {
+    let yaml = import_text(&format!("{RANGE}{text}")).unwrap().yaml;
+    let is_entry = |line: &&str| line.trim_start().starts_with("- {") || line.starts_with("  classes: [");
+    yaml.lines().filter(is_entry).map(|line| line.trim().to_owned()).collect()
+}
+
+/// The reasons why statements were not taken, with their lines.
+fn not_taken(text: &str) -> Vec<(u32, String)> {
+    let problems = import_text(text).unwrap().problems;
+    problems.into_iter().map(|problem| (problem.line, problem.reason)).collect()
+}
+
+#[test]
+fn the_last_option_with_fitting_tags_counts() {
+    let text = "dhcp-match=set:a,60,x\ndhcp-match=set:b,60,y\n\
+                dhcp-option=tag:a,26,1400\ndhcp-option=tag:b,26,1300\ndhcp-option=26,1500\ndhcp-option=tag:a,35,60\n";
+    assert_eq!(
+        classes_of(text),
+        [
+            "- {match: {option.60: '*x*'}, options: {arp_cache_timeout: 60}}",
+            "- {match: {option.60: '*y*'}, options: {interface_mtu: 1300}}",
+            "- {match: {option.60: '*x*'}, options: {interface_mtu: 1400}}",
+        ]
+    );
+    assert_eq!(
+        classes_of("dhcp-match=set:a,60,x\ndhcp-option=tag:!a,26,1400\ndhcp-option=tag:a,26\n"),
+        ["classes: [{match: {not: {option.60: '*x*'}}, options: {interface_mtu: 1400}}]"]
+    );
+}
+
+#[test]
+fn tags_of_several_statements_are_alternatives() {
+    assert_eq!(
+        classes_of("dhcp-mac=set:a,52:54:00:*:*:*\ndhcp-vendorclass=set:a,acme\ndhcp-ignore=tag:a\n"),
+        ["classes: [{match: [{mac: '52:54:00'}, {vendor_class: '*acme*'}], ignore: true}]"]
+    );
+    assert_eq!(
+        classes_of("dhcp-userclass=set:a,x\ntag-if=set:b,tag:a,tag:!bootp\ndhcp-ignore=tag:b\n"),
+        ["classes: [{match: {user_class: '*x*', not: {class: bootp}}, ignore: true}]"]
+    );
+}
+
+#[test]
+fn hosts_become_machines_or_classes() {
+    let text = "dhcp-host=52:54:00:aa:bb:01,id:*,set:red,10.0.0.5,pc,2h\ndhcp-option=tag:red,26,1400\n";
+    let yaml = import_text(&format!("{RANGE}{text}")).unwrap().yaml;
+    let machine = "
+  - name: pc
+    mac: 52:54:00:aa:bb:01
+    address: 10.0.0.5
+    lease: 2h
+    options: {hostname: pc, interface_mtu: 1400}
+";
+    assert!(yaml.contains(machine), "{yaml}");
+    assert_eq!(classes_of("dhcp-host=pc,ignore\n"), ["classes: [{match: {hostname: pc}, ignore: true}]"]);
+    let problems = not_taken(&format!("{RANGE}dhcp-host=pc,10.0.0.5\ndhcp-host=1:2:3:4:5:6,10.9.9.9\n"));
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        problems[0].1.contains("not by host name") && problems[1].1.contains("no dhcp-range"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_tag_that_is_always_set_is_no_condition() {
+    let text = "interface=eth0\ndhcp-range=set:lan,10.0.0.5,10.0.0.9,255.255.255.0\n\
+                dhcp-option=tag:eth0,26,1400\ndhcp-option=tag:lan,35,60\n";
+    let yaml = import_text(text).unwrap().yaml;
+    assert!(!yaml.contains("classes") && yaml.contains("interface_mtu: 1400"), "{yaml}");
+    assert!(yaml.contains("arp_cache_timeout: 60"), "{yaml}");
+    let problems = not_taken(&format!("{RANGE}dhcp-option=tag:eth7,26,1400\n"));
+    assert!(problems[0].1.contains("no line sets the tag eth7"), "{problems:?}");
+}
+
+#[test]
+fn statements_without_counterpart_are_named_with_their_line() {
+    let text = "dhcp-range=10.0.0.5,10.0.0.9,255.255.255.0\n\
+                dhcp-lease-max=5\n\
+                dhcp-relay=10.0.0.1,10.9.0.1\n\
+                dhcp-option=option6:dns-server,[::1]\n\
+                dhcp-option=encap:82,1,x\n\
+                dhcp-option=54,10.0.0.7\n\
+                dhcp-range=fd00::5,fd00::9\n\
+                enable-ra\n\
+                dhcp-script=/bin/x\n\
+                bootp-dynamic=tag:x\n\
+                dhcp-sequential-ip\n\
+                tftp-unique-root\n\
+                pxe-service=x86PC,\"x\",5,10.0.0.4\n\
+                dhcp-host=52:54:00:00:00:01,[fd00::7],10.0.0.6\n\
+                conf-script=/bin/x\n\
+                address=/a/10.0.0.1\n";
+    let lines: Vec<u32> = not_taken(text).into_iter().map(|(line, _)| line).collect();
+    assert_eq!(lines, (2..=16).collect::<Vec<u32>>());
+}
+
+#[test]
+fn tags_of_tags_do_not_grow_without_limit() {
+    let mut text = format!("{RANGE}dhcp-match=set:t0,60,x\n");
+    for n in 1..200 {
+        let before = n - 1;
+        text.push_str(&format!("tag-if=set:t{n},tag:t{before}\ntag-if=set:t{n},tag:!t{before},tag:!bootp\n"));
+    }
+    text.push_str("dhcp-ignore=tag:t199\n");
+    let yaml = import_text(&text).unwrap().yaml;
+    assert!(yaml.len() < 100_000, "{} bytes", yaml.len());
+}
+
+#[test]
+fn twenty_thousand_hosts_of_dnsmasq_are_imported_in_five_seconds() {
+    let mut text = "dhcp-range=10.0.0.1,10.0.255.254,255.255.0.0,12h\n".to_owned();
+    for n in 0..20_000u32 {
+        let [_, _, high, low] = n.to_be_bytes();
+        let address = std::net::Ipv4Addr::from(0x0a00_0200 + n);
+        text.push_str(&format!("dhcp-host=52:54:00:00:{high:02x}:{low:02x},set:h{n},{address},host{n}\n"));
+        text.push_str(&format!("dhcp-option=tag:h{n},option:root-path,/srv/{n}\n"));
+    }
+    let began = std::time::Instant::now();
+    let imported = import_text(&text).unwrap();
+    assert_eq!((imported.yaml.matches("root_path").count(), imported.problems.len()), (20_000, 0));
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(20), "{took:?} without optimization");
+}

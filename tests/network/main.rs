@@ -9,6 +9,7 @@ mod beside;
 mod clients;
 mod firmware;
 mod identity;
+mod imported_dnsmasq;
 mod imported_servers;
 mod interfaces;
 mod one_frame;

@@ -55,6 +55,11 @@ fn corpus_of_leases_import() {
 }
 
 #[test]
+fn corpus_of_import_dnsmasq() {
+    replay_all("import_dnsmasq");
+}
+
+#[test]
 fn corpus_of_import_kea() {
     replay_all("import_kea");
 }
@@ -99,6 +104,15 @@ proptest! {
     #[test]
     fn no_message_breaks_a_rule_of_replies(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         fuzz::decide::check(&bytes);
+    }
+
+    #[test]
+    fn any_configuration_of_dnsmasq_is_translated_or_refused(
+        lines in prop::collection::vec(
+            "(dhcp-(range|host|option|boot|match|ignore|mac)|tag-if|pxe-service|domain)=\\PC{0,40}|[ -~\t]{0,30}", 0..12
+        )
+    ) {
+        fuzz::import_dnsmasq::check(lines.join("\n").as_bytes());
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod decide;
 pub mod decode;
 pub mod http;
 pub mod import;
+pub mod import_dnsmasq;
 pub mod import_servers;
 pub mod reply;
 pub mod sequence;
@@ -17,12 +18,13 @@ pub mod transfer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("dhcp_decode", decode::check),
     ("dhcp_decide", decide::check),
     ("dhcp_sequence", sequence::check),
     ("config", config::check),
     ("leases_import", import::check),
+    ("import_dnsmasq", import_dnsmasq::check),
     ("import_kea", import_servers::check_kea),
     ("import_dhcpd", import_servers::check_dhcpd),
     ("tftp_request", tftp::check),

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lanboot_fuzz::properties::import_dnsmasq::check(data));
