@@ -175,14 +175,7 @@ impl<'w> Writer<'w> {
                     .add(place, format!("{text} is not taken here: dnsmasq takes it from a later dhcp-host"));
             }
         }
-        let mut id = host.client_id.clone();
-        if let Some(bytes) = &id
-            && !self.is_new([&[1u8][..], bytes].concat(), network)
-        {
-            self.problems
-                .add(place, "the client id is not taken here: dnsmasq takes it from a later dhcp-host");
-            id = None;
-        }
+        let id = self.client_id(host, network);
         if macs.is_empty() && id.is_none() {
             return None;
         }
@@ -211,6 +204,17 @@ impl<'w> Writer<'w> {
             map.set("options", Map::new().with("hostname", name.as_str()));
         }
         Some(map)
+    }
+
+    /// The client id of a host, unless a later host has it.
+    fn client_id(&mut self, host: &Host, network: Option<usize>) -> Option<Vec<u8>> {
+        let id = host.client_id.as_ref()?;
+        if self.is_new([&[1u8][..], id].concat(), network) {
+            return Some(id.clone());
+        }
+        let reason = "the client id is not taken here: dnsmasq takes it from a later dhcp-host";
+        self.problems.add(host.origin.place, reason);
+        None
     }
 
     /// The address of a host without one, if its name has an address in a hosts file.

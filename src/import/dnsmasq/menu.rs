@@ -122,28 +122,18 @@ fn add(service: &Service, tags: &Tags, model: &Model, items: &mut Vec<Item>) -> 
     }
     let has_arch =
         |item: &Item| item.local.contains(&arch) || item.files.iter().any(|(other, _)| *other == arch);
-    let same = items.iter_mut().find(|item| {
+    let same = items.iter().position(|item| {
         item.text == service.text
             && item.server == elsewhere
             && item.local.is_empty() != local
             && !has_arch(item)
     });
-    let item = match same {
-        Some(item) => item,
-        None => {
-            items.push(Item {
-                text: service.text.clone(),
-                files: Vec::new(),
-                local: BTreeSet::new(),
-                server: elsewhere,
-                comments: Vec::new(),
-            });
-            match items.last_mut() {
-                Some(item) => item,
-                None => return Ok(()),
-            }
-        }
-    };
+    let at = same.unwrap_or_else(|| {
+        let (text, files, local) = (service.text.clone(), Vec::new(), BTreeSet::new());
+        items.push(Item { text, files, local, server: elsewhere, comments: Vec::new() });
+        items.len() - 1
+    });
+    let Some(item) = items.get_mut(at) else { return Ok(()) };
     item.comments.extend(service.origin.comments.iter().cloned());
     if local {
         item.local.insert(arch);

@@ -65,7 +65,9 @@ pub(super) struct Settings {
     pub ports: Option<(u16, u16)>,
     /// The port of the DNS server, if it is set.
     pub dns_port: Option<u16>,
+    /// Names without wildcards.
     pub interfaces: Vec<String>,
+    pub interface_patterns: Vec<(Place, String)>,
     pub not_interfaces: Vec<(Place, String)>,
     pub no_dhcp: Vec<(Place, String)>,
     pub lease_file: Option<String>,

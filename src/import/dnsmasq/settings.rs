@@ -24,7 +24,12 @@ pub(super) fn read(context: &mut Context<'_>, keyword: &str, value: &str) -> Res
         "no-ping" => settings.has_no_ping = true,
         "dhcp-alternate-port" => settings.ports = Some(ports(value).ok_or_else(bad)?),
         "port" => settings.dns_port = Some(number(value).ok_or_else(bad)?),
-        "interface" => settings.interfaces.extend(names()),
+        "interface" => {
+            let (patterns, plain): (Vec<String>, Vec<String>) =
+                names().into_iter().partition(|name| name.contains('*'));
+            settings.interfaces.extend(plain);
+            settings.interface_patterns.extend(patterns.into_iter().map(|name| (place, name)));
+        }
         "except-interface" => settings.not_interfaces.extend(names().into_iter().map(|name| (place, name))),
         "no-dhcp-interface" | "no-dhcpv4-interface" => {
             settings.no_dhcp.extend(names().into_iter().map(|name| (place, name)));

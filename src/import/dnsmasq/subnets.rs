@@ -27,7 +27,7 @@ struct Pool {
     ends: Vec<(u32, u32)>,
 }
 
-/// What the subnets are written from.
+/// The input of the subnets, and the list of problems.
 pub(super) struct Writer<'w> {
     pub model: &'w Model,
     pub networks: &'w [Network],

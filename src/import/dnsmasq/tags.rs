@@ -71,7 +71,7 @@ impl Tags {
     ) -> Tags {
         let mut tags = Tags { members, number_of_ranges: model.ranges.len(), ..Tags::default() };
         if let [interface] = &model.settings.interfaces[..]
-            && !interface.contains('*')
+            && model.settings.interface_patterns.is_empty()
         {
             tags.interface = Some(interface.clone());
         }
@@ -251,7 +251,7 @@ impl Tags {
         if self.interface.as_ref() == Some(&tag.name) {
             return Some(Condition::Always);
         }
-        // What is never set is not set.
+        // A tag that no line sets is not set.
         (tag.is_negated && tag.name != "known-othernet").then_some(Condition::Never)
     }
 

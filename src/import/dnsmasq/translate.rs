@@ -251,7 +251,6 @@ fn top(model: &Model, document: &mut Document, problems: &mut Problems) {
     let settings = &model.settings;
     let not = |name: &String| settings.not_interfaces.iter().any(|(_, other)| other == name);
     let names = settings.interfaces.iter().filter(|name| *name != "lo" && !not(name));
-    let (patterns, names): (Vec<&String>, Vec<&String>) = names.partition(|name| name.contains('*'));
     let mut unique: Vec<Value> = Vec::new();
     for name in names {
         // dnsmasq takes aliases like eth0:1 too.
@@ -260,10 +259,11 @@ fn top(model: &Model, document: &mut Document, problems: &mut Problems) {
             unique.push(name);
         }
     }
-    let places = model.ranges.first().map(|range| range.origin.place).unwrap_or_default();
-    if !patterns.is_empty() {
-        problems.add(places, "interface with * is not taken: name each interface in `interfaces`");
-    } else if !unique.is_empty() {
+    for (place, name) in &settings.interface_patterns {
+        let reason = format!("interface={name} is not taken: name each interface in `interfaces`");
+        problems.add(*place, reason);
+    }
+    if settings.interface_patterns.is_empty() && !unique.is_empty() {
         document.top.set("interfaces", Value::from(unique));
     }
     for (place, name) in settings.not_interfaces.iter().filter(|(_, name)| name != "lo") {
