@@ -4,8 +4,7 @@
 //! Needs root, and dnsmasq from Debian, which `tests/run` installs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use lanboot::cli::demo::network::{self, BRIDGE, NETWORK, Network, Running};
