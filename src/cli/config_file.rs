@@ -4,22 +4,30 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Config, Problem};
+use crate::cli::{includes, output};
+use crate::config::{self, Config, Loading, Problem, Source, Sources};
 
 /// Paths that are tried in this order if `--config` is not given.
-const PLACES: [&str; 2] = ["config.yaml", "/etc/lanboot/config.yaml"];
-/// Maximum number of bytes that are read: one more than `config::load` accepts, so that it can reject a longer file.
-const MAX_READ: u64 = 1024 * 1024 + 1;
+pub const PLACES: [&str; 2] = ["config.yaml", "/etc/lanboot/config.yaml"];
+/// Maximum number of bytes of all files of a configuration.
+const MAX_READ: usize = 64 * 1024 * 1024;
 
-/// A configuration without problems, and the file it came from.
+/// A configuration without problems, and the files it came from.
 #[derive(Debug)]
 pub struct Loaded {
     pub path: PathBuf,
-    /// Text of the file, to look up positions in it.
-    pub text: String,
+    /// Texts of the files, to look up positions in them.
+    pub sources: Sources,
     /// The settings. Relative paths in `images`, `state` and `tftp.uploads` are resolved against the folder of the
     /// file.
     pub config: Config,
+}
+
+impl Loaded {
+    /// The problem with the name of its file before it.
+    pub fn placed(&self, problem: &Problem) -> String {
+        problem.in_file(self.path.display())
+    }
 }
 
 /// The reason why no configuration could be loaded. `Display` writes one line per problem.
@@ -48,7 +56,7 @@ impl std::error::Error for LoadError {}
 /// Writes each problem as a line `FILE:LINE:COLUMN: KEY: MESSAGE`, and then the number of problems.
 fn write_problems(f: &mut fmt::Formatter<'_>, path: &Path, problems: &[Problem]) -> fmt::Result {
     for problem in problems {
-        writeln!(f, "{}:{problem}", path.display())?;
+        writeln!(f, "{}", problem.in_file(path.display()))?;
     }
     let s = if problems.len() == 1 { "" } else { "s" };
     write!(f, "{}: {} problem{s}", path.display(), problems.len())
@@ -79,7 +87,19 @@ pub fn config_path(given: Option<&Path>) -> Result<PathBuf, LoadError> {
 /// The file does not exist, cannot be read or is not UTF-8; or it has problems, which are all in the error.
 pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
     let path = config_path(given)?;
-    let text = read(&path).map_err(|error| {
+    match read_file(&path)? {
+        (Some(loaded), problems) if problems.is_empty() => Ok(loaded),
+        (_, problems) => Err(LoadError::Problems { path, problems }),
+    }
+}
+
+/// Reads the configuration at `path` with the files that it includes. If there are problems, the settings are incomplete
+/// or `None`: only `lanboot check` may look at them.
+///
+/// # Errors
+/// The file does not exist, cannot be read or is not UTF-8.
+pub fn read_file(path: &Path) -> Result<(Option<Loaded>, Vec<Problem>), LoadError> {
+    let text = includes::read(path, MAX_READ).map_err(|error| {
         let what = match error.kind() {
             std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
             std::io::ErrorKind::NotFound => format!("{error}; README.md has one to begin with"),
@@ -90,20 +110,27 @@ pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
         };
         LoadError::Unreadable(format!("cannot read the configuration {}: {what}", path.display()))
     })?;
-    match config::load(&text) {
-        Ok(mut config) => {
-            // Relative to the file, so that a path has the same meaning in every working directory.
-            let folder = path.parent().unwrap_or(Path::new(""));
-            config.images = folder.join(&config.images);
-            config.state = folder.join(&config.state);
-            if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
-                uploads.dir = folder.join(&uploads.dir);
-            }
-            config.source_files.push(path.clone());
-            Ok(Loaded { path, text, config })
+    let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let main = Source { name: path.display().to_string(), text };
+    let mut source_files = vec![path.to_owned()];
+    let mut find = |including: &str, pattern: &str, left| {
+        let found = includes::find(Path::new(including), pattern, left)?;
+        source_files.extend(found.iter().map(|found| PathBuf::from(&found.name)));
+        Ok(found)
+    };
+    let Loading { config, problems, sources } = config::load_files(main, &identity, &mut find);
+    let loaded = config.map(|mut config| {
+        // Relative to the file, so that a path has the same meaning in every working directory.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.images = folder.join(&config.images);
+        config.state = folder.join(&config.state);
+        if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
+            uploads.dir = folder.join(&uploads.dir);
         }
-        Err(problems) => Err(LoadError::Problems { path, problems }),
-    }
+        config.source_files = source_files;
+        Loaded { path: path.to_owned(), sources, config }
+    });
+    Ok((loaded, problems))
 }
 
 /// Exit code for a wrong configuration.
@@ -115,23 +142,8 @@ pub const BAD_CONFIG: u8 = 2;
 /// Exit code 2 for a wrong configuration.
 pub fn load_or_exit_code(given: Option<&Path>) -> Result<Loaded, ExitCode> {
     load_file(given).map_err(|error| {
-        eprintln!("{error}");
+        output::complain(error);
         ExitCode::from(BAD_CONFIG)
-    })
-}
-
-/// Reads a text file up to a limit, because `--config /dev/zero` would never end.
-fn read(path: &Path) -> std::io::Result<String> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_READ).read_to_end(&mut bytes)?;
-    String::from_utf8(bytes).map_err(|error| {
-        // The limit may have cut a character in two. The file is rejected for its length then.
-        if error.as_bytes().len() as u64 == MAX_READ {
-            std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is longer than 1 MiB")
-        } else {
-            std::io::Error::from(std::io::ErrorKind::InvalidData)
-        }
     })
 }
 

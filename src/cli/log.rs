@@ -4,7 +4,7 @@
 //! are queued in memory for a separate thread. If the queue is full, new lines are dropped and counted.
 
 use std::convert::Infallible;
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::io::{self, Stdout, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
+use crate::cli::output;
 use crate::config::{self as settings, LogFormat, LogLevel};
 use crate::record::rate_limit::{Budget, Kind};
 
@@ -147,7 +148,7 @@ pub(super) fn start(log: settings::Log) -> Log {
     let (level, handle) = reload::Layer::new(filter(log.level));
     // The journal adds its own time stamps.
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let colour = io::stdout().is_terminal();
+    let colour = output::is_coloured(&io::stdout());
     let waiting = Arc::new(Lines::default());
     let writer = Writer(Arc::clone(&waiting));
     let registry = tracing_subscriber::registry().with(level);

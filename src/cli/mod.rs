@@ -7,6 +7,7 @@ pub mod config_file;
 pub mod demo;
 mod images;
 mod import;
+mod includes;
 mod leases;
 mod log;
 pub mod output;
@@ -58,14 +59,24 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
     },
-    /// Show every problem in the configuration, with its position
+    /// Show every problem in the configuration, with its position, and of this computer: interfaces, ports, folders,
+    /// lease database, firewall
     Check {
         /// Also rehearse it: report each client that would not boot
         #[arg(long)]
         rehearse: bool,
+        /// Leave this computer out
+        #[arg(long)]
+        file_only: bool,
+        /// Print a JSON object instead of text
+        #[arg(long)]
+        json: bool,
     },
     /// Show what each machine would boot with each kind of firmware, according to this configuration; nothing is sent
     Rehearse {
+        /// Only this machine: its name, MAC address or IP address
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
         /// Print a JSON array of objects instead of text
         #[arg(long)]
         json: bool,
@@ -79,6 +90,8 @@ enum Command {
         /// Print JSON instead of text: an array of objects, or one object for import
         #[arg(long, global = true)]
         json: bool,
+        #[command(flatten)]
+        filter: leases::Filter,
         #[command(subcommand)]
         command: Option<leases::Command>,
     },
@@ -126,10 +139,12 @@ pub fn run() -> ExitCode {
             serve::run(config, arguments.log, keep, user.as_deref())
         }
         Command::Reload { state } => reload::run(config, state.as_deref()),
-        Command::Check { rehearse } => check::run(config, rehearse),
-        Command::Rehearse { json } => rehearse::run(config, json),
+        Command::Check { rehearse, file_only, json } => {
+            check::run(config, check::Options { rehearse, file_only, json })
+        }
+        Command::Rehearse { name, json } => rehearse::run(config, name.as_deref(), json),
         Command::Probe(arguments) => probe::run(&arguments),
-        Command::Leases { json, command } => leases::run(config, command, json),
+        Command::Leases { json, filter, command } => leases::run(config, command, filter, json),
         Command::Import { server, files } => import::run(server, &files),
         Command::Images { json, command } => images::run(config, command, json),
         Command::Schema { markdown } => schema::run(markdown),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::ask_server::{self, Answer};
 use super::config_file::{BAD_CONFIG, LoadError, load_file};
+use super::output;
 use crate::server::control::control_path;
 
 /// Runs the command. `state` is the state folder of the server, if it is not the one in the configuration. The exit
@@ -16,11 +17,11 @@ pub fn run(config: Option<&Path>, state: Option<&Path>) -> ExitCode {
     let loaded = match load_file(config) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable(_)) => {
-            eprintln!("lanboot: {error}");
+            output::complain(format_args!("lanboot: {error}"));
             return ExitCode::from(BAD_CONFIG);
         }
         Err(error @ LoadError::Problems { .. }) => {
-            eprintln!("{error}");
+            output::complain(error);
             return ExitCode::FAILURE;
         }
     };
@@ -41,6 +42,6 @@ pub fn run(config: Option<&Path>, state: Option<&Path>) -> ExitCode {
         ),
         Err(why) => format!("lanboot reload: {why}"),
     };
-    eprintln!("{why}");
+    output::complain(why);
     ExitCode::FAILURE
 }

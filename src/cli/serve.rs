@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cli::check::boot_files;
 use crate::cli::check::{folder_problems, secret_problems};
 use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_file, load_or_exit_code};
-use crate::cli::log;
 use crate::cli::signals::{self, Signals};
+use crate::cli::{log, output};
 use crate::config::{Config, LogLevel};
 use crate::net::StartError;
 use crate::server::control::control_path;
@@ -32,12 +32,12 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
         Err(code) => return code,
     };
     if let Some(user) = user.filter(|user| !privileges::is_user(user)) {
-        eprintln!("lanboot: --user {user}: there is no such user on this computer");
+        output::complain(format_args!("lanboot: --user {user}: there is no such user on this computer"));
         return ExitCode::from(WRONG_USAGE);
     }
     let problems = folder_problems(&loaded);
     if !problems.is_empty() {
-        eprintln!("{}", LoadError::Problems { path: loaded.path, problems });
+        output::complain(format_args!("{}", LoadError::Problems { path: loaded.path, problems }));
         return ExitCode::from(BAD_CONFIG);
     }
     let mut settings = loaded.config.log;
@@ -47,7 +47,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
         Ok(bound) => bound,
         Err(error) => {
             drop(log);
-            eprintln!("lanboot: {error}");
+            output::complain(format_args!("lanboot: {error}"));
             return ExitCode::from(CANNOT_START);
         }
     };
@@ -55,7 +55,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("lanboot: cannot start the runtime: {error}");
+            output::complain(format_args!("lanboot: cannot start the runtime: {error}"));
             return ExitCode::from(CANNOT_START);
         }
     };
@@ -80,7 +80,7 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     let Signals { stop, stop_now, mut statistics, mut hangup } = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("lanboot: cannot wait for signals: {error}");
+            output::complain(format_args!("lanboot: cannot wait for signals: {error}"));
             return ExitCode::from(CANNOT_START);
         }
     };
@@ -148,9 +148,9 @@ fn source(path: &Path, level: Option<LogLevel>, log_level: log::Level) -> Source
 /// Logs notes about the configuration, and missing and wrong boot files. They do not stop the server, because other
 /// machines can still boot.
 fn log_findings(loaded: &Loaded) {
-    loaded.config.notes.iter().for_each(|note| tracing::warn!("{}:{note}", loaded.path.display()));
+    loaded.config.notes.iter().for_each(|note| tracing::warn!("{}", loaded.placed(note)));
     for problem in secret_problems(loaded) {
-        tracing::error!("{}:{problem}", loaded.path.display());
+        tracing::error!("{}", loaded.placed(&problem));
     }
     for missing in boot_files::missing(loaded) {
         tracing::warn!(
@@ -172,6 +172,6 @@ fn log_findings(loaded: &Loaded) {
     }
     let wrong = boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded));
     for wrong in wrong.chain(boot_files::hidden(loaded)) {
-        tracing::error!("{}:{wrong}", loaded.path.display());
+        tracing::error!("{}", loaded.placed(&wrong));
     }
 }

@@ -39,6 +39,8 @@ pub fn reference() -> String {
 fn title(section: Section) -> String {
     match section {
         Section::Top => "The top of the file".to_owned(),
+        Section::Included => "An included file".to_owned(),
+        Section::IncludedDhcp => "`dhcp` of an included file".to_owned(),
         _ => format!("`{}`", section.path()),
     }
 }

@@ -18,19 +18,21 @@ struct Program {
     advice: &'static str,
 }
 
+/// The protocol of a port.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+pub enum Protocol {
     Udp,
     Tcp,
 }
 
 impl Protocol {
-    /// The kernel's list of sockets.
-    fn table(self) -> &'static str {
-        match self {
-            Protocol::Udp => "/proc/net/udp",
-            Protocol::Tcp => "/proc/net/tcp",
-        }
+    /// The kernel's lists of sockets, joined. A socket of IPv6 may hold the port of IPv4 too.
+    fn table(self) -> String {
+        let files = match self {
+            Protocol::Udp => ["/proc/net/udp", "/proc/net/udp6"],
+            Protocol::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
+        };
+        files.map(|file| fs::read_to_string(file).unwrap_or_default()).concat()
     }
 
     /// The command that shows the owner of a socket.
@@ -144,7 +146,7 @@ fn cannot_bind(address: SocketAddrV4, error: &io::Error) -> String {
 
 /// Names the process that holds `port`, and says what to do about it.
 fn holder(protocol: Protocol, port: u16, processes: &[Process]) -> (String, String) {
-    let sockets = sockets_on(port, &fs::read_to_string(protocol.table()).unwrap_or_default());
+    let sockets = sockets_on(port, &protocol.table());
     let owner = processes.iter().find(|process| sockets.iter().any(|inode| process.has_socket(inode)));
     if let Some(owner) = owner {
         let by = format!("{} (process {})", owner.name, owner.pid);
@@ -169,6 +171,25 @@ fn holder(protocol: Protocol, port: u16, processes: &[Process]) -> (String, Stri
     }
 }
 
+/// The processes that hold `port`, as far as this user may see them.
+pub fn holders(protocol: Protocol, port: u16) -> Vec<u32> {
+    let sockets = sockets_on(port, &protocol.table());
+    let holds = |process: &Process| sockets.iter().any(|inode| process.has_socket(inode));
+    processes().iter().filter(|process| holds(process)).map(|process| process.pid).collect()
+}
+
+/// Whether a socket is bound to the port of `address`, at this address or at all addresses. Any user may see that.
+pub fn is_taken(protocol: Protocol, address: SocketAddrV4) -> bool {
+    let any = "0".repeat(8);
+    let own = format!("{:08X}", u32::from_le_bytes(address.ip().octets()));
+    let is_it = |line: &str| {
+        let (ip, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some(port == address.port() && (ip == any || ip == own || own == any))
+    };
+    protocol.table().lines().any(|line| is_it(line) == Some(true))
+}
+
 /// Returns the inode numbers of the sockets bound to `port`, from the text of `/proc/net/udp` or `/proc/net/tcp`.
 fn sockets_on(port: u16, table: &str) -> Vec<String> {
     let on_port = |line: &str| {
@@ -178,7 +199,7 @@ fn sockets_on(port: u16, table: &str) -> Vec<String> {
         let inode = fields.nth(7)?;
         (u16::from_str_radix(hex, 16).ok()? == port).then(|| inode.to_owned())
     };
-    table.lines().skip(1).filter_map(on_port).collect()
+    table.lines().filter_map(on_port).collect()
 }
 
 struct Process {

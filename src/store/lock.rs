@@ -56,6 +56,17 @@ pub(super) fn while_stopped<T>(state: &Path, read: impl FnOnce() -> T) -> Option
     Some(read())
 }
 
+/// The process that holds the lock of the folder `state`; `None` if there is none, or if this user may not know.
+pub fn holder_of_lock(state: &Path) -> Option<u32> {
+    let mut file = File::open(state.join("leases.lock")).ok()?;
+    if file.try_lock_shared().is_ok() {
+        return None;
+    }
+    let mut holder = String::new();
+    Read::by_ref(&mut file).take(20).read_to_string(&mut holder).ok()?;
+    holder.trim().parse().ok()
+}
+
 /// Takes the lock for the database in `state`.
 pub(super) fn lock(state: &Path) -> Result<Lock, StoreError> {
     let path = state.join("leases.lock");

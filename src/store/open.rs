@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::dhcp::settings::Settings;
 use crate::lease::{Lease, LeaseBook, State};
@@ -12,6 +13,10 @@ use crate::store::lease_store::{LeaseStore, StoreError, shift_end};
 use crate::store::memory::MemoryStore;
 use crate::store::reader::LeaseReader;
 use crate::store::sqlite::SqliteStore;
+use crate::types::Timestamp;
+
+/// Time for which a released lease is remembered.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The lease database, open for writing, and its content.
 pub struct OpenedStore {
@@ -47,8 +52,16 @@ pub fn open(state: &Path, report: impl FnOnce(&Findings)) -> Result<OpenedStore,
     if shift != 0 {
         marked?;
     }
-    let (leases, skipped) = store.load()?;
+    let (mut leases, skipped) = store.load()?;
+    let now = clock.now();
+    leases.retain(|lease| !is_forgotten(lease, now));
     Ok(OpenedStore { store: Box::new(store), leases, skipped, clock, shift })
+}
+
+/// Whether a lease was released so long ago that its client is not expected to want the same address. Its row is
+/// overwritten by the next lease of the address.
+fn is_forgotten(lease: &Lease, now: Timestamp) -> bool {
+    lease.state == State::Released && now.since(lease.until) >= KEPT
 }
 
 /// An empty store that loses its leases when the server stops.
@@ -111,5 +124,7 @@ pub fn read(state: &Path) -> Result<(Vec<Lease>, Vec<String>), StoreError> {
     let shift = clock::shift(reader.clock()?, Clock::start().mark());
     let (mut leases, _, losses) = reader.load()?;
     leases.iter_mut().for_each(|lease| lease.until = shift_end(lease.until, shift));
+    let now = clock::wall();
+    leases.retain(|lease| !is_forgotten(lease, now));
     Ok((leases, losses))
 }

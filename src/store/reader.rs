@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use tempfile::TempDir;
 
 use crate::lease::Lease;
 use crate::store::count::{self, Recorded};
@@ -31,6 +32,24 @@ pub struct LeaseReader {
     recorded: Recorded,
     /// Number of commits in the log that cannot be recovered.
     lost_in_log: u64,
+    /// The folder of the copy that is read, if this user cannot write beside the database. It is removed with this value.
+    _copy: Option<TempDir>,
+}
+
+fn needs_write_access(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
+}
+
+/// Copies the database and its log from the folder `state` to a private folder.
+fn copy(state: &Path) -> std::io::Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    std::fs::copy(state.join(DATABASE), folder.path().join(DATABASE))?;
+    let log = wal::path_of(Path::new(DATABASE));
+    match std::fs::copy(state.join(&log), folder.path().join(&log)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(folder),
+    }
 }
 
 impl LeaseReader {
@@ -47,15 +66,23 @@ impl LeaseReader {
         let log = while_stopped(state, || wal::examine(&path, PAGE_SIZE).unwrap_or_default());
         let lost_in_log = log.unwrap_or_default().lost;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let open = || -> rusqlite::Result<(Connection, i64)> {
-            let connection = Connection::open_with_flags(&path, flags)?;
+        let open = |path: &Path| -> rusqlite::Result<(Connection, i64)> {
+            let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
             let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
             Ok((connection, version))
         };
-        let (connection, version) = open().map_err(|error| explain("open", &path, &error))?;
+        // SQLite must write beside a database with a log, if no server has it open. This user may not be allowed to.
+        let (opened, copy) = match open(&path) {
+            Err(error) if needs_write_access(&error) => match copy(state) {
+                Ok(copy) => (open(&copy.path().join(DATABASE)), Some(copy)),
+                Err(_) => (Err(error), None),
+            },
+            opened => (opened, None),
+        };
+        let (connection, version) = opened.map_err(|error| explain("open", &path, &error))?;
         check_version(&path, version)?;
-        Ok(Some(LeaseReader { connection, path, recorded, lost_in_log }))
+        Ok(Some(LeaseReader { connection, path, recorded, lost_in_log, _copy: copy }))
     }
 
     /// Messages about the losses if there is no database in the folder `state`.

@@ -22,14 +22,20 @@ const BALLAST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Ballast {
     path: PathBuf,
     is_there: bool,
+    /// Whether its use was logged, and its return was not.
+    is_missed: bool,
     changed: Instant,
 }
 
 impl Ballast {
     /// Creates the ballast in the folder `state`. A failure is ignored.
     pub(super) fn make(state: &Path) -> Ballast {
-        let mut ballast =
-            Ballast { path: state.join("leases.ballast"), is_there: false, changed: Instant::now() };
+        let mut ballast = Ballast {
+            path: state.join("leases.ballast"),
+            is_there: false,
+            is_missed: false,
+            changed: Instant::now(),
+        };
         ballast.fill();
         ballast
     }
@@ -37,6 +43,14 @@ impl Ballast {
     /// Deletes the ballast to free its space. Returns whether there was one.
     pub(super) fn release(&mut self) -> bool {
         let had_room = std::mem::take(&mut self.is_there) && fs::remove_file(&self.path).is_ok();
+        if had_room {
+            let path = self.path.display();
+            tracing::warn!(
+                "the disk is full: the reserve {path} was used up to store leases; make room on its file system, or no new \
+                 lease can be given soon"
+            );
+            self.is_missed = true;
+        }
         self.changed = Instant::now();
         had_room
     }
@@ -51,6 +65,9 @@ impl Ballast {
     /// Creates the whole file or none.
     fn fill(&mut self) {
         self.is_there = fill(&self.path, BALLAST).is_ok();
+        if self.is_there && std::mem::take(&mut self.is_missed) {
+            tracing::info!("the disk has room again: the reserve {} is back", self.path.display());
+        }
         if !self.is_there {
             let _ = fs::remove_file(&self.path);
         }
@@ -97,4 +114,20 @@ fn append_zeros(file: &mut impl Write, mut count: u64) -> io::Result<()> {
         count -= some;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_51_a_used_up_reserve_is_reported_until_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ballast = Ballast::make(folder.path());
+        assert!(ballast.is_there && !ballast.is_missed);
+        assert!(ballast.release() && ballast.is_missed, "its use is logged");
+        assert!(!ballast.release() && ballast.is_missed, "once");
+        ballast.fill();
+        assert!(ballast.is_there && !ballast.is_missed, "its return is logged");
+    }
 }

@@ -11,3 +11,4 @@ mod import_servers;
 mod models;
 mod probe;
 mod tftp;
+mod yaml;

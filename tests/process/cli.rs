@@ -34,7 +34,7 @@ fn check_says_ok_in_one_line() {
 fn check_survives_that_nobody_reads_what_it_says() {
     let lab = Lab::new();
     let check = |out: Stdio, err: Stdio| {
-        let mut command = lanboot(&["check", "--config"]);
+        let mut command = lanboot(&["check", "--file-only", "--config"]);
         command.arg(lab.config_file()).stdout(out).stderr(err).spawn().unwrap().wait_with_output().unwrap()
     };
     let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap());
@@ -241,7 +241,15 @@ fn boot_files_that_may_not_be_read_are_neither_right_nor_missing() {
     let lab = Lab::new();
     let images = lab.path().join("boot-images");
     fs::set_permissions(images.join("snponly.efi"), fs::Permissions::from_mode(0o000)).unwrap();
-    let check = || told(&as_nobody(&lab, "check").arg("--config").arg(lab.config_file()).output().unwrap());
+    let check = || {
+        told(
+            &as_nobody(&lab, "check")
+                .args(["--file-only", "--config"])
+                .arg(lab.config_file())
+                .output()
+                .unwrap(),
+        )
+    };
     let (_, err, code) = check();
     let file = lab.config_file().display().to_string();
     let told =

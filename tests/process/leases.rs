@@ -158,9 +158,10 @@ fn leases_are_listed_while_the_server_runs_and_after() {
     assert_eq!((site.lease(1), site.lease(2)), (FIRST.to_owned(), "127.77.0.51".to_owned()));
     let listed = stdout(&site.leases(&[]));
     let lines: Vec<&str> = listed.lines().collect();
-    assert!(lines[0].starts_with("ADDRESS") && lines.len() == 3, "{listed}");
+    assert!(lines[0].starts_with("ADDRESS") && lines.len() == 4, "{listed}");
     assert!(lines[1].starts_with("127.77.0.50  leased  node1  02:00:00:00:00:01"), "{listed}");
-    assert!(lines[1].contains("(in 59m ") || lines[1].contains("(in 1h)"), "{listed}");
+    assert!(lines[1].contains("  in 59m ") || lines[1].ends_with("  in 1h"), "{listed}");
+    assert_eq!(lines[3], "2 leases: 2 leased");
     assert!(!listed.contains('\x1b'), "colour only on a terminal");
 
     let expected = |lease: &serde_json::Value| {

@@ -343,8 +343,8 @@ fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
     assert_eq!(names.len(), 5, "{names:?}");
     let yaml = fs::read_to_string(examples.join("config.yaml")).unwrap();
     for folder in [
-        "debian/linux",
-        "debian/initrd.gz",
+        "debian-installer/amd64/linux",
+        "debian-installer/amd64/initrd.gz",
         "alma/vmlinuz",
         "alma/initrd.img",
         "ubuntu/vmlinuz",

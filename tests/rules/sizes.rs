@@ -37,3 +37,12 @@ fn tests_stand_at_the_bottom_of_their_file() {
         assert!(last && closed, "{}: something follows its tests", source.path.display());
     }
 }
+
+/// `tests/long size` builds the release binary and weighs it.
+#[test]
+fn r_53_the_release_profile_has_no_debug_information() {
+    let manifest = std::fs::read_to_string(crate::sources::root().join("Cargo.toml")).unwrap();
+    let (_, release) = manifest.split_once("[profile.release]").unwrap();
+    let release = release.split("\n[").next().unwrap();
+    assert!(release.contains("strip = \"debuginfo\"") && !release.contains("debug = "), "{release}");
+}

@@ -26,7 +26,7 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
 
 /// Notes about files of `boot.arch` that machines with iPXE in ROM do not get because `boot.ipxe` is set.
 pub fn hidden_by_ipxe(loaded: &Loaded) -> Vec<Problem> {
-    config::hidden_file_notes(&loaded.config, &loaded.text, |name| is_ipxe(loaded, name))
+    config::hidden_file_notes(&loaded.config, &loaded.sources, |name| is_ipxe(loaded, name))
 }
 
 /// Whether the file `name` is a build of iPXE; `None` if it does not exist.
@@ -39,7 +39,7 @@ fn is_ipxe(loaded: &Loaded, name: &str) -> Option<bool> {
 /// Boot files in whose name a component begins with a dot. The server never sends them.
 pub fn hidden(loaded: &Loaded) -> Vec<Problem> {
     let hidden = config::missing_files(&loaded.config, |name| !is_hidden(&name.replace('\\', "/")));
-    let placed = config::missing_file_problems(&loaded.text, "", &[], &hidden).into_iter();
+    let placed = config::missing_file_problems(&loaded.sources, "", &[], &hidden).into_iter();
     let problems = placed.filter_map(|problem| {
         let MissingFile { name, .. } = hidden.iter().find(|file| file.wanted_by == problem.path)?;
         let message =
@@ -73,8 +73,8 @@ fn is_denied(error: &io::Error) -> bool {
 
 /// URLs whose host name clients cannot resolve, and URLs of this server that it does not serve.
 pub fn unreachable(loaded: &Loaded) -> Vec<Problem> {
-    let mut problems = config::dns_problems(&loaded.config, &loaded.text);
-    problems.extend(config::unserved_problems(&loaded.config, &loaded.text));
+    let mut problems = config::dns_problems(&loaded.config, &loaded.sources);
+    problems.extend(config::unserved_problems(&loaded.config, &loaded.sources));
     problems
 }
 
@@ -83,5 +83,5 @@ pub fn wrong(loaded: &Loaded) -> Vec<Problem> {
     let Ok(catalog) = Catalog::open(&loaded.config.images) else { return Vec::new() };
     let images = loaded.config.images.display().to_string();
     let kind_of = |name: &str| catalog.kind(&BootName::parse(name.as_bytes()).ok()?);
-    config::wrong_file_problems(&loaded.config, &loaded.text, &images, kind_of)
+    config::wrong_file_problems(&loaded.config, &loaded.sources, &images, kind_of)
 }

@@ -1,84 +1,108 @@
-//! `lanboot check`: reports every problem of the configuration file, of the boot files it names, and of the
-//! templates.
+//! `lanboot check`: reports every problem of the configuration file, of the boot files it names, of the templates, and of
+//! this computer.
 
 pub mod boot_files;
+mod computer;
+mod report;
 mod templates;
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::config_file::{LoadError, Loaded, load_file};
-use super::rehearse;
+use super::config_file::{LoadError, Loaded, config_path, read_file};
+use super::{output, rehearse};
 use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
 use crate::content::folders;
 use crate::images::list;
 
-/// Checks the configuration. Prints `config.yaml: ok: …` to standard output, or problems to standard error. With
-/// `rehearse`, clients that would not boot are problems too. The exit code is 0 without problems, 1 with problems,
-/// and 2 if the file cannot be read.
-pub fn run(config: Option<&Path>, rehearse: bool) -> ExitCode {
-    let loaded = match load_file(config) {
-        Ok(loaded) => loaded,
-        Err(error @ LoadError::Unreadable(_)) => {
-            print_error(format_args!("lanboot: {error}"));
+use report::Report;
+
+/// The parts of a check that are left to the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Report each client that would not boot, too.
+    pub rehearse: bool,
+    /// Leave this computer out.
+    pub file_only: bool,
+    /// Print a JSON object.
+    pub json: bool,
+}
+
+/// Checks the configuration and this computer. Prints `config.yaml: ok: …` to standard output, or problems to standard
+/// error. The exit code is 0 without problems, 1 with problems, and 2 if the file cannot be read.
+pub fn run(config: Option<&Path>, options: Options) -> ExitCode {
+    let read = config_path(config).and_then(|path| Ok((read_file(&path)?, path)));
+    let ((loaded, problems), path) = match read {
+        Ok(read) => read,
+        Err(LoadError::Unreadable(message)) => {
+            output::complain(format_args!("lanboot: {message}"));
             return ExitCode::from(2);
         }
-        Err(error @ LoadError::Problems { .. }) => {
-            print_error(error);
+        Err(error) => {
+            output::complain(error);
             return ExitCode::from(1);
         }
     };
-    let problems = boot_file_problems(&loaded);
-    let templates = templates::check(&loaded.config);
-    let images = loaded.config.images.display();
-    let file = loaded.path.display();
-    let notes = boot_files::hidden_by_ipxe(&loaded);
-    loaded
-        .config
-        .notes
-        .iter()
-        .chain(&notes)
-        .for_each(|note| print_error(format_args!("note: {file}:{note}")));
-    let placed = |line: &str| {
-        // Problems of targets begin with a key of the configuration instead of a file name.
-        let place = if line.starts_with("targets.") { format!("{file}: ") } else { format!("{images}/") };
-        place + line
+    let mut report = Report::new(path);
+    report.file(problems);
+    if let Some(loaded) = &loaded {
+        check(loaded, options, &mut report);
+    }
+    report.print(options.json)
+}
+
+/// Adds the problems of a configuration that could be read. If it has problems already, its settings are incomplete: then
+/// only findings that do not follow from those are reported.
+fn check(loaded: &Loaded, options: Options, report: &mut Report) {
+    let is_complete = report.is_ok();
+    let problems = match is_complete {
+        true => boot_file_problems(loaded),
+        false => problems_of_files(loaded),
     };
-    templates.notes.iter().for_each(|line| print_error(format_args!("note: {}", placed(line))));
-    templates.problems.iter().for_each(|line| print_error(placed(line)));
-    // With missing files, a rehearsal would only repeat the same problems.
-    let failures = if rehearse && problems.is_empty() { rehearse::failures(&loaded) } else { Vec::new() };
-    failures.iter().for_each(|failure| print_error(format_args!("{}: {failure}", loaded.path.display())));
-    if problems.is_empty() && templates.problems.is_empty() && failures.is_empty() {
-        let made = match templates.templates {
-            0 => String::new(),
-            number => format!(", {}", count(number, "template")),
-        };
-        return print_line(&format!("{}: ok: {}{made}", loaded.path.display(), summary(&loaded.config)));
-    }
-    if !problems.is_empty() {
-        print_error(LoadError::Problems { path: loaded.path, problems });
-    }
-    ExitCode::from(1)
-}
-
-/// Prints a line to standard output. A reader that has closed it is not an error.
-fn print_line(line: &str) -> ExitCode {
-    match writeln!(io::stdout(), "{line}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            print_error(format_args!("lanboot: cannot write the output: {error}"));
-            ExitCode::FAILURE
+    let has_files = problems.is_empty();
+    report.file(problems);
+    loaded.config.notes.iter().cloned().for_each(|note| report.file_note(note));
+    if is_complete {
+        boot_files::hidden_by_ipxe(loaded).into_iter().for_each(|note| report.file_note(note));
+        let templates = templates::check(&loaded.config);
+        let images = loaded.config.images.display().to_string();
+        templates.notes.iter().for_each(|line| report.template_note(&images, line));
+        templates.problems.iter().for_each(|line| report.template(&images, line));
+        report.summary = summary(&loaded.config);
+        if templates.templates > 0 {
+            report.summary.push_str(&format!(", {}", count(templates.templates, "template")));
         }
-        _ => ExitCode::SUCCESS,
+        // With missing files, a rehearsal would only repeat the same problems.
+        if options.rehearse && has_files {
+            rehearse::failures(loaded).into_iter().for_each(|failure| report.rehearsal(failure));
+        }
+    }
+    if !options.file_only {
+        report.computer(computer::check(loaded));
     }
 }
 
-/// Prints a line to standard error. Errors are ignored, because the exit code still tells the result.
-fn print_error(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+/// The absolute path for messages, because a relative one starts at the folder of the configuration.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+/// Problems with boot files that do not depend on other keys.
+fn problems_of_files(loaded: &Loaded) -> Vec<Problem> {
+    if !loaded.config.images.is_dir() {
+        return boot_file_problems(loaded);
+    }
+    let missing = boot_files::missing(loaded);
+    let there =
+        if missing.is_empty() { Vec::new() } else { list::names(&loaded.config.images).unwrap_or_default() };
+    let shown = absolute(&loaded.config.images);
+    let mut problems = upload_problems(loaded);
+    problems.extend(folder_problems(loaded));
+    problems.extend(secret_problems(loaded));
+    problems.extend(config::missing_file_problems(&loaded.sources, &shown, &there, &missing));
+    problems
 }
 
 /// Problems with boot files. If the images folder does not exist, this is the only problem.
@@ -92,9 +116,9 @@ fn boot_file_problems(loaded: &Loaded) -> Vec<Problem> {
         let message = match images.metadata() {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
                 "the folder {} cannot be read by this user: chmod a+x it, and those that it is in",
-                images.display()
+                absolute(images)
             ),
-            _ => format!("there is no folder {}: create it, or say where it is", images.display()),
+            _ => format!("there is no folder {}: create it, or say where it is", absolute(images)),
         };
         problems.extend(at_key(loaded, "images", message));
         return problems;
@@ -104,13 +128,13 @@ fn boot_file_problems(loaded: &Loaded) -> Vec<Problem> {
     problems.extend(secret_problems(loaded));
     // The names only improve the messages. An unreadable folder is reported elsewhere.
     let there = if missing.is_empty() { Vec::new() } else { list::names(images).unwrap_or_default() };
-    let (text, shown) = (&loaded.text, images.display().to_string());
-    problems.extend(config::missing_file_problems(text, &shown, &there, &missing));
+    let (sources, shown) = (&loaded.sources, absolute(images));
+    problems.extend(config::missing_file_problems(sources, &shown, &there, &missing));
     problems.extend(hidden);
-    problems.extend(config::unreadable_file_problems(text, &shown, &boot_files::unreadable(loaded)));
+    problems.extend(config::unreadable_file_problems(sources, &shown, &boot_files::unreadable(loaded)));
     problems.extend(boot_files::wrong(loaded));
     problems.extend(boot_files::unreachable(loaded));
-    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems.sort_by_key(Problem::order);
     problems
 }
 
@@ -137,7 +161,7 @@ pub(super) fn folder_problems(loaded: &Loaded) -> Vec<Problem> {
 /// A problem at a key of the configuration.
 fn at_key(loaded: &Loaded, key: &str, message: String) -> Vec<Problem> {
     let missing = [MissingFile { name: "".into(), wanted_by: key.to_owned(), clients: String::new() }];
-    let problems = config::missing_file_problems(&loaded.text, "", &[], &missing);
+    let problems = config::missing_file_problems(&loaded.sources, "", &[], &missing);
     problems.into_iter().map(|problem| Problem { message: message.clone(), ..problem }).collect()
 }
 
@@ -181,6 +205,7 @@ fn summary(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::config_file::load_file;
 
     #[test]
     fn boot_files_are_looked_for_in_the_images_folder() {

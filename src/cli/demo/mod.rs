@@ -1,13 +1,14 @@
 //! `lanboot demo`: boots one client of every firmware kind from the real server on this computer's loopback. It needs
 //! no root and no other programs, and sends nothing to the network.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
 use tokio::sync::oneshot;
 
+use crate::cli::output;
 use crate::config::{self, Config};
 use crate::net::StartError;
 use crate::probe::Kind;
@@ -46,25 +47,27 @@ pub fn run(vm: bool) -> ExitCode {
     let folder = match Folder::new() {
         Ok(folder) => folder,
         Err(error) => {
-            eprintln!("lanboot demo: cannot make a folder and find free UDP ports for it: {error}");
+            output::complain(format_args!(
+                "lanboot demo: cannot make a folder and find free UDP ports for it: {error}"
+            ));
             return ExitCode::from(3);
         }
     };
     let running = match Running::start(&folder.config()) {
         Ok(running) => running,
         Err(why) => {
-            eprintln!("lanboot demo: the server did not start: {why}");
+            output::complain(format_args!("lanboot demo: the server did not start: {why}"));
             return ExitCode::from(3);
         }
     };
     let stdout = io::stdout();
-    let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = output::is_coloured(&stdout);
     let booted = boot_all(&folder, colour, &mut stdout.lock());
     match booted.and_then(|all_booted| running.stop().map(|()| all_booted)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("lanboot demo: {error}");
+            output::complain(format_args!("lanboot demo: {error}"));
             ExitCode::FAILURE
         }
     }

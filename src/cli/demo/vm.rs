@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::super::output;
 use super::network::{self, Firmware, NETWORK, Network, Next, OVMF, Running, SEABIOS, SNPONLY};
 
 /// Hardware address of the machine: QEMU's prefix, locally administered.
@@ -34,9 +35,9 @@ pub(super) fn run() -> ExitCode {
     let needs = if firmware == Firmware::Ovmf { OVMF } else { SEABIOS };
     let obstacles = network::obstacles(&[NETWORK, needs].concat(), "lanboot demo --vm");
     if !obstacles.is_empty() {
-        eprintln!("lanboot demo --vm cannot run here:");
+        output::complain(format_args!("lanboot demo --vm cannot run here:"));
         for line in obstacles {
-            eprintln!("  {line}");
+            output::complain(format_args!("  {line}"));
         }
         return ExitCode::from(3);
     }
@@ -44,7 +45,7 @@ pub(super) fn run() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("lanboot demo --vm: {error}");
+            output::complain(format_args!("lanboot demo --vm: {error}"));
             ExitCode::FAILURE
         }
     }

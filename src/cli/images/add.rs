@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::{AddArguments, Failure, bytes, packages, write_json};
 use crate::boot::name::BootName;
+use crate::cli::output;
 use crate::images::add::collection::{Collection, Item, Outcome};
 use crate::images::add::fetch;
-use crate::images::add::sets::{SETS, Set, set};
+use crate::images::add::sets::{SETS, Set, SetTarget, set};
 use crate::images::manifest::Origin;
 
 /// The source of the files to add.
@@ -42,7 +43,7 @@ pub(super) fn run(root: &Path, arguments: &AddArguments, json: bool) -> Result<(
     };
     let done = collection.put(items, arguments.force)?;
     for note in notes {
-        eprintln!("lanboot images: {note}");
+        output::complain(format_args!("lanboot images: {note}"));
     }
     let view = |(name, size, outcome): (BootName, u64, Outcome)| View {
         file: name.as_str().to_owned(),
@@ -65,6 +66,13 @@ pub(super) fn run(root: &Path, arguments: &AddArguments, json: bool) -> Result<(
     if let Source::Sets(sets) = &what {
         for set in sets {
             writeln!(out, "{}: {}", set.name, set.hint)?;
+        }
+        let is_there = |name: &str| views.iter().any(|view| view.file == name);
+        let targets = sets.iter().flat_map(|set| set.targets).filter(|target| is_there(target.kernel));
+        for (i, target) in targets.enumerate() {
+            let SetTarget { name, kernel, initrd } = target;
+            write!(out, "{}", if i == 0 { "targets:\n" } else { "" })?;
+            writeln!(out, "  {name}: {{kernel: {kernel}, initrd: {initrd}}}")?;
         }
     }
     Ok(())
@@ -151,10 +159,10 @@ fn file(
             )));
         }
         None if from.starts_with("http://") => {
-            eprintln!(
+            output::complain(format_args!(
                 "lanboot images: {name} came without encryption, and nothing says that it is what its maker made; its \
                  SHA-256 is {sum} (compare it, or name it with --sha256)"
-            );
+            ));
         }
         _ => {}
     }

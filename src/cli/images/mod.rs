@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::config_file::load_or_exit_code;
+use super::output;
 use crate::images::add::sets::{DebArch, SETS};
 
 /// The subcommands of `lanboot images`.
@@ -116,18 +117,18 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Message(why)) => {
-            eprintln!("lanboot images: {why}");
+            output::complain(format_args!("lanboot images: {why}"));
             ExitCode::FAILURE
         }
         Err(Failure::Usage(why)) => {
-            eprintln!("lanboot images: {why}");
+            output::complain(format_args!("lanboot images: {why}"));
             ExitCode::from(2)
         }
         Err(Failure::AlreadyReported) => ExitCode::FAILURE,
         // A reader such as `head` has closed the pipe.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
-            eprintln!("lanboot images: cannot write the output: {error}");
+            output::complain(format_args!("lanboot images: cannot write the output: {error}"));
             ExitCode::FAILURE
         }
     }

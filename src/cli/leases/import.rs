@@ -10,16 +10,21 @@ use serde::Serialize;
 
 use super::view::View;
 use super::{Failure, failure};
+use crate::cli::output;
 use crate::config::Config;
 use crate::lease::Lease;
-use crate::lease::import::{Format, Found, Import, Problem, Reader, Reservations, Skipped};
+use crate::lease::import::{Format, Found, Host, Import, Problem, Reader, Reservations, Skipped};
 use crate::net::served;
 use crate::store::{clock, open};
+use crate::types::Escaped;
 
 /// Number of bytes per read.
 const CHUNK_SIZE: usize = 64 * 1024;
 /// Maximum number of problems that are shown. A file of a wrong format has one on every line.
 const MAX_SHOWN: usize = 100;
+
+/// Maximum number of host blocks that are kept.
+const MAX_HOSTS: usize = 100_000;
 
 /// Arguments of `leases import`.
 #[derive(Debug, Args)]
@@ -50,6 +55,8 @@ struct Report<'a> {
     imported: Vec<View<'a>>,
     /// Number of entries that were not imported, by reason.
     not_taken: BTreeMap<&'static str, u64>,
+    /// Entries of `machines` for the host blocks, as YAML.
+    machines: Vec<String>,
     /// Number of entries that could not be read.
     broken: u64,
     /// The first of those, with their positions.
@@ -67,6 +74,8 @@ struct ProblemView {
 struct Imported {
     leases: Vec<Lease>,
     not_taken: BTreeMap<Skipped, u64>,
+    /// Machines with reservations, which belong into the configuration.
+    hosts: Vec<Host>,
 }
 
 /// Number of unreadable entries, and the first of them.
@@ -102,10 +111,15 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
     let mut intake = Import::new(&book, &reservations, opened.clock.now());
     let mut problems = Problems::default();
     let mut entries = 0_u64;
+    let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
     let mut take = |found: Found| {
         entries += 1;
-        if let Found::Broken(problem, _) = &found {
-            problems.add(problem);
+        match &found {
+            Found::Broken(problem, _) => problems.add(problem),
+            // A later block of the same name counts.
+            Found::Host(host) if host.is_deleted => _ = hosts.remove(&host.name),
+            Found::Host(host) if hosts.len() < MAX_HOSTS => _ = hosts.insert(host.name.clone(), host.clone()),
+            _ => {}
         }
         intake.add(found);
     };
@@ -123,7 +137,8 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
         )));
     }
     let (taken, not_taken) = intake.finish();
-    let imported = Imported { leases: taken, not_taken };
+    let hosts = hosts.into_values().collect();
+    let imported = Imported { leases: taken, not_taken, hosts };
     opened.store.commit(&imported.leases).map_err(failure)?;
     drop(opened);
     if json {
@@ -154,7 +169,7 @@ impl Problems {
     /// Prints the problems, and fails if there are any.
     fn report(&self, path: &Path) -> Result<(), Failure> {
         for problem in &self.first {
-            eprintln!("{}:{problem}", path.display());
+            output::complain(format_args!("{}:{problem}", path.display()));
         }
         if self.count == 0 {
             return Ok(());
@@ -180,6 +195,21 @@ fn write_text(path: &Path, imported: &Imported) -> io::Result<()> {
     for (why, count) in &imported.not_taken {
         writeln!(out, "not taken: {count} {}", why.description())?;
     }
+    if !imported.hosts.is_empty() {
+        let (count, s) = (imported.hosts.len(), if imported.hosts.len() == 1 { "" } else { "s" });
+        writeln!(
+            out,
+            "not taken: {count} host block{s}; these entries of config.yaml do the same:\nmachines:"
+        )?;
+        for host in &imported.hosts {
+            match host.entry() {
+                Some(entry) => writeln!(out, "  {entry}")?,
+                None => {
+                    writeln!(out, "  # {} has neither `hardware` nor `uid`", Escaped(host.name.as_bytes()))?;
+                }
+            }
+        }
+    }
     out.flush()
 }
 
@@ -204,6 +234,7 @@ fn write_json(
         },
         imported: imported.leases.iter().map(|lease| View::of(lease, config, now)).collect(),
         not_taken: imported.not_taken.iter().map(|(why, count)| (why.name(), *count)).collect(),
+        machines: imported.hosts.iter().filter_map(Host::entry).collect(),
         broken: problems.count,
         problems: problems.first.iter().map(problem_view).collect(),
     };

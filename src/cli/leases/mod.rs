@@ -8,22 +8,43 @@ mod import;
 mod view;
 
 use std::cmp::Reverse;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use view::View;
 
 use super::ask_server::{self, Answer};
 use super::config_file::load_or_exit_code;
+use super::output;
 use crate::config::Config;
 use crate::lease::{Lease, State};
 use crate::server::control::control_path;
 use crate::store::Findings;
 use crate::store::{clock, open};
-use crate::types::MacAddr;
+use crate::types::{Ipv4Network, MacAddr};
+
+/// The leases to list.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Filter {
+    /// List only leases in this state: leased, declined, released or expired
+    #[arg(long, global = true, value_name = "STATE", value_parser = state)]
+    state: Option<&'static str>,
+    /// List only leases of this subnet, such as 192.168.77.0/24
+    #[arg(long, global = true, value_name = "NETWORK", value_parser = network)]
+    subnet: Option<Ipv4Network>,
+}
+
+fn state(text: &str) -> Result<&'static str, &'static str> {
+    let known = view::STATES.iter().find(|state| **state == text);
+    known.copied().ok_or("expected leased, declined, released or expired")
+}
+
+fn network(text: &str) -> Result<Ipv4Network, String> {
+    text.parse().map_err(|error| format!("expected {error}"))
+}
 
 /// The subcommands of `lanboot leases`.
 #[derive(Debug, Subcommand)]
@@ -79,13 +100,13 @@ impl Selector {
 
 /// Runs the command. The exit code is 0 for success, 1 for a failure (no such lease, the server refused, an entry
 /// cannot be read), and 2 for a wrong configuration.
-pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
+pub fn run(config: Option<&Path>, command: Option<Command>, filter: Filter, json: bool) -> ExitCode {
     let config = match load_or_exit_code(config) {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
     let done = match command.unwrap_or(Command::List) {
-        Command::List => list(&config, json),
+        Command::List => list(&config, filter, json),
         Command::Show { which } => show(&config, which, json),
         Command::Release { which } => release(&config, which, json),
         Command::Import(arguments) => import::import(&config, &arguments, json),
@@ -93,13 +114,13 @@ pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitC
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Message(why)) => {
-            eprintln!("lanboot leases: {why}");
+            output::complain(format_args!("lanboot leases: {why}"));
             ExitCode::FAILURE
         }
         // A reader such as `head` has closed the pipe.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
-            eprintln!("lanboot leases: cannot write the output: {error}");
+            output::complain(format_args!("lanboot leases: cannot write the output: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -120,16 +141,20 @@ fn failure(why: impl ToString) -> Failure {
     Failure::Message(why.to_string())
 }
 
-fn list(config: &Config, json: bool) -> Result<(), Failure> {
+fn list(config: &Config, filter: Filter, json: bool) -> Result<(), Failure> {
     let (leases, now) = (read(config)?, clock::wall());
-    let views: Vec<View> = leases.iter().map(|lease| View::of(lease, config, now)).collect();
+    let mut views: Vec<View> = leases.iter().map(|lease| View::of(lease, config, now)).collect();
+    let all = views.len();
+    views.retain(|view| view.is_in(filter.state, filter.subnet));
     let mut out = BufWriter::new(io::stdout().lock());
     if json {
         view::write_json(&views, &mut out)?;
     } else if views.is_empty() {
-        writeln!(out, "no leases in {}", config.state.display())?;
+        let which = if all > 0 { format!(" like that among {all}") } else { String::new() };
+        writeln!(out, "no leases{which} in {}", config.state.display())?;
     } else {
-        view::write_table(&views, io::stdout().is_terminal(), &mut out)?;
+        view::write_table(&views, output::is_coloured(&io::stdout()), &mut out)?;
+        writeln!(out, "{}", view::summary(&views))?;
     }
     Ok(out.flush()?)
 }
@@ -172,13 +197,13 @@ fn release(config: &Config, which: Selector, json: bool) -> Result<(), Failure> 
 /// Reads all stored leases. Losses are reported on standard error.
 fn read(config: &Config) -> Result<Vec<Lease>, Failure> {
     let (leases, losses) = open::read(&config.state).map_err(failure)?;
-    losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
+    losses.iter().for_each(|line| output::complain(format_args!("lanboot leases: {line}")));
     Ok(leases)
 }
 
 /// Reports losses on standard error. A missing database is not worth a message in a command.
 fn report_losses(findings: &Findings) {
-    findings.losses.iter().for_each(|line| eprintln!("lanboot leases: {line}"));
+    findings.losses.iter().for_each(|line| output::complain(format_args!("lanboot leases: {line}")));
 }
 
 /// The leases that match: one, or several of a client that was in several subnets.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::lease::{Lease, State, is_forever};
 
-use crate::types::{MacAddr, Timestamp};
+use crate::types::{Ipv4Network, MacAddr, Timestamp};
 
 /// A lease, formatted for people and programs. The field names are stable.
 #[derive(Serialize)]
@@ -33,6 +33,9 @@ pub(super) struct View<'a> {
     #[serde(skip)]
     hardware: String,
 }
+
+/// The words of `state`.
+pub(super) const STATES: [&str; 4] = ["leased", "declined", "released", "expired"];
 
 /// The titles of [`View::details`].
 const DETAILS: [&str; 6] = ["address", "state", "name", "hardware", "client id", "expires"];
@@ -77,6 +80,22 @@ impl<'a> View<'a> {
             self.hardware.as_str().into(),
             self.client_id.as_str().into(),
             expires,
+        ]
+    }
+
+    /// Whether the lease has this state and belongs to this network; `None` stands for any.
+    pub(super) fn is_in(&self, state: Option<&str>, network: Option<Ipv4Network>) -> bool {
+        state.is_none_or(|state| self.state == state)
+            && network.is_none_or(|network| network.contains(self.address))
+    }
+
+    fn cells(&self) -> [Cow<'_, str>; 5] {
+        [
+            self.address.to_string().into(),
+            self.state.into(),
+            self.name.unwrap_or("-").into(),
+            self.hardware.as_str().into(),
+            self.when().into(),
         ]
     }
 
@@ -130,30 +149,27 @@ pub(super) fn write_json(views: &[View<'_>], out: &mut impl Write) -> io::Result
     writeln!(out, "{}", if views.is_empty() { "[]" } else { "\n]" })
 }
 
-/// Writes titles and rows. Each column is as wide as its widest cell. Ended leases are dim, declined ones red.
+/// Writes titles and rows within 80 columns. Each column is as wide as its widest cell; a long name shifts its own line.
+/// Ended leases are dim, declined ones red. `lanboot leases show` and JSON have the client identifier too.
 pub(super) fn write_table(views: &[View<'_>], colour: bool, out: &mut impl Write) -> io::Result<()> {
     const DIM: &str = "\x1b[2m";
     const RED: &str = "\x1b[31m";
     const PLAIN: &str = "\x1b[0m";
-    let titles = ["ADDRESS", "STATE", "NAME", "HARDWARE", "CLIENT ID", "EXPIRES"].map(Cow::from);
+    const USUAL: usize = 20;
+    let titles = ["ADDRESS", "STATE", "NAME", "HARDWARE", "EXPIRES"].map(Cow::from);
     let mut widths = titles.each_ref().map(|title| title.len());
     for view in views {
-        for (width, cell) in widths.iter_mut().zip(view.details()) {
-            *width = cell.len().max(*width);
+        for (width, cell) in widths.iter_mut().zip(view.cells()) {
+            *width = cell.chars().count().clamp(*width, USUAL.max(*width));
         }
     }
-    // Client identifiers may have 255 bytes but are usually short. The column width is limited, so that a long one
-    // only shifts its own line.
-    const CLIENT_ID: usize = 4;
-    const USUAL_CLIENT_ID: usize = 3 * 20;
-    widths[CLIENT_ID] = widths[CLIENT_ID].min(USUAL_CLIENT_ID);
-    let line = |cells: [Cow<'_, str>; 6]| {
+    let line = |cells: [Cow<'_, str>; 5]| {
         let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     writeln!(out, "{}", line(titles))?;
     for view in views {
-        let line = line(view.details());
+        let line = line(view.cells());
         match view.state {
             "declined" if colour => writeln!(out, "{RED}{line}{PLAIN}")?,
             "expired" | "released" if colour => writeln!(out, "{DIM}{line}{PLAIN}")?,
@@ -161,6 +177,15 @@ pub(super) fn write_table(views: &[View<'_>], colour: bool, out: &mut impl Write
         }
     }
     Ok(())
+}
+
+/// The number of leases, in all and in each state.
+pub(super) fn summary(views: &[View<'_>]) -> String {
+    let s = if views.len() == 1 { "" } else { "s" };
+    let in_state = |state: &&str| views.iter().filter(|view| view.state == *state).count();
+    let counts = STATES.iter().map(|state| (in_state(state), state)).filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, state)| format!("{count} {state}")).collect();
+    format!("{} lease{s}: {}", views.len(), counts.join(", "))
 }
 
 #[cfg(test)]
@@ -211,12 +236,12 @@ mod tests {
         assert_eq!(
             table(&leases, false),
             "\
-ADDRESS         STATE     NAME   HARDWARE           CLIENT ID             EXPIRES
-192.168.77.9    leased    node1  02:00:00:00:00:09  01:02:00:00:00:00:09  2023-11-14T22:25:25Z (in 12m 5s)
-192.168.77.50   expired   -      02:00:00:00:00:32  01:02:00:00:00:00:32  2023-11-14T21:13:20Z (1h ago)
-192.168.77.51   released  -      02:00:00:00:00:33  01:02:00:00:00:00:33  2023-11-14T22:13:20Z (0s ago)
-192.168.77.152  declined  -      02:00:00:00:00:98  01:02:00:00:00:00:98  2023-11-15T23:13:20Z (in 1d 1h)
-192.168.77.153  leased    -      02:00:00:00:00:99  01:02:00:00:00:00:99  never
+ADDRESS         STATE     NAME   HARDWARE           EXPIRES
+192.168.77.9    leased    node1  02:00:00:00:00:09  in 12m 5s
+192.168.77.50   expired   -      02:00:00:00:00:32  1h ago
+192.168.77.51   released  -      02:00:00:00:00:33  0s ago
+192.168.77.152  declined  -      02:00:00:00:00:98  in 1d 1h
+192.168.77.153  leased    -      02:00:00:00:00:99  never
 "
         );
         let colours = table(&leases, true);
@@ -225,13 +250,18 @@ ADDRESS         STATE     NAME   HARDWARE           CLIENT ID             EXPIRE
     }
 
     #[test]
-    fn a_long_client_id_shifts_only_its_line() {
-        let long = ClientId::new(1, &[], Some(&[0xff; 255])).unwrap();
-        let holder = Holder { client: long, mac: None, is_boot_stage: false };
-        let leases = [Lease { holder, ..lease(1, State::Leased, NOW) }, lease(2, State::Leased, NOW)];
-        let text = table(&leases, false);
-        assert!(text.lines().next().unwrap().len() < 130);
-        assert!(text.contains(&"ff:".repeat(254)));
+    fn r_46_the_table_fits_80_columns() {
+        let long = "a-name-of-a-machine-that-is-longer-than-most";
+        let (config, now) = (config(), Timestamp::from_seconds(NOW));
+        let declined = lease(150, State::Declined, NOW + 90_000);
+        let view = |name| View { name: Some(name), ..View::of(&declined, &config, now) };
+        let views = [view("node-of-twenty-chars"), view(long)];
+        let mut out = Vec::new();
+        write_table(&views, false, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let widths: Vec<usize> = text.lines().map(str::len).collect();
+        assert!(widths[..2].iter().all(|width| *width <= 80) && widths[2] > 80, "{text}");
+        assert_eq!(summary(&views), "2 leases: 2 declined");
     }
 
     #[test]

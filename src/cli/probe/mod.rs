@@ -22,6 +22,8 @@ use plan::Plan;
 use start_failure::StartFailure;
 use wire::Wire;
 
+use super::output;
+
 /// Exit code for wrong arguments.
 const WRONG_USAGE: u8 = 2;
 /// Exit code for a probe that cannot start: the interface, a privilege or a port is missing.
@@ -34,7 +36,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             StartFailure::Usage(why) => (format!("{why}; see lanboot probe --help"), WRONG_USAGE),
             StartFailure::Start(why) => (why, CANNOT_START),
         };
-        eprintln!("lanboot probe: {why}");
+        output::complain(format_args!("lanboot probe: {why}"));
         ExitCode::from(code)
     };
     let plan = match arguments.plan() {
@@ -60,8 +62,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         match ran {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
+            // The reader closed the pipe, as in `lanboot probe | head`.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("lanboot probe: {error}");
+                output::complain(format_args!("lanboot probe: {error}"));
                 ExitCode::FAILURE
             }
         }

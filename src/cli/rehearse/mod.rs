@@ -3,79 +3,114 @@
 
 mod chain;
 mod clients;
+mod groups;
+mod parallel;
 mod route;
 mod row;
 mod site;
 mod view;
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, BufWriter, Write};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use chain::{Ending, Rehearsal, rehearse};
+use chain::{Ending, Rehearsal, Step, rehearse};
 use row::Row;
 use site::{Interfaces, Site};
 use view::View;
 
 use super::config_file::{LoadError, Loaded, load_file};
+use super::output;
 use crate::boot::machine_boot::MachineBoot;
 use crate::boot::plan::Mode;
-use crate::config::Config;
+use crate::config::{Config, suggestion};
 use crate::dhcp::machines::Machine;
 use crate::dhcp::settings::Settings;
 use crate::probe::models::Firmware;
-use crate::types::Arch;
+use crate::types::{Arch, MacAddr};
 
 /// The name of a machine without an entry.
 const ANY: &str = "any machine";
 
-/// Rehearses the configuration and prints the result. The exit code is 0 if every client boots, 1 if one does not, and
-/// 2 if the configuration cannot be read or has problems.
-pub fn run(config: Option<&Path>, json: bool) -> ExitCode {
+/// Rehearses the configuration and prints the result; with `only`, that machine alone. The exit code is 0 if every client
+/// boots, 1 if one does not, and 2 if the configuration cannot be read or has problems, or has no such machine.
+pub fn run(config: Option<&Path>, only: Option<&str>, json: bool) -> ExitCode {
     let loaded = match load_file(config) {
         Ok(loaded) => loaded,
         Err(LoadError::Unreadable(message)) => {
-            eprintln!("lanboot: {message}");
+            output::complain(format_args!("lanboot: {message}"));
             return ExitCode::from(2);
         }
         Err(error) => {
-            eprintln!("{error}");
+            output::complain(error);
             return ExitCode::from(2);
         }
     };
-    let rows = rows(&loaded.config);
-    let failed = rows.iter().any(Row::fails);
-    match print(&rows, json) {
-        Ok(()) if failed => ExitCode::FAILURE,
-        Ok(()) => ExitCode::SUCCESS,
-        // The reader closed the pipe, as in `lanboot rehearse | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("lanboot: cannot print the rehearsal: {error}");
-            ExitCode::FAILURE
+    let only = match only.map(|name| machine_named(&loaded, name)).transpose() {
+        Ok(only) => only,
+        Err(why) => {
+            output::complain(format_args!("lanboot rehearse: {why}"));
+            return ExitCode::from(2);
         }
+    };
+    let rehearsed = rehearse_all(&loaded.config, only);
+    let failed = rehearsed.rows.iter().any(Row::fails);
+    match print(&rehearsed, json) {
+        Ok(()) if failed => ExitCode::FAILURE,
+        // The reader closed the pipe, as in `lanboot rehearse | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && failed => ExitCode::FAILURE,
+        printed => output::finish(printed),
     }
 }
 
-fn print(rows: &[Row], json: bool) -> io::Result<()> {
+/// The place in `machines` of the machine with this name, MAC address or IP address.
+fn machine_named(loaded: &Loaded, name: &str) -> Result<usize, String> {
+    let machines = || loaded.config.dhcp.iter().flat_map(|settings| settings.machines.iter());
+    let mac = name.parse::<MacAddr>().ok();
+    let address = name.parse::<Ipv4Addr>().ok();
+    let is_it = |machine: &Machine| {
+        machine.name.eq_ignore_ascii_case(name)
+            || mac.is_some_and(|mac| machine.macs.contains(&mac))
+            || address.is_some_and(|address| machine.addresses.contains(&address))
+    };
+    machines().position(is_it).ok_or_else(|| {
+        let near = suggestion(name, machines().map(|machine| &*machine.name)).unwrap_or_default();
+        format!("no machine {name:?} in {}{near}", loaded.path.display())
+    })
+}
+
+fn print(rehearsed: &Rehearsed, json: bool) -> io::Result<()> {
     let stdout = io::stdout();
-    let colour = stdout.is_terminal();
+    let colour = output::is_coloured(&stdout);
     let mut out = BufWriter::new(stdout.lock());
+    let rows = &rehearsed.rows;
     if json {
         let views: Vec<View<'_>> = rows.iter().map(View::of).collect();
         serde_json::to_writer_pretty(&mut out, &views)?;
         writeln!(out)?;
-    } else if rows.is_empty() {
-        writeln!(out, "nothing to rehearse: the configuration maps no boot file")?;
     } else {
-        view::write(rows, colour, &mut out)?;
+        if rows.is_empty() {
+            writeln!(out, "nothing to rehearse: the configuration maps no boot file")?;
+        } else {
+            view::write(rows, colour, &mut out)?;
+        }
+        if rehearsed.left_out > 0 {
+            let (s, boot) = if rehearsed.left_out == 1 { ("", "boots") } else { ("s", "boot") };
+            writeln!(
+                out,
+                "\nleft out: {} machine{s} that {boot} like any machine; `lanboot rehearse NAME` shows one",
+                rehearsed.left_out
+            )?;
+        }
     }
     out.flush()
 }
 
 /// One sentence for every client that would not boot. `check --rehearse` prints them.
 pub(super) fn failures(loaded: &Loaded) -> Vec<String> {
-    let rows = rows(&loaded.config);
+    let rows = rehearse_all(&loaded.config, None).rows;
     let sentence = |row: &Row| match &row.rehearsal.ending {
         Ending::Fails(trouble) => {
             let client = format!("{} as {} {}", row.machine, row.client, row.arch);
@@ -89,55 +124,84 @@ pub(super) fn failures(loaded: &Loaded) -> Vec<String> {
     rows.iter().filter_map(sentence).collect()
 }
 
-/// Rehearses every client of every machine, in every mode that the configuration uses. Clients of a machine that boot
-/// like any machine are left out.
-fn rows(config: &Config) -> Vec<Row> {
-    let Some(settings) = &config.dhcp else { return Vec::new() };
-    let interfaces = Interfaces::of_this_computer(config);
-    let mut rows = Vec::new();
-    for mode in [Mode::Server, Mode::Proxy].into_iter().filter(|mode| settings.modes.has(*mode)) {
-        let places = places(settings, mode);
-        for place in &places {
-            let site = Site::new(config, settings, mode, *place, &interfaces);
-            let subnet = place.filter(|_| places.len() > 1).and_then(|place| settings.subnets.get(place));
-            let subnet = subnet.map(|subnet| subnet.network.to_string());
-            rows.extend(of_machine(&site, settings, None, ANY, subnet.as_deref()));
-        }
-        let any: Vec<(&str, Arch, Rehearsal)> = rows
-            .iter()
-            .filter(|row| row.mode == mode)
-            .map(|row| (row.client, row.arch, row.rehearsal.clone()))
-            .collect();
-        let mut own = Vec::new();
-        // The models send neither a client id of their own nor option 82.
-        for machine in settings.machines.iter().filter(|m| !m.macs.is_empty() || m.uuid.is_some()) {
-            let site = Site::new(
-                config,
-                settings,
-                mode,
-                place_of(settings, machine).or(places.first().copied().flatten()),
-                &interfaces,
-            );
-            own.extend(of_machine(&site, settings, Some(machine), &machine.name, None));
-        }
-        own.retain(|row| {
-            !any.iter().any(|(client, arch, rehearsal)| {
-                (*client, *arch) == (row.client, row.arch) && same(rehearsal, &row.rehearsal)
-            })
-        });
-        rows.extend(own);
-    }
-    rows
+/// The result of a rehearsal.
+struct Rehearsed {
+    rows: Vec<Row>,
+    /// Number of machines that have no row, because they boot like any machine.
+    left_out: usize,
 }
 
-/// Whether two boots load the same files and end the same. Server addresses are not compared, because they may be
-/// invented.
+/// Rehearses every client of every machine, in every mode that the configuration uses. Clients of a machine that boot
+/// like any machine are left out. With `only`, all clients of that machine are rehearsed, and no others.
+fn rehearse_all(config: &Config, only: Option<usize>) -> Rehearsed {
+    let mut rehearsed = Rehearsed { rows: Vec::new(), left_out: 0 };
+    let Some(settings) = &config.dhcp else { return rehearsed };
+    let interfaces = Interfaces::of_this_computer(config);
+    let mut seen: HashSet<String> = HashSet::new();
+    for mode in [Mode::Server, Mode::Proxy].into_iter().filter(|mode| settings.modes.has(*mode)) {
+        let places = places(settings, mode);
+        let mut sites: HashMap<Option<usize>, Site> = HashMap::new();
+        let mut site = |place: Option<usize>| {
+            let made = || Site::new(config, settings, mode, place, &interfaces);
+            sites.entry(place).or_insert_with(made).clone()
+        };
+        let mut any = Vec::new();
+        for place in &places {
+            let site = site(*place);
+            let subnet = place.filter(|_| places.len() > 1).and_then(|place| settings.subnets.get(place));
+            let subnet = subnet.map(|subnet| subnet.network.to_string());
+            any.extend(of_machine(&site, settings, None, ANY, subnet.as_deref()));
+        }
+        let chosen = settings.machines.iter().enumerate().filter(|(i, _)| only.is_none_or(|only| only == *i));
+        let chosen: Vec<&Machine> = chosen.map(|(_, machine)| machine).collect();
+        // Machines whose entries differ in names and addresses alone boot the same, so one of them is rehearsed.
+        let (groups, first) = groups::of(config, settings, &chosen);
+        let examples: Vec<(&Machine, Site)> = first
+            .into_iter()
+            .map(|machine| {
+                let place = place_of(settings, machine).or(places.first().copied().flatten());
+                (machine, site(place))
+            })
+            .collect();
+        let booted: Vec<Vec<Row>> = parallel::map(&examples, |(machine, site)| {
+            let mut rows =
+                of_machine(&site.with_machine(machine), settings, Some(machine), &machine.name, None);
+            if only.is_none() {
+                rows.retain(|row| !any.iter().any(|other| is_alike(other, row)));
+            }
+            rows
+        });
+        let of_example = chosen.iter().zip(groups).filter_map(|(machine, group)| {
+            let rows = booted.get(group)?.iter();
+            Some(rows.map(|row| Row { machine: machine.name.to_string(), ..row.clone() }))
+        });
+        let own: Vec<Row> = of_example.flatten().collect();
+        if only.is_none() {
+            rehearsed.rows.extend(any);
+        }
+        seen.extend(own.iter().map(|row| row.machine.clone()));
+        rehearsed.rows.extend(own);
+    }
+    if only.is_none() {
+        rehearsed.left_out = settings.machines.iter().count().saturating_sub(seen.len());
+    }
+    rehearsed
+}
+
+/// Whether two rows show the same client, loading the same files with the same end. Server addresses are not compared,
+/// because they may be invented.
+fn is_alike(one: &Row, other: &Row) -> bool {
+    (one.client, one.arch) == (other.client, other.arch) && same(&one.rehearsal, &other.rehearsal)
+}
+
+/// Whether two boots load the same files and end the same.
 fn same(one: &Rehearsal, other: &Rehearsal) -> bool {
-    let loads = |rehearsal: &Rehearsal| {
-        let steps = rehearsal.steps.iter();
-        steps.map(|step| (step.who, step.is_ours, step.file.clone())).collect::<Vec<_>>()
+    let is_same = |(one, other): (&Step, &Step)| {
+        (one.who, one.is_ours, &one.file) == (other.who, other.is_ours, &other.file)
     };
-    one.ending == other.ending && loads(one) == loads(other)
+    one.steps.len() == other.steps.len()
+        && one.ending == other.ending
+        && one.steps.iter().zip(&other.steps).all(is_same)
 }
 
 /// The subnets in which a machine without an entry gets an address. A proxy does not use subnets.

@@ -5,6 +5,7 @@ use crate::boot::plan::Mode;
 use crate::types::Arch;
 
 /// The predicted boot of one client.
+#[derive(Clone)]
 pub(super) struct Row {
     /// The machine's name, or [`ANY`].
     pub(super) machine: String,

@@ -1,6 +1,7 @@
 //! A simulated network: lanboot as configured, and in proxy mode a plain DHCP server beside it. `chain.rs` sends it the
 //! messages of a model and gets the replies. It opens no socket and reads no clock.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,14 @@ use crate::content::machines::{KnownMachine, MachineTable, Standing};
 use crate::content::once::BootState;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outcome, OutgoingReply, Outside, Promise};
+use crate::dhcp::machines::Machine;
 use crate::dhcp::settings::{Settings, Subnet};
 use crate::event::{DropReason, Event};
 use crate::images::{Catalog, Content};
 use crate::lease::LeaseBook;
 use crate::net::interface;
 use crate::probe::models::{ModelClient, ReceivedReply, RequestKind};
-use crate::types::{Ipv4Network, Timestamp};
+use crate::types::{Ipv4Network, Ipv4Range, Timestamp};
 use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
 use crate::wire::option::code;
 use crate::wire::pxe;
@@ -35,8 +37,11 @@ const EXAMPLE: (Ipv4Addr, u8) = (Ipv4Addr::new(192, 0, 2, 0), 24);
 const EXAMPLE_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// lanboot on one simulated network.
+#[derive(Clone)]
 pub(super) struct Site {
     settings: Arc<Settings>,
+    /// Whether `settings` has the entries of all machines.
+    has_all: bool,
     files: Option<Files>,
     pub(super) mode: Mode,
     /// Whether lanboot serves TFTP.
@@ -81,13 +86,15 @@ impl Site {
         let files = Catalog::open(&config.images).ok();
         let files =
             files.map(|catalog| Files::new(catalog, MachineTable::default()).with_boot_state(starts()));
+        // The network has no other machine, so no address needs a check.
+        let alone = Settings { conflict_check: None, subnets: alone(settings, subnet), ..settings.clone() };
+        // Without entries of other machines, a boot costs the same in a configuration of any size. Their addresses only
+        // matter if the pools have no others.
+        let has_all = has_only_reserved_addresses(&alone);
+        let settings = if has_all { alone } else { Settings { machines: Vec::new().into(), ..alone } };
         Site {
-            // The network has no other machine, so no address needs a check.
-            settings: Arc::new(Settings {
-                conflict_check: None,
-                subnets: alone(settings, subnet),
-                ..settings.clone()
-            }),
+            settings: Arc::new(settings),
+            has_all,
             files,
             mode,
             tftp: config.tftp.is_some(),
@@ -104,6 +111,15 @@ impl Site {
     /// The first address of lanboot.
     fn server(&self) -> Ipv4Addr {
         self.addresses.first().copied().unwrap_or(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same network, in which `machine` has its entry of the configuration.
+    pub(super) fn with_machine(&self, machine: &Machine) -> Site {
+        if self.has_all {
+            return self.clone();
+        }
+        let settings = Settings { machines: vec![machine.clone()].into(), ..(*self.settings).clone() };
+        Site { settings: Arc::new(settings), ..self.clone() }
     }
 
     /// Creates the server for one machine's boot, with an empty lease book.
@@ -307,16 +323,27 @@ fn alone(settings: &Settings, place: Option<usize>) -> Vec<Subnet> {
     subnets
 }
 
+/// Whether the machines have reserved every address of the pools.
+fn has_only_reserved_addresses(settings: &Settings) -> bool {
+    let ranges: Vec<Ipv4Range> =
+        settings.subnets.iter().flat_map(|subnet| &subnet.pools).map(|pool| pool.range).collect();
+    let all: u64 = ranges.iter().map(|range| range.size()).sum();
+    let reserved = settings.machines.iter().flat_map(|machine| machine.addresses.iter().copied());
+    let reserved = reserved.filter(|address| ranges.iter().any(|range| range.contains(*address))).count();
+    all > 0 && u64::try_from(reserved).is_ok_and(|reserved| reserved >= all)
+}
+
 /// Host addresses that are in no pool and not reserved for a machine.
 fn free_addresses(network: Ipv4Network, settings: &Settings) -> impl Iterator<Item = Ipv4Addr> {
     let first = u32::from(network.address());
+    let taken: HashSet<Ipv4Addr> =
+        settings.machines.iter().flat_map(|machine| machine.addresses.iter().copied()).collect();
     (1..SEARCH).filter_map(move |number| first.checked_add(number)).map(Ipv4Addr::from).filter(
         move |address| {
             let pools = settings.subnets.iter().flat_map(|subnet| &subnet.pools);
-            let mut taken = settings.machines.iter().flat_map(|machine| machine.addresses.iter().copied());
             network.has_host(*address)
                 && !pools.into_iter().any(|pool| pool.range.contains(*address))
-                && !taken.any(|other| other == *address)
+                && !taken.contains(address)
         },
     )
 }

@@ -9,8 +9,12 @@ use super::row::Row;
 use crate::boot::plan::Mode;
 use crate::probe::models::Protocol;
 
-const TITLES: [&str; COLUMNS] = ["MACHINE", "CLIENT", "ARCH", "MODE", "LOADS"];
-const COLUMNS: usize = 5;
+const TITLES: [&str; COLUMNS] = ["MACHINE", "CLIENT", "ARCH", "MODE"];
+const COLUMNS: usize = 4;
+/// Maximum width of a line, except where a name or URL is longer.
+const WIDTH: usize = 80;
+/// Maximum width of a column.
+const USUAL: usize = 24;
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
@@ -85,8 +89,8 @@ fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// Writes all rows under the titles, with each column as wide as its widest cell. Advice for each machine that fails
-/// follows.
+/// Writes all rows under the titles, within [`WIDTH`] columns. The files that a machine loads follow on their own line.
+/// Advice for each machine that fails comes last.
 ///
 /// # Errors
 /// If `out` cannot be written to.
@@ -94,14 +98,25 @@ pub(super) fn write(rows: &[Row], colour: bool, out: &mut impl Write) -> io::Res
     let titles = TITLES.map(str::to_owned);
     let cells: Vec<[String; COLUMNS]> = rows.iter().map(cells).collect();
     let lines = || std::iter::once(&titles).chain(&cells);
-    let width = |column: usize| lines().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
+    // A long name only shifts its own line.
+    let width =
+        |column: usize| lines().map(|cells| cells[column].chars().count()).max().unwrap_or(0).min(USUAL);
     let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let verdicts = std::iter::once("VERDICT".to_owned()).chain(rows.iter().map(|row| verdict(row, colour)));
-    for (cells, verdict) in lines().zip(verdicts) {
-        for (cell, width) in cells.iter().zip(widths) {
-            write!(out, "{cell:<width$}  ")?;
+    let line = |cells: &[String; COLUMNS]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  "));
+        padded.collect::<String>()
+    };
+    writeln!(out, "{}VERDICT", line(&titles))?;
+    for (row, cells) in rows.iter().zip(&cells) {
+        let (text, is_good) = verdict(row);
+        let start = line(cells);
+        let fits = start.chars().count() + text.chars().count() <= WIDTH;
+        let gap = if fits { "" } else { "\n    " };
+        let start = if fits { start.as_str() } else { start.trim_end() };
+        writeln!(out, "{start}{gap}{}", if colour { coloured(&text, is_good) } else { text })?;
+        for line in loads_lines(row) {
+            writeln!(out, "    {line}")?;
         }
-        writeln!(out, "{verdict}")?;
     }
     let mut advice: Vec<String> = rows.iter().flat_map(sentences).collect();
     advice.dedup();
@@ -112,14 +127,30 @@ pub(super) fn write(rows: &[Row], colour: bool, out: &mut impl Write) -> io::Res
 }
 
 fn cells(row: &Row) -> [String; COLUMNS] {
-    let machine = match &row.subnet {
-        Some(subnet) => format!("{} in {subnet}", row.machine),
-        None => row.machine.clone(),
-    };
-    let loads: Vec<String> =
-        row.rehearsal.steps.iter().enumerate().map(|(place, step)| loads(place, step)).collect();
-    let loads = if loads.is_empty() { "-".to_owned() } else { loads.join(", ") };
-    [machine, row.client.to_owned(), row.arch.to_string(), mode_name(row.mode).to_owned(), loads]
+    [row.machine.clone(), row.client.to_owned(), row.arch.to_string(), mode_name(row.mode).to_owned()]
+}
+
+/// The files that the machine loads, and its subnet, in lines of at most [`WIDTH`] columns with the indentation. A longer
+/// URL has a line alone.
+fn loads_lines(row: &Row) -> Vec<String> {
+    let loads = row.rehearsal.steps.iter().enumerate().map(|(place, step)| loads(place, step));
+    let mut parts: Vec<String> = row.subnet.iter().map(|subnet| format!("in {subnet}")).collect();
+    parts.extend(loads);
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + part.chars().count() + 2 <= WIDTH - 4 => {
+                line.push_str(", ");
+                line.push_str(&part);
+            }
+            Some(line) => {
+                line.push(',');
+                lines.push(part);
+            }
+            None => lines.push(part),
+        }
+    }
+    lines
 }
 
 /// The text for one file, such as `snponly.efi`, or `iPXE: boot.ipxe` for a later stage. A file that is not sent by
@@ -133,14 +164,18 @@ fn loads(place: usize, step: &Step) -> String {
     if place == 0 { file } else { format!("{}: {file}", step.who) }
 }
 
-fn verdict(row: &Row, colour: bool) -> String {
-    let (text, is_good) = match &row.rehearsal.ending {
+/// The verdict in words, and whether the machine starts something.
+fn verdict(row: &Row) -> (String, bool) {
+    match &row.rehearsal.ending {
         Ending::Boots => ("boots".to_owned(), true),
         Ending::Waits => ("waits at a menu".to_owned(), true),
         Ending::LocalDisk => ("boots its own disk".to_owned(), true),
         Ending::Fails(trouble) => (format!("fails: {}", trouble.code), false),
-    };
-    if colour { format!("{}{text}{PLAIN}", if is_good { GREEN } else { RED }) } else { text }
+    }
+}
+
+fn coloured(text: &str, is_good: bool) -> String {
+    format!("{}{text}{PLAIN}", if is_good { GREEN } else { RED })
 }
 
 fn sentences(row: &Row) -> Vec<String> {

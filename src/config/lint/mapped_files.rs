@@ -9,9 +9,6 @@ use crate::boot::menu::ItemAction;
 use crate::boot::policy::DEFAULT_IPXE;
 use crate::config::lint::local_name::local_name;
 use crate::config::settings::Config;
-use crate::config::syntax::place::Problem;
-use crate::config::syntax::place::{append_omitted_count, max_shown, node_at};
-use crate::config::syntax::tree::{parse, position_of};
 use crate::types::Arch;
 
 /// A boot file that the configuration names.
@@ -124,30 +121,7 @@ pub fn clients_by_file(config: &Config) -> Vec<(String, String)> {
     all.filter_map(|(client, name)| Some((local_name(&name, config)?.to_owned(), client))).collect()
 }
 
-/// Turns pairs of key and message into problems of the file with this `text`, sorted by position. The list is cut at
-/// a limit, and its last problem then states how many are omitted.
-pub(in crate::config) fn problems_at(
-    text: &str,
-    messages: impl IntoIterator<Item = (String, String)>,
-) -> Vec<Problem> {
-    let Ok(root) = parse(text) else { return Vec::new() };
-    let mut messages = messages.into_iter();
-    let placed = messages.by_ref().take(max_shown(text)).map(|(path, message)| {
-        let (line, column) = position_of(text, node_at(&root, &path, same_key).id);
-        Problem { line, column, path, message }
-    });
-    let mut problems: Vec<Problem> = placed.collect();
-    problems.sort_by_key(|problem| (problem.line, problem.column));
-    append_omitted_count(&mut problems, messages.count());
-    problems
-}
-
 /// The architecture as a key of the file.
 fn key_of(arch: Arch) -> String {
     arch.name().map_or_else(|| arch.number().to_string(), str::to_owned)
-}
-
-/// Compares keys. Two keys that parse as the same architecture are equal.
-fn same_key(written: &str, wanted: &str) -> bool {
-    written == wanted || matches!((written.parse::<Arch>(), wanted.parse::<Arch>()), (Ok(a), Ok(b)) if a == b)
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::boot::loader::target::SCRIPT;
 use crate::boot::policy::DEFAULT_IPXE;
 use crate::config::lint::local_name::local_name;
-use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
+use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files};
 use crate::config::sections::targets;
 use crate::config::settings::Config;
+use crate::config::sources::Sources;
 use crate::config::syntax::place::Problem;
 use crate::config::syntax::reader::suggestion;
 use crate::types::Arch;
@@ -62,7 +63,7 @@ pub fn missing_script(
 /// note.
 pub fn hidden_file_notes(
     config: &Config,
-    text: &str,
+    sources: &Sources,
     is_ipxe: impl Fn(&str) -> Option<bool>,
 ) -> Vec<Problem> {
     let Some(boot) = config.dhcp.as_ref().map(|settings| &settings.boot) else { return Vec::new() };
@@ -78,13 +79,13 @@ pub fn hidden_file_notes(
          boot what `boot.arch` names",
         hidden.join(", ")
     );
-    if hidden.is_empty() { Vec::new() } else { problems_at(text, [("boot.ipxe".to_owned(), message)]) }
+    if hidden.is_empty() { Vec::new() } else { sources.problems_at([("boot.ipxe".to_owned(), message)]) }
 }
 
-/// Turns `missing` into problems of the file with this `text`. `images` is the path of the images folder for
+/// Turns `missing` into problems of the configuration from `sources`. `images` is the path of the images folder for
 /// messages, and `there` lists the files in it.
 pub fn missing_file_problems(
-    text: &str,
+    sources: &Sources,
     images: &str,
     there: &[String],
     missing: &[MissingFile],
@@ -95,17 +96,17 @@ pub fn missing_file_problems(
         let message = format!("no file {name:?} in {images}, which {clients} would ask for{hint}");
         (wanted_by.clone(), message)
     });
-    problems_at(text, messages)
+    sources.problems_at(messages)
 }
 
 /// Turns files that exist but cannot be read into problems, like [`missing_file_problems`].
-pub fn unreadable_file_problems(text: &str, images: &str, unreadable: &[MissingFile]) -> Vec<Problem> {
+pub fn unreadable_file_problems(sources: &Sources, images: &str, unreadable: &[MissingFile]) -> Vec<Problem> {
     let messages = unreadable.iter().map(|MissingFile { name, wanted_by, .. }| {
         let message =
             format!("{name:?} in {images} cannot be read by this user: chmod a+r it, and a+x its folders");
         (wanted_by.clone(), message)
     });
-    problems_at(text, messages)
+    sources.problems_at(messages)
 }
 
 /// `; did you mean …?` with a file of the same name in another folder, or with the most similar name.

@@ -5,16 +5,17 @@ use std::net::Ipv4Addr;
 
 use crate::boot::fetch::SERVER;
 use crate::boot::plan::Mode;
-use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
+use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files};
 use crate::config::settings::Config;
+use crate::config::sources::Sources;
 use crate::config::syntax::place::Problem;
 use crate::dhcp::options::OptionSet;
 use crate::wire::option::code;
 
-/// Problems of the file with this `text`: URLs of UEFI HTTP boot whose host name clients cannot resolve, because
+/// Problems of the configuration from `sources`: URLs of UEFI HTTP boot whose host name clients cannot resolve, because
 /// their replies have no DNS server (option 6). EDK2 uses only the DNS servers of the same offer (`HttpBootDhcp4.c`).
 /// As a proxy, lanboot cannot check this, because the other DHCP server sends the DNS servers.
-pub fn dns_problems(config: &Config, text: &str) -> Vec<Problem> {
+pub fn dns_problems(config: &Config, sources: &Sources) -> Vec<Problem> {
     let Some(settings) = config.dhcp.as_ref().filter(|settings| settings.modes.has(Mode::Server)) else {
         return Vec::new();
     };
@@ -36,7 +37,7 @@ pub fn dns_problems(config: &Config, text: &str) -> Vec<Problem> {
         );
         Some((file.key.clone(), message))
     });
-    problems_at(text, problems)
+    sources.problems_at(problems)
 }
 
 /// The host name in the URL from which UEFI loads `file`. Returns `None` if the URL has an address instead, or if

@@ -1,14 +1,15 @@
 //! Finds URLs of this server that it does not serve.
 
 use crate::boot::loader::target::LocalUrl;
-use crate::config::lint::mapped_files::{mapped_files, problems_at};
+use crate::config::lint::mapped_files::mapped_files;
 use crate::config::sections::targets;
 use crate::config::settings::Config;
+use crate::config::sources::Sources;
 use crate::config::syntax::place::Problem;
 
-/// Problems of the file with this `text`: URLs with `{server}` that this server does not serve, because the protocol
+/// Problems of the configuration from `sources`: URLs with `{server}` that this server does not serve, because the protocol
 /// is off or has another port.
-pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
+pub fn unserved_problems(config: &Config, sources: &Sources) -> Vec<Problem> {
     let boot = mapped_files(config).into_iter().map(|file| (file.name, file.key));
     let all =
         boot.chain(targets::target_files(&config.targets).into_iter().map(|(name, key, _)| (name, key)));
@@ -22,7 +23,7 @@ pub fn unserved_problems(config: &Config, text: &str) -> Vec<Problem> {
         let advice = "if another program on this computer serves it, write the address instead of {server}";
         Some((key, format!("{name} is not served, because {what}; {advice}")))
     });
-    problems_at(text, unserved)
+    sources.problems_at(unserved)
 }
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ mod tests {
                 "dhcp: {{mode: proxy}}\nboot: {{ipxe: boot.ipxe, arch: {{uefi-x64-http: '{url}'}}}}\n\
                  targets: {{a: {{kernel: '{url}'}}}}\n{more}"
             );
-            let found = unserved_problems(&crate::config::load(&text).unwrap(), &text);
+            let found = unserved_problems(&crate::config::load(&text).unwrap(), &text.as_str().into());
             found.into_iter().map(|problem| (problem.path, problem.message)).collect::<Vec<_>>()
         };
         let advice = "if another program on this computer serves it, write the address instead of {server}";

@@ -2,16 +2,17 @@
 //! a script for firmware.
 
 use crate::config::lint::local_name::local_name;
-use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files, problems_at};
+use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files};
 use crate::config::settings::Config;
+use crate::config::sources::Sources;
 use crate::config::syntax::place::Problem;
 use crate::types::{Arch, FileKind, Processor};
 
-/// Problems of the file with this `text`: boot files that are mapped to clients that cannot start them. `kind_of`
+/// Problems of the configuration from `sources`: boot files that are mapped to clients that cannot start them. `kind_of`
 /// returns the kind of an existing file of the images folder. `images` is the path of that folder for messages.
 pub fn wrong_file_problems(
     config: &Config,
-    text: &str,
+    sources: &Sources,
     images: &str,
     kind_of: impl Fn(&str) -> Option<FileKind>,
 ) -> Vec<Problem> {
@@ -21,7 +22,7 @@ pub fn wrong_file_problems(
         let why = unusable_reason(&file, kind)?;
         Some((file.key.clone(), format!("{name:?} in {images} is {kind}, but {why}")))
     });
-    problems_at(text, wrong)
+    sources.problems_at(wrong)
 }
 
 /// Explains why a file of this kind cannot be started by its clients.

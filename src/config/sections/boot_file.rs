@@ -34,7 +34,10 @@ pub(in crate::config) fn by_arch(reader: &mut Reader, node: &Node) -> BTreeMap<A
     for (key, value) in reader.entries(node) {
         let Ok(arch) = key.value.parse::<Arch>() else {
             let hint = suggestion(&key.value, Arch::names());
-            let hint = hint.unwrap_or_else(|| ", or a number from 0 to 65535".to_owned());
+            let hint = hint.unwrap_or_else(|| {
+                let names = Arch::names().collect::<Vec<_>>().join(", ");
+                format!(", or a number from 0 to 65535; the names are {names}")
+            });
             reader.problem(
                 key.id,
                 format!(

@@ -9,7 +9,7 @@ use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::classes::{Class, ClassRef, Condition, evaluation_order};
 
 /// Reads `name` of each entry of `dhcp.classes`, and makes the names known to the reader.
-pub(in crate::config) fn class_names(reader: &mut Reader, entries: &[Node]) {
+pub(in crate::config) fn class_names(reader: &mut Reader, entries: &[&Node]) {
     for (place, entry) in entries.iter().enumerate() {
         let Data::Map(fields) = &entry.data else { continue };
         let is_name = |key: &Node| matches!(&key.data, Data::Text(text) if text == "name");

@@ -12,10 +12,10 @@ use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::classes::Class;
 use crate::dhcp::options::OptionSet;
 
-/// Reads the list of classes. The reader must know their names: see [`class_names`].
-pub(in crate::config) fn classes(reader: &mut Reader, node: &Node) -> Vec<ClassEntry> {
-    let nodes = reader.list(node);
-    class_names(reader, nodes);
+/// Reads the lists of classes of all files. The reader must know their names: see [`class_names`].
+pub(in crate::config) fn classes(reader: &mut Reader, lists: &[&Node]) -> Vec<ClassEntry> {
+    let nodes: Vec<&Node> = lists.iter().flat_map(|node| reader.list(node)).collect();
+    class_names(reader, &nodes);
     let entries: Vec<ClassEntry> =
         nodes.iter().enumerate().map(|(place, node)| class(reader, node, place)).collect();
     check_cycles(reader, &entries);

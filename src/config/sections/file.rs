@@ -33,24 +33,40 @@ const DEFAULT_CONFLICT_CHECK: Duration = Duration::from_millis(500);
 /// The ports registered for DHCP and proxyDHCP.
 const PORTS: Ports = Ports { server: 67, client: 68, proxy: 4011 };
 
-pub(in crate::config) fn read(reader: &mut Reader, root: &Node) -> File {
+/// Reads the file with the first of `roots`. The others are files that it includes: their entries of lists come after
+/// its own.
+pub(in crate::config) fn read(reader: &mut Reader, roots: &[&Node]) -> File {
+    let empty = Node { id: 0, data: Data::Null };
+    let (root, included) = roots.split_first().map_or((&empty, roots), |(root, included)| (*root, included));
     let fields = reader.fields(root, Section::Top);
-    let targets = targets::targets(reader, fields.get("targets"));
+    let included: Vec<Fields<'_>> =
+        included.iter().map(|root| reader.fields(root, Section::Included)).collect();
+    // Included files may name targets of other files, so all targets come first.
+    let every = |key| std::iter::once(&fields).chain(&included).filter_map(move |fields| fields.get(key));
+    let all_targets: Vec<&Node> = every("targets").collect();
+    let targets = targets::targets(reader, &all_targets);
     let (boot, default) = boot::boot(reader, fields.get("boot"), &targets);
+    // Subnets and machines of all files refer to classes by name, so these come first.
+    let class_lists = roots.iter().filter_map(|root| value_of(value_of(root, "dhcp")?, "classes"));
+    let classes = classes(reader, &class_lists.collect::<Vec<_>>());
+    let mut dhcp = dhcp(reader, root.id, fields.get("dhcp"));
+    dhcp.classes = classes;
+    for node in included.iter().filter_map(|fields| fields.get("dhcp")) {
+        included_dhcp(reader, node, &mut dhcp);
+    }
+    let mut machines = Vec::new();
+    for node in every("machines") {
+        machines.extend(reader.list(node).iter().map(|node| machines::machine(reader, node, &targets)));
+    }
     File {
         id: root.id,
         interfaces: fields.get("interfaces").map_or(Interfaces::Auto, |node| interfaces(reader, node)),
         state: path(reader, &fields, "state", "/var/lib/lanboot"),
         images: path(reader, &fields, "images", "boot-images"),
-        dhcp: dhcp(reader, root.id, fields.get("dhcp")),
+        dhcp,
         boot,
         default,
-        machines: match fields.get("machines") {
-            Some(node) => {
-                reader.list(node).iter().map(|node| machines::machine(reader, node, &targets)).collect()
-            }
-            None => Vec::new(),
-        },
+        machines,
         targets,
         tftp: tftp::tftp(reader, fields.get("tftp")),
         http: http::http(reader, fields.get("http")),
@@ -138,10 +154,6 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
     if let Some(node) = fields.get("ports") {
         dhcp.ports = ports(reader, node);
     }
-    // Before the subnets and machines, which refer to classes by name.
-    if let Some(node) = fields.get("classes") {
-        dhcp.classes = classes(reader, node);
-    }
     if let Some(node) = fields.get("subnets") {
         dhcp.subnets = reader.list(node).iter().map(|node| subnet(reader, node)).collect();
     }
@@ -150,6 +162,21 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
         dhcp.router = router(Some(node), &dhcp.options);
     }
     dhcp
+}
+
+/// Reads `dhcp` of an included file.
+fn included_dhcp(reader: &mut Reader, node: &Node, dhcp: &mut DhcpSection) {
+    let fields = reader.fields(node, Section::IncludedDhcp);
+    if let Some(node) = fields.get("subnets") {
+        dhcp.subnets.extend(reader.list(node).iter().map(|node| subnet(reader, node)));
+    }
+}
+
+/// The value of a key of a mapping that is read elsewhere.
+fn value_of<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+    let Data::Map(entries) = &node.data else { return None };
+    let is_it = |name: &Node| matches!(&name.data, Data::Text(text) if text == key);
+    entries.iter().find(|(name, _)| is_it(name)).map(|(_, value)| value)
 }
 
 /// Reads `true`, `false`, their YAML 1.1 forms, or `strict`.

@@ -1,7 +1,7 @@
 //! Reads `targets:`, `boot.default`, and the `boot`, `once` and `vars` of machines: the systems that machines start,
 //! and the variables of their scripts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::boot::loader::facts;
@@ -23,10 +23,16 @@ const NO_OPTION: &str = "a word that does not begin with `-`, which loaders woul
 /// Names that can be started like a target but are built in.
 const BUILT_IN: [(&str, BootAction); 2] = [("local", BootAction::Local), ("menu", BootAction::Menu)];
 
-pub(in crate::config) fn targets(reader: &mut Reader, node: Option<&Node>) -> Vec<TargetEntry> {
-    let Some(node) = node else { return Vec::new() };
+/// Reads the `targets` of all files.
+pub(in crate::config) fn targets(reader: &mut Reader, nodes: &[&Node]) -> Vec<TargetEntry> {
     let mut found = Vec::new();
-    for (key, node) in reader.entries(node) {
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    let entries: Vec<_> = nodes.iter().flat_map(|node| reader.entries(node)).collect();
+    for (key, node) in entries {
+        if let Some(first) = seen.insert(key.value.clone(), key.id) {
+            reader.conflict(key.id, first, format!("another file has the target `{}` already", key.value));
+            continue;
+        }
         let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if let Some((name, _)) = BUILT_IN.iter().find(|(name, _)| *name == key.value) {
             reader.problem(key.id, format!("`{name}` is built in: give the target another name"));

@@ -65,6 +65,8 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'sta
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Section {
     Top,
+    Included,
+    IncludedDhcp,
     Dhcp,
     Ports,
     Subnet,
@@ -86,8 +88,10 @@ pub(in crate::config) enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub(in crate::config) const ALL: [Section; 18] = [
+    pub(in crate::config) const ALL: [Section; 20] = [
         Section::Top,
+        Section::Included,
+        Section::IncludedDhcp,
         Section::Dhcp,
         Section::Ports,
         Section::Subnet,
@@ -111,6 +115,8 @@ impl Section {
     pub(in crate::config) fn keys(self) -> &'static [Key] {
         match self {
             Section::Top => TOP,
+            Section::Included => INCLUDED,
+            Section::IncludedDhcp => INCLUDED_DHCP,
             Section::Dhcp => DHCP,
             Section::Ports => PORTS,
             Section::Subnet => SUBNET,
@@ -135,6 +141,8 @@ impl Section {
     pub(in crate::config) fn path(self) -> &'static str {
         match self {
             Section::Top => "",
+            Section::Included => "an included file",
+            Section::IncludedDhcp => "dhcp of an included file",
             Section::Dhcp => "dhcp",
             Section::Ports => "dhcp.ports",
             Section::Subnet => "dhcp.subnets[]",
@@ -177,6 +185,7 @@ const PORT: Kind = Number(1, 65535);
 
 #[rustfmt::skip]
 const TOP: &[Key] = &[
+    key("include", Each(&Path), "[]", "More files with `machines`, `targets`, `dhcp.classes` and `dhcp.subnets`. Paths are relative to the folder of the file that has them, and `*` and `?` match names. At most 64 MiB in all."),
     key("interfaces", Either(&[Word(&["auto"]), Each(&Text("an interface"))]), "auto", "The interfaces to serve. `auto`: every interface that is up and has an IPv4 address, except loopback."),
     key("state", Path, "/var/lib/lanboot", "The folder of files that must survive a restart, such as the lease database. It must not be in `images`."),
     key("images", Path, "boot-images", "The folder that clients download from. Names that begin with a dot are never sent."),
@@ -187,6 +196,20 @@ const TOP: &[Key] = &[
     key("tftp", Either(&[Off, Map(Section::Tftp)]), "", "TFTP. `off`: no TFTP."),
     key("http", Either(&[Off, Map(Section::Http)]), "", "The files of `images` over HTTP/1.1. `off`: no HTTP."),
     key("log", Map(Section::Log), "", "The log."),
+];
+
+#[rustfmt::skip]
+const INCLUDED: &[Key] = &[
+    key("include", Each(&Path), "[]", "More files."),
+    key("dhcp", Map(Section::IncludedDhcp), "", "Classes and subnets."),
+    key("targets", Named("target", &Map(Section::Target)), "{}", "Targets, besides those of other files."),
+    key("machines", List(&Map(Section::Machine)), "[]", "Machines, after those of other files."),
+];
+
+#[rustfmt::skip]
+const INCLUDED_DHCP: &[Key] = &[
+    key("subnets", List(&Map(Section::Subnet)), "[]", "Subnets, after those of other files."),
+    key("classes", List(&Map(Section::Class)), "[]", "Classes, after those of other files."),
 ];
 
 #[rustfmt::skip]

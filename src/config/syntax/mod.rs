@@ -2,6 +2,9 @@
 //! it. Apart from `keys.rs`, nothing here knows the name of a key.
 
 pub(in crate::config) mod keys;
+pub(in crate::config) mod lines;
 pub(in crate::config) mod place;
+pub(in crate::config) mod positions;
 pub(in crate::config) mod reader;
+pub(in crate::config) mod syntax_error;
 pub(in crate::config) mod tree;

@@ -1,20 +1,45 @@
 //! Problems of a configuration file, and their positions: the path of the key, the line and the column.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::config::syntax::tree::{Data, Node, escape_control, position_of};
+use crate::config::syntax::tree::{Data, Node, escape_control};
 
 /// A mistake in a configuration file, with its position. `Display` writes it as one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
+    /// The file that `include` names; `None` for `config.yaml` itself.
+    pub file: Option<Arc<str>>,
     /// Line in the file, from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// Path of the key, such as `dhcp.subnets[0].pool`. Empty for the file as a whole.
+    /// Path of the key, such as `dhcp.subnets[0].pool`. Empty for the file as a whole. Indexes count in that file.
     pub path: String,
     /// Expected and actual value, or another explanation, for people.
     pub message: String,
+    /// Source line with a caret, for errors of the syntax.
+    pub excerpt: Option<String>,
+}
+
+impl Problem {
+    /// The problem with the name of its file before it and the source line under it. `main` is the name of
+    /// `config.yaml`.
+    pub fn in_file(&self, main: impl fmt::Display) -> String {
+        let line = match &self.file {
+            Some(file) => format!("{file}:{self}"),
+            None => format!("{main}:{self}"),
+        };
+        match &self.excerpt {
+            Some(excerpt) => format!("{line}\n{excerpt}"),
+            None => line,
+        }
+    }
+
+    /// A key for sorting: problems of `config.yaml` come first.
+    pub fn order(&self) -> (Option<Arc<str>>, usize, usize) {
+        (self.file.clone(), self.line, self.column)
+    }
 }
 
 impl fmt::Display for Problem {
@@ -37,48 +62,15 @@ pub(in crate::config) struct Unplaced {
     pub(in crate::config) see: Option<u32>,
 }
 
-/// Maximum number of bytes that are parsed to look up positions, because each lookup parses the whole file again.
-const PLACE_BUDGET: usize = 8 * 1024 * 1024;
-/// Maximum number of problems shown, for a file of any size.
-const MAX_SHOWN: usize = 200;
-
-/// Maximum number of problems that are shown for the file with this text.
-pub(in crate::config) fn max_shown(text: &str) -> usize {
-    (PLACE_BUDGET / text.len().max(1)).clamp(16, MAX_SHOWN)
-}
-
-/// Looks up the positions of `problems` and sorts by them. The list is cut at 200 problems (fewer for a file above 40
-/// KiB), and its last problem then states how many are omitted.
-pub(in crate::config) fn with_positions(
-    text: &str,
-    root: &Node,
-    mut problems: Vec<Unplaced>,
-) -> Vec<Problem> {
-    problems.sort_by_key(|problem| problem.id);
-    let shown = max_shown(text);
-    let more = problems.len().saturating_sub(shown);
-    let mut found: Vec<Problem> = problems
-        .into_iter()
-        .take(shown)
-        .map(|Unplaced { id, mut message, see }| {
-            let (line, column) = position_of(text, id);
-            if let Some(other) = see {
-                message.push_str(&format!(" (line {})", position_of(text, other).0));
-            }
-            Problem { line, column, path: path_of(root, id), message }
-        })
-        .collect();
-    found.sort_by_key(|problem| (problem.line, problem.column));
-    append_omitted_count(&mut found, more);
-    found
-}
+/// Maximum number of problems shown.
+pub(in crate::config) const MAX_SHOWN: usize = 200;
 
 /// Appends a problem that states how many are omitted.
 pub(in crate::config) fn append_omitted_count(found: &mut Vec<Problem>, more: usize) {
     if let Some(last) = found.last().filter(|_| more > 0) {
-        let (line, column) = (last.line, last.column);
         let message = format!("and {more} more problems that are not listed");
-        found.push(Problem { line, column, path: String::new(), message });
+        let last = Problem { path: String::new(), message, ..last.clone() };
+        found.push(last);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -68,7 +69,8 @@ impl Reader {
             Data::Map(entries) => entries,
             Data::Null => return Vec::new(),
             _ => {
-                self.expected(node, "a mapping");
+                let hint = colon_hint(node).unwrap_or_default();
+                self.problem(node.id, format!("expected a mapping, found {}{hint}", describe(node)));
                 return Vec::new();
             }
         };
@@ -164,8 +166,11 @@ impl Reader {
         };
         match if text.is_empty() { number.as_str() } else { text }.parse() {
             Ok(value) => return Some(At { id: node.id, value }),
-            Err(_) if !what.is_empty() => self.expected(node, what),
-            Err(error) => self.expected(node, error),
+            Err(error) => {
+                let what = if what.is_empty() { error.to_string() } else { what.to_owned() };
+                let hint = ipv6_hint(text).unwrap_or_default();
+                self.problem(node.id, format!("expected {what}, found {}{hint}", describe(node)));
+            }
         }
         None
     }
@@ -264,6 +269,26 @@ impl Reader {
         };
         self.problem(node.id, format!("expected {expected}, found {}{hint}", describe(node)));
         None
+    }
+}
+
+/// Advice for an IPv6 address or network in place of one of IPv4.
+fn ipv6_hint(text: &str) -> Option<&'static str> {
+    let address = text.split(['/', '%']).next()?;
+    address.parse::<Ipv6Addr>().is_ok().then_some("; IPv4 only here: lanboot does not serve IPv6")
+}
+
+/// Advice for text in place of a mapping: a `:`, or the space after it, is likely missing.
+fn colon_hint(node: &Node) -> Option<String> {
+    let Data::Text(text) = &node.data else { return None };
+    let word = text.split([' ', '=']).next().filter(|word| !word.is_empty() && word.len() <= 40)?;
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    match word.split_once(':') {
+        Some((name, value)) if is_name(name) && !value.is_empty() => {
+            Some(format!("; a space is missing after the `:` of `{name}`"))
+        }
+        None if is_name(word) => Some(format!("; `:` missing after `{word}`?")),
+        _ => None,
     }
 }
 

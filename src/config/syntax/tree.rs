@@ -11,12 +11,16 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use crate::config::syntax::lines::Lines;
 use crate::config::syntax::place::Problem;
+use crate::config::syntax::syntax_error;
 
-/// Maximum size of a file in bytes.
-pub(in crate::config) const MAX_BYTES: usize = 1024 * 1024;
-/// Maximum number of nodes after aliases are expanded. Without it, a small file could expand to billions.
-const MAX_NODES: u32 = 500_000;
+/// Maximum size in bytes of a file, and of all files that one configuration consists of.
+pub(in crate::config) const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Maximum number of nodes of a small file after aliases are expanded. Without it, it could expand to billions.
+const MAX_NODES: usize = 500_000;
+/// A large file may have a node for this many of its bytes. A machine has about ten nodes in a hundred bytes.
+const BYTES_PER_NODE: usize = 4;
 /// Maximum number of open `[` and `{`. No real file comes near it. Far above it, libyaml becomes slow, because it
 /// visits every open bracket for every token.
 const MAX_OPEN: usize = 200;
@@ -46,53 +50,69 @@ pub(in crate::config) enum Data {
 }
 
 /// The text after a byte order mark. Some editors write the mark, and the parser would read it as a document.
-fn without_bom(text: &str) -> &str {
+pub(in crate::config) fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Parses `text`. A syntax error is one problem.
 pub(in crate::config) fn parse(text: &str) -> Result<Node, Problem> {
-    let first_line = |message: String| Problem { line: 1, column: 1, path: String::new(), message };
+    parse_from(text, 0).map(|(root, _)| root)
+}
+
+/// Parses `text`, and numbers its nodes from `first` on. Returns the root and the number after the last node.
+pub(in crate::config) fn parse_from(text: &str, first: u32) -> Result<(Node, u32), Problem> {
     if text.len() > MAX_BYTES {
-        return Err(first_line(format!("expected at most 1 MiB, found {} bytes", text.len())));
+        let message = format!("expected at most 64 MiB, found {} bytes", text.len());
+        return Err(Problem { line: 1, column: 1, message, ..Problem::default() });
     }
     if let Some(problem) = rejected(text) {
         return Err(problem);
     }
-    walk(text, None).map_err(|error| syntax_problem(text, &error))
+    let mut count = Count::new(text, first, None);
+    match walk(text, &mut count) {
+        Ok(root) => Ok((root, count.next)),
+        Err(error) => Err(syntax_problem(text, &error)),
+    }
 }
 
 /// Line and column, from 1, of node `id` in `text`; 1 and 1 if there is no such node.
 pub(in crate::config) fn position_of(text: &str, id: u32) -> (usize, usize) {
-    match walk(text, Some(id)) {
+    match walk(text, &mut Count::new(text, 0, Some(id))) {
         Err(error) => error.location().map_or((1, 1), |at| (at.line(), at.column())),
         Ok(_) => (1, 1),
     }
 }
 
-fn walk(text: &str, stop_at: Option<u32>) -> Result<Node, serde_yaml::Error> {
-    let mut count = Count { next: 0, stop_at };
-    Walk { count: &mut count }.deserialize(serde_yaml::Deserializer::from_str(without_bom(text)))
+fn walk(text: &str, count: &mut Count) -> Result<Node, serde_yaml::Error> {
+    Walk { count }.deserialize(serde_yaml::Deserializer::from_str(without_bom(text)))
 }
 
-/// Rejects text before the parser sees it: control characters, for which the parser reports no line, and brackets
-/// nested too deeply. Brackets in quotes and comments count too, because no real file comes near the limit.
+/// Rejects text before the parser sees it: control characters, for which the parser reports no line, no-break spaces as
+/// indentation, and brackets nested too deeply. Brackets in quotes count too, because no real file comes near the limit.
 fn rejected(text: &str) -> Option<Problem> {
     let (mut line, mut column, mut open) = (1, 0, 0usize);
+    let (mut indent, mut comment, mut last) = (true, false, '\n');
     for letter in without_bom(text).chars() {
         column += 1;
+        let before = std::mem::replace(&mut last, letter);
+        comment |= letter == '#' && before.is_whitespace();
         let message = match letter {
             '\n' => {
-                (line, column) = (line + 1, 0);
+                (line, column, indent, comment) = (line + 1, 0, true, false);
                 continue;
             }
+            ' ' => continue,
+            '\u{a0}' | '\u{2000}'..='\u{200b}' | '\u{3000}' if indent => {
+                format!("U+{:04X} is no space, so it is no indentation: replace it", u32::from(letter))
+            }
+            '[' | '{' if comment => continue,
             '[' | '{' if open == MAX_OPEN => format!("more than {MAX_OPEN} [ or {{ are open: close them"),
             '[' | '{' => {
-                open += 1;
+                (open, indent) = (open + 1, false);
                 continue;
             }
             ']' | '}' => {
-                open = open.saturating_sub(1);
+                open = open.saturating_sub(usize::from(!comment));
                 continue;
             }
             '\t' | '\r' | '\u{85}' => continue,
@@ -100,9 +120,13 @@ fn rejected(text: &str) -> Option<Problem> {
             _ if letter.is_control() => {
                 format!("the control character {} is not text", letter.escape_unicode())
             }
-            _ => continue,
+            _ => {
+                indent = false;
+                continue;
+            }
         };
-        return Some(Problem { line, column, path: String::new(), message });
+        let excerpt = Some(Lines::of(text).excerpt(line, column));
+        return Some(Problem { line, column, message, excerpt, ..Problem::default() });
     }
     None
 }
@@ -118,7 +142,7 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
         // The only error without a position.
         None => serde_yaml::Deserializer::from_str(without_bom(text)).nth(1).and_then(|second| {
             message = "expected one document, found a second".to_owned();
-            let mut count = Count { next: 0, stop_at: Some(0) };
+            let mut count = Count::new(text, 0, Some(0));
             let at = Walk { count: &mut count }.deserialize(second).err()?.location()?;
             Some((at.line(), at.column()))
         }),
@@ -126,17 +150,7 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
     if message.contains("recursion limit exceeded") {
         message = "nested too deeply".to_owned();
     }
-    let (line, column) = place.unwrap_or((1, 1));
-    let mut message = escape_control(&message);
-    // As in `{a: http://{server}/x}`.
-    let letter = without_bom(text)
-        .lines()
-        .nth(line.saturating_sub(1))
-        .and_then(|line| line.chars().nth(column.saturating_sub(1)));
-    if message.contains("parsing a flow") && letter == Some('{') {
-        message.push_str("; a value with { and } in it must be in quotes here");
-    }
-    Problem { line, column, path: String::new(), message }
+    syntax_error::explain(text, place.unwrap_or((1, 1)), &message)
 }
 
 /// Escapes control characters, so that text of the file cannot control a terminal.
@@ -151,6 +165,16 @@ pub(in crate::config) fn escape_control(text: &str) -> String {
 struct Count {
     next: u32,
     stop_at: Option<u32>,
+    /// The number of the last node that may be there.
+    last: u32,
+}
+
+impl Count {
+    fn new(text: &str, first: u32, stop_at: Option<u32>) -> Count {
+        let most = MAX_NODES.max(text.len() / BYTES_PER_NODE);
+        let last = first.saturating_add(u32::try_from(most).unwrap_or(u32::MAX));
+        Count { next: first, stop_at, last }
+    }
 }
 
 /// Reads one node and its children.
@@ -180,8 +204,8 @@ impl WalkNode<'_> {
         if self.count.stop_at == Some(self.id) {
             return Err(E::custom("here"));
         }
-        if self.id > MAX_NODES {
-            return Err(E::custom(format!("more than {MAX_NODES} values, aliases followed")));
+        if self.id > self.count.last {
+            return Err(E::custom("too many values, aliases followed"));
         }
         Ok(data)
     }
@@ -330,7 +354,7 @@ mod tests {
     #[test]
     fn files_that_would_exhaust_memory_or_time_are_refused() {
         for text in [
-            "[".repeat(MAX_BYTES),
+            "[".repeat(1 << 20),
             "[\n".repeat(20_000),
             "- ".repeat(20_000),
             "? ".repeat(20_000),

@@ -33,6 +33,17 @@ pub struct Set {
     /// Advice that is shown after the set was added.
     pub hint: &'static str,
     pub files: &'static [SetFile],
+    /// Systems that loaders can start with these files.
+    pub targets: &'static [SetTarget],
+}
+
+/// An entry of `targets` in the configuration.
+#[derive(Debug)]
+pub struct SetTarget {
+    pub name: &'static str,
+    /// The kernel, by its name in the images folder.
+    pub kernel: &'static str,
+    pub initrd: &'static str,
 }
 
 /// A file of a package and its names in the images folder.
@@ -89,6 +100,7 @@ pub const SETS: &[Set] = &[
         name: "ipxe",
         about: "iPXE for BIOS and UEFI: loads by HTTP, runs scripts. Not signed",
         hint: "in config.yaml, boot.arch: `bios: undionly.kpxe`, `uefi-x64: snponly.efi`",
+        targets: &[],
         files: &[
             of_all(Amd64, "ipxe", &["usr/lib/ipxe/undionly.kpxe"], &["undionly.kpxe"]),
             of_all(Amd64, "ipxe", &["usr/lib/ipxe/ipxe.pxe"], &["ipxe.pxe"]),
@@ -107,6 +119,7 @@ pub const SETS: &[Set] = &[
         name: "pxelinux",
         about: "PXELINUX for BIOS with its modules, SYSLINUX for UEFI: read pxelinux.cfg/",
         hint: "in config.yaml, boot.arch: `bios: lpxelinux.0`; its menus are boot-images/pxelinux.cfg/default",
+        targets: &[],
         files: &[
             of_all(Amd64, "pxelinux", &["usr/lib/PXELINUX/pxelinux.0"], &["pxelinux.0"]),
             of_all(Amd64, "pxelinux", &["usr/lib/PXELINUX/lpxelinux.0"], &["lpxelinux.0"]),
@@ -158,6 +171,7 @@ pub const SETS: &[Set] = &[
         about: "GRUB for UEFI, signed, also under the name that shim asks for: reads grub/grub.cfg",
         hint: "in config.yaml, boot.arch: `uefi-x64: grubnetx64.efi`, `uefi-arm64: grubnetaa64.efi`; for Secure Boot \
                also add shim. Its menu is boot-images/grub/grub.cfg",
+        targets: &[],
         files: &[
             of_arch(Amd64, "grub-efi-amd64-signed", &[GRUB_X64], &["grubnetx64.efi", "grubx64.efi"]),
             of_arch(Arm64, "grub-efi-arm64-signed", &[GRUB_ARM64], &["grubnetaa64.efi", "grubaa64.efi"]),
@@ -168,6 +182,7 @@ pub const SETS: &[Set] = &[
         about: "shim for Secure Boot, signed by Microsoft: loads GRUB (add grub, too)",
         hint: "in config.yaml, boot.arch: `uefi-x64: shimx64.efi`, `uefi-arm64: shimaa64.efi`; it loads grubx64.efi or \
                grubaa64.efi from the same folder: lanboot images add grub",
+        targets: &[],
         files: &[
             of_arch(
                 Amd64,
@@ -189,6 +204,7 @@ pub const SETS: &[Set] = &[
         name: "memtest",
         about: "Memtest86+, a memory test: for UEFI, and for BIOS as a kernel",
         hint: "in config.yaml, a machine's boot: `{uefi-x64: memtest86+x64.efi}`; with a BIOS, from iPXE: `kernel memtest86+x64.bin`",
+        targets: &[],
         files: &[
             of_arch(Amd64, "memtest86+", &["boot/memtest86+x64.efi"], &["memtest86+x64.efi"]),
             of_arch(Amd64, "memtest86+", &["boot/memtest86+x64.bin"], &["memtest86+x64.bin"]),
@@ -197,8 +213,19 @@ pub const SETS: &[Set] = &[
     Set {
         name: "debian-installer",
         about: "kernel and RAM disk of the Debian installer (downloads 130 MB for each architecture)",
-        hint: "in boot.ipxe: `kernel debian-installer/amd64/linux initrd=initrd.gz` and `initrd \
-               debian-installer/amd64/initrd.gz`",
+        hint: "in config.yaml, a target; docs/templates.md shows how to answer its questions",
+        targets: &[
+            SetTarget {
+                name: "debian-installer",
+                kernel: "debian-installer/amd64/linux",
+                initrd: "debian-installer/amd64/initrd.gz",
+            },
+            SetTarget {
+                name: "debian-installer-arm64",
+                kernel: "debian-installer/arm64/linux",
+                initrd: "debian-installer/arm64/initrd.gz",
+            },
+        ],
         files: &[
             of_all(
                 Amd64,
@@ -233,6 +260,18 @@ mod tests {
     use super::*;
     use crate::boot::name::BootName;
     use std::collections::BTreeSet;
+
+    /// The printed targets and the example of the documentation name files that the command makes.
+    #[test]
+    fn r_47_targets_and_examples_name_files_of_sets() {
+        let made: BTreeSet<&str> =
+            SETS.iter().flat_map(|set| set.files).flat_map(|file| file.names).copied().collect();
+        let targets = || SETS.iter().flat_map(|set| set.targets);
+        assert!(targets().all(|target| made.contains(target.kernel) && made.contains(target.initrd)));
+        let example = include_str!("../../../docs/examples/config.yaml");
+        let named = |target: &&SetTarget| example.contains(target.kernel) && example.contains(target.initrd);
+        assert!(targets().any(|target| named(&target)), "docs/examples/config.yaml names none of them");
+    }
 
     #[test]
     fn names_are_unique_and_can_be_requested() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::lease::binding::Lease;
+use crate::lease::import::host::Host;
 use crate::types::MacAddr;
 
 /// The maximum length of a client identifier in bytes (RFC 2132 section 2).
@@ -43,6 +44,8 @@ pub enum Found {
     Entry(Ipv4Addr, Option<Lease>),
     /// A lease of an IPv6 address.
     Ipv6,
+    /// A machine with a reservation.
+    Host(Host),
     /// An unreadable entry, with its address if that could be read.
     Broken(Problem, Option<Ipv4Addr>),
 }

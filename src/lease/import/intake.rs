@@ -122,6 +122,8 @@ impl<'a> Import<'a> {
                 }
             }
             Found::Ipv6 => self.skip(Skipped::Ipv6),
+            // It is no lease.
+            Found::Host(_) => {}
             // The older entry does not count either, because it may belong to another client.
             Found::Broken(_, address) => {
                 if address.and_then(|address| self.last.remove(&address)).is_some() {

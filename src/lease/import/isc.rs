@@ -1,8 +1,9 @@
 //! Reads ISC dhcpd's `dhcpd.leases` (manual page dhcpd.leases(5)): `lease ADDRESS { statement; … }`, appended whenever
-//! a lease changes. All other blocks and statements are skipped.
+//! a lease changes, and `host NAME { … }`. All other blocks and statements are skipped.
 
 use std::net::Ipv4Addr;
 
+use super::host::Host;
 use super::lexer::{Flaw, Kind, Lexer, Token};
 use crate::lease::binding::{FOREVER, Holder, Lease, State};
 use crate::lease::import::entry::{Found, MAX_CLIENT_ID, Place, Problem, colon_hex, mac_of, parse};
@@ -41,6 +42,8 @@ struct Parser {
     depth: u64,
     /// The lease in the outermost open block, if that is a lease.
     draft: Option<Draft>,
+    /// The machine in the outermost open block, if that is one.
+    host: Option<Host>,
 }
 
 /// The statements read of a lease.
@@ -75,6 +78,8 @@ impl Parser {
                 let words = std::mem::take(&mut self.words);
                 if let Some(draft) = self.draft.as_mut().filter(|_| self.depth == 1) {
                     draft.statement(&words);
+                } else if let Some(host) = self.host.as_mut().filter(|_| self.depth == 1) {
+                    host.statement(&words);
                 } else if self.depth == 0 && words.first().is_some_and(|word| word.bytes == b"lease") {
                     self.wrong(token.place, "expected `{` after the address of a lease".to_owned(), found);
                 }
@@ -87,6 +92,9 @@ impl Parser {
         self.depth = self.depth.saturating_add(1);
         if self.depth == 1 && words.first().is_some_and(|word| word.bytes == b"lease") {
             self.draft = Some(Draft::begin(place, &words));
+        }
+        if self.depth == 1 && words.first().is_some_and(|word| word.bytes == b"host") {
+            self.host = Some(Host::begin(&words));
         }
         if self.depth == MAX_DEPTH + 1 {
             self.wrong(place, format!("expected no more than {MAX_DEPTH} blocks inside each other"), found);
@@ -101,10 +109,8 @@ impl Parser {
             self.wrong(place, expected.to_owned(), found);
         }
         self.depth = self.depth.saturating_sub(1);
-        if self.depth == 0
-            && let Some(draft) = self.draft.take()
-        {
-            found(draft.finish());
+        if self.depth == 0 {
+            self.finish(found);
         }
     }
 
@@ -116,8 +122,16 @@ impl Parser {
             self.wrong(place, format!("expected {missing} before {why}"), found);
         }
         self.depth = 0;
+        self.finish(found);
+    }
+
+    /// Ends the outermost block.
+    fn finish(&mut self, found: &mut dyn FnMut(Found)) {
         if let Some(draft) = self.draft.take() {
             found(draft.finish());
+        }
+        if let Some(host) = self.host.take().filter(|host| !host.is_empty()) {
+            found(Found::Host(host));
         }
     }
 
@@ -219,7 +233,7 @@ impl Draft {
 }
 
 /// Reads a client identifier. Returns `None` for an empty one.
-fn client_id(value: &Token) -> Option<Vec<u8>> {
+pub(super) fn client_id(value: &Token) -> Option<Vec<u8>> {
     let bytes = match value.kind {
         Kind::Text => value.bytes.clone(),
         _ => colon_hex(&value.bytes, MAX_CLIENT_ID)?,
@@ -227,7 +241,7 @@ fn client_id(value: &Token) -> Option<Vec<u8>> {
     (value.flaw == Flaw::None && bytes.len() <= MAX_CLIENT_ID).then_some(bytes)
 }
 
-fn hardware(kind: &Token, address: &Token) -> Option<(u8, HardwareAddr)> {
+pub(super) fn hardware(kind: &Token, address: &Token) -> Option<(u8, HardwareAddr)> {
     let kind = match kind.bytes.as_slice() {
         b"ethernet" => 1,
         b"token-ring" => 6,
@@ -385,6 +399,25 @@ mod tests {
                     binding state free;\n set vendor-class-identifier = \"}\";\n client-hostname \"lease\";\n on \
                     expiry or release { if a { set b = \"c\"; } }\n bootp;\n}\nhost x { }\n";
         assert!(matches!(&all(text)[..], [Found::Entry(_, Some(_))]));
+    }
+
+    #[test]
+    fn r_34_host_blocks_become_entries_of_machines() {
+        let text = "host n1 {\n dynamic;\n hardware ethernet 52:54:00:12:34:56;\n fixed-address 10.0.0.9;\n}\n\
+                    host n2 { uid 01:aa; fixed-address a.example; }\nhost n3 { dynamic; deleted; }\nhost \"my pc\" { hardware \
+                    ethernet 2:0:0:0:0:1; }\n";
+        let entries: Vec<Option<String>> = all(text)
+            .into_iter()
+            .map(|found| match found {
+                Found::Host(host) => host.entry().filter(|_| !host.is_deleted),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let [first, second, deleted, last] = &entries[..] else { panic!("{entries:?}") };
+        assert_eq!(first.as_deref(), Some("- {name: n1, mac: \"52:54:00:12:34:56\", address: 10.0.0.9}"));
+        assert_eq!(second.as_deref(), Some("- {name: n2, id: \"hex:01aa\"}"));
+        assert_eq!(*deleted, None);
+        assert_eq!(last.as_deref(), Some("- {mac: \"02:00:00:00:00:01\"}"));
     }
 
     #[test]

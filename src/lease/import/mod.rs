@@ -6,12 +6,14 @@
 
 mod dnsmasq;
 mod entry;
+mod host;
 mod intake;
 mod isc;
 mod lexer;
 
 use dnsmasq::Dnsmasq;
 pub use entry::{Found, Place, Problem};
+pub use host::Host;
 pub use intake::{Import, Reservations, Skipped};
 use isc::Isc;
 

@@ -1,5 +1,6 @@
 //! Restricts the server to its folders, as far as the kernel supports it (Landlock, Linux 5.13).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ impl Folders {
     pub(super) fn of(config: &Config, folder: &Path) -> Folders {
         let mut read: Vec<PathBuf> = KERNEL.iter().map(PathBuf::from).collect();
         read.push(folder.to_owned());
+        let included: BTreeSet<&Path> = config.source_files.iter().filter_map(|path| path.parent()).collect();
+        read.extend(included.into_iter().filter(|parent| *parent != Path::new("")).map(Path::to_owned));
         // A rule applies to the folder that has the path now. A later replacement, or a file system mounted over it, is
         // another folder, which only a rule for the parent folder allows.
         read.push(config.images.clone());

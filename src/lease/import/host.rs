@@ -1,0 +1,71 @@
+//! Reads `host NAME { statement; … }` of `dhcpd.leases`: a machine that was added with OMAPI. It is no lease, so it is not
+//! imported, but the command prints an entry of `machines` for it.
+
+use std::net::Ipv4Addr;
+
+use super::entry::{mac_of, parse};
+use super::isc::{client_id, hardware};
+use super::lexer::Token;
+use crate::types::MacAddr;
+
+/// A machine in a file of leases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    pub name: String,
+    pub mac: Option<MacAddr>,
+    /// The client identifier, with its type byte.
+    pub client_id: Option<Vec<u8>>,
+    pub address: Option<Ipv4Addr>,
+    /// Whether the entry ends an earlier one of the same name.
+    pub is_deleted: bool,
+}
+
+impl Host {
+    /// Begins the block that is opened by `words` and a `{`.
+    pub(super) fn begin(words: &[Token]) -> Host {
+        let name = words.get(1).map(|word| String::from_utf8_lossy(&word.bytes).into_owned());
+        Host { name: name.unwrap_or_default(), ..Host::default() }
+    }
+
+    /// Statements that cannot be read are skipped.
+    pub(super) fn statement(&mut self, words: &[Token]) {
+        let Some((name, values)) = words.split_first() else { return };
+        match (name.bytes.as_slice(), values) {
+            (b"hardware", [kind, address]) => {
+                self.mac = hardware(kind, address).and_then(|(kind, bytes)| mac_of(kind, bytes.as_bytes()));
+            }
+            (b"uid", [id]) => self.client_id = client_id(id),
+            (b"fixed-address", [first, ..]) => {
+                let bytes = first.bytes.strip_suffix(b",").unwrap_or(&first.bytes);
+                self.address = parse(bytes);
+            }
+            (b"deleted", []) => self.is_deleted = true,
+            _ => {}
+        }
+    }
+
+    /// Whether the block says anything about a machine.
+    pub(super) fn is_empty(&self) -> bool {
+        self.mac.is_none() && self.client_id.is_none() && self.address.is_none() && !self.is_deleted
+    }
+
+    /// The entry of `machines`, as YAML; `None` if nothing recognizes the machine.
+    pub fn entry(&self) -> Option<String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let starts = self.name.starts_with(|c: char| c.is_ascii_alphabetic());
+        let mut parts = Vec::new();
+        if starts && self.name.chars().all(is_plain) {
+            parts.push(format!("name: {}", self.name));
+        }
+        match (self.mac, &self.client_id) {
+            (Some(mac), _) => parts.push(format!("mac: \"{mac}\"")),
+            (None, Some(id)) => {
+                let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+                parts.push(format!("id: \"hex:{digits}\""));
+            }
+            (None, None) => return None,
+        }
+        parts.extend(self.address.map(|address| format!("address: {address}")));
+        Some(format!("- {{{}}}", parts.join(", ")))
+    }
+}
