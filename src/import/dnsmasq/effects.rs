@@ -112,7 +112,7 @@ pub(super) fn of_machines(
             Condition::Class(name) => by_class.get(name.as_str()),
             _ => None,
         };
-        let is_free = !decided.contains(&key) && !(has_menu && key == Key::Boot);
+        let is_free = !(decided.contains(&key) || has_menu && key == Key::Boot);
         if let Some(owner) = owner.filter(|_| is_free) {
             let effects = machines.entry(*owner).or_default();
             if !effects.has(key) {

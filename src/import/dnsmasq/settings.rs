@@ -49,7 +49,7 @@ pub(super) fn read(context: &mut Context<'_>, keyword: &str, value: &str) -> Res
             let (folder, interface) = split(value);
             match interface {
                 Some(_) => {
-                    context.problem("tftp-root of one interface is not taken: there is one folder, `images`")
+                    context.problem("tftp-root of one interface is not taken: there is one folder, `images`");
                 }
                 None => settings.tftp_root = Some(unhide(folder)),
             }

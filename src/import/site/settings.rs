@@ -99,9 +99,7 @@ pub(super) fn options(settings: &Settings, place: Place, problems: &mut Problems
 
 pub(super) fn lease(lease: Lease) -> Option<Value> {
     let Lease { default, min, max } = lease;
-    if default.or(min).or(max).is_none() {
-        return None;
-    }
+    default.or(min).or(max)?;
     let mut map = Map::new();
     // A default outside the bounds counts as the nearer bound.
     let default =
