@@ -13,7 +13,7 @@ use crate::dhcp::settings::Settings;
 const OF_ONE_MACHINE: [&str; 3] = ["Mac(", "Uuid(", "Option(61,"];
 
 /// The group of each machine, and the first machine of each group. Machines of one group differ in their names, MACs,
-/// UUIDs and addresses alone, have their addresses in one subnet, and no files in a folder of their own.
+/// UUIDs and addresses alone, have their addresses in one subnet, and no folder with files for one of them.
 pub(super) fn of<'m>(
     config: &Config,
     settings: &Settings,

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::syntax::keys::{NOT_IMPLEMENTED, Section};
-use crate::config::syntax::place::{Unplaced, key_text};
+use crate::config::syntax::place::{MAX_SHOWN, Unplaced, key_text};
 use crate::config::syntax::tree::{Data, Node};
 
 /// A value and the number of the node that contains it.
@@ -108,6 +108,10 @@ impl Reader {
                 Some((_, name)) => {
                     let instead = format!("use `{name}: off`, or leave it out");
                     self.problem(key.id, format!("not implemented yet in this version: {instead}"));
+                }
+                // No more problems are shown, and looking for similar names takes time.
+                None if self.problems.len() > MAX_SHOWN => {
+                    self.problem(key.id, format!("unknown key `{}`", key.value));
                 }
                 None => {
                     let known = section.keys().iter().map(|key| key.name);
