@@ -110,10 +110,7 @@ fn everybody_boots_in_both_modes() {
         let output = lanboot(folder.path(), &["rehearse"]);
         let text = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert!(
-            lines[0].starts_with("MACHINE      CLIENT          ARCH           MODE  "),
-            "{text}"
-        );
+        assert!(lines[0].starts_with("MACHINE      CLIENT          ARCH           MODE  "), "{text}");
         assert!(lines[1].ends_with("  boots") && lines[1].starts_with("any machine  BIOS PXE "), "{text}");
         assert_eq!(lines[2], "    undionly.kpxe, iPXE: boot.ipxe");
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
