@@ -19,7 +19,7 @@
 //! | [`store`] | durable leases | types, lease, dhcp, config |
 //! | [`images`] | the files of boot-images/ | types, event, boot |
 //! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, config |
-//! | [`record`] | events → log lines and counters | types, event |
+//! | [`record`] | events → log lines, counters and subscribers | types, event, store |
 //! | [`content`] | what a client gets for a file name | types, event, wire, lease, boot, dhcp, http, config, store, images, net, record |
 //! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
 //! | [`cli`] | one file per command | everything |

@@ -8,9 +8,10 @@ use crate::boot::policy::Choice;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classes::Membership;
 use crate::dhcp::machines::Machine;
-use crate::dhcp::request::client_of;
+use crate::dhcp::request::{client_of, context_of};
 use crate::dhcp::settings::Settings;
-use crate::event::{Client, Message as Kind};
+use crate::event::{Client, Context, Message as Kind};
+use crate::types::Timestamp;
 use crate::wire::dhcp::Message;
 
 /// A message of a client that boots from the network and gets no address from the answer.
@@ -57,7 +58,12 @@ impl BootRequest<'_> {
 
     /// The client for events.
     pub fn client(&self) -> Client {
-        client_of(self.message, &self.identity)
+        client_of(&self.identity)
+    }
+
+    /// The envelope of the records about this message.
+    pub fn context(&self, now: Timestamp) -> Context {
+        context_of(self.message, &self.identity, self.machine, (self.arrival, now))
     }
 
     /// The configured value of option `code` for this client: from its machine, its classes, or the options for every

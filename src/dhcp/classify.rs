@@ -10,10 +10,10 @@ use crate::boot::policy::{Choice, choose};
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classes::Membership;
 use crate::dhcp::machines::Machine;
-use crate::dhcp::request::{Ask, Request, client_of};
+use crate::dhcp::request::{Ask, Request, context_of};
 use crate::dhcp::settings::Settings;
 use crate::dhcp::shared_network;
-use crate::event::{Client, DropReason};
+use crate::event::{Context, DropReason};
 use crate::lease::{Holder, LeaseBook};
 use crate::types::{ClientId, Rule, Stage, Timestamp};
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
@@ -21,9 +21,10 @@ use crate::wire::option::code;
 use crate::wire::pxe::BootItem;
 use crate::wire::relay;
 
-/// The sender of `message`, for messages that are dropped before they are classified.
-pub fn sender_of(message: &Message) -> Client {
-    client_of(message, &Identity::of(message))
+/// The envelope of the records about `message`, for messages that are dropped before they are classified.
+pub fn sender_of(message: &Message, arrival: &Arrival, settings: &Settings, now: Timestamp) -> Context {
+    let machine = settings.machines.that_sent(message, |_| true);
+    context_of(message, &Identity::of(message), machine, (arrival, now))
 }
 
 /// Builds the request that `message` makes, with everything that a decision needs. Fails with the reason to drop the

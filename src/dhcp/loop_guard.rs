@@ -90,5 +90,5 @@ pub fn count(
     let choice = choice.filter(|choice| !matches!(choice.menu, Some(MenuPart::Whole(_))))?;
     let found = guard.record_boot_file(message, identity, choice, &settings.boot, now)?;
     let BootLoop { file, times, within, gets_script } = found;
-    Some(Event::BootLoop { client: client_of(message, identity), file, times, within, gets_script })
+    Some(Event::BootLoop { client: client_of(identity), file, times, within, gets_script })
 }

@@ -113,8 +113,8 @@ impl RogueServers {
             self.record_active_server(arrival, now);
         }
         self.should_warn(observed.server, now).then(|| {
-            let ServerMessage { message, address, client, server, from } = *observed;
-            Event::RogueServer { message, address, client, server, from: Some(from) }
+            let ServerMessage { message, address, server, from, .. } = *observed;
+            Event::RogueServer { message, address, server, from: Some(from) }
         })
     }
 
@@ -129,7 +129,6 @@ impl RogueServers {
         self.should_warn(server, now).then(|| Event::RogueServer {
             message: Kind::Request,
             address: Ipv4Addr::UNSPECIFIED,
-            client: request.message.mac(),
             server,
             from: None,
         })

@@ -2,6 +2,7 @@
 //! message that is answered without an address is a [`BootRequest`](crate::dhcp::boot_request::BootRequest) instead.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use crate::boot::identity::Identity;
 use crate::boot::policy::Choice;
@@ -9,9 +10,12 @@ use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classes::Membership;
 use crate::dhcp::machines::Machine;
 use crate::dhcp::settings::{Settings, Subnet};
-use crate::event::{Client, Message as Kind};
+use crate::event::{Client, Context, Message as Kind};
 use crate::lease::{Holder, Seeker};
+use crate::types::{ClientId, MachineId, Timestamp};
 use crate::wire::dhcp::Message;
+use crate::wire::option::code;
+use crate::wire::pxe;
 
 /// A message of a client that we must decide on.
 #[derive(Debug)]
@@ -129,7 +133,12 @@ impl Ask {
 impl Request<'_> {
     /// The client for events.
     pub fn client(&self) -> Client {
-        client_of(self.message, &self.identity)
+        client_of(&self.identity)
+    }
+
+    /// The envelope of the records about this message.
+    pub fn context(&self, now: Timestamp) -> Context {
+        context_of(self.message, &self.identity, self.machine, (self.arrival, now))
     }
 
     /// The settings of the subnet on the client's wire that contains `address`, or of the client's first subnet if none
@@ -185,7 +194,39 @@ impl Request<'_> {
     }
 }
 
-/// The sender of `message`, for events.
-pub fn client_of(message: &Message, identity: &Identity) -> Client {
-    Client { mac: message.mac(), firmware: identity.firmware, arch: identity.arch() }
+/// The program of this identity, for events.
+pub fn client_of(identity: &Identity) -> Client {
+    Client { firmware: identity.firmware, arch: identity.arch() }
+}
+
+/// The identity of the sender of `message`, whose entry in `machines:` is `entry`.
+fn machine_id(message: &Message, entry: Option<&Machine>) -> Option<MachineId> {
+    let mac = message.mac();
+    let identifier = || {
+        let id = message.options.get(code::CLIENT_IDENTIFIER);
+        ClientId::new(message.htype, message.hardware(), id)
+    };
+    let uuid = || pxe::machine_uuids(&message.options).map(|[smbios, _]| smbios);
+    let id = MachineId {
+        mac,
+        uuid: entry.and_then(|machine| machine.uuid).or_else(uuid),
+        client: if mac.is_some() { None } else { identifier() },
+        name: entry.map(|machine| Arc::clone(&machine.name)),
+    };
+    id.if_known()
+}
+
+/// The envelope of the records about `message`, which arrived at `arrival` and at the time `now`.
+pub fn context_of(
+    message: &Message,
+    identity: &Identity,
+    entry: Option<&Machine>,
+    (arrival, now): (&Arrival, Timestamp),
+) -> Context {
+    Context {
+        at: now,
+        interface: Some(Arc::clone(&arrival.interface)),
+        machine: machine_id(message, entry),
+        client: Some(client_of(identity)),
+    }
 }

@@ -4,7 +4,7 @@
 //! This folder never logs, counts or formats.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,12 @@ use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, Rule};
 
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
+pub use record::{Context, Record};
 
 #[macro_use]
 mod reason;
 mod http;
+mod record;
 
 /// One thing that happened. The enum is closed on purpose: nothing outside it can be logged or counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,7 +107,6 @@ pub enum Event {
         message: Message,
         /// The address that the message assigns; unspecified if it assigns none.
         address: Ipv4Addr,
-        client: Option<MacAddr>,
         /// The address of the other server.
         server: Ipv4Addr,
         /// The source hardware address of the message, if the server's own message was captured.
@@ -230,11 +231,9 @@ pub enum Event {
     },
 }
 
-/// The sender of a message, as log lines show it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The program that sent a DHCP message. The machine that it runs on is in [`Record::machine`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Client {
-    /// The Ethernet address; `None` for other hardware types.
-    pub mac: Option<MacAddr>,
     pub firmware: Firmware,
     /// The client architecture, if the message has one.
     pub arch: Option<Arch>,
@@ -328,6 +327,53 @@ impl Event {
             | Event::HttpAnswered { .. }
             | Event::HttpStopped { .. }
             | Event::HttpRefused { .. } => None,
+        }
+    }
+
+    /// Returns the client of a file request, if the event is about one.
+    pub fn peer(&self) -> Option<SocketAddrV4> {
+        match self {
+            Event::TftpSent { peer, .. }
+            | Event::TftpSizeProbe { peer, .. }
+            | Event::TftpStopped { peer, .. }
+            | Event::TftpReceived { peer, .. }
+            | Event::TftpUploadStopped { peer, .. }
+            | Event::TftpUnanswered { peer, .. }
+            | Event::TftpRefused { peer, .. }
+            | Event::HttpSent { peer, .. }
+            | Event::HttpAnswered { peer, .. }
+            | Event::HttpStopped { peer, .. }
+            | Event::HttpRefused { peer, .. } => Some(*peer),
+            _ => None,
+        }
+    }
+
+    /// Returns the address that the event is about: that of the client, or the one in doubt.
+    pub fn address(&self) -> Option<IpAddr> {
+        let address = match self {
+            Event::Answered { address, .. }
+            | Event::Released { address, .. }
+            | Event::Declined { address, .. }
+            | Event::Conflict { address, .. }
+            | Event::RogueServer { address, .. }
+            | Event::AmbiguousAddress { address, .. } => *address,
+            event => *event.peer()?.ip(),
+        };
+        (!address.is_unspecified()).then_some(address.into())
+    }
+}
+
+impl TransferStop {
+    /// Returns the stable name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            TransferStop::Silent => "silent",
+            TransferStop::Refused { .. } => "client_error",
+            TransferStop::Unreachable => "unreachable",
+            TransferStop::Replaced => "replaced",
+            TransferStop::Evicted => "evicted",
+            TransferStop::Unreadable => "unreadable",
+            TransferStop::ServerStops => "server_stops",
         }
     }
 }

@@ -4,19 +4,22 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::event::{Client, Event, Message, NotKept, TransferStop};
-use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr};
+use crate::event::{Client, Event, Message, NotKept, Record, TransferStop};
+use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr, MachineId};
 
-/// Formats the log line of an event. People grep for the first words, so they must stay stable.
-pub fn line(interface: &str, event: &Event) -> String {
+/// Formats the log line of a record. People grep for the first words, so they must stay stable.
+pub fn line(record: &Record) -> String {
+    let (interface, event) = (record.interface.as_deref().unwrap_or("?"), &record.event);
     match event {
-        Event::Received { message, client } => format!("{}({interface}) {}", message.name(), who(client)),
-        Event::Answered { message, address, client, file, note } => {
+        Event::Received { message, client } => {
+            format!("{}({interface}) {}", message.name(), who(record, client))
+        }
+        Event::Answered { message, address, file, note, .. } => {
             let mut line = format!("{}({interface})", message.name());
             if !address.is_unspecified() {
                 let _ = write!(line, " {address}");
             }
-            let _ = write!(line, " {}", hardware(client));
+            let _ = write!(line, " {}", hardware(record));
             if let Some((file, rule)) = file {
                 // The first item of the menu loads no file.
                 let file = if file.is_empty() { "none" } else { file };
@@ -27,10 +30,10 @@ pub fn line(interface: &str, event: &Event) -> String {
             }
             line
         }
-        Event::Released { address, client } => {
-            format!("released({interface}) {address} {}", hardware(client))
+        Event::Released { address, .. } => {
+            format!("released({interface}) {address} {}", hardware(record))
         }
-        Event::Declined { address, client, by } => declined(interface, *address, client, *by),
+        Event::Declined { address, by, .. } => declined(record, interface, *address, *by),
         Event::ProxyArp { by, addresses } => proxy_arp(interface, *by, addresses),
         Event::Conflict { address, by } => {
             let by = by.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
@@ -47,35 +50,43 @@ pub fn line(interface: &str, event: &Event) -> String {
                 "that file does not come, does not start or leads back here; its screen says which"
             };
             let within = within.as_secs();
-            format!("loop({interface}) {} was given {file} {times} times in {within} s: {why}", who(client))
+            format!(
+                "loop({interface}) {} was given {file} {times} times in {within} s: {why}",
+                who(record, client)
+            )
         }
-        Event::PoolExhausted { subnet, size, client } => exhausted(interface, *subnet, *size, client),
-        Event::NotKept { machine, address, given, client, why } => {
-            not_kept(interface, machine, (*address, *given), client, why)
+        Event::PoolExhausted { subnet, size, client } => {
+            exhausted(record, interface, *subnet, (*size, client))
+        }
+        Event::NotKept { machine, address, given, why, .. } => {
+            not_kept(record, machine, (*address, *given), why)
         }
         Event::DuplicateClientId { id, machines, more } => {
             duplicate_client_id(interface, id, machines, *more)
         }
-        Event::RogueServer { message, address, client, server, from } => {
-            rogue_server(interface, *message, *address, (*client, *server, *from))
+        Event::RogueServer { message, address, server, from } => {
+            rogue_server(record, interface, *message, *address, (*server, *from))
         }
         Event::AmbiguousAddress { address, by_dhcp, other, on_wire } => {
             ambiguous_address(*address, *by_dhcp, *other, *on_wire)
         }
         Event::Dropped { reason, client } => {
-            let client = client.as_ref().map(|client| format!(" {}", who(client))).unwrap_or_default();
+            let client = match client {
+                Some(client) => format!(" {}", who(record, client)),
+                None => record.machine.as_ref().map(|machine| format!(" {machine}")).unwrap_or_default(),
+            };
             format!("dropped({interface}){client} reason={}", reason.name())
         }
-        _ => tftp_line(event),
+        event => tftp_line(record, event),
     }
 }
 
-fn declined(interface: &str, address: Ipv4Addr, client: &Client, by: Option<MacAddr>) -> String {
+fn declined(record: &Record, interface: &str, address: Ipv4Addr, by: Option<MacAddr>) -> String {
     let why = match by {
         Some(by) => format!("{by} uses that address"),
         None => "it found another machine at that address, and none answers there now".to_owned(),
     };
-    let client = hardware(client);
+    let client = hardware(record);
     format!("declined({interface}) {address} {client}: {why}; it is not offered for a while")
 }
 
@@ -89,20 +100,20 @@ fn proxy_arp(interface: &str, by: MacAddr, addresses: &[Ipv4Addr]) -> String {
 }
 
 /// Formats events of TFTP; passes others on to HTTP.
-fn tftp_line(event: &Event) -> String {
+fn tftp_line(record: &Record, event: &Event) -> String {
+    let peer = host(record, event);
     match event {
-        Event::TftpSent { file, peer, bytes, took, resent } => {
-            let mut line =
-                format!("sent {} to {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took));
+        Event::TftpSent { file, bytes, took, resent, .. } => {
+            let mut line = format!("sent {} to {} {} {}", escaped(file), peer, size(*bytes), seconds(*took));
             let _ = write!(line, " {}/s", size(rate(*bytes, *took)));
             if *resent > 0 {
                 let _ = write!(line, " resent={resent}");
             }
             line
         }
-        Event::TftpSizeProbe { file, peer } => format!("size_probe {} by {}", escaped(file), peer.ip()),
-        Event::TftpStopped { file, peer, bytes, size: whole, took, resent, stop, rejected_blksize } => {
-            let mut line = format!("stopped sending {} to {}", escaped(file), peer.ip());
+        Event::TftpSizeProbe { file, .. } => format!("size_probe {} by {}", escaped(file), peer),
+        Event::TftpStopped { file, bytes, size: whole, took, resent, stop, rejected_blksize, .. } => {
+            let mut line = format!("stopped sending {} to {}", escaped(file), peer);
             let _ = write!(line, " after {} of {} {}", size(*bytes), size(*whole), seconds(*took));
             let _ = write!(line, " resent={resent}: {}", why(stop));
             if let Some(block_size) = rejected_blksize {
@@ -115,42 +126,42 @@ fn tftp_line(event: &Event) -> String {
             line
         }
         Event::TftpUnanswered { peer, reason } => format!("dropped(tftp) {peer} reason={}", reason.name()),
-        Event::TftpReceived { file, peer, bytes, took } => {
-            format!("received {} from {} {} {}", escaped(file), peer.ip(), size(*bytes), seconds(*took))
+        Event::TftpReceived { file, bytes, took, .. } => {
+            format!("received {} from {} {} {}", escaped(file), peer, size(*bytes), seconds(*took))
         }
-        Event::TftpUploadStopped { file, peer, bytes, why } => format!(
+        Event::TftpUploadStopped { file, bytes, why, .. } => format!(
             "stopped receiving {} from {} after {}: {}; nothing is kept",
             escaped(file),
-            peer.ip(),
+            peer,
             size(*bytes),
             why.name()
         ),
-        Event::TftpRefused { name, peer, reason } => {
-            format!("refused {} to {} reason={}", escaped(name), peer.ip(), reason.name())
+        Event::TftpRefused { name, reason, .. } => {
+            format!("refused {} to {} reason={}", escaped(name), peer, reason.name())
         }
-        _ => http_line(event),
+        event => http_line(&peer, event),
     }
 }
 
 /// Formats events of HTTP; empty for any other event.
-fn http_line(event: &Event) -> String {
+fn http_line(peer: &str, event: &Event) -> String {
     match event {
-        Event::HttpSent { file, peer, bytes, took, .. } => {
-            format!("sent {} to {} {} {} by HTTP", escaped(file), peer.ip(), size(*bytes), seconds(*took))
+        Event::HttpSent { file, bytes, took, .. } => {
+            format!("sent {} to {} {} {} by HTTP", escaped(file), peer, size(*bytes), seconds(*took))
         }
-        Event::HttpAnswered { file, peer, status } => {
-            format!("answered {} to {} status={status}", escaped(file), peer.ip())
+        Event::HttpAnswered { file, status, .. } => {
+            format!("answered {} to {} status={status}", escaped(file), peer)
         }
-        Event::HttpStopped { file, peer, bytes, wanted, reason } => format!(
+        Event::HttpStopped { file, bytes, wanted, reason, .. } => format!(
             "stopped sending {} to {} by HTTP after {} of {} reason={}",
             escaped(file),
-            peer.ip(),
+            peer,
             size(*bytes),
             size(*wanted),
             reason.name()
         ),
-        Event::HttpRefused { name, peer, reason } => {
-            format!("refused {} to {} by HTTP reason={}", escaped(name), peer.ip(), reason.name())
+        Event::HttpRefused { name, reason, .. } => {
+            format!("refused {} to {} by HTTP reason={}", escaped(name), peer, reason.name())
         }
         _ => String::new(),
     }
@@ -176,19 +187,23 @@ fn rate(bytes: u64, took: Duration) -> u64 {
     (bytes as f64 / took.as_secs_f64().max(0.000_001)) as u64
 }
 
-fn exhausted(interface: &str, subnet: Ipv4Network, size: u64, client: &Client) -> String {
+fn exhausted(
+    record: &Record,
+    interface: &str,
+    subnet: Ipv4Network,
+    (size, client): (u64, &Client),
+) -> String {
     format!(
         "exhausted({interface}) {subnet} has no address left for {}, of a pool of {size}: enlarge `pool`, shorten \
          `lease`, or list them with `lanboot leases`",
-        who(client)
+        who(record, client)
     )
 }
 
 fn not_kept(
-    interface: &str,
+    record: &Record,
     machine: &str,
     (address, given): (Ipv4Addr, Option<Ipv4Addr>),
-    client: &Client,
     why: &NotKept,
 ) -> String {
     let given = given.map_or_else(|| "no address".to_owned(), |given| given.to_string());
@@ -212,9 +227,11 @@ fn not_kept(
         ),
     };
     let machine = Escaped(machine.as_bytes());
+    let interface = record.interface.as_deref().unwrap_or("?");
+    let mac = record.machine.as_ref().and_then(|machine| machine.mac);
     format!(
         "reservation({interface}) machine {machine} {} gets {given} and not {address}: {why}",
-        hardware(client)
+        mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string())
     )
 }
 
@@ -234,10 +251,11 @@ fn duplicate_client_id(interface: &str, id: &ClientId, machines: &[MacAddr], mor
 }
 
 fn rogue_server(
+    record: &Record,
     interface: &str,
     message: Message,
     address: Ipv4Addr,
-    (client, server, from): (Option<MacAddr>, Ipv4Addr, Option<MacAddr>),
+    (server, from): (Ipv4Addr, Option<MacAddr>),
 ) -> String {
     let mut line = format!("rogue_server({interface}) {server}");
     if let Some(from) = from {
@@ -251,7 +269,7 @@ fn rogue_server(
         let _ = write!(line, " of {address}");
     }
     let by = if message == Message::Request { "by" } else { "to" };
-    let _ = write!(line, " {by} {}", client.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string()));
+    let _ = write!(line, " {by} {}", hardware(record));
     line + ": another DHCP server answers here, and a client takes either one's address; switch one of them off, or use \
             `mode: proxy`"
 }
@@ -274,12 +292,22 @@ fn ambiguous_address(
     )
 }
 
-fn hardware(client: &Client) -> String {
-    client.mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string())
+/// The machine: its MAC, and its name if it has one.
+fn hardware(record: &Record) -> String {
+    record.machine.as_ref().map_or_else(|| "no-mac".to_owned(), MachineId::to_string)
 }
 
-fn who(client: &Client) -> String {
-    let mut text = hardware(client);
+/// The address of the client of a file request, and the name of its machine if that has one.
+fn host(record: &Record, event: &Event) -> String {
+    let mut text = event.peer().map(|peer| peer.ip().to_string()).unwrap_or_default();
+    if let Some(name) = record.machine.as_ref().and_then(|machine| machine.name.as_ref()) {
+        let _ = write!(text, " {}", escaped(name));
+    }
+    text
+}
+
+fn who(record: &Record, client: &Client) -> String {
+    let mut text = hardware(record);
     if client.firmware != Firmware::Other {
         let _ = write!(text, " {}", client.firmware);
     }

@@ -1,133 +1,144 @@
-//! Turns events into log lines and counters: the only place that does. DHCP, TFTP and HTTP call it for every event. It
-//! never decides anything about a request.
+//! Turns records into log lines and counters, and passes them to subscribers: the only place that does. DHCP, TFTP and
+//! HTTP call it for every event. It never decides anything about a request.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::event::Event;
-use crate::types::Ipv4Network;
+use crate::event::{Event, Record};
+use crate::store::clock::Clock;
+use crate::types::Timestamp;
 
 use activity::LastMessage;
 use counters::Counts;
 use level::level;
 use log_line::line;
 use rate_limit::{Budget, Kind};
+use repeats::Repeats;
+use subscriber::Subscribers;
+
+pub use subscriber::{Batch, MAX_QUEUED, Subscriber};
 
 mod activity;
 mod counters;
+pub mod fields;
 mod level;
 mod log_line;
 pub mod rate_limit;
+mod repeats;
+mod subscriber;
 
-/// Records events. Each event is counted, and logged as far as the budget of its kind allows. Cheap to clone; clones
-/// share the counters and budgets.
-#[derive(Clone, Debug, Default)]
+/// Counts records, logs them as far as the budget of their kind allows, and passes them to the subscribers. Cheap to
+/// clone; clones share everything.
+#[derive(Clone, Debug)]
 pub struct Recorder {
-    dhcp: Arc<LastMessage>,
-    counts: Arc<Counts>,
-    budget: Arc<Budget>,
-    /// Time of the last "exhausted" line of each subnet.
-    exhausted: Arc<Mutex<HashMap<Ipv4Network, Instant>>>,
-    /// Time of the last "contested" line of each address.
-    contested: Arc<Mutex<HashMap<Ipv4Addr, Instant>>>,
+    inner: Arc<Inner>,
 }
 
-/// Minimum time between two warnings about the same contested address. Its machine requests many files.
-const CONTESTED_PAUSE: Duration = Duration::from_secs(600);
-/// Maximum number of remembered contested addresses. When it is reached, no other address is logged until one is
-/// [`CONTESTED_PAUSE`] old: an attacker can invent any number of addresses, and must not fill the log.
-const MAX_CONTESTED: usize = 64;
-
-/// Minimum time between two warnings about the same exhausted subnet. Each rejected client repeats its request.
-const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
+#[derive(Debug)]
+struct Inner {
+    /// The clock of the DHCP server, so that all records of a boot have times of one clock.
+    clock: Clock,
+    dhcp: LastMessage,
+    counts: Counts,
+    budget: Budget,
+    repeats: Repeats,
+    subscribers: Subscribers,
+}
 
 /// Interval at which the numbers of omitted lines are logged.
 const LEFT_OUT_PAUSE: Duration = Duration::from_secs(1);
 
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder::new(Clock::start())
+    }
+}
+
 impl Recorder {
-    /// Records an event on the interface named `interface`, which is unused for TFTP.
-    pub fn record(&self, interface: &str, event: &Event) {
-        self.counts.count(event);
-        match event {
-            Event::Received { .. } => {
-                self.dhcp.came(Instant::now());
-            }
-            Event::PoolExhausted { subnet, .. } if !self.is_news(*subnet) => return,
-            Event::AmbiguousAddress { address, .. } if !self.is_newly_contested(*address, Instant::now()) => {
-                return;
-            }
-            _ => {}
+    /// A recorder whose records get the time of `clock`.
+    pub fn new(clock: Clock) -> Recorder {
+        Recorder {
+            inner: Arc::new(Inner {
+                clock,
+                dhcp: LastMessage::default(),
+                counts: Counts::default(),
+                budget: Budget::default(),
+                repeats: Repeats::default(),
+                subscribers: Subscribers::default(),
+            }),
         }
+    }
+
+    /// The clock of all records. The DHCP server uses it too, so that all times of a boot are of one clock.
+    pub fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+
+    /// The current time, for [`Record::at`].
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// Records what has just happened: like [`Recorder::record`], but at the current time.
+    pub fn record_now(&self, record: Record) {
+        self.record(Record { at: self.now(), ..record });
+    }
+
+    pub fn record(&self, record: Record) {
+        let Inner { dhcp, counts, repeats, subscribers, .. } = &*self.inner;
+        counts.count(&record.event);
+        let now = Instant::now();
+        if let Event::Received { .. } = record.event {
+            dhcp.came(now);
+        }
+        let (level, kind) = (level(&record.event), Kind::of(&record.event));
         // Formatting a line costs more than finding out that it is not wanted.
-        self.log(level(event), Kind::of(event), || line(interface, event));
+        if is_enabled(level) && repeats.is_news(&record, now) && self.inner.budget.admit(kind, level, now) {
+            fields::write(level, &record, &line(&record));
+        }
+        subscribers.publish(record);
+    }
+
+    /// Subscribes to all records from now on. The queue holds up to `capacity` records, at most [`MAX_QUEUED`].
+    pub fn subscribe(&self, capacity: usize) -> Subscriber {
+        self.inner.subscribers.add(capacity)
     }
 
     /// Logs a failure that may occur for each of many messages. Every line starts with `what`.
     pub fn log_failure(&self, level: Level, what: &'static str, text: impl FnOnce() -> String) {
-        self.log(level, Kind::new(what), || format!("{what} {}", text()));
-    }
-
-    fn log(&self, level: Level, kind: Kind, text: impl FnOnce() -> String) {
-        let is_wanted = match level {
-            Level::ERROR => tracing::enabled!(Level::ERROR),
-            Level::WARN => tracing::enabled!(Level::WARN),
-            Level::INFO => tracing::enabled!(Level::INFO),
-            _ => tracing::enabled!(Level::DEBUG),
-        };
-        if !is_wanted || !self.budget.admit(kind, level, Instant::now()) {
+        if !is_enabled(level) || !self.inner.budget.admit(Kind::new(what), level, Instant::now()) {
             return;
         }
         match level {
-            Level::ERROR => tracing::error!("{}", text()),
-            Level::WARN => tracing::warn!("{}", text()),
-            Level::INFO => tracing::info!("{}", text()),
-            _ => tracing::debug!("{}", text()),
+            Level::ERROR => tracing::error!("{what} {}", text()),
+            Level::WARN => tracing::warn!("{what} {}", text()),
+            Level::INFO => tracing::info!("{what} {}", text()),
+            _ => tracing::debug!("{what} {}", text()),
         }
     }
 
     /// Whether DHCP is busy: a message arrived within the second before `now`.
     pub fn dhcp_is_busy(&self, now: Instant) -> bool {
-        self.dhcp.is_recent(now)
-    }
-
-    fn is_news(&self, exhausted: Ipv4Network) -> bool {
-        let mut said = self.exhausted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = said.get(&exhausted).is_none_or(|at| at.elapsed() >= EXHAUSTED_PAUSE);
-        if is_news {
-            said.insert(exhausted, Instant::now());
-        }
-        is_news
-    }
-
-    fn is_newly_contested(&self, address: Ipv4Addr, now: Instant) -> bool {
-        let mut logged = self.contested.lock().unwrap_or_else(PoisonError::into_inner);
-        logged.retain(|_, at| now.saturating_duration_since(*at) < CONTESTED_PAUSE);
-        if logged.contains_key(&address) || logged.len() >= MAX_CONTESTED {
-            return false;
-        }
-        logged.insert(address, now);
-        true
+        self.inner.dhcp.is_recent(now)
     }
 
     /// The number of dropped messages by reason, and of requests that were refused because of the client. Only reasons
     /// that occurred are included.
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
-        self.counts.drops()
+        self.inner.counts.drops()
     }
 
     /// Logs all counters.
     pub fn log_counts(&self) {
-        self.counts.lines().iter().for_each(|line| tracing::info!("statistics: {line}"));
+        self.inner.counts.lines().iter().for_each(|line| tracing::info!("statistics: {line}"));
     }
 
     /// Logs how many lines of each kind were omitted since the last call.
     pub fn log_left_out(&self) {
-        self.budget.log_left_out();
+        self.inner.budget.log_left_out();
     }
 
     /// Calls [`Self::log_left_out`] once per second, forever.
@@ -139,205 +150,14 @@ impl Recorder {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use crate::event::{
-        Client, DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered,
-    };
-    use crate::types::{Arch, Firmware, MacAddr, Rule};
-
-    fn client() -> Client {
-        Client {
-            mac: Some(MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
-            firmware: Firmware::UefiPxe,
-            arch: Some(Arch::UEFI_X64),
-        }
-    }
-
-    #[test]
-    fn lines_start_with_stable_verbs() {
-        let received = Event::Received { message: Message::Discover, client: client() };
-        assert_eq!(line("eth1", &received), "DHCPDISCOVER(eth1) 52:54:00:12:34:56 PXE uefi-x64");
-        let address = Ipv4Addr::new(192, 168, 77, 50);
-        let file = Some(("snponly.efi".into(), Rule::Arch(Arch::UEFI_X64)));
-        let offer = Event::Answered { message: Message::Offer, address, client: client(), file, note: None };
-        assert_eq!(
-            line("eth1", &offer),
-            "DHCPOFFER(eth1) 192.168.77.50 52:54:00:12:34:56 file=snponly.efi rule=boot.arch.uefi-x64"
-        );
-        let peer = "192.168.77.50:2070".parse().unwrap();
-        let sent = Event::TftpSent {
-            file: "snponly.efi".into(),
-            peer,
-            bytes: 1 << 20,
-            took: Duration::from_millis(150),
-            resent: 2,
-        };
-        assert_eq!(line("eth1", &sent), "sent snponly.efi to 192.168.77.50 1.0 MiB 0.1 s 6.7 MiB/s resent=2");
-        let stopped = Event::TftpStopped {
-            file: "snponly.efi".into(),
-            peer,
-            bytes: 0,
-            size: 1 << 20,
-            took: Duration::from_secs(6),
-            resent: 5,
-            stop: TransferStop::Silent,
-            rejected_blksize: Some(1468),
-        };
-        assert_eq!(
-            line("eth1", &stopped),
-            "stopped sending snponly.efi to 192.168.77.50 after 0 B of 1.0 MiB 6.0 s resent=5: the client went silent; \
-             it accepted the options but never acknowledged block 1, so blocks of 1468 bytes may be too large for it: set \
-             `tftp.max_block_size` lower"
-        );
-        let drop = Event::Dropped { reason: DropReason::UnknownRelay, client: None };
-        assert_eq!(line("eth1", &drop), "dropped(eth1) reason=unknown_relay");
-    }
-
-    #[test]
-    fn a_loop_is_explained() {
-        let told = |gets_script| {
-            let (file, within) = ("snponly.efi".into(), Duration::from_secs(31));
-            line("eth1", &Event::BootLoop { client: client(), file, times: 3, within, gets_script })
-        };
-        let begin = "loop(eth1) 52:54:00:12:34:56 PXE uefi-x64 was given snponly.efi 3 times in 31 s: ";
-        for (gets_script, why) in [(true, "it seems to be an iPXE"), (false, "that file does not come")] {
-            assert!(told(gets_script).starts_with(&format!("{begin}{why}")), "{}", told(gets_script));
-        }
-        assert_eq!(
-            level(&Event::BootLoop {
-                client: client(),
-                file: "x".into(),
-                times: 3,
-                within: Duration::ZERO,
-                gets_script: false
-            }),
-            Level::WARN
-        );
-    }
-
-    #[test]
-    fn another_dhcp_server_is_logged_with_both_addresses() {
-        let told = |message, address: [u8; 4], from| {
-            let (client, server) = (client().mac, Ipv4Addr::new(192, 168, 77, 254));
-            let event = Event::RogueServer { message, address: address.into(), client, server, from };
-            assert_eq!(level(&event), Level::WARN);
-            line("eth1", &event)
-        };
-        let from = Some(MacAddr([2, 0, 0, 0, 0, 9]));
-        let offer = told(Message::Offer, [192, 168, 77, 120], from);
-        let begin = "rogue_server(eth1) 192.168.77.254 at 02:00:00:00:00:09 sent DHCPOFFER of 192.168.77.120 to 52:54:00:12:34:56: ";
-        assert!(offer.starts_with(begin), "{offer}");
-        let taken = told(Message::Request, [0; 4], None);
-        let begin = "rogue_server(eth1) 192.168.77.254 was chosen as DHCP server by 52:54:00:12:34:56: ";
-        assert!(taken.starts_with(begin), "{taken}");
-    }
-
-    #[test]
-    fn d_14_names_from_the_network_are_escaped() {
-        let peer = "192.168.77.50:2070".parse().unwrap();
-        let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
-        let refused_by_client = TransferStop::Refused { code: 3, message: "full\n".into() };
-        assert_eq!(log_line::why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
-        assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
-    }
-
-    #[test]
-    fn http_lines_have_the_same_verbs() {
-        let peer = "192.168.77.50:40000".parse().unwrap();
-        let file = "snponly.efi".to_owned();
-        let took = Duration::from_millis(250);
-        let sent = |to_end| Event::HttpSent { file: file.clone(), peer, bytes: 1 << 20, to_end, took };
-        assert_eq!(line("http", &sent(true)), "sent snponly.efi to 192.168.77.50 1.0 MiB 0.2 s by HTTP");
-        assert_eq!(
-            (level(&sent(true)), level(&sent(false))),
-            (Level::INFO, Level::DEBUG),
-            "blocks of an image"
-        );
-        let reason = HttpStop::TooSlow;
-        let stopped =
-            Event::HttpStopped { file: file.clone(), peer, bytes: 1 << 10, wanted: 1 << 20, reason };
-        let expected =
-            "stopped sending snponly.efi to 192.168.77.50 by HTTP after 1.0 KiB of 1.0 MiB reason=too_slow";
-        assert_eq!(line("http", &stopped), expected);
-        let answered = Event::HttpAnswered { file, peer, status: 304 };
-        assert_eq!(line("http", &answered), "answered snponly.efi to 192.168.77.50 status=304");
-        let name = "/a\n{{7*7}}".to_owned();
-        let refused = Event::HttpRefused { name, peer, reason: HttpRefusal::BadRequest };
-        assert_eq!(
-            line("http", &refused),
-            "refused /a\\x0a{{7*7}} to 192.168.77.50 by HTTP reason=bad_request"
-        );
-    }
-
-    #[test]
-    fn f_15_an_exhausted_subnet_is_logged_once_per_minute() {
-        let recorder = Recorder::default();
-        let [one, other] = ["10.0.0.0/24", "10.0.1.0/24"].map(|network| network.parse().unwrap());
-        assert!(recorder.is_news(one) && !recorder.is_news(one) && recorder.clone().is_news(other));
-        let before = Instant::now().checked_sub(EXHAUSTED_PAUSE).unwrap();
-        recorder.exhausted.lock().unwrap().insert(one, before);
-        assert!(recorder.is_news(one) && !recorder.is_news(one) && !recorder.is_news(other));
-    }
-
-    #[test]
-    fn dhcp_is_busy_until_a_second_after_a_message() {
-        let dhcp = LastMessage::default();
-        let after = |millis| dhcp.began + Duration::from_millis(millis);
-        assert!(!dhcp.is_recent(after(0)) && !dhcp.is_recent(after(5000)), "no message so far");
-        dhcp.came(after(0));
-        assert!(dhcp.is_recent(after(0)) && dhcp.is_recent(after(1000)) && !dhcp.is_recent(after(1001)));
-        dhcp.came(after(5000));
-        assert!(dhcp.is_recent(after(5999)));
-        let recorder = Recorder::default();
-        assert!(!recorder.dhcp_is_busy(Instant::now()));
-        recorder.clone().record("eth1", &Event::Received { message: Message::Discover, client: client() });
-        assert!(recorder.dhcp_is_busy(Instant::now()));
-    }
-
-    #[test]
-    fn s_01_a_contested_address_is_logged_once_in_ten_minutes() {
-        let recorder = Recorder::default();
-        let (start, at) = (Instant::now(), |n: u8| Ipv4Addr::new(10, 0, 0, n));
-        assert!(recorder.is_newly_contested(at(1), start) && !recorder.is_newly_contested(at(1), start));
-        for n in 2..=64 {
-            assert!(recorder.clone().is_newly_contested(at(n), start), "{n}");
-        }
-        assert!(!recorder.is_newly_contested(at(65), start), "an attacker can invent any number");
-        assert!(recorder.is_newly_contested(at(65), start + CONTESTED_PAUSE));
-        let (by_dhcp, other) = (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
-        let event = |on_wire| Event::AmbiguousAddress { address: at(1), by_dhcp, other, on_wire };
-        assert_eq!(level(&event(true)), Level::WARN);
-        let begin = "contested 10.0.0.1 is 02:00:00:00:00:01 by DHCP and 02:00:00:00:00:02 by ARP: it gets what an unknown";
-        assert!(line("identity", &event(true)).starts_with(begin), "{}", line("identity", &event(true)));
-        let begin = "contested 10.0.0.1 is 02:00:00:00:00:01 and 02:00:00:00:00:02 by DHCP: ";
-        assert!(line("identity", &event(false)).starts_with(begin), "{}", line("identity", &event(false)));
-    }
-
-    #[test]
-    fn requests_refused_because_of_the_client_are_counted() {
-        let recorder = Recorder::default();
-        let peer = "192.168.77.50:2070".parse().unwrap();
-        for reason in [HttpRefusal::NotAllowed, HttpRefusal::ForeignHost, HttpRefusal::NotFound] {
-            recorder.record("http", &Event::HttpRefused { name: "x".to_owned(), peer, reason });
-        }
-        for reason in [Refusal::OtherMachine, Refusal::NotFound] {
-            recorder.record("tftp", &Event::TftpRefused { name: "x".to_owned(), peer, reason });
-        }
-        let expected = [("http_foreign_host", 1), ("http_not_allowed", 1), ("tftp_other_machine", 1)];
-        assert_eq!(recorder.drops(), expected);
-    }
-
-    #[test]
-    fn every_drop_is_counted_by_its_reason() {
-        let recorder = Recorder::default();
-        for reason in [DropReason::BadHlen, DropReason::TooShort, DropReason::BadHlen] {
-            recorder.clone().record("eth1", &Event::Dropped { reason, client: None });
-        }
-        let peer = "192.168.77.50:2070".parse().unwrap();
-        recorder.record("tftp", &Event::TftpUnanswered { peer, reason: Unanswered::NotRequest });
-        assert_eq!(recorder.drops(), [("too_short", 1), ("bad_hlen", 2), ("tftp_not_a_request", 1)]);
+fn is_enabled(level: Level) -> bool {
+    match level {
+        Level::ERROR => tracing::enabled!(Level::ERROR),
+        Level::WARN => tracing::enabled!(Level::WARN),
+        Level::INFO => tracing::enabled!(Level::INFO),
+        _ => tracing::enabled!(Level::DEBUG),
     }
 }
+
+#[cfg(test)]
+mod tests;

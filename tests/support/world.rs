@@ -16,10 +16,10 @@ use lanboot::dhcp::engine::{
 use lanboot::dhcp::other_servers;
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::settings::Settings;
-use lanboot::event::{DropReason, Event};
+use lanboot::event::{DropReason, Event, Record};
 use lanboot::lease::{Lease, LeaseBook, State};
 use lanboot::store::open;
-use lanboot::types::{MacAddr, Timestamp};
+use lanboot::types::{MacAddr, MachineId, Timestamp};
 use lanboot::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use lanboot::wire::option::code;
 
@@ -56,6 +56,8 @@ pub struct World {
     pub clones: DuplicateIds,
     /// The recorded events, except those about messages that were received or dropped.
     pub events: Vec<Event>,
+    /// The machine of each of `events`.
+    pub machines: Vec<Option<MachineId>>,
     /// Has `settings`, `book` and `clones` while it handles a message. Between messages the tests read and change them.
     engine: Engine,
 }
@@ -134,6 +136,7 @@ impl World {
             disk: BTreeMap::new(),
             clones: DuplicateIds::default(),
             events: vec![],
+            machines: vec![],
         }
     }
 
@@ -152,11 +155,13 @@ impl World {
         });
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Record(Event::Dropped { reason, .. }) => answer = Err(reason),
-                Effect::Record(Event::Received { .. } | Event::PoolExhausted { .. }) => {}
-                Effect::Record(event) => self.events.push(event),
-                Effect::Send { reply, wait, event } => {
-                    self.events.push(event);
+                Effect::Record(record) => match record.event {
+                    Event::Dropped { reason, .. } => answer = Err(reason),
+                    Event::Received { .. } | Event::PoolExhausted { .. } => {}
+                    _ => self.note(record),
+                },
+                Effect::Send { reply, wait, record } => {
+                    self.note(record);
                     answer = Ok(Some(Answer::new(reply, wait)));
                 }
                 Effect::Store(promise) => answer = self.store(promise),
@@ -227,19 +232,25 @@ impl World {
 
     /// Stores the promised lease, if the disk works, and then sends the reply.
     fn store(&mut self, promise: Promise) -> Result<Option<Answer>, DropReason> {
-        let Promise { lease, ended: mut leases, reply, fallback: otherwise, event } = promise;
+        let Promise { lease, ended: mut leases, reply, fallback: otherwise, record } = promise;
         leases.push(lease);
         if self.disk_works {
             self.disk.extend(leases.iter().map(|lease| (lease.address, lease.clone())));
         }
         self.engine.stored(&Outcome { leases, stored: self.disk_works }, self.now);
-        let (reply, event) = match otherwise {
-            _ if self.disk_works => (reply, event),
-            Some(otherwise) => (Some(otherwise.reply), otherwise.event),
+        let (reply, record) = match otherwise {
+            _ if self.disk_works => (reply, record),
+            Some(otherwise) => (Some(otherwise.reply), otherwise.record),
             None => return Err(DropReason::StoreFailed),
         };
-        self.events.push(event);
+        self.note(record);
         Ok(reply.map(|reply| Answer::new(reply, Duration::ZERO)))
+    }
+
+    fn note(&mut self, record: Record) {
+        assert_eq!((record.at, record.interface.as_deref()), (self.now, Some(&*self.arrival.interface)));
+        self.machines.push(record.machine);
+        self.events.push(record.event);
     }
 
     /// kill -9, and a start with the leases on disk.
@@ -268,10 +279,10 @@ impl World {
         self.step(&mut effects, |engine, arrival, outside, now, effects| {
             engine.handle_server_message(&message.encode(), by, arrival, outside, now, effects);
         });
-        self.events.extend(effects.into_iter().map(|effect| match effect {
-            Effect::Record(event) => event,
+        effects.into_iter().for_each(|effect| match effect {
+            Effect::Record(record) => self.note(record),
             other => panic!("{other:?}"),
-        }));
+        });
         other_servers::read_server_message(message, source, from, &self.arrival)
     }
 

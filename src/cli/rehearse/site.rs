@@ -16,7 +16,7 @@ use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outcome, OutgoingReply, Outside, Promise};
 use crate::dhcp::machines::Machine;
 use crate::dhcp::settings::{Settings, Subnet};
-use crate::event::{DropReason, Event};
+use crate::event::{DropReason, Event, Record};
 use crate::images::{Catalog, Content};
 use crate::lease::LeaseBook;
 use crate::net::interface;
@@ -185,7 +185,7 @@ impl Site {
         engine.handle(&bytes, &arrival, Outside { files: &self.files, machines: &() }, NOW, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Record(Event::Dropped { reason, .. }) => answer = Err(reason),
+                Effect::Record(Record { event: Event::Dropped { reason, .. }, .. }) => answer = Err(reason),
                 Effect::Send { reply, .. } => answer = Ok(Some(reply)),
                 Effect::Store(Promise { lease, mut ended, reply, .. }) => {
                     ended.push(lease);

@@ -22,7 +22,7 @@ use crate::event::Refusal;
 use crate::images::ipxe::ProgramCache;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::net::snapshot::Now;
-use crate::types::MacAddr;
+use crate::types::{MacAddr, MachineId};
 
 use crate::content::asker::Asker;
 
@@ -146,6 +146,16 @@ impl Files {
         })?;
         self.boot_state.with_config(config).forget_removed();
         Ok(())
+    }
+
+    /// The machine at `address`, for records; `None` if it is not known, or if several machines may have the address.
+    pub fn machine_at(&self, address: Ipv4Addr) -> Option<MachineId> {
+        let machine = self.known.at(address).machine;
+        let boot_state = self.boot_state();
+        let entry = boot_state.machine(&machine);
+        let name = entry.map(|entry| entry.name.as_str()).or(machine.name.as_deref());
+        let id = MachineId { mac: machine.mac, uuid: machine.uuid, client: None, name: name.map(Arc::from) };
+        id.if_known()
     }
 
     /// Checks the folder of boot files, and logs when it disappears or comes back.

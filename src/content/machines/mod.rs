@@ -19,7 +19,7 @@ use crate::dhcp::arrival::Arrival;
 use crate::dhcp::machines::Machine;
 use crate::dhcp::other_servers::{ClientChoice, ServerMessage};
 use crate::dhcp::request::{Ask, Request};
-use crate::event::{Event, Message as Kind};
+use crate::event::{Event, Message as Kind, Record};
 use crate::lease::{FOREVER, Lease, LeaseBook, LeaseChange, State, is_forever};
 use crate::net::neighbours::Neighbours;
 use crate::net::snapshot::Now;
@@ -199,7 +199,9 @@ impl MachineTable {
         };
         found.unwrap_or_else(|contest| {
             let Contest { by_dhcp, other, on_wire } = contest;
-            self.recorder.record("identity", &Event::AmbiguousAddress { address, by_dhcp, other, on_wire });
+            let (machine, event) = (None, Event::AmbiguousAddress { address, by_dhcp, other, on_wire });
+            let record = Record { at: self.recorder.now(), interface: None, machine, event };
+            self.recorder.record(record);
             Found { machine: KnownMachine::default(), standing: Standing::Contested }
         })
     }

@@ -12,9 +12,9 @@ use crate::dhcp::conflict::{Answer, Evidence, end_of_quarantine, quarantine};
 use crate::dhcp::proxy_arp::Verdict;
 use crate::dhcp::request::{Ask, Probed, Request};
 use crate::dhcp::shared_network;
-use crate::event::{Client, DropReason, Event};
+use crate::event::{Client, Context, DropReason, Event, Record};
 use crate::lease::{LeaseChange, OFFER_HOLD, State};
-use crate::types::{Firmware, MacAddr, Timestamp};
+use crate::types::{Firmware, MacAddr, MachineId, Timestamp};
 use crate::wire::dhcp::Message;
 
 /// Evidence that a machine uses an address.
@@ -106,11 +106,14 @@ impl Engine {
     ) {
         let freed: Vec<_> =
             addresses.iter().filter_map(|address| end_of_quarantine(&self.book, *address, now)).collect();
-        out.push_back(Effect::Record(Event::ProxyArp { by: mac, addresses }));
+        // The caller knows the interface.
+        let record = |machine, event| Record { at: now, interface: None, machine, event };
+        out.push_back(Effect::Record(record(None, Event::ProxyArp { by: mac, addresses })));
         for lease in freed {
-            let client = Client { mac: lease.holder.mac, firmware: Firmware::Other, arch: None };
+            let client = Client { firmware: Firmware::Other, arch: None };
             let event = Event::Released { address: lease.address, client };
-            self.store_quietly(lease, event, outside, out);
+            let machine = lease.holder.mac.map(MachineId::from);
+            self.store_quietly(lease, record(machine, event), outside, out);
         }
     }
 
@@ -135,11 +138,15 @@ impl Engine {
             }
             // The client took another server's offer meanwhile.
             Some(State::Released) if heard.is_none() => {
-                return drop_message(out, DropReason::OtherServer, None);
+                let context = Context::unknown(now, &arrival.interface);
+                return drop_message(out, DropReason::OtherServer, &context);
             }
             _ => {
                 match heard {
-                    Some(heard) => self.put_in_quarantine(heard, outside, now, out),
+                    Some(heard) => {
+                        let context = Context::unknown(now, &arrival.interface);
+                        self.put_in_quarantine(heard, &context, outside, out);
+                    }
                     None => self.book.checked(address, now).iter().for_each(|offer| self.book.apply(offer)),
                 }
                 Round::AfterCheck
@@ -151,16 +158,16 @@ impl Engine {
     fn put_in_quarantine(
         &mut self,
         AddressInUse { address, by, .. }: AddressInUse,
+        context: &Context,
         outside: Outside<'_>,
-        now: Timestamp,
         out: &mut Effects,
     ) {
-        let event = Event::Conflict { address, by };
+        let (now, record) = (context.at, context.record(Event::Conflict { address, by }));
         match quarantine(&self.book, address, now) {
-            Some(lease) => self.store_quietly(lease, event, outside, out),
+            Some(lease) => self.store_quietly(lease, record, outside, out),
             None => {
-                out.push_back(Effect::Record(event));
-                drop_message(out, DropReason::TooManyDeclined, None);
+                out.push_back(Effect::Record(record));
+                drop_message(out, DropReason::TooManyDeclined, context);
                 let change = self.book.avoid(address, now.after(OFFER_HOLD));
                 change.iter().for_each(|change| self.book.apply(change));
             }
@@ -203,6 +210,7 @@ impl Engine {
     pub(super) fn waits_for_decline(
         &mut self,
         request: &Request<'_>,
+        context: &Context,
         now: Timestamp,
         out: &mut Effects,
     ) -> bool {
@@ -231,7 +239,7 @@ impl Engine {
             out.push_back(Effect::EndDecline { address });
             return false;
         }
-        out.push_back(Effect::AwaitDecline { address, client: request.client() });
+        out.push_back(Effect::AwaitDecline { address, context: context.clone() });
         true
     }
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::dhcp::route::Route;
-use crate::event::{Client, DropReason, Event};
+use crate::event::{Context, DropReason, Record};
 use crate::lease::{Lease, LeaseChange};
 use crate::wire::dhcp::Message;
 
@@ -21,15 +21,15 @@ pub type Effects = VecDeque<Effect>;
     reason = "a box would cost an allocation for each ACK; the queue is used again"
 )]
 pub enum Effect {
-    /// Record this event.
-    Record(Event),
+    /// Count and log this, and pass it to the subscribers.
+    Record(Record),
     /// Send a reply that needs nothing to be stored.
     Send {
         reply: OutgoingReply,
         /// Delay before the reply is sent; almost always zero.
         wait: Duration,
-        /// Event to record once the reply is sent.
-        event: Event,
+        /// The record that the reply was sent.
+        record: Record,
     },
     /// Store a lease, and only then send the reply that promises it. The book already contains the lease. Report the
     /// outcome to [`Engine::stored`](super::Engine::stored).
@@ -45,7 +45,7 @@ pub enum Effect {
         /// Whether the configuration names the client. Such a client is not refused when too many addresses are being
         /// checked.
         is_expected: bool,
-        client: Client,
+        context: Context,
     },
     /// Check whether the machine that has a lease of `address` still answers there, then call
     /// [`Engine::checked`](super::Engine::checked) with the same message. The book stays unchanged meanwhile.
@@ -53,16 +53,16 @@ pub enum Effect {
         address: Ipv4Addr,
         /// Whether the address is on the wire of the receiving interface, and not behind a relay agent.
         on_wire: bool,
-        client: Client,
+        context: Context,
     },
     /// The client declines `address`: check which machines use it, then call
     /// [`Engine::declined`](super::Engine::declined) with the same message. If the check begins, call
     /// [`Engine::decline_begun`](super::Engine::decline_begun).
-    CheckDecline { address: Ipv4Addr, client: Client },
+    CheckDecline { address: Ipv4Addr, context: Context },
     /// Keep this message until the DECLINE of `address` is decided on, then call
     /// [`Engine::resume`](super::Engine::resume) with it. It replaces an earlier message that waits for the same
     /// DECLINE.
-    AwaitDecline { address: Ipv4Addr, client: Client },
+    AwaitDecline { address: Ipv4Addr, context: Context },
     /// End the check of the DECLINE of `address`, because the client takes the address.
     EndDecline { address: Ipv4Addr },
 }
@@ -87,8 +87,8 @@ pub struct Promise {
     pub reply: Option<OutgoingReply>,
     /// The reply to send if the lease cannot be stored, or not in time; `None` means no reply.
     pub fallback: Option<FallbackReply>,
-    /// Event to record once the lease is stored, or once the reply is sent.
-    pub event: Event,
+    /// The record that the lease was stored, or that the reply was sent.
+    pub record: Record,
 }
 
 /// The reply that replaces one that promises a new lease. It promises only the time that is stored already.
@@ -96,8 +96,8 @@ pub struct Promise {
 pub struct FallbackReply {
     /// The reply.
     pub reply: OutgoingReply,
-    /// Event to record once it is sent.
-    pub event: Event,
+    /// The record that it was sent.
+    pub record: Record,
 }
 
 /// The outcome of storing some leases.
@@ -109,6 +109,6 @@ pub struct Outcome {
 }
 
 /// Records that a message is not answered.
-pub(super) fn drop_message(out: &mut Effects, reason: DropReason, client: Option<Client>) {
-    out.push_back(Effect::Record(Event::Dropped { reason, client }));
+pub(super) fn drop_message(out: &mut Effects, reason: DropReason, context: &Context) {
+    out.push_back(Effect::Record(context.dropped(reason)));
 }

@@ -29,7 +29,7 @@ use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::request::{Ask, Probed, Request};
 use crate::dhcp::settings::Settings;
 use crate::dhcp::{loop_guard, proxy};
-use crate::event::{DropReason, Event};
+use crate::event::{Context, DropReason, Event};
 use crate::lease::{Holder, Lease, LeaseBook, LeaseChange};
 use crate::types::Timestamp;
 use crate::wire::dhcp::{DecodeError, Message};
@@ -223,7 +223,10 @@ impl Engine {
     ) {
         let message = match Message::decode(datagram) {
             Ok(message) => message,
-            Err(error) => return drop_message(out, undecodable(error), None),
+            Err(error) => {
+                let context = Context::unknown(now, &arrival.interface);
+                return drop_message(out, undecodable(error), &context);
+            }
         };
         if proxy::is_for_us(&message, arrival) {
             return self.answer_boot_request(&message, arrival, outside, now, out);
@@ -231,15 +234,18 @@ impl Engine {
         let settings = Arc::clone(&self.settings);
         let mut request = match classify(&message, arrival, &settings) {
             Ok(request) => request,
-            Err(reason) => return drop_message(out, reason, Some(sender_of(&message))),
+            Err(reason) => {
+                return drop_message(out, reason, &sender_of(&message, arrival, &settings, now));
+            }
         };
         recognize(&mut request, &self.book, &settings, now);
+        let context = request.context(now);
         if is_ignored(request.machine, &request.classes) {
-            return drop_message(out, DropReason::Ignored, Some(request.client()));
+            return drop_message(out, DropReason::Ignored, &context);
         }
         if round == Round::First {
             let received = Event::Received { message: request.ask.kind(), client: request.client() };
-            out.push_back(Effect::Record(received));
+            out.push_back(Effect::Record(context.record(received)));
         }
         other_servers::yield_to_others(&self.observed().rogue_servers, &mut request, &settings, now);
         resolve_choice(outside.files, request.boot.as_mut(), (&message, &request.identity), request.server);
@@ -247,7 +253,7 @@ impl Engine {
         request.probed = round.probed();
         self.duplicate_ids.record_request(&request, &arrival.interface, &self.book, &settings, now);
         look_up_size(outside.files, request.boot.as_mut(), &message);
-        if round == Round::First && self.waits_for_decline(&request, now, out) {
+        if round == Round::First && self.waits_for_decline(&request, &context, now, out) {
             return;
         }
         let decision = match (round, request.ask) {
@@ -256,28 +262,27 @@ impl Engine {
             }
             _ => decide(&request, &self.book, &settings, now),
         };
-        self.act(decision, &mut request, outside, now, out);
+        self.act(decision, (&mut request, context), outside, now, out);
     }
 
     /// Applies the change that was decided on, and adds the other effects of the decision.
     fn act(
         &mut self,
         decision: Decision,
-        request: &mut Request<'_>,
+        (request, context): (&mut Request<'_>, Context),
         outside: Outside<'_>,
         now: Timestamp,
         out: &mut Effects,
     ) {
-        let client = request.client();
         let on_wire = request.message.giaddr.is_unspecified();
         match decision {
             Decision::CheckAddress { address, hold } => {
                 let is_expected = request.machine.is_some();
-                out.push_back(Effect::CheckAddress { address, hold, on_wire, is_expected, client });
+                out.push_back(Effect::CheckAddress { address, hold, on_wire, is_expected, context });
             }
-            Decision::CheckDecline { address } => out.push_back(Effect::CheckDecline { address, client }),
+            Decision::CheckDecline { address } => out.push_back(Effect::CheckDecline { address, context }),
             Decision::AskHolder { address } => {
-                out.push_back(Effect::AskHolder { address, on_wire, client });
+                out.push_back(Effect::AskHolder { address, on_wire, context });
             }
             Decision::Answer { change, reply, route, wait, event } => {
                 self.warn_of_reservation(request, Some(reply.yiaddr), now, out);
@@ -285,38 +290,39 @@ impl Engine {
                 outside.machines.answered(request, (&reply, change.as_ref()), &self.book, now);
                 let looping =
                     loop_guard::count_reply(&mut self.observed().guard, request, &event, &self.settings, now);
-                out.extend(looping.map(Effect::Record));
+                out.extend(looping.map(|event| Effect::Record(context.record(event))));
+                let record = context.record(event);
                 let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
                 match change {
                     Some(LeaseChange::Store(lease)) => {
-                        self.grant((lease, Vec::new()), (reply, event), request, outside, now, out);
+                        self.grant((lease, Vec::new()), (reply, record), request, outside, now, out);
                     }
                     Some(LeaseChange::Replace { lease, ended }) => {
-                        self.grant((lease, ended), (reply, event), request, outside, now, out);
+                        self.grant((lease, ended), (reply, record), request, outside, now, out);
                     }
                     other => {
                         other.iter().for_each(|change| self.book.apply(change));
-                        out.push_back(Effect::Send { reply, wait, event });
+                        out.push_back(Effect::Send { reply, wait, record });
                     }
                 }
             }
             Decision::Quiet { lease, event } => {
                 outside.machines.released(&lease);
-                self.store_quietly(lease, event, outside, out);
+                self.store_quietly(lease, context.record(event), outside, out);
             }
             Decision::Silent { reason, change } => {
                 if reason == DropReason::OtherServer {
                     let warning = self.observed().rogue_servers.record_selection(request, now);
-                    out.extend(warning.map(Effect::Record));
+                    out.extend(warning.map(|event| Effect::Record(context.record(event))));
                 }
                 change.iter().for_each(|change| self.book.apply(change));
                 if matches!(reason, DropReason::PoolExhausted | DropReason::NotAdmitted) {
                     self.warn_of_reservation(request, None, now, out);
                 }
                 if reason == DropReason::PoolExhausted {
-                    out.push_back(Effect::Record(self.exhausted(request)));
+                    out.push_back(Effect::Record(context.record(self.exhausted(request))));
                 }
-                drop_message(out, reason, Some(client));
+                drop_message(out, reason, &context);
             }
         }
     }

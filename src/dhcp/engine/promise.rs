@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::effect::drop_message;
 use super::source_of_reply;
 use super::{
     AddressObserver, Effect, Effects, Engine, FallbackReply, Outcome, OutgoingReply, Outside, Promise,
@@ -11,7 +10,7 @@ use super::{
 use crate::dhcp::decision::Decision;
 use crate::dhcp::keep::rest_of_lease;
 use crate::dhcp::request::Request;
-use crate::event::{Client, DropReason, Event};
+use crate::event::{DropReason, Event, Record};
 use crate::lease::{Binding, Holder, Lease, LeaseChange, State};
 use crate::types::Timestamp;
 use crate::wire::option::code;
@@ -21,8 +20,8 @@ pub const MAX_WAITING: usize = 4096;
 
 impl Promise {
     /// A lease to be stored that no client waits for.
-    fn quiet(lease: Lease, event: Event) -> Promise {
-        Promise { lease, ended: Vec::new(), reply: None, fallback: None, event }
+    fn quiet(lease: Lease, record: Record) -> Promise {
+        Promise { lease, ended: Vec::new(), reply: None, fallback: None, record }
     }
 
     /// The number of leases that the promise stores.
@@ -41,29 +40,28 @@ impl Engine {
     pub(super) fn grant(
         &mut self,
         (lease, ended): (Lease, Vec<Lease>),
-        (reply, event): (OutgoingReply, Event),
+        (reply, record): (OutgoingReply, Record),
         request: &Request<'_>,
         outside: Outside<'_>,
         now: Timestamp,
         out: &mut Effects,
     ) {
-        let (otherwise, until) = self.otherwise(request, &lease, now).unzip();
-        let promise = Promise { lease, ended, reply: Some(reply), fallback: otherwise, event };
-        self.promise(promise, until, Some(request.client()), outside.machines, out);
+        let (otherwise, until) = self.otherwise(request, &lease, &record, now).unzip();
+        let promise = Promise { lease, ended, reply: Some(reply), fallback: otherwise, record };
+        self.promise(promise, until, outside.machines, out);
     }
 
     /// Stores a lease that no reply promises. If another machine was found at the address, the address gets a strike.
     pub(super) fn store_quietly(
         &mut self,
         lease: Lease,
-        event: Event,
+        record: Record,
         outside: Outside<'_>,
         out: &mut Effects,
     ) {
         let address = lease.address;
-        let is_strike = matches!(event, Event::Conflict { .. } | Event::Declined { by: Some(_), .. });
-        let client = event.client().cloned();
-        self.promise(Promise::quiet(lease, event), None, client, outside.machines, out);
+        let is_strike = matches!(record.event, Event::Conflict { .. } | Event::Declined { by: Some(_), .. });
+        self.promise(Promise::quiet(lease, record), None, outside.machines, out);
         if is_strike {
             self.book.count_conflict(address);
         }
@@ -75,17 +73,16 @@ impl Engine {
         &mut self,
         mut promise: Promise,
         assured: Option<Timestamp>,
-        client: Option<Client>,
         machines: &dyn AddressObserver,
         out: &mut Effects,
     ) {
         if self.room() < promise.leases() {
             return match promise.fallback {
                 // This reply needs no write.
-                Some(FallbackReply { reply, event }) => {
-                    out.push_back(Effect::Send { reply, wait: Duration::ZERO, event });
+                Some(FallbackReply { reply, record }) => {
+                    out.push_back(Effect::Send { reply, wait: Duration::ZERO, record });
                 }
-                None => drop_message(out, DropReason::Overload, client),
+                None => out.push_back(Effect::Record(promise.record.dropped(DropReason::Overload))),
             };
         }
         let lease = promise.lease.clone();
@@ -115,6 +112,7 @@ impl Engine {
         &self,
         request: &Request<'_>,
         lease: &Lease,
+        record: &Record,
         now: Timestamp,
     ) -> Option<(FallbackReply, Timestamp)> {
         let is_own = |holder: &Holder| holder.is_same_machine(&request.holder);
@@ -126,7 +124,8 @@ impl Engine {
             Decision::Answer { reply, route, event, .. } => {
                 let time = Duration::from_secs(reply.options.u32(code::LEASE_TIME)?.into());
                 let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
-                Some((FallbackReply { reply, event }, now.after(time)))
+                let record = Record { event, ..record.clone() };
+                Some((FallbackReply { reply, record }, now.after(time)))
             }
             _ => None,
         }

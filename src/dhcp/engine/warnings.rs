@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Effect, Effects, Engine};
 use crate::dhcp::request::Request;
 use crate::dhcp::{reservations, shared_network};
-use crate::event::Event;
+use crate::event::{Context, Event, Record};
 use crate::types::Timestamp;
 
 /// Maximum number of machines whose reservations are warned about, so that a wrong subnet does not fill the log.
@@ -37,7 +37,7 @@ impl Engine {
         let warning = reservations::warning(request, given, &self.book, &self.settings, now);
         if let Some(warning) = warning {
             self.not_kept.insert(Arc::clone(&machine.name));
-            out.push_back(Effect::Record(warning));
+            out.push_back(Effect::Record(request.context(now).record(warning)));
         }
     }
 
@@ -46,8 +46,9 @@ impl Engine {
         self.duplicate_ids.next()
     }
 
-    /// Returns the warnings that are due about machines with the same client identifier, each with its interface.
-    pub fn warnings(&mut self, now: Timestamp) -> Vec<(Arc<str>, Event)> {
-        self.duplicate_ids.due(now)
+    /// Returns the warnings that are due about machines with the same client identifier.
+    pub fn warnings(&mut self, now: Timestamp) -> Vec<Record> {
+        let due = self.duplicate_ids.due(now).into_iter();
+        due.map(|(interface, event)| Context::unknown(now, &interface).record(event)).collect()
     }
 }

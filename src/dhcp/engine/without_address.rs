@@ -11,9 +11,10 @@ use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::sender_of;
 use crate::dhcp::decision::Decision;
 use crate::dhcp::proxy::{classify, decide};
+use crate::dhcp::request::context_of;
 use crate::dhcp::{loop_guard, other_servers};
-use crate::event::Event;
-use crate::types::{MacAddr, Timestamp};
+use crate::event::{Context, Event, Record};
+use crate::types::{MacAddr, MachineId, Timestamp};
 use crate::wire::dhcp::Message;
 
 impl Engine {
@@ -30,10 +31,13 @@ impl Engine {
         let settings = Arc::clone(&self.settings);
         let mut request = match classify(message, arrival, &settings) {
             Ok(request) => request,
-            Err(reason) => return drop_message(out, reason, Some(sender_of(message))),
+            Err(reason) => {
+                return drop_message(out, reason, &sender_of(message, arrival, &settings, now));
+            }
         };
         let received = Event::Received { message: request.kind(), client: request.client() };
-        out.push_back(Effect::Record(received));
+        let context = request.context(now);
+        out.push_back(Effect::Record(context.record(received)));
         resolve_choice(outside.files, request.boot.as_mut(), (message, &request.identity), request.server);
         loop_guard::apply_to_boot_request(&mut self.observed().guard, &mut request, &settings, now);
         look_up_size(outside.files, request.boot.as_mut(), message);
@@ -42,14 +46,14 @@ impl Engine {
                 outside.machines.asked_boot_service(message, (&request.identity, request.machine), arrival);
                 let looping =
                     loop_guard::count_boot_reply(&mut self.observed().guard, &request, &settings, now);
-                out.extend(looping.map(Effect::Record));
+                out.extend(looping.map(|event| Effect::Record(context.record(event))));
                 // The client expects the answer from the address that it wrote to.
                 let asked = arrival.addresses.contains(&arrival.destination);
                 let server = if asked { arrival.destination } else { request.server };
                 let reply = OutgoingReply { message: reply, route, server };
-                out.push_back(Effect::Send { reply, wait, event });
+                out.push_back(Effect::Send { reply, wait, record: context.record(event) });
             }
-            Decision::Silent { reason, .. } => drop_message(out, reason, Some(request.client())),
+            Decision::Silent { reason, .. } => drop_message(out, reason, &context),
             // These decisions concern leases.
             Decision::CheckAddress { .. }
             | Decision::CheckDecline { .. }
@@ -73,7 +77,9 @@ impl Engine {
         resolve_choice(outside.files, taken.boot.as_mut(), (message, &taken.identity), arrival.server());
         outside.machines.observe_client_choice(message, &taken);
         let looping = other_servers::count(&mut self.observed().guard, message, &taken, &self.settings, now);
-        out.extend(looping.map(Effect::Record));
+        let context =
+            |looping| (looping, context_of(message, &taken.identity, taken.machine, (arrival, now)));
+        out.extend(looping.map(context).map(|(event, context)| Effect::Record(context.record(event))));
     }
 
     /// Records a message to a client from `source` and the hardware address `from`, if another server sent it. Bytes
@@ -92,7 +98,14 @@ impl Engine {
             return;
         };
         let warning = self.observed().rogue_servers.record_message(&given, arrival, now);
-        out.extend(warning.map(Effect::Record));
+        let machine = |mac| MachineId {
+            name: self.settings.machines.with_mac(mac).map(|m| Arc::clone(&m.name)),
+            ..mac.into()
+        };
+        out.extend(warning.map(|event| {
+            let context = Context::unknown(now, &arrival.interface);
+            Effect::Record(Record { machine: given.client.map(machine), ..context.record(event) })
+        }));
         if arrival.mode == Mode::Proxy {
             outside.machines.observe_server_message(&given);
         }

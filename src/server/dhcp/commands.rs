@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::event::{Client, Event};
+use crate::event::{Client, Event, Record};
 use crate::lease::{Lease, LeaseBook, State};
 use crate::server::dhcp::commit::{Outcome, Promise};
-use crate::types::{Firmware, Timestamp};
+use crate::types::{Firmware, MachineId, Timestamp};
 
 /// Maximum number of commands that wait for the DHCP loop.
 const MAX_COMMANDS: usize = 16;
@@ -128,10 +128,9 @@ impl Release {
 }
 
 /// The promise that makes the committer store and record a lease which a person ended.
-pub fn released_by_hand(lease: Lease) -> Promise {
-    let mac = lease.hardware.mac();
-    let client = Client { mac, firmware: Firmware::Other, arch: None };
+pub fn released_by_hand(lease: Lease, machine: Option<MachineId>, now: Timestamp) -> Promise {
+    let client = Client { firmware: Firmware::Other, arch: None };
     let event = Event::Released { address: lease.address, client };
-    let ended = Vec::new();
-    Promise { lease, ended, reply: None, fallback: None, event, interface: "control".into() }
+    let record = Record { at: now, interface: Some("control".into()), machine, event };
+    Promise { lease, ended: Vec::new(), reply: None, fallback: None, record }
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::dhcp::engine;
-use crate::event::{DropReason, Event};
+use crate::event::{DropReason, Event, Record};
 use crate::lease::Lease;
 use crate::net::datagram::Outgoing;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
-use crate::server::dhcp::deliver::{Delivery, deliver, outgoing};
+use crate::server::dhcp::deliver::{Delivery, deliver, on, outgoing};
 use crate::server::dhcp::renewals::FallbackReply;
 use crate::store::clock::Clock;
 use crate::store::{LeaseStore, StoreError};
@@ -47,21 +47,19 @@ pub struct Promise {
     pub reply: Option<Outgoing>,
     /// The reply to send if the lease cannot be stored, or not in time; without one, the client gets no answer.
     pub fallback: Option<Arc<FallbackReply>>,
-    /// The event to record once the reply is sent, or once the lease is stored if there is no reply.
-    pub event: Event,
-    /// The name of the interface that the request came in on.
-    pub interface: Arc<str>,
+    /// The record that the reply was sent, or that the lease was stored if there is no reply.
+    pub record: Record,
 }
 
 impl Promise {
     /// Converts a promise of the engine to a client on the interface with this number and name.
-    pub(super) fn of(promise: engine::Promise, index: u32, interface: Arc<str>) -> Promise {
-        let engine::Promise { lease, ended, reply, fallback: otherwise, event } = promise;
+    pub(super) fn of(promise: engine::Promise, (index, interface): (u32, &Arc<str>)) -> Promise {
+        let engine::Promise { lease, ended, reply, fallback: otherwise, record } = promise;
         let reply = reply.map(|reply| outgoing(&reply, index));
         let otherwise = otherwise.map(|otherwise| {
-            Arc::new(FallbackReply::new(outgoing(&otherwise.reply, index), otherwise.event))
+            Arc::new(FallbackReply::new(outgoing(&otherwise.reply, index), otherwise.record))
         });
-        Promise { lease, ended, reply, fallback: otherwise, event, interface }
+        Promise { lease, ended, reply, fallback: otherwise, record: on(interface, record) }
     }
 
     /// All leases to store, the promised one last.
@@ -80,7 +78,7 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// BootState the thread.
+    /// Starts the thread.
     pub fn start(
         store: Box<dyn LeaseStore>,
         clock: Clock,
@@ -177,12 +175,12 @@ fn store_and_answer(
     }
     let mut replies = Vec::with_capacity(batch.len());
     for promise in batch {
-        let interface = promise.interface;
         if stored.is_ok()
-            && let Some(client) = promise.event.client()
+            && let Some(client) = promise.record.event.client()
         {
             for Lease { address, .. } in promise.ended {
-                recorder.record(&interface, &Event::Released { address, client: client.clone() });
+                let event = Event::Released { address, client: *client };
+                recorder.record_now(Record { event, ..promise.record.clone() });
             }
         }
         if promise.fallback.as_ref().is_some_and(|otherwise| !otherwise.take()) {
@@ -190,17 +188,13 @@ fn store_and_answer(
             continue;
         }
         match (&stored, promise.reply, promise.fallback) {
-            (Ok(()), Some(reply), _) => replies.push(Delivery { reply, interface, event: promise.event }),
-            (Ok(()), None, _) => recorder.record(&interface, &promise.event),
-            (Err(_), _, Some(otherwise)) => replies.push(otherwise.delivery(&interface)),
-            (Err(_), _, None) => {
-                let client = promise.event.client().cloned();
-                let dropped = Event::Dropped { reason: DropReason::StoreFailed, client };
-                recorder.record(&interface, &dropped);
-            }
+            (Ok(()), Some(reply), _) => replies.push(Delivery { reply, record: promise.record }),
+            (Ok(()), None, _) => recorder.record_now(promise.record),
+            (Err(_), _, Some(otherwise)) => replies.push(otherwise.delivery()),
+            (Err(_), _, None) => recorder.record_now(promise.record.dropped(DropReason::StoreFailed)),
         }
     }
-    deliver(socket, recorder, &replies);
+    deliver(socket, recorder, replies);
     Outcome { leases, stored: stored.is_ok() }
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::event::{DropReason, Event};
+use crate::event::DropReason;
 use crate::record::Recorder;
 use crate::server::dhcp::deliver::DelayedReply;
 
@@ -38,9 +38,7 @@ impl DelayedSender {
         if let Err(refused) = self.queue.try_send((Instant::now() + wait, departure)) {
             let (std::sync::mpsc::TrySendError::Full((_, departure))
             | std::sync::mpsc::TrySendError::Disconnected((_, departure))) = refused;
-            let client = departure.event.client().cloned();
-            let dropped = Event::Dropped { reason: DropReason::Overload, client };
-            self.recorder.record(&departure.interface, &dropped);
+            self.recorder.record_now(departure.record.dropped(DropReason::Overload));
         }
     }
 }
@@ -56,11 +54,11 @@ fn work(waiting: &Receiver<(Instant, DelayedReply)>, recorder: &Recorder) {
 mod tests {
     use super::*;
     use crate::dhcp::route::Route;
-    use crate::event::{Client, Message};
+    use crate::event::{Client, Context, Event, Message};
     use crate::net::datagram::Outgoing;
     use crate::net::udp::{DhcpSocket, Sharing};
     use crate::server::dhcp::deliver::Sender;
-    use crate::types::Firmware;
+    use crate::types::{Firmware, Timestamp};
     use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
     use std::sync::Arc;
 
@@ -80,14 +78,13 @@ mod tests {
                 interface: 1,
                 server: Ipv4Addr::LOCALHOST,
             },
-            event: Event::Answered {
+            record: Context::unknown(Timestamp(0), &"lo".into()).record(Event::Answered {
                 message: Message::Offer,
                 address: Ipv4Addr::LOCALHOST,
-                client: Client { mac: None, firmware: Firmware::RaspberryPi3, arch: None },
+                client: Client { firmware: Firmware::RaspberryPi3, arch: None },
                 file: None,
                 note: None,
-            },
-            interface: "lo".into(),
+            }),
         };
         let recorder = Recorder::default();
         let later = DelayedSender::start(recorder.clone()).unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::Level;
 
 use crate::dhcp::engine::OutgoingReply;
-use crate::event::{DropReason, Event};
+use crate::event::{DropReason, Record};
 use crate::net::datagram::Outgoing;
 use crate::net::packet_socket::RawSender;
 use crate::net::udp::DhcpSocket;
@@ -17,30 +17,28 @@ use crate::record::Recorder;
 #[derive(Debug)]
 pub struct Delivery {
     pub reply: Outgoing,
-    /// The name of the interface that the request came in on.
-    pub interface: Arc<str>,
-    /// The event to record once it is sent.
-    pub event: Event,
+    /// The record that it was sent.
+    pub record: Record,
 }
 
-/// Sends replies, and records for each its event or a drop with [`DropReason::SendFailed`].
-pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: &[Delivery]) {
+/// Sends replies, and records for each that it was sent, or a drop with [`DropReason::SendFailed`].
+pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: Vec<Delivery>) {
     let replies: Vec<&Outgoing> = deliveries.iter().map(|delivery| &delivery.reply).collect();
-    for (Delivery { reply, interface, event }, sent) in deliveries.iter().zip(socket.send_all(&replies)) {
-        report(sent, recorder, interface, reply, event);
+    let sent = socket.send_all(&replies);
+    for (Delivery { reply, record }, sent) in deliveries.into_iter().zip(sent) {
+        report(sent, recorder, &reply, record);
     }
 }
 
-/// Records `event` if the reply was sent; otherwise logs the error and records the drop.
-pub fn report(sent: io::Result<()>, recorder: &Recorder, interface: &str, reply: &Outgoing, event: &Event) {
+/// Records `record` if the reply was sent; otherwise logs the error and records the drop.
+pub fn report(sent: io::Result<()>, recorder: &Recorder, reply: &Outgoing, record: Record) {
     match sent {
-        Ok(()) => recorder.record(interface, event),
+        Ok(()) => recorder.record_now(record),
         Err(error) => {
             recorder.log_failure(Level::WARN, "cannot send a reply", || {
-                format!("on {interface} ({:?}): {error}", reply.route)
+                format!("on {} ({:?}): {error}", record.interface.as_deref().unwrap_or("?"), reply.route)
             });
-            let client = event.client().cloned();
-            recorder.record(interface, &Event::Dropped { reason: DropReason::SendFailed, client });
+            recorder.record_now(record.dropped(DropReason::SendFailed));
         }
     }
 }
@@ -69,17 +67,20 @@ impl Sender {
 pub struct DelayedReply {
     pub sender: Sender,
     pub reply: Outgoing,
-    /// The event to record once it is sent.
-    pub event: Event,
-    /// The name of the interface that the request came in on.
-    pub interface: Arc<str>,
+    /// The record that it was sent.
+    pub record: Record,
 }
 
 impl DelayedReply {
-    /// Sends the reply, and records its event or the drop.
-    pub fn send(&self, recorder: &Recorder) {
-        report(self.sender.send(&self.reply), recorder, &self.interface, &self.reply, &self.event);
+    /// Sends the reply, and records that or the drop.
+    pub fn send(self, recorder: &Recorder) {
+        report(self.sender.send(&self.reply), recorder, &self.reply, self.record);
     }
+}
+
+/// Fills in the name of the interface, if the engine does not know it.
+pub(super) fn on(interface: &Arc<str>, record: Record) -> Record {
+    Record { interface: record.interface.or_else(|| Some(Arc::clone(interface))), ..record }
 }
 
 /// Encodes `reply` for sending from the interface with this number.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
-use crate::event::{Client, DropReason, Event};
+use crate::event::{Context, DropReason};
 use crate::lease::State;
 use crate::net::datagram::Envelope;
 use crate::server::dhcp::commit::Promise;
 use crate::server::dhcp::conflict_checks::{CheckStart, WaitingMessage};
-use crate::server::dhcp::deliver::{DelayedReply, Delivery, outgoing};
+use crate::server::dhcp::deliver::{DelayedReply, Delivery, on, outgoing};
 use crate::server::dhcp::inbound::arrival;
 use crate::server::dhcp::{DhcpServer, Outbox};
 
@@ -44,7 +44,7 @@ impl DhcpServer {
         step: impl FnOnce(&mut Engine, (&[u8], &Arrival), Outside<'_>, &mut Effects),
     ) {
         let Some(place) = self.served.for_dhcp(envelope.interface, &self.engine.settings) else {
-            return self.drop(envelope.interface, DropReason::NotServed, None);
+            return self.drop(envelope.interface, DropReason::NotServed);
         };
         let arrival = arrival(place, envelope, false);
         let received = Received { bytes, envelope, arrival: &arrival };
@@ -58,7 +58,7 @@ impl DhcpServer {
             if rest.is_err() {
                 self.effects.clear();
             }
-            self.drop(envelope.interface, DropReason::Fault, None);
+            self.drop(envelope.interface, DropReason::Fault);
         }
     }
 
@@ -66,37 +66,37 @@ impl DhcpServer {
         let (interface, name) = (received.envelope.interface, &received.arrival.interface);
         while let Some(effect) = self.effects.pop_front() {
             match effect {
-                Effect::CheckAddress { address, hold, on_wire, is_expected, client } => {
+                Effect::CheckAddress { address, hold, on_wire, is_expected, context } => {
                     let on_wire = on_wire.then_some(interface);
                     let begun = self.checker.begin(address, on_wire, received.waiting(), is_expected);
                     if !matches!(begun, CheckStart::TooMany) {
                         self.engine.hold(&hold);
                     }
-                    self.check_started(&begun, address, client, received);
+                    self.check_started(&begun, address, &context, received);
                 }
-                Effect::AskHolder { address, client, .. } if self.checker.is_checked(address) => {
-                    self.record_drop(name, DropReason::Checking, client);
+                Effect::AskHolder { address, context, .. } if self.checker.is_checked(address) => {
+                    self.recorder.record(context.dropped(DropReason::Checking));
                 }
-                Effect::AskHolder { address, on_wire, client } => {
+                Effect::AskHolder { address, on_wire, context } => {
                     let on_wire = on_wire.then_some(interface);
                     let begun = self.checker.begin(address, on_wire, received.waiting(), false);
-                    self.check_started(&begun, address, client, received);
+                    self.check_started(&begun, address, &context, received);
                 }
-                Effect::CheckDecline { address, client } => {
+                Effect::CheckDecline { address, context } => {
                     // It is a copy of a DECLINE under check, or part of a flood.
                     if !self.begin_decline(address, interface, received.waiting()) {
-                        self.record_drop(name, DropReason::Checking, client);
+                        self.recorder.record(context.dropped(DropReason::Checking));
                     }
                 }
-                Effect::AwaitDecline { address, client } => {
+                Effect::AwaitDecline { address, context } => {
                     if self.checker.after_decline(address, received.waiting()).is_some() {
-                        self.record_drop(name, DropReason::Checking, client);
+                        self.recorder.record(context.dropped(DropReason::Checking));
                     }
                 }
                 Effect::EndDecline { address } => {
                     let ended = self.checker.take_decline(address).map(|declining| declining.waiting);
                     ended.iter().for_each(|waiting| {
-                        self.drop(waiting.envelope.interface, DropReason::DeclineUnfounded, None);
+                        self.drop(waiting.envelope.interface, DropReason::DeclineUnfounded);
                     });
                 }
                 effect => self.perform_at((interface, name), effect, out),
@@ -112,16 +112,15 @@ impl DhcpServer {
         out: &mut Outbox,
     ) {
         match effect {
-            Effect::Record(event) => self.recorder.record(name, &event),
-            Effect::Send { reply, wait, event } => {
-                let delivery =
-                    Delivery { reply: outgoing(&reply, interface), interface: Arc::clone(name), event };
+            Effect::Record(record) => self.recorder.record(on(name, record)),
+            Effect::Send { reply, wait, record } => {
+                let delivery = Delivery { reply: outgoing(&reply, interface), record };
                 self.send_after(wait, delivery, out);
             }
             Effect::Store(promise) => {
-                let promise = Promise::of(promise, interface, Arc::clone(name));
+                let promise = Promise::of(promise, (interface, name));
                 if promise.lease.state == State::Leased {
-                    self.renewals.add(promise.fallback.as_ref(), &promise.interface);
+                    self.renewals.add(promise.fallback.as_ref());
                 }
                 out.promises.push(promise);
             }
@@ -140,13 +139,13 @@ impl DhcpServer {
         &mut self,
         begun: &CheckStart,
         address: Ipv4Addr,
-        client: Client,
+        context: &Context,
         received: Received<'_>,
     ) {
         match begun {
             CheckStart::ProbeSent => {}
             CheckStart::TooMany => {
-                self.record_drop(&received.arrival.interface, DropReason::Overload, client);
+                self.recorder.record(context.dropped(DropReason::Overload));
             }
             CheckStart::CannotProbe => {
                 let outside = Outside { files: &self.files, machines: &self.known };
@@ -156,7 +155,7 @@ impl DhcpServer {
         }
     }
 
-    /// BootState the check of `waiting`, a DECLINE of `address`. Returns false if that address is being checked already,
+    /// Starts the check of `waiting`, a DECLINE of `address`. Returns false if that address is being checked already,
     /// or too many others are.
     pub(super) fn begin_decline(
         &mut self,
@@ -176,12 +175,8 @@ impl DhcpServer {
         if wait.is_zero() {
             out.replies.push(delivery);
         } else {
-            let Delivery { reply, interface, event } = delivery;
-            self.proxy.later.send(DelayedReply { sender: self.sender(), reply, event, interface }, wait);
+            let Delivery { reply, record } = delivery;
+            self.proxy.later.send(DelayedReply { sender: self.sender(), reply, record }, wait);
         }
-    }
-
-    fn record_drop(&self, interface: &str, reason: DropReason, client: Client) {
-        self.recorder.record(interface, &Event::Dropped { reason, client: Some(client) });
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::dhcp::engine::{Effects, Engine, Outcome};
-use crate::event::{Client, DropReason, Event};
+use crate::event::{Context, DropReason};
 use crate::net::datagram::Inbox;
 use crate::net::readable::{pause, readable};
 use crate::net::served::Served;
@@ -118,7 +118,7 @@ impl DhcpServer {
                     // Without its thread no lease can be given. The error ends lanboot, so that systemd restarts it.
                     None => return Err(fault()),
                 },
-                overdue = self.renewals.overdue() => deliver(&self.socket, &self.recorder, &overdue),
+                overdue = self.renewals.overdue() => deliver(&self.socket, &self.recorder, overdue),
                 checked = self.checker.outcome() => match checked {
                     Checked::Free(address, waiting) => self.address_checked(address, &waiting, None),
                     Checked::Declined(address, declining) => self.decline_checked(address, declining),
@@ -191,7 +191,7 @@ impl DhcpServer {
     /// Records the due warnings about machines that share a client identifier.
     fn warn_of_clones(&mut self) {
         let due = self.engine.warnings(self.clock.now());
-        due.iter().for_each(|(interface, event)| self.recorder.record(interface, event));
+        due.into_iter().for_each(|record| self.recorder.record(record));
     }
 
     fn sender(&self) -> Sender {
@@ -203,7 +203,7 @@ impl DhcpServer {
         if !out.promises.is_empty() {
             self.committer.submit(out.promises);
         }
-        deliver(&self.socket, &self.recorder, &out.replies);
+        deliver(&self.socket, &self.recorder, out.replies);
     }
 
     fn committed(&mut self, outcome: &Outcome) {
@@ -212,9 +212,9 @@ impl DhcpServer {
         self.commands.committed(outcome);
     }
 
-    fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {
-        let name = self.served.get(interface).map_or("?", |interface| &interface.name);
-        self.recorder.record(name, &Event::Dropped { reason, client });
+    fn drop(&self, interface: u32, reason: DropReason) {
+        let name = self.served.get(interface).map_or_else(|| "?".into(), |served| Arc::clone(&served.name));
+        self.recorder.record(Context::unknown(self.clock.now(), &name).dropped(reason));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::dhcp::engine::{DeclineProbe, Meaning, Outside};
 use crate::net::ping::ProbeAnswer;
 use crate::server::dhcp::commands::{Refusal, Release, released_by_hand};
 use crate::server::dhcp::conflict_checks::{Declining, WaitingMessage};
-use crate::types::MacAddr;
+use crate::types::{MacAddr, MachineId};
 use crate::wire::dhcp::Message;
 
 impl DhcpServer {
@@ -111,6 +111,10 @@ impl DhcpServer {
             return ask.answer(Err(Refusal::Failed("too many leases are waiting for the disk; try again")));
         }
         self.commands.stored_with(ask, lease.clone());
-        self.committer.submit(vec![released_by_hand(lease)]);
+        let mac = lease.hardware.mac();
+        let entry = mac.and_then(|mac| self.engine.settings.machines.with_mac(mac));
+        let name = entry.map(|machine| Arc::clone(&machine.name));
+        let machine = MachineId { mac, name, ..MachineId::default() }.if_known();
+        self.committer.submit(vec![released_by_hand(lease, machine, self.clock.now())]);
     }
 }

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::boot::plan::Mode;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
-use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
 use crate::dhcp::settings::Settings;
-use crate::event::{Client, DropReason, Event};
+use crate::event::{Context, DropReason};
 use crate::lease::LeaseBook;
 use crate::net::datagram::{BATCH, Envelope, Inbox};
 use crate::net::interface::Interface;
@@ -115,10 +114,10 @@ impl Proxy {
     fn receive(&self, bytes: &[u8], envelope: Envelope, boot_service: bool, sender: &Sender) {
         let snapshot = Arc::clone(&self.now.borrow());
         let Some((settings, place)) = place(&snapshot, envelope.interface) else {
-            return self.drop(envelope.interface, DropReason::NotServed, None);
+            return self.drop(envelope.interface, DropReason::NotServed);
         };
         let arrival = arrival(place, envelope, boot_service);
-        self.drive(settings, (envelope.interface, &arrival), sender, |engine, outside, effects| {
+        self.drive(settings, envelope.interface, sender, |engine, outside, effects| {
             engine.handle(bytes, &arrival, outside, self.clock.now(), effects);
         });
     }
@@ -128,7 +127,7 @@ impl Proxy {
         let snapshot = Arc::clone(&self.now.borrow());
         let Some((settings, place)) = place(&snapshot, envelope.interface) else { return };
         let arrival = arrival(place, envelope, false);
-        self.drive(settings, (envelope.interface, &arrival), sender, |engine, outside, effects| {
+        self.drive(settings, envelope.interface, sender, |engine, outside, effects| {
             let by = (datagram.source, datagram.from);
             engine.handle_server_message(datagram.payload, by, &arrival, outside, self.clock.now(), effects);
         });
@@ -144,7 +143,7 @@ impl Proxy {
     fn drive(
         &self,
         settings: &Arc<Settings>,
-        (interface, arrival): (u32, &Arrival),
+        interface: u32,
         sender: &Sender,
         step: impl FnOnce(&mut Engine, Outside<'_>, &mut Effects),
     ) {
@@ -157,20 +156,20 @@ impl Proxy {
             }
             step(engine, Outside { files: &self.files, machines: &self.known }, effects);
             while let Some(effect) = effects.pop_front() {
-                self.perform(effect, (interface, &arrival.interface), sender);
+                self.perform(effect, interface, sender);
             }
         }));
         if handled.is_err() {
-            self.drop(interface, DropReason::Fault, None);
+            self.drop(interface, DropReason::Fault);
         }
     }
 
-    fn perform(&self, effect: Effect, (interface, name): (u32, &Arc<str>), sender: &Sender) {
+    fn perform(&self, effect: Effect, interface: u32, sender: &Sender) {
         match effect {
-            Effect::Record(event) => self.recorder.record(name, &event),
-            Effect::Send { reply, wait, event } => {
+            Effect::Record(record) => self.recorder.record(record),
+            Effect::Send { reply, wait, record } => {
                 let (sender, reply) = (sender.clone(), outgoing(&reply, interface));
-                self.later.send(DelayedReply { sender, reply, event, interface: Arc::clone(name) }, wait);
+                self.later.send(DelayedReply { sender, reply, record }, wait);
             }
             // These concern leases, and this engine gives none.
             Effect::Store(_)
@@ -198,8 +197,8 @@ impl Proxy {
         now.interfaces.get(interface).map_or_else(|| "?".into(), |interface| Arc::clone(&interface.name))
     }
 
-    fn drop(&self, interface: u32, reason: DropReason, client: Option<Client>) {
-        self.recorder.record(&self.name(interface), &Event::Dropped { reason, client });
+    fn drop(&self, interface: u32, reason: DropReason) {
+        self.recorder.record(Context::unknown(self.clock.now(), &self.name(interface)).dropped(reason));
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::Event;
+use crate::event::Record;
 use crate::net::datagram::Outgoing;
 use crate::server::dhcp::deliver::Delivery;
 
@@ -23,14 +23,14 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct FallbackReply {
     reply: Outgoing,
-    event: Event,
+    record: Record,
     is_answered: AtomicBool,
 }
 
 impl FallbackReply {
-    /// Creates a fallback from `reply` and the event to record once it is sent.
-    pub fn new(reply: Outgoing, event: Event) -> FallbackReply {
-        FallbackReply { reply, event, is_answered: AtomicBool::new(false) }
+    /// Creates a fallback from `reply` and the record that it was sent.
+    pub fn new(reply: Outgoing, record: Record) -> FallbackReply {
+        FallbackReply { reply, record, is_answered: AtomicBool::new(false) }
     }
 
     /// Claims the right to answer the request. Returns true for the first caller only.
@@ -38,9 +38,9 @@ impl FallbackReply {
         !self.is_answered.swap(true, Ordering::Relaxed)
     }
 
-    /// A copy of the reply to send on this interface.
-    pub fn delivery(&self, interface: &Arc<str>) -> Delivery {
-        Delivery { reply: self.reply.clone(), interface: Arc::clone(interface), event: self.event.clone() }
+    /// A copy of the reply to send.
+    pub fn delivery(&self) -> Delivery {
+        Delivery { reply: self.reply.clone(), record: self.record.clone() }
     }
 }
 
@@ -48,23 +48,22 @@ impl FallbackReply {
 #[derive(Debug, Default)]
 pub struct Renewals {
     /// Ordered by deadline. There are at most as many as leases that may wait for the disk (`MAX_WAITING`).
-    waiting: VecDeque<(Instant, Arc<FallbackReply>, Arc<str>)>,
+    waiting: VecDeque<(Instant, Arc<FallbackReply>)>,
 }
 
 impl Renewals {
-    /// Adds a lease that goes to the committer, if its request has a fallback reply, which is sent on this interface.
-    pub fn add(&mut self, otherwise: Option<&Arc<FallbackReply>>, interface: &Arc<str>) {
+    /// Adds a lease that goes to the committer, if its request has a fallback reply.
+    pub fn add(&mut self, otherwise: Option<&Arc<FallbackReply>>) {
         if let Some(otherwise) = otherwise {
             let deadline = Instant::now() + PATIENCE;
-            self.waiting.push_back((deadline, Arc::clone(otherwise), Arc::clone(interface)));
+            self.waiting.push_back((deadline, Arc::clone(otherwise)));
         }
     }
 
     /// Removes answered renewals from the front of the list.
     pub fn forget_answered(&mut self) {
-        let is_answered = |(_, fallback, _): &(Instant, Arc<FallbackReply>, Arc<str>)| {
-            fallback.is_answered.load(Ordering::Relaxed)
-        };
+        let is_answered =
+            |(_, fallback): &(Instant, Arc<FallbackReply>)| fallback.is_answered.load(Ordering::Relaxed);
         while self.waiting.front().is_some_and(is_answered) {
             self.waiting.pop_front();
         }
@@ -72,15 +71,15 @@ impl Renewals {
 
     /// Waits for the next deadline, and returns the fallback replies that are due.
     pub async fn overdue(&mut self) -> Vec<Delivery> {
-        let Some((deadline, _, _)) = self.waiting.front() else { return std::future::pending().await };
+        let Some((deadline, _)) = self.waiting.front() else { return std::future::pending().await };
         tokio::time::sleep_until(*deadline).await;
         let now = Instant::now();
         let mut due = Vec::new();
-        while self.waiting.front().is_some_and(|(deadline, _, _)| *deadline <= now) {
-            if let Some((_, fallback, interface)) = self.waiting.pop_front()
+        while self.waiting.front().is_some_and(|(deadline, _)| *deadline <= now) {
+            if let Some((_, fallback)) = self.waiting.pop_front()
                 && fallback.take()
             {
-                due.push(fallback.delivery(&interface));
+                due.push(fallback.delivery());
             }
         }
         due

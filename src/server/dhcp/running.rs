@@ -27,7 +27,6 @@ use crate::server::dhcp::proxy::{Proxy, boot_engine};
 use crate::server::dhcp::proxy_listeners::Listeners;
 use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
 use crate::server::dhcp::{DhcpServer, fault};
-use crate::store::clock::Clock;
 use crate::store::create_state_folder;
 
 /// Everything that DHCP needs besides the settings. Cheap to clone.
@@ -105,7 +104,7 @@ impl Sockets {
         let Parts { now, files, known, recorder, keep, commands } = parts.clone();
         let later = DelayedSender::start(recorder.clone())
             .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
-        let (engine, senders, clock) = (boot_engine(settings), Senders::default(), Clock::start());
+        let (engine, senders, clock) = (boot_engine(settings), Senders::default(), recorder.clock());
         let proxy = Arc::new(Proxy { engine, now, files, known, senders, clock, later, recorder });
         let mut server = None;
         if let Some(bound) = self.server {

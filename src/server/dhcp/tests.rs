@@ -5,6 +5,7 @@ use crate::config;
 use crate::content::machines::{KnownMachine, Standing};
 use crate::dhcp::engine::MAX_WAITING;
 use crate::dhcp::route::Route;
+use crate::event::{Client, Event};
 use crate::lease::{Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::net::datagram::{Envelope, Outgoing};
 use crate::net::interface;
@@ -239,11 +240,8 @@ fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
         ended: vec![],
         reply: None,
         fallback: None,
-        event: Event::Released {
-            address,
-            client: Client { mac: None, firmware: Firmware::Other, arch: None },
-        },
-        interface: "lo".into(),
+        record: Context::unknown(Timestamp(0), &"lo".into())
+            .record(Event::Released { address, client: Client { firmware: Firmware::Other, arch: None } }),
     };
     bench.submit((0..MAX_WAITING).map(waiting).collect());
     assert_eq!(bench.send(&select(address)), only(DropReason::Overload));
@@ -278,7 +276,7 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
         assert_eq!(bench.send(&renewal), [], "nothing is dropped");
         let due = runtime.block_on(bench.server.renewals.overdue());
         assert!(due.len() == 1 && began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-        deliver(&bench.server.socket, &bench.server.recorder, &due);
+        deliver(&bench.server.socket, &bench.server.recorder, due);
         let ack = bench.receive();
         let time = ack.options.u32(code::LEASE_TIME).unwrap();
         assert_eq!((ack.message_type(), ack.yiaddr), (Some(Ok(MessageType::Ack)), address));
@@ -286,7 +284,8 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
     }
     // If no more leases may wait, the answer is sent at once.
     let room = bench.server.engine.room();
-    let waiting = |_| released_by_hand(Lease { address: Ipv4Addr::new(127, 1, 0, 1), ..stored(0) });
+    let waiting =
+        |_| released_by_hand(Lease { address: Ipv4Addr::new(127, 1, 0, 1), ..stored(0) }, None, Timestamp(0));
     bench.submit((0..room).map(waiting).collect());
     assert_eq!(bench.send(&renewal), []);
     assert_eq!(bench.receive().message_type(), Some(Ok(MessageType::Ack)));
@@ -318,7 +317,7 @@ fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
         interface: 0,
         server: Ipv4Addr::LOCALHOST,
     };
-    let client = Client { mac: None, firmware: Firmware::Other, arch: None };
+    let client = Client { firmware: Firmware::Other, arch: None };
     let offer = Event::Answered {
         message: crate::event::Message::Offer,
         address: Ipv4Addr::new(127, 77, 0, 50),
@@ -326,8 +325,9 @@ fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
         file: None,
         note: None,
     };
-    let offer = Delivery { reply: nowhere, interface: "lo".into(), event: offer };
-    deliver(&bench.server.socket, &bench.server.recorder, &[offer]);
+    let offer =
+        Delivery { reply: nowhere, record: Context::unknown(Timestamp(0), &"lo".into()).record(offer) };
+    deliver(&bench.server.socket, &bench.server.recorder, vec![offer]);
     assert_eq!(bench.server.recorder.drops(), only(DropReason::SendFailed));
 }
 

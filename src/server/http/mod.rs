@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::content::lookup::Files;
-use crate::event::{Event, HttpRefusal};
+use crate::event::{Event, HttpRefusal, Record};
 use crate::http::{
     Answer, BadHead, HEAD_LIMIT, Method, Request, Resource, Status, Validators, answer, as_known_version,
     date, head_length, media, refusal, target,
@@ -105,12 +105,13 @@ impl Service {
         Pace { time: self.timeouts.pace, slot, stopping: &self.stopping, recorder: &self.recorder }
     }
 
-    fn record(&self, event: &Event) {
-        self.recorder.record("http", event);
+    fn record(&self, event: Event) {
+        let machine = event.peer().and_then(|peer| self.files.machine_at(*peer.ip()));
+        self.recorder.record(Record { at: self.recorder.now(), interface: None, machine, event });
     }
 
     fn refused(&self, name: &str, peer: SocketAddrV4, reason: HttpRefusal) {
-        self.record(&Event::HttpRefused { name: name.to_owned(), peer, reason });
+        self.record(Event::HttpRefused { name: name.to_owned(), peer, reason });
     }
 }
 
@@ -325,7 +326,7 @@ async fn respond(
         let count = sent.map_or_else(|stopped| stopped.bytes, |()| wanted);
         service.files.sent(&file, begin..begin + count, resource.size, *peer.ip());
     }
-    service.record(&match sent {
+    service.record(match sent {
         Ok(()) if is_file => {
             let took = began.elapsed();
             Event::HttpSent { file, peer, bytes: wanted, to_end, took }

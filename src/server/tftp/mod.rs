@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{self, Tftp};
 use crate::content::lookup::Files;
-use crate::event::Event;
+use crate::event::{Event, Record};
 use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
 use crate::net::quota::Quota;
 use crate::net::served::Served;
@@ -81,7 +81,12 @@ impl Transfers {
             if let Event::TftpSent { file, peer, bytes, .. } = &event {
                 sent_by.sent(file, 0..*bytes, *bytes, *peer.ip());
             }
-            recorder.record("tftp", &event);
+            // Any host may send datagrams that get no answer, at any rate, so these cost no lookup.
+            let machine = match &event {
+                Event::TftpUnanswered { .. } => None,
+                event => event.peer().and_then(|peer| sent_by.machine_at(*peer.ip())),
+            };
+            recorder.record(Record { at: recorder.now(), interface: None, machine, event });
         };
         let engine = if settings.engine == Engine::Native {
             let service = native::Service { files, uploads, ports, now, record };

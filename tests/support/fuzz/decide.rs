@@ -17,7 +17,7 @@ use lanboot::dhcp::engine::{
 use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::{Ask, Probed, Request};
 use lanboot::dhcp::settings::{Authoritative, Settings};
-use lanboot::event::{DropReason, Event};
+use lanboot::event::{DropReason, Event, Record};
 use lanboot::lease::{Binding, FOREVER, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use lanboot::types::{ClientId, HardwareAddr, Ipv4Network, MacAddr, Timestamp};
 use lanboot::wire::dhcp::{COOKIE, Message, MessageType};
@@ -167,7 +167,10 @@ fn refused(packet: &[u8], arrival: &Arrival, settings: &Arc<Settings>, book: Lea
     let mut engine = Engine::new(Arc::clone(settings), book);
     let (before, mut effects) = (Bindings::of(&engine.book), Effects::new());
     engine.handle(packet, arrival, OUTSIDE, NOW, &mut effects);
-    assert!(matches!(effects.make_contiguous(), [Effect::Record(Event::Dropped { .. })]), "{effects:?}");
+    assert!(
+        matches!(effects.make_contiguous(), [Effect::Record(Record { event: Event::Dropped { .. }, .. })]),
+        "{effects:?}"
+    );
     assert_eq!(Bindings::of(&engine.book), before);
 }
 
@@ -308,12 +311,15 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
     engine.handle(packet, request.arrival, OUTSIDE, NOW, &mut effects);
     while let Some(effect) = effects.pop_front() {
         match effect {
-            Effect::Record(Event::Dropped { reason: DropReason::TooManyDeclined, .. })
-                if !effects.is_empty() =>
-            {
+            Effect::Record(Record {
+                event: Event::Dropped { reason: DropReason::TooManyDeclined, .. },
+                ..
+            }) if !effects.is_empty() => {
                 // For an address that was checked.
             }
-            Effect::Record(Event::Dropped { .. }) => silently(request, &before, &engine.book, checked.last()),
+            Effect::Record(Record { event: Event::Dropped { .. }, .. }) => {
+                silently(request, &before, &engine.book, checked.last())
+            }
             Effect::Record(_) => {}
             Effect::CheckDecline { address, .. } => {
                 let other = AddressInUse { address, by: Some(mac(99)), from: None };
@@ -351,7 +357,11 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
                 reply::check(request.message, request.arrival, &message);
                 given(request, &message, None, (&before, &engine.book), &settings);
             }
-            Effect::Store(Promise { lease, event: Event::Conflict { address, .. }, .. }) => {
+            Effect::Store(Promise {
+                lease,
+                record: Record { event: Event::Conflict { address, .. }, .. },
+                ..
+            }) => {
                 assert!(lease.state == State::Declined && checked.last() == Some(&address));
                 out_of_use(&lease, &engine.book);
             }
