@@ -16,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
+use crate::cli::log_format::{Json, Text};
 use crate::cli::output;
 use crate::config::{self as settings, LogFormat, LogLevel};
 use crate::record::rate_limit::{Budget, Kind};
@@ -154,9 +155,9 @@ pub(super) fn start(log: settings::Log) -> Log {
     let registry = tracing_subscriber::registry().with(level);
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colour).with_writer(writer);
     match log.format {
-        LogFormat::Json => registry.with(lines.json()).init(),
-        LogFormat::Text if in_journal => registry.with(lines.without_time()).init(),
-        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.event_format(Json)).init(),
+        LogFormat::Text if in_journal => registry.with(lines.fmt_fields(Text).without_time()).init(),
+        LogFormat::Text => registry.with(lines.fmt_fields(Text)).init(),
     }
     // Panics normally go to standard error, which may have the same stalled reader.
     std::panic::set_hook(Box::new(|panic| {

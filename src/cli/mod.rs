@@ -10,6 +10,7 @@ mod import;
 mod includes;
 mod leases;
 mod log;
+mod log_format;
 pub mod output;
 mod probe;
 mod rehearse;

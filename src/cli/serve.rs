@@ -10,7 +10,7 @@ use crate::cli::check::{folder_problems, secret_problems};
 use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_file, load_or_exit_code};
 use crate::cli::signals::{self, Signals};
 use crate::cli::{log, output};
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, LogFormat, LogLevel};
 use crate::net::StartError;
 use crate::server::control::control_path;
 use crate::server::privileges::{self, Dropped, Privileges};
@@ -35,19 +35,23 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
         output::complain(format_args!("lanboot: --user {user}: there is no such user on this computer"));
         return ExitCode::from(WRONG_USAGE);
     }
-    let problems = folder_problems(&loaded);
-    if !problems.is_empty() {
-        output::complain(format_args!("{}", LoadError::Problems { path: loaded.path, problems }));
-        return ExitCode::from(BAD_CONFIG);
-    }
     let mut settings = loaded.config.log;
     settings.level = level.unwrap_or(settings.level);
     let mut log = log::start(settings);
+    let report = |prefix: &str, error: &str| match settings.format {
+        LogFormat::Json => tracing::error!("cannot start: {error}"),
+        LogFormat::Text => output::complain(format_args!("{prefix}{error}")),
+    };
+    let problems = folder_problems(&loaded);
+    if !problems.is_empty() {
+        report("", &LoadError::Problems { path: loaded.path, problems }.to_string());
+        return ExitCode::from(BAD_CONFIG);
+    }
     let (server, dropped) = match bind(&loaded, keep, user) {
         Ok(bound) => bound,
         Err(error) => {
+            report("lanboot: ", &error.to_string());
             drop(log);
-            output::complain(format_args!("lanboot: {error}"));
             return ExitCode::from(CANNOT_START);
         }
     };
@@ -55,7 +59,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::complain(format_args!("lanboot: cannot start the runtime: {error}"));
+            report("lanboot: ", &format!("cannot start the runtime: {error}"));
             return ExitCode::from(CANNOT_START);
         }
     };

@@ -126,7 +126,7 @@ impl RogueServers {
             return None;
         }
         self.record_active_server(request.arrival, now);
-        self.should_warn(server, now).then(|| Event::RogueServer {
+        self.should_warn(server, now).then_some(Event::RogueServer {
             message: Kind::Request,
             address: Ipv4Addr::UNSPECIFIED,
             server,

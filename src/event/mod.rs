@@ -364,16 +364,21 @@ impl Event {
 }
 
 impl TransferStop {
+    /// The names of all reasons. [`TransferStop::name`] returns one of them.
+    pub const NAMES: [&str; 7] =
+        ["silent", "client_error", "unreachable", "replaced", "evicted", "unreadable", "server_stops"];
+
     /// Returns the stable name.
     pub fn name(&self) -> &'static str {
+        let [silent, client_error, unreachable, replaced, evicted, unreadable, server_stops] = Self::NAMES;
         match self {
-            TransferStop::Silent => "silent",
-            TransferStop::Refused { .. } => "client_error",
-            TransferStop::Unreachable => "unreachable",
-            TransferStop::Replaced => "replaced",
-            TransferStop::Evicted => "evicted",
-            TransferStop::Unreadable => "unreadable",
-            TransferStop::ServerStops => "server_stops",
+            TransferStop::Silent => silent,
+            TransferStop::Refused { .. } => client_error,
+            TransferStop::Unreachable => unreachable,
+            TransferStop::Replaced => replaced,
+            TransferStop::Evicted => evicted,
+            TransferStop::Unreadable => unreadable,
+            TransferStop::ServerStops => server_stops,
         }
     }
 }

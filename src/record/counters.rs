@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::event::{DropReason, Event, HttpRefusal, Message, Refusal, Unanswered};
+use crate::event::{
+    DropReason, Event, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered, UploadStop,
+};
 
 /// One counter for each kind of message and each reason.
 #[derive(Debug)]
@@ -13,6 +15,9 @@ pub struct Counts {
     unanswered: [AtomicU64; Unanswered::ALL.len()],
     tftp_refused: [AtomicU64; Refusal::ALL.len()],
     http_refused: [AtomicU64; HttpRefusal::ALL.len()],
+    tftp_stopped: [AtomicU64; TransferStop::NAMES.len()],
+    upload_stopped: [AtomicU64; UploadStop::ALL.len()],
+    http_stopped: [AtomicU64; HttpStop::ALL.len()],
     tftp: Transfers,
     http: Transfers,
 }
@@ -38,6 +43,9 @@ impl Default for Counts {
             unanswered: zeros(),
             tftp_refused: zeros(),
             http_refused: zeros(),
+            tftp_stopped: zeros(),
+            upload_stopped: zeros(),
+            http_stopped: zeros(),
             tftp: Transfers::default(),
             http: Transfers::default(),
         }
@@ -63,12 +71,17 @@ impl Counts {
                 add(&self.tftp.sent, 1);
                 add(&self.tftp.bytes, *bytes);
             }
-            Event::TftpStopped { bytes, .. } => {
+            Event::TftpStopped { bytes, stop, .. } => {
                 add(&self.tftp.stopped, 1);
+                let place = TransferStop::NAMES.iter().position(|name| *name == stop.name());
+                place.iter().for_each(|place| add(&self.tftp_stopped[*place], 1));
                 add(&self.tftp.bytes, *bytes);
             }
             Event::TftpReceived { .. } => add(&self.tftp.received, 1),
-            Event::TftpUploadStopped { .. } => add(&self.tftp.stopped, 1),
+            Event::TftpUploadStopped { why, .. } => {
+                add(&self.tftp.stopped, 1);
+                add(&self.upload_stopped[*why as usize], 1);
+            }
             Event::TftpRefused { reason, .. } => {
                 add(&self.tftp.refused, 1);
                 add(&self.tftp_refused[*reason as usize], 1);
@@ -77,8 +90,9 @@ impl Counts {
                 add(&self.http.sent, 1);
                 add(&self.http.bytes, *bytes);
             }
-            Event::HttpStopped { bytes, .. } => {
+            Event::HttpStopped { bytes, reason, .. } => {
                 add(&self.http.stopped, 1);
+                add(&self.http_stopped[*reason as usize], 1);
                 add(&self.http.bytes, *bytes);
             }
             Event::HttpRefused { reason, .. } => {
@@ -119,6 +133,25 @@ impl Counts {
         drops
     }
 
+    /// The counter of every reason, by the kind of event that has it and by the name of the reason. Only reasons that
+    /// occurred are included.
+    pub fn reasons(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let stops = TransferStop::NAMES;
+        let kinds = [
+            ("dropped", occurred(DropReason::ALL, DropReason::name, &self.dropped)),
+            ("tftp_unanswered", occurred(Unanswered::ALL, Unanswered::name, &self.unanswered)),
+            ("tftp_refused", occurred(Refusal::ALL, Refusal::name, &self.tftp_refused)),
+            ("tftp_stopped", occurred(&stops, |name| name, &self.tftp_stopped)),
+            ("upload_stopped", occurred(UploadStop::ALL, UploadStop::name, &self.upload_stopped)),
+            ("http_refused", occurred(HttpRefusal::ALL, HttpRefusal::name, &self.http_refused)),
+            ("http_stopped", occurred(HttpStop::ALL, HttpStop::name, &self.http_stopped)),
+        ];
+        let named = |(kind, counts): (&'static str, Vec<(&'static str, u64)>)| {
+            counts.into_iter().map(move |(name, count)| (kind, name, count))
+        };
+        kinds.into_iter().flat_map(named).collect()
+    }
+
     /// Formats all counters as log lines.
     pub fn lines(&self) -> Vec<String> {
         let messages = |counters| listed(&occurred(Message::ALL, Message::name, counters));
@@ -126,19 +159,33 @@ impl Counts {
             format!("received {}", messages(&self.received)),
             format!("sent {}", messages(&self.sent)),
             format!("dropped {}", listed(&self.drops())),
-            self.tftp.line("TFTP", true),
-            self.http.line("HTTP", false),
+            self.tftp.line("TFTP", true, &self.details(["tftp_refused", "tftp_stopped", "upload_stopped"])),
+            self.http.line("HTTP", false, &self.details(["http_refused", "http_stopped", ""])),
         ]
+    }
+
+    /// The reasons of these kinds of events with their counters, in brackets; empty if none occurred.
+    fn details(&self, kinds: [&str; 3]) -> String {
+        let mut counts: Vec<(&'static str, u64)> = Vec::new();
+        for (_, name, count) in self.reasons().into_iter().filter(|(kind, _, _)| kinds.contains(kind)) {
+            match counts.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += count,
+                None => counts.push((name, count)),
+            }
+        }
+        if counts.is_empty() { String::new() } else { format!(" ({})", listed(&counts)) }
     }
 }
 
 impl Transfers {
-    fn line(&self, name: &str, uploads: bool) -> String {
+    fn line(&self, name: &str, uploads: bool, reasons: &str) -> String {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (sent, bytes) = (get(&self.sent), get(&self.bytes));
         let (stopped, refused) = (get(&self.stopped), get(&self.refused));
         let uploads = if uploads { format!(", {} received", get(&self.received)) } else { String::new() };
-        format!("{name} {sent} sent{uploads}, {stopped} stopped, {refused} refused, {bytes} bytes sent")
+        format!(
+            "{name} {sent} sent{uploads}, {stopped} stopped, {refused} refused{reasons}, {bytes} bytes sent"
+        )
     }
 }
 

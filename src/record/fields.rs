@@ -42,8 +42,7 @@ pub const NAMES: [&str; 12] = [
 
 /// Returns the first word of a line, which is the field `event`: `DHCPDISCOVER` of `DHCPDISCOVER(eth1) …`.
 pub fn first_word(line: &str) -> &str {
-    let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
-    end.map_or(line, |end| line.get(..end).unwrap_or(line))
+    line.split([' ', '(']).next().unwrap_or_default().trim_end_matches([':', ',', ';'])
 }
 
 /// Logs `line`, which is that of `record`.
@@ -134,6 +133,7 @@ mod tests {
             ("DHCPDISCOVER(eth1) 52:54:00:12:34:56", "DHCPDISCOVER"),
             ("sent snponly.efi to 192.168.77.50", "sent"),
             ("rogue_server(eth1) x", "rogue_server"),
+            ("statistics: received nothing", "statistics"),
             ("stuck", "stuck"),
             ("", ""),
         ] {

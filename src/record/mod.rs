@@ -131,6 +131,12 @@ impl Recorder {
         self.inner.counts.drops()
     }
 
+    /// The counter of every reason, by the kind of event that has it and by the name of the reason. Only reasons that
+    /// occurred are included.
+    pub fn reasons(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.inner.counts.reasons()
+    }
+
     /// Logs all counters.
     pub fn log_counts(&self) {
         self.inner.counts.lines().iter().for_each(|line| tracing::info!("statistics: {line}"));

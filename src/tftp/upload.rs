@@ -442,9 +442,11 @@ mod tests {
     #[test]
     fn a_client_that_gives_up_is_not_answered() {
         let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"" };
-        for (input, why) in
-            [(Input::Packet(&error), UploadStop::Client), (Input::Unreachable, UploadStop::Unreachable)]
-        {
+        for (input, why) in [
+            (Input::Packet(&error), UploadStop::Client),
+            (Input::Unreachable, UploadStop::Unreachable),
+            (Input::Replaced, UploadStop::Replaced),
+        ] {
             let ended = Step::End { end: End::Stopped(why), reply: None };
             assert_eq!(upload().handle(input, at(0)), ended);
         }

@@ -415,3 +415,32 @@ fn log_error_is_silent_and_json_is_one_object_a_line() {
     assert!(lines.iter().all(|line| line.starts_with('{') && line.ends_with('}')), "{lines:#?}");
     assert!(lines.iter().all(|line| line.contains("\"level\":\"")), "{lines:#?}");
 }
+
+#[test]
+fn r_43_json_logs_have_fields() {
+    let lab = Lab::new();
+    lab.write_config(&format!(
+        "{}log: {{format: json}}\nmachines: [{{name: node1, mac: 02:00:00:00:00:01}}]\n",
+        lab.config()
+    ));
+    let serving = lab.serve(&["serve"]);
+    lab::lease(lab.ports, 1);
+    serving.wait_for("DHCPACK(lo) 127.77.0.50");
+    // A second server cannot bind the ports of the first. Its error is a line of the log too.
+    let second = lab.run(&["serve"]);
+    let (_, lines) = serving.terminate();
+    let json = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect(line);
+    let lines: Vec<_> = lines.iter().map(|line| json(line)).collect();
+    let ack = lines.iter().find(|line| line["event"] == "DHCPACK").expect("an ACK");
+    let fields = ["mac", "machine", "ip", "interface"].map(|name| ack[name].as_str().unwrap_or_default());
+    assert_eq!(fields, ["02:00:00:00:00:01", "node1", "127.77.0.50", "lo"], "{ack}");
+    assert!(lines.iter().all(|line| line["event"].is_string() && line["message"].is_string()), "{lines:#?}");
+    assert_eq!(second.status.code(), Some(3), "{second:?}");
+    let stdout = String::from_utf8(second.stdout).unwrap();
+    let error = json(stdout.lines().last().unwrap_or_default());
+    assert_eq!(
+        (error["level"].as_str(), error["event"].as_str()),
+        (Some("ERROR"), Some("cannot")),
+        "{error}"
+    );
+}

@@ -318,7 +318,7 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
                 // For an address that was checked.
             }
             Effect::Record(Record { event: Event::Dropped { .. }, .. }) => {
-                silently(request, &before, &engine.book, checked.last())
+                silently(request, &before, &engine.book, checked.last());
             }
             Effect::Record(_) => {}
             Effect::CheckDecline { address, .. } => {
