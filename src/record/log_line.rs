@@ -39,22 +39,7 @@ pub fn line(record: &Record) -> String {
             let by = by.map_or_else(|| "a machine".to_owned(), |mac| mac.to_string());
             format!("conflict({interface}) {address} is used by {by}; it is not offered for a while")
         }
-        Event::BootLoop { client, file, times, within, gets_script } => {
-            let why = if *gets_script && client.firmware.is_ipxe() {
-                "it is an iPXE, and that file seems to load iPXE again; from now on it gets the script: set `boot.ipxe` \
-                 to have it at once"
-            } else if *gets_script {
-                "it seems to be an iPXE that does not say so (neither option 77 nor 175) and loads itself; from now on \
-                 it gets the script of iPXE"
-            } else {
-                "that file does not come, does not start or leads back here; its screen says which"
-            };
-            let within = within.as_secs();
-            format!(
-                "loop({interface}) {} was given {file} {times} times in {within} s: {why}",
-                who(record, client)
-            )
-        }
+        Event::BootLoop { .. } => boot_loop(record, interface, event),
         Event::PoolExhausted { subnet, size, client } => {
             exhausted(record, interface, *subnet, (*size, client))
         }
@@ -79,6 +64,21 @@ pub fn line(record: &Record) -> String {
         }
         event => tftp_line(record, event),
     }
+}
+
+fn boot_loop(record: &Record, interface: &str, event: &Event) -> String {
+    let Event::BootLoop { client, file, times, within, gets_script } = event else { return String::new() };
+    let why = if *gets_script && client.firmware.is_ipxe() {
+        "it is an iPXE, and that file seems to load iPXE again; from now on it gets the script: set `boot.ipxe` \
+         to have it at once"
+    } else if *gets_script {
+        "it seems to be an iPXE that does not say so (neither option 77 nor 175) and loads itself; from now on \
+         it gets the script of iPXE"
+    } else {
+        "that file does not come, does not start or leads back here; its screen says which"
+    };
+    let (who, within) = (who(record, client), within.as_secs());
+    format!("loop({interface}) {who} was given {file} {times} times in {within} s: {why}")
 }
 
 fn declined(record: &Record, interface: &str, address: Ipv4Addr, by: Option<MacAddr>) -> String {
