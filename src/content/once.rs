@@ -102,7 +102,7 @@ impl BootState {
         BootState::with(config, FinishedOnce::default(), None)
     }
 
-    /// The same state for another configuration. What it says about a `once` that `config` no longer has is ignored.
+    /// The same state for another configuration. A `once` that `config` no longer has is ignored.
     #[must_use]
     pub fn with_config(&self, config: &Arc<Config>) -> BootState {
         BootState { config: Some(Arc::clone(config)), shared: Arc::clone(&self.shared) }

@@ -1,5 +1,5 @@
-//! The configuration of clients: classes, pools and machines. What is wrong is reported with its place, and what has no
-//! effect is noted.
+//! The configuration of clients: classes, pools and machines. Errors are reported with their place, and settings without
+//! effect are noted.
 
 use lanboot::config;
 use lanboot::dhcp::classes::ClassRef;

@@ -24,7 +24,7 @@ pub(in crate::config) fn router(node: Option<&Node>, options: &OptionSet) -> Opt
 }
 
 /// Checks the routers of subnets and their pools, of machines, of classes, and those for every subnet. A client reaches
-/// only a router in a network of its own wire.
+/// only a router in a network on its wire.
 pub(in crate::config) fn check_routers(reader: &mut Reader, dhcp: &DhcpSection, machines: &[MachineEntry]) {
     let subnets = &dhcp.subnets;
     let all = networks(subnets.iter());

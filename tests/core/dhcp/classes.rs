@@ -83,7 +83,7 @@ fn r_22_without_a_pool_for_its_class_a_client_gets_no_answer() {
     assert_eq!(world.send(&init_reboot(1, ip(50))).unwrap().unwrap().kind(), Some(MessageType::Nak));
 }
 
-/// RFC 2131 section 4.3.2: a client whose lease is no longer right is told so by a NAK.
+/// RFC 2131 section 4.3.2: a client whose lease is no longer right gets a NAK.
 #[test]
 fn r_22_a_client_whose_class_changed_is_moved_to_another_pool() {
     let mut world = World::new(POOLS);

@@ -116,7 +116,7 @@ impl Shared {
     }
 }
 
-/// Each transfer has a port of its own, so a range of ports bounds their number.
+/// Each transfer has its own port, so a range of ports bounds their number.
 fn bounded_by_ports(limits: Limits, ports: Ports) -> Limits {
     match ports {
         Ports::Range { first, last } => {
