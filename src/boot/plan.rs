@@ -64,11 +64,14 @@ pub fn plan(
     let stage = identity.stage;
     // A menu names us as the server of its items, even if its first item belongs to another server.
     let us = server;
-    let server = choice.and_then(|choice| choice.server).unwrap_or(us);
+    let elsewhere = choice.and_then(|choice| on_other_server(&choice.file, stage));
+    let named = elsewhere.map(|(server, _)| server).or(choice.and_then(|choice| choice.server));
+    let server = named.unwrap_or(us);
     let server_text = server.to_string();
     // The protocols and ports of another server are unknown.
     let served = if server == us { served } else { Served::default() };
-    let file = choice.map(|choice| file_name(&choice.file, stage, server, served)).unwrap_or_default();
+    let name = elsewhere.map(|(_, name)| name).or(choice.map(|choice| &*choice.file));
+    let file = name.map(|name| file_name(name, stage, server, served)).unwrap_or_default();
     let mut options = Vec::with_capacity(8);
     let class = vendor_class(request, identity);
     options.extend(class.map(|class| (code::VENDOR_CLASS, class.to_vec())));
@@ -96,6 +99,16 @@ pub fn plan(
         file: padded(file.as_bytes()).unwrap_or([0; 128]),
         options,
     })
+}
+
+/// Splits `tftp://ADDRESS/NAME` into the server and the name on it, for firmware. Firmware takes a server and a name, and
+/// would ask us for the whole URL; the other stages take the URL.
+fn on_other_server(file: &str, stage: Stage) -> Option<(Ipv4Addr, &str)> {
+    if !matches!(stage, Stage::Pxe | Stage::Bootp) {
+        return None;
+    }
+    let (server, name) = file.strip_prefix("tftp://")?.split_once('/')?;
+    Some((server.parse().ok()?, name))
 }
 
 /// Whether the client uses an offered address without a REQUEST, as the boot ROM of a Raspberry Pi 3 does
@@ -309,6 +322,19 @@ mod tests {
             assert_eq!(until_nul(&plan.file), url.as_bytes());
             assert_eq!(option(&plan, 67), Some(&with_nul(url)[..]));
         }
+    }
+
+    #[test]
+    fn r_21_firmware_gets_the_server_and_the_name_of_a_tftp_url() {
+        let firmware = [(60, &b"PXEClient:Arch:00007"[..]), (93, &[0, 7])];
+        let found = planned(Mode::Server, &firmware, "tftp://10.0.0.9//srv/x.efi", None);
+        assert_eq!((found.siaddr, until_nul(&found.file)), (Ipv4Addr::new(10, 0, 0, 9), &b"/srv/x.efi"[..]));
+        assert_eq!(
+            (option(&found, 66), option(&found, 67)),
+            (Some(&b"10.0.0.9\0"[..]), Some(&b"/srv/x.efi\0"[..]))
+        );
+        let ipxe = planned(Mode::Server, &[(77, b"iPXE"), (93, &[0, 7])], "tftp://10.0.0.9/x.efi", None);
+        assert_eq!((ipxe.siaddr, until_nul(&ipxe.file)), (SERVER, &b"tftp://10.0.0.9/x.efi"[..]));
     }
 
     #[test]

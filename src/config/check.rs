@@ -14,14 +14,17 @@ use crate::config::sections::machines;
 use crate::config::sections::mode::ModeSection;
 use crate::config::sections::routers::check_routers;
 use crate::config::sections::targets;
-use crate::config::sections::written::{File, PoolEntry, SubnetEntry};
+use crate::config::sections::written::{DhcpSection, File, PoolEntry, SubnetEntry};
 use crate::config::settings::Config;
 use crate::config::syntax::reader::{At, Reader};
+use crate::dhcp::level::{INFINITE, Level};
 use crate::dhcp::machines::Machine;
 use crate::dhcp::mode::Modes;
 use crate::dhcp::named_addresses::{NamedAddress, named_addresses};
-use crate::dhcp::settings::{AddressPool, Settings, Subnet};
+use crate::dhcp::options::OptionValue;
+use crate::dhcp::settings::{AddressPool, DEFAULT_LEASE, Settings, Subnet};
 use crate::types::{HostOrNetwork, Ipv4Network, Ipv4Range};
+use crate::wire::option::code;
 
 /// Maximum number of addresses that a note lists.
 const MAX_NAMED: usize = 8;
@@ -41,6 +44,8 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     check_networks(reader, &dhcp.subnets);
     check_pools(reader, &dhcp.subnets);
     check_relays(reader, &dhcp.subnets);
+    check_times(reader, dhcp);
+    note_lost_default_routes(reader, dhcp);
     check_machines(reader, &file, modes.as_ref());
     if modes.as_ref().is_some_and(|modes| modes.has(Mode::Server)) {
         check_routers(reader, dhcp, &file.machines);
@@ -63,7 +68,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         subnet_selection: dhcp.subnet_selection,
         ports: dhcp.ports,
         subnets: file.dhcp.subnets.into_iter().filter_map(subnet).collect(),
-        options: file.dhcp.options,
+        level: file.dhcp.level,
         classes: file.dhcp.classes.into_iter().map(|entry| entry.class).collect::<Vec<_>>().into(),
         machines: file
             .machines
@@ -98,17 +103,16 @@ fn subnet(written: SubnetEntry) -> Option<Subnet> {
     Some(Subnet {
         network: written.network?.value,
         pools: written.pools.into_iter().map(pool).collect(),
-        lease: written.lease,
         boot_lease: written.boot_lease,
         relays: written.relays.into_iter().map(|at| at.value.0).collect(),
         classes: written.classes,
         shared_network: written.shared_network.map(Into::into),
-        options: written.options,
+        level: written.level,
     })
 }
 
 fn pool(written: PoolEntry) -> AddressPool {
-    AddressPool { range: written.range.value, classes: written.classes, options: written.options }
+    AddressPool { range: written.range.value, classes: written.classes, level: written.level }
 }
 
 /// Completes the policy of `boot:`. With `boot.default` set, iPXE gets the generated script of its machine instead of
@@ -183,6 +187,48 @@ fn overlapping<T: Copy>(mut items: Vec<(At<T>, Ipv4Range)>) -> Vec<(At<T>, At<T>
         }
     }
     found
+}
+
+/// Checks that leases are renewed before they are rebound, and rebound before they end (RFC 2131 section 4.4.5).
+fn check_times(reader: &mut Reader, dhcp: &DhcpSection) {
+    for subnet in &dhcp.subnets {
+        let (renew, rebind) =
+            (subnet.level.renew.or(dhcp.level.renew), subnet.level.rebind.or(dhcp.level.rebind));
+        let lease = subnet.level.lease.unwrap_or(DEFAULT_LEASE).default;
+        if lease == INFINITE || renew.is_none() && rebind.is_none() {
+            continue;
+        }
+        let place = subnet.times.or(dhcp.times).or(subnet.network.map(|at| at.id));
+        let Some(id) = place else { continue };
+        let lease = lease.as_secs();
+        let t2 = rebind.map(|part| part.seconds_of(lease));
+        let t1 = renew.map(|part| part.seconds_of(lease));
+        if let Some(t2) = t2.filter(|t2| *t2 >= lease) {
+            let message = format!("expected `rebind` before the end of the lease ({lease} s), found {t2} s");
+            reader.problem(id, message);
+            continue;
+        }
+        let end = t2.unwrap_or(lease.saturating_sub(lease / 8));
+        if let Some(t1) = t1.filter(|t1| *t1 >= end) {
+            reader.problem(id, format!("expected `renew` before `rebind` ({end} s), found {t1} s"));
+        }
+    }
+}
+
+/// Notes classless routes without a default route where `router` is set. Clients that ask for classless routes ignore
+/// `router` (RFC 3442), so they get no default route.
+fn note_lost_default_routes(reader: &mut Reader, dhcp: &DhcpSection) {
+    let has_router = |level: &Level| level.options.get(code::ROUTER).is_some_and(OptionValue::is_sent);
+    let is_set = has_router(&dhcp.level) || dhcp.subnets.iter().any(|subnet| has_router(&subnet.level));
+    for (id, is_beside) in std::mem::take(&mut reader.routes_without_default) {
+        if is_beside || is_set {
+            reader.note(
+                id,
+                "clients that ask for these routes ignore `router` (RFC 3442) and get no default route: add {to: \
+                 0.0.0.0/0, via: …} with the address of the router",
+            );
+        }
+    }
 }
 
 /// Checks that every relay agent belongs to exactly one subnet. A relay agent may be in several that share a wire, or

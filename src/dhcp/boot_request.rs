@@ -1,6 +1,7 @@
 //! Boot requests: messages that are answered with a boot file and without an address. `proxy.rs` builds them and
 //! decides on them; `bsdp.rs` decides on those of Macs. Nothing here touches leases.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use crate::boot::identity::Identity;
@@ -68,11 +69,11 @@ impl BootRequest<'_> {
 
     /// The configured value of option `code` for this client: from its machine, its classes, or the options for every
     /// subnet. The options of its subnet are left out, because the other server sends those.
-    pub fn option<'s>(&'s self, code: u8, settings: &'s Settings) -> Option<&'s [u8]> {
-        let machine = self.machine.map(|machine| &machine.options);
-        let classes = self.classes.iter().map(|class| &class.options);
-        let mut sets = machine.into_iter().chain(classes).chain([&settings.options]);
-        sets.find_map(|set| set.get(&code)).map(Vec::as_slice)
+    pub fn option<'s>(&'s self, code: u8, settings: &'s Settings) -> Option<Cow<'s, [u8]>> {
+        let machine = self.machine.map(|machine| &machine.level);
+        let classes = self.classes.iter().map(|class| &class.level);
+        let mut levels = machine.into_iter().chain(classes).chain([&settings.level]);
+        levels.find_map(|level| level.options.get(code))?.bytes(self.server)
     }
 }
 

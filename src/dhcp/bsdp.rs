@@ -80,7 +80,7 @@ pub fn decide(request: &BootRequest<'_>, query: Query, settings: &Settings) -> D
             message.sname = padded(server.as_bytes()).unwrap_or([0; 64]);
             message.file = padded(choice.file.replace(SERVER, &server).as_bytes()).unwrap_or([0; 128]);
             if let Some(path) = request.option(code::ROOT_PATH, settings) {
-                room.push(code::ROOT_PATH, path);
+                room.push(code::ROOT_PATH, &path);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::boot::identity::Identity;
 use crate::boot::machine_boot::MachineBoot;
 use crate::dhcp::fqdn;
-use crate::dhcp::options::OptionSet;
+use crate::dhcp::level::Level;
 use crate::dhcp::pattern::Pattern;
 use crate::types::{Arch, Ipv4Network, MacAddr, Stage, Uuid};
 use crate::wire::dhcp::Message;
@@ -26,8 +26,8 @@ pub struct Class {
     pub alternatives: Vec<Vec<Condition>>,
     /// Whether clients in the class get no answer.
     pub ignore: bool,
-    /// Options for clients in the class.
-    pub options: OptionSet,
+    /// Values for clients in the class.
+    pub level: Level,
     /// Boot file of clients in the class.
     pub boot: Option<MachineBoot>,
 }

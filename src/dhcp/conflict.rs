@@ -13,9 +13,10 @@ use crate::event::{DropReason, Event};
 use crate::lease::{Binding, Lease, LeaseBook, OFFER_HOLD, State};
 use crate::types::{HardwareAddr, MacAddr, Timestamp};
 
-/// Time for which an address in quarantine is offered to no client. It doubles each time another machine answers there.
+/// Time for which an address in quarantine is offered to no client, if the configuration sets none. It doubles each time
+/// another machine answers there.
 pub const QUARANTINE: Duration = Duration::from_secs(600);
-/// Longest quarantine.
+/// Longest quarantine, unless the configuration sets a longer time.
 pub const MAX_QUARANTINE: Duration = Duration::from_secs(86400);
 /// Fraction of a pool that can be in quarantine: one address in this many, and always at least one (RFC 2131 section
 /// 4.3.3). A larger number of declined addresses would be an attack.
@@ -109,9 +110,9 @@ pub fn declined(
         return Decision::silent(DropReason::NotOwner);
     }
     let (lease, by, avoided) = match evidence.answer {
-        Answer::Other(by) => (quarantine(book, address, now), Some(by), now.after(OFFER_HOLD)),
+        Answer::Other(by) => (quarantine(book, settings, address, now), Some(by), now.after(OFFER_HOLD)),
         Answer::None if reserved_address(request, settings) != Some(address) => {
-            (out_of_use(book, address, QUARANTINE, now), None, now)
+            (out_of_use(book, address, quarantine_time(address, settings), now), None, now)
         }
         _ => return Decision::silent(DropReason::DeclineUnfounded),
     };
@@ -146,10 +147,19 @@ fn holds(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timest
 /// The lease that withholds `address` from all clients for a while because another machine answered there. Its time
 /// doubles with each strike ([`LeaseBook::strike`]). `None` if the address has no holder, or if too much of its pool is
 /// in quarantine already.
-pub fn quarantine(book: &LeaseBook, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
+pub fn quarantine(book: &LeaseBook, settings: &Settings, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
     let strikes = u32::from(book.binding(address)?.conflicts);
     let factor = 1u32.checked_shl(strikes).unwrap_or(u32::MAX);
-    out_of_use(book, address, QUARANTINE.saturating_mul(factor).min(MAX_QUARANTINE), now)
+    let shortest = quarantine_time(address, settings);
+    let longest = MAX_QUARANTINE.max(shortest);
+    out_of_use(book, address, shortest.saturating_mul(factor).min(longest), now)
+}
+
+/// The configured time of the first quarantine of `address`: that of its subnet, or else that of all subnets.
+fn quarantine_time(address: Ipv4Addr, settings: &Settings) -> Duration {
+    let subnet = settings.subnets.iter().find(|subnet| subnet.network.contains(address));
+    let of_subnet = subnet.and_then(|subnet| subnet.level.decline_time);
+    of_subnet.or(settings.level.decline_time).unwrap_or(QUARANTINE)
 }
 
 fn out_of_use(book: &LeaseBook, address: Ipv4Addr, time: Duration, now: Timestamp) -> Option<Lease> {

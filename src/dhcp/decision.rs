@@ -9,7 +9,7 @@ use crate::boot::plan;
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::Request;
 use crate::dhcp::route::{Route, route};
-use crate::dhcp::settings::Settings;
+use crate::dhcp::settings::{DEFAULT_LEASE, Settings};
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::types::{Firmware, Timestamp};
@@ -101,7 +101,7 @@ pub fn answer(
 /// The lease time to grant: the time that the client asks for (option 51) within the bounds of `address`'s subnet, or
 /// that subnet's default.
 pub(super) fn lease_time(request: &Request<'_>, address: Ipv4Addr, settings: &Settings) -> Duration {
-    let bounds = request.subnet_of(address, settings).lease;
+    let bounds = request.levels(address, settings).find_map(|level| level.lease).unwrap_or(DEFAULT_LEASE);
     // Firmware and boot loaders do not ask for a time. The system that they boot asks again, and for longer.
     let Identity { stage, firmware, .. } = &request.identity;
     let boots = |_: &Duration| stage.is_network_boot() || *firmware == Firmware::Grub;

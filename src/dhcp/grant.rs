@@ -5,13 +5,14 @@ use std::net::Ipv4Addr;
 use crate::dhcp::claims::is_one_too_many;
 use crate::dhcp::conflict::check_before_offer;
 use crate::dhcp::decision::{Decision, answer, lease_time};
+use crate::dhcp::level::INFINITE;
 use crate::dhcp::reply::Reply;
 use crate::dhcp::request::Request;
 use crate::dhcp::reservations::{Reservation, reservation};
 use crate::dhcp::settings::Settings;
 use crate::dhcp::shared_network;
 use crate::event::DropReason;
-use crate::lease::{Lease, LeaseBook, LeaseChange};
+use crate::lease::{FOREVER, Lease, LeaseBook, LeaseChange};
 use crate::types::Timestamp;
 
 /// Whether the client can be given `address`: it is reserved for the client or, without a reservation, in a pool that
@@ -63,7 +64,8 @@ pub(super) fn acknowledge(
     now: Timestamp,
 ) -> Decision {
     let lease = lease_time(request, address, settings);
-    match store(request.lease(address, now.after(lease)), book, now) {
+    let until = if lease == INFINITE { FOREVER } else { now.after(lease) };
+    match store(request.lease(address, until), book, now) {
         Some(change) => answer(request, settings, Reply::Ack(address, lease), Some(change)),
         None => Decision::silent(DropReason::StoreFailed),
     }

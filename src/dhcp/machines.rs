@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::boot::machine_boot::MachineBoot;
-use crate::dhcp::options::OptionSet;
+use crate::dhcp::level::Level;
 use crate::lease::Holder;
 use crate::types::{ClientId, MacAddr, Uuid};
 use crate::wire::dhcp::Message;
@@ -36,8 +36,8 @@ pub struct Machine {
     pub ignore: bool,
     /// The boot file that replaces the one in `boot:`.
     pub boot: Option<MachineBoot>,
-    /// Options for this machine alone.
-    pub options: OptionSet,
+    /// Values for this machine alone.
+    pub level: Level,
 }
 
 /// Suboptions of option 82 that identify a machine. If both are given, both must match.
@@ -203,7 +203,7 @@ mod tests {
             classes: vec![],
             ignore: false,
             boot: None,
-            options: OptionSet::new(),
+            level: Level::default(),
         }
     }
 

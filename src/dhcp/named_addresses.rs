@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::dhcp::options::OptionSet;
+use crate::dhcp::options::{OptionSet, OptionValue};
 use crate::dhcp::settings::Settings;
 use crate::wire::option::{Kind, by_code};
 
@@ -19,12 +19,12 @@ pub struct NamedAddress {
 /// All addresses that `settings` names, except those that are reserved for machines.
 pub fn named_addresses(settings: &Settings) -> Vec<NamedAddress> {
     let subnets = || settings.subnets.iter();
-    let pools = subnets().flat_map(|subnet| subnet.pools.iter().map(|pool| &pool.options));
-    let sets = std::iter::once(&settings.options)
-        .chain(subnets().map(|subnet| &subnet.options))
+    let pools = subnets().flat_map(|subnet| subnet.pools.iter().map(|pool| &pool.level.options));
+    let sets = std::iter::once(&settings.level.options)
+        .chain(subnets().map(|subnet| &subnet.level.options))
         .chain(pools)
-        .chain(settings.classes.iter().map(|class| &class.options))
-        .chain(settings.machines.iter().map(|machine| &machine.options));
+        .chain(settings.classes.iter().map(|class| &class.level.options))
+        .chain(settings.machines.iter().map(|machine| &machine.level.options));
     let mut named: Vec<NamedAddress> = sets.flat_map(in_options).collect();
     let relays = subnets().flat_map(|subnet| subnet.relays.iter().filter(|relay| relay.prefix() == 32));
     named.extend(relays.map(|relay| NamedAddress { address: relay.address(), key: "relays" }));
@@ -34,8 +34,14 @@ pub fn named_addresses(settings: &Settings) -> Vec<NamedAddress> {
 /// The addresses in the values of `options`.
 fn in_options(options: &OptionSet) -> impl Iterator<Item = NamedAddress> {
     options.iter().flat_map(|(code, value)| {
-        let row = by_code(*code);
-        let addresses = row.map_or(Vec::new(), |row| addresses_of(row.kind, value));
+        let row = by_code(code);
+        let bytes = match value {
+            OptionValue::Bytes(bytes) | OptionValue::WithServer { bytes, .. } => &bytes[..],
+            OptionValue::Removed => &[],
+        };
+        let mut addresses = row.map_or(Vec::new(), |row| addresses_of(row.kind, bytes));
+        // Our own address, which is known later, stands as 0.0.0.0.
+        addresses.retain(|address| !address.is_unspecified());
         let key = row.map_or("options", |row| row.name);
         addresses.into_iter().map(move |address| NamedAddress { address, key })
     })
@@ -43,7 +49,7 @@ fn in_options(options: &OptionSet) -> impl Iterator<Item = NamedAddress> {
 
 fn addresses_of(kind: Kind, value: &[u8]) -> Vec<Ipv4Addr> {
     match kind {
-        Kind::Ip | Kind::Ips | Kind::IpPairs => value
+        Kind::Ip | Kind::Ips | Kind::IpsOrNone | Kind::IpPairs => value
             .chunks_exact(4)
             .filter_map(|octets| Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)))
             .collect(),

@@ -2,8 +2,9 @@
 //! the modules that build replies.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
+use crate::dhcp::level::LeaseTimes;
+use crate::dhcp::overload::Overload;
 use crate::wire::dhcp::{COOKIE, HEADER_LEN, MIN_LEN, Message, MessageType, Options, encoded_len};
 use crate::wire::option::code;
 
@@ -29,6 +30,10 @@ pub struct Room<'a> {
     left: usize,
     /// Options copied from the request to the end of the reply, in reverse order. Their space is already subtracted.
     echoed: Vec<(u8, &'a [u8])>,
+    /// `file` and `sname` as further space.
+    overload: Option<Overload>,
+    /// Whether an option was left out because it did not fit.
+    is_short: bool,
 }
 
 impl<'a> Room<'a> {
@@ -58,7 +63,7 @@ impl<'a> Room<'a> {
 
     fn of(left: usize) -> Room<'a> {
         let options = Options::with_capacity(USUAL_OPTIONS, USUAL_BYTES);
-        Room { options, left, echoed: Vec::with_capacity(2) }
+        Room { options, left, echoed: Vec::with_capacity(2), overload: None, is_short: false }
     }
 
     /// Copies an option of `asked` unchanged to the end of the reply, unless it is so long that the `essential` bytes
@@ -75,14 +80,48 @@ impl<'a> Room<'a> {
         }
     }
 
+    /// Lets options that do not fit go into the fields of `message` that are empty (RFC 2131 section 4.1).
+    pub fn overload(&mut self, message: &Message) {
+        let overload = Overload::of(message);
+        if let Some(left) = self.left.checked_sub(Overload::LEN).filter(|_| overload.is_some()) {
+            (self.left, self.overload) = (left, overload);
+        }
+    }
+
+    /// Whether an option was left out because it did not fit.
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
     /// Adds an option if all of it fits. Returns whether the option was added.
     pub fn push(&mut self, code: u8, value: &[u8]) -> bool {
+        if self.overload.as_ref().is_some_and(|overload| overload.has(code)) {
+            return false;
+        }
         let len = encoded_len(code, value);
-        let fits = len <= self.left && self.options.push(code, value);
-        if fits {
+        if len > self.left {
+            return self.options.get(code).is_none() && self.spill(code, value);
+        }
+        let is_new = self.options.push(code, value);
+        if is_new {
             self.left -= len;
         }
-        fits
+        is_new
+    }
+
+    /// Adds an option that does not fit into the options field. Returns whether the option was added.
+    fn spill(&mut self, code: u8, value: &[u8]) -> bool {
+        let spilled = self.overload.as_mut().and_then(|overload| overload.take(code, value, self.left));
+        let Some(here) = spilled else {
+            self.is_short = true;
+            return false;
+        };
+        // RFC 3396 section 5: the first part is in the options field, the next in `file`, the last in `sname`.
+        if let Some(part) = value.get(..here).filter(|part| !part.is_empty()) {
+            self.left = self.left.saturating_sub(encoded_len(code, part));
+            self.options.push(code, part);
+        }
+        true
     }
 
     /// Adds the message type and the server identifier.
@@ -91,14 +130,25 @@ impl<'a> Room<'a> {
         self.push(code::SERVER_IDENTIFIER, &server.octets());
     }
 
-    /// Adds the message type, the server identifier and the times of a lease: renewal at one half, rebinding at seven
-    /// eighths (RFC 2131 section 4.4.5).
-    pub fn lease(&mut self, kind: MessageType, server: Ipv4Addr, lease: Duration) {
-        let seconds = u32::try_from(lease.as_secs()).unwrap_or(u32::MAX);
+    /// Adds the message type, the server identifier and the times of a lease.
+    pub fn lease(&mut self, kind: MessageType, server: Ipv4Addr, times: LeaseTimes) {
         self.kind(kind, server);
-        self.push(code::LEASE_TIME, &seconds.to_be_bytes());
-        self.push(code::RENEWAL_TIME, &(seconds / 2).to_be_bytes());
-        self.push(code::REBINDING_TIME, &(seconds - seconds / 8).to_be_bytes());
+        let LeaseTimes { lease, renew, rebind } = times;
+        let times =
+            [(code::LEASE_TIME, Some(lease)), (code::RENEWAL_TIME, renew), (code::REBINDING_TIME, rebind)];
+        for (code, time) in times {
+            if let Some(time) = time {
+                self.push(code, &u32::try_from(time.as_secs()).unwrap_or(u32::MAX).to_be_bytes());
+            }
+        }
+    }
+
+    /// Puts the options into `message`, and into its header fields if they have some.
+    pub fn finish(mut self, message: &mut Message) {
+        if let Some(fields) = self.overload.take().and_then(|overload| overload.write(message)) {
+            self.options.push(code::OVERLOAD, &[fields]);
+        }
+        message.options = self.into_options();
     }
 
     /// Finishes the options; the copied ones are last.
@@ -115,6 +165,13 @@ pub fn smallest_datagram(code: u8, value: &[u8]) -> u32 {
     let options = ESSENTIAL.saturating_add(MASK).saturating_add(encoded_len(code, value));
     let payload = options.saturating_add(HEADER_LEN + COOKIE.len() + 1);
     u32::try_from(payload).unwrap_or(u32::MAX).saturating_add(IP_UDP_HEADERS)
+}
+
+/// Size in bytes of the smallest datagram that has space for this option in a reply whose header fields may have options
+/// too.
+pub fn smallest_with_overload(code: u8, value: &[u8]) -> u32 {
+    let elsewhere = u32::try_from(Overload::MOST.saturating_sub(Overload::LEN)).unwrap_or(0);
+    smallest_datagram(code, value).saturating_sub(elsewhere)
 }
 
 /// Bytes of options that fit into a datagram of this size.

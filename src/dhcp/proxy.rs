@@ -128,7 +128,7 @@ fn build(request: &BootRequest<'_>, settings: &Settings, plan: &Plan) -> Message
     put(plan, &mut message, &mut room);
     for code in UNASKED_BY_FIRMWARE {
         let value = request.option(code, settings);
-        value.into_iter().for_each(|value| _ = room.push(code, value));
+        value.into_iter().for_each(|value| _ = room.push(code, &value));
     }
     message.options = room.into_options();
     message

@@ -8,6 +8,7 @@ use crate::boot::identity::Identity;
 use crate::boot::policy::Choice;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classes::Membership;
+use crate::dhcp::level::Level;
 use crate::dhcp::machines::Machine;
 use crate::dhcp::settings::{Settings, Subnet};
 use crate::event::{Client, Context, Message as Kind};
@@ -160,6 +161,20 @@ impl Request<'_> {
         let may_use = |subnet, part| self.may_use_part(subnet, part, settings);
         let (holder, avoided) = (&self.holder, &self.relay_addresses[..]);
         look(&Seeker { holder, is_expected, may_use: &may_use, avoided })
+    }
+
+    /// The levels of the configuration that apply to the client at `address`, in the order of precedence: its machine,
+    /// its classes, its pool, its subnet, all clients.
+    pub fn levels<'s>(
+        &'s self,
+        address: Ipv4Addr,
+        settings: &'s Settings,
+    ) -> impl Iterator<Item = &'s Level> {
+        let machine = self.machine.map(|machine| &machine.level);
+        let classes = self.classes.iter().map(|class| &class.level);
+        let subnet = self.subnet_of(address, settings);
+        let pool = subnet.pool_of(address).map(|pool| &pool.level);
+        machine.into_iter().chain(classes).chain(pool).chain([&subnet.level, &settings.level])
     }
 
     /// The address of a client that gets `yiaddr`. A client that gets none has the address that it sent, or else the

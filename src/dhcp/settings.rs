@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::boot::fetch::Served;
 use crate::boot::policy::Policy;
 use crate::dhcp::classes::{ClassRef, Classes, Membership};
+use crate::dhcp::level::Level;
 use crate::dhcp::machines::{Machine, Machines};
 use crate::dhcp::mode::Modes;
 use crate::dhcp::named_addresses::named_addresses;
-use crate::dhcp::options::OptionSet;
 use crate::lease::{Expected, Pool};
 use crate::types::{Ipv4Network, Ipv4Range, MacAddr};
 
@@ -41,9 +41,9 @@ pub struct Settings {
     pub ports: Ports,
     /// The subnets served; their networks are disjoint.
     pub subnets: Vec<Subnet>,
-    /// Options for every subnet. A subnet's options override them, a class's options override the subnet's, and a
-    /// machine's options override all.
-    pub options: OptionSet,
+    /// Values for every client. A subnet's values override them, a class's values override the subnet's, and a
+    /// machine's values override all.
+    pub level: Level,
     /// Classes. If a client is in several, the first class with a value takes precedence.
     pub classes: Classes,
     /// Machines with an entry. Their names and addresses are unique.
@@ -97,8 +97,6 @@ pub struct Subnet {
     /// Pools for clients without a reservation: disjoint, in the order in which they are used. The entries of `pools`
     /// come first, then the ranges of `pool`.
     pub pools: Vec<AddressPool>,
-    /// Lease times.
-    pub lease: LeaseTime,
     /// Lease time for firmware and boot loaders, if it differs.
     pub boot_lease: Option<Duration>,
     /// Addresses and networks, outside `network`, of relay agents whose clients are in this subnet.
@@ -107,8 +105,8 @@ pub struct Subnet {
     pub classes: Vec<ClassRef>,
     /// Name of the wire that this subnet shares with other subnets.
     pub shared_network: Option<Arc<str>>,
-    /// Options for clients in this subnet.
-    pub options: OptionSet,
+    /// Values for clients in this subnet.
+    pub level: Level,
 }
 
 /// One entry of `pools`, or one range of `pool` of a subnet.
@@ -118,8 +116,8 @@ pub struct AddressPool {
     pub range: Ipv4Range,
     /// The classes of which a client must be in one to get an address of this pool. Empty for all clients.
     pub classes: Vec<ClassRef>,
-    /// Options for clients with an address of this pool. They come before the subnet's options.
-    pub options: OptionSet,
+    /// Values for clients with an address of this pool. They come before the subnet's.
+    pub level: Level,
 }
 
 impl Subnet {
@@ -149,6 +147,13 @@ pub struct LeaseTime {
     /// Longest lease time that is granted to a client that asks for one.
     pub max: Duration,
 }
+
+/// Lease times of clients without any configured ones.
+pub const DEFAULT_LEASE: LeaseTime = LeaseTime {
+    default: Duration::from_secs(3600),
+    min: Duration::from_secs(120),
+    max: Duration::from_secs(3600),
+};
 
 impl Settings {
     /// The pools of the subnets, in the order of the configuration, without the addresses that are reserved for machines

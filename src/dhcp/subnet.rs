@@ -88,16 +88,15 @@ mod tests {
     use super::*;
 
     use std::net::SocketAddrV4;
-    use std::time::Duration;
 
     use crate::boot::fetch::Served;
     use crate::boot::plan::Mode;
     use crate::boot::policy::Policy;
     use crate::dhcp::classes::Classes;
+    use crate::dhcp::level::Level;
     use crate::dhcp::machines::Machines;
     use crate::dhcp::mode::Modes;
-    use crate::dhcp::options::OptionSet;
-    use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports, Subnet};
+    use crate::dhcp::settings::{Authoritative, BootpMode, Ports, Subnet};
     use crate::types::Ipv4Network;
 
     const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -106,11 +105,6 @@ mod tests {
         let subnet = |network: &str, relays: &[[u8; 4]]| Subnet {
             network: network.parse().unwrap(),
             pools: vec![],
-            lease: LeaseTime {
-                default: Duration::from_secs(3600),
-                min: Duration::from_secs(120),
-                max: Duration::from_secs(3600),
-            },
             boot_lease: None,
             relays: relays
                 .iter()
@@ -118,7 +112,7 @@ mod tests {
                 .collect(),
             classes: vec![],
             shared_network: None,
-            options: OptionSet::new(),
+            level: Level::default(),
         };
         Settings {
             modes: Modes::all(Some(Mode::Server)),
@@ -131,7 +125,7 @@ mod tests {
             subnet_selection: false,
             ports: Ports { server: 67, client: 68, proxy: 4011 },
             subnets: vec![subnet("10.0.1.0/24", &[]), subnet("10.0.2.0/24", &[[172, 16, 0, 1]])],
-            options: OptionSet::new(),
+            level: Level::default(),
             classes: Classes::default(),
             machines: Machines::default(),
             boot: Policy::default(),

@@ -95,7 +95,7 @@ fn by_kind(kind: Kind, bytes: &[u8]) -> Option<Value> {
     let number = |bytes: &[u8]| bytes.iter().fold(0i64, |number, byte| number << 8 | i64::from(*byte));
     Some(match kind {
         Kind::Ip => address(bytes)?.into(),
-        Kind::Ips => Value::one_or_list(bytes.chunks_exact(4).filter_map(address)),
+        Kind::Ips | Kind::IpsOrNone => Value::one_or_list(bytes.chunks_exact(4).filter_map(address)),
         Kind::IpPairs => {
             let pair = |octets: &[u8]| {
                 let (one, two) = octets.split_at_checked(4)?;
@@ -113,7 +113,7 @@ fn by_kind(kind: Kind, bytes: &[u8]) -> Option<Value> {
         Kind::U16s => Value::one_or_list(bytes.chunks_exact(2).map(number)),
         Kind::I32 => Value::Int(i32::from_be_bytes(bytes.try_into().ok()?).into()),
         Kind::Text => Value::from(readable(bytes)?),
-        Kind::Names => {
+        Kind::Names | Kind::SearchList => {
             let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
             let name = |labels: Vec<&[u8]>| {
                 let fits = |label: &&[u8]| !label.is_empty() && label.iter().all(is_letter);
@@ -176,7 +176,7 @@ mod tests {
         let samples: [(u8, &[u8]); 8] = [
             (3, &[10, 0, 0, 1]),
             (2, &[255, 255, 241, 240]),
-            (12, b"node 1"),
+            (12, b"node-1"),
             (33, &[10, 0, 0, 0, 10, 0, 0, 1]),
             (119, b"\x03eng\x03lab\0"),
             (121, &[25, 10, 229, 0, 128, 10, 0, 0, 1]),
@@ -187,7 +187,7 @@ mod tests {
             let options = Map::new().with(key(code), value(code, bytes).unwrap());
             let text = write(&Map::new().with("dhcp", Map::new().with("options", options)));
             let config = crate::config::load(&text).unwrap_or_else(|problems| panic!("{problems:?} {text}"));
-            assert_eq!(config.dhcp.unwrap().options.get(&code).map(Vec::as_slice), Some(bytes), "{text}");
+            assert_eq!(config.dhcp.unwrap().level.options.constant(code), Some(bytes), "{text}");
         }
     }
 }

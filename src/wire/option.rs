@@ -16,6 +16,8 @@ pub enum Kind {
     Ip,
     /// One or more IPv4 addresses; a multiple of 4 bytes.
     Ips,
+    /// Any number of IPv4 addresses, also none; a multiple of 4 bytes.
+    IpsOrNone,
     /// Pairs of IPv4 addresses, or of address and mask; a multiple of 8 bytes.
     IpPairs,
     /// 0 or 1; 1 byte.
@@ -34,8 +36,10 @@ pub enum Kind {
     I32,
     /// Text of at least 1 byte.
     Text,
-    /// DNS names, never compressed in output (RFC 3397, RFC 1035 section 3.1).
+    /// DNS names without compression (RFC 1035 section 3.1).
     Names,
+    /// DNS names with compression (RFC 3397 section 2, RFC 1035 section 4.1.4).
+    SearchList,
     /// Classless static routes (RFC 3442).
     Routes,
     /// Opaque bytes.
@@ -54,12 +58,14 @@ impl Kind {
         match self {
             Kind::Ip | Kind::U32 | Kind::I32 => len == 4,
             Kind::Ips => len > 0 && len.is_multiple_of(4),
+            Kind::IpsOrNone => len.is_multiple_of(4),
             Kind::IpPairs => len > 0 && len.is_multiple_of(8),
             Kind::Bool | Kind::U8 => len == 1,
             Kind::U16 => len == 2,
             Kind::U16s => len > 0 && len.is_multiple_of(2),
             Kind::Text | Kind::Bytes | Kind::U8s => len > 0,
             Kind::Names => names::are_uncompressed(bytes),
+            Kind::SearchList => names::read(bytes).is_some(),
             Kind::Routes => routes(bytes).is_some(),
             Kind::Empty => len == 0,
         }
@@ -93,8 +99,8 @@ impl fmt::Display for Printed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Printed(code, bytes) = self;
         let kind = by_code(*code).map_or(Kind::Bytes, |row| row.kind);
-        // Clients may compress names and the server never does, so `fits` would refuse them.
-        if kind == Kind::Names
+        // Clients may compress any names, and the server does so only where it may, so `fits` would refuse some.
+        if matches!(kind, Kind::Names | Kind::SearchList)
             && let Some(names) = names::read(bytes)
         {
             return write_joined(f, names.iter().map(|labels| labels.join(&b'.')).map(Shown));
@@ -103,7 +109,9 @@ impl fmt::Display for Printed<'_> {
             return write_hex(f, bytes);
         }
         match kind {
-            Kind::Ip | Kind::Ips | Kind::IpPairs => write_joined(f, bytes.chunks_exact(4).map(ip_of)),
+            Kind::Ip | Kind::Ips | Kind::IpsOrNone | Kind::IpPairs => {
+                write_joined(f, bytes.chunks_exact(4).map(ip_of))
+            }
             Kind::Bool | Kind::U8 | Kind::U16 | Kind::U32 => write!(f, "{}", number_of(bytes)),
             Kind::U8s => write_joined(f, bytes.iter()),
             Kind::U16s => write_joined(f, bytes.chunks_exact(2).map(number_of)),
@@ -111,7 +119,7 @@ impl fmt::Display for Printed<'_> {
             Kind::Text => write!(f, "\"{}\"", Escaped(bytes)),
             Kind::Empty => Ok(()),
             Kind::Routes => write_joined(f, routes(bytes).unwrap_or_default().into_iter()),
-            Kind::Names | Kind::Bytes => write_hex(f, bytes),
+            Kind::Names | Kind::SearchList | Kind::Bytes => write_hex(f, bytes),
         }
     }
 }
@@ -260,7 +268,7 @@ table! {
     65 nisplus_servers Ips NISPLUS_SERVERS;
     66 tftp_server_name Text TFTP_SERVER_NAME;
     67 boot_file_name Text BOOT_FILE_NAME;
-    68 mobile_ip_home_agents Ips MOBILE_IP_HOME_AGENTS;
+    68 mobile_ip_home_agents IpsOrNone MOBILE_IP_HOME_AGENTS;
     69 smtp_servers Ips SMTP_SERVERS;
     70 pop3_servers Ips POP3_SERVERS;
     71 nntp_servers Ips NNTP_SERVERS;
@@ -300,7 +308,7 @@ table! {
     116 auto_configure U8 AUTO_CONFIGURE;
     117 name_service_search U16s NAME_SERVICE_SEARCH;
     118 subnet_selection Ip SUBNET_SELECTION;
-    119 domain_search Names DOMAIN_SEARCH;
+    119 domain_search SearchList DOMAIN_SEARCH;
     120 sip_servers Bytes SIP_SERVERS;
     121 classless_routes Routes CLASSLESS_ROUTES;
     122 cablelabs_client Bytes CABLELABS_CLIENT;

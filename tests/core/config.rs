@@ -18,7 +18,7 @@ use lanboot::dhcp::classes::{Class, Condition};
 use lanboot::dhcp::mode::Modes;
 use lanboot::dhcp::options::OptionSet;
 use lanboot::dhcp::pattern::Pattern;
-use lanboot::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports};
+use lanboot::dhcp::settings::{Authoritative, BootpMode, DEFAULT_LEASE, LeaseTime, Ports, Settings};
 use lanboot::tftp::{Engine, Limits, Ports as TransferPorts};
 use lanboot::types::{Arch, FileKind, Processor};
 use lanboot::wire::option::{Kind, TABLE};
@@ -73,11 +73,12 @@ fn every_example_in_the_readme_and_the_docs_works_as_pasted() {
 fn the_page_of_options_has_every_name_that_is_taken_and_other_names_lead_to_it() {
     let page = include_str!("../../docs/options.md");
     let first =
-        |name: &str| problems(&format!("dhcp: {{mode: off, options: {{{name}: []}}}}")).remove(0).message;
+        |name: &str| problems(&format!("dhcp: {{mode: off, options: {{{name}: {{}}}}}}")).remove(0).message;
     let rows = TABLE.iter().filter(|row| !first(row.name).contains("is not set here")).map(|row| {
         let value = match row.kind {
             Kind::Ip => "an address",
             Kind::Ips => "addresses",
+            Kind::IpsOrNone => "addresses, or `[]`",
             Kind::IpPairs => "pairs of addresses: `\"10.0.0.1 192.168.77.254\"`",
             Kind::Bool => "`true` or `false`",
             Kind::U8 => "a number up to 255",
@@ -87,7 +88,7 @@ fn the_page_of_options_has_every_name_that_is_taken_and_other_names_lead_to_it()
             Kind::U32 => "a number, or a time like `1h`",
             Kind::I32 => "a number, which may be negative",
             Kind::Text => "text",
-            Kind::Names => "domain names",
+            Kind::Names | Kind::SearchList => "domain names",
             Kind::Routes => "routes: `{to: 10.0.0.0/8, via: 192.168.77.254}`",
             Kind::Bytes => "`hex:…` or `text:…`",
             Kind::Empty => "`true`",
@@ -172,8 +173,8 @@ fn the_default_configuration_says_what_its_comments_say() {
     assert_eq!(config.interfaces, Interfaces::Auto);
     let dhcp = config.dhcp.as_ref().unwrap();
     assert_eq!(dhcp.subnets[0].pools[0].range.size(), 151);
-    assert_eq!(dhcp.subnets[0].lease.default, Duration::from_secs(3600));
-    assert_eq!(dhcp.subnets[0].lease.min, Duration::from_secs(120));
+    assert_eq!(dhcp.subnets[0].level.lease.unwrap_or(DEFAULT_LEASE).default, Duration::from_secs(3600));
+    assert_eq!(dhcp.subnets[0].level.lease.unwrap_or(DEFAULT_LEASE).min, Duration::from_secs(120));
     assert_eq!(dhcp.boot.arch[&Arch::UEFI_X64], "snponly.efi".into());
     // A file that writes out the defaults gives the same settings as a file without them.
     let short =
@@ -188,7 +189,8 @@ fn the_default_configuration_says_what_its_comments_say() {
         (dhcp.authoritative, dhcp.always_broadcast, dhcp.bootp, dhcp.ports)
     );
     assert_eq!((defaults.match_client_id, dhcp.match_client_id), (true, true));
-    assert_eq!(defaults.subnets[0].lease, dhcp.subnets[0].lease);
+    let lease_of = |settings: &Settings| settings.subnets[0].level.lease.unwrap_or(DEFAULT_LEASE);
+    assert_eq!(lease_of(&defaults), lease_of(dhcp));
 }
 
 #[test]
@@ -247,7 +249,7 @@ fn every_key_arrives_where_it_is_used() {
         (BootpMode::Dynamic, Ports { server: 6767, client: 6868, proxy: 6411 })
     );
     assert_eq!((dhcp.fqdn_suffix.as_deref(), dhcp.subnet_selection), (Some("clients.lab.example"), true));
-    assert_eq!(dhcp.options, OptionSet::from([(26, vec![0x05, 0x78])]));
+    assert_eq!(dhcp.level.options, OptionSet::from([(26, vec![0x05, 0x78])]));
     let globs = |patterns: &[&str]| patterns.iter().map(|pattern| Pattern::text(pattern)).collect();
     let classes: Vec<&Class> = dhcp.classes.iter().collect();
     let [acme, machines, port] = &classes[..] else { panic!("{:?}", dhcp.classes) };
@@ -261,7 +263,7 @@ fn every_key_arrives_where_it_is_used() {
             Condition::Option(224, vec![Pattern::hex("0aff").unwrap()]),
         ]
     );
-    assert_eq!(acme.options, OptionSet::from([(15, b"acme.example".to_vec())]));
+    assert_eq!(acme.level.options, OptionSet::from([(15, b"acme.example".to_vec())]));
     assert_eq!(acme.boot, Some(MachineBoot::File("acme.efi".into())));
     let uuid = "00112233-4455-6677-8899-aabbccddeeff".parse().unwrap();
     let macs = Condition::Mac(globs(&["525400*", "525400*", "525400*"]));
@@ -284,14 +286,14 @@ fn every_key_arrives_where_it_is_used() {
     let seconds = |lease: LeaseTime| [lease.min, lease.default, lease.max].map(|time| time.as_secs());
     assert_eq!(dhcp.conflict_check, Some(Duration::from_millis(250)));
     assert_eq!([first.boot_lease, second.boot_lease], [Some(Duration::from_secs(180)), None]);
-    assert_eq!(seconds(first.lease), [300, 3600, 5400]);
-    assert_eq!(seconds(second.lease), [60, 60, 60]);
-    assert_eq!(seconds(third.lease), [120, 3600, 3600]);
+    assert_eq!(seconds(first.level.lease.unwrap()), [300, 3600, 5400]);
+    assert_eq!(seconds(second.level.lease.unwrap()), [60, 60, 60]);
+    assert_eq!(seconds(third.level.lease.unwrap_or(DEFAULT_LEASE)), [120, 3600, 3600]);
     assert_eq!(first.relays, ["10.1.0.1/32".parse().unwrap()]);
     let wires = [first, second, third].map(|subnet| subnet.shared_network.as_deref());
     assert_eq!(wires, [Some("lab"), Some("lab"), None]);
-    assert_eq!(first.options.keys().copied().collect::<Vec<_>>(), [3, 6, 119, 121, 224]);
-    assert_eq!(second.options, first.options, "an alias stands for what its anchor says");
+    assert_eq!(first.level.options.codes().collect::<Vec<_>>(), [3, 6, 119, 121, 224]);
+    assert_eq!(second.level.options, first.level.options, "an alias stands for what its anchor says");
 
     let name = |arch: &str| dhcp.boot.arch.get(&arch.parse::<Arch>().unwrap()).map(ToString::to_string);
     assert_eq!(name("bios").as_deref(), Some("undionly.kpxe"));
@@ -306,7 +308,7 @@ fn every_key_arrives_where_it_is_used() {
     );
     assert_eq!(machines[0].addresses, [Ipv4Addr::new(192, 168, 78, 10)]);
     assert_eq!(machines[0].boot, Some(MachineBoot::File("debian.ipxe".into())));
-    assert_eq!(machines[0].options, OptionSet::from([(12, b"node1".to_vec())]));
+    assert_eq!(machines[0].level.options, OptionSet::from([(12, b"node1".to_vec())]));
     assert_eq!(&*machines[1].name, "52:54:00:12:34:57", "a machine without a name is called by its MAC");
     let Some(MachineBoot::ByArch(files)) = &machines[1].boot else { panic!("{:?}", machines[1]) };
     assert_eq!(files[&Arch::BIOS], "lpxelinux.0".into());

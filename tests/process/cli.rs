@@ -82,8 +82,8 @@ fn check_and_serve_tell_of_options_that_are_too_long_for_some_clients() {
     let expected = [
         (
             "dhcp.subnets[0].options.225".to_owned(),
-            "a value of 271 bytes reaches only clients that take messages of 577 bytes (option 57): it must be \
-             shorter by 1 for the others",
+            "a value of 271 bytes reaches programs that boot from the network only if they take messages of 577 bytes \
+             (option 57): it must be shorter by 1 for the others",
         ),
         (
             "dhcp.subnets[0].options.226".to_owned(),

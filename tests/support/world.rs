@@ -90,7 +90,10 @@ pub struct Answer {
 
 impl Answer {
     fn new(OutgoingReply { message, route, .. }: OutgoingReply, wait: Duration) -> Answer {
-        Answer { bytes: message.encode(), message: *message, route, wait }
+        let bytes = message.encode();
+        // As the client reads it: options may be split, or in `file` and `sname`.
+        let message = Message::decode(&bytes).expect("a reply can be decoded");
+        Answer { bytes, message, route, wait }
     }
 
     pub fn kind(&self) -> Option<MessageType> {

@@ -9,7 +9,7 @@ use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files};
 use crate::config::settings::Config;
 use crate::config::sources::Sources;
 use crate::config::syntax::place::Problem;
-use crate::dhcp::options::OptionSet;
+use crate::dhcp::options::{OptionSet, OptionValue};
 use crate::wire::option::code;
 
 /// Problems of the configuration from `sources`: URLs of UEFI HTTP boot whose host name clients cannot resolve, because
@@ -19,12 +19,12 @@ pub fn dns_problems(config: &Config, sources: &Sources) -> Vec<Problem> {
     let Some(settings) = config.dhcp.as_ref().filter(|settings| settings.modes.has(Mode::Server)) else {
         return Vec::new();
     };
-    let has_dns = |options: &OptionSet| options.contains_key(&code::DNS);
-    let lacking = settings.subnets.iter().find(|subnet| !has_dns(&subnet.options));
-    let Some(subnet) = lacking.filter(|_| !has_dns(&settings.options)) else { return Vec::new() };
+    let has_dns = |options: &OptionSet| options.get(code::DNS).is_some_and(OptionValue::is_sent);
+    let lacking = settings.subnets.iter().find(|subnet| !has_dns(&subnet.level.options));
+    let Some(subnet) = lacking.filter(|_| !has_dns(&settings.level.options)) else { return Vec::new() };
     let own = |key: &str| {
-        let machines = settings.machines.iter().map(|machine| &machine.options);
-        let classes = settings.classes.iter().map(|class| &class.options);
+        let machines = settings.machines.iter().map(|machine| &machine.level.options);
+        let classes = settings.classes.iter().map(|class| &class.level.options);
         list_index(key, "machines").and_then(|i| machines.into_iter().nth(i)).is_some_and(has_dns)
             || list_index(key, "dhcp.classes").and_then(|i| classes.into_iter().nth(i)).is_some_and(has_dns)
     };

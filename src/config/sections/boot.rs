@@ -2,7 +2,7 @@
 
 use crate::boot::loader::target::BootAction;
 use crate::boot::policy::Policy;
-use crate::config::sections::boot_file::{MAX_BOOTP_NAME, MAX_NAME, boot_file_name, by_arch};
+use crate::config::sections::boot_file::{MAX_BOOTP_NAME, boot_file_name, by_arch, ipxe_file_name};
 use crate::config::sections::menu;
 use crate::config::sections::targets;
 use crate::config::sections::written::TargetEntry;
@@ -24,7 +24,7 @@ pub(in crate::config) fn boot(
         policy.arch = by_arch(reader, node);
     }
     if let Some(node) = fields.get("ipxe") {
-        policy.ipxe = boot_file_name(reader, node, MAX_NAME);
+        policy.ipxe = ipxe_file_name(reader, node);
     }
     if let Some(node) = fields.get("bootp") {
         policy.bootp = boot_file_name(reader, node, MAX_BOOTP_NAME);

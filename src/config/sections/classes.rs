@@ -3,14 +3,13 @@
 use crate::config::sections::boot_file;
 use crate::config::sections::class_names::{check_cycles, class_names, name_of};
 use crate::config::sections::conditions::alternatives;
-use crate::config::sections::options::options;
+use crate::config::sections::level::level;
 use crate::config::sections::routers::router;
 use crate::config::sections::written::ClassEntry;
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::Reader;
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::classes::Class;
-use crate::dhcp::options::OptionSet;
 
 /// Reads the lists of classes of all files. The reader must know their names: see [`class_names`].
 pub(in crate::config) fn classes(reader: &mut Reader, lists: &[&Node]) -> Vec<ClassEntry> {
@@ -36,15 +35,15 @@ fn class(reader: &mut Reader, node: &Node, place: usize) -> ClassEntry {
             Vec::new()
         }
     };
-    let options = fields.get("options").map_or(OptionSet::new(), |node| options(reader, node));
+    let level = level(reader, &fields);
     ClassEntry {
         match_id: fields.get("match").map_or(node.id, |node| node.id),
-        router: router(fields.get("options"), &options),
+        router: router(fields.get("options"), &level.options),
         class: Class {
             name,
             alternatives: matches,
             ignore: fields.get("ignore").and_then(|node| reader.bool(node)).unwrap_or(false),
-            options,
+            level,
             boot: fields.get("boot").and_then(|node| boot_file::machine_boot(reader, node)),
         },
     }

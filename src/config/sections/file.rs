@@ -8,9 +8,10 @@ use crate::config::sections::boot;
 use crate::config::sections::class_names::class_refs;
 use crate::config::sections::classes::classes;
 use crate::config::sections::http;
+use crate::config::sections::level::{level, times};
 use crate::config::sections::machines;
 use crate::config::sections::mode;
-use crate::config::sections::options::{domain_name, options};
+use crate::config::sections::option_values::domain_name;
 use crate::config::sections::routers::router;
 use crate::config::sections::targets;
 use crate::config::sections::tftp;
@@ -19,13 +20,8 @@ use crate::config::settings::{Interfaces, Log, LogFormat, LogLevel};
 use crate::config::syntax::keys::Section;
 use crate::config::syntax::reader::{Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
-use crate::dhcp::options::OptionSet;
-use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports};
-
-/// Lease time of a subnet without `lease`.
-const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
-/// Default lower limit for a lease time that a client requests.
-const DEFAULT_MIN_LEASE: Duration = Duration::from_secs(120);
+use crate::dhcp::level::Level;
+use crate::dhcp::settings::{Authoritative, BootpMode, Ports};
 
 /// Default time to probe an address before its first offer.
 const DEFAULT_CONFLICT_CHECK: Duration = Duration::from_millis(500);
@@ -115,7 +111,8 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
         subnet_selection: false,
         ports: PORTS,
         subnets: Vec::new(),
-        options: OptionSet::new(),
+        level: Level::default(),
+        times: None,
         router: None,
         classes: Vec::new(),
     };
@@ -157,9 +154,10 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
     if let Some(node) = fields.get("subnets") {
         dhcp.subnets = reader.list(node).iter().map(|node| subnet(reader, node)).collect();
     }
+    dhcp.level = level(reader, &fields);
+    dhcp.times = times(&fields);
     if let Some(node) = fields.get("options") {
-        dhcp.options = options(reader, node);
-        dhcp.router = router(Some(node), &dhcp.options);
+        dhcp.router = router(Some(node), &dhcp.level.options);
     }
     dhcp
 }
@@ -219,12 +217,12 @@ fn subnet(reader: &mut Reader, node: &Node) -> SubnetEntry {
         return SubnetEntry {
             network: None,
             pools: Vec::new(),
-            lease: lease(reader, None),
             boot_lease: None,
             relays: Vec::new(),
             classes: Vec::new(),
             shared_network: None,
-            options: OptionSet::new(),
+            level: Level::default(),
+            times: None,
             router: None,
         };
     }
@@ -232,11 +230,10 @@ fn subnet(reader: &mut Reader, node: &Node) -> SubnetEntry {
     if fields.get("network").is_none() && matches!(node.data, Data::Map(_)) {
         reader.problem(node.id, "`network` must be given, like 192.168.77.0/24");
     }
-    let options = fields.get("options").map_or(OptionSet::new(), |node| options(reader, node));
+    let level = level(reader, &fields);
     SubnetEntry {
         network: fields.get("network").and_then(|node| reader.parse(node, "")),
         pools: pools(reader, &fields),
-        lease: lease(reader, fields.get("lease")),
         boot_lease: fields.get("boot_lease").and_then(|node| reader.seconds(node)).map(|at| at.value),
         relays: fields.get("relays").map_or(Vec::new(), |node| {
             reader.parse_each(node, "the IPv4 address or network of relay agents")
@@ -246,8 +243,9 @@ fn subnet(reader: &mut Reader, node: &Node) -> SubnetEntry {
             .get("shared_network")
             .and_then(|node| reader.text(node, "the name of the wire that subnets share"))
             .map(str::to_owned),
-        router: router(fields.get("options"), &options),
-        options,
+        router: router(fields.get("options"), &level.options),
+        level,
+        times: times(&fields),
     }
 }
 
@@ -257,7 +255,7 @@ fn pools(reader: &mut Reader, fields: &Fields<'_>) -> Vec<PoolEntry> {
     let entries = fields.get("pools").map_or(&[][..], |node| reader.list(node));
     let mut pools: Vec<PoolEntry> = entries.iter().filter_map(|node| pool(reader, node)).collect();
     let ranges = fields.get("pool").map_or(Vec::new(), |node| reader.parse_each(node, ""));
-    let open = |range| PoolEntry { range, classes: Vec::new(), options: OptionSet::new(), router: None };
+    let open = |range| PoolEntry { range, classes: Vec::new(), level: Level::default(), router: None };
     pools.extend(ranges.into_iter().map(open));
     pools
 }
@@ -273,36 +271,10 @@ fn pool(reader: &mut Reader, node: &Node) -> Option<PoolEntry> {
         reader.problem(node.id, "`range` must be given, like 192.168.77.50-192.168.77.99");
     }
     let range = fields.get("range").and_then(|node| reader.parse(node, ""));
-    let options = fields.get("options").map_or(OptionSet::new(), |node| options(reader, node));
+    let level = level(reader, &fields);
     let classes = fields.get("class").map_or(Vec::new(), |node| class_refs(reader, node));
-    let router = router(fields.get("options"), &options);
-    Some(PoolEntry { range: range?, classes, options, router })
-}
-
-fn lease(reader: &mut Reader, node: Option<&Node>) -> LeaseTime {
-    let with_default =
-        |default: Duration| LeaseTime { default, min: default.min(DEFAULT_MIN_LEASE), max: default };
-    let Some(node) = node else { return with_default(DEFAULT_LEASE) };
-    if !matches!(node.data, Data::Map(_)) {
-        return with_default(reader.seconds(node).map_or(DEFAULT_LEASE, |at| at.value));
-    }
-    let fields = reader.fields(node, Section::Lease);
-    let mut given = |key| fields.get(key).map(|node| reader.seconds(node));
-    let (default, min, max) = (given("default"), given("min"), given("max"));
-    let broken = [&default, &min, &max].iter().any(|read| matches!(read, Some(None)));
-    let (default, min, max) = (default.flatten(), min.flatten(), max.flatten());
-    let mut lease = with_default(default.map_or(DEFAULT_LEASE, |at| at.value));
-    lease.min = min.map_or(lease.min, |at| at.value);
-    lease.max = max.map_or(lease.max, |at| at.value);
-    if !broken && (lease.min > lease.default || lease.default > lease.max) {
-        let seconds = [lease.min, lease.default, lease.max].map(|duration| duration.as_secs());
-        let [min, default, max] = seconds;
-        reader.problem(
-            node.id,
-            format!("expected min <= default <= max, found {min} s, {default} s and {max} s"),
-        );
-    }
-    lease
+    let router = router(fields.get("options"), &level.options);
+    Some(PoolEntry { range: range?, classes, level, router })
 }
 
 fn log(reader: &mut Reader, node: Option<&Node>) -> Log {

@@ -9,7 +9,8 @@ use crate::boot::loader::target::{self, SCRIPT};
 use crate::boot::machine_boot::MachineBoot;
 use crate::config::sections::class_names::listed_classes;
 use crate::config::sections::conditions::uuid;
-use crate::config::sections::options::{hex, options};
+use crate::config::sections::level::level;
+use crate::config::sections::option_values::hex;
 use crate::config::sections::routers::router;
 use crate::config::sections::targets::{self, script_of};
 use crate::config::sections::written::{BootEntry, ClientIdEntry, MachineEntry, TargetEntry};
@@ -18,7 +19,6 @@ use crate::config::syntax::reader::{At, Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp;
 use crate::dhcp::machines::RelayPort;
-use crate::dhcp::options::OptionSet;
 use crate::types::MacAddr;
 use crate::wire::option::code;
 
@@ -29,7 +29,7 @@ pub(in crate::config) fn machine(reader: &mut Reader, node: &Node, targets: &[Ta
         let keys = KEYS.map(|key| format!("`{key}`")).join(", ");
         reader.problem(node.id, format!("one of {keys} must be given, like mac: 52:54:00:12:34:56"));
     }
-    let options = fields.get("options").map_or(OptionSet::new(), |node| options(reader, node));
+    let level = level(reader, &fields);
     MachineEntry {
         name: fields.get("name").and_then(|node| {
             let value = reader.text(node, "a name")?.to_owned();
@@ -45,8 +45,8 @@ pub(in crate::config) fn machine(reader: &mut Reader, node: &Node, targets: &[Ta
         boot: fields.get("boot").and_then(|node| targets::machine_boot(reader, node, targets)),
         once: fields.get("once").and_then(|node| targets::start(reader, node, targets)),
         vars: fields.get("vars").map_or(BTreeMap::new(), |node| targets::vars(reader, node)),
-        router: router(fields.get("options"), &options),
-        options,
+        router: router(fields.get("options"), &level.options),
+        level,
     }
 }
 
@@ -143,12 +143,12 @@ pub(in crate::config) fn dhcp_machine(written: MachineEntry) -> Option<dhcp::mac
             Some(BootEntry::Files(files)) => Some(files),
             None => None,
         },
-        options: written.options,
+        level: written.level,
     })
 }
 
 pub(in crate::config) fn boot_machine(written: &MachineEntry) -> Option<target::Machine> {
-    let host_name = written.options.get(&code::HOSTNAME);
+    let host_name = written.level.options.constant(code::HOSTNAME);
     Some(target::Machine {
         name: written.display_name()?,
         macs: written.macs.iter().map(|at| at.value).collect(),

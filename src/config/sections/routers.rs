@@ -18,7 +18,8 @@ pub(in crate::config) fn router(node: Option<&Node>, options: &OptionSet) -> Opt
         _ => false,
     };
     let (key, _) = entries.iter().find(|(key, _)| is_router(key))?;
-    let octets = options.get(&code::ROUTER)?.chunks_exact(4);
+    // Our own address is reachable.
+    let octets = options.constant(code::ROUTER)?.chunks_exact(4);
     let addresses = octets.filter_map(|octets| Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)));
     Some(At { id: key.id, value: addresses.collect() })
 }

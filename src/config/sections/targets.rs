@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::boot::loader::facts;
-use crate::boot::loader::script::ipxe_problem;
+use crate::boot::loader::script::{ONLY_IPXE, ipxe_problem};
 use crate::boot::loader::target::{BootAction, Machine, Target, Targets, Var};
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::config::sections::boot_file;
@@ -92,6 +92,10 @@ fn file_name(reader: &mut Reader, node: &Node, what: &str) -> Option<At<Arc<str>
     // PXELINUX ends a name at a comma, and iPXE at a space.
     let problem = problem.or_else(|| text.contains([' ', ',']).then_some("a name without spaces and commas"));
     match problem {
+        _ if text.contains("${") => {
+            reader.problem(node.id, ONLY_IPXE);
+            None
+        }
         Some(expected) => {
             reader.problem(node.id, format!("expected {expected}, found {text:?}"));
             None

@@ -14,9 +14,9 @@ use crate::config::sections::mode;
 use crate::config::settings::{Http, Interfaces, Log, Tftp};
 use crate::config::syntax::reader::At;
 use crate::dhcp::classes::{Class, ClassRef};
+use crate::dhcp::level::Level;
 use crate::dhcp::machines::RelayPort;
-use crate::dhcp::options::OptionSet;
-use crate::dhcp::settings::{Authoritative, BootpMode, LeaseTime, Ports};
+use crate::dhcp::settings::{Authoritative, BootpMode, Ports};
 use crate::types::{HostOrNetwork, Ipv4Network, Ipv4Range, MacAddr, Uuid};
 
 /// The whole file.
@@ -49,7 +49,9 @@ pub(in crate::config) struct DhcpSection {
     pub(in crate::config) subnet_selection: bool,
     pub(in crate::config) ports: Ports,
     pub(in crate::config) subnets: Vec<SubnetEntry>,
-    pub(in crate::config) options: OptionSet,
+    pub(in crate::config) level: Level,
+    /// The node of the times of a lease.
+    pub(in crate::config) times: Option<u32>,
     pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
     pub(in crate::config) classes: Vec<ClassEntry>,
 }
@@ -59,12 +61,13 @@ pub(in crate::config) struct SubnetEntry {
     pub(in crate::config) network: Option<At<Ipv4Network>>,
     /// The entries of `pools`, then the ranges of `pool`.
     pub(in crate::config) pools: Vec<PoolEntry>,
-    pub(in crate::config) lease: LeaseTime,
     pub(in crate::config) boot_lease: Option<Duration>,
     pub(in crate::config) relays: Vec<At<HostOrNetwork>>,
     pub(in crate::config) classes: Vec<ClassRef>,
     pub(in crate::config) shared_network: Option<String>,
-    pub(in crate::config) options: OptionSet,
+    pub(in crate::config) level: Level,
+    /// The node of the times of a lease.
+    pub(in crate::config) times: Option<u32>,
     pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
 }
 
@@ -72,7 +75,7 @@ pub(in crate::config) struct SubnetEntry {
 pub(in crate::config) struct PoolEntry {
     pub(in crate::config) range: At<Ipv4Range>,
     pub(in crate::config) classes: Vec<ClassRef>,
-    pub(in crate::config) options: OptionSet,
+    pub(in crate::config) level: Level,
     pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
 }
 
@@ -118,7 +121,7 @@ pub(in crate::config) struct MachineEntry {
     pub(in crate::config) boot: Option<BootEntry>,
     pub(in crate::config) once: Option<At<BootAction>>,
     pub(in crate::config) vars: BTreeMap<String, Var>,
-    pub(in crate::config) options: OptionSet,
+    pub(in crate::config) level: Level,
     pub(in crate::config) router: Option<At<Vec<Ipv4Addr>>>,
 }
 

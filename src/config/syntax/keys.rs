@@ -77,6 +77,7 @@ pub(in crate::config) enum Section {
     Exact,
     Route,
     Boot,
+    ServerFile,
     MenuItem,
     Target,
     Machine,
@@ -88,7 +89,7 @@ pub(in crate::config) enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub(in crate::config) const ALL: [Section; 20] = [
+    pub(in crate::config) const ALL: [Section; 21] = [
         Section::Top,
         Section::Included,
         Section::IncludedDhcp,
@@ -102,6 +103,7 @@ impl Section {
         Section::Exact,
         Section::Route,
         Section::Boot,
+        Section::ServerFile,
         Section::MenuItem,
         Section::Target,
         Section::Machine,
@@ -127,6 +129,7 @@ impl Section {
             Section::Exact => EXACT,
             Section::Route => ROUTE,
             Section::Boot => BOOT,
+            Section::ServerFile => SERVER_FILE,
             Section::MenuItem => MENU_ITEM,
             Section::Target => TARGET,
             Section::Machine => MACHINE,
@@ -153,6 +156,7 @@ impl Section {
             Section::Exact => "dhcp.classes[].match.KEY",
             Section::Route => "options.classless_routes[]",
             Section::Boot => "boot",
+            Section::ServerFile => "boot.arch.NAME",
             Section::MenuItem => "boot.menu[]",
             Section::Target => "targets.NAME",
             Section::Machine => "machines[]",
@@ -168,12 +172,10 @@ impl Section {
 /// When you implement one, delete its row and add its name to the table of its section.
 pub(in crate::config) const NOT_IMPLEMENTED: &[(Section, &str)] = &[(Section::Top, "metrics")];
 
-/// Options by name or number. docs/options.md lists the names and the form of each value.
 const OPTIONS: Kind = Named("option", &Any);
-/// A boot file: a name in `images`, or a URL.
 const FILE: Kind = Text("a boot file or URL");
-/// One boot file, or one for each client architecture.
-const FILES: Kind = Either(&[FILE, Named("architecture", &FILE)]);
+const FILES: Kind = Either(&[FILE, Map(Section::ServerFile), BY_ARCH]);
+const BY_ARCH: Kind = Named("architecture", &Either(&[FILE, Map(Section::ServerFile)]));
 const MODES: Kind = Word(&["proxy", "server", "off"]);
 /// Text with `*` for any letters and `?` for one letter, `hex:…`, or `{is: text}`.
 const PATTERN: Kind = Each(&Either(&[Text("a pattern"), Map(Section::Exact)]));
@@ -181,6 +183,9 @@ const PATTERN: Kind = Each(&Either(&[Text("a pattern"), Map(Section::Exact)]));
 const CONDITIONS: Kind = Either(&[Map(Section::Match), List(&Map(Section::Match))]);
 const CLASSES: Kind = Each(&Text("the name of a class"));
 const IGNORE: &str = "Give these clients no answer.";
+const LEASE_TIME: Kind = Either(&[Word(&["infinite"]), Time]);
+const LEASE_TIMES: Kind = Either(&[Word(&["infinite"]), Time, Map(Section::Lease)]);
+const LEASE_PART: Kind = Either(&[Time, Text("a percentage")]);
 const PORT: Kind = Number(1, 65535);
 
 #[rustfmt::skip]
@@ -225,6 +230,13 @@ const DHCP: &[Key] = &[
     key("ports", Map(Section::Ports), "", "UDP ports, for tests."),
     key("subnets", List(&Map(Section::Subnet)), "[]", "The networks in which lanboot gives addresses, for `mode: server`. A proxy answers only the relay agents named here, or without any, all."),
     key("options", OPTIONS, "{}", "Options for every subnet. Those of the machine, its classes and its subnet come before these."),
+    key("always_send", Each(&Text("an option")), "[]", "Options that are sent even if the client does not ask for them."),
+    key("renew", LEASE_PART, "", "The time when clients renew their lease (T1): a time, or a percentage of the lease. Left out: 50%."),
+    key("rebind", LEASE_PART, "", "The time when clients ask any server to extend their lease (T2). Left out: 87.5%."),
+    key("decline_time", Time, "10m", "The time for which an address is not offered after another machine was found there. It doubles each time."),
+    key("next_server", Either(&[Word(&["{server}"]), Address]), "", "`siaddr` for clients that do not boot from the network. `{server}` is lanboot's own address."),
+    key("server_name", Text("a name"), "", "`sname` for clients that do not boot from the network."),
+    key("boot_file", Text("a file name"), "", "`file` for clients that do not boot from the network."),
     key("classes", List(&Map(Section::Class)), "[]", "Classes of clients, in order. A client may be in several, and the earlier one counts."),
 ];
 
@@ -241,11 +253,18 @@ const SUBNET: &[Key] = &[
     key("pool", Each(&Range), "[]", "Addresses for any client. Without a pool, only `machines` get addresses."),
     key("pools", List(&Map(Section::Pool)), "[]", "Pools with their own settings. They are used in order, and before `pool`."),
     key("class", CLASSES, "", "Only clients in one of these classes get addresses of this subnet. Built-in classes: `known` and `unknown` (with and without an entry in `machines`), `pxe`, `http`, `ipxe`, `bootp`."),
-    key("lease", Either(&[Time, Map(Section::Lease)]), "1h", "The lease time. A mapping sets bounds for clients that ask for a time."),
+    key("lease", LEASE_TIMES, "1h", "The lease time. A mapping sets bounds for clients that ask for a time."),
     key("boot_lease", Time, "", "The lease time of firmware and boot loaders, which ask for no time. Left out: as `lease`."),
     key("relays", Each(&Either(&[Address, Network])), "[]", "Relay agents outside this network whose clients are in it, by address or network. The longest prefix counts."),
     key("shared_network", Text("a name"), "", "Subnets on one wire have one name here. A client may get an address of any of them."),
     key("options", OPTIONS, "{}", "Options for clients in this subnet."),
+    key("always_send", Each(&Text("an option")), "[]", "Options that are sent even if the client does not ask for them."),
+    key("renew", LEASE_PART, "", "The time when clients renew their lease (T1): a time, or a percentage of the lease. Left out: 50%."),
+    key("rebind", LEASE_PART, "", "The time when clients ask any server to extend their lease (T2). Left out: 87.5%."),
+    key("decline_time", Time, "", "The time for which an address is not offered after another machine was found there. It doubles each time."),
+    key("next_server", Either(&[Word(&["{server}"]), Address]), "", "`siaddr` for clients that do not boot from the network. `{server}` is lanboot's own address."),
+    key("server_name", Text("a name"), "", "`sname` for clients that do not boot from the network."),
+    key("boot_file", Text("a file name"), "", "`file` for clients that do not boot from the network."),
 ];
 
 #[rustfmt::skip]
@@ -253,13 +272,18 @@ const POOL: &[Key] = &[
     key("range", Range, REQUIRED, "The addresses."),
     key("class", CLASSES, "", "Only clients in one of these classes get addresses of this pool. Built-in classes as for the subnet."),
     key("options", OPTIONS, "{}", "Options for clients with an address of this pool. They come before those of the subnet."),
+    key("always_send", Each(&Text("an option")), "[]", "Options that are sent even if the client does not ask for them."),
+    key("lease", LEASE_TIMES, "", "The lease time. Left out: that of the subnet."),
+    key("next_server", Either(&[Word(&["{server}"]), Address]), "", "`siaddr` for clients that do not boot from the network. `{server}` is lanboot's own address."),
+    key("server_name", Text("a name"), "", "`sname` for clients that do not boot from the network."),
+    key("boot_file", Text("a file name"), "", "`file` for clients that do not boot from the network."),
 ];
 
 #[rustfmt::skip]
 const LEASE: &[Key] = &[
-    key("default", Time, "1h", "For clients that ask for no time."),
-    key("min", Time, "2m", "The shortest lease, if that is less than `default`."),
-    key("max", Time, "", "The longest lease. Left out: `default`."),
+    key("default", LEASE_TIME, "1h", "For clients that ask for no time."),
+    key("min", LEASE_TIME, "2m", "The shortest lease, if that is less than `default`."),
+    key("max", LEASE_TIME, "", "The longest lease. Left out: `default`."),
 ];
 
 #[rustfmt::skip]
@@ -268,6 +292,11 @@ const CLASS: &[Key] = &[
     key("match", CONDITIONS, "", "The clients of this class. All conditions of a mapping must hold; of a list of mappings, one. A class with a name needs none: it then has only the machines that name it."),
     key("ignore", Bool, "false", IGNORE),
     key("options", OPTIONS, "{}", "Options for clients of this class."),
+    key("always_send", Each(&Text("an option")), "[]", "Options that are sent even if the client does not ask for them."),
+    key("lease", LEASE_TIMES, "", "The lease time. It comes before that of the pool and the subnet."),
+    key("next_server", Either(&[Word(&["{server}"]), Address]), "", "`siaddr` for clients that do not boot from the network. `{server}` is lanboot's own address."),
+    key("server_name", Text("a name"), "", "`sname` for clients that do not boot from the network."),
+    key("boot_file", Text("a file name"), "", "`file` for clients that do not boot from the network."),
     key("boot", FILES, "", "The boot file of clients of this class."),
 ];
 
@@ -304,13 +333,19 @@ const ROUTE: &[Key] = &[
 
 #[rustfmt::skip]
 const BOOT: &[Key] = &[
-    key("arch", Named("architecture", &FILE), "{}", "The boot file of each client architecture (option 93), by name or number. `{server}` is the address that the client asked."),
+    key("arch", BY_ARCH, "{}", "The boot file of each client architecture (option 93), by name or number. `{server}` is the address that the client asked."),
     key("ipxe", FILE, "", "The file of every iPXE. Left out: the file of its architecture; if that file is iPXE itself, the script made from `targets`, or without targets `boot.ipxe`."),
     key("bootp", FILE, "", "The file of plain BOOTP clients. Left out: the file of `bios`."),
     key("menu", List(&Map(Section::MenuItem)), "[]", "Items that PXE firmware offers people instead of `arch`."),
     key("prompt", Text("a line"), "Press F8 for the boot menu", "The text that firmware shows while it waits for a key."),
     key("timeout", Either(&[Off, Time, Number(0, 0)]), "10s", "The time after which the first item boots. `0`: at once. `off`: wait at the menu."),
     key("default", Text("a target, `menu` or `local`"), "", "Started where a machine has no `boot`. iPXE then gets a script made for it, and neither `ipxe` nor a file of `arch`."),
+];
+
+#[rustfmt::skip]
+const SERVER_FILE: &[Key] = &[
+    key("file", Text("a file name"), REQUIRED, "The name on the other server. It may be absolute."),
+    key("server", Text("an address"), REQUIRED, "The server. A host name only for architectures that boot by HTTP."),
 ];
 
 #[rustfmt::skip]
@@ -344,6 +379,11 @@ const MACHINE: &[Key] = &[
     key("once", Text("a target, `menu` or `local`"), "", "A target that it starts one time; then `boot` counts again."),
     key("vars", Named("variable", &Any), "{}", "Values for templates and for `cmdline` of targets."),
     key("options", OPTIONS, "{}", "Options for this machine."),
+    key("always_send", Each(&Text("an option")), "[]", "Options that are sent even if the client does not ask for them."),
+    key("lease", LEASE_TIMES, "", "The lease time. It comes before that of its classes, its pool and its subnet."),
+    key("next_server", Either(&[Word(&["{server}"]), Address]), "", "`siaddr` for clients that do not boot from the network. `{server}` is lanboot's own address."),
+    key("server_name", Text("a name"), "", "`sname` for clients that do not boot from the network."),
+    key("boot_file", Text("a file name"), "", "`file` for clients that do not boot from the network."),
 ];
 
 #[rustfmt::skip]

@@ -28,6 +28,8 @@ pub(in crate::config) struct Reader {
     pub(in crate::config) notes: Vec<Unplaced>,
     /// The places of the named classes in `dhcp.classes`, with the nodes of their names. Other sections refer to them.
     pub(in crate::config) class_names: HashMap<String, (usize, u32)>,
+    /// Values of `classless_routes` without a default route, and whether `router` is set beside them.
+    pub(in crate::config) routes_without_default: Vec<(u32, bool)>,
 }
 
 /// The values of a mapping whose keys are known.

@@ -31,7 +31,8 @@ pub struct Candidate {
     pub evidence: Evidence,
     /// When the evidence expires; `None` for an infinite lease.
     pub ends: Option<Instant>,
-    /// The machine's own statements. `None` for a system that never booted from the network: its MAC is enough.
+    /// The machine's own statements. `None` for a system that never booted from the network and states no host name: its
+    /// MAC is enough.
     pub facts: Option<Box<KnownMachine>>,
 }
 

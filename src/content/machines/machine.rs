@@ -76,6 +76,12 @@ impl KnownMachine {
         }
     }
 
+    /// The host name that an operating system states (option 12), and its MAC. `None` if it states none.
+    pub fn with_host_name(message: &Message) -> Option<KnownMachine> {
+        let host_name = message.options.get(code::HOSTNAME).and_then(host_name)?;
+        Some(KnownMachine { mac: message.mac(), host_name: Some(host_name), ..KnownMachine::default() })
+    }
+
     /// Merges the facts of a later message. They only add: an operating system states less than the firmware did.
     pub fn and(self, later: KnownMachine) -> KnownMachine {
         let identifier = self.identifier.and(later.identifier, later.mac);

@@ -103,10 +103,13 @@ impl MachineTable {
             _ => book.binding(address).map_or(FOREVER, |binding| binding.until),
         };
         let boots = request.identity.stage != Stage::Other || request.machine.is_some();
-        let facts = boots.then(|| {
-            let machine = KnownMachine::of(request.message, &request.identity, request.machine);
-            Box::new(KnownMachine { server: Some(request.server), ..machine })
-        });
+        let facts = match boots {
+            true => {
+                let machine = KnownMachine::of(request.message, &request.identity, request.machine);
+                Some(Box::new(KnownMachine { server: Some(request.server), ..machine }))
+            }
+            false => KnownMachine::with_host_name(request.message).map(Box::new),
+        };
         let heard = Instant::now();
         let ends = if is_forever(until) { None } else { heard.checked_add(until.since(now)) };
         let candidate = Candidate { mac: request.message.mac(), evidence: Evidence::Lease, ends, facts };
@@ -122,9 +125,12 @@ impl MachineTable {
         let is_anothers = book
             .binding(address)
             .is_some_and(|binding| binding.is_live(now) && binding.holder.mac != message.mac());
-        if boots && is_sent_from_it && !address.is_unspecified() && !is_anothers {
-            let machine = KnownMachine::of(message, &request.identity, request.machine);
-            self.claim(address, machine, Evidence::Hint);
+        if is_sent_from_it && !address.is_unspecified() && !is_anothers {
+            let machine = match boots {
+                true => Some(KnownMachine::of(message, &request.identity, request.machine)),
+                false => KnownMachine::with_host_name(message),
+            };
+            machine.into_iter().for_each(|machine| self.claim(address, machine, Evidence::Hint));
         }
     }
 

@@ -59,6 +59,41 @@ fn a_later_stage_adds_facts() {
 }
 
 #[test]
+fn r_35_the_host_name_of_an_unlisted_system_is_remembered() {
+    let yaml =
+        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99}]}";
+    let settings = crate::config::load(yaml).unwrap().dhcp.unwrap();
+    let arrival = Arrival {
+        interface: "eth1".into(),
+        addresses: [Ipv4Addr::new(192, 168, 77, 1)].into(),
+        networks: [].into(),
+        destination: Ipv4Addr::BROADCAST,
+        source: std::net::SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+        mtu: 1500,
+        loopback: false,
+        mode: Mode::Server,
+        boot_service: false,
+    };
+    let known = MachineTable::default();
+    let book = LeaseBook::new(settings.pools());
+    for (name, expected) in [(Some("pc7"), "pc7"), (None, "pc7"), (Some("a b"), "pc7"), (Some("pc8"), "pc8")]
+    {
+        let mut request = Message::new(crate::wire::dhcp::BOOTREQUEST);
+        request.chaddr[..6].copy_from_slice(&mac(7).0);
+        request.options.push(code::MESSAGE_TYPE, &[MessageType::Request.number()]);
+        request.options.push(code::REQUESTED_ADDRESS, &AT.octets());
+        name.iter().for_each(|name| assert!(request.options.push(code::HOSTNAME, name.as_bytes())));
+        let request = crate::dhcp::classify::classify(&request, &arrival, &settings).unwrap();
+        let mut ack = Message::new(crate::wire::dhcp::BOOTREPLY);
+        ack.yiaddr = AT;
+        ack.options.push(code::MESSAGE_TYPE, &[MessageType::Ack.number()]);
+        known.record_answer(&request, (&ack, None), &book, Timestamp(0));
+        let machine = known.at(AT).machine;
+        assert_eq!((machine.mac, machine.host_name.as_deref()), (Some(mac(7)), Some(expected)), "{name:?}");
+    }
+}
+
+#[test]
 fn s_01_two_leases_of_an_address_need_a_neighbour_entry() {
     let known = MachineTable::default();
     give(&known, lease(1, 60));

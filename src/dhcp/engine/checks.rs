@@ -163,7 +163,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let (now, record) = (context.at, context.record(Event::Conflict { address, by }));
-        match quarantine(&self.book, address, now) {
+        match quarantine(&self.book, &self.settings, address, now) {
             Some(lease) => self.store_quietly(lease, record, outside, out),
             None => {
                 out.push_back(Effect::Record(record));

@@ -5,6 +5,7 @@ use crate::config;
 use crate::content::machines::{KnownMachine, Standing};
 use crate::dhcp::engine::MAX_WAITING;
 use crate::dhcp::route::Route;
+use crate::dhcp::settings::{DEFAULT_LEASE, LeaseTime};
 use crate::event::{Client, Event};
 use crate::lease::{Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::net::datagram::{Envelope, Outgoing};
@@ -301,7 +302,8 @@ fn d_26_a_fault_stops_no_other_message() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
     // No configuration allows this: the minimum lease time exceeds the maximum.
     let settings = Arc::make_mut(&mut bench.server.engine.settings);
-    settings.subnets[0].lease.min = settings.subnets[0].lease.max + Duration::from_secs(1);
+    let lease = DEFAULT_LEASE;
+    settings.subnets[0].level.lease = Some(LeaseTime { min: lease.max + Duration::from_secs(1), ..lease });
     let asks_for_a_time = message(MessageType::Discover, &[(code::LEASE_TIME, &60u32.to_be_bytes())]);
     assert_eq!(bench.send(&asks_for_a_time), only(DropReason::Fault));
     assert_eq!(bench.send(&discover()), only(DropReason::Fault));

@@ -12,3 +12,4 @@ mod proxy;
 mod recorded;
 mod reload;
 mod server;
+mod values;

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use lanboot::boot::policy::Content;
 use lanboot::dhcp::classes::Class;
 use lanboot::dhcp::option_space::smallest_datagram;
-use lanboot::dhcp::options::OptionSet;
+use lanboot::dhcp::options::{OptionSet, OptionValue};
 use lanboot::dhcp::route::Route;
 use lanboot::dhcp::settings::BootpMode;
 use lanboot::event::DropReason;
@@ -309,6 +309,8 @@ fn rfc5107_4_the_relay_agent_stands_in_for_the_server() {
 
 #[test]
 fn rfc2131_2_an_option_needs_the_datagram_that_the_check_of_the_configuration_says() {
+    // No option goes into `file` and `sname` for a client that boots.
+    let pxe = (60, &b"PXEClient"[..]);
     for (len, datagram) in [(1, 305), (270, 576), (271, 577), (600, 908), (1000, 1310)] {
         let long = "x".repeat(len);
         assert_eq!(smallest_datagram(224, long.as_bytes()), datagram, "{len} bytes");
@@ -318,11 +320,12 @@ fn rfc2131_2_an_option_needs_the_datagram_that_the_check_of_the_configuration_sa
         ));
         let mut gets = |takes: u32| {
             let takes = u16::try_from(takes).unwrap().to_be_bytes();
-            offer(&mut world, &[(57, &takes), (55, &[224])]).option(224).is_some()
+            offer(&mut world, &[pxe, (57, &takes), (55, &[224])]).option(224).is_some()
         };
         assert!(gets(datagram), "{len} bytes");
         assert_eq!(gets(datagram - 1), datagram <= 576, "{len} bytes");
-        assert_eq!(offer(&mut world, &[(55, &[224])]).option(224).is_some(), datagram <= 576, "{len} bytes");
+        let without_57 = offer(&mut world, &[pxe, (55, &[224])]);
+        assert_eq!(without_57.option(224).is_some(), datagram <= 576, "{len} bytes");
     }
 }
 
@@ -345,9 +348,9 @@ fn rfc3396_4_long_options_are_split_on_output_and_joined_on_input() {
 }
 
 #[test]
-fn rfc3397_2_the_search_list_goes_out_uncompressed() {
+fn rfc3397_2_the_search_list_goes_out_compressed() {
     let answer = offer(&mut lab(), &[(55, &[119])]);
-    assert_eq!(answer.option(119), Some(&b"\x03lab\x07example\0\x07example\0"[..]));
+    assert_eq!(answer.option(119), Some(&b"\x03lab\x07example\0\xc0\x04"[..]));
 }
 
 #[test]
@@ -360,7 +363,7 @@ fn rfc3442_a_client_that_knows_classless_routes_gets_no_router() {
     assert_eq!((old.option(3).is_some(), old.option(121)), (true, None));
     let silent = offer(&mut world, &[]);
     assert!(silent.option(3).is_some() && silent.option(121).is_some(), "it does not say what it knows");
-    world.settings.subnets[0].options.remove(&121);
+    world.settings.subnets[0].level.options.insert(121, OptionValue::Removed);
     assert!(offer(&mut world, &[(55, &[1, 3, 121])]).option(3).is_some(), "there are no such routes");
 }
 
@@ -567,7 +570,8 @@ fn raw_options(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Options that no configuration can set: see `DECIDED` in src/config/sections/options.rs.
+/// Options that no configuration can set (`NOT_CONFIGURABLE` in src/config/sections/options.rs), and those that only
+/// clients get that do not boot from the network.
 const DECIDED: [u8; 28] = [
     0, 1, 13, 43, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 66, 67, 77, 80, 81, 82, 93, 94, 97, 118,
     175, 255,
@@ -584,13 +588,13 @@ fn value_of(kind: Kind) -> BoxedStrategy<Vec<u8>> {
     };
     match kind {
         Kind::Ip | Kind::U32 | Kind::I32 => bytes(4).boxed(),
-        Kind::Ips => times(4, 90),
+        Kind::Ips | Kind::IpsOrNone => times(4, 90),
         Kind::IpPairs => times(8, 40),
         Kind::Bool | Kind::U8 => bytes(1).boxed(),
         Kind::U16 => bytes(2).boxed(),
         Kind::U16s => times(2, 20),
         Kind::U8s | Kind::Bytes | Kind::Text => bytes(1..600).boxed(),
-        Kind::Names => prop::collection::vec("[a-z]{1,20}", 1..20)
+        Kind::Names | Kind::SearchList => prop::collection::vec("[a-z]{1,20}", 1..20)
             .prop_map(|labels| {
                 let label =
                     |label: &String| [&[u8::try_from(label.len()).unwrap()], label.as_bytes(), &[0]].concat();
@@ -646,8 +650,11 @@ fn check_reply(request: &Message, answer: &Answer, mtu: u32) {
     let takes = request.options.u16(57).map_or(576, u32::from).max(576);
     let limit = takes.min(mtu.clamp(576, 1500)) - 28;
     assert!((300..=limit as usize).contains(&bytes.len()), "{} bytes of at most {limit}", bytes.len());
-    assert!(bytes[44 + answer.message.server_name().len()..108].iter().all(|byte| *byte == 0), "D-12");
-    assert!(bytes[108 + answer.message.file_name().len()..236].iter().all(|byte| *byte == 0), "D-12");
+    let overload = answer.message.options.u8(52).unwrap_or(0);
+    let is_padded = |field: &[u8], text: &[u8]| field[text.len()..].iter().all(|byte| *byte == 0);
+    assert!(overload & 2 != 0 || is_padded(&bytes[44..108], answer.message.server_name()), "D-12");
+    assert!(overload & 1 != 0 || is_padded(&bytes[108..236], answer.message.file_name()), "D-12");
+    assert!(overload == 0 || request.options.get(60).is_none(), "R-28: never to a booting client");
     let pieces: Vec<(u8, &[u8])> = raw_options(bytes).collect();
     for (i, (code, _)) in pieces.iter().enumerate() {
         let seen = pieces[..i].iter().any(|(other, _)| other == code);
@@ -683,7 +690,7 @@ fn check_reply(request: &Message, answer: &Answer, mtu: u32) {
     let times = [51, 58, 59].map(|code| answer.message.options.u32(code).is_some());
     assert_eq!(times, [kind != MessageType::Nak; 3]);
     if answer.option(82).is_some() {
-        assert_eq!(codes(answer).last(), Some(&82));
+        assert_eq!(pieces.last().map(|(code, _)| *code), Some(82), "the last in the options field");
     }
 }
 
@@ -717,10 +724,10 @@ proptest! {
     ) {
         let mut world = World::new(CLASSES);
         world.settings.subnet_selection = subnet_selection;
-        world.settings.options = general;
-        world.settings.subnets[0].options = subnet;
+        world.settings.level.options = general;
+        world.settings.subnets[0].level.options = subnet;
         let mut classes: Vec<Class> = world.settings.classes.iter().cloned().collect();
-        (classes[4].options, classes[4].alternatives) = (class, vec![vec![]]);
+        (classes[4].level.options, classes[4].alternatives) = (class, vec![vec![]]);
         world.settings.classes = classes.into();
         world.settings.bootp = BootpMode::Dynamic;
         world.arrival.mtu = mtu;

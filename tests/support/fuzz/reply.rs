@@ -88,7 +88,11 @@ fn options(request: &Message, bytes: &[u8]) {
             // Apple's has no end marker.
             43 if values.contains(&(60, b"AAPLBSDPC".to_vec())) => {}
             43 => sub_options(value),
-            52 => panic!("no option overload: GRUB then ignores `file`"),
+            52 => assert!(
+                matches!(value[..], [1..=3])
+                    && request.options.get(60).is_none_or(|class| !class.starts_with(b"PXE")),
+                "option overload, and never for a client that boots (R-28)"
+            ),
             _ => {
                 let fits = by_code(*code).is_none_or(|row| row.kind.fits(value));
                 assert!(fits, "option {code} has {} bytes: {value:02x?}", value.len());
@@ -110,9 +114,14 @@ fn sub_options(mut rest: &[u8]) {
     }
 }
 
-/// `sname` and `file`: text, then NULs to the end, at least one.
+/// `sname` and `file`: text, then NULs to the end, at least one; or options up to their END (option 52).
 fn fields(reply: &Message) {
-    for field in [&reply.sname[..], &reply.file] {
+    let overload = reply.options.u8(52).unwrap_or(0);
+    for (field, bit) in [(&reply.sname[..], 2), (&reply.file, 1)] {
+        if overload & bit != 0 {
+            assert!(field.contains(&255), "no END: {field:02x?}");
+            continue;
+        }
         let end = field.iter().position(|byte| *byte == 0).expect("a NUL at the end");
         assert!(field[end..].iter().all(|byte| *byte == 0), "D-12: {field:02x?}");
     }
@@ -126,6 +135,7 @@ fn times(kind: MessageType, reply: &Message) {
         [Some(renewal), Some(rebinding), Some(lease)] if is_lease => {
             assert!(renewal <= rebinding && rebinding <= lease && lease > 0, "{all:?}");
         }
+        [None, None, Some(u32::MAX)] if is_lease => {}
         [None, None, None] if !is_lease => {}
         _ => panic!("{kind:?} of {} with the times {all:?}", reply.yiaddr),
     }

@@ -209,12 +209,14 @@ fn grub_problem(text: &str) -> Option<String> {
     ))
 }
 
+/// The problem of `${…}` in a target, which GRUB and PXELINUX start too.
+pub const ONLY_IPXE: &str =
+    "only iPXE expands ${: write {mac}, {server} and so on, which work for all loaders";
+
 /// Returns a problem if iPXE would read more than text in `text`. iPXE has no quotes.
 pub fn ipxe_problem(text: &str) -> Option<String> {
     if text.contains("${") {
-        return Some(
-            "only iPXE expands ${: write {mac}, {server} and so on, which work for all loaders".to_owned(),
-        );
+        return Some(ONLY_IPXE.to_owned());
     }
     if text.ends_with('\\') {
         return Some("it ends in \\, by which iPXE joins two lines".to_owned());
