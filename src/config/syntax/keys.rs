@@ -3,9 +3,9 @@
 //! docs/configuration.md is the reference (`config/reference.rs`). Add a key here, one row per line, then read it in its
 //! section.
 
+use super::service_keys::{HTTP, LOG, TFTP, UPLOADS};
 use Kind::{
-    Address, Any, Bool, Each, Either, List, Map, Named, Network, Number, Off, Path, Range, Size, Text, Time,
-    Word,
+    Address, Any, Bool, Each, Either, List, Map, Named, Network, Number, Off, Path, Range, Text, Time, Word,
 };
 
 /// The type of a value. It decides the words of the reference and the JSON schema. The sections check values more
@@ -57,7 +57,7 @@ pub(in crate::config) struct Key {
 /// The default of a key that must be given.
 pub(in crate::config) const REQUIRED: &str = "!";
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
     Key { name, kind, default, about }
 }
 
@@ -186,7 +186,7 @@ const IGNORE: &str = "Give these clients no answer.";
 const LEASE_TIME: Kind = Either(&[Word(&["infinite"]), Time]);
 const LEASE_TIMES: Kind = Either(&[Word(&["infinite"]), Time, Map(Section::Lease)]);
 const LEASE_PART: Kind = Either(&[Time, Text("a percentage")]);
-const PORT: Kind = Number(1, 65535);
+pub(super) const PORT: Kind = Number(1, 65535);
 
 #[rustfmt::skip]
 const TOP: &[Key] = &[
@@ -384,40 +384,4 @@ const MACHINE: &[Key] = &[
     key("next_server", Either(&[Word(&["{server}"]), Address]), "", "`siaddr` for clients that do not boot from the network. `{server}` is lanboot's own address."),
     key("server_name", Text("a name"), "", "`sname` for clients that do not boot from the network."),
     key("boot_file", Text("a file name"), "", "`file` for clients that do not boot from the network."),
-];
-
-#[rustfmt::skip]
-const TFTP: &[Key] = &[
-    key("port", PORT, "69", "The UDP port of requests."),
-    key("listen", Each(&Address), "[]", "Addresses to listen on. Empty: those of the served interfaces."),
-    key("engine", Word(&["native", "async-tftp"]), "native", "`async-tftp` is slower and does not know `ports` and `uploads`."),
-    key("max_block_size", Either(&[Word(&["auto"]), Size]), "auto", "The largest block, from 512 to 65464 bytes. `auto`: the largest that fits the interface's MTU."),
-    key("max_window", Number(1, 64), "64", "Blocks sent before an acknowledgement is awaited (RFC 7440)."),
-    key("max_transfers", Number(1, 1_000_000), "4096", "Transfers at once."),
-    key("max_per_client", Number(1, 1_000_000), "1024", "Transfers at once from one address. Several machines may stand behind one."),
-    key("allow", Each(&Network), "[]", "Networks that may ask, besides those of the interfaces and subnets."),
-    key("ports", Either(&[Number(0, 0), Word(&["single"]), Text("a range of ports")]), "0", "The local ports of transfers. `0`: a separate port for each. `30000-30999`: one of these. `single`: all on `port`."),
-    key("uploads", Either(&[Off, Path, Map(Section::Uploads)]), "off", "A folder for new files of clients. It must not be in `images`."),
-];
-
-#[rustfmt::skip]
-const UPLOADS: &[Key] = &[
-    key("dir", Path, REQUIRED, "The folder."),
-    key("max_size", Size, "256MiB", "The most bytes of one file."),
-    key("max_total", Size, "1GiB", "The most bytes in the folder; at least four times `max_size` if left out. One client may bring half of it."),
-    key("max_files", Number(1, 100_000), "10000", "The most files in the folder."),
-];
-
-#[rustfmt::skip]
-const HTTP: &[Key] = &[
-    key("port", PORT, "80", "The TCP port."),
-    key("listen", Each(&Address), "[]", "Addresses to listen on. Empty: those of the served interfaces."),
-    key("max_per_client", Number(1, 8192), "1024", "Connections at once from one address."),
-    key("allow", Each(&Network), "[]", "Networks that may ask, besides those of the interfaces and subnets. This computer itself may always ask over loopback."),
-];
-
-#[rustfmt::skip]
-const LOG: &[Key] = &[
-    key("format", Word(&["text", "json"]), "text", "One line of text, or one JSON object, for each event."),
-    key("level", Word(&["error", "warn", "info", "debug", "trace"]), "info", "Events below this severity are not logged."),
 ];
