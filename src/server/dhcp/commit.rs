@@ -15,7 +15,8 @@ use crate::lease::Lease;
 use crate::net::datagram::Outgoing;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
-use crate::server::dhcp::deliver::{Delivery, deliver, on, outgoing};
+use crate::server::dhcp::answers::Answers;
+use crate::server::dhcp::deliver::{Delivery, on, outgoing};
 use crate::server::dhcp::renewals::FallbackReply;
 use crate::store::clock::Clock;
 use crate::store::{LeaseStore, StoreError};
@@ -74,11 +75,11 @@ pub struct Committer {
     // The channels need no bound, because the engine lets at most `MAX_WAITING` leases wait.
     queue: Option<Sender<Vec<Promise>>>,
     outcomes: UnboundedReceiver<Outcome>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Committer {
-    /// Starts the thread.
+    /// Starts its thread, and the one that sends many replies.
     pub fn start(
         store: Box<dyn LeaseStore>,
         clock: Clock,
@@ -87,10 +88,11 @@ impl Committer {
     ) -> std::io::Result<Committer> {
         let (queue, promises) = channel();
         let (report, outcomes) = unbounded_channel();
+        let (answers, replies) = Answers::start(socket, recorder)?;
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || work(store, clock, &promises, &report, &socket, &recorder))?;
-        Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread) })
+            .spawn(move || work(store, clock, &promises, &report, &answers))?;
+        Ok(Committer { queue: Some(queue), outcomes, threads: vec![thread, replies] })
     }
 
     /// Queues a batch. Queued batches are stored and answered in order; several may share one transaction.
@@ -107,13 +109,13 @@ impl Committer {
         self.outcomes.recv().await
     }
 
-    /// Lets the thread store and answer the queued batches, waits for its end, and returns the outcomes.
+    /// Lets the threads store and answer the queued batches, waits for their end, and returns the outcomes.
     pub fn finish(&mut self) -> Vec<Outcome> {
         self.queue = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the lease store's thread failed");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the lease store failed");
+            }
         }
         std::iter::from_fn(|| self.outcomes.try_recv().ok()).collect()
     }
@@ -124,8 +126,7 @@ fn work(
     mut clock: Clock,
     promises: &Receiver<Vec<Promise>>,
     report: &UnboundedSender<Outcome>,
-    socket: &DhcpSocket,
-    recorder: &Recorder,
+    answers: &Answers,
 ) {
     let mut marked = Instant::now();
     let mut looked = Instant::now();
@@ -136,7 +137,7 @@ fn work(
             Ok(mut batch) => {
                 batch.extend(promises.try_iter().flatten());
                 // The receiver is gone only when the whole server is being dropped.
-                let _ = report.send(store_and_answer(&mut *store, batch, socket, recorder, &mut faults));
+                let _ = report.send(store_and_answer(&mut *store, batch, answers, &mut faults));
                 unmarked = true;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -162,10 +163,10 @@ fn work(
 fn store_and_answer(
     store: &mut dyn LeaseStore,
     batch: Vec<Promise>,
-    socket: &DhcpSocket,
-    recorder: &Recorder,
+    answers: &Answers,
     faults: &mut Faults,
 ) -> Outcome {
+    let recorder = answers.recorder();
     let leases: Vec<Lease> = batch.iter().flat_map(Promise::leases).cloned().collect();
     let began = Instant::now();
     let stored = store.commit(&leases);
@@ -194,7 +195,7 @@ fn store_and_answer(
             (Err(_), _, None) => recorder.record_now(promise.record.dropped(DropReason::StoreFailed)),
         }
     }
-    deliver(socket, recorder, replies);
+    answers.send(replies);
     Outcome { leases, stored: stored.is_ok() }
 }
 
