@@ -32,7 +32,7 @@ impl Server {
     }
 
     /// Like [`Server::bind`]. Calls `confine` when everything is bound that may need root's rights, before any thread
-    /// boot_state.
+    /// starts.
     pub fn bind_then(
         config: &Config,
         keep: Keep,

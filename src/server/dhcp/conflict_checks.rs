@@ -86,7 +86,7 @@ impl Default for Checker {
 }
 
 impl Checker {
-    /// BootState a checker for the served interfaces. It waits `time` for an answer before an address is given; `None`
+    /// Starts a checker for the served interfaces. It waits `time` for an answer before an address is given; `None`
     /// means that addresses are given unchecked. DECLINEs are checked in any case. The text is a warning about probes
     /// that cannot be sent.
     pub fn start(time: Option<Duration>, now: Now) -> (Checker, Option<String>) {
@@ -106,7 +106,7 @@ impl Checker {
         }
     }
 
-    /// BootState the check of `address`: on the interface `on_wire`, or behind a router if that is `None`. With
+    /// Starts the check of `address`: on the interface `on_wire`, or behind a router if that is `None`. With
     /// `is_expected` the configuration names the client, so it is not refused when too many checks are under way.
     pub fn begin(
         &mut self,
@@ -128,7 +128,7 @@ impl Checker {
         CheckStart::ProbeSent
     }
 
-    /// BootState the check of a DECLINE of `address` that came in on interface `on_wire`. Returns false if that address is
+    /// Starts the check of a DECLINE of `address` that came in on interface `on_wire`. Returns false if that address is
     /// being checked already, or too many others are.
     pub fn begin_decline(&mut self, address: Ipv4Addr, on_wire: u32, waiting: WaitingMessage) -> bool {
         if self.declines.has(address) || !self.declines.has_room() {
@@ -248,7 +248,7 @@ impl<T> Checks<T> {
         self.waiting.get_mut(&address).map(|(_, waiting)| waiting)
     }
 
-    /// BootState the check of `address`, for which `waiting` waits.
+    /// Starts the check of `address`, for which `waiting` waits.
     fn begin(&mut self, address: Ipv4Addr, waiting: T) {
         let end = Instant::now() + self.time;
         self.waiting.insert(address, (end, waiting));

@@ -101,7 +101,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    /// BootState to render a file. The request is answered later, in [`Worker::on_rendered`], so this thread does not
+    /// Starts to render a file. The request is answered later, in [`Worker::on_rendered`], so this thread does not
     /// wait.
     fn render(&self, arrival: Arrival<'_>, id: TransferId, rendering: Rendering) {
         let (shared, number) = (Arc::clone(&self.shared), self.number);
@@ -135,7 +135,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    /// BootState the transfer `id` of `content`.
+    /// Starts the transfer `id` of `content`.
     fn send_content(
         &mut self,
         arrival: Arrival<'_>,
@@ -160,7 +160,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         Ok(())
     }
 
-    /// BootState an upload in a separate thread.
+    /// Starts an upload in a separate thread.
     fn write_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), NoTransfer> {
         let Some(uploads) = self.service.uploads.clone() else { return Err(Refusal::Upload.into()) };
         let (flow, listener) = (arrival.flow(), arrival.listener);

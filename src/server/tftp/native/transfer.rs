@@ -56,7 +56,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// BootState a transfer, and returns its first step.
+    /// Starts a transfer, and returns its first step.
     pub fn start(
         id: TransferId,
         granted: Granted,
