@@ -180,7 +180,8 @@ fn escape(letter: char) -> Option<char> {
     })
 }
 
-fn hide(letter: char) -> char {
+/// A letter of a quoted text, in a form that has no meaning in a value.
+pub(super) fn hide(letter: char) -> char {
     let is_hidden = letter.is_ascii() && (HIDDEN.contains(letter) || letter.is_ascii_control());
     match char::from_u32(PRIVATE + u32::from(letter)) {
         Some(private) if is_hidden => private,

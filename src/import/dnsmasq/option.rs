@@ -322,7 +322,9 @@ mod tests {
         assert_eq!(bytes("224,5i"), [0, 0, 0, 5]);
         assert_eq!(bytes("2,-3600"), [255, 255, 241, 240]);
         assert_eq!(bytes("224,01:02:ff"), [1, 2, 255]);
-        assert_eq!(bytes("66,\"10.0.0.9\""), b"10.0.0.9");
+        // In quotes, an address is text.
+        let quoted: String = "10.0.0.9".chars().map(super::super::lines::hide).collect();
+        assert_eq!(bytes(&format!("66,{quoted}")), b"10.0.0.9");
         assert_eq!(bytes("67,pxelinux.0"), b"pxelinux.0");
         assert_eq!(bytes("119,a.b,c"), b"\x01a\x01b\0\x01c\0");
         assert_eq!(bytes("121,10.0.0.0/8,10.0.0.1,0.0.0.0/0,10.0.0.2"), [8, 10, 10, 0, 0, 1, 0, 10, 0, 0, 2]);
