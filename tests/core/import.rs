@@ -156,7 +156,7 @@ fn hosts_become_machines_or_classes() {
 ";
     assert!(yaml.contains(machine), "{yaml}");
     assert_eq!(classes_of("dhcp-host=pc,ignore\n"), ["classes: [{match: {hostname: pc}, ignore: true}]"]);
-    let problems = not_taken(&format!("{RANGE}dhcp-host=pc,10.0.0.5\ndhcp-host=1:2:3:4:5:6,10.9.9.9\n"));
+    let problems = not_taken(&format!("{RANGE}dhcp-host=pc,10.0.0.5\ndhcp-host=2:2:3:4:5:6,10.9.9.9\n"));
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(
         problems[0].1.contains("not by host name") && problems[1].1.contains("no dhcp-range"),
