@@ -272,9 +272,9 @@ fn firmware_gets_its_loader_and_the_loader_gets_what_its_machine_starts() {
     let serving = lab.serve(&["serve"]);
     let firmware = boot(lab.ports, Kind::UefiX64, 2);
     assert!(matches!(firmware.last, Some(Progress::Finished { .. })), "{:?}", firmware.last);
-    serving.wait_for("02:00:00:00:00:02 file=snponly.efi");
+    serving.wait_for("02:00:00:00:00:02 node2 file=snponly.efi");
     let script = boot(lab.ports, Kind::Ipxe, 2);
-    serving.wait_for("02:00:00:00:00:02 file=lanboot/boot.ipxe");
+    serving.wait_for("02:00:00:00:00:02 node2 file=lanboot/boot.ipxe");
     let text = String::from_utf8(script.content).unwrap();
     assert!(
         text.contains("/debian/linux initrd=initrd0 auto=true who=02:00:00:00:00:02 role=db ---"),
