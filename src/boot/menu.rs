@@ -28,7 +28,7 @@ pub struct Menu {
     pub items: Vec<Item>,
     /// The text on the screen until the user opens the menu or the first item boots.
     pub prompt: Arc<str>,
-    /// Seconds until the first item boots. 0 boots it immediately; [`FOR_EVER`] shows the menu and waits.
+    /// Seconds until the first item boots. 0 boots it immediately; [`WAIT_FOREVER`] shows the menu and waits.
     pub timeout: u8,
 }
 

@@ -65,7 +65,7 @@ pub fn usual(request: TextRequest<'_>, asker: &Asker) -> Option<Result<String, R
     }
 }
 
-/// Whether a loader of the requesting machine reads `name` to boot it, so that [`own`] generates it.
+/// Whether a loader of the requesting machine reads `name` to boot it, so that [`generate`] generates it.
 pub fn is_script(name: &BootName, asker: &Asker, boot_state: &BootState) -> bool {
     let subject = Subject::of(name, asker, boot_state);
     let is_its_own = !subject.is_named || subject.facts.mac == asker.machine.mac;

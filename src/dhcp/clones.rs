@@ -103,7 +103,7 @@ impl DuplicateIds {
         }
     }
 
-    /// Time at which [`Clones::due`] returns the next warning.
+    /// Time at which [`DuplicateIds::due`] returns the next warning.
     pub fn next(&self) -> Option<Timestamp> {
         self.next
     }

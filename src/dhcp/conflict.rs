@@ -145,7 +145,7 @@ fn holds(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timest
 }
 
 /// The lease that withholds `address` from all clients for a while because another machine answered there. Its time
-/// doubles with each strike ([`LeaseBook::strike`]). `None` if the address has no holder, or if too much of its pool is
+/// doubles with each strike ([`LeaseBook::count_conflict`]). `None` if the address has no holder, or if too much of its pool is
 /// in quarantine already.
 pub fn quarantine(book: &LeaseBook, settings: &Settings, address: Ipv4Addr, now: Timestamp) -> Option<Lease> {
     let strikes = u32::from(book.binding(address)?.conflicts);

@@ -1,4 +1,4 @@
-//! Applies the loop guard ([`Guard`]) to DHCP messages. Before the decision it may replace the boot file, and after the
+//! Applies the loop guard ([`LoopGuard`]) to DHCP messages. Before the decision it may replace the boot file, and after the
 //! decision it counts the boot file that was sent. Called by the engine; it never touches leases.
 
 use crate::boot::guard::{BootLoop, LoopGuard};

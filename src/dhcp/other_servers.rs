@@ -158,7 +158,7 @@ fn wire(arrival: &Arrival) -> Ipv4Addr {
     arrival.addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
-/// Sets [`Request::beside`] if another server gives addresses on the wire of the request and we yield to it.
+/// Sets [`Request::yields`] if another server gives addresses on the wire of the request and we yield to it.
 pub fn yield_to_others(
     strangers: &RogueServers,
     request: &mut Request<'_>,

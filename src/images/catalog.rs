@@ -83,7 +83,7 @@ impl Catalog {
         Ok(OpenFile { file, size: meta.len(), name: name.as_str().to_owned(), real_name })
     }
 
-    /// The short file `name` from memory, if [`Catalog::keep_if_short`] stored it and it has not changed.
+    /// The short file `name` from memory, if [`Catalog::cache_if_short`] stored it and it has not changed.
     pub fn cached_file(&self, name: &BootName) -> Option<CachedFile> {
         let folder = self.root.folder()?;
         let found = self.short.get(&folder, name.as_str())?;

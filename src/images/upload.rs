@@ -41,7 +41,7 @@ pub struct UploadFolder {
     next: Arc<AtomicU64>,
 }
 
-/// A file that is being uploaded and not visible yet. It is deleted if it is dropped without [`NewFile::publish`].
+/// A file that is being uploaded and not visible yet. It is deleted if it is dropped without [`UploadFile::publish`].
 #[derive(Debug)]
 pub struct UploadFile {
     file: File,

@@ -1,7 +1,7 @@
 //! Admission of transfers: limits in all and per client, one transfer per request however often the request arrives,
 //! eviction of silent transfers, and a limit of errors per network.
 //!
-//! The workers of `server/tftp/` share one [`Table`] and ask it for each request. It holds no sockets and reads no
+//! The workers of `server/tftp/` share one [`TransferTable`] and ask it for each request. It holds no sockets and reads no
 //! clock.
 
 use std::collections::{BTreeMap, HashMap};

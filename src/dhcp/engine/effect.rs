@@ -57,7 +57,7 @@ pub enum Effect {
     },
     /// The client declines `address`: check which machines use it, then call
     /// [`Engine::declined`](super::Engine::declined) with the same message. If the check begins, call
-    /// [`Engine::decline_begun`](super::Engine::decline_begun).
+    /// [`Engine::decline_check_started`](super::Engine::decline_check_started).
     CheckDecline { address: Ipv4Addr, context: Context },
     /// Keep this message until the DECLINE of `address` is decided on, then call
     /// [`Engine::resume`](super::Engine::resume) with it. It replaces an earlier message that waits for the same

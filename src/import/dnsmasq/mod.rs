@@ -1,6 +1,6 @@
 //! Translates dnsmasq's configuration: the DHCP, PXE and TFTP parts of its language as of version 2.90.
 //!
-//! `read.rs` reads the files into a [`model::Model`]. Tags become conditions (`tags.rs`), and everything that depends on
+//! `read.rs` reads the files into a `model::Model`. Tags become conditions (`tags.rs`), and everything that depends on
 //! tags becomes rules (`rules.rs`), which are written as classes, subnets and machines. The comments name the functions
 //! of dnsmasq that define what a statement means.
 

@@ -1,6 +1,6 @@
 //! Models of firmware: how each program that boots over the network reads DHCP replies, and its next step.
 //!
-//! A model gets the bytes of all replies that one machine received, in order, and returns its reaction ([`judge`]):
+//! A model gets the bytes of all replies that one machine received, in order, and returns its reaction ([`run`]):
 //! request an address, ask a boot server, load a file, or give up with the code shown on its screen. The loaded program
 //! then reads the same replies in its own way ([`next`]). `rehearse` and the tests call both.
 //!

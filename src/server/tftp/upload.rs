@@ -75,7 +75,7 @@ impl Uploads {
     ///
     /// # Errors
     /// [`Refusal::Busy`] at the limits, [`Refusal::TooLarge`] if the client announces too many bytes,
-    /// [`Refusal::BadName`], and the errors of [`Incoming::create`].
+    /// [`Refusal::BadName`], and the errors of [`UploadFolder::create`].
     pub fn grant(
         &self,
         request: &Request<'_>,
