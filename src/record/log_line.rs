@@ -226,13 +226,13 @@ fn not_kept(
              `class` of the subnet"
         ),
     };
-    let machine = Escaped(machine.as_bytes());
     let interface = record.interface.as_deref().unwrap_or("?");
     let mac = record.machine.as_ref().and_then(|machine| machine.mac);
-    format!(
-        "reservation({interface}) machine {machine} {} gets {given} and not {address}: {why}",
-        mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string())
-    )
+    // A machine without a name is named after its MAC.
+    let mac = mac.map_or_else(|| "no-mac".to_owned(), |mac| mac.to_string());
+    let name = Some(machine).filter(|name| **name != *mac);
+    let name = name.map(|name| format!("{} ", Escaped(name.as_bytes()))).unwrap_or_default();
+    format!("reservation({interface}) machine {name}{mac} gets {given} and not {address}: {why}")
 }
 
 /// Maximum characters of a client identifier in a line. DUIDs of all types in use fit.

@@ -35,15 +35,30 @@ impl From<MacAddr> for MachineId {
 }
 
 impl fmt::Display for MachineId {
-    /// `52:54:00:12:34:56 node1`
+    /// `52:54:00:12:34:56 node1`. A machine without a name is named after its MAC, which is shown once.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mac {
             Some(mac) => write!(f, "{mac}")?,
             None => f.write_str("no-mac")?,
         }
-        match &self.name {
+        let name =
+            self.name.as_ref().filter(|name| self.mac.is_none_or(|mac| mac.to_string() != name.as_ref()));
+        match name {
             Some(name) => write!(f, " {}", Escaped(name.as_bytes())),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_name_shows_its_mac_once() {
+        let mac = MacAddr([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+        let shown = |name: &str| MachineId { name: Some(name.into()), ..mac.into() }.to_string();
+        assert_eq!(shown("node1"), "52:54:00:12:34:56 node1");
+        assert_eq!(shown("52:54:00:12:34:56"), "52:54:00:12:34:56");
     }
 }

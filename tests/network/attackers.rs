@@ -263,7 +263,10 @@ fn s_04_a_machine_that_answers_for_every_address_keeps_no_client_out() {
     // Only the squatter's address is in quarantine.
     let quarantined = || {
         let log = server_leases(&site);
-        log.lines().filter(|line| line.contains("declined")).map(str::to_owned).collect::<Vec<_>>()
+        log.lines()
+            .filter(|line| line.starts_with("192.168.77.") && line.contains("declined"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     until(|| quarantined().iter().all(|line| line.contains("192.168.77.54")), "the addresses are free again");
 }
