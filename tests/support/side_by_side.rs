@@ -43,7 +43,7 @@ impl Side {
         let host = network.host("52:54:00:77:00:fd").unwrap();
         host.ip(&format!("addr add {RELAY}/24 dev eth0")).unwrap();
         network.namespace().ip(&format!("route add 10.0.0.0/8 via {RELAY}")).unwrap();
-        for giaddr in ["10.20.0.1", "10.9.0.1"] {
+        for giaddr in ["10.20.0.1", "10.9.0.1", "10.77.12.254"] {
             host.ip(&format!("addr add {giaddr}/32 dev lo")).unwrap();
         }
         let server = start(&network);
