@@ -46,7 +46,10 @@ impl Maker<'_> {
             return;
         }
         let tags = &boot.tags;
-        self.add(&boot.origin, tags, Effect::Boot { file, server_name, server }, "dhcp-boot");
+        // Without dhcp-boot, the options themselves are the source.
+        let is_in_options = !self.model.boots.is_empty() && !self.model.settings.has_no_override;
+        let effect = Effect::Boot { file, server_name, server, is_in_options };
+        self.add(&boot.origin, tags, effect, "dhcp-boot");
     }
 
     /// The name of a boot file in `images`, or on another server. `None` for an empty name.

@@ -12,6 +12,7 @@ use super::values::duration;
 use crate::import::condition::Condition;
 use crate::import::options;
 use crate::import::yaml::{Map, Value};
+use crate::wire::option::code;
 
 /// A setting that only one rule decides for a client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -59,10 +60,17 @@ impl Effects {
                     self.always.push(options::key(*code).into_owned().into());
                 }
             }
-            Effect::Boot { file, server_name, server } => {
+            Effect::Boot { file, server_name, server, is_in_options } => {
                 let only_boots = rule.rank == UNTAGGED || is_network_boot(&rule.condition);
                 let (file, name) = (file.as_deref(), server_name.as_deref());
                 boot(&mut self.others, file, name, *server, only_boots);
+                if *is_in_options && !only_boots {
+                    // Like dnsmasq, dhcp-boot comes before dhcp-option.
+                    for (code, value) in boot_options(file, name) {
+                        self.keys.insert(Key::Option(code));
+                        self.options.set(options::key(code), value);
+                    }
+                }
             }
             Effect::Ignore => self.others.set("ignore", true),
             Effect::Lease(seconds) => self.others.set("lease", duration(*seconds)),
@@ -157,6 +165,13 @@ pub(super) fn others(map: &mut Map, file: Option<&str>, server_name: Option<&str
     if let Some(file) = file {
         map.set("boot_file", file);
     }
+}
+
+/// The options 66 and 67, for clients that ask for them and do not read `sname` and `file`.
+pub(super) fn boot_options(file: Option<&str>, server_name: Option<&str>) -> Vec<(u8, Value)> {
+    let names = [(code::TFTP_SERVER_NAME, server_name), (code::BOOT_FILE_NAME, file)];
+    let value = |(code, name): (u8, Option<&str>)| Some((code, options::value(code, name?.as_bytes()).ok()?));
+    names.into_iter().filter_map(value).collect()
 }
 
 /// Whether only clients that boot from the network can meet the condition.

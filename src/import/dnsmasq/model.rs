@@ -59,6 +59,8 @@ pub(super) struct Settings {
     pub is_authoritative: bool,
     pub ignores_client_id: bool,
     pub has_no_ping: bool,
+    /// Boot file and server name are in `file` and `sname` even for clients that ask for options 67 and 66.
+    pub has_no_override: bool,
     pub bootp_dynamic: bool,
     pub always_broadcast: bool,
     /// The ports of server and client.

@@ -37,6 +37,8 @@ pub(super) enum Effect {
         file: Option<String>,
         server_name: Option<String>,
         server: Option<Ipv4Addr>,
+        /// Whether clients that ask for options 66 and 67 find the names there.
+        is_in_options: bool,
     },
     Ignore,
     /// Sets the lease time in seconds.

@@ -21,6 +21,7 @@ pub(super) fn read(context: &mut Context<'_>, keyword: &str, value: &str) -> Res
     match keyword {
         "dhcp-authoritative" => settings.is_authoritative = true,
         "dhcp-ignore-clid" => settings.ignores_client_id = true,
+        "dhcp-no-override" => settings.has_no_override = true,
         "no-ping" => settings.has_no_ping = true,
         "dhcp-alternate-port" => settings.ports = Some(ports(value).ok_or_else(bad)?),
         "port" => settings.dns_port = Some(number(value).ok_or_else(bad)?),

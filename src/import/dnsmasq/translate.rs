@@ -178,15 +178,20 @@ fn dhcp(model: &Model, rules: &[Rule], mode: Mode, document: &mut Document, prob
     }
     times(model, dhcp);
     let global_boot = rules.iter().rev().find_map(|rule| match &rule.effect {
-        Effect::Boot { file, server_name, server } if rule.rank == UNTAGGED => {
-            Some((file, server_name, server))
+        Effect::Boot { file, server_name, server, is_in_options } if rule.rank == UNTAGGED => {
+            Some((file.as_deref(), server_name.as_deref(), *server, *is_in_options))
         }
         _ => None,
     });
-    if let Some((file, server_name, server)) = global_boot {
-        effects::others(dhcp, file.as_deref(), server_name.as_deref(), *server);
+    if let Some((file, server_name, server, _)) = global_boot {
+        effects::others(dhcp, file, server_name, server);
     }
     global_options(model, rules, document);
+    if let Some((file, server_name, _, true)) = global_boot {
+        for (code, value) in effects::boot_options(file, server_name) {
+            document.options.set(options::key(code), value);
+        }
+    }
 }
 
 /// Writes `renew` and `rebind`.
