@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lanboot::config;
 use lanboot::import::{Failed, Found, Imported, Sources, dnsmasq};
 
 fn folder() -> PathBuf {
@@ -61,6 +62,15 @@ fn samples_become_the_configurations_beside_them() {
             let expected = fs::read_to_string(&file).unwrap_or_default();
             assert_eq!(*text, expected, "{name}.{ending}");
         }
+    }
+}
+
+#[test]
+fn config_accepts_every_imported_sample() {
+    for name in samples() {
+        let yaml = import(&format!("{name}.conf")).unwrap().yaml;
+        let problems = config::load(&yaml).err().unwrap_or_default();
+        assert!(problems.is_empty(), "{name}: {problems:?}\n{yaml}");
     }
 }
 
