@@ -41,6 +41,8 @@ const RANGES: &[(&str, &str)] = &[
     ("10.77.11.2", "10.77.11.254"),
     ("10.77.12.10", "10.77.12.99"),
     ("10.77.15.50", "10.77.15.99"),
+    ("10.77.17.20", "10.77.17.99"),
+    ("10.77.18.20", "10.77.18.99"),
     ("10.77.16.50", "10.77.16.99"),
     ("10.77.16.100", "10.77.16.149"),
 ];
@@ -105,7 +107,8 @@ fn start_imported(network: &Network, folder: &Path, file: &str) -> Running {
 /// The answer with its boot file and server in `file` and `sname`, wherever they are, and without what only firmware reads.
 fn normalized(client: &Client, answer: Option<Message>) -> Option<Message> {
     let mut answer = answer?;
-    let name = |answer: &Message, number: u8| until_nul(answer.options.get(number).unwrap_or_default()).to_vec();
+    let name =
+        |answer: &Message, number: u8| until_nul(answer.options.get(number).unwrap_or_default()).to_vec();
     if answer.file[0] == 0 {
         answer.file = padded(&name(&answer, 67)).unwrap();
     }
@@ -125,6 +128,8 @@ fn normalized(client: &Client, answer: Option<Message>) -> Option<Message> {
             60 => continue,
             // dnsmasq returns the name that the client sent.
             12 if client.message.options.get(12) == Some(value) => continue,
+            // lanboot leaves out the routers that the client must ignore (RFC 3442).
+            3 | 33 if answer.options.get(121).is_some() => continue,
             // dnsmasq ends both with NUL.
             66 | 67 => until_nul(value).to_vec(),
             59 => rounded_down(value, answer.options.get(51)),
@@ -282,6 +287,24 @@ fn cases() -> Vec<Case> {
                 Client::new("BIOS", [15, 1]).pxe(0),
                 Client::new("UEFI", [15, 2]).pxe(7),
                 Client::new("iPXE", [15, 3]).ipxe(0),
+            ],
+        ),
+        case(
+            "devices.conf",
+            "10.77.17.1/24",
+            vec![
+                plain(),
+                Client::with_mac("camera", [2, 0x77, 0x17, 1, 2, 3]),
+                Client::new("BIOS", [17, 1]).pxe(0),
+            ],
+        ),
+        case(
+            "no-override.conf",
+            "10.77.18.1/24",
+            vec![
+                plain(),
+                Client::with_mac("camera", [2, 0x77, 0x18, 1, 2, 3]),
+                Client::new("BIOS", [18, 1]).pxe(0),
             ],
         ),
         case(
