@@ -17,6 +17,7 @@ pub use lint::unserved_urls::unserved_problems;
 pub use lint::wrong_files::{unstartable_reason, wrong_file_problems};
 pub use reference::reference;
 pub use schema::schema;
+pub use sections::options::{illegal_option_value, option_not_configurable};
 pub use settings::{Config, Http, Interfaces, Log, LogFormat, LogLevel, Tftp, Uploads};
 pub use sources::{Source, Sources};
 pub use syntax::place::Problem;

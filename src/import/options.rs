@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::patterns::{hex, readable};
 use super::yaml::{Map, Value};
+use crate::config::illegal_option_value;
 use crate::types::Ipv4Network;
 use crate::wire::names;
 use crate::wire::option::{Kind, by_code};
@@ -48,8 +49,8 @@ pub fn key(code: u8) -> Cow<'static, str> {
 /// The value of an option with these bytes.
 ///
 /// # Errors
-/// The length of the value does not fit the registered type of the option. Such a value is never sent, because firmware
-/// parses options without checking lengths.
+/// `config.yaml` does not take the value: its length does not fit the registered type of the option, because firmware
+/// parses options without checking lengths, or the RFC of the option calls it illegal.
 pub fn value(code: u8, bytes: &[u8]) -> Result<Value, String> {
     let kind = by_code(code).map(|row| row.kind);
     let fits = match kind {
@@ -61,6 +62,9 @@ pub fn value(code: u8, bytes: &[u8]) -> Result<Value, String> {
     if !fits {
         let len = bytes.len();
         return Err(format!("a value of {len} bytes does not fit the registered type of option {code}"));
+    }
+    if let Some(why) = illegal_option_value(code, bytes) {
+        return Err(why);
     }
     Ok(kind.and_then(|kind| by_kind(kind, bytes)).unwrap_or_else(|| raw(bytes)))
 }
@@ -168,6 +172,8 @@ mod tests {
         assert_eq!(shown(225, &[0, 1]), "225: hex:0001");
         assert_eq!(shown(15, b"hex:x"), "domain: hex:6865783a78");
         assert!(value(6, &[1, 2, 3]).is_err());
+        assert!(value(12, b"with,comma").is_err());
+        assert!(value(26, &[0, 67]).is_err());
         assert_eq!(addresses(&[None]), Value::from("{server}"));
     }
 

@@ -167,3 +167,20 @@ fn twenty_thousand_hosts_are_imported_in_five_seconds() {
         assert!(began.elapsed() < Duration::from_secs(20), "{:?} without optimization", began.elapsed());
     }
 }
+
+#[test]
+fn import_writes_a_configuration_that_lanboot_accepts() {
+    let servers: [(&str, &str, Import); 2] =
+        [("kea", "kea-dhcp4.json", kea::import), ("dhcpd", "dhcpd.conf", dhcpd::import)];
+    let mut wrong = Vec::new();
+    for (server, first, translate) in servers {
+        for name in configurations(server, first) {
+            let imported = import(translate, &folder(server), &name).unwrap();
+            if let Err(problems) = lanboot::config::load(&imported.yaml) {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                wrong.push(format!("{server}/{name}:\n{}\n{}", problems.join("\n"), imported.yaml));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -46,6 +46,16 @@ const KEYS_INSTEAD: &[(&str, &str)] = &[
     ("boot_file", "the key `boot_file`, beside `options`"),
 ];
 
+/// Returns the reason why option `code` cannot be configured.
+pub fn option_not_configurable(code: u8) -> Option<&'static str> {
+    NOT_CONFIGURABLE.iter().find(|(other, _)| *other == code).map(|(_, why)| *why)
+}
+
+/// Returns the reason why option `code` cannot have this value, which has a valid length.
+pub fn illegal_option_value(code: u8, bytes: &[u8]) -> Option<String> {
+    illegal_value(code, &bytes.to_vec().into())
+}
+
 /// Reads a mapping of options. Entries with a problem are omitted.
 pub(in crate::config) fn options(reader: &mut Reader, node: &Node) -> OptionSet {
     let mut set = OptionSet::default();

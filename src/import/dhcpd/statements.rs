@@ -7,10 +7,12 @@ use super::lexer::{Kind, Token};
 use super::options::dotted;
 use super::scope::Scope;
 use super::tree::{Statement, name};
-use crate::import::site::{Bootp, INFINITE, Settings, Timer};
+use crate::import::site::{Bootp, INFINITE, Settings, Timer, not_taken};
 
 /// The main space.
 const DHCP: &str = "dhcp";
+const SUBNET_MASK: u8 = 1;
+const CLIENT_ID: u8 = 61;
 
 /// Statements without a counterpart in `config.yaml`, each with the reason.
 const REASONS: &[(&str, &str)] = &[
@@ -196,6 +198,11 @@ impl Importer {
                 return Ok(());
             }
             _ => {
+                // `subnets.rs` compares the mask, and in `hosts.rs` the client id is an identifier.
+                let is_read_later = matches!(code, SUBNET_MASK | CLIENT_ID);
+                if let Some(why) = not_taken(code, Some(&value.bytes)).filter(|_| !is_read_later) {
+                    return Err(why);
+                }
                 settings.options.insert(code, Some(value.bytes));
             }
         }

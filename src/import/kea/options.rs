@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::json::Node;
 use crate::import::problems::Problems;
-use crate::import::site::{Settings, Timer};
+use crate::import::site::{Settings, Timer, not_taken};
 use crate::import::sources::Place;
 use crate::import::standard::{self, Atom, Format, encode, suboptions};
 
@@ -12,6 +12,9 @@ use crate::import::standard::{self, Atom, Format, encode, suboptions};
 const DHCP4: &str = "dhcp4";
 /// The space of the suboptions of option 43.
 const VENDOR: &str = "vendor-encapsulated-options-space";
+
+/// The enterprise number of Cable Television Laboratories, whose cable modems request suboptions of option 125.
+const CABLE_LABS: u32 = 4491;
 
 /// A definition of an option.
 #[derive(Clone, Debug)]
@@ -113,6 +116,10 @@ impl Definitions {
                 *(if code == 58 { &mut settings.renew } else { &mut settings.rebind }) = timer;
                 continue;
             }
+            if let Some(why) = not_taken(code, Some(&data.bytes).filter(|_| !data.is_never_sent)) {
+                problems.add(data.place, why);
+                continue;
+            }
             settings.options.insert(code, (!data.is_never_sent).then_some(data.bytes));
             if data.is_always_sent {
                 settings.always.insert(code);
@@ -199,8 +206,21 @@ impl Definitions {
             .filter_map(|space| Some((space.clone(), space.strip_prefix("vendor-")?.parse().ok()?)))
             .collect();
         for (name, enterprise) in names {
-            let Some(options) = spaces.remove(&name) else { continue };
+            let Some(mut options) = spaces.remove(&name) else { continue };
             let Some(place) = options.values().map(|data| data.place).min() else { continue };
+            // Kea looks into the client's option 125 only for requests of cable modems.
+            options.retain(|code, data| {
+                let is_sent = data.is_always_sent || enterprise == CABLE_LABS;
+                if !is_sent {
+                    let why = "Kea sends it only with \"always-send\": true";
+                    problems.add(data.place, format!("option {code} of space {name:?} is not taken: {why}"));
+                }
+                is_sent
+            });
+            let has_outer = spaces.get(DHCP4).is_some_and(|main| main.contains_key(&125));
+            if options.is_empty() && !has_outer {
+                continue;
+            }
             let inside = suboptions(options.iter().map(|(code, data)| (*code, data.bytes.as_slice())));
             let Some((inside, length)) =
                 inside.and_then(|inside| Some((inside.clone(), u8::try_from(inside.len()).ok()?)))
@@ -340,6 +360,11 @@ mod tests {
             r#"{"name": "tftp", "code": 2, "space": "vendor-4491", "type": "ipv4-address", "array": true}"#;
         let data = r#"{"name": "tftp", "space": "vendor-4491", "data": "10.0.0.1"}"#;
         one(vendor, data, 125, &[0, 0, 0x11, 0x8b, 6, 2, 4, 10, 0, 0, 1]);
+        let vendor = r#"{"name": "one", "code": 1, "space": "vendor-9", "type": "uint8"}"#;
+        let data = r#"{"name": "one", "space": "vendor-9", "data": "7", "always-send": true}"#;
+        one(vendor, data, 125, &[0, 0, 0, 9, 3, 1, 1, 7]);
+        let (options, problems) = read(vendor, r#"{"name": "one", "space": "vendor-9", "data": "7"}"#);
+        assert!(options.is_empty() && problems.len() == 1, "{options:?} {problems:?}");
     }
 
     #[test]

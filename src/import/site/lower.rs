@@ -13,6 +13,7 @@ impl Site {
         self.add_server_classes();
         self.share_relays();
         self.check_relays(problems);
+        self.check_times(problems);
         self.classes.sort_by_key(|class| class.level);
         let mut document = Document { header: std::mem::take(&mut self.header), ..Document::default() };
         if !self.interfaces.is_empty() {
@@ -173,7 +174,7 @@ pub(super) fn complete(own: Lease, below: Lease) -> Lease {
 }
 
 /// Returns the lease times of a level, with those of the level below where it has none.
-fn merged(own: Lease, below: Lease) -> Lease {
+pub(super) fn merged(own: Lease, below: Lease) -> Lease {
     Lease { default: own.default.or(below.default), min: own.min.or(below.min), max: own.max.or(below.max) }
 }
 

@@ -9,9 +9,12 @@ mod boot;
 mod classes;
 mod lower;
 mod settings;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+
+pub(super) use settings::not_taken;
 
 use super::condition::Condition;
 use super::sources::Place;

@@ -3,38 +3,28 @@
 use std::borrow::Cow;
 
 use super::{INFINITE, Lease, Settings, Timer};
+use crate::config::option_not_configurable;
 use crate::import::options;
 use crate::import::problems::Problems;
 use crate::import::sources::Place;
 use crate::import::yaml::{Map, Value};
 
-/// Options that lanboot does not send from its configuration, and the reason.
-const NOT_TAKEN: &[(u8, &str)] = &[
-    (0, "0 is padding, not an option"),
-    (50, "only clients send it"),
-    (51, "the lease time is set by `lease`"),
-    (52, "lanboot decides itself where options stand in a reply"),
-    (53, "lanboot writes it"),
-    (54, "lanboot writes the address that the client reaches"),
-    (55, "only clients send it"),
-    (56, "lanboot writes it when it refuses an address"),
-    (57, "only clients send it"),
-    (61, "only clients send it"),
-    (77, "only clients send it"),
-    (80, "lanboot decides about rapid commit"),
-    (81, "lanboot answers it itself"),
-    (82, "only relay agents send it"),
-    (93, "only clients send it"),
-    (94, "only clients send it"),
-    (97, "only clients send it"),
-    (118, "only clients send it"),
-    (175, "lanboot writes it for iPXE"),
-    (255, "255 is the end mark, not an option"),
-];
+/// Whether lanboot sends the option with this value itself.
+fn is_implied(code: u8, value: Option<&[u8]>) -> bool {
+    code == 60 && matches!(value, Some(b"PXEClient" | b"HTTPClient"))
+}
 
-/// Returns the reason why option `code` cannot be configured.
-pub(in crate::import) fn not_taken(code: u8) -> Option<&'static str> {
-    NOT_TAKEN.iter().find(|(other, _)| *other == code).map(|(_, why)| *why)
+/// Returns the reason why `config.yaml` does not take option `code` with this value, or its removal.
+pub(in crate::import) fn not_taken(code: u8, value: Option<&Vec<u8>>) -> Option<String> {
+    if is_implied(code, value.map(Vec::as_slice)) {
+        return None;
+    }
+    let why = match (option_not_configurable(code), value) {
+        (Some(why), _) => why.to_owned(),
+        (None, Some(bytes)) => options::value(code, bytes).err()?,
+        (None, None) => return None,
+    };
+    Some(format!("option {code} is not taken: {why}"))
 }
 
 /// Adds the keys for `settings` to `map`. `levels` says which keys exist at this level.
@@ -63,7 +53,7 @@ pub(super) fn write(map: &mut Map, settings: &Settings, place: Place, problems: 
     let always: Vec<Value> = settings
         .always
         .iter()
-        .filter(|code| not_taken(**code).is_none())
+        .filter(|code| option_not_configurable(**code).is_none())
         .map(|code| match options::key(*code) {
             Cow::Borrowed(name) => Value::from(name),
             Cow::Owned(_) => Value::Int((*code).into()),
@@ -78,32 +68,35 @@ pub(super) fn write(map: &mut Map, settings: &Settings, place: Place, problems: 
 pub(super) fn options(settings: &Settings, place: Place, problems: &mut Problems) -> Map {
     let mut map = Map::new();
     for (code, value) in &settings.options {
-        // lanboot sends these itself.
-        if *code == 60 && matches!(value.as_deref(), Some(b"PXEClient" | b"HTTPClient")) {
+        if is_implied(*code, value.as_deref()) {
             continue;
         }
-        if let Some(why) = not_taken(*code) {
-            problems.add(place, format!("option {code} is not taken: {why}"));
+        if let Some(why) = not_taken(*code, value.as_ref()) {
+            problems.add(place, why);
             continue;
         }
         match value {
             None => map.set(options::key(*code), Value::Null),
             Some(bytes) => match options::value(*code, bytes) {
                 Ok(value) => map.set(options::key(*code), value),
-                Err(why) => problems.add(place, format!("option {code} is not taken: {why}")),
+                Err(why) => problems.add(place, why),
             },
         }
     }
     map
 }
 
+/// Returns the default lease time. One outside the bounds counts as the nearer bound.
+pub(super) fn default_lease(lease: Lease) -> Option<u32> {
+    let Lease { default, min, max } = lease;
+    default.map(|it| it.clamp(min.unwrap_or(0).min(max.unwrap_or(INFINITE)), max.unwrap_or(INFINITE)))
+}
+
 pub(super) fn lease(lease: Lease) -> Option<Value> {
     let Lease { default, min, max } = lease;
     default.or(min).or(max)?;
     let mut map = Map::new();
-    // A default outside the bounds counts as the nearer bound.
-    let default =
-        default.map(|it| it.clamp(min.unwrap_or(0).min(max.unwrap_or(INFINITE)), max.unwrap_or(INFINITE)));
+    let default = default_lease(lease);
     let max = max.filter(|max| Some(*max) != default);
     for (key, value) in [("default", default), ("min", min), ("max", max)] {
         if let Some(value) = value {
