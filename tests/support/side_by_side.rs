@@ -7,7 +7,7 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lanboot::cli::demo::network::{BRIDGE, Namespace, Network, Running};
 use lanboot::wire::dhcp::{BOOTREPLY, BOOTREQUEST, FLAG_BROADCAST, Message, MessageType, until_nul};
@@ -84,7 +84,11 @@ impl Side {
             let Ok(len) = (&self.frames).read(&mut buffer) else { continue };
             let Some(datagram) = udp_datagram(&buffer[..len]) else { continue };
             let Ok(answer) = Message::decode(datagram.payload) else { continue };
-            if answer.op == BOOTREPLY && answer.xid == message.xid {
+            // Kea answers a broadcast once for each address of its interface, so a second offer may come later. A
+            // client that has sent a REQUEST ignores it.
+            let requests = message.message_type() == Some(Ok(MessageType::Request));
+            let is_late = requests && answer.message_type() == Some(Ok(MessageType::Offer));
+            if answer.op == BOOTREPLY && answer.xid == message.xid && !is_late {
                 return Some(answer);
             }
         }
@@ -216,8 +220,10 @@ pub fn differences(
     compare("yiaddr", place(theirs.yiaddr, allowed), place(ours.yiaddr, allowed));
     let text = |bytes: &[u8]| String::from_utf8_lossy(until_nul(bytes)).into_owned();
     let boots = client.message.options.get(60).is_some_and(|class| class.starts_with(b"PXEClient"));
-    compare("file", text(&theirs.file), text(&ours.file));
-    if !boots || !theirs.siaddr.is_unspecified() {
+    let file = text(&theirs.file);
+    compare("file", file.clone(), text(&ours.file));
+    let has_own_server = theirs.siaddr.is_unspecified() || boots && (file.is_empty() || file.contains("://"));
+    if !(has_own_server && OWN.contains(&ours.siaddr)) {
         compare("siaddr", theirs.siaddr.to_string(), ours.siaddr.to_string());
     }
     if !boots {
@@ -226,20 +232,72 @@ pub fn differences(
     // lanboot writes these for network boot itself, and the boot server's name and file stand in the fixed fields.
     let own: &[u8] = if boots { &[13, 43, 60, 66, 67, 93, 94, 97, 175] } else { &[] };
     for number in 1..255 {
-        if own.contains(&number) || allowed.options.contains(&number) || matches!(number, 61 | 82) {
+        if own.contains(&number)
+            || allowed.options.contains(&number)
+            || matches!(number, 61 | 82)
+            || is_accepted(number, client, theirs, ours)
+        {
             continue;
         }
         let value = |message: &Message| {
             let value = message.options.get(number).map(|bytes| Printed(number, bytes).to_string());
             value.unwrap_or_else(|| "nothing".to_owned())
         };
-        // Where the other server sends no T1 and T2, clients take the values that lanboot sends.
-        if matches!(number, 58 | 59) && value(theirs) == "nothing" {
-            continue;
-        }
         compare(&format!("option {number}"), value(theirs), value(ours));
     }
     found
+}
+
+/// The addresses of both servers.
+const OWN: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 168, 77, 1), Ipv4Addr::new(192, 168, 78, 1)];
+
+/// Whether the difference in an option is one that docs/import.md names for every configuration.
+fn is_accepted(number: u8, client: &Client, theirs: &Message, ours: &Message) -> bool {
+    let (their, our) = (theirs.options.get(number), ours.options.get(number));
+    match number {
+        // Clients compute the broadcast address from the mask.
+        code::BROADCAST_ADDRESS if their.is_none() => {
+            let mask = ours.options.ip(code::SUBNET_MASK).map_or(0, u32::from);
+            ours.options.ip(number).map(u32::from) == Some(u32::from(ours.yiaddr) | !mask)
+        }
+        // The name that the client sent itself comes back.
+        code::HOSTNAME => our.is_none() && their.is_some() && their == client.message.options.get(number),
+        // Where the other server sends no T1 and T2, clients take the values that lanboot sends. A lease without end is
+        // never renewed.
+        58 | 59 => {
+            let lease = ours.options.get(code::LEASE_TIME).and_then(seconds);
+            their.is_none() || our.is_none() && lease == Some(u32::MAX)
+        }
+        // Clients ignore these two beside classless routes (RFC 3442).
+        code::ROUTER | code::STATIC_ROUTES => {
+            our.is_none()
+                && ours
+                    .options
+                    .get(code::CLASSLESS_ROUTES)
+                    .is_some_and(|routes| theirs.options.get(code::CLASSLESS_ROUTES) == Some(routes))
+        }
+        // On a wire with several subnets.
+        code::SERVER_IDENTIFIER => [theirs, ours]
+            .iter()
+            .all(|message| message.options.ip(number).is_some_and(|address| OWN.contains(&address))),
+        // dhcpd sends the rest of a lease, and the seconds until 2038 for one without end.
+        code::LEASE_TIME => match (their.and_then(seconds), our.and_then(seconds)) {
+            (Some(their), Some(u32::MAX)) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+                (u64::from(their) + now).abs_diff(i32::MAX.unsigned_abs().into()) <= SLOWNESS
+            }
+            (Some(their), Some(our)) => their <= our && u64::from(our - their) <= SLOWNESS,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The longest time between two answers that are compared, in seconds.
+const SLOWNESS: u64 = 5;
+
+fn seconds(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// The address, or the range that it is in.
@@ -272,7 +330,8 @@ pub fn start_imported(
     for file in files {
         let path = images.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, b"a boot file").unwrap();
+        let is_script = path.extension().is_some_and(|end| end == "ipxe");
+        fs::write(path, if is_script { &b"#!ipxe\n"[..] } else { b"a boot file" }).unwrap();
     }
     fs::create_dir_all(&images).unwrap();
     let imported = String::from_utf8(output.stdout).unwrap();
