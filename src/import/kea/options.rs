@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn standard_options_are_encoded_by_their_type() {
         one("", r#"{"name": "routers", "data": "10.0.0.1, 10.0.0.2"}"#, 3, &[10, 0, 0, 1, 10, 0, 0, 2]);
-        one("", r#"{"code": 12, "data": "a\\, b, c"}"#, 12, b"a, b");
+        one("", r#"{"code": 17, "data": "a\\, b, c"}"#, 17, b"a, b");
         one("", r#"{"name": "domain-search", "data": "a.b, c"}"#, 119, b"\x01a\x01b\0\x01c\0");
         one("", r#"{"name": "routers", "csv-format": false, "data": "0A 00 00 01"}"#, 3, &[10, 0, 0, 1]);
         one("", r#"{"code": 224, "data": "0a:0B"}"#, 224, &[10, 11]);
