@@ -19,6 +19,7 @@ use client::{Client, Outcome};
 use folder::Folder;
 
 mod client;
+mod escape;
 mod folder;
 mod needs;
 pub mod network;

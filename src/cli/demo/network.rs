@@ -21,6 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use super::needs::{NETWORK, Need, OVMF, SEABIOS, SNPONLY, missing, obstacles, present};
+use super::escape::Escape;
 use super::needs::{OVMF_CODE, OVMF_VARS};
 
 /// Name of the bridge in the network's namespace: the interface for the server.
@@ -259,6 +260,9 @@ pub struct Running {
     child: Child,
     chunks: Receiver<Vec<u8>>,
     text: String,
+    /// `text` without escape sequences.
+    screen: String,
+    escape: Escape,
 }
 
 /// Result of [`Running::next`].
@@ -292,7 +296,7 @@ impl Running {
                 }
             }
         });
-        Ok(Self { child, chunks, text: String::new() })
+        Ok(Self { child, chunks, text: String::new(), screen: String::new(), escape: Escape::None })
     }
 
     /// Waits at most `limit` for the next piece of output.
@@ -301,6 +305,7 @@ impl Running {
             Ok(chunk) => {
                 let text = String::from_utf8_lossy(&chunk).into_owned();
                 self.text.push_str(&text);
+                self.screen.extend(text.chars().filter(|character| self.escape.is_text(*character)));
                 Next::Text(text)
             }
             Err(RecvTimeoutError::Timeout) => Next::Quiet,
@@ -308,13 +313,14 @@ impl Running {
         }
     }
 
-    /// Waits until the output contains `wanted`. Returns false if `limit` passes or the program ends first.
+    /// Waits until the output, without escape sequences, contains `wanted`. Returns false if `limit` passes or the
+    /// program ends first.
     pub fn wait_for(&mut self, wanted: &str, limit: Duration) -> bool {
         let until = Instant::now() + limit;
-        while !self.text.contains(wanted) {
+        while !self.screen.contains(wanted) {
             match self.next(until.saturating_duration_since(Instant::now())) {
                 Next::Text(_) => {}
-                Next::Quiet | Next::Closed => return self.text.contains(wanted),
+                Next::Quiet | Next::Closed => return self.screen.contains(wanted),
             }
         }
         true
@@ -324,6 +330,12 @@ impl Running {
     pub fn drain(&mut self) -> &str {
         while let Next::Text(_) = self.next(Duration::from_millis(10)) {}
         &self.text
+    }
+
+    /// All output received so far, without escape sequences. Boot loaders move the cursor in the middle of a word.
+    pub fn screen(&mut self) -> &str {
+        self.drain();
+        &self.screen
     }
 
     /// The exit status, if the program has ended.

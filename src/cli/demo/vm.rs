@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::output;
+use super::escape::Escape;
 use super::network::{self, Firmware, NETWORK, Network, Next, OVMF, Running, SEABIOS, SNPONLY};
 
 /// Hardware address of the machine: QEMU's prefix, locally administered.
@@ -183,36 +184,22 @@ struct Screen {
     escape: Escape,
 }
 
-#[derive(Default, PartialEq)]
-enum Escape {
-    #[default]
-    None,
-    /// After ESC.
-    Started,
-    /// After ESC and `[`, until a letter.
-    Sequence,
-}
-
 impl Screen {
     /// The lines that `text` completes, without blank ones.
     fn feed(&mut self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
         for character in text.chars() {
-            match (&self.escape, character) {
-                (Escape::Started, '[') => self.escape = Escape::Sequence,
-                (Escape::Started, _) => self.escape = Escape::None,
-                (Escape::Sequence, '@'..='~') => self.escape = Escape::None,
-                (Escape::Sequence, _) => {}
-                (Escape::None, '\x1b') => self.escape = Escape::Started,
-                (Escape::None, '\x08') => drop(self.line.pop()),
-                (Escape::None, '\n') => {
+            match character {
+                _ if !self.escape.is_text(character) => {}
+                '\x08' => drop(self.line.pop()),
+                '\n' => {
                     let line = std::mem::take(&mut self.line);
                     if !line.trim().is_empty() {
                         lines.push(line.trim_end().to_string());
                     }
                 }
-                (Escape::None, _) if character.is_control() => {}
-                (Escape::None, _) => self.line.push(character),
+                _ if character.is_control() => {}
+                _ => self.line.push(character),
             }
         }
         lines

@@ -84,7 +84,7 @@ fn uefi_on_arm64_boots_its_own_loader() {
     let mut server = site.serve(&config);
     let mut console = arm64_machine(&site.network, MAC, site.folder.path());
     let address = booted_at(&mut console, &mut server);
-    assert!(console.drain().contains(" on arm64 "), "GRUB says what it runs on:\n{}", console.drain());
+    assert!(console.screen().contains(" on arm64 "), "GRUB says what it runs on:\n{}", console.screen());
     let lease = site.lease(MAC).expect("an address that was acknowledged is in the database");
     assert_eq!((&lease.address, lease.active), (&address, true));
     let said = server.drain();
@@ -144,10 +144,10 @@ fn uefi_boots_the_first_item_of_a_menu_that_does_not_wait() {
 fn uefi_shows_the_menu_and_boots_the_item_that_is_chosen() {
     if ready("firmware uefi_shows_the_menu_and_boots_the_item_that_is_chosen", &[NETWORK, OVMF, DNSMASQ]) {
         boots_by_a_menu("30s", "second.efi", |console, keyboard| {
-            assert!(console.wait_for("Lanboot menu by F8", BOOT_LIMIT), "{}", console.drain());
+            assert!(console.wait_for("Lanboot menu by F8", BOOT_LIMIT), "{}", console.screen());
             press(keyboard, "f8");
             for text in ["Item one", "Item two", "Local disk"] {
-                assert!(console.wait_for(text, BOOT_LIMIT), "{}", console.drain());
+                assert!(console.wait_for(text, BOOT_LIMIT), "{}", console.screen());
             }
             press(keyboard, "down");
             press(keyboard, "ret");
@@ -166,7 +166,7 @@ fn the_menu_of_boot_images_leaves_for_the_local_disk() {
     let mut server = site.serve(&config);
     let mut console = machine(&site.network, Firmware::SeaBios, MAC, site.folder.path()).unwrap();
     let left = console.wait_for("Starting the local disk", BOOT_LIMIT);
-    let screen = console.drain();
+    let screen = console.screen();
     assert!(left, "the menu did not end; console:\n{screen}\nserver:\n{}", server.drain());
     for entry in ["Start", "The local disk", "iPXE shell", "Restart the machine"] {
         assert!(screen.contains(entry), "the menu shows {entry:?}; console:\n{screen}");
@@ -320,7 +320,7 @@ fn boot(network: &Network, site: &Site, firmware: Firmware, server: &mut Running
 /// Waits for the marker on the console. Returns the address after it.
 fn booted_at(console: &mut Running, server: &mut Running) -> String {
     let booted = console.wait_for(END_MARKER, BOOT_LIMIT);
-    let screen = console.drain();
+    let screen = console.screen();
     assert!(booted, "it did not boot; console:\n{screen}\nserver {SERVER}:\n{}", server.drain());
     let after = screen.split(MARKER).nth(1).unwrap_or_default();
     after.split_whitespace().next().unwrap_or_default().to_string()

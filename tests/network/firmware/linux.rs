@@ -46,7 +46,7 @@ fn assert_starts_linux(console: &mut Running, server: &mut Running) {
 fn assert_shows(console: &mut Running, server: &mut Running, texts: &[&str]) {
     let last = texts.last().unwrap();
     let shown = console.wait_for(last, BOOT_LIMIT);
-    let screen = console.drain();
+    let screen = console.screen();
     let all = texts.iter().try_fold(screen, |rest, text| rest.split_once(text).map(|(_, after)| after));
     assert!(shown && all.is_some(), "not all of {texts:?}; console:\n{screen}\nserver:\n{}", server.drain());
     assert!(!screen.contains("LANBOOT-LINUX"), "{screen}");
@@ -74,7 +74,7 @@ fn boots_linux_once(site: &Site, config: &str, switch_on: impl Fn() -> Running, 
     let mut console = switch_on();
     assert_starts_linux(&mut console, &mut server);
     assert_said(&mut server, &["once debian of node1 is over: it was sent debian/initrd.img"]);
-    let screen = console.drain().to_owned();
+    let screen = console.screen().to_owned();
     drop((console, server));
     let mut server = site.serve(&config);
     assert_shows(&mut switch_on(), &mut server, then);

@@ -184,7 +184,7 @@ fn the_model_of_ipxe_says_what_seabios_with_ipxe_does() {
         events.iter().any(|event| matches!(event, Event::Wanted { client, .. } if *client == last))
     };
     let done = mangler.wait(BOOT_LIMIT, is_over);
-    assert!(done, "not all was asked:\n{}\n{}", mangler.story(), console.drain());
+    assert!(done, "not all was asked:\n{}\n{}", mangler.story(), console.screen());
     let hung = !mangler.wait(Duration::from_secs(5), |events| {
         events
             .iter()
@@ -200,7 +200,7 @@ fn the_model_of_ipxe_says_what_seabios_with_ipxe_does() {
             wrong.push(format!("{session} {name}: {why}; but {seen:?}"));
         }
     }
-    assert!(wrong.is_empty(), "{}\n{}\n{}", wrong.join("\n"), mangler.story(), console.drain());
+    assert!(wrong.is_empty(), "{}\n{}\n{}", wrong.join("\n"), mangler.story(), console.screen());
 }
 
 // ---- OVMF ----------------------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ fn boot_uefi(
 
 /// The error code on the screen of a machine that gave up.
 fn shown(console: &mut Running) -> Option<String> {
-    let screen = console.drain();
+    let screen = console.screen();
     if screen.contains("  Error: ") {
         return Some("HTTP boot error".to_owned());
     }
@@ -449,7 +449,7 @@ fn load(
     };
     let loaded = mangler.wait(BOOT_LIMIT, |events| !wanted(events).is_empty());
     if !loaded {
-        return Err(format!("it loads nothing\n{}", console.drain()));
+        return Err(format!("it loads nothing\n{}", console.screen()));
     }
     let events = mangler.events();
     let Verdict::Boots(boot) = run(firmware, &heard_by(&events, (mac, 0))) else {
@@ -474,7 +474,7 @@ fn load(
         }
         _ => seen.len() == 1,
     };
-    if agrees { Ok(()) } else { Err(format!("it is to want {model:?}; but {seen:?}\n{}", console.drain())) }
+    if agrees { Ok(()) } else { Err(format!("it is to want {model:?}; but {seen:?}\n{}", console.screen())) }
 }
 
 // ---- GRUB's own DHCP -----------------------------------------------------------------------------------------------
@@ -551,7 +551,7 @@ fn the_model_of_grub_says_what_its_own_dhcp_does() {
         machine_with(&network, demo::Firmware::Ovmf, &MAC.to_string(), folder.path(), &cards).unwrap();
     let is_end = |event: &Event| matches!(event, Event::Wanted { file, .. } if file == "/end");
     let done = mangler.wait(BOOT_LIMIT, |events| events.iter().any(is_end));
-    assert!(done, "not all was asked:\n{}\n{}", mangler.story(), console.drain());
+    assert!(done, "not all was asked:\n{}\n{}", mangler.story(), console.screen());
     let events = mangler.events();
     let mut wrong = Vec::new();
     for (number, (name, _)) in GRUB_DHCP.into_iter().enumerate() {
@@ -565,7 +565,7 @@ fn the_model_of_grub_says_what_its_own_dhcp_does() {
         let [siaddr, server_name, file] = learnt[..] else { panic!("{said:?}") };
         let server = if siaddr.is_empty() { server_name } else { siaddr };
         let heard = heard_by(&events, (mac, 0));
-        assert!(!heard.is_empty(), "{name}: it asked nothing:\n{}\n{}", mangler.story(), console.drain());
+        assert!(!heard.is_empty(), "{name}: it asked nothing:\n{}\n{}", mangler.story(), console.screen());
         let model = match run(Firmware::GrubDhcp, &heard) {
             Verdict::Boots(boot) => (boot.server.clone(), Escaped(&boot.file).to_string()),
             _ => Default::default(),
@@ -574,5 +574,5 @@ fn the_model_of_grub_says_what_its_own_dhcp_does() {
             wrong.push(format!("{number} {name}: the model says {model:?}; but {learnt:?}"));
         }
     }
-    assert!(wrong.is_empty(), "{}\n{}\n{}", wrong.join("\n"), mangler.story(), console.drain());
+    assert!(wrong.is_empty(), "{}\n{}\n{}", wrong.join("\n"), mangler.story(), console.screen());
 }

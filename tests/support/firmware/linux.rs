@@ -168,7 +168,7 @@ fn add(archive: &mut Vec<u8>, inode: u32, name: &str, mode: u32, bytes: &[u8]) {
 /// line.
 pub fn linux_booted(console: &mut Running, server: &mut Running) -> String {
     let booted = console.wait_for(END, BOOT_LIMIT);
-    let screen = console.drain();
+    let screen = console.screen();
     assert!(booted, "Linux did not start; console:\n{screen}\nserver {SERVER}:\n{}", server.drain());
     let after = screen.rsplit(BOOTED).next().unwrap_or_default();
     after.split(END).next().unwrap_or_default().to_owned()
