@@ -20,8 +20,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use super::needs::{NETWORK, Need, OVMF, SEABIOS, SNPONLY, missing, obstacles, present};
 use super::escape::Escape;
+pub use super::needs::{NETWORK, Need, OVMF, SEABIOS, SNPONLY, missing, obstacles, present};
 use super::needs::{OVMF_CODE, OVMF_VARS};
 
 /// Name of the bridge in the network's namespace: the interface for the server.
