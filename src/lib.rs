@@ -21,11 +21,13 @@
 //! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, config |
 //! | [`record`] | events → log lines, counters and subscribers | types, event, store |
 //! | [`content`] | what a client gets for a file name | types, event, wire, lease, boot, dhcp, http, config, store, images, net, record |
+//! | [`api`] | the HTTP API of the running server | types, store |
 //! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
 //! | [`cli`] | one file per command | everything |
 //!
 //! Down to `import` everything is core: no I/O, no clock, no log, no randomness, no async. From `store` on it is shell.
 
+pub mod api;
 pub mod boot;
 pub mod cli;
 pub mod config;

@@ -115,7 +115,7 @@ pub(super) fn lock(state: &Path) -> Result<Lock, StoreError> {
 
 /// Makes the owner of the folder `state` the owner of `file`. A command may create the file as root for a server that
 /// runs as another user.
-pub(super) fn give_to_owner(file: &File, state: &Path) {
+pub fn give_to_owner(file: &File, state: &Path) {
     if let Ok(folder) = state.metadata() {
         let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));
     }

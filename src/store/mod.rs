@@ -25,7 +25,7 @@ pub use files::{DATABASE, FILE_MODE, FOLDER_MODE};
 pub use findings::Findings;
 pub use folder::create_state_folder;
 pub use lease_store::{ClockMark, LeaseStore, StoreError, Uptime, shift_end};
-pub use lock::holder_of_lock;
+pub use lock::{give_to_owner, holder_of_lock};
 pub use memory::MemoryStore;
 pub use reader::LeaseReader;
 pub use sqlite::SqliteStore;

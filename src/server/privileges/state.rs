@@ -16,6 +16,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use super::account::{Account, lanboot_group, name_of};
+use crate::api::token::TOKEN_FILE;
 use crate::net::StartError;
 use crate::store::{DATABASE, FILE_MODE, create_state_folder};
 
@@ -174,7 +175,7 @@ fn look_into(folder: &OwnedFd) -> Purpose {
 /// Whether lanboot uses this file name.
 fn is_ours(name: &CStr) -> bool {
     let name = name.to_bytes();
-    name.starts_with(b"leases.") || name == b"once.json"
+    name.starts_with(b"leases.") || name == b"once.json" || name == TOKEN_FILE.as_bytes()
 }
 
 /// Hands over one file of the folder. Skips everything that is not a regular file, or that has a second name elsewhere.
