@@ -15,8 +15,7 @@ use crate::lease::Lease;
 use crate::net::datagram::Outgoing;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
-use crate::server::dhcp::answers::Answers;
-use crate::server::dhcp::deliver::{Delivery, on, outgoing};
+use crate::server::dhcp::deliver::{Delivery, deliver, on, outgoing};
 use crate::server::dhcp::renewals::FallbackReply;
 use crate::store::clock::Clock;
 use crate::store::{LeaseStore, StoreError};
@@ -75,11 +74,11 @@ pub struct Committer {
     // The channels need no bound, because the engine lets at most `MAX_WAITING` leases wait.
     queue: Option<Sender<Vec<Promise>>>,
     outcomes: UnboundedReceiver<Outcome>,
-    threads: Vec<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Committer {
-    /// Starts its thread, and the one that sends many replies.
+    /// Starts the thread.
     pub fn start(
         store: Box<dyn LeaseStore>,
         clock: Clock,
@@ -88,11 +87,10 @@ impl Committer {
     ) -> std::io::Result<Committer> {
         let (queue, promises) = channel();
         let (report, outcomes) = unbounded_channel();
-        let (answers, replies) = Answers::start(socket, recorder)?;
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || work(store, clock, &promises, &report, &answers))?;
-        Ok(Committer { queue: Some(queue), outcomes, threads: vec![thread, replies] })
+            .spawn(move || work(store, clock, &promises, &report, &socket, &recorder))?;
+        Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread) })
     }
 
     /// Queues a batch. Queued batches are stored and answered in order; several may share one transaction.
@@ -109,13 +107,13 @@ impl Committer {
         self.outcomes.recv().await
     }
 
-    /// Lets the threads store and answer the queued batches, waits for their end, and returns the outcomes.
+    /// Lets the thread store and answer the queued batches, waits for its end, and returns the outcomes.
     pub fn finish(&mut self) -> Vec<Outcome> {
         self.queue = None;
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the lease store failed");
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the lease store's thread failed");
         }
         std::iter::from_fn(|| self.outcomes.try_recv().ok()).collect()
     }
@@ -126,7 +124,8 @@ fn work(
     mut clock: Clock,
     promises: &Receiver<Vec<Promise>>,
     report: &UnboundedSender<Outcome>,
-    answers: &Answers,
+    socket: &DhcpSocket,
+    recorder: &Recorder,
 ) {
     let mut marked = Instant::now();
     let mut looked = Instant::now();
@@ -137,7 +136,7 @@ fn work(
             Ok(mut batch) => {
                 batch.extend(promises.try_iter().flatten());
                 // The receiver is gone only when the whole server is being dropped.
-                let _ = report.send(store_and_answer(&mut *store, batch, answers, &mut faults));
+                let _ = report.send(store_and_answer(&mut *store, batch, socket, recorder, &mut faults));
                 unmarked = true;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -163,10 +162,10 @@ fn work(
 fn store_and_answer(
     store: &mut dyn LeaseStore,
     batch: Vec<Promise>,
-    answers: &Answers,
+    socket: &DhcpSocket,
+    recorder: &Recorder,
     faults: &mut Faults,
 ) -> Outcome {
-    let recorder = answers.recorder();
     let leases: Vec<Lease> = batch.iter().flat_map(Promise::leases).cloned().collect();
     let began = Instant::now();
     let stored = store.commit(&leases);
@@ -195,7 +194,7 @@ fn store_and_answer(
             (Err(_), _, None) => recorder.record_now(promise.record.dropped(DropReason::StoreFailed)),
         }
     }
-    answers.send(replies);
+    deliver(socket, recorder, replies);
     Outcome { leases, stored: stored.is_ok() }
 }
 

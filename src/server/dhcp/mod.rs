@@ -34,7 +34,6 @@ use crate::store::clock::Clock;
 use crate::store::open::own_address_in_pool;
 use crate::types::Timestamp;
 
-pub mod answers;
 pub mod commands;
 pub mod commit;
 pub mod conflict_checks;
