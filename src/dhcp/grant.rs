@@ -1,6 +1,7 @@
 //! Grants addresses: who may have one, and the ACK and NAK that say so. `decide.rs`, `keep.rs` and `bootp.rs` call it.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::dhcp::claims::is_one_too_many;
 use crate::dhcp::conflict::check_before_offer;
@@ -55,7 +56,8 @@ pub(super) fn grant(
     acknowledge(request, address, book, settings, now)
 }
 
-/// ACKs `address` without a check; no other machine may be using it.
+/// ACKs `address` without a check; no other machine may be using it. Nothing needs to be stored if the store already has
+/// exactly this lease.
 pub(super) fn acknowledge(
     request: &Request<'_>,
     address: Ipv4Addr,
@@ -63,11 +65,32 @@ pub(super) fn acknowledge(
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
-    let lease = lease_time(request, address, settings);
-    let until = if lease == INFINITE { FOREVER } else { now.after(lease) };
-    match store(request.lease(address, until), book, now) {
-        Some(change) => answer(request, settings, Reply::Ack(address, lease), Some(change)),
+    let time = lease_time(request, address, settings);
+    let lease = request.lease(address, stored_end(time, now));
+    let is_stored = book.has_stored(&lease);
+    match store(lease, book, now) {
+        Some(LeaseChange::Store(_)) if is_stored => {
+            answer(request, settings, Reply::Ack(address, time), None)
+        }
+        Some(change) => answer(request, settings, Reply::Ack(address, time), Some(change)),
         None => Decision::silent(DropReason::StoreFailed),
+    }
+}
+
+/// Leases of at least this time end at a full minute.
+const ENDS_AT_MINUTE: Duration = Duration::from_secs(3600);
+
+/// The end in the store of a lease that is granted for `time` at `now`. It may be up to a minute later than the client
+/// is promised. The initrd and the system of one boot ask for the address within seconds of each other, and a client
+/// repeats a request whose ACK was lost. Their leases then have one end, which is written once. Kea and ISC dhcpd spare
+/// such writes too (`cache-threshold`), but promise the client less time instead.
+fn stored_end(time: Duration, now: Timestamp) -> Timestamp {
+    if time == INFINITE {
+        FOREVER
+    } else if time >= ENDS_AT_MINUTE {
+        now.after(time).rounded_up_to_minute()
+    } else {
+        now.after(time)
     }
 }
 

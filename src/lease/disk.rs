@@ -18,6 +18,22 @@ impl LeaseBook {
         }
     }
 
+    /// Whether the store has exactly `lease`, and no change that waits to be stored concerns its address. A client of
+    /// another type than Ethernet is never found, because the book does not have its hardware address.
+    pub fn has_stored(&self, lease: &Lease) -> bool {
+        let address = &lease.address;
+        let is_same = |binding: &Binding| {
+            let (old, new) = (&binding.holder, &lease.holder);
+            let is_same_holder = old.client == new.client && old.mac == new.mac && new.mac.is_some();
+            is_same_holder && (old.is_boot_stage || !new.is_boot_stage)
+        };
+        self.bindings.get(address).is_some_and(|binding| {
+            let ends_then = binding.stored_until() == Some(lease.until) && binding.until == lease.until;
+            is_same(binding) && ends_then && !binding.ending && binding.conflicts == 0
+        }) && !self.left_over.contains_key(address)
+            && !self.sent_ids.contains_key(address)
+    }
+
     /// Records that the lease of `address` in the store has ended in memory only.
     pub(super) fn record_left_over(&mut self, lease: Lease) {
         if self.left_over.len() < MAX_LEFT_OVER {

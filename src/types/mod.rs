@@ -188,6 +188,10 @@ impl Timestamp {
         Timestamp(self.0.div_ceil(1000).saturating_mul(1000))
     }
 
+    pub fn rounded_up_to_minute(self) -> Timestamp {
+        Timestamp(self.0.div_ceil(60_000).saturating_mul(60_000))
+    }
+
     pub fn from_seconds(seconds: u64) -> Timestamp {
         Timestamp(seconds.saturating_mul(1000))
     }

@@ -11,5 +11,6 @@ mod other_servers;
 mod proxy;
 mod recorded;
 mod reload;
+mod renewals;
 mod server;
 mod values;
