@@ -339,6 +339,14 @@ impl World {
                 let until = if reserved { self.now } else { FOREVER };
                 self.claims.insert(address, Claim { client, until });
             }
+            // The lease in the store lasts long enough already.
+            Some(Ok(MessageType::Ack)) => {
+                let time = reply.options.u32(51).map(|seconds| Duration::from_secs(seconds.into()));
+                let until = time.map_or(FOREVER, |time| self.now.after(time));
+                self.offers.remove(&address);
+                self.claims.insert(address, Claim { client, until });
+                self.what_was_promised_is_stored();
+            }
             other => panic!("{other:?} with an address and without a commit"),
         }
     }
