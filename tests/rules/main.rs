@@ -1,5 +1,6 @@
 //! Rules about the sources and the pages, and the replay of the fuzzers' inputs.
 
+mod circles;
 mod corpus;
 mod docs;
 mod english;
