@@ -25,7 +25,7 @@ use crate::wire::frame::{Datagram, udp_datagram, udp_packet};
 
 /// Bytes of a frame that are read: more than Ethernet carries.
 pub const FRAME: usize = 2048;
-/// Bytes that the kernel may queue for a [`Tap`].
+/// Bytes that the kernel may queue for a [`UdpTap`].
 const RECEIVE_QUEUE: usize = 2 << 20;
 
 /// A socket for whole Ethernet frames.
@@ -183,7 +183,7 @@ impl AsRawFd for UdpTap {
     }
 }
 
-/// The filter of a [`Tap`]: complete UDP datagrams to one of `ports`, in frames without a VLAN. Of the frames that this
+/// The filter of a [`UdpTap`]: complete UDP datagrams to one of `ports`, in frames without a VLAN. Of the frames that this
 /// computer sends, it keeps broadcast requests, and replies that assign an address. lanboot's own replies as a proxy
 /// assign none. Messages that a relay agent on this computer sends to its server, at the port `server`, concern only
 /// those two.

@@ -23,7 +23,7 @@ pub(super) struct Link {
     pub server: Option<Ipv4Addr>,
     /// The index in `Site::classes` of the class that comes after this link or is the link itself.
     pub class: Option<usize>,
-    /// Whether the condition is that class.
+    /// Whether this link is that class itself.
     pub is_class: bool,
 }
 

@@ -4,7 +4,8 @@ use super::{Code, Field, Parsed, Test, Text, Token};
 
 /// The maximum nesting of an expression, and the maximum number of `not`s in a row.
 pub(super) const MAX_DEPTH: usize = 60;
-/// The maximum number of steps of the parser, because it reads a parenthesis twice where the first reading fails.
+/// The maximum number of steps of the parser. It reads a parenthesis twice if the first reading fails, so nested ones could
+/// otherwise take exponential time.
 const MAX_STEPS: usize = 100_000;
 
 pub(super) struct Parser {
