@@ -22,6 +22,7 @@
 //! | [`record`] | events → log lines, counters and subscribers | types, event, store |
 //! | [`content`] | what a client gets for a file name | types, event, wire, lease, boot, dhcp, http, config, store, images, net, record |
 //! | [`api`] | the HTTP API of the running server | types, store |
+//! | [`privileges`] | gives up the rights of root: user, capabilities, Landlock | boot, config, store, net |
 //! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
 //! | [`cli`] | one file per command | everything |
 //!
@@ -39,6 +40,7 @@ pub mod images;
 pub mod import;
 pub mod lease;
 pub mod net;
+pub mod privileges;
 pub mod probe;
 pub mod record;
 pub mod server;

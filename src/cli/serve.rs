@@ -12,8 +12,8 @@ use crate::cli::signals::{self, Signals};
 use crate::cli::{log, output};
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::net::StartError;
+use crate::privileges::{self, Dropped, Privileges};
 use crate::server::control::control_path;
-use crate::server::privileges::{self, Dropped, Privileges};
 use crate::server::reload::Source;
 use crate::server::{Keep, Server, notify};
 

@@ -33,8 +33,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::privileges;
 use crate::server::dhcp::commands::{Command, Refusal, Release, ToLoop};
-use crate::server::privileges;
 use crate::server::reload::Reloader;
 use crate::store::LeaseReader;
 use crate::store::create_state_folder;

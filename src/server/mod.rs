@@ -9,7 +9,6 @@ pub mod dhcp;
 pub mod drain;
 pub mod http;
 pub mod notify;
-pub mod privileges;
 pub mod reload;
 mod statistics;
 pub mod tftp;
