@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::LogLevel;
-use crate::server::Keep;
+use crate::store::LeaseStorage;
 
 /// Boots diskless machines over the LAN: DHCP, BOOTP, TFTP and HTTP from one config.yaml.
 #[derive(Debug, Parser)]
@@ -136,8 +136,8 @@ pub fn run() -> ExitCode {
     let config = arguments.config.as_deref();
     match arguments.command {
         Command::Serve { user, leases_in_memory } => {
-            let keep = if leases_in_memory { Keep::InMemory } else { Keep::OnDisk };
-            serve::run(config, arguments.log, keep, user.as_deref())
+            let storage = if leases_in_memory { LeaseStorage::InMemory } else { LeaseStorage::OnDisk };
+            serve::run(config, arguments.log, storage, user.as_deref())
         }
         Command::Reload { state } => reload::run(config, state.as_deref()),
         Command::Check { rehearse, file_only, json } => {

@@ -15,7 +15,8 @@ use crate::net::StartError;
 use crate::privileges::{self, Dropped, Privileges};
 use crate::server::control::control_path;
 use crate::server::reload::Source;
-use crate::server::{Keep, Server, notify};
+use crate::server::{Server, notify};
+use crate::store::LeaseStorage;
 
 /// Exit code for a wrong command line.
 const WRONG_USAGE: u8 = 2;
@@ -25,7 +26,12 @@ const CANNOT_START: u8 = 3;
 /// Loads the configuration, binds all sockets, drops root privileges, logs what is served, and runs the servers.
 ///
 /// The order matters: no thread may start before the privileges are dropped, because each thread has its own.
-pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Option<&str>) -> ExitCode {
+pub fn run(
+    config: Option<&Path>,
+    level: Option<LogLevel>,
+    storage: LeaseStorage,
+    user: Option<&str>,
+) -> ExitCode {
     signals::block_signals();
     let loaded = match load_or_exit_code(config) {
         Ok(loaded) => loaded,
@@ -47,7 +53,7 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
         report("", &LoadError::Problems { path: loaded.path, problems }.to_string());
         return ExitCode::from(BAD_CONFIG);
     }
-    let (server, dropped) = match bind(&loaded, keep, user) {
+    let (server, dropped) = match bind(&loaded, storage, user) {
         Ok(bound) => bound,
         Err(error) => {
             report("lanboot: ", &error.to_string());
@@ -69,11 +75,11 @@ pub fn run(config: Option<&Path>, level: Option<LogLevel>, keep: Keep, user: Opt
 }
 
 /// Binds all sockets and drops the privileges that this needs.
-fn bind(loaded: &Loaded, keep: Keep, user: Option<&str>) -> Result<(Server, Dropped), StartError> {
+fn bind(loaded: &Loaded, storage: LeaseStorage, user: Option<&str>) -> Result<(Server, Dropped), StartError> {
     let config = &loaded.config;
     let privileges = Privileges::plan(config, &loaded.path, user)?;
     let mut dropped = Dropped::default();
-    let server = Server::bind_then(config, keep, || {
+    let server = Server::bind_then(config, storage, || {
         dropped = privileges.drop(config, &control_path(&config.state))?;
         Ok(())
     })?;

@@ -23,19 +23,20 @@ use crate::server::dhcp::running::{Parts, Sockets};
 use crate::server::reload::Reloader;
 use crate::server::tftp::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
-use crate::server::{Keep, Server, http};
+use crate::server::{Server, http};
+use crate::store::LeaseStorage;
 
 impl Server {
     /// Binds every socket, opens the folder of boot files and loads the leases. No client is answered before `run`.
-    pub fn bind(config: &Config, keep: Keep) -> Result<Server, StartError> {
-        Server::bind_then(config, keep, || Ok(()))
+    pub fn bind(config: &Config, storage: LeaseStorage) -> Result<Server, StartError> {
+        Server::bind_then(config, storage, || Ok(()))
     }
 
     /// Like [`Server::bind`]. Calls `confine` when everything is bound that may need root's rights, before any thread
     /// starts.
     pub fn bind_then(
         config: &Config,
-        keep: Keep,
+        storage: LeaseStorage,
         confine: impl FnOnce() -> Result<(), StartError>,
     ) -> Result<Server, StartError> {
         let recorder = Recorder::default();
@@ -48,7 +49,7 @@ impl Server {
         let (mut summary, mut warnings) = (Vec::new(), wrong.clone());
         let known = MachineTable::new(now.clone(), recorder.clone());
         let files = match config.tftp.is_some() || config.http.is_some() {
-            true => Some(open_files(config, keep, (&now, known.clone()), &mut warnings)?),
+            true => Some(open_files(config, storage, (&now, known.clone()), &mut warnings)?),
             false => None,
         };
         let parts = Parts {
@@ -56,7 +57,7 @@ impl Server {
             files: files.clone(),
             known,
             recorder: recorder.clone(),
-            keep,
+            storage,
             commands: ToLoop::default(),
         };
         let sockets = Sockets::bind(config, &parts, &mut warnings)?;
@@ -73,7 +74,7 @@ impl Server {
             tftp = Some(transfers);
         }
         let (reloader, requests) = Reloader::new();
-        let control = bind_control(config, keep, &parts.commands, &reloader, &mut warnings);
+        let control = bind_control(config, storage, &parts.commands, &reloader, &mut warnings);
         confine()?;
         let mut dhcp = None;
         if let Some(sockets) = sockets {
@@ -103,7 +104,7 @@ impl Server {
 /// Opens the folder of boot files and the state of the machines' `once`.
 fn open_files(
     config: &Config,
-    keep: Keep,
+    storage: LeaseStorage,
     (now, known): (&Now, MachineTable),
     warnings: &mut Vec<String>,
 ) -> Result<Files, StartError> {
@@ -117,13 +118,13 @@ fn open_files(
         };
         StartError(format!("{error}{advice}"))
     })?;
-    let boot_state = match keep {
-        Keep::OnDisk => {
+    let boot_state = match storage {
+        LeaseStorage::OnDisk => {
             let (boot_state, warning) = BootState::open(config);
             warnings.extend(warning);
             boot_state
         }
-        Keep::InMemory => BootState::in_memory(config),
+        LeaseStorage::InMemory => BootState::in_memory(config),
     };
     Ok(Files::new(catalog, known).with_boot_state(boot_state).following(now.clone()))
 }
@@ -132,14 +133,14 @@ fn open_files(
 /// nothing else there.
 fn bind_control(
     config: &Config,
-    keep: Keep,
+    storage: LeaseStorage,
     commands: &ToLoop,
     reloader: &Reloader,
     warnings: &mut Vec<String>,
 ) -> Option<Control> {
     let gives = served::may_be(config, Mode::Server);
     // Without a database, `lanboot leases` has no lease to release.
-    if keep == Keep::InMemory || !(gives || config.state.is_dir()) {
+    if storage == LeaseStorage::InMemory || !(gives || config.state.is_dir()) {
         return None;
     }
     let control = Control::bind(&config.state, commands.clone(), reloader.clone());

@@ -51,15 +51,6 @@ pub struct Server {
     warnings: Vec<String>,
 }
 
-/// Where leases are stored.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Keep {
-    /// Durably, in the state folder.
-    OnDisk,
-    /// Only in memory, for benchmarks: they measure the cost of everything except the disk.
-    InMemory,
-}
-
 impl Server {
     /// Each [`Notify::notify_one`] makes the running server log its statistics.
     pub fn statistics(&self) -> Arc<Notify> {

@@ -25,6 +25,15 @@ pub struct Uptime {
     pub up: Duration,
 }
 
+/// Where leases are stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaseStorage {
+    /// Durably, in the state folder.
+    OnDisk,
+    /// Only in memory, for benchmarks: they measure the cost of everything except the disk.
+    InMemory,
+}
+
 /// Stores leases so that they survive a restart. The test suite tests/process/store/contract.rs holds every implementation to this
 /// contract. Methods may block.
 pub trait LeaseStore: Send {

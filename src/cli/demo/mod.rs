@@ -12,7 +12,8 @@ use crate::cli::output;
 use crate::config::{self, Config};
 use crate::net::StartError;
 use crate::probe::Kind;
-use crate::server::{Keep, Server};
+use crate::server::Server;
+use crate::store::LeaseStorage;
 use crate::types::MacAddr;
 
 use client::{Client, Outcome};
@@ -161,7 +162,7 @@ fn serve(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let server = match Server::bind(config, Keep::OnDisk) {
+        let server = match Server::bind(config, LeaseStorage::OnDisk) {
             Ok(server) => server,
             Err(error) => {
                 let _ = started.send(Err(error));

@@ -28,7 +28,7 @@ use crate::server::dhcp::conflict_checks::{Checker, Outcome as Checked};
 use crate::server::dhcp::deliver::{Delivery, Sender, deliver};
 use crate::server::dhcp::proxy::Proxy;
 use crate::server::dhcp::renewals::Renewals;
-use crate::server::dhcp::running::{FaultReport, Faults, Running};
+use crate::server::dhcp::thread::{FaultReport, Faults, Running, fault};
 use crate::server::statistics::log_subnets;
 use crate::store::clock::Clock;
 use crate::store::open::own_address_in_pool;
@@ -48,6 +48,7 @@ pub mod proxy_listeners;
 pub mod renewals;
 pub mod running;
 pub mod start;
+pub mod thread;
 
 /// The state of the DHCP loop. One thread owns it.
 #[derive(Debug)]
@@ -225,10 +226,6 @@ async fn wait_until(moment: Option<Timestamp>, clock: Clock) {
         Some(moment) => tokio::time::sleep(moment.since(clock.now()) + Duration::from_millis(1)).await,
         None => std::future::pending().await,
     }
-}
-
-fn fault() -> io::Error {
-    io::Error::other("the DHCP loop ended by a fault in lanboot; please report it with the log")
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::dhcp::decline_senders::DeclineTap;
 use crate::server::dhcp::proxy::Proxy;
-use crate::server::dhcp::running::Running;
+use crate::server::dhcp::thread::Running;
 
 /// The sockets of the proxy and the boot service.
 #[derive(Debug, Default)]

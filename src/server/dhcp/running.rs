@@ -4,10 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
@@ -19,15 +15,15 @@ use crate::net::served::{describe_proxy, may_be};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::record::Recorder;
-use crate::server::Keep;
+use crate::server::dhcp::DhcpServer;
 use crate::server::dhcp::commands::ToLoop;
 use crate::server::dhcp::decline_senders::Senders;
 use crate::server::dhcp::delayed::DelayedSender;
 use crate::server::dhcp::proxy::{Proxy, boot_engine};
 use crate::server::dhcp::proxy_listeners::Listeners;
 use crate::server::dhcp::start::{BoundDhcp, start_dhcp};
-use crate::server::dhcp::{DhcpServer, fault};
-use crate::store::create_state_folder;
+use crate::server::dhcp::thread::{Faults, Running};
+use crate::store::{LeaseStorage, create_state_folder};
 
 /// Everything that DHCP needs besides the settings. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,13 +33,10 @@ pub struct Parts {
     pub files: Option<Files>,
     pub known: MachineTable,
     pub recorder: Recorder,
-    pub keep: Keep,
+    pub storage: LeaseStorage,
     /// Brings commands to the loop.
     pub commands: ToLoop,
 }
-
-/// Reports that a thread ended by a fault. The server then ends, so that systemd restarts it.
-pub type Faults = UnboundedSender<io::Error>;
 
 /// The bound sockets and the open store, before any thread runs.
 pub struct Sockets {
@@ -59,22 +52,6 @@ pub struct Ready {
     listeners: Listeners,
 }
 
-/// A running thread. It ends when `stopper` is dropped.
-#[derive(Debug)]
-pub struct Running {
-    pub(super) stopper: oneshot::Sender<()>,
-    pub(super) thread: JoinHandle<()>,
-}
-
-impl Running {
-    /// Ends the thread, and waits until its sockets are closed and its leases stored.
-    fn stop(self) {
-        drop(self.stopper);
-        // The thread has reported a panic itself.
-        let _ = self.thread.join();
-    }
-}
-
 impl Sockets {
     /// Binds the ports, and opens the store if this server gives addresses.
     pub fn bind(
@@ -86,7 +63,7 @@ impl Sockets {
         let gives = may_be(config, Mode::Server);
         let mut server = None;
         if gives {
-            server = Some(BoundDhcp::bind(config, settings, &parts.now, parts.keep, warnings)?);
+            server = Some(BoundDhcp::bind(config, settings, &parts.now, parts.storage, warnings)?);
         }
         let listeners = Listeners::bind(settings, &parts.now, gives, warnings)?;
         Ok(Some(Sockets { server, listeners }))
@@ -101,7 +78,7 @@ impl Sockets {
         (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
     ) -> Result<Option<Ready>, StartError> {
         let Some(settings) = &config.dhcp else { return Ok(None) };
-        let Parts { now, files, known, recorder, keep, commands } = parts.clone();
+        let Parts { now, files, known, recorder, storage, commands } = parts.clone();
         let later = DelayedSender::start(recorder.clone())
             .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
         let (engine, senders, clock) = (boot_engine(settings), Senders::default(), recorder.clock());
@@ -109,7 +86,7 @@ impl Sockets {
         let mut server = None;
         if let Some(bound) = self.server {
             commands.connect(Some(bound.commands()));
-            server = Some(start_dhcp(bound, (config, settings), &proxy, keep, (summary, warnings))?);
+            server = Some(start_dhcp(bound, (config, settings), &proxy, storage, (summary, warnings))?);
         }
         summary.extend(describe_proxy(settings, &proxy.now.borrow().interfaces));
         Ok(Some(Ready { server, proxy, listeners: self.listeners }))
@@ -223,30 +200,5 @@ impl Dhcp {
         summary.iter().for_each(|line| tracing::info!("{line}"));
         warnings.iter().for_each(|line| tracing::warn!("{line}"));
         Ok(())
-    }
-}
-
-/// Reports a thread that ends by a fault, also if it panics.
-pub(super) struct FaultReport(Option<Faults>);
-
-impl FaultReport {
-    pub(super) fn to(faults: Faults) -> FaultReport {
-        FaultReport(Some(faults))
-    }
-
-    /// The thread has ended with this result.
-    pub(super) fn ended(mut self, result: io::Result<()>) {
-        let faults = self.0.take();
-        if let (Some(faults), Err(error)) = (faults, result) {
-            let _ = faults.send(error);
-        }
-    }
-}
-
-impl Drop for FaultReport {
-    fn drop(&mut self) {
-        if let Some(faults) = self.0.take() {
-            let _ = faults.send(fault());
-        }
     }
 }

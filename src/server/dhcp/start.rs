@@ -15,18 +15,17 @@ use crate::net::StartError;
 use crate::net::served::describe_dhcp;
 use crate::net::snapshot::Now;
 use crate::net::udp::{DhcpSocket, Sharing};
-use crate::server::Keep;
 use crate::server::dhcp::DhcpServer;
 use crate::server::dhcp::commands::{Command, Commands};
 use crate::server::dhcp::commit::Committer;
 use crate::server::dhcp::conflict_checks::Checker;
 use crate::server::dhcp::proxy::Proxy;
 use crate::server::dhcp::renewals::Renewals;
-use crate::store::Findings;
 use crate::store::open::{self, FilledBook, OpenedStore, own_address_in_pool, own_address_reserved};
+use crate::store::{Findings, LeaseStorage};
 
-fn open_leases(state: &Path, keep: Keep) -> Result<OpenedStore, StartError> {
-    if keep == Keep::InMemory {
+fn open_leases(state: &Path, storage: LeaseStorage) -> Result<OpenedStore, StartError> {
+    if storage == LeaseStorage::InMemory {
         return Ok(open::in_memory());
     }
     // Log now: the start may still fail, and the next start no longer finds these losses.
@@ -49,13 +48,13 @@ impl BoundDhcp {
         config: &Config,
         settings: &Settings,
         now: &Now,
-        keep: Keep,
+        storage: LeaseStorage,
         warnings: &mut Vec<String>,
     ) -> Result<BoundDhcp, StartError> {
         let bound = DhcpSocket::bind(settings.ports.server, "dhcp.ports.server", Sharing::Alone)?;
         let (socket, refused) = bound.with_frames(now.clone());
         warnings.extend(refused);
-        let opened = open_leases(&config.state, keep)?;
+        let opened = open_leases(&config.state, storage)?;
         Ok(BoundDhcp { socket, opened, commands: Commands::default() })
     }
 
@@ -71,14 +70,14 @@ pub(in crate::server) fn start_dhcp(
     BoundDhcp { socket, opened, commands }: BoundDhcp,
     (config, settings): (&Config, &Arc<Settings>),
     proxy: &Arc<Proxy>,
-    keep: Keep,
+    storage: LeaseStorage,
     (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
 ) -> Result<DhcpServer, StartError> {
     let Proxy { recorder, now, .. } = &**proxy;
     let served = Arc::clone(&now.borrow().interfaces);
     summary.extend(describe_dhcp(settings, &served));
     let OpenedStore { store, clock, leases, skipped, shift } = opened;
-    let kept = if keep == Keep::OnDisk { config.state.as_path() } else { Path::new("memory") };
+    let kept = if storage == LeaseStorage::OnDisk { config.state.as_path() } else { Path::new("memory") };
     let machines = settings.machines.iter();
     let reserved =
         machines.flat_map(|machine| machine.addresses.iter().map(|address| (&machine.name, *address)));
@@ -90,7 +89,7 @@ pub(in crate::server) fn start_dhcp(
     }
     if shift != 0 {
         warnings.push(format!(
-            "the system's clock was set by {shift} seconds: leases keep the time that they had left"
+            "the system's clock was set by {shift} seconds: leases storage the time that they had left"
         ));
     }
     let socket = Arc::new(socket);
